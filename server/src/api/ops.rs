@@ -7,6 +7,7 @@ use serde_json::json;
 use witan_api::{peer::NOT_DECIDED, top::PATH as TOP};
 use witan_base::{metrics, version};
 use witan_dialect::{Context, reply};
+use witan_machine::levels;
 
 use super::{health, top};
 
@@ -52,9 +53,10 @@ async fn version(ctx: &Context) -> HttpResponse {
     let view = ctx.node.view().await.ok();
     let decided = view.map(|view| view.machine.members.cluster_version.clone());
     let decided = decided.filter(|version| !version.is_empty());
+    let cluster = decided.as_deref().unwrap_or(NOT_DECIDED);
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, reply::JSON))
-        .body(version::page(decided.as_deref().unwrap_or(NOT_DECIDED)))
+        .body(version::page(cluster, levels::OWN, levels::CLUSTER))
 }
 
 /// Updates the metrics that depend on the state, and returns the metrics page.

@@ -13,13 +13,28 @@ pub const SNAPSHOT: &str = "3.6.0";
 /// Witan's own version.
 pub const WITAN: &str = env!("CARGO_PKG_VERSION");
 
-/// Returns the body of `/version`. `cluster` is the cluster version.
-pub fn page(cluster: &str) -> String {
-    format!(r#"{{"etcdserver":"{API}","etcdcluster":"{cluster}","storage":"{STORAGE}"}}"#)
+/// Returns the body of `/version`. `cluster` is the cluster version, `level` the feature level of this release, and
+/// `cluster_level` that of the cluster. etcd's fields come first, with etcd's bytes.
+pub fn page(cluster: &str, level: u32, cluster_level: u32) -> String {
+    let etcd = format!(r#""etcdserver":"{API}","etcdcluster":"{cluster}","storage":"{STORAGE}""#);
+    let own = format!(r#""witan":"{WITAN}","level":{level},"clusterLevel":{cluster_level}"#);
+    format!("{{{etcd},{own}}}")
 }
 
 /// Returns the output of `--version`. The first line is etcd's, which test frameworks parse.
 pub fn text() -> String {
     let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
     format!("etcd Version: {API}\nWitan Version: {WITAN}\nOS/Arch: {os}/{arch}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_has_etcds_fields_and_then_witans() {
+        let etcd = r#"{"etcdserver":"3.7.3","etcdcluster":"3.6.0","storage":"3.7.0","#;
+        let own = format!(r#""witan":"{WITAN}","level":2,"clusterLevel":1}}"#);
+        assert_eq!(page("3.6.0", 2, 1), format!("{etcd}{own}"));
+    }
 }

@@ -8,7 +8,7 @@
 //!
 //! Reading order: `command` (the commands) → `operation` (their typed results) → `kv`, `lease`, `witan_tree`, `member`,
 //! `alarm`, `auth` → `follow` (copies another cluster) → `work` (cost of a command) → `record`, `view` (for checkpoints and
-//! readers), `counters` (limits of counters), `versions`, `limits`.
+//! readers), `counters` (limits of counters), `versions`, `levels`, `limits`.
 //!
 //! Invariants enforced here (ARCHITECTURE.md has the full list):
 //! - **I1** no I/O and no clock: the proposer stamps wall time, which is part of the entry (I9).
@@ -23,6 +23,7 @@ pub mod fingerprint;
 pub mod follow;
 pub mod kv;
 pub mod lease;
+pub mod levels;
 pub mod limits;
 pub mod member;
 pub mod operation;

@@ -3,7 +3,7 @@
 
 use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec};
 use witan_base::metrics::{Register, gauge};
-use witan_machine::{alarm::AlarmType, member::MemberId, view::View};
+use witan_machine::{alarm::AlarmType, levels, member::MemberId, view::View};
 use witan_replica::replica::Role;
 
 use super::{
@@ -141,6 +141,9 @@ fn tree_writes(on: &Register) -> [(witan_tree::Action, IntCounter); 6] {
 impl StateSeries {
     #[rustfmt::skip]
     fn register(on: &Register) -> Self {
+        let level = on.gauges("witan_feature_level", "Feature level of this member's release ('own') and of the cluster ('cluster').", &["of"]);
+        level.with_label_values(&["own"]).set(levels::OWN.into());
+        level.with_label_values(&["cluster"]).set(levels::CLUSTER.into());
         Self {
             has_leader: on.gauge("etcd_server_has_leader", "Whether or not a leader exists. 1 is existence, 0 is not."),
             is_leader: on.gauge("etcd_server_is_leader", "Whether or not this member is a leader. 1 if is, 0 otherwise."),

@@ -65,7 +65,7 @@ pub(super) struct Handshake {
     /// The target's store id as the opener knows it, or 0.
     pub(super) to_store: u64,
     pub(super) kind: StreamKind,
-    /// The opener's program version, for logs and for later protocol versions.
+    /// The opener's release with its feature level, such as `0.1.0+level.1`, for logs and for later protocol versions.
     pub(super) release: String,
     /// The opener's peer URLs, for a target that does not know the opener yet.
     pub(super) peer_urls: Vec<String>,

@@ -11,7 +11,7 @@ use actix_web::{
 use witan_api::peer::NOT_DECIDED;
 use witan_base::version;
 use witan_gocompat::text;
-use witan_machine::member::MemberRegistry;
+use witan_machine::{levels, member::MemberRegistry};
 use witan_snapshot as snapshot;
 use witan_transport::PeerHttp;
 
@@ -102,7 +102,7 @@ fn version(members: &MemberRegistry) -> String {
         "" => NOT_DECIDED,
         decided => decided,
     };
-    version::page(cluster)
+    version::page(cluster, levels::OWN, levels::CLUSTER)
 }
 
 #[cfg(test)]
@@ -136,6 +136,12 @@ mod tests {
         );
         let asked = get("/version").expect("a page").body;
         assert!(asked.contains(r#""etcdcluster":"3.6.0""#), "{asked}");
+        let end = format!(
+            r#","level":{},"clusterLevel":{}}}"#,
+            levels::OWN,
+            levels::CLUSTER
+        );
+        assert!(asked.ends_with(&end), "{asked}");
         let asked = get("/raft/probing").expect("a page").body;
         assert!(asked.starts_with("{\"OK\":true,\"Now\":\"2"), "{asked}");
         let refusal = page(&Method::POST, "/members", &members).expect_err("not GET");

@@ -19,7 +19,11 @@ use witan_machine::{
     versions::{self, Decision, Release, release},
 };
 
-use super::{Shared, query, urls};
+use super::{
+    Shared,
+    query::{self, RunningRelease},
+    urls,
+};
 
 /// Interval between two rounds, as in etcd.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -45,6 +49,8 @@ pub(super) struct Monitor {
     last_downgrade_check: Instant,
     /// Whether each member's clock differs by more than [`CLOCK_DIFFERENCE_MAX_S`].
     apart: BTreeMap<MemberId, bool>,
+    /// What each other member runs, by its last answer.
+    releases: BTreeMap<MemberId, RunningRelease>,
     /// The members and the time of the last decision, which may not be applied yet.
     decided: Option<(Arc<MemberRegistry>, Instant)>,
 }
@@ -56,6 +62,7 @@ impl Monitor {
             begun: Instant::now(),
             last_downgrade_check: Instant::now(),
             apart: BTreeMap::new(),
+            releases: BTreeMap::new(),
             decided: None,
         }
     }
@@ -86,10 +93,14 @@ impl Monitor {
         let answers = join_all(answers).await;
         let mut running = vec![release(version::API)];
         for ((id, _), answer) in asked.iter().zip(answers) {
-            running.push(answer.map(|(release, _)| release));
-            self.record_clock(*id, answer.and_then(|(_, ahead_s)| ahead_s));
+            running.push(answer.as_ref().map(|(found, _)| found.api));
+            if let Some((found, ahead_s)) = answer {
+                self.record_release(*id, found);
+                self.record_clock(*id, ahead_s);
+            }
         }
         self.apart.retain(|id, _| members.by_id.contains_key(id));
+        self.releases.retain(|id, _| members.by_id.contains_key(id));
         let leads = self.shared.node.status().leader == own_id;
         if leads && members.by_id.contains_key(&own_id) {
             self.decide(members, &running).await;
@@ -106,22 +117,39 @@ impl Monitor {
     }
 
     /// Requests a member's release and by how many seconds its clock is ahead. Returns `None` if no URL answers.
-    async fn ask(&self, urls: &[Url]) -> Option<(Release, Option<f64>)> {
+    async fn ask(&self, urls: &[Url]) -> Option<(RunningRelease, Option<f64>)> {
         let (dialer, node) = (&self.shared.dialer, &self.shared.node);
         for url in urls {
-            match query::release(url, dialer, node.identity().cluster_id).await {
-                Ok(release) => {
+            match query::running_release(url, dialer, node.identity().cluster_id).await {
+                Ok(running) => {
                     let asked_ns = witan_node::now_ns();
                     let clock_ns = query::clock(url, dialer).await.ok();
                     let middle_ns = asked_ns.midpoint(witan_node::now_ns());
                     let ahead =
                         |clock_ns: i64| clock_ns.saturating_sub(middle_ns) as f64 / NS_PER_S;
-                    return Some((release, clock_ns.map(ahead)));
+                    return Some((running, clock_ns.map(ahead)));
                 }
                 Err(error) => tracing::debug!(%url, %error, "failed to get the version of a peer"),
             }
         }
         None
+    }
+
+    /// Records what a member runs. Logs a first answer that differs from this member's release, and each later change.
+    fn record_release(&mut self, member: MemberId, found: RunningRelease) {
+        let before = self.releases.insert(member, found.clone());
+        if before.unwrap_or_else(RunningRelease::own) == found {
+            return;
+        }
+        let remote_peer_id = member.to_string();
+        let (major, minor) = found.api;
+        tracing::info!(
+            remote_peer_id,
+            api = format!("{major}.{minor}"),
+            release = found.witan.as_deref().unwrap_or("unknown"),
+            feature_level = found.level,
+            "detected the release of a peer"
+        );
     }
 
     /// Records by how many seconds a member's clock is ahead. Logs when the difference crosses [`CLOCK_DIFFERENCE_MAX_S`].

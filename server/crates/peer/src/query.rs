@@ -8,9 +8,13 @@ use http::{Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 use witan_api::peer::{Member, StateHash};
+use witan_base::version;
 use witan_config::Url;
 use witan_gocompat::text;
-use witan_machine::versions::{self, Release};
+use witan_machine::{
+    levels::{self, Level},
+    versions::{self, Release},
+};
 use witan_transport::exchange;
 
 use super::PeerDialer;
@@ -36,6 +40,25 @@ pub async fn cluster(url: &Url, dialer: &PeerDialer) -> io::Result<RemoteCluster
     cluster_of(&answer).map_err(invalid)
 }
 
+/// What a member runs, as it reports itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RunningRelease {
+    /// The release of etcd whose API the member serves.
+    pub(super) api: Release,
+    /// The release of Witan, or `None` if the member does not report it: etcd, or an earlier build.
+    pub(super) witan: Option<String>,
+    /// The feature level.
+    pub(super) level: Level,
+}
+
+impl RunningRelease {
+    /// Returns what this member runs.
+    pub(super) fn own() -> Self {
+        let witan = Some(version::WITAN.to_owned());
+        Self { api: versions::LATEST, witan, level: levels::OWN }
+    }
+}
+
 /// Returns whether etcd answers at this peer URL: it reports a version, but answers 404 on a path that Witan serves. Returns
 /// `false` if nothing answers.
 pub async fn is_etcd(url: &Url, dialer: &PeerDialer) -> bool {
@@ -55,12 +78,12 @@ pub async fn state_hash(
 }
 
 /// Requests the release of a member of the cluster `cluster_id`.
-pub(super) async fn release(
+pub(super) async fn running_release(
     url: &Url,
     dialer: &PeerDialer,
     cluster_id: u64,
-) -> io::Result<Release> {
-    release_of(&get(url, dialer, "/version").await?, cluster_id).map_err(invalid)
+) -> io::Result<RunningRelease> {
+    running_release_of(&get(url, dialer, "/version").await?, cluster_id).map_err(invalid)
 }
 
 /// Requests a member's clock, in Unix nanoseconds, with etcd's round-trip probe.
@@ -120,6 +143,14 @@ fn cluster_of(answer: &Answer) -> Result<RemoteCluster, &'static str> {
 #[derive(serde::Deserialize)]
 struct VersionPage {
     etcdserver: String,
+    witan: Option<String>,
+    #[serde(default = "first_level")]
+    level: Level,
+}
+
+/// Returns the level of a member whose page has none.
+const fn first_level() -> Level {
+    levels::FIRST
 }
 
 #[derive(serde::Deserialize)]
@@ -134,14 +165,16 @@ fn is_of_etcd(version: &Answer, own: &Answer) -> bool {
     page.is_some() && own.status() == StatusCode::NOT_FOUND
 }
 
-/// Reads a member's release from an answer to `/version`. Fails for another cluster, or for a release below
-/// [`versions::FIRST`].
-fn release_of(answer: &Answer, cluster_id: u64) -> Result<Release, &'static str> {
+/// Reads a member's release from an answer to `/version`. Fails for another cluster, or for an API below [`versions::FIRST`].
+fn running_release_of(answer: &Answer, cluster_id: u64) -> Result<RunningRelease, &'static str> {
     check_cluster(answer, cluster_id)?;
     let page: Option<VersionPage> = serde_json::from_slice(answer.body()).ok();
-    let release = page.and_then(|page| versions::release(&page.etcdserver));
-    let release = release.filter(|release| *release >= versions::FIRST);
-    release.ok_or("the response has no server version")
+    let running = page.and_then(|page| {
+        let api = versions::release(&page.etcdserver)?;
+        Some(RunningRelease { api, witan: page.witan, level: page.level })
+    });
+    let running = running.filter(|running| running.api >= versions::FIRST);
+    running.ok_or("the response has no server version")
 }
 
 /// Reads a member's clock, in Unix nanoseconds, from the answer to a probe. Fails if the answer has no time.
@@ -180,8 +213,10 @@ mod tests {
 
     #[test]
     fn versions_and_clocks_are_read_as_etcd_answers() {
+        let read = |id, page| running_release_of(&answer(200, id, page), 0xC1);
         let page = r#"{"etcdserver":"3.5.21","etcdcluster":"3.5.0"}"#;
-        assert_eq!(release_of(&answer(200, Some("c1"), page), 0xC1), Ok((3, 5)));
+        let running = RunningRelease { api: (3, 5), witan: None, level: levels::FIRST };
+        assert_eq!(read(Some("c1"), page), Ok(running));
         let bad = [
             "",
             "[]",
@@ -189,18 +224,31 @@ mod tests {
             r#"{"etcdserver":"2.3.8"}"#,
         ];
         for bad in bad {
-            assert!(
-                release_of(&answer(200, Some("c1"), bad), 0xC1).is_err(),
-                "{bad}"
-            );
+            assert!(read(Some("c1"), bad).is_err(), "{bad}");
         }
         let elsewhere = Err("the member belongs to another cluster");
-        assert_eq!(release_of(&answer(200, Some("c1"), page), 0xC2), elsewhere);
-        assert_eq!(release_of(&answer(200, None, page), 0xC1), elsewhere);
+        assert_eq!(read(Some("c2"), page), elsewhere);
+        assert_eq!(read(None, page), elsewhere);
         let clock = |page| clock_of(&answer(200, None, page));
         let page = r#"{"OK":true,"Now":"1970-01-01T01:00:01.5+01:00"}"#;
         assert_eq!(clock(page), Ok(1_500_000_000));
         assert!(clock(r#"{"OK":true,"Now":"x"}"#).is_err());
+    }
+
+    #[test]
+    fn the_release_and_the_level_of_a_later_member_are_read() {
+        let page = r#"{"etcdserver":"3.7.3","etcdcluster":"3.7.0","storage":"3.7.0",
+            "witan":"0.2.0","level":2,"clusterLevel":1,"later":[]}"#;
+        let running = RunningRelease { api: (3, 7), witan: Some("0.2.0".into()), level: 2 };
+        let found = running_release_of(&answer(200, Some("c1"), page), 0xC1);
+        assert_eq!(found, Ok(running));
+    }
+
+    #[test]
+    fn the_page_of_this_release_is_read() {
+        let page = version::page("3.7.0", levels::OWN, levels::CLUSTER);
+        let found = running_release_of(&answer(200, Some("c1"), &page), 0xC1);
+        assert_eq!(found, Ok(RunningRelease::own()));
     }
 
     #[test]
@@ -243,6 +291,8 @@ mod tests {
         let found = read(200, "c1", body).expect("a member's answer");
         let found = found.expect("it has a hash");
         assert_eq!((found.index, found.keys, found.others), (7, 3, 4));
+        // A hash without a format has the first one.
+        assert_eq!(found.format, levels::RELEASES[0].format);
         assert_eq!(read(404, "c1", "404 page not found\n"), Ok(None));
         for (status, id, body) in [(200, "c2", body), (200, "c1", "{}"), (500, "c1", body)] {
             assert!(read(status, id, body).is_err(), "{status} {id} {body}");

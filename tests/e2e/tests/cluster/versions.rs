@@ -1,5 +1,5 @@
 //! Members of several releases. The leader asks all members for their version and decides the cluster version. Commands that
-//! are newer than the cluster version are refused. Differences between clocks are detected.
+//! are newer than the cluster version are refused. Differences between clocks are detected. Each member shows its release.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -9,7 +9,8 @@ use std::{
     thread,
 };
 
-use witan_e2e::{Cluster, Launch, Server, Tool, http, wait};
+use serde_json::{Value, json};
+use witan_e2e::{Cluster, Kind, Launch, Server, Tool, http, wait};
 
 use super::corruption::alter;
 
@@ -110,6 +111,10 @@ fn clocks(member: &Server) -> Vec<f64> {
 #[test]
 fn the_cluster_has_the_lowest_version_of_its_members() {
     let (cluster, other) = beside_another(&[]);
+    let found = cluster
+        .member(0)
+        .wait_log(0, "detected the release of a peer");
+    assert!(found.contains("unknown"), "only etcd's version: {found}");
     other.runs("3.6.4");
     until(&cluster.members()[..2], "3.6.0");
 
@@ -147,6 +152,39 @@ fn the_cluster_has_the_lowest_version_of_its_members() {
             "{}",
             member.tail()
         );
+    }
+}
+
+#[test]
+fn both_ports_show_the_release_and_its_level_after_etcds_fields() {
+    let (ours, theirs) = (Launch::witan().start(), Launch::new(Kind::Etcd37).start());
+    wait::until_true("it has a version", || cluster_version(&ours) == "3.7.0");
+    let page = ours.http("GET", "/version", "");
+    let peer = format!("127.0.0.1:{}", ours.peer_port());
+    assert_eq!(http::once(&peer, "GET", "/version", "").text(), page.text());
+
+    let names = |page: &Value| -> Vec<String> {
+        let fields = page.as_object().expect("an object");
+        fields.keys().cloned().collect()
+    };
+    let page = page.json();
+    let etcd = names(&theirs.http("GET", "/version", "").json());
+    let own = ["witan", "level", "clusterLevel"].map(str::to_owned);
+    assert_eq!(names(&page), [&etcd[..], &own].concat());
+    assert_eq!(page["witan"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(
+        (&page["level"], &page["clusterLevel"]),
+        (&json!(1), &json!(1))
+    );
+
+    let metrics = ours.http("GET", "/metrics", "").text();
+    let release = format!("witan_release_info{{release={}}} 1\n", page["witan"]);
+    for line in [
+        release.as_str(),
+        "witan_feature_level{of=\"own\"} 1\n",
+        "witan_feature_level{of=\"cluster\"} 1\n",
+    ] {
+        assert!(metrics.contains(line), "{line} in {metrics}");
     }
 }
 

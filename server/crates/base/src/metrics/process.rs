@@ -29,6 +29,8 @@ impl ProcessSeries {
     pub(super) fn register(on: &Register) -> Self {
         let version = on.gauges("etcd_server_version", "Which version is running. 1 for 'server_version' label with current version.", &["server_version"]);
         version.with_label_values(&[version::API]).set(1);
+        let release = on.gauges("witan_release_info", "Release of Witan. 1 for 'release' label with current release.", &["release"]);
+        release.with_label_values(&[version::WITAN]).set(1);
         Self {
             cpu: on.seconds("process_cpu_seconds_total", "Total user and system CPU time spent in seconds."),
             start: on.float("process_start_time_seconds", "Start time of the process since unix epoch in seconds."),

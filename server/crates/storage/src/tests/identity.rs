@@ -2,8 +2,16 @@
 
 use std::{fs, os::unix::fs::MetadataExt as _};
 
+use witan_machine::levels;
+
 use super::*;
 use crate::{FORMAT, offline};
+
+#[test]
+fn the_table_of_releases_has_this_format() {
+    let last = levels::RELEASES.last().expect("there is a row");
+    assert_eq!(last.format, FORMAT);
+}
 
 /// Creates a directory with three entries and a checkpoint.
 fn with_data(who: &DataIdentity) -> TempDir {
