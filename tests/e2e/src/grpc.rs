@@ -1,6 +1,9 @@
 //! Opens gRPC channels to a server. The generated clients are in `witan_api`.
 
-use tonic::transport::{Channel, Endpoint};
+use tonic::{
+    Status,
+    transport::{Channel, Endpoint},
+};
 use witan_api::v3::etcdserverpb::{
     HashKvRequest, RangeRequest, RangeResponse, kv_client::KvClient,
     maintenance_client::MaintenanceClient,
@@ -41,13 +44,18 @@ pub fn hash_kv(server: &Server, revision: i64) -> Option<(i64, u32)> {
 
 /// Reads the keys from `from` up to `to` linearizably, without their values. Panics if the read is refused.
 pub async fn keys(channel: &Channel, from: &str, to: &str) -> RangeResponse {
+    let answer = try_keys(channel, from, to).await;
+    answer.expect("a linearizable read")
+}
+
+/// Like [`keys`], but fails if the read is refused.
+pub async fn try_keys(channel: &Channel, from: &str, to: &str) -> Result<RangeResponse, Status> {
     let request = RangeRequest {
         keys_only: true,
         ..requests::range(from.to_owned(), to.to_owned())
     };
     let mut client = KvClient::new(channel.clone()).max_decoding_message_size(usize::MAX);
-    let answer = client.range(request).await;
-    answer.expect("a linearizable read").into_inner()
+    Ok(client.range(request).await?.into_inner())
 }
 
 /// Creates a runtime for tests that use gRPC in synchronous functions.

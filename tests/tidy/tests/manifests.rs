@@ -1,4 +1,5 @@
-//! Checks manifests and clippy's settings: the required parts of each crate, and the forbidden features of the shipped program.
+//! Checks manifests, clippy's settings and the list of releases: the required parts of each crate, and the forbidden features
+//! of the shipped program.
 
 use std::process::Command;
 
@@ -61,4 +62,34 @@ fn nearer_clippy_settings_repeat_the_roots() {
         }
     }
     none("nearer clippy.toml files repeat the root's", &missing);
+}
+
+/// `tests/upgrade` builds these commits. An abbreviated commit cannot be fetched.
+#[test]
+fn every_release_names_its_commit_and_a_format_that_this_one_reads() {
+    let source = file("server/crates/storage/src/format.rs").text;
+    let own = source.lines().find_map(|line| {
+        line.strip_prefix("pub const FORMAT: u32 = ")?
+            .strip_suffix(';')
+    });
+    let own: u32 = own.expect("the format").parse().expect("a number");
+    let releases = file("tests/upgrade/releases").text;
+    let rows: Vec<&str> = releases
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .collect();
+    assert!(!rows.is_empty(), "there is a release");
+    let is_right = |row: &&&str| match row.split(' ').collect::<Vec<_>>()[..] {
+        [_, commit, format] => {
+            let is_full = commit.len() == 40 && commit.bytes().all(|b| b.is_ascii_hexdigit());
+            is_full && format.parse::<u32>().is_ok_and(|format| format <= own)
+        }
+        _ => false,
+    };
+    let wrong = rows.iter().filter(|row| !is_right(row));
+    let wrong: Vec<String> = wrong.map(|row| (*row).to_owned()).collect();
+    none(
+        "a release has a name, a full commit and a format up to this one's",
+        &wrong,
+    );
 }

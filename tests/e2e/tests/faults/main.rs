@@ -3,11 +3,12 @@
 //!
 //! By default, a run has one seed. `WITAN_FAULTS_MINUTES=30` runs seeds for this time, starting with `WITAN_FAULTS_SEED`, and
 //! every third seed has five members. `WITAN_FAULTS_MEMBERS=5` sets the number for every seed. `WITAN_FAULTS_SERVER=etcd36`
-//! tests etcd without v2, and prints its violations. `WITAN_FAULTS_BEFORE=PATH` starts the members with an older program and
-//! rolls them to the current program and back, instead of all faults.
+//! tests etcd without v2, and prints its violations. With `WITAN_UPGRADE_OLD=PATH`, the members change between that program and
+//! the current one instead (`tests/upgrade/run`).
 //!
 //! Reading order: `schedule` (the faults) → `stage` (the members) → `load` and `probes`, `leases`, `tree` (the clients),
-//! `tree_watch` (v2 watches) → `verdict` (the guarantees) → `table`. `planted` shows that each check detects a violation.
+//! `tree_watch` (v2 watches) → `verdict` (the guarantees) → `table` → `upgrade` (the steps of an upgrade). `planted` shows that
+//! each check detects a violation.
 
 #![expect(clippy::print_stderr, reason = "a long run says how it goes")]
 
@@ -21,6 +22,7 @@ mod stage;
 mod table;
 mod tree;
 mod tree_watch;
+mod upgrade;
 mod verdict;
 
 use std::{
@@ -56,6 +58,9 @@ fn number(name: &str) -> Option<u64> {
 
 #[test]
 fn every_promise_is_kept_through_faults_of_processes_disks_and_networks() {
+    if let Some(old) = env::var_os("WITAN_UPGRADE_OLD") {
+        return upgrade::run(old.into(), number("WITAN_UPGRADE_MINUTES").unwrap_or(0));
+    }
     let kind = env::var("WITAN_FAULTS_SERVER").map_or(Kind::Witan, |name| {
         Kind::named(&name).unwrap_or_else(|| panic!("WITAN_FAULTS_SERVER: no such server: {name}"))
     });
@@ -89,17 +94,20 @@ fn every_promise_is_kept_through_faults_of_processes_disks_and_networks() {
 
 /// Runs one cluster through all faults. Returns the effects of the faults, or the violations as an error.
 fn run(kind: Kind, members: usize, seed: u64) -> Result<Vec<Outcome>, String> {
-    let before = env::var_os("WITAN_FAULTS_BEFORE").map(PathBuf::from);
     let runtime = grpc::runtime();
-    let mut stage = Stage::start(kind, members, before.as_ref());
+    let mut stage = Stage::start(kind, members);
     let load = Load::new(stage.cluster.addresses());
     let clients = Clients::start(&runtime, &load, kind == Kind::Witan);
-    let outcomes = match &before {
-        Some(before) => schedule::roll(&mut stage, &load, before),
-        None => schedule::run(&mut stage, &load, seed),
-    };
+    let outcomes = schedule::run(&mut stage, &load, seed);
     let told = clients.stop(&runtime, &load);
-    let folder = folder(seed);
+    judge(&stage, &load, &told, &format!("seed {seed}"))?;
+    Ok(outcomes)
+}
+
+/// Checks the clients' records and the members' states. Fails with the violations, and with the folder that keeps the history
+/// and the logs. `title` names the run.
+fn judge(stage: &Stage, load: &Load, told: &Told, title: &str) -> Result<(), String> {
+    let folder = folder(title);
     fs::write(folder.join("history.txt"), told.history()).expect("a temporary folder");
     stage.write_logs(&folder);
     let seen = format!("{}: history and logs", folder.display());
@@ -110,7 +118,7 @@ fn run(kind: Kind, members: usize, seed: u64) -> Result<Vec<Outcome>, String> {
         told.leases
     );
     let judged = told.judge().and_then(|()| {
-        let states = verdict::judge_states(&stage, &load, kind == Kind::Witan);
+        let states = verdict::judge_states(stage, load, stage.kind == Kind::Witan);
         states.and(match load.all_wrong() {
             wrong if wrong.is_empty() => Ok(()),
             wrong => Err(wrong.join("\n")),
@@ -119,7 +127,7 @@ fn run(kind: Kind, members: usize, seed: u64) -> Result<Vec<Outcome>, String> {
     judged.map_err(|wrong| format!("{wrong}\n{seen}"))?;
     let tree_changes = told.tree_watches.iter().map(|watch| watch.changes.len());
     eprintln!(
-        "seed {seed}: {answered} calls of v3, {} of v2 and {} changes, {} probes, {} changes, {} leases: right",
+        "{title}: {answered} calls of v3, {} of v2 and {} changes, {} probes, {} changes, {} leases: right",
         told.tree_calls.len(),
         tree_changes.max().unwrap_or_default(),
         load.acknowledged().len(),
@@ -127,11 +135,12 @@ fn run(kind: Kind, members: usize, seed: u64) -> Result<Vec<Outcome>, String> {
         told.leases,
     );
     fs::remove_dir_all(folder).expect("it was just made");
-    Ok(outcomes)
+    Ok(())
 }
 
-fn folder(seed: u64) -> PathBuf {
-    let folder = env::temp_dir().join(format!("witan-faults-{}-{seed}", std::process::id()));
+fn folder(title: &str) -> PathBuf {
+    let name = format!("witan-faults-{}-{title}", std::process::id());
+    let folder = env::temp_dir().join(name.replace(' ', "-"));
     fs::create_dir_all(&folder).expect("a temporary folder");
     folder
 }

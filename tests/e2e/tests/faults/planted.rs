@@ -13,6 +13,7 @@ use crate::{
     leases::Lease,
     load::Load,
     probes::Acknowledged,
+    upgrade::Row,
     verdict::{CHECKS, States, Told, none_lost},
 };
 
@@ -322,6 +323,30 @@ fn states_that_differ_are_found() {
         let mut states = right.clone();
         plant(&mut states);
         let wrong = states.judge().expect_err(what);
+        assert!(wrong.contains(what), "{wrong}");
+    }
+}
+
+#[test]
+fn a_step_of_an_upgrade_that_clients_notice_is_found() {
+    let right = Row {
+        step: "forward".into(),
+        acknowledged: 9,
+        lost: 0,
+        gap: Duration::from_secs(2),
+        hashes: vec![7; 3],
+    };
+    right.judge().expect("all is right");
+    type Plant = fn(&mut Row);
+    let plants: [(&str, Plant); 3] = [
+        ("lost", |row| row.lost = 1),
+        ("hashes", |row| row.hashes[2] = 8),
+        ("no write", |row| row.gap = Duration::from_secs(60)),
+    ];
+    for (what, plant) in plants {
+        let mut row = right.clone();
+        plant(&mut row);
+        let wrong = row.judge().expect_err(what);
         assert!(wrong.contains(what), "{wrong}");
     }
 }

@@ -1,9 +1,6 @@
 //! The faults, their durations, and their order for each seed.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use witan_e2e::{linear::client::Choice, network::Link, wait};
 
@@ -57,12 +54,10 @@ pub(crate) enum Fault {
     ReplaceLeader,
     SlowAndKilled,
     CutOffAndStopped,
-    RollForward,
-    RollBack,
 }
 
 impl Fault {
-    /// The faults of every seed, without the rolls to another program.
+    /// The faults of every seed.
     pub(crate) const ALL: [Self; 20] = [
         Self::KillLeader,
         Self::KillFollower,
@@ -108,8 +103,6 @@ impl Fault {
             Self::ReplaceLeader => "leader removed, wiped, added again",
             Self::SlowAndKilled => "lossy network, and kill -9 of the leader",
             Self::CutOffAndStopped => "follower cut off, then leader stopped",
-            Self::RollForward => "a member restarted with the newer program",
-            Self::RollBack => "a member restarted with the older program",
         }
     }
 
@@ -147,7 +140,6 @@ impl Fault {
                 wait::wall_time(LENGTH);
                 disk.make_room();
             }
-            Self::RollForward | Self::RollBack => stage.restart(follower),
             Self::RollingRestart => (0..stage.count()).for_each(|at| stage.restart(at)),
             Self::ReplaceFollower => stage.replace(follower, leader),
             Self::ReplaceLeader => stage.replace(leader, follower),
@@ -222,40 +214,13 @@ pub(crate) fn run(stage: &mut Stage, load: &Load, seed: u64) -> Vec<Outcome> {
     outcomes
 }
 
-/// Number of times that a cluster rolls forward and back.
-const ROLLS: usize = 2;
-
-/// Restarts members one by one with the current program, then with the program `before`, while all clients continue.
-pub(crate) fn roll(stage: &mut Stage, load: &Load, before: &Path) -> Vec<Outcome> {
-    let mut outcomes = Vec::new();
-    for _ in 0..ROLLS {
-        for (fault, program) in [
-            (Fault::RollForward, stage.kind.binary()),
-            (Fault::RollBack, before.to_path_buf()),
-        ] {
-            for at in 0..stage.count() {
-                stage.cluster.member_mut(at).use_program(program.clone());
-                let leader = stage.cluster.leader();
-                outcomes.push(one(stage, load, fault, (leader, at)));
-                // Members with both programs serve for a while.
-                wait::wall_time(LENGTH);
-            }
-        }
-    }
-    outcomes
-}
-
 /// Runs one fault. Returns its effect when every member has acknowledged a write again.
 fn one(stage: &mut Stage, load: &Load, fault: Fault, cast: (usize, usize)) -> Outcome {
     load.next_step();
     load.take_late();
     let (term, begun) = (stage.term(), Instant::now());
     fault.run(stage, cast.0, cast.1);
-    stage.wait_whole();
-    let healed = Instant::now();
-    wait::within(RECOVERY_MAX, "every member acknowledges writes", || {
-        probes::all_serve(load, healed).then_some(())
-    });
+    wait_healed(stage, load);
     let outcome = Outcome {
         fault,
         pause: probes::longest_pause(load, begun, Instant::now()),
@@ -268,4 +233,13 @@ fn one(stage: &mut Stage, load: &Load, fault: Fault, cast: (usize, usize)) -> Ou
         fault.name()
     );
     outcome
+}
+
+/// Waits until all members run and every member has acknowledged a write again.
+pub(crate) fn wait_healed(stage: &mut Stage, load: &Load) {
+    stage.wait_whole();
+    let healed = Instant::now();
+    wait::within(RECOVERY_MAX, "every member acknowledges writes", || {
+        probes::all_serve(load, healed).then_some(())
+    });
 }

@@ -1,6 +1,6 @@
 //! Members behind a network that can fail, one of them on a small disk.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use serde_json::{Value, json};
 use witan_e2e::{Cluster, Disk, Kind, Launch, Network, Server, cluster::status, http, wait};
@@ -27,8 +27,8 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Starts `count` members with `program`, or with the default program.
-    pub(crate) fn start(kind: Kind, count: usize, program: Option<&PathBuf>) -> Self {
+    /// Starts `count` members, one of them on the small disk.
+    pub(crate) fn start(kind: Kind, count: usize) -> Self {
         let disk = Disk::mount("faults", DISK_MIB);
         let launch = |at: usize| {
             let launch = match kind {
@@ -43,15 +43,20 @@ impl Stage {
             }
         };
         let launches: Vec<Launch> = (0..count).map(launch).collect();
-        let (cluster, network) = Cluster::prepare_behind(&launches);
-        let joined = vec![false; count];
+        Self::start_all(kind, &launches, disk)
+    }
+
+    /// Starts `count` members of Witan with this program, all of them on the usual disk.
+    pub(crate) fn start_program(count: usize, program: &Path) -> Self {
+        let launch = Launch::witan().program(program.to_path_buf());
+        Self::start_all(Kind::Witan, &vec![launch; count], None)
+    }
+
+    fn start_all(kind: Kind, launches: &[Launch], disk: Option<Disk>) -> Self {
+        let (cluster, network) = Cluster::prepare_behind(launches);
+        let joined = vec![false; launches.len()];
         let mut stage = Self { kind, cluster, network, joined, disk };
-        for at in 0..count {
-            if let Some(program) = program {
-                stage.cluster.member_mut(at).use_program(program.clone());
-            }
-            stage.start_member(at);
-        }
+        (0..launches.len()).for_each(|at| stage.start_member(at));
         stage.wait_whole();
         stage
     }
@@ -106,14 +111,33 @@ impl Stage {
     /// Removes a member, wipes its disk, and adds it as a learner, which is then promoted.
     pub(crate) fn replace(&mut self, at: usize, through: usize) {
         let through = self.cluster.member(through).address();
-        let id = status(self.cluster.member(at)).expect("it runs").id;
-        change(&through, "remove", &id.to_string());
+        change(&through, "remove", &self.id(at));
         self.cluster.member_mut(at).wait_exit();
         self.network.close(at);
+        self.add_again(at, &through);
+    }
+
+    /// Kills a member and wipes its disk. Then removes the member and adds it again, as [`Self::replace`] does.
+    pub(crate) fn lose_disk(&mut self, at: usize, through: usize) {
+        let through = self.cluster.member(through).address();
+        let id = self.id(at);
+        self.kill(at);
+        change(&through, "remove", &id);
+        self.add_again(at, &through);
+    }
+
+    /// Returns the id of a running member.
+    fn id(&self, at: usize) -> String {
+        let status = status(self.cluster.member(at)).expect("it runs");
+        status.id.to_string()
+    }
+
+    /// Wipes the disk of a removed member, and adds the member as a learner, which is then promoted.
+    fn add_again(&mut self, at: usize, through: &str) {
         let data = self.cluster.member(at).dir().join("data");
         fs::remove_dir_all(data).expect("the data is removed");
         let url = self.network.urls().swap_remove(at);
-        let learner = add(&through, &url);
+        let learner = add(through, &url);
         if !self.joined[at] {
             let member = self.cluster.member_mut(at);
             member.add_args(["--initial-cluster-state", "existing"]);
@@ -121,7 +145,23 @@ impl Stage {
         }
         self.start_member(at);
         self.wait_serving(at);
-        change(&through, "promote", &learner);
+        change(through, "promote", &learner);
+    }
+
+    /// Transfers leadership to a member, and waits until all members report it as their leader.
+    pub(crate) fn lead(&self, at: usize) {
+        let target = json!({ "targetID": self.id(at) }).to_string();
+        wait::within(RECOVERY_MAX, &format!("member {at} leads"), || {
+            let leader = self.cluster.leader();
+            if leader == at {
+                return Some(());
+            }
+            let address = self.cluster.member(leader).address();
+            let path = "/v3/maintenance/transfer-leadership";
+            // A refused transfer is repeated.
+            let _ = http::try_once(&address, "POST", path, &[], target.as_bytes());
+            None
+        });
     }
 
     /// Waits until all members run and report the same leader. Restarts members of etcd, which end when their disk is full.
@@ -143,7 +183,7 @@ impl Stage {
     }
 
     /// Writes the logs of all members into a folder.
-    pub(crate) fn write_logs(&self, folder: &std::path::Path) {
+    pub(crate) fn write_logs(&self, folder: &Path) {
         for (at, member) in self.cluster.members().iter().map(Server::log).enumerate() {
             let path = folder.join(format!("member-{at}.log"));
             fs::write(path, member.join("\n")).expect("the temporary folder is writable");

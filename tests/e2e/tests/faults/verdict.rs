@@ -201,12 +201,20 @@ pub(crate) fn none_lost(
     acknowledged: &[Acknowledged],
     there: &BTreeSet<Vec<u8>>,
 ) -> Result<(), String> {
-    let keys = acknowledged.iter().map(|one| &one.key);
-    let lost: Vec<&String> = keys.filter(|key| !there.contains(key.as_bytes())).collect();
+    let lost = lost(acknowledged, there);
     match lost.is_empty() {
         true => Ok(()),
         false => Err(format!("has lost acknowledged writes: {lost:?}")),
     }
+}
+
+/// Returns the keys of the acknowledged probes that do not exist.
+pub(crate) fn lost<'a>(
+    acknowledged: &'a [Acknowledged],
+    there: &BTreeSet<Vec<u8>>,
+) -> Vec<&'a String> {
+    let keys = acknowledged.iter().map(|one| &one.key);
+    keys.filter(|key| !there.contains(key.as_bytes())).collect()
 }
 
 /// The states of all members. A value is `None` if the member does not answer.
