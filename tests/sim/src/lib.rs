@@ -19,6 +19,7 @@ pub mod chaos;
 mod checkpoints;
 mod clients;
 mod copies;
+pub mod counts;
 pub mod data_directory;
 mod disaster;
 pub mod disk;

@@ -11,8 +11,9 @@ use std::{
 };
 
 use crate::{
+    counts::Counts,
     scenario::Scenario,
-    world::{Counts, Verdict, Violation, World},
+    world::{Verdict, Violation, World},
 };
 
 thread_local! {

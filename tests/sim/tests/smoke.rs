@@ -1,8 +1,8 @@
 //! A few seeds for each cluster size. Every run ends without a violation, and together they reach their coverage goals.
 
 use witan_sim::{
+    counts::Counts,
     sweep::{failure, sweep},
-    world::Counts,
 };
 
 const SEEDS: u64 = 20;

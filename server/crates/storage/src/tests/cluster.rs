@@ -9,11 +9,12 @@ use std::{
 
 use witan_machine::member::MemberId;
 use witan_sim::{
+    counts::Counts,
     data_directory::{DataDirectory, InterruptedStep, MakeDirectory, PowerCut},
     rng::Rng,
     scenario::Scenario,
     sweep::judge,
-    world::{Counts, Verdict, World},
+    world::{Verdict, World},
 };
 
 use super::{
