@@ -33,6 +33,14 @@ fn as_json(entries: &[Entry]) -> Result<String, BackupError> {
     Ok(text.map_err(BackupError::internal)? + "\n")
 }
 
+fn completeness(entry: &Entry) -> &'static str {
+    match &entry.record {
+        Some(record) if entry.is_complete() && record.unconfirmed => "unconfirmed",
+        Some(_) if entry.is_complete() => "yes",
+        Some(_) | None => "no",
+    }
+}
+
 fn table(entries: &[Entry]) -> String {
     let head = [
         "NAME", "TAKEN AT", "REVISION", "SIZE", "CLUSTER", "VERSION", "COMPLETE",
@@ -48,7 +56,7 @@ fn table(entries: &[Entry]) -> String {
             entry.bytes.map_or_else(unknown, size),
             record.map_or_else(unknown, |record| record.cluster_id.clone()),
             record.map_or_else(unknown, |record| record.version.clone()),
-            if entry.is_complete() { "yes" } else { "no" }.to_owned(),
+            completeness(entry).to_owned(),
         ]);
     }
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);

@@ -19,46 +19,57 @@ const LISTED_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
 impl Retention {
     /// Returns the names of the complete backups that neither limit keeps, oldest first; empty without a limit. The newest
-    /// backup and `saved` are always kept. Backups of other clusters are kept, too: a new cluster with the name of a lost one
-    /// must not remove the backups of the lost one.
+    /// whole backup and `saved` are always kept. Backups of other clusters are kept, too: a new cluster with the name of a lost
+    /// one must not remove the backups of the lost one.
+    ///
+    /// Backups of members that were cut off from a quorum (`unconfirmed`) can lack acknowledged writes, so they are counted
+    /// apart and remove no whole backup. Such a backup is also removed once it is older than all kept whole ones.
     ///
     /// Backups that begin a generation of changes (`begins_changes`) do not count toward `keep_last`. Such a backup is removed
     /// once it is older than all other kept backups that show their history.
-    /// is older than all other kept backups that show their history.
     fn excess(self, complete: &[BackupRecord], saved: &str, now: Timestamp) -> Vec<String> {
         if self == Self::default() {
             return Vec::new();
         }
         let own = complete.iter().find(|record| record.name == saved);
         let own = own.map(|record| &record.cluster_id);
-        let of_cluster = complete
+        let mut of_cluster: Vec<_> = complete
             .iter()
-            .filter(|record| Some(&record.cluster_id) == own);
-        let (beginnings, mut newest_first): (Vec<_>, Vec<_>) =
-            of_cluster.partition(|record| record.begins_changes && record.name != saved);
-        newest_first.sort_by(|a, b| (b.started_at, &b.name).cmp(&(a.started_at, &a.name)));
+            .filter(|record| Some(&record.cluster_id) == own)
+            .collect();
+        of_cluster.sort_by(|a, b| (b.started_at, &b.name).cmp(&(a.started_at, &a.name)));
+        let (beginnings, counted): (Vec<_>, Vec<_>) = of_cluster
+            .into_iter()
+            .partition(|record| record.begins_changes && record.name != saved);
+        let (cut_off, whole): (Vec<_>, Vec<_>) =
+            counted.into_iter().partition(|record| record.unconfirmed);
         let count = self
             .keep_last
             .map_or(0, |count| usize::try_from(count).unwrap_or(usize::MAX));
-        let is_old = |record: &BackupRecord| {
+        let may_go = |record: &BackupRecord| {
             // An age is negative if the clock went back.
             let age = Duration::try_from(now.duration_since(record.started_at)).unwrap_or_default();
-            self.keep_within.is_none_or(|within| age > within)
+            record.name != saved && self.keep_within.is_none_or(|within| age > within)
         };
-        let excess = newest_first.iter().copied().skip(count.max(1));
-        let excess = excess.filter(|record| record.name != saved && is_old(record));
-        let mut excess: Vec<_> = excess.collect();
-        let stays = |record: &&&BackupRecord| {
-            record.shows_history() && !excess.iter().any(|gone| gone.name == record.name)
+        let last = count.max(1);
+        let goes = |(at, record): &(usize, &BackupRecord)| *at >= last && may_go(record);
+        let (gone, kept): (Vec<_>, Vec<_>) = whole.into_iter().enumerate().partition(goes);
+        let is_before = |record: &BackupRecord, kept: Option<&(usize, &BackupRecord)>| {
+            kept.is_some_and(|(_, kept)| record.started_at < kept.started_at)
         };
-        let oldest = newest_first
-            .iter()
-            .rev()
-            .find(stays)
-            .map(|oldest| oldest.started_at);
-        let is_before =
-            |record: &&BackupRecord| oldest.is_some_and(|oldest| record.started_at < oldest);
-        excess.extend(beginnings.into_iter().filter(is_before));
+        let goes = |(at, record): &(usize, &BackupRecord)| {
+            may_go(record) && (*at >= count || is_before(record, kept.last()))
+        };
+        let cut_off = cut_off.into_iter().enumerate().filter(goes);
+        let mut kept_history = kept.iter().rev();
+        let oldest = kept_history.find(|(_, record)| record.shows_history());
+        let beginnings = beginnings.into_iter();
+        let beginnings = beginnings.filter(|record| is_before(record, oldest));
+        let numbered = gone.into_iter().chain(cut_off);
+        let mut excess: Vec<_> = numbered
+            .map(|(_, record)| record)
+            .chain(beginnings)
+            .collect();
         excess.sort_by(|a, b| (a.started_at, &a.name).cmp(&(b.started_at, &b.name)));
         excess
             .into_iter()
@@ -225,6 +236,46 @@ mod tests {
         let mut all = all;
         all[2].revision_digest = None;
         assert_eq!(excess(&all, "c"), "a");
+    }
+
+    /// The schedule of a member that is cut off goes on, and the other members have newer backups of their own.
+    #[test]
+    fn a_backup_without_a_quorum_removes_no_whole_one() {
+        let whole = |name, at| record(name, at);
+        let cut_off = |name, at| BackupRecord { unconfirmed: true, ..record(name, at) };
+        let all = [
+            cut_off("a", 10),
+            whole("b", 20),
+            whole("c", 30),
+            cut_off("d", 40),
+            cut_off("e", 50),
+        ];
+        let excess = |keep_last, keep_within: Option<u64>, saved: &str| {
+            let kept = Retention { keep_last, keep_within: keep_within.map(Duration::from_secs) };
+            kept.excess(&all, saved, Timestamp::from_second(60).unwrap())
+                .concat()
+        };
+        for (last, within, saved, removed) in [
+            // `a` is older than all kept whole backups.
+            (Some(2), None, "e", "a"),
+            (Some(1), None, "e", "abd"),
+            (Some(3), None, "e", "a"),
+            // The newest whole backup is kept, however old it is.
+            (None, Some(1), "e", "abd"),
+            (None, Some(25), "e", "ab"),
+            (Some(1), Some(100), "e", ""),
+        ] {
+            assert_eq!(
+                excess(last, within, saved),
+                removed,
+                "{last:?} {within:?} {saved}"
+            );
+        }
+        // Without a whole backup, the newest ones are all that there is.
+        let all = [cut_off("a", 10), cut_off("b", 20), cut_off("c", 30)];
+        let kept = Retention { keep_last: Some(2), keep_within: None };
+        let excess = kept.excess(&all, "c", Timestamp::from_second(60).unwrap());
+        assert_eq!(excess, ["a"]);
     }
 
     #[test]

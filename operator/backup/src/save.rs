@@ -77,12 +77,19 @@ async fn retain(
         .unwrap_or_else(|error| (Vec::new(), Some(error)));
     record.removed = removed;
     if let Some(error) = problem {
-        record.warning = Some(format!("failed to apply the retention policy: {error}"));
+        let text = format!("failed to apply the retention policy: {error}");
+        record.warning = joined([record.warning, Some(text)]);
     }
     if let Some(warning) = &record.warning {
         tracing::warn!(name = record.name, "{warning}");
     }
     record
+}
+
+/// Returns all warnings as one text; `None` without any.
+fn joined(warnings: [Option<String>; 2]) -> Option<String> {
+    let all: Vec<_> = warnings.into_iter().flatten().collect();
+    (!all.is_empty()).then(|| all.join("; "))
 }
 
 /// Returns the record of a complete backup with this name; `None` if there is none. Deletes a record whose snapshot is missing
@@ -183,15 +190,14 @@ async fn attempt(
             return Err(error);
         }
     };
-    let hashed = match before {
-        Some(before) => Some(same_hash(before, stop.or(hash(source, member)).await?)),
-        None => None,
-    };
-    let (keys_hash, warning) = match hashed {
-        Some(Ok(hash)) => (Some(hash), None),
-        Some(Err(why)) => (None, Some(why)),
+    let (keys_hash, not_hashed) = match before {
+        Some(before) => match same_hash(before, stop.or(hash(source, member)).await?) {
+            Ok(hash) => (Some(hash), None),
+            Err(why) => (None, Some(why)),
+        },
         None => (None, None),
     };
+    let cut_off = member.cut_off.as_deref().map(unconfirmed);
     let record = BackupRecord {
         name: name.to_owned(),
         location: store.url(&format!("{name}{DATA}")),
@@ -204,9 +210,10 @@ async fn attempt(
         started_at,
         completed_at: now(),
         revision_digest,
+        unconfirmed: cut_off.is_some(),
         begins_changes: new.begins_changes,
         removed: Vec::new(),
-        warning,
+        warning: joined([cut_off, not_hashed]),
     };
     stop.or(store.put_record(&record)).await?;
     tracing::info!(
@@ -216,6 +223,12 @@ async fn attempt(
         "saved the backup"
     );
     Ok(record)
+}
+
+fn unconfirmed(why: &str) -> String {
+    format!(
+        "the backup can lack acknowledged writes, because the member did not answer a linearizable read: {why}"
+    )
 }
 
 /// A member's key hash, or the reason it is unavailable.

@@ -7,8 +7,8 @@ use tonic::{Status, Streaming, metadata::AsciiMetadataValue, transport::Channel}
 use witan_api::{
     backup::KeysHash,
     v3::etcdserverpb::{
-        HashKvRequest, SnapshotRequest, SnapshotResponse, StatusRequest,
-        maintenance_client::MaintenanceClient,
+        HashKvRequest, RangeRequest, SnapshotRequest, SnapshotResponse, StatusRequest,
+        kv_client::KvClient, maintenance_client::MaintenanceClient,
     },
 };
 use witan_members::session::{request, within};
@@ -26,6 +26,8 @@ const HASH_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a member may take to prepare a snapshot and send the first piece.
 const FIRST_PIECE_TIMEOUT: Duration = Duration::from_secs(180);
 const PIECE_TIMEOUT: Duration = Duration::from_secs(60);
+/// The key that a linearizable read asks for. It need not exist.
+const FIRST_KEY: &[u8] = b"\0";
 
 impl Source for Members {
     async fn revision_digest(&self, member: &Report) -> Result<Option<String>, BackupError> {
@@ -106,11 +108,15 @@ async fn maintenance(
 
 async fn status(members: &Members, endpoint: &str) -> Result<Report, BackupError> {
     let (mut client, token) = maintenance(members, endpoint).await?;
-    let asked = client.status(request(StatusRequest {}, token));
+    let asked = client.status(request(StatusRequest {}, token.clone()));
     let status = within(CALL_TIMEOUT, asked).await;
     let status = status.map_err(|status| failed(endpoint, "get the status of", &status))?;
     let status = status.into_inner();
     let header = status.header.unwrap_or_default();
+    let cut_off = match status.is_learner {
+        true => None,
+        false => read_a_key(members, endpoint, token).await.err(),
+    };
     Ok(Report {
         endpoint: endpoint.to_owned(),
         is_leader: status.leader == header.member_id,
@@ -119,5 +125,23 @@ async fn status(members: &Members, endpoint: &str) -> Result<Report, BackupError
         revision: header.revision,
         applied: status.raft_applied_index,
         version: status.version,
+        cut_off: cut_off.map(|error| error.message),
     })
+}
+
+/// Makes a linearizable read, which a member without a quorum cannot answer.
+async fn read_a_key(
+    members: &Members,
+    endpoint: &str,
+    token: Option<AsciiMetadataValue>,
+) -> Result<(), BackupError> {
+    let range = RangeRequest {
+        key: FIRST_KEY.into(),
+        keys_only: true,
+        ..RangeRequest::default()
+    };
+    let mut client = KvClient::new(members.channel(endpoint)?.clone());
+    let answer = within(CALL_TIMEOUT, client.range(request(range, token))).await;
+    let answer = answer.map_err(|status| failed(endpoint, "read a key of", &status));
+    answer.map(drop)
 }

@@ -10,7 +10,7 @@ use crate::reason::{BackupError, Reason};
 const FAR_BEHIND_ENTRIES: u64 = 1000;
 
 pub(crate) trait Source {
-    /// Queries the status of all members. The answers are in order of arrival.
+    /// Queries the status of all members, and reads a key of the voters. The answers are in order of arrival.
     async fn survey(&self) -> Vec<Result<Report, BackupError>>;
 
     /// Returns the digest of a member's revision; `None` if the revision was compacted or is the first one.
@@ -35,6 +35,9 @@ pub(crate) struct Report {
     /// Index of the last log entry that the member has applied.
     pub(crate) applied: u64,
     pub(crate) version: String,
+    /// Why a voter did not answer a linearizable read: without a quorum it cannot know whether it is up to date. `None` if it
+    /// answered.
+    pub(crate) cut_off: Option<String>,
 }
 
 /// A snapshot whose stream has begun.
@@ -45,7 +48,8 @@ pub(crate) struct Snapshot {
     pub(crate) pieces: BoxStream<'static, Result<Bytes, BackupError>>,
 }
 
-/// Returns the voters that answered, in the order to try them: followers, the leader, then followers that are far behind.
+/// Returns the voters that answered, in the order to try them: followers, the leader, followers that are far behind, then the
+/// members that are cut off from a quorum.
 ///
 /// # Errors
 /// Returns an error if no voter answered, or if two voters belong to different clusters.
@@ -100,7 +104,7 @@ pub(crate) fn in_order(
     // The sort is stable, so the order of arrival is kept.
     reports.sort_by_key(|member| {
         let is_far_behind = newest - member.applied > FAR_BEHIND_ENTRIES;
-        (is_far_behind, member.is_leader)
+        (member.cut_off.is_some(), is_far_behind, member.is_leader)
     });
     Ok(reports)
 }
@@ -116,14 +120,15 @@ mod tests {
         let near = |name| Report { applied: 4000, ..report(name) };
         let far = Report { applied: 3999, ..report("far") };
         let learner = Report { is_learner: true, ..report("learner") };
-        let answers = [far, learner, leader, near("b"), near("a")].map(Ok);
+        let cut_off = Report { cut_off: Some("no leader".to_owned()), ..report("cut off") };
+        let answers = [cut_off, far, learner, leader, near("b"), near("a")].map(Ok);
         let gone = Err(BackupError::new(Reason::SourceUnreachable, "gone"));
         let order = in_order(answers.into_iter().chain([gone]).collect()).unwrap();
         let names: Vec<_> = order
             .iter()
             .map(|member| member.endpoint.as_str())
             .collect();
-        assert_eq!(names, ["b", "a", "leader", "far"]);
+        assert_eq!(names, ["b", "a", "leader", "far", "cut off"]);
     }
 
     #[test]

@@ -52,6 +52,7 @@ pub(crate) fn record(name: &str, second: i64) -> BackupRecord {
         started_at: Timestamp::from_second(second).unwrap(),
         completed_at: Timestamp::from_second(second + 1).unwrap(),
         revision_digest: None,
+        unconfirmed: false,
         begins_changes: false,
         removed: Vec::new(),
         warning: None,
@@ -67,6 +68,7 @@ pub(crate) fn report(endpoint: &str) -> Report {
         revision: 12,
         applied: 100,
         version: "3.6.0".to_owned(),
+        cut_off: None,
     }
 }
 
@@ -99,6 +101,8 @@ pub(crate) struct TestSource {
     sent: Mutex<VecDeque<Sent>>,
     /// Digest of the members' revision.
     pub(crate) revision_digest: Option<String>,
+    /// Whether the members answer no linearizable read.
+    pub(crate) cut_off: bool,
     /// Key hashes that the members return, one after the other. Further calls fail.
     pub(crate) hashes: Mutex<VecDeque<KeysHash>>,
 }
@@ -109,6 +113,7 @@ impl TestSource {
         Self {
             sent,
             revision_digest: Some("ab".to_owned()),
+            cut_off: false,
             hashes: Mutex::default(),
         }
     }
@@ -120,8 +125,12 @@ impl TestSource {
 
 impl Source for TestSource {
     async fn survey(&self) -> Vec<Result<Report, BackupError>> {
+        let cut_off = self.cut_off.then(|| "no leader".to_owned());
         (0..self.left())
-            .map(|at| Ok(report(&format!("http://{at}"))))
+            .map(|at| {
+                let cut_off = cut_off.clone();
+                Ok(Report { cut_off, ..report(&format!("http://{at}")) })
+            })
             .collect()
     }
 

@@ -90,10 +90,13 @@ impl Backups {
     }
 
     /// Creates the job of a backup if it does not exist, and writes the resulting status. Does nothing if the backup has
-    /// finished or is being deleted. The backup is pending while another Job has the name.
+    /// finished, is in an unknown phase or is being deleted. The backup is pending while another Job has the name.
     async fn reconcile(&self, backup: &EtcdBackup) -> Result<Action, PassError> {
         let before = backup.status.clone().unwrap_or_default();
-        if backup.is_finished() || backup.metadata.deletion_timestamp.is_some() {
+        // Only a later release knows what an unknown phase needs.
+        let is_later = before.phase == Some(BackupPhase::Unknown);
+        let is_ending = backup.metadata.deletion_timestamp.is_some();
+        if backup.is_finished() || is_later || is_ending {
             return Ok(Action::await_change());
         }
         let namespace = backup.namespace().unwrap_or_default();
@@ -119,7 +122,9 @@ impl Backups {
             self.announce(backup, &before, &status).await;
         }
         Ok(match status.phase {
-            Some(BackupPhase::Succeeded | BackupPhase::Failed) => Action::await_change(),
+            Some(BackupPhase::Succeeded | BackupPhase::Failed | BackupPhase::Unknown) => {
+                Action::await_change()
+            }
             Some(BackupPhase::Pending) | None => Action::requeue(RETRY),
             Some(BackupPhase::Running) => Action::requeue(LOOK),
         })
@@ -204,16 +209,17 @@ impl Backups {
                 self.metrics.backup(&namespace, cluster, true);
                 let (name, size) = (status.name.as_deref(), status.size.as_deref());
                 let stored = format!("stored {}", name.unwrap_or_default());
-                (
-                    "BackupSucceeded",
-                    format!("{stored}, {} bytes", size.unwrap_or("unknown")),
-                )
+                let stored = format!("{stored}, {} bytes", size.unwrap_or("unknown"));
+                match status.is_whole() {
+                    true => ("BackupSucceeded", stored),
+                    false => ("BackupUnconfirmed", format!("{stored}; {message}")),
+                }
             }
             Some(BackupPhase::Failed) => {
                 self.metrics.backup(&namespace, cluster, false);
                 ("BackupFailed", message)
             }
-            Some(BackupPhase::Pending | BackupPhase::Running) | None => {
+            Some(BackupPhase::Pending | BackupPhase::Running | BackupPhase::Unknown) | None => {
                 if message.is_empty() || before.message == status.message {
                     return;
                 }

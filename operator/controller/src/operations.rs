@@ -48,6 +48,9 @@ const PASS_LONGEST: Duration = Duration::from_secs(120);
 /// How many seconds an operation is kept after its end by default, unless it is destructive.
 const TTL_DEFAULT_S: i64 = 24 * 3600;
 const FAILED: &str = "Failed";
+const LATER_PHASE: &str =
+    "ignoring an EtcdOperation in a phase that only a later release of the operator knows";
+const LATER_RECORD: &str = "is known only to a later release of the operator: upgrade the operator";
 
 pub(crate) struct Operations<M> {
     operator: Arc<Operator<M>>,
@@ -78,6 +81,11 @@ impl<M: Members> Operations<M> {
         let Some(verb) = operation.spec.verb() else {
             return Ok(Action::await_change());
         };
+        if let Some(OperationPhase::Unknown(phase)) = &status.phase {
+            let (namespace, name) = (operation.namespace(), operation.name_any());
+            tracing::error!(namespace, operation = name, phase, "{LATER_PHASE}");
+            return Ok(Action::await_change());
+        }
         let runs = status.phase == Some(OperationPhase::Running);
         let namespace = operation.namespace().unwrap_or_default();
         let (client, name) = (&self.operator.client, &operation.spec.cluster_name);
@@ -87,6 +95,14 @@ impl<M: Members> Operations<M> {
         let Some(cluster) = found.filter(began_on) else {
             return self.without_cluster(operation, runs).await;
         };
+        let known = cluster.status.as_ref();
+        if let Some(phase) = known.and_then(EtcdClusterStatus::unknown_phase) {
+            let text = format!("{phase} of the EtcdCluster {LATER_RECORD}");
+            return match runs {
+                true => self.watch(operation, text).await,
+                false => self.refuse_or_hold(operation, &cluster, text).await,
+            };
+        }
         if runs && let Some(text) = deadline::exceeded(operation, &cluster) {
             let (status, reason) = (described(operation), "DeadlineExceeded");
             return self
@@ -345,7 +361,7 @@ impl<M: Members> Operations<M> {
             ),
             Err(text) => (OperationPhase::Failed, "OperationFailed", reason, text),
         };
-        status.phase = Some(phase);
+        status.phase = Some(phase.clone());
         status.started_at.get_or_insert_with(now);
         status.completed_at = Some(now());
         status.progress = None;

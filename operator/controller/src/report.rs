@@ -136,11 +136,15 @@ fn updated(seen: &Observed) -> usize {
 }
 
 /// Returns the record of a recovery. A running recovery is done once a quorum serves and every usable disk belongs to a member.
-/// If a quorum serves already, a requested recovery is recorded as done at once.
+/// If a quorum serves already, a requested recovery is recorded as done at once. A record in an unknown phase stays as it is.
 fn recovery(of: Subject<'_>, seen: &Observed) -> Option<RecoveryStatus> {
     let list = seen.membership.as_ref();
     let serves = list.is_some_and(Membership::is_confirmed);
     let known = of.before.recovery.clone();
+    let is_later = |one: &RecoveryStatus| matches!(one.phase, RecoveryPhase::Unknown(_));
+    if known.as_ref().is_some_and(is_later) {
+        return known;
+    }
     if let Some(running) = known
         .clone()
         .filter(|one| one.phase == RecoveryPhase::Running)
@@ -165,7 +169,10 @@ fn restore(before: &EtcdClusterStatus, seen: &Observed) -> Option<RestoreStatus>
     let own = id.is_some() && (before.cluster_id.is_none() || before.cluster_id == id);
     Some(match known.phase {
         RestorePhase::Starting if own => RestoreStatus { phase: RestorePhase::Done, ..known },
-        RestorePhase::Starting | RestorePhase::Stopping | RestorePhase::Done => known,
+        RestorePhase::Starting
+        | RestorePhase::Stopping
+        | RestorePhase::Done
+        | RestorePhase::Unknown(_) => known,
     })
 }
 

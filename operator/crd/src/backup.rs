@@ -253,6 +253,23 @@ pub enum BackupPhase {
     Succeeded,
     /// All attempts failed.
     Failed,
+    /// A value of a later release. It is only read: the operator leaves such a backup unchanged. The schema does not list it.
+    #[serde(other)]
+    #[schemars(skip)]
+    Unknown,
+}
+
+/// Condition of a backup. It is False if no quorum confirmed that the member was up to date, and missing otherwise.
+pub const CONFIRMED: &str = "Confirmed";
+
+impl EtcdBackupStatus {
+    /// Returns whether the backup has succeeded, and its member was not cut off from a quorum. Only such a backup contains all
+    /// writes that were acknowledged before it.
+    pub fn is_whole(&self) -> bool {
+        let mut conditions = self.conditions.iter();
+        let cut_off = conditions.any(|one| one.type_ == CONFIRMED && one.status == "False");
+        self.phase == Some(BackupPhase::Succeeded) && !cut_off
+    }
 }
 
 impl EtcdBackup {
@@ -267,6 +284,11 @@ impl EtcdBackup {
             self.phase(),
             Some(BackupPhase::Succeeded | BackupPhase::Failed)
         )
+    }
+
+    /// Returns whether it has succeeded, and its member was not cut off from a quorum.
+    pub fn is_whole(&self) -> bool {
+        self.status.as_ref().is_some_and(EtcdBackupStatus::is_whole)
     }
 
     /// Returns when it succeeded or failed; `None` before.

@@ -29,7 +29,7 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 pub use backup::{
-    BackupPhase, BackupRetention, BackupSettings, BackupStore, Encryption, EtcdBackup,
+    BackupPhase, BackupRetention, BackupSettings, BackupStore, CONFIRMED, Encryption, EtcdBackup,
     EtcdBackupSchedule, EtcdBackupScheduleSpec, EtcdBackupScheduleStatus, EtcdBackupSpec,
     EtcdBackupStatus, S3Store, Verify, VolumeStore,
 };

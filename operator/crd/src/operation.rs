@@ -289,7 +289,7 @@ pub struct MemberHash {
 }
 
 /// Phase of the operation.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub enum OperationPhase {
     /// The operation has not started.
     Pending,
@@ -299,4 +299,8 @@ pub enum OperationPhase {
     Succeeded,
     /// The operation was not completed, or it found an inconsistency.
     Failed,
+    /// A value of a later release, which is written back unchanged. The schema does not list it.
+    #[serde(untagged)]
+    #[schemars(skip, !untagged)]
+    Unknown(String),
 }

@@ -131,7 +131,7 @@ pub struct RestoreStatus {
 }
 
 /// Phase of the restore.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub enum RestorePhase {
     /// Members are stopped, and their disks are set aside.
     Stopping,
@@ -139,4 +139,8 @@ pub enum RestorePhase {
     Starting,
     /// A quorum has served.
     Done,
+    /// A value of a later release, which is written back unchanged. The schema does not list it.
+    #[serde(untagged)]
+    #[schemars(skip, !untagged)]
+    Unknown(String),
 }

@@ -6,7 +6,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{operation::OperationPhase, restore::RestoreStatus};
+use super::{
+    operation::OperationPhase,
+    restore::{RestorePhase, RestoreStatus},
+};
 
 /// Status of an EtcdCluster.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -108,6 +111,21 @@ pub struct EtcdClusterStatus {
     pub conditions: Vec<Condition>,
 }
 
+impl EtcdClusterStatus {
+    /// Returns the phase of a recorded restore or recovery if only a later release knows it, as `status.restore.phase=VALUE`.
+    pub fn unknown_phase(&self) -> Option<String> {
+        let restore = self.restore.as_ref().map(|restore| &restore.phase);
+        if let Some(RestorePhase::Unknown(phase)) = restore {
+            return Some(format!("status.restore.phase={phase}"));
+        }
+        let recovery = self.recovery.as_ref().map(|recovery| &recovery.phase);
+        if let Some(RecoveryPhase::Unknown(phase)) = recovery {
+            return Some(format!("status.recovery.phase={phase}"));
+        }
+        None
+    }
+}
+
 /// A member.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -169,6 +187,10 @@ pub enum MemberPhase {
     Removing,
     /// The member is stopped by the annotation `witan.dev/fenced-members`.
     Fenced,
+    /// A value of a later release. It is only read: each pass computes the phase anew. The schema does not list it.
+    #[serde(other)]
+    #[schemars(skip)]
+    Unknown,
 }
 
 /// Current action of the operator.
@@ -259,12 +281,16 @@ pub struct RecoveryStatus {
 }
 
 /// Phase of the recovery.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub enum RecoveryPhase {
     /// The other members are stopped, and this member starts alone.
     Running,
     /// A quorum serves. The record is removed when the EtcdOperation ends.
     Done,
+    /// A value of a later release, which is written back unchanged. The schema does not list it.
+    #[serde(untagged)]
+    #[schemars(skip, !untagged)]
+    Unknown(String),
 }
 
 /// A compaction because of the alarm NOSPACE.

@@ -67,6 +67,7 @@ fn stage(operation: EtcdOperation) -> Stage {
         Some(OperationPhase::Failed) => Stage::Failed(message),
         Some(OperationPhase::Running) => Stage::Runs(status.progress.unwrap_or_default()),
         Some(OperationPhase::Pending) => Stage::Runs(format!("Pending {message}")),
+        Some(OperationPhase::Unknown(phase)) => Stage::Runs(format!("{phase} {message}")),
         None => Stage::Runs(String::new()),
     }
 }

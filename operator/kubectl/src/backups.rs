@@ -137,10 +137,15 @@ fn stage(backup: EtcdBackup) -> Stage {
         Some(BackupPhase::Succeeded) => {
             let revision = or_unknown(status.revision);
             let (size, location) = (or_unknown(status.size), or_unknown(status.location));
-            Stage::Succeeded(format!("revision {revision}, {size}, in {location}"))
+            let warning = Some(message).filter(|message| !message.is_empty());
+            let warning = warning.map(|message| format!("; {message}"));
+            let warning = warning.unwrap_or_default();
+            Stage::Succeeded(format!(
+                "revision {revision}, {size}, in {location}{warning}"
+            ))
         }
         Some(BackupPhase::Failed) => Stage::Failed(message),
-        Some(phase @ (BackupPhase::Pending | BackupPhase::Running)) => {
+        Some(phase @ (BackupPhase::Pending | BackupPhase::Running | BackupPhase::Unknown)) => {
             Stage::Runs(format!("{phase:?} {message}"))
         }
         None => Stage::Runs(String::new()),

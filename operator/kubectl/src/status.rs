@@ -182,12 +182,15 @@ fn recovery(status: &EtcdClusterStatus, now: Timestamp) -> Option<String> {
     let recovery = status.recovery.as_ref()?;
     let since = age(recovery.started_at.0, now);
     let member = &recovery.member;
-    Some(match recovery.phase {
+    Some(match &recovery.phase {
         RecoveryPhase::Running => {
             format!("a new cluster is forced from {member}, begun {since} ago")
         }
         RecoveryPhase::Done => {
             format!("done with {member}, begun {since} ago")
+        }
+        RecoveryPhase::Unknown(phase) => {
+            format!("{phase} with {member}, begun {since} ago")
         }
     })
 }

@@ -8,6 +8,7 @@
 use witan_crd::Discovery;
 
 use super::{
+    later,
     objects::secrets_missing,
     pass::{Pass, idle, soon},
     restore::first_ordinal,
@@ -52,8 +53,8 @@ pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
                 return Some(wait);
             }
             let step = start_first(pass, ordinal, members);
-            if pass.is_refused(&step) {
-                refused = Some(soon(Why::Refused));
+            if let Some(held) = pass.wait_instead_of(&step) {
+                refused = Some(held);
                 continue;
             }
             return Some(step);
@@ -172,8 +173,8 @@ pub(super) fn restart_members(pass: &Pass<'_>) -> Step {
             let peer_tls = pass.peer_tls_of(ordinal);
             let plan = PodPlan::voter(ordinal, Bootstrap::Restart, peer_tls);
             let step = Step::StartMember(plan);
-            if pass.is_refused(&step) {
-                refused = Some(soon(Why::Refused));
+            if let Some(held) = pass.wait_instead_of(&step) {
+                refused = Some(held);
                 continue;
             }
             return step;
@@ -181,7 +182,10 @@ pub(super) fn restart_members(pass: &Pass<'_>) -> Step {
         if pod.deleting {
             ending = ending.or(Some(ordinal));
         } else if let Some(step) = stop_if_it_cannot_serve(pass, ordinal, pod) {
-            return step;
+            match later::hold(pass, &step) {
+                Some(held) => refused = Some(held),
+                None => return step,
+            }
         }
     }
     if let Some(wait) = taken.or(refused) {

@@ -7,6 +7,7 @@ mod bootstrap;
 mod disks;
 mod evidence;
 mod grow;
+mod later;
 mod learner;
 pub mod model;
 mod objects;
@@ -25,7 +26,7 @@ use witan_crd::{EtcdClusterSpec, EtcdClusterStatus};
 
 use model::{Observed, Step, Why};
 pub use pass::{IDLE, SOON, version_numbers};
-use pass::{Joined, Pass, idle, soon};
+use pass::{Joined, Pass, idle};
 pub use space::AGAIN_SECONDS;
 
 /// Returns the next step. The same arguments always give the same step.
@@ -35,6 +36,7 @@ pub fn plan(spec: &EtcdClusterSpec, status: &EtcdClusterStatus, seen: &Observed)
     let early = stop::deleting(&pass)
         .or_else(|| disks::own(&pass))
         .or_else(|| stop::paused(&pass))
+        .or_else(|| later::recorded(&pass))
         .or_else(|| restore::stop(&pass))
         .or_else(|| stop::other_cluster(&pass))
         .or_else(|| stop::forked(&pass))
@@ -45,10 +47,7 @@ pub fn plan(spec: &EtcdClusterSpec, status: &EtcdClusterStatus, seen: &Observed)
         Some(joined) => serve(&joined),
         None => without_quorum(&pass),
     });
-    if pass.is_refused(&step) {
-        return soon(Why::Refused);
-    }
-    step
+    pass.wait_instead_of(&step).unwrap_or(step)
 }
 
 /// Returns the next step of a cluster without a quorum. Members are restarted while a recovery cannot begin.
@@ -56,6 +55,7 @@ fn without_quorum(pass: &Pass<'_>) -> Step {
     let Some(step) = recover::step(pass) else {
         return bootstrap::restart_members(pass);
     };
+    let step = later::hold(pass, &step).unwrap_or(step);
     if step.acts() || recover::is_running(pass) {
         return step;
     }
@@ -63,7 +63,8 @@ fn without_quorum(pass: &Pass<'_>) -> Step {
     if back.acts() { back } else { step }
 }
 
-/// Returns the next step of a cluster with a quorum: repairs, then planned changes. Skips steps that were refused recently.
+/// Returns the next step of a cluster with a quorum: repairs, then planned changes. Skips steps that were refused recently, and
+/// steps that wait because of a later release.
 fn serve(joined: &Joined<'_>) -> Step {
     let (mut wait, mut refused) = (None, None);
     for verb in [
@@ -81,8 +82,10 @@ fn serve(joined: &Joined<'_>) -> Step {
     ] {
         match verb(joined) {
             Some(step) if !step.acts() => wait = wait.or(Some(step)),
-            Some(step) if joined.pass.is_refused(&step) => refused = Some(soon(Why::Refused)),
-            Some(step) => return step,
+            Some(step) => match joined.pass.wait_instead_of(&step) {
+                Some(held) => refused = Some(held),
+                None => return step,
+            },
             None => {}
         }
     }
@@ -102,14 +105,17 @@ fn serve(joined: &Joined<'_>) -> Step {
         disks::too_small,
     ] {
         match verb(joined) {
-            Some(step) if joined.pass.is_refused(&step) => refused = Some(soon(Why::Refused)),
-            Some(step) => return refused.filter(|_| !step.acts()).unwrap_or(step),
+            Some(step) => match joined.pass.wait_instead_of(&step) {
+                Some(held) => refused = Some(held),
+                None => return refused.filter(|_| !step.acts()).unwrap_or(step),
+            },
             None => {}
         }
     }
     let rejected = joined.pass.seen.rejected.as_ref();
     let rejected = rejected.map(|_| idle(Why::SpecRejected));
-    refused.or(rejected).unwrap_or(Step::Done)
+    let marked = || later::marked(&joined.pass);
+    refused.or_else(marked).or(rejected).unwrap_or(Step::Done)
 }
 
 #[cfg(test)]

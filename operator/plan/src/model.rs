@@ -155,6 +155,9 @@ pub struct PodSeen {
     pub running: bool,
     /// The version in the image tag, comparable with `spec.version`. Members report the etcd version instead.
     pub version: Option<String>,
+    /// An annotation with a value that only a later release knows, as `key=value`. The field of the annotation then has its
+    /// default, and the member is not changed.
+    pub unknown_mark: Option<String>,
 }
 
 /// The phase of a pod.
@@ -225,6 +228,20 @@ pub struct ClaimSeen {
     /// Whether the member must be replaced by one with a new claim: the spec requests a different or a smaller claim, or a
     /// later EtcdOperation `migrateStorage` is running.
     pub must_migrate: bool,
+    /// Like [`PodSeen::unknown_mark`].
+    pub unknown_mark: Option<String>,
+}
+
+impl OrdinalSeen {
+    /// Returns the annotation of the pod, else of the claim, with a value that only a later release knows.
+    pub fn unknown_mark(&self) -> Option<&str> {
+        let pod = self
+            .pod
+            .as_ref()
+            .and_then(|pod| pod.unknown_mark.as_deref());
+        let claim = self.claim.as_ref();
+        pod.or_else(|| claim?.unknown_mark.as_deref())
+    }
 }
 
 impl ClaimSeen {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use witan_crd::{EtcdClusterSpec, EtcdClusterStatus, MemberStatus, Span, Storage, quorum};
 
+use super::later;
 use crate::model::{
     ClaimSeen, MemberId, MemberSeen, Membership, Observed, Ordinal, Part, PeerTls, PodSeen, Step,
     Stop, UnixSeconds, Why,
@@ -68,10 +69,17 @@ impl<'a> Pass<'a> {
         self.wait_for_names(|part| part == Part::Pod(ordinal) || part == Part::Claim(ordinal))
     }
 
-    /// Returns whether a step was refused a short time ago, so that the plan skips it.
-    pub(super) fn is_refused(&self, step: &Step) -> bool {
+    /// Returns a wait in place of a step that was refused a short time ago, or that waits because of a later release.
+    pub(super) fn wait_instead_of(&self, step: &Step) -> Option<Step> {
         let mut refused = self.seen.refused.iter();
-        refused.any(|refusal| refusal.held && refusal.step == *step)
+        let refused = refused.any(|refusal| refusal.held && refusal.step == *step);
+        let refused = refused.then(|| soon(Why::Refused));
+        refused.or_else(|| later::hold(self, step))
+    }
+
+    /// Returns whether the plan skips a step for now.
+    pub(super) fn is_refused(&self, step: &Step) -> bool {
+        self.wait_instead_of(step).is_some()
     }
 
     pub(super) fn is_fenced(&self, ordinal: Ordinal) -> bool {

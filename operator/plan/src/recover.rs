@@ -6,11 +6,13 @@
 //! The status records the recovery before anything changes. From then on another survivor can be named, but the recovery cannot
 //! be cancelled, because the survivor may have removed the others from its log. The status also records the end, so that the
 //! same operation does not start a second recovery.
-//! same operation does not start a second recovery.
 
 use witan_crd::{RecoveryPhase, ordinal, quorum};
 
-use super::pass::{Pass, idle, soon};
+use super::{
+    later,
+    pass::{Pass, idle, soon},
+};
 use crate::model::{Bootstrap, Ordinal, PodPhase, PodPlan, StartKind, Step, Stop, Why};
 
 /// Returns the next step of a recovery without a quorum; `None` if none was requested, or if it has finished.
@@ -25,6 +27,7 @@ pub(super) fn step(pass: &Pass<'_>) -> Option<Step> {
         (Some((survivor, RecoveryPhase::Done)), Some(asked)) if asked == survivor => None,
         (Some((_, RecoveryPhase::Done)) | None, None) => None,
         (Some((_, RecoveryPhase::Running)), Some(asked)) => Some(begin(pass, asked)),
+        (Some((_, RecoveryPhase::Unknown(_))), _) => later::recorded(pass),
         (Some((_, RecoveryPhase::Done)) | None, Some(asked)) => {
             is_lost(pass).then(|| begin(pass, asked))
         }
@@ -33,13 +36,13 @@ pub(super) fn step(pass: &Pass<'_>) -> Option<Step> {
 
 /// Returns whether a recovery has begun and has not ended.
 pub(super) fn is_running(pass: &Pass<'_>) -> bool {
-    recorded(pass).is_some_and(|(_, phase)| phase == RecoveryPhase::Running)
+    recorded(pass).is_some_and(|(_, phase)| *phase == RecoveryPhase::Running)
 }
 
 /// Returns the survivor and the phase from the status.
-fn recorded(pass: &Pass<'_>) -> Option<(Ordinal, RecoveryPhase)> {
+fn recorded<'a>(pass: &Pass<'a>) -> Option<(Ordinal, &'a RecoveryPhase)> {
     let recorded = pass.status.recovery.as_ref()?;
-    Some((ordinal(&recorded.member)?, recorded.phase))
+    Some((ordinal(&recorded.member)?, &recorded.phase))
 }
 
 /// Returns whether too few pods are ready for a quorum. Uses kubelet readiness, which a partitioned operator still sees.

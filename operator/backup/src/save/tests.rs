@@ -42,6 +42,13 @@ async fn save_as(
     save(store, source, new, &stop).await
 }
 
+/// Gives the backups of a test times in the order of their names. Otherwise backups of one millisecond differ only by name.
+async fn date(store: &Store, name: &str) {
+    let mut record = store.record(name).await.unwrap().unwrap();
+    record.started_at = Timestamp::from_second(i64::from(name.as_bytes()[0])).unwrap();
+    store.put_record(&record).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_backup_is_the_file_and_its_record() {
     let (objects, store) = memory();
@@ -146,6 +153,38 @@ async fn a_record_has_the_hash_of_the_keys_if_nothing_was_compacted_meanwhile() 
     assert_eq!(saved.keys_hash, None, "nobody has asked for it");
 }
 
+/// A member that is cut off still has data, but perhaps not all acknowledged writes.
+#[tokio::test]
+async fn a_backup_of_a_member_without_a_quorum_says_so_and_removes_no_whole_one() {
+    let (objects, store) = memory();
+    let (_asked, stop) = Stop::by_test();
+    save_as(&store, &TestSource::new([Sent::file(&snapshot(500))]), "a")
+        .await
+        .unwrap();
+    date(&store, "a").await;
+    let kept = Retention { keep_last: Some(1), keep_within: None };
+    for name in ["b", "c"] {
+        let mut source = TestSource::new([Sent::file(&snapshot(500))]);
+        source.cut_off = true;
+        let saved = save_as(&store, &source, name).await.unwrap();
+        assert!(saved.unconfirmed);
+        let warning = saved.warning.clone().unwrap_or_default();
+        assert!(
+            warning.contains("linearizable read: no leader"),
+            "{warning}"
+        );
+        assert_eq!(store.record(name).await.unwrap(), Some(saved.clone()));
+        date(&store, name).await;
+        retain(&store, saved, kept, &stop).await;
+        assert!(names(&objects).await.contains(&"a.db".to_owned()));
+    }
+    let source = TestSource::new([Sent::file(&snapshot(500))]);
+    let whole = save_as(&store, &source, "d").await.unwrap();
+    assert_eq!((whole.unconfirmed, &whole.warning), (false, &None));
+    retain(&store, whole, kept, &stop).await;
+    assert_eq!(names(&objects).await, ["d.db", "d.json"]);
+}
+
 #[tokio::test]
 async fn retention_removes_after_a_success() {
     let (objects, store) = memory();
@@ -161,10 +200,7 @@ async fn retention_removes_after_a_success() {
     for name in ["a", "b", "c"] {
         let source = TestSource::new([Sent::file(&snapshot(500))]);
         save_as(&store, &source, name).await.unwrap();
-        let mut record = store.record(name).await.unwrap().unwrap();
-        // Backups of the same second differ only by name.
-        record.started_at = Timestamp::from_second(i64::from(name.as_bytes()[0])).unwrap();
-        store.put_record(&record).await.unwrap();
+        date(&store, name).await;
     }
     let kept = Retention { keep_last: Some(2), keep_within: None };
     let source = TestSource::new([Sent::file(&snapshot(700))]);

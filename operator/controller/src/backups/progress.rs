@@ -11,7 +11,9 @@ use k8s_openapi::{
 use kube::ResourceExt as _;
 use serde::de::DeserializeOwned;
 use witan_api::backup::{BackupRecord, FetchedBackup};
-use witan_crd::{BackupPhase, EtcdBackup, EtcdBackupStatus, Trouble, containers, failure, trouble};
+use witan_crd::{
+    BackupPhase, CONFIRMED, EtcdBackup, EtcdBackupStatus, Trouble, containers, failure, trouble,
+};
 
 use crate::{
     report::{self, rounded},
@@ -52,6 +54,7 @@ pub(super) fn status(
         ..EtcdBackupStatus::default()
     };
     let saved = pods.iter().rev().find_map(|pod| saved(pod));
+    let unconfirmed = saved.as_ref().is_some_and(|saved| saved.unconfirmed);
     if let Some(saved) = saved {
         status.revision = Some(saved.revision);
         status.bytes = i64::try_from(saved.bytes).ok();
@@ -75,7 +78,11 @@ pub(super) fn status(
             return with_condition(status, backup, "ResultMissing", now);
         }
         status.phase = Some(BackupPhase::Succeeded);
-        return with_condition(status, backup, "Stored", now);
+        let status = with_condition(status, backup, "Stored", now);
+        return match unconfirmed {
+            true => without_quorum(status, backup, now),
+            false => status,
+        };
     }
     if let Some(failed) = condition(job, "Failed") {
         status.phase = Some(BackupPhase::Failed);
@@ -147,6 +154,25 @@ fn with_pod_name(pod: &Pod, trouble: Trouble) -> Trouble {
     Trouble { message, ..trouble }
 }
 
+/// Adds the condition `Confirmed` to the status of a backup whose member was cut off from a quorum.
+fn without_quorum(
+    mut status: EtcdBackupStatus,
+    backup: &EtcdBackup,
+    now: Timestamp,
+) -> EtcdBackupStatus {
+    let before = backup.status.as_ref();
+    let before = before.map_or(&[][..], |status| &status.conditions);
+    let made = report::condition(
+        before,
+        [CONFIRMED, "False", "NoQuorum"],
+        status.message.clone().unwrap_or_default(),
+        backup.metadata.generation,
+        Time(now),
+    );
+    status.conditions.push(made);
+    status
+}
+
 /// Adds the condition `Succeeded` to a status.
 fn with_condition(
     mut status: EtcdBackupStatus,
@@ -157,7 +183,9 @@ fn with_condition(
     let value = match status.phase {
         Some(BackupPhase::Succeeded) => "True",
         Some(BackupPhase::Failed) => "False",
-        Some(BackupPhase::Pending | BackupPhase::Running) | None => "Unknown",
+        Some(BackupPhase::Pending | BackupPhase::Running | BackupPhase::Unknown) | None => {
+            "Unknown"
+        }
     };
     let before = backup.status.as_ref();
     let before = before.map_or(&[][..], |status| &status.conditions);

@@ -85,8 +85,7 @@ pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Ti
     let before = schedule.status.clone().unwrap_or_default();
     let mut newest: Vec<_> = backups.iter().collect();
     newest.sort_by_key(|backup| std::cmp::Reverse(backup.creation_timestamp().map(|time| time.0)));
-    let succeeded = |backup: &&&EtcdBackup| backup.phase() == Some(BackupPhase::Succeeded);
-    let last = newest.iter().find(succeeded);
+    let last = newest.iter().find(|backup| backup.is_whole());
     let active = newest.iter().find(|backup| !backup.is_finished());
     let mut status = EtcdBackupScheduleStatus {
         active: active.map(|backup| backup.name_any()),
@@ -140,36 +139,40 @@ pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Ti
 }
 
 /// Returns the reason and message of the condition `Ready` of a schedule that is neither paused nor invalid. The reason is
-/// `Overdue`, else `LastBackupFailed`, else `Scheduled`.
+/// `Overdue`, else `LastBackupFailed` or `LastBackupUnconfirmed`, else `Scheduled`.
 fn ready_state(
     overdue: bool,
     newest: &[&EtcdBackup],
     active: Option<&&EtcdBackup>,
 ) -> (&'static str, String) {
     let ended = newest.iter().find(|backup| backup.is_finished());
-    let failed = ended.filter(|backup| backup.phase() == Some(BackupPhase::Failed));
+    let of = |phase| ended.filter(|backup| backup.phase() == Some(phase) && !backup.is_whole());
+    let (failed, cut_off) = (of(BackupPhase::Failed), of(BackupPhase::Succeeded));
     let says = |backup: &EtcdBackup, how: &str| {
         let said = backup.status.as_ref()?.message.as_deref()?;
         Some(format!("EtcdBackup {} {how}: {said}", backup.name_any()))
     };
     let failed = failed.and_then(|backup| says(backup, "has failed"));
+    let cut_off = cut_off.and_then(|backup| says(backup, "was taken without a quorum"));
     let waits = active.and_then(|backup| says(backup, "has not succeeded yet"));
     if overdue {
         let late = "the last two backups of the schedule have not succeeded";
-        let why = waits.or(failed);
+        let why = waits.or(failed).or(cut_off);
         return (
             "Overdue",
             why.map_or(late.to_owned(), |why| format!("{late}. {why}")),
         );
     }
-    failed.map_or(("Scheduled", String::new()), |failed| {
-        ("LastBackupFailed", failed)
-    })
+    match (failed, cut_off) {
+        (Some(failed), _) => ("LastBackupFailed", failed),
+        (None, Some(cut_off)) => ("LastBackupUnconfirmed", cut_off),
+        (None, None) => ("Scheduled", String::new()),
+    }
 }
 
 /// Returns the names of the EtcdBackups to delete: backups that the retention policy does not keep, failed backups beyond
 /// [`FAILED_KEPT`], and successful backups beyond [`SUCCEEDED_KEPT`]. `newest` is sorted newest first. The jobs apply the
-/// retention policy to the files.
+/// retention policy to the files. Backups that no quorum confirmed are counted apart, like their files.
 fn expired(
     newest: &[&EtcdBackup],
     retention: Option<&BackupRetention>,
@@ -184,23 +187,38 @@ fn expired(
     let succeeded: Vec<_> = of(BackupPhase::Succeeded).collect();
     let id = |backup: &EtcdBackup| backup.status.as_ref()?.cluster_id.clone();
     let present = succeeded.first().and_then(|newest| id(newest));
-    let surplus = succeeded.iter().skip(SUCCEEDED_KEPT);
+    let (whole, cut_off): (Vec<_>, Vec<_>) =
+        succeeded.into_iter().partition(|backup| backup.is_whole());
+    let surplus = whole.iter().skip(SUCCEEDED_KEPT);
+    let surplus = surplus.chain(cut_off.iter().skip(SUCCEEDED_KEPT)).copied();
+    let last = retention.and_then(|kept| kept.keep_last);
+    let last = last.map_or(0, |last| last as usize);
+    let may_go = |backup: &EtcdBackup| retention.is_some_and(|kept| !is_young(kept, backup, now));
     // Backups of a lost cluster with the same name are kept, like their files.
-    let own = succeeded.iter().take(SUCCEEDED_KEPT);
-    let own = own.filter(|backup| id(backup) == present).enumerate();
-    let old = own.filter(|(at, backup)| {
-        let Some(kept) = retention else { return false };
-        let last = kept.keep_last.is_some_and(|last| *at < last as usize);
-        let within = kept.keep_within.as_ref().is_some_and(|span| {
-            let age = backup.completed_at();
-            let age = age.map(|time| now.duration_since(time.0));
-            let age = age.and_then(|age| Duration::try_from(age).ok());
-            age.unwrap_or_default() <= span.duration()
-        });
-        *at > 0 && !last && !within
-    });
-    let old = old.map(|(_, backup)| backup).chain(surplus).copied();
+    let own = |backup: &&&EtcdBackup| id(backup) == present;
+    let listed = whole.iter().copied().take(SUCCEEDED_KEPT).filter(own);
+    let (gone, kept): (Vec<_>, Vec<_>) = listed
+        .enumerate()
+        .partition(|(at, backup)| *at >= last.max(1) && may_go(backup));
+    let created = |backup: &EtcdBackup| backup.creation_timestamp().map(|time| time.0);
+    let oldest = kept.last().and_then(|(_, backup)| created(backup));
+    let listed = cut_off.iter().copied().take(SUCCEEDED_KEPT).filter(own);
+    let superseded = listed
+        .enumerate()
+        .filter(|(at, backup)| may_go(backup) && (*at >= last || created(backup) < oldest));
+    let old = gone.into_iter().chain(superseded);
+    let old = old.map(|(_, backup)| backup).chain(surplus);
     failed.chain(old).map(|backup| backup.name_any()).collect()
+}
+
+/// Returns whether the retention keeps a backup because of its age.
+fn is_young(kept: &BackupRetention, backup: &EtcdBackup, now: Timestamp) -> bool {
+    kept.keep_within.as_ref().is_some_and(|span| {
+        let age = backup.completed_at();
+        let age = age.map(|time| now.duration_since(time.0));
+        let age = age.and_then(|age| Duration::try_from(age).ok());
+        age.unwrap_or_default() <= span.duration()
+    })
 }
 
 /// Returns the condition `Ready`, which is true only with the reason `Scheduled`.

@@ -1,6 +1,7 @@
 //! The status of backups and schedules, their jobs, and the objects that passes create.
 
 mod changes;
+mod unconfirmed;
 
 use http::StatusCode;
 use k8s_openapi::{

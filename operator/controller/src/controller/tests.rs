@@ -218,3 +218,37 @@ async fn a_claim_without_labels_belongs_to_the_pod_that_mounts_it() {
         assert!(!objects.lacks_mounted_claim(&named) && objects.taken.is_empty());
     }
 }
+
+/// After a rollback of the operator, the later release continues from its records.
+#[tokio::test]
+async fn records_of_a_later_release_stay_as_they_are() {
+    let fake = FakeApi::default();
+    let scope = scope(&fake);
+    let at = "2026-01-02T03:04:05Z";
+    let status = json!({
+        "clusterID": "c1", "bootstrapMembers": 3,
+        "members": [{"name": "orders-0", "ordinal": 0, "phase": "Draining"}],
+        "restore": {"operation": "back", "operationUID": "o", "number": 1, "phase": "Verifying", "startedAt": at},
+        "recovery": {"member": "orders-0", "phase": "Copying", "startedAt": at},
+        "pastOperations": [{"name": "back", "uid": "o", "verb": "Restore", "startedAt": at, "result": "Paused"}],
+    });
+    fake.put_cluster(&json!({"status": status}));
+    for _ in 0..3 {
+        assert!(pass(&scope).await);
+    }
+    let cluster = fake.get("/etcdclusters/orders").expect("the cluster");
+    for field in ["restore", "recovery", "pastOperations"] {
+        assert_eq!(cluster["status"][field], status[field], "{field}");
+    }
+    assert!(fake.all("/pods/").is_empty() && fake.all("/services/").is_empty());
+    let seen = events(&fake);
+    let says = |[kind, reason, note]: &[String; 3]| {
+        let named = note.contains("status.restore.phase=Verifying");
+        kind == "Warning" && reason == "LaterOperator" && named
+    };
+    assert_eq!(
+        seen.iter().filter(|event| says(event)).count(),
+        1,
+        "{seen:?}"
+    );
+}

@@ -76,6 +76,8 @@ pub(crate) fn seen(cluster: &Cluster<'_>, pod: &Pod, now: UnixSeconds) -> PodSee
     let wanted = resources::template(cluster, peer_tls).ok();
     let refused = pod.annotations().get(REFUSED);
     let refused = refused.and_then(|text| text.split_once(": "));
+    let unknown_mark = unknown_mark::<PeerTls>(pod.annotations(), PEER_TLS)
+        .or_else(|| unknown_mark::<StartKind>(pod.annotations(), START));
     PodSeen {
         deleting: pod.metadata.deletion_timestamp.is_some(),
         overdue: is_overdue(pod, now),
@@ -102,6 +104,7 @@ pub(crate) fn seen(cluster: &Cluster<'_>, pod: &Pod, now: UnixSeconds) -> PodSee
             .get(VERSION)
             .filter(|tag| version_numbers(tag).is_some())
             .cloned(),
+        unknown_mark,
     }
 }
 
@@ -147,6 +150,7 @@ pub(super) fn claim_seen(
             Ok(wanted) => state(Some(claim), &wanted),
             Err(_) => ObjectState::Current,
         },
+        unknown_mark: unknown_mark::<PeerTls>(claim.annotations(), PEER_TLS),
     }
 }
 
@@ -282,6 +286,16 @@ fn marked<V: DeserializeOwned>(marks: &BTreeMap<String, String>, key: &str) -> O
     serde_json::from_value(marks.get(key)?.as_str().into()).ok()
 }
 
+/// Returns an annotation with an unknown value, as `key=value`. A later release of the operator wrote it.
+fn unknown_mark<V: DeserializeOwned>(
+    marks: &BTreeMap<String, String>,
+    key: &str,
+) -> Option<String> {
+    let value = marks.get(key)?;
+    let is_unknown = marked::<V>(marks, key).is_none();
+    is_unknown.then(|| format!("{key}={value}"))
+}
+
 #[cfg(test)]
 mod tests {
     use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
@@ -375,6 +389,37 @@ mod tests {
                 json!({"phase": "Running", "containerStatuses": [container(name, states.clone())]});
             assert_eq!(exit(&pod(status)), expected, "{name} {states}");
         }
+    }
+
+    #[test]
+    fn an_annotation_of_a_later_release_is_not_taken_for_the_default() {
+        let cluster = crate::testing::cluster(&json!({}));
+        let cluster = serde_json::from_value(cluster).expect("a cluster");
+        let environment = crate::testing::environment("witan:1.0.0");
+        let named = Cluster::new(&cluster, environment).expect("names");
+        let cases = [
+            (json!({}), None),
+            (json!({PEER_TLS: "on", START: "join"}), None),
+            (
+                json!({PEER_TLS: "mutual"}),
+                Some("witan.dev/peer-tls=mutual"),
+            ),
+            (
+                json!({PEER_TLS: "off", START: "resume"}),
+                Some("witan.dev/start=resume"),
+            ),
+        ];
+        for (annotations, expected) in cases {
+            let mut pod = pod(json!({}));
+            pod.metadata.annotations = serde_json::from_value(annotations.clone()).expect("a map");
+            let seen = seen(&named, &pod, 0);
+            assert_eq!(seen.unknown_mark.as_deref(), expected, "{annotations}");
+        }
+        let claim = json!({"metadata": {"annotations": {PEER_TLS: "mutual"}}});
+        let claim = serde_json::from_value(claim).expect("a claim");
+        let seen = claim_seen(&named, 0, &claim, 0);
+        let expected = Some("witan.dev/peer-tls=mutual");
+        assert_eq!(seen.unknown_mark.as_deref(), expected);
     }
 
     #[test]

@@ -86,6 +86,9 @@ pub(crate) async fn find_backup(
             let said = status.message.unwrap_or_default();
             missing(&format!("has failed: {said}"))
         }
+        (Some(BackupPhase::Unknown), ..) => {
+            missing("has a phase that only a later release of the operator knows")
+        }
         (Some(BackupPhase::Pending | BackupPhase::Running | BackupPhase::Succeeded) | None, ..) => {
             missing("has not succeeded yet")
         }

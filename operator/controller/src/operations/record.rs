@@ -14,10 +14,14 @@ use crate::report;
 /// pending one. Ignores operations that have finished, are being deleted, or have no known verb.
 pub(super) fn first<'a>(of: &EtcdOperation, all: &'a [EtcdOperation]) -> Option<&'a EtcdOperation> {
     let rank = |each: &EtcdOperation| {
-        let waits = phase(each) != OperationPhase::Running;
+        // A later release may have begun an operation in an unknown phase.
+        let runs = matches!(
+            phase(each),
+            OperationPhase::Running | OperationPhase::Unknown(_)
+        );
         let created = each.creation_timestamp().map(|time| time.0);
         (
-            waits,
+            !runs,
             each.spec.verb().map(urgency),
             created,
             each.name_any(),
@@ -40,7 +44,7 @@ pub(super) fn first<'a>(of: &EtcdOperation, all: &'a [EtcdOperation]) -> Option<
 pub(super) fn phase(operation: &EtcdOperation) -> OperationPhase {
     let status = operation.status.as_ref();
     status
-        .and_then(|status| status.phase)
+        .and_then(|status| status.phase.clone())
         .unwrap_or(OperationPhase::Pending)
 }
 
@@ -111,7 +115,8 @@ pub(super) fn conditions(
     let value = match status.phase {
         Some(OperationPhase::Succeeded) => "True",
         Some(OperationPhase::Failed) => "False",
-        Some(OperationPhase::Running | OperationPhase::Pending) | None => "Unknown",
+        Some(OperationPhase::Running | OperationPhase::Pending | OperationPhase::Unknown(_))
+        | None => "Unknown",
     };
     let text = status.message.clone().or_else(|| status.progress.clone());
     let made = report::condition(

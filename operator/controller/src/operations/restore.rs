@@ -118,7 +118,9 @@ pub(super) fn may_return(cluster: &Cluster<'_>, seen: &Observed, asked: &UndoRes
                 last.disks.join(", "),
                 last.operation
             ))),
-            RestorePhase::Stopping | RestorePhase::Starting => Start::Begin(None),
+            RestorePhase::Stopping | RestorePhase::Starting | RestorePhase::Unknown(_) => {
+                Start::Begin(None)
+            }
         };
     }
     match cannot_return(cluster, seen) {
@@ -184,9 +186,10 @@ pub(super) fn next(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Obse
             Next::Watch(format!("{}; {GO_BACK}", progress(cluster)))
         }
         RestorePhase::Done if settled(cluster, seen, is_updated) => Next::Compare,
-        RestorePhase::Stopping | RestorePhase::Starting | RestorePhase::Done => {
-            Next::Watch(progress(cluster))
-        }
+        RestorePhase::Stopping
+        | RestorePhase::Starting
+        | RestorePhase::Done
+        | RestorePhase::Unknown(_) => Next::Watch(progress(cluster)),
     }
 }
 
@@ -257,7 +260,7 @@ fn returning(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Observed) 
     }
     let (kept_disks, kept_cluster_id) = match last.phase {
         RestorePhase::Done => in_use(cluster, seen, &[]),
-        RestorePhase::Stopping | RestorePhase::Starting => {
+        RestorePhase::Stopping | RestorePhase::Starting | RestorePhase::Unknown(_) => {
             (in_use(cluster, seen, &last.kept_disks).0, None)
         }
     };

@@ -323,3 +323,33 @@ async fn a_recovery_from_an_unknown_member_fails_at_once() {
     assert_eq!(failed.phase, Some(OperationPhase::Failed), "{failed:?}");
     says(failed.message, "orders-1 is not a member");
 }
+
+/// After a rollback of the operator, the later release continues its operation.
+#[tokio::test]
+async fn an_operation_in_an_unknown_phase_stays_and_others_wait() {
+    let fake = FakeApi::with_cluster(&json!({}));
+    ask(&fake, "later", &early(), &json!({"restart": {}}));
+    let status = json!({"phase": "Verifying", "startedAt": late()});
+    fake.change("/etcdoperations/later", &json!({"status": status}));
+    let operations = started(&fake);
+    pass(&fake, &operations, "later").await;
+    let after = fake.get("/etcdoperations/later").expect("the operation");
+    assert_eq!(after["status"], status);
+    ask(&fake, "next", &late(), &json!({"restart": {}}));
+    let waits = pass(&fake, &operations, "next").await;
+    assert_eq!(waits.phase, Some(OperationPhase::Pending), "{waits:?}");
+    says(waits.message, "waiting for EtcdOperation later");
+}
+
+#[tokio::test]
+async fn no_operation_starts_while_a_restore_is_in_an_unknown_phase() {
+    let restore = json!({
+        "operation": "back", "operationUID": "o", "number": 1, "phase": "Verifying",
+        "startedAt": "2026-01-02T03:04:05Z",
+    });
+    let fake = FakeApi::with_cluster(&json!({"status": {"restore": restore}}));
+    ask(&fake, "next", &early(), &json!({"restart": {}}));
+    let waits = pass(&fake, &started(&fake), "next").await;
+    assert_eq!(waits.phase, Some(OperationPhase::Pending), "{waits:?}");
+    says(waits.message, "status.restore.phase=Verifying");
+}

@@ -2,17 +2,17 @@
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
-use witan_crd::{BackupPhase, EtcdBackup, EtcdBackupSchedule, EtcdBackupStatus};
+use witan_crd::{EtcdBackup, EtcdBackupSchedule, EtcdBackupStatus};
 
 use super::super::{
     facts::Facts,
     table::{MESSAGE_CHARS, Table, age, clipped, or_unknown, span},
 };
 
-/// Returns the newest successful backup and its completion time.
+/// Returns the newest successful backup and its completion time. A backup without a confirmation by a quorum does not count.
 pub(super) fn newest_success(facts: &Facts) -> Option<(&EtcdBackup, Timestamp)> {
     let backups = facts.backups.iter();
-    let succeeded = backups.filter(|backup| backup.phase() == Some(BackupPhase::Succeeded));
+    let succeeded = backups.filter(|backup| backup.is_whole());
     let timed = succeeded.filter_map(|backup| Some((backup, backup.completed_at()?.0)));
     timed.max_by_key(|(_, time)| *time)
 }

@@ -108,7 +108,8 @@ fn is_ready(member: &MemberStatus) -> bool {
             | MemberPhase::Provisioning
             | MemberPhase::Unhealthy
             | MemberPhase::Removing
-            | MemberPhase::Fenced,
+            | MemberPhase::Fenced
+            | MemberPhase::Unknown,
         )
         | None => false,
     }

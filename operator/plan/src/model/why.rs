@@ -2,7 +2,9 @@
 
 use witan_crd::ALLOW_LEADER_RESTART;
 
-use super::{MemberId, Membership, Notice, Observed, Obstacle, Ordinal, Part, notice::Notices};
+use super::{
+    MemberId, Membership, Notice, Observed, Obstacle, Ordinal, OrdinalSeen, Part, notice::Notices,
+};
 
 /// Why a pass waits.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,6 +100,10 @@ pub enum Why {
     OnlyCopy(Ordinal),
     /// A member has become ready less than `minReadySeconds` ago.
     Settling(Ordinal),
+    /// A pod or a claim has a mark that only a later release of the operator knows.
+    LaterMark(Ordinal),
+    /// The status records a restore or a recovery in a phase that only a later release of the operator knows.
+    LaterRecord(String),
 }
 
 /// The reason of the condition `Degraded` while a cluster has two histories.
@@ -149,6 +155,13 @@ const SETTLING: &str =
     "member {member} became ready recently: waiting for spec.updateStrategy.minReadySeconds";
 const ONLY_COPY: &str = "member {member} has the only copy of the data and no durable disk: \
     increase spec.replicas, so that its template can change without a loss of data";
+const LATER_MARK: &str = "a later release of the operator wrote it. {member} is not changed, and no member is added or \
+    removed: upgrade the operator";
+const LATER_RECORD: &str =
+    "a later release of the operator wrote it. Nothing is changed: upgrade the operator";
+
+/// The reason of the condition while the operator waits for a later release of itself.
+const LATER: &str = "LaterOperator";
 
 impl Why {
     /// Returns whether the wait ends by the effect of an earlier step.
@@ -188,6 +201,8 @@ impl Why {
                 | Why::CertManagerMissing
                 | Why::NameTaken(_)
                 | Why::GrowthRefused(_)
+                | Why::LaterMark(_)
+                | Why::LaterRecord(_)
         )
     }
 
@@ -291,6 +306,16 @@ impl Why {
             }
             Why::OnlyCopy(at) => warn.pod(*at, "OnlyCopy", ONLY_COPY),
             Why::Settling(at) => tell.pod(*at, "MemberSettling", SETTLING),
+            Why::LaterMark(at) => {
+                let mark = seen.ordinals.get(at).and_then(OrdinalSeen::unknown_mark);
+                let mark = mark.unwrap_or("an annotation");
+                let text = format!("the value of {mark} on {{member}} is unknown: {LATER_MARK}");
+                warn.pod(*at, LATER, text)
+            }
+            Why::LaterRecord(phase) => warn.all(
+                LATER,
+                format!("the value of {phase} is unknown: {LATER_RECORD}"),
+            ),
         }
     }
 }

@@ -22,12 +22,12 @@ impl World {
             .iter()
             .any(|(at, claim)| !claim.retired && !claim.deleting && !claim.lost && !of_member(at));
         let known = self.status.recovery.clone();
-        match known.as_ref().map(|known| known.phase) {
+        match known.as_ref().map(|known| known.phase.clone()) {
             Some(RecoveryPhase::Running) if serves && !loose => {
                 let phase = RecoveryPhase::Done;
                 self.status.recovery = known.map(|known| RecoveryStatus { phase, ..known });
             }
-            Some(RecoveryPhase::Running) => {}
+            Some(RecoveryPhase::Running | RecoveryPhase::Unknown(_)) => {}
             Some(RecoveryPhase::Done) | None => {
                 let named = known.filter(|known| Some(known.member.clone()) == self.survivor());
                 self.status.recovery = named;
@@ -70,7 +70,7 @@ fn phase(world: &World) -> Option<RecoveryPhase> {
         .status
         .recovery
         .as_ref()
-        .map(|recovery| recovery.phase)
+        .map(|recovery| recovery.phase.clone())
 }
 
 #[test]

@@ -28,7 +28,7 @@ impl World {
     }
 
     fn phase(&self) -> Option<RestorePhase> {
-        Some(self.status.restore.as_ref()?.phase)
+        Some(self.status.restore.as_ref()?.phase.clone())
     }
 
     pub(super) fn begin_restored(&mut self, first: Ordinal, members: u32) {

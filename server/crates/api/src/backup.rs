@@ -43,13 +43,17 @@ pub struct BackupRecord {
     /// the revision was compacted or is the first one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision_digest: Option<String>,
+    /// Whether no quorum confirmed that the member was up to date, so the backup can lack acknowledged writes. The retention
+    /// does not count such a backup.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unconfirmed: bool,
     /// Whether the backup started a new generation of changes. `keep_last` does not count such a backup.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub begins_changes: bool,
     /// Names of the backups that the retention policy removed afterwards, as many as fit.
     #[serde(default)]
     pub removed: Vec<String>,
-    /// A failure after the backup succeeded, such as a failed removal or a missing `keys_hash`.
+    /// What the backup lacks, or a failure after it succeeded, such as a failed removal or a missing `keys_hash`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
 }
