@@ -104,12 +104,11 @@ fn serve(joined: &Joined<'_>) -> Step {
         disks::refused,
         disks::too_small,
     ] {
-        match verb(joined) {
-            Some(step) => match joined.pass.wait_instead_of(&step) {
+        if let Some(step) = verb(joined) {
+            match joined.pass.wait_instead_of(&step) {
                 Some(held) => refused = Some(held),
                 None => return refused.filter(|_| !step.acts()).unwrap_or(step),
-            },
-            None => {}
+            }
         }
     }
     let rejected = joined.pass.seen.rejected.as_ref();

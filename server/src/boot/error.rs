@@ -67,8 +67,14 @@ impl BootError {
         move |source| Self::Io { what, source }
     }
 
+    /// Creates the error for a directory whose log or checkpoint cannot be used.
     pub(super) fn corrupt(dir: &Path, source: CorruptRecord) -> Self {
-        Self::Corrupt { dir: dir.display().to_string(), source }
+        match source {
+            CorruptRecord::Later(what) => {
+                Self::Storage(OpenError::LaterRelease { path: dir.to_owned(), what })
+            }
+            CorruptRecord::Invalid(_) => Self::Corrupt { dir: dir.display().to_string(), source },
+        }
     }
 
     /// Returns the exit code, which differs for each reason.
@@ -91,5 +97,24 @@ impl BootError {
             | Self::Tls(_)
             | Self::Io { .. } => 1,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_of_a_later_release_does_not_end_the_member_as_damaged_data_does() {
+        let dir = Path::new("/data");
+        let later = BootError::corrupt(dir, CorruptRecord::later("hard state: unknown fields"));
+        assert_eq!(later.exit_code(), 21);
+        let text = later.to_string();
+        assert!(
+            text.contains("/data: hard state: unknown fields. Start the release that"),
+            "{text}"
+        );
+        let damaged = BootError::corrupt(dir, CorruptRecord::new("the log has a gap"));
+        assert_eq!(damaged.exit_code(), CORRUPT_EXIT_CODE);
     }
 }

@@ -82,6 +82,7 @@ impl World {
             held: claim.held,
             remade: claim.remade,
             peer_tls: claim.peer_tls,
+            unknown_mark: None,
             requested_bytes: claim.bytes,
             refused_bytes: None,
             refusal: String::new(),

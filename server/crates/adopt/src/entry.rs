@@ -138,7 +138,8 @@ pub(super) fn members(change: &ConfChange, index: u64) -> Result<Command, AdoptE
     })
 }
 
-/// Converts a v3 request. The caller is the user that etcd logged.
+/// Converts a v3 request. The caller is the user that etcd logged. Fails for a permission of an unknown type, which no entry of
+/// Witan's log may have.
 fn of_v3(request: &InternalRaftRequest, index: u64, cluster_id: u64) -> Result<Change, AdoptError> {
     let command = keys(request)
         .or_else(|| leases(request))
@@ -150,6 +151,12 @@ fn of_v3(request: &InternalRaftRequest, index: u64, cluster_id: u64) -> Result<C
     let Some(command) = command else {
         return Ok(Change::None);
     };
+    if !command.is_known() {
+        return Err(AdoptError::entry(
+            index,
+            "it grants a permission of an unknown type",
+        ));
+    }
     let header = request.header.as_ref();
     let caller = header.filter(|header| !header.username.is_empty());
     let caller = caller.map(|header| Caller {
@@ -238,7 +245,8 @@ fn cluster(request: &InternalRaftRequest) -> Option<Command> {
     }))
 }
 
-/// Converts an alarm request. Returns `None` for a request that only lists alarms.
+/// Converts an alarm request. Returns `None` for a request that only lists alarms, and for an unknown type of alarm, which
+/// blocks nothing.
 fn alarm_command(request: &AlarmRequest) -> Option<AlarmCommand> {
     use witan_api::v3::etcdserverpb::alarm_request::AlarmAction as Asked;
     let action = match request.action() {
@@ -246,11 +254,12 @@ fn alarm_command(request: &AlarmRequest) -> Option<AlarmCommand> {
         Asked::Activate => AlarmAction::Activate,
         Asked::Deactivate => AlarmAction::Deactivate,
     };
-    Some(AlarmCommand {
+    let command = AlarmCommand {
         action: action as i32,
         member: request.member_id,
         kind: request.alarm,
-    })
+    };
+    Some(command).filter(|command| Command::Alarm(*command).is_known())
 }
 
 /// Converts a change of v3 users or roles. Returns `None` for any other request. Fails if a password cannot be hashed or

@@ -8,7 +8,7 @@ use imbl::OrdSet;
 use super::{
     kv, lease,
     member::{MemberId, MemberRegistry},
-    record::{CorruptRecord, RecordChange},
+    record::{self, CorruptRecord, RecordChange},
 };
 use crate::limits::ALARMS_MAX;
 
@@ -21,7 +21,7 @@ pub struct AlarmCommand {
     /// The member that the alarm concerns. As in etcd, the member need not exist.
     #[prost(fixed64, tag = "2")]
     pub member: u64,
-    /// An [`AlarmType`]. A type of a later version is stored and blocks nothing.
+    /// An [`AlarmType`].
     #[prost(enumeration = "AlarmType", tag = "3")]
     pub kind: i32,
 }
@@ -68,7 +68,7 @@ pub enum AlarmType {
 /// A raised alarm. Alarms are ordered as listings print them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Alarm {
-    /// An [`AlarmType`], or the number of a later version's type.
+    /// An [`AlarmType`], or an unknown type in the snapshot that the state was restored from, which blocks nothing.
     pub kind: i32,
     /// The member that the alarm concerns.
     pub member: MemberId,
@@ -204,10 +204,9 @@ impl Alarms {
         });
     }
 
-    /// Replaces the raised alarms with the alarms in a checkpoint record. Fails if the record cannot be decoded.
+    /// Replaces the raised alarms with the alarms in a checkpoint record. Fails if this release cannot read the record.
     pub(crate) fn load(&mut self, value: &[u8]) -> Result<(), CorruptRecord> {
-        let stored: StoredAlarms = prost::Message::decode(value)
-            .map_err(|e| CorruptRecord::new(format!("alarms: {e}")))?;
+        let stored: StoredAlarms = record::decode("alarms", value)?;
         self.raised = stored
             .raised
             .into_iter()

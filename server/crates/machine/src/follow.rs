@@ -230,6 +230,15 @@ impl FollowUsers {
         Self { records }
     }
 
+    /// Returns whether no later release wrote the records.
+    pub(crate) fn is_known(&self) -> bool {
+        let mut auth = Auth::default();
+        self.records.iter().all(|UserRecord { key, value }| {
+            let loaded = auth.load(key, value);
+            !loaded.is_err_and(|error| error.is_later())
+        })
+    }
+
     /// Decodes the records. Fails with `Users` if a record or the auth revision is invalid.
     fn read(&self) -> Result<Auth, FollowError> {
         let mut auth = Auth::default();
@@ -265,7 +274,7 @@ impl StateMachine {
     /// Executes a follow command. If it fails, the parts before the error stay applied.
     pub(super) fn follow(&mut self, command: &FollowCommand) -> Result<(), FollowError> {
         let Some(operation) = &command.operation else {
-            // No member proposes such a command, but an older release may see an operation of a newer one here.
+            // No member proposes such a command. An operation of a later release is refused when it is decoded.
             return Ok(());
         };
         let after_cut_over = matches!(

@@ -10,7 +10,7 @@ use imbl::{OrdMap, OrdSet, ordmap::DiffItem};
 
 use super::{
     auth_error,
-    record::{CorruptRecord, RecordChange},
+    record::{self, CorruptRecord, RecordChange},
 };
 
 /// The id of a lease, as clients and servers choose it.
@@ -357,8 +357,7 @@ impl Leases {
     pub(crate) fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         let id = key.try_into().map(i64::from_be_bytes);
         let id = id.map_or(LeaseId::NONE, LeaseId);
-        let lease: Lease = prost::Message::decode(value)
-            .map_err(|e| CorruptRecord::new(format!("lease {id}: {e}")))?;
+        let lease: Lease = record::decode(format_args!("lease {id}"), value)?;
         if id == LeaseId::NONE || !lease.is_sound() {
             return Err(CorruptRecord::new(format!("lease {id}: {lease:?}")));
         }

@@ -255,7 +255,7 @@ impl StateMachine {
     }
 
     /// Loads a record that [`StateMachine::changes`] emitted. The caller passes records in ascending key order. Fails if the
-    /// record is damaged or its section is unknown.
+    /// record is damaged, or if a later release wrote it.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         let Some((section, key)) = key.split_first() else {
             return Err(CorruptRecord::new("empty record key"));
@@ -267,8 +267,8 @@ impl StateMachine {
             record::MEMBER => self.members.load(key, value),
             record::ALARM => self.alarms.load(value),
             record::AUTH => self.auth.load(key, value),
-            other => Err(CorruptRecord::new(format!(
-                "record of an unknown section {other}"
+            other => Err(CorruptRecord::later(format!(
+                "a record has the unknown section {other}"
             ))),
         }
     }

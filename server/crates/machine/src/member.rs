@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt};
 
 use imbl::{OrdMap, OrdSet};
 
-use super::record::{CorruptRecord, RecordChange};
+use super::record::{self, CorruptRecord, RecordChange};
 
 /// A member's id, which raft also uses. It is never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -409,10 +409,9 @@ impl MemberRegistry {
         });
     }
 
-    /// Replaces the registry with the registry in a checkpoint record. Fails if the record cannot be decoded.
+    /// Replaces the registry with the registry in a checkpoint record. Fails if this release cannot read the record.
     pub(crate) fn load(&mut self, _key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
-        let stored: StoredRegistry = prost::Message::decode(value)
-            .map_err(|e| CorruptRecord::new(format!("members: {e}")))?;
+        let stored: StoredRegistry = record::decode("members", value)?;
         self.cluster_id = stored.cluster_id;
         self.cluster_version = stored.cluster_version;
         self.by_id = stored

@@ -3,6 +3,11 @@
 //! A record consists of a key and a value. The first byte of a key identifies the section. Each section defines the rest of its
 //! keys so that its records can be loaded in ascending key order.
 
+use std::fmt;
+
+use prost::Message;
+use witan_tree::CorruptTree;
+
 pub use witan_tree::COUNT_MAX;
 
 use super::kv;
@@ -60,21 +65,60 @@ impl RecordChange {
     }
 }
 
-/// A checkpoint record has invalid contents.
+/// A record of the checkpoint or the log that cannot be loaded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("corrupt checkpoint record: {0}")]
-pub struct CorruptRecord(String);
+pub enum CorruptRecord {
+    /// Its contents are invalid.
+    #[error("corrupt checkpoint record: {0}")]
+    Invalid(String),
+    /// A later release wrote it, because it has a part that this release does not know. The data is intact, and this release
+    /// must not change it.
+    #[error("a later release wrote this data: {0}. Start the release that wrote it")]
+    Later(String),
+}
 
 impl CorruptRecord {
-    /// Creates the error; `what` names the record and the problem.
+    /// Creates the error for invalid contents; `what` names the record and the problem.
     pub fn new(what: impl Into<String>) -> Self {
-        Self(what.into())
+        Self::Invalid(what.into())
+    }
+
+    /// Creates the error for a record of a later release; `what` names the record and the unknown part.
+    pub fn later(what: impl Into<String>) -> Self {
+        Self::Later(what.into())
+    }
+
+    /// Returns whether a later release wrote the record.
+    pub fn is_later(&self) -> bool {
+        match self {
+            Self::Invalid(_) => false,
+            Self::Later(_) => true,
+        }
     }
 }
 
-impl From<witan_tree::CorruptTree> for CorruptRecord {
-    fn from(error: witan_tree::CorruptTree) -> Self {
-        Self::new(error.to_string())
+impl From<CorruptTree> for CorruptRecord {
+    fn from(error: CorruptTree) -> Self {
+        let what = error.to_string();
+        match error {
+            CorruptTree::Invalid(_) => Self::Invalid(what),
+            CorruptTree::Later(_) => Self::Later(what),
+        }
+    }
+}
+
+/// Decodes a record, which `name` names in errors. Fails with `Later` if it has unknown fields: this release would drop them
+/// from the next checkpoint.
+pub fn decode<M: Message + Default>(
+    name: impl fmt::Display,
+    bytes: &[u8],
+) -> Result<M, CorruptRecord> {
+    let message =
+        M::decode(bytes).map_err(|error| CorruptRecord::new(format!("{name}: {error}")))?;
+    // A decoder skips unknown fields at any depth, so re-encoding yields fewer bytes.
+    match message.encoded_len() == bytes.len() {
+        true => Ok(message),
+        false => Err(CorruptRecord::later(format!("{name}: unknown fields"))),
     }
 }
 

@@ -1,16 +1,21 @@
-//! The cluster version in which each command was added, and the leader's decision about the cluster version. A member never
-//! proposes a command that is newer than the cluster version, because a member of an earlier release would halt at it.
+//! The cluster version in which each command was added, the commands that this release knows, and the leader's decision about
+//! the cluster version. A member never proposes a command that is newer than the cluster version, because a member of an
+//! earlier release would halt at it.
 //!
-//! Every new command, operation and action needs a row here.
+//! Every new command, operation and action needs a row here. A new enum in a command needs a check in [`Command::is_known`].
 
 use witan_tree::TreeOperation;
 
 use super::{
     StateMachine,
-    alarm::{AlarmAction, AlarmCommand},
-    auth::{AuthOperation, path_permissions::PathAuthOperation},
+    alarm::{AlarmAction, AlarmCommand, AlarmType},
+    auth::{AuthOperation, Permission, path_permissions::PathAuthOperation},
     command::Command,
-    kv::{KvCommand, KvOperation, Put},
+    follow::FollowOperation,
+    kv::{
+        Compare, CompareResult, CompareTarget, KvCommand, KvOperation, Put, Range, SortOrder,
+        SortTarget, Txn, TxnOpKind,
+    },
     lease::LeaseOperation,
     member::MemberRegistry,
 };
@@ -68,21 +73,108 @@ impl StateMachine {
 }
 
 impl Command {
-    /// Returns the cluster version in which the command was added. Returns `None` if this release does not support its action.
+    /// Returns the cluster version in which the command was added. Returns `None` if this release does not know the command
+    /// ([`Self::is_known`]).
     pub fn since(&self) -> Option<Release> {
-        match self {
-            Self::Kv(command) => Some(command.operation.as_ref().map_or(FIRST, of_kv)),
-            Self::Lease(command) => Some(command.operation.as_ref().map_or(FIRST, of_lease)),
-            Self::Tree(command) => Some(command.operation.as_ref().map_or(FIRST, of_tree)),
-            Self::Auth(command) => Some(command.operation.as_ref().map_or(FIRST, of_auth)),
+        if !self.is_known() {
+            return None;
+        }
+        Some(match self {
+            Self::Kv(command) => command.operation.as_ref().map_or(FIRST, of_kv),
+            Self::Lease(command) => command.operation.as_ref().map_or(FIRST, of_lease),
+            Self::Tree(command) => command.operation.as_ref().map_or(FIRST, of_tree),
+            Self::Auth(command) => command.operation.as_ref().map_or(FIRST, of_auth),
             Self::Alarm(command) => of_alarm(command),
-            Self::Follow(_) => Some(FOLLOW),
+            Self::Follow(_) => FOLLOW,
             Self::Publish(_)
             | Self::ClusterVersion(_)
             | Self::PeerUrls(_)
             | Self::Members(_)
-            | Self::Downgrade(_) => Some(FIRST),
+            | Self::Downgrade(_) => FIRST,
+        })
+    }
+
+    /// Returns whether this release knows every value of an enum in the command, and every record in it. A later release may
+    /// propose other values, which this release would apply with another effect. Unlike an unknown field, the decoder keeps an
+    /// unknown value, so re-encoding does not show it.
+    pub fn is_known(&self) -> bool {
+        match self {
+            Self::Kv(command) => command.operation.as_ref().is_none_or(knows_kv),
+            Self::Auth(command) => command.operation.as_ref().is_none_or(knows_auth),
+            Self::Alarm(AlarmCommand { action, kind, .. }) => {
+                AlarmAction::try_from(*action).is_ok() && AlarmType::try_from(*kind).is_ok()
+            }
+            Self::Follow(command) => command.operation.as_ref().is_none_or(knows_follow),
+            Self::Lease(_)
+            | Self::Tree(_)
+            | Self::Publish(_)
+            | Self::ClusterVersion(_)
+            | Self::PeerUrls(_)
+            | Self::Members(_)
+            | Self::Downgrade(_) => true,
         }
+    }
+}
+
+/// Like [`Command::is_known`], for an operation on the v3 key space.
+fn knows_kv(operation: &KvOperation) -> bool {
+    match operation {
+        KvOperation::Txn(txn) => knows_txn(txn),
+        KvOperation::Put(_)
+        | KvOperation::Delete(_)
+        | KvOperation::Compact(_)
+        | KvOperation::Sweep(_) => true,
+    }
+}
+
+/// Like [`Command::is_known`], for a transaction and its nested transactions.
+fn knows_txn(txn: &Txn) -> bool {
+    let knows_compare = |Compare { result, target, .. }: &Compare| {
+        CompareResult::try_from(*result).is_ok() && CompareTarget::try_from(*target).is_ok()
+    };
+    let knows_operation = |operation: &TxnOpKind| match operation {
+        TxnOpKind::Range(Range { sort_order, sort_target, .. }) => {
+            SortOrder::try_from(*sort_order).is_ok() && SortTarget::try_from(*sort_target).is_ok()
+        }
+        // `Txn::operations` also yields the operations of nested transactions.
+        TxnOpKind::Put(_) | TxnOpKind::Delete(_) | TxnOpKind::Txn(_) => true,
+    };
+    txn.comparisons().all(knows_compare) && txn.operations().all(knows_operation)
+}
+
+/// Like [`Command::is_known`], for an operation on users and roles.
+fn knows_auth(operation: &AuthOperation) -> bool {
+    match operation {
+        AuthOperation::RoleGrant(grant) => {
+            let permission = grant.permission.as_ref();
+            permission.is_none_or(Permission::has_known_type)
+        }
+        AuthOperation::Enable(_)
+        | AuthOperation::Disable(_)
+        | AuthOperation::Authenticate(_)
+        | AuthOperation::UserAdd(_)
+        | AuthOperation::UserDelete(_)
+        | AuthOperation::UserPassword(_)
+        | AuthOperation::UserGrant(_)
+        | AuthOperation::UserRevoke(_)
+        | AuthOperation::RoleAdd(_)
+        | AuthOperation::RoleDelete(_)
+        | AuthOperation::RoleRevoke(_)
+        | AuthOperation::Paths(_) => true,
+    }
+}
+
+/// Like [`Command::is_known`], for an operation for following.
+fn knows_follow(operation: &FollowOperation) -> bool {
+    match operation {
+        FollowOperation::Users(users) => users.is_known(),
+        FollowOperation::Revisions(_)
+        | FollowOperation::Compact(_)
+        | FollowOperation::Leases(_)
+        | FollowOperation::CutOver(_)
+        | FollowOperation::BeginCutOver(_)
+        | FollowOperation::FenceAgain(_)
+        | FollowOperation::SourceGone(_) => true,
     }
 }
 
@@ -154,11 +246,11 @@ fn of_paths(operation: &PathAuthOperation) -> Release {
     }
 }
 
-/// Returns the cluster version in which an alarm action was added. Returns `None` if this release does not support the action.
-fn of_alarm(command: &AlarmCommand) -> Option<Release> {
-    match AlarmAction::try_from(command.action).ok()? {
-        AlarmAction::Activate | AlarmAction::Deactivate => Some(FIRST),
-        AlarmAction::HashState => Some(V3_6),
+/// Like [`of_kv`], for a known alarm action.
+fn of_alarm(command: &AlarmCommand) -> Release {
+    match command.action() {
+        AlarmAction::Activate | AlarmAction::Deactivate => FIRST,
+        AlarmAction::HashState => V3_6,
     }
 }
 
@@ -207,6 +299,11 @@ pub fn decide(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        auth::RoleGrant,
+        follow::{FollowCommand, FollowUsers, UserRecord},
+        kv::TxnOp,
+    };
 
     const NEW: Option<Release> = Some((3, 6));
     const OLD: Option<Release> = Some((3, 5));
@@ -214,6 +311,92 @@ mod tests {
     const FALL: Decision = Decision::Set((3, 5));
     const END: Decision = Decision::EndDowngrade;
     const KEEP: Decision = Decision::Keep;
+
+    fn txn(compare: Compare, operation: TxnOpKind) -> Txn {
+        let failure = vec![TxnOp { kind: Some(operation) }];
+        Txn { compare: vec![compare], failure, ..Txn::default() }
+    }
+
+    /// A command with these numbers in the place of its enums.
+    fn commands(number: i32) -> Vec<(&'static str, Command)> {
+        let (compare, range) = (Compare::default(), Range::default());
+        let of_txn = |compare: Compare, range: Range| {
+            Command::from(KvOperation::Txn(txn(compare, TxnOpKind::Range(range))))
+        };
+        let nested = txn(
+            Compare { result: number, ..compare.clone() },
+            TxnOpKind::Put(Put::default()),
+        );
+        let nested = txn(compare.clone(), TxnOpKind::Txn(nested));
+        let permission = Permission { kind: number, ..Permission::default() };
+        let grant = RoleGrant { permission: Some(permission), ..RoleGrant::default() };
+        let alarm = AlarmCommand::default();
+        vec![
+            (
+                "result",
+                of_txn(Compare { result: number, ..compare.clone() }, range.clone()),
+            ),
+            (
+                "target",
+                of_txn(Compare { target: number, ..compare.clone() }, range.clone()),
+            ),
+            (
+                "order",
+                of_txn(
+                    compare.clone(),
+                    Range { sort_order: number, ..range.clone() },
+                ),
+            ),
+            (
+                "sort target",
+                of_txn(compare, Range { sort_target: number, ..range }),
+            ),
+            ("nested result", KvOperation::Txn(nested).into()),
+            ("permission", AuthOperation::RoleGrant(grant).into()),
+            (
+                "alarm action",
+                Command::Alarm(AlarmCommand { action: number, ..alarm }),
+            ),
+            (
+                "alarm type",
+                Command::Alarm(AlarmCommand { kind: number, ..alarm }),
+            ),
+        ]
+    }
+
+    #[test]
+    fn a_command_with_an_unknown_value_is_unknown() {
+        let mut members = MemberRegistry { cluster_version: "3.7.0".into(), ..Default::default() };
+        for (what, known) in commands(1) {
+            assert!(
+                known.is_known() && members.all_members_support(&known),
+                "{what}"
+            );
+        }
+        // No cluster version admits it.
+        members.cluster_version = "99.0.0".into();
+        for number in [99, -1] {
+            for (what, unknown) in commands(number) {
+                assert!(!unknown.is_known(), "{what}: {number}");
+                assert_eq!(unknown.since(), None, "{what}: {number}");
+                assert!(!members.all_members_support(&unknown), "{what}: {number}");
+            }
+        }
+    }
+
+    #[test]
+    fn records_of_users_with_unknown_fields_are_unknown() {
+        let of_records = |records| {
+            let users = FollowUsers { records };
+            Command::Follow(FollowCommand { operation: Some(FollowOperation::Users(users)) })
+        };
+        let role = |value: &[u8]| UserRecord { key: b"ra".to_vec(), value: value.to_vec() };
+        assert!(of_records(vec![role(&[])]).is_known());
+        // Field 1000. A member that ignored it would get other users than one of the release that wrote it.
+        assert!(!of_records(vec![role(&[]), role(&[0xc0, 0x3e, 1])]).is_known());
+        // All members refuse a damaged record in the same way.
+        assert!(of_records(vec![role(&[0xff])]).is_known());
+    }
 
     #[test]
     fn the_version_follows_the_releases_of_the_members() {

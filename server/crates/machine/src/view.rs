@@ -107,8 +107,7 @@ impl ViewBuilder {
         if key != [record::VIEW] {
             return self.view.machine.load(key, value);
         }
-        self.view.position = prost::Message::decode(value)
-            .map_err(|e| CorruptRecord::new(format!("position: {e}")))?;
+        self.view.position = record::decode("position", value)?;
         self.positioned = true;
         Ok(())
     }

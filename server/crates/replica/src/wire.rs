@@ -15,7 +15,7 @@ use crate::{
 use witan_machine::{
     command::{Command, Entry, Stamp},
     member::PublishAttributes,
-    record::CorruptRecord,
+    record::{self, CorruptRecord},
 };
 
 /// Version byte of a command payload.
@@ -84,7 +84,7 @@ pub fn decode_entry(data: &Bytes) -> Result<Entry, EntryError> {
     decode(data, |_| false)
 }
 
-/// Like [`decode_entry`], but skips the check for unknown fields and commands if `is_own` is true for the entry's stamp: only
+/// Like [`decode_entry`], but skips the check for unknown fields and values if `is_own` is true for the entry's stamp: only
 /// an entry of another process may have them.
 fn decode(data: &Bytes, is_own: impl Fn(&Stamp) -> bool) -> Result<Entry, EntryError> {
     match data.first() {
@@ -99,8 +99,8 @@ fn decode(data: &Bytes, is_own: impl Fn(&Stamp) -> bool) -> Result<Entry, EntryE
     }
     // A decoder skips unknown fields at any depth, so re-encoding yields fewer bytes.
     let skipped = 1 + entry.encoded_len() != data.len();
-    let unknown = |command: &Command| command.since().is_none();
-    if skipped || entry.command.as_ref().is_some_and(unknown) {
+    let known = entry.command.as_ref().is_none_or(Command::is_known);
+    if skipped || !known {
         return Err(EntryError::Unknown);
     }
     Ok(entry)
@@ -169,7 +169,7 @@ pub(crate) fn registration(entry: &RaftEntry) -> Option<PublishAttributes> {
 }
 
 /// Like [`decode_raft_entry`], for an entry to apply. If `is_own` is true for the stamp, this process encoded the command, and
-/// the check for unknown fields is skipped, because it costs as much as encoding.
+/// the check for unknown fields and values is skipped, because it costs as much as encoding.
 pub(crate) fn decode_committed_entry(
     entry: &RaftEntry,
     is_own: impl Fn(&Stamp) -> bool,
@@ -250,11 +250,15 @@ pub(crate) fn decode_record(record: &LogRecord) -> Result<RaftEntry, CorruptReco
         Some(&KIND_NORMAL) => EntryType::EntryNormal,
         Some(&KIND_CONF_CHANGE) => EntryType::EntryConfChange,
         Some(&KIND_CONF_CHANGE_V2) => EntryType::EntryConfChangeV2,
-        other => {
-            return Err(CorruptRecord::new(format!(
-                "log record {} has kind {other:?}",
+        Some(other) => {
+            return Err(CorruptRecord::later(format!(
+                "log record {} has the unknown kind {other}",
                 record.index
             )));
+        }
+        None => {
+            let what = format!("log record {} is empty", record.index);
+            return Err(CorruptRecord::new(what));
         }
     };
     let mut entry = RaftEntry {
@@ -273,8 +277,7 @@ pub(crate) fn encode_hard_state(state: &HardState) -> Bytes {
 }
 
 pub(crate) fn decode_hard_state(bytes: &Bytes) -> Result<HardState, CorruptRecord> {
-    let stored = StoredHardState::decode(bytes.clone())
-        .map_err(|e| CorruptRecord::new(format!("hard state: {e}")))?;
+    let stored: StoredHardState = record::decode("hard state", bytes)?;
     Ok(HardState {
         term: stored.term,
         vote: stored.vote,

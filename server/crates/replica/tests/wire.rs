@@ -191,6 +191,29 @@ fn a_caller_stands_behind_its_command() {
     assert_eq!(decode_entry(&Bytes::from(bytes)), Ok(entry));
 }
 
+/// A decoder keeps unknown values, so re-encoding does not show them.
+#[test]
+fn an_entry_with_an_unknown_value_is_unknown() {
+    let alarm = |kind| Command::Alarm(alarm::AlarmCommand { kind, ..Default::default() });
+    let compare = |result| {
+        let compare = vec![kv::Compare { result, ..kv::Compare::default() }];
+        Command::from(kv::KvOperation::Txn(kv::Txn {
+            compare,
+            ..kv::Txn::default()
+        }))
+    };
+    for (number, is_known) in [(1, true), (99, false)] {
+        for command in [alarm(number), compare(number)] {
+            let bytes = Bytes::from(encode_entry(&entry(command)));
+            let decoded = decode_entry(&bytes);
+            match is_known {
+                true => assert!(decoded.is_ok(), "{decoded:?}"),
+                false => assert_eq!(decoded, Err(EntryError::Unknown)),
+            }
+        }
+    }
+}
+
 #[test]
 fn an_unknown_version_and_a_torn_entry_are_told_apart_from_raft_s_empty_one() {
     assert_eq!(decode_entry(&Bytes::new()), Ok(Entry::default()));

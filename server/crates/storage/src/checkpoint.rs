@@ -4,7 +4,8 @@
 //! - **Published runs are immutable.** Every write creates new files, which are not read until the file `current` names them.
 //!   Replacing `current` is the atomic step (I4): a crash leaves either the old chain or the new one complete.
 //! - **The previous chain stays** until the next chain is durable, and the log reaches back to it (I5). If the newest link is
-//!   damaged, startup uses the previous chain and the log.
+//!   damaged, startup uses the previous chain and the log. If a later release wrote a link, startup fails: that release can
+//!   read the whole chain, and this one would drop what it does not know.
 //! - **Outdated chains stay for a while** (`retention`), with copies of their manifests.
 //! - **A new base** is written when most of the chain is outdated or the chain is long. It reuses runs that contain few
 //!   outdated records (`reuse`).
@@ -20,7 +21,7 @@ use std::{
 
 use witan_base::panics::catch_in_library;
 use witan_machine::{
-    record::{self, Emit, RecordChange, SkipRecord},
+    record::{self, CorruptRecord, Emit, RecordChange, SkipRecord},
     view::View,
 };
 
@@ -140,6 +141,7 @@ impl Checkpoint {
                     }
                     return Ok((checkpoint, Some(restored)));
                 }
+                Err(error @ OpenError::LaterRelease { .. }) => return Err(error),
                 Err(error) => refusal = refusal.or(Some(error)),
             }
         }
@@ -186,21 +188,26 @@ impl Checkpoint {
         Ok(manifests)
     }
 
-    /// Reads the state from a manifest's chain, or from its previous chain if the first one is damaged. If both are damaged,
-    /// returns the first error.
+    /// Reads the state from a manifest's chain, or from its previous chain if the first one is damaged. Fails with
+    /// `LaterRelease` if a later release wrote the first intact chain. If both are damaged, returns the first error.
     fn load_newest(&mut self, manifest: Manifest) -> Result<View, OpenError> {
         self.manifest = manifest;
         let error = match self.load() {
             Ok(restored) => return Ok(restored),
-            Err(error) => self.refusal(error),
+            Err(error) => error,
         };
-        if self.manifest.before.is_empty() {
+        let is_last = error.is_later() || self.manifest.before.is_empty();
+        let error = self.refusal(error);
+        if is_last {
             return Err(error);
         }
         tracing::warn!(%error, "the newest checkpoint is damaged; starting from the previous one and the log");
         self.manifest.chain = std::mem::take(&mut self.manifest.before);
         self.fell_back = true;
-        self.load().map_err(|_| error)
+        self.load().map_err(|previous| match previous.is_later() {
+            true => self.refusal(previous),
+            false => error,
+        })
     }
 
     /// Reads the state from the published chain, and sets the chain size at which a new base is considered.
@@ -211,7 +218,8 @@ impl Checkpoint {
     }
 
     /// Converts a read error to an [`OpenError`] that names the damaged file, or the checkpoint's folder if the file is
-    /// unknown. I/O errors stay I/O errors; a bad record or a missing file becomes [`OpenError::Checkpoint`].
+    /// unknown. I/O errors stay I/O errors, and a record of a later release becomes [`OpenError::LaterRelease`]; any other bad
+    /// record or a missing file becomes [`OpenError::Checkpoint`].
     fn refusal(&self, error: CheckpointReadError) -> OpenError {
         let (path, error) = match error {
             CheckpointReadError::At(path, error) => (path, *error),
@@ -219,13 +227,17 @@ impl Checkpoint {
                 (self.folder.dir.clone(), error)
             }
         };
-        let what = error.to_string();
-        if let CheckpointReadError::Io(error) = error
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            return OpenError::io(&path, error);
+        match error {
+            CheckpointReadError::Io(error) if error.kind() != io::ErrorKind::NotFound => {
+                OpenError::io(&path, error)
+            }
+            CheckpointReadError::Record(CorruptRecord::Later(what)) => {
+                OpenError::LaterRelease { path, what }
+            }
+            error @ (CheckpointReadError::Io(_)
+            | CheckpointReadError::Record(CorruptRecord::Invalid(_))
+            | CheckpointReadError::At(_, _)) => OpenError::checkpoint(&path, error.to_string()),
         }
-        OpenError::checkpoint(&path, what)
     }
 
     /// Sets the maximum size of a run in bytes, so that tests get many runs from a small state.

@@ -38,6 +38,17 @@ pub enum OpenError {
         /// The format version in the file.
         found: u32,
     },
+    /// A later release wrote a part of the data that this release does not know.
+    #[error(
+        "a later release wrote {}: {what}. Start the release that wrote it, or restore a snapshot into an empty directory",
+        path.display()
+    )]
+    LaterRelease {
+        /// The file or folder.
+        path: PathBuf,
+        /// Names the unknown part.
+        what: String,
+    },
     /// The data belongs to another member or cluster.
     #[error(
         "{} belongs to member {} of cluster {:x}, but this is member {} of cluster {:x}. Use the directory of this \
@@ -188,11 +199,11 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Returns the process's exit code for this error. Each variant has its own code.
+    /// Returns the process's exit code for this error. Errors with the same code have the same remedy.
     pub fn exit_code(&self) -> i32 {
         match self {
             Self::Locked { .. } => 20,
-            Self::OtherFormat { .. } => 21,
+            Self::OtherFormat { .. } | Self::LaterRelease { .. } => 21,
             Self::Foreign { .. } => 22,
             Self::Unreadable { .. } => 23,
             Self::NotWritable { .. } => 24,
@@ -267,4 +278,15 @@ pub(super) enum CheckpointReadError {
     /// An error with the file of the run in which it occurred.
     #[error("{1}")]
     At(PathBuf, #[source] Box<CheckpointReadError>),
+}
+
+impl CheckpointReadError {
+    /// Returns whether a later release wrote the checkpoint.
+    pub(super) fn is_later(&self) -> bool {
+        match self {
+            Self::Io(_) => false,
+            Self::Record(error) => error.is_later(),
+            Self::At(_, error) => error.is_later(),
+        }
+    }
 }

@@ -24,7 +24,8 @@ const PORTIONS_AHEAD: usize = 4;
 
 type Portion = Vec<Result<Record, CheckpointReadError>>;
 
-/// Restores the state from a chain. Also returns the size of the chain's records in bytes.
+/// Restores the state from a chain. Also returns the size of the chain's records in bytes. Fails with a record of a later
+/// release only if the whole chain is intact.
 pub(super) fn read_chain(dir: &Path, chain: &Chain) -> Result<(View, u64), CheckpointReadError> {
     let mut merged = MergedRecords::new(dir, chain);
     // Catches panics: a damaged run is detected only at its end, after its records were used.
@@ -32,8 +33,12 @@ pub(super) fn read_chain(dir: &Path, chain: &Chain) -> Result<(View, u64), Check
         catch_in_library(|| read_ahead(&mut merged, &mut |records| View::restore(records)));
     let restored = restored.unwrap_or_else(|| {
         Err(CorruptRecord::new("a panic occurred while the checkpoint was read").into())
-    })?;
-    Ok((restored, merged.bytes))
+    });
+    if restored.as_ref().is_err_and(CheckpointReadError::is_later) {
+        // A damaged record can look like a record of a later release. Only the end of a run shows that the run is intact.
+        MergedRecords::new(dir, chain).try_for_each(|record| record.map(drop))?;
+    }
+    Ok((restored?, merged.bytes))
 }
 
 /// Restores the state from records that another thread reads. A panic on that thread becomes an error.

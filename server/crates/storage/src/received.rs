@@ -39,6 +39,9 @@ pub enum SnapshotError {
     /// The records do not form a valid state, or their totals are not the announced ones.
     #[error("the snapshot is damaged: {0}")]
     Corrupt(String),
+    /// A later release wrote a part of the snapshot that this release does not know.
+    #[error("the snapshot is of a later release: {0}. Start that release on this member")]
+    LaterRelease(String),
 }
 
 /// Receives snapshots of other members. Clones share the state.
@@ -308,7 +311,10 @@ impl Drop for ReceivedFiles {
 
 impl From<CorruptRecord> for SnapshotError {
     fn from(error: CorruptRecord) -> Self {
-        Self::Corrupt(error.to_string())
+        match error {
+            CorruptRecord::Later(what) => Self::LaterRelease(what),
+            CorruptRecord::Invalid(_) => Self::Corrupt(error.to_string()),
+        }
     }
 }
 

@@ -152,9 +152,8 @@ impl StoredEventNode {
 }
 
 impl StoredEvent {
-    /// Converts the stored event with this index back. Returns `None` if the action is unknown or a node is incomplete.
-    fn into_event(self, index: u64) -> Option<Event> {
-        let (action, _) = *Action::NAMES.get(self.action as usize)?;
+    /// Converts the stored event with this action and index back. Returns `None` if a node is incomplete.
+    fn into_event(self, action: Action, index: u64) -> Option<Event> {
         let node = self.node?.into_node()?;
         let prev = match self.prev {
             Some(prev) => Some(prev.into_node()?),
@@ -165,7 +164,8 @@ impl StoredEvent {
 }
 
 impl Tree {
-    /// Loads the next record in ascending key order. Fails if the record's checksum, kind or content is wrong.
+    /// Loads the next record in ascending key order. Fails if the record's checksum or content is wrong, or if a later release
+    /// wrote the record.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptTree> {
         let Some((contents, check)) = value.split_last_chunk::<CRC_BYTES>() else {
             return Err(corrupt(key, "is too short"));
@@ -177,7 +177,8 @@ impl Tree {
             Some((&HISTORY, index)) => self.load_event(key, index, contents),
             Some((&META, [])) => self.load_meta(key, contents),
             Some((&NODE, path)) => self.load_node(key, path, contents),
-            Some(_) | None => Err(corrupt(key, "has an unknown kind")),
+            Some(_) => Err(later(key, "has an unknown kind")),
+            None => Err(corrupt(key, "has no key")),
         }
     }
 
@@ -185,7 +186,9 @@ impl Tree {
     fn load_event(&mut self, key: &[u8], index: &[u8], contents: &[u8]) -> Result<(), CorruptTree> {
         let stored: StoredEvent = decode(key, contents)?;
         let index = index.try_into().map_err(|_| corrupt(key, "has no index"))?;
-        let event = stored.into_event(u64::from_be_bytes(index));
+        let action = Action::NAMES.get(stored.action as usize);
+        let (action, _) = *action.ok_or_else(|| later(key, "has an unknown action"))?;
+        let event = stored.into_event(action, u64::from_be_bytes(index));
         let event = event.ok_or_else(|| corrupt(key, "is not a complete event"))?;
         self.history.push(event, None);
         Ok(())
@@ -194,10 +197,12 @@ impl Tree {
     /// Loads the index and the write counters. Fails if any of them is missing or above `COUNT_MAX`.
     fn load_meta(&mut self, key: &[u8], contents: &[u8]) -> Result<(), CorruptTree> {
         let stored: StoredTreeMeta = decode(key, contents)?;
-        let counts = stored
-            .counts
-            .try_into()
-            .map_err(|_| corrupt(key, "has other counters"))?;
+        let known = self.counts.numbers().len();
+        let counts = stored.counts.try_into();
+        let counts = counts.map_err(|found: Vec<u64>| match found.len() > known {
+            true => later(key, "has unknown counters"),
+            false => corrupt(key, "lacks counters"),
+        })?;
         let counts = WriteCounts::from_numbers(counts);
         let counted = counts.numbers().into_iter().chain([stored.index]);
         if counted.max().is_some_and(|count| count > COUNT_MAX) {
@@ -249,13 +254,15 @@ impl Tree {
             .is_some_and(|children| !children.is_empty());
         let has_events = !self.history.events.is_empty();
         if (holds_nodes || has_events) && !self.has_meta {
-            return Err(CorruptTree("the record of its index is missing".to_owned()));
+            return Err(CorruptTree::Invalid(
+                "the record of its index is missing".to_owned(),
+            ));
         }
         let kept = oldest(self.index)..=self.index;
         for index in self.history.events.keys() {
             if !kept.contains(index) {
                 let text = format!("event {index} lies outside of the history {kept:?}");
-                return Err(CorruptTree(text));
+                return Err(CorruptTree::Invalid(text));
             }
         }
         self.measure();
@@ -263,15 +270,30 @@ impl Tree {
     }
 }
 
-/// Decodes a record's contents. The error names the record.
+/// Decodes a record's contents. Fails with `Later` if they have unknown fields. The error names the record.
 fn decode<M: Message + Default>(key: &[u8], contents: &[u8]) -> Result<M, CorruptTree> {
     // `contents` is copied once, so that values do not keep the whole record in memory.
-    M::decode(contents).map_err(|error| corrupt(key, &error.to_string()))
+    let message = M::decode(contents).map_err(|error| corrupt(key, &error.to_string()))?;
+    // A decoder skips unknown fields at any depth, so re-encoding yields fewer bytes.
+    match message.encoded_len() == contents.len() {
+        true => Ok(message),
+        false => Err(later(key, "has unknown fields")),
+    }
 }
 
 /// Creates the error for a record with this key. `what` describes the defect.
 fn corrupt(key: &[u8], what: &str) -> CorruptTree {
-    let name = match key.split_first() {
+    CorruptTree::Invalid(format!("{} {what}", name(key)))
+}
+
+/// Creates the error for a record of a later release with this key. `what` describes the unknown part.
+fn later(key: &[u8], what: &str) -> CorruptTree {
+    CorruptTree::Later(format!("{} {what}", name(key)))
+}
+
+/// Names the record with this key for an error.
+fn name(key: &[u8]) -> String {
+    match key.split_first() {
         Some((&NODE, path)) => format!("node {}", path.escape_ascii()),
         Some((&HISTORY, index)) if index.len() == 8 => {
             let index = index
@@ -280,8 +302,7 @@ fn corrupt(key: &[u8], what: &str) -> CorruptTree {
             format!("event {index}")
         }
         Some(_) | None => format!("record {}", key.escape_ascii()),
-    };
-    CorruptTree(format!("{name} {what}"))
+    }
 }
 
 /// Emits a record for each added or replaced event, and a deletion for each evicted event. Compares events by identity.

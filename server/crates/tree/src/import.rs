@@ -30,7 +30,7 @@ impl Tree {
     /// Creates a tree at `index` without nodes, events or counts. Fails if `index` is too large.
     pub fn at_index(index: u64) -> Result<Self, CorruptTree> {
         if index > COUNT_IMPORT_MAX {
-            return Err(CorruptTree(format!("index {index} is too large")));
+            return Err(CorruptTree::Invalid(format!("index {index} is too large")));
         }
         Ok(Self { index, has_meta: true, ..Self::default() })
     }
@@ -45,7 +45,7 @@ impl Tree {
         } else {
             self.insert_loaded(&path, inode)
         };
-        added.map_err(|what| CorruptTree(format!("node {} {what}", path.escape_ascii())))
+        added.map_err(|what| CorruptTree::Invalid(format!("node {} {what}", path.escape_ascii())))
     }
 
     /// Adds an event to the history. Events can be added in any order.
@@ -57,7 +57,9 @@ impl Tree {
     /// history is inconsistent.
     pub fn finish_import(&mut self, counts: WriteCounts) -> Result<(), CorruptTree> {
         if counts.max() > COUNT_IMPORT_MAX {
-            return Err(CorruptTree("its counters are too large".to_owned()));
+            return Err(CorruptTree::Invalid(
+                "its counters are too large".to_owned(),
+            ));
         }
         self.counts = counts;
         self.finish_load()

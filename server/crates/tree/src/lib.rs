@@ -167,10 +167,16 @@ pub struct Watch {
 /// Receives changed checkpoint records: a key and its value, or `None` for a deleted record.
 pub type EmitRecord<'a> = dyn FnMut(Vec<u8>, Option<Vec<u8>>) + 'a;
 
-/// A checkpoint record has invalid contents.
+/// A checkpoint record that cannot be loaded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("v2 tree: {0}")]
-pub struct CorruptTree(String);
+pub enum CorruptTree {
+    /// Its contents are invalid.
+    #[error("v2 tree: {0}")]
+    Invalid(String),
+    /// A later release wrote it, because it has a part that this release does not know.
+    #[error("v2 tree: {0}")]
+    Later(String),
+}
 
 /// The v2 state. A clone takes O(1).
 #[derive(Clone, Debug, Default)]

@@ -251,3 +251,30 @@ fn a_downgrade_ends_when_it_is_looked_at() {
     wait::until_true("the downgrade ends", || !downgrades(&member));
     assert_eq!(cluster_version(&member), "3.7.0");
 }
+
+/// Members refuse unknown values in the log, because a later release may give them a meaning. A value that a client sends must
+/// therefore not stop the others.
+#[test]
+fn unknown_values_of_clients_do_not_reach_the_log() {
+    let cluster = Cluster::start(3);
+    let member = cluster.member(cluster.follower());
+    let put = r#"{"key":"aw==","value":"dg=="}"#;
+    member.v3("kv/put", put);
+    // As in etcd, an unknown relation holds, and both sides of an unknown target are equal.
+    for (result, target, holds) in [(99, 3, true), (99, 99, true), (0, 99, true), (1, 99, false)] {
+        let compare = format!(r#"{{"key":"aw==","result":{result},"target":{target}}}"#);
+        let txn = format!(r#"{{"compare":[{compare}],"success":[{{"requestPut":{put}}}]}}"#);
+        let answer = member.v3("kv/txn", &txn);
+        let succeeded = answer["succeeded"].as_bool().unwrap_or_default();
+        assert_eq!(succeeded, holds, "{compare}: {answer}");
+    }
+    member.v3("auth/role/add", r#"{"name":"r"}"#);
+    let grant = r#"{"name":"r","perm":{"permType":99,"key":"aw=="}}"#;
+    let refused = member.answers(400, "POST", "/v3/auth/role/grant", grant);
+    let text = refused.text();
+    assert!(text.contains("invalid auth management"), "{text}");
+    let alarm = r#"{"action":"ACTIVATE","alarm":99}"#;
+    let raised = member.v3("maintenance/alarm", alarm);
+    assert!(raised["alarms"].is_null(), "{raised}");
+    cluster.wait_equal();
+}

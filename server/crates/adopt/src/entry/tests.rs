@@ -1,8 +1,11 @@
 //! Tests of the conversion of etcd's log entries.
 
-use witan_api::v3::etcdserverpb::{
-    AlarmRequest, DeleteRangeRequest, LeaseGrantRequest, PutRequest, RequestOp, TxnRequest,
-    request_op::Request,
+use witan_api::v3::{
+    authpb,
+    etcdserverpb::{
+        AlarmRequest, AuthRoleGrantPermissionRequest, Compare, DeleteRangeRequest,
+        LeaseGrantRequest, PutRequest, RangeRequest, RequestOp, TxnRequest, request_op::Request,
+    },
 };
 use witan_etcd::raft_internal::RequestHeader;
 use witan_machine::{
@@ -83,14 +86,44 @@ fn a_lease_lasts_at_least_as_long_as_etcd_has_granted() {
 #[test]
 fn reads_and_logins_change_nothing() {
     let asked = AlarmRequest::default();
+    let unknown = AlarmRequest { action: 1, alarm: 99, ..asked };
     for request in [
         InternalRaftRequest { alarm: Some(asked), ..Default::default() },
+        InternalRaftRequest { alarm: Some(unknown), ..Default::default() },
         InternalRaftRequest { authenticate: Some(Default::default()), ..Default::default() },
         InternalRaftRequest { range: Some(Default::default()), ..Default::default() },
     ] {
         let change = of(&log(EntryPayload::Request(Box::new(request))), 1);
         assert_eq!(change.expect("it converts"), Change::None);
     }
+}
+
+/// etcd accepts such values. In Witan's log, they would be of a later release.
+#[test]
+fn values_that_no_release_knows_are_converted_or_refused() {
+    let compare = vec![Compare { result: 99, target: 99, ..Compare::default() }];
+    let range = RangeRequest { sort_order: 99, sort_target: 99, ..RangeRequest::default() };
+    let success = vec![RequestOp { request: Some(Request::RequestRange(range)) }];
+    let txn = TxnRequest { compare, success, ..TxnRequest::default() };
+    let txn = entry(InternalRaftRequest { txn: Some(txn), ..Default::default() });
+    assert!(txn.command.is_some_and(|command| command.is_known()));
+    let grant = |perm_type| {
+        let perm = Some(authpb::Permission { perm_type, ..Default::default() });
+        let grant = AuthRoleGrantPermissionRequest { perm, ..Default::default() };
+        let request = InternalRaftRequest {
+            auth_role_grant_permission: Some(grant),
+            ..InternalRaftRequest::default()
+        };
+        of(&log(EntryPayload::Request(Box::new(request))), 1)
+    };
+    assert!(grant(2).is_ok());
+    let refused = grant(99).expect_err("it is unknown");
+    assert!(
+        refused
+            .to_string()
+            .contains("permission of an unknown type"),
+        "{refused}"
+    );
 }
 
 /// etcd 3.4 logs the password, so all members must compute the same hash.

@@ -9,7 +9,7 @@ use prost::Message as _;
 
 use super::{Auth, Permission, Role, User, path_permissions::PathPatterns};
 use crate::{
-    record::{COUNT_MAX, CorruptRecord, Emit, RecordChange},
+    record::{self, COUNT_MAX, CorruptRecord, Emit, RecordChange},
     secrets::debug_without_secrets,
 };
 
@@ -107,12 +107,12 @@ impl Auth {
         });
     }
 
-    /// Loads one checkpoint record. The caller calls [`Self::finish_load`] after the last record.
+    /// Loads one checkpoint record. The caller calls [`Self::finish_load`] after the last record. Fails if the record is
+    /// invalid, or if a later release wrote it.
     pub(crate) fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
-        let corrupt = |error: prost::DecodeError| CorruptRecord::new(format!("auth: {error}"));
         match key.split_first() {
             Some((&META, [])) => {
-                let stored = StoredAuthMeta::decode(value).map_err(corrupt)?;
+                let stored: StoredAuthMeta = record::decode("v3 authentication", value)?;
                 if stored.revision == 0 || stored.revision > COUNT_MAX {
                     return Err(CorruptRecord::new("auth: impossible revision"));
                 }
@@ -120,21 +120,21 @@ impl Auth {
                 self.revision = stored.revision;
             }
             Some((&PATHS_META, [])) => {
-                let stored = StoredPaths::decode(value).map_err(corrupt)?;
+                let stored: StoredPaths = record::decode("v2 authentication", value)?;
                 self.paths.enabled = stored.enabled;
                 self.paths.written = stored.written;
             }
             Some((&PATTERNS, name)) => {
-                let patterns = PathPatterns::decode(value).map_err(corrupt)?;
+                let patterns = record::decode("v2 patterns of a role", value)?;
                 self.insert_patterns(text(name)?, patterns);
             }
             Some((&ROLE, name)) => {
-                let stored = StoredRole::decode(value).map_err(corrupt)?;
+                let stored: StoredRole = record::decode("role", value)?;
                 let role = Role { name: text(name)?, permissions: stored.permissions };
                 self.insert_role(role);
             }
             Some((&USER, name)) => {
-                let stored = StoredUser::decode(value).map_err(corrupt)?;
+                let stored: StoredUser = record::decode("user", value)?;
                 let user = User {
                     name: text(name)?,
                     password: stored.password,
@@ -143,7 +143,13 @@ impl Auth {
                 };
                 self.insert_user(user);
             }
-            Some(_) | None => return Err(CorruptRecord::new("auth: unknown record")),
+            Some(_) => {
+                let name = key.escape_ascii();
+                return Err(CorruptRecord::later(format!(
+                    "auth record {name} is unknown"
+                )));
+            }
+            None => return Err(CorruptRecord::new("auth: empty key")),
         }
         Ok(())
     }

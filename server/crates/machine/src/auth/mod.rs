@@ -190,7 +190,7 @@ impl Auth {
         command: &AuthCommand,
         caller: Option<&Caller>,
     ) -> Result<AuthReply, AuthError> {
-        // An older release may see an operation of a newer one here.
+        // No member proposes such a command. An operation of a later release is refused when it is decoded.
         let Some(verb) = &command.operation else {
             return Ok(AuthReply::Done);
         };

@@ -9,9 +9,14 @@ use super::{
 use crate::kv::KeyRange;
 
 impl Permission {
-    /// Returns the permission's type. Returns `None` for a later version's type, which grants nothing.
+    /// Returns the permission's type. Returns `None` for an unknown type, which grants nothing. Only etcd stores such types.
     pub fn allows(&self) -> Option<PermissionType> {
         PermissionType::try_from(self.kind).ok()
+    }
+
+    /// Returns whether this release knows the permission's type.
+    pub fn has_known_type(&self) -> bool {
+        self.allows().is_some()
     }
 
     /// Returns whether the permission is for exactly this range.

@@ -16,7 +16,7 @@ use super::{
     leaf::BLOCK_BITS,
     version::ByteReader,
 };
-use crate::record::{COUNT_MAX, CorruptRecord, Emit, RecordChange, SkipRecord};
+use crate::record::{self, COUNT_MAX, CorruptRecord, Emit, RecordChange, SkipRecord};
 use crate::revision::Revision;
 
 /// Key of the counters' record, which sorts before the blocks.
@@ -142,15 +142,15 @@ impl Kv {
             .for_each(|number| emit(RecordChange::Delete { key: key(number) }));
     }
 
-    /// Loads one record. The caller passes records in ascending key order. Fails if the record is damaged.
+    /// Loads one record. The caller passes records in ascending key order. Fails if the record is damaged, or if a later
+    /// release wrote it.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         let what = || format!("key space record {}", key.escape_ascii());
         let value = verify_checksum(value)
             .ok_or_else(|| CorruptRecord::new(format!("{}: bad CRC", what())))?;
         match key.split_first() {
             Some((&META, [])) => {
-                let meta: KvMeta = prost::Message::decode(value)
-                    .map_err(|e| CorruptRecord::new(format!("{}: {e}", what())))?;
+                let meta: KvMeta = record::decode(what(), value)?;
                 if !meta.is_sound() {
                     return Err(CorruptRecord::new(format!("{}: {meta:?}", what())));
                 }
@@ -173,7 +173,8 @@ impl Kv {
                     .ok_or_else(|| CorruptRecord::new(format!("block {number}: not sound")))?;
                 self.take(block, tail)
             }
-            Some(_) | None => Err(CorruptRecord::new(format!("{}: unknown", what()))),
+            Some(_) => Err(CorruptRecord::later(format!("{} is unknown", what()))),
+            None => Err(CorruptRecord::new(format!("{}: no key", what()))),
         }
     }
 

@@ -33,7 +33,7 @@ impl Kv {
                 }
                 Ok(LeaseReply::Checkpointed)
             }
-            // No member proposes such a command, but an older release may see an operation of a newer one here.
+            // No member proposes such a command. An operation of a later release is refused when it is decoded.
             None => Ok(LeaseReply::Checkpointed),
         }
     }

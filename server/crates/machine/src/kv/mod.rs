@@ -275,7 +275,7 @@ impl Kv {
                 self.sweep_on_request();
                 KvReply::Compact
             }
-            // No member proposes such a command, but an older release may see an operation of a newer one here.
+            // No member proposes such a command. An operation of a later release is refused when it is decoded.
             None => KvReply::Op(OpReply::Txn(TxnReply::default())),
         };
         self.revision = self.revision_within(&batch);

@@ -45,7 +45,7 @@ impl ReceiveError {
             Self::Snapshot(error) => match error {
                 // The next attempt starts over, because the records on disk may belong to another snapshot.
                 SnapshotError::Busy | SnapshotError::Corrupt(_) => true,
-                SnapshotError::Io(_) => false,
+                SnapshotError::Io(_) | SnapshotError::LaterRelease(_) => false,
             },
             Self::Protocol(_) => false,
         };

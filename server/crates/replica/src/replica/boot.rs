@@ -219,33 +219,63 @@ fn check(
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
-    use crate::replica::Tuning;
+    use crate::{host::LogRecord, replica::Tuning};
+
+    fn config() -> Config {
+        Config {
+            id: 1,
+            election_ticks: 10,
+            heartbeat_ticks: 1,
+            election_ns: 1,
+            seed: 1,
+            pre_vote: true,
+            compaction: None,
+            request_ticks: 10,
+            copied: false,
+            tuning: Tuning::default(),
+        }
+    }
+
+    fn members() -> Vec<Member> {
+        [1, 2, 3]
+            .map(|id| Member { id, ..Member::default() })
+            .to_vec()
+    }
+
+    /// A later release may keep a promise there, for example about its vote.
+    #[test]
+    fn a_hard_state_and_a_log_record_of_a_later_release_are_refused() {
+        let mut hard_state = wire::hard_state(3, 2, 1).to_vec();
+        hard_state.extend([0xc0, 0x3e, 1]);
+        let unknown_kind = LogRecord { index: 2, term: 1, payload: Bytes::from_static(&[99]) };
+        for (hard_state, records) in [
+            (Bytes::from(hard_state), Vec::new()),
+            (wire::hard_state(3, 2, 1), vec![unknown_kind]),
+        ] {
+            let recovered = Recovered {
+                checkpoint: Some(genesis(7, members())),
+                hard_state: Some(hard_state),
+                records,
+            };
+            let error = Replica::new(config(), recovered).expect_err("it is of a later release");
+            assert!(error.is_later(), "{error}");
+        }
+    }
 
     #[test]
     fn a_vote_of_an_earlier_term_than_the_checkpoint_is_dropped() {
-        let members = [1, 2, 3].map(|id| Member { id, ..Member::default() });
         for (checkpoint_term, vote) in [(3, 2), (4, 0)] {
-            let mut checkpoint = genesis(7, members.to_vec());
+            let mut checkpoint = genesis(7, members());
             checkpoint.position.term = checkpoint_term;
-            let config = Config {
-                id: 1,
-                election_ticks: 10,
-                heartbeat_ticks: 1,
-                election_ns: 1,
-                seed: 1,
-                pre_vote: true,
-                compaction: None,
-                request_ticks: 10,
-                copied: false,
-                tuning: Tuning::default(),
-            };
             let recovered = Recovered {
                 checkpoint: Some(checkpoint),
                 hard_state: Some(wire::hard_state(3, 2, 1)),
                 ..Recovered::default()
             };
-            let replica = Replica::new(config, recovered).expect("it starts");
+            let replica = Replica::new(config(), recovered).expect("it starts");
             let raft = &replica.raft.raft;
             assert_eq!((raft.term, raft.vote), (checkpoint_term, vote));
         }

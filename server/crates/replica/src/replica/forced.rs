@@ -143,8 +143,8 @@ fn replay(
         Err(_) if undecided_of.is_some() => return Ok(false),
         Err(EntryError::Corrupt(corrupt)) => return Err(corrupt),
         Err(EntryError::Unknown) => {
-            return Err(CorruptRecord::new(format!(
-                "entry {index} of the raft log is of a later release; start that one"
+            return Err(CorruptRecord::later(format!(
+                "entry {index} of the raft log has unknown parts"
             )));
         }
     };

@@ -1,9 +1,11 @@
 //! Tests directories that are refused. Each refusal names its file and has its own exit code.
 
-use std::{fs, io::Write, process::Stdio, thread, time::Duration};
+use std::{collections::BTreeMap, fs, io::Write, process::Stdio, thread, time::Duration};
+
+use witan_machine::record::{self, RecordChange};
 
 use super::*;
-use crate::FORMAT;
+use crate::{FORMAT, checkpoint::EmitChanges, offline};
 
 fn refused(dir: &TempDir, who: &DataIdentity, file: &str) -> OpenError {
     let error = super::super::open(&dir.data(), who, &Arc::default(), &metrics())
@@ -95,6 +97,125 @@ fn a_newer_format_is_refused() {
             .contains(&format!("format {}", FORMAT + 1)),
         "{error}"
     );
+}
+
+/// Field 1000 of a message, which no release writes.
+const LATER_FIELD: [u8; 3] = [0xc0, 0x3e, 1];
+
+/// Changes the key or the value of a record.
+type ChangeRecord<'a> = dyn Fn(&mut Vec<u8>, &mut Vec<u8>) + 'a;
+
+/// Adds a field to a record of this section.
+fn add_field(section: u8) -> impl Fn(&mut Vec<u8>, &mut Vec<u8>) {
+    move |key, value| {
+        if key[0] == section {
+            value.extend(LATER_FIELD);
+        }
+    }
+}
+
+/// Writes a base whose records have passed through `change`.
+fn write_changed(storage: &mut Storage, view: &View, change: &ChangeRecord<'_>) {
+    let changed: &EmitChanges<'_> = &|_, emit| {
+        view.changes(None, &mut |record| match record {
+            RecordChange::Put { mut key, mut value } => {
+                change(&mut key, &mut value);
+                emit(RecordChange::Put { key, value });
+            }
+            RecordChange::Delete { key } => emit(RecordChange::Delete { key }),
+        });
+    };
+    storage.checkpoint.store(None, changed).unwrap();
+}
+
+/// Returns the contents of all files in a folder.
+fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => found.extend(contents(&path)),
+            false => drop(found.insert(path.clone(), fs::read(&path).unwrap())),
+        }
+    }
+    found
+}
+
+/// Fails unless startup and offline commands refuse the directory as one of a later release, and leave every file as it is.
+fn check_left_to_a_later_release(dir: &TempDir, what: &str) {
+    let before = contents(&dir.data());
+    for _ in 0..2 {
+        let error = open(&dir.data(), &ME).expect_err(what);
+        let read = while_unlocked(|| offline::read(&dir.data(), &metrics()));
+        for error in [error, read.expect_err(what)] {
+            assert_eq!(error.exit_code(), 21, "{what}: {error}");
+            let text = error.to_string();
+            assert!(
+                text.contains("Start the release that wrote it"),
+                "{what}: {text}"
+            );
+            assert!(text.contains(what), "{what}: {text}");
+        }
+        assert!(
+            contents(&dir.data()) == before,
+            "{what}: a file has changed"
+        );
+    }
+}
+
+/// The previous checkpoint and the log would restore the state, but without what the later release wrote.
+#[test]
+fn a_checkpoint_of_a_later_release_is_refused_and_left_as_it_is() {
+    let section = |key: &mut Vec<u8>, _: &mut Vec<u8>| {
+        if key[0] == record::MEMBER {
+            key[0] = b'n';
+        }
+    };
+    let cases: [(&str, &ChangeRecord<'_>); 3] = [
+        ("members: unknown fields", &add_field(record::MEMBER)),
+        ("position: unknown fields", &add_field(record::VIEW)),
+        ("a record has the unknown section 110", &section),
+    ];
+    for (what, change) in cases {
+        let dir = TempDir::new();
+        let (mut storage, _) = reopen(&dir);
+        storage.log.append(&batch(2..9, 1));
+        storage.checkpoint.write(None, &view(4, 10)).unwrap();
+        write_changed(&mut storage, &view(6, 10), change);
+        drop(storage);
+        check_left_to_a_later_release(&dir, what);
+    }
+}
+
+/// Only the release that wrote the previous checkpoint can restore the state without the damaged one.
+#[test]
+fn a_previous_checkpoint_of_a_later_release_is_left_to_it_when_the_newest_is_damaged() {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    storage.log.append(&batch(2..9, 1));
+    write_changed(&mut storage, &view(4, 10), &add_field(record::MEMBER));
+    storage.checkpoint.write(None, &view(6, 10)).unwrap();
+    drop(storage);
+    fs::write(dir.data().join("member/checkpoint/00000002.run"), "damaged").unwrap();
+    check_left_to_a_later_release(&dir, "members: unknown fields");
+}
+
+#[test]
+fn damage_that_looks_like_a_later_release_is_damage() {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    storage.log.append(&batch(2..9, 1));
+    storage.checkpoint.write(None, &view(4, 10)).unwrap();
+    write_changed(&mut storage, &view(6, 10), &add_field(record::MEMBER));
+    drop(storage);
+    let run = dir.data().join("member/checkpoint/00000002.run");
+    let mut bytes = fs::read(&run).unwrap();
+    // The position is the last record.
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&run, bytes).unwrap();
+    let (storage, recovered) = reopen(&dir);
+    assert!(storage.checkpoint.fell_back());
+    same(recovered.checkpoint.as_ref(), &view(4, 10));
 }
 
 #[test]

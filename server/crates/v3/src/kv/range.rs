@@ -90,14 +90,16 @@ pub(crate) fn check(request: &RangeRequest) -> RpcResult<()> {
     }
 }
 
+/// Converts a range to the state machine's type. Unknown sort options, which only etcd 3.4 has logged, have no effect.
 pub(crate) fn operation(request: RangeRequest) -> kv::Range {
+    let (sort_order, sort_target) = (request.sort_order(), request.sort_target());
     kv::Range {
         key: request.key,
         range_end: request.range_end,
         limit: request.limit,
         revision: request.revision,
-        sort_order: request.sort_order,
-        sort_target: request.sort_target,
+        sort_order: sort_order as i32,
+        sort_target: sort_target as i32,
         keys_only: request.keys_only,
         count_only: request.count_only,
         min_mod_revision: request.min_mod_revision,

@@ -11,7 +11,7 @@ use witan_api::v3::etcdserverpb::{
 use witan_dialect::blocking;
 use witan_machine::{
     auth::AccessCheck,
-    kv::{self, Kv, KvError, OpReply, TxnReply},
+    kv::{self, CompareResult, CompareTarget, Kv, KvError, OpReply, TxnReply},
     revision::Revision,
     view::View,
 };
@@ -245,20 +245,44 @@ fn op(op: RequestOp) -> kv::TxnOp {
     kv::TxnOp { kind }
 }
 
+/// Converts a comparison. In etcd, an unknown relation holds, and an unknown target is equal. Members refuse unknown values in
+/// the log, because a later release may give them a meaning, so this returns a comparison of versions with the same result.
 fn compare(compare: Compare) -> kv::Compare {
-    let value = compare.target_union.map(|value| match value {
+    let result = CompareResult::try_from(compare.result);
+    let target = CompareTarget::try_from(compare.target);
+    let version = |result, version| {
+        let value = kv::TargetValue::Version(version);
+        (result, CompareTarget::Version, Some(value))
+    };
+    let (result, target, value) = match (result, target) {
+        (Ok(result), Ok(target)) => (result, target, compare.target_union.map(target_value)),
+        // No value compares to an absent key, so whether a key exists.
+        (Err(_), Ok(CompareTarget::Value)) => version(CompareResult::Greater, 0),
+        // Always.
+        (Err(_), Ok(_) | Err(_)) | (Ok(CompareResult::Equal), Err(_)) => {
+            version(CompareResult::Greater, -1)
+        }
+        // Never.
+        (Ok(CompareResult::Greater | CompareResult::Less | CompareResult::NotEqual), Err(_)) => {
+            version(CompareResult::Less, -1)
+        }
+    };
+    kv::Compare {
+        result: result as i32,
+        target: target as i32,
+        key: compare.key,
+        range_end: compare.range_end,
+        value,
+    }
+}
+
+fn target_value(value: TargetUnion) -> kv::TargetValue {
+    match value {
         TargetUnion::Version(version) => kv::TargetValue::Version(version),
         TargetUnion::CreateRevision(revision) => kv::TargetValue::Create(revision),
         TargetUnion::ModRevision(revision) => kv::TargetValue::Mod(revision),
         TargetUnion::Value(value) => kv::TargetValue::Value(value),
         TargetUnion::Lease(lease) => kv::TargetValue::Lease(lease),
-    });
-    kv::Compare {
-        result: compare.result,
-        target: compare.target,
-        key: compare.key,
-        range_end: compare.range_end,
-        value,
     }
 }
 
@@ -285,7 +309,9 @@ pub(crate) fn response(header: Header, reply: TxnReply) -> TxnResponse {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use witan_api::v3::etcdserverpb::{DeleteRangeRequest, PutRequest, RangeRequest};
+    use witan_machine::command::Command;
 
     use super::*;
 
@@ -389,6 +415,40 @@ mod tests {
         .enumerate()
         {
             assert_eq!(check(&txn(ops, vec![]), 128), expect, "{at}");
+        }
+    }
+
+    /// etcd's results for unknown relations and targets: with no key, and with a key of version 1.
+    #[test]
+    fn comparisons_of_unknown_values_become_known_ones_with_the_same_result() {
+        let (key, absent) = (Bytes::from_static(b"key"), Bytes::from_static(b"absent"));
+        let put = kv::Put { key: key.clone(), value: key.clone(), ..kv::Put::default() };
+        let mut state = Kv::default();
+        let put = kv::KvCommand { operation: Some(kv::KvOperation::Put(put)) };
+        state.apply(&put).expect("a put");
+        for (result, target, of_absent, of_key) in [
+            // An unknown relation.
+            (99, 0, true, true),
+            (-1, 4, true, true),
+            (99, 3, false, true),
+            (99, 99, true, true),
+            // An unknown target: equal, greater, less, not equal.
+            (0, 99, true, true),
+            (1, 99, false, false),
+            (2, -1, false, false),
+            (3, 99, false, false),
+            // Known values: not equal to the version 0.
+            (3, 0, false, true),
+        ] {
+            for (key, holds) in [(&absent, of_absent), (&key, of_key)] {
+                let asked = Compare { result, target, key: key.clone(), ..Compare::default() };
+                let asked = TxnRequest { compare: vec![asked], ..TxnRequest::default() };
+                let txn = operation(asked);
+                let command = kv::KvOperation::Txn(txn.clone());
+                assert!(Command::from(command).is_known(), "{txn:?}");
+                let found = state.read_txn(&txn).expect("a short transaction").succeeded;
+                assert_eq!(found, holds, "{result} of {target}: {key:?}");
+            }
         }
     }
 

@@ -219,7 +219,7 @@ impl Auth {
             tokens_revoked_of: None,
             answer: Ok(PathAuthReply::Done),
         };
-        // An older release may see an operation of a newer one here.
+        // No member proposes such a command. An operation of a later release is refused when it is decoded.
         let Some(verb) = &command.operation else {
             return done;
         };
