@@ -132,14 +132,14 @@ fn an_unknown_action_or_counter_of_v2_is_of_a_later_release() {
         contents[3] += 1;
         contents.push(1);
     };
-    let changes: [(&[u8], &dyn Fn(&mut Vec<u8>)); 2] =
-        [(b"th", &set_action), (b"tm", &add_counter)];
-    for (kind, change) in changes {
+    let refuses = |kind: &[u8], change: &dyn Fn(&mut Vec<u8>)| {
         let known = whole.iter().find(|(key, _)| key.starts_with(kind));
         let (key, value) = known.expect("the state has such a record");
         let error = refused(whole.clone(), key, changed(key, value, change));
         assert!(error.is_later(), "{}: {error}", key.escape_ascii());
-    }
+    };
+    refuses(b"th", &set_action);
+    refuses(b"tm", &add_counter);
 }
 
 #[test]
