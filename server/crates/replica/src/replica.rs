@@ -4,7 +4,7 @@
 //! outside the replica (I3).
 
 mod admission;
-mod append_context;
+pub(crate) mod append_context;
 mod apply_queue;
 mod boot;
 mod copied;

@@ -11,6 +11,7 @@ use raft::eraftpb::{
 use crate::{
     forward::{ForwardedLeaseAnswer, ForwardedLeaseRequests, ForwardedProposals, RefusedProposals},
     host::LogRecord,
+    replica::append_context::AppendContext,
 };
 use witan_machine::{
     command::{Command, Entry, Stamp},
@@ -358,6 +359,7 @@ pub fn map_commands(message: &Bytes, map: &mut dyn FnMut(Bytes) -> Bytes) -> Opt
             for entry in commands {
                 entry.data = map(std::mem::take(&mut entry.data));
             }
+            AppendContext::forget_checksum(&mut raft);
             PeerMessage::Raft(raft)
         }
         PeerMessage::Proposals(mut proposals) => {

@@ -10,7 +10,7 @@ use super::Replica;
 
 /// The data that a leader adds to an append message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct AppendContext {
+pub(crate) struct AppendContext {
     /// The lineage of the leader's state; 0 for none.
     pub(super) lineage: u64,
     /// The checksum of the entry before the message's entries, until the follower has accepted a message.
@@ -25,6 +25,13 @@ impl AppendContext {
             Some(previous) => [&lineage[..], &previous.to_be_bytes()].concat().into(),
             None if self.lineage != 0 => lineage.to_vec().into(),
             None => Bytes::new(),
+        }
+    }
+
+    /// Removes the checksum from a message. For a recording, which replaces the data of entries.
+    pub(crate) fn forget_checksum(message: &mut Message) {
+        if let Some(context) = Self::of(message) {
+            message.context = Self { previous: None, ..context }.encode();
         }
     }
 
