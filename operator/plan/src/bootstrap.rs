@@ -151,7 +151,7 @@ fn delete_broken_pod(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> Option
 }
 
 /// Returns the step that deletes a pod that cannot serve, in a cluster without a quorum. A pod with an outdated template is
-/// deleted only if updates are allowed and its container does not run: a running container may be reading its disk.
+/// deleted only if updates are allowed and its container is not running: a running container may be reading its disk.
 fn stop_if_it_cannot_serve(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> Option<Step> {
     let step = delete_broken_pod(pass, ordinal, pod)?;
     let outdated = matches!(step, Step::DeletePod { reason: Stop::Outdated, .. });

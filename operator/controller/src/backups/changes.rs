@@ -72,7 +72,7 @@ impl Backups {
             Ok(wanted) => wanted,
             Err(trouble) => return Ok(trouble.map(|why| Seen { answer: None, trouble: Some(why) })),
         };
-        // Wait for a terminating pod, because two pods would store changes twice.
+        // Wait until a terminating pod is gone. Otherwise, two pods would store the same changes.
         if pods.is_empty() {
             let params = PostParams::default();
             let created = create(&self.client, &namespace, &params, &wanted).await;

@@ -35,7 +35,7 @@ pub(crate) const HELD: &str = "replaced";
 /// How many seconds after its grace period a deletion counts as stuck.
 const LATE_SECONDS: i64 = 60;
 
-/// How many seconds until a refused growth is retried. The storage class may allow expansion by then.
+/// Seconds to wait before a refused volume expansion is retried. The storage class may allow expansion by then.
 const REFUSAL_SECONDS: i64 = 3600;
 
 /// The maximum length in bytes of a message from the kubelet or the scheduler.
@@ -217,7 +217,7 @@ fn is_overdue<K: Resource>(object: &K, now: UnixSeconds) -> bool {
     ends.is_some_and(|ends| now.saturating_sub(ends.0.as_second()) >= LATE_SECONDS)
 }
 
-/// Returns the obstacle of a pod that is not ready, with the message of the scheduler or the kubelet.
+/// Returns what prevents a pod from becoming ready, with the message of the scheduler or the kubelet.
 fn obstacle(pod: &Pod) -> Option<(Obstacle, Option<String>)> {
     let is = |kind, value: &str| pod_condition(pod, kind).filter(|found| found.status == value);
     if let (Some(ready), Some(_)) = (is("Ready", "False"), is("ContainersReady", "True")) {

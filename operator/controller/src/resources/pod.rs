@@ -314,7 +314,7 @@ fn affinity(cluster: &Cluster<'_>) -> Result<Affinity, ResourceError> {
     Ok(affinity)
 }
 
-/// Returns the given constraints; without any, one that prefers to spread members over zones.
+/// Returns the given constraints, or, if there are none, a constraint that prefers to spread members across zones.
 fn spread_or_default(
     cluster: &Cluster<'_>,
     given: Vec<TopologySpreadConstraint>,

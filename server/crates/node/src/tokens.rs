@@ -201,7 +201,7 @@ impl Tokens {
         *self.known.lock() = TokenTable::default();
     }
 
-    /// Adds a user's token after removing some expired ones. With [`TOKENS_MAX`] tokens, evicts one first.
+    /// Adds a user's token after removing some expired ones. If there are already [`TOKENS_MAX`] tokens, evicts one first.
     fn assign(&self, token: String, user: String) {
         let now = Instant::now();
         let mut known = self.known.lock();

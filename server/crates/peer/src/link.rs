@@ -79,7 +79,7 @@ impl Peer {
         &self.queues[lane as usize]
     }
 
-    /// Replaces the member's URLs. Tries new URLs at once.
+    /// Replaces the member's URLs. If they have changed, retries immediately.
     pub(super) fn set_urls(&self, urls: Vec<Url>) {
         let mut known = self.urls.lock();
         if *known != urls {

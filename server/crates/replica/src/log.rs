@@ -85,7 +85,7 @@ impl MemoryLog {
         self.entries.range(applied..).filter_map(wire::registration)
     }
 
-    /// Returns a number that changes when registrations were appended or may have been replaced.
+    /// Returns a counter that changes whenever registrations are appended or may have been replaced.
     pub(crate) fn registrations(&self) -> u64 {
         self.registrations
     }

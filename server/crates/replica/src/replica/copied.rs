@@ -239,7 +239,7 @@ impl Replica {
         }
     }
 
-    /// Counts a tick of a copy that may not campaign. When raft would campaign, the copy forgets the leader and reports its log
+    /// Counts a tick of a copy that is not allowed to campaign. When raft would campaign, the copy forgets the leader and reports its log
     /// end to all voters as a pre-vote request. Raft ignores the answers.
     pub(super) fn tick_as_copy(&mut self) {
         if self.copied.is_none() {
