@@ -63,6 +63,8 @@ async fn report(command: &BackupCommand) -> ExitCode {
     }
 }
 
+/// Executes a command until it ends or a signal arrives. Prints lists to stdout. Returns the result for `--result`, or `None`
+/// for a command without one.
 async fn execute(command: &BackupCommand) -> Result<Option<CommandResult>, BackupError> {
     let stop = Stop::on_signals().map_err(BackupError::internal)?;
     match command {

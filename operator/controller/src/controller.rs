@@ -112,7 +112,8 @@ impl<M: Members> Passes<EtcdCluster> for Scope<M> {
 }
 
 impl<M: Members> Scope<M> {
-    /// Plans from the stores of the watches. Calls [`Scope::act`] if there is a step to take or a status to write.
+    /// Plans from the stores of the watches and the reports of the members. Calls [`Scope::act`] if there is a step to take, a
+    /// status to write or a claim without labels. Otherwise, releases the update permit of a cluster at rest.
     async fn plan_from_watches(&self, cluster: &EtcdCluster) -> Result<Action, PassError> {
         let mut named = Cluster::new(cluster, &self.operator.environment)?;
         let objects = Objects::from_watches(&self.stores, &named);

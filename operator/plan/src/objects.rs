@@ -38,8 +38,8 @@ fn request(pass: &Pass<'_>) -> Option<Step> {
     })
 }
 
-/// Returns a wait while a secret that pods mount is missing; `None` if all exist. The wait is short while cert-manager issues
-/// the secret; otherwise a person has to act.
+/// Returns a wait while another object has the name of a secret or Certificate, or a secret that pods mount is missing. The
+/// wait is short while cert-manager issues the secret; otherwise a person has to act.
 pub(super) fn secrets_missing(pass: &Pass<'_>) -> Option<Step> {
     let taken = pass.wait_for_names(|part| matches!(part, Part::Secret(_) | Part::Request(_)));
     if taken.is_some() {

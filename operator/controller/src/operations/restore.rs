@@ -70,7 +70,8 @@ pub(super) fn may_restore(cluster: &Cluster<'_>, seen: &Observed, asked: &Restor
     Start::End(Err(why))
 }
 
-/// Returns the refusal if the last restore has finished and at least one disk that it kept is usable.
+/// Returns why a new restore is refused: an undo could no longer return to the usable disks that the last finished restore
+/// kept. An undo, or a restore of a cluster that never served, keeps none.
 fn kept_by_last(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
     let last = last(cluster)?;
     let returns = last.phase == RestorePhase::Done && last.source.is_some();

@@ -64,7 +64,8 @@ impl FlagValues {
         Ok(())
     }
 
-    /// Validates all values. The checks do not depend on the source of a value.
+    /// Moves the values of old names to the current flags. Fails if flags conflict or a flag is not supported, and warns about
+    /// flags without effect. Does not parse values.
     pub(super) fn validate(&mut self) -> Result<(), ConfigError> {
         self.resolve_aliases()?;
         check_bootstrap(self)?;

@@ -108,7 +108,8 @@ fn push_fraction(text: &mut String, fraction: u64, digits: usize) {
     }
 }
 
-/// Quotes a string like Go's `%q`. Bytes outside valid UTF-8 become `\xNN`.
+/// Quotes a string like Go's `%q`. Bytes outside valid UTF-8 become `\xNN`. Escapes only control characters, while Go also
+/// escapes other characters that cannot be printed.
 pub fn quote(bytes: &[u8]) -> String {
     let mut out = String::from("\"");
     for chunk in bytes.utf8_chunks() {

@@ -225,7 +225,8 @@ impl<R> RequestGroup<R> {
         Some(since.max(self.answered) + wait)
     }
 
-    /// Takes the held requests like [`Self::take`] if they are due at `now`. Returns an empty batch otherwise.
+    /// Takes the held requests like [`Self::take`] if they are due at `now`: all expected requests are held, the deadline has
+    /// passed, [`UNHELD_BYTES`] are held, or the last batch left some. Returns an empty batch otherwise.
     pub(crate) fn take_due(&mut self, cost: u64, now: u64, budget: usize) -> Batch<R> {
         if self.held.is_empty() {
             return Vec::new();

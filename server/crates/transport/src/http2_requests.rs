@@ -107,6 +107,7 @@ impl ConnectionRequests {
         })
     }
 
+    /// Returns the connection's account and TLS marker for handlers. Creates them on first use.
     fn data(&self) -> &Rc<Extensions> {
         self.data.get_or_init(|| {
             let mut data = Extensions::new();

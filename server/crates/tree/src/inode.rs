@@ -83,7 +83,7 @@ pub(crate) fn clean(path: &[u8]) -> Bytes {
     clean.into()
 }
 
-/// Splits a path into the parent's path and the last component.
+/// Splits a path into the parent's path and the last component. The parent of `/a` is the empty path.
 pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     let at = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
     (&path[..at], path.get(at + 1..).unwrap_or_default())

@@ -198,7 +198,8 @@ impl Replica {
         }
     }
 
-    /// Returns whether this member may campaign: no leader contradicts its log and, on a copy, no other voter has a longer log.
+    /// Returns whether this member may campaign: no leader contradicts its log and, on a copy, every other voter has recently
+    /// reported a log that is not longer. A missing report forbids it.
     pub(super) fn may_lead_with_disk(&self) -> bool {
         let log = &self.raft.raft.raft_log;
         let last = (log.last_term(), log.last_index());

@@ -30,7 +30,7 @@ impl PermissionState {
         Self { seen: ctx.node.auth(), user: None }
     }
 
-    /// Returns why a watcher cannot be created. Otherwise, stores the stream's user and returns `None`.
+    /// Returns why a watcher cannot be created, or `None`. Stores the stream's user if authentication is enabled.
     pub(super) async fn refusal(
         &mut self,
         ctx: &Context,
