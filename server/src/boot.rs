@@ -67,7 +67,7 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
         prepared = prepare(config, peer_tls.as_ref(), &metrics) => prepared?,
     };
     let (source, seeded) = followed.map_or((None, None), |(source, state)| (Some(source), state));
-    let dialer = peer_dialer(&config, peer_tls.clone());
+    let dialer = peer_dialer(&config, dialing_tls(&config, peer_tls.as_ref(), &metrics)?);
     let disk_metrics = StorageMetrics::register(&on);
     let disk = disk::open((&config, &dialer), (joined, seeded), disk_metrics).await?;
     let (own_security, own_peer_tls) = open_tls(&config, &metrics, true)?;
@@ -119,6 +119,19 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     };
     systemd::notify(config.notify_socket.as_deref(), systemd::STOPPING);
     member.end(end, port, &stop).await
+}
+
+/// Returns the TLS with which `--force-new-cluster` asks the other members. Opens self-signed certificates, which exist if the
+/// member has run before.
+fn dialing_tls(
+    config: &Config,
+    from_files: Option<&PeerTls>,
+    metrics: &TransportMetrics,
+) -> Result<Option<PeerTls>, BootError> {
+    match from_files {
+        None if config.force_new_cluster => Ok(PeerTls::open(config, metrics)?),
+        known => Ok(known.cloned()),
+    }
 }
 
 fn peer_dialer(config: &Config, tls: Option<PeerTls>) -> PeerDialer {

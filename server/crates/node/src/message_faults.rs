@@ -35,7 +35,7 @@ impl MessageFaultSeries {
             MessageFault::Malformed => &self.malformed,
             MessageFault::CorruptEntry { .. } => &self.corrupt_entry,
             MessageFault::UnknownEntry { .. } => &self.unknown_entry,
-            MessageFault::Unsound => &self.unsound,
+            MessageFault::OtherState | MessageFault::Unsound => &self.unsound,
         }
     }
 }

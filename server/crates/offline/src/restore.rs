@@ -77,6 +77,7 @@ pub(super) fn restore(arguments: &RestoreArguments) -> Result<String, OfflineErr
     bar.begin("writing", 0);
     let mut state = View { machine, position };
     // Members that are restored from different snapshots must not form a cluster.
+    state.position.voters.sort_unstable();
     state.position.lineage = lineage::of_restored(&state);
     storage::create(&dir, &identity, &state)?;
     bar.end();

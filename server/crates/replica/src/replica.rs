@@ -409,7 +409,7 @@ impl Replica {
             return Ok(());
         }
         if self.started_from_another_state(&message, state.as_ref()) {
-            return Ok(());
+            return Err(MessageFault::OtherState);
         }
         self.compare_lineage(&message);
         self.cut_behind_first_of_term(&mut message);

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use raft::{
-    GetEntriesContext, ProgressState,
+    GetEntriesContext, ProgressState, StateRole,
     eraftpb::{Entry, Message, MessageType},
 };
 
@@ -40,9 +40,10 @@ impl AppendContext {
         let Some((lineage, previous)) = message.context.split_first_chunk() else {
             return message.context.is_empty().then(Self::default);
         };
+        // A later release may append bytes.
         let previous = match previous.is_empty() {
             true => None,
-            false => Some(u32::from_be_bytes(previous.try_into().ok()?)),
+            false => Some(u32::from_be_bytes(*previous.first_chunk()?)),
         };
         Some(Self { lineage: u64::from_be_bytes(*lineage), previous })
     }
@@ -54,9 +55,14 @@ impl Replica {
         if message.get_msg_type() != MessageType::MsgAppend {
             return;
         }
-        let peer = self.raft.raft.prs().get(message.to);
+        let raft = &self.raft.raft;
+        let peer = raft.prs().get(message.to);
         let probes = peer.is_some_and(|peer| peer.state == ProgressState::Probe);
-        let previous = probes.then(|| self.entry_checksum(message.index));
+        // The log of a former leader may have replaced the entry since the message was made.
+        let has_previous = raft.state == StateRole::Leader
+            && raft.term == message.term
+            && raft.raft_log.match_term(message.index, message.log_term);
+        let previous = (probes && has_previous).then(|| self.entry_checksum(message.index));
         let lineage = self.raft.store().position().lineage;
         message.context = AppendContext { lineage, previous: previous.flatten() }.encode();
     }

@@ -16,14 +16,16 @@ use witan_machine::view::{RESTORED, View};
 use super::{Halt, Replica, append_context::AppendContext, boot::GENESIS_INDEX};
 
 impl Replica {
-    /// Returns whether a leader's message must be dropped, because this member's state was restored and the leader started from
-    /// another one. `state` is the state of a snapshot message. Halts this member if it has not committed anything yet.
+    /// Returns whether a leader's message must be dropped, because one of the two states was restored and the other is another
+    /// one. A joining member has no state yet and takes any. `state` is the state of a snapshot message. Halts this member if it
+    /// has not committed anything yet.
     pub(super) fn started_from_another_state(
         &mut self,
         message: &Message,
         state: Option<&View>,
     ) -> bool {
-        let (own, raft) = (self.raft.store().position().lineage, &self.raft.raft);
+        let (position, raft) = (self.raft.store().position(), &self.raft.raft);
+        let own = position.lineage;
         let appended = || {
             (message.get_msg_type() == MessageType::MsgAppend).then(|| AppendContext::of(message))
         };
@@ -31,8 +33,9 @@ impl Replica {
             Some(state) => Some(state.position.lineage),
             None => appended().flatten().map(|context| context.lineage),
         };
-        let is_other = own & RESTORED != 0 && lineage.is_some_and(|lineage| lineage != own);
-        if !is_other || message.term < raft.term {
+        let is_other = |lineage: u64| lineage != own && (lineage | own) & RESTORED != 0;
+        let joins = position.voters.is_empty();
+        if joins || !lineage.is_some_and(is_other) || message.term < raft.term {
             return false;
         }
         if raft.raft_log.committed <= GENESIS_INDEX {

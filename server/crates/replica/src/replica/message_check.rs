@@ -32,6 +32,11 @@ pub enum MessageFault {
         /// Raft index of the entry.
         index: u64,
     },
+    /// The leader started from another state than this member, and one of them was restored.
+    #[error(
+        "the leader started from another state than this member; restore all members from the same snapshot"
+    )]
+    OtherState,
     /// No correct member sends such a message.
     #[error("no member sends such a message")]
     Unsound,

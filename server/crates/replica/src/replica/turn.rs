@@ -196,6 +196,10 @@ fn persist_batch(replica: &mut Replica, ready: &Ready) -> LogBatch {
     }
     // Encode the hard state after the append, when raft's own copy and the log agree.
     let hard_state = changed.then(|| wire::encode_hard_state(log.hard_state()));
+    // The disk keeps such a hard state in memory until the next batch.
+    if changed && ready.entries().is_empty() && !ready.must_sync() {
+        replica.commit_unpersisted = Some(replica.ticks);
+    }
     LogBatch {
         records: ready.entries().iter().map(wire::encode_record).collect(),
         hard_state,
@@ -213,26 +217,27 @@ fn commits_change(replica: &Replica) -> bool {
 /// Persists and syncs the commit index at once if it covers an unapplied membership change.
 fn persist_committed_change(replica: &mut Replica, host: &mut dyn Host) {
     if commits_change(replica) {
-        persist_commit(replica, host, true);
+        persist_commit(replica, host);
     }
 }
 
-/// Persists the commit index if it advanced before the last tick and no entry followed. Otherwise, a member that restarts would
+/// Persists and syncs the commit index if no batch followed it for an election timeout. Otherwise, a member that restarts would
 /// not know that its last entries are committed, and a leader of a forked history could replace them.
 fn persist_idle_commit(replica: &mut Replica, host: &mut dyn Host) {
+    let patience = replica.config.election_ticks as u64;
     let advanced = replica.commit_unpersisted;
-    if advanced.is_some_and(|tick| tick < replica.ticks) {
-        persist_commit(replica, host, false);
+    if advanced.is_some_and(|tick| tick + patience <= replica.ticks) {
+        persist_commit(replica, host);
     }
 }
 
-/// Persists the commit index, and syncs it if `must_sync` is set.
-fn persist_commit(replica: &mut Replica, host: &mut dyn Host, must_sync: bool) {
+/// Persists and syncs the commit index.
+fn persist_commit(replica: &mut Replica, host: &mut dyn Host) {
     replica.commit_unpersisted = None;
     let batch = LogBatch {
         records: Vec::new(),
         hard_state: Some(wire::encode_hard_state(replica.raft.store().hard_state())),
-        must_sync,
+        must_sync: true,
     };
     persist(host, &batch);
 }
