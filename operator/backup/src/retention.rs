@@ -238,7 +238,7 @@ mod tests {
         assert_eq!(excess(&all, "c"), "a");
     }
 
-    /// The schedule of a member that is cut off goes on, and the other members have newer backups of their own.
+    /// The schedule continues at a member that is cut off, while the other members have newer data.
     #[test]
     fn a_backup_without_a_quorum_removes_no_whole_one() {
         let whole = |name, at| record(name, at);
@@ -271,7 +271,7 @@ mod tests {
                 "{last:?} {within:?} {saved}"
             );
         }
-        // Without a whole backup, the newest ones are all that there is.
+        // If there is no whole backup, keep the newest ones.
         let all = [cut_off("a", 10), cut_off("b", 20), cut_off("c", 30)];
         let kept = Retention { keep_last: Some(2), keep_within: None };
         let excess = kept.excess(&all, "c", Timestamp::from_second(60).unwrap());

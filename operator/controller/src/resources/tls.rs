@@ -1,4 +1,4 @@
-//! Issues and checks certificates: each cluster's authority, and those that it signs. `tls/rotation.rs` rotates the authority.
+//! Issues and checks certificates: each cluster's authority, and the certificates that it signs. `tls/rotation.rs` rotates the authority.
 
 mod rotation;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{MemberId, Ordinal};
 
-/// What the members report about their cluster.
+/// The reports of the members about their cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Membership {
     /// The id of the cluster to which this list belongs.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{MemberId, Ordinal, PeerTls, Role};
 
-/// What differs between the pods of a cluster.
+/// The differences between the pods of a cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PodPlan {
     /// Ordinal of the member.

@@ -104,7 +104,7 @@ async fn ask(server: SocketAddr, name: &Name<'_>) -> io::Result<Vec<SrvRecord>> 
     let mut answer = vec![0; DATAGRAM_BYTES];
     loop {
         let length = socket.recv(&mut answer).await?;
-        // Anyone can send packets to this socket: ignore those that do not match the query.
+        // Anyone can send packets to this socket: ignore packets that do not match the query.
         match read(&answer[..length], id, name) {
             Ok(Answer::Records(records)) => return Ok(records),
             Ok(Answer::Truncated) => break,

@@ -135,7 +135,7 @@ impl Replica {
             return Some(forked(index, term));
         }
         let last = log.last_index();
-        let known = message
+        let mut known = message
             .entries
             .iter()
             .take_while(|entry| entry.index <= last);
@@ -144,9 +144,8 @@ impl Replica {
             own.is_some_and(|own| own.term == entry.term && own.data != entry.data)
         };
         known
-            .filter(differs)
+            .find(differs)
             .map(|entry| forked(entry.index, entry.term))
-            .next()
     }
 
     /// Returns whether the sender of a message may lead the message's term: this member knows no other leader of that term.
