@@ -1,5 +1,6 @@
 //! Encodes a recording as a file.
 
+use bytes::Bytes;
 use prost::Message as _;
 use witan_replica::{
     host::Recovered,
@@ -50,7 +51,7 @@ impl Encoder {
         let log = recovered.records.iter().map(|record| LogEntry {
             index: record.index,
             term: record.term,
-            payload: wire::map_record(&record.payload, &mut |data| redaction.redact_encoded(&data)),
+            payload: redact_payload(&record.payload, redaction),
         });
         let start = Start {
             settings: Some(settings(config)),
@@ -87,6 +88,11 @@ impl Turn {
             effects: Vec::new(),
         }
     }
+}
+
+/// Redacts the command in a record of the log on disk.
+pub(crate) fn redact_payload(payload: &Bytes, redaction: Redaction) -> Bytes {
+    wire::map_record(payload, &mut |data| redaction.redact_encoded(&data))
 }
 
 pub(crate) fn settings(config: &Config) -> Settings {

@@ -18,7 +18,9 @@ use super::Verdict;
 use crate::{
     effects, encode,
     format::{Effect, EffectKind, InputKind, Received, Start, Turn},
-    input, state,
+    input,
+    redact::Redaction,
+    state,
 };
 
 /// Executes recorded turns.
@@ -55,8 +57,13 @@ impl Player {
         begun.flatten()
     }
 
-    /// Creates a player with the whole state, to run in parallel with a recorded replica in the same process.
-    pub fn twin(config: Config, recovered: Recovered) -> Result<Self, CorruptRecord> {
+    /// Creates a player with the whole state, to run in parallel with a recorded replica in the same process. Redacts the log
+    /// like the inputs, because a replica halts if an entry of its log differs from the leader's.
+    pub fn twin(config: Config, mut recovered: Recovered) -> Result<Self, CorruptRecord> {
+        let redaction = Redaction { values_in_clear: true };
+        for record in &mut recovered.records {
+            record.payload = encode::redact_payload(&record.payload, redaction);
+        }
         Self::new(config, recovered, true)
     }
 
