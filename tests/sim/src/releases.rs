@@ -95,7 +95,7 @@ impl World {
         let command = match decide(members, running, false, true) {
             Decision::Keep => return,
             Decision::Set((major, minor)) => {
-                Command::ClusterVersion(ClusterVersion { version: format!("{major}.{minor}.0") })
+                Command::ClusterVersion(ClusterVersion::of(format!("{major}.{minor}.0")))
             }
             Decision::EndDowngrade => Command::Downgrade(Downgrade { target: String::new() }),
         };

@@ -298,7 +298,7 @@ fn about_members(rng: &mut Rng, member: u64, id: u64) -> Command {
             store_ancestors: Vec::new(),
         })
     } else {
-        Command::ClusterVersion(ClusterVersion { version: format!("3.{}.0", id % 7) })
+        Command::ClusterVersion(ClusterVersion::of(format!("3.{}.0", id % 7)))
     }
 }
 

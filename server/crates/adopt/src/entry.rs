@@ -225,7 +225,7 @@ fn cluster(request: &InternalRaftRequest) -> Option<Command> {
     }
     if let Some(set) = &request.cluster_version_set {
         let version = set.version.clone();
-        return Some(Command::ClusterVersion(ClusterVersion { version }));
+        return Some(Command::ClusterVersion(ClusterVersion::of(version)));
     }
     if let Some(set) = &request.downgrade_info_set {
         let target = if set.enabled {

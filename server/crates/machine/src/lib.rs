@@ -148,9 +148,10 @@ impl StateMachine {
                 self.tree.advance_index();
                 Reply::Published
             }
-            Command::ClusterVersion(version) => {
-                self.members.cluster_version = version.version.clone();
-                self.tree.advance_index();
+            Command::ClusterVersion(decided) => {
+                if self.members.decide_version(decided) {
+                    self.tree.advance_index();
+                }
                 Reply::ClusterVersionSet
             }
             Command::PeerUrls(asked) => {

@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, fmt};
 
 use imbl::{OrdMap, OrdSet};
 
-use super::record::{self, CorruptRecord, RecordChange};
+use super::{
+    levels::{self, Level},
+    record::{self, CorruptRecord, RecordChange},
+};
 
 /// A member's id, which raft also uses. It is never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -114,12 +117,22 @@ pub struct ChangeMembers {
     pub voters: bool,
 }
 
-/// Sets the cluster version, `MAJOR.MINOR.0`.
+/// Sets the cluster version, the feature level, or both.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct ClusterVersion {
-    /// For example `3.6.0`.
+    /// The version, `MAJOR.MINOR.0`; empty keeps the version.
     #[prost(string, tag = "1")]
     pub version: String,
+    /// The feature level; 0 keeps the level, which never falls.
+    #[prost(uint32, tag = "2")]
+    pub level: Level,
+}
+
+impl ClusterVersion {
+    /// Creates a command that sets the cluster version alone.
+    pub fn of(version: impl Into<String>) -> Self {
+        Self { version: version.into(), level: 0 }
+    }
 }
 
 /// Starts or cancels a downgrade of the cluster.
@@ -148,6 +161,8 @@ pub struct MemberRegistry {
     pub fenced_at: i64,
     /// The id of the followed cluster; 0 if there is none or its id is unknown.
     pub source_cluster_id: u64,
+    /// The feature level, or 0 while it is the first one. See [`Self::level`].
+    pub raised_level: Level,
     /// The current members.
     pub by_id: OrdMap<MemberId, Member>,
     /// Ids of removed members, which are never reused.
@@ -262,9 +277,27 @@ struct StoredRegistry {
     source_cluster_id: u64,
     #[prost(int64, tag = "9")]
     fenced_at: i64,
+    /// 0 while the level is the first one, so that the record stays as the first release writes it.
+    #[prost(uint32, tag = "10")]
+    raised_level: Level,
 }
 
 impl MemberRegistry {
+    /// Returns the cluster's feature level. Every member that applies this state knows it.
+    pub fn level(&self) -> Level {
+        self.raised_level.max(levels::FIRST)
+    }
+
+    /// Sets the cluster version, the feature level, or both. Returns whether it set the cluster version.
+    pub(crate) fn decide_version(&mut self, decided: &ClusterVersion) -> bool {
+        self.raised_level = self.raised_level.max(decided.level);
+        let sets_version = !decided.version.is_empty();
+        if sets_version {
+            self.cluster_version.clone_from(&decided.version);
+        }
+        sets_version
+    }
+
     /// Records a member's name, client URLs and store id. Ignores unknown or removed members and replaced data directories.
     pub(crate) fn publish(&mut self, publish: &PublishAttributes) {
         let Some(member) = self.by_id.get_mut(&MemberId(publish.id)) else {
@@ -402,6 +435,7 @@ impl MemberRegistry {
             cut_over_attempt: self.cut_over_attempt,
             source_cluster_id: self.source_cluster_id,
             fenced_at: self.fenced_at,
+            raised_level: self.raised_level,
         };
         emit(RecordChange::Put {
             key: Vec::new(),
@@ -425,6 +459,7 @@ impl MemberRegistry {
         self.cut_over_attempt = stored.cut_over_attempt;
         self.source_cluster_id = stored.source_cluster_id;
         self.fenced_at = stored.fenced_at;
+        self.raised_level = stored.raised_level;
         Ok(())
     }
 }

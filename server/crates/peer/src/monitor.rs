@@ -185,7 +185,7 @@ impl Monitor {
             Decision::Keep => return,
             Decision::Set((major, minor)) => {
                 let version = format!("{major}.{minor}.0");
-                let command = Command::ClusterVersion(ClusterVersion { version: version.clone() });
+                let command = Command::ClusterVersion(ClusterVersion::of(version.clone()));
                 (command, version, "set the cluster version")
             }
             Decision::EndDowngrade => {

@@ -110,7 +110,7 @@ fn of_cluster() -> Vec<(Command, &'static str)> {
             "5209 190700000000000000",
         ),
         (
-            Command::ClusterVersion(ClusterVersion { version: "3.6.0".into() }),
+            Command::ClusterVersion(ClusterVersion::of("3.6.0")),
             "2a070a05332e362e30",
         ),
         (

@@ -166,7 +166,7 @@ fn an_entry_that_the_version_of_the_cluster_excludes_ends_nobody() {
 }
 
 fn version(version: &str) -> Command {
-    Command::ClusterVersion(ClusterVersion { version: version.into() })
+    Command::ClusterVersion(ClusterVersion::of(version))
 }
 
 /// The members ran a later release before. This release must stop at an entry that it does not support.

@@ -18,7 +18,7 @@ fn set_version(cluster: &mut Cluster, by: u64, version: &str) {
     answered(
         cluster,
         by,
-        Command::ClusterVersion(ClusterVersion { version }),
+        Command::ClusterVersion(ClusterVersion::of(version)),
     );
 }
 
@@ -50,7 +50,7 @@ fn a_newer_command_is_refused_until_the_version_of_the_cluster_rises() {
 }
 
 fn decide(cluster: &mut Cluster, by: u64, members: &MemberRegistry) -> bool {
-    let version = ClusterVersion { version: "3.7.0".into() };
+    let version = ClusterVersion::of("3.7.0");
     let decision = Command::ClusterVersion(version);
     let ticket = cluster.ticket();
     cluster.replica(by).take(Input::Decide {
@@ -108,7 +108,7 @@ fn a_newer_command_waits_for_a_downgrade_that_is_not_applied_and_is_refused() {
     let leader = cluster.leader().expect("it leads");
     set_version(&mut cluster, leader, "3.6.0");
     cluster.cut_off(leader);
-    let version = ClusterVersion { version: "3.5.0".into() };
+    let version = ClusterVersion::of("3.5.0");
     let lowered = cluster.propose(leader, Command::ClusterVersion(version));
     let newer = cluster.propose(leader, hash_state());
     let other = cluster.propose(leader, put("a"));

@@ -34,7 +34,7 @@ pub fn change(request: &RequestV2) -> Result<V2Change, V2StoreError> {
     let path = &request.path[..];
     if is_set(request) && path == VERSION.as_bytes() {
         let version = String::from_utf8_lossy(&request.val).into_owned();
-        return Ok(V2Change::ClusterVersion(ClusterVersion { version }));
+        return Ok(V2Change::ClusterVersion(ClusterVersion::of(version)));
     }
     if let Some(id) = published_member(request) {
         return Ok(V2Change::Publish(members::publish(id, &request.val)?));

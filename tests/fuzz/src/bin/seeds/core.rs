@@ -171,7 +171,7 @@ fn cluster() -> Vec<Command> {
             store_id: 9,
             store_ancestors: vec![8],
         }),
-        Command::ClusterVersion(ClusterVersion { version: "3.6.0".into() }),
+        Command::ClusterVersion(ClusterVersion::of("3.6.0")),
     ]
 }
 

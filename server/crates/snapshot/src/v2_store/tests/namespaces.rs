@@ -57,7 +57,7 @@ fn members_come_change_and_go_as_in_etcd() {
     store.change_members(&ChangeMembers { promote: 5, ..ChangeMembers::default() });
     store.set_peer_urls(&UpdatePeerUrls { id: 5, peer_urls: urls("http://b:1") });
     store.publish(&publish("http://c:1"));
-    store.set_cluster_version(&ClusterVersion { version: "3.5.0".into() });
+    store.set_cluster_version(&ClusterVersion::of("3.5.0"));
     assert_eq!(steps(&store), 4);
     let registry = store.members().unwrap();
     let changed = Member {
@@ -166,7 +166,7 @@ fn requests_are_told_apart_by_their_namespace() {
         Ok(V2Change::Publish(publish))
     );
     assert!(change("PUT", path, "{").is_err());
-    let version = ClusterVersion { version: "3.4.0".into() };
+    let version = ClusterVersion::of("3.4.0");
     assert_eq!(
         change("PUT", "/0/version", "3.4.0"),
         Ok(V2Change::ClusterVersion(version))
