@@ -70,23 +70,33 @@ pub fn cached(name: &str, script: &str) -> PathBuf {
     path
 }
 
-/// Returns the server with test hooks: `$WITAN_PLANTED_BIN`, or the debug build in this workspace's target folder. Panics if it
-/// is missing.
+/// Returns the server with test hooks: `$WITAN_PLANTED_BIN`, or the debug build. Panics if it is missing.
 pub fn planted() -> PathBuf {
-    let path = env::var_os("WITAN_PLANTED_BIN").map_or_else(
+    test_build("witan-planted", "WITAN_PLANTED_BIN", "planted-panics")
+}
+
+/// Returns the server that has the feature level and the data format after this release's: `$WITAN_NEXT_BIN`, or the debug
+/// build. Panics if it is missing.
+pub fn next() -> PathBuf {
+    test_build("witan-next", "WITAN_NEXT_BIN", "next-level")
+}
+
+/// Returns the path in `variable`, or the debug build of a server with a Cargo feature in this workspace's target folder.
+fn test_build(name: &str, variable: &str, feature: &str) -> PathBuf {
+    let path = env::var_os(variable).map_or_else(
         || {
             let exe = env::current_exe().expect("a test knows its own executable");
             let target = exe
                 .ancestors()
                 .nth(3)
                 .expect("target/FLAVOUR/deps/test-exe");
-            target.join("debug").join("witan-planted")
+            target.join("debug").join(name)
         },
         PathBuf::from,
     );
     assert!(
         path.is_file(),
-        "{} is not there: run `cargo build -p witan --features planted-panics --bin witan-planted` first",
+        "{} is not there: run `cargo build -p witan --features {feature} --bin {name}` first",
         path.display()
     );
     path

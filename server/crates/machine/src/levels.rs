@@ -34,6 +34,11 @@ pub const RELEASES: &[ReleaseRow] = &[ReleaseRow {
     changed: "the first release",
 }];
 
+/// Returns the release before this one, or `None` for the first release.
+pub fn previous() -> Option<&'static ReleaseRow> {
+    RELEASES.iter().nth_back(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

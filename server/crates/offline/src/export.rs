@@ -27,8 +27,7 @@ pub(super) fn export(arguments: &ExportArguments) -> Result<String, OfflineError
     check_target(from, to).map_err(OfflineError::export(to))?;
     let mut bar = ProgressBar::new();
     bar.begin("reading", 0);
-    let StoppedMember { identity, mut view, last } = read(from)?;
-    view.machine.members.downgrade_target.clear();
+    let StoppedMember { identity, view, last } = read(from)?;
     let new = new_directory(&identity, &view);
     let file = SnapshotFile::of(&view).map_err(OfflineError::export(to))?;
     bar.begin("writing", file.bytes());

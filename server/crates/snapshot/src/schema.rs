@@ -12,7 +12,7 @@ use witan_api::{
     },
 };
 use witan_base::version;
-use witan_etcd::{ConfState, Downgrade};
+use witan_etcd::ConfState;
 use witan_gocompat::json;
 use witan_machine::{
     member::{Member, MemberId},
@@ -66,7 +66,7 @@ pub(super) fn walk(
 ) -> io::Result<()> {
     alarms(view, sink)?;
     auth(view, sink)?;
-    cluster(view, cluster_version, sink)?;
+    cluster(cluster_version, sink)?;
     keys(view, sink)?;
     leases(view, sink)?;
     members(view, sink)?;
@@ -119,17 +119,11 @@ fn auth(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     Ok(())
 }
 
-/// Passes the cluster version and a downgrade in progress to `sink`.
-fn cluster(view: &View, version: &str, sink: &mut dyn BucketSink) -> io::Result<()> {
-    let members = &view.machine.members;
+/// Passes the cluster version to `sink`.
+fn cluster(version: &str, sink: &mut dyn BucketSink) -> io::Result<()> {
     sink.bucket("cluster")?;
     if !version.is_empty() {
         sink.record(b"clusterVersion", version.as_bytes())?;
-    }
-    if !members.downgrade_target.is_empty() {
-        let target_version = members.downgrade_target.clone();
-        let downgrade = Downgrade { target_version, enabled: true };
-        sink.record(b"downgrade", &json::encode(&downgrade))?;
     }
     Ok(())
 }

@@ -115,10 +115,12 @@ errors! {
     BadLeaderTransferee = FailedPrecondition "etcdserver: bad leader transferee";
     /// The target version of a downgrade is malformed.
     WrongDowngradeVersionFormat = InvalidArgument "etcdserver: wrong downgrade target version format";
-    /// A cluster can only be downgraded to the previous minor version.
+    /// A cluster can only go back to the previous release of Witan.
     InvalidDowngradeTarget = InvalidArgument "etcdserver: invalid downgrade target version";
     /// Another downgrade is in progress.
     DowngradeInProgress = FailedPrecondition "etcdserver: cluster has a downgrade job in progress";
+    /// The previous release does not know the cluster's feature level. Not in etcd.
+    FeatureLevelTooHigh = FailedPrecondition "etcdserver: the previous release does not know the feature level of the cluster; restore a backup that was made before the level rose";
     /// The leader has not decided the cluster's version yet. (etcd's server sends this code.)
     ClusterVersionUnavailable = Unknown "etcdserver: cluster version not found during downgrade";
     /// Some members do not support the request yet. Not in etcd.

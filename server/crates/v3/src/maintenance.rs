@@ -13,6 +13,7 @@ use witan_dialect::Context;
 use witan_machine::{
     alarm::{self, Alarm},
     command::Downgrade,
+    levels::{self, ReleaseRow},
     member::{MemberId, MemberRegistry},
     revision::Revision,
     versions::{Release, release},
@@ -172,8 +173,8 @@ pub(super) async fn defragment(
     Ok(DefragmentResponse { header: None })
 }
 
-/// Validates, starts or cancels a downgrade by one minor version. After the start, the leader lowers the cluster version, and
-/// ends the downgrade when all members run the target version.
+/// Validates, starts or cancels a downgrade to the previous release of Witan, such as `0.1`. While a downgrade is in progress,
+/// the feature level does not rise. The leader ends the downgrade when all members run the target.
 pub(super) async fn downgrade(
     ctx: &Context,
     request: DowngradeRequest,
@@ -181,7 +182,8 @@ pub(super) async fn downgrade(
     let version = match DowngradeAction::try_from(request.action) {
         Ok(action @ (DowngradeAction::Validate | DowngradeAction::Enable)) => {
             let target = target(&request.version)?;
-            let version = validate(&ctx.node.read().await?.machine.members, target)?;
+            let previous = levels::previous();
+            let version = validate(&ctx.node.read().await?.machine.members, target, previous)?;
             if action == DowngradeAction::Enable {
                 record(ctx, format!("{}.{}.0", target.0, target.1)).await?;
             }
@@ -217,19 +219,22 @@ async fn record(ctx: &Context, target: String) -> RpcResult<()> {
     Ok(())
 }
 
-/// Returns the cluster version if no downgrade is in progress and `target` is one minor version lower.
-fn validate(members: &MemberRegistry, target: Release) -> RpcResult<Release> {
-    let now = cluster_version(members)?;
-    // The leader may already have lowered the cluster version.
-    if release(&members.downgrade_target) == Some(target) {
+/// Returns the cluster version if no downgrade is in progress, `target` is the `previous` release, and that release knows the
+/// cluster's feature level.
+fn validate(
+    members: &MemberRegistry,
+    target: Release,
+    previous: Option<&ReleaseRow>,
+) -> RpcResult<Release> {
+    let version = cluster_version(members)?;
+    if !members.downgrade_target.is_empty() {
         return Err(RpcError::DowngradeInProgress);
     }
-    if Some(target) != now.1.checked_sub(1).map(|minor| (now.0, minor)) {
-        Err(RpcError::InvalidDowngradeTarget)
-    } else if members.downgrade_target.is_empty() {
-        Ok(now)
-    } else {
-        Err(RpcError::DowngradeInProgress)
+    let previous = previous.filter(|row| release(row.release) == Some(target));
+    let previous = previous.ok_or(RpcError::InvalidDowngradeTarget)?;
+    match members.level() > previous.level {
+        true => Err(RpcError::FeatureLevelTooHigh),
+        false => Ok(version),
     }
 }
 
@@ -282,8 +287,8 @@ mod tests {
 
     #[test]
     fn versions_to_go_down_to_are_read_as_etcd_does() {
-        for version in ["3.5", "3.5.0", "3.5.1", "3.5.0-rc1", "3.5.0+build.1"] {
-            assert_eq!(target(version), Ok((3, 5)), "{version}");
+        for version in ["0.1", "0.1.0", "0.1.1", "0.1.0-rc1", "0.1.0+build.1"] {
+            assert_eq!(target(version), Ok((0, 1)), "{version}");
         }
         for version in ["", "3", "v3.5", "abc", "3.", "3.5.0.0", "3.-5", "+3.5"] {
             assert_eq!(
@@ -295,24 +300,32 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_goes_down_one_minor_version_at_a_time() {
+    fn a_cluster_goes_back_to_the_previous_release_until_its_level_rises() {
+        let first = ReleaseRow { release: "0.1.0", level: 1, format: 4, changed: "" };
+        let (own, target) = (Some(&first), (0, 1));
         let mut members = MemberRegistry::default();
         assert_eq!(
-            validate(&members, (3, 5)),
+            validate(&members, target, own),
             Err(RpcError::ClusterVersionUnavailable)
         );
-        members.cluster_version = "3.6.0".into();
-        assert_eq!(validate(&members, (3, 5)), Ok((3, 6)));
-        for other in [(3, 4), (3, 6), (3, 7), (4, 5)] {
-            assert_eq!(
-                validate(&members, other),
-                Err(RpcError::InvalidDowngradeTarget)
-            );
+        members.cluster_version = "3.7.0".into();
+        assert_eq!(validate(&members, target, own), Ok((3, 7)));
+        let invalid = Err(RpcError::InvalidDowngradeTarget);
+        assert_eq!(validate(&members, target, None), invalid);
+        // The releases share one API version, so an earlier one is no target.
+        for other in [(0, 0), (0, 2), (1, 1), (3, 6), (3, 7)] {
+            assert_eq!(validate(&members, other, own), invalid, "{other:?}");
         }
-        members.downgrade_target = "3.5.0".into();
+        members.downgrade_target = "0.1.0".into();
         assert_eq!(
-            validate(&members, (3, 5)),
+            validate(&members, target, own),
             Err(RpcError::DowngradeInProgress)
+        );
+        members.downgrade_target.clear();
+        members.raised_level = 2;
+        assert_eq!(
+            validate(&members, target, own),
+            Err(RpcError::FeatureLevelTooHigh)
         );
     }
 }

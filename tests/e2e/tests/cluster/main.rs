@@ -5,8 +5,8 @@
 //! lags too far) → `long_commands` (commands of seconds) → `quorum` (too few members run) → `membership` (members are added and
 //! removed) → `learners` (what members without a vote serve) → `forced` (one member is left) → `copied` (disks are copies) →
 //! `corruption` (states differ) → `clocks` (wall clocks jump) → `peers` (the peer port) → `tls` (between members) → `tokens`
-//! (log-ins) → `recorder` (what a member records), `versions` (members of several releases) → `etcd` (its disks and its
-//! members).
+//! (log-ins) → `recorder` (what a member records), `versions` (members of several releases) → `levels` (the feature level) →
+//! `etcd` (its disks and its members).
 
 #[path = "../tls/authority.rs"]
 mod authority;
@@ -18,6 +18,7 @@ mod etcd;
 mod failover;
 mod forced;
 mod learners;
+mod levels;
 mod long_commands;
 mod membership;
 mod peers;

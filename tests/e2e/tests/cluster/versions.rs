@@ -12,8 +12,6 @@ use std::{
 use serde_json::{Value, json};
 use witan_e2e::{Cluster, Kind, Launch, Server, Tool, http, wait};
 
-use super::corruption::alter;
-
 /// Maximum length of the request line in bytes. A stream of another kind has no lines.
 const LINE_BYTES_MAX: u64 = 256;
 
@@ -118,20 +116,6 @@ fn the_cluster_has_the_lowest_version_of_its_members() {
     other.runs("3.6.4");
     until(&cluster.members()[..2], "3.6.0");
 
-    let url = cluster.member(1).url();
-    let run = |args: &[&str]| Tool::Etcdctl36.run(&url, args);
-    let enabled = run(&["downgrade", "enable", "3.5"]);
-    assert!(enabled.stdout.contains("success"), "{}", enabled.all());
-    until(&cluster.members()[..2], "3.5.0");
-    let again = run(&["downgrade", "enable", "3.5"]);
-    assert!(again.stderr.contains("in progress"), "{}", again.all());
-    // The two members still run a later version.
-    other.runs("3.5.21");
-    let canceled = run(&["downgrade", "cancel"]);
-    assert!(canceled.stdout.contains("success"), "{}", canceled.all());
-    other.runs("3.6.4");
-    until(&cluster.members()[..2], "3.6.0");
-
     for member in &cluster.members()[..2] {
         // A check of the clock takes a while on a busy machine.
         wait::until_true("the clock of one of both others is ahead", || {
@@ -217,39 +201,6 @@ fn a_command_that_is_newer_than_the_cluster_waits_until_the_version_rises() {
     other.runs("3.6.4");
     until(members, "3.6.0");
     wait::until_true("the states are compared", || comparisons(members) > 0.5);
-}
-
-fn downgrades(member: &Server) -> bool {
-    let status = member.v3("maintenance/status", "{}");
-    let enabled = &status["downgradeInfo"]["enabled"];
-    enabled.as_bool().unwrap_or_default()
-}
-
-#[test]
-fn a_downgrade_ends_when_it_is_looked_at() {
-    let mut member = Launch::witan().start();
-    wait::until_true("it has a version", || cluster_version(&member) == "3.7.0");
-    member.v3("maintenance/defragment", "{}");
-    // Set the version of a later release.
-    alter(&mut member, "3.7.0", "3.8.0");
-
-    member.add_args(["--downgrade-check-time", "0"]);
-    member.start_again();
-    assert_eq!(cluster_version(&member), "3.8.0");
-    let url = member.url();
-    let checkpoints = || member.metric("etcd_disk_backend_commit_duration_seconds_count");
-    let before = checkpoints();
-    let enabled = Tool::Etcdctl36.run(&url, &["downgrade", "enable", "3.7"]);
-    assert!(enabled.stdout.contains("success"), "{}", enabled.all());
-    wait::until_true("the version falls", || cluster_version(&member) == "3.7.0");
-    // An older release does not know all commands in the earlier log.
-    wait::until_true("a checkpoint is written", || checkpoints() > before);
-    assert!(downgrades(&member));
-    assert_eq!(member.terminate().code(), Some(0));
-    member.add_args(["--downgrade-check-time", "100ms"]);
-    member.start_again();
-    wait::until_true("the downgrade ends", || !downgrades(&member));
-    assert_eq!(cluster_version(&member), "3.7.0");
 }
 
 /// Members refuse unknown values in the log, because a later release may give them a meaning. A value that a client sends must

@@ -1,0 +1,238 @@
+//! The feature level of a cluster, and the format of its data directories. `witan-next` is a build with the level and the format
+//! that follow this release's. The level rises after all members run that build, and then no member can go back.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+use witan_e2e::{
+    Cluster, Kind, Launch, Server, Tool,
+    binaries::next,
+    http::{JSON, Response},
+    wait,
+};
+
+/// The exit code for a data directory of a later release.
+const OTHER_FORMAT: i32 = 21;
+
+fn page(member: &Server) -> Value {
+    member.http("GET", "/version", "").json()
+}
+
+/// Waits until all members have this feature level.
+fn until(cluster: &Cluster, level: u32) {
+    for member in cluster.members() {
+        wait::until_true(&format!("the feature level is {level}"), || {
+            page(member)["clusterLevel"] == level
+        });
+    }
+}
+
+/// Returns the first line of a member's file `identity`.
+fn format_line(member: &Server) -> String {
+    let text = fs::read_to_string(member.dir().join("data/member/identity")).expect("an identity");
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// Waits until the directories of all members have this format.
+fn until_format(cluster: &Cluster, format: &str) {
+    for member in cluster.members() {
+        wait::until_true(format, || format_line(member) == format);
+    }
+}
+
+/// Stops a member and starts it with another program.
+fn restart(cluster: &mut Cluster, at: usize, program: &Path) {
+    let member = cluster.member_mut(at);
+    member.kill9();
+    member.use_program(program.to_path_buf());
+    member.start_unready_again();
+    member.wait_ready();
+}
+
+/// Raises the level at once.
+fn raise(member: &Server) -> Response {
+    member.http_with(&JSON, "POST", "/level/raise", "")
+}
+
+/// Returns what a member knows about the level of each member, by name.
+fn levels(member: &Server) -> BTreeMap<String, Value> {
+    let answer = member.answers(200, "GET", "/level", "").json();
+    let members = answer["members"].as_array().expect("a list").iter();
+    let named = members.map(|member| {
+        let name = member["name"].as_str().expect("a name").to_owned();
+        (name, member["level"].clone())
+    });
+    named.collect()
+}
+
+/// Returns the content of all files below a folder.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            let content = fs::read(&path).expect("a file");
+            found.insert(path, content);
+        }
+    }
+    found
+}
+
+/// Starts a member that must end. Returns its exit code and last log line.
+fn refused(member: &mut Server) -> (Option<i32>, String) {
+    member.start_unready_again();
+    let status = member.wait_exit();
+    (status.code(), member.tail())
+}
+
+#[test]
+fn the_level_rises_after_all_members_run_the_next_release() {
+    let (own, next) = (Kind::Witan.binary(), next());
+    let mut cluster = Cluster::start_with(3, &["--level-hold", "0s"]);
+    cluster
+        .member(0)
+        .answers(201, "PUT", "/v2/keys/kept", "value=1");
+    for at in [0, 1] {
+        restart(&mut cluster, at, &next);
+    }
+    // A member of this release keeps the level, and the formats of all members.
+    let leader = cluster.leader();
+    let expected = BTreeMap::from([
+        ("m0".to_owned(), json!(2)),
+        ("m1".to_owned(), json!(2)),
+        ("m2".to_owned(), json!(1)),
+    ]);
+    wait::until_true("the leader knows all levels", || {
+        levels(cluster.member(leader)) == expected
+    });
+    let answer = raise(cluster.member(leader));
+    assert_eq!(answer.status, 409, "{}", answer.text());
+    assert!(answer.text().contains("m2"), "{}", answer.text());
+    until(&cluster, 1);
+    until_format(&cluster, "format 4");
+    // Until then, every member can go back.
+    restart(&mut cluster, 1, &own);
+    cluster.wait_equal();
+
+    for at in [1, 2] {
+        restart(&mut cluster, at, &next);
+    }
+    until(&cluster, 2);
+    until_format(&cluster, "format 5");
+    cluster.wait_equal();
+
+    let url = cluster.member(0).url();
+    for verb in ["validate", "enable"] {
+        let said = Tool::Etcdctl36.run(&url, &["downgrade", verb, "0.1"]);
+        assert!(said.stderr.contains("feature level"), "{}", said.all());
+    }
+    a_member_of_this_release_leaves_the_directory_alone(&mut cluster, &own);
+    let member = cluster.member_mut(2);
+    member.use_program(next);
+    member.start_again();
+    cluster.wait_equal();
+    for member in cluster.members() {
+        member.answers(200, "GET", "/v2/keys/kept", "");
+    }
+}
+
+fn a_member_of_this_release_leaves_the_directory_alone(cluster: &mut Cluster, own: &Path) {
+    let member = cluster.member_mut(2);
+    assert_eq!(member.terminate().code(), Some(0));
+    let data = member.dir().join("data");
+    let before = files(&data);
+    member.use_program(own.to_path_buf());
+    let (code, said) = refused(member);
+    assert_eq!(code, Some(OTHER_FORMAT), "{said}");
+    assert!(said.contains("0.2.0"), "{said}");
+    assert_eq!(files(&data), before);
+}
+
+#[test]
+fn the_level_waits_and_rises_at_once_on_request() {
+    let next = next();
+    let mut cluster = Cluster::start(1);
+    let member = cluster.member_mut(0);
+    assert_eq!(raise(member).status, 409, "nothing to raise");
+    restart(&mut cluster, 0, &next);
+    let member = cluster.member(0);
+    wait::until_true("the level waits", || {
+        let level = member.answers(200, "GET", "/level", "").json();
+        level["level"] == 1 && level["risesAt"].is_string()
+    });
+
+    // The announced way back stops the wait.
+    let url = member.url();
+    let enabled = Tool::Etcdctl36.run(&url, &["downgrade", "enable", "0.1"]);
+    assert_eq!(
+        enabled.stdout,
+        "Downgrade enable success, cluster version 3.7\n"
+    );
+    let status = Tool::Etcdctl36.run(&url, &["endpoint", "status"]).stdout;
+    assert!(status.ends_with(", , 0.1.0, true\n"), "{status}");
+    let again = Tool::Etcdctl36.run(&url, &["downgrade", "enable", "0.1"]);
+    assert!(again.stderr.contains("in progress"), "{}", again.all());
+    let answer = raise(member);
+    assert_eq!(answer.status, 409, "{}", answer.text());
+    assert!(answer.text().contains("downgrade"), "{}", answer.text());
+    let canceled = Tool::Etcdctl36.run(&url, &["downgrade", "cancel"]);
+    assert!(canceled.stdout.contains("success"), "{}", canceled.all());
+
+    let answer = raise(member);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    until(&cluster, 2);
+    until_format(&cluster, "format 5");
+    let member = cluster.member_mut(0);
+    member.kill9();
+    member.start_again();
+    until(&cluster, 2);
+}
+
+#[test]
+fn a_new_cluster_has_the_level_of_its_members() {
+    let member = Launch::witan().program(next()).start();
+    wait::until_true("the level is 2", || page(&member)["clusterLevel"] == 2);
+    wait::until_true("the format is 5", || format_line(&member) == "format 5");
+    let metrics = member.http("GET", "/metrics", "").text();
+    assert!(metrics.contains("witan_feature_level{of=\"cluster\"} 2\n"));
+}
+
+#[test]
+fn a_member_of_this_release_cannot_join_a_later_cluster() {
+    let launch = Launch::witan().program(next());
+    let mut cluster = Cluster::prepare_of(&launch, "http", 1);
+    cluster.start_all();
+    until(&cluster, 2);
+    let at = cluster.prepare_joining(&[0]);
+    let url = cluster.member(at).peer_url();
+    let added = Tool::Etcdctl36.run(
+        &cluster.member(0).url(),
+        &["member", "add", "m1", "--learner", "--peer-urls", &url],
+    );
+    assert_eq!(added.code, Some(0), "{}", added.all());
+    let (code, said) = refused(cluster.member_mut(at));
+    assert_ne!(code, Some(0));
+    assert!(said.contains("feature level 2"), "{said}");
+    cluster
+        .member(0)
+        .answers(201, "PUT", "/v2/keys/after", "value=1");
+}
+
+#[test]
+fn an_earlier_api_version_is_no_target_of_a_downgrade() {
+    let member = Launch::witan().start();
+    for verb in ["validate", "enable"] {
+        let said = Tool::Etcdctl36.run(&member.url(), &["downgrade", verb, "3.6"]);
+        assert!(
+            said.stderr.contains("invalid downgrade target version"),
+            "{}",
+            said.all()
+        );
+    }
+}
