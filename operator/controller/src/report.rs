@@ -68,6 +68,7 @@ pub(crate) fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClust
         selector: Some(format!("{CLUSTER}={}", of.cluster.name)),
         current_version: lowest_version(seen).or_else(|| of.before.current_version.clone()),
         target_version: of.cluster.spec().version.clone(),
+        feature_level: feature_level(of.before, membership),
         cluster_id: of
             .before
             .cluster_id
@@ -305,6 +306,13 @@ fn cluster_id(membership: &Membership) -> Option<String> {
     (one && membership.linearizable).then(|| format!("{:x}", membership.cluster_id))
 }
 
+/// Returns the feature level that the members report. While none reports it, keeps the level of the previous status, because it
+/// decides which releases are allowed.
+fn feature_level(before: &EtcdClusterStatus, membership: Option<&Membership>) -> Option<i64> {
+    let reported = membership.and_then(|list| list.level);
+    reported.map(i64::from).or(before.feature_level)
+}
+
 /// Returns the lowest version in the pods' image tags; without such a version, the lowest that members report.
 fn lowest_version(seen: &Observed) -> Option<String> {
     let images = seen.pods().filter_map(|(_, pod)| pod.version.as_ref());
@@ -391,6 +399,17 @@ mod tests {
         }
         status.alarms.remove(0);
         assert_eq!(alarm_message(&status), "CORRUPT:a-1");
+    }
+
+    #[test]
+    fn the_feature_level_is_kept_until_members_report_another() {
+        let before = EtcdClusterStatus { feature_level: Some(2), ..EtcdClusterStatus::default() };
+        let list = |level| Membership { level, ..Membership::default() };
+        assert_eq!(feature_level(&before, None), Some(2));
+        assert_eq!(feature_level(&before, Some(&list(None))), Some(2));
+        assert_eq!(feature_level(&before, Some(&list(Some(3)))), Some(3));
+        // A restored backup has the level at which it was saved.
+        assert_eq!(feature_level(&before, Some(&list(Some(1)))), Some(1));
     }
 
     #[test]

@@ -90,6 +90,7 @@ mod tests {
             Why::SpecRejected,
             Why::SecretsMissing,
             Why::CannotHibernate,
+            Why::LevelRisen { release: "0.1.0".to_owned(), supported: 1, level: 2 },
         ] {
             let rollouts = Rollouts::new(1);
             let update = Step::DeletePod { ordinal: 0, reason: Stop::Outdated };

@@ -1,6 +1,6 @@
 //! The status that the operator reports. It is derived from observation, except for a few facts that later passes need:
-//! `clusterID`, `admittedSpec`, `bootstrapMembers`, `discovery.url`, `restoredFrom`, `requests`, `recovery`, `restore`,
-//! `pastOperations`, `compaction`.
+//! `featureLevel`, `clusterID`, `admittedSpec`, `bootstrapMembers`, `discovery.url`, `restoredFrom`, `requests`, `recovery`,
+//! `restore`, `pastOperations`, `compaction`.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
@@ -42,6 +42,9 @@ pub struct EtcdClusterStatus {
     /// The version in the spec.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_version: Option<String>,
+    /// Feature level of the cluster. A release that supports only lower levels cannot run its members.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub feature_level: Option<i64>,
     /// ID of the cluster, in hexadecimal. Set when a quorum first serves. A cluster with an ID is never bootstrapped again.
     #[serde(rename = "clusterID", skip_serializing_if = "Option::is_none")]
     pub cluster_id: Option<String>,
@@ -141,9 +144,15 @@ pub struct MemberStatus {
     /// Phase of the member.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<MemberPhase>,
-    /// Version of the member.
+    /// Version of etcd that the member reports to clients.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// Release of Witan that the member runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
+    /// Highest feature level that the member supports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub level: Option<i64>,
     /// Whether the member serves and has no alarm CORRUPT.
     #[serde(default)]
     pub is_healthy: bool,

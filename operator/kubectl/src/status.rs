@@ -99,6 +99,9 @@ fn head(facts: &Facts, status: &EtcdClusterStatus, now: Timestamp) -> String {
         ("Cluster", name + &id.unwrap_or_default()),
         ("Phase", clipped(&phase(facts), MESSAGE_CHARS)),
         ("Members", members::summary(facts)),
+    ];
+    lines.extend(members::level(status).map(|text| ("Level", text)));
+    lines.extend([
         ("Operator", operator(facts, status, now)),
         (
             "Alarms",
@@ -111,7 +114,7 @@ fn head(facts: &Facts, status: &EtcdClusterStatus, now: Timestamp) -> String {
         ("Size", or_unknown(status.db_size.clone())),
         ("Endpoint", or_unknown(status.client_endpoint.clone())),
         ("Last backup", backups::summary(facts, now)),
-    ];
+    ]);
     lines.extend(restored(status).map(|text| ("Restored", text)));
     lines.extend(recovery(status, now).map(|text| ("Recovery", text)));
     lines.extend(missing_registrations(status).map(|text| ("Discovery", text)));

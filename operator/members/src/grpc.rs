@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::{join, join_all};
+use futures_util::future::{join_all, join3};
 use tonic::{
     Request, Status,
     metadata::AsciiMetadataValue,
@@ -36,7 +36,7 @@ use witan_api::{
 };
 
 use super::{
-    Address, Answer, CallError, Change, Login, Members, ROOT, Report,
+    Address, Answer, CallError, Change, Login, Members, ROOT, Report, running,
     session::{LoggedIn, log_in, request, within},
 };
 
@@ -179,14 +179,15 @@ impl GrpcMembers {
         Ok(())
     }
 
-    /// Reads a member's status and the list of members, which a quorum confirms if possible. If the status has errors, also
-    /// reads the alarms; unreadable alarms count as none.
+    /// Reads a member's status, its release, and the list of members, which a quorum confirms if possible. If the status has
+    /// errors, also reads the alarms; unreadable alarms count as none.
     async fn report(&self, of: &Address) -> Result<Report, CallError> {
         let asked = pb::StatusRequest {};
         let status =
             async { call!(self, of, "Status": MaintenanceClient.status(asked), CALL_TIMEOUT) };
         let confirmed = self.members(of, true);
-        let (status, confirmed) = join(status, confirmed).await;
+        let running = running::read(of, CALL_TIMEOUT);
+        let (status, confirmed, running) = join3(status, confirmed, running).await;
         let status = status?;
         let (linearizable, members) = match confirmed {
             Ok(members) => (true, members),
@@ -205,6 +206,7 @@ impl GrpcMembers {
             member_id: header.member_id,
             leader_id: status.leader,
             version: status.version,
+            running,
             db_size: u64::try_from(status.db_size).unwrap_or(0),
             quota: u64::try_from(status.db_size_quota)
                 .ok()

@@ -4,6 +4,7 @@
 
 mod grpc;
 pub mod page;
+mod running;
 pub mod session;
 
 use std::{future::Future, sync::Arc};
@@ -12,6 +13,7 @@ use tonic::Status;
 use witan_api::{backup::KeysHash, v3::etcdserverpb as pb};
 
 pub use grpc::GrpcMembers;
+pub use running::RunningRelease;
 
 /// The name of the role with all permissions, and of the user with that role.
 const ROOT: &str = "root";
@@ -103,6 +105,8 @@ pub struct Report {
     pub leader_id: u64,
     /// The etcd version that the member reports.
     pub version: String,
+    /// The release and the feature levels that the member reports.
+    pub running: RunningRelease,
     /// Size of the member's store in bytes.
     pub db_size: u64,
     /// The storage quota in bytes; `None` without a quota.

@@ -13,6 +13,7 @@ pub mod model;
 mod objects;
 mod pass;
 mod recover;
+mod releases;
 mod repair;
 mod restore;
 mod roll;
@@ -25,8 +26,9 @@ mod surge;
 use witan_crd::{EtcdClusterSpec, EtcdClusterStatus};
 
 use model::{Observed, Step, Why};
-pub use pass::{IDLE, SOON, version_numbers};
+pub use pass::{IDLE, SOON};
 use pass::{Joined, Pass, idle};
+pub use releases::version_numbers;
 pub use space::AGAIN_SECONDS;
 
 /// Returns the next step. The same arguments always give the same step.

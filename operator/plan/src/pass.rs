@@ -3,8 +3,12 @@
 use std::time::Duration;
 
 use witan_crd::{EtcdClusterSpec, EtcdClusterStatus, MemberStatus, Span, Storage, quorum};
+use witan_machine::levels::Level;
 
-use super::later;
+use super::{
+    later,
+    releases::{level_of, version_numbers},
+};
 use crate::model::{
     ClaimSeen, MemberId, MemberSeen, Membership, Observed, Ordinal, Part, PeerTls, PodSeen, Step,
     Stop, UnixSeconds, Why,
@@ -152,15 +156,36 @@ impl<'a> Pass<'a> {
         own.is_some_and(|member| uses_tls(member) != (pod.peer_tls == PeerTls::On))
     }
 
-    /// Returns whether the operator may stop pods to update them: the spec requests it, and the version step is allowed.
+    /// Returns whether the operator may stop pods to update them: the spec requests it, and the wanted version is allowed.
     pub(super) fn may_update(&self) -> bool {
         self.spec.updates_members() && self.refused_version().is_none()
     }
 
-    /// Returns the first pod's version that is more than one minor version away from the wanted version, and the wanted
-    /// version. etcd's storage does not support such a step. `None` if there is no such pod.
-    pub(super) fn refused_version(&self) -> Option<(String, String)> {
+    /// Returns why the pods may not be updated to the wanted version; `None` if they may, or if no version is wanted.
+    pub(super) fn refused_version(&self) -> Option<Why> {
         let wanted = self.seen.wanted_version.as_ref()?;
+        let risen = self.level_risen(wanted);
+        risen.or_else(|| self.version_step(wanted))
+    }
+
+    /// Returns the reason to wait if the wanted release does not support the cluster's feature level, so its members would
+    /// refuse their disks. A release that this operator does not know is allowed.
+    fn level_risen(&self, wanted: &str) -> Option<Why> {
+        let (level, supported) = (self.feature_level()?, level_of(wanted)?);
+        let release = wanted.to_owned();
+        (supported < level).then_some(Why::LevelRisen { release, supported, level })
+    }
+
+    /// Returns the cluster's feature level; while no member reports it, the level in the status.
+    fn feature_level(&self) -> Option<Level> {
+        let reported = self.seen.membership.as_ref().and_then(|list| list.level);
+        let recorded = self.status.feature_level;
+        reported.or_else(|| recorded.and_then(|level| Level::try_from(level).ok()))
+    }
+
+    /// Returns the reason to wait if a pod's version is more than one minor version away from the wanted version. etcd's
+    /// storage does not support such a step.
+    fn version_step(&self, wanted: &str) -> Option<Why> {
         let (major, minor) = version_numbers(wanted)?;
         let running = self.pods().filter_map(|(_, pod)| pod.version.as_ref());
         let mut refused = running.filter(|version| {
@@ -169,7 +194,7 @@ impl<'a> Pass<'a> {
         });
         refused
             .next()
-            .map(|version| (version.clone(), wanted.clone()))
+            .map(|version| Why::VersionStep { from: version.clone(), to: wanted.to_owned() })
     }
 
     /// Returns the members and their leader; `None` unless a quorum confirmed the list.
@@ -325,13 +350,6 @@ impl<'a> Joined<'a> {
     pub(super) fn now(&self) -> UnixSeconds {
         self.pass.seen.now
     }
-}
-
-/// Parses the major and minor number of a version such as `1.2.3` or `v1.2.3-rc.1`. Returns `None` for other tags, such as
-/// `latest`, a digest, or a date that exceeds 32 bits.
-pub fn version_numbers(version: &str) -> Option<(u32, u32)> {
-    let mut parts = version.trim_start_matches('v').split('.');
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
 /// Returns whether a member's peer URL uses TLS.

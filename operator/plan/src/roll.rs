@@ -24,8 +24,8 @@ pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     if let Some(wait) = secrets_missing(&joined.pass) {
         return Some(wait);
     }
-    if let Some((from, to)) = joined.pass.refused_version() {
-        return Some(idle(Why::VersionStep { from, to }));
+    if let Some(why) = joined.pass.refused_version() {
+        return Some(idle(why));
     }
     if joined.pass.seen.rollout_queued {
         return Some(soon(Why::RolloutQueued));

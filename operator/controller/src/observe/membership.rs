@@ -64,9 +64,17 @@ pub(super) fn judge(
         listed_by_others: listed_by_others(cluster, best, &reports),
         linearizable: best.linearizable,
         leader: Some(best.leader_id).filter(|id| *id != 0 && best.linearizable),
+        level: level(best, &reports),
         stale_corrupt: stale_corrupt(&members, &reports),
         members,
     })
+}
+
+/// Returns the feature level of the cluster of `best`: the highest that one of its members reports.
+fn level(best: &Report, reports: &[(&str, &Report)]) -> Option<u32> {
+    let same = reports.iter().map(|(_, report)| *report);
+    let same = same.filter(|report| report.cluster_id == best.cluster_id);
+    same.filter_map(|report| report.running.cluster_level).max()
 }
 
 fn lists(report: &Report, id: MemberId) -> bool {
@@ -196,6 +204,8 @@ fn member(entry: &Member, best: &Report, reports: &[(&str, &Report)]) -> MemberS
         answers: own.is_some(),
         healthy: own.is_some_and(|own| own.leader_id != 0 && !contradicts(best, own)) && !corrupt,
         version: own.map(|own| own.version.clone()),
+        release: own.and_then(|own| own.running.release.clone()),
+        level: own.and_then(|own| own.running.level),
         raft_index: own.map_or(0, |own| own.raft_applied_index),
         db_size: own.map_or(0, |own| own.db_size),
         quota: own.and_then(|own| own.quota),
@@ -221,6 +231,7 @@ fn stale_corrupt(members: &[MemberSeen], reports: &[(&str, &Report)]) -> Vec<u64
 #[cfg(test)]
 mod tests {
     use witan_crd::{EtcdCluster, EtcdClusterSpec};
+    use witan_members::RunningRelease;
 
     use super::*;
     use crate::testing::environment;
@@ -351,6 +362,36 @@ mod tests {
         resource.status = serde_json::from_value(before).ok();
         let seen = ordinals(&resource, &answers);
         assert_eq!(seen[3], Some(3), "it answered there before");
+    }
+
+    #[test]
+    fn a_cluster_has_the_highest_level_that_its_members_report() {
+        let resource = resource();
+        let cluster = Cluster::new(&resource, environment("image:1")).unwrap();
+        let list = vec![entry(1, false), entry(2, false), entry(3, false)];
+        let of = |id, cluster_id, cluster_level| {
+            let mut answer = answer(id, 1, id == 1, list.clone());
+            if let Ok(report) = &mut answer.report {
+                report.cluster_id = cluster_id;
+                report.running = RunningRelease {
+                    release: Some(format!("0.{id}.0")),
+                    level: Some(2),
+                    cluster_level,
+                };
+            }
+            answer
+        };
+        let judged = |answers: &[Answer]| judge(&cluster, answers, &BTreeSet::new()).unwrap();
+        // a-1 has not applied the raise yet, and a-3 is in another cluster.
+        let seen = judged(&[of(1, 7, Some(1)), of(2, 7, Some(2)), of(3, 8, Some(3))]);
+        assert_eq!(seen.level, Some(2));
+        let members = seen.members.iter();
+        let running = members.map(|member| (member.release.as_deref(), member.level));
+        assert_eq!(
+            running.collect::<Vec<_>>(),
+            ["0.1.0", "0.2.0", "0.3.0"].map(|release| (Some(release), Some(2)))
+        );
+        assert_eq!(judged(&[of(1, 7, None)]).level, None);
     }
 
     /// The operator deletes only blank disks without a person's consent.

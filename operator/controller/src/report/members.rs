@@ -81,6 +81,8 @@ fn of_member(membership: &Membership, member: Option<&MemberSeen>) -> MemberStat
     MemberStatus {
         id: Some(format!("{:x}", member.id)),
         version: member.version.clone(),
+        release: member.release.clone(),
+        level: member.level.map(i64::from),
         is_healthy: member.healthy,
         is_leader: membership.leader == Some(member.id),
         is_learner: member.learner,
@@ -239,6 +241,17 @@ mod tests {
             ];
             assert_eq!(shown.collect::<Vec<_>>(), expected);
         }
+    }
+
+    #[test]
+    fn a_member_shows_its_release_and_its_level() {
+        let release = Some("0.2.0".to_owned());
+        let member = MemberSeen { release, level: Some(2), ..MemberSeen::default() };
+        let shown = of_member(&Membership::default(), Some(&member));
+        assert_eq!(
+            (shown.release.as_deref(), shown.level),
+            (Some("0.2.0"), Some(2))
+        );
     }
 
     #[test]

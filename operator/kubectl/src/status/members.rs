@@ -1,6 +1,6 @@
 //! The members of a cluster, according to the cluster's status and pods.
 
-use witan_crd::{MemberPhase, MemberStatus};
+use witan_crd::{EtcdClusterStatus, MemberPhase, MemberStatus};
 
 use super::super::{
     facts::{Facts, PodFact},
@@ -27,6 +27,17 @@ pub(super) fn summary(facts: &Facts) -> String {
         learners.unwrap_or_default(),
         status.leader.as_deref().unwrap_or("unknown"),
     )
+}
+
+/// Returns the cluster's feature level, and a higher level that all members support.
+pub(super) fn level(status: &EtcdClusterStatus) -> Option<String> {
+    let level = status.feature_level?;
+    let listed = status.members.iter().filter(|member| member.id.is_some());
+    // One member without a level leaves the lowest unknown.
+    let lowest = listed.map(|member| member.level).min().flatten();
+    let higher = lowest.filter(|lowest| *lowest > level);
+    let higher = higher.map(|lowest| format!(" (all members can {lowest})"));
+    Some(format!("{level}{}", higher.unwrap_or_default()))
 }
 
 /// Returns the table of members; `None` if it has no rows. Pods that are not members yet also have a row.
@@ -58,7 +69,7 @@ pub(super) fn table(facts: &Facts) -> Option<String> {
             or_unknown(member.id.clone()),
             role(member).to_owned(),
             yes(is_ready(member)),
-            or_unknown(member.version.clone()),
+            or_unknown(member.release.clone().or_else(|| member.version.clone())),
             or_unknown(member.raft_index),
             or_unknown(lag),
             or_unknown(member.db_size.clone()),
@@ -129,4 +140,31 @@ fn why(member: &MemberStatus, pod: Option<&PodFact>) -> String {
         .flatten()
         .collect::<Vec<_>>()
         .join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_level_shows_a_higher_one_only_if_all_members_support_it() {
+        let shown = |feature_level, levels: &[Option<i64>]| {
+            let member = |level: &Option<i64>| MemberStatus {
+                id: Some("a1".to_owned()),
+                level: *level,
+                ..MemberStatus::default()
+            };
+            let mut members: Vec<_> = levels.iter().map(member).collect();
+            // A pod that is not a member yet.
+            members.push(MemberStatus::default());
+            level(&EtcdClusterStatus { feature_level, members, ..EtcdClusterStatus::default() })
+        };
+        let both = shown(Some(1), &[Some(3), Some(2)]);
+        assert_eq!(both.as_deref(), Some("1 (all members can 2)"));
+        for levels in [[Some(2), Some(1)], [Some(2), None]] {
+            assert_eq!(shown(Some(1), &levels).as_deref(), Some("1"), "{levels:?}");
+        }
+        assert_eq!(shown(Some(1), &[]).as_deref(), Some("1"));
+        assert_eq!(shown(None, &[Some(2)]), None);
+    }
 }

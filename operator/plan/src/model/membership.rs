@@ -15,6 +15,9 @@ pub struct Membership {
     pub linearizable: bool,
     /// The leader that the confirmed answer names.
     pub leader: Option<MemberId>,
+    /// The cluster's feature level: the highest that a member reported, because some have not applied the last raise. `None` if
+    /// no member reported it.
+    pub level: Option<u32>,
     /// Ordinals that other pods list as members although this list does not.
     pub listed_by_others: BTreeSet<Ordinal>,
     /// Ids of removed members whose alarm CORRUPT is still raised.
@@ -46,6 +49,10 @@ pub struct MemberSeen {
     pub healthy: bool,
     /// The etcd version that the member reported.
     pub version: Option<String>,
+    /// The release of Witan that the member reported.
+    pub release: Option<String>,
+    /// The feature level that the member supports.
+    pub level: Option<u32>,
     /// The index of the last log entry that the member has applied.
     pub raft_index: u64,
     /// Size of the key space in bytes.

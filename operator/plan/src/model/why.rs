@@ -62,6 +62,15 @@ pub enum Why {
         /// The version in `spec.version`, else of the operator's member image.
         to: String,
     },
+    /// The wanted release does not support the cluster's feature level, which never falls.
+    LevelRisen {
+        /// The wanted release.
+        release: String,
+        /// The feature level that the wanted release supports.
+        supported: u32,
+        /// The cluster's feature level.
+        level: u32,
+    },
     /// A step was refused, and no other step is possible.
     Refused,
     /// No pods or claims can be built from the spec.
@@ -132,6 +141,8 @@ const CERT_MANAGER_MISSING: &str =
     "cert-manager is not installed: the API server has no kind Certificate";
 const ROLLOUT_QUEUED: &str = "the rollout waits for rollouts of other clusters: \
     the operator's limit --max-concurrent-rollouts is reached";
+const LEVEL_RISEN: &str = "no member is updated. Set spec.version to a later release; to return to the \
+    earlier release, restore a backup that the cluster saved before the level rose";
 const UNHEALTHY: &str = "member {member} is not healthy; \
     if it does not recover in time, it is restarted or replaced";
 const SILENT: &str = "member {member} does not answer, and there is no evidence that its disk is \
@@ -197,6 +208,7 @@ impl Why {
                 | Why::Deleting
                 | Why::Approval(_)
                 | Why::VersionStep { .. }
+                | Why::LevelRisen { .. }
                 | Why::OnlyCopy(_)
                 | Why::CertManagerMissing
                 | Why::NameTaken(_)
@@ -264,6 +276,11 @@ impl Why {
                 let text = "set spec.version to the next minor version first";
                 let text = format!("version {from} cannot be updated to {to} in one step: {text}");
                 warn.all("SpecRejected", text)
+            }
+            Why::LevelRisen { release, supported, level } => {
+                let text = format!("release {release} supports only feature level {supported}");
+                let text = format!("the cluster has feature level {level}, but {text}");
+                warn.all("LevelRisen", format!("{text}: {LEVEL_RISEN}"))
             }
             Why::Refused => match seen.refused.first() {
                 Some(refusal) => refusal.notice(),

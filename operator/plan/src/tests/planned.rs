@@ -433,6 +433,50 @@ fn versions_far_apart_are_refused() {
 }
 
 #[test]
+fn a_release_below_the_feature_level_is_refused() {
+    let mut world = cluster(3);
+    world.level = Some(2);
+    world.spec.version = Some("0.1.0".to_owned());
+    world.template += 1;
+    let refused = |_: &World, step: &Step| matches!(why(step), Some(Why::LevelRisen { .. }));
+    assert!(world.run(20, refused));
+    assert!(stopped(&world).is_empty());
+    let seen = world.observe();
+    let notice = world.plan(&seen).notice("c", &seen).expect("a notice");
+    assert_eq!(notice.reason, "LevelRisen");
+    assert!(
+        notice.message.starts_with(
+            "the cluster has feature level 2, but release 0.1.0 supports only feature level 1"
+        ),
+        "{}",
+        notice.message
+    );
+    // A release supports the level, or is later than all that the operator knows.
+    world.spec.version = Some("0.2.0".to_owned());
+    world.settle();
+    assert_eq!(stopped(&world).len(), 3);
+}
+
+/// While no member answers, the status has the level.
+#[test]
+fn an_outage_does_not_lower_the_feature_level() {
+    let mut world = cluster(3);
+    world.level = Some(2);
+    world.status.feature_level = Some(2);
+    for ordinal in 0..3 {
+        break_pod(&mut world, ordinal, None);
+    }
+    world.spec.version = Some("0.1.0".to_owned());
+    world.template += 1;
+    world.elapse(60);
+    world.run(40, |_, _| false);
+    assert!(stopped(&world).is_empty(), "{:?}", stopped(&world));
+    world.spec.version = Some("0.2.0".to_owned());
+    let mended = world.run(40, |world, _| world.has_quorum());
+    assert!(mended, "a later release is allowed: {:?}", world.last());
+}
+
+#[test]
 fn disks_grow_one_by_one() {
     let mut world = cluster(3);
     world.spec.storage = disk().map(|mut storage| {

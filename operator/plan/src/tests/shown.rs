@@ -164,6 +164,8 @@ impl World {
             answers: self.answers(member),
             healthy: self.serves(member) && self.leader.is_some() && !member.corrupt,
             version: Some("3.7.3".to_owned()),
+            release: None,
+            level: None,
             raft_index: if self.now >= member.caught_up_at {
                 1000
             } else {
@@ -181,6 +183,7 @@ impl World {
             listed_by_others: BTreeSet::new(),
             linearizable: self.leader.is_some(),
             leader: self.leader,
+            level: self.level,
             stale_corrupt: self.stale_corrupt.clone(),
             members: members.collect(),
         })

@@ -107,6 +107,8 @@ pub(super) struct World {
     /// The members of the cluster on the disks that a restore kept.
     pub(super) kept_members: Vec<FakeMember>,
     pub(super) leader: Option<MemberId>,
+    /// The feature level that the members report.
+    pub(super) level: Option<u32>,
     pub(super) fenced: BTreeSet<Ordinal>,
     pub(super) stale_corrupt: Vec<MemberId>,
     pub(super) services: bool,

@@ -1,0 +1,96 @@
+//! Reads the release and the feature levels of a member from its page `/version`.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{
+    Address,
+    page::{self, PAGE_BYTES_MAX},
+};
+
+/// What a member runs, as its page `/version` says. etcd's page has none of these fields.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RunningRelease {
+    /// The release of Witan.
+    #[serde(rename = "witan")]
+    pub release: Option<String>,
+    /// The highest feature level that the member supports.
+    pub level: Option<u32>,
+    /// The feature level of the member's cluster, as far as the member has applied it.
+    pub cluster_level: Option<u32>,
+}
+
+/// Reads what a member runs. All fields are `None` if the page cannot be read: no other report depends on it.
+pub(super) async fn read(of: &Address, patience: Duration) -> RunningRelease {
+    // The page is public, and a member would check the password of each request.
+    let public = Address { login: None, ..of.clone() };
+    let url = of.url("/version");
+    let page = page::get(&url, Some(&public), patience, PAGE_BYTES_MAX).await;
+    let read = page
+        .ok()
+        .and_then(|page| serde_json::from_slice(&page).ok());
+    read.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{BufRead as _, BufReader, Write as _},
+        net::TcpListener,
+        thread,
+    };
+
+    use super::*;
+    use crate::Login;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    /// Serves one request with a page. Returns what is read from it, and the lines of the request.
+    async fn served(page: &str) -> (RunningRelease, Vec<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{page}",
+            page.len()
+        );
+        let serving = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let lines = BufReader::new(&stream).lines().map(Result::unwrap);
+            let lines: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+            stream.write_all(answer.as_bytes()).unwrap();
+            lines
+        });
+        let member = Address {
+            member: "orders-0".to_owned(),
+            authority: address.to_string(),
+            server_name: "orders-0.orders.prod.svc".to_owned(),
+            tls: None,
+            login: Some(Login { user: "root".into(), password: "p".into() }),
+        };
+        let found = read(&member, PATIENCE).await;
+        (found, serving.join().unwrap())
+    }
+
+    #[tokio::test]
+    async fn the_release_and_the_levels_are_read_without_a_password() {
+        let page = r#"{"etcdserver":"3.7.3","etcdcluster":"3.7.0","storage":"3.7.0",
+            "witan":"0.2.0","level":2,"clusterLevel":1,"later":[]}"#;
+        let (found, lines) = served(page).await;
+        let release = Some("0.2.0".to_owned());
+        let expected = RunningRelease { release, level: Some(2), cluster_level: Some(1) };
+        assert_eq!(found, expected);
+        assert_eq!(lines[0], "GET /version HTTP/1.1");
+        let login = lines.iter().find(|line| line.starts_with("authorization"));
+        assert_eq!(login, None);
+    }
+
+    #[tokio::test]
+    async fn a_member_without_these_fields_has_no_release() {
+        for page in [r#"{"etcdserver":"3.5.21","etcdcluster":"3.5.0"}"#, "[]", ""] {
+            let (found, _) = served(page).await;
+            assert_eq!(found, RunningRelease::default(), "{page}");
+        }
+    }
+}
