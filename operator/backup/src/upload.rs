@@ -67,7 +67,7 @@ impl PartUpload {
             self.upload.abort().await
         };
         match tokio::time::timeout(ABORT_TIMEOUT, aborted).await {
-            Ok(Ok(())) => tracing::info!("aborted the upload, its parts are deleted"),
+            Ok(Ok(())) => tracing::info!("aborted the upload and deleted its parts"),
             Ok(Err(error)) => tracing::warn!(%error, "failed to abort the upload"),
             Err(_) => tracing::warn!("failed to abort the upload: the store does not answer"),
         }

@@ -163,7 +163,7 @@ pub struct EtcdClusterSpec {
     /// Whether PersistentVolumeClaims are kept when a member is removed or the cluster is deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub persistent_volume_claim_retention_policy: Option<ClaimRetention>,
-    /// TLS for clients and between members. By default, both use plaintext.
+    /// TLS for clients and between members. By default, neither client nor peer connections use TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
     /// Authentication of clients by user and password.

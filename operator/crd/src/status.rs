@@ -96,8 +96,8 @@ pub struct EtcdClusterStatus {
     /// Last restore in place. Recorded before any member is stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restore: Option<RestoreStatus>,
-    /// Last operations that replaced data or disks, each recorded before it starts. An EtcdOperation with the same name does not
-    /// run again.
+    /// The most recent operations that replace data or disks. Each is recorded before it starts. An EtcdOperation with the same
+    /// name does not run again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub past_operations: Vec<PastOperation>,

@@ -187,13 +187,13 @@ fn recovery(status: &EtcdClusterStatus, now: Timestamp) -> Option<String> {
     let member = &recovery.member;
     Some(match &recovery.phase {
         RecoveryPhase::Running => {
-            format!("a new cluster is forced from {member}, begun {since} ago")
+            format!("a new cluster is forced from {member}, started {since} ago")
         }
         RecoveryPhase::Done => {
-            format!("done with {member}, begun {since} ago")
+            format!("done with {member}, started {since} ago")
         }
         RecoveryPhase::Unknown(phase) => {
-            format!("{phase} with {member}, begun {since} ago")
+            format!("{phase} with {member}, started {since} ago")
         }
     })
 }

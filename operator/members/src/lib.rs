@@ -141,7 +141,7 @@ pub struct Answer {
 #[expect(missing_docs, reason = "the texts name the fields")]
 pub enum CallError {
     /// No member has an address.
-    #[error("no member of the cluster has an address to ask")]
+    #[error("no member of the cluster has an address")]
     NoMember,
     /// The operator's certificates cannot be used.
     #[error("cannot prepare a connection to member {member}: {source}")]

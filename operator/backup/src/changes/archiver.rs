@@ -105,7 +105,7 @@ impl<'a> Archiver<'a> {
                 let begun = archive.tail.as_ref().map(|tail| tail.at.generation);
                 let record = match saved {
                     Err(error) if !is_final(error.reason) => {
-                        tracing::warn!(%error, "the backup from which the changes start failed");
+                        tracing::warn!(%error, "failed to save the backup from which the changes start");
                         self.retry.failed(&error, Instant::now());
                         return Ok(());
                     }

@@ -222,7 +222,7 @@ impl Reached {
     fn pass(&mut self, time_ms: i64) -> Result<(), BackupError> {
         if time_ms < self.time_ms {
             let message = format!(
-                "the times of the changes after revision {} go back",
+                "the changes after revision {} have earlier times than the changes before it",
                 self.revision
             );
             return Err(BackupError::new(Reason::BackupBroken, message));

@@ -79,7 +79,7 @@ impl<M: Members> Actor<'_, M> {
         let mut pods = self.observation.seen.pods();
         let known = pods.any(|(_, pod)| pod.refused.is_some());
         let params = PostParams { dry_run: true, field_manager: Some(MANAGER.to_owned()) };
-        let what = "create a pod from the present template (a dry run before a member is stopped)";
+        let what = "create a pod from the current template (a dry run before a member is stopped)";
         match create(self.client, &self.cluster.namespace, &params, &pod).await {
             Err(kube::Error::Api(refusal)) if !known && is_inconclusive(&refusal.message) => Ok(()),
             tried => {

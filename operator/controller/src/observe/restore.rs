@@ -8,8 +8,8 @@ use crate::{
     resources::{Cluster, location},
 };
 
-const ANOTHER: &str = "spec.bootstrap.restore names another backup or another end of the changes than the one with which the first \
-    members have started";
+const ANOTHER: &str = "spec.bootstrap.restore names a different backup, revision or time than the one from which the first members \
+    have started";
 
 /// Returns the restore point for the first members: the source that an in-place restore recorded, else the backup in
 /// `spec.bootstrap.restore`. `None` if there is neither, or if the cluster has served. The inner error says why a backup cannot
@@ -158,7 +158,7 @@ mod tests {
             &fake,
             json!({"phase": "Succeeded", "location": "s3://b/lost", "name": "first-2"}),
         );
-        says(found(&fake, recorded).await, "names another backup");
+        says(found(&fake, recorded).await, "names a different backup");
         assert_eq!(
             found(&fake, json!({"clusterID": "c1"})).await,
             Ok(None),

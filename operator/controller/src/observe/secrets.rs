@@ -30,7 +30,7 @@ const KEPT: Duration = Duration::from_secs(60);
 /// How long passes use cached secrets while cert-manager is issuing certificates.
 const KEPT_PENDING: Duration = Duration::from_secs(1);
 
-const CERTIFICATES: &str = "read certificates of cert-manager of the cluster";
+const CERTIFICATES: &str = "read the cluster's Certificates of cert-manager";
 
 /// The roles of certificates that the operator issues.
 const ROLES: [CertificateRole; 4] = [

@@ -38,7 +38,7 @@ pub(super) async fn find_taken_names(
         };
         let api = Api::<DynamicObject>::namespaced_with(client.clone(), &cluster.namespace, &kind);
         let found = api.get_metadata_opt(&name).await;
-        let found = found.map_err(cannot("read objects of its names of the cluster"))?;
+        let found = found.map_err(cannot("read the objects with the cluster's names"))?;
         let others = found.filter(|found| ownership(cluster, found) != Ownership::Ours);
         Ok::<_, ApiFailure>(others.map(|found| (part, holder_of(cluster, &kind.kind, &found))))
     });

@@ -31,12 +31,8 @@ pub(super) fn exceeded(operation: &EtcdOperation, cluster: &EtcdCluster) -> Opti
     let progress = operation.status.as_ref()?.progress.clone();
     let progress = progress.map(|last| format!("; last progress: {last}"));
     Some(format!(
-        "the operation had not {} within {limit} s (spec.activeDeadlineSeconds); {rest}{}",
-        if stops_all {
-            "stopped members"
-        } else {
-            "ended"
-        },
+        "the operation did not {} within {limit} s (spec.activeDeadlineSeconds); {rest}{}",
+        if stops_all { "stop members" } else { "end" },
         progress.unwrap_or_default()
     ))
 }

@@ -119,7 +119,7 @@ pub enum Why {
 pub const FORKED: &str = "Forked";
 
 // Longer texts of the table below.
-const CANNOT_HIBERNATE: &str = "spec.replicas is 0, but the members have no disks: to stop them would lose all data. Set spec.replicas to \
+const CANNOT_HIBERNATE: &str = "spec.replicas is 0, but the members have no disks: stopping them would lose all data. Set spec.replicas to \
     another number";
 const CANNOT_STOP: &str = "spec.replicas is 0, but the claim of {member} is being deleted: the members are not stopped, because \
     the disk would be lost. Set spec.replicas to another number until another member has replaced {member}";

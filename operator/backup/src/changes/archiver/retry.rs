@@ -31,7 +31,7 @@ impl Retry {
             .map_or(FIRST_WAIT, |last| last.wait * 2);
         let wait = wait.min(WAIT_MAX);
         let message = format!(
-            "the stored changes cannot be restored yet: the backup from which they start failed, and is retried after {} s: {}",
+            "the stored changes cannot be restored yet, because the backup from which they start failed; the next attempt starts in {} s: {}",
             wait.as_secs(),
             error.message
         );
