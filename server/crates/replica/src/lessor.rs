@@ -3,6 +3,9 @@
 //! The timers are not replicated, and a keep-alive resets a timer without a log entry. A new leader starts from the replicated
 //! state and extends every lease by an election timeout, because it has not seen earlier keep-alives. A timer starts with the
 //! first clock update *after* its event, so a lease may live longer than promised, but never shorter.
+//!
+//! If the process of a new leader has known no leader before, all members were probably down, and clients could not renew their
+//! leases. This leader gives each lease its full TTL, as etcd does, and removes the recorded remaining TTLs.
 
 use std::collections::BTreeSet;
 
@@ -101,6 +104,10 @@ pub(crate) struct Lessor {
     checkpointing: Vec<LeaseId>,
     /// Seconds between two checkpoints of a lease; `None` derives them from its TTL.
     checkpoint_s: Option<i64>,
+    /// Whether this process has known a leader: another member, or itself with all entries of earlier terms applied.
+    had_leader: bool,
+    /// Whether the timers of this term started with full TTLs, so that records of remaining TTLs can be outdated.
+    gave_full_ttls: bool,
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -132,7 +139,8 @@ impl Lessor {
     }
 
     /// Sets the term that this member leads, or `None` if it does not lead. Does nothing if the term is unchanged. Otherwise
-    /// drops all timers and, on a leader, starts a timer for each lease with its remaining TTL plus `extension_ns` nanoseconds.
+    /// drops all timers and, on a leader, starts a timer for each lease with its remaining TTL, or its full TTL if this process
+    /// has known no leader before, plus `extension_ns` nanoseconds.
     pub(crate) fn set_leader_term(
         &mut self,
         term: Option<u64>,
@@ -148,13 +156,20 @@ impl Lessor {
         self.checkpointing = Vec::new();
         self.term = term;
         if term.is_some() {
+            self.gave_full_ttls = !std::mem::replace(&mut self.had_leader, true);
             for (id, lease) in leases.iter() {
-                self.start(
-                    id,
-                    span_ns(lease.remaining_s()).saturating_add(extension_ns),
-                );
+                let seconds = match self.gave_full_ttls {
+                    true => lease.remaining_s().max(lease.ttl_s),
+                    false => lease.remaining_s(),
+                };
+                self.start(id, span_ns(seconds).saturating_add(extension_ns));
             }
         }
+    }
+
+    /// Records that another member leads. If this member leads later, it counts from the recorded remaining TTLs.
+    pub(crate) fn other_leads(&mut self) {
+        self.had_leader = true;
     }
 
     /// Advances the monotonic clock to `monotonic_ns`, never backward. Leases added since the last call count from there.
@@ -164,7 +179,11 @@ impl Lessor {
         for (id, span_ns) in std::mem::take(&mut self.starting) {
             if let Some(lease) = leases.get(id) {
                 let deadline_ns = self.monotonic_ns.saturating_add(span_ns);
-                self.schedule(id, deadline_ns, self.next_check(deadline_ns, lease));
+                let check_at_ns = match self.is_outdated(lease, deadline_ns) {
+                    true => self.monotonic_ns,
+                    false => self.next_check(deadline_ns, lease),
+                };
+                self.schedule(id, deadline_ns, check_at_ns);
             }
         }
     }
@@ -212,9 +231,15 @@ impl Lessor {
         self.term
     }
 
-    /// Returns the remaining nanoseconds of a lease, negative if it is overdue. Returns `None` if the lease is unknown.
-    pub(crate) fn left_ns(&self, id: LeaseId) -> Option<i64> {
-        self.deadlines.left_ns(id, self.monotonic_ns)
+    /// Returns the remaining nanoseconds of a lease, negative if it is overdue, or `None` if the lease is unknown. Until an
+    /// outdated record is removed, returns at most the recorded time, because another leader would count from the record.
+    pub(crate) fn left_ns(&self, id: LeaseId, leases: &Leases) -> Option<i64> {
+        let left_ns = self.deadlines.left_ns(id, self.monotonic_ns)?;
+        let recorded_s = leases.get(id).map_or(0, |lease| lease.remaining_ttl_s);
+        Some(match self.gave_full_ttls && recorded_s > 0 {
+            true => left_ns.min(span_ns(recorded_s).cast_signed()),
+            false => left_ns,
+        })
     }
 
     /// Returns a copy of all deadlines, or `None` if this member does not lead.
@@ -249,8 +274,12 @@ impl Lessor {
                 timer.expiry_pending = true;
                 timer.check_at_ns = self.monotonic_ns.saturating_add(LEASE_EXPIRY_RETRY_NS);
             } else {
-                let seconds = (timer.deadline_ns - self.monotonic_ns).div_ceil(SECOND_NS) as i64;
-                if seconds < lease.remaining_s() {
+                let left_s = (timer.deadline_ns - self.monotonic_ns).div_ceil(SECOND_NS) as i64;
+                let seconds = match self.is_outdated(lease, timer.deadline_ns) {
+                    true => Some(0),
+                    false => Some(left_s).filter(|left_s| *left_s < lease.remaining_s()),
+                };
+                if let Some(seconds) = seconds {
                     due.checkpoints.push(RemainingTtl { id: id.0, seconds });
                     self.checkpointing.push(id);
                 }
@@ -287,6 +316,14 @@ impl Lessor {
             (lease.ttl_s / 2).clamp(*LEASE_CHECKPOINT_S.start(), *LEASE_CHECKPOINT_S.end());
         let pause_s = self.checkpoint_s.unwrap_or(usual_s);
         deadline_ns.min(self.monotonic_ns.saturating_add(span_ns(pause_s)))
+    }
+
+    /// Returns whether the recorded remaining TTL of a lease was recorded before its timer started with the full TTL.
+    fn is_outdated(&self, lease: &Lease, deadline_ns: u64) -> bool {
+        let recorded_ns = span_ns(lease.remaining_ttl_s);
+        self.gave_full_ttls
+            && recorded_ns > 0
+            && deadline_ns > self.monotonic_ns.saturating_add(recorded_ns)
     }
 
     /// Sets the deadline of a lease and its next check, and clears a pending expiration. Updates `next_checks` only if the
@@ -394,6 +431,11 @@ mod tests {
         DueLeases { expired: vec![LeaseId(id)], checkpoints: Vec::new() }
     }
 
+    fn recorded(id: i64, seconds: i64) -> DueLeases {
+        let checkpoints = vec![RemainingTtl { id, seconds }];
+        DueLeases { expired: Vec::new(), checkpoints }
+    }
+
     #[test]
     fn a_lease_runs_from_the_clock_update_after_its_grant_and_each_keep_alive() {
         let mut leader = Leader::new();
@@ -430,9 +472,7 @@ mod tests {
         leader.grant(7, 60);
         leader.at(0.0);
         assert_eq!(leader.at(29.9), DueLeases::default());
-        let left = vec![RemainingTtl { id: 7, seconds: 30 }];
-        let noted = DueLeases { expired: Vec::new(), checkpoints: left };
-        assert_eq!(leader.at(30.0), noted);
+        assert_eq!(leader.at(30.0), recorded(7, 30));
         assert_eq!(
             leader.renew(7),
             Renewal::NeedsCheckpoint,
@@ -481,6 +521,34 @@ mod tests {
         // A leader that transfers leadership appends nothing, so there is no checkpoint to clear.
         assert!(left(leader.refused_at(901.0)).is_some());
         assert_eq!(leader.renew(7), renewed);
+    }
+
+    #[test]
+    fn a_leader_of_a_new_process_gives_full_ttls_unless_it_has_followed_another_leader() {
+        for has_followed in [false, true] {
+            let mut leader = Leader::new();
+            leader.grant(7, 60);
+            leader.checkpoint(7, 12);
+            leader.timers = Lessor::default();
+            if has_followed {
+                leader.timers.other_leads();
+            }
+            leader.lead(Some(2));
+            let first = leader.at(100.0);
+            if has_followed {
+                assert_eq!(first, DueLeases::default());
+                assert_eq!(leader.at(113.0), expired(7));
+                continue;
+            }
+            assert_eq!(first, recorded(7, 0));
+            let left_ns = |it: &Leader| it.timers.left_ns(LeaseId(7), it.kv.leases());
+            assert_eq!(left_ns(&leader), Some(12_000_000_000), "may be lost");
+            assert_eq!(leader.at(130.0), recorded(7, 0), "it was lost");
+            leader.checkpoint(7, 0);
+            assert_eq!(left_ns(&leader), Some(31_000_000_000));
+            assert_eq!(leader.at(160.0), recorded(7, 1));
+            assert_eq!(leader.at(161.0), expired(7));
+        }
     }
 
     #[test]

@@ -148,7 +148,7 @@ impl Replica {
     }
 
     /// If the term or leader has changed since the last call, submits deferred proposals and all requests about leases again,
-    /// and drops unproven answers about leases.
+    /// and drops unproven answers about leases. Tells the lessor if another member leads.
     pub(super) fn notice_leader(&mut self) {
         let raft = &self.raft.raft;
         let now = (raft.term, raft.leader_id);
@@ -159,6 +159,9 @@ impl Replica {
             self.proposals.release_deferred();
             self.lease_requests.ask_again();
             self.read_index.drop_unproven();
+            if now.1 != 0 && now.1 != self.config.id {
+                self.leader_tasks.lessor.other_leads();
+            }
         }
     }
 }

@@ -118,7 +118,8 @@ impl Replica {
                 LeaseAnswer::Renewal(self.leader_tasks.lessor.renew(lease, leases, applied))
             }
             LeaseQuestion::Remaining => {
-                LeaseAnswer::Remaining(self.leader_tasks.lessor.left_ns(lease))
+                let leases = self.machine.kv.leases();
+                LeaseAnswer::Remaining(self.leader_tasks.lessor.left_ns(lease, leases))
             }
         }
     }

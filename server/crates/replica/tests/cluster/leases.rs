@@ -1,6 +1,6 @@
 //! Lease requests at any member, and old leaders that do not know of the next leader.
 
-use witan_machine::lease::{LeaseGrant, LeaseId, LeaseOperation};
+use witan_machine::lease::{LeaseCheckpoint, LeaseGrant, LeaseId, LeaseOperation, RemainingTtl};
 use witan_replica::lessor::Renewal;
 
 use super::*;
@@ -15,6 +15,28 @@ fn granted(ids: &[u64]) -> Cluster {
     cluster.propose(leader, LeaseOperation::Grant(grant));
     cluster.ticks(2);
     cluster
+}
+
+/// Records in the log that the lease has 1 s left. Returns the leader.
+fn record_one_second(cluster: &mut Cluster) -> u64 {
+    let leader = cluster.leader().expect("it leads");
+    let remaining = vec![RemainingTtl { id: LEASE.0, seconds: 1 }];
+    let checkpoint = LeaseCheckpoint { remaining };
+    cluster.propose(leader, LeaseOperation::Checkpoint(checkpoint));
+    cluster.ticks(ELECTION_TICKS);
+    leader
+}
+
+/// Returns the remaining time of the lease, according to the leader.
+fn left_ns(cluster: &mut Cluster) -> i64 {
+    let leader = cluster.leader().expect("it leads");
+    let asked = cluster.ask_lease(leader, LEASE, LeaseQuestion::Remaining);
+    cluster.until(|cluster| cluster.world(leader).leases.contains_key(&asked));
+    let Some(LeaseAnswer::Remaining(Some(left_ns))) = cluster.world(leader).leases.get(&asked)
+    else {
+        panic!("it does not know: {:?}", cluster.world(leader).leases)
+    };
+    *left_ns
 }
 
 fn exists(cluster: &mut Cluster, at: u64) -> bool {
@@ -43,6 +65,53 @@ fn any_member_renews_a_lease_and_knows_what_it_has_left() {
     cluster.ticks(1);
     let answer = LeaseAnswer::Renewal(Renewal::Unknown);
     assert_eq!(cluster.world(1).leases.get(&unknown), Some(&answer));
+}
+
+#[test]
+fn after_an_outage_of_all_members_a_lease_has_its_full_ttl() {
+    for ids in [&[1][..], &[1, 2, 3]] {
+        let mut before = granted(ids);
+        let leader = record_one_second(&mut before);
+        let state = before.replica(leader).view();
+        let mut cluster = Cluster::begun_with(state, ids, Tuning::default());
+        let has_no_record = |(replica, _): &(Replica, World)| {
+            let view = replica.view();
+            let lease = view.machine.kv.leases().get(LEASE);
+            lease.is_some_and(|lease| lease.remaining_ttl_s == 0)
+        };
+        cluster.until(|cluster| cluster.members.values().all(has_no_record));
+        let left_ns = left_ns(&mut cluster);
+        assert!(left_ns > (TTL_S - 1) * 1_000_000_000, "{ids:?}: {left_ns}");
+    }
+}
+
+/// The record says 1 s, and a new leader adds an election timeout of 1 s.
+const RECORDED_NS_MAX: i64 = 2_000_000_000;
+
+#[test]
+fn a_follower_that_takes_over_counts_from_the_record() {
+    let mut cluster = granted(&[1, 2, 3]);
+    let old = record_one_second(&mut cluster);
+    cluster.stop(old);
+    cluster.until(|cluster| cluster.leader().is_some());
+    let left_ns = left_ns(&mut cluster);
+    assert!(left_ns <= RECORDED_NS_MAX, "{left_ns}");
+}
+
+#[test]
+fn a_follower_that_takes_over_after_its_restart_counts_from_the_record() {
+    let mut cluster = granted(&[1, 2, 3]);
+    let old = record_one_second(&mut cluster);
+    let new = cluster.follower();
+    let state = cluster.replica(new).view();
+    let again = Config { seed: 9, ..config(new) };
+    let member = (started(again, state), World::default());
+    cluster.members.insert(new, member);
+    cluster.ticks(3);
+    cluster.hand_over(old, new);
+    cluster.until(|cluster| cluster.leader() == Some(new));
+    let left_ns = left_ns(&mut cluster);
+    assert!(left_ns <= RECORDED_NS_MAX, "{left_ns}");
 }
 
 #[test]
