@@ -404,3 +404,50 @@ pub(crate) fn encode_message(message: &Message) -> Bytes {
         .expect("a message that raft made is complete");
     bytes.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Start and end of a group with number 100, a field that no message has.
+    const GROUP: [u8; 2] = [0xa3, 0x06];
+    const GROUP_END: [u8; 2] = [0xa4, 0x06];
+
+    /// Encodes a field with this number and body.
+    fn field(number: u8, body: &[u8]) -> Vec<u8> {
+        let mut field = vec![(number << 3) | 2];
+        encoding::encode_varint(body.len() as u64, &mut field);
+        field.extend_from_slice(body);
+        field
+    }
+
+    /// Encodes raft messages that contain `body` in a message of each level: message, entry, snapshot, its metadata and its
+    /// configuration.
+    fn messages(body: &[u8]) -> [Bytes; 5] {
+        let bodies = [
+            body.to_vec(),
+            field(7, body),
+            field(9, body),
+            field(9, &field(2, body)),
+            field(9, &field(2, &field(1, body))),
+        ];
+        bodies.map(|body| [vec![MESSAGE_RAFT], body].concat().into())
+    }
+
+    /// RUSTSEC-2024-0437: a later release of protobuf calls a function for each nested group. Such a call for each of these
+    /// groups would overflow the stack and abort the test.
+    #[test]
+    fn nested_groups_are_refused_without_recursion() {
+        let nested = GROUP.repeat(1 << 20);
+        for message in messages(&nested) {
+            assert!(PeerMessage::decode(&message).is_err());
+        }
+        let mut entry = RaftEntry { data: nested.into(), ..RaftEntry::default() };
+        entry.set_entry_type(EntryType::EntryConfChange);
+        assert!(decode_raft_entry(&entry).is_err());
+        // The messages above reach the groups: with a group that is not nested, they are valid.
+        for message in messages(&[GROUP, GROUP_END].concat()) {
+            assert!(PeerMessage::decode(&message).is_ok());
+        }
+    }
+}
