@@ -8,6 +8,7 @@ import charts
 import files
 import live
 import policies
+import release
 import schemas
 import subcharts
 from report import Report
@@ -22,6 +23,7 @@ def main() -> int:
         subcharts.run(report, schemas.Schemas(folder / "charts" / "schemas"), folder / "subcharts")
         policies.run(report)
         files.run(report)
+        release.run(report)
         live.run(report, program, folder / "live")
     return report.finish()
 

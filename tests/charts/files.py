@@ -1,7 +1,7 @@
 """Alerts with their runbook and unit tests, workflows, the Dockerfile as text, and krew's manifest of the plugin.
 
-What does not live here: whether the series of alerts and dashboards exist (live.py), and whether the Dockerfile builds
-(tests/image/run).
+What does not live here: whether the series of alerts and dashboards exist (live.py), what a release consists of (release.py), and
+whether the Dockerfile builds (tests/image/run).
 """
 
 import hashlib
@@ -102,7 +102,7 @@ def check_krew(folder: pathlib.Path) -> None:
     jobs = yaml.safe_load((WORKFLOWS / "release.yml").read_text())["jobs"]
     assert jobs["programs"]["env"]["PLUGIN"] == "kubectl-witan-${{ needs.version.outputs.version }}-linux-${{ matrix.arch }}"
     commands = "\n".join(step.get("run", "") for job in jobs.values() for step in job["steps"])
-    for wanted in ('install "dist/$ARCHIVE/witan-operator" "dist/$PLUGIN/kubectl-witan"', 'cp LICENSE "dist/$PLUGIN/"',
+    for wanted in ('install programs/witan-operator "dist/$PLUGIN/kubectl-witan"', 'cp LICENSE "dist/$PLUGIN/"',
                    'deploy/krew/render "$VERSION" release'):
         assert wanted in commands, f"the release does not run {wanted}"
 
