@@ -1,5 +1,7 @@
 //! Parses the keys of signed tokens and refuses weak keys.
 
+use std::borrow::Cow;
+
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 use ring::{
     rand::SystemRandom,
@@ -9,7 +11,7 @@ use ring::{
     },
 };
 use rustls::pki_types::{PrivateKeyDer, pem::PemObject as _};
-use simple_asn1::ASN1Block;
+use simple_asn1::{ASN1Block, BigInt, oid};
 
 /// Bits of an RSA key; startup refuses a shorter key. A shorter key can be broken, and the library does not verify signatures
 /// with it.
@@ -64,18 +66,20 @@ fn private_key(method: Algorithm, pem: &[u8]) -> Result<(EncodingKey, DecodingKe
         format!("priv-key: {error}{remedy}")
     };
     let der_of_pkcs8 = match &der {
-        PrivateKeyDer::Pkcs8(key) => key.secret_pkcs8_der(),
+        PrivateKeyDer::Pkcs8(key) => Cow::Borrowed(key.secret_pkcs8_der()),
         PrivateKeyDer::Pkcs1(key) => {
             let pair = RsaKeyPair::from_der(key.secret_pkcs1_der()).map_err(rejected)?;
             let own = DecodingKey::from_rsa_der(pair.public().as_ref());
             return Ok((EncodingKey::from_rsa_der(key.secret_pkcs1_der()), own));
         }
-        PrivateKeyDer::Sec1(_) | _ => {
+        PrivateKeyDer::Sec1(key) => Cow::Owned(pkcs8_of_sec1(method, key.secret_sec1_der())?),
+        _ => {
             return Err(
                 "priv-key: not in PKCS#8; `openssl pkcs8 -topk8 -nocrypt` makes it so".into(),
             );
         }
     };
+    let der_of_pkcs8 = &*der_of_pkcs8;
     let ec = |algorithm| -> Result<(EncodingKey, DecodingKey), String> {
         let pair = EcdsaKeyPair::from_pkcs8(algorithm, der_of_pkcs8, &SystemRandom::new());
         let own = DecodingKey::from_ec_der(pair.map_err(rejected)?.public_key().as_ref());
@@ -96,6 +100,29 @@ fn private_key(method: Algorithm, pem: &[u8]) -> Result<(EncodingKey, DecodingKe
     let own = DecodingKey::from_rsa_der(pair.public().as_ref());
     let signs = EncodingKey::from_rsa_pem(pem);
     Ok((signs.map_err(|error| format!("priv-key: {error}"))?, own))
+}
+
+/// Wraps a key of an elliptic curve in SEC 1, the form of `openssl ecparam -genkey`, into PKCS#8, because ring parses only
+/// PKCS#8. ring refuses a key of another curve than the method's.
+fn pkcs8_of_sec1(method: Algorithm, sec1: &[u8]) -> Result<Vec<u8>, String> {
+    let curve = if method == Algorithm::ES256 {
+        oid!(1, 2, 840, 10045, 3, 1, 7)
+    } else if method == Algorithm::ES384 {
+        oid!(1, 3, 132, 0, 34)
+    } else {
+        return Err(format!(
+            "priv-key: a key of an elliptic curve, with which {method:?} cannot sign"
+        ));
+    };
+    let of_curves = oid!(1, 2, 840, 10045, 2, 1);
+    let algorithm = [of_curves, curve].map(|id| ASN1Block::ObjectIdentifier(0, id));
+    let wrapped = vec![
+        ASN1Block::Integer(0, BigInt::from(0)),
+        ASN1Block::Sequence(0, algorithm.into()),
+        ASN1Block::OctetString(0, sec1.to_vec()),
+    ];
+    let der = simple_asn1::to_der(&ASN1Block::Sequence(0, wrapped));
+    der.map_err(|error| format!("priv-key: {error}"))
 }
 
 /// Rejects an empty secret, with which any client could sign. Logs a warning for one shorter than the hash (RFC 7518, 3.2).
@@ -152,6 +179,8 @@ fn modulus_bits(blocks: &[ASN1Block]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use jsonwebtoken::crypto;
+
     use super::*;
 
     #[test]
@@ -201,5 +230,73 @@ eZ0EH2TKo1L7Iw==
         let refused = read(Algorithm::RS256, None, Some(weak));
         let refused = refused.map(drop).unwrap_err();
         assert!(refused.contains("too short"), "{refused}");
+    }
+
+    /// Keys of P-256 and P-384 as `openssl ecparam -genkey` and `openssl pkey -pubout` print them, made for these tests.
+    const EC_KEYS: [(Algorithm, &str, &str); 2] = [
+        (
+            Algorithm::ES256,
+            "-----BEGIN EC PARAMETERS-----
+BggqhkjOPQMBBw==
+-----END EC PARAMETERS-----
+-----BEGIN EC PRIVATE KEY-----
+MHcCAQEEIC2+Rq9SWOVbxW5MIztr6iOH6+mdGeTbxGM80DGJ4rxvoAoGCCqGSM49
+AwEHoUQDQgAEMPONgqKSlB2nc6p+qIJpZO4aJcqQSNw8D5hrCLpu5+xjVav5FKHb
+8XNzvLEL3yrxRYFkOwIUL521+7DCjswr4Q==
+-----END EC PRIVATE KEY-----
+",
+            "-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEMPONgqKSlB2nc6p+qIJpZO4aJcqQ
+SNw8D5hrCLpu5+xjVav5FKHb8XNzvLEL3yrxRYFkOwIUL521+7DCjswr4Q==
+-----END PUBLIC KEY-----
+",
+        ),
+        (
+            Algorithm::ES384,
+            "-----BEGIN EC PARAMETERS-----
+BgUrgQQAIg==
+-----END EC PARAMETERS-----
+-----BEGIN EC PRIVATE KEY-----
+MIGkAgEBBDB7pPSWUIGVIx/b36JuTQ8C6BH/g6TVeuiFzexrhoegvgjToVSI+jGI
+f+/gRIhbh7CgBwYFK4EEACKhZANiAAScHByciM3iY2KQ4U6Fvy7xaCoZkaq/sz5e
+LRCcYKITm5ohv17V5IJCNfMTWapLOcvay4wlZULOglqhaBbX/cVOALXQqwjRqHYl
+cf3Js/MCvOgg6bSaLEyOKlgabGAJllI=
+-----END EC PRIVATE KEY-----
+",
+            "-----BEGIN PUBLIC KEY-----
+MHYwEAYHKoZIzj0CAQYFK4EEACIDYgAEnBwcnIjN4mNikOFOhb8u8WgqGZGqv7M+
+Xi0QnGCiE5uaIb9e1eSCQjXzE1mqSznL2suMJWVCzoJaoWgW1/3FTgC10KsI0ah2
+JXH9ybPzArzoIOm0mixMjipYGmxgCZZS
+-----END PUBLIC KEY-----
+",
+        ),
+    ];
+
+    #[test]
+    fn a_key_in_sec_1_signs() {
+        for (method, private, public) in EC_KEYS {
+            let given = read(method, Some(public.as_bytes()), Some(private.as_bytes()));
+            let derived = read(method, None, Some(private.as_bytes()));
+            for (signs, checks) in [given.unwrap(), derived.unwrap()] {
+                let signed = crypto::sign(b"text", &signs.unwrap(), method).unwrap();
+                assert!(crypto::verify(&signed, b"text", &checks, method).unwrap());
+                assert!(!crypto::verify(&signed, b"other", &checks, method).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_in_sec_1_of_another_curve_is_refused() {
+        let [(_, p256, _), (_, p384, _)] = EC_KEYS;
+        for (method, private) in [
+            (Algorithm::ES384, p256),
+            (Algorithm::ES256, p384),
+            (Algorithm::RS256, p256),
+            (Algorithm::EdDSA, p256),
+        ] {
+            let refused = read(method, None, Some(private.as_bytes()));
+            let refused = refused.map(drop).unwrap_err();
+            assert!(refused.starts_with("priv-key: "), "{method:?}: {refused}");
+        }
     }
 }
