@@ -18,7 +18,7 @@ const OPERATOR: &str = "docs/reference/operator.md";
 const OPERATOR_METRICS: &str = "operator/controller/src/metrics.rs";
 
 /// Flags of other programs in documents, with the program.
-const FOREIGN_FLAGS: [(&str, &str); 10] = [
+const FOREIGN_FLAGS: [(&str, &str); 11] = [
     ("--all", "tests/run"),
     ("--bin", "cargo"),
     ("--bump-revision", "witan snapshot restore"),
@@ -29,6 +29,7 @@ const FOREIGN_FLAGS: [(&str, &str); 10] = [
     ("--rev", "etcdctl"),
     ("--skip-existing", "witan snapshot restore"),
     ("--skip-hash-check", "witan snapshot restore"),
+    ("--timeout", "etcdutl"),
 ];
 
 /// Prefixes of metric names.

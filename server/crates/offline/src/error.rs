@@ -1,6 +1,6 @@
 //! The errors of offline commands, with etcdutl's texts and exit codes.
 
-use std::{io, path::Path};
+use std::{io, path::Path, time::Duration};
 
 use witan_adopt::AdoptError;
 use witan_config::ConfigError;
@@ -33,11 +33,13 @@ pub enum OfflineError {
     NotInFormat(&'static str),
     #[error("{verb} {path}: {}", text::io_error(source))]
     Open {
-        /// The failed operation: `open`, `read`, `stat` or `remove`.
+        /// The failed operation: `open`, `lock`, `read`, `stat` or `remove`.
         verb: &'static str,
         path: String,
         source: io::Error,
     },
+    #[error("{path}: another process has locked the file for longer than --timeout={timeout:?}")]
+    Locked { path: String, timeout: Duration },
     #[error("snapshot file {path} is damaged or no snapshot: {source}")]
     Broken { path: String, source: BoltError },
     #[error("snapshot missing hash but --skip-hash-check=false")]
@@ -110,6 +112,7 @@ impl OfflineError {
             Self::Format | Self::NotInFormat(_) => EXIT_BAD_FEATURE,
             Self::Usage(_)
             | Self::Open { .. }
+            | Self::Locked { .. }
             | Self::Broken { .. }
             | Self::NoDigest
             | Self::Digest(_)

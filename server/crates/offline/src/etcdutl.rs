@@ -1,10 +1,14 @@
 //! etcdutl's command line, used when the program is called by that name.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use witan_base::version;
+use witan_gocompat::text::parse_duration;
 use witan_machine::versions;
 use witan_storage as storage;
 
@@ -20,6 +24,10 @@ pub(super) struct EtcdutlArguments {
     /// Output format (fields, json, protobuf, simple, table).
     #[arg(short, long, global = true, default_value = "simple")]
     write_out: String,
+    /// Time to wait for the lock of a file that another process has locked; 0 waits without limit. hashkv takes the lock. The
+    /// other commands open no file that etcd locks.
+    #[arg(long, global = true, default_value = "10s", value_parser = duration)]
+    timeout: Duration,
     #[command(subcommand)]
     command: EtcdutlCommand,
 }
@@ -69,7 +77,9 @@ enum EtcdutlCommand {
 pub(super) fn run(line: &EtcdutlArguments) -> Result<String, OfflineError> {
     match &line.command {
         EtcdutlCommand::Snapshot { verb } => snapshot(verb, &line.write_out),
-        EtcdutlCommand::Hashkv { file, rev } => show::hash_kv(file, *rev, &line.write_out),
+        EtcdutlCommand::Hashkv { file, rev } => {
+            show::hash_kv(file, *rev, &line.write_out, line.timeout)
+        }
         EtcdutlCommand::Defrag { data_dir } => unneeded(data_dir, "it needs no defragmentation"),
         EtcdutlCommand::Migrate { data_dir, target_version, force: _ } => {
             let release = versions::release(&format!("{target_version}.0"));
@@ -95,6 +105,11 @@ pub(super) fn run(line: &EtcdutlArguments) -> Result<String, OfflineError> {
             Ok(String::from_utf8_lossy(&script).into_owned())
         }
     }
+}
+
+/// Parses a duration as in Go.
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "it must be a duration, such as 10s".to_owned())
 }
 
 /// Returns why a Witan data directory needs no work. Fails for any other directory.

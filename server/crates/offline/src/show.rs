@@ -1,6 +1,11 @@
 //! Prints a snapshot's statistics in etcdutl's formats: `snapshot status` and `hashkv`.
 
-use std::path::Path;
+use std::{
+    fs::{File, TryLockError},
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 use witan_snapshot::{self as snapshot, SnapshotStatus, digest};
 
@@ -9,6 +14,9 @@ use witan_machine::revision::Revision;
 
 /// etcd's compacted revision if there was no compaction.
 const NEVER_COMPACTED: i64 = -1;
+
+/// Interval at which a locked file is tried again, as in bbolt.
+const LOCK_POLL: Duration = Duration::from_millis(50);
 
 const TITLES: [&str; 5] = ["HASH", "REVISION", "TOTAL KEYS", "TOTAL SIZE", "VERSION"];
 
@@ -43,8 +51,14 @@ struct KeysHash {
     compact_revision: i64,
 }
 
-/// Formats the hash of the keys in a snapshot or in etcd's backend at `revision`, or at the last revision if it is 0.
-pub(super) fn hash_kv(path: &Path, revision: i64, format: &str) -> Result<String, OfflineError> {
+/// Formats the hash of the keys in a snapshot or in etcd's backend at `revision`, or at the last revision if it is 0. Waits up
+/// to `timeout` while another process has locked the file.
+pub(super) fn hash_kv(
+    path: &Path,
+    revision: i64,
+    format: &str,
+    timeout: Duration,
+) -> Result<String, OfflineError> {
     let show: fn(&KeysHash) -> Result<String, OfflineError> = match format {
         "simple" => |found| Ok(format!("{}\n", found.cells().join(", "))),
         "table" => |found| Ok(table(&KeysHash::TITLES, &found.cells())),
@@ -52,6 +66,9 @@ pub(super) fn hash_kv(path: &Path, revision: i64, format: &str) -> Result<String
         "fields" => |found| Ok(found.fields()),
         _ => return Err(refused(format)),
     };
+    // The error for a missing file is etcdutl's, which does not open it.
+    digest::length("stat", path)?;
+    let _locked = lock(path, timeout)?;
     let (length, _) = digest::length("stat", path)?;
     let found = snapshot::read(path, length, None, &mut |_| {});
     let kv = found.map_err(OfflineError::broken(path))?.machine.kv;
@@ -68,6 +85,25 @@ pub(super) fn hash_kv(path: &Path, revision: i64, format: &str) -> Result<String
             compacted => compacted,
         },
     })
+}
+
+/// Takes the lock with which bbolt's readers exclude a writer, such as a running etcd. The lock ends with the file. Fails if
+/// another process has locked the file for longer than `timeout`; 0 is no limit.
+fn lock(path: &Path, timeout: Duration) -> Result<File, OfflineError> {
+    let file = File::open(path).map_err(OfflineError::open("open", path))?;
+    let begun = Instant::now();
+    loop {
+        match file.try_lock_shared() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(error)) => return Err(OfflineError::open("lock", path)(error)),
+            Err(TryLockError::WouldBlock) => {}
+        }
+        if !timeout.is_zero() && begun.elapsed() >= timeout {
+            let path = path.display().to_string();
+            return Err(OfflineError::Locked { path, timeout });
+        }
+        thread::sleep(LOCK_POLL);
+    }
 }
 
 impl KeysHash {

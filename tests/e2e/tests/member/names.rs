@@ -4,6 +4,7 @@ use std::{
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
+    thread,
 };
 
 use witan_e2e::{Folder, Kind, Launch, Server, Tool, binaries, tool::Said};
@@ -76,10 +77,31 @@ fn as_etcdutl_it_answers_as_etcds() {
         for revision in ["2", "4", "7", "30"] {
             asked.push(vec!["hashkv", file, "--rev", revision]);
         }
+        asked.push(vec!["--timeout", "5s", "hashkv", file]);
+        asked.push(vec!["snapshot", "status", file, "--timeout=0"]);
     }
     for args in asked {
         assert_eq!(ours.run(&args), run(&theirs, &args), "{args:?}");
     }
+}
+
+/// etcd locks its backend while it runs. Its own tool panics after the timeout.
+#[test]
+fn as_etcdutl_it_waits_for_a_locked_file() {
+    let etcdutl = Named::new("etcdutl");
+    let mut etcd = Launch::new(Kind::Etcd37).start();
+    let file = format!("{}/member/snap/db", data(&etcd));
+    let (code, _, said) = etcdutl.run(&["hashkv", &file, "--timeout=100ms"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("--timeout=100ms"), "{said}");
+    let (code, hash, said) = thread::scope(|scope| {
+        let waiting = scope.spawn(|| etcdutl.run(&["--timeout=0", "hashkv", &file]));
+        etcd.terminate();
+        waiting.join().expect("the tool runs")
+    });
+    assert!(code == Some(0) && hash.contains(", "), "{hash}{said}");
+    let (code, _, said) = etcdutl.run(&["hashkv", &file, "--timeout=soon"]);
+    assert!(code == Some(1) && said.contains("--timeout"), "{said}");
 }
 
 #[test]
