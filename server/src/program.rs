@@ -1,4 +1,4 @@
-//! The server binary: reads arguments, sets up logging, runs `boot` or `offline`.
+//! The server binary: reads arguments, sets up logging, runs `boot`, `gateway` or `offline`.
 
 use std::{
     ffi::OsString,
@@ -13,13 +13,14 @@ use witan_follow::{
     SeedError,
     command::{self, FollowCommandError},
 };
+use witan_gateway::{self as gateway, GatewayError};
 use witan_logging as logging;
 use witan_offline::{self as offline, OfflineError};
 
-use crate::boot;
+use crate::{boot, systemd};
 
-/// Runs the command that the program's name or the arguments select: etcdutl, an offline command, `follow`, the version, the
-/// help, or a member. Returns when it ends.
+/// Runs the command that the program's name or the arguments select: etcdutl, an offline command, `follow`, `gateway`, the
+/// version, the help, or a member. Returns when it ends.
 pub fn main() -> ExitCode {
     panics::install_hook();
     let mut arguments = std::env::args_os();
@@ -35,6 +36,12 @@ pub fn main() -> ExitCode {
     let command = command.unwrap_or_default().to_owned();
     if command == command::FOLLOW {
         return follow(arguments.skip(1));
+    }
+    if command == gateway::GATEWAY {
+        return forward(arguments.skip(1));
+    }
+    if command == gateway::GRPC_PROXY {
+        return failed(&GatewayError::GrpcProxy, ExitCode::FAILURE);
     }
     if let Some(outcome) = offline::run(&command, arguments.by_ref().skip(1)) {
         return without_member(outcome);
@@ -80,16 +87,41 @@ fn start(config: Config) -> ExitCode {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    // Every connection uses a file descriptor. The soft limit only protects programs that use select().
-    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
-        tracing::warn!(%error, "failed to raise the limit of open files");
-    }
+    raise_file_limit();
     match actix_rt::System::new().block_on(boot::run(config, log_level)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "failed to run the member");
             ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1))
         }
+    }
+}
+
+/// Runs `witan gateway start` until a signal stops it.
+fn forward(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let asked = match gateway::parse(arguments) {
+        Ok(asked) => asked,
+        Err(error) => return usage(&error),
+    };
+    // As in etcd, the gateway has no flags for its log.
+    if let Err(error) = logging::init(&Config::default().log) {
+        return report_error(&error);
+    }
+    raise_file_limit();
+    let socket = std::env::var("NOTIFY_SOCKET").ok();
+    let socket = socket.filter(|path| !path.is_empty());
+    let ready = || systemd::notify(socket.as_deref(), systemd::READY);
+    match actix_rt::System::new().block_on(gateway::run(asked, ready)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error, ExitCode::FAILURE),
+    }
+}
+
+/// Raises the soft limit of open files to the hard limit, because every connection uses a file descriptor. The soft limit only
+/// protects programs that use select().
+fn raise_file_limit() {
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!(%error, "failed to raise the limit of open files");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Notifies systemd of the member's state (`Type=notify`).
+//! Notifies systemd of the state of the member or of the gateway (`Type=notify`).
 
 use std::{
     io,
@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-/// The member serves clients.
+/// The process serves clients.
 pub const READY: &str = "READY=1";
 /// The member has begun to stop.
 pub const STOPPING: &str = "STOPPING=1";

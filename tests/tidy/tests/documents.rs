@@ -18,14 +18,16 @@ const OPERATOR: &str = "docs/reference/operator.md";
 const OPERATOR_METRICS: &str = "operator/controller/src/metrics.rs";
 
 /// Flags of other programs in documents, with the program.
-const FOREIGN_FLAGS: [(&str, &str); 11] = [
+const FOREIGN_FLAGS: [(&str, &str); 13] = [
     ("--all", "tests/run"),
     ("--bin", "cargo"),
     ("--bump-revision", "witan snapshot restore"),
     ("--changes", "witan snapshot restore"),
     ("--compare", "witan snapshot restore"),
+    ("--endpoints", "witan gateway start"),
     ("--mark-compacted", "witan snapshot restore"),
     ("--remove-snapshot", "witan snapshot restore"),
+    ("--retry-delay", "witan gateway start"),
     ("--rev", "etcdctl"),
     ("--skip-existing", "witan snapshot restore"),
     ("--skip-hash-check", "witan snapshot restore"),

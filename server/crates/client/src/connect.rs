@@ -93,3 +93,22 @@ async fn tunnel(stream: &mut TcpStream, authority: &str) -> io::Result<()> {
         Some(_) | None => Err(io::Error::other(format!("the proxy answers {first}"))),
     }
 }
+
+/// Connects to `address` and performs the TLS handshake within `patience`. The server's certificate must be valid for `name`.
+/// Closes the connection.
+pub async fn check_certificate(
+    address: &str,
+    name: &str,
+    tls: &TlsClient,
+    patience: Duration,
+) -> Result<(), String> {
+    let handshake = async {
+        let stream = TcpStream::connect(address).await?;
+        tls.secure(name, stream).await.map(drop)
+    };
+    match timeout(patience, handshake).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no answer in {patience:?}")),
+    }
+}

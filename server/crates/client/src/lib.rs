@@ -28,7 +28,7 @@ use witan_api::v3::etcdserverpb::{
 };
 use witan_config::ClientSettings;
 
-pub use connect::{Connection, Route};
+pub use connect::{Connection, Route, check_certificate};
 pub use tls::{ClientTlsError, TlsClient};
 
 /// Maximum time that a failed request waits to learn why its connection ended.

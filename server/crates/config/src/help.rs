@@ -28,6 +28,9 @@ Usage:
   witan follow status | cut-over [--endpoint URL]
     Copy, follow and replace a running etcd cluster (witan follow --help).
 
+  witan gateway start [--listen-addr ADDRESS] [--endpoints ...]
+    Forward TCP connections to the members of a cluster (witan gateway start --help).
+
   witan --version
     Show the version.
 

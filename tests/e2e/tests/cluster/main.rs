@@ -6,7 +6,7 @@
 //! removed) → `learners` (what members without a vote serve) → `forced` (one member is left) → `copied` (disks are copies) →
 //! `corruption` (states differ) → `clocks` (wall clocks jump) → `peers` (the peer port) → `tls` (between members) → `tokens`
 //! (log-ins) → `recorder` (what a member records), `versions` (members of several releases) → `levels` (the feature level) →
-//! `etcd` (its disks and its members).
+//! `etcd` (its disks and its members) → `gateway` (a proxy in front of the members).
 
 #[path = "../tls/authority.rs"]
 mod authority;
@@ -17,6 +17,7 @@ mod corruption;
 mod etcd;
 mod failover;
 mod forced;
+mod gateway;
 mod learners;
 mod levels;
 mod long_commands;

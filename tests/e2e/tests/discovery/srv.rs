@@ -1,4 +1,4 @@
-//! Witan finds its first members by SRV records from a name server of the test.
+//! Witan finds its first members, and a gateway its endpoints, by SRV records from a name server of the test.
 
 use std::{
     io,
@@ -10,9 +10,12 @@ use simple_dns::{
     CLASS, Name, Packet, PacketFlag, QTYPE, RCODE, ResourceRecord, TYPE,
     rdata::{RData, SRV},
 };
-use witan_e2e::{Kind, Launch, Server};
+use witan_e2e::{Folder, Kind, Launch, Server, ports};
 
-use super::etcd::{ids, member, started};
+use super::{
+    authority::Authority,
+    etcd::{ids, member, started},
+};
 
 /// The domain of all records.
 const DOMAIN: &str = "example.test";
@@ -158,6 +161,80 @@ fn records_without_this_member_end_it() {
         (vec![("_etcd-server-ssl", vec![free])], "https://localhost:"),
     ] {
         let mut lost = started(Kind::Witan, &flags(&name_server(zone, false)));
+        assert_eq!(lost.wait_exit().code(), Some(1), "{said}");
+        lost.wait_log(0, said);
+    }
+}
+
+/// Starts a gateway with the endpoints of this name server's records.
+fn gateway(server: &str, more: &[&str]) -> Server {
+    let mut gateway = Launch::witan().bare().prepare();
+    let address = gateway.address();
+    gateway.add_args(["gateway", "start", "--listen-addr", &address]);
+    gateway.add_args(flags(server));
+    gateway.add_args(more.iter().copied());
+    gateway.start_unready_again();
+    gateway
+}
+
+#[test]
+fn a_gateway_verifies_the_endpoints_of_the_records() {
+    let dir = Folder::new("gateway-records");
+    let authority = Authority::new("authority of the domain");
+    let ca = format!("--trusted-ca-file={}", authority.write(&dir.join("ca.pem")));
+    let [cert, key] = authority.issue(&dir, "member", &[DOMAIN]).paths();
+    let mut member = Launch::witan().bare().prepare();
+    let (plain, tls) = (member.client_port(), ports::free());
+    let urls = format!("{},https://127.0.0.1:{tls}", member.url());
+    let peer = member.peer_url();
+    member.add_args([
+        "--listen-client-urls",
+        &urls,
+        "--advertise-client-urls",
+        &urls,
+    ]);
+    member.add_args([
+        "--listen-peer-urls",
+        &peer,
+        "--initial-advertise-peer-urls",
+        &peer,
+    ]);
+    member.add_args(["--initial-cluster", &format!("default={peer}")]);
+    member.add_args(["--cert-file", &cert, "--key-file", &key]);
+    member.start_again();
+    let zone = vec![
+        ("_etcd-client-ssl", vec![tls]),
+        ("_etcd-client", vec![plain]),
+    ];
+    let server = name_server(zone, false);
+    let (tls, plain) = (format!("localhost:{tls}"), format!("localhost:{plain}"));
+    let known = member.address();
+    let given = format!("--endpoints={known}");
+    for (more, expected) in [
+        (&ca, &tls),
+        (
+            &"--insecure-discovery".to_owned(),
+            &format!("{tls},{plain}"),
+        ),
+        // The system does not know the authority.
+        (&given, &known),
+    ] {
+        let gateway = gateway(&server, &[more]);
+        let line = gateway.wait_log(0, "ready to proxy client requests");
+        let line: serde_json::Value = serde_json::from_str(&line).expect("a line of JSON");
+        assert_eq!(line["endpoints"], expected.as_str(), "{more}");
+        if expected == &known {
+            gateway.etcdctl(&["put", "a", "1"]);
+        }
+    }
+    for (more, said) in [
+        (
+            "--insecure-discovery=false",
+            "no discovered endpoint is verified",
+        ),
+        ("--discovery-srv-name=other", "_etcd-client-other._tcp"),
+    ] {
+        let mut lost = gateway(&server, &[more]);
         assert_eq!(lost.wait_exit().code(), Some(1), "{said}");
         lost.wait_log(0, said);
     }

@@ -29,20 +29,20 @@ fn another_cluster_at_the_same_address_is_not_copied() {
     run(&source, &["put", "b", "5"]);
 }
 
-/// For clients whose endpoints cannot be changed, the documents recommend etcd's own gateway at the source's address.
+/// For clients whose endpoints cannot be changed, the documents recommend a gateway at the source's address.
 #[test]
-fn etcds_gateway_leads_clients_of_the_source_to_the_new_cluster() {
+fn a_gateway_leads_clients_of_the_source_to_the_new_cluster() {
     let mut source = Launch::new(Kind::Etcd37).start();
     run(&source, &["put", "a", "1"]);
     let member = follow(&source);
     wait_copied(&member, &source);
     cut_over(&member);
     source.kill9();
-    let gateway = Command::new(Kind::Etcd37.binary())
+    let gateway = Command::new(Kind::Witan.binary())
         .args(["gateway", "start", "--listen-addr", &source.address()])
         .args(["--endpoints", &member.address()])
         .spawn();
-    let mut gateway = gateway.expect("etcd is executable");
+    let mut gateway = gateway.expect("witan is executable");
     wait::until_true("the source's address takes writes", || {
         Tool::Etcdctl37.run(&source.url(), &["put", "a", "2"]).code == Some(0)
     });

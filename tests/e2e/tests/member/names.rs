@@ -48,6 +48,13 @@ fn as_etcd_it_starts_a_member() {
     assert!(version.starts_with("etcd Version: 3."), "{version}");
 }
 
+#[test]
+fn as_etcd_it_has_a_gateway() {
+    let etcd = Named::new("etcd");
+    let (code, help, _) = etcd.run(&["gateway", "start", "--help"]);
+    assert!(code == Some(0) && help.contains("--retry-delay"), "{help}");
+}
+
 /// Omits keys with a lease, on which etcd's own etcdutl panics.
 #[test]
 fn as_etcdutl_it_answers_as_etcds() {

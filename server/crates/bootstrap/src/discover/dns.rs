@@ -28,6 +28,7 @@ const DATAGRAM_BYTES: usize = 4096;
 
 /// The reason why a lookup found no records.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the texts say it")]
 pub enum DnsError {
     #[error("{0} is not a domain name")]
     Name(String),
@@ -39,16 +40,22 @@ pub enum DnsError {
     NoRecords(String),
 }
 
+/// A record of a server (RFC 2782).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct SrvRecord {
-    /// The target, without a trailing dot.
-    pub(super) target: String,
-    pub(super) port: u16,
+pub struct SrvRecord {
+    /// The host name, without a trailing dot.
+    pub target: String,
+    /// The port.
+    pub port: u16,
+    /// A client uses the servers with the lowest priority that it can reach.
+    pub priority: u16,
+    /// The share of clients among the servers with the same priority.
+    pub weight: u16,
 }
 
 /// Looks up the SRV records of a name. Returns an empty list if the name does not exist. Fails if no server answers in several
 /// rounds.
-pub(super) async fn lookup_srv(
+pub async fn lookup_srv(
     server: Option<SocketAddr>,
     name: &str,
 ) -> Result<Vec<SrvRecord>, DnsError> {
@@ -180,6 +187,8 @@ fn read(message: &[u8], id: u16, name: &Name<'_>) -> io::Result<Answer> {
         Some(SrvRecord {
             target: record.target.to_string().trim_end_matches('.').to_owned(),
             port: record.port,
+            priority: record.priority,
+            weight: record.weight,
         })
     });
     Ok(Answer::Records(records.collect()))

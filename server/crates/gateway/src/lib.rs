@@ -1,0 +1,76 @@
+//! `witan gateway start`: a TCP proxy in front of a cluster, with the flags of `etcd gateway start`. It accepts connections of
+//! clients and copies their bytes to a member. It reads neither TLS nor HTTP.
+//!
+//! A connection stays with its member. A member that refuses a connection gets no further ones until it accepts a connection of
+//! the gateway itself.
+//!
+//! Not here: the lookup of SRV records (`witan_bootstrap::discover`).
+//!
+//! Reading order: this file (start and stop) → `arguments` → `endpoints` (the members) → `pool` (the member of the next
+//! connection) → `proxy` (connections) → `error`.
+
+mod arguments;
+mod endpoints;
+mod error;
+mod pool;
+mod proxy;
+
+use std::ffi::OsString;
+
+use clap::Parser as _;
+use tokio::net::TcpListener;
+use witan_transport::first_signal;
+
+pub use arguments::StartArguments;
+pub use error::GatewayError;
+
+use arguments::{GatewayArguments, GatewayVerb};
+use pool::Pool;
+
+/// The word after the program's name.
+pub const GATEWAY: &str = "gateway";
+
+/// The word for etcd's other proxy, which Witan does not have ([`GatewayError::GrpcProxy`]).
+pub const GRPC_PROXY: &str = "grpc-proxy";
+
+/// Parses the arguments after [`GATEWAY`]. Fails if they are invalid or request the help, which clap prints.
+pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<StartArguments, clap::Error> {
+    let program = std::iter::once(OsString::from(GATEWAY));
+    let line = GatewayArguments::try_parse_from(program.chain(arguments))?;
+    let GatewayVerb::Start = line.verb;
+    Ok(line.asked)
+}
+
+/// Runs the gateway until a signal stops it. Calls `ready` when clients can connect. Requires an actix system.
+pub async fn run(asked: StartArguments, ready: impl FnOnce()) -> Result<(), GatewayError> {
+    let signal = first_signal().map_err(GatewayError::Signals)?;
+    tokio::select! {
+        signal = signal => {
+            tracing::info!(signal = signal.name(), "received signal; stopping the gateway");
+            Ok(())
+        }
+        ended = serve(asked, ready) => ended,
+    }
+}
+
+/// Finds the endpoints, listens, and serves clients until the future is dropped.
+async fn serve(asked: StartArguments, ready: impl FnOnce()) -> Result<(), GatewayError> {
+    let listen = endpoints::listen_address(&asked.listen_addr)?;
+    let found = endpoints::find(&asked).await?;
+    endpoints::check_distinct(&listen, &found).await?;
+    let bound = TcpListener::bind((listen.host.as_str(), listen.port)).await;
+    let listener = bound
+        .map_err(|source| GatewayError::Listen { address: asked.listen_addr.clone(), source })?;
+    let shown: Vec<String> = found
+        .iter()
+        .map(|endpoint| endpoint.address.to_string())
+        .collect();
+    tracing::info!(
+        address = %listen,
+        endpoints = shown.join(","),
+        "ready to proxy client requests"
+    );
+    ready();
+    proxy::run(listener, Pool::new(found), asked.retry_delay).await;
+    Ok(())
+}

@@ -1,0 +1,156 @@
+//! Accepts connections and copies their bytes to endpoints. Retries endpoints that failed.
+
+use std::{io, rc::Rc, sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{sleep, timeout},
+};
+use witan_logging::LogLimit;
+
+use super::pool::{Endpoint, Pool};
+
+/// Open connections of clients; beyond this, none is accepted until a connection closes.
+const CONNECTIONS_MAX: usize = 32_768;
+
+/// Number of file descriptors that connections do not use.
+const DESCRIPTORS_RESERVED: usize = 150;
+
+/// Timeout for connecting to an endpoint, so that a host that does not answer delays a client only shortly.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Idle time before TCP checks whether the other side still exists, and between two checks, as in Go.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// Pause after a failed accept, for example because the system has no free file descriptors.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Limits lines about connections, which any client can cause.
+static CONNECTIONS: LogLimit = LogLimit::new();
+
+/// Serves all clients, and retries failed endpoints after each `retry_delay`. Ends only when the future is dropped.
+pub(super) async fn run(listener: TcpListener, pool: Pool, retry_delay: Duration) {
+    let pool = Rc::new(pool);
+    actix_rt::spawn(retry_failed(Rc::clone(&pool), retry_delay));
+    let free = Arc::new(Semaphore::new(connections_max()));
+    loop {
+        let permit = permit(&free).await;
+        match listener.accept().await {
+            Ok((client, _)) => {
+                let pool = Rc::clone(&pool);
+                actix_rt::spawn(async move {
+                    serve(client, &pool, retry_delay).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "failed to accept a connection");
+                sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+}
+
+/// Returns `CONNECTIONS_MAX`, or less if the limit of open files is lower. A connection uses two file descriptors.
+fn connections_max() -> usize {
+    let descriptors = rlimit::Resource::NOFILE.get_soft().unwrap_or(1024);
+    let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
+    let pairs = descriptors.saturating_sub(DESCRIPTORS_RESERVED) / 2;
+    pairs.clamp(1, CONNECTIONS_MAX)
+}
+
+/// Waits until another connection can be open.
+async fn permit(free: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+    if free.available_permits() == 0
+        && let Some(left_out) = CONNECTIONS.admit()
+    {
+        tracing::warn!(
+            left_out,
+            "the limit of connections is reached; clients wait until a connection closes"
+        );
+    }
+    let permit = Arc::clone(free).acquire_owned().await;
+    permit.expect("the semaphore is never closed")
+}
+
+/// Copies bytes between a client and an endpoint until both directions have ended or one has failed. Closes the client's
+/// connection if no endpoint accepts one.
+async fn serve(mut client: TcpStream, pool: &Pool, retry_delay: Duration) {
+    let Some(mut member) = open(pool, retry_delay).await else {
+        if let Some(left_out) = CONNECTIONS.admit() {
+            tracing::warn!(
+                left_out,
+                "closed a client's connection: no endpoint is active"
+            );
+        }
+        return;
+    };
+    for stream in [&client, &member] {
+        if let Err(error) = configure(stream) {
+            tracing::debug!(%error, "failed to configure a connection");
+        }
+    }
+    // Clients and members can end connections at any time, so an error is no news.
+    let _ = copy_bidirectional(&mut client, &mut member).await;
+}
+
+/// Sends small packets at once, and notices when the other side no longer exists.
+fn configure(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE)
+        .with_interval(KEEPALIVE);
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}
+
+/// Connects to an active endpoint. Deactivates endpoints that fail. Returns `None` if no endpoint is left.
+async fn open(pool: &Pool, retry_delay: Duration) -> Option<TcpStream> {
+    while let Some(endpoint) = pool.choose() {
+        match connect(endpoint).await {
+            Ok(stream) => return Some(stream),
+            Err(error) => {
+                if endpoint.set_active(false) {
+                    let address = &endpoint.address;
+                    tracing::warn!(%address, interval = ?retry_delay, %error, "deactivated endpoint");
+                }
+            }
+        }
+    }
+    None
+}
+
+async fn connect(endpoint: &Endpoint) -> io::Result<TcpStream> {
+    let address = (endpoint.address.host.as_str(), endpoint.address.port);
+    match timeout(DIAL_TIMEOUT, TcpStream::connect(address)).await {
+        Ok(connected) => connected,
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// Connects to the inactive endpoints after each `retry_delay`, and activates those that accept the connection.
+async fn retry_failed(pool: Rc<Pool>, retry_delay: Duration) {
+    loop {
+        sleep(retry_delay).await;
+        join_all(pool.inactive().map(|endpoint| retry(endpoint, retry_delay))).await;
+    }
+}
+
+async fn retry(endpoint: &Endpoint, retry_delay: Duration) {
+    let address = &endpoint.address;
+    match connect(endpoint).await {
+        Ok(_) => {
+            endpoint.set_active(true);
+            tracing::info!(%address, "activated");
+        }
+        Err(error) => tracing::warn!(
+            %address,
+            interval = ?retry_delay,
+            %error,
+            "failed to activate endpoint (stay inactive for another interval)"
+        ),
+    }
+}
