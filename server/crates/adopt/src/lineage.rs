@@ -1,10 +1,7 @@
 //! The lineage of a state, which shows whether two members started from the same state.
 
 use sha2::{Digest as _, Sha256};
-use witan_machine::{
-    record::RecordChange,
-    view::{RESTORED, View},
-};
+use witan_machine::view::{RESTORED, View};
 
 /// Computes the lineage of an adopted state: a hash of its log position and of all checkpoint records, including each key's
 /// block. The result is neither 0 nor marked as [`RESTORED`].
@@ -19,15 +16,7 @@ pub fn of_restored(view: &View) -> u64 {
 
 fn hash(view: &View) -> u64 {
     let mut records = Sha256::new();
-    view.changes(None, &mut |change| match change {
-        RecordChange::Put { key, value } => {
-            for part in [key, value] {
-                records.update((part.len() as u64).to_be_bytes());
-                records.update(part);
-            }
-        }
-        RecordChange::Delete { key } => unreachable!("{key:?} is in no earlier state"),
-    });
+    view.full_encoding(&mut |part| records.update(part));
     let digest = records.finalize();
     let first = digest.iter().take(size_of::<u64>());
     first.fold(0, |number, byte| number << 8 | u64::from(*byte))

@@ -10,7 +10,7 @@ use super::{
     member::{MemberId, MemberRegistry},
     record::{self, CorruptRecord, RecordChange},
 };
-use crate::limits::ALARMS_MAX;
+use crate::pacing::Pacing;
 
 /// An alarm command as stored in the log.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
@@ -126,7 +126,7 @@ impl Alarms {
     }
 
     /// Raises or lowers the command's alarm, and returns that alarm. Returns `None` if it lowers an alarm that is not raised,
-    /// if `ALARMS_MAX` is reached, or if the command concerns no alarm.
+    /// if there are `alarms_max` alarms, or if the command concerns no alarm.
     pub(crate) fn apply(
         &mut self,
         command: &AlarmCommand,
@@ -138,7 +138,8 @@ impl Alarms {
         }
         match AlarmAction::try_from(command.action) {
             Ok(AlarmAction::Activate) => {
-                let allowed = self.raised.len() < ALARMS_MAX || is_member_alarm(alarm, members);
+                let max = Pacing::of(members.level()).alarms_max;
+                let allowed = self.raised.len() < max || is_member_alarm(alarm, members);
                 if allowed {
                     self.raised.insert(alarm);
                 }
@@ -216,7 +217,7 @@ impl Alarms {
     }
 }
 
-/// Returns whether an alarm has an existing member and a known type, and is therefore exempt from `ALARMS_MAX`.
+/// Returns whether an alarm has an existing member and a known type, and is therefore exempt from `alarms_max`.
 fn is_member_alarm(alarm: Alarm, members: &MemberRegistry) -> bool {
     members.by_id.contains_key(&alarm.member)
         && (alarm.is(AlarmType::NoSpace) || alarm.is(AlarmType::Corrupt))
@@ -237,9 +238,10 @@ mod tests {
         let member = Member { id: 7, ..Member::default() };
         members.by_id.insert(member.member_id(), member);
         let mut alarms = Alarms::default();
-        for i in 0..ALARMS_MAX as u64 + 9 {
+        let max = Pacing::of(members.level()).alarms_max as u64;
+        for i in 0..max + 9 {
             let raised = alarms.apply(&command(AlarmAction::Activate, 100 + i, 1), &members);
-            assert_eq!(raised.is_some(), i < ALARMS_MAX as u64, "{i}");
+            assert_eq!(raised.is_some(), i < max, "{i}");
         }
         assert_eq!(
             alarms.apply(&command(AlarmAction::Activate, 7, 3), &members),

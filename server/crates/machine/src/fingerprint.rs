@@ -9,6 +9,13 @@ pub fn of(state: &impl Hash) -> u64 {
     hasher.finish()
 }
 
+/// Returns the fingerprint of bytes, which `emit` passes in parts. Other parts with the same bytes have another fingerprint.
+pub(crate) fn of_parts(emit: impl FnOnce(&mut dyn FnMut(&[u8]))) -> u64 {
+    let mut hasher = FingerprintHasher(0);
+    emit(&mut |part| hasher.write(part));
+    hasher.finish()
+}
+
 /// A hasher that multiplies and mixes one word at a time. It is not safe against an adversary.
 struct FingerprintHasher(u64);
 

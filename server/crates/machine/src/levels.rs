@@ -1,5 +1,6 @@
 //! The feature level: a number for what a release of Witan knows beyond etcd's version. A later level has commands, fields or
-//! limits that an earlier release does not know. `versions` has etcd's version, which all releases share.
+//! numbers that an earlier release does not know. `pacing` has the numbers. `versions` has etcd's version, which all releases
+//! share.
 
 /// A feature level.
 pub type Level = u32;

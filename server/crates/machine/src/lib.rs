@@ -8,7 +8,7 @@
 //!
 //! Reading order: `command` (the commands) → `operation` (their typed results) → `kv`, `lease`, `witan_tree`, `member`,
 //! `alarm`, `auth` → `follow` (copies another cluster) → `work` (cost of a command) → `record`, `view` (for checkpoints and
-//! readers), `counters` (limits of counters), `versions`, `levels`, `limits`.
+//! readers), `counters` (limits of counters), `versions`, `levels`, `pacing`, `limits`.
 //!
 //! Invariants enforced here (ARCHITECTURE.md has the full list):
 //! - **I1** no I/O and no clock: the proposer stamps wall time, which is part of the entry (I9).
@@ -27,6 +27,7 @@ pub mod levels;
 pub mod limits;
 pub mod member;
 pub mod operation;
+pub mod pacing;
 mod quota;
 pub mod record;
 pub mod revision;
@@ -40,6 +41,7 @@ use auth::{AccessCheck, Auth, Caller};
 use command::{Command, Entry};
 use kv::ReadResults;
 use member::MemberRegistry;
+use pacing::Pacing;
 use record::{CorruptRecord, Emit, RecordChange, SkipRecord, in_section};
 use revision::Revision;
 use witan_tree::{Tree, TreeError, TreeReply};
@@ -103,6 +105,7 @@ impl StateMachine {
 
     /// Executes a committed command (I2). `answers` is whether the reply contains the results of reads; the state is the same.
     pub fn apply_with(&mut self, entry: &Entry, answers: ReadResults) -> Outcome {
+        self.kv.set_pacing(Pacing::of(self.members.level()));
         let reply = match &entry.command {
             Some(command) => self.execute(command, entry, answers),
             None => Reply::Nothing,
@@ -278,6 +281,7 @@ impl StateMachine {
     pub fn finish_load(&mut self) -> Result<(), CorruptRecord> {
         self.auth.finish_load();
         self.kv.finish_load()?;
+        self.kv.set_pacing(Pacing::of(self.members.level()));
         Ok(self.tree.finish_load()?)
     }
 }

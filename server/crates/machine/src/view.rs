@@ -1,7 +1,7 @@
 //! A frozen state with its position in the log.
 
 use super::{
-    StateMachine,
+    StateMachine, fingerprint,
     record::{self, CorruptRecord, Emit, RecordChange, SkipRecord},
 };
 
@@ -43,6 +43,20 @@ impl Position {
     pub fn members(&self) -> usize {
         self.voters.len() + self.learners.len() + self.voters_outgoing.len()
     }
+
+    /// Returns the same position with the ids in ascending order. Raft's order differs between members.
+    fn sorted(&self) -> Self {
+        let mut position = self.clone();
+        for ids in [
+            &mut position.voters,
+            &mut position.learners,
+            &mut position.voters_outgoing,
+            &mut position.learners_next,
+        ] {
+            ids.sort_unstable();
+        }
+        position
+    }
 }
 
 /// A frozen clone of the state with its position in the log. Creating it takes O(1).
@@ -72,6 +86,30 @@ impl View {
             .changes_except(since.map(|v| &v.machine), leave_out, emit);
         let value = prost::Message::encode_to_vec(&self.position);
         emit(RecordChange::Put { key: vec![record::VIEW], value });
+    }
+
+    /// Passes everything that members of the same lineage have in common after the same entry to `take`, in parts: the lengths
+    /// and bytes of all records' keys and values, which include each version's block. Only raft's order of ids is left out. The
+    /// lineages on disk are hashes of these bytes, so the bytes of a state never change.
+    pub fn full_encoding(&self, take: &mut dyn FnMut(&[u8])) {
+        let ordered = View {
+            machine: self.machine.clone(),
+            position: self.position.sorted(),
+        };
+        ordered.changes(None, &mut |change| match change {
+            RecordChange::Put { key, value } => {
+                for part in [key, value] {
+                    take(&(part.len() as u64).to_be_bytes());
+                    take(&part);
+                }
+            }
+            RecordChange::Delete { key } => unreachable!("{key:?} is in no earlier state"),
+        });
+    }
+
+    /// Returns the fingerprint of [`Self::full_encoding`]. Unlike [`fingerprint::of`], it depends on the layout of the records.
+    pub fn full_fingerprint(&self) -> u64 {
+        fingerprint::of_parts(|take| self.full_encoding(take))
     }
 
     /// Returns a smaller copy for a later [`View::changes`], which does not keep replaced data in memory.

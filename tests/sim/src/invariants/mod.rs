@@ -14,6 +14,7 @@ mod elected_by_voters;
 mod election_safety;
 mod followers_keep_up;
 mod forced_alone;
+mod layout_equality;
 mod leader_completeness;
 mod leader_followed;
 mod lease_answers;
@@ -265,6 +266,7 @@ pub fn all() -> Vec<(&'static str, Box<dyn Invariant>)> {
         committed_on_quorum::CommittedOnQuorum,
         state_machine_equality::StateMachineEquality,
         checkpoint_faithful::CheckpointFaithful,
+        layout_equality::LayoutEquality,
         applied_once::AppliedOnce,
         commands_admitted::CommandsAdmitted,
         commands_known::CommandsKnown,
@@ -335,7 +337,7 @@ impl<T: PartialEq + Clone> ByIndex<T> {
     }
 }
 
-/// Returns the fingerprint of everything that replicas must agree on.
+/// Returns the fingerprint of everything that replicas must agree on, except the layout, which `layout_equality` compares.
 pub fn fingerprint(view: &View) -> u64 {
     let machine = &view.machine;
     let mut hash = Fnv::default()

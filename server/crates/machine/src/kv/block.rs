@@ -14,13 +14,12 @@ use super::{
     KeyValue,
     version::{Location, Version},
 };
-use crate::revision::Revision;
+use crate::{levels::OWN, pacing::Pacing, revision::Revision};
 
-/// Maximum size of a block in bytes, up to which it accepts further versions. A larger version gets its own block. This is a
-/// size class of the allocator, below the maximum size of a checkpoint record.
-pub(super) const BLOCK_BYTES: usize = 28 << 10;
+/// Capacity in bytes of an open block, so that it grows without being copied. It affects only memory.
+const CAPACITY_BYTES: usize = Pacing::of(OWN).block_bytes;
 
-/// Size in bytes of a block in addition to its versions and directory; counts against [`BLOCK_BYTES`].
+/// Size in bytes of a block in addition to its versions and directory; counts against the maximum size of a block.
 const HEADER_BYTES: usize = 64;
 
 /// Directory entry of a slot whose version was compacted.
@@ -59,7 +58,7 @@ impl Clone for Block {
     fn clone(&self) -> Self {
         let body = match &self.body {
             BlockBody::Growing(bytes) => {
-                let mut copy = Vec::with_capacity(bytes.len().max(BLOCK_BYTES));
+                let mut copy = Vec::with_capacity(bytes.len().max(CAPACITY_BYTES));
                 copy.extend_from_slice(bytes);
                 BlockBody::Growing(copy)
             }
@@ -231,8 +230,13 @@ impl Block {
         }
     }
 
-    /// Appends a version. Returns its slot and its size in bytes, or `None` if the block is full or closed.
-    pub(super) fn push(&mut self, version: &Version<'_>) -> Option<(u16, usize)> {
+    /// Appends a version. Returns its slot and its size in bytes, or `None` if the block is closed, or full with `block_bytes`
+    /// bytes. A new block accepts any version.
+    pub(super) fn push(
+        &mut self,
+        version: &Version<'_>,
+        block_bytes: usize,
+    ) -> Option<(u16, usize)> {
         let new = self.has_no_slots();
         let base = if new { version.main } else { self.base };
         let head = version.head(self.number, base);
@@ -244,12 +248,12 @@ impl Block {
             return None;
         };
         let grown = HEADER_BYTES + length + size + 2 * (offsets.len() + 1);
-        if !new && grown > BLOCK_BYTES {
+        if !new && grown > block_bytes {
             return None;
         }
-        if bytes.capacity() < BLOCK_BYTES {
+        if bytes.capacity() < CAPACITY_BYTES {
             let own = size - version.apart.map_or(0, Bytes::len);
-            bytes.reserve_exact(own.max(BLOCK_BYTES) - bytes.len());
+            bytes.reserve_exact(own.max(CAPACITY_BYTES) - bytes.len());
         }
         let slot = offsets.len() as u16;
         offsets.push(bytes.len() as u16);
@@ -263,9 +267,9 @@ impl Block {
         Some((slot, size))
     }
 
-    /// Returns whether the versions exceed `BLOCK_BYTES`, as a single large version may.
-    pub(super) fn is_oversized(&self) -> bool {
-        self.len() > BLOCK_BYTES
+    /// Returns whether the versions exceed `block_bytes`, as a single large version may.
+    pub(super) fn is_oversized(&self, block_bytes: usize) -> bool {
+        self.len() > block_bytes
     }
 
     /// Closes the block: frees spare memory and accepts no further versions.
@@ -398,7 +402,7 @@ impl SlotDirectory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{kv::version::Links, lease::LeaseId};
+    use crate::{kv::version::Links, lease::LeaseId, levels::FIRST};
 
     const VALUE: &[u8] = b"value";
 
@@ -419,7 +423,9 @@ mod tests {
                 apart: None,
                 size: 0,
             };
-            block.push(&version).expect("it fits");
+            block
+                .push(&version, Pacing::of(FIRST).block_bytes)
+                .expect("it fits");
         }
         block
     }

@@ -8,12 +8,6 @@
 use super::{Compact, Kv, KvError, version::Location};
 use crate::revision::Revision;
 
-/// Number of blocks that a compaction and each requested sweep process: 3.5 MiB in about 1 ms.
-pub(super) const SWEEP_BLOCKS_FIRST: usize = 128;
-
-/// Number of blocks that each later command sweeps until the sweep is finished. A command rarely fills more than one block.
-pub(super) const SWEEP_BLOCKS_NEXT: usize = 8;
-
 /// The result of one pass over some blocks.
 struct SweepPass {
     /// Locations of versions that no request can read.
@@ -39,7 +33,7 @@ impl Kv {
         }
         self.save_for_watchers();
         self.compacted = revision;
-        self.sweep(SWEEP_BLOCKS_FIRST);
+        self.sweep(self.pacing.sweep_blocks_first);
         Ok(())
     }
 
@@ -48,18 +42,18 @@ impl Kv {
         self.sweeping
     }
 
-    /// Sweeps the next `SWEEP_BLOCKS_FIRST` blocks, if any are left. The leader proposes this while it is idle, because memory
+    /// Sweeps the next `sweep_blocks_first` blocks, if any are left. The leader proposes this while it is idle, because memory
     /// would otherwise be freed only as fast as commands arrive.
     pub(super) fn sweep_on_request(&mut self) {
         if self.sweeping {
-            self.sweep(SWEEP_BLOCKS_FIRST);
+            self.sweep(self.pacing.sweep_blocks_first);
         }
     }
 
-    /// Sweeps the next `SWEEP_BLOCKS_NEXT` blocks of an earlier compaction, if any are left. Every command does so.
+    /// Sweeps the next `sweep_blocks_next` blocks of an earlier compaction, if any are left. Every command does so.
     pub(super) fn continue_sweep(&mut self) {
         if self.sweeping {
-            self.sweep(SWEEP_BLOCKS_NEXT);
+            self.sweep(self.pacing.sweep_blocks_next);
         }
     }
 
@@ -127,11 +121,16 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::kv::{
-        DeleteRange, KvOperation, Range,
-        block::BLOCK_BYTES,
-        test_helpers::{apply, put},
+    use crate::{
+        kv::{
+            DeleteRange, KvOperation, Range,
+            test_helpers::{apply, put},
+        },
+        levels::FIRST,
+        pacing::Pacing,
     };
+
+    const BLOCK_BYTES: usize = Pacing::of(FIRST).block_bytes;
 
     fn all(kv: &Kv, revision: i64) -> Vec<(Bytes, i64)> {
         let from = Bytes::from_static(b"\0");
@@ -152,7 +151,7 @@ mod tests {
     /// Returns a store in which each value fills a block, so that a compaction takes several passes.
     fn large() -> Kv {
         let mut kv = Kv::default();
-        for n in 0..SWEEP_BLOCKS_FIRST + 100 {
+        for n in 0..kv.pacing.sweep_blocks_first + 100 {
             put(&mut kv, &format!("key-{}", n % 10), BLOCK_BYTES);
         }
         kv

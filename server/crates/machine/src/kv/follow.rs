@@ -14,7 +14,8 @@ impl Kv {
         if main <= self.revision {
             return Ok(());
         }
-        let mut batch = self.begin_write(ReadBudget::of_command(false, ReadResults::Discard));
+        let reads = ReadBudget::of_command(self.pacing, false, ReadResults::Discard);
+        let mut batch = self.begin_write(reads);
         if main != batch.main {
             return Err(FollowError::Gap { revision: self.revision });
         }

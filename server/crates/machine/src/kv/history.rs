@@ -134,22 +134,23 @@ impl History {
         Links { prev: Some(location), jump, depth }
     }
 
-    /// Appends a version. Returns its location and its size in bytes. Closes the open block before if it is full, and after if
-    /// it contains one large version. Shares the previous version's value if it is equal.
-    pub(super) fn push(&mut self, version: &Version<'_>) -> (Location, usize) {
+    /// Appends a version. Returns its location and its size in bytes. Closes the open block before if it is full, which
+    /// `block_bytes` decides, and after if it contains one large version. Shares the previous version's value if it is equal.
+    pub(super) fn push(&mut self, version: &Version<'_>, block_bytes: usize) -> (Location, usize) {
         let shared = self.value_before(version);
         let version = Version { apart: shared.as_ref(), ..*version };
-        let (slot, size) = match Arc::make_mut(&mut self.tail).push(&version) {
+        let (slot, size) = match Arc::make_mut(&mut self.tail).push(&version, block_bytes) {
             Some(pushed) => pushed,
             None => {
                 self.close_tail();
                 let tail = Arc::make_mut(&mut self.tail);
-                tail.push(&version).expect("a new block takes any version")
+                tail.push(&version, block_bytes)
+                    .expect("a new block takes any version")
             }
         };
         self.bytes += size as u64;
         let location = Location { block: self.tail.number(), slot };
-        if self.tail.is_oversized() {
+        if self.tail.is_oversized(block_bytes) {
             self.close_tail();
         }
         (location, size)
@@ -305,6 +306,7 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{levels::FIRST, pacing::Pacing};
 
     #[test]
     fn any_of_many_versions_is_a_few_steps_away() {
@@ -328,7 +330,8 @@ mod tests {
                 apart: None,
                 size: 0,
             };
-            newest = Some((history.push(&version).0, links));
+            let block_bytes = Pacing::of(FIRST).block_bytes;
+            newest = Some((history.push(&version, block_bytes).0, links));
         }
         let (location, _) = newest.unwrap();
         let mut most = 0;

@@ -56,7 +56,7 @@ impl Kv {
             apart: None,
             size: 0,
         };
-        let (location, size) = self.history.push(&version);
+        let (location, size) = self.history.push(&version, self.pacing.block_bytes);
         let life = past.filter(|past| !past.tombstone);
         self.live_bytes -= life.map_or(0, |past| past.size);
         self.live_bytes += if tombstone { 0 } else { size as u64 };

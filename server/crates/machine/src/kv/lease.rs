@@ -65,7 +65,8 @@ impl Kv {
             return false;
         }
         let keys: Vec<Bytes> = self.leases.keys(id).cloned().collect();
-        let mut batch = self.begin_write(ReadBudget::of_command(false, ReadResults::Discard));
+        let reads = ReadBudget::of_command(self.pacing, false, ReadResults::Discard);
+        let mut batch = self.begin_write(reads);
         for key in &keys {
             self.write(&mut batch, key, None);
         }

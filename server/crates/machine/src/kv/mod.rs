@@ -55,6 +55,8 @@ use read_budget::ReadBudget;
 use super::{
     auth_error,
     lease::{LEASE_BYTES, LeaseId, Leases},
+    levels,
+    pacing::Pacing,
 };
 use version::{Links, Version};
 
@@ -194,6 +196,8 @@ pub struct Kv {
     states_before_compaction: Vec<Kv>,
     /// Distinguishes states that replaced each other in this process, because their blocks differ; not replicated.
     layout: u32,
+    /// The numbers of the cluster's feature level. [`crate::StateMachine`] sets them before each entry.
+    pacing: Pacing,
 }
 
 impl Default for Kv {
@@ -210,6 +214,7 @@ impl Default for Kv {
             loading: None,
             states_before_compaction: Vec::new(),
             layout: 0,
+            pacing: Pacing::of(levels::FIRST),
         }
     }
 }
@@ -257,7 +262,8 @@ impl Kv {
         answers: ReadResults,
     ) -> Result<KvReply, KvError> {
         self.continue_sweep();
-        let mut batch = self.begin_write(ReadBudget::of_command(command.bounded(), answers));
+        let reads = ReadBudget::of_command(self.pacing, command.bounded(), answers);
+        let mut batch = self.begin_write(reads);
         let reply = match &command.operation {
             Some(KvOperation::Put(put)) => {
                 self.check_put(put)?;
@@ -280,6 +286,11 @@ impl Kv {
         };
         self.revision = self.revision_within(&batch);
         Ok(reply)
+    }
+
+    /// Sets the numbers by which this key space applies commands from now on.
+    pub(crate) fn set_pacing(&mut self, pacing: Pacing) {
+        self.pacing = pacing;
     }
 
     /// Prepares the writes of a command, which create the next revision. `reads` is the command's read budget.
@@ -336,7 +347,7 @@ impl Kv {
             apart: None,
             size: 0,
         };
-        let (location, size) = self.history.push(&version);
+        let (location, size) = self.history.push(&version, self.pacing.block_bytes);
         self.live_bytes -= life.map_or(0, |past| past.size);
         self.live_bytes += if written.is_some() { size as u64 } else { 0 };
         self.index
@@ -353,7 +364,7 @@ impl Kv {
     /// Reads a range at the current or an older revision.
     pub fn range(&self, range: &Range) -> Result<RangeReply, KvError> {
         self.check_range(range, self.revision)?;
-        self.read(range, self.revision, &mut ReadBudget::of_range())
+        self.read(range, self.revision, &mut ReadBudget::of_range(self.pacing))
     }
 
     /// Returns the revision of the last change, or 1 before the first write.

@@ -270,7 +270,7 @@ impl Kv {
 
     /// Returns whether a range may need more work than reading `keys` keys. The estimate costs a fraction of that work.
     pub fn reads_more_than(&self, range: &Range, keys: u64) -> bool {
-        let mut reads = ReadBudget::of_estimate(keys);
+        let mut reads = ReadBudget::of_estimate(self.pacing, keys);
         self.estimate(range, &mut reads).is_err()
     }
 

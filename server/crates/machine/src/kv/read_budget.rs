@@ -6,25 +6,13 @@
 //! repacks them, so a walk over pages is never charged.
 
 use super::{KeyValue, KvError, index::Count};
-use crate::limits::{
-    RANGE_ANSWER_BYTES_MAX, READ_TXN_KEYS_MAX, TXN_READ_BYTES_MAX, TXN_READ_KEYS_MAX,
+use crate::{
+    levels::OWN,
+    limits::{RANGE_ANSWER_BYTES_MAX, READ_TXN_KEYS_MAX},
+    pacing::Pacing,
 };
 
-/// Memory in bytes of a pair in addition to its key and value, which is more than its encoding in a message.
-const PAIR_BYTES: u64 = 96;
-const _: () = assert!(size_of::<KeyValue>() as u64 <= PAIR_BYTES);
-
-/// Number of keys, live or deleted, that can be counted in the time of reading one. A whole page takes 16 ns to count.
-const COUNTED_PER_READ: u64 = 2048;
-
-/// Number of deleted keys that can be skipped in the time of reading one key. Each takes 20 ns, unless a whole page is deleted.
-const PASSED_PER_READ: u64 = 16;
-
-/// The cost of reading a key. The unit is the cost of counting a key.
-const READ: u64 = COUNTED_PER_READ;
-
-/// The cost of skipping a deleted key, in the same unit.
-const PASSED: u64 = COUNTED_PER_READ / PASSED_PER_READ;
+const _: () = assert!(size_of::<KeyValue>() as u64 <= Pacing::of(OWN).pair_bytes);
 
 /// Whether a command returns the results of its reads. Replayed entries need no results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,44 +30,51 @@ pub(super) struct ReadBudget {
     bytes: u64,
     bounded: bool,
     answers: ReadResults,
+    pacing: Pacing,
 }
 
 impl ReadBudget {
     /// Returns the budget of a command. A command that is not `bounded` is of a release without limits and has none.
-    pub(super) fn of_command(bounded: bool, answers: ReadResults) -> Self {
+    pub(super) fn of_command(pacing: Pacing, bounded: bool, answers: ReadResults) -> Self {
         let limit = |max: u64| if bounded { max } else { u64::MAX };
         Self {
-            work: limit(TXN_READ_KEYS_MAX * READ),
-            bytes: limit(TXN_READ_BYTES_MAX),
+            work: limit(pacing.txn_read_keys_max.saturating_mul(pacing.read_work)),
+            bytes: limit(pacing.txn_read_bytes_max),
             bounded,
             answers,
+            pacing,
         }
     }
 
     /// Returns the budget of a range outside a transaction.
-    pub(super) fn of_range() -> Self {
+    pub(super) fn of_range(pacing: Pacing) -> Self {
         Self {
             work: u64::MAX,
             bytes: RANGE_ANSWER_BYTES_MAX,
             bounded: true,
             answers: ReadResults::Return,
+            pacing,
         }
     }
 
     /// Returns the budget of a read-only transaction in a store with `keys` live keys of `bytes` bytes. It suffices to read
     /// each key once, or `READ_TXN_KEYS_MAX` keys, and to return up to `RANGE_ANSWER_BYTES_MAX` bytes.
-    pub(super) fn of_read_txn(keys: u64, bytes: u64) -> Self {
-        let whole = bytes.saturating_add(keys.saturating_mul(PAIR_BYTES));
+    pub(super) fn of_read_txn(pacing: Pacing, keys: u64, bytes: u64) -> Self {
+        let whole = bytes.saturating_add(keys.saturating_mul(pacing.pair_bytes));
+        let bytes = pacing.txn_read_bytes_max.max(whole);
         Self {
-            work: READ_TXN_KEYS_MAX.max(keys).saturating_mul(READ),
-            bytes: TXN_READ_BYTES_MAX.max(whole).min(RANGE_ANSWER_BYTES_MAX),
-            ..Self::of_range()
+            work: READ_TXN_KEYS_MAX.max(keys).saturating_mul(pacing.read_work),
+            bytes: bytes.min(RANGE_ANSWER_BYTES_MAX),
+            ..Self::of_range(pacing)
         }
     }
 
     /// Returns a budget for estimates, which suffices to read `keys` keys.
-    pub(super) fn of_estimate(keys: u64) -> Self {
-        Self { work: keys.saturating_mul(READ), ..Self::of_range() }
+    pub(super) fn of_estimate(pacing: Pacing, keys: u64) -> Self {
+        Self {
+            work: keys.saturating_mul(pacing.read_work),
+            ..Self::of_range(pacing)
+        }
     }
 
     pub(super) fn is_bounded(&self) -> bool {
@@ -97,12 +92,12 @@ impl ReadBudget {
 
     /// Returns how many further keys can be read.
     pub(super) fn keys_left(&self) -> usize {
-        whole(self.work / READ)
+        whole(self.work / self.pacing.read_work)
     }
 
     /// Returns how many further deleted keys can be skipped.
     pub(super) fn passed_left(&self) -> usize {
-        whole(self.work / PASSED)
+        whole(self.work / self.pacing.passed_work)
     }
 
     /// Returns the count at which counting can stop, because [`Self::count_keys`] fails from that count on.
@@ -117,22 +112,22 @@ impl ReadBudget {
 
     /// Charges `keys` read keys.
     pub(super) fn keys(&mut self, keys: usize) -> Result<(), KvError> {
-        take(&mut self.work, keys as u64 * READ)
+        take(&mut self.work, keys as u64 * self.pacing.read_work)
     }
 
-    /// Charges skipped deleted keys. `PASSED_PER_READ` of them cost as much as one read key.
+    /// Charges skipped deleted keys. Several of them cost as much as one read key.
     pub(super) fn passed(&mut self, keys: usize) -> Result<(), KvError> {
-        take(&mut self.work, keys as u64 * PASSED)
+        take(&mut self.work, keys as u64 * self.pacing.passed_work)
     }
 
-    /// Charges a count of keys, including deleted ones: one read key, plus one for every `COUNTED_PER_READ` keys.
+    /// Charges a count of keys, including deleted ones: one read key, plus one for many keys.
     pub(super) fn count_keys(&mut self, keys: usize) -> Result<(), KvError> {
-        take(&mut self.work, READ + keys as u64)
+        take(&mut self.work, self.pacing.read_work + keys as u64)
     }
 
-    /// Charges the `PAIR_BYTES` of a pair in memory, even if it is not returned.
+    /// Charges the memory of a pair in addition to its key and value, even if it is not returned.
     pub(super) fn hold(&mut self) -> Result<(), KvError> {
-        take(&mut self.bytes, PAIR_BYTES)
+        take(&mut self.bytes, self.pacing.pair_bytes)
     }
 
     /// Charges the key and the value of a returned pair.

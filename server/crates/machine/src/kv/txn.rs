@@ -46,7 +46,7 @@ impl Kv {
 
     /// Executes a read-only transaction on a copy of this state. It may compare and sort as many bytes as it may return.
     pub fn read_txn(&self, txn: &Txn) -> Result<TxnReply, KvError> {
-        let budget = ReadBudget::of_read_txn(self.len() as u64, self.live_bytes);
+        let budget = ReadBudget::of_read_txn(self.pacing, self.len() as u64, self.live_bytes);
         self.charge_compared_values(txn, &mut budget.clone())?;
         let mut copy = self.clone();
         let mut batch = copy.begin_write(budget);
@@ -55,14 +55,14 @@ impl Kv {
 
     /// Returns whether both branches of a transaction together may read more than `keys` keys, by a cheap estimate.
     pub fn txn_reads_more_than(&self, txn: &Txn, keys: u64) -> bool {
-        let mut reads = ReadBudget::of_estimate(keys);
+        let mut reads = ReadBudget::of_estimate(self.pacing, keys);
         self.estimate_txn(txn, &mut reads).is_err()
     }
 
     /// Returns whether a transaction compares and sorts more bytes in ranges than one command may, counting both branches. This
     /// costs as much as reading the keys.
     pub fn txn_compares_too_much(&self, txn: &Txn) -> bool {
-        let mut reads = ReadBudget::of_command(true, ReadResults::Discard);
+        let mut reads = ReadBudget::of_command(self.pacing, true, ReadResults::Discard);
         self.charge_compared_values(txn, &mut reads).is_err()
     }
 
@@ -92,7 +92,7 @@ impl Kv {
 
     /// Returns whether a deletion may read more than `keys` keys to return their pairs, if it returns them.
     pub fn delete_reads_beyond(&self, delete: &DeleteRange, keys: u64) -> bool {
-        let mut reads = ReadBudget::of_estimate(keys);
+        let mut reads = ReadBudget::of_estimate(self.pacing, keys);
         self.estimate_delete(delete, &mut reads).is_err()
     }
 

@@ -2,7 +2,6 @@
 
 use super::{
     DeleteRange, KeyRange, Kv, KvCommand, KvError, KvOperation, ReadBudget, Txn, TxnOpKind,
-    compact::{SWEEP_BLOCKS_FIRST, SWEEP_BLOCKS_NEXT},
 };
 use crate::{
     follow::{FollowCommand, FollowOperation},
@@ -23,15 +22,17 @@ impl Kv {
         let of_verb = match &command.operation {
             Some(KvOperation::Put(_)) | None => 0,
             Some(KvOperation::Delete(delete)) => {
-                charged(max, |reads| self.charge_deletion(delete, reads))
+                self.charged(max, |reads| self.charge_deletion(delete, reads))
             }
             // A few keys may have values of many megabytes.
             Some(KvOperation::Txn(txn)) if txn.compares_values() => max,
-            Some(KvOperation::Txn(txn)) => charged(max, |reads| self.charge_txn(txn, reads)),
+            Some(KvOperation::Txn(txn)) => self.charged(max, |reads| self.charge_txn(txn, reads)),
             Some(KvOperation::Compact(compact)) => {
-                self.sweep_work(Revision(compact.revision), SWEEP_BLOCKS_FIRST)
+                self.sweep_work(Revision(compact.revision), self.pacing.sweep_blocks_first)
             }
-            Some(KvOperation::Sweep(_)) => self.sweep_work(self.compacted(), SWEEP_BLOCKS_FIRST),
+            Some(KvOperation::Sweep(_)) => {
+                self.sweep_work(self.compacted(), self.pacing.sweep_blocks_first)
+            }
         };
         of_verb.saturating_add(self.next_sweep_work())
     }
@@ -57,7 +58,7 @@ impl Kv {
                 revisions.map(|revision| revision.writes.len() as u64).sum()
             }
             Some(FollowOperation::Compact(compact)) => {
-                self.sweep_work(Revision(compact.revision), SWEEP_BLOCKS_FIRST)
+                self.sweep_work(Revision(compact.revision), self.pacing.sweep_blocks_first)
             }
             Some(FollowOperation::Leases(leases)) => {
                 (leases.granted.len() + leases.ended.len()) as u64
@@ -81,8 +82,9 @@ impl Kv {
             return 0;
         }
         // A pass is short unless it reaches the compacted revision, which it handles as a whole.
-        match self.sweep_work(self.compacted(), SWEEP_BLOCKS_NEXT) {
-            work if work > SWEEP_BLOCKS_NEXT as u64 * VERSIONS_PER_BLOCK => work,
+        let blocks = self.pacing.sweep_blocks_next;
+        match self.sweep_work(self.compacted(), blocks) {
+            work if work > blocks as u64 * VERSIONS_PER_BLOCK => work,
             _ => 0,
         }
     }
@@ -130,13 +132,17 @@ impl Kv {
         let span = KeyRange::new(&delete.key, &delete.range_end);
         self.estimate_walk(&span, Some(usize::MAX), reads)
     }
-}
 
-/// Returns the number of keys that `charge` charges, or `max` if that number exceeds `max`.
-fn charged(max: u64, charge: impl FnOnce(&mut ReadBudget) -> Result<(), KvError>) -> u64 {
-    let mut reads = ReadBudget::of_estimate(max);
-    match charge(&mut reads) {
-        Ok(()) => max - reads.keys_left() as u64,
-        Err(_) => max,
+    /// Returns the number of keys that `charge` charges, or `max` if that number exceeds `max`.
+    fn charged(
+        &self,
+        max: u64,
+        charge: impl FnOnce(&mut ReadBudget) -> Result<(), KvError>,
+    ) -> u64 {
+        let mut reads = ReadBudget::of_estimate(self.pacing, max);
+        match charge(&mut reads) {
+            Ok(()) => max - reads.keys_left() as u64,
+            Err(_) => max,
+        }
     }
 }

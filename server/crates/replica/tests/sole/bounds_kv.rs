@@ -11,8 +11,9 @@ use witan_machine::{
     Reply,
     command::Command,
     kv::{self, Kv, KvError, KvOperation, OpReply, ReadResults, Txn, TxnOp, TxnOpKind},
-    limits::{TXN_READ_BYTES_MAX, TXN_READ_KEYS_MAX},
+    levels::FIRST,
     member::Member,
+    pacing::Pacing,
     revision::Revision,
 };
 use witan_replica::{
@@ -23,6 +24,9 @@ use witan_replica::{
 use super::{ID, Recorder, config, propose};
 
 const KEYS: u64 = 1000;
+
+const TXN_READ_KEYS_MAX: u64 = Pacing::of(FIRST).txn_read_keys_max;
+const TXN_READ_BYTES_MAX: u64 = Pacing::of(FIRST).txn_read_bytes_max;
 
 fn put(key: &str, value: usize) -> kv::Put {
     kv::Put {
