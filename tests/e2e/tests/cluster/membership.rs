@@ -1,10 +1,8 @@
 //! Adds and removes members while clients write, and refuses changes that would lose the quorum.
 
-use std::fs;
-
 use serde_json::json;
 use witan_e2e::{
-    Cluster, Server, Tool, Writers, cluster::status, folder, http, wait, writers::assert_all_there,
+    Cluster, Server, Tool, Writers, cluster::status, http, wait, writers::assert_all_there,
 };
 
 /// Exit code of a removed member.
@@ -169,53 +167,4 @@ fn additions_are_refused_while_a_member_has_not_started() {
     cluster.member_mut(follower).kill9();
     let leader = cluster.member(cluster.leader());
     leader.etcdctl(&["member", "add", "b", "--peer-urls=http://127.0.0.1:2"]);
-}
-
-#[test]
-fn a_member_whose_disk_was_emptied_does_not_vote_again() {
-    let mut cluster = Cluster::start(3);
-    let follower = cluster.follower();
-    cluster.member_mut(follower).kill9();
-    let data = cluster.member(follower).dir().join("data");
-    fs::remove_dir_all(data).expect("the data is removed");
-    for joins in [false, true] {
-        let member = cluster.member_mut(follower);
-        let mark = member.log().len();
-        if joins {
-            member.add_args(["--initial-cluster-state", "existing"]);
-        }
-        member.start_unready_again();
-        assert_eq!(member.wait_exit().code(), Some(35), "{joins}");
-        member.wait_log(mark, "has already been bootstrapped");
-    }
-}
-
-/// An older copy of a data directory lacks entries that the member has acknowledged, so the member must not vote with it.
-#[test]
-fn a_member_that_gets_an_older_copy_of_its_disk_ends_with_a_reason() {
-    let mut cluster = Cluster::start(3);
-    let follower = cluster.follower();
-    cluster.member_mut(follower).terminate();
-    let data = cluster.member(follower).dir().join("data");
-    let copy = cluster.member(follower).dir().join("copy");
-    folder::copy(&data, &copy);
-    cluster.start_all();
-    for at in 0..100 {
-        let put = cluster
-            .member(follower)
-            .http("PUT", "/v2/keys/a", &format!("value={at}"));
-        assert!(put.status < 300, "{}", put.text());
-    }
-    cluster.wait_equal();
-    cluster.member_mut(follower).kill9();
-    fs::remove_dir_all(&data).expect("the data is removed");
-    fs::rename(&copy, &data).expect("the copy takes its place");
-    let mark = cluster.member(follower).log().len();
-    cluster.member_mut(follower).start_unready_again();
-    assert_eq!(cluster.member_mut(follower).wait_exit().code(), Some(35));
-    cluster.member(follower).wait_log(mark, "acknowledged");
-    let leader = cluster.leader();
-    cluster
-        .member(leader)
-        .answers(200, "PUT", "/v2/keys/a", "value=b");
 }

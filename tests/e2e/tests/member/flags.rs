@@ -224,22 +224,6 @@ fn the_raft_log_in_a_directory_of_its_own() {
 }
 
 #[test]
-fn a_data_directory_in_use_is_refused() {
-    let first = Launch::witan().start();
-    let data = first.dir().join("data").display().to_string();
-    let mut second = quiet();
-    second.add_args(["--data-dir", &data]);
-    second.start_unready_again();
-    assert!(!second.wait_exit().success());
-    assert!(
-        second.log().iter().any(|line| line.contains(&data)),
-        "{}",
-        second.tail()
-    );
-    first.answers(200, "GET", "/health", "");
-}
-
-#[test]
 fn open_files_are_raised_to_the_hard_limit() {
     let server = Launch::witan().files_soft(256).start();
     let limits = fs::read_to_string(format!("/proc/{}/limits", server.pid())).expect("procfs");
