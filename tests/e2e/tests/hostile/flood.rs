@@ -1,103 +1,11 @@
-//! Floods of small frames that cost a client nothing, and headers without an end.
+//! Headers without an end, noise, and other protocols. `tests/http2/tests/cve.rs` tests floods of HTTP/2 frames.
 
-use std::{io::Write as _, net::TcpStream};
-
-use witan_e2e::Server;
+use std::io::Write as _;
 
 use crate::{
     h2,
     stage::{SLACK_BYTES, case, connect, ends, verdict},
 };
-
-/// Number of times that each frame is sent.
-const FLOOD: usize = 200_000;
-
-const BATCH: usize = 1000;
-
-/// Maximum memory in bytes that one hostile connection may occupy: windows, buffers, tables.
-const CONNECTION_BYTES: u64 = 16 << 20;
-
-/// Number of concurrent connections of each kind.
-const CONNECTIONS: usize = 4;
-
-/// Sends batches until all are sent or the server ends the connection. Returns whether all were sent.
-fn pour(stream: &mut TcpStream, batch: impl Fn(usize) -> Vec<u8>) -> bool {
-    for i in 0..FLOOD / BATCH {
-        if stream.write_all(&batch(i)).is_err() {
-            return false;
-        }
-    }
-    true
-}
-
-/// Returns how a flood ended: the connection's error, or success if the connection still works.
-fn end_of(stream: &mut TcpStream, poured: bool) -> String {
-    // A server that accepted the whole flood must still answer.
-    if poured
-        && stream
-            .write_all(&h2::frame(h2::PING, 0, 0, b"the last"))
-            .is_ok()
-    {
-        while let Ok((kind, flags, _, payload)) = h2::read(stream) {
-            if kind == h2::PING && flags == 1 && payload == b"the last" {
-                return "borne".into();
-            }
-            if kind == h2::GOAWAY {
-                return format!("GOAWAY {}", payload.get(7).copied().unwrap_or_default());
-            }
-        }
-        return "closed".into();
-    }
-    match h2::farewell(stream) {
-        Some(code) => format!("GOAWAY {code}"),
-        None => "closed".into(),
-    }
-}
-
-/// Floods several connections at once. Returns their distinct ends.
-fn flood(server: &Server, batch: &(impl Fn(usize) -> Vec<u8> + Sync)) -> String {
-    let ends = ends(CONNECTIONS, || {
-        let mut stream = h2::open(server, None);
-        // Read answers on a separate thread, so that only the flood matters.
-        let mut reader = stream.try_clone().expect("a descriptor more");
-        let poured = pour(&mut stream, batch);
-        end_of(&mut reader, poured)
-    });
-    ends.join(", ")
-}
-
-fn flood_case(name: &str, batch: impl Fn(usize) -> Vec<u8> + Sync) {
-    let bound = SLACK_BYTES + CONNECTIONS as u64 * CONNECTION_BYTES;
-    case(name, bound, |server| flood(server, &batch));
-}
-
-fn ids(batch: usize) -> impl Iterator<Item = u32> {
-    let first = u32::try_from(batch * BATCH * 2 + 1).expect("few");
-    (0..BATCH).map(move |i| first + 2 * u32::try_from(i).expect("few"))
-}
-
-#[test]
-fn rapid_reset() {
-    let put = h2::call("/etcdserverpb.KV/Range");
-    flood_case("HTTP/2 rapid reset", |batch| {
-        ids(batch)
-            .flat_map(|id| {
-                let mut frames = h2::frame(h2::HEADERS, h2::END_HEADERS, id, &put);
-                frames.extend(h2::frame(h2::RST_STREAM, 0, id, &[0, 0, 0, 8]));
-                frames
-            })
-            .collect()
-    });
-}
-
-pub(crate) fn streams_that_are_never_ended() {
-    let watch = h2::call("/etcdserverpb.KV/Put");
-    flood_case("HTTP/2 streams left open", |batch| {
-        ids(batch)
-            .flat_map(|id| h2::frame(h2::HEADERS, h2::END_HEADERS, id, &watch))
-            .collect()
-    });
-}
 
 /// Returns invalid requests with the server's answers.
 fn nonsense() -> Vec<(&'static str, Vec<u8>)> {

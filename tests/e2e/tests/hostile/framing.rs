@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use witan_e2e::{Kind, Launch, Server, http};
+use witan_e2e::{Launch, Server};
 
 use crate::stage::{connect, cpu, rest};
 
@@ -65,43 +65,6 @@ fn a_body_does_not_speak() {
         assert!(!told.contains("etcdserver"), "nothing more is read: {told}");
         assert_eq!(value(&server, "smuggled"), None);
     }
-}
-
-#[test]
-fn a_wish_for_another_protocol_leaves_the_body() {
-    let both = [Kind::Witan, Kind::Etcd34].map(|kind| {
-        let server = Launch::new(kind).start();
-        let wishes = [
-            "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA",
-            "Connection: Upgrade\r\nUpgrade: websocket",
-            "Upgrade: websocket",
-            "Upgrade: TLS/1.0\r\nConnection: upgrade",
-            "connection: keep-alive,UPGRADE",
-        ];
-        let mut statuses = Vec::new();
-        for (at, wish) in wishes.iter().enumerate() {
-            let put = format!(
-                "PUT /v2/keys/{at} HTTP/1.1\r\nHost: x\r\n{wish}\r\nContent-Type: {}\r\nContent-Length: 7\r\n\r\nvalue=1",
-                http::FORM
-            );
-            let told = said(&server, put.as_bytes());
-            statuses.push(told.matches("HTTP/1.1 20").count());
-            assert_eq!(value(&server, &at.to_string()).as_deref(), Some("1"), "{told}");
-            let txn = r#"{"success":[{"request_put":{"key":"YQ==","value":"MQ=="}}]}"#;
-            let txn = format!(
-                "POST /v3/kv/txn HTTP/1.1\r\nHost: x\r\n{wish}\r\nContent-Length: {}\r\n\r\n{txn}",
-                txn.len()
-            );
-            let told = said(&server, txn.as_bytes());
-            // etcd answers 405 to a POST that requests a WebSocket.
-            let asked = wish.starts_with("Connection") && wish.ends_with("websocket");
-            let refused = kind == Kind::Etcd34 && asked;
-            assert_eq!(told.contains("response_put"), !refused, "{wish}: {told}");
-        }
-        statuses
-    });
-    assert_eq!(both[0], both[1], "each was answered, and what followed it");
-    assert_eq!(both[0], [2; 5]);
 }
 
 /// Parsing a content type with many parameters must not take long.

@@ -127,16 +127,3 @@ pub(crate) fn read(stream: &mut TcpStream) -> io::Result<(u8, u8, u32, Vec<u8>)>
     let id = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
     Ok((head[3], head[4], id, payload))
 }
-
-/// Reads until the connection ends. Returns the error code of a GOAWAY frame, if any.
-pub(crate) fn farewell(stream: &mut TcpStream) -> Option<u32> {
-    let mut code = None;
-    while let Ok((kind, _, _, payload)) = read(stream) {
-        if kind == GOAWAY && payload.len() >= 8 {
-            code = Some(u32::from_be_bytes([
-                payload[4], payload[5], payload[6], payload[7],
-            ]));
-        }
-    }
-    code
-}

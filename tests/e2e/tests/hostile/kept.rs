@@ -6,7 +6,7 @@ use witan_e2e::{Launch, Server};
 use crate::{
     h2,
     shares::ask,
-    stage::{SLACK_BYTES, grown, load_on, patiently},
+    stage::{SLACK_BYTES, load_on, patiently},
 };
 
 const VALUE_BYTES: usize = 1_000_000;
@@ -62,30 +62,4 @@ fn a_kept_value_counts_as_if_it_were_sent() {
             size >> 20
         )
     });
-}
-
-#[test]
-fn values_that_were_kept_are_in_memory_once_after_a_restart() {
-    let quota = u64::from(KEPT) * VALUE_BYTES as u64;
-    let mut server = Launch::witan()
-        .arg(format!("--quota-backend-bytes={quota}"))
-        .start();
-    let value = "djc3".repeat(VALUE_BYTES / 3);
-    let body = format!(r#"{{"key":"a2V5","value":"{value}"}}"#);
-    server.v3("kv/put", &body);
-    let keep = r#"{"key":"a2V5","ignore_value":true}"#;
-    let (_, while_kept) = grown(&server, || {
-        for _ in 0..300 {
-            server.v3("kv/put", keep);
-        }
-    });
-    server.kill9();
-    server.start_again();
-    let range = r#"{"key":"a2V5","keys_only":true}"#;
-    let pair = &server.v3("kv/range", range)["kvs"][0];
-    assert_eq!(pair["version"], "301");
-    let restarted = crate::stage::memory(&server, "VmHWM:");
-    let bound = SLACK_BYTES + DATA_BYTES;
-    assert!(while_kept <= bound, "{while_kept} bytes");
-    assert!(restarted <= 2 * bound, "{restarted} bytes after a restart");
 }

@@ -10,7 +10,6 @@ mod kept;
 mod large;
 mod long;
 mod many;
-mod overload;
 mod pings;
 mod sampled;
 mod shares;

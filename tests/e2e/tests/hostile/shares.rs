@@ -9,12 +9,12 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use prost::Message;
-use witan_api::v3::etcdserverpb::{RangeRequest, TxnRequest, request_op::Request};
+use witan_api::v3::etcdserverpb::RangeRequest;
 use witan_e2e::{Server, requests, wait, websocket::Socket};
 
 use crate::{
     h2,
-    stage::{SLACK_BYTES, at_once, case, connect, patiently},
+    stage::{SLACK_BYTES, at_once, case, connect},
 };
 
 /// The server's bound in bytes on answers that wait for their clients (`Resource::Answers`).
@@ -25,9 +25,6 @@ const DATA_BYTES: u64 = 16 << 20;
 
 /// Size in bytes of a value for a large answer.
 const LARGE_BYTES: usize = 1 << 20;
-
-/// Size in bytes of a value that fits in a frame with its overhead.
-const SMALL_BYTES: usize = 16_000;
 
 fn put(server: &Server, key: &str, bytes: usize) {
     let body = format!(
@@ -63,12 +60,6 @@ fn range() -> RangeRequest {
     requests::range("key", "")
 }
 
-/// Like [`range`], with a write, so that later requests are read before the answer.
-fn write_and_range() -> TxnRequest {
-    let put = Request::RequestPut(requests::put("x", ""));
-    requests::txn([put, Request::RequestRange(range())])
-}
-
 /// Reads until a call is refused because there is no memory for its answer.
 fn until_refused(stream: &mut TcpStream) {
     while let Ok((kind, flags, _, payload)) = h2::read(stream) {
@@ -98,29 +89,6 @@ fn a_connection_that_takes_no_answer_leaves_room_for_others() {
             assert!(answer.body.len() > LARGE_BYTES, "{}", answer.text());
         }
         format!("1 client x {LARGE_CALLS} x 1 MiB: refused beyond its share, others answered")
-    });
-}
-
-/// Number of clients, each of which takes half of the remaining memory.
-const HOGS: usize = 12;
-
-#[test]
-fn many_connections_that_take_no_answer_stay_within_the_total() {
-    let bound = SLACK_BYTES + DATA_BYTES + ANSWERS_BYTES;
-    case("many hogs of answers", bound, |server| {
-        put(server, "a2V5", LARGE_BYTES);
-        let hogs: Vec<TcpStream> = (0..HOGS)
-            .map(|_| {
-                let mut hog = h2::open(server, Some(0));
-                let path = "/etcdserverpb.KV/Range";
-                let taken = ask(&mut hog, LARGE_CALLS, path, &range());
-                assert!(taken, "calls are taken");
-                until_refused(&mut hog);
-                hog
-            })
-            .collect();
-        drop(hogs);
-        format!("{HOGS} clients x {LARGE_CALLS} x 1 MiB: held within the bound")
     });
 }
 
@@ -185,45 +153,7 @@ fn answers_of_gateway_streams_count_too() {
     });
 }
 
-/// Returns the metrics line with the number of started transactions.
-fn begun(server: &Server) -> String {
-    let metrics = server.http("GET", "/metrics", "").text();
-    let mut lines = metrics.lines();
-    let line = lines
-        .find(|line| line.starts_with("grpc_server_started_total") && line.contains("\"Txn\""));
-    line.expect("transactions are counted").to_owned()
-}
-
 const CLIENTS: usize = 8;
-
-/// Number of calls whose answers together exceed the bound.
-const SMALL_CALLS: u32 = 10_000;
-
-#[test]
-fn small_answers_count_too() {
-    let bound = SLACK_BYTES + DATA_BYTES + ANSWERS_BYTES;
-    case("small answers unread", bound, |server| {
-        put(server, "a2V5", SMALL_BYTES);
-        let streams = at_once(CLIENTS, |_| {
-            let mut stream = h2::open_wide(server);
-            let patience = Some(Duration::from_secs(2));
-            stream.set_write_timeout(patience).expect("a TCP socket");
-            // The server stops reading from a client that does not read its answers.
-            let path = "/etcdserverpb.KV/Txn";
-            ask(&mut stream, SMALL_CALLS, path, &write_and_range());
-            stream
-        });
-        let (mut last, mut looks) = (String::new(), 0);
-        patiently("as many calls have begun as will", || {
-            let now = begun(server);
-            looks = if now == last { looks + 1 } else { 0 };
-            last = now;
-            looks == 5
-        });
-        drop(streams);
-        format!("{CLIENTS} clients x {SMALL_CALLS} x 16 KB: held within the bound")
-    });
-}
 
 /// Number of frames of an unknown type in one write.
 const JUNK: usize = 10_000;

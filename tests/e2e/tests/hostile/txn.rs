@@ -1,44 +1,18 @@
-//! Transactions with excessive work: deep nesting, repeated reads of the same keys, or many puts and deletes to compare.
+//! Transactions with many puts and deletes to compare, or with more operations than a member accepts.
 
 use std::time::{Duration, Instant};
 
 use tonic::{Code, Status};
 use witan_api::v3::etcdserverpb::{
-    AlarmRequest, RequestOp, TxnRequest, kv_client::KvClient,
-    maintenance_client::MaintenanceClient, request_op::Request,
+    AlarmRequest, TxnRequest, kv_client::KvClient, maintenance_client::MaintenanceClient,
+    request_op::Request,
 };
-use witan_e2e::{
-    Launch, Server, grpc,
-    requests::{self, op},
-};
+use witan_e2e::{Launch, Server, grpc, requests};
 
-use crate::stage::{SLACK_BYTES, case, case_on};
+use crate::stage::{SLACK_BYTES, case_on};
 
 /// Number of puts to compare with half as many deletes.
 const WRITES: usize = 60_000;
-
-fn range(key: &str, end: &str) -> RequestOp {
-    op(Request::RequestRange(requests::range(
-        key.to_owned(),
-        end.to_owned(),
-    )))
-}
-
-/// Nests operations in transactions of at most `width` operations each.
-fn nested(mut ops: Vec<RequestOp>, width: usize) -> TxnRequest {
-    while ops.len() > width {
-        ops = ops
-            .chunks(width)
-            .map(|success| {
-                op(Request::RequestTxn(TxnRequest {
-                    success: success.to_vec(),
-                    ..Default::default()
-                }))
-            })
-            .collect();
-    }
-    TxnRequest { success: ops, ..Default::default() }
-}
 
 fn send(server: &Server, request: TxnRequest) -> Result<usize, Status> {
     let runtime = grpc::runtime();
@@ -54,40 +28,6 @@ fn refusal(server: &Server, request: TxnRequest, code: Code, text: &str) -> Stri
     let status = send(server, request).expect_err("it is too much");
     assert_eq!((status.code(), status.message()), (code, text));
     format!("{text:?}")
-}
-
-/// Puts a thousand keys of a thousand bytes.
-fn fill(server: &Server) {
-    for part in 0..10 {
-        let puts = (0..100).map(|at| {
-            Request::RequestPut(requests::put(format!("k{part}{at:02}"), vec![b'v'; 1000]))
-        });
-        send(server, requests::txn(puts)).expect("an ordinary transaction");
-    }
-}
-
-#[test]
-fn nested_operations_are_counted_together() {
-    case("100,000 nested ranges", SLACK_BYTES, |server| {
-        let many = vec![range("k", "l"); 100_000];
-        let text = "etcdserver: too many operations in txn request";
-        refusal(server, nested(many, 30), Code::InvalidArgument, text)
-    });
-}
-
-#[test]
-fn reads_of_a_transaction_are_bounded() {
-    // The bound covers the pairs that are read and an answer in transit.
-    let bound = SLACK_BYTES + (256 << 20);
-    case("7,000 ranges over 1,000 keys each", bound, |server| {
-        fill(server);
-        let many = nested(vec![range("k", "l"); 7000], 30);
-        let text = "etcdserver: answer is too large, ask for less at once";
-        let told = refusal(server, many, Code::ResourceExhausted, text);
-        let few = nested(vec![range("k", "l"); 100], 20);
-        assert!(send(server, few).is_ok(), "a sane one is answered");
-        told
-    });
 }
 
 fn key(at: usize) -> String {

@@ -2,22 +2,13 @@
 
 use std::{io::Write as _, net::TcpStream};
 
-use witan_e2e::{Server, grpc, http, requests, watching::put};
+use witan_e2e::{Server, grpc, watching::put};
 
-use crate::{
-    h2,
-    stage::{SLACK_BYTES, at_once, case, connect, descriptors, patiently},
-};
-
-/// The server's bound in bytes on answers that wait for their clients (`Resource::Answers`).
-const ANSWERS_BYTES: u64 = 512 << 20;
+use crate::stage::{SLACK_BYTES, at_once, case, connect, descriptors, patiently};
 
 /// Memory bound in bytes for HTTP/1 clients with successive requests. Each client has one answer, which briefly exists a second
 /// time, in parts and as bytes of the connection.
 const HTTP1_BYTES: u64 = SLACK_BYTES + DATA_BYTES + 3 * (CLIENTS * ANSWER_BYTES) as u64;
-
-/// Memory bound in bytes for HTTP/2 clients with concurrent requests. All their answers exist, up to the server's bound.
-const HTTP2_BYTES: u64 = SLACK_BYTES + DATA_BYTES + ANSWERS_BYTES;
 
 const VALUE_BYTES: usize = 256 << 10;
 
@@ -96,36 +87,5 @@ pub(crate) fn v2_streams_unread() {
         }
         until_dropped(server, before, streams);
         format!("{CLIENTS} streams, {EVENTS} events of 1 MiB: closed")
-    });
-}
-
-/// Number of calls on each connection without a window.
-const CALLS: u32 = 200;
-
-pub(crate) fn http2_without_a_window() {
-    case("HTTP/2 window of 0", HTTP2_BYTES, |server| {
-        fill(server);
-        let range = requests::range("big/", "big0");
-        let streams: Vec<TcpStream> = (0..CLIENTS / 2)
-            .map(|_| {
-                let mut stream = h2::open(server, Some(0));
-                for call in 0..CALLS {
-                    let frames = h2::unary(2 * call + 1, "/etcdserverpb.KV/Range", &range);
-                    let _ = stream.write_all(&frames);
-                }
-                stream
-            })
-            .collect();
-        // Connections that hold answers are closed, and their memory becomes available to others.
-        patiently("a large answer is given to somebody else", || {
-            let body = br#"{"key":"AA==","range_end":"AA=="}"#;
-            http::try_once(&server.address(), "POST", "/v3/kv/range", &[], body)
-                .is_ok_and(|answer| answer.body.len() >= ANSWER_BYTES)
-        });
-        drop(streams);
-        format!(
-            "{} clients x {CALLS} x 1 MiB: those that hold answers closed, others refused",
-            CLIENTS / 2
-        )
     });
 }

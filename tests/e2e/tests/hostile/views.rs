@@ -19,7 +19,7 @@ use witan_e2e::{Launch, Server, grpc, requests, wait};
 use crate::{
     h2,
     shares::ask,
-    stage::{LONG, NOISE, SLACK_BYTES, at_once, case_on, connect, grown, patiently, rest},
+    stage::{LONG, NOISE, SLACK_BYTES, at_once, case_on, connect, grown, rest},
     work::fill,
 };
 
@@ -275,39 +275,5 @@ fn large_puts_do_not_wait_behind_listings() {
     let server = listed();
     large_puts_go_on(&server, "listings", || {
         at_once(LISTINGS, |_| rest(&mut ask_listing(&server)));
-    });
-}
-
-#[test]
-fn listings_whose_clients_have_left_are_not_made() {
-    let server = listed();
-    let listing = || {
-        let begun = Instant::now();
-        let (answer, _) = rest(&mut ask_listing(&server));
-        assert!(
-            answer.len() > LISTED * LISTED_BYTES * 6,
-            "{} bytes",
-            answer.len()
-        );
-        begun.elapsed()
-    };
-    wait::undisturbed(|| {
-        let alone = listing();
-        let asked = at_once(LISTINGS, |_| ask_listing(&server));
-        // The server has started the first listing.
-        patiently("a listing begins", || {
-            asked.iter().any(|stream| {
-                stream.set_nonblocking(true).expect("a TCP socket");
-                stream.peek(&mut [0]).is_ok()
-            })
-        });
-        drop(asked);
-        let after = listing();
-        if after <= alone * (LISTINGS as u32 / 5) + NOISE {
-            return Ok(());
-        }
-        Err(format!(
-            "a listing took {after:?} after {LISTINGS} that nobody takes, {alone:?} alone"
-        ))
     });
 }

@@ -15,7 +15,7 @@ use witan_e2e::{
 
 use crate::{
     stage::{NOISE, grown, longest_wait},
-    work::{admit_a_user, fill},
+    work::admit_a_user,
 };
 
 /// Maximum wait of another client. The bounded work for the watchers is not negligible, above all in a debug build.
@@ -52,86 +52,6 @@ async fn longest_put(client: &mut KvClient<Channel>) -> Duration {
         longest = longest.max(begun.elapsed());
     }
     longest
-}
-
-#[test]
-fn a_deletion_of_many_keys_under_many_watchers() {
-    const WATCHERS: usize = 20_000;
-    const KEYS: usize = 10_000;
-    let server = Launch::witan().start();
-    grpc::runtime().block_on(async {
-        let mut client = KvClient::new(grpc::connect(&server.address()).await);
-        fill(&mut client, KEYS, 0).await;
-        // The ranges overlap: all of them end after every key.
-        let range = |at| from(&format!("a{at:06}"), "z", 0);
-        let address = server.address();
-        let many = watch(grpc::connect(&address).await, None, WATCHERS, range).await;
-        let one = watch(grpc::connect(&address).await, None, 1, range).await;
-        let delete = requests::delete("k", "l");
-        let deleted = client.delete_range(delete).await.expect("deleted");
-        assert_eq!(deleted.into_inner().deleted, KEYS as i64);
-        let waited = longest_put(&mut client).await;
-        assert!(waited <= WAIT_MAX, "another client's put took {waited:?}");
-        drop(many);
-        // The remaining stream receives its events completely and in order.
-        let keys = one.map(|answer| answer.expect("events").events);
-        let mut keys = Box::pin(keys.flat_map(stream::iter));
-        for at in 0..KEYS {
-            let event = keys.next().await.expect("an event");
-            let key = event.kv.expect("a key").key;
-            assert_eq!(key, format!("k{at:06}"));
-        }
-    });
-}
-
-/// Returns a watch of one of many ranges in which nothing is written.
-fn unwanted(at: usize, revision: i64) -> WatchCreateRequest {
-    let [first, end] = ["", "x"].map(|last| format!("k000000/{at:06}{last}"));
-    from(&first, &end, revision)
-}
-
-/// A stream whose watchers match no change has no answer after which it would stop reading changes.
-#[test]
-fn a_deletion_of_many_keys_that_hardly_a_watcher_wants() {
-    const WATCHERS: usize = 20_000;
-    /// Number of matching watchers. They have more matches in a turn than the server records, so each watcher reads the turn's
-    /// changes.
-    const MATCHING: usize = 30;
-    const KEYS: usize = 20_000;
-    /// Number of other clients, several per worker.
-    const OTHERS: usize = 4;
-    let server = Launch::witan().start();
-    let address = server.address();
-    grpc::runtime().block_on(async {
-        let mut others = Vec::new();
-        for _ in 0..OTHERS {
-            others.push(KvClient::new(grpc::connect(&address).await));
-        }
-        fill(&mut others[0], KEYS, 0).await;
-        let watcher = |at| match at < MATCHING {
-            true => from(&format!("a{at:06}"), "z", 0),
-            false => unwanted(at, 0),
-        };
-        let synced = watch(grpc::connect(&address).await, None, WATCHERS, watcher).await;
-        let deleted = others[0].delete_range(requests::delete("k", "l")).await;
-        let deleted = deleted.expect("deleted").into_inner();
-        assert_eq!(deleted.deleted, KEYS as i64);
-        for client in &mut others {
-            let waited = longest_put(client).await;
-            assert!(waited <= WAIT_MAX, "another client's put took {waited:?}");
-        }
-        drop(synced);
-        let revision = deleted.header.expect("a header").revision;
-        let asked = (0..WATCHERS).map(move |at| create(unwanted(at, revision)));
-        let asked = stream::iter(asked).chain(stream::pending());
-        let channel = grpc::connect(&address).await;
-        let unsynced = WatchClient::new(channel).watch(asked).await;
-        for client in &mut others {
-            let waited = longest_put(client).await;
-            assert!(waited <= WAIT_MAX, "another client's put took {waited:?}");
-        }
-        drop(unsynced);
-    });
 }
 
 /// Puts many keys with values of `bytes` bytes.
