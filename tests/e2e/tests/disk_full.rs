@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use witan_e2e::{Cluster, Disk, Launch, Server, cluster::status, http, wait};
+use witan_e2e::{Disk, Launch, Server, http, wait};
 
 /// Size of the file system in MiB.
 const DISK_MIB: usize = 64;
@@ -21,9 +21,6 @@ const SETTLED: Duration = Duration::from_secs(1);
 
 /// A number of values that exceeds the disk.
 const VALUES: usize = 2000;
-
-/// A number of values that fits on the disk, but not in the log that a member has allocated.
-const REPLICATED_VALUES: usize = 600;
 
 /// Environment variable that marks a process in its own namespace, in which it may mount.
 const INSIDE: &str = "WITAN_TEST_NAMESPACE";
@@ -236,56 +233,6 @@ fn a_disk_filled_by_own_data_can_free_space() {
         server.kill9();
         server.start_unhealthy_again();
         assert_eq!(count(&server), "1");
-    });
-}
-
-/// Starts three members, the first of which is on the small disk.
-fn start_cluster(disk: &Disk) -> Cluster {
-    let first = Launch::witan().dir(disk.path().join("witan"));
-    let launches = [first, Launch::witan(), Launch::witan()];
-    let mut cluster = Cluster::prepare_each(&launches, "http");
-    cluster.start_all();
-    cluster
-}
-
-/// Makes the first member the leader.
-fn lead(cluster: &Cluster) {
-    let leader = cluster.leader();
-    if leader != 0 {
-        let target = status(cluster.member(0)).expect("it runs").id;
-        let body = json!({ "targetID": target.to_string() }).to_string();
-        cluster
-            .member(leader)
-            .v3("maintenance/transfer-leadership", &body);
-    }
-    wait::until_true("it leads", || cluster.leader() == 0);
-}
-
-#[test]
-fn a_member_with_a_full_disk_hands_over_and_lags_until_there_is_room() {
-    let test = "a_member_with_a_full_disk_hands_over_and_lags_until_there_is_room";
-    on_a_small_disk(test, |disk| {
-        let mut cluster = start_cluster(disk);
-        lead(&cluster);
-        disk.fill();
-        wait::until_true("the ballast is given up", || {
-            metric(cluster.member(0), "witan_disk_ballast_bytes") == 0.0
-        });
-        disk.fill();
-        wait::until_true("another member leads", || cluster.leader() != 0);
-        for key in 0..REPLICATED_VALUES {
-            let (status, answer) = put(cluster.member(1), key, VALUE_BYTES);
-            assert_eq!(status, 200, "{answer}");
-        }
-        assert!(cluster.member_mut(0).runs(), "{}", cluster.member(0).tail());
-        let local = json!({ "key": "AA==", "serializable": true });
-        assert_eq!(call(cluster.member(0), "kv/range", &local).0, 200);
-        assert_refused(put(cluster.member(0), 0, 8));
-        disk.make_room();
-        cluster.wait_equal();
-        until_room(cluster.member(0));
-        lead(&cluster);
-        assert_eq!(put(cluster.member(0), 0, 8).0, 200);
     });
 }
 

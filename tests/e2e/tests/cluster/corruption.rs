@@ -5,7 +5,7 @@
 use std::process::Command;
 
 use serde_json::Value;
-use witan_e2e::{Cluster, Server, Writers, binaries::planted, http, tool::Said, wait};
+use witan_e2e::{Cluster, Server, binaries::planted, http, tool::Said, wait};
 
 /// Writes the same keys to all members and to their checkpoints.
 fn fill(cluster: &Cluster) {
@@ -154,68 +154,4 @@ fn members_that_differ_without_a_majority_do_not_start() {
     assert_eq!(cluster.member_mut(at).wait_exit().code(), Some(36));
     let member = cluster.member(at);
     member.wait_log(0, "no majority with the leader agrees on one");
-}
-
-/// Changes every part of a state: leases and v2 nodes that expire, users, a compaction.
-fn furnish(member: &Server, round: usize) {
-    let put = r#"{"key":"bGVhc2Vk","value":"MQ==","lease":"LEASE"}"#;
-    let put = put.replace("LEASE", &format!("{}", 70 + round));
-    let mut revision = Value::Null;
-    for (target, body) in [
-        (
-            "/v3/lease/grant",
-            format!(r#"{{"ID":"{}","TTL":"1"}}"#, 70 + round),
-        ),
-        ("/v3/kv/put", put),
-        (
-            "/v3/auth/user/add",
-            format!(r#"{{"name":"u{round}","password":"p"}}"#),
-        ),
-    ] {
-        let done = member.answers(200, "POST", target, &body);
-        revision = done.json()["header"]["revision"].clone();
-    }
-    for (target, body) in [
-        ("/v2/keys/dir/ends", "value=1&ttl=1"),
-        ("/v2/keys/stays", "value=1"),
-    ] {
-        let done = member.http("PUT", target, body);
-        assert!(done.status < 300, "{target}: {}", done.text());
-    }
-    let compact = format!(r#"{{"revision":{revision}}}"#);
-    member.v3("kv/compaction", &compact);
-}
-
-/// Members that apply the same entries have the same hash, however they received their state.
-#[test]
-fn sound_members_agree_while_they_work() {
-    let args = [
-        "--corrupt-check-time",
-        "100ms",
-        "--compact-hash-check-enabled",
-        "--compact-hash-check-time",
-        "100ms",
-    ];
-    let mut cluster = Cluster::start_with(3, &args);
-    let writers = Writers::start(4, &cluster.addresses());
-    for round in 0..2 {
-        furnish(cluster.member(round), round);
-        let at = (round + 1) % 3;
-        cluster.member_mut(at).kill9();
-        furnish(cluster.member(cluster.leader()), 10 + round);
-        cluster.member_mut(at).start_again();
-        writers.wait_more(100);
-    }
-    let checks = |outcome: &str| -> f64 {
-        let name = format!("witan_corruption_checks_total{{outcome=\"{outcome}\"}}");
-        cluster
-            .members()
-            .iter()
-            .filter_map(|member| member.metric(&name))
-            .sum()
-    };
-    wait::until_true("states were compared often", || checks("agreed") >= 3.0);
-    writers.stop();
-    assert_eq!((checks("outvoted"), checks("undecided")), (0.0, 0.0));
-    assert!(cluster.members().iter().all(|member| alarms(member) == 0));
 }

@@ -1,21 +1,18 @@
-//! Clusters of several processes: no acknowledged write is lost when members die, and a stopped cluster restarts without help.
-//! `tests/faults` tests the same promises under all faults at once.
+//! Clusters of several processes, which restart, lag, join, leave and differ. `tests/faults` kills members under load.
 //!
-//! Reading order: `failover` (the leader dies) → `broken_stream` → `restart` (members stop and restart) → `snapshot` (a member
-//! lags too far) → `long_commands` (commands of seconds) → `quorum` (too few members run) → `membership` (members are added and
-//! removed) → `learners` (what members without a vote serve) → `forced` (one member is left) → `copied` (disks are copies) →
-//! `corruption` (states differ) → `clocks` (wall clocks jump) → `peers` (the peer port) → `tls` (between members) → `tokens`
-//! (log-ins) → `recorder` (what a member records), `versions` (members of several releases) → `levels` (the feature level) →
-//! `etcd` (its disks and its members) → `gateway` (a proxy in front of the members).
+//! Reading order: `restart` (members stop and restart) → `snapshot` (a member lags too far) → `long_commands` (commands of
+//! seconds) → `quorum` (too few members run) → `membership` (members are added and removed) → `learners` (what members without
+//! a vote serve) → `forced` (one member is left) → `copied` (disks are copies) → `corruption` (states differ) → `clocks` (wall
+//! clocks jump) → `peers` (the peer port) → `tls` (between members) → `tokens` (log-ins) → `recorder` (what a member records),
+//! `versions` (members of several releases) → `levels` (the feature level) → `etcd` (its disks and its members) → `gateway` (a
+//! proxy in front of the members).
 
 #[path = "../tls/authority.rs"]
 mod authority;
-mod broken_stream;
 mod clocks;
 mod copied;
 mod corruption;
 mod etcd;
-mod failover;
 mod forced;
 mod gateway;
 mod learners;

@@ -1,6 +1,6 @@
 //! A member that was stopped for longer than the others keep their log receives the leader's state.
 
-use std::{fs, path::Path, time::Duration};
+use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use witan_e2e::{
@@ -137,48 +137,6 @@ fn a_member_that_lags_too_far_gets_the_state_while_writes_go_on() {
         leased(cluster.member(lagging)) == "0"
     });
     cluster.wait_equal();
-}
-
-/// Returns the size in bytes of a member's checkpoint, including a snapshot that it receives.
-fn checkpoint_bytes(dir: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(dir.join("data/member/checkpoint")) else {
-        return 0;
-    };
-    let files = entries.flatten().map(|entry| entry.path());
-    files
-        .filter(|file| file.extension() == Some("run".as_ref()))
-        .filter_map(|file| fs::metadata(file).ok())
-        .map(|file| file.len())
-        .sum()
-}
-
-#[test]
-fn a_member_killed_while_it_receives_or_installs_a_snapshot_catches_up() {
-    let (mut cluster, lagging) = cluster_that_left_one_behind();
-    let before = checkpoint_bytes(cluster.member(lagging).dir());
-    cluster.member_mut(lagging).start_unready_again();
-    // The member has received a part of the snapshot, or all of it.
-    wait::until_true("the first runs of a snapshot", || {
-        checkpoint_bytes(cluster.member(lagging).dir()) > before + (8 << 20)
-    });
-    cluster.member_mut(lagging).kill9();
-    let began = "receiving a snapshot";
-    let log = cluster.member(lagging).log();
-    assert!(log.iter().any(|line| line.contains(began)));
-    // Kill the member again as soon as it has installed the snapshot.
-    cluster.member_mut(lagging).start_unready_again();
-    let installed = "installed a snapshot of the leader";
-    cluster.member(lagging).wait_log(log.len(), installed);
-    cluster.member_mut(lagging).kill9();
-    cluster.member_mut(lagging).start_again();
-    cluster.wait_equal();
-    let leader = cluster.leader();
-    assert_eq!(
-        beside(cluster.member(lagging)),
-        beside(cluster.member(leader))
-    );
-    let runs = checkpoint_bytes(cluster.member(lagging).dir());
-    assert!(runs < 400 << 20, "{runs} bytes stay");
 }
 
 /// Number of changes of the watched key.
