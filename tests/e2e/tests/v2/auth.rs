@@ -10,28 +10,6 @@ fn done(server: &Server, args: &[&str]) -> String {
 }
 
 #[test]
-fn users_outlive_a_kill() {
-    let mut server = Launch::witan().start();
-    for args in [
-        &["user", "add", "root:pw"][..],
-        &["role", "add", "app"],
-        &["role", "grant", "app", "--path", "/app/*", "--readwrite"],
-        &["user", "add", "bob:secret"],
-        &["user", "grant", "bob", "--roles", "app"],
-        &["set", "/app/a", "1"],
-        &["auth", "enable"],
-        &["-u", "root:pw", "role", "remove", "guest"],
-    ] {
-        done(&server, args);
-    }
-    server.kill9();
-    server.start_again();
-    server.answers(401, "GET", "/v2/keys/app/a", "");
-    let served = done(&server, &["-u", "bob:secret", "get", "/app/a"]);
-    assert_eq!(served.trim(), "1");
-}
-
-#[test]
 fn patterns_see_a_path_as_it_was_sent() {
     let said = [Kind::Witan, Kind::Etcd34].map(|kind| {
         let server = Launch::new(kind).start();

@@ -75,27 +75,6 @@ fn a_watch_sleeps_through_more_than_the_history_holds() {
     assert_eq!(poll.chunk().expect("no silence"), None);
 }
 
-#[test]
-fn a_reading_stream_misses_nothing() {
-    const EVENTS: usize = 3 * HISTORY;
-    let server = Launch::witan().without_fsync().start();
-    let (mut stream, head) = open(&server, "/v2/keys/s?wait=true&stream=true");
-    let begin = head.etcd_index();
-    let reader = std::thread::spawn(move || {
-        let (mut bytes, mut events) = (Vec::new(), 0);
-        while events < EVENTS {
-            let piece = stream.chunk().expect("no silence").expect("no end");
-            events += piece.iter().filter(|&&b| b == b'\n').count();
-            bytes.extend(piece);
-        }
-        bytes
-    });
-    put_many(&server, "/s", (0..EVENTS).map(|n| n.to_string()));
-    let bytes = reader.join().expect("the reader reads");
-    let expect: Vec<u64> = (begin + 1..).take(EVENTS).collect();
-    assert_eq!(indexes(&bytes), expect);
-}
-
 /// etcd keeps such a stream open without sending events.
 #[test]
 fn a_stream_that_falls_too_far_behind_ends() {
