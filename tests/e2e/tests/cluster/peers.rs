@@ -61,23 +61,3 @@ fn the_peer_port_hashes_a_state_that_nobody_has_read() {
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
 }
-
-/// An unauthenticated connection to the peer port may send only short requests.
-#[test]
-fn requests_that_are_too_long_are_refused() {
-    let member = Launch::witan().start();
-    let address = format!("127.0.0.1:{}", member.peer_port());
-    let hash = |bytes: usize| {
-        let body = format!("{:bytes$}", r#"{"revision":0}"#);
-        http::once(&address, "GET", "/members/hashkv", &body)
-    };
-    let answer = hash(2048);
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    let answer = hash(2049);
-    assert_eq!(
-        (answer.status, answer.text().as_str()),
-        (400, "error reading body\n")
-    );
-    let target = format!("/members?{}", "a".repeat(8 << 10));
-    assert_eq!(http::once(&address, "GET", &target, "").status, 431);
-}

@@ -1,7 +1,7 @@
 //! `/debug/top`: the keys that a member's clients read, write and watch. `hostile` tests its cost for other clients and the
 //! size of its answer, `access` its permissions.
 
-use std::{thread, time::Duration};
+use std::thread;
 
 use tonic::transport::Channel;
 use witan_api::{
@@ -21,9 +21,6 @@ use witan_e2e::{
 
 /// Maximum number of rounds that a sample counts only in part, at its beginning and its end.
 const PARTS: u64 = 2;
-
-/// Pause between two checks for an answer.
-const LOOK: Duration = Duration::from_millis(1);
 
 fn ask(server: &Server, seconds: u64) -> TopPage {
     let answer = server.http("GET", &target(seconds), "");
@@ -200,36 +197,4 @@ fn watchers_are_counted_in_all_dialects() {
     watchers(&[below(1), key]);
     runtime.block_on(end(&mut one, 3));
     watchers(&[key]);
-}
-
-#[test]
-fn one_asks_at_a_time_and_for_few_seconds() {
-    let server = Launch::witan().start();
-    for wrong in ["0", "31", "x", ""] {
-        let answer = server.http("GET", &format!("{PATH}?seconds={wrong}"), "");
-        assert_eq!(answer.status, 400, "{}", answer.text());
-        assert!(answer.text().contains("from 1 to 30"), "{}", answer.text());
-    }
-    let longest = || {
-        let mut connection = Connection::open(&server.address()).expect("it accepts");
-        connection
-            .send("GET", &target(30), &[], b"")
-            .expect("it is sent");
-        connection
-    };
-    let status = |seconds| server.http("GET", &target(seconds), "").status;
-    let mut first = longest();
-    wait::until_true("another one is refused", || {
-        if first.ready(LOOK).expect("it lives") {
-            // Another request came first, and this one was refused.
-            first = longest();
-        }
-        status(1) == 429
-    });
-    assert!(!first.ready(LOOK).expect("it lives"));
-    // A client that disconnects does not block others.
-    drop(first);
-    wait::until_true("the next one is answered", || status(1) == 200);
-    let refused = server.http("POST", PATH, "");
-    assert_eq!(refused.status, 405);
 }

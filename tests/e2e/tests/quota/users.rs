@@ -85,32 +85,6 @@ fn roles_and_users_use_up_the_quota() {
 }
 
 #[test]
-fn permissions_and_patterns_use_up_the_quota() {
-    let server = server();
-    assert_eq!(v3(&server, "auth/role/add", &json!({ "name": "r" })).0, 200);
-    let key = |number: usize| format!("{number:04}{}", "k".repeat(KEY_BYTES - 4));
-    fill(|number| {
-        // Eight letters encode six bytes.
-        let perm = json!({ "permType": "READ", "key": key(number) });
-        v3(
-            &server,
-            "auth/role/grant",
-            &json!({ "name": "r", "perm": perm }),
-        )
-    });
-    assert_alarm(&server);
-
-    let server = self::server();
-    fill(|number| {
-        let kv = json!({ "read": [format!("/{}", &key(number)[1..])], "write": [] });
-        let role = format!("r{number}");
-        let body = json!({ "role": role, "permissions": { "kv": kv } });
-        v2(&server, &format!("roles/{role}"), &body)
-    });
-    assert_alarm(&server);
-}
-
-#[test]
 fn long_names_and_urls_are_refused() {
     let server = server();
     let long = "n".repeat(NAME_BYTES + 1);

@@ -229,39 +229,6 @@ fn long_polls_and_streams_end_with_their_client() {
 }
 
 #[test]
-fn large_bodies_pass_in_both_directions() {
-    let stage = Stage::start(Kind::Witan, &[]);
-    let large = "x".repeat(5 << 20);
-    let file = stage.server.dir().join("body");
-    std::fs::write(&file, format!("value={large}")).unwrap();
-    let body = format!("@{}", file.display());
-    for version in VERSIONS {
-        // Without a length, an HTTP/1.1 body has no end.
-        let framings = match version {
-            "--http2" => &["Content-Length: 5242886", "Content-Length:"][..],
-            _ => &["Content-Length: 5242886"],
-        };
-        for framing in framings {
-            let args = [version, "-XPUT", "-H", framing, "-d", &body];
-            let (_, set) = stage.curl(&args, "/v2/keys/large");
-            assert!(set.contains("\"action\":\"set\""), "{framing}: {set:.100}");
-        }
-        let (_, back) = stage.curl(&[version], "/v2/keys/large");
-        assert!(back.contains(&large), "{} bytes", back.len());
-    }
-    // A body above the limit is refused before it arrives.
-    std::fs::write(&file, "v".repeat(11 << 20)).unwrap();
-    let statuses = VERSIONS.map(|version| {
-        let shown = ["-o", "/dev/null", "-w", "%{http_code}"];
-        let args = [version, "-XPUT", "-HExpect:", "-d", &body];
-        stage
-            .curl(&[&args[..], &shown].concat(), "/v2/keys/large")
-            .1
-    });
-    assert_eq!(statuses[0], statuses[1]);
-}
-
-#[test]
 fn certificates_and_host_names_count_over_http2() {
     let stage = Stage::mutual(Kind::Witan, &["--host-whitelist=example.org"]);
     let [cert, key] = stage.issue("someone").paths();

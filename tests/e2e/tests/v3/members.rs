@@ -2,9 +2,9 @@
 //! them.
 
 use serde_json::Value;
-use witan_e2e::{Kind, Launch, Server, Tool, wait};
+use witan_e2e::{Launch, Server, Tool, wait};
 
-use super::{pair, start};
+use super::pair;
 
 const LEARNER: &str = "http://127.0.0.1:1";
 
@@ -95,34 +95,6 @@ fn learners_come_and_go_as_in_etcd() {
         .map(|said| &*said.1)
         .collect();
     assert_eq!(refusals.len(), 5, "{ours:#?}");
-}
-
-#[test]
-fn a_learner_outlives_kill_9() {
-    let mut server = start(Kind::Witan);
-    add(&server, LEARNER);
-    let id = learner(&server).expect("it was added");
-    run(&server, &["put", "a", "1"]);
-    server.kill9();
-    server.start_again();
-    assert_eq!(learner(&server), Some(id));
-    let (_, got) = run(&server, &["get", "a", "--print-value-only"]);
-    assert_eq!(got, "1\n");
-    let listed = server.http("GET", "/v2/members", "").json();
-    assert_eq!(
-        listed["members"].as_array().map(Vec::len),
-        Some(2),
-        "{listed}"
-    );
-    let target = format!("/v2/members/{id:x}");
-    server.answers(204, "DELETE", &target, "");
-    server.answers(410, "DELETE", &target, "");
-    server.kill9();
-    server.start_again();
-    assert_eq!(learner(&server), None);
-    // In the same second, the same URL leads to the same id, which was removed.
-    let (code, _) = add(&server, "http://127.0.0.1:3");
-    assert_eq!(code, Some(0));
 }
 
 #[test]
