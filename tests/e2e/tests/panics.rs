@@ -57,7 +57,7 @@ async fn call(server: &Server, name: &str, moment: &str) -> (usize, Result<(), S
     plant(server, moment);
     let mut messages = 0;
     let ended = match name {
-        "put" | "small_put" | "txn" => of_keys(channel, name).await,
+        "put" | "txn" => of_keys(channel, name).await,
         "watch" => watch(channel, &mut messages).await,
         _ => of_jobs(channel, name, &mut messages).await,
     };
@@ -80,7 +80,6 @@ async fn of_keys(channel: Channel, name: &str) -> Result<(), Status> {
     let mut kv = KvClient::new(channel);
     match name {
         "put" => drop(kv.put(put(LARGE)).await?),
-        "small_put" => drop(kv.put(put(1)).await?),
         // This transaction reads so many keys that it continues without its client.
         "txn" => {
             let all = requests::range(MANY, "many0");
@@ -269,40 +268,6 @@ fn streams(server: &Server) -> u64 {
     server.http("PUT", "/v2/keys/event", "value=2");
     assert!(connection.chunk().is_err(), "the answer has no end");
     2
-}
-
-/// Panics at each poll of a call, also while its handler waits for the replica.
-#[test]
-fn a_call_may_panic_at_any_poll() {
-    let mut server = launch().start();
-    let runtime = grpc::runtime();
-    for name in ["small_put", "put"] {
-        let mut revisions = vec![runtime.block_on(next_revision(&server))];
-        for poll in 1.. {
-            let moment = format!("grpc poll {poll}");
-            let (_, ended) = runtime.block_on(call(&server, name, &moment));
-            let Err(status) = ended else {
-                // The call had fewer polls.
-                plant(&server, "");
-                break;
-            };
-            assert_eq!(status.code(), Code::Internal, "{name} {moment}: {status:?}");
-            revisions.push(runtime.block_on(next_revision(&server)));
-        }
-        let written = revisions.windows(2).map(|pair| pair[1] - pair[0] > 1);
-        let written: Vec<bool> = written.collect();
-        assert!(!written.is_empty(), "{name} was polled");
-        // The first poll proposes the write, and the second one gets its result.
-        let twice = written.starts_with(&[true, true]);
-        assert!(twice || name != "small_put", "{name}: {written:?}");
-    }
-    assert!(server.runs(), "{}", server.tail());
-}
-
-/// Writes and returns the revision, which is the previous one plus 1 unless a panicking call has also written.
-async fn next_revision(server: &Server) -> i64 {
-    let channel = grpc::connect(&server.address()).await;
-    watching::put(&channel, KEY, "v").await
 }
 
 /// A panicking request releases its permits, charges, watchers and connections.

@@ -161,24 +161,6 @@ fn assert_same(one: &Tree, other: &Tree) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..Default::default() })]
 
-    /// The same history leads to the same state, and a frozen clone never changes.
-    #[test]
-    fn replay_equals_apply_and_clones_stay(history in steps(80), at in any::<prop::sample::Index>()) {
-        let (mut one, mut other) = (Tree::default(), Tree::default());
-        let at = at.index(history.len());
-        let mut frozen = None;
-        for (i, entry) in history.iter().enumerate() {
-            if i == at {
-                frozen = Some((one.clone(), fingerprint::of(&one), one.get(b"/", true, 0)));
-            }
-            prop_assert_eq!(step(&mut one, entry), step(&mut other, entry));
-        }
-        assert_same(&one, &other);
-        let (clone, frozen, listing) = frozen.unwrap();
-        prop_assert_eq!(fingerprint::of(&clone), frozen);
-        prop_assert_eq!(clone.get(b"/", true, 0), listing);
-    }
-
     /// Incremental checkpoints have exactly the records of a single one, and restore a tree that behaves like the original.
     #[test]
     fn checkpoints_give_back_the_same_tree(history in steps(120), check_interval_ticks in 1_usize..40) {

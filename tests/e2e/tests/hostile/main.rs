@@ -11,7 +11,6 @@ mod large;
 mod long;
 mod many;
 mod pings;
-mod sampled;
 mod shares;
 mod slow;
 mod stage;

@@ -25,7 +25,7 @@ const WAIT_MAX: Duration = NOISE.saturating_mul(6);
 const PUTS: usize = 20;
 
 /// Opens a stream with `many` watchers, with a user's token if given.
-pub(crate) async fn watch(
+async fn watch(
     channel: Channel,
     token: Option<&str>,
     many: usize,

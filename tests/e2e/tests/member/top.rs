@@ -1,5 +1,4 @@
-//! `/debug/top`: the keys that a member's clients read, write and watch. `hostile` tests its cost for other clients and the
-//! size of its answer, `access` its permissions.
+//! `/debug/top`: the keys that a member's clients read, write and watch. `access` tests its permissions.
 
 use std::thread;
 
