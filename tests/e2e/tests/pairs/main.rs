@@ -173,7 +173,7 @@ impl Run<'_> {
 /// Replays the record on a server of this kind.
 fn run(kind: Kind, meant: &[Difference]) -> (usize, Found) {
     let replay = Replay::new(Launch::new(kind).start());
-    let pairs = pair::read("ABCDEFHM");
+    let pairs = pair::read();
     let order: Vec<String> = pairs.iter().map(|pair| pair.id.clone()).collect();
     let mut run = Run {
         replay,

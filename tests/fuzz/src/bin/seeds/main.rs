@@ -1,5 +1,5 @@
-//! Writes the generated part of the corpus: recorded requests from `tests/e2e/data/v2-pairs.jsonl`, data that the core writes
-//! to a disk, and HTTP/2 conversations. Other files (found crashes, minimized inputs) stay unchanged.
+//! Writes the generated part of the corpus: data that the core writes to a disk, and messages between members. Crashes and
+//! minimized inputs stay unchanged.
 
 mod core;
 mod peer;
