@@ -103,38 +103,6 @@ fn a_joining_member_cannot_go_on_alone() {
     assert_eq!(joining.wait_exit().code(), Some(1));
 }
 
-/// The stopped member knows neither the leader nor any other running member.
-#[test]
-fn a_member_catches_up_from_one_that_came_while_it_was_away() {
-    let mut cluster = Cluster::start_with(3, &["--strict-reconfig-check=false"]);
-    let away = cluster.follower();
-    cluster.member_mut(away).kill9();
-    let gone: Vec<usize> = (0..3).filter(|at| *at != away).collect();
-    let came = cluster.prepare_joining(&[0, 1, 2]);
-    let peer_url = cluster.member(came).peer_url();
-    add(cluster.member(gone[0]), &peer_url, &[]);
-    let joining = cluster.member_mut(came);
-    joining.add_args(["--strict-reconfig-check=false"]);
-    joining.start_again();
-    let put = |cluster: &Cluster, key: &str| {
-        wait::until_true("a write is taken", || {
-            let said = Tool::Etcdctl36.run(&cluster.member(came).url(), &["put", key, "value"]);
-            said.code == Some(0)
-        });
-    };
-    put(&cluster, "before");
-    for at in gone {
-        let id = id_of(cluster.member(at));
-        remove(cluster.member(came), id);
-        cluster.member_mut(at).kill9();
-    }
-    // Both remaining members are needed for a quorum.
-    cluster.member_mut(away).start_unready_again();
-    put(&cluster, "after");
-    cluster.member_mut(away).wait_ready();
-    cluster.wait_equal();
-}
-
 #[test]
 fn additions_are_refused_while_a_member_has_not_started() {
     let cluster = Cluster::start(2);
