@@ -137,7 +137,7 @@ pub fn literal(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Appends an HPACK integer with a prefix of `prefix` bits, after the bits of `first`.
-fn integer(mut value: usize, prefix: u32, first: u8, out: &mut Vec<u8>) {
+pub fn integer(mut value: usize, prefix: u32, first: u8, out: &mut Vec<u8>) {
     let full = (1_usize << prefix) - 1;
     if value < full {
         out.push(first | value as u8);
