@@ -11,7 +11,10 @@ pub const STORAGE: &str = "3.7.0";
 pub const SNAPSHOT: &str = "3.6.0";
 
 /// Witan's own version.
-pub const WITAN: &str = env!("CARGO_PKG_VERSION");
+pub const WITAN: &str = match cfg!(feature = "next-level") {
+    true => "0.2.0-test",
+    false => env!("CARGO_PKG_VERSION"),
+};
 
 /// Returns the body of `/version`. `cluster` is the cluster version, `level` the feature level of this release, and
 /// `cluster_level` that of the cluster. etcd's fields come first, with etcd's bytes.

@@ -1,5 +1,5 @@
 //! Decides when the state is written as a checkpoint: after a certain size of log, after a large compaction, when the cluster
-//! version falls, and on request.
+//! version falls or the feature level rises, and on request.
 
 use witan_machine::{
     member::MemberRegistry,
@@ -33,12 +33,13 @@ impl Checkpoints {
         replayed_bytes: u64,
         members: &MemberRegistry,
     ) -> Self {
+        let due = checkpointer.awaits_format_of(members.level());
         Self {
             checkpointer,
             log_bytes,
             appended_bytes: replayed_bytes,
             kv_bytes: 0,
-            due: false,
+            due,
             cluster_version: release(&members.cluster_version),
         }
     }
@@ -48,11 +49,13 @@ impl Checkpoints {
         self.appended_bytes += bytes;
     }
 
-    /// Records the cluster version. If it falls, a checkpoint becomes due: an older release may then start on this directory,
-    /// and it does not support all commands in the earlier log.
+    /// Records the cluster version and the feature level. A checkpoint becomes due if the version falls: an older release may
+    /// then start on this directory, and it does not support all commands in the earlier log. One is also due if the level has
+    /// risen, because it gives the directory the level's format.
     pub(super) fn follow_version(&mut self, members: &MemberRegistry) {
         let version = release(&members.cluster_version);
         self.due |= version < self.cluster_version;
+        self.due |= self.checkpointer.awaits_format_of(members.level());
         self.cluster_version = version;
     }
 

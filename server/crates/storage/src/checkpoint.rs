@@ -9,6 +9,8 @@
 //! - **Outdated chains stay for a while** (`retention`), with copies of their manifests.
 //! - **A new base** is written when most of the chain is outdated or the chain is long. It reuses runs that contain few
 //!   outdated records (`reuse`).
+//! - **All runs of a chain have one format.** When the feature level rises, the directory's identity gets the later format
+//!   (`open_identity`). The next checkpoint is then a base that reuses no run.
 
 use std::{
     cell::RefCell,
@@ -30,9 +32,11 @@ use super::{
     error::CheckpointReadError,
     folder::{CheckpointFolder, copies},
     format::Origin,
+    formats::DataFormat,
     ledger::Ledger,
     manifest::{CURRENT, Chain, Install, Manifest, Run, copy_name},
     manifest_file,
+    open_identity::OpenIdentity,
     pending_link::{PendingLink, PendingRun},
     read_ahead::read_chain,
     retention::{self, Outdated},
@@ -108,15 +112,16 @@ impl Checkpoint {
         dir: &Path,
         origin: Origin,
         ledger: Arc<Ledger>,
+        identity: Arc<OpenIdentity>,
     ) -> Result<(Self, Option<View>), OpenError> {
         fs::create_dir_all(dir).map_err(|e| OpenError::io(dir, e))?;
         manifest_file::remove_leftovers(dir);
         let next = next_number(dir).map_err(|e| OpenError::io(dir, e))?;
         let copies = copies(dir).map_err(|e| OpenError::io(dir, e))?;
-        let last_copy = copies.first().copied();
+        let numbers = (next, copies.first().copied().unwrap_or(0));
         let mut checkpoint = Self {
-            folder: CheckpointFolder::new(dir.to_owned(), ledger, next, last_copy.unwrap_or(0)),
-            manifest: Manifest::default(),
+            manifest: Manifest::new(identity.format(), Chain::default()),
+            folder: CheckpointFolder::new(dir.to_owned(), ledger, identity, numbers),
             copy: None,
             outdated: Outdated::default(),
             installs: 0,
@@ -257,9 +262,16 @@ impl Checkpoint {
         self.fell_back
     }
 
+    /// Returns whether the chain has an earlier format than the directory, so that a base must replace it.
+    pub(super) fn has_earlier_format(&self) -> bool {
+        self.manifest.format.number < self.folder.identity.format().number
+    }
+
     /// Writes a checkpoint of `view`, which is durable on return. `since` is the state of the checkpoint on disk, so only the
-    /// difference to it is written. `None` writes the whole state. After an error, the previous checkpoint stays.
+    /// difference to it is written. `None` writes the whole state. If the level of `view` requires a later format, first gives
+    /// the directory that format. After an error, the previous checkpoint stays.
     pub fn write(&mut self, since: Option<&View>, view: &View) -> io::Result<()> {
+        self.folder.identity.raise(view.machine.members.level())?;
         let whole: &EmitChanges<'_> = &|leave_out, emit| view.changes_except(None, leave_out, emit);
         let size = |view: &View| view.machine.kv.size_bytes();
         if since.is_some_and(|since| size(since).saturating_sub(size(view)) >= self.outdated_bytes)
@@ -314,7 +326,7 @@ impl Checkpoint {
         let published = link.and_then(|link| {
             let mut chain = self.manifest.chain.clone();
             chain.links.push(link.runs(&reuse));
-            self.publish(chain).map(|()| link)
+            self.publish(chain, self.manifest.format).map(|()| link)
         });
         if let Ok(link) = &published {
             for written in &link.written {
@@ -325,17 +337,22 @@ impl Checkpoint {
         published.map(drop)
     }
 
-    /// Writes the whole state as a new chain with one link and publishes it. Reuses runs of the previous chain (`reuse`).
+    /// Writes the whole state as a new chain with one link and publishes it. Reuses runs of the previous chain (`reuse`) if
+    /// they have the directory's format.
     fn store_base(
         &mut self,
         difference: Option<&EmitChanges<'_>>,
         whole: &EmitChanges<'_>,
     ) -> io::Result<()> {
+        // Installing a snapshot may give the directory a later format meanwhile. It then replaces this base.
+        let format = self.folder.identity.format();
         let mut reuse = std::mem::take(&mut self.reuse);
         match difference {
-            Some(difference) => difference(&|_| false, &mut |change| reuse.mark_changed(&change)),
-            // Without a difference, no run is known to be current.
-            None => reuse = RunReuse::default(),
+            Some(difference) if format == self.manifest.format => {
+                difference(&|_| false, &mut |change| reuse.mark_changed(&change));
+            }
+            // Without a difference, no run is known to be current. Runs of an earlier format are not reused either.
+            Some(_) | None => reuse = RunReuse::default(),
         }
         if self.base_required {
             reuse.drop_outdated();
@@ -350,7 +367,7 @@ impl Checkpoint {
         };
         let chain = Chain { links: vec![link.runs(&reuse)] };
         self.compact_threshold = self.compact_threshold(chain.bytes());
-        self.publish(chain)?;
+        self.publish(chain, format)?;
         self.reuse = RunReuse::of_base(&reuse, &link.kept, link.written, self.reusable_bytes());
         (self.base_required, self.fell_back) = (false, false);
         Ok(())
@@ -365,7 +382,7 @@ impl Checkpoint {
     /// disk.
     fn wants_base(&mut self, whole: &EmitChanges<'_>) -> bool {
         let chain = &self.manifest.chain;
-        if self.base_required || chain.links.is_empty() {
+        if self.base_required || chain.links.is_empty() || self.has_earlier_format() {
             return true;
         }
         let long = chain.links.len() >= LINKS_BEFORE_REWRITE;
@@ -453,10 +470,10 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Publishes a chain atomically, then removes files that are neither published nor kept.
-    fn publish(&mut self, chain: Chain) -> io::Result<()> {
+    /// Publishes a chain of this format atomically, then removes files that are neither published nor kept.
+    fn publish(&mut self, chain: Chain, format: &'static DataFormat) -> io::Result<()> {
         let before = self.manifest.chain.clone();
-        let manifest = Manifest { before, chain, install: None };
+        let manifest = Manifest { before, ..Manifest::new(format, chain) };
         let copy = self.folder.publish(&manifest, self.installs)?;
         let runs = manifest.before.runs().cloned().collect();
         let copy = self.copy.replace(copy);
@@ -526,8 +543,10 @@ impl Checkpoint {
     /// Continues from the published chain of an installed snapshot, and removes the replaced runs. `installs` is the number
     /// of snapshots that this process has installed.
     pub(super) fn adopt(&mut self, chain: Chain, installs: u64) -> io::Result<()> {
+        // Only another snapshot can have changed the format since, and its chain then supersedes this one.
+        let format = self.folder.identity.format();
         self.compact_threshold = self.compact_threshold(chain.bytes());
-        self.manifest = Manifest { chain, ..Manifest::default() };
+        self.manifest = Manifest::new(format, chain);
         self.installs = installs;
         self.outdated.clear();
         self.reuse = RunReuse::default();

@@ -11,7 +11,7 @@ use std::{
 };
 
 use witan_base::{panics, sync::Mutex};
-use witan_machine::view::View;
+use witan_machine::{levels::Level, view::View};
 
 use super::{
     Checkpoint, StorageMetrics,
@@ -84,10 +84,12 @@ impl Checkpointer {
             cleaned.slot.lock().clean = true;
             cleaned.changed.notify_all();
         });
-        if checkpoint.fell_back() {
-            // The newest checkpoint was damaged, so replace it at once.
+        if checkpoint.fell_back() || checkpoint.has_earlier_format() {
+            // Replace a damaged checkpoint at once, and a chain that was left in an earlier format.
             let mut slot = shared.slot.lock();
             (slot.view, slot.whole) = (base.clone(), base.is_some());
+        }
+        if checkpoint.fell_back() {
             shared.failing.store(true, Ordering::Relaxed);
             metrics.checkpoint_failures.inc();
         }
@@ -146,6 +148,12 @@ impl Checkpointer {
         drop(slot);
         self.shared.changed.notify_all();
         drop(replaced);
+    }
+
+    /// Returns whether the directory has an earlier format than the format of `level`. The next checkpoint of a state with this
+    /// level then gives it that format.
+    pub fn awaits_format_of(&self, level: Level) -> bool {
+        self.folder.identity.is_behind(level)
     }
 
     /// Returns whether the last write succeeded. Before the first write, returns whether the newest checkpoint was readable at

@@ -8,7 +8,7 @@ use std::{
 
 use witan_machine::record::CorruptRecord;
 
-use super::format::{DataIdentity, FORMAT};
+use super::{format::DataIdentity, formats};
 
 /// Exit code of a process that failed to write its log while running.
 pub const EXIT_WRITE_FAILED: i32 = 29;
@@ -29,14 +29,16 @@ pub enum OpenError {
     },
     /// Another release wrote the data.
     #[error(
-        "{} has format {found}, but this release reads format {FORMAT}. Start the release that wrote this directory, or \
-         restore a snapshot into an empty directory", path.display()
+        "{} has format {found}, but this release reads {}{}, or restore a snapshot into an empty directory",
+        path.display(), formats::readable(), remedy(release.as_deref())
     )]
     OtherFormat {
         /// The identity file.
         path: PathBuf,
         /// The format version in the file.
         found: u32,
+        /// The first release that reads the format, if the file names it.
+        release: Option<String>,
     },
     /// A later release wrote a part of the data that this release does not know.
     #[error(
@@ -257,6 +259,14 @@ impl OpenError {
 
     pub(super) fn checkpoint(path: &Path, what: impl Into<String>) -> Self {
         Self::Checkpoint { path: path.to_owned(), what: what.into() }
+    }
+}
+
+/// Returns the end of a sentence about another format, which says what to start.
+fn remedy(release: Option<&str>) -> String {
+    match release {
+        Some(release) => format!(": start release {release} or later"),
+        None => ". Start the release that wrote this directory".to_owned(),
     }
 }
 

@@ -11,12 +11,15 @@ use std::{
 };
 
 use witan_base::sync::Mutex;
+use witan_machine::levels::Level;
 
 use super::{
     files::{inject_failure, remove, replace, sync_dir},
+    formats::DataFormat,
     ledger::Ledger,
     manifest::{CURRENT, Manifest, Run, copy_name, copy_number},
     manifest_file,
+    open_identity::OpenIdentity,
     record_stream::RecordCounter,
     run::{self, RunItem, run_number, run_path},
 };
@@ -57,6 +60,8 @@ pub(super) struct CheckpointFolder {
     pub(super) dir: PathBuf,
     /// Decides whether a run fits on the disk.
     pub(super) ledger: Arc<Ledger>,
+    /// Names the format of new runs and manifests.
+    pub(super) identity: Arc<OpenIdentity>,
     state: Mutex<FolderState>,
     /// Makes the checkpoint thread remove discarded runs.
     garbage: OnceLock<Box<dyn Fn() + Send + Sync>>,
@@ -96,7 +101,12 @@ pub(super) fn is_superseded(error: &io::Error) -> bool {
 impl CheckpointFolder {
     /// Creates the shared state. `next` must exceed the number of every run in the folder. `last_copy` is the highest number of
     /// a manifest copy.
-    pub(super) fn new(dir: PathBuf, ledger: Arc<Ledger>, next: u64, last_copy: u64) -> Arc<Self> {
+    pub(super) fn new(
+        dir: PathBuf,
+        ledger: Arc<Ledger>,
+        identity: Arc<OpenIdentity>,
+        (next, last_copy): (u64, u64),
+    ) -> Arc<Self> {
         let state = FolderState {
             next,
             last_copy,
@@ -107,6 +117,7 @@ impl CheckpointFolder {
         Arc::new(Self {
             dir,
             ledger,
+            identity,
             state: Mutex::new(state),
             garbage: OnceLock::new(),
         })
@@ -198,6 +209,17 @@ impl CheckpointFolder {
             remove(&self.dir.join(copy_name(number)))?;
         }
         Ok(())
+    }
+
+    /// Gives the directory the format of `level`; see [`OpenIdentity::raise`]. If this fails, deletes the ballast and retries
+    /// once. Returns the directory's format.
+    pub(super) fn raise_format(&self, level: Level) -> io::Result<&'static DataFormat> {
+        self.identity.raise(level).or_else(|error| {
+            tracing::warn!(%error, "failed to rewrite the identity; deleting the ballast and retrying");
+            self.ledger.release();
+            self.identity.raise(level)
+        })?;
+        Ok(self.identity.format())
     }
 
     /// Publishes a received snapshot atomically (I4); a chain that another writer has started is then [`Superseded`]. If this

@@ -1,4 +1,5 @@
-//! The file `identity` in a data directory, which contains the data's owner and format.
+//! The file `identity` in a data directory, which contains the data's owner and format. `formats` has the formats, and
+//! `open_identity` the file of an open directory.
 
 use std::{
     collections::hash_map::RandomState,
@@ -10,13 +11,16 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use witan_machine::member::{MemberId, MemberRegistry, StoreLineage};
+use witan_machine::{
+    levels,
+    member::{MemberId, MemberRegistry, StoreLineage},
+};
 
-use super::{OpenError, files::replace_with};
-
-/// Version of the format of all files in the member's folder. It increases with every change that another release could not
-/// read.
-pub const FORMAT: u32 = 4;
+use super::{
+    OpenError,
+    files::replace_with,
+    formats::{self, DataFormat, format_of},
+};
 
 /// Originals that a copy names; older originals are left out. With fewer originals, the cluster would not detect some nested
 /// copies.
@@ -28,21 +32,19 @@ const OUTDATED: &str = "outdated";
 /// Name of the file inside the member's folder.
 pub(super) const FILE: &str = "identity";
 
-/// The member and cluster that own a directory's data, and its format.
+/// The member and cluster that own a directory's data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DataIdentity {
     /// Cluster id.
     pub cluster_id: u64,
     /// Member id.
     pub member_id: MemberId,
-    /// Version of the format on disk. This release writes [`FORMAT`].
-    pub format: u32,
 }
 
 impl DataIdentity {
-    /// Creates the identity of a member's data in this release's format.
+    /// Creates the identity of a member's data.
     pub fn new(cluster_id: u64, member_id: MemberId) -> Self {
-        Self { cluster_id, member_id, format: FORMAT }
+        Self { cluster_id, member_id }
     }
 }
 
@@ -55,6 +57,7 @@ pub(super) fn path(member: &Path) -> PathBuf {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StoredIdentity {
     pub(super) identity: DataIdentity,
+    pub(super) format: &'static DataFormat,
     pub(super) store: StoreLineage,
     /// Whether the directory is a copy that no leader has brought up to date yet.
     pub(super) outdated: bool,
@@ -85,26 +88,37 @@ pub(super) fn stored(dir: &Path) -> Result<Option<StoredIdentity>, OpenError> {
 const DAMAGED: &str = "was changed or truncated";
 
 /// Parses the file's text. Fails with `OtherFormat` if another release wrote it, and as damaged for any other text. Errors
-/// contain `path`.
+/// contain `path`, and the release that the text names.
 pub(super) fn parse(path: PathBuf, text: &str) -> Result<StoredIdentity, OpenError> {
-    let found = unseal(text).and_then(StoredIdentity::parse);
-    if let Some(found) = found.filter(|stored| stored.identity.format == FORMAT) {
+    if let Some(found) = unseal(text).and_then(StoredIdentity::parse) {
         return Ok(found);
     }
-    // The format is first, so that a release can change all later lines.
-    let first = text.lines().next();
-    let format = first.and_then(|line| line.strip_prefix("format ")?.parse().ok());
+    // The format and the release are first, so that a release can change all later lines.
+    let mut lines = text.lines();
+    let mut field = |name: &str| lines.next().and_then(|line| line.strip_prefix(name));
+    let format: Option<u32> = field("format ").and_then(|number| number.parse().ok());
+    let release = field("release ").map(str::to_owned);
     match format {
-        Some(found) if found != 0 && found != FORMAT => Err(OpenError::OtherFormat { path, found }),
+        Some(found) if found != 0 && formats::numbered(found).is_none() => {
+            Err(OpenError::OtherFormat { path, found, release })
+        }
         Some(_) | None => Err(OpenError::identity(path, DAMAGED)),
     }
 }
 
 impl StoredIdentity {
-    /// Creates the content for a new directory.
+    /// Creates the content for a new directory. The format is the one of the first level, because a new member does not know
+    /// the level of its cluster.
     pub(super) fn new(identity: DataIdentity) -> Self {
         let store = StoreLineage { id: drawn(), ancestors: Vec::new() };
-        Self { identity, store, outdated: false, inode: String::new() }
+        let format = format_of(levels::FIRST);
+        Self {
+            identity,
+            format,
+            store,
+            outdated: false,
+            inode: String::new(),
+        }
     }
 
     /// Creates the content for a copy of this directory.
@@ -127,22 +141,25 @@ impl StoredIdentity {
             found.map(|(_, value)| value)
         };
         let id = |text: &str| u64::from_str_radix(text, 16).ok();
-        let format = field("format")?.parse().ok()?;
+        let format = formats::numbered(field("format")?.parse().ok()?)?;
+        // The comparison with the lines checks the release.
+        field("release");
         let cluster_id = id(field("cluster")?)?;
         let member_id = MemberId(id(field("member")?)?);
         let store_id = id(field("store")?)?;
         let copy_of = field("copy-of").unwrap_or_default();
         let ancestors: Option<Vec<u64>> = copy_of.split_terminator(' ').map(id).collect();
         let inode = field("inode")?.to_owned();
-        let identity = DataIdentity { cluster_id, member_id, format };
+        let identity = DataIdentity { cluster_id, member_id };
         let store = StoreLineage { id: store_id, ancestors: ancestors? };
-        let stored = Self { identity, store, outdated, inode };
+        let stored = Self { identity, format, store, outdated, inode };
         (stored.lines() == text).then_some(stored)
     }
 
     /// Returns the lines before the checksum.
     pub(super) fn lines(&self) -> String {
-        let DataIdentity { cluster_id, member_id, format } = self.identity;
+        let DataIdentity { cluster_id, member_id } = self.identity;
+        let (format, release) = (self.format.number, self.format.release_line());
         let ancestors = self.store.ancestors.iter();
         let ancestors: String = ancestors.map(|id| format!(" {id:016x}")).collect();
         let copy_of = match ancestors.is_empty() {
@@ -154,7 +171,7 @@ impl StoredIdentity {
             false => String::new(),
         };
         format!(
-            "format {format}\ncluster {cluster_id:016x}\nmember {:016x}\nstore {:016x}\n{copy_of}{outdated}inode {}\n",
+            "format {format}\n{release}cluster {cluster_id:016x}\nmember {:016x}\nstore {:016x}\n{copy_of}{outdated}inode {}\n",
             member_id.0, self.store.id, self.inode
         )
     }
@@ -218,7 +235,7 @@ pub(super) fn inode(data: &Metadata) -> String {
 
 /// Fails unless a directory belongs to this member and cluster.
 pub(super) fn check(own: &DataIdentity, found: &DataIdentity, dir: &Path) -> Result<(), OpenError> {
-    if (found.cluster_id, found.member_id) == (own.cluster_id, own.member_id) {
+    if found == own {
         return Ok(());
     }
     Err(OpenError::Foreign { path: dir.join(FILE), found: *found, own: *own })
@@ -230,7 +247,7 @@ pub(super) fn check_known(
     members: &MemberRegistry,
     dir: &Path,
 ) -> Result<(), OpenError> {
-    let DataIdentity { cluster_id, member_id, .. } = identity;
+    let DataIdentity { cluster_id, member_id } = identity;
     let what = if members.cluster_id != *cluster_id {
         let known = members.cluster_id;
         format!("contains cluster {cluster_id:x}, but the checkpoint belongs to cluster {known:x}")

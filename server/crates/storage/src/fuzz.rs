@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use witan_replica::host::LogRecord;
 
 use super::{
-    format, log,
+    FORMATS, format, log,
     manifest::Manifest,
     owner::LogOwner,
     tail::{self, LogFileKind, LogFileRepair},
@@ -32,7 +32,7 @@ pub fn log_kept(bytes: &[u8], seq: u64, last: bool) -> Result<usize, String> {
 
 /// Encodes a log entry as stored on disk.
 pub fn entry_frame(record: &LogRecord) -> Vec<u8> {
-    log::frame(record).value
+    log::frame(record, FORMATS[0].frame_version).value
 }
 
 /// Decodes a stored log entry, or returns `None` if it is invalid.

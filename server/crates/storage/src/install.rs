@@ -2,6 +2,9 @@
 //! checkpoint (I4) and marks the log as void. The log then restarts after the snapshot. The next startup completes an
 //! interrupted installation.
 //!
+//! A snapshot of a raised level first gives the directory the level's format, because an earlier release must not take the
+//! manifest for damaged (`open_identity`).
+//!
 //! The previous checkpoint and log are not kept: a member that has acknowledged a snapshot must not fall back behind it.
 
 use std::path::Path;
@@ -40,12 +43,14 @@ pub(super) fn publish(
 ) -> (InstalledSnapshot, Option<NotifyInstalled>) {
     let ReceivedSnapshot { view, mut files, installed } = received;
     let index = view.position.index;
-    let manifest = Manifest {
-        chain: files.chain(),
-        install: Some(Install { index, log_last: log.last_index() }),
-        ..Manifest::default()
-    };
-    if let Err(error) = folder.install(&manifest) {
+    let install = Some(Install { index, log_last: log.last_index() });
+    let published = folder
+        .raise_format(view.machine.members.level())
+        .and_then(|format| {
+            let manifest = Manifest { install, ..Manifest::new(format, files.chain()) };
+            folder.install(&manifest)
+        });
+    if let Err(error) = published {
         let dir = folder.dir.display();
         tracing::error!(%dir, %error, "failed to publish a received snapshot; exiting");
         std::process::exit(EXIT_WRITE_FAILED);

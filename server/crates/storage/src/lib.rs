@@ -10,11 +10,11 @@
 //! DIR/member/checkpoint/  runs: the state as of some index; `current`, a database of sled, names the valid ones
 //! ```
 //!
-//! Reading order: `format` and `lock`, then `log`, which `tail` repairs after a crash. A `checkpoint` consists of `run`s;
-//! `manifest` lists them, and `merge` reads them as one sequence of records. `checkpointer` is the thread that writes
+//! Reading order: `format`, `formats` and `lock`, then `log`, which `tail` repairs after a crash. A `checkpoint` consists of
+//! `run`s; `manifest` lists them, and `merge` reads them as one sequence of records. `checkpointer` is the thread that writes
 //! checkpoints. `received` takes snapshots from other members, and `install` makes one of them the checkpoint. `folder` is the
-//! state that these three share. `space` monitors the free space, and `ledger` allocates it to the threads. `wal_dir` places
-//! the log elsewhere, and `owner` records which member a log belongs to.
+//! state that these three share. `open_identity` gives the directory a later format. `space` monitors the free space, and
+//! `ledger` allocates it to the threads. `wal_dir` places the log elsewhere, and `owner` records which member a log belongs to.
 //!
 //! - **I4** a checkpoint and its index become visible in one atomic step.
 //! - **I5** the log is cut only below the older of the last two durable checkpoints.
@@ -28,6 +28,7 @@ mod etcd;
 mod files;
 mod folder;
 mod format;
+mod formats;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 mod install;
@@ -41,6 +42,7 @@ mod manifest_file;
 mod merge;
 mod metrics;
 mod offline;
+mod open_identity;
 mod owner;
 mod pending_link;
 mod range_crc;
@@ -63,6 +65,7 @@ use std::{
 };
 
 use format::{Origin, StoredIdentity};
+use open_identity::OpenIdentity;
 use owner::LogOwner;
 use witan_machine::{member::StoreLineage, view::View};
 use witan_replica::host::Recovered;
@@ -72,7 +75,8 @@ pub use checkpointer::Checkpointer;
 pub use create::{adopt, create};
 pub use error::{EXIT_WRITE_FAILED, OpenError};
 pub use folder::{OnDurable, SnapshotId};
-pub use format::{ANCESTORS_MAX, DataIdentity, FORMAT};
+pub use format::{ANCESTORS_MAX, DataIdentity};
+pub use formats::{DataFormat, FORMATS, format_of};
 pub use install::install;
 pub use ledger::Ledger;
 pub use lock::DirectoryLock;
@@ -105,16 +109,14 @@ pub struct Storage {
 /// A copied data directory. The member may have kept using the original after the copy was made.
 #[derive(Debug)]
 pub struct DirectoryCopy {
-    member: PathBuf,
-    stored: StoredIdentity,
+    identity: Arc<OpenIdentity>,
 }
 
 impl DirectoryCopy {
     /// Records that the member is up to date, so that the next startup does not treat the directory as a copy. The record is
     /// durable on return.
     pub fn mark_up_to_date(self) -> io::Result<()> {
-        let stored = StoredIdentity { outdated: false, ..self.stored };
-        format::write(&stored, &self.member)
+        self.identity.update(|stored| stored.outdated = false)
     }
 }
 
@@ -160,9 +162,16 @@ pub fn open(
     }
     make_dir(&member)?;
     let lock = DirectoryLock::take(&member)?;
-    let Claim { fresh, origin, mut stored } = claim(&member, identity)?;
+    let Claim { fresh, origin, stored } = claim(&member, identity)?;
     let owner = check_log(&member, identity, fresh)?;
-    let opened = open_parts(&member, (fresh, origin), ledger, metrics)?;
+    let mut store = stored.store.clone();
+    let stored = match origin {
+        Origin::Written => stored,
+        Origin::Copied => stored.of_copy(),
+    };
+    let (own_store, outdated) = (stored.store.clone(), stored.outdated);
+    let directory = Arc::new(OpenIdentity::new(&member, stored));
+    let opened = open_parts(&directory, (fresh, origin), ledger, metrics)?;
     let Opened { mut log, mut checkpoint, recovered } = opened;
     let view = recovered.checkpoint.as_ref();
     if let Some(view) = view {
@@ -174,14 +183,10 @@ pub fn open(
         LogOwner::new(identity, link).write(&dir_of_log)?;
     }
     log.save_start();
-    let mut store = stored.store.clone();
     if fresh || origin == Origin::Copied {
-        if !fresh {
-            stored = stored.of_copy();
-        }
         // Written last, so that the next startup repeats an interrupted setup.
-        match format::write(&stored, &member).and_then(|()| files::sync_dir(dir)) {
-            Ok(()) => store = stored.store.clone(),
+        match directory.write().and_then(|()| files::sync_dir(dir)) {
+            Ok(()) => store = own_store,
             Err(error) if fresh => return Err(OpenError::io(&member, error)),
             // A member must start even on a full disk. It uses the original's store id until the next startup.
             Err(error) => {
@@ -197,7 +202,7 @@ pub fn open(
         // Remove leftovers of an interrupted checkpoint or snapshot.
         checkpoint.remove_others();
     }
-    let copy = stored.outdated.then_some(DirectoryCopy { member, stored });
+    let copy = outdated.then_some(DirectoryCopy { identity: directory });
     let checkpoint_log_bytes = space::checkpoint_log_bytes(&dir_of_log);
     Ok((
         Storage { log, checkpoint, checkpoint_log_bytes, lock, store, copy },
@@ -212,21 +217,28 @@ struct Opened {
     recovered: Recovered,
 }
 
-/// Opens and repairs the log and the checkpoint in the member's folder. A new log-start record is not saved yet.
+/// Opens and repairs the log and the checkpoint in the folder of `directory`. A new log-start record is not saved yet.
 fn open_parts(
-    member: &Path,
+    directory: &Arc<OpenIdentity>,
     (fresh, origin): (bool, Origin),
     ledger: &Arc<Ledger>,
     metrics: &StorageMetrics,
 ) -> Result<Opened, OpenError> {
+    let member = directory.member();
     let (mut log, hard_state) = log::RaftLog::open(
         &member.join(wal_dir::LOG),
         (fresh, origin),
         ledger.clone(),
+        directory.clone(),
         metrics.clone(),
     )?;
     let dir_of_checkpoint = member.join("checkpoint");
-    let (mut checkpoint, view) = Checkpoint::open(&dir_of_checkpoint, origin, ledger.clone())?;
+    let (mut checkpoint, view) = Checkpoint::open(
+        &dir_of_checkpoint,
+        origin,
+        ledger.clone(),
+        directory.clone(),
+    )?;
     if fresh && (view.is_some() || !log.is_empty()) {
         let what = "is missing, but the directory contains data";
         return Err(OpenError::identity(format::path(member), what));

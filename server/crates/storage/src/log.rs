@@ -29,9 +29,11 @@ use super::{
     OpenError, StorageMetrics,
     files::{self, sync_dir},
     format::Origin,
+    formats,
     ledger::Ledger,
     lock::wait_until_unlocked,
     log_writer::LogFiles,
+    open_identity::OpenIdentity,
     retention::{self, Outdated},
     space::checkpoint_log_bytes,
     tail,
@@ -51,8 +53,6 @@ const REGION: u64 = 1;
 /// Key of raft's term, vote and commit index.
 const HARD_STATE: &[u8] = b"hard";
 const LOG_START: &[u8] = b"line";
-/// First byte of every stored entry: the version of its format.
-const FRAME_VERSION: u8 = 1;
 /// Size in bytes of an entry's version, index, term and checksum.
 const FRAME_HEADER_BYTES: usize = 1 + 8 + 8 + 4;
 /// Logged when the engine panics, as it does when a sync fails.
@@ -79,6 +79,8 @@ pub struct RaftLog {
     fsync: bool,
     /// Size in bytes of the entries that startup replays.
     replayed: u64,
+    /// Names the format of new entries.
+    identity: Arc<OpenIdentity>,
     metrics: StorageMetrics,
 }
 
@@ -148,6 +150,7 @@ impl RaftLog {
         dir: &Path,
         (fresh, origin): (bool, Origin),
         ledger: Arc<Ledger>,
+        identity: Arc<OpenIdentity>,
         metrics: StorageMetrics,
     ) -> Result<(Self, Option<Bytes>), OpenError> {
         std::fs::create_dir_all(dir).map_err(|e| OpenError::io(dir, e))?;
@@ -178,6 +181,7 @@ impl RaftLog {
             appended: 0,
             fsync: true,
             replayed: 0,
+            identity,
             metrics,
         };
         match log.engine.get(REGION, LOG_START) {
@@ -304,7 +308,9 @@ impl RaftLog {
                 self.start_unsaved = true;
             }
             self.last = last.index;
-            let entries: Vec<BytesValue> = batch.records.iter().map(frame).collect();
+            let version = self.identity.format().frame_version;
+            let framed = batch.records.iter().map(|record| frame(record, version));
+            let entries: Vec<BytesValue> = framed.collect();
             bytes = entries.iter().map(|e| e.value.len()).sum();
             self.appended += bytes as u64 + ENTRY_COST * entries.len() as u64;
             self.write(&mut out, |_, out| {
@@ -455,10 +461,10 @@ fn config(dir: &Path, worth: u64, outdated_max: u64) -> Result<Config, OpenError
     })
 }
 
-/// Encodes an entry as version, index, term, CRC-32 and payload.
-pub(super) fn frame(record: &LogRecord) -> BytesValue {
+/// Encodes an entry as `version` of the frame, index, term, CRC-32 and payload.
+pub(super) fn frame(record: &LogRecord, version: u8) -> BytesValue {
     let mut value = Vec::with_capacity(FRAME_HEADER_BYTES + record.payload.len());
-    value.push(FRAME_VERSION);
+    value.push(version);
     value.extend_from_slice(&record.index.to_le_bytes());
     value.extend_from_slice(&record.term.to_le_bytes());
     value.extend_from_slice(&frame_crc32(&value, &record.payload).to_le_bytes());
@@ -472,7 +478,7 @@ pub(super) fn unframe(value: Vec<u8>) -> Option<LogRecord> {
     let (index, term) = (u64_at(&value, 1)?, u64_at(&value, 9)?);
     let sum = u32::from_le_bytes(*value.get(17..)?.first_chunk()?);
     let payload = value.slice(FRAME_HEADER_BYTES..);
-    let whole = value[0] == FRAME_VERSION && frame_crc32(&value[..17], &payload) == sum;
+    let whole = formats::has_frame_version(value[0]) && frame_crc32(&value[..17], &payload) == sum;
     whole.then_some(LogRecord { index, term, payload })
 }
 

@@ -1,16 +1,20 @@
 //! The file `current`, which lists the runs of the checkpoint and of the previous checkpoint.
 //!
-//! The file is lines of text, which `manifest_file` stores. `chain` and `before` start a chain. Each `link` is a difference,
-//! except the first, which is the base. Each `run` has a number, its totals (see [`RecordTotals`]) and the start of its first
-//! key. `install` is present while a received snapshot is being installed (see [`Install`]).
+//! The file is lines of text, which `manifest_file` stores. The first line names the format. `chain` and `before` start a
+//! chain. Each `link` is a difference, except the first, which is the base. Each `run` has a number, its totals (see
+//! [`RecordTotals`]) and the start of its first key. `install` is present while a received snapshot is being installed (see
+//! [`Install`]).
 
 use std::{fs, io, path::Path};
 
-use super::{manifest_file, record_stream::RecordTotals};
+use super::{
+    formats::{self, DataFormat},
+    manifest_file,
+    record_stream::RecordTotals,
+};
 
 /// Name of the file that lists the published checkpoint.
 pub(super) const CURRENT: &str = "current";
-const TITLE: &str = "witan checkpoint 3";
 /// File-name prefix of copies of `current`. Each manifest has a copy, which is kept as long as its runs. Startup reads a copy
 /// if `current` is damaged, or if a copied directory lacks runs that `current` names.
 const COPY: &str = "current.";
@@ -61,8 +65,10 @@ impl Chain {
 }
 
 /// The content of the file `current`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Manifest {
+    /// The format of all runs in `chain`.
+    pub(super) format: &'static DataFormat,
     pub(super) chain: Chain,
     /// The previous checkpoint. Its runs are kept until the next checkpoint is published.
     pub(super) before: Chain,
@@ -90,6 +96,11 @@ pub(super) fn copy_number(name: &str) -> Option<u64> {
 }
 
 impl Manifest {
+    /// Creates a manifest without a previous checkpoint.
+    pub(super) fn new(format: &'static DataFormat, chain: Chain) -> Self {
+        Self { format, chain, before: Chain::default(), install: None }
+    }
+
     /// Reads the file. Returns `None` if its content is invalid, and an error other than `NotFound` if it cannot be read.
     pub(super) fn read(path: &Path) -> io::Result<Option<Self>> {
         let dir = path.parent().unwrap_or(Path::new("."));
@@ -103,7 +114,7 @@ impl Manifest {
     }
 
     pub(super) fn encode(&self) -> String {
-        let mut text = format!("{TITLE}\n");
+        let mut text = format!("{}\n", self.format.manifest_title);
         for (title, chain) in [("chain", &self.chain), ("before", &self.before)] {
             text += &format!("{title}\n");
             for link in &chain.links {
@@ -124,10 +135,8 @@ impl Manifest {
     /// Parses the lines of the file `current`. Returns `None` if the title or a line is invalid, or if no chain is listed.
     pub(super) fn decode(text: &str) -> Option<Self> {
         let mut lines = text.lines();
-        if lines.next()? != TITLE {
-            return None;
-        }
-        let mut manifest = Self::default();
+        let format = formats::titled(lines.next()?)?;
+        let mut manifest = Self::new(format, Chain::default());
         let mut chain = None;
         for line in lines {
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
@@ -183,6 +192,7 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::FORMATS;
 
     #[test]
     fn only_pairs_of_digits_are_a_key() {
@@ -200,13 +210,18 @@ mod tests {
         let chain = Chain { links: vec![vec![run(1), run(2)], vec![run(5)]] };
         let before = Chain { links: vec![vec![run(4)]] };
         let install = Some(Install { index: 70, log_last: 50 });
-        Manifest { chain, before, install }
+        let format = FORMATS.last().unwrap();
+        Manifest { format, chain, before, install }
     }
 
     #[test]
-    fn what_is_written_is_read() {
-        let text = manifest().encode();
-        assert_eq!(Manifest::decode(&text), Some(manifest()));
+    fn what_is_written_is_read_in_each_format() {
+        for format in FORMATS {
+            let manifest = Manifest { format, ..manifest() };
+            let text = manifest.encode();
+            assert_eq!(text.lines().next(), Some(format.manifest_title));
+            assert_eq!(Manifest::decode(&text), Some(manifest));
+        }
         assert_eq!(manifest().chain.numbers().collect::<Vec<_>>(), [1, 2, 5]);
         assert_eq!(manifest().chain.bytes(), 8 << 20);
     }

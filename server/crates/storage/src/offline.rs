@@ -15,7 +15,7 @@ use witan_replica::host::Recovered;
 
 use super::{
     DataIdentity, OpenError, StorageMetrics, check_log, format, identity, lock::DirectoryLock,
-    make_dir, member_dir, open_parts, owner, run, wal_dir,
+    make_dir, member_dir, open_identity::OpenIdentity, open_parts, owner, run, wal_dir,
 };
 
 const CHECKPOINT: &str = "checkpoint";
@@ -35,7 +35,8 @@ pub fn read(
     check_log(&member, &identity, false)?;
     let origin = stored.origin(&member)?;
     let copy = Copy::of(&member)?;
-    let opened = open_parts(&copy.0, (false, origin), &Arc::default(), metrics)?;
+    let directory = Arc::new(OpenIdentity::new(&copy.0, stored));
+    let opened = open_parts(&directory, (false, origin), &Arc::default(), metrics)?;
     if let Some(view) = &opened.recovered.checkpoint {
         format::check_known(&identity, &view.machine.members, &member)?;
     }

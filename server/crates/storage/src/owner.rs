@@ -57,7 +57,7 @@ impl LogLink {
 
 impl LogOwner {
     pub(super) fn new(identity: &DataIdentity, link: Option<LogLink>) -> Self {
-        let DataIdentity { cluster_id, member_id, .. } = *identity;
+        let DataIdentity { cluster_id, member_id } = *identity;
         Self { cluster_id, member_id, link }
     }
 
@@ -117,7 +117,7 @@ impl LogOwner {
         identity: &DataIdentity,
         (member, folder): (&Path, &Path),
     ) -> Result<(), OpenError> {
-        let DataIdentity { cluster_id, member_id, .. } = *identity;
+        let DataIdentity { cluster_id, member_id } = *identity;
         if (self.cluster_id, self.member_id) == (cluster_id, member_id) {
             return Ok(());
         }

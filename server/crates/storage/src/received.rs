@@ -7,13 +7,14 @@
 
 use std::{
     io, mem,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     thread::{self, JoinHandle},
 };
 
 use witan_base::panics::catch_in_library;
 use witan_machine::{
+    member::MemberId,
     record::CorruptRecord,
     view::{View, ViewBuilder},
 };
@@ -21,7 +22,9 @@ use witan_machine::{
 use super::{
     error::CheckpointReadError,
     folder::{CheckpointFolder, DurableRecords, OnDurable, ReceiverState, SnapshotId},
+    format::{DataIdentity, StoredIdentity},
     manifest::{Chain, Run},
+    open_identity::OpenIdentity,
     read_ahead::read_chain,
     record_stream::{RecordCounter, RecordTotals},
     run::{RUN_BYTES, RunItem, item_bytes},
@@ -57,7 +60,11 @@ impl SnapshotReceiver {
 
     /// Creates a receiver for tests, which cannot receive snapshots.
     pub fn without_folder() -> Self {
-        Self::new(CheckpointFolder::new(PathBuf::new(), Arc::default(), 1, 0))
+        let stored = StoredIdentity::new(DataIdentity::new(0, MemberId::NONE));
+        let identity = OpenIdentity::new(Path::new(""), stored);
+        let folder =
+            CheckpointFolder::new(PathBuf::new(), Arc::default(), Arc::new(identity), (1, 0));
+        Self::new(folder)
     }
 
     /// Starts to receive a snapshot of about `bytes` bytes, or continues a parked snapshot with the same id. Fails with `Busy`

@@ -9,12 +9,12 @@ use tokio::{
 };
 use witan_base::panics;
 use witan_storage::{
-    IncomingSnapshot, ReceivedSnapshot, SnapshotError, SnapshotId, SnapshotReceiver,
+    FORMATS, IncomingSnapshot, ReceivedSnapshot, SnapshotError, SnapshotId, SnapshotReceiver,
 };
 
 use super::{
     ALIVE_INTERVAL, CHUNK_BYTES, CHUNKS_AHEAD, STALL_TIMEOUT, Transfer,
-    wire::{Begin, FORMAT, Outcome, Part, RECORDS_HEADER_BYTES, RecordParser, Resume},
+    wire::{Begin, Outcome, Part, RECORDS_HEADER_BYTES, RecordParser, Resume},
     write,
 };
 use crate::frame::FrameReader;
@@ -125,11 +125,10 @@ where
 
 /// Fails if the snapshot has another format or belongs to another cluster.
 fn check(begin: &Begin, transfer: &Transfer) -> Result<(), ReceiveError> {
-    if begin.format != FORMAT {
-        return Err(ReceiveError::Protocol(format!(
-            "uses format {}, but this member reads format {FORMAT}",
-            begin.format
-        )));
+    let format = begin.format;
+    if FORMATS.iter().all(|known| known.snapshot != format) {
+        let what = format!("uses format {format}, which this member does not read");
+        return Err(ReceiveError::Protocol(what));
     }
     if begin.cluster_id != transfer.cluster_id {
         return Err(ReceiveError::Protocol(format!(

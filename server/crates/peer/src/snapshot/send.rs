@@ -9,11 +9,11 @@ use tokio::{
 };
 use witan_base::panics;
 use witan_machine::{record::RecordChange, view::View};
-use witan_storage::{RecordCounter, encode_record};
+use witan_storage::{RecordCounter, encode_record, format_of};
 
 use super::{
     CHUNK_BYTES, CHUNKS_AHEAD, PROGRESS_INTERVAL, STALL_TIMEOUT, Transfer,
-    wire::{Begin, FORMAT, Outcome, Part, Resume},
+    wire::{Begin, Outcome, Part, Resume},
     write,
 };
 use crate::frame::{FRAME_BYTES_MAX, FrameReader};
@@ -66,7 +66,7 @@ pub(in super::super) async fn send(
     let mut reader = FrameReader::new(reading, FRAME_BYTES_MAX);
     let position = &view.position;
     let begin = Begin {
-        format: FORMAT,
+        format: format_of(view.machine.members.level()).snapshot,
         cluster_id: transfer.cluster_id,
         index: position.index,
         term: position.term,

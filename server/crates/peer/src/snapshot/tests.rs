@@ -259,7 +259,7 @@ fn framed(part: &wire::Part) -> Vec<u8> {
 
 fn begin() -> Begin {
     Begin {
-        format: wire::FORMAT,
+        format: 1,
         cluster_id: CLUSTER,
         index: 500,
         term: 3,

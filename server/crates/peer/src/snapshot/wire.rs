@@ -7,9 +7,6 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use prost::Message;
 use witan_storage::RecordTotals;
 
-/// Version of the format of all parts, including the records.
-pub(super) const FORMAT: u32 = 1;
-
 /// Size in bytes of a snapshot's record; a longer record ends the transfer. It is far above the limits of the state, and
 /// bounds the memory that a malformed length can use.
 const RECORD_BYTES_MAX: usize = 1 << 30;
@@ -19,6 +16,7 @@ const LENGTHS_BYTES: usize = 8;
 
 #[derive(Clone, PartialEq, Message)]
 pub(in super::super) struct Begin {
+    /// Version of all parts and of the records: [`witan_storage::DataFormat::snapshot`] of the state's feature level.
     #[prost(uint32, tag = "1")]
     pub(super) format: u32,
     #[prost(fixed64, tag = "2")]
@@ -194,7 +192,7 @@ mod tests {
     fn what_is_written_is_read() {
         let totals = RecordTotals { records: 1, bytes: 2, sum: 3 };
         for part in [
-            Part::Begin(Begin { format: FORMAT, index: 7, ..Begin::default() }),
+            Part::Begin(Begin { format: 1, index: 7, ..Begin::default() }),
             Part::Resume(Resume { last_key: b"k".to_vec(), ..Resume::default() }),
             Part::Records(9, Bytes::from_static(b"records")),
             Part::End(totals),

@@ -32,7 +32,7 @@ pub(in super::super) fn inject_failure() -> io::Result<()> {
 }
 
 /// Runs `done` while the call after `calls` others fails. Also returns whether there was such a call.
-fn failing<T>(calls: usize, error: Errno, done: impl FnOnce() -> T) -> (T, bool) {
+pub(super) fn failing<T>(calls: usize, error: Errno, done: impl FnOnce() -> T) -> (T, bool) {
     FAILS.set(Some((calls, error)));
     let done = done();
     (done, FAILS.take().is_none())
@@ -112,10 +112,10 @@ fn after_a_crash(data: &Path, acknowledged: u64, what: &str) -> u64 {
     found.checkpoint
 }
 
-const ERRORS: [Errno; 2] = [Errno::IO, Errno::NOSPC];
+pub(super) const ERRORS: [Errno; 2] = [Errno::IO, Errno::NOSPC];
 
 /// Calls `fail` with 0, 1 and so on until it returns `false`: no call is left to fail. Returns the number of calls.
-fn each_call(error: Errno, mut fail: impl FnMut(usize) -> bool) -> usize {
+pub(super) fn each_call(error: Errno, mut fail: impl FnMut(usize) -> bool) -> usize {
     let calls = (0..500).find(|calls| !fail(*calls));
     calls.unwrap_or_else(|| panic!("calls without end, {error}"))
 }

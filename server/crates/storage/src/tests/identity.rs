@@ -2,16 +2,8 @@
 
 use std::{fs, os::unix::fs::MetadataExt as _};
 
-use witan_machine::levels;
-
 use super::*;
-use crate::{FORMAT, offline};
-
-#[test]
-fn the_table_of_releases_has_this_format() {
-    let last = levels::RELEASES.last().expect("there is a row");
-    assert_eq!(last.format, FORMAT);
-}
+use crate::offline;
 
 /// Creates a directory with three entries and a checkpoint.
 fn with_data(who: &DataIdentity) -> TempDir {
@@ -115,6 +107,9 @@ fn numbers_have_one_form() {
         "format 4\ncluster 00000000000000c1\nmember 000000000000003e\nstore 5\ninode 1 2\n",
         "format 4\ncluster 00000000000000c1\nmember 000000000000003e\nstore 0000000000000005\ncopy-of\ninode 1 2\n",
         "format 4\ncluster 00000000000000c1\nmember 000000000000003e\nstore 0000000000000005\ncopy-of 6\ninode 1 2\n",
+        "format 4\nrelease 0.1.0\ncluster 00000000000000c1\nmember 000000000000003e\nstore 0000000000000005\ninode 1 2\n",
+        "format 5\ncluster 00000000000000c1\nmember 000000000000003e\nstore 0000000000000005\ninode 1 2\n",
+        "format 5\nrelease 0.1.0\ncluster 00000000000000c1\nmember 000000000000003e\nstore 0000000000000005\ninode 1 2\n",
     ] {
         let text = crate::format::seal(lines);
         let refused = crate::format::parse(PathBuf::from("identity"), &text);
@@ -125,13 +120,29 @@ fn numbers_have_one_form() {
 #[test]
 fn another_format_is_told_from_damage() {
     let dir = with_data(&ME);
-    fs::write(
-        identity_of(&dir),
-        format!("format {}\nanything\n", FORMAT + 1),
-    )
-    .unwrap();
-    for error in errors(&dir) {
-        assert_eq!(error.exit_code(), 21, "{error}");
+    for (text, start) in [
+        (
+            "format 6\nanything\n",
+            ". Start the release that wrote this directory",
+        ),
+        (
+            "format 6\nrelease 0.3.0\nanything\n",
+            ": start release 0.3.0 or later",
+        ),
+        (
+            "format 3\n",
+            ". Start the release that wrote this directory",
+        ),
+    ] {
+        fs::write(identity_of(&dir), text).unwrap();
+        let before = everything(&dir.data());
+        for error in errors(&dir) {
+            assert_eq!(error.exit_code(), 21, "{error}");
+            let format = text.lines().next().unwrap();
+            let expected = format!("has {format}, but this release reads formats 4, 5{start}");
+            assert!(error.to_string().contains(&expected), "{error}");
+        }
+        assert_eq!(everything(&dir.data()), before, "a file has changed");
     }
 }
 

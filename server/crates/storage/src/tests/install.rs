@@ -261,12 +261,12 @@ fn publish_without_the_log(dir: &TempDir, log_last: u64) {
     let (inbox, _durable) = mpsc::sync_channel(64);
     let member = Member::start(dir, &Arc::default(), inbox);
     let received = member.receive(&view(100, 10));
+    let folder = member.checkpointer.folder();
     let manifest = Manifest {
-        chain: received.files.chain(),
         install: Some(Install { index: 100, log_last }),
-        ..Manifest::default()
+        ..Manifest::new(folder.identity.format(), received.files.chain())
     };
-    member.checkpointer.folder().install(&manifest).unwrap();
+    folder.install(&manifest).unwrap();
     drop(member);
     drop(received);
 }

@@ -12,6 +12,7 @@ mod identity;
 mod install;
 mod panics;
 mod power;
+mod raise;
 mod received;
 mod refusals;
 mod rewrite;
@@ -105,11 +106,7 @@ fn files(dir: &Path, suffix: &str) -> Vec<PathBuf> {
     files
 }
 
-const ME: DataIdentity = DataIdentity {
-    cluster_id: 0xc1,
-    member_id: MemberId(0x3e),
-    format: super::FORMAT,
-};
+const ME: DataIdentity = DataIdentity { cluster_id: 0xc1, member_id: MemberId(0x3e) };
 
 /// Held for writing while a process starts, so that no test opens a directory at that time. Until a child runs its program, it
 /// shares all locks of this process.

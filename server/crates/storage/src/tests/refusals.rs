@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, io::Write, process::Stdio, thread, time::Du
 use witan_machine::record::{self, RecordChange};
 
 use super::*;
-use crate::{FORMAT, checkpoint::EmitChanges, offline};
+use crate::{checkpoint::EmitChanges, offline};
 
 fn refused(dir: &TempDir, who: &DataIdentity, file: &str) -> OpenError {
     let error = super::super::open(&dir.data(), who, &Arc::default(), &metrics())
@@ -83,20 +83,6 @@ fn a_log_that_a_starting_child_still_holds_is_awaited() {
         assert!(!opening.is_finished(), "it is opened while it is locked");
         drop(held);
     });
-}
-
-#[test]
-fn a_newer_format_is_refused() {
-    let dir = TempDir::new();
-    drop(open(&dir.data(), &DataIdentity { format: FORMAT + 1, ..ME }).unwrap());
-    let error = refused(&dir, &ME, "identity");
-    assert_eq!(error.exit_code(), 21);
-    assert!(
-        error
-            .to_string()
-            .contains(&format!("format {}", FORMAT + 1)),
-        "{error}"
-    );
 }
 
 /// Field 1000 of a message, which no release writes.
