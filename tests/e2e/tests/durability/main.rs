@@ -3,6 +3,7 @@
 mod compaction;
 mod copies;
 mod crash;
+mod directories;
 mod forked;
 mod identity;
 mod linear;
