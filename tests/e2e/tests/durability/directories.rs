@@ -46,7 +46,7 @@ fn range(server: &Server, key: &str, range_end: &str, revision: i64) -> Value {
     server.v3("kv/range", &asked.to_string())
 }
 
-/// Checks the data that `tests/upgrade/make-directories` has written before `revision`.
+/// Checks the data that `tests/upgrade/make-directories` has written. `revision` is the last revision.
 fn check(server: &Server, kind: &str, revision: i64) {
     let keys = range(server, "k/", "k0", 0);
     assert_eq!(keys["header"]["revision"], revision.to_string(), "{kind}");
