@@ -84,8 +84,8 @@ fn every_release_names_its_commit_and_a_format_that_this_one_reads() {
             let is_full = commit.len() == 40 && commit.bytes().all(|b| b.is_ascii_hexdigit());
             is_full
                 && format
-                    .parse()
-                    .is_ok_and(|format: u32| known.contains(&format))
+                    .parse::<u32>()
+                    .is_ok_and(|format| known.contains(&format))
         }
         _ => false,
     };
