@@ -7,7 +7,7 @@ use serde_json::json;
 use witan_api::{peer::NOT_DECIDED, top::PATH as TOP};
 use witan_base::{metrics, version};
 use witan_dialect::{Context, reply};
-use witan_machine::levels;
+use witan_machine::{levels, member::MemberRegistry};
 
 use super::{health, top};
 
@@ -48,15 +48,18 @@ pub(crate) async fn handle(
     })
 }
 
-/// Answers `/version`. The cluster version is `NOT_DECIDED` while it is undecided or the state cannot be read.
+/// Answers `/version`. The cluster version is `NOT_DECIDED` while it is undecided or the state cannot be read; the cluster's
+/// level is then the first one.
 async fn version(ctx: &Context) -> HttpResponse {
     let view = ctx.node.view().await.ok();
-    let decided = view.map(|view| view.machine.members.cluster_version.clone());
-    let decided = decided.filter(|version| !version.is_empty());
-    let cluster = decided.as_deref().unwrap_or(NOT_DECIDED);
+    let members = view.as_ref().map(|view| &view.machine.members);
+    let decided = members.map(|members| members.cluster_version.as_str());
+    let cluster = decided.filter(|version| !version.is_empty());
+    let level = members.map_or(levels::FIRST, MemberRegistry::level);
+    let page = version::page(cluster.unwrap_or(NOT_DECIDED), levels::OWN, level);
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, reply::JSON))
-        .body(version::page(cluster, levels::OWN, levels::CLUSTER))
+        .body(page)
 }
 
 /// Updates the metrics that depend on the state, and returns the metrics page.

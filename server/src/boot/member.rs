@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use witan_base::account::Totals;
 use witan_config::{AutoCompaction, Config};
 use witan_corruption::{self as corruption, InconsistentState};
-use witan_machine::member::MemberId;
+use witan_machine::{levels, member::MemberId};
 use witan_node::{
     self as node, FrozenStates, Node, NodeMetrics, NodeParts, ProcessIdentity, SharedParts,
     TransferError, now_ns,
@@ -211,6 +211,7 @@ fn replica_config(config: &Config, id: MemberId, copied: bool) -> replica::Confi
             .map(|wanted| compaction_in_ticks(wanted, config)),
         request_ticks: u64::try_from(in_ticks(request_timeout(config))).unwrap_or(u64::MAX),
         copied,
+        level: levels::OWN,
         tuning: replica::Tuning::default(),
     }
 }

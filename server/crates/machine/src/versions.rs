@@ -1,8 +1,9 @@
-//! The cluster version in which each command was added, the commands that this release knows, and the leader's decision about
-//! the cluster version. A member never proposes a command that is newer than the cluster version, because a member of an
-//! earlier release would halt at it.
+//! The cluster version and the feature level in which each command was added, the commands that this release knows, and the
+//! leader's decision about the cluster version. A member never proposes a command above the cluster's version or level, because
+//! a member of an earlier release would halt at it.
 //!
-//! Every new command, operation and action needs a row here. A new enum in a command needs a check in [`Command::is_known`].
+//! Every new command, operation, action, and value of an enum in a command needs a row here. A new one belongs to the feature
+//! level of the release that adds it (`levels`); the cluster version is etcd's and does not rise with a release of Witan.
 
 use witan_tree::TreeOperation;
 
@@ -17,6 +18,7 @@ use super::{
         SortTarget, Txn, TxnOpKind,
     },
     lease::LeaseOperation,
+    levels::{self, Level},
     member::MemberRegistry,
 };
 
@@ -26,16 +28,27 @@ pub type Release = (u64, u64);
 /// The first cluster version. All members support its commands, even before the cluster has a version.
 pub const FIRST: Release = (3, 0);
 
-const V3_6: Release = (3, 6);
-
 /// The last version whose commands this release supports completely.
 pub const LATEST: Release = (3, 7);
 
-/// The version from which on a put with `ignore_value` limits the length of its kept value.
-const BOUNDED_PUTS: Release = V3_6;
+/// When a command was added: the first cluster version and the first feature level that have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Since {
+    version: Release,
+    level: Level,
+}
 
-/// The version from which on a cluster can follow another one.
-const FOLLOW: Release = LATEST;
+/// Every cluster has these commands.
+const ALWAYS: Since = Since { version: FIRST, level: levels::FIRST };
+
+/// A put with `ignore_value` that limits the length of its kept value.
+const BOUNDED_PUTS: Since = Since { version: (3, 6), ..ALWAYS };
+
+/// The comparison of the members' states.
+const HASH_STATE: Since = Since { version: (3, 6), ..ALWAYS };
+
+/// Following another cluster.
+const FOLLOW: Since = Since { version: LATEST, ..ALWAYS };
 
 /// Parses major and minor number of `MAJOR.MINOR.PATCH` and its suffixes like etcd. Returns `None` for any other text.
 pub fn release(version: &str) -> Option<Release> {
@@ -50,13 +63,17 @@ pub fn release(version: &str) -> Option<Release> {
 }
 
 impl MemberRegistry {
-    /// Returns whether all members support a command, according to the cluster version. Without one, they support [`FIRST`].
+    /// Returns whether all members support a command, according to the cluster's version and level. Without a version, they
+    /// support [`FIRST`].
     pub fn all_members_support(&self, command: &Command) -> bool {
-        match command.since() {
-            Some(FIRST) => true,
-            Some(since) => release(&self.cluster_version).is_some_and(|now| since <= now),
-            None => false,
-        }
+        command.added().is_some_and(|since| self.has(since))
+    }
+
+    /// Returns whether the cluster has the commands that were added then.
+    fn has(&self, Since { version, level }: Since) -> bool {
+        let has_version =
+            || release(&self.cluster_version).is_some_and(|cluster| version <= cluster);
+        level <= self.level() && (version == FIRST || has_version())
     }
 }
 
@@ -64,8 +81,7 @@ impl StateMachine {
     /// Returns the size in bytes of the values that a command keeps. Also sets their maximum lengths in the command, if all
     /// members support this limit.
     pub fn limit_kept_values(&self, command: &mut KvCommand) -> u64 {
-        let bounded = release(&self.members.cluster_version).is_some_and(|now| now >= BOUNDED_PUTS);
-        if bounded {
+        if self.members.has(BOUNDED_PUTS) {
             return self.kv.limit_kept_values(command);
         }
         self.kv.limit_kept_values(&mut command.clone())
@@ -76,58 +92,53 @@ impl Command {
     /// Returns the cluster version in which the command was added. Returns `None` if this release does not know the command
     /// ([`Self::is_known`]).
     pub fn since(&self) -> Option<Release> {
-        if !self.is_known() {
-            return None;
-        }
-        Some(match self {
-            Self::Kv(command) => command.operation.as_ref().map_or(FIRST, of_kv),
-            Self::Lease(command) => command.operation.as_ref().map_or(FIRST, of_lease),
-            Self::Tree(command) => command.operation.as_ref().map_or(FIRST, of_tree),
-            Self::Auth(command) => command.operation.as_ref().map_or(FIRST, of_auth),
-            Self::Alarm(command) => of_alarm(command),
-            Self::Follow(_) => FOLLOW,
-            Self::Publish(_)
-            | Self::ClusterVersion(_)
-            | Self::PeerUrls(_)
-            | Self::Members(_)
-            | Self::Downgrade(_) => FIRST,
-        })
+        self.added().map(|since| since.version)
+    }
+
+    /// Returns the feature level in which the command was added. Returns `None` if this release does not know the command.
+    pub fn level(&self) -> Option<Level> {
+        self.added().map(|since| since.level)
     }
 
     /// Returns whether this release knows every value of an enum in the command, and every record in it. A later release may
     /// propose other values, which this release would apply with another effect. Unlike an unknown field, the decoder keeps an
     /// unknown value, so re-encoding does not show it.
     pub fn is_known(&self) -> bool {
+        self.added().is_some()
+    }
+
+    /// Returns when the command was added, or `None` if this release does not know it.
+    fn added(&self) -> Option<Since> {
         match self {
-            Self::Kv(command) => command.operation.as_ref().is_none_or(knows_kv),
-            Self::Auth(command) => command.operation.as_ref().is_none_or(knows_auth),
-            Self::Alarm(AlarmCommand { action, kind, .. }) => {
-                AlarmAction::try_from(*action).is_ok() && AlarmType::try_from(*kind).is_ok()
-            }
-            Self::Follow(command) => command.operation.as_ref().is_none_or(knows_follow),
-            Self::Lease(_)
-            | Self::Tree(_)
-            | Self::Publish(_)
+            Self::Kv(command) => command.operation.as_ref().map_or(Some(ALWAYS), of_kv),
+            Self::Lease(command) => Some(command.operation.as_ref().map_or(ALWAYS, of_lease)),
+            Self::Tree(command) => Some(command.operation.as_ref().map_or(ALWAYS, of_tree)),
+            Self::Auth(command) => command.operation.as_ref().map_or(Some(ALWAYS), of_auth),
+            Self::Alarm(command) => of_alarm(command),
+            Self::Follow(command) => command.operation.as_ref().map_or(Some(FOLLOW), of_follow),
+            Self::Publish(_)
             | Self::ClusterVersion(_)
             | Self::PeerUrls(_)
             | Self::Members(_)
-            | Self::Downgrade(_) => true,
+            | Self::Downgrade(_) => Some(ALWAYS),
         }
     }
 }
 
-/// Like [`Command::is_known`], for an operation on the v3 key space.
-fn knows_kv(operation: &KvOperation) -> bool {
+/// Returns when an operation on the v3 key space was added, or `None` if this release does not know it.
+fn of_kv(operation: &KvOperation) -> Option<Since> {
     match operation {
-        KvOperation::Txn(txn) => knows_txn(txn),
+        KvOperation::Txn(txn) if !knows_txn(txn) => None,
+        operation if operation.has_put(&Put::is_bounded) => Some(BOUNDED_PUTS),
         KvOperation::Put(_)
         | KvOperation::Delete(_)
+        | KvOperation::Txn(_)
         | KvOperation::Compact(_)
-        | KvOperation::Sweep(_) => true,
+        | KvOperation::Sweep(_) => Some(ALWAYS),
     }
 }
 
-/// Like [`Command::is_known`], for a transaction and its nested transactions.
+/// Returns whether this release knows every value of an enum in a transaction and its nested transactions.
 fn knows_txn(txn: &Txn) -> bool {
     let knows_compare = |Compare { result, target, .. }: &Compare| {
         CompareResult::try_from(*result).is_ok() && CompareTarget::try_from(*target).is_ok()
@@ -142,12 +153,36 @@ fn knows_txn(txn: &Txn) -> bool {
     txn.comparisons().all(knows_compare) && txn.operations().all(knows_operation)
 }
 
-/// Like [`Command::is_known`], for an operation on users and roles.
-fn knows_auth(operation: &AuthOperation) -> bool {
+/// Returns when an operation on leases was added.
+fn of_lease(operation: &LeaseOperation) -> Since {
+    match operation {
+        LeaseOperation::Grant(_)
+        | LeaseOperation::Revoke(_)
+        | LeaseOperation::Expire(_)
+        | LeaseOperation::Checkpoint(_) => ALWAYS,
+    }
+}
+
+/// Like [`of_lease`], for an operation on the v2 tree.
+fn of_tree(operation: &TreeOperation) -> Since {
+    match operation {
+        TreeOperation::Set(_)
+        | TreeOperation::Create(_)
+        | TreeOperation::Update(_)
+        | TreeOperation::CompareAndSwap(_)
+        | TreeOperation::CompareAndDelete(_)
+        | TreeOperation::Delete(_)
+        | TreeOperation::Expire(_) => ALWAYS,
+    }
+}
+
+/// Like [`of_kv`], for an operation on users and roles.
+fn of_auth(operation: &AuthOperation) -> Option<Since> {
     match operation {
         AuthOperation::RoleGrant(grant) => {
             let permission = grant.permission.as_ref();
-            permission.is_none_or(Permission::has_known_type)
+            let is_known = permission.is_none_or(Permission::has_known_type);
+            is_known.then_some(ALWAYS)
         }
         AuthOperation::Enable(_)
         | AuthOperation::Disable(_)
@@ -159,81 +194,13 @@ fn knows_auth(operation: &AuthOperation) -> bool {
         | AuthOperation::UserRevoke(_)
         | AuthOperation::RoleAdd(_)
         | AuthOperation::RoleDelete(_)
-        | AuthOperation::RoleRevoke(_)
-        | AuthOperation::Paths(_) => true,
+        | AuthOperation::RoleRevoke(_) => Some(ALWAYS),
+        AuthOperation::Paths(command) => Some(command.operation.as_ref().map_or(ALWAYS, of_paths)),
     }
 }
 
-/// Like [`Command::is_known`], for an operation for following.
-fn knows_follow(operation: &FollowOperation) -> bool {
-    match operation {
-        FollowOperation::Users(users) => users.is_known(),
-        FollowOperation::Revisions(_)
-        | FollowOperation::Compact(_)
-        | FollowOperation::Leases(_)
-        | FollowOperation::CutOver(_)
-        | FollowOperation::BeginCutOver(_)
-        | FollowOperation::FenceAgain(_)
-        | FollowOperation::SourceGone(_) => true,
-    }
-}
-
-/// Returns the cluster version in which an operation on the v3 key space was added.
-fn of_kv(operation: &KvOperation) -> Release {
-    match operation {
-        operation if operation.has_put(&Put::is_bounded) => BOUNDED_PUTS,
-        KvOperation::Put(_)
-        | KvOperation::Delete(_)
-        | KvOperation::Txn(_)
-        | KvOperation::Compact(_)
-        | KvOperation::Sweep(_) => FIRST,
-    }
-}
-
-/// Like [`of_kv`], for an operation on leases.
-fn of_lease(operation: &LeaseOperation) -> Release {
-    match operation {
-        LeaseOperation::Grant(_)
-        | LeaseOperation::Revoke(_)
-        | LeaseOperation::Expire(_)
-        | LeaseOperation::Checkpoint(_) => FIRST,
-    }
-}
-
-/// Like [`of_kv`], for an operation on the v2 tree.
-fn of_tree(operation: &TreeOperation) -> Release {
-    match operation {
-        TreeOperation::Set(_)
-        | TreeOperation::Create(_)
-        | TreeOperation::Update(_)
-        | TreeOperation::CompareAndSwap(_)
-        | TreeOperation::CompareAndDelete(_)
-        | TreeOperation::Delete(_)
-        | TreeOperation::Expire(_) => FIRST,
-    }
-}
-
-/// Like [`of_kv`], for an operation on users and roles.
-fn of_auth(operation: &AuthOperation) -> Release {
-    match operation {
-        AuthOperation::Enable(_)
-        | AuthOperation::Disable(_)
-        | AuthOperation::Authenticate(_)
-        | AuthOperation::UserAdd(_)
-        | AuthOperation::UserDelete(_)
-        | AuthOperation::UserPassword(_)
-        | AuthOperation::UserGrant(_)
-        | AuthOperation::UserRevoke(_)
-        | AuthOperation::RoleAdd(_)
-        | AuthOperation::RoleDelete(_)
-        | AuthOperation::RoleGrant(_)
-        | AuthOperation::RoleRevoke(_) => FIRST,
-        AuthOperation::Paths(command) => command.operation.as_ref().map_or(FIRST, of_paths),
-    }
-}
-
-/// Like [`of_kv`], for a v2 operation on users and roles.
-fn of_paths(operation: &PathAuthOperation) -> Release {
+/// Like [`of_lease`], for a v2 operation on users and roles.
+fn of_paths(operation: &PathAuthOperation) -> Since {
     match operation {
         PathAuthOperation::Enable(_)
         | PathAuthOperation::Disable(_)
@@ -242,15 +209,30 @@ fn of_paths(operation: &PathAuthOperation) -> Release {
         | PathAuthOperation::UserDelete(_)
         | PathAuthOperation::RoleCreate(_)
         | PathAuthOperation::RoleUpdate(_)
-        | PathAuthOperation::RoleDelete(_) => FIRST,
+        | PathAuthOperation::RoleDelete(_) => ALWAYS,
     }
 }
 
-/// Like [`of_kv`], for a known alarm action.
-fn of_alarm(command: &AlarmCommand) -> Release {
-    match command.action() {
-        AlarmAction::Activate | AlarmAction::Deactivate => FIRST,
-        AlarmAction::HashState => V3_6,
+/// Like [`of_kv`], for an alarm command.
+fn of_alarm(command: &AlarmCommand) -> Option<Since> {
+    AlarmType::try_from(command.kind).ok()?;
+    Some(match AlarmAction::try_from(command.action).ok()? {
+        AlarmAction::Activate | AlarmAction::Deactivate => ALWAYS,
+        AlarmAction::HashState => HASH_STATE,
+    })
+}
+
+/// Like [`of_kv`], for an operation for following.
+fn of_follow(operation: &FollowOperation) -> Option<Since> {
+    match operation {
+        FollowOperation::Users(users) => users.is_known().then_some(FOLLOW),
+        FollowOperation::Revisions(_)
+        | FollowOperation::Compact(_)
+        | FollowOperation::Leases(_)
+        | FollowOperation::CutOver(_)
+        | FollowOperation::BeginCutOver(_)
+        | FollowOperation::FenceAgain(_)
+        | FollowOperation::SourceGone(_) => Some(FOLLOW),
     }
 }
 
@@ -381,6 +363,26 @@ mod tests {
                 assert_eq!(unknown.since(), None, "{what}: {number}");
                 assert!(!members.all_members_support(&unknown), "{what}: {number}");
             }
+        }
+    }
+
+    #[test]
+    fn a_command_needs_the_version_and_the_level_of_the_cluster() {
+        let later = Since { version: (3, 6), level: 2 };
+        for (version, raised_level, has) in [
+            ("3.6.0", 2, true),
+            ("3.7.0", 3, true),
+            ("3.6.0", 0, false),
+            ("3.5.0", 2, false),
+            ("", 2, false),
+        ] {
+            let members = MemberRegistry {
+                cluster_version: version.into(),
+                raised_level,
+                ..MemberRegistry::default()
+            };
+            assert_eq!(members.has(later), has, "{version:?} {raised_level}");
+            assert!(members.has(ALWAYS), "{version:?} {raised_level}");
         }
     }
 

@@ -59,6 +59,7 @@ struct StateSeries {
     id: IntGaugeVec,
     alarms: IntGaugeVec,
     cluster_version: IntGaugeVec,
+    cluster_level: IntGauge,
     known_peers: IntGaugeVec,
     db_size: [IntGauge; 3],
     live_bytes: IntGauge,
@@ -143,7 +144,6 @@ impl StateSeries {
     fn register(on: &Register) -> Self {
         let level = on.gauges("witan_feature_level", "Feature level of this member's release ('own') and of the cluster ('cluster').", &["of"]);
         level.with_label_values(&["own"]).set(levels::OWN.into());
-        level.with_label_values(&["cluster"]).set(levels::CLUSTER.into());
         Self {
             has_leader: on.gauge("etcd_server_has_leader", "Whether or not a leader exists. 1 is existence, 0 is not."),
             is_leader: on.gauge("etcd_server_is_leader", "Whether or not this member is a leader. 1 if is, 0 otherwise."),
@@ -160,6 +160,7 @@ impl StateSeries {
             id: on.gauges("etcd_server_id", "Server or member ID in hexadecimal format. 1 for 'server_id' label with current ID.", &["server_id"]),
             alarms: on.gauges("etcd_debugging_server_alarms", "Alarms of all members. 1 for each active alarm, by the member that raised it.", &["server_id", "alarm_type"]),
             cluster_version: on.gauges("etcd_cluster_version", "Which version is running. 1 for 'cluster_version' label with current cluster version.", &["cluster_version"]),
+            cluster_level: level.with_label_values(&["cluster"]),
             known_peers: on.gauges("etcd_network_known_peers", "The current number of known peers.", &["Local", "Remote"]),
             db_size: [
                 on.gauge("etcd_mvcc_db_total_size_in_bytes", "Total size of the v3 key space in bytes."),
@@ -209,6 +210,8 @@ impl StateSeries {
         self.compacted.set(kv.map_or(0, |kv| kv.compacted().0));
         let auth_revision = view.map_or(0, |view| view.machine.auth.revision());
         self.auth_revision.set(gauge(auth_revision));
+        let level = view.map_or(0, |view| view.machine.members.level());
+        self.cluster_level.set(level.into());
         self.is_learner
             .set(view.is_some_and(|view| node.is_learner(view)).into());
         for by_label in [&self.alarms, &self.cluster_version, &self.known_peers] {

@@ -435,7 +435,7 @@ impl ReplicaLoop {
 fn halt_process(halt: Halt) -> ! {
     tracing::error!("{halt}");
     let exit_code = match halt {
-        Halt::UnknownCommand { .. } => EXIT_UNKNOWN_COMMAND,
+        Halt::UnknownCommand { .. } | Halt::LaterLevel { .. } => EXIT_UNKNOWN_COMMAND,
         Halt::Removed => EXIT_REMOVED,
         Halt::LogLost { .. } | Halt::Replaced => EXIT_LOG_LOST,
         Halt::Forked { .. } | Halt::OtherState => EXIT_FORKED,

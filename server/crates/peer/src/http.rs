@@ -102,7 +102,7 @@ fn version(members: &MemberRegistry) -> String {
         "" => NOT_DECIDED,
         decided => decided,
     };
-    version::page(cluster, levels::OWN, levels::CLUSTER)
+    version::page(cluster, levels::OWN, members.level())
 }
 
 #[cfg(test)]
@@ -117,6 +117,7 @@ mod tests {
         let mut members = MemberRegistry {
             cluster_id: 0xd1cf,
             cluster_version: "3.6.0".into(),
+            raised_level: 2,
             ..MemberRegistry::default()
         };
         let member = Member {
@@ -136,11 +137,7 @@ mod tests {
         );
         let asked = get("/version").expect("a page").body;
         assert!(asked.contains(r#""etcdcluster":"3.6.0""#), "{asked}");
-        let end = format!(
-            r#","level":{},"clusterLevel":{}}}"#,
-            levels::OWN,
-            levels::CLUSTER
-        );
+        let end = format!(r#","level":{},"clusterLevel":2}}"#, levels::OWN);
         assert!(asked.ends_with(&end), "{asked}");
         let asked = get("/raft/probing").expect("a page").body;
         assert!(asked.starts_with("{\"OK\":true,\"Now\":\"2"), "{asked}");

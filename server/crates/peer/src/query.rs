@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn the_page_of_this_release_is_read() {
-        let page = version::page("3.7.0", levels::OWN, levels::CLUSTER);
+        let page = version::page("3.7.0", levels::OWN, levels::FIRST);
         let found = running_release_of(&answer(200, Some("c1"), &page), 0xC1);
         assert_eq!(found, Ok(RunningRelease::own()));
     }

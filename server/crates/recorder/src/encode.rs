@@ -113,6 +113,10 @@ pub(crate) fn settings(config: &Config) -> Settings {
         }),
         request_ticks: config.request_ticks,
         copied: config.copied,
+        level: match config.level {
+            levels::FIRST => 0,
+            later => later,
+        },
         long_command_keys: config.tuning.long_command_keys,
         catch_up_entries: config.tuning.catch_up_entries,
         lease_checkpoint_s: config.tuning.lease_checkpoint_s,
@@ -137,6 +141,7 @@ pub(crate) fn restore_settings(settings: &Settings) -> Config {
         }),
         request_ticks: settings.request_ticks,
         copied: settings.copied,
+        level: settings.level.max(levels::FIRST),
         tuning: Tuning {
             long_command_keys: settings.long_command_keys,
             catch_up_entries: settings.catch_up_entries,

@@ -15,6 +15,7 @@ use witan_machine::{
     auth::{AuthOperation, Authenticate, UserAdd},
     command::{Command, UnstampedEntry},
     kv::{Compare, CompareTarget, KvOperation, Put, TargetValue, Txn, TxnOp, TxnOpKind},
+    levels,
     member::{Member, MemberId},
     view::View,
 };
@@ -115,6 +116,7 @@ fn started(sink: impl Sink + 'static) -> RecordedReplica {
         compaction: None,
         request_ticks: 50,
         copied: false,
+        level: levels::OWN,
         tuning: Tuning::default(),
     };
     let member = Member { id: 1, name: "m1".into(), ..Member::default() };

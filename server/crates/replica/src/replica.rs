@@ -67,7 +67,7 @@ use failover::{Failover, PendingPreVote};
 use group_commit::HeldProposal;
 use log_lost::Contradiction;
 use membership::{OwnRemoval, PendingRemoval, commit_index_of};
-use witan_machine::{StateMachine, member::MemberId, view::View};
+use witan_machine::{StateMachine, levels::Level, member::MemberId, view::View};
 
 /// Settings of a replica.
 #[derive(Clone, Debug)]
@@ -90,6 +90,8 @@ pub struct Config {
     pub request_ticks: u64,
     /// Whether the disk is a copy, so this member may have run elsewhere since the copy was taken.
     pub copied: bool,
+    /// The feature level of this release. It differs from `levels::OWN` only in tests with members of several releases.
+    pub level: Level,
     /// Bounds that tests lower.
     pub tuning: Tuning,
 }
@@ -401,7 +403,8 @@ impl Replica {
         let raft = &self.raft.raft;
         let last = raft.raft_log.last_index();
         let leads = raft.state == StateRole::Leader && raft.term == message.term;
-        message_check::check(&message, leads.then_some(last), || {
+        let last_if_leading = leads.then_some(last);
+        message_check::check(&message, last_if_leading, self.config.level, || {
             self.admits_later_entries()
         })?;
         if let Some(lower) = message_check::with_bounded_term(&message, self.term_max) {
@@ -419,6 +422,7 @@ impl Replica {
             || self.is_late_from_ended_leader(&message)
             || self.disturbs_first_campaign(&message)
             || self.is_outdated_snapshot(&message)
+            || self.is_below_level_of(state.as_ref())
             || self.would_repeat_snapshot_request(&message)
         {
             return Ok(());

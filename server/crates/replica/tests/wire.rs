@@ -114,6 +114,10 @@ fn of_cluster() -> Vec<(Command, &'static str)> {
             "2a070a05332e362e30",
         ),
         (
+            Command::ClusterVersion(ClusterVersion { level: 2, ..ClusterVersion::default() }),
+            "2a021002",
+        ),
+        (
             Command::Downgrade(Downgrade { target: "3.5.0".into() }),
             "5a070a05332e352e30",
         ),

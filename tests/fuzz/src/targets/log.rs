@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use witan_machine::{
+    levels,
     member::{Member, MemberId},
     view::View,
 };
@@ -143,6 +144,7 @@ pub fn sole_member() -> (Config, Recovered) {
         compaction: None,
         request_ticks: 70,
         copied: false,
+        level: levels::OWN,
         tuning: Tuning::default(),
     };
     let recovered = Recovered {

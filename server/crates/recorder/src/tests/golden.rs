@@ -37,6 +37,7 @@ fn settings() -> Settings {
         long_command_keys: 9,
         catch_up_entries: 10,
         lease_checkpoint_s: Some(11),
+        level: 0,
     }
 }
 
@@ -204,7 +205,7 @@ fn settings_are_restored() {
     let config = encode::restore_settings(&settings());
     assert_eq!(encode::settings(&config), settings());
     let revisions = Compaction { period: 0, hour: 0, keep: 6, check_interval_ticks: 7 };
-    let settings = Settings { compaction: Some(revisions), ..settings() };
+    let settings = Settings { compaction: Some(revisions), level: 2, ..settings() };
     let config = encode::restore_settings(&settings);
     assert_eq!(encode::settings(&config), settings);
 }

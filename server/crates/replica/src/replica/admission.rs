@@ -12,6 +12,7 @@ use crate::{
 };
 use witan_machine::{
     command::{Command, Entry},
+    levels,
     versions::FIRST,
 };
 
@@ -29,7 +30,7 @@ impl From<ProposalRejected> for NotAppended {
     }
 }
 
-/// Returns whether a command sets the cluster version, or starts or cancels a downgrade.
+/// Returns whether a command sets the cluster version or the feature level, or starts or cancels a downgrade.
 pub(super) fn changes_version(command: &Command) -> bool {
     match command {
         Command::ClusterVersion(_) | Command::Downgrade(_) => true,
@@ -120,13 +121,17 @@ impl Replica {
         known.then_some(()).ok_or(ProposalRejected::ClusterVersion)
     }
 
-    /// Returns whether the entry depends on the cluster version and the log may have an unapplied change of that version.
+    /// Returns whether the entry depends on the cluster's version or level and the log may have an unapplied change of them.
     /// Appended after a downgrade, the entry would halt the members that apply it.
     fn awaits_version(&self, entry: &Entry) -> bool {
         let (term, index) = self.version_change;
         let unapplied = term == self.raft.raft.term && index > self.raft.store().position().index;
         let open = unapplied || !self.leads_with_all_applied();
-        let depends = |command: &Command| changes_version(command) || command.since() > Some(FIRST);
+        let depends = |command: &Command| {
+            changes_version(command)
+                || command.since() > Some(FIRST)
+                || command.level() > Some(levels::FIRST)
+        };
         open && entry.command.as_ref().is_some_and(depends)
     }
 }

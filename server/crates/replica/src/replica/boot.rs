@@ -20,6 +20,7 @@ use crate::{
 };
 use witan_machine::{
     StateMachine,
+    levels::Level,
     member::Member,
     record::CorruptRecord,
     view::{Position, View},
@@ -55,6 +56,7 @@ impl Replica {
         let checkpoint = recovered
             .checkpoint
             .ok_or_else(|| CorruptRecord::new("no checkpoint: the member was never initialized"))?;
+        check_level(&checkpoint, config.level)?;
         let place = checkpoint.position.clone();
         let stored = recovered.hard_state.as_ref().map(wire::decode_hard_state);
         let mut hard_state = stored.transpose()?.unwrap_or_default();
@@ -158,6 +160,16 @@ fn raise(hard_state: &mut HardState, place: &Position) {
     }
 }
 
+/// Fails if the cluster has a higher feature level in the checkpoint than this release, which has the level `own`.
+fn check_level(checkpoint: &View, own: Level) -> Result<(), CorruptRecord> {
+    let level = checkpoint.machine.members.level();
+    if level > own {
+        let what = format!("the cluster has feature level {level}, this release has {own}");
+        return Err(CorruptRecord::later(what));
+    }
+    Ok(())
+}
+
 /// Checks that a checkpoint, the log entries after it and the stored commit index are consistent. Returns the members that
 /// entries of `--force-new-cluster` remove, with the indexes of these entries.
 fn check(
@@ -220,6 +232,7 @@ fn check(
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use witan_machine::levels;
 
     use super::*;
     use crate::{host::LogRecord, replica::Tuning};
@@ -235,6 +248,7 @@ mod tests {
             compaction: None,
             request_ticks: 10,
             copied: false,
+            level: levels::OWN,
             tuning: Tuning::default(),
         }
     }
@@ -262,6 +276,18 @@ mod tests {
             };
             let error = Replica::new(config(), recovered).expect_err("it is of a later release");
             assert!(error.is_later(), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_state_above_the_level_of_this_release_is_refused() {
+        for (raised_level, starts) in [(0, true), (levels::OWN, true), (levels::OWN + 1, false)] {
+            let mut checkpoint = genesis(7, members());
+            checkpoint.machine.members.raised_level = raised_level;
+            let recovered = Recovered { checkpoint: Some(checkpoint), ..Recovered::default() };
+            let started = Replica::new(config(), recovered);
+            let is_later = started.as_ref().is_err_and(CorruptRecord::is_later);
+            assert_eq!((started.is_ok(), is_later), (starts, !starts), "{raised_level}");
         }
     }
 

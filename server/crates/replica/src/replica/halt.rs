@@ -1,5 +1,7 @@
 //! The reasons why a member must stop.
 
+use witan_machine::levels::Level;
+
 /// The reason why a member must stop. Its replica must not be used afterward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Halt {
@@ -11,6 +13,18 @@ pub enum Halt {
     UnknownCommand {
         /// Raft index of the entry.
         index: u64,
+    },
+    /// The feature level of the cluster rises above the level of this release, by a committed entry that was not applied or in
+    /// the leader's state that was not installed.
+    #[error(
+        "the cluster has feature level {level}, but this release has feature level {own}; start a release with feature \
+         level {level}"
+    )]
+    LaterLevel {
+        /// Feature level of the cluster.
+        level: Level,
+        /// Feature level of this release.
+        own: Level,
     },
     /// A committed entry cannot be decoded. The entry was not applied.
     #[error("entry {index} of the raft log does not decode")]

@@ -6,12 +6,14 @@ use raft::{
     eraftpb::{Entry, Message, MessageType},
 };
 
-use super::{Replica, append_context::AppendContext};
+use super::{Halt, Replica, append_context::AppendContext};
 use crate::wire::{self, EntryError};
 use witan_machine::{
     command::{self, Command},
     counters::COUNT_MAX,
+    levels::Level,
     versions::{LATEST, release},
+    view::View,
 };
 
 /// The reason why another member's message is dropped. Does not cover late and lost messages.
@@ -43,11 +45,12 @@ pub enum MessageFault {
 }
 
 /// Checks whether a correct member could have sent this message, and returns the reason if not. `last` is the last index of the
-/// receiver's log if the receiver leads the message's term, else `None`. `admits_later` returns whether the receiver accepts
-/// entries of a later release ([`Replica::admits_later_entries`]).
+/// receiver's log if the receiver leads the message's term, else `None`. `own` is the feature level of this release.
+/// `admits_later` returns whether the receiver accepts entries of a later release ([`Replica::admits_later_entries`]).
 pub(super) fn check(
     message: &Message,
     last: Option<u64>,
+    own: Level,
     admits_later: impl Fn() -> bool,
 ) -> Result<(), MessageFault> {
     let snapshot = message.get_snapshot().get_metadata();
@@ -65,7 +68,7 @@ pub(super) fn check(
         return Err(MessageFault::Unsound);
     }
     match appends(message) {
-        true => check_entries(&message.entries, admits_later),
+        true => check_entries(&message.entries, own, admits_later),
         false => Ok(()),
     }
 }
@@ -155,13 +158,17 @@ fn has_contiguous_entries(message: &Message) -> bool {
 }
 
 /// Rejects entries that this member cannot decode, which would halt it at every startup. Accepts entries of a later release if
-/// `admits_later` returns true or an earlier entry in `entries` raises the cluster version above this release.
-fn check_entries(entries: &[Entry], admits_later: impl Fn() -> bool) -> Result<(), MessageFault> {
+/// `admits_later` returns true or an earlier entry in `entries` raises the cluster's version or level above this release.
+fn check_entries(
+    entries: &[Entry],
+    own: Level,
+    admits_later: impl Fn() -> bool,
+) -> Result<(), MessageFault> {
     let mut later = false;
     for entry in entries {
         let index = entry.index;
         match wire::decode_raft_entry(entry) {
-            Ok((entry, _)) => later |= is_later(&entry),
+            Ok((entry, _)) => later |= is_later(&entry, own),
             Err(EntryError::Unknown) => {
                 later = later || admits_later();
                 if !later {
@@ -176,23 +183,38 @@ fn check_entries(entries: &[Entry], admits_later: impl Fn() -> bool) -> Result<(
 
 impl Replica {
     /// Returns whether entries of a later release may follow in this member's log: the cluster version is above this release,
-    /// or an unapplied entry raises it.
+    /// or an unapplied entry raises the cluster's version or level above it.
     pub(super) fn admits_later_entries(&self) -> bool {
         let log = &self.raft.raft.raft_log;
         let applied = self.raft.store().position().index;
         let context = GetEntriesContext::empty(false);
         let unapplied = log.slice(applied + 1, log.last_index() + 1, None, context);
+        let own = self.config.level;
         let raises =
-            |entry: &Entry| wire::decode_raft_entry(entry).is_ok_and(|(it, _)| is_later(&it));
+            |entry: &Entry| wire::decode_raft_entry(entry).is_ok_and(|(it, _)| is_later(&it, own));
         release(&self.machine.members.cluster_version) > Some(LATEST)
             || unapplied.is_ok_and(|entries| entries.iter().any(raises))
     }
+
+    /// Returns whether the cluster has a higher feature level in the leader's state than this release. This member then stops
+    /// after the turn.
+    pub(super) fn is_below_level_of(&mut self, state: Option<&View>) -> bool {
+        let own = self.config.level;
+        let level = state.map(|state| state.machine.members.level());
+        let Some(level) = level.filter(|level| *level > own) else {
+            return false;
+        };
+        self.halt = Some(Halt::LaterLevel { level, own });
+        true
+    }
 }
 
-/// Returns whether an entry raises the cluster version above this release.
-fn is_later(entry: &command::Entry) -> bool {
+/// Returns whether an entry raises the cluster's version or level above this release, which has the level `own`.
+fn is_later(entry: &command::Entry, own: Level) -> bool {
     match &entry.command {
-        Some(Command::ClusterVersion(decided)) => release(&decided.version) > Some(LATEST),
+        Some(Command::ClusterVersion(decided)) => {
+            release(&decided.version) > Some(LATEST) || decided.level > own
+        }
         Some(_) | None => false,
     }
 }
@@ -200,11 +222,12 @@ fn is_later(entry: &command::Entry) -> bool {
 #[cfg(test)]
 mod tests {
     use raft::eraftpb::EntryType;
+    use witan_machine::{command::ClusterVersion, levels::OWN};
 
     use super::*;
 
     fn check(message: &Message, last: Option<u64>) -> Result<(), MessageFault> {
-        super::check(message, last, || false)
+        super::check(message, last, OWN, || false)
     }
 
     fn message(kind: MessageType) -> Message {
@@ -251,6 +274,19 @@ mod tests {
         assert_eq!(with(b"\x01\xff", EntryType::EntryNormal), corrupt);
         assert_eq!(with(b"\xff", EntryType::EntryConfChange), corrupt);
         assert_eq!(with(b"", EntryType::EntryConfChangeV2), corrupt);
+    }
+
+    #[test]
+    fn entries_of_a_later_release_follow_a_raise_above_this_release() {
+        for (level, accepted) in [(OWN, false), (OWN + 1, true)] {
+            let decided = ClusterVersion { level, ..ClusterVersion::default() };
+            let raise = Command::ClusterVersion(decided);
+            let raise = wire::encode_entry(&command::Entry::unstamped(raise, None));
+            let mut message = append(&[(11, 3), (12, 3)]);
+            message.entries[0].data = raise.into();
+            message.entries[1].data = (&b"\x02later"[..]).into();
+            assert_eq!(check(&message, None).is_ok(), accepted, "{level}");
+        }
     }
 
     #[test]

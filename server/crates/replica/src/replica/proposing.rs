@@ -56,7 +56,8 @@ impl Replica {
     }
 
     /// Proposes a command that the leader derived from `members`. Returns whether it was appended. Appends nothing if members,
-    /// cluster version or downgrade target have changed since, or if the log may contain an unapplied change of them.
+    /// cluster version, feature level or downgrade target have changed since, or if the log may contain an unapplied change of
+    /// them.
     pub(crate) fn propose_decision(
         &mut self,
         members: &MemberRegistry,
@@ -67,6 +68,7 @@ impl Replica {
         let now = &self.machine.members;
         let unchanged = now.by_id.keys().eq(members.by_id.keys())
             && now.cluster_version == members.cluster_version
+            && now.raised_level == members.raised_level
             && now.downgrade_target == members.downgrade_target;
         let current = unchanged && !raft.has_pending_conf();
         current && self.propose_as_leader(now_ns, command)

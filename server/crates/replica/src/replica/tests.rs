@@ -21,6 +21,7 @@ use crate::{
 use witan_machine::{
     command::{ChangeMembers, Command, Entry, UnstampedEntry},
     kv::KvCommand,
+    levels,
     member::{Member, MemberId},
     view::View,
 };
@@ -87,6 +88,7 @@ fn started(disk: Recovered) -> Replica {
         compaction: None,
         request_ticks: 70,
         copied: false,
+        level: levels::OWN,
         tuning: Tuning::default(),
     };
     Replica::new(config, disk).expect("a healthy disk")

@@ -267,8 +267,8 @@ fn apply(
     Ok(())
 }
 
-/// Applies a committed entry. Returns `None` if the host executes it on another thread. Fails if the entry cannot be decoded or
-/// is of a later release.
+/// Applies a committed entry. Returns `None` if the host executes it on another thread. Fails if the entry cannot be decoded, is
+/// of a later release, or raises the feature level above this release.
 fn apply_one(
     replica: &mut Replica,
     host: &mut dyn Host,
@@ -281,6 +281,12 @@ fn apply_one(
             EntryError::Unknown => Halt::UnknownCommand { index },
             EntryError::Corrupt(_) => Halt::CorruptEntry { index },
         })?;
+    let own = replica.config.level;
+    if let Some(Command::ClusterVersion(decided)) = &command.command
+        && decided.level > own
+    {
+        return Err(Halt::LaterLevel { level: decided.level, own });
+    }
     if entry.term > replica.raft.store().position().term {
         replica.proposals.term_begins(entry.term);
     }

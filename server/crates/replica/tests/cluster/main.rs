@@ -26,6 +26,7 @@ use witan_machine::{
     command::{Command, UnstampedEntry},
     kv,
     lease::LeaseId,
+    levels,
     member::{Member, MemberId},
     view::View,
 };
@@ -156,6 +157,7 @@ fn config(id: u64) -> Config {
         compaction: None,
         request_ticks: 70,
         copied: false,
+        level: levels::OWN,
         tuning: Tuning::default(),
     }
 }

@@ -1,12 +1,20 @@
-//! The cluster version: a command that some members do not support is not proposed.
+//! The cluster version and the feature level: a command that some members do not support is not proposed, and a member stops
+//! before a level that it does not know.
 
 use witan_machine::{
     alarm::AlarmCommand,
     command::{ChangeMembers, ClusterVersion},
+    levels::{Level, OWN},
     member::MemberRegistry,
 };
 
-use super::*;
+use super::{
+    membership::{add, done},
+    *,
+};
+
+/// The level of the release after this one.
+const NEXT: Level = OWN + 1;
 
 /// Returns a command that exists since release 3.6.
 fn hash_state() -> Command {
@@ -29,10 +37,12 @@ fn answered(cluster: &mut Cluster, by: u64, command: Command) {
 
 #[test]
 fn a_newer_command_is_refused_until_the_version_of_the_cluster_rises() {
-    let mut cluster = Cluster::new(&[1, 2, 3]);
-    let members = [cluster.leader().expect("it leads"), cluster.follower()];
     for lower in ["3.5.0", ""] {
-        set_version(&mut cluster, members[1], lower);
+        let ids = [1, 2, 3];
+        let mut state = first_state(&ids);
+        state.machine.members.cluster_version = lower.into();
+        let mut cluster = Cluster::begun_with(state, &ids, Tuning::default());
+        let members = [cluster.leader().expect("it leads"), cluster.follower()];
         for member in members {
             let ticket = Ticket(cluster.propose(member, hash_state()));
             cluster.turn(member);
@@ -49,9 +59,13 @@ fn a_newer_command_is_refused_until_the_version_of_the_cluster_rises() {
     }
 }
 
-fn decide(cluster: &mut Cluster, by: u64, members: &MemberRegistry) -> bool {
-    let version = ClusterVersion::of("3.7.0");
-    let decision = Command::ClusterVersion(version);
+fn decide(
+    cluster: &mut Cluster,
+    by: u64,
+    members: &MemberRegistry,
+    decided: ClusterVersion,
+) -> bool {
+    let decision = Command::ClusterVersion(decided);
     let ticket = cluster.ticket();
     cluster.replica(by).take(Input::Decide {
         ticket,
@@ -70,6 +84,7 @@ fn a_version_is_set_only_before_the_members_change_from_whom_it_was_decided() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let (leader, follower) = (cluster.leader().expect("it leads"), cluster.follower());
     let decided_from = cluster.replica(leader).view().machine.members;
+    let version = || ClusterVersion::of("3.7.0");
     let join = Command::Members(ChangeMembers {
         add: Some(person(4)),
         voters: true,
@@ -79,26 +94,92 @@ fn a_version_is_set_only_before_the_members_change_from_whom_it_was_decided() {
     let ticket = cluster.propose(leader, join);
     cluster.settle();
     assert!(
-        !decide(&mut cluster, leader, &decided_from),
+        !decide(&mut cluster, leader, &decided_from, version()),
         "one is joining"
     );
     cluster.cut.clear();
     cluster.until(|cluster| cluster.answer(leader, ticket).is_some());
     assert!(
-        !decide(&mut cluster, leader, &decided_from),
+        !decide(&mut cluster, leader, &decided_from, version()),
         "one has joined"
     );
     let members = cluster.replica(leader).view().machine.members;
     assert!(
-        !decide(&mut cluster, follower, &members),
+        !decide(&mut cluster, follower, &members, version()),
         "it does not lead"
     );
-    assert!(decide(&mut cluster, leader, &members));
+    assert!(decide(&mut cluster, leader, &members, version()));
     cluster.ticks(2);
     for id in [leader, follower] {
         let members = cluster.replica(id).view().machine.members;
         assert_eq!(members.cluster_version, "3.7.0");
     }
+}
+
+/// Creates a command that raises the feature level.
+fn raise(level: Level) -> ClusterVersion {
+    ClusterVersion { level, ..ClusterVersion::default() }
+}
+
+/// Starts a cluster of members whose releases have these levels.
+fn of_levels(members: &[(u64, Level)]) -> Cluster {
+    let ids: Vec<u64> = members.iter().map(|(id, _)| *id).collect();
+    let mut cluster = Cluster::default();
+    for (id, level) in members {
+        let replica = started(Config { level: *level, ..config(*id) }, first_state(&ids));
+        cluster.members.insert(*id, (replica, World::default()));
+    }
+    cluster.until(|cluster| cluster.leader().is_some());
+    cluster
+}
+
+fn level(cluster: &mut Cluster, of: u64) -> Level {
+    cluster.replica(of).view().machine.members.level()
+}
+
+#[test]
+fn a_raise_is_decided_once_and_keeps_the_version() {
+    let mut cluster = of_levels(&[(1, NEXT), (2, NEXT), (3, NEXT)]);
+    let (leader, follower) = (cluster.leader().expect("it leads"), cluster.follower());
+    cluster.ticks(2);
+    let members = cluster.replica(leader).view().machine.members;
+    assert!(decide(&mut cluster, leader, &members, raise(NEXT)));
+    cluster.ticks(2);
+    for id in [leader, follower] {
+        assert_eq!(level(&mut cluster, id), NEXT);
+        let members = cluster.replica(id).view().machine.members;
+        assert_eq!(members.cluster_version, "3.6.0");
+    }
+    let again = decide(&mut cluster, leader, &members, raise(NEXT));
+    assert!(!again, "the level has changed since");
+    answered(&mut cluster, follower, put("a").into());
+}
+
+#[test]
+fn a_raise_ends_a_member_of_an_earlier_release_alone() {
+    let mut cluster = of_levels(&[(1, NEXT), (2, OWN), (3, NEXT)]);
+    let leader = cluster.leader().expect("it leads");
+    cluster.propose(leader, Command::ClusterVersion(raise(NEXT)));
+    cluster.until(|cluster| cluster.ended.contains_key(&2));
+    let halt = Halt::LaterLevel { level: NEXT, own: OWN };
+    assert_eq!(cluster.ended, BTreeMap::from([(2, halt)]));
+    cluster.until(|cluster| cluster.leader().is_some());
+    cluster.ticks(2 * ELECTION_TICKS);
+    for id in [1, 3] {
+        assert_eq!(level(&mut cluster, id), NEXT);
+    }
+}
+
+/// The state contains the raise, so no entry shows it to a member that joins.
+#[test]
+fn a_member_of_an_earlier_release_does_not_install_a_state_above_its_level() {
+    let mut cluster = of_levels(&[(1, NEXT)]);
+    answered(&mut cluster, 1, Command::ClusterVersion(raise(NEXT)));
+    assert_eq!(done(&mut cluster, 1, add(2, true)), Ok(()));
+    cluster.join(2);
+    cluster.until(|cluster| cluster.ended.contains_key(&2));
+    let halt = Halt::LaterLevel { level: NEXT, own: OWN };
+    assert_eq!(cluster.ended, BTreeMap::from([(2, halt)]));
 }
 
 /// After a downgrade in the log, such a command would halt the members that run an older release.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use witan_machine::{
     Reply,
     command::{ChangeMembers, Command, PublishAttributes, UnstampedEntry},
+    levels,
     member::{self, Member, MemberId},
     view::View,
 };
@@ -66,6 +67,7 @@ fn config(seed: u64) -> Config {
         compaction: None,
         request_ticks: 70,
         copied: false,
+        level: levels::OWN,
         tuning: Tuning::default(),
     }
 }
