@@ -88,8 +88,9 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     let follow = source.map(|source| follow::start(&config, source, &member.node, &on));
     let (published, publishing) = watch::channel(false);
     actix_rt::spawn(publish(member.node.clone(), config.clone(), published));
-    // Monitors the versions and clocks of the other members.
-    actix_rt::spawn(member.peers.monitor());
+    // Monitors the versions and clocks of the other members, and raises the feature level.
+    let (_levels, monitor) = member.peers.monitor();
+    actix_rt::spawn(monitor);
     let early = tokio::select! {
         first = &mut signal => Some(End::Signal(first)),
         () = member.node.removed() => Some(End::Removed),

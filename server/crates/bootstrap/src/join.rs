@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 use witan_config::{ClusterState, Config, Url};
 use witan_machine::{
+    levels::{self, Level},
     member::{MemberId, MemberRegistry},
     view::View,
 };
@@ -56,6 +57,11 @@ pub enum JoinError {
          without the flag"
     )]
     OthersRun(String),
+    #[error(
+        "the cluster has feature level {0}, but this release has feature level {own}; start a release with feature level {0}",
+        own = levels::OWN
+    )]
+    Level(Level),
     #[error(transparent)]
     Etcd(#[from] EtcdMember),
 }
@@ -95,6 +101,7 @@ pub async fn ask(config: &Config, dialer: &PeerDialer) -> Result<Option<JoinedCl
             let cluster = fetch_clusters_with_retry(&urls, dialer).await;
             let cluster = cluster.map_err(JoinError::Unreachable)?;
             etcd::refuse(&urls, dialer).await?;
+            check_level(&ask_levels(&urls, dialer).await)?;
             joined(config, &cluster).map(Some)
         }
     }
@@ -136,6 +143,21 @@ async fn ask_all(urls: &[&Url], dialer: &PeerDialer) -> (Vec<RemoteCluster>, Vec
         }
     }
     (clusters, failures)
+}
+
+/// Queries the members at these URLs for the cluster's feature level. Returns the answers.
+async fn ask_levels(urls: &[&Url], dialer: &PeerDialer) -> Vec<Level> {
+    let answers = join_all(urls.iter().map(|url| query::cluster_level(url, dialer))).await;
+    answers.into_iter().filter_map(Result::ok).collect()
+}
+
+/// Refuses to join a cluster whose feature level this release does not know. The other members would refuse its streams. A
+/// member that still applies its log may not know the level yet.
+fn check_level(levels: &[Level]) -> Result<(), JoinError> {
+    match levels.iter().max() {
+        Some(level) if *level > levels::OWN => Err(JoinError::Level(*level)),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Refuses `--force-new-cluster` if another of these members answers as a member of the cluster. Both would accept writes under
@@ -306,6 +328,15 @@ mod tests {
             .expect_err("another URL")
             .to_string();
         assert!(refusal.contains("unmatched member"), "{refusal}");
+    }
+
+    #[test]
+    fn a_cluster_above_the_level_of_this_release_is_not_joined() {
+        let own = levels::OWN;
+        assert!(check_level(&[]).is_ok() && check_level(&[own]).is_ok());
+        let refused = check_level(&[own, own + 1]).expect_err("one member knows the level");
+        let expected = format!("start a release with feature level {}", own + 1);
+        assert!(refused.to_string().ends_with(&expected), "{refused}");
     }
 
     #[test]

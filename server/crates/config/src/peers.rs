@@ -2,6 +2,8 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use witan_gocompat::text;
+
 use super::{
     Address, Config, ConfigError, Url,
     feature_gates::{FeatureGates, SET_MEMBER_LOCAL_ADDR},
@@ -20,6 +22,9 @@ pub struct PeerSettings {
     pub write_timeout: Duration,
     /// `--downgrade-check-time`: how often a leader checks whether a downgrade is complete; `None` disables the check.
     pub downgrade_check: Option<Duration>,
+    /// `--level-hold`: how long all members must know a higher feature level before the leader raises the cluster's; `None`
+    /// waits for a command.
+    pub level_hold: Option<Duration>,
     /// `--wait-cluster-ready-timeout`: how long a starting member waits for a leader and its own publication. Then it serves
     /// clients anyway, because some requests need no quorum.
     pub ready_timeout: Duration,
@@ -55,9 +60,21 @@ impl FlagValues {
             read_timeout: raft_timeout("raft-read-timeout")?,
             write_timeout: raft_timeout("raft-write-timeout")?,
             downgrade_check: unless_zero(self.duration("downgrade-check-time")?),
+            level_hold: self.level_hold()?,
             ready_timeout: self.duration("wait-cluster-ready-timeout")?,
             local_address: local_address.flatten(),
         })
+    }
+
+    fn level_hold(&self) -> Result<Option<Duration>, ConfigError> {
+        let flag = "level-hold";
+        let text = self.text(flag);
+        if text == "never" {
+            return Ok(None);
+        }
+        let hold = text::parse_duration(text);
+        let bad = || self.bad(flag, "it must be never, or a duration such as 30m or 24h");
+        hold.map(Some).ok_or_else(bad)
     }
 }
 

@@ -470,6 +470,21 @@ fn only_a_fresh_member_must_fit_its_initial_cluster() {
 }
 
 #[test]
+fn a_level_is_held_for_a_time_or_for_ever() {
+    for (line, hold) in [
+        ("", Some(Duration::from_secs(24 * 3600))),
+        ("--level-hold 90m", Some(Duration::from_secs(90 * 60))),
+        ("--level-hold 0s", Some(Duration::ZERO)),
+        ("--level-hold never", None),
+    ] {
+        let config = load(line, &[]).unwrap();
+        assert_eq!(config.peers.level_hold, hold, "{line}");
+    }
+    let refused = refusal("--level-hold soon");
+    assert!(refused.contains("it must be never, or a duration"), "{refused}");
+}
+
+#[test]
 fn retention_is_a_time_or_a_number() {
     let hours = |hours: u64| Some(AutoCompaction::Periodic(Duration::from_secs(3600 * hours)));
     for (line, expect) in [

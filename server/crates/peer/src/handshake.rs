@@ -6,7 +6,11 @@
 
 use std::fmt;
 
-use witan_machine::member::{MemberId, MemberRegistry, StoreLineage};
+use witan_base::version;
+use witan_machine::{
+    levels::{self, Level},
+    member::{MemberId, MemberRegistry, StoreLineage},
+};
 use witan_replica::{host::Lane, replica::PeerEvent};
 use witan_storage::ANCESTORS_MAX;
 
@@ -19,6 +23,9 @@ pub(super) const PROTOCOL: u8 = 1;
 /// Size in bytes of a handshake, its answer, a pong or a request body; a longer message is refused. A handshake omits URLs
 /// that do not fit.
 pub(super) const HANDSHAKE_BYTES_MAX: usize = 2 << 10;
+
+/// Separates the release from its feature level in a handshake. The level is build metadata of the version.
+const LEVEL_MARK: &str = "+level.";
 
 /// What a stream carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,10 +72,15 @@ pub(super) struct Handshake {
     /// The target's store id as the opener knows it, or 0.
     pub(super) to_store: u64,
     pub(super) kind: StreamKind,
-    /// The opener's release with its feature level, such as `0.1.0+level.1`, for logs and for later protocol versions.
+    /// The opener's release with its feature level, such as `0.1.0+level.1` ([`announced_release`]).
     pub(super) release: String,
     /// The opener's peer URLs, for a target that does not know the opener yet.
     pub(super) peer_urls: Vec<String>,
+}
+
+/// Returns the release that handshakes announce.
+pub(super) fn announced_release() -> String {
+    format!("{}{LEVEL_MARK}{}", version::WITAN, levels::OWN)
 }
 
 /// Size in bytes of the handshake's fixed fields, including the number of ancestors of the opener's data directory.
@@ -147,6 +159,9 @@ impl Handshake {
         if members.removed_ids.contains(&self.from) {
             return Err(Refusal::Removed);
         }
+        if self.level() < members.level() {
+            return Err(Refusal::Level(members.level()));
+        }
         let known = members.by_id.get(&self.from).ok_or(Refusal::Unknown)?;
         if !self.store.continues(known.store_id) {
             return Err(Refusal::Store(known.store_id));
@@ -155,6 +170,13 @@ impl Handshake {
             return Err(Refusal::TargetStore(store.id));
         }
         Ok(())
+    }
+
+    /// Returns the feature level of the opener's release. A release that announces none has the first one.
+    fn level(&self) -> Level {
+        let level = self.release.rsplit_once(LEVEL_MARK);
+        let level = level.and_then(|(_, level)| level.parse().ok());
+        level.unwrap_or(levels::FIRST)
     }
 
     /// Returns whether the opener uses a copy of its registered data directory.
@@ -191,6 +213,8 @@ pub(super) enum Refusal {
     TargetStore(u64),
     /// The opener uses a copy of a data directory, and a stream from the original is open.
     Copy,
+    /// The cluster has this feature level, and the opener's release does not know it.
+    Level(Level),
 }
 
 impl Refusal {
@@ -209,6 +233,7 @@ impl Refusal {
             Self::Store(id) => (10, id, "store"),
             Self::TargetStore(id) => (11, id, "target_store"),
             Self::Copy => (12, 0, "copy"),
+            Self::Level(level) => (13, level.into(), "level"),
         }
     }
 
@@ -231,7 +256,8 @@ impl Refusal {
             | Self::Kind
             | Self::Certificate
             | Self::TargetStore(_)
-            | Self::Copy => None,
+            | Self::Copy
+            | Self::Level(_) => None,
         }
     }
 
@@ -250,6 +276,7 @@ impl Refusal {
             Self::Store(value),
             Self::TargetStore(value),
             Self::Copy,
+            Self::Level(Level::try_from(value).unwrap_or(Level::MAX)),
         ];
         refusals
             .into_iter()
@@ -298,6 +325,12 @@ impl fmt::Display for Refusal {
             ),
             Self::Copy => f.write_str(
                 "the data directory of this process is a copy, and the member runs with the original; stop one of the processes",
+            ),
+            Self::Level(level) => write!(
+                f,
+                "the cluster has feature level {level}, but this release has feature level {}; start a release with \
+                 feature level {level}",
+                levels::OWN
             ),
         }
     }
@@ -385,6 +418,35 @@ mod tests {
             assert_eq!(Handshake::decode(&hello.encode()), Some(hello));
             assert_eq!(decode_answer(&encode_answer(answer)), Some(answer));
         }
+    }
+
+    #[test]
+    fn a_release_below_the_level_of_the_cluster_is_refused() {
+        let mut members = members();
+        let of = |release: &str, from| Handshake { release: release.into(), ..hello(from) };
+        let refused = Err(Refusal::Level(3));
+        for (raised_level, hello, answer) in [
+            (0, of("0.1.0", 2), Ok(())),
+            (3, of("0.1.0", 2), refused),
+            (3, of("0.2.0+level.2", 2), refused),
+            (3, of("0.3.0-dev+level.3", 2), Ok(())),
+            (3, of("0.3.0+level.x", 2), refused),
+            // A member that joins.
+            (3, of("0.1.0", 4), refused),
+            (3, of("0.4.0+level.4", 4), Err(Refusal::Unknown)),
+            (3, of("0.1.0", 3), Err(Refusal::Removed)),
+        ] {
+            members.raised_level = raised_level;
+            let own = (MemberId(1), &store(10, &[]));
+            assert_eq!(hello.check(own, &members), answer, "{hello:?}");
+            assert_eq!(decode_answer(&encode_answer(answer)), Some(answer));
+        }
+        let text = Refusal::Level(3).to_string();
+        assert!(text.ends_with("start a release with feature level 3"), "{text}");
+        let own = Handshake { release: announced_release(), ..hello(2) };
+        assert_eq!(own.level(), levels::OWN);
+        let release = own.release.split_once('+').map(|(release, _)| release);
+        assert_eq!(release, Some(version::WITAN));
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! Reading order: this file ([`Peers`], [`PeerPost`]), `handshake` and `frame`. `link` holds a stream to another member, with
 //! messages that wait in `queue`. `listener` and `inbound` accept and read streams from other members; `http` answers requests.
 //! `remotes` are members that this member does not know yet. `deliver` and `snapshot` carry snapshots. `monitor` watches
-//! versions and clocks.
+//! versions and clocks, and with `levels` raises the feature level.
 
 mod deliver;
 mod dial;
@@ -20,6 +20,7 @@ mod hash;
 mod http;
 mod inbound;
 mod lanes;
+mod levels;
 mod link;
 mod listener;
 mod metrics;
@@ -60,6 +61,7 @@ use queue::PushOutcome;
 use remotes::Remotes;
 
 pub use dial::PeerDialer;
+pub use levels::{FeatureLevels, LevelReport, MemberRelease, RaiseError};
 pub use metrics::PeerMetrics;
 pub use snapshot::SnapshotMetrics;
 
@@ -223,10 +225,12 @@ pub fn start(
 }
 
 impl Peers {
-    /// Monitors the versions and clocks of the other members until the process stops. Run this on a worker, because it proposes
-    /// commands.
-    pub fn monitor(&self) -> impl Future<Output = ()> + use<> {
-        Monitor::new(self.shared.clone()).run()
+    /// Returns the handle that shows and raises the feature level, and a future that monitors the versions and clocks of the
+    /// other members until the process stops and serves the handle. Run the future on a worker, because it proposes commands.
+    pub fn monitor(&self) -> (FeatureLevels, impl Future<Output = ()> + use<>) {
+        let (levels, reports, raises) = FeatureLevels::new(self.shared.clone());
+        let monitor = Monitor::new(self.shared.clone(), reports, raises);
+        (levels, monitor.run())
     }
 
     /// Waits for a limited time until queued messages are written, then ends all streams.

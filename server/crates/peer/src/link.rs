@@ -17,16 +17,16 @@ use tokio::{
     sync::Notify,
     time::{MissedTickBehavior, interval_at, sleep, timeout},
 };
-use witan_base::{sync::Mutex, version};
+use witan_base::sync::Mutex;
 use witan_config::Url;
-use witan_machine::{levels, member::MemberId};
+use witan_machine::member::MemberId;
 use witan_replica::{host::Lane, replica::PeerEvent};
 
 use super::{
     Shared,
     dial::{DialError, PeerConnection},
     frame::{Frame, FrameBatch, FrameKind, FrameReader},
-    handshake::{HANDSHAKE_BYTES_MAX, Handshake, StreamKind},
+    handshake::{HANDSHAKE_BYTES_MAX, Handshake, StreamKind, announced_release},
     lanes::Lanes,
     metrics::PeerSeries,
     queue::LaneQueue,
@@ -367,11 +367,6 @@ impl Link {
     }
 }
 
-/// Returns the release that handshakes announce. The feature level is build metadata of the version.
-fn announced_release() -> String {
-    format!("{}+level.{}", version::WITAN, levels::OWN)
-}
-
 /// Returns when the ping of a pong was sent, in nanoseconds since the stream was opened, or `None` for any other frame.
 fn pong(frame: &Frame) -> Option<u64> {
     let sent = frame.contents.first_chunk().copied()?;
@@ -443,14 +438,6 @@ impl Delays {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_handshake_announces_the_release_and_its_level() {
-        let announced = announced_release();
-        let (release, level) = announced.rsplit_once("+level.").expect("it has a level");
-        assert_eq!(release, env!("CARGO_PKG_VERSION"));
-        assert_eq!(level.parse::<levels::Level>(), Ok(levels::OWN));
-    }
 
     #[test]
     fn attempts_come_at_once_and_then_ever_less_often() {

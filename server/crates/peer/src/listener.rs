@@ -359,7 +359,8 @@ impl Listener {
             sleep(REMOVAL_INTERVAL).await;
         }
         // The refusal of the next stream contains the reason.
-        let what = "the member was removed from the cluster, or runs with another data directory";
+        let what = "the member was removed from the cluster, or runs with another data directory or a release below the \
+                    feature level of the cluster";
         io::Error::new(io::ErrorKind::PermissionDenied, what)
     }
 

@@ -1,5 +1,5 @@
-//! Monitors the versions and clocks of the other members. The leader derives the cluster version from the versions
-//! (`witan_machine::versions`). Differing clocks are reported.
+//! Monitors the versions and clocks of the other members. The leader derives the cluster version and the feature level from the
+//! versions (`witan_machine::versions`, `witan_machine::levels`). Differing clocks are reported.
 //!
 //! Each member requests `/version` and `/raft/probing` from the peer ports of the other members. The answers may come from any
 //! release, or from etcd, with the cluster's id.
@@ -11,16 +11,25 @@ use std::{
 };
 
 use futures_util::future::join_all;
+use tokio::{
+    sync::{mpsc, watch},
+    time::{sleep, timeout},
+};
 use witan_base::version;
 use witan_config::Url;
 use witan_machine::{
     command::{ClusterVersion, Command, Downgrade},
+    levels::{self, Level},
     member::{MemberId, MemberRegistry},
     versions::{self, Decision, Release, release},
 };
+use witan_node::NodeError;
 
 use super::{
     Shared,
+    levels::{
+        LevelHold, LevelReport, MemberRelease, RaiseError, RaiseRequest, known, unable,
+    },
     query::{self, RunningRelease},
     urls,
 };
@@ -53,10 +62,20 @@ pub(super) struct Monitor {
     releases: BTreeMap<MemberId, RunningRelease>,
     /// The members and the time of the last decision, which may not be applied yet.
     decided: Option<(Arc<MemberRegistry>, Instant)>,
+    hold: LevelHold,
+    reports: watch::Sender<LevelReport>,
+    raises: mpsc::Receiver<RaiseRequest>,
 }
 
+/// A member's answer to a query: what it runs, and by how many seconds its clock is ahead. `None` if no URL answered.
+type Answer = Option<(RunningRelease, Option<f64>)>;
+
 impl Monitor {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        reports: watch::Sender<LevelReport>,
+        raises: mpsc::Receiver<RaiseRequest>,
+    ) -> Self {
         Self {
             shared,
             begun: Instant::now(),
@@ -64,22 +83,62 @@ impl Monitor {
             apart: BTreeMap::new(),
             releases: BTreeMap::new(),
             decided: None,
+            hold: LevelHold::default(),
+            reports,
+            raises,
         }
     }
 
-    /// Runs rounds until the process stops.
+    /// Runs rounds and takes requests to raise the level until the process stops.
     pub(super) async fn run(mut self) {
         loop {
             let wait = self.round().await;
             tokio::select! {
                 () = self.shared.node.stopping() => return,
-                () = tokio::time::sleep(wait) => {}
+                Some(to) = self.raises.recv() => {
+                    let raised = self.raise().await;
+                    // The requester may have gone.
+                    let _ = to.send(raised);
+                }
+                () = sleep(wait) => {}
             }
         }
     }
 
     /// Queries all other members once and acts on their answers. Returns the delay before the next round.
     async fn round(&mut self) -> Duration {
+        let (members, answers) = self.ask_all().await;
+        let mut running: Vec<MemberRelease> = Vec::new();
+        for (id, answer) in answers {
+            running.push((id, answer.as_ref().map(|(found, _)| found.clone())));
+            if let Some((found, ahead_s)) = answer {
+                self.record_release(id, found);
+                self.record_clock(id, ahead_s);
+            }
+        }
+        self.apart.retain(|id, _| members.by_id.contains_key(id));
+        self.releases.retain(|id, _| members.by_id.contains_key(id));
+        let leads = self.leads(&members);
+        let level_left = self.follow_level(&members, &running, leads);
+        if leads {
+            self.decide(members, &running).await;
+        }
+        let wait = match release(&self.shared.members().cluster_version) {
+            None => UNDECIDED_INTERVAL,
+            Some(now) if Some(now) < release(version::API) => UNSETTLED_INTERVAL,
+            Some(_) => INTERVAL,
+        };
+        // Only leaders check whether a downgrade is complete.
+        let check = self.shared.settings.downgrade_check.filter(|_| leads);
+        let check = check.map(|every| every.saturating_sub(self.last_downgrade_check.elapsed()));
+        // The round in which no time is left proposes the raise. If that failed, the usual interval applies.
+        let level_left = level_left.filter(|left| !left.is_zero());
+        let due = [check, level_left].into_iter().flatten().min();
+        wait.min(due.unwrap_or(wait)).max(UNDECIDED_INTERVAL)
+    }
+
+    /// Queries all other members at once. Returns the members and the answers, this member's own release included.
+    async fn ask_all(&self) -> (Arc<MemberRegistry>, Vec<(MemberId, Answer)>) {
         let members = self.shared.members();
         let own_id = self.shared.own_id();
         let others = members
@@ -91,33 +150,42 @@ impl Monitor {
             .collect();
         let answers = asked.iter().map(|(_, urls)| self.ask(urls));
         let answers = join_all(answers).await;
-        let mut running = vec![release(version::API)];
-        for ((id, _), answer) in asked.iter().zip(answers) {
-            running.push(answer.as_ref().map(|(found, _)| found.api));
-            if let Some((found, ahead_s)) = answer {
-                self.record_release(*id, found);
-                self.record_clock(*id, ahead_s);
-            }
+        let own = (own_id, Some((RunningRelease::own(), None)));
+        let others = asked.iter().map(|(id, _)| *id).zip(answers);
+        (members, [own].into_iter().chain(others).collect())
+    }
+
+    /// Returns whether this member leads the cluster of these members.
+    fn leads(&self, members: &MemberRegistry) -> bool {
+        let own_id = self.shared.own_id();
+        self.shared.node.status().leader == own_id && members.by_id.contains_key(&own_id)
+    }
+
+    /// Records since when all members have known a higher level, if this member leads and the members do not return to an earlier
+    /// release, and reports the round. Returns the time until the level rises.
+    fn follow_level(
+        &mut self,
+        members: &MemberRegistry,
+        running: &[MemberRelease],
+        leads: bool,
+    ) -> Option<Duration> {
+        let (level, now) = (members.level(), Instant::now());
+        match leads && levels::downgrade_target(members).is_none() {
+            true => self.hold.follow(running, level, now),
+            false => self.hold.reset(),
         }
-        self.apart.retain(|id, _| members.by_id.contains_key(id));
-        self.releases.retain(|id, _| members.by_id.contains_key(id));
-        let leads = self.shared.node.status().leader == own_id;
-        if leads && members.by_id.contains_key(&own_id) {
-            self.decide(members, &running).await;
-        }
-        let wait = match release(&self.shared.members().cluster_version) {
-            None => UNDECIDED_INTERVAL,
-            Some(now) if Some(now) < release(version::API) => UNSETTLED_INTERVAL,
-            Some(_) => INTERVAL,
-        };
-        // Only leaders check whether a downgrade is complete.
-        let check = self.shared.settings.downgrade_check.filter(|_| leads);
-        let check = check.map(|every| every.saturating_sub(self.last_downgrade_check.elapsed()));
-        wait.min(check.unwrap_or(wait)).max(UNDECIDED_INTERVAL)
+        let hold = self.shared.settings.level_hold;
+        self.reports.send_replace(LevelReport {
+            level,
+            own: levels::OWN,
+            members: running.to_vec(),
+            raises_at: self.hold.raises_at(hold),
+        });
+        self.hold.left(hold, now)
     }
 
     /// Requests a member's release and by how many seconds its clock is ahead. Returns `None` if no URL answers.
-    async fn ask(&self, urls: &[Url]) -> Option<(RunningRelease, Option<f64>)> {
+    async fn ask(&self, urls: &[Url]) -> Answer {
         let (dialer, node) = (&self.shared.dialer, &self.shared.node);
         for url in urls {
             match query::running_release(url, dialer, node.identity().cluster_id).await {
@@ -170,30 +238,17 @@ impl Monitor {
         }
     }
 
-    /// Proposes a new cluster version, or the end of a downgrade, if [`versions::decide`] says so. While the members stay the
-    /// same, does not repeat a proposal within [`INTERVAL`].
-    async fn decide(&mut self, members: Arc<MemberRegistry>, running: &[Option<Release>]) {
-        let waits = self.begun.elapsed() < UNDECIDED_TIMEOUT;
-        let node = &self.shared.node;
+    /// Proposes a new cluster version, a higher feature level, or the end of a downgrade, if [`versions::decide`] or
+    /// [`levels::decide`] says so. While the members stay the same, does not repeat a proposal within [`INTERVAL`].
+    async fn decide(&mut self, members: Arc<MemberRegistry>, running: &[MemberRelease]) {
         let every = self.shared.settings.downgrade_check;
         let ends = every.is_some_and(|every| self.last_downgrade_check.elapsed() >= every);
         let last_downgrade_check = self.last_downgrade_check;
         if ends {
             self.last_downgrade_check = Instant::now();
         }
-        let (command, version, what) = match versions::decide(&members, running, waits, ends) {
-            Decision::Keep => return,
-            Decision::Set((major, minor)) => {
-                let version = format!("{major}.{minor}.0");
-                let command = Command::ClusterVersion(ClusterVersion::of(version.clone()));
-                (command, version, "set the cluster version")
-            }
-            Decision::EndDowngrade => {
-                let target = String::new();
-                let command = Command::Downgrade(Downgrade { target });
-                let version = members.downgrade_target.clone();
-                (command, version, "completed the downgrade")
-            }
+        let Some((command, what)) = self.decision(&members, running, ends) else {
+            return;
         };
         let under_way = |(from, at): &(Arc<MemberRegistry>, Instant)| {
             *from == members && at.elapsed() < INTERVAL
@@ -201,10 +256,10 @@ impl Monitor {
         if self.decided.as_ref().is_some_and(under_way) {
             return;
         }
-        match node.decide(command, members.clone()).await {
+        match self.shared.node.decide(command, members.clone()).await {
             Ok(true) => {
-                let from = &members.cluster_version;
-                tracing::info!(from, version, "{what}");
+                let (from, from_level) = (&members.cluster_version, members.level());
+                tracing::info!(from, from_level, "{what}");
                 self.decided = Some((members, Instant::now()));
             }
             Ok(false) => {
@@ -216,6 +271,94 @@ impl Monitor {
             Err(error) => tracing::warn!(%error, "failed to record the cluster version; retrying"),
         }
     }
+
+    /// Returns the command for this leader to propose and its text for the log, or `None` if nothing must change. `ends` is
+    /// whether it is time to check that a downgrade is complete.
+    fn decision(
+        &self,
+        members: &MemberRegistry,
+        running: &[MemberRelease],
+        ends: bool,
+    ) -> Option<(Command, String)> {
+        let waits = self.begun.elapsed() < UNDECIDED_TIMEOUT;
+        let apis: Vec<Option<Release>> = running
+            .iter()
+            .map(|(_, running)| running.as_ref().map(|running| running.api))
+            .collect();
+        let left = self.hold.left(self.shared.settings.level_hold, Instant::now());
+        let held = left.is_some_and(|left| left.is_zero());
+        let level = levels::decide(members, &known(running), held);
+        let version = match versions::decide(members, &apis, waits, ends) {
+            Decision::Keep if ends && has_returned(members, running) => {
+                return Some(end_of_downgrade(members));
+            }
+            Decision::EndDowngrade => return Some(end_of_downgrade(members)),
+            Decision::Keep => String::new(),
+            Decision::Set((major, minor)) => format!("{major}.{minor}.0"),
+        };
+        let what = match (version.as_str(), level) {
+            ("", None) => return None,
+            ("", Some(level)) => format!("raised the feature level of the cluster to {level}"),
+            (version, None) => format!("set the cluster version to {version}"),
+            (version, Some(level)) => {
+                format!("set the cluster version to {version} and the feature level to {level}")
+            }
+        };
+        let decided = ClusterVersion { version, level: level.unwrap_or_default() };
+        Some((Command::ClusterVersion(decided), what))
+    }
+
+    /// Raises the feature level of the cluster as [`super::FeatureLevels::raise`] requests.
+    async fn raise(&self) -> Result<Level, RaiseError> {
+        let (members, running) = self.ask_all().await;
+        let running: Vec<MemberRelease> = running
+            .into_iter()
+            .map(|(id, answer)| (id, answer.map(|(found, _)| found)))
+            .collect();
+        if !self.leads(&members) {
+            return Err(RaiseError::NotLeader);
+        }
+        if levels::downgrade_target(&members).is_some() {
+            return Err(RaiseError::Downgrade(members.downgrade_target.clone()));
+        }
+        let (now, levels) = (members.level(), known(&running));
+        let Some(level) = levels::decide(&members, &levels, true) else {
+            return match levels.iter().all(|level| *level == Some(now)) {
+                true => Ok(now),
+                false => Err(RaiseError::Unable(unable(running, now))),
+            };
+        };
+        let decided = ClusterVersion { level, ..ClusterVersion::default() };
+        let command = Command::ClusterVersion(decided);
+        if !self.shared.node.decide(command, members).await? {
+            return Err(RaiseError::Changing);
+        }
+        tracing::info!("raised the feature level of the cluster to {level}, as requested");
+        let applied = async {
+            while self.shared.members().level() < level {
+                sleep(UNDECIDED_INTERVAL).await;
+            }
+        };
+        let too_slow = |_| NodeError::Timeout;
+        timeout(INTERVAL, applied).await.map_err(too_slow)?;
+        Ok(level)
+    }
+}
+
+/// Returns whether all members run the release of Witan to which a downgrade returns.
+fn has_returned(members: &MemberRegistry, running: &[MemberRelease]) -> bool {
+    let runs = |target| {
+        let mut releases = running.iter().map(|(_, running)| running.as_ref());
+        releases.all(|running| running.and_then(RunningRelease::release) == Some(target))
+    };
+    levels::downgrade_target(members).is_some_and(runs)
+}
+
+/// Returns the command that ends a downgrade, and its text for the log.
+fn end_of_downgrade(members: &MemberRegistry) -> (Command, String) {
+    let ends = Command::Downgrade(Downgrade { target: String::new() });
+    let target = &members.downgrade_target;
+    (ends, format!("completed the downgrade to {target}"))
 }
 
 #[cfg(test)]

@@ -42,13 +42,13 @@ pub async fn cluster(url: &Url, dialer: &PeerDialer) -> io::Result<RemoteCluster
 
 /// What a member runs, as it reports itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct RunningRelease {
+pub struct RunningRelease {
     /// The release of etcd whose API the member serves.
-    pub(super) api: Release,
+    pub api: Release,
     /// The release of Witan, or `None` if the member does not report it: etcd, or an earlier build.
-    pub(super) witan: Option<String>,
+    pub witan: Option<String>,
     /// The feature level.
-    pub(super) level: Level,
+    pub level: Level,
 }
 
 impl RunningRelease {
@@ -57,6 +57,14 @@ impl RunningRelease {
         let witan = Some(version::WITAN.to_owned());
         Self { api: versions::LATEST, witan, level: levels::OWN }
     }
+
+    /// Returns major and minor number of the release of Witan. A build that does not report its release is of the first one.
+    pub(super) fn release(&self) -> Option<Release> {
+        let [first, ..] = levels::RELEASES else {
+            return None;
+        };
+        versions::release(self.witan.as_deref().unwrap_or(first.release))
+    }
 }
 
 /// Returns whether etcd answers at this peer URL: it reports a version, but answers 404 on a path that Witan serves. Returns
@@ -64,6 +72,12 @@ impl RunningRelease {
 pub async fn is_etcd(url: &Url, dialer: &PeerDialer) -> bool {
     let (version, own) = tokio::join!(get(url, dialer, "/version"), get(url, dialer, STATE_HASH));
     matches!((version, own), (Ok(version), Ok(own)) if is_of_etcd(&version, &own))
+}
+
+/// Requests the feature level of the cluster from the member at this peer URL. A member that does not report it has the first
+/// one.
+pub async fn cluster_level(url: &Url, dialer: &PeerDialer) -> io::Result<Level> {
+    cluster_level_of(&get(url, dialer, "/version").await?).map_err(invalid)
 }
 
 /// Requests the hash of a member's state after the entry `index`. Returns `None` if the member does not have the hash.
@@ -146,9 +160,11 @@ struct VersionPage {
     witan: Option<String>,
     #[serde(default = "first_level")]
     level: Level,
+    #[serde(rename = "clusterLevel", default = "first_level")]
+    cluster_level: Level,
 }
 
-/// Returns the level of a member whose page has none.
+/// Returns the level of a member, and of its cluster, whose page has none.
 const fn first_level() -> Level {
     levels::FIRST
 }
@@ -175,6 +191,13 @@ fn running_release_of(answer: &Answer, cluster_id: u64) -> Result<RunningRelease
     });
     let running = running.filter(|running| running.api >= versions::FIRST);
     running.ok_or("the response has no server version")
+}
+
+/// Reads the cluster's feature level from an answer to `/version`. Fails for any other answer.
+fn cluster_level_of(answer: &Answer) -> Result<Level, &'static str> {
+    let page: Result<VersionPage, _> = serde_json::from_slice(answer.body());
+    page.map(|page| page.cluster_level)
+        .map_err(|_| "the response has no server version")
 }
 
 /// Reads a member's clock, in Unix nanoseconds, from the answer to a probe. Fails if the answer has no time.
@@ -216,7 +239,9 @@ mod tests {
         let read = |id, page| running_release_of(&answer(200, id, page), 0xC1);
         let page = r#"{"etcdserver":"3.5.21","etcdcluster":"3.5.0"}"#;
         let running = RunningRelease { api: (3, 5), witan: None, level: levels::FIRST };
+        assert_eq!(running.release(), Some((0, 1)), "the first one");
         assert_eq!(read(Some("c1"), page), Ok(running));
+        assert_eq!(cluster_level_of(&answer(200, None, page)), Ok(levels::FIRST));
         let bad = [
             "",
             "[]",
@@ -238,10 +263,13 @@ mod tests {
     #[test]
     fn the_release_and_the_level_of_a_later_member_are_read() {
         let page = r#"{"etcdserver":"3.7.3","etcdcluster":"3.7.0","storage":"3.7.0",
-            "witan":"0.2.0","level":2,"clusterLevel":1,"later":[]}"#;
-        let running = RunningRelease { api: (3, 7), witan: Some("0.2.0".into()), level: 2 };
-        let found = running_release_of(&answer(200, Some("c1"), page), 0xC1);
-        assert_eq!(found, Ok(running));
+            "witan":"0.2.0","level":3,"clusterLevel":2,"later":[]}"#;
+        let running = RunningRelease { api: (3, 7), witan: Some("0.2.0".into()), level: 3 };
+        assert_eq!(running.release(), Some((0, 2)));
+        let page = answer(200, Some("c1"), page);
+        assert_eq!(running_release_of(&page, 0xC1), Ok(running));
+        assert_eq!(cluster_level_of(&page), Ok(2));
+        assert!(cluster_level_of(&answer(404, None, "404 page not found\n")).is_err());
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("compaction-sleep-interval", Duration, "10ms", "Pause between batches of a compaction.", accepted(ONE_STEP)),
     Flag::new("watch-progress-notify-interval", Duration, "10m0s", "Interval of progress notifications to idle watchers.", supported("an_idle_watcher_gets_progress_notifications")),
     Flag::new("downgrade-check-time", Duration, "5s", "Interval between checks by the leader whether a downgrade is complete; 0 disables the check.", supported("a_downgrade_ends_when_it_is_looked_at")),
+    Flag::new("level-hold", Text, "24h", "Time for which all members must run releases with a higher feature level before the leader raises the level of the cluster. Until then, members can return to the release before. `0s` raises it at once, `never` only by command. Not a flag of etcd.", supported("the_level_is_held_for_a_time_or_for_ever")),
     Flag::new("snapshot-catchup-entries", Integer, "5000", "Number of log entries that are kept for slow members.", accepted(LOG_BY_BYTES)),
     Flag::new("bootstrap-defrag-threshold-megabytes", Integer, "0", "Free space in MB above which etcd defragments at startup.", accepted("Witan needs no defragmentation")),
     Flag::new("experimental-enable-lease-checkpoint", Bool, "false", "Records the remaining TTLs of leases.", accepted("remaining TTLs of leases are always recorded")),
