@@ -2,8 +2,10 @@
 //! numbers that an earlier release does not know. The leader raises the level of the cluster when all members know the next one.
 //! `pacing` has the numbers. `versions` has etcd's version, which all releases share, and the level of each command.
 
+use std::time::Duration;
+
 use super::{
-    member::MemberRegistry,
+    member::{MemberId, MemberRegistry},
     versions::{Release, release},
 };
 
@@ -72,10 +74,112 @@ pub fn decide(known: &MemberRegistry, members: &[Option<Level>], held: bool) -> 
     rises.then_some(level)
 }
 
+/// Since when the leader could raise the cluster's level, without a gap in the answers of the members. The leader raises it after
+/// a hold, in which the members may return to the release before.
+#[derive(Clone, Debug, Default)]
+pub struct LevelHold(Option<Held>);
+
+#[derive(Clone, Debug)]
+struct Held {
+    level: Level,
+    members: Vec<MemberId>,
+    since: Duration,
+}
+
+impl LevelHold {
+    /// Takes the levels of all members at the time `now`, as for [`decide`]. Starts again if the level cannot rise, if the members
+    /// have changed, or if the highest level that all know is another one.
+    pub fn follow(&mut self, known: &MemberRegistry, members: &[Option<Level>], now: Duration) {
+        let Some(level) = decide(known, members, true) else {
+            self.reset();
+            return;
+        };
+        let members: Vec<MemberId> = known.by_id.keys().copied().collect();
+        let goes_on = |held: &Held| held.level == level && held.members == members;
+        if !self.0.as_ref().is_some_and(goes_on) {
+            self.0 = Some(Held { level, members, since: now });
+        }
+    }
+
+    /// Starts again, because this member does not lead.
+    pub fn reset(&mut self) {
+        self.0 = None;
+    }
+
+    /// Returns the time until the level may rise, if it is held for `hold`. Returns `None` if the level cannot rise, or if `hold`
+    /// is `None` because it rises only by command.
+    pub fn left(&self, hold: Option<Duration>, now: Duration) -> Option<Duration> {
+        let since = self.0.as_ref()?.since;
+        Some(hold?.saturating_sub(now.saturating_sub(since)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{member::ClusterVersion, record::RecordChange};
+    use crate::{
+        member::{ClusterVersion, Member},
+        record::RecordChange,
+    };
+
+    const HOLD: Option<Duration> = Some(Duration::from_secs(60));
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// The members 1 to `count` of a cluster with the first level.
+    fn registry(count: u64) -> MemberRegistry {
+        let ids = 1..=count;
+        MemberRegistry {
+            cluster_version: "3.7.0".into(),
+            by_id: ids
+                .map(|id| (MemberId(id), Member { id, ..Member::default() }))
+                .collect(),
+            ..MemberRegistry::default()
+        }
+    }
+
+    #[test]
+    fn a_level_is_held_until_the_time_is_over() {
+        let (mut hold, known, both) = (LevelHold::default(), registry(2), [Some(2), Some(2)]);
+        for (now, left) in [(100, 60), (110, 50), (159, 1), (160, 0), (200, 0)] {
+            hold.follow(&known, &both, seconds(now));
+            let found = hold.left(HOLD, seconds(now));
+            assert_eq!(found, Some(seconds(left)), "{now}");
+        }
+        let at_once = hold.left(Some(Duration::ZERO), seconds(200));
+        assert_eq!(at_once, Some(Duration::ZERO));
+        assert_eq!(hold.left(None, seconds(200)), None, "only by command");
+        let raised = MemberRegistry { raised_level: 2, ..registry(2) };
+        hold.follow(&raised, &both, seconds(201));
+        assert_eq!(hold.left(HOLD, seconds(201)), None);
+    }
+
+    #[test]
+    fn the_hold_starts_again_when_a_member_is_silent_or_lower_or_the_members_change() {
+        let both: &[Option<Level>] = &[Some(2), Some(2)];
+        let returns = MemberRegistry { downgrade_target: "0.1.0".into(), ..registry(2) };
+        for (known, members) in [
+            (registry(2), &[Some(2), None][..]),
+            (registry(2), &[Some(2), Some(1)]),
+            (registry(2), &[Some(3), Some(3)]),
+            (registry(3), &[Some(2), Some(2), Some(2)]),
+            (registry(1), &[Some(2)]),
+            (returns, both),
+        ] {
+            let mut hold = LevelHold::default();
+            hold.follow(&registry(2), both, seconds(0));
+            hold.follow(&known, members, seconds(30));
+            hold.follow(&registry(2), both, seconds(40));
+            let left = hold.left(HOLD, seconds(60));
+            assert_eq!(left, Some(seconds(40)), "{members:?}");
+        }
+        let mut hold = LevelHold::default();
+        hold.follow(&registry(2), &[Some(2), Some(3)], seconds(0));
+        hold.reset();
+        assert_eq!(hold.left(HOLD, seconds(0)), None);
+    }
 
     #[test]
     fn the_last_row_is_this_release() {

@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use futures_util::future::join_all;
@@ -19,7 +19,7 @@ use witan_base::version;
 use witan_config::Url;
 use witan_machine::{
     command::{ClusterVersion, Command, Downgrade},
-    levels::{self, Level},
+    levels::{self, Level, LevelHold},
     member::{MemberId, MemberRegistry},
     versions::{self, Decision, Release, release},
 };
@@ -27,9 +27,7 @@ use witan_node::NodeError;
 
 use super::{
     Shared,
-    levels::{
-        LevelHold, LevelReport, MemberRelease, RaiseError, RaiseRequest, known, unable,
-    },
+    levels::{LevelReport, MemberRelease, RaiseError, RaiseRequest, known, unable},
     query::{self, RunningRelease},
     urls,
 };
@@ -161,27 +159,31 @@ impl Monitor {
         self.shared.node.status().leader == own_id && members.by_id.contains_key(&own_id)
     }
 
-    /// Records since when all members have known a higher level, if this member leads and the members do not return to an earlier
-    /// release, and reports the round. Returns the time until the level rises.
+    /// Records since when the level could rise, if this member leads, and reports the round. Returns the time until it rises.
     fn follow_level(
         &mut self,
         members: &MemberRegistry,
         running: &[MemberRelease],
         leads: bool,
     ) -> Option<Duration> {
-        let (level, now) = (members.level(), Instant::now());
-        match leads && levels::downgrade_target(members).is_none() {
-            true => self.hold.follow(running, level, now),
+        match leads {
+            true => self.hold.follow(members, &known(running), self.begun.elapsed()),
             false => self.hold.reset(),
         }
-        let hold = self.shared.settings.level_hold;
+        let left = self.level_left();
         self.reports.send_replace(LevelReport {
-            level,
+            level: members.level(),
             own: levels::OWN,
             members: running.to_vec(),
-            raises_at: self.hold.raises_at(hold),
+            raises_at: left.and_then(|left| SystemTime::now().checked_add(left)),
         });
-        self.hold.left(hold, now)
+        left
+    }
+
+    /// Returns the time until the level rises without a command, or `None` if it does not.
+    fn level_left(&self) -> Option<Duration> {
+        let hold = self.shared.settings.level_hold;
+        self.hold.left(hold, self.begun.elapsed())
     }
 
     /// Requests a member's release and by how many seconds its clock is ahead. Returns `None` if no URL answers.
@@ -285,8 +287,7 @@ impl Monitor {
             .iter()
             .map(|(_, running)| running.as_ref().map(|running| running.api))
             .collect();
-        let left = self.hold.left(self.shared.settings.level_hold, Instant::now());
-        let held = left.is_some_and(|left| left.is_zero());
+        let held = self.level_left().is_some_and(|left| left.is_zero());
         let level = levels::decide(members, &known(running), held);
         let version = match versions::decide(members, &apis, waits, ends) {
             Decision::Keep if ends && has_returned(members, running) => {
