@@ -48,6 +48,7 @@ counts! {
     clock_jumps,
     releases,
     lowered,
+    raised,
     mistakes,
     rebuilds,
     older_disks,

@@ -448,6 +448,7 @@ impl World {
             self.truth.lowered = index;
             self.counts.lowered += u64::from(self.scenario.has_releases());
         }
+        self.counts.raised += u64::from(registry.level() > before.level());
         let (before, now) = (&before.by_id, &registry.by_id);
         let added: Vec<u64> = now
             .keys()

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use witan_machine::{
     lease::LeaseId,
+    levels::{Level, LevelHold},
     member::{MemberId, MemberRegistry},
     versions::Release,
     view::View,
@@ -23,7 +24,7 @@ use crate::{
     invariants::{Fact, fingerprint},
     net::Packet,
     oracle::{Ask, End},
-    releases::NEW,
+    releases::{NEW, NEXT_LEVEL},
     rng::Rng,
     scenario::UNITS_PER_TICK,
     workload,
@@ -66,8 +67,11 @@ pub(crate) enum Existence {
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) existence: Existence,
-    /// The release that the process runs now, or after its next start.
+    /// The release and the feature level that the process has now, or after its next start.
     pub(crate) release: Release,
+    pub(crate) level: Level,
+    /// Since when the process, as the leader, could raise the level.
+    pub(crate) level_hold: LevelHold,
     /// Boxed, because each turn moves it out and back, which would otherwise copy some KiB twice.
     pub(crate) replica: Option<Box<RecordedReplica>>,
     pub(crate) incarnation: u64,
@@ -134,6 +138,8 @@ impl Member {
         Self {
             existence,
             release: NEW,
+            level: NEXT_LEVEL,
+            level_hold: LevelHold::default(),
             replica: None,
             incarnation: 0,
             tickets: 0,
@@ -402,6 +408,9 @@ impl World {
     fn halted(&mut self, place: usize, halt: Halt) {
         let id = place as u64 + 1;
         self.trace.line(self.now, || format!("m{id} ends: {halt}"));
+        if let Halt::LaterLevel { level, own } = halt {
+            return self.judge(&Fact::LevelUnknown { member: id, level, own });
+        }
         if self.ends_by_copy(place, halt) {
             return;
         }
@@ -547,6 +556,7 @@ impl World {
         let member = &mut self.members[place];
         member.incarnation += 1;
         member.tickets = 0;
+        member.level_hold.reset();
         member.turn_due = false;
         member.follow(&members);
         member.base = view;
@@ -572,6 +582,7 @@ impl World {
             compaction: None,
             request_ticks: self.scenario.request_ticks(),
             copied: self.disks[(id - 1) as usize].is_copied(),
+            level: self.members[(id - 1) as usize].level,
             tuning: self.tuning(),
         }
     }

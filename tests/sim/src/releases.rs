@@ -1,20 +1,22 @@
-//! Members of two releases. The leader decides the cluster version from the releases of its members. An administrator upgrades
-//! and downgrades members one by one, as etcd's documentation describes.
+//! Members of two releases, which differ in the cluster version that they support, in their feature level, or in both. The leader
+//! decides the cluster's version and level from the answers of its members. An administrator upgrades and downgrades members one
+//! by one, as etcd's documentation describes. Members return to the first level only during a downgrade of Witan.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use witan_machine::{
     alarm::AlarmCommand,
     command::{ClusterVersion, Command, Downgrade},
+    levels::{self, Level},
     member::MemberRegistry,
     versions::{Decision, Release, decide, release},
 };
 use witan_replica::{host::Ticket, input::Input};
 
 use crate::{
-    member::Existence,
+    member::{Existence, Member},
     oracle::Ask,
-    world::{Event, World},
+    world::{Event, UNIT_NS, World},
 };
 
 /// The release without the newest command.
@@ -22,6 +24,18 @@ pub(crate) const OLD: Release = (3, 5);
 
 /// The release with all commands.
 pub(crate) const NEW: Release = (3, 6);
+
+/// The level of members as if of the release after the first one.
+pub(crate) const NEXT_LEVEL: Level = levels::FIRST + 1;
+
+/// The target of a downgrade to the release with the first level.
+const FIRST_RELEASE: &str = levels::RELEASES[0].release;
+
+/// For how long all members must know a level before it rises.
+const HOLD: Duration = Duration::from_secs(1);
+
+/// What a member answers: its release and its level, or `None` if it cannot be reached.
+pub(crate) type RunningMember = Option<(Release, Level)>;
 
 /// Number of units after which leaders request the releases of the members again.
 const ASK_UNITS: u64 = 40;
@@ -32,20 +46,30 @@ const DECIDE_UNITS: u64 = 30;
 /// Percentage of the operator's actions that concern releases.
 const OPERATOR_PERCENT: u64 = 50;
 
+/// Percentage of these actions that concern the level.
+const LEVEL_PERCENT: u64 = 40;
+
+/// Percentage of the initial members that have the first level.
+const FIRST_LEVEL_PERCENT: u64 = 30;
+
 /// Percentage of requests that are commands of the new release.
 const NEW_COMMANDS_PERCENT: u64 = 4;
 
 impl World {
     /// Returns whether the release of a member's process supports the command.
     pub(crate) fn has_command(&self, place: usize, command: &Command) -> bool {
-        command.since() <= Some(self.members[place].release)
+        let Member { release, level, .. } = &self.members[place];
+        command.since() <= Some(*release) && command.level() <= Some(*level)
     }
 
-    /// Sets about half of the initial members to the old release.
+    /// Sets about half of the initial members to the old release, and some to the first level.
     pub(crate) fn mix_releases(&mut self) {
         for member in &mut self.members {
             if self.hand.chance(50) {
                 member.release = OLD;
+            }
+            if self.hand.chance(FIRST_LEVEL_PERCENT) {
+                member.level = levels::FIRST;
             }
         }
     }
@@ -59,10 +83,11 @@ impl World {
                 continue;
             };
             if replica.status().leader.0 != id {
+                self.members[place].level_hold.reset();
                 continue;
             }
             let members = Arc::new(replica.view().machine.members.clone());
-            let running: Vec<Option<Release>> = members
+            let running: Vec<RunningMember> = members
                 .by_id
                 .keys()
                 .map(|other| self.running(id, other.0))
@@ -76,28 +101,43 @@ impl World {
         }
     }
 
-    /// Returns the release of a member, or `None` if it cannot be reached.
-    fn running(&self, from: u64, other: u64) -> Option<Release> {
+    /// Returns the release and the level of a member, or `None` if it cannot be reached.
+    fn running(&self, from: u64, other: u64) -> RunningMember {
         let member = &self.members[(other - 1) as usize];
         let cut = self.net.cut.contains(&(from, other)) || self.net.cut.contains(&(other, from));
         let answers = member.replica.is_some() && !cut;
-        answers.then_some(member.release)
+        answers.then_some((member.release, member.level))
     }
 
-    /// Proposes the cluster version or the end of a downgrade, as [`decide`] derives it from `members` and the releases
-    /// `running`, both of which may be outdated.
+    /// Proposes the cluster's version and level or the end of a downgrade, as [`decide`] and [`levels::decide`] derive them from
+    /// `members` and the answers `running`, both of which may be outdated.
     pub(crate) fn decide_version(
         &mut self,
         place: usize,
         members: &MemberRegistry,
-        running: &[Option<Release>],
+        running: &[RunningMember],
     ) {
-        let command = match decide(members, running, false, true) {
-            Decision::Keep => return,
-            Decision::Set((major, minor)) => {
-                Command::ClusterVersion(ClusterVersion::of(format!("{major}.{minor}.0")))
-            }
-            Decision::EndDowngrade => Command::Downgrade(Downgrade { target: String::new() }),
+        let answers = running.iter();
+        let (releases, known): (Vec<_>, Vec<_>) = answers
+            .map(|answer| (answer.map(|(it, _)| it), answer.map(|(_, level)| level)))
+            .unzip();
+        let now = Duration::from_nanos(self.now * UNIT_NS as u64);
+        let hold = &mut self.members[place].level_hold;
+        hold.follow(members, &known, now);
+        let held = hold.left(Some(HOLD), now) == Some(Duration::ZERO);
+        let level = levels::decide(members, &known, held).unwrap_or_default();
+        let returns = levels::downgrade_target(members).is_some();
+        let has_returned = returns && known.iter().all(|level| *level == Some(levels::FIRST));
+        let version = match decide(members, &releases, false, true) {
+            Decision::Keep if has_returned => None,
+            Decision::Keep if level == 0 => return,
+            Decision::Keep => Some(String::new()),
+            Decision::Set((major, minor)) => Some(format!("{major}.{minor}.0")),
+            Decision::EndDowngrade => None,
+        };
+        let command = match version {
+            Some(version) => Command::ClusterVersion(ClusterVersion { version, level }),
+            None => Command::Downgrade(Downgrade { target: String::new() }),
         };
         let now_ns = self.now_ns(place);
         self.trace
@@ -115,14 +155,18 @@ impl World {
         }
     }
 
-    /// As the operator, changes the release of a member, or starts or cancels a downgrade. Returns whether it did so.
+    /// As the operator, changes the release or the level of a member, or starts or cancels a downgrade. Returns whether it did so.
     pub(crate) fn roll(&mut self) -> bool {
         if !self.scenario.has_releases() || !self.hand.chance(OPERATOR_PERCENT) {
             return false;
         }
+        if self.hand.chance(LEVEL_PERCENT) {
+            return self.roll_level();
+        }
         let known = &self.truth.registry;
         let version = release(&known.cluster_version);
-        let downgrades = !known.downgrade_target.is_empty();
+        let returns = levels::downgrade_target(known).is_some();
+        let downgrades = !known.downgrade_target.is_empty() && !returns;
         let of = |release: Release| {
             self.current(|member| {
                 let member = &self.members[(member.id - 1) as usize];
@@ -137,13 +181,44 @@ impl World {
                 let id = *self.hand.pick(&new);
                 self.restart(id, OLD);
             }
-            0..=2 if version == Some(NEW) && !downgrades => {
+            0..=2 if version == Some(NEW) && !downgrades && !returns => {
                 let (major, minor) = OLD;
                 self.ask_downgrade(format!("{major}.{minor}.0"));
             }
             3..=9 if !downgrades && !old.is_empty() => {
                 let id = *self.hand.pick(&old);
                 self.restart(id, NEW);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// As the operator, changes the level of a member, or starts or cancels a downgrade to the first level. Returns whether it did
+    /// so. It lowers the level of a member only after the cluster has recorded the downgrade, which prevents a raise, and cancels
+    /// the downgrade only when no member is left below.
+    fn roll_level(&mut self) -> bool {
+        let known = &self.truth.registry;
+        let returns = levels::downgrade_target(known).is_some();
+        let is_free = known.downgrade_target.is_empty();
+        let has_risen = known.level() > levels::FIRST;
+        let of = |level: Level| {
+            self.current(|member| {
+                let member = &self.members[(member.id - 1) as usize];
+                member.existence == Existence::Present && member.level == level
+            })
+        };
+        let (first, next) = (of(levels::FIRST), of(NEXT_LEVEL));
+        match self.hand.range(0, 9) {
+            0..=5 if returns && !has_risen && !next.is_empty() => {
+                let id = *self.hand.pick(&next);
+                self.restart_with(id, levels::FIRST);
+            }
+            6 if is_free && !has_risen => self.ask_downgrade(FIRST_RELEASE.to_owned()),
+            7 if returns && first.is_empty() => self.ask_downgrade(String::new()),
+            0..=9 if !first.is_empty() => {
+                let id = *self.hand.pick(&first);
+                self.restart_with(id, NEXT_LEVEL);
             }
             _ => return false,
         }
@@ -166,6 +241,16 @@ impl World {
             .line(self.now, || format!("m{id} goes to {release:?}"));
         self.counts.releases += 1;
         self.members[place].release = release;
+        self.crash(place);
+    }
+
+    /// Restarts a member with another level.
+    fn restart_with(&mut self, id: u64, level: Level) {
+        let place = (id - 1) as usize;
+        self.trace
+            .line(self.now, || format!("m{id} goes to level {level}"));
+        self.counts.releases += 1;
+        self.members[place].level = level;
         self.crash(place);
     }
 

@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use witan_machine::{member::MemberRegistry, revision::Revision, versions::Release, view::View};
+use witan_machine::{member::MemberRegistry, revision::Revision, view::View};
 use witan_replica::{
     long_command::LongCommand,
     replica::{PeerEvent, Role, Status, genesis},
@@ -28,6 +28,7 @@ use crate::{
     operator::{Operator, person},
     oracle::{End, Oracle},
     recordings::Twins,
+    releases::RunningMember,
     rng::Rng,
     scenario::{Scenario, UNITS_PER_TICK},
     trace::Trace,
@@ -84,14 +85,14 @@ pub(crate) enum Event {
         way: (u64, u64),
         number: u64,
     },
-    /// Leaders request the releases of the members.
+    /// Leaders request the releases and levels of the members.
     AskReleases,
-    /// A leader decides the cluster version from the answers.
+    /// A leader decides the cluster's version and level from the answers.
     DecideVersion {
         place: usize,
         incarnation: u64,
         members: Arc<MemberRegistry>,
-        running: Vec<Option<Release>>,
+        running: Vec<RunningMember>,
     },
     /// The operator checks the members.
     Operate,

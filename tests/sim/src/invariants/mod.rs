@@ -19,6 +19,7 @@ mod leader_completeness;
 mod leader_followed;
 mod lease_answers;
 mod leases_kept;
+mod level_known;
 mod linearizable_reads;
 mod log_matching;
 mod no_silent_fork;
@@ -38,7 +39,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 pub(crate) use elected_by_voters::Vote;
 use witan_machine::{
-    command::Entry, lease::LeaseId, revision::Revision, versions::Release, view::View,
+    command::Entry, lease::LeaseId, levels::Level, revision::Revision, versions::Release,
+    view::View,
 };
 use witan_replica::{
     host::{Applied, LeaseAnswer, LogRecord},
@@ -86,6 +88,15 @@ pub enum Fact<'a> {
         view: &'a View,
         /// The fingerprint of that state.
         fingerprint: u64,
+    },
+    /// A member must stop, because the cluster has a level that its release does not know.
+    LevelUnknown {
+        /// The member's id.
+        member: u64,
+        /// The level of the cluster.
+        level: Level,
+        /// The level of the member's release.
+        own: Level,
     },
     /// A client received the answer to its write.
     Acknowledged {
@@ -270,6 +281,7 @@ pub fn all() -> Vec<(&'static str, Box<dyn Invariant>)> {
         applied_once::AppliedOnce,
         commands_admitted::CommandsAdmitted,
         commands_known::CommandsKnown,
+        level_known::LevelKnown,
         durability_of_acked::DurabilityOfAcked,
         linearizable_reads::LinearizableReads,
         revision_monotone::RevisionMonotone,
@@ -352,7 +364,8 @@ pub fn fingerprint(view: &View) -> u64 {
         .number(machine.tree.next_expiration_ns().unwrap_or(-1) as u64)
         .number(machine.members.cluster_id)
         .bytes(machine.members.cluster_version.as_bytes())
-        .bytes(machine.members.downgrade_target.as_bytes());
+        .bytes(machine.members.downgrade_target.as_bytes())
+        .number(machine.members.level().into());
     // Raft's order of members differs between replicas.
     for ids in [&view.position.voters, &view.position.learners] {
         let ids: BTreeSet<u64> = ids.iter().copied().collect();

@@ -285,7 +285,11 @@ fn apply_one(
     if let Some(Command::ClusterVersion(decided)) = &command.command
         && decided.level > own
     {
-        return Err(Halt::LaterLevel { level: decided.level, own });
+        // A raise does not wait for a member that was removed before it.
+        return Err(match replica.has_applied_own_removal() {
+            true => Halt::Removed,
+            false => Halt::LaterLevel { level: decided.level, own },
+        });
     }
     if entry.term > replica.raft.store().position().term {
         replica.proposals.term_begins(entry.term);
