@@ -481,7 +481,10 @@ fn a_level_is_held_for_a_time_or_for_ever() {
         assert_eq!(config.peers.level_hold, hold, "{line}");
     }
     let refused = refusal("--level-hold soon");
-    assert!(refused.contains("it must be never, or a duration"), "{refused}");
+    assert!(
+        refused.contains("it must be never, or a duration"),
+        "{refused}"
+    );
 }
 
 #[test]

@@ -209,12 +209,8 @@ mod tests {
         assert!(members.decide_version(&ClusterVersion::of("3.7.0")));
         members.cluster_version.clear();
         assert_eq!((members.level(), record(&members)), (FIRST, unraised));
-        for (version, level, expected) in [
-            ("", 3, 3),
-            ("3.7.0", 2, 3),
-            ("3.6.0", 0, 3),
-            ("", 4, 4),
-        ] {
+        for (version, level, expected) in [("", 3, 3), ("3.7.0", 2, 3), ("3.6.0", 0, 3), ("", 4, 4)]
+        {
             let decided = ClusterVersion { version: version.into(), level };
             assert_eq!(members.decide_version(&decided), !version.is_empty());
             assert_eq!(members.level(), expected, "{decided:?}");
@@ -222,7 +218,9 @@ mod tests {
         assert_eq!(members.cluster_version, "3.6.0");
         let mut loaded = MemberRegistry::default();
         for change in record(&members) {
-            let RecordChange::Put { key, value } = change else { panic!("it is deleted") };
+            let RecordChange::Put { key, value } = change else {
+                panic!("it is deleted")
+            };
             loaded.load(&key, &value).expect("a record of this release");
         }
         assert_eq!(loaded, members);
@@ -256,7 +254,10 @@ mod tests {
                 ..MemberRegistry::default()
             };
             let found = decide(&known, members, held);
-            assert_eq!(found, decision, "{version:?} {raised_level} {target:?} {members:?} {held}");
+            assert_eq!(
+                found, decision,
+                "{version:?} {raised_level} {target:?} {members:?} {held}"
+            );
         }
     }
 }

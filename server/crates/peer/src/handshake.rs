@@ -442,7 +442,10 @@ mod tests {
             assert_eq!(decode_answer(&encode_answer(answer)), Some(answer));
         }
         let text = Refusal::Level(3).to_string();
-        assert!(text.ends_with("start a release with feature level 3"), "{text}");
+        assert!(
+            text.ends_with("start a release with feature level 3"),
+            "{text}"
+        );
         let own = Handshake { release: announced_release(), ..hello(2) };
         assert_eq!(own.level(), levels::OWN);
         let release = own.release.split_once('+').map(|(release, _)| release);

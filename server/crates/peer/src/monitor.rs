@@ -167,7 +167,9 @@ impl Monitor {
         leads: bool,
     ) -> Option<Duration> {
         match leads {
-            true => self.hold.follow(members, &known(running), self.begun.elapsed()),
+            true => self
+                .hold
+                .follow(members, &known(running), self.begun.elapsed()),
             false => self.hold.reset(),
         }
         let left = self.level_left();
@@ -369,5 +371,36 @@ mod tests {
     #[test]
     fn the_announced_version_is_the_latest_that_the_state_machine_executes() {
         assert_eq!(release(version::API), Some(versions::LATEST));
+    }
+
+    #[test]
+    fn a_downgrade_of_witan_has_ended_when_all_members_run_its_target() {
+        // A build that does not report its release is of the first one.
+        let of = |witan: &str| RunningRelease {
+            api: versions::LATEST,
+            witan: Some(witan.to_owned()).filter(|witan| !witan.is_empty()),
+            level: levels::FIRST,
+        };
+        for (target, releases, returned) in [
+            ("0.1.0", &[Some("0.1.0"), Some("0.1.3"), Some("")][..], true),
+            ("0.1.0", &[Some("0.1.0"), Some("0.2.0")], false),
+            ("0.1.0", &[Some("0.1.0"), None], false),
+            ("", &[Some("0.1.0")], false),
+            // Not a release of Witan.
+            ("3.7.0", &[Some("3.7.0")], false),
+        ] {
+            let members =
+                MemberRegistry { downgrade_target: target.into(), ..MemberRegistry::default() };
+            let running: Vec<MemberRelease> = releases
+                .iter()
+                .zip(1..)
+                .map(|(release, id)| (MemberId(id), release.map(of)))
+                .collect();
+            assert_eq!(
+                has_returned(&members, &running),
+                returned,
+                "{target:?} {releases:?}"
+            );
+        }
     }
 }

@@ -241,7 +241,10 @@ mod tests {
         let running = RunningRelease { api: (3, 5), witan: None, level: levels::FIRST };
         assert_eq!(running.release(), Some((0, 1)), "the first one");
         assert_eq!(read(Some("c1"), page), Ok(running));
-        assert_eq!(cluster_level_of(&answer(200, None, page)), Ok(levels::FIRST));
+        assert_eq!(
+            cluster_level_of(&answer(200, None, page)),
+            Ok(levels::FIRST)
+        );
         let bad = [
             "",
             "[]",

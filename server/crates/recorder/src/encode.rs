@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use prost::Message as _;
+use witan_machine::levels;
 use witan_replica::{
     host::Recovered,
     replica::{AutoCompaction, Config, Tuning},

@@ -287,7 +287,11 @@ mod tests {
             let recovered = Recovered { checkpoint: Some(checkpoint), ..Recovered::default() };
             let started = Replica::new(config(), recovered);
             let is_later = started.as_ref().is_err_and(CorruptRecord::is_later);
-            assert_eq!((started.is_ok(), is_later), (starts, !starts), "{raised_level}");
+            assert_eq!(
+                (started.is_ok(), is_later),
+                (starts, !starts),
+                "{raised_level}"
+            );
         }
     }
 
