@@ -23,7 +23,7 @@ use witan_follow::{self as follow, FollowHandle};
 use witan_logging::LogLevelHandle;
 use witan_machine::command::PublishAttributes;
 use witan_node::{Node, NodeMetrics};
-use witan_peer::{PeerDialer, PeerMetrics, SnapshotMetrics};
+use witan_peer::{FeatureLevels, PeerDialer, PeerMetrics, SnapshotMetrics};
 use witan_storage::StorageMetrics;
 use witan_transport::{
     self as transport, Bound, Handlers, PeerTls, RunningServer, ServerTls, TransportMetrics,
@@ -88,8 +88,7 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     let follow = source.map(|source| follow::start(&config, source, &member.node, &on));
     let (published, publishing) = watch::channel(false);
     actix_rt::spawn(publish(member.node.clone(), config.clone(), published));
-    // Monitors the versions and clocks of the other members, and raises the feature level.
-    let (_levels, monitor) = member.peers.monitor();
+    let (levels, monitor) = member.peers.monitor();
     actix_rt::spawn(monitor);
     let early = tokio::select! {
         first = &mut signal => Some(End::Signal(first)),
@@ -107,10 +106,13 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
                 (bound, security),
                 (&member.node, authenticator),
                 (on, metrics, totals),
-                (log_level, follow),
+                (log_level, follow, levels),
             )?;
-            let ready = report_ready(member.node.clone(), config.clone(), publishing);
-            actix_rt::spawn(ready);
+            actix_rt::spawn(report_ready(
+                member.node.clone(),
+                config.clone(),
+                publishing,
+            ));
             let end = tokio::select! {
                 signal = signal => End::Signal(signal),
                 () = member.node.removed() => End::Removed,
@@ -251,7 +253,7 @@ fn serve(
     (bound, security): (Vec<Bound>, Option<ServerTls>),
     (node, authenticator): (&Node, Arc<Authenticator>),
     (on, metrics, totals): (Register, Arc<TransportMetrics>, Totals),
-    (log_level, follow): (LogLevelHandle, Option<FollowHandle>),
+    (log_level, follow, levels): (LogLevelHandle, Option<FollowHandle>, FeatureLevels),
 ) -> Result<RunningServer, BootError> {
     let panics = PanicMetrics::register(&on);
     let shared = SharedContext {
@@ -268,7 +270,12 @@ fn serve(
     };
     let ctx = Context::new(node.clone(), shared);
     let calls = witan_v3::Services::new(ctx.clone());
-    let front = Arc::new(HttpFrontend::new(ctx, follow, recorder::folder(config)));
+    let front = Arc::new(HttpFrontend::new(
+        ctx,
+        follow,
+        levels,
+        recorder::folder(config),
+    ));
     let served = Handlers {
         http: move |surface, request, payload| {
             let front = front.clone();

@@ -24,6 +24,7 @@ use witan_dialect::{Context, access, client, reply};
 use witan_discovery as discovery;
 use witan_follow::FollowHandle;
 use witan_gocompat::path::{self, Plus};
+use witan_peer::FeatureLevels;
 use witan_transport::Surface;
 use witan_v1 as v1;
 use witan_v2 as v2;
@@ -32,7 +33,7 @@ use witan_v3::{
     gateway::{openapi, websocket},
 };
 
-use super::{follow, log_level, ops, recorder};
+use super::{follow, level, log_level, ops, recorder};
 
 /// Maximum length of a request target in bytes; a longer target is answered with 414. etcd drops such connections at 4 KiB.
 const TARGET_BYTES_MAX: usize = 32 << 10;
@@ -43,6 +44,7 @@ pub struct HttpFrontend {
     ctx: Context,
     discovery: discovery::DiscoveryService,
     follow: Option<FollowHandle>,
+    levels: FeatureLevels,
     /// The flight recorder's folder, if this member records.
     recordings: Option<PathBuf>,
 }
@@ -62,11 +64,13 @@ impl HttpFrontend {
     pub(crate) fn new(
         ctx: Context,
         follow: Option<FollowHandle>,
+        levels: FeatureLevels,
         recordings: Option<PathBuf>,
     ) -> Self {
         Self {
             discovery: discovery::DiscoveryService::default(),
             follow,
+            levels,
             recordings,
             ctx,
         }
@@ -197,6 +201,10 @@ async fn serve_resource(
         Resource::Follow => {
             reply::drain(&mut payload).await;
             follow::handle(ctx, front.follow.as_ref(), request, path).await
+        }
+        Resource::Level => {
+            reply::drain(&mut payload).await;
+            level::handle(ctx, &front.levels, request, path).await
         }
         Resource::FlightRecorder => {
             reply::drain(&mut payload).await;

@@ -4,6 +4,7 @@
 mod follow;
 mod health;
 pub mod http;
+mod level;
 mod log_level;
 mod ops;
 mod recorder;

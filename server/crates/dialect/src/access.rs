@@ -14,9 +14,11 @@ pub fn route(settings: &Settings, path: &[u8]) -> Option<&'static HttpRoute> {
         Resource::V2(_) | Resource::NewToken | Resource::Token => settings.enable_v2,
         Resource::OpenApi => settings.enable_grpc_gateway,
         Resource::Console => settings.enable_console,
-        Resource::Operations | Resource::LogLevel | Resource::FlightRecorder | Resource::Follow => {
-            true
-        }
+        Resource::Operations
+        | Resource::LogLevel
+        | Resource::FlightRecorder
+        | Resource::Follow
+        | Resource::Level => true,
     };
     on.then_some(route)
 }

@@ -71,8 +71,8 @@ pub struct Pacing {
     pub alarms_max: usize,
 }
 
-/// The numbers of each level, from the first one to this release's. A level that changes none has the row before it again.
-const LEVELS: [Pacing; OWN as usize] = [Pacing {
+/// The numbers of the first level.
+const FIRST_LEVEL: Pacing = Pacing {
     sweep_blocks_first: SWEEP_BLOCKS_FIRST,
     sweep_blocks_next: SWEEP_BLOCKS_NEXT,
     block_bytes: BLOCK_BYTES,
@@ -82,7 +82,15 @@ const LEVELS: [Pacing; OWN as usize] = [Pacing {
     txn_read_keys_max: TXN_READ_KEYS_MAX,
     txn_read_bytes_max: TXN_READ_BYTES_MAX,
     alarms_max: ALARMS_MAX,
-}];
+};
+
+/// The numbers of each level, from the first one to this release's. A level that changes none has the row before it again.
+const LEVELS: [Pacing; OWN as usize] = [
+    FIRST_LEVEL,
+    // Other layouts, so that a test fails if a member uses the numbers of its release instead of the cluster's.
+    #[cfg(feature = "next-level")]
+    Pacing { sweep_blocks_first: 64, sweep_blocks_next: 4, ..FIRST_LEVEL },
+];
 
 impl Pacing {
     /// Returns the numbers of a level. A level that this release does not know gets the numbers of this release.

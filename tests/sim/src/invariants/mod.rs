@@ -215,6 +215,7 @@ impl Fact<'_> {
             Self::LeaseAnswered { .. }
             | Self::Forced { .. }
             | Self::NotStarted { .. }
+            | Self::LevelUnknown { .. }
             | Self::StorageDiffers { .. }
             | Self::Settled { .. }
             | Self::Ended { .. } => None,

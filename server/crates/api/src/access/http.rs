@@ -18,6 +18,8 @@ pub enum Resource {
     FlightRecorder,
     /// The progress of following another cluster, and the cut-over.
     Follow,
+    /// The feature level of the cluster.
+    Level,
     /// The gateway's OpenAPI document.
     OpenApi,
     /// Files of the console.
@@ -115,6 +117,8 @@ pub const HTTP: &[HttpRoute] = &[
     one("/follow", Resource::Follow, &[("GET", Root)]),
     one("/follow/cut-over", Resource::Follow, &[("POST", Root)]),
     one("/follow/source-gone", Resource::Follow, &[("POST", Root)]),
+    one("/level", Resource::Level, &[("GET", Root)]),
+    one("/level/raise", Resource::Level, &[("POST", Root)]),
     one("/openapi.json", Resource::OpenApi, &[("GET", Public), ("HEAD", Public)]),
     // The files contain no data. The page requests its data as its user.
     tree("/console", Resource::Console, &[("GET", Public), ("HEAD", Public)]),

@@ -1,0 +1,105 @@
+//! Operator endpoints of the feature level: `/level` shows the cluster's level and the releases of the members, and
+//! `/level/raise` raises the level at once.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header::CONTENT_TYPE},
+};
+use serde_json::{Value, json};
+use witan_dialect::{Context, reply};
+use witan_gocompat::text;
+use witan_machine::member::MemberRegistry;
+use witan_node::NodeError;
+use witan_peer::{FeatureLevels, MemberRelease, RaiseError};
+
+/// Answers an authorized request: GET for `/level`, POST for `/level/raise`, otherwise 405.
+pub(crate) async fn handle(
+    ctx: &Context,
+    levels: &FeatureLevels,
+    request: &HttpRequest,
+    path: &[u8],
+) -> HttpResponse {
+    let shows = path == b"/level";
+    let method = if shows { "GET" } else { "POST" };
+    if !reply::allows(request, method) {
+        return reply::method_not_allowed(Some(method));
+    }
+    let view = ctx.node.view().await;
+    let members = match view.map(|view| view.machine.members.clone()) {
+        Ok(members) => members,
+        Err(error) => return unavailable(&error),
+    };
+    if shows {
+        return answer(StatusCode::OK, &report(levels, &members));
+    }
+    match levels.raise().await {
+        Ok(level) => answer(StatusCode::OK, &json!({ "level": level })),
+        Err(RaiseError::Node(error)) => unavailable(&error),
+        Err(error @ RaiseError::NotLeader) => {
+            let message = json!({ "message": error.to_string() });
+            answer(StatusCode::SERVICE_UNAVAILABLE, &message)
+        }
+        Err(RaiseError::Unable(unable)) => {
+            let unable: Vec<String> = unable.iter().map(|it| shortfall(it, &members)).collect();
+            let message = format!("the feature level cannot rise: {}", unable.join(", "));
+            answer(StatusCode::CONFLICT, &json!({ "message": message }))
+        }
+        Err(error @ (RaiseError::Downgrade(_) | RaiseError::Changing)) => {
+            let message = json!({ "message": error.to_string() });
+            answer(StatusCode::CONFLICT, &message)
+        }
+    }
+}
+
+/// Returns what this member knows about the level.
+fn report(levels: &FeatureLevels, members: &MemberRegistry) -> Value {
+    let report = levels.report();
+    let shown = report.members.iter().map(|(id, running)| {
+        let running = running.as_ref();
+        json!({
+            "id": id.to_string(),
+            "name": members.by_id.get(id).map(|member| &member.name),
+            "release": running.and_then(|running| running.witan.as_ref()),
+            "level": running.map(|running| running.level),
+        })
+    });
+    let shown: Vec<Value> = shown.collect();
+    let mut body = json!({ "level": members.level(), "members": shown });
+    if let Some(at) = report.raises_at {
+        body["risesAt"] = json!(rounded(at));
+    }
+    body
+}
+
+/// Formats a time by RFC 3339, rounded down to seconds.
+fn rounded(at: SystemTime) -> String {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let whole = Duration::from_secs(since.as_secs());
+    text::time(i64::try_from(whole.as_nanos()).unwrap_or(i64::MAX))
+}
+
+/// Returns why the level cannot rise because of a member.
+fn shortfall((id, running): &MemberRelease, members: &MemberRegistry) -> String {
+    let member = members.by_id.get(id);
+    let name = member.map_or_else(|| id.to_string(), |member| member.name.clone());
+    match running {
+        None => format!("{name} does not answer"),
+        Some(running) => {
+            let release = running.witan.as_deref().unwrap_or("an unknown release");
+            format!("{name} runs {release} with feature level {}", running.level)
+        }
+    }
+}
+
+fn unavailable(error: &NodeError) -> HttpResponse {
+    let message = json!({ "message": error.to_string() });
+    answer(StatusCode::SERVICE_UNAVAILABLE, &message)
+}
+
+fn answer(status: StatusCode, body: &Value) -> HttpResponse {
+    HttpResponse::build(status)
+        .insert_header((CONTENT_TYPE, reply::JSON))
+        .body(format!("{body}\n"))
+}
