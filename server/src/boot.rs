@@ -79,12 +79,7 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     let dialer = peer_dialer(&config, peer_tls);
     let links = (bound_peers, dialer.clone(), peer_metrics);
     let member = member::start(&config, (disk, links), fed, stopping)?;
-    let checker = CorruptionChecker {
-        node: member.node.clone(),
-        dialer,
-        checks: config.corruption,
-        metrics: CorruptionMetrics::register(&on),
-    };
+    let checker = corruption_checker(&config, &member.node, dialer, &on);
     let follow = source.map(|source| follow::start(&config, source, &member.node, &on));
     let (published, publishing) = watch::channel(false);
     actix_rt::spawn(publish(member.node.clone(), config.clone(), published));
@@ -122,6 +117,20 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     };
     systemd::notify(config.notify_socket.as_deref(), systemd::STOPPING);
     member.end(end, port, &stop).await
+}
+
+fn corruption_checker(
+    config: &Config,
+    node: &Node,
+    dialer: PeerDialer,
+    on: &Register,
+) -> CorruptionChecker {
+    CorruptionChecker {
+        node: node.clone(),
+        dialer,
+        checks: config.corruption,
+        metrics: CorruptionMetrics::register(on),
+    }
 }
 
 /// Returns the TLS with which `--force-new-cluster` asks the other members. Opens self-signed certificates, which exist if the
