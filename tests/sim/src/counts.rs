@@ -47,7 +47,6 @@ counts! {
     full_disks,
     clock_jumps,
     releases,
-    lowered,
     raised,
     mistakes,
     rebuilds,

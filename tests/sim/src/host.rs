@@ -3,7 +3,7 @@
 //! After the crash, the core continues to the end of its turn, but its effects no longer leave it; then it is dropped. A crash
 //! therefore needs no panic, and exactly the effects before it remain.
 
-use witan_machine::{Reply, kv, lease, member::MemberId, versions::release, view::View};
+use witan_machine::{Reply, kv, lease, member::MemberId, view::View};
 use witan_replica::{
     host::{
         Answer, Applied, Envelope, Host, LeaseAnswer, LeaseQuestion, LogBatch, Ticket, Unanswered,
@@ -444,10 +444,6 @@ impl World {
             return;
         };
         let before = std::mem::replace(&mut self.truth.registry, registry.clone());
-        if release(&registry.cluster_version) < release(&before.cluster_version) {
-            self.truth.lowered = index;
-            self.counts.lowered += u64::from(self.scenario.has_releases());
-        }
         self.counts.raised += u64::from(registry.level() > before.level());
         let (before, now) = (&before.by_id, &registry.by_id);
         let added: Vec<u64> = now

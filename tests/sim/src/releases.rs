@@ -1,6 +1,6 @@
 //! Members of two releases, which differ in the cluster version that they support, in their feature level, or in both. The leader
-//! decides the cluster's version and level from the answers of its members. An administrator upgrades and downgrades members one
-//! by one, as etcd's documentation describes. Members return to the first level only during a downgrade of Witan.
+//! decides the cluster's version and level from the answers of its members. An administrator upgrades members one by one. Members
+//! return to the first level only during a downgrade.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use witan_machine::{
     command::{ClusterVersion, Command, Downgrade},
     levels::{self, Level},
     member::MemberRegistry,
-    versions::{Decision, Release, decide, release},
+    versions::{Release, decide},
 };
 use witan_replica::{host::Ticket, input::Input};
 
@@ -128,16 +128,13 @@ impl World {
         let level = levels::decide(members, &known, held).unwrap_or_default();
         let returns = levels::downgrade_target(members).is_some();
         let has_returned = returns && known.iter().all(|level| *level == Some(levels::FIRST));
-        let version = match decide(members, &releases, false, true) {
-            Decision::Keep if has_returned => None,
-            Decision::Keep if level == 0 => return,
-            Decision::Keep => Some(String::new()),
-            Decision::Set((major, minor)) => Some(format!("{major}.{minor}.0")),
-            Decision::EndDowngrade => None,
-        };
-        let command = match version {
-            Some(version) => Command::ClusterVersion(ClusterVersion { version, level }),
-            None => Command::Downgrade(Downgrade { target: String::new() }),
+        let version = decide(members, &releases, false);
+        let version =
+            version.map_or_else(String::new, |(major, minor)| format!("{major}.{minor}.0"));
+        let command = match has_returned {
+            true => Command::Downgrade(Downgrade { target: String::new() }),
+            false if version.is_empty() && level == 0 => return,
+            false => Command::ClusterVersion(ClusterVersion { version, level }),
         };
         let now_ns = self.now_ns(place);
         self.trace
@@ -155,7 +152,7 @@ impl World {
         }
     }
 
-    /// As the operator, changes the release or the level of a member, or starts or cancels a downgrade. Returns whether it did so.
+    /// As the operator, upgrades a member, changes its level, or starts or cancels a downgrade. Returns whether it did so.
     pub(crate) fn roll(&mut self) -> bool {
         if !self.scenario.has_releases() || !self.hand.chance(OPERATOR_PERCENT) {
             return false;
@@ -163,34 +160,15 @@ impl World {
         if self.hand.chance(LEVEL_PERCENT) {
             return self.roll_level();
         }
-        let known = &self.truth.registry;
-        let version = release(&known.cluster_version);
-        let returns = levels::downgrade_target(known).is_some();
-        let downgrades = !known.downgrade_target.is_empty() && !returns;
-        let of = |release: Release| {
-            self.current(|member| {
-                let member = &self.members[(member.id - 1) as usize];
-                member.existence == Existence::Present && member.release == release
-            })
-        };
-        let (old, mut new) = (of(OLD), of(NEW));
-        new.retain(|id| self.may_downgrade(*id));
-        match self.hand.range(0, 9) {
-            0 if downgrades => self.ask_downgrade(String::new()),
-            0..=6 if downgrades && version == Some(OLD) && !new.is_empty() => {
-                let id = *self.hand.pick(&new);
-                self.restart(id, OLD);
-            }
-            0..=2 if version == Some(NEW) && !downgrades && !returns => {
-                let (major, minor) = OLD;
-                self.ask_downgrade(format!("{major}.{minor}.0"));
-            }
-            3..=9 if !downgrades && !old.is_empty() => {
-                let id = *self.hand.pick(&old);
-                self.restart(id, NEW);
-            }
-            _ => return false,
+        let old = self.current(|member| {
+            let member = &self.members[(member.id - 1) as usize];
+            member.existence == Existence::Present && member.release == OLD
+        });
+        if old.is_empty() {
+            return false;
         }
+        let id = *self.hand.pick(&old);
+        self.restart(id, NEW);
         true
     }
 
@@ -223,11 +201,6 @@ impl World {
             _ => return false,
         }
         true
-    }
-
-    /// Returns whether a member's startup reads no entry from before the cluster version was last lowered.
-    fn may_downgrade(&self, id: u64) -> bool {
-        self.disks[(id - 1) as usize].oldest_checkpoint_index() >= self.truth.lowered
     }
 
     fn ask_downgrade(&mut self, target: String) {

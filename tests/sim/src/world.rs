@@ -159,8 +159,6 @@ pub struct Truth {
     pub(crate) index: u64,
     pub(crate) term: u64,
     pub(crate) registry: MemberRegistry,
-    /// The last entry that lowered the cluster version.
-    pub(crate) lowered: u64,
     /// The voters after the entry at each index that changed them.
     pub(crate) voters: BTreeMap<u64, Vec<u64>>,
     /// The entries, each with the revision after it.
@@ -264,7 +262,6 @@ impl World {
             index: position.index,
             term: position.term,
             registry: genesis.machine.members.clone(),
-            lowered: 0,
             voters: BTreeMap::from([(position.index, position.voters.clone())]),
             executed: BTreeMap::new(),
         };

@@ -236,45 +236,16 @@ fn of_follow(operation: &FollowOperation) -> Option<Since> {
     }
 }
 
-/// The leader's decision about the cluster version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
-    /// Propose nothing.
-    Keep,
-    /// Propose this cluster version.
-    Set(Release),
-    /// End the downgrade, because all members run its target.
-    EndDowngrade,
-}
-
-/// Decides about the cluster version. `running` has the members' versions, `None` for unknown ones. `waits` is whether members
-/// of a new cluster may still start. `ends` is whether it is time to check that a downgrade is complete.
-pub fn decide(
-    known: &MemberRegistry,
-    running: &[Option<Release>],
-    waits: bool,
-    ends: bool,
-) -> Decision {
-    let all: Option<Vec<Release>> = running.iter().copied().collect();
-    let lowest = all.as_ref().and_then(|all| all.iter().min().copied());
-    let Some(now) = release(&known.cluster_version) else {
-        return match lowest {
-            Some(lowest) => Decision::Set(lowest),
-            None if waits => Decision::Keep,
-            // etcd does the same while some members' versions are unknown.
-            None => Decision::Set(FIRST),
-        };
-    };
-    match release(&known.downgrade_target) {
-        Some(target) if ends && all.is_some_and(|all| all.iter().all(|one| *one == target)) => {
-            Decision::EndDowngrade
-        }
-        Some(target) if now == (target.0, target.1 + 1) => Decision::Set(target),
-        Some(_) => Decision::Keep,
-        None => match lowest {
-            Some(lowest) if lowest > now => Decision::Set(lowest),
-            Some(_) | None => Decision::Keep,
-        },
+/// Decides about the cluster version. Returns the version to propose, or `None` to keep the present one. `running` has the
+/// members' versions, `None` for unknown ones. `waits` is whether members of a new cluster may still start.
+pub fn decide(known: &MemberRegistry, running: &[Option<Release>], waits: bool) -> Option<Release> {
+    // `None` is less than any version.
+    let lowest = running.iter().copied().min().flatten();
+    match release(&known.cluster_version) {
+        None if lowest.is_none() && waits => None,
+        // etcd does the same while some members' versions are unknown.
+        None => Some(lowest.unwrap_or(FIRST)),
+        Some(now) => lowest.filter(|lowest| *lowest > now),
     }
 }
 
@@ -289,10 +260,6 @@ mod tests {
 
     const NEW: Option<Release> = Some((3, 6));
     const OLD: Option<Release> = Some((3, 5));
-    const RISE: Decision = Decision::Set((3, 6));
-    const FALL: Decision = Decision::Set((3, 5));
-    const END: Decision = Decision::EndDowngrade;
-    const KEEP: Decision = Decision::Keep;
 
     fn txn(compare: Compare, operation: TxnOpKind) -> Txn {
         let failure = vec![TxnOp { kind: Some(operation) }];
@@ -402,34 +369,22 @@ mod tests {
 
     #[test]
     fn the_version_follows_the_releases_of_the_members() {
-        for (version, target, running, (waits, ends), decision) in [
+        for (version, running, waits, decided) in [
             // A new cluster has the lowest version of its members.
-            ("", "", &[NEW, NEW][..], (true, true), RISE),
-            ("", "", &[NEW, OLD, NEW], (false, true), FALL),
-            ("", "", &[NEW, None], (true, true), KEEP),
-            ("", "", &[NEW, None], (false, true), Decision::Set(FIRST)),
-            // The cluster version rises when all members run a later version, and falls only in a downgrade.
-            ("3.5.0", "", &[NEW, NEW], (false, true), RISE),
-            ("3.5.0", "", &[NEW, OLD], (false, true), KEEP),
-            ("3.5.0", "", &[NEW, None], (false, true), KEEP),
-            ("3.6.0", "", &[OLD], (false, true), KEEP),
-            // A downgrade first lowers the cluster version, and ends when all members run its target.
-            ("3.6.0", "3.5.0", &[NEW, None], (false, true), FALL),
-            ("3.5.0", "3.5.0", &[NEW, NEW], (false, true), KEEP),
-            ("3.5.0", "3.5.0", &[NEW, OLD], (false, true), KEEP),
-            ("3.5.0", "3.5.0", &[OLD, None], (false, true), KEEP),
-            ("3.5.0", "3.5.0", &[OLD, OLD], (false, true), END),
-            ("3.6.0", "3.5.0", &[OLD, OLD], (false, true), END),
-            ("3.6.0", "3.5.0", &[OLD, OLD], (false, false), FALL),
-            ("3.5.0", "3.5.0", &[OLD, OLD], (false, false), KEEP),
+            ("", &[NEW, NEW][..], true, NEW),
+            ("", &[NEW, OLD, NEW], false, OLD),
+            ("", &[NEW, None], true, None),
+            ("", &[NEW, None], false, Some(FIRST)),
+            // The cluster version rises when all members run a later version, and never falls.
+            ("3.5.0", &[NEW, NEW], false, NEW),
+            ("3.5.0", &[NEW, OLD], false, None),
+            ("3.5.0", &[NEW, None], false, None),
+            ("3.6.0", &[OLD], false, None),
         ] {
-            let known = MemberRegistry {
-                cluster_version: version.into(),
-                downgrade_target: target.into(),
-                ..MemberRegistry::default()
-            };
-            let found = decide(&known, running, waits, ends);
-            assert_eq!(found, decision, "{version:?} to {target:?}: {running:?}");
+            let known =
+                MemberRegistry { cluster_version: version.into(), ..MemberRegistry::default() };
+            let found = decide(&known, running, waits);
+            assert_eq!(found, decided, "{version:?}: {running:?}");
         }
     }
 }

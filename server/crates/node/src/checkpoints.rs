@@ -1,11 +1,7 @@
-//! Decides when the state is written as a checkpoint: after a certain size of log, after a large compaction, when the cluster
-//! version falls or the feature level rises, and on request.
+//! Decides when the state is written as a checkpoint: after a certain size of log, after a large compaction, when the feature
+//! level rises, and on request.
 
-use witan_machine::{
-    member::MemberRegistry,
-    versions::{Release, release},
-    view::View,
-};
+use witan_machine::{member::MemberRegistry, view::View};
 use witan_storage::{Checkpointer, OnDurable, SpaceLevel};
 
 /// Factor by which checkpoints are more frequent while the disk is almost full.
@@ -21,8 +17,6 @@ pub(super) struct Checkpoints {
     kv_bytes: u64,
     /// Whether a checkpoint is due regardless of the log's size.
     due: bool,
-    /// The cluster version in the state, or `None` before it is decided.
-    cluster_version: Option<Release>,
 }
 
 impl Checkpoints {
@@ -40,7 +34,6 @@ impl Checkpoints {
             appended_bytes: replayed_bytes,
             kv_bytes: 0,
             due,
-            cluster_version: release(&members.cluster_version),
         }
     }
 
@@ -49,20 +42,14 @@ impl Checkpoints {
         self.appended_bytes += bytes;
     }
 
-    /// Records the cluster version and the feature level. A checkpoint becomes due if the version falls: an older release may
-    /// then start on this directory, and it does not support all commands in the earlier log. One is also due if the level has
-    /// risen, because it gives the directory the level's format.
-    pub(super) fn follow_version(&mut self, members: &MemberRegistry) {
-        let version = release(&members.cluster_version);
-        self.due |= version < self.cluster_version;
+    /// Records the feature level. If it has risen, a checkpoint becomes due, which gives the directory the level's format.
+    pub(super) fn follow_level(&mut self, members: &MemberRegistry) {
         self.due |= self.checkpointer.awaits_format_of(members.level());
-        self.cluster_version = version;
     }
 
     /// Records that an installed snapshot, which is already on disk, has replaced the state.
-    pub(super) fn installed(&mut self, members: &MemberRegistry) {
+    pub(super) fn installed(&mut self) {
         self.appended_bytes = 0;
-        self.cluster_version = release(&members.cluster_version);
     }
 
     /// Writes a state as a new base without outdated records. Calls `done` when the base is durable.

@@ -107,7 +107,7 @@ impl Host for NodeHost {
         let before = replaced.machine.kv.clone();
         let checkpointer = &self.checkpoints.checkpointer;
         storage::install(&mut self.log, checkpointer, received, replaced);
-        self.checkpoints.installed(&snapshot.machine.members);
+        self.checkpoints.installed();
         self.shared.state_hashes.clear();
         self.show_replaced(snapshot, &before);
         self.shared.installs.send_modify(|installs| *installs += 1);
@@ -165,7 +165,7 @@ impl Host for NodeHost {
             }
             if let Some(members) = members {
                 self.post.follow(&members);
-                self.checkpoints.follow_version(&members);
+                self.checkpoints.follow_level(&members);
             }
             self.shared.metrics.applied(&outcome);
             self.tally.applied(&outcome.reply, took);

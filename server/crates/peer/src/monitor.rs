@@ -21,7 +21,7 @@ use witan_machine::{
     command::{ClusterVersion, Command, Downgrade},
     levels::{self, Level, LevelHold},
     member::{MemberId, MemberRegistry},
-    versions::{self, Decision, Release, release},
+    versions::{self, Release, release},
 };
 use witan_node::NodeError;
 
@@ -291,14 +291,14 @@ impl Monitor {
             .collect();
         let held = self.level_left().is_some_and(|left| left.is_zero());
         let level = levels::decide(members, &known(running), held);
-        let version = match versions::decide(members, &apis, waits, ends) {
-            Decision::Keep if ends && has_returned(members, running) => {
-                return Some(end_of_downgrade(members));
-            }
-            Decision::EndDowngrade => return Some(end_of_downgrade(members)),
-            Decision::Keep => String::new(),
-            Decision::Set((major, minor)) => format!("{major}.{minor}.0"),
-        };
+        if ends && has_returned(members, running) {
+            let ends = Command::Downgrade(Downgrade { target: String::new() });
+            let target = &members.downgrade_target;
+            return Some((ends, format!("completed the downgrade to {target}")));
+        }
+        let version = versions::decide(members, &apis, waits);
+        let version =
+            version.map_or_else(String::new, |(major, minor)| format!("{major}.{minor}.0"));
         let what = match (version.as_str(), level) {
             ("", None) => return None,
             ("", Some(level)) => format!("raised the feature level of the cluster to {level}"),
@@ -355,13 +355,6 @@ fn has_returned(members: &MemberRegistry, running: &[MemberRelease]) -> bool {
         releases.all(|running| running.and_then(RunningRelease::release) == Some(target))
     };
     levels::downgrade_target(members).is_some_and(runs)
-}
-
-/// Returns the command that ends a downgrade, and its text for the log.
-fn end_of_downgrade(members: &MemberRegistry) -> (Command, String) {
-    let ends = Command::Downgrade(Downgrade { target: String::new() });
-    let target = &members.downgrade_target;
-    (ends, format!("completed the downgrade to {target}"))
 }
 
 #[cfg(test)]

@@ -10,11 +10,7 @@ use crate::{
     host::ProposalRejected,
     limits::{APPLY_GAP_MAX, COMMAND_BYTES_MAX},
 };
-use witan_machine::{
-    command::{Command, Entry},
-    levels,
-    versions::FIRST,
-};
+use witan_machine::command::{Command, Entry};
 
 /// The reason why this member did not append an entry. Nothing was written.
 pub(super) enum NotAppended {
@@ -85,7 +81,7 @@ impl Replica {
         if self.is_removing(proposer) || self.awaits_version(entry) {
             return Err(NotAppended::NotNow);
         }
-        // The proposer may not know about a downgrade.
+        // The leader proposes commands of its own, too.
         self.check_version(entry)?;
         // A member that has just joined does not know whether the cluster follows another one.
         let changes_followed = entry
@@ -121,17 +117,12 @@ impl Replica {
         known.then_some(()).ok_or(ProposalRejected::ClusterVersion)
     }
 
-    /// Returns whether the entry depends on the cluster's version or level and the log may have an unapplied change of them.
-    /// Appended after a downgrade, the entry would halt the members that apply it.
+    /// Returns whether the entry changes the cluster's version or level, or a downgrade, and the log may have an unapplied change
+    /// of them. Otherwise, a raise of the level could follow the downgrade that prevents it.
     fn awaits_version(&self, entry: &Entry) -> bool {
         let (term, index) = self.version_change;
         let unapplied = term == self.raft.raft.term && index > self.raft.store().position().index;
         let open = unapplied || !self.leads_with_all_applied();
-        let depends = |command: &Command| {
-            changes_version(command)
-                || command.since() > Some(FIRST)
-                || command.level() > Some(levels::FIRST)
-        };
-        open && entry.command.as_ref().is_some_and(depends)
+        open && entry.command.as_ref().is_some_and(changes_version)
     }
 }

@@ -3,7 +3,7 @@
 
 use witan_machine::{
     alarm::AlarmCommand,
-    command::{ChangeMembers, ClusterVersion},
+    command::{ChangeMembers, ClusterVersion, Downgrade},
     levels::{Level, OWN},
     member::MemberRegistry,
 };
@@ -182,40 +182,24 @@ fn a_member_of_an_earlier_release_does_not_install_a_state_above_its_level() {
     assert_eq!(cluster.ended, BTreeMap::from([(2, halt)]));
 }
 
-/// After a downgrade in the log, such a command would halt the members that run an older release.
+/// Applied after the downgrade, the raise would end the members that have returned to the release before.
 #[test]
-fn a_newer_command_waits_for_a_downgrade_that_is_not_applied_and_is_refused() {
-    let mut cluster = Cluster::new(&[1, 2, 3]);
+fn a_raise_waits_for_a_downgrade_that_is_not_applied() {
+    let mut cluster = of_levels(&[(1, NEXT), (2, NEXT), (3, NEXT)]);
     let leader = cluster.leader().expect("it leads");
-    set_version(&mut cluster, leader, "3.6.0");
+    cluster.ticks(2);
+    let members = cluster.replica(leader).view().machine.members;
     cluster.cut_off(leader);
-    let version = ClusterVersion::of("3.5.0");
-    let lowered = cluster.propose(leader, Command::ClusterVersion(version));
-    let newer = cluster.propose(leader, hash_state());
-    let other = cluster.propose(leader, put("a"));
+    let target = "0.1.0".to_owned();
+    let ticket = cluster.propose(leader, Command::Downgrade(Downgrade { target }));
     cluster.settle();
+    assert!(!decide(&mut cluster, leader, &members, raise(NEXT)));
     cluster.cut.clear();
-    for ticket in [lowered, other] {
-        cluster.until(|cluster| cluster.answer(leader, ticket).is_some());
-    }
-    let refused = Unanswered::Refused(ProposalRejected::ClusterVersion);
-    cluster.until(|cluster| cluster.world(leader).unanswered == [(Ticket(newer), refused)]);
-    let mut applied = cluster.world(leader).applied.iter();
-    assert!(applied.all(|applied| applied.hashed.is_none()));
-}
-
-#[test]
-fn the_leader_refuses_a_newer_command_of_a_member_that_has_not_heard_of_a_downgrade() {
-    let mut cluster = Cluster::new(&[1, 2, 3]);
-    let (leader, follower) = (cluster.leader().expect("it leads"), cluster.follower());
-    cluster.stop(follower);
-    set_version(&mut cluster, leader, "3.5.0");
-    let ticket = Ticket(cluster.propose(follower, hash_state()));
-    cluster.go_on(follower);
-    let refused = Unanswered::Refused(ProposalRejected::ClusterVersion);
-    cluster.until(|cluster| cluster.world(follower).unanswered == [(ticket, refused)]);
-    let mut applied = cluster.world(leader).applied.iter();
-    assert!(applied.all(|applied| applied.hashed.is_none()));
+    cluster.until(|cluster| cluster.answer(leader, ticket).is_some());
+    assert!(
+        !decide(&mut cluster, leader, &members, raise(NEXT)),
+        "the downgrade is known"
+    );
 }
 
 /// A member that has just joined has no state yet, so it does not know that the cluster follows another one.
