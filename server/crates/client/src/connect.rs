@@ -3,7 +3,6 @@
 use std::{io, time::Duration};
 
 use http::Uri;
-use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -12,9 +11,6 @@ use tokio::{
 use witan_transport::{BODY_BYTES_MAX, PeerStream};
 
 use super::tls::TlsClient;
-
-/// A connection in the form that hyper expects.
-pub type Connection = TokioIo<Box<dyn PeerStream>>;
 
 /// The way to a server.
 pub struct Route<'a> {
@@ -36,11 +32,10 @@ impl Route<'_> {
 
     /// Connects within `patience`, with TLS for https. Through a proxy, https uses a `CONNECT` tunnel and http is sent to the
     /// proxy. No HTTP request is sent yet. The error names the authority of the connection.
-    pub async fn open(&self) -> Result<Connection, String> {
+    pub async fn open(&self) -> Result<Box<dyn PeerStream>, String> {
         let authority = self.proxy.map_or_else(|| self.authority(), str::to_owned);
         match timeout(self.patience, self.dial(&authority)).await {
-            Ok(Ok(stream)) => Ok(TokioIo::new(stream)),
-            Ok(Err(error)) => Err(format!("cannot connect to {authority}: {error}")),
+            Ok(dialed) => dialed.map_err(|error| format!("cannot connect to {authority}: {error}")),
             Err(_) => Err(format!(
                 "cannot connect to {authority} in {:?}",
                 self.patience

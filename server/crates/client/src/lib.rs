@@ -18,7 +18,7 @@ use hyper::{
     body::Incoming,
     client::conn::http2::{self, SendRequest},
 };
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{sync::watch, time::timeout};
 use tonic::{Status, body::Body, metadata::MetadataValue};
 use tower_service::Service;
@@ -27,8 +27,9 @@ use witan_api::v3::etcdserverpb::{
     watch_request::RequestUnion,
 };
 use witan_config::ClientSettings;
+use witan_transport::PeerStream;
 
-pub use connect::{Connection, Route, check_certificate};
+pub use connect::{Route, check_certificate};
 pub use tls::{ClientTlsError, TlsClient};
 
 /// Maximum time that a failed request waits to learn why its connection ended.
@@ -44,7 +45,7 @@ pub struct Http2 {
 
 impl Http2 {
     /// Performs the HTTP/2 handshake over a stream and drives the connection.
-    async fn open(stream: Connection, settings: &ClientSettings) -> hyper::Result<Self> {
+    async fn open(stream: Box<dyn PeerStream>, settings: &ClientSettings) -> hyper::Result<Self> {
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder.timer(TokioTimer::new());
         if !settings.keepalive_time.is_zero() {
@@ -52,7 +53,7 @@ impl Http2 {
                 .keep_alive_interval(settings.keepalive_time)
                 .keep_alive_timeout(settings.keepalive_timeout);
         }
-        let (sender, connection) = builder.handshake(stream).await?;
+        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
         let (end, ended) = watch::channel(None);
         // The task ends when the last clone of the session is dropped.
         tokio::spawn(async move {

@@ -5,7 +5,6 @@ use std::{io, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
-use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 use witan_api::peer::{Member, StateHash};
 use witan_base::version;
@@ -118,7 +117,7 @@ async fn get(url: &Url, dialer: &PeerDialer, target: &str) -> io::Result<Answer>
             .header(header::CONNECTION, "close")
             .body(String::new())
             .map_err(io::Error::other)?;
-        exchange(TokioIo::new(stream), request).await
+        exchange(stream, request).await
     };
     let too_slow = |_| io::Error::new(io::ErrorKind::TimedOut, "the member did not answer in time");
     timeout(QUERY_TIMEOUT, asking).await.map_err(too_slow)?

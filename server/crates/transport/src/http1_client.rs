@@ -5,20 +5,20 @@ use std::{future::pending, io};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Limited};
-use hyper::{
-    client::conn::http1,
-    rt::{Read, Write},
-};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::BODY_BYTES_MAX;
 
 /// Sends a request, which must have a `Host` header, and returns the complete answer. Fails if the body exceeds
 /// `BODY_BYTES_MAX`. Has no timeout.
 pub async fn exchange(
-    stream: impl Read + Write + Unpin,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     request: Request<String>,
 ) -> io::Result<Response<Bytes>> {
-    let (mut sender, connection) = http1::handshake(stream).await.map_err(io::Error::other)?;
+    let opened = http1::handshake(TokioIo::new(stream)).await;
+    let (mut sender, connection) = opened.map_err(io::Error::other)?;
     let exchange = async {
         let response = sender.send_request(request).await;
         let (head, body) = response.map_err(io::Error::other)?.into_parts();
