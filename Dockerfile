@@ -1,11 +1,11 @@
-# The images of both programs, one target each, and one that takes the place of etcd's image. Each contains Witan, compatible
-# with etcd; only paths and the name of one image are etcd's, because manifests expect them.
+# The images of both programs, one target each, and an image that replaces etcd's image. Each contains Witan, compatible with
+# etcd. Only the paths and the name of one image are etcd's, because manifests expect them.
 #
 #   docker build --target server --tag ghcr.io/witan/witan:0.1.0 .
 #   docker build --target operator --tag ghcr.io/witan/witan-operator:0.1.0 .
 #   docker build --target etcd --tag ghcr.io/witan/etcd:3.7.3-witan.0.1.0 .
 #
-# Dependencies are compiled in a layer of their own, which only a change of Cargo.lock or of a Cargo.toml makes anew. A release
+# Dependencies are compiled in a layer of their own, which is built again only if Cargo.lock or a Cargo.toml changes. A release
 # does not compile here: it replaces the stages `build`, `notices` and `etcdctl` with the programs of its archives
 # (`--build-context`).
 

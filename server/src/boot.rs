@@ -119,6 +119,7 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     member.end(end, port, &stop).await
 }
 
+/// Creates the task that compares the members' states.
 fn corruption_checker(
     config: &Config,
     node: &Node,

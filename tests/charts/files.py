@@ -1,6 +1,6 @@
 """Alerts with their runbook and unit tests, workflows, the Dockerfile as text, and krew's manifest of the plugin.
 
-What does not live here: whether the series of alerts and dashboards exist (live.py), what a release consists of (release.py), and
+What does not live here: whether the series of alerts and dashboards exist (live.py), the parts of a release (release.py), and
 whether the Dockerfile builds (tests/image/run).
 """
 

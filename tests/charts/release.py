@@ -1,5 +1,5 @@
-"""What a release consists of and what it says about itself: the workflow and its pins, the files of the images, the licenses of third
-parties, the VEX document, the release notes, and descriptions.
+"""Checks the parts of a release: the workflow and its pins, the files of the images, the licenses of third parties, the VEX
+document, the release notes, and descriptions.
 
 What does not live here: the syntax of the workflows (files.py), and what is in images and packages (tests/image/run). Nothing here
 runs the workflow itself.
@@ -22,7 +22,7 @@ VEX = ROOT / ".vex" / "witan.openvex.json"
 NOTES = ROOT / "deploy" / "release-notes"
 NOTICES = "THIRD-PARTY-NOTICES.txt"
 
-# what images, charts and packages are called
+# the name of the product in descriptions of images, charts and packages
 PRODUCT = "Witan, compatible with etcd"
 
 # OpenVEX 0.2.0
@@ -38,7 +38,7 @@ def workflows() -> dict[str, dict]:
 
 
 def commands(job: dict) -> str:
-    """What the steps of a job run."""
+    """The commands of all steps of a job."""
     return "\n".join(step.get("run", "") for step in job["steps"])
 
 
@@ -85,7 +85,7 @@ def check_jobs() -> None:
 
 
 def check_publication() -> None:
-    """Nothing is published unless all other jobs have passed, and a nightly run of the commit with an upgrade in it."""
+    """Nothing is published unless all other jobs have passed, and a nightly run of the commit that includes the upgrade."""
     all_workflows = workflows()
     jobs = all_workflows["release.yml"]["jobs"]
     publish = jobs["publish"]
@@ -204,7 +204,7 @@ def check_notes() -> None:
 
 
 def check_names() -> None:
-    """What a user sees of an artifact calls it Witan, compatible with etcd, and not etcd."""
+    """Titles and descriptions call an artifact Witan, compatible with etcd, and not etcd."""
     titles = {}
     for name, (_, lines) in stages().items():
         labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', "\n".join(lines)))

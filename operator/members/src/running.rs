@@ -9,7 +9,7 @@ use super::{
     page::{self, PAGE_BYTES_MAX},
 };
 
-/// What a member runs, as its page `/version` says. etcd's page has none of these fields.
+/// The release and the feature levels in a member's page `/version`. etcd's page has none of these fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RunningRelease {
@@ -22,7 +22,7 @@ pub struct RunningRelease {
     pub cluster_level: Option<u32>,
 }
 
-/// Reads what a member runs. All fields are `None` if the page cannot be read: no other report depends on it.
+/// Reads the page. All fields are `None` if it cannot be read, because the rest of a report does not depend on it.
 pub(super) async fn read(of: &Address, patience: Duration) -> RunningRelease {
     // The page is public, and a member would check the password of each request.
     let public = Address { login: None, ..of.clone() };

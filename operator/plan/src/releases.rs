@@ -15,8 +15,8 @@ pub(super) fn level_of(version: &str) -> Option<Level> {
     level_in(RELEASES, version)
 }
 
-/// Returns the level in the last row that is not later than `version`: a patch release of an earlier minor version can appear
-/// after this operator. `None` if `version` is later than all rows, or earlier.
+/// Returns the level in the last row that is not later than `version`, because a patch release of an earlier minor version may
+/// be newer than this operator. `None` if `version` is later or earlier than all rows.
 fn level_in(rows: &[ReleaseRow], version: &str) -> Option<Level> {
     let wanted = release_numbers(version)?;
     let mut levels = Vec::new();

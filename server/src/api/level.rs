@@ -53,7 +53,7 @@ pub(crate) async fn handle(
     }
 }
 
-/// Returns what this member knows about the level.
+/// Returns the answer to `/level`: the cluster's level, the members' releases, and the time at which the level rises.
 fn report(levels: &FeatureLevels, members: &MemberRegistry) -> Value {
     let report = levels.report();
     let shown = report.members.iter().map(|(id, running)| {
@@ -67,20 +67,20 @@ fn report(levels: &FeatureLevels, members: &MemberRegistry) -> Value {
     });
     let shown: Vec<Value> = shown.collect();
     let mut body = json!({ "level": members.level(), "members": shown });
-    if let Some(at) = report.raises_at {
+    if let Some(at) = report.rises_at {
         body["risesAt"] = json!(rounded(at));
     }
     body
 }
 
-/// Formats a time by RFC 3339, rounded down to seconds.
+/// Formats a time as in RFC 3339, rounded down to seconds.
 fn rounded(at: SystemTime) -> String {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     let whole = Duration::from_secs(since.as_secs());
     text::time(i64::try_from(whole.as_nanos()).unwrap_or(i64::MAX))
 }
 
-/// Returns why the level cannot rise because of a member.
+/// Returns the reason why a member prevents the raise.
 fn shortfall((id, running): &MemberRelease, members: &MemberRegistry) -> String {
     let member = members.by_id.get(id);
     let name = member.map_or_else(|| id.to_string(), |member| member.name.clone());

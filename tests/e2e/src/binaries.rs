@@ -75,7 +75,7 @@ pub fn planted() -> PathBuf {
     test_build("witan-planted", "WITAN_PLANTED_BIN", "planted-panics")
 }
 
-/// Returns the server that has the feature level and the data format after this release's: `$WITAN_NEXT_BIN`, or the debug
+/// Returns the server whose feature level and data format follow this release's: `$WITAN_NEXT_BIN`, or the debug
 /// build. Panics if it is missing.
 pub fn next() -> PathBuf {
     test_build("witan-next", "WITAN_NEXT_BIN", "next-level")

@@ -25,7 +25,7 @@ pub(crate) const OLD: Release = (3, 5);
 /// The release with all commands.
 pub(crate) const NEW: Release = (3, 6);
 
-/// The level of members as if of the release after the first one.
+/// The level of members that run the release after the first one.
 pub(crate) const NEXT_LEVEL: Level = levels::FIRST + 1;
 
 /// The target of a downgrade to the release with the first level.

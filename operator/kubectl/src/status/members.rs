@@ -33,10 +33,10 @@ pub(super) fn summary(facts: &Facts) -> String {
 pub(super) fn level(status: &EtcdClusterStatus) -> Option<String> {
     let level = status.feature_level?;
     let listed = status.members.iter().filter(|member| member.id.is_some());
-    // One member without a level leaves the lowest unknown.
+    // `None`, an unknown level, is less than any level.
     let lowest = listed.map(|member| member.level).min().flatten();
     let higher = lowest.filter(|lowest| *lowest > level);
-    let higher = higher.map(|lowest| format!(" (all members can {lowest})"));
+    let higher = higher.map(|lowest| format!(" (all members support {lowest})"));
     Some(format!("{level}{}", higher.unwrap_or_default()))
 }
 
@@ -160,7 +160,7 @@ mod tests {
             level(&EtcdClusterStatus { feature_level, members, ..EtcdClusterStatus::default() })
         };
         let both = shown(Some(1), &[Some(3), Some(2)]);
-        assert_eq!(both.as_deref(), Some("1 (all members can 2)"));
+        assert_eq!(both.as_deref(), Some("1 (all members support 2)"));
         for levels in [[Some(2), Some(1)], [Some(2), None]] {
             assert_eq!(shown(Some(1), &levels).as_deref(), Some("1"), "{levels:?}");
         }

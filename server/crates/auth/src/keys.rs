@@ -102,8 +102,8 @@ fn private_key(method: Algorithm, pem: &[u8]) -> Result<(EncodingKey, DecodingKe
     Ok((signs.map_err(|error| format!("priv-key: {error}"))?, own))
 }
 
-/// Wraps a key of an elliptic curve in SEC 1, the form of `openssl ecparam -genkey`, into PKCS#8, because ring parses only
-/// PKCS#8. ring refuses a key of another curve than the method's.
+/// Converts an EC key from SEC 1, the output of `openssl ecparam -genkey`, to PKCS#8, because ring parses only PKCS#8. ring
+/// refuses a key whose curve is not the method's.
 fn pkcs8_of_sec1(method: Algorithm, sec1: &[u8]) -> Result<Vec<u8>, String> {
     let curve = if method == Algorithm::ES256 {
         oid!(1, 2, 840, 10045, 3, 1, 7)
@@ -111,7 +111,7 @@ fn pkcs8_of_sec1(method: Algorithm, sec1: &[u8]) -> Result<Vec<u8>, String> {
         oid!(1, 3, 132, 0, 34)
     } else {
         return Err(format!(
-            "priv-key: a key of an elliptic curve, with which {method:?} cannot sign"
+            "priv-key: {method:?} cannot sign with a key of an elliptic curve"
         ));
     };
     let of_curves = oid!(1, 2, 840, 10045, 2, 1);

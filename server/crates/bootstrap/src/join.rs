@@ -151,8 +151,8 @@ async fn ask_levels(urls: &[&Url], dialer: &PeerDialer) -> Vec<Level> {
     answers.into_iter().filter_map(Result::ok).collect()
 }
 
-/// Refuses to join a cluster whose feature level this release does not know. The other members would refuse its streams. A
-/// member that still applies its log may not know the level yet.
+/// Refuses to join a cluster whose feature level this release does not support, because the other members would refuse its
+/// streams. Compares with the highest of `levels`, because a member that still applies its log may report an earlier one.
 fn check_level(levels: &[Level]) -> Result<(), JoinError> {
     match levels.iter().max() {
         Some(level) if *level > levels::OWN => Err(JoinError::Level(*level)),

@@ -89,8 +89,8 @@ async fn tunnel(stream: &mut TcpStream, authority: &str) -> io::Result<()> {
     }
 }
 
-/// Connects to `address` and performs the TLS handshake within `patience`. The server's certificate must be valid for `name`.
-/// Closes the connection.
+/// Checks that the server at `address` completes the TLS handshake within `patience`, with a certificate that is valid for
+/// `name`. Closes the connection.
 pub async fn check_certificate(
     address: &str,
     name: &str,

@@ -22,8 +22,8 @@ pub struct PeerSettings {
     pub write_timeout: Duration,
     /// `--downgrade-check-time`: how often a leader checks whether a downgrade is complete; `None` disables the check.
     pub downgrade_check: Option<Duration>,
-    /// `--level-hold`: how long all members must know a higher feature level before the leader raises the cluster's; `None`
-    /// waits for a command.
+    /// `--level-hold`: how long all members must support a higher feature level before the leader raises the cluster's level;
+    /// `None` waits for a command.
     pub level_hold: Option<Duration>,
     /// `--wait-cluster-ready-timeout`: how long a starting member waits for a leader and its own publication. Then it serves
     /// clients anyway, because some requests need no quorum.

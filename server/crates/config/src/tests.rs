@@ -470,7 +470,7 @@ fn only_a_fresh_member_must_fit_its_initial_cluster() {
 }
 
 #[test]
-fn a_level_is_held_for_a_time_or_for_ever() {
+fn a_level_is_held_for_a_time_or_until_a_command() {
     for (line, hold) in [
         ("", Some(Duration::from_secs(24 * 3600))),
         ("--level-hold 90m", Some(Duration::from_secs(90 * 60))),

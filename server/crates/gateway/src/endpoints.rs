@@ -9,7 +9,7 @@ use witan_config::ClientSettings;
 
 use super::{arguments::StartArguments, error::GatewayError, pool::Endpoint};
 
-/// The endpoint without flags.
+/// The endpoint if no flag names one.
 const DEFAULT_ENDPOINT: &str = "127.0.0.1:2379";
 
 /// The port of an endpoint without a port.
@@ -40,7 +40,7 @@ impl fmt::Display for Address {
 }
 
 impl Address {
-    /// Parses `HOST:PORT`, with an IPv6 address in brackets. A text without a port has `usual_port`, if it is given.
+    /// Parses `HOST:PORT`, with an IPv6 address in brackets. If the text has no port, uses `usual_port`.
     fn parse(text: &str, usual_port: Option<u16>) -> Option<Self> {
         let (host, port) = match text.rsplit_once(':') {
             Some((host, digits)) if !digits.ends_with(']') => (host, digits.parse().ok()?),

@@ -1,8 +1,8 @@
 //! `witan gateway start`: a TCP proxy in front of a cluster, with the flags of `etcd gateway start`. It accepts connections of
 //! clients and copies their bytes to a member. It reads neither TLS nor HTTP.
 //!
-//! A connection stays with its member. A member that refuses a connection gets no further ones until it accepts a connection of
-//! the gateway itself.
+//! A connection stays with its member. A member that refuses a connection gets no further ones until it accepts a test
+//! connection of the gateway.
 //!
 //! Not here: the lookup of SRV records (`witan_bootstrap::discover`).
 //!

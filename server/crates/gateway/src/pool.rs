@@ -4,8 +4,8 @@ use std::{cell::Cell, collections::hash_map::RandomState, hash::BuildHasher as _
 
 use super::endpoints::Address;
 
-/// Share of a unit of weight. An endpoint without weight has a share of 1 beside endpoints with weights, because it must have
-/// a small chance.
+/// Share of a unit of weight. Among endpoints with weights, an endpoint without weight has a share of 1, because it must have a
+/// small chance (RFC 2782).
 const SHARE_OF_WEIGHT: u64 = 100;
 
 /// A member's client address.
@@ -25,7 +25,7 @@ impl Endpoint {
         Self { address, priority, weight, is_active }
     }
 
-    /// Sets whether connections can be opened. Returns whether this is news.
+    /// Sets whether connections can be opened. Returns whether this changes.
     pub(super) fn set_active(&self, is_active: bool) -> bool {
         self.is_active.replace(is_active) != is_active
     }
@@ -35,7 +35,7 @@ impl Endpoint {
 #[derive(Debug)]
 pub(super) struct Pool {
     endpoints: Vec<Endpoint>,
-    /// Number of choices.
+    /// Number of choices so far.
     choices: Cell<u64>,
     random: RandomState,
 }
@@ -123,7 +123,7 @@ mod tests {
         let first: Vec<&str> = (0..6).map(|_| chosen(&pool)).collect();
         assert_eq!(first, ["a", "b", "c", "a", "b", "c"]);
         assert!(pool.endpoints[1].set_active(false));
-        assert!(!pool.endpoints[1].set_active(false), "it is no news");
+        assert!(!pool.endpoints[1].set_active(false), "it does not change");
         assert_eq!(
             counts(&pool),
             BTreeMap::from([("a", CHOICES / 2), ("c", CHOICES / 2)])

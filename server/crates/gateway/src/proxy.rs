@@ -20,7 +20,7 @@ const CONNECTIONS_MAX: usize = 32_768;
 /// Number of file descriptors that connections do not use.
 const DESCRIPTORS_RESERVED: usize = 150;
 
-/// Timeout for connecting to an endpoint, so that a host that does not answer delays a client only shortly.
+/// Timeout for connecting to an endpoint, so that a host that does not answer delays a client only briefly.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Idle time before TCP checks whether the other side still exists, and between two checks, as in Go.
@@ -29,7 +29,7 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 /// Pause after a failed accept, for example because the system has no free file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// Limits lines about connections, which any client can cause.
+/// Limits log lines about connections, which any client can cause.
 static CONNECTIONS: LogLimit = LogLimit::new();
 
 /// Serves all clients, and retries failed endpoints after each `retry_delay`. Ends only when the future is dropped.
@@ -94,7 +94,7 @@ async fn serve(mut client: TcpStream, pool: &Pool, retry_delay: Duration) {
             tracing::debug!(%error, "failed to configure a connection");
         }
     }
-    // Clients and members can end connections at any time, so an error is no news.
+    // Clients and members can end connections at any time, so errors are expected.
     let _ = copy_bidirectional(&mut client, &mut member).await;
 }
 

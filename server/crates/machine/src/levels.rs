@@ -1,6 +1,6 @@
-//! The feature level: a number for what a release of Witan knows beyond etcd's version. A later level has commands, fields or
-//! numbers that an earlier release does not know. The leader raises the level of the cluster when all members know the next one.
-//! `pacing` has the numbers. `versions` has etcd's version, which all releases share, and the level of each command.
+//! The feature level: a number for the commands, limits and data formats that a release of Witan supports in addition to
+//! etcd's. The leader raises the level of the cluster when all members support a higher one. `pacing` has the numbers of each
+//! level. `versions` has etcd's version, which all releases share, and the level of each command.
 
 use std::time::Duration;
 
@@ -48,25 +48,27 @@ pub const RELEASES: &[ReleaseRow] = &[
     },
 ];
 
-/// Returns the release before this one, or `None` for the first release.
+/// Returns the previous release, or `None` for the first release.
 pub fn previous() -> Option<&'static ReleaseRow> {
     RELEASES.iter().nth_back(1)
 }
 
-/// Returns the highest level that all members know, or `None` if the level of some member is unknown.
+/// Returns the highest level that all members support, or `None` if the level of a member is unknown.
 pub fn known_by_all(members: &[Option<Level>]) -> Option<Level> {
     // `None` is less than any level.
     members.iter().copied().min().flatten()
 }
 
-/// Returns the release of Witan to which the members return, if any. Such a release has the major number 0, unlike etcd's.
+/// Returns the release of Witan to which a downgrade in progress leads, if any. Its major number is 0, unlike that of etcd's
+/// releases.
 pub fn downgrade_target(known: &MemberRegistry) -> Option<Release> {
     release(&known.downgrade_target).filter(|(major, _)| *major == 0)
 }
 
-/// Decides whether the leader raises the cluster's level, and returns the new level. `members` has the members' levels, `None`
-/// for unknown ones. `held` is whether all of them have known a higher level for long enough. A new cluster does not wait. A
-/// member that returns to an earlier release could not start after the raise, so a downgrade of Witan prevents it.
+/// Decides whether the leader raises the cluster's level, and returns the new level. `members` has the members' levels,
+/// `None` for unknown ones. `held` is whether all of them have supported a higher level for long enough. A new cluster does
+/// not wait. A member that returns to an earlier release could not start after the raise, so a downgrade of Witan prevents
+/// the raise.
 pub fn decide(known: &MemberRegistry, members: &[Option<Level>], held: bool) -> Option<Level> {
     let level = known_by_all(members).filter(|level| *level > known.level())?;
     let begins = known.cluster_version.is_empty();
@@ -74,8 +76,8 @@ pub fn decide(known: &MemberRegistry, members: &[Option<Level>], held: bool) -> 
     rises.then_some(level)
 }
 
-/// Since when the leader could raise the cluster's level, without a gap in the answers of the members. The leader raises it after
-/// a hold, in which the members may return to the release before.
+/// Records since when the leader could raise the cluster's level without a gap in the members' answers. The leader raises it
+/// after a hold, during which the members may return to the previous release.
 #[derive(Clone, Debug, Default)]
 pub struct LevelHold(Option<Held>);
 
@@ -88,15 +90,15 @@ struct Held {
 
 impl LevelHold {
     /// Takes the levels of all members at the time `now`, as for [`decide`]. Starts again if the level cannot rise, if the members
-    /// have changed, or if the highest level that all know is another one.
+    /// have changed, or if the highest level that all of them support has changed.
     pub fn follow(&mut self, known: &MemberRegistry, members: &[Option<Level>], now: Duration) {
         let Some(level) = decide(known, members, true) else {
             self.reset();
             return;
         };
         let members: Vec<MemberId> = known.by_id.keys().copied().collect();
-        let goes_on = |held: &Held| held.level == level && held.members == members;
-        if !self.0.as_ref().is_some_and(goes_on) {
+        let is_same = |held: &Held| held.level == level && held.members == members;
+        if !self.0.as_ref().is_some_and(is_same) {
             self.0 = Some(Held { level, members, since: now });
         }
     }
@@ -106,8 +108,8 @@ impl LevelHold {
         self.0 = None;
     }
 
-    /// Returns the time until the level may rise, if it is held for `hold`. Returns `None` if the level cannot rise, or if `hold`
-    /// is `None` because it rises only by command.
+    /// Returns the time until the level may rise after a hold of `hold`. Returns `None` if the level cannot rise, or if
+    /// `hold` is `None` because the level rises only by command.
     pub fn left(&self, hold: Option<Duration>, now: Duration) -> Option<Duration> {
         let since = self.0.as_ref()?.since;
         Some(hold?.saturating_sub(now.saturating_sub(since)))
@@ -240,7 +242,7 @@ mod tests {
             ("3.7.0", 2, "", BOTH, true, None),
             ("3.7.0", 3, "", BOTH, true, None),
             ("3.7.0", 2, "", &[Some(4), Some(3)], true, Some(3)),
-            // Only a downgrade of Witan holds it.
+            // Only a downgrade of Witan prevents a raise.
             ("3.7.0", 0, "0.1.0", BOTH, true, None),
             ("3.7.0", 0, "3.6.0", BOTH, true, Some(2)),
             // A new cluster.

@@ -1,5 +1,5 @@
-//! The numbers by which `apply` works, for each feature level. They decide the result or the layout of an entry but are not in
-//! it, so members that apply an entry with different numbers end with different states. The constants are private: `apply` uses
+//! The numbers that `apply` uses, for each feature level. They decide the result or the layout of an entry but are not in it,
+//! so members that apply an entry with different numbers end with different states. The constants are private: `apply` uses
 //! the [`Pacing`] of the cluster's level, which changes at one log index.
 //!
 //! Not here, although `apply` uses them:
@@ -9,7 +9,7 @@
 //! | `TTL_MAX_S`, `TREE_HISTORY_EVENTS` | the data format: a record beyond it is refused when it is loaded |
 //! | `TREE_DEPTH_MAX` | the data format; a deeper tree overflows the stack of a release that loads it |
 //! | encoding of a version, slot directory | the data format: the sizes in records must match the loaded blocks |
-//! | when a block is full, apart from its size; v2 index steps of a command | the code; another rule needs a number here |
+//! | when a block is full, apart from its size; v2 index steps of a command | the code; a change needs a number here |
 //! | `LEASE_BYTES`, `EMPTY_BYTES`, `PAGE_BYTES`, sizes in `quota` | nothing: the proposer decides by these sizes |
 //! | `READ_TXN_KEYS_MAX`, `RANGE_ANSWER_BYTES_MAX` | nothing: only the member that answers reads them |
 //! | `AUTH_NAME_BYTES_MAX`, `LONG_TEXT_BYTES_MAX` | nothing: the proposer checks them |
@@ -84,10 +84,10 @@ const FIRST_LEVEL: Pacing = Pacing {
     alarms_max: ALARMS_MAX,
 };
 
-/// The numbers of each level, from the first one to this release's. A level that changes none has the row before it again.
+/// The numbers of each level, from the first one to this release's. A level that changes none repeats the row before it.
 const LEVELS: [Pacing; OWN as usize] = [
     FIRST_LEVEL,
-    // Other layouts, so that a test fails if a member uses the numbers of its release instead of the cluster's.
+    // Leads to another layout, so that a test fails if a member uses the numbers of its release instead of the cluster's.
     #[cfg(feature = "next-level")]
     Pacing { sweep_blocks_first: 64, sweep_blocks_next: 4, ..FIRST_LEVEL },
 ];
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_size_of_blocks_decides_the_layout_alone() {
+    fn the_size_of_blocks_decides_only_the_layout() {
         let (mut wide, mut narrow) = (Kv::default(), Kv::default());
         narrow.set_pacing(Pacing { block_bytes: 1 << 10, ..Pacing::of(FIRST) });
         for at in 0..40 {

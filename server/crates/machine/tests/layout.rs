@@ -20,10 +20,10 @@ const ROUNDS: i64 = 145;
 /// Rounds from one compaction to the next one.
 const ROUNDS_PER_COMPACTION: i64 = 70;
 
-/// Length of a value of which a block has one.
+/// Length of a value that fills a block.
 const LARGE_BYTES: usize = 28_000;
 
-/// Number of v2 sets in a round. Altogether, they evict events from the history.
+/// Number of v2 sets in a round. The sets of all rounds evict events from the history.
 const SETS: i64 = 8;
 
 fn put(key: i64, byte: i64, size: usize, lease: i64) -> Command {
@@ -37,7 +37,7 @@ fn put(key: i64, byte: i64, size: usize, lease: i64) -> Command {
     .into()
 }
 
-/// Returns the commands of a round. Those about a lease depend on the round before.
+/// Returns the commands of a round. The command about a lease depends on earlier rounds.
 fn round(round: i64) -> Vec<Command> {
     let lease: Command = match round % 4 {
         0 => LeaseOperation::Grant(LeaseGrant { id: round + 1, ttl_s: 60 }).into(),

@@ -213,7 +213,7 @@ pub(super) enum Refusal {
     TargetStore(u64),
     /// The opener uses a copy of a data directory, and a stream from the original is open.
     Copy,
-    /// The cluster has this feature level, and the opener's release does not know it.
+    /// The cluster has this feature level, which the opener's release does not support.
     Level(Level),
 }
 

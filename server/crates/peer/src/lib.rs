@@ -8,7 +8,7 @@
 //! Reading order: this file ([`Peers`], [`PeerPost`]), `handshake` and `frame`. `link` holds a stream to another member, with
 //! messages that wait in `queue`. `listener` and `inbound` accept and read streams from other members; `http` answers requests.
 //! `remotes` are members that this member does not know yet. `deliver` and `snapshot` carry snapshots. `monitor` watches
-//! versions and clocks, and with `levels` raises the feature level.
+//! versions and clocks, and raises the feature level. `levels` is the handle to it.
 
 mod deliver;
 mod dial;
@@ -228,7 +228,7 @@ impl Peers {
     /// Returns the handle that shows and raises the feature level, and a future that monitors the versions and clocks of the
     /// other members until the process stops and serves the handle. Run the future on a worker, because it proposes commands.
     pub fn monitor(&self) -> (FeatureLevels, impl Future<Output = ()> + use<>) {
-        let (levels, reports, raises) = FeatureLevels::new(self.shared.clone());
+        let (levels, reports, raises) = FeatureLevels::new();
         let monitor = Monitor::new(self.shared.clone(), reports, raises);
         (levels, monitor.run())
     }

@@ -56,7 +56,7 @@ pub(super) struct Monitor {
     last_downgrade_check: Instant,
     /// Whether each member's clock differs by more than [`CLOCK_DIFFERENCE_MAX_S`].
     apart: BTreeMap<MemberId, bool>,
-    /// What each other member runs, by its last answer.
+    /// The release of each other member, from its last answer.
     releases: BTreeMap<MemberId, RunningRelease>,
     /// The members and the time of the last decision, which may not be applied yet.
     decided: Option<(Arc<MemberRegistry>, Instant)>,
@@ -174,10 +174,8 @@ impl Monitor {
         }
         let left = self.level_left();
         self.reports.send_replace(LevelReport {
-            level: members.level(),
-            own: levels::OWN,
             members: running.to_vec(),
-            raises_at: left.and_then(|left| SystemTime::now().checked_add(left)),
+            rises_at: left.and_then(|left| SystemTime::now().checked_add(left)),
         });
         left
     }
@@ -207,7 +205,7 @@ impl Monitor {
         None
     }
 
-    /// Records what a member runs. Logs a first answer that differs from this member's release, and each later change.
+    /// Records a member's release. Logs a first answer that differs from this member's release, and each later change.
     fn record_release(&mut self, member: MemberId, found: RunningRelease) {
         let before = self.releases.insert(member, found.clone());
         if before.unwrap_or_else(RunningRelease::own) == found {

@@ -57,7 +57,8 @@ impl RunningRelease {
         Self { api: versions::LATEST, witan, level: levels::OWN }
     }
 
-    /// Returns major and minor number of the release of Witan. A build that does not report its release is of the first one.
+    /// Returns major and minor number of the release of Witan. A build that does not report its release counts as the first
+    /// one.
     pub(super) fn release(&self) -> Option<Release> {
         let [first, ..] = levels::RELEASES else {
             return None;
@@ -163,7 +164,7 @@ struct VersionPage {
     cluster_level: Level,
 }
 
-/// Returns the level of a member, and of its cluster, whose page has none.
+/// Returns the level of a member or a cluster if the page does not contain it.
 const fn first_level() -> Level {
     levels::FIRST
 }

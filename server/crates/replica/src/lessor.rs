@@ -4,8 +4,8 @@
 //! state and extends every lease by an election timeout, because it has not seen earlier keep-alives. A timer starts with the
 //! first clock update *after* its event, so a lease may live longer than promised, but never shorter.
 //!
-//! If the process of a new leader has known no leader before, all members were probably down, and clients could not renew their
-//! leases. This leader gives each lease its full TTL, as etcd does, and removes the recorded remaining TTLs.
+//! If the process of a new leader has not known a leader before, all members were probably down, and clients could not renew
+//! their leases. This leader gives each lease its full TTL, as etcd does, and removes the recorded remaining TTLs.
 
 use std::collections::BTreeSet;
 

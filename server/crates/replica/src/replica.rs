@@ -422,7 +422,7 @@ impl Replica {
             || self.is_late_from_ended_leader(&message)
             || self.disturbs_first_campaign(&message)
             || self.is_outdated_snapshot(&message)
-            || self.is_below_level_of(state.as_ref())
+            || self.stops_below_level_of(state.as_ref())
             || self.would_repeat_snapshot_request(&message)
         {
             return Ok(());

@@ -344,7 +344,7 @@ impl Checkpoint {
         difference: Option<&EmitChanges<'_>>,
         whole: &EmitChanges<'_>,
     ) -> io::Result<()> {
-        // Installing a snapshot may give the directory a later format meanwhile. It then replaces this base.
+        // A snapshot that is installed meanwhile may give the directory a later format. It then replaces this base.
         let format = self.folder.identity.format();
         let mut reuse = std::mem::take(&mut self.reuse);
         match difference {

@@ -89,7 +89,7 @@ pub enum OpenError {
     },
     /// A file that Witan did not create has the name of one of Witan's files.
     #[error(
-        "{} already exists, but no adoption was interrupted. If it contains Witan's data, restore the file identity beside \
+        "{} already exists, but no adoption was interrupted. If it contains Witan's data, restore the file identity next to \
          it. To adopt etcd's data again, move it away", path.display()
     )]
     InTheWay {
@@ -124,7 +124,7 @@ pub enum OpenError {
     #[error(
         "{} has changed since etcd's data in this directory was adopted: etcd has run on it again. To discard etcd's \
          later writes, move away etcd's folder snap and its *.wal files. To keep etcd's later writes, move {} and \
-         the folders log and checkpoint beside it away, and adopt the directory again without the writes to witan", etcd.display(), identity.display()
+         the folders log and checkpoint next to it away, and adopt the directory again without the writes to witan", etcd.display(), identity.display()
     )]
     EtcdRanSince {
         /// The folder of etcd's log.
@@ -262,7 +262,7 @@ impl OpenError {
     }
 }
 
-/// Returns the end of a sentence about another format, which says what to start.
+/// Returns the end of a message about another format: the release to start.
 fn remedy(release: Option<&str>) -> String {
     match release {
         Some(release) => format!(": start release {release} or later"),

@@ -60,7 +60,7 @@ pub(super) struct CheckpointFolder {
     pub(super) dir: PathBuf,
     /// Decides whether a run fits on the disk.
     pub(super) ledger: Arc<Ledger>,
-    /// Names the format of new runs and manifests.
+    /// Has the format of new runs and manifests.
     pub(super) identity: Arc<OpenIdentity>,
     state: Mutex<FolderState>,
     /// Makes the checkpoint thread remove discarded runs.

@@ -1,5 +1,5 @@
-//! The file `identity` in a data directory, which contains the data's owner and format. `formats` has the formats, and
-//! `open_identity` the file of an open directory.
+//! The file `identity` in a data directory, which contains the data's owner and format. `formats` lists the formats.
+//! `open_identity` changes the file of an open directory.
 
 use std::{
     collections::hash_map::RandomState,
@@ -107,8 +107,8 @@ pub(super) fn parse(path: PathBuf, text: &str) -> Result<StoredIdentity, OpenErr
 }
 
 impl StoredIdentity {
-    /// Creates the content for a new directory. The format is the one of the first level, because a new member does not know
-    /// the level of its cluster.
+    /// Creates the content for a new directory. It has the format of the first level, because a new member does not know the
+    /// level of its cluster.
     pub(super) fn new(identity: DataIdentity) -> Self {
         let store = StoreLineage { id: drawn(), ancestors: Vec::new() };
         let format = format_of(levels::FIRST);

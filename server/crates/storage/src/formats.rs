@@ -1,12 +1,12 @@
 //! The versions of the data format: what each version changed, and the numbers by which readers recognize its files.
 //!
-//! A member reads all versions and writes the version of the cluster's feature level. The release before can therefore start on
-//! its directory until the level rises.
+//! A member reads all versions and writes the version of the cluster's feature level. Until the level rises, the previous
+//! release can therefore start on the member's directory.
 
 use witan_machine::levels::Level;
 
-/// The first version whose `identity` names the release to start, for earlier releases.
-const NAMES_RELEASE: u32 = 5;
+/// The first version whose `identity` names the first release that reads it. Earlier releases show this release in their error.
+const FIRST_WITH_RELEASE: u32 = 5;
 
 /// A version of the data format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,12 +66,12 @@ pub(super) fn titled(title: &str) -> Option<&'static DataFormat> {
     FORMATS.iter().find(|format| format.manifest_title == title)
 }
 
-/// Returns whether a readable format has entries with this version.
+/// Returns whether a format of [`FORMATS`] has entries with this version.
 pub(super) fn has_frame_version(version: u8) -> bool {
     FORMATS.iter().any(|format| format.frame_version == version)
 }
 
-/// Describes the readable formats for messages.
+/// Returns the numbers of all formats, for messages.
 pub(super) fn readable() -> String {
     let numbers: Vec<String> = FORMATS
         .iter()
@@ -84,9 +84,9 @@ pub(super) fn readable() -> String {
 }
 
 impl DataFormat {
-    /// Returns the line of `identity` that names the release to start, or nothing if the format has no such line.
+    /// Returns the line of `identity` that names the first release, or nothing if the format has no such line.
     pub(super) fn release_line(&self) -> String {
-        match self.number >= NAMES_RELEASE {
+        match self.number >= FIRST_WITH_RELEASE {
             true => format!("release {}\n", self.first_release),
             false => String::new(),
         }

@@ -79,7 +79,7 @@ pub struct RaftLog {
     fsync: bool,
     /// Size in bytes of the entries that startup replays.
     replayed: u64,
-    /// Names the format of new entries.
+    /// Has the format of new entries.
     identity: Arc<OpenIdentity>,
     metrics: StorageMetrics,
 }
@@ -461,7 +461,7 @@ fn config(dir: &Path, worth: u64, outdated_max: u64) -> Result<Config, OpenError
     })
 }
 
-/// Encodes an entry as `version` of the frame, index, term, CRC-32 and payload.
+/// Encodes an entry as the frame's `version`, index, term, CRC-32 and payload.
 pub(super) fn frame(record: &LogRecord, version: u8) -> BytesValue {
     let mut value = Vec::with_capacity(FRAME_HEADER_BYTES + record.payload.len());
     value.push(version);

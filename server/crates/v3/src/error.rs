@@ -119,8 +119,8 @@ errors! {
     InvalidDowngradeTarget = InvalidArgument "etcdserver: invalid downgrade target version";
     /// Another downgrade is in progress.
     DowngradeInProgress = FailedPrecondition "etcdserver: cluster has a downgrade job in progress";
-    /// The previous release does not know the cluster's feature level. Not in etcd.
-    FeatureLevelTooHigh = FailedPrecondition "etcdserver: the previous release does not know the feature level of the cluster; restore a backup that was made before the level rose";
+    /// The previous release does not support the cluster's feature level. Not in etcd.
+    FeatureLevelTooHigh = FailedPrecondition "etcdserver: the previous release does not support the feature level of the cluster; restore a backup that was made before the level rose";
     /// The leader has not decided the cluster's version yet. (etcd's server sends this code.)
     ClusterVersionUnavailable = Unknown "etcdserver: cluster version not found during downgrade";
     /// Some members do not support the request yet. Not in etcd.

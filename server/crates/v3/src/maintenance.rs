@@ -302,29 +302,29 @@ mod tests {
     #[test]
     fn a_cluster_goes_back_to_the_previous_release_until_its_level_rises() {
         let first = ReleaseRow { release: "0.1.0", level: 1, format: 4, changed: "" };
-        let (own, target) = (Some(&first), (0, 1));
+        let (previous, target) = (Some(&first), (0, 1));
         let mut members = MemberRegistry::default();
         assert_eq!(
-            validate(&members, target, own),
+            validate(&members, target, previous),
             Err(RpcError::ClusterVersionUnavailable)
         );
         members.cluster_version = "3.7.0".into();
-        assert_eq!(validate(&members, target, own), Ok((3, 7)));
+        assert_eq!(validate(&members, target, previous), Ok((3, 7)));
         let invalid = Err(RpcError::InvalidDowngradeTarget);
         assert_eq!(validate(&members, target, None), invalid);
         // The releases share one API version, so an earlier one is no target.
         for other in [(0, 0), (0, 2), (1, 1), (3, 6), (3, 7)] {
-            assert_eq!(validate(&members, other, own), invalid, "{other:?}");
+            assert_eq!(validate(&members, other, previous), invalid, "{other:?}");
         }
         members.downgrade_target = "0.1.0".into();
         assert_eq!(
-            validate(&members, target, own),
+            validate(&members, target, previous),
             Err(RpcError::DowngradeInProgress)
         );
         members.downgrade_target.clear();
         members.raised_level = 2;
         assert_eq!(
-            validate(&members, target, own),
+            validate(&members, target, previous),
             Err(RpcError::FeatureLevelTooHigh)
         );
     }

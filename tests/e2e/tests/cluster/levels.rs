@@ -48,7 +48,7 @@ fn restart(cluster: &mut Cluster, at: usize, program: &Path) {
     member.wait_ready();
 }
 
-/// Raises the level at once.
+/// Requests to raise the level at once.
 fn raise(member: &Server) -> Response {
     member.http("POST", "/level/raise", "")
 }
@@ -96,7 +96,7 @@ fn the_level_rises_after_all_members_run_the_next_release() {
     for at in [0, 1] {
         restart(&mut cluster, at, &next);
     }
-    // A member of this release keeps the level, and the formats of all members.
+    // While a member runs this release, neither the level nor the formats change.
     let leader = cluster.leader();
     let expected = BTreeMap::from([
         ("m0".to_owned(), json!(2)),
@@ -154,7 +154,7 @@ fn the_level_waits_and_rises_at_once_on_request() {
     let next = next();
     let mut cluster = Cluster::start(1);
     let member = cluster.member_mut(0);
-    wait::until_true("nothing is to raise", || {
+    wait::until_true("there is nothing to raise", || {
         raise(member).text() == "{\"level\":1}\n"
     });
     restart(&mut cluster, 0, &next);
@@ -164,7 +164,7 @@ fn the_level_waits_and_rises_at_once_on_request() {
         level["level"] == 1 && level["risesAt"].is_string()
     });
 
-    // The announced way back stops the wait.
+    // A downgrade prevents the raise.
     let url = member.url();
     let enabled = Tool::Etcdctl36.run(&url, &["downgrade", "enable", "0.1"]);
     assert_eq!(
@@ -189,6 +189,37 @@ fn the_level_waits_and_rises_at_once_on_request() {
     member.kill9();
     member.start_again();
     until(&cluster, 2);
+}
+
+/// Returns whether a downgrade is in progress.
+fn downgrades(member: &Server) -> bool {
+    let status = member.v3("maintenance/status", "{}");
+    let enabled = &status["downgradeInfo"]["enabled"];
+    enabled.as_bool().unwrap_or_default()
+}
+
+#[test]
+fn a_downgrade_ends_when_all_members_run_the_previous_release() {
+    let (own, next) = (Kind::Witan.binary(), next());
+    let mut cluster = Cluster::start(1);
+    // Without a version, it would be a new cluster and rise to the next level.
+    wait::until_true("the cluster has a version", || {
+        page(cluster.member(0))["etcdcluster"] == "3.7.0"
+    });
+    restart(&mut cluster, 0, &next);
+    let url = cluster.member(0).url();
+    let enabled = Tool::Etcdctl36.run(&url, &["downgrade", "enable", "0.1"]);
+    assert!(enabled.stdout.contains("success"), "{}", enabled.all());
+
+    let member = cluster.member_mut(0);
+    member.add_args(["--downgrade-check-time", "0"]);
+    restart(&mut cluster, 0, &own);
+    assert!(downgrades(cluster.member(0)));
+    let member = cluster.member_mut(0);
+    member.add_args(["--downgrade-check-time", "100ms"]);
+    restart(&mut cluster, 0, &own);
+    wait::until_true("the downgrade ends", || !downgrades(cluster.member(0)));
+    until(&cluster, 1);
 }
 
 #[test]

@@ -172,20 +172,6 @@ fn both_ports_show_the_release_and_its_level_after_etcds_fields() {
     }
 }
 
-/// All releases have the first level, so the level cannot rise yet.
-#[test]
-fn the_level_is_held_for_a_time_or_for_ever() {
-    for hold in ["0s", "never"] {
-        let member = Launch::witan().arg(format!("--level-hold={hold}")).start();
-        wait::until_true("it has a version", || cluster_version(&member) == "3.7.0");
-        let page = member.http("GET", "/version", "").json();
-        assert_eq!(page["clusterLevel"], 1, "{hold}");
-    }
-    let mut member = Launch::witan().arg("--level-hold=soon").start_unready();
-    assert!(!member.wait_exit().success());
-    member.wait_log(0, "it must be never, or a duration");
-}
-
 /// Returns how often the members' states were compared.
 fn comparisons(members: &[Server]) -> f64 {
     let compared = |member: &Server| member.metric("witan_corruption_checks_total");

@@ -1,5 +1,5 @@
-//! Starts on the data directories that earlier releases have written. `tests/upgrade/make-directories` makes them, and
-//! `tests/upgrade/directories` has them.
+//! Starts a member on the data directories in `tests/upgrade/directories`, which earlier releases have written.
+//! `tests/upgrade/make-directories` makes them.
 
 use std::{
     collections::BTreeSet,
@@ -19,7 +19,7 @@ const KINDS: [&str; 3] = ["plain", "wal-dir", "adopted"];
 /// Revision of the last write.
 const REVISION: i64 = 58;
 
-/// Unpacks an archive into a folder. Python has a decompressor, which not every system has as a program.
+/// Unpacks an archive into a folder. Uses Python, because not every system has the program `xz`.
 fn unpack(archive: &Path, to: &Path) {
     let script = "import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])";
     let mut python = Command::new("python3");
@@ -81,7 +81,7 @@ fn check(server: &Server, kind: &str, revision: i64) {
     }
 }
 
-/// Starts a member on the directory, which must have all data, take writes and keep its format.
+/// Starts a member on the directory. Checks that it has all data, accepts writes and keeps the directory's format.
 fn use_directory(format: &str, kind: &str) {
     let archive = format!("tests/upgrade/directories/format-{format}/{kind}.tar.xz");
     let mut server = Launch::witan().prepare();

@@ -89,7 +89,7 @@ pub enum Fact<'a> {
         /// The fingerprint of that state.
         fingerprint: u64,
     },
-    /// A member must stop, because the cluster has a level that its release does not know.
+    /// A member must stop, because its release does not support the cluster's level.
     LevelUnknown {
         /// The member's id.
         member: u64,

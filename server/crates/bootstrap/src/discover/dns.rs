@@ -40,7 +40,7 @@ pub enum DnsError {
     NoRecords(String),
 }
 
-/// A record of a server (RFC 2782).
+/// An SRV record (RFC 2782).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SrvRecord {
     /// The host name, without a trailing dot.

@@ -230,8 +230,8 @@ impl Block {
         }
     }
 
-    /// Appends a version. Returns its slot and its size in bytes, or `None` if the block is closed, or full with `block_bytes`
-    /// bytes. A new block accepts any version.
+    /// Appends a version. Returns its slot and its size in bytes, or `None` if the block is closed or would exceed
+    /// `block_bytes` bytes. A new block accepts any version.
     pub(super) fn push(
         &mut self,
         version: &Version<'_>,

@@ -134,8 +134,8 @@ impl History {
         Links { prev: Some(location), jump, depth }
     }
 
-    /// Appends a version. Returns its location and its size in bytes. Closes the open block before if it is full, which
-    /// `block_bytes` decides, and after if it contains one large version. Shares the previous version's value if it is equal.
+    /// Appends a version. Returns its location and its size in bytes. Closes the open block before if it would exceed
+    /// `block_bytes` bytes, and after if it contains one large version. Shares the previous version's value if it is equal.
     pub(super) fn push(&mut self, version: &Version<'_>, block_bytes: usize) -> (Location, usize) {
         let shared = self.value_before(version);
         let version = Version { apart: shared.as_ref(), ..*version };

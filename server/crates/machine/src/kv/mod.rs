@@ -288,7 +288,7 @@ impl Kv {
         Ok(reply)
     }
 
-    /// Sets the numbers by which this key space applies commands from now on.
+    /// Sets the numbers that this key space uses to apply later commands.
     pub(crate) fn set_pacing(&mut self, pacing: Pacing) {
         self.pacing = pacing;
     }

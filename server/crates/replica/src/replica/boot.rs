@@ -164,7 +164,7 @@ fn raise(hard_state: &mut HardState, place: &Position) {
 fn check_level(checkpoint: &View, own: Level) -> Result<(), CorruptRecord> {
     let level = checkpoint.machine.members.level();
     if level > own {
-        let what = format!("the cluster has feature level {level}, this release has {own}");
+        let what = format!("the cluster has feature level {level}, but this release has {own}");
         return Err(CorruptRecord::later(what));
     }
     Ok(())

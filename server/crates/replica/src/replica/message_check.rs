@@ -196,9 +196,9 @@ impl Replica {
             || unapplied.is_ok_and(|entries| entries.iter().any(raises))
     }
 
-    /// Returns whether the cluster has a higher feature level in the leader's state than this release. This member then stops
-    /// after the turn.
-    pub(super) fn is_below_level_of(&mut self, state: Option<&View>) -> bool {
+    /// Stops this member after the turn if the cluster has a higher feature level in the leader's state than this release.
+    /// Returns whether it stops.
+    pub(super) fn stops_below_level_of(&mut self, state: Option<&View>) -> bool {
         let own = self.config.level;
         let level = state.map(|state| state.machine.members.level());
         let Some(level) = level.filter(|level| *level > own) else {

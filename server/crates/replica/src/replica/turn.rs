@@ -285,7 +285,7 @@ fn apply_one(
     if let Some(Command::ClusterVersion(decided)) = &command.command
         && decided.level > own
     {
-        // A raise does not wait for a member that was removed before it.
+        // The leader does not consider the level of a member that was removed before the raise.
         return Err(match replica.has_applied_own_removal() {
             true => Halt::Removed,
             false => Halt::LaterLevel { level: decided.level, own },

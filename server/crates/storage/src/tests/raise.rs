@@ -177,7 +177,7 @@ fn a_directory_keeps_the_first_format_until_the_level_rises() {
 }
 
 #[test]
-fn the_level_of_a_directory_never_falls() {
+fn the_format_of_a_directory_never_falls() {
     let dir = TempDir::new();
     let mut storage = before_the_raise(&dir);
     storage.checkpoint.write(None, &raised(8)).unwrap();
@@ -296,7 +296,7 @@ fn a_raise_whose_call_fails_is_repeated() {
 }
 
 #[test]
-fn a_start_replaces_a_chain_that_was_left_in_an_earlier_format() {
+fn a_startup_replaces_a_chain_that_was_left_in_an_earlier_format() {
     let dir = TempDir::new();
     let storage = before_the_raise(&dir);
     // The process ends between the identity and the base.
