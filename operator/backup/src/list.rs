@@ -43,7 +43,8 @@ fn completeness(entry: &Entry) -> &'static str {
 
 fn table(entries: &[Entry]) -> String {
     let head = [
-        "NAME", "TAKEN AT", "REVISION", "SIZE", "CLUSTER", "VERSION", "COMPLETE",
+        "NAME", "TAKEN AT", "REVISION", "SIZE", "CLUSTER", "VERSION", "RELEASE", "LEVEL",
+        "COMPLETE",
     ];
     let mut rows = vec![head.map(str::to_owned)];
     for entry in entries {
@@ -56,6 +57,12 @@ fn table(entries: &[Entry]) -> String {
             entry.bytes.map_or_else(unknown, size),
             record.map_or_else(unknown, |record| record.cluster_id.clone()),
             record.map_or_else(unknown, |record| record.version.clone()),
+            record
+                .and_then(|record| record.release.clone())
+                .unwrap_or_else(unknown),
+            record
+                .and_then(|record| record.level)
+                .map_or_else(unknown, |level| level.to_string()),
             completeness(entry).to_owned(),
         ]);
     }
@@ -104,9 +111,9 @@ mod tests {
     #[test]
     fn a_table_is_for_people() {
         let expected = "\
-NAME     TAKEN AT              REVISION  SIZE     CLUSTER  VERSION  COMPLETE
-nightly  1970-01-01T00:00:03Z  12        1.0 KiB  cafe     3.6.0    yes
-cut      1970-01-01T00:01:00Z  -         5.0 MiB  -        -        no
+NAME     TAKEN AT              REVISION  SIZE     CLUSTER  VERSION  RELEASE  LEVEL  COMPLETE
+nightly  1970-01-01T00:00:03Z  12        1.0 KiB  cafe     3.6.0    0.2.0    2      yes
+cut      1970-01-01T00:01:00Z  -         5.0 MiB  -        -        -        -      no
 ";
         assert_eq!(table(&entries()), expected);
         assert_eq!(table(&[]).lines().count(), 1);

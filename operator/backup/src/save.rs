@@ -190,13 +190,12 @@ async fn attempt(
             return Err(error);
         }
     };
-    let (keys_hash, not_hashed) = match before {
-        Some(before) => match same_hash(before, stop.or(hash(source, member)).await?) {
-            Ok(hash) => (Some(hash), None),
-            Err(why) => (None, Some(why)),
-        },
-        None => (None, None),
+    let compared = match before {
+        Some(before) => Some(same_hash(before, stop.or(hash(source, member)).await?)),
+        None => None,
     };
+    let (keys_hash, not_hashed) =
+        compared.map_or((None, None), |one| (one.clone().ok(), one.err()));
     let cut_off = member.cut_off.as_deref().map(unconfirmed);
     let record = BackupRecord {
         name: name.to_owned(),
@@ -206,6 +205,8 @@ async fn attempt(
         sha256: digested.sha256,
         cluster_id: format!("{:x}", member.cluster_id),
         version: member.version.clone(),
+        release: member.running.release.clone(),
+        level: member.running.cluster_level,
         keys_hash,
         started_at,
         completed_at: now(),

@@ -1,9 +1,15 @@
 //! Implements [`Source`] over gRPC, with etcd's service Maintenance.
 
-use std::time::Duration;
+use std::{future::poll_fn, time::Duration};
 
 use futures_util::{StreamExt as _, stream, stream::FuturesUnordered};
-use tonic::{Status, Streaming, metadata::AsciiMetadataValue, transport::Channel};
+use http::Request;
+use http_body_util::{BodyExt as _, Limited};
+use tokio::time::timeout;
+use tonic::{
+    Status, Streaming, body::Body, client::GrpcService, metadata::AsciiMetadataValue,
+    transport::Channel,
+};
 use witan_api::{
     backup::KeysHash,
     v3::etcdserverpb::{
@@ -11,7 +17,11 @@ use witan_api::{
         kv_client::KvClient, maintenance_client::MaintenanceClient,
     },
 };
-use witan_members::session::{request, within};
+use witan_members::{
+    RunningRelease,
+    page::PAGE_BYTES_MAX,
+    session::{request, within},
+};
 
 use crate::{
     changes::history,
@@ -117,6 +127,7 @@ async fn status(members: &Members, endpoint: &str) -> Result<Report, BackupError
         true => None,
         false => read_a_key(members, endpoint, token).await.err(),
     };
+    let running = timeout(CALL_TIMEOUT, running(members.channel(endpoint)?.clone())).await;
     Ok(Report {
         endpoint: endpoint.to_owned(),
         is_leader: status.leader == header.member_id,
@@ -125,8 +136,22 @@ async fn status(members: &Members, endpoint: &str) -> Result<Report, BackupError
         revision: header.revision,
         applied: status.raft_applied_index,
         version: status.version,
+        running: running.ok().flatten().unwrap_or_default(),
         cut_off: cut_off.map(|error| error.message),
     })
+}
+
+/// Reads the release and the feature levels of a member from its page `/version`, which needs no user. Returns `None` if it
+/// cannot be read: etcd without TLS serves only gRPC on HTTP/2, and a backup does not depend on the page.
+async fn running(mut channel: Channel) -> Option<RunningRelease> {
+    let page = Request::get("/version").body(Body::empty()).ok()?;
+    poll_fn(|cx| GrpcService::<Body>::poll_ready(&mut channel, cx))
+        .await
+        .ok()?;
+    let answer = GrpcService::<Body>::call(&mut channel, page).await.ok()?;
+    let body = Limited::new(answer.into_body(), PAGE_BYTES_MAX);
+    let body = body.collect().await.ok()?.to_bytes();
+    serde_json::from_slice(&body).ok()
 }
 
 /// Makes a linearizable read, which a member without a quorum cannot answer.
@@ -144,4 +169,54 @@ async fn read_a_key(
     let answer = within(CALL_TIMEOUT, client.range(request(range, token))).await;
     let answer = answer.map_err(|status| failed(endpoint, "read a key of", &status));
     answer.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+    use http::{Method, Response};
+    use http_body_util::Full;
+    use hyper::{body::Incoming, server::conn::http2, service::service_fn};
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    use tokio::net::TcpListener;
+    use tonic::transport::Endpoint;
+
+    use super::*;
+
+    /// Reads the page `/version` of a member.
+    async fn read(page: &'static str) -> Option<RunningRelease> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let service = service_fn(move |asked: Request<Incoming>| async move {
+                assert_eq!(
+                    (asked.method(), asked.uri().path()),
+                    (&Method::GET, "/version")
+                );
+                let body = Full::new(Bytes::from_static(page.as_bytes()));
+                Ok::<_, Infallible>(Response::new(body))
+            });
+            // The client closes the connection.
+            drop(
+                http2::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await,
+            );
+        });
+        running(Endpoint::from_shared(url).unwrap().connect_lazy()).await
+    }
+
+    #[tokio::test]
+    async fn a_member_reports_its_release_and_the_levels() {
+        let page = r#"{"etcdserver":"3.7.3","etcdcluster":"3.7.0","witan":"0.2.0","level":2,"clusterLevel":1}"#;
+        let release = Some("0.2.0".to_owned());
+        let expected = RunningRelease { release, level: Some(2), cluster_level: Some(1) };
+        assert_eq!(read(page).await, Some(expected));
+        let of_etcd = r#"{"etcdserver":"3.6.5","etcdcluster":"3.6.0"}"#;
+        assert_eq!(read(of_etcd).await, Some(RunningRelease::default()));
+        assert_eq!(read("404 page not found").await, None);
+    }
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use witan_api::backup::KeysHash;
+use witan_members::RunningRelease;
 
 use crate::reason::{BackupError, Reason};
 
@@ -34,7 +35,10 @@ pub(crate) struct Report {
     pub(crate) revision: i64,
     /// Index of the last log entry that the member has applied.
     pub(crate) applied: u64,
+    /// The version of etcd that the member reports.
     pub(crate) version: String,
+    /// The release of Witan and the feature levels that the member reports.
+    pub(crate) running: RunningRelease,
     /// Why a voter did not answer a linearizable read: without a quorum it cannot know whether it is up to date. `None` if it
     /// answered.
     pub(crate) cut_off: Option<String>,

@@ -18,6 +18,7 @@ use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use witan_api::backup::{BackupRecord, KeysHash};
+use witan_members::RunningRelease;
 
 use crate::{
     reason::{BackupError, Reason},
@@ -48,6 +49,8 @@ pub(crate) fn record(name: &str, second: i64) -> BackupRecord {
         sha256: "00".to_owned(),
         cluster_id: "cafe".to_owned(),
         version: "3.6.0".to_owned(),
+        release: Some("0.2.0".to_owned()),
+        level: Some(2),
         keys_hash: None,
         started_at: Timestamp::from_second(second).unwrap(),
         completed_at: Timestamp::from_second(second + 1).unwrap(),
@@ -68,6 +71,11 @@ pub(crate) fn report(endpoint: &str) -> Report {
         revision: 12,
         applied: 100,
         version: "3.6.0".to_owned(),
+        running: RunningRelease {
+            release: Some("0.3.0".to_owned()),
+            level: Some(3),
+            cluster_level: Some(2),
+        },
         cut_off: None,
     }
 }

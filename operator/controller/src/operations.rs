@@ -167,9 +167,9 @@ impl<M: Members> Operations<M> {
         self.hold(operation, None, text).await
     }
 
-    /// Records that an operation starts, waits, or ends immediately. A restore waits if its backup cannot be used, and fails if
-    /// the backup is of another cluster. The start is first recorded in the EtcdCluster; after a conflict the next pass tries
-    /// again.
+    /// Records that an operation starts, waits, or ends immediately. A restore waits if its backup cannot be used, or if the
+    /// level of the backup is above that of the members' release. It fails if the backup is of another cluster. The start is
+    /// first recorded in the EtcdCluster; after a conflict the next pass tries again.
     async fn begin(&self, at: &At<'_>, start: Start) -> Result<Action, PassError> {
         let member = match start {
             Start::Hold(why) => {
@@ -188,10 +188,15 @@ impl<M: Members> Operations<M> {
         if let Some(asked) = &at.operation.spec.restore {
             match find_backup(client, &at.cluster.namespace, &asked.from).await? {
                 Err(why) => return self.hold(at.operation, Some(cluster), why).await,
-                Ok(found) => match restore::wrong_cluster(&found, asked, &at.cluster.name) {
-                    Some(text) => return self.end(at.operation, Some(cluster), Err(text)).await,
-                    None => status.source = Some(found.point),
-                },
+                Ok(found) => {
+                    if let Some(text) = restore::wrong_cluster(&found, asked, &at.cluster.name) {
+                        return self.end(at.operation, Some(cluster), Err(text)).await;
+                    }
+                    if let Some(why) = found.level_above(at.cluster) {
+                        return self.hold(at.operation, Some(cluster), why).await;
+                    }
+                    status.source = Some(found.point);
+                }
             }
         }
         if let Some(text) = was_replaced(&status, member.as_ref()) {

@@ -230,6 +230,12 @@ pub struct EtcdBackupStatus {
     /// Version of the member from which the snapshot was taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// Release of Witan of that member.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
+    /// Feature level of the cluster. A release that supports only lower levels cannot restore the backup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub level: Option<i64>,
     /// Number of failed attempts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed_attempts: Option<i32>,

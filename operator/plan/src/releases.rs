@@ -11,7 +11,7 @@ pub fn version_numbers(version: &str) -> Option<(u32, u32)> {
 
 /// Returns the feature level that a release supports; `None` for a release that this operator does not know, and for a tag that
 /// is not a version.
-pub(super) fn level_of(version: &str) -> Option<Level> {
+pub fn level_of(version: &str) -> Option<Level> {
     level_in(RELEASES, version)
 }
 

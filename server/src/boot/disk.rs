@@ -9,7 +9,7 @@ use witan_bootstrap::{
 };
 use witan_config::{ClusterState, Config};
 use witan_machine::{
-    StateMachine,
+    StateMachine, levels,
     member::{MemberId, MemberRegistry},
     record::CorruptRecord,
     view::View,
@@ -34,12 +34,14 @@ pub(super) struct OpenedDisk {
     pub(super) metrics: StorageMetrics,
 }
 
-/// Builds the first state of a cluster that follows another one: this cluster's id and members with the source's data.
+/// Builds the first state of a cluster that follows another one: this cluster's id and members with the source's data, and its
+/// feature level, to which the data belongs.
 fn following(first: Box<View>, cluster_id: u64, seeded: StateMachine) -> Box<View> {
     let members = MemberRegistry {
         cluster_id,
         follows: true,
         source_cluster_id: seeded.members.source_cluster_id,
+        raised_level: seeded.members.raised_level,
         ..first.machine.members
     };
     let machine = StateMachine { tree: first.machine.tree, members, ..seeded };
@@ -148,7 +150,8 @@ async fn force_new_cluster(
     (own, members): (MemberId, &MemberRegistry),
     dialer: &PeerDialer,
 ) -> Result<Option<MemberRegistry>, BootError> {
-    let forced = Replica::force_new_cluster(recovered, own).map_err(|error| match error {
+    let forced = Replica::force_new_cluster(recovered, own, levels::OWN);
+    let forced = forced.map_err(|error| match error {
         ForceError::Corrupt(source) => BootError::corrupt(dir, source),
         ForceError::NoState => BootError::ForcedWithoutState { dir: dir.display().to_string() },
     })?;

@@ -293,7 +293,8 @@ impl World {
         if self.disaster.found.is_none() {
             self.disaster.found = Some(Found::of(recovered, id)?);
         }
-        let forced = Replica::force_new_cluster(recovered, MemberId(id))
+        let level = self.members[place].level;
+        let forced = Replica::force_new_cluster(recovered, MemberId(id), level)
             .map_err(|error| CorruptRecord::new(error.to_string()))?;
         if let Some(forced) = forced {
             self.disaster.members = Some(forced.members);

@@ -99,7 +99,7 @@ impl SegmentStore {
         let url = || self.store.url(&id.file_name());
         let segment = read(id, &bytes).map_err(|why| {
             let reason = match why {
-                Unreadable::Foreign(_) => Reason::ForeignFormat,
+                Unreadable::Foreign(_) | Unreadable::Later => Reason::ForeignFormat,
                 Unreadable::Broken(_) => Reason::BackupBroken,
                 Unreadable::Missing { .. } => Reason::ChangesMissing,
             };

@@ -62,6 +62,8 @@ pub(super) fn status(
         status.sha256 = Some(saved.sha256);
         status.cluster_id = Some(saved.cluster_id);
         status.version = Some(saved.version);
+        status.release = saved.release;
+        status.level = saved.level.map(i64::from);
         status.message = saved.warning;
     }
     let trouble = pods.iter().rev().find_map(|pod| pod_trouble(pod));

@@ -174,8 +174,8 @@ fn terminated(name: &str, code: i32, message: &Value) -> Value {
 fn a_status_tells_what_was_stored() {
     let saved = json!({
         "name": "x", "location": "y", "revision": 7, "bytes": 3_000_000, "sha256": "aa",
-        "clusterId": "c1", "version": "3.7.0", "startedAt": "2026-01-02T03:05:00Z",
-        "completedAt": "2026-01-02T03:06:00Z", "removed": [],
+        "clusterId": "c1", "version": "3.7.0", "release": "0.2.0", "level": 2,
+        "startedAt": "2026-01-02T03:05:00Z", "completedAt": "2026-01-02T03:06:00Z", "removed": [],
     });
     let failed = json!({"reason": "StoreUnreachable", "message": "the store does not answer"});
     let pods = [
@@ -220,6 +220,10 @@ fn a_status_tells_what_was_stored() {
         (Some(7), Some(3_000_000), Some("2.9Mi"))
     );
     assert_eq!(status.location.as_deref(), Some("s3://b/etcd/shop/orders"));
+    assert_eq!(
+        (status.release.as_deref(), status.level),
+        (Some("0.2.0"), Some(2))
+    );
     assert_eq!(
         (status.message, status.conditions[0].status.as_str()),
         (None, "True")

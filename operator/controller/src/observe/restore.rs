@@ -2,7 +2,9 @@
 
 use kube::Client;
 use witan_crd::{BackupPhase, EtcdBackup, Restore, RestorePoint};
+use witan_plan::level_of;
 
+use super::wanted_version;
 use crate::{
     api_server::{ApiFailure, get},
     resources::{Cluster, location},
@@ -29,10 +31,14 @@ pub(crate) async fn restore_source(
     let Some(asked) = bootstrap.and_then(|bootstrap| bootstrap.restore.as_ref()) else {
         return Ok(Ok(None));
     };
-    let mut point = match find_backup(client, &cluster.namespace, asked).await? {
-        Ok(found) => found.point,
+    let found = match find_backup(client, &cluster.namespace, asked).await? {
+        Ok(found) => found,
         Err(missing) => return Ok(Err(missing)),
     };
+    if let Some(why) = found.level_above(cluster) {
+        return Ok(Err(why));
+    }
+    let mut point = found.point;
     let recorded = status.and_then(|status| status.restored_from.as_ref());
     if recorded.is_some_and(|recorded| *recorded != point.url()) {
         return Ok(Err(ANOTHER.to_owned()));
@@ -47,6 +53,23 @@ pub(crate) struct FoundBackup {
     pub(crate) point: RestorePoint,
     /// Name of the EtcdCluster that was backed up; `None` if only the location is known.
     pub(crate) of: Option<String>,
+    /// Feature level of the backup; `None` if only the location is known, or if the backup has none.
+    level: Option<i64>,
+}
+
+impl FoundBackup {
+    /// Returns why the members of a cluster cannot start from the backup: its feature level is above that of their release.
+    /// `None` if they can, or if the operator does not know one of the levels. The members then refuse a level above theirs.
+    pub(crate) fn level_above(&self, cluster: &Cluster<'_>) -> Option<String> {
+        let release = wanted_version(cluster)?;
+        let (level, supported) = (self.level?, level_of(&release)?);
+        (i64::from(supported) < level).then(|| {
+            format!(
+                "the backup has feature level {level}, but release {release} supports only feature level {supported}: set \
+                 spec.version to a later release"
+            )
+        })
+    }
 }
 
 /// Looks up a backup. The inner error says why the backup cannot be used.
@@ -66,7 +89,7 @@ pub(crate) async fn find_backup(
     if let Some(store) = &asked.store {
         let name = asked.name.clone().unwrap_or_default();
         let point = point(store.clone(), location(store, &[]), name);
-        return Ok(Ok(FoundBackup { point, of: None }));
+        return Ok(Ok(FoundBackup { point, of: None, level: None }));
     }
     let name = asked.backup_ref.as_ref();
     let name = name.map_or("", |backup| &backup.name);
@@ -80,7 +103,7 @@ pub(crate) async fn find_backup(
         (Some(BackupPhase::Succeeded), Some(location), Some(stored)) => {
             let point = point(backup.spec.settings.store, location, stored);
             let of = Some(backup.spec.cluster_ref.name);
-            Ok(Ok(FoundBackup { point, of }))
+            Ok(Ok(FoundBackup { point, of, level: status.level }))
         }
         (Some(BackupPhase::Failed), ..) => {
             let said = status.message.unwrap_or_default();
@@ -114,11 +137,21 @@ mod tests {
         more: &serde_json::Value,
         status: serde_json::Value,
     ) -> Found {
+        found_by("witan:1.0.0", fake, more, status).await
+    }
+
+    /// Returns the restore point of a cluster whose members have this image.
+    async fn found_by(
+        image: &str,
+        fake: &FakeApi,
+        more: &serde_json::Value,
+        status: serde_json::Value,
+    ) -> Found {
         let restore = with(json!({"backupRef": {"name": "first"}}), more);
         let spec = json!({"bootstrap": {"restore": restore}});
         let cluster = testing::cluster(&json!({"spec": spec, "status": status}));
         let cluster: EtcdCluster = serde_json::from_value(cluster).expect("a cluster");
-        let named = Cluster::new(&cluster, environment("witan:1.0.0")).expect("names");
+        let named = Cluster::new(&cluster, environment(image)).expect("names");
         let source = restore_source(&fake.client(), &named).await;
         source.expect("the API server answers")
     }
@@ -165,6 +198,35 @@ mod tests {
             "it has served"
         );
     }
+
+    /// The members would refuse the snapshot, each after its download.
+    #[tokio::test]
+    async fn no_member_starts_from_a_backup_above_the_level_of_its_release() {
+        let fake = FakeApi::default();
+        let none = json!({});
+        for (level, image, taken) in [
+            (json!(2), "witan:0.1.0", false),
+            (json!(1), "witan:0.1.0", true),
+            // A backup of an earlier operator or of etcd, and a release that the operator does not know.
+            (json!(null), "witan:0.1.0", true),
+            (json!(2), "witan:9.0.0", true),
+            (json!(2), "witan:latest", true),
+        ] {
+            put(
+                &fake,
+                json!({
+                    "phase": "Succeeded", "location": "s3://b/lost", "name": "first-1", "level": level,
+                }),
+            );
+            let found = found_by(image, &fake, &none, none.clone()).await;
+            assert_eq!(found.is_ok(), taken, "{level} {image} {found:?}");
+            if let Err(said) = found {
+                let expected = "the backup has feature level 2, but release 0.1.0 supports only feature level 1";
+                assert!(said.starts_with(expected), "{said}");
+            }
+        }
+    }
+
     #[tokio::test]
     async fn later_members_begin_from_the_revision_that_the_first_has_found() {
         let fake = FakeApi::default();

@@ -37,7 +37,7 @@ use witan_storage::{self as storage, DataIdentity, OpenError};
 pub enum AdoptError {
     #[error(transparent)]
     Etcd(#[from] witan_etcd::EtcdError),
-    #[error(transparent)]
+    #[error("etcd's backend: {0}")]
     Backend(#[from] BoltError),
     #[error("{0}. It is in the newest file in member/snap that ends with .snap")]
     V2(#[from] V2StoreError),

@@ -23,7 +23,9 @@ pub(super) fn committed(
     let backend = &etcd.backend;
     let mut machine = snapshot::read(&backend.path, backend.length, None, progress)?.machine;
     let mut v2 = v2_at_snapshot(etcd)?;
-    machine.members = registry(backend);
+    // etcd keeps Witan's own bucket after a restore of a snapshot, so the state still belongs to this level.
+    let raised_level = machine.members.raised_level;
+    machine.members = MemberRegistry { raised_level, ..registry(backend) };
     // A leader may apply an entry before it writes the entry to its own log.
     let last = etcd.hard_state.commit.max(backend.consistent_index);
     for log in etcd.entries.iter().filter(|log| log.index <= last) {
@@ -39,7 +41,7 @@ pub(super) fn committed(
     // cluster's members.
     if backend.storage_version.is_none() {
         let downgrade_target = std::mem::take(&mut machine.members.downgrade_target);
-        machine.members = MemberRegistry { downgrade_target, ..v2.members()? };
+        machine.members = MemberRegistry { downgrade_target, raised_level, ..v2.members()? };
     }
     machine.members.cluster_id = etcd.cluster_id;
     machine.tree = v2.keys();

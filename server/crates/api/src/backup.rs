@@ -30,8 +30,15 @@ pub struct BackupRecord {
     pub sha256: String,
     /// Id of the cluster in hex.
     pub cluster_id: String,
-    /// Version of the member.
+    /// Version of etcd that the member reported.
     pub version: String,
+    /// Release of Witan of the member; `None` for etcd, or if the member did not report it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
+    /// Feature level of the cluster when the member was queried, a lower bound of the snapshot's level. `None` as for
+    /// `release`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<u32>,
     /// The hash of the keys at `revision`; `None` if it was not requested, or if a compaction ran before the member could hash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys_hash: Option<KeysHash>,
@@ -99,4 +106,31 @@ pub struct ChangesStatus {
     pub needs_backup: bool,
     /// The current error that prevents storing or restoring changes.
     pub error: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn the_release_and_the_level_are_optional() {
+        let mut record = json!({
+            "name": "a", "location": "s3://b/a.db", "revision": 7, "bytes": 3, "sha256": "aa", "clusterId": "c1",
+            "version": "3.7.3", "startedAt": "2026-01-02T03:05:00Z", "completedAt": "2026-01-02T03:06:00Z", "removed": [],
+        });
+        let read = |json: &Value| serde_json::from_value::<BackupRecord>(json.clone()).unwrap();
+        let earlier = read(&record);
+        assert_eq!((&earlier.release, earlier.level), (&None, None));
+        assert_eq!(serde_json::to_value(earlier).unwrap(), record);
+        record["release"] = "0.2.0".into();
+        record["level"] = 2.into();
+        let later = read(&record);
+        assert_eq!(
+            (later.release.as_deref(), later.level),
+            (Some("0.2.0"), Some(2))
+        );
+        assert_eq!(serde_json::to_value(later).unwrap(), record);
+    }
 }

@@ -15,7 +15,7 @@ use prost::Message as _;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::v3::mvccpb::Event;
+use crate::v3::mvccpb::{Event, event::EventType};
 
 /// The first bytes of a segment, in all versions of the format.
 const MAGIC: &[u8; 7] = b"WITANCH";
@@ -154,6 +154,8 @@ pub fn generation_at(ids: &[SegmentId], time_ms: i64) -> Option<i64> {
 pub enum Unreadable {
     /// The segment has another format version.
     Foreign(char),
+    /// The segment has a field or a kind of change that a later release added.
+    Later,
     /// The segment is damaged, or belongs to another log.
     Broken(String),
     /// The segments that contain these revisions are missing.
@@ -171,6 +173,10 @@ impl fmt::Display for Unreadable {
             Self::Foreign(version) => write!(
                 f,
                 "it has version {version:?} of its format: read it with the version of this program that wrote it"
+            ),
+            Self::Later => write!(
+                f,
+                "a later release wrote it, with a part that this release does not know: read it with that release"
             ),
             Self::Broken(why) => write!(f, "it is broken: {why}"),
             Self::Missing { first, last } => write!(
@@ -235,7 +241,7 @@ pub fn encode(segment: &Segment) -> Vec<u8> {
 /// Decodes a segment. Its revisions must be consecutive and begin with `id.first`.
 ///
 /// # Errors
-/// `Foreign` for another format version, and `Broken` if the content is invalid.
+/// `Foreign` for another format version, `Later` if the content has an unknown part, and `Broken` if it is invalid.
 pub fn decode(id: SegmentId, bytes: &[u8]) -> Result<Segment, Unreadable> {
     let broken = |why: &str| Unreadable::Broken(why.to_owned());
     let is_other = |version: &&u8| **version != VERSION;
@@ -258,6 +264,13 @@ pub fn decode(id: SegmentId, bytes: &[u8]) -> Result<Segment, Unreadable> {
     let message = message.ok_or_else(|| broken("it is not a segment"))?;
     let segment = Segment::decode(message)
         .map_err(|error| Unreadable::Broken(format!("it cannot be decoded: {error}")))?;
+    let mut events = segment.groups.iter().flat_map(|group| &group.events);
+    // A decoder skips unknown fields at any depth, so re-encoding yields fewer bytes.
+    if segment.encoded_len() != message.len()
+        || events.any(|event| EventType::try_from(event.r#type).is_err())
+    {
+        return Err(Unreadable::Later);
+    }
     match are_consecutive(id.first - 1, &segment.groups) {
         true => Ok(segment),
         false => Err(broken("its revisions are not consecutive")),

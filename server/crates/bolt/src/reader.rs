@@ -31,6 +31,9 @@ pub enum BoltError {
     /// The caller has rejected a record.
     #[error("{0}")]
     Record(String),
+    /// The caller does not know a record, because a later release wrote it.
+    #[error("{0}")]
+    Later(String),
 }
 
 /// Callback for records, with a key and its value.

@@ -309,7 +309,7 @@ mod tests {
         assert!(state.position.index == 0 && state.position.voters.is_empty());
         let mut recovered = Recovered { checkpoint: Some(*state), ..Recovered::default() };
         assert_eq!(
-            Replica::force_new_cluster(&mut recovered, MemberId(8)),
+            Replica::force_new_cluster(&mut recovered, MemberId(8), levels::OWN),
             Err(ForceError::NoState)
         );
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{
     member::{MemberId, MemberRegistry},
+    record::CorruptRecord,
     versions::{Release, release},
 };
 
@@ -51,6 +52,21 @@ pub const RELEASES: &[ReleaseRow] = &[
 /// Returns the previous release, or `None` for the first release.
 pub fn previous() -> Option<&'static ReleaseRow> {
     RELEASES.iter().nth_back(1)
+}
+
+/// Returns the first release that knows a level. A level above that of this release gets this release.
+pub fn first_release(level: Level) -> &'static str {
+    let first = RELEASES.iter().find(|row| row.level >= level);
+    first.or(RELEASES.last()).map_or("", |row| row.release)
+}
+
+/// Fails if a cluster has a higher level than a release, which has the level `own`.
+pub fn check(cluster: Level, own: Level) -> Result<(), CorruptRecord> {
+    if cluster > own {
+        let what = format!("the cluster has feature level {cluster}, but this release has {own}");
+        return Err(CorruptRecord::later(what));
+    }
+    Ok(())
 }
 
 /// Returns the highest level that all members support, or `None` if the level of a member is unknown.
@@ -190,6 +206,15 @@ mod tests {
             assert_eq!(last.release, env!("CARGO_PKG_VERSION"));
         }
         assert_eq!(last.level, OWN);
+    }
+
+    #[test]
+    fn the_first_release_with_a_level_is_named() {
+        assert_eq!(first_release(FIRST), "0.1.0");
+        let own = RELEASES.last().map(|row| row.release);
+        for level in [OWN, OWN + 1] {
+            assert_eq!(Some(first_release(level)), own, "{level}");
+        }
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub enum OfflineError {
     Locked { path: String, timeout: Duration },
     #[error("snapshot file {path} is damaged or no snapshot: {source}")]
     Broken { path: String, source: BoltError },
+    #[error("snapshot file {path}: {what}")]
+    LaterSnapshot { path: String, what: String },
     #[error("snapshot missing hash but --skip-hash-check=false")]
     NoDigest,
     #[error(transparent)]
@@ -93,10 +95,16 @@ impl OfflineError {
         move |source| Self::Open { verb, path, source }
     }
 
-    /// Returns a function that creates [`Self::Broken`] for the snapshot at `path`, for `map_err`.
+    /// Returns a function that creates [`Self::Broken`] or [`Self::LaterSnapshot`] for the snapshot at `path`, for `map_err`.
     pub(super) fn broken(path: &Path) -> impl FnOnce(BoltError) -> Self {
         let path = path.display().to_string();
-        move |source| Self::Broken { path, source }
+        move |source| match source {
+            BoltError::Later(what) => Self::LaterSnapshot { path, what },
+            BoltError::Io(_)
+            | BoltError::File(_)
+            | BoltError::Page { .. }
+            | BoltError::Record(_) => Self::Broken { path, source },
+        }
     }
 
     /// Returns a function that creates [`Self::Export`] for the data directory at `path`, for `map_err`.
@@ -114,6 +122,7 @@ impl OfflineError {
             | Self::Open { .. }
             | Self::Locked { .. }
             | Self::Broken { .. }
+            | Self::LaterSnapshot { .. }
             | Self::NoDigest
             | Self::Digest(_)
             | Self::DirectoryNotEmpty(_)

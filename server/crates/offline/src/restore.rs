@@ -9,7 +9,7 @@ use std::{
 use witan_adopt::lineage;
 use witan_bootstrap as bootstrap;
 use witan_config::{Config, Environment, Invocation};
-use witan_machine::view::View;
+use witan_machine::{member::MemberRegistry, view::View};
 use witan_snapshot::{self as snapshot, digest};
 use witan_storage::{self as storage, DataIdentity};
 
@@ -61,7 +61,9 @@ pub(super) fn restore(arguments: &RestoreArguments) -> Result<String, OfflineErr
         let bumped = snapshot::bump_revision(&mut machine.kv, arguments.bump_revision);
         bumped.map_err(OfflineError::broken(&arguments.file))?;
     }
-    machine.members = first.members;
+    // The data belongs to the level of its cluster. A backup of the first level leaves the level to the first decision.
+    let raised_level = machine.members.raised_level;
+    machine.members = MemberRegistry { raised_level, ..first.members };
     if !found.has_tree {
         machine.tree = first.tree;
     }
@@ -141,5 +143,105 @@ fn is_free(dir: &Path) -> bool {
     match fs::read_dir(dir) {
         Ok(mut entries) => entries.next().is_none(),
         Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process;
+
+    use witan_machine::{StateMachine, levels};
+    use witan_snapshot::SnapshotFile;
+
+    use super::*;
+    use crate::stopped;
+
+    /// A test folder, deleted on drop.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = format!("witan-restore-{}-{name}", process::id());
+            let folder = Self(std::env::temp_dir().join(path));
+            drop(fs::remove_dir_all(&folder.0));
+            fs::create_dir_all(&folder.0).unwrap();
+            folder
+        }
+
+        /// Writes a snapshot of a cluster with this level.
+        fn snapshot(&self, raised_level: levels::Level) -> PathBuf {
+            let members = MemberRegistry {
+                cluster_version: "3.7.0".into(),
+                raised_level,
+                ..MemberRegistry::default()
+            };
+            let machine = StateMachine { members, ..StateMachine::default() };
+            let view = View { machine, ..View::default() };
+            let (file, mut bytes) = (SnapshotFile::of(&view).unwrap(), Vec::new());
+            file.write(&mut |part| {
+                bytes.extend_from_slice(part);
+                Ok(())
+            })
+            .unwrap();
+            let path = self.0.join(format!("{raised_level}.db"));
+            fs::write(&path, bytes).unwrap();
+            path
+        }
+
+        fn target(&self) -> PathBuf {
+            self.0.join("restored")
+        }
+
+        /// Runs `witan snapshot` with this subcommand.
+        fn run(&self, verb: &str, snapshot: &Path) -> Result<String, OfflineError> {
+            let mut words: Vec<OsString> = vec![verb.into(), snapshot.into()];
+            if verb == "restore" {
+                let target = self.target();
+                let data_dir: [OsString; 2] = ["--data-dir".into(), target.into()];
+                words.extend(data_dir);
+                words.push("--skip-hash-check".into());
+            }
+            crate::run("snapshot", words.into_iter()).expect("a command")
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            drop(fs::remove_dir_all(&self.0));
+        }
+    }
+
+    #[test]
+    fn a_snapshot_of_a_later_level_is_refused_and_nothing_is_created() {
+        let folder = Folder::new("later");
+        let snapshot = folder.snapshot(levels::OWN + 1);
+        for verb in ["status", "restore"] {
+            let error = folder.run(verb, &snapshot).unwrap_err();
+            let text = error.to_string();
+            let expected = format!(
+                "snapshot file {}: it has feature level {}, and this release has {}: use release ",
+                snapshot.display(),
+                levels::OWN + 1,
+                levels::OWN
+            );
+            assert!(text.starts_with(&expected), "{verb}: {text}");
+            assert_eq!(error.exit_code(), 1);
+        }
+        assert!(!folder.target().exists());
+    }
+
+    /// The cluster then begins with the level of the backup, and rises with its first version, as each new cluster does.
+    #[test]
+    fn a_restored_cluster_has_the_level_of_the_backup_and_no_version() {
+        for level in levels::FIRST..=levels::OWN {
+            let folder = Folder::new(&format!("level-{level}"));
+            let snapshot = folder.snapshot(level);
+            folder.run("restore", &snapshot).unwrap();
+            let restored = stopped::read(&folder.target()).unwrap();
+            let members = restored.view.machine.members;
+            assert_eq!(members.level(), level);
+            let known = Some(level + 1);
+            assert_eq!(levels::decide(&members, &[known], false), known);
+        }
     }
 }

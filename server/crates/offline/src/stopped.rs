@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use witan_base::metrics::Register;
-use witan_machine::view::View;
+use witan_machine::{levels, view::View};
 use witan_replica::replica::{ForceError, Replica};
 use witan_storage::{self as storage, DataIdentity, StorageMetrics};
 
@@ -19,7 +19,7 @@ pub(super) struct StoppedMember {
 }
 
 /// Reads a stopped member's data directory without writing to it. Fails if the directory contains no data, no complete state,
-/// or the state of a removed member.
+/// the state of a removed member, or a state above the feature level of this release.
 pub(super) fn read(dir: &Path) -> Result<StoppedMember, OfflineError> {
     let shown = || dir.display().to_string();
     // An offline command has no metrics page.
@@ -33,7 +33,7 @@ pub(super) fn read(dir: &Path) -> Result<StoppedMember, OfflineError> {
     let own = identity.member_id;
     let place = recovered.checkpoint.as_ref().map(|view| &view.position);
     let received = place.map_or((0, 0), |place| (place.index, place.term));
-    let forced = Replica::force_new_cluster(&mut recovered, own).map_err(corrupt)?;
+    let forced = Replica::force_new_cluster(&mut recovered, own, levels::OWN).map_err(corrupt)?;
     let added = forced.map_or(0, |forced| forced.batch.records.len());
     let view = Replica::state_alone(&recovered, own).map_err(corrupt)?;
     let view = view.ok_or_else(|| OfflineError::NotAMember(shown()))?;

@@ -61,6 +61,9 @@ pub(crate) enum FrameFault {
     /// The checksum is wrong, the length is impossible, or the payload cannot be decoded.
     #[error("is damaged")]
     Damaged,
+    /// The payload is intact and has a part that this release does not know.
+    #[error("has a part that a later release wrote")]
+    Later,
     /// The file cannot be read.
     #[error("cannot be read: {0}")]
     Io(#[from] io::Error),
@@ -118,7 +121,7 @@ pub(crate) fn take(from: &mut impl Read) -> Result<Next, FrameFault> {
     frame
         .part
         .map(|part| Next::Part(Box::new(part)))
-        .ok_or(FrameFault::Damaged)
+        .ok_or(FrameFault::Later)
 }
 
 /// Returns the length and the checksum of the payload, from a frame's header.

@@ -7,6 +7,8 @@ pub use player::Player;
 
 use std::path::{Path, PathBuf};
 
+use witan_machine::levels;
+
 use crate::{
     format::{Effect, Gap, Head, Part, Start, Turn},
     frame::FrameFault,
@@ -145,16 +147,35 @@ impl Run {
         let text = format!("{} {fault}; what is before was used", file.display());
         match fault {
             FrameFault::Cut => self.result.cut = Some(text),
-            FrameFault::Damaged | FrameFault::Io(_) => self.result.faults.push(text),
+            FrameFault::Damaged | FrameFault::Later | FrameFault::Io(_) => {
+                self.result.faults.push(text);
+            }
         }
     }
 
     fn start(&mut self, start: &Start) {
+        if let Some(why) = self.later_level(start) {
+            self.shown(why);
+            return;
+        }
         match Player::start(start, self.result.head.values_in_clear) {
             Ok(player) if self.last == 0 => self.player = Some(player),
             Ok(_) => {}
             Err(why) => self.shown(why),
         }
+    }
+
+    /// Returns why a recording of a release with a later feature level is not executed: this release lacks rules and numbers by
+    /// which the recorded replica worked. Returns `None` for any other recording.
+    fn later_level(&self, start: &Start) -> Option<String> {
+        let level = start.settings.as_ref()?.level;
+        let (version, own) = (&self.result.head.version, levels::OWN);
+        (level > own).then(|| {
+            format!(
+                "the recording is of feature level {level}, and this release has {own}: replay it with witan {version} \
+                 or later"
+            )
+        })
     }
 
     fn turn(&mut self, turn: &Turn, show: &mut dyn FnMut(&ShownTurn<'_>)) {

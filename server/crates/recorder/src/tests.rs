@@ -30,11 +30,12 @@ use crate::{
     RecordedReplica, Replayed, Ring, RingSettings, ShownTurn, Sink, Verdict,
     encode::Encoder,
     files::Files,
-    format::{Gap, Input, InputKind, MAGIC, Part, Turn},
+    format::{Gap, Input, InputKind, MAGIC, Part, Start, Turn},
     frame::{self, Next},
     read::ReadError,
     redact::Redaction,
     replay::replay,
+    state,
 };
 
 /// A value that must not be readable in a file.
@@ -363,6 +364,65 @@ fn turns_behind_a_gap_are_only_shown() {
     let replayed = quietly(&folder.0);
     assert!(why(&replayed).contains("turns 11 to 11 were left out"));
     assert_eq!((replayed.read, replayed.equal), (29, 10));
+}
+
+/// This release would execute the inputs by its own rules, and report differences that are none.
+#[test]
+fn a_recording_of_a_later_level_is_only_shown() {
+    for (level, equal) in [(levels::OWN, 30), (levels::OWN + 1, 0)] {
+        let folder = Folder::new(&format!("level-{level}"));
+        run(folder.ring(8 << 20, false), 30);
+        alter(&folder.files()[0], |mut part| {
+            if let Part::Start(Start { settings: Some(settings), .. }) = &mut part {
+                settings.level = level;
+            }
+            part
+        });
+        let replayed = quietly(&folder.0);
+        assert_eq!((replayed.read, replayed.equal), (30, equal));
+        if equal == 0 {
+            let expected = format!("is of feature level {level}, and this release has");
+            let why = why(&replayed);
+            assert!(
+                why.contains(&expected) && why.contains("witan test"),
+                "{why}"
+            );
+        }
+    }
+}
+
+/// The replay applies entries with the numbers of this level.
+#[test]
+fn a_recorded_state_has_the_level_of_its_cluster() {
+    let mut view = genesis(9, vec![Member { id: 1, ..Member::default() }]);
+    for level in [levels::FIRST, levels::OWN, levels::OWN + 1] {
+        view.machine.members.raised_level = level;
+        let restored = state::restore(&state::store(&view)).unwrap();
+        assert_eq!(restored.machine.members.level(), level);
+    }
+}
+
+#[test]
+fn a_part_of_a_later_release_is_no_damage() {
+    let folder = Folder::new("part");
+    run(folder.ring(8 << 20, false), 30);
+    let file = folder.files().remove(0);
+    let mut bytes = fs::read(&file).unwrap();
+    // An unknown field with the number 100.
+    let payload = [0xa0, 0x06, 0x01];
+    bytes.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(&crc32fast::hash(&payload).to_le_bytes());
+    bytes.extend_from_slice(&payload);
+    fs::write(&file, bytes).unwrap();
+    let replayed = quietly(&folder.0);
+    assert_eq!(replayed.equal, 30);
+    let [fault] = &replayed.faults[..] else {
+        panic!("{replayed:?}")
+    };
+    assert!(
+        fault.contains("a part that a later release wrote"),
+        "{fault}"
+    );
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

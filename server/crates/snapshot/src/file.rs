@@ -7,7 +7,10 @@ use witan_base::version;
 use witan_bolt::{Layout, WriteBytes, Writer};
 use witan_machine::{record::RecordChange, versions::release, view::View};
 
-use super::schema::{self, BucketSink};
+use super::{
+    level,
+    schema::{self, BucketSink},
+};
 
 /// Name of Witan's own bucket, which etcd ignores. Its keys are numbers. Each value is a checkpoint record: the length of its
 /// key (four bytes, big-endian), its key, and its value.
@@ -48,20 +51,26 @@ fn fill(view: &View, writer: &mut Writer<'_>) -> io::Result<()> {
     schema::walk(view, version, writer)?;
     writer.bucket(WITAN_BUCKET.as_bytes())?;
     let (mut number, mut value, mut outcome) = (0_u64, Vec::new(), Ok(()));
-    view.machine.witan_records(&mut |change| {
-        // Without an earlier state, no record is deleted.
-        let RecordChange::Put { key, value: record } = change else {
-            return;
-        };
+    let mut put = |key: &[u8], record: &[u8]| {
         if outcome.is_err() {
             return;
         }
         value.clear();
         value.extend_from_slice(&(key.len() as u32).to_be_bytes());
-        value.extend_from_slice(&key);
-        value.extend_from_slice(&record);
+        value.extend_from_slice(key);
+        value.extend_from_slice(record);
         outcome = writer.record(&number.to_be_bytes(), &value);
         number += 1;
+    };
+    // A release that does not know the level must refuse the file before it reads another record.
+    if let Some(key) = level::key(view.machine.members.level()) {
+        put(&key, &[]);
+    }
+    view.machine.witan_records(&mut |change| {
+        // Without an earlier state, no record is deleted.
+        if let RecordChange::Put { key, value } = change {
+            put(&key, &value);
+        }
     });
     outcome
 }

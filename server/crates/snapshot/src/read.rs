@@ -12,12 +12,13 @@ use witan_machine::{
     command::{Command, Entry},
     kv::{ImportedVersion, Kv},
     lease::{Lease, LeaseId},
-    record,
+    levels, record,
     revision::Revision,
 };
 
 use super::{
     file::{WITAN_BUCKET, decode_witan_record},
+    level,
     record::parse_revision,
     schema::{
         self, AUTH, AUTH_ENABLED, AUTH_REVISION, AUTH_ROLES, AUTH_USERS, FINISHED_COMPACT, KEY,
@@ -28,14 +29,15 @@ use super::{
 /// What a snapshot contains.
 #[derive(Debug)]
 pub struct ImportedSnapshot {
-    /// The state without members.
+    /// The state. Its registry has the cluster's feature level, and no members.
     pub machine: StateMachine,
     /// Whether the snapshot contains a v2 tree.
     pub has_tree: bool,
 }
 
 /// Reads a snapshot from the first `length` bytes of a file. Omits revisions after `up_to`, or fails if the snapshot was
-/// compacted after that revision. Calls `progress` with the size in bytes of each record in the key space.
+/// compacted after that revision. Fails with `Later` if this release does not know the cluster's feature level or a record of
+/// Witan's own. Calls `progress` with the size in bytes of each record in the key space.
 pub fn read(
     path: &Path,
     length: u64,
@@ -48,7 +50,15 @@ pub fn read(
         let found = buckets.iter().find(|(known, _)| known == name.as_bytes());
         found.map(|(_, bucket)| bucket)
     };
-    let mut machine = StateMachine::default();
+    let auth = import_auth(&file, [AUTH, AUTH_ROLES, AUTH_USERS].map(find))?;
+    let mut machine = StateMachine { auth, ..StateMachine::default() };
+    // Before the keys, so that a file of a later release is refused at once.
+    let own = find(WITAN_BUCKET);
+    if let Some(own) = own {
+        import_witan_records(&file, own, &mut machine)?;
+        let loaded = machine.tree.finish_load();
+        loaded.map_err(|error| refused(error.into()))?;
+    }
     let keys =
         find(KEY).ok_or_else(|| BoltError::File("the snapshot has no bucket \"key\"".into()))?;
     let up_to = up_to.unwrap_or(Revision(i64::MAX));
@@ -70,15 +80,8 @@ pub fn read(
         .kv
         .finish_import(finished, scheduled)
         .map_err(refused)?;
-    machine.auth = import_auth(&file, [AUTH, AUTH_ROLES, AUTH_USERS].map(find))?;
     if let Some(alarms) = find("alarm") {
         import_alarms(&file, alarms, &mut machine)?;
-    }
-    let own = find(WITAN_BUCKET);
-    if let Some(own) = own {
-        import_witan_records(&file, own, &mut machine)?;
-        let loaded = machine.tree.finish_load();
-        loaded.map_err(|error| refused(error.into()))?;
     }
     let checked = machine.check_import();
     checked.map_err(|error| BoltError::Record(error.to_string()))?;
@@ -86,7 +89,10 @@ pub fn read(
 }
 
 fn refused(error: record::CorruptRecord) -> BoltError {
-    BoltError::Record(error.to_string())
+    match error.is_later() {
+        true => BoltError::Later(error.to_string()),
+        false => BoltError::Record(error.to_string()),
+    }
 }
 
 /// Imports all versions of all keys up to the revision `up_to`. Fails if a record is invalid or out of order.
@@ -274,13 +280,18 @@ fn import_alarms(
     })
 }
 
-/// Imports the v2 tree, and all users and roles, from Witan's own bucket. Ignores records of later releases.
+/// Imports the feature level, the v2 tree, and all users and roles, from Witan's own bucket. Fails with `Later` if a later
+/// release wrote a record.
 fn import_witan_records(
     file: &BoltFile,
     own: &Bucket,
     machine: &mut StateMachine,
 ) -> Result<(), BoltError> {
     file.records(own, &mut |_, value| {
+        if let Some(found) = level::read(value, levels::OWN)? {
+            machine.members.raised_level = found;
+            return Ok(());
+        }
         let (key, value) = decode_witan_record(value).ok_or_else(|| {
             BoltError::Record(
                 "a record in the bucket of Witan's own state cannot be decoded".into(),
@@ -288,7 +299,10 @@ fn import_witan_records(
         })?;
         match key.first() {
             Some(&(record::TREE | record::AUTH)) => machine.load(key, value).map_err(refused),
-            Some(_) | None => Ok(()),
+            Some(section) => Err(refused(record::CorruptRecord::later(format!(
+                "a record has the unknown section {section}"
+            )))),
+            None => Err(BoltError::Record("a record has an empty key".into())),
         }
     })
 }

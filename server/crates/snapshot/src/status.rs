@@ -5,8 +5,11 @@ use std::{collections::HashSet, path::Path};
 use prost::Message as _;
 use witan_api::v3::mvccpb;
 use witan_bolt::{BoltError, BoltFile};
+use witan_machine::levels;
 
 use super::{
+    file::WITAN_BUCKET,
+    level,
     record::parse_revision,
     schema::{KEY, META, STORAGE_VERSION},
 };
@@ -28,7 +31,8 @@ pub struct SnapshotStatus {
     pub version: String,
 }
 
-/// Computes the statistics of the snapshot in the first `length` bytes of a file.
+/// Computes the statistics of the snapshot in the first `length` bytes of a file. Fails with `Later` if this release does not
+/// know the snapshot's feature level.
 pub fn status(path: &Path, length: u64) -> Result<SnapshotStatus, BoltError> {
     let file = BoltFile::open(path, length)?;
     let (mut hash, mut revision, mut version) = (0, 0, String::new());
@@ -40,6 +44,9 @@ pub fn status(path: &Path, length: u64) -> Result<SnapshotStatus, BoltError> {
             hash = crc32c::crc32c_append(hash, value);
             if name == META.as_bytes() && key == STORAGE_VERSION.as_bytes() {
                 version = String::from_utf8_lossy(value).into_owned();
+            }
+            if name == WITAN_BUCKET.as_bytes() {
+                level::read(value, levels::OWN)?;
             }
             if name != KEY.as_bytes() {
                 return Ok(());

@@ -1,6 +1,6 @@
 //! Writes files and reads them back, and reads damaged files.
 
-use std::{cell::Cell, fs, path::PathBuf};
+use std::{cell::Cell, fs, io, path::PathBuf};
 
 use witan_bolt::{BoltFile as Opened, Layout, Writer};
 use witan_machine::{
@@ -9,6 +9,7 @@ use witan_machine::{
     counters::{COUNT_IMPORT_MAX, COUNT_MAX},
     kv,
     lease::{Lease, LeaseCheckpoint, LeaseGrant, LeaseId, LeaseOperation, RemainingTtl},
+    levels,
     revision::Revision,
     view::View,
 };
@@ -143,6 +144,44 @@ fn a_snapshot_round_trips() {
     }
 }
 
+#[test]
+fn a_snapshot_has_the_feature_level_of_its_cluster() {
+    let folder = Folder::new("level");
+    let mut view = sample(10);
+    let unraised = bytes(&view);
+    view.machine.members.raised_level = levels::FIRST;
+    assert_eq!(bytes(&view), unraised, "the first release reads the file");
+    view.machine.members.raised_level = levels::OWN;
+    let found = read_all(&folder.file(&bytes(&view))).unwrap();
+    assert_eq!(found.machine.members.level(), levels::OWN);
+    view.machine.members.raised_level = levels::OWN + 1;
+    let path = folder.file(&bytes(&view));
+    let length = fs::metadata(&path).unwrap().len();
+    for refused in [read_all(&path).map(drop), status(&path, length).map(drop)] {
+        let error = refused.unwrap_err();
+        assert!(matches!(error, BoltError::Later(_)), "{error}");
+        let expected = format!("it has feature level {}, and this release", levels::OWN + 1);
+        assert!(error.to_string().starts_with(&expected), "{error}");
+    }
+}
+
+/// A restore would lose the record without a word.
+#[test]
+fn a_record_of_a_later_release_in_the_own_bucket_is_refused() {
+    let folder = Folder::new("own");
+    for (key, later) in [(&b"z1"[..], true), (b"uz", true), (b"", false)] {
+        let fill = |writer: &mut Writer<'_>| {
+            writer.bucket(b"key")?;
+            writer.bucket(b"witan")?;
+            let length = key.len() as u32;
+            writer.record(b"0", &[&length.to_be_bytes(), key].concat())
+        };
+        let path = folder.file(&file_of(&fill));
+        let error = read_all(&path).unwrap_err();
+        assert_eq!(matches!(error, BoltError::Later(_)), later, "{error}");
+    }
+}
+
 /// With a stored remaining TTL, etcd would renew the lease for only that time.
 #[test]
 fn a_lease_is_exported_with_its_full_ttl() {
@@ -232,6 +271,11 @@ fn tree_of(keys: usize, key_bytes: usize, value_bytes: usize) -> Vec<u8> {
             writer.record(key.as_bytes(), &vec![7; value_bytes])
         })
     };
+    file_of(&fill)
+}
+
+/// Builds the file that `fill` writes.
+fn file_of(fill: &dyn Fn(&mut Writer<'_>) -> io::Result<()>) -> Vec<u8> {
     let mut bytes = Vec::new();
     let layout = Layout::of(fill).unwrap();
     layout

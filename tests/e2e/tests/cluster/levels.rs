@@ -5,10 +5,13 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use serde_json::{Value, json};
-use witan_e2e::{Cluster, Kind, Launch, Server, Tool, binaries::next, http::Response, wait};
+use witan_e2e::{
+    Cluster, Kind, Launch, Server, Tool, binaries::next, http::Response, tool::Said, wait,
+};
 
 /// The exit code for a data directory of a later release.
 const OTHER_FORMAT: i32 = 21;
@@ -250,6 +253,55 @@ fn a_member_of_this_release_cannot_join_a_later_cluster() {
     cluster
         .member(0)
         .answers(201, "PUT", "/v2/keys/after", "value=1");
+}
+
+/// Runs an offline command of a program, which must succeed.
+#[track_caller]
+fn done(program: &Path, args: &[&str]) {
+    let said = Said::by(Command::new(program).args(args));
+    assert_eq!(said.code, Some(0), "{args:?}: {}", said.all());
+}
+
+/// Runs an offline command of this release, which must fail and name the level.
+#[track_caller]
+fn fails(args: &[&str]) {
+    let said = Said::by(Command::new(Kind::Witan.binary()).args(args));
+    assert_eq!(said.code, Some(1), "{args:?}: {}", said.all());
+    assert!(said.stderr.contains("feature level 2"), "{}", said.all());
+}
+
+#[test]
+fn a_backup_of_a_later_cluster_is_refused_and_restored_with_its_level() {
+    let next = next();
+    let mut source = Launch::witan().program(next.clone()).start();
+    wait::until_true("the level is 2", || page(&source)["clusterLevel"] == 2);
+    source.etcdctl(&["put", "k", "v"]);
+    let path = |name: &str| source.dir().join(name).display().to_string();
+    let [saved, restored, exported] = ["saved", "restored", "exported"].map(path);
+    source.etcdctl(&["snapshot", "save", &saved]);
+
+    let restore = ["snapshot", "restore", &saved, "--data-dir", &restored];
+    fails(&["snapshot", "status", &saved]);
+    fails(&restore);
+    assert!(!Path::new(&restored).exists());
+    let mut follower = Launch::witan().prepare();
+    follower.add_args(["--from", &source.url()]);
+    let (code, said) = refused(&mut follower);
+    assert_ne!(code, Some(0));
+    assert!(said.contains("feature level 2"), "{said}");
+
+    done(&next, &restore);
+    let identity = Path::new(&restored).join("member/identity");
+    let identity = fs::read_to_string(identity).expect("an identity");
+    assert!(identity.starts_with("format 5\n"), "{identity}");
+
+    let data = source.dir().join("data").display().to_string();
+    source.terminate();
+    done(&next, &["export", "--data-dir", &data, "--etcd", &exported]);
+    let before = files(Path::new(&exported));
+    fails(&["adopt", "--data-dir", &exported]);
+    assert_eq!(files(Path::new(&exported)), before);
+    done(&next, &["adopt", "--data-dir", &exported]);
 }
 
 #[test]

@@ -95,6 +95,24 @@ fn another_version_is_not_broken() {
     assert_eq!(decode(id(4, 0), &bytes), Err(Unreadable::Foreign('2')));
 }
 
+/// Without the part, the restored keys would differ from those of the cluster.
+#[test]
+fn a_part_of_a_later_release_is_refused() {
+    let mut later = segment(&[&[4]]);
+    later.groups[0].events[0].r#type = 7;
+    assert_eq!(decode(id(4, 0), &encode(&later)), Err(Unreadable::Later));
+    let mut bytes = encode(&segment(&[&[4]]));
+    bytes.truncate(bytes.len() - DIGEST_BYTES);
+    // An unknown field with the number 100.
+    bytes.extend_from_slice(&[0xa0, 0x06, 0x01]);
+    let digest = Sha256::digest(&bytes);
+    bytes.extend_from_slice(&digest);
+    let refused = decode(id(4, 0), &bytes);
+    assert_eq!(refused, Err(Unreadable::Later));
+    let text = Unreadable::Later.to_string();
+    assert!(text.contains("read it with that release"), "{text}");
+}
+
 /// Encodes the segments of a log, each with the digest of the previous one.
 fn log(segments: &[Segment]) -> Vec<(SegmentId, Vec<u8>)> {
     let (mut at, mut previous, mut log) = (id(4, 0), Bytes::new(), Vec::new());

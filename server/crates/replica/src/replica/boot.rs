@@ -19,8 +19,7 @@ use crate::{
     wire::{self, EntryError},
 };
 use witan_machine::{
-    StateMachine,
-    levels::Level,
+    StateMachine, levels,
     member::Member,
     record::CorruptRecord,
     view::{Position, View},
@@ -56,7 +55,7 @@ impl Replica {
         let checkpoint = recovered
             .checkpoint
             .ok_or_else(|| CorruptRecord::new("no checkpoint: the member was never initialized"))?;
-        check_level(&checkpoint, config.level)?;
+        levels::check(checkpoint.machine.members.level(), config.level)?;
         let place = checkpoint.position.clone();
         let stored = recovered.hard_state.as_ref().map(wire::decode_hard_state);
         let mut hard_state = stored.transpose()?.unwrap_or_default();
@@ -160,16 +159,6 @@ fn raise(hard_state: &mut HardState, place: &Position) {
     }
 }
 
-/// Fails if the cluster has a higher feature level in the checkpoint than this release, which has the level `own`.
-fn check_level(checkpoint: &View, own: Level) -> Result<(), CorruptRecord> {
-    let level = checkpoint.machine.members.level();
-    if level > own {
-        let what = format!("the cluster has feature level {level}, but this release has {own}");
-        return Err(CorruptRecord::later(what));
-    }
-    Ok(())
-}
-
 /// Checks that a checkpoint, the log entries after it and the stored commit index are consistent. Returns the members that
 /// entries of `--force-new-cluster` remove, with the indexes of these entries.
 fn check(
@@ -232,7 +221,6 @@ fn check(
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use witan_machine::levels;
 
     use super::*;
     use crate::{host::LogRecord, replica::Tuning};

@@ -15,6 +15,7 @@ use witan_machine::{
     StateMachine,
     command::{ChangeMembers, Command, Entry},
     kv::ReadResults,
+    levels::{self, Level},
     member::{MemberId, MemberRegistry},
     record::CorruptRecord,
     view::{Position, View},
@@ -34,7 +35,7 @@ pub struct ForcedCluster {
 /// The reason why a member cannot become the only member of its cluster.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ForceError {
-    /// A committed entry cannot be decoded or is of a later release.
+    /// A committed entry cannot be decoded or is of a later release, or the cluster has a later feature level.
     #[error(transparent)]
     Corrupt(#[from] CorruptRecord),
     /// The member joined, but has not received the state of its cluster.
@@ -45,10 +46,11 @@ pub enum ForceError {
 impl Replica {
     /// Appends entries to the recovered state that make `own` the only member, and returns them for the disk. Returns `None`
     /// without a checkpoint, or if `own` is already alone or was removed. Fails with `NoState` if this member joined but never
-    /// received the cluster's state.
+    /// received the cluster's state. Fails if the state or an entry has a feature level above `level`, that of this release.
     pub fn force_new_cluster(
         recovered: &mut Recovered,
         own: MemberId,
+        level: Level,
     ) -> Result<Option<ForcedCluster>, ForceError> {
         let Some(checkpoint) = &recovered.checkpoint else {
             return Ok(None);
@@ -77,6 +79,8 @@ impl Replica {
             }
             last = (record.index, record.term);
         }
+        // An uncommitted raise counts, because members may have applied it.
+        levels::check(machine.members.level(), level)?;
         if !machine.members.by_id.contains_key(&own) {
             return Ok(None);
         }
@@ -110,7 +114,7 @@ impl Replica {
     }
 
     /// Returns the state after all recovered entries. Returns `None` if `own` is not the only member then, so
-    /// [`Self::force_new_cluster`] must be called first.
+    /// [`Self::force_new_cluster`] must be called first, which also checks the feature level.
     pub fn state_alone(recovered: &Recovered, own: MemberId) -> Result<Option<View>, ForceError> {
         let Some(mut view) = recovered.checkpoint.clone() else {
             return Ok(None);
@@ -173,7 +177,7 @@ fn removals(members: &MemberRegistry, own: MemberId) -> Vec<ChangeMembers> {
 mod tests {
     use super::*;
     use crate::{host::LogRecord, replica::genesis};
-    use witan_machine::{kv, member::Member};
+    use witan_machine::{command::ClusterVersion, kv, levels::OWN, member::Member};
 
     fn put(index: u64, key: &'static str) -> LogRecord {
         let put = kv::KvOperation::Put(kv::Put { key: key.into(), ..kv::Put::default() });
@@ -206,12 +210,12 @@ mod tests {
     }
 
     fn forced(recovered: &mut Recovered, own: u64) -> ForcedCluster {
-        let forced = Replica::force_new_cluster(recovered, MemberId(own)).expect("the log decodes");
-        forced.expect("there are others")
+        let forced = Replica::force_new_cluster(recovered, MemberId(own), OWN);
+        forced.expect("the log decodes").expect("there are others")
     }
 
     fn is_alone(recovered: &mut Recovered, own: u64) -> bool {
-        Replica::force_new_cluster(recovered, MemberId(own)) == Ok(None)
+        Replica::force_new_cluster(recovered, MemberId(own), OWN) == Ok(None)
     }
 
     #[test]
@@ -315,10 +319,42 @@ mod tests {
             joined.machine.members = state(learner).machine.members;
             let mut recovered = Recovered { checkpoint: Some(joined), ..Recovered::default() };
             assert_eq!(
-                Replica::force_new_cluster(&mut recovered, MemberId(3)),
+                Replica::force_new_cluster(&mut recovered, MemberId(3), OWN),
                 Err(ForceError::NoState)
             );
             assert!(recovered.records.is_empty() && recovered.hard_state.is_none());
+        }
+    }
+
+    #[test]
+    fn a_state_or_an_entry_above_the_level_of_this_release_is_refused() {
+        let raise = |level| {
+            let raise = ClusterVersion { version: String::new(), level };
+            let command = Some(Command::ClusterVersion(raise));
+            wire::log_record(2, 3, &Entry { command, ..Entry::default() })
+        };
+        let mut later = state(None);
+        later.machine.members.raised_level = OWN + 1;
+        let own = recovered(state(None), 2, &[raise(OWN)]);
+        let of_later_state = recovered(later, 1, &[put(2, "a")]);
+        let committed = recovered(state(None), 2, &[raise(OWN + 1), put(3, "a")]);
+        let uncommitted = recovered(state(None), 1, &[raise(OWN + 1)]);
+        for (mut found, taken) in [
+            (own, true),
+            (of_later_state, false),
+            (committed, false),
+            (uncommitted, false),
+        ] {
+            let before = (found.records.clone(), found.hard_state.clone());
+            match Replica::force_new_cluster(&mut found, MemberId(2), OWN) {
+                Ok(forced) => assert!(taken && forced.is_some(), "{forced:?}"),
+                Err(ForceError::Corrupt(error)) => {
+                    assert!(!taken && error.is_later(), "{error}");
+                    assert!(error.to_string().contains("feature level"), "{error}");
+                    assert_eq!((found.records, found.hard_state), before);
+                }
+                Err(error @ ForceError::NoState) => panic!("{error}"),
+            }
         }
     }
 
