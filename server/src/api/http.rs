@@ -279,13 +279,16 @@ fn has_side_effect(route: Route) -> bool {
 
 /// Refuses WebSockets and requests with side effects from pages of another origin, unless `--cors` names the origin. Browsers
 /// open WebSockets and send POST requests with form or text bodies without a preflight request. No foreign origin may control
-/// following. Clients that are not browsers send no origin.
+/// following or raise the feature level. Clients that are not browsers send no origin.
 fn check_origin(
     request: &HttpRequest,
     settings: &Settings,
     route: Route,
 ) -> Result<(), Box<HttpResponse>> {
-    let acts_elsewhere = matches!(route, Route::Resource(row) if row.resource == Resource::Follow);
+    let acts_elsewhere = match route {
+        Route::Resource(row) => matches!(row.resource, Resource::Follow | Resource::Level),
+        Route::V3 | Route::NotFound => false,
+    };
     let Some(origin) = origin(request) else {
         return Ok(());
     };
@@ -296,7 +299,7 @@ fn check_origin(
     }
     let shown = String::from_utf8_lossy(origin.as_bytes());
     let remedy = match acts_elsewhere {
-        true => "Send it without an origin: witan follow, curl.".to_owned(),
+        true => "Send it without an origin, for example with curl.".to_owned(),
         false => format!("Start it with --cors {shown:?} if they may call it."),
     };
     let message =

@@ -82,7 +82,8 @@ fn rounded(at: SystemTime) -> String {
 
 /// Returns the reason why a member prevents the raise.
 fn shortfall((id, running): &MemberRelease, members: &MemberRegistry) -> String {
-    let member = members.by_id.get(id);
+    // A member has no name before its first start.
+    let member = members.by_id.get(id).filter(|it| !it.name.is_empty());
     let name = member.map_or_else(|| id.to_string(), |member| member.name.clone());
     match running {
         None => format!("{name} does not answer"),

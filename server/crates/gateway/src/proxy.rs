@@ -112,6 +112,11 @@ async fn open(pool: &Pool, retry_delay: Duration) -> Option<TcpStream> {
     while let Some(endpoint) = pool.choose() {
         match connect(endpoint).await {
             Ok(stream) => return Some(stream),
+            // This host has no free port; the endpoint may be healthy.
+            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+                tracing::warn!(%error, "failed to open a connection");
+                return None;
+            }
             Err(error) => {
                 if endpoint.set_active(false) {
                     let address = &endpoint.address;

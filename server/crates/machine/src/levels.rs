@@ -60,6 +60,15 @@ pub fn first_release(level: Level) -> &'static str {
     first.or(RELEASES.last()).map_or("", |row| row.release)
 }
 
+/// Returns the level of a release of Witan, or `None` for any other text.
+pub fn of_release(version: &str) -> Option<Level> {
+    let wanted = release(version)?;
+    let row = RELEASES
+        .iter()
+        .find(|row| release(row.release) == Some(wanted));
+    row.map(|row| row.level)
+}
+
 /// Fails if a cluster has a higher level than a release, which has the level `own`.
 pub fn check(cluster: Level, own: Level) -> Result<(), CorruptRecord> {
     if cluster > own {

@@ -69,6 +69,26 @@ impl MemberRegistry {
         command.added().is_some_and(|since| self.has(since))
     }
 
+    /// Returns whether a command does not start a downgrade to a release below the cluster's level.
+    pub fn permits_return(&self, command: &Command) -> bool {
+        match command {
+            Command::Downgrade(downgrade) => {
+                let target = levels::of_release(&downgrade.target);
+                target.is_none_or(|level| self.level() <= level)
+            }
+            Command::Kv(_)
+            | Command::Lease(_)
+            | Command::Tree(_)
+            | Command::Alarm(_)
+            | Command::Auth(_)
+            | Command::Publish(_)
+            | Command::ClusterVersion(_)
+            | Command::PeerUrls(_)
+            | Command::Members(_)
+            | Command::Follow(_) => true,
+        }
+    }
+
     /// Returns whether the cluster has the commands that were added then.
     fn has(&self, Since { version, level }: Since) -> bool {
         let has_version =

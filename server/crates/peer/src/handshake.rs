@@ -247,6 +247,7 @@ impl Refusal {
         match self {
             Self::Removed => Some(PeerEvent::RemovedHere),
             Self::Store(_) => Some(PeerEvent::ReplacedHere),
+            Self::Level(_) => Some(PeerEvent::LevelTooLowHere),
             Self::Protocol(_)
             | Self::ClusterId(_)
             | Self::WrongTarget(_)
@@ -256,8 +257,7 @@ impl Refusal {
             | Self::Kind
             | Self::Certificate
             | Self::TargetStore(_)
-            | Self::Copy
-            | Self::Level(_) => None,
+            | Self::Copy => None,
         }
     }
 

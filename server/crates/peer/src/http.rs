@@ -24,7 +24,7 @@ pub(super) async fn service(shared: Arc<Shared>) -> PeerHttp {
         async move {
             let page = respond(&request, body, &shared).await;
             let page = page.unwrap_or_else(|refusal| refusal);
-            page.response(shared.members().cluster_id)
+            page.response(shared.members().cluster_id, shared.own_id())
         }
     };
     PeerHttp::new(handler).await
@@ -108,7 +108,7 @@ fn version(members: &MemberRegistry) -> String {
 #[cfg(test)]
 mod tests {
     use actix_web::http::header::{HeaderName, HeaderValue};
-    use witan_machine::member::Member;
+    use witan_machine::member::{Member, MemberId};
 
     use super::*;
 
@@ -143,7 +143,11 @@ mod tests {
         assert!(asked.starts_with("{\"OK\":true,\"Now\":\"2"), "{asked}");
         let refusal = page(&Method::POST, "/members", &members).expect_err("not GET");
         assert_eq!(refusal.status, StatusCode::METHOD_NOT_ALLOWED);
-        let allow = refusal.response(1).headers().get("allow").cloned();
+        let allow = refusal
+            .response(1, MemberId(2))
+            .headers()
+            .get("allow")
+            .cloned();
         assert_eq!(allow, Some(HeaderValue::from_static("GET")));
         let refusal = get("/health").expect_err("no page");
         assert_eq!(refusal.status, StatusCode::NOT_FOUND);

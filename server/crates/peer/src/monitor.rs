@@ -146,7 +146,7 @@ impl Monitor {
         let asked: Vec<(MemberId, Vec<Url>)> = others
             .map(|other| (other.member_id(), urls(other)))
             .collect();
-        let answers = asked.iter().map(|(_, urls)| self.ask(urls));
+        let answers = asked.iter().map(|(id, urls)| self.ask(*id, urls));
         let answers = join_all(answers).await;
         let own = (own_id, Some((RunningRelease::own(), None)));
         let others = asked.iter().map(|(id, _)| *id).zip(answers);
@@ -187,10 +187,10 @@ impl Monitor {
     }
 
     /// Requests a member's release and by how many seconds its clock is ahead. Returns `None` if no URL answers.
-    async fn ask(&self, urls: &[Url]) -> Answer {
+    async fn ask(&self, member: MemberId, urls: &[Url]) -> Answer {
         let (dialer, node) = (&self.shared.dialer, &self.shared.node);
         for url in urls {
-            match query::running_release(url, dialer, node.identity().cluster_id).await {
+            match query::running_release(url, dialer, node.identity().cluster_id, member).await {
                 Ok(running) => {
                     let asked_ns = witan_node::now_ns();
                     let clock_ns = query::clock(url, dialer).await.ok();

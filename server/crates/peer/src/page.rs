@@ -5,6 +5,10 @@ use actix_web::{
     http::{StatusCode, header},
 };
 use serde::Serialize;
+use witan_machine::member::MemberId;
+
+/// The header with the id of the member that answers.
+pub(super) const MEMBER_ID: &str = "x-witan-member-id";
 
 #[derive(Debug)]
 pub(super) struct Page {
@@ -48,12 +52,13 @@ impl Page {
         Self::text(StatusCode::SERVICE_UNAVAILABLE, text)
     }
 
-    /// Converts the page to an HTTP response with the cluster's id in a header.
-    pub(super) fn response(self, cluster_id: u64) -> HttpResponse {
+    /// Converts the page to an HTTP response with the ids of the cluster and of this member in headers.
+    pub(super) fn response(self, cluster_id: u64, member: MemberId) -> HttpResponse {
         let mut response = HttpResponse::build(self.status);
         response
             .content_type(self.content_type)
-            .insert_header(("x-etcd-cluster-id", format!("{cluster_id:x}")));
+            .insert_header(("x-etcd-cluster-id", format!("{cluster_id:x}")))
+            .insert_header((MEMBER_ID, member.to_string()));
         if self.status == StatusCode::METHOD_NOT_ALLOWED {
             response.insert_header((header::ALLOW, "GET"));
         }

@@ -12,11 +12,12 @@ use witan_config::Url;
 use witan_gocompat::text;
 use witan_machine::{
     levels::{self, Level},
+    member::MemberId,
     versions::{self, Release},
 };
 use witan_transport::exchange;
 
-use super::PeerDialer;
+use super::{PeerDialer, page::MEMBER_ID};
 
 /// Time limit for a member's answer.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -91,13 +92,16 @@ pub async fn state_hash(
     hash_of(&answer, cluster_id).map_err(invalid)
 }
 
-/// Requests the release of a member of the cluster `cluster_id`.
+/// Requests the release of a `member` of the cluster `cluster_id`.
 pub(super) async fn running_release(
     url: &Url,
     dialer: &PeerDialer,
     cluster_id: u64,
+    member: MemberId,
 ) -> io::Result<RunningRelease> {
-    running_release_of(&get(url, dialer, "/version").await?, cluster_id).map_err(invalid)
+    let answer = get(url, dialer, "/version").await?;
+    check_member(&answer, member).map_err(invalid)?;
+    running_release_of(&answer, cluster_id).map_err(invalid)
 }
 
 /// Requests a member's clock, in Unix nanoseconds, with etcd's round-trip probe.
@@ -131,6 +135,16 @@ type Answer = Response<Bytes>;
 fn cluster_id(answer: &Answer) -> Option<u64> {
     let id = answer.headers().get("x-etcd-cluster-id")?;
     u64::from_str_radix(id.to_str().ok()?, 16).ok()
+}
+
+/// Fails if the answer names a member other than `wanted`: a proxy or a reused address can lead to one. The first releases of
+/// Witan, and etcd, name none.
+fn check_member(answer: &Answer, wanted: MemberId) -> Result<(), &'static str> {
+    let named = answer.headers().get(MEMBER_ID);
+    match named.is_none_or(|named| named.as_bytes() == wanted.to_string().as_bytes()) {
+        true => Ok(()),
+        false => Err("another member answered at this URL"),
+    }
 }
 
 /// Fails if the answer comes from a cluster other than `wanted`.
@@ -222,6 +236,8 @@ fn hash_of(answer: &Answer, cluster_id: u64) -> Result<Option<StateHash>, &'stat
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn answer(status: u16, cluster_id: Option<&str>, body: &str) -> Answer {
@@ -273,6 +289,16 @@ mod tests {
         assert_eq!(running_release_of(&page, 0xC1), Ok(running));
         assert_eq!(cluster_level_of(&page), Ok(2));
         assert!(cluster_level_of(&answer(404, None, "404 page not found\n")).is_err());
+    }
+
+    #[test]
+    fn the_answer_of_another_member_is_refused() {
+        let mut page = answer(200, Some("c1"), "{}");
+        assert_eq!(check_member(&page, MemberId(0xa1)), Ok(()), "it names none");
+        page.headers_mut()
+            .insert(MEMBER_ID, HeaderValue::from_static("a1"));
+        assert_eq!(check_member(&page, MemberId(0xa1)), Ok(()));
+        assert!(check_member(&page, MemberId(0xa2)).is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Liveness of writes (§5.6, with a majority alive). Once the network is whole, there is a leader within the stated time. The
 //! leader accepts every proposal and answers it in time, and all members end with the same entry.
 
-use witan_machine::{member::MemberId, versions::FIRST};
+use witan_machine::{command::Command, member::MemberId, versions::FIRST};
 use witan_replica::replica::{ProposalRejected, Role};
 
 use super::{Fact, Invariant, Scene};
@@ -30,9 +30,10 @@ impl Invariant for ProposalLiveness {
             let (Ask::Write(command), Some(deadline)) = (&op.ask, op.deadline) else {
                 continue;
             };
-            let is_newer = command.since() > Some(FIRST);
+            let is_newer =
+                command.since() > Some(FIRST) || matches!(command, Command::Downgrade(_));
             let late = match &op.end {
-                // The cluster version may be too low for the command.
+                // The cluster version may be too low for the command, and the level too high for a downgrade.
                 End::Refused(ProposalRejected::ClusterVersion) if is_newer => false,
                 End::Pending | End::Refused(_) | End::NoSpace => true,
                 End::Applied { at, .. } => *at > deadline,

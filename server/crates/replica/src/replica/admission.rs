@@ -110,10 +110,10 @@ impl Replica {
     /// Fails if some member does not support the entry's command.
     fn check_version(&self, entry: &Entry) -> Result<(), ProposalRejected> {
         let members = &self.machine.members;
-        let known = entry
-            .command
-            .as_ref()
-            .is_none_or(|command| members.all_members_support(command));
+        let supports = |command: &Command| {
+            members.all_members_support(command) && members.permits_return(command)
+        };
+        let known = entry.command.as_ref().is_none_or(supports);
         known.then_some(()).ok_or(ProposalRejected::ClusterVersion)
     }
 

@@ -31,6 +31,8 @@ pub enum PeerEvent {
     RemovedHere = 6,
     /// The member rejects streams, because it knows this member with a different data directory.
     ReplacedHere = 7,
+    /// The member rejects streams, because the cluster has a feature level above this member's release.
+    LevelTooLowHere = 8,
 }
 
 /// The reason why leadership was not transferred.
@@ -75,6 +77,11 @@ impl Replica {
             PeerEvent::SnapshotFailed => self.snapshot_ended(member, SnapshotStatus::Failure),
             PeerEvent::RemovedHere => self.refused_at(member, Halt::Removed),
             PeerEvent::ReplacedHere => self.refused_at(member, Halt::Replaced),
+            PeerEvent::LevelTooLowHere => {
+                let own = self.config.level;
+                // The level is at least the next one.
+                self.refused_at(member, Halt::LaterLevel { level: own + 1, own });
+            }
         }
     }
 

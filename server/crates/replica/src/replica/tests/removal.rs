@@ -12,6 +12,7 @@ use crate::{
 };
 use witan_machine::{
     command::{ChangeMembers, Command, Entry, Stamp},
+    levels::OWN,
     member::MemberId,
     view::View,
 };
@@ -153,4 +154,17 @@ fn a_member_that_most_others_know_with_another_directory_halts() {
     };
     assert_eq!(halts(7), [false, false, true]);
     assert!(halts(0)[0], "an emptied directory");
+}
+
+/// The raise may be missing in the log of a member that was stopped.
+#[test]
+fn a_member_that_most_others_reject_for_its_level_halts() {
+    let state = super::state_of(&[1, 2, 3]);
+    let mut replica = started(Recovered { checkpoint: Some(state), ..Recovered::default() });
+    let mut host = Agreeing::default();
+    replica.peer_event(MemberId(1), PeerEvent::LevelTooLowHere);
+    assert_eq!(replica.turn(&mut host), Ok(()));
+    replica.peer_event(MemberId(3), PeerEvent::LevelTooLowHere);
+    let halt = Halt::LaterLevel { level: OWN + 1, own: OWN };
+    assert_eq!(replica.turn(&mut host), Err(halt));
 }
