@@ -42,3 +42,54 @@ pub(super) fn read(dir: &Path) -> Result<StoppedMember, OfflineError> {
     let last = last.map_or(received, |record| (record.index, record.term));
     Ok(StoppedMember { identity, view, last })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        env, fs,
+        path::PathBuf,
+        process::{self, Command},
+    };
+
+    use super::*;
+
+    /// Data directories that earlier releases have written. `tests/upgrade/make-directories` makes them.
+    const DIRECTORIES: &str = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../../tests/upgrade/directories"
+    );
+
+    /// Unpacks an archive. Uses Python, because not every system has the program `xz`.
+    fn unpack(archive: &Path, to: &Path) {
+        let script = "import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])";
+        let python = Command::new("python3")
+            .args(["-Wignore", "-c", script])
+            .args([archive, to])
+            .status();
+        assert!(python.is_ok_and(|status| status.success()), "{archive:?}");
+    }
+
+    /// Members of two releases in one cluster must have the same layout: the sizes of records count in the quota, and blocks
+    /// decide what a compaction sweeps.
+    #[test]
+    fn the_log_of_an_earlier_release_gives_the_state_that_the_release_had() {
+        let releases = Path::new(DIRECTORIES).read_dir().expect("a folder");
+        let folders: Vec<PathBuf> = releases
+            .map(|entry| entry.expect("a folder").path())
+            .collect();
+        assert!(!folders.is_empty());
+        for folder in folders {
+            let to = env::temp_dir().join(format!("witan-replay-{}", process::id()));
+            unpack(&folder.join("replay.tar.xz"), &to);
+            let [replayed, applied] =
+                ["before", "data"].map(|name| read(&to.join(name)).expect("a state").view);
+            fs::remove_dir_all(&to).expect("a folder");
+            assert_eq!(replayed.position, applied.position, "{folder:?}");
+            assert_eq!(
+                replayed.full_fingerprint(),
+                applied.full_fingerprint(),
+                "{folder:?}"
+            );
+        }
+    }
+}
