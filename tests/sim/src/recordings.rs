@@ -8,6 +8,7 @@ use std::{
 use witan_recorder::{Replayed, Sink, Verdict, replay};
 
 use crate::{
+    releases::NEXT_LEVEL,
     scenario::Scenario,
     sinks::{RecordingFile, Twin},
     sweep,
@@ -57,7 +58,7 @@ pub fn replay_all(folder: &Path) -> std::io::Result<Vec<(PathBuf, Replayed)>> {
     files.sort();
     let mut replayed = Vec::new();
     for file in files {
-        let done = replay(&file, &mut |_| {}).map_err(std::io::Error::other)?;
+        let done = replay(&file, NEXT_LEVEL, &mut |_| {}).map_err(std::io::Error::other)?;
         replayed.extend(done.into_iter().map(|it| (file.clone(), it)));
     }
     Ok(replayed)

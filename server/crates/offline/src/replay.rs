@@ -4,7 +4,7 @@ use std::{fmt::Write as _, io};
 
 use serde_json::json;
 use witan_base::panics::UnwindScope;
-use witan_machine::member::MemberId;
+use witan_machine::{levels, member::MemberId};
 use witan_recorder::{Replayed, ShownTurn, Verdict, replay as execute};
 
 use super::{arguments::ReplayArguments, error::OfflineError};
@@ -25,7 +25,7 @@ pub(super) fn replay(
     let mut written = Ok(());
     // Report a panic of the core as a result.
     let _scope = UnwindScope::begin();
-    let replayed = execute(&arguments.recording, &mut |turn| {
+    let replayed = execute(&arguments.recording, levels::OWN, &mut |turn| {
         if written.is_ok() && (arguments.from..=arguments.to).contains(&turn.number) {
             written = out.write_all(form(turn).as_bytes());
         }

@@ -7,7 +7,7 @@ pub use player::Player;
 
 use std::path::{Path, PathBuf};
 
-use witan_machine::levels;
+use witan_machine::levels::Level;
 
 use crate::{
     format::{Effect, Gap, Head, Part, Start, Turn},
@@ -73,10 +73,11 @@ pub struct Replayed {
     pub cut: Option<String>,
 }
 
-/// Executes the recordings in a file or folder and calls `show` with each turn. Returns one result per process. Fails if there
-/// is no recording.
+/// Executes the recordings in a file or folder and calls `show` with each turn. Only shows recordings above the feature level
+/// `level` of this program. Returns one result per process. Fails if there is no recording.
 pub fn replay(
     path: &Path,
+    level: Level,
     show: &mut dyn FnMut(&ShownTurn<'_>),
 ) -> Result<Vec<Replayed>, ReadError> {
     let mut done = Vec::new();
@@ -84,7 +85,9 @@ pub fn replay(
     for step in read::open(path)? {
         match (step, &mut run) {
             (Ok(Part::Head(head)), Some(run)) if run.result.head == head => run.goes_on(),
-            (Ok(Part::Head(head)), _) => done.extend(run.replace(Run::new(head)).map(Run::finish)),
+            (Ok(Part::Head(head)), _) => {
+                done.extend(run.replace(Run::new(head, level)).map(Run::finish))
+            }
             // The head of the first file has been read before.
             (_, None) => {}
             (Ok(Part::Start(start)), Some(run)) => run.start(&start),
@@ -108,11 +111,13 @@ struct Run {
     player: Option<Player>,
     /// Number of the last turn.
     last: u64,
+    /// Feature level of this program.
+    level: Level,
     result: Replayed,
 }
 
 impl Run {
-    fn new(head: Head) -> Self {
+    fn new(head: Head, level: Level) -> Self {
         let result = Replayed {
             head,
             read: 0,
@@ -121,7 +126,7 @@ impl Run {
             faults: Vec::new(),
             cut: None,
         };
-        Self { player: None, last: 0, result }
+        Self { player: None, last: 0, level, result }
     }
 
     /// Stops executing turns. The first verdict counts.
@@ -169,7 +174,7 @@ impl Run {
     /// which the recorded replica worked. Returns `None` for any other recording.
     fn later_level(&self, start: &Start) -> Option<String> {
         let level = start.settings.as_ref()?.level;
-        let (version, own) = (&self.result.head.version, levels::OWN);
+        let (version, own) = (&self.result.head.version, self.level);
         (level > own).then(|| {
             format!(
                 "the recording is of feature level {level}, and this release has {own}: replay it with witan {version} \

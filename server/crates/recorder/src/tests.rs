@@ -195,7 +195,7 @@ fn step(replica: &mut RecordedReplica, turn: u64) {
 
 /// Replays a folder that contains one process's recording.
 fn played(path: &Path, show: &mut dyn FnMut(&ShownTurn<'_>)) -> Replayed {
-    let mut replayed = replay(path, show).unwrap();
+    let mut replayed = replay(path, levels::OWN, show).unwrap();
     assert_eq!(replayed.len(), 1);
     replayed.remove(0)
 }
@@ -273,7 +273,7 @@ fn a_file_that_was_cut_is_used_up_to_there() {
     let (mut before, mut cuts) = (0, 0);
     for length in (0..=whole.len()).step_by(97) {
         fs::write(&file, &whole[..length]).unwrap();
-        let replayed = match replay(&folder.0, &mut |_| {}) {
+        let replayed = match replay(&folder.0, levels::OWN, &mut |_| {}) {
             Ok(mut replayed) => replayed.remove(0),
             Err(error) => {
                 assert!(matches!(error, ReadError::Foreign(_)), "{error}");
@@ -348,7 +348,7 @@ fn each_process_has_a_recording_of_its_own() {
     let folder = Folder::new("processes");
     run(folder.ring(8 << 20, false), 10);
     run(folder.ring(8 << 20, false), 20);
-    let replayed = replay(&folder.0, &mut |_| {}).unwrap();
+    let replayed = replay(&folder.0, levels::OWN, &mut |_| {}).unwrap();
     let equal: Vec<u64> = replayed.iter().map(|it| it.equal).collect();
     assert_eq!(equal, [10, 20]);
 }
@@ -457,7 +457,7 @@ fn quick_restarts_leave_the_first_recording() {
     for _ in 0..20 {
         run(folder.ring(2 << 20, false), 3);
     }
-    let replayed = replay(&folder.0, &mut |_| {}).unwrap();
+    let replayed = replay(&folder.0, levels::OWN, &mut |_| {}).unwrap();
     assert!(replayed.iter().all(|it| it.equal == 3), "{replayed:?}");
     assert_eq!((replayed.len(), folder.files().len()), (20, 20));
     assert!(folder.files()[0].ends_with("00000001.rec"));
@@ -530,7 +530,7 @@ fn turns_that_are_larger_than_a_file_keep_the_folder_to_its_size() {
 #[test]
 fn what_is_no_recording_is_refused() {
     let folder = Folder::new("foreign");
-    let read = |folder: &Folder| replay(&folder.0, &mut |_| {});
+    let read = |folder: &Folder| replay(&folder.0, levels::OWN, &mut |_| {});
     assert!(matches!(read(&folder), Err(ReadError::Io { .. })));
     fs::create_dir(&folder.0).unwrap();
     assert!(matches!(read(&folder), Err(ReadError::Empty(_))));
