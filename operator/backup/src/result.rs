@@ -89,8 +89,7 @@ mod tests {
             .keys()
             .map(String::as_str)
             .collect();
-        let contract =
-            "name location revision bytes sha256 clusterId version startedAt completedAt removed";
+        let contract = "name location revision bytes sha256 clusterId version release level startedAt completedAt removed";
         assert_eq!(names.join(" "), contract);
         assert_eq!(json["startedAt"], "1970-01-01T00:00:01Z");
     }
