@@ -1,12 +1,13 @@
 //! Builds the pod disruption budget, which prevents evictions that would break the quorum of the voters.
 
 use k8s_openapi::{
-    api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
-    apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
+    api::policy::v1::PodDisruptionBudget, apimachinery::pkg::util::intstr::IntOrString,
 };
+use serde_json::json;
 use witan_plan::model::Role;
 
 use super::{
+    merge::built,
     names::{Cluster, ROLE},
     with_fingerprint, word,
 };
@@ -26,15 +27,12 @@ pub(crate) fn budget(cluster: &Cluster<'_>, min_available: u32) -> PodDisruption
     let min = min.or_else(|| max.is_none().then_some(IntOrString::Int(number)));
     with_fingerprint(PodDisruptionBudget {
         metadata: cluster.meta(cluster.name.clone()),
-        spec: Some(PodDisruptionBudgetSpec {
-            min_available: min,
-            max_unavailable: max,
-            selector: Some(LabelSelector {
-                match_labels: Some(selector),
-                ..LabelSelector::default()
-            }),
-            unhealthy_pod_eviction_policy: Some(word(options.unhealthy_pod_eviction_policy)),
-        }),
+        spec: built(json!({
+            "minAvailable": min,
+            "maxUnavailable": max,
+            "selector": {"matchLabels": selector},
+            "unhealthyPodEvictionPolicy": options.unhealthy_pod_eviction_policy,
+        })),
         status: None,
     })
 }

@@ -1,10 +1,15 @@
-//! Merges the user's additions into objects that the operator builds.
+//! Builds objects from JSON: the operator's own, and the user's additions to them.
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use witan_crd::OpenObject;
 
 use super::ResourceError;
+
+/// Converts an object that the operator writes as JSON to its type.
+pub(super) fn built<T: DeserializeOwned>(object: Value) -> T {
+    serde_json::from_value(object).expect("the operator's own JSON has the fields of its type")
+}
 
 /// Converts an untyped object of the spec to the type `T`. An error names the field.
 pub(super) fn typed<T: DeserializeOwned>(

@@ -1,13 +1,12 @@
 //! Builds the two services: one for clients, and a headless one for the members' DNS names.
 
-use k8s_openapi::{
-    api::core::v1::{Service, ServicePort, ServiceSpec},
-    apimachinery::pkg::util::intstr::IntOrString,
-};
+use k8s_openapi::api::core::v1::Service;
+use serde_json::{Value, json};
 use witan_crd::ports;
 use witan_plan::model::Role;
 
 use super::{
+    merge::built,
     names::{Cluster, ROLE, SERVICE},
     with_fingerprint, word,
 };
@@ -30,13 +29,12 @@ pub(crate) fn client_service(cluster: &Cluster<'_>) -> Service {
     selector.insert(ROLE.to_owned(), word(Role::Voter));
     with_fingerprint(Service {
         metadata: meta,
-        spec: Some(ServiceSpec {
-            type_: Some(word(options.kind)),
-            selector: Some(selector),
-            ports: Some(vec![port("client", ports::CLIENT)]),
-            traffic_distribution: options.traffic_distribution,
-            ..ServiceSpec::default()
-        }),
+        spec: built(json!({
+            "type": options.kind,
+            "selector": selector,
+            "ports": [port("client", ports::CLIENT)],
+            "trafficDistribution": options.traffic_distribution,
+        })),
         status: None,
     })
 }
@@ -48,28 +46,21 @@ pub(crate) fn peer_service(cluster: &Cluster<'_>) -> Service {
     labels.insert(SERVICE.to_owned(), "peer".to_owned());
     with_fingerprint(Service {
         metadata: meta,
-        spec: Some(ServiceSpec {
-            type_: Some("ClusterIP".to_owned()),
-            cluster_ip: Some("None".to_owned()),
-            publish_not_ready_addresses: Some(true),
-            selector: Some(cluster.selector()),
-            ports: Some(vec![
+        spec: built(json!({
+            "type": "ClusterIP",
+            "clusterIP": "None",
+            "publishNotReadyAddresses": true,
+            "selector": cluster.selector(),
+            "ports": [
                 port("peer", ports::PEER),
                 port("client", ports::CLIENT),
                 port("metrics", ports::METRICS),
-            ]),
-            ..ServiceSpec::default()
-        }),
+            ],
+        })),
         status: None,
     })
 }
 
-fn port(name: &str, number: i32) -> ServicePort {
-    ServicePort {
-        name: Some(name.to_owned()),
-        port: number,
-        target_port: Some(IntOrString::String(name.to_owned())),
-        protocol: Some("TCP".to_owned()),
-        ..ServicePort::default()
-    }
+fn port(name: &str, number: i32) -> Value {
+    json!({"name": name, "port": number, "targetPort": name, "protocol": "TCP"})
 }

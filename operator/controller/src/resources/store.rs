@@ -1,12 +1,10 @@
 //! Gives a container access to a backup store through flags of `witan-operator backup`, environment variables and volumes.
 
-use k8s_openapi::api::core::v1::{
-    EmptyDirVolumeSource, EnvVar, EnvVarSource, PersistentVolumeClaimVolumeSource,
-    SecretKeySelector, SecretVolumeSource, Volume, VolumeMount,
-};
+use k8s_openapi::api::core::v1::{EnvVar, Volume, VolumeMount};
+use serde_json::json;
 use witan_crd::{BackupStore, S3Store};
 
-use super::word;
+use super::{merge::built, word};
 
 const VOLUME: &str = "/var/lib/backups";
 /// Mount path of a store's CA certificate.
@@ -45,14 +43,9 @@ pub(crate) fn location(store: &BackupStore, folder: &[&str]) -> String {
 pub(super) fn access(store: &BackupStore, read_only: bool) -> StoreAccess {
     let mut access = StoreAccess::default();
     if let Some(claim) = &store.persistent_volume_claim {
-        access.volumes.push(Volume {
-            name: "backups".to_owned(),
-            persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
-                claim_name: claim.claim_name.clone(),
-                read_only: None,
-            }),
-            ..Volume::default()
-        });
+        let claim = json!({"claimName": claim.claim_name});
+        let volume = json!({"name": "backups", "persistentVolumeClaim": claim});
+        access.volumes.push(built(volume));
         access.mounts.push(VolumeMount {
             read_only: read_only.then_some(true),
             ..mount("backups", VOLUME)
@@ -88,17 +81,10 @@ fn object_store(s3: &S3Store, access: &mut StoreAccess) {
         access.mounts.push(mount);
     }
     if let Some(credentials) = &s3.credentials_secret_ref {
-        access.env.extend(CREDENTIALS.map(|key| EnvVar {
-            name: key.to_owned(),
-            value_from: Some(EnvVarSource {
-                secret_key_ref: Some(SecretKeySelector {
-                    name: credentials.name.clone(),
-                    key: key.to_owned(),
-                    optional: (key == CREDENTIALS[2]).then_some(true),
-                }),
-                ..EnvVarSource::default()
-            }),
-            ..EnvVar::default()
+        access.env.extend(CREDENTIALS.map(|key| -> EnvVar {
+            let optional = (key == CREDENTIALS[2]).then_some(true);
+            let secret = json!({"name": credentials.name, "key": key, "optional": optional});
+            built(json!({"name": key, "valueFrom": {"secretKeyRef": secret}}))
         }));
     }
 }
@@ -106,32 +92,16 @@ fn object_store(s3: &S3Store, access: &mut StoreAccess) {
 /// Returns the volume of a secret that the pod's group can read, and its mount at `path`.
 pub(super) fn secret(volume: &str, secret: &str, path: &str) -> (Volume, VolumeMount) {
     let mount = VolumeMount { read_only: Some(true), ..mount(volume, path) };
-    let volume = Volume {
-        name: volume.to_owned(),
-        secret: Some(SecretVolumeSource {
-            secret_name: Some(secret.to_owned()),
-            default_mode: Some(0o440),
-            ..SecretVolumeSource::default()
-        }),
-        ..Volume::default()
-    };
-    (volume, mount)
+    let secret = json!({"secretName": secret, "defaultMode": 0o440});
+    (built(json!({"name": volume, "secret": secret})), mount)
 }
 
 /// Returns a writable mount of a volume.
 pub(super) fn mount(volume: &str, path: &str) -> VolumeMount {
-    VolumeMount {
-        name: volume.to_owned(),
-        mount_path: path.to_owned(),
-        ..VolumeMount::default()
-    }
+    built(json!({"name": volume, "mountPath": path}))
 }
 
 /// Returns an empty volume that is deleted with its pod.
 pub(super) fn scratch(name: &str) -> Volume {
-    Volume {
-        name: name.to_owned(),
-        empty_dir: Some(EmptyDirVolumeSource::default()),
-        ..Volume::default()
-    }
+    built(json!({"name": name, "emptyDir": {}}))
 }
