@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use k8s_openapi::{
     api::{
         batch::v1::{Job, JobSpec},
-        core::v1::{Container, EnvVar, PodSpec, PodTemplateSpec, Volume, VolumeMount},
+        core::v1::{Container, PodSpec, PodTemplateSpec, Volume, VolumeMount},
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::ResourceExt as _;
+use serde_json::json;
 use witan_crd::{BackupRetention, CertificateRole, EtcdBackup, Verify};
 
 use super::{
@@ -161,15 +162,14 @@ fn pod_spec(backup: &EtcdBackup, cluster: &Cluster<'_>) -> PodSpec {
 
 /// Returns a container without arguments that can write only to mounted volumes.
 pub(super) fn container(name: &str, image: &str) -> Container {
-    Container {
-        name: name.to_owned(),
-        image: Some(image.to_owned()),
-        env: Some(Vec::<EnvVar>::new()),
+    merge::built(json!({
+        "name": name,
+        "image": image,
+        "env": [],
         // Without a result, the end of the log is the reason of the failure.
-        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
-        security_context: Some(pod::container_security()),
-        ..Container::default()
-    }
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": pod::container_security(),
+    }))
 }
 
 /// Returns the arguments of `backup save`, and the volumes of the secrets that the arguments refer to.

@@ -1,23 +1,17 @@
 //! Builds the pod of a member.
 
-use k8s_openapi::{
-    api::core::v1::{
-        Affinity, Capabilities, Container, ContainerPort, EmptyDirVolumeSource, HTTPGetAction,
-        LocalObjectReference, PersistentVolumeClaimVolumeSource, Pod, PodAffinityTerm,
-        PodAntiAffinity, PodSecurityContext, PodSpec, Probe, ResourceRequirements, SeccompProfile,
-        SecurityContext, TopologySpreadConstraint, Volume, VolumeMount, WeightedPodAffinityTerm,
-    },
-    apimachinery::pkg::{
-        api::resource::Quantity, apis::meta::v1::LabelSelector, util::intstr::IntOrString,
-    },
+use k8s_openapi::api::core::v1::{
+    Affinity, Container, EmptyDirVolumeSource, LocalObjectReference, Pod, PodSpec,
+    ResourceRequirements, Volume, VolumeMount,
 };
 use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use witan_crd::{AntiAffinity, CLIENT_TLS, CONTAINER, CertificateRole, OpenObject, Storage, ports};
 use witan_plan::model::{Bootstrap, PeerTls, PodPlan};
 
 use super::{
     ResourceError, fingerprint, flags,
-    merge::{merged, typed},
+    merge::{built, merged, typed},
     names::{Cluster, PEER_TLS, RESTART, ROLE, START, TEMPLATE, TRUST},
     pod_template, restore, store, word,
 };
@@ -90,10 +84,19 @@ fn own(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
         annotations.insert(TRUST.to_owned(), trust.clone());
     }
     let tolerations = list("tolerations", &spec.tolerations)?;
-    let spread = list(
+    let mut spread = list(
         "topologySpreadConstraints",
         &spec.topology_spread_constraints,
     )?;
+    if spread.is_empty() {
+        // If possible, members are in different zones.
+        spread.push(built(json!({
+            "maxSkew": 1,
+            "topologyKey": "topology.kubernetes.io/zone",
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": selector(cluster),
+        })));
+    }
     let first = matches!(plan.bootstrap, Bootstrap::New { .. });
     let restored = cluster.restore.as_ref().filter(|_| first);
     let restored = restored.map(|from| restore::containers(cluster, plan, from));
@@ -109,7 +112,7 @@ fn own(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
         node_selector: Some(spec.node_selector.clone()),
         tolerations: Some(tolerations),
         affinity: Some(affinity(cluster)?),
-        topology_spread_constraints: Some(spread_or_default(cluster, spread)),
+        topology_spread_constraints: Some(spread),
         init_containers: init,
         containers: vec![container(cluster, plan, mounts)?],
         volumes: Some(volumes),
@@ -123,14 +126,20 @@ pub(super) fn without_containers(
     service_account: Option<&String>,
     cluster: &Cluster<'_>,
 ) -> PodSpec {
-    PodSpec {
-        automount_service_account_token: Some(false),
-        enable_service_links: Some(false),
-        service_account_name: service_account.cloned(),
-        image_pull_secrets: Some(pull_secrets(cluster)),
-        security_context: Some(security()),
-        ..PodSpec::default()
-    }
+    built(json!({
+        "automountServiceAccountToken": false,
+        "enableServiceLinks": false,
+        "serviceAccountName": service_account,
+        "imagePullSecrets": pull_secrets(cluster),
+        "securityContext": {
+            "runAsNonRoot": true,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    }))
 }
 
 pub(super) fn list<T: DeserializeOwned>(
@@ -151,76 +160,49 @@ fn pull_secrets(cluster: &Cluster<'_>) -> Vec<LocalObjectReference> {
     names.map(|name| LocalObjectReference { name }).collect()
 }
 
-fn security() -> PodSecurityContext {
-    PodSecurityContext {
-        run_as_non_root: Some(true),
-        run_as_user: Some(USER),
-        run_as_group: Some(USER),
-        fs_group: Some(USER),
-        fs_group_change_policy: Some("OnRootMismatch".to_owned()),
-        seccomp_profile: Some(SeccompProfile {
-            type_: "RuntimeDefault".to_owned(),
-            localhost_profile: None,
-        }),
-        ..PodSecurityContext::default()
-    }
-}
-
 fn container(
     cluster: &Cluster<'_>,
     plan: &PodPlan,
     mounts: Vec<VolumeMount>,
 ) -> Result<Container, ResourceError> {
-    let spec = cluster.spec();
-    let port = |name: &str, number| ContainerPort {
-        name: Some(name.to_owned()),
-        container_port: number,
-        protocol: Some("TCP".to_owned()),
-        ..ContainerPort::default()
-    };
-    Ok(Container {
-        name: CONTAINER.to_owned(),
-        image: Some(cluster.image.clone()),
-        image_pull_policy: Some(word(spec.image_pull_policy)),
-        args: Some(flags::flags(cluster, plan)),
-        ports: Some(vec![
+    let port =
+        |name: &str, number: i32| json!({"name": name, "containerPort": number, "protocol": "TCP"});
+    Ok(built(json!({
+        "name": CONTAINER,
+        "image": cluster.image,
+        "imagePullPolicy": cluster.spec().image_pull_policy,
+        "args": flags::flags(cluster, plan),
+        "ports": [
             port("client", ports::CLIENT),
             port("peer", ports::PEER),
             port("metrics", ports::METRICS),
-        ]),
-        volume_mounts: Some(mounts),
-        resources: Some(resources(cluster)?),
-        startup_probe: Some(probe("/livez", 1, START_SECONDS)),
-        liveness_probe: Some(probe("/livez", 5, 6)),
-        readiness_probe: Some(probe("/readyz", 2, 3)),
-        security_context: Some(container_security()),
-        ..Container::default()
-    })
+        ],
+        "volumeMounts": mounts,
+        "resources": resources(cluster)?,
+        "startupProbe": probe("/livez", 1, START_SECONDS),
+        "livenessProbe": probe("/livez", 5, 6),
+        "readinessProbe": probe("/readyz", 2, 3),
+        "securityContext": container_security(),
+    })))
 }
 
 /// Returns the security context of a container that writes only to its volumes.
-pub(super) fn container_security() -> SecurityContext {
-    SecurityContext {
-        allow_privilege_escalation: Some(false),
-        read_only_root_filesystem: Some(true),
-        capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
-        ..SecurityContext::default()
-    }
+pub(super) fn container_security() -> Value {
+    json!({
+        "allowPrivilegeEscalation": false,
+        "readOnlyRootFilesystem": true,
+        "capabilities": {"drop": ["ALL"]},
+    })
 }
 
 /// Returns a probe of a path on the metrics port. It fails after `failures` consecutive failures; each attempt may take 5 s.
-fn probe(path: &str, period_seconds: i32, failures: i32) -> Probe {
-    Probe {
-        http_get: Some(HTTPGetAction {
-            path: Some(path.to_owned()),
-            port: IntOrString::String("metrics".to_owned()),
-            ..HTTPGetAction::default()
-        }),
-        period_seconds: Some(period_seconds),
-        timeout_seconds: Some(5),
-        failure_threshold: Some(failures),
-        ..Probe::default()
-    }
+fn probe(path: &str, period_seconds: i32, failures: i32) -> Value {
+    json!({
+        "httpGet": {"path": path, "port": "metrics"},
+        "periodSeconds": period_seconds,
+        "timeoutSeconds": 5,
+        "failureThreshold": failures,
+    })
 }
 
 /// Returns the resources of the spec, or default requests, without which members would be among the first pods evicted.
@@ -228,12 +210,8 @@ pub(super) fn resources(cluster: &Cluster<'_>) -> Result<ResourceRequirements, R
     if let Some(given) = &cluster.spec().resources {
         return typed("resources", given);
     }
-    let requests = [("cpu", "100m"), ("memory", "128Mi")];
-    let requests = requests.map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned())));
-    Ok(ResourceRequirements {
-        requests: Some(requests.into()),
-        ..ResourceRequirements::default()
-    })
+    let requests = json!({"cpu": "100m", "memory": "128Mi"});
+    Ok(built(json!({"requests": requests})))
 }
 
 /// Returns the volumes for data (a claim or an `emptyDir`) and TLS secrets, with their mounts.
@@ -242,16 +220,13 @@ fn volumes(
     plan: &PodPlan,
 ) -> Result<Vec<(Volume, VolumeMount)>, ResourceError> {
     let spec = cluster.spec();
-    let mut data = Volume { name: "data".to_owned(), ..Volume::default() };
-    if spec.is_durable() {
-        data.persistent_volume_claim = Some(PersistentVolumeClaimVolumeSource {
-            claim_name: cluster.claim(plan.ordinal),
-            read_only: None,
-        });
+    let data = if spec.is_durable() {
+        let claim = json!({"claimName": cluster.claim(plan.ordinal)});
+        json!({"name": "data", "persistentVolumeClaim": claim})
     } else {
-        data.empty_dir = Some(empty_dir(spec.storage.as_ref())?);
-    }
-    let mut volumes = vec![(data, store::mount("data", flags::VOLUME))];
+        json!({"name": "data", "emptyDir": empty_dir(spec.storage.as_ref())?})
+    };
+    let mut volumes = vec![(built(data), store::mount("data", flags::VOLUME))];
     if plan.peer_tls >= PeerTls::Ready {
         let secret = cluster.resource.secret_of(CertificateRole::Peer);
         volumes.push(store::secret("peer-tls", &secret, flags::PEER_SECRET));
@@ -267,18 +242,15 @@ fn volumes(
 fn empty_dir(storage: Option<&Storage>) -> Result<EmptyDirVolumeSource, ResourceError> {
     match storage.and_then(|storage| storage.empty_dir.as_ref()) {
         Some(given) => typed("storage.emptyDir", given),
-        None => Ok(EmptyDirVolumeSource {
-            medium: Some("Memory".to_owned()),
-            size_limit: Some(Quantity(Storage::requested(storage).0)),
-        }),
+        None => Ok(built(json!({
+            "medium": "Memory",
+            "sizeLimit": Storage::requested(storage),
+        }))),
     }
 }
 
-fn selector(cluster: &Cluster<'_>) -> LabelSelector {
-    LabelSelector {
-        match_labels: Some(cluster.selector()),
-        ..LabelSelector::default()
-    }
+fn selector(cluster: &Cluster<'_>) -> Value {
+    json!({"matchLabels": cluster.selector()})
 }
 
 /// Returns the user's affinity. Without a pod anti-affinity, adds the one of `podAntiAffinityPreset`.
@@ -291,42 +263,17 @@ fn affinity(cluster: &Cluster<'_>) -> Result<Affinity, ResourceError> {
     if affinity.pod_anti_affinity.is_some() {
         return Ok(affinity);
     }
-    let apart = PodAffinityTerm {
-        topology_key: "kubernetes.io/hostname".to_owned(),
-        label_selector: Some(selector(cluster)),
-        ..PodAffinityTerm::default()
+    let apart =
+        json!({"topologyKey": "kubernetes.io/hostname", "labelSelector": selector(cluster)});
+    let preferred = json!({"weight": 100, "podAffinityTerm": apart});
+    affinity.pod_anti_affinity = match spec.pod_anti_affinity_preset {
+        AntiAffinity::None => None,
+        AntiAffinity::Soft => built(json!({
+            "preferredDuringSchedulingIgnoredDuringExecution": [preferred],
+        })),
+        AntiAffinity::Hard => built(json!({
+            "requiredDuringSchedulingIgnoredDuringExecution": [apart],
+        })),
     };
-    let mut preset = PodAntiAffinity::default();
-    match spec.pod_anti_affinity_preset {
-        AntiAffinity::None => return Ok(affinity),
-        AntiAffinity::Soft => {
-            preset.preferred_during_scheduling_ignored_during_execution =
-                Some(vec![WeightedPodAffinityTerm {
-                    weight: 100,
-                    pod_affinity_term: apart,
-                }]);
-        }
-        AntiAffinity::Hard => {
-            preset.required_during_scheduling_ignored_during_execution = Some(vec![apart]);
-        }
-    }
-    affinity.pod_anti_affinity = Some(preset);
     Ok(affinity)
-}
-
-/// Returns the given constraints, or, if there are none, a constraint that prefers to spread members across zones.
-fn spread_or_default(
-    cluster: &Cluster<'_>,
-    given: Vec<TopologySpreadConstraint>,
-) -> Vec<TopologySpreadConstraint> {
-    if !given.is_empty() {
-        return given;
-    }
-    vec![TopologySpreadConstraint {
-        max_skew: 1,
-        topology_key: "topology.kubernetes.io/zone".to_owned(),
-        when_unsatisfiable: "ScheduleAnyway".to_owned(),
-        label_selector: Some(selector(cluster)),
-        ..TopologySpreadConstraint::default()
-    }]
 }
