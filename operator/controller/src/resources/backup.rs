@@ -5,19 +5,17 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::{
-    api::{
-        batch::v1::{Job, JobSpec},
-        core::v1::{Container, PodSpec, PodTemplateSpec, Volume, VolumeMount},
-    },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+use k8s_openapi::api::{
+    batch::v1::Job,
+    core::v1::{Container, PodSpec, PodTemplateSpec, Volume, VolumeMount},
 };
 use kube::ResourceExt as _;
 use serde_json::json;
 use witan_crd::{BackupRetention, CertificateRole, EtcdBackup, Verify};
 
 use super::{
-    ResourceError, merge,
+    ResourceError,
+    merge::{self, built},
     names::{BACKUP, BACKUP_OF, Cluster, MANAGER},
     owner, pod, store,
 };
@@ -56,28 +54,22 @@ pub(crate) fn stored_name(backup: &EtcdBackup) -> String {
 pub(crate) fn job(backup: &EtcdBackup, cluster: &Cluster<'_>) -> Result<Job, ResourceError> {
     let mut labels = labels(cluster);
     labels.insert(BACKUP.to_owned(), backup.name_any());
-    let template = PodTemplateSpec {
-        metadata: Some(ObjectMeta { labels: Some(labels.clone()), ..ObjectMeta::default() }),
-        spec: Some(pod_spec(backup, cluster)),
-    };
+    let template = json!({"metadata": {"labels": labels}, "spec": pod_spec(backup, cluster)});
     let timeout = backup.spec.settings.timeout.duration().as_secs();
-    Ok(Job {
-        metadata: ObjectMeta {
-            name: Some(backup.name_any()),
-            namespace: Some(cluster.namespace.clone()),
-            labels: Some(labels),
-            owner_references: Some(vec![owner(backup)]),
-            ..ObjectMeta::default()
+    Ok(built(json!({
+        "metadata": {
+            "name": backup.name_any(),
+            "namespace": cluster.namespace,
+            "labels": labels,
+            "ownerReferences": [owner(backup)],
         },
-        spec: Some(JobSpec {
-            backoff_limit: Some(RETRIES),
-            active_deadline_seconds: i64::try_from(timeout.max(1)).ok(),
-            ttl_seconds_after_finished: Some(KEPT_SECONDS),
-            template: merged(template, backup)?,
-            ..JobSpec::default()
-        }),
-        status: None,
-    })
+        "spec": {
+            "backoffLimit": RETRIES,
+            "activeDeadlineSeconds": i64::try_from(timeout.max(1)).ok(),
+            "ttlSecondsAfterFinished": KEPT_SECONDS,
+            "template": merged(built(template), backup)?,
+        },
+    })))
 }
 
 /// Returns the labels of every object that takes backups of a cluster.
@@ -162,7 +154,7 @@ fn pod_spec(backup: &EtcdBackup, cluster: &Cluster<'_>) -> PodSpec {
 
 /// Returns a container without arguments that can write only to mounted volumes.
 pub(super) fn container(name: &str, image: &str) -> Container {
-    merge::built(json!({
+    built(json!({
         "name": name,
         "image": image,
         "env": [],

@@ -1,19 +1,18 @@
 //! Builds the claim of a member's disk.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::{
-    api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec, VolumeResourceRequirements},
+    api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec},
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::OwnerReference},
 };
 use kube::ResourceExt as _;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use witan_crd::{AccessMode, Retention, Storage};
 use witan_plan::model::{Ordinal, PeerTls};
 
 use super::{
     ResourceError,
-    merge::typed,
+    merge::{built, typed},
     names::{CLUSTER_ID, Cluster, PEER_TLS, REQUESTED},
     owner, with_fingerprint, word,
 };
@@ -45,7 +44,9 @@ pub(crate) fn claim(
         spec: Some(spec.clone()),
         status: None,
     });
-    claim.spec.get_or_insert_default().resources = Some(requested(cluster));
+    let size = Storage::requested(cluster.spec().storage.as_ref());
+    let resources = json!({"requests": {"storage": size}});
+    claim.spec.get_or_insert_default().resources = built(resources);
     let annotations = claim.metadata.annotations.get_or_insert_default();
     annotations.insert(PEER_TLS.to_owned(), word(peer_tls));
     record(&mut claim, ClaimRequest::of(cluster, spec));
@@ -160,15 +161,6 @@ fn spec(
     }
     spec.resources = None;
     spec
-}
-
-/// Returns the resources of a claim, which are the size in the spec.
-fn requested(cluster: &Cluster<'_>) -> VolumeResourceRequirements {
-    let size = Quantity(Storage::requested(cluster.spec().storage.as_ref()).0);
-    VolumeResourceRequirements {
-        requests: Some(BTreeMap::from([("storage".to_owned(), size)])),
-        limits: None,
-    }
 }
 
 fn template(cluster: &Cluster<'_>) -> Result<PersistentVolumeClaim, ResourceError> {

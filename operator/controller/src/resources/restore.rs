@@ -1,22 +1,19 @@
 //! Builds the init containers with which a first member starts from a backup. One downloads the snapshot; the other creates the
 //! data directory. Both do nothing if the member has data.
 
-use std::collections::BTreeMap;
-
-use k8s_openapi::{
-    api::{
-        batch::v1::{Job, JobSpec},
-        core::v1::{Container, PodSpec, PodTemplateSpec, Volume},
-    },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+use k8s_openapi::api::{
+    batch::v1::Job,
+    core::v1::{Container, PodSpec, Volume},
 };
 use kube::ResourceExt as _;
+use serde_json::json;
 use witan_crd::{EtcdOperation, RestorePoint};
 use witan_plan::model::{Bootstrap, PeerTls, PodPlan};
 
 use super::{
     ResourceError, backup,
     flags::{self, VOLUME},
+    merge::built,
     names::{Cluster, OPERATION},
     owner, pod, store,
 };
@@ -103,7 +100,7 @@ pub(crate) fn check(
     let (mut containers, mut volumes) = containers(cluster, &plan, point)?;
     let main = containers.pop();
     volumes.push(store::scratch("data"));
-    let mut labels: BTreeMap<String, String> = backup::labels(cluster);
+    let mut labels = backup::labels(cluster);
     labels.insert(OPERATION.to_owned(), operation.uid().unwrap_or_default());
     let spec = cluster.spec();
     let pod = PodSpec {
@@ -115,22 +112,19 @@ pub(crate) fn check(
         tolerations: Some(pod::list("tolerations", &spec.tolerations)?),
         ..pod::without_containers(spec.service_account_name.as_ref(), cluster)
     };
-    let meta = |name| ObjectMeta { name, labels: Some(labels.clone()), ..ObjectMeta::default() };
-    let template = PodTemplateSpec { metadata: Some(meta(None)), spec: Some(pod) };
-    Ok(Job {
-        metadata: ObjectMeta {
-            namespace: Some(cluster.namespace.clone()),
-            owner_references: Some(vec![owner(operation)]),
-            ..meta(Some(check_name(operation)))
+    Ok(built(json!({
+        "metadata": {
+            "name": check_name(operation),
+            "namespace": cluster.namespace,
+            "labels": labels,
+            "ownerReferences": [owner(operation)],
         },
-        spec: Some(JobSpec {
-            backoff_limit: Some(RETRIES),
-            active_deadline_seconds: operation.spec.active_deadline_seconds,
-            template,
-            ..JobSpec::default()
-        }),
-        status: None,
-    })
+        "spec": {
+            "backoffLimit": RETRIES,
+            "activeDeadlineSeconds": operation.spec.active_deadline_seconds,
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+        },
+    })))
 }
 
 /// Returns the name of an operation's job. It contains the uid, because the name of an operation can be too long for a job.
