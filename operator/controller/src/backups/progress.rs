@@ -82,7 +82,7 @@ pub(super) fn status(
         status.phase = Some(BackupPhase::Succeeded);
         let status = with_condition(status, backup, "Stored", now);
         return match unconfirmed {
-            true => without_quorum(status, backup, now),
+            true => with(status, backup, [CONFIRMED, "False", "NoQuorum"], now),
             false => status,
         };
     }
@@ -156,28 +156,9 @@ fn with_pod_name(pod: &Pod, trouble: Trouble) -> Trouble {
     Trouble { message, ..trouble }
 }
 
-/// Adds the condition `Confirmed` to the status of a backup whose member was cut off from a quorum.
-fn without_quorum(
-    mut status: EtcdBackupStatus,
-    backup: &EtcdBackup,
-    now: Timestamp,
-) -> EtcdBackupStatus {
-    let before = backup.status.as_ref();
-    let before = before.map_or(&[][..], |status| &status.conditions);
-    let made = report::condition(
-        before,
-        [CONFIRMED, "False", "NoQuorum"],
-        status.message.clone().unwrap_or_default(),
-        backup.metadata.generation,
-        Time(now),
-    );
-    status.conditions.push(made);
-    status
-}
-
 /// Adds the condition `Succeeded` to a status.
 fn with_condition(
-    mut status: EtcdBackupStatus,
+    status: EtcdBackupStatus,
     backup: &EtcdBackup,
     reason: &str,
     now: Timestamp,
@@ -189,17 +170,21 @@ fn with_condition(
             "Unknown"
         }
     };
+    with(status, backup, ["Succeeded", value, reason], now)
+}
+
+/// Adds a condition to a status, with the message of the status.
+fn with(
+    mut status: EtcdBackupStatus,
+    backup: &EtcdBackup,
+    kind: [&str; 3],
+    now: Timestamp,
+) -> EtcdBackupStatus {
     let before = backup.status.as_ref();
     let before = before.map_or(&[][..], |status| &status.conditions);
     let message = status.message.clone().unwrap_or_default();
     let generation = backup.metadata.generation;
-    let made = report::condition(
-        before,
-        ["Succeeded", value, reason],
-        message,
-        generation,
-        Time(now),
-    );
-    status.conditions = vec![made];
+    let made = report::condition(before, kind, message, generation, Time(now));
+    status.conditions.push(made);
     status
 }
