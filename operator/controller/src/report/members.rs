@@ -31,7 +31,9 @@ pub(super) fn all(of: Subject<'_>, seen: &Observed) -> Vec<MemberStatus> {
             ordinal: i32::try_from(ordinal).ok(),
             phase: Some(member_phase(seen, ordinal, member)),
             reason: reason(seen, ordinal),
-            silent_since: silent_since(of.before, member, seen.now),
+            silent_since: since(of.before, member, seen.now, is_silent, |known| {
+                &known.silent_since
+            }),
             corrupt_since: since(
                 of.before,
                 member,
@@ -94,19 +96,8 @@ fn of_member(membership: &Membership, member: Option<&MemberSeen>) -> MemberStat
     }
 }
 
-/// Returns when a member became silent; `None` if it answers.
-fn silent_since(
-    before: &EtcdClusterStatus,
-    member: Option<&MemberSeen>,
-    now: UnixSeconds,
-) -> Option<Time> {
-    since(
-        before,
-        member,
-        now,
-        |member| !member.answers,
-        |known| &known.silent_since,
-    )
+fn is_silent(member: &MemberSeen) -> bool {
+    !member.answers
 }
 
 /// Returns when `holds` became true: the time that `recorded` has in the previous status, else now. `None` if it is false.
@@ -257,13 +248,16 @@ mod tests {
     #[test]
     fn a_member_is_silent_from_its_first_silence_to_its_next_answer() {
         let member = |answers| MemberSeen { id: 10, answers, ..MemberSeen::default() };
-        let (mut before, mut since) = (EtcdClusterStatus::default(), Vec::new());
+        let (mut before, mut shown) = (EtcdClusterStatus::default(), Vec::new());
         for (now, answers) in [(1, true), (2, false), (3, false), (4, true), (5, false)] {
-            let silent_since = silent_since(&before, Some(&member(answers)), now);
-            since.push(silent_since.as_ref().map(|since| since.0.as_second()));
+            let member = member(answers);
+            let silent_since = since(&before, Some(&member), now, is_silent, |known| {
+                &known.silent_since
+            });
+            shown.push(silent_since.as_ref().map(|since| since.0.as_second()));
             let id = Some("a".to_owned());
             before.members = vec![MemberStatus { id, silent_since, ..MemberStatus::default() }];
         }
-        assert_eq!(since, [None, Some(2), Some(2), None, Some(5)]);
+        assert_eq!(shown, [None, Some(2), Some(2), None, Some(5)]);
     }
 }
