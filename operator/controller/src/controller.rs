@@ -198,7 +198,7 @@ impl<M: Members> Scope<M> {
                 if step.updates() {
                     self.operator.rollouts.forget(&ObjectRef::from_obj(cluster));
                 }
-                let failed = |tried: &mut Tried| tried.on_failed(step, &said, Instant::now());
+                let failed = |tried: &mut Tried| tried.hold(step, false, &said, Instant::now());
                 if self.operator.tried.of(&namespace, &name, failed) {
                     let (step, idle) = (step.clone(), false);
                     let notice = Refusal { step, held: true, idle, said }.notice();

@@ -82,14 +82,9 @@ impl Tried {
         refusals.collect()
     }
 
-    /// Remembers that a step was refused. Returns whether the message is new.
-    pub(crate) fn on_failed(&mut self, step: &Step, said: &str, now: Instant) -> bool {
-        self.hold(step, false, said, now)
-    }
-
     /// Holds a step back with exponential backoff. Returns whether `said` differs from the step's last message. `idle` means
     /// that the step succeeded without effect. Beyond [`REFUSED_REMEMBERED`] steps, the oldest is forgotten.
-    fn hold(&mut self, step: &Step, idle: bool, said: &str, now: Instant) -> bool {
+    pub(crate) fn hold(&mut self, step: &Step, idle: bool, said: &str, now: Instant) -> bool {
         let at = self
             .refused
             .iter()
@@ -168,12 +163,12 @@ mod tests {
     fn a_refused_step_is_held_for_longer_each_time() {
         let (mut tried, now) = (Tried::default(), Instant::now());
         assert!(
-            tried.on_failed(&Step::ApplyServices, "quota", now),
+            tried.hold(&Step::ApplyServices, false, "quota", now),
             "new words"
         );
-        assert!(!tried.on_failed(&Step::ApplyServices, "quota", now));
+        assert!(!tried.hold(&Step::ApplyServices, false, "quota", now));
         assert!(
-            tried.on_failed(&Step::ApplyServices, "webhook", now),
+            tried.hold(&Step::ApplyServices, false, "webhook", now),
             "new words"
         );
         let held = |tried: &mut Tried, after| {
@@ -203,7 +198,7 @@ mod tests {
     #[test]
     fn another_generation_of_the_spec_is_tried_at_once() {
         let (mut tried, now) = (Tried::default(), Instant::now());
-        tried.on_failed(&Step::ApplyServices, "quota", now);
+        tried.hold(&Step::ApplyServices, false, "quota", now);
         assert_eq!(tried.refused(&Observed::default(), now).len(), 1);
         let changed = Observed { generation: 1, ..Observed::default() };
         assert!(tried.refused(&changed, now).is_empty());
@@ -250,7 +245,7 @@ mod tests {
     fn remembered_refusals_are_bounded() {
         let (mut tried, now) = (Tried::default(), Instant::now());
         for ordinal in 0..100 {
-            tried.on_failed(&Step::DeleteClaim(ordinal), "no", now);
+            tried.hold(&Step::DeleteClaim(ordinal), false, "no", now);
         }
         assert_eq!(
             tried.refused(&Observed::default(), now).len(),
