@@ -336,8 +336,6 @@ impl Passes<EtcdBackup> for Backups {
     fn retry(&self, _: &str, _: &str) -> Duration {
         RETRY
     }
-
-    fn forget(&self, _: &str, _: &str) {}
 }
 
 impl Passes<EtcdBackupSchedule> for Backups {

@@ -464,8 +464,6 @@ impl<M: Members> Passes<EtcdOperation> for Operations<M> {
     fn retry(&self, _: &str, _: &str) -> Duration {
         RETRY
     }
-
-    fn forget(&self, _: &str, _: &str) {}
 }
 
 /// An operation and its observed cluster.

@@ -62,7 +62,7 @@ pub(crate) trait Passes<K>: Send + Sync + 'static {
     fn retry(&self, namespace: &str, name: &str) -> Duration;
 
     /// Drops the state of a deleted object.
-    fn forget(&self, namespace: &str, name: &str);
+    fn forget(&self, _namespace: &str, _name: &str) {}
 }
 
 /// A stream of requests for passes over the objects of one kind.
