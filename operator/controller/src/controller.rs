@@ -277,10 +277,9 @@ impl<M: Members> Scope<M> {
             let pods = observation.objects.pods.values();
             status.restored_revision = pods.map(AsRef::as_ref).find_map(fetched_revision);
         }
-        let state = report::state(cluster.spec(), &observation.seen, &status);
-        self.operator
-            .metrics
-            .cluster(&cluster.namespace, &cluster.name, state);
+        let (labels, spec) = ([&*cluster.namespace, &*cluster.name], cluster.spec());
+        let metrics = &self.operator.metrics;
+        metrics.cluster(labels, spec, &observation.seen, &status);
         status
     }
 }

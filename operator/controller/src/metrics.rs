@@ -8,6 +8,10 @@ use prometheus::{
     Encoder as _, Gauge, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder, core::Collector as _,
 };
+use witan_crd::{EtcdClusterSpec, EtcdClusterStatus, quorum};
+use witan_plan::model::Observed;
+
+use crate::report::is_true;
 
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -19,35 +23,29 @@ const DURATION_BUCKETS_S: [f64; 11] = [
 const CLUSTER: [&str; 2] = ["namespace", "name"];
 
 /// A gauge of a cluster: its name, help and value.
-type State = (&'static str, &'static str, fn(&ClusterState) -> i64);
+type State = (
+    &'static str,
+    &'static str,
+    fn(&EtcdClusterSpec, &Observed, &EtcdClusterStatus) -> i64,
+);
 
 #[rustfmt::skip]
 const STATES: [State; 10] = [
-    ("witan_operator_cluster_members_desired", "Desired number of members (spec.replicas).", |of| of.members_desired),
-    ("witan_operator_cluster_members", "Number of members in the member list.", |of| of.members),
-    ("witan_operator_cluster_members_ready", "Number of ready members.", |of| of.members_ready),
-    ("witan_operator_cluster_learners", "Number of learners.", |of| of.learners),
-    ("witan_operator_cluster_has_quorum", "Whether a quorum of voters answers. 1 is yes, 0 is no.", |of| of.has_quorum.into()),
-    ("witan_operator_cluster_has_leader", "Whether the cluster has a leader. 1 is yes, 0 is no.", |of| of.has_leader.into()),
-    ("witan_operator_cluster_available", "Whether the cluster serves reads and writes. 1 is yes, 0 is no.", |of| of.available.into()),
-    ("witan_operator_cluster_paused", "Whether spec.paused is true. 1 is yes, 0 is no.", |of| of.paused.into()),
-    ("witan_operator_cluster_degraded", "Whether the condition Degraded is true. 1 is yes, 0 is no.", |of| of.degraded.into()),
-    ("witan_operator_cluster_up_to_date", "Whether the condition UpToDate is true: all members have the current template. 1 is yes, 0 is no.", |of| of.up_to_date.into()),
+    ("witan_operator_cluster_members_desired", "Desired number of members (spec.replicas).", |spec, _, _| spec.replicas.into()),
+    ("witan_operator_cluster_members", "Number of members in the member list.", |_, seen, _| i64::try_from(seen.members().count()).unwrap_or(i64::MAX)),
+    ("witan_operator_cluster_members_ready", "Number of ready members.", |_, _, status| status.ready_replicas.unwrap_or(0).into()),
+    ("witan_operator_cluster_learners", "Number of learners.", |_, _, status| status.learners.unwrap_or(0).into()),
+    ("witan_operator_cluster_has_quorum", "Whether a quorum of voters answers. 1 is yes, 0 is no.", |_, seen, _| has_quorum(seen).into()),
+    ("witan_operator_cluster_has_leader", "Whether the cluster has a leader. 1 is yes, 0 is no.", |_, seen, _| seen.membership.as_ref().is_some_and(|all| all.leader.is_some()).into()),
+    ("witan_operator_cluster_available", "Whether the cluster serves reads and writes. 1 is yes, 0 is no.", |_, _, status| is_true(status, "Available").into()),
+    ("witan_operator_cluster_paused", "Whether spec.paused is true. 1 is yes, 0 is no.", |spec, _, _| spec.paused.into()),
+    ("witan_operator_cluster_degraded", "Whether the condition Degraded is true. 1 is yes, 0 is no.", |_, _, status| is_true(status, "Degraded").into()),
+    ("witan_operator_cluster_up_to_date", "Whether the condition UpToDate is true: all members have the current template. 1 is yes, 0 is no.", |_, _, status| is_true(status, "UpToDate").into()),
 ];
 
-/// The state of one cluster, exported by [`STATES`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct ClusterState {
-    pub(crate) members_desired: i64,
-    pub(crate) members: i64,
-    pub(crate) members_ready: i64,
-    pub(crate) learners: i64,
-    pub(crate) has_quorum: bool,
-    pub(crate) has_leader: bool,
-    pub(crate) available: bool,
-    pub(crate) paused: bool,
-    pub(crate) degraded: bool,
-    pub(crate) up_to_date: bool,
+fn has_quorum(seen: &Observed) -> bool {
+    let voters = seen.members().filter(|member| !member.learner).count();
+    voters > 0 && seen.healthy_voters() >= quorum(voters)
 }
 
 #[derive(Debug)]
@@ -128,10 +126,18 @@ impl Metrics {
         self.leader.set(i64::from(acts));
     }
 
-    pub(crate) fn cluster(&self, namespace: &str, name: &str, state: ClusterState) {
-        let labels = [namespace, name];
+    /// Sets the gauges [`STATES`] of a cluster.
+    pub(crate) fn cluster(
+        &self,
+        labels: [&str; 2],
+        spec: &EtcdClusterSpec,
+        seen: &Observed,
+        status: &EtcdClusterStatus,
+    ) {
         for (series, (_, _, value)) in self.states.iter().zip(STATES) {
-            series.with_label_values(&labels).set(value(&state));
+            series
+                .with_label_values(&labels)
+                .set(value(spec, seen, status));
         }
         self.errors.with_label_values(&labels);
     }
@@ -294,11 +300,9 @@ mod tests {
     #[test]
     fn a_deleted_cluster_leaves_no_series() {
         let metrics = Metrics::new().unwrap();
-        metrics.cluster(
-            "a",
-            "b",
-            ClusterState { members: 3, ..ClusterState::default() },
-        );
+        let spec = EtcdClusterSpec { replicas: 3, ..EtcdClusterSpec::minimal() };
+        let (seen, status) = (Observed::default(), EtcdClusterStatus::default());
+        metrics.cluster(["a", "b"], &spec, &seen, &status);
         metrics.pass("a", "b", Duration::from_millis(3), false);
         metrics.step("a", "b", "AddLearner");
         metrics.backup("a", "b", false);
@@ -307,7 +311,7 @@ mod tests {
         metrics.step("a", "other", "AddLearner");
         let shown = metrics.render();
         assert!(
-            shown.contains(r#"witan_operator_cluster_members{name="b",namespace="a"} 3"#),
+            shown.contains(r#"witan_operator_cluster_members_desired{name="b",namespace="a"} 3"#),
             "{shown}"
         );
         assert!(

@@ -1,4 +1,4 @@
-//! Builds the operator's report about a cluster: its status, conditions and gauges. The report follows from the observed state
+//! Builds the operator's report about a cluster: its status and conditions. The report follows from the observed state
 //! and the next step; a few facts are copied from the previous status.
 //!
 //! A pass over an unchanged cluster in its desired state reproduces the present status, so nothing is written.
@@ -9,15 +9,15 @@ mod members;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use witan_crd::{
-    CLUSTER, CertificateStatus, EtcdClusterSpec, EtcdClusterStatus, OperationStatus, RecoveryPhase,
-    RecoveryStatus, Requests, RestorePhase, RestoreStatus, quorum,
+    CLUSTER, CertificateStatus, EtcdClusterStatus, OperationStatus, RecoveryPhase, RecoveryStatus,
+    Requests, RestorePhase, RestoreStatus,
 };
 use witan_plan::{
     AGAIN_SECONDS,
     model::{ClaimSeen, MemberSeen, Membership, Notice, Observed, Ordinal, Step},
 };
 
-use crate::{metrics::ClusterState, resources::Cluster};
+use crate::resources::Cluster;
 
 pub(crate) use conditions::condition;
 pub(crate) use events::events;
@@ -104,27 +104,6 @@ pub(crate) fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClust
     status.conditions = conditions::all(of, seen, &status, next, notice.as_ref());
     keep_measures(of.before, &mut status);
     status
-}
-
-pub(crate) fn state(
-    spec: &EtcdClusterSpec,
-    seen: &Observed,
-    status: &EtcdClusterStatus,
-) -> ClusterState {
-    let leader = seen.membership.as_ref().and_then(|all| all.leader);
-    let voters = seen.members().filter(|member| !member.learner).count();
-    ClusterState {
-        members_desired: i64::from(spec.replicas),
-        members: i64::try_from(seen.members().count()).unwrap_or(i64::MAX),
-        members_ready: i64::from(status.ready_replicas.unwrap_or(0)),
-        learners: i64::from(status.learners.unwrap_or(0)),
-        has_quorum: voters > 0 && seen.healthy_voters() >= quorum(voters),
-        has_leader: leader.is_some(),
-        available: is_true(status, "Available"),
-        paused: spec.paused,
-        degraded: is_true(status, "Degraded"),
-        up_to_date: is_true(status, "UpToDate"),
-    }
 }
 
 /// Counts the pods with the present template whose claim need not migrate.
