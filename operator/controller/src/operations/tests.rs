@@ -86,6 +86,7 @@ async fn an_operation_continues_after_a_restart_and_runs_once() {
         Value::Null,
         "it is recorded before anything is touched"
     );
+    assert_eq!(once::past(&fake)[0]["verb"], "RecoverQuorum");
     pass(&fake, &started(&fake), "lost").await;
     assert_eq!(requested(&fake), "orders-1");
     let waits = pass(&fake, &started(&fake), "lost").await;
@@ -96,6 +97,7 @@ async fn an_operation_continues_after_a_restart_and_runs_once() {
     let done = pass(&fake, &operations, "lost").await;
     assert_eq!(done.phase, Some(OperationPhase::Succeeded), "{done:?}");
     assert_eq!(done.conditions[0].status, "True");
+    assert_eq!(once::past(&fake)[0]["result"], "Succeeded");
     assert_eq!(
         requested(&fake),
         Value::Null,
@@ -104,6 +106,7 @@ async fn an_operation_continues_after_a_restart_and_runs_once() {
     let counted = operations.operator.metrics.render();
     let series = r#"witan_operator_operations_total{name="orders",namespace="shop",result="succeeded",verb="RecoverQuorum"} 1"#;
     assert!(counted.contains(series), "{counted}");
+    // The object is kept, so that nothing recreates it.
     assert_eq!(pass(&fake, &started(&fake), "lost").await, done);
     assert_eq!(
         requested(&fake),

@@ -18,7 +18,7 @@ fn is_refused(status: &EtcdOperationStatus, reason: &str, words: &str) {
     says(status.message.clone(), words);
 }
 
-fn past(fake: &FakeApi) -> Value {
+pub(super) fn past(fake: &FakeApi) -> Value {
     fake.get(CLUSTER).expect("the cluster")["status"]["pastOperations"].clone()
 }
 
@@ -42,24 +42,6 @@ async fn an_operation_that_is_created_again_does_not_run_again() {
     fake.change("/etcdoperations/monday", &new);
     is_refused(&next(&fake, "monday").await, "AlreadyDone", "another name");
     assert_eq!(record(&fake), made);
-}
-
-#[tokio::test]
-async fn a_record_of_an_operation_precedes_its_effect_and_gets_its_result() {
-    let fake = FakeApi::with_cluster(&json!({}));
-    ask(&fake, "lost", &early(), &recovery());
-    let begun = next(&fake, "lost").await;
-    assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
-    assert_eq!(requested(&fake), Value::Null);
-    assert_eq!(past(&fake)[0]["verb"], "RecoverQuorum");
-    let done = json!({"member": "orders-1", "phase": "Done", "startedAt": late()});
-    fake.change(CLUSTER, &json!({"status": {"recovery": done}}));
-    let done = next(&fake, "lost").await;
-    assert_eq!(done.phase, Some(OperationPhase::Succeeded), "{done:?}");
-    assert_eq!(past(&fake)[0]["result"], "Succeeded");
-    // The object is kept, so that nothing recreates it.
-    next(&fake, "lost").await;
-    assert!(fake.get("/etcdoperations/lost").is_some());
 }
 
 #[tokio::test]
