@@ -222,7 +222,8 @@ async fn an_operation_does_nothing_to_a_later_cluster_of_the_same_name() {
 
 #[tokio::test]
 async fn impossible_operations_fail_at_once_and_expire() {
-    let fake = FakeApi::with_cluster(&json!({}));
+    let members = json!([{"name": "orders-0", "id": "a0"}]);
+    let fake = FakeApi::with_cluster(&json!({"status": {"members": members}}));
     ask(
         &fake,
         "a",
@@ -243,6 +244,7 @@ async fn impossible_operations_fail_at_once_and_expire() {
             json!({"recoverQuorum": {"survivor": "other-1"}}),
             "is not a member of orders",
         ),
+        (recovery(), "orders-1 is not a member"),
     ] {
         ask(&fake, "b", &early(), &spec);
         let failed = pass(&fake, &operations, "b").await;
@@ -315,16 +317,6 @@ async fn a_migration_is_requested_until_its_operation_ends() {
     assert_eq!(failed.phase, Some(OperationPhase::Failed), "{failed:?}");
     says(failed.message, "OnDelete");
     assert_eq!(request(), Value::Null);
-}
-
-#[tokio::test]
-async fn a_recovery_from_an_unknown_member_fails_at_once() {
-    let members = json!([{"name": "orders-0", "id": "a0"}]);
-    let fake = FakeApi::with_cluster(&json!({"status": {"members": members}}));
-    ask(&fake, "lost", &early(), &recovery());
-    let failed = pass(&fake, &started(&fake), "lost").await;
-    assert_eq!(failed.phase, Some(OperationPhase::Failed), "{failed:?}");
-    says(failed.message, "orders-1 is not a member");
 }
 
 /// After a rollback of the operator, the later release continues its operation.
