@@ -219,42 +219,6 @@ fn pull_secrets_come_from_the_spec_or_the_operator() {
 }
 
 #[test]
-fn every_pod_fits_the_restricted_standard() {
-    for resource in [
-        resource(json!({})),
-        full(),
-        resource(json!({"storage": {"emptyDir": {}}})),
-    ] {
-        let cluster = cluster(resource);
-        let pod = json!(pod(&cluster, &first(0, PeerTls::Off)).expect("a pod"));
-        let spec = &pod["spec"];
-        assert_eq!(spec["securityContext"]["runAsNonRoot"], json!(true));
-        assert_eq!(
-            spec["securityContext"]["seccompProfile"]["type"],
-            json!("RuntimeDefault")
-        );
-        assert_eq!(spec["automountServiceAccountToken"], json!(false));
-        let container = &spec["containers"][0];
-        let security = &container["securityContext"];
-        assert_eq!(security["allowPrivilegeEscalation"], json!(false));
-        assert_eq!(security["readOnlyRootFilesystem"], json!(true));
-        assert_eq!(security["capabilities"]["drop"], json!(["ALL"]));
-        assert_eq!(
-            container["readinessProbe"]["httpGet"]["path"],
-            json!("/readyz")
-        );
-        assert_eq!(
-            container["livenessProbe"]["httpGet"]["path"],
-            json!("/livez")
-        );
-        assert!(
-            container["resources"] != json!({}),
-            "no pod is evicted first"
-        );
-    }
-}
-
-#[test]
 fn flags_are_those_of_the_server() {
     let table = include_str!("../../../../docs/reference/flags.md");
     let cluster = cluster(full());
