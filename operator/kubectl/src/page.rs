@@ -15,16 +15,3 @@ pub(super) fn explain(error: PageError) -> String {
         PageError::Failed(why) => why,
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_refusal_says_what_to_do() {
-        let refused = PageError::Status(StatusCode::UNAUTHORIZED, String::new());
-        assert!(explain(refused).contains("--password-file"));
-        let busy = PageError::Status(StatusCode::TOO_MANY_REQUESTS, "try again".to_owned());
-        assert_eq!(explain(busy), "429 Too Many Requests: try again");
-    }
-}
