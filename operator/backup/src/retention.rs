@@ -158,18 +158,23 @@ mod tests {
     use super::*;
     use crate::testing::record;
 
-    /// Returns the backups that the limits remove at second 60. The backups `a` to `e` started at the seconds 10 to 50.
-    fn excess(keep_last: Option<u32>, keep_within: Option<u64>, saved: &str) -> String {
+    /// Returns the backups that the limits remove at second 60.
+    fn excess(
+        all: &[BackupRecord],
+        keep_last: Option<u32>,
+        keep_within: Option<u64>,
+        saved: &str,
+    ) -> String {
         let kept = Retention { keep_last, keep_within: keep_within.map(Duration::from_secs) };
-        // A listing is unordered.
-        let names = [("d", 40), ("a", 10), ("e", 50), ("c", 30), ("b", 20)];
-        let all = names.map(|(name, at)| record(name, at));
-        kept.excess(&all, saved, Timestamp::from_second(60).unwrap())
+        kept.excess(all, saved, Timestamp::from_second(60).unwrap())
             .concat()
     }
 
     #[test]
     fn a_backup_stays_while_a_limit_keeps_it() {
+        // A listing is unordered.
+        let names = [("d", 40), ("a", 10), ("e", 50), ("c", 30), ("b", 20)];
+        let all = names.map(|(name, at)| record(name, at));
         let table = [
             (None, None, "e", ""),
             (Some(2), None, "e", "abc"),
@@ -188,7 +193,7 @@ mod tests {
         ];
         for (last, within, saved, removed) in table {
             assert_eq!(
-                excess(last, within, saved),
+                excess(&all, last, within, saved),
                 removed,
                 "{last:?} {within:?} {saved}"
             );
@@ -198,7 +203,6 @@ mod tests {
     /// Someone recreates a lost cluster, and its schedule continues.
     #[test]
     fn a_new_cluster_removes_nothing_of_a_lost_one() {
-        let kept = Retention { keep_last: Some(1), keep_within: None };
         let of = |name, at, cluster: &str| {
             let cluster_id = cluster.to_owned();
             BackupRecord { cluster_id, ..record(name, at) }
@@ -209,14 +213,12 @@ mod tests {
             of("c", 30, "2"),
             of("d", 40, "2"),
         ];
-        let excess = kept.excess(&all, "d", Timestamp::from_second(60).unwrap());
-        assert_eq!(excess, ["c"]);
+        assert_eq!(excess(&all, Some(1), None, "d"), "c");
     }
 
     /// If such backups counted, a cluster that compacts too fast would replace all other backups with them.
     #[test]
     fn a_backup_that_starts_changes_does_not_count_for_retention() {
-        let kept = Retention { keep_last: Some(1), keep_within: None };
         let ordinary =
             |name, at| BackupRecord { revision_digest: Some("ab".to_owned()), ..record(name, at) };
         let begins = |name, at| BackupRecord { begins_changes: true, ..ordinary(name, at) };
@@ -227,15 +229,11 @@ mod tests {
             begins("d", 40),
             begins("e", 50),
         ];
-        let excess = |all: &[BackupRecord], saved: &str| {
-            kept.excess(all, saved, Timestamp::from_second(60).unwrap())
-                .concat()
-        };
-        assert_eq!(excess(&all, "c"), "ab");
+        assert_eq!(excess(&all, Some(1), None, "c"), "ab");
         // No changes follow the kept backup.
         let mut all = all;
         all[2].revision_digest = None;
-        assert_eq!(excess(&all, "c"), "a");
+        assert_eq!(excess(&all, Some(1), None, "c"), "a");
     }
 
     /// The schedule continues at a member that is cut off, while the other members have newer data.
@@ -250,11 +248,6 @@ mod tests {
             cut_off("d", 40),
             cut_off("e", 50),
         ];
-        let excess = |keep_last, keep_within: Option<u64>, saved: &str| {
-            let kept = Retention { keep_last, keep_within: keep_within.map(Duration::from_secs) };
-            kept.excess(&all, saved, Timestamp::from_second(60).unwrap())
-                .concat()
-        };
         for (last, within, saved, removed) in [
             // `a` is older than all kept whole backups.
             (Some(2), None, "e", "a"),
@@ -266,24 +259,20 @@ mod tests {
             (Some(1), Some(100), "e", ""),
         ] {
             assert_eq!(
-                excess(last, within, saved),
+                excess(&all, last, within, saved),
                 removed,
                 "{last:?} {within:?} {saved}"
             );
         }
         // If there is no whole backup, keep the newest ones.
         let all = [cut_off("a", 10), cut_off("b", 20), cut_off("c", 30)];
-        let kept = Retention { keep_last: Some(2), keep_within: None };
-        let excess = kept.excess(&all, "c", Timestamp::from_second(60).unwrap());
-        assert_eq!(excess, ["a"]);
+        assert_eq!(excess(&all, Some(2), None, "c"), "a");
     }
 
     #[test]
     fn a_backup_from_the_future_is_young() {
-        let kept = Retention { keep_last: None, keep_within: Some(Duration::from_secs(5)) };
         let all = [record("a", 100), record("b", 200)];
-        let excess = kept.excess(&all, "b", Timestamp::from_second(60).unwrap());
-        assert_eq!(excess, [] as [&str; 0]);
+        assert_eq!(excess(&all, None, Some(5), "b"), "");
     }
 
     /// Only the record shows that something is left to delete, so it is deleted last.
