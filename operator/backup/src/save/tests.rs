@@ -160,34 +160,21 @@ async fn a_record_has_the_hash_of_the_keys_if_nothing_was_compacted_meanwhile() 
 
 /// A member that is cut off still has data, but perhaps not all acknowledged writes.
 #[tokio::test]
-async fn a_backup_of_a_member_without_a_quorum_says_so_and_removes_no_whole_one() {
-    let (objects, store) = memory();
-    let (_asked, stop) = Stop::by_test();
-    save_as(&store, &TestSource::new([Sent::file(&snapshot(500))]), "a")
-        .await
-        .unwrap();
-    date(&store, "a").await;
-    let kept = Retention { keep_last: Some(1), keep_within: None };
-    for name in ["b", "c"] {
-        let mut source = TestSource::new([Sent::file(&snapshot(500))]);
-        source.cut_off = true;
-        let saved = save_as(&store, &source, name).await.unwrap();
-        assert!(saved.unconfirmed);
-        let warning = saved.warning.clone().unwrap_or_default();
-        assert!(
-            warning.contains("linearizable read: no leader"),
-            "{warning}"
-        );
-        assert_eq!(store.record(name).await.unwrap(), Some(saved.clone()));
-        date(&store, name).await;
-        retain(&store, saved, kept, &stop).await;
-        assert!(names(&objects).await.contains(&"a.db".to_owned()));
-    }
+async fn a_backup_of_a_member_without_a_quorum_says_so() {
+    let (_, store) = memory();
+    let mut source = TestSource::new([Sent::file(&snapshot(500))]);
+    source.cut_off = true;
+    let saved = save_as(&store, &source, "b").await.unwrap();
+    assert!(saved.unconfirmed);
+    let warning = saved.warning.clone().unwrap_or_default();
+    assert!(
+        warning.contains("linearizable read: no leader"),
+        "{warning}"
+    );
+    assert_eq!(store.record("b").await.unwrap(), Some(saved));
     let source = TestSource::new([Sent::file(&snapshot(500))]);
     let whole = save_as(&store, &source, "d").await.unwrap();
     assert_eq!((whole.unconfirmed, &whole.warning), (false, &None));
-    retain(&store, whole, kept, &stop).await;
-    assert_eq!(names(&objects).await, ["d.db", "d.json"]);
 }
 
 #[tokio::test]
