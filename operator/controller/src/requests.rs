@@ -32,14 +32,12 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::testing::{api::FakeApi, cluster, environment, with};
+    use crate::testing::{api::FakeApi, named, with};
 
     #[tokio::test]
     async fn a_request_ends_with_its_operation() {
         let request = json!({"name": "replace", "uid": "o1", "replaceMember": "a1"});
-        let resource = cluster(&json!({"status": {"requests": {"operation": request}}}));
-        let resource = serde_json::from_value(resource).expect("an EtcdCluster");
-        let named = Cluster::new(&resource, environment("witan:1.0.0")).expect("a cluster");
+        let named = named(&json!({"status": {"requests": {"operation": request}}}));
         let operation = json!({
             "apiVersion": "witan.dev/v1", "kind": "EtcdOperation",
             "metadata": {"name": "replace", "namespace": "shop", "uid": "o1"},

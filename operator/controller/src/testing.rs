@@ -9,11 +9,14 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use witan_crd::EtcdCluster;
+
 use self::api::{FakeApi, merge};
 use crate::{
     metrics::Metrics,
     operator::{Limits, Operator},
     options::Environment,
+    resources::Cluster,
 };
 
 pub(crate) struct NoMembers;
@@ -70,4 +73,10 @@ pub(crate) fn cluster(more: &Value) -> Value {
         "metadata": {"name": "orders", "namespace": "shop", "uid": "u"}, "spec": {},
     });
     with(made, more)
+}
+
+/// Returns the [`cluster`] with its names. The memory is leaked, to get a static reference.
+pub(crate) fn named(more: &Value) -> Cluster<'static> {
+    let resource: EtcdCluster = serde_json::from_value(cluster(more)).expect("an EtcdCluster");
+    Cluster::new(Box::leak(Box::new(resource)), environment("witan:1.0.0")).expect("names")
 }

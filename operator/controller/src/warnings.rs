@@ -93,8 +93,7 @@ mod tests {
     use super::*;
     use crate::{
         observe::pods,
-        resources::Cluster,
-        testing::{self, api::FakeApi},
+        testing::{api::FakeApi, named},
     };
 
     fn put_event(
@@ -149,9 +148,7 @@ mod tests {
         let meta = json!({"name": "orders-0", "namespace": "shop", "uid": "p", "creationTimestamp": created});
         let pod = json!({"metadata": meta, "spec": {"containers": [], "nodeName": "n"}, "status": status});
         let pod: Pod = serde_json::from_value(pod).expect("a pod");
-        let resource = serde_json::from_value(testing::cluster(&json!({}))).expect("a cluster");
-        let cluster = Cluster::new(&resource, testing::environment("witan:1.0.0")).expect("names");
-        let seen_pod = pods::seen(&cluster, &pod, now);
+        let seen_pod = pods::seen(&named(&json!({})), &pod, now);
         let objects = Objects {
             pods: BTreeMap::from([(0, Arc::new(pod))]),
             ..Objects::default()

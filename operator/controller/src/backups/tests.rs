@@ -9,12 +9,12 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use serde_json::{Value, json};
-use witan_crd::{BackupPhase, EtcdBackup, EtcdBackupSchedule, EtcdCluster};
+use witan_crd::{BackupPhase, EtcdBackup, EtcdBackupSchedule};
 
 use super::{Backups, progress, schedule::due};
 use crate::{
-    resources::{Cluster, backup::job},
-    testing::{self, api::FakeApi, environment, with},
+    resources::backup::job,
+    testing::{self, api::FakeApi, named, with},
 };
 
 fn time(text: &str) -> Timestamp {
@@ -41,16 +41,10 @@ fn backup(spec: Value) -> EtcdBackup {
     serde_json::from_value(object).expect("a backup")
 }
 
-fn cluster(spec: Value) -> EtcdCluster {
-    let members = [1, 4].map(|at| json!({"name": format!("orders-{at}"), "ordinal": at}));
-    let object = testing::cluster(&json!({"spec": spec, "status": {"members": members}}));
-    serde_json::from_value(object).expect("a cluster")
-}
-
 fn made(of: Value, cluster_spec: Value) -> Value {
-    let cluster = cluster(cluster_spec);
-    let named = Cluster::new(&cluster, environment("witan:1.0.0")).expect("names");
-    let job = job(&backup(of), &named).expect("a job");
+    let members = [1, 4].map(|at| json!({"name": format!("orders-{at}"), "ordinal": at}));
+    let cluster = named(&json!({"spec": cluster_spec, "status": {"members": members}}));
+    let job = job(&backup(of), &cluster).expect("a job");
     serde_json::to_value(job).expect("JSON")
 }
 

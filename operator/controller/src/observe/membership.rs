@@ -230,11 +230,11 @@ fn stale_corrupt(members: &[MemberSeen], reports: &[(&str, &Report)]) -> Vec<u64
 
 #[cfg(test)]
 mod tests {
-    use witan_crd::{EtcdCluster, EtcdClusterSpec};
+    use serde_json::{Value, json};
     use witan_members::RunningRelease;
 
     use super::*;
-    use crate::testing::environment;
+    use crate::testing::named;
 
     fn entry(id: u64, learner: bool) -> Member {
         Member {
@@ -261,17 +261,13 @@ mod tests {
         Answer { member: format!("a-{member_id}"), report: Ok(report) }
     }
 
-    fn resource() -> EtcdCluster {
-        let mut resource = EtcdCluster::new("a", EtcdClusterSpec::minimal());
-        resource.metadata.namespace = Some("ns".to_owned());
-        resource.metadata.uid = Some("u".to_owned());
-        resource
+    fn cluster(status: Value) -> Cluster<'static> {
+        named(&json!({"metadata": {"name": "a", "namespace": "ns"}, "status": status}))
     }
 
     #[test]
     fn the_leaders_list_counts() {
-        let resource = resource();
-        let cluster = Cluster::new(&resource, environment("image:1")).unwrap();
+        let cluster = cluster(Value::Null);
         let old = vec![entry(0, false), entry(1, false)];
         let new = vec![entry(0, false), entry(1, false), entry(2, true)];
         let seen = judge(
@@ -294,8 +290,7 @@ mod tests {
     /// `a-2` was started with --force-new-cluster through a variable in its pod. The two others serve as a quorum.
     #[test]
     fn two_quorums_of_one_cluster_are_a_fork() {
-        let resource = resource();
-        let cluster = Cluster::new(&resource, environment("image:1")).unwrap();
+        let cluster = cluster(Value::Null);
         let all = || vec![entry(1, false), entry(2, false), entry(3, false)];
         let judged = |answers: &[Answer]| {
             let seen = judge(&cluster, answers, &BTreeSet::from([1, 2, 3])).unwrap();
@@ -334,7 +329,6 @@ mod tests {
     /// A user gives members other peer URLs, or claims are restored from a cluster with another name.
     #[test]
     fn a_member_is_known_by_its_answer_and_then_by_its_name() {
-        let mut resource = resource();
         let moved = |id: u64, name: &str| Member {
             name: name.to_owned(),
             peer_urls: vec![format!("http://192.0.2.{id}:2380")],
@@ -348,26 +342,23 @@ mod tests {
         ];
         // a-2 has neither a pod nor a claim, so it runs elsewhere.
         let known = BTreeSet::from([0, 1, 3]);
-        let ordinals = |resource: &EtcdCluster, answers: &[Answer]| -> Vec<Option<u32>> {
-            let cluster = Cluster::new(resource, environment("image:1")).unwrap();
-            let seen = judge(&cluster, answers, &known).unwrap();
+        let ordinals = |status: &Value, answers: &[Answer]| -> Vec<Option<u32>> {
+            let seen = judge(&cluster(status.clone()), answers, &known).unwrap();
             seen.members.iter().map(|member| member.ordinal).collect()
         };
         let answers = [answer(0, 1, true, list.clone())];
         assert_eq!(
-            ordinals(&resource, &answers),
+            ordinals(&Value::Null, &answers),
             [Some(0), Some(1), None, None]
         );
-        let before = serde_json::json!({"members": [{"name": "a-3", "id": "3", "ordinal": 3}]});
-        resource.status = serde_json::from_value(before).ok();
-        let seen = ordinals(&resource, &answers);
+        let before = json!({"members": [{"name": "a-3", "id": "3", "ordinal": 3}]});
+        let seen = ordinals(&before, &answers);
         assert_eq!(seen[3], Some(3), "it answered there before");
     }
 
     #[test]
     fn a_cluster_has_the_highest_level_that_its_members_report() {
-        let resource = resource();
-        let cluster = Cluster::new(&resource, environment("image:1")).unwrap();
+        let cluster = cluster(Value::Null);
         let list = vec![entry(1, false), entry(2, false), entry(3, false)];
         let of = |id, cluster_id, cluster_level| {
             let mut answer = answer(id, 1, id == 1, list.clone());
@@ -416,8 +407,7 @@ mod tests {
 
     #[test]
     fn a_list_that_no_quorum_confirmed_has_no_leader() {
-        let resource = resource();
-        let cluster = Cluster::new(&resource, environment("image:1")).unwrap();
+        let cluster = cluster(Value::Null);
         let alone = [answer(1, 2, false, vec![entry(1, false)])];
         let seen = judge(&cluster, &alone, &BTreeSet::new()).unwrap();
         assert_eq!((seen.linearizable, seen.leader), (false, None));

@@ -393,10 +393,7 @@ mod tests {
 
     #[test]
     fn an_annotation_of_a_later_release_is_not_taken_for_the_default() {
-        let cluster = crate::testing::cluster(&json!({}));
-        let cluster = serde_json::from_value(cluster).expect("a cluster");
-        let environment = crate::testing::environment("witan:1.0.0");
-        let named = Cluster::new(&cluster, environment).expect("names");
+        let named = crate::testing::named(&json!({}));
         let cases = [
             (json!({}), None),
             (json!({PEER_TLS: "on", START: "join"}), None),

@@ -99,15 +99,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::testing::{cluster, environment};
+    use crate::testing::named;
 
     /// The claim may have lost its labels.
     #[test]
     fn the_objects_of_every_known_member_are_looked_up() {
         let status = json!({"members": [{"name": "orders-7", "ordinal": 7}]});
-        let resource = cluster(&json!({"spec": {"replicas": 1}, "status": status}));
-        let resource = serde_json::from_value(resource).expect("an EtcdCluster");
-        let named = Cluster::new(&resource, environment("witan:1.0.0")).expect("a cluster");
+        let named = named(&json!({"spec": {"replicas": 1}, "status": status}));
         let missing = missing(&named, &Objects::default());
         assert!(missing.contains(&Part::Claim(7)) && missing.contains(&Part::Pod(7)));
     }

@@ -154,24 +154,16 @@ mod tests {
     use std::collections::BTreeMap;
 
     use k8s_openapi::api::core::v1::Pod;
+    use serde_json::json;
     use witan_plan::model::OrdinalSeen;
 
     use super::*;
-    use crate::resources::Cluster;
-
-    fn resource() -> witan_crd::EtcdCluster {
-        let resource = serde_json::json!({
-            "apiVersion": "witan.dev/v1", "kind": "EtcdCluster",
-            "metadata": {"name": "a", "namespace": "ns", "uid": "u"}, "spec": {},
-        });
-        serde_json::from_value(resource).unwrap()
-    }
+    use crate::testing::named;
 
     /// The API server rejects the whole status if two entries of a list have the same name.
     #[test]
     fn every_member_has_a_name_of_its_own() {
-        let resource = resource();
-        let cluster = Cluster::new(&resource, crate::testing::environment("image:1")).unwrap();
+        let cluster = named(&json!({"metadata": {"name": "a"}}));
         let of = Subject { cluster: &cluster, before: &EtcdClusterStatus::default() };
         let member = |id, ordinal| MemberSeen {
             id,
@@ -189,8 +181,7 @@ mod tests {
     /// A recovery must know the outside voters and the learners when no member answers.
     #[test]
     fn members_keep_their_id_and_role_while_none_answers() {
-        let resource = resource();
-        let cluster = Cluster::new(&resource, crate::testing::environment("image:1")).unwrap();
+        let cluster = named(&json!({"metadata": {"name": "a"}}));
         let member = |id, ordinal, learner| MemberSeen {
             id,
             ordinal,

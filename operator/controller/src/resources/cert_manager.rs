@@ -112,25 +112,19 @@ pub(crate) fn owned(request: &Certificate) -> Secret {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use witan_crd::EtcdCluster;
 
     use super::{super::is_owned, *};
-    use crate::testing::environment;
+    use crate::testing::named;
 
-    fn cluster() -> EtcdCluster {
+    fn cluster() -> Cluster<'static> {
         let from = json!({"certManager": {"issuerRef": {"name": "ours"}, "duration": "24h"}, "additionalIPAddresses": ["192.0.2.1"]});
-        let object = json!({
-            "apiVersion": "witan.dev/v1", "kind": "EtcdCluster",
-            "metadata": {"name": "a", "namespace": "prod", "uid": "u"},
-            "spec": {"tls": {"client": from}},
-        });
-        serde_json::from_value(object).expect("a cluster")
+        let meta = json!({"name": "a", "namespace": "prod"});
+        named(&json!({"metadata": meta, "spec": {"tls": {"client": from}}}))
     }
 
     #[test]
     fn a_request_has_the_names_of_an_issued_certificate() {
-        let resource = cluster();
-        let cluster = Cluster::new(&resource, environment("r/witan:1")).expect("a cluster");
+        let cluster = cluster();
         let asked: Vec<_> = requests(&cluster).map(|(role, _)| role).collect();
         assert_eq!(asked, [CertificateRole::Server, CertificateRole::Operator]);
         assert_eq!(request(&cluster, CertificateRole::Peer), None);
@@ -170,8 +164,7 @@ mod tests {
 
     #[test]
     fn a_secret_that_was_given_to_its_certificate_is_owned() {
-        let resource = cluster();
-        let cluster = Cluster::new(&resource, environment("r/witan:1")).expect("a cluster");
+        let cluster = cluster();
         let mut live = request(&cluster, CertificateRole::Server).expect("a request");
         live.metadata.uid = Some("c".to_owned());
         assert!(!is_owned(&Secret::default(), Some("c")));

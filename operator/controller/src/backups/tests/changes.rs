@@ -68,8 +68,7 @@ fn a_template_for_a_verification_adds_no_container() {
     let init = json!([{"name": "save", "resources": {}}, {"name": "fetch", "resources": {}}]);
     let template = json!({"spec": {"initContainers": init, "nodeSelector": {"zone": "a"}}});
     let schedule = with_changes(json!({"podTemplate": template}), json!({}));
-    let cluster = cluster(json!({}));
-    let named = Cluster::new(&cluster, environment("witan:1.0.0")).expect("names");
+    let named = named(&json!({}));
     let of = super::super::scheduled(&schedule, Timestamp::UNIX_EPOCH);
     let every = schedule.spec.changes.expect("changes");
     let pod = crate::resources::changes_pod(&schedule, &of, every, &named);
