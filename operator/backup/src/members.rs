@@ -150,24 +150,18 @@ fn channel(url: &str, tls: &ClientTlsConfig) -> Result<Channel, tonic::transport
 
 /// Converts a failed call to an error that says whether the member refused it or did not answer.
 pub(crate) fn failed(endpoint: &str, verb: &str, status: &Status) -> BackupError {
-    let reason = match status.code() {
+    let is_refusal = matches!(
+        status.code(),
         Code::Unauthenticated
-        | Code::PermissionDenied
-        | Code::InvalidArgument
-        | Code::ResourceExhausted
-        | Code::FailedPrecondition
-        | Code::Unimplemented => Reason::SourceRefused,
-        Code::Ok
-        | Code::Cancelled
-        | Code::Unknown
-        | Code::DeadlineExceeded
-        | Code::NotFound
-        | Code::AlreadyExists
-        | Code::Aborted
-        | Code::OutOfRange
-        | Code::Internal
-        | Code::Unavailable
-        | Code::DataLoss => Reason::SourceUnreachable,
+            | Code::PermissionDenied
+            | Code::InvalidArgument
+            | Code::ResourceExhausted
+            | Code::FailedPrecondition
+            | Code::Unimplemented
+    );
+    let reason = match is_refusal {
+        true => Reason::SourceRefused,
+        false => Reason::SourceUnreachable,
     };
     BackupError::new(
         reason,
