@@ -112,18 +112,8 @@ fn role(member: &MemberStatus) -> &'static str {
 }
 
 fn is_ready(member: &MemberStatus) -> bool {
-    match member.phase {
-        Some(MemberPhase::Ready | MemberPhase::Learner) => member.is_healthy,
-        Some(
-            MemberPhase::Pending
-            | MemberPhase::Provisioning
-            | MemberPhase::Unhealthy
-            | MemberPhase::Removing
-            | MemberPhase::Fenced
-            | MemberPhase::Unknown,
-        )
-        | None => false,
-    }
+    let phases = [MemberPhase::Ready, MemberPhase::Learner];
+    member.is_healthy && member.phase.is_some_and(|phase| phases.contains(&phase))
 }
 
 /// Returns the operator's reason for a member's state (or the phase) and the problem of its pod; if ready, only the reason.
