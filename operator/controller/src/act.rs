@@ -78,14 +78,10 @@ impl ActError {
 
     /// Returns the API server's refusal of the step; `None` if the API server did not refuse it.
     fn api_refusal(&self) -> Option<&Status> {
-        match self {
-            ActError::Api(failure) => failure.refusal(),
-            ActError::Member(_)
-            | ActError::Discovery(_)
-            | ActError::Resource(_)
-            | ActError::NameTaken { .. }
-            | ActError::Gone(_) => None,
+        if let ActError::Api(failure) = self {
+            return failure.refusal();
         }
+        None
     }
 }
 
