@@ -229,56 +229,40 @@ struct ProcessSeries {
 }
 
 impl ProcessSeries {
+    #[rustfmt::skip]
     fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let made = Self {
-            cpu: prometheus::Counter::new(
-                "process_cpu_seconds_total",
-                "Total user and system CPU time spent in seconds.",
-            )?,
-            start: Gauge::new(
-                "process_start_time_seconds",
-                "Start time of the process since unix epoch in seconds.",
-            )?,
-            resident: Gauge::new(
-                "process_resident_memory_bytes",
-                "Resident memory size in bytes.",
-            )?,
-            open_fds: Gauge::new("process_open_fds", "Number of open file descriptors.")?,
+        let gauge = |name: &str, help: &str| -> Result<Gauge, prometheus::Error> {
+            let made = Gauge::new(name, help)?;
+            registry.register(Box::new(made.clone()))?;
+            Ok(made)
         };
-        registry.register(Box::new(made.cpu.clone()))?;
-        for gauge in [&made.start, &made.resident, &made.open_fds] {
-            registry.register(Box::new(gauge.clone()))?;
-        }
-        Ok(made)
+        let cpu = prometheus::Counter::new("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.")?;
+        registry.register(Box::new(cpu.clone()))?;
+        Ok(Self {
+            cpu,
+            start: gauge("process_start_time_seconds", "Start time of the process since unix epoch in seconds.")?,
+            resident: gauge("process_resident_memory_bytes", "Resident memory size in bytes.")?,
+            open_fds: gauge("process_open_fds", "Number of open file descriptors.")?,
+        })
     }
 
     /// Reads the values from `/proc`. A value that cannot be read stays unchanged.
     fn update(&self) {
+        let read = |file: &str| fs::read_to_string(format!("/proc/{file}")).unwrap_or_default();
+        let stat = read("self/stat");
         // Fields from the third on. The second, the program's name in parentheses, can contain spaces.
-        let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-        let fields: Vec<f64> = stat
-            .rsplit_once(')')
-            .map(|(_, rest)| {
-                rest.split_whitespace()
-                    .map(|field| field.parse().unwrap_or(0.0))
-                    .collect()
-            })
-            .unwrap_or_default();
+        let (_, rest) = stat.rsplit_once(')').unwrap_or_default();
+        let fields = rest.split_whitespace();
+        let fields: Vec<f64> = fields.map(|field| field.parse().unwrap_or(0.0)).collect();
         if let (Some(user), Some(system)) = (fields.get(11), fields.get(12)) {
-            self.cpu
-                .inc_by(((user + system) / TICKS_PER_SECOND - self.cpu.get()).max(0.0));
+            let seconds = (user + system) / TICKS_PER_SECOND;
+            self.cpu.inc_by((seconds - self.cpu.get()).max(0.0));
         }
-        let boot = number_after(
-            &fs::read_to_string("/proc/stat").unwrap_or_default(),
-            "btime ",
-        );
+        let boot = number_after(&read("stat"), "btime ");
         if let (Some(boot), Some(start)) = (boot, fields.get(19)) {
             self.start.set(boot + start / TICKS_PER_SECOND);
         }
-        if let Some(kib) = number_after(
-            &fs::read_to_string("/proc/self/status").unwrap_or_default(),
-            "VmRSS:",
-        ) {
+        if let Some(kib) = number_after(&read("self/status"), "VmRSS:") {
             self.resident.set(kib * 1024.0);
         }
         if let Ok(entries) = fs::read_dir("/proc/self/fd") {
