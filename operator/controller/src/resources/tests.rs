@@ -11,8 +11,8 @@ use witan_crd::{CertificateRole, EtcdCluster};
 use witan_plan::model::{Bootstrap, JoinMember, PeerTls, PodPlan, Role, Rotation};
 
 use super::{
-    Cluster, ResourceError, budget, claim, client_service, grown, is_current, names::MEMBER,
-    peer_service, pod, template, tls,
+    Cluster, ResourceError, budget, claim, client_service, is_current, names::MEMBER, peer_service,
+    pod, template, tls,
 };
 
 use crate::testing::environment;
@@ -80,17 +80,6 @@ fn all_objects_match_the_snapshot() {
     assert!(
         kept == text,
         "UPDATE=1 cargo test -p witan-controller snapshot, and look at the difference"
-    );
-}
-
-#[test]
-fn claims_are_owned_only_when_they_go_with_the_cluster() {
-    let cluster = cluster(resource(json!({})));
-    let kept = claim(&cluster, 0, PeerTls::Off).expect("a claim");
-    assert!(kept.metadata.owner_references.is_none());
-    assert!(
-        is_current(&kept, &grown(kept.clone(), 1 << 40)),
-        "the size is not compared"
     );
 }
 

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
 use super::{
-    super::{applied_to, must_migrate, names::REQUESTED},
+    super::{applied_to, grown, must_migrate, names::REQUESTED},
     *,
 };
 
@@ -76,6 +76,8 @@ fn a_claim_that_somebody_else_has_changed_stays() {
         assert!(!must_migrate(cluster, &live));
         let by_the_operator = grown(claim_of(cluster), 12 << 30);
         assert!(must_migrate(cluster, &by_the_operator));
+        let is_current = is_current(&claim_of(cluster), &by_the_operator);
+        assert!(is_current, "the size is not compared");
     });
 }
 
