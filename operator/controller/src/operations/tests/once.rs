@@ -6,7 +6,7 @@ use witan_crd::{EtcdClusterStatus, EtcdOperation, EtcdOperationStatus, Operation
 use super::{
     super::once,
     CLUSTER, ask, early, late, recovery, requested,
-    restore::{at_stage, kept, next, put_backup, put_served, record, recorded, restore},
+    restore::{at_stage, kept, next, put_backup, put_served, record, recorded, restore, served},
     says, seconds_ago,
 };
 use crate::testing::{api::FakeApi, with};
@@ -25,9 +25,7 @@ pub(super) fn past(fake: &FakeApi) -> Value {
 /// A GitOps controller recreates a deleted object.
 #[tokio::test]
 async fn an_operation_that_is_created_again_does_not_run_again() {
-    let fake = FakeApi::default();
-    put_served(&fake, &json!({}));
-    put_backup(&fake, "Succeeded");
+    let fake = served(&json!({}));
     ask(&fake, "monday", &early(), &restore());
     recorded(&fake, "monday").await;
     assert_eq!(past(&fake)[0]["uid"], "monday");
@@ -96,9 +94,7 @@ async fn an_operation_for_one_cluster_does_nothing_to_another_of_its_name() {
 
 #[tokio::test]
 async fn the_backup_of_another_cluster_is_asked_for_by_name() {
-    let fake = FakeApi::default();
-    put_served(&fake, &json!({}));
-    put_backup(&fake, "Succeeded");
+    let fake = served(&json!({}));
     let of = json!({"spec": {"clusterRef": {"name": "carts"}}});
     fake.change("/etcdbackups/monday", &of);
     ask(&fake, "wrong", &early(), &restore());
@@ -116,9 +112,7 @@ async fn the_backup_of_another_cluster_is_asked_for_by_name() {
 
 #[tokio::test]
 async fn a_restore_forgets_the_kept_disks_of_the_last_one_only_if_it_says_so() {
-    let fake = FakeApi::default();
-    put_served(&fake, &json!({"restore": kept("Done")}));
-    put_backup(&fake, "Succeeded");
+    let fake = served(&json!({"restore": kept("Done")}));
     ask(&fake, "again", &early(), &restore());
     is_refused(&next(&fake, "again").await, "Failed", "forgetKeptDisks");
     let mut spec = restore();
@@ -194,9 +188,7 @@ async fn an_operation_that_failed_before_it_began_does_not_begin_later() {
 /// The pod of the check can be pending for days.
 #[tokio::test]
 async fn an_operation_that_stops_members_does_not_stop_them_much_later() {
-    let fake = FakeApi::default();
-    put_served(&fake, &json!({}));
-    put_backup(&fake, "Succeeded");
+    let fake = served(&json!({}));
     ask(&fake, "slow", &early(), &restore());
     next(&fake, "slow").await;
     let begun = |ago| json!({"status": {"startedAt": seconds_ago(ago)}});
@@ -214,9 +206,7 @@ async fn an_operation_that_stops_members_does_not_stop_them_much_later() {
 
 #[tokio::test]
 async fn a_cluster_that_is_paused_meanwhile_is_not_restored() {
-    let fake = FakeApi::default();
-    put_served(&fake, &json!({}));
-    put_backup(&fake, "Succeeded");
+    let fake = served(&json!({}));
     ask(&fake, "again", &early(), &restore());
     next(&fake, "again").await;
     fake.change(CLUSTER, &json!({"spec": {"paused": true}}));

@@ -32,6 +32,14 @@ pub(super) fn put_backup(fake: &FakeApi, phase: &str) {
     }));
 }
 
+/// Returns a served cluster and a backup.
+pub(super) fn served(status: &Value) -> FakeApi {
+    let fake = FakeApi::default();
+    put_served(&fake, status);
+    put_backup(&fake, "Succeeded");
+    fake
+}
+
 pub(super) fn restore() -> Value {
     json!({"restore": {"backupRef": {"name": "monday"}, "bumpRevision": 1000}})
 }
@@ -132,9 +140,7 @@ async fn a_backup_is_restored_in_a_scratch_directory_before_the_restore_is_recor
 
 #[tokio::test]
 async fn a_backup_that_cannot_be_restored_stops_no_member() {
-    let fake = FakeApi::default();
-    put_served(&fake, &json!({}));
-    put_backup(&fake, "Succeeded");
+    let fake = served(&json!({}));
     ask(&fake, "again", &early(), &restore());
     next(&fake, "again").await;
     next(&fake, "again").await;
@@ -155,9 +161,7 @@ async fn a_backup_that_cannot_be_restored_stops_no_member() {
 async fn the_revision_of_a_time_is_recorded_before_members_are_stopped() {
     let at = late();
     for (exit_code, revision) in [(0, json!(77)), (1, Value::Null)] {
-        let fake = FakeApi::default();
-        put_served(&fake, &json!({}));
-        put_backup(&fake, "Succeeded");
+        let fake = served(&json!({}));
         let mut spec = restore();
         spec["restore"]["toTime"] = json!(at);
         ask(&fake, "again", &early(), &spec);
@@ -304,9 +308,7 @@ async fn an_operation_fails_after_its_time_and_its_annotation_is_removed() {
 
 #[tokio::test]
 async fn a_recorded_restore_does_not_fail_after_its_time() {
-    let fake = FakeApi::default();
-    put_served(&fake, &json!({}));
-    put_backup(&fake, "Succeeded");
+    let fake = served(&json!({}));
     let mut spec = restore();
     spec["activeDeadlineSeconds"] = json!(60);
     ask(&fake, "again", &early(), &spec);
