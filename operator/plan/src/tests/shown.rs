@@ -42,7 +42,6 @@ impl World {
         let mut seen = Observed {
             now: self.now,
             acting_since: self.acting_since,
-            deleting: false,
             generation: 1,
             ordinals,
             taken,
@@ -57,11 +56,7 @@ impl World {
             fenced: self.fenced.clone(),
             replace: self.replace,
             recover: self.recover,
-            missing_secrets: self
-                .missing_secret
-                .then(|| "tls".to_owned())
-                .into_iter()
-                .collect(),
+            missing_secrets: BTreeSet::from_iter(self.missing_secret.then(|| "tls".to_owned())),
             refused: self.refusals(),
             auth_enabled: self.leader.is_some().then_some(false),
             ..Observed::default()
@@ -82,10 +77,7 @@ impl World {
             held: claim.held,
             remade: claim.remade,
             peer_tls: claim.peer_tls,
-            unknown_mark: None,
             requested_bytes: claim.bytes,
-            refused_bytes: None,
-            refusal: String::new(),
             served: claim.served,
             other_owner: claim.owned != self.owns_claims(),
             must_migrate: claim.class != self.class,
@@ -93,6 +85,7 @@ impl World {
                 true => ObjectState::Outdated,
                 false => ObjectState::Current,
             },
+            ..ClaimSeen::default()
         }
     }
 
@@ -150,32 +143,20 @@ impl World {
                 .map(|ordinal| format!("c-{ordinal}"))
                 .unwrap_or_default(),
             ordinal: member.ordinal,
-            foreign_address: false,
-            peer_urls: vec![
-                if member.https {
-                    "https://m"
-                } else {
-                    "http://m"
-                }
-                .to_owned(),
-            ],
+            peer_urls: vec![format!("http{}://m", if member.https { "s" } else { "" })],
             started: member.started,
             learner: member.learner,
             answers: self.answers(member),
             healthy: self.serves(member) && self.leader.is_some() && !member.corrupt,
             version: Some("3.7.3".to_owned()),
-            release: None,
-            level: None,
             raft_index: if self.now >= member.caught_up_at {
                 1000
             } else {
                 10
             },
-            db_size: 0,
-            quota: None,
             revision: 1,
             corrupt: member.corrupt,
-            no_space: false,
+            ..MemberSeen::default()
         });
         Some(Membership {
             cluster_id: CLUSTER_ID,
