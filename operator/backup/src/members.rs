@@ -7,6 +7,7 @@ use tonic::{
     metadata::AsciiMetadataValue,
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
+use witan_api::v3::etcdserverpb::RangeRequest;
 use witan_members::{
     Login,
     session::{LoggedIn, log_in},
@@ -28,6 +29,9 @@ pub(crate) const WINDOW_BYTES: u32 = 1 << 20;
 /// The flow-control window of a connection in bytes: the largest that HTTP/2 allows, so that an unread watch does not block
 /// other answers. Each of the few streams is still limited to [`WINDOW_BYTES`].
 const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
+
+/// The smallest key. A range from this key to itself selects all keys.
+pub(crate) const FIRST_KEY: &[u8] = b"\0";
 
 /// Connections to members, with their URLs.
 #[derive(Debug)]
@@ -146,6 +150,12 @@ fn channel(url: &str, tls: &ClientTlsConfig) -> Result<Channel, tonic::transport
         endpoint
     };
     Ok(endpoint.connect_lazy())
+}
+
+/// Returns a linearizable read of the first key, which need not exist. A member without a quorum cannot answer it.
+pub(crate) fn first_key() -> RangeRequest {
+    let key = FIRST_KEY.into();
+    RangeRequest { key, keys_only: true, ..RangeRequest::default() }
 }
 
 /// Converts a failed call to an error that says whether the member refused it or did not answer.

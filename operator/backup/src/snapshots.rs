@@ -13,8 +13,8 @@ use tonic::{
 use witan_api::{
     backup::KeysHash,
     v3::etcdserverpb::{
-        HashKvRequest, RangeRequest, SnapshotRequest, SnapshotResponse, StatusRequest,
-        kv_client::KvClient, maintenance_client::MaintenanceClient,
+        HashKvRequest, SnapshotRequest, SnapshotResponse, StatusRequest, kv_client::KvClient,
+        maintenance_client::MaintenanceClient,
     },
 };
 use witan_members::{
@@ -26,7 +26,7 @@ use witan_members::{
 use crate::{
     changes::history,
     digest::DIGEST_BYTES,
-    members::{CALL_TIMEOUT, Members, failed, reason_text},
+    members::{CALL_TIMEOUT, Members, failed, first_key, reason_text},
     reason::{BackupError, Reason},
     source::{Report, Snapshot, Source},
 };
@@ -36,8 +36,6 @@ const HASH_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a member may take to prepare a snapshot and send the first piece.
 const FIRST_PIECE_TIMEOUT: Duration = Duration::from_secs(180);
 const PIECE_TIMEOUT: Duration = Duration::from_secs(60);
-/// The key that a linearizable read asks for. It need not exist.
-const FIRST_KEY: &[u8] = b"\0";
 
 impl Source for Members {
     async fn revision_digest(&self, member: &Report) -> Result<Option<String>, BackupError> {
@@ -160,13 +158,8 @@ async fn read_a_key(
     endpoint: &str,
     token: Option<AsciiMetadataValue>,
 ) -> Result<(), BackupError> {
-    let range = RangeRequest {
-        key: FIRST_KEY.into(),
-        keys_only: true,
-        ..RangeRequest::default()
-    };
     let mut client = KvClient::new(members.channel(endpoint)?.clone());
-    let answer = within(CALL_TIMEOUT, client.range(request(range, token))).await;
+    let answer = within(CALL_TIMEOUT, client.range(request(first_key(), token))).await;
     let answer = answer.map_err(|status| failed(endpoint, "read a key of", &status));
     answer.map(drop)
 }

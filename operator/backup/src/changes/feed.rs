@@ -12,7 +12,7 @@ use witan_api::{
     v3::{
         MESSAGE_BYTES_MAX,
         etcdserverpb::{
-            LeaseTimeToLiveRequest, RangeRequest, WatchCreateRequest, WatchRequest, WatchResponse,
+            LeaseTimeToLiveRequest, WatchCreateRequest, WatchRequest, WatchResponse,
             kv_client::KvClient, lease_client::LeaseClient, watch_client::WatchClient,
             watch_request::RequestUnion,
         },
@@ -21,12 +21,9 @@ use witan_api::{
 use witan_members::session::{request, within};
 
 use crate::{
-    members::{CALL_TIMEOUT, Members, failed},
+    members::{CALL_TIMEOUT, FIRST_KEY, Members, failed, first_key},
     reason::{BackupError, Reason},
 };
-
-/// The smallest key. A range from this key to itself selects all keys.
-const FIRST_KEY: &[u8] = b"\0";
 
 /// How long a member may take to answer while changes wait to be stored.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
@@ -124,12 +121,7 @@ impl Feed {
     /// Reads the cluster's id, last revision and term from this feed's member, within [`ANSWER_TIMEOUT`]. [`Feed::head`]
     /// returns the result later. The read is linearizable, so a partitioned member cannot answer.
     pub(super) async fn ask(&mut self) -> Result<Head, BackupError> {
-        let range = RangeRequest {
-            key: FIRST_KEY.into(),
-            keys_only: true,
-            ..RangeRequest::default()
-        };
-        let asked = self.kv.range(request(range, self.token.clone()));
+        let asked = self.kv.range(request(first_key(), self.token.clone()));
         let answer = within(ANSWER_TIMEOUT, asked).await;
         let answer = answer.map_err(|status| failed(&self.endpoint, "read a key of", &status))?;
         let header = answer.into_inner().header.unwrap_or_default();
