@@ -41,22 +41,15 @@ pub(crate) struct Operator<M> {
     pub(crate) tried: AllTried,
 }
 
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    /// Maximum number of concurrent passes.
-    pub(crate) passes: u16,
-    /// Maximum number of clusters that are updated concurrently.
-    pub(crate) rollouts: u16,
-}
-
 impl<M: Members> Operator<M> {
+    /// The last argument limits concurrent passes, and clusters that are updated concurrently.
     pub(crate) fn new(
         client: Client,
         members: M,
         metrics: Arc<Metrics>,
         environment: Environment,
         identity: &str,
-        limits: Limits,
+        [passes, rollouts]: [u16; 2],
     ) -> Self {
         let reporter = Reporter {
             controller: "witan.dev/operator".to_owned(),
@@ -65,9 +58,9 @@ impl<M: Members> Operator<M> {
         Self {
             recorder: Recorder::new(client.clone(), reporter),
             secrets: Secrets::default(),
-            passes: Semaphore::new(limits.passes.into()),
-            rollouts: Rollouts::new(limits.rollouts),
-            limit: limits.passes.into(),
+            passes: Semaphore::new(passes.into()),
+            rollouts: Rollouts::new(rollouts),
+            limit: passes.into(),
             acting_since: Timestamp::now().as_second(),
             ends: AtomicBool::new(false),
             tried: AllTried::default(),

@@ -17,14 +17,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use witan_members::{GrpcMembers, Members};
 
 use crate::{
-    backups::Backups,
-    controller,
-    election::Election,
-    metrics::Metrics,
-    operations::Operations,
-    operator::{Limits, Operator},
-    options::Options,
-    serve,
+    backups::Backups, controller, election::Election, metrics::Metrics, operations::Operations,
+    operator::Operator, options::Options, serve,
 };
 
 /// The read timeout of a connection to the API server. kube sets none, and a watch ends after 295 s.
@@ -78,10 +72,10 @@ async fn run_elected(options: &Options) -> Result<(), Box<dyn Error>> {
         metrics.clone(),
         options.environment.clone(),
         &identity,
-        Limits {
-            passes: options.max_concurrent_reconciles,
-            rollouts: options.max_concurrent_rollouts,
-        },
+        [
+            options.max_concurrent_reconciles,
+            options.max_concurrent_rollouts,
+        ],
     );
     let operator = Arc::new(operator);
     let lost = async {

@@ -12,12 +12,7 @@ use serde_json::{Value, json};
 use witan_crd::EtcdCluster;
 
 use self::api::{FakeApi, merge};
-use crate::{
-    metrics::Metrics,
-    operator::{Limits, Operator},
-    options::Environment,
-    resources::Cluster,
-};
+use crate::{metrics::Metrics, operator::Operator, options::Environment, resources::Cluster};
 
 pub(crate) struct NoMembers;
 
@@ -48,7 +43,6 @@ pub(crate) fn environment(member_image: &str) -> &'static Environment {
 /// Returns an operator right after startup, whose members do not answer.
 pub(crate) fn operator(fake: &FakeApi, member_image: &str) -> Operator<NoMembers> {
     let metrics = Arc::new(Metrics::new().expect("series"));
-    let limits = Limits { passes: 1, rollouts: 1 };
     let environment = environment(member_image).clone();
     Operator::new(
         fake.client(),
@@ -56,7 +50,7 @@ pub(crate) fn operator(fake: &FakeApi, member_image: &str) -> Operator<NoMembers
         metrics,
         environment,
         "test",
-        limits,
+        [1, 1],
     )
 }
 
