@@ -44,6 +44,8 @@ const CODES: [&str; 17] = [
 pub(super) struct CallMetrics {
     /// The method's kind.
     pub(super) call_type: CallType,
+    /// Whether the request is received before the call starts: for unary methods that no library implements.
+    pub(super) takes_one_message: bool,
     /// Number of started calls.
     pub(super) started: Striped<IntCounter>,
     /// Number of received messages.
@@ -100,6 +102,8 @@ impl CallSeries {
             let values = [method, service, label(route.call_type)];
             let call = CallMetrics {
                 call_type: route.call_type,
+                takes_one_message: route.call_type == CallType::Unary
+                    && !service.starts_with("grpc."),
                 started: all.started.with_label_values(&values),
                 received: all.received.with_label_values(&values),
                 sent: all.sent.with_label_values(&values),

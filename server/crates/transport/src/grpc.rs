@@ -185,10 +185,9 @@ impl<C: CallHandler> Service for ConnectionService<C> {
             }));
             of_version.clone()
         });
-        let intake = if self.calls.takes_one_message(head.uri.path()) {
-            RequestMode::Collected
-        } else {
-            RequestMode::Streaming
+        let intake = match &call {
+            Some(call) if call.takes_one_message => RequestMode::Collected,
+            Some(_) | None => RequestMode::Streaming,
         };
         (MethodInfo { call, client }, intake)
     }

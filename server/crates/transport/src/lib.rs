@@ -80,18 +80,11 @@ pub trait CallHandler: Clone + Send + 'static {
         self.clone()
     }
 
-    /// Returns whether calls of this path take a single message, which is then received before the call starts.
-    fn takes_one_message(&self, path: &str) -> bool;
-
     /// Handles a call of any method. For an unknown method, returns `Unimplemented` without a message.
     fn call(self, request: Incoming) -> impl Future<Output = Outgoing> + 'static;
 }
 
 impl CallHandler for Routes {
-    fn takes_one_message(&self, _: &str) -> bool {
-        false
-    }
-
     async fn call(mut self, request: Incoming) -> Outgoing {
         let request = grpc::to_tonic(request);
         let Ok(response) = tower_service::Service::call(&mut self, request).await;

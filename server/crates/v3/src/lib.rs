@@ -73,10 +73,6 @@ impl CallHandler for Services {
         Self(Arc::new(RpcService { ctx, routes }))
     }
 
-    fn takes_one_message(&self, path: &str) -> bool {
-        services::takes_one_message(path)
-    }
-
     async fn call(self, request: Incoming) -> Outgoing {
         let service = &self.0;
         let request = match service.call(request).await {

@@ -134,19 +134,6 @@ pub(super) fn refused(refusal: impl Into<Status>) -> Outgoing {
     Outgoing::Response(refusal.into().into_http())
 }
 
-/// Expands to whether the transport collects the request before a call of this group starts.
-macro_rules! takes_one_message {
-    (bidi_stream) => {
-        false
-    };
-    (server_stream) => {
-        false
-    };
-    ($group:ident) => {
-        true
-    };
-}
-
 /// Implements `UnaryResponse` for responses with few pairs.
 macro_rules! answer_is_short {
     (hot $response:path) => {
@@ -194,14 +181,6 @@ macro_rules! serve {
         )+}
     )+})+) => {
         $($($(answer_is_short!($group $package::$response);)+)+)+
-
-        /// Returns whether the transport collects a method's only request before the call starts.
-        pub(super) fn takes_one_message(path: &str) -> bool {
-            match path {
-                $($($($method => takes_one_message!($group),)+)+)+
-                _ => false,
-            }
-        }
 
         impl RpcService {
             /// Answers a call. Returns the call as the error if the table lacks its method.
