@@ -143,9 +143,6 @@ macro_rules! answer_is_short {
     (unary $response:path) => {
         impl UnaryResponse for $response {}
     };
-    (waiting $response:path) => {
-        impl UnaryResponse for $response {}
-    };
     ($other:ident $response:path) => {};
 }
 

@@ -31,8 +31,7 @@ pub struct GrpcRoute {
 /// `"/METHOD" MODULE::VERB(REQUEST) -> RESPONSE, ACCESS, [GATEWAY PATHS];`
 ///
 /// `hot` are the most frequent unary calls. `large` are unary calls that can read much; they hold a permit until the response
-/// is encoded. `waiting` are unary calls that can take long; the gateway cancels them when the client disconnects. `unary` are
-/// all others.
+/// is encoded. `unary` are all others.
 #[macro_export]
 #[rustfmt::skip]
 macro_rules! calls {
@@ -118,18 +117,14 @@ macro_rules! calls {
                 }
             }
             v3lockpb lock_client::LockClient {
-                waiting {
-                    "/v3lockpb.Lock/Lock" lock::lock(LockRequest) -> LockResponse, V3Keys, ["lock/lock"];
-                }
                 unary {
+                    "/v3lockpb.Lock/Lock" lock::lock(LockRequest) -> LockResponse, V3Keys, ["lock/lock"];
                     "/v3lockpb.Lock/Unlock" lock::unlock(UnlockRequest) -> UnlockResponse, V3Keys, ["lock/unlock"];
                 }
             }
             v3electionpb election_client::ElectionClient {
-                waiting {
-                    "/v3electionpb.Election/Campaign" election::campaign(CampaignRequest) -> CampaignResponse, V3Keys, ["election/campaign"];
-                }
                 unary {
+                    "/v3electionpb.Election/Campaign" election::campaign(CampaignRequest) -> CampaignResponse, V3Keys, ["election/campaign"];
                     "/v3electionpb.Election/Proclaim" election::proclaim(ProclaimRequest) -> ProclaimResponse, V3Keys, ["election/proclaim"];
                     "/v3electionpb.Election/Leader" election::leader(LeaderRequest) -> LeaderResponse, V3Keys, ["election/leader"];
                     "/v3electionpb.Election/Resign" election::resign(ResignRequest) -> ResignResponse, V3Keys, ["election/resign"];
@@ -166,7 +161,6 @@ macro_rules! routes {
     (hot) => { CallType::Unary };
     (large) => { CallType::Unary };
     (unary) => { CallType::Unary };
-    (waiting) => { CallType::Unary };
     (server_stream) => { CallType::ServerStream };
     (bidi_stream) => { CallType::BidiStream };
 }
