@@ -6,7 +6,7 @@ use witan_tree::WriteMethod;
 use crate::{
     form::{self, V2Fields},
     members::{body, peer_url},
-    parse::{self, WaitParameter},
+    parse,
 };
 
 /// Parses a form or query. Returns names and values in the order of `NAMES`, and the error text.
@@ -32,14 +32,14 @@ pub fn v2_write(
         b"DELETE" => WriteMethod::Delete,
         _ => WriteMethod::Put,
     };
-    let params = parse::params(WaitParameter::Refused, query, form)
+    let params = parse::params(false, query, form)
         .map_err(|error| (error.code.code(), error.cause.concat().into()))?;
     Ok(parse::mutation(write, path, params, now_ns))
 }
 
 /// Parses a v2 read's parameters and returns their debug text. Returns the code and the cause of an error.
 pub fn v2_read(query: &[u8]) -> Result<String, (u16, Bytes)> {
-    parse::params(WaitParameter::Allowed, query, None)
+    parse::params(true, query, None)
         .map(|params| format!("{params:?}"))
         .map_err(|error| (error.code.code(), error.cause.concat().into()))
 }

@@ -25,7 +25,7 @@ use witan_tree::{Action, Event, WriteMethod};
 use super::{
     error::V2Error,
     headers,
-    parse::{self, Params, WaitParameter},
+    parse::{self, Params},
     render, watch,
 };
 
@@ -74,14 +74,6 @@ impl Intent {
         match self {
             Self::Get | Self::Head => KeyOperation::Read,
             Self::Write(_) => KeyOperation::Write,
-        }
-    }
-
-    /// Returns whether the method allows `wait=true`.
-    fn wait_parameter(self) -> WaitParameter {
-        match self {
-            Self::Get => WaitParameter::Allowed,
-            Self::Head | Self::Write(_) => WaitParameter::Refused,
         }
     }
 
@@ -169,8 +161,8 @@ pub async fn intent(
     let form = form(intent, request, payload).await?;
     let query = request.uri().query().unwrap_or_default();
     let large = form.as_ref().is_some_and(|form| form.len() > INLINE_BYTES);
-    let (waiting, query) = (intent.wait_parameter(), query.to_owned());
-    let read = move || parse::params(waiting, query.as_bytes(), form.as_deref());
+    let (is_get, query) = (intent == Intent::Get, query.to_owned());
+    let read = move || parse::params(is_get, query.as_bytes(), form.as_deref());
     Ok(Some((
         intent,
         blocking::run_if(ctx.account(), large, read).await??,

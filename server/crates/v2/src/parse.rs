@@ -42,32 +42,20 @@ pub struct Params {
     pub(crate) no_value_on_success: bool,
 }
 
-/// Whether the request can use `wait`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WaitParameter {
-    /// `wait` is allowed, on GET.
-    Allowed,
-    /// `wait` is refused, on all other methods.
-    Refused,
-}
-
-/// Parses the parameters in a query and an optional form. The form's values and errors take precedence.
-pub fn params(
-    waiting: WaitParameter,
-    query: &[u8],
-    form: Option<&[u8]>,
-) -> Result<Params, V2Error> {
+/// Parses the parameters in a query and an optional form. The form's values and errors take precedence. `wait` is refused
+/// unless the request is a GET.
+pub fn params(is_get: bool, query: &[u8], form: Option<&[u8]>) -> Result<Params, V2Error> {
     let mut fields = V2Fields::default();
     let form_result = form.map_or(Ok(()), |form| fields.read(form));
     let query_result = fields.read(query);
     form_result
         .and(query_result)
         .map_err(|text| V2Error::before_store(ErrorCode::InvalidForm, text))?;
-    validate(waiting, &fields)
+    validate(is_get, &fields)
 }
 
 /// Converts the fields to parameters. Returns the first error in etcd's order.
-fn validate(waiting: WaitParameter, fields: &V2Fields) -> Result<Params, V2Error> {
+fn validate(is_get: bool, fields: &V2Fields) -> Result<Params, V2Error> {
     let prev_index = index(fields, V2Field::PrevIndex)?;
     let wait_index = index(fields, V2Field::WaitIndex)?;
     let recursive = flag(fields, V2Field::Recursive)?;
@@ -76,7 +64,7 @@ fn validate(waiting: WaitParameter, fields: &V2Fields) -> Result<Params, V2Error
     let dir = flag(fields, V2Field::Dir)?;
     let quorum = flag(fields, V2Field::Quorum)?;
     let stream = flag(fields, V2Field::Stream)?;
-    if wait && waiting == WaitParameter::Refused {
+    if wait && !is_get {
         let cause = "\"wait\" can only be used with GET requests";
         return Err(V2Error::before_store(ErrorCode::InvalidField, cause));
     }
@@ -184,7 +172,7 @@ mod tests {
     #[test]
     fn accepted_values() {
         let query = b"prevIndex=0&waitIndex=0&wait=t&ttl=&recursive=1&prevExist=FALSE&unknown=%41";
-        let read = params(WaitParameter::Allowed, query, None).unwrap();
+        let read = params(true, query, None).unwrap();
         let expect = Params {
             wait: true,
             recursive: true,
@@ -196,19 +184,14 @@ mod tests {
 
     #[test]
     fn form_values_take_precedence_over_the_query() {
-        let read = params(
-            WaitParameter::Refused,
-            b"value=q&ttl=5",
-            Some(b"value=&dir=T"),
-        )
-        .unwrap();
+        let read = params(false, b"value=q&ttl=5", Some(b"value=&dir=T")).unwrap();
         let expect = Params { ttl: Some(5), dir: true, ..Params::default() };
         assert_eq!(read, expect);
     }
 
     #[test]
     fn a_bad_form_is_named_before_a_bad_query() {
-        let error = params(WaitParameter::Refused, b"a;b", Some(b"%x")).unwrap_err();
+        let error = params(false, b"a;b", Some(b"%x")).unwrap_err();
         assert_eq!(error.cause.concat(), *b"invalid URL escape \"%x\"");
     }
 
