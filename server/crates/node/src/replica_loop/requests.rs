@@ -93,7 +93,11 @@ impl ReplicaLoop {
     pub(super) fn take(&mut self, inbound: LoopRequest) {
         match inbound {
             LoopRequest::Propose(proposal) => self.propose(proposal),
-            LoopRequest::Read { to } => self.read(to),
+            LoopRequest::Read { to } => {
+                let ticket = self.wait(to.waiter);
+                self.replica.take(Input::Read { ticket });
+                self.reads_asked = true;
+            }
             LoopRequest::View { to } => {
                 let view = self.latest();
                 self.host.completions.push(to, view);
@@ -107,7 +111,10 @@ impl ReplicaLoop {
                 }
             }
             LoopRequest::Shrink { done } => self.rewrite(done),
-            LoopRequest::Lease { lease, question, to } => self.ask_about_lease(lease, question, to),
+            LoopRequest::Lease { lease, question, to } => {
+                let ticket = self.wait(to.waiter);
+                self.replica.take(Input::Lease { ticket, lease, question });
+            }
             LoopRequest::Deadlines { to } => match self.replica.deadlines() {
                 Some(deadlines) => self.host.completions.push(to, deadlines),
                 None => to.refuse(NodeError::NoLeader),
@@ -149,22 +156,6 @@ impl ReplicaLoop {
         let (now_ns, command) = (now_ns(), Box::new(command));
         let input = Input::Decide { ticket, members, now_ns, command };
         self.replica.take(input);
-    }
-
-    fn read(&mut self, to: CompletionSender<Arc<View>>) {
-        let ticket = self.wait(to.waiter);
-        self.replica.take(Input::Read { ticket });
-        self.reads_asked = true;
-    }
-
-    fn ask_about_lease(
-        &mut self,
-        lease: LeaseId,
-        question: LeaseQuestion,
-        to: CompletionSender<LeaseAnswer>,
-    ) {
-        let ticket = self.wait(to.waiter);
-        self.replica.take(Input::Lease { ticket, lease, question });
     }
 
     /// Stores a task that waits for an answer. Returns its ticket, which is greater than all earlier ones.
