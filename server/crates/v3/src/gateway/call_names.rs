@@ -1,5 +1,7 @@
 //! Runs the gateway's unary calls, by the table of calls (`witan_api::access`).
 
+use witan_dialect::{Context, jobs::WithPermit};
+
 use super::{GatewayError, UnaryCall};
 use crate::{
     auth, cluster,
@@ -13,12 +15,14 @@ macro_rules! run {
     (bidi_stream $($row:tt)+) => {};
     (large $asked:ident $method:literal $call:ident $verb:path) => {
         if $asked == $method {
-            return $call.run_with_permit($verb).await;
+            return $call.run($verb).await;
         }
     };
     ($unary:ident $asked:ident $method:literal $call:ident $verb:path) => {
         if $asked == $method {
-            return $call.run($verb).await;
+            let verb =
+                async |ctx: &Context, asked| $verb(ctx, asked).await.map(WithPermit::without);
+            return $call.run(verb).await;
         }
     };
 }

@@ -252,25 +252,9 @@ struct UnaryCall<'a> {
 }
 
 impl UnaryCall<'_> {
-    /// Decodes the body, runs a verb that takes no permit, and encodes the response.
+    /// Decodes the body, runs a verb, and encodes the response. Keeps the verb's permit until then. Uses another thread for
+    /// large messages.
     async fn run<Q, A>(
-        self,
-        verb: impl AsyncFnOnce(&Context, Q) -> RpcResult<A>,
-    ) -> Result<Vec<u8>, GatewayError>
-    where
-        Q: Shaped + Default + Message + 'static,
-        A: Shaped + Serialize + Message + 'static,
-    {
-        let verb = async move |ctx: &Context, request| {
-            let answer = verb(ctx, request).await;
-            answer.map(WithPermit::without)
-        };
-        self.run_with_permit(verb).await
-    }
-
-    /// Like `run`, for a verb with a permit, which is kept until the response is encoded. Uses another thread for large
-    /// messages.
-    async fn run_with_permit<Q, A>(
         self,
         verb: impl AsyncFnOnce(&Context, Q) -> RpcResult<WithPermit<A>>,
     ) -> Result<Vec<u8>, GatewayError>
