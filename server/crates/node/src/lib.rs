@@ -116,7 +116,7 @@ struct Shared {
     request_timeout: Duration,
     stopping: watch::Receiver<bool>,
     metrics: NodeMetrics,
-    monotonic: clock::MonotonicClock,
+    started: Instant,
     /// `--quota-backend-bytes` for both key spaces together.
     quota_bytes: Option<u64>,
     /// The last measurement of the disk.
@@ -172,13 +172,18 @@ impl Shared {
             request_timeout: parts.request_timeout,
             stopping: parts.stopping,
             metrics: parts.metrics,
-            monotonic: clock::MonotonicClock::new(),
+            started: Instant::now(),
             quota_bytes: parts.quota_bytes,
             disk,
             state_hashes: StateHashes::default(),
             installs: watch::Sender::default(),
             removed: watch::Sender::default(),
         }
+    }
+
+    /// Returns the nanoseconds since the start, by a monotonic clock.
+    fn monotonic_ns(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 }
 

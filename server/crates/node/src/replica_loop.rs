@@ -186,7 +186,7 @@ impl ReplicaLoop {
         let mut messages = Vec::new();
         while !removed {
             let first = self.wait_for_work(&requests, next_tick, &mut messages);
-            let monotonic_ns = self.shared.monotonic.now_ns();
+            let monotonic_ns = self.shared.monotonic_ns();
             self.replica.take(Input::Clock { monotonic_ns });
             for message in messages.drain(..) {
                 self.replica.take(Input::Message(message));
@@ -270,9 +270,10 @@ impl ReplicaLoop {
     /// Returns the time until the next tick, or less if the replica needs a turn earlier.
     fn time_until(&self, next_tick: Instant) -> Duration {
         let wait = next_tick.saturating_duration_since(Instant::now());
-        let wake = self.replica.wake_at_ns().map(|at_ns| {
-            Duration::from_nanos(at_ns.saturating_sub(self.shared.monotonic.now_ns()))
-        });
+        let wake = self
+            .replica
+            .wake_at_ns()
+            .map(|at_ns| Duration::from_nanos(at_ns.saturating_sub(self.shared.monotonic_ns())));
         wake.map_or(wait, |wake| wake.min(wait))
     }
 
@@ -372,7 +373,7 @@ impl ReplicaLoop {
             }
         }
         self.replica.take(Input::Turned {
-            monotonic_ns: self.shared.monotonic.now_ns(),
+            monotonic_ns: self.shared.monotonic_ns(),
             sync_ns: self.host.sync_ns,
         });
         let waiting = self.replica.proposals_waiting();
