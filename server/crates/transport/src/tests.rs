@@ -7,8 +7,8 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
-    net::{TcpStream, UnixStream},
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
     sync::watch,
 };
 use tonic::{
@@ -56,16 +56,13 @@ struct Port {
     held: watch::Receiver<bool>,
 }
 
-async fn port(listen: &str) -> Port {
+async fn port() -> Port {
     let config = Config {
-        listen_client_urls: vec![listen.parse().unwrap()],
+        listen_client_urls: vec!["http://127.0.0.1:0".parse().unwrap()],
         ..Config::default()
     };
     let bound: Vec<Bound> = bind(&config).unwrap();
-    let url = match bound[0].local_addr() {
-        Some(address) => format!("http://{address}"),
-        None => listen.to_owned(),
-    };
+    let url = format!("http://{}", bound[0].local_addr().unwrap());
     let on = Register::default();
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter
@@ -114,12 +111,12 @@ impl Port {
 }
 
 /// Sends a request and reads until `end` appears or the stream ends.
-async fn ask(io: &mut (impl AsyncRead + AsyncWrite + Unpin), request: &str, end: &str) -> String {
+async fn ask(io: &mut TcpStream, request: &str, end: &str) -> String {
     io.write_all(request.as_bytes()).await.unwrap();
     read_until(io, end).await
 }
 
-async fn read_until(io: &mut (impl AsyncRead + Unpin), end: &str) -> String {
+async fn read_until(io: &mut TcpStream, end: &str) -> String {
     let mut answer = String::new();
     let mut part = [0; 1024];
     while !answer.ends_with(end) {
@@ -138,7 +135,7 @@ fn health(service: &str) -> HealthCheckRequest {
 
 #[actix_rt::test]
 async fn a_message_that_is_too_large_is_refused_in_etcds_words() {
-    let port = port("http://127.0.0.1:0").await;
+    let port = port().await;
     let mut client = HealthClient::new(port.channel().await);
     let status = client
         .check(health(&"x".repeat(3 << 20)))
@@ -166,7 +163,7 @@ fn post(path: &str, content_type: &str) -> http::request::Builder {
 
 #[actix_rt::test]
 async fn a_deadline_is_kept() {
-    let port = port("http://127.0.0.1:0").await;
+    let port = port().await;
     let request = post("/test.Silent/Call", "application/grpc").header("grpc-timeout", "20m");
     let answer = raw_call(&port, request.body(Body::empty()).unwrap()).await;
     assert_eq!(answer.headers()["grpc-status"], "4");
@@ -179,7 +176,7 @@ async fn a_deadline_is_kept() {
 
 #[actix_rt::test]
 async fn a_stream_ends_at_its_deadline() {
-    let port = port("http://127.0.0.1:0").await;
+    let port = port().await;
     let mut client = HealthClient::new(port.channel().await);
     let mut request = Request::new(health(""));
     request
@@ -204,7 +201,7 @@ async fn http2(port: &Port, request: http::request::Builder) -> (http::response:
 
 #[actix_rt::test]
 async fn http2_that_is_not_grpc_is_answered_as_http1() {
-    let port = port("http://127.0.0.1:0").await;
+    let port = port().await;
     let request = post("/v2/keys/a", "application/json");
     let (head, body) = http2(&port, request).await;
     let text = "/v2/keys/a served";
@@ -223,7 +220,7 @@ async fn http2_that_is_not_grpc_is_answered_as_http1() {
 
 #[actix_rt::test]
 async fn a_stop_completes_what_is_in_flight_and_closes_what_idles() {
-    let mut port = port("http://127.0.0.1:0").await;
+    let mut port = port().await;
     let (mut idle, mut busy, silent) = (port.tcp().await, port.tcp().await, port.tcp().await);
     let answer = ask(&mut idle, "GET /a HTTP/1.1\r\nhost: x\r\n\r\n", "served").await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
@@ -246,24 +243,11 @@ async fn a_stop_completes_what_is_in_flight_and_closes_what_idles() {
         .unwrap();
 }
 
-#[actix_rt::test]
-async fn a_unix_socket_serves_and_goes() {
-    let path = std::env::temp_dir().join(format!("witan-port-{}:1", std::process::id()));
-    // The socket of a killed process.
-    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-    let port = port(&format!("unix://{}", path.display())).await;
-    let mut io = UnixStream::connect(&path).await.unwrap();
-    let answer = ask(&mut io, "GET /a HTTP/1.1\r\nhost: x\r\n\r\n", "served").await;
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    port.running.stop().await;
-    assert!(!path.exists());
-}
-
 /// The filter before actix must find the ends of bodies exactly as actix does. It can be simple only because actix refuses
 /// every ambiguous head and all bytes after it.
 #[actix_rt::test]
 async fn actix_refuses_heads_of_ambiguous_framing() {
-    let port = port("http://127.0.0.1:0").await;
+    let port = port().await;
     for head in [
         "Content-Length: 5\r\nContent-Length: 5",
         "Content-Length: 0\r\nContent-Length: 5",

@@ -89,6 +89,8 @@ fn unix_listen_client_urls() {
     server.kill9();
     server.start_again();
     UnixStream::connect(&socket).expect("the socket is there again");
+    server.terminate();
+    assert!(!socket.exists());
 }
 
 #[test]
