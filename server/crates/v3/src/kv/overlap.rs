@@ -50,7 +50,7 @@ impl BranchWrites {
         let success = Self::of(&request.success)?;
         let failure = Self::of(&request.failure)?;
         for inner in [&success.puts, &failure.puts] {
-            if !disjoint(&self.puts, inner) || self.deletes.covers_any(inner) {
+            if !self.puts.is_disjoint(inner) || self.deletes.covers_any(inner) {
                 return Err(RpcError::DuplicateKey);
             }
         }
@@ -60,12 +60,6 @@ impl BranchWrites {
         }
         Ok(())
     }
-}
-
-/// Returns whether two sets are disjoint, in time proportional to the smaller set.
-fn disjoint(a: &BTreeSet<Bytes>, b: &BTreeSet<Bytes>) -> bool {
-    let (small, large) = if a.len() < b.len() { (a, b) } else { (b, a) };
-    small.iter().all(|key| !large.contains(key))
 }
 
 /// Adds one set to another, in time proportional to the smaller set.
