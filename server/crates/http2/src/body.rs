@@ -2,7 +2,6 @@
 
 use std::{
     collections::VecDeque,
-    fmt,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
@@ -25,14 +24,6 @@ pub enum Body {
 /// The error of a request that the client has reset, or whose connection has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Aborted;
-
-impl fmt::Display for Aborted {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("the client has canceled the call")
-    }
-}
-
-impl std::error::Error for Aborted {}
 
 /// A request's messages, each with its prefix, which the call reads as they arrive.
 #[derive(Debug)]
