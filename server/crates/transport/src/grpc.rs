@@ -338,11 +338,8 @@ impl http_body::Body for RequestMessages {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
         match &mut self.0 {
-            witan_http2::Body::Whole(whole) => {
-                let message = std::mem::take(whole);
-                let message = (!message.is_empty()).then_some(message);
-                Poll::Ready(message.map(|bytes| Ok(Frame::data(bytes))))
-            }
+            // Only a stream without messages is whole.
+            witan_http2::Body::Whole(_) => Poll::Ready(None),
             witan_http2::Body::Stream(stream) => {
                 let polled = ready!(Pin::new(stream).poll_frame(cx));
                 let canceled = |_| tonic::Status::cancelled("context canceled");
