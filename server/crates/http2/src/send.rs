@@ -57,7 +57,7 @@ impl FrameWriter {
             output,
             written: 0,
             answered: false,
-            encoder: Encoder::new(),
+            encoder: Encoder::default(),
             send_window: WINDOW_DEFAULT,
             initial_window: WINDOW_DEFAULT,
             receive_window: i64::from(WINDOW_BYTES),

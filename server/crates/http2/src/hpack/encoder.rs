@@ -25,10 +25,11 @@ const ENTERED_TYPE: u8 = 0x80 | 63;
 /// Table size update to 0, after which the client's table is not used.
 const TABLE_SIZE_ZERO: u8 = 0x20;
 
-/// Which fields have been added to the client's table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ClientTable {
+/// Encodes a connection's blocks. The state is which fields have been added to the client's table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Encoder {
     /// The client's settings are not known yet.
+    #[default]
     Unknown,
     No,
     Yes,
@@ -37,28 +38,14 @@ enum ClientTable {
     Closed,
 }
 
-#[derive(Debug)]
-pub(crate) struct Encoder {
-    entered: ClientTable,
-}
-
 impl Encoder {
-    pub(crate) fn new() -> Self {
-        Self { entered: ClientTable::Unknown }
-    }
-
     /// Applies the client's settings. `table_bytes` is the size of the client's table, if the settings contain it.
     pub(crate) fn settings(&mut self, table_bytes: Option<u32>) {
         let small = table_bytes.is_some_and(|bytes| (bytes as usize) < TABLE_BYTES);
-        self.entered = match self.entered {
-            ClientTable::Unknown | ClientTable::No | ClientTable::Yes if small => {
-                ClientTable::Closing
-            }
-            ClientTable::Unknown => ClientTable::No,
-            kept @ (ClientTable::No
-            | ClientTable::Yes
-            | ClientTable::Closing
-            | ClientTable::Closed) => kept,
+        *self = match *self {
+            Self::Unknown | Self::No | Self::Yes if small => Self::Closing,
+            Self::Unknown => Self::No,
+            kept @ (Self::No | Self::Yes | Self::Closing | Self::Closed) => kept,
         };
     }
 
@@ -69,15 +56,15 @@ impl Encoder {
         const ENTERED: &[u8] = &[STATUS_200, ENTERED_TYPE];
         const PLAIN: &[u8] = b"\x88\x0f\x10\x10application/grpc";
         const CLOSING: &[u8] = b"\x20\x88\x0f\x10\x10application/grpc";
-        match self.entered {
-            ClientTable::Unknown | ClientTable::Closed => (PLAIN, PLAIN_OK),
-            ClientTable::No => {
-                self.entered = ClientTable::Yes;
+        match *self {
+            Self::Unknown | Self::Closed => (PLAIN, PLAIN_OK),
+            Self::No => {
+                *self = Self::Yes;
                 (ENTERING, ENTER_OK)
             }
-            ClientTable::Yes => (ENTERED, &[ENTERED_OK]),
-            ClientTable::Closing => {
-                self.entered = ClientTable::Closed;
+            Self::Yes => (ENTERED, &[ENTERED_OK]),
+            Self::Closing => {
+                *self = Self::Closed;
                 (CLOSING, PLAIN_OK)
             }
         }
@@ -119,8 +106,8 @@ impl Encoder {
 
     /// Writes the table size update once if the client has shrunk its table.
     fn close(&mut self, out: &mut Vec<u8>) {
-        if self.entered == ClientTable::Closing {
-            self.entered = ClientTable::Closed;
+        if *self == Self::Closing {
+            *self = Self::Closed;
             out.push(TABLE_SIZE_ZERO);
         }
     }

@@ -110,7 +110,7 @@ mod tests {
         let headers = |out: &[u8], decoder: &mut Decoder| read(decoder, out).unwrap();
         let good = pairs(&[(":status", "200"), ("content-type", "application/grpc")]);
         let ok = pairs(&[("grpc-status", "0")]);
-        let (mut encoder, mut decoder) = (Encoder::new(), Decoder::default());
+        let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());
         let mut lengths = Vec::new();
         for step in 0..6 {
             match step {
