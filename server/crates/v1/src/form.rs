@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use witan_gocompat::path::{self, Plus};
 
-/// A form field that v1 knows.
+/// A form field that v1 knows, in the order of [`NAMES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum V1Field {
     Value,
@@ -13,12 +13,7 @@ pub(super) enum V1Field {
     Index,
 }
 
-const NAMES: [(&[u8], V1Field); 4] = [
-    (b"value", V1Field::Value),
-    (b"ttl", V1Field::Ttl),
-    (b"prevValue", V1Field::PrevValue),
-    (b"index", V1Field::Index),
-];
+const NAMES: [&[u8]; 4] = [b"value", b"ttl", b"prevValue", b"index"];
 
 /// The first value of each known field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,11 +52,11 @@ impl V1Fields {
         let Ok(name) = path::unescape(name, Plus::IsSpace) else {
             return;
         };
-        let Some((_, field)) = NAMES.iter().find(|(known, _)| *known == name) else {
+        let Some(at) = NAMES.iter().position(|known| *known == name) else {
             return;
         };
         if let Ok(value) = path::unescape(value, Plus::IsSpace) {
-            self.values[*field as usize].get_or_insert(value.into());
+            self.values[at].get_or_insert(value.into());
         }
     }
 }
@@ -69,13 +64,6 @@ impl V1Fields {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_have_the_order_of_the_fields() {
-        for (at, (_, field)) in NAMES.iter().enumerate() {
-            assert_eq!(*field as usize, at);
-        }
-    }
 
     #[test]
     fn the_body_comes_before_the_query_and_the_first_value_counts() {
