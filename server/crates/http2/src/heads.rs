@@ -286,16 +286,10 @@ fn timeout_of(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{RequestMode, tests::Stub};
-
-    fn literal(name: &str, value: &str) -> Vec<u8> {
-        let mut out = vec![0];
-        for text in [name, value] {
-            out.push(text.len() as u8);
-            out.extend_from_slice(text.as_bytes());
-        }
-        out
-    }
+    use crate::{
+        RequestMode,
+        tests::{Stub, literal},
+    };
 
     fn block(fields: &[(&str, &str)]) -> Vec<u8> {
         fields.iter().flat_map(|(n, v)| literal(n, v)).collect()

@@ -4,13 +4,7 @@ use super::*;
 use crate::limits::{OUTPUT_MAX, RESERVE_STEP_BYTES, UNRESERVED_BYTES};
 
 fn timed(path: &str, timeout: &str) -> Vec<u8> {
-    let mut out = block(path);
-    out.push(0);
-    for text in ["grpc-timeout", timeout] {
-        out.push(u8::try_from(text.len()).unwrap());
-        out.extend_from_slice(text.as_bytes());
-    }
-    out
+    [block(path), literal("grpc-timeout", timeout)].concat()
 }
 
 fn window(bytes: u32) -> Vec<u8> {
@@ -439,12 +433,7 @@ fn a_content_length_binds() {
         ("8", Some(Reason::Protocol)),
     ] {
         let mut client = Client::plain();
-        let mut head = block("/echo");
-        head.push(0);
-        for text in ["content-length", length] {
-            head.push(u8::try_from(text.len()).unwrap());
-            head.extend_from_slice(text.as_bytes());
-        }
+        let head = [block("/echo"), literal("content-length", length)].concat();
         client.send(frame::HEADERS, END_HEADERS, 1, &head);
         client.send(frame::DATA, END_STREAM, 1, &message(b"1234"));
         let last = client.all().pop().unwrap();
@@ -536,11 +525,7 @@ fn requests_that_are_no_calls_are_refused() {
             // GET instead of POST
             head[0] = 0x82;
         } else {
-            head.push(0);
-            for text in [name, value] {
-                head.push(u8::try_from(text.len()).unwrap());
-                head.extend_from_slice(text.as_bytes());
-            }
+            head.extend(literal(name, value));
         }
         client.send(frame::HEADERS, END_HEADERS | END_STREAM, 1, &head);
         let got = client.next();

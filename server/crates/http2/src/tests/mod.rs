@@ -244,17 +244,28 @@ fn request(stream: u32, path: &str, content: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-fn block(path: &str) -> Vec<u8> {
-    // POST, http, then literals.
-    let mut out = vec![0x83, 0x86];
-    for (name, value) in [(":path", path), ("content-type", "application/grpc")] {
-        out.push(0);
-        for text in [name, value] {
-            out.push(u8::try_from(text.len()).unwrap());
-            out.extend_from_slice(text.as_bytes());
-        }
+/// Encodes a short field as a literal that is not added to the table.
+pub(crate) fn literal(name: &str, value: &str) -> Vec<u8> {
+    let mut out = vec![0];
+    for text in [name, value] {
+        out.push(u8::try_from(text.len()).unwrap());
+        out.extend_from_slice(text.as_bytes());
     }
     out
+}
+
+/// Builds the header block of a POST over http, with one additional field.
+fn head(path: &str, name: &str, value: &str) -> Vec<u8> {
+    [
+        vec![0x83, 0x86],
+        literal(":path", path),
+        literal(name, value),
+    ]
+    .concat()
+}
+
+fn block(path: &str) -> Vec<u8> {
+    head(path, "content-type", "application/grpc")
 }
 
 #[test]

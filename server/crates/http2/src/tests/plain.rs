@@ -3,20 +3,6 @@
 use super::*;
 use crate::limits::UNRESERVED_BYTES;
 
-/// Builds the header block of a request that is not gRPC, with one additional field.
-fn head(path: &str, name: &str, value: &str) -> Vec<u8> {
-    // POST, http, then literals.
-    let mut out = vec![0x83, 0x86];
-    for (name, value) in [(":path", path), (name, value)] {
-        out.push(0);
-        for text in [name, value] {
-            out.push(u8::try_from(text.len()).unwrap());
-            out.extend_from_slice(text.as_bytes());
-        }
-    }
-    out
-}
-
 fn begin(client: &mut Client, stream: u32, path: &str) {
     let block = head(path, "content-type", "text/plain");
     client.send(frame::HEADERS, END_HEADERS, stream, &block);
