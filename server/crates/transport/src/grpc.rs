@@ -61,7 +61,7 @@ pub(super) struct Server<C> {
 }
 
 /// What is known about a connection's client.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct ConnectionInfo {
     pub(super) over_tls: bool,
     /// The client's certificate, if it sent one.

@@ -35,7 +35,7 @@ use tokio::{
 use witan_base::account::Account;
 
 use self::request_filter::RequestFilter;
-use super::{sniffed::pass_writes, tls::PeerCertificate};
+use super::{grpc::ConnectionInfo, sniffed::pass_writes};
 
 /// Number of consecutive reads without output after which the task yields.
 const EMPTY_READS_IN_A_ROW: u32 = 16;
@@ -76,17 +76,15 @@ pub(super) struct Http1Stream<S> {
     held: Bytes,
     ended: watch::Sender<bool>,
     tunnel: TunnelRefusal,
-    over_tls: bool,
-    certificate: Option<PeerCertificate>,
+    client: ConnectionInfo,
 }
 
 impl<S> Http1Stream<S> {
-    /// Creates a stream for a client. `over_tls` says whether the connection uses TLS, and `certificate` is the client's.
-    pub(super) fn new(stream: S, (over_tls, certificate): (bool, Option<PeerCertificate>)) -> Self {
+    /// Creates a stream for a client.
+    pub(super) fn new(stream: S, client: ConnectionInfo) -> Self {
         Self {
             stream,
-            over_tls,
-            certificate,
+            client,
             lines: RequestFilter::default(),
             held: Bytes::new(),
             ended: watch::Sender::new(false),
@@ -98,7 +96,7 @@ impl<S> Http1Stream<S> {
     pub(super) fn of_one_request(stream: S) -> Self {
         Self {
             lines: RequestFilter::single(),
-            ..Self::new(stream, (false, None))
+            ..Self::new(stream, ConnectionInfo::default())
         }
     }
 
@@ -108,10 +106,10 @@ impl<S> Http1Stream<S> {
         data.insert(ClientClosed(self.ended.subscribe()));
         data.insert(self.tunnel.clone());
         data.insert(account);
-        if self.over_tls {
+        if self.client.over_tls {
             data.insert(OverTls);
         }
-        if let Some(certificate) = &self.certificate {
+        if let Some(certificate) = &self.client.certificate {
             data.insert(certificate.clone());
         }
     }
@@ -170,7 +168,7 @@ mod tests {
     async fn escapes_reach_a_reader_with_little_room() {
         let (mut client, server) = tokio::io::duplex(1024);
         client.write_all(GET).await.unwrap();
-        let mut requests = Http1Stream::new(server, (false, None));
+        let mut requests = Http1Stream::new(server, ConnectionInfo::default());
         let ended = ClientClosed(requests.ended.subscribe());
         let mut read = Vec::new();
         let mut piece = [0; 5];
@@ -191,7 +189,7 @@ mod tests {
         let request = b"GET / HTTP/1.1\r\nUpgrade: h2c\r\nConnection: upgrade\r\nHost: x\r\n\r\n";
         let writing = async move { client.write_all(request).await };
         let mut read = Vec::new();
-        let mut requests = Http1Stream::new(server, (false, None));
+        let mut requests = Http1Stream::new(server, ConnectionInfo::default());
         let (written, length) = tokio::join!(writing, requests.read_to_end(&mut read));
         assert!(written.is_ok() && length.is_ok());
         assert_eq!(read, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");

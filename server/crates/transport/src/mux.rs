@@ -172,7 +172,7 @@ where
                             let Some((stream, certificate)) = secured.await else {
                                 return Ok(None);
                             };
-                            let client = (stream.is_tls(), certificate);
+                            let client = ConnectionInfo { over_tls: stream.is_tls(), certificate };
                             let sniffed = sniff(StallTimeout::new(stream), surface).await?;
                             Ok::<_, io::Error>(Some((sniffed, client)))
                         };
@@ -181,17 +181,16 @@ where
                             // No request has started, so none is lost.
                             _ = stopped.wait_for(|stopped| *stopped) => return Ok(()),
                         };
-                        let Some(((stream, http2), (over_tls, certificate))) = opened else {
+                        let Some(((stream, http2), client)) = opened else {
                             return Ok(());
                         };
                         match surface {
                             Surface::All | Surface::Grpc if http2 => {
-                                grpc.serve(stream, ConnectionInfo { over_tls, certificate })
-                                    .await
+                                grpc.serve(stream, client).await
                             }
                             Surface::Grpc => Ok(()),
                             Surface::All | Surface::Http | Surface::Metrics => {
-                                let requests = Http1Stream::new(stream, (over_tls, certificate));
+                                let requests = Http1Stream::new(stream, client);
                                 let call = http.call((requests, Protocol::Http1, None));
                                 call.await.map_err(|e| io::Error::other(e.to_string()))
                             }
