@@ -19,7 +19,6 @@
 //! - **I4** a checkpoint and its index become visible in one atomic step.
 //! - **I5** the log is cut only below the older of the last two durable checkpoints.
 
-mod bit_flip;
 mod checkpoint;
 mod checkpointer;
 mod create;

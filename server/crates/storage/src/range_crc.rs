@@ -1,11 +1,15 @@
 //! Computes the CRC-32 of any byte range in a file, in time independent of the range's length. Otherwise, startup could take
 //! very long: a client controls the content of a torn write, which may look like the headers of many long records.
+//!
+//! Also finds a single flipped bit with a checksum. The log's last record may be damaged by a torn write, which was never
+//! acknowledged. After a bit flip, however, the record may have been acknowledged.
 
 #[cfg(test)]
 use std::cell::Cell;
 use std::{iter, ops::Range};
 
-use super::bit_flip::POLYNOMIAL;
+/// The polynomial of CRC-32, lowest bit first.
+const POLYNOMIAL: u32 = 0xedb8_8320;
 
 /// Distance in bytes between two stored sums. A range's CRC-32 is computed from at most twice as many bytes.
 const BLOCK_BYTES: usize = 256;
@@ -83,9 +87,25 @@ fn multiply(a: u32, mut b: u32) -> u32 {
         if a & (1 << bit) != 0 {
             product ^= b;
         }
-        b = (b >> 1) ^ (POLYNOMIAL * (b & 1));
+        b = times_x(b);
     }
     product
+}
+
+/// Multiplies a polynomial by x modulo the CRC-32 polynomial.
+fn times_x(a: u32) -> u32 {
+    (a >> 1) ^ (POLYNOMIAL * (a & 1))
+}
+
+/// Finds the bit in a block of `length` bytes whose flip changes the CRC-32 by `difference`, the XOR of the actual and the
+/// expected sum. Returns the byte's offset and the bit's mask, or `None` if no single flip causes this difference.
+pub(super) fn find_flipped_bit(length: usize, difference: u32) -> Option<(usize, u8)> {
+    // CRC-32 is linear: flipping a bit changes the sum by an amount that depends only on the bit's distance from the end.
+    let changes = iter::successors(Some(POLYNOMIAL), |change| Some(times_x(*change)));
+    let distance = changes
+        .take(length * 8)
+        .position(|change| change == difference)?;
+    Some((length - 1 - distance / 8, 0x80 >> (distance % 8)))
 }
 
 #[cfg(test)]
@@ -100,6 +120,21 @@ mod tests {
             for end in (start..=bytes.len()).step_by(41).chain([bytes.len()]) {
                 let expected = crc32fast::hash(&bytes[start..end]);
                 assert_eq!(sums.of(start..end), expected, "{start}..{end}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_bit_is_found() {
+        let block: Vec<u8> = (0..300_u32).map(|n| (n * n) as u8).collect();
+        let right = crc32fast::hash(&block);
+        for at in 0..block.len() {
+            for bit in 0..8 {
+                let mut flawed = block.clone();
+                flawed[at] ^= 1 << bit;
+                let difference = crc32fast::hash(&flawed) ^ right;
+                let found = find_flipped_bit(block.len(), difference);
+                assert_eq!(found, Some((at, 1 << bit)));
             }
         }
     }

@@ -16,10 +16,10 @@ use std::{
 };
 
 use super::{
-    OpenError, bit_flip,
+    OpenError,
     files::{sync_dir, sync_file},
     format::Origin,
-    range_crc::RangeCrc,
+    range_crc::{RangeCrc, find_flipped_bit},
 };
 
 /// First bytes of every file of the engine.
@@ -296,7 +296,7 @@ fn flipped_bit(sums: &RangeCrc<'_>, at: usize, seq: u64) -> Option<(usize, u8)> 
                 let bit = difference.trailing_zeros() as usize;
                 (content.len() + bit / 8, 1 << (bit % 8))
             }
-            _ => bit_flip::find_flipped_bit(content.len(), difference)?,
+            _ => find_flipped_bit(content.len(), difference)?,
         };
         Some((from + byte, mask))
     })
