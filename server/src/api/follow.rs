@@ -1,16 +1,14 @@
 //! Operator endpoints of a following cluster: `/follow` returns the status, `/follow/cut-over` replaces the source, and
 //! `/follow/source-gone` ends the checks of the source.
 
-use actix_web::{
-    HttpMessage as _, HttpRequest, HttpResponse,
-    http::{StatusCode, header::CONTENT_TYPE},
-};
-use serde::Serialize;
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, http::StatusCode};
 use serde_json::json;
 use witan_dialect::{Context, reply};
 use witan_follow::{CutOverRefused, FollowHandle};
 use witan_machine::follow::{FollowOperation, SourceGone};
 use witan_node::ProposeError;
+
+use super::{answer, refusal};
 
 /// Answers an authorized request: GET for the status, POST for the others, otherwise 405. `/follow/cut-over` waits for its
 /// result. A POST needs the content type JSON, so that browsers send a preflight request for pages of another origin. Without a
@@ -28,8 +26,7 @@ pub(crate) async fn handle(
     }
     if !shows && request.content_type() != "application/json" {
         let message = "the Content-Type must be application/json";
-        let body = json!({ "message": message });
-        return answer(StatusCode::UNSUPPORTED_MEDIA_TYPE, &body);
+        return refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, &message);
     }
     if path == b"/follow/source-gone" {
         return source_gone(ctx).await;
@@ -51,7 +48,7 @@ pub(crate) async fn handle(
                     StatusCode::SERVICE_UNAVAILABLE
                 }
             };
-            answer(status, &json!({ "message": refused.to_string() }))
+            refusal(status, &refused)
         }
     }
 }
@@ -59,18 +56,11 @@ pub(crate) async fn handle(
 /// Records in the log that the source is gone. Any member of the cluster can do this.
 async fn source_gone(ctx: &Context) -> HttpResponse {
     let gone = FollowOperation::SourceGone(SourceGone {});
-    let (status, body) = match ctx.node.propose(gone).await {
-        Ok(_) => (StatusCode::OK, json!({ "guarding": false })),
-        Err(ProposeError::Refused(error)) => {
-            let body = json!({ "message": error.to_string() });
-            (StatusCode::CONFLICT, body)
-        }
-        Err(ProposeError::Fault(fault)) => {
-            let body = json!({ "message": fault.to_string() });
-            (StatusCode::SERVICE_UNAVAILABLE, body)
-        }
-    };
-    answer(status, &body)
+    match ctx.node.propose(gone).await {
+        Ok(_) => answer(StatusCode::OK, &json!({ "guarding": false })),
+        Err(ProposeError::Refused(error)) => refusal(StatusCode::CONFLICT, &error),
+        Err(ProposeError::Fault(fault)) => refusal(StatusCode::SERVICE_UNAVAILABLE, &fault),
+    }
 }
 
 /// Answers for a member that was not started with `--from`.
@@ -93,12 +83,4 @@ async fn not_here(ctx: &Context) -> HttpResponse {
         StatusCode::NOT_FOUND,
         &json!({ "following": following, "message": message }),
     )
-}
-
-fn answer(status: StatusCode, body: &impl Serialize) -> HttpResponse {
-    let mut text = serde_json::to_string(body).expect("it has texts for keys");
-    text.push('\n');
-    HttpResponse::build(status)
-        .insert_header((CONTENT_TYPE, reply::JSON))
-        .body(text)
 }

@@ -3,16 +3,14 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    http::{StatusCode, header::CONTENT_TYPE},
-};
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode};
 use serde_json::{Value, json};
 use witan_dialect::{Context, reply};
 use witan_gocompat::text;
 use witan_machine::member::MemberRegistry;
-use witan_node::NodeError;
 use witan_peer::{FeatureLevels, MemberRelease, RaiseError};
+
+use super::{answer, refusal};
 
 /// Answers an authorized request: GET for `/level`, POST for `/level/raise`, otherwise 405.
 pub(crate) async fn handle(
@@ -29,26 +27,23 @@ pub(crate) async fn handle(
     let view = ctx.node.view().await;
     let members = match view.map(|view| view.machine.members.clone()) {
         Ok(members) => members,
-        Err(error) => return unavailable(&error),
+        Err(error) => return refusal(StatusCode::SERVICE_UNAVAILABLE, &error),
     };
     if shows {
         return answer(StatusCode::OK, &report(levels, &members));
     }
     match levels.raise().await {
         Ok(level) => answer(StatusCode::OK, &json!({ "level": level })),
-        Err(RaiseError::Node(error)) => unavailable(&error),
-        Err(error @ RaiseError::NotLeader) => {
-            let message = json!({ "message": error.to_string() });
-            answer(StatusCode::SERVICE_UNAVAILABLE, &message)
+        Err(error @ (RaiseError::Node(_) | RaiseError::NotLeader)) => {
+            refusal(StatusCode::SERVICE_UNAVAILABLE, &error)
         }
         Err(RaiseError::Unable(unable)) => {
             let unable: Vec<String> = unable.iter().map(|it| shortfall(it, &members)).collect();
             let message = format!("the feature level cannot rise: {}", unable.join(", "));
-            answer(StatusCode::CONFLICT, &json!({ "message": message }))
+            refusal(StatusCode::CONFLICT, &message)
         }
         Err(error @ (RaiseError::Downgrade(_) | RaiseError::Changing)) => {
-            let message = json!({ "message": error.to_string() });
-            answer(StatusCode::CONFLICT, &message)
+            refusal(StatusCode::CONFLICT, &error)
         }
     }
 }
@@ -92,15 +87,4 @@ fn shortfall((id, running): &MemberRelease, members: &MemberRegistry) -> String 
             format!("{name} runs {release} with feature level {}", running.level)
         }
     }
-}
-
-fn unavailable(error: &NodeError) -> HttpResponse {
-    let message = json!({ "message": error.to_string() });
-    answer(StatusCode::SERVICE_UNAVAILABLE, &message)
-}
-
-fn answer(status: StatusCode, body: &Value) -> HttpResponse {
-    HttpResponse::build(status)
-        .insert_header((CONTENT_TYPE, reply::JSON))
-        .body(format!("{body}\n"))
 }

@@ -9,3 +9,27 @@ mod log_level;
 mod ops;
 mod recorder;
 mod top;
+
+use std::fmt::Display;
+
+use actix_web::{
+    HttpResponse,
+    http::{StatusCode, header::CONTENT_TYPE},
+};
+use serde::Serialize;
+use serde_json::json;
+use witan_dialect::reply;
+
+/// Answers an operator with a line of JSON.
+fn answer(status: StatusCode, body: &impl Serialize) -> HttpResponse {
+    let mut text = serde_json::to_string(body).expect("it has texts for keys");
+    text.push('\n');
+    HttpResponse::build(status)
+        .insert_header((CONTENT_TYPE, reply::JSON))
+        .body(text)
+}
+
+/// Answers an operator with the reason of a refusal.
+fn refusal(status: StatusCode, reason: &dyn Display) -> HttpResponse {
+    answer(status, &json!({ "message": reason.to_string() }))
+}
