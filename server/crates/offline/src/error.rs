@@ -115,34 +115,12 @@ impl OfflineError {
 
     /// Returns the exit code that etcdutl uses for this error.
     pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Bump => EXIT_BAD_ARGUMENTS,
-            Self::Format | Self::NotInFormat(_) => EXIT_BAD_FEATURE,
-            Self::Usage(_)
-            | Self::Open { .. }
-            | Self::Locked { .. }
-            | Self::Broken { .. }
-            | Self::LaterSnapshot { .. }
-            | Self::NoDigest
-            | Self::Digest(_)
-            | Self::DirectoryNotEmpty(_)
-            | Self::Compacted
-            | Self::FutureRevision
-            | Self::Record { .. }
-            | Self::OtherKeys(_)
-            | Self::NoData(_)
-            | Self::TargetVersion(_)
-            | Self::Config(_)
-            | Self::Storage(_)
-            | Self::Adopt(_)
-            | Self::Export { .. }
-            | Self::Changes(_)
-            | Self::Recording(_)
-            | Self::NotReproduced(_)
-            | Self::Output(_)
-            | Self::NoState(_)
-            | Self::NotAMember(_)
-            | Self::Corrupt { .. } => EXIT_ERROR,
+        if matches!(self, Self::Bump) {
+            EXIT_BAD_ARGUMENTS
+        } else if matches!(self, Self::Format | Self::NotInFormat(_)) {
+            EXIT_BAD_FEATURE
+        } else {
+            EXIT_ERROR
         }
     }
 }
