@@ -5,7 +5,6 @@
 mod limit;
 mod line;
 mod output;
-mod timestamp;
 
 use std::{io, io::IsTerminal as _, time::Duration};
 

@@ -5,6 +5,7 @@ use std::{
     time::SystemTime,
 };
 
+use jiff::Timestamp;
 use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},
@@ -12,7 +13,7 @@ use tracing::{
 use tracing_subscriber::layer::{Context, Layer};
 use witan_config::LogFormat;
 
-use super::{output::Outputs, timestamp::timestamp};
+use super::output::Outputs;
 
 /// Writes one line per event to all outputs.
 pub(super) struct LogFormatter {
@@ -63,6 +64,12 @@ impl<S: Subscriber> Layer<S> for LogFormatter {
         written.expect("writing to a String cannot fail");
         self.outputs.write(&line);
     }
+}
+
+/// Formats a time as RFC 3339 in UTC with microseconds, such as `2026-11-20T09:31:05.656258Z`.
+pub(super) fn timestamp(time: SystemTime) -> String {
+    let time = Timestamp::try_from(time).unwrap_or_default();
+    format!("{time:.6}")
 }
 
 fn json_level(level: Level) -> &'static str {

@@ -10,7 +10,7 @@ use std::{
 
 use witan_config::{LogOutput, Rotation};
 
-use super::timestamp::timestamp;
+use super::line::timestamp;
 
 /// All outputs, locked while a thread writes a line.
 pub(super) struct Outputs(Mutex<Vec<Output>>);
