@@ -3,7 +3,7 @@
 use std::{
     io,
     sync::{
-        Arc, Condvar, MutexGuard, PoisonError,
+        Arc, Condvar, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
@@ -180,22 +180,6 @@ impl Drop for Checkpointer {
     }
 }
 
-impl CheckpointerState {
-    /// Waits for a request, but no longer than `time` if it is set.
-    fn wait<'a>(
-        &self,
-        slot: MutexGuard<'a, CheckpointRequest>,
-        time: Option<Duration>,
-    ) -> MutexGuard<'a, CheckpointRequest> {
-        let Some(time) = time else {
-            let changed = self.changed.wait(slot);
-            return changed.unwrap_or_else(PoisonError::into_inner);
-        };
-        let changed = self.changed.wait_timeout(slot, time);
-        changed.unwrap_or_else(PoisonError::into_inner).0
-    }
-}
-
 struct CheckpointWriter {
     checkpoint: Checkpoint,
     /// The state of the checkpoint on disk, reduced to the data that the next difference needs.
@@ -233,7 +217,11 @@ impl CheckpointWriter {
             }
             match slot.view.take() {
                 Some(view) => break view,
-                None => slot = self.shared.wait(slot, outdated_due_in),
+                None => {
+                    let time = outdated_due_in.unwrap_or(Duration::MAX);
+                    let changed = self.shared.changed.wait_timeout(slot, time);
+                    slot = changed.unwrap_or_else(PoisonError::into_inner).0;
+                }
             }
         };
         let request = WriteRequest {
