@@ -147,17 +147,8 @@ fn installing_waits_for_no_reader_of_the_inbox() {
     let received = member.receive(&later);
     member.checkpointer.offer(view(9, 10));
     // The checkpoint is durable, and its thread blocks on reporting it.
-    let current = dir.data().join("member/checkpoint/current");
-    let numbers = || {
-        Manifest::read(&current)
-            .unwrap()
-            .unwrap()
-            .chain
-            .runs()
-            .count()
-    };
     let begun = Instant::now();
-    while numbers() < 2 {
+    while manifest(&dir).chain.runs().count() < 2 {
         assert!(begun.elapsed() < LONG);
         std::thread::yield_now();
     }

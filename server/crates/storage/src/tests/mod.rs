@@ -21,6 +21,7 @@ mod wal_dir;
 mod workload;
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
@@ -38,7 +39,7 @@ use witan_machine::{
 };
 use witan_replica::host::{LogBatch, LogRecord, Recovered};
 
-use super::{DataIdentity, Ledger, OpenError, Storage, StorageMetrics};
+use super::{DataIdentity, Ledger, OpenError, Storage, StorageMetrics, manifest::Manifest};
 
 /// A folder that is removed at the end of the test.
 pub(crate) struct TempDir(pub(crate) PathBuf);
@@ -217,6 +218,25 @@ fn copy(from: &Path, to: &Path) {
             std::fs::copy(&path, &target).unwrap();
         }
     }
+}
+
+/// Returns the contents of all files in a folder, except the locks.
+fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for path in files(dir, "") {
+        if path.is_dir() {
+            found.extend(contents(&path));
+        } else if path.file_name().unwrap() != "LOCK" {
+            found.insert(path.clone(), std::fs::read(&path).unwrap());
+        }
+    }
+    found
+}
+
+/// Returns the list of the published checkpoint's runs.
+fn manifest(dir: &TempDir) -> Manifest {
+    let path = dir.data().join("member/checkpoint/current");
+    Manifest::read(&path).unwrap().expect("it reads")
 }
 
 /// Returns the end of the last complete record of a log file.

@@ -197,10 +197,8 @@ fn the_base_of_a_raise_reuses_no_run() {
     }
     storage.checkpoint.write(None, &view).unwrap();
     let numbers = || {
-        let path = dir.data().join("member/checkpoint/current");
-        let manifest = Manifest::read(&path).unwrap().expect("it reads");
-        let links = manifest.chain.links.len();
-        (links, manifest.chain.numbers().collect::<BTreeSet<_>>())
+        let chain = manifest(&dir).chain;
+        (chain.links.len(), chain.numbers().collect::<BTreeSet<_>>())
     };
     let (_, before) = numbers();
     assert!(before.len() > 5, "{} runs", before.len());

@@ -1,6 +1,6 @@
 //! Tests directories that are refused. Each refusal names its file and has its own exit code.
 
-use std::{collections::BTreeMap, fs, io::Write, process::Stdio, thread, time::Duration};
+use std::{fs, io::Write, process::Stdio, thread, time::Duration};
 
 use witan_machine::record::{self, RecordChange};
 
@@ -112,19 +112,6 @@ fn write_changed(storage: &mut Storage, view: &View, change: &ChangeRecord<'_>) 
         });
     };
     storage.checkpoint.store(None, changed).unwrap();
-}
-
-/// Returns the contents of all files in a folder.
-fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        match path.is_dir() {
-            true => found.extend(contents(&path)),
-            false => drop(found.insert(path.clone(), fs::read(&path).unwrap())),
-        }
-    }
-    found
 }
 
 /// Fails unless startup and offline commands refuse the directory as one of a later release, and leave every file as it is.

@@ -11,7 +11,6 @@ use super::{
     workload::{apply, chances, first, records},
     *,
 };
-use crate::manifest::Manifest;
 
 /// Size of a run in bytes, so small that a small state has many runs.
 const RUN_BYTES: u64 = 32 << 10;
@@ -32,9 +31,7 @@ fn run(view: &mut View, command: impl Into<Verb>) {
 
 /// Returns the run numbers of the newest chain.
 fn numbers(dir: &TempDir) -> BTreeSet<u64> {
-    let path = dir.data().join("member/checkpoint/current");
-    let manifest = Manifest::read(&path).unwrap().expect("it reads");
-    manifest.chain.numbers().collect()
+    manifest(dir).chain.numbers().collect()
 }
 
 /// Opens a copy of the directory and compares its state with `expected`.
@@ -94,9 +91,7 @@ fn compact(view: &mut View) {
 }
 
 fn links(dir: &TempDir) -> usize {
-    let path = dir.data().join("member/checkpoint/current");
-    let manifest = Manifest::read(&path).unwrap().expect("it reads");
-    manifest.chain.links.len()
+    manifest(dir).chain.links.len()
 }
 
 /// Applies `change` and writes a checkpoint until that creates a base. Returns the run numbers before and after it.
@@ -229,9 +224,8 @@ fn runs_of_blocks_contain_nothing_else() {
         });
     }
     let checkpoint = dir.data().join("member/checkpoint");
-    let manifest = Manifest::read(&checkpoint.join("current")).unwrap();
     let (mut of_blocks, mut others) = (0, 0);
-    for of in manifest.expect("it reads").chain.runs() {
+    for of in manifest(&dir).chain.runs() {
         let path = crate::run::run_path(&checkpoint, of.number);
         let mut reader = crate::run::RunReader::open(&path, of.content).unwrap();
         let mut blocks = BTreeSet::new();

@@ -7,10 +7,7 @@ use super::{
     workload::{Driven, Expected},
     *,
 };
-use crate::{
-    folder::copies,
-    manifest::{Manifest, copy_name},
-};
+use crate::{folder::copies, manifest::copy_name};
 
 /// Number of entries before the damage, enough for two log files and a chain of three links.
 const ENTRIES: u64 = 160;
@@ -82,10 +79,8 @@ fn flip(path: &Path, at: usize) {
 
 /// Returns the runs that `current` names, oldest first.
 fn runs(dir: &TempDir) -> Vec<String> {
-    let current = dir.data().join("member/checkpoint/current");
-    let manifest = Manifest::read(&current).unwrap().unwrap();
     let file = |number: u64| format!("checkpoint/{number:08}.run");
-    manifest.chain.numbers().map(file).collect()
+    manifest(dir).chain.numbers().map(file).collect()
 }
 
 #[test]

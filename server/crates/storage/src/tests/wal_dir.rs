@@ -153,15 +153,6 @@ fn copy_with_link(from: &Path, to: &Path) {
     assert!(status.unwrap().success());
 }
 
-fn contents(log: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    let mut paths = files(log, "");
-    paths.retain(|path| !path.ends_with("LOCK"));
-    let read = paths
-        .into_iter()
-        .map(|path| (path.clone(), fs::read(path).unwrap()));
-    read.collect()
-}
-
 #[test]
 fn a_copy_does_not_touch_the_log_of_its_original() {
     let (dir, wal) = with_log();
