@@ -97,27 +97,6 @@ fn a_lost_identity_is_refused() {
 }
 
 #[test]
-fn numbers_have_one_form() {
-    for lines in [
-        "format 4\ncluster c1\nmember 000000000000003e\nstore 0000000000000005\ninode 1 2\n",
-        "format 4\ncluster +0000000000000c1\nmember 000000000000003e\nstore 0000000000000005\ninode 1 2\n",
-        "format 4\ncluster 00000000000000C1\nmember 000000000000003e\nstore 0000000000000005\ninode 1 2\n",
-        "format 04\ncluster 00000000000000c1\nmember 000000000000003e\nstore 0000000000000005\ninode 1 2\n",
-        "format 4\ncluster 00000000000000c1\nmember 000000000000003e\nstore 0000000000000005\ninode 1 2\nmore\n",
-        "format 4\ncluster 00000000000000c1\nmember 000000000000003e\nstore 5\ninode 1 2\n",
-        "format 4\ncluster 00000000000000c1\nmember 000000000000003e\nstore 0000000000000005\ncopy-of\ninode 1 2\n",
-        "format 4\ncluster 00000000000000c1\nmember 000000000000003e\nstore 0000000000000005\ncopy-of 6\ninode 1 2\n",
-        "format 4\nrelease 0.1.0\ncluster 00000000000000c1\nmember 000000000000003e\nstore 0000000000000005\ninode 1 2\n",
-        "format 5\ncluster 00000000000000c1\nmember 000000000000003e\nstore 0000000000000005\ninode 1 2\n",
-        "format 5\nrelease 0.1.0\ncluster 00000000000000c1\nmember 000000000000003e\nstore 0000000000000005\ninode 1 2\n",
-    ] {
-        let text = crate::format::seal(lines);
-        let refused = crate::format::parse(PathBuf::from("identity"), &text);
-        assert_eq!(refused.expect_err(lines).exit_code(), 23, "{lines}");
-    }
-}
-
-#[test]
 fn another_format_is_told_from_damage() {
     let dir = with_data(&ME);
     for (text, start) in [
