@@ -8,7 +8,7 @@ use witan_api::v3::etcdserverpb::{
     AuthRoleGrantPermissionRequest, AuthRoleRevokePermissionRequest, AuthUserAddRequest,
     AuthUserChangePasswordRequest, AuthUserDeleteRequest, AuthUserGrantRoleRequest,
     AuthUserRevokeRoleRequest, CompactionRequest, DeleteRangeRequest, LeaseCheckpointRequest,
-    LeaseGrantRequest, LeaseRevokeRequest, PutRequest, RangeRequest, TxnRequest,
+    LeaseGrantRequest, LeaseRevokeRequest, PutRequest, TxnRequest,
 };
 
 /// Identifies a request and its proposer.
@@ -25,7 +25,7 @@ pub struct RequestHeader {
     pub auth_revision: u64,
 }
 
-/// A v3 request: one field after `id` is set, or none if the entry is a read request of a kind not decoded here.
+/// A v3 request: one field after `id` is set, or none if the entry is a read or a login, which change nothing.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct InternalRaftRequest {
     #[prost(message, optional, tag = "100")]
@@ -35,8 +35,6 @@ pub struct InternalRaftRequest {
     pub id: u64,
     #[prost(message, optional, boxed, tag = "2")]
     pub v2: Option<Box<RequestV2>>,
-    #[prost(message, optional, tag = "3")]
-    pub range: Option<RangeRequest>,
     #[prost(message, optional, tag = "4")]
     pub put: Option<PutRequest>,
     #[prost(message, optional, tag = "5")]
@@ -57,8 +55,6 @@ pub struct InternalRaftRequest {
     pub auth_enable: Option<AuthEnableRequest>,
     #[prost(message, optional, tag = "1011")]
     pub auth_disable: Option<AuthDisableRequest>,
-    #[prost(message, optional, tag = "1012")]
-    pub authenticate: Option<InternalAuthenticateRequest>,
     #[prost(message, optional, tag = "1100")]
     pub auth_user_add: Option<AuthUserAddRequest>,
     #[prost(message, optional, tag = "1101")]
@@ -99,19 +95,6 @@ pub(crate) fn is_known(tag: u32) -> bool {
         .any(|range| range.contains(&tag))
 }
 
-/// Issues a simple token to a user.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct InternalAuthenticateRequest {
-    #[prost(string, tag = "1")]
-    pub name: String,
-    /// The password, which etcd clears before proposing.
-    #[prost(string, tag = "2")]
-    pub password: String,
-    /// The token that the member created.
-    #[prost(string, tag = "3")]
-    pub simple_token: String,
-}
-
 /// Sets the cluster version; in the log since etcd 3.5.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ClusterVersionSetRequest {
@@ -150,8 +133,8 @@ pub struct DowngradeInfoSetRequest {
     pub version: String,
 }
 
-/// A v2 request. In etcd 3.4, it can also set a member's attributes or the cluster version. etcd does not check that its texts
-/// are UTF-8.
+/// A v2 request, without the options of reads. In etcd 3.4, it can also set a member's attributes or the cluster version. etcd
+/// does not check that its texts are UTF-8.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct RequestV2 {
     /// Unique on the member that proposed the request.
@@ -180,22 +163,12 @@ pub struct RequestV2 {
     /// Expiration in Unix nanoseconds; 0 for none.
     #[prost(int64, tag = "9")]
     pub expiration: i64,
-    #[prost(bool, tag = "10")]
-    pub wait: bool,
-    #[prost(uint64, tag = "11")]
-    pub since: u64,
     /// Whether the request includes all nodes below the path.
     #[prost(bool, tag = "12")]
     pub recursive: bool,
-    #[prost(bool, tag = "13")]
-    pub sorted: bool,
-    #[prost(bool, tag = "14")]
-    pub quorum: bool,
     /// The time in Unix nanoseconds up to which a SYNC expires nodes.
     #[prost(int64, tag = "15")]
     pub time: i64,
-    #[prost(bool, tag = "16")]
-    pub stream: bool,
     /// Whether to change only the expiration.
     #[prost(bool, optional, tag = "17")]
     pub refresh: Option<bool>,

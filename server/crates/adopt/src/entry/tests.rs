@@ -90,8 +90,7 @@ fn reads_and_logins_change_nothing() {
     for request in [
         InternalRaftRequest { alarm: Some(asked), ..Default::default() },
         InternalRaftRequest { alarm: Some(unknown), ..Default::default() },
-        InternalRaftRequest { authenticate: Some(Default::default()), ..Default::default() },
-        InternalRaftRequest { range: Some(Default::default()), ..Default::default() },
+        InternalRaftRequest::default(),
     ] {
         let change = of(&log(EntryPayload::Request(Box::new(request))), 1);
         assert_eq!(change.expect("it converts"), Change::None);
