@@ -7,8 +7,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use witan_replica::{host::Recovered, replica::Config};
-
 use crate::{
     encode::Encoder,
     format::Head,
@@ -65,20 +63,6 @@ impl Files {
         files.number = numbers(&files.folder)?.last().copied().unwrap_or(0);
         files.begin_next()?;
         Ok(files)
-    }
-
-    /// Writes the settings and the state with which a replica starts.
-    pub(crate) fn start(&mut self, config: &Config, recovered: &Recovered) -> io::Result<()> {
-        let mut frames = Vec::new();
-        self.encoder.start(config, recovered, &mut frames);
-        self.write(&frames)
-    }
-
-    /// Writes a record that the turns of a range (first and last) were not recorded.
-    pub(crate) fn gap(&mut self, (from, to): (u64, u64)) -> io::Result<()> {
-        let mut frames = Vec::new();
-        Encoder::gap(from, to, &mut frames);
-        self.write(&frames)
     }
 
     /// Writes frames, and starts new files as needed.

@@ -159,10 +159,14 @@ fn run(queue: &Queue, mut files: Files) {
     }
 }
 
-fn write(files: &mut Files, work: Queued) -> io::Result<()> {
+fn write(files: &mut Files, mut work: Queued) -> io::Result<()> {
     if let Some((config, recovered)) = work.start.as_deref() {
-        files.start(config, recovered)?;
+        let mut start = Vec::new();
+        files.encoder.start(config, recovered, &mut start);
+        files.write(&start)?;
     }
-    files.write(&work.frames)?;
-    work.left_out.map_or(Ok(()), |turns| files.gap(turns))
+    if let Some((from, to)) = work.left_out {
+        Encoder::gap(from, to, &mut work.frames);
+    }
+    files.write(&work.frames)
 }
