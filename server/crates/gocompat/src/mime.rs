@@ -2,31 +2,9 @@
 
 use std::collections::HashSet;
 
-/// Why a content type is invalid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum MediaTypeError {
-    /// No type precedes the `;`.
-    #[error("mime: no media type")]
-    NoType,
-    /// No slash follows the type.
-    #[error("mime: expected slash after first token")]
-    NoSlash,
-    /// No subtype follows the slash.
-    #[error("mime: expected token after slash")]
-    NoSubtype,
-    /// Other text follows the subtype.
-    #[error("mime: unexpected content after media subtype")]
-    Trailing,
-    /// A parameter is not `name=value`.
-    #[error("mime: invalid media parameter")]
-    Parameter,
-    /// A parameter occurs twice.
-    #[error("mime: duplicate parameter name")]
-    Duplicate,
-}
-
-/// Returns the media type of a content type, trimmed and in lower case. Validates the parameters and drops them.
-pub fn parse(given: &str) -> Result<String, MediaTypeError> {
+/// Returns the media type of a content type, trimmed and in lower case. Validates the parameters and drops them. Returns Go's
+/// error text.
+pub fn parse(given: &str) -> Result<String, &'static str> {
     let (media, rest) = given.split_at(given.find(';').unwrap_or(given.len()));
     let media = media.trim().to_lowercase();
     check(&media)?;
@@ -35,24 +13,26 @@ pub fn parse(given: &str) -> Result<String, MediaTypeError> {
 }
 
 /// Checks that a media type is `TYPE` or `TYPE/SUBTYPE`, where both are tokens.
-fn check(media: &str) -> Result<(), MediaTypeError> {
+fn check(media: &str) -> Result<(), &'static str> {
     let (first, rest) = token(media);
     if first.is_empty() {
-        return Err(MediaTypeError::NoType);
+        return Err("mime: no media type");
     }
     if rest.is_empty() {
         return Ok(());
     }
-    let rest = rest.strip_prefix('/').ok_or(MediaTypeError::NoSlash)?;
+    let rest = rest
+        .strip_prefix('/')
+        .ok_or("mime: expected slash after first token")?;
     match token(rest) {
-        ("", _) => Err(MediaTypeError::NoSubtype),
+        ("", _) => Err("mime: expected token after slash"),
         (_, "") => Ok(()),
-        (_, _) => Err(MediaTypeError::Trailing),
+        (_, _) => Err("mime: unexpected content after media subtype"),
     }
 }
 
 /// Checks the parameters after a media type. Each must be `; name=value`. Names must be unique, ignoring case.
-fn parameters(mut rest: &str) -> Result<(), MediaTypeError> {
+fn parameters(mut rest: &str) -> Result<(), &'static str> {
     let mut names = HashSet::new();
     loop {
         rest = rest.trim_start();
@@ -60,9 +40,9 @@ fn parameters(mut rest: &str) -> Result<(), MediaTypeError> {
         if rest.is_empty() || rest == ";" {
             return Ok(());
         }
-        let (name, after) = parameter(rest).ok_or(MediaTypeError::Parameter)?;
+        let (name, after) = parameter(rest).ok_or("mime: invalid media parameter")?;
         if !names.insert(name.to_lowercase()) {
-            return Err(MediaTypeError::Duplicate);
+            return Err("mime: duplicate parameter name");
         }
         rest = after;
     }

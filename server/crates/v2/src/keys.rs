@@ -228,7 +228,7 @@ async fn form(
         return Ok(None);
     }
     let media = mime::parse(&media)
-        .map_err(|fault| V2Error::before_store(ErrorCode::InvalidForm, fault.to_string()))?;
+        .map_err(|fault| V2Error::before_store(ErrorCode::InvalidForm, fault))?;
     if media != reply::FORM {
         return Ok(None);
     }
