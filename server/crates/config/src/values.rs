@@ -68,7 +68,10 @@ impl FlagValues {
     /// flags without effect. Does not parse values.
     pub(super) fn validate(&mut self) -> Result<(), ConfigError> {
         self.resolve_aliases()?;
-        check_bootstrap(self)?;
+        let given = BOOTSTRAP.iter().filter_map(|flag| self.given(flag));
+        if given.count() > 1 {
+            return Err(ConfigError::Bootstrap);
+        }
         self.check_statuses()
     }
 
@@ -121,18 +124,5 @@ fn is_default(flag: &Flag, text: &str) -> bool {
         FlagKind::Bool => parse_bool(text) == parse_bool(flag.default),
         FlagKind::Duration => parse_duration(text) == parse_duration(flag.default),
         FlagKind::Integer | FlagKind::Text => text.is_empty() || text == flag.default,
-    }
-}
-
-/// Fails if more than one flag in [`BOOTSTRAP`] is given.
-fn check_bootstrap(values: &FlagValues) -> Result<(), ConfigError> {
-    let given = BOOTSTRAP
-        .iter()
-        .filter(|flag| values.given(flag).is_some())
-        .count();
-    if given > 1 {
-        Err(ConfigError::Bootstrap)
-    } else {
-        Ok(())
     }
 }
