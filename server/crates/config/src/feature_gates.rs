@@ -20,44 +20,31 @@ pub(super) const SET_MEMBER_LOCAL_ADDR: &str = "SetMemberLocalAddr";
 const ALL_ALPHA: &str = "AllAlpha";
 const ALL_BETA: &str = "AllBeta";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Effect {
-    /// The gate enables or disables the feature.
-    Switches,
-    /// The gate has no effect. Contains the fixed value of the feature in Witan, and the reason.
-    Fixed(bool, &'static str),
-}
+/// The fixed value of a feature in Witan, so that its gate has no effect, and the reason.
+type Fixed = (bool, &'static str);
 
-const RECORDED: Effect = Effect::Fixed(true, "remaining TTLs of leases are always recorded");
+const RENEWED: Fixed = (
+    false,
+    "a renewal always waits until earlier commits are applied",
+);
+const RECORDED: Fixed = (true, "remaining TTLs of leases are always recorded");
+const NOT_PRIORITIZED: Fixed = (false, "Witan does not prioritize requests");
+const ALWAYS_SERVING: Fixed = (false, "a defragmentation never stops serving");
+const NO_BBOLT: Fixed = (true, "Witan does not use bbolt");
 
-/// The gates of etcd 3.7.
-const GATES: [(&str, Effect); 11] = [
-    (INITIAL_CORRUPT_CHECK, Effect::Switches),
-    (COMPACT_HASH_CHECK, Effect::Switches),
-    (ALL_ALPHA, Effect::Switches),
-    (ALL_BETA, Effect::Switches),
-    (
-        "FastLeaseKeepAlive",
-        Effect::Fixed(
-            false,
-            "a renewal always waits until earlier commits are applied",
-        ),
-    ),
-    ("LeaseCheckpoint", RECORDED),
-    ("LeaseCheckpointPersist", RECORDED),
-    (
-        "PriorityRequest",
-        Effect::Fixed(false, "Witan does not prioritize requests"),
-    ),
-    (SET_MEMBER_LOCAL_ADDR, Effect::Switches),
-    (
-        "StopGRPCServiceOnDefrag",
-        Effect::Fixed(false, "a defragmentation never stops serving"),
-    ),
-    (
-        "TxnModeWriteWithSharedBuffer",
-        Effect::Fixed(true, "Witan does not use bbolt"),
-    ),
+/// The gates of etcd 3.7. One without a fixed value enables or disables its feature.
+const GATES: [(&str, Option<Fixed>); 11] = [
+    (INITIAL_CORRUPT_CHECK, None),
+    (COMPACT_HASH_CHECK, None),
+    (ALL_ALPHA, None),
+    (ALL_BETA, None),
+    ("FastLeaseKeepAlive", Some(RENEWED)),
+    ("LeaseCheckpoint", Some(RECORDED)),
+    ("LeaseCheckpointPersist", Some(RECORDED)),
+    ("PriorityRequest", Some(NOT_PRIORITIZED)),
+    (SET_MEMBER_LOCAL_ADDR, None),
+    ("StopGRPCServiceOnDefrag", Some(ALWAYS_SERVING)),
+    ("TxnModeWriteWithSharedBuffer", Some(NO_BBOLT)),
 ];
 
 /// The given gates and their values. The last value of a gate takes precedence.
@@ -77,8 +64,8 @@ impl FeatureGates {
     /// Warns about each gate whose value differs from the feature's fixed value.
     fn warn(&self, warnings: &mut Vec<String>) {
         for (name, on) in &self.0 {
-            let effect = GATES.iter().find(|(known, _)| known == name);
-            if let Some((_, Effect::Fixed(here, why))) = effect
+            let gate = GATES.iter().find(|(known, _)| known == name);
+            if let Some((_, Some((here, why)))) = gate
                 && here != on
             {
                 warnings.push(format!("--{FLAG} {name}={on} has no effect: {why}"));
