@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use witan_api::peer::Member;
 use witan_bolt::{BoltError, BoltFile};
 
-use super::{ConfState, EtcdError};
+use super::EtcdError;
 
 /// The cluster's metadata in the backend.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,8 +29,6 @@ pub struct BackendMeta {
     pub downgrade: Option<Downgrade>,
     /// Version of the storage schema; written since etcd 3.6.
     pub storage_version: Option<String>,
-    /// The voters and learners; written since etcd 3.5.
-    pub conf_state: Option<ConfState>,
 }
 
 /// The context of a single-member change.
@@ -97,7 +95,6 @@ impl BackendMeta {
         match (bucket, key) {
             (b"meta", b"consistent_index") => self.consistent_index = number(value)?,
             (b"meta", b"term") => self.term = number(value)?,
-            (b"meta", b"confState") => self.conf_state = Some(json(value)?),
             (b"meta", b"storageVersion") => self.storage_version = Some(text(value)?),
             (b"cluster", b"clusterVersion") => self.cluster_version = Some(text(value)?),
             (b"cluster", b"downgrade") => self.downgrade = Some(json(value)?),

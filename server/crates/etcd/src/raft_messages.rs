@@ -3,7 +3,7 @@
 #![expect(missing_docs, reason = "where raft's names say all")]
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// A record of the write-ahead log.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -99,8 +99,7 @@ pub enum RaftEntryKind {
 }
 
 /// Raft's configuration. The backend stores it as JSON with the same names.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, prost::Message)]
-#[serde(default)]
+#[derive(Clone, PartialEq, Eq, Serialize, prost::Message)]
 pub struct ConfState {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[prost(uint64, repeated, packed = "false", tag = "1")]
