@@ -31,7 +31,7 @@ pub const FIRST: Release = (3, 0);
 /// The last version whose commands this release supports completely.
 pub const LATEST: Release = (3, 7);
 
-/// When a command was added: the first cluster version and the first feature level that have it.
+/// The first cluster version and the first feature level that have a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Since {
     version: Release,
@@ -69,7 +69,7 @@ impl MemberRegistry {
         command.added().is_some_and(|since| self.has(since))
     }
 
-    /// Returns whether a command does not start a downgrade to a release below the cluster's level.
+    /// Returns `false` for a command that starts a downgrade to a release below the cluster's level, and `true` for all others.
     pub fn permits_return(&self, command: &Command) -> bool {
         match command {
             Command::Downgrade(downgrade) => {
@@ -89,7 +89,7 @@ impl MemberRegistry {
         }
     }
 
-    /// Returns whether the cluster has the commands that were added then.
+    /// Returns whether the cluster's version and level are at least these.
     fn has(&self, Since { version, level }: Since) -> bool {
         let has_version =
             || release(&self.cluster_version).is_some_and(|cluster| version <= cluster);
@@ -120,9 +120,9 @@ impl Command {
         self.added().map(|since| since.level)
     }
 
-    /// Returns whether this release knows every value of an enum in the command, and every record in it. A later release may
-    /// propose other values, which this release would apply with another effect. Unlike an unknown field, the decoder keeps an
-    /// unknown value, so re-encoding does not show it.
+    /// Returns whether this release knows every enum value and every record in the command. A later release may propose other
+    /// values, which this release would apply with another effect. The decoder keeps an unknown enum value but not an unknown
+    /// field, so re-encoding does not reveal the value.
     pub fn is_known(&self) -> bool {
         self.added().is_some()
     }
@@ -158,7 +158,7 @@ fn of_kv(operation: &KvOperation) -> Option<Since> {
     }
 }
 
-/// Returns whether this release knows every value of an enum in a transaction and its nested transactions.
+/// Returns whether this release knows every enum value in a transaction and its nested transactions.
 fn knows_txn(txn: &Txn) -> bool {
     let knows_compare = |Compare { result, target, .. }: &Compare| {
         CompareResult::try_from(*result).is_ok() && CompareTarget::try_from(*target).is_ok()

@@ -55,9 +55,9 @@ impl BatchesInFlight {
 }
 
 impl Batch {
-    /// Returns whether the batch still waits for its answers. A leader's batch, which may contain forwarded proposals, waits
-    /// until the log is applied up to the end of the batch. If the log has been truncated, it waits up to `last`, the log's
-    /// last index. On another member, a batch waits until its last proposal is answered.
+    /// Returns whether the batch still waits for its answers. On a leader, it waits until its last entry is applied, or the
+    /// entry at `last` (the log's last index) if the log was truncated. On another member, it waits until its last proposal is
+    /// answered: `is_waiting` is false for its ticket.
     pub(crate) fn waits(
         &self,
         status: &Status,

@@ -1,8 +1,8 @@
 //! Requests to the leader that are not raft messages: forwarded proposals and requests about leases.
 //!
-//! Every request names the term that its sender sees, and only the leader of that term accepts it. A forwarded proposal is
+//! Every request names its sender's current term, and only the leader of that term accepts the request. A forwarded proposal is
 //! therefore appended in that term or never. If a member applies an entry of a higher term while its proposal waits, it
-//! proposes the entry again. Within the term the member resends the message after a stream broke, and the leader accepts each
+//! proposes the entry again. Within the term the member resends the message after a stream breaks, and the leader accepts each
 //! message number of a process once (`taken_messages`). Refusals are not resent: if a refusal is lost, the request waits for
 //! the next term or its timeout.
 //!

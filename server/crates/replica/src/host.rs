@@ -89,8 +89,8 @@ pub struct Applied {
     pub outcome: Outcome,
     /// The member registry after the entry, if the entry changed it.
     pub members: Option<MemberRegistry>,
-    /// The frozen state after the entry, if all members may hash it to compare their states: after a compaction, or when a
-    /// member requested the comparison.
+    /// The frozen state after the entry, for members that compare the hashes of their states. Set after a compaction, and when
+    /// a member has requested the comparison.
     pub hashed: Option<Box<View>>,
 }
 
@@ -176,7 +176,7 @@ pub trait Host {
     fn execute(&mut self, command: Box<LongCommand>) -> Option<Box<ExecutedCommand>> {
         Some(Box::new(command.execute()))
     }
-    /// Drops the state from before a long command, which can take long.
+    /// Drops the state from before a long command. The drop can take long.
     fn discard(&mut self, _machine: StateMachine) {}
     /// Processes the entries that a turn applied: answers their tickets, wakes watchers and tracks membership. Clone the view
     /// only if necessary, because a live clone makes the next writes copy data.

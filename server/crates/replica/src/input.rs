@@ -17,7 +17,7 @@ use crate::{
     replica::{PeerEvent, Replica},
 };
 
-/// An input of a member.
+/// A request or an event that a member's replica processes.
 #[derive(Debug)]
 pub enum Input {
     /// A tick of raft's clock, which expires old requests and runs the leader's tasks.
@@ -142,7 +142,7 @@ impl Replica {
         }
     }
 
-    /// Queues the rejection as the answer to a request that was not accepted.
+    /// Queues the rejection in `taken`, if any, as the answer to the request.
     fn answer_refusal(&mut self, ticket: Ticket, taken: Result<(), ProposalRejected>) {
         if let Err(refusal) = taken {
             let refused = Unanswered::Refused(refusal);

@@ -106,7 +106,7 @@ pub(crate) struct Lessor {
     checkpoint_s: Option<i64>,
     /// Whether this process has known a leader: another member, or itself with all entries of earlier terms applied.
     had_leader: bool,
-    /// Whether the timers of this term started with full TTLs, so that records of remaining TTLs can be outdated.
+    /// Whether the timers of this term started with full TTLs, so that recorded remaining TTLs may be outdated.
     gave_full_ttls: bool,
 }
 
@@ -302,7 +302,7 @@ impl Lessor {
         }
     }
 
-    /// Starts the timer of a lease that lasts `span_ns` nanoseconds, from now until the next clock update sets it again.
+    /// Starts the timer of a lease that lasts `span_ns` nanoseconds. The next clock update restarts the timer.
     fn start(&mut self, id: LeaseId, span_ns: u64) {
         self.starting.push((id, span_ns));
         let deadline_ns = self.monotonic_ns.saturating_add(span_ns);

@@ -273,7 +273,6 @@ pub(crate) fn fill_metadata(snapshot: &mut Snapshot, position: &Position) {
     metadata.set_conf_state(conf_state(position));
 }
 
-/// Returns raft's configuration at a position.
 fn conf_state(position: &Position) -> ConfState {
     ConfState {
         voters: position.voters.clone(),

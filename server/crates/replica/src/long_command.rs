@@ -1,5 +1,5 @@
 //! Long commands, which the host executes on a copy of the state while the replica keeps running raft. Nothing else is applied
-//! until a long command ends, so the sequence of states is the same.
+//! until a long command ends, so all members have the same sequence of states.
 //!
 //! `witan_machine` counts the keys that a command touches, and `replica/turn.rs` applies the outcome.
 

@@ -63,7 +63,7 @@ impl Stage {
 
 #[derive(Debug)]
 struct EncodedProposal {
-    /// Where the entry was submitted, or `None` while it is certainly in no log.
+    /// The log to which the entry was submitted, or `None` while the entry is certainly in no log.
     handed_in: Option<HandedIn>,
     data: Bytes,
 }

@@ -1,6 +1,7 @@
 //! The linearizable read barrier, ReadIndex (raft thesis 6.4). Reads wait in a [`RequestGroup`] for the next ReadIndex round.
-//! One round serves all of them, and they are released once its index is applied. The next round does not wait for that
-//! release. The same rounds prove answers about leases: an answer from a state at or after the round's index need not wait.
+//! One round serves all waiting reads, and releases them once the round's index is applied. The next round can start earlier. A
+//! round also proves the leader's answers about leases. Answers from a state at or after the round's index are delivered at
+//! once.
 //!
 //! raft-rs silently drops a ReadIndex request when the leader has not committed in its term, when no leader is known and when
 //! the role changes, so this module retries.
@@ -184,7 +185,7 @@ impl ReadIndexQueue {
         encode_context([self.member, self.seed, self.number])
     }
 
-    /// Allocates a request outside of rounds. Returns its number and context.
+    /// Allocates a ReadIndex request that belongs to no round. Returns its number and context.
     pub(crate) fn question(&mut self) -> (u64, Vec<u8>) {
         let context = self.next_context();
         (self.number, context)

@@ -359,6 +359,7 @@ impl Replica {
         }
     }
 
+    /// Decodes a message and passes it to its handler. Fails for a message that no correct member sends.
     fn open(&mut self, envelope: Envelope) -> Result<(), MessageFault> {
         let Envelope { from: MemberId(from), message, snapshot, .. } = envelope;
         match PeerMessage::decode(&message) {

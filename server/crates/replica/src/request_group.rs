@@ -5,7 +5,7 @@
 //! 3. Then it waits for the next requests of the clients that were just answered, at most the last cost once.
 //! 4. Without this second wait, clients fall into two groups, and each group also pays for the batches of the other: 13 %
 //!    fewer puts per second and 17 % more CPU per put (three members, 64 clients of the leader).
-//! 5. After a second wait in which no client returned, the next batches skip it. Their number doubles each time.
+//! 5. After a second wait in which no client returned, the next batches skip it. The number of these batches doubles each time.
 //! 6. Clients and other members are tracked separately, because messages of distant members return late.
 //! 7. A follower groups the requests that it forwards, and the leader groups them with its own clients' proposals, so a
 //!    request can wait on both.
@@ -110,14 +110,13 @@ impl Arrivals {
         self.to_skip = self.to_skip.saturating_sub(1);
     }
 
-    /// Records that a batch took all held requests but `held`, which have `bytes` bytes.
+    /// Records that a batch took the held requests except `held` requests with `bytes` bytes in total.
     fn left(&mut self, held: usize, bytes: usize) {
         self.expected = self.held + self.in_flight;
         self.in_flight = self.held - held;
         (self.held, self.bytes) = (held, bytes);
     }
 
-    /// Records that the last batch was answered.
     fn answered(&mut self) {
         self.in_flight = 0;
         self.held_at_answer = self.held;
@@ -206,7 +205,7 @@ impl<R> RequestGroup<R> {
     }
 
     /// Returns the time at which the held requests are due if nothing changes. Returns `None` without held requests, or before
-    /// they were recorded. `cost` is the duration of the last sync or round in nanoseconds.
+    /// [`Self::see`] recorded them. `cost` is the duration of the last sync or round in nanoseconds.
     pub(crate) fn deadline(&self, cost: u64) -> Option<u64> {
         if self.held.is_empty() {
             return None;
@@ -276,7 +275,8 @@ impl<R> RequestGroup<R> {
         batch
     }
 
-    /// Adjusts how many batches skip the second wait, depending on whether it brought back the senders before this batch.
+    /// Adjusts how many batches skip the second wait, depending on whether the wait before this batch brought back the senders.
+    /// The requests waited from `since` to `now`, and `late` is whether they reached their deadline.
     fn learn(&mut self, since: u64, late: bool, now: u64) {
         let soon = !self.is_in_flight() && since < self.answered + LONGEST_GATHER_NS;
         let fruitless = late && now > since && soon && self.is_return_awaited();

@@ -348,7 +348,8 @@ impl PeerMessage {
     }
 }
 
-/// Replaces each encoded command in a peer message with the result of `map`. Returns `None` if it cannot be decoded.
+/// Returns the peer message with each encoded command replaced by the result of `map`. Returns `None` if the message cannot be
+/// decoded.
 pub fn map_commands(message: &Bytes, map: &mut dyn FnMut(Bytes) -> Bytes) -> Option<Bytes> {
     let mapped = match PeerMessage::decode(message).ok()? {
         PeerMessage::Raft(mut raft) if raft.get_msg_type() == MessageType::MsgAppend => {
@@ -378,14 +379,14 @@ pub fn map_commands(message: &Bytes, map: &mut dyn FnMut(Bytes) -> Bytes) -> Opt
     Some(mapped.encode())
 }
 
-/// Replaces each encoded command of a message with the result of `map`.
+/// Replaces each encoded command of forwarded proposals with the result of `map`.
 pub(crate) fn map_each(proposals: &mut ForwardedProposals, map: &mut dyn FnMut(Bytes) -> Bytes) {
     for entry in &mut proposals.entries {
         *entry = map(std::mem::take(entry));
     }
 }
 
-/// Replaces the command in a record of the log on disk, like [`map_commands`].
+/// Returns the payload of a record in the log on disk, with its command replaced by the result of `map`.
 pub fn map_record(payload: &Bytes, map: &mut dyn FnMut(Bytes) -> Bytes) -> Bytes {
     if payload.len() < 2 || payload[0] != KIND_NORMAL {
         return payload.clone();

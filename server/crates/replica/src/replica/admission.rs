@@ -50,7 +50,7 @@ impl Replica {
             return Err(ProposalRejected::TooMany);
         }
         self.check_length_and_gap(bytes)?;
-        // A leader of an earlier release could not decode such an entry.
+        // A leader of an earlier release could not decode an entry with a newer command.
         self.check_version(entry)
     }
 
@@ -117,8 +117,8 @@ impl Replica {
         known.then_some(()).ok_or(ProposalRejected::ClusterVersion)
     }
 
-    /// Returns whether the entry changes the cluster's version or level, or a downgrade, and the log may have an unapplied change
-    /// of them. Otherwise, a raise of the level could follow the downgrade that prevents it.
+    /// Returns whether the entry changes the cluster's version or level, or a downgrade, and the log may have an unapplied
+    /// change of them. Otherwise, the log could contain a raise of the level after a downgrade that forbids the raise.
     fn awaits_version(&self, entry: &Entry) -> bool {
         let (term, index) = self.version_change;
         let unapplied = term == self.raft.raft.term && index > self.raft.store().position().index;

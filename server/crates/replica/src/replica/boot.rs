@@ -120,7 +120,7 @@ impl Replica {
         replica.begin()
     }
 
-    /// Acts on the recovered state: handles this member's removal and copied disk, and campaigns on a sole voter.
+    /// Handles this member's removal and copied disk in the recovered state, and campaigns if this member is the sole voter.
     fn begin(mut self) -> Result<Self, CorruptRecord> {
         self.notice_own_removal();
         self.settle_copy();

@@ -240,8 +240,8 @@ impl Replica {
         }
     }
 
-    /// Counts a tick of a copy that is not allowed to campaign. When raft would campaign, the copy forgets the leader and reports its log
-    /// end to all voters as a pre-vote request. Raft ignores the answers.
+    /// Counts a tick of a copy that may not campaign. When raft would campaign, the copy forgets the leader and sends all
+    /// voters a pre-vote request with the end of its log. Raft ignores the answers.
     pub(super) fn tick_as_copy(&mut self) {
         if self.copied.is_none() {
             return;
@@ -267,9 +267,9 @@ impl Replica {
         }
     }
 
-    /// Records what an accepted message of type `kind` reveals to a copy. `told` is its sender, term and commit index, followed
-    /// by the term and index of a log entry. A candidate that gets this member's vote has the longest log. A leader whose
-    /// append follows this log knows where the log ends.
+    /// Updates the copy's confirmed leader after an accepted message of type `kind`. `told` is the message's sender, term and
+    /// commit index. The other tuple is the term and index of its log entry. Confirms a candidate that gets this member's vote,
+    /// because it has the longest log. Notes whether a confirmed leader's append or snapshot follows this log.
     pub(super) fn note_for_copy(
         &mut self,
         kind: MessageType,
@@ -297,8 +297,8 @@ impl Replica {
         }
     }
 
-    /// Ends the wait of a copy once a confirmed leader has brought it up to date, it leads, or it need not wait. By then, all
-    /// messages of the original have arrived.
+    /// Ends the wait of a copy that leads or need not wait. Otherwise ends it once a confirmed leader has brought the copy up
+    /// to date and all messages of the original have arrived.
     pub(super) fn settle_copy(&mut self) {
         let Some(copied) = &self.copied else { return };
         let raft = &self.raft.raft;

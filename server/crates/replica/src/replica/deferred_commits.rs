@@ -1,5 +1,5 @@
-//! Deferred commit indexes: a leader does not send them in messages of their own while it appends entries, because the next
-//! append soon carries them. A separate message would cost each follower a wake-up, and the leader an answer.
+//! Deferred commit indexes: while a leader appends entries, the next append soon carries the commit index. A separate message
+//! would wake each follower, and the leader would have to process the answers.
 //!
 //! A member that forwarded an entry gets the commit index at once. A member that reads gets it with the heartbeats of the read.
 
@@ -42,7 +42,8 @@ impl DeferredCommits {
         }
     }
 
-    /// Records that `member` forwarded the entry at `index`. It then gets the covering commit index at once.
+    /// Records that `member` forwarded the entry at `index`. That member then gets the commit index that covers the entry at
+    /// once.
     pub(super) fn forwarded(&mut self, member: u64, index: u64) {
         let (_, last) = self.forwarded.entry(member).or_insert((index, index));
         *last = index;

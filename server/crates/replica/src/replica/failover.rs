@@ -1,7 +1,7 @@
 //! Failover: followers campaign at once when their leader's process ends.
 //!
-//! The transport reports the end to each member separately, milliseconds apart (`peers`). A member that gets its report late
-//! first ignores an earlier candidate's pre-vote request, and answers it after the report.
+//! The transport reports the end to each member separately, milliseconds apart (`peers`). A member whose report is late ignores
+//! a candidate's pre-vote request at first, and answers it after the report.
 
 use raft::{
     StateRole,
@@ -21,7 +21,7 @@ pub(super) struct Failover {
     /// Id and term of the leader whose process ended.
     ended: (u64, u64),
     /// Monotonic time in nanoseconds until which messages of the leader are dropped, because it may have sent them before its
-    /// end. The time is at most an election timeout, which these campaigns save.
+    /// end. It is an election timeout after the report.
     ignored_until_ns: u64,
     /// Monotonic time of the next campaign in nanoseconds.
     pub(super) at_ns: u64,

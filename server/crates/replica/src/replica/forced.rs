@@ -113,8 +113,8 @@ impl Replica {
         }))
     }
 
-    /// Returns the state after all recovered entries. Returns `None` if `own` is not the only member then, so
-    /// [`Self::force_new_cluster`] must be called first, which also checks the feature level.
+    /// Returns the state after all recovered entries, or `None` if `own` is not its only member. Call
+    /// [`Self::force_new_cluster`] first, which also checks the feature level.
     pub fn state_alone(recovered: &Recovered, own: MemberId) -> Result<Option<View>, ForceError> {
         let Some(mut view) = recovered.checkpoint.clone() else {
             return Ok(None);
@@ -134,8 +134,8 @@ impl Replica {
     }
 }
 
-/// Applies an entry and returns `true`. If `undecided_of` is set, the entry may be uncommitted. Returns `false` and applies
-/// nothing if such an entry cannot be decoded or removes the member `undecided_of`.
+/// Applies an entry and returns `true`. `undecided_of` is set if the entry may be uncommitted. In that case, returns `false`
+/// and applies nothing if the entry cannot be decoded or removes the member `undecided_of`.
 fn replay(
     machine: &mut StateMachine,
     entry: &RaftEntry,

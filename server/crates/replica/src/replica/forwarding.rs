@@ -74,9 +74,9 @@ impl Replica {
         }
     }
 
-    /// Appends another member's proposals, and reports the proposals that were not appended with the reasons. Without
-    /// `within_bound`, appends none. Ignores the whole message if this member does not lead the term that it names or has
-    /// accepted it before. Also ignores entries that cannot be decoded or have another member's stamp.
+    /// Appends another member's proposals, and reports the proposals that were not appended with the reasons. Appends none if
+    /// `within_bound` is false. Ignores the whole message if this member does not lead the message's term or has accepted the
+    /// message before. Also ignores entries that cannot be decoded or have another member's stamp.
     pub(super) fn take_forwarded(
         &mut self,
         from: u64,
@@ -89,7 +89,7 @@ impl Replica {
             // then cause the proposals to be executed twice. The proposer retries when it applies an entry of the next term.
             return;
         }
-        // No correct member sends such an entry: a leader's own commands have no ticket and are never forwarded.
+        // Ignore entries of other members, and entries without a ticket: a leader never forwards its own commands.
         let stamped = |data: Bytes| {
             let entry = wire::decode_entry(&data).ok()?;
             let of_sender = |stamp: &Stamp| stamp.member == from && stamp.ticket != 0;

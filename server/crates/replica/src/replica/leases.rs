@@ -1,6 +1,7 @@
-//! Requests about leases. The leader answers from its lease timers once a ReadIndex round has proved that no other leader has
-//! tracked leases since. If its state was older than the round's index, it computes the answer again after applying that index,
-//! because these entries may contain an acknowledged grant or revocation. Other members send their requests to the leader.
+//! Requests about leases. The leader computes the answer from its lease timers, and delivers it once a ReadIndex round has
+//! proved that no other leader tracks leases. If its state was older than the round's index, it computes the answer again after
+//! applying that index, because the entries in between may contain an acknowledged grant or revocation. Other members send
+//! their requests to the leader.
 
 use raft::StateRole;
 use witan_machine::{lease::LeaseId, member::MemberId};
@@ -124,7 +125,7 @@ impl Replica {
         }
     }
 
-    /// Answers requests again that were answered from a state before the round's index, which is applied now. No later round is
+    /// Computes again, and delivers, answers from a state before the round's index, which is applied now. No other round is
     /// needed, because a later leader started to track leases after these requests.
     pub(super) fn examine_again(&mut self, questions: Vec<UnprovenAnswer>) {
         for UnprovenAnswer { term, asker, lease, question, .. } in questions {

@@ -16,9 +16,9 @@ use witan_machine::view::{RESTORED, View};
 use super::{Halt, Replica, append_context::AppendContext, boot::GENESIS_INDEX};
 
 impl Replica {
-    /// Returns whether a leader's message must be dropped, because one of the two states was restored and the other is another
-    /// one. A joining member has no state yet and takes any. `state` is the state of a snapshot message. Halts this member if it
-    /// has not committed anything yet.
+    /// Returns whether to drop a leader's message, because this member and the leader have different lineages and at least one
+    /// state was restored. A joining member accepts any lineage. `state` is the state of a snapshot message. Halts this member
+    /// if it has not committed anything yet.
     pub(super) fn started_from_another_state(
         &mut self,
         message: &Message,
@@ -63,8 +63,8 @@ impl Replica {
     }
 
     /// If the leader's state must replace this member's, removes the entries after the first entry of the leader's term from an
-    /// append message. The leader may need that first entry acknowledged to commit earlier entries. Accepting later ones would
-    /// delay the request, which needs a fully committed log.
+    /// append message. The leader may need that first entry acknowledged to commit earlier entries. Accepting later entries
+    /// would delay the request for the leader's state, which needs a fully committed log.
     pub(super) fn cut_behind_first_of_term(&self, message: &mut Message) {
         let differs = self.other_lineage_term == Some(message.term);
         if message.get_msg_type() != MessageType::MsgAppend || !(differs || self.rebuilds) {

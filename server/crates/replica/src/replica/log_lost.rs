@@ -189,8 +189,8 @@ impl Replica {
         }
     }
 
-    /// Returns whether a claim of this leader needs confirmation. This is so if the leader is unknown, or if it has a quorum
-    /// without this member as far as this member knows.
+    /// Returns whether a claim of this leader needs confirmation. It does if the leader is not in this member's registry, or if
+    /// the registry has a quorum without this member.
     fn is_leader_confirmable(&self, leader: u64) -> bool {
         let members = &self.machine.members;
         if !members.by_id.contains_key(&MemberId(leader)) {

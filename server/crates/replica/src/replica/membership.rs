@@ -46,9 +46,9 @@ pub(super) fn commit_index_of(message: &Message) -> u64 {
 }
 
 impl Replica {
-    /// Returns whether this leader must transfer leadership before its own removal, which the next leader then proposes. If no
-    /// member takes over, this leader accepts its removal, unless only one voter would remain. That voter could not learn that
-    /// the removal was committed, and would wait for this member's vote forever.
+    /// Returns whether this leader must transfer leadership before its own removal, and starts a transfer. The next leader then
+    /// proposes the removal. If no member takes over, this leader accepts its removal, unless only one voter would remain. That
+    /// voter could not learn that the removal was committed, and would wait for this member's vote forever.
     pub(super) fn transfers_leadership_first(&mut self, change: &ConfChange) -> bool {
         let own = change.get_change_type() == ConfChangeType::RemoveNode
             && change.node_id == self.config.id;
@@ -77,7 +77,7 @@ impl Replica {
     }
 
     /// Returns the member registry with the data directories that unapplied log entries register. Streams are checked against
-    /// it: a member that was emptied after its registration must not vote for a member that has not applied the registration.
+    /// this registry: a member with an emptied directory must not vote for a member that has not applied its registration.
     pub fn members_in_log(&self) -> MemberRegistry {
         let mut members = self.machine.members.clone();
         for publish in self.raft.store().unapplied_registrations() {
@@ -124,10 +124,10 @@ impl Replica {
             .map(|change| change.node_id)
     }
 
-    /// Records that `member` permanently rejects this member. Halts with `why` once more than half of the others do, because a
-    /// single member must not halt it. One rejection of the directory suffices if this member's state has no registration of
-    /// it: the directory was emptied, and this member's vote could elect a leader that lacks acknowledged entries. If only one
-    /// voter remains after this member's removal, that voter suffices.
+    /// Records that `member` permanently rejects this member. Halts this member with `why` once more than half of the other
+    /// members do, so that no single member can halt it. One rejection of the data directory suffices if this member's state
+    /// has no registered directory: the directory was emptied, and this member's vote could elect a leader that lacks
+    /// acknowledged entries. If only one voter remains after this member's removal, that voter's rejection suffices.
     pub(super) fn refused_at(&mut self, member: u64, why: Halt) {
         let members = &self.machine.members.by_id;
         if member == self.config.id || !members.contains_key(&MemberId(member)) {
@@ -201,8 +201,8 @@ impl Replica {
     }
 
     /// Requests the leader's state if it must replace this member's. While a request is pending, this member accepts no
-    /// entries, which the leader may need it to commit. The request is therefore sent only in a term in which this whole log is
-    /// committed, and is canceled in the next term.
+    /// entries, although the leader may need its acknowledgment to commit them. The request is therefore sent only in a term in
+    /// which this whole log is committed, and is canceled in the next term.
     pub(super) fn request_snapshot(&mut self) {
         if !self.awaits_leaders_state() {
             return;
@@ -217,8 +217,8 @@ impl Replica {
         }
     }
 
-    /// Returns whether to drop an append message, because raft would answer it with another request for the leader's state.
-    /// After an election timeout the request may be lost, so one message passes and repeats it.
+    /// Returns whether to drop an append message, because raft would answer it with another request for the leader's state. The
+    /// request may be lost, so one message per election timeout passes.
     pub(super) fn would_repeat_snapshot_request(&mut self, message: &Message) -> bool {
         let raft = &self.raft.raft;
         let asks = message.get_msg_type() == MessageType::MsgAppend

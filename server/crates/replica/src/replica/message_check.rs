@@ -102,8 +102,8 @@ pub(super) fn with_bounded_term(message: &Message, highest: u64) -> Option<Messa
     Some(lower)
 }
 
-/// Returns whether a message has a term if its type requires one. Raft treats a message without a term as one of its own
-/// process. A rejected vote may have term 0, from a member that has no term yet.
+/// Returns whether a message has a term or its type needs none. Raft treats a message without a term as a local message. A
+/// rejected vote may have term 0, from a member that has no term yet.
 fn has_its_term(message: &Message) -> bool {
     let kind = message.get_msg_type();
     let votes = kind == MessageType::MsgRequestVoteResponse
@@ -196,8 +196,8 @@ impl Replica {
             || unapplied.is_ok_and(|entries| entries.iter().any(raises))
     }
 
-    /// Stops this member after the turn if the cluster has a higher feature level in the leader's state than this release.
-    /// Returns whether it stops.
+    /// Halts this member after the turn if the leader's state has a higher feature level than this release. Returns whether it
+    /// does.
     pub(super) fn stops_below_level_of(&mut self, state: Option<&View>) -> bool {
         let own = self.config.level;
         let level = state.map(|state| state.machine.members.level());

@@ -79,7 +79,7 @@ impl Replica {
             PeerEvent::ReplacedHere => self.refused_at(member, Halt::Replaced),
             PeerEvent::LevelTooLowHere => {
                 let own = self.config.level;
-                // The level is at least the next one.
+                // The level of the cluster is at least the next level.
                 self.refused_at(member, Halt::LaterLevel { level: own + 1, own });
             }
         }
@@ -100,8 +100,8 @@ impl Replica {
                 || self.has_answered_recently(**id)
                 || self.leader_tasks.is_sending_snapshot(**id)
         });
-        // For a member that has not answered this leader yet, raft assumes the entry before the next one to send. This is the
-        // last entry of its snapshot, or the entry before the rejected entries.
+        // A member that has not answered this leader yet counts as having the entries of its snapshot, and those before the
+        // next entry to send.
         let has = receiving.map(|(_, peer)| match peer.matched {
             0 => peer.pending_snapshot.max(peer.next_idx - 1),
             matched => matched.max(peer.pending_snapshot),
@@ -110,7 +110,7 @@ impl Replica {
     }
 
     /// Returns whether to drop a rejection of entries that were acknowledged since. Raises the hint of any other rejection to
-    /// the acknowledged index, because raft would otherwise go back to where the log may end, and send a snapshot.
+    /// the acknowledged index, because raft would otherwise probe at an older index, and might send a snapshot.
     pub(super) fn correct_rejection(&self, message: &mut Message) -> bool {
         let raft = &self.raft.raft;
         let leads = raft.state == StateRole::Leader && raft.term == message.term;
@@ -144,8 +144,8 @@ impl Replica {
         heard.is_some_and(|at| at >= since)
     }
 
-    /// Sends the current term to a candidate of an earlier term. raft-rs does not. Without it, the candidate would campaign in
-    /// many earlier terms if it cannot hear the member that is ahead.
+    /// Sends the current term to a candidate of an earlier term, because raft-rs does not. Otherwise, a candidate that hears no
+    /// member of the current term would campaign in many earlier terms.
     pub(super) fn send_current_term(&mut self, candidate: u64) {
         let mut message = Message {
             to: candidate,
@@ -158,8 +158,8 @@ impl Replica {
         self.post(candidate, Lane::Control, &PeerMessage::Raft(message));
     }
 
-    /// Returns whether to drop an append message that repeats a probe of this tick. Raft probes after each answer to a
-    /// heartbeat, and so for each linearizable read, although a member with a full disk accepts no entries.
+    /// Returns whether to drop an append message that repeats a probe of this tick. Raft probes after each heartbeat response,
+    /// so each linearizable read would send entries to a member whose disk is full.
     pub(super) fn is_repeated_probe(&mut self, message: &Message) -> bool {
         let peer = self.raft.raft.prs().get(message.to);
         let probes = peer.is_some_and(|peer| peer.state == ProgressState::Probe);
@@ -172,7 +172,7 @@ impl Replica {
     }
 
     /// Returns whether to drop an acknowledgment that adds nothing to one sent to the same leader in this tick. Raft answers
-    /// each append, even one with only a commit index. Each tick lets one pass, in case the first one is lost.
+    /// each append, even one with only a commit index. One acknowledgment per tick passes, in case an earlier one was lost.
     pub(super) fn is_repeated_acknowledgment(&mut self, message: &Message) -> bool {
         if message.get_msg_type() != MessageType::MsgAppendResponse || message.reject {
             return false;

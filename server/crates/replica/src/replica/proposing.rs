@@ -74,7 +74,7 @@ impl Replica {
         current && self.propose_as_leader(now_ns, command)
     }
 
-    /// Returns where a proposal is submitted that this member appends to its own log in the current term.
+    /// Returns the [`HandedIn`] of a proposal that this member appends to its own log in the current term.
     pub(super) fn own_term(&self) -> HandedIn {
         HandedIn { term: self.raft.raft.term, leader: self.config.id, number: 0 }
     }

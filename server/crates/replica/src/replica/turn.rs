@@ -49,7 +49,8 @@ pub(super) fn turn(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Hal
     }
 }
 
-/// Ends a turn. If this member was removed, first answers that its proposals that are in no log were not executed.
+/// Ends a turn. If this member was removed, first answers the waiting proposals that can no longer be applied with
+/// [`Unanswered::Removed`].
 fn end(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     if replica.halt == Some(Halt::Removed) {
         let ended = match replica.has_applied_own_removal() {
@@ -196,7 +197,7 @@ fn persist_batch(replica: &mut Replica, ready: &Ready) -> LogBatch {
     }
     // Encode the hard state after the append, when raft's own copy and the log agree.
     let hard_state = changed.then(|| wire::encode_hard_state(log.hard_state()));
-    // The disk keeps such a hard state in memory until the next batch.
+    // The disk keeps a hard state without entries or a sync in memory until the next batch.
     if changed && ready.entries().is_empty() && !ready.must_sync() {
         replica.commit_unpersisted = Some(replica.ticks);
     }
@@ -231,7 +232,6 @@ fn persist_idle_commit(replica: &mut Replica, host: &mut dyn Host) {
     }
 }
 
-/// Persists and syncs the commit index.
 fn persist_commit(replica: &mut Replica, host: &mut dyn Host) {
     replica.commit_unpersisted = None;
     let batch = LogBatch {
@@ -447,7 +447,6 @@ fn envelope(replica: &mut Replica, mut message: Message) -> Option<Envelope> {
     })
 }
 
-/// Returns the stream for messages of a type.
 fn lane(kind: MessageType) -> Lane {
     match kind {
         MessageType::MsgAppend | MessageType::MsgSnapshot | MessageType::MsgPropose => Lane::Bulk,

@@ -3,7 +3,7 @@
 //! A stream watches key ranges. A watcher group is one range of one stream, with any number of watchers. When a change matches
 //! a group, its history location is recorded; events are not copied (I7). The number of recorded locations per stream is
 //! bounded. Beyond it, a group keeps only its first location, and the stream reads the history from there. The same happens to
-//! all groups when another state replaces the state of the locations.
+//! all groups when another state replaces the state to which the locations belong.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,8 +35,8 @@ pub struct PendingChanges {
     pub first: HistoryLocation,
     /// Locations of the other changes, in order. Empty if `rest` is set.
     pub more: Vec<HistoryLocation>,
-    /// Whether the reader must read the whole history from the first revision on, because too many changes were recorded or the
-    /// state of the locations was replaced.
+    /// Whether the reader must read the whole history from the first revision on, because too many changes were recorded or
+    /// another state has replaced the state to which the locations belong.
     pub rest: bool,
 }
 
@@ -267,7 +267,7 @@ impl WatcherGroups {
     }
 
     /// Makes every group with recorded changes read from the revision of its first change. Called when another state replaces
-    /// the state of the locations.
+    /// the current one.
     pub fn forget_locations(&mut self) {
         for group in self.groups.slots.iter_mut().flatten() {
             let stream = self.streams.get_mut(group.stream);
