@@ -28,7 +28,7 @@ pub struct ReleaseRow {
     pub level: Level,
     /// Version of the data format that the release writes.
     pub format: u32,
-    /// What the level and the format changed.
+    /// The changes of the level and the format.
     pub changed: &'static str,
 }
 
@@ -101,8 +101,8 @@ pub fn decide(known: &MemberRegistry, members: &[Option<Level>], held: bool) -> 
     rises.then_some(level)
 }
 
-/// Records since when the leader could raise the cluster's level without a gap in the members' answers. The leader raises it
-/// after a hold, during which the members may return to the previous release.
+/// Records since when all members have supported a higher level without interruption. The leader raises the level after a hold,
+/// during which members can return to the previous release.
 #[derive(Clone, Debug, Default)]
 pub struct LevelHold(Option<Held>);
 
@@ -114,8 +114,8 @@ struct Held {
 }
 
 impl LevelHold {
-    /// Takes the levels of all members at the time `now`, as for [`decide`]. Starts again if the level cannot rise, if the members
-    /// have changed, or if the highest level that all of them support has changed.
+    /// Updates the hold with the members' levels at the time `now` (see [`decide`]). Restarts it if the level cannot rise, or
+    /// if the members or the highest level that all of them support have changed.
     pub fn follow(&mut self, known: &MemberRegistry, members: &[Option<Level>], now: Duration) {
         let Some(level) = decide(known, members, true) else {
             self.reset();
@@ -128,7 +128,7 @@ impl LevelHold {
         }
     }
 
-    /// Starts again, because this member does not lead.
+    /// Clears the hold, because this member does not lead.
     pub fn reset(&mut self) {
         self.0 = None;
     }

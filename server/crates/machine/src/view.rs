@@ -88,9 +88,9 @@ impl View {
         emit(RecordChange::Put { key: vec![record::VIEW], value });
     }
 
-    /// Passes the bytes that members of the same lineage have in common after the same entry to `take`, in parts: the lengths
-    /// and bytes of all records' keys and values. Raft's order of ids is left out. The lineages on disk are hashes of these
-    /// bytes, so the bytes of a state never change.
+    /// Passes the view's canonical encoding to `take`, in parts: the lengths and bytes of all records' keys and values, without
+    /// raft's order of ids. Members of the same lineage have the same encoding after the same entry. The lineages on disk are
+    /// hashes of it, so the encoding of a state never changes.
     pub fn full_encoding(&self, take: &mut dyn FnMut(&[u8])) {
         let ordered = View {
             machine: self.machine.clone(),

@@ -4,8 +4,8 @@
 //! - **Published runs are immutable.** Every write creates new files, which are not read until the file `current` names them.
 //!   Replacing `current` is the atomic step (I4): a crash leaves either the old chain or the new one complete.
 //! - **The previous chain stays** until the next chain is durable, and the log reaches back to it (I5). If the newest link is
-//!   damaged, startup uses the previous chain and the log. If a later release wrote a link, startup fails: that release can
-//!   read the whole chain, and this one would drop what it does not know.
+//!   damaged, startup uses the previous chain and the log. If a later release wrote a link, startup fails, because this release
+//!   would drop the parts that it does not know.
 //! - **Outdated chains stay for a while** (`retention`), with copies of their manifests.
 //! - **A new base** is written when most of the chain is outdated or the chain is long. It reuses runs that contain few
 //!   outdated records (`reuse`).

@@ -284,7 +284,7 @@ impl CheckpointWriter {
                 return false;
             }
             if superseded || slot.installed.is_some() {
-                // These requests wait for a clean checkpoint. The installed snapshot is one.
+                // The installed snapshot is the clean checkpoint that these requests wait for.
                 slot.rewrites.append(&mut request.rewrites);
                 return true;
             }

@@ -31,7 +31,7 @@ const FOLDERS: [&str; 2] = ["log", "checkpoint"];
 pub fn create(dir: &Path, identity: &DataIdentity, view: &View) -> Result<(), OpenError> {
     let staged = staging(dir)?;
     if staged.exists() {
-        // an earlier process with the same pid may have left it
+        // An earlier process with the same pid may have left this folder.
         fs::remove_dir_all(&staged).map_err(|error| OpenError::io(&staged, error))?;
     }
     let made = fill(&staged, identity, view, None).and_then(|()| {
@@ -79,7 +79,6 @@ pub fn adopt(
     sync_dir(&member).map_err(|error| OpenError::io(&member, error))?;
     moved(format::FILE)?;
     sync_dir(&member).map_err(|error| OpenError::io(&member, error))?;
-    // the folder is no longer needed
     let _ = fs::remove_dir_all(&staged);
     Ok(())
 }
@@ -123,7 +122,7 @@ fn fill(
     view: &View,
     batch: Option<&LogBatch>,
 ) -> Result<(), OpenError> {
-    // an offline command serves no metrics
+    // An offline command serves no metrics.
     let metrics = StorageMetrics::register(&Register::default());
     let (storage, _) = open(dir, identity, &Arc::default(), &metrics)?;
     let Storage {

@@ -211,8 +211,8 @@ impl CheckpointFolder {
         Ok(())
     }
 
-    /// Gives the directory the format of `level`; see [`OpenIdentity::raise`]. If this fails, deletes the ballast and retries
-    /// once. Returns the directory's format.
+    /// Gives the directory the format of `level`; see [`OpenIdentity::raise`]. If the write fails, deletes the ballast and
+    /// retries once. Returns the directory's format.
     pub(super) fn raise_format(&self, level: Level) -> io::Result<&'static DataFormat> {
         self.identity.raise(level).or_else(|error| {
             tracing::warn!(%error, "failed to rewrite the identity; deleting the ballast and retrying");
@@ -222,9 +222,9 @@ impl CheckpointFolder {
         Ok(self.identity.format())
     }
 
-    /// Publishes a received snapshot atomically (I4); a chain that another writer has started is then [`Superseded`]. If this
-    /// fails, deletes the ballast and retries once. Removes copies of earlier manifests first: a member that has acknowledged
-    /// the snapshot must not fall back behind it.
+    /// Publishes a received snapshot atomically (I4); a chain that another writer has started is then [`Superseded`]. If
+    /// publishing fails, deletes the ballast and retries once. Removes copies of earlier manifests first: a member that has
+    /// acknowledged the snapshot must not fall back behind it.
     pub(super) fn install(&self, manifest: &Manifest) -> io::Result<()> {
         let bytes = manifest_file::encode(&manifest.encode(), &self.dir)?;
         let mut state = self.state();

@@ -189,7 +189,7 @@ impl StoredIdentity {
 
 /// Returns a random store id.
 fn drawn() -> u64 {
-    // `RandomState` has random keys
+    // `RandomState` has random keys.
     RandomState::new().hash_one(SystemTime::now()).max(1)
 }
 

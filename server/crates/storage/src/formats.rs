@@ -17,7 +17,7 @@ pub struct DataFormat {
     pub level: Level,
     /// The first release that reads the format.
     pub first_release: &'static str,
-    /// What the format changed.
+    /// The changes of the format.
     pub changed: &'static str,
     /// Version of the snapshots that members send to each other at this level.
     pub snapshot: u32,

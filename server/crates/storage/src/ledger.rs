@@ -115,7 +115,6 @@ impl Ledger {
         });
         if let Err(error) = &made {
             tracing::warn!(%error, "failed to create the ballast on this file system");
-            // Remove a partial file.
             let _ = fs::remove_file(&self.path);
         }
         self.held.store(made.is_ok(), Relaxed);
@@ -138,7 +137,7 @@ impl Ledger {
         self.claims.lock().left(free)
     }
 
-    /// Records that the log has written `bytes` bytes. They include all announced bytes except the last `held`, and on a
+    /// Records that the log has written `bytes` bytes. These bytes include all announced bytes except the last `held`, and on a
     /// follower also entries from the leader.
     pub(super) fn written(&self, bytes: u64, held: u64) {
         let mut claims = self.claims.lock();

@@ -1,7 +1,7 @@
 //! The raft log on disk, in `raft-engine`. Only this file uses that crate. `Replica::durable` determines up to where the log
 //! can be cut.
 //!
-//! Every write is synced before it returns. A batch that need not be durable (a moved commit index) stays in memory and is
+//! Every write is synced before it returns. A batch that need not be durable (only a new commit index) stays in memory and is
 //! written with the next batch. At most one record on disk is therefore unsynced, which [`super::tail`] relies on.
 //!
 //! A write that finds no space is retried once with the ballast's space (`log_writer`). Any other failed write or sync ends the
@@ -273,7 +273,6 @@ impl RaftLog {
         self.log_start == LogStart::default()
     }
 
-    /// Returns the log-start record.
     pub(super) fn log_start(&self) -> LogStart {
         self.log_start
     }

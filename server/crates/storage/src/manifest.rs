@@ -1,6 +1,6 @@
 //! The file `current`, which lists the runs of the checkpoint and of the previous checkpoint.
 //!
-//! The file is lines of text, which `manifest_file` stores. The first line names the format. `chain` and `before` start a
+//! The file contains lines of text, encoded by `manifest_file`. The first line names the format. `chain` and `before` start a
 //! chain. Each `link` is a difference, except the first, which is the base. Each `run` has a number, its totals (see
 //! [`RecordTotals`]) and the start of its first key. `install` is present while a received snapshot is being installed (see
 //! [`Install`]).

@@ -1,5 +1,5 @@
 //! Reads a stopped member's data directory without writing to it. Startup repairs a torn last write and completes an
-//! interrupted installation. This module lets it do so in a temporary folder, to which it copies the log and links the runs.
+//! interrupted installation. This module runs the startup in a temporary folder, with a copy of the log and links to the runs.
 
 use std::{
     fs::{self, DirBuilder},

@@ -20,7 +20,7 @@ pub(super) struct PendingRun {
     pub(super) stretches: Vec<KeyStretch>,
 }
 
-/// Where a record of a base is stored.
+/// The location of a record of a base.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// In a reused run. The number is the run's index in `RunReuse`.
@@ -38,7 +38,7 @@ pub(super) struct PendingLink {
     pub(super) written: Vec<WrittenRun>,
     pub(super) blocks: PendingRun,
     pub(super) others: PendingRun,
-    /// Where the last record of a base is stored.
+    /// The location of the last record of a base.
     last: Option<Place>,
 }
 

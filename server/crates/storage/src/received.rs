@@ -30,7 +30,7 @@ use super::{
     run::{RUN_BYTES, RunItem, item_bytes},
 };
 
-/// Why a snapshot was not received.
+/// The reason why a snapshot was not received.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// Another snapshot is being received, or waits for its installation.

@@ -165,7 +165,7 @@ impl RunReuse {
     }
 
     /// Adds a run of a published difference, unless it is smaller than `bytes_min` or has too many stretches. Drops known runs
-    /// that overlap it. First pass each of its records to [`Self::mark_changed`].
+    /// that overlap it. The caller first passes each record of the run to [`Self::mark_changed`].
     pub(super) fn add_difference(&mut self, written: &WrittenRun, bytes_min: u64) {
         let known = KnownRun::new(written, bytes_min);
         let count = written.stretches.len();

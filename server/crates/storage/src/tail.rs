@@ -4,8 +4,8 @@
 //! Every write is synced before the next one starts, and a file is synced and closed before the next one is created. A crash
 //! can therefore tear only the last record of the last file, or a newly created file. Damage elsewhere, or damage followed by
 //! complete records up to the end, cannot come from a crash. (A single complete record may be part of a client's value inside
-//! the torn record.) A single wrong bit in a last record with all its sectors cannot come from a crash, either. That record was
-//! complete and may have been acknowledged, so it is repaired.
+//! the torn record.) A crash also cannot cause a single wrong bit in a last record that has all its sectors. Such a record may
+//! have been acknowledged, so the bit is repaired.
 
 use std::{
     collections::HashSet,
@@ -43,7 +43,7 @@ pub(super) enum LogFileKind {
     Append,
     /// Files with old entries that the engine rewrites so that it can delete their original files. It writes several records
     /// before a sync and deletes the originals only afterward. Damage at the end is therefore always cut. If a crash did not
-    /// cause it, the log-start record reveals the missing entries ([`super::log`]).
+    /// cause the damage, the log-start record reveals the missing entries ([`super::log`]).
     Rewrite,
 }
 

@@ -38,7 +38,7 @@ pub fn place_log(dir: &Path, wal_dir: &Path, identity: &DataIdentity) -> Result<
     let target = canonical(wal_dir)?.join(LOG);
     let log = member.join(LOG);
     if target == canonical(&member)?.join(LOG) {
-        // The folder is already the member's own.
+        // The log in the data directory is already in `wal_dir`.
         return Ok(());
     }
     if !log.is_symlink() {

@@ -16,7 +16,7 @@ impl Kv {
         let mut keys = Vec::new();
         let mut prev_kvs = Vec::new();
         let returns = delete.prev_kv && !batch.reads.discards_results();
-        // A single key is not charged: a transaction that deletes it after a write has no copy to restore.
+        // Charge only ranges: a transaction that deletes a single key after a write keeps no copy to restore.
         let charged = !delete.range_end.is_empty();
         let reads = &mut batch.reads;
         let mut outcome = if charged { reads.read_key() } else { Ok(()) };

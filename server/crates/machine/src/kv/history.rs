@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{lease::LeaseId, revision::Revision};
 
-/// Minimum length in bytes of a value that shares a buffer with an equal previous value. A command that keeps a shorter value
-/// itself uses about as much memory and log.
+/// Minimum length in bytes of a value that shares a buffer with an equal previous value. For a shorter value, the put itself
+/// uses about as much memory and log.
 const SHARED_VALUE_BYTES: usize = 512;
 
 /// A closed block. It is compared by identity, so that a checkpoint sees whether it has changed.
@@ -220,7 +220,7 @@ impl History {
         Location { block: self.tail.number(), slot: self.tail.end() }
     }
 
-    /// Returns where all versions at or after `revision` are found: the last block that starts below `revision`.
+    /// Returns a location before all versions at or after `revision`: the start of the last block that starts below `revision`.
     pub(super) fn seek(&self, revision: Revision) -> Location {
         let base = |number: u64| match self.blocks_from(number).next() {
             Some(block) if !block.has_no_slots() => block.base(),

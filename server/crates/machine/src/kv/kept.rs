@@ -1,6 +1,6 @@
 //! Values that puts keep (`ignore_value`). Keeping a value stores it again, so it counts as if the client had sent it. The
-//! proposer looks up the value's length, and the put contains a maximum for the time when it is applied. Without this limit,
-//! many small puts could follow a put that makes the value large. A put above the limit changes nothing, and is proposed again.
+//! proposer looks up the value's length and adds a maximum to the put. Without the maximum, many small puts could follow a put
+//! that makes the value large. If the value is longer when the put is applied, the put changes nothing and is proposed again.
 
 use super::{Kv, KvCommand, KvError, KvOperation, Put, Txn, TxnOpKind};
 

@@ -387,8 +387,8 @@ impl Kv {
         self.len() == 0
     }
 
-    /// Returns the size of all records in bytes, in 4 KiB pages. It corresponds to etcd's dbSize and dbSizeInUse, because a
-    /// compaction leaves no free pages. It is the same on all members after the same log.
+    /// Returns the size of all records in bytes, in 4 KiB pages. Serves as both dbSize and dbSizeInUse, because a compaction
+    /// leaves no free pages. The size is the same on all members after the same log.
     pub fn size_bytes(&self) -> u64 {
         EMPTY_BYTES + (self.history.bytes + self.lease_bytes()).next_multiple_of(PAGE_BYTES)
     }

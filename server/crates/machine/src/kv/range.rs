@@ -34,11 +34,11 @@ pub struct RangePartBounds {
 pub struct RangePart {
     /// The pairs.
     pub kvs: Vec<KeyValue>,
-    /// Where the range continues after this part.
+    /// The position at which the range continues.
     pub next: NextPart,
 }
 
-/// Where a range continues after a part.
+/// The position at which a range continues after a part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NextPart {
     /// The part contains the end of the range.
@@ -218,7 +218,7 @@ impl Kv {
         mut visit: impl FnMut(BlockVersion<'a>, &mut ReadBudget) -> Result<bool, KvError>,
     ) -> Result<(), KvError> {
         let mut outcome = Ok(());
-        // Only an error is kept, because this runs for each key.
+        // Store only errors, because this closure runs for each key.
         let mut goes_on = |step: Result<bool, KvError>| {
             step.unwrap_or_else(|error| {
                 outcome = Err(error);
@@ -330,7 +330,8 @@ impl Kv {
     }
 }
 
-/// Returns how many keys can be read in the time of `keys` keys at the newest revision. With `history`, reads are slower.
+/// Returns how many keys can be read in the time of `keys` keys at the newest revision. `history` is whether they are read at
+/// an older revision, which is slower.
 pub(super) fn reachable_keys(keys: u64, history: bool) -> u64 {
     if history {
         keys / VERSIONS_PER_KEY

@@ -34,7 +34,7 @@ pub(super) struct ReadBudget {
 }
 
 impl ReadBudget {
-    /// Returns the budget of a command. A command that is not `bounded` is of a release without limits and has none.
+    /// Returns the budget of a command. A command that is not `bounded` has no limits.
     pub(super) fn of_command(pacing: Pacing, bounded: bool, answers: ReadResults) -> Self {
         let limit = |max: u64| if bounded { max } else { u64::MAX };
         Self {

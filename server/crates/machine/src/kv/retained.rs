@@ -49,8 +49,8 @@ impl Kv {
             })
     }
 
-    /// Returns whether compaction keeps a version. It keeps all versions above the compacted revision. At or below it, it keeps
-    /// each key's newest version, but a deletion only at the compacted revision itself.
+    /// Returns whether compaction keeps a version. Compaction keeps all versions above the compacted revision. At or below that
+    /// revision, it keeps each key's newest version, but a deletion only at the compacted revision itself.
     fn is_retained(&self, version: &Version<'_>) -> bool {
         version.main > self.compacted
             || (self.is_newest(version, self.compacted)
