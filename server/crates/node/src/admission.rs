@@ -1,6 +1,6 @@
-//! Admission checks a command before it reaches the replica's thread. It checks the command's length, the member (no learner),
-//! the cluster (no follower of another one), the quota and its alarm, and memory. All dialects propose through it, so none can
-//! skip a check.
+//! Admission checks a command before it reaches the replica's thread: the command's length, the quota and its alarm, and
+//! memory. It also refuses commands on a learner and in a cluster that follows another one. All dialects propose through this
+//! module, so none can skip a check.
 //!
 //! The dialects check the sender's permissions (access in `witan_v3` and `witan_dialect`), and the state machine checks them
 //! again when it applies the entry. The replica's thread checks the disk space (`replica_loop/requests.rs`).
@@ -26,7 +26,7 @@ use super::{
 /// full member. etcd does not count them at all.
 const MANAGEMENT_BYTES_ALWAYS: u64 = 64 << 10;
 
-/// How much an admitted command may grow the state.
+/// The growth of the state that an admitted command may cause.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Growth {
     /// Whether the command may increase the usage that counts against the quota.
@@ -145,8 +145,7 @@ impl Node {
         }
     }
 
-    /// Proposes an alarm command, on which neither the quota nor being a learner has any effect. Returns the raft index of its
-    /// entry.
+    /// Proposes an alarm command, even on a learner and with an exhausted quota. Returns the raft index of its entry.
     pub async fn report_alarm(&self, command: AlarmCommand) -> Result<u64, NodeError> {
         let entry = UnstampedEntry::new(command.into(), None);
         let answer = self.send_command(entry, Growth::default(), now_ns())?;

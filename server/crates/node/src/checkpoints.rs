@@ -58,9 +58,9 @@ impl Checkpoints {
         self.appended_bytes = 0;
     }
 
-    /// Offers a view to the checkpointer if a checkpoint is due. One is due after enough log, or after a large compaction,
-    /// whose data the previous checkpoint keeps in memory and on disk. On an almost full disk, less is enough. `kv_bytes` is
-    /// the size of the v3 key space.
+    /// Offers a view to the checkpointer if a checkpoint is due. A checkpoint is due after enough log, or after a large
+    /// compaction, because the previous checkpoint keeps the compacted data in memory and on disk. On an almost full disk, less
+    /// log is enough. `kv_bytes` is the size of the v3 key space.
     pub(super) fn offer(&mut self, kv_bytes: u64, space: SpaceLevel, view: impl FnOnce() -> View) {
         let compacted = self.kv_bytes.saturating_sub(kv_bytes);
         let enough = match space {

@@ -1,4 +1,4 @@
-//! Completion queues: in one batch per turn, replies reach the tasks of a worker that wait for them.
+//! Completion queues: each turn delivers its replies to a worker's waiting tasks in one batch.
 //!
 //! A task that is woken from another thread runs alone, because tokio's local set prefers tasks that were woken on its own
 //! thread. The first reply would wake the connection's task, which would write to its socket before the second reply is

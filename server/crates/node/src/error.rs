@@ -1,11 +1,11 @@
-//! The reasons why a request got no reply from the state machine. Domain errors are replies and not in this file.
+//! The reasons why a request got no reply from the state machine. Domain errors are replies of the state machine.
 
 use witan_replica::{
     host::Unanswered,
     replica::{ProposalRejected, TransferRefused},
 };
 
-/// Why a request got no reply from the state machine.
+/// The reason why a request got no reply from the state machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NodeError {
     /// No leader is known.
@@ -52,7 +52,7 @@ pub enum NodeError {
     Internal,
 }
 
-/// Why an operation was not executed.
+/// The reason why an operation was not executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProposeError<E> {
     /// The operation got no answer from the state machine.
@@ -63,7 +63,7 @@ pub enum ProposeError<E> {
     Refused(E),
 }
 
-/// Why leadership was not transferred.
+/// The reason why leadership was not transferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TransferError {
     /// The request got no answer.

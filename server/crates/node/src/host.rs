@@ -37,7 +37,7 @@ pub(super) struct NodeHost {
     pub(super) completions: CompletionBatch,
     pub(super) appended_bytes: u64,
     pub(super) tally: ApplyTally,
-    /// When the current turn started to apply entries.
+    /// Time at which the current turn started to apply entries.
     pub(super) applying: Instant,
     pub(super) executor: Executor,
     pub(super) message_faults: MessageFaults,

@@ -134,9 +134,9 @@ pub struct SharedParts {
     pub identity: ProcessIdentity,
     /// `--election-timeout`.
     pub election_timeout: Duration,
-    /// How long a request waits for its answer before it fails.
+    /// Time after which a request without an answer fails.
     pub request_timeout: Duration,
-    /// How long a simple token may stay unused before it expires.
+    /// Time after which an unused simple token expires.
     pub token_ttl: Duration,
     /// Becomes true when the process starts to stop.
     pub stopping: watch::Receiver<bool>,

@@ -12,7 +12,7 @@ use super::{
     reconfiguration::{self, Connection, Reconfiguration, UnsafeReconfiguration},
 };
 
-/// How long a member must be connected to count as healthy in a membership change, as in etcd.
+/// Time after which a connected member counts as healthy in a membership change, as in etcd.
 const HEALTHY_AFTER: Duration = Duration::from_secs(5);
 
 /// The connections to other members.

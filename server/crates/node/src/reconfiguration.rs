@@ -1,6 +1,6 @@
 //! Decides whether a membership change is safe for the quorum (`--strict-reconfig-check`), by the rules of etcd's
-//! `isConfChangeAllowed`. Pure: the caller passes the connections. Whether the change is possible at all, for example with a
-//! used URL, is decided when it is applied.
+//! `isConfChangeAllowed`. This module is pure: the caller passes the connections. The state machine refuses impossible changes,
+//! for example with a used URL, when it applies them.
 
 use witan_machine::member::{Member, MemberId, MemberRegistry};
 
@@ -18,7 +18,7 @@ pub enum Reconfiguration {
     Promote(MemberId),
 }
 
-/// Why a change may cause quorum loss.
+/// The reason why a change may cause quorum loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnsafeReconfiguration {
     /// After the change, a quorum would need voters that have never started.
@@ -29,7 +29,7 @@ pub enum UnsafeReconfiguration {
     Unhealthy,
 }
 
-/// How long another member has been connected.
+/// The state of the connection to another member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Connection {
     /// The member is not connected.

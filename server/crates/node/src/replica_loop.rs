@@ -61,7 +61,7 @@ const EXIT_FORKED: i32 = 40;
 /// Exit code of a member whose log cannot be decoded, the same as at startup.
 const EXIT_CORRUPT_ENTRY: i32 = 30;
 
-/// What a node needs to start.
+/// The parts from which a node starts.
 pub struct NodeParts {
     /// The recovered or fresh replica.
     pub replica: RecordedReplica,

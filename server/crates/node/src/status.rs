@@ -82,7 +82,6 @@ impl PublishedStatus {
         auth_changed
     }
 
-    /// Returns whether v3 authentication is enabled, and the auth revision.
     pub(super) fn auth(&self) -> AuthState {
         let auth = self.auth.load(Relaxed);
         AuthState { enabled: auth & 1 == 1, revision: auth >> 1 }

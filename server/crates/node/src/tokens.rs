@@ -52,7 +52,7 @@ struct TokenOwner {
     user: Arc<str>,
     ends: Instant,
     place: u64,
-    /// When the token got its position.
+    /// Time at which the token got its position.
     placed: Instant,
 }
 

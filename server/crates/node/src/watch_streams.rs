@@ -185,7 +185,7 @@ fn note(watch_state: &mut WatchState, kv: &Kv, woken: &mut Vec<WatchStreamId>) -
     for state in states.iter().chain([kv]) {
         for (place, written) in state.changes_from(watch_state.notified_revision.next(), from) {
             let (groups, revision) = (&mut watch_state.groups, written.revision());
-            // Older revisions may precede a revision's location.
+            // Changes of older revisions may come first.
             if revision <= watch_state.notified_revision {
                 continue;
             }

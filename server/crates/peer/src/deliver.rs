@@ -32,7 +32,7 @@ const ATTEMPTS: u32 = 6;
 /// Delay before the second attempt. It doubles with each further attempt.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// Why a snapshot was not delivered.
+/// The reason why a snapshot was not delivered.
 #[derive(Debug, thiserror::Error)]
 enum DeliverError {
     #[error(transparent)]

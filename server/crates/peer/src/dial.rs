@@ -22,7 +22,7 @@ use super::{
 /// Time limit for connecting and the handshake.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why a stream could not be opened.
+/// The reason why a stream could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DialError {
     /// The member has no usable URL.

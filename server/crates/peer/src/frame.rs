@@ -70,7 +70,7 @@ pub(super) struct Frame {
     pub(super) contents: Bytes,
 }
 
-/// Why bytes are not a frame. The rest of the stream is then unreadable.
+/// The reason why bytes are not a frame. The rest of the stream is then unreadable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum FrameError {
     #[error("a frame of unknown kind {0}")]

@@ -27,7 +27,7 @@ pub(super) const HANDSHAKE_BYTES_MAX: usize = 2 << 10;
 /// Separates the release from its feature level in a handshake. The level is build metadata of the version.
 const LEVEL_MARK: &str = "+level.";
 
-/// What a stream carries.
+/// The kind of a stream, by the messages that it carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum StreamKind {
     /// Heartbeats, votes, and other short, urgent messages.
@@ -186,7 +186,7 @@ impl Handshake {
     }
 }
 
-/// Why a stream is refused.
+/// The reason why a stream is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// This member uses another version of the protocol.

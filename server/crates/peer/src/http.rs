@@ -30,7 +30,7 @@ pub(super) async fn service(shared: Arc<Shared>) -> PeerHttp {
     PeerHttp::new(handler).await
 }
 
-/// Answers a request. A refusal is returned as the error.
+/// Returns the page that answers a request, or an error page as the error.
 async fn respond(request: &HttpRequest, body: Payload, shared: &Shared) -> Result<Page, Page> {
     let (method, path) = (request.method(), request.uri().path());
     let members = shared.members();

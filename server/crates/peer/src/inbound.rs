@@ -71,7 +71,7 @@ struct OpenStream {
     inbound: InboundStream,
     /// The received part of an incomplete frame.
     buffer: BytesMut,
-    /// When bytes were last received.
+    /// Time at which bytes were last received.
     heard: Instant,
     /// Whether the last turn left bytes unread.
     more: bool,

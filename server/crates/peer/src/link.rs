@@ -54,7 +54,7 @@ pub(super) struct Peer {
     lanes: Mutex<Lanes>,
     /// Ends the delay before the next attempt.
     retry: Notify,
-    /// When the member last sent bytes on its own streams, in milliseconds since startup.
+    /// Time at which the member last sent bytes on its own streams, in milliseconds since startup.
     heard_ms: AtomicU64,
     pub(super) series: PeerSeries,
 }
@@ -74,7 +74,6 @@ impl Peer {
         }
     }
 
-    /// Returns the queue of messages for a lane's stream.
     pub(super) fn queue(&self, lane: Lane) -> &LaneQueue {
         &self.queues[lane as usize]
     }
@@ -419,8 +418,8 @@ impl Delays {
         self.next = Duration::ZERO;
     }
 
-    /// Returns the delay after a stream that was open for `lasted`, or zero if it never opened; `lasted` is deducted from the
-    /// delay. The delay doubles up to [`RETRY_LONGEST`] before jitter shortens it by up to half.
+    /// Returns the delay before the next attempt, minus `lasted`: how long the last stream was open (zero if it never opened).
+    /// The delay doubles up to [`RETRY_LONGEST`] before jitter shortens it by up to half.
     fn next(&mut self, lasted: Duration) -> Duration {
         if lasted >= STABLE_AFTER {
             self.start_over();

@@ -295,7 +295,6 @@ impl Listener {
         let (key, store_id) = ((hello.from, hello.kind), hello.store.id);
         self.shared.answer_remote(&hello);
         if let Some(peer) = self.shared.peer(hello.from) {
-            // The member runs, so links to it need not wait.
             peer.retry_now();
             if peer.is_gone() {
                 let node = &self.shared.node;

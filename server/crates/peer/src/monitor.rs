@@ -41,7 +41,7 @@ const UNSETTLED_INTERVAL: Duration = Duration::from_millis(500);
 /// Interval while the cluster version is unset and the members may still be starting.
 const UNDECIDED_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long to wait for the versions of all members of a new cluster.
+/// Maximum wait for the versions of all members of a new cluster.
 const UNDECIDED_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Clock difference in seconds above which a warning is logged, as in etcd.
@@ -52,7 +52,7 @@ const NS_PER_S: f64 = 1e9;
 pub(super) struct Monitor {
     shared: Arc<Shared>,
     begun: Instant,
-    /// When the leader last checked whether a downgrade is complete.
+    /// Time at which the leader last checked whether a downgrade is complete.
     last_downgrade_check: Instant,
     /// Whether each member's clock differs by more than [`CLOCK_DIFFERENCE_MAX_S`].
     apart: BTreeMap<MemberId, bool>,

@@ -40,7 +40,7 @@ pub async fn cluster(url: &Url, dialer: &PeerDialer) -> io::Result<RemoteCluster
     cluster_of(&answer).map_err(invalid)
 }
 
-/// What a member runs, as it reports itself.
+/// The releases and the feature level that a member reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunningRelease {
     /// The release of etcd whose API the member serves.
@@ -52,7 +52,7 @@ pub struct RunningRelease {
 }
 
 impl RunningRelease {
-    /// Returns what this member runs.
+    /// Returns this member's releases and feature level.
     pub(super) fn own() -> Self {
         let witan = Some(version::WITAN.to_owned());
         Self { api: versions::LATEST, witan, level: levels::OWN }

@@ -20,7 +20,7 @@ const BATCH_BYTES: usize = 1 << 20;
 /// Size in bytes of the longest message that the replica's thread writes itself.
 const DIRECT_WRITE_BYTES: usize = 16 << 10;
 
-/// What happened to a message.
+/// The outcome of pushing a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PushOutcome {
     /// The message waits for the link.

@@ -1,6 +1,6 @@
 //! Members whose addition this member has not applied yet, because it was down or partitioned at the time. Such a member may be
-//! the leader or need this member's vote, and all members that this member knows may have been removed. Until the entry is
-//! applied, their streams are accepted, and streams are opened to the URLs in their handshakes.
+//! the leader or need this member's vote, and all members that this member knows may have been removed. Until this member
+//! applies the addition, it accepts their streams and opens streams to the URLs in their handshakes.
 //!
 //! Any process that knows the cluster id can impersonate a member; only certificates prevent that.
 

@@ -63,7 +63,7 @@ impl Encoder {
         frame::put(into, Part::Start(start));
     }
 
-    /// Appends a record that the turns `from` to `to` (inclusive) were not recorded.
+    /// Appends a gap: the turns `from` to `to` (inclusive) were not recorded.
     pub(crate) fn gap(from: u64, to: u64, into: &mut Vec<u8>) {
         frame::put(into, Part::Gap(Gap { from, to }));
     }

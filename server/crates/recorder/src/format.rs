@@ -44,7 +44,7 @@ pub enum Part {
 /// The process that wrote a file.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Head {
-    /// When the process started to record, in Unix nanoseconds. It also identifies the process.
+    /// Unix time in nanoseconds at which the process started to record. It also identifies the process.
     #[prost(sfixed64, tag = "1")]
     pub began_ns: i64,
     #[prost(fixed64, tag = "2")]
@@ -205,13 +205,13 @@ pub enum EffectKind {
     /// The new role, term and leader, if any of them has changed.
     #[prost(message, tag = "9")]
     Now(Now),
-    /// Why the member must end.
+    /// The reason why the member must stop.
     #[prost(string, tag = "10")]
     End(String),
     /// Entries below this index may be removed from the log.
     #[prost(uint64, tag = "11")]
     CutLog(u64),
-    /// Why a message was dropped.
+    /// The reason why a message was dropped.
     #[prost(string, tag = "12")]
     Dropped(String),
 }

@@ -52,7 +52,7 @@ pub(crate) fn first_frames(frames: &[u8], bytes: u64) -> usize {
     }
 }
 
-/// Why no further frame can be read.
+/// The reason why no further frame can be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FrameFault {
     /// The file ends within a frame: the process was killed while it wrote, or the file was truncated.

@@ -105,8 +105,7 @@ fn note_members(members: &MemberRegistry) -> crate::format::State {
     state::store(&view)
 }
 
-/// Converts a recorded input back, or returns why it cannot be executed. The result of a long command is not recorded, so it is
-/// an error.
+/// Converts a recorded input back. Fails with the reason if it cannot be executed, such as the result of a long command.
 pub(crate) fn restore(kind: &InputKind) -> Result<Input, String> {
     Ok(match kind {
         InputKind::Tick(now_ns) => Input::Tick { now_ns: *now_ns },

@@ -12,7 +12,7 @@ use crate::{
     frame::{self, FrameFault, Next},
 };
 
-/// Why nothing can be read.
+/// The reason why no recording can be read.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum ReadError {

@@ -16,7 +16,7 @@ use crate::{
     redact::Redaction,
 };
 
-/// Where a recording goes. No method may block.
+/// The destination of a recording. No method may block.
 pub trait Sink: Send {
     /// Returns whether values are recorded in clear.
     fn values_in_clear(&self) -> bool;

@@ -22,7 +22,7 @@ const UNKNOWN_COMMAND: u8 = 0xfe;
 /// member.
 const REGISTRY: &[u8] = b"/_etcd/registry/";
 
-/// Which parts of a recording's commands are replaced.
+/// The rules by which commands are redacted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Redaction {
     pub(crate) values_in_clear: bool,

@@ -33,7 +33,7 @@ pub struct ShownTurn<'a> {
     pub equal: Option<bool>,
 }
 
-/// How a replay ended.
+/// The result of a replay.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// All turns were executed and had the recorded effects.
@@ -51,7 +51,7 @@ pub enum Verdict {
     },
     /// Some turns, or all of them, could only be shown.
     Shown {
-        /// Why the first of these turns could only be shown.
+        /// The reason why the first of these turns could only be shown.
         why: String,
     },
 }
@@ -65,11 +65,11 @@ pub struct Replayed {
     pub read: u64,
     /// Number of turns that were executed with equal effects.
     pub equal: u64,
-    /// How the replay ended.
+    /// The result of the replay.
     pub verdict: Verdict,
     /// Files that could not be read to the end.
     pub faults: Vec<String>,
-    /// Where the last file ends within a frame, if it does: the process was killed, or was writing while the file was copied.
+    /// Set if the last file ends within a frame: the process was killed, or was writing while the file was copied.
     pub cut: Option<String>,
 }
 

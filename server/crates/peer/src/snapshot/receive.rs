@@ -23,7 +23,7 @@ use crate::frame::FrameReader;
 const ESTIMATE_FACTOR: u64 = 4;
 const ESTIMATE_SLACK_BYTES: u64 = 64 << 20;
 
-/// Why a snapshot was not received. The state is unchanged.
+/// The reason why a snapshot was not received. The state is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub(in super::super) enum ReceiveError {
     /// The stream broke. The next stream continues after the records on disk.

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::frame::{FRAME_BYTES_MAX, FrameReader};
 
-/// Why a snapshot was not sent.
+/// The reason why a snapshot was not sent.
 #[derive(Debug, thiserror::Error)]
 pub(in super::super) enum SendError {
     /// The stream broke. The next stream continues after the receiver's records.

@@ -42,7 +42,7 @@ pub(in super::super) struct Resume {
     pub(super) last_key: Vec<u8>,
 }
 
-/// How the transfer of a snapshot ended.
+/// The outcome of a snapshot transfer.
 #[derive(Clone, PartialEq, Message)]
 pub(in super::super) struct Outcome {
     /// Whether the receiver has installed the state or already had it.
