@@ -1,5 +1,5 @@
-//! The climate and the faults of a run, all drawn from the seed. Each run stresses a different part, for example packet loss,
-//! power cuts or elections.
+//! The parameters ([`Climate`]) and the faults of a run, all drawn from the seed. Each run stresses a different part, for
+//! example packet loss, power cuts or elections.
 
 use std::collections::BTreeSet;
 
@@ -90,7 +90,7 @@ pub(crate) struct Climate {
 }
 
 impl Climate {
-    /// Draws a climate at random.
+    /// Draws the parameters at random.
     pub(crate) fn draw(rng: &mut Rng) -> Self {
         let climate = Self::mixed(rng);
         match rng.range(0, 99) {
@@ -102,8 +102,9 @@ impl Climate {
         }
     }
 
-    /// Returns a climate in which packets are slower than the election timeout, and members restart at once after a crash.
-    /// Votes of one term therefore cross, and candidates request votes again that their voters forgot in a crash.
+    /// Returns parameters with packets that are slower than the election timeout, and members that restart at once after a
+    /// crash. Votes of one term therefore cross, and a candidate may repeat its request to a voter that lost its vote in a
+    /// crash.
     fn of_elections(self) -> Self {
         Self {
             election_ticks: 4,
@@ -118,7 +119,7 @@ impl Climate {
         }
     }
 
-    /// Returns a climate in which members lag for long while the others cut their logs, and disks are slow. Several leaders
+    /// Returns parameters with members that lag for long while the others cut their logs, and with slow disks. Several leaders
     /// therefore send snapshots to one member at the same time.
     fn of_laggards(self) -> Self {
         Self {
@@ -138,7 +139,7 @@ impl Climate {
         }
     }
 
-    /// Returns a climate in which clients renew leases across leader changes, also at leaders that have been replaced.
+    /// Returns parameters with which clients renew leases across leader changes, also at leaders that have been replaced.
     fn of_leases(self) -> Self {
         Self {
             chaos_units: 600 * UNITS_PER_TICK,
@@ -155,7 +156,7 @@ impl Climate {
         }
     }
 
-    /// Returns a climate for small clusters whose members change all the time.
+    /// Returns parameters for small clusters whose members change all the time.
     fn of_changes(self) -> Self {
         Self {
             client_pause: 100,
@@ -169,7 +170,7 @@ impl Climate {
         }
     }
 
-    /// Draws a climate that stresses no particular part.
+    /// Draws parameters that stress no particular part.
     fn mixed(rng: &mut Rng) -> Self {
         let election_ticks = *rng.pick(&[4, 5, 10]);
         Self {

@@ -132,7 +132,7 @@ impl World {
         self.judge(&Fact::OlderDisk { member: id });
     }
 
-    /// Returns whether there is no stream from `from` to `to`, because one of them has an empty disk and the other knows its
+    /// Returns whether a stream from `from` to `to` is refused, because one of them has an empty disk and the other knows its
     /// registration. Tells the member with the empty disk.
     pub(crate) fn refuses_stream(
         &mut self,

@@ -151,7 +151,7 @@ impl Disk {
         }
     }
 
-    /// Cuts the power during the installation of a received snapshot, which then has happened or not.
+    /// Cuts the power during the installation of a received snapshot, which at random survives or not.
     pub(crate) fn tear_install(&mut self, snapshot: &View, rng: &mut Rng) {
         match &mut self.files {
             Some(files) => files.step = Some(InterruptedStep::Install(Box::new(snapshot.clone()))),
@@ -261,12 +261,12 @@ impl Disk {
         self.durable.records.get(&index)
     }
 
-    /// Returns the last entry of the newest durable checkpoint.
+    /// Returns the index of the newest durable checkpoint's last entry.
     pub fn checkpoint_index(&self) -> u64 {
         self.newest.index
     }
 
-    /// Returns the last entry of the oldest checkpoint from which a startup may have to recover.
+    /// Returns the last index of the oldest checkpoint from which a startup may have to recover.
     pub(crate) fn oldest_checkpoint_index(&self) -> u64 {
         self.older.as_ref().unwrap_or(&self.newest).index
     }

@@ -1,7 +1,7 @@
 //! One turn of one member: the simulated implementation of `Host`, which can lose power between any two calls.
 //!
-//! After the crash, the core continues to the end of its turn, but its effects no longer leave it; then it is dropped. A crash
-//! therefore needs no panic, and exactly the effects before it remain.
+//! After a crash, the core continues to the end of its turn without effects, and is then dropped. A crash therefore needs no
+//! panic, and exactly the effects before it remain.
 
 use witan_machine::{Reply, kv, lease, member::MemberId, view::View};
 use witan_replica::{

@@ -70,7 +70,7 @@ pub(crate) struct Member {
     /// The release and the feature level that the process has now, or after its next start.
     pub(crate) release: Release,
     pub(crate) level: Level,
-    /// Since when the process, as the leader, could raise the level.
+    /// The hold after which the process, as the leader, raises the level.
     pub(crate) level_hold: LevelHold,
     /// Boxed, because each turn moves it out and back, which would otherwise copy some KiB twice.
     pub(crate) replica: Option<Box<RecordedReplica>>,
@@ -195,6 +195,7 @@ impl Member {
 }
 
 impl World {
+    /// Returns whether the process with this incarnation still runs.
     pub(crate) fn runs(&self, place: usize, incarnation: u64) -> bool {
         let member = &self.members[place];
         member.replica.is_some() && member.incarnation == incarnation
@@ -311,7 +312,7 @@ impl World {
         }
     }
 
-    /// Reports the state of the streams to member `about` to the transport of member `to`.
+    /// Makes the transport of member `to` report an event of member `about`, after a short delay.
     pub(crate) fn report(&mut self, to: u64, about: u64, event: PeerEvent) {
         let place = (to - 1) as usize;
         let incarnation = self.members[place].incarnation;

@@ -30,11 +30,12 @@ const PATIENCE: u64 = 400;
 
 #[derive(Debug, Default)]
 pub(crate) struct Operator {
-    /// The pending change as its operation and the time of its request.
+    /// The operation number and the request time of the pending change.
     change: Option<(u64, u64)>,
     /// Changes that the operator no longer waits for, but that their member may still propose.
     given_up: Vec<u64>,
-    /// The highest term when a change ended without an answer. It may still be applied until a later term's entry is executed.
+    /// The highest term when a change ended without an answer. That change may still be applied until an entry of a later term
+    /// is executed.
     unknown: Option<u64>,
     /// The member whose disk was lost, until it is removed.
     lost: Option<u64>,
@@ -245,7 +246,7 @@ impl World {
     }
 }
 
-/// Creates a member as the registry first knows it. `at` determines its peer URL.
+/// Creates the registry's entry for a new member. `at` determines its peer URL.
 pub(crate) fn person(id: u64, at: u64) -> Person {
     Person {
         id,

@@ -103,7 +103,7 @@ pub struct Op {
     pub ask: Ask,
     /// The status.
     pub end: End,
-    /// The time by which the operation must have ended, if it is promised.
+    /// The deadline of the operation, if it has one.
     pub deadline: Option<u64>,
 }
 

@@ -31,10 +31,10 @@ pub(crate) const NEXT_LEVEL: Level = levels::FIRST + 1;
 /// The target of a downgrade to the release with the first level.
 const FIRST_RELEASE: &str = levels::RELEASES[0].release;
 
-/// For how long all members must know a level before it rises.
+/// Time for which all members must support a level before it rises.
 const HOLD: Duration = Duration::from_secs(1);
 
-/// What a member answers: its release and its level, or `None` if it cannot be reached.
+/// The release and the level that a member reports, or `None` if it cannot be reached.
 pub(crate) type RunningMember = Option<(Release, Level)>;
 
 /// Number of units after which leaders request the releases of the members again.
@@ -207,7 +207,6 @@ impl World {
         self.ask_operator(Command::Downgrade(Downgrade { target }));
     }
 
-    /// Restarts a member with another release.
     fn restart(&mut self, id: u64, release: Release) {
         let place = (id - 1) as usize;
         self.trace
@@ -217,7 +216,6 @@ impl World {
         self.crash(place);
     }
 
-    /// Restarts a member with another level.
     fn restart_with(&mut self, id: u64, level: Level) {
         let place = (id - 1) as usize;
         self.trace

@@ -44,7 +44,7 @@ const TIMEOUTS_SEEDS: u64 = 11;
 /// Percentage of seeds in which the cluster permanently loses most of its members.
 const DISASTERS_PERCENT: u64 = 12;
 
-/// Numbers of ticks after which a client gives up: as in production, and in the other runs, where it rarely does.
+/// Number of ticks after which a client gives up: with the timeouts of production, and in all other runs.
 const REQUEST_TICKS: [u64; 2] = [70, 1500];
 
 /// A complete definition of a run. The same value gives the same trace.

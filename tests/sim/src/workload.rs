@@ -389,6 +389,7 @@ fn v3_effect<'a>(
     }
 }
 
+/// Returns whether the command is a deletion of a range that contains `key`.
 pub(crate) fn may_delete(command: &Command, key: &[u8]) -> bool {
     let Command::Kv(kv::KvCommand { operation: Some(kv::KvOperation::Delete(range)) }) = command
     else {
@@ -402,6 +403,7 @@ pub(crate) fn may_delete(command: &Command, key: &[u8]) -> bool {
     }
 }
 
+/// Returns whether the command can put this value for this key.
 pub(crate) fn may_put(command: &Command, key: &[u8], value: &[u8]) -> bool {
     let is = |put: &kv::Put| put.key == key && put.value == value;
     let Command::Kv(kv::KvCommand { operation: Some(operation) }) = command else {

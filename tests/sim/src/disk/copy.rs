@@ -66,7 +66,7 @@ impl Disk {
         self.copies.replaced.is_some()
     }
 
-    /// Returns the last durable entry of the disk that an older copy replaced, or 0 if there is none.
+    /// Returns the last durable index of the disk that an older copy replaced, or 0 if there is none.
     pub(crate) fn forgotten_index(&self) -> u64 {
         self.copies.replaced.as_ref().map_or(0, Image::last)
     }

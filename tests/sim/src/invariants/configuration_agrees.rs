@@ -1,5 +1,5 @@
 //! Membership: in each state that a member executes, restores or receives, raft's configuration and the registry have the same
-//! members in the same roles. Removed members are never in it again.
+//! members in the same roles. Removed members never return.
 
 use std::collections::BTreeSet;
 

@@ -75,6 +75,7 @@ impl ForcedAlone {
         }
     }
 
+    /// Checks that no member of the old cluster is in the state `view` of `member`.
     fn none_back(&self, member: u64, view: &View) -> Result<(), String> {
         let members = view.machine.members.by_id.keys().map(|id| id.0);
         let mut back = members.filter(|id| self.outside.contains(id));

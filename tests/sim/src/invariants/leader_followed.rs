@@ -27,7 +27,7 @@ impl Invariant for LeaderFollowed {
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
         if let Fact::Heard { member, leader, term, timeout, status } = fact {
             let ignored = self.heard(*member, (*leader, *term), *timeout, scene.now);
-            // The member may believe again that the leader's process has ended before its turn is over.
+            // Before its turn is over, the member may again believe that the leader's process has ended.
             self.stands(*member, *status);
             ignored?;
         }

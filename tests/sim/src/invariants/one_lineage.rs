@@ -1,4 +1,4 @@
-//! Members that start with different states end with the same state: it has one lineage.
+//! Members that start with states of different lineages end with one lineage, and therefore with one state.
 
 use super::{Fact, Invariant, Scene};
 

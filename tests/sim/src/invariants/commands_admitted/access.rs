@@ -13,7 +13,6 @@ pub(super) struct Access {
     writes: bool,
 }
 
-/// Returns whether an operation contains a put.
 pub(super) fn puts(operation: &KvOperation) -> bool {
     match operation {
         KvOperation::Put(_) => true,
