@@ -2,8 +2,8 @@
 //! (the survivor) with `--force-new-cluster`. The history of the cluster forks there: entries that the survivor lacks are no
 //! longer part of it, and invariants forget their effects.
 //!
-//! Members of the old cluster that still run are outside, and only their effects on the others are checked. This module has its
-//! own random generator.
+//! Members of the old cluster that still run are outside, and only their effects on the new cluster are checked. This module
+//! has its own random generator.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -174,8 +174,8 @@ fn vote(hard_state: Option<&Bytes>) -> Result<Vote, CorruptRecord> {
 }
 
 impl World {
-    /// Schedules the loss of most members, if the seed includes it. Runs in which a member must catch up from far behind do not
-    /// include it, because the others must stay.
+    /// Schedules the loss of most members, if the seed includes it. Excludes runs in which a member must catch up from far
+    /// behind, because the other members must stay.
     pub(crate) fn arrange_disaster(&mut self) {
         if !self.scenario.has_disaster() || self.climate.lags {
             return;

@@ -1,6 +1,6 @@
-//! The pending inputs of a member's thread, and the order in which one round of its loop takes them: the clock, control
-//! messages, bulk messages, the transport's reports, a received snapshot, durable checkpoints, client requests, ticks, then the
-//! turn. The real thread uses the same order.
+//! The pending inputs of a member's thread. A round of its loop takes the inputs in the order of the real thread, then runs the
+//! turn. The order is: the clock, control messages, bulk messages, the transport's reports, a received snapshot, durable
+//! checkpoints, client requests, ticks.
 
 use std::collections::VecDeque;
 

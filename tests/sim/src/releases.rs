@@ -109,8 +109,8 @@ impl World {
         answers.then_some((member.release, member.level))
     }
 
-    /// Proposes the cluster's version and level or the end of a downgrade, as [`decide`] and [`levels::decide`] derive them from
-    /// `members` and the answers `running`, both of which may be outdated.
+    /// Proposes the cluster's version and level or the end of a downgrade. [`decide`] and [`levels::decide`] derive them from
+    /// `members` and the answers `running`, which may be outdated.
     pub(crate) fn decide_version(
         &mut self,
         place: usize,
@@ -172,9 +172,9 @@ impl World {
         true
     }
 
-    /// As the operator, changes the level of a member, or starts or cancels a downgrade to the first level. Returns whether it did
-    /// so. It lowers the level of a member only after the cluster has recorded the downgrade, which prevents a raise, and cancels
-    /// the downgrade only when no member is left below.
+    /// As the operator, changes the level of a member, or starts or cancels a downgrade to the first level. Returns whether it
+    /// did so. Lowers the level of a member only after the cluster has recorded the downgrade, which prevents a raise. Cancels
+    /// the downgrade only when no member has the first level.
     fn roll_level(&mut self) -> bool {
         let known = &self.truth.registry;
         let returns = levels::downgrade_target(known).is_some();
@@ -225,8 +225,8 @@ impl World {
         self.crash(place);
     }
 
-    /// Returns the request of a client in a run with releases. Replaces some requests by commands of the new release, and every
-    /// command that sets the cluster version, because only the leader decides it in such a run.
+    /// Returns the request of a client in a run with releases. Replaces some requests by commands of the new release. Also
+    /// replaces commands that set the cluster version, because only the leader decides it in such a run.
     pub(crate) fn ask_of_releases(&mut self, drawn: Ask) -> Ask {
         if !self.scenario.has_releases() {
             return drawn;

@@ -91,8 +91,8 @@ pub struct Swept {
     pub counts: Counts,
     /// Number of finished runs.
     pub runs: u64,
-    /// Number of runs in which a member was down for long, how many of them had no snapshot, and how many had no leader that
-    /// cut its log in memory.
+    /// Runs in which a member was down for long: their number, the number without a snapshot, and the number without a leader
+    /// that cut its log in memory.
     pub long_runs: (u64, u64, u64),
     /// The first seeds of the runs without a snapshot.
     lacking: Vec<u64>,

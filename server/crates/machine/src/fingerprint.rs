@@ -9,7 +9,7 @@ pub fn of(state: &impl Hash) -> u64 {
     hasher.finish()
 }
 
-/// Returns the fingerprint of bytes, which `emit` passes in parts. It also depends on the borders of the parts.
+/// Returns the fingerprint of bytes, which `emit` passes in parts. The fingerprint depends on the borders of the parts, too.
 pub(crate) fn of_parts(emit: impl FnOnce(&mut dyn FnMut(&[u8]))) -> u64 {
     let mut hasher = FingerprintHasher(0);
     emit(&mut |part| hasher.write(part));

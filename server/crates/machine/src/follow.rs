@@ -4,7 +4,8 @@
 //! The server's `follow` reads the source, `witan_node` refuses client writes, and `kv/follow.rs` applies the source's
 //! revisions.
 //!
-//! While a cluster follows, it does not expire leases or compact on its own. It copies both from the source.
+//! While a cluster follows, it does not expire leases or compact on its own. It copies expirations and compactions from the
+//! source.
 
 use bytes::Bytes;
 
@@ -150,8 +151,8 @@ debug_without_secrets!(UserRecord);
 /// otherwise end following after the source accepts writes again.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct BeginCutOver {
-    /// The number of the last attempt plus one. Only this attempt can end following from now on. It determines the fence's id
-    /// ([`MemberRegistry::fence_id`]).
+    /// The number of the last attempt plus one. Only this attempt can end following from now on. The number determines the
+    /// fence's id ([`MemberRegistry::fence_id`]).
     #[prost(uint32, tag = "1")]
     pub attempt: u32,
 }

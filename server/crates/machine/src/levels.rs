@@ -54,7 +54,7 @@ pub fn previous() -> Option<&'static ReleaseRow> {
     RELEASES.iter().nth_back(1)
 }
 
-/// Returns the first release that knows a level. A level above that of this release gets this release.
+/// Returns the first release that knows a level. For a level above this release's, returns this release.
 pub fn first_release(level: Level) -> &'static str {
     let first = RELEASES.iter().find(|row| row.level >= level);
     first.or(RELEASES.last()).map_or("", |row| row.release)
@@ -84,8 +84,8 @@ pub fn known_by_all(members: &[Option<Level>]) -> Option<Level> {
     members.iter().copied().min().flatten()
 }
 
-/// Returns the release of Witan to which a downgrade in progress leads, if any. Its major number is 0, unlike that of etcd's
-/// releases.
+/// Returns the release of Witan to which a downgrade in progress leads, if any. Its major number is 0, while etcd's releases
+/// have at least 3.
 pub fn downgrade_target(known: &MemberRegistry) -> Option<Release> {
     release(&known.downgrade_target).filter(|(major, _)| *major == 0)
 }

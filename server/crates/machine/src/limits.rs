@@ -1,4 +1,4 @@
-//! The limits of the state machine (I10) that decide no result of `apply`. `pacing` has the others.
+//! The limits of the state machine (I10) that decide no result of `apply`. `pacing` has the limits that do.
 
 /// Size in bytes of a user's or role's name, and of a password hash that a client sends; longer values are refused. etcd
 /// accepts any value that fits into a request.

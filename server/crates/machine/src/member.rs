@@ -36,8 +36,8 @@ pub struct StoreLineage {
 }
 
 impl StoreLineage {
-    /// Returns whether a member with the registered store id `registered` can run with this directory: there is none (0), the
-    /// ids are equal, or this directory is a copy of the registered one.
+    /// Returns whether a member with the store id `registered` can run with this directory. It can if no id is registered (0),
+    /// the ids are equal, or this directory is a copy of the registered one.
     pub fn continues(&self, registered: u64) -> bool {
         registered == 0 || self.id == registered || self.ancestors.contains(&registered)
     }
@@ -156,8 +156,8 @@ pub struct MemberRegistry {
     pub follows: bool,
     /// The last attempt at a cut-over; only this one can succeed. After the cut-over, it identifies the source's last fence.
     pub cut_over_attempt: u32,
-    /// The last copied revision of the source, after which the source must refuse writes. 0 before the cut-over, and after an
-    /// operator has declared the source gone.
+    /// The last copied revision of the source, after which the source must refuse writes. It is 0 before the cut-over, and
+    /// after an operator has declared the source gone.
     pub fenced_at: i64,
     /// The id of the followed cluster; 0 if there is none or its id is unknown.
     pub source_cluster_id: u64,
@@ -344,8 +344,8 @@ impl MemberRegistry {
         }
     }
 
-    /// Adds a member. Fails if its id exists or was removed, if another member has one of its peer URLs, if it votes and
-    /// `voters` is not set, or if there are `learners_max` learners.
+    /// Adds a member. Fails if its id exists or was removed, or another member has one of its peer URLs. Also fails for a voter
+    /// if `voters` is not set, and for a learner if there are `learners_max` learners.
     fn add(&mut self, member: &Member, asked: &ChangeMembers) -> Result<(), MembershipError> {
         if self.removed_ids.contains(&member.member_id()) {
             return Err(MembershipError::NotFound);

@@ -109,7 +109,7 @@ operations! {
     RoleRevoke(auth::RoleRevoke) => (), auth::AuthReply::Done => ();
 }
 
-/// A v2 operation on users and roles. Some of them have the same fields as v3 operations but different results.
+/// A v2 operation on users and roles. Some v2 operations have the same fields as v3 operations but different results.
 #[derive(Clone, Debug)]
 pub struct ByPath<V>(pub V);
 

@@ -1,6 +1,6 @@
-//! The numbers that `apply` uses, for each feature level. They decide the result or the layout of an entry but are not in it,
-//! so members that apply an entry with different numbers end with different states. The constants are private: `apply` uses
-//! the [`Pacing`] of the cluster's level, which changes at one log index.
+//! The numbers that `apply` uses, for each feature level. The numbers decide an entry's result or layout but are not in the
+//! entry. Members that apply an entry with different numbers therefore end with different states. The constants are private:
+//! `apply` uses the [`Pacing`] of the cluster's level, which changes at one log index.
 //!
 //! Not here, although `apply` uses them:
 //!

@@ -1,9 +1,9 @@
-//! The cluster version and the feature level in which each command was added, the commands that this release knows, and the
-//! leader's decision about the cluster version. A member never proposes a command above the cluster's version or level, because
-//! a member of an earlier release would halt at it.
+//! The cluster version and the feature level in which each command was added, and the leader's decision about the cluster
+//! version. A member never proposes a command above the cluster's version or level, because a member of an earlier release
+//! would halt at it.
 //!
-//! Every new command, operation, action, and value of an enum in a command needs a row here. A new one belongs to the feature
-//! level of the release that adds it (`levels`); the cluster version is etcd's and does not rise with a release of Witan.
+//! Every new command, operation, action, and value of an enum in a command needs a row here. A new row has the feature level of
+//! the release that adds it (`levels`). The cluster version is etcd's and does not rise with a release of Witan.
 
 use witan_tree::TreeOperation;
 

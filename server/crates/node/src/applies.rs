@@ -92,7 +92,7 @@ fn op(reply: &Reply) -> Option<RequestType> {
         // Other auth commands are rare, and their replies are the same.
         Reply::Auth(_) => return None,
         Reply::Kv(Err(_)) | Reply::Lease(Err(_)) => return None,
-        // v2 has its own series, and etcd 3.6 does not measure the other commands.
+        // v2 has its own series, and etcd 3.6 does not measure membership changes.
         Reply::Tree(_) | Reply::MembershipChanged(_) | Reply::Nothing => return None,
         Reply::Followed(_) => return None,
     })

@@ -1,5 +1,5 @@
-//! Decides when the state is written as a checkpoint: after a certain size of log, after a large compaction, when the feature
-//! level rises, and on request.
+//! Decides when to write a checkpoint: after a certain size of log, after a large compaction, when the feature level rises, and
+//! on request.
 
 use witan_machine::{member::MemberRegistry, view::View};
 use witan_storage::{Checkpointer, OnDurable, SpaceLevel};

@@ -98,8 +98,8 @@ impl<P: Send + 'static> Job<P> {
         self.held.end().clone()
     }
 
-    /// Runs the job on this thread. Returns its result and the permit, or `TooMany` if the job was told to stop: its result may
-    /// be incomplete and may pin the state, too.
+    /// Runs the job on this thread. Returns its result and the permit, or `TooMany` if the job was told to stop. The result is
+    /// then dropped: it may be incomplete, and may pin the state.
     pub fn run_here<T>(self, work: impl FnOnce(&View) -> T) -> Result<(T, P), NodeError> {
         let done = work(&self.view);
         match self.held.end().is_told() {

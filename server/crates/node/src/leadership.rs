@@ -44,8 +44,8 @@ impl Node {
         answer.await
     }
 
-    /// Converts the timeout of a request that started at `begun_ns` to a more exact error, as etcd does: the leader has failed
-    /// or is not connected. Returns other errors unchanged.
+    /// Converts the timeout of a request that started at `begun_ns` to etcd's more exact error if the leader has failed or is
+    /// not connected. Returns other errors unchanged.
     pub(super) fn reason(&self, error: NodeError, begun_ns: i64) -> NodeError {
         if error != NodeError::Timeout {
             return error;

@@ -1,4 +1,4 @@
-//! The inbox that the replica's thread empties before client requests: events of other members, a received snapshot, an
+//! The inbox that the replica's thread empties before client requests. It has events of other members, a received snapshot, an
 //! executed command, durable checkpoints, and the stop request. Messages of other members do not pass through it: the thread
 //! reads them itself (`post`).
 

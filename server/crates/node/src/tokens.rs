@@ -2,8 +2,8 @@
 //! token is unused there. A token ends when its user is deleted or changes the password, when authentication is disabled, and
 //! with the process. Entries that were in the log at startup assign no token, because it may have expired.
 //!
-//! At the limit, the user with the most tokens loses the least recently used one, so one user's log-ins do not end the tokens
-//! of others. Log-ins run on the replica's thread, so no step here visits all tokens.
+//! At the limit, the user with the most tokens loses the least recently used one. One user's log-ins therefore do not end the
+//! tokens of others. Log-ins run on the replica's thread, so no step here visits all tokens.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},

@@ -69,7 +69,7 @@ impl WatchStreams {
         watch_state.end = Some(kv.end());
     }
 
-    /// Registers a stream without watchers. It is woken on the calling worker.
+    /// Registers a stream without watchers. Wake-ups of the stream run on the calling worker.
     pub(super) fn add_stream(&self) -> WatchStream {
         let notify = Arc::new(Notify::new());
         let mut watch_state = self.0.lock();

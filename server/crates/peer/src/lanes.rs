@@ -1,5 +1,5 @@
-//! Derives from the streams to another member whether its process has ended: the other side closed both streams, and then
-//! refused a new one.
+//! Derives whether another member's process has ended from the streams to it: the member closed both streams, and then refused
+//! a new one.
 
 use witan_replica::host::Lane;
 
@@ -59,8 +59,7 @@ impl Lanes {
         self.newly_gone()
     }
 
-    /// Returns whether the process is newly known to have ended: the other side closed both streams, and then refused a new
-    /// one.
+    /// Returns whether the process is newly known to have ended.
     fn newly_gone(&mut self) -> bool {
         let closed = |state: &LaneState| matches!(state, LaneState::Closed | LaneState::Refused);
         let gone = self.states.iter().all(closed) && self.states.contains(&LaneState::Refused);

@@ -37,7 +37,7 @@ pub enum RaiseError {
     /// A downgrade to this release is in progress.
     #[error("the cluster returns to release {0}; cancel the downgrade first")]
     Downgrade(String),
-    /// The members or the cluster's version or level changed meanwhile.
+    /// The members or the cluster's version or level changed during the raise.
     #[error("the members of the cluster are changing; retry")]
     Changing,
     /// The replica did not answer, or the raise may not be applied yet.

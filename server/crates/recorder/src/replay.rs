@@ -170,8 +170,8 @@ impl Run {
         }
     }
 
-    /// Returns why a recording of a release with a later feature level is not executed: this release lacks rules and numbers by
-    /// which the recorded replica worked. Returns `None` for any other recording.
+    /// Returns the reason not to execute a recording of a release with a later feature level, whose rules this release lacks.
+    /// Returns `None` for any other recording.
     fn later_level(&self, start: &Start) -> Option<String> {
         let level = start.settings.as_ref()?.level;
         let (version, own) = (&self.result.head.version, self.level);

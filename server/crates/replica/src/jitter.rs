@@ -1,5 +1,5 @@
-//! Election jitter as a function of a seed. raft-rs draws the jitter at random; each turn starts by replacing it (I1), so that
-//! runs with the same seed are reproducible.
+//! Election jitter as a function of a seed. Each turn first replaces the random jitter of raft-rs (I1), so that runs with the
+//! same seed are reproducible.
 
 /// Returns the number of ticks until this member campaigns: `election_ticks` plus a jitter of less than `election_ticks`.
 /// `campaigns` counts the member's campaigns, so two members that collided get different timeouts the next time.

@@ -139,8 +139,8 @@ impl Lessor {
     }
 
     /// Sets the term that this member leads, or `None` if it does not lead. Does nothing if the term is unchanged. Otherwise
-    /// drops all timers and, on a leader, starts a timer for each lease with its remaining TTL, or its full TTL if this process
-    /// has known no leader before, plus `extension_ns` nanoseconds.
+    /// drops all timers. On a leader, starts a timer for each lease with its remaining TTL plus `extension_ns` nanoseconds. The
+    /// full TTL replaces the remaining TTL if this process has known no leader before.
     pub(crate) fn set_leader_term(
         &mut self,
         term: Option<u64>,
@@ -309,8 +309,8 @@ impl Lessor {
         self.schedule(id, deadline_ns, deadline_ns);
     }
 
-    /// Returns the time of a lease's next check in nanoseconds: half of its TTL from now, clamped to [`LEASE_CHECKPOINT_S`], or
-    /// its deadline if that is earlier. Clients send keep-alives after a third of the TTL.
+    /// Returns the time of a lease's next check in nanoseconds: its deadline, or half of its TTL from now, clamped to
+    /// [`LEASE_CHECKPOINT_S`], if that is earlier. Clients send keep-alives after a third of the TTL.
     fn next_check(&self, deadline_ns: u64, lease: &Lease) -> u64 {
         let usual_s =
             (lease.ttl_s / 2).clamp(*LEASE_CHECKPOINT_S.start(), *LEASE_CHECKPOINT_S.end());

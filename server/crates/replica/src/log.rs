@@ -130,7 +130,7 @@ impl MemoryLog {
         &self.position
     }
 
-    /// Drops applied entries that no member needs. A cluster of one member needs none. Otherwise enough entries are kept for a
+    /// Drops applied entries that no member needs. A cluster of one member needs none. Other clusters keep enough entries for a
     /// member that was briefly away. `receivers` is the lowest last index of the members that are receiving a snapshot or
     /// entries; later entries are kept up to a bound.
     pub(crate) fn trim(&mut self, receivers: Option<u64>) {

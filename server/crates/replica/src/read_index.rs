@@ -3,8 +3,8 @@
 //! round also proves the leader's answers about leases. Answers from a state at or after the round's index are delivered at
 //! once.
 //!
-//! raft-rs silently drops a ReadIndex request when the leader has not committed in its term, when no leader is known and when
-//! the role changes, so this module retries.
+//! This module retries, because raft-rs silently drops a ReadIndex request when no leader is known, the leader has not
+//! committed in its term, or the role changes.
 //!
 //! Each attempt has its own number, and a leader accepts each number once. The leader answers requests in the order of their
 //! arrival, and the acknowledgment of a request confirms all earlier requests. If a retry reused its number, late

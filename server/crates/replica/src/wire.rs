@@ -85,8 +85,8 @@ pub fn decode_entry(data: &Bytes) -> Result<Entry, EntryError> {
     decode(data, |_| false)
 }
 
-/// Like [`decode_entry`], but skips the check for unknown fields and values if `is_own` is true for the entry's stamp: only
-/// an entry of another process may have them.
+/// Like [`decode_entry`], but skips the check for unknown fields and values if `is_own` is true for the entry's stamp. Only
+/// another process's entry may have them.
 fn decode(data: &Bytes, is_own: impl Fn(&Stamp) -> bool) -> Result<Entry, EntryError> {
     match data.first() {
         None => return Ok(Entry::default()),
@@ -169,8 +169,8 @@ pub(crate) fn registration(entry: &RaftEntry) -> Option<PublishAttributes> {
     }
 }
 
-/// Like [`decode_raft_entry`], for an entry to apply. If `is_own` is true for the stamp, this process encoded the command, and
-/// the check for unknown fields and values is skipped, because it costs as much as encoding.
+/// Like [`decode_raft_entry`], for an entry to apply. If `is_own` is true for the stamp, this process encoded the command. The
+/// check for unknown fields and values is then skipped, because it costs as much as encoding.
 pub(crate) fn decode_committed_entry(
     entry: &RaftEntry,
     is_own: impl Fn(&Stamp) -> bool,

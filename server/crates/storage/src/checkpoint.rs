@@ -344,7 +344,8 @@ impl Checkpoint {
         difference: Option<&EmitChanges<'_>>,
         whole: &EmitChanges<'_>,
     ) -> io::Result<()> {
-        // A snapshot that is installed meanwhile may give the directory a later format. It then replaces this base.
+        // A snapshot that is installed during this write may give the directory a later format. The snapshot then replaces this
+        // base.
         let format = self.folder.identity.format();
         let mut reuse = std::mem::take(&mut self.reuse);
         match difference {

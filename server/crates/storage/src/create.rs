@@ -47,8 +47,8 @@ pub fn create(dir: &Path, identity: &DataIdentity, view: &View) -> Result<(), Op
 }
 
 /// Creates Witan's files next to etcd's in the data directory `dir`, with `view` as the checkpoint and `log` as the later
-/// entries. etcd's files, and its log in `wal`, stay. The identity is moved last, so that an interrupted adoption is
-/// repeated. The files get the owner of etcd's folder `snap`. Fails if the directory already contains Witan's files.
+/// entries. Keeps etcd's files and its log in `wal`. The identity is moved last, so that an interrupted adoption is repeated.
+/// The files get the owner of etcd's folder `snap`. Fails if the directory already contains Witan's files.
 pub fn adopt(
     dir: &Path,
     wal: &Path,

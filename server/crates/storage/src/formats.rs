@@ -61,7 +61,7 @@ pub(super) fn numbered(number: u32) -> Option<&'static DataFormat> {
     FORMATS.iter().find(|format| format.number == number)
 }
 
-/// Returns the format of a manifest with this first line, or `None` if there is none.
+/// Returns the format of a manifest with this first line, or `None` if this release cannot read it.
 pub(super) fn titled(title: &str) -> Option<&'static DataFormat> {
     FORMATS.iter().find(|format| format.manifest_title == title)
 }

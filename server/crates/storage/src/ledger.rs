@@ -20,7 +20,7 @@ use super::files;
 
 pub(super) const BALLAST: &str = "ballast";
 
-/// Number of bytes that a run takes besides its records, for the manifest and its copy.
+/// Number of bytes that a run takes in addition to its records, for the manifest and its copy.
 const RUN_EXTRA_BYTES: u64 = 1 << 20;
 
 /// Announced bytes of the log and of the run being written, and the ballast.
@@ -148,8 +148,8 @@ impl Ledger {
         claims.left_by_run = left.map(|left| left.saturating_sub(unannounced));
     }
 
-    /// Returns whether the last measurement of free space is stale: since the last call, a run has started or ended, or a log
-    /// write found no space.
+    /// Returns whether the last measurement of free space is stale. It is if a run has started or ended since the last call, or
+    /// a log write found no space.
     pub(super) fn take_stale(&self) -> bool {
         std::mem::take(&mut self.claims.lock().stale)
     }

@@ -2,7 +2,7 @@
 //! them as they arrive. The runs are not read until the replica's thread publishes them ([`super::install()`]).
 //!
 //! At most one snapshot is received at a time. If its stream breaks, its runs are kept, and the next stream of the same
-//! snapshot continues after them; the state is then read from the disk. Memory holds at most two runs and the new state, in
+//! snapshot continues after them. The state is then read from the disk. Memory holds at most two runs and the new state, in
 //! addition to the current state.
 
 use std::{

@@ -5,7 +5,7 @@
 //! difference contains only changed records. It covers the range between two keys only if no other key can exist between them,
 //! as between adjacent blocks of the key space.
 //!
-//! A run of blocks is also reused if a few of its blocks are outdated: runs with higher numbers contain the newer versions and
+//! A run of blocks is also reused if a few of its blocks are outdated. Runs with higher numbers contain the newer versions and
 //! take precedence. A deleted key has no newer version, so a run that still contains it is not reused. Runs of other records,
 //! which may be secrets, are not reused if any record is outdated. All of this is only in memory: after startup, a base reuses
 //! only runs that this process has written.

@@ -243,7 +243,7 @@ impl SpaceMonitor {
     }
 
     /// Records that `appended` bytes were written to the log, and measures the free space again if the level may have changed.
-    /// They include all accepted commands except the last `held` bytes.
+    /// The written bytes include all accepted commands except the last `held` bytes.
     pub fn written(&mut self, appended: u64, held: u64) {
         self.ledger.written(appended, held);
         self.appended_since_check += appended;

@@ -1,7 +1,7 @@
 //! The raft log outside the data directory (`--wal-dir`). `member/log` is a symbolic link to the folder `log` in `--wal-dir`,
 //! so that offline commands, and startup without the flag, find the log.
 //!
-//! A log in the data directory is copied, then its folder is exchanged with the link atomically: a crash leaves either the
+//! A log in the data directory is copied, then its folder is exchanged with the link atomically. A crash leaves either the
 //! folder or the link. The folder's file `owner` names its link; only [`place_log`] changes it. In `--wal-dir`, this process
 //! deletes only its own copy, because other files may belong to another member.
 

@@ -1,4 +1,4 @@
-//! A command on v3 keys is executed if and only if the alarms, users and roles of the entries before it permit it, on every
+//! A command on v3 keys is executed if and only if the alarms, users and roles before its entry permit it. This holds on every
 //! member and after every restart. Only administrators change users and roles. The alarms, users and roles are replayed from
 //! the log, independently of the members.
 

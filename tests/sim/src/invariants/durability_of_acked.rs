@@ -1,4 +1,4 @@
-//! Durability (§8: a committed and answered command is never lost): every acknowledged write is in every state at or after its
+//! Durability (§8: a committed and answered command is never lost). Every acknowledged write is in every state at or after its
 //! index, as in the answer to the client. If a member continues alone, this holds only for its own writes, because the oracle
 //! forgets the answers to other writes.
 

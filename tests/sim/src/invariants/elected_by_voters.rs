@@ -33,9 +33,9 @@ pub(super) struct ElectedByVoters {
     /// The last term on the disk of each member. A member that skipped a term has no vote of that term on disk, and can no
     /// longer vote in it.
     terms: BTreeMap<u64, u64>,
-    /// The last term of the votes that a member has forgotten because an older copy replaced its disk. It may vote again in
-    /// terms up to this one. By then, all voters have reported the ends of their logs to it, so the new leader has every entry
-    /// that a leader of these terms has committed.
+    /// The last term of the votes that a member has forgotten because an older copy replaced its disk. The member may vote
+    /// again in terms up to this one. By then, all voters have reported their log ends to it, so a new leader has every entry
+    /// committed in these terms.
     forgotten: BTreeMap<u64, u64>,
     /// The last observed term in which each member led.
     seen: BTreeMap<u64, u64>,

@@ -1,6 +1,6 @@
 //! A member that continues alone (`--force-new-cluster`) keeps all entries of its log. If its own removal is not known to be
-//! committed, it keeps only the entries before that removal. It is then the only member. No member of the old cluster returns,
-//! or leads a member of the new one.
+//! committed, it keeps only the entries before that removal. The member is then the only one. No member of the old cluster
+//! returns, or leads a member of the new one.
 
 use std::collections::{BTreeMap, BTreeSet};
 

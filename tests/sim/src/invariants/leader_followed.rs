@@ -1,5 +1,5 @@
-//! A member that receives its leader's messages follows that leader within two election timeouts (§5.2), even if it wrongly
-//! believed that the leader's process had ended.
+//! A member that receives its leader's messages follows that leader within two election timeouts (§5.2). This includes a member
+//! that wrongly believed that the leader's process had ended.
 
 use std::collections::BTreeMap;
 

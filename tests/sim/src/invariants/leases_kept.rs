@@ -26,8 +26,8 @@ use crate::{
 
 /// Units per second.
 const SECOND: u64 = 10 * UNITS_PER_TICK;
-/// Number of units for which a lease may outlive its time: the extension by a new leader, a member's slow clock, and the delay
-/// of the entry that ends the lease.
+/// Number of units for which a lease may outlive its time. Causes are a new leader's extension, a member's slow clock, and the
+/// delay of the entry that ends the lease.
 const PATIENCE: u64 = 4 * SECOND;
 
 #[derive(Debug, Default)]

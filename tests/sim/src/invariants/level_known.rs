@@ -1,6 +1,6 @@
 //! No member receives a feature level that its release does not support, because its process would stop and could not start
-//! again. The leader raises the level only if all members support it, and an administrator returns to an earlier release only
-//! while the cluster has a level of that release.
+//! again. The leader raises the level only if all members support it. An administrator returns to an earlier release only while
+//! the cluster has a level of that release.
 
 use super::{Fact, Invariant, Scene};
 

@@ -1,4 +1,4 @@
-//! Liveness of reads (§8, with a majority alive): once the network is whole, an accepted read is answered within the stated
+//! Liveness of reads (§8, with a majority alive). Once the network is whole, an accepted read is answered within the stated
 //! time, even if it was requested during the faults.
 
 use super::{Fact, Invariant, Scene};

@@ -1,5 +1,5 @@
-//! Watches (I7): a reader of a member's history with a cursor sees every change once and in order, across compactions of the
-//! same round, snapshots that replace the state, and restarts of the member. All members show the same changes.
+//! Watches (I7): a reader of a member's history sees every change once and in order. This holds across compactions of the same
+//! round, snapshots that replace the state, and restarts. All members show the same changes.
 
 use std::collections::BTreeMap;
 

@@ -32,8 +32,8 @@ enum AccessKind {
 }
 
 impl Auth {
-    /// Fails unless the caller has the root role or v2 and v3 authentication are disabled: with `UserEmpty` without a caller,
-    /// with `UserNotFound` for an unknown user, otherwise with `PermissionDenied`. Ignores the caller's auth revision.
+    /// Fails unless the caller has the root role or v2 and v3 authentication are disabled. The error is `UserEmpty` without a
+    /// caller, `UserNotFound` for an unknown user, otherwise `PermissionDenied`. Ignores the caller's auth revision.
     pub fn check_admin(&self, caller: Option<&Caller>) -> Result<(), AuthError> {
         if !self.enabled && !self.paths.enabled {
             return Ok(());

@@ -1,5 +1,5 @@
-//! Users and roles as checkpoint records: one record for the v3 switch and the revision, one for each role and each user, one
-//! for the v2 switch, and one for each role's v2 patterns.
+//! Users and roles as checkpoint records. The v3 switch and the revision share a record. Each role, each user, the v2 switch,
+//! and each role's v2 patterns have their own.
 
 use std::sync::Arc;
 

@@ -275,8 +275,8 @@ impl Auth {
         }
     }
 
-    /// Fails unless the user can get a token: it exists and has a password, which the proposing member has checked. v3
-    /// authentication must be enabled, or v2 authentication for an administrator's token.
+    /// Fails unless the user exists and has a password, which the proposing member has checked. Also fails unless v3
+    /// authentication is enabled, or v2 authentication for an administrator's token.
     fn authenticate(&self, asked: &Authenticate) -> Result<(), AuthError> {
         if !self.enabled && !self.paths.enabled {
             return Err(AuthError::NotEnabled);

@@ -1,8 +1,8 @@
 //! One block of history: versions in revision order, with a directory of slots.
 //!
 //! A version never changes its slot: compaction removes versions and keeps the numbering. If a value equals the previous
-//! version's value, both share a buffer outside the block, so a put that keeps a large value uses little memory. Only memory
-//! differs: sizes, limits and the record on disk are the same as with all values inline.
+//! version's value, both share a buffer outside the block. A put that keeps a large value therefore uses little memory. Only
+//! memory differs: sizes, limits and the record on disk are the same as with all values inline.
 //!
 //! `history` manages the blocks and chooses the shared values, and `checkpoint` defines the record.
 
@@ -363,8 +363,8 @@ pub(super) fn value_in(apart: &[(u16, Bytes)], slot: u16) -> Option<&Bytes> {
 }
 
 impl SlotDirectory {
-    /// Creates a closed block's directory from the slots and offsets of its versions (ascending). It depends on nothing else,
-    /// so members with the same versions write the same records.
+    /// Creates a closed block's directory from the slots and offsets of its versions (ascending), and from nothing else.
+    /// Members with the same versions therefore write the same records.
     fn closed(versions: Vec<(u16, u16)>) -> Self {
         let slots = versions
             .last()

@@ -121,7 +121,7 @@ impl Kv {
         Ok(())
     }
 
-    /// Fails unless a checkpoint can contain the version. Its revision must not be below earlier revisions, its counters must
+    /// Fails unless a checkpoint can contain the version. The revision must not be below earlier revisions, the counters must
     /// leave headroom, and a put's create revision must be between 0 and the revision.
     fn check_foreign(&self, foreign: &ImportedVersion<'_>) -> Result<(), CorruptRecord> {
         let ImportedVersion { main, sub, create_revision, version, .. } = *foreign;

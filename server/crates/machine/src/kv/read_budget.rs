@@ -57,8 +57,8 @@ impl ReadBudget {
         }
     }
 
-    /// Returns the budget of a read-only transaction in a store with `keys` live keys of `bytes` bytes. It suffices to read
-    /// each key once, or `READ_TXN_KEYS_MAX` keys, and to return up to `RANGE_ANSWER_BYTES_MAX` bytes.
+    /// Returns the budget of a read-only transaction in a store with `keys` live keys of `bytes` bytes. The budget suffices to
+    /// read each key once, or `READ_TXN_KEYS_MAX` keys, and to return up to `RANGE_ANSWER_BYTES_MAX` bytes.
     pub(super) fn of_read_txn(pacing: Pacing, keys: u64, bytes: u64) -> Self {
         let whole = bytes.saturating_add(keys.saturating_mul(pacing.pair_bytes));
         let bytes = pacing.txn_read_bytes_max.max(whole);

@@ -1,5 +1,5 @@
 //! Sorts many byte strings without pairwise comparison: an MSD radix sort with cached heads, which processes seven bytes of
-//! each key at a time. It fetches each key only a few times, while a comparison sort fetches two keys for each of its n log n
+//! each key at a time. Each key is fetched only a few times, while a comparison sort fetches two keys for each of its n log n
 //! steps.
 
 use std::ops::Range;

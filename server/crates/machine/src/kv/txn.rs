@@ -44,7 +44,8 @@ impl Kv {
         done
     }
 
-    /// Executes a read-only transaction on a copy of this state. It may compare and sort as many bytes as it may return.
+    /// Executes a read-only transaction on a copy of this state. The transaction may compare and sort as many bytes as it may
+    /// return.
     pub fn read_txn(&self, txn: &Txn) -> Result<TxnReply, KvError> {
         let budget = ReadBudget::of_read_txn(self.pacing, self.len() as u64, self.live_bytes);
         self.charge_compared_values(txn, &mut budget.clone())?;
@@ -59,8 +60,8 @@ impl Kv {
         self.estimate_txn(txn, &mut reads).is_err()
     }
 
-    /// Returns whether a transaction compares and sorts more bytes in ranges than one command may, counting both branches. This
-    /// costs as much as reading the keys.
+    /// Returns whether a transaction compares and sorts more bytes in ranges than one command may, counting both branches. The
+    /// check costs as much as reading the keys.
     pub fn txn_compares_too_much(&self, txn: &Txn) -> bool {
         let mut reads = ReadBudget::of_command(self.pacing, true, ReadResults::Discard);
         self.charge_compared_values(txn, &mut reads).is_err()

@@ -11,9 +11,9 @@
 //!                                       ← outcome: installed, not needed, or refused with a reason
 //! ```
 //!
-//! The sender reads the view as fast as its chunks are taken. It holds a few chunks and the view, but no second copy of the
-//! state. The receiver holds the new state in addition to its own. A broken stream can be resumed while the sender keeps the
-//! view and the receiver its records.
+//! The sender reads the view as fast as its chunks are taken. The sender holds a few chunks and the view, but no second copy of
+//! the state. The receiver holds the new state in addition to its own. A broken stream can be resumed while the sender keeps
+//! the view and the receiver its records.
 //!
 //! The replica decides when a snapshot is sent, and `storage` writes it to the disk.
 

@@ -28,8 +28,8 @@ use witan_machine::{
 /// Index of a cluster's first state, which no entry precedes.
 pub(super) const GENESIS_INDEX: u64 = 1;
 
-/// Returns the first state of a new cluster: a snapshot at index 1, term 1 with all first members, so that a member that joins
-/// later receives them. Each member takes one v2 index, because etcd stores members in the v2 store.
+/// Returns the first state of a new cluster: a snapshot at index 1, term 1 with all first members. A member that joins later
+/// receives the first members with it. Each member takes one v2 index, because etcd stores members in the v2 store.
 pub fn genesis(cluster_id: u64, members: Vec<Member>) -> View {
     let mut machine = StateMachine::default();
     machine.members.cluster_id = cluster_id;

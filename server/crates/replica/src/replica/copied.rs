@@ -3,14 +3,13 @@
 //! nor campaigns until a confirmed leader has brought it up to date, and acknowledges nothing to an unconfirmed leader.
 //!
 //! A leader is confirmed as in `log_lost`: it answers a ReadIndex request, which takes a quorum. This member does not count in
-//! that quorum, because raft sees no message of an unconfirmed leader. The member is up to date once it has accepted an append
-//! from the confirmed leader and has applied everything that was committed when the leader answered.
+//! that quorum, because raft sees no message of an unconfirmed leader. The member is up to date once it has accepted the
+//! confirmed leader's append and applied everything that was committed when the leader answered.
 //!
 //! If the voters on original disks are no quorum, no leader can be confirmed, so all voters must run. A copy votes only for a
-//! candidate whose log is at least as long as the log of every voter, and regards that candidate as confirmed if it wins. No
-//! entry that is still on a voter's disk is lost. The original may have voted in a term that the copy has not seen, but the
-//! other voters of that term have seen it. A copy neither votes nor campaigns in a term that a voter has reported, so each term
-//! has at most one leader.
+//! candidate with a log at least as long as every voter's, and regards a winner as confirmed. No entry that is still on a
+//! voter's disk is lost. The original may have voted in a term that the copy has not seen, but the other voters of that term
+//! have seen it. A copy neither votes nor campaigns in a term that a voter has reported, so each term has at most one leader.
 //!
 //! With fewer than [`CONFIRMING_VOTERS`] voters, the member does not wait, because each election needs all of them.
 //!
@@ -198,16 +197,16 @@ impl Replica {
         }
     }
 
-    /// Returns whether this member may campaign: no leader contradicts its log and, on a copy, every other voter has recently
-    /// reported a log that is not longer. A missing report forbids it.
+    /// Returns whether this member may campaign: no leader contradicts its log. A copy also needs a recent report from every
+    /// other voter of a log that is not longer.
     pub(super) fn may_lead_with_disk(&self) -> bool {
         let log = &self.raft.raft.raft_log;
         let last = (log.last_term(), log.last_index());
         !self.is_contradicted() && self.is_longest_log(self.config.id, last)
     }
 
-    /// Returns whether a log that ends at `last` (term and index) is at least as long as the log of every voter but
-    /// `candidate`, by recent reports. Returns `true` if this member is not a copy, because raft then compares the logs.
+    /// Returns whether a log that ends at `last` (term and index) is at least as long as the recently reported logs of all
+    /// voters but `candidate`. Returns `true` if this member is not a copy, because raft then compares the logs.
     fn is_longest_log(&self, candidate: u64, last: (u64, u64)) -> bool {
         let Some(copied) = &self.copied else {
             return true;

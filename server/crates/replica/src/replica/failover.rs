@@ -119,8 +119,8 @@ impl Replica {
         }
     }
 
-    /// Returns whether the leader may have sent this message before its process ended: it is of the leader's term, and arrives
-    /// within an election timeout of the report. The caller drops such a message, because it would end the campaigns.
+    /// Returns whether the leader may have sent this message before its process ended. The message is of the leader's term, and
+    /// arrives within an election timeout of the report. The caller drops such a message, because it would end the campaigns.
     pub(super) fn is_late_from_ended_leader(&self, message: &Message) -> bool {
         let leads = matches!(
             message.get_msg_type(),
@@ -149,7 +149,7 @@ impl Replica {
     }
 
     /// Campaigns if the next failover campaign is due. Stops once there is a leader, this member is no longer a voter, or
-    /// [`FAILOVER_CAMPAIGNS`] campaigns have failed. raft-rs would let a removed member campaign, and would panic if it won.
+    /// [`FAILOVER_CAMPAIGNS`] campaigns have failed. A removed member must not campaign, because raft-rs panics if it wins.
     pub(super) fn continue_failover(&mut self) {
         let Some(mut failover) = self.failover else {
             return;

@@ -67,7 +67,7 @@ impl Said {
 /// one to two timeouts after it.
 pub(super) const NO_VOTE_TIMEOUTS: u64 = 3;
 
-/// Minimum number of voters with which a leader has a quorum without one of the others.
+/// Minimum number of voters with which a leader can have a quorum without this member.
 pub(super) const CONFIRMING_VOTERS: usize = 3;
 
 impl Replica {
@@ -88,8 +88,8 @@ impl Replica {
         message.term >= self.raft.raft.term
     }
 
-    /// Returns how a leader's message contradicts this log: its commit index is beyond `last` (the log's last index), or an
-    /// entry at a committed index has another term. Returns `None` if the message does not.
+    /// Returns how a leader's message contradicts this log. Its commit index is beyond `last` (the log's last index), or an
+    /// entry at a committed index has another term. Returns `None` without a contradiction.
     fn contradiction_in(&self, message: &Message, last: u64) -> Option<Said> {
         let (kind, commit) = (message.get_msg_type(), message.commit);
         if kind == MessageType::MsgHeartbeat {
@@ -233,9 +233,9 @@ impl Replica {
 
     /// Handles a leader's message that does not contradict this log while an earlier claim is recorded.
     ///
-    /// A heartbeat or append of the same leader and term may refute the claim, which is then dropped. It does so if the log now
-    /// has the claimed entries, if an append follows an entry of this log at or after the fork, or if a heartbeat's commit
-    /// index reaches the fork. (A heartbeat's commit index is at most what this member has acknowledged.)
+    /// A heartbeat or append of the same leader and term may refute the claim, which is then dropped. The claim is refuted if
+    /// the log now has the claimed entries, or an append follows an entry of this log at or after the fork. A heartbeat also
+    /// refutes a fork that its commit index reaches, because that index is at most what this member has acknowledged.
     ///
     /// Other current messages only restart the confirmation: messages of another leader or term, and heartbeats that do not
     /// repeat a claim about acknowledged entries. The claim must then be confirmed again and be repeated for another election

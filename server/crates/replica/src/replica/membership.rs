@@ -60,8 +60,8 @@ impl Replica {
         self.hand_over(None).is_ok() || leaves_one
     }
 
-    /// Checks a configuration change. Fails with `LearnerNotReady` if it promotes a learner that has less than
-    /// [`LEARNER_READY_PERCENT`] percent of the leader's log, because the learner would count for the quorum at once.
+    /// Checks a configuration change. Fails with `LearnerNotReady` if it promotes a learner with less than
+    /// [`LEARNER_READY_PERCENT`] percent of the leader's log. A promoted learner counts for the quorum at once.
     pub(super) fn check_change(&self, change: &ConfChange) -> Result<(), ProposalRejected> {
         let raft = &self.raft.raft;
         let id = change.node_id;
@@ -126,7 +126,7 @@ impl Replica {
 
     /// Records that `member` permanently rejects this member. Halts this member with `why` once more than half of the other
     /// members do, so that no single member can halt it. One rejection of the data directory suffices if this member's state
-    /// has no registered directory: the directory was emptied, and this member's vote could elect a leader that lacks
+    /// has no registered directory. The directory was then emptied, and this member's vote could elect a leader that lacks
     /// acknowledged entries. If only one voter remains after this member's removal, that voter's rejection suffices.
     pub(super) fn refused_at(&mut self, member: u64, why: Halt) {
         let members = &self.machine.members.by_id;

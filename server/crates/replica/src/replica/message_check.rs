@@ -1,5 +1,5 @@
-//! Checks raft messages before raft sees them. raft-rs panics on messages that no correct member sends, and a message from a
-//! faulty or impersonated peer must not crash the cluster.
+//! Checks raft messages before raft sees them. A message from a faulty or impersonated peer must not crash the cluster, but
+//! raft-rs panics on messages that no correct member sends.
 
 use raft::{
     GetEntriesContext,
@@ -182,8 +182,8 @@ fn check_entries(
 }
 
 impl Replica {
-    /// Returns whether entries of a later release may follow in this member's log: the cluster version is above this release,
-    /// or an unapplied entry raises the cluster's version or level above it.
+    /// Returns whether entries of a later release may follow in this member's log. They may if the cluster version, or an
+    /// unapplied raise of the version or level, is above this release.
     pub(super) fn admits_later_entries(&self) -> bool {
         let log = &self.raft.raft.raft_log;
         let applied = self.raft.store().position().index;

@@ -59,7 +59,7 @@ pub(super) struct Acknowledgment {
 }
 
 impl Replica {
-    /// Handles the transport's report about another member: informs raft, campaigns if the leader's process ended, and halts
+    /// Handles the transport's report about another member. Informs raft, campaigns if the leader's process ended, and halts
     /// this member if most of the others permanently reject it.
     pub(crate) fn peer_event(&mut self, MemberId(member): MemberId, event: PeerEvent) {
         match event {

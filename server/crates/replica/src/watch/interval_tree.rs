@@ -111,7 +111,7 @@ fn insert<V>(tree: TreapLink<V>, mut new: Box<TreapNode<V>>) -> Box<TreapNode<V>
     node.updated()
 }
 
-/// Splits a treap into the ranges that sort before `at` and the others.
+/// Splits a treap into the ranges that sort before `at` and the remaining ranges.
 fn split<V>(tree: TreapLink<V>, at: &WatchRange) -> (TreapLink<V>, TreapLink<V>) {
     let Some(mut node) = tree else {
         return (None, None);

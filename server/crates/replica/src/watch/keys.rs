@@ -35,8 +35,8 @@ pub struct PendingChanges {
     pub first: HistoryLocation,
     /// Locations of the other changes, in order. Empty if `rest` is set.
     pub more: Vec<HistoryLocation>,
-    /// Whether the reader must read the whole history from the first revision on, because too many changes were recorded or
-    /// another state has replaced the state to which the locations belong.
+    /// Whether the reader must read the whole history from the first revision on. Set if there are too many changes, or another
+    /// state has replaced the state to which the locations belong.
     pub rest: bool,
 }
 
