@@ -1,5 +1,5 @@
-//! The initial states of members that were adopted from etcd separately. They have the same history in different blocks, so
-//! their lineages differ.
+//! The initial states of members that were adopted from etcd separately. They have one history in different blocks, so their
+//! lineages differ.
 
 use witan_machine::{
     kv::{Compact, DeleteRange, Kv, KvCommand, KvOperation, Put},

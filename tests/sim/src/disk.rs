@@ -3,8 +3,7 @@
 //! - After a crash, any prefix of the unsynced batches survives: whole batches in order, then some records of the next batch.
 //!   The hard state is the last part of a batch.
 //! - A checkpoint is one atomic batch: after a crash before its sync, all or nothing of it exists. The last two durable
-//!   checkpoints are kept, and a crash may remove the newer one. The older one suffices, because the log is cut only below it
-//!   (I5).
+//!   checkpoints are kept, and a crash may remove the newer one. The log is cut only below the older one (I5).
 //!
 //! In a run on real storage, a data directory performs the same steps and determines the state after a power cut. It must equal
 //! the durable state of this disk, with or without the interrupted step.

@@ -145,8 +145,8 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Handles a failed sync by ending the process. It is unknown how much of the data is on disk, so the written data survives
-    /// as in a power cut.
+    /// Handles a failed sync by ending the process. The written data survives as in a power cut, because it is unknown how much
+    /// is on disk.
     fn failed_sync(&mut self) {
         self.world.counts.failed_syncs += 1;
         self.trace(|id| format!("the disk of m{id} fails to sync"));

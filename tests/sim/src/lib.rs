@@ -1,5 +1,4 @@
-//! The deterministic simulator: the real [`witan_replica`] core in virtual time, on an unreliable network and on disks that
-//! lose power.
+//! The deterministic simulator: the real [`witan_replica`] core in virtual time, with an unreliable network and power cuts.
 //!
 //! A run uses no clocks, threads, sockets or files, and no randomness except the seed. The same seed gives the same run, byte
 //! for byte, in any process (`tests/determinism.rs`).

@@ -61,8 +61,7 @@ impl World {
         }
     }
 
-    /// Reports the start of a process: others open streams to it, and members that believed that it had ended learn that it
-    /// runs.
+    /// Reports the start of a process: others open streams to it, and members that believed it had ended learn that it runs.
     pub(crate) fn report_process_start(&mut self, place: usize) {
         for other in 0..self.members.len() {
             let delay = self.mishaps.range(1, BACK_UNITS);
@@ -84,8 +83,8 @@ impl World {
         self.after(delay, Event::Peer { place, incarnation, about, event });
     }
 
-    /// Makes a member replace its state with the leader's. Only one member does so at a time, because it accepts no entries
-    /// until it has that state.
+    /// Makes a member replace its state with the leader's. One member at a time does so, because it accepts no entries until
+    /// then.
     fn rebuild(&mut self, place: usize) {
         if self.members.iter().any(|member| member.rebuilds) {
             return;

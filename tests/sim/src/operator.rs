@@ -34,8 +34,8 @@ pub(crate) struct Operator {
     change: Option<(u64, u64)>,
     /// Changes that the operator no longer waits for, but that their member may still propose.
     given_up: Vec<u64>,
-    /// The highest term when a change ended without an answer. That change may still be applied until an entry of a later term
-    /// is executed.
+    /// The highest term when a change ended without an answer. The change may still be applied until a later term's entry is
+    /// executed.
     unknown: Option<u64>,
     /// The member whose disk was lost, until it is removed.
     lost: Option<u64>,

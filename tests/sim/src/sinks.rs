@@ -1,5 +1,5 @@
-//! Sinks of recordings: a file, and a twin. A twin is a second core with the same initial state and the same inputs, which must
-//! have the same effects.
+//! Sinks of recordings: a file, and a twin. A twin is a second core with the same initial state and inputs, which must have the
+//! same effects.
 
 use std::{
     fs::File,

@@ -1,7 +1,7 @@
 //! The alarms that members have raised. An alarm blocks v3 commands that would worsen the problem.
 //!
-//! A member measures its own quota and proposes the alarm. The state machine defines only an alarm's effect, which is therefore
-//! the same on all members.
+//! A member measures its own quota and proposes the alarm. The state machine defines only an alarm's effect, which all members
+//! share.
 
 use imbl::OrdSet;
 

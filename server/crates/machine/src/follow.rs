@@ -1,11 +1,9 @@
 //! Following: the cluster copies another cluster (the source) revision by revision, and refuses client writes until the
 //! cut-over. The commands are log payload, so field numbers never change.
 //!
-//! The server's `follow` reads the source, `witan_node` refuses client writes, and `kv/follow.rs` applies the source's
-//! revisions.
+//! The server's `follow` reads the source, `witan_node` refuses client writes, and `kv/follow.rs` applies the revisions.
 //!
-//! While a cluster follows, it does not expire leases or compact on its own. It copies expirations and compactions from the
-//! source.
+//! A following cluster does not expire leases or compact on its own. It copies expirations and compactions from the source.
 
 use bytes::Bytes;
 

@@ -84,8 +84,7 @@ pub fn known_by_all(members: &[Option<Level>]) -> Option<Level> {
     members.iter().copied().min().flatten()
 }
 
-/// Returns the release of Witan to which a downgrade in progress leads, if any. Its major number is 0, while etcd's releases
-/// have at least 3.
+/// Returns the release of Witan to which a downgrade in progress leads, if any. Its major number is 0, unlike etcd's.
 pub fn downgrade_target(known: &MemberRegistry) -> Option<Release> {
     release(&known.downgrade_target).filter(|(major, _)| *major == 0)
 }

@@ -206,8 +206,8 @@ impl StateMachine {
         self.changes_except(since, &|_| false, emit);
     }
 
-    /// Emits the same records as [`Self::changes`], except blocks of the key space that `leave_out` selects. Encoding blocks is
-    /// most of the work.
+    /// Emits the same records as [`Self::changes`], except blocks of the key space that `leave_out` selects, to save their
+    /// encoding.
     pub(crate) fn changes_except(
         &self,
         since: Option<&StateMachine>,

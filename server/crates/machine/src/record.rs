@@ -71,8 +71,7 @@ pub enum CorruptRecord {
     /// Its contents are invalid.
     #[error("corrupt checkpoint record: {0}")]
     Invalid(String),
-    /// A later release wrote it, because it has a part that this release does not know. The data is intact, and this release
-    /// must not change it.
+    /// A later release wrote it: it has an unknown part. The data is intact, and this release must not change it.
     #[error("a later release wrote this data: {0}. Start the release that wrote it")]
     Later(String),
 }

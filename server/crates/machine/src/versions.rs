@@ -1,6 +1,5 @@
 //! The cluster version and the feature level in which each command was added, and the leader's decision about the cluster
-//! version. A member never proposes a command above the cluster's version or level, because a member of an earlier release
-//! would halt at it.
+//! version. A member never proposes a command above either, because a member of an earlier release would halt at it.
 //!
 //! Every new command, operation, action, and value of an enum in a command needs a row here. A new row has the feature level of
 //! the release that adds it (`levels`). The cluster version is etcd's and does not rise with a release of Witan.
@@ -63,8 +62,7 @@ pub fn release(version: &str) -> Option<Release> {
 }
 
 impl MemberRegistry {
-    /// Returns whether all members support a command, according to the cluster's version and level. Without a version, they
-    /// support [`FIRST`].
+    /// Returns whether all members support a command, by the cluster's version ([`FIRST`] if unset) and level.
     pub fn all_members_support(&self, command: &Command) -> bool {
         command.added().is_some_and(|since| self.has(since))
     }
@@ -109,8 +107,7 @@ impl StateMachine {
 }
 
 impl Command {
-    /// Returns the cluster version in which the command was added. Returns `None` if this release does not know the command
-    /// ([`Self::is_known`]).
+    /// Returns the cluster version in which the command was added. Returns `None` for an unknown command ([`Self::is_known`]).
     pub fn since(&self) -> Option<Release> {
         self.added().map(|since| since.version)
     }

@@ -113,8 +113,7 @@ impl Node {
         }
     }
 
-    /// Fails with `Follows` before the cut-over of a following cluster. Call this for requests that such a cluster does not
-    /// accept.
+    /// Fails with `Follows` before the cut-over of a following cluster. Call this for requests that it does not accept.
     pub fn refuse_while_following(&self) -> Result<(), NodeError> {
         match self.shared.status.follows.load(Relaxed) {
             true => Err(NodeError::Follows),
@@ -157,8 +156,7 @@ impl Node {
         self.report_alarm(AlarmCommand::hash_state()).await
     }
 
-    /// Queues an admitted command for the replica's thread. The future completes when the command was applied, failed or timed
-    /// out.
+    /// Queues an admitted command for the replica's thread. The future completes when it was applied, failed or timed out.
     pub(super) fn send_command(
         &self,
         entry: UnstampedEntry,

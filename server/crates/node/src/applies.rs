@@ -1,5 +1,4 @@
-//! Measures apply durations by command. A turn applies its entries together, so each entry counts with an equal share of the
-//! turn's duration.
+//! Measures apply durations by command. A turn applies its entries together, so each entry gets an equal share of the duration.
 
 use std::{array, time::Duration};
 

@@ -166,8 +166,7 @@ impl CompletionSlots {
         }
     }
 
-    /// Counts a timeout check, and completes all overdue slots with [`NodeError::Timeout`]. Stops the checks while no slot is
-    /// in use.
+    /// Counts a timeout check, and completes all overdue slots with [`NodeError::Timeout`]. Stops checking without open slots.
     fn expire_timed_out(&mut self) {
         self.timeout_checks += 1;
         self.checks = self.free.len() < self.slots.len();

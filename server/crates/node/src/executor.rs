@@ -12,8 +12,8 @@ use witan_replica::long_command::LongCommand;
 
 use super::{Node, NodeMetrics};
 
-/// Jobs that wait for the thread; beyond this, the replica's thread does the work itself. The jobs are one command, and
-/// states to free.
+/// Jobs that wait for the thread; beyond this, the replica's thread does the work itself. At most one job is a command; the
+/// others free states.
 const QUEUE_MAX: usize = 4;
 
 enum Work {

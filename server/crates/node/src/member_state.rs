@@ -1,5 +1,4 @@
-//! Facts about this member that need no request to the replica's thread: the state after the last turn, the disk and the
-//! process.
+//! Facts about this member that need no request to the replica's thread: its state after the last turn, its disk and process.
 
 use std::{collections::BTreeSet, sync::atomic::Ordering::Relaxed};
 

@@ -1,5 +1,5 @@
-//! Records which other members are connected, and since when. The record explains timeouts and shows whether a membership
-//! change is safe.
+//! Records which other members are connected, and since when. This data explains timeouts and shows whether a membership change
+//! is safe.
 
 use std::{collections::BTreeMap, time::Duration};
 

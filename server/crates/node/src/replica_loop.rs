@@ -224,8 +224,7 @@ impl ReplicaLoop {
         self.host.log.close();
     }
 
-    /// Ends the waiting writes that were not executed, because this member was removed. Clients can send them to another
-    /// member.
+    /// Ends waiting writes that were not executed, because this member was removed. Clients can retry at another member.
     fn end_removed(&mut self, requests: &Receiver<LoopRequest>) {
         self.host.completions.flush();
         let members = self.replica.view().machine.members;
@@ -344,8 +343,7 @@ impl ReplicaLoop {
         self.replica.take(Input::LogRoom { bytes });
     }
 
-    /// Runs one turn of the replica and publishes its results. Returns whether this member was removed: no turn may follow
-    /// then.
+    /// Runs one turn of the replica and publishes its results. Returns whether this member was removed, which ends the loop.
     fn turn(&mut self) -> bool {
         let begun = Instant::now();
         let before = self.replica.status().applied;

@@ -36,7 +36,7 @@ impl Node {
         &self.shared.state_hashes
     }
 
-    /// Replaces this member's state with the leader's. Returns when it is installed, or fails with `Timeout` after
+    /// Replaces this member's state with the leader's, and waits until it is installed. Fails with `Timeout` after
     /// `REBUILD_TIMEOUT`.
     pub async fn rebuild(&self) -> Result<(), NodeError> {
         let mut installs = self.shared.installs.subscribe();

@@ -41,8 +41,8 @@ impl TreeWatchers {
         self.0.lock().hub.len()
     }
 
-    /// Wakes the watchers that may match events of `tree` after index `since`. Wakes all watchers if the history no longer
-    /// contains these events.
+    /// Wakes the watchers that may match events of `tree` after index `since`. Wakes all watchers if the history lacks these
+    /// events.
     pub(super) fn wake(&self, tree: &Tree, since: u64) {
         let watch_state = self.0.lock();
         if watch_state.hub.is_empty() {
@@ -63,8 +63,7 @@ impl TreeWatchers {
         }
     }
 
-    /// Calls `visit` with the path of each watcher. The lock is not held while `visit` runs, because the replica's thread needs
-    /// it.
+    /// Calls `visit` with the path of each watcher. Does not hold the lock while `visit` runs.
     pub(super) fn visit(&self, mut visit: impl FnMut(&[u8])) {
         let mut last = None;
         loop {

@@ -75,8 +75,7 @@ pub(super) async fn send(shared: Arc<Shared>, peer: Arc<Peer>, view: View, messa
     shared.node.peer_event(peer.id, event);
 }
 
-/// Opens a stream to the member and sends the raft message and the state. Returns when the receiver has installed the state or
-/// already has it.
+/// Opens a stream to the member and sends the raft message and the state. Returns when the receiver has the state.
 async fn send_once(
     shared: &Arc<Shared>,
     peer: &Arc<Peer>,

@@ -147,8 +147,7 @@ impl<S: AsyncRead + Unpin> FrameReader<S> {
         Self { stream, buffer: BytesMut::new(), max }
     }
 
-    /// Reads the next frame, or returns `None` at the end of the stream. Fails with `TimedOut` if no bytes arrive for
-    /// `silence`.
+    /// Reads the next frame, or returns `None` at the end of the stream. Fails with `TimedOut` after `silence` without bytes.
     pub(super) async fn next(&mut self, silence: Duration) -> io::Result<Option<Frame>> {
         loop {
             if let Some(frame) = decode(&mut self.buffer, self.max)? {
@@ -183,8 +182,8 @@ impl<S: AsyncRead + Unpin> FrameReader<S> {
     }
 }
 
-/// Reads one frame and no byte after it. Reserves memory only as bytes arrive. Fails if the contents exceed `max` bytes, or if
-/// the stream ends early.
+/// Reads one frame and no byte after it. Reserves memory only as bytes arrive. Fails if the contents exceed `max` bytes or are
+/// incomplete.
 pub(super) async fn read_exact<S: AsyncRead + Unpin>(
     stream: &mut S,
     max: usize,

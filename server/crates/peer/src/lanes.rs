@@ -1,5 +1,4 @@
-//! Derives whether another member's process has ended from the streams to it: the member closed both streams, and then refused
-//! a new one.
+//! Derives from streams whether another member's process has ended: it closed both streams, and then refused a new one.
 
 use witan_replica::host::Lane;
 

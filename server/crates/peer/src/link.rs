@@ -244,8 +244,8 @@ impl Link {
         self.report(gone);
     }
 
-    /// Records that the stream could not be opened: drops queued messages and reports to the replica. Logs a repeated error
-    /// only at debug level.
+    /// Records that the stream could not be opened: drops queued messages and reports to the replica. Logs a repeated error at
+    /// debug level.
     fn on_failed(&mut self, error: &DialError) {
         self.peer.series.sent_failures.inc();
         if self.kind == StreamKind::Bulk {

@@ -1,7 +1,7 @@
 //! The peer port: accepts streams from other members and answers HTTP requests.
 //!
-//! Before its handshake, a connection uses a few hundred bytes for a limited time. Beyond a limit of such connections, the
-//! oldest one is closed.
+//! Before its handshake, a connection uses a few hundred bytes for a limited time. Beyond a limit on them, the oldest one is
+//! closed.
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -58,8 +58,7 @@ impl RunningRelease {
         Self { api: versions::LATEST, witan, level: levels::OWN }
     }
 
-    /// Returns major and minor number of the release of Witan. A build that does not report its release counts as the first
-    /// one.
+    /// Returns major and minor number of the release of Witan. A build that does not report it counts as the first one.
     pub(super) fn release(&self) -> Option<Release> {
         let [first, ..] = levels::RELEASES else {
             return None;
@@ -75,8 +74,7 @@ pub async fn is_etcd(url: &Url, dialer: &PeerDialer) -> bool {
     matches!((version, own), (Ok(version), Ok(own)) if is_of_etcd(&version, &own))
 }
 
-/// Requests the feature level of the cluster from the member at this peer URL. A member that does not report it has the first
-/// one.
+/// Requests the feature level of the cluster from the member at this peer URL. A member without a report has the first one.
 pub async fn cluster_level(url: &Url, dialer: &PeerDialer) -> io::Result<Level> {
     cluster_level_of(&get(url, dialer, "/version").await?).map_err(invalid)
 }

@@ -27,8 +27,7 @@ const REMOTE_URLS_TRIED: usize = 8;
 pub(super) struct Remotes(pub(super) BTreeMap<MemberId, LinkTasks>);
 
 impl Shared {
-    /// Checks whether a stream is accepted. A stream from an unknown member is accepted, too, unless this member is the leader,
-    /// which knows all members.
+    /// Checks whether a stream is accepted. Also accepts a stream from an unknown member, unless this member is the leader.
     pub(super) fn check(&self, hello: &Handshake) -> Result<(), Refusal> {
         let own = self.node.identity();
         let checked = hello.check((own.member_id, &own.store), &self.members());

@@ -1,6 +1,5 @@
 //! The format of a recording's files: [`MAGIC`], then frames. A frame is the length of its payload and the payload's CRC-32
-//! (each four bytes, little-endian), and the payload, a [`Frame`]. A field number does not change once a release has written
-//! it.
+//! (each four bytes, little-endian), and the payload, a [`Frame`]. A released field number never changes.
 
 #![expect(missing_docs, reason = "where a name says all")]
 

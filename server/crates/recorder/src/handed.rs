@@ -35,8 +35,7 @@ impl HandedFiles {
         Ok(Self { paths: paths.into_iter(), file: None, has_begun: false })
     }
 
-    /// Reads the next bytes, or returns `None` after the last file. Fails if the ring removes files faster than the caller
-    /// reads them.
+    /// Reads the next bytes, or returns `None` after the last file. Fails if the ring removes files before they are read.
     pub fn next_chunk(&mut self) -> io::Result<Option<Bytes>> {
         loop {
             let Some((file, left)) = &mut self.file else {
@@ -65,8 +64,8 @@ impl HandedFiles {
     }
 }
 
-/// Opens a file and returns it with the length of its complete frames. Returns `None` if it is not a recording, or contains
-/// values in clear.
+/// Opens a file and returns it with the length of its complete frames. Returns `None` if it is no recording or has values in
+/// clear.
 fn open(path: &Path) -> io::Result<Option<(File, u64)>> {
     let file = File::open(path)?;
     let head = frame::take_head(&mut BufReader::new(&file));

@@ -18,8 +18,7 @@ static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 /// First byte of the entry that replaces a command unknown to this release.
 const UNKNOWN_COMMAND: u8 = 0xfe;
 
-/// Directory of the discovery service in the v2 tree. The next path element is a token, with which anyone can register a
-/// member.
+/// Directory of the discovery service in the v2 tree. The next path element is a token with which anyone can register.
 const REGISTRY: &[u8] = b"/_etcd/registry/";
 
 /// The rules by which commands are redacted.

@@ -162,8 +162,7 @@ pub enum Answer {
 pub trait Host {
     /// Replaces the state on disk with a received snapshot. The new state is durable when this returns.
     fn install(&mut self, snapshot: &View);
-    /// Appends a batch to the log on disk. With `must_sync`, the batch is durable when this returns; if the fsync fails, the
-    /// host aborts the process.
+    /// Appends a batch to the log on disk. With `must_sync`, the batch is durable on return; a failed fsync ends the process.
     fn persist(&mut self, batch: &LogBatch);
     /// Allows the log on disk to drop its entries below an index (I5).
     fn cut_log(&mut self, below: u64);

@@ -83,8 +83,8 @@ impl LeaderTasks {
         self.snapshots.contains_key(&to)
     }
 
-    /// Records `tick` as the last time that these members answered. Forgets members that have not answered for more than
-    /// [`HEARD_TICKS`] ticks.
+    /// Records `tick` as the last time that these members answered. Forgets members without an answer for more than
+    /// [`HEARD_TICKS`].
     pub(crate) fn note_heard(&mut self, members: impl Iterator<Item = u64>, tick: u64) {
         self.heard.extend(members.map(|member| (member, tick)));
         self.heard

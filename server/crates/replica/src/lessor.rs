@@ -70,8 +70,7 @@ impl LeaseTimer {
 pub struct LeaseDeadlines(OrdMap<LeaseId, LeaseTimer>);
 
 impl LeaseDeadlines {
-    /// Returns the remaining nanoseconds of a lease at `monotonic_ns`, negative if it is overdue. Returns `None` if the lease
-    /// is unknown.
+    /// Returns the remaining nanoseconds of a lease at `monotonic_ns`, negative if it is overdue, or `None` if it is unknown.
     pub fn left_ns(&self, id: LeaseId, monotonic_ns: u64) -> Option<i64> {
         let timer = self.0.get(&id)?;
         Some(timer.deadline_ns.wrapping_sub(monotonic_ns).cast_signed())

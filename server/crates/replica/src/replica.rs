@@ -1,7 +1,7 @@
 //! A member's consensus and state, driven by ticks, messages and requests.
 //!
-//! An [`crate::input::Input`] only queues work. [`Replica::turn`] processes the queue and is the only function with effects
-//! outside the replica (I3).
+//! An [`crate::input::Input`] only queues work. [`Replica::turn`] processes the queue. No other function has outside effects
+//! (I3).
 
 mod admission;
 pub(crate) mod append_context;

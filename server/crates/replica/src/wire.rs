@@ -348,8 +348,7 @@ impl PeerMessage {
     }
 }
 
-/// Returns the peer message with each encoded command replaced by the result of `map`. Returns `None` if the message cannot be
-/// decoded.
+/// Returns a peer message with each encoded command replaced by the result of `map`, or `None` for an invalid message.
 pub fn map_commands(message: &Bytes, map: &mut dyn FnMut(Bytes) -> Bytes) -> Option<Bytes> {
     let mapped = match PeerMessage::decode(message).ok()? {
         PeerMessage::Raft(mut raft) if raft.get_msg_type() == MessageType::MsgAppend => {

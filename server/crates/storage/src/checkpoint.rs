@@ -139,8 +139,8 @@ impl Checkpoint {
                     checkpoint.fell_back |= refusal.is_some();
                     checkpoint.base_required = checkpoint.fell_back;
                     if refusal.is_some() {
-                        // Store the manifest, so that the next startup uses the same chain even if it no longer takes the
-                        // directory for a copy.
+                        // Store the manifest: the next startup must use the same chain even if the directory no longer counts
+                        // as a copy.
                         let published = checkpoint.folder.publish(&checkpoint.manifest, 0);
                         checkpoint.copy = Some(published.map_err(|e| OpenError::io(dir, e))?);
                     }
@@ -295,8 +295,7 @@ impl Checkpoint {
         self.write(since, view)
     }
 
-    /// Appends the difference to the chain. Writes the whole state as a new chain instead if `difference` is `None` or the
-    /// chain must be replaced.
+    /// Appends the difference to the chain. Writes a new chain instead if `difference` is `None` or the chain must be replaced.
     pub(super) fn store(
         &mut self,
         difference: Option<&EmitChanges<'_>>,
@@ -344,8 +343,7 @@ impl Checkpoint {
         difference: Option<&EmitChanges<'_>>,
         whole: &EmitChanges<'_>,
     ) -> io::Result<()> {
-        // A snapshot that is installed during this write may give the directory a later format. The snapshot then replaces this
-        // base.
+        // A snapshot installed during this write may raise the directory's format. It then also replaces this base.
         let format = self.folder.identity.format();
         let mut reuse = std::mem::take(&mut self.reuse);
         match difference {

@@ -113,8 +113,7 @@ impl Checkpointer {
         &self.folder
     }
 
-    /// Makes the thread continue from an installed snapshot, which supersedes the state `replaced` and all offered views. Does
-    /// not block.
+    /// Makes the thread continue from an installed snapshot, which supersedes the state `replaced` and all offered views.
     pub(super) fn continue_from(&self, installed: InstalledSnapshot, replaced: View) {
         let mut slot = self.shared.slot.lock();
         slot.replaced.push(replaced);
@@ -156,8 +155,7 @@ impl Checkpointer {
         self.folder.identity.is_behind(level)
     }
 
-    /// Returns whether the last write succeeded. Before the first write, returns whether the newest checkpoint was readable at
-    /// startup.
+    /// Returns whether the last write succeeded or, before the first write, the newest checkpoint was readable at startup.
     pub fn healthy(&self) -> bool {
         !self.shared.failing.load(Ordering::Relaxed)
     }

@@ -26,8 +26,7 @@ const ADOPTING: &str = "witan-adopting";
 /// Witan's folders next to etcd's. The identity is moved after them.
 const FOLDERS: [&str; 2] = ["log", "checkpoint"];
 
-/// Creates the data directory of a member that starts from `view`. `dir` must be missing or empty, and gets its contents in one
-/// step.
+/// Creates the data directory of a member that starts from `view`. `dir` must be missing or empty, and is filled in one step.
 pub fn create(dir: &Path, identity: &DataIdentity, view: &View) -> Result<(), OpenError> {
     let staged = staging(dir)?;
     if staged.exists() {

@@ -1,5 +1,4 @@
-//! Errors that prevent opening a data directory. Each error has a text for users (path, cause, remedy) and an exit code for
-//! scripts.
+//! Errors that prevent opening a data directory. Each error has a text (path, cause, remedy) and an exit code for scripts.
 
 use std::{
     io,

@@ -99,8 +99,8 @@ pub(super) fn is_superseded(error: &io::Error) -> bool {
 }
 
 impl CheckpointFolder {
-    /// Creates the shared state. `next` must exceed the number of every run in the folder. `last_copy` is the highest number of
-    /// a manifest copy.
+    /// Creates the shared state. `next` must exceed the number of every run in the folder. `last_copy` is the newest manifest
+    /// copy's number.
     pub(super) fn new(
         dir: PathBuf,
         ledger: Arc<Ledger>,
@@ -189,8 +189,7 @@ impl CheckpointFolder {
         Ok(self.copy(&mut state, &bytes))
     }
 
-    /// Writes a copy of the manifest and returns the copy's number. Only logs a failure, because the copy is read only if the
-    /// manifest is damaged.
+    /// Writes a copy of the manifest and returns the copy's number. Only logs a failure, because the copy is only a backup.
     fn copy(&self, state: &mut FolderState, bytes: &[u8]) -> u64 {
         state.last_copy += 1;
         let number = state.last_copy;

@@ -61,8 +61,7 @@ pub(super) fn publish(
     (snapshot, installed)
 }
 
-/// Completes an interrupted installation by dropping the log's entries. Fails if the log's last index is not the one recorded
-/// by the installation.
+/// Completes an interrupted installation by dropping the log's entries. Fails if the log does not end at the recorded index.
 pub(super) fn finish(
     member: &Path,
     log: &mut RaftLog,

@@ -1,5 +1,4 @@
-//! The raft log on disk, in `raft-engine`. Only this file uses that crate. `Replica::durable` determines up to where the log
-//! can be cut.
+//! The raft log on disk, in `raft-engine`. Only this file uses that crate. `Replica::durable` determines where it can be cut.
 //!
 //! Every write is synced before it returns. A batch that need not be durable (only a new commit index) stays in memory and is
 //! written with the next batch. At most one record on disk is therefore unsynced, which [`super::tail`] relies on.
@@ -232,8 +231,7 @@ impl RaftLog {
         }
     }
 
-    /// Starts the log of a copied directory at the first copied entry. The checkpoint later determines whether entries are
-    /// missing.
+    /// Starts the log of a copied directory at the first copied entry. The checkpoint later shows whether entries are missing.
     fn begin_at(&mut self, first: u64) {
         let needed = self.log_start.needed.max(first);
         self.log_start = LogStart { origin: 0, begin: first, needed };

@@ -18,8 +18,7 @@ pub(super) type Record = (Vec<u8>, Vec<u8>);
 
 pub(super) type Records<'a> = dyn Iterator<Item = Result<Record, CheckpointReadError>> + 'a;
 
-/// Iterator over a chain's records. It opens a run at the run's first key and closes it after the last, so only overlapping
-/// runs are open at once.
+/// Iterator over a chain's records. A run is open from its first key to its last, so only overlapping runs are open at once.
 pub(super) struct MergedRecords {
     sources: Vec<RunSource>,
     heads: BinaryHeap<RunHead>,

@@ -43,8 +43,7 @@ pub fn read(
     Ok(Some((identity, opened.recovered)))
 }
 
-/// A temporary folder with copies of the files that startup changes, and links to the files that it only reads. Removed on
-/// drop.
+/// A temporary folder with copies of the files that startup changes, and links to the files that it only reads.
 struct Copy(PathBuf);
 
 impl Copy {

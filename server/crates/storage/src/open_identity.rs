@@ -22,8 +22,7 @@ pub(super) struct OpenIdentity {
     member: PathBuf,
     /// The content of the file. Locked while the file is written.
     stored: Mutex<StoredIdentity>,
-    /// The format of the durable file. Has a lock of its own, so that an append to the log does not wait for a write of the
-    /// file.
+    /// The format of the durable file. Has its own lock, so that an append to the log does not wait for the file.
     format: Mutex<&'static DataFormat>,
 }
 

@@ -1,4 +1,4 @@
-//! Reads records on one thread while another restores the state from them. Both take about the same time, so startup uses two
+//! Reads records on one thread while another restores the state from them. Both take about the same time, so this uses two
 //! cores.
 
 use std::{

@@ -1,5 +1,4 @@
-//! Tracks which runs of the chain contain current records. The next base reuses these runs instead of writing their records
-//! again.
+//! Tracks which runs of the chain contain current records. The next base reuses these runs instead of rewriting their records.
 //!
 //! A base is the whole state, so each of its runs contains every record between two keys that were written consecutively. A
 //! difference contains only changed records. It covers the range between two keys only if no other key can exist between them,

@@ -46,8 +46,7 @@ pub(super) fn item_bytes((key, value): &RunItem) -> usize {
     HEADER_BYTES + key.len() + value.as_ref().map_or(0, Vec::len)
 }
 
-/// Writes a run to a new file at `path` and returns its totals for the manifest. The content is durable on return, but not the
-/// file name.
+/// Writes a run to a new file at `path` and returns its totals for the manifest. Only the content is durable on return.
 pub(super) fn write(path: &Path, items: &[RunItem]) -> io::Result<RecordTotals> {
     let mut writer = BufWriter::with_capacity(BUFFER_BYTES, SummedFile::new(create(path)?));
     for (key, value) in items {

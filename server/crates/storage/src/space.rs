@@ -56,8 +56,7 @@ pub fn has_room(settings: SpaceConfig, path: &Path, bytes: u64) -> bool {
     }
 }
 
-/// Returns the size in bytes of the log between two checkpoints. It depends on the file system of `dir` or of its nearest
-/// existing ancestor.
+/// Returns the size in bytes of the log between two checkpoints, for the file system of `dir` or its nearest existing ancestor.
 pub(super) fn checkpoint_log_bytes(dir: &Path) -> u64 {
     let suited = measure(dir).total / CHECKPOINT_PART;
     suited.clamp(*CHECKPOINT_LOG_BYTES.start(), *CHECKPOINT_LOG_BYTES.end())

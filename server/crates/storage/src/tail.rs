@@ -1,5 +1,4 @@
-//! Checks the log's files before the engine opens them: keeps complete records, cuts the torn write of a crash, and refuses
-//! corruption.
+//! Checks the log's files before the engine opens them: keeps complete records, cuts a torn write, and refuses corruption.
 //!
 //! Every write is synced before the next one starts, and a file is synced and closed before the next one is created. A crash
 //! can therefore tear only the last record of the last file, or a newly created file. Damage elsewhere, or damage followed by

@@ -57,8 +57,7 @@ pub fn place_log(dir: &Path, wal_dir: &Path, identity: &DataIdentity) -> Result<
     remove_move_leftovers(&member).map_err(|error| OpenError::io(&member, error))
 }
 
-/// Returns whether a link points to the folder. The folder may be missing if its disk is not mounted, which [`super::open`]
-/// reports.
+/// Returns whether a link points to the folder. The folder may be missing; [`super::open`] reports that.
 fn links_to(link: &Path, target: &Path) -> bool {
     match fs::canonicalize(link) {
         Ok(found) => found == target,

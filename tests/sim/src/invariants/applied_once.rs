@@ -1,5 +1,5 @@
-//! Every request is executed at most once, although a member that has lost its leader proposes it again. No two entries of the
-//! log have the same stamp.
+//! Every request is executed at most once, although a member that has lost its leader proposes it again. No two log entries
+//! have the same stamp.
 
 use std::collections::BTreeMap;
 

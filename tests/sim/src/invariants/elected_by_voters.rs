@@ -30,8 +30,8 @@ impl Vote {
 pub(super) struct ElectedByVoters {
     /// The vote of each member in each term.
     votes: BTreeMap<(u64, u64), u64>,
-    /// The last term on the disk of each member. A member that skipped a term has no vote of that term on disk, and can no
-    /// longer vote in it.
+    /// The last term on the disk of each member. A member that skipped a term has no vote in it on disk, and can no longer vote
+    /// in it.
     terms: BTreeMap<u64, u64>,
     /// The last term of the votes that a member has forgotten because an older copy replaced its disk. The member may vote
     /// again in terms up to this one. By then, all voters have reported their log ends to it, so a new leader has every entry

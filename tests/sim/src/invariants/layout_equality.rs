@@ -10,8 +10,7 @@ use witan_machine::view::View;
 
 use super::{ByIndex, Fact, Invariant, Scene};
 
-/// Number of entries from one compared state to the next one during a run. The encoding of a state takes much longer than an
-/// entry.
+/// Number of entries from one compared state to the next one during a run, because encoding a state takes long.
 const ENTRIES_PER_SAMPLE: u64 = 64;
 
 #[derive(Debug, Default)]

@@ -48,8 +48,8 @@ impl Auth {
         }
     }
 
-    /// Returns the caller's user. Fails if the caller is not authenticated at the current auth revision or the user does not
-    /// exist.
+    /// Returns the caller's user. Fails if the caller is not authenticated at the current auth revision, or for an unknown
+    /// user.
     fn authenticated_user(&self, caller: Option<&Caller>) -> Result<&User, AuthError> {
         let caller = caller.filter(|caller| caller.revision > 0);
         let caller = caller.ok_or(AuthError::UserEmpty)?;

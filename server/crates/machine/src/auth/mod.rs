@@ -253,8 +253,7 @@ impl Auth {
         }
     }
 
-    /// Enables v3 authentication. Requires the root user with the root role. Does nothing if v3 authentication is already
-    /// enabled.
+    /// Enables v3 authentication. Requires the root user with the root role. Does nothing if it is already enabled.
     fn enable(&mut self) -> Result<(), AuthError> {
         if !self.enabled {
             let root = self.user(ROOT).ok_or(AuthError::RootUserMissing)?;

@@ -9,8 +9,8 @@ use super::{
 use crate::kv::KeyRange;
 
 impl Permission {
-    /// Returns the permission's type. Returns `None` for an unknown type, which grants nothing. Only data from etcd contains
-    /// unknown types.
+    /// Returns the permission's type. Returns `None` for an unknown type, which grants nothing. Only etcd's data has unknown
+    /// types.
     pub fn allows(&self) -> Option<PermissionType> {
         PermissionType::try_from(self.kind).ok()
     }

@@ -63,8 +63,7 @@ impl Auth {
         Ok(())
     }
 
-    /// Revokes a role from a user. Fails if the user lacks the role, and for root's root role while v3 authentication is
-    /// enabled.
+    /// Revokes a role from a user. Fails if the user lacks it, and for root's root role while v3 authentication is enabled.
     pub(super) fn user_revoke(&mut self, asked: &UserRevoke) -> Result<(), AuthError> {
         if self.enabled && asked.user == ROOT && asked.role == ROOT {
             return Err(AuthError::InvalidManagement);

@@ -142,8 +142,8 @@ impl Kv {
             .for_each(|number| emit(RecordChange::Delete { key: key(number) }));
     }
 
-    /// Loads one record. The caller passes records in ascending key order. Fails if the record is damaged, or if a later
-    /// release wrote it.
+    /// Loads one record. The caller passes records in ascending key order. Fails if the record is damaged or of a later
+    /// release.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         let what = || format!("key space record {}", key.escape_ascii());
         let value = verify_checksum(value)

@@ -184,8 +184,7 @@ impl Kv {
         Ok((kvs, (count < limit).then_some(count as i64)))
     }
 
-    /// Charges the values that a range sorts, and the keys that the charge itself reads. Charges nothing without a sort by
-    /// value.
+    /// Charges the values that a range sorts, and the keys that the charge reads. Charges nothing without a sort by value.
     pub(super) fn charge_sorted_values(
         &self,
         range: &Range,

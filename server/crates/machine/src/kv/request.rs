@@ -13,7 +13,7 @@ pub struct KvCommand {
 }
 
 impl KvCommand {
-    /// Returns whether the read limits apply: not to entries of releases without limits, or to commands that read at most one
+    /// Returns whether the read limits apply. They do not for releases without limits, or for commands that read at most one
     /// pair.
     pub(super) fn bounded(&self) -> bool {
         match &self.operation {
@@ -207,8 +207,7 @@ impl Range {
         sorts && !self.range_end.is_empty()
     }
 
-    /// Returns whether the range reads several keys at a revision before `newest`, for which it follows each key's versions
-    /// back.
+    /// Returns whether the range reads several keys at a revision before `newest`, and so follows each key's versions back.
     pub(super) fn reads_history(&self, newest: Revision) -> bool {
         self.revision > 0 && self.revision < newest.0 && !self.range_end.is_empty()
     }

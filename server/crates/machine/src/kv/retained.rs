@@ -1,7 +1,6 @@
 //! The versions that etcd's store would contain for the same history, which etcd's hash and snapshots cover.
 //!
-//! Versions that a compaction removed are excluded, even if the sweep has not reached them. The server encodes the versions and
-//! computes the hash.
+//! Versions that a compaction removed are excluded, even before the sweep. The server encodes and hashes the versions.
 
 use super::{Kv, KvError, events::KeyChange, version::Version};
 use crate::revision::Revision;

@@ -44,8 +44,7 @@ impl Kv {
         done
     }
 
-    /// Executes a read-only transaction on a copy of this state. The transaction may compare and sort as many bytes as it may
-    /// return.
+    /// Executes a read-only transaction on a copy of this state. It may compare and sort as many bytes as it may return.
     pub fn read_txn(&self, txn: &Txn) -> Result<TxnReply, KvError> {
         let budget = ReadBudget::of_read_txn(self.pacing, self.len() as u64, self.live_bytes);
         self.charge_compared_values(txn, &mut budget.clone())?;

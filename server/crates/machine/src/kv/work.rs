@@ -37,8 +37,7 @@ impl Kv {
         of_verb.saturating_add(self.next_sweep_work())
     }
 
-    /// Returns the number of keys attached to the leases that a command ends, at most `max` per lease. Adds the command's part
-    /// of a sweep.
+    /// Returns the number of keys of the leases that a command ends, at most `max` per lease, plus its part of a sweep.
     pub(crate) fn lease_work(&self, command: &LeaseCommand, max: u64) -> u64 {
         let most = usize::try_from(max).unwrap_or(usize::MAX);
         let attached = |id: LeaseId| self.leases().keys(id).take(most).count() as u64;

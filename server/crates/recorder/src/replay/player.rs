@@ -130,8 +130,7 @@ impl Player {
     }
 }
 
-/// Sorts consecutive messages by receiver. Raft lists members in the order of a hash map, which depends on how many members
-/// there were before.
+/// Sorts consecutive messages by receiver. Raft's order of members is the order of a hash map, which depends on its history.
 fn in_order(mut effects: Vec<Effect>) -> Vec<Effect> {
     let receiver = |effect: &Effect| {
         let Some(EffectKind::Send(sent)) = &effect.kind else {

@@ -1,5 +1,5 @@
-//! Automatic compaction on etcd 3.6's schedule, counted in ticks. An idle leader also proposes sweeps, which free the space
-//! of compacted revisions.
+//! Automatic compaction on etcd 3.6's schedule, counted in ticks. An idle leader also proposes sweeps, which free compacted
+//! revisions.
 use std::collections::VecDeque;
 
 use witan_machine::{

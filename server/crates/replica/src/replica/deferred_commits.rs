@@ -42,8 +42,7 @@ impl DeferredCommits {
         }
     }
 
-    /// Records that `member` forwarded the entry at `index`. That member then gets the commit index that covers the entry at
-    /// once.
+    /// Records that `member` forwarded the entry at `index`. That member gets the commit index that covers it at once.
     pub(super) fn forwarded(&mut self, member: u64, index: u64) {
         let (_, last) = self.forwarded.entry(member).or_insert((index, index));
         *last = index;

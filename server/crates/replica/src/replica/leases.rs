@@ -1,7 +1,7 @@
 //! Requests about leases. The leader computes the answer from its lease timers, and delivers it once a ReadIndex round has
 //! proved that no other leader tracks leases. If its state was older than the round's index, it computes the answer again after
-//! applying that index. The entries in between may contain an acknowledged grant or revocation. Other members send their
-//! requests to the leader.
+//! applying that index. The entries in between may contain a grant or revocation. Other members send their requests to the
+//! leader.
 
 use raft::StateRole;
 use witan_machine::{lease::LeaseId, member::MemberId};

@@ -196,8 +196,7 @@ impl Replica {
             || unapplied.is_ok_and(|entries| entries.iter().any(raises))
     }
 
-    /// Halts this member after the turn if the leader's state has a higher feature level than this release. Returns whether it
-    /// does.
+    /// Halts this member after the turn and returns `true` if the leader's state has a higher feature level than this release.
     pub(super) fn stops_below_level_of(&mut self, state: Option<&View>) -> bool {
         let own = self.config.level;
         let level = state.map(|state| state.machine.members.level());

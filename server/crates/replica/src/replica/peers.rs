@@ -100,8 +100,7 @@ impl Replica {
                 || self.has_answered_recently(**id)
                 || self.leader_tasks.is_sending_snapshot(**id)
         });
-        // A member that has not answered this leader yet counts as having the entries of its snapshot, and those before the
-        // next entry to send.
+        // A member without an answer yet counts as having the entries of its snapshot, and those before the next one to send.
         let has = receiving.map(|(_, peer)| match peer.matched {
             0 => peer.pending_snapshot.max(peer.next_idx - 1),
             matched => matched.max(peer.pending_snapshot),

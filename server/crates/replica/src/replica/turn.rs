@@ -49,8 +49,7 @@ pub(super) fn turn(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Hal
     }
 }
 
-/// Ends a turn. If this member was removed, first answers the waiting proposals that can no longer be applied with
-/// [`Unanswered::Removed`].
+/// Ends a turn. If this member was removed, first answers proposals that can no longer be applied with `Removed`.
 fn end(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     if replica.halt == Some(Halt::Removed) {
         let ended = match replica.has_applied_own_removal() {

@@ -266,8 +266,8 @@ impl WatcherGroups {
         }
     }
 
-    /// Makes every group with recorded changes read from the revision of its first change. Called when another state replaces
-    /// the current one.
+    /// Makes every group with recorded changes read from the revision of its first change. Call this when the state was
+    /// replaced.
     pub fn forget_locations(&mut self) {
         for group in self.groups.slots.iter_mut().flatten() {
             let stream = self.streams.get_mut(group.stream);

@@ -142,8 +142,7 @@ impl Auth {
         Ok(new)
     }
 
-    /// Deletes a role and its patterns. Fails for the root role or a missing role. As in etcd, users keep the deleted role's
-    /// name.
+    /// Deletes a role and its patterns. Fails for the root role or a missing role. As in etcd, users keep the role's name.
     pub(super) fn path_role_delete(&mut self, asked: &RoleDelete) -> PathAuthResult {
         let name = &asked.name;
         if name == ROOT {

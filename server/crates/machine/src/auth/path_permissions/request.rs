@@ -74,8 +74,8 @@ pub struct UserUpdate {
 
 debug_without_secrets!(UserUpdate: name, grant, revoke);
 
-/// Path patterns for read and write access. A pattern that ends in `*` matches every path with this prefix; any other pattern
-/// matches only itself.
+/// Path patterns for read and write access. A pattern that ends in `*` matches every path with this prefix, any other only
+/// itself.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct PathPatterns {
     /// Read patterns, sorted.
