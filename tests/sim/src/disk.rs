@@ -117,6 +117,7 @@ impl Disk {
         }
     }
 
+    /// Writes a batch to the log without a sync.
     pub(crate) fn write(&mut self, batch: &LogBatch) {
         self.live.write(batch);
         self.unsynced.push(batch.clone());

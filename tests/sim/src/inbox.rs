@@ -68,6 +68,7 @@ impl Inbox {
         }
     }
 
+    /// Queues a report about member `about`, in place of an equal one.
     pub(crate) fn event(&mut self, about: u64, event: PeerEvent) {
         self.events.retain(|queued| *queued != (about, event));
         self.events.push((about, event));

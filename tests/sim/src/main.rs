@@ -85,6 +85,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Request, String> {
     Ok(request)
 }
 
+/// Executes the request and prints the results. Returns a failure for a violation or a differing replay.
 fn act(request: &Request, out: &mut impl Write) -> io::Result<ExitCode> {
     announce_panics();
     if let Some(folder) = &request.replay {

@@ -96,6 +96,7 @@ impl World {
 }
 
 impl Turn<'_> {
+    /// Decides at random whether a log sync fails.
     pub(crate) fn sync_fails(&mut self) -> bool {
         let world = self.world();
         world.scenario.has_failed_syncs()

@@ -57,6 +57,7 @@ impl Packet {
     }
 }
 
+/// Returns all checkpoint records of a view.
 pub(crate) fn records_of(view: &View) -> Records {
     let mut records = Records::new();
     view.changes(None, &mut |change| match change {
@@ -70,6 +71,7 @@ pub(crate) fn records_of(view: &View) -> Records {
     records
 }
 
+/// Restores a view from checkpoint records. Fails if they are invalid.
 pub(crate) fn view_of(records: &Records) -> Result<View, CorruptRecord> {
     View::restore(
         records

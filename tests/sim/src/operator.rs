@@ -126,6 +126,7 @@ impl World {
         people.filter(|person| is(person)).map(|p| p.id).collect()
     }
 
+    /// Requests a membership change.
     fn change(&mut self, change: ChangeMembers) {
         let command =
             Command::Members(ChangeMembers { learners_max: LEARNERS_MAX, voters: true, ..change });
@@ -220,6 +221,7 @@ impl World {
         others.filter(knows).count() > voters.len() / 2
     }
 
+    /// Requests a leadership transfer from the leader, to a voter or to any.
     fn transfer(&mut self, voters: &[u64]) {
         let Some(leader) = self.leader() else { return };
         let to = self.hand.chance(70).then(|| *self.hand.pick(voters));

@@ -58,6 +58,7 @@ impl World {
         self.next_piece(way, number, 0);
     }
 
+    /// Schedules the next piece, `pause` units plus a network delay from now.
     fn next_piece(&mut self, way: (u64, u64), number: u64, pause: u64) {
         let delay = pause + self.chance.range(1, self.net.delay_max);
         self.after(delay, Event::Piece { way, number });

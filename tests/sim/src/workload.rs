@@ -208,6 +208,7 @@ fn path(rng: &mut Rng) -> Bytes {
     Bytes::from_static(rng.pick(&PATHS).as_bytes())
 }
 
+/// Draws the Unix time in nanoseconds at which a v2 node expires, or `None`.
 fn expires(rng: &mut Rng, now_ns: i64) -> Option<i64> {
     rng.chance(25)
         .then(|| now_ns + rng.range(1, TTL_NS_MAX) as i64)
@@ -288,6 +289,7 @@ fn about_alarms(rng: &mut Rng, member: u64) -> Command {
     })
 }
 
+/// Draws a command that publishes a member's attributes or sets the cluster version.
 fn about_members(rng: &mut Rng, member: u64, id: u64) -> Command {
     if rng.chance(70) {
         Command::Publish(PublishAttributes {

@@ -241,6 +241,7 @@ impl StateMachine {
             .changes(since.map(|m| &m.auth), &mut in_section(record::AUTH, emit));
     }
 
+    /// Emits the changed records of the v2 tree.
     fn tree_changes(&self, since: Option<&Tree>, emit: &mut Emit<'_>) {
         let mut emit = in_section(record::TREE, emit);
         self.tree.changes(since, &mut |key, value| {

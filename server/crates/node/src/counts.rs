@@ -40,6 +40,7 @@ impl NodeMetrics {
         }
     }
 
+    /// Counts granted and ended leases.
     fn lease_done(&self, reply: &lease::LeaseReply) {
         match reply {
             lease::LeaseReply::Granted(granted) => {

@@ -78,6 +78,7 @@ impl ViewEnd {
 }
 
 impl HeldView {
+    /// Returns the signal that the reader must release its state.
     pub(super) fn end(&self) -> &ViewEnd {
         &self.end
     }

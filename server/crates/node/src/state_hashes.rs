@@ -134,6 +134,7 @@ impl StateHashes {
     }
 }
 
+/// Returns the kept hash of the state after the entry `index`.
 fn find(kept: &VecDeque<StateHash>, index: u64) -> Option<StateHash> {
     kept.iter().find(|hash| hash.index == index).cloned()
 }

@@ -130,6 +130,7 @@ impl WatchStreams {
         }
     }
 
+    /// Wakes every stream.
     pub(super) fn wake_all(&self, completions: &mut CompletionBatch) {
         for waker in self.0.lock().wakers.values() {
             completions.wake(waker.completion_queue.clone(), waker.notify.clone());

@@ -90,6 +90,7 @@ async fn send_once(
     Ok(snapshot::send(view, stream, &transfer(shared, peer.id)).await?)
 }
 
+/// Describes a transfer between this member and `member`.
 fn transfer(shared: &Shared, member: MemberId) -> Transfer {
     Transfer {
         cluster_id: shared.node.identity().cluster_id,

@@ -85,6 +85,7 @@ fn page(method: &Method, path: &str, members: &MemberRegistry) -> Result<Page, P
     check_method(method).map(|()| Page::ok(body))
 }
 
+/// Returns the body of `/raft/probing`: the time as JSON.
 fn probe(now_ns: i64) -> String {
     format!("{{\"OK\":true,\"Now\":\"{}\"}}\n", text::time(now_ns))
 }

@@ -414,6 +414,7 @@ impl Delays {
         Self { next: Duration::ZERO, random: RandomState::new(), drawn: 0 }
     }
 
+    /// Makes the next attempt follow without a delay.
     fn start_over(&mut self) {
         self.next = Duration::ZERO;
     }

@@ -115,6 +115,7 @@ impl Files {
         Ok(())
     }
 
+    /// Creates the next file, removes the oldest files as needed, and writes the file's head.
     fn begin_next(&mut self) -> io::Result<()> {
         let mut file = self.create_next()?;
         self.make_room(self.segment_bytes)?;
@@ -127,6 +128,7 @@ impl Files {
         Ok(())
     }
 
+    /// Creates the file with the next free number.
     fn create_next(&mut self) -> io::Result<File> {
         let mut options = OpenOptions::new();
         // Only the owner may read the file, because it contains keys in clear.

@@ -64,6 +64,7 @@ impl Redaction {
     }
 }
 
+/// Returns zeros of the same length.
 fn zeros(value: &Bytes) -> Bytes {
     match ZEROS.get(..value.len()) {
         Some(zeros) => Bytes::from_static(zeros),
@@ -156,6 +157,7 @@ fn redact_secrets(entry: &mut Entry) {
     }
 }
 
+/// Calls `visit` with each value that the command writes or compares.
 fn each_value(entry: &mut Entry, visit: &mut dyn FnMut(&mut Bytes)) {
     match &mut entry.command {
         Some(Command::Kv(command)) => match &mut command.operation {

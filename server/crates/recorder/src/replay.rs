@@ -158,6 +158,7 @@ impl Run {
         }
     }
 
+    /// Creates the player, unless the recorded start cannot be executed.
     fn start(&mut self, start: &Start) {
         if let Some(why) = self.later_level(start) {
             self.shown(why);
@@ -183,6 +184,7 @@ impl Run {
         })
     }
 
+    /// Executes and shows a turn, and records the result.
     fn turn(&mut self, turn: &Turn, show: &mut dyn FnMut(&ShownTurn<'_>)) {
         match self.last {
             last if turn.number == last.saturating_add(1) => {}

@@ -266,6 +266,7 @@ impl Proposals {
             .then_some(Ticket(stamp.ticket))
     }
 
+    /// Returns whether a proposal with this ticket waits.
     pub(crate) fn waits(&self, ticket: Ticket) -> bool {
         self.waiting.contains(ticket)
     }

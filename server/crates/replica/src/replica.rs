@@ -476,6 +476,7 @@ impl Replica {
         }
     }
 
+    /// Takes the result of a long command for the next turn.
     pub(crate) fn executed(&mut self, command: Box<ExecutedCommand>) {
         self.apply_queue.executed(command);
     }

@@ -151,6 +151,7 @@ impl<R> RequestGroup<R> {
         }
     }
 
+    /// Holds a request of `bytes` bytes.
     pub(crate) fn push(&mut self, sender: Source, request: R, bytes: usize) {
         self.held.push(Waiting { sender, bytes, request });
         let arrivals = match sender {
@@ -314,6 +315,7 @@ impl<R> RequestGroup<R> {
     }
 }
 
+/// Returns the sum of the requests' sizes in bytes.
 fn bytes<R>(waiting: &[Waiting<Source, R>]) -> usize {
     waiting.iter().map(|waiting| waiting.bytes).sum()
 }

@@ -92,6 +92,7 @@ pub(super) struct FolderState {
 #[error("a received snapshot has replaced this state")]
 pub(super) struct Superseded;
 
+/// Returns whether the error is [`Superseded`].
 pub(super) fn is_superseded(error: &io::Error) -> bool {
     error
         .get_ref()

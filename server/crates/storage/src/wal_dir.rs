@@ -153,6 +153,7 @@ fn move_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), Op
     })
 }
 
+/// Copies the files of a folder to a new folder, durably.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     files::create_dirs(to)?;
     for file in fs::read_dir(from)? {

@@ -71,6 +71,7 @@ impl Disk {
         self.copies.replaced.as_ref().map_or(0, Image::last)
     }
 
+    /// Takes a copy of the durable contents for later use.
     pub(crate) fn keep_copy(&mut self) {
         self.copies.kept = Some(self.image());
     }

@@ -217,6 +217,7 @@ impl Kv {
         Ok(())
     }
 
+    /// Loads the record of a lease. Fails if it is invalid.
     pub(crate) fn load_lease(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         self.leases.load(key, value)
     }

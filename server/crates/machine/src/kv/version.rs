@@ -184,6 +184,7 @@ pub(super) fn reach(depth: u64) -> u64 {
     weight
 }
 
+/// Returns `flag` if it is set, otherwise 0.
 fn flag(set: bool, flag: u8) -> u8 {
     if set { flag } else { 0 }
 }

@@ -108,6 +108,7 @@ impl Replica {
         (!commits.waiting.is_empty()).then_some(due)
     }
 
+    /// Sends the deferred commit indexes if they are due.
     pub(super) fn send_due_commits(&mut self) {
         if self
             .commits_due_ns()
