@@ -1,4 +1,4 @@
-//! The parameters ([`Climate`]) and the faults of a run, all drawn from the seed. Each run stresses a different part, for
+//! The parameters (`Climate`) and the faults of a run, all drawn from the seed. Each run stresses a different part, for
 //! example packet loss, power cuts or elections.
 
 use std::collections::BTreeSet;
@@ -308,7 +308,7 @@ impl World {
         });
     }
 
-    /// Sets the wall clock of a member.
+    /// Sets a random member's wall clock to a wrong time.
     fn jump_clock(&mut self) {
         let place = self.chance.below(self.members.len());
         let far = self.chance.range(0, 2 * JUMP_S_MAX) as i64 - JUMP_S_MAX as i64;

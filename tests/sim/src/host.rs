@@ -109,6 +109,7 @@ impl<'a> Turn<'a> {
         self.world.trace.line(now, || make(id));
     }
 
+    /// Counts the leases that these entries have expired.
     fn count_expired(&mut self, batch: &[Applied]) {
         for applied in batch {
             if let Reply::Lease(Ok(lease::LeaseReply::Expired { ids })) = &applied.outcome.reply {

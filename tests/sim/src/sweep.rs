@@ -99,6 +99,7 @@ pub struct Swept {
 }
 
 impl Swept {
+    /// Adds the result of a run.
     fn add(&mut self, scenario: Scenario, verdict: Verdict) {
         self.counts.add(&verdict.counts);
         self.runs += 1;

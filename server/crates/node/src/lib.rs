@@ -1,5 +1,4 @@
-//! [`Node`] is the clonable handle through which every dialect uses the replica. They have no other access to raft, disk or
-//! threads.
+//! [`Node`] is the clonable handle to the replica. Dialects have no other access to raft, the disk or the threads.
 //!
 //! Reading order: `replica_loop` owns the replica; `raft_inbox` and `waker` are its inputs, `host` its effects. `checkpoints`
 //! decides when the state is written, and `executor` runs long commands. `completions` returns answers to waiting tasks.

@@ -103,6 +103,7 @@ fn header(kind: FrameKind, contents: &[u8]) -> [u8; HEADER_BYTES] {
     header
 }
 
+/// Encodes a frame: its header, then `contents`.
 pub(super) fn encode(kind: FrameKind, contents: &[u8]) -> Vec<u8> {
     [&header(kind, contents), contents].concat()
 }

@@ -177,7 +177,7 @@ struct VersionPage {
     cluster_level: Level,
 }
 
-/// Returns the level of a member or a cluster if the page does not contain it.
+/// Returns the first level, the default for a page without a level.
 const fn first_level() -> Level {
     levels::FIRST
 }

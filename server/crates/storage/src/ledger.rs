@@ -76,6 +76,7 @@ impl Ledger {
         Self { path, held: held.into(), floor_bytes, ..Self::default() }
     }
 
+    /// Returns whether the ballast exists.
     pub(super) fn holds_ballast(&self) -> bool {
         self.held.load(Relaxed)
     }

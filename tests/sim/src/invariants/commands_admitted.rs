@@ -285,6 +285,7 @@ fn sorted(permissions: &[Permission]) -> Vec<(&[u8], &[u8], i32)> {
     parts
 }
 
+/// Returns whether the permission is for exactly this range.
 fn is_of(permission: &Permission, key: &[u8], range_end: &[u8]) -> bool {
     permission.key == key && permission.range_end == range_end
 }

@@ -115,7 +115,7 @@ impl ReadBudget {
         take(&mut self.work, keys as u64 * self.pacing.read_work)
     }
 
-    /// Charges skipped deleted keys. Several of them cost as much as one read key.
+    /// Charges skipped deleted keys, which cost a fraction of read keys.
     pub(super) fn passed(&mut self, keys: usize) -> Result<(), KvError> {
         take(&mut self.work, keys as u64 * self.pacing.passed_work)
     }

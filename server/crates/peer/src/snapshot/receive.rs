@@ -53,8 +53,8 @@ impl ReceiveError {
     }
 }
 
-/// Receives a snapshot. On success, it is durable and in memory, but not installed, and the sender waits for [`answer`]. On
-/// failure, sends the outcome unless the stream is broken.
+/// Receives a snapshot. On success, the snapshot is durable and in memory but not installed, and the sender waits for
+/// [`answer`]. On failure, sends the outcome unless the stream is broken.
 pub(in super::super) async fn receive(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     into: &SnapshotReceiver,

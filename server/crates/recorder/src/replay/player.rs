@@ -145,7 +145,7 @@ fn in_order(mut effects: Vec<Effect>) -> Vec<Effect> {
     effects
 }
 
-/// Runs a step and catches panics. A file may contain any input, even input that contradicts raft's invariants.
+/// Runs a step. The outer error is the text of a panic, because a file may contain inputs that contradict raft's invariants.
 fn caught<T, E: ToString>(run: impl FnOnce() -> Result<T, E>) -> Result<Result<T, String>, String> {
     let done = catch_unwind(AssertUnwindSafe(run));
     done.map(|done| done.map_err(|error| error.to_string()))

@@ -43,7 +43,7 @@ pub(super) struct CopiedDisk {
 }
 
 impl CopiedDisk {
-    /// Creates the state of a copied disk whose log has these entries.
+    /// Creates the state of an unconfirmed copy whose log has these entries.
     pub(super) fn new(entries: &[Entry]) -> Self {
         let is_change = |entry: &&Entry| entry.get_entry_type() != EntryType::EntryNormal;
         let last_change = entries.iter().rev().find(is_change);
