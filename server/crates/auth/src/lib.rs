@@ -106,8 +106,8 @@ impl Authenticator {
         Ok(Some(Caller { user, revision }))
     }
 
-    /// If the credentials contain a simple token that this member does not know yet, waits until it has applied all earlier
-    /// commits. Another member may have issued the token.
+    /// If the credentials contain a simple token that this member does not know, waits until the member has applied all earlier
+    /// commits, because another member may have issued the token.
     pub async fn await_token(&self, node: &Node, shown: &Credentials) {
         let simple = matches!(self.kind, TokenKind::Simple);
         let token = shown.token().filter(|_| simple);

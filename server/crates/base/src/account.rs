@@ -10,8 +10,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::metrics::Register;
 
-/// Size in bytes up to which requests, answers and commands are not charged, so that small ones pass while large ones are
-/// refused. Limits on their number bound them.
+/// Requests, answers and commands up to this size in bytes are not charged, so small ones pass while large ones are refused.
+/// Limits on their number bound their total.
 pub const SMALL_BYTES: usize = 4 << 10;
 
 /// A resource that accounts are charged for. The process has a limit for each.
@@ -144,11 +144,11 @@ impl Totals {
 /// A charge is granted if the account then holds no more than was free before. So one connection alone gets half of a limit,
 /// and two connections get a third each. A connection with few charges is served even when the connection with the most is
 /// refused. A charge is also granted if nothing is charged, because other limits bound the size of one request.
-///
-/// A job waits for a [`Permit`]: first within its connection, then among all connections in order of arrival. So many jobs of
+/// A job waits for a [`Permit`]: first within its connection, then among all connections in order of arrival. Many jobs of one
+/// connection therefore delay another connection by at most one round.
 /// one connection delay another connection by one round at most.
 ///
-/// A client with many connections has many accounts. Limits per address belong to the network.
+/// A client with many connections has many accounts. Limit connections per address in the network.
 #[derive(Clone, Debug)]
 pub struct Account(Arc<AccountState>);
 

@@ -148,7 +148,7 @@ async fn basic_credentials(
         return Ok(BasicCredentials::Invalid);
     };
     let user = ctx.node.view().await?.machine.auth.user(&name).cloned();
-    // A user without a password takes as long as an unknown user.
+    // The response takes as long for a user without a password as for an unknown user.
     let hashed = user.as_ref().filter(|user| !user.no_password);
     let hashed = hashed.map(|user| &user.password);
     match ctx

@@ -7,8 +7,8 @@ use witan_base::{
 };
 use witan_node::NodeError;
 
-/// Size in bytes up to which JSON and forms are processed on the worker, which takes a few milliseconds. For v1 and v2 texts,
-/// this is the size without escapes, which can make them six times as long.
+/// Maximum size in bytes of JSON and forms that the worker itself processes, in a few milliseconds. For v1 and v2 texts, this
+/// is the size before escaping, which can multiply it by six.
 pub const INLINE_BYTES: usize = 128 << 10;
 
 /// Number of leases or nodes up to which the worker builds a listing.

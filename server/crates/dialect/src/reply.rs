@@ -200,7 +200,7 @@ pub async fn read(payload: &mut web::Payload, limit: usize) -> Result<Vec<u8>, B
     Ok(body)
 }
 
-/// Reads a form of at most [`BODY_BYTES_MAX`] bytes. Returns Go's error text.
+/// Returns the undecoded bytes of a form of at most [`BODY_BYTES_MAX`] bytes. Fails with Go's error text.
 pub async fn read_form(payload: &mut web::Payload) -> Result<Vec<u8>, &'static str> {
     let form = read(payload, BODY_BYTES_MAX).await;
     form.map_err(|error| match error {

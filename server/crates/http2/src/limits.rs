@@ -47,7 +47,7 @@ pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// connection reads nothing.
 pub const OUTPUT_MAX: usize = 128 << 10;
 
-/// Units of each resource in bytes that a connection may hold without a reservation.
+/// Bytes of requests, and of answers, that a connection may hold without a reservation.
 pub(crate) const UNRESERVED_BYTES: usize = 32 << 10;
 
 /// Number of bytes that the connection reserves at once.

@@ -39,7 +39,7 @@ impl ReadyList {
     }
 }
 
-/// Wakes one slot. It outlives the slot's calls, so a late wake-up of one call may wake the next call.
+/// Wakes one slot. The waker outlives the slot's calls, so a late wake-up of one call may wake the next call.
 #[derive(Debug)]
 pub(crate) struct StreamWaker {
     slot: usize,

@@ -52,8 +52,8 @@ impl ClientClosed {
     }
 }
 
-/// Ends actix's input after a requested tunnel (`CONNECT`, WebSocket) was refused. actix would treat all following bytes as an
-/// endless body, and read it for seconds before it closes the connection.
+/// Ends actix's input after a requested tunnel (`CONNECT`, WebSocket) was refused. Otherwise, actix would treat all following
+/// bytes as an endless body, and read it for seconds before it closes the connection.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TunnelRefusal(Arc<AtomicBool>);
 

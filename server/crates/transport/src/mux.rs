@@ -223,7 +223,7 @@ where
                 let done = panics::contain(&metrics, PanicSource::Http, work).await;
                 let mut response = contain::response(done, &metrics);
                 let granted = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-                // An endless answer notices a disconnected client by reading.
+                // An endless answer detects a disconnect by reading, so its input must stay open.
                 let ends = !matches!(response.body().size(), BodySize::Stream);
                 if let Some(tunnel) = tunnel.filter(|_| ends && !granted) {
                     tunnel.refuse();
@@ -252,7 +252,7 @@ where
             .keep_alive(limits::IDLE_TIMEOUT)
             .client_request_timeout(limits::HEAD_TIMEOUT)
             .client_disconnect_timeout(limits::CLOSE_TIMEOUT)
-            // A client may close its side and still read its answer. A waiting answer is told and ends.
+            // A client may close its side and still read its answer. `ClientClosed` ends a waiting answer.
             .h1_allow_half_closed(true)
             .on_connect_ext(move |requests: &Http1Connection<S>, data| {
                 requests.describe(totals.open(), data);

@@ -57,8 +57,8 @@ RoleRevoke {
     range_end: request.range_end,
 });
 
-/// Grants a permission to a role. Fails with `InvalidAuthMgmt` for an unknown type, to which a later release may give a
-/// meaning. etcd stores such a type, which grants nothing.
+/// Grants a permission to a role. Fails with `InvalidAuthMgmt` for an unknown permission type, because a later release may
+/// define it. etcd stores such a permission, which grants nothing.
 pub(super) async fn role_grant_permission(
     ctx: &Context,
     request: AuthRoleGrantPermissionRequest,
@@ -115,8 +115,8 @@ async fn hash(ctx: &Context, password: String) -> RpcResult<Bytes> {
     Ok(hashing.hash(ctx.account(), password).await?)
 }
 
-/// Checks a password and issues a token. Starts over if users change meanwhile. An unknown user takes as long as a wrong
-/// password, so that clients cannot find out which users exist.
+/// Checks a password and issues a token. Starts over if users change before the token is issued. Takes as long for an unknown
+/// user as for a wrong password, so that clients cannot find out which users exist.
 pub(super) async fn authenticate(
     ctx: &Context,
     request: AuthenticateRequest,

@@ -99,7 +99,7 @@ pub(super) async fn lease_time_to_live(
     let Some(left_ns) = ctx.node.lease_left_ns(id).await? else {
         return Ok(WithPermit::without(response));
     };
-    // As in etcd, always below the granted TTL, even if the lease clock has not ticked.
+    // As in etcd, the TTL is always below the granted TTL, even if the lease clock has not ticked.
     response.ttl = left_ns.saturating_sub(1) / SECOND_NS;
     response.granted_ttl = granted_ttl;
     if !request.keys {

@@ -42,7 +42,7 @@ pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> RpcResult<
         raft_term: raft.term,
         raft_applied_index: raft.applied,
         errors,
-        // As in etcd, includes the history; here, a compaction leaves no free pages.
+        // As in etcd, this includes the history. Unlike in etcd, a compaction leaves no free pages.
         db_size_in_use: bytes(kv.size_bytes()),
         is_learner: ctx.node.is_learner(&view),
         storage_version: version::STORAGE.into(),
@@ -219,8 +219,8 @@ async fn record(ctx: &Context, target: String) -> RpcResult<()> {
     Ok(())
 }
 
-/// Returns the cluster version if no downgrade is in progress, `target` is the `previous` release, and that release knows the
-/// cluster's feature level.
+/// Returns the cluster version. Fails if a downgrade is in progress, `target` is not the `previous` release, or that release
+/// does not support the cluster's feature level.
 fn validate(
     members: &MemberRegistry,
     target: Release,

@@ -176,7 +176,7 @@ impl RangeReader {
         Ok(Step::Message(range::response(None, reply)))
     }
 
-    /// Reads the last part, unless this is a large read.
+    /// Returns the last part, or `LargeCount` if counting the remaining keys is a large read.
     fn last(&self, machine: &StateMachine) -> RpcResult<Step> {
         match range::size(&machine.kv, &self.rest()) {
             ReadSize::Small => Ok(Step::Message(self.finish(machine)?)),

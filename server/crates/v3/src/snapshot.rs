@@ -139,8 +139,8 @@ struct Pace {
 }
 
 impl Pace {
-    /// Records that the client takes a chunk, and returns whether the client has read enough for the elapsed time. So a
-    /// snapshot takes at most [`PATIENCE`] plus its size divided by [`BYTES_PER_SECOND_MIN`].
+    /// Records that the client takes a chunk, and returns whether the client has read enough for the elapsed time. A snapshot
+    /// therefore takes at most [`PATIENCE`] plus its size divided by [`BYTES_PER_SECOND_MIN`].
     fn keeps_up(&mut self, now: Instant, chunk_bytes: usize) -> bool {
         let time = now - *self.begun.get_or_insert(now);
         let due_ms = time.saturating_sub(PATIENCE).as_millis();
@@ -249,7 +249,7 @@ mod tests {
     fn a_client_must_take_a_snapshot_in_a_time_by_its_size() {
         let (begun, second) = (Instant::now(), Duration::from_secs(1));
         let mut pace = Pace::default();
-        // Nothing is due within the patience; then the minimum rate applies.
+        // The minimum rate applies only after `PATIENCE`.
         assert!(pace.keeps_up(begun, CHUNK_BYTES));
         for at in 0..100 {
             let now = begun + PATIENCE + second * at;

@@ -69,8 +69,8 @@ fn text(payload: &(dyn Any + Send)) -> &str {
         .unwrap_or("a panic without a text")
 }
 
-/// Installs the panic hook. A request's panic is kept for its caller. The previous hook reports any other panic; unless it is a
-/// library's, the process then exits.
+/// Installs the panic hook. The hook saves a request's panic for the caller and passes any other panic to the previous hook.
+/// The process then exits, unless the panic happened in a storage library.
 pub fn install_hook() {
     let report = panic::take_hook();
     panic::set_hook(Box::new(move |info| match SCOPE.get() {

@@ -188,7 +188,7 @@ impl RequestFilter {
         }
     }
 
-    /// Returns how many bytes belong to the current line. If the line ends, a header line comes next.
+    /// Returns how many bytes belong to the current line. At the end of the line, changes to the state `Header`.
     fn rest_of_line(&mut self, rest: &[u8]) -> usize {
         let (part, ends) = line(rest);
         if ends {

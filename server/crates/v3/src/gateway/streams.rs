@@ -34,8 +34,8 @@ const PANICKED: &str = "internal error: the stream was not completed";
 /// A client's requests, as a session reads them.
 pub(super) type RequestStream<Q> = Pin<Box<dyn Stream<Item = Result<Q, Status>>>>;
 
-/// Starts a stream. Waits for the first request, so that the client gets an error response if it is unreadable. As in etcd, a
-/// later unreadable request ends the requests silently.
+/// Starts a stream after its first request has arrived, and fails if that request is unreadable. As in etcd, a later unreadable
+/// request only ends the stream of requests.
 pub(super) async fn begin<Q, A, S>(
     ctx: &Context,
     request: &HttpRequest,
@@ -76,8 +76,8 @@ where
     Ok(in_lines(ctx, request, answers, json_format).await)
 }
 
-/// Starts a stream that has no end of its own. As in etcd, it ends when the client closes its side. The server could not detect
-/// a later disconnect, so an idle stream would occupy its connection for hours.
+/// Starts a stream that ends when the client closes its side, as in etcd. The server could not detect a later disconnect, so an
+/// idle stream would occupy its connection for hours.
 pub(super) async fn begin_endless<Q, A, S>(
     ctx: &Context,
     request: &HttpRequest,
@@ -167,8 +167,8 @@ async fn in_lines<A: Shaped + Serialize>(
     response
 }
 
-/// Charges each line to the account until the connection requests the next line, by when it has sent this one. Fails if the
-/// charge is refused; then the connection closes.
+/// Charges each line to the account until the connection has sent it and requests the next line. If a charge is refused, the
+/// body fails and the connection closes.
 fn charged(
     account: Option<Account>,
     lines: impl Stream<Item = Bytes> + Unpin,

@@ -245,8 +245,8 @@ fn op(op: RequestOp) -> kv::TxnOp {
     kv::TxnOp { kind }
 }
 
-/// Converts a comparison. In etcd, an unknown relation holds, and an unknown target is equal. Members refuse unknown values in
-/// the log, because a later release may give them a meaning, so this returns a comparison of versions with the same result.
+/// Converts a comparison. In etcd, an unknown relation is always true, and an unknown target always compares as equal. The log
+/// must not contain unknown values, so this returns a comparison of versions with the same result.
 fn compare(compare: Compare) -> kv::Compare {
     let result = CompareResult::try_from(compare.result);
     let target = CompareTarget::try_from(compare.target);
@@ -256,13 +256,13 @@ fn compare(compare: Compare) -> kv::Compare {
     };
     let (result, target, value) = match (result, target) {
         (Ok(result), Ok(target)) => (result, target, compare.target_union.map(target_value)),
-        // No value compares to an absent key, so whether a key exists.
+        // A comparison of values is false for a missing key, so test whether the key exists.
         (Err(_), Ok(CompareTarget::Value)) => version(CompareResult::Greater, 0),
-        // Always.
+        // Always true.
         (Err(_), Ok(_) | Err(_)) | (Ok(CompareResult::Equal), Err(_)) => {
             version(CompareResult::Greater, -1)
         }
-        // Never.
+        // Always false.
         (Ok(CompareResult::Greater | CompareResult::Less | CompareResult::NotEqual), Err(_)) => {
             version(CompareResult::Less, -1)
         }

@@ -149,8 +149,8 @@ impl ResponseQueue {
         self.events
     }
 
-    /// Returns the next response, or `None` if the queue is empty or `turn` is over, because a million watchers can filter out
-    /// all events. Splits a response above `fragment_bytes` if its watcher requested fragments.
+    /// Returns the next response, or `None` if the queue is empty or `turn` is over. A turn limits the work, because a million
+    /// watchers can filter out all events. Splits a response above `fragment_bytes` if its watcher requested fragments.
     pub(super) fn next(
         &mut self,
         watchers: &mut StreamWatchers,

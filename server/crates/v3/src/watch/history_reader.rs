@@ -189,7 +189,8 @@ impl HistoryStates {
         Ok(())
     }
 
-    /// Returns a state that contains a revision, and its last revision to read. Only `synced` readers can use older states.
+    /// Returns a state that contains `revision`, and the last revision up to `until` to read from it. Only `synced` readers can
+    /// use older states. Fails if no usable state contains the revision.
     fn state_for(
         &self,
         revision: Revision,
