@@ -134,8 +134,8 @@ fn corruption_checker(
     }
 }
 
-/// Returns the TLS with which `--force-new-cluster` asks the other members. Opens self-signed certificates, which exist if the
-/// member has run before.
+/// Returns the TLS with which `--force-new-cluster` queries the other members. Opens self-signed certificates, which exist if
+/// the member has run before.
 fn dialing_tls(
     config: &Config,
     from_files: Option<&PeerTls>,

@@ -268,7 +268,7 @@ fn check_host(request: &HttpRequest, settings: &Settings) -> Result<(), Box<Http
     Err(reply::text(StatusCode::MISDIRECTED_REQUEST, &message).into())
 }
 
-/// Returns whether a request on this route has a side effect even if its method is safe. It may take a place for a token, or
+/// Returns whether a request on this route has a side effect even if its method is safe. It can create a discovery token, or
 /// count all requests for a while.
 fn has_side_effect(route: Route) -> bool {
     match route {

@@ -34,8 +34,8 @@ pub(super) struct OpenedDisk {
     pub(super) metrics: StorageMetrics,
 }
 
-/// Builds the first state of a cluster that follows another one: this cluster's id and members with the source's data, and its
-/// feature level, to which the data belongs.
+/// Builds the first state of a cluster that follows another one: this cluster's id and members, and the source's data and
+/// feature level.
 fn following(first: Box<View>, cluster_id: u64, seeded: StateMachine) -> Box<View> {
     let members = MemberRegistry {
         cluster_id,
@@ -87,8 +87,8 @@ pub(super) async fn open(
             write_first_state(dir, &mut storage, &recovered, *first_state)?
         }
     };
-    // The flags do not determine the id of a member that joined, or of a cluster that followed another one. With discovery they
-    // are incomplete, because a member with data skips it.
+    // The flags do not determine the id of a member that joined, or of a cluster that followed another one. With discovery, the
+    // flags are incomplete, because a member with data skips discovery.
     let flags_name_ids = config.initial_cluster_state == ClusterState::New
         && config.discovery.is_none()
         && checkpoint.machine.members.source_cluster_id == 0;

@@ -23,7 +23,7 @@ pub(super) fn committed(
     let backend = &etcd.backend;
     let mut machine = snapshot::read(&backend.path, backend.length, None, progress)?.machine;
     let mut v2 = v2_at_snapshot(etcd)?;
-    // etcd keeps Witan's own bucket after a restore of a snapshot, so the state still belongs to this level.
+    // etcd keeps Witan's own bucket when it restores a snapshot, so the state still has this feature level.
     let raised_level = machine.members.raised_level;
     machine.members = MemberRegistry { raised_level, ..registry(backend) };
     // A leader may apply an entry before it writes the entry to its own log.

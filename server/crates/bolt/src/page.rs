@@ -24,7 +24,7 @@ pub const IS_BUCKET: u32 = 1;
 /// Size in bytes of a bucket's value: its root page and a counter. A longer value continues with an inline page.
 pub const BUCKET_BYTES: usize = 16;
 
-/// Number of meta pages. The valid one with the higher transaction counts.
+/// Number of meta pages. The valid meta page with the higher transaction applies.
 pub const METAS: u64 = 2;
 
 /// Magic number of a bbolt file.

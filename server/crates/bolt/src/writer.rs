@@ -276,7 +276,7 @@ fn put(
     buffer.extend_from_slice(&header.encode());
     let mut at = HEADER_BYTES + page.count() * ELEMENT_BYTES;
     for (about, key, value) in &page.elements {
-        // Relative to the element itself.
+        // The position is relative to the element itself.
         let position = (at - buffer.len()) as u32;
         if kind == LEAF {
             buffer.extend_from_slice(&(*about as u32).to_le_bytes());

@@ -162,7 +162,7 @@ impl CorruptionChecker {
         }
     }
 
-    /// When this member has the CORRUPT alarm, compares its state with the others'. Replaces a corrupt state and lowers the
+    /// When this member has the CORRUPT alarm, compares its state with the others'. Replaces a corrupt state and disarms the
     /// alarm. An alarm on a sound state stays, because a client raised it. Retries failures after a pause. Never returns.
     async fn follow_alarm(&self) {
         let mut looks = interval(ALARM_INTERVAL);
@@ -179,7 +179,7 @@ impl CorruptionChecker {
                 continue;
             }
             match self.repair_state().await {
-                // A client raised the alarm and must lower it.
+                // A client raised the alarm and must disarm it.
                 Ok(Standing::Sound { rebuilt: false }) => handled = true,
                 Ok(Standing::Sound { rebuilt: true }) => {
                     tracing::warn!(
@@ -297,7 +297,7 @@ impl CorruptionChecker {
         }
     }
 
-    /// Raises or lowers an alarm through the log. Only logs a failure, because the next comparison tries again.
+    /// Raises or disarms an alarm through the log. Only logs a failure, because the next comparison tries again.
     async fn change_alarm(&self, alarm: Alarm, action: AlarmAction) {
         let command = AlarmCommand {
             action: action as i32,

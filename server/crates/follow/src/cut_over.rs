@@ -24,7 +24,7 @@ const GIVE_UP_TIMEOUT: Duration = Duration::from_secs(5);
 impl Copier<'_> {
     /// Runs the cut-over and sends its result to the requester. Returns whether it is done, or `false` if it was refused or the
     /// requester has gone. After success, compares the keys once more. After an error, the source may refuse writes until the
-    /// next session gives the cut-over up.
+    /// next session gives up the cut-over.
     pub(super) async fn answer_cut_over(&mut self, to: CutOverRequest) -> Result<bool, CopyError> {
         if to.is_closed() {
             return Ok(false);

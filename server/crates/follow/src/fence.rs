@@ -2,7 +2,7 @@
 //! them up, and checks them afterward.
 //!
 //! An alarm has no owner and no version, and a request can take effect long after its caller has given up. Each attempt
-//! therefore raises alarms under a new id, which the replicated state records first. A cluster lowers only the ids of attempts
+//! therefore raises alarms under a new id, which the replicated state records first. A cluster disarms only the ids of attempts
 //! that it has given up, and never raises these again. A cut-over raises its own fence before it looks for others, so at most
 //! one of two clusters finds no other fence.
 //!
@@ -43,7 +43,7 @@ pub(super) trait FenceCalls {
     async fn recorded(&self) -> Result<MemberRegistry, Self::Error>;
     /// Records an operation in the log of this cluster.
     async fn record(&self, operation: FollowOperation) -> Result<(), Self::Error>;
-    /// Raises or lowers an alarm at the source.
+    /// Raises or disarms an alarm at the source.
     async fn alarm(&self, action: AlarmAction, alarm: AlarmMember) -> Result<(), Self::Error>;
     /// Returns the source's alarms that belong to fences.
     async fn fences(&self, recorded: &MemberRegistry) -> Result<Fences, Self::Error>;
@@ -97,7 +97,7 @@ impl Fences {
 
 /// The alarms of a fence, in the order in which they are raised.
 ///
-/// Before etcd 3.6, a NOSPACE alarm after CORRUPT allows deletions again, and lowering NOSPACE cancels both. Raising NOSPACE
+/// Before etcd 3.6, a NOSPACE alarm after CORRUPT allows deletions again, and disarming NOSPACE cancels both. Raising NOSPACE
 /// again has no effect, so NOSPACE comes first.
 const ALARMS: [AlarmType; 2] = [AlarmType::Nospace, AlarmType::Corrupt];
 
@@ -124,7 +124,7 @@ async fn raise<C: FenceCalls>(calls: &C, recorded: &MemberRegistry) -> Result<()
     Ok(())
 }
 
-/// Lowers those of the alarms that have this kind.
+/// Disarms the alarms of this kind.
 async fn lower<C: FenceCalls>(
     calls: &C,
     alarms: &[AlarmMember],
@@ -166,8 +166,8 @@ pub(super) async fn take_over<C: FenceCalls>(
     Ok(revision)
 }
 
-/// Gives up all attempts at a cut-over, and then lowers their alarms. Later log entries of these attempts have no effect. Fails
-/// if a cut-over was done; the source then stays fenced.
+/// Gives up all attempts at a cut-over, and then disarms their alarms. Later log entries of these attempts have no effect.
+/// Fails if a cut-over was done; the source then stays fenced.
 pub(super) async fn give_up<C: FenceCalls>(calls: &C) -> Result<(), C::Error> {
     let recorded = begin(calls).await?;
     let mut fences = calls.fences(&recorded).await?;
@@ -217,8 +217,8 @@ pub(super) async fn guard<C: FenceCalls>(
     let again = FollowOperation::FenceAgain(FenceAgain { attempt });
     calls.record(again).await?;
     if open {
-        // Before etcd 3.6, a raised CORRUPT alarm can have no effect, and the next CORRUPT alarm only has one after it is
-        // lowered.
+        // Before etcd 3.6, a raised CORRUPT alarm can be without effect, and a new one has an effect only after the old one is
+        // disarmed.
         lower(calls, &fences.own, AlarmType::Corrupt).await?;
     }
     raise(calls, &recorded).await?;

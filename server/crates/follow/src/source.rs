@@ -195,8 +195,7 @@ impl SourceSession<'_> {
             .await
     }
 
-    /// Raises or lowers an alarm, or lists all alarms. Returns the alarms of the answer after the member has applied the
-    /// request.
+    /// Raises, disarms or lists alarms. Returns the alarms of the answer after the member has applied the request.
     pub(super) async fn alarm(
         &self,
         action: AlarmAction,

@@ -109,7 +109,7 @@ impl FollowHandle {
         folder: SnapshotFolder,
         metrics: FollowMetrics,
     ) -> (Self, mpsc::Receiver<CutOverRequest>) {
-        // One place, because only one cut-over runs at a time.
+        // The channel holds one request, because only one cut-over runs at a time.
         let (requests, taken) = mpsc::channel(1);
         let status = FollowStatus {
             following: true,

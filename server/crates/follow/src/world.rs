@@ -137,7 +137,7 @@ struct World {
     /// The replicated state of each cluster.
     clusters: Vec<StateMachine>,
     requests: Vec<(Request, Slot)>,
-    /// Whether an operator has lowered the source's alarms.
+    /// Whether an operator has disarmed the source's alarms.
     disarmed: bool,
     seen: Seen,
 }
@@ -425,7 +425,7 @@ impl Run {
         }
     }
 
-    /// Lowers all raised alarms, like an operator.
+    /// Disarms all raised alarms, like an operator.
     fn disarm(&self) {
         let mut world = self.world.borrow_mut();
         world.disarmed = true;
@@ -465,7 +465,7 @@ impl Run {
     }
 }
 
-/// Runs a simulation of `STEPS` steps. If `disarms`, an operator also lowers the source's alarms at random.
+/// Runs a simulation of `STEPS` steps. If `disarms`, an operator also disarms the source's alarms at random.
 fn run(seed: u64, disarms: bool) -> Run {
     let source = Source {
         old: seed.is_multiple_of(2),
@@ -505,7 +505,7 @@ fn one_cluster_at_most_takes_writes_after_a_cut_over() {
     assert!(total.iter().all(|seen| *seen > 100), "{total:?}");
 }
 
-/// Without further disturbances, the successor fences the source again after an operator has lowered the alarms.
+/// Without further disturbances, the successor fences the source again after an operator has disarmed the alarms.
 #[test]
 fn a_source_that_was_opened_is_fenced_again() {
     let mut total = 0;

@@ -63,7 +63,7 @@ fn connections_max() -> usize {
     pairs.clamp(1, CONNECTIONS_MAX)
 }
 
-/// Waits until another connection can be open.
+/// Waits until another connection may be opened, and returns its permit.
 async fn permit(free: &Arc<Semaphore>) -> OwnedSemaphorePermit {
     if free.available_permits() == 0
         && let Some(left_out) = CONNECTIONS.admit()

@@ -1,7 +1,7 @@
 //! The feature level of a snapshot above the first level, in the first record of Witan's own bucket.
 //!
-//! Only the key matters. It is a sentence, because releases without this module print it: they expect a user or a role in this
-//! section, and refuse an unknown kind. A snapshot of the first level has no such record, so all releases read it.
+//! Only the key matters. Releases without this module expect a user or a role in this section, so they refuse the key and print
+//! it. Therefore, it is a sentence. A snapshot of the first level has no such record, so all releases read it.
 
 use witan_bolt::BoltError;
 use witan_machine::{
@@ -25,7 +25,7 @@ pub(super) fn key(level: Level) -> Option<Vec<u8>> {
 }
 
 /// Returns the level that a record in Witan's own bucket specifies, or `None` if it is another record. Fails if the level is
-/// above `own`, that of this release.
+/// above `own`, the level of this release.
 pub(super) fn read(value: &[u8], own: Level) -> Result<Option<Level>, BoltError> {
     let text = decode_witan_record(value)
         .and_then(|(key, _)| key.strip_prefix(&[record::AUTH]))

@@ -52,7 +52,7 @@ pub fn read(
     };
     let auth = import_auth(&file, [AUTH, AUTH_ROLES, AUTH_USERS].map(find))?;
     let mut machine = StateMachine { auth, ..StateMachine::default() };
-    // Before the keys, so that a file of a later release is refused at once.
+    // Read this bucket before the keys, so that a file of a later release is refused at once.
     let own = find(WITAN_BUCKET);
     if let Some(own) = own {
         import_witan_records(&file, own, &mut machine)?;

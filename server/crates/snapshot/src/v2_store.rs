@@ -2,8 +2,8 @@
 //! users and roles. It is read from a snapshot in etcd's data directory, executes the later entries of etcd's log, and is
 //! converted to Witan's state.
 //!
-//! All namespaces stay in one tree until then, because they share one index: each successful write advances it, whatever it
-//! changes. `witan_etcd` reads etcd's files and its log.
+//! All namespaces share one index, which every successful write advances. Therefore, they stay in one tree until the
+//! conversion. `witan_etcd` reads etcd's files and its log.
 //!
 //! Reading order: this file, `json` (the snapshot), `request` (the log), `members` and `auth` (the meaning of `/0` and `/2`).
 

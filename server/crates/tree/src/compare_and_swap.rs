@@ -24,7 +24,7 @@ impl Tree {
     }
 
     /// Returns the file at `path` if it has the wanted value and modified index. An empty value, or index 0, is no condition.
-    /// Fails for a directory, and with the failed conditions as the cause.
+    /// Fails for a directory. If a condition does not hold, the error's cause contains all failed conditions.
     pub(super) fn compare(
         &self,
         path: &Bytes,

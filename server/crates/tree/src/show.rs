@@ -76,7 +76,7 @@ struct ListingLimit {
 
 impl ListingLimit {
     /// Subtracts the size in bytes (path and value) of a node and its listed descendants, and the number of these descendants.
-    /// Returns `false` if the listing exceeds the limit, which is then meaningless.
+    /// Returns `false` if the listing exceeds the limit; the remaining limit is then meaningless.
     fn take(&mut self, inode: &Inode, path_bytes: usize, depth: ListingDepth) -> bool {
         let subtract = |left: &mut usize, taken| {
             let rest = left.checked_sub(taken);

@@ -23,7 +23,7 @@ pub(super) struct Registration {
     pub(super) value: String,
 }
 
-/// A place where members register.
+/// A service with which the members of a new cluster register.
 pub(super) trait Registry {
     /// Reads the cluster size and all registrations.
     async fn look(&mut self) -> Result<Look, Failure>;

@@ -70,7 +70,7 @@ pub(super) fn read(json: &[u8]) -> Result<Tree, V2StoreError> {
     let corrupt = |error: witan_tree::CorruptTree| V2StoreError(error.to_string());
     let mut tree = Tree::at_index(index).map_err(corrupt)?;
     let children = read_inode(Vec::new(), root)?.1.unwrap_or(b"{}");
-    // Without recursion, because directories may nest to any depth.
+    // Do not recurse, because directories may nest to any depth.
     let mut dirs = vec![(Vec::new(), children)];
     while let Some((dir, children)) = dirs.pop() {
         each_field(children, &mut |name, raw| {
