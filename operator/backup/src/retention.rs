@@ -18,12 +18,12 @@ use crate::{
 const LISTED_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
 impl Retention {
-    /// Returns the names of the complete backups that neither limit keeps, oldest first; empty without a limit. The newest
-    /// whole backup and `saved` are always kept. Backups of other clusters are kept, too: a new cluster with the name of a lost
-    /// one must not remove the backups of the lost one.
+    /// Returns the names of the complete backups that neither limit keeps, oldest first; empty without a limit. Always keeps
+    /// `saved` and the newest confirmed backup, and backups of other clusters: a new cluster with the name of a lost one must
+    /// not remove the lost cluster's backups.
     ///
-    /// Backups of members that were cut off from a quorum (`unconfirmed`) can lack acknowledged writes, so they are counted
-    /// apart and remove no whole backup. Such a backup is also removed once it is older than all kept whole ones.
+    /// Unconfirmed backups, of members that were cut off from a quorum, can lack acknowledged writes. They are counted apart
+    /// and remove no confirmed backup. Such a backup is also removed once it is older than all kept confirmed ones.
     ///
     /// Backups that begin a generation of changes (`begins_changes`) do not count toward `keep_last`. Such a backup is removed
     /// once it is older than all other kept backups that show their history.
@@ -249,11 +249,11 @@ mod tests {
             cut_off("e", 50),
         ];
         for (last, within, saved, removed) in [
-            // `a` is older than all kept whole backups.
+            // `a` is older than all kept confirmed backups.
             (Some(2), None, "e", "a"),
             (Some(1), None, "e", "abd"),
             (Some(3), None, "e", "a"),
-            // The newest whole backup is kept, however old it is.
+            // The newest confirmed backup is kept, however old it is.
             (None, Some(1), "e", "abd"),
             (None, Some(25), "e", "ab"),
             (Some(1), Some(100), "e", ""),
@@ -264,7 +264,7 @@ mod tests {
                 "{last:?} {within:?} {saved}"
             );
         }
-        // If there is no whole backup, keep the newest ones.
+        // If there is no confirmed backup, keep the newest ones.
         let all = [cut_off("a", 10), cut_off("b", 20), cut_off("c", 30)];
         assert_eq!(excess(&all, Some(2), None, "c"), "a");
     }

@@ -245,8 +245,8 @@ impl<M: Members> Actor<'_, M> {
         self.mark(live, marks, what).await
     }
 
-    /// Fails if a pod is stopped for a new template that the API server refuses. The peer TLS is the pod's, or the claim's next
-    /// one.
+    /// Fails if a pod would be stopped for a new template or peer TLS, and the API server refuses the template for its next
+    /// start.
     async fn check_next_template(&self, ordinal: Ordinal, reason: Stop) -> Result<(), ActError> {
         let seen = &self.observation.seen;
         let pod = seen.pod(ordinal).map(|pod| pod.peer_tls);

@@ -188,7 +188,7 @@ fn holder(lease: &Lease) -> Option<&String> {
     lease.spec.as_ref()?.holder_identity.as_ref()
 }
 
-/// Returns whether this process may write the lease: it is the holder, nobody is, or the lease has expired.
+/// Returns whether this process may write the lease: this process holds it, nobody holds it, or it has expired.
 fn is_free(seen: &Seen, identity: &str, now: Instant) -> bool {
     let granted = seen
         .lease

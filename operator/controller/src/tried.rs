@@ -111,8 +111,8 @@ impl Tried {
         self.failures = 0;
     }
 
-    /// Remembers that a step ran on this observation. After [`REPEATS`] runs on the same observation, the step is held back;
-    /// before that, an earlier refusal of it is forgotten. Returns whether the step is held back for a new reason.
+    /// Remembers that a step ran on this observation. Holds it back after [`REPEATS`] runs on the same observation; before
+    /// that, forgets its earlier refusal. Returns whether the step is held back for a new reason.
     pub(crate) fn on_done(&mut self, step: &Step, seen: &Observed, now: Instant) -> bool {
         let this = (step.clone(), without_measures(seen));
         self.repeats = if self.last.as_ref() == Some(&this) {

@@ -15,8 +15,8 @@ pub(super) fn marked(pass: &Pass<'_>) -> Option<Step> {
     Some(idle(Why::LaterMark(ordinals(pass).next()?)))
 }
 
-/// Returns a wait in place of a step that changes a marked member. Also holds the steps for which the operator must know how
-/// all members start and listen: those that change the set of members or their peer TLS, or that stop all members.
+/// Returns a wait in place of a step that changes a marked member, the set of members or their peer TLS, or that stops all
+/// members: the operator would have to know how all members start and listen.
 pub(super) fn hold(pass: &Pass<'_>, step: &Step) -> Option<Step> {
     let any = ordinals(pass).next()?;
     let of = |ordinal: Ordinal| ordinals(pass).find(|marked| *marked == ordinal);

@@ -273,8 +273,8 @@ impl<'a> Joined<'a> {
         self.pass.must_migrate(ordinal) && self.new_claim_fits(ordinal)
     }
 
-    /// Returns whether a new claim is at least as large as the present one, or twice the size of the data. The server needs
-    /// that space because it writes a new checkpoint before it deletes the old one. True if the wanted size is unknown.
+    /// Returns whether a new claim is at least as large as the present one, or twice as large as the data. The server writes a
+    /// new checkpoint before it deletes the old one. True if the wanted size is unknown.
     pub(super) fn new_claim_fits(&self, ordinal: Ordinal) -> bool {
         let bytes = Storage::requested(self.pass.spec.storage.as_ref()).bytes();
         let present = self.pass.claim(ordinal).map(|claim| claim.requested_bytes);

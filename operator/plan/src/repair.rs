@@ -248,7 +248,7 @@ fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> VoterDec
     let serves = joined.serves(member);
     if surge::is_removed_next(joined, ordinal) && !serves {
         let ending = joined.pass.pod(ordinal).filter(|pod| pod.deleting);
-        // It can still answer clients while its node is reachable.
+        // The member can still answer clients while its node is reachable.
         return match ending.is_some_and(|pod| !joined.pass.is_stuck(pod)) {
             true => VoterDecision::Wait(soon(Why::PodEnding(ordinal))),
             false => VoterDecision::Remove(Removal::ScaleIn),

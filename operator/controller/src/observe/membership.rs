@@ -81,7 +81,8 @@ fn lists(report: &Report, id: MemberId) -> bool {
     report.members.iter().any(|member| member.id == id)
 }
 
-/// Returns the ordinals that only other reports list. Ignores a removed member that does not know of its removal yet.
+/// Returns the ordinals that only reports other than `best` list. Ignores a removed member that does not know of its removal
+/// yet.
 fn listed_by_others(
     cluster: &Cluster<'_>,
     best: &Report,
