@@ -151,8 +151,7 @@ fn peer_dialer(config: &Config, tls: Option<PeerTls>) -> PeerDialer {
     PeerDialer { tls, local_address: config.peers.local_address }
 }
 
-/// Opens the TLS of the client ports and of peers: with self-signed certificates if `self_signed`, otherwise with certificates
-/// from files.
+/// Opens the TLS of the client ports and of peers: from certificate files, or if `self_signed` from self-signed certificates.
 fn open_tls(
     config: &Config,
     metrics: &TransportMetrics,
@@ -197,8 +196,7 @@ fn warn_of_quota(quota_bytes: Option<u64>) {
     }
 }
 
-/// Waits up to `limit` until this member is published, then compares its state with the other members' and starts the regular
-/// comparison.
+/// Waits up to `limit` until this member is published, then compares its state with the others' and starts regular comparisons.
 async fn cluster_ready(
     mut published: watch::Receiver<bool>,
     limit: Duration,

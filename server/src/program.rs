@@ -117,8 +117,7 @@ fn forward(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Raises the soft limit of open files to the hard limit, because every connection uses a file descriptor. The soft limit only
-/// protects programs that use select().
+/// Raises the soft limit of open files, which only protects programs that use select(), to the hard limit.
 fn raise_file_limit() {
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::warn!(%error, "failed to raise the limit of open files");

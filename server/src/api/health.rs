@@ -1,5 +1,4 @@
-//! Health checks for orchestrators: /health, /livez and /readyz, which also have a path for each check. The texts are those of
-//! etcd 3.7. Every answer is counted.
+//! Health checks with etcd 3.7's texts: /health, /livez and /readyz, which also have a path for each check.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -70,8 +69,7 @@ fn health_body(healthy: bool, reason: &str) -> String {
     json!({ "health": healthy.to_string(), "reason": reason }).to_string()
 }
 
-/// Returns the name of the first raised alarm that is not in `?exclude=`, or `None` if there is none or the state cannot be
-/// read.
+/// Returns the name of the first raised alarm that is not in `?exclude=`. `None` if there is none or the state is unreadable.
 async fn alarm(ctx: &Context, query: &Query<'_>) -> Option<&'static str> {
     let view = ctx.node.view().await.ok()?;
     let excluded = |alarm: &Alarm| query.all("exclude").any(|name| name == alarm_name(*alarm));

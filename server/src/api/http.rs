@@ -237,8 +237,7 @@ fn route(settings: &Settings, path: &[u8]) -> Route {
     access::route(settings, path).map_or(Route::NotFound, Route::Resource)
 }
 
-/// Restricts a route to its listener's surface: metrics and health on a metrics listener, nothing on a gRPC-only listener,
-/// everything on others.
+/// Restricts a route to its listener's surface: only metrics and health on a metrics listener, nothing on a gRPC listener.
 fn limit_to_surface(surface: Surface, route: Route, path: &[u8]) -> Route {
     match surface {
         Surface::All | Surface::Http => route,

@@ -11,8 +11,7 @@ const NO_JSON: &str = "Invalid json body";
 /// Prefix of the error for an unknown level (400), before the level.
 const NO_LEVEL: &str = "Invalid log level ";
 
-/// Sets the log level in the body of a PUT and answers 204. Answers 400 to an unreadable body or an unknown level, and 405 to
-/// another method.
+/// Sets the log level in the body of a PUT and answers 204; 400 for an invalid level, and 405 for another method.
 pub(crate) async fn handle(
     ctx: &Context,
     request: &HttpRequest,

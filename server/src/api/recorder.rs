@@ -20,8 +20,7 @@ const NOTHING: &str = "there is no recording to serve: nothing is recorded yet, 
     log of this member), or its files have plaintext values (--flight-recorder-values), which are not served (copy \
     DATA_DIR/recorder)";
 
-/// Answers a request for all recorded files. Answers 404 if this member does not record, and 429 while too many snapshots or
-/// recordings are being sent.
+/// Answers with all recorded files; 404 if this member does not record, 429 while too many snapshots or recordings are sent.
 pub(super) async fn handle(
     ctx: &Context,
     folder: Option<PathBuf>,

@@ -34,8 +34,7 @@ pub(super) struct OpenedDisk {
     pub(super) metrics: StorageMetrics,
 }
 
-/// Builds the first state of a cluster that follows another one: this cluster's id and members, and the source's data and
-/// feature level.
+/// Builds the first state of a following cluster: this cluster's id and members, and the source's data and feature level.
 fn following(first: Box<View>, cluster_id: u64, seeded: StateMachine) -> Box<View> {
     let members = MemberRegistry {
         cluster_id,
@@ -124,8 +123,8 @@ pub(super) async fn open(
     })
 }
 
-/// Writes the first checkpoint of a directory that is new, or whose first checkpoint was never completed. Refuses a directory
-/// that has lost its checkpoint.
+/// Writes the first checkpoint of a directory that has never had a complete one. Refuses a directory that has lost its
+/// checkpoint.
 fn write_first_state(
     dir: &Path,
     storage: &mut Storage,

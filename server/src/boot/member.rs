@@ -1,5 +1,4 @@
-//! A member without its client port: starts the replica's thread, the checkpointer and the peer streams on an opened data
-//! directory, and stops them.
+//! Starts and stops a member without its client port: the replica's thread, the checkpointer and the peer streams.
 
 use std::{
     collections::hash_map::RandomState, hash::BuildHasher as _, thread::JoinHandle, time::Duration,

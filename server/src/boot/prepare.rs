@@ -1,5 +1,4 @@
-//! The startup steps before the data directory is opened: adopts etcd's data, and finds the cluster that this member starts,
-//! joins or follows.
+//! The startup steps before the data directory is opened: adopts etcd's data, and finds the cluster to start, join or follow.
 
 use witan_adopt::{self as adopt, Adopted, Progress};
 use witan_base::panics;

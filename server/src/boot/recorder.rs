@@ -28,8 +28,7 @@ pub(super) fn folder(config: &Config) -> Option<PathBuf> {
     records.then(|| config.data_dir.join("recorder"))
 }
 
-/// Opens the flight recorder. Returns `None` if it is disabled, or after it logs that the recorder cannot be opened: the member
-/// must start without it.
+/// Opens the flight recorder. Returns `None` if it is disabled, or after logging a failure: the member must start without it.
 fn open(config: &Config, member: u64, space: Arc<SpaceStatus>) -> Option<Box<dyn Sink>> {
     let FlightRecorder { bytes, values } = config.settings.flight_recorder;
     let settings = RingSettings {

@@ -95,8 +95,7 @@ fn of_v2(request: &RequestV2, index: u64) -> Result<Change, AdoptError> {
     )
 }
 
-/// Returns a v2 request's execution time in Unix nanoseconds, which etcd's log lacks: for a key with a TTL, 1 second before it
-/// expires.
+/// Returns a v2 request's time in Unix nanoseconds: SYNC's own, else 1 second before the key expires, or 0 if it never does.
 fn v2_time_ns(request: &RequestV2) -> i64 {
     match request.method.as_str() {
         "SYNC" => request.time,
@@ -245,8 +244,7 @@ fn cluster(request: &InternalRaftRequest) -> Option<Command> {
     }))
 }
 
-/// Converts an alarm request. Returns `None` for a request that only lists alarms, and for an unknown type of alarm, which
-/// blocks nothing.
+/// Converts an alarm request. Returns `None` for a list request, and for an unknown type of alarm, which blocks nothing.
 fn alarm_command(request: &AlarmRequest) -> Option<AlarmCommand> {
     use witan_api::v3::etcdserverpb::alarm_request::AlarmAction as Asked;
     let action = match request.action() {
@@ -262,8 +260,7 @@ fn alarm_command(request: &AlarmRequest) -> Option<AlarmCommand> {
     Some(command).filter(|command| Command::Alarm(*command).is_known())
 }
 
-/// Converts a change of v3 users or roles. Returns `None` for any other request. Fails if a password cannot be hashed or
-/// decoded.
+/// Converts a change of v3 users or roles, or returns `None`. Fails if a password cannot be hashed or decoded.
 fn auth(
     request: &InternalRaftRequest,
     index: u64,

@@ -30,8 +30,7 @@ use witan_replica::{host::LogBatch, wire};
 use witan_snapshot::{BoltError, v2_store::V2StoreError};
 use witan_storage::{self as storage, DataIdentity, OpenError};
 
-/// The reason why a data directory was not adopted. etcd's files are unchanged, and Witan ignores the files that it has
-/// written.
+/// The reason why a data directory was not adopted. etcd's files are unchanged, and Witan ignores the files it has written.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum AdoptError {

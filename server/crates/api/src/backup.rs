@@ -35,8 +35,7 @@ pub struct BackupRecord {
     /// Release of Witan of the member; `None` for etcd, or if the member did not report it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<String>,
-    /// Feature level of the cluster when the member was queried, a lower bound of the snapshot's level. `None` as for
-    /// `release`.
+    /// Feature level of the cluster when the member was queried; the snapshot's level is not lower. `None` as for `release`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<u32>,
     /// The hash of the keys at `revision`; `None` if it was not requested, or if a compaction ran before the member could hash.

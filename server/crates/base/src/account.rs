@@ -213,6 +213,7 @@ impl Account {
         Some(self.taken(kind, own, of_all))
     }
 
+    /// Combines the permits of the account and of the process into one permit.
     fn taken(
         &self,
         kind: JobKind,

@@ -84,8 +84,7 @@ impl JoinedCluster {
     }
 }
 
-/// Queries the other members of `--initial-cluster`. Returns the cluster that this member joins, or `None` if it starts a new
-/// one.
+/// Queries the other members of `--initial-cluster`. Returns the cluster to join, or `None` if this member starts a new one.
 pub async fn ask(config: &Config, dialer: &PeerDialer) -> Result<Option<JoinedCluster>, JoinError> {
     let others = config.initial_cluster.iter();
     let others = others.filter(|(name, _)| *name != config.name);
@@ -160,8 +159,7 @@ fn check_level(levels: &[Level]) -> Result<(), JoinError> {
     }
 }
 
-/// Refuses `--force-new-cluster` if another of these members answers as a member of the cluster. Both would accept writes under
-/// one cluster id.
+/// Refuses `--force-new-cluster` if another member runs in the cluster, because both would accept writes under one cluster id.
 pub async fn refuse_running(
     own: MemberId,
     members: &MemberRegistry,

@@ -25,8 +25,7 @@ use join::JoinedCluster;
 
 pub use etcd::EtcdMember;
 
-/// Returns the identity and the first state of a member without data, for a new cluster or for the running cluster that it
-/// joins.
+/// Returns the identity and the first state of a member without data, for a new cluster or for the cluster `joined`.
 pub fn beginning(config: &Config, joined: Option<&JoinedCluster>) -> (DataIdentity, Box<View>) {
     if let Some(joined) = joined {
         return (joined.identity, joined.state());

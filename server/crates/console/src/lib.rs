@@ -1,7 +1,6 @@
 //! Serves the console, a web page at `/console/` from files in the program. Start reading at `assets/console.js`.
 //!
-//! The files contain no data and are the same for everybody. The page calls the member's APIs like any other client, with the
-//! rights of its user.
+//! The files contain no data and are the same for everybody. The page calls the member's APIs with the rights of its user.
 
 use std::hash::{DefaultHasher, Hasher as _};
 

@@ -1,5 +1,4 @@
-//! Schedules comparisons of states, and reacts to a difference: the leader raises alarms, and each corrupt member replaces its
-//! state.
+//! Schedules comparisons of states. After a difference, the leader raises alarms, and corrupt members replace their state.
 
 use std::time::Duration;
 
@@ -81,8 +80,7 @@ pub struct CorruptionChecker {
 
 impl CorruptionChecker {
     /// Compares the states before the member serves clients, if the settings require it. Replaces a state that differs from the
-    /// majority's. Fails if no majority agrees or the replacement fails. Unreachable members do not prevent the start, as in
-    /// etcd.
+    /// majority's. Fails if no majority agrees or the replacement fails. As in etcd, ignores unreachable members.
     pub async fn check_at_start(&self) -> Result<(), InconsistentState> {
         if !self.checks.initial || self.is_alone().await {
             return Ok(());
@@ -260,8 +258,7 @@ impl CorruptionChecker {
         }
     }
 
-    /// Raises the CORRUPT alarm for the members that differ from the majority, or for the whole cluster if there is no
-    /// majority.
+    /// Raises the CORRUPT alarm for the members that differ from the majority; without a majority, for the whole cluster.
     async fn raise_alarms(&self, comparison: &Comparison) {
         self.metrics.compared(&comparison.agreement);
         let (index, hashes) = (comparison.index, comparison.hashes());

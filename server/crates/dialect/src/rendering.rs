@@ -52,6 +52,7 @@ impl Renderer {
         Ok(ChargedText { bytes, charge })
     }
 
+    /// Charges, measures and renders a large text, in this order.
     fn render_large(
         &self,
         least_bytes: usize,
@@ -181,6 +182,7 @@ pub fn least_bytes(event: &Event) -> usize {
     of_node(&event.node) + event.prev.as_ref().map_or(0, of_node)
 }
 
+/// Returns the total length of the paths and values of a node and its listed descendants.
 fn of_node(node: &Node) -> usize {
     let below: usize = node.nodes.iter().flatten().map(of_node).sum();
     node.path.len() + node.value.as_ref().map_or(0, Bytes::len) + below

@@ -36,8 +36,7 @@ pub(super) struct Copier<'a> {
 }
 
 impl<'a> Copier<'a> {
-    /// Opens a session and a watch that starts after this cluster's revision. Fails with `NotFollowing` if this cluster no
-    /// longer follows.
+    /// Opens a session and a watch after this cluster's revision. Fails with `NotFollowing` if the cluster no longer follows.
     pub(super) async fn begin(
         node: &'a Node,
         source: &'a Source,
@@ -68,8 +67,7 @@ impl<'a> Copier<'a> {
         })
     }
 
-    /// Waits for the next revision. Returns it with revisions that have already arrived, up to the size of one entry.
-    /// Cancel-safe.
+    /// Waits for a revision. Returns all revisions that have arrived, up to the size of one entry. Cancel-safe.
     pub(super) async fn next_revisions(&mut self) -> Result<Vec<FollowedRevision>, CopyError> {
         let answer = self.watch.message().await;
         self.revisions_from(answer).await
@@ -93,8 +91,7 @@ impl<'a> Copier<'a> {
         Ok(self.received.take())
     }
 
-    /// Adds the revisions of a watch message. Fails if the watch has ended or was canceled, or the message is from another
-    /// cluster.
+    /// Adds the revisions of a watch message. Fails if the watch has ended, or the message is from another cluster.
     fn take(&mut self, answer: Result<Option<WatchResponse>, Status>) -> Result<(), CopyError> {
         let answer = answer.map_err(|status| self.calls.session.error(status))?;
         let ended = || Status::unavailable("the watch has ended");

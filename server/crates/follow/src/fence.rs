@@ -136,8 +136,7 @@ async fn lower<C: FenceCalls>(
     Ok(())
 }
 
-/// Returns the source's fences. Fails with `TakesWrites` if the last attempt's fence is incomplete or the source accepts
-/// writes.
+/// Returns the source's fences. Fails with `TakesWrites` if the last fence is incomplete or the source accepts writes.
 async fn ensure_in_force<C: FenceCalls>(
     calls: &C,
     recorded: &MemberRegistry,

@@ -70,8 +70,7 @@ pub fn start(config: &Config, source: Source, node: &Node, on: &Register) -> Fol
     handle
 }
 
-/// Copies the source until the cut-over, then checks its fence until the process stops or the source is gone. Logs and retries
-/// failures.
+/// Copies the source until the cut-over, then checks its fence until the source is gone. Logs and retries failures.
 async fn run(
     node: Node,
     source: Source,

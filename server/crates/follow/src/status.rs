@@ -30,8 +30,7 @@ pub struct FollowStatus {
     pub different: u64,
     /// Revision of the last comparison with equal hashes.
     pub last_equal_revision: i64,
-    /// Whether the source refuses writes because of a cut-over by this or another cluster. The cut-over may be running, done or
-    /// failed.
+    /// Whether a running, finished or failed cut-over, of this or another cluster, makes the source refuse writes.
     pub fenced: bool,
     /// Whether this member checks the fence: from the cut-over until an operator declares the source gone.
     pub guarding: bool,
@@ -167,8 +166,7 @@ impl FollowHandle {
         });
     }
 
-    /// Requests the cut-over and waits for its result. Fails at once if this cluster does not follow, its last session failed,
-    /// or a cut-over is running.
+    /// Requests the cut-over and waits for its result. Fails at once if none is possible now, or one is running.
     pub async fn cut_over(&self) -> Result<CutOverReport, CutOverRefused> {
         let gone = || CutOverRefused::Failed("this cluster follows no source".to_owned());
         let status = self.status();

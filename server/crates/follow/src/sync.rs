@@ -24,8 +24,7 @@ const ENDED_LEASE_S: i64 = 60;
 
 impl Copier<'_> {
     /// Gives up attempts that have fences at the source, then copies leases, users and roles, and records another cluster's
-    /// fence. May leave users and roles to a later call, to limit the number of snapshots. Fails if a cut-over was done; the
-    /// source then stays fenced.
+    /// fence. May postpone users and roles, to limit snapshots. Fails if a cut-over was done; the source then stays fenced.
     pub(super) async fn sync(&mut self) -> Result<(), CopyError> {
         let revision = self.calls.revision().await?;
         let recorded = self.calls.recorded().await?;

@@ -144,6 +144,7 @@ async fn retry_failed(pool: Rc<Pool>, retry_delay: Duration) {
     }
 }
 
+/// Connects to an inactive endpoint once, and activates it on success. Logs the result.
 async fn retry(endpoint: &Endpoint, retry_delay: Duration) {
     let address = &endpoint.address;
     match connect(endpoint).await {

@@ -1,7 +1,6 @@
 //! Drives a connection on a tokio stream: reads, writes and timers.
 //!
-//! Each poll does a bounded amount of work and then lets the runtime poll its sockets, so that a busy connection does not block
-//! others on its thread.
+//! Each poll does a bounded amount of work and lets the runtime poll its sockets, so that no connection blocks its thread.
 
 use std::{
     cell::Cell,

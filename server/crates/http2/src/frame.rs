@@ -89,8 +89,7 @@ pub struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// Returns the length in bytes of the first frame with its header, or `None` if the header is incomplete. Fails if the
-    /// frame is too long.
+    /// Returns the length in bytes of the first frame with its header; `None` if that is incomplete. Fails if it is too long.
     pub(crate) fn length(begin: &[u8]) -> Result<Option<usize>, Reason> {
         let Some(&[a, b, c, ..]) = begin.first_chunk::<HEAD_BYTES>() else {
             return Ok(None);
@@ -102,8 +101,8 @@ impl<'a> Frame<'a> {
         Ok(Some(HEAD_BYTES + length))
     }
 
-    /// Parses the first frame in `input` and returns it with its length in bytes, or `None` if it is incomplete. Fails if the
-    /// frame is too long.
+    /// Parses the first frame in `input` and returns it with its length in bytes, or `None` if it is incomplete. Fails if it is
+    /// too long.
     pub fn first(input: &'a [u8]) -> Result<Option<(Self, usize)>, Reason> {
         let Some(end) = Self::length(input)? else {
             return Ok(None);

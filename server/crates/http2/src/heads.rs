@@ -231,8 +231,7 @@ pub(crate) fn head<S: Service>(
     })
 }
 
-/// Returns the value of `content-length`, or `Some(None)` without the header. Returns `None` if the value is not a single
-/// number.
+/// Returns the value of `content-length`, `Some(None)` without the header, or `None` if it is not a single number.
 fn content_length(headers: &HeaderMap) -> Option<Option<u64>> {
     let mut length = None;
     for value in headers.get_all(header::CONTENT_LENGTH) {

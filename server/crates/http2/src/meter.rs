@@ -19,8 +19,7 @@ pub(crate) struct ResourceMeter<S: Service> {
 }
 
 impl<S: Service> ResourceMeter<S> {
-    /// Creates a meter without charges. The first `free` units need no reservation; more units are reserved in steps of at
-    /// least `step`.
+    /// Creates a meter without charges. Units beyond the first `free` are reserved in steps of at least `step`.
     pub(crate) fn new(service: Rc<S>, what: Resource, free: usize, step: usize) -> Rc<Self> {
         Rc::new(Self {
             service,

@@ -1,5 +1,4 @@
-//! Counts a client's pings as grpc-go does. Disconnects a client that pings more often than allowed while the server sends it
-//! nothing.
+//! Counts a client's pings as grpc-go does, and disconnects a client that pings too often while it gets nothing.
 
 use std::time::{Duration, Instant};
 

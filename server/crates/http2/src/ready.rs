@@ -53,8 +53,7 @@ impl StreamWaker {
         Arc::new(Self { slot, listed: AtomicBool::new(false), list: list.clone() })
     }
 
-    /// Records that the slot was removed from the list, so that the next wake-up adds it again. Call this before the slot's
-    /// call runs.
+    /// Records that the slot was removed from the list, so that it can be added again. Call this before its call runs.
     pub(crate) fn unlisted(&self) {
         self.listed.store(false, Ordering::Release);
     }

@@ -41,8 +41,7 @@ pub(crate) struct FrameWriter {
 }
 
 impl FrameWriter {
-    /// Creates a writer whose output starts with the server's settings and a WINDOW_UPDATE that enlarges the connection's
-    /// window.
+    /// Creates a writer whose output is the server's settings and a WINDOW_UPDATE that enlarges the connection's window.
     pub(crate) fn new(streams_max: u32) -> Self {
         let mut output = Vec::new();
         let settings = [

@@ -101,8 +101,7 @@ pub trait Service {
     /// The body of a response. Its error is the status that ends the call.
     type Body: http_body::Body<Data = Bytes, Error = Status> + Unpin;
 
-    /// Examines a head that is not cached, and may change it. Returns data about the method, and how the call receives its
-    /// request.
+    /// Examines a head that is not cached, and may change it. Returns the method's data and how its request is received.
     fn method(&self, head: &mut request::Parts) -> (Self::Method, RequestMode);
 
     /// Called when a call starts, before its request is complete.

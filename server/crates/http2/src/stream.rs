@@ -227,8 +227,7 @@ impl<S: Service> Streams<S> {
         self.slots[slot].waker.wake_by_ref();
     }
 
-    /// Takes a stream out of its slot, or returns `None` if the slot is empty. [`Streams::keep`] or [`Streams::release`] must
-    /// follow.
+    /// Takes a stream out of its slot, or returns `None`. [`Streams::keep`] or [`Streams::release`] must follow.
     pub(crate) fn take(&mut self, slot: usize) -> Option<Box<Stream<S>>> {
         self.slots.get_mut(slot)?.stream.take()
     }

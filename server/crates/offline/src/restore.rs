@@ -61,8 +61,7 @@ pub(super) fn restore(arguments: &RestoreArguments) -> Result<String, OfflineErr
         let bumped = snapshot::bump_revision(&mut machine.kv, arguments.bump_revision);
         bumped.map_err(OfflineError::broken(&arguments.file))?;
     }
-    // The restored cluster keeps the feature level of its data. After a backup of the first level, the leader's first decision
-    // sets it.
+    // The cluster keeps the feature level of its data. After a backup of the first level, the leader's first decision sets it.
     let raised_level = machine.members.raised_level;
     machine.members = MemberRegistry { raised_level, ..first.members };
     if !found.has_tree {

@@ -88,6 +88,7 @@ pub fn read(
     Ok(ImportedSnapshot { machine, has_tree: own.is_some() })
 }
 
+/// Converts the refusal of a record to `Later` or `Record`.
 fn refused(error: record::CorruptRecord) -> BoltError {
     match error.is_later() {
         true => BoltError::Later(error.to_string()),

@@ -57,8 +57,7 @@ pub(super) trait BucketSink {
     fn record(&mut self, key: &[u8], value: &[u8]) -> io::Result<()>;
 }
 
-/// Passes etcd's buckets and their records to `sink`, in the order of their names and keys, with `cluster_version` as the
-/// cluster version.
+/// Passes etcd's buckets and records to `sink` in the order of their names and keys, with this cluster version.
 pub(super) fn walk(
     view: &View,
     cluster_version: &str,

@@ -92,8 +92,7 @@ pub(super) struct CallSeries {
 }
 
 impl CallSeries {
-    /// Creates the series of all methods. As in etcd, they exist from startup, so that a rate includes a method's first
-    /// failure.
+    /// Creates the series of all methods. As in etcd, a rate can then include a method's first failure.
     pub(super) fn new(all: &CallLabels) -> Self {
         let mut by_path = HashMap::new();
         let mut services = HashSet::new();

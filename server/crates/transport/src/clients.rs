@@ -62,8 +62,7 @@ impl ClientVersions {
         ClientRequests { unary: requests("unary"), stream: requests("stream") }
     }
 
-    /// Returns whether a version gets its own label: it has at most [`VERSION_BYTES_MAX`] bytes, and is one of the first
-    /// [`VERSIONS_MAX`] versions.
+    /// Returns whether a version gets its own label: it is short, and among the first [`VERSIONS_MAX`]. Remembers it.
     fn admit(&self, version: &str) -> bool {
         if version.len() > VERSION_BYTES_MAX {
             return false;

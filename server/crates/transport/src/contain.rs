@@ -41,8 +41,7 @@ fn internal() -> Status {
     Status::internal(INTERNAL)
 }
 
-/// Wraps the body of a gRPC response, unless the body is already complete. A panic ends only this body, with the status
-/// `Internal`.
+/// Wraps the body of a gRPC response, unless it is complete. A panic ends only this body, with the status `Internal`.
 fn stream(body: Body, metrics: PanicMetrics) -> Body {
     if body.is_end_stream() {
         return body;

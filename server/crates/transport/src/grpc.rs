@@ -97,8 +97,7 @@ impl<C: CallHandler> Server<C> {
         }
     }
 
-    /// Serves one connection until it ends. After the stop signal, accepts no more streams and ends when the open ones have
-    /// ended.
+    /// Serves one connection until it ends. After the stop signal, accepts no more streams and finishes the open ones.
     pub(super) async fn serve<S>(mut self, stream: S, ends: ConnectionInfo) -> io::Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,

@@ -82,8 +82,7 @@ pub(super) struct ConnectionRequests {
     service: Rc<HttpService>,
     over_tls: bool,
     account: Account,
-    /// The connection data that [`super::connection_data`] returns. Created on demand, because most connections carry only gRPC
-    /// calls.
+    /// What [`super::connection_data`] returns. Created on demand, because most connections carry only gRPC calls.
     data: OnceCell<Rc<Extensions>>,
 }
 

@@ -85,8 +85,7 @@ impl Bound {
         std::iter::once(&self.url).chain(&self.other)
     }
 
-    /// Returns whether this socket also serves `url`, which has the same address and another scheme. Port 0 never matches:
-    /// every bind gets a new port.
+    /// Returns whether this socket also serves `url`, with the other scheme. Port 0 never matches: every bind gets a new port.
     fn also_serves(&self, url: &Url) -> bool {
         self.url.address() == url.address()
             && self.url.is_tls() != url.is_tls()
@@ -103,8 +102,7 @@ impl Socket {
     }
 }
 
-/// Binds all configured client URLs. An http and an https URL with the same address share a socket. Must run inside a tokio
-/// runtime.
+/// Binds all client URLs; an http and an https URL with the same address share a socket. Must run in a tokio runtime.
 pub fn bind(config: &Config) -> Result<Vec<Bound>, BindError> {
     let clients = if config.listen_client_http_urls.is_empty() {
         Surface::All

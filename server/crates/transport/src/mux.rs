@@ -274,8 +274,7 @@ fn asked_tunnel(request: &HttpRequest) -> Option<TunnelRefusal> {
     request.conn_data().filter(|_| asked).cloned()
 }
 
-/// Returns the answer to a request whose body was refused a charge: status 503. The connection then closes, because the body is
-/// not read.
+/// Returns the answer 503 to a request whose body was refused a charge. The connection then closes with the body unread.
 fn too_many() -> HttpResponse {
     HttpResponse::ServiceUnavailable()
         .content_type("text/plain; charset=utf-8")

@@ -55,8 +55,7 @@ impl PeerHttp {
         Self(boxed::rc_service(service))
     }
 
-    /// Answers the request that begins with `first`. If the request's head is too long, refuses it and returns an error. Has no
-    /// timeout.
+    /// Answers the request that begins with `first`. Refuses a head that is too long and returns an error. Has no timeout.
     pub async fn answer(&self, mut stream: Box<dyn PeerStream>, first: &[u8]) -> io::Result<()> {
         let mut head = Vec::with_capacity(1 << 10);
         head.extend_from_slice(first);

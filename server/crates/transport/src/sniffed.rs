@@ -1,5 +1,4 @@
-//! Replays the first bytes of a stream after they were read. `mux` reads them to select a protocol, and `tls` to detect
-//! connections without TLS.
+//! Replays the bytes that `mux` reads to select a protocol, or that `tls` reads to detect connections without TLS.
 
 use std::{
     io,
@@ -19,8 +18,7 @@ pub(super) struct ReplayedStream<S> {
 }
 
 impl<S> ReplayedStream<S> {
-    /// Creates a stream of the bytes `first` and then the bytes of `stream`. `first` must not be longer than the HTTP/2
-    /// preface.
+    /// Creates a stream of the bytes `first` and then of `stream`. `first` must not exceed the HTTP/2 preface.
     pub(super) fn after(first: &[u8], stream: S) -> Self {
         let mut head = [0; PREFACE.len()];
         head[..first.len()].copy_from_slice(first);

@@ -164,8 +164,7 @@ impl StoredEvent {
 }
 
 impl Tree {
-    /// Loads the next record in ascending key order. Fails if the record's checksum or content is wrong, or if a later release
-    /// wrote the record.
+    /// Loads the next record in key order. Fails if the record is damaged or a later release wrote it.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptTree> {
         let Some((contents, check)) = value.split_last_chunk::<CRC_BYTES>() else {
             return Err(corrupt(key, "is too short"));

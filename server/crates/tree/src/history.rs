@@ -17,8 +17,7 @@ use super::{
 #[derive(Debug)]
 pub(crate) struct HistoryEntry {
     pub(crate) event: Event,
-    /// The directory that the event removed, while the event is recent. No checkpoint contains it, because watchers do not
-    /// survive the process.
+    /// The directory that the event removed, while the event is recent. Not in checkpoints: watchers end with the process.
     pub(crate) removed: Option<NodeRef>,
 }
 

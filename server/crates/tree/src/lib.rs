@@ -159,8 +159,7 @@ pub struct Watch {
     pub path: Bytes,
     /// Whether the watch includes descendants.
     pub recursive: bool,
-    /// The index at which the watcher was registered. Up to this index, events match by the rules for history; after it, by the
-    /// rules for live watchers.
+    /// The index at which the watcher was registered. The rules for live watchers apply only to later events.
     pub registered: u64,
 }
 

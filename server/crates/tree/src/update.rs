@@ -8,8 +8,8 @@ use super::{
 };
 
 impl Tree {
-    /// Sets the value and expiration of an existing node. A refresh keeps the value. Fails for the root, and for a directory
-    /// if a value is given.
+    /// Sets value and expiration of an existing node. A refresh keeps the value. Fails for the root, or a directory with a
+    /// value.
     pub(super) fn update(&mut self, update: &Update, now_ns: i64) -> Result<Event, TreeError> {
         let path = clean(&update.path);
         self.refuse_root(&path)?;

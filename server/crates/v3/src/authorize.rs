@@ -22,8 +22,7 @@ use crate::error::RpcError;
 /// As in etcd, all errors of these packages have the code `Unknown`.
 const PACKAGES_WITHOUT_CODES: [&str; 2] = ["/v3lockpb.", "/v3electionpb."];
 
-/// Calls that a learner serves from its own state, the first three as in etcd. Linearizable `Range` and `MemberList` requests
-/// are refused later.
+/// Calls that a learner serves from its own state, the first three as in etcd. Linearizable reads are refused later.
 const OF_LEARNERS: [&str; 7] = [
     "/etcdserverpb.KV/Range",
     "/etcdserverpb.Maintenance/Status",

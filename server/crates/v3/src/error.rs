@@ -96,8 +96,7 @@ errors! {
     NotLeader = FailedPrecondition "etcdserver: not leader";
     /// The process is stopping.
     Stopped = Unavailable "etcdserver: server stopped";
-    /// The member was removed before it executed the request. This text tells etcd's clients that they can resend a write to
-    /// another member.
+    /// The member was removed. This text tells etcd's clients that they can resend a write to another member.
     Removed = Unavailable "there is no connection available";
     /// The request timed out.
     Timeout = Unavailable "etcdserver: request timed out";

@@ -277,6 +277,7 @@ fn alarm_text(Alarm { kind, member }: Alarm) -> String {
     }
 }
 
+/// Converts a size in bytes to the API's signed type, limited to its range.
 fn bytes(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

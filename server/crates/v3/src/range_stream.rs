@@ -197,6 +197,7 @@ impl RangeReader {
         Ok(range::response(self.header, reply))
     }
 
+    /// Reads the next pairs of the range, within the limits of a part and of a step.
     fn part(&self, kv: &Kv) -> RpcResult<RangePart> {
         let bounds = RangePartBounds { pairs: self.left, bytes: PART_BYTES, keys: PART_KEYS };
         Ok(kv.range_part(&self.range, &bounds)?)

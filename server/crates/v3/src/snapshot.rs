@@ -209,6 +209,7 @@ impl ChunkWriter {
         self.post(chunk.into())
     }
 
+    /// Sends a chunk with these bytes and the number of remaining bytes.
     fn post(&mut self, blob: Bytes) -> io::Result<()> {
         let chunk = SnapshotResponse {
             remaining_bytes: self.left,

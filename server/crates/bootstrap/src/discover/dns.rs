@@ -53,8 +53,7 @@ pub struct SrvRecord {
     pub weight: u16,
 }
 
-/// Looks up the SRV records of a name. Returns an empty list if the name does not exist. Fails if no server answers in several
-/// rounds.
+/// Returns the SRV records of a name, none if the name does not exist. Fails if no server answers in several rounds.
 pub async fn lookup_srv(
     server: Option<SocketAddr>,
     name: &str,

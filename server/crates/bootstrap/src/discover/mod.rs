@@ -23,8 +23,7 @@ pub use error::DiscoverError;
 
 use registry::Registration;
 
-/// Returns the configuration with the discovered members. Returns it unchanged if the directory has an identity or discovery is
-/// off.
+/// Returns the configuration with the discovered members; unchanged without discovery, or if the directory has an identity.
 pub async fn complete(
     config: Config,
     found: Option<DataIdentity>,
@@ -80,8 +79,7 @@ fn text(cluster: &[(String, Vec<Url>)]) -> String {
     parts.collect::<Vec<_>>().join(",")
 }
 
-/// Parses registered values, each a list of `NAME=URL`, into members sorted by name with sorted URLs. Fails if a value is
-/// invalid.
+/// Parses registered values (`NAME=URL,…`) into members sorted by name, each with sorted URLs. Fails if a value is invalid.
 fn registered(values: Vec<String>) -> Result<Vec<(String, Vec<Url>)>, DiscoverError> {
     let mut cluster = Vec::new();
     for value in values {

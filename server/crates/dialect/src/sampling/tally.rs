@@ -73,8 +73,7 @@ impl Tally {
     }
 }
 
-/// Returns the first [`SEGMENTS`] path segments of a key, including trailing slashes, within [`PREFIX_BYTES_MAX`]. Text after
-/// the last slash is not a segment.
+/// Returns the first [`SEGMENTS`] path segments of a key with their trailing slashes, at most [`PREFIX_BYTES_MAX`] bytes.
 fn prefix(key: &[u8]) -> &[u8] {
     let key = &key[..key.len().min(PREFIX_BYTES_MAX)];
     let first = usize::from(key.first() == Some(&b'/'));

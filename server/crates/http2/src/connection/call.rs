@@ -31,8 +31,7 @@ enum StreamProgress {
 }
 
 impl<S: Service> Connection<S> {
-    /// Reserves a slot for a new request and creates its stream, which the caller must keep or finish. `ended` means that the
-    /// request has no body.
+    /// Reserves a slot and creates a stream, which the caller must keep or finish. `ended`: the request has no body.
     fn new_stream(&mut self, id: u32, ended: bool) -> (usize, Box<Stream<S>>) {
         self.timers.watch_streams(self.now);
         let slot = self.streams.reserve(id);
@@ -82,8 +81,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Opens the stream of a request that is not gRPC. If the service does not run it, the connection refuses it when it is
-    /// complete.
+    /// Opens the stream of a request that is not gRPC, and refuses it when it is complete if the service does not run it.
     fn begin_plain(
         &mut self,
         slot: usize,
@@ -164,8 +162,7 @@ impl<S: Service> Connection<S> {
         match mem::replace(&mut stream.receiving, Receiving::Ended) {
             Receiving::Message { mut assembler, message } => {
                 let message = message.unwrap_or_else(|| assembler.unfinished());
-                // From here on, the call owns the message and is charged for it until it has an answer. Reducing a charge never
-                // fails.
+                // The call now owns the message and is charged until it has an answer. Reducing a charge never fails.
                 stream.request.set(stream.head_bytes + message.len());
                 if let Some((head, _)) = &stream.call {
                     let head = head.clone();
@@ -250,8 +247,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Runs a stream until it waits: polls its call, writes its response, and reopens its receive window. A pending refusal
-    /// ends the stream.
+    /// Runs a stream until it waits: polls its call, writes its response and opens its window. A pending refusal ends it.
     fn advance(
         &mut self,
         slot: usize,
@@ -357,8 +353,7 @@ impl<S: Service> Connection<S> {
         StreamProgress::Waits
     }
 
-    /// Writes pending content and reads more from the response body, until the response ends or must wait for a window, the
-    /// output or the body.
+    /// Writes content and polls the response body until the response ends, or waits for a window, the output or the body.
     fn send(
         &mut self,
         slot: usize,

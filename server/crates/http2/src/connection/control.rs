@@ -97,8 +97,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Answers a ping, or fails if the client has sent too many. The acknowledgment of the shutdown's ping makes the connection
-    /// refuse new streams.
+    /// Answers a ping, or fails after too many. Refuses new streams after the answer to the shutdown's ping.
     pub(super) fn on_ping(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let content: [u8; 8] = frame.payload.try_into().map_err(|_| Reason::FrameSize)?;
         if frame.stream != 0 {

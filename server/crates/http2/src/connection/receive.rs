@@ -1,5 +1,4 @@
-//! Handles the frames of requests: HEADERS, CONTINUATION, DATA and RST_STREAM. `Err` ends the connection; a stream error ends
-//! only the stream.
+//! Handles HEADERS, CONTINUATION, DATA and RST_STREAM. `Err` ends the connection; a stream error ends only the stream.
 
 use bytes::Bytes;
 
@@ -39,8 +38,7 @@ struct BlockFlags {
 }
 
 impl<S: Service> Connection<S> {
-    /// Handles a frame. The first frame must be SETTINGS, and no other frame may interrupt a header block. Unknown types are
-    /// ignored.
+    /// Handles a frame. The first must be SETTINGS, and only CONTINUATION continues a header block. Ignores unknown types.
     pub(super) fn on_frame(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let expected = match &self.open_block {
             Some(open) => frame.kind == frame::CONTINUATION && frame.stream == open.stream,
@@ -181,8 +179,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Handles a frame for a stream that is not open. Ignores it if the client may have sent it before it received the stream's
-    /// end, and otherwise fails.
+    /// Handles a frame for a stream that is not open. Fails unless the client may have sent it before it knew of the end.
     fn on_late(&mut self, id: u32, last: bool) -> Result<(), Reason> {
         match self.ended.late(id, last) {
             LateFrame::Ignored => Ok(()),

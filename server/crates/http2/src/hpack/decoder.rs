@@ -196,8 +196,7 @@ impl Reader<'_> {
         Ok(byte)
     }
 
-    /// Reads an integer that starts in the low `prefix` bits of the next byte. Fails if it ends early or has more than four
-    /// further bytes.
+    /// Reads an integer that starts in the low `prefix` bits of the next byte. Fails if it is incomplete or too long.
     fn number(&mut self, prefix: u32) -> Result<usize, HpackError> {
         let full = (1 << prefix) - 1;
         let mut number = usize::from(self.byte()?) & full;

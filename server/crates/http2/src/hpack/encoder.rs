@@ -49,8 +49,7 @@ impl Encoder {
         };
     }
 
-    /// Returns the encoded headers and trailers of a successful response. The caller must write both, with no other block in
-    /// between.
+    /// Returns the headers and trailers of a successful response. The caller must write both, with no block in between.
     pub(crate) fn good(&mut self) -> (&'static [u8], &'static [u8]) {
         const ENTERING: &[u8] = b"\x88\x5f\x10application/grpc";
         const ENTERED: &[u8] = &[STATUS_200, ENTERED_TYPE];
@@ -90,8 +89,7 @@ impl Encoder {
         fields(trailers, out);
     }
 
-    /// Encodes the headers of [`Encoder::good`] for a response whose trailers follow later, without adding to the client's
-    /// table.
+    /// Encodes the headers of [`Encoder::good`] without adding to the client's table. The trailers follow later.
     pub(crate) fn plain_headers(&mut self, out: &mut Vec<u8>) {
         self.close(out);
         out.push(STATUS_200);

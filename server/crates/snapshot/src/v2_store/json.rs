@@ -118,8 +118,7 @@ fn read_inode(path: Vec<u8>, raw: &[u8]) -> Result<(ImportedNode, Option<&[u8]>)
     Ok((node, children))
 }
 
-/// Calls `visit` with the name and the value of each field of an object. Fails if `raw` is not a JSON object, or if `visit`
-/// fails.
+/// Calls `visit` with the name and value of each field of an object. Fails if `raw` is not an object, or if `visit` fails.
 fn each_field<'a>(
     raw: &'a [u8],
     visit: &mut dyn FnMut(String, &'a [u8]) -> Result<(), V2StoreError>,

@@ -1,5 +1,4 @@
-//! The members and the cluster version (`/0`). etcd 3.4 and later also keep them in the key-value store, but each change still
-//! advances the v2 index.
+//! The members and the cluster version (`/0`). Changes advance the v2 index even in releases that also use the backend.
 
 use serde::{Deserialize, Serialize};
 use witan_machine::{
@@ -148,8 +147,7 @@ impl V2Store {
         }));
     }
 
-    /// Executes a v3 request that sets a member's attributes (`ClusterMemberAttrSet`, since etcd 3.5). Has no effect if the
-    /// member is missing.
+    /// Executes a v3 request that sets a member's attributes (in the log since etcd 3.5), unless the member is missing.
     pub fn publish(&mut self, asked: &PublishAttributes) {
         if self.has_member(asked.id) {
             let attributes = Attributes {

@@ -22,8 +22,7 @@ pub enum V2Change {
     Publish(PublishAttributes),
     /// Sets the cluster version.
     ClusterVersion(ClusterVersion),
-    /// Changes v2 users and roles by replacing a node's value. Witan has no such operation; only [`V2Store::apply`] executes
-    /// the request.
+    /// Changes v2 users and roles by replacing a node's value, which only [`V2Store::apply`] can do.
     Auth,
     /// A read, or a method that etcd does not support.
     Nothing,

@@ -1,5 +1,4 @@
-//! Follows the heads and bodies of a connection's requests, and rewrites the parts that actix would misread: see
-//! [`RequestFilter`]. Does no I/O.
+//! Follows a connection's requests, and rewrites the parts that actix would misread: see [`RequestFilter`]. Does no I/O.
 
 use std::borrow::Cow;
 
@@ -348,8 +347,7 @@ fn after_chunk_line(kind: ChunkLine, line: &[u8]) -> Option<FilterState> {
     })
 }
 
-/// Parses the line before a chunk: hexadecimal digits and an optional extension. Returns `None` for any other line or if the
-/// size exceeds `u64`.
+/// Parses the line before a chunk: hexadecimal digits and an optional extension. Returns `None` for any other line.
 fn chunk_size(line: &[u8]) -> Option<u64> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit());
     let (digits, after) = line.split_at(digits.count());

@@ -133,8 +133,7 @@ impl Files {
         ]
     }
 
-    /// Reads the revocation list, in DER or PEM. Without a configured list, no certificate is revoked. Fails if the file cannot
-    /// be read or parsed.
+    /// Reads the revocation list, in DER or PEM. Without a configured list, no certificate is revoked.
     pub(super) fn revoked(&self) -> Result<Revoked, TlsError> {
         let Some(path) = &self.crl else {
             return Ok(Revoked::None);

@@ -1,5 +1,4 @@
-//! TLS between members, as a server on the peer port and as a client of other members. A stream is read only after its
-//! certificate is accepted.
+//! TLS between members, for the peer port and for dialed streams. No stream is read before its certificate is accepted.
 
 use std::{fmt, io, net::SocketAddr, sync::Arc};
 
@@ -28,8 +27,7 @@ struct Inner {
     /// The configuration from the last successful read of the files.
     last: Mutex<Arc<ClientConfig>>,
     skip_san_check: bool,
-    /// Whether this member's client certificate is not its server certificate. Other members may then use two certificates,
-    /// too.
+    /// Whether this member's client and server certificates differ. Other members may then use two certificates, too.
     calls_with_another: bool,
 }
 
@@ -94,8 +92,7 @@ impl PeerTls {
         Some((Box::new(stream), of_member))
     }
 
-    /// Performs the handshake with a member to which this member has connected. `host` is the name that its certificate must
-    /// have.
+    /// Performs the handshake with a dialed member, whose certificate must have the name `host`.
     pub async fn connect<S: PeerStream>(&self, stream: S, host: &str) -> io::Result<TlsStream<S>> {
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         let connector = TlsConnector::from(self.client_config());

@@ -213,8 +213,7 @@ impl ServerTls {
         }
     }
 
-    /// Performs the handshake within [`HANDSHAKE_TIMEOUT`]. With `plain`, returns a connection that does not start with a TLS
-    /// handshake unchanged.
+    /// Performs the handshake within [`HANDSHAKE_TIMEOUT`]. With `plain`, returns a connection without TLS unchanged.
     async fn handshake<S>(
         &self,
         stream: S,

@@ -48,8 +48,7 @@ impl AsFd for PolledTls {
 impl io::Read for PolledTls {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.0.read(buffer) {
-            // As in `Secured`, a missing close_notify is the end of the stream. Frames have a length, so truncation is still
-            // detected.
+            // As in `Secured`, a missing close_notify ends the stream. Frames have a length, so truncation is detected.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
             read => read,
         }

@@ -1,5 +1,4 @@
-//! Verifies certificates: webpki checks the signatures, this file the revocation and, for clients, the allowed names, as in
-//! etcd.
+//! Verifies certificates. webpki checks signatures; this file checks revocation and, as in etcd, clients' allowed names.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -179,8 +178,7 @@ fn with_names(error: Error, certificate: &CertificateDer<'_>) -> Error {
 /// Verifies the certificate of a member to which this member connects.
 #[derive(Debug)]
 pub(super) struct ServerVerifier {
-    /// The trusted authorities. `None` accepts any certificate (`--peer-auto-tls`): the stream is then encrypted, but the other
-    /// side is not authenticated.
+    /// The trusted authorities. `None` accepts any certificate (`--peer-auto-tls`), so the other side is not authenticated.
     pub(super) trusted: Option<Arc<TrustedPool>>,
     /// The verifier of chains, or `None` if the pool has no authority.
     pub(super) chain: Option<Arc<WebPkiServerVerifier>>,

@@ -1,8 +1,7 @@
 //! `/v2/auth`: turns authentication on and off, and manages users and roles, with etcd 3.4's answers. v3 shares the users.
 //!
 //! Reading order: this file (the resource) → `users`, `roles`. `witan_dialect::basic_auth` authenticates the caller,
-//! `witan_api::access` lists the access that each route requires, and `witan_machine::auth::path_permissions` executes the
-//! changes.
+//! `witan_api::access` lists the required access, and `witan_machine::auth::path_permissions` executes the changes.
 
 mod roles;
 mod users;

@@ -66,8 +66,8 @@ impl GatewayError {
         }
     }
 
-    /// Returns the error for a stream with an unreadable first request: `Unknown` for 3.4 as in etcd, and `InvalidArgument` for
-    /// 3.6, where etcd sends no response.
+    /// Returns the error for a stream with an unreadable first request. etcd 3.4 sends `Unknown`; etcd 3.6 sends no response,
+    /// so 3.6 clients get `InvalidArgument`.
     pub(super) fn unreadable(text: String, gateway_version: GatewayVersion) -> Self {
         match gateway_version {
             GatewayVersion::V3_6 => Self::invalid(text),

@@ -33,6 +33,7 @@ pub(crate) async fn range(
     answer
 }
 
+/// Like [`range`], without counting the request.
 async fn execute(ctx: &Context, request: RangeRequest) -> RpcResult<WithPermit<RangeResponse>> {
     let view = view_for(ctx, &request).await?;
     let began = Instant::now();
@@ -52,6 +53,7 @@ async fn execute(ctx: &Context, request: RangeRequest) -> RpcResult<WithPermit<R
     Ok(WithPermit::new(answer, permit))
 }
 
+/// Returns the size class of a range.
 pub(crate) fn size(kv: &Kv, range: &kv::Range) -> ReadSize {
     ReadSize::by(
         |keys| kv.reads_more_than(range, keys),

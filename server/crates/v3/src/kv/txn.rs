@@ -146,6 +146,7 @@ async fn read_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
     Ok((done?, permit))
 }
 
+/// Iterates over the operations of both branches.
 fn ops(request: &TxnRequest) -> impl Iterator<Item = &RequestOp> {
     request.success.iter().chain(&request.failure)
 }

@@ -286,9 +286,8 @@ impl<R> Session<R> {
         Ok(())
     }
 
-    /// Reads a group's pending changes at their recorded locations and queues them for its synced watchers. If the history
-    /// layout was replaced, puts the group back to be read by revision. If the changes were compacted, cancels the synced
-    /// watchers.
+    /// Reads a group's pending changes at their recorded locations and queues them for its synced watchers. After a change of
+    /// the history layout, puts the group back to be read by revision. If the changes were compacted, cancels the watchers.
     fn read_noted(
         &mut self,
         states: &HistoryStates,

@@ -264,6 +264,7 @@ impl StreamWatchers {
         self.lost += 1;
     }
 
+    /// Unregisters the ranges of all watchers from the node.
     pub(super) fn unregister(self, reader: &WatchStream) {
         reader.unregister(self.groups.iter().map(|(id, group)| (*id, &group.span)));
     }

@@ -20,6 +20,7 @@ impl WorkerTurn {
         self.changes >= UNWANTED_SCAN_CHANGES
     }
 
+    /// Yields the worker and starts the next turn.
     pub(super) async fn end(&mut self) {
         self.changes = 0;
         tokio::task::yield_now().await;

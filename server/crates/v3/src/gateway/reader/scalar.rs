@@ -34,6 +34,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// Reads a boolean and returns 0 or 1. `jsonpb` reads `null` as 0.
     fn boolean(&mut self, field: &FieldShape) -> ReadResult<u64> {
         let token = self.token()?;
         match token.raw {
