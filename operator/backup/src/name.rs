@@ -5,6 +5,7 @@ use crate::reason::BackupError;
 pub(crate) const DATA: &str = ".db";
 pub(crate) const RECORD: &str = ".json";
 
+/// Fails unless a name is ASCII letters, digits, `.`, `_` and `-`, and starts with no dot.
 pub(crate) fn check(name: &str) -> Result<(), BackupError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let wrong = if name.is_empty() {

@@ -226,6 +226,7 @@ async fn attempt(
     Ok(record)
 }
 
+/// Returns the warning for a backup that no quorum confirmed.
 fn unconfirmed(why: &str) -> String {
     format!(
         "the backup can lack acknowledged writes, because the member did not answer a linearizable read: {why}"
@@ -252,6 +253,7 @@ fn same_hash(before: Hashed, after: Hashed) -> Hashed {
     }
 }
 
+/// Returns the warning for a backup without a hash of its keys.
 fn not_compared(why: &str) -> String {
     format!(
         "the backup has no hash of the key space, so a restore cannot be compared with the cluster: {why}"

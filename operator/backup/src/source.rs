@@ -39,8 +39,7 @@ pub(crate) struct Report {
     pub(crate) version: String,
     /// The release of Witan and the feature levels that the member reports.
     pub(crate) running: RunningRelease,
-    /// Why a voter did not answer a linearizable read: without a quorum it cannot know whether it is up to date. `None` if it
-    /// answered.
+    /// Why a voter did not answer a linearizable read, so that it may be out of date; `None` if it answered.
     pub(crate) cut_off: Option<String>,
 }
 

@@ -14,6 +14,7 @@ use crate::reason::BackupError;
 pub(crate) struct Stop(watch::Receiver<Option<&'static str>>);
 
 impl Stop {
+    /// Creates a handle for SIGTERM and SIGINT, which no longer end the process.
     pub(crate) fn on_signals() -> std::io::Result<Self> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;

@@ -87,6 +87,7 @@ impl Store {
         }
     }
 
+    /// Returns the store of a folder inside this one.
     pub(crate) fn below(&self, name: &str) -> Self {
         Self {
             objects: self.objects.clone(),
@@ -187,6 +188,7 @@ impl Store {
         }
     }
 
+    /// Starts to upload a snapshot, and deletes partial files of earlier attempts.
     pub(crate) async fn upload(&self, name: &str) -> Result<PartUpload, BackupError> {
         let file = format!("{name}{DATA}");
         self.sweep(&file);

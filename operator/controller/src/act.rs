@@ -166,6 +166,7 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
+    /// Records in the status that a new cluster is forced from this member.
     fn begin_recovery(&self, ordinal: Ordinal, status: &mut EtcdClusterStatus) {
         status.recovery = Some(RecoveryStatus {
             member: self.cluster.resource.member(ordinal),
@@ -184,6 +185,7 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
+    /// Disarms the alarm NOSPACE of all members, and records that in the status.
     async fn disarm(&self, status: &mut EtcdClusterStatus) -> Result<(), ActError> {
         let members = self.observation.seen.members();
         for member in members.filter(|member| member.no_space) {
@@ -234,6 +236,7 @@ impl<M: Members> Actor<'_, M> {
             .await
     }
 
+    /// Sets an annotation of a member's claim, or removes it if `value` is `None`. `what` names the action in errors.
     async fn annotate(
         &self,
         ordinal: Ordinal,
@@ -392,8 +395,7 @@ fn begin(status: &mut EtcdClusterStatus, members: u32, discovery_url: Option<Str
     }
 }
 
-/// Records in the status that new members start from the restore's snapshot, like first members. Does nothing without a
-/// restore.
+/// Records in the status that new members start from the restore's snapshot. Does nothing without a restore.
 fn begin_restored(status: &mut EtcdClusterStatus, first: Ordinal, members: u32) {
     let Some(restore) = &mut status.restore else {
         return;

@@ -193,8 +193,7 @@ impl Backups {
         Ok(pods)
     }
 
-    /// Logs a new status, publishes an event, and counts finished backups. An unfinished backup is announced if its message
-    /// changes.
+    /// Logs a new status, publishes an event, and counts finished backups. Announces an unfinished one if its message changes.
     async fn announce(
         &self,
         backup: &EtcdBackup,

@@ -54,8 +54,7 @@ pub(crate) struct Scope<M> {
     stores: Stores,
 }
 
-/// Creates the watches of one namespace (`None` for all). Returns the stores that readiness waits for, and the stream of
-/// passes.
+/// Creates the watches of one namespace (`None` for all). Returns the stores that readiness awaits, and the stream of passes.
 pub(crate) fn watch<M: Members>(
     operator: Arc<Operator<M>>,
     namespace: Option<&str>,
@@ -131,8 +130,7 @@ impl<M: Members> Scope<M> {
         Ok(next_pass(&step))
     }
 
-    /// Rereads the cluster from the API server, plans and executes a step, and writes the status. Does nothing if the cluster
-    /// is gone.
+    /// Rereads the cluster, plans and executes a step, and writes the status. Does nothing if the cluster is gone.
     async fn act(&self, known: &EtcdCluster) -> Result<Action, PassError> {
         let operator = &self.operator;
         let (namespace, name) = (known.namespace().unwrap_or_default(), known.name_any());

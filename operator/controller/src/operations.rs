@@ -308,6 +308,7 @@ impl<M: Members> Operations<M> {
         self.end(operation, Some(cluster), Err(text)).await
     }
 
+    /// Fails an operation that must not start, with the reason of the refusal.
     async fn refuse(
         &self,
         operation: &EtcdOperation,
@@ -393,8 +394,7 @@ impl<M: Members> Operations<M> {
         Ok(Action::requeue(Duration::ZERO))
     }
 
-    /// Sets the conditions and writes the status. Returns false if the operation has changed; its watch then starts another
-    /// pass.
+    /// Sets the conditions and writes the status. False if the operation has changed; its watch then starts another pass.
     async fn write(
         &self,
         operation: &EtcdOperation,

@@ -318,6 +318,7 @@ fn rank(version: &str) -> (Vec<u64>, bool, Vec<u64>) {
     (numbers(release), pre_release.is_none(), of_pre_release)
 }
 
+/// Counts the pods that are ready and not being deleted, members or not.
 fn ready(seen: &Observed) -> usize {
     let ready = seen.pods().filter(|(_, pod)| pod.ready && !pod.deleting);
     ready.count()

@@ -26,8 +26,7 @@ impl Rollouts {
     }
 
     /// Records whether the next step of a cluster is part of an update. The first such step takes a permit, which the cluster
-    /// keeps until its update is complete or waits for a person. Returns false if no permit is free: the step must not be
-    /// taken.
+    /// keeps until its update is complete or waits for a person. Returns false if the step must wait for a permit.
     pub(crate) fn note(&self, cluster: ObjectRef<EtcdCluster>, step: &Step) -> bool {
         let mut in_progress = lock(&self.in_progress);
         if step.rests() {

@@ -5,6 +5,7 @@ use clap::{Arg, Command};
 /// The directive at the end of the output that prevents the completion of file names.
 const NO_FILES: &str = ":4\n";
 
+/// Returns the candidates for the last word, one line each, and the directive.
 pub(super) fn answer(mut line: Command, words: &[String]) -> String {
     line.build();
     let (last, before) = words

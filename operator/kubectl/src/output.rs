@@ -21,6 +21,7 @@ pub(super) fn tell(text: &str) {
     drop(writeln!(std::io::stderr(), "{text}"));
 }
 
+/// Asks the user to type the name of the cluster. Returns whether the input matches.
 pub(super) fn confirmed(cluster: &str) -> Result<bool, PluginError> {
     let failed = |error| words!("cannot ask for a confirmation: {error}; use --yes to skip it");
     let mut out = std::io::stderr();

@@ -101,6 +101,7 @@ impl Reach {
         Ok((reach, Some(resource)))
     }
 
+    /// Opens a local port to each member with a running pod, and adds its address.
     async fn forward(
         &mut self,
         target: &Target,

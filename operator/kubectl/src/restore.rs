@@ -92,8 +92,7 @@ fn wanted(flags: &RestoreFlags) -> Option<Restore> {
     })
 }
 
-/// Creates the EtcdOperation for a restore in place or its undo, once the user has confirmed it. `--wait` follows it to its
-/// end.
+/// Creates the EtcdOperation for a restore in place or its undo, once the user has confirmed it. `--wait` follows it.
 async fn in_place(
     target: &Target,
     flags: &RestoreFlags,
@@ -149,6 +148,7 @@ fn operation(
     acts::operation((cluster, verb), spec, now)
 }
 
+/// Returns the warning before a restore replaces the data of a cluster.
 fn replaces(
     cluster: &EtcdCluster,
     backup: &EtcdBackup,

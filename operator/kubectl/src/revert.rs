@@ -56,6 +56,7 @@ enum Change {
     Deleted,
 }
 
+/// Compares the keys with the prefix now and at the revision. Fails if that is in the future.
 pub(super) async fn differences(keys: &Keys, at: &PrefixAt) -> Result<Differences, PluginError> {
     let prefix = at.prefix.as_bytes();
     let (_, newest) = keys.get(prefix, 0).await?;

@@ -44,6 +44,7 @@ impl Target {
         Ok(Self { client, namespace, everywhere: false })
     }
 
+    /// Returns the target with lists of all namespaces if `everywhere`, else of one.
     pub(super) fn listing(self, everywhere: bool) -> Self {
         Self { everywhere, ..self }
     }

@@ -139,6 +139,7 @@ impl KeyCounts {
         }
     }
 
+    /// Returns the row for the prefix of a key, or the row for other keys if there are too many rows.
     fn row(&mut self, key: &[u8], flags: &TopFlags) -> &mut Row {
         let mut name = counted_prefix(key, flags);
         if self.rows.len() >= ROWS_MAX && !self.rows.contains_key(&name) {

@@ -112,8 +112,7 @@ fn certificate(pass: &Pass<'_>) -> Option<Step> {
 }
 
 /// Returns the step that applies the PodDisruptionBudget, or deletes it if the spec turns it off. `None` if nothing differs or
-/// its name is taken. Unless the spec sets a number, `minAvailable` is the quorum of the listed voters, or 0 for a single
-/// voter.
+/// its name is taken. By default, `minAvailable` is the quorum of the listed voters, or 0 for a single voter.
 pub(super) fn budget(joined: &Joined<'_>) -> Option<Step> {
     let options = joined.pass.spec.pod_disruption_budget.as_ref();
     let enabled = options.is_none_or(|options| options.enabled);

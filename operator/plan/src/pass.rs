@@ -132,8 +132,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Returns the step that records a member's peer TLS on its claim, for use when no member answers. `None` if it is
-    /// recorded.
+    /// Returns the step that records a member's peer TLS on its claim, in case no member answers; `None` if it is recorded.
     fn note(&self, ordinal: Ordinal) -> Option<Step> {
         let (claim, member) = (self.claim(ordinal)?, self.seen.member(ordinal)?);
         let differs =
@@ -147,8 +146,7 @@ impl<'a> Pass<'a> {
         note.unwrap_or(Step::DeletePod { ordinal, reason })
     }
 
-    /// Returns whether other members cannot reach a member: its pod listens with TLS, and its peer URL is `http`, or the
-    /// reverse.
+    /// Returns whether other members cannot reach a member: only one of its pod and its peer URL uses TLS.
     pub(super) fn is_cut_off(&self, ordinal: Ordinal, pod: &PodSeen) -> bool {
         let member = self.seen.member(ordinal);
         // A proxy in front of a foreign address can terminate TLS.

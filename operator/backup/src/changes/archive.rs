@@ -91,6 +91,7 @@ impl ClusterArchive {
         Ok(archive)
     }
 
+    /// Continues the log at `tail`, and drops pending changes.
     pub(super) fn go_on(&mut self, tail: Tail) {
         tracing::info!(
             to = self.segments.folder_url(),
@@ -103,12 +104,12 @@ impl ClusterArchive {
         (self.asked, self.tail) = (None, Some(tail));
     }
 
+    /// Returns the last stored revision; 0 if the end of the log is unknown.
     pub(super) fn stored(&self) -> i64 {
         self.tail.as_ref().map_or(0, Tail::stored)
     }
 
-    /// Returns whether the last stored time is more than [`AHEAD_MS`] ahead of `now_ms`, so that no change can get a later
-    /// time.
+    /// Returns whether the last stored time is more than [`AHEAD_MS`] ahead of `now_ms`, so changes cannot get later times.
     pub(super) fn is_ahead(&self, now_ms: i64) -> bool {
         self.pending.time_ms() > now_ms + AHEAD_MS
     }
@@ -130,6 +131,7 @@ impl ClusterArchive {
         }
     }
 
+    /// Closes the watch and drops the incomplete revision.
     pub(super) fn close(&mut self) {
         self.feed = None;
         self.asked = None;

@@ -288,6 +288,7 @@ impl<'a> Archiver<'a> {
         Ok(())
     }
 
+    /// Stores all complete revisions, and updates the status.
     pub(super) async fn store_all(&mut self) -> Result<(), BackupError> {
         let Some(archive) = &mut self.archive else {
             return Ok(());
@@ -311,6 +312,7 @@ impl<'a> Archiver<'a> {
         Ok(())
     }
 
+    /// Shows an error in the status.
     pub(super) fn failed(&self, message: String) {
         self.tell.send_modify(|status| status.error = Some(message));
     }

@@ -60,6 +60,7 @@ pub(super) struct Feed {
 }
 
 impl Feed {
+    /// Opens a watch on all keys at a member, from revision `from` on.
     pub(super) async fn open(
         members: &Members,
         endpoint: &str,
@@ -130,6 +131,7 @@ impl Feed {
         Ok(self.head)
     }
 
+    /// Returns the result of the last [`Feed::ask`], or the default before the first one.
     pub(super) fn head(&self) -> Head {
         self.head
     }

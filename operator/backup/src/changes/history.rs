@@ -44,6 +44,7 @@ pub(super) fn digests(groups: &[ChangeGroup], last: i64) -> Vec<RevisionDigest> 
     digests
 }
 
+/// Returns the digest of the revision `wanted`; `None` if the groups do not contain it.
 pub(crate) fn digest_of(groups: &[ChangeGroup], wanted: i64) -> Option<RevisionDigest> {
     let events = groups.iter().flat_map(|group| &group.events);
     let events: Vec<_> = events.filter(|event| revision(event) == wanted).collect();

@@ -67,6 +67,7 @@ impl Pending {
         Ok(())
     }
 
+    /// Takes all complete revisions and keeps the incomplete one.
     pub(super) fn take_whole(&mut self) -> Vec<ChangeGroup> {
         let part = self.take_part();
         self.bytes = part.iter().map(bytes_of).sum();
@@ -109,8 +110,7 @@ impl Pending {
         leased.map(|pair| (pair.lease, pair.create_revision == pair.mod_revision))
     }
 
-    /// Returns whether the changes fill a segment, so that receiving must pause. The first revision is always received
-    /// completely.
+    /// Returns whether the changes fill a segment, so that receiving must pause. The first revision is never split.
     pub(super) fn is_full(&self) -> bool {
         let first = self.groups.first().and_then(|group| group.events.first());
         let has_whole = self.is_whole || first.is_some_and(|first| revision(first) < self.last);

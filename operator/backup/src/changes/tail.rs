@@ -63,10 +63,12 @@ impl Tail {
         }
     }
 
+    /// Returns the last stored revision.
     pub(super) fn stored(&self) -> i64 {
         self.at.first - 1
     }
 
+    /// Returns whether the generation has no segment yet.
     pub(super) fn is_new(&self) -> bool {
         self.previous.is_empty()
     }

@@ -112,8 +112,7 @@ pub(super) async fn fetch(
     Ok(revision)
 }
 
-/// Returns a generation's segments from the one with the snapshot's revision on. Fails if the changes start after that
-/// revision.
+/// Returns a generation's segments, starting with the one that has the snapshot's revision. Fails if they start later.
 fn after<'a>(
     segments: &SegmentStore,
     own: &'a [SegmentId],

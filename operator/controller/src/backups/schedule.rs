@@ -52,6 +52,7 @@ impl Times {
         })
     }
 
+    /// Returns the first scheduled time after `time`.
     fn after(&self, time: Timestamp) -> Option<Timestamp> {
         let time = time.to_zoned(TimeZone::UTC);
         Some(self.0.find_next_occurrence(&time, false).ok()?.timestamp())

@@ -110,8 +110,7 @@ fn may_precede(earlier: &Report, later: &Report) -> bool {
     left.count() >= quorum(all.count())
 }
 
-/// Returns whether two members of one cluster id serve with different quorums. A change of the leader can look the same
-/// briefly.
+/// Returns whether two members of one cluster id serve with different quorums. A new leader can briefly look the same.
 fn contradicts(one: &Report, other: &Report) -> bool {
     let led = |report: &Report| report.linearizable && report.leader_id != 0;
     let agree = lists(one, other.leader_id) && lists(other, one.leader_id);

@@ -313,6 +313,7 @@ fn begin_replacement(
     Start::End(Err(format!("{named} {why}")))
 }
 
+/// Returns the next action of a running transfer of leadership.
 fn advance_leader_transfer(status: &EtcdOperationStatus, seen: &Observed) -> Next {
     let Some(list) = confirmed(seen) else {
         return Next::Watch(NO_QUORUM.to_owned());

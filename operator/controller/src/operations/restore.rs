@@ -36,6 +36,7 @@ pub(super) fn in_progress<'a>(cluster: &Cluster<'a>) -> Option<&'a str> {
     Some(&restore.operation)
 }
 
+/// Returns the record of the last restore or return, finished or not.
 fn last<'a>(cluster: &Cluster<'a>) -> Option<&'a RestoreStatus> {
     cluster.resource.status.as_ref()?.restore.as_ref()
 }

@@ -52,6 +52,7 @@ pub(super) fn all(
     states.into_iter().map(condition).collect()
 }
 
+/// Builds a condition. If its value is the same in `before`, keeps the transition time.
 pub(crate) fn condition(
     before: &[Condition],
     [kind, value, reason]: [&str; 3],

@@ -212,6 +212,7 @@ pub(super) fn source(
     (args, secrets)
 }
 
+/// Returns the flags of a retention policy.
 fn retention(kept: Option<&BackupRetention>) -> Vec<String> {
     let last = kept.and_then(|kept| Some(format!("--keep-last={}", kept.keep_last?)));
     let within =

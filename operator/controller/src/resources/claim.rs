@@ -82,6 +82,7 @@ impl ClaimRequest {
     }
 }
 
+/// Records a request in the annotation [`REQUESTED`] of a claim.
 fn record(claim: &mut PersistentVolumeClaim, request: Option<ClaimRequest>) {
     if let Some(text) = request.and_then(|request| serde_json::to_string(&request).ok()) {
         let annotations = claim.metadata.annotations.get_or_insert_default();

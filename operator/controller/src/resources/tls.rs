@@ -148,8 +148,7 @@ fn is_for(cluster: &Cluster<'_>, role: CertificateRole, secret: &Secret) -> bool
     certificate.is_some_and(|certificate| has_names(cluster, role, &certificate))
 }
 
-/// Returns whether the current authority issued the certificate in `secret`, that is, whether both secrets list the same trusted
-/// authorities.
+/// Returns whether the current authority issued the certificate in `secret`: both secrets list the same trusted authorities.
 fn signed_by(secret: &Secret, authority: Option<&Secret>) -> bool {
     let trusted = value(secret, "ca.crt").ok();
     let present = authority.and_then(|authority| value(authority, "ca.crt").ok());

@@ -166,6 +166,7 @@ impl Rates {
         )
     }
 
+    /// Returns a line for each member that did not answer.
     fn missing(&self) -> String {
         let missing = self.members.iter().filter_map(|member| {
             let error = member.error.as_ref()?;

@@ -15,8 +15,7 @@ pub struct Membership {
     pub linearizable: bool,
     /// The leader that the confirmed answer names.
     pub leader: Option<MemberId>,
-    /// The cluster's feature level: the highest that a member reported, because some have not applied the last raise. `None` if
-    /// no member reported it.
+    /// The cluster's feature level: the highest that a member reported, because some may lag. `None` if none reported it.
     pub level: Option<u32>,
     /// Ordinals that other pods list as members although this list does not.
     pub listed_by_others: BTreeSet<Ordinal>,

@@ -23,11 +23,13 @@ pub(super) struct Notices<'a> {
 }
 
 impl Notices<'_> {
+    /// Creates a notice about the whole cluster.
     pub(super) fn all(&self, reason: &'static str, text: impl Into<String>) -> Notice {
         let (member, message, warning) = (None, text.into(), self.warning);
         Notice { reason, member, message, warning }
     }
 
+    /// Creates a notice about the member of an ordinal.
     pub(super) fn pod(&self, at: Ordinal, reason: &'static str, text: impl Into<String>) -> Notice {
         self.about(format!("{}-{at}", self.cluster), reason, text.into())
     }

@@ -104,6 +104,7 @@ impl<M: Members> Operations<M> {
         self.watch(at.operation, text.to_owned()).await
     }
 
+    /// Writes the progress of a running operation, and requests the next pass.
     pub(in crate::operations) async fn watch(
         &self,
         operation: &EtcdOperation,
