@@ -16,7 +16,7 @@ pub(super) fn marked(pass: &Pass<'_>) -> Option<Step> {
 }
 
 /// Returns a wait in place of a step that changes a marked member, the set of members or their peer TLS, or that stops all
-/// members: the operator would have to know how all members start and listen.
+/// members. Such steps depend on how all members start and listen.
 pub(super) fn hold(pass: &Pass<'_>, step: &Step) -> Option<Step> {
     let any = ordinals(pass).next()?;
     let of = |ordinal: Ordinal| ordinals(pass).find(|marked| *marked == ordinal);

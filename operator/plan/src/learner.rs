@@ -70,8 +70,8 @@ fn has_caught_up(joined: &Joined<'_>, member: &MemberSeen) -> bool {
     member.started && member.raft_index >= needed
 }
 
-/// Returns a wait for a learner to catch up, or the step that removes it. A learner, whose disk holds no unique data, is
-/// removed if it reports an unusable disk, its node is lost, or its pod runs and it has been silent for longer than allowed.
+/// Returns a wait for a learner to catch up, or the step that removes the learner: it reports an unusable disk, its node is
+/// lost, or its pod runs and it has been silent for too long. Its disk holds no unique data.
 fn catch_up(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Option<Step> {
     let behind = Why::LearnerBehind(member.id);
     let Some(pod) = joined.pass.pod(ordinal) else {

@@ -43,9 +43,9 @@ pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
     joined.first(steps)
 }
 
-/// Returns the step that deletes the claim of a removed member if the retention policy is `Delete` and no recovery is running;
-/// otherwise the step that retires it. Until the wanted number of members vote, the disk may hold the last copy of some data,
-/// so an intact claim is retired. `None` if the claim is already retired.
+/// Returns the step that deletes or retires the claim of a removed member; `None` if neither is due. Deletes only with the
+/// retention policy `Delete` and without a running recovery. Until the wanted number of members vote, retires an intact claim,
+/// because it may hold the last copy of some data.
 fn delete_or_retire_claim(
     joined: &Joined<'_>,
     ordinal: Ordinal,

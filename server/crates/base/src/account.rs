@@ -141,12 +141,12 @@ impl Totals {
 /// The charges of one connection. Clones share them. Every connection has an account, and the member has one for its own
 /// requests.
 ///
-/// A charge is granted if the account then holds no more than was free before. So one connection alone gets half of a limit,
-/// and two connections get a third each. A connection with few charges is served even when the connection with the most is
-/// refused. A charge is also granted if nothing is charged, because other limits bound the size of one request.
+/// A charge is granted if the account then holds no more than was free before. One connection alone therefore gets half of a
+/// limit, and two connections get a third each. A connection with few charges is served even when the connection with the most
+/// is refused. A charge is also granted if nothing is charged, because other limits bound the size of one request.
+///
 /// A job waits for a [`Permit`]: first within its connection, then among all connections in order of arrival. Many jobs of one
 /// connection therefore delay another connection by at most one round.
-/// one connection delay another connection by one round at most.
 ///
 /// A client with many connections has many accounts. Limit connections per address in the network.
 #[derive(Clone, Debug)]

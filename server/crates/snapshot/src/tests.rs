@@ -165,7 +165,7 @@ fn a_snapshot_has_the_feature_level_of_its_cluster() {
     }
 }
 
-/// A restore would lose the record without a word.
+/// A restore would silently lose the record.
 #[test]
 fn a_record_of_a_later_release_in_the_own_bucket_is_refused() {
     let folder = Folder::new("own");

@@ -1,5 +1,5 @@
-//! Panics at a chosen moment, for tests. The panic comes out of the boundary that contains it, so no other code needs to know
-//! of it. Only the program `witan-planted` contains this, built with the feature `planted-panics`.
+//! Panics at a chosen moment, for tests. The boundary that contains a panic also raises it, so no other code is involved. Only
+//! the program `witan-planted` contains this, built with the feature `planted-panics`.
 //!
 //! The environment variable [`FILE`] names a file with a boundary, a moment and a number N. The process panics when the moment
 //! comes for the Nth time. The first boundary that finds the file reads and removes it. A new file replaces a panic that has
@@ -25,7 +25,7 @@ static PLANTED: Mutex<Option<PlantedPanic>> = Mutex::new(None);
 struct PlantedPanic {
     boundary: String,
     moment: String,
-    /// How often the moment must still come.
+    /// How many times the moment must still come.
     left: usize,
 }
 

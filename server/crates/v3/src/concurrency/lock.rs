@@ -37,7 +37,7 @@ pub(crate) async fn unlock(ctx: &Context, request: UnlockRequest) -> RpcResult<U
 }
 
 /// Puts the caller's key below the lock's name, waits until it is the oldest key, and returns it. Fails with `EXPIRED` if the
-/// key is deleted with its lease meanwhile.
+/// key is deleted with its lease while the caller waits.
 async fn acquire(ctx: Context, request: LockRequest, gone: CallerGone) -> RpcResult<LockResponse> {
     let lease = session(&ctx, LeaseId(request.lease)).await?;
     let key = session_key(&request.name, lease);
