@@ -172,7 +172,7 @@ fn open_tls(
     Ok((server, peer))
 }
 
-/// Reads the token keys.
+/// Creates the authenticator, and reads its token keys. Fails if `--auth-token` is invalid.
 fn authenticator(config: &Config) -> Result<Arc<Authenticator>, BootError> {
     let flag = "auth-token";
     let made = Authenticator::new(&config.settings.auth);

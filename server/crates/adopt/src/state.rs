@@ -75,7 +75,7 @@ fn registry(backend: &BackendMeta) -> MemberRegistry {
     }
 }
 
-/// Applies an entry to the v2 store if the entry changes it.
+/// Executes an entry in the v2 store if the entry changes the store.
 fn apply_v2(v2: &mut V2Store, log: &LogEntry, change: &entry::Change) {
     if let EntryPayload::RequestV2(request) = &log.payload {
         v2.apply(request);

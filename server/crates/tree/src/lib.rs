@@ -213,7 +213,7 @@ impl Tree {
         done.map(|event| TreeReply::Event(Box::new(event)))
     }
 
-    /// Advances the index for a change to cluster data (members, version), which evicts an event as in etcd.
+    /// Advances the index for a change to cluster data (members, version). As in etcd, this evicts an event.
     pub fn advance_index(&mut self) {
         self.take_index();
     }

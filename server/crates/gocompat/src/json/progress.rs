@@ -206,7 +206,7 @@ impl JsonProgress {
         Ok(ByteResult::Inside)
     }
 
-    /// Closes the innermost container.
+    /// Closes the innermost container. Returns `Last` if it was the outermost one.
     fn close(&mut self) -> ByteResult {
         self.open.pop();
         self.end()

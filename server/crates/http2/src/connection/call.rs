@@ -247,7 +247,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Runs a stream until it waits: polls its call, writes its response and opens its window. A pending refusal ends it.
+    /// Runs a stream until it waits: polls its call, writes its response and opens its window. A pending refusal ends the
+    /// stream.
     fn advance(
         &mut self,
         slot: usize,
