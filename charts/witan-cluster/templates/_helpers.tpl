@@ -1,4 +1,4 @@
-{{/* "true" if a parent chart uses this chart under an alias, instead of the etcd chart for which the parent was written. */}}
+{{/* Returns "true" if a parent chart uses this chart under an alias, in place of the etcd chart that it was written for. */}}
 {{- define "witan-cluster.aliased" -}}
 {{- if ne .Chart.Name "witan-cluster" }}true{{ end }}
 {{- end }}
