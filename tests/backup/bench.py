@@ -1,4 +1,4 @@
-"""What the cases use: the sources, the store, the program, a folder that goes with them, and what harms files."""
+"""The environment of the cases: sources, stores, the program with its folder, and ways to damage files."""
 
 import contextlib
 import json
@@ -18,12 +18,12 @@ from ports import free_port
 WITAN, PROGRAM = os.environ["WITAN_BIN"], os.environ["OPERATOR_BIN"]
 KEYS = 3000
 LARGE_MB = 300
-# for a process to end or a file to appear, on a machine that is busy
+# limit for a process to end or a file to appear on a busy machine
 PATIENCE_S = 60
 
 
 class Done:
-    """A command that has ended: its code, what it wrote as its result, what it said, and its greatest resident memory."""
+    """A command that has ended: exit code, stdout, stderr and peak resident memory."""
 
     def __init__(self, code, result, out, err, rss):
         self.code, self.result, self.out, self.err, self.rss = code, result, out, err, rss
@@ -38,7 +38,7 @@ class Done:
 
 
 class Running:
-    """A command of `witan-operator backup`."""
+    """A running command of `witan-operator backup`."""
 
     def __init__(self, folder, command, flags, variables):
         self.result = os.path.join(folder, "result")
@@ -51,7 +51,7 @@ class Running:
         self.process = subprocess.Popen([PROGRAM, "backup", command, *flags], stdout=self.out, stderr=self.err, env=env)
 
     def ended(self):
-        """Whether it has; `done` learns how."""
+        """Returns whether the process has ended. `done` reads the exit code."""
         return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def done(self):
@@ -79,7 +79,7 @@ class Running:
 
 
 class Place:
-    """A location, and the folder in which its files can be seen."""
+    """A location of backups, and the folder that contains its files."""
 
     def __init__(self, url, folder):
         self.url, self.folder = url, folder
@@ -112,9 +112,9 @@ class Bench:
         return self.members[-1]
 
     def place(self, kind, store=None):
-        """A new one of the kind `s3` or `file`."""
+        """Creates a location of the kind `s3` or `file`."""
         self.places += 1
-        # what was killed leaves its parts, which no later case shall find
+        # remove the parts that a killed process left, so that no later case finds them
         shutil.rmtree(self.store.path(OWN), ignore_errors=True)
         name = f"place-{self.places}"
         if kind == "s3":
@@ -123,7 +123,7 @@ class Bench:
         return Place(f"file://{self.path('files', name)}", self.path("files", name))
 
     def run(self, command, *flags, right=True, store=None):
-        """The command, with all that is needed to reach the store."""
+        """Runs the command with the flags that reach the store."""
         store = store or self.store
         flags = [*flags, "--s3-endpoint", store.url, "--s3-region", REGION, "--s3-path-style", "--s3-retry-timeout", "5s"]
         if store.name:
@@ -141,7 +141,7 @@ class Bench:
         return self.run("fetch", "--from", place.url, "--file", file, *flags, **how).done()
 
     def changes(self, source, place, every="2s", endpoints=None):
-        """The process that stores changes; `url` tells how far it is."""
+        """Starts the process that stores changes. Its `url` serves its progress."""
         port = free_port()
         user = ["--user", "root", "--password-file", self.password] if source.token else []
         running = self.run("changes", "--endpoints", endpoints or source.url, "--to", place.url, "--every", every, "--listen", f"127.0.0.1:{port}", *user)
@@ -149,13 +149,13 @@ class Bench:
         return running
 
     def listed(self, place):
-        """Names of the backups that count, the newest first."""
+        """Returns the names of the complete backups, newest first."""
         done = self.run("list", "--from", place.url, "-o", "json").done()
         assert done.code == 0, done.err
         return [each["name"] for each in json.loads(done.out) if each["complete"]]
 
     def restored(self, file, changes=None):
-        """A member of Witan that begins with the copy, and with changes after it."""
+        """Starts a Witan member from the backup and optional changes."""
         member = self.member()
         done = self.restore(file, member, changes)
         assert done.returncode == 0, done.stderr
@@ -169,7 +169,7 @@ class Bench:
         )
 
     def in_the_middle(self, running, place):
-        """Waits until the place has got some of the bytes, but not all."""
+        """Waits until the location has some of the bytes, but not all."""
         begun = self.store.path(OWN) if place.url.startswith("s3:") else place.folder
         until = time.monotonic() + PATIENCE_S
         while sum(size(begun)) < 8 << 20:
@@ -177,7 +177,7 @@ class Bench:
             assert time.monotonic() < until, "nothing arrives"
 
     def nothing_left(self, place):
-        """Neither a file, nor a part of one."""
+        """Checks that neither a file nor a part of one exists."""
         assert not place.keys() and not self.store.uploads(), (place.keys(), self.store.uploads())
 
     def end(self, keep):
@@ -192,7 +192,7 @@ class Bench:
 
 
 def size(folder):
-    """The sizes of all files below a folder, of which some may go meanwhile."""
+    """Returns the size of all files below a folder, some of which may disappear meanwhile."""
     for at, _, files in os.walk(folder):
         for each in files:
             try:
@@ -220,7 +220,7 @@ def small_disk(folder, room):
 
 
 def age(place, name, year):
-    """Makes a backup older: its record says when it was made."""
+    """Sets the time of a backup's record to an earlier year."""
     with open(place.path(f"{name}.json"), "r+") as file:
         text, changed = re.subn(r'("startedAt": *")\d{4}', rf"\g<1>{year}", file.read())
         assert changed == 1, text

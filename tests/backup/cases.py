@@ -1,4 +1,4 @@
-"""The cases: what is copied is the whole of it, and nothing that goes wrong makes a copy that counts. What they use is in `bench.py`."""
+"""The cases: a backup is complete, and no fault produces a backup that counts. `bench.py` has the environment."""
 
 import contextlib
 import filecmp
@@ -29,10 +29,10 @@ class Cases(Changes):
     def small(self):
         return self.sources["witan"]
 
-    # what is good
+    # successes
 
     def comes_back(self, of, kind):
-        """Saved under writes, listed, fetched, restored, started: the same keys, leases and users as the source had at that revision."""
+        """Saves under writes, lists, fetches, restores and starts: keys, leases and users equal the source's at that revision."""
         bench, source, place = self.bench, self.sources[of], self.bench.place(kind)
         writer, before = Writer(source), source.revision()
         saved = bench.save(source, place, "first").good().result
@@ -46,7 +46,7 @@ class Cases(Changes):
         with contextlib.suppress(Refused):
             raise AssertionError(f"it answers who is nobody: {member.ask('kv/range', key='AA==')}")
         member.enter()
-        # what the record names is the least that the copy has
+        # the backup has at least the revision that the record names
         revision = member.revision()
         assert before <= saved["revision"] <= revision <= after, (before, saved, revision, after)
         assert member.hash_at(revision) == source.hash_at(revision)
@@ -54,7 +54,7 @@ class Cases(Changes):
         member.end()
 
     def same_name(self, kind):
-        """A pod that is started again after its success succeeds, with the first result, and copies nothing."""
+        """A pod that restarts after its success succeeds with the first result and copies nothing."""
         bench, place = self.bench, self.bench.place(kind)
         first = bench.save(self.small(), place, "twice").good().result
         self.small().fill(100)
@@ -62,7 +62,7 @@ class Cases(Changes):
         assert place.keys() == ["twice.db", "twice.json"], place.keys()
 
     def foreign_file(self, kind):
-        """A file that etcdctl has saved is fetched by its name, and not if it is damaged."""
+        """Fetches a file of etcdctl by its name, and refuses it if it is damaged."""
         bench, place = self.bench, self.bench.place(kind)
         os.makedirs(place.folder, exist_ok=True)
         etcd = self.sources["etcd"]
@@ -75,9 +75,9 @@ class Cases(Changes):
         self.is_refused(place, "hand.db")
 
     def newest(self, kind):
-        """Without a name the newest is fetched; a folder that has data is left alone."""
+        """Without a name, fetches the newest backup. A folder with data does not change."""
         bench, place = self.bench, self.bench.place(kind)
-        # by their names the other way round
+        # the order of the names is not the order of the times
         bench.save(self.small(), place, "b").good()
         age(place, "b", 2001)
         self.small().fill(100)
@@ -93,13 +93,13 @@ class Cases(Changes):
         assert not os.path.exists(file)
 
     def retention(self, kind):
-        """Of four the last two stay, or what is young enough, whichever is more; other files and what is below stay, too."""
+        """Keeps the last two of four backups and all young ones. Other files and subfolders stay."""
         bench, place = self.bench, self.bench.place(kind)
         os.makedirs(place.path("below"), exist_ok=True)
         for other in ("other.txt", "half.db", "below/old.db", "below/old.json"):
             with open(place.path(other), "w") as file:
                 file.write("{}")
-        # the older ones have the later names
+        # older backups have later names
         for name, year, *limits in (("d", 2001, "2"), ("c", 2002, "2"), ("b", 2003, "2"), ("a", 2004, "2"), ("e", 2005, "3", "--keep-within", "1h")):
             removed = bench.save(self.small(), place, name, "--keep-last", *limits).good().result["removed"]
             assert removed == {"b": ["d"], "a": ["c"]}.get(name, []), (name, removed)
@@ -111,29 +111,29 @@ class Cases(Changes):
         assert sorted(os.listdir(place.path("below"))) == ["old.db", "old.json"]
 
     def encrypted(self):
-        """The store is asked to encrypt, with the key."""
+        """Requests encryption with the key from the store."""
         bench, place = self.bench, self.bench.place("s3")
         before = len(bench.store.heard())
         bench.save(self.small(), place, "e", "--s3-server-side-encryption", "aws:kms", "--s3-kms-key-id", "key-1").good()
         heard = bench.store.heard()[before:].lower()
         for name, value in (("x-amz-server-side-encryption", "aws:kms"), ("x-amz-server-side-encryption-aws-kms-key-id", "key-1")):
             lines = [line for line in heard.splitlines() if name + "\x1b" in line]
-            # the copy, and what says that it is complete
+            # the snapshot, and the record that completes it
             assert len(lines) >= 2 and all(value in line for line in lines), lines
 
     def store_over_tls(self):
-        """A store with a certificate of an authority of its own."""
+        """Uses a store whose certificate has its own authority."""
         bench = self.bench
         store = bench.open_store("localhost")
         place = bench.place("s3", store)
         bench.save(self.small(), place, "t", store=store).good()
         bench.fetch(place, bench.path("tls.db"), store=store).good()
-        # without its authority
+        # without the store's authority
         store.name = None
         bench.save(self.small(), place, "u", store=store).refused("StoreUnreachable")
 
     def bounded(self, kind):
-        """A large one goes through little memory, in both directions."""
+        """Saves and fetches a large backup with little memory."""
         bench, place = self.bench, self.bench.place(kind)
         saved = bench.save(self.large, place, "large").good()
         fetched = bench.fetch(place, bench.path("large.db")).good()
@@ -144,16 +144,16 @@ class Cases(Changes):
         os.remove(bench.path("large.db"))
         shutil.rmtree(place.folder)
 
-    # what goes wrong
+    # faults
 
     def is_refused(self, place, name):
-        """A fetch that finds damage leaves nothing behind."""
+        """Checks that a fetch of damaged data leaves nothing behind."""
         with tempfile.TemporaryDirectory() as folder:
             self.bench.fetch(place, os.path.join(folder, "got.db"), "--name", name).refused("BackupBroken")
             assert not os.listdir(folder), os.listdir(folder)
 
     def damaged(self, kind):
-        """A stored file that lost its end, or a bit, is not fetched."""
+        """Refuses a stored file that is truncated or has a flipped bit."""
         bench, place = self.bench, self.bench.place(kind)
         for name, harm in (("short", cut), ("bit", flip)):
             bench.save(self.small(), place, name).good()
@@ -161,7 +161,7 @@ class Cases(Changes):
             self.is_refused(place, name)
 
     def counts_not(self, place, name):
-        """No backup of the name is there; the next try makes one."""
+        """Checks that no backup of the name exists, and that the next attempt creates one."""
         bench = self.bench
         assert f"{name}.json" not in place.keys() and bench.listed(place) == [], place.keys()
         bench.fetch(place, bench.path("none.db")).refused("NotFound")
@@ -172,13 +172,13 @@ class Cases(Changes):
         os.remove(bench.path("none.db"))
 
     def interrupted(self, kind, how):
-        """The program ends in the middle of it."""
+        """Ends the program during a backup."""
         bench, place = self.bench, self.bench.place(kind)
         running = bench.saving(self.large, place, "half")
         bench.in_the_middle(running, place)
         end = getattr(running.process, how)
         if kind == "s3":
-            # parts are on their way, and an abort must not overtake them
+            # parts are still being sent, and an abort must not overtake them
             with frozen(bench.store.process):
                 time.sleep(PAUSE_S)
                 end()
@@ -194,7 +194,7 @@ class Cases(Changes):
         self.counts_not(place, "half")
 
     def source_killed(self, kind):
-        """The source ends in the middle of it."""
+        """Kills the source during a backup."""
         bench, place = self.bench, self.bench.place(kind)
         running = bench.saving(self.large, place, "half")
         bench.in_the_middle(running, place)
@@ -207,7 +207,7 @@ class Cases(Changes):
             self.large.start()
 
     def source_gone(self):
-        """No source answers; or one does not, and the next is taken; or it refuses the password."""
+        """No source answers; one source does not answer, and the next is used; the source refuses the password."""
         bench, place, small = self.bench, self.bench.place("file"), self.small()
         gone = bench.member()
         bench.save(gone, place, "x").refused("SourceUnreachable")
@@ -218,7 +218,7 @@ class Cases(Changes):
         bench.save(small, place, "x", endpoints=f"{gone.url},{small.url}").good()
 
     def wrong_key(self):
-        """A key that the store does not know, for each command."""
+        """Each command uses a key that the store does not know."""
         bench, place = self.bench, self.bench.place("s3")
         bench.save(self.small(), place, "x", right=False).refused("WrongCredentials")
         bench.fetch(place, bench.path("x.db"), right=False).refused("WrongCredentials")
@@ -232,7 +232,7 @@ class Cases(Changes):
         bench.fetch(place, bench.path("x.db")).refused("NoSuchBucket")
 
     def store_down(self):
-        """Nothing listens there; once it is back, the next try succeeds."""
+        """The store is down. When it is back, the next attempt succeeds."""
         bench, place = self.bench, self.bench.place("s3")
         bench.store.stop()
         try:
@@ -242,7 +242,7 @@ class Cases(Changes):
         self.counts_not(place, "x")
 
     def store_back(self):
-        """Nothing listens there for a moment."""
+        """The store is down for a moment."""
         bench, place = self.bench, self.bench.place("s3")
         bench.store.stop()
         try:
@@ -254,7 +254,7 @@ class Cases(Changes):
         assert bench.listed(place) == ["x"]
 
     def store_full(self, kind):
-        """There is room for less than the copy."""
+        """The store has too little space for the backup."""
         bench, place = self.bench, self.bench.place(kind)
         with bench.store.full(40 << 20) if kind == "s3" else small_disk(place.folder, 40 << 20):
             bench.save(self.large, place, "x").refused("StoreFull")
@@ -262,7 +262,7 @@ class Cases(Changes):
         self.counts_not(place, "x")
 
 
-# how long a store is frozen or gone, so that what is sent too early meets it
+# time for which a store is frozen or down, so that a premature request fails
 PAUSE_S = 0.3
 BOTH = ("s3", "file")
 LIST = [

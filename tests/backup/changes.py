@@ -1,5 +1,5 @@
-"""The cases of changes: a cluster whose members and disks are gone comes back as it was some seconds before, or at any revision or time
-since its snapshot, and nothing that goes wrong with its changes goes unnoticed."""
+"""The cases of changes: a cluster that lost all members and disks is restored to its state of some seconds before, or to any revision or
+time since its snapshot. Every fault of the changes is detected."""
 
 import hashlib
 import json
@@ -13,12 +13,12 @@ from bench import KEYS, LARGE_MB, PATIENCE_S, flip, frozen, size
 from source import Writer, encoded
 
 EVERY_S = 4
-# how often the process is killed
+# number of times that the process is killed
 KILLS = 8
 
 
 def segments(place):
-    """Generation, first revision, number and path of the segments, in order."""
+    """Returns generation, first revision, number and path of the segments, in order."""
     found = []
     for at, _, files in os.walk(place.path("changes")):
         for name in files:
@@ -33,7 +33,7 @@ def generations(place):
 
 
 def told(running):
-    """How far the changes are stored, as the process tells it."""
+    """Returns how far the changes are stored, as the process reports it."""
     until = time.monotonic() + PATIENCE_S
     while True:
         try:
@@ -58,10 +58,10 @@ def stamp(seconds):
 
 
 class Changes:
-    """What `Cases` inherits."""
+    """Mixin for `Cases`."""
 
     def source_with_changes(self, of, kind, every=EVERY_S):
-        """A source of its own with a backup, and the process that stores its changes."""
+        """Starts a separate source with a backup, and the process that stores its changes."""
         bench, place = self.bench, self.bench.place(kind)
         source = (bench.member() if of == "witan" else bench.member(os.environ["ETCD_BIN"])).start()
         source.fill(KEYS)
@@ -74,14 +74,14 @@ class Changes:
         eventually(f"revision {revision} is stored", lambda: told(running)["revision"] >= revision)
 
     def fetched(self, place, *flags):
-        """The newest backup and its changes, in files."""
+        """Fetches the newest backup and its changes."""
         file, folder = self.bench.path("changed.db"), self.bench.path("changed")
         shutil.rmtree(folder, ignore_errors=True)
         done = self.bench.fetch(place, file, "--changes", folder, *flags)
         return file, folder, done
 
     def begun(self, place, *flags):
-        """A member that begins with the backup and its changes."""
+        """Starts a member from the backup and its changes."""
         file, folder, done = self.fetched(place, *flags)
         done.good()
         member = self.bench.restored(file, folder)
@@ -89,8 +89,8 @@ class Changes:
         return member
 
     def lost_seconds(self, of, kind):
-        """Members, disks and the process are killed while a client writes: the writes of the last seconds are lost, and no more. Before, at a
-        revision and at a time in the middle, the restored cluster has the same keys."""
+        """Members, disks and the process are killed while a client writes: only the writes of the last seconds are lost. A restore to an earlier
+        revision or time has the keys of that point."""
         source, place, running = self.source_with_changes(of, kind)
         source.ask("lease/grant", TTL=600, ID=77)
         source.ask("kv/put", key=encoded("leased since"), value=encoded("x"), lease=77)
@@ -121,14 +121,14 @@ class Changes:
         member = self.begun(place, "--to-time", stamp(at))
         found = member.revision()
         member.end()
-        # what was begun later is not there, and what was answered long before is
+        # writes that started later are missing, and writes that were acknowledged long before exist
         after = min(revision for begun, _, revision in writer.log if begun > at)
         before = max([revision for _, answered, revision in writer.log if answered < at - EVERY_S], default=0)
         assert before <= found < after, (before, found, after)
 
     def changes_killed(self, kind):
-        """The process is killed again and again, and the member once: each revision is stored once, and a cluster that begins with them has the
-        same keys."""
+        """The process is killed repeatedly, and the member once: each revision is stored once, and a cluster that is restored from the
+        changes has the same keys."""
         source, place, running = self.source_with_changes("witan", kind, 1)
         chance = random.Random(int(os.environ.get("BACKUP_SEED", "1")))
         gone = self.bench.member()
@@ -146,7 +146,7 @@ class Changes:
         time.sleep(chance.uniform(0.1, 1.2))
         writer.stop()
         last = source.revision()
-        # the last ones are stored in order when it is asked to end
+        # on a normal end, the process stores the last changes in order
         self.stored(running, writer.log[0][2])
         running.process.terminate()
         running.done().good()
@@ -154,7 +154,7 @@ class Changes:
         assert len(generations(place)) == 1, stored
         member = self.begun(place)
         assert member.revision() == last and member.hash_at(last) == source.hash_at(last)
-        # as it had before: a compaction during the stream changes nothing of what is stored
+        # a compaction during the stream does not change what is stored
         middle = stored[len(stored) // 2][1] - 1
         for each in (source, member):
             each.compact(middle)
@@ -163,7 +163,7 @@ class Changes:
         source.end()
 
     def changes_compacted(self, kind):
-        """Revisions are compacted while the process is away: it says so, and goes on behind a new backup."""
+        """Revisions are compacted while the process is down: it reports this, and continues after a new backup."""
         source, place, running = self.source_with_changes("witan", kind, 1)
         source.fill(100)
         self.stored(running, source.revision())
@@ -178,7 +178,7 @@ class Changes:
         source.fill(100)
         last = source.revision()
         self.stored(running, last)
-        # compacted behind it, nothing is missing
+        # nothing is missing if the compaction covers only stored revisions
         source.compact(last)
         source.fill(100)
         self.stored(running, source.revision())
@@ -198,7 +198,7 @@ class Changes:
         source.end()
 
     def changes_overtaken(self, kind):
-        """Revisions are compacted again while the backup is saved from which changes go on: it stays the only one."""
+        """Revisions are compacted again while the backup of the new generation is saved: there is only one new generation."""
         bench, place, source = self.bench, self.bench.place(kind), self.large
         bench.save(source, place, "first").good()
         put = lambda n: source.ask("kv/put", key=encoded(f"overtaken/{n}"), value=encoded("x"))
@@ -228,7 +228,7 @@ class Changes:
         shutil.rmtree(place.folder)
 
     def changes_damaged(self, kind):
-        """A segment that is lost or has another bit is refused, in the store and in the folder of a restore; old ones go with their backup."""
+        """A lost or damaged segment is refused, in the store and in a restore's folder. Old segments are removed with their backup."""
         bench = self.bench
         source, place, running = self.source_with_changes("witan", kind, 1)
         for _ in range(3):
@@ -250,10 +250,10 @@ class Changes:
         self.fetched(place)[2].refused("BackupBroken")
         os.remove(path)
         assert f"revisions {first} to {last} are missing" in self.fetched(place)[2].refused("ChangesMissing").result["message"]
-        # up to it all is there
+        # all changes before the fault can be restored
         self.begun(place, "--to-revision", str(first - 1)).end()
         saved = bench.save(source, place, "second", "--keep-last", "1").good().result
-        # the one with the revision of the backup stays
+        # the segment with the backup's revision stays
         older = [first for _, first, *_ in segments(place) if first <= saved["revision"]]
         assert saved["removed"] == ["first"] and len(older) == 1, (saved, segments(place))
         source.fill(100)
@@ -266,7 +266,7 @@ class Changes:
         source.end()
 
     def back_to(self, source, place, revision):
-        """The cluster goes back to a revision, and keeps its id: it is restored under its name and URLs."""
+        """Returns the cluster to a revision under the same id, by a restore with its name and URLs."""
         file, folder, done = self.fetched(place, "--to-revision", str(revision))
         done.good()
         source.end()
@@ -278,8 +278,8 @@ class Changes:
         assert source.revision() == revision
 
     def changes_cut_back(self, kind, *, runs):
-        """A cluster goes back to an earlier revision and keeps its id, while the process runs or does not. What is written then has revisions
-        that are stored already, and a restore has it, and nothing of what it replaces."""
+        """A cluster returns to an earlier revision and keeps its id, while the process runs or is down. The new writes have revisions that are
+        already stored. A restore has the new writes and none of the replaced ones."""
         source, place, running = self.source_with_changes("witan", kind, 1)
         base = source.revision()
         for n in range(20):
@@ -291,7 +291,7 @@ class Changes:
             running.process.terminate()
             running.done().good()
         self.back_to(source, place, base + 5)
-        # as many, so that the last revision does not tell; and the first ones are the same again
+        # as many writes, so that the last revision is the same, and so are the first changes
         for n in range(5, 25 if not runs else 10):
             source.ask("kv/put", key=encoded(f"{'old' if n < 8 else 'new'}/{n}"), value=encoded("x"))
         if not runs:
@@ -308,7 +308,7 @@ class Changes:
         member = self.begun(place)
         assert member.revision() == last and member.hash_at(last) == source.hash_at(last)
         member.end()
-        # what was before is there, and goes on to nothing else
+        # the earlier history can be restored, and does not continue with the new one
         member = self.begun(place, "--name", "first", "--to-revision", str(old))
         assert member.hash_at(old) == hash_of_old
         member.end()
@@ -324,7 +324,7 @@ class Changes:
         self.changes_cut_back(kind, runs=True)
 
     def changes_twice(self, kind):
-        """A process is frozen, another one goes on, and the first one wakes up: it ends, and no point in time is another one than before."""
+        """A process is frozen, another one continues, and the first one wakes up: it exits, and every point in time stays the same."""
         source, place, first = self.source_with_changes("witan", kind, 1)
         source.fill(10)
         self.stored(first, source.revision())
@@ -346,7 +346,7 @@ class Changes:
         source.end()
 
     def changes_of_another_version(self, kind):
-        """Segments that another version has written are not touched, and nothing is written beside them."""
+        """The process does not change segments of another version, and writes none next to them."""
         source, place, running = self.source_with_changes("witan", kind, 1)
         source.fill(10)
         self.stored(running, source.revision())
@@ -365,7 +365,7 @@ class Changes:
         source.end()
 
     def changes_bounded(self):
-        """Many changes that the process has missed go through little memory, in segments of a bounded size."""
+        """The process stores many missed changes with little memory, in segments of bounded size."""
         bench, place, source = self.bench, self.bench.place("file"), self.bench.member().start()
         bench.save(source, place, "first").good()
         source.swell(LARGE_MB // 2)

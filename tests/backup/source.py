@@ -1,4 +1,4 @@
-"""A member whose data are copied, or one that begins with the copy: a process of Witan or of etcd, asked through its gateway."""
+"""A member that is backed up, or one that starts from a backup: a process of Witan or etcd, called through its gateway."""
 
 import base64
 import http.client
@@ -12,7 +12,7 @@ import urllib.request
 from ports import free_port
 
 PASSWORD = "a-password"
-# in one transaction
+# keys in one transaction
 CHUNK = 100
 LEASES = (11, 12, 13)
 START_S = 30
@@ -47,7 +47,7 @@ class Source:
                 time.sleep(0.02)
 
     def ask(self, call, **body):
-        """The gateway's answer."""
+        """Returns the gateway's answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         connection.request("POST", f"/v3/{call}", json.dumps(body), {"Authorization": self.token} if self.token else {})
         answer = connection.getresponse()
@@ -58,7 +58,7 @@ class Source:
         return json.loads(text)
 
     def fill(self, count, size=64):
-        """So many keys, a few of them written twice and deleted."""
+        """Puts this number of keys, and updates and deletes a few of them."""
         for first in range(0, count, CHUNK):
             puts = [{"requestPut": {"key": encoded(f"key/{n:06}"), "value": encoded(f"{n:06}" * (size // 6))}} for n in range(first, min(first + CHUNK, count))]
             self.ask("kv/txn", success=puts)
@@ -76,7 +76,7 @@ class Source:
             self.ask("kv/put", key=encoded(f"leased/{lease}"), value=encoded("x"), lease=lease)
 
     def guard(self):
-        """From now on only its user may do anything."""
+        """Enables authentication."""
         self.ask("auth/role/add", name="root")
         self.ask("auth/user/add", name="root", password=PASSWORD)
         self.ask("auth/user/grant", user="root", role="root")
@@ -99,18 +99,18 @@ class Source:
         return sorted(int(each["ID"]) for each in self.ask("lease/leases")["leases"])
 
     def end(self):
-        """kill -9."""
+        """Kills the process with SIGKILL."""
         if self.process and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
 
 
 class Refused(Exception):
-    """The member answered with an error."""
+    """An error answer of the member."""
 
 
 class Writer(threading.Thread):
-    """Writes without a pause until it is stopped; a write that fails fails the case. Knows when each write was begun and answered, and its
+    """Writes continuously until it is stopped. A failed write fails the case. Records when each write started and was answered, and its
     revision."""
 
     def __init__(self, source):
