@@ -1,5 +1,5 @@
-"""The cases of changes: a cluster that lost all members and disks is restored to its state of some seconds before, or to any revision or
-time since its snapshot. Every fault of the changes is detected."""
+"""The cases of changes: a cluster that lost all members and disks is restored to its state of some seconds before, or to any
+revision or time since its snapshot. Every fault of the changes is detected."""
 
 import hashlib
 import json
@@ -89,8 +89,8 @@ class Changes:
         return member
 
     def lost_seconds(self, of, kind):
-        """Members, disks and the process are killed while a client writes: only the writes of the last seconds are lost. A restore to an earlier
-        revision or time has the keys of that point."""
+        """Members, disks and the process are killed while a client writes: only the writes of the last seconds are lost. A
+        restore to an earlier revision or time has the keys of that point."""
         source, place, running = self.source_with_changes(of, kind)
         source.ask("lease/grant", TTL=600, ID=77)
         source.ask("kv/put", key=encoded("leased since"), value=encoded("x"), lease=77)
@@ -127,8 +127,8 @@ class Changes:
         assert before <= found < after, (before, found, after)
 
     def changes_killed(self, kind):
-        """The process is killed repeatedly, and the member once: each revision is stored once, and a cluster that is restored from the
-        changes has the same keys."""
+        """The process is killed repeatedly, and the member once: each revision is stored once, and a cluster that is restored
+        from the changes has the same keys."""
         source, place, running = self.source_with_changes("witan", kind, 1)
         chance = random.Random(int(os.environ.get("BACKUP_SEED", "1")))
         gone = self.bench.member()
@@ -228,7 +228,8 @@ class Changes:
         shutil.rmtree(place.folder)
 
     def changes_damaged(self, kind):
-        """A lost or damaged segment is refused, in the store and in a restore's folder. Old segments are removed with their backup."""
+        """A lost or damaged segment is refused, in the store and in a restore's folder. Old segments are removed with their
+        backup."""
         bench = self.bench
         source, place, running = self.source_with_changes("witan", kind, 1)
         for _ in range(3):
@@ -278,8 +279,8 @@ class Changes:
         assert source.revision() == revision
 
     def changes_cut_back(self, kind, *, runs):
-        """A cluster returns to an earlier revision and keeps its id, while the process runs or is down. The new writes have revisions that are
-        already stored. A restore has the new writes and none of the replaced ones."""
+        """A cluster returns to an earlier revision and keeps its id, while the process runs or is down. The new writes have
+        revisions that are already stored. A restore has the new writes and none of the replaced ones."""
         source, place, running = self.source_with_changes("witan", kind, 1)
         base = source.revision()
         for n in range(20):
@@ -324,7 +325,8 @@ class Changes:
         self.changes_cut_back(kind, runs=True)
 
     def changes_twice(self, kind):
-        """A process is frozen, another one continues, and the first one wakes up: it exits, and every point in time stays the same."""
+        """A process is frozen, another one continues, and the first one wakes up: it exits, and every point in time stays the
+        same."""
         source, place, first = self.source_with_changes("witan", kind, 1)
         source.fill(10)
         self.stored(first, source.revision())

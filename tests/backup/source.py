@@ -110,8 +110,8 @@ class Refused(Exception):
 
 
 class Writer(threading.Thread):
-    """Writes continuously until it is stopped. A failed write fails the case. Records when each write started and was answered, and its
-    revision."""
+    """Writes continuously until it is stopped. A failed write fails the case. Records when each write started and was answered,
+    and its revision."""
 
     def __init__(self, source):
         super().__init__(daemon=True)

@@ -1,6 +1,6 @@
-"""The charts and deploy/ as helm and Kubernetes see them: lint, a matrix of values, refusals, schemas, freshness.
+"""Checks the charts and deploy/ with helm and Kubernetes' schemas: lint, a matrix of values, refusals, generated files.
 
-What does not live here: alerts, dashboards, workflows and the Dockerfile (files.py).
+files.py checks alerts, dashboards, workflows and the Dockerfile.
 """
 
 import pathlib
@@ -15,7 +15,7 @@ OPERATOR = deploy.CHARTS / "witan-operator"
 CLUSTER = deploy.CHARTS / "witan-cluster"
 MONITORING = "--api-versions=monitoring.coreos.com/v1"
 
-# charts, what each set of values is called, and the values
+# by chart: names of sets of values, and the values
 MATRIX = {
     OPERATOR: {
         "defaults": [],
@@ -75,7 +75,7 @@ MATRIX = {
     },
 }
 
-# chart, arguments, and words of the refusal
+# chart, arguments, and a part of the error message
 REFUSED = [
     (OPERATOR, ["--set", "replicaCount=three"], "replicaCount: Invalid type"),
     (OPERATOR, ["--set", "replicaCont=3"], "replicaCont is not allowed"),
@@ -123,7 +123,7 @@ def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def render(chart: pathlib.Path, values: list[str], *more: str) -> list[dict]:
-    """The objects of a chart; the error when it is refused."""
+    """Returns the objects of a chart, or the error if helm refuses the values."""
     sets = [part for value in values for part in ("--set", value)]
     said = helm("template", "release", str(chart), "--namespace", "spaced", *sets, *more)
     if said.returncode != 0:
@@ -132,12 +132,12 @@ def render(chart: pathlib.Path, values: list[str], *more: str) -> list[dict]:
 
 
 def objects(documents: list[dict], kind: str) -> list[dict]:
-    """Those of a kind."""
+    """Returns the objects of a kind."""
     return [document for document in documents if document["kind"] == kind]
 
 
 def check_form(documents: list[dict]) -> None:
-    """What every object of every rendering has."""
+    """Checks properties that every rendered object must have."""
     seen = set()
     for document in documents:
         kind, metadata = document["kind"], document["metadata"]
@@ -155,7 +155,7 @@ def check_form(documents: list[dict]) -> None:
 
 
 def check_restricted(pod: dict) -> None:
-    """Kubernetes' pod security standard `restricted`, and a root file system that cannot be written."""
+    """Checks Kubernetes' pod security standard `restricted` and a read-only root file system."""
     assert not pod.get("hostNetwork") and not pod.get("hostPID") and not pod.get("volumes")
     security = pod["securityContext"]
     assert security["runAsNonRoot"] is True and security["runAsUser"] > 0
@@ -168,8 +168,8 @@ def check_restricted(pod: dict) -> None:
         assert "memory" in container["resources"]["limits"] and "cpu" in container["resources"]["requests"]
 
 
-# What the operator's code asks for, and nothing else is granted: get also says whose an object is that has a name of the
-# cluster's; patch is an apply, or a label.
+# The permissions that the operator's code uses; no other permission is granted. get also finds the owner of an object that
+# has a name of the cluster; patch is an apply or a label.
 USED = {
     "etcdclusters": {"get", "list", "watch"},
     "etcdclusters/status": {"patch"},
@@ -195,7 +195,7 @@ USED = {
 
 
 def check_rights(role: dict) -> None:
-    """The operator's role grants what is used."""
+    """Checks that the operator's role grants exactly the used permissions."""
     granted: dict[str, set[str]] = {}
     for rule in role["rules"]:
         for resource in rule["resources"]:
@@ -204,7 +204,7 @@ def check_rights(role: dict) -> None:
 
 
 def check_roles(documents: list[dict]) -> None:
-    """Named verbs alone; secrets are not listed."""
+    """Checks that roles name their verbs, and do not grant listing secrets."""
     own = [role for role in objects(documents, "Role") + objects(documents, "ClusterRole") if any("pods" in rule["resources"] for rule in role["rules"])]
     assert own, "the operator has a role"
     for role in own:
@@ -216,7 +216,7 @@ def check_roles(documents: list[dict]) -> None:
 
 
 def check_operator() -> None:
-    """What particular values of the operator's chart change."""
+    """Checks the effects of particular values of the operator's chart."""
     everything = render(OPERATOR, [])
     check_roles(everything)
     bound = objects(everything, "ClusterRoleBinding")
@@ -263,7 +263,7 @@ def check_operator() -> None:
 
 
 def check_pull_secrets() -> None:
-    """The operator's pods and those of members have their own."""
+    """Checks that the operator's pods and the members have separate pull secrets."""
     container = objects(render(OPERATOR, MATRIX[OPERATOR]["private-registry"]), "Deployment")[0]["spec"]["template"]["spec"]
     assert "--member-image-pull-secrets=mine,ours" in container["containers"][0]["args"]
     assert "imagePullSecrets" not in container
@@ -272,7 +272,7 @@ def check_pull_secrets() -> None:
 
 
 def check_certificates() -> None:
-    """Where the certificates of a cluster come from, one source for each port."""
+    """Checks the source of a cluster's certificates: one for each port."""
     def tls(name: str) -> dict:
         return objects(render(CLUSTER, MATRIX[CLUSTER][name]), "EtcdCluster")[0]["spec"]["tls"]
 
@@ -288,7 +288,7 @@ def check_certificates() -> None:
 
 
 def check_first_commands(path: pathlib.Path) -> None:
-    """No image is published: a page builds both and brings them into the cluster before its first command that needs them."""
+    """No image is published: checks that a page builds and loads both images before the first command that needs them."""
     text = path.read_text()
     dockerfile = (deploy.ROOT / "Dockerfile").read_text()
     installs = text.index("helm install")
@@ -301,7 +301,7 @@ def check_first_commands(path: pathlib.Path) -> None:
 
 
 def check_numbers(work: pathlib.Path) -> None:
-    """Large numbers of a file of values stay numbers."""
+    """Checks that large numbers in a values file stay integers."""
     work.mkdir(parents=True, exist_ok=True)
     file = work / "values.yaml"
     file.write_text("quotaBackendBytes: 8589934592\nautoCompactionMode: revision\nautoCompactionRetention: 10000000\n"
@@ -314,7 +314,7 @@ def check_numbers(work: pathlib.Path) -> None:
 
 
 def check_schema(chart: pathlib.Path) -> None:
-    """Every value has a type in the schema, and the schema knows no other value, except those that it says have no effect."""
+    """Checks that every value has a type in the schema, and that the schema has no other values except those without effect."""
     values = yaml.safe_load((chart / "values.yaml").read_text())
     schema = yaml.safe_load((chart / "values.schema.json").read_text())
     assert schema["additionalProperties"] is False
@@ -334,7 +334,7 @@ def check_schema(chart: pathlib.Path) -> None:
 
 
 def run(report, cache: pathlib.Path, work: pathlib.Path) -> None:
-    """All cases of this file."""
+    """Runs all cases of this file."""
     places = schemas.write(cache, deploy.FILES / "crd.yaml", work / "schemas")
     for chart in MATRIX:
         with report.case(f"lint {chart.name}"):

@@ -1,4 +1,4 @@
-"""check.py PROGRAM CACHE: runs all cases that need no API server; see `run`."""
+"""check.py PROGRAM CACHE: runs all cases that need no API server."""
 
 import pathlib
 import sys

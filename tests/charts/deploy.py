@@ -1,6 +1,6 @@
-"""What in deploy/ is made from the charts: copies, and operator.yaml. As a program it writes these files.
+"""The files of deploy/ that come from the charts: copies, and operator.yaml. As a program, writes these files.
 
-What does not live here: whether they are good Kubernetes objects (charts.py).
+charts.py validates them as Kubernetes objects.
 """
 
 import pathlib
@@ -11,7 +11,7 @@ CHARTS = ROOT / "charts"
 DEPLOY = ROOT / "deploy"
 FILES = CHARTS / "witan-operator" / "files"
 
-# files that exist twice, because a chart holds no file from outside of its folder
+# files that exist twice, because a chart cannot contain a file from outside its folder
 COPIES = {
     DEPLOY / "crd.yaml": FILES / "crd.yaml",
     DEPLOY / "prometheus" / "rules.yaml": FILES / "rules.yaml",
@@ -30,12 +30,12 @@ metadata:
     pod-security.kubernetes.io/enforce: restricted
 """
 
-# labels that are of use to helm alone
+# labels that only helm needs
 HELM_LABELS = ("helm.sh/chart:", "app.kubernetes.io/managed-by: Helm")
 
 
 def operator_manifest() -> str:
-    """deploy/operator.yaml as the chart makes it."""
+    """Returns deploy/operator.yaml as rendered from the chart."""
     command = ["helm", "template", "witan-operator", str(CHARTS / "witan-operator"), "--namespace", "witan-system"]
     command += ["--set", "crds.enabled=false"]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -44,7 +44,7 @@ def operator_manifest() -> str:
 
 
 def wanted() -> dict[pathlib.Path, str]:
-    """Every made file with what it should hold."""
+    """Returns the path and the expected content of each generated file."""
     made = {path: source.read_text() for path, source in COPIES.items()}
     made[DEPLOY / "operator.yaml"] = operator_manifest()
     return made

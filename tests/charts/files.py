@@ -1,7 +1,6 @@
-"""Alerts with their runbook and unit tests, workflows, the Dockerfile as text, and krew's manifest of the plugin.
+"""Checks alerts with their runbook and unit tests, workflows, the text of the Dockerfile, and the plugin's manifest for krew.
 
-What does not live here: whether the series of alerts and dashboards exist (live.py), the parts of a release (release.py), and
-whether the Dockerfile builds (tests/image/run).
+live.py checks the series of alerts and dashboards, release.py the parts of a release, and tests/image/run builds the Dockerfile.
 """
 
 import hashlib
@@ -25,19 +24,19 @@ SEVERITIES = {"info", "warning", "critical"}
 
 
 def said_by(*command: str) -> tuple[int, str]:
-    """Exit code and output of a program."""
+    """Returns exit code and output of a program."""
     said = subprocess.run(command, capture_output=True, text=True, check=False)
     return said.returncode, said.stdout + said.stderr
 
 
 def alerts() -> list[dict]:
-    """All alerts."""
+    """Returns all alerts."""
     groups = yaml.safe_load(RULES.read_text())["groups"]
     return [rule for group in groups for rule in group["rules"]]
 
 
 def check_alerts() -> None:
-    """Each alert has a severity, a text and a section of the runbook."""
+    """Checks that each alert has a severity, a text and a section of the runbook."""
     headings = set(re.findall(r"^### (\w+)$", RUNBOOK.read_text(), re.M))
     rules = alerts()
     assert len(rules) > 30
@@ -52,7 +51,7 @@ def check_alerts() -> None:
 
 
 def check_every_alert_is_tested() -> None:
-    """Some unit test expects each alert, with each of its severities."""
+    """Checks that a unit test expects each alert with each of its severities."""
     expected = set()
     for path in TESTS.glob("*.yaml"):
         for test in yaml.safe_load(path.read_text())["tests"]:
@@ -64,11 +63,11 @@ def check_every_alert_is_tested() -> None:
 
 
 def check_nightly() -> None:
-    """What no change waits for runs at night."""
+    """Checks that the nightly workflow runs the tests that are too slow for each change."""
     commands = set()
     for path in WORKFLOWS.glob("*.yml"):
         workflow = yaml.safe_load(path.read_text())
-        # YAML takes the key for a truth value
+        # YAML parses the key `on` as a boolean
         if "schedule" in workflow[True]:
             commands |= {step.get("run", "") for job in workflow["jobs"].values() for step in job["steps"]}
     for wanted in ("tests/operator/run", "tests/run --all"):
@@ -76,7 +75,7 @@ def check_nightly() -> None:
 
 
 def check_krew(folder: pathlib.Path) -> None:
-    """krew's manifest names the archives that the workflow makes, with their digests."""
+    """Checks that krew's manifest names the archives of the release workflow, with their digests."""
     version, digests = "1.2.3-rc.1", {}
     for arch in ("amd64", "arm64"):
         archive = folder / f"kubectl-witan-{version}-linux-{arch}.tar.gz"
@@ -86,7 +85,7 @@ def check_krew(folder: pathlib.Path) -> None:
     assert code == 0, said
     plugin = yaml.safe_load(said)
     assert (plugin["kind"], plugin["metadata"]["name"], plugin["spec"]["version"]) == ("Plugin", "witan", f"v{version}")
-    # krew's guideline
+    # limit of krew's guidelines
     assert len(plugin["spec"]["shortDescription"]) <= 50
     platforms = {one["selector"]["matchLabels"]["arch"]: one for one in plugin["spec"]["platforms"]}
     assert platforms.keys() == digests.keys()
@@ -98,7 +97,7 @@ def check_krew(folder: pathlib.Path) -> None:
     archive.unlink()
     code, said = said_by(str(RENDER), version, str(folder))
     assert code != 0 and archive.name in said, said
-    # what the release is made of
+    # the archives that the release contains
     jobs = yaml.safe_load((WORKFLOWS / "release.yml").read_text())["jobs"]
     assert jobs["programs"]["env"]["PLUGIN"] == "kubectl-witan-${{ needs.version.outputs.version }}-linux-${{ matrix.arch }}"
     commands = "\n".join(step.get("run", "") for job in jobs.values() for step in job["steps"])
@@ -108,7 +107,7 @@ def check_krew(folder: pathlib.Path) -> None:
 
 
 def check_dockerfile() -> None:
-    """Rules that hadolint does not have."""
+    """Checks rules that hadolint does not have."""
     text = re.sub(r"\\\n", " ", DOCKERFILE.read_text())
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
     toolchain = re.search(r'channel = "([^"]+)"', (deploy.ROOT / "rust-toolchain.toml").read_text()).group(1)
@@ -134,7 +133,7 @@ def check_dockerfile() -> None:
 
 
 def run(report) -> None:
-    """All cases of this file."""
+    """Runs all cases of this file."""
     with report.case("promtool check rules"):
         code, said = said_by("promtool", "check", "rules", str(RULES))
         assert code == 0 and "SUCCESS" in said, said

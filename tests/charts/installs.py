@@ -1,8 +1,7 @@
-"""installs.py PROGRAM KUBE: helm and a user at a real kube-apiserver (in the folder KUBE), which runs on PROGRAM. The charts
-are installed, upgraded, rolled back and uninstalled; samples pass every rule of the definition;
-the operator's account may do what it needs and no more.
+"""installs.py PROGRAM KUBE: helm and a user at a real kube-apiserver (in the folder KUBE), whose store is PROGRAM. Installs,
+upgrades, rolls back and uninstalls the charts, creates the samples, and checks the permissions of the operator's account.
 
-What does not live here: pods and the operator at work (tests/operator).
+tests/operator runs pods and the operator.
 """
 
 import json
@@ -30,7 +29,7 @@ CLUSTER = str(deploy.CHARTS / "witan-cluster")
 GROUP = "/apis/witan.dev/v1"
 ACCOUNT = "system:serviceaccount:witan-system:witan-operator"
 
-# what the operator's account may not do, wherever it watches
+# actions that are forbidden to the operator's account, whichever namespaces it watches
 FORBIDDEN = [
     ("list", "", "secrets", ""), ("watch", "", "secrets", ""), ("list", "cert-manager.io", "certificates", ""), ("create", "", "pods", "exec"), ("get", "", "pods", "log"),
     ("list", "", "nodes", ""), ("create", "rbac.authorization.k8s.io", "roles", ""), ("delete", "witan.dev", "etcdclusters", ""),
@@ -40,7 +39,7 @@ FORBIDDEN = [
 
 
 class Server:
-    """A store, kube-apiserver on it, and the administrator."""
+    """A store, a kube-apiserver on it, and the administrator's client."""
 
     def __init__(self, program: str, kube: pathlib.Path, work: pathlib.Path):
         store, peer, api = free_port(), free_port(), free_port()
@@ -64,12 +63,12 @@ class Server:
         os.chmod(work / "kubeconfig", 0o600)
 
     def start(self, name: str, *command: str) -> None:
-        """A process with its log."""
+        """Starts a process with its log."""
         with open(self.work / f"{name}.log", "w") as log:
             self.processes.append(subprocess.Popen(command, cwd=self.work, stdout=log, stderr=log))
 
     def request(self, method: str, path: str, body: object = None):
-        """The answer, as an object if it is one."""
+        """Sends a request and returns the answer, parsed if it is JSON."""
         trusted = ssl.create_default_context(cafile=str(self.work / "certs" / "apiserver.crt"))
         kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": kind}
@@ -88,31 +87,31 @@ class Server:
         return said.stdout
 
     def may(self, verb: str, group: str, resource: str, subresource: str = "", namespace: str = "default", name: str = "") -> bool:
-        """Whether the operator's account may."""
+        """Returns whether the operator's account has a permission."""
         asked = {"verb": verb, "group": group, "resource": resource, "subresource": subresource, "namespace": namespace, "name": name}
         review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": {"user": ACCOUNT, "resourceAttributes": asked}}
         return self.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)["status"]["allowed"]
 
     def stop(self) -> None:
-        """Ends both, the store last."""
+        """Stops both processes, the store last."""
         for process in reversed(self.processes):
             process.kill()
             process.wait()
 
 
 def clusters(server: Server, namespace: str = "default") -> str:
-    """The path of EtcdClusters."""
+    """Returns the path of EtcdClusters."""
     return f"{GROUP}/namespaces/{namespace}/etcdclusters"
 
 
 def create(server: Server, resource: dict, *options: str) -> dict:
-    """Creates a resource of ours; an unknown field is an error."""
+    """Creates a resource of group witan.dev. An unknown field is an error."""
     path = f"{GROUP}/namespaces/default/{resource['kind'].lower()}s"
     return server.request("POST", path + "?" + "&".join(["fieldValidation=Strict", *options]), resource)
 
 
 def check_rights(server: Server, namespace: str, allowed: bool) -> None:
-    """The rules of the chart in a namespace, each verb by itself."""
+    """Checks each verb of the chart's rules in a namespace."""
     rules = [role for role in yaml.safe_load_all((deploy.DEPLOY / "operator.yaml").read_text()) if role["kind"] == "ClusterRole" and role["metadata"]["name"] == "witan-operator"][0]["rules"]
     for rule in rules:
         for resource in rule["resources"]:
@@ -122,12 +121,12 @@ def check_rights(server: Server, namespace: str, allowed: bool) -> None:
 
 
 def bare(name: str, **spec: object) -> dict:
-    """An EtcdCluster."""
+    """Returns an EtcdCluster."""
     return {"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "metadata": {"name": name}, "spec": spec}
 
 
 def refusal(act, *arguments: object) -> str:
-    """What the API server says against an act; empty if it does it."""
+    """Returns the API server's error for an act, or an empty text if the act succeeds."""
     try:
         act(*arguments)
     except AssertionError as error:
@@ -136,13 +135,13 @@ def refusal(act, *arguments: object) -> str:
 
 
 def is_refused(words: str, act, *arguments: object) -> None:
-    """The API server refuses an act with these words."""
+    """Checks that the API server refuses an act with these words."""
     said = refusal(act, *arguments)
     assert words in said, said or "it was done"
 
 
 def check_claims(server: Server) -> None:
-    """orders-0 votes and orders-1 learns; a claim of another cluster, and one that allows it, can be deleted."""
+    """Checks which claims can be deleted: orders-0 is a voter and orders-1 a learner."""
     members = [{"name": "orders-0"}, {"name": "orders-1", "isLearner": True}]
     body = {"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "metadata": {"name": "orders"}, "status": {"members": members}}
     server.request("PATCH", clusters(server) + "/orders/status", body)
@@ -164,7 +163,7 @@ def check_claims(server: Server) -> None:
 
 
 def run(report: Report, server: Server) -> None:
-    """All cases, in the order of a user's life with the charts."""
+    """Runs all cases, in the order in which a user meets them."""
     with report.case("helm install witan-operator"):
         server.helm("install", "witan-operator", OPERATOR, "--namespace", "witan-system", "--create-namespace")
         wait_for("the definition", lambda: server.request("GET", clusters(server))["items"] == [], server.processes, server.work)

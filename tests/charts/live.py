@@ -1,7 +1,7 @@
-"""The members of deploy/compose.yaml as processes, scraped by Prometheus with deploy/prometheus/rules.yaml: every query of
-the members' dashboard has an answer, every series that an alert names exists, and no alert is pending without a cause.
+"""Runs the members of deploy/compose.yaml as processes, scraped by Prometheus with deploy/prometheus/rules.yaml: every query of
+the members' dashboard returns a result, every series that an alert names exists, and no alert is pending without a cause.
 
-What does not live here: the operator's series, which its page names and its own tests produce.
+The operator's own tests produce the operator's series.
 """
 
 import base64
@@ -25,18 +25,18 @@ PAUSE_S = 0.2
 
 PAGE_OF_OPERATOR = deploy.ROOT / "docs" / "reference" / "operator.md"
 
-# series in a query
+# names of series in a query
 SERIES = re.compile(r"\b(?:up|(?:etcd|witan|grpc_server|process)_[a-z0-9_]+)\b")
 
 
 def get(url: str, data: bytes | None = None, method: str | None = None) -> str:
-    """The body of an answer."""
+    """Returns the body of an answer."""
     with urllib.request.urlopen(urllib.request.Request(url, data, method=method), timeout=10) as answer:
         return answer.read().decode()
 
 
 def wait_for(what: str, check, processes: list[subprocess.Popen], work: pathlib.Path):
-    """The first answer of `check` that is true; it may raise what a server says that is not ready."""
+    """Returns the first true result of `check`, which may raise the errors of a server that is not ready."""
     end, last = time.monotonic() + DEADLINE_S, None
     while time.monotonic() < end:
         for process in processes:
@@ -52,7 +52,7 @@ def wait_for(what: str, check, processes: list[subprocess.Popen], work: pathlib.
 
 
 class Members:
-    """The services of compose.yaml, each on a loopback address of its own in place of a host name."""
+    """The services of compose.yaml, each on its own loopback address instead of a host name."""
 
     def __init__(self, program: pathlib.Path, work: pathlib.Path):
         services = yaml.safe_load((deploy.DEPLOY / "compose.yaml").read_text())["services"]
@@ -67,16 +67,16 @@ class Members:
                 self.processes.append(subprocess.Popen([str(program), *arguments], stdout=log, stderr=log, cwd=data))
 
     def local(self, member: str, argument: str, data: pathlib.Path) -> str:
-        """An argument with addresses for host names."""
+        """Replaces host names in an argument with addresses."""
         argument = argument.replace("=/data/", f"={data}/").replace("0.0.0.0", self.hosts[member])
         return re.sub(r"(?<=://)(\w+)(?=:)", lambda host: self.hosts[host.group(1)], argument)
 
     def urls(self, port: int) -> list[str]:
-        """All members at a port."""
+        """Returns the URLs of all members at a port."""
         return [f"http://{host}:{port}" for host in self.hosts.values()]
 
     def traffic(self) -> None:
-        """A request of each kind that gives a series its first value."""
+        """Sends a request of each kind, so that each series has a value."""
         key = base64.b64encode(b"key").decode()
         for url in self.urls(2379):
             get(f"{url}/v3/kv/put", json.dumps({"key": key, "value": key}).encode())
@@ -89,7 +89,7 @@ class Members:
                 error.close()
 
     def alarm(self) -> None:
-        """Raises an alarm of the first member."""
+        """Raises an alarm at the first member."""
         first = self.urls(2379)[0]
         status = json.loads(get(f"{first}/v3/maintenance/status", b"{}"))
         alarm = {"action": "ACTIVATE", "memberID": status["header"]["member_id"], "alarm": "NOSPACE"}
@@ -97,7 +97,7 @@ class Members:
 
 
 class Prometheus:
-    """Prometheus that scrapes the members each second."""
+    """A Prometheus that scrapes the members every second."""
 
     def __init__(self, members: Members, work: pathlib.Path):
         targets = [{"targets": [f"{host}:2381"], "labels": {"namespace": "prod", "pod": name}} for name, host in members.hosts.items()]
@@ -114,13 +114,13 @@ class Prometheus:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
 
     def query(self, expression: str) -> list[dict]:
-        """What an expression gives now."""
+        """Returns the current result of an expression."""
         said = json.loads(get(f"{self.url}/api/v1/query?" + urllib.parse.urlencode({"query": expression})))
         return said["data"]["result"]
 
 
 def dashboard_queries(name: str) -> list[tuple[str, str]]:
-    """Title and expression of every query of a dashboard, its variables replaced."""
+    """Returns title and expression of each query of a dashboard, with its variables replaced."""
     board = json.loads((deploy.DEPLOY / "grafana" / f"{name}.json").read_text())
     ids = [panel["id"] for panel in board["panels"]]
     assert len(ids) == len(set(ids)) and len(ids) > 10
@@ -138,21 +138,21 @@ def dashboard_queries(name: str) -> list[tuple[str, str]]:
 
 
 def named_by_rules() -> set[str]:
-    """Every series that an alert names."""
+    """Returns the names of all series in alerts."""
     rules = yaml.safe_load((deploy.DEPLOY / "prometheus" / "rules.yaml").read_text())
     expressions = [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
     return {name for expression in expressions for name in SERIES.findall(expression)}
 
 
 def operators_series() -> set[str]:
-    """The series of the operator by its page, histograms with what Prometheus makes of them."""
+    """Returns the operator's series from its page, with the series that Prometheus derives from histograms."""
     rows = re.findall(r"^\| `(witan_operator_\w+)` \| (\w+)", PAGE_OF_OPERATOR.read_text(), re.M)
     ends = {"histogram": ("_bucket", "_count", "_sum")}
     return {name + end for name, kind in rows for end in ends.get(kind, ("",))}
 
 
 def run_against(report, members: Members, prometheus: Prometheus, work: pathlib.Path) -> None:
-    """The cases that need both."""
+    """Runs the cases that need members and Prometheus."""
     running = [*members.processes, prometheus.process]
     quiet = 'ALERTS{job="etcd-prod-m", alertname!~"WitanAlarmActive"}'
     before = report.failed
@@ -188,7 +188,7 @@ def run_against(report, members: Members, prometheus: Prometheus, work: pathlib.
 
 
 def run(report, program: pathlib.Path, work: pathlib.Path) -> None:
-    """All cases of this file."""
+    """Runs all cases of this file."""
     work.mkdir()
     members = Members(program, work)
     started = list(members.processes)

@@ -1,6 +1,6 @@
-"""The NetworkPolicies of both charts admit each connection that the programs make, with each subset of four values.
+"""Checks that the NetworkPolicies of both charts admit each connection of the programs, with each subset of four values.
 
-Ports and labels come from the operator's source, so that a new one fails here first.
+Ports and labels come from the operator's source, so that this test fails first for a new one.
 """
 
 import itertools
@@ -14,7 +14,7 @@ ELSEWHERE = {"kubernetes.io/metadata.name": "elsewhere"}
 
 
 def constant(path: str, name: str) -> str:
-    """The value of a constant of the operator."""
+    """Returns the value of a constant in the operator's source."""
     found = re.search(rf"const {name}: [^=]+ = \"?([^\";]+)\"?;", (SOURCES / path).read_text())
     assert found, f"{path} has no constant {name}"
     return found[1]
@@ -26,7 +26,7 @@ MEMBER_OF, BACKUP_OF = constant("crd/src/names.rs", "CLUSTER"), constant("contro
 
 
 def peer_admits(peer: dict, labels: dict, same_namespace: bool) -> bool:
-    """Whether a NetworkPolicyPeer selects a pod."""
+    """Returns whether a NetworkPolicyPeer selects a pod."""
     assert set(peer) <= {"podSelector", "namespaceSelector"}, peer
     wanted = peer.get("podSelector", {}).get("matchLabels", {})
     namespace = peer.get("namespaceSelector")
@@ -35,7 +35,7 @@ def peer_admits(peer: dict, labels: dict, same_namespace: bool) -> bool:
 
 
 def admits(rules: list[dict], port: int, way: str, labels: dict, same_namespace: bool = True) -> bool:
-    """Whether one of the rules admits a TCP connection; `way` is `from` or `to`."""
+    """Returns whether a rule admits a TCP connection; `way` is `from` or `to`."""
     def admitted(rule: dict) -> bool:
         ports = [each["port"] for each in rule.get("ports", []) if each.get("protocol", "TCP") == "TCP"]
         peers = rule.get(way, [])
@@ -45,7 +45,7 @@ def admits(rules: list[dict], port: int, way: str, labels: dict, same_namespace:
 
 
 def check_cluster(cluster: list[str], operator: list[str]) -> None:
-    """What members receive."""
+    """Checks the connections to members."""
     policies = objects(render(CLUSTER, cluster), "NetworkPolicy")
     name = objects(render(CLUSTER, cluster), "EtcdCluster")[0]["metadata"]["name"]
     pod = objects(render(OPERATOR, operator), "Deployment")[0]["spec"]["template"]["metadata"]["labels"]
@@ -65,7 +65,7 @@ def check_cluster(cluster: list[str], operator: list[str]) -> None:
 
 
 def check_operator(values: list[str]) -> None:
-    """What the operator sends and receives."""
+    """Checks the connections of the operator."""
     documents = render(OPERATOR, values)
     (policy,) = objects(documents, "NetworkPolicy")
     pod = objects(documents, "Deployment")[0]["spec"]["template"]
@@ -80,13 +80,13 @@ def check_operator(values: list[str]) -> None:
 
 
 def combinations(*options: str) -> list[list[str]]:
-    """Every choice of the options, each of them set or not."""
+    """Returns every subset of the options."""
     chosen = itertools.product(*([[], [option]] for option in options))
     return [["networkPolicy.enabled=true", *itertools.chain(*each)] for each in chosen]
 
 
 def run(report) -> None:
-    """All cases of this file."""
+    """Runs all cases of this file."""
     operators = combinations("nameOverride=other", "fullnameOverride=whole", "networkPolicy.metricsFrom[0].podSelector.matchLabels.app=prometheus",
                              "networkPolicy.extraEgress[0].ports[0].port=8443")
     clusters = combinations("nameOverride=other", "fullnameOverride=whole", "networkPolicy.clientsFrom[0].podSelector.matchLabels.app=client",

@@ -1,8 +1,7 @@
-"""Checks the parts of a release: the workflow and its pins, the files of the images, the licenses of third parties, the VEX
-document, the release notes, and descriptions.
+"""Checks the parts of a release: the workflow and its pins, the files of the images, third-party licenses, the VEX document, the
+release notes, and descriptions.
 
-What does not live here: the syntax of the workflows (files.py), and what is in images and packages (tests/image/run). Nothing here
-runs the workflow itself.
+files.py checks the syntax of the workflows, and tests/image/run the content of images and packages. No test runs the workflow.
 """
 
 import json
@@ -22,7 +21,7 @@ VEX = ROOT / ".vex" / "witan.openvex.json"
 NOTES = ROOT / "deploy" / "release-notes"
 NOTICES = "THIRD-PARTY-NOTICES.txt"
 
-# the name of the product in descriptions of images, charts and packages
+# the product's name in descriptions of images, charts and packages
 PRODUCT = "Witan, compatible with etcd"
 
 # OpenVEX 0.2.0
@@ -33,17 +32,17 @@ JUSTIFICATIONS = {
 
 
 def workflows() -> dict[str, dict]:
-    """All workflows by the names of their files."""
+    """Returns all workflows by file name."""
     return {path.name: yaml.safe_load(path.read_text()) for path in sorted(WORKFLOWS.glob("*.yml"))}
 
 
 def commands(job: dict) -> str:
-    """The commands of all steps of a job."""
+    """Returns the commands of all steps of a job."""
     return "\n".join(step.get("run", "") for step in job["steps"])
 
 
 def stages() -> dict[str, tuple[str, list[str]]]:
-    """The stages of the Dockerfile by name: the image or the stage that they begin with, and their lines."""
+    """Returns the base image or stage and the lines of each stage of the Dockerfile, by name."""
     found, lines = {}, []
     for line in re.sub(r"\\\n", " ", DOCKERFILE.read_text()).splitlines():
         if match := re.match(r"FROM (\S+) AS (\S+)$", line):
@@ -55,7 +54,7 @@ def stages() -> dict[str, tuple[str, list[str]]]:
 
 
 def check_pins() -> None:
-    """Each action is a commit with its tag in a comment, the same one everywhere, and each image has a digest."""
+    """Checks that each action is pinned to one commit with its tag in a comment, and each image to a digest."""
     pins, images = {}, []
     for path in WORKFLOWS.glob("*.yml"):
         for used, comment in re.findall(r"^\s*(?:- )?uses: *(\S+)(.*)$", path.read_text(), re.M):
@@ -77,7 +76,7 @@ def check_pins() -> None:
 
 
 def check_jobs() -> None:
-    """Each job ends, and has only the rights that it names."""
+    """Checks that each job has a timeout and only the permissions that it names."""
     for name, workflow in workflows().items():
         assert workflow["permissions"] == {"contents": "read"}, name
         for job, content in workflow["jobs"].items():
@@ -85,7 +84,7 @@ def check_jobs() -> None:
 
 
 def check_publication() -> None:
-    """Nothing is published unless all other jobs have passed, and a nightly run of the commit that includes the upgrade."""
+    """Checks that a release needs all other jobs and a nightly run of its commit that includes the upgrade test."""
     all_workflows = workflows()
     jobs = all_workflows["release.yml"]["jobs"]
     publish = jobs["publish"]
@@ -110,14 +109,14 @@ def check_publication() -> None:
 
 
 def check_compiled_once(folder: pathlib.Path) -> None:
-    """One job compiles, one compiles again to compare, and images copy the files of the first."""
+    """Checks that one job compiles, another one compiles again for comparison, and images contain the files of the first."""
     jobs = workflows()["release.yml"]["jobs"]
     assert {name for name, job in jobs.items() if "deploy/build" in commands(job)} == {"programs", "again"}
     assert not any("cargo build" in commands(job) for job in jobs.values())
     compared = commands(jobs["again"])
     for program in ("witan", "witan-operator"):
         assert f"cmp out/{program} again/{program}" in compared, program
-    # the stages whose files the images have, with these files
+    # the stages that provide files of the images, and these files
     copied = {}
     for _, lines in stages().values():
         for stage, source in re.findall(r"^COPY --from=(\S+) (?:--\S+ )?(\S+) ", "\n".join(lines), re.M):
@@ -126,7 +125,7 @@ def check_compiled_once(folder: pathlib.Path) -> None:
     build = next(step["with"] for step in jobs["images"]["steps"] if "build-push-action" in step.get("uses", ""))
     assert dict(line.split("=") for line in build["build-contexts"].split()) == dict.fromkeys(copied, "image")
     assert set(copied) == {"build", "notices", "etcdctl"}, copied
-    # the job's own commands, with files in place of the programs
+    # the commands of the job, with files instead of the programs
     (folder / "programs").mkdir()
     (folder / "notices").mkdir()
     for name in ("witan", "witan-operator", "etcdctl"):
@@ -142,7 +141,7 @@ def check_compiled_once(folder: pathlib.Path) -> None:
 
 
 def check_notices() -> None:
-    """Each artifact has the licenses of third parties, and these are the licenses that are allowed."""
+    """Checks that each artifact contains the third-party licenses, and that all of them are allowed."""
     about = tomllib.loads((ROOT / "about.toml").read_text())
     deny = tomllib.loads((ROOT / "deny.toml").read_text())
     assert sorted(about["accepted"]) == sorted(deny["licenses"]["allow"])
@@ -164,7 +163,7 @@ def check_notices() -> None:
 
 
 def check_vex() -> None:
-    """Each statement is about a crate of Cargo.lock and names its test; deny.toml knows the same vulnerabilities."""
+    """Checks that each statement names a crate of Cargo.lock and its test, and that deny.toml has the same vulnerabilities."""
     vex = json.loads(VEX.read_text())
     assert vex["@context"] == "https://openvex.dev/ns/v0.2.0" and vex["version"] >= 1 and vex["author"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", vex["timestamp"])
@@ -190,7 +189,7 @@ def check_vex() -> None:
 
 
 def check_notes() -> None:
-    """The notes are the section of the version, with links that lead from a page of releases to files of that version."""
+    """Checks that the notes are the section of the version, with links to files of that version."""
     version = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
     sections = re.split(r"^## (.+)\n", (ROOT / "CHANGELOG.md").read_text(), flags=re.M)
     section = dict(zip(sections[1::2], sections[2::2]))[version]
@@ -204,7 +203,7 @@ def check_notes() -> None:
 
 
 def check_names() -> None:
-    """Titles and descriptions call an artifact Witan, compatible with etcd, and not etcd."""
+    """Checks that titles and descriptions name an artifact "Witan, compatible with etcd", not "etcd"."""
     titles = {}
     for name, (_, lines) in stages().items():
         labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', "\n".join(lines)))
@@ -220,7 +219,7 @@ def check_names() -> None:
 
 
 def run(report) -> None:
-    """All cases of this file."""
+    """Runs all cases of this file."""
     with report.case("actions and images are pinned"):
         check_pins()
     with report.case("each job has a time limit and few rights"):

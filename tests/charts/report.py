@@ -1,7 +1,4 @@
-"""Counts cases and prints each, as Rust's tests do.
-
-What does not live here: the cases.
-"""
+"""Counts the cases and prints each, like cargo's tests."""
 
 import contextlib
 import time
@@ -9,14 +6,14 @@ import traceback
 
 
 class Report:
-    """Counts cases and prints each."""
+    """The counts of passed and failed cases."""
 
     def __init__(self) -> None:
         self.passed = self.failed = 0
 
     @contextlib.contextmanager
     def case(self, name: str):
-        """One case; what is raised inside is its failure."""
+        """Runs one case. An exception in it is a failure."""
         begun = time.monotonic()
         try:
             yield
@@ -30,7 +27,7 @@ class Report:
             print(f"ok {name}" + (f" ({took:.1f} s)" if took > 1 else ""), flush=True)
 
     def finish(self) -> int:
-        """Prints the last line; the exit code."""
+        """Prints the last line and returns the exit code."""
         word = "FAILED" if self.failed else "ok"
         print(f"test result: {word}. {self.passed} passed; {self.failed} failed")
         return 1 if self.failed else 0

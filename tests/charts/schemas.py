@@ -1,7 +1,7 @@
-"""JSON schemas for kubeconform: Kubernetes' own kinds out of its OpenAPI document, ours and the Prometheus operator's out
-of their CustomResourceDefinitions. Unknown fields are mistakes.
+"""JSON schemas for kubeconform: Kubernetes' kinds from its OpenAPI document, and the CRDs of Witan and of the Prometheus
+operator. Unknown fields are errors.
 
-What does not live here: CEL rules, which a real API server checks in the operator's tests.
+The operator's tests check CEL rules with a real API server.
 """
 
 import json
@@ -18,7 +18,7 @@ class Schemas:
         self.folder = folder
 
     def conform(self, documents: list[dict]) -> None:
-        """Has kubeconform judge objects."""
+        """Validates objects with kubeconform."""
         location = str(self.folder / "{{.ResourceKind}}{{.KindSuffix}}.json")
         text = "\n---\n".join(json.dumps(document) for document in documents if document)
         said = subprocess.run(["kubeconform", "-strict", "-summary", "-schema-location", location, "-"], input=text, capture_output=True, text=True, check=False)
@@ -26,7 +26,7 @@ class Schemas:
 
 
 def closed(schema: dict, required: bool = True) -> dict:
-    """A structural schema without what only Kubernetes understands; objects with named fields have no others."""
+    """Returns a structural schema without Kubernetes' extensions. Objects with named fields allow no others."""
     if schema.get("x-kubernetes-int-or-string"):
         return {"type": ["integer", "string"]}
     out = {key: value for key, value in schema.items() if not key.startswith("x-") and key not in ("default", "nullable")}
@@ -42,7 +42,7 @@ def closed(schema: dict, required: bool = True) -> dict:
 
 
 def of_definition(definition: dict) -> dict[str, dict]:
-    """The schemas of a CustomResourceDefinition, by the name of their file."""
+    """Returns the schemas of a CustomResourceDefinition by file name."""
     group, kind = definition["spec"]["group"], definition["spec"]["names"]["kind"]
     found = {}
     for version in definition["spec"]["versions"]:
@@ -57,7 +57,7 @@ def of_definition(definition: dict) -> dict[str, dict]:
 
 
 def of_kubernetes(document: dict) -> dict[str, dict]:
-    """The schemas of Kubernetes' own kinds."""
+    """Returns the schemas of Kubernetes' own kinds by file name."""
 
     def strict(schema: dict) -> dict:
         if "$ref" in schema:
@@ -97,7 +97,7 @@ def of_kubernetes(document: dict) -> dict[str, dict]:
 
 
 def write(cache: pathlib.Path, crd: pathlib.Path, folder: pathlib.Path) -> Schemas:
-    """All schemas into a folder."""
+    """Writes all schemas to a folder."""
     folder.mkdir(parents=True)
     found = of_kubernetes(json.loads((cache / "swagger.json").read_text()))
     assert len(found) > 100, "Kubernetes' kinds were found"

@@ -1,7 +1,7 @@
-"""The chart witan-cluster under the alias `etcd`, in the place of the bitnami chart: with the values that charts of applications pass
-to it (`values/`), and under the names by which they reach it.
+"""The chart witan-cluster under the alias `etcd`, as a replacement of the bitnami chart: with the values that application charts
+pass to it (`values/`), and with the names that they use for it.
 
-What does not live here: the chart by itself (charts.py).
+charts.py tests the chart by itself.
 """
 
 import copy
@@ -13,7 +13,7 @@ import yaml
 import charts
 
 VALUES = pathlib.Path(__file__).parent / "values"
-# How such charts compute addresses: by the client Service, and by each member's name below the headless one.
+# The addresses that such charts compute: of the client Service, and of a member below the headless Service.
 PARENT = """
 apiVersion: v1
 kind: ConfigMap
@@ -27,7 +27,7 @@ CHART = {
     "dependencies": [{"name": "witan-cluster", "version": ">=0.0.0-0", "alias": "etcd", "condition": "etcd.enabled"}],
 }
 
-# what becomes of the values of each file, at places of the spec
+# expected fields of the spec for the values of each file
 EXPECTED = {
     "apisix": {("replicas",): 3, ("options", "autoCompactionMode"): "periodic", ("options", "autoCompactionRetention"): "1h", ("auth",): None, ("tls",): None},
     "milvus": {
@@ -44,7 +44,7 @@ EXPECTED = {
 
 SECURE = {"auth": {"client": {"secureTransport": True, "useAutoTLS": True}}}
 ROOT = {"auth": {**SECURE["auth"], "rbac": {"create": True, "rootPassword": "secret"}}}
-# values, and what they become at places of the spec
+# values, and the expected fields of the spec
 BECOMES = [
     (SECURE, {("tls",): {"client": {"managed": {}, "clientCertAuth": False}}}),
     ({"auth": {"client": {"secureTransport": True, "enableAuthentication": True, "existingSecret": "a"}, "peer": {"secureTransport": True, "existingSecret": "b"}}},
@@ -67,7 +67,7 @@ BECOMES = [
     ({"service": {"name": "one", "headless": {"name": "two"}}}, {("services", "client", "name"): "one", ("services", "peer", "name"): "two"}),
     ({"service": {"ports": {"client": 2379, "peer": 2380}}, "metrics": {"enabled": True}}, {("services", "client", "type"): "ClusterIP"}),
 ]
-# values, and words of the refusal
+# values, and a part of the error message
 REFUSED = [
     ({"service": {"port": 2380}}, "service.port is 2380"),
     ({"service": {"ports": {"peer": 1}}}, "service.ports.peer is 1"),
@@ -92,7 +92,7 @@ REFUSED = [
 
 
 def parent(work: pathlib.Path) -> pathlib.Path:
-    """A chart that has witan-cluster as its etcd."""
+    """Creates a chart with witan-cluster as its etcd."""
     folder = work / "parent"
     (folder / "templates").mkdir(parents=True)
     (folder / "Chart.yaml").write_text(yaml.safe_dump(CHART))
@@ -102,7 +102,7 @@ def parent(work: pathlib.Path) -> pathlib.Path:
 
 
 def render(folder: pathlib.Path, values: dict, release: str = "shop") -> list[dict]:
-    """The objects of the parent chart with these values of its etcd; values of `global` are the parent's."""
+    """Returns the objects of the parent chart for these values of its etcd. Values of `global` belong to the parent."""
     whole = {"etcd": {name: value for name, value in values.items() if name != "global"}, "global": values.get("global", {})}
     file = folder.parent / "values.yaml"
     file.write_text(yaml.safe_dump(whole))
@@ -113,19 +113,19 @@ def render(folder: pathlib.Path, values: dict, release: str = "shop") -> list[di
 
 
 def cluster(documents: list[dict]) -> dict:
-    """The one EtcdCluster."""
+    """Returns the only EtcdCluster."""
     found = charts.objects(documents, "EtcdCluster")
     assert len(found) == 1, found
     return found[0]
 
 
 def passed() -> dict[str, dict]:
-    """What each chart of an application passes, by its name."""
+    """Returns the values that each application chart passes, by the chart's name."""
     return {path.stem: yaml.safe_load(path.read_text()) for path in sorted(VALUES.glob("*.yaml"))}
 
 
 def check_becomes(spec: dict, places: dict) -> None:
-    """What is at places of a spec; None is nothing."""
+    """Checks fields of a spec; None means absent."""
     for place, wanted in places.items():
         found = spec
         for name in place:
@@ -134,7 +134,7 @@ def check_becomes(spec: dict, places: dict) -> None:
 
 
 def check_addresses(documents: list[dict]) -> None:
-    """The addresses that the parent computes are those of the Services and pods that the operator makes."""
+    """Checks that the parent computes the addresses of the Services and pods that the operator creates."""
     named = cluster(documents)
     services = named["spec"]["services"]
     domain = f"{named['metadata']['namespace']}.svc.cluster.local"
@@ -144,7 +144,7 @@ def check_addresses(documents: list[dict]) -> None:
 
 
 def leaves(values: object, place: tuple = ()):
-    """The place of each value in nested ones."""
+    """Yields the path of each value in nested values."""
     nested = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else None
     if nested is None:
         yield place
@@ -154,7 +154,7 @@ def leaves(values: object, place: tuple = ()):
 
 
 def changed(values: dict, place: tuple) -> dict:
-    """The values with another one at a place."""
+    """Returns the values with another value at a path."""
     values = copy.deepcopy(values)
     at = values
     for name in place[:-1]:
@@ -170,7 +170,7 @@ def changed(values: dict, place: tuple) -> dict:
 
 
 def is_without_effect(schema: dict, place: tuple) -> bool:
-    """Whether the schema says so of a value, or of one that it is in."""
+    """Returns whether the schema says that a value, or a value that contains it, has no effect."""
     for name in place:
         schema = schema.get("items", {}) if isinstance(name, int) else schema.get("properties", {}).get(name, {})
         if schema.get("description", "").startswith("No effect"):
@@ -179,7 +179,7 @@ def is_without_effect(schema: dict, place: tuple) -> bool:
 
 
 def check_nothing_is_ignored(folder: pathlib.Path, values: dict) -> None:
-    """Another value is refused or makes another cluster, unless the schema says that it has no effect."""
+    """Checks that another value is refused or changes the cluster, unless the schema says that it has no effect."""
     schema = yaml.safe_load((charts.CLUSTER / "values.schema.json").read_text())
     before, ignored, tried = cluster(render(folder, values)), [], 0
     for place in leaves(values):
@@ -195,14 +195,14 @@ def check_nothing_is_ignored(folder: pathlib.Path, values: dict) -> None:
 
 
 def check_secret(folder: pathlib.Path) -> None:
-    """The password of root is where parent charts read it."""
+    """Checks that root's password is at the place where parent charts read it."""
     secret = charts.objects(render(folder, ROOT), "Secret")[0]
     assert secret["metadata"]["name"] == "shop-etcd"
     assert secret["stringData"] == {"username": "root", "password": "secret", "etcd-root-password": "secret"}, secret
 
 
 def check_refused(folder: pathlib.Path, values: dict, words: str, release: str = "shop") -> None:
-    """They are refused in these words."""
+    """Checks that values are refused with these words."""
     try:
         render(folder, values, release)
     except AssertionError as refusal:
@@ -212,7 +212,7 @@ def check_refused(folder: pathlib.Path, values: dict, words: str, release: str =
 
 
 def run(report, places, work: pathlib.Path) -> None:
-    """All cases of this file."""
+    """Runs all cases of this file."""
     folder = parent(work)
     assert set(passed()) == set(EXPECTED)
     for name, values in passed().items():

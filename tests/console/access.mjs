@@ -1,4 +1,4 @@
-// Users: who is logged in has the rights of that user, and is told when they do not suffice.
+// Users: a logged-in user has exactly their permissions, and the page reports missing ones.
 import assert from "node:assert/strict";
 import { b64, button, go, heading, keyView, open, put, shoot, v3 } from "./stage.mjs";
 

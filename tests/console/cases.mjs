@@ -1,4 +1,4 @@
-// The cases, in one order: some leave the cluster changed. cases.mjs "CLIENT PORTS" "PROCESSES", one line for each case.
+// The cases, in a fixed order, because some change the cluster. cases.mjs "CLIENT PORTS" "PROCESSES" prints one line per case.
 import { close, run } from "./stage.mjs";
 import * as access from "./access.mjs";
 import * as keys from "./keys.mjs";

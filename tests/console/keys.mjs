@@ -1,4 +1,4 @@
-// Keys: browsing, writes by comparison, history, watches, and content that was made to do harm.
+// Keys: browsing, writes by comparison, history, watches, and malicious content.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { statSync } from "node:fs";
@@ -34,7 +34,7 @@ export const cases = {
     await list.getByText("The first 100 entries.").waitFor();
     await button(page, "More").click();
     await list.getByText("The first 200 entries.").waitFor();
-    // opening a key leaves the list as it was read
+    // opening a key does not reload the list
     await list.getByRole("link", { name: "000150", exact: true }).click();
     await heading(page, "/many/folder/000150").waitFor();
     assert.equal(await list.locator(".entries li").count(), 200);
@@ -74,7 +74,7 @@ export const cases = {
     await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
     await page.getByText("This key does not exist.").waitFor();
     assert.equal(await get("/new/a"), null);
-    // what was deleted comes back
+    // restore the deleted key
     await button(page, "History").click();
     await page.getByRole("listitem").filter({ hasText: "deleted" }).waitFor();
     await page.getByRole("listitem").filter({ hasText: "version 2" }).getByRole("button", { name: /Bring back/ }).click();
@@ -97,7 +97,7 @@ export const cases = {
     await shoot(page, "conflict");
     await button(page, "Replace theirs by mine").click();
     await until(async () => assert.equal((await get(SETTINGS)).toString(), settings(9)));
-    // a second one, given up
+    // a second edit, which is canceled
     await button(page, "Edit").click();
     await page.getByRole("textbox", { name: "Value" }).fill("lost");
     await put(SETTINGS, settings(5));
@@ -223,7 +223,7 @@ export const cases = {
         assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${link} is too wide`);
       }
     }
-    // the pixels of a direction mark do not turn the text around it: it is written out
+    // the page escapes a direction mark, so that the mark does not reverse the text
     await go(page, "keys?p=hostile%2F");
     await page.getByText("\\u{202e}gnp.exe").first().waitFor();
     await page.end();

@@ -1,10 +1,10 @@
-// A browser, the members that it looks at, and what every page is held to: no error, no violation of its policy, no
-// request elsewhere, nothing kept on the disk of the browser.
+// A browser, the members, and the rules for every page: no error, no violation of the Content-Security-Policy, no request to
+// another host, and nothing stored on the browser's disk.
 import assert from "node:assert/strict";
 import { statSync } from "node:fs";
 import { createRequire } from "node:module";
 
-// installed into the cache, not beside this file
+// the modules are in the cache, not next to this file
 const { chromium } = createRequire(process.env.MODULES + "/package.json")("playwright-core");
 
 const PATIENCE_MS = 20_000;

@@ -29,7 +29,7 @@ async function roles() {
 
 export const cases = {
   async an_address_without_a_view_shows_the_cluster() {
-    // a name that every object of the language has
+    // every JavaScript object has a property of this name
     const page = await open("toString");
     await drawing(page).waitFor();
     await page.end();

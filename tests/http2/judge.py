@@ -1,9 +1,7 @@
 """Compares h2spec's reports with the list of permitted failures: judge.py PERMITTED FOLDER TABLE...
 
-The tables name cases, too: these have to exist.
-
-Prints what was not expected, then a line for each report, then the line of Rust's tests. What does
-not live here: which failures are permitted, and why (`permitted`).
+Also checks that the cases in the tables exist. Prints unexpected results, then a line for each report, then cargo's test summary.
+`permitted` lists the permitted failures with their reasons.
 """
 
 import re
@@ -12,12 +10,12 @@ import xml.etree.ElementTree as xml
 from pathlib import Path
 
 RUNS = ["stock-clear", "stock-tls", "grpc-clear", "grpc-tls"]
-# as many as the pinned version has; a run that ends early is not a run
+# number of cases of the pinned version; a run with fewer cases ended early
 CASES = 146
 
 
 def cases(report):
-    """Yields each case that ran: its id, what it is about, and the failure or nothing."""
+    """Yields the id, the description and the failure (or None) of each case that ran."""
     for suite in xml.parse(report).getroot().iter("testsuite"):
         for number, case in enumerate(suite.iter("testcase"), 1):
             bad = case.find("failure")
@@ -28,7 +26,7 @@ def cases(report):
 
 
 def permitted(path):
-    """The cases that may fail: their runs and the reason of each."""
+    """Returns the cases that may fail, with their runs and reasons."""
     listed = {}
     for number, line in enumerate(Path(path).read_text().splitlines(), 1):
         if not line or line.startswith("#"):

@@ -1,6 +1,6 @@
-"""The keys and the static pod of etcd, as kubeadm itself makes them, and the image `etcd` started by that pod's words.
+"""etcd's keys and static pod from kubeadm itself, and the image `etcd` started with the pod's command.
 
-What does not live here: a kubelet that runs the pod (kubelet.py).
+kubelet.py runs the pod with a kubelet.
 """
 
 import json
@@ -18,12 +18,12 @@ PKI = "/etc/kubernetes/pki/etcd"
 REPOSITORY = "registry.test/witan"
 # kubeadm compares it as a semantic version
 TAG = "3.7.3-witan.1"
-# what a user of kubeadm looks at etcd with
+# the command with which a kubeadm user inspects etcd
 CLIENT = ["--endpoints=https://127.0.0.1:2379", f"--cacert={PKI}/ca.crt", f"--cert={PKI}/healthcheck-client.crt", f"--key={PKI}/healthcheck-client.key"]
 
 
 def make(root, address, tag, keys=True, **flags):
-    """Has kubeadm write the static pod, and before that the keys, below a folder that it takes for the root of the host."""
+    """Runs kubeadm to write the keys and the static pod below a folder that replaces the host's root."""
     root = pathlib.Path(root)
     (root / "etc").mkdir(parents=True, exist_ok=True)
     local = {"imageRepository": REPOSITORY, "imageTag": tag, "extraArgs": [{"name": name.replace("_", "-"), "value": value} for name, value in flags.items()]}
@@ -42,7 +42,8 @@ def make(root, address, tag, keys=True, **flags):
 
 
 def kubeadm(world):
-    """The static pod's command, variables, mounts and probes. A pod of the host is in the network in which the kubelet probes."""
+    """Starts the image with the static pod's command, variables, mounts and probes. A host-network pod is in the kubelet's
+    network."""
     pod = world.pod()
     root = world.work / "made"
     spec = make(root, pod.address, TAG)["spec"]
@@ -50,7 +51,7 @@ def kubeadm(world):
     for volume in spec["volumes"]:
         path = volume["hostPath"]["path"].lstrip("/")
         mount, = (each["mountPath"] for each in container["volumeMounts"] if each["name"] == volume["name"])
-        # with modes: of the keys only root is the reader
+        # keep the modes: only root can read the keys
         shutil.copytree(root / path, pod.root / mount.lstrip("/"), dirs_exist_ok=True)
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     environment = {each["name"]: each["value"] for each in container.get("env", [])}
@@ -60,7 +61,7 @@ def kubeadm(world):
         pod.until_http(f"{get['scheme'].lower()}://{get['host']}:{ports.get(get['port'], get['port'])}{get['path']}")
     pod.until(["etcdctl", *CLIENT, "endpoint", "health"])
     pod.stop()
-    # the names of kubeadm 1.35 and earlier
+    # the flag names of kubeadm 1.35 and earlier
     older = [word for word in container["command"] if not word.startswith(("--feature-gates", "--watch-progress"))]
     pod.start([*older, "--experimental-initial-corrupt-check=true", "--experimental-watch-progress-notify-interval=5s"])
     pod.until_http("http://127.0.0.1:2381/readyz")

@@ -1,10 +1,10 @@
-"""A node of kubeadm: a real kubelet on containerd runs the static pod of etcd that kubeadm makes, at first with etcd's own
-image, and Witan's takes its place as `kubeadm upgrade` does it: a copy of the data directory, another manifest.
+"""A node of kubeadm: a real kubelet on containerd runs kubeadm's static pod of etcd, first with etcd's own image. Witan's image
+then replaces it like `kubeadm upgrade`: a copy of the data directory, and another manifest.
 
-    tests/operator/isolated python3 tests/image/kubelet.py ARCHIVE    ARCHIVE: the image `etcd`, as `ctr image import` reads it
+tests/operator/isolated python3 tests/image/kubelet.py ARCHIVE    ARCHIVE: the image `etcd`, in the form of `ctr image import`
 
-A line for each step, as tests/image/run writes them. /etc and /var/lib are layers of their own, which end with the
-namespace of mounts: kubeadm and the pod have the paths that they have on a node.
+Prints a line for each step, as tests/image/run does. /etc and /var/lib are separate layers, which end with the mount namespace:
+kubeadm and the pod use the paths of a real node.
 """
 
 import json
@@ -20,15 +20,15 @@ import urllib.request
 from containers import CONTAINERD, make_image
 from kubeadm import CLIENT, MANIFEST, REPOSITORY, TAG, make
 
-# that of tests/operator/isolated
+# the address that tests/operator/isolated sets
 ADDRESS = "192.0.2.10"
 DATA = "/var/lib/etcd"
 # the image's name in the archive
 BUILT = "localhost/etcd:built"
-# a kubelet waits ever longer between its tries, and this machine may be busy
+# a kubelet increases the delay between its attempts, and this machine may be busy
 PATIENCE_S = 300
 KEYS = 20
-# of etcd's own image; kubeadm upgrades to a later one
+# the tag of etcd's own image; kubeadm upgrades to a later one
 ETCD_TAG = "3.6.0-0"
 KUBELET = {
     "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", "staticPodPath": f"/{os.path.dirname(MANIFEST)}",
@@ -102,7 +102,7 @@ class Node:
         self.ctr("image", "import", archive)
 
     def pods(self):
-        """What the kubelet says of its pods."""
+        """Returns the kubelet's view of its pods."""
         try:
             with urllib.request.urlopen("http://127.0.0.1:10255/pods", timeout=10) as answer:
                 return json.load(answer)["items"] or []
@@ -110,7 +110,7 @@ class Node:
             return []
 
     def ready(self, manifest):
-        """Waits until the pod of this manifest is ready by its own probes; its container's id."""
+        """Waits until the pod of this manifest passes its probes. Returns its container's id."""
         wanted, = manifest["spec"]["containers"]
 
         def ask():
@@ -148,14 +148,14 @@ class Node:
 
 
 class Etcd:
-    """The pod that runs, whichever program is in it, as its users see it."""
+    """The running pod as its users see it, whichever program it contains."""
 
     def __init__(self, node, manifest):
         self.node, self.manifest, self.calls = node, manifest, 0
         self.container = node.ready(manifest)
 
     def etcdctl(self, *words):
-        """As `kubectl exec` and `crictl exec` have the runtime do it."""
+        """Runs etcdctl in the container, like `kubectl exec` and `crictl exec`."""
         self.calls += 1
         return self.node.ctr("task", "exec", "--exec-id", f"call-{self.calls}", self.container, "etcdctl", *CLIENT, *words).stdout
 
@@ -164,12 +164,12 @@ class Etcd:
             self.etcdctl("put", f"{name}-{n}", name)
 
     def state(self):
-        """All keys with their revisions, and whose they are."""
+        """Returns all keys with their revisions, and the cluster and member ids."""
         got = json.loads(self.etcdctl("get", "", "--prefix", "--write-out=json"))
         return got["kvs"], got["header"]["cluster_id"], got["header"]["member_id"]
 
     def upgrade(self, tag, **flags):
-        """What `kubeadm upgrade` does: a copy of the directory of the member that runs, and a manifest that is moved to its place."""
+        """Acts like `kubeadm upgrade`: copies the data directory of the running member, and replaces the manifest."""
         beside = f"/etc/kubernetes/tmp/{len(os.listdir('/etc/kubernetes/tmp'))}"
         run("cp", "-r", DATA, f"{beside}-etcd")
         manifest = make(beside, ADDRESS, tag, keys=False, **flags)

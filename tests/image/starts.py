@@ -1,9 +1,10 @@
-"""The image `etcd` started by the words of those who start etcd: each with its command, environment, mounts, rights and
-probes, as its sources write them; kubeadm itself makes its pod (kubeadm.py). Each member is in a network of its own, on the ports that the deployment names.
+"""Starts the image `etcd` like the programs that deploy etcd: with their commands, environment, mounts, permissions and probes,
+as in their sources; kubeadm creates its pod itself (kubeadm.py). Each member is in a separate network, on the ports of the
+deployment.
 
-    tests/operator/isolated python3 tests/image/starts.py TREE    TREE: the file system of the image
+tests/operator/isolated python3 tests/image/starts.py TREE    TREE: the file system of the image
 
-A line for each case, as tests/image/run writes them.
+Prints a line for each case, as tests/image/run does.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ from kubeadm import kubeadm
 LIBC = ctypes.CDLL(None, use_errno=True)
 PR_CAPBSET_DROP, CAPABILITIES = 24, 41
 PATIENCE_S = 60
-# what a container's runtime sets if the image does not
+# the runtime's default if the image sets no PATH
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -34,7 +35,7 @@ class Failure(Exception):
 
 
 class Pod:
-    """A container of the image, in a network with an address of its own."""
+    """A container of the image, in a network with its own address."""
 
     def __init__(self, number, work, tree, names=(), files=None, volume=None, user=None):
         self.address = f"10.9.0.{number}"
@@ -66,7 +67,7 @@ class Pod:
             run("ip", "-n", self.network, *command)
 
     def enter(self):
-        """In the child, before its program: the network, the root, and for another user no capability at all."""
+        """Runs in the child before its program: enters the network and the root. Another user than root gets no capability."""
         network = os.open(f"/run/netns/{self.network}", os.O_RDONLY)
         if LIBC.setns(network, 0) != 0:
             os._exit(99)
@@ -86,7 +87,7 @@ class Pod:
             )
 
     def execute(self, command, environment=None):
-        """What `kubectl exec` or a probe does: the exit code and what was printed."""
+        """Runs a command in the container like `kubectl exec` or a probe. Returns the exit code and the output."""
         done = subprocess.run(
             command, env={"PATH": PATH, **(environment or {})}, preexec_fn=self.enter, capture_output=True, check=False
         )
@@ -99,11 +100,11 @@ class Pod:
         return said
 
     def until(self, command, environment=None):
-        """Waits as a probe that executes a command."""
+        """Waits like a probe that executes a command."""
         self.until_answered(command, lambda: self.execute(command, environment))
 
     def until_http(self, url):
-        """The probe of a kubelet, which is in the pod's network for a pod of the host."""
+        """Waits like an HTTP probe of a kubelet, which shares the network of a host-network pod."""
         curl = ["ip", "netns", "exec", self.network, "curl", "-sSf", url]
 
         def ask():
@@ -148,7 +149,7 @@ class World:
         return pod
 
     def certificates(self, name, *users):
-        """An authority with a certificate for a server on all addresses, and one for each user by common name."""
+        """Creates a CA, a server certificate for all addresses, and a client certificate for each user's common name."""
         folder = self.work / f"certificates-{name}"
         folder.mkdir()
 
@@ -187,7 +188,7 @@ def milvus(world):
 
 
 def vitess(world):
-    """pkg/operator/etcd/pod.go of the Vitess operator: three members that begin by names, and values of up to 8 MiB."""
+    """pkg/operator/etcd/pod.go of the Vitess operator: three members that find each other by name, and values of up to 8 MiB."""
     names = [(at, f"lock-{at}.lock-peer") for at in (1, 2, 3)]
     environment = {
         "ETCD_AUTO_COMPACTION_MODE": "revision", "ETCD_AUTO_COMPACTION_RETENTION": "1000", "ETCD_QUOTA_BACKEND_BYTES": "8589934592",
@@ -205,7 +206,7 @@ def vitess(world):
     for pod in pods:
         pod.until(["etcdctl", "endpoint", "health"], environment)
         pod.must(["etcdctl", "endpoint", "status"], environment)
-    # etcdctl itself sends 2 MiB at most
+    # etcdctl itself sends at most 2 MiB
     value = "dnZ2" * (7 << 18)
     curl = ["curl", "-sSf", f"http://{pods[0].address}:2379/v3/kv/put", "--data-binary", "@-"]
     run("ip", "netns", "exec", pods[0].network, *curl, input=f'{{"key": "bGFyZ2U=", "value": "{value}"}}')
@@ -214,8 +215,8 @@ def vitess(world):
 
 
 def talos(world):
-    """internal/app/machined/pkg/system/services/etcd.go of Talos: a user of its own without any capability, whose
-    keys nobody else may read."""
+    """internal/app/machined/pkg/system/services/etcd.go of Talos: a separate user without any capability, whose keys no other
+    user can read."""
     made = world.certificates("talos", "talos-admin")
     pki = "/system/secrets/etcd"
     kinds = {"ca": "ca", "server": "server", "peer": "server", "admin": "talos-admin"}
@@ -239,7 +240,7 @@ def talos(world):
 
 
 def cilium(world):
-    """clustermesh-apiserver/deployment.yaml of Cilium: users by the names of certificates, made before any client comes."""
+    """clustermesh-apiserver/deployment.yaml of Cilium: users by common names of certificates, created before the first client."""
     made = world.certificates("clustermesh-apiserver.cilium.io", "admin-east", "remote")
     secrets = "/var/lib/etcd-secrets"
     files = {f"{secrets}/{to}": (made[name], 0o400) for to, name in (("ca.crt", "ca.crt"), ("tls.crt", "server.crt"), ("tls.key", "server.key"))}
@@ -280,7 +281,7 @@ def cilium(world):
 
 
 def kubespray(world):
-    """roles/etcd/templates/etcd.env.j2 of Kubespray: everything comes from variables."""
+    """roles/etcd/templates/etcd.env.j2 of Kubespray: all settings come from variables."""
     made = world.certificates("node1", "admin-node1")
     ssl = "/etc/ssl/etcd/ssl"
     files = {f"{ssl}/ca.pem": (made["ca.crt"], 0o600)}

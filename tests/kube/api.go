@@ -1,5 +1,5 @@
-// A client of the Kubernetes API, as small as these checks need it: JSON over HTTPS, retries where
-// the server under test was killed, lists in pages, watches that go on where they were.
+// A minimal client of the Kubernetes API: JSON over HTTPS, retries while the server under test is down, paginated lists, and
+// watches that resume.
 package main
 
 import (
@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// How long anything may take: long enough for two busy cores and a namespace full of objects.
+// Limit for every action, long enough for two busy cores and a namespace full of objects.
 const patience = 3 * time.Minute
 
 type object = map[string]any
@@ -34,7 +34,7 @@ func newAPI(url, token, caFile string) *api {
 	return &api{url, token, &http.Client{Transport: transport}}
 }
 
-// as is the same API with another token.
+// as returns the same API with another token.
 func (a *api) as(token string) *api { return &api{a.url, token, a.client} }
 
 func (a *api) request(method, path string, body any) (*http.Response, error) {
@@ -56,7 +56,7 @@ func (a *api) request(method, path string, body any) (*http.Response, error) {
 	return a.client.Do(request)
 }
 
-// try makes one call; the status is 0 if there was no answer.
+// try makes one call. The status is 0 if there was no answer.
 func (a *api) try(method, path string, body any) (int, object) {
 	answer, err := a.request(method, path, body)
 	if err != nil {
@@ -70,8 +70,8 @@ func (a *api) try(method, path string, body any) (int, object) {
 	return answer.StatusCode, got
 }
 
-// create makes an object, again and again while the store is away: 409 after a call without an
-// answer means that it was made.
+// create creates an object, and retries while the store is down. 409 after a call without an answer means that the object was
+// created.
 func (a *api) create(path string, body object) object {
 	var last string
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
@@ -88,7 +88,7 @@ func (a *api) create(path string, body object) object {
 	return nil
 }
 
-// get reads an object that must be there, in time.
+// get reads an object that must exist, with retries.
 func (a *api) get(path string) object {
 	var found object
 	eventually("GET "+path, func() bool {
@@ -99,7 +99,7 @@ func (a *api) get(path string) object {
 	return found
 }
 
-// names lists by pages; false if a page did not come.
+// names lists objects in pages. Returns false if a page is missing.
 func (a *api) names(path string) (map[string]bool, bool) {
 	names, next := map[string]bool{}, ""
 	for {
@@ -117,8 +117,7 @@ func (a *api) names(path string) (map[string]bool, bool) {
 	}
 }
 
-// follow notes the names of all objects that a watch tells of, from a version on, and goes on there
-// when the watch ends, until stopped.
+// follow sends the names of all objects in a watch from a version on. It resumes when the watch ends, until it is stopped.
 func (a *api) follow(path, version string, seen chan<- string, stop <-chan struct{}) {
 	for {
 		select {
@@ -140,7 +139,7 @@ func (a *api) follow(path, version string, seen chan<- string, stop <-chan struc
 				break
 			}
 			if event.Type == "ERROR" {
-				// "too old resource version": clients list again and go on from there
+				// after "too old resource version", clients list again and watch from that version
 				version = a.relist(path, seen)
 				break
 			}
@@ -153,7 +152,7 @@ func (a *api) follow(path, version string, seen chan<- string, stop <-chan struc
 	}
 }
 
-// relist tells of everything that is there and gives the version of the list.
+// relist sends the names of all existing objects and returns the version of the list.
 func (a *api) relist(path string, seen chan<- string) string {
 	list := a.get(path)
 	items, _ := list["items"].([]any)
@@ -163,7 +162,7 @@ func (a *api) relist(path string, seen chan<- string) string {
 	return at(list, "metadata", "resourceVersion")
 }
 
-// at is the text at a path of fields; "" if it is not there.
+// at returns the text at a path of fields, or "" if it does not exist.
 func at(value any, path ...string) string {
 	for _, name := range path {
 		fields, _ := value.(map[string]any)

@@ -1,4 +1,4 @@
-// How a check passes, waits and fails.
+// Steps of a check: passing, waiting and failing.
 package main
 
 import (
@@ -36,7 +36,7 @@ func must(err error) {
 
 var failing sync.Mutex
 
-// fail ends everything, once.
+// fail ends all processes, once.
 func fail(format string, arguments ...any) {
 	failing.Lock()
 	fmt.Printf("FAILED after %.1f s: "+format+"\n", append([]any{time.Since(begun).Seconds()}, arguments...)...)

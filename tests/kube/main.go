@@ -1,10 +1,9 @@
-// Kubernetes' own kube-apiserver and kube-controller-manager on the store under test, which is
-// killed under them, one member twice, of three the leader again and again: thousands of objects are
-// made, watched, listed, collected, and nothing that was acknowledged is missing. Or the store is etcd, and
-// the one under test takes its place meanwhile.
+// Kubernetes' own kube-apiserver and kube-controller-manager on the store under test: thousands of objects are created, watched,
+// listed and collected, and no acknowledged object may be missing. A single member is killed twice, and the leader of three
+// members repeatedly. Alternatively, the store is etcd, and the store under test replaces it during the test.
 //
-// What does not live here: how processes are started (processes.go, members.go), the client (api.go), events in a server of their
-// own (shard.go), and how long kube-apiserver takes to start (start.go).
+// processes.go and members.go start processes, api.go has the client, shard.go tests a separate server for events, and start.go
+// measures the start of kube-apiserver.
 package main
 
 import (
@@ -20,7 +19,7 @@ import (
 const (
 	objects = 5000
 	workers = 16
-	// how often the leader of three members dies at least while the objects are made
+	// minimum number of kills of the leader of three members while objects are created
 	killsMin = 5
 	maps     = "/api/v1/namespaces/load/configmaps"
 	things   = "/apis/example.test/v1/namespaces/load/things"
@@ -81,7 +80,7 @@ func main() {
 	fmt.Printf("test result: ok. %d passed; 0 failed\n", checks)
 }
 
-// streams: Kubernetes fills its watch caches by etcd 3.7's RangeStream from 1.37 on, before that by pages.
+// streams: Kubernetes 1.37 and later fill their watch caches with etcd 3.7's RangeStream, earlier releases with pages.
 func streams(api *api) {
 	minor, err := strconv.Atoi(at(api.get("/version"), "minor"))
 	must(err)
@@ -132,7 +131,7 @@ func thing(name string, replicas int) object {
 		"metadata": object{"name": name}, "spec": object{"replicas": replicas}}
 }
 
-// rights: a service account's token opens what its role allows.
+// rights: a service account's token grants the permissions of its role.
 func rights(api *api) {
 	api.create(services, object{"metadata": object{"name": "reader"}})
 	api.create(rbac+"roles", object{"metadata": object{"name": "reader"}, "rules": []object{
@@ -152,8 +151,8 @@ func rights(api *api) {
 	passed("a token opens what its role allows")
 }
 
-// load makes all objects; a store of one member is killed when half of them are made, the leader of
-// several all the time; etcd's place is taken after half.
+// load creates all objects. When half of them exist, a single-member store is killed, or etcd is replaced. The leader of several
+// members is killed all the time.
 func load(api *api) {
 	version := at(api.get(maps), "metadata", "resourceVersion")
 	seen, stop := make(chan string, 3*objects), make(chan struct{})
@@ -239,7 +238,7 @@ func whole(api *api) {
 	passed("all are listed, by the store and by the watch cache")
 }
 
-// collect: a Deployment gets its ReplicaSet and pods from the controllers, and loses them with it.
+// collect: controllers create the ReplicaSet and the pods of a Deployment, and delete them with it.
 func collect(api *api) {
 	const apps = "/apis/apps/v1/namespaces/load/"
 	const pods = "/api/v1/namespaces/load/pods"
@@ -271,7 +270,7 @@ func leads(api *api, before string) {
 	passed("leader election goes on")
 }
 
-// again: a kill of all members at rest; a write, and all that was there.
+// again: kills all members at rest; then a write succeeds and all objects exist.
 func again(api *api) {
 	here.killStores()
 	here.startStores()
@@ -279,7 +278,7 @@ func again(api *api) {
 	whole(api)
 }
 
-// empty: a namespace takes all its objects with it.
+// empty: deleting a namespace deletes all its objects.
 func empty(api *api) {
 	status, got := api.try("DELETE", "/api/v1/namespaces/load", nil)
 	expect(status == 200, "the deletion: %d %v", status, got)

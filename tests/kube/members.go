@@ -1,4 +1,4 @@
-// A member of a store: how it is killed, and what it says of itself.
+// A member of a store: kills and status.
 package main
 
 import (
@@ -17,7 +17,7 @@ type member struct {
 	process            *exec.Cmd
 }
 
-// How long a member that is not there may keep a question waiting.
+// Maximum time for a call to a member that is down.
 var askOnce = &http.Client{Timeout: 2 * time.Second}
 
 func (m *member) kill() {
@@ -28,8 +28,7 @@ func (m *member) kill() {
 	}
 }
 
-// killLeaders kills the leader again and again until stopped, each time when all members serve. It
-// tells how often.
+// killLeaders kills the leader repeatedly until stopped, each time when all members serve. Returns the number of kills.
 func (w *world) killLeaders(stop <-chan struct{}) int {
 	for kills := 0; ; kills++ {
 		select {
@@ -48,7 +47,7 @@ func (w *world) killLeaders(stop <-chan struct{}) int {
 	}
 }
 
-// awaitOther waits until the members that run have a leader again.
+// awaitOther waits until the running members have a leader again.
 func (w *world) awaitOther(dead *member) {
 	eventually("another member leads", func() bool {
 		for _, m := range w.stores {
@@ -60,7 +59,7 @@ func (w *world) awaitOther(dead *member) {
 	})
 }
 
-// leader is the member that all name; nil while one does not answer or they disagree.
+// leader returns the member that all members name, or nil while one does not answer or they disagree.
 func (w *world) leader() *member {
 	var found *member
 	said := map[string]bool{}
@@ -77,7 +76,7 @@ func (w *world) leader() *member {
 	return found
 }
 
-// status gives a member's id and that of its leader; nothing if it does not answer.
+// status returns the ids of a member and of its leader, or empty texts if it does not answer.
 func (m *member) status() (id, leader string) {
 	answer, err := askOnce.Post(m.url+"/v3/maintenance/status", "application/json", strings.NewReader("{}"))
 	if err != nil {
@@ -91,7 +90,7 @@ func (m *member) status() (id, leader string) {
 	return at(got, "header", "member_id"), at(got, "leader")
 }
 
-// answered is how many calls of a method of etcd's key-value service a member answered without an error since it started.
+// answered returns the number of successful calls of a method of etcd's KV service since the member started.
 func (m *member) answered(method string) int {
 	answer, err := askOnce.Get(m.url + "/metrics")
 	must(err)

@@ -1,4 +1,4 @@
-// The processes: the store under test, kube-apiserver on it, kube-controller-manager on that.
+// The processes: the store under test, kube-apiserver on it, and kube-controller-manager.
 package main
 
 import (
@@ -21,11 +21,11 @@ import (
 
 type world struct {
 	dir, bin, program string
-	// the program of etcd, if its place is taken
+	// the etcd program that is replaced, if any
 	etcd string
-	// what takes etcd's place
+	// the member that replaces etcd
 	successor *member
-	// where kube-apiserver keeps events, if not in the store
+	// the server of kube-apiserver's events, or nil if the store keeps them
 	events     *member
 	apiServer  *exec.Cmd
 	apiAddress string
@@ -60,13 +60,12 @@ func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
 
 func (w *world) write(name, text string) { must(os.WriteFile(w.path(name), []byte(text), 0o600)) }
 
-// step begins at different places in processes that run side by side.
+// step starts at different values in concurrent processes.
 var step = 61 * os.Getpid()
 
-// freeAddress names a port on which nobody listens, each once. Ports come from below the range from
-// which the kernel takes the local ports of outgoing connections: a client that tries a port before its
-// server listens would otherwise take it, even by a connection to itself. Nothing listens for the check: a
-// process that starts meanwhile would hold a copy of the listener.
+// freeAddress returns a port on which nobody listens, and never returns it again. The ports are below the kernel's range of local
+// ports for outgoing connections. Otherwise, a client that dials a port before its server listens could take the port, even by
+// connecting to itself. The check only binds the port: a process that starts meanwhile would inherit a listener.
 func freeAddress() string {
 	for range 10_000 {
 		step++
@@ -110,7 +109,7 @@ func (w *world) start(m *member) {
 	w.run(m, w.storeProgram(), strings.Join(cluster, ","))
 }
 
-// storeProgram is what the store runs at first.
+// storeProgram returns the program that the store runs first.
 func (w *world) storeProgram() string {
 	if w.etcd != "" {
 		return w.etcd
@@ -126,7 +125,7 @@ func (w *world) run(m *member, program, cluster string, words ...string) {
 		"--initial-cluster", cluster)...)
 }
 
-// follow starts what is to take etcd's place.
+// follow starts the member that will replace etcd.
 func (w *world) follow() {
 	m := &member{name: "successor", url: "http://" + freeAddress(), peerURL: "http://" + freeAddress()}
 	w.successor = m
@@ -137,9 +136,9 @@ func (w *world) follow() {
 	})
 }
 
-// takePlace has the successor take etcd's place, and moves kube-apiserver to it, which is killed for that: to end in order
-// it waits a minute for watches, and the controllers lose their lease, so that they start anew, too. It tells the milliseconds
-// in which neither took writes.
+// takePlace replaces etcd with the successor and moves kube-apiserver to it. It kills kube-apiserver, because an orderly end
+// waits a minute for watches. The controllers then lose their lease, so they restart, too. Returns the milliseconds in which
+// neither store accepted writes.
 func (w *world) takePlace(api *api) string {
 	answer, err := http.Post(w.successor.url+"/follow/cut-over", "application/json", nil)
 	must(err)
@@ -159,14 +158,14 @@ func (w *world) takePlace(api *api) string {
 	return at(got, "pauseMs")
 }
 
-// killStores ends all members as a power cut would.
+// killStores ends all members with SIGKILL.
 func (w *world) killStores() {
 	for _, m := range w.stores {
 		m.kill()
 	}
 }
 
-// storeURLs is where clients find the store.
+// storeURLs returns the client URLs of the store.
 func (w *world) storeURLs() string {
 	urls := make([]string, len(w.stores))
 	for n, m := range w.stores {
@@ -233,7 +232,7 @@ current-context: l
 		"--root-ca-file="+w.path("certs/apiserver.crt"), "--use-service-account-credentials=true"))
 }
 
-// endOnSignals leaves no process behind when the run itself is ended.
+// endOnSignals ends all processes when the run is interrupted.
 func (w *world) endOnSignals() {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -243,7 +242,7 @@ func (w *world) endOnSignals() {
 	}()
 }
 
-// end kills every process, the members last, and removes the folder, or says where it is.
+// end kills every process, the members last, and removes the folder or prints its path.
 func (w *world) end(keep bool) {
 	for _, process := range append(w.others, w.apiServer) {
 		if process != nil {

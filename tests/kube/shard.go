@@ -1,5 +1,5 @@
-// Events in a server of their own, as large clusters keep them: kube-apiserver stores them there and nothing else, and
-// serves everything else while that server is gone.
+// Events on a separate server, as in large clusters: kube-apiserver stores only events there, and serves everything else while
+// that server is down.
 package main
 
 import (
@@ -14,10 +14,10 @@ const (
 	registry   = "/registry/"
 	events     = registry + "events/"
 	eventsPath = "/api/v1/namespaces/load/events"
-	// kube-apiserver's checks of the server that --etcd-servers-overrides names first
+	// the check of kube-apiserver for the first server in --etcd-servers-overrides
 	eventsCheck = "etcd-override-readiness-0"
 	without     = "/readyz?exclude=etcd-override-0&exclude=" + eventsCheck
-	// how many objects are made while the server of events is gone
+	// number of objects that are created while the server of events is down
 	meanwhile = 50
 )
 
@@ -65,7 +65,7 @@ func event(api *api, name string) {
 	})
 }
 
-// count is how many keys begin with a prefix that ends in a slash.
+// count returns the number of keys that start with a prefix, which must end in a slash.
 func (m *member) count(prefix string) int {
 	end := strings.TrimSuffix(prefix, "/") + string(rune('/'+1))
 	text := base64.StdEncoding.EncodeToString

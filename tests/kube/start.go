@@ -1,4 +1,4 @@
-// How long kube-apiserver takes to start on a store with many objects, which it reads into its watch caches.
+// The duration of a start of kube-apiserver, which reads a store with many objects into its watch caches.
 package main
 
 import (
@@ -12,15 +12,15 @@ import (
 )
 
 const (
-	// how often kube-apiserver is started; the fastest start counts
+	// number of starts of kube-apiserver; the fastest counts
 	starts = 3
-	// bytes of data of each object: with its metadata some 2 KiB in the store
+	// data bytes of each object, which takes about 2 KiB in the store with its metadata
 	objectBytes = 1800
 	// USER_HZ, the unit of times in /proc
 	ticksPerSecond = 100
 )
 
-// measureStart prints a row of docs/benchmarks.md: kube-apiserver's starts on a store with count objects.
+// measureStart prints a row of docs/benchmarks.md: starts of kube-apiserver on a store with count objects.
 func measureStart(count int) {
 	api := here.startAPIServer()
 	api.create("/api/v1/namespaces", object{"metadata": object{"name": "load"}})
@@ -34,7 +34,7 @@ func measureStart(count int) {
 		here.spawnAPIServer()
 		api = here.awaitAPIServer()
 		ready = min(ready, time.Since(since))
-		// by version 0 the watch cache answers, once it is filled
+		// with version 0, the watch cache answers once it is filled
 		status, got := api.try("GET", maps+"?resourceVersion=0", nil)
 		items, _ := got["items"].([]any)
 		expect(status == 200 && len(items) >= count, "the watch cache has %d of %d objects: %d", len(items), count, status)
@@ -46,7 +46,7 @@ func measureStart(count int) {
 		ready.Seconds(), listed.Seconds(), cpu.Seconds(), residentMiB(store))
 }
 
-// fill makes count config maps.
+// fill creates count config maps.
 func fill(api *api, count int) {
 	data := object{"data": strings.Repeat("x", objectBytes)}
 	var group sync.WaitGroup
@@ -62,7 +62,7 @@ func fill(api *api, count int) {
 	group.Wait()
 }
 
-// cpuOf is the CPU time that a process has taken.
+// cpuOf returns the CPU time of a process.
 func cpuOf(pid int) time.Duration {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	must(err)
@@ -75,7 +75,7 @@ func cpuOf(pid int) time.Duration {
 	return time.Duration(user+system) * time.Second / ticksPerSecond
 }
 
-// residentMiB is the resident memory of a process.
+// residentMiB returns the resident memory of a process.
 func residentMiB(pid int) int {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
 	must(err)

@@ -1,10 +1,10 @@
-// The calls of an etcd client through grpc-js: cases.mjs ADDRESS [CA FILE], one line for each case.
-// What does not live here: what the calls mean in detail, which etcd's own client is asked for.
+// The calls of an etcd client through grpc-js: cases.mjs ADDRESS [CA FILE] prints one line per case. The tests with etcd's own
+// client check the calls in detail.
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 
-// installed into the cache, not beside this file
+// the modules are in the cache, not next to this file
 const require = createRequire(process.env.MODULES + "/package.json");
 const grpc = require("@grpc/grpc-js");
 const loader = require("@grpc/proto-loader");
@@ -26,12 +26,12 @@ const [kv, watch, lease] = ["KV", "Watch", "Lease"].map(stub);
 const prefix = authority ? "tls/" : "clear/";
 const bytes = (text) => Buffer.from(prefix + text);
 
-// A deadline of its own for each call, so that nothing hangs.
+// A deadline for each call, so that no call hangs.
 const soon = () => ({ deadline: Date.now() + 20_000 });
 const call = (client, method, request, how = soon()) =>
   new Promise((done, fail) =>
     client[method](request, how, (error, answer) => (error ? fail(error) : done(answer))));
-// A stream whose error counts only where a case waits for it.
+// Opens a stream whose errors are ignored unless a case waits for them.
 const begun = (stream) => stream.on("error", () => {});
 const next = (stream) =>
   new Promise((done, fail) => {

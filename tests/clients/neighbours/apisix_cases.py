@@ -1,6 +1,5 @@
-"""APISIX's calls, as its client (lua-resty-etcd) sends them: apisix_cases.py PROGRAM ETCD, one line for each case. The
-same goes to a member of Witan and to one of etcd, and the answers must be equal. What does not live here: what a
-gateway makes of its routes; APISIX itself needs OpenResty."""
+"""The calls of APISIX's client (lua-resty-etcd): apisix_cases.py PROGRAM ETCD prints one line per case. Sends the same calls to a
+Witan member and to an etcd member, and compares the answers. APISIX itself is not tested, because it needs OpenResty."""
 import contextlib
 import http.client
 import json
@@ -10,19 +9,19 @@ from cluster import Cluster, coded, folder, report
 
 SOON_S = 30
 PREFIX, END = coded("/apisix"), coded("/apisiy")
-# what differs between two members that have seen the same
+# fields that differ between two members with the same history
 OWN = {"cluster_id", "member_id", "raft_term", "ID", "lease", "token"}
 MANY = 200
 
 
 def common(value):
-    """An answer without what is the member's own; that it is there stays visible."""
+    """Replaces the member-specific values of an answer, but keeps their fields."""
     if isinstance(value, list):
         return [common(one) for one in value]
     if not isinstance(value, dict):
         return value
     kept = {name: "own" if name in OWN else common(one) for name, one in value.items()}
-    # refusals of Witan say more, for the clients of etcd 3.4 (docs/reference/differences.md)
+    # Witan's errors have more fields, for clients of etcd 3.4 (docs/reference/differences.md)
     if kept.get("error") == kept.get("message"):
         kept.pop("error", None)
     if "etcdserver" in kept:
@@ -36,13 +35,13 @@ def common(value):
 
 
 class Talk:
-    """A member that is talked to, and the answers that it gave."""
+    """A member and its recorded answers."""
 
     def __init__(self, url):
         self.address, self.answers, self.token = url.split("//")[1], [], None
 
     def request(self, method, path, body):
-        """An open connection and its answer. The client sends no content type."""
+        """Sends a request without a content type. Returns the connection and its answer."""
         connection = http.client.HTTPConnection(self.address, timeout=SOON_S)
         headers = {"Authorization": self.token} if self.token else {}
         connection.request(method, path, None if body is None else json.dumps(body), headers)
@@ -66,7 +65,7 @@ class Talk:
 
     @contextlib.contextmanager
     def watch(self, **create):
-        """Gives a function that reads the next message, a line of the chunked answer."""
+        """Opens a watch. Returns a function that reads the next message, a line of the chunked answer."""
         connection, answer = self.request(
             "POST", "/v3/watch", {"create_request": {"key": PREFIX, "range_end": END} | create})
         with contextlib.closing(connection):
@@ -116,7 +115,7 @@ def leases(talk):
     talk.put("data_plane/server_info", "{}", lease=lease)
     assert talk.v3("lease/keepalive", ID=lease)["result"]["TTL"] == "60"
     assert talk.v3("lease/timetolive", ID=lease, keys=True)["keys"] == [coded("/apisix/data_plane/server_info")]
-    talk.answers.pop()  # it says how many seconds are left
+    talk.answers.pop()  # contains the remaining seconds
     talk.v3("lease/revoke", ID=lease)
     assert "kvs" not in talk.v3("kv/range", key=coded("/apisix/data_plane/server_info"))
     assert talk.put("data_plane/server_info", "{}", lease=lease)["code"] == 5
@@ -131,7 +130,7 @@ def a_watch_goes_through_history_and_on(talk):
         seen = []
 
         def until_revision(last):
-            """Messages hold as many events as there are, so that only the events are compared."""
+            """Reads events up to a revision. Only events are compared, because their grouping into messages can differ."""
             while not seen or int(seen[-1]["kv"]["mod_revision"]) < last:
                 seen.extend(following().get("events", []))
                 talk.answers.pop()
@@ -195,7 +194,7 @@ CASES = [version_and_unknown_paths, directories_are_made_and_read, routes_are_pu
 
 
 def beside(case, talks):
-    """The case on both servers, and that their answers are equal."""
+    """Runs the case on both servers and checks that their answers are equal."""
     def act():
         for talk in talks:
             talk.answers = []

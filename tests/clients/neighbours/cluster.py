@@ -1,5 +1,5 @@
-"""A cluster of members, of Witan or of etcd, on free ports, and the report of cases. Needs tests/tools on the
-module path. What does not live here: the cases, a file for each program that uses etcd."""
+"""A cluster of Witan or etcd members on free ports, and the report of cases. Needs tests/tools on the module path. Each program
+that uses etcd has its own file of cases."""
 import base64
 import http.client
 import json
@@ -14,16 +14,16 @@ import urllib.request
 
 from ports import free_port
 
-# until a member serves, or a cluster has a leader: generous, so that a busy machine does not fail a test
+# limit until a member serves or a cluster has a leader, generous for busy machines
 READY_S = 60
 PAUSE_S = 0.02
 
-# `timeout` ends a test by SIGTERM: its members must end, too
+# `timeout` ends a test with SIGTERM, which must also end its members
 signal.signal(signal.SIGTERM, lambda *_: sys.exit("it took too long"))
 
 
 def until(what, condition, seconds=READY_S):
-    """The first true answer of `condition`."""
+    """Returns the first true result of `condition`."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if answer := condition():
@@ -33,7 +33,7 @@ def until(what, condition, seconds=READY_S):
 
 
 def ask(url, body=None, timeout=5):
-    """The status and the JSON of an answer, if it has one; no status if nobody answers."""
+    """Returns the status and the JSON body of an answer, or no status if nobody answers."""
     data = None if body is None else json.dumps(body).encode()
     try:
         with urllib.request.urlopen(urllib.request.Request(url, data), timeout=timeout) as answer:
@@ -53,7 +53,7 @@ def parsed(answer):
 
 
 class Member:
-    """A process that can be killed and started again."""
+    """A process that can be killed and restarted."""
 
     def __init__(self, program, folder, name):
         self.program, self.folder, self.name = program, folder, name
@@ -85,11 +85,11 @@ class Member:
 
 
 class Cluster:
-    """Use it with `with`: it ends its members."""
+    """A cluster. As a context manager, it ends its members."""
 
     def __init__(self, program, folder, size=3, flags=()):
         self.flags = flags
-        # a port that another process took first costs a try
+        # if another process takes a port first, try again
         for attempt in range(5):
             self.members = [Member(program, pathlib.Path(folder) / f"{attempt}-m{number}", f"m{number}")
                             for number in range(size)]
@@ -111,7 +111,7 @@ class Cluster:
         return [member.url for member in self.members]
 
     def leader(self):
-        """The member that leads."""
+        """Returns the leader."""
         def found():
             for member in self.members:
                 status = ask(f"{member.url}/v3/maintenance/status", {})[1] if member.runs() else {}
@@ -139,18 +139,18 @@ class Cluster:
 
 
 def report(program, cases):
-    """Runs the cases, a line for each."""
+    """Runs the cases and prints a line for each."""
     for case in cases:
         name = f"{program} {case.__name__}"
         try:
             case()
             print(f"ok {name}", flush=True)
-        except Exception as error:  # whatever it is, it is this case's
+        except Exception as error:  # any exception is a failure of this case
             print(f"FAILED {name}: {type(error).__name__}: {error}", flush=True)
 
 
 def folder(name):
-    """A folder for the data of a neighbour's cluster, below $WORK."""
+    """Returns the folder below $WORK for the data of a program's cluster."""
     return pathlib.Path(os.environ["WORK"]) / name
 
 

@@ -1,5 +1,5 @@
-"""CoreDNS with its etcd plugin on three members: coredns_cases.py PROGRAM COREDNS, one line for each case. What does
-not live here: what DNS says; the answers are those that the plugin's documents give for these keys."""
+"""CoreDNS with its etcd plugin on three members: coredns_cases.py PROGRAM COREDNS prints one line per case. The expected answers
+come from the plugin's documentation."""
 import json
 import subprocess
 import sys
@@ -24,9 +24,9 @@ KEYS = {
 
 
 def cases_of(cluster, port):
-    """The cases, each on what the ones before it have left."""
+    """Runs the cases in order. Each case uses the state that the previous ones left."""
     def asked(name, kind):
-        """The code of the answer and its records, each without its name and time."""
+        """Returns the code of the answer, and its records without name and TTL."""
         try:
             answer = dns.query.udp(dns.message.make_query(name, kind), "127.0.0.1", port=port, timeout=5)
         except (OSError, dns.exception.DNSException):

@@ -1,6 +1,6 @@
-"""Patroni's own classes for etcd, without PostgreSQL, on three members: patroni_cases.py PROGRAM etcd3|etcd, one
-line for each case. A demotion is what costs its users most: it follows when Patroni's call that renews the
-leader key answers False, while an exception lets Patroni wait. What does not live here: Patroni's decisions."""
+"""Patroni's own classes for etcd, without PostgreSQL, on three members: patroni_cases.py PROGRAM etcd3|etcd prints one line per
+case. A demotion is the most harmful result: it follows if Patroni's call that renews the leader key returns False. After an
+exception, Patroni waits. Patroni's own decisions are not tested."""
 import logging
 import sys
 import threading
@@ -14,24 +14,24 @@ from patroni.postgresql.mpp import get_mpp
 
 from cluster import Cluster, ask, coded, folder, report, until
 
-# Patroni's own defaults
+# Patroni's defaults
 RETRY_S, TTL_S = 10, 30
 # for the renewal that must fail
 SHORT_RETRY_S = 4
-# a standby that is not woken goes on by itself then
+# a standby that is not woken continues after this time
 WAKE_S = 30
 SORTS = {"etcd3": Etcd3, "etcd": Etcd}
 # longer than a member waits for a quorum
 REFUSED_S = 60
 PUT = {"key": coded("k"), "value": coded("v")}
-# calls that need a quorum, as the gateway takes them; what is sent to v2 is a form with an empty value
+# calls that need a quorum, in the form of the gateway; v2 gets a form with an empty value
 CALLS = {"etcd3": {"v3/lease/keepalive": {"ID": 7}, "v3/lease/grant": {"TTL": 60}, "v3/kv/put": PUT,
                    "v3/kv/txn": {"success": [{"request_put": PUT}]}, "v3/kv/range": {"key": PUT["key"]}},
          "etcd": {"v2/keys/queue": {}}}
 
 
 class Errors(logging.Handler):
-    """Keeps the errors of the server that Patroni logs and has no name for."""
+    """Keeps server errors that Patroni logs without recognizing them."""
 
     def __init__(self):
         super().__init__()
@@ -48,7 +48,7 @@ class Errors(logging.Handler):
 
 
 def node(sort, name, urls, **more):
-    """Patroni's view of its store as the node `name`."""
+    """Returns Patroni's view of its store as the node `name`."""
     dcs = SORTS[sort]({"hosts": [url.split("//")[1] for url in urls], "scope": "main", "namespace": "/service",
                        "name": name, "ttl": TTL_S, "loop_wait": 1, "retry_timeout": RETRY_S} | more, get_mpp({}))
     dcs.set_retry_timeout(RETRY_S)
@@ -56,7 +56,7 @@ def node(sort, name, urls, **more):
 
 
 def raises(call, *arguments):
-    """What went wrong with a renewal, if something did."""
+    """Returns the exception of a call, or None."""
     try:
         return None if call(*arguments) else "the renewal answered False"
     except DCSError:
@@ -64,7 +64,7 @@ def raises(call, *arguments):
 
 
 class Primary(threading.Thread):
-    """Renews the leader key as fast as it can, as Patroni's loop does, and keeps what went wrong."""
+    """Renews the leader key continuously, as Patroni's loop does, and records errors."""
 
     def __init__(self, dcs):
         super().__init__(daemon=True)
@@ -95,14 +95,14 @@ class Primary(threading.Thread):
 
 
 class Cases:
-    """The cases in their order, each on what the ones before it have left. `a` and `b` are two nodes."""
+    """The cases, which run in order. Each case uses the state that the previous ones left. `a` and `b` are two nodes."""
 
     def __init__(self, sort, cluster, errors):
         self.sort, self.cluster, self.errors = sort, cluster, errors
         self.a, self.b = node(sort, "a", cluster.urls()), node(sort, "b", cluster.urls())
 
     def _view(self, check):
-        """What both nodes see once it is so: Patroni reads from caches and from any member."""
+        """Waits until both nodes see a state: Patroni reads from caches and from any member."""
         for dcs in self.a, self.b:
             until("both nodes see it", lambda: check(dcs.get_cluster()))
         return self.a.get_cluster()
@@ -145,7 +145,7 @@ class Cases:
         version, woken = self.b.get_cluster().leader.version, []
 
         def standby():
-            """Something else may wake it first."""
+            """Watches again, because an unrelated event may wake the node first."""
             while self.b.watch(version, WAKE_S):
                 if not self.b.get_cluster().leader:
                     woken.append(True)
@@ -163,7 +163,7 @@ class Cases:
         self._view(lambda seen: seen.leader and seen.leader.name == "a")
 
     def _kill(self, which):
-        """Kills the member that leads while the primary renews its key at `which` member."""
+        """Kills the leader while the primary renews its key at `which` member."""
         leads = self.cluster.leader()
         at = next(member for member in self.cluster.members if (member is leads) == (which == "leader"))
         self.a._client.set_base_uri(at.url)
@@ -185,7 +185,7 @@ class Cases:
         self._kill("other")
 
     def _refusals(self, member):
-        """What Patroni makes of the answers of a member that waits for a quorum in vain."""
+        """Checks Patroni's reaction to a member that waits for a quorum in vain."""
         def refusal(call):
             status, answer = ask(f"{member.url}/{call}", CALLS[self.sort][call], REFUSED_S)
             if status == 200 and "error" not in answer:
@@ -203,7 +203,7 @@ class Cases:
         self.a.set_retry_timeout(SHORT_RETRY_S)
         for member in others:
             member.kill()
-        # etcd's leader may not have noticed it at the first renewal
+        # etcd's leader may not notice the lost quorum before the first renewal
         try:
             with ThreadPoolExecutor() as beside:
                 refusals = beside.submit(self._refusals, leads)
@@ -230,7 +230,7 @@ class Cases:
 
 
 def tokens(program):
-    """A token that is not taken is given anew, and the node keeps its lease."""
+    """A node with a refused token gets a new one and keeps its lease."""
     with Cluster(program, folder("patroni-token")) as cluster:
         user = {"name": "root", "password": "secret"}
         for call, body in {"user/add": user, "role/add": {"name": "root"},

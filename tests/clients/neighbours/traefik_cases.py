@@ -1,5 +1,4 @@
-"""Traefik with its provider for etcd on three members: traefik_cases.py PROGRAM TRAEFIK, one line for each case. What
-does not live here: Traefik's other providers and what else its keys can say."""
+"""Traefik with its etcd provider on three members: traefik_cases.py PROGRAM TRAEFIK prints one line per case."""
 import subprocess
 import sys
 
@@ -7,7 +6,7 @@ from cluster import Cluster, ask, delete, folder, free_port, put, report, until
 
 
 def cases_of(cluster, entry):
-    """The cases, each on what the ones before it have left. The pages that are routed are those of the members."""
+    """Runs the cases in order. Each case uses the state that the previous ones left. Traefik routes to pages of the members."""
     def answers(path, status):
         until(f"{path} is answered with {status}", lambda: ask(f"http://127.0.0.1:{entry}{path}")[0] == status)
 

@@ -1,7 +1,7 @@
-"""Every call of an etcd client through grpcio: cases.py ADDRESS [CA FILE], one line for each case.
+"""Every call of an etcd client through grpcio: cases.py ADDRESS [CA FILE] prints one line per case.
 
-Needs the modules that grpc_tools makes from the protos on the module path. What does not live here: what
-the calls mean in detail, which etcd's own client is asked for.
+Needs the modules that grpc_tools generates from the protos on the module path. The tests with etcd's own client check the calls
+in detail.
 """
 import itertools
 import sys
@@ -20,7 +20,7 @@ SERVICES = {name: service for module in MODULES
             for name, service in module.DESCRIPTOR.services_by_name.items()}
 METHODS = {f"{name}/{method.name}": method for name, service in SERVICES.items()
            for method in service.methods}
-# what would end or change the member that other cases need; etcd's own cases put these calls
+# calls that would end or change the member; etcd's own cases test them
 LEFT_OUT = {"Cluster/MemberAdd", "Cluster/MemberRemove", "Cluster/MemberUpdate", "Cluster/MemberPromote",
             "Maintenance/MoveLeader", "Maintenance/Downgrade"}
 SOON_S = 20
@@ -43,12 +43,12 @@ shared = channel(max_receive_message_length=64 << 20)
 
 
 def message(name, fields):
-    """The request of a method."""
+    """Returns the request of a method."""
     return GetMessageClass(METHODS[name].input_type)(**fields)
 
 
 def call(name, /, requests=None, through=None, how=None, **fields):
-    """Begins a call: a whole answer, or the stream of answers. `requests` is what a client streams."""
+    """Starts a call and returns the answer, or the stream of answers. `requests` are the requests of a client stream."""
     called.add(name)
     method = METHODS[name]
     kind = (method.client_streaming, method.server_streaming)
@@ -63,7 +63,7 @@ def call(name, /, requests=None, through=None, how=None, **fields):
 
 
 def refused(code, text, act):
-    """`act` fails with this code, and with a text that has this one in it."""
+    """Checks that `act` fails with this code and a message that contains this text."""
     try:
         act()
     except grpc.RpcError as error:
@@ -73,7 +73,7 @@ def refused(code, text, act):
 
 
 def lasting(first):
-    """Requests of a stream that stays open: `first`, and what is added later. Returns them with `add` and `end`."""
+    """Returns the requests of a stream that stays open, with `add` and `end`."""
     more, ready = list(first), threading.Condition()
 
     def requests():
@@ -110,7 +110,7 @@ def compressed_requests():
             put()
             assert len(call("KV/Range", key=prefix + b"z").kvs[0].value) == 50_000
         else:
-            # as etcd's: its server has gzip alone
+            # as in etcd, whose server supports only gzip
             refused(grpc.StatusCode.UNIMPLEMENTED, "deflate", put)
 
 
@@ -273,7 +273,7 @@ def refusals_have_code_and_text():
 
 
 def every_method_was_called():
-    """Runs last."""
+    """Must run last."""
     missing = set(METHODS) - called - LEFT_OUT
     assert not missing and not LEFT_OUT & called, missing
 
@@ -287,5 +287,5 @@ for case in CASES:
     try:
         case()
         print(f"ok {name}", flush=True)
-    except Exception as error:  # whatever it is, it is this case's
+    except Exception as error:  # any exception is a failure of this case
         print(f"FAILED {name}: {type(error).__name__}: {error}", flush=True)

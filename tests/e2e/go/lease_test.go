@@ -1,4 +1,4 @@
-// Leases, and what stands on them: sessions, mutexes, elections, leasing, naming.
+// Leases and their users: sessions, mutexes, elections, leasing, naming.
 package client
 
 import (
@@ -88,7 +88,7 @@ func TestMutexLetsOneIn(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				// not atomic by itself: only the lock makes it right
+				// not atomic: only the lock makes it correct
 				answer, err := client.Get(ctx, "count")
 				n := 0
 				if err == nil && len(answer.Kvs) > 0 {
@@ -173,7 +173,7 @@ func TestLeasingCachesAndGivesWay(t *testing.T) {
 	put(t, first, "k", "1")
 	same(t, "read", value(t, first, "k"), "1")
 	same(t, "read by the owner", value(t, first, "k"), "1")
-	put(t, second, "k", "2") // takes the key from the first
+	put(t, second, "k", "2") // takes the key from the first client
 	same(t, "after another's write", value(t, first, "k"), "2")
 	put(t, first, "k", "3")
 	same(t, "read by the other", value(t, second, "k"), "3")
@@ -212,7 +212,7 @@ func TestNamingListsAndWatches(t *testing.T) {
 		})
 	}
 	follow("map[service/a:127.0.0.1:1 service/b:127.0.0.1:2]")
-	follow("map[service/b:127.0.0.1:2]") // the lease is over
+	follow("map[service/b:127.0.0.1:2]") // the lease has ended
 	list, err := manager.List(within(t))
 	must(t, err)
 	same(t, "metadata", list["service/b"].Metadata.(string), "x")

@@ -1,6 +1,6 @@
-// Package client holds what etcd's own Go client and the packages beside it do to a server: the
-// program that SERVER names, each test with one of its own. This file starts, kills and restarts
-// it. The same tests pass on etcd, which shows that they ask for the right thing.
+// Package client tests a server with etcd's own Go client and its packages. SERVER names the program; each test starts its own
+// process. This file starts, kills and restarts the server. The same tests pass with etcd, which shows that their expectations
+// are right.
 package client
 
 import (
@@ -17,7 +17,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// How long anything may take before a test fails: long enough for two busy cores.
+// Limit for every action, long enough for two busy cores.
 const patience = 30 * time.Second
 
 type server struct {
@@ -26,12 +26,12 @@ type server struct {
 	url     string
 	peerURL string
 	process *exec.Cmd
-	// further arguments, and what clients trust if the URL has TLS
+	// additional arguments, and the CA that clients trust if the URL has TLS
 	arguments []string
 	trust     *tls.Config
 }
 
-// start gives a fresh server that answers.
+// start returns a new server that answers.
 func start(t *testing.T) *server {
 	t.Helper()
 	s := prepare(t, "http://")
@@ -39,7 +39,7 @@ func start(t *testing.T) *server {
 	return s
 }
 
-// prepare returns a new server that is not started yet.
+// prepare returns a new server without starting it.
 func prepare(t *testing.T, scheme string) *server {
 	t.Helper()
 	s := &server{t: t, dir: t.TempDir(), url: scheme + freeAddress(t), peerURL: "http://" + freeAddress(t)}
@@ -56,13 +56,12 @@ func prepare(t *testing.T, scheme string) *server {
 	return s
 }
 
-// step begins at different places in processes that run side by side.
+// step starts at different values in concurrent processes.
 var step = 61 * os.Getpid()
 
-// freeAddress names a port on which nobody listens, each once. Ports come from below the range from
-// which the kernel takes the local ports of outgoing connections: a client that tries a port before its
-// server listens would otherwise take it, even by a connection to itself. Nothing listens for the check: a
-// process that starts meanwhile would hold a copy of the listener.
+// freeAddress returns a port on which nobody listens, and never returns it again. The ports are below the kernel's range of local
+// ports for outgoing connections. Otherwise, a client that dials a port before its server listens could take the port, even by
+// connecting to itself. The check only binds the port: a process that starts meanwhile would inherit a listener.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	for range 10_000 {
@@ -82,7 +81,7 @@ func freeAddress(t *testing.T) string {
 
 func (s *server) logFile() string { return filepath.Join(s.dir, "log") }
 
-// again starts it on the same folder and ports.
+// again restarts the server with the same folder and ports.
 func (s *server) again() {
 	s.t.Helper()
 	program := os.Getenv("SERVER")
@@ -110,7 +109,7 @@ func (s *server) again() {
 	})
 }
 
-// kill ends it as a power cut would.
+// kill ends the server with SIGKILL.
 func (s *server) kill() {
 	s.t.Helper()
 	must(s.t, s.process.Process.Kill())
@@ -118,7 +117,7 @@ func (s *server) kill() {
 	s.process = nil
 }
 
-// client opens a client of its own, closed with the test.
+// client opens a client that is closed with the test.
 func (s *server) client() *clientv3.Client {
 	s.t.Helper()
 	return s.clientOf(s.url)
@@ -140,7 +139,7 @@ func within(t *testing.T) context.Context {
 	return ctx
 }
 
-// eventually looks at a condition until it holds.
+// eventually checks a condition until it holds.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
@@ -165,7 +164,7 @@ func same[T comparable](t *testing.T, what string, got, want T) {
 	}
 }
 
-// value reads one key; "" if it is not there.
+// value reads one key, and returns "" if it does not exist.
 func value(t *testing.T, kv clientv3.KV, key string) string {
 	t.Helper()
 	answer, err := kv.Get(within(t), key)
@@ -183,7 +182,7 @@ func put(t *testing.T, kv clientv3.KV, key, value string, options ...clientv3.Op
 	return answer.Header.Revision
 }
 
-// next gives the events of the next answer that has any, as `PUT key value` or `DELETE key`.
+// next returns the events of the next response with events, as `PUT key value` or `DELETE key`.
 func next(t *testing.T, watch clientv3.WatchChan) []string {
 	t.Helper()
 	for {

@@ -1,4 +1,4 @@
-// Watches: what a client's watch gives while the server is killed and started again under it.
+// Watches of a client whose server is killed and restarted.
 package client
 
 import (
@@ -15,7 +15,7 @@ func TestWatchGetsWhatWasWrittenWhileItWasAway(t *testing.T) {
 	created := <-watch
 	same(t, "created", created.Created, true)
 	for n := range 5 {
-		// the other client may write before the watcher has come back
+		// the other client may write before the watcher has reconnected
 		server.kill()
 		server.again()
 		put(t, writer.KV, "k", fmt.Sprint(n))

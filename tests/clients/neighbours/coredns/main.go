@@ -1,5 +1,4 @@
-// CoreDNS with its etcd plugin alone: the whole of it takes minutes to build. What does not live here: the
-// questions that it is asked, in coredns_cases.py.
+// CoreDNS with only its etcd plugin, because a complete build takes minutes. coredns_cases.py sends the queries.
 package main
 
 import (

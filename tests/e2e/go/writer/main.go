@@ -1,11 +1,10 @@
-// A client that writes without a pause, with etcd's own library, and counts what fails. tests/operator runs it beside a
-// cluster that changes.
+// A client that writes continuously with etcd's own library and counts failures. tests/operator runs it while a cluster changes.
 //
-// Lines on standard input steer it, an answer of JSON follows each:
+// Each line on standard input is a command; the answer is JSON:
 //
-//	endpoints URL...    from now on these
-//	mark                what happened since the last mark
-//	check               which acknowledged writes are missing
+//	endpoints URL...    uses these endpoints from now on
+//	mark                returns the events since the last mark
+//	check               returns the acknowledged writes that are missing
 package main
 
 import (
@@ -26,12 +25,12 @@ import (
 )
 
 const (
-	// a write that is not acknowledged by then has failed
+	// a write without an answer in this time has failed
 	timeout = 5 * time.Second
 	// between two writes of one worker
 	pause   = 5 * time.Millisecond
 	workers = 2
-	// errors that are shown of a phase
+	// number of errors that are shown for a phase
 	shown = 5
 )
 
@@ -76,7 +75,7 @@ func main() {
 			answer(map[string]int{"endpoints": len(words) - 1})
 		case "mark":
 			kept.Lock()
-			// what began before the mark and has not ended belongs to the phase that it delays
+			// a write that started before the mark and has not ended delays the phase that the mark ends
 			kept.GapMs = max(kept.GapMs, time.Since(kept.last).Milliseconds())
 			done := kept.phase
 			kept.phase = phase{last: kept.last}
@@ -100,12 +99,12 @@ func connect(endpoints []string, secured *tls.Config, user, password string) *cl
 	return client
 }
 
-// secured reads its files at each handshake, as they may change; nil without an authority.
+// secured reads its files at each handshake, because they may change. Returns nil without a CA.
 func secured(authority, certificate, name string) *tls.Config {
 	if authority == "" {
 		return nil
 	}
-	// the library checks the address that it dials, which is in no certificate
+	// the library would verify the address that it dials, which no certificate contains
 	config := &tls.Config{InsecureSkipVerify: true, VerifyConnection: func(state tls.ConnectionState) error {
 		text, err := os.ReadFile(authority)
 		if err != nil {
@@ -155,7 +154,7 @@ func (kept *record) add(name, value string, begun time.Time, err error) {
 	kept.last = now
 }
 
-// check reads all that was written and counts what is not there.
+// check reads all written keys and counts the missing ones.
 func check(client *clientv3.Client, kept *record) map[string]any {
 	kept.Lock()
 	wanted := map[string]string{}
