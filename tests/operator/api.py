@@ -1,4 +1,4 @@
-"""A client of kube-apiserver: requests, lists, watches, waits. What is asked of it is not decided here."""
+"""A client of kube-apiserver: requests, lists, watches and waits."""
 
 import http.client
 import json
@@ -13,12 +13,12 @@ MERGE = "application/strategic-merge-patch+json"
 
 
 def now():
-    """The time as the API server writes it."""
+    """Returns the current time in the API server's format."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 class Refused(Exception):
-    """The API server answered with an error."""
+    """An error answer of the API server."""
 
     def __init__(self, code, message):
         super().__init__(f"{code}: {message}")
@@ -26,7 +26,7 @@ class Refused(Exception):
 
 
 class Api:
-    """One identity at one API server. Threads have a connection each."""
+    """A client of one API server with one identity and one connection per thread."""
 
     def __init__(self, url, token, authority):
         self.host = urllib.parse.urlsplit(url).netloc
@@ -44,7 +44,7 @@ class Api:
         return {"Authorization": f"Bearer {self.token}", "Content-Type": kind}
 
     def request(self, method, path, body=None, kind="application/json"):
-        """The answer as JSON, or `Refused`."""
+        """Sends a request and returns the JSON answer. Raises `Refused` on an error."""
         data = None if body is None else json.dumps(body)
         for attempt in (1, 2):
             connection = getattr(self.local, "connection", None) or self.connect()
@@ -71,7 +71,7 @@ class Api:
         return self.request("GET", path)
 
     def find(self, path):
-        """The object, or None."""
+        """Returns the object, or None if it does not exist."""
         try:
             return self.get(path)
         except Refused as refusal:
@@ -92,7 +92,7 @@ class Api:
         return self.request("PATCH", f"{path}?fieldManager={manager}&force=true", body, "application/apply-patch+yaml")
 
     def delete(self, path, body=None):
-        """Deletes; an object that is not there is deleted already."""
+        """Deletes an object, which may already be absent."""
         try:
             return self.request("DELETE", path, body)
         except Refused as refusal:
@@ -101,14 +101,14 @@ class Api:
             return None
 
     def watch(self, path, heard):
-        """Calls `heard(type, object)` for all objects there are, and for every change from then on, without end."""
+        """Calls `heard(type, object)` for all existing objects and for every later change, without end."""
         while True:
             try:
                 listed = self.get(path)
                 heard("LISTED", listed["items"])
                 self.follow(path, listed["metadata"]["resourceVersion"], heard)
             except (OSError, http.client.HTTPException, Refused, ValueError):
-                time.sleep(0.1)  # the API server is starting or ending
+                time.sleep(0.1)  # the API server starts or stops
 
     def follow(self, path, version, heard):
         connection = self.connect(timeout=300)
@@ -128,14 +128,14 @@ class Api:
 
 
 def post(address, path, body, context=None):
-    """The answer of a member at its port for clients."""
+    """Returns the answer of a member at its client port."""
     url = f"{'https' if context else 'http'}://{address}:2379{path}"
     with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode()), timeout=10, context=context) as answer:
         return json.load(answer)
 
 
 def eventually(what, condition, patience_s=PATIENCE_S, every_s=0.05):
-    """Waits until `condition()` is true, and gives its value; the last exception tells why it never was."""
+    """Waits until `condition()` is true and returns its value. On a timeout, reports the last exception."""
     deadline, last = time.monotonic() + patience_s, None
     while time.monotonic() < deadline:
         try:
@@ -150,7 +150,7 @@ def eventually(what, condition, patience_s=PATIENCE_S, every_s=0.05):
 
 
 def condition(of, kind):
-    """Status and reason of a condition."""
+    """Returns status and reason of a condition."""
     for each in of.get("status", {}).get("conditions", []):
         if each["type"] == kind:
             return each["status"], each.get("reason", "")

@@ -1,5 +1,5 @@
-"""Backups and restores: to a bucket of a real S3 server over TLS and to a volume, at set times, of clusters with certificates and users,
-and what goes wrong on the way. What cases use is in `trouble.py`, `drive.py` and `store.py`."""
+"""Backups and restores to a bucket of a real S3 server with TLS and to a volume: on a schedule, of clusters with certificates and
+users, and under faults. The helpers are in `trouble.py`, `drive.py` and `store.py`."""
 
 import json
 import os
@@ -15,15 +15,15 @@ from trouble import CLUSTERS, CORE, DELETE
 GROUP = "/apis/witan.dev/v1/namespaces/prod"
 BACKUPS, SCHEDULES, JOBS = f"{GROUP}/etcdbackups", f"{GROUP}/etcdbackupschedules", "/apis/batch/v1/namespaces/prod/jobs"
 VOLUME = "backups"
-# of the operator while a backup is taken
+# kills of the operator while backups run
 KILLS = 6
 
 
 class Backups:
-    """What `Drive` inherits."""
+    """Mixin for `Drive`."""
 
     def object_store(self):
-        """The store, and the secrets by which pods reach it."""
+        """Creates the store, and the secrets with which pods reach it."""
         if not hasattr(self, "bucket"):
             self.bucket = open_for_pods(os.environ["S3_BIN"], self.world, self.names)
             with open(os.path.join(self.bucket.folder, "ca.crt")) as file:
@@ -46,7 +46,7 @@ class Backups:
         return self.api.get(f"{BACKUPS}/{name}").get("status", {})
 
     def stored(self, name, patience_s=90):
-        """The status of a backup once it has succeeded."""
+        """Waits until a backup has succeeded and returns its status."""
         phase = eventually(f"backup {name} ends", lambda: self.phase(name) if self.phase(name) in ("Succeeded", "Failed") else None, patience_s)
         status = self.backup_status(name)
         assert phase == "Succeeded" and condition({"status": status}, "Succeeded")[0] == "True", status
@@ -57,8 +57,8 @@ class Backups:
             self.api.delete(f"{BACKUPS}/{name}")
 
     def hash_at(self, name, revision=0):
-        """The hash of the keys that all members have at a revision, and that revision; the newest of a cluster without writers for 0. A member
-        may be an entry behind."""
+        """Returns the common hash of all members' keys at a revision, and that revision; 0 is the newest revision of a cluster
+        without writers. Waits, because a member may lag."""
         def equal():
             answers = self.ask(name, "/v3/maintenance/hashkv", {"revision": revision}).values()
             found = {(answer["hash"], answer["hash_revision"]) for answer in answers}
@@ -69,7 +69,7 @@ class Backups:
     # cases
 
     def backup_restore(self):
-        """A backup to a bucket while a client writes; cluster and disks are lost; two clusters begin from it, with equal hashes."""
+        """A backup to a bucket under writes. Cluster and disks are lost. Two clusters are restored from it, with equal hashes."""
         with self.brief("kept"):
             self.back_up("first", "kept", self.s3(serverSideEncryption="AES256"), verify="Restore")
             status = self.stored("first")
@@ -89,7 +89,7 @@ class Backups:
             assert int(revision) >= status["revision"], (revision, status)
             assert self.hash_at("again", int(revision))[0] == self.hash_at("kept", int(revision))[0], "other keys than the source had"
         try:
-            # its disks are those of a cluster now: a lost pod comes back with what was written since
+            # the restored cluster owns the disks: a lost pod returns with later writes
             self.put("again", "since", "restored")
             self.api.delete(f"{CORE}/pods/again-0?gracePeriodSeconds=0")
             eventually("a member is back", lambda: self.is_ready("again") and "again-0" in self.pods("again"))
@@ -106,7 +106,7 @@ class Backups:
                 self.remove(name)
 
     def backup_volume(self):
-        """A backup to a volume, and a cluster that begins from it."""
+        """A backup to a volume, and a cluster that is restored from it."""
         claim = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
         self.api.create(f"{CORE}/persistentvolumeclaims", {"metadata": {"name": VOLUME}, "spec": claim})
         store = {"persistentVolumeClaim": {"claimName": VOLUME, "prefix": "etcd"}}
@@ -126,8 +126,8 @@ class Backups:
             self.api.delete(f"{CORE}/persistentvolumeclaims/{VOLUME}")
 
     def backup_troubles(self):
-        """Wrong credentials, a missing secret, a cluster that does not exist, a store that is down for a while: each is said in words, and
-        what can be mended goes on once it is."""
+        """Wrong credentials, a missing secret, a missing cluster, a store that is down for a while: each is reported, and the
+        backup continues once the fault is fixed."""
         wrong = ("refused", "no-secret", "nobody", "down")
         try:
             with self.brief("plagued", replicas=1, writes=False):
@@ -150,7 +150,7 @@ class Backups:
                 finally:
                     self.bucket.start()
                 self.stored("down", 180)
-                # a cluster that begins from a backup that is not there says so, and begins once it is
+                # a cluster that is restored from a missing backup reports this, and starts once the backup exists
                 self.apply("early", replicas=1, storage={"size": "1Gi"}, persistentVolumeClaimRetentionPolicy=DELETE, bootstrap={"restore": {"backupRef": {"name": "late"}}})
                 self.degraded("early", "EtcdBackup late", "does not exist")
                 assert not self.pods("early"), "it must not begin empty"
@@ -166,7 +166,7 @@ class Backups:
         eventually(f"backup {name} is {phase} and says {words!r}", lambda: self.phase(name) == phase and words in says(), 60)
 
     def backup_schedule(self):
-        """A backup each minute, of which the last stays, and one that somebody took by hand; the gauges say when it was."""
+        """A backup each minute, of which the last one is kept, and a manual backup. The gauges show their times."""
         with self.brief("minutely", replicas=1, writes=False):
             self.back_up("by-hand", "minutely", self.s3())
             self.stored("by-hand")
@@ -192,7 +192,7 @@ class Backups:
                 self.forget("by-hand")
 
     def point_in_time(self):
-        """Changes are stored after a backup: cluster and disks are lost, and a new cluster has all that there was at a time."""
+        """Changes are stored after a backup. Cluster and disks are lost, and a new cluster has the keys of a chosen time."""
         schedule = f"{SCHEDULES}/ticking"
         changes = lambda: self.api.get(schedule).get("status", {}).get("changes", {})
         stored_to = lambda revision: eventually(f"revision {revision} is stored", lambda: changes().get("lastRevision", 0) >= int(revision), 90)
@@ -220,7 +220,7 @@ class Backups:
             self.until_ready("a cluster at a point in time", "again")
             assert self.hash_at("again") == (then, revision), (self.hash_at("again"), then, revision)
             assert self.cluster("again")["status"]["restoredRevision"] == int(revision), self.cluster("again")["status"]
-            # the cluster is gone, so that nothing is to be stored
+            # the cluster is gone, so there are no changes to store
             running = lambda: self.api.items(f"{CORE}/pods?labelSelector=witan.dev/backup-changes%3Dticking")
             eventually("its pod ends", lambda: not running())
         finally:
@@ -229,7 +229,7 @@ class Backups:
             self.forget("base")
 
     def backup_kills(self):
-        """The operator is killed again and again while backups are taken: each has one job and succeeds once."""
+        """The operator is killed repeatedly while backups run: each backup has one job and succeeds once."""
         chance = random.Random(int(os.environ.get("OPERATOR_SEED", "1")))
         with self.brief("killed", replicas=1, writes=False):
             names = [f"kill-{number}" for number in range(KILLS)]
@@ -247,7 +247,7 @@ class Backups:
                 self.forget(*names)
 
     def backup_users(self):
-        """A cluster with certificates and users, restored with its users."""
+        """A restored cluster with certificates has the users of its backup."""
         self.api.create(f"{CORE}/secrets", {"metadata": {"name": "guarded-root"}, "stringData": {"username": "root", "password": "for a backup"}})
         secure = {"tls": {"client": {"managed": {}}, "peer": {"managed": {}}}, "auth": {"enabled": True, "rootCredentialsSecretRef": {"name": "guarded-root"}}}
         try:
@@ -267,7 +267,7 @@ class Backups:
             self.api.delete(f"{CORE}/secrets/guarded-root")
 
     def backup_documents(self):
-        """The commands of docs/operating/kubernetes-backup.md, but for those without Kubernetes, as a stranger runs them."""
+        """The commands of docs/operating/kubernetes-backup.md, except those without Kubernetes."""
         page = "docs/operating/kubernetes-backup.md"
         clusters, others = "/apis/witan.dev/v1/namespaces/default/etcdclusters", (("etcdbackup", "before-upgrade"), ("etcdbackup", "plain-first"), ("etcdbackupschedule", "plain-daily"), ("secret", "s3"))
         with open(os.path.join(ROOT, page)) as file:

@@ -1,6 +1,6 @@
-"""Claims of members that serve: they are deleted, lose their labels, or change their owner. No acknowledged write is lost.
+"""Claims of running members are deleted, lose their labels, or change their owner. No acknowledged write is lost.
 
-What cases use is in `trouble.py` and `drive.py`."""
+The helpers are in `trouble.py` and `drive.py`."""
 
 import contextlib
 import threading
@@ -14,11 +14,11 @@ CLAIMS = f"{CORE}/persistentvolumeclaims"
 
 
 class Claims:
-    """What `Drive` inherits."""
+    """Mixin for `Drive`."""
 
     @contextlib.contextmanager
     def voters_watched(self, name):
-        """Yields a list that holds the lowest number of voters at the end."""
+        """Yields a list that contains the lowest number of voters at the end."""
         lowest, seen, stop = [], [], threading.Event()
 
         def watch():
@@ -39,8 +39,8 @@ class Claims:
     # cases
 
     def claims_deleted(self):
-        """All claims of a cluster that serves are deleted at once, as when a storage class is changed. The API server refuses that until the
-        claims allow it; then each member is replaced while a quorum serves, and nothing is lost."""
+        """All claims of a running cluster are deleted at once, as for a change of the storage class. The API server refuses this
+        until the claims allow it. Then each member is replaced while a quorum serves, and no write is lost."""
         name = "classless"
         with self.brief(name):
             before = self.claims(name)
@@ -58,8 +58,8 @@ class Claims:
             assert lowest[0] >= 3, f"{lowest[0]} voters were left"
 
     def storage_changed(self):
-        """The storage class changes, to one that does not exist first, and the size shrinks: each member is replaced by one with a new claim
-        while a quorum serves. The operator is killed on the way."""
+        """The storage class changes, first to one that does not exist, and the size shrinks: each member is replaced by one with
+        a new claim while a quorum serves. The operator is killed during the migration."""
         name = "moved"
         with self.brief(name, storage={"size": "2Gi"}):
             before = self.claims(name)
@@ -97,7 +97,7 @@ class Claims:
             self.operate("migrate-alone", name, migrateStorage={})
             self.until_phase("migrate-alone", "Succeeded", patience_s=120)
             eventually("its disk is new", lambda: len(self.claims(name)) == 1 and alone not in self.claims(name))
-            # one that is deleted moves no further member
+            # a deleted operation moves no further member
             self.change(name, replicas=3)
             self.until_ready("three members", name)
             before = self.claims(name)
@@ -120,7 +120,7 @@ class Claims:
         return {claim["resources"]["requests"]["storage"] for claim in self.claims_of(name)}
 
     def claim_label_removed(self):
-        """A label is taken off the claim of a member that serves: the member keeps its disk, and the label comes back."""
+        """The claim of a running member loses a label: the member keeps its disk, and the operator restores the label."""
         name = "unlabelled"
         with self.brief(name):
             kept, pods = self.members_and_disks(name), self.uids(name)

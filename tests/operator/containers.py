@@ -1,5 +1,5 @@
-"""A real node: kubelet on containerd, with runc and the network of Debian's plugins. Images are made here, of one layer, with the
-program and the libraries that it asks for; nothing is pulled.
+"""A real node: kubelet on containerd, with runc and Debian's network plugins. Builds images of one layer with a program and its
+libraries, and pulls none.
 
 Needs root, Debian's containerd, runc, containernetworking-plugins and busybox-static, and a kubelet (`tests/kube/binaries`)."""
 
@@ -54,7 +54,7 @@ oomScoreAdj: 0
 
 
 class Containers:
-    """The node of all pods; a loop binds them to it, as a scheduler would."""
+    """The node of all pods. A loop binds the pods to it, like a scheduler."""
 
     def __init__(self, world, images):
         self.world, self.api, self.folder = world, world.api, world.folder
@@ -94,7 +94,7 @@ class Containers:
                 threading.Thread(target=self.bind, args=(pod,), daemon=True).start()
 
     def bind(self, pod):
-        """Once its claims are bound. The folders of such volumes belong to root, and nothing changes that for them."""
+        """Binds a pod once its claims are bound. Sets the owner of its volumes' folders, which otherwise belong to root."""
         core, name = f"/api/v1/namespaces/{pod['metadata']['namespace']}", pod["metadata"]["name"]
         for volume in pod["spec"].get("volumes", []):
             if "persistentVolumeClaim" in volume:
@@ -107,16 +107,16 @@ class Containers:
         try:
             self.api.create(f"{core}/pods/{name}/binding", {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target})
         except Refused:
-            pass  # it is bound already, or deleted
+            pass  # already bound or deleted
 
     def kill(self, namespace, name):
-        """kill -9 of a pod's process."""
+        """Kills a pod's process with SIGKILL."""
         pod = self.api.get(f"/api/v1/namespaces/{namespace}/pods/{name}")
         identity = pod["status"]["containerStatuses"][0]["containerID"].split("//")[1]
         self.ctr("task", "kill", "-s", "9", identity)
 
     def end(self):
-        """The pods' processes end with the namespace of processes that `isolated` has made."""
+        """Stops the node. The pods' processes end with the process namespace of `isolated`."""
         if "kubelet" in self.world.processes:
             self.world.kill("kubelet")
         for task in self.ctr("task", "ls", "-q").split():
@@ -129,14 +129,14 @@ class Containers:
 
 
 def libraries(program):
-    """Places of the shared libraries of a program, and of its loader."""
+    """Returns the shared libraries of a program, including its loader: paths in the image and on this machine."""
     listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
     found = re.findall(r"(/\S+) \(0x", listed)
     return {path.lstrip("/"): os.path.realpath(path) for path in found}
 
 
 def make_image(out, name, entry, files):
-    """An image of one layer, in the form that `ctr image import` reads."""
+    """Writes an image of one layer, in the form that `ctr image import` reads."""
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:
         made = set()

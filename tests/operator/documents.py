@@ -1,5 +1,5 @@
-"""The commands of README.md and docs/start/kubernetes.md, as a stranger runs them: helm, kubectl, curl and etcdctl against a
-cluster of one node without an operator. Needs real containers (`run --containerd`): kubectl forwards ports through a kubelet."""
+"""The commands of README.md and docs/start/kubernetes.md: helm, kubectl, curl and etcdctl against a cluster of one node without
+an operator. Needs real containers (`run --containerd`), because kubectl forwards ports through a kubelet."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ PLAIN = "/apis/witan.dev/v1/namespaces/default/etcdclusters/plain"
 
 
 class Documents:
-    """What `Drive` inherits."""
+    """Mixin for `Drive`."""
 
     def documents(self):
         self.world.kill("operator", signal.SIGTERM)
@@ -31,7 +31,7 @@ class Documents:
         for expected in ("etcdcluster.witan.dev/plain created", "condition met", '"etcdserver"', "etcd_server_has_leader 1", "witan_operator_leader 1"):
             assert expected in said, f"README.md: no {expected!r}"
         self.clean("helm")
-        # the page has two ways to install: README.md takes the first
+        # the page has two ways to install; README.md uses the first
         with open(os.path.join(ROOT, PAGE)) as file:
             page = blocks(file.read())
         page.remove(next(block for block in page if block.startswith("helm install witan-operator")))
@@ -44,7 +44,7 @@ class Documents:
         self.install()
 
     def day_two(self):
-        """The page's table of what one wants and does, as far as it is a command or a field."""
+        """Runs the page's table of tasks, as far as an action is a command or a field."""
         def spec(**fields):
             return ["kubectl", "patch", "ec", "plain", "--type=merge", "--patch", json.dumps({"spec": fields})]
 
@@ -60,7 +60,7 @@ class Documents:
         self.kubectl("delete", "ec", "plain")
 
     def run_page(self, name, page):
-        """Runs blocks in one shell, and shows commands and answers."""
+        """Runs blocks in one shell, and prints commands and output."""
         env = {**os.environ, "KUBECONFIG": self.world.kubeconfig, "PS4": "$ "}
         path = self.world.path(os.path.basename(name) + ".log")
         with open(path, "w") as log:
@@ -68,7 +68,7 @@ class Documents:
             try:
                 code = shell.wait(LIMIT_S)
             finally:
-                # it, or the ports that it forwards, if there are any
+                # the shell or the port forwards, if any remain
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(shell.pid, signal.SIGKILL)
         with open(path) as log:
@@ -79,7 +79,7 @@ class Documents:
         return said
 
     def clean(self, way):
-        """As before the first command: no cluster, no definition, no operator."""
+        """Restores the state before the first command: no cluster, no definition, no operator."""
         self.kubectl("delete", "etcdclusters", "--all", "--all-namespaces")
         eventually("no pod of a cluster is left", lambda: not self.api.items("/api/v1/pods?labelSelector=witan.dev/cluster"))
         if way == "helm":
@@ -92,6 +92,6 @@ class Documents:
 
 
 def blocks(text):
-    """The commands, but for those that build the images: containers run what the tests have built."""
+    """Returns the commands, except those that build the images: containers run the programs under test."""
     found = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     return [block for block in found if not block.startswith("docker build")]

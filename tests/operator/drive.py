@@ -1,9 +1,8 @@
-"""The cases: what a user asks of a cluster, and what happens to it, while a client writes without a pause. Each gives a row
-of the table at the end: how long it took, how many writes failed, the longest time without one, how many disks were kept and
-deleted, and how many steps the operator took on EtcdClusters, which are bounded.
+"""The cases: changes and faults of a cluster while a client writes continuously. Each case prints a row of the final table:
+duration, failed writes, longest time without a write, kept and deleted disks, and the operator's steps, which are limited.
 
-What runs pods lives in `node.py`, the processes in `world.py`, cases of what goes wrong around a cluster in `trouble.py`,
-`refusals.py`, `outside.py` and `same_name.py`."""
+`node.py` runs pods, `world.py` the processes. Cases of faults around a cluster are in `trouble.py`, `refusals.py`, `outside.py`
+and `same_name.py`."""
 
 import json
 import os
@@ -41,14 +40,14 @@ CLUSTERS = f"/apis/witan.dev/v1/namespaces/{NAMESPACE}/etcdclusters"
 CORE = f"/api/v1/namespaces/{NAMESPACE}"
 NEXT_IMAGE = "docker.io/local/witan:1.0.1"
 OPERATORS = ("docker.io/local/witan-operator:1.0.0", "docker.io/local/witan-operator:1.0.1", "ghcr.io/witan/witan-operator:0.1.0")
-# kills of the operator while it works
+# kills of the operator during its work
 KILLS = int(os.environ.get("OPERATOR_KILLS", "20"))
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 
 
 class Writer:
-    """A client with etcd's own library in a process of its own."""
+    """A client with etcd's own library in a separate process."""
 
     def __init__(self, program, log, *flags):
         self.process = subprocess.Popen([program, *flags], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=open(log, "a"), text=True)
@@ -60,7 +59,7 @@ class Writer:
         return json.loads(self.process.stdout.readline())
 
     def reach(self, addresses):
-        """What a service does for its clients: it knows the ready pods."""
+        """Updates the client's endpoints to the ready pods, like a Service."""
         if addresses and addresses != self.known:
             self.known = addresses
             self.ask("endpoints " + " ".join(f"{self.scheme}://{address}:2379" for address in addresses))
@@ -82,7 +81,7 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
         self.api = world.api
         node.prepare_network()
         program = os.environ["WITAN_BIN"]
-        # those that the chart names, too
+        # including the images that the chart names
         images = {IMAGE: program, NEXT_IMAGE: program, **dict.fromkeys(("ghcr.io/witan/witan:0.1.0", "ghcr.io/witan/witan:0.1.1"), program), **dict.fromkeys(OPERATORS, world.operator_program)}
         if os.environ.get("PODS") == "containerd":
             self.node = Containers(world, images)
@@ -90,7 +89,7 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
             world.start_scheduler()
             self.node = node.Nodes(self.api, world.folder, images)
         self.names = names.Names(self.api)
-        # members must pass the strictest standard of pod security
+        # members must satisfy the strictest pod security standard
         self.api.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}})
         eventually("the namespace has its service account", lambda: self.api.find(f"{CORE}/serviceaccounts/default"))
         self.api.create("/apis/storage.k8s.io/v1/storageclasses", {
@@ -105,7 +104,7 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
                               input=text, capture_output=True, text=True, check=True).stdout
 
     def install(self):
-        """Definition and rights as the chart installs them, and the operator under exactly these."""
+        """Installs the definition and the permissions of the chart, and starts the operator with exactly these."""
         self.install_chart()
         eventually("the new kind is served", lambda: self.api.find(CLUSTERS) is not None)
         account = "witan-operator"
@@ -117,7 +116,7 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
         self.world.start_operator(self.account, IMAGE, program=program)
         eventually("the operator is ready", self.world.operator_is_ready, 30)
 
-    # what cases use
+    # helpers of the cases
 
     def cluster(self, name="orders"):
         return self.api.get(f"{CLUSTERS}/{name}")
@@ -154,7 +153,7 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
         return next(pod for pod in sorted(self.pods(name)) if pod != self.leader(name))
 
     def write(self, name="orders", *flags):
-        """Has a client write to a cluster from now on, and counts anew."""
+        """Starts a client that writes to a cluster, and resets its counts."""
         if name not in self.writers:
             self.writers[name] = Writer(os.environ["WRITER_BIN"], self.world.path("writer.log"), *flags)
             self.follow(self.pods(name), name)
@@ -163,12 +162,13 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
     # cases
 
     def create(self):
-        """Three members from nothing."""
+        """Creates a cluster of three members."""
         self.apply(replicas=3, storage={"size": "8Gi"})
         self.until_ready("a new cluster")
 
     def examples(self):
-        """The API server accepts and refuses what `operator/crd/tests/etcdcluster-examples.json` says, in its words."""
+        """The API server accepts and refuses the examples of `operator/crd/tests/etcdcluster-examples.json`, with their
+        messages."""
         with open(os.path.join(ROOT, "operator", "crd", "tests", "etcdcluster-examples.json")) as file:
             examples = json.load(file)
         strict = "fieldValidation=Strict&dryRun=All"
@@ -176,7 +176,7 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
         for number, example in enumerate(examples["accepted"] + examples["refused"]):
             kind = example.get("kind", "EtcdCluster")
             made = {"apiVersion": "witan.dev/v1", "kind": kind, "metadata": {"name": example.get("name", f"e-{number}")}}
-            # paused, so that the operator leaves it alone
+            # paused, so that the operator ignores it
             says, place, pause = None, CLUSTERS.replace("etcdclusters", f"{kind.lower()}s"), {} if kind in ("EtcdBackup", "EtcdOperation") else {"paused": True}
             try:
                 if "from" in example:
@@ -195,7 +195,7 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
         assert not wrong, wrong
 
     def rights(self):
-        """The operator's account may do what it needs, and not what it does not need."""
+        """The operator's account has the permissions that it needs, and no others."""
         token = json.load(open(self.account))["users"][0]["user"]["token"]
         operator = self.api.as_user(token)
         for path in (f"{CORE}/secrets", f"{CORE}/configmaps", "/api/v1/nodes", f"{CORE}/serviceaccounts", "/apis/rbac.authorization.k8s.io/v1/clusterroles"):
@@ -211,7 +211,7 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
         assert not forbidden, forbidden
 
     def conflict(self):
-        """A label that another manager took from the operator is set again; one that it added stays."""
+        """The operator restores a label that another manager removed, and keeps a label that the manager added."""
         path = f"{CORE}/services/orders-client"
         self.api.apply(path, {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "orders-client", "labels": {"witan.dev/service": "mine", "team": "a"}}}, "someone")
         labels = lambda: self.api.get(path)["metadata"]["labels"]
@@ -219,7 +219,7 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
         assert labels()["team"] == "a"
 
     def rest(self):
-        """A cluster that is as it should be costs no write."""
+        """A cluster in its desired state causes no write."""
         def versions():
             objects = [self.cluster(), *self.pods().values(), *self.api.items(f"{CORE}/persistentvolumeclaims"), *self.api.items(f"{CORE}/services")]
             return {each["metadata"]["uid"]: each["metadata"]["resourceVersion"] for each in objects}
@@ -243,23 +243,23 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
         self.until_ready("scaling", replicas=replicas)
 
     def scale_out(self):
-        """3 to 5 members."""
+        """Scales from 3 to 5 members."""
         self.scale(5)
 
     def scale_in(self):
-        """5 to 3 members."""
+        """Scales from 5 to 3 members."""
         self.scale(3)
 
     def scale_to_one(self):
-        """3 to 1 member."""
+        """Scales from 3 members to 1."""
         self.scale(1)
 
     def scale_back(self):
-        """1 to 3 members."""
+        """Scales from 1 member to 3."""
         self.scale(3)
 
     def upgrade(self):
-        """Another image: one member after the other, the leader last."""
+        """Another image: members restart one after the other, the leader last."""
         order, seen = [], {name: pod["metadata"]["uid"] for name, pod in self.pods().items()}
         leader = self.leader()
         self.change(image=NEXT_IMAGE)
@@ -281,15 +281,15 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
         self.until_ready("after a kill")
 
     def kill_follower(self):
-        """kill -9 of a follower."""
+        """Kills a follower with SIGKILL."""
         self.kill(self.follower())
 
     def kill_leader(self):
-        """kill -9 of the leader."""
+        """Kills the leader with SIGKILL."""
         self.kill(self.leader())
 
     def lose_pod(self):
-        """A pod is deleted without grace: the operator acts within two seconds."""
+        """A pod is deleted without a grace period: the operator acts within two seconds."""
         name = self.follower()
         uid = self.pods()[name]["metadata"]["uid"]
         begun = time.monotonic()
@@ -300,7 +300,7 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
         self.until_ready("after a lost pod")
 
     def lose_disk(self):
-        """Claim and pod of a member are deleted, and with them its data."""
+        """Claim and pod of a member are deleted, and its data with them."""
         name = self.follower()
         id_before = self.member_id(name)
         self.give_up_disk(name)
@@ -309,7 +309,7 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
         self.until_ready("after a lost disk")
 
     def give_up_disk(self, pod):
-        """Deletes the claim of a member. The chart's policy refuses that until the claim allows it."""
+        """Deletes the claim of a member. The chart's policy refuses this until the claim allows it."""
         path = f"{CORE}/persistentvolumeclaims/data-{pod}"
         self.api.patch(path, {"metadata": {"annotations": {"witan.dev/allow-deletion": "true"}}})
         self.api.delete(path)
@@ -325,26 +325,26 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
         self.until_ready("grown")
 
     def peer_tls_on(self):
-        """TLS between members, on a running cluster."""
+        """Enables TLS between members of a running cluster."""
         self.change(tls={"peer": {"managed": {}}})
         self.until_ready("TLS between members", patience_s=240)
         assert all("--listen-peer-urls=https://[::]:2380" in pod["spec"]["containers"][0]["args"] for pod in self.pods().values())
 
     def peer_tls_off(self):
-        """And back to clear text."""
+        """Disables TLS between members again."""
         self.change(tls=None)
         self.until_ready("clear text between members", patience_s=240)
         assert all("--listen-peer-urls=http://[::]:2380" in pod["spec"]["containers"][0]["args"] for pod in self.pods().values())
 
     def discovery(self):
-        """Three members that find each other through a token which the operator makes on another cluster."""
+        """Three members find each other with a token that the operator creates at another cluster."""
         self.apply("found", replicas=3, bootstrap={"discovery": {"local": {"clusterRef": {"name": "orders"}}}}, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Delete"})
         self.until_ready("a cluster by discovery", "found")
         assert self.cluster("found")["status"]["discovery"]["registered"] == 3
         self.api.delete(f"{CLUSTERS}/found")
 
     def fence(self):
-        """A member is fenced and comes back."""
+        """A member is fenced and returns."""
         self.while_fenced("orders", self.follower(), lambda: None)
 
     def while_fenced(self, name, member, act):
@@ -356,7 +356,7 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
         self.until_ready("after the fence", name)
 
     def pause(self):
-        """A paused cluster is left alone."""
+        """The operator ignores a paused cluster."""
         self.change(paused=True, replicas=5)
         eventually("it says so", lambda: condition(self.cluster(), "Paused")[0] == "True")
         looked = self.passes()
@@ -366,7 +366,7 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
         self.until_ready("after the pause")
 
     def operator_kills(self):
-        """The operator is killed at random moments while it scales, rolls a new image, and brings back a pod that was evicted."""
+        """The operator is killed at random times while it scales, updates the image, and recreates an evicted pod."""
         chance = random.Random(int(os.environ.get("OPERATOR_SEED", "1")))
         wanted = {"replicas": 3, "image": NEXT_IMAGE}
         for _ in range(KILLS):
@@ -393,14 +393,14 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
         return all(pod["spec"]["containers"][0]["image"] == image for pod in self.pods().values())
 
     def hibernate(self):
-        """No members, and three again with their data."""
+        """Stops all members, and starts them again with their data."""
         self.change(replicas=0)
         eventually("no pod is left", lambda: not self.pods() and condition(self.cluster(), "Hibernated")[0] == "True")
         self.change(replicas=3)
         self.until_ready("awake")
 
     def nothing_lost(self):
-        """Every write that was acknowledged is there."""
+        """Every acknowledged write exists."""
         self.all_acknowledged_are_there("orders")
 
     def all_acknowledged_are_there(self, name):
@@ -410,7 +410,7 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
         print(f"        {found['acknowledged']} acknowledged writes are there")
 
     def delete_cluster(self):
-        """With whenDeleted: Delete nothing remains."""
+        """With whenDeleted: Delete, nothing remains."""
         self.apply("brief", replicas=1, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Delete"})
         self.until_ready("a brief cluster", "brief", 1)
         self.api.delete(f"{CLUSTERS}/brief")
@@ -422,7 +422,7 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
         eventually("nothing remains", lambda: not left(), 60)
 
     def delete_namespace(self):
-        """A namespace takes a cluster with it, while the operator works on it."""
+        """A namespace is deleted with its cluster while the operator works on it."""
         other = "/apis/witan.dev/v1/namespaces/short/etcdclusters"
         self.api.create("/api/v1/namespaces", {"metadata": {"name": "short"}})
         eventually("its service account", lambda: self.api.find("/api/v1/namespaces/short/serviceaccounts/default"))
@@ -436,7 +436,7 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
     def run(self, wanted):
         failed = 0
         for name in wanted or (CASES if isinstance(self.node, node.Nodes) else CASES[: -len(BRIEF)]):
-            # a busy machine may have cost it its lease
+            # the operator may have lost its lease on a busy machine
             self.again()
             case = getattr(self, name)
             cluster = WRITTEN.get(name, "orders")
@@ -467,11 +467,11 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
         return failed
 
     def disks(self):
-        """Identities of all disks that members have."""
+        """Returns the ids of all disks of members."""
         return {each["metadata"]["uid"] for each in self.api.items("/api/v1/persistentvolumeclaims")}
 
     def explain(self):
-        """What a person would look at first."""
+        """Prints the state that helps to find the cause of a failure."""
         for command in (("get", "etcdclusters,pods,pvc", "-n", NAMESPACE, "-o", "wide"), ("get", "events", "-n", NAMESPACE, "--sort-by=.metadata.creationTimestamp")):
             try:
                 print("\n".join(self.kubectl(*command).splitlines()[-25:]))
@@ -487,7 +487,7 @@ def describe(writes):
     return f"{writes['written']:6} writes, {writes['failed']} failed, longest gap {writes['gap_ms']} ms{errors}"
 
 
-# cases with a cluster of their own, to which a client writes as long as it is there
+# cases with a separate cluster, to which a client writes as long as it exists
 BRIEF = [
     # nodes
     "readiness_gate", "silent_node", "lost_node", "lost_node_replaced", "drain", "no_room",
@@ -497,11 +497,11 @@ BRIEF = [
     "api_slow", "api_refuses", "api_gone", "two_operators", "operator_upgrade",
     # names that were there before
     "second_try", "half_try", "made_again", "foreign_objects", "named_services", "member_address",
-    # claims of members that serve
+    # claims of running members
     "claims_deleted", "claim_label_removed", "retain_while_hibernated", "storage_changed", "storage_migrated",
     # a lost quorum
     "recover_quorum", "recover_old_disks",
-    # what a person asks for once
+    # one-time operations
     "operations", "operations_documents",
     # backups
     "backup_restore", "backup_volume", "backup_troubles", "backup_schedule", "point_in_time", "backup_kills", "backup_users", "backup_documents",
@@ -511,7 +511,7 @@ BRIEF = [
     # kubectl witan
     "plugin_status", "plugin_acts",
 ]
-# all but the measurement, and `documents`, which needs real containers
+# all cases except the measurement, and `documents`, which needs real containers
 CASES = [
     "create", "rest", "examples", "rights", "conflict", "scale_out", "scale_in", "scale_to_one", "scale_back", "upgrade", "kill_follower", "kill_leader", "lose_pod", "lose_disk",
     "grow", "peer_tls_on", "peer_tls_off", "fence", "pause", "operator_kills", "chart_upgrade", "hibernate", "nothing_lost", "client_tls", "rotate_tls", "rotate_authority", "lose_authority", "users",
@@ -520,18 +520,18 @@ CASES = [
 ]
 
 
-# the cluster that a client writes to during a case, where it is not `orders`
+# the cluster to which a client writes during a case, unless it is `orders`
 WRITTEN = {
     **dict.fromkeys(("create", "rest", "examples", "rights", "discovery", "delete_cluster", "delete_namespace", "nothing_lost", "fleet", "documents", "cert_manager_delete", *BRIEF)),
     **dict.fromkeys(("client_tls", "rotate_tls", "rotate_authority", "lose_authority", "users"), "safe"), "corrupt": "altered", "chart_upgrade": "charted", "cert_manager": ISSUED,
 }
-# Cases in which writes may fail: a process ends without a warning, or there is no member.
+# Cases in which writes may fail, because a process ends without a warning or there is no member.
 LOSSY = ("kill_follower", "kill_leader", "lose_pod", "lose_disk", "hibernate", "lost_node", "lost_node_replaced", "recover_quorum", "recover_old_disks", "operations", "restore_in_place", "restored_once")
-# Steps of the operator that a case may cost, refused ones among them: a loop without a brake takes more within seconds.
+# Maximum number of the operator's steps in a case, including refused ones. A loop without back-off exceeds it within seconds.
 STEPS_MAX = 60
-# The same for a case that makes clusters of its own, changes and deletes them.
+# The same for a case that creates, changes and deletes its own clusters.
 STEPS_OWN = 200
-# The operators of chart_upgrade are pods, whose steps are not counted.
+# In chart_upgrade, the operators are pods, and their steps are not counted.
 STEPS = {"operator_kills": 400, "fleet": 10**6, "rotate_authority": 120, "lose_authority": 120, "users": 80, "cert_manager": 90}
 
 

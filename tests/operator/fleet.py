@@ -1,8 +1,6 @@
-"""A measurement: many clusters on one operator. What it costs at rest, and how soon it acts.
+"""Measures one operator with many clusters of real processes: its cost at rest, and its reaction time.
 
-    OPERATOR_FLEET=100 OPERATOR_FLEET_REPLICAS=1 tests/operator/run fleet
-
-Members are real processes."""
+OPERATOR_FLEET=100 OPERATOR_FLEET_REPLICAS=1 tests/operator/run fleet"""
 
 import json
 import os
@@ -13,7 +11,7 @@ from api import condition, eventually
 
 FLEET = int(os.environ.get("OPERATOR_FLEET", "10"))
 REPLICAS = int(os.environ.get("OPERATOR_FLEET_REPLICAS", "1"))
-# clusters that begin at once
+# clusters that are created at the same time
 BATCH = 10
 REST_S = 60
 PODS_DELETED = 10
@@ -21,7 +19,7 @@ OPERATOR = "system:serviceaccount:witan-system:witan-operator"
 
 
 class Fleet:
-    """What `Drive` inherits."""
+    """Mixin for `Drive`."""
 
     def fleet(self):
         names = [f"fleet-{number}" for number in range(FLEET)]
@@ -53,7 +51,7 @@ class Fleet:
         return time.monotonic() - begun
 
     def requests_of(self, seconds, verbs):
-        """Requests of the operator within a time, by verb; those for its own lease are counted apart."""
+        """Returns the operator's requests within a time by verb, and separately those for its own lease."""
         counts = {}
         with open(self.world.path("audit.log")) as log:
             log.seek(0, os.SEEK_END)
@@ -66,7 +64,7 @@ class Fleet:
         return {verb: count for verb, count in counts.items() if not verbs or verb in verbs}
 
     def used_cpu(self):
-        """Seconds of a processor."""
+        """Returns the operator's CPU time in seconds."""
         with open(f"/proc/{self.world.processes['operator'].pid}/stat") as stat:
             fields = stat.read().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,6 +1,6 @@
-"""Certificates of cert-manager: its own controllers run as a process beside the operator, on its own definitions.
+"""Certificates of cert-manager, whose own controllers run as a process next to the operator, with their own CRDs.
 
-What cases use is in `drive.py`."""
+The helpers are in `drive.py`."""
 
 import base64
 import os
@@ -19,15 +19,15 @@ OURS = {"certManager": {"issuerRef": {"name": "ours"}}}
 
 
 class Issued:
-    """What `Drive` inherits."""
+    """Mixin for `Drive`."""
 
     def cert_manager(self):
-        """A cluster that waits for cert-manager, begins with its certificates, and has them renewed while a client writes."""
+        """A cluster waits for cert-manager, starts with its certificates, and renews them while a client writes."""
         self.apply(ISSUED, replicas=3, tls={"peer": OURS, "client": OURS}, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Delete"})
         eventually("it says what is missing", lambda: condition(self.cluster(ISSUED), "Degraded") == ("True", "CertManagerMissing"))
         assert not self.pods(ISSUED)
         self.start_cert_manager()
-        # the operator looks now, not at its next poll
+        # makes the operator look now instead of at its next poll
         self.api.patch(f"/apis/witan.dev/v1/namespaces/prod/etcdclusters/{ISSUED}", {"metadata": {"labels": {"looked": "now"}}})
         self.until_ready("a cluster with certificates of cert-manager", ISSUED, patience_s=180)
         texts = self.secret(SECRETS[2])
@@ -46,7 +46,7 @@ class Issued:
             self.until_ready("scaling with renewed certificates", ISSUED, replicas)
 
     def cert_manager_delete(self):
-        """Certificates and what cert-manager has written go with the cluster."""
+        """The certificates and cert-manager's secrets are deleted with the cluster."""
         self.all_acknowledged_are_there(ISSUED)
         self.writers.pop(ISSUED).end()
         self.api.delete(f"/apis/witan.dev/v1/namespaces/prod/etcdclusters/{ISSUED}")
@@ -64,7 +64,7 @@ class Issued:
         eventually("the issuer is ready", lambda: condition(self.api.get(f"{ISSUERS}/ours"), "Ready")[0] == "True")
 
     def authority_files(self):
-        """An authority of the user's, as the data of a secret."""
+        """Creates a CA and returns it as the data of a secret."""
         self.world.openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ours.key", "-out", "ours.crt", "-days", "30", "-subj", "/CN=ours")
         files = {}
         for name in ("crt", "key"):
@@ -73,13 +73,13 @@ class Issued:
         return files
 
     def renew(self, name):
-        """What `cmctl renew` does."""
+        """Renews a certificate like `cmctl renew`."""
         mark = {"type": "Issuing", "status": "True", "reason": "ManuallyTriggered", "message": "asked by hand"}
         kept = [each for each in self.api.get(f"{CERTIFICATES}/{name}")["status"]["conditions"] if each["type"] != "Issuing"]
         self.api.patch(f"{CERTIFICATES}/{name}/status", {"status": {"conditions": [*kept, mark]}})
 
     def serials(self, authorities, pair, port):
-        """Numbers of the certificates that members show."""
+        """Returns the serial numbers of the members' certificates at a port."""
         context = ssl.create_default_context(cafile=authorities)
         context.check_hostname = False
         context.load_cert_chain(pair)

@@ -1,5 +1,5 @@
-"""The server of a kubelet, as far as the API server asks it for people: logs of containers and forwarded ports. `node.py` stands in for
-all else that a kubelet does."""
+"""The part of a kubelet's server that the API server calls for users: container logs and port forwarding. `node.py` replaces the
+rest of a kubelet."""
 
 import base64
 import hashlib
@@ -11,7 +11,7 @@ import struct
 import threading
 import urllib.parse
 
-# of WebSocket's handshake (RFC 6455)
+# of the WebSocket handshake (RFC 6455)
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 BINARY, CLOSE, PING, PONG = 2, 8, 9, 10
 
@@ -62,7 +62,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(text)
 
     def forward(self, namespace, name, port):
-        """Two channels, one for bytes and one for errors; each begins with the port."""
+        """Forwards a port over two channels, one for data and one for errors. Each starts with the port."""
         address = self.api.get(f"/api/v1/namespaces/{namespace}/pods/{name}")["status"]["podIP"]
         accepted = base64.b64encode(hashlib.sha1((self.headers["Sec-WebSocket-Key"] + GUID).encode()).digest()).decode()
         self.send_response(101)
@@ -89,7 +89,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.send(BINARY, b"\0" + piece)
             self.send(CLOSE, b"")
         except (OSError, ValueError):
-            pass  # one of the two has ended, or the other thread has closed its file
+            pass  # one side has ended, or the other thread has closed its file
 
     def send(self, kind, content):
         length = bytes([len(content)]) if len(content) < 126 else b"\x7e" + struct.pack(">H", len(content))
@@ -97,7 +97,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def receive(self):
-        """The next frame of the client, which is masked; None at the end."""
+        """Returns the client's next frame, which is masked, or None at the end."""
         head = self.rfile.read(2)
         if len(head) < 2:
             return None, b""

@@ -1,5 +1,5 @@
-"""Names of pods and services inside of the cluster: the part of a cluster's DNS that members use. Answers A questions from
-what the API server says about pods and services; other questions get an empty answer."""
+"""A name server for pods and Services: the part of the cluster's DNS that members use. Answers A queries with the addresses that
+the API server knows, and other queries with an empty answer."""
 
 import socket
 import struct
@@ -14,7 +14,7 @@ class Names:
 
     def __init__(self, api):
         self.pods, self.services, self.lock = {}, {}, threading.Lock()
-        # `fixed`: addresses by name of what is no pod
+        # `fixed`: addresses by name of hosts that are not pods
         self.table, self.fixed = {}, {}
         for path, kept in (("/api/v1/pods", self.pods), ("/api/v1/services", self.services)):
             threading.Thread(target=api.watch, args=(path, self.keeper(kept)), daemon=True).start()
@@ -37,7 +37,7 @@ class Names:
         return heard
 
     def build(self):
-        """Addresses by name: a service's ready pods, and each pod with a hostname under its subdomain."""
+        """Returns addresses by name: the ready pods of each Service, and each pod with a hostname under its subdomain."""
         table = {}
         for service in self.services.values():
             selector = service["spec"].get("selector")
@@ -65,7 +65,7 @@ class Names:
             try:
                 self.socket.sendto(answer(question, {**self.table, **self.fixed}), sender)
             except (IndexError, struct.error, UnicodeDecodeError):
-                pass  # not a question
+                pass  # not a query
 
 
 def key(of):
@@ -79,7 +79,7 @@ def is_ready(pod):
 
 
 def answer(question, table):
-    """RFC 1035: the question again, and an A record for each address; NXDOMAIN for a name that is not known."""
+    """Returns the DNS answer (RFC 1035): the query and an A record for each address, or NXDOMAIN for an unknown name."""
     labels, at = [], 12
     while question[at]:
         labels.append(question[at + 1 : at + 1 + question[at]].decode().lower())

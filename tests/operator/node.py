@@ -1,8 +1,8 @@
-"""A stand-in for some nodes: what the kubelet, the container runtime and the network do for a pod that the scheduler has bound, done
-with processes and Linux' namespaces. A node can fall silent, with or without its processes, and return. Each pod has a network of its own
-on one bridge. What happens inside of a pod is in `pod.py`.
+"""Replaces nodes: does the work of kubelet, container runtime and network for bound pods with processes and Linux namespaces. A
+node can fall silent, with or without its processes, and return. Each pod has its own network on one bridge. `pod.py` runs one
+pod.
 
-Needs root inside of the namespaces that `run` makes. Images are names of programs (`images`)."""
+Needs root inside the namespaces that `run` creates. Images are names of programs (`images`)."""
 
 import ipaddress
 import os
@@ -19,15 +19,15 @@ BEAT_S = 2
 
 
 class Nodes:
-    """All pods of the API server run here."""
+    """All nodes. They run all pods of the API server."""
 
     def __init__(self, api, folder, images):
         self.api, self.folder, self.images = api, folder, images
         self.pods, self.lock, self.next_address = {}, threading.Lock(), int(ipaddress.ip_address("10.244.0.10"))
         self.log = open(os.path.join(folder, "node.log"), "a", buffering=1)
-        # nodes whose kubelet says and hears nothing
+        # nodes whose kubelet neither reports nor receives anything
         self.silent = set()
-        # claims whose volumes cannot be attached now
+        # claims whose volumes cannot be attached at the moment
         self.held = set()
         for name in NODES:
             api.create("/api/v1/nodes", {"metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux"}}})
@@ -58,11 +58,11 @@ class Nodes:
                     print(now(), "lease", error, file=self.log)
 
     def stop_kubelet(self, name):
-        """Its containers go on, and nobody hears of them."""
+        """Stops a node's kubelet. Its containers continue."""
         self.silent.add(name)
 
     def lose(self, name):
-        """The node ends, with its processes."""
+        """Stops a node with its processes."""
         self.silent.add(name)
         with self.lock:
             pods = [pod for pod in self.pods.values() if pod.spec.get("nodeName") == name]
@@ -70,7 +70,7 @@ class Nodes:
             pod.kill()
 
     def resume(self, name):
-        """It is back, and says how its pods are."""
+        """Returns a silent node, which reports the state of its pods."""
         if name in self.silent:
             self.silent.discard(name)
             self.report_node(name)
@@ -90,7 +90,7 @@ class Nodes:
             known.events.put(pod)
 
     def claim_heard(self, kind, what):
-        """A volume that may grow grows at once, as an external resizer would make it."""
+        """Grows a volume at once, like an external resizer."""
         for claim in what if kind == "LISTED" else [what]:
             asked, has = claim["spec"]["resources"]["requests"]["storage"], claim.get("status", {}).get("capacity", {}).get("storage")
             if kind != "DELETED" and has and asked != has:
@@ -107,7 +107,7 @@ class Nodes:
             return str(ipaddress.ip_address(self.next_address))
 
     def kill(self, namespace, name):
-        """kill -9 of a pod's processes."""
+        """Kills a pod's processes with SIGKILL."""
         with self.lock:
             pods = [pod for pod in self.pods.values() if (pod.namespace, pod.name) == (namespace, name)]
         for pod in pods:
@@ -120,7 +120,7 @@ class Nodes:
 
 
 def prepare_network():
-    """The bridge of all pods, inside of the namespaces that `run` has made."""
+    """Creates the bridge of all pods inside the namespaces of `run`."""
     shell("ip", "link", "add", "pods", "type", "bridge")
     shell("ip", "addr", "add", f"{ADDRESS}/16", "dev", "pods")
     shell("ip", "link", "set", "pods", "up")

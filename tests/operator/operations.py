@@ -1,5 +1,5 @@
-"""EtcdOperations: each verb on one cluster while a client writes, and an operator that is killed between the beginning and the end of one.
-What cases use is in `trouble.py`, `drive.py` and `recovery.py`."""
+"""EtcdOperations: each verb on one cluster while a client writes, and an operator that is killed during an operation. The helpers
+are in `trouble.py`, `drive.py` and `recovery.py`."""
 
 import os
 
@@ -12,13 +12,13 @@ PAGE = "docs/operating/operations.md"
 
 
 class Operations:
-    """What `Drive` inherits."""
+    """Mixin for `Drive`."""
 
     def operate(self, operation, cluster, **spec):
         self.api.create(OPERATIONS, {"apiVersion": "witan.dev/v1", "kind": "EtcdOperation", "metadata": {"name": operation}, "spec": {"clusterName": cluster, **spec}})
 
     def operation(self, name):
-        """Its status. Clients learn of new pods meanwhile."""
+        """Returns the status of an operation. Also updates the clients' endpoints."""
         for cluster in self.writers:
             self.follow(self.pods(cluster), cluster)
         return self.api.get(f"{OPERATIONS}/{name}").get("status", {})
@@ -42,8 +42,8 @@ class Operations:
     # cases
 
     def operations(self):
-        """Each verb on one cluster, but for certificates (`rotate_authority`): no write fails until its quorum is lost, and nothing is done
-        twice."""
+        """Each verb on one cluster, except for certificates (`rotate_authority`): no write fails until the quorum is lost, and no
+        operation runs twice."""
         name = "asked"
         with self.brief(name):
             self.moves(name)
@@ -78,7 +78,7 @@ class Operations:
         eventually("it is said", lambda: self.leader(name) == to and self.told("OperationSucceeded", "EtcdOperation move"))
 
     def restarts_once(self, name):
-        """An operator that is killed in the middle of an operation goes on with it; the next one waits for it."""
+        """An operator that is killed during an operation continues it. The next operation waits."""
         before = self.identities(name)
         self.operate("restart", name, restart={})
         self.until_phase("restart", "Running")
@@ -99,7 +99,7 @@ class Operations:
         assert self.identities(name) == after, "it was restarted twice"
 
     def operations_documents(self):
-        """The commands of docs/operating/operations.md, as a stranger runs them."""
+        """The commands of docs/operating/operations.md."""
         with open(os.path.join(ROOT, PAGE)) as file:
             commands = blocks(file.read())
         try:

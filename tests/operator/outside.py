@@ -1,8 +1,8 @@
-"""The way to the API server is slow, refuses or is cut; two operators, of which one stops; one build of the operator follows another.
+"""The API server is slow, refuses connections or is unreachable; two operators, one of which stops; an upgrade of the operator.
 
-    WITAN_OPERATOR_BEFORE=PROGRAM tests/operator/run create operator_upgrade
+WITAN_OPERATOR_BEFORE=PROGRAM tests/operator/run create operator_upgrade
 
-Each case has a cluster of its own; what cases use is in `trouble.py` and `drive.py`."""
+Each case has its own cluster. The helpers are in `trouble.py` and `drive.py`."""
 
 import os
 import signal
@@ -12,20 +12,20 @@ from proxy import GONE, PASSES, REFUSES, SLOW
 from trouble import CORE, IMAGE
 from world import SECOND
 
-# a lease that nobody renews is taken after 15 s
+# another replica takes a lease that was not renewed for 15 s
 TAKEN_S = 60
-# the build before this one
+# the build to upgrade from
 BEFORE = os.environ["WITAN_OPERATOR_BEFORE"]
 
 
 class Outside:
-    """What `Drive` inherits."""
+    """Mixin for `Drive`."""
 
     def through(self, mode):
         self.world.proxy.become(mode)
 
     def api_slow(self):
-        """The API server is slow for the operator: it scales out and in all the same."""
+        """The API server is slow for the operator, which still scales out and in."""
         name = "slowly"
         with self.brief(name):
             kept = self.members_and_disks(name)[0]
@@ -39,7 +39,8 @@ class Outside:
             assert self.members_and_disks(name)[0] == kept
 
     def api_refuses(self):
-        """The API server refuses the operator's connections while it scales, and a pod goes: the rest follows afterwards."""
+        """The API server refuses the operator's connections while it scales and a pod is lost. The operator continues
+        afterwards."""
         name = "turned"
         with self.brief(name):
             kept = self.members_and_disks(name)[0]
@@ -61,13 +62,14 @@ class Outside:
             assert kept.items() <= self.members_and_disks(name)[0].items()
 
     def again(self):
-        """What a Deployment does for an operator that has ended."""
+        """Restarts an operator that has ended, like a Deployment."""
         if self.world.processes["operator"].poll() is not None:
             self.world.kill("operator")
             self.start_operator()
 
     def api_gone(self):
-        """Nothing comes back from the API server: the operator ends, because another may act by now; members serve on."""
+        """The API server does not answer: the operator ends, because another one may act by now. The members continue to
+        serve."""
         name = "cut"
         with self.brief(name):
             kept, pod = self.members_and_disks(name), self.follower(name)
@@ -82,7 +84,7 @@ class Outside:
             assert self.members_and_disks(name) == kept
 
     def two_operators(self):
-        """The operator that acts is stopped while it scales: the other one goes on, and the first acts no more when it wakes."""
+        """The acting operator is stopped while it scales: the other one continues, and the first does not act when it resumes."""
         name, world = "led", self.world
         world.start_operator(self.account, IMAGE, SECOND)
         try:
@@ -108,7 +110,7 @@ class Outside:
             self.again()
 
     def operator_upgrade(self):
-        """Another build follows the one before while it scales, that one again, and back: members and disks stay."""
+        """The operator is upgraded while it scales, rolled back, and upgraded again: members and disks stay."""
         name, world = "passed", self.world
         world.kill("operator", signal.SIGTERM)
         self.start_operator(BEFORE)

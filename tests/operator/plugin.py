@@ -1,5 +1,5 @@
-"""The plugin `kubectl witan`, as a person uses it: kubectl finds it on the PATH, its connections to members go through the API server. What
-cases use is in `trouble.py`, `drive.py` and `backups.py`; what its texts look like is proven by golden files in `operator/kubectl/testdata`."""
+"""The plugin `kubectl witan`: kubectl finds it on the PATH, and it connects to members through the API server. Golden files in
+`operator/kubectl/testdata` test its output. The helpers are in `trouble.py`, `drive.py` and `backups.py`."""
 
 import base64
 import contextlib
@@ -15,16 +15,16 @@ from node import NODES, Nodes
 from operations import OPERATIONS
 from trouble import CLUSTERS, CORE, DELETE
 
-# of the machine, which the API server reaches
+# address of the machine, which the API server reaches
 ADDRESS = "192.0.2.10"
 PASSWORD = "for the plugin"
 
 
 class Plugin:
-    """What `Drive` inherits."""
+    """Mixin for `Drive`."""
 
     def witan(self, *arguments, fails=False, text=None):
-        """Runs `kubectl witan`; gives stdout, or stderr if it is to fail."""
+        """Runs `kubectl witan`. Returns stdout, or stderr if the command must fail."""
         folder = self.world.path("plugins")
         if not os.path.isdir(folder):
             os.makedirs(folder)
@@ -37,7 +37,7 @@ class Plugin:
         return done.stderr if fails else done.stdout
 
     def completed(self, *words):
-        """What kubectl offers after `kubectl witan` and these words."""
+        """Returns kubectl's completions after `kubectl witan` and these words."""
         self.witan("--help")
         environment = {**os.environ, "PATH": f"{self.world.path('plugins')}:{os.environ['PATH']}"}
         return subprocess.run([f"{self.world.kube}/kubectl", "__complete", "witan", *words], capture_output=True, text=True, env=environment,
@@ -45,7 +45,7 @@ class Plugin:
 
     @contextlib.contextmanager
     def kubelets(self):
-        """The stand-in's nodes answer the API server. A real kubelet does that already."""
+        """Lets the simulated nodes answer the API server. A real kubelet already does."""
         if not isinstance(self.node, Nodes):
             yield
             return
@@ -59,18 +59,18 @@ class Plugin:
             kubelet.end()
 
     def row(self, text, name):
-        """The cells of a table's row that begins with this name."""
+        """Returns the cells of the table row that starts with this name."""
         return next(line.split() for line in text.splitlines() if line.split()[:1] == [name])
 
     def key(self, cluster, key):
-        """The value of a key, or None."""
+        """Returns the value of a key, or None."""
         answer = next(iter(self.ask(cluster, "/v3/kv/range", {"key": base64.b64encode(key.encode()).decode()}).values()))
         return base64.b64decode(answer["kvs"][0]["value"]).decode() if answer.get("kvs") else None
 
     # cases
 
     def plugin_status(self):
-        """A person looks at a cluster, takes a backup and restores it, and sends a report."""
+        """A user inspects a cluster, takes and restores a backup, and collects a report."""
         with self.brief("shown", writes=False, options={"extraArgs": {"flight-recorder-megabytes": "8"}}), self.kubelets():
             text = eventually("all members are shown", lambda: (lambda text: text if "WHY" in text else None)(self.witan("status", "shown")))
             assert "Cluster in healthy state" in text and "Last backup  none" in text, text
@@ -94,7 +94,7 @@ class Plugin:
         assert "move-leader" in self.completed("mo"), "kubectl completes the plugin"
 
     def replayed(self, recordings):
-        """What all members have recorded can be executed."""
+        """Checks that the recordings of all members can be replayed."""
         assert sorted(recordings) == [f"report/recordings/shown-{number}.rec" for number in range(3)], sorted(recordings)
         for name, recording in recordings.items():
             path = self.world.path(os.path.basename(name))
@@ -128,7 +128,7 @@ class Plugin:
                 self.api.delete(f"{OPERATIONS}/{operation['metadata']['name']}")
 
     def restored_in_place(self, name):
-        """Back to the backup, after the name of the cluster was typed, and back to what was written since."""
+        """Restores the backup in place after the cluster's name was typed, then returns to the later writes."""
         self.put(name, "kept", "another value")
         restore = ["restore", name, "--from", "by-plugin", "--in-place", "--wait"]
         assert "nothing to undo" in self.witan("restore", name, "--undo", "--yes", fails=True)
@@ -141,7 +141,7 @@ class Plugin:
         assert self.key(name, "kept") == "another value"
 
     def plugin_acts(self):
-        """A person moves the leader, reads and reverts keys, restarts, replaces, and forces a new cluster."""
+        """A user moves the leader, reads and reverts keys, restarts, replaces, and forces a new cluster."""
         with self.brief("moved", writes=False), self.kubelets():
             follower = next(pod for pod in sorted(self.pods("moved")) if pod != self.leader("moved"))
             assert self.witan("move-leader", "moved", follower, "--wait").endswith(f"succeeded: {follower} is the leader\n")
@@ -176,7 +176,7 @@ class Plugin:
         members = json.loads(self.witan("top", "moved", "--rates", "--seconds", "1", "-o", "json"))["members"]
         assert [member["seconds"] >= 1 for member in members] == [True] * 3, members
         values = [line.split()[-1] for line in self.witan("history", "moved", "/a/x/1").splitlines()[1:-1]]
-        # each member was asked to put
+        # every member was asked to put
         assert list(dict.fromkeys(values)) == ["new", "old"], values
         assert "2 differences" in self.witan("diff", "moved", f"/a/@{revision}")
         assert "nothing was changed" in self.witan("revert", "moved", f"/a/@{revision}") and self.key("moved", "/a/x/1") == "new"
@@ -185,7 +185,7 @@ class Plugin:
         assert "no key differs" not in self.witan("diff", "moved", f"/a/@{revision}"), "a key that was put back has another revision"
 
     def recovered(self):
-        """Two of three disks are lost: the plugin names the survivor, after it was told which cluster."""
+        """Two of three disks are lost: the plugin names the survivor after the cluster's name was typed."""
         survivor = next(pod for pod in sorted(self.pods("moved")))
         for pod in sorted(self.pods("moved"))[1:]:
             self.give_up_disk(pod)

@@ -1,5 +1,5 @@
-"""One pod from its binding to its end, as a kubelet treats it: its network, its init containers one after the other, its containers,
-and what the API server hears of them. A container is `pod_container.py`, volumes are `pod_volumes.py`, nodes `node.py`."""
+"""One pod from its binding to its end, as in a kubelet: its network, its init containers in sequence, its containers, and its
+status at the API server. `pod_container.py` runs a container, `pod_volumes.py` provides volumes, `node.py` simulates nodes."""
 
 import os
 import queue
@@ -12,7 +12,7 @@ from names import ADDRESS
 from pod_container import Container
 from pod_volumes import Volumes
 
-# between two looks at secrets that may have changed
+# between two checks for changed secrets
 REFRESH_S = 1
 
 
@@ -21,7 +21,7 @@ def shell(*command):
 
 
 class Pod(threading.Thread):
-    """The thread is the only one that changes it."""
+    """One pod. Only this thread changes it."""
 
     def __init__(self, node, pod):
         super().__init__(daemon=True)
@@ -39,7 +39,7 @@ class Pod(threading.Thread):
     def run(self):
         try:
             self.live()
-        except Exception as error:  # a stand-in that fails must say so, the test then fails for lack of a pod
+        except Exception as error:  # a failed simulation must report itself; the test then fails because the pod is missing
             self.say(f"ended by {error!r}")
             raise
         finally:
@@ -49,7 +49,7 @@ class Pod(threading.Thread):
         print(now(), f"{self.namespace}/{self.name}", text, file=self.node.log)
 
     def kill(self):
-        """kill -9 of all that runs."""
+        """Kills all processes with SIGKILL."""
         for each in self.inits + self.mains:
             each.kill()
 
@@ -79,7 +79,7 @@ class Pod(threading.Thread):
                 self.say(f"{error}")
 
     def prepare(self):
-        """Waits for the pod's volumes and gives it its network."""
+        """Waits for the pod's volumes and creates its network."""
         if not self.volumes.prepare():
             return
         net, link = f"p-{self.uid[:8]}", f"v{self.uid[:8]}"
@@ -99,7 +99,7 @@ class Pod(threading.Thread):
             self.net = None
 
     def field(self, path):
-        """What a pod may know of itself."""
+        """Returns a field of the downward API."""
         return {"metadata.name": self.name, "metadata.namespace": self.namespace, "metadata.uid": self.uid, "status.podIP": self.ip,
                 "spec.nodeName": self.spec.get("nodeName"), "spec.serviceAccountName": self.spec.get("serviceAccountName")}[path]
 
@@ -107,11 +107,11 @@ class Pod(threading.Thread):
         return all(each.succeeded() for each in self.inits)
 
     def over(self):
-        """Nothing starts any more: all containers have ended, or an init container has failed for good."""
+        """Returns whether no container will start: all have ended, or an init container has failed permanently."""
         return any(each.failed() for each in self.inits) or all(each.over for each in self.mains)
 
     def tend(self):
-        """Starts whose turn it is and what has ended."""
+        """Starts containers whose turn it is, and restarts ended ones."""
         for each in self.inits:
             if not each.succeeded():
                 each.tend()
@@ -152,7 +152,8 @@ class Pod(threading.Thread):
             self.reported = status
 
     def finish(self, grace):
-        """SIGTERM, the grace, SIGKILL, the last report; then the object goes, once nobody holds it by a finalizer."""
+        """Sends SIGTERM, waits for the grace period, sends SIGKILL and reports. Then deletes the object once it has no
+        finalizers."""
         begun, all_of_it = time.monotonic(), self.inits + self.mains
         for each in all_of_it:
             each.terminate()
@@ -166,6 +167,6 @@ class Pod(threading.Thread):
                 return
             except (OSError, Refused) as error:
                 if isinstance(error, Refused) and error.code in (404, 409):
-                    return  # it is gone, or another has its name
+                    return  # deleted, or another pod has its name
                 self.say(f"deletion: {error}")
                 time.sleep(0.2)

@@ -1,5 +1,5 @@
-"""One container of a pod: a process from its own command line, in a root of its own with the pod's volumes and network, under its user;
-its variables, its probe, its restarts with back-off, and what it leaves when it ends. Images are names of programs."""
+"""One container of a pod: a process with its command line and user, in its own root with the pod's volumes and network; its
+variables, its probe, its restarts with back-off, and its termination message. Images are names of programs."""
 
 import os
 import re
@@ -16,9 +16,9 @@ from pod_volumes import Missing
 from world import API_ADDRESS, API_PORT
 
 RESTART_DELAYS_S = (0, 10, 20, 40)
-# how much of its last words a container may leave
+# maximum size of a termination message
 MESSAGE_BYTES = 4096
-# between two tries to start what lacks a secret
+# between two attempts to start a container that lacks a secret
 RETRY_S = 1
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
@@ -27,9 +27,9 @@ class Container:
     def __init__(self, pod, spec, init=False):
         self.pod, self.node, self.spec, self.name, self.init = pod, pod.node, spec, spec["name"], init
         self.process, self.ready, self.probed, self.failures = None, False, 0, 0
-        # why it does not start, how often it has, and how it ended each time
+        # the reason why it does not start, the number of starts, its ends, and times
         self.waits, self.launches, self.ends, self.start_at, self.started = None, 0, [], 0, None
-        # it is not started again
+        # whether it will not be restarted
         self.over = False
         self.message = os.path.join(pod.root, f"{self.name}.message")
 
@@ -51,7 +51,7 @@ class Container:
             self.process.send_signal(signal.SIGTERM)
 
     def close(self, grace):
-        """Waits for its end, which is the last one."""
+        """Waits for the container's final end."""
         if self.process:
             begun = time.monotonic()
             try:
@@ -64,7 +64,7 @@ class Container:
         self.over = True
 
     def tend(self):
-        """Starts it, notes its end, or probes it."""
+        """Starts or probes the container, or records its end."""
         if self.process is None:
             if not self.over and time.monotonic() >= self.start_at:
                 self.launch()
@@ -105,7 +105,7 @@ class Container:
             **({"lastState": {"terminated": ends[-1]}} if ends else {}),
         }
 
-    # its start
+    # start
 
     def launch(self):
         image = self.spec["image"]
@@ -130,7 +130,7 @@ class Container:
         self.pod.say(f"{self.name} started: {' '.join(command)}")
 
     def script(self, program):
-        """What makes its root, in a mount namespace, and then becomes its process."""
+        """Returns a script that creates the root in a mount namespace and then executes the program."""
         user, group, fs_group = self.pod.volumes.user(self.spec)
         root = os.path.join(self.pod.root, "root")
         os.makedirs(root, exist_ok=True)
@@ -153,7 +153,7 @@ class Container:
         return "\n".join([*lines, f'exec chroot --userspec={user}:{group}{"" if fs_group is None else f" --groups={fs_group}"} {root} "$@"'])
 
     def environment(self):
-        """Its variables; `Missing` says what they lack."""
+        """Returns the variables. Raises `Missing` if a referenced object or key is missing."""
         values = {"PATH": "/usr/local/bin:/usr/bin:/usr/sbin:/sbin:/bin", "HOSTNAME": self.pod.name,
                   "KUBERNETES_SERVICE_HOST": API_ADDRESS, "KUBERNETES_SERVICE_PORT": str(API_PORT)}
         data = self.pod.volumes.data
@@ -176,7 +176,7 @@ class Container:
                 values[each["name"]] = expand(each.get("value", ""), values)
         return values
 
-    # its probe
+    # probe
 
     def probe(self):
         if time.monotonic() < self.probed + 1:
@@ -203,12 +203,12 @@ class Container:
 
 
 def bind(source, place, read_only=False):
-    """Shell that shows a file or a folder at a place in the root."""
+    """Returns shell code that mounts a file or folder at a place in the root."""
     source, place = shlex.quote(source), shlex.quote(place)
     made = f'mkdir -p "$(dirname {place})" && if [ -d {source} ]; then mkdir -p {place}; else touch {place}; fi && mount --bind {source} {place}'
     return f"{made} && mount -o remount,bind,ro {place}" if read_only else made
 
 
 def expand(text, variables):
-    """$(NAME) of a variable that there is; $$ is a dollar sign."""
+    """Expands $(NAME) for existing variables, and $$ to a dollar sign."""
     return re.sub(r"\$\$|\$\(([^)]+)\)", lambda found: "$" if found[0] == "$$" else variables.get(found[1], found[0]), text)

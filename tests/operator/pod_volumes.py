@@ -1,11 +1,11 @@
-"""The volumes of a pod: folders with the content of claims, secrets, config maps, tokens and what a pod may know of itself. Secrets
-that change reach the pod."""
+"""The volumes of a pod: folders with the content of claims, secrets, config maps, tokens and the downward API. Changed secrets
+reach the pod."""
 
 import base64
 import os
 
 USER = 65532
-# a reference from a volume or a variable, the path of what it names, and the field with the name
+# by kind of reference in a volume or a variable: the resource's plural, and the field with the object's name
 KINDS = {
     "secret": ("secrets", "secretName"), "configMap": ("configmaps", "name"), "secretRef": ("secrets", "name"), "configMapRef": ("configmaps", "name"),
     "secretKeyRef": ("secrets", "name"), "configMapKeyRef": ("configmaps", "name"),
@@ -14,7 +14,7 @@ WRITABLE = {"emptyDir", "persistentVolumeClaim"}
 
 
 class Missing(Exception):
-    """A secret or a config map that must exist does not."""
+    """A required secret or config map does not exist."""
 
 
 class Volumes:
@@ -26,7 +26,7 @@ class Volumes:
         return self.pod.spec.get("volumes", [])
 
     def prepare(self):
-        """True as soon as there are all."""
+        """Returns whether all volumes are available."""
         try:
             self.folders = {each["name"]: self.folder(each) for each in self.listed()}
         except Missing:
@@ -34,16 +34,16 @@ class Volumes:
         return None not in self.folders.values()
 
     def refresh(self):
-        """Secrets that changed reach the pod, as the kubelet carries them."""
+        """Updates changed secrets in the pod, like a kubelet."""
         for each in self.listed():
             if not WRITABLE & set(each):
                 try:
                     self.folder(each)
                 except Missing:
-                    pass  # the pod keeps what it has
+                    pass  # the pod keeps the old content
 
     def folder(self, volume):
-        """The folder behind a volume; None as long as its claim is not bound or attached."""
+        """Returns the folder of a volume, or None until its claim is bound and attached."""
         folder = os.path.join(self.pod.root, "volumes", volume["name"])
         if "persistentVolumeClaim" in volume:
             claim = self.api.find(f"{self.core}/persistentvolumeclaims/{volume['persistentVolumeClaim']['claimName']}")
@@ -52,7 +52,7 @@ class Volumes:
             folder = self.api.get(f"/api/v1/persistentvolumes/{claim['spec']['volumeName']}")["spec"]["hostPath"]["path"]
         os.makedirs(folder, exist_ok=True)
         if WRITABLE & set(volume):
-            # an empty one is everyone's
+            # everyone can write to an emptyDir
             self.own(folder, 0o2777 if "emptyDir" in volume else 0o2775)
             return folder
         for source in volume.get("projected", {}).get("sources", [volume]):
@@ -60,7 +60,7 @@ class Volumes:
         return folder
 
     def source(self, mount):
-        """What a container mounts, and whether it may only read it."""
+        """Returns the path that a container mounts, and whether it is read-only."""
         volume = next(each for each in self.listed() if each["name"] == mount["name"])
         place = self.folders[mount["name"]]
         if mount.get("subPath"):
@@ -71,7 +71,7 @@ class Volumes:
         return place, bool(mount.get("readOnly")) or not WRITABLE & set(volume)
 
     def data(self, kind, reference):
-        """The keys of the secret or config map that a volume or a variable refers to."""
+        """Returns the keys of the secret or config map that a volume or variable names."""
         plural, name_of = KINDS[kind]
         name = reference.get(name_of) or reference.get("name")
         found = self.api.find(f"{self.core}/{plural}/{name}")
@@ -92,7 +92,7 @@ class Volumes:
                     write_file(folder, places.get(key, key), value)
 
     def write_token(self, source, folder):
-        """A token of the pod's account, valid for longer than any test."""
+        """Writes a token of the pod's account that is valid for longer than any test."""
         if os.path.exists(os.path.join(folder, source["path"])):
             return
         pod = {"kind": "Pod", "apiVersion": "v1", "name": self.pod.name, "uid": self.pod.uid}
@@ -102,7 +102,7 @@ class Volumes:
         write_file(folder, source["path"], token["status"]["token"].encode())
 
     def user(self, container):
-        """User and group of a container, and the group of the pod's volumes."""
+        """Returns user and group of a container, and the group of the pod's volumes."""
         own, pod = container.get("securityContext", {}), self.pod.spec.get("securityContext", {})
         user = own.get("runAsUser", pod.get("runAsUser", USER))
         return user, own.get("runAsGroup", pod.get("runAsGroup", user)), pod.get("fsGroup")

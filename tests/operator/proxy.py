@@ -1,18 +1,18 @@
-"""A TCP proxy before kube-apiserver. The operator goes through it, so that its way to the API server can be slow, refuse, or be cut
-while everyone else's is as ever. TLS passes through untouched."""
+"""A TCP proxy between the operator and kube-apiserver, which can delay, refuse or cut only the operator's connections. It does
+not terminate TLS."""
 
 import socket
 import threading
 import time
 
 PASSES, SLOW, REFUSES, GONE = "passes", "slow", "refuses", "gone"
-# what each piece of an answer waits while it is slow
+# delay of each piece of an answer in the slow mode
 DELAY_S = 0.4
 CHUNK = 65536
 
 
 class Proxy:
-    """Listens on a port of its own."""
+    """A proxy that listens on its own port."""
 
     def __init__(self, target):
         self.target, self.mode, self.flows, self.open = target, PASSES, threading.Event(), set()
@@ -22,7 +22,8 @@ class Proxy:
         threading.Thread(target=self.accept, daemon=True).start()
 
     def become(self, mode):
-        """`refuses` ends what is open; what `gone` holds back arrives later, as after a cut of the network."""
+        """Changes the mode. `refuses` also closes open connections; data held back by `gone` arrives later, as after a network
+        cut."""
         self.mode = mode
         if mode == GONE:
             self.flows.clear()
@@ -65,14 +66,14 @@ class Proxy:
                 self.flows.wait()
                 sink.sendall(data)
         except OSError:
-            pass  # one of the two has ended
+            pass  # one side has ended
         end(source)
         end(sink)
 
 
 def end(stream):
-    """Both directions, which also wakes who reads."""
+    """Closes both directions, which also wakes a blocked reader."""
     try:
         stream.shutdown(socket.SHUT_RDWR)
     except OSError:
-        pass  # it has ended
+        pass  # already closed

@@ -1,16 +1,16 @@
-"""A quorum that is lost for good: most disks of a cluster are gone, and a person forces a new cluster from the member that is left.
+"""A permanently lost quorum: most disks of a cluster are lost, and a user forces a new cluster from the surviving member.
 
-What cases use is in `trouble.py` and `drive.py`."""
+The helpers are in `trouble.py` and `drive.py`."""
 
 from api import condition, eventually
 from trouble import CORE
 
 
 class Recovery:
-    """What `Drive` inherits."""
+    """Mixin for `Drive`."""
 
     def lose_quorum(self, name, survivor):
-        """The disks of all other members, and their pods."""
+        """Deletes the disks and pods of all members except the survivor."""
         others = [pod for pod in self.pods(name) if pod != survivor]
         for pod in others:
             self.give_up_disk(pod)
@@ -24,8 +24,8 @@ class Recovery:
         return self.cluster(name).get("status", {}).get("recovery", {})
 
     def recover_quorum(self):
-        """Two of three disks are lost while a client writes. Nothing happens until somebody asks; then the member that is left goes on
-        with all that was acknowledged, and two new ones join it. The operation does nothing the next time."""
+        """Two of three disks are lost while a client writes. The operator waits for an EtcdOperation. Then the survivor continues
+        with all acknowledged writes, and two new members join it. A second loss needs a second operation."""
         name = "reduced"
         with self.brief(name):
             survivor, identity = self.leader(name), self.cluster(name)["status"]["clusterID"]
@@ -45,7 +45,7 @@ class Recovery:
             assert not set(now.values()) & {members[each] for each in members if each != survivor}, "others are new members"
             args = self.api.get(f"{CORE}/pods/{survivor}")["spec"]["containers"][0]["args"]
             assert "--force-new-cluster" not in args, args
-            # the leader has all that was acknowledged
+            # the leader has all acknowledged writes
             survivor = self.leader(name)
             self.lose_quorum(name, survivor)
             self.degraded(name, "too few voters serve")
@@ -56,8 +56,8 @@ class Recovery:
             self.until_ready("a cluster that was recovered twice", name, patience_s=180)
 
     def recover_old_disks(self):
-        """Members that come back with their disks after the recovery do not take part in it: their disks are kept, and not started, though the
-    cluster deletes the disks of removed members."""
+        """Members whose disks return after the recovery do not take part: their disks are kept but not used, although the cluster
+        deletes the disks of removed members."""
         name = "outvoted"
         with self.brief(name):
             survivor = self.leader(name)

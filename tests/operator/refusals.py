@@ -1,7 +1,7 @@
-"""What the API server refuses, and what a template, a secret or a volume prevents: it is said, it takes no member down and no disk away,
-and other repairs go on.
+"""Refusals of the API server, and faults of a template, a secret or a volume: the operator reports them, stops no member, deletes
+no disk, and continues other repairs.
 
-Each case has a cluster of its own; what cases use is in `trouble.py` and `drive.py`."""
+Each case has its own cluster. The helpers are in `trouble.py` and `drive.py`."""
 
 import base64
 import time
@@ -12,7 +12,7 @@ from trouble import ABSENT, CORE, PATIENCE_S
 POLICIES = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
 BINDINGS = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings"
 BLOCKED = "pods with the label blocked have no business here"
-# a change of the spec that no pod is admitted with, and what the API server, or we, say to it
+# changes of the spec with which no pod is admitted, and the error of the API server or the operator
 TEMPLATES = {
     "a toleration of another form": ({"tolerations": [{"key": 5}]}, "tolerations"),
     "a priority class that does not exist": ({"priorityClassName": "absent"}, "absent"),
@@ -25,10 +25,11 @@ TEMPLATES = {
 
 
 class Refusals:
-    """What `Drive` inherits."""
+    """Mixin for `Drive`."""
 
     def quota(self):
-        """A quota refuses the disk of a new member: it is said, each voter that loses its pod comes back, and growth follows the quota."""
+        """A quota refuses the disk of a new member: this is reported, lost pods of voters are recreated, and scaling follows the
+        quota."""
         name, path = "limited", f"{CORE}/resourcequotas"
         with self.brief(name):
             claims = lambda: {each["metadata"]["uid"] for each in self.api.items(f"{CORE}/persistentvolumeclaims")}
@@ -38,7 +39,7 @@ class Refusals:
                 time.sleep(3)
                 return before if before == claims() else None
 
-            # those of a cluster that was just deleted would leave room in the quota
+            # claims of a deleted cluster would leave room in the quota
             there = len(eventually("no claim comes or goes", settled))
             self.api.create(path, {"metadata": {"name": "disks"}, "spec": {"hard": {"persistentvolumeclaims": str(there)}}})
             try:
@@ -52,8 +53,8 @@ class Refusals:
             self.until_ready("without the quota", name, 4)
 
     def refused_templates(self):
-        """Templates that are not admitted: no pod is taken down for one, the cluster says why it stays as it is, and a lost pod comes
-        back from the former one."""
+        """Templates that are not admitted: no pod is stopped for one, the cluster reports the reason, and a lost pod is recreated
+        from the previous template."""
         name = "refused"
         with self.brief(name), self.policy():
             before, wrong = self.uids(name), []
@@ -76,7 +77,7 @@ class Refusals:
             assert not wrong, "\n".join(wrong)
 
     def policy(self):
-        """Pods with a label are refused, as a webhook would."""
+        """Refuses pods with a label, like a webhook."""
         rules = [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]
         check = {"expression": "!('blocked' in object.metadata.?labels.orValue({}))", "message": BLOCKED}
         return Made(self.api, {
@@ -96,7 +97,8 @@ class Refusals:
         return False
 
     def unmended(self, name, change, back, *words):
-        """A change that one member fails with: said, and in three times the operator's patience no member and no disk goes; then back."""
+        """A change makes one member fail: it is reported, no member or disk is given up in three times the timeout, and the
+        change is reverted."""
         with self.brief(name):
             kept = self.members_and_disks(name)
             self.change(name, **change)
@@ -107,15 +109,15 @@ class Refusals:
             assert self.members_and_disks(name) == kept, f"{kept} became {self.members_and_disks(name)}"
 
     def bad_flag(self):
-        """A flag that the server does not know is not a bad disk."""
+        """An unknown flag is not a bad disk."""
         self.unmended("misled", {"options": {"extraArgs": {"no-such-flag": "1"}}}, {"options": {"extraArgs": None}}, "misled-")
 
     def bad_image(self):
-        """An image that nobody has is not a bad disk."""
+        """A missing image is not a bad disk."""
         self.unmended("unpulled", {"image": ABSENT}, {"image": None}, "unpulled-")
 
     def first_image(self):
-        """A cluster that is begun with an image that nobody has says so, and begins when it gets another."""
+        """A new cluster with a missing image reports this, and starts when it gets another image."""
         name = "unbegun"
         with self.brief(name, ready=False, image=ABSENT):
             self.degraded(name, "image")
@@ -123,7 +125,7 @@ class Refusals:
             self.until_ready("another image", name)
 
     def missing_secret(self):
-        """The secret of a given certificate is missing when a pod moves: the member waits for it, with its disk."""
+        """The secret of a user's certificate is missing when a pod moves: the member waits for it and keeps its disk."""
         name, data = "given", self.certificate("given")
         secrets = {role: {"metadata": {"name": f"given-{role}"}, "type": "kubernetes.io/tls", "data": data} for role in ("members", "clients")}
         given = {role: {"secretRef": {"name": f"given-{role}"}} for role in secrets}
@@ -144,7 +146,7 @@ class Refusals:
                 self.api.delete(f"{CORE}/secrets/given-{role}")
 
     def certificate(self, name):
-        """A certificate of a user's authority for all that a cluster needs one for."""
+        """Creates a certificate of a user's CA for all purposes of a cluster."""
         world = self.world
         names = [f"DNS:*.{name}-peer.prod.svc", f"DNS:*.{name}-peer.prod.svc.cluster.local", f"DNS:{name}-client.prod.svc", "DNS:localhost", "IP:127.0.0.1"]
         world.openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "user-ca.key", "-out", "user-ca.crt", "-days", "30", "-subj", "/CN=user")
@@ -171,7 +173,7 @@ class Refusals:
 
 
 class Made:
-    """Objects that are there for a while."""
+    """Creates objects, and deletes them at the end of the context."""
 
     def __init__(self, api, objects, works):
         self.api, self.objects, self.works = api, objects, works

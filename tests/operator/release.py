@@ -1,6 +1,6 @@
-"""The operator as its chart installs it: by helm, and, where a case asks for that, as pods of its Deployment.
+"""The operator as its chart installs it: with helm and, in some cases, as pods of its Deployment.
 
-What cases use is in `drive.py`."""
+The helpers are in `drive.py`."""
 
 import os
 import signal
@@ -18,10 +18,10 @@ NAME = "charted"
 
 
 class Release:
-    """What `Drive` inherits."""
+    """Mixin for `Drive`."""
 
     def helm(self, *arguments, follow=None, namespace=OPERATOR_NAMESPACE):
-        """Runs helm; clients of the cluster `follow` know its ready pods while it runs."""
+        """Runs helm. Meanwhile, clients of the cluster `follow` learn its ready pods."""
         with open(self.world.path("helm.log"), "a+") as log:
             begin = log.tell()
             process = subprocess.Popen(["helm", *arguments, "--namespace", namespace, "--kubeconfig", self.world.kubeconfig], stdout=log, stderr=log)
@@ -33,7 +33,7 @@ class Release:
             assert process.returncode == 0, log.read()
 
     def install_chart(self):
-        """Definition, account and rights; the operator itself is a process outside of the cluster (`start_operator`)."""
+        """Installs CRDs, account and permissions. The operator itself is a process outside the cluster (`start_operator`)."""
         self.helm("install", RELEASE, CHART, "--create-namespace", "--set", "replicaCount=0")
 
     def upgrade_chart(self, *values, **options):
@@ -47,7 +47,7 @@ class Release:
         return [key + value for key, value in names]
 
     def chart_upgrade(self):
-        """helm upgrades and rolls back the operator, then pods of its Deployment, while it scales and rolls members."""
+        """helm upgrades and rolls back the operator as pods of its Deployment, while it scales and updates members."""
         self.world.kill("operator", signal.SIGTERM)
         try:
             self.upgrade_chart("replicaCount=1", *self.images("1.0.0"))
@@ -66,7 +66,7 @@ class Release:
         kept, first = identity(), members()
         self.change(NAME, replicas=5)
         eventually("it scales", lambda: len(self.pods(NAME)) > 3)
-        # the operator goes while it scales; the next one has another member image
+        # the operator is replaced while it scales; the next one has another member image
         self.upgrade_chart("replicaCount=2", "resources.limits.memory=192Mi", *self.images("1.0.1"), follow=NAME)
         eventually("it rolls", lambda: 0 < self.with_tag("1.0.1") < 5, 180)
         self.helm("rollback", RELEASE, "--wait", "--timeout=180s", follow=NAME)

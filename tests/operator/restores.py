@@ -1,25 +1,25 @@
-"""A cluster is restored in place, and goes back to its disks, while the operator is killed at each stage.
+"""A cluster is restored in place and returns to its old disks, while the operator is killed at each stage.
 
-What cases use is in `trouble.py`, `drive.py`, `backups.py` and `operations.py`."""
+The helpers are in `trouble.py`, `drive.py`, `backups.py` and `operations.py`."""
 
 from api import condition, eventually
 from operations import OPERATIONS
 
 
 class Restores:
-    """What `Drive` inherits."""
+    """Mixin for `Drive`."""
 
     def restore_record(self, name):
         return self.cluster(name).get("status", {}).get("restore", {})
 
     def has_key(self, name, key):
-        """Whether all members have a key, or none."""
+        """Returns whether all members have a key. Fails if only some have it."""
         found = {bool(answer.get("kvs")) for answer in self.ask(name, "/v3/kv/range", {"key": key}).values()}
         assert len(found) == 1, found
         return found.pop()
 
     def kill_at(self, name, *stages):
-        """Kills the operator once the record of the restore has come to each of these stages, or further."""
+        """Kills the operator when the record of the restore has reached each of these stages, or a later one."""
         order = ("", "Stopping", "Starting", "Done")
         for stage in stages:
             eventually(f"the restore is {stage}", lambda stage=stage: order.index(self.restore_record(name).get("phase", "")) >= order.index(stage), 90)
@@ -35,8 +35,8 @@ class Restores:
     # cases
 
     def restore_in_place(self):
-        """A backup, more writes, and a restore in the same EtcdCluster: the keys of the backup with an equal hash, the old disks kept, and
-        then used again with all that was written."""
+        """A backup, more writes, and a restore in the same EtcdCluster: the keys of the backup with an equal hash. The old disks
+        are kept, and used again with all their writes."""
         name = "rewound"
         with self.brief(name):
             self.back_up("good", name, self.s3())
@@ -44,7 +44,7 @@ class Restores:
             then, _ = self.hash_at(name, revision)
             self.put(name, "since", "the backup")
             self.all_acknowledged_are_there(name)
-            # what it has written since the backup will not be there
+            # the writes since the backup will be missing
             self.writers.pop(name).end()
             now = self.hash_at(name)
             members, disks = self.members_and_disks(name)
@@ -81,7 +81,7 @@ class Restores:
             assert {each: after.get(each) for each in members} == members and self.cluster(name)["status"]["clusterID"] == identity
             assert self.has_key(name, "c2luY2U=") and not self.has_key(name, "bGF0ZXI="), "the disks of before have their keys"
             assert self.hash_at(name, int(now[1]))[0] == now[0]
-            # a pod that is lost later comes back as always
+            # a pod that is lost later is recreated as usual
             self.write(name)
             self.comes_back(name, self.follower(name))
             self.until_ready("a pod is back", name)
@@ -90,8 +90,8 @@ class Restores:
             self.api.delete(f"{OPERATIONS}/{operation}")
 
     def restored_once(self):
-        """A manifest of a restore that a GitOps controller applies again, one that is older than its cluster, and the same way back twice: nothing
-        is restored that nobody asked for now, and nothing acknowledged is lost."""
+        """A GitOps controller applies a restore again, a restore is older than its cluster, and an undo is repeated: nothing is
+        restored against the user's intent, and no acknowledged write is lost."""
         name = "gitops"
         asked = {"restore": {"backupRef": {"name": "monday"}}}
         # for a cluster that does not exist yet

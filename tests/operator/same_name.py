@@ -1,7 +1,7 @@
-"""Objects that were there before under a cluster's names: those of its first try, of its former life, and of others; and a member under
-an address that is none of its names.
+"""Existing objects with a cluster's names: from its failed first attempt, from its earlier life, and of other owners; and a
+member whose address differs from its names.
 
-What cases use is in `trouble.py` and `drive.py`."""
+The helpers are in `trouble.py` and `drive.py`."""
 
 import base64
 import signal
@@ -21,10 +21,10 @@ def text(value):
 
 
 class SameName:
-    """What `Drive` inherits."""
+    """Mixin for `Drive`."""
 
     def second_try(self):
-        """A first try with an image that nobody has; deleted and made again with the right one, it begins on the disks that stayed."""
+        """A first attempt uses a missing image. Recreated with the right image, the cluster starts on the remaining disks."""
         name = "tried"
         try:
             self.apply(name, replicas=3, storage={"size": "1Gi"}, image=ABSENT)
@@ -38,8 +38,8 @@ class SameName:
             self.remove(name)
 
     def half_try(self):
-        """Of a first try one member came to write to its disk. Made again under the same name, the cluster begins anew on it once a
-        quorum serves without it; where none can, a person is asked, and it stays until then."""
+        """One member of a first attempt has written to its disk. Recreated under the same name, the cluster replaces that disk
+        once a quorum serves without it. Without such a quorum, it waits for the user."""
         name = "halved"
         for replicas in (3, 1):
             try:
@@ -69,7 +69,7 @@ class SameName:
         return {each["metadata"]["uid"] for each in self.api.items(f"{CORE}/persistentvolumeclaims?labelSelector=witan.dev/cluster%3D{name}")}
 
     def made_again(self):
-        """Deleted with its disks and made again at once, while the garbage collector is late: it begins anew, on new disks."""
+        """A cluster is deleted with its disks and recreated while the garbage collector is slow: it starts on new disks."""
         name, controllers = "again", self.world.processes["kube-controller-manager"]
         with self.brief(name, writes=False):
             before, disks = self.cluster(name)["status"]["clusterID"], self.claims(name)
@@ -91,7 +91,7 @@ class SameName:
         self.ask(name, "/v3/kv/put", {"key": text(key), "value": text(value)})
 
     def foreign_objects(self):
-        """Objects of others under the names of a cluster are left alone, and named; without them the cluster begins."""
+        """Objects of other owners with a cluster's names are not changed but reported. When they are gone, the cluster starts."""
         name = "wanted"
         service = {"spec": {"clusterIP": "None", "selector": THEIRS, "ports": [{"port": 2379}]}}
         claim = {"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}
@@ -129,8 +129,8 @@ class SameName:
                 self.api.delete(path)
 
     def named_services(self):
-        """Services under names that the spec gives: one of another owner is left alone, and clients reach the cluster and each member by
-        them, with its certificates."""
+        """Services with the names from the spec: one of another owner is not changed, and clients reach the cluster and each
+        member under these names, with its certificates."""
         name = "named"
         path, headless = f"{CORE}/services/{name}-etcd", f"{name}-etcd-headless"
         services = {"client": {"name": f"{name}-etcd"}, "peer": {"name": headless}}
@@ -155,7 +155,7 @@ class SameName:
             self.remove(name)
 
     def greet(self, host, trusted):
-        """Looks a host up as a pod of the namespace does, and asks what answers there for its version, checking its certificate."""
+        """Resolves a host as a pod of the namespace does, and requests its version, verifying its certificate."""
         full = host if "." in host else f"{host}.prod.svc.cluster.local"
         address = eventually(f"{full} has an address", lambda: next(iter(self.names.table.get(full, [])), None))
         context = ssl.create_default_context(cadata=trusted)
@@ -165,14 +165,14 @@ class SameName:
         assert b"etcdserver" in said, said
 
     def stays_there(self, state, before):
-        """Once the garbage collector has been: it takes what a marker's owner had."""
+        """Checks a state after the garbage collector has run, which is when it has deleted an orphaned marker."""
         owned = {"metadata": {"name": "marker", "ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "nobody", "uid": "0c9b3f6e-0000-4000-8000-000000000000"}]}}
         self.api.create(f"{CORE}/configmaps", owned)
         eventually("the garbage collector has been", lambda: self.api.find(f"{CORE}/configmaps/marker") is None)
         assert state() == before, state()
 
     def member_address(self):
-        """A member that was given an address for its name keeps pod and disk, and repairs go on."""
+        """A member whose peer URL is an address keeps pod and disk, and repairs continue."""
         name = "moved"
         with self.brief(name):
             kept, pod = self.members_and_disks(name), self.follower(name)
@@ -194,6 +194,6 @@ class SameName:
         self.one(name, "/v3/cluster/member/update", {"ID": identity, "peerURLs": urls})
 
     def one(self, name, path, body):
-        """A POST to the leader."""
+        """Sends a POST to the leader."""
         address = self.pods(name)[self.leader(name)]["status"]["podIP"]
         return post(address, path, body)

@@ -1,6 +1,6 @@
-"""Cases of a cluster with TLS towards clients and with users, and of a member whose data is another one than that of the others.
+"""Cases of a cluster with TLS for clients and users, and of a member whose data differs from the other members' data.
 
-Each has a cluster of its own; what cases use is in `drive.py`."""
+Each case has its own cluster. The helpers are in `drive.py`."""
 
 import base64
 import os
@@ -19,20 +19,22 @@ SAFE = "/apis/witan.dev/v1/namespaces/prod/etcdclusters/safe"
 
 
 class Secure:
-    """What `Drive` inherits."""
+    """Mixin for `Drive`."""
 
     def secret(self, name):
-        """Its texts."""
+        """Returns the content of a secret as texts."""
         data = self.api.get(f"/api/v1/namespaces/prod/secrets/{name}")["data"]
         return {file: base64.b64decode(text).decode() for file, text in data.items()}
 
     def client_files(self):
-        """What a client of the cluster `safe` trusts and shows, as its node would carry the secret to it: two paths."""
+        """Returns the paths of the CA and of the client certificate for the cluster `safe`, as its node would mount the
+        secret."""
         texts = self.secret("safe-operator-tls")
         return self.world.write("client.ca", texts["ca.crt"]), self.world.write("client.pair", texts["tls.crt"] + texts["tls.key"])
 
     def context(self, certificate=True):
-        """What a client of the cluster `safe` needs, or with another certificate; addresses of pods are in no certificate."""
+        """Returns a client's TLS context for the cluster `safe`. Does not check host names, because certificates contain no
+        addresses of pods."""
         authorities, pair = self.client_files()
         context = ssl.create_default_context(cafile=authorities)
         context.check_hostname = False
@@ -41,15 +43,15 @@ class Secure:
         return context
 
     def ask(self, cluster, path, body, context=None):
-        """A POST to each member."""
+        """Sends a POST to each member."""
         return {name: post(pod["status"]["podIP"], path, body, context) for name, pod in self.pods(cluster).items()}
 
     def client_tls(self):
-        """A cluster with certificates of the operator on both ports; clients need one, too."""
+        """A cluster with the operator's certificates on both ports. Clients need a certificate."""
         self.apply("safe", replicas=3, tls={"peer": MANAGED, "client": MANAGED}, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Delete"})
         self.until_ready("a cluster with TLS", "safe")
         authorities, pair = self.client_files()
-        # clients that have a user before users are checked log in when they are refused
+        # clients with a user log in when authentication is enabled and their request is refused
         self.write("safe", "-cacert", authorities, "-cert", pair, "-name", "safe-client.prod.svc", "-user", "root", "-password", PASSWORD)
         eventually("a client writes", lambda: self.writers["safe"].ask("mark")["written"])
         self.ask("safe", "/v3/auth/status", {}, self.context())
@@ -63,13 +65,13 @@ class Secure:
         return False
 
     def names_shown(self, port):
-        """Names in the certificate that each member shows."""
+        """Returns the names in each member's certificate."""
         for pod in self.pods("safe").values():
             with socket.create_connection((pod["status"]["podIP"], port), 5) as stream, self.context().wrap_socket(stream) as tls:
                 yield {name for _, name in tls.getpeercert()["subjectAltName"]}
 
     def rotate_tls(self):
-        """New certificates on both ports, without a restart; then a member that starts with them."""
+        """Renews the certificates on both ports without a restart, then starts a member with them."""
         uids = lambda: {name: pod["metadata"]["uid"] for name, pod in self.pods("safe").items()}
         before = uids()
         self.change("safe", tls={"peer": {"additionalDNSNames": [NAME]}, "client": {"additionalDNSNames": [NAME]}})
@@ -82,14 +84,14 @@ class Secure:
         self.until_ready("with the new certificates", "safe")
 
     def rotate_authority(self):
-        """Another authority follows because an operation asks for it, while a client writes; the operator is killed after each change.
-        Then the former is not trusted any more."""
+        """An operation rotates the CA while a client writes, and the operator is killed after each change. In the end, members no
+        longer trust the former CA."""
         self.follows(lambda: self.operate("rotate", "safe", rotateCertificates={}))
         status = self.until_phase("rotate", "Succeeded", "Failed")
         assert status["phase"] == "Succeeded", status
 
     def lose_authority(self):
-        """The secret of the authority is deleted, and with it the one that all members show each other: another authority follows."""
+        """The secrets of the CA and of the peer certificates are deleted: a new CA replaces the lost one."""
         def lose():
             for role in ("ca", "peer-tls"):
                 self.api.delete(f"/api/v1/namespaces/prod/secrets/safe-{role}")
@@ -123,12 +125,12 @@ class Secure:
         assert not self.is_refused(True)
 
     def changes(self):
-        """What a rotation changes."""
+        """Returns the state that a rotation changes."""
         secrets = [self.api.find(f"/api/v1/namespaces/prod/secrets/safe-{role}") for role in ("ca", "peer-tls", "client-tls", "operator-tls")]
         return [each and each["metadata"]["resourceVersion"] for each in secrets], sorted(pod["metadata"]["uid"] for pod in self.pods("safe").values())
 
     def users(self):
-        """Users are checked, and no more, while a client writes; between the two the operator changes members."""
+        """Enables and disables authentication while a client writes. In between, the operator changes members."""
         self.api.create("/api/v1/namespaces/prod/secrets", {
             "metadata": {"name": "safe-root"}, "type": "kubernetes.io/basic-auth", "stringData": {"username": "root", "password": PASSWORD},
         })
@@ -141,14 +143,14 @@ class Secure:
         self.change("safe", auth={"enabled": False})
         eventually("users are not checked", lambda: "authentication is not enabled" in self.login_refused(PASSWORD))
         self.until_ready("without users", "safe")
-        # nothing is left to do
+        # no further step is needed
         self.stays("safe", 5, self.world.steps)
 
     def login(self, password):
         return self.ask("safe", "/v3/auth/authenticate", {"name": "root", "password": password}, self.context())
 
     def login_refused(self, password):
-        """What members say to it."""
+        """Returns the members' error for a login with this password, or an empty text."""
         try:
             self.login(password)
         except urllib.error.HTTPError as refusal:
@@ -156,12 +158,12 @@ class Secure:
         return ""
 
     def corrupt(self):
-        """A value changes on the disk of a stopped member: it replaces its state before it serves."""
+        """A value changes on the disk of a stopped member, which replaces its state before it serves."""
         self.apply("altered", replicas=3, options={"extraArgs": {"initial-corrupt-check": "true"}}, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Delete"})
         self.until_ready("another cluster", "altered")
         text = lambda value: base64.b64encode(value.encode()).decode()
         self.ask("altered", "/v3/kv/put", {"key": text("two"), "value": text("good-two")})
-        # into a checkpoint of each
+        # so that each member's checkpoint contains it
         self.ask("altered", "/v3/maintenance/defragment", {})
         self.write("altered")
         member = self.follower("altered")

@@ -1,21 +1,21 @@
-"""A store whose quota is used up: the operator compacts it where the spec asks for that, and not again at once.
+"""A cluster whose quota is used up: the operator compacts it if the spec requests this, and not again at once.
 
-What cases use is in `trouble.py` and `drive.py`."""
+The helpers are in `trouble.py` and `drive.py`."""
 
 import urllib.error
 
 from api import condition, eventually
 from trouble import PATIENCE_S
 
-# of a value, and how many of them are more than the quota
+# bytes of a value, the quota, and a number of values that exceeds it
 VALUE_BYTES, QUOTA, VALUES = 1 << 20, "16Mi", 40
 
 
 class Space:
-    """What `Drive` inherits."""
+    """Mixin for `Drive`."""
 
     def fill(self, name, key):
-        """Puts large values until the members refuse one; `key` gives the key of each."""
+        """Puts large values until the members refuse one; `key` returns the key of each."""
         for number in range(VALUES):
             try:
                 self.put(name, key(number), "x" * VALUE_BYTES)
@@ -31,8 +31,8 @@ class Space:
     # cases
 
     def full_store(self):
-        """Old versions of one key fill the store: the operator compacts, and writes are taken again. Keys that are all in use fill it again:
-        the operator says so, and leaves the history that is left alone for ten minutes."""
+        """Old versions of one key fill the quota: the operator compacts, and writes are accepted again. Then live keys fill it:
+        the operator reports this, and compacts no more history for ten minutes."""
         name = "full"
         healing = {"unhealthyAfter": f"{PATIENCE_S}s", "compactOnNoSpace": {"keepRevisions": 3}}
         with self.brief(name, replicas=1, writes=False, options={"quotaBackendBytes": QUOTA}, selfHealing=healing):

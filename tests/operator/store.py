@@ -1,6 +1,6 @@
-"""An object store: a real S3 server (`tests/tools/s3.sh`) with one bucket and one key. It can be stopped, its disk can be full, and its
-files can be seen and altered. It runs in the network of who starts it: pods reach it at the address of their bridge, or by the name that
-`Names` has for it."""
+"""An object store: a real S3 server (`tests/tools/s3.sh`) with one bucket and one key. A test can stop it, fill its disk, and
+read or alter its files. It runs in the network of its creator. Pods reach it at the address of their bridge, or by its name in
+`Names`."""
 
 import contextlib
 import os
@@ -11,13 +11,13 @@ import time
 from names import ADDRESS
 
 BUCKET, REGION = "backups", "eu-test-1"
-# where the server keeps the parts of uploads that are not complete, and other things that are no objects
+# the server's folder for parts of incomplete uploads and other files that are not objects
 OWN = ".sgwtmp"
 
 
 class Store:
     def __init__(self, program, folder, address="127.0.0.1", port=9000, name=None, region=REGION):
-        """With a name it speaks TLS: the authority is `ca.crt` of its folder."""
+        """With a name, the store uses TLS, and its CA is `ca.crt` in its folder."""
         self.program, self.folder, self.listens, self.region, self.process = program, folder, f"{address}:{port}", region, None
         self.name, self.url = name, f"https://{name}:{port}" if name else f"http://{address}:{port}"
         self.bucket = os.path.join(folder, "data", BUCKET)
@@ -28,7 +28,7 @@ class Store:
         self.start()
 
     def variables(self, right=True):
-        """The key as clients take it from their environment."""
+        """Returns the key as environment variables of clients."""
         return {"AWS_ACCESS_KEY_ID": "keeper", "AWS_SECRET_ACCESS_KEY": "the-right-one" if right else "a-wrong-one"}
 
     def certify(self):
@@ -47,7 +47,7 @@ class Store:
         tls = ["--cert", certificate, "--key", secret] if self.name else []
         with open(log, "ab") as log:
             self.process = subprocess.Popen(
-                # its log has the headers of each request; what it knows of objects lies in files, which any file system can keep
+                # the log has the headers of each request; object metadata is in files, which every file system supports
                 [self.program, "--port", self.listens, "--region", self.region, "--log-level", "debug", *tls, "posix", "--sidecar", meta, data],
                 stdout=log, stderr=log, env={**os.environ, "ROOT_ACCESS_KEY": key["AWS_ACCESS_KEY_ID"], "ROOT_SECRET_KEY": key["AWS_SECRET_ACCESS_KEY"]},
             )
@@ -64,18 +64,18 @@ class Store:
             return False
 
     def stop(self):
-        """kill -9."""
+        """Kills the server with SIGKILL."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
 
     def heard(self):
-        """Its log: each request with its headers."""
+        """Returns the server's log, which has each request with its headers."""
         with open(os.path.join(self.folder, "log"), errors="replace") as file:
             return file.read()
 
     def keys(self, prefix=""):
-        """Names of all objects."""
+        """Returns the names of all objects."""
         found = []
         for folder, inner, files in os.walk(self.bucket):
             inner[:] = [each for each in inner if each != OWN]
@@ -83,17 +83,17 @@ class Store:
         return sorted(each for each in found if each.startswith(prefix))
 
     def path(self, key):
-        """The file that holds an object."""
+        """Returns the file that contains an object."""
         return os.path.join(self.bucket, key)
 
     def uploads(self):
-        """Uploads that were begun and neither completed nor aborted."""
+        """Returns the uploads that were started but neither completed nor aborted."""
         begun = os.path.join(self.bucket, OWN, "multipart")
         return [upload for of in (os.listdir(begun) if os.path.isdir(begun) else []) for upload in os.listdir(os.path.join(begun, of))]
 
     @contextlib.contextmanager
     def full(self, size):
-        """A disk of its own, which is empty and has room for so many bytes, takes the bucket's place. Needs root."""
+        """Replaces the bucket with an empty disk of this size. Needs root."""
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", self.bucket], check=True)
         try:
             yield
@@ -102,6 +102,6 @@ class Store:
 
 
 def open_for_pods(program, world, names, name="s3.example.com"):
-    """One that pods reach by its name, over TLS."""
+    """Starts a store that pods reach by its name, with TLS."""
     names.fixed[name] = [ADDRESS]
     return Store(program, world.path("s3"), ADDRESS, name=name)

@@ -1,7 +1,7 @@
-"""Nodes that fall silent or go away, drains, and pods that are not ready though their member serves: no member that answers is
-removed, and no disk is deleted for what a node does.
+"""Silent and lost nodes, drains, and unready pods of serving members: no member that answers is removed, and no disk is deleted
+because of a node's fault.
 
-Each case has a cluster of its own (`brief`); what cases use is in `drive.py`."""
+Each case has its own cluster (`brief`). The helpers are in `drive.py`."""
 
 import contextlib
 import time
@@ -15,20 +15,20 @@ CORE = "/api/v1/namespaces/prod"
 ABSENT = "docker.io/local/absent:1"
 IMAGE = "docker.io/local/witan:1.0.0"
 EVENTS = "/apis/events.k8s.io/v1/namespaces/prod/events"
-# the operator's patience with a member, short enough to wait for it
+# `unhealthyAfter` of the operator, short enough to wait for it
 PATIENCE_S = 8
 GATE = "example.com/fit"
 DELETE = {"whenDeleted": "Delete", "whenScaled": "Delete"}
-# for which a condition and a warning may be awaited: within seconds, on a machine that is busy
+# limit for a condition and a warning to appear on a busy machine
 SEEN_S = 40
 
 
 class Trouble:
-    """What `Drive` inherits."""
+    """Mixin for `Drive`."""
 
     @contextlib.contextmanager
     def brief(self, name, replicas=3, ready=True, writes=True, **spec):
-        """A cluster for one case, with a client that writes to it; deleted at the end."""
+        """Creates a cluster for one case, with a client that writes to it. Deletes it at the end of the context."""
         self.apply(name, **{"replicas": replicas, "storage": {"size": "1Gi"}, "persistentVolumeClaimRetentionPolicy": DELETE,
                             "selfHealing": {"unhealthyAfter": f"{PATIENCE_S}s"}, **spec})
         disks, steps = set(), self.world.steps()
@@ -54,7 +54,7 @@ class Trouble:
             self.remove(name)
 
     def remove(self, name):
-        """A cluster with all that it has."""
+        """Deletes a cluster with all its objects."""
         labelled = f"?labelSelector=witan.dev/cluster%3D{name}"
         self.api.delete(f"{CLUSTERS}/{name}")
         eventually("its pods are removed", lambda: not self.pods(name))
@@ -63,7 +63,7 @@ class Trouble:
         eventually("its disks are deleted", lambda: not self.api.items(f"{CORE}/persistentvolumeclaims{labelled}"))
 
     def members_and_disks(self, name):
-        """Ids of members and identities of their disks, by name."""
+        """Returns the ids of members and of their disks, by name."""
         members = {each["name"]: each.get("id") for each in self.cluster(name)["status"]["members"]}
         claims = self.api.items(f"{CORE}/persistentvolumeclaims?labelSelector=witan.dev/cluster%3D{name}")
         return members, {each["metadata"]["name"]: each["metadata"]["uid"] for each in claims}
@@ -72,7 +72,7 @@ class Trouble:
         return {pod: found["metadata"]["uid"] for pod, found in self.pods(name).items()}
 
     def stays(self, name, seconds, what):
-        """For a time, `what()` is as it was; the client follows it all the time. The operator has looked at least twice by then."""
+        """Checks that `what()` does not change for some seconds and at least two passes of the operator."""
         before, looked, begun = what(), self.passes_of(name), time.monotonic()
         while time.monotonic() < begun + seconds or self.passes_of(name) < looked + 2:
             self.follow(self.pods(name), name)
@@ -86,7 +86,7 @@ class Trouble:
         return float(lines[0].split()[-1]) if lines else 0
 
     def degraded(self, name, *words):
-        """The cluster says that something is wrong, with these words, and a warning says them, too."""
+        """Checks that the cluster's status and a Warning event report a problem with these words."""
         says = lambda: " ".join(each.get("message", "") for each in self.cluster(name)["status"]["conditions"] if each["type"] == "Degraded" and each["status"] == "True")
         try:
             eventually(f"Degraded says {words}", lambda: all(word in says() for word in words), SEEN_S)
@@ -102,13 +102,13 @@ class Trouble:
         return self.pods(name)[pod]["spec"]["nodeName"]
 
     def other_follower(self, name, *, on=None, away=None):
-        """A follower, on a node or not on one."""
+        """Returns a follower, on a node or away from it."""
         return next(pod for pod in sorted(self.pods(name)) if pod != self.leader(name) and self.node_of(name, pod) != away and on in (None, self.node_of(name, pod)))
 
     # cases
 
     def readiness_gate(self):
-        """A pod that is not ready for a gate of another controller keeps its member, which serves, and its disk."""
+        """A pod that is unready because of another controller's readiness gate keeps its serving member and its disk."""
         name = "gated"
         with self.brief(name, ready=False, podTemplate={"spec": {"readinessGates": [{"conditionType": GATE}]}}):
             def open_all():
@@ -130,7 +130,7 @@ class Trouble:
         self.api.request("PATCH", f"{CORE}/pods/{pod}/status", {"status": {"conditions": [{"type": GATE, "status": status, "lastTransitionTime": at}]}}, MERGE)
 
     def silent_node(self):
-        """A kubelet stops while its member serves: NotReady, then the pod is stuck Terminating. Member and disk are kept."""
+        """A kubelet stops while its member serves: the pod is NotReady, then stuck in Terminating. Member and disk are kept."""
         name = "silent"
         with self.brief(name, podAntiAffinityPreset="hard"):
             kept, pod = self.members_and_disks(name), self.follower(name)
@@ -141,7 +141,7 @@ class Trouble:
                 self.stays(name, 2 * PATIENCE_S, lambda: self.members_and_disks(name))
                 eventually("its pod is stuck", lambda: self.pods(name)[pod]["metadata"].get("deletionTimestamp"), 4 * NODE_GRACE_S + 60)
                 self.stays(name, 2 * PATIENCE_S, lambda: self.members_and_disks(name))
-                # a pod on another node comes back while this one is stuck
+                # a pod on another node is recreated while this one is stuck
                 self.comes_back(name, self.other_follower(name, away=node))
             finally:
                 self.node.resume(node)
@@ -160,7 +160,7 @@ class Trouble:
         eventually(f"{pod} comes back", back)
 
     def lost_node(self):
-        """A node goes with its member: the cluster says so, the member's disk waits for it, and it is the same one afterwards."""
+        """A node is lost with its member: the cluster reports this, the disk is kept, and the same member returns."""
         name = "left"
         with self.brief(name, podAntiAffinityPreset="hard"):
             kept, pod = self.members_and_disks(name), self.follower(name)
@@ -176,7 +176,8 @@ class Trouble:
             assert self.members_and_disks(name) == kept, f"{kept} became {self.members_and_disks(name)}"
 
     def lost_node_replaced(self):
-        """A node goes with its member, and the spec says for how long it is waited for: another member takes its place, and its disk is given up then."""
+        """A node is lost, and the spec limits the wait: another member replaces its member, and its disk is given up only
+        then."""
         name = "waited"
         healing = {"unhealthyAfter": f"{PATIENCE_S}s", "nodeLostAfter": f"{3 * PATIENCE_S}s"}
         with self.brief(name, podAntiAffinityPreset="hard", selfHealing=healing):
@@ -199,7 +200,8 @@ class Trouble:
             eventually("its pod and its disk are gone", lambda: pod not in self.pods(name) and len(self.claims(name)) == 3)
 
     def drain(self):
-        """kubectl drains one node after the other; no write fails, and the budget allows one member at a time."""
+        """kubectl drains the nodes one after the other. No write fails, and the disruption budget admits one eviction at a
+        time."""
         name = "drained"
         with self.brief(name, podAntiAffinityPreset="soft"):
             kept = self.members_and_disks(name)
@@ -222,7 +224,7 @@ class Trouble:
         self.api.create(f"{CORE}/pods/{pod}/eviction", {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": "prod"}})
 
     def no_room(self):
-        """A pod that no node has room for is said, its member and disk are kept."""
+        """A pod that fits on no node is reported. Its member and disk are kept."""
         name = "crowded"
         with self.brief(name, podAntiAffinityPreset="hard"):
             kept, pod = self.members_and_disks(name), self.follower(name)

@@ -1,7 +1,7 @@
-"""The processes: the store (Witan), kube-apiserver on it, the controllers and the scheduler on that, the operator beside them, which
-reaches the API server through a proxy of its own.
+"""The processes: the store (Witan), kube-apiserver on it, the controllers and the scheduler, and the operator, which reaches the
+API server through a proxy.
 
-What runs pods does not live here (`node.py`, `containers.py`), nor what is tested (`drive.py`)."""
+`node.py` or `containers.py` runs pods, and `drive.py` has the cases."""
 
 import http.client
 import json
@@ -19,13 +19,13 @@ from ports import free_port
 from proxy import Proxy
 
 OPERATOR_NAMESPACE = "witan-system"
-# replicas of the operator outside of the cluster; only a case starts the second
+# replicas of the operator outside the cluster; only one case starts the second
 FIRST, SECOND = "operator", "second"
-# A node is not ready when its lease is as old as this, and its pods are evicted after as much again. Kubernetes' own: 50 and 300 s.
+# A node is not ready if its lease is this old, and its pods are evicted after the same time again. Kubernetes uses 50 and 300 s.
 NODE_GRACE_S = 20
-# where pods find the API server: the address of the service `kubernetes` in the default namespace
+# the address of the Service `kubernetes` in the default namespace, at which pods reach the API server
 API_ADDRESS, API_PORT = "10.96.0.1", 443
-# the place is the controllers' own choice
+# the path is fixed in the controllers
 VOLUMES = "/tmp/hostpath_pv"
 
 
@@ -36,14 +36,14 @@ class World:
         self.processes = {}
         self.token = secrets.token_hex(16)
         self.ports = {name: free_port() for name in ("store", "peer", "controllers", "scheduler", "metrics", "health", f"{SECOND}-metrics", f"{SECOND}-health")}
-        # steps that were counted so far, and the counters of each operator as they were last seen
+        # number of counted steps, and the last seen counters of each operator
         self.steps_counted, self.steps_seen, self.steps_lock = 0, {}, threading.Lock()
 
     def path(self, name):
         return os.path.join(self.folder, name)
 
     def write(self, name, text):
-        """Replaces the file at once: others read it during the write."""
+        """Replaces the file atomically, because others read it."""
         with open(self.path(name) + ".new", "w") as file:
             file.write(text)
         os.chmod(self.path(name) + ".new", 0o600)
@@ -51,7 +51,7 @@ class World:
         return self.path(name)
 
     def spawn(self, name, *command, env=None):
-        """Starts a process that logs into a file of its name; another one of that name must have ended."""
+        """Starts a process that logs to a file of its name. An earlier process of that name must have ended."""
         with open(self.path(name + ".log"), "a") as log:
             process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, env={**os.environ, **(env or {})})
         self.processes[name] = process
@@ -66,7 +66,7 @@ class World:
         process.wait()
 
     def start(self):
-        # where the controllers make volumes; the mount ends with the namespace
+        # the controllers' folder for volumes; the mount ends with the namespace
         os.makedirs(self.path("volumes"))
         os.makedirs(VOLUMES, exist_ok=True)
         subprocess.run(["mount", "--bind", self.path("volumes"), VOLUMES], check=True)
@@ -74,9 +74,9 @@ class World:
         self.openssl("genrsa", "-out", "sa.key", "2048")
         self.authority()
         self.start_store()
-        # what kube-proxy would do for the one service that is no pod
+        # replaces kube-proxy for the only Service without pods
         subprocess.run(["ip", "addr", "add", f"{API_ADDRESS}/32", "dev", "lo"], check=True)
-        # who has asked for what
+        # records every request
         self.write("audit.json", json.dumps({
             "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived", "ResponseStarted"], "rules": [{"level": "Metadata"}],
         }))
@@ -85,7 +85,7 @@ class World:
             "--bind-address=0.0.0.0", f"--secure-port={API_PORT}", "--advertise-address=192.0.2.10",
             "--tls-cert-file=apiserver.crt", "--tls-private-key-file=apiserver.key", "--client-ca-file=ca.crt",
             "--authorization-mode=RBAC", "--token-auth-file=tokens.csv", "--service-cluster-ip-range=10.96.0.0/16",
-            # as OpenShift does: who sets an owner needs rights to its finalizers
+            # as in OpenShift: setting an owner needs permission for its finalizers
             "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
             "--audit-policy-file=audit.json", "--audit-log-path=audit.log", "--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file=sa.key",
             "--service-account-signing-key-file=sa.key", "--kubelet-preferred-address-types=InternalIP",
@@ -127,7 +127,7 @@ class World:
         subprocess.run(["openssl", *arguments], cwd=self.folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def authority(self):
-        """The authority of the API server, its certificate, and the one that it shows to kubelets."""
+        """Creates the CA and the certificate of the API server, and its client certificate for kubelets."""
         self.openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.crt", "-days", "30", "-subj", "/CN=ca")
         names = "DNS:localhost,DNS:kubernetes.default.svc,IP:127.0.0.1,IP:10.96.0.1,IP:192.0.2.10,IP:10.244.0.1"
         for name, subject, extra in (
@@ -148,7 +148,7 @@ class World:
         }))
 
     def start_operator(self, kubeconfig, image, name=FIRST, program=None):
-        """The operator outside of the cluster, as a replica of its own name: a restart finds its own lease."""
+        """Starts the operator outside the cluster, under a fixed replica name, so that a restart finds its own lease."""
         metrics, health = self.operator_ports(name)
         self.spawn(
             name, program or self.operator_program, "--member-image", image, "--metrics-addr", f"127.0.0.1:{metrics}",
@@ -172,29 +172,29 @@ class World:
         return connection.getresponse().read().decode()
 
     def steps(self):
-        """Steps that operators have taken or tried on EtcdClusters since the beginning. An operator forgets those of a deleted cluster:
-        what was seen of them stays counted."""
+        """Returns the number of steps that operators have taken or tried on EtcdClusters. Counted steps of deleted clusters
+        remain, although an operator forgets them."""
         kinds = ("witan_operator_steps_total{", "witan_operator_reconcile_errors_total{")
         with self.steps_lock:
             for name in {FIRST, SECOND} & set(self.processes):
                 try:
                     lines = [line.rsplit(" ", 1) for line in self.operator_metrics(name).splitlines() if line.startswith(kinds)]
                 except (OSError, http.client.HTTPException):
-                    continue  # it is starting, stopped, or has ended
+                    continue  # it starts, is stopped, or has ended
                 before, after = self.steps_seen.get(name, {}), {series: int(float(value)) for series, value in lines}
-                # a counter that is lower than before is that of a cluster which was made again
+                # a counter that has decreased belongs to a recreated cluster
                 self.steps_counted += sum(value - before.get(series, 0) if value >= before.get(series, 0) else value for series, value in after.items())
                 self.steps_seen[name] = after
             return self.steps_counted
 
     def count_steps(self):
-        """Looks at the counters all the time, as those of a cluster go with it."""
+        """Reads the counters continuously, because those of a cluster disappear with it."""
         while True:
             self.steps()
             time.sleep(1)
 
     def end(self, keep):
-        """Ends every process, clients first, the store last, and removes the folder or says where it is."""
+        """Ends every process, clients first and the store last. Removes the folder or prints its path."""
         for name in reversed(list(self.processes)):
             self.kill(name)
         subprocess.run(["umount", "-l", VOLUMES], check=False)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# etcdctl's own load checks (`check perf` takes a minute, `check datascale` some seconds) against a
-# server: PROGRAM, default $WITAN_BIN. The last line is as Rust's tests write it.
+# Runs etcdctl's own load checks (`check perf` takes a minute, `check datascale` some seconds) against a server: PROGRAM, by
+# default $WITAN_BIN. The last line has the form of cargo's test summary.
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -21,7 +21,7 @@ done
 ok=0 bad=0
 check() {
     local said code
-    # without the progress bar and the log
+    # omits the progress bar and the log
     said=$("$bin/$1" --endpoints "$url" "${@:2}" 2>/dev/null)
     code=$?
     said=$(tr '\r' '\n' <<<"$said" | grep -oE '(PASS|FAIL).*')

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes Chromium ready in the cache, as the program `chromium` of its folder bin: an installed one, else Debian's package
-# with the libraries that are missing here, taken out of their packages. Nothing is installed. Its fonts are always
-# the same, so that screenshots differ by what they show alone.
+# Provides Chromium in the cache as the program `chromium` in its folder bin: the installed one, or Debian's package with its
+# missing libraries, unpacked from their packages. Installs nothing. The fonts are always the same, so that screenshots differ
+# only in their content.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 cache="${WITAN_CACHE:-$root/.cache}"
@@ -11,7 +11,7 @@ program=$cache/bin/chromium
 rm -rf "$folder"
 mkdir -p "$cache/bin" "$folder/packages/partial"
 installed=$(command -v chromium || true)
-# into the folder of the cache; only what is read of the system's own state is needed
+# downloads into the cache, and only reads the system's package state
 fetch() {
     apt-get --yes --no-install-recommends --download-only --reinstall -o Debug::NoLocking=1 \
         -o "Dir::Cache::archives=$folder/packages/" install "$@"

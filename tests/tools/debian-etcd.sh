@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Takes Debian's etcd 3.4 (etcd34, etcdctl34) out of its packages into the cache, once.
-# Nothing is installed: no service starts, no user is created.
+# Unpacks Debian's etcd 3.4 (etcd34, etcdctl34) from its packages into the cache, once. Installs nothing: no service starts, and
+# no user is created.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 bin="${WITAN_CACHE:-$root/.cache}/bin"
@@ -9,7 +9,7 @@ mkdir -p "$bin"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
-# apt fetches as its own user when it can; a folder it cannot write to is only a warning
+# apt downloads as its own user if it can; a folder that this user cannot write to only causes a warning
 chmod 755 "$work"
 apt-get download etcd-server etcd-client >apt.log 2>&1 || {
     apt-get update >>apt.log 2>&1 && apt-get download etcd-server etcd-client >>apt.log 2>&1

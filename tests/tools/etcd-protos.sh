@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Copies etcd 3.7's own .proto files out of Go's modules into the cache, for the test that compares
-# our messages with them. Same pins as etcd.sh 37.
+# Copies etcd 3.7's .proto files from Go modules into the cache, for the test that compares Witan's messages with them. Uses the
+# pins of etcd.sh 37.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)

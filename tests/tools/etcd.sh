@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Builds an etcd (etcdNN, etcdctlNN, etcdutlNN) from Go modules into the cache, once:
+# Builds an etcd release (etcdNN, etcdctlNN, etcdutlNN) from Go modules into the cache, once:
 #
 #   tests/tools/etcd.sh 36|37
 #
-# The versions and their checksums are pinned by go.mod and go.sum in the folder etcdNN beside this file.
+# go.mod and go.sum in the folder etcdNN pin the versions.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -15,8 +15,7 @@ export GOFLAGS=-mod=readonly GOTOOLCHAIN=local GOWORK=off CGO_ENABLED=0
 
 cd "$here/etcd$version"
 if [ -e programs.go ]; then
-    # Go's protobuf puts a space behind each comma of its JSON or not, by the hash of the program: answers could
-    # not be compared to the letter.
+    # Go's protobuf inserts a space after commas in JSON depending on the hash of the program, which would make texts differ.
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     cp ./* "$work"

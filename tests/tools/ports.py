@@ -1,7 +1,7 @@
-"""Free ports. They come from below the range from which the kernel takes the local ports of outgoing connections: a
-client that tries a port before its server listens would otherwise take it, even by a connection to itself.
+"""Free ports. They are below the kernel's range of local ports for outgoing connections. Otherwise, a client that dials a port
+before its server listens could take the port, even by connecting to itself.
 
-`ports.py COUNT` prints that many on one line.
+`ports.py COUNT` prints that many ports on one line.
 """
 
 import itertools
@@ -11,12 +11,12 @@ import sys
 
 # as in tests/e2e/src/ports.rs
 FIRST, COUNT = 22_000, 10_000
-# processes that run side by side begin at different places
+# concurrent processes start at different ports
 STEPS = itertools.count(os.getpid() * 61)
 
 
 def free_port():
-    """A port on which nobody listens, given out once per process."""
+    """Returns a port on which nobody listens, and never returns it again in this process."""
     for step in itertools.islice(STEPS, COUNT):
         port = FIRST + step % COUNT
         with socket.socket() as on:

@@ -1,8 +1,8 @@
-# Sourced by scripts that put a tool to a server of their own.
+# Sourced by scripts that run a tool against their own server.
 #
-#   start_server PROGRAM WORK    starts it with its data and its log in the folder WORK and waits
-#                                until it serves; sets `clear` and `tls` (ports) and `server` (its
-#                                process). A port that another process took first costs a try.
+#   start_server PROGRAM WORK    starts a server with its data and log in the folder WORK, and waits until it
+#                                serves; sets `clear` and `tls` (ports) and `server` (its process). Tries again
+#                                if another process takes a port first.
 start_server() {
     local peer urls
     for _ in 1 2 3 4 5; do

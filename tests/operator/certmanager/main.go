@@ -1,9 +1,9 @@
-// cert-manager's own controllers, those that a CA issuer and its certificates need, as one process outside of a cluster.
+// Runs the controllers of cert-manager that a CA issuer and its certificates need, as one process outside a cluster.
 //
 //	certmanager KUBECONFIG
 //
-// Its own main program is a Go module that no module proxy can serve, because its path is not its folder; so this one starts
-// what that one starts.
+// cert-manager's own main program cannot come from a module proxy, because its module path differs from its folder. This program
+// starts the same controllers.
 package main
 
 import (
@@ -61,7 +61,7 @@ func run(kubeconfig string) error {
 		}
 		group.Go(func() error { return made.Run(workers, ctx) })
 	}
-	// once all of them have said what they watch
+	// after all controllers have registered their watches
 	shared.SharedInformerFactory.Start(ctx.Done())
 	shared.KubeSharedInformerFactory.Start(ctx.Done())
 	return group.Wait()
