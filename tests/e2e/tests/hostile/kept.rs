@@ -1,4 +1,4 @@
-//! Small puts that keep a large value, each of which stores the value again.
+//! Small puts with `ignore_value` on a large value. Each put stores the value again.
 
 use witan_api::v3::etcdserverpb::PutRequest;
 use witan_e2e::{Launch, Server};

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 const RECORD: &str = include_str!("../../data/v2-pairs.jsonl");
 
-/// The byte that fills a body of which the record contains only the length.
+/// The byte that fills a body if the record contains only its length.
 const FILLER: u8 = b'x';
 
 /// Length in bytes at which the record truncated a long answer.

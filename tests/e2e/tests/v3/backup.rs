@@ -38,7 +38,7 @@ fn history_is_in_use_until_it_is_compacted() {
         for _ in 0..200 {
             server.http("POST", "/v3/kv/put", &put);
         }
-        // There are 200 values of 12 KiB, one of which is live. etcd commits them a little later.
+        // Only one of the 200 values of 12 KiB is live. etcd commits them a little later.
         wait::until_true("in use", || mib() >= 2);
         let series = "etcd_mvcc_db_total_size_in_use_in_bytes";
         assert!(server.metric(series) >= Some(f64::from(2 << 20)));
