@@ -70,8 +70,8 @@ impl Verb {
         Self::ALL.into_iter().find(|verb| verb.name() == name)
     }
 
-    /// Returns the name on the command line, the name in the table, and the path of the gRPC method or of the HTTP resource (a
-    /// prefix if the path contains the key).
+    /// Returns the name on the command line, the name in the table, and the path. The path is a gRPC method or an HTTP resource.
+    /// It is a prefix if the key follows it.
     fn row(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Verb::Put => ("put", "gRPC put", "/etcdserverpb.KV/Put"),

@@ -30,8 +30,8 @@ fn endpoint(address: &str) -> Endpoint {
         .tcp_nodelay(true)
 }
 
-/// Returns a server's compacted revision and the hash of all keys at `revision` (0 for the latest), or `None` if that revision
-/// is compacted or in the future.
+/// Returns a server's compacted revision and the hash of all keys at `revision` (0 for the latest). Returns `None` for a
+/// compacted or future revision.
 pub fn hash_kv(server: &Server, revision: i64) -> Option<(i64, u32)> {
     runtime().block_on(async {
         let mut client = MaintenanceClient::new(connect(&server.address()).await);

@@ -10,10 +10,13 @@ const WATCHES: &str = "200 401 201 202 203 209 210 211 212";
 /// The possible events of a watch.
 const EVENTS: &str = "set create update compareAndSwap compareAndDelete delete expire none";
 
-/// The cells that a run must cover. Omits codes that no request reaches: 105 and 107 of an in-order create (its name is new,
-/// and the root may have children), 101 and 105 of actions that do not compare or create, 107 of a compare-and-delete (etcd
-/// omits the check and answers 102), 110 (auth is never enabled), 300 (a single-member cluster does not lose its quorum), and
-/// all codes of etcd before 2.0. `HEAD` has no body and therefore no code.
+/// The cells that a run must cover. Omits codes that no request reaches:
+///
+/// - 105 and 107 of an in-order create: its name is new, and the root may have children.
+/// - 101 and 105 of actions that do not compare or create, and 107 of a compare-and-delete, for which etcd answers 102.
+/// - 110, because auth is never enabled, 300, because a single member does not lose its quorum, and codes before etcd 2.0.
+///
+/// `HEAD` has no body and therefore no code.
 pub(super) const TABLE: &[Row] = &[
     ("get", GETS),
     ("quorum get", GETS),

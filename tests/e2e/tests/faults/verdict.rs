@@ -1,5 +1,5 @@
-//! The guarantees after all faults: no acknowledged write is lost, every history is linearizable, every watch received every
-//! change once and in order, leases have ended, and all members have the same state.
+//! The guarantees after all faults. No acknowledged write is lost, and every history is linearizable. Every watch received every
+//! change once and in order. Leases have ended, and all members have the same state.
 
 use std::{
     collections::{BTreeSet, HashSet},
