@@ -195,7 +195,6 @@ impl Member {
 }
 
 impl World {
-    /// Returns whether the process with this incarnation still runs.
     pub(crate) fn runs(&self, place: usize, incarnation: u64) -> bool {
         let member = &self.members[place];
         member.replica.is_some() && member.incarnation == incarnation
@@ -325,14 +324,12 @@ impl World {
         self.wake(place);
     }
 
-    /// Schedules the execution of a long command `delay` units from now.
     pub(crate) fn execute_later(&mut self, place: usize, delay: u64, command: Box<LongCommand>) {
         let incarnation = self.members[place].incarnation;
         let event = Event::Executed { place, incarnation, command };
         self.after(delay, event);
     }
 
-    /// Executes a long command and passes the result to the core.
     pub(crate) fn executed(&mut self, place: usize, command: LongCommand) {
         if let Some(replica) = &mut self.members[place].replica {
             replica.take(Input::Executed(Box::new(command.execute())));
@@ -574,7 +571,6 @@ impl World {
         self.report_process_start(place);
     }
 
-    /// Returns the settings of the core for a new process of a member.
     fn settings(&mut self, id: u64) -> Config {
         Config {
             id,
