@@ -23,7 +23,7 @@ use super::{
     watchers::{CreatedWatcher, StreamWatchers},
     worker_turn::WorkerTurn,
 };
-use crate::{error::RpcError, stream_end::StreamEnd};
+use crate::{error::RpcError, header, stream_end::StreamEnd};
 use witan_machine::revision::Revision;
 
 /// Number of watchers to end before the task yields, after a change of permissions, or on the stream's worker, at its end.
@@ -89,10 +89,6 @@ impl<R> Session<R> {
         }
     }
 
-    fn header(&self, revision: Revision) -> Option<witan_api::v3::etcdserverpb::ResponseHeader> {
-        Some(self.template.header(revision, self.ctx.node.status().term))
-    }
-
     /// Creates a watcher, or queues a response with the reason why it cannot. An error ends the stream.
     async fn create(&mut self, request: &WatchCreateRequest) -> Result<(), Status> {
         let refusal = self.permission_state.refusal(&self.ctx, request).await?;
@@ -110,7 +106,7 @@ impl<R> Session<R> {
                     self.unsynced.add(id, from, published);
                 }
                 WatchResponse {
-                    header: self.header(published),
+                    header: header::at(&self.ctx.node, published),
                     watch_id: id,
                     created: true,
                     ..WatchResponse::default()
@@ -125,7 +121,7 @@ impl<R> Session<R> {
     /// Builds the response to a refused creation.
     fn refused(&self, cancel_reason: String) -> WatchResponse {
         WatchResponse {
-            header: self.header(self.reader.published()),
+            header: header::at(&self.ctx.node, self.reader.published()),
             watch_id: NO_WATCHER,
             created: true,
             canceled: true,
@@ -145,7 +141,7 @@ impl<R> Session<R> {
     /// Builds the response to a watcher's cancellation, without its ID.
     fn canceled(&self) -> WatchResponse {
         WatchResponse {
-            header: self.header(self.reader.published()),
+            header: header::at(&self.ctx.node, self.reader.published()),
             canceled: true,
             ..WatchResponse::default()
         }
@@ -212,7 +208,7 @@ impl<R> Session<R> {
             return;
         }
         let answer = WatchResponse {
-            header: self.header(self.notified_revision),
+            header: header::at(&self.ctx.node, self.notified_revision),
             ..WatchResponse::default()
         };
         self.out.push_repeated(answer, watchers, asked);
@@ -227,7 +223,7 @@ impl<R> Session<R> {
             self.watchers.mark_compacted(*id);
         }
         let answer = WatchResponse {
-            header: self.header(Revision::NONE),
+            header: header::at(&self.ctx.node, Revision::NONE),
             canceled: true,
             compact_revision: compacted.0,
             ..WatchResponse::default()
