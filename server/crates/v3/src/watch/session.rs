@@ -242,13 +242,12 @@ impl<R> Session<R> {
             self.unsynced.limit(published);
             self.unread.extend(touched);
         }
-        if self.unread.is_empty() && !self.unsynced.is_ready(self.notified_revision) {
-            return Ok(false);
-        }
-        if self.unread.is_empty() {
+        if !self.unread.is_empty() {
+            self.read_groups().await?;
+        } else if self.unsynced.is_ready(self.notified_revision) {
             self.read_unsynced().await?;
         } else {
-            self.read_groups().await?;
+            return Ok(false);
         }
         if self.out.is_empty() {
             // The step scanned a large part of the history without an event.
@@ -356,7 +355,7 @@ impl<R> Session<R> {
 
     /// Reads one batch for the next unsynced watcher. It becomes synced after the last change, or is canceled if compacted.
     async fn read_unsynced(&mut self) -> Result<(), Status> {
-        let Some((id, from)) = self.unsynced.next_in_turn(self.notified_revision) else {
+        let Some((id, from)) = self.unsynced.next_in_turn() else {
             return Ok(());
         };
         let watcher = self.watchers.get(id).copied();

@@ -25,15 +25,8 @@ impl UnsyncedWatchers {
         self.created = self.created.max(created);
     }
 
-    /// Returns the next watcher to read up to `notified_revision`. Returns `None` while `notified_revision` is below `created`,
-    /// because header revisions must not decrease. The watcher stays in the set, because the stream can end while it is read.
-    pub(super) fn next_in_turn(
-        &mut self,
-        notified_revision: Revision,
-    ) -> Option<(i64, ResumePoint)> {
-        if !self.is_ready(notified_revision) {
-            return None;
-        }
+    /// Returns the next watcher to read. It stays in the set, because the stream can end while it is read.
+    pub(super) fn next_in_turn(&mut self) -> Option<(i64, ResumePoint)> {
         let later = self.resume.range((Excluded(self.last), Unbounded)).next();
         let (&id, &from) = later.or_else(|| self.resume.first_key_value())?;
         self.last = id;
@@ -50,7 +43,8 @@ impl UnsyncedWatchers {
         self.resume.insert(id, from);
     }
 
-    /// Returns whether any watcher can be read up to `notified_revision`.
+    /// Returns whether any watcher can be read up to `notified_revision`: none while it is below `created`, because header
+    /// revisions must not decrease.
     pub(super) fn is_ready(&self, notified_revision: Revision) -> bool {
         !self.resume.is_empty() && notified_revision >= self.created
     }
@@ -93,14 +87,14 @@ mod tests {
         unsynced.add(7, from(1), Revision(1201));
         assert_eq!(unsynced.wanted(), Revision(1201));
         assert!(!unsynced.is_ready(Revision(1200)));
-        assert!(unsynced.next_in_turn(Revision(1200)).is_none());
         unsynced.limit(Revision(1200));
         assert!(
             unsynced.is_ready(Revision(1200)),
             "a state that replaced this one"
         );
         unsynced.add(7, from(1), Revision(1201));
-        let next = unsynced.next_in_turn(Revision(1201));
+        assert!(unsynced.is_ready(Revision(1201)));
+        let next = unsynced.next_in_turn();
         assert_eq!(
             next.map(|(id, from)| (id, from.revision)),
             Some((7, Revision(1)))
@@ -119,7 +113,7 @@ mod tests {
         }
         let turns: Vec<i64> = (0..5)
             .map(|_| {
-                let (id, from) = unsynced.next_in_turn(Revision(1)).expect("there are some");
+                let (id, from) = unsynced.next_in_turn().expect("there are some");
                 unsynced.advance(id, from);
                 id
             })
