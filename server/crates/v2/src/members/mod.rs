@@ -255,16 +255,12 @@ fn api_member(member: &Known) -> Member {
 mod tests {
     use super::*;
 
+    /// Cases without a recorded answer of etcd. `tests/e2e/tests/pairs` sends the recorded cases.
     #[test]
     fn ids_are_echoed_as_observed() {
         let unknown =
             |id: &str| MembersHttpError(StatusCode::NOT_FOUND, format!("No such member: {id}"));
-        assert_eq!(parse_id("zzz"), Err(unknown("zzz")));
         assert_eq!(parse_id("+1"), Err(unknown("+1")));
-        assert_eq!(
-            parse_id("12345678901234567"),
-            Err(unknown("12345678901234567"))
-        );
         assert_eq!(
             parse_id("02cFbef882bb60a"),
             Ok(MemberId(0x2c_fbef_882b_b60a))
