@@ -87,8 +87,8 @@ pub(super) struct CallLabels {
 /// The counted methods by request path.
 #[derive(Debug)]
 pub(super) struct CallSeries {
-    by_path: HashMap<&'static str, Arc<CallMetrics>>,
-    services: HashSet<&'static str>,
+    pub(super) by_path: HashMap<&'static str, Arc<CallMetrics>>,
+    pub(super) services: HashSet<&'static str>,
 }
 
 impl CallSeries {
@@ -122,14 +122,6 @@ impl CallSeries {
         }
         Self { by_path, services }
     }
-
-    pub(super) fn get(&self, path: &str) -> Option<&Arc<CallMetrics>> {
-        self.by_path.get(path)
-    }
-
-    pub(super) fn knows_service(&self, service: &str) -> bool {
-        self.services.contains(service)
-    }
 }
 
 #[cfg(test)]
@@ -139,7 +131,9 @@ mod tests {
 
     #[test]
     fn an_unknown_code_counts_as_unknown() {
-        let calls = TransportMetrics::register(&Register::default(), false).calls;
+        let calls = TransportMetrics::register(&Register::default(), false)
+            .calls
+            .by_path;
         let put = calls
             .get("/etcdserverpb.KV/Put")
             .expect("Put is in the table");

@@ -171,7 +171,7 @@ impl<C: CallHandler> Service for ConnectionService<C> {
             head.extensions.insert(certificate.clone());
         }
         let metrics = &self.rules.metrics;
-        let call = metrics.calls.get(head.uri.path()).cloned();
+        let call = metrics.calls.by_path.get(head.uri.path()).cloned();
         let client = call.as_ref().map(|_| {
             let version = head.headers.get(CLIENT_VERSION);
             let mut counted = self.counted.borrow_mut();
@@ -455,7 +455,7 @@ impl CallCounter {
         let whole = self.head.path().trim_start_matches('/');
         let (service, method) = whole.rsplit_once('/').unwrap_or((whole, ""));
         // A counted method is unknown only if its service is not registered.
-        let known = self.rules.metrics.calls.knows_service(service);
+        let known = self.rules.metrics.calls.services.contains(service);
         let text = if self.head.method().call.is_none() && known {
             format!("unknown method {method} for service {service}")
         } else {
