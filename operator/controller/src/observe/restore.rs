@@ -120,43 +120,22 @@ pub(crate) async fn find_backup(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-    use witan_crd::EtcdCluster;
+    use serde_json::{Value, json};
 
     use super::*;
-    use crate::testing::{self, api::FakeApi, environment, with};
+    use crate::testing::{api::FakeApi, named, with};
 
     type Found = Result<Option<RestorePoint>, String>;
 
-    async fn found(fake: &FakeApi, status: serde_json::Value) -> Found {
-        found_to(fake, &json!({}), status).await
-    }
-
-    async fn found_to(
-        fake: &FakeApi,
-        more: &serde_json::Value,
-        status: serde_json::Value,
-    ) -> Found {
-        found_by("witan:1.0.0", fake, more, status).await
-    }
-
-    /// Returns the restore point of a cluster whose members have this image.
-    async fn found_by(
-        image: &str,
-        fake: &FakeApi,
-        more: &serde_json::Value,
-        status: serde_json::Value,
-    ) -> Found {
-        let restore = with(json!({"backupRef": {"name": "first"}}), more);
-        let spec = json!({"bootstrap": {"restore": restore}});
-        let cluster = testing::cluster(&json!({"spec": spec, "status": status}));
-        let cluster: EtcdCluster = serde_json::from_value(cluster).expect("a cluster");
-        let named = Cluster::new(&cluster, environment(image)).expect("names");
-        let source = restore_source(&fake.client(), &named).await;
+    /// Returns the restore point of a cluster that begins from the backup `first`, merged with `more`.
+    async fn found(fake: &FakeApi, more: &Value) -> Found {
+        let restore = json!({"backupRef": {"name": "first"}});
+        let cluster = json!({"spec": {"bootstrap": {"restore": restore}}});
+        let source = restore_source(&fake.client(), &named(&with(cluster, more))).await;
         source.expect("the API server answers")
     }
 
-    fn put(fake: &FakeApi, status: serde_json::Value) {
+    fn put(fake: &FakeApi, status: Value) {
         fake.put(json!({
             "apiVersion": "witan.dev/v1", "kind": "EtcdBackup",
             "metadata": {"name": "first", "namespace": "shop"}, "status": status,
@@ -172,18 +151,19 @@ mod tests {
             let text = source.expect_err("it cannot be used");
             assert!(text.contains(words), "{text}");
         };
-        says(found(&fake, json!({})).await, "does not exist");
+        says(found(&fake, &json!({})).await, "does not exist");
         put(&fake, json!({"phase": "Running"}));
-        says(found(&fake, json!({})).await, "has not succeeded yet");
+        says(found(&fake, &json!({})).await, "has not succeeded yet");
         put(&fake, json!({"phase": "Failed", "message": "no room"}));
-        says(found(&fake, json!({})).await, "has failed: no room");
+        says(found(&fake, &json!({})).await, "has failed: no room");
         put(
             &fake,
             json!({"phase": "Succeeded", "location": "s3://b/lost", "name": "first-1"}),
         );
         let recorded = json!({"restoredFrom": "s3://b/lost/first-1"});
-        for status in [json!({}), recorded.clone()] {
-            let from = found(&fake, status).await.expect("it is complete");
+        for status in [&json!({}), &recorded] {
+            let from = found(&fake, &json!({"status": status})).await;
+            let from = from.expect("it is complete");
             let from = from.expect("a backup");
             assert_eq!(from.url(), "s3://b/lost/first-1");
         }
@@ -191,9 +171,10 @@ mod tests {
             &fake,
             json!({"phase": "Succeeded", "location": "s3://b/lost", "name": "first-2"}),
         );
-        says(found(&fake, recorded).await, "names a different backup");
+        let another = found(&fake, &json!({"status": recorded})).await;
+        says(another, "names a different backup");
         assert_eq!(
-            found(&fake, json!({"clusterID": "c1"})).await,
+            found(&fake, &json!({"status": {"clusterID": "c1"}})).await,
             Ok(None),
             "it has served"
         );
@@ -203,14 +184,13 @@ mod tests {
     #[tokio::test]
     async fn no_member_starts_from_a_backup_above_the_level_of_its_release() {
         let fake = FakeApi::default();
-        let none = json!({});
-        for (level, image, taken) in [
-            (json!(2), "witan:0.1.0", false),
-            (json!(1), "witan:0.1.0", true),
+        for (level, version, taken) in [
+            (json!(2), "0.1.0", false),
+            (json!(1), "0.1.0", true),
             // A backup of an earlier operator or of etcd, and a release that the operator does not know.
-            (json!(null), "witan:0.1.0", true),
-            (json!(2), "witan:9.0.0", true),
-            (json!(2), "witan:latest", true),
+            (json!(null), "0.1.0", true),
+            (json!(2), "9.0.0", true),
+            (json!(2), "latest", true),
         ] {
             put(
                 &fake,
@@ -218,8 +198,8 @@ mod tests {
                     "phase": "Succeeded", "location": "s3://b/lost", "name": "first-1", "level": level,
                 }),
             );
-            let found = found_by(image, &fake, &none, none.clone()).await;
-            assert_eq!(found.is_ok(), taken, "{level} {image} {found:?}");
+            let found = found(&fake, &json!({"spec": {"version": version}})).await;
+            assert_eq!(found.is_ok(), taken, "{level} {version} {found:?}");
             if let Err(said) = found {
                 let expected = "the backup has feature level 2, but release 0.1.0 supports only feature level 1";
                 assert!(said.starts_with(expected), "{said}");
@@ -234,7 +214,8 @@ mod tests {
             &fake,
             json!({"phase": "Succeeded", "location": "s3://b/lost", "name": "first-1"}),
         );
-        let to_time = json!({"toTime": "2026-01-02T03:04:05Z"});
+        let restore = json!({"toTime": "2026-01-02T03:04:05Z"});
+        let spec = json!({"bootstrap": {"restore": restore}});
         let from = "s3://b/lost/first-1@2026-01-02T03:04:05Z";
         for (status, revision) in [
             (json!({}), None),
@@ -243,7 +224,7 @@ mod tests {
                 Some(77),
             ),
         ] {
-            let found = found_to(&fake, &to_time, status).await;
+            let found = found(&fake, &json!({"spec": spec, "status": status})).await;
             let found = found.expect("it is complete").expect("a backup");
             assert_eq!(found.to_revision, revision);
             assert_eq!(found.url(), from, "it is the same end");
