@@ -141,22 +141,12 @@ fn end(certificate: &[u8]) -> Option<UnixSeconds> {
     UnixSeconds::try_from(end.to_unix_duration().as_secs()).ok()
 }
 
-/// Returns whether the certificate of a secret has the names that its role needs.
+/// Returns whether the certificate of a secret has exactly the alternative names that its role needs, in any order.
 fn is_for(cluster: &Cluster<'_>, role: CertificateRole, secret: &Secret) -> bool {
     let certificate = value(secret, "tls.crt").ok();
-    let certificate = certificate.and_then(|text| Certificate::from_pem(text).ok());
-    certificate.is_some_and(|certificate| has_names(cluster, role, &certificate))
-}
-
-/// Returns whether the current authority issued the certificate in `secret`: both secrets list the same trusted authorities.
-fn signed_by(secret: &Secret, authority: Option<&Secret>) -> bool {
-    let trusted = value(secret, "ca.crt").ok();
-    let present = authority.and_then(|authority| value(authority, "ca.crt").ok());
-    trusted.is_some() && trusted == present
-}
-
-/// Returns whether a certificate has exactly the alternative names that its role needs, in any order.
-fn has_names(cluster: &Cluster<'_>, role: CertificateRole, certificate: &Certificate) -> bool {
+    let Some(certificate) = certificate.and_then(|text| Certificate::from_pem(text).ok()) else {
+        return false;
+    };
     let extension = certificate.tbs_certificate.get::<SubjectAltName>();
     let found: Vec<String> = match extension {
         Ok(Some((_, found))) => found.0.iter().filter_map(name_text).collect(),
@@ -164,6 +154,13 @@ fn has_names(cluster: &Cluster<'_>, role: CertificateRole, certificate: &Certifi
     };
     let wanted = names(cluster, role);
     wanted.len() == found.len() && wanted.iter().all(|name| found.contains(name))
+}
+
+/// Returns whether the current authority issued the certificate in `secret`: both secrets list the same trusted authorities.
+fn signed_by(secret: &Secret, authority: Option<&Secret>) -> bool {
+    let trusted = value(secret, "ca.crt").ok();
+    let present = authority.and_then(|authority| value(authority, "ca.crt").ok());
+    trusted.is_some() && trusted == present
 }
 
 /// Returns the text of a DNS name or an IP address; `None` for other kinds of names.
