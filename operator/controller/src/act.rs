@@ -201,7 +201,10 @@ impl<M: Members> Actor<'_, M> {
     /// is stopped for a new template that the API server would refuse.
     async fn stop(&self, ordinal: Ordinal, reason: Stop) -> Result<(), ActError> {
         if reason == Stop::Silent {
-            self.record_recreation(ordinal).await?;
+            let now = self.observation.seen.now.to_string();
+            let what = "annotate the claim of a member whose pod is recreated";
+            self.annotate(ordinal, (REMADE_AT, Some(&now)), what)
+                .await?;
         }
         self.check_next_template(ordinal, reason).await?;
         let pod = self.observation.objects.pod(ordinal);
@@ -269,13 +272,6 @@ impl<M: Members> Actor<'_, M> {
             Some(ordinal) => self.check_next_template(ordinal, Stop::Outdated).await,
             None => Ok(()),
         }
-    }
-
-    /// Records on the claim of a silent member that its pod is recreated now.
-    async fn record_recreation(&self, ordinal: Ordinal) -> Result<(), ActError> {
-        let now = self.observation.seen.now.to_string();
-        let what = "annotate the claim of a member whose pod is recreated";
-        self.annotate(ordinal, (REMADE_AT, Some(&now)), what).await
     }
 
     /// Applies the services whose names are not taken.
