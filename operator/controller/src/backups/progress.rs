@@ -53,7 +53,10 @@ pub(super) fn status(
         failed_attempts: job.status.as_ref().and_then(|status| status.failed),
         ..EtcdBackupStatus::default()
     };
-    let saved = pods.iter().rev().find_map(|pod| saved(pod));
+    let saved = pods
+        .iter()
+        .rev()
+        .find_map(|pod| result::<BackupRecord>(pod, SAVE));
     let unconfirmed = saved.as_ref().is_some_and(|saved| saved.unconfirmed);
     if let Some(saved) = saved {
         status.revision = Some(saved.revision);
@@ -116,11 +119,6 @@ pub(crate) fn condition<'a>(job: &'a Job, kind: &str) -> Option<&'a JobCondition
     conditions
         .iter()
         .find(|condition| condition.type_ == kind && condition.status == "True")
-}
-
-/// Returns the record of the backup that a pod has stored; `None` if it has not stored one.
-fn saved(pod: &Pod) -> Option<BackupRecord> {
-    result(pod, SAVE)
 }
 
 /// Returns the last revision of the changes that a pod has fetched with its backup; `None` if it has not fetched any.
