@@ -320,16 +320,15 @@ fn different_cluster_ids_stop_everything() {
     assert_eq!(why(&step), Some(&Why::ClusterIdMismatch), "{step:?}");
 }
 
+fn blank(cluster_id: u64, members: usize) -> ClusterReport {
+    ClusterReport { cluster_id, members, blank: true, ..ClusterReport::default() }
+}
+
 /// A member of a failed bootstrap wrote data, and the EtcdCluster was recreated with its claims.
 #[test]
 fn a_leftover_disk_of_a_failed_bootstrap_is_deleted() {
     let world = cluster(3);
-    let other = ClusterReport {
-        cluster_id: 0xbeef,
-        members: 3,
-        blank: true,
-        ..ClusterReport::default()
-    };
+    let other = blank(0xbeef, 3);
     let planned = |change: fn(&mut ClusterReport, &mut ClaimSeen, &mut PodSeen, &mut bool)| {
         let mut seen = world.observe();
         let at = seen.ordinals.get_mut(&2).expect("a member");
@@ -371,12 +370,7 @@ fn a_fenced_or_protected_leftover_disk_is_kept() {
     at.pod.as_mut().expect("a pod").ready = false;
     seen.ordinals.get_mut(&1).expect("a member").pod = None;
     let list = seen.membership.as_mut().expect("a list");
-    let other = ClusterReport {
-        cluster_id: 0xbeef,
-        members: 3,
-        blank: true,
-        ..ClusterReport::default()
-    };
+    let other = blank(0xbeef, 3);
     (list.members[2].answers, list.members[2].healthy) = (false, false);
     list.reports.insert(2, other);
     let step = Step::DeleteClaim(2);
@@ -406,13 +400,7 @@ fn a_fenced_or_protected_leftover_disk_is_kept() {
 /// larger attempt exist. If they form no quorum, the operator waits for a person.
 #[test]
 fn a_bootstrap_continues_despite_leftover_disks() {
-    let said = |cluster_id, members| ClusterReport {
-        cluster_id,
-        members,
-        blank: true,
-        ..ClusterReport::default()
-    };
-    for (replicas, others) in [(1, vec![]), (3, vec![said(0xc1, 3)])] {
+    for (replicas, others) in [(1, vec![]), (3, vec![blank(0xc1, 3)])] {
         let spec = EtcdClusterSpec { replicas, ..EtcdClusterSpec::minimal() };
         let mut world = World::new(spec, 3);
         assert!(world.run(50, |world, _| world.pods.len() == 1));
@@ -422,7 +410,7 @@ fn a_bootstrap_continues_despite_leftover_disks() {
                 let pod = at.pod.as_mut().expect("a pod");
                 (pod.ready, pod.ready_changed) = (false, seen.now - 60);
             }
-            let said = (0..).zip([vec![said(0xbeef, 3)], others.clone()].concat());
+            let said = (0..).zip([vec![blank(0xbeef, 3)], others.clone()].concat());
             let said = BTreeMap::from_iter(said);
             let cluster_id = 0xbeef;
             seen.membership =
