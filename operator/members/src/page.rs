@@ -1,7 +1,7 @@
 //! Reads pages over HTTP/1 that a member serves next to gRPC, and pages of other services.
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{sync::Arc, time::Duration};
 

@@ -36,40 +36,13 @@ pub(super) async fn read(of: &Address, patience: Duration) -> RunningRelease {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io::{BufRead as _, BufReader, Write as _},
-        net::TcpListener,
-        thread,
-    };
-
     use super::*;
-    use crate::Login;
-
-    const PATIENCE: Duration = Duration::from_secs(10);
+    use crate::page::tests::{PATIENCE, address, serve};
 
     /// Serves one request with a page. Returns what is read from it, and the lines of the request.
-    async fn served(page: &str) -> (RunningRelease, Vec<String>) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let answer = format!(
-            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{page}",
-            page.len()
-        );
-        let serving = thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let lines = BufReader::new(&stream).lines().map(Result::unwrap);
-            let lines: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
-            stream.write_all(answer.as_bytes()).unwrap();
-            lines
-        });
-        let member = Address {
-            member: "orders-0".to_owned(),
-            authority: address.to_string(),
-            server_name: "orders-0.orders.prod.svc".to_owned(),
-            tls: None,
-            login: Some(Login { user: "root".into(), password: "p".into() }),
-        };
-        let found = read(&member, PATIENCE).await;
+    async fn served(page: &'static str) -> (RunningRelease, Vec<String>) {
+        let (at, serving) = serve("200 OK", page, None);
+        let found = read(&address(at, None, Some("p")), PATIENCE).await;
         (found, serving.join().unwrap())
     }
 

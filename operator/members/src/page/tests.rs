@@ -15,47 +15,44 @@ use rustls::{
 use super::*;
 use crate::Login;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// Size of the page in bytes.
 const BYTES: usize = 5;
 const NAME: &str = "orders-0.orders.prod.svc";
 
-/// Answers one request with a status, and returns the lines of the request.
-fn answer(mut stream: impl Read + Write, status: &str) -> Vec<String> {
-    let mut reader = BufReader::new(&mut stream);
-    let mut lines = Vec::new();
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).expect("a line");
-        let line = line.trim_end();
-        if line.is_empty() {
-            break;
-        }
-        lines.push(line.to_owned());
-    }
-    let text = format!("HTTP/1.1 {status}\r\nContent-Length: 5\r\n\r\nwords");
+/// Answers one request with a status and a page, and returns the lines of the request.
+fn answer(mut stream: impl Read + Write, status: &str, page: &str) -> Vec<String> {
+    let lines = BufReader::new(&mut stream).lines();
+    let lines = lines.map(|line| line.expect("a line"));
+    let lines = lines.take_while(|line| !line.is_empty()).collect();
+    let length = page.len();
+    let text = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{page}");
     stream.write_all(text.as_bytes()).expect("it is read");
     lines
 }
 
 /// Serves one request, over TLS if `tls` is set. The thread returns the lines of the request.
-fn serve(status: &'static str, tls: Option<ServerConfig>) -> (SocketAddr, JoinHandle<Vec<String>>) {
+pub(crate) fn serve(
+    status: &'static str,
+    page: &'static str,
+    tls: Option<ServerConfig>,
+) -> (SocketAddr, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     let serving = thread::spawn(move || {
         let (stream, _) = listener.accept().expect("a connection");
         match tls {
-            None => answer(stream, status),
+            None => answer(stream, status, page),
             Some(tls) => {
                 let session = ServerConnection::new(Arc::new(tls)).expect("a session");
-                answer(StreamOwned::new(session, stream), status)
+                answer(StreamOwned::new(session, stream), status, page)
             }
         }
     });
     (address, serving)
 }
 
-fn address(of: SocketAddr, tls: Option<ClientTls>, password: Option<&str>) -> Address {
+pub(crate) fn address(of: SocketAddr, tls: Option<ClientTls>, password: Option<&str>) -> Address {
     let login = |password: &str| Login { user: "root".into(), password: password.into() };
     Address {
         member: "orders-0".to_owned(),
@@ -72,7 +69,7 @@ async fn read(member: Address, bytes_max: usize) -> Result<Vec<u8>, PageError> {
 
 #[tokio::test]
 async fn a_page_is_read_as_a_user() {
-    let (at, served) = serve("200 OK", None);
+    let (at, served) = serve("200 OK", "words", None);
     let member = address(at, None, Some("p:q"));
     let url = member.url("/debug/top?seconds=1");
     let page = get(&url, Some(&member), PATIENCE, BYTES).await;
@@ -81,7 +78,7 @@ async fn a_page_is_read_as_a_user() {
     assert_eq!(lines[0], "GET /debug/top?seconds=1 HTTP/1.1");
     let proof = "authorization: Basic cm9vdDpwOnE=".to_owned();
     assert!(lines.contains(&proof), "{lines:?}");
-    let (at, served) = serve("401 Unauthorized", None);
+    let (at, served) = serve("401 Unauthorized", "words", None);
     match read(address(at, None, None), BYTES).await {
         Err(PageError::Status(StatusCode::UNAUTHORIZED, text)) => assert_eq!(text, "words"),
         other => panic!("{other:?}"),
@@ -95,7 +92,7 @@ async fn a_page_is_read_as_a_user() {
 
 #[tokio::test]
 async fn a_page_that_is_too_long_is_refused() {
-    let (at, served) = serve("200 OK", None);
+    let (at, served) = serve("200 OK", "words", None);
     match read(address(at, None, None), BYTES - 1).await {
         Err(PageError::Failed(why)) => assert!(why.contains("length limit"), "{why}"),
         other => panic!("{other:?}"),
@@ -143,7 +140,7 @@ fn certificates(name: &str) -> (ServerConfig, ClientTls) {
 #[tokio::test]
 async fn client_and_server_present_certificates() {
     let (server, client) = certificates(NAME);
-    let (at, served) = serve("200 OK", Some(server));
+    let (at, served) = serve("200 OK", "words", Some(server));
     let page = read(address(at, Some(client), None), BYTES).await;
     assert_eq!(page.unwrap(), b"words");
     assert_eq!(served.join().unwrap()[0], "GET / HTTP/1.1");
@@ -152,7 +149,7 @@ async fn client_and_server_present_certificates() {
 #[tokio::test]
 async fn a_member_of_another_name_is_refused() {
     let (server, client) = certificates("somebody.else");
-    let (at, served) = serve("200 OK", Some(server));
+    let (at, served) = serve("200 OK", "words", Some(server));
     match read(address(at, Some(client), None), BYTES).await {
         Err(PageError::Failed(why)) => assert!(why.contains("certificate"), "{why}"),
         other => panic!("{other:?}"),
@@ -162,7 +159,7 @@ async fn a_member_of_another_name_is_refused() {
 
 #[tokio::test]
 async fn a_page_of_another_service_is_read() {
-    let (at, served) = serve("200 OK", None);
+    let (at, served) = serve("200 OK", "words", None);
     let page = get(&format!("http://{at}/new?size=3"), None, PATIENCE, BYTES).await;
     assert_eq!(page.unwrap(), b"words");
     assert_eq!(served.join().unwrap()[0], "GET /new?size=3 HTTP/1.1");
