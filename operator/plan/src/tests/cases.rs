@@ -435,11 +435,15 @@ fn a_bootstrap_continues_despite_leftover_disks() {
 /// If pods are ready and no member answers, the operator is cut off, not the members.
 #[test]
 fn members_that_only_the_operator_does_not_reach_are_left_alone() {
-    let world = cluster(3);
-    let mut seen = world.observe();
-    seen.membership = None;
-    let step = world.plan(&seen);
-    assert_eq!(why(&step), Some(&Why::Unreachable), "{step:?}");
+    let mut world = cluster(3);
+    // A recovery forces nothing, either.
+    for recover in [None, Some(1)] {
+        world.recover = recover;
+        let mut seen = world.observe();
+        seen.membership = None;
+        let step = world.plan(&seen);
+        assert_eq!(why(&step), Some(&Why::Unreachable), "{step:?}");
+    }
 }
 
 #[test]

@@ -219,17 +219,6 @@ fn a_recovery_that_cannot_begin_stops_no_pod_from_starting() {
     assert!(!world.took(is_forced));
 }
 
-#[test]
-fn an_operator_that_is_cut_off_forces_nothing() {
-    let mut world = cluster(3);
-    world.recover = Some(1);
-    world.status.recovery = None;
-    let mut seen = world.observe();
-    seen.membership = None;
-    let step = world.plan(&seen);
-    assert_eq!(why(&step), Some(&Why::Unreachable), "{step:?}");
-}
-
 /// Clusters of any size and history lose most of their disks, and one is forced from a member. `judge` checks each step.
 #[test]
 fn any_member_with_a_disk_restarts() {
