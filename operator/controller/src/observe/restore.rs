@@ -143,6 +143,14 @@ mod tests {
         }));
     }
 
+    fn put_stored(fake: &FakeApi, name: &str, level: &Value) {
+        let (phase, location) = ("Succeeded", "s3://b/lost");
+        put(
+            fake,
+            json!({"phase": phase, "location": location, "name": name, "level": level}),
+        );
+    }
+
     /// Members that start from different snapshots would have different data at the same log index.
     #[tokio::test]
     async fn all_first_members_begin_from_one_complete_snapshot() {
@@ -156,10 +164,7 @@ mod tests {
         says(found(&fake, &json!({})).await, "has not succeeded yet");
         put(&fake, json!({"phase": "Failed", "message": "no room"}));
         says(found(&fake, &json!({})).await, "has failed: no room");
-        put(
-            &fake,
-            json!({"phase": "Succeeded", "location": "s3://b/lost", "name": "first-1"}),
-        );
+        put_stored(&fake, "first-1", &Value::Null);
         let recorded = json!({"restoredFrom": "s3://b/lost/first-1"});
         for status in [&json!({}), &recorded] {
             let from = found(&fake, &json!({"status": status})).await;
@@ -167,10 +172,7 @@ mod tests {
             let from = from.expect("a backup");
             assert_eq!(from.url(), "s3://b/lost/first-1");
         }
-        put(
-            &fake,
-            json!({"phase": "Succeeded", "location": "s3://b/lost", "name": "first-2"}),
-        );
+        put_stored(&fake, "first-2", &Value::Null);
         let another = found(&fake, &json!({"status": recorded})).await;
         says(another, "names a different backup");
         assert_eq!(
@@ -192,12 +194,7 @@ mod tests {
             (json!(2), "9.0.0", true),
             (json!(2), "latest", true),
         ] {
-            put(
-                &fake,
-                json!({
-                    "phase": "Succeeded", "location": "s3://b/lost", "name": "first-1", "level": level,
-                }),
-            );
+            put_stored(&fake, "first-1", &level);
             let found = found(&fake, &json!({"spec": {"version": version}})).await;
             assert_eq!(found.is_ok(), taken, "{level} {version} {found:?}");
             if let Err(said) = found {
@@ -210,10 +207,7 @@ mod tests {
     #[tokio::test]
     async fn later_members_begin_from_the_revision_that_the_first_has_found() {
         let fake = FakeApi::default();
-        put(
-            &fake,
-            json!({"phase": "Succeeded", "location": "s3://b/lost", "name": "first-1"}),
-        );
+        put_stored(&fake, "first-1", &Value::Null);
         let restore = json!({"toTime": "2026-01-02T03:04:05Z"});
         let spec = json!({"bootstrap": {"restore": restore}});
         let from = "s3://b/lost/first-1@2026-01-02T03:04:05Z";
