@@ -141,6 +141,6 @@ mod tests {
         put.handled(0);
         let counts = [2, 0, 13].map(|code: usize| put.handled[code].get());
         assert_eq!(counts, [1, 1, 0]);
-        assert!(calls.get("/etcdserverpb.KV/Nonsense").is_none());
+        assert!(!calls.contains_key("/etcdserverpb.KV/Nonsense"));
     }
 }

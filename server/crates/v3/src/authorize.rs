@@ -34,7 +34,7 @@ const OF_LEARNERS: [&str; 7] = [
 ];
 
 /// Fails with `NotSupportedForLearner` if this member is a learner that does not serve the method. As in etcd, this check comes
-/// first. A learner also serves methods outside the table of calls (health, reflection).
+/// first. A learner also serves methods that are not in the table of calls, with `Unimplemented`.
 pub(super) fn refuse_learner(ctx: &Context, method: &str) -> RpcResult<()> {
     let refusal = ctx.node.refuse_learner();
     // The cheap condition comes first, because nearly all members are voters.
