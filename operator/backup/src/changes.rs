@@ -42,7 +42,7 @@ pub(crate) async fn run(flags: &ChangesFlags, stop: &Stop) -> Result<(), BackupE
         serve::serve(on, status).await?;
     }
     let mut archiver = Archiver::new(members, &store, stop, tell);
-    // Half of `every` is for waiting, half for the store.
+    // Tick at half of `every`; the other half is left for storing the changes.
     let mut ticks = interval(flags.every / 2);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -76,7 +76,8 @@ impl Members {
         known.ok_or_else(|| BackupError::internal(format!("{endpoint} is not in --endpoints")))
     }
 
-    /// Returns the user's token for a member; `None` without a user, or if authentication is disabled.
+    /// Returns the user's token for a member. Returns `None` without a user, if authentication is disabled, or if the password
+    /// is refused and the client has a certificate.
     pub(crate) async fn token(
         &self,
         endpoint: &str,

@@ -12,7 +12,7 @@ use tokio::{task::JoinHandle, time::MissedTickBehavior};
 
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Counts transferred bytes, and logs the count until dropped.
+/// Counts transferred bytes and logs the total at intervals until dropped.
 #[derive(Debug)]
 pub(crate) struct Progress {
     done: Arc<AtomicU64>,

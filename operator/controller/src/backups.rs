@@ -351,7 +351,7 @@ impl Passes<EtcdBackupSchedule> for Backups {
     }
 }
 
-/// Returns whether an object with the name existed. The status 409 alone could also mean a concurrent change of a quota.
+/// Returns whether an object with the name existed. A 409 alone is ambiguous: a conflicting quota update also returns it.
 fn already_exists<K>(created: &Result<K, kube::Error>) -> bool {
     matches!(created, Err(kube::Error::Api(refusal)) if refusal.reason == "AlreadyExists")
 }

@@ -148,7 +148,7 @@ impl Reach {
         self.forwards.get(member).and_then(Forward::failure)
     }
 
-    /// Returns the address of a member that answers, preferably a follower.
+    /// Returns the address of a member that answers: preferably one whose response a quorum confirmed, and among those a follower.
     pub(super) fn any(&self, answers: &[Answer]) -> Result<Address, PluginError> {
         let answering = answers.iter().filter_map(|answer| {
             let report = answer.report.as_ref().ok()?;

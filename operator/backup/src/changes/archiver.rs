@@ -257,8 +257,8 @@ impl<'a> Archiver<'a> {
         Ok(())
     }
 
-    /// Opens a watch at a member. The watch continues after the stored changes if the member has their history. Otherwise a new
-    /// generation begins, which may need a backup. After an error no watch is open.
+    /// Opens a watch at a member. The watch resumes after the last stored change if the member's history matches the stored
+    /// changes. Otherwise a new generation begins, which may need a backup. After an error no watch is open.
     async fn open(&mut self) -> Result<(), BackupError> {
         let members = source::in_order(self.members.survey().await)?;
         let member = &members[self.turn % members.len()];

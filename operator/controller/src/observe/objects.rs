@@ -84,7 +84,7 @@ impl Objects {
         Ok(all)
     }
 
-    /// Sorts objects by ordinal or name. Skips pods and claims without an ordinal in the name. An object that does not belong
+    /// Indexes objects by ordinal or name. Skips pods and claims without an ordinal in the name. An object that does not belong
     /// to the cluster counts as the holder of its name.
     fn new(
         cluster: &Cluster<'_>,

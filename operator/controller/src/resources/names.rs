@@ -42,7 +42,7 @@ pub(crate) const RETIRED: &str = "witan.dev/retired";
 pub(crate) const CLUSTER_ID: &str = "witan.dev/cluster-id";
 /// Annotation of a pod: the last EtcdOperation that restarted all members.
 pub(crate) const RESTART: &str = "witan.dev/restart";
-/// Annotation of the authority's secret: the last request for a rotation that was fulfilled.
+/// Annotation on the CA secret: the last rotation request that was completed.
 pub(crate) const ROTATION: &str = "witan.dev/rotation";
 /// Annotation of a claim: the operator's request when it created or enlarged the claim.
 pub(crate) const REQUESTED: &str = "witan.dev/requested";

@@ -29,7 +29,7 @@ pub(super) fn summary(facts: &Facts) -> String {
     )
 }
 
-/// Returns the cluster's feature level, and a higher level that all members support.
+/// Formats the cluster's feature level and, if all members support a higher one, that level.
 pub(super) fn level(status: &EtcdClusterStatus) -> Option<String> {
     let level = status.feature_level?;
     let listed = status.members.iter().filter(|member| member.id.is_some());

@@ -232,7 +232,7 @@ pub fn encode(segment: &Segment) -> Vec<u8> {
     bytes.push(VERSION);
     segment
         .encode(&mut bytes)
-        .expect("a vector has room for any message");
+        .expect("encoding into a vector cannot fail");
     let digest = Sha256::digest(&bytes);
     bytes.extend_from_slice(&digest);
     bytes

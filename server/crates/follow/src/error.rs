@@ -13,8 +13,8 @@ pub(super) enum CopyError {
     #[error(transparent)]
     Source(#[from] SourceError),
     #[error(
-        "the source has compacted the revisions after {revision}, which this cluster has not copied: stop its members, \
-         remove their data directories and start over"
+        "the source has compacted revisions after {revision} that this cluster has not copied yet; stop the members of this \
+         cluster, remove their data directories, and start over"
     )]
     Compacted { revision: i64 },
     #[error(
@@ -34,7 +34,7 @@ pub(super) enum CopyError {
     TooLarge { revision: i64, writes: usize },
     #[error(transparent)]
     Fence(#[from] FenceError),
-    #[error("users or roles of the source were changed during the cut-over: try again")]
+    #[error("users or roles changed on the source during the cut-over; try again")]
     UsersChanged,
     #[error("the cut-over took longer than {0:?}")]
     Late(Duration),

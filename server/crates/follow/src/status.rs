@@ -128,6 +128,7 @@ impl FollowHandle {
         &self.0.folder
     }
 
+    /// Changes the status, and updates its lag and the metrics.
     pub(super) fn update(&self, change: impl FnOnce(&mut FollowStatus)) {
         let mut status = self.0.status.lock();
         change(&mut status);

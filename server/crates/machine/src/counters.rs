@@ -33,7 +33,7 @@ pub fn check_import(name: impl fmt::Display, count: u64) -> Result<(), CountTooF
 }
 
 impl StateMachine {
-    /// Returns all counters of the state with their names. The import checks the counters of key versions.
+    /// Returns the counters that only rise and have an upper bound, with their names. The import checks the versions of keys.
     fn counters(&self) -> [(&'static str, u64); 4] {
         [
             ("revision", self.kv.revision().0.cast_unsigned()),

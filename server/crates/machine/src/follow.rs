@@ -38,7 +38,7 @@ impl FollowCommand {
 /// The operations for following.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum FollowOperation {
-    /// Writes revisions of the source.
+    /// Applies revisions copied from the source cluster.
     #[prost(message, tag = "1")]
     Revisions(FollowRevisions),
     /// Compacts the key space like the source.

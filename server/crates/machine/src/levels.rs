@@ -1,6 +1,6 @@
 //! The feature level: a number for the commands, limits and data formats that a release of Witan supports in addition to
-//! etcd's. The leader raises the level of the cluster when all members support a higher one. `pacing` has the numbers of each
-//! level. `versions` has etcd's version, which all releases share, and the level of each command.
+//! etcd's. The leader raises the level of the cluster when all members support a higher one. `pacing` defines the constants of
+//! each level. `versions` has etcd's version, which all releases share, and the level of each command.
 
 use std::time::Duration;
 

@@ -234,8 +234,8 @@ impl Member {
         MemberId(self.id)
     }
 
-    /// Records the store id of the member's data directory. Returns `false` if this directory does not continue the registered
-    /// one.
+    /// Records the store id of the member's data directory. Returns `false` if another directory is registered and this one is no
+    /// copy of it. The store id 0 changes nothing.
     fn register_store(&mut self, publish: &PublishAttributes) -> bool {
         let store = publish.store();
         if store.id == 0 {

@@ -127,7 +127,8 @@ impl HeldViews {
 }
 
 impl Held {
-    /// Ends the oldest readers while all readers together pin more than the quota allows in addition to the current state.
+    /// Ends the oldest readers that may end, while all readers together pin [`HELD_BYTES_FREE`] bytes more than the quota leaves
+    /// beyond the current state.
     fn enforce(&self, quota_bytes: Option<u64>, present: &StateMachine) {
         if let Some(quota) = quota_bytes.filter(|_| !self.readers.is_empty()) {
             self.end_beyond(quota.saturating_sub(present.size_bytes()) + HELD_BYTES_FREE);

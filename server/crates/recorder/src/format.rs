@@ -181,7 +181,10 @@ pub struct Effect {
 
 /// Effects: the calls of `Host`, and what a turn has changed at its end.
 #[derive(Clone, PartialEq, Eq, prost::Oneof)]
-#[expect(missing_docs, reason = "each is a call of `Host`, or says what it is")]
+#[expect(
+    missing_docs,
+    reason = "each variant is a call of `Host`, or its name is enough"
+)]
 pub enum EffectKind {
     #[prost(message, tag = "1")]
     Install(Place),

@@ -46,7 +46,7 @@ pub enum Verdict {
         expected: Vec<Effect>,
         /// The effects of this program's replica.
         got: Vec<Effect>,
-        /// Whether the recording contains all keys and values. Otherwise, missing ones may explain the difference.
+        /// Whether the recording contains all keys and values. If not, the missing ones may explain the difference.
         whole: bool,
     },
     /// Some turns, or all of them, could only be shown.

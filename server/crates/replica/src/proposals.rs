@@ -225,7 +225,7 @@ impl Proposals {
         self.forget_where(|waiting| waiting.stage.may_be_appended())
     }
 
-    /// Removes and returns the waiting tickets whose entries are in no log.
+    /// Removes and returns the waiting tickets whose entries have not been appended to any log.
     pub(crate) fn forget_unappended(&mut self) -> Vec<Ticket> {
         self.forget_where(|waiting| !waiting.stage.may_be_appended())
     }

@@ -151,7 +151,7 @@ impl<R> RequestGroup<R> {
         }
     }
 
-    /// Holds a request of `bytes` bytes.
+    /// Adds a request of `bytes` bytes to the held requests.
     pub(crate) fn push(&mut self, sender: Source, request: R, bytes: usize) {
         self.held.push(Waiting { sender, bytes, request });
         let arrivals = match sender {

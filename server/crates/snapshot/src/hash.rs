@@ -54,7 +54,7 @@ pub fn of_state(view: &View) -> StateChecksums {
     StateChecksums { keys: of_keys(&machine.kv, machine.kv.revision()), others }
 }
 
-/// Computes the answer to `Maintenance.Hash`: the CRC-32C of etcd's buckets, except for keys that differ between members.
+/// Computes the hash that `Maintenance.Hash` returns: a CRC-32C over etcd's buckets, excluding keys that differ between members.
 pub fn of_store(view: &View) -> io::Result<u32> {
     let mut crc = StoreHasher::default();
     schema::walk(view, &view.machine.members.cluster_version, &mut crc)?;

@@ -2,7 +2,7 @@
 //! `sled`. `manifest` defines the lines.
 //!
 //! sled's `flush` does not order its writes, and sled repairs damage that looks like a torn write. Therefore, the database is
-//! written in a scratch folder, closed and read back. Its bytes and their checksum become the file in one step. Reading
+//! written in a scratch folder, closed and read back. Its bytes and their checksum are then written atomically. Reading
 //! verifies the checksum before sled opens a copy of the bytes. The scratch folder is in memory, so that startup needs no free
 //! disk space.
 

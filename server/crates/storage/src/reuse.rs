@@ -1,7 +1,7 @@
 //! Tracks which runs of the chain contain current records. The next base reuses these runs instead of rewriting their records.
 //!
-//! A base is the whole state, so each of its runs contains every record between two keys that were written consecutively. A
-//! difference contains only changed records. It covers the range between two keys only if no other key can exist between them,
+//! A base holds the whole state, so no record outside a run falls between two adjacent keys of that run. A difference contains
+//! only changed records. It covers the range between two keys only if no other key can exist between them,
 //! as between adjacent blocks of the key space.
 //!
 //! A run of blocks is also reused if a few of its blocks are outdated. Runs with higher numbers contain the newer versions and

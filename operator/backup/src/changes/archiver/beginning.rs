@@ -104,7 +104,8 @@ impl Archiver<'_> {
         Ok(records)
     }
 
-    /// Returns the first revision after a backup; `None` if the member has compacted it or has another history.
+    /// Returns the revision from which changes can continue a backup: the backup's own revision, at least 2, so that both have it
+    /// and their digests can be compared. Returns `None` if the member is behind it, has compacted it or has another history.
     async fn connected(
         &self,
         record: &BackupRecord,

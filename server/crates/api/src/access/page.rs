@@ -19,8 +19,8 @@ on.
 
 `/debug/flight-recorder` contains keys and user names in clear text, and zeros in place of values. `/debug/top` shows which
 key prefixes are read, written and watched, but never values; as on every HTTP/1 path, certificates do not
-authenticate users there. `/follow` reports how far a cluster has followed another one, `/follow/cut-over` replaces the
-other cluster, and `/follow/source-gone` ends the checks of the other cluster. `/level` shows the feature level of the cluster
+authenticate users there. `/follow` reports how far this cluster lags behind its source, `/follow/cut-over` switches over to
+this cluster, and `/follow/source-gone` stops the checks of the source. `/level` shows the feature level of the cluster
 and the releases of its members, and `/level/raise` raises the level.
 
 `/<token>` is a token of discovery, 32 hexadecimal digits. It is a secret of 128 bits: anyone who knows it may

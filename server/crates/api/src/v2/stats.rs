@@ -23,7 +23,7 @@ pub struct SelfStats {
     /// Recent append messages received per second; omitted if 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub recv_pkg_rate: f64,
-    /// Recent bytes received per second; omitted if 0.
+    /// Recent receive rate in bytes per second; omitted if 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub recv_bandwidth_rate: f64,
     /// Number of append messages sent.

@@ -121,7 +121,7 @@ impl Kv {
         self.estimate_walk(&span, Some(usize::MAX), reads)
     }
 
-    /// Evaluates the comparisons of a transaction, and of the transactions nested in its chosen branch, on the current state.
+    /// Evaluates a transaction's compares, and those of the transactions nested in the chosen branch, against the current state.
     /// Returns the branches to execute.
     fn choose(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<TxnPath, KvError> {
         let mut succeeded = true;

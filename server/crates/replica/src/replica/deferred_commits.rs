@@ -1,5 +1,5 @@
-//! Deferred commit indexes: while a leader appends entries, the next append soon carries the commit index. A separate message
-//! would wake each follower, and the leader would have to process the answers.
+//! Defers commit index updates: while a leader is appending entries, the next append will carry the commit index anyway. A separate
+//! message would wake each follower, and the leader would have to process the responses.
 //!
 //! A member that forwarded an entry gets the commit index at once. A member that reads gets it with the heartbeats of the read.
 

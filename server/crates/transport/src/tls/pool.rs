@@ -58,7 +58,8 @@ impl TrustedPool {
         Self { roots, certificates: HashSet::new() }
     }
 
-    /// Returns whether a certificate is in the file. Fails if it is, but is not valid at `now` or not allowed for `purpose`.
+    /// Returns whether a certificate is in the file. Fails if the certificate is in the file but is not valid at `now` or not
+    /// allowed for `purpose`.
     pub(super) fn holds(
         &self,
         certificate: &CertificateDer<'_>,

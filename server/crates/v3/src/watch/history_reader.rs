@@ -1,5 +1,5 @@
 //! Reads events from the history, at the recorded locations of a group's changes or from a revision on. A batch contains all
-//! events of a revision or none. After a change of the history layout, changes are read by revision.
+//! events of a revision or none. If the history layout has changed since, events are looked up by revision.
 
 use std::{cell::OnceCell, sync::Arc};
 

@@ -1,5 +1,5 @@
-//! v2 users and roles: roles with path patterns, the guest role for anonymous requests, and a switch. Users and role names are
-//! shared with v3.
+//! Users and roles of v2: roles with path patterns, the guest role for anonymous requests, and the flag that enables
+//! authentication. Users and role names are shared with v3.
 //!
 //! Rules and their order are the same as in etcd 3.4. As in etcd, the proposing member checks who may change users.
 //! `server/crates/v2/src/auth` handles JSON, status codes and plaintext passwords.
