@@ -25,7 +25,7 @@ Usage:
     Replay a flight recording and compare the results (witan replay --help).
 
   witan follow --from URLS [flags]
-  witan follow status | cut-over [--endpoint URL]
+  witan follow status | cut-over | source-gone [--endpoint URL]
     Copy, follow and replace a running etcd cluster (witan follow --help).
 
   witan gateway start [--listen-addr ADDRESS] [--endpoints ...]
@@ -61,8 +61,9 @@ pub(super) fn text() -> String {
 pub fn markdown() -> String {
     let mut out = String::from(
         "# Flags\n\n\
-         All flags of etcd 3.4 to 3.7 and of Witan, and their status in Witan. This page is generated from \
-         the table in `server/crates/config/src/flags`. `witan --help` prints the same flags.\n\n\
+         All flags of a member: those of etcd 3.4 to 3.7 and Witan's own, with their status in Witan. This \
+         page is generated from the table in `server/crates/config/src/flags`. `witan --help` prints the \
+         same flags, and `witan COMMAND --help` prints the flags of other commands.\n\n\
          Set a flag as `--name=value`, `--name value` or `-name value`, as an environment \
          variable (`ETCD_` and the name in upper case, with `_` for `-`), or as a key in the YAML \
          file of `--config-file`. With `--config-file`, other flags and environment variables are \

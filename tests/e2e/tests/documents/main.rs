@@ -38,7 +38,10 @@ const NOT_RUN: &[(&str, &str)] = &[
     ),
     // These blocks adopt data, or redirect clients to the new cluster.
     ("docs/start/coming-from-etcd.md", "systemctl stop etcd"),
-    ("docs/start/coming-from-etcd.md", "systemctl stop etcd"),
+    (
+        "docs/start/coming-from-etcd.md",
+        "systemctl disable --now etcd",
+    ),
     (
         "docs/start/coming-from-etcd.md",
         "docker build --target etcd --tag ghcr.io/witan/etcd:3.7.3-witan.0.1.0 .",
