@@ -50,9 +50,11 @@ pub const RELEASES: &[ReleaseRow] = &[
     },
 ];
 
-/// Returns the previous release, or `None` for the first release.
+/// Returns the last release of the previous minor version, or `None` for the first one.
 pub fn previous() -> Option<&'static ReleaseRow> {
-    RELEASES.iter().nth_back(1)
+    let mut rows = RELEASES.iter().rev();
+    let own = rows.next().and_then(|row| release(row.release))?;
+    rows.find(|row| release(row.release) != Some(own))
 }
 
 /// Returns the first release that knows a level. For a level above this release's, returns this release.
