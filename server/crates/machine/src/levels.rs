@@ -52,7 +52,11 @@ pub const RELEASES: &[ReleaseRow] = &[
 
 /// Returns the last release of the previous minor version, or `None` for the first one.
 pub fn previous() -> Option<&'static ReleaseRow> {
-    let mut rows = RELEASES.iter().rev();
+    previous_in(RELEASES)
+}
+
+fn previous_in(releases: &[ReleaseRow]) -> Option<&ReleaseRow> {
+    let mut rows = releases.iter().rev();
     let own = rows.next().and_then(|row| release(row.release))?;
     rows.find(|row| release(row.release) != Some(own))
 }
@@ -259,6 +263,15 @@ mod tests {
             let found = changed_by_patches(&[first, next, patch]);
             assert_eq!(!found.is_empty(), refused, "{patch:?}");
         }
+    }
+
+    #[test]
+    fn the_previous_release_has_another_minor_version() {
+        let row = |release| ReleaseRow { release, level: 1, format: 4, changed: "a test" };
+        let rows = ["0.1.0", "0.1.1", "0.2.0", "0.2.1"].map(row);
+        let previous = |count| previous_in(&rows[..count]).map(|row| row.release);
+        let found = [1, 2, 3, 4].map(previous);
+        assert_eq!(found, [None, None, Some("0.1.1"), Some("0.1.1")]);
     }
 
     #[test]
