@@ -1,4 +1,4 @@
-//! The endpoints: those of `--endpoints`, or those of SRV records whose certificates are verified.
+//! Finds the endpoints: the addresses in `--endpoints`, or the targets of SRV records with verified certificates.
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
@@ -104,7 +104,7 @@ pub(super) async fn find(asked: &StartArguments) -> Result<Vec<Endpoint>, Gatewa
     asked.endpoints.iter().map(|text| given(text)).collect()
 }
 
-/// Returns the endpoints of the domain's SRV records, without those that fail the verification. Fails if there is no record.
+/// Returns the verified endpoints of the SRV records of a domain. Fails if the domain has no such record.
 async fn discover(asked: &StartArguments, domain: &str) -> Result<Vec<Endpoint>, GatewayError> {
     let suffix = asked.discovery_srv_name.as_deref().unwrap_or_default();
     let suffix = match suffix.is_empty() {

@@ -136,7 +136,7 @@ async fn connect(endpoint: &Endpoint) -> io::Result<TcpStream> {
     }
 }
 
-/// Connects to the inactive endpoints after each `retry_delay`, and activates those that accept the connection.
+/// Connects to the inactive endpoints after each `retry_delay`, and activates each endpoint that accepts the connection.
 async fn retry_failed(pool: Rc<Pool>, retry_delay: Duration) {
     loop {
         sleep(retry_delay).await;

@@ -69,22 +69,11 @@ impl MemberRegistry {
 
     /// Returns `false` for a command that starts a downgrade to a release below the cluster's level, and `true` for all others.
     pub fn permits_return(&self, command: &Command) -> bool {
-        match command {
-            Command::Downgrade(downgrade) => {
-                let target = levels::of_release(&downgrade.target);
-                target.is_none_or(|level| self.level() <= level)
-            }
-            Command::Kv(_)
-            | Command::Lease(_)
-            | Command::Tree(_)
-            | Command::Alarm(_)
-            | Command::Auth(_)
-            | Command::Publish(_)
-            | Command::ClusterVersion(_)
-            | Command::PeerUrls(_)
-            | Command::Members(_)
-            | Command::Follow(_) => true,
-        }
+        let Command::Downgrade(downgrade) = command else {
+            return true;
+        };
+        let target = levels::of_release(&downgrade.target);
+        target.is_none_or(|level| self.level() <= level)
     }
 
     /// Returns whether the cluster's version and level are at least these.

@@ -82,7 +82,7 @@ pub(super) struct ConnectionRequests {
     service: Rc<HttpService>,
     over_tls: bool,
     account: Account,
-    /// What [`super::connection_data`] returns. Created on demand, because most connections carry only gRPC calls.
+    /// The result of [`super::connection_data`]. Created on demand, because most connections carry only gRPC calls.
     data: OnceCell<Rc<Extensions>>,
 }
 

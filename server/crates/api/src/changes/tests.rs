@@ -95,7 +95,7 @@ fn another_version_is_not_broken() {
     assert_eq!(decode(id(4, 0), &bytes), Err(Unreadable::Foreign('2')));
 }
 
-/// Without the part, the restored keys would differ from those of the cluster.
+/// If the part were ignored, the restored keys would differ from the keys of the cluster.
 #[test]
 fn a_part_of_a_later_release_is_refused() {
     let mut later = segment(&[&[4]]);
