@@ -40,9 +40,6 @@ fn nullable<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error>
 pub struct StateHash {
     /// Release that computed the hash. Members require it and do not compare it.
     pub release: String,
-    /// Version of the data format whose records `others` hashes. Formats can differ in the layout of the records.
-    #[serde(default = "first_format")]
-    pub format: u32,
     /// Raft index of the last applied entry.
     pub index: u64,
     /// v3 revision.
@@ -53,11 +50,6 @@ pub struct StateHash {
     pub keys: u32,
     /// Hash of all other replicated state: leases, the v2 tree, users, members, alarms.
     pub others: u32,
-}
-
-/// Returns the format of a hash that names none.
-const fn first_format() -> u32 {
-    4
 }
 
 /// The cluster version until the leader decides one.

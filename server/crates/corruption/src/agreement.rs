@@ -33,23 +33,18 @@ pub(super) enum StateAgreement {
     Undecided,
 }
 
-/// Compares the states of all members at one log index. Data formats may encode records other than keys differently, so those
-/// are compared only if all members use the same format.
+/// Compares the states of all members at one log index. At one index, all members have the same feature level and therefore the
+/// same data format, so equal states have equal hashes.
 pub(super) fn decide(members: &[MemberHash]) -> StateAgreement {
-    let found = || members.iter().filter_map(|member| member.found.as_ref());
-    let mut formats = found().map(|found| found.format);
-    let first = formats.next();
-    let same_format = formats.all(|format| Some(format) == first);
     let mut groups: BTreeMap<_, Vec<&MemberHash>> = BTreeMap::new();
     for member in members {
         if let Some(hash) = &member.found {
-            let others = same_format.then_some(hash.others);
-            let state = (hash.revision, hash.compact_revision, hash.keys, others);
+            let state = (hash.revision, hash.compact_revision, hash.keys, hash.others);
             groups.entry(state).or_default().push(member);
         }
     }
     if groups.len() <= 1 {
-        let complete = found().count() == members.len();
+        let complete = members.iter().all(|member| member.found.is_some());
         return StateAgreement::Agreed { complete };
     }
     let ids = |group: &[&MemberHash]| group.iter().map(|member| member.member).collect();
@@ -74,7 +69,6 @@ mod tests {
     fn member(member: u64, keys: Option<u32>) -> MemberHash {
         let found = keys.map(|keys| StateHash {
             release: "1".into(),
-            format: 4,
             index: 9,
             revision: 5,
             compact_revision: -1,
@@ -132,18 +126,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_beside_the_keys_is_compared_within_one_data_format() {
+    fn all_hashes_are_compared_and_the_release_is_not() {
         let mut members: Vec<MemberHash> = (1..=3).map(|id| member(id, Some(1))).collect();
         let mut change = |change: fn(&mut StateHash)| {
             change(members[2].found.as_mut().expect("it answers"));
             decide(&members)
         };
+        let agreed = StateAgreement::Agreed { complete: true };
+        assert_eq!(change(|found| found.release.push('2')), agreed);
         let differs = outvoted(&[1, 2], &[3]);
         assert_eq!(change(|found| found.others += 1), differs);
-        let agreed = StateAgreement::Agreed { complete: true };
-        assert_eq!(change(|found| found.release.push('2')), differs);
-        assert_eq!(change(|found| found.format += 1), agreed);
-        // Every release hashes keys in etcd's format.
+        assert_eq!(change(|found| found.others -= 1), agreed);
         assert_eq!(change(|found| found.keys += 1), differs);
     }
 }

@@ -20,7 +20,7 @@ use witan_base::{panics, version};
 use witan_machine::view::View;
 use witan_node::{Node, StatesToHash};
 use witan_snapshot::{self as snapshot, StateChecksums};
-use witan_storage::{format_of, run_at_low_priority};
+use witan_storage::run_at_low_priority;
 
 pub use checker::{CorruptionChecker, InconsistentState};
 pub use metrics::CorruptionMetrics;
@@ -43,7 +43,6 @@ fn hash(view: &View) -> StateHash {
     let StateChecksums { keys, others } = snapshot::of_state(view);
     StateHash {
         release: version::WITAN.to_owned(),
-        format: format_of(view.machine.members.level()).number,
         index: view.position.index,
         revision: kv.revision().0,
         compact_revision: kv.compacted().0,

@@ -146,7 +146,6 @@ mod tests {
     fn hash(index: u64) -> StateHash {
         StateHash {
             release: "1".into(),
-            format: 4,
             index,
             revision: 1,
             compact_revision: -1,

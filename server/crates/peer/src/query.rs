@@ -347,8 +347,6 @@ mod tests {
         let found = read(200, "c1", body).expect("a member's answer");
         let found = found.expect("it has a hash");
         assert_eq!((found.index, found.keys, found.others), (7, 3, 4));
-        // A hash without a format has the first one.
-        assert_eq!(found.format, levels::RELEASES[0].format);
         assert_eq!(read(404, "c1", "404 page not found\n"), Ok(None));
         for (status, id, body) in [(200, "c2", body), (200, "c1", "{}"), (500, "c1", body)] {
             assert!(read(status, id, body).is_err(), "{status} {id} {body}");
