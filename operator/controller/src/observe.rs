@@ -23,8 +23,8 @@ use kube::ResourceExt as _;
 use witan_crd::{ALLOW_LEADER_RESTART, CertificateRole, EtcdCluster, FENCED_MEMBERS};
 use witan_members::{Address, Members};
 use witan_plan::{
+    ReleaseVersion,
     model::{BudgetSeen, MemberId, Observed, Ordinal, OrdinalSeen, UnixSeconds},
-    version_numbers,
 };
 
 use crate::resources::{self, Cluster, state, tls};
@@ -153,7 +153,7 @@ fn budget_seen(cluster: &Cluster<'_>, budget: &PodDisruptionBudget) -> BudgetSee
 /// Returns the image tag of the members. `None` if the spec sets the image, or if the tag is not a version.
 fn wanted_version(cluster: &Cluster<'_>) -> Option<String> {
     let (_, tag) = cluster.image.rsplit_once(':')?;
-    let composed = cluster.spec().image.is_none() && version_numbers(tag).is_some();
+    let composed = cluster.spec().image.is_none() && ReleaseVersion::parse(tag).is_some();
     composed.then(|| tag.to_owned())
 }
 

@@ -13,7 +13,7 @@ use witan_crd::{
     Requests, RestorePhase, RestoreStatus,
 };
 use witan_plan::{
-    AGAIN_SECONDS,
+    AGAIN_SECONDS, ReleaseVersion,
     model::{ClaimSeen, MemberSeen, Membership, Notice, Observed, Ordinal, Step},
 };
 
@@ -296,26 +296,10 @@ fn feature_level(before: &EtcdClusterStatus, membership: Option<&Membership>) ->
 fn lowest_version(seen: &Observed) -> Option<String> {
     let images = seen.pods().filter_map(|(_, pod)| pod.version.as_ref());
     let said = seen.members().filter_map(|member| member.version.as_ref());
-    let lowest = images.min_by_key(|version| rank(version));
+    let lowest = images.min_by_key(|version| ReleaseVersion::parse(version));
     lowest
-        .or_else(|| said.min_by_key(|version| rank(version)))
+        .or_else(|| said.min_by_key(|version| ReleaseVersion::parse(version)))
         .cloned()
-}
-
-/// Returns the sort key of a version: its numbers, whether it is a release, and the numbers of the pre-release, which sorts
-/// below its release. Ignores a leading `v` and anything after `+`. A part that is not a number counts as 0.
-fn rank(version: &str) -> (Vec<u64>, bool, Vec<u64>) {
-    let version = version.trim_start_matches('v').split('+').next();
-    let (release, pre_release) = match version.unwrap_or_default().split_once('-') {
-        Some((release, pre_release)) => (release, Some(pre_release)),
-        None => (version.unwrap_or_default(), None),
-    };
-    let numbers = |text: &str| {
-        let parts = text.split(['.', '-']);
-        parts.map(|part| part.parse().unwrap_or(0)).collect()
-    };
-    let of_pre_release = pre_release.map(numbers).unwrap_or_default();
-    (numbers(release), pre_release.is_none(), of_pre_release)
 }
 
 /// Counts the pods that are ready and not being deleted, members or not.
@@ -390,22 +374,6 @@ mod tests {
         assert_eq!(feature_level(&before, Some(&list(Some(3)))), Some(3));
         // A restored backup has the level at which it was saved.
         assert_eq!(feature_level(&before, Some(&list(Some(1)))), Some(1));
-    }
-
-    #[test]
-    fn a_pre_release_is_below_its_release_and_a_v_does_not_count() {
-        let sorted = [
-            "latest",
-            "v1.9.0",
-            "1.10.0-rc.1",
-            "1.10.0-rc.2",
-            "1.10.0+a-b",
-            "v2.0.0",
-        ];
-        let mut versions = sorted;
-        versions.reverse();
-        versions.sort_by_key(|version| rank(version));
-        assert_eq!(versions, sorted);
     }
 
     #[test]

@@ -28,7 +28,7 @@ use witan_crd::{EtcdClusterSpec, EtcdClusterStatus};
 use model::{Observed, Step, Why};
 pub use pass::{IDLE, SOON};
 use pass::{Joined, Pass, idle};
-pub use releases::{level_of, version_numbers};
+pub use releases::{ReleaseVersion, level_of};
 pub use space::AGAIN_SECONDS;
 
 /// Returns the next step. The same arguments always give the same step.

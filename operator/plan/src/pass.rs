@@ -7,7 +7,7 @@ use witan_machine::levels::Level;
 
 use super::{
     later,
-    releases::{level_of, version_numbers},
+    releases::{ReleaseVersion, level_of},
 };
 use crate::model::{
     ClaimSeen, MemberId, MemberSeen, Membership, Observed, Ordinal, Part, PeerTls, PodSeen, Step,
@@ -184,11 +184,10 @@ impl<'a> Pass<'a> {
     /// Returns the reason to wait if a pod's version is more than one minor version away from the wanted version. etcd's
     /// storage does not support such a step.
     fn version_step(&self, wanted: &str) -> Option<Why> {
-        let (major, minor) = version_numbers(wanted)?;
+        let to = ReleaseVersion::parse(wanted)?;
         let running = self.pods().filter_map(|(_, pod)| pod.version.as_ref());
         let mut refused = running.filter(|version| {
-            let near = |(a, b): (u32, u32)| a == major && b.abs_diff(minor) <= 1;
-            !version_numbers(version).is_none_or(near)
+            ReleaseVersion::parse(version).is_some_and(|from| !from.is_next_to(&to))
         });
         refused
             .next()

@@ -2,11 +2,47 @@
 
 use witan_machine::levels::{Level, RELEASES, ReleaseRow};
 
-/// Parses the major and minor number of a version such as `1.2.3` or `v1.2.3-rc.1`. Returns `None` for other tags, such as
-/// `latest`, a digest, or a date that exceeds 32 bits.
-pub fn version_numbers(version: &str) -> Option<(u32, u32)> {
-    let mut parts = version.trim_start_matches('v').split('.');
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+/// A version. A pre-release sorts below its release.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReleaseVersion {
+    major: u32,
+    minor: u32,
+    patch: u32,
+    is_final: bool,
+    pre_release: Vec<u64>,
+}
+
+impl ReleaseVersion {
+    /// Parses a version such as `1.2`, `1.2.3` or `v1.2.3-rc.1`. Ignores anything after `+`. A missing patch number counts as
+    /// 0, and so does a part of the pre-release that is not a number. Returns `None` for other tags, such as `latest`, a
+    /// digest, or a date that exceeds 32 bits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.trim_start_matches('v').splitn(3, '.');
+        let (major, minor) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        let rest = parts.next().and_then(|rest| rest.split('+').next());
+        let rest = rest.unwrap_or_default();
+        let (patch, pre_release) = match rest.split_once('-') {
+            Some((patch, pre_release)) => (patch, Some(pre_release)),
+            None => (rest, None),
+        };
+        let patch = patch.split('.').next().and_then(|text| text.parse().ok());
+        let numbers = |text: &str| {
+            let parts = text.split(['.', '-']);
+            parts.map(|part| part.parse().unwrap_or(0)).collect()
+        };
+        Some(Self {
+            major,
+            minor,
+            patch: patch.unwrap_or(0),
+            is_final: pre_release.is_none(),
+            pre_release: pre_release.map(numbers).unwrap_or_default(),
+        })
+    }
+
+    /// Returns whether both versions have the same major version, and the same minor version or neighboring ones.
+    pub(super) fn is_next_to(&self, other: &Self) -> bool {
+        self.major == other.major && self.minor.abs_diff(other.minor) <= 1
+    }
 }
 
 /// Returns the feature level that a release supports; `None` for a release that this operator does not know, and for a tag that
@@ -18,27 +54,19 @@ pub fn level_of(version: &str) -> Option<Level> {
 /// Returns the level in the last row that is not later than `version`, because a patch release of an earlier minor version may
 /// be newer than this operator. `None` if `version` is later or earlier than all rows.
 fn level_in(rows: &[ReleaseRow], version: &str) -> Option<Level> {
-    let wanted = release_numbers(version)?;
-    let mut levels = Vec::new();
-    for row in rows {
-        levels.push((release_numbers(row.release)?, row.level));
-    }
-    let (last, _) = levels.last()?;
-    if wanted > *last {
+    // A pre-release has the level of its release.
+    let numbers = |text: &str| {
+        let version = ReleaseVersion::parse(text)?;
+        Some((version.major, version.minor, version.patch))
+    };
+    let wanted = numbers(version)?;
+    if wanted > numbers(rows.last()?.release)? {
         return None;
     }
-    let row = levels.iter().rev().find(|(release, _)| *release <= wanted);
-    row.map(|(_, level)| *level)
-}
-
-/// Parses the numbers of a release. A pre-release counts as its release, and a missing patch number as 0.
-fn release_numbers(version: &str) -> Option<(u32, u32, u32)> {
-    let (major, minor) = version_numbers(version)?;
-    let patch = version
-        .split(['.', '-', '+'])
-        .nth(2)
-        .and_then(|patch| patch.parse().ok());
-    Some((major, minor, patch.unwrap_or(0)))
+    let row = rows
+        .iter()
+        .rfind(|row| numbers(row.release) <= Some(wanted));
+    row.map(|row| row.level)
 }
 
 #[cfg(test)]
@@ -47,6 +75,36 @@ mod tests {
 
     fn row(release: &'static str, level: Level) -> ReleaseRow {
         ReleaseRow { release, level, format: 4, changed: "a test" }
+    }
+
+    #[test]
+    fn a_pre_release_is_below_its_release_and_a_v_does_not_count() {
+        let sorted = [
+            "latest",
+            "v1.9.0",
+            "1.10.0-rc.1",
+            "1.10.0-rc.2",
+            "1.10.0+a-b",
+            "v2.0.0",
+        ];
+        let mut versions = sorted;
+        versions.reverse();
+        versions.sort_by_key(|version| ReleaseVersion::parse(version));
+        assert_eq!(versions, sorted);
+    }
+
+    #[test]
+    fn tags_that_are_no_versions_are_none() {
+        for tag in [
+            "latest",
+            "1",
+            "1.x",
+            "sha256.1",
+            "20261129123456.1",
+            "1.2-rc.1",
+        ] {
+            assert_eq!(ReleaseVersion::parse(tag), None, "{tag}");
+        }
     }
 
     #[test]

@@ -10,11 +10,11 @@ use witan_crd::{
 };
 use witan_members::Address;
 use witan_plan::{
+    ReleaseVersion,
     model::{
         ClaimSeen, ObjectState, Obstacle, Ordinal, PeerTls, PodPhase, PodSeen, Role, StartKind,
         UnixSeconds,
     },
-    version_numbers,
 };
 
 use super::secrets::SecretsSeen;
@@ -102,7 +102,7 @@ pub(crate) fn seen(cluster: &Cluster<'_>, pod: &Pod, now: UnixSeconds) -> PodSee
         version: pod
             .labels()
             .get(VERSION)
-            .filter(|tag| version_numbers(tag).is_some())
+            .filter(|tag| ReleaseVersion::parse(tag).is_some())
             .cloned(),
         unknown_mark,
     }
