@@ -181,8 +181,8 @@ impl<'a> Pass<'a> {
         reported.or_else(|| recorded.and_then(|level| Level::try_from(level).ok()))
     }
 
-    /// Returns the reason to wait if a pod's version is more than one minor version away from the wanted version. etcd's
-    /// storage does not support such a step.
+    /// Returns the reason to wait if a pod's version is not next to the wanted version, because members cannot skip a minor
+    /// version.
     fn version_step(&self, wanted: &str) -> Option<Why> {
         let to = ReleaseVersion::parse(wanted)?;
         let running = self.pods().filter_map(|(_, pod)| pod.version.as_ref());

@@ -39,9 +39,30 @@ impl ReleaseVersion {
         })
     }
 
-    /// Returns whether both versions have the same major version, and the same minor version or neighboring ones.
+    /// Returns whether a member can change directly between both versions: they have the same minor version or neighboring
+    /// ones. The neighbors of the first minor version of a major one include the last minor version before it.
     pub(super) fn is_next_to(&self, other: &Self) -> bool {
-        self.major == other.major && self.minor.abs_diff(other.minor) <= 1
+        self.is_next_in(RELEASES, other)
+    }
+
+    fn is_next_in(&self, rows: &[ReleaseRow], other: &Self) -> bool {
+        let (low, high) = (
+            self.min(other).minor_version(),
+            self.max(other).minor_version(),
+        );
+        let is_between = |row: &ReleaseRow| {
+            let known = Self::parse(row.release).map(|known| known.minor_version());
+            known.is_some_and(|known| low < known && known < high)
+        };
+        match high.0 - low.0 {
+            0 => high.1 - low.1 <= 1,
+            1 => high.1 == 0 && !rows.iter().any(is_between),
+            _ => false,
+        }
+    }
+
+    fn minor_version(&self) -> (u32, u32) {
+        (self.major, self.minor)
     }
 }
 
@@ -104,6 +125,27 @@ mod tests {
             "1.2-rc.1",
         ] {
             assert_eq!(ReleaseVersion::parse(tag), None, "{tag}");
+        }
+    }
+
+    #[test]
+    fn a_member_skips_no_minor_version() {
+        let rows = ["0.1.0", "0.8.0", "0.9.0", "0.9.1"].map(|release| row(release, 1));
+        for (from, to, is_next) in [
+            ("0.1.0", "0.1.7", true),
+            ("0.1.7", "0.2.0", true),
+            ("0.1.0", "0.3.0", false),
+            ("0.9.0", "0.10.0", true),
+            ("0.9.1", "1.0.0", true),
+            ("0.10.3", "1.0.0-rc.1", true),
+            ("0.8.0", "1.0.0", false),
+            ("0.9.1", "1.1.0", false),
+            ("0.9.1", "2.0.0", false),
+        ] {
+            let of = |version| ReleaseVersion::parse(version).expect("a version");
+            let (from, to) = (of(from), of(to));
+            assert_eq!(from.is_next_in(&rows, &to), is_next, "{from:?} {to:?}");
+            assert_eq!(to.is_next_in(&rows, &from), is_next, "{to:?} {from:?}");
         }
     }
 
