@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use witan_api::backup::BackupRecord;
+use witan_api::backup::{BackupRecord, RetentionFacts, apply_retention};
 
 use crate::{
     changes::segments::SegmentStore,
@@ -22,9 +22,6 @@ impl Retention {
     /// `saved` and the newest confirmed backup, and backups of other clusters: a new cluster with the name of a lost one must
     /// not remove the lost cluster's backups.
     ///
-    /// Unconfirmed backups, of members that were cut off from a quorum, can lack acknowledged writes. They are counted apart
-    /// and remove no confirmed backup. Such a backup is also removed once it is older than all kept confirmed ones.
-    ///
     /// Backups that begin a generation of changes (`begins_changes`) do not count toward `keep_last`. Such a backup is removed
     /// once it is older than all other kept backups that show their history.
     fn excess(self, complete: &[BackupRecord], saved: &str, now: Timestamp) -> Vec<String> {
@@ -41,35 +38,25 @@ impl Retention {
         let (beginnings, counted): (Vec<_>, Vec<_>) = of_cluster
             .into_iter()
             .partition(|record| record.begins_changes && record.name != saved);
-        let (cut_off, whole): (Vec<_>, Vec<_>) =
-            counted.into_iter().partition(|record| record.unconfirmed);
-        let count = self
+        let counted = counted.into_iter().map(|backup| {
+            // An age is negative if the clock went back.
+            let age = Duration::try_from(now.duration_since(backup.started_at)).unwrap_or_default();
+            let is_young = self.keep_within.is_some_and(|within| age <= within);
+            RetentionFacts {
+                backup,
+                at: backup.started_at,
+                unconfirmed: backup.unconfirmed,
+                kept: backup.name == saved || is_young,
+            }
+        });
+        let last = self
             .keep_last
             .map_or(0, |count| usize::try_from(count).unwrap_or(usize::MAX));
-        let may_go = |record: &BackupRecord| {
-            // An age is negative if the clock went back.
-            let age = Duration::try_from(now.duration_since(record.started_at)).unwrap_or_default();
-            record.name != saved && self.keep_within.is_none_or(|within| age > within)
-        };
-        let last = count.max(1);
-        let goes = |(at, record): &(usize, &BackupRecord)| *at >= last && may_go(record);
-        let (gone, kept): (Vec<_>, Vec<_>) = whole.into_iter().enumerate().partition(goes);
-        let is_before = |record: &BackupRecord, kept: Option<&(usize, &BackupRecord)>| {
-            kept.is_some_and(|(_, kept)| record.started_at < kept.started_at)
-        };
-        let goes = |(at, record): &(usize, &BackupRecord)| {
-            may_go(record) && (*at >= count || is_before(record, kept.last()))
-        };
-        let cut_off = cut_off.into_iter().enumerate().filter(goes);
-        let mut kept_history = kept.iter().rev();
-        let oldest = kept_history.find(|(_, record)| record.shows_history());
-        let beginnings = beginnings.into_iter();
-        let beginnings = beginnings.filter(|record| is_before(record, oldest));
-        let numbered = gone.into_iter().chain(cut_off);
-        let mut excess: Vec<_> = numbered
-            .map(|(_, record)| record)
-            .chain(beginnings)
-            .collect();
+        let (kept, mut excess) = apply_retention(counted.collect(), last);
+        let oldest = kept.iter().rev().find(|record| record.shows_history());
+        let is_older =
+            |record: &&BackupRecord| oldest.is_some_and(|kept| record.started_at < kept.started_at);
+        excess.extend(beginnings.into_iter().filter(is_older));
         excess.sort_by(|a, b| (a.started_at, &a.name).cmp(&(b.started_at, &b.name)));
         excess
             .into_iter()

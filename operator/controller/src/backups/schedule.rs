@@ -11,6 +11,7 @@ use k8s_openapi::{
     jiff::{Timestamp, tz::TimeZone},
 };
 use kube::ResourceExt as _;
+use witan_api::backup::{RetentionFacts, apply_retention};
 use witan_crd::{
     BackupPhase, BackupRetention, EtcdBackup, EtcdBackupSchedule, EtcdBackupScheduleStatus,
 };
@@ -182,6 +183,7 @@ fn expired(
     let of = |phase| {
         newest
             .iter()
+            .copied()
             .filter(move |backup| backup.phase() == Some(phase))
     };
     let failed = of(BackupPhase::Failed).skip(FAILED_KEPT);
@@ -192,24 +194,22 @@ fn expired(
         succeeded.into_iter().partition(|backup| backup.is_whole());
     let surplus = whole.iter().skip(SUCCEEDED_KEPT);
     let surplus = surplus.chain(cut_off.iter().skip(SUCCEEDED_KEPT)).copied();
-    let last = retention.and_then(|kept| kept.keep_last);
-    let last = last.map_or(0, |last| last as usize);
-    let may_go = |backup: &EtcdBackup| retention.is_some_and(|kept| !is_young(kept, backup, now));
+    let listed = whole.iter().take(SUCCEEDED_KEPT);
+    let listed = listed.chain(cut_off.iter().take(SUCCEEDED_KEPT)).copied();
     // Backups of a lost cluster with the same name are kept, like their files.
-    let own = |backup: &&&EtcdBackup| id(backup) == present;
-    let listed = whole.iter().copied().take(SUCCEEDED_KEPT).filter(own);
-    let (gone, kept): (Vec<_>, Vec<_>) = listed
-        .enumerate()
-        .partition(|(at, backup)| *at >= last.max(1) && may_go(backup));
-    let created = |backup: &EtcdBackup| backup.creation_timestamp().map(|time| time.0);
-    let oldest = kept.last().and_then(|(_, backup)| created(backup));
-    let listed = cut_off.iter().copied().take(SUCCEEDED_KEPT).filter(own);
-    let superseded = listed
-        .enumerate()
-        .filter(|(at, backup)| may_go(backup) && (*at >= last || created(backup) < oldest));
-    let old = gone.into_iter().chain(superseded);
-    let old = old.map(|(_, backup)| backup).chain(surplus);
-    failed.chain(old).map(|backup| backup.name_any()).collect()
+    let listed = listed.filter(|backup| id(backup) == present);
+    let listed = listed.map(|backup| RetentionFacts {
+        backup,
+        at: backup
+            .creation_timestamp()
+            .map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+        unconfirmed: !backup.is_whole(),
+        kept: retention.is_none_or(|kept| is_young(kept, backup, now)),
+    });
+    let last = retention.and_then(|kept| kept.keep_last);
+    let (_, old) = apply_retention(listed.collect(), last.map_or(0, |last| last as usize));
+    let all = failed.chain(old).chain(surplus);
+    all.map(|backup| backup.name_any()).collect()
 }
 
 /// Returns whether the retention keeps a backup because of its age.

@@ -1,5 +1,5 @@
 //! The JSON output of `witan-operator backup`: a backup's record, a fetched backup, and the status of stored changes. The
-//! operator reads it from its jobs and pods.
+//! operator reads it from its jobs and pods. Also the rule by which both remove old backups.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -105,6 +105,44 @@ pub struct ChangesStatus {
     pub needs_backup: bool,
     /// The current error that prevents storing or restoring changes.
     pub error: Option<String>,
+}
+
+/// The facts about a backup by which a retention policy keeps or removes it.
+#[derive(Clone, Copy, Debug)]
+pub struct RetentionFacts<T> {
+    /// The backup.
+    pub backup: T,
+    /// The time of the backup.
+    pub at: Timestamp,
+    /// Whether no quorum confirmed that the member was up to date.
+    pub unconfirmed: bool,
+    /// Whether the policy keeps the backup whatever its number, for example because of its age.
+    pub kept: bool,
+}
+
+/// Returns the confirmed backups of a cluster that a retention policy keeps, and all its backups that the policy removes.
+/// `newest` is sorted from the newest to the oldest. The newest confirmed backup is always kept.
+///
+/// Unconfirmed backups can lack acknowledged writes. They are counted apart and remove no confirmed backup. Such a backup is
+/// also removed once it is older than all kept confirmed ones.
+pub fn apply_retention<T>(newest: Vec<RetentionFacts<T>>, keep_last: usize) -> (Vec<T>, Vec<T>) {
+    let (unconfirmed, confirmed): (Vec<_>, Vec<_>) =
+        newest.into_iter().partition(|one| one.unconfirmed);
+    let (gone, kept): (Vec<_>, Vec<_>) = confirmed
+        .into_iter()
+        .enumerate()
+        .partition(|(at, one)| *at >= keep_last.max(1) && !one.kept);
+    let oldest = kept.last().map(|(_, kept)| kept.at);
+    let is_older = |one: &RetentionFacts<T>| oldest.is_some_and(|oldest| one.at < oldest);
+    let superseded = unconfirmed
+        .into_iter()
+        .enumerate()
+        .filter(|(at, one)| !one.kept && (*at >= keep_last || is_older(one)));
+    let removed = gone.into_iter().chain(superseded);
+    (
+        kept.into_iter().map(|(_, one)| one.backup).collect(),
+        removed.map(|(_, one)| one.backup).collect(),
+    )
 }
 
 #[cfg(test)]
