@@ -37,7 +37,7 @@ use crate::{
     metrics::Metrics,
     operator::Operator,
     options::Environment,
-    passes::{self, PassError, Passes, bounded},
+    passes::{self, PassError, Passes, with_timeout},
     resources::{BACKUP, BACKUP_OF, Cluster, SCHEDULE, backup::job, is_owned},
     warnings,
 };
@@ -310,7 +310,7 @@ impl Backups {
         let namespace = schedule.namespace().unwrap_or_default();
         let name = schedule.name_any();
         let now = Timestamp::now();
-        let seen = self.look_at_changes(schedule, now).await?;
+        let seen = self.reconcile_changes_pod(schedule, now).await?;
         let (Some(every), Some(seen)) = (changes::asked(schedule), seen) else {
             self.metrics.changes.forget(&namespace, &name);
             return Ok(());
@@ -329,7 +329,7 @@ impl Backups {
 
 impl Passes<EtcdBackup> for Backups {
     async fn pass(&self, backup: &EtcdBackup) -> Result<Action, PassError> {
-        bounded(PASS_LONGEST, self.reconcile(backup)).await
+        with_timeout(PASS_LONGEST, self.reconcile(backup)).await
     }
 
     fn retry(&self, _: &str, _: &str) -> Duration {
@@ -339,7 +339,7 @@ impl Passes<EtcdBackup> for Backups {
 
 impl Passes<EtcdBackupSchedule> for Backups {
     async fn pass(&self, schedule: &EtcdBackupSchedule) -> Result<Action, PassError> {
-        bounded(PASS_LONGEST, self.reconcile_schedule(schedule)).await
+        with_timeout(PASS_LONGEST, self.reconcile_schedule(schedule)).await
     }
 
     fn retry(&self, _: &str, _: &str) -> Duration {

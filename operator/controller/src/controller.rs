@@ -35,7 +35,7 @@ use crate::{
     backups::progress::fetched_revision,
     observe::{Objects, Observation, Stores, restore_source},
     operator::Operator,
-    passes::{self, PassError, Passes, bounded},
+    passes::{self, PassError, Passes, with_timeout},
     report::{self, Subject},
     resources::Cluster,
     tried::Tried,
@@ -83,7 +83,7 @@ impl<M: Members> Passes<EtcdCluster> for Scope<M> {
         let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
         let begun = Instant::now();
         let span = tracing::info_span!("pass", namespace, cluster = name);
-        let look = bounded(PASS_LONGEST, self.plan_from_watches(cluster));
+        let look = with_timeout(PASS_LONGEST, self.plan_from_watches(cluster));
         let outcome = look.instrument(span).await;
         operator
             .metrics

@@ -30,7 +30,7 @@ use crate::{
     api_server::{delete, get, list_readable, write_status},
     observe::{Objects, Observation, find_backup},
     operator::Operator,
-    passes::{self, PassError, Passes, bounded},
+    passes::{self, PassError, Passes, with_timeout},
     resources::Cluster,
 };
 use compare::{Compared, compare, verdict};
@@ -458,7 +458,7 @@ impl<M: Members> Operations<M> {
 
 impl<M: Members> Passes<EtcdOperation> for Operations<M> {
     async fn pass(&self, operation: &EtcdOperation) -> Result<Action, PassError> {
-        bounded(PASS_LONGEST, self.reconcile(operation)).await
+        with_timeout(PASS_LONGEST, self.reconcile(operation)).await
     }
 
     fn retry(&self, _: &str, _: &str) -> Duration {

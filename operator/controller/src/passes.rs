@@ -45,7 +45,7 @@ pub(crate) enum PassError {
 }
 
 /// Aborts a pass after `longest`, because a request without a response must not hold resources that other passes need.
-pub(crate) async fn bounded(
+pub(crate) async fn with_timeout(
     longest: Duration,
     pass: impl Future<Output = Result<Action, PassError>>,
 ) -> Result<Action, PassError> {

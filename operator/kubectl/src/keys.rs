@@ -30,7 +30,7 @@ impl Keys {
         flags: &MemberFlags,
     ) -> Result<Self, PluginError> {
         let (reach, resource) = Reach::of(target, cluster, flags).await?;
-        let address = reach.any(&reach.survey().await)?;
+        let address = reach.answering_member(&reach.survey().await)?;
         let options = resource.and_then(|resource| resource.spec.options);
         let ops = options.and_then(|options| options.max_txn_ops);
         let ops = ops.unwrap_or(TXN_OPS_DEFAULT);

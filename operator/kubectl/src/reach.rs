@@ -149,7 +149,7 @@ impl Reach {
     }
 
     /// Returns the address of a member that answers: preferably one whose response a quorum confirmed, and among those a follower.
-    pub(super) fn any(&self, answers: &[Answer]) -> Result<Address, PluginError> {
+    pub(super) fn answering_member(&self, answers: &[Answer]) -> Result<Address, PluginError> {
         let answering = answers.iter().filter_map(|answer| {
             let report = answer.report.as_ref().ok()?;
             let leads = report.leader_id == report.member_id;

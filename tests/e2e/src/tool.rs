@@ -32,7 +32,7 @@ pub enum Tool {
 
 /// The output of a finished command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
+pub struct CommandOutput {
     /// The exit code, or `None` after a signal.
     pub code: Option<i32>,
     /// Standard output.
@@ -41,13 +41,13 @@ pub struct Said {
     pub stderr: String,
 }
 
-impl Said {
+impl CommandOutput {
     /// Runs a command to its end. Panics if the command cannot start.
-    pub fn by(command: &mut Command) -> Self {
-        Self::of(&command.output().expect("the program is executable"))
+    pub fn of(command: &mut Command) -> Self {
+        Self::from_output(&command.output().expect("the program is executable"))
     }
 
-    fn of(output: &Output) -> Self {
+    fn from_output(output: &Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Self {
             code: output.status.code(),
@@ -66,8 +66,8 @@ impl Said {
 }
 
 /// Runs the program under test to its end.
-pub fn witan(args: &[&str]) -> Said {
-    Said::by(Command::new(Kind::Witan.binary()).args(args))
+pub fn witan(args: &[&str]) -> CommandOutput {
+    CommandOutput::of(Command::new(Kind::Witan.binary()).args(args))
 }
 
 impl Tool {
@@ -105,19 +105,19 @@ impl Tool {
     }
 
     /// Runs the tool to its end without standard input.
-    pub fn run(self, url: &str, args: &[&str]) -> Said {
+    pub fn run(self, url: &str, args: &[&str]) -> CommandOutput {
         self.run_with_input(url, args, "")
     }
 
     /// Runs the tool to its end with `input` on standard input.
-    pub fn run_with_input(self, url: &str, args: &[&str], input: &str) -> Said {
+    pub fn run_with_input(self, url: &str, args: &[&str], input: &str) -> CommandOutput {
         let mut child = self.spawn(url, args);
         let mut stdin = child.stdin.take().expect("stdin is piped");
         // A tool may close its input without reading it.
         let _ = stdin.write_all(input.as_bytes());
         drop(stdin);
         let output = child.wait_with_output().expect("a child can be waited for");
-        Said::of(&output)
+        CommandOutput::from_output(&output)
     }
 
     /// Starts a tool that runs until it is dropped, such as a watch.

@@ -55,7 +55,7 @@ impl<M: Members> Actor<'_, M> {
 
     /// Applies the cert-manager Certificate of a role; does nothing if the spec does not request one.
     pub(super) async fn request(&self, role: CertificateRole) -> Result<(), ActError> {
-        match cert_manager::request(self.cluster, role) {
+        match cert_manager::certificate(self.cluster, role) {
             Some(request) => {
                 let live = self.observation.secrets.requests.get(&role);
                 self.apply(&request, live, "apply a Certificate of cert-manager")

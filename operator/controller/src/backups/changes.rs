@@ -48,7 +48,7 @@ impl Seen {
 
 impl Backups {
     /// Creates or deletes the pod of a schedule and reads its progress. `None` if the schedule stores no changes.
-    pub(super) async fn look_at_changes(
+    pub(super) async fn reconcile_changes_pod(
         &self,
         schedule: &EtcdBackupSchedule,
         now: Timestamp,

@@ -204,7 +204,7 @@ async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, Api
             None => drop(seen.missing.insert(name)),
         }
     }
-    for (role, wanted) in cert_manager::requests(cluster) {
+    for (role, wanted) in cert_manager::certificates(cluster) {
         let name = cluster.resource.secret_name(role);
         let found = secret(&name).await?;
         seen.requested(client, cluster, (role, &wanted), found.as_ref())

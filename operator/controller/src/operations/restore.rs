@@ -58,7 +58,7 @@ pub(super) fn may_restore(cluster: &Cluster<'_>, seen: &Observed, asked: &Restor
             "the pods of the members could not be recreated: {said}"
         ));
     }
-    let kept = kept_by_last(cluster, seen);
+    let kept = kept_disks_refusal(cluster, seen);
     let why = if !cluster.spec().is_durable() {
         NO_DISKS.to_owned()
     } else if let Some(name) = elsewhere(cluster, seen) {
@@ -73,7 +73,7 @@ pub(super) fn may_restore(cluster: &Cluster<'_>, seen: &Observed, asked: &Restor
 
 /// Returns why a new restore is refused: an undo could no longer return to the usable disks that the last finished restore
 /// kept. An undo, or a restore of a cluster that never served, keeps none.
-fn kept_by_last(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
+fn kept_disks_refusal(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
     let last = last(cluster)?;
     let returns = last.phase == RestorePhase::Done && last.source.is_some();
     let kept = last.kept_disks.iter().map(String::as_str);

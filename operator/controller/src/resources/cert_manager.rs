@@ -45,7 +45,7 @@ pub(crate) struct CertificateSpec {
 }
 
 /// Returns the Certificates for all roles whose source is cert-manager.
-pub(crate) fn requests(
+pub(crate) fn certificates(
     cluster: &Cluster<'_>,
 ) -> impl Iterator<Item = (CertificateRole, Certificate)> {
     let roles = [
@@ -53,12 +53,12 @@ pub(crate) fn requests(
         CertificateRole::Server,
         CertificateRole::Operator,
     ];
-    let asked = |role| Some((role, request(cluster, role)?));
+    let asked = |role| Some((role, certificate(cluster, role)?));
     roles.into_iter().filter_map(asked)
 }
 
 /// Returns the Certificate for a role; `None` if the role's source is not cert-manager.
-pub(crate) fn request(cluster: &Cluster<'_>, role: CertificateRole) -> Option<Certificate> {
+pub(crate) fn certificate(cluster: &Cluster<'_>, role: CertificateRole) -> Option<Certificate> {
     let asked = cluster
         .spec()
         .certificate_source(role)?
@@ -125,10 +125,10 @@ mod tests {
     #[test]
     fn a_request_has_the_names_of_an_issued_certificate() {
         let cluster = cluster();
-        let asked: Vec<_> = requests(&cluster).map(|(role, _)| role).collect();
+        let asked: Vec<_> = certificates(&cluster).map(|(role, _)| role).collect();
         assert_eq!(asked, [CertificateRole::Server, CertificateRole::Operator]);
-        assert_eq!(request(&cluster, CertificateRole::Peer), None);
-        let server = request(&cluster, CertificateRole::Server).expect("a request");
+        assert_eq!(certificate(&cluster, CertificateRole::Peer), None);
+        let server = certificate(&cluster, CertificateRole::Server).expect("a request");
         let said = serde_json::to_value(&server).expect("JSON");
         assert_eq!(said["apiVersion"], "cert-manager.io/v1");
         assert_eq!(said["metadata"]["ownerReferences"][0]["uid"], "u");
@@ -144,7 +144,7 @@ mod tests {
         assert_eq!(said["spec"]["issuerRef"], issuer);
         assert_eq!(said["spec"]["duration"], "24h");
         assert_eq!(said["spec"].get("renewBefore"), None, "cert-manager's own");
-        let operator = request(&cluster, CertificateRole::Operator).expect("a request");
+        let operator = certificate(&cluster, CertificateRole::Operator).expect("a request");
         assert_eq!(operator.spec.common_name.as_deref(), Some("root"));
     }
 
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn a_secret_that_was_given_to_its_certificate_is_owned() {
         let cluster = cluster();
-        let mut live = request(&cluster, CertificateRole::Server).expect("a request");
+        let mut live = certificate(&cluster, CertificateRole::Server).expect("a request");
         live.metadata.uid = Some("c".to_owned());
         assert!(!is_owned(&Secret::default(), Some("c")));
         assert!(is_owned(&owned(&live), Some("c")));

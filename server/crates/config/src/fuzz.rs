@@ -6,7 +6,7 @@ use super::{Config, Environment, file, values::FlagValues};
 pub fn file(text: &str) -> Result<Config, String> {
     let mut values = FlagValues::default();
     file::parse(text, &mut values)?;
-    values.validate().map_err(|error| error.to_string())?;
+    values.check_flags().map_err(|error| error.to_string())?;
     values
         .config(&Environment::new())
         .map_err(|error| error.to_string())

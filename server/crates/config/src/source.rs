@@ -44,7 +44,7 @@ pub(super) fn collect_values(
             values
         }
     };
-    values.validate()?;
+    values.check_flags()?;
     Ok(values)
 }
 

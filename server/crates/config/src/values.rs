@@ -66,7 +66,7 @@ impl FlagValues {
 
     /// Moves the values of old names to the current flags. Fails if flags conflict or a flag is not supported, and warns about
     /// flags without effect. Does not parse values.
-    pub(super) fn validate(&mut self) -> Result<(), ConfigError> {
+    pub(super) fn check_flags(&mut self) -> Result<(), ConfigError> {
         self.resolve_aliases()?;
         let given = BOOTSTRAP.iter().filter_map(|flag| self.given(flag));
         if given.count() > 1 {

@@ -102,11 +102,11 @@ async fn first_state(
     folder: &SnapshotFolder,
 ) -> Result<StateMachine, SeedError> {
     session.fences(&MemberRegistry::default()).await?.check()?;
-    state(session, folder).await
+    download_state(session, folder).await
 }
 
 /// Reads the source's state from a snapshot of the session's member, without alarms.
-pub(super) async fn state(
+pub(super) async fn download_state(
     session: &SourceSession<'_>,
     folder: &SnapshotFolder,
 ) -> Result<StateMachine, SeedError> {

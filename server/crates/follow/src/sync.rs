@@ -101,7 +101,7 @@ impl Copier<'_> {
             return Ok(());
         }
         let begun = Instant::now();
-        let machine = seed::state(&self.calls.session, self.calls.handle.folder()).await?;
+        let machine = seed::download_state(&self.calls.session, self.calls.handle.folder()).await?;
         tracing::info!(
             revision = machine.auth.revision(),
             "copying users and roles"

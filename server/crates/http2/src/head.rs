@@ -1,4 +1,4 @@
-//! The parsed head of a request. `heads` reads header blocks.
+//! The parsed head of a request. `head_cache` reads header blocks.
 
 use std::time::Duration;
 

@@ -8,7 +8,7 @@
 //!
 //! Reading order: `service` is the server's side. `connection` is the state machine: it handles frames in `receive`, runs calls
 //! in `call`, and has `timers`. `stream` and `ready` keep its streams, `message` and `body` receive requests, and `send` writes
-//! frames. `meter` counts resources. `heads`, `hpack` and `frame` are the formats.
+//! frames. `meter` counts resources. `head_cache`, `hpack` and `frame` are the formats.
 
 mod body;
 mod config;
@@ -16,7 +16,7 @@ mod connection;
 pub mod driver;
 pub mod frame;
 mod head;
-mod heads;
+mod head_cache;
 pub mod hpack;
 pub mod limits;
 mod message;

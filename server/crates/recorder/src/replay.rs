@@ -84,7 +84,7 @@ pub fn replay(
     let mut run: Option<Run> = None;
     for step in read::open(path)? {
         match (step, &mut run) {
-            (Ok(Part::Head(head)), Some(run)) if run.result.head == head => run.goes_on(),
+            (Ok(Part::Head(head)), Some(run)) if run.result.head == head => run.next_file(),
             (Ok(Part::Head(head)), _) => {
                 done.extend(run.replace(Run::new(head, level)).map(Run::finish))
             }
@@ -93,7 +93,7 @@ pub fn replay(
             (Ok(Part::Start(start)), Some(run)) => run.start(&start),
             (Ok(Part::Gap(Gap { from, to })), Some(run)) => {
                 run.last = to;
-                run.shown(format!(
+                run.only_show(format!(
                     "turns {from} to {to} were left out, because the recorder was behind"
                 ));
             }
@@ -138,12 +138,12 @@ impl Run {
     }
 
     /// Stops executing turns, because the next ones can only be shown.
-    fn shown(&mut self, why: String) {
+    fn only_show(&mut self, why: String) {
         self.end(Verdict::Shown { why });
     }
 
     /// Continues with another file of the same process. If the previous file was truncated, that is now a fault.
-    fn goes_on(&mut self) {
+    fn next_file(&mut self) {
         self.result.faults.extend(self.result.cut.take());
     }
 
@@ -161,13 +161,13 @@ impl Run {
     /// Creates the player, unless the recorded start cannot be executed.
     fn start(&mut self, start: &Start) {
         if let Some(why) = self.later_level(start) {
-            self.shown(why);
+            self.only_show(why);
             return;
         }
         match Player::start(start, self.result.head.values_in_clear) {
             Ok(player) if self.last == 0 => self.player = Some(player),
             Ok(_) => {}
-            Err(why) => self.shown(why),
+            Err(why) => self.only_show(why),
         }
     }
 
@@ -188,11 +188,11 @@ impl Run {
     fn turn(&mut self, turn: &Turn, show: &mut dyn FnMut(&ShownTurn<'_>)) {
         match self.last {
             last if turn.number == last.saturating_add(1) => {}
-            0 => self.shown(format!(
+            0 => self.only_show(format!(
                 "the recording begins at turn {}: the start of the process is not in it",
                 turn.number
             )),
-            last => self.shown(format!(
+            last => self.only_show(format!(
                 "turns {} to {} are missing",
                 last.saturating_add(1),
                 turn.number.saturating_sub(1)
@@ -213,14 +213,14 @@ impl Run {
         match result {
             Some(Ok(None)) => self.result.equal += 1,
             Some(Ok(Some(differs))) => self.end(differs),
-            Some(Err(why)) => self.shown(why),
-            None => self.shown("the recording does not hold the start of the process".into()),
+            Some(Err(why)) => self.only_show(why),
+            None => self.only_show("the recording does not hold the start of the process".into()),
         }
     }
 
     fn finish(mut self) -> Replayed {
         if self.result.read == 0 {
-            self.shown("it holds no turn".into());
+            self.only_show("it holds no turn".into());
         }
         self.result
     }

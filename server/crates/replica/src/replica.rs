@@ -329,7 +329,7 @@ impl Replica {
     fn may_campaign(&self) -> bool {
         let log = &self.raft.raft.raft_log;
         let persisted = !self.is_sole_voter() || log.persisted == log.last_index();
-        persisted && self.may_lead_with_disk()
+        persisted && self.log_permits_campaign()
     }
 
     /// Returns whether the current state serves linearizable reads without asking other members: this member is the only voter,

@@ -96,7 +96,9 @@ impl ConnectionRequests {
             let refusal = HttpResponse::BadRequest().body("400 Bad Request");
             return Box::pin(std::future::ready(response(refusal, false)));
         };
-        request.extensions_mut().insert(self.data().clone());
+        request
+            .extensions_mut()
+            .insert(self.connection_data().clone());
         let head_only = *request.method() == http1::Method::HEAD;
         let answer = self.service.call(request);
         Box::pin(async move {
@@ -107,7 +109,7 @@ impl ConnectionRequests {
     }
 
     /// Returns the connection's account and TLS marker for handlers. Creates them on first use.
-    fn data(&self) -> &Rc<Extensions> {
+    fn connection_data(&self) -> &Rc<Extensions> {
         self.data.get_or_init(|| {
             let mut data = Extensions::new();
             data.insert(self.account.clone());

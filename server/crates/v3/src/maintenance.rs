@@ -185,7 +185,7 @@ pub(super) async fn downgrade(
             let previous = levels::previous();
             let version = validate(&ctx.node.read().await?.machine.members, target, previous)?;
             if action == DowngradeAction::Enable {
-                record(ctx, format!("{}.{}.0", target.0, target.1)).await?;
+                propose_target(ctx, format!("{}.{}.0", target.0, target.1)).await?;
             }
             version
         }
@@ -200,7 +200,7 @@ pub(super) async fn downgrade(
             };
             // As in etcd, canceling succeeds without a downgrade.
             if begun {
-                record(ctx, String::new()).await?;
+                propose_target(ctx, String::new()).await?;
             }
             version?
         }
@@ -214,7 +214,7 @@ pub(super) async fn downgrade(
 }
 
 /// Proposes the target version of a downgrade. An empty target ends the downgrade.
-async fn record(ctx: &Context, target: String) -> RpcResult<()> {
+async fn propose_target(ctx: &Context, target: String) -> RpcResult<()> {
     ctx.node.propose(Downgrade { target }).await?;
     Ok(())
 }

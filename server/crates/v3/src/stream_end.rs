@@ -81,7 +81,7 @@ mod tests {
     async fn a_leader_may_be_missing_for_a_while() {
         let mut look = LeaderMonitor::new();
         let seen = [false, false, true, false, false, false];
-        let goes_on = seen.map(|has_leader| look.observe(has_leader));
-        assert_eq!(goes_on, [true, true, true, true, true, false]);
+        let continues = seen.map(|has_leader| look.observe(has_leader));
+        assert_eq!(continues, [true, true, true, true, true, false]);
     }
 }

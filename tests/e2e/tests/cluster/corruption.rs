@@ -5,7 +5,7 @@
 use std::process::Command;
 
 use serde_json::Value;
-use witan_e2e::{Cluster, Server, binaries::planted, http, tool::Said, wait};
+use witan_e2e::{Cluster, Server, binaries::planted, http, tool::CommandOutput, wait};
 
 /// Writes the same keys to all members and to their checkpoints.
 fn fill(cluster: &Cluster) {
@@ -24,7 +24,7 @@ pub(crate) fn alter(member: &mut Server, from: &str, to: &str) {
     assert_eq!(member.terminate().code(), Some(0));
     let dir = member.dir().join("data");
     let mut alter = Command::new(planted());
-    let said = Said::by(alter.arg("alter").arg(dir).args([from, to]));
+    let said = CommandOutput::of(alter.arg("alter").arg(dir).args([from, to]));
     let done = said.stdout.starts_with("altered ") && !said.stdout.contains(" 0 ");
     assert!(done, "{}", said.all());
 }

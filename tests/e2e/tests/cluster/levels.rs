@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::{Value, json};
 use witan_e2e::{
-    Cluster, Kind, Launch, Server, Tool, binaries::next, http::Response, tool::Said, wait,
+    Cluster, Kind, Launch, Server, Tool, binaries::next, http::Response, tool::CommandOutput, wait,
 };
 
 /// The exit code for a data directory of a later release.
@@ -258,14 +258,14 @@ fn a_member_of_this_release_cannot_join_a_later_cluster() {
 /// Runs an offline command of a program, which must succeed.
 #[track_caller]
 fn done(program: &Path, args: &[&str]) {
-    let said = Said::by(Command::new(program).args(args));
+    let said = CommandOutput::of(Command::new(program).args(args));
     assert_eq!(said.code, Some(0), "{args:?}: {}", said.all());
 }
 
 /// Runs an offline command of this release, which must fail and name the level.
 #[track_caller]
 fn fails(args: &[&str]) {
-    let said = Said::by(Command::new(Kind::Witan.binary()).args(args));
+    let said = CommandOutput::of(Command::new(Kind::Witan.binary()).args(args));
     assert_eq!(said.code, Some(1), "{args:?}: {}", said.all());
     assert!(said.stderr.contains("feature level 2"), "{}", said.all());
 }

@@ -8,7 +8,7 @@ use std::{
 use serde_json::Value;
 use witan_e2e::{
     Cluster, Launch, Server, Writers,
-    tool::{Said, witan},
+    tool::{CommandOutput, witan},
     wait,
 };
 
@@ -40,7 +40,7 @@ fn holds(server: &Server, text: &str) -> bool {
     bytes.windows(text.len()).any(|it| it == text.as_bytes())
 }
 
-fn replay(path: &Path, more: &[&str]) -> Said {
+fn replay(path: &Path, more: &[&str]) -> CommandOutput {
     let path = path.display().to_string();
     witan(&[&["replay", &path], more].concat())
 }

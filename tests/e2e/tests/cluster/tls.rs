@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command};
 
-use witan_e2e::{Cluster, Folder, Launch, Server, http, server::READY, tool::Said, wait};
+use witan_e2e::{Cluster, Folder, Launch, Server, http, server::READY, tool::CommandOutput, wait};
 
 use super::{
     authority::{Authority, Pair},
@@ -122,7 +122,7 @@ fn members_speak_tls_and_nobody_else_is_heard() {
     });
     let mut curl = Command::new("curl");
     let url = format!("https://{address}/members");
-    let without = Said::by(curl.args(["-sS", "--cacert", &certificates.ca, &url]));
+    let without = CommandOutput::of(curl.args(["-sS", "--cacert", &certificates.ca, &url]));
     let refused = CURL_REFUSED.contains(&without.code);
     assert!(refused, "a caller without a certificate: {without:?}");
     // Use a certificate of another authority with the right names.

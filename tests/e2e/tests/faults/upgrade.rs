@@ -15,8 +15,8 @@ use tokio::{runtime::Runtime, task::JoinSet};
 use tonic::transport::Channel;
 use witan_api::v3::etcdserverpb::kv_client::KvClient;
 use witan_e2e::{
-    Folder, Kind, Launch, Server, cluster::status, grpc, requests, server::SAME_URLS, tool::Said,
-    wait,
+    Folder, Kind, Launch, Server, cluster::status, grpc, requests, server::SAME_URLS,
+    tool::CommandOutput, wait,
 };
 
 use crate::{
@@ -378,7 +378,7 @@ fn restore(program: &Path, file: &str) -> Server {
     command.args(["snapshot", "restore", file, "--data-dir", &data]);
     command.args(["--name", "default", "--initial-cluster", &cluster]);
     command.args(["--initial-advertise-peer-urls", peer]);
-    let said = Said::by(&mut command);
+    let said = CommandOutput::of(&mut command);
     assert_eq!(said.code, Some(0), "{}", said.all());
     server.start_again();
     server

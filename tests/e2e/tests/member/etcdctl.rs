@@ -1,7 +1,7 @@
 //! Commands of etcdctl 3.4 and 3.7 on Witan and on etcd, which must have the same output. `tests/differ` compares the answers
 //! themselves, and etcd's own cases also use etcdctl (`tests/upstream/cases`).
 
-use witan_e2e::{Kind, Launch, Server, Tool, tool::Said};
+use witan_e2e::{Kind, Launch, Server, Tool, tool::CommandOutput};
 
 /// The commands. `{lease}` is the id of the last granted lease, and the text after ` << ` is standard input.
 const COMMANDS: &[&str] = &[
@@ -69,7 +69,7 @@ const VARYING: [&str; 6] = [
 const ID_LENGTH: usize = 11;
 
 /// Returns the exit code and both streams, with masks for values that differ between servers.
-fn masked(said: &Said, address: &str) -> String {
+fn masked(said: &CommandOutput, address: &str) -> String {
     let own_words = |line: &&str| !line.starts_with("{\"level\"");
     let stderr: Vec<&str> = said.stderr.lines().filter(own_words).collect();
     let text = format!(

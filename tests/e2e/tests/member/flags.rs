@@ -11,7 +11,7 @@ use std::{
 
 use witan_e2e::{
     Kind, Launch, Server, Tool, http, ports,
-    tool::{Said, witan},
+    tool::{CommandOutput, witan},
     wait,
 };
 
@@ -170,7 +170,7 @@ fn every_flag_of_etcd_is_known() {
     let ours = witan(&["--help"]).stdout;
     let ours = flags_in(&ours);
     for theirs in [Kind::Etcd34, Kind::Etcd36, Kind::Etcd37] {
-        let said = Said::by(Command::new(theirs.binary()).arg("--help"));
+        let said = CommandOutput::of(Command::new(theirs.binary()).arg("--help"));
         let said = said.stdout + &said.stderr;
         let theirs = flags_in(&said);
         assert!(theirs.len() >= 80, "a help text: {said}");

@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use witan_e2e::{Folder, Kind, Launch, Server, Tool, binaries, tool::Said};
+use witan_e2e::{Folder, Kind, Launch, Server, Tool, binaries, tool::CommandOutput};
 
 /// The program under another name, in a separate folder.
 struct Named {
@@ -30,7 +30,7 @@ impl Named {
 }
 
 fn run(program: &Path, args: &[&str]) -> (Option<i32>, String, String) {
-    let said = Said::by(Command::new(program).args(args));
+    let said = CommandOutput::of(Command::new(program).args(args));
     (said.code, said.stdout, said.stderr)
 }
 

@@ -5,7 +5,7 @@ use std::{
     process::{Child, ChildStdout, Command, Stdio},
 };
 
-use witan_e2e::{Kind, beside, tool::Said, wait};
+use witan_e2e::{Kind, beside, tool::CommandOutput, wait};
 
 use super::stage::Stage;
 
@@ -242,7 +242,7 @@ fn certificates_and_host_names_count_over_http2() {
         let host = format!("Host: {host}");
         let mut curl = Command::new("curl");
         let curl = curl.args(["-sS", "--http2-prior-knowledge", "-H", &host]);
-        let said = Said::by(curl.args(["-o/dev/null", "-w%{http_code}", &clear]));
+        let said = CommandOutput::of(curl.args(["-o/dev/null", "-w%{http_code}", &clear]));
         assert_eq!(said.stdout, status, "{host}");
     }
 }

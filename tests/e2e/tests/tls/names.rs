@@ -1,11 +1,11 @@
 //! A certificate's common name as the user of a call, compared with etcd 3.6.
 
-use witan_e2e::{Kind, beside, tool::Said};
+use witan_e2e::{Kind, beside, tool::CommandOutput};
 
 use super::stage::Stage;
 
 /// Returns the output of etcdctl without its log.
-fn told(said: &Said) -> String {
+fn told(said: &CommandOutput) -> String {
     let error = said.stderr.lines().find(|line| line.starts_with("Error:"));
     format!(
         "{:?} {}{}",

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use witan_e2e::{Kind, Launch, Server, Tool, ports, tool::Said, wait};
+use witan_e2e::{Kind, Launch, Server, Tool, ports, tool::CommandOutput, wait};
 
 use super::{
     authority::{Authority, Pair},
@@ -76,11 +76,11 @@ impl Stage {
     }
 
     /// Runs etcdctl 3.6 on the TLS URL, with a client certificate if given.
-    pub(crate) fn etcdctl(&self, pair: Option<&Pair>, args: &[&str]) -> Said {
+    pub(crate) fn etcdctl(&self, pair: Option<&Pair>, args: &[&str]) -> CommandOutput {
         self.run(Tool::Etcdctl36, pair, args)
     }
 
-    pub(crate) fn run(&self, tool: Tool, pair: Option<&Pair>, args: &[&str]) -> Said {
+    pub(crate) fn run(&self, tool: Tool, pair: Option<&Pair>, args: &[&str]) -> CommandOutput {
         let mut all = vec!["--command-timeout=2s".to_owned()];
         all.push(format!("--cacert={}", self.ca));
         if let Some([cert, key]) = pair.map(Pair::paths) {
@@ -96,7 +96,7 @@ impl Stage {
         let url = format!("{}{target}", self.url());
         let mut command = Command::new("curl");
         command.args(["-sS", "--cacert", &self.ca]).args(args);
-        let said = Said::by(command.arg(url));
+        let said = CommandOutput::of(command.arg(url));
         (said.code, said.stdout)
     }
 

@@ -11,7 +11,7 @@ use witan_e2e::{
     Kind, Launch, Server, Tool, grpc,
     linear::client::Choice,
     server::SAME_URLS,
-    tool::{Said, witan},
+    tool::{CommandOutput, witan},
 };
 
 use super::{
@@ -22,7 +22,7 @@ use super::{
 const PEER: &str = SAME_URLS[1];
 
 /// Runs `witan snapshot` or `etcdutl snapshot`.
-fn tool(kind: Kind, args: &[&str]) -> Said {
+fn tool(kind: Kind, args: &[&str]) -> CommandOutput {
     let args = [&["snapshot"], args].concat();
     match kind {
         Kind::Witan => witan(&args),
@@ -337,7 +337,7 @@ fn v2_moves_with_its_history() {
 }
 
 /// Returns the exit code, and the last line of a tool's output without its log.
-fn complaint(said: &Said) -> (Option<i32>, String) {
+fn complaint(said: &CommandOutput) -> (Option<i32>, String) {
     let mut lines = said.stderr.lines();
     let line = lines.rfind(|line| line.starts_with("Error: "));
     (said.code, line.unwrap_or_default().to_owned())

@@ -93,7 +93,7 @@ pub(crate) const ALL: &[Target] = &[
             "server/crates/http2/src/body.rs",
             "server/crates/http2/src/frame.rs",
             "server/crates/http2/src/head.rs",
-            "server/crates/http2/src/heads.rs",
+            "server/crates/http2/src/head_cache.rs",
             "server/crates/http2/src/message.rs",
             "server/crates/http2/src/meter.rs",
             "server/crates/http2/src/ping.rs",

@@ -79,19 +79,19 @@ impl Archiver<'_> {
         }
         let records = self.records(archive.cluster_id).await?;
         let newest = records.first().filter(|_| archive.newest.is_none());
-        let connected = match newest {
-            Some(record) => self.connected(record, member).await?,
+        let resumed = match newest {
+            Some(record) => self.resume_revision(record, member).await?,
             None => None,
         };
         // Revision 1 has no changes.
-        let first = connected.unwrap_or(member.revision).max(2);
+        let first = resumed.unwrap_or(member.revision).max(2);
         let mut feed = Feed::open(&self.members, &member.endpoint, first).await?;
         feed.ask().await?;
         if archive.newest.is_some() {
             self.tell.send_modify(|status| status.gaps += 1);
         }
         // A user must take the first backup.
-        archive.needs_backup = connected.is_none() && !records.is_empty();
+        archive.needs_backup = resumed.is_none() && !records.is_empty();
         archive.go_on(Tail::begin(now_ms, first - 1));
         archive.feed = Some(feed);
         Ok(())
@@ -106,7 +106,7 @@ impl Archiver<'_> {
 
     /// Returns the revision from which changes can continue a backup: the backup's own revision, at least 2, so that both have it
     /// and their digests can be compared. Returns `None` if the member is behind it, has compacted it or has another history.
-    async fn connected(
+    async fn resume_revision(
         &self,
         record: &BackupRecord,
         member: &Report,

@@ -20,7 +20,7 @@ async fn one_pod_stores_changes_while_a_schedule_asks_for_it() {
     let now = time("2026-01-01T13:20:00Z");
     let look = async |schedule: &EtcdBackupSchedule| {
         backups
-            .look_at_changes(schedule, now)
+            .reconcile_changes_pod(schedule, now)
             .await
             .expect("a pass")
     };

@@ -18,7 +18,7 @@ pub use audit::Audit;
 use crate::{
     Config, PREFACE, Resource, Service,
     frame::{self, Frame, HEAD_BYTES, Reason},
-    heads::HeadCache,
+    head_cache::HeadCache,
     limits::{
         CLOSE_TIMEOUT, FAULTS_MAX, FRAME_WORK, RESERVE_STEP_BYTES, STREAMS_FREE, STREAMS_MAX,
         TURN_CALLS, TURN_WORK, UNRESERVED_BYTES,

@@ -6,7 +6,7 @@ use super::{Connection, ended::LateFrame};
 use crate::{
     Refusal, Resource, Service,
     frame::{self, END_HEADERS, END_STREAM, Frame, HEAD_BYTES, PRIORITY_FLAG, Reason},
-    heads::HeaderBlock,
+    head_cache::HeaderBlock,
     limits::{FAULTS_MAX, HEADER_LIST_BYTES_MAX},
     message::PREFIX_BYTES,
     meter::ResourceCharge,

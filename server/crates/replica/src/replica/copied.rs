@@ -199,7 +199,7 @@ impl Replica {
 
     /// Returns whether this member may campaign: no leader contradicts its log. A copy also needs a recent report from every
     /// other voter of a log that is not longer.
-    pub(super) fn may_lead_with_disk(&self) -> bool {
+    pub(super) fn log_permits_campaign(&self) -> bool {
         let log = &self.raft.raft.raft_log;
         let last = (log.last_term(), log.last_index());
         !self.is_contradicted() && self.is_longest_log(self.config.id, last)

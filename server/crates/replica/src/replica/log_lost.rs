@@ -19,7 +19,7 @@ use witan_machine::member::MemberId;
 pub(super) struct Contradiction {
     leader: u64,
     term: u64,
-    said: Said,
+    claim: LogClaim,
     /// Ticks of the first claim that no later message has refuted, and of the last claim.
     first: u64,
     last: u64,
@@ -29,8 +29,9 @@ pub(super) struct Contradiction {
     confirmed: bool,
 }
 
+/// What a leader claims about this member's log.
 #[derive(Clone, Copy, Debug)]
-enum Said {
+enum LogClaim {
     /// The leader claims that this member acknowledged entries up to this commit index, the largest that it has sent.
     Acknowledged { commit: u64 },
     /// The leader's log has another term at an index that this member has committed.
@@ -41,7 +42,7 @@ enum Said {
     },
 }
 
-impl Said {
+impl LogClaim {
     /// Returns the claim `self` with the larger of the two commit indexes. Returns `None` if the claims are of different kinds.
     fn again(self, before: Self) -> Option<Self> {
         match (self, before) {
@@ -78,22 +79,22 @@ impl Replica {
         if message.get_msg_type() == MessageType::MsgReadIndexResp {
             return self.confirms_leader(message);
         }
-        let Some(said) = self.contradiction_in(message, last) else {
+        let Some(claim) = self.contradiction_in(message, last) else {
             self.doubt_contradiction(message, last);
             return false;
         };
         if message.term >= self.raft.raft.term && self.may_lead(message) {
-            self.note_contradiction(message, said, last);
+            self.note_contradiction(message, claim, last);
         }
         message.term >= self.raft.raft.term
     }
 
     /// Returns how a leader's message contradicts this log. Its commit index is beyond `last` (the log's last index), or an
     /// entry at a committed index has another term. Returns `None` without a contradiction.
-    fn contradiction_in(&self, message: &Message, last: u64) -> Option<Said> {
+    fn contradiction_in(&self, message: &Message, last: u64) -> Option<LogClaim> {
         let (kind, commit) = (message.get_msg_type(), message.commit);
         if kind == MessageType::MsgHeartbeat {
-            return (commit > last).then_some(Said::Acknowledged { commit });
+            return (commit > last).then_some(LogClaim::Acknowledged { commit });
         }
         if kind != MessageType::MsgAppend && kind != MessageType::MsgSnapshot {
             return None;
@@ -114,7 +115,7 @@ impl Replica {
             .find_map(|(index, leader_term)| {
                 // raft-rs returns term 0 for an entry that the log no longer has.
                 let own_term = log.term(index).ok().filter(|term| *term > 0)?;
-                let forked = Said::Forked { index, own_term, leader_term };
+                let forked = LogClaim::Forked { index, own_term, leader_term };
                 (own_term != leader_term).then_some(forked)
             })
     }
@@ -122,9 +123,9 @@ impl Replica {
     /// Returns the fork if an entry has the same term here and in the message, but other data. Raft compares terms alone, but a
     /// term has two leaders if a voter has lost its vote with its disk. Compares the entry before the message's entries by
     /// checksum, and the entries that this log has already.
-    fn forked_in_term(&self, message: &Message) -> Option<Said> {
+    fn forked_in_term(&self, message: &Message) -> Option<LogClaim> {
         let (index, term) = (message.index, message.log_term);
-        let forked = |index, term| Said::Forked { index, own_term: term, leader_term: term };
+        let forked = |index, term| LogClaim::Forked { index, own_term: term, leader_term: term };
         let log = &self.raft.raft.raft_log;
         if let Some(of_leader) = AppendContext::of(message).and_then(|context| context.previous)
             && log.match_term(index, term)
@@ -156,12 +157,12 @@ impl Replica {
 
     /// Records a claim of a leader that contradicts this log, and asks the leader for confirmation at most once per tick. Halts
     /// this member if the claim is confirmed and has been repeated for an election timeout.
-    fn note_contradiction(&mut self, message: &Message, said: Said, last: u64) {
+    fn note_contradiction(&mut self, message: &Message, claim: LogClaim, last: u64) {
         let patience = self.config.election_ticks as u64;
         let (leader, term) = (message.from, message.term);
         let known = self.contradiction.filter(|known| {
             (known.leader, known.term) == (leader, term)
-                && said.again(known.said).is_some()
+                && claim.again(known.claim).is_some()
                 && self.ticks <= known.last + patience
         });
         let asks = known.is_none_or(|known| known.last < self.ticks);
@@ -169,9 +170,9 @@ impl Replica {
         let noted = Contradiction {
             leader,
             term,
-            said: known
-                .and_then(|known| said.again(known.said))
-                .unwrap_or(said),
+            claim: known
+                .and_then(|known| claim.again(known.claim))
+                .unwrap_or(claim),
             first: known.map_or(self.ticks, |known| known.first),
             last: self.ticks,
             asked: known.and_then(|known| known.asked).or(number),
@@ -180,9 +181,9 @@ impl Replica {
         self.contradiction = Some(noted);
         let believed = noted.confirmed || !self.is_leader_confirmable(leader);
         if believed && self.ticks >= noted.first + patience {
-            self.halt = Some(match said {
-                Said::Acknowledged { commit } => Halt::LogLost { committed: commit, last },
-                Said::Forked { index, own_term, leader_term } => {
+            self.halt = Some(match claim {
+                LogClaim::Acknowledged { commit } => Halt::LogLost { committed: commit, last },
+                LogClaim::Forked { index, own_term, leader_term } => {
                     Halt::Forked { index, own_term, leader_term }
                 }
             });
@@ -221,13 +222,13 @@ impl Replica {
             return false;
         };
         let answers_copy = self.confirms_for_copy(message, number);
-        let Some(said) = self.contradiction.as_mut() else {
+        let Some(known) = self.contradiction.as_mut() else {
             return answers_copy;
         };
-        let answers = (message.from, message.term) == (said.leader, said.term)
-            && said.asked.is_some_and(|asked| asked <= number)
-            && message.index >= said.said.confirmed_from();
-        said.confirmed |= answers;
+        let answers = (message.from, message.term) == (known.leader, known.term)
+            && known.asked.is_some_and(|asked| asked <= number)
+            && message.index >= known.claim.confirmed_from();
+        known.confirmed |= answers;
         answers || answers_copy
     }
 
@@ -247,10 +248,12 @@ impl Replica {
             return;
         };
         let same = (known.leader, known.term) == (message.from, message.term);
-        let (refuted, contradicts) = match known.said {
+        let (refuted, contradicts) = match known.claim {
             // Appends of the same leader prove nothing about missing entries before them, so this member still does not vote.
-            Said::Acknowledged { commit } => (commit <= last, kind == MessageType::MsgHeartbeat),
-            Said::Forked { index, .. } => match kind == MessageType::MsgHeartbeat {
+            LogClaim::Acknowledged { commit } => {
+                (commit <= last, kind == MessageType::MsgHeartbeat)
+            }
+            LogClaim::Forked { index, .. } => match kind == MessageType::MsgHeartbeat {
                 true => (index <= message.commit, false),
                 false => (self.agrees_from(message, index), false),
             },
@@ -274,6 +277,6 @@ impl Replica {
     pub(super) fn is_contradicted(&self) -> bool {
         let patience = NO_VOTE_TIMEOUTS * self.config.election_ticks as u64;
         self.contradiction
-            .is_some_and(|said| self.ticks <= said.last + patience)
+            .is_some_and(|known| self.ticks <= known.last + patience)
     }
 }
