@@ -303,16 +303,3 @@ fn a_backup_of_a_later_cluster_is_refused_and_restored_with_its_level() {
     assert_eq!(files(Path::new(&exported)), before);
     done(&next, &["adopt", "--data-dir", &exported]);
 }
-
-#[test]
-fn an_earlier_api_version_is_no_target_of_a_downgrade() {
-    let member = Launch::witan().start();
-    for verb in ["validate", "enable"] {
-        let said = Tool::Etcdctl36.run(&member.url(), &["downgrade", verb, "3.6"]);
-        assert!(
-            said.stderr.contains("invalid downgrade target version"),
-            "{}",
-            said.all()
-        );
-    }
-}
