@@ -7,7 +7,7 @@ use actix_web::{HttpRequest, HttpResponse, http::StatusCode};
 use serde_json::{Value, json};
 use witan_dialect::{Context, reply};
 use witan_gocompat::text;
-use witan_machine::member::MemberRegistry;
+use witan_machine::{levels::next_format, member::MemberRegistry};
 use witan_peer::{FeatureLevels, MemberRelease, RaiseError};
 
 use super::{answer, refusal};
@@ -48,17 +48,24 @@ pub(crate) async fn handle(
     }
 }
 
-/// Returns the answer to `/level`: the cluster's level, the members' releases, and the time at which the level rises.
+/// Returns the answer to `/level`: the cluster's level, the members' releases, and the time at which the level rises. Names the
+/// bytes that a member's disk lacks only if the member's level has a later data format.
 fn report(levels: &FeatureLevels, members: &MemberRegistry) -> Value {
     let report = levels.report();
+    let later = next_format(members.level());
     let shown = report.members.iter().map(|(id, running)| {
         let running = running.as_ref();
-        json!({
+        let mut shown = json!({
             "id": id.to_string(),
             "name": members.by_id.get(id).map(|member| &member.name),
             "release": running.and_then(|running| running.witan.as_ref()),
             "level": running.map(|running| running.level),
-        })
+        });
+        let rewrites = |level| later.is_some_and(|later| level >= later);
+        if let Some(running) = running.filter(|it| it.lacks_bytes > 0 && rewrites(it.level)) {
+            shown["lacksBytes"] = json!(running.lacks_bytes);
+        }
+        shown
     });
     let shown: Vec<Value> = shown.collect();
     let mut body = json!({ "level": members.level(), "members": shown });
@@ -82,6 +89,10 @@ fn shortfall((id, running): &MemberRelease, members: &MemberRegistry) -> String 
     let name = member.map_or_else(|| id.to_string(), |member| member.name.clone());
     match running {
         None => format!("{name} does not answer"),
+        Some(running) if running.level > members.level() => {
+            let lacks = running.lacks_bytes;
+            format!("the disk of {name} lacks {lacks} bytes to rewrite its data in a later format")
+        }
         Some(running) => {
             let release = running.witan.as_deref().unwrap_or("an unknown release");
             format!("{name} runs {release} with feature level {}", running.level)

@@ -9,6 +9,33 @@ use std::{
 
 const PIECE_BYTES: usize = 64 << 10;
 
+/// Environment variable that marks a process in its own namespace, in which it may mount.
+const INSIDE: &str = "WITAN_TEST_NAMESPACE";
+
+/// Runs a case on a disk of `mib` MiB, in a separate namespace if this process may not mount. `test` is the full name of the
+/// calling test. Panics if the case fails, or if nothing can be mounted.
+pub fn on_a_small_disk(test: &str, mib: usize, case: fn(&Disk)) {
+    let name = test.rsplit("::").next().unwrap_or(test);
+    if let Some(disk) = Disk::mount(name, mib) {
+        return case(&disk);
+    }
+    assert!(
+        std::env::var_os(INSIDE).is_none(),
+        "nothing can be mounted, not even in a user namespace: allow one of both to test a full disk"
+    );
+    let own = std::env::current_exe().expect("this program is a file");
+    let inside = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount"])
+        .arg(own)
+        .args(["--exact", test])
+        .env(INSIDE, "1")
+        .status();
+    assert!(
+        inside.is_ok_and(|status| status.success()),
+        "in a namespace"
+    );
+}
+
 /// A file system in memory. Dropping it unmounts it.
 #[derive(Debug)]
 pub struct Disk(PathBuf);
@@ -44,15 +71,26 @@ impl Disk {
 
     /// Takes all remaining free space. Panics if it cannot create a file.
     pub fn fill(&self) {
-        let path = self.0.join("of somebody else");
-        let file = File::options().create(true).append(true).open(path);
-        let mut file = file.expect("a name is free");
+        let mut file = self.filler();
         let some = vec![7; PIECE_BYTES];
         while file.write_all(&some).is_ok() {}
     }
 
-    /// Frees the space that [`Self::fill`] has taken. Panics if there is none.
+    /// Takes `bytes` bytes of the free space. Panics if fewer bytes are free.
+    pub fn take(&self, bytes: usize) {
+        let written = self.filler().write_all(&vec![7; bytes]);
+        written.expect("the bytes are free");
+    }
+
+    /// Frees the space that [`Self::fill`] and [`Self::take`] have taken. Panics if there is none.
     pub fn make_room(&self) {
         fs::remove_file(self.0.join("of somebody else")).expect("it was filled");
+    }
+
+    /// Opens the file that takes space.
+    fn filler(&self) -> File {
+        let path = self.0.join("of somebody else");
+        let file = File::options().create(true).append(true).open(path);
+        file.expect("a name is free")
     }
 }

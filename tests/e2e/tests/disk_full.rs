@@ -2,14 +2,12 @@
 //! continue. Requests that free space are accepted, and once there is space, all writes are.
 
 use std::{
-    fs,
-    process::Command,
-    thread,
+    fs, thread,
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
-use witan_e2e::{Disk, Launch, Server, http, wait};
+use witan_e2e::{Disk, Launch, Server, disk, http, wait};
 
 /// Size of the file system in MiB.
 const DISK_MIB: usize = 64;
@@ -22,29 +20,8 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// A number of values that exceeds the disk.
 const VALUES: usize = 2000;
 
-/// Environment variable that marks a process in its own namespace, in which it may mount.
-const INSIDE: &str = "WITAN_TEST_NAMESPACE";
-
-/// Runs a case on a small disk, in a separate namespace if this process may not mount.
 fn on_a_small_disk(test: &str, case: fn(&Disk)) {
-    if let Some(disk) = Disk::mount(test, DISK_MIB) {
-        return case(&disk);
-    }
-    assert!(
-        std::env::var_os(INSIDE).is_none(),
-        "nothing can be mounted, not even in a user namespace: allow one of both to test a full disk"
-    );
-    let own = std::env::current_exe().expect("this program is a file");
-    let inside = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--mount"])
-        .arg(own)
-        .args(["--exact", test])
-        .env(INSIDE, "1")
-        .status();
-    assert!(
-        inside.is_ok_and(|status| status.success()),
-        "in a namespace"
-    );
+    disk::on_a_small_disk(test, DISK_MIB, case);
 }
 
 fn start(disk: &Disk) -> Server {

@@ -67,6 +67,17 @@ pub fn first_release(level: Level) -> &'static str {
     first.or(RELEASES.last()).map_or("", |row| row.release)
 }
 
+/// Returns the first level above `level` whose members write a later data format, or `None` if this release knows none.
+pub fn next_format(level: Level) -> Option<Level> {
+    next_format_in(RELEASES, level)
+}
+
+fn next_format_in(releases: &[ReleaseRow], level: Level) -> Option<Level> {
+    let now = releases.iter().rfind(|row| row.level <= level)?;
+    let later = releases.iter().find(|row| row.format > now.format)?;
+    Some(later.level)
+}
+
 /// Returns the level of a release of Witan, or `None` for any other text.
 pub fn of_release(version: &str) -> Option<Level> {
     let wanted = release(version)?;
@@ -237,6 +248,21 @@ mod tests {
         assert_eq!(RELEASES.first().map(|row| row.level), Some(FIRST));
         assert!(RELEASES.is_sorted_by_key(|row| row.level), "{RELEASES:?}");
         assert!(RELEASES.is_sorted_by_key(|row| row.format), "{RELEASES:?}");
+    }
+
+    #[test]
+    fn the_next_level_with_a_later_format_is_found() {
+        let row = |release, level, format| ReleaseRow { release, level, format, changed: "a test" };
+        let rows = [
+            row("0.1.0", 1, 4),
+            row("0.2.0", 2, 4),
+            row("0.3.0", 4, 5),
+            row("0.4.0", 5, 7),
+        ];
+        let found = [0, 1, 2, 3, 4, 5, 6].map(|level| next_format_in(&rows, level));
+        let expected = [None, Some(4), Some(4), Some(4), Some(5), None, None];
+        assert_eq!(found, expected);
+        assert_eq!(next_format(OWN), None);
     }
 
     /// Returns the releases that change the level or the format within a minor release.

@@ -35,7 +35,8 @@ async fn respond(request: &HttpRequest, body: Payload, shared: &Shared) -> Resul
     let (method, path) = (request.method(), request.uri().path());
     let members = shared.members();
     if !matches!(path, "/members/hashkv" | "/members/statehash") {
-        return page(method, path, &members);
+        let lacks_bytes = shared.node.disk().rewrite_lacks_bytes();
+        return page(method, path, &members, lacks_bytes);
     }
     check_method(method)?;
     check_cluster(request.headers(), members.cluster_id)?;
@@ -73,11 +74,17 @@ fn check_cluster(headers: &HeaderMap, cluster_id: u64) -> Result<(), Page> {
     }
 }
 
-/// Answers `/members`, `/version` or `/raft/probing`. Fails with an error page for another path or method.
-fn page(method: &Method, path: &str, members: &MemberRegistry) -> Result<Page, Page> {
+/// Answers `/members`, `/version` or `/raft/probing`. Fails with an error page for another path or method. `lacks_bytes` is as
+/// in [`version`].
+fn page(
+    method: &Method,
+    path: &str,
+    members: &MemberRegistry,
+    lacks_bytes: u64,
+) -> Result<Page, Page> {
     let body = match path {
         "/members" => list(members),
-        "/version" => version(members),
+        "/version" => version(members, lacks_bytes),
         // etcd's probe of the round-trip time.
         "/raft/probing" => probe(witan_node::now_ns()),
         _ => return Err(Page::not_found("404 page not found")),
@@ -97,13 +104,18 @@ fn list(members: &MemberRegistry) -> String {
     serde_json::to_string(&list).expect("numbers and texts are always JSON") + "\n"
 }
 
-/// Returns the body of `/version`, with [`NOT_DECIDED`] while the cluster has no version.
-fn version(members: &MemberRegistry) -> String {
+/// Returns the body of `/version`, with [`NOT_DECIDED`] while the cluster has no version. `lacks_bytes` is how many bytes this
+/// member's disk lacks for a rewrite of its checkpoint, and is left out if it is 0.
+fn version(members: &MemberRegistry, lacks_bytes: u64) -> String {
     let cluster = match members.cluster_version.as_str() {
         "" => NOT_DECIDED,
         decided => decided,
     };
-    version::page(cluster, levels::OWN, members.level())
+    let mut page = version::page(cluster, levels::OWN, members.level());
+    if lacks_bytes > 0 {
+        page.insert_str(page.len() - 1, &format!(",\"lacksBytes\":{lacks_bytes}"));
+    }
+    page
 }
 
 #[cfg(test)]
@@ -130,7 +142,7 @@ mod tests {
             store_id: 7,
         };
         members.by_id.insert(member.member_id(), member);
-        let get = |path| page(&Method::GET, path, &members);
+        let get = |path| page(&Method::GET, path, &members, 0);
         assert_eq!(
             get("/members").expect("a page").body,
             "[{\"id\":13668033151171901709,\"peerURLs\":[\"http://127.0.0.1:2380\"],\
@@ -140,9 +152,12 @@ mod tests {
         assert!(asked.contains(r#""etcdcluster":"3.6.0""#), "{asked}");
         let end = format!(r#","level":{},"clusterLevel":2}}"#, levels::OWN);
         assert!(asked.ends_with(&end), "{asked}");
+        let full = page(&Method::GET, "/version", &members, 70).expect("a page");
+        let end = r#","clusterLevel":2,"lacksBytes":70}"#;
+        assert!(full.body.ends_with(end), "{}", full.body);
         let asked = get("/raft/probing").expect("a page").body;
         assert!(asked.starts_with("{\"OK\":true,\"Now\":\"2"), "{asked}");
-        let refusal = page(&Method::POST, "/members", &members).expect_err("not GET");
+        let refusal = page(&Method::POST, "/members", &members, 0).expect_err("not GET");
         assert_eq!(refusal.status, StatusCode::METHOD_NOT_ALLOWED);
         let allow = refusal
             .response(1, MemberId(2))

@@ -21,7 +21,7 @@ pub struct LevelReport {
     /// All members with their releases. Empty before the first round.
     pub members: Vec<MemberRelease>,
     /// The time at which this leader raises the level if all members keep answering. `None` if this member does not lead, if a
-    /// member does not support a higher level, or if the level rises only by command.
+    /// member does not support a higher level or lacks disk space for it, or if the level rises only by command.
     pub rises_at: Option<SystemTime>,
 }
 
@@ -31,8 +31,10 @@ pub enum RaiseError {
     /// Another member leads, or none does.
     #[error("this member does not lead the cluster")]
     NotLeader,
-    /// These members do not support a higher level, or did not answer.
-    #[error("some members do not support a higher feature level or did not answer")]
+    /// These members do not support a higher level, lack disk space for it, or did not answer.
+    #[error(
+        "some members do not support a higher feature level, lack disk space or did not answer"
+    )]
     Unable(Vec<MemberRelease>),
     /// A downgrade to this release is in progress.
     #[error("the cluster returns to release {0}; cancel the downgrade first")]
@@ -82,35 +84,72 @@ impl FeatureLevels {
     }
 }
 
-/// Returns the levels of the members, `None` for a member that did not answer.
-pub(super) fn known(running: &[MemberRelease]) -> Vec<Option<Level>> {
+/// Returns the levels that the members can reach, `None` for a member that did not answer. `later` is the first level with a
+/// later data format than the cluster's, for which members need disk space; without it, their space does not matter.
+pub(super) fn known(running: &[MemberRelease], later: Option<Level>) -> Vec<Option<Level>> {
     let levels = running.iter();
     levels
-        .map(|(_, running)| running.as_ref().map(|running| running.level))
+        .map(|(_, running)| running.as_ref().map(|running| running.reachable(later)))
         .collect()
 }
 
-/// Returns the members that do not support a level above `cluster`, or did not answer.
-pub(super) fn unable(mut running: Vec<MemberRelease>, cluster: Level) -> Vec<MemberRelease> {
-    running.retain(|(_, running)| running.as_ref().is_none_or(|it| it.level <= cluster));
+/// Returns the members that prevent a raise above the level `cluster`. `later` is as in [`known`].
+pub(super) fn unable(
+    mut running: Vec<MemberRelease>,
+    cluster: Level,
+    later: Option<Level>,
+) -> Vec<MemberRelease> {
+    running.retain(|(_, running)| {
+        let running = running.as_ref();
+        running.is_none_or(|running| running.reachable(later) <= cluster)
+    });
     running
 }
 
 #[cfg(test)]
 mod tests {
+    use witan_machine::{levels::decide, member::MemberRegistry};
+
     use super::*;
+
+    /// Returns the answers of the members 1, 2, and so on: their levels, and the bytes that their disks lack.
+    fn answers(of: &[Option<(Level, u64)>]) -> Vec<MemberRelease> {
+        let release =
+            |(level, lacks_bytes)| RunningRelease { api: (3, 7), witan: None, level, lacks_bytes };
+        let numbered = of.iter().zip(1..);
+        numbered
+            .map(|(answer, id)| (MemberId(id), answer.map(release)))
+            .collect()
+    }
+
+    fn ids(members: &[MemberRelease]) -> Vec<u64> {
+        members.iter().map(|(id, _)| id.0).collect()
+    }
 
     #[test]
     fn the_members_that_prevent_a_raise_are_named() {
-        let release = |level| RunningRelease { api: (3, 7), witan: None, level };
-        let asked = [Some(2), None, Some(1), Some(3)];
-        let asked: Vec<MemberRelease> = asked
-            .iter()
-            .zip(1..)
-            .map(|(level, id)| (MemberId(id), level.map(release)))
-            .collect();
-        assert_eq!(known(&asked), [Some(2), None, Some(1), Some(3)]);
-        let found: Vec<u64> = unable(asked, 1).iter().map(|(id, _)| id.0).collect();
-        assert_eq!(found, [2, 3]);
+        let asked = answers(&[Some((2, 0)), None, Some((1, 0)), Some((3, 0))]);
+        assert_eq!(known(&asked, None), [Some(2), None, Some(1), Some(3)]);
+        assert_eq!(ids(&unable(asked, 1, None)), [2, 3]);
+    }
+
+    #[test]
+    fn only_a_level_with_a_later_format_needs_disk_space() {
+        let version =
+            MemberRegistry { cluster_version: "3.7.0".into(), ..MemberRegistry::default() };
+        let asked = answers(&[Some((3, 0)), Some((3, 70))]);
+        for (later, level, prevent) in [
+            (None, Some(3), &[][..]),
+            (Some(4), Some(3), &[]),
+            (Some(3), Some(2), &[]),
+            (Some(2), None, &[2]),
+        ] {
+            let found = decide(&version, &known(&asked, later), true);
+            assert_eq!(found, level, "{later:?}");
+            let found = unable(asked.clone(), 1, later);
+            assert_eq!(ids(&found), prevent, "{later:?}");
+        }
+        let begins = MemberRegistry::default();
+        assert_eq!(decide(&begins, &known(&asked, Some(2)), false), None);
     }
 }

@@ -2,7 +2,8 @@
 //! versions (`witan_machine::versions`, `witan_machine::levels`). Differing clocks are reported.
 //!
 //! Each member requests `/version` and `/raft/probing` from the peer ports of the other members. The answers may come from any
-//! release, or from etcd, with the cluster's id.
+//! release, or from etcd, with the cluster's id. The level does not rise to one with a later data format while the disk of a
+//! member lacks space to rewrite the checkpoint.
 
 use std::{
     collections::BTreeMap,
@@ -61,6 +62,8 @@ pub(super) struct Monitor {
     /// The members and the time of the last decision, which may not be applied yet.
     decided: Option<(Arc<MemberRegistry>, Instant)>,
     hold: LevelHold,
+    /// The members whose disks lack space while the level is due to rise.
+    lacking: Vec<MemberId>,
     reports: watch::Sender<LevelReport>,
     raises: mpsc::Receiver<RaiseRequest>,
 }
@@ -82,6 +85,7 @@ impl Monitor {
             releases: BTreeMap::new(),
             decided: None,
             hold: LevelHold::default(),
+            lacking: Vec::new(),
             reports,
             raises,
         }
@@ -148,7 +152,8 @@ impl Monitor {
             .collect();
         let answers = asked.iter().map(|(id, urls)| self.ask(*id, urls));
         let answers = join_all(answers).await;
-        let own = (own_id, Some((RunningRelease::own(), None)));
+        let lacks_bytes = self.shared.node.disk().rewrite_lacks_bytes();
+        let own = (own_id, Some((RunningRelease::own(lacks_bytes), None)));
         let others = asked.iter().map(|(id, _)| *id).zip(answers);
         (members, [own].into_iter().chain(others).collect())
     }
@@ -159,7 +164,8 @@ impl Monitor {
         self.shared.node.status().leader == own_id && members.by_id.contains_key(&own_id)
     }
 
-    /// Records since when the level could rise, if this member leads, and reports the round. Returns the time until it rises.
+    /// Records since when the level could rise, if this member leads, and reports the round. Returns the time until it rises if
+    /// no member lacks disk space.
     fn follow_level(
         &mut self,
         members: &MemberRegistry,
@@ -169,15 +175,43 @@ impl Monitor {
         match leads {
             true => self
                 .hold
-                .follow(members, &known(running), self.begun.elapsed()),
+                .follow(members, &known(running, None), self.begun.elapsed()),
             false => self.hold.reset(),
         }
-        let left = self.level_left();
+        let (left, now) = (self.level_left(), members.level());
+        // During a hold, all members support a higher level, but some may lack disk space.
+        let lacking = match left {
+            Some(_) => unable(running.to_vec(), now, levels::next_format(now)),
+            None => Vec::new(),
+        };
+        let rises = left.filter(|_| lacking.is_empty());
         self.reports.send_replace(LevelReport {
             members: running.to_vec(),
-            rises_at: left.and_then(|left| SystemTime::now().checked_add(left)),
+            rises_at: rises.and_then(|left| SystemTime::now().checked_add(left)),
         });
+        match left.is_some_and(|left| left.is_zero()) {
+            true => self.record_lacking(&lacking),
+            false => self.lacking.clear(),
+        }
         left
+    }
+
+    /// Records the members that prevent the raise because their disks lack space. Logs them when they change.
+    fn record_lacking(&mut self, lacking: &[MemberRelease]) {
+        let ids: Vec<MemberId> = lacking.iter().map(|(id, _)| *id).collect();
+        if self.lacking == ids {
+            return;
+        }
+        for (id, running) in lacking {
+            let member = id.to_string();
+            let lacks_bytes = running.as_ref().map(|running| running.lacks_bytes);
+            tracing::warn!(
+                member,
+                lacks_bytes,
+                "the feature level does not rise: the disk of a member lacks space to rewrite its data in a later format"
+            );
+        }
+        self.lacking = ids;
     }
 
     /// Returns the time until the level rises without a command, or `None` if it does not.
@@ -207,8 +241,10 @@ impl Monitor {
 
     /// Records a member's release. Logs a first answer that differs from this member's release, and each later change.
     fn record_release(&mut self, member: MemberId, found: RunningRelease) {
+        // The space of its disk changes all the time.
+        let found = RunningRelease { lacks_bytes: 0, ..found };
         let before = self.releases.insert(member, found.clone());
-        if before.unwrap_or_else(RunningRelease::own) == found {
+        if before.unwrap_or_else(|| RunningRelease::own(0)) == found {
             return;
         }
         let remote_peer_id = member.to_string();
@@ -288,7 +324,8 @@ impl Monitor {
             .map(|(_, running)| running.as_ref().map(|running| running.api))
             .collect();
         let held = self.level_left().is_some_and(|left| left.is_zero());
-        let level = levels::decide(members, &known(running), held);
+        let later = levels::next_format(members.level());
+        let level = levels::decide(members, &known(running, later), held);
         if ends && has_returned(members, running) {
             let ends = Command::Downgrade(Downgrade { target: String::new() });
             let target = &members.downgrade_target;
@@ -322,11 +359,13 @@ impl Monitor {
         if levels::downgrade_target(&members).is_some() {
             return Err(RaiseError::Downgrade(members.downgrade_target.clone()));
         }
-        let (now, levels) = (members.level(), known(&running));
-        let Some(level) = levels::decide(&members, &levels, true) else {
-            return match levels.iter().all(|level| *level == Some(now)) {
+        let now = members.level();
+        let later = levels::next_format(now);
+        let Some(level) = levels::decide(&members, &known(&running, later), true) else {
+            let mut supported = known(&running, None).into_iter();
+            return match supported.all(|level| level == Some(now)) {
                 true => Ok(now),
-                false => Err(RaiseError::Unable(unable(running, now))),
+                false => Err(RaiseError::Unable(unable(running, now, later))),
             };
         };
         let decided = ClusterVersion { level, ..ClusterVersion::default() };
@@ -371,6 +410,7 @@ mod tests {
             api: versions::LATEST,
             witan: Some(witan.to_owned()).filter(|witan| !witan.is_empty()),
             level: levels::FIRST,
+            lacks_bytes: 0,
         };
         for (target, releases, returned) in [
             ("0.1.0", &[Some("0.1.0"), Some("0.1.3"), Some("")][..], true),

@@ -49,13 +49,24 @@ pub struct RunningRelease {
     pub witan: Option<String>,
     /// The feature level.
     pub level: Level,
+    /// Number of bytes that the member's disk lacks for a rewrite of its checkpoint in a later data format.
+    pub lacks_bytes: u64,
 }
 
 impl RunningRelease {
-    /// Returns this member's releases and feature level.
-    pub(super) fn own() -> Self {
-        let witan = Some(version::WITAN.to_owned());
-        Self { api: versions::LATEST, witan, level: levels::OWN }
+    /// Returns this member's releases and feature level. `lacks_bytes` is as in [`RunningRelease`].
+    pub(super) fn own(lacks_bytes: u64) -> Self {
+        let (api, witan) = (versions::LATEST, Some(version::WITAN.to_owned()));
+        Self { api, witan, level: levels::OWN, lacks_bytes }
+    }
+
+    /// Returns the highest level to which the cluster can rise with this member. `later` is the first level with a later data
+    /// format than the cluster's, to which the cluster rises only if the member can rewrite its checkpoint.
+    pub(super) fn reachable(&self, later: Option<Level>) -> Level {
+        match later {
+            Some(later) if self.lacks_bytes > 0 => self.level.min(later.saturating_sub(1)),
+            Some(_) | None => self.level,
+        }
     }
 
     /// Returns major and minor number of the release of Witan. A build that does not report it counts as the first one.
@@ -175,6 +186,8 @@ struct VersionPage {
     level: Level,
     #[serde(rename = "clusterLevel", default = "first_level")]
     cluster_level: Level,
+    #[serde(rename = "lacksBytes", default)]
+    lacks_bytes: u64,
 }
 
 /// Returns the first level, the default for a page without a level.
@@ -199,8 +212,12 @@ fn running_release_of(answer: &Answer, cluster_id: u64) -> Result<RunningRelease
     check_cluster(answer, cluster_id)?;
     let page: Option<VersionPage> = serde_json::from_slice(answer.body()).ok();
     let running = page.and_then(|page| {
-        let api = versions::release(&page.etcdserver)?;
-        Some(RunningRelease { api, witan: page.witan, level: page.level })
+        Some(RunningRelease {
+            api: versions::release(&page.etcdserver)?,
+            witan: page.witan,
+            level: page.level,
+            lacks_bytes: page.lacks_bytes,
+        })
     });
     let running = running.filter(|running| running.api >= versions::FIRST);
     running.ok_or("the response has no server version")
@@ -253,7 +270,12 @@ mod tests {
     fn versions_and_clocks_are_read_as_etcd_answers() {
         let read = |id, page| running_release_of(&answer(200, id, page), 0xC1);
         let page = r#"{"etcdserver":"3.5.21","etcdcluster":"3.5.0"}"#;
-        let running = RunningRelease { api: (3, 5), witan: None, level: levels::FIRST };
+        let running = RunningRelease {
+            api: (3, 5),
+            witan: None,
+            level: levels::FIRST,
+            lacks_bytes: 0,
+        };
         assert_eq!(running.release(), Some((0, 1)), "the first one");
         assert_eq!(read(Some("c1"), page), Ok(running));
         assert_eq!(
@@ -281,8 +303,9 @@ mod tests {
     #[test]
     fn the_release_and_the_level_of_a_later_member_are_read() {
         let page = r#"{"etcdserver":"3.7.3","etcdcluster":"3.7.0","storage":"3.7.0",
-            "witan":"0.2.0","level":3,"clusterLevel":2,"later":[]}"#;
-        let running = RunningRelease { api: (3, 7), witan: Some("0.2.0".into()), level: 3 };
+            "witan":"0.2.0","level":3,"clusterLevel":2,"lacksBytes":70,"later":[]}"#;
+        let witan = Some("0.2.0".into());
+        let running = RunningRelease { api: (3, 7), witan, level: 3, lacks_bytes: 70 };
         assert_eq!(running.release(), Some((0, 2)));
         let page = answer(200, Some("c1"), page);
         assert_eq!(running_release_of(&page, 0xC1), Ok(running));
@@ -304,7 +327,21 @@ mod tests {
     fn the_page_of_this_release_is_read() {
         let page = version::page("3.7.0", levels::OWN, levels::FIRST);
         let found = running_release_of(&answer(200, Some("c1"), &page), 0xC1);
-        assert_eq!(found, Ok(RunningRelease::own()));
+        assert_eq!(found, Ok(RunningRelease::own(0)));
+    }
+
+    #[test]
+    fn a_member_without_disk_space_does_not_reach_a_level_with_a_later_format() {
+        for (level, lacks_bytes, later, reachable) in [
+            (3, 0, Some(2), 3),
+            (3, 1, Some(2), 1),
+            (3, 1, Some(3), 2),
+            (3, 1, Some(4), 3),
+            (3, 1, None, 3),
+        ] {
+            let running = RunningRelease { level, lacks_bytes, ..RunningRelease::own(0) };
+            assert_eq!(running.reachable(later), reachable, "{running:?} {later:?}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! - **A new base** is written when most of the chain is outdated or the chain is long. It reuses runs that contain few
 //!   outdated records (`reuse`).
 //! - **All runs of a chain have one format.** When the feature level rises, the directory's identity gets the later format
-//!   (`open_identity`). The next checkpoint is then a base that reuses no run.
+//!   (`open_identity`). The next checkpoint is then a base that reuses no run. It may take the space of the previous chain.
 
 use std::{
     cell::RefCell,
@@ -218,6 +218,8 @@ impl Checkpoint {
     /// Reads the state from the published chain, and sets the chain size at which a new base is considered.
     fn load(&mut self) -> Result<View, CheckpointReadError> {
         let (view, bytes) = read_chain(&self.folder.dir, &self.manifest.chain)?;
+        let ledger = &self.folder.ledger;
+        ledger.set_checkpoint_bytes(self.manifest.chain.bytes());
         self.compact_threshold = self.compact_threshold(bytes);
         Ok(view)
     }
@@ -480,6 +482,16 @@ impl Checkpoint {
         self.manifest = manifest;
         self.remove_others();
         Ok(())
+    }
+
+    /// Publishes the chain without the previous one, so that the base in a later format can use the space of the previous one.
+    /// Does nothing if the next checkpoint can be a difference.
+    pub(super) fn drop_before(&mut self) -> io::Result<()> {
+        let Manifest { format, chain, before, .. } = self.manifest.clone();
+        match self.has_earlier_format() && !before.is_empty() && before != chain {
+            true => self.publish(chain, format),
+            false => Ok(()),
+        }
     }
 
     /// Removes runs that are neither published nor kept. Logs a failure, because a leftover run only wastes space.

@@ -267,8 +267,7 @@ impl CheckpointWriter {
                 self.metrics.checkpoint_failures.inc();
                 let index = request.view.position.index;
                 tracing::error!(index, %error, "failed to write a checkpoint; retrying");
-                // Removing outdated runs may free space.
-                self.checkpoint.remove_others();
+                self.free_space(&error);
             }
             let mut slot = self.shared.slot.lock();
             if !slot.stop && !superseded {
@@ -305,6 +304,17 @@ impl CheckpointWriter {
         (self.durable)(index);
         rewrites.into_iter().for_each(|done| done());
         true
+    }
+
+    /// Removes outdated runs after a failed write. If the write lacked space and must be a base in a later format, also removes
+    /// the previous chain.
+    fn free_space(&mut self, error: &io::Error) {
+        if error.kind() == io::ErrorKind::StorageFull
+            && let Err(error) = self.checkpoint.drop_before()
+        {
+            tracing::warn!(%error, "failed to remove the previous checkpoint");
+        }
+        self.checkpoint.remove_others();
     }
 
     /// Writes the requested view as a difference, as the whole state, or as a new base without outdated records.

@@ -187,6 +187,7 @@ impl CheckpointFolder {
             return Err(io::Error::other(Superseded));
         }
         replace(&self.dir, CURRENT, &bytes)?;
+        self.ledger.set_checkpoint_bytes(manifest.chain.bytes());
         Ok(self.copy(&mut state, &bytes))
     }
 
@@ -234,6 +235,7 @@ impl CheckpointFolder {
             self.ledger.release();
             replace(&self.dir, CURRENT, &bytes)
         })?;
+        self.ledger.set_checkpoint_bytes(manifest.chain.bytes());
         self.copy(&mut state, &bytes);
         state.installs += 1;
         Ok(())

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         MutexGuard,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
 
@@ -30,6 +30,8 @@ pub struct Ledger {
     held: AtomicBool,
     /// Number of free bytes that commands and checkpoints leave for the log.
     floor_bytes: u64,
+    /// Size in bytes of the published checkpoint.
+    checkpoint_bytes: AtomicU64,
     claims: Mutex<Claims>,
     /// Held while a run is written, and while a log write is retried. A retry therefore starts after a failed run has been
     /// removed.
@@ -89,6 +91,16 @@ impl Ledger {
     /// Returns the number of bytes that commands and checkpoints leave free for the log.
     pub(super) fn floor_bytes(&self) -> u64 {
         self.floor_bytes
+    }
+
+    /// Returns the size in bytes of the published checkpoint. A base of the same state is not larger.
+    pub(super) fn checkpoint_bytes(&self) -> u64 {
+        self.checkpoint_bytes.load(Relaxed)
+    }
+
+    /// Records the size in bytes of the checkpoint that was read or published.
+    pub(super) fn set_checkpoint_bytes(&self, bytes: u64) {
+        self.checkpoint_bytes.store(bytes, Relaxed);
     }
 
     /// Deletes the ballast. Logs a failure.

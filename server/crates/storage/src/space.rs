@@ -80,6 +80,7 @@ pub struct SpaceStatus {
     free_bytes: AtomicU64,
     reserve_bytes: AtomicU64,
     ballast_bytes: AtomicU64,
+    rewrite_lacks_bytes: AtomicU64,
     level: AtomicU8,
 }
 
@@ -99,6 +100,12 @@ impl SpaceStatus {
         self.ballast_bytes.load(Relaxed)
     }
 
+    /// Returns how many more bytes must be free so that a rewrite of the whole checkpoint leaves the reserve free. A raise of
+    /// the feature level to a later data format causes such a rewrite.
+    pub fn rewrite_lacks_bytes(&self) -> u64 {
+        self.rewrite_lacks_bytes.load(Relaxed)
+    }
+
     /// Returns whether commands that add data are refused.
     pub fn is_low(&self) -> bool {
         self.level.load(Relaxed) != SpaceLevel::Enough as u8
@@ -114,11 +121,14 @@ pub struct SpaceMonitor {
     ledger: Arc<Ledger>,
     reserve_bytes: u64,
     ballast_bytes: u64,
+    checkpoint_log_bytes: u64,
     level: SpaceLevel,
     /// Free bytes on the file system that has fewer of them.
     free: u64,
     /// Free bytes on the file system with the log and the ballast.
     free_for_log: u64,
+    /// Free bytes on the file system with the checkpoint.
+    free_for_checkpoint: u64,
     appended_since_check: u64,
     status: Arc<SpaceStatus>,
 }
@@ -144,9 +154,11 @@ impl SpaceMonitor {
             ledger: Arc::new(ledger),
             reserve_bytes,
             ballast_bytes,
+            checkpoint_log_bytes: checkpoint_log_bytes(&member),
             level: SpaceLevel::Enough,
             free: 0,
             free_for_log: 0,
+            free_for_checkpoint: 0,
             appended_since_check: 0,
             status: Arc::new(SpaceStatus::default()),
         };
@@ -274,10 +286,20 @@ impl SpaceMonitor {
         self.ledger.floor_bytes()
     }
 
+    /// Returns how many bytes [`SpaceStatus::rewrite_lacks_bytes`] reports. While the checkpoint is written, the log grows and
+    /// is not cut.
+    fn rewrite_lacks_bytes(&self) -> u64 {
+        let written = self.ledger.checkpoint_bytes();
+        let written = written.saturating_add(self.checkpoint_log_bytes);
+        let needed = written.saturating_add(self.reserve_bytes);
+        needed.saturating_sub(self.free_for_checkpoint)
+    }
+
     /// Measures the free space on both file systems.
     fn measure(&mut self) {
         self.free_for_log = measure(&self.log).free;
-        self.free = measure(&self.dir).free.min(self.free_for_log);
+        self.free_for_checkpoint = measure(&self.dir).free;
+        self.free = self.free_for_checkpoint.min(self.free_for_log);
         self.appended_since_check = 0;
     }
 
@@ -309,6 +331,8 @@ impl SpaceMonitor {
         self.status.free_bytes.store(free_bytes, Relaxed);
         self.status.reserve_bytes.store(reserve_bytes, Relaxed);
         self.status.ballast_bytes.store(ballast, Relaxed);
+        let lacks = self.rewrite_lacks_bytes();
+        self.status.rewrite_lacks_bytes.store(lacks, Relaxed);
         self.status.level.store(level as u8, Relaxed);
     }
 }

@@ -10,11 +10,22 @@ use std::{
 
 use serde_json::{Value, json};
 use witan_e2e::{
-    Cluster, Kind, Launch, Server, Tool, binaries::next, http::Response, tool::CommandOutput, wait,
+    Cluster, Disk, Kind, Launch, Server, Tool, binaries::next, disk::on_a_small_disk,
+    http::Response, tool::CommandOutput, wait,
 };
 
 /// The exit code for a data directory of a later release.
 const OTHER_FORMAT: i32 = 21;
+
+/// Size in MiB of the disk of a member that lacks space. The reserve is an eighth of it.
+const DISK_MIB: usize = 64;
+
+/// Number of bytes that stay free on that disk: more than the reserve, and less than the reserve and the checkpoint take.
+const LEFT_BYTES: usize = 13 << 20;
+
+/// Number of values of that member, and their size as base64. Together, they take 7 MiB.
+const VALUES: usize = 200;
+const VALUE_BYTES: usize = 48 << 10;
 
 fn page(member: &Server) -> Value {
     member.http("GET", "/version", "").json()
@@ -192,6 +203,78 @@ fn the_level_waits_and_rises_at_once_on_request() {
     member.kill9();
     member.start_again();
     until(&cluster, 2);
+}
+
+/// Returns how many bytes the disk of `m2` lacks, as far as a member knows.
+fn lacks_bytes(member: &Server) -> Option<u64> {
+    let answer = member.answers(200, "GET", "/level", "").json();
+    let mut members = answer["members"].as_array().expect("a list").iter();
+    let found = members.find(|member| member["name"] == "m2")?;
+    found["lacksBytes"].as_u64()
+}
+
+/// Starts members with data, `m2` on a small disk, and then the next release on all of them.
+fn upgraded(disk: &Disk) -> Cluster {
+    let small = Launch::witan().dir(disk.path().join("m2"));
+    let mut cluster = Cluster::prepare_each(&[Launch::witan(), Launch::witan(), small], "http");
+    cluster.start_all();
+    // Without a version, it would be a new cluster and rise to the next level.
+    wait::until_true("the cluster has a version", || {
+        page(cluster.member(0))["etcdcluster"] == "3.7.0"
+    });
+    let leader = cluster.leader();
+    for key in 0..VALUES {
+        let put = json!({ "key": format!("k{key:07}"), "value": "v".repeat(VALUE_BYTES) });
+        cluster.member(leader).v3("kv/put", &put.to_string());
+    }
+    cluster.wait_equal();
+    // The size of the checkpoint is then the size of the values.
+    cluster.member(2).v3("maintenance/defragment", "{}");
+    let next = next();
+    for at in 0..3 {
+        restart(&mut cluster, at, &next);
+    }
+    cluster
+}
+
+#[test]
+fn a_level_with_a_later_format_waits_for_disk_space() {
+    let test = "levels::a_level_with_a_later_format_waits_for_disk_space";
+    on_a_small_disk(test, DISK_MIB, |disk| {
+        let mut cluster = upgraded(disk);
+        let free = cluster.member(2).metric("witan_disk_free_bytes");
+        let free = free.expect("the series is there") as usize;
+        disk.take(free - LEFT_BYTES);
+        wait::until_true("the leader knows that the disk lacks space", || {
+            lacks_bytes(cluster.member(cluster.leader())).is_some()
+        });
+        let answer = raise(cluster.member(cluster.leader()));
+        let said = answer.text();
+        assert_eq!(answer.status, 409, "{said}");
+        assert!(said.contains("the disk of m2 lacks "), "{said}");
+        // The member has enough space for everything else.
+        cluster.member(2).answers(200, "GET", "/health", "");
+
+        // The level does not rise by itself either, until there is space.
+        cluster.add_args(&["--level-hold", "0s"]);
+        let next = next();
+        for at in 0..3 {
+            restart(&mut cluster, at, &next);
+        }
+        let line = wait::until("the leader logs why", || {
+            let mut lines = cluster.members().iter().flat_map(Server::log);
+            lines.find(|line| line.contains("lacks space to rewrite"))
+        });
+        assert!(line.contains("lacks_bytes"), "{line}");
+        until(&cluster, 1);
+        until_format(&cluster, "format 4");
+        disk.make_room();
+        until(&cluster, 2);
+        until_format(&cluster, "format 5");
+        cluster.wait_equal();
+        let failures = cluster.member(2).metric("witan_checkpoint_failures_total");
+        assert_eq!(failures, Some(0.0));
+    });
 }
 
 /// Returns whether a downgrade is in progress.

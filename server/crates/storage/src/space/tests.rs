@@ -120,3 +120,19 @@ fn a_deleted_ballast_is_restored() {
     space.check();
     assert!(space.ledger.holds_ballast() && ballast.exists());
 }
+
+#[test]
+fn a_rewrite_of_the_checkpoint_leaves_the_reserve_to_the_log() {
+    let dir = TempDir::new();
+    let mut space = checked(&dir);
+    let status = space.seen();
+    assert_eq!(status.rewrite_lacks_bytes(), 0, "there is no checkpoint");
+    space.free_for_checkpoint = space.reserve_bytes + space.checkpoint_log_bytes + 1000;
+    for (bytes, lacks) in [(0, 0), (1000, 0), (1001, 1), (5000, 4000)] {
+        space.ledger.set_checkpoint_bytes(bytes);
+        assert_eq!(space.rewrite_lacks_bytes(), lacks, "{bytes}");
+    }
+    space.ledger.set_checkpoint_bytes(u64::MAX);
+    space.check();
+    assert!(status.rewrite_lacks_bytes() > 0, "it is published");
+}

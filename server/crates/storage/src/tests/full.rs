@@ -14,10 +14,13 @@ use std::{
 use witan_config::SpaceConfig;
 
 use super::{
-    workload::{Driven, Expected},
+    workload::{Driven, Expected, receive},
     *,
 };
-use crate::{SnapshotError, SpaceLevel, SpaceMonitor, ledger::measure, run::run_number};
+use crate::{
+    Checkpointer, SnapshotError, SnapshotReceiver, SpaceLevel, SpaceMonitor, ledger::measure,
+    run::run_number,
+};
 
 const BALLAST_BYTES: u64 = 200_000;
 
@@ -115,6 +118,57 @@ fn a_base_without_room_is_not_begun_and_the_chain_goes_on() {
     drop(storage);
     let (_storage, recovered) = reopen(&dir);
     same(recovered.checkpoint.as_ref(), &last);
+}
+
+#[test]
+fn the_base_of_a_raise_takes_the_space_of_the_previous_checkpoint() {
+    let dir = TempDir::new();
+    let Some(_disk) = Small::mount(&dir.data(), 24) else {
+        return;
+    };
+    let large = |index| view(index, 8 << 20);
+    let (mut storage, _) = reopen(&dir);
+    storage.checkpoint.write(None, &large(1)).unwrap();
+    storage.checkpoint.write(None, &large(2)).unwrap();
+    assert!(!manifest(&dir).before.is_empty());
+    assert!(measure(&dir.data()).free < 8 << 20);
+    let (send, durable) = mpsc::sync_channel(1);
+    let base = Some(large(2));
+    let checkpointer = Checkpointer::start(storage.checkpoint, base, metrics(), move |index| {
+        send.send(index).unwrap();
+    });
+    let checkpointer = checkpointer.unwrap();
+    let mut raised = large(3);
+    raised.machine.members.raised_level = 2;
+    checkpointer.offer(raised);
+    assert_eq!(durable.recv_timeout(Duration::from_secs(60)), Ok(3));
+    assert!(checkpointer.healthy());
+    drop(checkpointer);
+    assert_eq!(manifest(&dir).format.number, 5);
+}
+
+#[test]
+fn the_ledger_has_the_size_of_the_checkpoint_that_was_read_published_or_installed() {
+    let dir = TempDir::new();
+    let ledger = Arc::<Ledger>::default();
+    let (mut storage, _) = open_with(&dir.data(), &ME, &ledger).unwrap();
+    assert_eq!(ledger.checkpoint_bytes(), 0);
+    let (first, second) = (view(1, 1 << 20), view(2, 10));
+    storage.checkpoint.write(None, &first).unwrap();
+    storage.checkpoint.write(Some(&first), &second).unwrap();
+    let both = manifest(&dir).chain.bytes();
+    assert!(both > 1 << 20);
+    assert_eq!(ledger.checkpoint_bytes(), both);
+    drop(storage);
+
+    let ledger = Arc::<Ledger>::default();
+    let (mut storage, _) = open_with(&dir.data(), &ME, &ledger).unwrap();
+    assert_eq!(ledger.checkpoint_bytes(), both);
+    let folder = storage.checkpoint.folder().clone();
+    let received = receive(&SnapshotReceiver::new(folder.clone()), &view(90, 10)).unwrap();
+    let _installed = crate::install::publish(&mut storage.log, &folder, received);
+    assert!(manifest(&dir).chain.bytes() < both);
+    assert_eq!(ledger.checkpoint_bytes(), manifest(&dir).chain.bytes());
 }
 
 #[test]
