@@ -4,6 +4,7 @@
 mod disk;
 mod error;
 mod member;
+mod memory;
 mod prepare;
 mod recorder;
 
@@ -68,8 +69,9 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     };
     let (source, seeded) = followed.map_or((None, None), |(source, state)| (Some(source), state));
     let dialer = peer_dialer(&config, dialing_tls(&config, peer_tls.as_ref(), &metrics)?);
-    let disk_metrics = StorageMetrics::register(&on);
-    let disk = disk::open((&config, &dialer), (joined, seeded), disk_metrics).await?;
+    let memory = memory::budget(config.memory_budget_bytes);
+    let kept = (StorageMetrics::register(&on), memory.cache());
+    let disk = disk::open((&config, &dialer), (joined, seeded), kept).await?;
     let (own_security, own_peer_tls) = open_tls(&config, &metrics, true)?;
     let (security, peer_tls) = (security.or(own_security), peer_tls.or(own_peer_tls));
     warn_of_quota(config.settings.quota_bytes);
@@ -78,7 +80,7 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     let peer_metrics = (PeerMetrics::register(&on), SnapshotMetrics::register(&on));
     let dialer = peer_dialer(&config, peer_tls);
     let links = (bound_peers, dialer.clone(), peer_metrics);
-    let member = member::start(&config, (disk, links), fed, stopping)?;
+    let member = member::start(&config, (disk, links, memory), fed, stopping)?;
     let checker = corruption_checker(&config, &member.node, dialer, &on);
     let follow = source.map(|source| follow::start(&config, source, &member.node, &on));
     let (published, publishing) = watch::channel(false);

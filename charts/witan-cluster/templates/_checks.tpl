@@ -92,7 +92,7 @@
 {{- end }}
 {{- end }}
 {{- if not (has .Values.resourcesPreset (list nil "" "none")) }}
-{{- fail (printf "resourcesPreset is %s, which is not supported: the presets are sized for a database on disk, but members keep all data in memory. Set resources instead." .Values.resourcesPreset) }}
+{{- fail (printf "resourcesPreset is %s, which is not supported: the presets are sized for a database on disk, but members keep all keys in memory. Set resources instead." .Values.resourcesPreset) }}
 {{- end }}
 {{- if (.Values.metrics.prometheusRule | default dict).enabled }}
 {{- fail "metrics.prometheusRule.enabled=true is not supported: the alerts are in the chart witan-operator. Set prometheusRule.enabled=true there." }}

@@ -251,8 +251,9 @@ fn alarms(cluster: &str, seen: &Observed) -> Vec<String> {
     seen.members().flat_map(of).collect()
 }
 
-const NO_SPACE: &str = "the quota is used up, so v3 writes are refused: compact old revisions, delete keys (kubectl witan top shows \
-    the largest prefixes) or raise spec.options.quotaBackendBytes; then run etcdctl alarm disarm";
+const NO_SPACE: &str = "the quota is used up, or a disk or memory budget is full, so v3 writes are refused: compact old revisions, \
+    delete keys (kubectl witan top shows the largest prefixes), or raise spec.options.quotaBackendBytes, spec.storage.size or \
+    spec.resources.limits.memory; then run etcdctl alarm disarm";
 
 /// Returns a message about the raised alarms: what the operator has done, and what is left to do.
 fn alarm_message(status: &EtcdClusterStatus) -> String {

@@ -14,9 +14,12 @@ use witan_machine::{
     alarm::{Alarm, AlarmType},
     member::MemberId,
 };
-use witan_node::NodeError;
+use witan_node::{NodeError, Shortage};
 
 const NO_LEADER: &str = "RAFT NO LEADER";
+
+/// Name of the alarm NOSPACE in the reasons of `/health` and in `?exclude=`.
+const NO_SPACE: &str = "NOSPACE";
 
 /// Returns whether [`handle`] answers this path.
 pub(super) fn serves(path: &str) -> bool {
@@ -36,7 +39,10 @@ pub(super) async fn handle(ctx: &Context, request: &HttpRequest, path: &str) -> 
 /// `?serializable=true` reads from this member alone; `?exclude=ALARM` ignores an alarm.
 async fn health(ctx: &Context, query: &Query<'_>) -> HttpResponse {
     if let Some(alarm) = alarm(ctx, query).await {
-        return unhealthy(ctx, &format!("ALARM {alarm}"));
+        // etcd has no memory budget, so its text does not fit.
+        let lacks_memory = alarm == NO_SPACE && ctx.node.shortage() == Some(Shortage::Memory);
+        let cause = if lacks_memory { " (memory)" } else { "" };
+        return unhealthy(ctx, &format!("ALARM {alarm}{cause}"));
     }
     let asked = query.all("serializable").next();
     let reason = if asked == Some("true") {
@@ -80,7 +86,7 @@ async fn alarm(ctx: &Context, query: &Query<'_>) -> Option<&'static str> {
 /// Returns the name of an alarm in the reasons of `/health` and in `?exclude=`.
 fn alarm_name(alarm: Alarm) -> &'static str {
     if alarm.is(AlarmType::NoSpace) {
-        "NOSPACE"
+        NO_SPACE
     } else if alarm.is(AlarmType::Corrupt) {
         "CORRUPT"
     } else {

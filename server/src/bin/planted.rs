@@ -14,6 +14,7 @@ use std::{
 use witan_base::metrics::Register;
 use witan_machine::{
     record::{CorruptRecord, RecordChange},
+    values::BlockCache,
     view::View,
 };
 use witan_storage::{self as storage, StorageMetrics};
@@ -51,7 +52,8 @@ fn main() -> ExitCode {
 fn alter(dir: &Path, from: &[u8], to: &[u8]) -> Result<usize, Box<dyn Error>> {
     let identity = storage::identity(dir)?.ok_or("there is no member")?;
     let metrics = StorageMetrics::register(&Register::default());
-    let (mut storage, recovered) = storage::open(dir, &identity, &Arc::default(), &metrics)?;
+    let (ledger, cache) = (Arc::default(), Arc::new(BlockCache::new()));
+    let (mut storage, recovered) = storage::open(dir, &identity, &ledger, &cache, &metrics)?;
     let view = recovered.checkpoint.ok_or("there is no checkpoint")?;
     let (view, altered) = altered(&view, from, to)?;
     storage.checkpoint.write(None, &view)?;

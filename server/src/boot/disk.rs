@@ -1,7 +1,7 @@
 //! Opens the data directory of a starting member: decides on the state that it starts from, and removes all other members if
 //! `--force-new-cluster` is set.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use witan_bootstrap::{
     self as bootstrap,
@@ -12,6 +12,7 @@ use witan_machine::{
     StateMachine, levels,
     member::{MemberId, MemberRegistry},
     record::CorruptRecord,
+    values::BlockCache,
     view::View,
 };
 use witan_peer::PeerDialer;
@@ -53,7 +54,7 @@ fn following(first: Box<View>, cluster_id: u64, seeded: StateMachine) -> Box<Vie
 pub(super) async fn open(
     (config, dialer): (&Config, &PeerDialer),
     (joined, seeded): (Option<JoinedCluster>, Option<StateMachine>),
-    metrics: StorageMetrics,
+    (metrics, cache): (StorageMetrics, &Arc<BlockCache>),
 ) -> Result<OpenedDisk, BootError> {
     let dir = &config.data_dir;
     let (mut begun, first_state) = bootstrap::beginning(config, joined.as_ref());
@@ -68,7 +69,8 @@ pub(super) async fn open(
         storage::place_log(dir, wal_dir, &identity)?;
     }
     let space = SpaceMonitor::open(dir, config.disk);
-    let (mut storage, mut recovered) = storage::open(dir, &identity, space.ledger(), &metrics)?;
+    let (mut storage, mut recovered) =
+        storage::open(dir, &identity, space.ledger(), cache, &metrics)?;
     if config.unsafe_no_fsync {
         storage.log.disable_fsync();
     }

@@ -1,7 +1,8 @@
 //! Starts and stops a member without its client port: the replica's thread, the checkpointer and the peer streams.
 
 use std::{
-    collections::hash_map::RandomState, hash::BuildHasher as _, thread::JoinHandle, time::Duration,
+    collections::hash_map::RandomState, hash::BuildHasher as _, sync::Arc, thread::JoinHandle,
+    time::Duration,
 };
 
 use tokio::sync::watch;
@@ -10,15 +11,15 @@ use witan_config::{AutoCompaction, Config};
 use witan_corruption::{self as corruption, InconsistentState};
 use witan_machine::{levels, member::MemberId};
 use witan_node::{
-    self as node, FrozenStates, Node, NodeMetrics, NodeParts, ProcessIdentity, SharedParts,
-    TransferError, now_ns,
+    self as node, FrozenStates, MemoryBudget, Node, NodeMetrics, NodeParts, ProcessIdentity,
+    SharedParts, TransferError, now_ns,
 };
 use witan_peer::{self as peer, PeerDialer, PeerMetrics, Peers, SnapshotMetrics};
 use witan_replica::replica;
 use witan_storage::{self as storage, Checkpointer, DataIdentity};
 use witan_transport::{BoundPeer, RunningServer, Signal};
 
-use super::{disk::OpenedDisk, error::BootError, recorder};
+use super::{disk::OpenedDisk, error::BootError, memory, recorder};
 
 /// The request timeout without the two election timeouts that are added to it, as in etcd.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -102,7 +103,7 @@ pub(super) type PeerParts = (Vec<BoundPeer>, PeerDialer, (PeerMetrics, SnapshotM
 /// Starts the replica's thread, the checkpointer and the peer streams on the opened data directory.
 pub(super) fn start(
     config: &Config,
-    (disk, (bound_peers, dialer, (peer_metrics, snapshot_metrics))): (OpenedDisk, PeerParts),
+    (disk, links, memory): (OpenedDisk, PeerParts, Arc<MemoryBudget>),
     (metrics, totals): (NodeMetrics, &Totals),
     stopping: watch::Receiver<bool>,
 ) -> Result<RunningMember, BootError> {
@@ -115,16 +116,25 @@ pub(super) fn start(
         forced,
         metrics: storage_metrics,
     } = disk;
+    let (bound_peers, dialer, (peer_metrics, snapshot_metrics)) = links;
     let copied = storage.copy.is_some();
     let settings = replica_config(config, identity.member_id, copied);
     let replica = recorder::start_recorded(config, (settings, recovered), &mut space)?;
     let members = forced.unwrap_or_else(|| replica.members_in_log());
     let (frozen, to_hash) = FrozenStates::new(config.corruption.compactions.is_some());
-    let shared = shared_parts(config, (&identity, &storage), (metrics, totals), stopping);
+    memory::start_monitor(&memory, &stopping)?;
+    let log_bytes = memory::checkpoint_log_bytes(&memory, storage.checkpoint_log_bytes);
+    let shared = shared_parts(
+        config,
+        (&identity, &storage),
+        (metrics, totals),
+        memory,
+        stopping,
+    );
     let parts = NodeParts {
         replica,
         log: storage.log,
-        checkpoint_log_bytes: storage.checkpoint_log_bytes,
+        checkpoint_log_bytes: log_bytes,
         space,
         shared,
         tick: config.heartbeat_interval,
@@ -171,6 +181,7 @@ fn shared_parts(
     config: &Config,
     (identity, storage): (&DataIdentity, &storage::Storage),
     (metrics, totals): (NodeMetrics, &Totals),
+    memory: Arc<MemoryBudget>,
     stopping: watch::Receiver<bool>,
 ) -> SharedParts {
     SharedParts {
@@ -188,6 +199,7 @@ fn shared_parts(
         metrics,
         account: totals.open(),
         quota_bytes: config.settings.quota_bytes,
+        memory,
     }
 }
 

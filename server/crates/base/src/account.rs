@@ -68,26 +68,30 @@ pub enum JobKind {
     Message,
     /// Hashes a password.
     Password,
+    /// Reads values from disk: for a read of few keys, a part of a range, or a batch of events.
+    Disk,
 }
 
 impl JobKind {
     /// All kinds, in the order of the variants.
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Scan,
         Self::Read,
         Self::Snapshot,
         Self::Message,
         Self::Password,
+        Self::Disk,
     ];
 
     /// Returns how many jobs of this kind run at once in the process, and for one connection. A message takes milliseconds, so
-    /// one connection can use all processors.
+    /// one connection can use all processors. A disk serves many small reads at once.
     fn limits(self, processors: usize) -> (usize, usize) {
         match self {
             Self::Scan | Self::Read => (4, 2),
             Self::Snapshot => (8, 4),
             Self::Message => (processors, processors),
             Self::Password => (processors, processors.div_ceil(2)),
+            Self::Disk => (32, 16),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! What every layer of the server shares, independent of protocols, disks and Raft.
 //!
-//! Reading order: `account` → `panics` → `metrics` → `sync`, `version`.
+//! Reading order: `account` → `panics` → `metrics` → `memory_limit` → `sync`, `version`.
 
 pub mod account;
+pub mod memory_limit;
 pub mod metrics;
 pub mod panics;
 pub mod sync;

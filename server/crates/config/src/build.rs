@@ -26,6 +26,8 @@ const TOKEN_TTL: Duration = Duration::from_secs(300);
 const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// Lower bound of `--watch-progress-notify-interval`. As in etcd, a shorter interval is raised to it.
 const WATCH_PROGRESS_INTERVAL_FLOOR: Duration = Duration::from_millis(100);
+/// Minimum of `--memory-budget-bytes`; a smaller budget fails the start.
+const MEMORY_BUDGET_BYTES_MIN: u64 = 64 << 20;
 /// Bytes of `--max-request-bytes` above which etcd warns.
 const REQUEST_BYTES_RECOMMENDED: usize = 10 << 20;
 
@@ -106,13 +108,7 @@ impl FlagValues {
             initial_advertise_peer_urls,
             initial_cluster,
             initial_cluster_token: self.text("initial-cluster-token").to_owned(),
-            initial_cluster_state: self.choice(
-                "initial-cluster-state",
-                &[
-                    ("new", ClusterState::New),
-                    ("existing", ClusterState::Existing),
-                ],
-            )?,
+            initial_cluster_state: self.initial_cluster_state()?,
             adopt_etcd: self.boolean("adopt-etcd")?,
             wal_dir: self.path("wal-dir"),
             follow: self.follow()?,
@@ -127,6 +123,7 @@ impl FlagValues {
                 reserve_bytes: self.disk_bytes("disk-reserve-bytes")?,
                 ballast_bytes: self.disk_bytes("disk-ballast-bytes")?,
             },
+            memory_budget_bytes: self.memory_budget_bytes()?,
             warning_apply_duration: self.duration("warning-apply-duration")?,
             auto_compaction,
             connections: self.connections(settings.max_message_bytes())?,
@@ -299,6 +296,24 @@ impl FlagValues {
             0 => None,
             bytes => Some(u64::try_from(bytes).unwrap_or(0)),
         })
+    }
+
+    /// Returns the memory budget in bytes. Returns `None` for 0, which derives it from the limit of memory.
+    fn memory_budget_bytes(&self) -> Result<Option<u64>, ConfigError> {
+        let flag = "memory-budget-bytes";
+        match self.number::<u64>(flag)? {
+            0 => Ok(None),
+            bytes @ MEMORY_BUDGET_BYTES_MIN.. => Ok(Some(bytes)),
+            _ => Err(self.bad(flag, "it must be 0 or at least 67108864 (64 MiB)")),
+        }
+    }
+
+    fn initial_cluster_state(&self) -> Result<ClusterState, ConfigError> {
+        let choices = [
+            ("new", ClusterState::New),
+            ("existing", ClusterState::Existing),
+        ];
+        self.choice("initial-cluster-state", &choices)
     }
 
     fn settings(&self) -> Result<Settings, ConfigError> {

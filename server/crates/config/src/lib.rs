@@ -97,6 +97,8 @@ pub struct Config {
     pub unsafe_no_fsync: bool,
     /// `--disk-reserve-bytes` and `--disk-ballast-bytes`.
     pub disk: SpaceConfig,
+    /// `--memory-budget-bytes`; `None` derives it from the limit of memory of this process.
+    pub memory_budget_bytes: Option<u64>,
     /// `--warning-apply-duration`.
     pub warning_apply_duration: Duration,
     /// `--auto-compaction-mode` and `--auto-compaction-retention`; `None` disables compaction.

@@ -74,6 +74,23 @@ fn all_ways_to_write_a_flag() {
 }
 
 #[test]
+fn a_memory_budget_has_a_minimum() {
+    let budget = |line| load(line, &[]).unwrap().memory_budget_bytes;
+    assert_eq!(budget(""), None);
+    assert_eq!(budget("--memory-budget-bytes=0"), None);
+    assert_eq!(budget("--memory-budget-bytes=67108864"), Some(64 << 20));
+    for bytes in ["67108863", "-1", "1GiB"] {
+        let refusal = refusal(&format!("--memory-budget-bytes={bytes}"));
+        assert!(
+            refusal.starts_with(&format!(
+                "invalid value \"{bytes}\" for --memory-budget-bytes"
+            )),
+            "{refusal}"
+        );
+    }
+}
+
+#[test]
 fn the_environment_fills_in_missing_flags() {
     let env = [
         ("ETCD_NAME", "m"),

@@ -1,9 +1,11 @@
-//! Jobs that read many keys. A job takes a permit from its connection's account and keeps it until its answer is encoded.
+//! Jobs that read many keys or values on disk. A job takes a permit from its connection's account. A read of many keys keeps it
+//! until its answer is encoded.
 
 use witan_base::{
-    account::{JobKind, Permit},
+    account::{Account, JobKind, Permit},
     panics::{self, PanicSource},
 };
+use witan_machine::view::View;
 use witan_node::{Job, NodeError};
 
 use super::Context;
@@ -20,6 +22,45 @@ impl Context {
         let permit = self.account().permit(JobKind::Read).await;
         self.node.job(permit).await
     }
+
+    /// Runs `work` on this member's state with [`read_from_disk`].
+    pub async fn disk_read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&View) -> T + Send + 'static,
+    ) -> Result<T, NodeError> {
+        let node = self.node.clone();
+        let job = async move { node.job(()).await };
+        let run = |job: Job<()>| job.run_here(work);
+        let (done, ()) = read_from_disk(self.account(), job, run).await??;
+        Ok(done)
+    }
+}
+
+/// Runs `work`, a short read of values on disk, on another thread. Waits for one of the connection's permits, and only then for
+/// `state`, which a waiting reader would pin. The permit is held until `work` ends. Fails with `Stopped` if the runtime ends
+/// first.
+pub async fn read_from_disk<S, T, E>(
+    account: &Account,
+    state: impl Future<Output = Result<S, E>> + Send + 'static,
+    work: impl FnOnce(S) -> T + Send + 'static,
+) -> Result<T, E>
+where
+    S: Send + 'static,
+    T: Send + 'static,
+    E: From<NodeError> + Send + 'static,
+{
+    let account = account.clone();
+    // A separate task, because a call that is not polled would keep its permit.
+    let read = panics::in_task(async move {
+        let permit = account.permit(JobKind::Disk).await;
+        let state = state.await?;
+        let done = panics::run_blocking(move || {
+            let _permit = permit;
+            work(state)
+        });
+        done.await.map_err(|_| E::from(NodeError::Stopped))
+    });
+    read.await.map_err(|_| E::from(NodeError::Stopped))?
 }
 
 /// Runs `work` to its end on this worker, even if the caller is dropped. Returns its result and the permit. Panics if `work`
@@ -81,5 +122,28 @@ mod tests {
         let (done, _permit) = run_to_end(permit, async { 7 }).await.unwrap();
         assert_eq!(done, 7);
         assert!(!free(), "its answer has it");
+    }
+
+    #[actix_web::test]
+    async fn a_read_from_disk_that_is_not_polled_keeps_no_permit() {
+        let account = Totals::register(&Register::default()).open();
+        let permits = || -> Vec<Permit> {
+            std::iter::from_fn(|| account.try_permit(JobKind::Disk)).collect()
+        };
+        let held = permits();
+        let all = held.len();
+        let worker = std::thread::current().id();
+        let state = async move { Ok::<_, NodeError>(worker) };
+        let work = |worker| std::thread::current().id() != worker;
+        let mut read = Box::pin(read_from_disk(&account, state, work));
+        assert!(read.as_mut().now_or_never().is_none());
+        // Its task now waits for a permit.
+        tokio::task::yield_now().await;
+        drop(held);
+        assert_eq!(permits().len(), all - 1, "the read has one");
+        while permits().len() < all {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(read.await, Ok(true));
     }
 }

@@ -8,7 +8,8 @@
 //!
 //! Reading order: `command` (the commands) → `operation` (their typed results) → `kv`, `lease`, `witan_tree`, `member`,
 //! `alarm`, `auth` → `follow` (copies another cluster) → `work` (cost of a command) → `record`, `view` (for checkpoints and
-//! readers), `counters` (limits of counters), `versions`, `levels`, `pacing`, `limits`.
+//! readers), `values` (values on disk), `counters` (limits of
+//! counters), `versions`, `levels`, `pacing`, `limits`.
 //!
 //! Invariants enforced here (ARCHITECTURE.md has the full list):
 //! - **I1** no I/O and no clock: the proposer stamps wall time, which is part of the entry (I9).
@@ -32,6 +33,7 @@ mod quota;
 pub mod record;
 pub mod revision;
 mod secrets;
+pub mod values;
 pub mod versions;
 pub mod view;
 mod work;
@@ -44,6 +46,7 @@ use member::MemberRegistry;
 use pacing::Pacing;
 use record::{CorruptRecord, Emit, RecordChange, SkipRecord, in_section};
 use revision::Revision;
+use values::Place;
 use witan_tree::{Tree, TreeError, TreeReply};
 
 /// The replicated state of one member. A clone takes O(1) and is frozen.
@@ -203,7 +206,7 @@ impl StateMachine {
 
     /// Emits the records that turn a checkpoint of `since` into a checkpoint of `self`. `None` stands for an empty checkpoint.
     pub fn changes(&self, since: Option<&StateMachine>, emit: &mut Emit<'_>) {
-        self.changes_except(since, &|_| false, emit);
+        self.changes_except(since, &|_, _| false, emit);
     }
 
     /// Emits the same records as [`Self::changes`], except blocks of the key space that `leave_out` selects, to save their
@@ -216,10 +219,17 @@ impl StateMachine {
     ) {
         self.kv.changes_except(
             since.map(|m| &m.kv),
-            &|key| leave_out(&[&[record::KV], key].concat()),
+            &|key, bytes| leave_out(&[&[record::KV], key].concat(), bytes),
             &mut in_section(record::KV, emit),
         );
         self.changes_beside_keys(since, emit);
+    }
+
+    /// Notes where a record is durable; see [`view::View::settle`].
+    pub(crate) fn settle(&self, key: &[u8], place: Place) {
+        if let Some((&record::KV, key)) = key.split_first() {
+            self.kv.settle(key, place);
+        }
     }
 
     /// Emits the same records as [`Self::changes`], except the v3 keys. Members with the same state emit the same records.

@@ -124,8 +124,8 @@ pub fn decode<M: Message + Default>(
 /// Receives changed records.
 pub type Emit<'a> = dyn FnMut(RecordChange) + 'a;
 
-/// Returns whether to skip the record with a key, before the record is encoded.
-pub type SkipRecord<'a> = dyn Fn(&[u8]) -> bool + 'a;
+/// Returns whether to skip the record with a key and a size in bytes, before the record is encoded.
+pub type SkipRecord<'a> = dyn Fn(&[u8], usize) -> bool + 'a;
 
 /// Returns an emitter that prefixes every key with the section byte.
 pub(crate) fn in_section(section: u8, emit: &mut Emit<'_>) -> impl FnMut(RecordChange) {

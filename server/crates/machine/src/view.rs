@@ -3,6 +3,7 @@
 use super::{
     StateMachine, fingerprint,
     record::{self, CorruptRecord, Emit, RecordChange, SkipRecord},
+    values::Place,
 };
 
 /// A state's position in the log, and raft's configuration at this position.
@@ -72,7 +73,7 @@ impl View {
     /// Emits the records that turn a checkpoint of `since` into a checkpoint of `self`, the position last. All records must
     /// become visible atomically (I4).
     pub fn changes(&self, since: Option<&View>, emit: &mut Emit<'_>) {
-        self.changes_except(since, &|_| false, emit);
+        self.changes_except(since, &|_, _| false, emit);
     }
 
     /// Emits the same records as [`Self::changes`], except blocks of the key space that `leave_out` selects.
@@ -86,6 +87,12 @@ impl View {
             .changes_except(since.map(|v| &v.machine), leave_out, emit);
         let value = prost::Message::encode_to_vec(&self.position);
         emit(RecordChange::Put { key: vec![record::VIEW], value });
+    }
+
+    /// Notes that the record `key` of this state is durable at `place`. Ignores records other than those of closed blocks. From
+    /// now on, the block's values can be dropped from memory.
+    pub fn settle(&self, key: &[u8], place: Place) {
+        self.machine.settle(key, place);
     }
 
     /// Passes the view's canonical encoding to `take`, in parts: the lengths and bytes of all records' keys and values, without
@@ -148,6 +155,11 @@ impl ViewBuilder {
         self.view.position = record::decode("position", value)?;
         self.positioned = true;
         Ok(())
+    }
+
+    /// Notes where a loaded record is durable, like [`View::settle`].
+    pub fn settle(&self, key: &[u8], place: Place) {
+        self.view.settle(key, place);
     }
 
     /// Builds derived state and returns the view. Fails if the position is missing or the state is inconsistent.

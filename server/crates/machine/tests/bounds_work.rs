@@ -9,7 +9,7 @@ use witan_machine::{
     auth::{AccessCheck, Auth, Caller, Permission, PermissionType, Role, User},
     kv::{
         self, Compact, Compare, DeleteRange, Kv, KvError, KvOperation, Put, Range, SortTarget, Txn,
-        TxnOp, TxnOpKind,
+        TxnOp, TxnOpKind, ValueSource,
     },
     lease::{self, LeaseId},
     record::RecordChange,
@@ -237,7 +237,7 @@ fn a_transaction_that_only_reads_does_not_hold_the_store_many_times() {
     let names = Range { keys_only: true, ..all() };
     let read = |times| {
         let success = vec![op(TxnOpKind::Range(names.clone())); times];
-        kv.read_txn(&Txn { success, ..Txn::default() })
+        kv.read_txn(&Txn { success, ..Txn::default() }, ValueSource::Disk)
     };
     assert!(read(10).is_ok());
     assert_eq!(read(127), Err(KvError::AnswerTooLarge));

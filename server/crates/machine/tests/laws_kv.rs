@@ -1,5 +1,5 @@
-//! Laws of the v3 key space, checked on random histories: neither a compaction nor a checkpoint changes an answer that can
-//! still be requested. `tests/differ` compares the answers with etcd's.
+//! Laws of the v3 key space, checked on random histories: compactions, checkpoints and values that are only on disk change no
+//! answer that can still be requested. `tests/differ` compares the answers with etcd's.
 #![expect(
     clippy::unwrap_used,
     reason = "clippy knows test functions, not what they call"
@@ -14,9 +14,10 @@ use witan_machine::{
     kv::{
         Compact, Compare, CompareResult, CompareTarget, DeleteRange, Kv, KvCommand, KvError,
         KvOperation, Put, Range, ReadResults, SortOrder, SortTarget, TargetValue, Txn, TxnOp,
-        TxnOpKind,
+        TxnOpKind, ValueSource,
     },
     record::RecordChange,
+    values::test_support::drop_kv_values,
 };
 
 #[derive(Clone, Debug)]
@@ -30,6 +31,8 @@ enum Step {
         go_on_with_loaded: bool,
     },
     Freeze,
+    /// Leaves the values of closed blocks only on disk.
+    DropValues,
 }
 
 fn key() -> impl Strategy<Value = Bytes> {
@@ -160,6 +163,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (-1..6_i64).prop_map(Step::CompactBehind),
         4 => range().prop_map(Step::Range),
         2 => any::<bool>().prop_map(|go_on_with_loaded| Step::Checkpoint { go_on_with_loaded }),
+        2 => Just(Step::DropValues),
         1 => Just(Step::Freeze),
     ]
 }
@@ -189,8 +193,8 @@ fn agrees(kv: &Kv, plain: &Kv) -> Result<(), TestCaseError> {
     for revision in kv.compacted().0.max(1)..=kv.revision().0 {
         let range = Range { revision, ..all.clone() };
         prop_assert_eq!(
-            kv.range(&range),
-            plain.range(&range),
+            kv.range(&range, ValueSource::Disk),
+            plain.range(&range, ValueSource::Disk),
             "at revision {}",
             revision
         );
@@ -239,9 +243,14 @@ proptest! {
                 }
                 Step::Range(range) => {
                     if range.revision > 0 && range.revision < kv.compacted().0 {
-                        prop_assert!(kv.range(&range).is_err());
+                        prop_assert!(kv.range(&range, ValueSource::Disk).is_err());
                     } else {
-                        prop_assert_eq!(kv.range(&range), plain.range(&range));
+                        let in_memory = kv.range(&range, ValueSource::Memory);
+                        let found = kv.range(&range, ValueSource::Disk);
+                        prop_assert_eq!(&found, &plain.range(&range, ValueSource::Disk));
+                        if in_memory != Err(KvError::NotResident) {
+                            prop_assert_eq!(in_memory, found);
+                        }
                     }
                     continue;
                 }
@@ -256,6 +265,10 @@ proptest! {
                     if go_on_with_loaded {
                         kv = loaded;
                     }
+                    continue;
+                }
+                Step::DropValues => {
+                    drop_kv_values(&kv);
                     continue;
                 }
                 Step::Freeze => {

@@ -30,7 +30,7 @@ const MANAGEMENT_BYTES_ALWAYS: u64 = 64 << 10;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Growth {
     /// Whether the command may increase the usage that counts against the quota.
-    grows: bool,
+    pub(super) grows: bool,
     /// Size in bytes of the stored values that the command keeps (`ignore_value`).
     kept_bytes: u64,
 }

@@ -4,7 +4,7 @@
 use witan_machine::{member::MemberRegistry, view::View};
 use witan_storage::{Checkpointer, OnDurable, SpaceLevel};
 
-/// Factor by which checkpoints are more frequent while the disk is almost full.
+/// Factor by which checkpoints are more frequent while the disk or the memory budget is almost full.
 const LOW_SPACE_FACTOR: u64 = 16;
 
 pub(super) struct Checkpoints {
@@ -59,13 +59,13 @@ impl Checkpoints {
     }
 
     /// Offers a view to the checkpointer if a checkpoint is due. A checkpoint is due after enough log, or after a large
-    /// compaction, because the previous checkpoint keeps the compacted data in memory and on disk. On an almost full disk, less
-    /// log is enough. `kv_bytes` is the size of the v3 key space.
+    /// compaction, because the previous checkpoint keeps the compacted data in memory and on disk. With little `space` on the
+    /// disk or in memory, less log is enough. `kv_bytes` is the size of the v3 key space.
     pub(super) fn offer(&mut self, kv_bytes: u64, space: SpaceLevel, view: impl FnOnce() -> View) {
         let compacted = self.kv_bytes.saturating_sub(kv_bytes);
         let enough = match space {
             SpaceLevel::Enough => self.log_bytes,
-            // A checkpoint allows the earlier log to be deleted.
+            // A checkpoint allows the earlier log to be deleted, and the values that it contains to be dropped from memory.
             SpaceLevel::Low | SpaceLevel::None => self.log_bytes / LOW_SPACE_FACTOR,
         };
         let due = std::mem::take(&mut self.due);

@@ -38,7 +38,7 @@ pub enum NodeError {
     /// The command exceeds the maximum size of a log entry.
     #[error("request is too large")]
     TooLarge,
-    /// The quota or the disk space is exhausted.
+    /// The quota, the disk space or the memory budget is exhausted.
     #[error("database space exceeded")]
     NoSpace,
     /// The process is stopping.

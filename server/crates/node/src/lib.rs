@@ -3,7 +3,7 @@
 //! Reading order: `replica_loop` owns the replica; `raft_inbox` and `waker` are its inputs, `host` its effects. `checkpoints`
 //! decides when the state is written, and `executor` runs long commands. `completions` returns answers to waiting tasks.
 //! `latest_view`, `jobs` and `held_views` give states to readers. `tree_watchers` and `watch_streams` are the watches of v2 and
-//! v3. `admission` is the only check before a proposal.
+//! v3. `admission` is the only check before a proposal. `memory` keeps the process within its memory budget.
 
 use witan_machine::revision::Revision;
 
@@ -22,6 +22,7 @@ mod latest_view;
 mod leadership;
 mod lease_questions;
 mod member_state;
+mod memory;
 mod message_faults;
 mod metrics;
 mod peer_links;
@@ -71,6 +72,8 @@ pub use clock::{now_ns, now_s};
 pub use error::{NodeError, ProposeError, TransferError};
 pub use held_views::{HeldView, ViewEnd};
 pub use jobs::{CurrentView, Job};
+pub use member_state::Shortage;
+pub use memory::{MemoryBudget, MemoryMonitor};
 pub use metrics::NodeMetrics;
 pub use peer_stats::FollowerCounts;
 pub use post::Post;
@@ -120,6 +123,8 @@ struct Shared {
     quota_bytes: Option<u64>,
     /// The last measurement of the disk.
     disk: Arc<SpaceStatus>,
+    /// The memory budget of the process.
+    memory: Arc<MemoryBudget>,
     state_hashes: StateHashes,
     /// Number of installed snapshots from leaders.
     installs: watch::Sender<u64>,
@@ -145,6 +150,8 @@ pub struct SharedParts {
     pub account: Account,
     /// `--quota-backend-bytes`.
     pub quota_bytes: Option<u64>,
+    /// The memory budget of the process.
+    pub memory: Arc<MemoryBudget>,
 }
 
 impl Shared {
@@ -174,6 +181,7 @@ impl Shared {
             started: Instant::now(),
             quota_bytes: parts.quota_bytes,
             disk,
+            memory: parts.memory,
             state_hashes: StateHashes::default(),
             installs: watch::Sender::default(),
             removed: watch::Sender::default(),
@@ -287,6 +295,10 @@ impl Node {
         caller: Option<Caller>,
     ) -> Result<AppliedCommand, NodeError> {
         let growth = self.admit(&mut command).await?;
+        if growth.grows && self.memory().is_full() {
+            // Boxed, to keep the usual future small.
+            Box::pin(self.memory().room()).await;
+        }
         let request = request_durations::request_type(&command);
         let (begun, begun_ns) = (Instant::now(), now_ns());
         let entry = UnstampedEntry::new(command, caller);

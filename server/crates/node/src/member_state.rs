@@ -1,4 +1,5 @@
-//! Facts about this member that need no request to the replica's thread: its state after the last turn, its disk and process.
+//! Facts about this member that need no request to the replica's thread: its state after the last turn, its disk, its memory
+//! and its process.
 
 use std::{collections::BTreeSet, sync::atomic::Ordering::Relaxed};
 
@@ -10,7 +11,16 @@ use witan_machine::{
 use witan_replica::replica::Status;
 use witan_storage::SpaceStatus;
 
-use super::{AuthState, Node, ProcessIdentity, Tokens};
+use super::{AuthState, MemoryBudget, Node, ProcessIdentity, Tokens};
+
+/// What a member lacks while it refuses commands that add data. It then shows the alarm NOSPACE, which the state does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shortage {
+    /// Free space on the disk.
+    Disk,
+    /// Memory within the budget.
+    Memory,
+}
 
 impl Node {
     /// Returns the published raft status without waiting.
@@ -48,13 +58,28 @@ impl Node {
         &self.shared.disk
     }
 
-    /// Returns the alarms in a view, of one kind or of all (`None`). Adds this member's NOSPACE while its disk space is low,
-    /// because that alarm is not part of the state.
+    /// Returns the memory budget with the last measurement.
+    pub fn memory(&self) -> &MemoryBudget {
+        &self.shared.memory
+    }
+
+    /// Returns what this member lacks, or `None` if it accepts commands that add data. A shortage of disk space has priority.
+    pub fn shortage(&self) -> Option<Shortage> {
+        if self.disk().is_low() {
+            Some(Shortage::Disk)
+        } else if self.memory().is_full() {
+            Some(Shortage::Memory)
+        } else {
+            None
+        }
+    }
+
+    /// Returns the alarms in a view, of one kind or of all (`None`). Adds this member's NOSPACE during a [`Shortage`].
     pub fn alarms(&self, view: &View, kind: Option<i32>) -> impl Iterator<Item = Alarm> {
         let own = Alarm::new(self.identity().member_id, AlarmType::NoSpace);
         let wanted = kind.is_none_or(|kind| own.kind == kind);
         let mut alarms: BTreeSet<Alarm> = view.machine.alarms.list(kind).collect();
-        if wanted && self.disk().is_low() {
+        if wanted && self.shortage().is_some() {
             alarms.insert(own);
         }
         alarms.into_iter()

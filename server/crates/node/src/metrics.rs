@@ -36,6 +36,8 @@ pub struct NodeMetrics {
     pub(super) tree_writes: [(witan_tree::Action, IntCounter); 6],
     pub(super) tree_expires: IntCounter,
     pub(super) tree_watch_requests: IntCounter,
+    value_block_reads: IntCounter,
+    value_read_bytes: IntCounter,
     state: StateSeries,
     /// Counters with old names of etcd, each with the counter that it mirrors.
     aliases: [(IntCounter, IntCounter); 4],
@@ -55,6 +57,9 @@ struct StateSeries {
     free_bytes: IntGauge,
     reserve_bytes: IntGauge,
     ballast_bytes: IntGauge,
+    memory_budget_bytes: IntGauge,
+    memory_values_bytes: IntGauge,
+    memory_other_bytes: IntGauge,
     tree_watchers: IntGauge,
     id: IntGaugeVec,
     alarms: IntGaugeVec,
@@ -106,6 +111,8 @@ impl NodeMetrics {
             tree_writes: tree_writes(on),
             tree_expires: on.counter("etcd_debugging_store_expires_total", "Total number of expired v2 keys."),
             tree_watch_requests: on.counter("etcd_debugging_store_watch_requests_total", "Total number of incoming v2 watch requests (new or reestablished)."),
+            value_block_reads: on.counter("witan_value_block_reads_total", "Total number of blocks of values that were read from disk because they were not in memory."),
+            value_read_bytes: on.counter("witan_value_read_bytes_total", "Total number of bytes of blocks of values that were read from disk."),
             state: StateSeries::register(on),
         }
     }
@@ -114,6 +121,13 @@ impl NodeMetrics {
     pub(super) fn show(&self, node: &Node, view: Option<&View>) {
         self.state.set(node);
         self.state.set_view(node, view);
+        let cache = node.memory().cache();
+        for (series, total) in [
+            (&self.value_block_reads, cache.reads()),
+            (&self.value_read_bytes, cache.read_bytes()),
+        ] {
+            series.inc_by(total.saturating_sub(series.get()));
+        }
         self.show_twins();
     }
 
@@ -144,6 +158,7 @@ impl StateSeries {
     fn register(on: &Register) -> Self {
         let level = on.gauges("witan_feature_level", "Feature level of this member's release ('own') and of the cluster ('cluster').", &["of"]);
         level.with_label_values(&["own"]).set(levels::OWN.into());
+        let memory = on.gauges("witan_memory_bytes", "Memory of this process in bytes, by kind: 'values' can be dropped and read from disk again, 'other' cannot.", &["kind"]);
         Self {
             has_leader: on.gauge("etcd_server_has_leader", "Whether or not a leader exists. 1 is existence, 0 is not."),
             is_leader: on.gauge("etcd_server_is_leader", "Whether or not this member is a leader. 1 if is, 0 otherwise."),
@@ -156,6 +171,9 @@ impl StateSeries {
             free_bytes: on.gauge("witan_disk_free_bytes", "Free space in bytes on the file system that holds the data directory."),
             reserve_bytes: on.gauge("witan_disk_reserve_bytes", "Free space in bytes below which this member refuses writes, or 0 if free space is not checked."),
             ballast_bytes: on.gauge("witan_disk_ballast_bytes", "Size of the ballast file in bytes."),
+            memory_budget_bytes: on.gauge("witan_memory_budget_bytes", "Memory budget of this process in bytes. Writes are refused while 'other' memory takes more than seven eighths of it."),
+            memory_values_bytes: memory.with_label_values(&["values"]),
+            memory_other_bytes: memory.with_label_values(&["other"]),
             tree_watchers: on.gauge("etcd_debugging_store_watchers", "Count of currently active v2 watchers."),
             id: on.gauges("etcd_server_id", "Server or member ID in hexadecimal format. 1 for 'server_id' label with current ID.", &["server_id"]),
             alarms: on.gauges("etcd_debugging_server_alarms", "Alarms of all members. 1 for each active alarm, by the member that raised it.", &["server_id", "alarm_type"]),
@@ -191,6 +209,11 @@ impl StateSeries {
         self.free_bytes.set(gauge(disk.free_bytes()));
         self.reserve_bytes.set(gauge(disk.reserve_bytes()));
         self.ballast_bytes.set(gauge(disk.ballast_bytes()));
+        let memory = node.memory();
+        self.memory_budget_bytes.set(gauge(memory.bytes()));
+        self.memory_values_bytes
+            .set(gauge(memory.cache().resident_bytes()));
+        self.memory_other_bytes.set(gauge(memory.other_bytes()));
         self.tree_watchers.set(gauge(node.watchers() as u64));
         let id = node.identity().member_id.to_string();
         self.id.with_label_values(&[id]).set(1);

@@ -23,7 +23,7 @@ use witan_replica::{
     ticket_map::TicketMap,
 };
 use witan_storage::{
-    Checkpointer, DirectoryCopy, DirectoryLock, RaftLog, SnapshotReceiver, SpaceMonitor,
+    Checkpointer, DirectoryCopy, DirectoryLock, RaftLog, SnapshotReceiver, SpaceLevel, SpaceMonitor,
 };
 
 use super::{
@@ -212,8 +212,15 @@ impl ReplicaLoop {
                 self.latest();
             }
             let size = self.shared.status.size_bytes.load(Relaxed);
+            let level = self.checkpoint_level();
             let view = || self.replica.view();
-            self.host.checkpoints.offer(size, self.space.room(), view);
+            self.host.checkpoints.offer(size, level, view);
+            // This thread has allocated the values of most writes.
+            self.shared.memory.cache().trim();
+            if self.shared.memory.is_full() {
+                // While writes wait, this thread hardly allocates. An allocation makes the allocator collect freed memory.
+                drop(std::hint::black_box(Vec::<u8>::with_capacity(1 << 20)));
+            }
         }
         if removed {
             self.end_removed(&requests);
@@ -341,6 +348,16 @@ impl ReplicaLoop {
     fn measure_log_room(&mut self) {
         let bytes = self.space.log_room();
         self.replica.take(Input::LogRoom { bytes });
+    }
+
+    /// Returns the level that decides how soon a checkpoint is due: the disk's level, and at most `Low` while the memory budget
+    /// is full. Values that no checkpoint contains cannot be dropped: without a checkpoint, they could fill the budget forever.
+    fn checkpoint_level(&self) -> SpaceLevel {
+        let level = self.space.room();
+        if level == SpaceLevel::Enough && self.shared.memory.is_full() {
+            return SpaceLevel::Low;
+        }
+        level
     }
 
     /// Runs one turn of the replica and publishes its results. Returns whether this member was removed, which ends the loop.

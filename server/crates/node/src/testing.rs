@@ -6,7 +6,7 @@ use witan_base::{account::Totals, metrics::Register};
 use witan_replica::limits::INBOX_MAX;
 
 use super::{completions::CompletionBatch, *};
-use witan_machine::{StateMachine, kv::Kv};
+use witan_machine::{StateMachine, kv::Kv, values::BlockCache};
 
 /// Creates a node without a replica.
 pub fn without_replica(member_id: MemberId, cluster_id: u64) -> Node {
@@ -95,6 +95,7 @@ fn stalled_until(
         metrics: NodeMetrics::register(&on),
         account: account.clone(),
         quota_bytes: None,
+        memory: Arc::new(MemoryBudget::new(u64::MAX, Arc::new(BlockCache::new()))),
     };
     let waker = Waker::new().expect("a descriptor is free");
     let node = Node {

@@ -219,7 +219,10 @@ mod tests {
 
     fn newest(kv: &Kv, key: &'static [u8]) -> witan_machine::kv::KeyValue {
         let range = Range { key: key.into(), ..Range::default() };
-        kv.range(&range).unwrap().kvs.remove(0)
+        kv.range(&range, witan_machine::kv::ValueSource::Memory)
+            .unwrap()
+            .kvs
+            .remove(0)
     }
 
     /// A test folder, deleted on drop.

@@ -75,7 +75,7 @@ fn check_cluster(headers: &HeaderMap, cluster_id: u64) -> Result<(), Page> {
 }
 
 /// Answers `/members`, `/version` or `/raft/probing`. Fails with an error page for another path or method. `lacks_bytes` is as
-/// in [`version`].
+/// in [`version()`].
 fn page(
     method: &Method,
     path: &str,

@@ -9,6 +9,8 @@
 //! - **Outdated chains stay for a while** (`retention`), with copies of their manifests.
 //! - **A new base** is written when most of the chain is outdated or the chain is long. It reuses runs that contain few
 //!   outdated records (`reuse`).
+//! - **Blocks get a place** in the new runs when their chain is published: their values can then leave memory (`run_file`). A
+//!   block in a reused run keeps its place. Outdated runs stay while a place refers to them, for example of an older view.
 //! - **All runs of a chain have one format.** When the feature level rises, the directory's identity gets the later format
 //!   (`open_identity`). The next checkpoint is then a base that reuses no run. It may take the space of the previous chain.
 
@@ -23,7 +25,8 @@ use std::{
 
 use witan_base::panics::catch_in_library;
 use witan_machine::{
-    record::{self, CorruptRecord, Emit, RecordChange, SkipRecord},
+    record::{self, CorruptRecord, Emit, SkipRecord},
+    values::BlockCache,
     view::View,
 };
 
@@ -41,8 +44,10 @@ use super::{
     read_ahead::read_chain,
     retention::{self, Outdated},
     reuse::{RunReuse, WrittenRun},
-    run::{HEADER_BYTES, RUN_BYTES, item_bytes, run_number, run_path},
+    run::{RUN_BYTES, item_bytes, run_number, run_path},
+    run_file::RunBlocks,
     space::checkpoint_log_bytes,
+    weight::Weight,
 };
 
 /// Number of links above which a chain is rewritten as a base. Each link adds a few milliseconds to startup.
@@ -82,29 +87,6 @@ struct OutdatedChain {
     runs: Vec<Run>,
 }
 
-/// The size that a new base would have.
-#[derive(Default)]
-struct Weight {
-    all: u64,
-    /// Size in bytes of the records that are not in a reusable run.
-    new: u64,
-}
-
-impl Weight {
-    /// Computes the size of a base for the whole state, if it reuses the runs in `before`.
-    fn of(before: &RunReuse, whole: &EmitChanges<'_>) -> Self {
-        let mut weight = Self::default();
-        whole(&|_| false, &mut |change| {
-            let bytes = size(&change);
-            weight.all += bytes;
-            if before.unchanged(change.key()).is_none() {
-                weight.new += bytes;
-            }
-        });
-        weight
-    }
-}
-
 impl Checkpoint {
     /// Opens the folder and reads its checkpoint, or returns `None` as the view if no checkpoint was ever written. A directory
     /// that was copied while in use may lack runs that `current` names; the newest complete checkpoint is then used.
@@ -113,6 +95,7 @@ impl Checkpoint {
         origin: Origin,
         ledger: Arc<Ledger>,
         identity: Arc<OpenIdentity>,
+        cache: Arc<BlockCache>,
     ) -> Result<(Self, Option<View>), OpenError> {
         fs::create_dir_all(dir).map_err(|e| OpenError::io(dir, e))?;
         manifest_file::remove_leftovers(dir);
@@ -121,7 +104,7 @@ impl Checkpoint {
         let numbers = (next, copies.first().copied().unwrap_or(0));
         let mut checkpoint = Self {
             manifest: Manifest::new(identity.format(), Chain::default()),
-            folder: CheckpointFolder::new(dir.to_owned(), ledger, identity, numbers),
+            folder: CheckpointFolder::new(dir.to_owned(), ledger, identity, cache, numbers),
             copy: None,
             outdated: Outdated::default(),
             installs: 0,
@@ -217,7 +200,7 @@ impl Checkpoint {
 
     /// Reads the state from the published chain, and sets the chain size at which a new base is considered.
     fn load(&mut self) -> Result<View, CheckpointReadError> {
-        let (view, bytes) = read_chain(&self.folder.dir, &self.manifest.chain)?;
+        let (view, bytes) = read_chain(&self.folder, &self.manifest.chain)?;
         let ledger = &self.folder.ledger;
         ledger.set_checkpoint_bytes(self.manifest.chain.bytes());
         self.compact_threshold = self.compact_threshold(bytes);
@@ -271,7 +254,7 @@ impl Checkpoint {
 
     /// Writes a checkpoint of `view`, which is durable on return. `since` is the state of the checkpoint on disk, so only the
     /// difference to it is written. `None` writes the whole state. If the level of `view` requires a later format, first gives
-    /// the directory that format. After an error, the previous checkpoint stays.
+    /// the directory that format. After an error, the previous checkpoint stays, and the blocks of `view` keep their places.
     pub fn write(&mut self, since: Option<&View>, view: &View) -> io::Result<()> {
         self.folder.identity.raise(view.machine.members.level())?;
         let whole: &EmitChanges<'_> = &|leave_out, emit| view.changes_except(None, leave_out, emit);
@@ -281,14 +264,20 @@ impl Checkpoint {
             // Even a small chain can contain records that a compaction has outdated.
             self.compact_threshold = 0;
         }
-        match since {
+        let stored = match since {
             Some(since) => {
                 let difference: &EmitChanges<'_> =
                     &|leave_out, emit| view.changes_except(Some(since), leave_out, emit);
                 self.store(Some(difference), whole)
             }
             None => self.store(None, whole),
+        };
+        for blocks in stored? {
+            blocks.settle(&self.folder, |key, place| view.settle(key, place));
         }
+        // The blocks no longer refer to the runs that this checkpoint has replaced.
+        self.remove_others();
+        Ok(())
     }
 
     /// Writes a checkpoint of `view` as a new base without outdated records. `since` is as in [`Checkpoint::write`].
@@ -298,11 +287,12 @@ impl Checkpoint {
     }
 
     /// Appends the difference to the chain. Writes a new chain instead if `difference` is `None` or the chain must be replaced.
+    /// Returns the blocks of the new runs. The chain is then published, but replaced runs are not removed yet.
     pub(super) fn store(
         &mut self,
         difference: Option<&EmitChanges<'_>>,
         whole: &EmitChanges<'_>,
-    ) -> io::Result<()> {
+    ) -> io::Result<Vec<RunBlocks>> {
         let stored = catch_in_library(|| match difference {
             Some(difference) if !self.wants_base(whole) => self.store_difference(difference),
             Some(_) | None => self.store_base(difference, whole),
@@ -314,8 +304,8 @@ impl Checkpoint {
         })
     }
 
-    /// Writes the difference as a new link of the chain, and publishes the chain.
-    fn store_difference(&mut self, difference: &EmitChanges<'_>) -> io::Result<()> {
+    /// Writes the difference as a new link of the chain, and publishes the chain. Returns the blocks of the link's runs.
+    fn store_difference(&mut self, difference: &EmitChanges<'_>) -> io::Result<Vec<RunBlocks>> {
         // Taken out of `self`, so that no run is reused after a panic.
         let mut reuse = std::mem::take(&mut self.reuse);
         let link = self.write_link(None, |leave_out, emit| {
@@ -335,22 +325,29 @@ impl Checkpoint {
             }
         }
         self.reuse = reuse;
-        published.map(drop)
+        published.map(|link| link.places)
     }
 
     /// Writes the whole state as a new chain with one link and publishes it. Reuses runs of the previous chain (`reuse`) if
-    /// they have the directory's format.
+    /// they have the directory's format. Returns the blocks of the new runs.
     fn store_base(
         &mut self,
         difference: Option<&EmitChanges<'_>>,
         whole: &EmitChanges<'_>,
-    ) -> io::Result<()> {
+    ) -> io::Result<Vec<RunBlocks>> {
         // A snapshot installed during this write may raise the directory's format. It then also replaces this base.
         let format = self.folder.identity.format();
         let mut reuse = std::mem::take(&mut self.reuse);
         match difference {
             Some(difference) if format == self.manifest.format => {
-                difference(&|_| false, &mut |change| reuse.mark_changed(&change));
+                let marked = RefCell::new(&mut reuse);
+                let mark_block = |key: &[u8], _: usize| {
+                    marked.borrow_mut().mark_outdated(key);
+                    true
+                };
+                difference(&mark_block, &mut |change| {
+                    marked.borrow_mut().mark_changed(&change);
+                });
             }
             // Without a difference, no run is known to be current. Runs of an earlier format are not reused either.
             Some(_) | None => reuse = RunReuse::default(),
@@ -371,7 +368,7 @@ impl Checkpoint {
         self.publish(chain, format)?;
         self.reuse = RunReuse::of_base(&reuse, &link.kept, link.written, self.reusable_bytes());
         (self.base_required, self.fell_back) = (false, false);
-        Ok(())
+        Ok(link.places)
     }
 
     /// Returns the size in bytes below which a base does not reuse a run.
@@ -428,7 +425,8 @@ impl Checkpoint {
                 true
             })
         };
-        changes(&keep, &mut |change| {
+        let leave_out = |key: &[u8], _: usize| keep(key);
+        changes(&leave_out, &mut |change| {
             if outcome.is_err() || keep(change.key()) {
                 return;
             }
@@ -436,7 +434,7 @@ impl Checkpoint {
             let run = link.add(change, before.is_some());
             if run.bytes >= self.run_bytes {
                 let full = std::mem::take(run);
-                outcome = self.write_run(full, &mut link.written);
+                outcome = self.write_run(full, &mut link);
             }
         });
         let mut link = link.into_inner();
@@ -445,7 +443,7 @@ impl Checkpoint {
             std::mem::take(&mut link.others),
         ] {
             if outcome.is_ok() && !rest.items.is_empty() {
-                outcome = self.write_run(rest, &mut link.written);
+                outcome = self.write_run(rest, &mut link);
             }
         }
         match outcome.and_then(|()| self.folder.sync()) {
@@ -460,18 +458,20 @@ impl Checkpoint {
         }
     }
 
-    /// Writes the collected records as a run and adds the run to `written`. The run's content is durable on return, but not its
+    /// Writes the collected records as a run and adds the run to `link`. The run's content is durable on return, but not its
     /// file name.
-    fn write_run(&self, pending: PendingRun, written: &mut Vec<WrittenRun>) -> io::Result<()> {
+    fn write_run(&self, pending: PendingRun, link: &mut PendingLink) -> io::Result<()> {
         let PendingRun { mut items, stretches, .. } = pending;
         let largest = items.iter().map(item_bytes).max().unwrap_or_default() as u64;
         let of_blocks = items.first().is_some_and(|(key, _)| record::is_block(key));
-        let run = self.folder.write_run(&mut items, false)?;
-        written.push(WrittenRun { run, stretches, largest, of_blocks });
+        let (run, places) = self.folder.write_run(&mut items, false)?;
+        let written = WrittenRun { run, stretches, largest, of_blocks };
+        link.written.push(written);
+        link.places.push(places);
         Ok(())
     }
 
-    /// Publishes a chain of this format atomically, then removes files that are neither published nor kept.
+    /// Publishes a chain of this format atomically.
     fn publish(&mut self, chain: Chain, format: &'static DataFormat) -> io::Result<()> {
         let before = self.manifest.chain.clone();
         let manifest = Manifest { before, ..Manifest::new(format, chain) };
@@ -480,7 +480,6 @@ impl Checkpoint {
         let copy = self.copy.replace(copy);
         self.outdated.push(OutdatedChain { copy, runs });
         self.manifest = manifest;
-        self.remove_others();
         Ok(())
     }
 
@@ -576,15 +575,6 @@ impl Checkpoint {
     fn compact_threshold(&self, bytes: u64) -> u64 {
         2 * bytes + self.outdated_bytes
     }
-}
-
-/// Returns the size in bytes that a changed record takes in a run.
-fn size(change: &RecordChange) -> u64 {
-    let value = match change {
-        RecordChange::Put { value, .. } => value.len(),
-        RecordChange::Delete { .. } => 0,
-    };
-    (HEADER_BYTES + change.key().len() + value) as u64
 }
 
 /// Returns a number greater than the number of every run in the folder.

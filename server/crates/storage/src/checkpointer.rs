@@ -52,7 +52,7 @@ struct CheckpointRequest {
     rewrites: Vec<OnDurable>,
     /// A published snapshot from which the next chain starts.
     installed: Option<InstalledSnapshot>,
-    /// Whether a receiver has discarded runs that this thread must remove.
+    /// Whether there are runs that this thread must remove: a receiver has discarded them, or their last place was dropped.
     clean: bool,
     /// Replaced states, one per snapshot installed since the last turn. This thread drops them, because dropping them on the
     /// replica's thread would block it.
@@ -286,10 +286,13 @@ impl CheckpointWriter {
                 return true;
             }
             if let Some(newer) = slot.view.take() {
-                request.view = newer;
+                let replaced = std::mem::replace(&mut request.view, newer);
                 request.whole |= std::mem::take(&mut slot.whole);
                 request.whole_and_clean |= std::mem::take(&mut slot.whole_and_clean);
                 request.rewrites.append(&mut slot.rewrites);
+                drop(slot);
+                // Dropped after the unlock, because the drop of a run's last place takes the lock to wake the thread.
+                drop(replaced);
             }
             pause = (pause * 2).min(RETRY_LONGEST);
             begun = Instant::now();

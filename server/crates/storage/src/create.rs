@@ -11,7 +11,7 @@ use std::{
 };
 
 use witan_base::metrics::Register;
-use witan_machine::view::View;
+use witan_machine::{values::BlockCache, view::View};
 use witan_replica::host::LogBatch;
 
 use super::{
@@ -123,7 +123,9 @@ fn fill(
 ) -> Result<(), OpenError> {
     // An offline command serves no metrics.
     let metrics = StorageMetrics::register(&Register::default());
-    let (storage, _) = open(dir, identity, &Arc::default(), &metrics)?;
+    // Without a limit, because no value can be read from the staged directory once it is renamed.
+    let (ledger, cache) = (Arc::default(), Arc::new(BlockCache::new()));
+    let (storage, _) = open(dir, identity, &ledger, &cache, &metrics)?;
     let Storage {
         mut log,
         mut checkpoint,

@@ -9,8 +9,8 @@ use witan_machine::record::CorruptRecord;
 
 use super::{format::DataIdentity, formats};
 
-/// Exit code of a process that failed to write its log while running.
-pub const EXIT_WRITE_FAILED: i32 = 29;
+/// Exit code of a process that failed to write its log, or to read a value, while running. The next start checks all data.
+pub const EXIT_DISK_FAILED: i32 = 29;
 
 /// The reason why a data directory cannot be opened.
 #[derive(Debug, thiserror::Error)]

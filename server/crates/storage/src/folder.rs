@@ -4,14 +4,14 @@
 //! No thread waits for another thread while it holds the lock. Publishing replaces the file `current` under the lock.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, MutexGuard, OnceLock},
+    sync::{Arc, MutexGuard, OnceLock, Weak},
 };
 
 use witan_base::sync::Mutex;
-use witan_machine::levels::Level;
+use witan_machine::{levels::Level, values::BlockCache};
 
 use super::{
     files::{inject_failure, remove, replace, sync_dir},
@@ -22,6 +22,7 @@ use super::{
     open_identity::OpenIdentity,
     record_stream::RecordCounter,
     run::{self, RunItem, run_number, run_path},
+    run_file::{RunBlocks, RunFile},
 };
 
 /// Callback for a durable checkpoint. If the checkpoint fails, it is dropped without a call.
@@ -62,6 +63,8 @@ pub(super) struct CheckpointFolder {
     pub(super) ledger: Arc<Ledger>,
     /// Has the format of new runs and manifests.
     pub(super) identity: Arc<OpenIdentity>,
+    /// Decides which values of blocks stay in memory.
+    pub(super) cache: Arc<BlockCache>,
     state: Mutex<FolderState>,
     /// Makes the checkpoint thread remove discarded runs.
     garbage: OnceLock<Box<dyn Fn() + Send + Sync>>,
@@ -82,6 +85,8 @@ pub(super) struct FolderState {
     last_copy: u64,
     /// Runs of unpublished snapshots, which the checkpoint thread must not remove.
     received: BTreeSet<u64>,
+    /// The runs from which blocks can be read, by number. These runs must not be removed.
+    files: BTreeMap<u64, Weak<RunFile>>,
     /// Number of snapshots that this process has published.
     installs: u64,
     pub(super) receiver: ReceiverState,
@@ -106,12 +111,14 @@ impl CheckpointFolder {
         dir: PathBuf,
         ledger: Arc<Ledger>,
         identity: Arc<OpenIdentity>,
+        cache: Arc<BlockCache>,
         (next, last_copy): (u64, u64),
     ) -> Arc<Self> {
         let state = FolderState {
             next,
             last_copy,
             received: BTreeSet::new(),
+            files: BTreeMap::new(),
             installs: 0,
             receiver: ReceiverState::default(),
         };
@@ -119,6 +126,7 @@ impl CheckpointFolder {
             dir,
             ledger,
             identity,
+            cache,
             state: Mutex::new(state),
             garbage: OnceLock::new(),
         })
@@ -141,9 +149,25 @@ impl CheckpointFolder {
         self.state.lock()
     }
 
-    /// Writes a run and empties `items`, which must not be empty. The run's content is durable on return, but not its file
-    /// name. A `received` run belongs to a snapshot and is kept until the snapshot is published or discarded.
-    pub(super) fn write_run(&self, items: &mut Vec<RunItem>, received: bool) -> io::Result<Run> {
+    /// Returns the file of a run, to which places of blocks can refer. The run is not removed while the file exists.
+    pub(super) fn run_file(self: &Arc<Self>, number: u64) -> Arc<RunFile> {
+        let mut state = self.state();
+        let known = state.files.get(&number).and_then(Weak::upgrade);
+        known.unwrap_or_else(|| {
+            let file = Arc::new(RunFile::new(run_path(&self.dir, number), self));
+            state.files.insert(number, Arc::downgrade(&file));
+            file
+        })
+    }
+
+    /// Writes a run and empties `items`, which must not be empty. Also returns the locations of the run's blocks. The run's
+    /// content is durable on return, but not its file name. A `received` run belongs to a snapshot and is kept until the
+    /// snapshot is published or discarded.
+    pub(super) fn write_run(
+        &self,
+        items: &mut Vec<RunItem>,
+        received: bool,
+    ) -> io::Result<(Run, RunBlocks)> {
         // The sort is stable, so the later change of a key is kept.
         items.sort_by(|a, b| b.0.cmp(&a.0));
         items.reverse();
@@ -164,8 +188,9 @@ impl CheckpointFolder {
             self.state().received.remove(&number);
         }
         let run = Run::new(number, &items[0].0, written?);
+        let blocks = RunBlocks::of(number, items);
         items.clear();
-        Ok(run)
+        Ok((run, blocks))
     }
 
     /// Makes the file names of all runs durable.
@@ -241,8 +266,9 @@ impl CheckpointFolder {
         Ok(())
     }
 
-    /// Removes all runs that are neither in `named` nor held by a receiver, and all manifest copies that are not in `copies`.
-    /// Keeps all copies if more than `installs` snapshots were published, because `copies` then lacks the newest one.
+    /// Removes all runs that are neither in `named` nor held by a receiver or a place, and all manifest copies that are not in
+    /// `copies`. Keeps all copies if more than `installs` snapshots were published, because `copies` then lacks the newest one.
+    /// The last place of a kept run calls [`Self::report_garbage`].
     pub(super) fn remove_others(
         &self,
         named: impl Iterator<Item = u64>,
@@ -254,12 +280,20 @@ impl CheckpointFolder {
         let listed: Vec<PathBuf> = fs::read_dir(&self.dir)?
             .map(|entry| entry.map(|entry| entry.path()))
             .collect::<io::Result<_>>()?;
-        let state = self.state();
-        let kept: BTreeSet<u64> = named.chain(state.received.iter().copied()).collect();
-        if state.installs == installs && !copies.is_empty() {
-            self.remove_copies(|number| copies.contains(&number))?;
-        }
+        let mut state = self.state();
+        let mut kept: BTreeSet<u64> = named.chain(state.received.iter().copied()).collect();
+        let held = state.held_runs(&kept);
+        let copies_removed = match state.installs == installs && !copies.is_empty() {
+            true => self.remove_copies(|number| copies.contains(&number)),
+            false => Ok(()),
+        };
         drop(state);
+        for (number, file) in held {
+            kept.insert(number);
+            // If the last place was dropped since, this is the last reference, and its drop reports the run.
+            file.set_outdated();
+        }
+        copies_removed?;
         for path in listed {
             if run_number(&path).is_some_and(|number| !kept.contains(&number)) {
                 match remove(&path) {
@@ -309,5 +343,16 @@ impl FolderState {
             self.received.insert(number);
         }
         number
+    }
+
+    /// Returns the runs that only places hold, because they are not in `kept`. Forgets runs without places.
+    fn held_runs(&mut self, kept: &BTreeSet<u64>) -> Vec<(u64, Arc<RunFile>)> {
+        self.files.retain(|_, file| file.strong_count() > 0);
+        let held = self
+            .files
+            .iter()
+            .filter(|(number, _)| !kept.contains(*number));
+        held.filter_map(|(number, file)| Some((*number, file.upgrade()?)))
+            .collect()
     }
 }

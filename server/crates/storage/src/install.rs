@@ -12,7 +12,7 @@ use std::path::Path;
 use witan_machine::view::View;
 
 use super::{
-    Checkpoint, Checkpointer, EXIT_WRITE_FAILED, OpenError, RaftLog,
+    Checkpoint, Checkpointer, EXIT_DISK_FAILED, OpenError, RaftLog,
     checkpointer::InstalledSnapshot,
     folder::CheckpointFolder,
     manifest::{Install, Manifest},
@@ -53,7 +53,7 @@ pub(super) fn publish(
     if let Err(error) = published {
         let dir = folder.dir.display();
         tracing::error!(%dir, %error, "failed to publish a received snapshot; exiting");
-        std::process::exit(EXIT_WRITE_FAILED);
+        std::process::exit(EXIT_DISK_FAILED);
     }
     log.restart(index);
     files.on_published();

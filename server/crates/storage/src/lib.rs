@@ -11,10 +11,11 @@
 //! ```
 //!
 //! Reading order: `format`, `formats` and `lock`, then `log`, which `tail` repairs after a crash. A `checkpoint` consists of
-//! `run`s; `manifest` lists them, and `merge` reads them as one sequence of records. `checkpointer` is the thread that writes
-//! checkpoints. `received` takes snapshots from other members, and `install` makes one of them the checkpoint. `folder` is the
-//! state that these three share. `open_identity` gives the directory a later format. `space` monitors the free space, and
-//! `ledger` allocates it to the threads. `wal_dir` places the log elsewhere, and `owner` records which member a log belongs to.
+//! `run`s; `manifest` lists them, and `merge` reads them as one sequence of records. `run_file` reads single records: values
+//! that are not in memory. `checkpointer` is the thread that writes checkpoints. `received` takes snapshots from other members,
+//! and `install` makes one of them the checkpoint. `folder` is the state that these three share. `open_identity` gives the
+//! directory a later format. `space` monitors the free space, and `ledger` allocates it to the threads. `wal_dir` places the
+//! log elsewhere, and `owner` records which member a log belongs to.
 //!
 //! - **I4** a checkpoint and its index become visible in one atomic step.
 //! - **I5** the log is cut only below the older of the last two durable checkpoints.
@@ -51,11 +52,13 @@ mod record_stream;
 mod retention;
 mod reuse;
 mod run;
+mod run_file;
 mod space;
 mod tail;
 #[cfg(test)]
 mod tests;
 mod wal_dir;
+mod weight;
 
 use std::{
     io,
@@ -66,13 +69,13 @@ use std::{
 use format::{Origin, StoredIdentity};
 use open_identity::OpenIdentity;
 use owner::LogOwner;
-use witan_machine::{member::StoreLineage, view::View};
+use witan_machine::{member::StoreLineage, values::BlockCache, view::View};
 use witan_replica::host::Recovered;
 
 pub use checkpoint::Checkpoint;
 pub use checkpointer::Checkpointer;
 pub use create::{adopt, create};
-pub use error::{EXIT_WRITE_FAILED, OpenError};
+pub use error::{EXIT_DISK_FAILED, OpenError};
 pub use folder::{OnDurable, SnapshotId};
 pub use format::{ANCESTORS_MAX, DataIdentity};
 pub use formats::{DataFormat, FORMATS, format_of};
@@ -144,11 +147,12 @@ pub fn has_state(dir: &Path) -> bool {
 }
 
 /// Opens or creates a member's data directory, and returns it with the recovered state. Later writes announce their bytes to
-/// `ledger`.
+/// `ledger`. `cache` decides which values of the state are in memory, already while it is recovered.
 pub fn open(
     dir: &Path,
     identity: &DataIdentity,
     ledger: &Arc<Ledger>,
+    cache: &Arc<BlockCache>,
     metrics: &StorageMetrics,
 ) -> Result<(Storage, Recovered), OpenError> {
     let member = member_dir(dir);
@@ -170,7 +174,7 @@ pub fn open(
     };
     let (own_store, outdated) = (stored.store.clone(), stored.outdated);
     let directory = Arc::new(OpenIdentity::new(&member, stored));
-    let opened = open_parts(&directory, (fresh, origin), ledger, metrics)?;
+    let opened = open_parts(&directory, (fresh, origin), ledger, cache, metrics)?;
     let Opened { mut log, mut checkpoint, recovered } = opened;
     let view = recovered.checkpoint.as_ref();
     if let Some(view) = view {
@@ -221,6 +225,7 @@ fn open_parts(
     directory: &Arc<OpenIdentity>,
     (fresh, origin): (bool, Origin),
     ledger: &Arc<Ledger>,
+    cache: &Arc<BlockCache>,
     metrics: &StorageMetrics,
 ) -> Result<Opened, OpenError> {
     let member = directory.member();
@@ -237,6 +242,7 @@ fn open_parts(
         origin,
         ledger.clone(),
         directory.clone(),
+        cache.clone(),
     )?;
     if fresh && (view.is_some() || !log.is_empty()) {
         let what = "is missing, but the directory contains data";

@@ -436,11 +436,11 @@ impl RaftLog {
         }
     }
 
-    /// Logs that writing the log failed, and ends the process with [`super::EXIT_WRITE_FAILED`].
+    /// Logs that writing the log failed, and ends the process with [`super::EXIT_DISK_FAILED`].
     fn end(&self, error: &str) -> ! {
         let dir = self.dir.display();
         tracing::error!(%dir, error, "failed to write the Raft log; exiting");
-        std::process::exit(super::EXIT_WRITE_FAILED)
+        std::process::exit(super::EXIT_DISK_FAILED)
     }
 }
 

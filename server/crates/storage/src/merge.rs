@@ -14,7 +14,16 @@ use super::{
     run::{self, RunItem, RunReader, run_path},
 };
 
-pub(super) type Record = (Vec<u8>, Vec<u8>);
+/// A record of the state, and its location.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) key: Vec<u8>,
+    pub(super) value: Vec<u8>,
+    /// Number of the run that contains the record.
+    pub(super) run: u64,
+    /// Offset of the value in the run.
+    pub(super) offset: u64,
+}
 
 pub(super) type Records<'a> = dyn Iterator<Item = Result<Record, CheckpointReadError>> + 'a;
 
@@ -42,6 +51,8 @@ struct RunHead {
     /// Position of the run in the chain. Among equal keys, the record with the highest position is the newest.
     source: usize,
     value: Option<Vec<u8>>,
+    /// Offset in the run of the record after this one.
+    end: u64,
 }
 
 impl MergedRecords {
@@ -60,13 +71,15 @@ impl MergedRecords {
             unopened: true,
             source,
             value: None,
+            end: 0,
         });
         Self { heads: heads.collect(), sources, bytes: 0 }
     }
 
     /// Returns the next record, or `None` after the last one.
     fn next_record(&mut self) -> Result<Option<Record>, CheckpointReadError> {
-        while let Some(RunHead { key: Reverse(key), unopened, source, value }) = self.heads.pop() {
+        while let Some(head) = self.heads.pop() {
+            let RunHead { key: Reverse(key), unopened, source, value, end } = head;
             self.advance(source, &key, !unopened)?;
             if unopened {
                 continue;
@@ -80,7 +93,9 @@ impl MergedRecords {
             }
             if let Some(value) = value {
                 self.bytes += (key.len() + value.len() + run::HEADER_BYTES) as u64;
-                return Ok(Some((key, value)));
+                let run = self.sources[source].run.number;
+                let offset = end - value.len() as u64;
+                return Ok(Some(Record { key, value, run, offset }));
             }
         }
         Ok(None)
@@ -103,8 +118,9 @@ impl MergedRecords {
             return Ok(());
         };
         let key = Reverse(key);
+        let end = of.reader.as_ref().map_or(0, |reader| reader.offset);
         self.heads
-            .push(RunHead { key, unopened: false, source, value });
+            .push(RunHead { key, unopened: false, source, value, end });
         Ok(())
     }
 }

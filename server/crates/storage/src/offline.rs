@@ -11,6 +11,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use witan_machine::values::BlockCache;
 use witan_replica::host::Recovered;
 
 use super::{
@@ -36,7 +37,9 @@ pub fn read(
     let origin = stored.origin(&member)?;
     let copy = Copy::of(&member)?;
     let directory = Arc::new(OpenIdentity::new(&copy.0, stored));
-    let opened = open_parts(&directory, (false, origin), &Arc::default(), metrics)?;
+    // Without a limit, because no value can be read once the copy is removed.
+    let (ledger, cache) = (Arc::default(), Arc::new(BlockCache::new()));
+    let opened = open_parts(&directory, (false, origin), &ledger, &cache, metrics)?;
     if let Some(view) = &opened.recovered.checkpoint {
         format::check_known(&identity, &view.machine.members, &member)?;
     }

@@ -8,6 +8,7 @@ use super::{
     manifest::Run,
     reuse::{KeyStretch, RunReuse, WrittenRun},
     run::{RunItem, item_bytes},
+    run_file::RunBlocks,
 };
 
 /// A run whose records are being collected.
@@ -36,6 +37,8 @@ pub(super) struct PendingLink {
     /// Reused runs of the previous chain, by index in `RunReuse`, with the key ranges of their current records.
     pub(super) kept: BTreeMap<usize, Vec<KeyStretch>>,
     pub(super) written: Vec<WrittenRun>,
+    /// The blocks in the written runs.
+    pub(super) places: Vec<RunBlocks>,
     pub(super) blocks: PendingRun,
     pub(super) others: PendingRun,
     /// The location of the last record of a base.

@@ -1,18 +1,27 @@
 //! Reads records on one thread while another restores the state from them. Both take about the same time, so this uses two
 //! cores.
+//!
+//! A block can leave memory as soon as it is restored, so a start needs no more memory for values than the cache's target.
 
 use std::{
     mem,
-    path::Path,
-    sync::mpsc::{SyncSender, sync_channel},
+    sync::{
+        Arc,
+        mpsc::{SyncSender, sync_channel},
+    },
     thread,
 };
 
 use witan_base::panics::catch_in_library;
-use witan_machine::{record::CorruptRecord, view::View};
+use witan_machine::{
+    record::{self, CorruptRecord},
+    values::Place,
+    view::{View, ViewBuilder},
+};
 
 use super::{
     error::CheckpointReadError,
+    folder::CheckpointFolder,
     manifest::Chain,
     merge::{MergedRecords, Record, Records},
 };
@@ -26,19 +35,41 @@ type Portion = Vec<Result<Record, CheckpointReadError>>;
 
 /// Restores the state from a chain. Also returns the size of the chain's records in bytes. Fails with a record of a later
 /// release only if the whole chain is intact.
-pub(super) fn read_chain(dir: &Path, chain: &Chain) -> Result<(View, u64), CheckpointReadError> {
-    let mut merged = MergedRecords::new(dir, chain);
+pub(super) fn read_chain(
+    folder: &Arc<CheckpointFolder>,
+    chain: &Chain,
+) -> Result<(View, u64), CheckpointReadError> {
+    let mut merged = MergedRecords::new(&folder.dir, chain);
     // Catches panics: a damaged run is detected only at its end, after its records were used.
     let restored =
-        catch_in_library(|| read_ahead(&mut merged, &mut |records| View::restore(records)));
+        catch_in_library(|| read_ahead(&mut merged, &mut |records| restore(folder, records)));
     let restored = restored.unwrap_or_else(|| {
         Err(CorruptRecord::new("a panic occurred while the checkpoint was read").into())
     });
     if restored.as_ref().is_err_and(CheckpointReadError::is_later) {
         // A damaged record can look like a record of a later release. Only the end of a run shows that the run is intact.
-        MergedRecords::new(dir, chain).try_for_each(|record| record.map(drop))?;
+        MergedRecords::new(&folder.dir, chain).try_for_each(|record| record.map(drop))?;
     }
     Ok((restored?, merged.bytes))
+}
+
+/// Restores the state from its records. Settles each block before it loads the next record.
+fn restore(
+    folder: &Arc<CheckpointFolder>,
+    records: &mut Records<'_>,
+) -> Result<View, CheckpointReadError> {
+    let mut builder = ViewBuilder::default();
+    for record in records {
+        let Record { key, value, run, offset } = record?;
+        builder.load(&key, &value)?;
+        if record::is_block(&key) {
+            let len = u32::try_from(value.len()).expect("a run stores the length in 32 bits");
+            builder.settle(&key, Place { file: folder.run_file(run), offset, len });
+            // The target bounds the memory of a start.
+            folder.cache.trim();
+        }
+    }
+    Ok(builder.finish()?)
 }
 
 /// Restores the state from records that another thread reads. A panic on that thread becomes an error.
@@ -72,7 +103,7 @@ fn read(
     for record in records {
         bytes += record
             .as_ref()
-            .map_or(0, |(key, value)| key.len() + value.len());
+            .map_or(0, |record| record.key.len() + record.value.len());
         portion.push(record);
         if bytes >= PORTION_BYTES {
             bytes = 0;
@@ -90,8 +121,8 @@ mod tests {
     use super::*;
 
     fn record(number: u64) -> Result<Record, CheckpointReadError> {
-        let key = number.to_be_bytes().to_vec();
-        Ok((key, vec![b'v'; 10_000]))
+        let (key, value) = (number.to_be_bytes().to_vec(), vec![b'v'; 10_000]);
+        Ok(Record { key, value, run: 1, offset: number })
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! At most one snapshot is received at a time. If its stream breaks, its runs are kept, and the next stream of the same
 //! snapshot continues after them. The state is then read from the disk. Memory holds at most two runs and the new state, in
-//! addition to the current state.
+//! addition to the current state. Values of the new state that are durable in a run can leave memory.
 
 use std::{
     io, mem,
@@ -16,6 +16,7 @@ use witan_base::panics::catch_in_library;
 use witan_machine::{
     member::MemberId,
     record::CorruptRecord,
+    values::BlockCache,
     view::{View, ViewBuilder},
 };
 
@@ -28,6 +29,7 @@ use super::{
     read_ahead::read_chain,
     record_stream::{RecordCounter, RecordTotals},
     run::{RUN_BYTES, RunItem, item_bytes},
+    run_file::RunBlocks,
 };
 
 /// The reason why a snapshot was not received.
@@ -62,8 +64,8 @@ impl SnapshotReceiver {
     pub fn without_folder() -> Self {
         let stored = StoredIdentity::new(DataIdentity::new(0, MemberId::NONE));
         let identity = OpenIdentity::new(Path::new(""), stored);
-        let folder =
-            CheckpointFolder::new(PathBuf::new(), Arc::default(), Arc::new(identity), (1, 0));
+        let (identity, cache) = (Arc::new(identity), Arc::new(BlockCache::new()));
+        let folder = CheckpointFolder::new(PathBuf::new(), Arc::default(), identity, cache, (1, 0));
         Self::new(folder)
     }
 
@@ -143,7 +145,7 @@ pub struct IncomingSnapshot {
 #[derive(Debug)]
 struct RunInWriting {
     /// The writing thread. Its result is `None` if it panicked.
-    thread: JoinHandle<Option<io::Result<Run>>>,
+    thread: JoinHandle<Option<io::Result<(Run, RunBlocks)>>>,
     count: RecordCounter,
     last_key: Vec<u8>,
 }
@@ -176,7 +178,10 @@ impl IncomingSnapshot {
 
     /// Starts to write the collected records on another thread, after the previous run has become durable.
     fn write_run(&mut self) -> io::Result<()> {
-        self.finish_run()?;
+        if let (Some(blocks), Some(builder)) = (self.finish_run()?, &self.builder) {
+            blocks.settle(&self.folder, |key, place| builder.settle(key, place));
+            self.folder.cache.trim();
+        }
         let Some((last_key, _)) = self.items.last() else {
             return Ok(());
         };
@@ -189,17 +194,19 @@ impl IncomingSnapshot {
         Ok(())
     }
 
-    /// Waits for the run that another thread is writing, if there is one. Fails if the run could not be written.
-    fn finish_run(&mut self) -> io::Result<()> {
+    /// Waits for the run that another thread is writing, if there is one. Returns its blocks. Fails if the run could not be
+    /// written.
+    fn finish_run(&mut self) -> io::Result<Option<RunBlocks>> {
         let Some(writing) = self.writing.take() else {
-            return Ok(());
+            return Ok(None);
         };
         let written = writing.thread.join().ok().flatten();
-        let run = written.unwrap_or_else(|| Err(io::Error::other("writing a run panicked")))?;
+        let written = written.unwrap_or_else(|| Err(io::Error::other("writing a run panicked")));
+        let (run, blocks) = written?;
         self.durable.runs.push(run);
         self.durable.count = writing.count;
         self.durable.last_key = writing.last_key;
-        Ok(())
+        Ok(Some(blocks))
     }
 
     /// Keeps the durable records for the next stream of the same snapshot. Call this when the stream breaks.
@@ -221,13 +228,16 @@ impl IncomingSnapshot {
         }
         self.write_run()?;
         let built = self.builder.take().map(ViewBuilder::finish).transpose()?;
-        self.finish_run()?;
+        let last = self.finish_run()?;
         let folder = self.folder.clone();
         folder.sync()?;
         let view = match built {
             Some(view) => view,
             None => self.read_back()?,
         };
+        if let Some(blocks) = last {
+            blocks.settle(&folder, |key, place| view.settle(key, place));
+        }
         let position = &view.position;
         if (position.index, position.term) != (self.id.index, self.id.term) {
             let what = format!(
@@ -250,7 +260,7 @@ impl IncomingSnapshot {
     /// Restores the state from the runs on disk.
     fn read_back(&self) -> Result<View, SnapshotError> {
         let chain = Chain { links: vec![self.durable.runs.clone()] };
-        let (view, _) = read_chain(&self.folder.dir, &chain)?;
+        let (view, _) = read_chain(&self.folder, &chain)?;
         Ok(view)
     }
 }
@@ -259,6 +269,8 @@ impl Drop for IncomingSnapshot {
     fn drop(&mut self) {
         // A failed run leaves no file to discard.
         let _ = self.finish_run();
+        // The places of the state's blocks refer to the runs.
+        self.builder = None;
         self.folder.discard(&self.durable.runs);
     }
 }

@@ -192,8 +192,9 @@ impl RunReuse {
         }
     }
 
-    /// Removes a key from the stretch that contains it. Also removes the stretches of dropped runs.
-    fn mark_outdated(&mut self, key: &[u8]) {
+    /// Records that a record was changed or added, like [`Self::mark_changed`]. Removes its key from the stretch that contains
+    /// it, and the stretches of dropped runs.
+    pub(super) fn mark_outdated(&mut self, key: &[u8]) {
         let Some((start, run)) = self.containing(key) else {
             return;
         };

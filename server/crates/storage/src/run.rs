@@ -116,6 +116,8 @@ impl Read for SummedFile {
 /// Reads a run sequentially.
 pub(super) struct RunReader {
     file: BufReader<SummedFile>,
+    /// Offset of the next record in the file.
+    pub(super) offset: u64,
     /// Totals of the records that are left to read.
     left: RecordTotals,
 }
@@ -126,6 +128,7 @@ impl RunReader {
         let file = SummedFile::new(File::open(path)?);
         Ok(Self {
             file: BufReader::with_capacity(BUFFER_BYTES, file),
+            offset: 0,
             left: content,
         })
     }
@@ -172,6 +175,7 @@ impl RunReader {
     fn fill(&mut self, out: &mut [u8]) -> Result<(), CheckpointReadError> {
         let left = self.left.bytes.checked_sub(out.len() as u64);
         self.left.bytes = left.ok_or_else(too_short)?;
+        self.offset += out.len() as u64;
         match self.file.read_exact(out) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(too_short().into()),
             read => Ok(read?),

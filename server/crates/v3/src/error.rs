@@ -88,6 +88,9 @@ errors! {
     SnapshotOutdated = ResourceExhausted "etcdserver: snapshot ended: too much has changed since it began, take another one";
     /// The client reads the snapshot too slowly. Not in etcd.
     SnapshotTooSlow = ResourceExhausted "etcdserver: snapshot ended: its reader takes less than 512 KiB/s";
+    /// A read from memory needs a value that is only on disk. No client receives it, unless a caller has failed to repeat the
+    /// read with the values on disk. Not in etcd.
+    NotResident = Internal "etcdserver: a value on disk was not read";
     /// A queue has reached its limit.
     TooManyRequests = ResourceExhausted "etcdserver: too many requests";
     /// No leader is known.

@@ -69,6 +69,8 @@ impl From<kv::KvError> for RpcError {
             // The value grew with every attempt.
             kv::KvError::KeptValueGrew => RpcError::TooManyRequests,
             kv::KvError::Denied(error) => error.into(),
+            // A bug: `kv::read` and `range_stream` repeat such a read.
+            kv::KvError::NotResident => RpcError::NotResident,
         }
     }
 }
@@ -166,5 +168,12 @@ mod tests {
         );
         let refused = ProposeError::<kv::KvError>::Fault(NodeError::ClusterVersion);
         assert_eq!(RpcError::from(refused), RpcError::ClusterVersionTooLow);
+    }
+
+    /// The tests in `on_disk` show that no call answers with it.
+    #[test]
+    fn a_read_that_was_not_repeated_is_an_internal_error() {
+        let status = Status::from(RpcError::from(kv::KvError::NotResident));
+        assert_eq!(status.code(), Code::Internal);
     }
 }

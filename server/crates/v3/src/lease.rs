@@ -19,7 +19,7 @@ use witan_dialect::{Context, blocking::INLINE_ITEMS, jobs::WithPermit};
 use witan_machine::{
     StateMachine,
     auth::{AccessCheck, AuthError, Caller},
-    kv::Kv,
+    kv::{Kv, ValueSource},
     lease::{self, LeaseGrant, LeaseId, LeaseRevoke, RemainingTtl},
     view::View,
 };
@@ -117,9 +117,12 @@ pub(super) async fn lease_time_to_live(
         };
         ReadSize::by(more_than, more_than)
     };
-    let keys = |view: &View, id| view.machine.kv.leases().keys(id).cloned().collect();
+    // The keys are always in memory.
+    let keys = |view: &View, id: &LeaseId, _: ValueSource| {
+        Ok(view.machine.kv.leases().keys(*id).cloned().collect())
+    };
     let (keys, permit) = kv::read(ctx, view, id, size, may, keys).await?;
-    response.keys = keys;
+    response.keys = keys?;
     Ok(WithPermit::new(response, permit))
 }
 

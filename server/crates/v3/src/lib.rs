@@ -23,10 +23,14 @@ mod lease;
 mod long_range;
 mod maintenance;
 mod messages;
+#[cfg(test)]
+mod on_disk;
 mod range_stream;
 mod services;
 mod snapshot;
 mod stream_end;
+#[cfg(test)]
+mod test_context;
 mod watch;
 
 use std::sync::Arc;

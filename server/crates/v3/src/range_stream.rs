@@ -11,14 +11,14 @@ use witan_api::v3::etcdserverpb::{
 use witan_dialect::{Context, sampling::KeyOperation};
 use witan_machine::{
     StateMachine,
-    auth::Caller,
-    kv::{self, Kv, NextPart, RangePart, RangePartBounds},
+    auth::{AuthError, Caller},
+    kv::{self, Kv, KvError, NextPart, RangePart, RangePartBounds, ValueSource},
     view::View,
 };
 
 use super::{
     RpcResult, authorize, header,
-    kv::{ReadSize, range, run_large},
+    kv::{ReadSize, needs_disk, range, run_large},
 };
 
 /// Size in bytes of the pairs in one message, which a single pair can exceed.
@@ -129,7 +129,7 @@ impl RangeReader {
     /// Checks that the range is readable at its revision, without reading a key.
     fn readable(&self, kv: &Kv) -> RpcResult<()> {
         let nothing = RangePartBounds { pairs: 0, bytes: 0, keys: 0 };
-        kv.range_part(&self.range, &nothing)?;
+        kv.range_part(&self.range, &nothing, ValueSource::Memory)?;
         Ok(())
     }
 
@@ -137,26 +137,42 @@ impl RangeReader {
     /// `more`, and the count of the whole range. Keeps no state while a large count waits for its permit.
     async fn next(&mut self, ctx: &Context) -> RpcResult<RangeResponse> {
         loop {
-            let step = self.step(&ctx.node.view().await?.machine)?;
-            match step {
+            let step = self.step(&ctx.node.view().await?.machine, ValueSource::Memory);
+            let step = match needs_disk(&step) {
+                true => self.step_from_disk(ctx).await?,
+                false => step,
+            };
+            match step? {
                 Step::Message(message) => return Ok(message),
                 Step::Nothing => tokio::task::yield_now().await,
                 Step::LargeCount(size) => {
                     let (reader, job) = (self.clone(), ctx.large_read().await?);
-                    let finish = move |view: &View| reader.finish(&view.machine);
+                    let finish = move |view: &View, source| reader.finish(&view.machine, source);
                     return run_large(job, size, finish).await?.0;
                 }
             }
         }
     }
 
-    /// Reads up to `PART_KEYS` keys and advances past those in the message.
-    fn step(&mut self, machine: &StateMachine) -> RpcResult<Step> {
+    /// Runs [`Self::step`] on another thread, with values from disk.
+    async fn step_from_disk(&mut self, ctx: &Context) -> RpcResult<Result<Step, KvError>> {
+        let mut reader = self.clone();
+        let step = move |view: &View| {
+            let step = reader.step(&view.machine, ValueSource::Disk);
+            (step, reader)
+        };
+        let (step, advanced) = ctx.disk_read(step).await?;
+        *self = advanced;
+        Ok(step)
+    }
+
+    /// Reads up to `PART_KEYS` keys and advances past those in the message. If it fails, it does not advance.
+    fn step(&mut self, machine: &StateMachine, source: ValueSource) -> Result<Step, KvError> {
         self.may_read(machine)?;
         if self.range.count_only {
-            return self.last(machine);
+            return self.last(machine, source);
         }
-        let part = self.part(&machine.kv)?;
+        let part = self.part(&machine.kv, source)?;
         let pairs = part.kvs.len();
         match part.next {
             NextPart::End => {
@@ -164,7 +180,7 @@ impl RangeReader {
                 let reply = kv::RangeReply { kvs: part.kvs, more: false, count };
                 return Ok(Step::Message(range::response(self.header, reply)));
             }
-            NextPart::Pair(_) if pairs == self.left => return self.last(machine),
+            NextPart::Pair(_) if pairs == self.left => return self.last(machine, source),
             NextPart::Pair(key) | NextPart::Unread(key) => self.range.key = key,
         }
         self.left -= pairs;
@@ -177,30 +193,34 @@ impl RangeReader {
     }
 
     /// Returns the last part, or `LargeCount` if counting the remaining keys is a large read.
-    fn last(&self, machine: &StateMachine) -> RpcResult<Step> {
+    fn last(&self, machine: &StateMachine, source: ValueSource) -> Result<Step, KvError> {
         match range::size(&machine.kv, &self.rest()) {
-            ReadSize::Small => Ok(Step::Message(self.finish(machine)?)),
+            ReadSize::Small => Ok(Step::Message(self.finish(machine, source)?)),
             size @ (ReadSize::Large | ReadSize::Long) => Ok(Step::LargeCount(size)),
         }
     }
 
     /// Reads the last part: the pairs up to the limit, and the count of all later keys.
-    fn finish(&self, machine: &StateMachine) -> RpcResult<RangeResponse> {
+    fn finish(
+        &self,
+        machine: &StateMachine,
+        source: ValueSource,
+    ) -> Result<RangeResponse, KvError> {
         self.may_read(machine)?;
         let kv = &machine.kv;
         let (kvs, more) = match self.range.count_only {
             true => (Vec::new(), false),
-            false => (self.part(kv)?.kvs, true),
+            false => (self.part(kv, source)?.kvs, true),
         };
-        let count = self.sent + kv.range(&self.rest())?.count;
+        let count = self.sent + kv.range(&self.rest(), source)?.count;
         let reply = kv::RangeReply { kvs, more, count };
         Ok(range::response(self.header, reply))
     }
 
     /// Reads the next pairs of the range, within the limits of a part and of a step.
-    fn part(&self, kv: &Kv) -> RpcResult<RangePart> {
+    fn part(&self, kv: &Kv, source: ValueSource) -> Result<RangePart, KvError> {
         let bounds = RangePartBounds { pairs: self.left, bytes: PART_BYTES, keys: PART_KEYS };
-        Ok(kv.range_part(&self.range, &bounds)?)
+        kv.range_part(&self.range, &bounds, source)
     }
 
     /// Returns the unread rest of the range, to be counted only.
@@ -209,12 +229,12 @@ impl RangeReader {
     }
 
     /// Checks that the caller may read the range in a state, because permissions can have changed since the call started.
-    fn may_read(&self, machine: &StateMachine) -> RpcResult<()> {
+    fn may_read(&self, machine: &StateMachine) -> Result<(), AuthError> {
         let revision = machine.auth.revision();
         let caller = self.caller.as_ref();
         let caller = caller.map(|caller| Caller { user: caller.user.clone(), revision });
         let check = machine.check(caller.as_ref());
-        Ok(check.read(&self.range.key, &self.range.range_end)?)
+        check.read(&self.range.key, &self.range.range_end)
     }
 }
 
@@ -248,10 +268,12 @@ mod tests {
     fn next(reader: &mut RangeReader, kv: &Kv) -> RpcResult<RangeResponse> {
         let machine = StateMachine { kv: kv.clone(), ..StateMachine::default() };
         loop {
-            match reader.step(&machine)? {
+            match reader.step(&machine, ValueSource::Memory)? {
                 Step::Message(message) => return Ok(message),
                 Step::Nothing => {}
-                Step::LargeCount(_) => return reader.finish(&machine),
+                Step::LargeCount(_) => {
+                    return Ok(reader.finish(&machine, ValueSource::Memory)?);
+                }
             }
         }
     }
@@ -297,7 +319,7 @@ mod tests {
                 ..kv::Range::default()
             };
             let (sizes, parts) = all(&kv, &range);
-            let whole = range::response(None, kv.range(&range).unwrap());
+            let whole = range::response(None, kv.range(&range, ValueSource::Memory).unwrap());
             assert_eq!(parts, whole, "{limit} {count_only} {keys_only}");
             assert!(sizes.iter().all(|size| *size < PART_BYTES + 306));
         }
@@ -319,10 +341,11 @@ mod tests {
                 revision,
                 ..kv::Range::default()
             };
-            let step = reader(&kv, &range).step(&machine).unwrap();
+            let step = reader(&kv, &range).step(&machine, ValueSource::Memory);
+            let step = step.unwrap();
             let waits = matches!(step, Step::LargeCount(ReadSize::Long));
             assert_eq!(waits, long, "{revision} {range_end}");
-            let count = kv.range(&range).unwrap().count;
+            let count = kv.range(&range, ValueSource::Memory).unwrap().count;
             assert_eq!(all(&kv, &range).1.count, count);
         }
     }
@@ -335,7 +358,8 @@ mod tests {
             range_end: "l".into(),
             ..kv::Range::default()
         };
-        let whole = range::response(None, kv.range(&range).unwrap()).kvs;
+        let whole = kv.range(&range, ValueSource::Memory).unwrap();
+        let whole = range::response(None, whole).kvs;
         let mut parts = reader(&kv, &range);
         let mut read = next(&mut parts, &kv).unwrap().kvs;
         let delete = kv::DeleteRange {

@@ -77,7 +77,7 @@ fn a_connection_has_its_share_of_permits_and_waits_behind_itself() {
     assert!(poll(third.as_mut()).is_none(), "it has its half");
     drop(first);
     assert!(poll(third.as_mut()).is_some());
-    let permits = |jobs: &[Semaphore; 5]| jobs[JobKind::Read as usize].available_permits();
+    let permits = |jobs: &[Semaphore; 6]| jobs[JobKind::Read as usize].available_permits();
     assert_eq!((permits(&totals.0.jobs), permits(&one.0.jobs)), (4, 2));
 }
 

@@ -9,7 +9,7 @@ mod striped;
 
 use prometheus::{Encoder as _, IntCounter, IntGauge, Registry, TextEncoder};
 
-pub use process::{file_descriptors, resident_bytes};
+pub use process::{anonymous_bytes, file_descriptors, resident_bytes};
 pub use register::Register;
 pub use striped::{Striped, StripedVec};
 

@@ -72,6 +72,12 @@ pub fn resident_bytes() -> u64 {
     field(&status(), "VmRSS").unwrap_or(0) * 1024
 }
 
+/// Returns the resident memory of this process in bytes that the system cannot reclaim: without mapped files. Returns 0 if
+/// `/proc` cannot be read.
+pub fn anonymous_bytes() -> u64 {
+    field(&status(), "RssAnon").unwrap_or(0) * 1024
+}
+
 /// Returns the number of open file descriptors and their soft limit. A value is 0 if the system does not report it.
 pub fn file_descriptors() -> (u64, u64) {
     let used = fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
@@ -129,6 +135,7 @@ mod tests {
     #[test]
     fn the_system_says_plausible_things() {
         assert!(resident_bytes() > 1 << 20);
+        assert!((1..resident_bytes()).contains(&anonymous_bytes()));
         assert!(cpu_seconds().unwrap() >= 0.0);
         let now = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)

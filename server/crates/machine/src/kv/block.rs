@@ -1,45 +1,45 @@
 //! One block of history: versions in revision order, with a directory of slots.
 //!
-//! A version never changes its slot: compaction removes versions and keeps the numbering. If a value equals the previous
-//! version's value, both share a buffer outside the block. A put that keeps a large value therefore uses little memory. Only
-//! memory differs: sizes, limits and the record on disk are the same as with all values inline.
+//! A version never changes its slot: compaction removes versions and keeps the numbering. In memory, a block separates its
+//! versions and keys from its values, because the values of a closed block can be dropped (`values`).
 //!
-//! `history` manages the blocks and chooses the shared values, and `checkpoint` defines the record.
+//! `history` manages the blocks, and `block_record` defines the record on disk.
 
-use std::{borrow::Cow, ops::Range};
+use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
 
 use super::{
-    KeyValue,
-    version::{Location, Version},
+    KeyValue, block_record,
+    slots::{Offsets, SlotDirectory},
+    version::Version,
 };
-use crate::{levels::OWN, pacing::Pacing, revision::Revision};
+use crate::{
+    levels::OWN,
+    pacing::Pacing,
+    revision::Revision,
+    values::{BlockValues, Holder, Place, ReadPattern, small_copy},
+};
 
-/// Capacity in bytes of an open block, so that it grows without being copied. It affects only memory.
+/// Capacity in bytes for the values of an open block, so that it grows without being copied. It affects only memory.
 const CAPACITY_BYTES: usize = Pacing::of(OWN).block_bytes;
+
+/// Spare capacity in bytes for the versions in the copy of an open block.
+const SPARE_META_BYTES: usize = 1024;
 
 /// Size in bytes of a block in addition to its versions and directory; counts against the maximum size of a block.
 const HEADER_BYTES: usize = 64;
 
-/// Directory entry of a slot whose version was compacted.
-const COMPACTED_SLOT: u16 = u16::MAX;
-
-/// The offsets of a block's versions.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum SlotDirectory {
-    /// One offset for each slot. Compacted slots have [`COMPACTED_SLOT`].
-    Full(Vec<u16>),
-    /// Slot and offset of each remaining version. Smaller than `Full` when half of the slots are compacted.
-    Sparse(Vec<(u16, u16)>),
-}
-
 #[derive(Debug)]
 enum BlockBody {
     /// An open block, to which versions can be appended.
-    Growing(Vec<u8>),
-    /// A closed block, which readers slice without copying.
-    Closed(Bytes),
+    Open { meta: Vec<u8>, values: Vec<u8> },
+    /// A closed block. Readers slice its keys and values without copying.
+    Closed {
+        meta: Bytes,
+        values: BlockValues,
+        values_len: usize,
+    },
 }
 
 #[derive(Debug)]
@@ -49,27 +49,56 @@ pub(super) struct Block {
     base: Revision,
     slots: SlotDirectory,
     body: BlockBody,
-    /// The values stored outside the block, as `(slot, value)` in ascending order.
-    apart: Vec<(u16, Bytes)>,
+}
+
+/// The values of a block, one after another.
+pub(super) enum Values<'a> {
+    Open(&'a [u8]),
+    Closed(Bytes),
+}
+
+impl Values<'_> {
+    /// Returns the value of a version.
+    pub(super) fn of(&self, version: &Version<'_>) -> &[u8] {
+        let values = match self {
+            Self::Open(values) => values,
+            Self::Closed(values) => &values[..],
+        };
+        &values[version.value_range()]
+    }
 }
 
 impl Clone for Block {
     /// The copy of an open block has capacity for later versions.
     fn clone(&self) -> Self {
+        let copy = |bytes: &[u8], capacity: usize| {
+            let mut copy = Vec::with_capacity(bytes.len().max(capacity));
+            copy.extend_from_slice(bytes);
+            copy
+        };
         let body = match &self.body {
-            BlockBody::Growing(bytes) => {
-                let mut copy = Vec::with_capacity(bytes.len().max(CAPACITY_BYTES));
-                copy.extend_from_slice(bytes);
-                BlockBody::Growing(copy)
+            BlockBody::Open { meta, values } => BlockBody::Open {
+                meta: copy(meta, meta.len() + SPARE_META_BYTES),
+                values: copy(values, CAPACITY_BYTES),
+            },
+            // The copy is not durable, so its values must be in memory.
+            BlockBody::Closed { meta, .. } => {
+                let values = match self.values(ReadPattern::Scan) {
+                    Values::Open(values) => Bytes::copy_from_slice(values),
+                    Values::Closed(values) => values,
+                };
+                BlockBody::Closed {
+                    meta: meta.clone(),
+                    values_len: values.len(),
+                    values: BlockValues::new(Some(values)),
+                }
             }
-            BlockBody::Closed(bytes) => BlockBody::Closed(bytes.clone()),
         };
         Self {
             number: self.number,
             base: self.base,
             slots: self.slots.clone(),
             body,
-            apart: self.apart.clone(),
         }
     }
 }
@@ -81,44 +110,23 @@ impl Block {
             number,
             base: Revision::NONE,
             slots: SlotDirectory::Full(Vec::new()),
-            body: BlockBody::Growing(Vec::new()),
-            apart: Vec::new(),
+            body: BlockBody::Open { meta: Vec::new(), values: Vec::new() },
         }
     }
 
-    /// Creates a block from the parts of a checkpoint record. Returns `None` if any of them is invalid.
+    /// Creates a block from its parts, which are checked before.
     pub(super) fn from_parts(
         number: u64,
         base: Revision,
         slots: SlotDirectory,
-        body: Bytes,
+        (meta, values): (Vec<u8>, Vec<u8>),
         open: bool,
-    ) -> Option<Self> {
-        let body = if open {
-            BlockBody::Growing(body.to_vec())
-        } else {
-            BlockBody::Closed(body)
+    ) -> Self {
+        let body = match open {
+            true => BlockBody::Open { meta, values },
+            false => BlockBody::closed(meta, Some(values)),
         };
-        let block = Self { number, base, slots, body, apart: Vec::new() };
-        let entries = block.entries();
-        let mut expected = 0;
-        for (at, (slot, range)) in entries.iter().enumerate() {
-            let bytes = block.bytes().get(range.clone())?;
-            let version = Version::decode(bytes, number, base)?;
-            let own = Location { block: number, slot: *slot };
-            let older = |link: Option<Location>| link.is_none_or(|older| older < own);
-            let ascends = at == 0 || entries[at - 1].0 < *slot;
-            if !ascends
-                || range.start != expected
-                || version.size != bytes.len()
-                || !older(version.links.prev)
-                || !older(version.links.jump)
-            {
-                return None;
-            }
-            expected = range.end;
-        }
-        (expected == block.bytes().len()).then_some(block)
+        Self { number, base, slots, body }
     }
 
     pub(super) fn number(&self) -> u64 {
@@ -133,17 +141,61 @@ impl Block {
         &self.slots
     }
 
-    /// Returns the size in bytes of the versions with all values, as it counts against the quota.
-    pub(super) fn len(&self) -> usize {
-        let apart: usize = self.apart.iter().map(|(_, value)| value.len()).sum();
-        self.bytes().len() + apart
+    /// Returns the fields and keys of all versions, one after another.
+    pub(super) fn meta(&self) -> &[u8] {
+        match &self.body {
+            BlockBody::Open { meta, .. } => meta,
+            BlockBody::Closed { meta, .. } => meta,
+        }
     }
 
-    /// Returns the encoded versions, without the values that are stored outside.
-    pub(super) fn bytes(&self) -> &[u8] {
+    /// Returns the size of all values in bytes.
+    fn values_len(&self) -> usize {
         match &self.body {
-            BlockBody::Growing(bytes) => bytes,
-            BlockBody::Closed(bytes) => bytes,
+            BlockBody::Open { values, .. } => values.len(),
+            BlockBody::Closed { values_len, .. } => *values_len,
+        }
+    }
+
+    /// Returns the size in bytes of the versions with their values, as it counts against the quota.
+    pub(super) fn len(&self) -> usize {
+        self.meta().len() + self.values_len()
+    }
+
+    /// Returns whether no version is left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.meta().is_empty()
+    }
+
+    /// Returns all values. If they are only on disk, waits for them.
+    pub(super) fn values(&self, pattern: ReadPattern) -> Values<'_> {
+        match &self.body {
+            BlockBody::Open { values, .. } => Values::Open(values),
+            BlockBody::Closed { values_len: 0, .. } => Values::Open(&[]),
+            BlockBody::Closed { values, .. } => Values::Closed(values.get(pattern, |place| {
+                place.read(self.number, |record| {
+                    block_record::read_values(self, record)
+                })
+            })),
+        }
+    }
+
+    /// Returns whether the values are in memory.
+    pub(super) fn is_resident(&self) -> bool {
+        match &self.body {
+            BlockBody::Open { .. } => true,
+            BlockBody::Closed { values, values_len, .. } => {
+                *values_len == 0 || values.are_in_memory()
+            }
+        }
+    }
+
+    /// Notes that the block's record is durable at `place`. Ignores an open block, which will change.
+    pub(super) fn settle(self: &Arc<Self>, place: Place) {
+        let block: Arc<dyn Holder> = self.clone();
+        match &self.body {
+            BlockBody::Open { .. } => {}
+            BlockBody::Closed { values, .. } => values.settle(place, Arc::downgrade(&block)),
         }
     }
 
@@ -157,20 +209,18 @@ impl Block {
 
     /// Returns the version in a slot, or `None` if it was compacted.
     pub(super) fn get(&self, slot: u16) -> Option<Version<'_>> {
-        let offset = match &self.slots {
+        let offsets = match &self.slots {
             SlotDirectory::Full(offsets) => *offsets.get(usize::from(slot))?,
             SlotDirectory::Sparse(entries) => {
                 entries[entries.binary_search_by_key(&slot, |entry| entry.0).ok()?].1
             }
         };
-        (offset != COMPACTED_SLOT).then(|| self.decode(slot, usize::from(offset)))
+        (offsets != Offsets::COMPACTED).then(|| self.decode(offsets))
     }
 
     /// Returns all versions with their slots, in order.
     pub(super) fn versions(&self) -> impl Iterator<Item = (u16, Version<'_>)> {
-        self.entries()
-            .into_iter()
-            .map(|(slot, range)| (slot, self.decode(slot, range.start)))
+        self.versions_from(0)
     }
 
     /// Returns the slot after the last assigned slot.
@@ -191,25 +241,48 @@ impl Block {
             ),
         };
         (begin..end).filter_map(|at| {
-            let (slot, offset) = match &self.slots {
+            let (slot, offsets) = match &self.slots {
                 SlotDirectory::Full(offsets) => (at as u16, offsets[at]),
                 SlotDirectory::Sparse(entries) => entries[at],
             };
-            (offset != COMPACTED_SLOT).then(|| (slot, self.decode(slot, usize::from(offset))))
+            (offsets != Offsets::COMPACTED).then(|| (slot, self.decode(offsets)))
         })
     }
 
-    /// Returns a version in response form. If the block is closed, key and value are slices of the block.
-    pub(super) fn key_value(&self, version: &Version<'_>) -> KeyValue {
-        let bytes = |part: &[u8]| match &self.body {
-            BlockBody::Growing(_) => Bytes::copy_from_slice(part),
-            BlockBody::Closed(bytes) => bytes.slice_ref(part),
+    /// Returns a version in response form. If the block is closed, key and value are slices of the block. If the value is only
+    /// on disk, waits for it.
+    pub(super) fn key_value(&self, version: &Version<'_>, pattern: ReadPattern) -> KeyValue {
+        if let Some(pair) = self.key_value_in_memory(version) {
+            return pair;
+        }
+        let value = match self.values(pattern) {
+            Values::Open(_) => unreachable!("an open block is in memory"),
+            Values::Closed(values) => small_copy(&values, version.value_range()),
+        };
+        KeyValue { value, ..self.without_value(version) }
+    }
+
+    /// Returns a version like [`Self::key_value`], or `None` if its value is only on disk.
+    pub(super) fn key_value_in_memory(&self, version: &Version<'_>) -> Option<KeyValue> {
+        let value = match &self.body {
+            BlockBody::Open { values, .. } => {
+                Bytes::copy_from_slice(&values[version.value_range()])
+            }
+            BlockBody::Closed { .. } if version.value_len == 0 => Bytes::new(),
+            BlockBody::Closed { values, .. } => values.part(version.value_range())?,
+        };
+        Some(KeyValue { value, ..self.without_value(version) })
+    }
+
+    /// Returns a version in response form without its value. Never waits.
+    pub(super) fn without_value(&self, version: &Version<'_>) -> KeyValue {
+        let key = match &self.body {
+            BlockBody::Open { .. } => Bytes::copy_from_slice(version.key),
+            BlockBody::Closed { meta, .. } => meta.slice_ref(version.key),
         };
         KeyValue {
-            key: bytes(version.key),
-            value: version
-                .apart
-                .map_or_else(|| bytes(version.value), Bytes::clone),
+            key,
+            value: Bytes::new(),
             create_revision: version.create,
             mod_revision: version.main,
             version: version.version,
@@ -217,52 +290,36 @@ impl Block {
         }
     }
 
-    /// Returns a version's value in a buffer that later versions can share, because the buffer contains little other data.
-    pub(super) fn shareable_value(&self, version: &Version<'_>) -> Bytes {
-        match (&self.body, version.apart) {
-            (_, Some(apart)) => apart.clone(),
-            (BlockBody::Closed(bytes), None) if bytes.len() < 2 * version.value.len() => {
-                bytes.slice_ref(version.value)
-            }
-            (BlockBody::Closed(_) | BlockBody::Growing(_), None) => {
-                Bytes::copy_from_slice(version.value)
-            }
-        }
-    }
-
-    /// Appends a version. Returns its slot and its size in bytes, or `None` if the block is closed or would exceed
-    /// `block_bytes` bytes. A new block accepts any version.
+    /// Appends a version with its value. Returns its slot and its size in bytes, or `None` if the block is closed or would
+    /// exceed `block_bytes` bytes. A new block accepts any version.
     pub(super) fn push(
         &mut self,
         version: &Version<'_>,
+        value: &[u8],
         block_bytes: usize,
     ) -> Option<(u16, usize)> {
         let new = self.has_no_slots();
         let base = if new { version.main } else { self.base };
         let head = version.head(self.number, base);
-        let size = head.len() + version.key.len() + version.value.len();
+        let size = head.len() + version.key.len() + value.len();
         let length = self.len();
-        let (SlotDirectory::Full(offsets), BlockBody::Growing(bytes)) =
+        let (SlotDirectory::Full(slots), BlockBody::Open { meta, values }) =
             (&mut self.slots, &mut self.body)
         else {
             return None;
         };
-        let grown = HEADER_BYTES + length + size + 2 * (offsets.len() + 1);
+        let grown = HEADER_BYTES + length + size + 2 * (slots.len() + 1);
         if !new && grown > block_bytes {
             return None;
         }
-        if bytes.capacity() < CAPACITY_BYTES {
-            let own = size - version.apart.map_or(0, Bytes::len);
-            bytes.reserve_exact(own.max(CAPACITY_BYTES) - bytes.len());
+        if values.capacity() < CAPACITY_BYTES {
+            values.reserve_exact(value.len().max(CAPACITY_BYTES) - values.len());
         }
-        let slot = offsets.len() as u16;
-        offsets.push(bytes.len() as u16);
-        bytes.extend_from_slice(&head);
-        bytes.extend_from_slice(version.key);
-        match version.apart {
-            Some(apart) => self.apart.push((slot, apart.clone())),
-            None => bytes.extend_from_slice(version.value),
-        }
+        let slot = slots.len() as u16;
+        slots.push(Offsets { meta: meta.len() as u16, value: values.len() as u16 });
+        meta.extend_from_slice(&head);
+        meta.extend_from_slice(version.key);
+        values.extend_from_slice(value);
         self.base = base;
         Some((slot, size))
     }
@@ -274,127 +331,109 @@ impl Block {
 
     /// Closes the block: frees spare memory and accepts no further versions.
     pub(super) fn close(&mut self) {
-        if let BlockBody::Growing(bytes) = &mut self.body {
-            self.body = BlockBody::Closed(Bytes::from(std::mem::take(bytes).into_boxed_slice()));
+        if let BlockBody::Open { meta, values } = &mut self.body {
+            self.body = BlockBody::closed(std::mem::take(meta), Some(std::mem::take(values)));
         }
         self.slots = SlotDirectory::closed(self.slots.present().into_owned());
-        self.apart.shrink_to_fit();
     }
 
     /// Returns a copy of the block without the versions in the slots `dead` (ascending). Returns `None` if all of them were
-    /// removed before. An open block stays open.
-    pub(super) fn without(&self, dead: &[u16]) -> Option<Block> {
-        let is_dead = |slot: u16| dead.binary_search(&slot).is_ok();
-        let mut entries = self.entries();
-        let count = entries.len();
-        entries.retain(|(slot, _)| !is_dead(*slot));
-        let apart = self.apart.iter().filter(|(slot, _)| !is_dead(*slot));
-        (entries.len() < count).then(|| self.rebuilt(entries, apart.cloned().collect()))
-    }
-
-    /// Returns a copy of the block that stores exactly the values in `apart` (slots ascending) outside.
-    pub(super) fn with_apart(&self, apart: Vec<(u16, Bytes)>) -> Block {
-        self.rebuilt(self.entries(), apart)
-    }
-
-    /// Returns a copy of the block with only these versions, as slots and byte ranges (ascending). `apart` lists the values to
-    /// store outside by slot (ascending); all other values are stored inline.
-    fn rebuilt(&self, entries: Vec<(u16, Range<usize>)>, apart: Vec<(u16, Bytes)>) -> Block {
-        let mut kept = Vec::with_capacity(entries.len());
-        let mut bytes = Vec::with_capacity(self.bytes().len());
-        for (slot, range) in entries {
-            kept.push((slot, bytes.len() as u16));
-            let begin = range.start;
-            bytes.extend_from_slice(&self.bytes()[range]);
-            match (value_in(&self.apart, slot), value_in(&apart, slot)) {
-                (None, None) | (Some(_), Some(_)) => {}
-                (Some(value), None) => bytes.extend_from_slice(value),
-                (None, Some(_)) => {
-                    let value = self.decode(slot, begin).value.len();
-                    bytes.truncate(bytes.len() - value);
-                }
-            }
+    /// removed before. An open block stays open. Values that are only on disk stay there.
+    pub(super) fn without(&self, dead: &[u16]) -> Option<Arc<Block>> {
+        let entries = self.entries();
+        let left = |(slot, _): &&(u16, [Range<usize>; 2])| dead.binary_search(slot).is_err();
+        let kept: Vec<&(u16, [Range<usize>; 2])> = entries.iter().filter(left).collect();
+        if kept.len() == entries.len() {
+            return None;
         }
-        let (slots, body) = match (&self.slots, &self.body) {
-            (SlotDirectory::Full(offsets), BlockBody::Growing(_)) => (
-                SlotDirectory::full(&kept, offsets.len()),
-                BlockBody::Growing(bytes),
-            ),
-            _ => (
-                SlotDirectory::closed(kept),
-                BlockBody::Closed(Bytes::from(bytes.into_boxed_slice())),
-            ),
+        let (mut present, mut meta, mut values_len) = (Vec::new(), Vec::new(), 0);
+        for (slot, [fields, value]) in &kept {
+            present.push((
+                *slot,
+                Offsets { meta: meta.len() as u16, value: values_len as u16 },
+            ));
+            meta.extend_from_slice(&self.meta()[fields.clone()]);
+            values_len += value.len();
+        }
+        let packed = |values: &[u8]| {
+            let mut packed = Vec::with_capacity(values_len);
+            kept.iter()
+                .for_each(|(_, [_, value])| packed.extend_from_slice(&values[value.clone()]));
+            packed
         };
-        Block { number: self.number, base: self.base, slots, body, apart }
-    }
-
-    /// Returns whether any value is stored outside the block.
-    pub(super) fn has_values_apart(&self) -> bool {
-        !self.apart.is_empty()
-    }
-
-    /// Returns the slot and the byte range of each remaining version, in order.
-    fn entries(&self) -> Vec<(u16, Range<usize>)> {
-        let present = self.slots.present();
-        let ends = present
-            .iter()
-            .skip(1)
-            .map(|(_, offset)| usize::from(*offset));
-        let ends = ends.chain(std::iter::once(self.bytes().len()));
-        let ranges = present.iter().zip(ends);
-        ranges
-            .map(|((slot, offset), end)| (*slot, usize::from(*offset)..end))
-            .collect()
-    }
-
-    /// Decodes the version of a slot at an offset in the block. Panics if there is no version.
-    fn decode(&self, slot: u16, offset: usize) -> Version<'_> {
-        let bytes = &self.bytes()[offset..];
-        let apart = value_in(&self.apart, slot);
-        Version::decode_with(bytes, self.number, self.base, apart)
-            .expect("written by push, or checked when loaded")
-    }
-}
-
-/// Returns the value of a slot in `apart`, the values stored outside the block. Returns `None` if the value is stored inline.
-pub(super) fn value_in(apart: &[(u16, Bytes)], slot: u16) -> Option<&Bytes> {
-    let at = apart.binary_search_by_key(&slot, |(slot, _)| *slot).ok()?;
-    Some(&apart[at].1)
-}
-
-impl SlotDirectory {
-    /// Creates a closed block's directory from the slots and offsets of its versions (ascending), and from nothing else.
-    /// Members with the same versions therefore write the same records.
-    fn closed(versions: Vec<(u16, u16)>) -> Self {
-        let slots = versions
-            .last()
-            .map_or(0, |(slot, _)| usize::from(*slot) + 1);
-        if versions.len() * 2 < slots {
-            Self::Sparse(versions.into_boxed_slice().into_vec())
-        } else {
-            Self::full(&versions, slots)
-        }
-    }
-
-    /// Creates a directory with an entry for each of the first `slots` slots.
-    fn full(versions: &[(u16, u16)], slots: usize) -> Self {
-        let mut offsets = vec![COMPACTED_SLOT; slots];
-        for (slot, offset) in versions {
-            offsets[usize::from(*slot)] = *offset;
-        }
-        Self::Full(offsets)
-    }
-
-    /// Returns the slot and offset of each version, in order.
-    fn present(&self) -> Cow<'_, [(u16, u16)]> {
-        match self {
-            Self::Full(offsets) => {
-                let slots = (0_u16..).zip(offsets.iter().copied());
-                slots
-                    .filter(|(_, offset)| *offset != COMPACTED_SLOT)
-                    .collect()
+        let (slots, body, place) = match (&self.slots, &self.body) {
+            (SlotDirectory::Full(slots), BlockBody::Open { values, .. }) => (
+                SlotDirectory::full(&present, slots.len()),
+                BlockBody::Open { meta, values: packed(values) },
+                None,
+            ),
+            (SlotDirectory::Sparse(_), BlockBody::Open { values, .. }) => (
+                SlotDirectory::closed(present),
+                BlockBody::closed(meta, Some(packed(values))),
+                None,
+            ),
+            (_, BlockBody::Closed { values, .. }) => {
+                // The record on disk also contains the removed versions, and readers skip them.
+                let (values, place) = values.parts();
+                let values = values.map(|values| packed(&values));
+                (
+                    SlotDirectory::closed(present),
+                    BlockBody::closed(meta, values),
+                    place,
+                )
             }
-            Self::Sparse(entries) => entries.into(),
+        };
+        let mut rest = Block { number: self.number, base: self.base, slots, body };
+        if let BlockBody::Closed { values_len: len, .. } = &mut rest.body {
+            *len = values_len;
+        }
+        let rest = Arc::new(rest);
+        if let Some(place) = place {
+            rest.settle(place);
+        }
+        Some(rest)
+    }
+
+    /// Returns the slot of each remaining version, with the ranges of its fields and key and of its value, in order.
+    fn entries(&self) -> Vec<(u16, [Range<usize>; 2])> {
+        let versions = self.versions();
+        let mut meta_at = 0;
+        let entries = versions.map(|(slot, version)| {
+            let meta = meta_at..meta_at + version.meta_len();
+            meta_at = meta.end;
+            (
+                slot,
+                [meta, version.value_at..version.value_at + version.value_len],
+            )
+        });
+        entries.collect()
+    }
+
+    /// Decodes the version at some offsets. Panics if there is no version.
+    fn decode(&self, offsets: Offsets) -> Version<'_> {
+        let bytes = &self.meta()[usize::from(offsets.meta)..];
+        let version = Version::decode(bytes, self.number, self.base)
+            .expect("written by push, or checked when loaded");
+        Version { value_at: usize::from(offsets.value), ..version }
+    }
+}
+
+impl BlockBody {
+    /// Creates the body of a closed block. `None` stands for values that are only on disk.
+    fn closed(meta: Vec<u8>, values: Option<Vec<u8>>) -> Self {
+        Self::Closed {
+            meta: Bytes::from(meta.into_boxed_slice()),
+            values_len: values.as_ref().map_or(0, Vec::len),
+            values: BlockValues::new(values.map(|values| Bytes::from(values.into_boxed_slice()))),
+        }
+    }
+}
+
+impl Holder for Block {
+    fn values(&self) -> &BlockValues {
+        match &self.body {
+            BlockBody::Open { .. } => unreachable!("only closed blocks are settled"),
+            BlockBody::Closed { values, .. } => values,
         }
     }
 }
@@ -402,7 +441,12 @@ impl SlotDirectory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{kv::version::Links, lease::LeaseId, levels::FIRST};
+    use crate::{
+        kv::version::Links,
+        lease::LeaseId,
+        levels::FIRST,
+        values::{BlockCache, test_support::MemoryFile},
+    };
 
     const VALUE: &[u8] = b"value";
 
@@ -419,37 +463,88 @@ mod tests {
                 lease: LeaseId::default(),
                 links: Links::default(),
                 key: b"key",
-                value: VALUE,
-                apart: None,
+                value_len: VALUE.len(),
+                value_at: 0,
                 size: 0,
             };
             block
-                .push(&version, Pacing::of(FIRST).block_bytes)
+                .push(&version, VALUE, Pacing::of(FIRST).block_bytes)
                 .expect("it fits");
         }
         block
     }
 
-    fn without(block: Block, dead: &[u16]) -> Block {
-        block.without(dead).unwrap_or(block)
+    fn without(block: Block, dead: &[u16]) -> Arc<Block> {
+        block.without(dead).unwrap_or_else(|| Arc::new(block))
     }
 
-    /// Members share different values, and close and compact a block in different orders. Their records must still be equal.
+    /// Members close and compact a block in different orders, and some of them while its values are on disk. Their records must
+    /// still be equal.
     #[test]
     fn a_closed_block_depends_on_its_versions_alone() {
         for dead in [&[][..], &[4], &[0, 2], &[0, 1, 2], &[1, 2, 3, 4]] {
             let mut compacted_first = without(open(), dead);
-            compacted_first.close();
+            Arc::make_mut(&mut compacted_first).close();
             let mut closed = open();
             closed.close();
+            let cold = cold(&closed);
+            let cold = cold.without(dead).unwrap_or(cold);
             let closed_first = without(closed, dead);
-            let slot = closed_first.entries()[0].0;
-            let shared = vec![(slot, Bytes::from_static(VALUE))];
-            let was_shared = closed_first.with_apart(shared).with_apart(Vec::new());
-            for other in [compacted_first, was_shared] {
+            for other in [compacted_first, cold] {
                 assert_eq!(other.slots(), closed_first.slots(), "without {dead:?}");
-                assert_eq!(other.bytes(), closed_first.bytes());
+                assert_eq!(
+                    block_record::encode(&other),
+                    block_record::encode(&closed_first)
+                );
             }
+        }
+    }
+
+    /// Returns the same closed block with its values only on disk.
+    fn cold(block: &Block) -> Arc<Block> {
+        let record = block_record::encode(block);
+        let copy = block_record::decode(block.number(), &record, false).expect("it is sound");
+        let copy = Arc::new(copy);
+        let cache = Arc::new(BlockCache::new());
+        cache.set_target(0);
+        let len = record.len() as u32;
+        copy.settle(Place { file: MemoryFile::new(cache.clone(), record), offset: 0, len });
+        cache.trim();
+        assert!(!copy.is_resident());
+        copy
+    }
+
+    #[test]
+    fn a_record_of_other_versions_is_refused() {
+        let mut block = open();
+        block.close();
+        let record = block_record::encode(&block);
+        assert_eq!(
+            block_record::read_values(&block, &record).as_deref(),
+            Some(&VALUE.repeat(5)[..])
+        );
+        let mut other = Block::new(1);
+        for main in 2..=6 {
+            let block = open();
+            let version = block.get(0).expect("it is there");
+            let version = Version { main: Revision(main), ..version };
+            other.push(&version, VALUE, CAPACITY_BYTES);
+        }
+        other.close();
+        assert_eq!(block_record::read_values(&other, &record), None);
+        let fewer = without(open(), &[1]);
+        assert_eq!(
+            block_record::read_values(&block, &block_record::encode(&fewer)),
+            None
+        );
+        for at in 0..record.len() {
+            let mut damaged = record.clone();
+            damaged[at] ^= 1;
+            assert_eq!(
+                block_record::read_values(&block, &damaged),
+                None,
+                "byte {at}"
+            );
         }
     }
 }

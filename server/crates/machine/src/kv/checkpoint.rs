@@ -5,27 +5,26 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use imbl::ordmap::DiffItem;
 
 use super::{
     Kv,
-    block::{Block, SlotDirectory},
+    block::Block,
+    block_record::{self, verify_checksum, with_checksum},
     history::ClosedBlock,
     index::Index,
     leaf::BLOCK_BITS,
-    version::ByteReader,
 };
-use crate::record::{self, COUNT_MAX, CorruptRecord, Emit, RecordChange, SkipRecord};
-use crate::revision::Revision;
+use crate::{
+    record::{self, COUNT_MAX, CorruptRecord, Emit, RecordChange, SkipRecord},
+    revision::Revision,
+    values::Place,
+};
 
 /// Key of the counters' record, which sorts before the blocks.
 const META: u8 = b'a';
 /// First byte of a block's key; the block's number follows as a big-endian u64.
 const BLOCK: u8 = b'b';
-
-const SLOTS_ALL: u8 = 0;
-const SLOTS_LEFT: u8 = 1;
 
 /// The counters, and the totals that must match the loaded blocks.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -90,7 +89,7 @@ impl Kv {
 
     /// Emits the records that changed since `since`, or all records for `None`. Does not emit leases.
     pub fn changes(&self, since: Option<&Kv>, emit: &mut Emit<'_>) {
-        self.changes_except(since, &|_| false, emit);
+        self.changes_except(since, &|_, _| false, emit);
     }
 
     /// Emits the same records as [`Self::changes`], without the blocks that `leave_out` selects.
@@ -107,8 +106,8 @@ impl Kv {
         }
         let mut put = |block: &Block| {
             let key = key(block.number());
-            if !leave_out(&key) {
-                emit(RecordChange::Put { key, value: with_checksum(encode(block)) });
+            if !leave_out(&key, block_record::len(block)) {
+                emit(RecordChange::Put { key, value: block_record::encode(block) });
             }
         };
         let (blocks, tail) = (&self.history.blocks, &self.history.tail);
@@ -146,11 +145,11 @@ impl Kv {
     /// release.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         let what = || format!("key space record {}", key.escape_ascii());
-        let value = verify_checksum(value)
+        let content = verify_checksum(value)
             .ok_or_else(|| CorruptRecord::new(format!("{}: bad CRC", what())))?;
         match key.split_first() {
             Some((&META, [])) => {
-                let meta: KvMeta = record::decode(what(), value)?;
+                let meta: KvMeta = record::decode(what(), content)?;
                 if !meta.is_sound() {
                     return Err(CorruptRecord::new(format!("{}: {meta:?}", what())));
                 }
@@ -169,7 +168,7 @@ impl Kv {
                     )));
                 };
                 let tail = meta.tail;
-                let block = decode(number, value, number == tail)
+                let block = block_record::decode(number, value, number == tail)
                     .ok_or_else(|| CorruptRecord::new(format!("block {number}: not sound")))?;
                 self.take(block, tail)
             }
@@ -206,7 +205,6 @@ impl Kv {
             self.revision = version.main;
         }
         self.history.bytes += block.len() as u64;
-        let block = self.history.with_shared_values(block);
         if number == tail {
             self.history.tail = Arc::new(block);
         } else {
@@ -215,6 +213,14 @@ impl Kv {
                 .insert(number, ClosedBlock(Arc::new(block)));
         }
         Ok(())
+    }
+
+    /// Notes that the record `key` of this state is durable at `place`. Ignores records other than those of closed blocks.
+    pub(crate) fn settle(&self, key: &[u8], place: Place) {
+        let closed = block_number(key).and_then(|number| self.history.blocks.get(&number));
+        if let Some(closed) = closed {
+            closed.0.settle(place);
+        }
     }
 
     /// Loads the record of a lease. Fails if it is invalid.
@@ -275,82 +281,10 @@ pub(crate) fn block_number(key: &[u8]) -> Option<u64> {
     }
 }
 
-/// Encodes a block as a record without its checksum: base revision, kind and length of the directory, the directory, and the
-/// versions with all values. Numbers are little-endian.
-fn encode(block: &Block) -> Vec<u8> {
-    if block.has_values_apart() {
-        return encode(&block.with_apart(Vec::new()));
-    }
-    let directory = match block.slots() {
-        SlotDirectory::Full(offsets) => offsets.len() * 2,
-        SlotDirectory::Sparse(entries) => entries.len() * 4,
-    };
-    let mut out = Vec::with_capacity(13 + directory + block.bytes().len() + 4);
-    out.extend_from_slice(&block.base().0.to_le_bytes());
-    match block.slots() {
-        SlotDirectory::Full(offsets) => {
-            out.push(SLOTS_ALL);
-            out.extend_from_slice(&(offsets.len() as u32).to_le_bytes());
-            offsets
-                .iter()
-                .for_each(|offset| out.extend_from_slice(&offset.to_le_bytes()));
-        }
-        SlotDirectory::Sparse(entries) => {
-            out.push(SLOTS_LEFT);
-            out.extend_from_slice(&(entries.len() as u32).to_le_bytes());
-            for (slot, offset) in entries {
-                out.extend_from_slice(&slot.to_le_bytes());
-                out.extend_from_slice(&offset.to_le_bytes());
-            }
-        }
-    }
-    out.extend_from_slice(block.bytes());
-    out
-}
-
-/// Decodes the output of [`encode`]. `open` is whether the result is an open block. Returns `None` if the bytes are invalid.
-fn decode(number: u64, value: &[u8], open: bool) -> Option<Block> {
-    let mut input = ByteReader { rest: value };
-    let base = i64::from_le_bytes(input.take(8)?.try_into().ok()?);
-    let kind = input.byte()?;
-    let count = u32::from_le_bytes(input.take(4)?.try_into().ok()?) as usize;
-    let half = |bytes: &[u8], at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
-    let slots = match kind {
-        SLOTS_ALL => {
-            let bytes = input.take(count.checked_mul(2)?)?;
-            SlotDirectory::Full((0..count).map(|at| half(bytes, at * 2)).collect())
-        }
-        SLOTS_LEFT => {
-            let bytes = input.take(count.checked_mul(4)?)?;
-            let entry = |at: usize| (half(bytes, at * 4), half(bytes, at * 4 + 2));
-            SlotDirectory::Sparse((0..count).map(entry).collect())
-        }
-        _ => return None,
-    };
-    Block::from_parts(
-        number,
-        Revision(base),
-        slots,
-        Bytes::copy_from_slice(input.rest),
-        open,
-    )
-}
-
-/// Appends the CRC-32 of a record's content, little-endian.
-fn with_checksum(mut value: Vec<u8>) -> Vec<u8> {
-    let crc = crc32fast::hash(&value);
-    value.extend_from_slice(&crc.to_le_bytes());
-    value
-}
-
-/// Returns a record's content without its CRC-32, or `None` if the CRC-32 does not match.
-fn verify_checksum(value: &[u8]) -> Option<&[u8]> {
-    let (value, crc) = value.split_last_chunk::<4>()?;
-    (crc32fast::hash(value) == u32::from_le_bytes(*crc)).then_some(value)
-}
-
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
     use crate::kv::{Compact, DeleteRange, KvCommand, KvOperation, Put};
 
@@ -399,7 +333,7 @@ mod tests {
             crate::kv::test_helpers::apply(&mut kv, KvOperation::Put(put));
         }
         let mut keys = Vec::new();
-        let odd = |key: &[u8]| key.last().is_some_and(|last| last % 2 == 1);
+        let odd = |key: &[u8], _| key.last().is_some_and(|last| last % 2 == 1);
         kv.changes(None, &mut |change| keys.push(change.key().to_vec()));
         assert!(keys.len() > 5, "{keys:?}");
         assert!(
@@ -411,7 +345,7 @@ mod tests {
         let mut rest = Vec::new();
         kv.changes_except(None, &odd, &mut |change| rest.push(change.key().to_vec()));
         // Every checkpoint contains the counters.
-        keys.retain(|key| key == &[META] || !odd(key));
+        keys.retain(|key| key == &[META] || !odd(key, 0));
         assert_eq!(rest, keys);
     }
 

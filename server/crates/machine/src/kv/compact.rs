@@ -123,7 +123,7 @@ mod tests {
     use super::*;
     use crate::{
         kv::{
-            DeleteRange, KvOperation, Range,
+            DeleteRange, KvOperation, Range, ValueSource,
             test_helpers::{apply, put},
         },
         levels::FIRST,
@@ -140,7 +140,7 @@ mod tests {
             revision,
             ..Range::default()
         };
-        kv.range(&range)
+        kv.range(&range, ValueSource::Disk)
             .unwrap()
             .kvs
             .into_iter()

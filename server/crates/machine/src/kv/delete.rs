@@ -26,19 +26,20 @@ impl Kv {
                 WalkStep::Deleted(_) => {}
                 WalkStep::Live(key, location) => {
                     keys.push(Bytes::copy_from_slice(key));
-                    if returns && let Some(kv) = self.history.key_value(location) {
+                    if returns && let Some(found) = self.history.get(location) {
                         outcome = reads
                             .read_key()
                             .and_then(|()| reads.hold())
-                            .and_then(|()| reads.return_pair(&kv));
-                        prev_kvs.push(kv);
+                            .and_then(|()| reads.return_pair(key.len(), found.1.value_len));
+                        if outcome.is_ok() && reads.returns_results() {
+                            outcome = reads.pair(&found, false).map(|kv| prev_kvs.push(kv));
+                        }
                     }
                 }
             }
             outcome.is_ok()
         });
         outcome?;
-        let prev_kvs = reads.answer(prev_kvs);
         for key in &keys {
             self.write(batch, key, None);
         }

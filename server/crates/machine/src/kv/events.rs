@@ -6,14 +6,21 @@
 //! A compaction can remove changes that synced watchers have not read, because both can happen in the same round. The state
 //! before the compaction is therefore kept until the watchers are notified ([`Kv::compacted_states`]).
 
-use super::{KeyValue, Kv, block::Block, version::Location, version::Version};
-use crate::{limits::STATES_BEFORE_COMPACTION_MAX, revision::Revision};
+use super::{
+    KeyValue, Kv,
+    block::Block,
+    history::BlockVersion,
+    version::{Location, Version},
+};
+use crate::{limits::STATES_BEFORE_COMPACTION_MAX, revision::Revision, values::ReadPattern};
 
 /// One change of a key.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyChange<'a> {
     pub(super) block: &'a Block,
     pub(super) version: Version<'a>,
+    /// How the reader found the change.
+    pub(super) pattern: ReadPattern,
 }
 
 impl<'a> KeyChange<'a> {
@@ -42,12 +49,18 @@ impl<'a> KeyChange<'a> {
         !self.version.tombstone && self.version.create == self.version.main
     }
 
-    /// Returns the pair after the change. For a deletion, the pair contains only key and revision.
+    /// Returns whether [`Self::pair`] finds its value in memory.
+    pub fn is_resident(&self) -> bool {
+        self.version.tombstone || self.block.is_resident()
+    }
+
+    /// Returns the pair after the change. For a deletion, the pair contains only key and revision. If the value is only on disk,
+    /// waits for it.
     pub fn pair(&self) -> KeyValue {
-        let pair = self.block.key_value(&self.version);
         if !self.version.tombstone {
-            return pair;
+            return self.block.key_value(&self.version, self.pattern);
         }
+        let pair = self.block.without_value(&self.version);
         KeyValue {
             key: pair.key,
             mod_revision: pair.mod_revision,
@@ -100,7 +113,7 @@ impl Kv {
     /// Returns the change at a location. Returns `None` if the change was compacted or the location belongs to another layout.
     pub fn change_at(&self, location: HistoryLocation) -> Option<KeyChange<'_>> {
         let (block, version) = self.history.get(self.within(location)?)?;
-        Some(KeyChange { block, version })
+        Some(KeyChange { block, version, pattern: ReadPattern::Random })
     }
 
     /// Iterates over the uncompacted changes at or after a revision. Starts at `location` if it belongs to this layout;
@@ -115,7 +128,11 @@ impl Kv {
             .history
             .from(location.unwrap_or_else(|| self.history.seek(revision)));
         found.map(|(location, (block, version))| {
-            (self.of_layout(location), KeyChange { block, version })
+            let pattern = ReadPattern::Scan;
+            (
+                self.of_layout(location),
+                KeyChange { block, version, pattern },
+            )
         })
     }
 
@@ -145,14 +162,26 @@ impl Kv {
         Some(locations)
     }
 
-    /// Returns the pair before a change. Returns `None` if there was none, or if it was compacted.
+    /// Returns the pair before a change. Returns `None` if there was none, or if it was compacted. If the value is only on disk,
+    /// waits for it.
     pub fn previous(&self, written: &KeyChange<'_>) -> Option<KeyValue> {
+        let (block, version) = self.version_before(written)?;
+        Some(block.key_value(&version, ReadPattern::Random))
+    }
+
+    /// Returns whether [`Self::previous`] finds its value in memory.
+    pub fn previous_is_resident(&self, written: &KeyChange<'_>) -> bool {
+        self.version_before(written)
+            .is_none_or(|(block, _)| block.is_resident())
+    }
+
+    fn version_before(&self, written: &KeyChange<'_>) -> Option<BlockVersion<'_>> {
         let revision = written.version.main.previous();
         if revision < self.compacted {
             return None;
         }
-        let (block, version) = self.history.at(written.version.links.prev?, revision)?;
-        (!version.tombstone).then(|| block.key_value(&version))
+        let found = self.history.at(written.version.links.prev?, revision);
+        found.filter(|(_, version)| !version.tombstone)
     }
 
     /// Returns the states before the last `STATES_BEFORE_COMPACTION_MAX` compactions of this round, oldest first. If there were

@@ -2,21 +2,15 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use imbl::OrdMap;
 
 use super::{
-    KeyValue,
-    block::{Block, value_in},
+    block::Block,
     index::{Index, IndexRow},
     leaf::IndexEntry,
     version::{Links, Location, Version, reach},
 };
 use crate::{lease::LeaseId, revision::Revision};
-
-/// Minimum length in bytes of a value that shares a buffer with an equal previous value. For a shorter value, the put itself
-/// uses about as much memory and log.
-const SHARED_VALUE_BYTES: usize = 512;
 
 /// A closed block. It is compared by identity, so that a checkpoint sees whether it has changed.
 #[derive(Clone, Debug)]
@@ -114,12 +108,6 @@ impl History {
         }
     }
 
-    /// Returns the pair at a location in response form, or `None` if it was compacted.
-    pub(super) fn key_value(&self, location: Location) -> Option<KeyValue> {
-        self.get(location)
-            .map(|(block, version)| block.key_value(&version))
-    }
-
     /// Returns the links of the version that follows the version at `location`, whose links are `before`.
     pub(super) fn links_after(&self, location: Location, before: &Links) -> Links {
         let depth = before.depth + 1;
@@ -134,17 +122,20 @@ impl History {
         Links { prev: Some(location), jump, depth }
     }
 
-    /// Appends a version. Returns its location and its size in bytes. Closes the open block before if it would exceed
-    /// `block_bytes` bytes, and after if it contains one large version. Shares the previous version's value if it is equal.
-    pub(super) fn push(&mut self, version: &Version<'_>, block_bytes: usize) -> (Location, usize) {
-        let shared = self.value_before(version);
-        let version = Version { apart: shared.as_ref(), ..*version };
-        let (slot, size) = match Arc::make_mut(&mut self.tail).push(&version, block_bytes) {
+    /// Appends a version with its value. Returns its location and its size in bytes. Closes the open block before if it would
+    /// exceed `block_bytes` bytes, and after if it contains one large version.
+    pub(super) fn push(
+        &mut self,
+        version: &Version<'_>,
+        value: &[u8],
+        block_bytes: usize,
+    ) -> (Location, usize) {
+        let (slot, size) = match Arc::make_mut(&mut self.tail).push(version, value, block_bytes) {
             Some(pushed) => pushed,
             None => {
                 self.close_tail();
                 let tail = Arc::make_mut(&mut self.tail);
-                tail.push(&version, block_bytes)
+                tail.push(version, value, block_bytes)
                     .expect("a new block takes any version")
             }
         };
@@ -156,50 +147,11 @@ impl History {
         (location, size)
     }
 
-    /// Returns the value of the previous version if `version` has the same value and it is long enough to be shared.
-    fn value_before(&self, version: &Version<'_>) -> Option<Bytes> {
-        let value = version.value;
-        if value.len() < SHARED_VALUE_BYTES {
-            return None;
-        }
-        let (block, before) = self.get(version.links.prev?)?;
-        let same = std::ptr::eq(before.value, value) || before.value == value;
-        same.then(|| block.shareable_value(&before))
-    }
-
-    /// Returns a block with the same shared values that [`Self::push`] would create. The loaded block has all values inline.
-    pub(super) fn with_shared_values(&self, block: Block) -> Block {
-        let mut apart: Vec<(u16, Bytes)> = Vec::new();
-        for (slot, version) in block.versions() {
-            let own = version
-                .links
-                .prev
-                .filter(|prev| prev.block == block.number());
-            let shared = match own {
-                None => self.value_before(&version),
-                Some(_) if version.value.len() < SHARED_VALUE_BYTES => None,
-                Some(prev) => block
-                    .get(prev.slot)
-                    .filter(|before| before.value == version.value)
-                    .map(|before| {
-                        let known = value_in(&apart, prev.slot).cloned();
-                        known.unwrap_or_else(|| block.shareable_value(&before))
-                    }),
-            };
-            apart.extend(shared.map(|value| (slot, value)));
-        }
-        if apart.is_empty() {
-            block
-        } else {
-            block.with_apart(apart)
-        }
-    }
-
     /// Closes the open block and opens the next one. Drops an empty block instead.
     fn close_tail(&mut self) {
         let next = Arc::new(Block::new(self.tail.number() + 1));
         let mut closed = std::mem::replace(&mut self.tail, next);
-        if closed.bytes().is_empty() {
+        if closed.is_empty() {
             return;
         }
         Arc::make_mut(&mut closed).close();
@@ -294,11 +246,11 @@ impl History {
         // Another state may still hold the whole block.
         self.dropped_bytes += before;
         if number == self.tail.number() {
-            self.tail = Arc::new(rest);
-        } else if rest.bytes().is_empty() {
+            self.tail = rest;
+        } else if rest.is_empty() {
             self.blocks.remove(&number);
         } else {
-            self.blocks.insert(number, ClosedBlock(Arc::new(rest)));
+            self.blocks.insert(number, ClosedBlock(rest));
         }
     }
 }
@@ -326,12 +278,12 @@ mod tests {
                 lease: LeaseId::NONE,
                 links,
                 key,
-                value,
-                apart: None,
+                value_len: value.len(),
+                value_at: 0,
                 size: 0,
             };
             let block_bytes = Pacing::of(FIRST).block_bytes;
-            newest = Some((history.push(&version, block_bytes).0, links));
+            newest = Some((history.push(&version, value, block_bytes).0, links));
         }
         let (location, _) = newest.unwrap();
         let mut most = 0;

@@ -35,6 +35,7 @@ impl Kv {
         self.check_foreign(foreign)?;
         let past = self.previous_version(foreign.key);
         let tombstone = foreign.deletes;
+        let value = if tombstone { &[] } else { foreign.value };
         let version = Version {
             main: foreign.main,
             sub: foreign.sub,
@@ -52,11 +53,11 @@ impl Kv {
             },
             links: past.as_ref().map(|past| past.links).unwrap_or_default(),
             key: foreign.key,
-            value: if tombstone { &[] } else { foreign.value },
-            apart: None,
+            value_len: value.len(),
+            value_at: 0,
             size: 0,
         };
-        let (location, size) = self.history.push(&version, self.pacing.block_bytes);
+        let (location, size) = self.history.push(&version, value, self.pacing.block_bytes);
         let life = past.filter(|past| !past.tombstone);
         self.live_bytes -= life.map_or(0, |past| past.size);
         self.live_bytes += if tombstone { 0 } else { size as u64 };
@@ -154,7 +155,7 @@ mod tests {
     use super::*;
     use crate::{
         counters::COUNT_IMPORT_MAX,
-        kv::{DeleteRange, KvOperation, Put, Range, test_helpers::apply},
+        kv::{DeleteRange, KvOperation, Put, Range, ValueSource, test_helpers::apply},
         lease::TTL_MAX_S,
     };
 
@@ -195,7 +196,7 @@ mod tests {
             revision,
             ..Range::default()
         };
-        kv.range(&range).unwrap().kvs
+        kv.range(&range, ValueSource::Disk).unwrap().kvs
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Kv {
     fn value_bytes(&self, key: &[u8]) -> u64 {
         let entry = self.index.get(key).filter(|entry| !entry.tombstone);
         let found = entry.and_then(|entry| self.history.get(entry.location));
-        found.map_or(0, |(_, version)| version.value.len() as u64)
+        found.map_or(0, |(_, version)| version.value_len as u64)
     }
 }
 

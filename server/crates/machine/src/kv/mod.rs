@@ -2,14 +2,15 @@
 //!
 //! Each operation has its own file: `put`, `delete`, `range`, `txn`, `compact`.
 //!
-//! Reading order: `request` (the operations) → `read_budget` (their limits) → `version` and `block` (storage) → `history` (all
-//! versions) → `leaf` and `index` (the newest version of each key; `sort` helps to build it) → the operations → `kept` (values
-//! that puts keep) → `lease` → `events` (the history for watchers) → `retained` (the versions that etcd's store would contain)
-//! → `import` (from an etcd store), `follow` (from another cluster) → `hash`, `checkpoint`.
+//! Reading order: `request` (the operations) → `read_budget` (their limits) → `version`, `slots`, `block` and `block_record`
+//! (storage) → `history` (all versions) → `leaf` and `index` (the newest version of each key; `sort` helps to build it) → the
+//! operations → `kept` (values that puts keep) → `lease` → `events` (the history for watchers) → `retained` (the versions that
+//! etcd's store would contain) → `import` (from an etcd store), `follow` (from another cluster) → `hash`, `checkpoint`.
 
 use crate::revision::Revision;
 
 mod block;
+mod block_record;
 pub(crate) mod checkpoint;
 mod compact;
 mod delete;
@@ -28,6 +29,7 @@ mod range;
 mod read_budget;
 mod request;
 mod retained;
+mod slots;
 mod sort;
 #[cfg(test)]
 pub(crate) mod test_helpers;
@@ -38,7 +40,7 @@ mod work;
 pub use events::{HistoryLocation, KeyChange};
 pub use import::ImportedVersion;
 pub use range::{NextPart, RangePart, RangePartBounds};
-pub use read_budget::ReadResults;
+pub use read_budget::{ReadResults, ValueSource};
 pub use request::{
     Compact, Compare, CompareResult, CompareTarget, DeleteRange, KvCommand, KvOperation, Put,
     Range, SortOrder, SortTarget, Sweep, TargetValue, Txn, TxnOp, TxnOpKind,
@@ -165,6 +167,9 @@ pub enum KvError {
     /// The command would read more than `limits` allows.
     #[error("the answer would be too large")]
     AnswerTooLarge,
+    /// The read needs a value that is only on disk. Read it again from [`ValueSource::Disk`], on a thread that may wait.
+    #[error("a value is not in memory")]
+    NotResident,
     /// The caller lacks permission.
     #[error(transparent)]
     Denied(#[from] auth_error::AuthError),
@@ -343,11 +348,11 @@ impl Kv {
             lease,
             links: past.as_ref().map(|past| past.links).unwrap_or_default(),
             key,
-            value,
-            apart: None,
+            value_len: value.len(),
+            value_at: 0,
             size: 0,
         };
-        let (location, size) = self.history.push(&version, self.pacing.block_bytes);
+        let (location, size) = self.history.push(&version, value, self.pacing.block_bytes);
         self.live_bytes -= life.map_or(0, |past| past.size);
         self.live_bytes += if written.is_some() { size as u64 } else { 0 };
         self.index
@@ -355,16 +360,11 @@ impl Kv {
         batch.written += 1;
     }
 
-    /// Returns a live key's newest pair, or `None` if the key does not exist.
-    fn newest(&self, key: &[u8]) -> Option<KeyValue> {
-        let entry = self.index.get(key).filter(|entry| !entry.tombstone)?;
-        self.history.key_value(entry.location)
-    }
-
     /// Reads a range at the current or an older revision.
-    pub fn range(&self, range: &Range) -> Result<RangeReply, KvError> {
+    pub fn range(&self, range: &Range, source: ValueSource) -> Result<RangeReply, KvError> {
         self.check_range(range, self.revision)?;
-        self.read(range, self.revision, &mut ReadBudget::of_range(self.pacing))
+        let mut reads = ReadBudget::of_range(self.pacing).from(source);
+        self.read(range, self.revision, &mut reads)
     }
 
     /// Returns the revision of the last change, or 1 before the first write.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{
     KeyRange, KeyValue, Kv, KvError, Range, RangeReply, ReadBudget, SortOrder, SortTarget,
+    ValueSource,
     history::BlockVersion,
     index::{Count, WalkStep},
     version::Version,
@@ -56,12 +57,14 @@ impl Kv {
         &self,
         range: &Range,
         bounds: &RangePartBounds,
+        source: ValueSource,
     ) -> Result<RangePart, KvError> {
         self.check_range(range, self.revision)?;
+        let reads = ReadBudget::of_range(self.pacing).from(source);
         let at_newest = range.revision <= 0 || range.revision >= self.revision.0;
         let span = KeyRange::new(&range.key, &range.range_end);
         let mut part = RangePart { kvs: Vec::new(), next: NextPart::End };
-        let (mut bytes, mut keys) = (0, 0);
+        let (mut bytes, mut keys, mut outcome) = (0, 0, Ok(()));
         self.index.visit(&span, &mut |key, entry| {
             if keys == bounds.keys {
                 part.next = NextPart::Unread(Bytes::copy_from_slice(key));
@@ -75,22 +78,27 @@ impl Kv {
             } else {
                 self.history.at(entry.location, Revision(range.revision))
             };
-            let Some((block, version)) = found.filter(|(_, version)| !version.tombstone) else {
+            let Some(found) = found.filter(|(_, version)| !version.tombstone) else {
                 return true;
             };
             if part.kvs.len() >= bounds.pairs || bytes >= bounds.bytes {
                 part.next = NextPart::Pair(Bytes::copy_from_slice(key));
                 return false;
             }
-            let mut kv = block.key_value(&version);
-            if range.keys_only {
-                kv.value = Bytes::new();
+            let kv = match range.keys_only {
+                true => Ok(found.0.without_value(&found.1)),
+                false => reads.pair(&found, false),
+            };
+            match kv {
+                Ok(kv) => {
+                    bytes += kv.key.len() + kv.value.len();
+                    part.kvs.push(kv);
+                }
+                Err(error) => outcome = Err(error),
             }
-            bytes += kv.key.len() + kv.value.len();
-            part.kvs.push(kv);
-            true
+            outcome.is_ok()
         });
-        Ok(part)
+        outcome.map(|()| part)
     }
 
     /// Checks that the requested revision is readable. Fails with `FutureRevision` above `current`, the newest revision, and
@@ -152,7 +160,8 @@ impl Kv {
         if range.keys_only {
             kvs.iter_mut().for_each(|kv| kv.value = Bytes::new());
         }
-        kvs.iter().try_for_each(|kv| reads.return_pair(kv))?;
+        kvs.iter()
+            .try_for_each(|kv| reads.return_pair(kv.key.len(), kv.value.len()))?;
         Ok(reads.answer(RangeReply { kvs, more, count }))
     }
 
@@ -166,18 +175,18 @@ impl Kv {
     ) -> Result<(Vec<KeyValue>, Option<i64>), KvError> {
         let span = KeyRange::new(&range.key, &range.range_end);
         let limit = fetch_limit(range);
-        let without_values = range.keys_only && range.sort_target() != SortTarget::Value;
+        let by_value = range.sort_target() == SortTarget::Value;
+        let without_values = range.keys_only && !by_value;
         let (mut kvs, mut count) = (Vec::new(), 0);
         reads.read_key()?;
-        self.walk(&span, at, reads, |(block, version), reads| {
+        self.walk(&span, at, reads, |found, reads| {
             count += 1;
-            if passes(range, &version) {
+            if passes(range, &found.1) {
                 reads.hold()?;
-                let mut kv = block.key_value(&version);
-                if without_values {
-                    kv.value = Bytes::new();
-                }
-                kvs.push(kv);
+                kvs.push(match without_values {
+                    true => found.0.without_value(&found.1),
+                    false => reads.pair(&found, by_value)?,
+                });
             }
             Ok(count < limit)
         })?;
@@ -201,7 +210,7 @@ impl Kv {
         self.walk(&span, at, reads, |(_, version), reads| {
             count += 1;
             if passes(range, &version) {
-                reads.compare_bytes(version.value.len())?;
+                reads.compare_bytes(version.value_len)?;
             }
             Ok(count < limit)
         })

@@ -5,12 +5,23 @@
 //! which of them are deleted, and both follow from the log. The layout of index pages differs between members, because startup
 //! repacks them, so a walk over pages is never charged.
 
-use super::{KeyValue, KvError, index::Count};
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+
+use super::{KeyValue, KvError, history::BlockVersion, index::Count};
 use crate::{
     levels::OWN,
     limits::{RANGE_ANSWER_BYTES_MAX, READ_TXN_KEYS_MAX},
     pacing::Pacing,
+    values::ReadPattern,
 };
+
+/// Maximum length in bytes of a placeholder.
+const PLACEHOLDER_BYTES: usize = 2 << 20;
+
+/// Stands for values that nobody looks at. The allocator takes it from the system's zero page.
+static PLACEHOLDER: LazyLock<Bytes> = LazyLock::new(|| vec![0; PLACEHOLDER_BYTES].into());
 
 const _: () = assert!(size_of::<KeyValue>() as u64 <= Pacing::of(OWN).pair_bytes);
 
@@ -23,6 +34,15 @@ pub enum ReadResults {
     Discard,
 }
 
+/// Where a read outside the log may find values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueSource {
+    /// Only in memory, so that the read never waits. Fails with [`KvError::NotResident`] if a value is only on disk.
+    Memory,
+    /// In memory or on disk. The read may wait for the disk.
+    Disk,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct ReadBudget {
     /// The remaining work, in units of the cost of counting a key.
@@ -30,6 +50,7 @@ pub(super) struct ReadBudget {
     bytes: u64,
     bounded: bool,
     answers: ReadResults,
+    source: ValueSource,
     pacing: Pacing,
 }
 
@@ -42,6 +63,7 @@ impl ReadBudget {
             bytes: limit(pacing.txn_read_bytes_max),
             bounded,
             answers,
+            source: ValueSource::Disk,
             pacing,
         }
     }
@@ -53,6 +75,7 @@ impl ReadBudget {
             bytes: RANGE_ANSWER_BYTES_MAX,
             bounded: true,
             answers: ReadResults::Return,
+            source: ValueSource::Disk,
             pacing,
         }
     }
@@ -74,6 +97,34 @@ impl ReadBudget {
         Self {
             work: keys.saturating_mul(pacing.read_work),
             ..Self::of_range(pacing)
+        }
+    }
+
+    /// Returns this budget for a read that finds values in `source`.
+    pub(super) fn from(self, source: ValueSource) -> Self {
+        Self { source, ..self }
+    }
+
+    /// Returns a version as a pair. If the read discards its results and `by_value` is not set, nobody looks at the value, and a
+    /// placeholder of the same length replaces it, so that the command need not read the disk. Fails with [`KvError::NotResident`] if the read must not wait for the value.
+    pub(super) fn pair(
+        &self,
+        (block, version): &BlockVersion<'_>,
+        by_value: bool,
+    ) -> Result<KeyValue, KvError> {
+        if self.answers == ReadResults::Discard
+            && !by_value
+            && version.value_len <= PLACEHOLDER_BYTES
+        {
+            let value = PLACEHOLDER.slice(..version.value_len);
+            return Ok(KeyValue { value, ..block.without_value(version) });
+        }
+        match self.source {
+            ValueSource::Memory => {
+                let pair = block.key_value_in_memory(version);
+                pair.ok_or(KvError::NotResident)
+            }
+            ValueSource::Disk => Ok(block.key_value(version, ReadPattern::Random)),
         }
     }
 
@@ -130,9 +181,9 @@ impl ReadBudget {
         take(&mut self.bytes, self.pacing.pair_bytes)
     }
 
-    /// Charges the key and the value of a returned pair.
-    pub(super) fn return_pair(&mut self, kv: &KeyValue) -> Result<(), KvError> {
-        take(&mut self.bytes, (kv.key.len() + kv.value.len()) as u64)
+    /// Charges the key and the value of a returned pair, by their lengths.
+    pub(super) fn return_pair(&mut self, key_len: usize, value_len: usize) -> Result<(), KvError> {
+        take(&mut self.bytes, (key_len + value_len) as u64)
     }
 
     /// Charges `bytes` compared bytes of values.

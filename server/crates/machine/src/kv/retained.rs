@@ -3,14 +3,14 @@
 //! Versions that a compaction removed are excluded, even before the sweep. The server encodes and hashes the versions.
 
 use super::{Kv, KvError, events::KeyChange, version::Version};
-use crate::revision::Revision;
+use crate::{revision::Revision, values::ReadPattern};
 
 impl Kv {
     /// Iterates over all versions that can still be read, in revision order.
     pub fn retained_versions(&self) -> impl Iterator<Item = KeyChange<'_>> {
         self.history
             .from(self.history.seek(Revision::NONE))
-            .map(|(_, (block, version))| KeyChange { block, version })
+            .map(|(_, (block, version))| KeyChange { block, version, pattern: ReadPattern::Scan })
             .filter(|written| !self.sweeping || self.is_retained(&written.version))
     }
 

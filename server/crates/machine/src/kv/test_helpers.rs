@@ -3,10 +3,10 @@
 use bytes::Bytes;
 
 use super::{
-    Kv,
+    KeyValue, Kv,
     request::{KvCommand, KvOperation, Put},
 };
-use crate::revision::Revision;
+use crate::{revision::Revision, values::ReadPattern};
 
 /// Applies an operation that must succeed, as in a turn of the replica.
 pub(super) fn apply(kv: &mut Kv, operation: KvOperation) {
@@ -27,4 +27,13 @@ pub(super) fn put(kv: &mut Kv, key: &str, size: usize) {
 /// Returns a key space without keys at this revision.
 pub(crate) fn at_revision(revision: Revision) -> Kv {
     Kv { revision, ..Kv::default() }
+}
+
+impl Kv {
+    /// Returns a live key's newest pair, or `None` if the key does not exist.
+    pub(super) fn newest(&self, key: &[u8]) -> Option<KeyValue> {
+        let entry = self.index.get(key).filter(|entry| !entry.tombstone)?;
+        let (block, version) = self.history.get(entry.location)?;
+        Some(block.key_value(&version, ReadPattern::Random))
+    }
 }

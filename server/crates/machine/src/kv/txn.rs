@@ -8,8 +8,8 @@ use std::cmp::Ordering;
 
 use super::{
     Compare, CompareResult, CompareTarget, DeleteRange, KeyRange, KeyValue, Kv, KvError, OpReply,
-    RangeReply, ReadBudget, ReadResults, TargetValue, Txn, TxnOp, TxnOpKind, TxnReply, WriteBatch,
-    range::reachable_keys,
+    RangeReply, ReadBudget, ReadResults, TargetValue, Txn, TxnOp, TxnOpKind, TxnReply, ValueSource,
+    WriteBatch, range::reachable_keys,
 };
 use crate::{lease::LeaseId, revision::Revision};
 
@@ -45,8 +45,9 @@ impl Kv {
     }
 
     /// Executes a read-only transaction on a copy of this state. It may compare and sort as many bytes as it may return.
-    pub fn read_txn(&self, txn: &Txn) -> Result<TxnReply, KvError> {
+    pub fn read_txn(&self, txn: &Txn, source: ValueSource) -> Result<TxnReply, KvError> {
         let budget = ReadBudget::of_read_txn(self.pacing, self.len() as u64, self.live_bytes);
+        let budget = budget.from(source);
         self.charge_compared_values(txn, &mut budget.clone())?;
         let mut copy = self.clone();
         let mut batch = copy.begin_write(budget);
@@ -76,7 +77,7 @@ impl Kv {
             };
             let span = KeyRange::new(&compare.key, &compare.range_end);
             self.walk(&span, None, reads, |(_, version), reads| {
-                reads.compare_bytes(version.value.len().min(wanted))?;
+                reads.compare_bytes(version.value_len.min(wanted))?;
                 Ok(true)
             })?;
         }
@@ -205,16 +206,20 @@ impl Kv {
         let span = KeyRange::new(&compare.key, &compare.range_end);
         let mut found = false;
         let mut holds = true;
-        self.walk(&span, None, reads, |(block, version), _| {
+        let by_value = compare.target == CompareTarget::Value as i32;
+        self.walk(&span, None, reads, |version, reads| {
             found = true;
-            holds = holds_for(compare, &block.key_value(&version));
+            let pair = match by_value {
+                true => reads.pair(&version, true)?,
+                false => version.0.without_value(&version.1),
+            };
+            holds = holds_for(compare, &pair);
             Ok(holds)
         })?;
         if found {
             return Ok(holds);
         }
-        Ok(compare.target != CompareTarget::Value as i32
-            && holds_for(compare, &KeyValue::default()))
+        Ok(!by_value && holds_for(compare, &KeyValue::default()))
     }
 }
 

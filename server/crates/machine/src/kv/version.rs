@@ -1,9 +1,9 @@
 //! One version of a key as stored in a block: its fields and their encoding.
 //!
 //! The encoding is part of the checkpoint format: a flag byte, variable-length integers, then key and value. A new key costs
-//! six bytes in addition to its key and value. In memory, a value may be stored outside its block (see `block`).
+//! six bytes in addition to its key and value. A version does not contain its value, which can be on disk (see `block`).
 
-use bytes::Bytes;
+use std::ops::Range;
 
 use crate::{lease::LeaseId, revision::Revision};
 
@@ -43,10 +43,10 @@ pub(super) struct Version<'a> {
     pub(super) lease: LeaseId,
     pub(super) links: Links,
     pub(super) key: &'a [u8],
-    /// The value; empty for a tombstone.
-    pub(super) value: &'a [u8],
-    /// The value's buffer, if the value is stored outside the block.
-    pub(super) apart: Option<&'a Bytes>,
+    /// Length of the value in bytes; 0 for a tombstone.
+    pub(super) value_len: usize,
+    /// Offset of the value within the values of the block; 0 until the version is written.
+    pub(super) value_at: usize,
     /// Size in bytes of the encoding with key and value; 0 until the version is written.
     pub(super) size: usize,
 }
@@ -92,23 +92,13 @@ impl<'a> Version<'a> {
         }
         write(&mut out, self.key.len() as u64);
         if !self.tombstone {
-            write(&mut out, self.value.len() as u64);
+            write(&mut out, self.value_len as u64);
         }
         out
     }
 
-    /// Decodes the version at the start of `bytes`. Returns `None` if the bytes are invalid.
+    /// Decodes the version at the start of `bytes`, which need not contain the value. Returns `None` if the bytes are invalid.
     pub(super) fn decode(bytes: &'a [u8], block: u64, base: Revision) -> Option<Self> {
-        Self::decode_with(bytes, block, base, None)
-    }
-
-    /// Decodes a version like [`Self::decode`]. If `apart` is set, it is the value, and `bytes` does not contain the value.
-    pub(super) fn decode_with(
-        bytes: &'a [u8],
-        block: u64,
-        base: Revision,
-        apart: Option<&'a Bytes>,
-    ) -> Option<Self> {
         let mut input = ByteReader { rest: bytes };
         let flags = input.byte()?;
         let has = |flag: u8| flags & flag != 0;
@@ -145,12 +135,8 @@ impl<'a> Version<'a> {
             usize::try_from(input.varint()?).ok()?
         };
         let key = input.take(key_len)?;
-        let value = match apart {
-            Some(apart) => apart,
-            None => input.take(value_len)?,
-        };
+        let size = (bytes.len() - input.rest.len()).checked_add(value_len)?;
         let tombstone = has(TOMBSTONE);
-        let size = bytes.len() - input.rest.len() + apart.map_or(0, Bytes::len);
         Some(Version {
             main,
             sub,
@@ -160,10 +146,20 @@ impl<'a> Version<'a> {
             lease,
             links,
             key,
-            value,
-            apart,
+            value_len,
+            value_at: 0,
             size,
         })
+    }
+
+    /// Returns where the value is within the values of the block.
+    pub(super) fn value_range(&self) -> Range<usize> {
+        self.value_at..self.value_at + self.value_len
+    }
+
+    /// Returns the size in bytes of the encoding without the value.
+    pub(super) fn meta_len(&self) -> usize {
+        self.size - self.value_len
     }
 }
 
@@ -252,8 +248,7 @@ mod tests {
     fn round(version: &Version<'_>) {
         let mut bytes = version.head(9, Revision(100));
         bytes.extend_from_slice(version.key);
-        bytes.extend_from_slice(version.value);
-        let whole = Version { size: bytes.len(), ..*version };
+        let whole = Version { size: bytes.len() + version.value_len, ..*version };
         assert_eq!(Version::decode(&bytes, 9, Revision(100)), Some(whole));
         for cut in 0..bytes.len() {
             assert_eq!(
@@ -275,8 +270,8 @@ mod tests {
             lease: LeaseId::NONE,
             links: Links::default(),
             key: b"sixteen bytes it",
-            value: &[7; 256],
-            apart: None,
+            value_len: 256,
+            value_at: 0,
             size: 0,
         };
         assert_eq!(fresh.head(9, Revision(100)).len(), 5);
@@ -294,7 +289,7 @@ mod tests {
             links,
             ..fresh
         });
-        round(&Version { tombstone: true, version: 0, value: b"", links, ..fresh });
+        round(&Version { tombstone: true, version: 0, value_len: 0, links, ..fresh });
     }
 
     #[test]

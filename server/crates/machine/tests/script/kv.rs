@@ -16,7 +16,7 @@ use witan_machine::{
     kv::{
         Compact, Compare, CompareResult, CompareTarget, DeleteRange, KeyValue, Kv, KvError,
         KvOperation, KvReply, OpReply, Put, Range, RangeReply, SortOrder, SortTarget, TargetValue,
-        Txn, TxnOp, TxnOpKind,
+        Txn, TxnOp, TxnOpKind, ValueSource,
     },
     lease::LeaseId,
     revision::Revision,
@@ -44,7 +44,7 @@ pub(crate) fn run(machine: &mut StateMachine, command: &str, caller: Option<Call
 }
 
 fn read(kv: &Kv, line: &str) -> String {
-    match kv.range(&range(&words(line))) {
+    match kv.range(&range(&words(line)), ValueSource::Disk) {
         Ok(reply) => shown_range(&reply, ""),
         Err(error) => shown_error(&error),
     }
@@ -88,7 +88,8 @@ fn shown_error(error: &KvError) -> String {
         | KvError::NoSpace
         | KvError::Corrupt
         | KvError::KeptValueGrew
-        | KvError::AnswerTooLarge => format!("error: {error}\n"),
+        | KvError::AnswerTooLarge
+        | KvError::NotResident => format!("error: {error}\n"),
         KvError::Denied(error) => format!("denied: {error}\n"),
     }
 }

@@ -128,10 +128,12 @@ impl ReplicaLoop {
         }
     }
 
-    /// Proposes a command. Fails with [`NodeError::NoSpace`] if the disk lacks space for it, unless startup needs the command.
+    /// Proposes a command. Fails with [`NodeError::NoSpace`] if the disk or the memory budget lacks space for it, unless
+    /// startup needs the command.
     fn propose(&mut self, proposal: Proposal) {
         let Proposal { entry, now_ns, grows, to, connection } = proposal;
-        let has_space = self.space.take(entry.command_bytes() as u64, grows);
+        let has_memory = !grows || !self.shared.memory.is_full();
+        let has_space = has_memory && self.space.take(entry.command_bytes() as u64, grows);
         let command = entry.entry().command.as_ref();
         if !has_space && !command.is_some_and(Command::is_required_at_start) {
             return to.refuse(NodeError::NoSpace);

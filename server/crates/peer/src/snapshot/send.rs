@@ -2,7 +2,7 @@
 
 use std::{io, time::Instant};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::mpsc,
@@ -12,7 +12,7 @@ use witan_machine::{record::RecordChange, view::View};
 use witan_storage::{RecordCounter, encode_record, format_of};
 
 use super::{
-    CHUNK_BYTES, CHUNKS_AHEAD, PROGRESS_INTERVAL, STALL_TIMEOUT, Transfer,
+    ALIVE_INTERVAL, CHUNK_BYTES, CHUNKS_AHEAD, PROGRESS_INTERVAL, STALL_TIMEOUT, Transfer,
     wire::{Begin, Outcome, Part, Resume},
     write,
 };
@@ -155,7 +155,7 @@ fn walk(view: &View, resume: &Resume, parts: &mpsc::Sender<Part>) {
     let mut count = RecordCounter::default();
     let (mut offset, mut chunk) = (resume.bytes, BytesMut::new());
     let mut record = Vec::new();
-    let mut ended = false;
+    let (mut ended, mut begun) = (false, Instant::now());
     view.changes(None, &mut |change| {
         let RecordChange::Put { key, value } = change else {
             // A complete state has no deletions.
@@ -170,6 +170,12 @@ fn walk(view: &View, resume: &Resume, parts: &mpsc::Sender<Part>) {
             if last && (count.bytes(), &key) != (resume.bytes, &resume.last_key) {
                 ended = true;
                 let _ = parts.blocking_send(Part::Restart);
+            } else if begun.elapsed() >= ALIVE_INTERVAL {
+                // Reading the skipped records from the disk may take longer than the receiver waits for a part.
+                begun = Instant::now();
+                ended = parts
+                    .blocking_send(Part::Records(offset, Bytes::new()))
+                    .is_err();
             }
             return;
         }

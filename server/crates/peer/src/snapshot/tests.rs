@@ -15,6 +15,7 @@ use witan_machine::{
     command::{Command, Entry},
     kv,
     record::RecordChange,
+    values::BlockCache,
     view::View,
 };
 use witan_storage::{
@@ -47,7 +48,8 @@ impl Member {
         let dir = std::env::temp_dir().join(name);
         let metrics = StorageMetrics::register(&Register::default());
         let identity = DataIdentity::new(CLUSTER, MemberId(1));
-        let (storage, _) = storage::open(&dir, &identity, &Arc::default(), &metrics).unwrap();
+        let (ledger, cache) = (Arc::default(), Arc::new(BlockCache::new()));
+        let (storage, _) = storage::open(&dir, &identity, &ledger, &cache, &metrics).unwrap();
         let Storage { log, checkpoint, lock, .. } = storage;
         let checkpointer = Checkpointer::start(checkpoint, None, metrics, |_| ()).unwrap();
         Self { dir, checkpointer, log, _lock: lock }

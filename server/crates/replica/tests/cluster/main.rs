@@ -407,7 +407,11 @@ impl Cluster {
             ..kv::Range::default()
         };
         let view = self.replica(at).view();
-        let answer = view.machine.kv.range(&range).expect("it can be read");
+        let answer = view
+            .machine
+            .kv
+            .range(&range, witan_machine::kv::ValueSource::Disk)
+            .expect("it can be read");
         answer.kvs.first().map_or(0, |pair| pair.version)
     }
 }

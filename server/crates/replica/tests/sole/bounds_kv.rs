@@ -268,10 +268,12 @@ fn values_to_sort_are_counted_before_they_are_sorted() {
         };
         assert_eq!(kv.txn_compares_too_much(&many), too_much, "{range:?}");
         assert_eq!(kv.txn_compares_too_much(&nested), too_much, "{range:?}");
-        let refused = kv.read_txn(&many) == Err(KvError::AnswerTooLarge);
+        let refused = kv.read_txn(&many, kv::ValueSource::Disk) == Err(KvError::AnswerTooLarge);
         assert_eq!(refused, too_much, "{range:?}");
         let fewer = txn(most, &range);
-        assert!(!kv.txn_compares_too_much(&fewer) && kv.read_txn(&fewer).is_ok());
+        assert!(
+            !kv.txn_compares_too_much(&fewer) && kv.read_txn(&fewer, kv::ValueSource::Disk).is_ok()
+        );
     }
 }
 
@@ -356,11 +358,10 @@ fn an_entry_without_limits_is_replayed_with_its_effects_and_without_its_answers(
     assert_eq!(pairs(reply), 0, "nobody waits for them");
     let refused = Reply::Kv(Err(KvError::AnswerTooLarge));
     assert!(replies.contains(&&refused), "the new one is refused");
-    let new = again
-        .view()
-        .machine
-        .kv
-        .range(&kv::Range { key: Bytes::from_static(b"new"), ..kv::Range::default() });
+    let new = again.view().machine.kv.range(
+        &kv::Range { key: Bytes::from_static(b"new"), ..kv::Range::default() },
+        kv::ValueSource::Disk,
+    );
     assert_eq!(
         new.unwrap().kvs.len(),
         1,

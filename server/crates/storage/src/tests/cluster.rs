@@ -195,6 +195,15 @@ impl DataDirectory for MemberDirectory {
         adopted.expect("there is room");
     }
 
+    fn drop_values(&self) {
+        if let Some(storage) = &self.storage {
+            let cache = &storage.checkpoint.folder().cache;
+            cache.set_target(0);
+            cache.trim();
+            cache.set_target(u64::MAX);
+        }
+    }
+
     fn lose_power(
         &mut self,
         during: Option<&InterruptedStep>,

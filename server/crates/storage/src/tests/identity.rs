@@ -22,8 +22,8 @@ fn identity_of(dir: &TempDir) -> PathBuf {
 /// Opens and reads the directory as the member in its identity file. Returns the errors of both.
 fn errors(dir: &TempDir) -> [OpenError; 2] {
     let opened = while_unlocked(|| match super::super::identity(&dir.data())? {
-        Some(identity) => super::super::open(&dir.data(), &identity, &Arc::default(), &metrics()),
-        None => super::super::open(&dir.data(), &ME, &Arc::default(), &metrics()),
+        Some(identity) => open_once(&dir.data(), &identity),
+        None => open_once(&dir.data(), &ME),
     });
     [
         opened.expect_err("refused"),

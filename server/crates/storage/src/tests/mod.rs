@@ -17,6 +17,7 @@ mod received;
 mod refusals;
 mod rewrite;
 mod table;
+mod values;
 mod wal_dir;
 mod workload;
 
@@ -35,6 +36,7 @@ use bytes::Bytes;
 use witan_base::metrics::Register;
 use witan_machine::{
     member::{Member, MemberId},
+    values::BlockCache,
     view::View,
 };
 use witan_replica::host::{LogBatch, LogRecord, Recovered};
@@ -128,7 +130,17 @@ fn open_with(
     who: &DataIdentity,
     ledger: &Arc<Ledger>,
 ) -> Result<(Storage, Recovered), OpenError> {
-    while_unlocked(|| super::open(dir, who, ledger, &metrics()))
+    while_unlocked(|| super::open(dir, who, ledger, &unlimited(), &metrics()))
+}
+
+/// Opens a directory without waiting for locks of ended processes.
+fn open_once(dir: &Path, who: &DataIdentity) -> Result<(Storage, Recovered), OpenError> {
+    super::open(dir, who, &Arc::default(), &unlimited(), &metrics())
+}
+
+/// Returns a cache that keeps all values in memory.
+fn unlimited() -> Arc<BlockCache> {
+    Arc::new(BlockCache::new())
 }
 
 /// Runs `done` while no process starts. Retries while an ended process still holds a lock.

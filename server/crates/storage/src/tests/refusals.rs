@@ -8,8 +8,7 @@ use super::*;
 use crate::{checkpoint::EmitChanges, offline};
 
 fn refused(dir: &TempDir, who: &DataIdentity, file: &str) -> OpenError {
-    let error = super::super::open(&dir.data(), who, &Arc::default(), &metrics())
-        .expect_err("this must not open");
+    let error = open_once(&dir.data(), who).expect_err("this must not open");
     let path = dir.data().join("member").join(file);
     assert!(
         error.to_string().contains(path.to_str().unwrap()),

@@ -13,9 +13,9 @@ use super::{
 };
 
 /// Size of a run in bytes, so small that a small state has many runs.
-const RUN_BYTES: u64 = 32 << 10;
+pub(super) const RUN_BYTES: u64 = 32 << 10;
 
-fn put(name: u64, size: u64) -> Verb {
+pub(super) fn put(name: u64, size: u64) -> Verb {
     let put = Put {
         key: format!("key-{name:05}").into(),
         value: vec![b'v'; size as usize].into(),
@@ -24,13 +24,13 @@ fn put(name: u64, size: u64) -> Verb {
     kv::KvOperation::Put(put).into()
 }
 
-fn run(view: &mut View, command: impl Into<Verb>) {
+pub(super) fn run(view: &mut View, command: impl Into<Verb>) {
     let command = Some(command.into());
     apply(view, &Entry { stamp: None, command, caller: None });
 }
 
 /// Returns the run numbers of the newest chain.
-fn numbers(dir: &TempDir) -> BTreeSet<u64> {
+pub(super) fn numbers(dir: &TempDir) -> BTreeSet<u64> {
     manifest(dir).chain.numbers().collect()
 }
 
@@ -82,7 +82,7 @@ fn a_rewrite_takes_over_the_runs_in_which_nothing_changed() {
 }
 
 /// Compacts to the last revision and sweeps to the end.
-fn compact(view: &mut View) {
+pub(super) fn compact(view: &mut View) {
     let revision = view.machine.kv.revision().0;
     run(view, kv::KvOperation::Compact(Compact { revision }));
     while view.machine.kv.is_sweeping() {
@@ -254,7 +254,7 @@ fn set(path: String, size: u64) -> Verb {
 }
 
 /// Returns a random write of any kind. Most writes are small, with old and new keys.
-fn command(chance: &mut impl FnMut(u64) -> u64, revision: i64) -> Verb {
+pub(super) fn command(chance: &mut impl FnMut(u64) -> u64, revision: i64) -> Verb {
     let size = [10, 500, 4000, 40_000][chance(4) as usize];
     match chance(20) {
         0 => {

@@ -22,7 +22,7 @@ use witan_dialect::{
 };
 use witan_machine::{
     auth::{AccessCheck, AuthError},
-    kv::{KeyValue, Kv},
+    kv::{KeyValue, Kv, KvError, ValueSource},
     operation::Operation,
     view::View,
 };
@@ -73,47 +73,83 @@ impl ReadSize {
     }
 }
 
-/// Runs `work` for the read `asked`. A small read uses `view`, in which the caller was checked. A large read waits for a permit
-/// and uses the latest state, in which `may` checks the caller again. Returns the result and, if large, the permit.
+/// Runs `work` for the read `asked`. A small read uses `view`, in which the caller was checked. If a value is only on disk, the
+/// read is repeated on another thread. That read and a large one wait for a permit and use the latest state, in which `may`
+/// checks the caller again. Returns the result of `work` and, if the read is large, its permit.
 pub(super) fn read<Q: Send + 'static, T: Send + 'static>(
     ctx: &Context,
     view: CurrentView,
     asked: Q,
     size: impl Fn(&Kv, &Q) -> ReadSize,
-    may: impl FnOnce(AccessCheck<'_>, &Q) -> Result<(), AuthError>,
-    work: impl FnOnce(&View, Q) -> T + Send + 'static,
-) -> impl Future<Output = RpcResult<(T, Option<Permit>)>> {
-    // The check is outside the future, so that the future does not hold the view.
-    if matches!(size(&view.machine.kv, &asked), ReadSize::Small) {
-        return Either::Left(ready(Ok((work(&view, asked), None))));
+    may: impl FnOnce(AccessCheck<'_>, &Q) -> Result<(), AuthError> + Send + 'static,
+    work: impl Fn(&View, &Q, ValueSource) -> Result<T, KvError> + Send + 'static,
+) -> impl Future<Output = RpcResult<(RpcResult<T>, Option<Permit>)>> {
+    // The first read is outside the future, so that the future does not hold the view.
+    let small = matches!(size(&view.machine.kv, &asked), ReadSize::Small);
+    if small {
+        let done = work(&view, &asked, ValueSource::Memory);
+        if !needs_disk(&done) {
+            return Either::Left(ready(Ok((done.map_err(RpcError::from), None))));
+        }
     }
     drop(view);
-    let large = async move {
+    let with_permit = async move {
+        if small {
+            return Ok::<_, RpcError>((read_small(ctx, asked, may, work).await?, None));
+        }
         let job = ctx.large_read().await?;
         authorize::on(ctx, &job.machine, |caller| may(caller, &asked))?;
         let size = size(&job.machine.kv, &asked);
-        let (done, permit) = run_large(job, size, move |view| work(view, asked)).await?;
+        let work = move |view: &View, source: ValueSource| work(view, &asked, source);
+        let (done, permit) = run_large(job, size, work).await?;
         Ok((done, Some(permit)))
     };
-    // Boxed, to keep the future of a small read small.
-    Either::Right(Box::pin(large))
+    // Boxed, to keep the future of a small read in memory small.
+    Either::Right(Box::pin(with_permit))
 }
 
-/// Runs a read with a permit: a `Long` read on another thread, any other read on this worker. The permit is held until the
-/// connection's current poll ends, so that a poll runs at most as many reads as there are permits.
+/// Runs a small read of values on disk on another thread. Keeps no permit for the response, which is small.
+async fn read_small<Q: Send + 'static, T: Send + 'static>(
+    ctx: &Context,
+    asked: Q,
+    may: impl FnOnce(AccessCheck<'_>, &Q) -> Result<(), AuthError> + Send + 'static,
+    work: impl Fn(&View, &Q, ValueSource) -> Result<T, KvError> + Send + 'static,
+) -> RpcResult<RpcResult<T>> {
+    let own = ctx.clone();
+    let read = move |view: &View| {
+        authorize::on(&own, &view.machine, |caller| may(caller, &asked))?;
+        Ok::<_, RpcError>(work(view, &asked, ValueSource::Disk).map_err(RpcError::from))
+    };
+    ctx.disk_read(read).await?
+}
+
+/// Runs a read with a permit on this worker, or on another thread if it is `Long` or a value is only on disk. The permit is
+/// held until the connection's current poll ends, so that a poll runs at most as many reads as there are permits.
 pub(super) async fn run_large<T: Send + 'static>(
     job: Job<Permit>,
     size: ReadSize,
-    work: impl FnOnce(&View) -> T + Send + 'static,
-) -> RpcResult<(T, Permit)> {
-    match size {
+    work: impl Fn(&View, ValueSource) -> Result<T, KvError> + Send + 'static,
+) -> RpcResult<(RpcResult<T>, Permit)> {
+    let in_memory = match size {
         ReadSize::Small | ReadSize::Large => {
-            let done = job.run_here(work)?;
-            yield_now().await;
-            Ok(done)
+            Some(work(&job, ValueSource::Memory)).filter(|done| !needs_disk(done))
         }
-        ReadSize::Long => Ok(job.run(work).await?),
-    }
+        ReadSize::Long => None,
+    };
+    let (done, permit) = match in_memory {
+        Some(done) => {
+            let done = job.run_here(|_| done)?;
+            yield_now().await;
+            done
+        }
+        None => job.run(move |view| work(view, ValueSource::Disk)).await?,
+    };
+    Ok((done.map_err(RpcError::from), permit))
+}
+
+/// Returns whether a read from memory must be repeated with [`ValueSource::Disk`].
+pub(super) fn needs_disk<T>(done: &Result<T, KvError>) -> bool {
+    matches!(done, Err(KvError::NotResident))
 }
 
 /// Waits for a large-read permit if a command contains ranges (`spans`) and may read many keys of the latest state (`many`).

@@ -9,7 +9,7 @@ use witan_api::v3::etcdserverpb::{
 use witan_dialect::sampling::KeyOperation;
 use witan_machine::{
     auth::AccessCheck,
-    kv::{self, Kv, KvError, RangeReply},
+    kv::{self, Kv, KvError, RangeReply, ValueSource},
     view::View,
 };
 use witan_node::{CurrentView, RequestType};
@@ -40,10 +40,10 @@ async fn execute(ctx: &Context, request: RangeRequest) -> RpcResult<WithPermit<R
     let range = operation(request);
     let may =
         |caller: AccessCheck<'_>, range: &kv::Range| caller.read(&range.key, &range.range_end);
-    let work = |view: &View, range: kv::Range| {
+    let work = |view: &View, range: &kv::Range, source: ValueSource| {
         let kv = &view.machine.kv;
         // Convert the pairs of a long range on the thread that reads them.
-        Ok::<_, KvError>((response(None, kv.range(&range)?), kv.revision()))
+        Ok::<_, KvError>((response(None, kv.range(range, source)?), kv.revision()))
     };
     let (answer, permit) = read(ctx, view, range, size, may, work).await?;
     ctx.v3_metrics.ranged(began.elapsed(), answer.is_ok());

@@ -11,7 +11,7 @@ use witan_api::v3::etcdserverpb::{
 use witan_dialect::blocking;
 use witan_machine::{
     auth::AccessCheck,
-    kv::{self, CompareResult, CompareTarget, Kv, KvError, OpReply, TxnReply},
+    kv::{self, CompareResult, CompareTarget, Kv, KvError, OpReply, TxnReply, ValueSource},
     revision::Revision,
     view::View,
 };
@@ -138,9 +138,9 @@ async fn read_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
         )
     };
     let may = |caller: AccessCheck<'_>, txn: &kv::Txn| caller.txn(txn);
-    let work = |view: &View, txn: kv::Txn| {
+    let work = |view: &View, txn: &kv::Txn, source: ValueSource| {
         let kv = &view.machine.kv;
-        Ok::<_, KvError>((kv.read_txn(&txn)?, kv.revision()))
+        Ok::<_, KvError>((kv.read_txn(txn, source)?, kv.revision()))
     };
     let (done, permit) = read(ctx, view, txn, size, may, work).await?;
     Ok((done?, permit))
@@ -447,7 +447,8 @@ mod tests {
                 let txn = operation(asked);
                 let command = kv::KvOperation::Txn(txn.clone());
                 assert!(Command::from(command).is_known(), "{txn:?}");
-                let found = state.read_txn(&txn).expect("a short transaction").succeeded;
+                let reply = state.read_txn(&txn, ValueSource::Memory);
+                let found = reply.expect("a short transaction").succeeded;
                 assert_eq!(found, holds, "{result} of {target}: {key:?}");
             }
         }

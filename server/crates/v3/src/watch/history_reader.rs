@@ -1,10 +1,15 @@
 //! Reads events from the history, at the recorded locations of a group's changes or from a revision on. A batch contains all
 //! events of a revision or none. If the history layout has changed since, events are looked up by revision.
+//!
+//! A worker reads only values in memory. Before an event with a value that is only on disk, a read stops, and the next read
+//! continues on another thread.
 
 use std::{cell::OnceCell, sync::Arc};
 
 use witan_api::v3::mvccpb;
-use witan_machine::kv::{HistoryLocation, KeyChange, Kv};
+use witan_base::account::Account;
+use witan_dialect::jobs::read_from_disk;
+use witan_machine::kv::{HistoryLocation, KeyChange, Kv, ValueSource};
 use witan_node::{PendingChanges, RangeEnd, WatchRange};
 
 use super::{
@@ -13,6 +18,7 @@ use super::{
     limits::{BATCH_BYTES, BATCH_REVISIONS, LINKED_CHANGES, SCAN_CHANGES, UNWANTED_SCAN_CHANGES},
     worker_turn::WorkerTurn,
 };
+use crate::RpcResult;
 use witan_machine::revision::Revision;
 
 /// An event, with the fields that filters need.
@@ -53,6 +59,15 @@ pub(super) struct EventBatch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Compacted(pub(super) Revision);
 
+/// Why changes were not read at their recorded locations.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum UnreadLocations {
+    /// A change was compacted.
+    Compacted(Compacted),
+    /// A value is only on disk. The changes must be read by revision from this point on.
+    OnDisk(ResumePoint),
+}
+
 /// The first unread change, where the next read continues.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ResumePoint {
@@ -61,12 +76,14 @@ pub(super) struct ResumePoint {
     sub: u64,
     /// The location of this change or an earlier one, if known.
     location: Option<HistoryLocation>,
+    /// Where the next read finds values. A read from `Disk` runs on another thread.
+    source: ValueSource,
 }
 
 impl ResumePoint {
     /// Returns the resume point at the first change of a revision, which is at or after `location`.
     pub(super) fn at_revision(revision: Revision, location: Option<HistoryLocation>) -> Self {
-        Self { revision, sub: 0, location }
+        Self { revision, sub: 0, location, source: ValueSource::Memory }
     }
 }
 
@@ -110,6 +127,12 @@ impl EventBatch {
     }
 }
 
+/// Returns whether a worker can read the event of a change, with the previous pair if `prev_kv`, without waiting for the disk.
+fn is_resident(kv: &Kv, written: &KeyChange<'_>, prev_kv: bool) -> bool {
+    let prev = prev_kv && !written.creates();
+    written.is_resident() && (!prev || kv.previous_is_resident(written))
+}
+
 /// The states that a read can use.
 #[derive(Debug)]
 pub(super) struct HistoryStates {
@@ -124,18 +147,24 @@ impl HistoryStates {
         self.current.has_layout_of(touched.first)
     }
 
-    /// Reads the changes at recorded locations, which must have the layout of the current state, into batches. Fails if a
-    /// change was compacted and no older state contains it.
+    /// Reads the changes at recorded locations, which must have the layout of the current state, into batches. Fails if a value
+    /// is only on disk, or a change was compacted and no older state contains it.
     pub(super) fn at_locations(
         &self,
         touched: &PendingChanges,
         prev_kv: bool,
-    ) -> Result<Vec<EventBatch>, Compacted> {
+    ) -> Result<Vec<EventBatch>, UnreadLocations> {
         let mut batches = vec![EventBatch::default()];
         for location in std::iter::once(touched.first).chain(touched.more.iter().copied()) {
             let states = std::iter::once(&self.current).chain(self.older.iter().rev());
             let mut found = states.filter_map(|kv| Some((kv, kv.change_at(location)?)));
-            let (kv, written) = found.next().ok_or(Compacted(self.current.compacted()))?;
+            let compacted = UnreadLocations::Compacted(Compacted(self.current.compacted()));
+            let (kv, written) = found.next().ok_or(compacted)?;
+            if !is_resident(kv, &written, prev_kv) {
+                let from = ResumePoint::at_revision(touched.revision, Some(touched.first));
+                let source = ValueSource::Disk;
+                return Err(UnreadLocations::OnDisk(ResumePoint { source, ..from }));
+            }
             let full = batches
                 .last()
                 .is_none_or(|last| !last.accepts(written.revision()));
@@ -149,7 +178,8 @@ impl HistoryStates {
     }
 
     /// Reads changes of a range from `from` on, until the batch is full, a scan limit is reached, or the range ends. Advances
-    /// `from`, or sets it to `None` at the end. The batch is incomplete if it contains events of the revision of `from`.
+    /// `from`, or sets it to `None` at the end. The batch is incomplete if it contains events of the revision of `from`. With
+    /// the source `Memory`, also stops before a value that is only on disk. With the source `Disk`, waits for such values.
     fn read_some(
         &self,
         range: &RangeToRead<'_>,
@@ -224,17 +254,30 @@ pub(super) struct RangeToRead<'a> {
 impl RangeToRead<'_> {
     /// Reads one batch of changes from `from` on. Advances `from`, or sets it to `None` at the end. As etcd guarantees, a batch
     /// contains all events of a revision. Calls `states` again after each yield, because a yield must not hold a state.
-    pub(super) async fn next_batch<E, S: Future<Output = Result<HistoryStates, E>>>(
+    pub(super) async fn next_batch<S>(
         &self,
         from: &mut Option<ResumePoint>,
         turn: &mut WorkerTurn,
+        account: &Account,
         states: impl Fn() -> S,
-    ) -> Result<Result<EventBatch, Compacted>, E> {
+    ) -> RpcResult<Result<EventBatch, Compacted>>
+    where
+        S: Future<Output = RpcResult<HistoryStates>> + Send + 'static,
+    {
         let mut batch = EventBatch::default();
         let mut encoded = 0;
         loop {
             let before = batch.scanned_changes;
-            let read = states().await?.read_some(self, from, &mut batch);
+            let read = match from.map(|from| from.source) {
+                Some(ValueSource::Disk) => {
+                    let read = self.read_some_from_disk(from, &mut batch, account, states());
+                    // Boxed, to keep the usual future small.
+                    Box::pin(read).await?
+                }
+                Some(ValueSource::Memory) | None => {
+                    states().await?.read_some(self, from, &mut batch)
+                }
+            };
             turn.count(batch.scanned_changes - before);
             if let Err(lost) = read {
                 return Ok(Err(lost));
@@ -250,9 +293,30 @@ impl RangeToRead<'_> {
             turn.end().await;
         }
     }
+
+    /// Runs [`HistoryStates::read_some`] on another thread.
+    async fn read_some_from_disk(
+        &self,
+        from: &mut Option<ResumePoint>,
+        batch: &mut EventBatch,
+        account: &Account,
+        states: impl Future<Output = RpcResult<HistoryStates>> + Send + 'static,
+    ) -> RpcResult<Result<(), Compacted>> {
+        let RangeToRead { until, prev_kv, synced, .. } = *self;
+        let (span, mut next, mut filled) = (self.span.clone(), *from, std::mem::take(batch));
+        let work = move |states: HistoryStates| {
+            let range = RangeToRead { span: &span, until, prev_kv, synced };
+            let read = states.read_some(&range, &mut next, &mut filled);
+            (read, next, filled)
+        };
+        let (read, next, filled) = read_from_disk(account, states, work).await?;
+        (*from, *batch) = (next, filled);
+        Ok(read)
+    }
 }
 
-/// Reads changes into a batch. Returns where it stopped, at a full batch or a scan limit, or `None` at the end.
+/// Reads changes into a batch. Returns where it stopped, at a full batch, a scan limit or a value that is only on disk, or
+/// `None` at the end.
 fn read<'a>(
     kv: &Kv,
     range: &RangeToRead<'_>,
@@ -277,8 +341,13 @@ fn read<'a>(
             SCAN_CHANGES
         };
         let wanted = range.span.contains(written.key());
+        let stop = |source| Some(ResumePoint { revision, sub, location: Some(location), source });
         if seen >= scan_max || (wanted && !batch.accepts(revision)) {
-            return Some(ResumePoint { revision, sub, location: Some(location) });
+            return stop(ValueSource::Memory);
+        }
+        let in_memory = matches!(first.source, ValueSource::Memory);
+        if wanted && in_memory && !is_resident(kv, &written, range.prev_kv) {
+            return stop(ValueSource::Disk);
         }
         seen += 1;
         batch.scanned_changes += 1;
@@ -290,286 +359,4 @@ fn read<'a>(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{
-        cell::Cell,
-        convert::Infallible,
-        pin::pin,
-        task::{self, Poll, Waker},
-    };
-
-    use witan_machine::kv::{Compact, DeleteRange, KvCommand, KvOperation, Put};
-
-    use super::*;
-
-    fn apply(kv: &mut Kv, verb: KvOperation) {
-        kv.apply(&KvCommand { operation: Some(verb) })
-            .expect("it is sound");
-    }
-
-    fn put(kv: &mut Kv, key: &str, bytes: usize) {
-        let put = Put {
-            key: key.to_owned().into(),
-            value: vec![b'v'; bytes].into(),
-            ..Put::default()
-        };
-        apply(kv, KvOperation::Put(put));
-    }
-
-    fn states(kv: &Kv) -> HistoryStates {
-        HistoryStates { current: Arc::new(kv.clone()), older: Vec::new() }
-    }
-
-    /// Deletes all keys at one revision.
-    fn delete_all(kv: &mut Kv) {
-        let delete = DeleteRange {
-            key: "\0".into(),
-            range_end: "\0".into(),
-            ..Default::default()
-        };
-        apply(kv, KvOperation::Delete(delete));
-    }
-
-    /// The result of a batch, and the number of yields.
-    struct BatchRead {
-        batch: Result<EventBatch, Compacted>,
-        yields: usize,
-    }
-
-    fn next_batch(
-        states: &HistoryStates,
-        range: RangeToRead<'_>,
-        from: &mut Option<ResumePoint>,
-    ) -> BatchRead {
-        let mut turn = WorkerTurn::default();
-        let fetched = Cell::new(0);
-        let again = || {
-            fetched.set(fetched.get() + 1);
-            let (current, older) = (states.current.clone(), states.older.clone());
-            std::future::ready(Ok::<_, Infallible>(HistoryStates { current, older }))
-        };
-        let mut yields = 0;
-        let read = {
-            let mut reading = pin!(range.next_batch(from, &mut turn, again));
-            loop {
-                let polled = reading
-                    .as_mut()
-                    .poll(&mut task::Context::from_waker(Waker::noop()));
-                match polled {
-                    Poll::Ready(read) => break read,
-                    Poll::Pending => yields += 1,
-                }
-            }
-        };
-        assert_eq!(fetched.get(), yields + 1, "no state is kept over a yield");
-        BatchRead { batch: read.expect("infallible"), yields }
-    }
-
-    /// Reads a range to its end. Returns the number of events in each batch.
-    fn batches(states: &HistoryStates, span: &WatchRange, from: Revision) -> Vec<usize> {
-        let until = states.current.revision();
-        let range = RangeToRead { span, until, prev_kv: true, synced: true };
-        let mut from = Some(ResumePoint::at_revision(from, None));
-        let (mut counts, mut next) = (Vec::new(), None);
-        while from.is_some() {
-            let batch = next_batch(states, range, &mut from)
-                .batch
-                .expect("not lost");
-            for event in &batch.events {
-                assert!(next.is_none_or(|next| event.revision == next), "{next:?}");
-                next = Some(event.revision.next());
-            }
-            counts.push(batch.events.len());
-        }
-        counts
-    }
-
-    #[test]
-    fn a_revision_without_wanted_changes_is_read_in_parts() {
-        let mut kv = Kv::default();
-        let keys = 3 * UNWANTED_SCAN_CHANGES + 1;
-        (0..keys).for_each(|n| put(&mut kv, &format!("x{n:06}"), 1));
-        delete_all(&mut kv);
-        let until = kv.revision();
-        let span = WatchRange::new(b"a", b"b");
-        let range = RangeToRead { span: &span, until, prev_kv: false, synced: false };
-        let first = kv
-            .changes_from(until, None)
-            .find(|(_, it)| it.revision() == until);
-        let location = first.map(|(location, _)| location);
-        let mut from = Some(ResumePoint::at_revision(until, location));
-        let (mut scanned_changes, states) = (Vec::new(), states(&kv));
-        while from.is_some() {
-            let read = next_batch(&states, range, &mut from);
-            let batch = read.batch.expect("not lost");
-            assert!(
-                batch.events.is_empty() && read.yields == 0,
-                "the stream yields after it"
-            );
-            scanned_changes.push(batch.scanned_changes);
-        }
-        let part = UNWANTED_SCAN_CHANGES;
-        assert_eq!(scanned_changes, [part, part, part, 1]);
-    }
-
-    /// While a revision is read, yields let other clients run. A revision with an event is still sent as a whole.
-    #[test]
-    fn a_revision_that_was_begun_stays_whole_and_yields_in_between() {
-        let mut kv = Kv::default();
-        put(&mut kv, "a", 1);
-        let unwanted = 4 * SCAN_CHANGES;
-        (0..unwanted).for_each(|n| put(&mut kv, &format!("n{n:06}"), 1));
-        put(&mut kv, "z", 1);
-        delete_all(&mut kv);
-        let until = kv.revision();
-        put(&mut kv, "z", 1);
-        let range = |span, until| RangeToRead { span, until, prev_kv: false, synced: true };
-        let start = || Some(ResumePoint::at_revision(until, None));
-        // "a" and all later keys: the last event of the revision is far behind the first.
-        let all = WatchRange::new(b"a", b"\0");
-        let mut from = start();
-        let read = next_batch(&states(&kv), range(&all, until), &mut from);
-        assert_eq!(read.batch.expect("not lost").events.len(), unwanted + 2);
-        assert!(
-            read.yields >= unwanted / SCAN_CHANGES,
-            "{} yields",
-            read.yields
-        );
-        assert!(from.is_none());
-        // One event, and no other event in the rest of the revision.
-        let one = WatchRange::new(b"a", b"b");
-        let mut from = start();
-        let read = next_batch(&states(&kv), range(&one, until.next()), &mut from);
-        assert_eq!(read.batch.expect("not lost").events.len(), 1);
-        let parts = (unwanted - SCAN_CHANGES) / UNWANTED_SCAN_CHANGES;
-        assert!(read.yields >= parts, "{} yields", read.yields);
-        assert!(from.is_none_or(|from| from.revision > until), "{from:?}");
-    }
-
-    /// Since the first revision, the key has more changes than the reader follows by links; since the second revision, fewer.
-    /// Following the links would return the second revision's change again.
-    #[test]
-    fn no_event_of_a_begun_revision_comes_twice() {
-        let mut kv = Kv::default();
-        (0..2 * SCAN_CHANGES).for_each(|n| put(&mut kv, &format!("n{n:06}"), 1));
-        put(&mut kv, "a", 1);
-        let first = kv.revision();
-        delete_all(&mut kv);
-        (1..LINKED_CHANGES).for_each(|_| put(&mut kv, "a", 1));
-        let counts = batches(&states(&kv), &WatchRange::new(b"a", b""), first);
-        assert_eq!(counts.iter().sum::<usize>(), LINKED_CHANGES + 1);
-    }
-
-    #[test]
-    fn a_batch_is_bounded_by_revisions_and_by_bytes() {
-        let mut kv = Kv::default();
-        (0..2500).for_each(|_| put(&mut kv, "k", 1));
-        for span in [WatchRange::new(b"k", b""), WatchRange::new(b"a", b"z")] {
-            assert_eq!(batches(&states(&kv), &span, Revision(1)), [1000, 1000, 500]);
-            assert_eq!(batches(&states(&kv), &span, Revision(1502)), [1000]);
-            assert_eq!(batches(&states(&kv), &span, Revision(2502)), [0]);
-        }
-        let mut kv = Kv::default();
-        (0..10).for_each(|_| put(&mut kv, "k", BATCH_BYTES / 4));
-        // Each event except the first has the previous pair.
-        assert_eq!(
-            batches(&states(&kv), &WatchRange::new(b"k", b""), Revision(1)),
-            [3, 2, 2, 2, 1]
-        );
-    }
-
-    /// A stream whose client does not read can queue 1,024 events of a megabyte each.
-    #[test]
-    fn an_event_takes_no_memory_of_its_own_until_it_is_sent() {
-        let mut kv = Kv::default();
-        put(&mut kv, "k", 1 << 20);
-        let first = kv.seek(Revision(2));
-        let touched =
-            PendingChanges { revision: Revision(2), first, more: Vec::new(), rest: false };
-        let batches = states(&kv).at_locations(&touched, true).expect("held");
-        let [event] = &batches[0].events[..] else {
-            panic!("one event was written");
-        };
-        assert!(event.encoded.iter().all(|cell| cell.get().is_none()));
-        let value = &event.message.kv.as_ref().expect("a put").value;
-        let stored = kv.change_at(first).expect("it is there").pair().value;
-        assert_eq!(value.as_ptr(), stored.as_ptr());
-        assert!(event.encoded(true).encoded_len() > value.len());
-        assert!(event.encoded[1].get().is_none(), "nothing was before it");
-    }
-
-    #[test]
-    fn scanning_unmatched_changes_is_bounded() {
-        let mut kv = Kv::default();
-        let others = |kv: &mut Kv, count| {
-            (0..count).for_each(|n| put(kv, &format!("x{n}"), 1));
-        };
-        others(&mut kv, 2 * UNWANTED_SCAN_CHANGES);
-        put(&mut kv, "b", 1);
-        assert_eq!(
-            batches(&states(&kv), &WatchRange::new(b"a", b"c"), Revision::EMPTY),
-            [0, 0, 1]
-        );
-        // The batch also contains changes of neighboring revisions.
-        others(&mut kv, SCAN_CHANGES - 2);
-        put(&mut kv, "b", 1);
-        let span = WatchRange::new(b"a", b"c");
-        let mut from = Some(ResumePoint::at_revision(
-            Revision(2 * UNWANTED_SCAN_CHANGES as i64 + 2),
-            None,
-        ));
-        let (span, until) = (&span, kv.revision());
-        let range = RangeToRead { span, until, prev_kv: false, synced: true };
-        let read = next_batch(&states(&kv), range, &mut from);
-        assert_eq!(read.batch.expect("not lost").events.len(), 2);
-        assert!(from.is_none());
-        // The reader finds changes of one key by links.
-        let first = kv.revision();
-        assert_eq!(
-            batches(&states(&kv), &WatchRange::new(b"b", b""), first),
-            [1]
-        );
-        (0..=LINKED_CHANGES).for_each(|_| put(&mut kv, "b", 1));
-        let counts = batches(&states(&kv), &WatchRange::new(b"b", b""), first);
-        assert_eq!(counts.iter().sum::<usize>(), LINKED_CHANGES + 2);
-    }
-
-    #[test]
-    fn synced_readers_read_compacted_changes() {
-        let mut kv = Kv::default();
-        (0..5).for_each(|_| put(&mut kv, "k", 1));
-        let before = Arc::new(kv.clone());
-        let location = before.seek(Revision::NONE);
-        apply(&mut kv, KvOperation::Compact(Compact { revision: 6 }));
-        put(&mut kv, "k", 1);
-        let mut states = states(&kv);
-        let span = WatchRange::new(b"k", b"");
-        let touched = PendingChanges {
-            revision: Revision(2),
-            first: location,
-            more: Vec::new(),
-            rest: false,
-        };
-        assert!(states.at_locations(&touched, false).is_err());
-        states.older.push(before);
-        assert_eq!(
-            states.at_locations(&touched, false).expect("held")[0]
-                .events
-                .len(),
-            1
-        );
-        assert_eq!(batches(&states, &span, Revision(2)), [5, 1]);
-        let mut from = Some(ResumePoint::at_revision(Revision(2), None));
-        let range = RangeToRead {
-            span: &span,
-            until: Revision(7),
-            prev_kv: false,
-            synced: false,
-        };
-        let lost = next_batch(&states, range, &mut from).batch;
-        assert_eq!(
-            lost.expect_err("it does not keep up"),
-            Compacted(Revision(6))
-        );
-    }
-}
+mod tests;

@@ -15,7 +15,7 @@ use witan_node::{Node, PendingChanges, StreamChanges, WatchStream, WatcherGroupI
 use super::{
     answer::WatchAnswer,
     delivery::{ResponseQueue, ResponseTemplate},
-    history_reader::{Compacted, HistoryStates, RangeToRead, ResumePoint},
+    history_reader::{Compacted, HistoryStates, RangeToRead, ResumePoint, UnreadLocations},
     permission::{PermissionState, status_text},
     progress::{NO_WATCHER, ProgressNotifier},
     unread::{UnreadChanges, UnreadGroups},
@@ -23,7 +23,7 @@ use super::{
     watchers::{CreatedWatcher, StreamWatchers},
     worker_turn::WorkerTurn,
 };
-use crate::{error::RpcError, header, stream_end::StreamEnd};
+use crate::{RpcResult, error::RpcError, header, stream_end::StreamEnd};
 use witan_machine::revision::Revision;
 
 /// Number of watchers to end before the task yields, after a change of permissions, or on the stream's worker, at its end.
@@ -282,7 +282,8 @@ impl<R> Session<R> {
     }
 
     /// Reads a group's pending changes at their recorded locations and queues them for its synced watchers. After a change of
-    /// the history layout, puts the group back to be read by revision. If the changes were compacted, cancels the watchers.
+    /// the history layout, or if a value is only on disk, puts the group back to be read by revision. If the changes were
+    /// compacted, cancels the watchers.
     fn read_noted(
         &mut self,
         states: &HistoryStates,
@@ -302,7 +303,10 @@ impl<R> Session<R> {
         };
         match states.at_locations(touched, group.prev_kv > 0) {
             Ok(batches) => self.out.push_synced((group_id, first), batches),
-            Err(lost) => self.cancel_compacted(self.synced_watchers(group_id), lost),
+            Err(UnreadLocations::OnDisk(from)) => self.unread.put_back(group_id, from),
+            Err(UnreadLocations::Compacted(lost)) => {
+                self.cancel_compacted(self.synced_watchers(group_id), lost);
+            }
         }
     }
 
@@ -325,10 +329,11 @@ impl<R> Session<R> {
             prev_kv: group.prev_kv > 0,
             synced: true,
         };
-        let (reader, node) = (&self.reader, &self.ctx.node);
-        let states = move || states(reader, node, range.until);
-        let mut from = Some(from);
-        match range.next_batch(&mut from, &mut self.turn, states).await? {
+        let (reader, node) = (self.reader.clone(), self.ctx.node.clone());
+        let states = move || shared_states(reader.clone(), node.clone(), range.until);
+        let (mut from, turn) = (Some(from), &mut self.turn);
+        let read = range.next_batch(&mut from, turn, self.ctx.account(), states);
+        match read.await? {
             Ok(batch) => {
                 if let Some(from) = from {
                     self.unread.put_back(group_id, from);
@@ -370,10 +375,10 @@ impl<R> Session<R> {
             prev_kv: watcher.flags.prev_kv,
             synced: false,
         };
-        let (reader, node) = (&self.reader, &self.ctx.node);
-        let states = move || states(reader, node, range.until);
-        let mut from = Some(from);
-        let read = range.next_batch(&mut from, &mut self.turn, states);
+        let (reader, node) = (self.reader.clone(), self.ctx.node.clone());
+        let states = move || shared_states(reader.clone(), node.clone(), range.until);
+        let (mut from, turn) = (Some(from), &mut self.turn);
+        let read = range.next_batch(&mut from, turn, self.ctx.account(), states);
         match read.await? {
             Ok(batch) => {
                 self.out.push_unsynced(id, batch, self.notified_revision);
@@ -506,16 +511,22 @@ async fn states(
     reader: &WatchStream,
     node: &Node,
     notified_revision: Revision,
-) -> Result<HistoryStates, Status> {
+) -> RpcResult<HistoryStates> {
     let (current, older) = reader.states(notified_revision);
     let current = match current {
         Some(current) => current,
-        None => {
-            let view = node.view().await.map_err(RpcError::from)?;
-            view.machine.kv.clone().into()
-        }
+        None => node.view().await?.machine.kv.clone().into(),
     };
     Ok(HistoryStates { current, older })
+}
+
+/// Calls [`states`] with arguments that it owns, so that it can run in another task.
+async fn shared_states(
+    reader: Arc<WatchStream>,
+    node: Node,
+    notified_revision: Revision,
+) -> RpcResult<HistoryStates> {
+    states(&reader, &node, notified_revision).await
 }
 
 impl<R> Drop for Session<R> {

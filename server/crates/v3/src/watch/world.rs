@@ -3,7 +3,7 @@
 //!
 //! Each watcher must receive exactly the changes in its range, once and in order, or be canceled.
 
-use std::{pin::Pin, sync::Arc};
+use std::pin::Pin;
 
 use bytes::Bytes;
 use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
@@ -12,24 +12,14 @@ use witan_api::v3::{
     etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse, watch_request::RequestUnion},
     mvccpb,
 };
-use witan_auth::Authenticator;
-use witan_base::{
-    metrics::{MetricsPage, Register},
-    panics::PanicMetrics,
-};
-use witan_config::{Config, Environment, Invocation};
-use witan_dialect::{
-    Context, HealthMetrics, SharedContext, V2Metrics, V3Metrics, read_counters::ReadCounters,
-    sampling::Sampler,
-};
-use witan_logging::LogLevelHandle;
 use witan_machine::{
     kv::{Compact, DeleteRange, Kv, KvCommand, KvOperation, Put},
     revision::Revision,
 };
-use witan_node::{Node, WatchRange, testing::NodeOfStates};
+use witan_node::{WatchRange, testing::NodeOfStates};
 
 use super::{limits::UNWANTED_SCAN_CHANGES, watch_events};
+use crate::test_context::context;
 
 const SEEDS: u64 = 12;
 const STEPS: usize = 200;
@@ -83,10 +73,10 @@ struct World {
 }
 
 impl World {
-    fn new(seed: u64, log_level: &LogLevelHandle) -> Self {
+    fn new(seed: u64) -> Self {
         let kv = Kv::default();
         let member = NodeOfStates::begin(&kv);
-        let ctx = context(member.node.clone(), log_level);
+        let ctx = context(member.node.clone());
         let session = || {
             let answers: Answers = Box::pin(watch_events(&ctx, requests(), false));
             (answers, Vec::new())
@@ -291,41 +281,12 @@ fn requests() -> impl Stream<Item = Result<WatchRequest, Status>> + Unpin {
     all.chain(stream::pending())
 }
 
-/// Creates the context of requests to `node`, with the default configuration and its own metrics.
-fn context(node: Node, log_level: &LogLevelHandle) -> Context {
-    let on = Register::default();
-    let config = config();
-    let authenticator = Authenticator::new(&config.settings.auth).expect("the default is sound");
-    let shared = SharedContext {
-        panics: PanicMetrics::register(&on),
-        health_metrics: HealthMetrics::register(&on),
-        v2_metrics: V2Metrics::register(&on),
-        v3_metrics: V3Metrics::register(&on),
-        reads: ReadCounters::default(),
-        settings: config.settings,
-        log_level: log_level.clone(),
-        authenticator: Arc::new(authenticator),
-        sampler: Sampler::default(),
-        metrics_page: MetricsPage::new(on),
-    };
-    Context::new(node, shared)
-}
-
-/// Returns the configuration of a start without flags.
-fn config() -> Box<Config> {
-    match Config::load(std::iter::empty(), &Environment::new()) {
-        Ok(Invocation::Start(config)) => config,
-        other => panic!("{other:?}"),
-    }
-}
-
 #[test]
 fn each_watcher_gets_exactly_its_range_over_snapshots_with_other_layouts() {
     actix_rt::System::new().block_on(async {
-        let log_level = witan_logging::init(&config().log).expect("it is set up once");
         let (mut whole, mut installs) = (0, 0);
         for seed in 1..=SEEDS {
-            let mut world = World::new(seed, &log_level);
+            let mut world = World::new(seed);
             for _ in 0..STEPS {
                 world.step().await;
             }

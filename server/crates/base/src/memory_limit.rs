@@ -1,0 +1,249 @@
+//! The limit of memory of this process: the smallest limit of its cgroup and of the cgroup's ancestors, or the memory of the
+//! machine if that is smaller. Limits of resource use (`ulimit`) are not read. `witan_node` decides how a member keeps to it.
+
+use std::{
+    fs,
+    path::{Component, Path},
+};
+
+/// Values from this one on mean that a cgroup has no limit. cgroup v1 writes such a number, and cgroup v2 the word `max`.
+const UNLIMITED_BYTES: u64 = 1 << 62;
+
+/// Size in bytes of the reserve of a small limit, but at most a quarter of the limit.
+const RESERVE_BYTES_MIN: u64 = 64 << 20;
+/// Maximum size in bytes of the reserve. A larger limit leaves no more memory free.
+const RESERVE_BYTES_MAX: u64 = 512 << 20;
+
+/// What sets a limit of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryLimitSource {
+    /// The cgroup of this process, or one of the cgroup's ancestors.
+    Cgroup,
+    /// The memory of the machine.
+    Machine,
+}
+
+impl MemoryLimitSource {
+    /// Returns the name in log lines.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cgroup => "cgroup",
+            Self::Machine => "machine",
+        }
+    }
+}
+
+/// The limit of memory of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryLimit {
+    /// Size in bytes.
+    pub bytes: u64,
+    /// What sets the limit.
+    pub source: MemoryLimitSource,
+}
+
+impl MemoryLimit {
+    /// Reads the limit from the pseudo files below `root`, which is `/` except in tests. Returns `None` if none is readable.
+    pub fn read(root: &Path) -> Option<Self> {
+        let cgroup = cgroup_bytes(root).map(|bytes| (bytes, MemoryLimitSource::Cgroup));
+        let machine = machine_bytes(root).map(|bytes| (bytes, MemoryLimitSource::Machine));
+        let smallest = cgroup
+            .into_iter()
+            .chain(machine)
+            .min_by_key(|(bytes, _)| *bytes);
+        smallest.map(|(bytes, source)| Self { bytes, source })
+    }
+
+    /// Returns the size in bytes of the part that the budget leaves free, for the file cache, sockets and growth between two
+    /// measurements: an eighth, at least 64 MiB or a quarter, whichever is less, and at most 512 MiB.
+    pub fn reserve_bytes(self) -> u64 {
+        let least = RESERVE_BYTES_MIN.min(self.bytes / 4);
+        (self.bytes / 8).max(least).min(RESERVE_BYTES_MAX)
+    }
+}
+
+/// Returns the smallest limit of the cgroup of this process. On a host with both versions of cgroups, either can have it.
+fn cgroup_bytes(root: &Path) -> Option<u64> {
+    let text = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
+    let mounts = root.join("sys/fs/cgroup");
+    // A line has the form ID:CONTROLLERS:PATH. The line of version 2 has the id 0 and no controllers.
+    let limits = text.lines().filter_map(|line| {
+        let (id, rest) = line.split_once(':')?;
+        let (controllers, path) = rest.split_once(':')?;
+        if (id, controllers) == ("0", "") {
+            return v2_bytes(&mounts, path);
+        }
+        if controllers.split(',').any(|name| name == "memory") {
+            return v1_bytes(&mounts, path);
+        }
+        None
+    });
+    limits.min()
+}
+
+fn v2_bytes(mount: &Path, path: &str) -> Option<u64> {
+    smallest(path, |folder| {
+        let limits = ["memory.max", "memory.high"];
+        limits
+            .into_iter()
+            .filter_map(|file| number(&mount.join(folder).join(file)))
+            .min()
+    })
+}
+
+fn v1_bytes(mounts: &Path, path: &str) -> Option<u64> {
+    let mount = mounts.join("memory");
+    smallest(path, |folder| {
+        let folder = mount.join(folder);
+        let own = number(&folder.join("memory.limit_in_bytes"));
+        // It includes ancestors that a container does not see.
+        let stat = fs::read_to_string(folder.join("memory.stat")).ok();
+        let hierarchical = stat.and_then(|stat| field(&stat, "hierarchical_memory_limit "));
+        own.into_iter().chain(hierarchical.filter(is_limit)).min()
+    })
+}
+
+/// Returns the smallest limit that `limit` finds for the cgroup `path` and its ancestors, up to the root of the mount. In a
+/// container, the path can be invisible, and the root of the mount is the cgroup of the container.
+fn smallest(path: &str, limit: impl Fn(&Path) -> Option<u64>) -> Option<u64> {
+    let path = Path::new(path.trim_start_matches('/'));
+    // The path of a cgroup outside the cgroup namespace begins with `..`.
+    let outside = path.components().any(|part| part == Component::ParentDir);
+    let path = if outside { Path::new("") } else { path };
+    path.ancestors().filter_map(limit).min()
+}
+
+/// Returns the number in a file with one number. `None` if there is no such file, or if the number means no limit.
+fn number(path: &Path) -> Option<u64> {
+    let text = fs::read_to_string(path).ok()?;
+    text.trim().parse().ok().filter(is_limit)
+}
+
+fn is_limit(bytes: &u64) -> bool {
+    *bytes < UNLIMITED_BYTES
+}
+
+fn machine_bytes(root: &Path) -> Option<u64> {
+    let text = fs::read_to_string(root.join("proc/meminfo")).ok()?;
+    field(&text, "MemTotal:").map(|kib| kib.saturating_mul(1024))
+}
+
+/// Returns the number after `name`, with which a line begins.
+fn field(text: &str, name: &str) -> Option<u64> {
+    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+    rest.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    /// A folder with pseudo files, which is removed at the end.
+    struct Root(PathBuf);
+
+    impl Root {
+        /// Creates a machine of 16 GiB whose `/proc/self/cgroup` contains `cgroup`.
+        fn new(test: &str, cgroup: &str) -> Self {
+            let name = format!("witan-memory-limit-{}-{test}", std::process::id());
+            let root = Self(std::env::temp_dir().join(name));
+            let root = root.file(
+                "proc/meminfo",
+                "MemTotal:       16777216 kB\nMemFree:  1 kB\n",
+            );
+            root.file("proc/self/cgroup", cgroup)
+        }
+
+        fn file(self, path: &str, text: &str) -> Self {
+            let path = self.0.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+            self
+        }
+
+        fn limit(&self) -> (u64, &'static str) {
+            let limit = MemoryLimit::read(&self.0).unwrap();
+            (limit.bytes, limit.source.name())
+        }
+    }
+
+    impl Drop for Root {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn the_smallest_limit_of_all_ancestors_wins() {
+        let root = Root::new("ancestors", "0::/a.slice/b.service\n")
+            .file("sys/fs/cgroup/a.slice/b.service/memory.max", "max\n")
+            .file("sys/fs/cgroup/a.slice/b.service/memory.high", "900000000\n")
+            .file("sys/fs/cgroup/a.slice/memory.max", "800000000\n");
+        assert_eq!(root.limit(), (800_000_000, "cgroup"));
+        let root = root.file("sys/fs/cgroup/a.slice/b.service/memory.high", "700000000\n");
+        assert_eq!(root.limit(), (700_000_000, "cgroup"));
+    }
+
+    #[test]
+    fn a_container_of_version_2_reads_the_root_of_its_mount() {
+        for path in ["/", "/kubepods/pod1/container", "/../other"] {
+            let root = Root::new("namespace", &format!("0::{path}\n"))
+                .file("sys/fs/cgroup/memory.max", "524288000\n");
+            assert_eq!(root.limit(), (500 * MIB, "cgroup"), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_container_of_version_1_reads_the_root_of_its_mount() {
+        let root = Root::new("v1", "5:cpu,cpuacct:/x\n4:memory:/docker/1\n")
+            .file("sys/fs/cgroup/memory/memory.limit_in_bytes", "524288000\n");
+        assert_eq!(root.limit(), (500 * MIB, "cgroup"));
+    }
+
+    #[test]
+    fn an_invisible_ancestor_of_version_1_counts() {
+        let stat = "cache 0\nhierarchical_memory_limit 268435456\nhierarchical_memsw_limit 1\n";
+        let root = Root::new("hierarchy", "4:memory:/a\n")
+            .file(
+                "sys/fs/cgroup/memory/a/memory.limit_in_bytes",
+                "9223372036854771712\n",
+            )
+            .file("sys/fs/cgroup/memory/a/memory.stat", stat);
+        assert_eq!(root.limit(), (256 * MIB, "cgroup"));
+    }
+
+    #[test]
+    fn a_host_with_both_versions_uses_the_one_with_a_limit() {
+        let root = Root::new("hybrid", "4:memory:/a\n0::/\n").file(
+            "sys/fs/cgroup/memory/a/memory.limit_in_bytes",
+            "1000000000\n",
+        );
+        assert_eq!(root.limit(), (1_000_000_000, "cgroup"));
+    }
+
+    #[test]
+    fn without_a_smaller_limit_the_machine_sets_it() {
+        let machine = (16384 * MIB, "machine");
+        assert_eq!(Root::new("none", "0::/\n").limit(), machine);
+        let unlimited = Root::new("unlimited", "4:memory:/a\n").file(
+            "sys/fs/cgroup/memory/a/memory.limit_in_bytes",
+            "9223372036854771712\n",
+        );
+        assert_eq!(unlimited.limit(), machine);
+        let larger =
+            Root::new("larger", "0::/\n").file("sys/fs/cgroup/memory.max", "99999999999\n");
+        assert_eq!(larger.limit(), machine);
+        assert_eq!(MemoryLimit::read(Path::new("/does/not/exist")), None);
+    }
+
+    #[test]
+    fn the_reserve_is_an_eighth_within_a_range() {
+        let reserve =
+            |bytes| MemoryLimit { bytes, source: MemoryLimitSource::Cgroup }.reserve_bytes() / MIB;
+        let limits = [100, 500, 1024, 2048, 65536].map(|mib| reserve(mib * MIB));
+        assert_eq!(limits, [25, 64, 128, 256, 512]);
+    }
+}

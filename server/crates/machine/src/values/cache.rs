@@ -1,0 +1,175 @@
+//! Decides which values that are also on disk stay in memory. A clock gives used values a second chance.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use super::{Holder, ReadPattern};
+
+/// Number of entries above which a queue that has doubled is searched for entries of removed blocks.
+const CLEANED_ENTRIES_MIN: usize = 1024;
+
+/// The values in memory that also have a place on disk, and how much memory they may use.
+#[derive(Debug)]
+pub struct BlockCache {
+    queues: Mutex<Queues>,
+    resident_bytes: AtomicU64,
+    target_bytes: AtomicU64,
+    dropped_bytes: AtomicU64,
+    reads: AtomicU64,
+    read_bytes: AtomicU64,
+}
+
+/// The counted values, each in one queue.
+#[derive(Debug, Default)]
+struct Queues {
+    /// Values that scans have read, oldest first. They are dropped before all others.
+    scanned: Queue,
+    /// All other values, in the order in which the clock examines them.
+    clock: Queue,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    holders: VecDeque<Weak<dyn Holder>>,
+    /// Number of entries after the last search for entries of removed blocks.
+    cleaned: usize,
+}
+
+impl Queue {
+    /// Appends an entry. Removes the entries of removed blocks whenever the queue has doubled.
+    fn push(&mut self, holder: Weak<dyn Holder>) {
+        if self.holders.len() >= 2 * self.cleaned.max(CLEANED_ENTRIES_MIN / 2) {
+            self.holders.retain(|holder| holder.strong_count() > 0);
+            self.cleaned = self.holders.len();
+        }
+        self.holders.push_back(holder);
+    }
+}
+
+impl Default for BlockCache {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl BlockCache {
+    /// Creates a cache without a limit.
+    pub fn new() -> Self {
+        Self {
+            queues: Mutex::default(),
+            resident_bytes: AtomicU64::new(0),
+            target_bytes: AtomicU64::new(u64::MAX),
+            dropped_bytes: AtomicU64::new(0),
+            reads: AtomicU64::new(0),
+            read_bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// Sets the maximum size in bytes of the values that can be dropped. [`Self::trim`] drops values beyond it.
+    pub fn set_target(&self, bytes: u64) {
+        self.target_bytes.store(bytes, Relaxed);
+    }
+
+    /// Drops values beyond the target. The allocator reuses their memory soonest if their own thread drops them.
+    pub fn trim(&self) {
+        self.make_room(0);
+    }
+
+    /// Returns the maximum that [`Self::set_target`] set, or `u64::MAX`.
+    pub fn target(&self) -> u64 {
+        self.target_bytes.load(Relaxed)
+    }
+
+    /// Returns the size in bytes of the values in memory that have a place on disk.
+    pub fn resident_bytes(&self) -> u64 {
+        self.resident_bytes.load(Relaxed)
+    }
+
+    /// Returns the size in bytes of all values that were dropped to make room.
+    pub fn dropped_bytes(&self) -> u64 {
+        self.dropped_bytes.load(Relaxed)
+    }
+
+    /// Returns the number of blocks that were read from disk.
+    pub fn reads(&self) -> u64 {
+        self.reads.load(Relaxed)
+    }
+
+    /// Returns the size in bytes of the records that were read from disk.
+    pub fn read_bytes(&self) -> u64 {
+        self.read_bytes.load(Relaxed)
+    }
+
+    pub(super) fn count_read(&self, bytes: usize) {
+        self.reads.fetch_add(1, Relaxed);
+        self.read_bytes.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// Counts values of `bytes` bytes that can now be dropped from `holder`.
+    pub(super) fn add(&self, holder: Weak<dyn Holder>, bytes: usize, pattern: ReadPattern) {
+        self.resident_bytes.fetch_add(bytes as u64, Relaxed);
+        let mut queues = self.queues();
+        let queue = match pattern {
+            ReadPattern::Random => &mut queues.clock,
+            ReadPattern::Scan => &mut queues.scanned,
+        };
+        queue.push(holder);
+    }
+
+    /// Counts `bytes` bytes of values that were dropped to make room.
+    pub(super) fn count_dropped(&self, bytes: usize) {
+        self.dropped_bytes.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// Stops counting `bytes` bytes of values.
+    pub(super) fn subtract(&self, bytes: usize) {
+        self.resident_bytes.fetch_sub(bytes as u64, Relaxed);
+    }
+
+    /// Returns whether reads from disk will soon have to replace other values.
+    pub(super) fn is_nearly_full(&self) -> bool {
+        let target = self.target();
+        self.resident_bytes() > target - target / 4
+    }
+
+    /// Drops values until `bytes` more bytes fit, or until no values are left.
+    pub(super) fn make_room(&self, bytes: usize) {
+        let target = self.target().saturating_sub(bytes as u64);
+        if self.resident_bytes() <= target {
+            return;
+        }
+        // In the first round, used values get a second chance.
+        let mut chances = self.queues().clock.holders.len();
+        while self.resident_bytes() > target {
+            let (scanned, oldest) = {
+                let mut queues = self.queues();
+                let scanned = queues.scanned.holders.pop_front();
+                (
+                    scanned.is_some(),
+                    scanned.or_else(|| queues.clock.holders.pop_front()),
+                )
+            };
+            let Some(oldest) = oldest else {
+                return;
+            };
+            let Some(holder) = oldest.upgrade() else {
+                continue;
+            };
+            if !scanned && chances > 0 && holder.values().take_used() {
+                chances -= 1;
+                self.queues().clock.push(oldest);
+            } else {
+                holder.values().evict();
+            }
+        }
+    }
+
+    fn queues(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,287 @@
+//! The memory budget of this process: how many values stay in memory, and whether commands that add data are refused.
+//! `witan_base::memory_limit` reads the limit from which the composition root derives the budget.
+//!
+//! Memory consists of values that the cache can drop, because the disk has them, and of everything else: keys, versions,
+//! requests, connections, values that no checkpoint contains yet, and memory that the allocator keeps.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::watch, time::timeout};
+use witan_base::{metrics::anonymous_bytes, panics};
+use witan_machine::values::BlockCache;
+
+/// Interval between two measurements while much of the budget is free.
+const MEASURE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Interval between two measurements while less than a quarter of the budget is free.
+const MEASURE_INTERVAL_NEAR: Duration = Duration::from_millis(20);
+
+/// Part of the budget that must remain for values that can be dropped. Beyond it, commands that add data are refused.
+const VALUES_PART: u64 = 8;
+
+/// Part of the budget by which the other memory must shrink before commands that add data are accepted again.
+const RECOVERY_PART: u64 = 32;
+
+/// Time for which a command waits for memory before it is refused. A checkpoint that is being written usually frees enough.
+const WAIT_FOR_ROOM: Duration = Duration::from_secs(5);
+
+/// Part of the held memory of dropped values that the allocator returns between two measurements.
+const HELD_PART: u64 = 8;
+
+/// Weight of a measurement in the average, as a divisor.
+const AVERAGED: u64 = 4;
+
+/// The budget, and the last measurement, which all threads share.
+#[derive(Debug)]
+pub struct MemoryBudget {
+    bytes: u64,
+    cache: Arc<BlockCache>,
+    other_bytes: AtomicU64,
+    full: AtomicBool,
+    /// Since when the budget is full, or `None` if it is not.
+    full_since: watch::Sender<Option<Instant>>,
+}
+
+impl MemoryBudget {
+    /// Creates the budget of a process whose values are in `cache`. Until a [`MemoryMonitor`] measures the memory, values may use
+    /// half of the budget.
+    pub fn new(bytes: u64, cache: Arc<BlockCache>) -> Self {
+        cache.set_target(bytes / 2);
+        Self {
+            bytes,
+            cache,
+            other_bytes: AtomicU64::default(),
+            full: AtomicBool::default(),
+            full_since: watch::Sender::default(),
+        }
+    }
+
+    /// Returns the size of the budget in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Returns the cache of values.
+    pub fn cache(&self) -> &Arc<BlockCache> {
+        &self.cache
+    }
+
+    /// Returns the average size in bytes of the memory that cannot be dropped.
+    pub fn other_bytes(&self) -> u64 {
+        self.other_bytes.load(Relaxed)
+    }
+
+    /// Returns whether commands that add data are refused.
+    pub fn is_full(&self) -> bool {
+        self.full.load(Relaxed)
+    }
+
+    /// Waits until the budget has room, at most until it has been full for [`WAIT_FOR_ROOM`].
+    pub(super) async fn room(&self) {
+        let mut full_since = self.full_since.subscribe();
+        let since = *full_since.borrow_and_update();
+        let left = since.and_then(|since| WAIT_FOR_ROOM.checked_sub(since.elapsed()));
+        if let Some(left) = left {
+            let room = full_since.wait_for(Option::is_none);
+            // After the time, the replica's thread refuses the command.
+            drop(timeout(left, room).await);
+        }
+    }
+}
+
+/// Measures the memory of this process, and keeps the process within its budget.
+#[derive(Debug)]
+pub struct MemoryMonitor {
+    budget: Arc<MemoryBudget>,
+    /// Size in bytes of the other memory at the last measurement.
+    last_bytes: Option<u64>,
+    /// Size in bytes of all values that the cache had dropped at the last measurement.
+    dropped_bytes: u64,
+    /// Estimated size in bytes of the dropped values whose memory the allocator still holds.
+    held_bytes: u64,
+}
+
+impl MemoryMonitor {
+    /// Creates the monitor.
+    pub fn new(budget: Arc<MemoryBudget>) -> Self {
+        Self { budget, last_bytes: None, dropped_bytes: 0, held_bytes: 0 }
+    }
+
+    /// Starts a thread that measures until `stopping` is true. Dropping many values takes time, so no thread that serves
+    /// requests does it.
+    pub fn start(mut self, stopping: watch::Receiver<bool>) -> io::Result<()> {
+        panics::start_thread("memory", move || {
+            while !*stopping.borrow() {
+                let process_bytes = anonymous_bytes();
+                self.measured(process_bytes);
+                let near = process_bytes > self.budget.bytes / 4 * 3;
+                thread::sleep(if near {
+                    MEASURE_INTERVAL_NEAR
+                } else {
+                    MEASURE_INTERVAL
+                });
+            }
+        })?;
+        Ok(())
+    }
+
+    /// Adapts the size of the cache and the refusal of commands to a process of `process_bytes` bytes.
+    fn measured(&mut self, process_bytes: u64) {
+        let budget = &self.budget;
+        // The allocator returns the memory of dropped values late. Until then, that memory would look like other memory, and the
+        // cache would drop even more values.
+        let dropped = budget.cache.dropped_bytes();
+        let newly_dropped = dropped - std::mem::replace(&mut self.dropped_bytes, dropped);
+        self.held_bytes = self.held_bytes - self.held_bytes / HELD_PART + newly_dropped;
+        let values = budget.cache.resident_bytes() + self.held_bytes;
+        let other = process_bytes.saturating_sub(values);
+        // An increase counts only if the next measurement confirms it, and then a quarter of it at a time: a single measurement
+        // cannot shrink the cache. Close to the budget, there is no time for that.
+        let other = match self.last_bytes.replace(other) {
+            None => other,
+            Some(last) => {
+                let (average, confirmed) = (budget.other_bytes(), last.min(other));
+                let average = average - average / AVERAGED + confirmed / AVERAGED;
+                if process_bytes > budget.bytes - budget.bytes / VALUES_PART {
+                    average.max(confirmed)
+                } else {
+                    average
+                }
+            }
+        };
+        budget.other_bytes.store(other, Relaxed);
+        self.refuse_or_accept(other);
+        let target = budget.bytes.saturating_sub(other);
+        if target != budget.cache.target() {
+            budget.cache.set_target(target);
+        }
+    }
+
+    /// Decides whether commands that add data are refused, and logs a change.
+    fn refuse_or_accept(&self, other_bytes: u64) {
+        let (budget, budget_bytes) = (&self.budget, self.budget.bytes);
+        let was_full = budget.is_full();
+        let recovery = if was_full {
+            budget_bytes / RECOVERY_PART
+        } else {
+            0
+        };
+        let full = other_bytes > budget_bytes - budget_bytes / VALUES_PART - recovery;
+        budget.full.store(full, Relaxed);
+        if full != was_full {
+            budget.full_since.send_replace(full.then(Instant::now));
+        }
+        match (was_full, full) {
+            (false, true) => tracing::warn!(
+                other_bytes,
+                budget_bytes,
+                "the memory budget is almost used up by keys and requests; delaying writes, then refusing them, until memory is free"
+            ),
+            (true, false) => tracing::info!(
+                other_bytes,
+                budget_bytes,
+                "the memory budget has free memory again; accepting writes"
+            ),
+            (false, false) | (true, true) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    /// Creates the monitor of a budget of 256 MiB, in which no values can be dropped.
+    fn monitor() -> MemoryMonitor {
+        let budget = MemoryBudget::new(256 * MIB, Arc::new(BlockCache::new()));
+        MemoryMonitor::new(Arc::new(budget))
+    }
+
+    /// Measures `mib` MiB until the average has followed.
+    fn settle(monitor: &mut MemoryMonitor, mib: u64) {
+        for _ in 0..100 {
+            monitor.measured(mib * MIB);
+        }
+    }
+
+    fn target_mib(monitor: &MemoryMonitor) -> u64 {
+        monitor.budget.cache().target() / MIB
+    }
+
+    #[test]
+    fn values_get_what_the_other_memory_leaves() {
+        let mut monitor = monitor();
+        monitor.measured(56 * MIB);
+        assert_eq!(target_mib(&monitor), 200);
+        settle(&mut monitor, 100);
+        assert_eq!(target_mib(&monitor), 156);
+        settle(&mut monitor, 300);
+        assert_eq!(target_mib(&monitor), 0);
+    }
+
+    #[test]
+    fn a_single_measurement_does_not_shrink_the_cache() {
+        let mut monitor = monitor();
+        settle(&mut monitor, 56);
+        let before = target_mib(&monitor);
+        monitor.measured(256 * MIB);
+        assert_eq!(target_mib(&monitor), before);
+        monitor.measured(56 * MIB);
+        assert_eq!(target_mib(&monitor), before);
+        monitor.measured(256 * MIB);
+        monitor.measured(256 * MIB);
+        assert!(target_mib(&monitor) < before);
+    }
+
+    #[test]
+    fn a_full_budget_refuses_until_memory_is_free() {
+        let mut monitor = monitor();
+        // 224 MiB is seven eighths, and 216 MiB is a thirty-second below it.
+        for (mib, full) in [
+            (223, false),
+            (226, true),
+            (218, true),
+            (214, false),
+            (223, false),
+        ] {
+            settle(&mut monitor, mib);
+            assert_eq!(monitor.budget.is_full(), full, "{mib} MiB");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_command_waits_for_memory_and_not_for_ever() {
+        let mut monitor = monitor();
+        let budget = monitor.budget.clone();
+        settle(&mut monitor, 250);
+        let waiting = tokio::spawn(async move { budget.room().await });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        settle(&mut monitor, 50);
+        waiting.await.expect("it does not panic");
+        settle(&mut monitor, 250);
+        let long_ago = Instant::now().checked_sub(WAIT_FOR_ROOM);
+        monitor.budget.full_since.send_replace(long_ago);
+        monitor.budget.room().await;
+        assert!(monitor.budget.is_full());
+    }
+
+    #[test]
+    fn without_a_known_limit_nothing_is_dropped_or_refused() {
+        let budget = MemoryBudget::new(u64::MAX, Arc::new(BlockCache::new()));
+        let mut monitor = MemoryMonitor::new(Arc::new(budget));
+        settle(&mut monitor, 1 << 30);
+        assert!(!monitor.budget.is_full());
+        assert!(monitor.budget.cache().target() > u64::MAX / 2);
+    }
+}

@@ -1,0 +1,184 @@
+//! Reads single records of a run: the values of blocks that are not in memory. `run` reads and writes whole runs.
+//!
+//! A [`Place`] names a block's record in a run and holds the [`RunFile`]. The folder knows the `RunFile` of each run
+//! ([`CheckpointFolder::run_file`]), and does not remove the run while the `RunFile` exists.
+
+use std::{
+    fmt,
+    fs::File,
+    io,
+    os::unix::fs::FileExt as _,
+    path::PathBuf,
+    process,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use witan_machine::{
+    record,
+    values::{BlockCache, Place, RecordFile},
+};
+
+use super::{
+    error::EXIT_DISK_FAILED,
+    folder::CheckpointFolder,
+    run::{RunItem, item_bytes},
+};
+
+/// Time after which a read that fails is not repeated. Connections can use all file descriptors for a while.
+const RETRY_FOR: Duration = Duration::from_secs(5);
+/// Pause between two attempts.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// A run from which blocks are read. The file is open only during a read, so the number of open files does not depend on the
+/// size of the state.
+pub(super) struct RunFile {
+    path: PathBuf,
+    cache: Arc<BlockCache>,
+    /// The folder to which the drop reports the run. It is weak, because the folder can own a view of the checkpoint thread,
+    /// and the view's places own this value.
+    folder: Weak<CheckpointFolder>,
+    /// Whether the run is kept only because this value exists.
+    outdated: AtomicBool,
+}
+
+impl RunFile {
+    pub(super) fn new(path: PathBuf, folder: &Arc<CheckpointFolder>) -> Self {
+        Self {
+            path,
+            cache: folder.cache.clone(),
+            folder: Arc::downgrade(folder),
+            outdated: AtomicBool::new(false),
+        }
+    }
+
+    /// Records that the drop of this value must wake the thread that removes runs.
+    pub(super) fn set_outdated(&self) {
+        self.outdated.store(true, Relaxed);
+    }
+}
+
+impl fmt::Debug for RunFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunFile")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RecordFile for RunFile {
+    fn read(&self, offset: u64, len: u32) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; len as usize];
+        let begun = Instant::now();
+        loop {
+            let read =
+                File::open(&self.path).and_then(|file| file.read_exact_at(&mut bytes, offset));
+            match read {
+                Ok(()) => return Ok(bytes),
+                Err(error) if begun.elapsed() < RETRY_FOR => {
+                    tracing::warn!(path = %self.path.display(), %error, "failed to read a record; retrying");
+                    thread::sleep(RETRY_PAUSE);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn fail(&self, what: &str) -> ! {
+        let path = self.path.display();
+        tracing::error!(%path, what, "failed to read a record of the checkpoint; exiting");
+        process::exit(EXIT_DISK_FAILED);
+    }
+
+    fn cache(&self) -> &Arc<BlockCache> {
+        &self.cache
+    }
+}
+
+impl Drop for RunFile {
+    fn drop(&mut self) {
+        // Any thread can drop the last place of a run, also while it holds a lock of the state. So this removes no file, and it
+        // does not take the folder's lock.
+        if *self.outdated.get_mut()
+            && let Some(folder) = self.folder.upgrade()
+        {
+            folder.report_garbage();
+        }
+    }
+}
+
+/// The location of a block's record in a run.
+#[derive(Debug, PartialEq, Eq)]
+struct BlockLocation {
+    key: Vec<u8>,
+    /// Offset of the record's value in the file.
+    offset: u64,
+    len: u32,
+}
+
+/// The locations of all blocks in a run.
+#[derive(Debug)]
+pub(super) struct RunBlocks {
+    run: u64,
+    locations: Vec<BlockLocation>,
+}
+
+impl RunBlocks {
+    /// Lists the blocks in the run with the number `run`, whose records are `items`.
+    pub(super) fn of(run: u64, items: &[RunItem]) -> Self {
+        let (mut end, mut locations) = (0, Vec::new());
+        for item in items {
+            end += item_bytes(item) as u64;
+            let (key, value) = item;
+            let value = value.as_ref().filter(|_| record::is_block(key));
+            // A run with a longer record cannot be written.
+            let len = value.and_then(|value| u32::try_from(value.len()).ok());
+            locations.extend(len.map(|len| BlockLocation {
+                key: key.clone(),
+                offset: end - u64::from(len),
+                len,
+            }));
+        }
+        Self { run, locations }
+    }
+
+    /// Passes each block's key and place to `settle`. The run's content must be durable, and the run must be published or part
+    /// of a received snapshot.
+    pub(super) fn settle(&self, folder: &Arc<CheckpointFolder>, settle: impl Fn(&[u8], Place)) {
+        let file = folder.run_file(self.run);
+        for BlockLocation { key, offset, len } in &self.locations {
+            let file = file.clone();
+            settle(key, Place { file, offset: *offset, len: *len });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_locations_of_blocks_are_those_of_their_values() {
+        let block = |number: u64| [b"kb".as_slice(), &number.to_be_bytes()].concat();
+        let items: Vec<RunItem> = vec![
+            (b"ka".to_vec(), Some(vec![1; 7])),
+            (block(1), Some(vec![2; 30])),
+            (block(2), None),
+            (block(3), Some(vec![3; 5])),
+            (b"v".to_vec(), Some(vec![4; 9])),
+        ];
+        let found = RunBlocks::of(8, &items);
+        assert_eq!(found.run, 8);
+        // Each record begins with 8 bytes of lengths and its key.
+        let second = 8 + 2 + 7 + 8 + 10;
+        let fourth = second + 30 + 8 + 10 + 8 + 10;
+        let expected = [(1, second, 30), (3, fourth, 5)];
+        let expected =
+            expected.map(|(number, offset, len)| BlockLocation { key: block(number), offset, len });
+        assert_eq!(found.locations, expected);
+    }
+}

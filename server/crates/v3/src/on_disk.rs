@@ -1,0 +1,338 @@
+//! Tests reads of values that are only on disk. Each answer equals the answer of a member that has the same state in memory,
+//! and no worker reads a file.
+
+use std::{
+    io,
+    pin::{Pin, pin},
+    sync::Arc,
+    thread::{self, ThreadId},
+};
+
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use tonic::Status;
+use witan_api::v3::{
+    etcdserverpb::{
+        Compare, RangeRequest, RequestOp, TxnRequest, WatchCreateRequest, WatchRequest,
+        WatchResponse,
+        compare::{CompareResult, CompareTarget, TargetUnion},
+        range_request::{SortOrder, SortTarget},
+        request_op::Request,
+        watch_request::RequestUnion,
+    },
+    mvccpb::Event,
+};
+use witan_base::account::JobKind;
+use witan_dialect::Context;
+use witan_machine::{
+    StateMachine,
+    kv::{Kv, KvCommand, KvOperation, Put},
+    record::RecordChange,
+    values::{BlockCache, Place, RecordFile},
+    view::View,
+};
+use witan_node::testing::NodeOfStates;
+
+use crate::{
+    RpcResult, kv, range_stream::range_stream, test_context::context, watch::watch_events,
+};
+
+/// Number of keys: more than a small read covers.
+const KEYS: usize = 1500;
+
+/// A file in memory. The thread of the test, which is the only worker, must not read it.
+#[derive(Debug)]
+struct DiskFile {
+    records: Vec<u8>,
+    worker: ThreadId,
+    cache: Arc<BlockCache>,
+}
+
+impl RecordFile for DiskFile {
+    fn read(&self, offset: u64, len: u32) -> io::Result<Vec<u8>> {
+        assert_ne!(
+            thread::current().id(),
+            self.worker,
+            "the worker reads a file"
+        );
+        let offset = usize::try_from(offset).expect("it is in memory");
+        Ok(self.records[offset..offset + len as usize].to_vec())
+    }
+
+    fn fail(&self, what: &str) -> ! {
+        panic!("{what}")
+    }
+
+    fn cache(&self) -> &Arc<BlockCache> {
+        &self.cache
+    }
+}
+
+/// Moves the values of all closed blocks to a file.
+fn move_to_disk(kv: &Kv) -> Arc<DiskFile> {
+    let machine = StateMachine { kv: kv.clone(), ..StateMachine::default() };
+    let view = View { machine, ..View::default() };
+    let (mut records, mut places) = (Vec::new(), Vec::new());
+    view.changes(None, &mut |change| match change {
+        RecordChange::Put { key, value } => {
+            places.push((key, records.len(), value.len()));
+            records.extend(value);
+        }
+        RecordChange::Delete { key } => panic!("{key:?} is in no earlier state"),
+    });
+    let cache = Arc::new(BlockCache::new());
+    let file = Arc::new(DiskFile { records, worker: thread::current().id(), cache });
+    for (key, offset, len) in places {
+        let len = u32::try_from(len).expect("a block is small");
+        view.settle(
+            &key,
+            Place { file: file.clone(), offset: offset as u64, len },
+        );
+    }
+    file.cache.set_target(0);
+    file.cache.trim();
+    assert_eq!(file.cache.resident_bytes(), 0);
+    file
+}
+
+fn key(at: usize) -> String {
+    format!("k{at:05}")
+}
+
+/// Returns a value whose order differs from its key's. All values together fill more than one part of a range.
+fn value(at: usize, round: usize) -> String {
+    format!("{:05} {round} {}", at * 7 % KEYS, "v".repeat(1000))
+}
+
+fn put(kv: &mut Kv, at: usize, round: usize) {
+    let (key, value) = (key(at).into(), value(at, round).into());
+    let put = Put { key, value, ..Put::default() };
+    kv.apply(&KvCommand { operation: Some(KvOperation::Put(put)) })
+        .expect("it is sound");
+}
+
+struct Member {
+    states: NodeOfStates,
+    ctx: Context,
+    /// The state after one more put of the key 7.
+    later: Kv,
+}
+
+impl Member {
+    /// Creates a member with two versions of each key.
+    fn new() -> Self {
+        let mut kv = Kv::default();
+        for round in 0..2 {
+            (0..KEYS).for_each(|at| put(&mut kv, at, round));
+        }
+        let mut later = kv.clone();
+        put(&mut later, 7, 2);
+        let states = NodeOfStates::begin(&kv);
+        let ctx = context(states.node.clone());
+        Self { states, ctx, later }
+    }
+}
+
+/// Two members with equal states.
+struct Twins {
+    in_memory: Member,
+    on_disk: Member,
+    file: Arc<DiskFile>,
+}
+
+impl Twins {
+    fn new() -> Self {
+        let [in_memory, on_disk] = [(); 2].map(|()| Member::new());
+        let file = move_to_disk(&on_disk.later);
+        Self { in_memory, on_disk, file }
+    }
+
+    /// Runs a call on both members and compares the answers. Returns one of them.
+    async fn answer<A: PartialEq>(&self, call: impl AsyncFn(&Member) -> A) -> A {
+        let expected = call(&self.in_memory).await;
+        // The last block that was read stays in memory.
+        self.file.cache.trim();
+        let reads = self.file.cache.reads();
+        let answer = call(&self.on_disk).await;
+        assert!(answer == expected, "the answers differ");
+        assert!(self.file.cache.reads() > reads, "it reads the file");
+        answer
+    }
+
+    /// Reads a range of both members and compares the pairs. Returns their number.
+    async fn range(&self, request: &RangeRequest) -> usize {
+        let call = async |member: &Member| -> RpcResult<_> {
+            Ok(kv::range(&member.ctx, request.clone()).await?.answer)
+        };
+        self.answer(call).await.expect("it can be read").kvs.len()
+    }
+}
+
+fn run(test: impl AsyncFnOnce(Twins)) {
+    actix_rt::System::new().block_on(async { test(Twins::new()).await });
+}
+
+fn get(at: usize) -> RangeRequest {
+    RangeRequest { key: key(at).into(), ..RangeRequest::default() }
+}
+
+fn all() -> RangeRequest {
+    RangeRequest {
+        key: "k".into(),
+        range_end: "l".into(),
+        ..RangeRequest::default()
+    }
+}
+
+#[test]
+fn a_small_read_returns_values_on_disk() {
+    run(async |twins| {
+        // The first version of the key.
+        let older = RangeRequest { revision: KEYS as i64, ..get(7) };
+        for request in [get(7), RangeRequest { serializable: true, ..get(8) }, older] {
+            assert_eq!(twins.range(&request).await, 1, "{request:?}");
+        }
+        let few = RangeRequest { range_end: key(300).into(), ..get(200) };
+        assert_eq!(twins.range(&few).await, 100);
+    });
+}
+
+#[test]
+fn a_small_read_from_disk_does_not_wait_for_large_reads() {
+    run(async |twins| {
+        let account = twins.on_disk.ctx.account();
+        let _others = [
+            account.permit(JobKind::Read).await,
+            account.permit(JobKind::Read).await,
+        ];
+        assert!(account.try_permit(JobKind::Read).is_none());
+        assert_eq!(twins.range(&get(7)).await, 1);
+    });
+}
+
+#[test]
+fn a_large_read_returns_values_on_disk() {
+    run(async |twins| {
+        let by_value = RangeRequest {
+            sort_target: SortTarget::Value as i32,
+            sort_order: SortOrder::Descend as i32,
+            ..all()
+        };
+        for request in [all(), by_value] {
+            assert_eq!(twins.range(&request).await, KEYS, "{request:?}");
+        }
+    });
+}
+
+#[test]
+fn a_range_in_parts_returns_values_on_disk() {
+    run(async |twins| {
+        let call = async |member: &Member, request: RangeRequest| -> Result<Vec<_>, Status> {
+            let parts = range_stream(&member.ctx, request, false).await?;
+            parts.try_collect().await
+        };
+        // With a limit, the last part contains pairs and the count of all keys.
+        for limit in [0, KEYS as i64 - 1] {
+            let request = RangeRequest { limit, ..all() };
+            let read = async |member: &Member| call(member, request.clone()).await.unwrap();
+            let parts = twins.answer(read).await;
+            assert!(parts.len() > 1, "{} parts", parts.len());
+        }
+    });
+}
+
+#[test]
+fn a_transaction_compares_and_returns_values_on_disk() {
+    let compare = |at: usize, round: usize| Compare {
+        key: key(at).into(),
+        target: CompareTarget::Value as i32,
+        result: CompareResult::Equal as i32,
+        target_union: Some(TargetUnion::Value(value(at, round).into())),
+        ..Compare::default()
+    };
+    let range = |request| RequestOp { request: Some(Request::RequestRange(request)) };
+    let txn = |compare: Compare, success| TxnRequest {
+        compare: vec![compare],
+        success: vec![range(success)],
+        failure: vec![range(get(8))],
+    };
+    // Not all values of a range are equal.
+    let of_range = Compare { range_end: key(9).into(), ..compare(7, 1) };
+    run(async |twins| {
+        for (request, succeeds) in [
+            (txn(compare(7, 1), get(7)), true),
+            (txn(compare(7, 0), get(7)), false),
+            (txn(compare(7, 1), all()), true),
+            (txn(of_range.clone(), get(7)), false),
+        ] {
+            let call = async |member: &Member| -> RpcResult<_> {
+                Ok(kv::txn(&member.ctx, request.clone()).await?.answer)
+            };
+            let reply = twins.answer(call).await.expect("it can be read");
+            assert_eq!(reply.succeeded, succeeds, "{:?}", request.compare);
+        }
+    });
+}
+
+/// Creates a watcher with previous pairs on a stream of its own.
+fn watch(
+    ctx: &Context,
+    request: &RangeRequest,
+    start_revision: i64,
+) -> impl Stream<Item = Result<WatchResponse, Status>> + use<> {
+    let create = WatchCreateRequest {
+        key: request.key.clone(),
+        range_end: request.range_end.clone(),
+        start_revision,
+        prev_kv: true,
+        ..WatchCreateRequest::default()
+    };
+    let request_union = Some(RequestUnion::CreateRequest(create));
+    let request = stream::iter([Ok(WatchRequest { request_union })]);
+    watch_events(ctx, request.chain(stream::pending()), false)
+}
+
+/// Reads responses until they contain `count` events in total.
+async fn events<S>(mut answers: Pin<&mut S>, count: usize) -> Vec<Event>
+where
+    S: Stream<Item = Result<WatchResponse, Status>>,
+{
+    let mut events = Vec::new();
+    while events.len() < count {
+        let answer = answers.next().await.expect("it goes on").expect("no error");
+        assert!(!answer.canceled, "{answer:?}");
+        events.extend(answer.events);
+    }
+    events
+}
+
+#[test]
+fn a_watch_from_an_old_revision_returns_values_on_disk() {
+    run(async |twins| {
+        for (request, count) in [(all(), 2 * KEYS), (get(7), 2)] {
+            let read = async |member: &Member| {
+                let answers = pin!(watch(&member.ctx, &request, 2));
+                events(answers, count).await
+            };
+            let found = twins.answer(read).await;
+            assert_eq!(found.len(), count);
+            let previous = found.iter().filter(|event| event.prev_kv.is_some());
+            assert_eq!(previous.count(), count / 2);
+        }
+    });
+}
+
+#[test]
+fn a_synced_watcher_gets_the_previous_value_from_disk() {
+    run(async |twins| {
+        let read = async |member: &Member| {
+            let mut answers = pin!(watch(&member.ctx, &get(7), 0));
+            let created = answers.next().await.expect("it goes on").expect("no error");
+            assert!(created.created && !created.canceled);
+            member.states.advance(&member.later);
+            events(answers, 1).await
+        };
+        let found = twins.answer(read).await;
+        let previous = found[0].prev_kv.as_ref().expect("it replaces a value");
+        assert_eq!(previous.value, value(7, 1));
+    });
+}

@@ -1,0 +1,283 @@
+//! Tests reads of the history in states whose values are in memory. `on_disk` tests values on disk.
+
+use std::{
+    cell::Cell,
+    pin::pin,
+    task::{self, Poll, Waker},
+};
+
+use witan_base::{account::Totals, metrics::Register};
+use witan_machine::kv::{Compact, DeleteRange, KvCommand, KvOperation, Put};
+
+use super::*;
+
+fn apply(kv: &mut Kv, verb: KvOperation) {
+    kv.apply(&KvCommand { operation: Some(verb) })
+        .expect("it is sound");
+}
+
+fn put(kv: &mut Kv, key: &str, bytes: usize) {
+    let put = Put {
+        key: key.to_owned().into(),
+        value: vec![b'v'; bytes].into(),
+        ..Put::default()
+    };
+    apply(kv, KvOperation::Put(put));
+}
+
+fn states(kv: &Kv) -> HistoryStates {
+    HistoryStates { current: Arc::new(kv.clone()), older: Vec::new() }
+}
+
+/// Deletes all keys at one revision.
+fn delete_all(kv: &mut Kv) {
+    let delete = DeleteRange {
+        key: "\0".into(),
+        range_end: "\0".into(),
+        ..Default::default()
+    };
+    apply(kv, KvOperation::Delete(delete));
+}
+
+/// The result of a batch, and the number of yields.
+struct BatchRead {
+    batch: Result<EventBatch, Compacted>,
+    yields: usize,
+}
+
+fn next_batch(
+    states: &HistoryStates,
+    range: RangeToRead<'_>,
+    from: &mut Option<ResumePoint>,
+) -> BatchRead {
+    let mut turn = WorkerTurn::default();
+    let account = Totals::register(&Register::default()).open();
+    let fetched = Cell::new(0);
+    let again = || {
+        fetched.set(fetched.get() + 1);
+        let (current, older) = (states.current.clone(), states.older.clone());
+        std::future::ready(Ok(HistoryStates { current, older }))
+    };
+    let mut yields = 0;
+    let read = {
+        let mut reading = pin!(range.next_batch(from, &mut turn, &account, again));
+        loop {
+            let polled = reading
+                .as_mut()
+                .poll(&mut task::Context::from_waker(Waker::noop()));
+            match polled {
+                Poll::Ready(read) => break read,
+                Poll::Pending => yields += 1,
+            }
+        }
+    };
+    assert_eq!(fetched.get(), yields + 1, "no state is kept over a yield");
+    BatchRead { batch: read.expect("the states are there"), yields }
+}
+
+/// Reads a range to its end. Returns the number of events in each batch.
+fn batches(states: &HistoryStates, span: &WatchRange, from: Revision) -> Vec<usize> {
+    let until = states.current.revision();
+    let range = RangeToRead { span, until, prev_kv: true, synced: true };
+    let mut from = Some(ResumePoint::at_revision(from, None));
+    let (mut counts, mut next) = (Vec::new(), None);
+    while from.is_some() {
+        let batch = next_batch(states, range, &mut from)
+            .batch
+            .expect("not lost");
+        for event in &batch.events {
+            assert!(next.is_none_or(|next| event.revision == next), "{next:?}");
+            next = Some(event.revision.next());
+        }
+        counts.push(batch.events.len());
+    }
+    counts
+}
+
+#[test]
+fn a_revision_without_wanted_changes_is_read_in_parts() {
+    let mut kv = Kv::default();
+    let keys = 3 * UNWANTED_SCAN_CHANGES + 1;
+    (0..keys).for_each(|n| put(&mut kv, &format!("x{n:06}"), 1));
+    delete_all(&mut kv);
+    let until = kv.revision();
+    let span = WatchRange::new(b"a", b"b");
+    let range = RangeToRead { span: &span, until, prev_kv: false, synced: false };
+    let first = kv
+        .changes_from(until, None)
+        .find(|(_, it)| it.revision() == until);
+    let location = first.map(|(location, _)| location);
+    let mut from = Some(ResumePoint::at_revision(until, location));
+    let (mut scanned_changes, states) = (Vec::new(), states(&kv));
+    while from.is_some() {
+        let read = next_batch(&states, range, &mut from);
+        let batch = read.batch.expect("not lost");
+        assert!(
+            batch.events.is_empty() && read.yields == 0,
+            "the stream yields after it"
+        );
+        scanned_changes.push(batch.scanned_changes);
+    }
+    let part = UNWANTED_SCAN_CHANGES;
+    assert_eq!(scanned_changes, [part, part, part, 1]);
+}
+
+/// While a revision is read, yields let other clients run. A revision with an event is still sent as a whole.
+#[test]
+fn a_revision_that_was_begun_stays_whole_and_yields_in_between() {
+    let mut kv = Kv::default();
+    put(&mut kv, "a", 1);
+    let unwanted = 4 * SCAN_CHANGES;
+    (0..unwanted).for_each(|n| put(&mut kv, &format!("n{n:06}"), 1));
+    put(&mut kv, "z", 1);
+    delete_all(&mut kv);
+    let until = kv.revision();
+    put(&mut kv, "z", 1);
+    let range = |span, until| RangeToRead { span, until, prev_kv: false, synced: true };
+    let start = || Some(ResumePoint::at_revision(until, None));
+    // "a" and all later keys: the last event of the revision is far behind the first.
+    let all = WatchRange::new(b"a", b"\0");
+    let mut from = start();
+    let read = next_batch(&states(&kv), range(&all, until), &mut from);
+    assert_eq!(read.batch.expect("not lost").events.len(), unwanted + 2);
+    assert!(
+        read.yields >= unwanted / SCAN_CHANGES,
+        "{} yields",
+        read.yields
+    );
+    assert!(from.is_none());
+    // One event, and no other event in the rest of the revision.
+    let one = WatchRange::new(b"a", b"b");
+    let mut from = start();
+    let read = next_batch(&states(&kv), range(&one, until.next()), &mut from);
+    assert_eq!(read.batch.expect("not lost").events.len(), 1);
+    let parts = (unwanted - SCAN_CHANGES) / UNWANTED_SCAN_CHANGES;
+    assert!(read.yields >= parts, "{} yields", read.yields);
+    assert!(from.is_none_or(|from| from.revision > until), "{from:?}");
+}
+
+/// Since the first revision, the key has more changes than the reader follows by links; since the second revision, fewer.
+/// Following the links would return the second revision's change again.
+#[test]
+fn no_event_of_a_begun_revision_comes_twice() {
+    let mut kv = Kv::default();
+    (0..2 * SCAN_CHANGES).for_each(|n| put(&mut kv, &format!("n{n:06}"), 1));
+    put(&mut kv, "a", 1);
+    let first = kv.revision();
+    delete_all(&mut kv);
+    (1..LINKED_CHANGES).for_each(|_| put(&mut kv, "a", 1));
+    let counts = batches(&states(&kv), &WatchRange::new(b"a", b""), first);
+    assert_eq!(counts.iter().sum::<usize>(), LINKED_CHANGES + 1);
+}
+
+#[test]
+fn a_batch_is_bounded_by_revisions_and_by_bytes() {
+    let mut kv = Kv::default();
+    (0..2500).for_each(|_| put(&mut kv, "k", 1));
+    for span in [WatchRange::new(b"k", b""), WatchRange::new(b"a", b"z")] {
+        assert_eq!(batches(&states(&kv), &span, Revision(1)), [1000, 1000, 500]);
+        assert_eq!(batches(&states(&kv), &span, Revision(1502)), [1000]);
+        assert_eq!(batches(&states(&kv), &span, Revision(2502)), [0]);
+    }
+    let mut kv = Kv::default();
+    (0..10).for_each(|_| put(&mut kv, "k", BATCH_BYTES / 4));
+    // Each event except the first has the previous pair.
+    assert_eq!(
+        batches(&states(&kv), &WatchRange::new(b"k", b""), Revision(1)),
+        [3, 2, 2, 2, 1]
+    );
+}
+
+/// A stream whose client does not read can queue 1,024 events of a megabyte each.
+#[test]
+fn an_event_takes_no_memory_of_its_own_until_it_is_sent() {
+    let mut kv = Kv::default();
+    put(&mut kv, "k", 1 << 20);
+    let first = kv.seek(Revision(2));
+    let touched = PendingChanges { revision: Revision(2), first, more: Vec::new(), rest: false };
+    let batches = states(&kv).at_locations(&touched, true).expect("held");
+    let [event] = &batches[0].events[..] else {
+        panic!("one event was written");
+    };
+    assert!(event.encoded.iter().all(|cell| cell.get().is_none()));
+    let value = &event.message.kv.as_ref().expect("a put").value;
+    let stored = kv.change_at(first).expect("it is there").pair().value;
+    assert_eq!(value.as_ptr(), stored.as_ptr());
+    assert!(event.encoded(true).encoded_len() > value.len());
+    assert!(event.encoded[1].get().is_none(), "nothing was before it");
+}
+
+#[test]
+fn scanning_unmatched_changes_is_bounded() {
+    let mut kv = Kv::default();
+    let others = |kv: &mut Kv, count| {
+        (0..count).for_each(|n| put(kv, &format!("x{n}"), 1));
+    };
+    others(&mut kv, 2 * UNWANTED_SCAN_CHANGES);
+    put(&mut kv, "b", 1);
+    assert_eq!(
+        batches(&states(&kv), &WatchRange::new(b"a", b"c"), Revision::EMPTY),
+        [0, 0, 1]
+    );
+    // The batch also contains changes of neighboring revisions.
+    others(&mut kv, SCAN_CHANGES - 2);
+    put(&mut kv, "b", 1);
+    let span = WatchRange::new(b"a", b"c");
+    let mut from = Some(ResumePoint::at_revision(
+        Revision(2 * UNWANTED_SCAN_CHANGES as i64 + 2),
+        None,
+    ));
+    let (span, until) = (&span, kv.revision());
+    let range = RangeToRead { span, until, prev_kv: false, synced: true };
+    let read = next_batch(&states(&kv), range, &mut from);
+    assert_eq!(read.batch.expect("not lost").events.len(), 2);
+    assert!(from.is_none());
+    // The reader finds changes of one key by links.
+    let first = kv.revision();
+    assert_eq!(
+        batches(&states(&kv), &WatchRange::new(b"b", b""), first),
+        [1]
+    );
+    (0..=LINKED_CHANGES).for_each(|_| put(&mut kv, "b", 1));
+    let counts = batches(&states(&kv), &WatchRange::new(b"b", b""), first);
+    assert_eq!(counts.iter().sum::<usize>(), LINKED_CHANGES + 2);
+}
+
+#[test]
+fn synced_readers_read_compacted_changes() {
+    let mut kv = Kv::default();
+    (0..5).for_each(|_| put(&mut kv, "k", 1));
+    let before = Arc::new(kv.clone());
+    let location = before.seek(Revision::NONE);
+    apply(&mut kv, KvOperation::Compact(Compact { revision: 6 }));
+    put(&mut kv, "k", 1);
+    let mut states = states(&kv);
+    let span = WatchRange::new(b"k", b"");
+    let touched = PendingChanges {
+        revision: Revision(2),
+        first: location,
+        more: Vec::new(),
+        rest: false,
+    };
+    assert!(states.at_locations(&touched, false).is_err());
+    states.older.push(before);
+    assert_eq!(
+        states.at_locations(&touched, false).expect("held")[0]
+            .events
+            .len(),
+        1
+    );
+    assert_eq!(batches(&states, &span, Revision(2)), [5, 1]);
+    let mut from = Some(ResumePoint::at_revision(Revision(2), None));
+    let range = RangeToRead {
+        span: &span,
+        until: Revision(7),
+        prev_kv: false,
+        synced: false,
+    };
+    let lost = next_batch(&states, range, &mut from).batch;
+    assert_eq!(
+        lost.expect_err("it does not keep up"),
+        Compacted(Revision(6))
+    );
+}

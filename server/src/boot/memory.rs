@@ -1,0 +1,79 @@
+//! Decides the memory budget of this process and starts its monitor. `witan_node` keeps the process within the budget.
+
+use std::{path::Path, sync::Arc};
+
+use tokio::sync::watch;
+use witan_base::memory_limit::MemoryLimit;
+use witan_node::{MemoryBudget, MemoryMonitor};
+
+use super::error::BootError;
+
+/// Divisor of the budget, which gives the maximum size of the log between two checkpoints.
+const CHECKPOINT_PART: u64 = 8;
+
+/// Returns the memory budget in bytes: `wanted`, or the limit of this process less a reserve. Logs it with its source.
+/// Unlimited if neither is known.
+fn budget_bytes(wanted: Option<u64>) -> u64 {
+    let Some(limit) = MemoryLimit::read(Path::new("/")) else {
+        let budget_bytes = wanted.unwrap_or(u64::MAX);
+        tracing::warn!(
+            budget_bytes,
+            "memory budget; the limit of memory is unknown"
+        );
+        return budget_bytes;
+    };
+    let (limit_bytes, limit_source) = (limit.bytes, limit.source.name());
+    let budget_bytes = wanted.unwrap_or(limit_bytes - limit.reserve_bytes());
+    tracing::info!(budget_bytes, limit_bytes, limit_source, "memory budget");
+    if budget_bytes > limit_bytes {
+        tracing::warn!(
+            "--memory-budget-bytes exceeds the limit of memory; the system can kill this process"
+        );
+    }
+    budget_bytes
+}
+
+/// Returns the size in bytes of the log between two checkpoints: `suited`, which suits the disk, or less if the budget is
+/// small. Values that no checkpoint contains cannot be dropped.
+pub(super) fn checkpoint_log_bytes(memory: &MemoryBudget, suited: u64) -> u64 {
+    suited.min(memory.bytes() / CHECKPOINT_PART)
+}
+
+/// Decides the memory budget.
+pub(super) fn budget(wanted: Option<u64>) -> Arc<MemoryBudget> {
+    Arc::new(MemoryBudget::new(budget_bytes(wanted), Arc::default()))
+}
+
+/// Starts the thread that keeps this process within its budget until `stopping` is true.
+pub(super) fn start_monitor(
+    memory: &Arc<MemoryBudget>,
+    stopping: &watch::Receiver<bool>,
+) -> Result<(), BootError> {
+    let started = MemoryMonitor::new(memory.clone()).start(stopping.clone());
+    started.map_err(BootError::io("start the thread that measures memory"))
+}
+
+#[cfg(test)]
+mod tests {
+    use witan_machine::values::BlockCache;
+
+    use super::*;
+
+    #[test]
+    fn a_wanted_budget_replaces_the_limit() {
+        assert_eq!(budget_bytes(Some(100 << 20)), 100 << 20);
+        let derived = budget_bytes(None);
+        let limit = MemoryLimit::read(Path::new("/")).unwrap();
+        assert_eq!(derived, limit.bytes - limit.reserve_bytes());
+    }
+
+    #[test]
+    fn a_small_budget_shortens_the_log_between_checkpoints() {
+        let log_bytes = |budget| {
+            let memory = MemoryBudget::new(budget, Arc::new(BlockCache::new()));
+            checkpoint_log_bytes(&memory, 32 << 20)
+        };
+        assert_eq!(log_bytes(64 << 20), 8 << 20);
+        assert_eq!(log_bytes(1 << 30), 32 << 20);
+    }
+}
