@@ -3,13 +3,14 @@
 //! Reading order: `load` (many clients, one measurement) with `paced` (at a rate) → `subject` (the measured servers) → `verb`
 //! (the requests) → `h2`, `http1` (the two lean clients), `dial` (their connections) → `scene` (loads with several kinds of
 //! requests) with `stream` → `watched` (events with the time of their cause) → `cluster` (three members) → `restart` (by size
-//! of the data) → `program` (the compared servers), `floor`, `table`.
+//! of the data) → `limited` (with little memory) → `program` (the compared servers), `floor`, `table`.
 
 pub mod cluster;
 mod dial;
 pub mod floor;
 pub mod h2;
 pub mod http1;
+pub mod limited;
 pub mod load;
 pub mod paced;
 pub mod program;

@@ -3,6 +3,7 @@
 //! `witan-bench [--seconds N] [--rounds N] [--servers witan,etcd36,etcd34] [--loads put:64,v2get:1]` prints a table of loads.
 //! By default, these are all loads at 1, 64 and 1000 clients. `witan-bench --keys N,N [--value-bytes N] [--rebuild yes]` fills
 //! each server with this number of keys, kills it and restarts it. With `--rebuild`, a learner also receives the state.
+//! `--limit-mib N` limits the memory of each server; with `--keys`, the table shows whether the server survives.
 //! `--witan after=PATH,before=PATH` compares several builds of witan; every other round uses the servers in reverse order.
 //! Build witan in release first; `tests/tools` provides the etcd binaries.
 #![expect(clippy::print_stdout, reason = "a program that prints tables")]
@@ -10,7 +11,7 @@
 use std::{env, process::ExitCode, time::Duration};
 
 use witan_bench::{
-    floor,
+    floor, limited,
     load::{self, Measured},
     program::{Program, programs, turns},
     restart::{self, Scale},
@@ -33,6 +34,7 @@ struct Options {
     seconds: u64,
     rounds: usize,
     scale: Scale,
+    limit_bytes: Option<u64>,
     servers: Vec<Program>,
     loads: Vec<(Verb, usize)>,
 }
@@ -41,9 +43,12 @@ fn main() -> ExitCode {
     witan_bench::run(
         options(env::args().skip(1)),
         "main.rs",
-        async |options| match options.scale.keys.is_empty() {
-            false => restart::measure(&options.servers, &options.scale).await,
-            true => compare(&options).await,
+        async |options| match (options.scale.keys.is_empty(), options.limit_bytes) {
+            (false, None) => restart::measure(&options.servers, &options.scale).await,
+            (false, Some(limit)) => {
+                limited::measure(&options.servers, &options.scale, limit).await;
+            }
+            (true, _) => compare(&options).await,
         },
     )
 }
@@ -98,6 +103,7 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
             rounds: 2,
             rebuild: false,
         },
+        limit_bytes: None,
         servers: Vec::new(),
         loads: Verb::ALL.into_iter().flat_map(all).collect(),
     };
@@ -120,6 +126,7 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
                 options.scale.value_bytes = usize::try_from(number()?).unwrap_or(usize::MAX);
             }
             "--rebuild" => options.scale.rebuild = value == "yes",
+            "--limit-mib" => options.limit_bytes = Some(number()? << 20),
             "--servers" => servers = value,
             "--witan" => builds = Some(value),
             "--loads" => options.loads = value.split(',').map(load).collect::<Result<_, _>>()?,
@@ -128,6 +135,9 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
     }
     options.scale.rounds = options.rounds;
     options.servers = programs(&servers, builds.as_deref())?;
+    for program in &mut options.servers {
+        program.limit_bytes = options.limit_bytes;
+    }
     Ok(options)
 }
 

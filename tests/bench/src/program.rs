@@ -20,6 +20,8 @@ pub struct Program {
     path: Option<PathBuf>,
     /// Scheme of a cluster's peer URLs. With `https`, members use self-signed certificates.
     pub peer_scheme: &'static str,
+    /// Maximum memory of a server in bytes, or `None` for no limit.
+    pub limit_bytes: Option<u64>,
 }
 
 impl Program {
@@ -30,6 +32,7 @@ impl Program {
             kind,
             path: None,
             peer_scheme: "http",
+            limit_bytes: None,
         }
     }
 
@@ -40,6 +43,10 @@ impl Program {
             .arg(QUOTA_BYTES);
         let launch = match &self.path {
             Some(path) => launch.program(path.clone()),
+            None => launch,
+        };
+        let launch = match self.limit_bytes {
+            Some(bytes) => launch.memory_limit(bytes),
             None => launch,
         };
         match self.kind {

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Number of clients that fill a server.
-const FILLERS: usize = 256;
+pub(crate) const FILLERS: usize = 256;
 
 /// Time after the fill for checkpoints and similar work.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -79,7 +79,9 @@ async fn one(program: &Program, keys: u64, scale: &Scale) -> String {
     for _ in 0..scale.rounds {
         let server = cluster.member_mut(0);
         server.kill9();
-        restart = restart.min(start_again(server));
+        let took = start_again(server);
+        let took = took.unwrap_or_else(|| panic!("it ended: {}", server.tail()));
+        restart = restart.min(took);
         start_cpu = start_cpu.min(process::cpu(server.pid()));
     }
     let again = process::resident_bytes(cluster.member(0).pid()) >> 20;
@@ -98,16 +100,17 @@ async fn one(program: &Program, keys: u64, scale: &Scale) -> String {
     )
 }
 
-/// Starts a killed server. Returns the time until it serves.
-fn start_again(server: &mut Server) -> Duration {
+/// Starts a killed server. Returns the time until it serves, or `None` if it ends before.
+pub(crate) fn start_again(server: &mut Server) -> Option<Duration> {
     let begun = Instant::now();
     server.start_unready_again();
-    wait::within(BACK_MAX, "the server serves again", || {
-        assert!(server.runs(), "it ended: {}", server.tail());
+    wait::within(BACK_MAX, "the server serves again, or ends", || {
+        if !server.runs() {
+            return Some(None);
+        }
         let health = http::try_once(&server.address(), "GET", "/health", &[], b"").ok()?;
-        (health.status == 200).then_some(())
-    });
-    begun.elapsed()
+        (health.status == 200).then(|| Some(begun.elapsed()))
+    })
 }
 
 /// Adds a learner. Returns the time until the learner has applied the entries that the leader had applied before.

@@ -243,6 +243,11 @@ pub const FILL_HEAD: &str = "\
 | keys | server | memory MiB | on disk MiB | written MiB | server CPU s | to serve again s | CPU of that s | memory then MiB | rebuild s |
 |--:|---|--:|--:|--:|--:|--:|--:|--:|--:|";
 
+/// Head of the table of servers with little memory.
+pub const LIMITED_HEAD: &str = "\
+| keys | server | fill s | to serve again s | get p50 ms | p99 ms | result |
+|--:|---|--:|--:|--:|--:|---|";
+
 /// Returns the cells of events or answers per second, their delays, and the server's CPU per event.
 #[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
 pub(crate) fn latency_line(measured: &Measured) -> String {

@@ -3,8 +3,8 @@
 //!
 //! Reading order: `server` (start, wait until ready, kill, restart) → `http` (raw HTTP/1.1) → `tool` (etcdctl and etcdutl) →
 //! `grpc` → `requests` → `watching` → `cluster` (several members) → `writers` (clients that record acknowledged writes) →
-//! `network` (faults between members) → `linear` (histories and their checks) → `disk`, `folder`, `binaries`, `ports`,
-//! `process`, `wait`.
+//! `network` (faults between members) → `linear` (histories and their checks) → `disk`, `memory_limit`, `folder`, `binaries`,
+//! `ports`, `process`, `wait`.
 
 pub mod binaries;
 pub mod cluster;
@@ -13,6 +13,7 @@ pub mod folder;
 pub mod grpc;
 pub mod http;
 pub mod linear;
+pub mod memory_limit;
 pub mod network;
 pub mod ports;
 pub mod process;

@@ -12,7 +12,13 @@ use std::{
     thread,
 };
 
-use crate::{Kind, folder::fresh_dir, http, ports, wait};
+use crate::{
+    Kind,
+    folder::fresh_dir,
+    http,
+    memory_limit::{MemoryLimit, budget_bytes},
+    ports, wait,
+};
 
 /// The log line of a member that is ready.
 pub const READY: &str = "ready to serve client requests";
@@ -34,6 +40,7 @@ pub struct Launch {
     bare: bool,
     dir: Option<PathBuf>,
     files_soft: Option<u32>,
+    memory_bytes: Option<u64>,
     program: Option<PathBuf>,
     expects_panics: bool,
 }
@@ -48,6 +55,7 @@ impl Launch {
             bare: false,
             dir: None,
             files_soft: None,
+            memory_bytes: None,
             program: None,
             expects_panics: false,
         }
@@ -112,6 +120,14 @@ impl Launch {
         self
     }
 
+    /// Limits the memory of the server to `bytes` in a cgroup of its own. If this process cannot create one, writes the reason
+    /// to standard error, and starts Witan with the budget of that limit instead, which the kernel does not enforce.
+    #[must_use]
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.memory_bytes = Some(bytes);
+        self
+    }
+
     /// Uses this folder instead of a new one. Dropping the server also removes it.
     #[must_use]
     pub fn dir(mut self, dir: PathBuf) -> Self {
@@ -140,8 +156,10 @@ impl Launch {
         server
     }
 
-    /// Prepares the folder and the ports without starting the server.
-    pub fn prepare(self) -> Server {
+    /// Prepares the folder, the ports and the memory limit without starting the server. Panics if an etcd is to have a limit
+    /// and this process cannot create a cgroup.
+    pub fn prepare(mut self) -> Server {
+        let memory = self.memory_bytes.and_then(|bytes| self.limit(bytes));
         let dir = self
             .dir
             .clone()
@@ -152,9 +170,33 @@ impl Launch {
             dir,
             client_port: ports::free(),
             peer_port: ports::free(),
+            memory,
             log: Arc::default(),
             running: None,
         }
+    }
+
+    /// Creates a memory limit if `WITAN_MEMORY_CGROUP` is set, as in `tests/run --all`. Otherwise, or if that is not possible, adds
+    /// Witan's own budget: on a busy machine, the kernel can kill a member that the budget keeps within the limit on average.
+    fn limit(&mut self, bytes: u64) -> Option<MemoryLimit> {
+        let wanted = std::env::var_os("WITAN_MEMORY_CGROUP").is_some() || self.kind != Kind::Witan;
+        let limit = match wanted {
+            true => MemoryLimit::new(bytes),
+            false => Err("WITAN_MEMORY_CGROUP is not set".to_owned()),
+        };
+        match limit {
+            Ok(limit) => return Some(limit),
+            Err(why) if self.kind == Kind::Witan => {
+                let flag = format!("--memory-budget-bytes={}", budget_bytes(bytes));
+                let _ = writeln!(
+                    io::stderr(),
+                    "NO MEMORY LIMIT: run as root with writable cgroups to test one ({why}); using only {flag}"
+                );
+                self.args.push(flag);
+            }
+            Err(why) => panic!("no memory limit for {}: {why}", self.kind.name()),
+        }
+        None
     }
 }
 
@@ -165,6 +207,7 @@ pub struct Server {
     dir: PathBuf,
     client_port: u16,
     peer_port: u16,
+    memory: Option<MemoryLimit>,
     log: Arc<Mutex<Vec<String>>>,
     running: Option<Running>,
 }
@@ -214,6 +257,11 @@ impl Server {
     /// Returns the process id. Panics if the server does not run.
     pub fn pid(&self) -> u32 {
         self.running.as_ref().expect("the server runs").child.id()
+    }
+
+    /// Returns how often the kernel has killed the server because of its memory limit, or 0 without a limit.
+    pub fn memory_kills(&self) -> u64 {
+        self.memory.as_ref().map_or(0, MemoryLimit::kills)
     }
 
     /// Returns all lines of standard output and standard error, from all starts.
@@ -298,18 +346,23 @@ impl Server {
         let stdout = child.stdout.take().expect("stdout is piped");
         let stderr = child.stderr.take().expect("stderr is piped");
         let readers = vec![collect(stdout, &self.log), collect(stderr, &self.log)];
-        let watchdog = watchdog(child.id(), &self.dir);
+        let cgroup = self.memory.as_ref().map(MemoryLimit::folder);
+        let watchdog = watchdog(child.id(), &self.dir, cgroup);
         self.running = Some(Running { child, log_before, watchdog, readers });
     }
 
     fn program(&self) -> Command {
         let usual = || self.launch.kind.binary();
         let binary = self.launch.program.clone().unwrap_or_else(usual);
-        let Some(limit) = self.launch.files_soft else {
+        let memory = self.memory.as_ref().map(MemoryLimit::entry);
+        let files = self.launch.files_soft;
+        let files = files.map(|limit| format!("ulimit -Sn {limit}"));
+        let limits: Vec<String> = memory.into_iter().chain(files).collect();
+        if limits.is_empty() {
             return Command::new(binary);
-        };
+        }
         let mut command = Command::new("sh");
-        let script = format!("ulimit -Sn {limit}; exec \"$0\" \"$@\"");
+        let script = format!("{} && exec \"$0\" \"$@\"", limits.join(" && "));
         command.args(["-c", &script]).arg(binary);
         command
     }
@@ -470,15 +523,18 @@ fn collect(
     })
 }
 
-fn watchdog(pid: u32, dir: &Path) -> Child {
+fn watchdog(pid: u32, dir: &Path, cgroup: Option<&Path>) -> Child {
     Command::new("sh")
         .args([
             "-c",
-            "cat >/dev/null; kill -9 \"$1\"; rm -rf \"$2\"",
+            // A cgroup can be removed only after the process has ended.
+            "cat >/dev/null; kill -9 \"$1\"; rm -rf \"$2\"
+            for pause in 0 1 2; do [ ! -d \"$3\" ] || { sleep $pause; rmdir \"$3\"; }; done",
             "watchdog",
         ])
         .arg(pid.to_string())
         .arg(dir)
+        .arg(cgroup.unwrap_or(Path::new("")))
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -13,6 +13,9 @@ const PUTS: usize = 60;
 
 const VALUE_BYTES: usize = 2000;
 
+/// The prefix of all keys in the initial states.
+pub(crate) const KEYS: &[u8] = b"/adopted/";
+
 /// Returns one of two variants of a member's initial state. One variant has gaps where a compaction removed versions. The other
 /// has none, as if its backend was read after the compaction.
 pub(crate) fn first_state(scenario: &Scenario, genesis: &View, member: u64) -> View {

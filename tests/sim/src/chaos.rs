@@ -9,7 +9,7 @@ use crate::{
     member::Member,
     net::Net,
     rng::Rng,
-    scenario::UNITS_PER_TICK,
+    scenario::{Scenario, UNITS_PER_TICK},
     workload::Mix,
     world::{Event, Phase, World},
 };
@@ -25,6 +25,9 @@ const LEASES_END_PERCENT: u64 = 55;
 
 /// Runs whose draw is from `LEASES_END_PERCENT` up to this number stress membership changes.
 const CHANGES_END_PERCENT: u64 = 70;
+
+/// Percentage of requests that read values while they are applied, in the seeds with such requests.
+const VALUES_PERCENT: u64 = 20;
 
 /// Longest pause of a process. It exceeds the TTL of most leases.
 const PAUSE_TICKS_MAX: u64 = 150;
@@ -151,7 +154,12 @@ impl Climate {
             sent_crash_percent: 0,
             stable_membership: true,
             operator_pause: 100,
-            mix: Mix { leases_percent: 30, keep_alive_percent: 30, lease_s_min: 10 },
+            mix: Mix {
+                leases_percent: 30,
+                keep_alive_percent: 30,
+                lease_s_min: 10,
+                ..self.mix
+            },
             ..self
         }
     }
@@ -202,8 +210,17 @@ impl Climate {
                 leases_percent: 0,
                 keep_alive_percent: *rng.pick(&[2, 8, 20]),
                 lease_s_min: 1,
+                values_percent: 0,
             },
         }
+    }
+
+    /// Returns the same parameters with requests that read values, if the seed has them.
+    pub(crate) fn with_values(mut self, scenario: &Scenario) -> Self {
+        if scenario.has_values() {
+            self.mix.values_percent = VALUES_PERCENT;
+        }
+        self
     }
 }
 

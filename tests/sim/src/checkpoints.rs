@@ -9,7 +9,7 @@ pub(crate) enum CheckpointStep {
     Take,
     /// Writes the changed records in one batch.
     Write,
-    /// Makes the batch durable.
+    /// Makes the batch durable. From now on, values can be read from it.
     Sync,
     /// Reports the checkpoint to the core, and cuts the log at the index that the core returns.
     Report,
@@ -30,11 +30,12 @@ impl World {
             CheckpointStep::Take => self.take_checkpoint(place).then_some(CheckpointStep::Write),
             CheckpointStep::Write => self.write_checkpoint(place).then_some(CheckpointStep::Sync),
             CheckpointStep::Sync => {
-                let on = self.members[place].checkpoint.is_some();
-                if on {
-                    self.disks[place].sync_checkpoint();
+                let view = self.members[place].checkpoint.clone();
+                if let Some(view) = &view {
+                    self.disks[place].sync_checkpoint(view);
+                    self.read_back(place, view);
                 }
-                on.then_some(CheckpointStep::Report)
+                view.map(|_| CheckpointStep::Report)
             }
             CheckpointStep::Report => {
                 self.report_checkpoint(place);
@@ -64,6 +65,7 @@ impl World {
 
     /// Writes the taken view. Returns `false` if there is none.
     fn write_checkpoint(&mut self, place: usize) -> bool {
+        self.go_cold(place);
         let member = &mut self.members[place];
         let Some(view) = &member.checkpoint else {
             return false;

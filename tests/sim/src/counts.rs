@@ -61,4 +61,7 @@ counts! {
     forced,
     forced_interrupted,
     forced_lost,
+    cold_reads,
+    read_back,
+    damaged,
 }

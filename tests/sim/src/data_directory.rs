@@ -17,6 +17,8 @@ pub trait DataDirectory: fmt::Debug {
     fn write_checkpoint(&mut self, base: &View, view: &View);
     /// Replaces the checkpoint and the log with a received snapshot, durably.
     fn install(&mut self, snapshot: &View);
+    /// Drops all values from memory that the storage can read again.
+    fn drop_values(&self);
     /// Cuts the power, in the middle of `during` if it is given. Fails if the next startup refuses the files.
     fn lose_power(
         &mut self,

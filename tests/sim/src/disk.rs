@@ -4,42 +4,34 @@
 //!   The hard state is the last part of a batch.
 //! - A checkpoint is one atomic batch: after a crash before its sync, all or nothing of it exists. The last two durable
 //!   checkpoints are kept, and a crash may remove the newer one. The log is cut only below the older one (I5).
+//! - A process reads values of blocks from the durable checkpoint, as soon as it is durable (`open_run`).
 //!
 //! In a run on real storage, a data directory performs the same steps and determines the state after a power cut. It must equal
 //! the durable state of this disk, with or without the interrupted step.
 
 mod copy;
 mod files;
+mod open_run;
+mod saved;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use copy::Copies;
 use files::Files;
-use witan_machine::{
-    record::{CorruptRecord, RecordChange},
-    view::View,
-};
+pub(crate) use open_run::FoundDamage;
+use open_run::SimRun;
+use saved::Saved;
+use witan_machine::{record::CorruptRecord, values::BlockCache, view::View};
 use witan_replica::host::{LogBatch, LogRecord, Recovered};
 
-use crate::{
-    data_directory::InterruptedStep,
-    net::{records_of, view_of},
-    rng::Rng,
-};
+use crate::{data_directory::InterruptedStep, rng::Rng};
 
 /// Checkpoint records by key.
 pub type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// Percentage of crashes that remove the newest durable checkpoint, if there is an older one.
 const FALLBACK_PERCENT: u64 = 20;
-
-/// A checkpoint on disk.
-#[derive(Clone, Debug)]
-struct Saved {
-    records: Records,
-    index: u64,
-}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Log {
@@ -98,6 +90,14 @@ pub struct Disk {
     written: Option<Saved>,
     newest: Saved,
     older: Option<Saved>,
+    /// Number of the last run.
+    last_run: u64,
+    /// The runs that the member's process has open, by number.
+    open_runs: BTreeMap<u64, Arc<SimRun>>,
+    /// Decides which values of the process stay in memory.
+    cache: Arc<BlockCache>,
+    /// Number of blocks that earlier processes have read.
+    earlier_reads: u64,
     files: Option<Files>,
     copies: Copies,
 }
@@ -110,8 +110,12 @@ impl Disk {
             durable: Log::default(),
             unsynced: Vec::new(),
             written: None,
-            newest: Saved { records: records_of(genesis), index: genesis.position.index },
+            newest: Saved::whole(genesis, 0),
             older: None,
+            last_run: 0,
+            open_runs: BTreeMap::new(),
+            cache: Arc::default(),
+            earlier_reads: 0,
             files: None,
             copies: Copies::default(),
         }
@@ -141,10 +145,9 @@ impl Disk {
         self.durable = self.live.clone();
         self.written = None;
         self.older = None;
-        self.newest = Saved {
-            records: records_of(snapshot),
-            index: snapshot.position.index,
-        };
+        self.newest = Saved::whole(snapshot, self.next_run());
+        self.open(&self.newest.clone());
+        self.publish(snapshot);
         if let Some(files) = &mut self.files {
             files.directory.install(snapshot);
             files.step = None;
@@ -162,16 +165,10 @@ impl Disk {
 
     /// Writes a checkpoint of `view` as the changes since `base`, the previous checkpoint's state.
     pub(crate) fn write_checkpoint(&mut self, base: &View, view: &View) {
-        let mut records = self.newest.records.clone();
-        view.changes(Some(base), &mut |change| match change {
-            RecordChange::Put { key, value } => {
-                records.insert(key, value);
-            }
-            RecordChange::Delete { key } => {
-                records.remove(&key);
-            }
-        });
-        self.written = Some(Saved { records, index: view.position.index });
+        let number = self.next_run();
+        let written = self.newest.next(base, view, number);
+        self.open(&written);
+        self.written = Some(written);
         if let Some(files) = &mut self.files {
             files.step = Some(InterruptedStep::WriteCheckpoint {
                 base: Box::new(base.clone()),
@@ -180,10 +177,11 @@ impl Disk {
         }
     }
 
-    /// Makes the written checkpoint durable.
-    pub(crate) fn sync_checkpoint(&mut self) {
+    /// Makes the written checkpoint of `view` durable.
+    pub(crate) fn sync_checkpoint(&mut self, view: &View) {
         if let Some(written) = self.written.take() {
             self.older = Some(std::mem::replace(&mut self.newest, written));
+            self.publish(view);
             if let Some(files) = &mut self.files
                 && let Some(InterruptedStep::WriteCheckpoint { base, view }) = files.step.take()
             {
@@ -244,11 +242,18 @@ impl Disk {
         if let Some(recovered) = self.files.as_mut().and_then(|files| files.recovered.take()) {
             return Ok(recovered);
         }
+        let view = self.newest.view()?;
+        self.start_process(&view);
         Ok(Recovered {
-            checkpoint: Some(view_of(&self.newest.records)?),
+            checkpoint: Some(view),
             hard_state: self.durable.hard_state.clone(),
             records: self.durable.records.values().cloned().collect(),
         })
+    }
+
+    /// Reads the state of the newest durable checkpoint, with all values in memory.
+    pub(crate) fn stored_state(&self) -> Result<View, CorruptRecord> {
+        self.newest.view()
     }
 
     /// Returns the written entry at `index`.

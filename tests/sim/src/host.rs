@@ -56,6 +56,7 @@ enum Step {
 
 impl<'a> Turn<'a> {
     pub(crate) fn new(world: &'a mut World, place: usize) -> Self {
+        world.go_cold(place);
         Self { world, place, crashed: false, stalled: 0 }
     }
 
@@ -191,11 +192,13 @@ impl<'a> Turn<'a> {
         let Some(op) = self.world.oracle.op(id).cloned() else {
             return;
         };
+        self.world.go_cold(self.place);
         self.world.judge(&Fact::Answered { op: &op, view });
         let mut key_revision = None;
         if let Ask::Read(read) = &op.ask {
             let range = kv::Range { key: read.key.clone(), ..kv::Range::default() };
-            let reply = view.machine.kv.range(&range).unwrap_or_default();
+            let reply = view.machine.kv.range(&range, kv::ValueSource::Disk);
+            let reply = reply.unwrap_or_default();
             key_revision = reply.kvs.first().map(|kv| kv.mod_revision);
         }
         let seen = (
@@ -296,6 +299,7 @@ impl Host for Turn<'_> {
         }
         if self.world.chance.chance(EXECUTED_AT_ONCE_PERCENT) {
             self.trace(|id| format!("m{id} executes a long command at once"));
+            self.world.go_cold(self.place);
             return Some(Box::new(command.execute()));
         }
         let long =
@@ -316,6 +320,7 @@ impl Host for Turn<'_> {
         if self.step("applied") != Step::Done {
             return;
         }
+        self.world.go_cold(self.place);
         let fingerprint = fingerprint(view);
         self.trace(|id| {
             let ends = batch.first().zip(batch.last());
@@ -325,6 +330,8 @@ impl Host for Turn<'_> {
         self.follow(&batch, view);
         let release = self.world.members[self.place].release;
         let fact = Fact::Executed { member: self.id(), release, batch: &batch, view, fingerprint };
+        // The fingerprint has read all values.
+        self.world.go_cold(self.place);
         self.world.judge(&fact);
         self.count_expired(&batch);
         self.acknowledge(&batch);

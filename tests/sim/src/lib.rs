@@ -9,8 +9,8 @@
 //! receives every fact of the run.
 //!
 //! Reading order: `world` (the event loop) → `member` → `inbox` (a round of its thread) → `host` (one turn) → `checkpoints`,
-//! `transfer` (concurrent work) → `adopted` (different initial states) → `disk`, `net` (components that fail) → `chaos`,
-//! `mishaps` (times of failures) → `workload`, `users`, `clients`, `oracle` (requests and expected answers) → `operator`
+//! `transfer` (concurrent work) → `adopted` (different initial states) → `disk`, `net` (components that fail) → `residency`
+//! (values that are only on disk) → `chaos`, `mishaps` (times of failures) → `workload`, `users`, `clients`, `oracle` (requests and expected answers) → `operator`
 //! (membership changes), `disaster` (lost members), `releases` (upgrades) → `invariants` → `scenario`, `sweep` (many seeds).
 
 mod adopted;
@@ -32,6 +32,7 @@ mod operator;
 pub mod oracle;
 pub mod recordings;
 mod releases;
+pub mod residency;
 pub mod rng;
 pub mod scenario;
 mod sinks;

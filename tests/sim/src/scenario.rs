@@ -41,6 +41,15 @@ const HOLDING_SEEDS: u64 = 3;
 /// In one of this many seeds, requests time out as in production.
 const TIMEOUTS_SEEDS: u64 = 11;
 
+/// In one of this many seeds, clients send requests that read values while they are applied.
+const VALUES_SEEDS: u64 = 11;
+
+/// In one of this many seeds, records of blocks become damaged.
+const DAMAGE_SEEDS: u64 = 13;
+
+/// The percentages with which members drop values.
+const COLD_PERCENTS: [u64; 3] = [0, 50, 100];
+
 /// Percentage of seeds in which the cluster permanently loses most of its members.
 const DISASTERS_PERCENT: u64 = 12;
 
@@ -72,6 +81,23 @@ impl Scenario {
     /// Returns whether writes have callers with permissions.
     pub(crate) fn has_users(&self) -> bool {
         self.seed % USERS_SEEDS == 1
+    }
+
+    /// Returns whether clients send requests that read values while they are applied.
+    pub(crate) fn has_values(&self) -> bool {
+        self.seed % VALUES_SEEDS == 9 || self.has_damage()
+    }
+
+    /// Returns whether records of blocks become damaged.
+    pub(crate) fn has_damage(&self) -> bool {
+        self.seed % DAMAGE_SEEDS == 11
+    }
+
+    /// Returns the percentage with which a member drops the values that are on its disk, before it uses its state. Members of
+    /// a cluster have different percentages, so that their results are compared.
+    pub(crate) fn cold_percent(&self, place: usize) -> u64 {
+        // The remainder of the seed itself chooses the number of members.
+        COLD_PERCENTS[(self.seed / 3 + place as u64) as usize % COLD_PERCENTS.len()]
     }
 
     /// Returns whether members run two releases and the leader decides the cluster version.

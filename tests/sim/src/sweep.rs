@@ -1,6 +1,7 @@
 //! Many runs, one per seed.
 
 use std::{
+    any::Any,
     cell::Cell,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
@@ -46,20 +47,26 @@ pub fn judge(scenario: Scenario, world: impl FnOnce() -> World) -> Verdict {
     remember(Some(scenario));
     let verdict = catch_unwind(AssertUnwindSafe(|| world().run()));
     remember(None);
-    verdict.unwrap_or_else(|panic| {
-        let text = panic
-            .downcast_ref::<String>()
-            .cloned()
-            .or_else(|| panic.downcast_ref::<&str>().map(|text| String::from(*text)));
-        let what = text.unwrap_or_else(|| String::from("without a message"));
-        let violation = Some(Violation { invariant: PANIC, what, at: 0 });
-        Verdict {
-            violation,
-            trace: String::new(),
-            counts: Counts::default(),
-            lags: false,
-        }
+    verdict.unwrap_or_else(|panic| Verdict {
+        violation: Some(violation(panic)),
+        trace: String::new(),
+        counts: Counts::default(),
+        lags: false,
     })
+}
+
+/// Returns the violation that has unwound a run, or a panic as a violation.
+fn violation(panic: Box<dyn Any + Send>) -> Violation {
+    let panic = match panic.downcast::<Violation>() {
+        Ok(violation) => return *violation,
+        Err(panic) => panic,
+    };
+    let text = panic
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| panic.downcast_ref::<&str>().map(|text| String::from(*text)));
+    let what = text.unwrap_or_else(|| String::from("without a message"));
+    Violation { invariant: PANIC, what, at: 0 }
 }
 
 fn remember(scenario: Option<Scenario>) {
@@ -141,6 +148,13 @@ impl Swept {
             short.push(format!(
                 "{forced} clusters went on with one member, {forced_interrupted} of these starts lost power, \
                  {forced_lost} entries were lost"
+            ));
+        }
+        let Counts { cold_reads, read_back, damaged, .. } = self.counts;
+        if self.runs >= MANY_RUNS && [cold_reads, read_back, damaged].contains(&0) {
+            short.push(format!(
+                "{cold_reads} blocks were read from disk, {read_back} states were read back, {damaged} damaged records were \
+                 found"
             ));
         }
         let (long, no_install, no_trim) = self.long_runs;

@@ -25,6 +25,9 @@ const LEASE_S_MAX: u64 = 12;
 /// Lengths of padded values in bytes. Some values fill a block and several pieces of a snapshot.
 const LARGE_BYTES: [usize; 8] = [300, 700, 700, 700, 700, 5_000, 5_000, 40_000];
 
+/// Lengths in bytes of values that commands read while they are applied. A few of them fill a block.
+const READ_VALUE_BYTES: [usize; 4] = [200, 1_000, 4_000, 12_000];
+
 /// A linearizable read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Read {
@@ -41,6 +44,8 @@ pub(crate) struct Mix {
     pub(crate) keep_alive_percent: u64,
     /// Shortest TTL of a lease in seconds.
     pub(crate) lease_s_min: u64,
+    /// Percentage of requests that read values while they are applied.
+    pub(crate) values_percent: u64,
 }
 
 /// The information that a client has when it sends a request.
@@ -57,6 +62,9 @@ pub(crate) struct Hint<'a> {
 /// Draws one request for a member.
 pub(crate) fn draw(rng: &mut Rng, member: u64, hint: &Hint<'_>) -> Ask {
     let Hint { id, floor, mix, .. } = *hint;
+    if mix.values_percent > 0 && rng.chance(mix.values_percent) {
+        return Ask::Write(valued(rng, id));
+    }
     if rng.chance(mix.leases_percent) {
         return Ask::Write(leased(rng, hint));
     }
@@ -118,6 +126,61 @@ fn leased(rng: &mut Rng, hint: &Hint<'_>) -> Command {
         .into(),
         90..=99 if !known.is_empty() => lease::LeaseRevoke { id: rng.pick(known).0 }.into(),
         _ => delete(rng).into(),
+    }
+}
+
+/// Draws a command that reads a value while it is applied, or writes a value for such commands: it keeps the value, compares it,
+/// or returns it. Clients never read keys with these values, but all members must have the same ones.
+fn valued(rng: &mut Rng, id: u64) -> Command {
+    let key = Bytes::from(format!("v{}", rng.below(KEYS)));
+    match rng.range(0, 99) {
+        0..=39 => large_put(rng, key, id).into(),
+        40..=64 => kv::Put {
+            key,
+            prev_kv: rng.chance(50),
+            ignore_value: true,
+            ..kv::Put::default()
+        }
+        .into(),
+        65..=89 => compare_value(rng, key, id).into(),
+        _ => kv::DeleteRange { key, range_end: Bytes::new(), prev_kv: true, bounded: true }.into(),
+    }
+}
+
+fn large_put(rng: &mut Rng, key: Bytes, id: u64) -> kv::Put {
+    let length = *rng.pick(&READ_VALUE_BYTES);
+    let mut value = format!("op{id} ");
+    value.extend(std::iter::repeat_n('.', length));
+    kv::Put {
+        key,
+        value: Bytes::from(value),
+        prev_kv: rng.chance(30),
+        ..kv::Put::default()
+    }
+}
+
+/// Draws a transaction that compares the value of `key` with the beginning of an earlier operation's value.
+fn compare_value(rng: &mut Rng, key: Bytes, id: u64) -> kv::Txn {
+    let results = [
+        kv::CompareResult::Greater,
+        kv::CompareResult::Less,
+        kv::CompareResult::NotEqual,
+    ];
+    let other = Bytes::from(format!("op{} ", rng.range(0, id)));
+    let compare = kv::Compare {
+        result: *rng.pick(&results) as i32,
+        target: kv::CompareTarget::Value as i32,
+        key: key.clone(),
+        range_end: Bytes::new(),
+        value: Some(kv::TargetValue::Value(other)),
+    };
+    let op = |kind| kv::TxnOp { kind: Some(kind) };
+    let range = kv::Range { key: key.clone(), ..kv::Range::default() };
+    kv::Txn {
+        compare: vec![compare],
+        success: vec![op(kv::TxnOpKind::Put(large_put(rng, key, id)))],
+        failure: vec![op(kv::TxnOpKind::Range(range))],
+        bounded: true,
     }
 }
 
@@ -366,6 +429,8 @@ fn v3_effect<'a>(
         (_, Ok(kv::KvReply::Op(reply))) => reply,
     };
     match (verb, reply) {
+        // The client does not know the value that it keeps.
+        (kv::KvOperation::Put(put), OpReply::Put(_)) if put.ignore_value => Effect::Nothing,
         (kv::KvOperation::Put(put), OpReply::Put(_)) => {
             Effect::Put { key: &put.key, value: &put.value }
         }

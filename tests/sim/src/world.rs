@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use witan_machine::{member::MemberRegistry, revision::Revision, view::View};
+use witan_machine::{kv::Kv, member::MemberRegistry, revision::Revision, view::View};
 use witan_replica::{
     long_command::LongCommand,
     replica::{PeerEvent, Role, Status, genesis},
@@ -29,6 +29,7 @@ use crate::{
     oracle::{End, Oracle},
     recordings::Twins,
     releases::RunningMember,
+    residency::Residency,
     rng::Rng,
     scenario::{Scenario, UNITS_PER_TICK},
     trace::Trace,
@@ -79,6 +80,13 @@ pub(crate) enum Event {
         incarnation: u64,
         command: Box<LongCommand>,
     },
+    /// A long read of an earlier state of a member continues. The state has the hash `expected`.
+    ReadOld {
+        place: usize,
+        incarnation: u64,
+        kv: Box<Kv>,
+        expected: u64,
+    },
     Deliver(Box<Packet>),
     /// A piece of a snapshot is due on its way from one member to another.
     Piece {
@@ -104,6 +112,8 @@ pub(crate) enum Event {
     Client,
     InjectFault,
     Mishap,
+    /// The record of a block becomes damaged.
+    Damage,
     /// A member that is down starts.
     Start {
         place: usize,
@@ -128,12 +138,14 @@ impl Event {
             | Self::Turn { place, .. }
             | Self::Peer { place, .. }
             | Self::Executed { place, .. }
+            | Self::ReadOld { place, .. }
             | Self::DecideVersion { place, .. }
             | Self::Checkpoint { place, .. } => Some(*place),
             Self::Deliver(packet) => Some((packet.to - 1) as usize),
             Self::Client
             | Self::InjectFault
             | Self::Mishap
+            | Self::Damage
             | Self::Start { .. }
             | Self::Piece { .. }
             | Self::Operate
@@ -213,6 +225,7 @@ pub struct World {
     pub(crate) callers: Rng,
     /// Random generator for the mishaps of some seeds.
     pub(crate) mishaps: Rng,
+    pub(crate) residency: Residency,
     /// Random generator for the operator.
     pub(crate) hand: Rng,
     pub(crate) queue: BTreeMap<(u64, u64), Event>,
@@ -246,7 +259,7 @@ impl World {
     /// Creates the world of a scenario.
     pub fn new(scenario: Scenario, traced: bool) -> Self {
         let mut chance = Rng::new(scenario.seed, 1);
-        let climate = Climate::draw(&mut chance);
+        let climate = Climate::draw(&mut chance).with_values(&scenario);
         let count = scenario.members as u64;
         let delay_max = climate.delay;
         let people = (1..=count).map(|id| person(id, 0)).collect();
@@ -275,6 +288,7 @@ impl World {
             hand: Rng::new(scenario.seed, 3),
             callers: Rng::new(scenario.seed, 4),
             mishaps: Rng::new(scenario.seed, 5),
+            residency: Residency::new(&scenario),
             queue: BTreeMap::new(),
             sequence: 0,
             members,
@@ -304,8 +318,9 @@ impl World {
     pub fn on_files(scenario: Scenario, traced: bool, mut make: Box<MakeDirectory>) -> Self {
         let mut world = Self::new(scenario, traced);
         for (disk, id) in world.disks.iter_mut().zip(1..) {
-            let recovered = disk.recover().expect("a disk that was just made reads");
-            let genesis = recovered.checkpoint.expect("it holds the first state");
+            let genesis = disk
+                .stored_state()
+                .expect("a disk that was just made reads");
             let (directory, recovered) = make(id, &genesis);
             disk.keep_in(directory, recovered);
         }
@@ -333,6 +348,9 @@ impl World {
         if self.scenario.has_mishaps() {
             self.after(30, Event::Mishap);
         }
+        if self.scenario.has_damage() {
+            self.after(40, Event::Damage);
+        }
         if self.scenario.has_releases() {
             self.mix_releases();
             self.after(40, Event::AskReleases);
@@ -354,6 +372,7 @@ impl World {
             self.now = now;
             self.happen(event);
         }
+        (0..self.members.len()).for_each(|place| self.go_cold(place));
         let views: Vec<(u64, View)> = self
             .present()
             .filter_map(|(id, member)| Some((id, member.replica.as_ref()?.view())))
@@ -361,6 +380,7 @@ impl World {
         let unaware = self.unaware();
         let leader = self.leader().unwrap_or_default();
         self.judge(&Fact::Ended { views: &views, unaware: &unaware, leader });
+        self.counts.cold_reads = self.disks.iter().map(Disk::cold_reads).sum();
         self.trace.line(self.now, || {
             format!("end: {:?} {:?}", self.violation, self.counts)
         });
@@ -477,7 +497,13 @@ impl World {
             }
             Event::Executed { place, incarnation, command } => {
                 if self.runs(place, incarnation) {
+                    self.go_cold(place);
                     self.executed(place, *command);
+                }
+            }
+            Event::ReadOld { place, incarnation, kv, expected } => {
+                if self.runs(place, incarnation) {
+                    self.read_cold(place, &kv, expected);
                 }
             }
             Event::Deliver(packet) => self.deliver(*packet),
@@ -498,6 +524,7 @@ impl World {
                 }
             }
             Event::Mishap => self.mishap(),
+            Event::Damage => self.damage(),
             Event::Start { place } => self.start(place),
             Event::Checkpoint { place, incarnation, step } => {
                 if self.runs(place, incarnation) {

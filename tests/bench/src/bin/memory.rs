@@ -14,7 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use witan_e2e::process;
-use witan_machine::kv::{Compact, Kv, KvCommand, KvOperation, Put, Range};
+use witan_machine::kv::{Compact, Kv, KvCommand, KvOperation, Put, Range, ValueSource};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -130,7 +130,12 @@ fn gets(shape: &str, keys: usize, kv: &Kv) -> u64 {
     let begun = cpu_ns();
     let found: usize = wanted
         .iter()
-        .map(|range| kv.range(range).expect("a plain get").kvs.len())
+        .map(|range| {
+            kv.range(range, ValueSource::Memory)
+                .expect("a plain get")
+                .kvs
+                .len()
+        })
         .sum();
     assert_eq!(found, wanted.len());
     (cpu_ns() - begun) / wanted.len() as u64

@@ -1,4 +1,5 @@
-//! Durability of one member: through kill -9, in copies of its directory, and through compactions.
+//! Durability of one member: through kill -9, in copies of its directory, and through compactions. `memory` tests members with
+//! more data than memory.
 
 mod compaction;
 mod copies;
@@ -7,3 +8,4 @@ mod directories;
 mod forked;
 mod identity;
 mod linear;
+mod memory;

@@ -145,7 +145,9 @@ fn serve(asked: Asked) {
         Asked::Range(request) => {
             if let Ok(range) = range(request) {
                 // An error is a valid answer.
-                let _ = StateMachine::default().kv.range(&range);
+                let _ = StateMachine::default()
+                    .kv
+                    .range(&range, kv::ValueSource::Disk);
             }
             None
         }

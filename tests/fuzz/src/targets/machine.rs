@@ -96,7 +96,10 @@ pub(super) fn used(mut machine: StateMachine) -> Result<(), CorruptRecord> {
         range_end: Bytes::from_static(&[0]),
         ..kv::Range::default()
     };
-    let found = machine.kv.range(&everything).expect("the present state");
+    let found = machine
+        .kv
+        .range(&everything, kv::ValueSource::Disk)
+        .expect("the present state");
     assert_eq!(found.kvs.len(), machine.kv.len());
     assert_eq!(found.count, i64::try_from(machine.kv.len()).expect("few"));
     for pair in &found.kvs {
@@ -107,7 +110,7 @@ pub(super) fn used(mut machine: StateMachine) -> Result<(), CorruptRecord> {
             revision: pair.mod_revision.0,
             ..kv::Range::default()
         };
-        if let Ok(old) = machine.kv.range(&old) {
+        if let Ok(old) = machine.kv.range(&old, kv::ValueSource::Disk) {
             assert_eq!(old.kvs.first(), Some(pair), "the pair stood there");
         }
     }

@@ -3,8 +3,7 @@
 use witan_machine::{command::Command, member::MemberId, view::View};
 use witan_replica::wire;
 
-use super::{Disk, Log, Saved};
-use crate::net::{records_of, view_of};
+use super::{Disk, Log, saved::Saved};
 
 /// The durable contents of a disk.
 #[derive(Clone, Debug)]
@@ -92,11 +91,8 @@ impl Disk {
     pub(crate) fn empty(&mut self, genesis: &View) {
         self.copies.replaced = Some(self.image());
         self.copies.is_emptied = true;
-        self.restore(Image {
-            log: Log::default(),
-            newest: Saved { records: records_of(genesis), index: genesis.position.index },
-            older: None,
-        });
+        let newest = Saved::whole(genesis, self.next_run());
+        self.restore(Image { log: Log::default(), newest, older: None });
     }
 
     /// Returns whether the disk was emptied, and its member has not got the former disk back.
@@ -106,7 +102,7 @@ impl Disk {
 
     /// Returns whether the disk contains the registration of a member's first disk, applied or not.
     pub(crate) fn registers(&self, id: u64) -> bool {
-        let state = view_of(&self.newest.records).expect("a checkpoint is sound");
+        let state = self.stored_state().expect("a checkpoint is sound");
         let known = state.machine.members.by_id.get(&MemberId(id));
         let mut later = self.durable.records.values();
         known.is_some_and(|member| member.store_id != 0)

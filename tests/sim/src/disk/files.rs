@@ -3,10 +3,9 @@
 use bytes::Bytes;
 use witan_replica::host::{LogBatch, Recovered};
 
-use super::{Disk, Log, Saved};
+use super::{Disk, Log, saved::Saved};
 use crate::{
     data_directory::{DataDirectory, InterruptedStep, PowerCut},
-    net::records_of,
     rng::Rng,
 };
 
@@ -170,7 +169,7 @@ impl Disk {
             && view.position.index != self.newest.index
         {
             self.older = None;
-            self.newest = Saved { records: records_of(view), index: view.position.index };
+            self.newest = Saved::whole(view, self.next_run());
         }
         self.written = None;
         if let Some(files) = &mut self.files {

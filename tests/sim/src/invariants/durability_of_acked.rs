@@ -102,7 +102,7 @@ fn at_revision(
         revision: revision.0,
         ..kv::Range::default()
     };
-    match view.machine.kv.range(&range) {
+    match view.machine.kv.range(&range, kv::ValueSource::Disk) {
         Ok(reply) => Some(reply.kvs),
         Err(kv::KvError::Compacted { .. }) => None,
         Err(_) => Some(vec![kv::KeyValue::default(), kv::KeyValue::default()]),

@@ -212,7 +212,8 @@ fn attached(view: &View) -> Result<(), String> {
         keys_only: true,
         ..kv::Range::default()
     };
-    let kvs = kv.range(&all).map_err(|error| error.to_string())?.kvs;
+    let kvs = kv.range(&all, kv::ValueSource::Memory);
+    let kvs = kvs.map_err(|error| error.to_string())?.kvs;
     let leases = kv.leases();
     let mut count = 0;
     for pair in kvs.iter().filter(|pair| pair.lease != LeaseId::NONE) {

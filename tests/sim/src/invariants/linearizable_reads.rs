@@ -43,7 +43,7 @@ impl Invariant for LinearizableReads {
         let reply = view
             .machine
             .kv
-            .range(&range)
+            .range(&range, kv::ValueSource::Disk)
             .map_err(|e| format!("read {}: {e}", op.id))?;
         let least = floor
             .keys
@@ -71,23 +71,18 @@ fn value_is_right(
             kv.key, kv.mod_revision
         ));
     }
-    let writer = workload::writer(&kv.value).and_then(|writer| scene.oracle.op(writer));
-    let written = writer.is_some_and(|writer| match &writer.ask {
-        Ask::Write(command) => workload::may_put(command, &kv.key, &kv.value),
-        Ask::Read(_) => false,
-    });
-    if let Some(Op { id: writer, end: End::Applied { outcome, .. }, .. }) = writer
+    let Some(writer) = scene.writer(kv) else {
+        return Err(format!(
+            "read {id} on m{member} saw a value of {:?} nobody wrote",
+            kv.key
+        ));
+    };
+    if let Op { id: writer, end: End::Applied { outcome, .. }, .. } = writer
         && outcome.revision != kv.mod_revision
     {
         return Err(format!(
             "read {id} on m{member} saw operation {writer} at revision {}; it was answered at {}",
             kv.mod_revision, outcome.revision
-        ));
-    }
-    if !written {
-        return Err(format!(
-            "read {id} on m{member} saw a value of {:?} nobody wrote",
-            kv.key
         ));
     }
     Ok(())

@@ -24,6 +24,8 @@ mod linearizable_reads;
 mod log_matching;
 mod no_silent_fork;
 mod one_lineage;
+mod pairs_written;
+mod places_true;
 mod proposal_liveness;
 mod read_liveness;
 mod rebuilds_end;
@@ -39,8 +41,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 pub(crate) use elected_by_voters::Vote;
 use witan_machine::{
-    command::Entry, lease::LeaseId, levels::Level, revision::Revision, versions::Release,
-    view::View,
+    command::Entry, kv::KeyValue, lease::LeaseId, levels::Level, revision::Revision,
+    versions::Release, view::View,
 };
 use witan_replica::{
     host::{Applied, LeaseAnswer, LogRecord},
@@ -50,8 +52,9 @@ use witan_replica::{
 
 use crate::{
     disk::Disk,
-    oracle::{Op, Oracle},
+    oracle::{Ask, Op, Oracle},
     rng::Fnv,
+    workload,
     world::Truth,
 };
 
@@ -177,6 +180,15 @@ pub enum Fact<'a> {
         /// The error of the core.
         error: String,
     },
+    /// A state was read again after its values were dropped from memory.
+    ReadBack {
+        /// The member's id.
+        member: u64,
+        /// The hash of the state with its values in memory.
+        expected: u64,
+        /// The hash of the state as it was read from disk.
+        found: u64,
+    },
     /// Real storage does not keep exactly the durable state.
     StorageDiffers {
         /// The member's id.
@@ -215,6 +227,7 @@ impl Fact<'_> {
             Self::LeaseAnswered { .. }
             | Self::Forced { .. }
             | Self::NotStarted { .. }
+            | Self::ReadBack { .. }
             | Self::LevelUnknown { .. }
             | Self::StorageDiffers { .. }
             | Self::Settled { .. }
@@ -246,6 +259,17 @@ impl Scene<'_> {
     /// Returns the identity of the entry that `member` holds at `index`.
     pub(crate) fn ident(&self, member: u64, index: u64) -> Option<Ident> {
         self.disk(member)?.entry(index).map(Ident::of)
+    }
+
+    /// Returns the operation that wrote the value of `pair`, or `None` if no operation puts this value for this key.
+    pub(crate) fn writer(&self, pair: &KeyValue) -> Option<&Op> {
+        let writer = self.oracle.op(workload::writer(&pair.value)?)?;
+        match &writer.ask {
+            Ask::Write(command) if workload::may_put(command, &pair.key, &pair.value) => {
+                Some(writer)
+            }
+            Ask::Write(_) | Ask::Read(_) => None,
+        }
     }
 
     /// Returns the command entry that `member` holds at `index`. Returns `None` for a membership change, which has its
@@ -285,6 +309,8 @@ pub fn all() -> Vec<(&'static str, Box<dyn Invariant>)> {
         level_known::LevelKnown,
         durability_of_acked::DurabilityOfAcked,
         linearizable_reads::LinearizableReads,
+        pairs_written::PairsWritten,
+        places_true::PlacesTrue,
         revision_monotone::RevisionMonotone,
         recovery_accepted::RecoveryAccepted,
         forced_alone::ForcedAlone,
@@ -350,7 +376,8 @@ impl<T: PartialEq + Clone> ByIndex<T> {
     }
 }
 
-/// Returns the fingerprint of everything that replicas must agree on, except the layout, which `layout_equality` compares.
+/// Returns the fingerprint of everything that replicas must agree on, except the layout, which `layout_equality` compares. Reads
+/// all values, so members with different values in memory and on disk are compared.
 pub fn fingerprint(view: &View) -> u64 {
     let machine = &view.machine;
     let mut hash = Fnv::default()

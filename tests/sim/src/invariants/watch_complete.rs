@@ -1,14 +1,18 @@
 //! Watches (I7): a reader of a member's history sees every change once and in order. This holds across compactions of the same
-//! round, snapshots that replace the state, and restarts. All members show the same changes.
+//! round, snapshots that replace the state, and restarts. All members show the same changes and values, in memory or on disk.
 
 use std::collections::BTreeMap;
 
-use witan_machine::{kv::Kv, revision::Revision};
+use witan_machine::{
+    kv::{KeyValue, Kv},
+    revision::Revision,
+};
 
 use super::{Fact, Invariant, Scene};
+use crate::rng::Fnv;
 
-/// A change: its number within the revision, the key, and whether the key is deleted.
-type Change = (u64, Vec<u8>, bool);
+/// A change: its number within the revision, the key, whether the key is deleted, and the hash of the value.
+type Change = (u64, Vec<u8>, bool, u64);
 
 #[derive(Debug, Default)]
 pub(super) struct WatchComplete {
@@ -59,6 +63,7 @@ impl WatchComplete {
             ));
         }
         let mut found: BTreeMap<Revision, Vec<Change>> = BTreeMap::new();
+        let mut previous = Vec::new();
         let mut last = from.previous();
         for (_, change) in kv.changes_from(from, None) {
             let revision = change.revision();
@@ -69,7 +74,9 @@ impl WatchComplete {
                 return Err(format!("m{member} shows revision {revision} after {last}"));
             }
             last = revision;
-            let change = (change.sub(), change.key().to_vec(), change.deletes());
+            previous.extend(kv.previous(&change));
+            let value = hash(&change.pair());
+            let change = (change.sub(), change.key().to_vec(), change.deletes(), value);
             found.entry(revision).or_default().push(change);
         }
         if last != kv.revision() {
@@ -90,7 +97,23 @@ impl WatchComplete {
                 ));
             }
         }
+        for pair in previous {
+            let changes = self.changes.get(&pair.mod_revision);
+            let is_this = |(_, key, _, value): &Change| *key == pair.key && *value == hash(&pair);
+            // No watcher has read the changes before a snapshot.
+            if changes.is_some_and(|changes| !changes.iter().any(is_this)) {
+                return Err(format!(
+                    "m{member} shows another previous value of {:?} at revision {}",
+                    pair.key, pair.mod_revision
+                ));
+            }
+        }
         self.cursors.insert(member, kv.revision().next());
         Ok(())
     }
+}
+
+/// Returns the hash of a pair's value.
+fn hash(pair: &KeyValue) -> u64 {
+    Fnv::default().bytes(&pair.value).finish()
 }

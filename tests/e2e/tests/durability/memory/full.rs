@@ -1,0 +1,97 @@
+//! Keys stay in memory. A member whose memory is used up refuses further keys, and accepts them again after deletions.
+
+use futures_util::{StreamExt as _, stream};
+use tonic::{Code, Status};
+use witan_api::v3::etcdserverpb::{CompactionRequest, kv_client::KvClient, request_op::Request};
+use witan_e2e::{Launch, Server, grpc, requests, wait};
+
+use super::{Kv, assert_within};
+
+const LIMIT_BYTES: u64 = 200 << 20;
+
+/// A number of keys that exceeds the limit.
+const MANY: usize = 2_000_000;
+/// Length of a key in bytes.
+const KEY_BYTES: usize = 100;
+
+/// Maximum number of operations in a transaction.
+const PUTS_PER_TXN: usize = 128;
+const IN_FLIGHT: usize = 8;
+
+/// Number of keys in each deletion.
+const DELETED: usize = 20_000;
+
+fn key(at: usize) -> String {
+    format!("{at:0KEY_BYTES$}")
+}
+
+/// Puts new keys until a request is refused. Returns the refusal and a number above all keys.
+async fn fill(kv: &Kv) -> (Status, usize) {
+    let answers = stream::iter((0..MANY).step_by(PUTS_PER_TXN)).map(|first| {
+        let mut kv = kv.clone();
+        async move {
+            let puts = (first..first + PUTS_PER_TXN).map(|at| requests::put(key(at), "v"));
+            let txn = requests::txn(puts.map(Request::RequestPut));
+            let answer = kv.txn(txn).await;
+            answer.map_err(|refused| (refused, first + IN_FLIGHT * PUTS_PER_TXN))
+        }
+    });
+    let mut answers = answers.buffered(IN_FLIGHT);
+    while let Some(answer) = answers.next().await {
+        if let Err(refused) = answer {
+            return refused;
+        }
+    }
+    panic!("{MANY} keys fit");
+}
+
+/// Deletes the keys below `end` and compacts them.
+async fn delete(kv: &mut Kv, end: usize) {
+    for first in (0..end).step_by(DELETED) {
+        let delete = requests::delete(key(first), key(first + DELETED));
+        let deleted = kv.delete_range(delete).await.expect("a deletion");
+        let revision = deleted.into_inner().header.expect("a header").revision;
+        let compact = CompactionRequest { revision, physical: true };
+        kv.compact(compact).await.expect("a compaction");
+    }
+}
+
+/// Returns the memory that a member reports, in bytes.
+fn reported(server: &Server) -> f64 {
+    server.metric("witan_memory_bytes").expect("a metric")
+}
+
+#[test]
+fn a_member_without_memory_for_keys_refuses_them_until_others_are_deleted() {
+    let mut server = Launch::witan().memory_limit(LIMIT_BYTES).start();
+    let budget = server.metric("witan_memory_budget_bytes");
+    let budget = budget.expect("a metric");
+    let runtime = grpc::runtime();
+    let mut kv = runtime.block_on(async { KvClient::new(grpc::connect(&server.address()).await) });
+    let (refused, end) = runtime.block_on(fill(&kv));
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+    let text = "etcdserver: mvcc: database space exceeded";
+    assert!(refused.message().starts_with(text), "{refused}");
+    assert!(reported(&server) > budget / 2.0, "the budget is used up");
+    let health = server.answers(503, "GET", "/health", "").text();
+    assert!(health.contains("memory"), "{health}");
+    assert_within(&mut server, LIMIT_BYTES);
+
+    runtime.block_on(async {
+        let refused = kv.put(requests::put("one more", "v")).await;
+        let refused = refused.expect_err("the memory is used up");
+        assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+        let get = requests::range(key(1), "");
+        let found = kv.range(get).await.expect("a get").into_inner();
+        assert_eq!(found.kvs[0].value, "v");
+        delete(&mut kv, end).await;
+    });
+    // A lowered alarm is raised again while there is no room.
+    wait::until_true("puts are accepted again", || {
+        server.etcdctl(&["alarm", "disarm"]);
+        let put = requests::put("one more", "v");
+        runtime.block_on(kv.put(put)).is_ok()
+    });
+    server.answers(200, "GET", "/health", "");
+    assert_within(&mut server, LIMIT_BYTES);
+}

@@ -1,0 +1,91 @@
+//! Checkpoints on the simulated disk. As on real storage, each record has a place in a run. A checkpoint writes its changed
+//! records to a new run. After some checkpoints, the next one writes all records to one run again.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use witan_machine::{
+    record::{CorruptRecord, RecordChange},
+    view::View,
+};
+
+/// Maximum number of runs of a checkpoint to which the next one adds a run. Otherwise, the next one writes all records.
+const RUNS_MAX: usize = 2;
+
+/// The records of one write: their values, one after another.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) number: u64,
+    pub(super) content: Bytes,
+}
+
+/// The place of a record.
+#[derive(Clone, Debug)]
+pub(super) struct Stored {
+    pub(super) run: Arc<Run>,
+    pub(super) offset: usize,
+    pub(super) len: usize,
+}
+
+impl Stored {
+    pub(super) fn value(&self) -> &[u8] {
+        &self.run.content[self.offset..self.offset + self.len]
+    }
+}
+
+/// A checkpoint on disk.
+#[derive(Clone, Debug)]
+pub(super) struct Saved {
+    pub(super) records: BTreeMap<Vec<u8>, Stored>,
+    pub(super) index: u64,
+}
+
+impl Saved {
+    /// Writes all records of a state to run `number`.
+    pub(super) fn whole(view: &View, number: u64) -> Self {
+        Self::write(BTreeMap::new(), None, view, number)
+    }
+
+    /// Writes the next checkpoint to run `number`: the changes since `base`, the state of this checkpoint, or all records.
+    pub(super) fn next(&self, base: &View, view: &View, number: u64) -> Self {
+        match self.runs().len() <= RUNS_MAX {
+            true => Self::write(self.records.clone(), Some(base), view, number),
+            false => Self::whole(view, number),
+        }
+    }
+
+    fn write(
+        mut records: BTreeMap<Vec<u8>, Stored>,
+        base: Option<&View>,
+        view: &View,
+        number: u64,
+    ) -> Self {
+        let (mut content, mut written) = (Vec::new(), Vec::new());
+        view.changes(base, &mut |change| match change {
+            RecordChange::Put { key, value } => {
+                written.push((key, content.len(), value.len()));
+                content.extend_from_slice(&value);
+            }
+            RecordChange::Delete { key } => {
+                records.remove(&key);
+            }
+        });
+        let run = Arc::new(Run { number, content: content.into() });
+        for (key, offset, len) in written {
+            records.insert(key, Stored { run: run.clone(), offset, len });
+        }
+        Self { records, index: view.position.index }
+    }
+
+    /// Reads the state, with all values in memory.
+    pub(super) fn view(&self) -> Result<View, CorruptRecord> {
+        let records = self.records.iter();
+        View::restore(records.map(|(key, stored)| Ok((key.clone(), stored.value().to_vec()))))
+    }
+
+    /// Returns the runs that contain records of this checkpoint, by number.
+    pub(super) fn runs(&self) -> BTreeMap<u64, Arc<Run>> {
+        let runs = self.records.values().map(|stored| &stored.run);
+        runs.map(|run| (run.number, run.clone())).collect()
+    }
+}
