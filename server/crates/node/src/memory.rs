@@ -115,8 +115,7 @@ impl MemoryMonitor {
         Self { budget, last_bytes: None, dropped_bytes: 0, held_bytes: 0 }
     }
 
-    /// Starts a thread that measures until `stopping` is true. Dropping many values takes time, so no thread that serves
-    /// requests does it.
+    /// Starts a thread that measures until `stopping` is true.
     pub fn start(mut self, stopping: watch::Receiver<bool>) -> io::Result<()> {
         panics::start_thread("memory", move || {
             while !*stopping.borrow() {

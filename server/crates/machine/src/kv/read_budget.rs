@@ -106,7 +106,8 @@ impl ReadBudget {
     }
 
     /// Returns a version as a pair. If the read discards its results and `by_value` is not set, nobody looks at the value, and a
-    /// placeholder of the same length replaces it, so that the command need not read the disk. Fails with [`KvError::NotResident`] if the read must not wait for the value.
+    /// placeholder of the same length replaces it, so that the command need not read the disk. Fails with
+    /// [`KvError::NotResident`] if the read must not wait for the value.
     pub(super) fn pair(
         &self,
         (block, version): &BlockVersion<'_>,
