@@ -124,7 +124,7 @@ impl Block {
     ) -> Self {
         let body = match open {
             true => BlockBody::Open { meta, values },
-            false => BlockBody::closed(meta, Some(values)),
+            false => BlockBody::closed(meta, values.len(), Some(values)),
         };
         Self { number, base, slots, body }
     }
@@ -332,7 +332,8 @@ impl Block {
     /// Closes the block: frees spare memory and accepts no further versions.
     pub(super) fn close(&mut self) {
         if let BlockBody::Open { meta, values } = &mut self.body {
-            self.body = BlockBody::closed(std::mem::take(meta), Some(std::mem::take(values)));
+            let (meta, values) = (std::mem::take(meta), std::mem::take(values));
+            self.body = BlockBody::closed(meta, values.len(), Some(values));
         }
         self.slots = SlotDirectory::closed(self.slots.present().into_owned());
     }
@@ -369,7 +370,7 @@ impl Block {
             ),
             (SlotDirectory::Sparse(_), BlockBody::Open { values, .. }) => (
                 SlotDirectory::closed(present),
-                BlockBody::closed(meta, Some(packed(values))),
+                BlockBody::closed(meta, values_len, Some(packed(values))),
                 None,
             ),
             (_, BlockBody::Closed { values, .. }) => {
@@ -378,16 +379,12 @@ impl Block {
                 let values = values.map(|values| packed(&values));
                 (
                     SlotDirectory::closed(present),
-                    BlockBody::closed(meta, values),
+                    BlockBody::closed(meta, values_len, values),
                     place,
                 )
             }
         };
-        let mut rest = Block { number: self.number, base: self.base, slots, body };
-        if let BlockBody::Closed { values_len: len, .. } = &mut rest.body {
-            *len = values_len;
-        }
-        let rest = Arc::new(rest);
+        let rest = Arc::new(Block { number: self.number, base: self.base, slots, body });
         if let Some(place) = place {
             rest.settle(place);
         }
@@ -401,10 +398,7 @@ impl Block {
         let entries = versions.map(|(slot, version)| {
             let meta = meta_at..meta_at + version.meta_len();
             meta_at = meta.end;
-            (
-                slot,
-                [meta, version.value_at..version.value_at + version.value_len],
-            )
+            (slot, [meta, version.value_range()])
         });
         entries.collect()
     }
@@ -419,11 +413,11 @@ impl Block {
 }
 
 impl BlockBody {
-    /// Creates the body of a closed block. `None` stands for values that are only on disk.
-    fn closed(meta: Vec<u8>, values: Option<Vec<u8>>) -> Self {
+    /// Creates the body of a closed block with `values_len` bytes of values. If `values` is `None`, they are only on disk.
+    fn closed(meta: Vec<u8>, values_len: usize, values: Option<Vec<u8>>) -> Self {
         Self::Closed {
             meta: Bytes::from(meta.into_boxed_slice()),
-            values_len: values.as_ref().map_or(0, Vec::len),
+            values_len,
             values: BlockValues::new(values.map(|values| Bytes::from(values.into_boxed_slice()))),
         }
     }
