@@ -36,8 +36,15 @@ const WAIT_FOR_ROOM: Duration = Duration::from_secs(5);
 /// Part of the held memory of dropped values that the allocator returns between two measurements.
 const HELD_PART: u64 = 8;
 
-/// Weight of a measurement in the average, as a divisor.
+/// Part of the budget that the held memory can be at most.
+const HELD_MAX_PART: u64 = 8;
+
+/// Part by which an increase of the other memory changes the estimate, as a divisor.
 const AVERAGED: u64 = 4;
+
+/// Number of bytes by which the cache shrinks for each byte beyond the budget. The allocator returns only whole pages, so a
+/// dropped value does not always make the process smaller.
+const SHRINK_BY: u64 = 4;
 
 /// The budget, and the last measurement, which all threads share.
 #[derive(Debug)]
@@ -74,7 +81,7 @@ impl MemoryBudget {
         &self.cache
     }
 
-    /// Returns the average size in bytes of the memory that cannot be dropped.
+    /// Returns the estimated size in bytes of the memory that cannot be dropped.
     pub fn other_bytes(&self) -> u64 {
         self.other_bytes.load(Relaxed)
     }
@@ -101,18 +108,65 @@ impl MemoryBudget {
 #[derive(Debug)]
 pub struct MemoryMonitor {
     budget: Arc<MemoryBudget>,
-    /// Size in bytes of the other memory at the last measurement.
-    last_bytes: Option<u64>,
+    estimate: Estimate,
+}
+
+/// Estimates the memory that cannot be dropped.
+///
+/// The allocator holds the memory of dropped values for a while, and then reuses or returns it. So the other memory is at most
+/// what the process has beyond the values, and at least that without the held memory. An estimate within this range does not
+/// change.
+#[derive(Debug, Default)]
+struct Estimate {
+    /// The estimate in bytes, or `None` before the first measurement.
+    other_bytes: Option<u64>,
+    /// Minimum of the other memory in bytes at the last measurement.
+    last_least: u64,
     /// Size in bytes of all values that the cache had dropped at the last measurement.
     dropped_bytes: u64,
-    /// Estimated size in bytes of the dropped values whose memory the allocator still holds.
+    /// Size in bytes of the dropped values whose memory the allocator may still hold.
     held_bytes: u64,
+}
+
+/// The memory of this process at one time, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Measurement {
+    process: u64,
+    /// Values that the cache can drop.
+    values: u64,
+    /// Values that the cache has dropped since it exists.
+    dropped: u64,
+}
+
+impl Estimate {
+    /// Returns the new estimate in bytes.
+    fn add(&mut self, budget_bytes: u64, measured: Measurement) -> u64 {
+        let Measurement { process, values, dropped } = measured;
+        let newly_dropped = dropped - std::mem::replace(&mut self.dropped_bytes, dropped);
+        let held = self.held_bytes - self.held_bytes / HELD_PART + newly_dropped;
+        self.held_bytes = held.min(budget_bytes / HELD_MAX_PART);
+        let most = process.saturating_sub(values);
+        let least = most.saturating_sub(self.held_bytes);
+        let last_least = std::mem::replace(&mut self.last_least, least);
+        let other = self.other_bytes.unwrap_or(most);
+        // An increase counts only if the next measurement confirms it, and then a quarter of it at a time: a single measurement
+        // cannot shrink the cache. Close to the budget, there is no time for that.
+        let increase = least.min(last_least).saturating_sub(other);
+        let other = if process > budget_bytes - budget_bytes / VALUES_PART {
+            other + increase
+        } else {
+            other + increase / AVERAGED
+        };
+        let other = other.min(most);
+        self.other_bytes = Some(other);
+        other
+    }
 }
 
 impl MemoryMonitor {
     /// Creates the monitor.
     pub fn new(budget: Arc<MemoryBudget>) -> Self {
-        Self { budget, last_bytes: None, dropped_bytes: 0, held_bytes: 0 }
+        Self { budget, estimate: Estimate::default() }
     }
 
     /// Starts a thread that measures until `stopping` is true.
@@ -135,30 +189,19 @@ impl MemoryMonitor {
     /// Adapts the size of the cache and the refusal of commands to a process of `process_bytes` bytes.
     fn measured(&mut self, process_bytes: u64) {
         let budget = &self.budget;
-        // The allocator returns the memory of dropped values late. Until then, that memory would look like other memory, and the
-        // cache would drop even more values.
-        let dropped = budget.cache.dropped_bytes();
-        let newly_dropped = dropped - std::mem::replace(&mut self.dropped_bytes, dropped);
-        self.held_bytes = self.held_bytes - self.held_bytes / HELD_PART + newly_dropped;
-        let values = budget.cache.resident_bytes() + self.held_bytes;
-        let other = process_bytes.saturating_sub(values);
-        // An increase counts only if the next measurement confirms it, and then a quarter of it at a time: a single measurement
-        // cannot shrink the cache. Close to the budget, there is no time for that.
-        let other = match self.last_bytes.replace(other) {
-            None => other,
-            Some(last) => {
-                let (average, confirmed) = (budget.other_bytes(), last.min(other));
-                let average = average - average / AVERAGED + confirmed / AVERAGED;
-                if process_bytes > budget.bytes - budget.bytes / VALUES_PART {
-                    average.max(confirmed)
-                } else {
-                    average
-                }
-            }
+        let measured = Measurement {
+            process: process_bytes,
+            values: budget.cache.resident_bytes(),
+            dropped: budget.cache.dropped_bytes(),
         };
+        let other = self.estimate.add(budget.bytes, measured);
         budget.other_bytes.store(other, Relaxed);
         self.refuse_or_accept(other);
-        let target = budget.bytes.saturating_sub(other);
+        let beyond = process_bytes.saturating_sub(budget.bytes);
+        let target = budget
+            .bytes
+            .saturating_sub(other)
+            .saturating_sub(beyond.saturating_mul(SHRINK_BY));
         if target != budget.cache.target() {
             budget.cache.set_target(target);
         }
@@ -240,6 +283,35 @@ mod tests {
         monitor.measured(256 * MIB);
         monitor.measured(256 * MIB);
         assert!(target_mib(&monitor) < before);
+    }
+
+    #[test]
+    fn values_that_a_scan_drops_leave_no_room_for_others() {
+        let mut estimate = Estimate::default();
+        let mut dropped = 0;
+        let mut add = |process: u64, values: u64, newly_dropped: u64| {
+            dropped += newly_dropped * MIB;
+            let measured = Measurement { process: process * MIB, values: values * MIB, dropped };
+            estimate.add(256 * MIB, measured) / MIB
+        };
+        assert_eq!(add(156, 100, 0), 56);
+        for _ in 0..50 {
+            assert_eq!(add(156, 100, 40), 56);
+        }
+        // The allocator holds the memory of dropped values.
+        assert_eq!(add(156, 70, 30), 56);
+        // The other memory grows, which the held memory does not explain for long.
+        let grown = (0..50).map(|_| add(216, 70, 0)).last();
+        assert!(grown > Some(140), "{grown:?}");
+        assert_eq!(add(136, 70, 0), 66);
+    }
+
+    #[test]
+    fn a_process_beyond_the_budget_drops_values() {
+        let mut monitor = monitor();
+        settle(&mut monitor, 56);
+        monitor.measured(266 * MIB);
+        assert_eq!(target_mib(&monitor), 200 - 4 * 10);
     }
 
     #[test]
