@@ -40,6 +40,12 @@ pub fn are_neighbors(before: &[u8], key: &[u8]) -> bool {
     }
 }
 
+/// Returns the head of a block's record: everything except the values of its versions. Returns `None` if `key` is not a block's
+/// key, or if the record is damaged.
+pub fn block_head(key: &[u8], record: &[u8]) -> Option<Vec<u8>> {
+    kv::checkpoint::block_head(key.strip_prefix(&[KV])?, record)
+}
+
 /// A record that differs between two checkpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecordChange {

@@ -157,6 +157,27 @@ impl ViewBuilder {
         Ok(())
     }
 
+    /// Loads the next record, a closed block, from its [head](record::block_head). The values stay at `place`; a read of them
+    /// checks the record. Fails if the head is invalid.
+    pub fn load_head(
+        &mut self,
+        key: &[u8],
+        head: &[u8],
+        place: Place,
+    ) -> Result<(), CorruptRecord> {
+        let Some(key) = key.strip_prefix(&[record::KV]) else {
+            return Err(CorruptRecord::new("a head of a record that is not a block"));
+        };
+        self.view.machine.kv.load_head(key, head, place)
+    }
+
+    /// Returns whether `key` is the record of the open block. Its values must be in memory, so it cannot be loaded from its
+    /// head. The record of the counters, which sorts before all blocks, must be loaded.
+    pub fn is_open_block(&self, key: &[u8]) -> bool {
+        let key = key.strip_prefix(&[record::KV]);
+        key.is_some_and(|key| self.view.machine.kv.is_open_block(key))
+    }
+
     /// Notes where a loaded record is durable, like [`View::settle`].
     pub fn settle(&self, key: &[u8], place: Place) {
         self.view.settle(key, place);

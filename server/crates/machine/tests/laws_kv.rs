@@ -17,7 +17,7 @@ use witan_machine::{
         TxnOpKind, ValueSource,
     },
     record::RecordChange,
-    values::test_support::drop_kv_values,
+    values::test_support::{drop_kv_values, load_kv_heads},
 };
 
 #[derive(Clone, Debug)]
@@ -26,9 +26,10 @@ enum Step {
     /// Compacts at this distance below the current revision; above it if negative.
     CompactBehind(i64),
     Range(Range),
-    /// Writes a checkpoint and continues with the loaded or the old state.
+    /// Writes a checkpoint. Continues with the state that was loaded from its records (0) or from the heads of its blocks (1),
+    /// or with the old state (2).
     Checkpoint {
-        go_on_with_loaded: bool,
+        go_on_with: usize,
     },
     Freeze,
     /// Leaves the values of closed blocks only on disk.
@@ -162,7 +163,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => txn().prop_map(|txn| Step::Apply(KvOperation::Txn(txn))),
         2 => (-1..6_i64).prop_map(Step::CompactBehind),
         4 => range().prop_map(Step::Range),
-        2 => any::<bool>().prop_map(|go_on_with_loaded| Step::Checkpoint { go_on_with_loaded }),
+        2 => (0..3_usize).prop_map(|go_on_with| Step::Checkpoint { go_on_with }),
         2 => Just(Step::DropValues),
         1 => Just(Step::Freeze),
     ]
@@ -254,15 +255,17 @@ proptest! {
                     }
                     continue;
                 }
-                Step::Checkpoint { go_on_with_loaded } => {
+                Step::Checkpoint { go_on_with } => {
                     write(&kv, since.as_ref(), &mut records);
                     let mut whole = Records::new();
                     write(&kv, None, &mut whole);
                     prop_assert_eq!(&whole, &records, "a checkpoint by changes is a whole one");
-                    let loaded = load(&records);
-                    same(&loaded, &kv)?;
+                    let loaded = [load(&records), load_kv_heads(&records).unwrap()];
+                    for loaded in &loaded {
+                        same(loaded, &kv)?;
+                    }
                     since = Some(kv.clone());
-                    if go_on_with_loaded {
+                    if let Some(loaded) = loaded.into_iter().nth(go_on_with) {
                         kv = loaded;
                     }
                     continue;

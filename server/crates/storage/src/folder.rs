@@ -7,7 +7,10 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, MutexGuard, OnceLock, Weak},
+    sync::{
+        Arc, MutexGuard, OnceLock, Weak,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use witan_base::sync::Mutex;
@@ -16,11 +19,13 @@ use witan_machine::{levels::Level, values::BlockCache};
 use super::{
     files::{inject_failure, remove, replace, sync_dir},
     formats::DataFormat,
+    heads::{self, heads_number, heads_path},
     ledger::Ledger,
     manifest::{CURRENT, Manifest, Run, copy_name, copy_number},
     manifest_file,
     open_identity::OpenIdentity,
     record_stream::RecordCounter,
+    retention,
     run::{self, RunItem, run_number, run_path},
     run_file::{RunBlocks, RunFile},
 };
@@ -66,6 +71,8 @@ pub(super) struct CheckpointFolder {
     /// Decides which values of blocks stay in memory.
     pub(super) cache: Arc<BlockCache>,
     state: Mutex<FolderState>,
+    /// Whether a run found no space. Later runs get no heads, so that heads cannot be the reason again.
+    lacked_space: AtomicBool,
     /// Makes the checkpoint thread remove discarded runs.
     garbage: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
@@ -128,6 +135,7 @@ impl CheckpointFolder {
             identity,
             cache,
             state: Mutex::new(state),
+            lacked_space: AtomicBool::new(false),
             garbage: OnceLock::new(),
         })
     }
@@ -160,8 +168,8 @@ impl CheckpointFolder {
         })
     }
 
-    /// Writes a run and empties `items`, which must not be empty. Also returns the locations of the run's blocks. The run's
-    /// content is durable on return, but not its file name. A `received` run belongs to a snapshot and is kept until the
+    /// Writes a run and its heads. Empties `items`, which must not be empty. Also returns the locations of the run's blocks. The
+    /// run's content is durable on return, but not its file name. A `received` run belongs to a snapshot and is kept until the
     /// snapshot is published or discarded.
     pub(super) fn write_run(
         &self,
@@ -184,10 +192,16 @@ impl CheckpointFolder {
                     let _ = fs::remove_file(&path);
                 })
             });
-        if written.is_err() {
+        if let Err(error) = &written {
             self.state().received.remove(&number);
+            if error.kind() == io::ErrorKind::StorageFull {
+                self.lacked_space.store(true, Relaxed);
+            }
         }
         let run = Run::new(number, &items[0].0, written?);
+        if !self.lacked_space.load(Relaxed) && retention::has_room(&self.dir) {
+            heads::write(&path, &run, items);
+        }
         let blocks = RunBlocks::of(number, items);
         items.clear();
         Ok((run, blocks))
@@ -266,9 +280,9 @@ impl CheckpointFolder {
         Ok(())
     }
 
-    /// Removes all runs that are neither in `named` nor held by a receiver or a place, and all manifest copies that are not in
-    /// `copies`. Keeps all copies if more than `installs` snapshots were published, because `copies` then lacks the newest one.
-    /// The last place of a kept run calls [`Self::report_garbage`].
+    /// Removes all runs that are neither in `named` nor held by a receiver or a place, all heads without a kept run, and all
+    /// manifest copies that are not in `copies`. Keeps all copies if more than `installs` snapshots were published, because
+    /// `copies` then lacks the newest one. The last place of a kept run calls [`Self::report_garbage`].
     pub(super) fn remove_others(
         &self,
         named: impl Iterator<Item = u64>,
@@ -295,7 +309,8 @@ impl CheckpointFolder {
         }
         copies_removed?;
         for path in listed {
-            if run_number(&path).is_some_and(|number| !kept.contains(&number)) {
+            let number = run_number(&path).or_else(|| heads_number(&path));
+            if number.is_some_and(|number| !kept.contains(&number)) {
                 match remove(&path) {
                     // Another thread has already removed the file.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -318,7 +333,9 @@ impl CheckpointFolder {
     pub(super) fn discard(&self, runs: &[Run]) {
         for run in runs {
             // The next checkpoint or startup removes a leftover file.
-            let _ = fs::remove_file(run_path(&self.dir, run.number));
+            let path = run_path(&self.dir, run.number);
+            let _ = fs::remove_file(&path);
+            let _ = fs::remove_file(heads_path(&path));
         }
         self.forget(runs);
     }

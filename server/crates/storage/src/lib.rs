@@ -7,12 +7,13 @@
 //! DIR/member/ballast      deleted when the disk is full
 //! DIR/member/log/         raft-engine: every entry since the last cut, and the hard state; a link with --wal-dir, which
 //!                         then has the ballast, too
-//! DIR/member/checkpoint/  runs: the state as of some index; `current`, a database of sled, names the valid ones
+//! DIR/member/checkpoint/  runs: the state as of some index; `current`, a database of sled, names the valid ones; heads: the
+//!                         runs of blocks without values, which are optional
 //! ```
 //!
 //! Reading order: `format`, `formats` and `lock`, then `log`, which `tail` repairs after a crash. A `checkpoint` consists of
-//! `run`s; `manifest` lists them, and `merge` reads them as one sequence of records. `run_file` reads single records: values
-//! that are not in memory. `checkpointer` is the thread that writes checkpoints. `received` takes snapshots from other members,
+//! `run`s; `manifest` lists them, and `merge` reads them as one sequence of records, or their `heads`, which lack the values.
+//! `run_file` reads single records: values that are not in memory. `checkpointer` is the thread that writes checkpoints. `received` takes snapshots from other members,
 //! and `install` makes one of them the checkpoint. `folder` is the state that these three share. `open_identity` gives the
 //! directory a later format. `space` monitors the free space, and `ledger` allocates it to the threads. `wal_dir` places the
 //! log elsewhere, and `owner` records which member a log belongs to.
@@ -31,6 +32,7 @@ mod format;
 mod formats;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
+mod heads;
 mod install;
 mod ledger;
 mod lock;

@@ -4,21 +4,23 @@ use std::{
     cmp::Reverse,
     collections::BinaryHeap,
     path::{Path, PathBuf},
+    vec,
 };
 
 use witan_machine::record::CorruptRecord;
 
 use super::{
     error::CheckpointReadError,
+    heads::{self, RunHead},
     manifest::{Chain, Run},
-    run::{self, RunItem, RunReader, run_path},
+    run::{self, RunReader, RunValue, run_path},
 };
 
 /// A record of the state, and its location.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) key: Vec<u8>,
-    pub(super) value: Vec<u8>,
+    pub(super) value: RunValue,
     /// Number of the run that contains the record.
     pub(super) run: u64,
     /// Offset of the value in the run.
@@ -30,7 +32,7 @@ pub(super) type Records<'a> = dyn Iterator<Item = Result<Record, CheckpointReadE
 /// Iterator over a chain's records. A run is open from its first key to its last, so only overlapping runs are open at once.
 pub(super) struct MergedRecords {
     sources: Vec<RunSource>,
-    heads: BinaryHeap<RunHead>,
+    next: BinaryHeap<NextRecord>,
     /// Size of the yielded records in bytes.
     pub(super) bytes: u64,
 }
@@ -38,63 +40,73 @@ pub(super) struct MergedRecords {
 struct RunSource {
     path: PathBuf,
     run: Run,
-    reader: Option<RunReader>,
+    /// Whether to read the heads of the run if they exist.
+    by_heads: bool,
+    reader: Option<SourceReader>,
 }
 
-/// The next record of a run. The heap pops the head with the smallest key first. Among equal keys, unopened runs come first,
-/// then the newest run.
+enum SourceReader {
+    Records(RunReader),
+    Heads(vec::IntoIter<RunHead>),
+}
+
+/// The next record of a run. The heap pops the smallest key first. Among equal keys, unopened runs come first, then the newest
+/// run.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct RunHead {
+struct NextRecord {
     key: Reverse<Vec<u8>>,
     /// Whether the run is still closed, so that `key` is only a lower bound.
     unopened: bool,
     /// Position of the run in the chain. Among equal keys, the record with the highest position is the newest.
     source: usize,
-    value: Option<Vec<u8>>,
+    value: Option<RunValue>,
     /// Offset in the run of the record after this one.
     end: u64,
 }
 
 impl MergedRecords {
-    /// Prepares to merge a chain's runs, without opening them.
-    pub(super) fn new(dir: &Path, chain: &Chain) -> Self {
+    /// Prepares to merge a chain's runs, without opening them. If `by_heads` is set, yields heads instead of records for the
+    /// blocks in runs that have heads.
+    pub(super) fn new(dir: &Path, chain: &Chain, by_heads: bool) -> Self {
         let sources: Vec<RunSource> = chain
             .runs()
             .map(|run| RunSource {
                 path: run_path(dir, run.number),
                 run: run.clone(),
+                by_heads,
                 reader: None,
             })
             .collect();
-        let heads = sources.iter().enumerate().map(|(source, of)| RunHead {
+        let next = sources.iter().enumerate().map(|(source, of)| NextRecord {
             key: Reverse(of.run.first.clone()),
             unopened: true,
             source,
             value: None,
             end: 0,
         });
-        Self { heads: heads.collect(), sources, bytes: 0 }
+        Self { next: next.collect(), sources, bytes: 0 }
     }
 
     /// Returns the next record, or `None` after the last one.
     fn next_record(&mut self) -> Result<Option<Record>, CheckpointReadError> {
-        while let Some(head) = self.heads.pop() {
-            let RunHead { key: Reverse(key), unopened, source, value, end } = head;
+        while let Some(next) = self.next.pop() {
+            let NextRecord { key: Reverse(key), unopened, source, value, end } = next;
             self.advance(source, &key, !unopened)?;
             if unopened {
                 continue;
             }
-            while let Some(older) = self.heads.peek()
+            while let Some(older) = self.next.peek()
                 && older.key.0 == key
             {
                 let source = older.source;
-                self.heads.pop();
+                self.next.pop();
                 self.advance(source, &key, true)?;
             }
             if let Some(value) = value {
-                self.bytes += (key.len() + value.len() + run::HEADER_BYTES) as u64;
+                let len = u64::from(value.record_len());
+                self.bytes += (key.len() + run::HEADER_BYTES) as u64 + len;
                 let run = self.sources[source].run.number;
-                let offset = end - value.len() as u64;
+                let offset = end - len;
                 return Ok(Some(Record { key, value, run, offset }));
             }
         }
@@ -113,34 +125,60 @@ impl MergedRecords {
         let next = of
             .next(last, read)
             .map_err(|error| CheckpointReadError::At(of.path.clone(), Box::new(error)))?;
-        let Some((key, value)) = next else {
+        let Some(RunHead { key, value, end }) = next else {
             of.reader = None;
             return Ok(());
         };
         let key = Reverse(key);
-        let end = of.reader.as_ref().map_or(0, |reader| reader.offset);
-        self.heads
-            .push(RunHead { key, unopened: false, source, value, end });
+        self.next
+            .push(NextRecord { key, unopened: false, source, value, end });
         Ok(())
     }
 }
 
 impl RunSource {
-    /// Reads the next item, or returns `None` at the end. `last` and `read` are as in [`MergedRecords::advance`].
-    fn next(&mut self, last: &[u8], read: bool) -> Result<Option<RunItem>, CheckpointReadError> {
+    /// Reads the next record, or returns `None` at the end. `last` and `read` are as in [`MergedRecords::advance`].
+    fn next(&mut self, last: &[u8], read: bool) -> Result<Option<RunHead>, CheckpointReadError> {
         let reader = match &mut self.reader {
             Some(reader) => reader,
-            None => self
-                .reader
-                .insert(RunReader::open(&self.path, self.run.content)?),
+            None => {
+                let reader = SourceReader::open(&self.path, &self.run, self.by_heads)?;
+                self.reader.insert(reader)
+            }
         };
         let next = reader.next()?;
-        if let Some((key, _)) = &next
+        if let Some(RunHead { key, .. }) = &next
             && (key.as_slice() < last || read && key == last)
         {
             return Err(CorruptRecord::new("a run is out of order").into());
         }
         Ok(next)
+    }
+}
+
+impl SourceReader {
+    /// Opens the heads of a run if `by_heads` is set and they can be used, otherwise the run.
+    fn open(path: &Path, run: &Run, by_heads: bool) -> Result<Self, CheckpointReadError> {
+        let heads = by_heads.then(|| heads::read(path, run)).flatten();
+        match heads {
+            Some(heads) => Ok(Self::Heads(heads.into_iter())),
+            None => Ok(Self::Records(RunReader::open(path, run.content)?)),
+        }
+    }
+
+    /// Reads the next record, or returns `None` at the end.
+    fn next(&mut self) -> Result<Option<RunHead>, CheckpointReadError> {
+        match self {
+            Self::Records(reader) => {
+                let item = reader.next()?;
+                Ok(item.map(|(key, value)| RunHead {
+                    key,
+                    value: value.map(RunValue::Record),
+                    end: reader.offset,
+                }))
+            }
+            Self::Heads(heads) => Ok(heads.next()),
+        }
     }
 }
 

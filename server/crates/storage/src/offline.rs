@@ -15,8 +15,9 @@ use witan_machine::values::BlockCache;
 use witan_replica::host::Recovered;
 
 use super::{
-    DataIdentity, OpenError, StorageMetrics, check_log, format, identity, lock::DirectoryLock,
-    make_dir, member_dir, open_identity::OpenIdentity, open_parts, owner, run, wal_dir,
+    DataIdentity, OpenError, StorageMetrics, check_log, format, heads::heads_number, identity,
+    lock::DirectoryLock, make_dir, member_dir, open_identity::OpenIdentity, open_parts, owner, run,
+    wal_dir,
 };
 
 const CHECKPOINT: &str = "checkpoint";
@@ -60,7 +61,10 @@ impl Copy {
         copy.fill(member, wal_dir::LOG, |name| {
             name.ends_with(".raftlog") || name.ends_with(".rewrite") || name == owner::FILE
         })?;
-        copy.fill(member, CHECKPOINT, |_| true)?;
+        // All runs are read.
+        copy.fill(member, CHECKPOINT, |name| {
+            heads_number(Path::new(name)).is_none()
+        })?;
         Ok(copy)
     }
 

@@ -1,7 +1,9 @@
 //! Reads records on one thread while another restores the state from them. Both take about the same time, so this uses two
 //! cores.
 //!
-//! A block can leave memory as soon as it is restored, so a start needs no more memory for values than the cache's target.
+//! If the cache cannot keep all values in memory, the state is restored from the heads of the runs (`heads`), and the values stay
+//! on disk. A run without heads is read whole. A block can leave memory as soon as it is restored, so a start needs no more
+//! memory for values than the cache's target.
 
 use std::{
     mem,
@@ -15,7 +17,7 @@ use std::{
 use witan_base::panics::catch_in_library;
 use witan_machine::{
     record::{self, CorruptRecord},
-    values::Place,
+    values::{Place, RecordFile as _},
     view::{View, ViewBuilder},
 };
 
@@ -24,6 +26,7 @@ use super::{
     folder::CheckpointFolder,
     manifest::Chain,
     merge::{MergedRecords, Record, Records},
+    run::RunValue,
 };
 
 /// Approximate size in bytes of a batch of records that passes between the threads.
@@ -39,17 +42,35 @@ pub(super) fn read_chain(
     folder: &Arc<CheckpointFolder>,
     chain: &Chain,
 ) -> Result<(View, u64), CheckpointReadError> {
-    let mut merged = MergedRecords::new(&folder.dir, chain);
+    if chain.bytes() > folder.cache.target() {
+        match restore_from(folder, MergedRecords::new(&folder.dir, chain, true)) {
+            Ok(restored) => return Ok(restored),
+            // The heads are optional, so only the runs decide.
+            Err(error) => {
+                tracing::warn!(%error, "failed to start from the heads of the checkpoint; reading it whole");
+            }
+        }
+    }
+    let restored = restore_from(folder, MergedRecords::new(&folder.dir, chain, false));
+    if restored.as_ref().is_err_and(CheckpointReadError::is_later) {
+        // A damaged record can look like a record of a later release. Only the end of a run shows that the run is intact.
+        let mut merged = MergedRecords::new(&folder.dir, chain, false);
+        merged.try_for_each(|record| record.map(drop))?;
+    }
+    restored
+}
+
+/// Restores the state from merged records. Also returns their size in bytes.
+fn restore_from(
+    folder: &Arc<CheckpointFolder>,
+    mut merged: MergedRecords,
+) -> Result<(View, u64), CheckpointReadError> {
     // Catches panics: a damaged run is detected only at its end, after its records were used.
     let restored =
         catch_in_library(|| read_ahead(&mut merged, &mut |records| restore(folder, records)));
     let restored = restored.unwrap_or_else(|| {
         Err(CorruptRecord::new("a panic occurred while the checkpoint was read").into())
     });
-    if restored.as_ref().is_err_and(CheckpointReadError::is_later) {
-        // A damaged record can look like a record of a later release. Only the end of a run shows that the run is intact.
-        MergedRecords::new(&folder.dir, chain).try_for_each(|record| record.map(drop))?;
-    }
     Ok((restored?, merged.bytes))
 }
 
@@ -61,12 +82,21 @@ fn restore(
     let mut builder = ViewBuilder::default();
     for record in records {
         let Record { key, value, run, offset } = record?;
-        builder.load(&key, &value)?;
-        if record::is_block(&key) {
-            let len = u32::try_from(value.len()).expect("a run stores the length in 32 bits");
-            builder.settle(&key, Place { file: folder.run_file(run), offset, len });
-            // The target bounds the memory of a start.
-            folder.cache.trim();
+        let len = value.record_len();
+        let place = || Place { file: folder.run_file(run), offset, len };
+        match value {
+            RunValue::Record(record) => {
+                builder.load(&key, &record)?;
+                if record::is_block(&key) {
+                    builder.settle(&key, place());
+                    // The target bounds the memory of a start.
+                    folder.cache.trim();
+                }
+            }
+            RunValue::Head(..) if builder.is_open_block(&key) => {
+                builder.load(&key, &folder.run_file(run).read(offset, len)?)?;
+            }
+            RunValue::Head(head, _) => builder.load_head(&key, &head, place())?,
         }
     }
     Ok(builder.finish()?)
@@ -103,7 +133,7 @@ fn read(
     for record in records {
         bytes += record
             .as_ref()
-            .map_or(0, |record| record.key.len() + record.value.len());
+            .map_or(0, |record| record.key.len() + record.value.bytes().len());
         portion.push(record);
         if bytes >= PORTION_BYTES {
             bytes = 0;
@@ -121,7 +151,10 @@ mod tests {
     use super::*;
 
     fn record(number: u64) -> Result<Record, CheckpointReadError> {
-        let (key, value) = (number.to_be_bytes().to_vec(), vec![b'v'; 10_000]);
+        let (key, value) = (
+            number.to_be_bytes().to_vec(),
+            RunValue::Record(vec![b'v'; 10_000]),
+        );
         Ok(Record { key, value, run: 1, offset: number })
     }
 

@@ -15,7 +15,7 @@ use std::{
 use witan_base::panics::catch_in_library;
 use witan_machine::{
     member::MemberId,
-    record::CorruptRecord,
+    record::{self, CorruptRecord},
     values::BlockCache,
     view::{View, ViewBuilder},
 };
@@ -163,6 +163,11 @@ impl IncomingSnapshot {
 
     /// Adds a record. Starts to write a run if enough records are collected.
     pub fn add(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), SnapshotError> {
+        let is_block = record::is_block(&key);
+        if matches!(self.items.last(), Some((last, _)) if record::is_block(last) != is_block) {
+            // A run has heads only if all its records are blocks.
+            self.write_run()?;
+        }
         self.count.add(&key, &value);
         if let Some(builder) = &mut self.builder {
             builder.load(&key, &value)?;

@@ -1,6 +1,7 @@
 //! A run: records in ascending key order, in a file that is written once. `checkpoint` combines runs.
 //!
 //! The file contains a record stream (`record_stream`) and nothing else. The manifest has its record count, size and checksum.
+//! A start can use a smaller file with the run's keys and heads instead (`heads`).
 
 use std::{
     fs::File,
@@ -27,6 +28,34 @@ pub(super) const HEADER_BYTES: usize = 8;
 
 /// A key and its value, or `None` for a deleted key.
 pub(super) type RunItem = (Vec<u8>, Option<Vec<u8>>);
+
+/// What a reader of a run knows about a record.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum RunValue {
+    /// The record.
+    Record(Vec<u8>),
+    /// The head of a block's record, and the length of the record in bytes.
+    Head(Vec<u8>, u32),
+}
+
+impl RunValue {
+    /// Returns the length of the record in bytes.
+    pub(super) fn record_len(&self) -> u32 {
+        match self {
+            Self::Record(record) => {
+                u32::try_from(record.len()).expect("a run stores the length in 32 bits")
+            }
+            Self::Head(_, record_len) => *record_len,
+        }
+    }
+
+    /// Returns the bytes in memory: the record or its head.
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Record(bytes) | Self::Head(bytes, _) => bytes,
+        }
+    }
+}
 
 pub(super) fn run_path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:08}{SUFFIX}"))

@@ -5,7 +5,7 @@
 
 use std::{
     fmt,
-    fs::File,
+    fs::{self, File},
     io,
     os::unix::fs::FileExt as _,
     path::PathBuf,
@@ -26,6 +26,7 @@ use witan_machine::{
 use super::{
     error::EXIT_DISK_FAILED,
     folder::CheckpointFolder,
+    heads::heads_path,
     run::{RunItem, item_bytes},
 };
 
@@ -89,6 +90,8 @@ impl RecordFile for RunFile {
     }
 
     fn fail(&self, what: &str) -> ! {
+        // Without the heads, the next start reads the run and finds the damage.
+        let _ = fs::remove_file(heads_path(&self.path));
         let path = self.path.display();
         tracing::error!(%path, what, "failed to read a record of the checkpoint; exiting");
         process::exit(EXIT_DISK_FAILED);

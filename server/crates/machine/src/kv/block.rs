@@ -129,6 +129,18 @@ impl Block {
         Self { number, base, slots, body }
     }
 
+    /// Creates a closed block whose `values_len` bytes of values are only on disk. [`Self::settle`] must follow.
+    pub(super) fn on_disk(
+        number: u64,
+        base: Revision,
+        slots: SlotDirectory,
+        meta: Vec<u8>,
+        values_len: usize,
+    ) -> Self {
+        let body = BlockBody::closed(meta, values_len, None);
+        Self { number, base, slots, body }
+    }
+
     pub(super) fn number(&self) -> u64 {
         self.number
     }
@@ -497,13 +509,18 @@ mod tests {
     /// Returns the same closed block with its values only on disk.
     fn cold(block: &Block) -> Arc<Block> {
         let record = block_record::encode(block);
-        let copy = block_record::decode(block.number(), &record, false).expect("it is sound");
-        let copy = Arc::new(copy);
-        let cache = Arc::new(BlockCache::new());
-        cache.set_target(0);
         let len = record.len() as u32;
-        copy.settle(Place { file: MemoryFile::new(cache.clone(), record), offset: 0, len });
-        cache.trim();
+        let head = block_record::head(block.number(), &record).expect("it is sound");
+        assert!(head.len() < record.len());
+        let copy = block_record::decode_head(block.number(), &head, len).expect("it is sound");
+        for cut in 0..head.len() {
+            let cut = block_record::decode_head(block.number(), &head[..cut], len);
+            assert!(cut.is_none());
+        }
+        assert!(block_record::decode_head(block.number(), &head, len + 1).is_none());
+        let (copy, cache) = (Arc::new(copy), Arc::new(BlockCache::new()));
+        cache.set_target(0);
+        copy.settle(Place { file: MemoryFile::new(cache, record), offset: 0, len });
         assert!(!copy.is_resident());
         copy
     }

@@ -1,5 +1,8 @@
 //! The checkpoint record of a block: base revision, kind and length of the directory, the directory, the versions with their
 //! keys and values, and a CRC-32 of all before. Numbers are little-endian.
+//!
+//! The head of a record is the record without the values and the CRC-32. A block that is loaded from its head has its values
+//! only on disk.
 
 use bytes::Bytes;
 
@@ -74,19 +77,31 @@ pub(super) fn encode(block: &Block) -> Vec<u8> {
     with_checksum(out)
 }
 
-/// A record without its checksum, and where its versions are.
+/// A record without its checksum, or a head.
 struct Record<'a> {
     base: Revision,
     /// Slot and offset of each version, in order. Compacted slots have [`COMPACTED_SLOT`].
     entries: Vec<(u16, u16)>,
     kind: u8,
+    /// The versions: in a record with their values, in a head without them.
     body: &'a [u8],
 }
 
+/// The parts of a block.
+struct BlockParts<'a> {
+    slots: SlotDirectory,
+    /// The fields and keys of all versions, one after another.
+    meta: Vec<u8>,
+    /// The values of all versions, in order; empty for a head.
+    values: Vec<&'a [u8]>,
+    /// Size of all values in bytes.
+    values_len: usize,
+}
+
 impl<'a> Record<'a> {
-    /// Parses a record. Returns `None` if it is damaged.
-    fn parse(record: &'a [u8]) -> Option<Self> {
-        let mut input = ByteReader { rest: verify_checksum(record)? };
+    /// Parses a record without its checksum, or a head. Returns `None` if it is damaged.
+    fn parse(content: &'a [u8]) -> Option<Self> {
+        let mut input = ByteReader { rest: content };
         let base = Revision(i64::from_le_bytes(input.take(8)?.try_into().ok()?));
         let kind = input.byte()?;
         let count = u32::from_le_bytes(input.take(4)?.try_into().ok()?) as usize;
@@ -108,52 +123,67 @@ impl<'a> Record<'a> {
         Some(Self { base, entries, kind, body: input.rest })
     }
 
-    /// Decodes the version at an offset of the record of block `number`. Returns it with its fields and key, and its value.
-    fn version(&self, number: u64, offset: u16) -> Option<(Version<'a>, &'a [u8], &'a [u8])> {
-        let bytes = self.body.get(usize::from(offset)..)?;
+    /// Decodes the version of block `number` that begins at `at` in the body. Returns it with its fields and key, and the bytes
+    /// after them.
+    fn version(&self, number: u64, at: usize) -> Option<(Version<'a>, &'a [u8], &'a [u8])> {
+        let bytes = self.body.get(at..)?;
         let version = Version::decode(bytes, number, self.base)?;
         let (meta, rest) = bytes.split_at_checked(version.meta_len())?;
-        Some((version, meta, rest.get(..version.value_len)?))
+        Some((version, meta, rest))
+    }
+
+    /// Separates the versions of block `number` from their values. Returns `None` if a version is damaged. `has_values` is
+    /// false for a head.
+    fn parts(&self, number: u64, has_values: bool) -> Option<BlockParts<'a>> {
+        let (mut meta, mut values, mut values_len) = (Vec::new(), Vec::new(), 0_usize);
+        let mut entries: Vec<(u16, Offsets)> = Vec::with_capacity(self.entries.len());
+        let mut last = None;
+        for (slot, offset) in &self.entries {
+            if *offset == COMPACTED_SLOT && self.kind == SLOTS_ALL {
+                entries.push((*slot, Offsets::COMPACTED));
+                continue;
+            }
+            // The directory of a head has the offsets in the record.
+            let begin = meta.len() + values_len;
+            let at = if has_values { begin } else { meta.len() };
+            let (version, fields, rest) = self.version(number, at)?;
+            let own = Location { block: number, slot: *slot };
+            let older = |link: Option<Location>| link.is_none_or(|older| older < own);
+            if last.is_some_and(|last| last >= *slot)
+                || usize::from(*offset) != begin
+                || !older(version.links.prev)
+                || !older(version.links.jump)
+            {
+                return None;
+            }
+            last = Some(*slot);
+            entries.push((
+                *slot,
+                Offsets { meta: meta.len() as u16, value: values_len as u16 },
+            ));
+            meta.extend_from_slice(fields);
+            if has_values {
+                values.push(rest.get(..version.value_len)?);
+            }
+            let sum = values_len.checked_add(version.value_len)?;
+            values_len = u32::try_from(sum).ok()? as usize;
+        }
+        let in_body = if has_values { values_len } else { 0 };
+        if meta.len() + in_body != self.body.len() {
+            return None;
+        }
+        let slots = match self.kind {
+            SLOTS_ALL => SlotDirectory::Full(entries.into_iter().map(|(_, at)| at).collect()),
+            _ => SlotDirectory::Sparse(entries),
+        };
+        Some(BlockParts { slots, meta, values, values_len })
     }
 }
 
 /// Decodes a record. `open` is whether the result is an open block. Returns `None` if the record is damaged.
 pub(super) fn decode(number: u64, record: &[u8], open: bool) -> Option<Block> {
-    let record = Record::parse(record)?;
-    let (mut meta, mut values, mut values_len) = (Vec::new(), Vec::new(), 0);
-    let mut entries: Vec<(u16, Offsets)> = Vec::with_capacity(record.entries.len());
-    let mut last = None;
-    for (slot, offset) in &record.entries {
-        if *offset == COMPACTED_SLOT && record.kind == SLOTS_ALL {
-            entries.push((*slot, Offsets::COMPACTED));
-            continue;
-        }
-        let (version, fields, value) = record.version(number, *offset)?;
-        let own = Location { block: number, slot: *slot };
-        let older = |link: Option<Location>| link.is_none_or(|older| older < own);
-        if last.is_some_and(|last| last >= *slot)
-            || usize::from(*offset) != meta.len() + values_len
-            || !older(version.links.prev)
-            || !older(version.links.jump)
-        {
-            return None;
-        }
-        last = Some(*slot);
-        entries.push((
-            *slot,
-            Offsets { meta: meta.len() as u16, value: values_len as u16 },
-        ));
-        meta.extend_from_slice(fields);
-        values.push(value);
-        values_len += value.len();
-    }
-    if meta.len() + values_len != record.body.len() {
-        return None;
-    }
-    let slots = match record.kind {
-        SLOTS_ALL => SlotDirectory::Full(entries.into_iter().map(|(_, at)| at).collect()),
-        _ => SlotDirectory::Sparse(entries),
-    };
+    let record = Record::parse(verify_checksum(record)?)?;
+    let BlockParts { slots, meta, values, .. } = record.parts(number, true)?;
     Some(Block::from_parts(
         number,
         record.base,
@@ -163,10 +193,28 @@ pub(super) fn decode(number: u64, record: &[u8], open: bool) -> Option<Block> {
     ))
 }
 
+/// Returns the head of the record of block `number`, or `None` if the record is damaged.
+pub(super) fn head(number: u64, record: &[u8]) -> Option<Vec<u8>> {
+    let content = verify_checksum(record)?;
+    let record = Record::parse(content)?;
+    let BlockParts { meta, .. } = record.parts(number, true)?;
+    let directory = &content[..content.len() - record.body.len()];
+    Some([directory, &meta].concat())
+}
+
+/// Decodes the head of a record of `record_len` bytes. The result is a closed block whose values are only on disk. Returns
+/// `None` if the head is invalid.
+pub(super) fn decode_head(number: u64, head: &[u8], record_len: u32) -> Option<Block> {
+    let head = Record::parse(head)?;
+    let BlockParts { slots, meta, values_len, .. } = head.parts(number, false)?;
+    let block = Block::on_disk(number, head.base, slots, meta, values_len);
+    (len(&block) == record_len as usize).then_some(block)
+}
+
 /// Returns the values of a block from its record, which may also contain versions that a compaction has removed since. Returns
 /// `None` if the record is damaged or lacks a version of the block.
 pub(super) fn read_values(block: &Block, record: &[u8]) -> Option<Bytes> {
-    let record = Record::parse(record)?;
+    let record = Record::parse(verify_checksum(record)?)?;
     if record.base != block.base() {
         return None;
     }
@@ -176,11 +224,11 @@ pub(super) fn read_values(block: &Block, record: &[u8]) -> Option<Bytes> {
         let (own, rest) = meta.split_at(version.meta_len());
         meta = rest;
         let (_, offset) = entries.find(|(found, _)| *found == slot)?;
-        let (_, fields, value) = record.version(block.number(), *offset)?;
+        let (_, fields, rest) = record.version(block.number(), usize::from(*offset))?;
         if fields != own {
             return None;
         }
-        values.extend_from_slice(value);
+        values.extend_from_slice(rest.get(..version.value_len)?);
     }
     Some(Bytes::from(values.into_boxed_slice()))
 }

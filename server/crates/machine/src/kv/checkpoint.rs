@@ -177,6 +177,34 @@ impl Kv {
         }
     }
 
+    /// Loads a closed block, like [`Self::load`], from the head of its record, which is durable at `place`. The values stay on
+    /// disk.
+    pub(crate) fn load_head(
+        &mut self,
+        key: &[u8],
+        head: &[u8],
+        place: Place,
+    ) -> Result<(), CorruptRecord> {
+        let tail = self.loading.as_ref().map(|meta| meta.tail);
+        let (Some(number), Some(tail)) = (block_number(key), tail) else {
+            let what = format!("unexpected head of {}", key.escape_ascii());
+            return Err(CorruptRecord::new(what));
+        };
+        let block = block_record::decode_head(number, head, place.len);
+        let block = block.filter(|_| number != tail);
+        let block = block
+            .ok_or_else(|| CorruptRecord::new(format!("block {number}: the head is not sound")))?;
+        self.take(block, tail)?;
+        self.settle(key, place);
+        Ok(())
+    }
+
+    /// Returns whether `key` is the record of the open block, which cannot be loaded from its head.
+    pub(crate) fn is_open_block(&self, key: &[u8]) -> bool {
+        let tail = self.loading.as_ref().map(|meta| meta.tail);
+        tail.is_some() && tail == block_number(key)
+    }
+
     /// Appends a loaded block. The block with number `tail` becomes the open block. Fails if the block's number or revisions
     /// are out of order, or a counter is above `COUNT_MAX`.
     fn take(&mut self, block: Block, tail: u64) -> Result<(), CorruptRecord> {
@@ -279,6 +307,11 @@ pub(crate) fn block_number(key: &[u8]) -> Option<u64> {
         Some((&BLOCK, number)) => number.try_into().map(u64::from_be_bytes).ok(),
         Some(_) | None => None,
     }
+}
+
+/// Returns the head of a block's record, or `None` if `key` is not the key of a block or the record is damaged.
+pub(crate) fn block_head(key: &[u8], record: &[u8]) -> Option<Vec<u8>> {
+    block_record::head(block_number(key)?, record)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! A file in memory, for tests of readers.
 
 use std::{
+    collections::BTreeMap,
     io,
     sync::{
         Arc,
@@ -10,8 +11,8 @@ use std::{
 
 use super::{BlockCache, Place, RecordFile};
 use crate::{
-    kv::Kv,
-    record::{Emit, RecordChange},
+    kv::{Kv, checkpoint::block_head},
+    record::{CorruptRecord, Emit, RecordChange},
     view::View,
 };
 
@@ -80,6 +81,26 @@ pub fn drop_kv_values(kv: &Kv) -> Arc<BlockCache> {
         &|key, place| kv.settle(key, place),
         || {},
     )
+}
+
+/// Loads a key space from its records, and each closed block only from its head. No value stays in memory.
+pub fn load_kv_heads(records: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Kv, CorruptRecord> {
+    let (mut kv, cache) = (Kv::default(), Arc::new(BlockCache::new()));
+    cache.set_target(0);
+    for (key, record) in records {
+        let head = block_head(key, record).filter(|_| !kv.is_open_block(key));
+        let Some(head) = head else {
+            kv.load(key, record)?;
+            continue;
+        };
+        let (file, len) = (
+            MemoryFile::new(cache.clone(), record.clone()),
+            record.len() as u32,
+        );
+        kv.load_head(key, &head, Place { file, offset: 0, len })?;
+    }
+    kv.finish_load()?;
+    Ok(kv)
 }
 
 fn store(

@@ -8,6 +8,7 @@ mod damage;
 pub(super) mod disk;
 pub(super) mod failing_calls;
 mod full;
+mod heads;
 mod identity;
 mod install;
 mod panics;

@@ -24,14 +24,14 @@ use crate::{
 };
 
 /// Returns a cache that keeps no value in memory that has a place.
-fn keeps_none() -> Arc<BlockCache> {
+pub(super) fn keeps_none() -> Arc<BlockCache> {
     let cache = unlimited();
     cache.set_target(0);
     cache
 }
 
 /// Opens a directory whose values are in `cache`. The checkpoint gets small runs.
-fn open_cached(dir: &TempDir, cache: &Arc<BlockCache>) -> (Storage, Option<View>) {
+pub(super) fn open_cached(dir: &TempDir, cache: &Arc<BlockCache>) -> (Storage, Option<View>) {
     let open = || crate::open(&dir.data(), &ME, &Arc::default(), cache, &metrics());
     let (mut storage, recovered) = while_unlocked(open).unwrap();
     storage.checkpoint.cut_runs_at(RUN_BYTES);
@@ -46,7 +46,7 @@ fn pairs(view: &View, source: ValueSource) -> Result<Vec<KeyValue>, KvError> {
 }
 
 /// Returns whether a pair's value is only on disk.
-fn is_cold(view: &View) -> bool {
+pub(super) fn is_cold(view: &View) -> bool {
     pairs(view, ValueSource::Memory) == Err(KvError::NotResident)
 }
 
@@ -59,7 +59,7 @@ fn compare(view: &View, twin: &View) {
 }
 
 /// Returns a state with `keys` keys whose values have `size` bytes.
-fn filled(keys: u64, size: u64) -> View {
+pub(super) fn filled(keys: u64, size: u64) -> View {
     let mut view = first();
     for name in 0..keys {
         run(&mut view, put(name, size));
@@ -168,6 +168,7 @@ fn values_of_an_installed_snapshot_leave_memory() {
             1 => receive(&receiver, &twin).unwrap(),
             _ => receive_in_two_streams(&receiver, &twin),
         };
+        assert!(!files(&dir.data().join("member/checkpoint"), ".heads").is_empty());
         cache.trim();
         assert_eq!(cache.resident_bytes(), 0);
         let mut view = received.view.clone();
@@ -258,14 +259,15 @@ fn a_failed_checkpoint_lets_no_value_leave_memory() {
 }
 
 /// Returns all blocks in the published chain of an open directory.
-fn blocks(dir: &TempDir) -> Vec<Record> {
-    let merged = MergedRecords::new(&dir.data().join("member/checkpoint"), &manifest(dir).chain);
+pub(super) fn blocks(dir: &TempDir) -> Vec<Record> {
+    let folder = dir.data().join("member/checkpoint");
+    let merged = MergedRecords::new(&folder, &manifest(dir).chain, false);
     let all = merged.map(|record| record.unwrap());
     all.filter(|found| record::is_block(&found.key)).collect()
 }
 
 /// Flips a bit of a byte in the run that contains a block. The byte is `at` bytes after the begin of the block's record.
-fn flip(dir: &TempDir, block: &Record, at: usize) {
+pub(super) fn flip(dir: &TempDir, block: &Record, at: usize) {
     let path = run_path(&dir.data().join("member/checkpoint"), block.run);
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[usize::try_from(block.offset).unwrap() + at] ^= 1;
@@ -298,10 +300,10 @@ fn a_read_fails_on_a_damaged_run() {
     let damages: [(&str, DamageRun); 5] = [
         ("the first byte", |dir, block| flip(dir, block, 0)),
         ("a value", |dir, block| {
-            flip(dir, block, block.value.len() / 2)
+            flip(dir, block, block.value.bytes().len() / 2)
         }),
         ("the checksum", |dir, block| {
-            flip(dir, block, block.value.len() - 1)
+            flip(dir, block, block.value.bytes().len() - 1)
         }),
         ("a missing run", |dir, block| {
             let path = run_path(&dir.data().join("member/checkpoint"), block.run);
@@ -317,7 +319,7 @@ fn a_read_fails_on_a_damaged_run() {
         let blocks = blocks(&dir);
         for Record { key, value, run, offset } in &blocks {
             let file = Arc::new(PanickingFile(storage.checkpoint.folder().run_file(*run)));
-            let len = u32::try_from(value.len()).unwrap();
+            let len = value.record_len();
             view.settle(key, Place { file, offset: *offset, len });
         }
         damage(&dir, &blocks[blocks.len() / 2]);
@@ -343,7 +345,9 @@ fn a_damaged_value_ends_the_process() {
     if let Some(path) = std::env::var_os(CHILD) {
         let dir = TempDir(PathBuf::from(path));
         let (_storage, view) = open_cached(&dir, &keeps_none());
-        blocks(&dir).iter().for_each(|block| flip(&dir, block, 20));
+        let blocks = blocks(&dir);
+        let closed = &blocks[..blocks.len() - 1];
+        closed.iter().for_each(|block| flip(&dir, block, 20));
         let read = pairs(&view.unwrap(), ValueSource::Disk);
         std::process::exit(if read.is_ok() { 3 } else { 4 });
     }
@@ -351,9 +355,15 @@ fn a_damaged_value_ends_the_process() {
     let (mut storage, _) = open_cached(&dir, &unlimited());
     storage.checkpoint.write(None, &filled(100, 2000)).unwrap();
     drop(storage);
+    let heads = || files(&dir.data().join("member/checkpoint"), ".heads").len();
+    let before = heads();
     let test = "values::a_damaged_value_ends_the_process";
     let mut command = child(test, CHILD, dir.0.as_os_str());
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let status = start(&mut command).unwrap().wait().unwrap();
     assert_eq!(status.code(), Some(29));
+    // The next start reads the run and finds the damage.
+    assert_eq!(heads() + 1, before);
+    let open = || crate::open(&dir.data(), &ME, &Arc::default(), &keeps_none(), &metrics());
+    assert_eq!(while_unlocked(open).unwrap_err().exit_code(), 28);
 }

@@ -257,7 +257,17 @@ pub(super) struct Found {
 impl Expected {
     /// Opens a directory and compares its contents with the state that follows from its last index.
     pub(super) fn compare(&mut self, data: &Path) -> Result<Found, OpenError> {
-        let (mut storage, recovered) = open(data, &ME)?;
+        self.compare_cached(data, &unlimited())
+    }
+
+    /// Compares like [`Self::compare`], with the values in `cache`.
+    pub(super) fn compare_cached(
+        &mut self,
+        data: &Path,
+        cache: &Arc<BlockCache>,
+    ) -> Result<Found, OpenError> {
+        let open = || crate::open(data, &ME, &Arc::default(), cache, &metrics());
+        let (mut storage, recovered) = while_unlocked(open)?;
         let mut view = recovered.checkpoint.unwrap_or_else(first);
         let checkpoint = view.position.index;
         for record in &recovered.records {

@@ -1,0 +1,212 @@
+//! Tests starts that read the heads of runs. The state is always the same as without heads, and values are not read.
+
+use super::{
+    rewrite::{command, compact, numbers, put, run},
+    values::{blocks, filled, flip, is_cold, keeps_none, open_cached},
+    workload::{chances, first},
+    *,
+};
+use crate::{
+    heads::{self, heads_number},
+    manifest::Run,
+    run::{run_number, run_path},
+};
+
+fn folder(dir: &TempDir) -> PathBuf {
+    dir.data().join("member/checkpoint")
+}
+
+/// Returns the number of each file with heads.
+fn numbers_of_heads(dir: &TempDir) -> Vec<u64> {
+    let heads = files(&folder(dir), ".heads");
+    heads.iter().filter_map(|path| heads_number(path)).collect()
+}
+
+/// Starts on a copy of the directory without a value in memory, and compares the state.
+fn compare(dir: &TempDir, expected: &View, what: &str) {
+    let (copied, cache) = (TempDir::new(), keeps_none());
+    copy(&dir.0, &copied.0);
+    let (_storage, found) = open_cached(&copied, &cache);
+    let found = found.unwrap();
+    assert_eq!(cache.resident_bytes(), 0, "{what}");
+    assert!(
+        found.full_fingerprint() == expected.full_fingerprint(),
+        "{what}"
+    );
+}
+
+/// Returns the directory of a state with `keys` keys in a base and in differences with removed and compacted blocks.
+fn written(keys: u64) -> (TempDir, View) {
+    let dir = TempDir::new();
+    let (mut storage, _) = open_cached(&dir, &unlimited());
+    let mut view = filled(keys, 2000);
+    storage.checkpoint.write(None, &view).unwrap();
+    for round in 0..2 {
+        let since = view.clone();
+        // All versions of some blocks are replaced, and some versions of others.
+        for name in (0..keys / 3).chain((keys / 2..keys).step_by(4)) {
+            run(&mut view, put(name, 100 + round));
+        }
+        compact(&mut view);
+        view.machine.kv.clear_states_before_compaction();
+        storage.checkpoint.write(Some(&since), &view).unwrap();
+    }
+    (dir, view)
+}
+
+#[test]
+fn a_start_by_heads_reads_no_value() {
+    let (dir, view) = written(600);
+    compare(&dir, &view, "whole");
+    // Damage in each closed block: only a start that reads the values can find it.
+    let blocks = blocks(&dir);
+    assert!(blocks.len() > 20, "{} blocks", blocks.len());
+    for block in &blocks[..blocks.len() - 1] {
+        flip(&dir, block, block.value.bytes().len() / 2);
+    }
+    let (storage, found) = open_cached(&dir, &keeps_none());
+    assert!(is_cold(&found.unwrap()));
+    drop(storage);
+    assert_eq!(open(&dir.data(), &ME).unwrap_err().exit_code(), 28);
+}
+
+#[test]
+fn a_start_reads_values_if_the_cache_can_keep_all() {
+    let (dir, view) = written(150);
+    let bytes = manifest(&dir).chain.bytes();
+    for (target, reads) in [(bytes, true), (bytes - 1, false)] {
+        let cache = unlimited();
+        cache.set_target(target);
+        let (_storage, found) = open_cached(&dir, &cache);
+        let found = found.unwrap();
+        assert_eq!(is_cold(&found), !reads, "{target} bytes");
+        assert_eq!(cache.resident_bytes() > 0, reads, "{target} bytes");
+        assert!(found.full_fingerprint() == view.full_fingerprint());
+    }
+}
+
+#[test]
+fn whatever_is_written_a_start_by_heads_gives_the_same_state() {
+    for seed in 0..4 {
+        let (dir, mut chance) = (TempDir::new(), chances(seed));
+        let (mut storage, _) = open_cached(&dir, &unlimited());
+        let mut view = first();
+        storage.checkpoint.write(None, &view).unwrap();
+        for round in 0..40 {
+            let since = view.clone();
+            for _ in 0..chance(40) {
+                let command = command(&mut chance, view.machine.kv.revision().0);
+                run(&mut view, command);
+            }
+            match chance(8) {
+                0 => storage.checkpoint.rewrite(Some(&since), &view).unwrap(),
+                _ => storage.checkpoint.write(Some(&since), &view).unwrap(),
+            }
+            compare(&dir, &view, &format!("seed {seed}, round {round}"));
+        }
+    }
+}
+
+/// Appends the checksum of a file with heads.
+fn sealed(mut content: Vec<u8>) -> Vec<u8> {
+    let crc = crc32fast::hash(&content);
+    content.extend(crc.to_le_bytes());
+    content
+}
+
+/// Replaces the heads of a run by other bytes, or removes them. The other argument has the heads of another run.
+type ReplaceHeads = fn(Vec<u8>, &[u8]) -> Option<Vec<u8>>;
+
+#[test]
+fn heads_that_do_not_fit_their_run_are_not_used() {
+    let damages: [(&str, ReplaceHeads); 7] = [
+        ("missing", |_, _| None),
+        ("empty", |_, _| Some(Vec::new())),
+        ("torn", |bytes, _| Some(bytes[..bytes.len() / 2].to_vec())),
+        ("with a hole", |mut bytes, _| {
+            let middle = bytes.len() / 2;
+            bytes[middle..].fill(0);
+            Some(bytes)
+        }),
+        ("of another run", |_, other| Some(other.to_vec())),
+        ("of a later version", |bytes, _| {
+            let content = &bytes[..bytes.len() - 4];
+            let later = String::from_utf8_lossy(&content[..13]).replace('1', "2");
+            Some(sealed([later.as_bytes(), &content[13..]].concat()))
+        }),
+        ("invalid", |bytes, _| {
+            let title = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+            let mut content = bytes[..bytes.len() - 4].to_vec();
+            // The kind of the first block's directory, after two lengths, the key, a length and the base.
+            if let Some(kind) = content.get_mut(title + 8 + 10 + 4 + 8) {
+                *kind = 9;
+            }
+            Some(sealed(content))
+        }),
+    ];
+    let (dir, view) = written(150);
+    let paths = files(&folder(&dir), ".heads");
+    assert!(paths.len() > 3, "{paths:?}");
+    let read = |path: &PathBuf| std::fs::read(path).unwrap();
+    let all: Vec<Vec<u8>> = paths.iter().map(read).collect();
+    for (what, damage) in damages {
+        for (at, path) in paths.iter().enumerate() {
+            let other = &all[(at + 1) % all.len()];
+            match damage(all[at].clone(), other) {
+                Some(bytes) => std::fs::write(path, bytes).unwrap(),
+                None => std::fs::remove_file(path).unwrap(),
+            }
+        }
+        compare(&dir, &view, what);
+    }
+}
+
+#[test]
+fn every_flipped_bit_in_heads_shows() {
+    let (dir, _) = written(20);
+    let of = |run: &Run| (run.clone(), run_path(&folder(&dir), run.number));
+    let manifest = manifest(&dir);
+    let mut runs = manifest.chain.runs().map(of);
+    let (run, path) = runs
+        .find(|(run, path)| heads::read(path, run).is_some())
+        .expect("a run has heads");
+    let heads_path = heads::heads_path(&path);
+    let whole = std::fs::read(&heads_path).unwrap();
+    for at in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1 << (at % 8);
+        std::fs::write(&heads_path, bytes).unwrap();
+        assert_eq!(heads::read(&path, &run), None, "byte {at}");
+    }
+    std::fs::write(&heads_path, &whole).unwrap();
+    assert!(heads::read(&path, &run).is_some());
+    // The manifest names another run, or the run is not whole.
+    let other = Run { number: run.number + 1, ..run.clone() };
+    assert_eq!(heads::read(&path, &other), None);
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[1..]).unwrap();
+    assert_eq!(heads::read(&path, &run), None);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(heads::read(&path, &run), None);
+}
+
+#[test]
+fn heads_go_with_their_run() {
+    let (dir, mut view) = written(60);
+    assert!(!numbers_of_heads(&dir).is_empty());
+    let orphan = folder(&dir).join("00009999.heads");
+    std::fs::write(&orphan, "of a run that an earlier release has removed").unwrap();
+    let (mut storage, _) = open_cached(&dir, &unlimited());
+    assert!(!orphan.exists());
+    let before = numbers_of_heads(&dir);
+    run(&mut view, put(1, 1));
+    for _ in 0..2 {
+        storage.checkpoint.write(None, &view).unwrap();
+    }
+    let after = numbers_of_heads(&dir);
+    assert!(!after.is_empty() && after.iter().all(|number| !before.contains(number)));
+    let runs = files(&folder(&dir), ".run");
+    let runs: Vec<u64> = runs.iter().filter_map(|path| run_number(path)).collect();
+    assert!(after.iter().all(|number| runs.contains(number)));
+    assert!(after.iter().any(|number| numbers(&dir).contains(number)));
+}
