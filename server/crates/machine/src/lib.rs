@@ -44,7 +44,7 @@ use command::{Command, Entry};
 use kv::ReadResults;
 use member::MemberRegistry;
 use pacing::Pacing;
-use record::{CorruptRecord, Emit, RecordChange, SkipRecord, in_section};
+use record::{CorruptRecord, Emit, RecordChange, in_section};
 use revision::Revision;
 use values::Place;
 use witan_tree::{Tree, TreeError, TreeReply};
@@ -206,23 +206,15 @@ impl StateMachine {
 
     /// Emits the records that turn a checkpoint of `since` into a checkpoint of `self`. `None` stands for an empty checkpoint.
     pub fn changes(&self, since: Option<&StateMachine>, emit: &mut Emit<'_>) {
-        self.changes_except(since, &|_, _| false, emit);
+        self.kv
+            .changes(since.map(|m| &m.kv), &mut in_section(record::KV, emit));
+        self.changes_beside_keys(since, emit);
     }
 
-    /// Emits the same records as [`Self::changes`], except blocks of the key space that `leave_out` selects, to save their
-    /// encoding.
-    pub(crate) fn changes_except(
-        &self,
-        since: Option<&StateMachine>,
-        leave_out: &SkipRecord<'_>,
-        emit: &mut Emit<'_>,
-    ) {
-        self.kv.changes_except(
-            since.map(|m| &m.kv),
-            &|key, bytes| leave_out(&[&[record::KV], key].concat(), bytes),
-            &mut in_section(record::KV, emit),
-        );
-        self.changes_beside_keys(since, emit);
+    /// Emits all records except the blocks of the v3 key space.
+    pub(crate) fn records_beside_blocks(&self, emit: &mut Emit<'_>) {
+        self.kv.emit_meta(&mut in_section(record::KV, emit));
+        self.changes_beside_keys(None, emit);
     }
 
     /// Notes where a record is durable; see [`view::View::settle`].

@@ -27,16 +27,19 @@ pub const AUTH: u8 = b'u';
 /// Section for the view: position in the log and configuration.
 pub const VIEW: u8 = b'v';
 
-/// Returns whether a record with this key is a block of the key space.
-pub fn is_block(key: &[u8]) -> bool {
-    matches!(key.split_first(), Some((&KV, key)) if kv::checkpoint::block_number(key).is_some())
+/// Size in bytes of the key of a block's record.
+pub const BLOCK_KEY_BYTES: usize = 2 + size_of::<u64>();
+
+/// Returns the key of the record of a block of the key space.
+pub fn block_key(number: u64) -> Vec<u8> {
+    [&[KV], kv::checkpoint::block_key(number).as_slice()].concat()
 }
 
-/// Returns whether `before` and the later `key` are consecutive blocks of the key space, between which no record can be.
-pub fn are_neighbors(before: &[u8], key: &[u8]) -> bool {
-    match (before.split_first(), key.split_first()) {
-        (Some((&KV, before)), Some((&KV, key))) => kv::checkpoint::are_neighbors(before, key),
-        (_, _) => false,
+/// Parses the number of a block of the key space from the key of its record. Returns `None` for other records.
+pub fn block_number(key: &[u8]) -> Option<u64> {
+    match key.split_first() {
+        Some((&KV, key)) => kv::checkpoint::block_number(key),
+        Some(_) | None => None,
     }
 }
 
@@ -44,6 +47,11 @@ pub fn are_neighbors(before: &[u8], key: &[u8]) -> bool {
 /// key, or if the record is damaged.
 pub fn block_head(key: &[u8], record: &[u8]) -> Option<Vec<u8>> {
     kv::checkpoint::block_head(key.strip_prefix(&[KV])?, record)
+}
+
+/// Returns whether a record with this key is a block of the key space.
+pub fn is_block(key: &[u8]) -> bool {
+    block_number(key).is_some()
 }
 
 /// A record that differs between two checkpoints.
@@ -129,9 +137,6 @@ pub fn decode<M: Message + Default>(
 
 /// Receives changed records.
 pub type Emit<'a> = dyn FnMut(RecordChange) + 'a;
-
-/// Returns whether to skip the record with a key and a size in bytes, before the record is encoded.
-pub type SkipRecord<'a> = dyn Fn(&[u8], usize) -> bool + 'a;
 
 /// Returns an emitter that prefixes every key with the section byte.
 pub(crate) fn in_section(section: u8, emit: &mut Emit<'_>) -> impl FnMut(RecordChange) {

@@ -2,7 +2,7 @@
 
 use super::{
     StateMachine, fingerprint,
-    record::{self, CorruptRecord, Emit, RecordChange, SkipRecord},
+    record::{self, CorruptRecord, Emit, RecordChange},
     values::Place,
 };
 
@@ -73,18 +73,17 @@ impl View {
     /// Emits the records that turn a checkpoint of `since` into a checkpoint of `self`, the position last. All records must
     /// become visible atomically (I4).
     pub fn changes(&self, since: Option<&View>, emit: &mut Emit<'_>) {
-        self.changes_except(since, &|_, _| false, emit);
+        self.machine.changes(since.map(|v| &v.machine), emit);
+        self.emit_position(emit);
     }
 
-    /// Emits the same records as [`Self::changes`], except blocks of the key space that `leave_out` selects.
-    pub fn changes_except(
-        &self,
-        since: Option<&View>,
-        leave_out: &SkipRecord<'_>,
-        emit: &mut Emit<'_>,
-    ) {
-        self.machine
-            .changes_except(since.map(|v| &v.machine), leave_out, emit);
+    /// Emits all records except those of [`Kv::blocks`](super::kv::Kv::blocks), the position last.
+    pub fn records_beside_blocks(&self, emit: &mut Emit<'_>) {
+        self.machine.records_beside_blocks(emit);
+        self.emit_position(emit);
+    }
+
+    fn emit_position(&self, emit: &mut Emit<'_>) {
         let value = prost::Message::encode_to_vec(&self.position);
         emit(RecordChange::Put { key: vec![record::VIEW], value });
     }

@@ -7,15 +7,14 @@
 //!   damaged, startup uses the previous chain and the log. If a later release wrote a link, startup fails, because this release
 //!   would drop the parts that it does not know.
 //! - **Outdated chains stay for a while** (`retention`), with copies of their manifests.
-//! - **A new base** is written when most of the chain is outdated or the chain is long. It reuses runs that contain few
-//!   outdated records (`reuse`).
+//! - **A new base** is written when most of the chain is outdated or the chain is long. It keeps runs of blocks that are little
+//!   outdated (`base`).
 //! - **Blocks get a place** in the new runs when their chain is published: their values can then leave memory (`run_file`). A
-//!   block in a reused run keeps its place. Outdated runs stay while a place refers to them, for example of an older view.
+//!   block in a kept run keeps its place. Outdated runs stay while a place refers to them, for example of an older view.
 //! - **All runs of a chain have one format.** When the feature level rises, the directory's identity gets the later format
-//!   (`open_identity`). The next checkpoint is then a base that reuses no run. It may take the space of the previous chain.
+//!   (`open_identity`). The next checkpoint is then a base that keeps no run. It may take the space of the previous chain.
 
 use std::{
-    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     fs, io,
     path::Path,
@@ -24,37 +23,32 @@ use std::{
 };
 
 use witan_base::panics::catch_in_library;
-use witan_machine::{
-    record::{self, CorruptRecord, Emit, SkipRecord},
-    values::BlockCache,
-    view::View,
-};
+use witan_machine::{record::CorruptRecord, values::BlockCache, view::View};
 
 use super::{
     OpenError,
+    base::BasePlan,
     error::CheckpointReadError,
     folder::{CheckpointFolder, copies},
     format::Origin,
     formats::DataFormat,
     ledger::Ledger,
+    link::{LinkWriter, WrittenLink},
     manifest::{CURRENT, Chain, Install, Manifest, Run, copy_name},
     manifest_file,
     open_identity::OpenIdentity,
-    pending_link::{PendingLink, PendingRun},
     read_ahead::read_chain,
     retention::{self, Outdated},
-    reuse::{RunReuse, WrittenRun},
-    run::{RUN_BYTES, item_bytes, run_number, run_path},
+    run::{RUN_BYTES, run_number},
     run_file::RunBlocks,
     space::checkpoint_log_bytes,
-    weight::Weight,
 };
 
 /// Number of links above which a chain is rewritten as a base. Each link adds a few milliseconds to startup.
 const LINKS_BEFORE_REWRITE: usize = 48;
 
-/// Passes each changed record to its second argument, unless the filter in its first argument excludes the record.
-pub(super) type EmitChanges<'a> = dyn Fn(&SkipRecord<'_>, &mut Emit<'_>) + 'a;
+/// Divisor of a run's size, which gives the maximum size of the outdated records in a run that a base keeps.
+const OUTDATED_PART: u64 = 4;
 
 /// A member's checkpoint.
 #[derive(Debug)]
@@ -75,8 +69,6 @@ pub struct Checkpoint {
     outdated_bytes: u64,
     /// Chain size in bytes above which the size of its outdated records is computed.
     compact_threshold: u64,
-    /// Runs of the published chain that the next base can reuse.
-    reuse: RunReuse,
     run_bytes: u64,
 }
 
@@ -112,7 +104,6 @@ impl Checkpoint {
             fell_back: false,
             outdated_bytes: checkpoint_log_bytes(dir),
             compact_threshold: 0,
-            reuse: RunReuse::default(),
             run_bytes: RUN_BYTES,
         };
         let mut refusal = None;
@@ -236,6 +227,12 @@ impl Checkpoint {
         self.run_bytes = bytes;
     }
 
+    /// Sets the size in bytes of outdated records above which a chain is rewritten, so that tests get many bases.
+    #[cfg(test)]
+    pub(super) fn rewrite_above(&mut self, outdated_bytes: u64) {
+        (self.outdated_bytes, self.compact_threshold) = (outdated_bytes, 0);
+    }
+
     /// Sets how long outdated chains are kept.
     #[cfg(test)]
     pub(super) fn keep_outdated_for(&mut self, kept_for: Duration) {
@@ -257,21 +254,21 @@ impl Checkpoint {
     /// the directory that format. After an error, the previous checkpoint stays, and the blocks of `view` keep their places.
     pub fn write(&mut self, since: Option<&View>, view: &View) -> io::Result<()> {
         self.folder.identity.raise(view.machine.members.level())?;
-        let whole: &EmitChanges<'_> = &|leave_out, emit| view.changes_except(None, leave_out, emit);
         let size = |view: &View| view.machine.kv.size_bytes();
         if since.is_some_and(|since| size(since).saturating_sub(size(view)) >= self.outdated_bytes)
         {
             // Even a small chain can contain records that a compaction has outdated.
             self.compact_threshold = 0;
         }
-        let stored = match since {
-            Some(since) => {
-                let difference: &EmitChanges<'_> =
-                    &|leave_out, emit| view.changes_except(Some(since), leave_out, emit);
-                self.store(Some(difference), whole)
-            }
-            None => self.store(None, whole),
-        };
+        let stored = catch_in_library(|| match since {
+            Some(since) if !self.wants_base(view) => self.store_difference(since, view),
+            Some(_) | None => self.store_base(since, view),
+        });
+        let stored = stored.unwrap_or_else(|| {
+            Err(io::Error::other(
+                "a panic occurred while the checkpoint was written",
+            ))
+        });
         for blocks in stored? {
             blocks.settle(&self.folder, |key, place| view.settle(key, place));
         }
@@ -286,193 +283,86 @@ impl Checkpoint {
         self.write(since, view)
     }
 
-    /// Appends the difference to the chain. Writes a new chain instead if `difference` is `None` or the chain must be replaced.
-    /// Returns the blocks of the new runs. The chain is then published, but replaced runs are not removed yet.
-    pub(super) fn store(
-        &mut self,
-        difference: Option<&EmitChanges<'_>>,
-        whole: &EmitChanges<'_>,
-    ) -> io::Result<Vec<RunBlocks>> {
-        let stored = catch_in_library(|| match difference {
-            Some(difference) if !self.wants_base(whole) => self.store_difference(difference),
-            Some(_) | None => self.store_base(difference, whole),
-        });
-        stored.unwrap_or_else(|| {
-            Err(io::Error::other(
-                "a panic occurred while the checkpoint was written",
-            ))
-        })
-    }
-
     /// Writes the difference as a new link of the chain, and publishes the chain. Returns the blocks of the link's runs.
-    fn store_difference(&mut self, difference: &EmitChanges<'_>) -> io::Result<Vec<RunBlocks>> {
-        // Taken out of `self`, so that no run is reused after a panic.
-        let mut reuse = std::mem::take(&mut self.reuse);
-        let link = self.write_link(None, |leave_out, emit| {
-            difference(leave_out, &mut |change| {
-                reuse.mark_changed(&change);
-                emit(change);
-            });
-        });
-        let published = link.and_then(|link| {
-            let mut chain = self.manifest.chain.clone();
-            chain.links.push(link.runs(&reuse));
-            self.publish(chain, self.manifest.format).map(|()| link)
-        });
-        if let Ok(link) = &published {
-            for written in &link.written {
-                reuse.add_difference(written, self.reusable_bytes());
-            }
-        }
-        self.reuse = reuse;
-        published.map(|link| link.places)
+    fn store_difference(&mut self, since: &View, view: &View) -> io::Result<Vec<RunBlocks>> {
+        let mut link = LinkWriter::new(&self.folder, self.run_bytes);
+        view.changes(Some(since), &mut |change| link.add(change));
+        let WrittenLink { runs, blocks } = link.finish()?;
+        let mut chain = self.manifest.chain.clone();
+        chain.links.push(runs);
+        self.publish(chain, self.manifest.format)?;
+        Ok(blocks)
     }
 
-    /// Writes the whole state as a new chain with one link and publishes it. Reuses runs of the previous chain (`reuse`) if
-    /// they have the directory's format. Returns the blocks of the new runs.
-    fn store_base(
-        &mut self,
-        difference: Option<&EmitChanges<'_>>,
-        whole: &EmitChanges<'_>,
-    ) -> io::Result<Vec<RunBlocks>> {
+    /// Writes the whole state as a new chain with one link and publishes it. Keeps runs of the published chain (`base`) if the
+    /// chain is the state `since` in the directory's format. Returns the blocks of the new runs.
+    fn store_base(&mut self, since: Option<&View>, view: &View) -> io::Result<Vec<RunBlocks>> {
         // A snapshot installed during this write may raise the directory's format. It then also replaces this base.
         let format = self.folder.identity.format();
-        let mut reuse = std::mem::take(&mut self.reuse);
-        match difference {
-            Some(difference) if format == self.manifest.format => {
-                let marked = RefCell::new(&mut reuse);
-                let mark_block = |key: &[u8], _: usize| {
-                    marked.borrow_mut().mark_outdated(key);
-                    true
-                };
-                difference(&mark_block, &mut |change| {
-                    marked.borrow_mut().mark_changed(&change);
-                });
-            }
-            // Without a difference, no run is known to be current. Runs of an earlier format are not reused either.
-            Some(_) | None => reuse = RunReuse::default(),
-        }
-        if self.base_required {
-            reuse.drop_outdated();
-        }
-        let room = self.check_room(&reuse, whole);
-        let link = match room.and_then(|()| self.write_link(Some(&reuse), whole)) {
-            Ok(link) => link,
-            Err(error) => {
-                self.reuse = reuse;
-                return Err(error);
-            }
+        let keeps_runs = since.is_some() && !self.fell_back && format == self.manifest.format;
+        let none = Chain::default();
+        let chain = match keeps_runs {
+            true => &self.manifest.chain,
+            false => &none,
         };
-        let chain = Chain { links: vec![link.runs(&reuse)] };
+        let plan = self.plan_base(chain, view);
+        self.check_room(&plan, view)?;
+        let mut link = LinkWriter::new(&self.folder, self.run_bytes);
+        plan.write(view, &mut link);
+        let WrittenLink { runs, blocks } = link.finish()?;
+        let chain = Chain { links: vec![[plan.kept, runs].concat()] };
         self.compact_threshold = self.compact_threshold(chain.bytes());
         self.publish(chain, format)?;
-        self.reuse = RunReuse::of_base(&reuse, &link.kept, link.written, self.reusable_bytes());
         (self.base_required, self.fell_back) = (false, false);
-        Ok(link.places)
+        Ok(blocks)
     }
 
-    /// Returns the size in bytes below which a base does not reuse a run.
-    fn reusable_bytes(&self) -> u64 {
-        self.run_bytes / 2
+    /// Plans a base of `view` that keeps the runs of `chain` that are large and little outdated.
+    fn plan_base(&self, chain: &Chain, view: &View) -> BasePlan {
+        BasePlan::new(&self.folder, chain, view, |run, live| {
+            let bytes = run.content.bytes;
+            let outdated_max = match self.base_required {
+                true => 0,
+                false => bytes / OUTDATED_PART,
+            };
+            bytes >= self.run_bytes / 2 && live + outdated_max >= bytes
+        })
     }
 
     /// Returns whether to write a new base: the chain is too long or contains too many outdated bytes, and a base fits on the
     /// disk.
-    fn wants_base(&mut self, whole: &EmitChanges<'_>) -> bool {
+    fn wants_base(&mut self, view: &View) -> bool {
         let chain = &self.manifest.chain;
         if self.base_required || chain.links.is_empty() || self.has_earlier_format() {
             return true;
         }
-        let long = chain.links.len() >= LINKS_BEFORE_REWRITE;
-        let fits = self.has_room(chain.bytes());
+        let (long, bytes) = (chain.links.len() >= LINKS_BEFORE_REWRITE, chain.bytes());
+        let fits = self.has_room(bytes);
         if long && fits {
             return true;
         }
-        if !long && chain.bytes() < self.compact_threshold {
+        if !long && bytes < self.compact_threshold {
             return false;
         }
-        let weight = Weight::of(&self.reuse, whole);
-        self.compact_threshold = self.compact_threshold(weight.all);
-        let outdated = chain.bytes() >= self.compact_threshold;
+        let size = self.plan_base(chain, view).size(view);
+        self.compact_threshold = self.compact_threshold(size.all);
+        let outdated = bytes >= self.compact_threshold;
         // If the base does not fit, the chain grows beyond its limit rather than blocking checkpoints.
-        (long || outdated) && (fits || self.has_room(weight.new))
+        (long || outdated) && (fits || self.has_room(size.new))
     }
 
     /// Fails with `StorageFull` if a base does not fit on the disk, because an unfinished base would take the log's space.
-    fn check_room(&self, reuse: &RunReuse, whole: &EmitChanges<'_>) -> io::Result<()> {
+    fn check_room(&self, plan: &BasePlan, view: &View) -> io::Result<()> {
         let surely = 2 * (self.manifest.chain.bytes() + self.outdated_bytes);
-        let fits = self.has_room(surely) || self.has_room(Weight::of(reuse, whole).new);
-        if fits {
+        if self.has_room(surely) || self.has_room(plan.size(view).new) {
             Ok(())
         } else {
             Err(io::ErrorKind::StorageFull.into())
         }
     }
 
-    /// Writes the runs of a new link without publishing them. `before: None` writes a difference: all records that `changes`
-    /// emits. `Some` writes a base, which reuses runs of `before` and skips the current records in them. Removes the new runs
-    /// after an error.
-    fn write_link(
-        &self,
-        before: Option<&RunReuse>,
-        changes: impl FnOnce(&SkipRecord<'_>, &mut Emit<'_>),
-    ) -> io::Result<PendingLink> {
-        let (link, mut outcome) = (RefCell::new(PendingLink::default()), Ok(()));
-        let keep = |key: &[u8]| {
-            let run = before.and_then(|before| before.unchanged(key));
-            run.is_some_and(|run| {
-                link.borrow_mut().keep(run, key);
-                true
-            })
-        };
-        let leave_out = |key: &[u8], _: usize| keep(key);
-        changes(&leave_out, &mut |change| {
-            if outcome.is_err() || keep(change.key()) {
-                return;
-            }
-            let mut link = link.borrow_mut();
-            let run = link.add(change, before.is_some());
-            if run.bytes >= self.run_bytes {
-                let full = std::mem::take(run);
-                outcome = self.write_run(full, &mut link);
-            }
-        });
-        let mut link = link.into_inner();
-        for rest in [
-            std::mem::take(&mut link.blocks),
-            std::mem::take(&mut link.others),
-        ] {
-            if outcome.is_ok() && !rest.items.is_empty() {
-                outcome = self.write_run(rest, &mut link);
-            }
-        }
-        match outcome.and_then(|()| self.folder.sync()) {
-            Ok(()) => Ok(link),
-            Err(error) => {
-                for written in link.written {
-                    // The next checkpoint removes a leftover file.
-                    let _ = fs::remove_file(run_path(&self.folder.dir, written.run.number));
-                }
-                Err(error)
-            }
-        }
-    }
-
-    /// Writes the collected records as a run and adds the run to `link`. The run's content is durable on return, but not its
-    /// file name.
-    fn write_run(&self, pending: PendingRun, link: &mut PendingLink) -> io::Result<()> {
-        let PendingRun { mut items, stretches, .. } = pending;
-        let largest = items.iter().map(item_bytes).max().unwrap_or_default() as u64;
-        let of_blocks = items.first().is_some_and(|(key, _)| record::is_block(key));
-        let (run, places) = self.folder.write_run(&mut items, false)?;
-        let written = WrittenRun { run, stretches, largest, of_blocks };
-        link.written.push(written);
-        link.places.push(places);
-        Ok(())
-    }
-
     /// Publishes a chain of this format atomically.
-    fn publish(&mut self, chain: Chain, format: &'static DataFormat) -> io::Result<()> {
+    pub(super) fn publish(&mut self, chain: Chain, format: &'static DataFormat) -> io::Result<()> {
         let before = self.manifest.chain.clone();
         let manifest = Manifest { before, ..Manifest::new(format, chain) };
         let copy = self.folder.publish(&manifest, self.installs)?;
@@ -559,7 +449,6 @@ impl Checkpoint {
         self.manifest = Manifest::new(format, chain);
         self.installs = installs;
         self.outdated.clear();
-        self.reuse = RunReuse::default();
         (self.base_required, self.fell_back) = (false, false);
         self.finish_install()?;
         self.remove_others();

@@ -157,11 +157,15 @@ impl CheckpointFolder {
         self.state.lock()
     }
 
+    /// Returns the file of a run to which places of blocks refer, or `None` without such a place.
+    pub(super) fn existing_run_file(&self, number: u64) -> Option<Arc<RunFile>> {
+        self.state().run_file(number)
+    }
+
     /// Returns the file of a run, to which places of blocks can refer. The run is not removed while the file exists.
     pub(super) fn run_file(self: &Arc<Self>, number: u64) -> Arc<RunFile> {
         let mut state = self.state();
-        let known = state.files.get(&number).and_then(Weak::upgrade);
-        known.unwrap_or_else(|| {
+        state.run_file(number).unwrap_or_else(|| {
             let file = Arc::new(RunFile::new(run_path(&self.dir, number), self));
             state.files.insert(number, Arc::downgrade(&file));
             file
@@ -360,6 +364,10 @@ impl FolderState {
             self.received.insert(number);
         }
         number
+    }
+
+    fn run_file(&self, number: u64) -> Option<Arc<RunFile>> {
+        self.files.get(&number).and_then(Weak::upgrade)
     }
 
     /// Returns the runs that only places hold, because they are not in `kept`. Forgets runs without places.

@@ -13,7 +13,8 @@
 //!
 //! Reading order: `format`, `formats` and `lock`, then `log`, which `tail` repairs after a crash. A `checkpoint` consists of
 //! `run`s; `manifest` lists them, and `merge` reads them as one sequence of records, or their `heads`, which lack the values.
-//! `run_file` reads single records: values that are not in memory. `checkpointer` is the thread that writes checkpoints. `received` takes snapshots from other members,
+//! `link` writes runs, and `base` decides which runs stay when all others are replaced. `run_file` reads single records: values
+//! that are not in memory. `checkpointer` is the thread that writes checkpoints. `received` takes snapshots from other members,
 //! and `install` makes one of them the checkpoint. `folder` is the state that these three share. `open_identity` gives the
 //! directory a later format. `space` monitors the free space, and `ledger` allocates it to the threads. `wal_dir` places the
 //! log elsewhere, and `owner` records which member a log belongs to.
@@ -21,6 +22,7 @@
 //! - **I4** a checkpoint and its index become visible in one atomic step.
 //! - **I5** the log is cut only below the older of the last two durable checkpoints.
 
+mod base;
 mod checkpoint;
 mod checkpointer;
 mod create;
@@ -35,6 +37,7 @@ pub mod fuzz;
 mod heads;
 mod install;
 mod ledger;
+mod link;
 mod lock;
 mod log;
 mod log_writer;
@@ -46,13 +49,11 @@ mod metrics;
 mod offline;
 mod open_identity;
 mod owner;
-mod pending_link;
 mod range_crc;
 mod read_ahead;
 mod received;
 mod record_stream;
 mod retention;
-mod reuse;
 mod run;
 mod run_file;
 mod space;
@@ -60,7 +61,6 @@ mod tail;
 #[cfg(test)]
 mod tests;
 mod wal_dir;
-mod weight;
 
 use std::{
     io,

@@ -7,7 +7,7 @@ use std::{
     vec,
 };
 
-use witan_machine::record::CorruptRecord;
+use witan_machine::record::{self, CorruptRecord};
 
 use super::{
     error::CheckpointReadError,
@@ -43,6 +43,8 @@ struct RunSource {
     /// Whether to read the heads of the run if they exist.
     by_heads: bool,
     reader: Option<SourceReader>,
+    /// Numbers of the blocks that were read, or `None` after another record.
+    blocks: Option<Vec<u64>>,
 }
 
 enum SourceReader {
@@ -75,6 +77,7 @@ impl MergedRecords {
                 run: run.clone(),
                 by_heads,
                 reader: None,
+                blocks: Some(Vec::new()),
             })
             .collect();
         let next = sources.iter().enumerate().map(|(source, of)| NextRecord {
@@ -85,6 +88,13 @@ impl MergedRecords {
             end: 0,
         });
         Self { next: next.collect(), sources, bytes: 0 }
+    }
+
+    /// Returns the number of each run that contains only blocks, with the numbers of these blocks. Call this after the last
+    /// record.
+    pub(super) fn into_blocks(self) -> impl Iterator<Item = (u64, Vec<u64>)> {
+        let sources = self.sources.into_iter();
+        sources.filter_map(|of| Some((of.run.number, of.blocks?)))
     }
 
     /// Returns the next record, or `None` after the last one.
@@ -151,6 +161,13 @@ impl RunSource {
             && (key.as_slice() < last || read && key == last)
         {
             return Err(CorruptRecord::new("a run is out of order").into());
+        }
+        if let Some(RunHead { key, value, .. }) = &next {
+            match (record::block_number(key), &mut self.blocks) {
+                (None, blocks) => *blocks = None,
+                (Some(block), Some(blocks)) if value.is_some() => blocks.push(block),
+                (Some(_), _) => {}
+            }
         }
         Ok(next)
     }

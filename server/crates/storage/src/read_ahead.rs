@@ -71,7 +71,13 @@ fn restore_from(
     let restored = restored.unwrap_or_else(|| {
         Err(CorruptRecord::new("a panic occurred while the checkpoint was read").into())
     });
-    Ok((restored?, merged.bytes))
+    let (view, bytes) = (restored?, merged.bytes);
+    for (run, blocks) in merged.into_blocks() {
+        if let Some(file) = folder.existing_run_file(run) {
+            file.set_blocks(blocks);
+        }
+    }
+    Ok((view, bytes))
 }
 
 /// Restores the state from its records. Settles each block before it loads the next record.

@@ -11,7 +11,7 @@ use std::{
     path::PathBuf,
     process,
     sync::{
-        Arc, Weak,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     thread,
@@ -45,6 +45,8 @@ pub(super) struct RunFile {
     folder: Weak<CheckpointFolder>,
     /// Whether the run is kept only because this value exists.
     outdated: AtomicBool,
+    /// See [`Self::blocks`].
+    blocks: OnceLock<Vec<u64>>,
 }
 
 impl RunFile {
@@ -54,7 +56,20 @@ impl RunFile {
             cache: folder.cache.clone(),
             folder: Arc::downgrade(folder),
             outdated: AtomicBool::new(false),
+            blocks: OnceLock::new(),
         }
+    }
+
+    /// Returns the numbers of all blocks that the run contains, also of outdated ones. Returns `None` if the run also contains
+    /// other records.
+    pub(super) fn blocks(&self) -> Option<&[u64]> {
+        self.blocks.get().map(Vec::as_slice)
+    }
+
+    /// Sets the result of [`Self::blocks`].
+    pub(super) fn set_blocks(&self, blocks: Vec<u64>) {
+        // A second call has the same numbers, because the content of a run never changes.
+        let _ = self.blocks.set(blocks);
     }
 
     /// Records that the drop of this value must wake the thread that removes runs.
@@ -117,7 +132,7 @@ impl Drop for RunFile {
 /// The location of a block's record in a run.
 #[derive(Debug, PartialEq, Eq)]
 struct BlockLocation {
-    key: Vec<u8>,
+    block: u64,
     /// Offset of the record's value in the file.
     offset: u64,
     len: u32,
@@ -128,34 +143,48 @@ struct BlockLocation {
 pub(super) struct RunBlocks {
     run: u64,
     locations: Vec<BlockLocation>,
+    /// Whether the run contains no other records.
+    only_blocks: bool,
 }
 
 impl RunBlocks {
     /// Lists the blocks in the run with the number `run`, whose records are `items`.
     pub(super) fn of(run: u64, items: &[RunItem]) -> Self {
-        let (mut end, mut locations) = (0, Vec::new());
+        let (mut end, mut locations, mut only_blocks) = (0, Vec::new(), true);
         for item in items {
             end += item_bytes(item) as u64;
             let (key, value) = item;
-            let value = value.as_ref().filter(|_| record::is_block(key));
+            let Some(block) = record::block_number(key) else {
+                only_blocks = false;
+                continue;
+            };
             // A run with a longer record cannot be written.
-            let len = value.and_then(|value| u32::try_from(value.len()).ok());
+            let len = value
+                .as_ref()
+                .and_then(|value| u32::try_from(value.len()).ok());
             locations.extend(len.map(|len| BlockLocation {
-                key: key.clone(),
+                block,
                 offset: end - u64::from(len),
                 len,
             }));
         }
-        Self { run, locations }
+        Self { run, locations, only_blocks }
     }
 
     /// Passes each block's key and place to `settle`. The run's content must be durable, and the run must be published or part
     /// of a received snapshot.
     pub(super) fn settle(&self, folder: &Arc<CheckpointFolder>, settle: impl Fn(&[u8], Place)) {
         let file = folder.run_file(self.run);
-        for BlockLocation { key, offset, len } in &self.locations {
+        if self.only_blocks {
+            let blocks = self.locations.iter().map(|location| location.block);
+            file.set_blocks(blocks.collect());
+        }
+        for BlockLocation { block, offset, len } in &self.locations {
             let file = file.clone();
-            settle(key, Place { file, offset: *offset, len: *len });
+            settle(
+                &record::block_key(*block),
+                Place { file, offset: *offset, len: *len },
+            );
         }
     }
 }
@@ -166,12 +195,11 @@ mod tests {
 
     #[test]
     fn the_locations_of_blocks_are_those_of_their_values() {
-        let block = |number: u64| [b"kb".as_slice(), &number.to_be_bytes()].concat();
         let items: Vec<RunItem> = vec![
             (b"ka".to_vec(), Some(vec![1; 7])),
-            (block(1), Some(vec![2; 30])),
-            (block(2), None),
-            (block(3), Some(vec![3; 5])),
+            (record::block_key(1), Some(vec![2; 30])),
+            (record::block_key(2), None),
+            (record::block_key(3), Some(vec![3; 5])),
             (b"v".to_vec(), Some(vec![4; 9])),
         ];
         let found = RunBlocks::of(8, &items);
@@ -180,8 +208,8 @@ mod tests {
         let second = 8 + 2 + 7 + 8 + 10;
         let fourth = second + 30 + 8 + 10 + 8 + 10;
         let expected = [(1, second, 30), (3, fourth, 5)];
-        let expected =
-            expected.map(|(number, offset, len)| BlockLocation { key: block(number), offset, len });
+        let expected = expected.map(|(block, offset, len)| BlockLocation { block, offset, len });
         assert_eq!(found.locations, expected);
+        assert!(!found.only_blocks && RunBlocks::of(9, &items[1..4]).only_blocks);
     }
 }

@@ -202,6 +202,16 @@ impl Block {
         }
     }
 
+    /// Returns the place of the block's record. Returns `None` if the record is not durable, also if the durable record still
+    /// has versions that a compaction has removed: every removed version makes a record shorter.
+    pub(super) fn place(&self) -> Option<Place> {
+        let place = match &self.body {
+            BlockBody::Open { .. } => None,
+            BlockBody::Closed { values, .. } => values.parts().1,
+        };
+        place.filter(|place| place.len as usize == block_record::len(self))
+    }
+
     /// Notes that the block's record is durable at `place`. Ignores an open block, which will change.
     pub(super) fn settle(self: &Arc<Self>, place: Place) {
         let block: Arc<dyn Holder> = self.clone();

@@ -16,7 +16,7 @@ use super::{
     leaf::BLOCK_BITS,
 };
 use crate::{
-    record::{self, COUNT_MAX, CorruptRecord, Emit, RecordChange, SkipRecord},
+    record::{self, COUNT_MAX, CorruptRecord, Emit, RecordChange},
     revision::Revision,
     values::Place,
 };
@@ -61,6 +61,36 @@ impl KvMeta {
     }
 }
 
+/// A block of the key space as a record, which is encoded only on demand.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockRecord<'a>(&'a Block);
+
+impl BlockRecord<'_> {
+    /// Returns the block's number; see [`record::block_key`].
+    pub fn number(&self) -> u64 {
+        self.0.number()
+    }
+
+    /// Returns the size of the record in bytes.
+    pub fn size_bytes(&self) -> usize {
+        block_record::len(self.0)
+    }
+
+    /// Returns where the record is durable, or `None` if it is not known to be durable anywhere.
+    pub fn place(&self) -> Option<Place> {
+        self.0.place()
+    }
+
+    /// Encodes the record. If the values are only on disk, waits for them.
+    pub fn encode(&self) -> Vec<u8> {
+        block_record::encode(self.0)
+    }
+
+    fn put(&self) -> RecordChange {
+        RecordChange::Put { key: block_key(self.number()), value: self.encode() }
+    }
+}
+
 impl Kv {
     /// Returns this state's counters and totals in the form of their checkpoint record.
     fn meta(&self) -> KvMeta {
@@ -89,35 +119,16 @@ impl Kv {
 
     /// Emits the records that changed since `since`, or all records for `None`. Does not emit leases.
     pub fn changes(&self, since: Option<&Kv>, emit: &mut Emit<'_>) {
-        self.changes_except(since, &|_, _| false, emit);
-    }
-
-    /// Emits the same records as [`Self::changes`], without the blocks that `leave_out` selects.
-    pub(crate) fn changes_except(
-        &self,
-        since: Option<&Kv>,
-        leave_out: &SkipRecord<'_>,
-        emit: &mut Emit<'_>,
-    ) {
-        let meta = self.meta();
-        if since.is_none_or(|since| since.meta() != meta) {
-            let value = with_checksum(prost::Message::encode_to_vec(&meta));
-            emit(RecordChange::Put { key: vec![META], value });
-        }
-        let mut put = |block: &Block| {
-            let key = key(block.number());
-            if !leave_out(&key, block_record::len(block)) {
-                emit(RecordChange::Put { key, value: block_record::encode(block) });
-            }
-        };
-        let (blocks, tail) = (&self.history.blocks, &self.history.tail);
         let Some(since) = since else {
-            blocks.values().for_each(|closed| put(&closed.0));
-            if !tail.has_no_slots() {
-                put(tail);
-            }
+            self.emit_meta(emit);
+            self.blocks().for_each(|block| emit(block.put()));
             return;
         };
+        if since.meta() != self.meta() {
+            self.emit_meta(emit);
+        }
+        let (blocks, tail) = (&self.history.blocks, &self.history.tail);
+        let mut put = |block: &Block| emit(BlockRecord(block).put());
         let mut removed = Vec::new();
         for item in since.history.blocks.diff(blocks) {
             match item {
@@ -138,7 +149,20 @@ impl Kv {
         removed.retain(|number| !blocks.contains_key(number) && *number != tail.number());
         removed
             .into_iter()
-            .for_each(|number| emit(RecordChange::Delete { key: key(number) }));
+            .for_each(|number| emit(RecordChange::Delete { key: block_key(number) }));
+    }
+
+    /// Emits the record of the counters.
+    pub(crate) fn emit_meta(&self, emit: &mut Emit<'_>) {
+        let value = with_checksum(prost::Message::encode_to_vec(&self.meta()));
+        emit(RecordChange::Put { key: vec![META], value });
+    }
+
+    /// Iterates over the records of all blocks, in the order of their numbers.
+    pub fn blocks(&self) -> impl Iterator<Item = BlockRecord<'_>> {
+        let blocks = self.history.blocks_from(0);
+        let with_record = blocks.filter(|block| !block.has_no_slots());
+        with_record.map(BlockRecord)
     }
 
     /// Loads one record. The caller passes records in ascending key order. Fails if the record is damaged or of a later
@@ -289,16 +313,10 @@ impl Kv {
 }
 
 /// Returns the record key of the block with this number.
-fn key(number: u64) -> Vec<u8> {
+pub(crate) fn block_key(number: u64) -> Vec<u8> {
     let mut key = vec![BLOCK];
     key.extend_from_slice(&number.to_be_bytes());
     key
-}
-
-/// Returns whether these are the record keys of blocks with consecutive numbers.
-pub(crate) fn are_neighbors(before: &[u8], key: &[u8]) -> bool {
-    let after = block_number(before).and_then(|number| number.checked_add(1));
-    after.is_some() && after == block_number(key)
 }
 
 /// Parses a block's number from its record key. Returns `None` for other records.
@@ -316,10 +334,18 @@ pub(crate) fn block_head(key: &[u8], record: &[u8]) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use bytes::Bytes;
 
     use super::*;
-    use crate::kv::{Compact, DeleteRange, KvCommand, KvOperation, Put};
+    use crate::{
+        kv::{
+            Compact, DeleteRange, KvCommand, KvOperation, Put, Sweep,
+            test_helpers::{apply, put},
+        },
+        values::test_support::drop_kv_values,
+    };
 
     /// The records are a file format: every later release must read the records of older releases.
     #[test]
@@ -355,31 +381,31 @@ mod tests {
     }
 
     #[test]
-    fn blocks_that_are_left_out_are_not_emitted() {
+    fn a_block_has_a_place_until_a_compaction_shortens_its_record() {
         let mut kv = Kv::default();
         for number in 0..100 {
-            let put = Put {
-                key: Bytes::from(format!("key-{number}")),
-                value: vec![b'v'; 2000].into(),
-                ..Put::default()
-            };
-            crate::kv::test_helpers::apply(&mut kv, KvOperation::Put(put));
+            put(&mut kv, &format!("key-{number}"), 2000);
         }
-        let mut keys = Vec::new();
-        let odd = |key: &[u8], _| key.last().is_some_and(|last| last % 2 == 1);
-        kv.changes(None, &mut |change| keys.push(change.key().to_vec()));
-        assert!(keys.len() > 5, "{keys:?}");
-        assert!(
-            keys[1..]
-                .windows(2)
-                .all(|two| are_neighbors(&two[0], &two[1]))
-        );
-        assert!(!are_neighbors(&keys[0], &keys[1]) && !are_neighbors(&keys[1], &keys[3]));
-        let mut rest = Vec::new();
-        kv.changes_except(None, &odd, &mut |change| rest.push(change.key().to_vec()));
-        // Every checkpoint contains the counters.
-        keys.retain(|key| key == &[META] || !odd(key, 0));
-        assert_eq!(rest, keys);
+        let placed = |kv: &Kv| -> BTreeSet<u64> {
+            let placed = kv.blocks().filter(|block| block.place().is_some());
+            placed.map(|block| block.number()).collect()
+        };
+        assert!(placed(&kv).is_empty());
+        drop_kv_values(&kv);
+        let before = placed(&kv);
+        // The open block has none.
+        assert!(before.len() > 5 && before.len() + 1 == kv.blocks().count());
+        assert!(!before.contains(&kv.history.tail.number()));
+        put(&mut kv, "key-20", 10);
+        let revision = kv.revision().0;
+        apply(&mut kv, KvOperation::Compact(Compact { revision }));
+        while kv.is_sweeping() {
+            apply(&mut kv, KvOperation::Sweep(Sweep {}));
+        }
+        assert_eq!(before.difference(&placed(&kv)).count(), 1);
+        for block in kv.blocks() {
+            assert_eq!(block.encode().len(), block.size_bytes());
+        }
     }
 
     #[test]

@@ -37,6 +37,7 @@ mod txn;
 mod version;
 mod work;
 
+pub use checkpoint::BlockRecord;
 pub use events::{HistoryLocation, KeyChange};
 pub use import::ImportedVersion;
 pub use range::{NextPart, RangePart, RangePartBounds};

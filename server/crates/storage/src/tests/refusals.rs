@@ -2,10 +2,10 @@
 
 use std::{fs, io::Write, process::Stdio, thread, time::Duration};
 
-use witan_machine::record::{self, RecordChange};
+use witan_machine::record;
 
-use super::*;
-use crate::{checkpoint::EmitChanges, offline};
+use super::{workload::records, *};
+use crate::{manifest::Chain, offline};
 
 fn refused(dir: &TempDir, who: &DataIdentity, file: &str) -> OpenError {
     let error = open_once(&dir.data(), who).expect_err("this must not open");
@@ -99,18 +99,19 @@ fn add_field(section: u8) -> impl Fn(&mut Vec<u8>, &mut Vec<u8>) {
     }
 }
 
-/// Writes a base whose records have passed through `change`.
+/// Publishes a base whose records have passed through `change`.
 fn write_changed(storage: &mut Storage, view: &View, change: &ChangeRecord<'_>) {
-    let changed: &EmitChanges<'_> = &|_, emit| {
-        view.changes(None, &mut |record| match record {
-            RecordChange::Put { mut key, mut value } => {
-                change(&mut key, &mut value);
-                emit(RecordChange::Put { key, value });
-            }
-            RecordChange::Delete { key } => emit(RecordChange::Delete { key }),
-        });
-    };
-    storage.checkpoint.store(None, changed).unwrap();
+    let mut items = Vec::new();
+    for (mut key, mut value) in records(view) {
+        change(&mut key, &mut value);
+        items.push((key, Some(value)));
+    }
+    let folder = storage.checkpoint.folder().clone();
+    let (run, _) = folder.write_run(&mut items, false).unwrap();
+    folder.sync().unwrap();
+    let chain = Chain { links: vec![vec![run]] };
+    let published = storage.checkpoint.publish(chain, folder.identity.format());
+    published.unwrap();
 }
 
 /// Fails unless startup and offline commands refuse the directory as one of a later release, and leave every file as it is.

@@ -1,15 +1,21 @@
-//! Tests bases that reuse runs: unchanged runs are not written again, and the state is always read back.
+//! Tests bases that keep runs: runs of blocks that are little outdated are not written again. The state is always read back.
 
 use std::collections::BTreeSet;
 
 use witan_machine::{
     command::{Command as Verb, Entry},
     kv::{self, Compact, DeleteRange, Put, Sweep},
+    record::is_block,
 };
 
 use super::{
-    workload::{apply, chances, first, records},
+    workload::{apply, chances, first, receive, records},
     *,
+};
+use crate::{
+    SnapshotReceiver,
+    install::publish,
+    run::{RunItem, RunReader, run_path},
 };
 
 /// Size of a run in bytes, so small that a small state has many runs.
@@ -66,7 +72,7 @@ fn a_rewrite_takes_over_the_runs_in_which_nothing_changed() {
         assert!(kept + 3 >= all.len(), "{kept} of {} runs kept", all.len());
         assert!(now.len() <= all.len() + 2, "{} runs", now.len());
     }
-    // A compaction changes blocks in the middle, so their runs are not reused.
+    // A compaction changes blocks in the middle, so their runs are not kept.
     for name in 100..180 {
         run(&mut view, put(name, 10));
     }
@@ -74,7 +80,7 @@ fn a_rewrite_takes_over_the_runs_in_which_nothing_changed() {
     compact(&mut view);
     storage.checkpoint.rewrite(Some(&since), &view).unwrap();
     assert!(numbers(&dir).intersection(&all).count() + 3 < all.len());
-    // A base without a difference to the checkpoint on disk reuses no run.
+    // A base without a difference to the checkpoint on disk keeps no run.
     let before = numbers(&dir);
     storage.checkpoint.write(None, &view).unwrap();
     assert!(numbers(&dir).is_disjoint(&before));
@@ -132,7 +138,7 @@ fn a_base_takes_over_the_runs_of_differences() {
         assert!(written <= 4, "{written} of {} runs written", after.len());
         assert!(after.len() > 40, "{} runs", after.len());
     }
-    // A compaction deletes all but the last blocks, so no run that contains deleted blocks is reused.
+    // A compaction deletes all but the last blocks, so the runs of the others are not kept.
     for _ in 0..100 {
         run(&mut view, put(0, 2000));
     }
@@ -153,20 +159,139 @@ fn a_base_takes_over_the_runs_of_differences() {
     compare(&dir, &view);
 }
 
+/// Opens a directory whose checkpoints get runs of this size.
+fn open_small(dir: &TempDir, run_bytes: u64) -> (Storage, Option<View>) {
+    let (mut storage, recovered) = reopen(dir);
+    storage.checkpoint.cut_runs_at(run_bytes);
+    (storage, recovered.checkpoint)
+}
+
+/// Returns the items of all runs of the newest chain, by the run's number.
+fn items(dir: &TempDir) -> BTreeMap<u64, Vec<RunItem>> {
+    let mut items = BTreeMap::new();
+    for of in manifest(dir).chain.runs() {
+        let path = run_path(&dir.data().join("member/checkpoint"), of.number);
+        let mut reader = RunReader::open(&path, of.content).unwrap();
+        let run: Vec<RunItem> = std::iter::from_fn(|| reader.next().unwrap()).collect();
+        items.insert(of.number, run);
+    }
+    items
+}
+
+#[test]
+fn a_base_keeps_runs_that_are_little_outdated_also_after_a_restart() {
+    let dir = TempDir::new();
+    // A run has 19 blocks, and a block has 14 keys.
+    let run_bytes = 16 * RUN_BYTES;
+    let (mut storage, _) = open_small(&dir, run_bytes);
+    let mut view = first();
+    for name in 0..1000 {
+        run(&mut view, put(name, 2000));
+    }
+    storage.checkpoint.write(None, &view).unwrap();
+    let all: Vec<u64> = numbers(&dir).into_iter().collect();
+    // Four runs of blocks, and one of other records.
+    assert_eq!(all.len(), 5);
+    // The first run loses one block, and two others become shorter. The second run loses most blocks.
+    let since = view.clone();
+    for name in (20..50).chain(300..500) {
+        run(&mut view, put(name, 10));
+    }
+    compact(&mut view);
+    storage.checkpoint.write(Some(&since), &view).unwrap();
+    let kept = |numbers: &BTreeSet<u64>| -> Vec<u64> {
+        let kept = all.iter().filter(|number| numbers.contains(*number));
+        kept.copied().collect()
+    };
+    for _ in 0..2 {
+        let (_, base) = until_base(&dir, &mut storage, &mut view, &mut |view| {
+            run(view, put(0, 10));
+        });
+        assert_eq!(kept(&base), [all[0], all[2], all[3]]);
+        compare(&dir, &view);
+        drop(storage);
+        let (opened, recovered) = open_small(&dir, run_bytes);
+        (storage, view) = (opened, recovered.unwrap());
+    }
+    let mut blocks = items(&dir).into_values().flatten();
+    assert!(
+        blocks.any(|(key, value)| is_block(&key) && value.is_none()),
+        "no base removes the block that the first run still contains"
+    );
+    // A rewrite keeps only runs without outdated records.
+    let since = view.clone();
+    run(&mut view, put(0, 10));
+    storage.checkpoint.rewrite(Some(&since), &view).unwrap();
+    assert_eq!(kept(&numbers(&dir)), [all[2]]);
+    compare(&dir, &view);
+}
+
+#[test]
+fn a_base_leaves_no_outdated_record_of_another_kind() {
+    const SECRET: &str = "an outdated secret";
+    let on_disk = |dir: &TempDir| {
+        let mut records = items(dir).into_values().flatten();
+        records.any(|(_, value)| {
+            let secret = SECRET.as_bytes();
+            value.is_some_and(|value| value.windows(secret.len()).any(|part| part == secret))
+        })
+    };
+    for restarted in [false, true] {
+        let dir = TempDir::new();
+        let (mut storage, _) = open_small(&dir, RUN_BYTES);
+        storage.checkpoint.write(None, &first()).unwrap();
+        storage.log.append(&batch(2..9, 1));
+        let mut sent = first();
+        let rename = |view: &mut View, name: &str| {
+            let name = name.to_owned();
+            let member = Member { id: ME.member_id.0, name, ..Member::default() };
+            view.machine.members.by_id.insert(ME.member_id, member);
+        };
+        rename(&mut sent, SECRET);
+        for name in 0..100 {
+            run(&mut sent, put(name, 2000));
+        }
+        let folder = storage.checkpoint.folder().clone();
+        let received = receive(&SnapshotReceiver::new(folder.clone()), &sent).unwrap();
+        let mut view = received.view.clone();
+        let (installed, _) = publish(&mut storage.log, &folder, received);
+        let adopted = storage
+            .checkpoint
+            .adopt(installed.files.chain(), installed.installs);
+        adopted.unwrap();
+        if restarted {
+            drop((storage, installed, folder));
+            let (opened, recovered) = open_small(&dir, RUN_BYTES);
+            (storage, view) = (opened, recovered.unwrap());
+        }
+        let since = view.clone();
+        rename(&mut view, "another name");
+        storage.checkpoint.write(Some(&since), &view).unwrap();
+        assert!(on_disk(&dir));
+        until_base(&dir, &mut storage, &mut view, &mut |view| {
+            run(view, put(0, 10));
+        });
+        assert!(!on_disk(&dir));
+        compare(&dir, &view);
+    }
+}
+
 #[test]
 fn whatever_changes_between_bases_the_state_is_what_is_read() {
+    let mut kept = 0;
     for seed in 0..8 {
         let mut chance = chances(seed);
         let dir = TempDir::new();
-        let (mut storage, _) = reopen(&dir);
-        // With and without outdated records in reused runs.
+        // With and without outdated records in kept runs.
         let run_bytes = [RUN_BYTES, 8 * RUN_BYTES][seed as usize / 2 % 2];
-        storage.checkpoint.cut_runs_at(run_bytes);
+        let (mut storage, _) = open_small(&dir, run_bytes);
+        storage.checkpoint.rewrite_above(RUN_BYTES);
         let mut view = first();
         storage.checkpoint.write(None, &view).unwrap();
         // With few rewrites, the chain grows until a base is due.
         let rewrites = [3, 100][seed as usize % 2];
         for _ in 0..130 {
+            let before = numbers(&dir);
             let since = view.clone();
             for _ in 0..chance(30) {
                 let command = command(&mut chance, view.machine.kv.revision().0);
@@ -176,33 +301,22 @@ fn whatever_changes_between_bases_the_state_is_what_is_read() {
                 0 => storage.checkpoint.rewrite(Some(&since), &view).unwrap(),
                 _ => storage.checkpoint.write(Some(&since), &view).unwrap(),
             }
+            if links(&dir) == 1 {
+                kept += numbers(&dir).intersection(&before).count();
+            }
             if chance(12) == 0 || links(&dir) == 1 {
                 compare(&dir, &view);
+            }
+            if chance(12) == 0 {
+                drop(storage);
+                let (opened, recovered) = open_small(&dir, run_bytes);
+                (storage, view) = (opened, recovered.unwrap());
+                storage.checkpoint.rewrite_above(RUN_BYTES);
             }
         }
         compare(&dir, &view);
     }
-}
-
-#[test]
-fn a_rewrite_leaves_no_outdated_record() {
-    let dir = TempDir::new();
-    let (mut storage, _) = reopen(&dir);
-    storage.checkpoint.cut_runs_at(RUN_BYTES);
-    let mut view = first();
-    for node in 0..400 {
-        run(&mut view, set(format!("/dir/{node:03}"), 4000));
-    }
-    storage.checkpoint.write(None, &view).unwrap();
-    let before = numbers(&dir);
-    let since = view.clone();
-    for node in 0..8 {
-        run(&mut view, set(format!("/dir/{:03}", node * 50), 4000));
-    }
-    storage.checkpoint.rewrite(Some(&since), &view).unwrap();
-    let written = numbers(&dir).difference(&before).count();
-    assert!((8..16).contains(&written), "{written} runs written");
-    compare(&dir, &view);
+    assert!(kept > 50, "{kept} runs kept");
 }
 
 /// Startup opens a run at its first key and closes it after its last.
@@ -223,16 +337,10 @@ fn runs_of_blocks_contain_nothing_else() {
             run(view, set(format!("/dir/{:02}", name % 50), 4000));
         });
     }
-    let checkpoint = dir.data().join("member/checkpoint");
     let (mut of_blocks, mut others) = (0, 0);
-    for of in manifest(&dir).chain.runs() {
-        let path = crate::run::run_path(&checkpoint, of.number);
-        let mut reader = crate::run::RunReader::open(&path, of.content).unwrap();
-        let mut blocks = BTreeSet::new();
-        while let Some((key, _)) = reader.next().unwrap() {
-            blocks.insert(witan_machine::record::is_block(&key));
-        }
-        assert_eq!(blocks.len(), 1, "run {}", of.number);
+    for (number, items) in items(&dir) {
+        let blocks: BTreeSet<bool> = items.iter().map(|(key, _)| is_block(key)).collect();
+        assert_eq!(blocks.len(), 1, "run {number}");
         match blocks.contains(&true) {
             true => of_blocks += 1,
             false => others += 1,

@@ -1,0 +1,140 @@
+//! Decides which runs of the published chain a new base keeps as they are. The base consists of these runs and of new runs,
+//! which have all other records.
+//!
+//! The place of a block names the run that contains its record, also after a start. A run is kept if it contains only blocks
+//! and little of it is outdated. The base does not read the blocks in kept runs. A start loads the record of the newest run
+//! that has a key, so these rules must hold:
+//!
+//! - **No block has its place in a run that is older than another record of the block.** When a checkpoint writes a block, the
+//!   new run is the newest one, and the block is settled there. A start settles the block in the newest run. If a kept run has
+//!   an outdated record, the block is in a newer run: in a kept one, or in a new one.
+//! - **The base removes each block that a kept run contains and the state lacks.** The number of a removed block is not used
+//!   again.
+//! - **The base writes all other records.** They can contain secrets, so a run with any of them is not kept.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use witan_machine::{
+    kv::BlockRecord,
+    record::{self, RecordChange},
+    view::View,
+};
+
+use super::{
+    folder::CheckpointFolder,
+    link::LinkWriter,
+    manifest::{Chain, Run},
+    run::HEADER_BYTES,
+};
+
+/// Size in bytes that a block takes in a run, in addition to its record.
+const BLOCK_ITEM_BYTES: u64 = (HEADER_BYTES + record::BLOCK_KEY_BYTES) as u64;
+
+/// A new base that is not written yet.
+#[derive(Debug, Default)]
+pub(super) struct BasePlan {
+    /// The kept runs, oldest first.
+    pub(super) kept: Vec<Run>,
+    /// The addresses of the kept runs' files, which exist while the view has places in them.
+    files: BTreeSet<*const ()>,
+    /// The blocks in kept runs that the state no longer has, by number.
+    removed: Vec<u64>,
+    /// Size in bytes of all blocks.
+    blocks_bytes: u64,
+    /// Size in bytes of the blocks that stay in kept runs.
+    kept_bytes: u64,
+}
+
+/// The size of a base in bytes.
+pub(super) struct BaseSize {
+    /// Size of all records of the state.
+    pub(super) all: u64,
+    /// Size of the records in new runs.
+    pub(super) new: u64,
+}
+
+impl BasePlan {
+    /// Plans a base of `view`, which the caller does not drop before the plan. Keeps a run of `chain` if `is_kept` accepts it
+    /// and the size in bytes of the blocks that have their place in it. The state of `chain` must be an earlier one of `view`.
+    pub(super) fn new(
+        folder: &CheckpointFolder,
+        chain: &Chain,
+        view: &View,
+        is_kept: impl Fn(&Run, u64) -> bool,
+    ) -> Self {
+        let (mut plan, mut numbers) = (Self::default(), Vec::new());
+        let mut live_bytes: BTreeMap<*const (), u64> = BTreeMap::new();
+        for block in view.machine.kv.blocks() {
+            let bytes = BLOCK_ITEM_BYTES + block.size_bytes() as u64;
+            plan.blocks_bytes += bytes;
+            numbers.push(block.number());
+            if let Some(file) = file_of(&block) {
+                *live_bytes.entry(file).or_default() += bytes;
+            }
+        }
+        for run in chain.runs() {
+            let Some(file) = folder.existing_run_file(run.number) else {
+                continue;
+            };
+            let address = Arc::as_ptr(&file).cast::<()>();
+            let live = live_bytes.get(&address).copied().unwrap_or(0);
+            if let Some(blocks) = file.blocks()
+                && is_kept(run, live)
+            {
+                let is_removed = |number: &u64| numbers.binary_search(number).is_err();
+                plan.removed
+                    .extend(blocks.iter().copied().filter(is_removed));
+                plan.kept_bytes += live;
+                plan.files.insert(address);
+                plan.kept.push(run.clone());
+            }
+        }
+        plan.removed.sort_unstable();
+        plan.removed.dedup();
+        plan
+    }
+
+    /// Writes the records of the base that are not in kept runs. The removed blocks have their own run. No block has its place
+    /// there, so the next base does not keep it.
+    pub(super) fn write(&self, view: &View, link: &mut LinkWriter<'_>) {
+        for block in view.machine.kv.blocks() {
+            if link.has_failed() {
+                return;
+            }
+            if file_of(&block).is_none_or(|file| !self.files.contains(&file)) {
+                let key = record::block_key(block.number());
+                link.add(RecordChange::Put { key, value: block.encode() });
+            }
+        }
+        link.end_runs();
+        for number in &self.removed {
+            link.add(RecordChange::Delete { key: record::block_key(*number) });
+        }
+        view.records_beside_blocks(&mut |change| link.add(change));
+    }
+
+    /// Computes the size of the base. Encodes all records except the blocks, and reads no values.
+    pub(super) fn size(&self, view: &View) -> BaseSize {
+        let mut others = 0;
+        view.records_beside_blocks(&mut |change| {
+            if let RecordChange::Put { key, value } = change {
+                others += (HEADER_BYTES + key.len() + value.len()) as u64;
+            }
+        });
+        let removed = self.removed.len() as u64 * BLOCK_ITEM_BYTES;
+        BaseSize {
+            all: self.blocks_bytes + others,
+            new: self.blocks_bytes - self.kept_bytes + removed + others,
+        }
+    }
+}
+
+/// Returns the address of the file in which a block has its place. A file of another folder has another address, also if the
+/// run's number is the same.
+fn file_of(block: &BlockRecord<'_>) -> Option<*const ()> {
+    let place = block.place()?;
+    Some(Arc::as_ptr(&place.file).cast::<()>())
+}

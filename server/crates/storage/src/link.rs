@@ -1,0 +1,113 @@
+//! Writes the runs of a new link of the chain, without publishing them. Blocks of the key space, which are most of the data,
+//! have their own runs. `base` can keep these runs, and each has its own key range, so a start has few of them open at once.
+
+use std::{fs, io, mem};
+
+use witan_machine::record::{self, RecordChange};
+
+use super::{
+    folder::CheckpointFolder,
+    manifest::Run,
+    run::{RunItem, item_bytes, run_path},
+    run_file::RunBlocks,
+};
+
+/// The runs of a link that is written, and the blocks in them.
+#[derive(Default)]
+pub(super) struct WrittenLink {
+    pub(super) runs: Vec<Run>,
+    pub(super) blocks: Vec<RunBlocks>,
+}
+
+/// A run whose records are being collected.
+#[derive(Default)]
+struct PendingRun {
+    items: Vec<RunItem>,
+    /// Size in bytes that the items take in the file.
+    bytes: u64,
+}
+
+/// Writes the runs of one link.
+pub(super) struct LinkWriter<'a> {
+    folder: &'a CheckpointFolder,
+    /// Size in bytes at which a run ends.
+    run_bytes: u64,
+    blocks: PendingRun,
+    others: PendingRun,
+    link: WrittenLink,
+    outcome: io::Result<()>,
+}
+
+impl<'a> LinkWriter<'a> {
+    /// Starts a link whose runs end at `run_bytes` bytes.
+    pub(super) fn new(folder: &'a CheckpointFolder, run_bytes: u64) -> Self {
+        Self {
+            folder,
+            run_bytes,
+            blocks: PendingRun::default(),
+            others: PendingRun::default(),
+            link: WrittenLink::default(),
+            outcome: Ok(()),
+        }
+    }
+
+    /// Adds a record. Does nothing after an error, which [`Self::finish`] returns.
+    pub(super) fn add(&mut self, change: RecordChange) {
+        if self.has_failed() {
+            return;
+        }
+        let item = match change {
+            RecordChange::Put { key, value } => (key, Some(value)),
+            RecordChange::Delete { key } => (key, None),
+        };
+        let run = match record::is_block(&item.0) {
+            true => &mut self.blocks,
+            false => &mut self.others,
+        };
+        run.bytes += item_bytes(&item) as u64;
+        run.items.push(item);
+        if run.bytes >= self.run_bytes {
+            let full = mem::take(run);
+            self.write_run(full);
+        }
+    }
+
+    /// Returns whether a run could not be written.
+    pub(super) fn has_failed(&self) -> bool {
+        self.outcome.is_err()
+    }
+
+    /// Ends the runs that are being collected, so that the next records get new ones.
+    pub(super) fn end_runs(&mut self) {
+        for rest in [mem::take(&mut self.blocks), mem::take(&mut self.others)] {
+            if !self.has_failed() && !rest.items.is_empty() {
+                self.write_run(rest);
+            }
+        }
+    }
+
+    /// Writes the last runs and makes the link durable. Removes its runs after an error.
+    pub(super) fn finish(mut self) -> io::Result<WrittenLink> {
+        self.end_runs();
+        let Self { folder, link, outcome, .. } = self;
+        if let Err(error) = outcome.and_then(|()| folder.sync()) {
+            for run in link.runs {
+                // The next checkpoint removes a leftover file.
+                let _ = fs::remove_file(run_path(&folder.dir, run.number));
+            }
+            return Err(error);
+        }
+        Ok(link)
+    }
+
+    /// Writes the collected records as a run. The run's content is durable on return, but not its file name.
+    fn write_run(&mut self, mut pending: PendingRun) {
+        match self.folder.write_run(&mut pending.items, false) {
+            Ok((run, blocks)) => {
+                self.link.runs.push(run);
+                self.link.blocks.push(blocks);
+            }
+            Err(error) => self.outcome = Err(error),
+        }
+    }
+}
