@@ -75,7 +75,7 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     let (own_security, own_peer_tls) = open_tls(&config, &metrics, true)?;
     let (security, peer_tls) = (security.or(own_security), peer_tls.or(own_peer_tls));
     warn_of_quota(config.settings.quota_bytes);
-    let totals = Totals::register(&on);
+    let totals = Totals::register(&on, memory.bytes());
     let fed = (NodeMetrics::register(&on), &totals);
     let peer_metrics = (PeerMetrics::register(&on), SnapshotMetrics::register(&on));
     let dialer = peer_dialer(&config, peer_tls);

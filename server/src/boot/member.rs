@@ -118,7 +118,7 @@ pub(super) fn start(
     } = disk;
     let (bound_peers, dialer, (peer_metrics, snapshot_metrics)) = links;
     let copied = storage.copy.is_some();
-    let settings = replica_config(config, identity.member_id, copied);
+    let settings = replica_config(config, identity.member_id, copied, memory.bytes());
     let replica = recorder::start_recorded(config, (settings, recovered), &mut space)?;
     let members = forced.unwrap_or_else(|| replica.members_in_log());
     let (frozen, to_hash) = FrozenStates::new(config.corruption.compactions.is_some());
@@ -208,7 +208,12 @@ fn request_timeout(config: &Config) -> Duration {
 }
 
 /// Builds the replica's settings. One tick is a heartbeat interval.
-fn replica_config(config: &Config, id: MemberId, copied: bool) -> replica::Config {
+fn replica_config(
+    config: &Config,
+    id: MemberId,
+    copied: bool,
+    memory_bytes: u64,
+) -> replica::Config {
     let in_ticks = |time: Duration| time.as_nanos() / config.heartbeat_interval.as_nanos().max(1);
     replica::Config {
         id: id.0,
@@ -223,7 +228,7 @@ fn replica_config(config: &Config, id: MemberId, copied: bool) -> replica::Confi
         request_ticks: u64::try_from(in_ticks(request_timeout(config))).unwrap_or(u64::MAX),
         copied,
         level: levels::OWN,
-        tuning: replica::Tuning::default(),
+        tuning: replica::Tuning { memory_bytes, ..replica::Tuning::default() },
     }
 }
 

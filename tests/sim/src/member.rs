@@ -595,6 +595,7 @@ impl World {
             long_command_keys: keys.unwrap_or(usual.long_command_keys),
             catch_up_entries: self.climate.log_entries,
             lease_checkpoint_s: self.scenario.has_lease_questions().then_some(1),
+            memory_bytes: usual.memory_bytes,
         }
     }
 }

@@ -144,7 +144,7 @@ mod tests {
     const TEST_COST: u32 = 8;
 
     fn totals() -> Totals {
-        Totals::register(&Register::default())
+        Totals::register(&Register::default(), u64::MAX)
     }
 
     async fn took(answer: impl Future<Output = Result<bool, HashError>>) -> (bool, Duration) {

@@ -42,7 +42,7 @@ impl Resource {
         (Self::Passwords, "passwords"),
     ];
 
-    /// Returns the process's limit for this resource.
+    /// Returns the process's limit for this resource, unless the memory budget is small.
     pub const fn limit(self) -> usize {
         match self {
             Self::Requests => 256 << 20,
@@ -52,6 +52,17 @@ impl Resource {
             Self::Calls => 65_536,
             Self::Passwords => 4096,
         }
+    }
+
+    /// Returns the limit of a process with a memory budget of `memory_bytes` bytes. All limits on bytes together take three
+    /// quarters of a small budget.
+    fn limit_within(self, memory_bytes: u64) -> usize {
+        let share = match self {
+            Self::Requests | Self::Proposals => memory_bytes / 8,
+            Self::Answers | Self::Watchers => memory_bytes / 4,
+            Self::Calls | Self::Passwords => return self.limit(),
+        };
+        usize::try_from(share).map_or(self.limit(), |share| share.min(self.limit()))
     }
 }
 
@@ -113,16 +124,19 @@ struct TotalsState {
 #[repr(align(64))]
 struct Total {
     charged: AtomicUsize,
+    limit: usize,
     refused: IntCounter,
 }
 
 impl Totals {
-    /// Creates totals without charges, and registers counters for refused charges.
+    /// Creates totals without charges for a process with a memory budget of `memory_bytes` bytes; `u64::MAX` if it is unlimited.
+    /// Registers counters for refused charges.
     #[rustfmt::skip]
-    pub fn register(on: &Register) -> Self {
+    pub fn register(on: &Register, memory_bytes: u64) -> Self {
         let refused = on.counters("witan_refused_total", "Total number of requests refused because a limit is reached, by limit.", &["what"]);
-        let charged = Resource::ALL.map(|(_, what)| Total {
+        let charged = Resource::ALL.map(|(resource, what)| Total {
             charged: AtomicUsize::default(),
+            limit: resource.limit_within(memory_bytes),
             refused: refused.with_label_values(&[what]),
         });
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -175,7 +189,7 @@ impl Account {
         let total = &self.0.totals.0.charged[what as usize];
         let before = total.charged.fetch_add(amount, Relaxed);
         let own = self.0.charged[what as usize].fetch_add(amount, Relaxed);
-        let free = what.limit().saturating_sub(before);
+        let free = total.limit.saturating_sub(before);
         let granted = before == 0 || own.saturating_add(amount) <= free;
         if !granted {
             self.release(what, amount);

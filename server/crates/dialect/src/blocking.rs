@@ -80,7 +80,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_jobs_run_than_there_are_permits() {
-        let account = Totals::register(&Register::default()).open();
+        let account = Totals::register(&Register::default(), u64::MAX).open();
         let go = occupy(&account).await;
         let mut second = Box::pin(run(&account, || 2));
         assert!(second.as_mut().now_or_never().is_none());
@@ -91,7 +91,7 @@ mod tests {
 
     #[tokio::test]
     async fn callers_that_are_not_polled_keep_no_permits() {
-        let account = Totals::register(&Register::default()).open();
+        let account = Totals::register(&Register::default(), u64::MAX).open();
         let go = occupy(&account).await;
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let mut unpolled: Vec<_> = (0..processors)
@@ -108,7 +108,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_job_whose_caller_has_left_does_not_run() {
-        let account = Totals::register(&Register::default()).open();
+        let account = Totals::register(&Register::default(), u64::MAX).open();
         let go = occupy(&account).await;
         let ran = Arc::new(Mutex::new(Vec::new()));
         let job = |name| {

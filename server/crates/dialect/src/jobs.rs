@@ -108,7 +108,7 @@ mod tests {
 
     #[actix_web::test]
     async fn work_keeps_its_permit_when_its_caller_leaves() {
-        let account = Totals::register(&Register::default()).open();
+        let account = Totals::register(&Register::default(), u64::MAX).open();
         let _other = account.permit(JobKind::Read).await;
         let (end, ended) = oneshot::channel::<()>();
         let mut asked = Box::pin(run_to_end(account.permit(JobKind::Read).await, ended));
@@ -126,7 +126,7 @@ mod tests {
 
     #[actix_web::test]
     async fn a_read_from_disk_that_is_not_polled_keeps_no_permit() {
-        let account = Totals::register(&Register::default()).open();
+        let account = Totals::register(&Register::default(), u64::MAX).open();
         let permits = || -> Vec<Permit> {
             std::iter::from_fn(|| account.try_permit(JobKind::Disk)).collect()
         };

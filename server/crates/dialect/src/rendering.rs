@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_large_text_is_charged_before_it_is_rendered() {
-        let totals = Totals::register(&Register::default());
+        let totals = Totals::register(&Register::default(), u64::MAX);
         let [other, account] = [(); 2].map(|()| totals.open());
         let large = Renderer::new(&account, true);
         let (value, times) = (vec![b'<'; 1 << 20], Cell::new(0));

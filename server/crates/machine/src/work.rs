@@ -1,5 +1,6 @@
 //! Estimates the number of keys that a command touches, without executing it. Long commands run on another thread than the
-//! replica's. A single key is not counted, so single-key commands cost nothing here.
+//! replica's. A single key is not counted, so single-key commands cost nothing here. Many values count for more than their
+//! keys.
 
 use super::{
     StateMachine,
@@ -134,6 +135,45 @@ mod tests {
         assert_eq!((work(&rm(false)), work(&rm(true))), (0, 301));
         let expire = witan_tree::TreeOperation::Expire(witan_tree::ExpireNodes {});
         assert_eq!(work(&entry(expire)), 100);
+    }
+
+    #[test]
+    fn a_transaction_that_reads_many_values_is_more_work_than_one_that_reads_keys() {
+        let machine = filled();
+        let work = |ops| machine.work(&txn(ops), 5000);
+        let range = |key, range_end| kv::Range {
+            key: Bytes::from_static(key),
+            range_end: Bytes::from_static(range_end),
+            ..kv::Range::default()
+        };
+        let put = kv::Put { key: Bytes::from_static(b"k001"), ..kv::Put::default() };
+        let keys = kv::Range { keys_only: true, ..range(b"k10", b"k15") };
+        assert_eq!(work(vec![TxnOpKind::Range(keys)]), 50);
+        assert_eq!(work(vec![TxnOpKind::Range(range(b"k10", b"k11"))]), 10);
+        let values = TxnOpKind::Range(range(b"k10", b"k15"));
+        assert_eq!(work(vec![values]), 50 + 50 * 64);
+        let delete = kv::DeleteRange { prev_kv: true, ..deletion(b"k10", b"k15") };
+        assert_eq!(work(vec![TxnOpKind::Delete(delete)]), 50 + 50 * 64);
+        for single in [
+            TxnOpKind::Range(range(b"k001", b"")),
+            TxnOpKind::Put(kv::Put { prev_kv: true, ..put.clone() }),
+            TxnOpKind::Put(kv::Put { ignore_value: true, ..put.clone() }),
+        ] {
+            let ops = |times| vec![single.clone(); times];
+            assert_eq!((work(ops(16)), work(ops(17))), (0, 17 * 64), "{single:?}");
+        }
+        assert_eq!(work(vec![TxnOpKind::Put(put); 64]), 0);
+        let compare = kv::Compare {
+            target: kv::CompareTarget::Value as i32,
+            key: Bytes::from_static(b"k001"),
+            ..kv::Compare::default()
+        };
+        let swaps = |times| {
+            let compare = vec![compare.clone(); times];
+            let txn = kv::Txn { compare, ..kv::Txn::default() };
+            machine.work(&entry(KvOperation::Txn(txn)), 5000)
+        };
+        assert_eq!((swaps(1), swaps(17)), (0, 17 * 64));
     }
 
     #[test]

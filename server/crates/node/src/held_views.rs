@@ -2,6 +2,9 @@
 //! contains. They count against the quota together with the current state. If the sum exceeds the quota, the oldest reader must
 //! end. A snapshot for another member counts but does not end: the member would have to start over and might never catch up.
 //!
+//! A reader can also keep files of earlier checkpoints on the disk. If the disk lacks their space, the readers that started
+//! before the last checkpoint must end.
+//!
 //! The figures are upper bounds. A reader pins at most the bytes dropped since it started, and at most the size of its state.
 //! Bytes dropped after the next reader started are charged to that reader, so that shared bytes count once.
 
@@ -33,6 +36,8 @@ struct Held {
     /// The readers, oldest first.
     readers: VecDeque<Reader>,
     last_id: u64,
+    /// Id of the last reader that started before the last checkpoint was durable.
+    before_checkpoint: u64,
 }
 
 #[derive(Debug)]
@@ -117,6 +122,23 @@ impl HeldViews {
         held.enforce(self.0.quota_bytes, machine);
     }
 
+    /// Records that a checkpoint is durable: readers that start from now on keep no earlier file on the disk.
+    pub(super) fn checkpointed(&self) {
+        let mut held = self.0.held.lock();
+        held.before_checkpoint = held.last_id;
+    }
+
+    /// Ends the readers that can keep files of earlier checkpoints on the disk. Returns their number.
+    pub(super) fn end_outdated(&self) -> usize {
+        let held = self.0.held.lock();
+        let outdated = held
+            .readers
+            .iter()
+            .take_while(|reader| reader.id <= held.before_checkpoint)
+            .filter(|reader| reader.may_end && !reader.is_told());
+        outdated.inspect(|reader| reader.end()).count()
+    }
+
     /// Records that the state `machine` has replaced a state of `bytes` bytes.
     pub(super) fn replace(&self, machine: &StateMachine, bytes: u64) {
         let mut held = self.0.held.lock();
@@ -154,12 +176,17 @@ impl Held {
                 .iter()
                 .find(|reader| reader.may_end && !reader.is_told())
         {
-            oldest.end.send_replace(true);
+            oldest.end();
         }
     }
 }
 
 impl Reader {
+    /// Tells the reader to release its state.
+    fn end(&self) {
+        self.end.send_replace(true);
+    }
+
     fn is_told(&self) -> bool {
         *self.end.borrow()
     }
@@ -236,6 +263,19 @@ mod tests {
         assert_eq!(told(&held), [2]);
         held.end_beyond(0);
         assert_eq!(told(&held), [2, 3]);
+    }
+
+    #[test]
+    fn readers_that_may_keep_files_of_earlier_checkpoints_end() {
+        let views = HeldViews::new(None);
+        let machine = StateMachine::default();
+        let outdated = [true, false].map(|may_end| views.hold(&machine, may_end));
+        assert_eq!(views.end_outdated(), 0, "there was no checkpoint since");
+        views.checkpointed();
+        let later = views.hold(&machine, true);
+        assert_eq!((views.end_outdated(), views.end_outdated()), (1, 0));
+        assert_eq!(told(&views.0.held.lock()), [1]);
+        drop((outdated, later));
     }
 
     #[tokio::test]

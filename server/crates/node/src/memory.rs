@@ -1,4 +1,5 @@
-//! The memory budget of this process: how many values stay in memory, and whether commands that add data are refused.
+//! The memory budget of this process: how many values stay in memory, whether commands that add data are refused, and whether
+//! entries of the leader are.
 //! `witan_base::memory_limit` reads the limit from which the composition root derives the budget.
 //!
 //! Memory consists of values that the cache can drop, because the disk has them, and of everything else: keys, versions,
@@ -30,6 +31,9 @@ const VALUES_PART: u64 = 8;
 /// Part of the budget by which the other memory must shrink before commands that add data are accepted again.
 const RECOVERY_PART: u64 = 32;
 
+/// Part of the budget that must remain for entries of the leader. Beyond it, this member accepts no entries and lags.
+const LOG_PART: u64 = 32;
+
 /// Time for which a command waits for memory before it is refused. A checkpoint that is being written usually frees enough.
 const WAIT_FOR_ROOM: Duration = Duration::from_secs(5);
 
@@ -53,6 +57,8 @@ pub struct MemoryBudget {
     cache: Arc<BlockCache>,
     other_bytes: AtomicU64,
     full: AtomicBool,
+    /// Whether refusing commands that add data was not enough, because the log of the cluster still adds data.
+    exhausted: AtomicBool,
     /// Since when the budget is full, or `None` if it is not.
     full_since: watch::Sender<Option<Instant>>,
 }
@@ -67,6 +73,7 @@ impl MemoryBudget {
             cache,
             other_bytes: AtomicU64::default(),
             full: AtomicBool::default(),
+            exhausted: AtomicBool::default(),
             full_since: watch::Sender::default(),
         }
     }
@@ -89,6 +96,12 @@ impl MemoryBudget {
     /// Returns whether commands that add data are refused.
     pub fn is_full(&self) -> bool {
         self.full.load(Relaxed)
+    }
+
+    /// Returns whether this member can take no further state or entries of other members. Deletions must also pass through the
+    /// log, so this is far beyond [`Self::is_full`].
+    pub fn is_exhausted(&self) -> bool {
+        self.exhausted.load(Relaxed)
     }
 
     /// Waits until the budget has room, at most until it has been full for [`WAIT_FOR_ROOM`].
@@ -207,16 +220,29 @@ impl MemoryMonitor {
         }
     }
 
-    /// Decides whether commands that add data are refused, and logs a change.
+    /// Decides whether commands that add data, and entries of the leader, are refused. Logs a change.
     fn refuse_or_accept(&self, other_bytes: u64) {
         let (budget, budget_bytes) = (&self.budget, self.budget.bytes);
-        let was_full = budget.is_full();
-        let recovery = if was_full {
-            budget_bytes / RECOVERY_PART
-        } else {
-            0
+        let exceeds = |part: u64, exceeded: bool| {
+            let recovery = if exceeded {
+                budget_bytes / RECOVERY_PART
+            } else {
+                0
+            };
+            other_bytes > budget_bytes - budget_bytes / part - recovery
         };
-        let full = other_bytes > budget_bytes - budget_bytes / VALUES_PART - recovery;
+        let was_exhausted = budget.is_exhausted();
+        let exhausted = exceeds(LOG_PART, was_exhausted);
+        budget.exhausted.store(exhausted, Relaxed);
+        if exhausted && !was_exhausted {
+            tracing::error!(
+                other_bytes,
+                budget_bytes,
+                "the memory budget is used up; accepting no entries of the leader until memory is free"
+            );
+        }
+        let was_full = budget.is_full();
+        let full = exceeds(VALUES_PART, was_full);
         budget.full.store(full, Relaxed);
         if full != was_full {
             budget.full_since.send_replace(full.then(Instant::now));
@@ -330,6 +356,17 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_member_accepts_entries_long_after_it_refuses_writes() {
+        let mut monitor = monitor();
+        // 248 MiB is all but a thirty-second, and 240 MiB is a thirty-second below it.
+        for (mib, exhausted) in [(247, false), (250, true), (242, true), (238, false)] {
+            settle(&mut monitor, mib);
+            assert_eq!(monitor.budget.is_exhausted(), exhausted, "{mib} MiB");
+            assert!(monitor.budget.is_full());
+        }
+    }
+
     #[tokio::test]
     async fn a_command_waits_for_memory_and_not_for_ever() {
         let mut monitor = monitor();
@@ -352,7 +389,7 @@ mod tests {
         let budget = MemoryBudget::new(u64::MAX, Arc::new(BlockCache::new()));
         let mut monitor = MemoryMonitor::new(Arc::new(budget));
         settle(&mut monitor, 1 << 30);
-        assert!(!monitor.budget.is_full());
+        assert!(!monitor.budget.is_full() && !monitor.budget.is_exhausted());
         assert!(monitor.budget.cache().target() > u64::MAX / 2);
     }
 }

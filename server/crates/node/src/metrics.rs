@@ -57,6 +57,7 @@ struct StateSeries {
     free_bytes: IntGauge,
     reserve_bytes: IntGauge,
     ballast_bytes: IntGauge,
+    held_bytes: IntGauge,
     memory_budget_bytes: IntGauge,
     memory_values_bytes: IntGauge,
     memory_other_bytes: IntGauge,
@@ -171,6 +172,7 @@ impl StateSeries {
             free_bytes: on.gauge("witan_disk_free_bytes", "Free space in bytes on the file system that holds the data directory."),
             reserve_bytes: on.gauge("witan_disk_reserve_bytes", "Free space in bytes below which this member refuses writes, or 0 if free space is not checked."),
             ballast_bytes: on.gauge("witan_disk_ballast_bytes", "Size of the ballast file in bytes."),
+            held_bytes: on.gauge("witan_disk_held_bytes", "Size in bytes of outdated checkpoint files that stay because a snapshot, a hash or a large read can still read values from them."),
             memory_budget_bytes: on.gauge("witan_memory_budget_bytes", "Memory budget of this process in bytes. Writes are refused while 'other' memory takes more than seven eighths of it."),
             memory_values_bytes: memory.with_label_values(&["values"]),
             memory_other_bytes: memory.with_label_values(&["other"]),
@@ -209,6 +211,7 @@ impl StateSeries {
         self.free_bytes.set(gauge(disk.free_bytes()));
         self.reserve_bytes.set(gauge(disk.reserve_bytes()));
         self.ballast_bytes.set(gauge(disk.ballast_bytes()));
+        self.held_bytes.set(gauge(disk.held_bytes()));
         let memory = node.memory();
         self.memory_budget_bytes.set(gauge(memory.bytes()));
         self.memory_values_bytes

@@ -316,6 +316,7 @@ impl ReplicaLoop {
             self.durable = raft.durable;
             let index = raft.durable;
             self.replica.take(Input::Durable { index });
+            self.shared.held_views.checkpointed();
         }
     }
 
@@ -338,15 +339,32 @@ impl ReplicaLoop {
         })
     }
 
-    /// Measures the free space, and reports the space for the log to the replica.
+    /// Measures the free space, and reports the space for the log to the replica. If a rewrite of the checkpoint does not fit on
+    /// the disk, ends the readers that keep outdated files there.
     fn check_disk(&mut self) {
         self.space.check();
         self.measure_log_room();
+        let disk = &self.shared.disk;
+        let (held_bytes, lacks_bytes) = (disk.held_bytes(), disk.rewrite_lacks_bytes());
+        if held_bytes == 0 || lacks_bytes == 0 {
+            return;
+        }
+        let readers = self.shared.held_views.end_outdated();
+        if readers > 0 {
+            tracing::warn!(
+                held_bytes,
+                lacks_bytes,
+                readers,
+                "the disk lacks space; ending reads that keep outdated files"
+            );
+        }
     }
 
-    /// Reports to the replica how many bytes the log can still grow.
+    /// Reports to the replica how many bytes the log can still grow: none if the memory is used up. A sole voter refuses writes
+    /// before that, and must expire leases and sweep to free memory.
     fn measure_log_room(&mut self) {
-        let bytes = self.space.log_room();
+        let lags = self.shared.memory.is_exhausted() && !self.replica.is_sole_voter();
+        let bytes = if lags { 0 } else { self.space.log_room() };
         self.replica.take(Input::LogRoom { bytes });
     }
 

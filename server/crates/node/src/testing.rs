@@ -85,7 +85,7 @@ fn stalled_until(
 ) -> (Node, Receiver<LoopRequest>) {
     let (inbox, requests) = sync_channel(INBOX_MAX);
     let on = Register::default();
-    let account = Totals::register(&on).open();
+    let account = Totals::register(&on, u64::MAX).open();
     let parts = SharedParts {
         identity,
         election_timeout: Duration::from_secs(1),

@@ -117,7 +117,7 @@ fn the_reply_of_another_operation_is_an_error_and_no_panic() {
 fn a_connection_leaves_room_for_the_commands_of_another() {
     actix_rt::System::new().block_on(async {
         let (node, _requests) = stalled();
-        let totals = Totals::register(&Register::default());
+        let totals = Totals::register(&Register::default(), u64::MAX);
         let connection = || node.of_connection(&totals.open());
         let first = offer(&connection(), 1 << 20).await;
         assert!(first.len() > 25, "{} wait", first.len());

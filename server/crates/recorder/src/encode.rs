@@ -121,6 +121,10 @@ pub(crate) fn settings(config: &Config) -> Settings {
         long_command_keys: config.tuning.long_command_keys,
         catch_up_entries: config.tuning.catch_up_entries,
         lease_checkpoint_s: config.tuning.lease_checkpoint_s,
+        memory_bytes: match config.tuning.memory_bytes {
+            u64::MAX => 0,
+            limited => limited,
+        },
     }
 }
 
@@ -147,6 +151,10 @@ pub(crate) fn restore_settings(settings: &Settings) -> Config {
             long_command_keys: settings.long_command_keys,
             catch_up_entries: settings.catch_up_entries,
             lease_checkpoint_s: settings.lease_checkpoint_s,
+            memory_bytes: match settings.memory_bytes {
+                0 => u64::MAX,
+                limited => limited,
+            },
         },
     }
 }

@@ -100,6 +100,9 @@ pub struct Settings {
     /// The feature level of the release, or 0 for the first one.
     #[prost(uint32, tag = "13")]
     pub level: u32,
+    /// The memory budget in bytes, or 0 if it is unlimited.
+    #[prost(uint64, tag = "14")]
+    pub memory_bytes: u64,
 }
 
 /// Automatic compaction: periodic if `period` is set, otherwise by revision.

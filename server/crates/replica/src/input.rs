@@ -46,9 +46,9 @@ pub enum Input {
     },
     /// The host executed a long command.
     Executed(Box<ExecutedCommand>),
-    /// The disk was measured.
+    /// The disk and the memory were measured.
     LogRoom {
-        /// Number of bytes by which the log may grow until the next measurement. 0 means that the disk is full.
+        /// Number of bytes by which the log may grow until the next measurement. 0 means that the disk or the memory is full.
         bytes: u64,
     },
     /// A turn has ended.

@@ -10,7 +10,7 @@ use raft::{
 };
 
 use crate::{
-    limits::{CATCH_UP_BYTES, CATCH_UP_ENTRIES, RECEIVERS_BYTES},
+    limits::{CATCH_UP_BYTES, CATCH_UP_ENTRIES, RECEIVERS_BYTES, catch_up_bytes, receivers_bytes},
     wire,
 };
 use witan_machine::{member::PublishAttributes, view::Position};
@@ -27,6 +27,10 @@ pub(crate) struct MemoryLog {
     position: Position,
     /// Number of applied entries kept for members that were away.
     catch_up_entries: u64,
+    /// Maximum size in bytes of these entries.
+    catch_up_bytes: usize,
+    /// Maximum size in bytes of the applied entries kept for members that are receiving a snapshot or entries.
+    receivers_bytes: usize,
     /// Number of times that registrations were appended, or that unapplied entries were replaced.
     registrations: u64,
 }
@@ -42,6 +46,8 @@ impl MemoryLog {
             hard_state,
             position,
             catch_up_entries: CATCH_UP_ENTRIES,
+            catch_up_bytes: CATCH_UP_BYTES,
+            receivers_bytes: RECEIVERS_BYTES,
             registrations: 0,
         };
         let below = |entry: &Entry| entry.index <= log.position.index;
@@ -90,9 +96,12 @@ impl MemoryLog {
         self.registrations
     }
 
-    /// Sets the number of applied entries kept for members that were away, instead of [`CATCH_UP_ENTRIES`].
-    pub(crate) fn keep_entries(&mut self, entries: u64) {
+    /// Sets the number of applied entries kept for members that were away, instead of [`CATCH_UP_ENTRIES`]. Lowers the bounds on
+    /// the size of entries to shares of a memory budget of `memory_bytes` bytes.
+    pub(crate) fn keep_entries(&mut self, entries: u64, memory_bytes: u64) {
         self.catch_up_entries = entries;
+        self.catch_up_bytes = catch_up_bytes(memory_bytes);
+        self.receivers_bytes = receivers_bytes(memory_bytes);
     }
 
     pub(crate) fn set_hard_state(&mut self, state: HardState) {
@@ -144,13 +153,12 @@ impl MemoryLog {
             self.drop_while(|_, entry| entry.index <= last);
         }
         // Trim to a fraction of the bound, so that this does not run for each entry.
-        if self.bytes > CATCH_UP_BYTES {
-            self.drop_while(|bytes, entry| bytes > CATCH_UP_BYTES / 2 && entry.index <= spare);
+        let (catch_up, all) = (self.catch_up_bytes, self.receivers_bytes);
+        if self.bytes > catch_up {
+            self.drop_while(|bytes, entry| bytes > catch_up / 2 && entry.index <= spare);
         }
-        if self.bytes > RECEIVERS_BYTES {
-            self.drop_while(|bytes, entry| {
-                bytes > RECEIVERS_BYTES / 4 * 3 && entry.index <= applied
-            });
+        if self.bytes > all {
+            self.drop_while(|bytes, entry| bytes > all / 4 * 3 && entry.index <= applied);
         }
     }
 
@@ -287,6 +295,7 @@ fn conf_state(position: &Position) -> ConfState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::COMMAND_BYTES_MAX;
 
     fn entry(index: u64, bytes: usize) -> Entry {
         Entry {
@@ -362,6 +371,28 @@ mod tests {
         write(&mut log, 60_101..=61_000, 1 << 20);
         assert!(log.bytes <= RECEIVERS_BYTES, "{}", log.bytes);
         assert!(log.first_index().unwrap() > 1001);
+    }
+
+    #[test]
+    fn a_small_memory_budget_lowers_the_bounds_on_bytes() {
+        let position = Position { voters: vec![1, 2, 3], ..Position::default() };
+        let mut log = MemoryLog::new(position, Vec::new(), HardState::default());
+        log.keep_entries(CATCH_UP_ENTRIES, 256 << 20);
+        let mut most = |receivers| {
+            let mut most = 0;
+            for index in log.last() + 1..=log.last() + 200 {
+                log.append(&[entry(index, 1 << 20)]);
+                log.advance_position(index, 1);
+                log.trim(receivers);
+                most = most.max(log.bytes);
+            }
+            most >> 20
+        };
+        assert_eq!([most(None), most(Some(1))], [15, 31]);
+        // The longest command always fits.
+        assert_eq!(catch_up_bytes(64 << 20), COMMAND_BYTES_MAX);
+        assert_eq!(catch_up_bytes(u64::MAX), CATCH_UP_BYTES);
+        assert_eq!(receivers_bytes(u64::MAX), RECEIVERS_BYTES);
     }
 
     #[test]

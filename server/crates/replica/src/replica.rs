@@ -50,7 +50,7 @@ use crate::{
     leader_tasks::LeaderTasks,
     lease_requests::LeaseRequests,
     lessor::LeaseDeadlines,
-    limits::{CATCH_UP_BYTES, CATCH_UP_ENTRIES, LONG_COMMAND_KEYS, TERM_RISE_MAX},
+    limits::{CATCH_UP_ENTRIES, LONG_COMMAND_KEYS, TERM_RISE_MAX, catch_up_bytes},
     log::MemoryLog,
     long_command::ExecutedCommand,
     proposals::Proposals,
@@ -92,11 +92,12 @@ pub struct Config {
     pub copied: bool,
     /// The feature level of this release. It differs from `levels::OWN` only in tests with members of several releases.
     pub level: Level,
-    /// Bounds that tests lower.
+    /// Bounds that tests and a small memory budget lower.
     pub tuning: Tuning,
 }
 
-/// Bounds that are constant in production. The simulator and tests lower them, because their runs are short.
+/// Bounds that are constant in production, and the memory budget. The simulator and tests lower the bounds, because their runs
+/// are short.
 #[derive(Clone, Copy, Debug)]
 pub struct Tuning {
     /// Maximum number of keys that a turn touches itself. The host executes commands beyond it while raft continues.
@@ -105,6 +106,8 @@ pub struct Tuning {
     pub catch_up_entries: u64,
     /// Seconds between two checkpoints of a lease; `None` derives them from its TTL.
     pub lease_checkpoint_s: Option<i64>,
+    /// The memory budget of the process in bytes, which bounds the size of entries in memory; `u64::MAX` if it is unlimited.
+    pub memory_bytes: u64,
 }
 
 impl Default for Tuning {
@@ -113,6 +116,7 @@ impl Default for Tuning {
             long_command_keys: LONG_COMMAND_KEYS,
             catch_up_entries: CATCH_UP_ENTRIES,
             lease_checkpoint_s: None,
+            memory_bytes: u64::MAX,
         }
     }
 }
@@ -397,7 +401,7 @@ impl Replica {
         if carried != (kind == MessageType::MsgSnapshot).then_some(place) {
             return Err(MessageFault::Unsound);
         }
-        let queue_full = self.apply_queue.bytes > CATCH_UP_BYTES;
+        let queue_full = self.apply_queue.bytes > catch_up_bytes(self.config.tuning.memory_bytes);
         if kind == MessageType::MsgAppend && queue_full {
             return Ok(());
         }

@@ -306,11 +306,15 @@ impl CheckpointFolder {
             false => Ok(()),
         };
         drop(state);
+        let mut held_bytes = 0;
         for (number, file) in held {
             kept.insert(number);
+            let run = fs::metadata(run_path(&self.dir, number));
+            held_bytes += run.map_or(0, |run| run.len());
             // If the last place was dropped since, this is the last reference, and its drop reports the run.
             file.set_outdated();
         }
+        self.ledger.set_held_bytes(held_bytes);
         copies_removed?;
         for path in listed {
             let number = run_number(&path).or_else(|| heads_number(&path));

@@ -32,6 +32,8 @@ pub struct Ledger {
     floor_bytes: u64,
     /// Size in bytes of the published checkpoint.
     checkpoint_bytes: AtomicU64,
+    /// Size in bytes of the runs that only older states refer to.
+    held_bytes: AtomicU64,
     claims: Mutex<Claims>,
     /// Held while a run is written, and while a log write is retried. A retry therefore starts after a failed run has been
     /// removed.
@@ -101,6 +103,16 @@ impl Ledger {
     /// Records the size in bytes of the checkpoint that was read or published.
     pub(super) fn set_checkpoint_bytes(&self, bytes: u64) {
         self.checkpoint_bytes.store(bytes, Relaxed);
+    }
+
+    /// Returns the size in bytes of the runs that stay only because readers of older states can read blocks from them.
+    pub(super) fn held_bytes(&self) -> u64 {
+        self.held_bytes.load(Relaxed)
+    }
+
+    /// Records the size in bytes of these runs.
+    pub(super) fn set_held_bytes(&self, bytes: u64) {
+        self.held_bytes.store(bytes, Relaxed);
     }
 
     /// Deletes the ballast. Logs a failure.

@@ -81,6 +81,7 @@ pub struct SpaceStatus {
     reserve_bytes: AtomicU64,
     ballast_bytes: AtomicU64,
     rewrite_lacks_bytes: AtomicU64,
+    held_bytes: AtomicU64,
     level: AtomicU8,
 }
 
@@ -104,6 +105,12 @@ impl SpaceStatus {
     /// the feature level to a later data format causes such a rewrite.
     pub fn rewrite_lacks_bytes(&self) -> u64 {
         self.rewrite_lacks_bytes.load(Relaxed)
+    }
+
+    /// Returns the size in bytes of the checkpoint files that stay only because readers of older states can read values from
+    /// them.
+    pub fn held_bytes(&self) -> u64 {
+        self.held_bytes.load(Relaxed)
     }
 
     /// Returns whether commands that add data are refused.
@@ -333,6 +340,8 @@ impl SpaceMonitor {
         self.status.ballast_bytes.store(ballast, Relaxed);
         let lacks = self.rewrite_lacks_bytes();
         self.status.rewrite_lacks_bytes.store(lacks, Relaxed);
+        let held_bytes = self.ledger.held_bytes();
+        self.status.held_bytes.store(held_bytes, Relaxed);
         self.status.level.store(level as u8, Relaxed);
     }
 }

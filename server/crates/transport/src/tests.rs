@@ -83,7 +83,7 @@ async fn port() -> Port {
         calls: Routes::new(health).add_service(Silent),
         metrics: TransportMetrics::register(&on, false).into(),
         panics: PanicMetrics::register(&on),
-        totals: Totals::register(&on),
+        totals: Totals::register(&on, u64::MAX),
         connections: Config::default().connections,
         security: None,
     };

@@ -12,7 +12,7 @@ const WHAT: Resource = Resource::Passwords;
 const LIMIT: usize = WHAT.limit();
 
 fn totals() -> Totals {
-    Totals::register(&Register::default())
+    Totals::register(&Register::default(), u64::MAX)
 }
 
 fn charged(totals: &Totals) -> usize {
@@ -59,6 +59,26 @@ fn the_connection_that_holds_the_most_is_refused_first() {
     assert!(accounts[0].hold(WHAT, 1).is_some());
     drop((held, newcomer));
     assert_eq!(charged(&totals), 0);
+}
+
+#[test]
+fn a_small_memory_budget_lowers_the_limits_on_bytes() {
+    let totals = Totals::register(&Register::default(), 256 << 20);
+    for (what, limit) in [
+        (Resource::Requests, 32 << 20),
+        (Resource::Answers, 64 << 20),
+        (Resource::Proposals, 32 << 20),
+        (Resource::Watchers, 64 << 20),
+        (Resource::Passwords, LIMIT),
+    ] {
+        let account = totals.open();
+        let half = account.hold(what, limit / 2).expect("it is alone");
+        assert!(account.hold(what, 1).is_none(), "{what:?}");
+        assert!(totals.open().hold(what, limit / 4).is_some(), "{what:?}");
+        drop(half);
+    }
+    let large = Resource::Requests.limit_within(1 << 40);
+    assert_eq!(large, Resource::Requests.limit());
 }
 
 #[test]

@@ -350,7 +350,7 @@ pub(super) fn reachable_keys(keys: u64, history: bool) -> u64 {
 
 /// Returns the number of pairs to read: `limit` plus one, or all pairs with a filter, a sort order or no limit. As in etcd, a
 /// sort target without an order sorts only the pairs that were read.
-fn fetch_limit(range: &Range) -> usize {
+pub(super) fn fetch_limit(range: &Range) -> usize {
     let filters = [
         range.min_mod_revision,
         range.max_mod_revision,

@@ -1,7 +1,8 @@
 //! Estimates how many keys a command on the key space touches (see `machine/work.rs`).
 
 use super::{
-    DeleteRange, KeyRange, Kv, KvCommand, KvError, KvOperation, ReadBudget, Txn, TxnOpKind,
+    CompareTarget, DeleteRange, KeyRange, Kv, KvCommand, KvError, KvOperation, Put, Range,
+    ReadBudget, Txn, TxnOpKind, range::fetch_limit,
 };
 use crate::{
     follow::{FollowCommand, FollowOperation},
@@ -15,15 +16,25 @@ const VERSIONS_PER_BLOCK: u64 = 128;
 /// Maximum number of single-key operations in a transaction that is not counted.
 const SMALL_TXN_OPERATIONS: usize = 64;
 
+/// Number of values that a command may read without counting them. Transactions of Kubernetes and of usual clients read fewer,
+/// and a turn has many of them.
+const FEW_VALUES: usize = 16;
+
+/// Number of keys for which each value counts if a command may read more values, because it may be on disk. Whether it is does
+/// not matter: that differs between members, and recordings lack it.
+const KEYS_PER_VALUE: usize = 64;
+
 impl Kv {
     /// Estimates how many keys a command and its part of a sweep touch. Returns 0 for single keys. Counts the command's own
-    /// keys up to `max`, and assumes `max` if the command compares values.
+    /// keys up to `max`, and assumes `max` if the command compares the values of a range. If the command may read more than a
+    /// few values, each of them counts for many keys.
     pub(crate) fn work(&self, command: &KvCommand, max: u64) -> u64 {
         let of_verb = match &command.operation {
             Some(KvOperation::Put(_)) | None => 0,
-            Some(KvOperation::Delete(delete)) => {
-                self.charged(max, |reads| self.charge_deletion(delete, reads))
-            }
+            Some(KvOperation::Delete(delete)) => self.charged(max, |reads| {
+                let values = self.charge_deletion(delete, reads)?;
+                charge_values(values, reads)
+            }),
             // A few keys may have values of many megabytes.
             Some(KvOperation::Txn(txn)) if txn.compares_values() => max,
             Some(KvOperation::Txn(txn)) => self.charged(max, |reads| self.charge_txn(txn, reads)),
@@ -101,35 +112,63 @@ impl Kv {
         swept.saturating_mul(VERSIONS_PER_BLOCK)
     }
 
-    /// Charges the keys in the ranges of a transaction's comparisons and branches. Also charges the number of its operations if
-    /// it exceeds `SMALL_TXN_OPERATIONS`.
+    /// Charges the keys in the ranges of a transaction's comparisons and branches, and the values that both branches read. Also
+    /// charges the number of its operations if it exceeds `SMALL_TXN_OPERATIONS`.
     fn charge_txn(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<(), KvError> {
-        for compare in txn.comparisons().filter(|c| !c.range_end.is_empty()) {
-            let span = KeyRange::new(&compare.key, &compare.range_end);
-            self.estimate_walk(&span, Some(usize::MAX), reads)?;
+        let mut values = 0;
+        for compare in txn.comparisons() {
+            if compare.range_end.is_empty() {
+                values += usize::from(compare.target() == CompareTarget::Value);
+            } else {
+                let span = KeyRange::new(&compare.key, &compare.range_end);
+                self.estimate_walk(&span, Some(usize::MAX), reads)?;
+            }
         }
         let operations = txn.operations().count();
         if operations > SMALL_TXN_OPERATIONS {
             reads.keys(operations)?;
         }
         for operation in txn.operations() {
-            match operation {
-                TxnOpKind::Range(range) if range.range_end.is_empty() => {}
-                TxnOpKind::Range(range) => self.estimate(range, reads)?,
+            values += match operation {
+                TxnOpKind::Range(range) => self.charge_range(range, reads)?,
                 TxnOpKind::Delete(delete) => self.charge_deletion(delete, reads)?,
-                TxnOpKind::Txn(_) | TxnOpKind::Put(_) => {}
-            }
+                TxnOpKind::Put(put) => usize::from(reads_value(put)),
+                TxnOpKind::Txn(_) => 0,
+            };
         }
-        Ok(())
+        charge_values(values, reads)
     }
 
-    /// Charges the keys in a range to delete. A single key costs nothing.
-    fn charge_deletion(&self, delete: &DeleteRange, reads: &mut ReadBudget) -> Result<(), KvError> {
-        if delete.range_end.is_empty() {
-            return Ok(());
-        }
-        let span = KeyRange::new(&delete.key, &delete.range_end);
-        self.estimate_walk(&span, Some(usize::MAX), reads)
+    /// Charges the keys in a range to read. A single key costs nothing. Returns how many values the range may read.
+    fn charge_range(&self, range: &Range, reads: &mut ReadBudget) -> Result<usize, KvError> {
+        let keys = if range.range_end.is_empty() {
+            1
+        } else {
+            let before = reads.keys_left();
+            self.estimate(range, reads)?;
+            before - reads.keys_left()
+        };
+        Ok(match range.keys_only || range.count_only {
+            true => 0,
+            false => keys.min(fetch_limit(range)),
+        })
+    }
+
+    /// Charges the keys in a range to delete. A single key costs nothing. Returns how many values the deletion may read.
+    fn charge_deletion(
+        &self,
+        delete: &DeleteRange,
+        reads: &mut ReadBudget,
+    ) -> Result<usize, KvError> {
+        let keys = if delete.range_end.is_empty() {
+            1
+        } else {
+            let before = reads.keys_left();
+            let span = KeyRange::new(&delete.key, &delete.range_end);
+            self.estimate_walk(&span, Some(usize::MAX), reads)?;
+            before - reads.keys_left()
+        };
+        Ok(if delete.prev_kv { keys } else { 0 })
     }
 
     /// Returns the number of keys that `charge` charges, or `max` if that number exceeds `max`.
@@ -143,5 +182,18 @@ impl Kv {
             Ok(()) => max - reads.keys_left() as u64,
             Err(_) => max,
         }
+    }
+}
+
+/// Returns whether a put may read the previous value.
+fn reads_value(put: &Put) -> bool {
+    put.prev_kv || put.ignore_value
+}
+
+/// Charges [`KEYS_PER_VALUE`] keys for each of `values` values, which are already charged as keys, unless they are few.
+fn charge_values(values: usize, reads: &mut ReadBudget) -> Result<(), KvError> {
+    match values > FEW_VALUES {
+        true => reads.keys(values.saturating_mul(KEYS_PER_VALUE)),
+        false => Ok(()),
     }
 }

@@ -32,6 +32,9 @@ pub(in super::super) enum ReceiveError {
     /// The snapshot belongs to another cluster, or the disk or the records are unusable.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    /// This member has no memory for a second state.
+    #[error("the memory budget is used up")]
+    NoMemory,
     /// The sender violates the protocol.
     #[error("the sender of the snapshot {0}")]
     Protocol(String),
@@ -47,23 +50,24 @@ impl ReceiveError {
                 SnapshotError::Busy | SnapshotError::Corrupt(_) => true,
                 SnapshotError::Io(_) | SnapshotError::LaterRelease(_) => false,
             },
-            Self::Protocol(_) => false,
+            Self::NoMemory | Self::Protocol(_) => false,
         };
         Some(Outcome { delivered: false, busy, reason: self.to_string() })
     }
 }
 
 /// Receives a snapshot. On success, the snapshot is durable and in memory but not installed, and the sender waits for
-/// [`answer`]. On failure, sends the outcome unless the stream is broken.
+/// [`answer`]. On failure, sends the outcome unless the stream is broken. `has_memory` is whether the memory budget has room.
 pub(in super::super) async fn receive(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     into: &SnapshotReceiver,
     transfer: &Transfer,
+    has_memory: bool,
 ) -> Result<ReceivedSnapshot, ReceiveError> {
     let timer = transfer.metrics.receives.begin(transfer.member);
     let (reading, mut writing) = tokio::io::split(stream);
     let mut reader = FrameReader::new(reading, CHUNK_BYTES + RECORDS_HEADER_BYTES);
-    let received = take(&mut reader, &mut writing, into, transfer).await;
+    let received = take(&mut reader, &mut writing, into, transfer, has_memory).await;
     let member = transfer.member.to_string();
     match &received {
         Ok(received) => {
@@ -88,6 +92,7 @@ async fn take<R, W>(
     writing: &mut W,
     into: &SnapshotReceiver,
     transfer: &Transfer,
+    has_memory: bool,
 ) -> Result<ReceivedSnapshot, ReceiveError>
 where
     R: AsyncRead + Unpin,
@@ -98,6 +103,9 @@ where
         return Err(unexpected(&first));
     };
     check(&begin, transfer)?;
+    if !has_memory {
+        return Err(ReceiveError::NoMemory);
+    }
     let id = SnapshotId { index: begin.index, term: begin.term };
     let (into, bytes) = (into.clone(), begin.bytes);
     let begun = panics::run_blocking(move || into.begin(id, bytes)).await;

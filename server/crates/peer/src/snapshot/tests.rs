@@ -66,7 +66,7 @@ impl Member {
         &self,
         stream: &mut DuplexStream,
     ) -> Result<storage::ReceivedSnapshot, ReceiveError> {
-        receive(stream, &self.checkpointer.receiver(), &transfer()).await
+        receive(stream, &self.checkpointer.receiver(), &transfer(), true).await
     }
 }
 
@@ -148,6 +148,21 @@ async fn a_snapshot_arrives_and_both_sides_hear_of_it() {
 }
 
 #[tokio::test]
+async fn a_member_without_memory_refuses_a_snapshot() {
+    let member = Member::new();
+    let (near, mut far) = duplex(PIPE_BYTES);
+    let sending = tokio::spawn(async move { send(state(1), near, &transfer()).await });
+    let into = member.checkpointer.receiver();
+    let error = receive(&mut far, &into, &transfer(), false)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, ReceiveError::NoMemory), "{error}");
+    let error = sending.await.unwrap().unwrap_err();
+    assert!(!error.may_retry(), "{error}");
+    assert_eq!(member.runs(), 0);
+}
+
+#[tokio::test]
 async fn a_stream_that_broke_is_resumed() {
     let member = Member::new();
     // Two and a half runs.
@@ -178,7 +193,8 @@ async fn a_stream_that_broke_is_resumed() {
     let sent = view.clone();
     let sending = tokio::spawn(async move { send(sent, near, &transfer()).await });
     let mut counted = Counted { stream: far, bytes: 0 };
-    let received = receive(&mut counted, &member.checkpointer.receiver(), &transfer())
+    let into = member.checkpointer.receiver();
+    let received = receive(&mut counted, &into, &transfer(), true)
         .await
         .unwrap();
     assert_eq!(records(&received.view), records(&view));

@@ -38,6 +38,7 @@ fn settings() -> Settings {
         catch_up_entries: 10,
         lease_checkpoint_s: Some(11),
         level: 0,
+        memory_bytes: 0,
     }
 }
 
@@ -205,7 +206,12 @@ fn settings_are_restored() {
     let config = encode::restore_settings(&settings());
     assert_eq!(encode::settings(&config), settings());
     let revisions = Compaction { period: 0, hour: 0, keep: 6, check_interval_ticks: 7 };
-    let settings = Settings { compaction: Some(revisions), level: 2, ..settings() };
+    let settings = Settings {
+        compaction: Some(revisions),
+        level: 2,
+        memory_bytes: 12,
+        ..settings()
+    };
     let config = encode::restore_settings(&settings);
     assert_eq!(encode::settings(&config), settings);
 }

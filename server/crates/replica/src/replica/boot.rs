@@ -66,7 +66,7 @@ impl Replica {
         let hard_term = hard_state.term;
         let copied = config.copied.then(|| CopiedDisk::new(&entries));
         let mut log = MemoryLog::new(place.clone(), entries, hard_state);
-        log.keep_entries(config.tuning.catch_up_entries);
+        log.keep_entries(config.tuning.catch_up_entries, config.tuning.memory_bytes);
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let raft = RawNode::new(&raft_config(&config, place.index), log, &logger)
             .map_err(|e| CorruptRecord::new(format!("raft refuses the recovered state: {e}")))?;

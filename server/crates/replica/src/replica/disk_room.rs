@@ -1,4 +1,5 @@
-//! Behavior of a member whose disk has little or no space for the log, where a failed write would stop the process.
+//! Behavior of a member whose disk has little or no space for the log, where a failed write would stop the process. The host
+//! also reports no space if the memory budget is used up, where further entries could end the process.
 //!
 //! A follower accepts the entries that fit, as if the leader had sent no others, and lags until there is more space. A leader
 //! without space transfers leadership to a member that may have space, and proposes nothing itself. Entries that elections and
@@ -45,7 +46,7 @@ impl DiskRoom {
 }
 
 impl Replica {
-    /// Sets the number of bytes by which the log may grow until the next call. 0 means that the disk is full.
+    /// Sets the number of bytes by which the log may grow until the next call. 0 means that the disk or the memory is full.
     pub(crate) fn set_log_room(&mut self, bytes: u64) {
         self.disk_room.left_bytes = bytes;
         self.disk_room.full = bytes == 0;

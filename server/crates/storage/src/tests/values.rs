@@ -224,6 +224,8 @@ fn a_run_stays_while_a_view_holds_a_place_in_it() {
     assert!(numbers(&dir).is_disjoint(&of_old));
     let held = || runs_on_disk(&dir).intersection(&of_old).count();
     assert!(held() > 0, "the runs of the old view are removed");
+    let ledger = storage.checkpoint.folder().ledger.clone();
+    assert!(ledger.held_bytes() > 0);
     cache.trim();
     assert!(is_cold(&old) && records(&old) == expected);
     // The drop of the last place wakes the thread.
@@ -235,6 +237,7 @@ fn a_run_stays_while_a_view_holds_a_place_in_it() {
         assert!(begun.elapsed() < LATE, "{:?} stay", runs_on_disk(&dir));
         std::thread::yield_now();
     }
+    assert_eq!(ledger.held_bytes(), 0);
     drop(checkpointer);
 }
 

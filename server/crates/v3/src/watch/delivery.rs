@@ -316,7 +316,7 @@ mod tests {
     fn filtered_answers_yield_the_worker() {
         let template =
             ResponseTemplate { cluster_id: 1, member_id: MemberId(1), fragment_bytes: 1 };
-        let account = Totals::register(&Register::default()).open();
+        let account = Totals::register(&Register::default(), u64::MAX).open();
         let mut watchers = StreamWatchers::new(account.hold_later(Resource::Watchers));
         let mut out = ResponseQueue::default();
         (0..3 * UNWANTED_SCAN_CHANGES).for_each(|_| out.push_unsynced(7, batch(), Revision(2)));

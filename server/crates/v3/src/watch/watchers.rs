@@ -320,7 +320,7 @@ mod tests {
             ..WatchCreateRequest::default()
         };
         let what = Resource::Watchers;
-        let totals = Totals::register(&Register::default());
+        let totals = Totals::register(&Register::default(), u64::MAX);
         let [other, account] = [(); 2].map(|()| totals.open());
         let left = 20 * WATCHER_BYTES;
         let _held = other.hold(what, what.limit() - left);

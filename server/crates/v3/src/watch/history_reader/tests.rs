@@ -51,7 +51,7 @@ fn next_batch(
     from: &mut Option<ResumePoint>,
 ) -> BatchRead {
     let mut turn = WorkerTurn::default();
-    let account = Totals::register(&Register::default()).open();
+    let account = Totals::register(&Register::default(), u64::MAX).open();
     let fetched = Cell::new(0);
     let again = || {
         fetched.set(fetched.get() + 1);
