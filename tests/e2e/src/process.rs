@@ -29,6 +29,11 @@ pub fn status_bytes(pid: u32, label: &str) -> u64 {
     number(&read(pid, "status"), label) * 1024
 }
 
+/// Resets the peak of the resident memory (`VmHWM` in `/proc/PID/status`). Panics unless the process is an own child.
+pub fn forget_peak(pid: u32) {
+    fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("an own child");
+}
+
 /// Returns the number of bytes that the process has written to disk. Panics if there is no such process.
 pub fn written_bytes(pid: u32) -> u64 {
     number(&read(pid, "io"), "write_bytes:")

@@ -23,16 +23,16 @@ impl Context {
         self.node.job(permit).await
     }
 
-    /// Runs `work` on this member's state with [`read_from_disk`].
+    /// Runs `work`, a short read, on this member's state with [`read_from_disk`]. Ignores the signal that the read pins too much
+    /// memory, because the same read of values in memory would also run to its end.
     pub async fn disk_read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&View) -> T + Send + 'static,
     ) -> Result<T, NodeError> {
         let node = self.node.clone();
         let job = async move { node.job(()).await };
-        let run = |job: Job<()>| job.run_here(work);
-        let (done, ()) = read_from_disk(self.account(), job, run).await??;
-        Ok(done)
+        let run = |job: Job<()>| work(&job);
+        read_from_disk(self.account(), job, run).await
     }
 }
 
@@ -95,6 +95,11 @@ impl<A> WithPermit<A> {
     /// Creates an answer to a request that needs no permit.
     pub fn without(answer: A) -> Self {
         Self::new(answer, None)
+    }
+
+    /// Converts the answer.
+    pub fn map<B>(self, convert: impl FnOnce(A) -> B) -> WithPermit<B> {
+        WithPermit::new(convert(self.answer), self._permit)
     }
 }
 

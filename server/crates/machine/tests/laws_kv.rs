@@ -12,9 +12,9 @@ use proptest::prelude::*;
 use witan_machine::{
     fingerprint,
     kv::{
-        Compact, Compare, CompareResult, CompareTarget, DeleteRange, Kv, KvCommand, KvError,
-        KvOperation, Put, Range, ReadResults, SortOrder, SortTarget, TargetValue, Txn, TxnOp,
-        TxnOpKind, ValueSource,
+        Compact, Compare, CompareResult, CompareTarget, DeleteRange, KeyValue, Kv, KvCommand,
+        KvError, KvOperation, Put, Range, RangePartBounds, RangeReply, ReadResults, SortOrder,
+        SortTarget, TargetValue, Txn, TxnOp, TxnOpKind, ValueSource,
     },
     record::RecordChange,
     values::test_support::{drop_kv_values, load_kv_heads},
@@ -187,6 +187,30 @@ fn load(records: &Records) -> Kv {
     kv
 }
 
+/// Reads a range in small parts. Each pair must have the length that the plan of the answer promises.
+fn in_parts(kv: &Kv, range: &Range) -> Result<RangeReply, KvError> {
+    let mut promised = Vec::new();
+    let mut plan = kv.plan_range(range, &mut |pair, value_len| {
+        assert!(pair.value.is_empty());
+        promised.push((pair, value_len));
+    })?;
+    let mut kvs = Vec::new();
+    while !plan.is_done() {
+        let bounds = RangePartBounds { pairs: 2, bytes: 20_000, keys: 3 };
+        let in_memory = kv.planned_part(&mut plan, &bounds, ValueSource::Memory);
+        kvs.extend(match in_memory {
+            Err(KvError::NotResident) => kv.planned_part(&mut plan, &bounds, ValueSource::Disk)?,
+            part => part?,
+        });
+    }
+    let measured = kvs.iter().map(|pair| {
+        let value_len = pair.value.len();
+        (KeyValue { value: Bytes::new(), ..pair.clone() }, value_len)
+    });
+    assert!(measured.eq(promised), "{range:?}");
+    Ok(RangeReply { kvs, ..plan.reply })
+}
+
 /// Compares the answers for all keys at every readable revision with the answers of a store that was never compacted.
 fn agrees(kv: &Kv, plain: &Kv) -> Result<(), TestCaseError> {
     prop_assert_eq!(kv.revision(), plain.revision());
@@ -250,8 +274,9 @@ proptest! {
                         let found = kv.range(&range, ValueSource::Disk);
                         prop_assert_eq!(&found, &plain.range(&range, ValueSource::Disk));
                         if in_memory != Err(KvError::NotResident) {
-                            prop_assert_eq!(in_memory, found);
+                            prop_assert_eq!(&in_memory, &found);
                         }
+                        prop_assert_eq!(in_parts(&kv, &range), found, "{:?}", range);
                     }
                     continue;
                 }

@@ -23,7 +23,7 @@ use std::{
 };
 
 use witan_base::panics::catch_in_library;
-use witan_machine::{record::CorruptRecord, values::BlockCache, view::View};
+use witan_machine::{values::BlockCache, view::View};
 
 use super::{
     OpenError,

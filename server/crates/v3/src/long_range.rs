@@ -1,174 +1,337 @@
-//! Encodes a range response with large pairs while it is sent. The pairs share memory with the state, so a response of
-//! gigabytes needs little additional memory.
+//! Answers of ranges that are too long to be in memory at once. The answer is measured by keys and versions, and its pairs are
+//! read and encoded while it is sent, from one state. Values that are only on disk are read on other threads.
+//!
+//! The state is kept until the answer is sent, unless it pins too much memory (`held_views` of the node). Then the call fails.
 
 use std::{
     convert::Infallible,
     pin::Pin,
-    task::{Context, Poll},
+    sync::{Arc, Weak},
+    task::{Context as TaskContext, Poll},
+    time::Instant,
 };
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use futures_util::stream::{self, BoxStream};
 use http::{HeaderMap, HeaderValue, Response, header::CONTENT_TYPE};
-use http_body::{Frame, SizeHint};
-use prost::Message as _;
+use http_body::Frame;
+use prost::{Message as _, length_delimiter_len};
+use tokio::{sync::oneshot, task::yield_now};
 use tonic::{Code, Status, body::Body, metadata::GRPC_CONTENT_TYPE};
-use witan_api::v3::{etcdserverpb::RangeResponse, mvccpb::KeyValue};
+use witan_api::v3::etcdserverpb::{RangeRequest, RangeResponse};
+use witan_base::{
+    account::{Account, Charge, JobKind, Resource},
+    panics,
+};
+use witan_dialect::{
+    Context,
+    jobs::{WithPermit, read_from_disk},
+};
+use witan_machine::{
+    kv::{KeyValue, KvError, Range, RangePartBounds, RangePlan, ValueSource},
+    view::View,
+};
+use witan_node::Job;
 
-/// Number of bytes encoded at once, which takes about 10 µs. A larger pair is encoded at once.
-const SLICE_BYTES: usize = 64 << 10;
+use super::{
+    RpcResult, authorize, header,
+    kv::{key_value, needs_disk, range},
+};
+use crate::error::RpcError;
 
-/// Minimum ratio of the encoded size to the size of the in-memory list at which pairs count as long. The list must be
-/// comparatively small, because the connection is charged only for the unsent encoding.
-const LONG_PAIRS: usize = 4;
+/// The limits of a part that the worker reads and encodes, in less than a millisecond. A single pair can exceed them.
+const MEMORY_PART: RangePartBounds =
+    RangePartBounds { pairs: usize::MAX, bytes: 64 << 10, keys: 4096 };
 
-/// Tag and wire type of `RangeResponse.kvs`.
-const PAIR_TAG: u8 = 2 << 3 | 2;
+/// The limits of a part that another thread reads from disk.
+const DISK_PART: RangePartBounds =
+    RangePartBounds { pairs: usize::MAX, bytes: 1 << 20, keys: usize::MAX };
 
-/// A response body: one message with its prefix, and the trailers for success.
+/// The answer of a range.
+#[derive(Debug)]
+pub(super) enum RangeAnswer {
+    Whole(RangeResponse),
+    /// A response whose pairs are read while it is sent.
+    Long(Response<Body>),
+}
+
+/// A long answer: one message with its prefix, and the trailers for success.
 struct LongRange {
+    account: Account,
+    /// The state, until it must be released.
+    job: Weak<Job<()>>,
+    /// Its drop releases the state.
+    _sent: oneshot::Sender<Infallible>,
+    plan: RangePlan,
+    /// The charge for the list of keys in the plan.
+    _listed: Charge,
     /// The bytes before the pairs; empty once returned.
     head: Bytes,
-    /// The remaining pairs in reverse order.
-    pairs: Vec<KeyValue>,
     /// The bytes after the pairs; `None` once returned.
     tail: Option<Bytes>,
-    /// Number of message bytes not returned yet.
+    /// Number of bytes not returned yet.
     left: usize,
     /// The trailers for success; `None` once returned.
     trailers: Option<HeaderMap>,
 }
 
-/// Builds a response that encodes the range while it is sent. Returns the range as the error if its pairs are short, because
-/// short pairs use more memory than their encoding.
-pub(super) fn stream_if_long(mut range: RangeResponse) -> Result<Response<Body>, RangeResponse> {
-    let length = range.encoded_len();
-    if length < LONG_PAIRS * size_of_val(range.kvs.as_slice()) {
-        return Err(range);
+/// Plans the answer of a range, with a permit for large reads, in the latest state, in which it checks the caller again. Returns
+/// a response that reads the pairs while it is sent.
+pub(super) async fn begin(
+    ctx: &Context,
+    request: RangeRequest,
+) -> RpcResult<WithPermit<Response<Body>>> {
+    let began = Instant::now();
+    let permit = ctx.account().permit(JobKind::Read).await;
+    let job = Arc::new(ctx.node.job(()).await?);
+    authorize::on(ctx, &job.machine, |caller| {
+        caller.read(&request.key, &request.range_end)
+    })?;
+    let (planning, range) = (job.clone(), range::operation(request));
+    let work = move || (measure(&planning, &range), permit);
+    let planned = panics::run_blocking(work).await;
+    let (planned, permit) = planned.map_err(|_| RpcError::Stopped)?;
+    ctx.v3_metrics.ranged(began.elapsed(), planned.is_ok());
+    let (plan, pairs_len) = planned?;
+    let list_bytes = plan.list_bytes();
+    let mut listed = ctx.account().hold_later(Resource::Answers);
+    if list_bytes > 0 && !listed.grow(list_bytes) {
+        return Err(RpcError::TooManyRequests);
     }
-    let mut pairs = std::mem::take(&mut range.kvs);
-    pairs.reverse();
+    ctx.node.ranges_served(1);
+    let header = header::at(&ctx.node, job.machine.kv.revision());
+    let before = RangeResponse { header, ..RangeResponse::default() };
     let behind = RangeResponse {
-        more: range.more,
-        count: range.count,
+        more: plan.reply.more,
+        count: plan.reply.count,
         ..RangeResponse::default()
     };
-    let before = RangeResponse { header: range.header, ..RangeResponse::default() };
+    let length = before.encoded_len() + pairs_len + behind.encoded_len();
     let mut head = BytesMut::new();
     head.put_u8(0);
-    head.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
-    let prefix_bytes = head.len();
+    head.put_u32(u32::try_from(length).map_err(|_| RpcError::AnswerTooLarge)?);
+    let left = head.len() + length;
     head.extend_from_slice(&before.encode_to_vec());
     let mut trailers = HeaderMap::new();
     trailers.insert(Status::GRPC_STATUS, HeaderValue::from(Code::Ok as i32));
-    let mut response = Response::new(Body::new(LongRange {
+    let (job, sent) = keep(job);
+    let answer = LongRange {
+        account: ctx.account().clone(),
+        job,
+        _sent: sent,
+        plan,
+        _listed: listed,
         head: head.freeze(),
-        pairs,
         tail: Some(behind.encode_to_vec().into()),
-        left: prefix_bytes + length,
+        left,
         trailers: Some(trailers),
-    }));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
-    Ok(response)
+    };
+    Ok(WithPermit::new(answer.response(), Some(permit)))
+}
+
+/// Plans the answer of a range. Also returns the encoded length of its pairs.
+fn measure(view: &View, range: &Range) -> Result<(RangePlan, usize), KvError> {
+    let mut length = 0;
+    let plan = view.machine.kv.plan_range(range, &mut |pair, value_len| {
+        length += pair_len(pair, value_len)
+    })?;
+    Ok((plan, length))
+}
+
+/// Returns the encoded length of a pair in a response. `pair` lacks its value, which has `value_len` bytes.
+fn pair_len(pair: KeyValue, value_len: usize) -> usize {
+    let field = |length: usize| 1 + length_delimiter_len(length) + length;
+    let value = if value_len == 0 { 0 } else { field(value_len) };
+    field(key_value(pair).encoded_len() + value)
+}
+
+/// Keeps a state until the returned sender is dropped or the state must be released, even if nobody polls the answer.
+fn keep(job: Arc<Job<()>>) -> (Weak<Job<()>>, oneshot::Sender<Infallible>) {
+    let (sent, answered) = oneshot::channel();
+    let kept = Arc::downgrade(&job);
+    let mut end = job.end();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = end.wait() => {}
+            _ = answered => {}
+        }
+        drop(job);
+    });
+    (kept, sent)
+}
+
+/// Reads and encodes the next pairs.
+fn read_part(
+    view: &View,
+    plan: &mut RangePlan,
+    bounds: &RangePartBounds,
+    source: ValueSource,
+) -> Result<Bytes, KvError> {
+    let pairs = view.machine.kv.planned_part(plan, bounds, source)?;
+    let kvs = pairs.into_iter().map(key_value).collect();
+    let part = RangeResponse { kvs, ..RangeResponse::default() };
+    Ok(part.encode_to_vec().into())
 }
 
 impl LongRange {
-    /// Encodes the next part of the message. Returns an empty slice at the end.
-    fn slice(&mut self) -> Bytes {
-        let mut slice = BytesMut::with_capacity(SLICE_BYTES.min(self.left));
-        slice.extend_from_slice(&std::mem::take(&mut self.head));
-        while slice.len() < SLICE_BYTES {
-            let Some(pair) = self.pairs.pop() else {
-                slice.extend_from_slice(&self.tail.take().unwrap_or_default());
-                break;
-            };
-            slice.put_u8(PAIR_TAG);
-            pair.encode_length_delimited(&mut slice)
-                .expect("the buffer grows");
+    fn response(self) -> Response<Body> {
+        let frames = stream::try_unfold(self, |mut answer| async move {
+            let frame = answer.next().await?;
+            Ok::<_, Status>(frame.map(|frame| (frame, answer)))
+        });
+        let mut response = Response::new(Body::new(FrameBody(Box::pin(frames))));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
+        response
+    }
+
+    /// Returns the next part of the message, then the trailers, then `None`.
+    async fn next(&mut self) -> RpcResult<Option<Frame<Bytes>>> {
+        while !self.plan.is_done() {
+            let part = self.part().await?;
+            if !part.is_empty() {
+                return self.data(part);
+            }
+            yield_now().await;
         }
-        if self.pairs.len() < self.pairs.capacity() / 2 {
-            self.pairs.shrink_to_fit();
+        if let Some(tail) = self.tail.take() {
+            return self.data(tail);
         }
-        self.left -= slice.len();
-        slice.freeze()
+        match self.left {
+            0 => Ok(self.trailers.take().map(Frame::trailers)),
+            _ => Err(RpcError::Plain(
+                "etcdserver: the answer is shorter than promised",
+            )),
+        }
+    }
+
+    /// Counts a part of the message, the first of which begins with `head`. Fails if the message is longer than its prefix
+    /// promises.
+    fn data(&mut self, data: Bytes) -> RpcResult<Option<Frame<Bytes>>> {
+        let head = std::mem::take(&mut self.head);
+        let data = match head.is_empty() {
+            true => data,
+            // An answer that nobody reads is charged for a part, so that few of them keep a state.
+            false => [head, data].concat().into(),
+        };
+        let left = self.left.checked_sub(data.len());
+        self.left = left.ok_or(RpcError::Plain(
+            "etcdserver: the answer is longer than promised",
+        ))?;
+        Ok(Some(Frame::data(data)))
+    }
+
+    /// Reads and encodes the next pairs: on this worker, or on another thread if a value is only on disk.
+    async fn part(&mut self) -> RpcResult<Bytes> {
+        let job = self.job.upgrade().ok_or(RpcError::TooManyRequests)?;
+        let part = read_part(&job, &mut self.plan, &MEMORY_PART, ValueSource::Memory);
+        if !needs_disk(&part) {
+            return Ok(part?);
+        }
+        // A read that waits for its permit keeps no state.
+        drop(job);
+        let (job, mut plan) = (self.job.clone(), self.plan.clone());
+        let state = async move { job.upgrade().ok_or(RpcError::TooManyRequests) };
+        let read = move |job: Arc<Job<()>>| {
+            let part = read_part(&job, &mut plan, &DISK_PART, ValueSource::Disk);
+            (part, plan)
+        };
+        let (part, plan) = read_from_disk(&self.account, state, read).await?;
+        self.plan = plan;
+        Ok(part?)
     }
 }
 
-impl http_body::Body for LongRange {
+/// A response body that consists of the frames of a stream. Its connection is charged for the frame in flight.
+struct FrameBody(BoxStream<'static, Result<Frame<Bytes>, Status>>);
+
+impl http_body::Body for FrameBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = Status;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(match self.tail {
-            Some(_) => Some(Ok(Frame::data(self.slice()))),
-            None => self
-                .trailers
-                .take()
-                .map(|trailers| Ok(Frame::trailers(trailers))),
-        })
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left as u64)
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        self.0.as_mut().poll_next(cx)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt as _;
+    use http_body::Body as _;
     use http_body_util::BodyExt as _;
-    use witan_api::v3::etcdserverpb::ResponseHeader;
+    use witan_machine::{
+        kv::{Kv, KvCommand, KvOperation, Put},
+        values::test_support::drop_kv_values,
+    };
+    use witan_node::testing::NodeOfStates;
 
     use super::*;
+    use crate::{kv::grpc_range, test_context::context};
 
-    fn range(lengths: impl IntoIterator<Item = usize>) -> RangeResponse {
-        let pair = |length| KeyValue {
-            key: "key".into(),
-            value: vec![7; length].into(),
-            mod_revision: 3,
-            ..KeyValue::default()
+    const VALUE_BYTES: usize = 1 << 20;
+    const VALUES: u8 = 100;
+
+    fn filled() -> Kv {
+        let mut kv = Kv::default();
+        for at in 0..VALUES {
+            let (key, value) = (vec![b'k', at].into(), vec![at; VALUE_BYTES].into());
+            let put = Put { key, value, ..Put::default() };
+            let command = KvCommand { operation: Some(KvOperation::Put(put)) };
+            kv.apply(&command).expect("it is sound");
+        }
+        kv
+    }
+
+    #[test]
+    fn a_small_part_of_a_long_answer_is_in_memory_at_once() {
+        let kv = filled();
+        let cache = drop_kv_values(&kv);
+        let all = RangeRequest {
+            key: "k".into(),
+            range_end: "l".into(),
+            ..RangeRequest::default()
         };
-        RangeResponse {
-            header: Some(ResponseHeader { revision: 9, ..ResponseHeader::default() }),
-            kvs: lengths.into_iter().map(pair).collect(),
-            more: true,
-            count: 12345,
-        }
-    }
-
-    #[test]
-    fn the_slices_are_the_message_and_its_length_is_known_before_each() {
-        for lengths in [
-            vec![],
-            vec![SLICE_BYTES; 3],
-            vec![1000; 10_000],
-            vec![1, 3 << 20, 1],
-        ] {
-            let range = range(lengths);
-            let mut expected = vec![0];
-            expected.put_u32(range.encoded_len() as u32);
-            expected.extend(range.encode_to_vec());
-            let mut body = stream_if_long(range).unwrap().into_body();
-            let mut received = Vec::new();
-            let trailers = loop {
-                let left = http_body::Body::size_hint(&body).exact().unwrap();
-                assert_eq!(left as usize, expected.len() - received.len());
-                let frame = body.frame().now_or_never().unwrap().unwrap().unwrap();
-                match frame.into_data() {
-                    Ok(data) => received.extend_from_slice(&data),
-                    Err(frame) => break frame.into_trailers().unwrap(),
-                }
+        actix_rt::System::new().block_on(async {
+            let states = NodeOfStates::begin(&kv);
+            let ctx = context(states.node.clone());
+            let answer = grpc_range(&ctx, all).await.expect("a list").answer;
+            let RangeAnswer::Long(response) = answer else {
+                panic!("the whole answer is in memory");
             };
-            assert!(received == expected);
-            assert_eq!(trailers[Status::GRPC_STATUS], "0");
-        }
+            let (mut body, mut received) = (response.into_body(), 0);
+            while let Some(frame) = body.frame().await {
+                let frame = frame.expect("no error");
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                let held = length as u64 + body.size_hint().lower() + cache.resident_bytes();
+                assert!(held < 4 * VALUE_BYTES as u64, "{held} bytes");
+                received += length;
+            }
+            assert!(received > usize::from(VALUES) * VALUE_BYTES);
+        });
     }
 
     #[test]
-    fn a_list_of_short_pairs_is_not_encoded_while_it_is_sent() {
-        assert!(stream_if_long(range(vec![100; 10_000])).is_err());
+    fn a_short_answer_of_a_long_range_is_in_memory() {
+        let kv = filled();
+        let few = RangeRequest {
+            key: "k".into(),
+            range_end: "l".into(),
+            limit: 2,
+            ..Default::default()
+        };
+        let keys = RangeRequest { limit: 0, keys_only: true, ..few.clone() };
+        actix_rt::System::new().block_on(async {
+            let states = NodeOfStates::begin(&kv);
+            let ctx = context(states.node.clone());
+            for (request, pairs) in [(few, 2), (keys, usize::from(VALUES))] {
+                let answer = grpc_range(&ctx, request).await.expect("a list").answer;
+                let RangeAnswer::Whole(range) = answer else {
+                    panic!("it is read while it is sent");
+                };
+                assert_eq!(range.kvs.len(), pairs);
+            }
+        });
     }
 }

@@ -26,8 +26,8 @@ use witan_api::v3::{
 use witan_dialect::{Context, blocking, jobs::WithPermit};
 use witan_transport::{Outgoing, RequestBody, RequestMessages};
 
-use super::{RpcResult, long_range};
-use crate::error::RpcError;
+use super::RpcResult;
+use crate::{error::RpcError, long_range::RangeAnswer};
 
 /// Size in bytes above which a message, which can encode many operations, is decoded on another thread.
 const INLINE_REQUEST_BYTES: usize = 256 << 10;
@@ -41,40 +41,66 @@ const INLINE_BYTES: usize = 4 << 20;
 /// Size in bytes of the flag and the length before each message.
 const PREFIX_BYTES: usize = 5;
 
-/// A response of one message.
-pub(super) trait UnaryResponse: Message + Sized + 'static {
-    /// Returns the number of pairs in the response and the total bytes of their keys and values. Returns 0 bytes if the number
-    /// alone makes the response [large](is_large), because computing them takes long.
-    fn weight(&self) -> (usize, usize) {
-        (0, self.encoded_len())
+/// A response of a unary call.
+pub(super) trait UnaryResponse: Sized + Send + 'static {
+    /// Returns whether to encode the response on another thread.
+    fn is_large(&self) -> bool;
+
+    /// Encodes the response, unless it is encoded while it is sent. Can block for long if it is large.
+    fn into_outgoing(self) -> Outgoing;
+}
+
+impl<M: MessageResponse> UnaryResponse for M {
+    fn is_large(&self) -> bool {
+        let (pairs, bytes) = self.weight();
+        pairs > INLINE_PAIRS || bytes > INLINE_BYTES
     }
 
-    /// Encodes a large response, or prepares to encode it while it is sent. Can block for long.
-    fn encode_large(self) -> Outgoing {
+    fn into_outgoing(self) -> Outgoing {
         Outgoing::Message(framed(&self))
     }
 }
 
-impl UnaryResponse for RangeResponse {
-    fn weight(&self) -> (usize, usize) {
-        weight(&self.kvs)
+impl UnaryResponse for RangeAnswer {
+    fn is_large(&self) -> bool {
+        match self {
+            Self::Whole(range) => range.is_large(),
+            Self::Long(_) => false,
+        }
     }
 
-    fn encode_large(self) -> Outgoing {
-        let answer = long_range::stream_if_long(self).map(Outgoing::Response);
-        answer.unwrap_or_else(|short| Outgoing::Message(framed(&short)))
+    fn into_outgoing(self) -> Outgoing {
+        match self {
+            Self::Whole(range) => range.into_outgoing(),
+            Self::Long(response) => Outgoing::Response(response),
+        }
     }
 }
 
-impl UnaryResponse for DeleteRangeResponse {
+/// A response that is a message in memory.
+pub(super) trait MessageResponse: Message + Sized + 'static {
+    /// Returns the number of pairs in the response and the total bytes of their keys and values. Returns 0 bytes if the number
+    /// alone makes the response [large](UnaryResponse::is_large), because computing them takes long.
+    fn weight(&self) -> (usize, usize) {
+        (0, self.encoded_len())
+    }
+}
+
+impl MessageResponse for RangeResponse {
+    fn weight(&self) -> (usize, usize) {
+        weight(&self.kvs)
+    }
+}
+
+impl MessageResponse for DeleteRangeResponse {
     fn weight(&self) -> (usize, usize) {
         weight(&self.prev_kvs)
     }
 }
 
-impl UnaryResponse for LeaseTimeToLiveResponse {}
+impl MessageResponse for LeaseTimeToLiveResponse {}
 
-impl UnaryResponse for TxnResponse {
+impl MessageResponse for TxnResponse {
     fn weight(&self) -> (usize, usize) {
         let weights = self.responses.iter().map(|op| match &op.response {
             Some(OpResponse::ResponseRange(range)) => range.weight(),
@@ -98,7 +124,7 @@ impl UnaryResponse for TxnResponse {
     }
 }
 
-/// Returns the number of pairs and the total bytes of their keys and values, as [`UnaryResponse::weight`] does.
+/// Returns the number of pairs and the total bytes of their keys and values, as [`MessageResponse::weight`] does.
 fn weight(pairs: &[KeyValue]) -> (usize, usize) {
     if pairs.len() > INLINE_PAIRS {
         return (pairs.len(), 0);
@@ -107,14 +133,8 @@ fn weight(pairs: &[KeyValue]) -> (usize, usize) {
     (pairs.len(), bytes.sum())
 }
 
-/// Returns whether to encode a response on another thread.
-fn is_large(answer: &impl UnaryResponse) -> bool {
-    let (pairs, bytes) = answer.weight();
-    pairs > INLINE_PAIRS || bytes > INLINE_BYTES
-}
-
-/// Decodes a request, runs `verb` on it and encodes the response. Keeps the verb's permit until the response is encoded, or
-/// until the connection is charged for a response that is encoded while it is sent.
+/// Decodes a request, runs `verb` on it and encodes the response. Keeps the verb's permit until the response is encoded or
+/// begins to be sent.
 pub(super) async fn respond<Q, A>(
     ctx: &Context,
     body: &Bytes,
@@ -125,11 +145,11 @@ where
     A: UnaryResponse,
 {
     let answered = verb(ctx, read(ctx, body).await?).await?;
-    if is_large(&answered.answer) {
-        let encoded = blocking::run(ctx.account(), move || answered.answer.encode_large());
+    if answered.answer.is_large() {
+        let encoded = blocking::run(ctx.account(), move || answered.answer.into_outgoing());
         Ok(Box::pin(encoded).await.map_err(RpcError::from)?)
     } else {
-        Ok(Outgoing::Message(framed(&answered.answer)))
+        Ok(answered.answer.into_outgoing())
     }
 }
 

@@ -9,6 +9,8 @@ use std::{
 };
 
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use http_body_util::BodyExt as _;
+use prost::Message as _;
 use tonic::Status;
 use witan_api::v3::{
     etcdserverpb::{
@@ -33,7 +35,8 @@ use witan_machine::{
 use witan_node::testing::NodeOfStates;
 
 use crate::{
-    RpcResult, kv, range_stream::range_stream, test_context::context, watch::watch_events,
+    RpcResult, kv, long_range, range_stream::range_stream, test_context::context,
+    watch::watch_events,
 };
 
 /// Number of keys: more than a small read covers.
@@ -269,6 +272,58 @@ fn a_transaction_compares_and_returns_values_on_disk() {
             };
             let reply = twins.answer(call).await.expect("it can be read");
             assert_eq!(reply.succeeded, succeeds, "{:?}", request.compare);
+        }
+    });
+}
+
+/// Reads a range like a call whose answer is long. Returns the message with its prefix.
+async fn long_answer(member: &Member, request: &RangeRequest) -> Vec<u8> {
+    let response = long_range::begin(&member.ctx, request.clone()).await;
+    let mut body = response.expect("it can be read").answer.into_body();
+    let mut message = Vec::new();
+    while let Some(frame) = body.frame().await {
+        match frame.expect("no error").into_data() {
+            Ok(data) => message.extend(data),
+            Err(trailers) => {
+                let trailers = trailers.into_trailers().expect("nothing else");
+                assert_eq!(trailers[Status::GRPC_STATUS], "0");
+                return message;
+            }
+        }
+    }
+    panic!("the trailers are missing")
+}
+
+#[test]
+fn an_answer_that_is_read_while_it_is_sent_is_the_same() {
+    let sorted = |target: SortTarget, order: SortOrder| RangeRequest {
+        sort_target: target as i32,
+        sort_order: order as i32,
+        ..all()
+    };
+    let keys = KEYS as i64;
+    run(async |twins| {
+        for request in [
+            all(),
+            sorted(SortTarget::Key, SortOrder::Descend),
+            sorted(SortTarget::Mod, SortOrder::Descend),
+            sorted(SortTarget::Value, SortOrder::Ascend),
+            RangeRequest { limit: keys - 1, ..all() },
+            RangeRequest { limit: 7, ..sorted(SortTarget::Version, SortOrder::Descend) },
+            RangeRequest { revision: keys, ..all() },
+            RangeRequest {
+                min_mod_revision: keys + 20,
+                max_mod_revision: keys + 30,
+                ..all()
+            },
+        ] {
+            let call = async |member: &Member| long_answer(member, &request).await;
+            let sent = twins.answer(call).await;
+            let whole = kv::range(&twins.on_disk.ctx, request.clone()).await;
+            let whole = whole.expect("it can be read").answer.encode_to_vec();
+            let length = u32::try_from(whole.len()).expect("it is short");
+            let prefix = [&[0], &length.to_be_bytes()[..]].concat();
+            assert!(sent == [prefix, whole].concat(), "{request:?}");
         }
     });
 }

@@ -17,7 +17,7 @@ use super::{
     RpcResult, auth, authorize, cluster,
     concurrency::{election, lock},
     kv, lease, maintenance,
-    messages::{self, UnaryResponse},
+    messages::{self, MessageResponse, UnaryResponse},
     range_stream, snapshot, watch,
 };
 use crate::error::RpcError;
@@ -134,14 +134,14 @@ pub(super) fn refused(refusal: impl Into<Status>) -> Outgoing {
     Outgoing::Response(refusal.into().into_http())
 }
 
-/// Implements `UnaryResponse` for responses with few pairs.
+/// Implements `MessageResponse` for responses with few pairs.
 macro_rules! answer_is_short {
     (hot $response:path) => {
-        impl UnaryResponse for $response {}
+        impl MessageResponse for $response {}
     };
     (unary etcdserverpb::DeleteRangeResponse) => {};
     (unary $response:path) => {
-        impl UnaryResponse for $response {}
+        impl MessageResponse for $response {}
     };
     ($other:ident $response:path) => {};
 }
@@ -156,6 +156,10 @@ macro_rules! answer {
     }};
     (server_stream $service:ident $head:ident $body:ident $request:path, $verb:path) => {
         Box::pin($service.server_stream(&$head, $body, $verb)).await
+    };
+    // A range can be sent while it is read.
+    (large $service:ident $head:ident $body:ident etcdserverpb::RangeRequest, $verb:path) => {
+        $service.unary(&$head, &whole($body), kv::grpc_range).await
     };
     (large $service:ident $head:ident $body:ident $request:path, $verb:path) => {
         $service.unary(&$head, &whole($body), $verb).await

@@ -1,9 +1,10 @@
 //! Members with more data than memory. Each has its own cgroup, so that the kernel kills a member that exceeds its limit. A
 //! member reads values that do not fit from its disk.
 //!
-//! `full` tests keys that do not fit, and `rebuilt` a cluster.
+//! `full` tests keys that do not fit, `lists` an answer that does not fit, and `rebuilt` a cluster.
 
 mod full;
+mod lists;
 mod rebuilt;
 
 use std::{fs::File, io::Write as _, ops::Range, path::Path};

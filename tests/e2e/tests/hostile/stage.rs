@@ -90,7 +90,7 @@ fn run(launch: Launch, name: &str, bound_bytes: u64, act: impl FnOnce(&Server) -
 /// Runs `act`. Returns its result and the largest growth of the server's memory during it.
 pub(crate) fn grown<T>(server: &Server, act: impl FnOnce() -> T) -> (T, u64) {
     let before = memory(server, "VmRSS:");
-    forget_peak(server);
+    process::forget_peak(server.pid());
     let done = act();
     (done, memory(server, "VmHWM:").saturating_sub(before))
 }
@@ -108,11 +108,6 @@ pub(crate) fn raise_descriptors() -> u64 {
 
 pub(crate) fn memory(server: &Server, label: &str) -> u64 {
     process::status_bytes(server.pid(), label)
-}
-
-/// Resets the peak of the server's memory (`VmHWM`).
-fn forget_peak(server: &Server) {
-    fs::write(format!("/proc/{}/clear_refs", server.pid()), "5").expect("an own child");
 }
 
 /// Returns the processor time that the server has used.

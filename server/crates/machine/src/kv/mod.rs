@@ -4,8 +4,9 @@
 //!
 //! Reading order: `request` (the operations) → `read_budget` (their limits) → `version`, `slots`, `block` and `block_record`
 //! (storage) → `history` (all versions) → `leaf` and `index` (the newest version of each key; `sort` helps to build it) → the
-//! operations → `kept` (values that puts keep) → `lease` → `events` (the history for watchers) → `retained` (the versions that
-//! etcd's store would contain) → `import` (from an etcd store), `follow` (from another cluster) → `hash`, `checkpoint`.
+//! operations → `range_plan` (long answers) → `kept` (values that puts keep) → `lease` → `events` (the history for watchers) →
+//! `retained` (the versions that etcd's store would contain) → `import` (from an etcd store), `follow` (from another cluster) →
+//! `hash`, `checkpoint`.
 
 use crate::revision::Revision;
 
@@ -26,6 +27,7 @@ mod leaf;
 mod lease;
 mod put;
 mod range;
+mod range_plan;
 mod read_budget;
 mod request;
 mod retained;
@@ -41,6 +43,7 @@ pub use checkpoint::BlockRecord;
 pub use events::{HistoryLocation, KeyChange};
 pub use import::ImportedVersion;
 pub use range::{NextPart, RangePart, RangePartBounds};
+pub use range_plan::{MeasurePair, RangePlan};
 pub use read_budget::{ReadResults, ValueSource};
 pub use request::{
     Compact, Compare, CompareResult, CompareTarget, DeleteRange, KvCommand, KvOperation, Put,
@@ -363,9 +366,19 @@ impl Kv {
 
     /// Reads a range at the current or an older revision.
     pub fn range(&self, range: &Range, source: ValueSource) -> Result<RangeReply, KvError> {
+        self.range_up_to(range, u64::MAX, source)
+    }
+
+    /// Reads a range. Fails with `AnswerTooLarge` once the pairs that it reads exceed `bytes` bytes.
+    pub fn range_up_to(
+        &self,
+        range: &Range,
+        bytes: u64,
+        source: ValueSource,
+    ) -> Result<RangeReply, KvError> {
         self.check_range(range, self.revision)?;
-        let mut reads = ReadBudget::of_range(self.pacing).from(source);
-        self.read(range, self.revision, &mut reads)
+        let reads = ReadBudget::of_range(self.pacing).from(source);
+        self.read(range, self.revision, &mut reads.collecting(bytes))
     }
 
     /// Returns the revision of the last change, or 1 before the first write.

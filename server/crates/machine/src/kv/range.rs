@@ -51,8 +51,8 @@ pub enum NextPart {
 }
 
 impl Kv {
-    /// Reads the first pairs of a range in key order. Ignores sort options, filters and limit. To continue, the caller sets
-    /// `key` to the key in [`RangePart::next`], on the same state.
+    /// Reads the first pairs of a range in key order. Ignores sort options and limit. To continue, the caller sets `key` to the
+    /// key in [`RangePart::next`], on the same state.
     pub fn range_part(
         &self,
         range: &Range,
@@ -60,7 +60,7 @@ impl Kv {
         source: ValueSource,
     ) -> Result<RangePart, KvError> {
         self.check_range(range, self.revision)?;
-        let reads = ReadBudget::of_range(self.pacing).from(source);
+        let reads = ReadBudget::of_range(self.pacing).from(source).scanning();
         let at_newest = range.revision <= 0 || range.revision >= self.revision.0;
         let span = KeyRange::new(&range.key, &range.range_end);
         let mut part = RangePart { kvs: Vec::new(), next: NextPart::End };
@@ -78,7 +78,8 @@ impl Kv {
             } else {
                 self.history.at(entry.location, Revision(range.revision))
             };
-            let Some(found) = found.filter(|(_, version)| !version.tombstone) else {
+            let wanted = |version: &Version<'_>| !version.tombstone && passes(range, version);
+            let Some(found) = found.filter(|(_, version)| wanted(version)) else {
                 return true;
             };
             if part.kvs.len() >= bounds.pairs || bytes >= bounds.bytes {
@@ -173,24 +174,42 @@ impl Kv {
         at: Option<Revision>,
         reads: &mut ReadBudget,
     ) -> Result<(Vec<KeyValue>, Option<i64>), KvError> {
-        let span = KeyRange::new(&range.key, &range.range_end);
-        let limit = fetch_limit(range);
         let by_value = range.sort_target() == SortTarget::Value;
         let without_values = range.keys_only && !by_value;
-        let (mut kvs, mut count) = (Vec::new(), 0);
+        let mut kvs = Vec::new();
+        let whole = self.visit_pairs(range, at, reads, |found, reads| {
+            let (block, version) = found;
+            let value_len = if without_values { 0 } else { version.value_len };
+            reads.collect(version.key.len(), value_len)?;
+            kvs.push(match without_values {
+                true => block.without_value(version),
+                false => reads.pair(found, by_value)?,
+            });
+            Ok(())
+        })?;
+        Ok((kvs, whole))
+    }
+
+    /// Calls `visit` with each pair that [`Self::collect_pairs`] returns. Returns the number of keys in the range, unless the
+    /// read stopped at the limit.
+    pub(super) fn visit_pairs<'a>(
+        &'a self,
+        range: &Range,
+        at: Option<Revision>,
+        reads: &mut ReadBudget,
+        mut visit: impl FnMut(&BlockVersion<'a>, &mut ReadBudget) -> Result<(), KvError>,
+    ) -> Result<Option<i64>, KvError> {
+        let span = KeyRange::new(&range.key, &range.range_end);
+        let (limit, mut count) = (fetch_limit(range), 0);
         reads.read_key()?;
         self.walk(&span, at, reads, |found, reads| {
             count += 1;
             if passes(range, &found.1) {
-                reads.hold()?;
-                kvs.push(match without_values {
-                    true => found.0.without_value(&found.1),
-                    false => reads.pair(&found, by_value)?,
-                });
+                visit(&found, reads)?;
             }
             Ok(count < limit)
         })?;
-        Ok((kvs, (count < limit).then_some(count as i64)))
+        Ok((count < limit).then_some(count as i64))
     }
 
     /// Charges the values that a range sorts, and the keys that the charge reads. Charges nothing without a sort by value.
@@ -256,7 +275,7 @@ impl Kv {
     }
 
     /// Counts the live keys in a range, at revision `at` or the newest one, and charges the count. Fails without enough budget.
-    fn count(
+    pub(super) fn count(
         &self,
         span: &KeyRange<'_>,
         at: Option<Revision>,
@@ -375,7 +394,7 @@ fn passes(range: &Range, version: &Version<'_>) -> bool {
 }
 
 /// Returns whether a range requests an order other than ascending keys, the order of reading.
-fn sorts(range: &Range) -> bool {
+pub(super) fn sorts(range: &Range) -> bool {
     range.sort_target() != SortTarget::Key || range.sort_order() == SortOrder::Descend
 }
 

@@ -51,6 +51,9 @@ pub(super) struct ReadBudget {
     bounded: bool,
     answers: ReadResults,
     source: ValueSource,
+    pattern: ReadPattern,
+    /// The remaining size in bytes of the pairs that a range may collect, with [`Pacing::pair_bytes`] for each.
+    collected: u64,
     pacing: Pacing,
 }
 
@@ -64,6 +67,8 @@ impl ReadBudget {
             bounded,
             answers,
             source: ValueSource::Disk,
+            pattern: ReadPattern::Random,
+            collected: u64::MAX,
             pacing,
         }
     }
@@ -76,6 +81,8 @@ impl ReadBudget {
             bounded: true,
             answers: ReadResults::Return,
             source: ValueSource::Disk,
+            pattern: ReadPattern::Random,
+            collected: u64::MAX,
             pacing,
         }
     }
@@ -105,6 +112,16 @@ impl ReadBudget {
         Self { source, ..self }
     }
 
+    /// Returns this budget for a read of many values, which the next values from disk replace first.
+    pub(super) fn scanning(self) -> Self {
+        Self { pattern: ReadPattern::Scan, ..self }
+    }
+
+    /// Returns this budget for a range that fails once it has collected pairs of more than `bytes` bytes.
+    pub(super) fn collecting(self, bytes: u64) -> Self {
+        Self { collected: bytes, ..self }
+    }
+
     /// Returns a version as a pair. If the read discards its results and `by_value` is not set, nobody looks at the value, and a
     /// placeholder of the same length replaces it, so that the command need not read the disk. Fails with
     /// [`KvError::NotResident`] if the read must not wait for the value.
@@ -125,7 +142,7 @@ impl ReadBudget {
                 let pair = block.key_value_in_memory(version);
                 pair.ok_or(KvError::NotResident)
             }
-            ValueSource::Disk => Ok(block.key_value(version, ReadPattern::Random)),
+            ValueSource::Disk => Ok(block.key_value(version, self.pattern)),
         }
     }
 
@@ -180,6 +197,14 @@ impl ReadBudget {
     /// Charges the memory of a pair in addition to its key and value, even if it is not returned.
     pub(super) fn hold(&mut self) -> Result<(), KvError> {
         take(&mut self.bytes, self.pacing.pair_bytes)
+    }
+
+    /// Charges the memory of a pair that a range collects, like [`Self::hold`]. Fails early if the pairs exceed the limit of
+    /// [`Self::collecting`].
+    pub(super) fn collect(&mut self, key_len: usize, value_len: usize) -> Result<(), KvError> {
+        self.hold()?;
+        let lengths = (key_len + value_len) as u64;
+        take(&mut self.collected, self.pacing.pair_bytes + lengths)
     }
 
     /// Charges the key and the value of a returned pair, by their lengths.

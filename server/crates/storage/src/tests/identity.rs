@@ -32,7 +32,7 @@ fn errors(dir: &TempDir) -> [OpenError; 2] {
 }
 
 fn read(dir: &TempDir) -> Result<Recovered, OpenError> {
-    let found = while_unlocked(|| offline::read(&dir.data(), &metrics()))?;
+    let found = while_unlocked(|| offline::read(&dir.data(), &Arc::default(), &metrics()))?;
     Ok(found.expect("a member's directory").1)
 }
 
@@ -204,7 +204,7 @@ fn reading_changes_nothing() {
 fn the_directory_of_a_running_member_is_not_read() {
     let dir = with_data(&ME);
     let (_running, _) = reopen(&dir);
-    let error = offline::read(&dir.data(), &metrics()).expect_err("it runs");
+    let error = offline::read(&dir.data(), &Arc::default(), &metrics()).expect_err("it runs");
     assert_eq!(error.exit_code(), 20, "{error}");
 }
 

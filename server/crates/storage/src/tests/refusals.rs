@@ -119,7 +119,7 @@ fn check_left_to_a_later_release(dir: &TempDir, what: &str) {
     let before = contents(&dir.data());
     for _ in 0..2 {
         let error = open(&dir.data(), &ME).expect_err(what);
-        let read = while_unlocked(|| offline::read(&dir.data(), &metrics()));
+        let read = while_unlocked(|| offline::read(&dir.data(), &Arc::default(), &metrics()));
         for error in [error, read.expect_err(what)] {
             assert_eq!(error.exit_code(), 21, "{what}: {error}");
             let text = error.to_string();

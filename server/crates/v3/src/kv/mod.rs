@@ -1,7 +1,7 @@
 //! The calls on keys, one per file. Keys and values are shared, never copied.
 //!
 //! Reading order: this file (common parts) → `put`, `range`, `delete_range`, `compact` → `txn`, `overlap`, `executed`.
-//! `range_stream` sends a range in parts.
+//! `long_range` sends a long answer of a range, and `range_stream` a range in parts.
 
 mod compact;
 pub(crate) mod delete_range;
@@ -34,7 +34,7 @@ use crate::error::RpcError;
 pub(super) use compact::compact;
 pub(super) use delete_range::delete_range;
 pub(super) use put::put;
-pub(super) use range::range;
+pub(super) use range::{grpc_range, range};
 pub(super) use txn::txn;
 
 type Header = Option<ResponseHeader>;

@@ -17,7 +17,14 @@ use witan_node::{CurrentView, RequestType};
 use super::{
     Context, Header, ReadSize, RpcResult, WithPermit, authorize, header, key_values, read,
 };
-use crate::error::RpcError;
+use crate::{
+    error::RpcError,
+    long_range::{self, RangeAnswer},
+};
+
+/// Size in bytes of the pairs of an answer, with their overhead in memory, up to which they are read at once. A longer answer is
+/// read while it is sent.
+const WHOLE_BYTES: u64 = 4 << 20;
 
 /// Validates, authorizes and executes a range, and records its duration. The response shares memory with the state until it is
 /// encoded; a large read keeps its permit until then.
@@ -27,26 +34,54 @@ pub(crate) async fn range(
 ) -> RpcResult<WithPermit<RangeResponse>> {
     let began = Instant::now();
     ctx.count_key(KeyOperation::Read, &request.key);
-    let answer = execute(ctx, request).await;
+    let answer = execute(ctx, request, u64::MAX).await;
     ctx.node
         .request_took(RequestType::Range, answer.is_ok(), began.elapsed());
     answer
 }
 
-/// Like [`range`], without counting the request.
-async fn execute(ctx: &Context, request: RangeRequest) -> RpcResult<WithPermit<RangeResponse>> {
+/// Like [`range`], for gRPC: the pairs of a long answer are read while it is sent.
+pub(crate) async fn grpc_range(
+    ctx: &Context,
+    request: RangeRequest,
+) -> RpcResult<WithPermit<RangeAnswer>> {
+    let began = Instant::now();
+    ctx.count_key(KeyOperation::Read, &request.key);
+    let answer = match execute(ctx, request.clone(), WHOLE_BYTES).await {
+        // Boxed, to keep the future of a short answer small.
+        Err(RpcError::AnswerTooLarge) => {
+            let long = Box::pin(long_range::begin(ctx, request)).await;
+            long.map(|long| long.map(RangeAnswer::Long))
+        }
+        whole => whole.map(|whole| whole.map(RangeAnswer::Whole)),
+    };
+    ctx.node
+        .request_took(RequestType::Range, answer.is_ok(), began.elapsed());
+    answer
+}
+
+/// Executes a range without counting the request. Fails with `AnswerTooLarge` if the pairs exceed `bytes` bytes.
+async fn execute(
+    ctx: &Context,
+    request: RangeRequest,
+    bytes: u64,
+) -> RpcResult<WithPermit<RangeResponse>> {
     let view = view_for(ctx, &request).await?;
     let began = Instant::now();
     let range = operation(request);
     let may =
         |caller: AccessCheck<'_>, range: &kv::Range| caller.read(&range.key, &range.range_end);
-    let work = |view: &View, range: &kv::Range, source: ValueSource| {
+    let work = move |view: &View, range: &kv::Range, source: ValueSource| {
         let kv = &view.machine.kv;
         // Convert the pairs of a long range on the thread that reads them.
-        Ok::<_, KvError>((response(None, kv.range(range, source)?), kv.revision()))
+        let reply = kv.range_up_to(range, bytes, source)?;
+        Ok::<_, KvError>((response(None, reply), kv.revision()))
     };
     let (answer, permit) = read(ctx, view, range, size, may, work).await?;
-    ctx.v3_metrics.ranged(began.elapsed(), answer.is_ok());
+    let is_read_again = bytes < u64::MAX && matches!(answer, Err(RpcError::AnswerTooLarge));
+    if !is_read_again {
+        ctx.v3_metrics.ranged(began.elapsed(), answer.is_ok());
+    }
     let (mut answer, revision) = answer?;
     ctx.node.ranges_served(1);
     answer.header = header::at(&ctx.node, revision);

@@ -1,0 +1,196 @@
+//! Ranges whose answers are too long to be in memory at once. A plan measures an answer by keys and versions, and its pairs are
+//! then read in parts from the same state.
+//!
+//! In key order, a part continues at a key. In any other order, the plan contains the keys.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{
+    KeyRange, KeyValue, Kv, KvError, NextPart, Range, RangePartBounds, RangeReply, ReadBudget,
+    SortTarget, ValueSource, history::BlockVersion, range::sorts,
+};
+use crate::revision::Revision;
+
+/// The answer of a range without its pairs, which [`Kv::planned_part`] reads.
+#[derive(Clone, Debug)]
+pub struct RangePlan {
+    /// The answer without its pairs.
+    pub reply: RangeReply,
+    /// The range. In key order, its key is the one at which the next part begins.
+    range: Range,
+    /// The keys of the answer, unless they are in key order.
+    keys: Option<Arc<Vec<Bytes>>>,
+    /// Number of pairs in the answer.
+    pairs: usize,
+    /// Number of pairs that were read.
+    read: usize,
+}
+
+impl RangePlan {
+    /// Returns whether all pairs were read.
+    pub fn is_done(&self) -> bool {
+        self.read >= self.pairs
+    }
+
+    /// Returns the size in bytes of the list of keys.
+    pub fn list_bytes(&self) -> usize {
+        let keys = self.keys.as_ref();
+        keys.map_or(0, |keys| size_of_val(keys.as_slice()))
+    }
+}
+
+/// Receives a pair of a planned answer, without its value, and the length of the value.
+pub type MeasurePair<'a> = dyn FnMut(KeyValue, usize) + 'a;
+
+impl Kv {
+    /// Plans the answer of [`Kv::range`], with the same errors. Passes each of its pairs to `measure`. Reads values only to sort
+    /// by them, and then may wait for the disk.
+    pub fn plan_range(
+        &self,
+        range: &Range,
+        measure: &mut MeasurePair<'_>,
+    ) -> Result<RangePlan, KvError> {
+        self.check_range(range, self.revision)?;
+        if range.count_only || sorts(range) {
+            self.plan_list(range, measure)
+        } else {
+            self.plan_in_order(range, measure)
+        }
+    }
+
+    /// Plans an answer in key order.
+    fn plan_in_order(
+        &self,
+        range: &Range,
+        measure: &mut MeasurePair<'_>,
+    ) -> Result<RangePlan, KvError> {
+        let mut reads = ReadBudget::of_range(self.pacing);
+        let at = self.past_revision(range);
+        let limit = usize::try_from(range.limit).ok();
+        let limit = limit.filter(|limit| *limit > 0).unwrap_or(usize::MAX);
+        let (mut pairs, mut more) = (0, false);
+        let whole = self.visit_pairs(range, at, &mut reads, |(block, version), reads| {
+            reads.hold()?;
+            if pairs == limit {
+                more = true;
+                return Ok(());
+            }
+            pairs += 1;
+            let value_len = if range.keys_only {
+                0
+            } else {
+                version.value_len
+            };
+            reads.return_pair(version.key.len(), value_len)?;
+            measure(block.without_value(version), value_len);
+            Ok(())
+        })?;
+        let span = KeyRange::new(&range.key, &range.range_end);
+        let count = match whole {
+            Some(count) => count,
+            None => self.count(&span, at, &mut reads)?,
+        };
+        let reply = RangeReply { more, count, ..RangeReply::default() };
+        Ok(RangePlan { reply, range: range.clone(), keys: None, pairs, read: 0 })
+    }
+
+    /// Plans an answer in another order, or without pairs.
+    fn plan_list(
+        &self,
+        range: &Range,
+        measure: &mut MeasurePair<'_>,
+    ) -> Result<RangePlan, KvError> {
+        let mut reads = ReadBudget::of_range(self.pacing);
+        let at = self.past_revision(range);
+        let by_value = range.sort_target() == SortTarget::Value;
+        let listed = Range { keys_only: range.keys_only || !by_value, ..range.clone() };
+        let RangeReply { kvs, more, count } = self.read(&listed, self.revision, &mut reads)?;
+        let mut keys = Vec::with_capacity(kvs.len());
+        for mut pair in kvs {
+            let mut value_len = std::mem::take(&mut pair.value).len();
+            if listed.keys_only && !range.keys_only {
+                let found = self.live_version(&pair.key, at);
+                value_len = found.map_or(0, |(_, version)| version.value_len);
+                reads.return_pair(0, value_len)?;
+            }
+            keys.push(pair.key.clone());
+            measure(pair, value_len);
+        }
+        Ok(RangePlan {
+            reply: RangeReply { more, count, ..RangeReply::default() },
+            range: range.clone(),
+            pairs: keys.len(),
+            keys: Some(Arc::new(keys)),
+            read: 0,
+        })
+    }
+
+    /// Reads the next pairs of a plan, which must be of this state, and advances the plan. If it fails, it does not advance.
+    pub fn planned_part(
+        &self,
+        plan: &mut RangePlan,
+        bounds: &RangePartBounds,
+        source: ValueSource,
+    ) -> Result<Vec<KeyValue>, KvError> {
+        let pairs = bounds.pairs.min(plan.pairs - plan.read);
+        let bounds = RangePartBounds { pairs, ..*bounds };
+        if plan.keys.is_some() {
+            return self.listed_part(plan, &bounds, source);
+        }
+        let part = self.range_part(&plan.range, &bounds, source)?;
+        plan.read += part.kvs.len();
+        match part.next {
+            NextPart::End => plan.read = plan.pairs,
+            NextPart::Pair(key) | NextPart::Unread(key) => plan.range.key = key,
+        }
+        Ok(part.kvs)
+    }
+
+    /// Reads the next pairs in the order of a plan's keys.
+    fn listed_part(
+        &self,
+        plan: &mut RangePlan,
+        bounds: &RangePartBounds,
+        source: ValueSource,
+    ) -> Result<Vec<KeyValue>, KvError> {
+        let reads = ReadBudget::of_range(self.pacing).from(source).scanning();
+        let at = self.past_revision(&plan.range);
+        let (mut kvs, mut bytes, mut read) = (Vec::new(), 0, 0);
+        let keys = plan.keys.iter().flat_map(|keys| &keys[plan.read..]);
+        for key in keys.take(bounds.pairs.min(bounds.keys)) {
+            if bytes >= bounds.bytes {
+                break;
+            }
+            read += 1;
+            let Some(found) = self.live_version(key, at) else {
+                continue;
+            };
+            let pair = match plan.range.keys_only {
+                true => found.0.without_value(&found.1),
+                false => reads.pair(&found, false)?,
+            };
+            bytes += pair.key.len() + pair.value.len();
+            kvs.push(pair);
+        }
+        plan.read += read;
+        Ok(kvs)
+    }
+
+    /// Returns the revision that a range reads, or `None` if it is the newest one.
+    fn past_revision(&self, range: &Range) -> Option<Revision> {
+        let revision = Revision(range.revision);
+        (range.revision > 0 && revision < self.revision).then_some(revision)
+    }
+
+    /// Returns the version of a key at revision `at` or the newest revision (`None`), or `None` if the key does not exist then.
+    fn live_version(&self, key: &[u8], at: Option<Revision>) -> Option<BlockVersion<'_>> {
+        let location = self.index.get(key)?.location;
+        let found = match at {
+            Some(revision) => self.history.at(location, revision)?,
+            None => self.history.get(location)?,
+        };
+        (!found.1.tombstone).then_some(found)
+    }
+}
