@@ -1,7 +1,7 @@
 //! Starts and stops a member without its client port: the replica's thread, the checkpointer and the peer streams.
 
 use std::{
-    collections::hash_map::RandomState, hash::BuildHasher as _, sync::Arc, thread::JoinHandle,
+    collections::hash_map::RandomState, hash::BuildHasher as _, io, sync::Arc, thread::JoinHandle,
     time::Duration,
 };
 
@@ -9,14 +9,14 @@ use tokio::sync::watch;
 use witan_base::account::Totals;
 use witan_config::{AutoCompaction, Config};
 use witan_corruption::{self as corruption, InconsistentState};
-use witan_machine::{levels, member::MemberId};
+use witan_machine::{levels, member::MemberId, view::View};
 use witan_node::{
     self as node, FrozenStates, MemoryBudget, Node, NodeMetrics, NodeParts, ProcessIdentity,
     SharedParts, TransferError, now_ns,
 };
 use witan_peer::{self as peer, PeerDialer, PeerMetrics, Peers, SnapshotMetrics};
 use witan_replica::replica;
-use witan_storage::{self as storage, Checkpointer, DataIdentity};
+use witan_storage::{self as storage, Checkpoint, Checkpointer, DataIdentity, StorageMetrics};
 use witan_transport::{BoundPeer, RunningServer, Signal};
 
 use super::{disk::OpenedDisk, error::BootError, memory, recorder};
@@ -147,14 +147,7 @@ pub(super) fn start(
     let mut peers = None;
     let started = node::start(
         parts,
-        |node| {
-            Checkpointer::start(
-                checkpoints,
-                Some(checkpoint),
-                storage_metrics,
-                move |index| node.durable(index),
-            )
-        },
+        |node| start_checkpointer((checkpoints, checkpoint), storage_metrics, node),
         |node, receiver| {
             let (running, post) = peer::start(
                 node,
@@ -174,6 +167,18 @@ pub(super) fn start(
         replica,
         peers: peers.expect("the node has started them"),
     })
+}
+
+/// Starts the checkpointer with its scrub.
+fn start_checkpointer(
+    (checkpoint, base): (Checkpoint, View),
+    metrics: StorageMetrics,
+    node: Node,
+) -> io::Result<Checkpointer> {
+    let durable = move |index| node.durable(index);
+    let mut checkpointer = Checkpointer::start(checkpoint, Some(base), metrics.clone(), durable)?;
+    checkpointer.start_scrub(metrics)?;
+    Ok(checkpointer)
 }
 
 /// Collects the settings and the identity that all node handles share.

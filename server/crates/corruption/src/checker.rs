@@ -1,4 +1,5 @@
 //! Schedules comparisons of states. After a difference, the leader raises alarms, and corrupt members replace their state.
+//! Members with a damaged checkpoint also replace it.
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use super::{
     metrics::CorruptionMetrics,
 };
 
-/// Interval at which a member looks for its CORRUPT alarm.
+/// Interval at which a member looks for its CORRUPT alarm and for damage.
 const ALARM_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Attempts to replace the state before a pause of [`REBUILD_PAUSE`].
@@ -105,13 +106,14 @@ impl CorruptionChecker {
     }
 
     /// Compares current states every `--corrupt-check-time`, and states after compactions every `--compact-hash-check-time`.
-    /// Replaces this member's state when it has the CORRUPT alarm. Returns when the process stops.
+    /// Replaces this member's state when it has the CORRUPT alarm or a damaged checkpoint. Returns when the process stops.
     pub async fn run(self) {
         tokio::select! {
             () = self.node.stopping() => {}
             () = self.compare_regularly() => {}
             () = self.compare_compactions() => {}
             () = self.follow_alarm() => {}
+            () = self.follow_damage() => {}
         }
     }
 
@@ -197,6 +199,26 @@ impl CorruptionChecker {
         }
     }
 
+    /// When this member's checkpoint is damaged, replaces it with the leader's state. Retries failures after a pause. Never
+    /// returns.
+    async fn follow_damage(&self) {
+        let mut looks = interval(ALARM_INTERVAL);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            if !self.node.has_damaged_checkpoint() {
+                continue;
+            }
+            match self.rebuild(&[]).await {
+                Ok(()) => tracing::warn!("replaced the damaged checkpoint of this member"),
+                Err(error) => {
+                    tracing::warn!(%error, "failed to replace the damaged checkpoint; retrying later");
+                    sleep(REBUILD_PAUSE).await;
+                }
+            }
+        }
+    }
+
     /// Compares this member's state and replaces it until it equals the majority's, at most [`REBUILD_ATTEMPTS`] times. Returns
     /// the result of the last comparison.
     async fn repair_state(&self) -> Result<Standing, CompareError> {
@@ -235,8 +257,8 @@ impl CorruptionChecker {
         Ok(Standing::Corrupt)
     }
 
-    /// Replaces this member's state with the leader's. A leader first transfers leadership to a voter of `majority`. Fails if
-    /// this member becomes the leader during the replacement.
+    /// Replaces this member's state with the leader's. A leader first transfers leadership to a voter of `majority`, or to the
+    /// member that lags least if `majority` is empty. Fails if this member becomes the leader during the replacement.
     async fn rebuild(&self, majority: &[MemberId]) -> Result<(), RebuildError> {
         if self.leads() {
             let next = {

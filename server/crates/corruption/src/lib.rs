@@ -2,7 +2,8 @@
 //!
 //! Members hash their whole state at compactions and at entries proposed for that purpose. A member that differs from most
 //! voters gets the CORRUPT alarm, which stops writes as in etcd, and fetches the leader's state. Once its state equals the
-//! majority's, the alarm is disarmed.
+//! majority's, the alarm is disarmed. A member whose checkpoint is damaged on disk also fetches the leader's state, without an
+//! alarm.
 //!
 //! `snapshot` computes hashes, `node` stores them, `peer::query` queries other members, and `witan_machine::alarm` defines the
 //! effect of an alarm.

@@ -58,6 +58,12 @@ impl Checkpoints {
         self.appended_bytes = 0;
     }
 
+    /// Writes a state as a new base that reuses no run of the previous checkpoint.
+    pub(super) fn replace(&mut self, view: View) {
+        self.checkpointer.replace(view);
+        self.appended_bytes = 0;
+    }
+
     /// Offers a view to the checkpointer if a checkpoint is due. A checkpoint is due after enough log, or after a large
     /// compaction, because the previous checkpoint keeps the compacted data in memory and on disk. With little `space` on the
     /// disk or in memory, less log is enough. `kv_bytes` is the size of the v3 key space.

@@ -1,7 +1,7 @@
 //! The replica's host in a member process: the log on disk, waiting requests, and watchers.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -109,6 +109,7 @@ impl Host for NodeHost {
         storage::install(&mut self.log, checkpointer, received, replaced);
         self.checkpoints.installed();
         self.shared.state_hashes.clear();
+        self.shared.status.checkpoint_damaged.store(false, Relaxed);
         self.show_replaced(snapshot, &before);
         self.shared.installs.send_modify(|installs| *installs += 1);
         let took = begun.elapsed();

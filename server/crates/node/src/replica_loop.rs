@@ -288,6 +288,9 @@ impl ReplicaLoop {
         let behind = late.as_nanos() / self.tick.as_nanos().max(1);
         let times = u32::try_from(behind).unwrap_or(u32::MAX).min(TICKS_MADE_UP) + 1;
         self.check_disk();
+        if self.host.checkpoints.checkpointer.take_damage() {
+            self.replace_checkpoint();
+        }
         for _ in 0..times {
             self.ticks += 1;
             self.replica.take(Input::Tick { now_ns: now_ns() });
@@ -297,6 +300,28 @@ impl ReplicaLoop {
             self.host.log.drop_outdated();
         }
         due.max(Instant::now().checked_sub(self.tick).unwrap_or(due)) + self.tick
+    }
+
+    /// Decides how to replace a checkpoint in which the scrub has found damage. Nothing may read the damaged record, because
+    /// the read would end the process. If there are other voters, the leader's state replaces the checkpoint. A sole voter
+    /// writes it anew if all values are in memory. They stay there during the write, because the cache has room.
+    fn replace_checkpoint(&mut self) {
+        let own = self.shared.identity.member_id.0;
+        let view = self.replica.view();
+        let has_others = view.position.voters.iter().any(|voter| *voter != own);
+        let has_room = !self.shared.memory.cache().is_nearly_full();
+        if has_others {
+            tracing::warn!("replacing the damaged checkpoint with the leader's state");
+            self.shared.status.checkpoint_damaged.store(true, Relaxed);
+        } else if has_room && view.machine.kv.values_are_in_memory() {
+            tracing::warn!("writing the damaged checkpoint anew from memory");
+            self.host.checkpoints.replace(view);
+        } else {
+            tracing::error!(
+                "not all values are in memory and no other voter has them, so the damaged checkpoint stays; a read of \
+                 the damaged block ends the process"
+            );
+        }
     }
 
     /// Passes events, a snapshot, an executed command and the durable index to the replica. Call this after passing the

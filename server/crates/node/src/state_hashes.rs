@@ -31,6 +31,12 @@ impl Node {
         self.shared.status.corrupt.load(Relaxed)
     }
 
+    /// Returns whether the leader's state must replace this member's checkpoint, because the checkpoint is damaged. The
+    /// next installed snapshot ends this.
+    pub fn has_damaged_checkpoint(&self) -> bool {
+        self.shared.status.checkpoint_damaged.load(Relaxed)
+    }
+
     /// Returns the hashes of this member's state.
     pub fn state_hashes(&self) -> &StateHashes {
         &self.shared.state_hashes

@@ -40,6 +40,8 @@ pub(super) struct PublishedStatus {
     pub(super) any_no_space: AtomicBool,
     /// Whether this member has the alarm CORRUPT.
     pub(super) corrupt: AtomicBool,
+    /// Whether the leader's state must replace this member's checkpoint, because the scrub has found damage.
+    pub(super) checkpoint_damaged: AtomicBool,
     /// Twice the auth revision, plus one while authentication is enabled.
     auth: AtomicU64,
     /// Whether v2 authentication is enabled.

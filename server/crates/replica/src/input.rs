@@ -58,7 +58,7 @@ pub enum Input {
         /// Duration of the last sync of the log in nanoseconds, which is the cost of a batch of proposals.
         sync_ns: u64,
     },
-    /// This member's state differs from the leader's and must be replaced by it.
+    /// The leader's state must replace this member's state, which differs or is damaged on disk.
     Rebuild,
     /// Requests a leadership transfer. `Host::answered` follows with [`Answer::Transfer`].
     Transfer {

@@ -234,7 +234,7 @@ pub struct Replica {
     other_lineage_term: Option<u64>,
     /// The tick of this member's last request for the leader's state.
     state_asked_at: u64,
-    /// Whether the leader's state must replace this member's state, because the two differ.
+    /// Whether the leader's state must replace this member's state.
     rebuilds: bool,
     /// The state of a snapshot that raft has accepted and the next turn installs.
     incoming_snapshot: Option<View>,

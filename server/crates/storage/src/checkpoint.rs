@@ -194,6 +194,10 @@ impl Checkpoint {
         let (view, bytes) = read_chain(&self.folder, &self.manifest.chain)?;
         let ledger = &self.folder.ledger;
         ledger.set_checkpoint_bytes(self.manifest.chain.bytes());
+        self.folder
+            .state()
+            .published
+            .clone_from(&self.manifest.chain);
         self.compact_threshold = self.compact_threshold(bytes);
         Ok(view)
     }

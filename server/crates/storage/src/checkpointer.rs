@@ -5,6 +5,7 @@ use std::{
     sync::{
         Arc, Condvar, PoisonError,
         atomic::{AtomicBool, Ordering},
+        mpsc::SyncSender,
     },
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -18,6 +19,7 @@ use super::{
     folder::{CheckpointFolder, OnDurable, is_superseded},
     low_priority::run_at_low_priority,
     received::{ReceivedFiles, SnapshotReceiver},
+    scrub::{self, Scrub},
 };
 
 /// Pause after a failed write. Each further failure doubles it.
@@ -30,6 +32,8 @@ pub struct Checkpointer {
     folder: Arc<CheckpointFolder>,
     shared: Arc<CheckpointerState>,
     thread: Option<JoinHandle<()>>,
+    /// The scrub runs while this value exists.
+    scrub: Option<SyncSender<()>>,
 }
 
 #[derive(Default)]
@@ -101,7 +105,28 @@ impl Checkpointer {
             metrics,
         };
         let thread = panics::start_thread("checkpoint", move || while writer.turn() {})?;
-        Ok(Self { folder, shared, thread: Some(thread) })
+        Ok(Self { folder, shared, thread: Some(thread), scrub: None })
+    }
+
+    /// Starts the scrub, which reads the published runs until the checkpointer stops.
+    pub fn start_scrub(&mut self, metrics: StorageMetrics) -> io::Result<()> {
+        self.scrub_every(scrub::PERIOD, metrics)
+    }
+
+    /// Starts the scrub with this period.
+    pub(super) fn scrub_every(
+        &mut self,
+        period: Duration,
+        metrics: StorageMetrics,
+    ) -> io::Result<()> {
+        self.scrub = Some(Scrub::start(self.folder.clone(), metrics, period)?);
+        Ok(())
+    }
+
+    /// Returns whether the scrub has found damage since the last call. A snapshot that was installed since replaces the damaged
+    /// runs, so earlier damage no longer counts.
+    pub fn take_damage(&self) -> bool {
+        self.folder.take_damage()
     }
 
     /// Returns a receiver for other members' snapshots, which writes into the checkpoint's folder.
@@ -129,23 +154,35 @@ impl Checkpointer {
 
     /// Queues a frozen view for the next checkpoint. Replaces a queued view whose write has not started.
     pub fn offer(&self, view: View) {
-        let mut slot = self.shared.slot.lock();
-        let replaced = slot.view.replace(view);
-        drop(slot);
-        self.shared.changed.notify_all();
-        // Dropped after the unlock: a view can hold the last reference to much memory.
-        drop(replaced);
+        self.queue(view, |_| ());
     }
 
     /// Queues a frozen view to be written as a new base without outdated records. Calls `done` when this view or a newer one is
     /// durable.
     pub fn rewrite(&self, view: View, done: OnDurable) {
+        self.queue(view, |slot| {
+            slot.whole_and_clean = true;
+            slot.rewrites.push(done);
+        });
+    }
+
+    /// Queues a frozen view to be written as a new base that reuses no run, because runs are damaged.
+    pub fn replace(&self, view: View) {
+        self.queue(view, |slot| {
+            slot.whole = true;
+            // A clean base is written at low priority.
+            slot.whole_and_clean = true;
+        });
+    }
+
+    /// Queues a frozen view, and changes the request for it.
+    fn queue(&self, view: View, change: impl FnOnce(&mut CheckpointRequest)) {
         let mut slot = self.shared.slot.lock();
         let replaced = slot.view.replace(view);
-        slot.whole_and_clean = true;
-        slot.rewrites.push(done);
+        change(&mut slot);
         drop(slot);
         self.shared.changed.notify_all();
+        // Dropped after the unlock: a view can hold the last reference to much memory.
         drop(replaced);
     }
 
@@ -160,8 +197,9 @@ impl Checkpointer {
         !self.shared.failing.load(Ordering::Relaxed)
     }
 
-    /// Stops the thread after the write in progress.
+    /// Stops the scrub at once, and the checkpoint thread after the write in progress.
     pub fn stop(&mut self) {
+        self.scrub = None;
         self.shared.slot.lock().stop = true;
         self.shared.changed.notify_all();
         if let Some(thread) = self.thread.take()

@@ -1,5 +1,5 @@
 //! State shared by the writers of the checkpoint's folder: the checkpoint thread, the snapshot receivers, and the replica's
-//! thread, which publishes received snapshots.
+//! thread, which publishes received snapshots. The scrub reads the published chain and reports damage.
 //!
 //! No thread waits for another thread while it holds the lock. Publishing replaces the file `current` under the lock.
 
@@ -21,7 +21,7 @@ use super::{
     formats::DataFormat,
     heads::{self, heads_number, heads_path},
     ledger::Ledger,
-    manifest::{CURRENT, Manifest, Run, copy_name, copy_number},
+    manifest::{CURRENT, Chain, Manifest, Run, copy_name, copy_number},
     manifest_file,
     open_identity::OpenIdentity,
     record_stream::RecordCounter,
@@ -73,6 +73,8 @@ pub(super) struct CheckpointFolder {
     state: Mutex<FolderState>,
     /// Whether a run found no space. Later runs get no heads, so that heads cannot be the reason again.
     lacked_space: AtomicBool,
+    /// Whether the scrub has found damage in the published chain since [`Self::take_damage`].
+    damaged: AtomicBool,
     /// Makes the checkpoint thread remove discarded runs.
     garbage: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
@@ -90,6 +92,8 @@ pub(super) struct FolderState {
     /// Number of the next run. No earlier run has used it.
     next: u64,
     last_copy: u64,
+    /// The published chain, which the scrub reads.
+    pub(super) published: Chain,
     /// Runs of unpublished snapshots, which the checkpoint thread must not remove.
     received: BTreeSet<u64>,
     /// The runs from which blocks can be read, by number. These runs must not be removed.
@@ -124,6 +128,7 @@ impl CheckpointFolder {
         let state = FolderState {
             next,
             last_copy,
+            published: Chain::default(),
             received: BTreeSet::new(),
             files: BTreeMap::new(),
             installs: 0,
@@ -136,6 +141,7 @@ impl CheckpointFolder {
             cache,
             state: Mutex::new(state),
             lacked_space: AtomicBool::new(false),
+            damaged: AtomicBool::new(false),
             garbage: OnceLock::new(),
         })
     }
@@ -231,6 +237,7 @@ impl CheckpointFolder {
         }
         replace(&self.dir, CURRENT, &bytes)?;
         self.ledger.set_checkpoint_bytes(manifest.chain.bytes());
+        state.published.clone_from(&manifest.chain);
         Ok(self.copy(&mut state, &bytes))
     }
 
@@ -279,9 +286,27 @@ impl CheckpointFolder {
             replace(&self.dir, CURRENT, &bytes)
         })?;
         self.ledger.set_checkpoint_bytes(manifest.chain.bytes());
+        state.published.clone_from(&manifest.chain);
+        // The snapshot uses no earlier run.
+        self.damaged.store(false, Relaxed);
         self.copy(&mut state, &bytes);
         state.installs += 1;
         Ok(())
+    }
+
+    /// Records that a run is damaged, if the published chain names it. Returns whether it does.
+    pub(super) fn report_damage(&self, number: u64) -> bool {
+        let state = self.state();
+        let published = state.published.numbers().any(|named| named == number);
+        // Stored under the lock, so that a later installation clears it.
+        self.damaged.fetch_or(published, Relaxed);
+        published
+    }
+
+    /// Returns whether damage was reported since the last call and since the last installation. Does not wait for the lock,
+    /// because a thread that publishes a chain holds it.
+    pub(super) fn take_damage(&self) -> bool {
+        self.damaged.swap(false, Relaxed)
     }
 
     /// Removes all runs that are neither in `named` nor held by a receiver or a place, all heads without a kept run, and all

@@ -13,9 +13,7 @@ const LOWEST_PRIORITY: i32 = 19;
 /// cannot raise a priority again. A panic in `work` becomes an error.
 pub fn run_at_low_priority<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     let work = || {
-        if let Err(error) = lower_priority() {
-            tracing::debug!(%error, "failed to lower the priority of a thread");
-        }
+        lower_priority();
         work()
     };
     thread::scope(|scope| {
@@ -29,10 +27,13 @@ pub fn run_at_low_priority<T: Send>(work: impl FnOnce() -> io::Result<T> + Send)
     })
 }
 
-/// Lowers the priority of the calling thread. Linux has priorities per thread.
-fn lower_priority() -> rustix::io::Result<()> {
-    let now = getpriority_process(None)?;
-    setpriority_process(None, (now + NICE_INCREMENT).min(LOWEST_PRIORITY))
+/// Lowers the priority of the calling thread. Linux has priorities per thread. Only logs a failure.
+pub(super) fn lower_priority() {
+    let lowered = getpriority_process(None)
+        .and_then(|now| setpriority_process(None, (now + NICE_INCREMENT).min(LOWEST_PRIORITY)));
+    if let Err(error) = lowered {
+        tracing::debug!(%error, "failed to lower the priority of a thread");
+    }
 }
 
 #[cfg(test)]

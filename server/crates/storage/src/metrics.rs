@@ -11,6 +11,8 @@ pub struct StorageMetrics {
     pub(super) backend_commit: Histogram,
     /// Number of failed writes since startup, plus one if startup found the newest checkpoint damaged.
     pub(super) checkpoint_failures: IntCounter,
+    pub(super) scrub_bytes: IntCounter,
+    pub(super) scrub_damaged_runs: IntCounter,
 }
 
 impl StorageMetrics {
@@ -22,6 +24,8 @@ impl StorageMetrics {
             wal_write_bytes: on.gauge("etcd_disk_wal_write_bytes_total", "Total number of bytes written to the Raft log."),
             backend_commit: on.histogram("etcd_disk_backend_commit_duration_seconds", "The latency distributions of durable checkpoints.", 0.001, 14),
             checkpoint_failures: on.counter("witan_checkpoint_failures_total", "Total number of failed checkpoints."),
+            scrub_bytes: on.counter("witan_scrub_bytes_total", "Total number of bytes of the checkpoint that were read to find damage."),
+            scrub_damaged_runs: on.counter("witan_scrub_damaged_runs_total", "Total number of files of the checkpoint that were found damaged."),
         }
     }
 }

@@ -407,6 +407,12 @@ impl Kv {
         EMPTY_BYTES + (self.history.bytes + self.lease_bytes()).next_multiple_of(PAGE_BYTES)
     }
 
+    /// Returns whether all values are in memory, so that a checkpoint of this state reads nothing from the disk.
+    pub fn values_are_in_memory(&self) -> bool {
+        let mut blocks = self.history.blocks_from(0);
+        blocks.all(block::Block::is_resident)
+    }
+
     /// Returns the size in bytes of leases and of the live keys' newest versions, in 4 KiB pages.
     pub fn live_size_bytes(&self) -> u64 {
         EMPTY_BYTES + (self.live_bytes + self.lease_bytes()).next_multiple_of(PAGE_BYTES)

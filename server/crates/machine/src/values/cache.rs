@@ -132,7 +132,7 @@ impl BlockCache {
     }
 
     /// Returns whether reads from disk will soon have to replace other values.
-    pub(super) fn is_nearly_full(&self) -> bool {
+    pub fn is_nearly_full(&self) -> bool {
         let target = self.target();
         self.resident_bytes() > target - target / 4
     }

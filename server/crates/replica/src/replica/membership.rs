@@ -193,8 +193,8 @@ impl Replica {
         }
     }
 
-    /// Requests that the leader's state replace this member's, because the two differ. The member accepts no entries while a
-    /// request is pending. A leader must first transfer leadership.
+    /// Requests that the leader's state replace this member's, because the two differ or the checkpoint on disk is damaged. The
+    /// member accepts no entries while a request is pending. A leader must first transfer leadership.
     pub(crate) fn rebuild(&mut self) {
         self.rebuilds = true;
         self.request_snapshot();

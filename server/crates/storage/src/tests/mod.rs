@@ -17,6 +17,7 @@ mod raise;
 mod received;
 mod refusals;
 mod rewrite;
+mod scrub;
 mod table;
 mod values;
 mod wal_dir;

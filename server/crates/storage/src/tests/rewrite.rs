@@ -41,7 +41,7 @@ pub(super) fn numbers(dir: &TempDir) -> BTreeSet<u64> {
 }
 
 /// Opens a copy of the directory and compares its state with `expected`.
-fn compare(dir: &TempDir, expected: &View) {
+pub(super) fn compare(dir: &TempDir, expected: &View) {
     let scratch = TempDir::new();
     copy(&dir.0, &scratch.0);
     let (storage, recovered) = reopen(&scratch);

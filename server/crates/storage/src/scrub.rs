@@ -1,0 +1,157 @@
+//! The scrub: a thread that reads all published runs, so that it finds damage on the disk while the values are in memory or on
+//! other members. It only reports damage: the replica's thread decides how to replace the checkpoint. Damage never ends the
+//! process.
+//!
+//! - **A pass reads each run once** and compares its size and its checksum with the manifest. The next pass begins a period
+//!   after this one began. Each pass begins at a random run, because nothing on disk records its progress: a process that
+//!   restarts often then also reads all runs in time.
+//! - **It reads the disk**, not the kernel's cached pages, which can be sound although the disk is not.
+//! - **Only a published run can be damaged.** The file of a run that a newer chain has replaced may be missing.
+//! - **An error of the disk is not damage.** The scrub logs it and reads the run again in the next pass.
+
+use std::{
+    collections::hash_map::RandomState,
+    fs::File,
+    hash::BuildHasher as _,
+    io::{self, Read as _},
+    ops::ControlFlow,
+    path::Path,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
+    time::{Duration, Instant},
+};
+
+use rustix::fs::{Advice, fadvise};
+use witan_base::panics;
+
+use super::{
+    StorageMetrics, folder::CheckpointFolder, low_priority::lower_priority, manifest::Run,
+    run::run_path,
+};
+
+/// Time from the begin of a pass to the begin of the next one.
+pub(super) const PERIOD: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Rate in bytes per second, unless a pass would take longer than the period.
+const BYTES_PER_SECOND: u64 = 1 << 20;
+const BUFFER_BYTES: usize = 256 << 10;
+/// Pause after an error of the disk.
+const ERROR_PAUSE: Duration = Duration::from_secs(60);
+
+/// Reads the published runs to find damage.
+pub(super) struct Scrub {
+    pub(super) folder: Arc<CheckpointFolder>,
+    pub(super) metrics: StorageMetrics,
+    pub(super) period: Duration,
+    /// Disconnected when the thread must stop.
+    pub(super) stopped: Receiver<()>,
+}
+
+impl Scrub {
+    /// Starts the thread. It stops when the returned value is dropped, which does not wait for it.
+    pub(super) fn start(
+        folder: Arc<CheckpointFolder>,
+        metrics: StorageMetrics,
+        period: Duration,
+    ) -> io::Result<SyncSender<()>> {
+        let (stop, stopped) = sync_channel(0);
+        let scrub = Self { folder, metrics, period, stopped };
+        panics::start_thread("scrub", move || {
+            lower_priority();
+            while scrub.turn().is_continue() {}
+        })?;
+        Ok(stop)
+    }
+
+    /// Makes a pass and waits for the time of the next one.
+    fn turn(&self) -> ControlFlow<()> {
+        let begun = Instant::now();
+        self.pass()?;
+        self.pause(self.period.saturating_sub(begun.elapsed()))
+    }
+
+    /// Reads the runs that are published now, except runs that are no longer published when their turn comes.
+    pub(super) fn pass(&self) -> ControlFlow<()> {
+        let mut numbers: Vec<u64> = self.folder.state().published.numbers().collect();
+        let begin = RandomState::new().hash_one(0) % (numbers.len() as u64).max(1);
+        numbers.rotate_left(usize::try_from(begin).unwrap_or_default());
+        for number in numbers {
+            if let Some(run) = self.published(number) {
+                self.check(&run)?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Reads a run, and reports damage if the run is still published.
+    pub(super) fn check(&self, run: &Run) -> ControlFlow<()> {
+        let path = run_path(&self.folder.dir, run.number);
+        let sound = match self.read(&path) {
+            Ok(Some(found)) => found == (run.content.bytes, run.content.sum),
+            Ok(None) => return ControlFlow::Break(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) => {
+                let path = path.display();
+                tracing::error!(%path, %error, "failed to read a file of the checkpoint to find damage; retrying later");
+                return self.pause(ERROR_PAUSE);
+            }
+        };
+        if !sound && self.folder.report_damage(run.number) {
+            let path = path.display();
+            tracing::error!(%path, "a file of the checkpoint is damaged");
+            self.metrics.scrub_damaged_runs.inc();
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Reads a file at the scrub's rate. Returns its size in bytes and its CRC-32, or `None` if the thread must stop.
+    fn read(&self, path: &Path) -> io::Result<Option<(u64, u32)>> {
+        let mut file = File::open(path)?;
+        let rate = self.bytes_per_second();
+        let (mut bytes, mut sum) = (0, crc32fast::Hasher::new());
+        let mut buffer = vec![0; BUFFER_BYTES];
+        drop_cached_pages(&file);
+        loop {
+            let read = file.read(&mut buffer)?;
+            if read == 0 {
+                break;
+            }
+            sum.update(&buffer[..read]);
+            bytes += read as u64;
+            self.metrics.scrub_bytes.inc_by(read as u64);
+            let time = Duration::from_micros(read as u64 * 1_000_000 / rate);
+            if self.pause(time).is_break() {
+                return Ok(None);
+            }
+        }
+        drop_cached_pages(&file);
+        Ok(Some((bytes, sum.finalize())))
+    }
+
+    /// Returns the rate at which a pass takes at most the period.
+    fn bytes_per_second(&self) -> u64 {
+        let bytes = self.folder.state().published.bytes();
+        (bytes / self.period.as_secs().max(1)).max(BYTES_PER_SECOND)
+    }
+
+    /// Returns the run with this number if the published chain names it.
+    fn published(&self, number: u64) -> Option<Run> {
+        let state = self.folder.state();
+        let mut runs = state.published.runs();
+        runs.find(|run| run.number == number).cloned()
+    }
+
+    /// Waits. Returns `Break` if the thread must stop.
+    fn pause(&self, time: Duration) -> ControlFlow<()> {
+        match self.stopped.recv_timeout(time) {
+            Err(RecvTimeoutError::Timeout) => ControlFlow::Continue(()),
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => ControlFlow::Break(()),
+        }
+    }
+}
+
+/// Drops the file's pages from the kernel's cache. This is only advice, so a failure does not matter.
+fn drop_cached_pages(file: &File) {
+    let _ = fadvise(file, 0, None, Advice::DontNeed);
+}

@@ -1,0 +1,167 @@
+//! Tests the scrub: it finds every damaged run that is published, and nothing else counts as damage. A base or a received
+//! snapshot then replaces the damaged runs.
+
+use std::{
+    fs,
+    sync::mpsc::{SyncSender, sync_channel},
+};
+
+use super::{
+    rewrite::{RUN_BYTES, compare, numbers},
+    values::{filled, keeps_none, open_cached},
+    workload::receive,
+    *,
+};
+use crate::{Checkpointer, install, manifest::Run, run::run_path, scrub::Scrub};
+
+/// A period in which a test makes only one pass.
+const PERIOD: Duration = Duration::from_secs(3600);
+
+/// Opens a directory and writes a state as a base with many runs.
+fn with_runs(dir: &TempDir) -> (Storage, View) {
+    let (mut storage, _) = reopen(dir);
+    storage.checkpoint.cut_runs_at(RUN_BYTES);
+    let view = filled(200, 2000);
+    storage.checkpoint.write(None, &view).unwrap();
+    assert!(numbers(dir).len() > 5);
+    (storage, view)
+}
+
+/// Returns a scrub that the test drives. It stops when the sender is dropped.
+fn scrub(storage: &Storage) -> (Scrub, SyncSender<()>) {
+    let (stop, stopped) = sync_channel(0);
+    let scrub = Scrub {
+        folder: storage.checkpoint.folder().clone(),
+        metrics: metrics(),
+        period: PERIOD,
+        stopped,
+    };
+    (scrub, stop)
+}
+
+fn path(dir: &TempDir, run: u64) -> PathBuf {
+    run_path(&dir.data().join("member/checkpoint"), run)
+}
+
+/// Flips a bit in the middle of a run.
+fn flip(dir: &TempDir, run: u64) {
+    let path = path(dir, run);
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&path, bytes).unwrap();
+}
+
+#[test]
+fn a_base_of_the_values_in_memory_replaces_a_damaged_run() {
+    let dir = TempDir::new();
+    let (storage, view) = with_runs(&dir);
+    assert!(view.machine.kv.values_are_in_memory());
+    let before = numbers(&dir);
+    flip(&dir, *before.iter().nth(before.len() / 2).unwrap());
+    let (send, durable) = sync_channel(8);
+    let durable_at = move |index| send.send(index).unwrap();
+    let (metrics, base) = (metrics(), Some(view.clone()));
+    let mut checkpointer =
+        Checkpointer::start(storage.checkpoint, base, metrics.clone(), durable_at).unwrap();
+    assert!(!checkpointer.take_damage());
+    checkpointer.scrub_every(PERIOD, metrics.clone()).unwrap();
+    let begun = Instant::now();
+    while !checkpointer.take_damage() {
+        assert!(begun.elapsed() < LATE, "the damage is not found");
+        std::thread::yield_now();
+    }
+    // Nothing has changed since the checkpoint on disk, so only the damage requires a new one.
+    checkpointer.replace(view.clone());
+    assert_eq!(durable.recv_timeout(LATE), Ok(view.position.index));
+    assert!(numbers(&dir).is_disjoint(&before));
+    assert_eq!(metrics.scrub_damaged_runs.get(), 1);
+    checkpointer.stop();
+    compare(&dir, &view);
+}
+
+#[test]
+fn a_received_snapshot_replaces_damaged_runs_without_a_read() {
+    let (dir, cache) = (TempDir::new(), keeps_none());
+    let (storage, _) = open_cached(&dir, &cache);
+    let Storage { mut log, mut checkpoint, lock, .. } = storage;
+    // A read of one of its values would end the process.
+    let old = filled(200, 2000);
+    checkpoint.write(None, &old).unwrap();
+    log.append(&batch(2..old.position.index + 1, 1));
+    cache.trim();
+    assert!(!old.machine.kv.values_are_in_memory());
+    let runs = numbers(&dir);
+    runs.iter().for_each(|run| flip(&dir, *run));
+    let (metrics, base) = (metrics(), Some(old.clone()));
+    let mut checkpointer = Checkpointer::start(checkpoint, base, metrics.clone(), |_| ()).unwrap();
+    checkpointer.scrub_every(PERIOD, metrics.clone()).unwrap();
+    let begun = Instant::now();
+    while metrics.scrub_damaged_runs.get() < runs.len() as u64 {
+        assert!(begun.elapsed() < LATE, "the damage is not found");
+        std::thread::yield_now();
+    }
+    let leader = filled(300, 2000);
+    let received = receive(&checkpointer.receiver(), &leader).unwrap();
+    install(&mut log, &checkpointer, received, old);
+    assert!(!checkpointer.take_damage(), "the damaged runs are replaced");
+    checkpointer.stop();
+    drop((checkpointer, log, lock));
+    compare(&dir, &leader);
+}
+
+#[test]
+fn a_pass_reads_each_published_run_once() {
+    let dir = TempDir::new();
+    let (storage, view) = with_runs(&dir);
+    let read = |storage: &Storage| {
+        let (scrub, _stop) = scrub(storage);
+        assert!(scrub.pass().is_continue());
+        let StorageMetrics { scrub_bytes, scrub_damaged_runs, .. } = &scrub.metrics;
+        (scrub_bytes.get(), scrub_damaged_runs.get())
+    };
+    let bytes = || manifest(&dir).chain.bytes();
+    assert_eq!(read(&storage), (bytes(), 0));
+    drop(storage);
+    let (mut storage, _) = reopen(&dir);
+    assert_eq!(read(&storage), (bytes(), 0), "after a restart");
+    storage.checkpoint.write(None, &view).unwrap();
+    for (damaged, run) in (1..).zip(numbers(&dir)).take(2) {
+        flip(&dir, run);
+        assert_eq!(read(&storage), (bytes(), damaged), "of the next base");
+    }
+}
+
+#[test]
+fn neither_a_replaced_run_nor_an_unreadable_one_is_damaged() {
+    let dir = TempDir::new();
+    let (mut storage, view) = with_runs(&dir);
+    let (scrub, stop) = scrub(&storage);
+    let runs = || -> Vec<Run> { manifest(&dir).chain.runs().cloned().collect() };
+    let damaged = || scrub.metrics.scrub_damaged_runs.get();
+    let replaced = runs();
+    // The second base lets the replaced runs be removed.
+    for _ in 0..2 {
+        storage.checkpoint.write(None, &view).unwrap();
+    }
+    for run in &replaced {
+        assert!(!path(&dir, run.number).exists());
+        assert!(scrub.check(run).is_continue());
+    }
+    assert_eq!(damaged(), 0);
+    let published = runs();
+    let (missing, short, unreadable) = (&published[0], &published[1], &published[2]);
+    fs::remove_file(path(&dir, missing.number)).unwrap();
+    let bytes = fs::read(path(&dir, short.number)).unwrap();
+    fs::write(path(&dir, short.number), &bytes[1..]).unwrap();
+    for (run, expected) in [(missing, 1), (short, 2)] {
+        assert!(scrub.check(run).is_continue());
+        assert_eq!(damaged(), expected);
+    }
+    // A folder cannot be read as a file.
+    fs::remove_file(path(&dir, unreadable.number)).unwrap();
+    fs::create_dir(path(&dir, unreadable.number)).unwrap();
+    drop(stop);
+    assert!(scrub.check(unreadable).is_break(), "it would wait");
+    assert_eq!(damaged(), 2);
+}
