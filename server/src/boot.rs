@@ -60,18 +60,18 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     let (security, peer_tls) = open_tls(&config, &metrics, false)?;
     let authenticator = authenticator(&config)?;
     let (stop, stopping) = watch::channel(false);
+    let memory = memory::budget(config.memory_budget_bytes);
     let Prepared { config, joined, followed } = tokio::select! {
         signal = &mut signal => {
             tracing::info!(signal = signal.name(), "received signal; no member was started");
             return Ok(());
         }
-        prepared = prepare(config, peer_tls.as_ref(), &metrics) => prepared?,
+        prepared = prepare(config, peer_tls.as_ref(), &metrics, memory.cache()) => prepared?,
     };
-    let (source, seeded) = followed.map_or((None, None), |(source, state)| (Some(source), state));
+    let (source, seed) = followed.map_or((None, None), |(source, seed)| (Some(source), seed));
     let dialer = peer_dialer(&config, dialing_tls(&config, peer_tls.as_ref(), &metrics)?);
-    let memory = memory::budget(config.memory_budget_bytes);
     let kept = (StorageMetrics::register(&on), memory.cache());
-    let disk = disk::open((&config, &dialer), (joined, seeded), kept).await?;
+    let disk = disk::open((&config, &dialer), (joined, seed), kept).await?;
     let (own_security, own_peer_tls) = open_tls(&config, &metrics, true)?;
     let (security, peer_tls) = (security.or(own_security), peer_tls.or(own_peer_tls));
     warn_of_quota(config.settings.quota_bytes);

@@ -8,6 +8,7 @@ use witan_bootstrap::{
     join::{self, JoinedCluster},
 };
 use witan_config::{ClusterState, Config};
+use witan_follow::Seed;
 use witan_machine::{
     StateMachine, levels,
     member::{MemberId, MemberRegistry},
@@ -49,17 +50,17 @@ fn following(first: Box<View>, cluster_id: u64, seeded: StateMachine) -> Box<Vie
 }
 
 /// Opens the data directory, or initializes it with the state of a new cluster, of the cluster `joined`, or with the source's
-/// data `seeded`. A directory with a state has priority over the flags, `joined` and `seeded`. With `force_new_cluster`,
-/// removes all other members from the state and logs the removal.
+/// snapshot `seed`. A directory with a state has priority over the flags, `joined` and `seed`. With `force_new_cluster`, removes
+/// all other members from the state and logs the removal.
 pub(super) async fn open(
     (config, dialer): (&Config, &PeerDialer),
-    (joined, seeded): (Option<JoinedCluster>, Option<StateMachine>),
+    (joined, seed): (Option<JoinedCluster>, Option<Seed>),
     (metrics, cache): (StorageMetrics, &Arc<BlockCache>),
 ) -> Result<OpenedDisk, BootError> {
     let dir = &config.data_dir;
     let (mut begun, first_state) = bootstrap::beginning(config, joined.as_ref());
     let found = storage::identity(dir)?;
-    if seeded.is_some() {
+    if seed.is_some() {
         begun.cluster_id = bootstrap::followed_cluster_id(begun, found);
     }
     // As in etcd, the data directory has priority over flags about the initial cluster.
@@ -81,11 +82,8 @@ pub(super) async fn open(
                 let what = "it has an identity but no state, and the flags give another identity";
                 return Err(BootError::corrupt(dir, CorruptRecord::new(what)));
             }
-            let first_state = match seeded {
-                Some(seeded) => following(first_state, identity.cluster_id, seeded),
-                None => first_state,
-            };
-            write_first_state(dir, &mut storage, &recovered, *first_state)?
+            let of = (dir.as_path(), identity.cluster_id);
+            write_first_state(of, &mut storage, &recovered, first_state, seed)?
         }
     };
     // The flags do not determine the id of a member that joined, or of a cluster that followed another one. With discovery, the
@@ -125,22 +123,27 @@ pub(super) async fn open(
     })
 }
 
-/// Writes the first checkpoint of a directory that has never had a complete one. Refuses a directory that has lost its
-/// checkpoint.
+/// Writes the first checkpoint of a directory that has never had a complete one: `first`, or the data in `seed` with the
+/// members of `first`. Refuses a directory that has lost its checkpoint.
 fn write_first_state(
-    dir: &Path,
+    (dir, cluster_id): (&Path, u64),
     storage: &mut Storage,
     recovered: &Recovered,
-    state: View,
+    first: Box<View>,
+    seed: Option<Seed>,
 ) -> Result<View, BootError> {
     if recovered.hard_state.is_some() || !recovered.records.is_empty() {
         let what = "its log contains data, but the folder member/checkpoint was emptied or removed";
         return Err(BootError::corrupt(dir, CorruptRecord::new(what)));
     }
+    let state = match seed {
+        Some(seed) => following(first, cluster_id, seed.read(&mut storage.checkpoint)?),
+        None => first,
+    };
     let written = storage.checkpoint.write(None, &state);
     let what = || format!("write the first checkpoint in {}", dir.display());
     written.map_err(|error| BootError::io(what())(error))?;
-    Ok(state)
+    Ok(*state)
 }
 
 /// Removes all other members from the recovered state and logs the removal. Fails if one of them still runs. Returns the new

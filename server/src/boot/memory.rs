@@ -23,7 +23,7 @@ fn budget_bytes(wanted: Option<u64>) -> u64 {
         return budget_bytes;
     };
     let (limit_bytes, limit_source) = (limit.bytes, limit.source.name());
-    let budget_bytes = wanted.unwrap_or(limit_bytes - limit.reserve_bytes());
+    let budget_bytes = wanted.unwrap_or(limit.budget_bytes());
     tracing::info!(budget_bytes, limit_bytes, limit_source, "memory budget");
     if budget_bytes > limit_bytes {
         tracing::warn!(
@@ -64,7 +64,7 @@ mod tests {
         assert_eq!(budget_bytes(Some(100 << 20)), 100 << 20);
         let derived = budget_bytes(None);
         let limit = MemoryLimit::read(Path::new("/")).unwrap();
-        assert_eq!(derived, limit.bytes - limit.reserve_bytes());
+        assert_eq!(derived, limit.budget_bytes());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The startup steps before the data directory is opened: adopts etcd's data, and finds the cluster to start, join or follow.
 
+use std::sync::Arc;
+
 use witan_adopt::{self as adopt, Adopted, Progress};
 use witan_base::panics;
 use witan_bootstrap::{
@@ -7,8 +9,8 @@ use witan_bootstrap::{
     join::{self, JoinedCluster},
 };
 use witan_config::{ClusterState, Config};
-use witan_follow::{self as follow, SeedError, Source};
-use witan_machine::StateMachine;
+use witan_follow::{self as follow, Seed, SeedError, Source};
+use witan_machine::values::BlockCache;
 use witan_peer::PeerDialer;
 use witan_storage::{self as storage, DataIdentity, OpenError};
 use witan_transport::{PeerTls, TransportMetrics};
@@ -21,19 +23,21 @@ pub(super) struct Prepared {
     pub(super) config: Config,
     /// The running cluster to join, if any.
     pub(super) joined: Option<JoinedCluster>,
-    /// The cluster to follow, with its state if the data directory has none.
-    pub(super) followed: Option<(Source, Option<StateMachine>)>,
+    /// The cluster to follow, with its snapshot if the data directory has no state.
+    pub(super) followed: Option<(Source, Option<Seed>)>,
 }
 
 /// Discovers the first members of the cluster, and queries them to find out whether this member joins them. A member with a
-/// state joins no cluster. `tls` uses files; self-signed certificates are created before the first query.
+/// state joins no cluster. `tls` uses files; self-signed certificates are created before the first query. `cache` decides which
+/// values are in memory while etcd's data is adopted.
 pub(super) async fn prepare(
     config: Config,
     tls: Option<&PeerTls>,
     metrics: &TransportMetrics,
+    cache: &Arc<BlockCache>,
 ) -> Result<Prepared, BootError> {
     let found = match storage::identity(&config.data_dir) {
-        Err(OpenError::Etcd { .. }) if config.adopt_etcd => Some(adopt_etcd(&config).await?),
+        Err(OpenError::Etcd { .. }) if config.adopt_etcd => Some(adopt_etcd(&config, cache).await?),
         found => found?,
     };
     let config = discover::complete(config, found).await?;
@@ -54,8 +58,8 @@ pub(super) async fn prepare(
             source = source.endpoints().join(","),
             "starting from a snapshot of the source"
         );
-        let state = follow::seed(&source, &config).await?;
-        let followed = Some((source, Some(state)));
+        let seed = follow::seed(&source, &config).await?;
+        let followed = Some((source, Some(seed)));
         return Ok(Prepared { config, joined: None, followed });
     }
     let own = match tls {
@@ -70,8 +74,9 @@ pub(super) async fn prepare(
     Ok(Prepared { config, joined, followed: None })
 }
 
-async fn adopt_etcd(config: &Config) -> Result<DataIdentity, BootError> {
+async fn adopt_etcd(config: &Config, cache: &Arc<BlockCache>) -> Result<DataIdentity, BootError> {
     let (dir, wal_dir) = (config.data_dir.clone(), config.wal_dir.clone());
+    let cache = cache.clone();
     tracing::info!(data_dir = %dir.display(), "adopting the data of etcd");
     let adopting = move || {
         let mut log_step = |progress| {
@@ -79,7 +84,7 @@ async fn adopt_etcd(config: &Config) -> Result<DataIdentity, BootError> {
                 tracing::info!(step, bytes, "adopting the data of etcd");
             }
         };
-        adopt::adopt(&dir, wal_dir.as_deref(), &mut log_step)
+        adopt::adopt(&dir, wal_dir.as_deref(), &cache, &mut log_step)
     };
     let adopted = panics::run_blocking(adopting).await;
     let adopted =

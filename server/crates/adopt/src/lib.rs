@@ -16,7 +16,7 @@ mod entry;
 pub mod lineage;
 mod state;
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use witan_etcd::EtcdDirectory;
 use witan_machine::{
@@ -24,6 +24,7 @@ use witan_machine::{
     counters::{CountTooFar, check_import},
     member::MemberId,
     revision::Revision,
+    values::BlockCache,
     view::View,
 };
 use witan_replica::{host::LogBatch, wire};
@@ -98,15 +99,19 @@ pub struct Adopted {
 }
 
 /// Reads etcd's data directory `dir` and writes Witan's files next to etcd's. `wal_dir` is etcd's `--wal-dir`, if it was set.
-/// `progress` gets each step, and the size of each record in the longest one. Fails if the data cannot be taken over or the
-/// disk lacks space.
+/// `cache` decides which values are in memory meanwhile. `progress` gets each step, and the size of each record in the longest
+/// one. Fails if the data cannot be taken over or the disk lacks space.
 pub fn adopt(
     dir: &Path,
     wal_dir: Option<&Path>,
+    cache: &Arc<BlockCache>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Adopted, AdoptError> {
     progress(Progress::Step("log", 0));
     let etcd = witan_etcd::open(dir, wal_dir)?;
+    let identity = DataIdentity::new(etcd.cluster_id, MemberId(etcd.member_id));
+    // Removes the files of an interrupted adoption before the free space is measured.
+    let mut adoption = storage::adopt(dir, &etcd.wal_dir, &identity, cache)?;
     // Witan's files are never larger than etcd's backend.
     let needed = etcd.backend.length;
     let free = storage::free_bytes(dir);
@@ -114,15 +119,16 @@ pub fn adopt(
         return Err(AdoptError::NoSpace { free, needed });
     }
     progress(Progress::Step("keys", etcd.backend.length));
-    let (mut view, shared_names) =
-        state::committed(&etcd, &mut |bytes| progress(Progress::Bytes(bytes)))?;
+    let built = state::committed(&etcd, &mut |machine, bytes| {
+        progress(Progress::Bytes(bytes));
+        Ok(adoption.write_part(machine)?)
+    });
+    let (mut view, shared_names) = built?;
     view.machine.check_import()?;
     view.position.lineage = lineage::of_adopted(&view);
     let log = undecided(&etcd, &view)?;
-    let identity = DataIdentity::new(etcd.cluster_id, MemberId(etcd.member_id));
     progress(Progress::Step("writing", 0));
-    storage::adopt(dir, &etcd.wal_dir, &identity, &view, &log)?;
-    Ok(Adopted {
+    let adopted = Adopted {
         identity,
         index: view.position.index,
         undecided: log.records.len(),
@@ -131,7 +137,9 @@ pub fn adopt(
         members: view.machine.members.by_id.len(),
         torn_bytes: etcd.torn_bytes,
         shared_names,
-    })
+    };
+    adoption.finish(view, &log)?;
+    Ok(adopted)
 }
 
 /// Progress of [`adopt`].

@@ -10,18 +10,18 @@ use witan_machine::{
     member::{Member, MemberId, MemberRegistry},
     view::{Position, View},
 };
-use witan_snapshot::{self as snapshot, v2_store::V2Store};
+use witan_snapshot::{self as snapshot, VisitBuilt, v2_store::V2Store};
 
 use super::{AdoptError, entry};
 
-/// Reads the state, and the names of users and roles that v2 and v3 shared and that were merged. `progress` gets the size of
-/// each backend record.
+/// Reads the state, and the names of users and roles that v2 and v3 shared and that were merged. `built` gets the state after
+/// each backend record, with the size of the record, and after each entry of the log.
 pub(super) fn committed(
     etcd: &EtcdDirectory,
-    progress: &mut dyn FnMut(usize),
+    built: &mut VisitBuilt<'_, AdoptError>,
 ) -> Result<(View, Vec<String>), AdoptError> {
     let backend = &etcd.backend;
-    let mut machine = snapshot::read(&backend.path, backend.length, None, progress)?.machine;
+    let mut machine = snapshot::read(&backend.path, backend.length, None, built)?.machine;
     let mut v2 = v2_at_snapshot(etcd)?;
     // etcd keeps Witan's own bucket when it restores a snapshot, so the state still has this feature level.
     let raised_level = machine.members.raised_level;
@@ -35,6 +35,9 @@ pub(super) fn committed(
             && log.index > backend.consistent_index
         {
             machine.apply_with(&entry, ReadResults::Discard);
+            // No watcher reads the states before compactions.
+            machine.kv.clear_states_before_compaction();
+            built(&machine, 0)?;
         }
     }
     // etcd up to 3.5 reads its members from the v2 store. After `etcdctl snapshot restore`, the backend contains another

@@ -54,12 +54,23 @@ impl MemoryLimit {
         smallest.map(|(bytes, source)| Self { bytes, source })
     }
 
+    /// Returns the memory budget in bytes, unless a flag sets another: the limit less [`Self::reserve_bytes`].
+    pub fn budget_bytes(self) -> u64 {
+        self.bytes - self.reserve_bytes()
+    }
+
     /// Returns the size in bytes of the part that the budget leaves free, for the file cache, sockets and growth between two
     /// measurements: an eighth, at least 64 MiB or a quarter, whichever is less, and at most 512 MiB.
     pub fn reserve_bytes(self) -> u64 {
         let least = RESERVE_BYTES_MIN.min(self.bytes / 4);
         (self.bytes / 8).max(least).min(RESERVE_BYTES_MAX)
     }
+}
+
+/// Returns the size in bytes of the values in memory while a process with this budget loads or builds a state. The rest is for
+/// keys and versions, whose size is not known yet.
+pub fn first_values_bytes(budget_bytes: u64) -> u64 {
+    budget_bytes / 2
 }
 
 /// Returns the smallest limit of the cgroup of this process. On a host with both versions of cgroups, either can have it.

@@ -40,7 +40,7 @@ use witan_machine::{follow::FollowedRevision, member::MemberRegistry};
 use witan_node::{Node, NodeError};
 
 pub use received::add_event;
-pub use seed::{SeedError, seed};
+pub use seed::{Seed, SeedError, seed};
 pub use source::Source;
 pub use status::{CutOverRefused, CutOverReport, FollowHandle, FollowStatus};
 

@@ -10,12 +10,12 @@ use std::{
 use witan_base::panics;
 use witan_client::ClientTlsError;
 use witan_config::{Config, SpaceConfig};
-use witan_machine::{StateMachine, alarm::Alarms, member::MemberRegistry};
+use witan_machine::{StateMachine, alarm::Alarms, auth::Auth, member::MemberRegistry};
 use witan_snapshot::{
     self as snapshot, BoltError,
     digest::{self, DigestError},
 };
-use witan_storage as storage;
+use witan_storage::{self as storage, Checkpoint};
 
 use super::{
     fence::FenceError,
@@ -74,18 +74,26 @@ impl SnapshotFolder {
     }
 }
 
-/// Reads the source's state from a snapshot, which is temporarily stored in the data directory. Tries each endpoint once. The
-/// state has the source's cluster id and no members.
-pub async fn seed(source: &Source, config: &Config) -> Result<StateMachine, SeedError> {
+/// A snapshot of the source in the data directory, whose digest is correct. Dropping it deletes the file.
+#[derive(Debug)]
+pub struct Seed {
+    file: SnapshotFile,
+    /// Size of the file in bytes without its digest.
+    length: u64,
+    source_cluster_id: u64,
+}
+
+/// Downloads a snapshot of the source to the data directory. Tries each endpoint once.
+pub async fn seed(source: &Source, config: &Config) -> Result<Seed, SeedError> {
     let folder = SnapshotFolder::of(config);
     let mut last = None;
     for _ in source.endpoints() {
-        let read = match source.open().await {
-            Ok(session) => first_state(&session, &folder).await,
+        let downloaded = match source.open().await {
+            Ok(session) => download_unfenced(&session, &folder).await,
             Err(error) => Err(error.into()),
         };
-        match read {
-            Ok(machine) => return Ok(machine),
+        match downloaded {
+            Ok(seed) => return Ok(seed),
             Err(error) => {
                 tracing::warn!(%error, "failed to get a snapshot of the source");
                 last = Some(error);
@@ -95,37 +103,75 @@ pub async fn seed(source: &Source, config: &Config) -> Result<StateMachine, Seed
     Err(last.expect("there is an endpoint"))
 }
 
-/// Reads the state of a source. Fails if the source is fenced, because another cluster has replaced it or is about to. Alarms
-/// of the source's own members do not matter.
-async fn first_state(
+/// Downloads a snapshot. Fails if the source is fenced, because another cluster has replaced it or is about to. Alarms of the
+/// source's own members do not matter.
+async fn download_unfenced(
     session: &SourceSession<'_>,
     folder: &SnapshotFolder,
-) -> Result<StateMachine, SeedError> {
+) -> Result<Seed, SeedError> {
     session.fences(&MemberRegistry::default()).await?.check()?;
-    download_state(session, folder).await
+    download(session, folder).await
 }
 
-/// Reads the source's state from a snapshot of the session's member, without alarms.
-pub(super) async fn download_state(
+/// Downloads a snapshot of the session's member and checks its digest.
+async fn download(
     session: &SourceSession<'_>,
     folder: &SnapshotFolder,
-) -> Result<StateMachine, SeedError> {
-    let source = session.read().await?;
+) -> Result<Seed, SeedError> {
+    let source_cluster_id = session.read().await?.cluster_id;
     let file = SnapshotFile(folder.dir.join("source-snapshot"));
     file.receive(session, folder.disk).await?;
-    let read = panics::run_blocking(move || file.read()).await;
+    run_blocking(folder, move || {
+        let length = file.check()?;
+        Ok(Seed { file, length, source_cluster_id })
+    })
+    .await
+}
+
+/// Downloads the users and roles of the source in a snapshot of the session's member.
+pub(super) async fn download_auth(
+    session: &SourceSession<'_>,
+    folder: &SnapshotFolder,
+) -> Result<Auth, SeedError> {
+    let seed = download(session, folder).await?;
+    run_blocking(folder, move || {
+        let auth = snapshot::read_auth(&seed.file.0, seed.length)?;
+        Ok(auth)
+    })
+    .await
+}
+
+/// Runs `work`, which reads a snapshot in `folder`, on a blocking thread.
+async fn run_blocking<T: Send + 'static>(
+    folder: &SnapshotFolder,
+    work: impl FnOnce() -> Result<T, SeedError> + Send + 'static,
+) -> Result<T, SeedError> {
     let failed = |error: tokio::task::JoinError| SeedError::File {
         path: folder.dir.display().to_string(),
         source: error.into(),
     };
-    let mut machine = read.map_err(failed)??;
-    // These alarms belong to the source's members.
-    machine.alarms = Alarms::default();
-    machine.members.source_cluster_id = source.cluster_id;
-    Ok(machine)
+    panics::run_blocking(work).await.map_err(failed)?
+}
+
+impl Seed {
+    /// Reads the state, without alarms. It has the source's cluster id and no members. Writes parts of it to `checkpoint`, which
+    /// must not have a published checkpoint.
+    pub fn read(self, checkpoint: &mut Checkpoint) -> Result<StateMachine, SeedError> {
+        let path = &self.file.0;
+        let found = snapshot::read(path, self.length, None, &mut |machine, _| {
+            let written = checkpoint.write_part(machine);
+            written.map_err(|source| SeedError::File { path: path.display().to_string(), source })
+        });
+        let mut machine = found?.machine;
+        // These alarms belong to the source's members.
+        machine.alarms = Alarms::default();
+        machine.members.source_cluster_id = self.source_cluster_id;
+        Ok(machine)
+    }
 }
 
 /// The received snapshot file, which is deleted on drop.
+#[derive(Debug)]
 struct SnapshotFile(PathBuf);
 
 impl SnapshotFile {
@@ -177,15 +223,15 @@ impl SnapshotFile {
         Ok(())
     }
 
-    /// Checks the digest at the end of the file and reads the state. Fails if the digest is missing or wrong.
-    fn read(&self) -> Result<StateMachine, SeedError> {
+    /// Checks the digest at the end of the file. Returns the size of the snapshot in bytes. Fails if the digest is missing or
+    /// wrong.
+    fn check(&self) -> Result<u64, SeedError> {
         let (length, has_digest) = digest::length("stat", &self.0)?;
         if !has_digest {
             return Err(SeedError::NoDigest);
         }
         digest::check(&self.0, length, &mut |_| {})?;
-        let found = snapshot::read(&self.0, length, None, &mut |_| {})?;
-        Ok(found.machine)
+        Ok(length)
     }
 }
 

@@ -101,12 +101,9 @@ impl Copier<'_> {
             return Ok(());
         }
         let begun = Instant::now();
-        let machine = seed::download_state(&self.calls.session, self.calls.handle.folder()).await?;
-        tracing::info!(
-            revision = machine.auth.revision(),
-            "copying users and roles"
-        );
-        let users = FollowUsers::of(&machine.auth);
+        let auth = seed::download_auth(&self.calls.session, self.calls.handle.folder()).await?;
+        tracing::info!(revision = auth.revision(), "copying users and roles");
+        let users = FollowUsers::of(&auth);
         self.calls.propose(FollowOperation::Users(users)).await?;
         self.auth_revision = told;
         self.users_at = Instant::now() + begun.elapsed() * SNAPSHOT_SHARE;

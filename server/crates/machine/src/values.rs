@@ -195,7 +195,16 @@ impl BlockValues {
     pub(crate) fn settle(&self, place: Place, holder: Weak<dyn Holder>) {
         let cache = place.file.cache().clone();
         let mut state = self.write_state();
-        let known = state.counted().is_some();
+        let known = match state.counted() {
+            Some((counting, bytes)) => {
+                let is_same = Arc::ptr_eq(counting, &cache);
+                if !is_same {
+                    counting.subtract(bytes);
+                }
+                is_same
+            }
+            None => false,
+        };
         let earlier = state
             .settled
             .replace(Settled { place, holder: holder.clone() });
@@ -317,6 +326,19 @@ mod tests {
         assert_eq!(cache.resident_bytes(), 7);
         drop(values);
         assert_eq!(cache.resident_bytes(), 0);
+    }
+
+    #[test]
+    fn values_that_move_to_a_file_of_another_cache_count_there() {
+        let caches = [(); 2].map(|()| Arc::new(BlockCache::new()));
+        let values = in_memory(b"1234567");
+        let resident = || caches.each_ref().map(|cache| cache.resident_bytes());
+        settle(&values, &caches[0]);
+        assert_eq!(resident(), [7, 0]);
+        settle(&values, &caches[1]);
+        assert_eq!(resident(), [0, 7]);
+        drop(values);
+        assert_eq!(resident(), [0, 0]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::{
 };
 
 use tokio::{sync::watch, time::timeout};
-use witan_base::{metrics::anonymous_bytes, panics};
+use witan_base::{memory_limit::first_values_bytes, metrics::anonymous_bytes, panics};
 use witan_machine::values::BlockCache;
 
 /// Interval between two measurements while much of the budget is free.
@@ -65,9 +65,9 @@ pub struct MemoryBudget {
 
 impl MemoryBudget {
     /// Creates the budget of a process whose values are in `cache`. Until a [`MemoryMonitor`] measures the memory, values may use
-    /// half of the budget.
+    /// [`first_values_bytes`].
     pub fn new(bytes: u64, cache: Arc<BlockCache>) -> Self {
-        cache.set_target(bytes / 2);
+        cache.set_target(first_values_bytes(bytes));
         Self {
             bytes,
             cache,

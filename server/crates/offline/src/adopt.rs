@@ -3,7 +3,7 @@
 use witan_adopt::Progress;
 use witan_api::ids;
 
-use super::{arguments::AdoptArguments, error::OfflineError, progress::ProgressBar};
+use super::{arguments::AdoptArguments, error::OfflineError, progress::ProgressBar, value_cache};
 
 /// Adopts the data directory and returns the text to print.
 pub(super) fn adopt(arguments: &AdoptArguments) -> Result<String, OfflineError> {
@@ -11,6 +11,7 @@ pub(super) fn adopt(arguments: &AdoptArguments) -> Result<String, OfflineError> 
     let adopted = witan_adopt::adopt(
         &arguments.data_dir,
         arguments.wal_dir.as_deref(),
+        &value_cache(),
         &mut |progress| match progress {
             Progress::Step(step, bytes) => bar.begin(step, bytes),
             Progress::Bytes(bytes) => bar.advance(bytes),

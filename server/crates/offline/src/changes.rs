@@ -64,8 +64,13 @@ impl<'a> ChangesFolder<'a> {
         (!self.target.at_least).then_some(Revision(self.target.revision))
     }
 
-    /// Applies the changes from the state's revision to the target revision. Fails if they start later or end earlier.
-    pub(super) fn apply(&self, machine: &mut StateMachine) -> Result<(), ChangesError> {
+    /// Applies the changes from the state's revision to the target revision. Fails if they start later or end earlier. Calls
+    /// `built` after each file, and ends with its error.
+    pub(super) fn apply<E: From<ChangesError>>(
+        &self,
+        machine: &mut StateMachine,
+        built: &mut dyn FnMut(&StateMachine) -> Result<(), E>,
+    ) -> Result<(), E> {
         let target = self.target.revision;
         let entries = fs::read_dir(self.folder).map_err(unread(self.folder))?;
         let names = entries.map(|entry| Ok(entry?.file_name()));
@@ -82,7 +87,7 @@ impl<'a> ChangesFolder<'a> {
             && first > last + 1
             && last < target
         {
-            return Err(ChangesError::Later { folder: folder(), first, last });
+            return Err(ChangesError::Later { folder: folder(), first, last }.into());
         }
         // The state machine accepts another cluster's revisions only while it follows.
         machine.members.follows = true;
@@ -90,12 +95,13 @@ impl<'a> ChangesFolder<'a> {
         for id in ids {
             let segment = self.read(id, &mut log)?;
             self.apply_segment(id, segment, machine)?;
+            built(machine)?;
         }
         machine.members.follows = false;
         let last = machine.kv.revision().0;
         match last >= target {
             true => Ok(()),
-            false => Err(ChangesError::Short { folder: folder(), last, target }),
+            false => Err(ChangesError::Short { folder: folder(), last, target }.into()),
         }
     }
 
@@ -273,7 +279,7 @@ mod tests {
         fn apply(&self) -> Result<StateMachine, String> {
             let mut machine = StateMachine::default();
             let changes = ChangesFolder::open(&self.0).map_err(|error| error.to_string())?;
-            let applied = changes.apply(&mut machine);
+            let applied = changes.apply(&mut machine, &mut |_| Ok::<(), ChangesError>(()));
             applied.map(|()| machine).map_err(|error| error.to_string())
         }
     }

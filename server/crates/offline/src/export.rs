@@ -16,6 +16,7 @@ use super::{
     error::OfflineError,
     progress::ProgressBar,
     stopped::{StoppedMember, read},
+    value_cache,
 };
 
 const BUFFER_BYTES: usize = 1 << 20;
@@ -26,7 +27,7 @@ pub(super) fn export(arguments: &ExportArguments) -> Result<String, OfflineError
     check_target(from, to).map_err(OfflineError::export(to))?;
     let mut bar = ProgressBar::new();
     bar.begin("reading", 0);
-    let StoppedMember { identity, view, last } = read(from)?;
+    let StoppedMember { hold: _hold, identity, view, last } = read(from, &value_cache())?;
     let new = new_directory(&identity, &view);
     let file = SnapshotFile::of(&view).map_err(OfflineError::export(to))?;
     bar.begin("writing", file.bytes());

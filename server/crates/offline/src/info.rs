@@ -5,7 +5,12 @@ use std::path::Path;
 use serde::Serialize;
 use witan_snapshot as snapshot;
 
-use super::{error::OfflineError, show, stopped};
+use super::{
+    error::OfflineError,
+    show,
+    stopped::{self, StoppedMember},
+    value_cache,
+};
 
 /// A summary of a data directory.
 #[derive(Debug, Serialize)]
@@ -32,7 +37,8 @@ pub(super) fn info(dir: &Path, format: &str) -> Result<String, OfflineError> {
         "json" => show::json,
         _ => return Err(OfflineError::Format),
     };
-    let stopped::StoppedMember { identity, view, last } = stopped::read(dir)?;
+    let read = stopped::read(dir, &value_cache())?;
+    let StoppedMember { hold: _hold, identity, view, last } = read;
     let kv = &view.machine.kv;
     let known = view.machine.members.by_id.get(&identity.member_id);
     let (index, term) = last;

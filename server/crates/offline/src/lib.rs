@@ -21,9 +21,11 @@ mod restore;
 mod show;
 mod stopped;
 
-use std::{ffi::OsString, io};
+use std::{ffi::OsString, io, path::Path, sync::Arc};
 
 use clap::Parser;
+use witan_base::memory_limit::{MemoryLimit, first_values_bytes};
+use witan_machine::values::BlockCache;
 
 use arguments::{InfoArguments, SnapshotArguments, SnapshotCommand};
 
@@ -58,8 +60,17 @@ pub fn etcdutl(arguments: impl Iterator<Item = OsString>) -> Result<String, Offl
 fn snapshot(verb: &SnapshotCommand, write_out: &str) -> Result<String, OfflineError> {
     match verb {
         SnapshotCommand::Status { file } => show::status(file, write_out),
-        SnapshotCommand::Restore(arguments) => restore::restore(arguments),
+        SnapshotCommand::Restore(arguments) => restore::restore(arguments, &value_cache()),
     }
+}
+
+/// Creates the cache of a command's values. They get as much memory as those of a member that starts.
+fn value_cache() -> Arc<BlockCache> {
+    let limit = MemoryLimit::read(Path::new("/"));
+    let budget_bytes = limit.map_or(u64::MAX, MemoryLimit::budget_bytes);
+    let cache = BlockCache::new();
+    cache.set_target(first_values_bytes(budget_bytes));
+    Arc::new(cache)
 }
 
 fn parse<T: Parser>(

@@ -4,22 +4,26 @@ use std::{
     ffi::OsString,
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use witan_adopt::lineage;
 use witan_bootstrap as bootstrap;
 use witan_config::{Config, Environment, Invocation};
-use witan_machine::{member::MemberRegistry, view::View};
-use witan_snapshot::{self as snapshot, digest};
-use witan_storage::{self as storage, DataIdentity};
+use witan_machine::{member::MemberRegistry, values::BlockCache, view::View};
+use witan_snapshot::{self as snapshot, BoltError, digest};
+use witan_storage::{self as storage, DataIdentity, NewDirectory, OpenError};
 
 use super::{
     arguments::RestoreArguments, changes::ChangesFolder, compare, error::OfflineError,
     progress::ProgressBar,
 };
 
-/// Creates a data directory from a snapshot and returns the text to print.
-pub(super) fn restore(arguments: &RestoreArguments) -> Result<String, OfflineError> {
+/// Creates a data directory from a snapshot and returns the text to print. `cache` decides which values are in memory meanwhile.
+pub(super) fn restore(
+    arguments: &RestoreArguments,
+    cache: &Arc<BlockCache>,
+) -> Result<String, OfflineError> {
     if (arguments.bump_revision > 0) != arguments.mark_compacted {
         return Err(OfflineError::Bump);
     }
@@ -44,22 +48,69 @@ pub(super) fn restore(arguments: &RestoreArguments) -> Result<String, OfflineErr
         digest::check(&arguments.file, length, &mut |bytes| bar.advance(bytes))?;
     }
     bar.begin("reading", length);
-    let up_to = changes.as_ref().and_then(ChangesFolder::up_to);
-    let found = snapshot::read(&arguments.file, length, up_to, &mut |bytes| {
-        bar.advance(bytes)
+    let mut directory = storage::create(&dir, &identity, cache)?;
+    let content = (length, changes.as_ref());
+    let (mut state, compared) = build(arguments, content, *genesis, &mut directory, &mut bar)?;
+    // Members that are restored from different snapshots must not form a cluster.
+    state.position.voters.sort_unstable();
+    state.position.lineage = lineage::of_restored(&state);
+    let text = format!(
+        "restored {} into {}: revision {}, {} keys, member {} of cluster {:x}{compared}\n",
+        arguments.file.display(),
+        dir.display(),
+        state.machine.kv.revision(),
+        state.machine.kv.len(),
+        identity.member_id,
+        identity.cluster_id,
+    );
+    bar.begin("writing", 0);
+    directory.finish(state)?;
+    bar.end();
+    remove_snapshot(arguments)?;
+    Ok(text)
+}
+
+/// The reason why reading a snapshot ended: the snapshot, or the new directory.
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    #[error(transparent)]
+    Snapshot(#[from] BoltError),
+    #[error(transparent)]
+    Storage(#[from] OpenError),
+}
+
+/// Builds the state from the snapshot, whose length in bytes is the first of `content`, and from its changes. Writes parts of it
+/// to `directory`. Also returns the result of `--compare`.
+fn build(
+    arguments: &RestoreArguments,
+    (length, changes): (u64, Option<&ChangesFolder<'_>>),
+    genesis: View,
+    directory: &mut NewDirectory,
+    bar: &mut ProgressBar,
+) -> Result<(View, String), OfflineError> {
+    let file = &arguments.file;
+    let up_to = changes.and_then(ChangesFolder::up_to);
+    let found = snapshot::read(file, length, up_to, &mut |machine, bytes| {
+        bar.advance(bytes);
+        directory.write_part(machine).map_err(ReadError::from)
     });
-    let found = found.map_err(OfflineError::broken(&arguments.file))?;
+    let found = found.map_err(|error| match error {
+        ReadError::Snapshot(error) => OfflineError::broken(file)(error),
+        ReadError::Storage(error) => error.into(),
+    })?;
     let compared = arguments.compare.as_deref();
     let compared = compared.map(|record| compare::keys(record, &found.machine.kv));
     let compared = compared.transpose()?.unwrap_or_default();
-    let View { machine: first, position } = *genesis;
+    let View { machine: first, position } = genesis;
     let mut machine = found.machine;
     if let Some(changes) = changes {
-        changes.apply(&mut machine)?;
+        changes.apply(&mut machine, &mut |machine| {
+            directory.write_part(machine).map_err(OfflineError::from)
+        })?;
     }
     if arguments.bump_revision > 0 {
         let bumped = snapshot::bump_revision(&mut machine.kv, arguments.bump_revision);
-        bumped.map_err(OfflineError::broken(&arguments.file))?;
+        bumped.map_err(OfflineError::broken(file))?;
     }
     // The cluster keeps the feature level of its data. After a backup of the first level, the leader's first decision sets it.
     let raised_level = machine.members.raised_level;
@@ -67,24 +118,7 @@ pub(super) fn restore(arguments: &RestoreArguments) -> Result<String, OfflineErr
     if !found.has_tree {
         machine.tree = first.tree;
     }
-    let text = format!(
-        "restored {} into {}: revision {}, {} keys, member {} of cluster {:x}{compared}\n",
-        arguments.file.display(),
-        dir.display(),
-        machine.kv.revision(),
-        machine.kv.len(),
-        identity.member_id,
-        identity.cluster_id,
-    );
-    bar.begin("writing", 0);
-    let mut state = View { machine, position };
-    // Members that are restored from different snapshots must not form a cluster.
-    state.position.voters.sort_unstable();
-    state.position.lineage = lineage::of_restored(&state);
-    storage::create(&dir, &identity, &state)?;
-    bar.end();
-    remove_snapshot(arguments)?;
-    Ok(text)
+    Ok((View { machine, position }, compared))
 }
 
 /// Removes the snapshot and its changes if `--remove-snapshot` is set. Ignores missing files.

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use witan_snapshot::{self as snapshot, SnapshotStatus, digest};
+use witan_snapshot::{self as snapshot, SnapshotKeys, SnapshotStatus, digest};
 
 use super::error::OfflineError;
 use witan_machine::revision::Revision;
@@ -70,15 +70,16 @@ pub(super) fn hash_kv(
     digest::length("stat", path)?;
     let _locked = lock(path, timeout)?;
     let (length, _) = digest::length("stat", path)?;
-    let found = snapshot::read(path, length, None, &mut |_| {});
-    let kv = found.map_err(OfflineError::broken(path))?.machine.kv;
+    let keys = SnapshotKeys::read(path, length).map_err(OfflineError::broken(path))?;
+    let kv = &keys.kv;
     let hash_revision = kv.hash_revision(Revision(revision));
     let hash_revision = hash_revision.map_err(|_| match revision < kv.compacted().0 {
         true => OfflineError::Compacted,
         false => OfflineError::FutureRevision,
     })?;
+    let hash = keys.hash(hash_revision);
     show(&KeysHash {
-        hash: snapshot::of_keys(&kv, hash_revision),
+        hash: hash.map_err(OfflineError::broken(path))?,
         hash_revision: hash_revision.0,
         compact_revision: match kv.compacted().0 {
             0 => NEVER_COMPACTED,

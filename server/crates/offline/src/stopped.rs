@@ -1,11 +1,11 @@
 //! Reads the state of a stopped member from its data directory.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use witan_base::metrics::Register;
-use witan_machine::{levels, view::View};
+use witan_machine::{levels, values::BlockCache, view::View};
 use witan_replica::replica::{ForceError, Replica};
-use witan_storage::{self as storage, DataIdentity, StorageMetrics};
+use witan_storage::{self as storage, DataIdentity, ReadHold, StorageMetrics};
 
 use super::error::OfflineError;
 
@@ -16,16 +16,19 @@ pub(super) struct StoppedMember {
     pub(super) view: View,
     /// Index and term of the last log entry, for comparing members.
     pub(super) last: (u64, u64),
+    /// While this exists, values of the view that are not in memory can be read.
+    pub(super) hold: ReadHold,
 }
 
 /// Reads a stopped member's data directory without writing to it. Fails if the directory contains no data, no complete state,
-/// the state of a removed member, or a state above the feature level of this release.
-pub(super) fn read(dir: &Path) -> Result<StoppedMember, OfflineError> {
+/// the state of a removed member, or a state above the feature level of this release. `cache` decides which values of the state
+/// are in memory.
+pub(super) fn read(dir: &Path, cache: &Arc<BlockCache>) -> Result<StoppedMember, OfflineError> {
     let shown = || dir.display().to_string();
     // An offline command has no metrics page.
     let metrics = StorageMetrics::register(&Register::default());
-    let found = storage::read(dir, &metrics)?;
-    let (identity, mut recovered) = found.ok_or_else(|| OfflineError::NoData(shown()))?;
+    let found = storage::read(dir, cache, &metrics)?;
+    let (identity, mut recovered, hold) = found.ok_or_else(|| OfflineError::NoData(shown()))?;
     let corrupt = |error| match error {
         ForceError::NoState => OfflineError::NoState(shown()),
         ForceError::Corrupt(source) => OfflineError::Corrupt { dir: shown(), source },
@@ -40,7 +43,7 @@ pub(super) fn read(dir: &Path) -> Result<StoppedMember, OfflineError> {
     let last = recovered.records.iter().rev().nth(added);
     // After a received or restored state, the log may be empty.
     let last = last.map_or(received, |record| (record.index, record.term));
-    Ok(StoppedMember { identity, view, last })
+    Ok(StoppedMember { identity, view, last, hold })
 }
 
 #[cfg(test)]
@@ -81,15 +84,16 @@ mod tests {
         for folder in folders {
             let to = env::temp_dir().join(format!("witan-replay-{}", process::id()));
             unpack(&folder.join("replay.tar.xz"), &to);
+            let cache = Arc::default();
             let [replayed, applied] =
-                ["before", "data"].map(|name| read(&to.join(name)).expect("a state").view);
-            fs::remove_dir_all(&to).expect("a folder");
-            assert_eq!(replayed.position, applied.position, "{folder:?}");
+                ["before", "data"].map(|name| read(&to.join(name), &cache).expect("a state"));
+            assert_eq!(replayed.view.position, applied.view.position, "{folder:?}");
             assert_eq!(
-                replayed.full_fingerprint(),
-                applied.full_fingerprint(),
+                replayed.view.full_fingerprint(),
+                applied.view.full_fingerprint(),
                 "{folder:?}"
             );
+            fs::remove_dir_all(&to).expect("a folder");
         }
     }
 }

@@ -1,7 +1,8 @@
 //! etcd's hashes of its store: CRC-32C of names, keys and values.
 
-use std::io;
+use std::{io, path::Path};
 
+use witan_bolt::BoltError;
 use witan_machine::{
     kv::{KeyChange, Kv},
     record::RecordChange,
@@ -10,7 +11,8 @@ use witan_machine::{
 };
 
 use super::{
-    record::KeyRecord,
+    read::SnapshotBuckets,
+    record::{KeyRecord, parse_revision},
     schema::{self, BucketSink, CONSISTENT_INDEX, KEY, META, STORAGE_VERSION, TERM},
 };
 
@@ -29,6 +31,41 @@ pub fn of_versions<'a>(versions: impl Iterator<Item = KeyChange<'a>>) -> u32 {
         crc = crc32c::crc32c_append(crc, &record.value);
     }
     crc
+}
+
+/// The keys of a snapshot file. The values stay in the file.
+pub struct SnapshotKeys {
+    file: SnapshotBuckets,
+    /// The key space. All values are empty.
+    pub kv: Kv,
+}
+
+impl SnapshotKeys {
+    /// Reads all keys in the first `length` bytes of a file.
+    pub fn read(path: &Path, length: u64) -> Result<Self, BoltError> {
+        let file = SnapshotBuckets::open(path, length)?;
+        let all = Revision(i64::MAX);
+        let found = file.read(all, false, &mut |_, _| Ok::<(), BoltError>(()))?;
+        Ok(Self { file, kv: found.machine.kv })
+    }
+
+    /// Computes the hash of [`of_keys`], with the values in the file.
+    pub fn hash(&self, revision: Revision) -> Result<u32, BoltError> {
+        let mut crc = crc32c::crc32c(KEY.as_bytes());
+        let mut hashed = self.kv.hashed_versions(revision).peekable();
+        self.file.keys(&mut |key, value| {
+            let found = parse_revision(key).map(|(main, sub, _)| (main, sub));
+            if hashed
+                .next_if(|next| Some((next.revision(), next.sub())) == found)
+                .is_some()
+            {
+                crc = crc32c::crc32c_append(crc, key);
+                crc = crc32c::crc32c_append(crc, value);
+            }
+            Ok(())
+        })?;
+        Ok(crc)
+    }
 }
 
 /// The two hashes of a state.

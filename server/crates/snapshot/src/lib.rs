@@ -17,8 +17,8 @@ mod tests;
 pub mod v2_store;
 
 pub use file::SnapshotFile;
-pub use hash::{StateChecksums, of_keys, of_state, of_store, of_versions};
-pub use read::{ImportedSnapshot, bump_revision, read};
+pub use hash::{SnapshotKeys, StateChecksums, of_keys, of_state, of_store, of_versions};
+pub use read::{ImportedSnapshot, VisitBuilt, bump_revision, read, read_auth};
 pub use schema::{known_member, shown_member};
 pub use status::{SnapshotStatus, status};
 pub use witan_bolt::{BoltError, WriteBytes};

@@ -35,57 +35,160 @@ pub struct ImportedSnapshot {
     pub has_tree: bool,
 }
 
+/// Receives the state that was built so far, after each record of the key space, and the size of the record in bytes.
+pub type VisitBuilt<'a, E> = dyn FnMut(&StateMachine, usize) -> Result<(), E> + 'a;
+
 /// Reads a snapshot from the first `length` bytes of a file. Omits revisions after `up_to`, or fails if the snapshot was
 /// compacted after that revision. Fails with `Later` if this release does not know the cluster's feature level or a record of
-/// Witan's own. Calls `progress` with the size in bytes of each record in the key space.
-pub fn read(
+/// Witan's own. Ends with the error of `built`.
+pub fn read<E: From<BoltError>>(
     path: &Path,
     length: u64,
     up_to: Option<Revision>,
-    progress: &mut dyn FnMut(usize),
-) -> Result<ImportedSnapshot, BoltError> {
-    let file = BoltFile::open(path, length)?;
-    let buckets = file.buckets()?;
-    let find = |name: &str| {
-        let found = buckets.iter().find(|(known, _)| known == name.as_bytes());
-        found.map(|(_, bucket)| bucket)
-    };
-    let auth = import_auth(&file, [AUTH, AUTH_ROLES, AUTH_USERS].map(find))?;
-    let mut machine = StateMachine { auth, ..StateMachine::default() };
-    // Read this bucket before the keys, so that a file of a later release is refused at once.
-    let own = find(WITAN_BUCKET);
-    if let Some(own) = own {
-        import_witan_records(&file, own, &mut machine)?;
-        let loaded = machine.tree.finish_load();
-        loaded.map_err(|error| refused(error.into()))?;
-    }
-    let keys =
-        find(KEY).ok_or_else(|| BoltError::File("the snapshot has no bucket \"key\"".into()))?;
-    let up_to = up_to.unwrap_or(Revision(i64::MAX));
-    import_keys(&file, keys, up_to, &mut machine.kv, progress)?;
-    let [finished, scheduled] = match find(META) {
-        Some(meta) => compactions(&file, meta)?,
-        None => [Revision::NONE; 2],
-    };
-    let compacted = finished.max(scheduled);
-    if compacted > up_to {
-        return Err(BoltError::Record(format!(
-            "the snapshot is compacted up to revision {compacted}, so revision {up_to} cannot be restored"
-        )));
-    }
-    if let Some(leases) = find(LEASE) {
-        import_leases(&file, leases, &mut machine.kv)?;
-    }
-    machine
-        .kv
-        .finish_import(finished, scheduled)
-        .map_err(refused)?;
-    if let Some(alarms) = find("alarm") {
-        import_alarms(&file, alarms, &mut machine)?;
-    }
+    built: &mut VisitBuilt<'_, E>,
+) -> Result<ImportedSnapshot, E> {
+    let file = SnapshotBuckets::open(path, length)?;
+    file.read(up_to.unwrap_or(Revision(i64::MAX)), true, built)
+}
+
+/// Reads the users and roles of a snapshot, but not its keys. The arguments and errors are those of [`read`].
+pub fn read_auth(path: &Path, length: u64) -> Result<Auth, BoltError> {
+    let machine = SnapshotBuckets::open(path, length)?.beside_keys()?;
+    check(&machine)?;
+    Ok(machine.auth)
+}
+
+fn check(machine: &StateMachine) -> Result<(), BoltError> {
     let checked = machine.check_import();
-    checked.map_err(|error| BoltError::Record(error.to_string()))?;
-    Ok(ImportedSnapshot { machine, has_tree: own.is_some() })
+    checked.map_err(|error| BoltError::Record(error.to_string()))
+}
+
+/// A snapshot file with its buckets.
+pub(super) struct SnapshotBuckets {
+    file: BoltFile,
+    buckets: Vec<(Vec<u8>, Bucket)>,
+}
+
+impl SnapshotBuckets {
+    pub(super) fn open(path: &Path, length: u64) -> Result<Self, BoltError> {
+        let file = BoltFile::open(path, length)?;
+        let buckets = file.buckets()?;
+        Ok(Self { file, buckets })
+    }
+
+    fn find(&self, name: &str) -> Option<&Bucket> {
+        let mut buckets = self.buckets.iter();
+        let found = buckets.find(|(known, _)| known == name.as_bytes());
+        found.map(|(_, bucket)| bucket)
+    }
+
+    /// Calls `each` with all records of the key space.
+    pub(super) fn keys(&self, each: &mut VisitRecord<'_>) -> Result<(), BoltError> {
+        let missing = || BoltError::File("the snapshot has no bucket \"key\"".into());
+        let keys = self.find(KEY).ok_or_else(missing)?;
+        self.file.records(keys, each)
+    }
+
+    /// Reads users, roles and Witan's own bucket.
+    fn beside_keys(&self) -> Result<StateMachine, BoltError> {
+        let auth = [AUTH, AUTH_ROLES, AUTH_USERS].map(|name| self.find(name));
+        let auth = import_auth(&self.file, auth)?;
+        let mut machine = StateMachine { auth, ..StateMachine::default() };
+        if let Some(own) = self.find(WITAN_BUCKET) {
+            import_witan_records(&self.file, own, &mut machine)?;
+            let loaded = machine.tree.finish_load();
+            loaded.map_err(|error| refused(error.into()))?;
+        }
+        Ok(machine)
+    }
+
+    /// Reads the state. `up_to` and `built` are as in [`read`]. Without `values`, all values are empty.
+    pub(super) fn read<E: From<BoltError>>(
+        &self,
+        up_to: Revision,
+        values: bool,
+        built: &mut VisitBuilt<'_, E>,
+    ) -> Result<ImportedSnapshot, E> {
+        // Read the other buckets before the keys, so that a file of a later release is refused at once.
+        let mut machine = self.beside_keys()?;
+        self.import_keys((up_to, values), &mut machine, built)?;
+        self.finish(up_to, &mut machine)?;
+        let has_tree = self.find(WITAN_BUCKET).is_some();
+        Ok(ImportedSnapshot { machine, has_tree })
+    }
+
+    /// Imports compactions, leases and alarms after the keys.
+    fn finish(&self, up_to: Revision, machine: &mut StateMachine) -> Result<(), BoltError> {
+        let [finished, scheduled] = match self.find(META) {
+            Some(meta) => compactions(&self.file, meta)?,
+            None => [Revision::NONE; 2],
+        };
+        let compacted = finished.max(scheduled);
+        if compacted > up_to {
+            return Err(BoltError::Record(format!(
+                "the snapshot is compacted up to revision {compacted}, so revision {up_to} cannot be restored"
+            )));
+        }
+        if let Some(leases) = self.find(LEASE) {
+            import_leases(&self.file, leases, &mut machine.kv)?;
+        }
+        machine
+            .kv
+            .finish_import(finished, scheduled)
+            .map_err(refused)?;
+        if let Some(alarms) = self.find("alarm") {
+            import_alarms(&self.file, alarms, machine)?;
+        }
+        check(machine)
+    }
+
+    /// Imports all versions of all keys up to the revision `up_to`. Fails if a record is invalid or out of order.
+    fn import_keys<E: From<BoltError>>(
+        &self,
+        (up_to, values): (Revision, bool),
+        machine: &mut StateMachine,
+        built: &mut VisitBuilt<'_, E>,
+    ) -> Result<(), E> {
+        let (mut last, mut stopped) = ((Revision::NONE, 0), None);
+        let read = self.keys(&mut |key, value| {
+            let wrong =
+                |what: &str| BoltError::Record(format!("record {}: {what}", key.escape_ascii()));
+            let (main, sub, deletes) =
+                parse_revision(key).ok_or_else(|| wrong("its key is not a revision"))?;
+            if (main, sub) <= last {
+                return Err(wrong("its revision is duplicate or out of order"));
+            }
+            last = (main, sub);
+            if main > up_to {
+                return Ok(());
+            }
+            let pair = mvccpb::KeyValue::decode(value)
+                .map_err(|error| wrong(&format!("its value is not a key-value pair: {error}")))?;
+            let of_other = pair.mod_revision != main.0 && !deletes && !pair.key.is_empty();
+            if of_other {
+                return Err(wrong("its key-value pair has another revision"));
+            }
+            let version = ImportedVersion {
+                main,
+                sub,
+                deletes,
+                key: &pair.key,
+                value: if values { &pair.value } else { &[] },
+                create_revision: Revision(pair.create_revision),
+                version: pair.version,
+                lease: LeaseId(pair.lease),
+            };
+            machine.kv.import_version(&version).map_err(refused)?;
+            built(machine, key.len() + value.len()).map_err(|error| {
+                stopped = Some(error);
+                BoltError::File("the caller has stopped".into())
+            })
+        });
+        match stopped {
+            Some(error) => Err(error),
+            None => Ok(read?),
+        }
+    }
 }
 
 /// Converts the refusal of a record to `Later` or `Record`.
@@ -94,49 +197,6 @@ fn refused(error: record::CorruptRecord) -> BoltError {
         true => BoltError::Later(error.to_string()),
         false => BoltError::Record(error.to_string()),
     }
-}
-
-/// Imports all versions of all keys up to the revision `up_to`. Fails if a record is invalid or out of order.
-fn import_keys(
-    file: &BoltFile,
-    bucket: &Bucket,
-    up_to: Revision,
-    kv: &mut Kv,
-    progress: &mut dyn FnMut(usize),
-) -> Result<(), BoltError> {
-    let mut last = (Revision::NONE, 0);
-    file.records(bucket, &mut |key, value| {
-        let wrong =
-            |what: &str| BoltError::Record(format!("record {}: {what}", key.escape_ascii()));
-        let (main, sub, deletes) =
-            parse_revision(key).ok_or_else(|| wrong("its key is not a revision"))?;
-        if (main, sub) <= last {
-            return Err(wrong("its revision is duplicate or out of order"));
-        }
-        last = (main, sub);
-        if main > up_to {
-            return Ok(());
-        }
-        let pair = mvccpb::KeyValue::decode(value)
-            .map_err(|error| wrong(&format!("its value is not a key-value pair: {error}")))?;
-        let of_other = pair.mod_revision != main.0 && !deletes && !pair.key.is_empty();
-        if of_other {
-            return Err(wrong("its key-value pair has another revision"));
-        }
-        kv.import_version(&ImportedVersion {
-            main,
-            sub,
-            deletes,
-            key: &pair.key,
-            value: &pair.value,
-            create_revision: Revision(pair.create_revision),
-            version: pair.version,
-            lease: LeaseId(pair.lease),
-        })
-        .map_err(refused)?;
-        progress(key.len() + value.len());
-        Ok(())
-    })
 }
 
 /// Adds `by` to the revision and marks all earlier revisions as compacted. Like etcdutl, adds a version without a key at the

@@ -4,6 +4,7 @@ use std::{cell::Cell, fs, io, path::PathBuf};
 
 use witan_bolt::{BoltFile as Opened, Layout, Writer};
 use witan_machine::{
+    StateMachine,
     auth::{self, path_permissions},
     command::{Command, Entry, Stamp},
     counters::{COUNT_IMPORT_MAX, COUNT_MAX},
@@ -14,7 +15,9 @@ use witan_machine::{
     view::View,
 };
 
-use super::{BoltError, SnapshotFile, bump_revision, of_keys, read, status};
+use super::{
+    BoltError, SnapshotFile, SnapshotKeys, bump_revision, of_keys, read, read_auth, status,
+};
 
 /// A directory that is removed at the end of the test.
 struct Folder(PathBuf);
@@ -110,9 +113,14 @@ fn bytes(view: &View) -> Vec<u8> {
     bytes
 }
 
+/// Lets an import continue.
+fn nothing(_: &StateMachine, _: usize) -> Result<(), BoltError> {
+    Ok(())
+}
+
 fn read_all(path: &PathBuf) -> Result<View, BoltError> {
     let length = fs::metadata(path).unwrap().len();
-    let found = read(path, length, None, &mut |_| {})?;
+    let found = read(path, length, None, &mut nothing)?;
     Ok(View { machine: found.machine, ..View::default() })
 }
 
@@ -131,13 +139,21 @@ fn a_snapshot_round_trips() {
         assert_eq!(ours.auth.patterns("guest"), theirs.auth.patterns("guest"));
         let revision = ours.kv.revision();
         assert_eq!(of_keys(&ours.kv, revision), of_keys(&theirs.kv, revision));
+        let length = fs::metadata(&path).unwrap().len();
+        let in_file = SnapshotKeys::read(&path, length).unwrap();
+        for revision in [ours.kv.compacted(), revision] {
+            let expected = of_keys(&ours.kv, revision);
+            assert_eq!(in_file.hash(revision).unwrap(), expected, "{revision}");
+        }
+        let auth = read_auth(&path, length).unwrap();
+        assert_eq!(auth.patterns("guest"), theirs.auth.patterns("guest"));
         // The files are equal byte for byte, including the v2 tree and its history.
         let again = View {
             machine: witan_machine::StateMachine { members: ours.members.clone(), ..found.machine },
             ..View::default()
         };
         assert_eq!(bytes(&again), bytes(&view), "{keys} keys");
-        let told = status(&path, fs::metadata(&path).unwrap().len()).unwrap();
+        let told = status(&path, length).unwrap();
         assert_eq!(told.revision, revision.0);
         assert_eq!(told.keys, view.machine.kv.len());
         assert_eq!(told.version, "3.6.0");
@@ -222,7 +238,7 @@ fn counters_that_leave_no_room_are_refused() {
     }
     let data = bytes(&sample(10));
     let path = folder.file(&data);
-    let mut found = read(&path, data.len() as u64, None, &mut |_| {}).unwrap();
+    let mut found = read(&path, data.len() as u64, None, &mut nothing).unwrap();
     let error = bump_revision(&mut found.machine.kv, COUNT_IMPORT_MAX).unwrap_err();
     assert!(error.to_string().contains("may be above"), "{error}");
 }
@@ -234,11 +250,30 @@ fn a_bumped_revision_is_compacted() {
     let data = bytes(&view);
     let path = folder.file(&data);
     let length = data.len() as u64;
-    let mut found = read(&path, length, None, &mut |_| {}).unwrap();
+    let mut found = read(&path, length, None, &mut nothing).unwrap();
     bump_revision(&mut found.machine.kv, 1000).unwrap();
     let revision = view.machine.kv.revision().0 + 1000;
     assert_eq!(found.machine.kv.revision().0, revision);
     assert_eq!(found.machine.kv.compacted().0, revision);
+}
+
+#[test]
+fn an_import_ends_with_the_error_of_its_caller() {
+    let folder = Folder::new("stop");
+    let data = bytes(&sample(10));
+    let path = folder.file(&data);
+    let mut left = 3;
+    let stopped = read(&path, data.len() as u64, None, &mut |machine, _| {
+        left -= 1;
+        match left {
+            0 => Err(BoltError::Record(machine.kv.revision().to_string())),
+            _ => Ok(()),
+        }
+    });
+    let full = read_all(&path).unwrap().machine.kv;
+    let third = full.retained_versions().nth(2).unwrap().revision();
+    assert_eq!(stopped.unwrap_err().to_string(), third.to_string());
+    assert!(third < full.revision());
 }
 
 #[test]
@@ -249,7 +284,7 @@ fn later_revisions_are_left_out() {
     let path = folder.file(&data);
     let up_to = |revision| {
         let options = Some(revision);
-        read(&path, data.len() as u64, options, &mut |_| {}).map(|found| found.machine.kv)
+        read(&path, data.len() as u64, options, &mut nothing).map(|found| found.machine.kv)
     };
     let (last, compacted) = (view.machine.kv.revision(), view.machine.kv.compacted());
     for revision in [last, last.previous(), compacted] {

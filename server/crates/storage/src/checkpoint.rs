@@ -11,8 +11,12 @@
 //!   outdated (`base`).
 //! - **Blocks get a place** in the new runs when their chain is published: their values can then leave memory (`run_file`). A
 //!   block in a kept run keeps its place. Outdated runs stay while a place refers to them, for example of an older view.
+//! - **A state that is being built is written in parts** (`parts`), which are not published: their values can leave memory, so
+//!   the state can be larger than memory.
 //! - **All runs of a chain have one format.** When the feature level rises, the directory's identity gets the later format
 //!   (`open_identity`). The next checkpoint is then a base that keeps no run. It may take the space of the previous chain.
+
+mod parts;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,6 +28,8 @@ use std::{
 
 use witan_base::panics::catch_in_library;
 use witan_machine::{values::BlockCache, view::View};
+
+use parts::Parts;
 
 use super::{
     OpenError,
@@ -69,6 +75,8 @@ pub struct Checkpoint {
     outdated_bytes: u64,
     /// Chain size in bytes above which the size of its outdated records is computed.
     compact_threshold: u64,
+    /// The parts of a state that is being built. `manifest` lists them.
+    parts: Parts,
     run_bytes: u64,
 }
 
@@ -104,6 +112,7 @@ impl Checkpoint {
             fell_back: false,
             outdated_bytes: checkpoint_log_bytes(dir),
             compact_threshold: 0,
+            parts: Parts::default(),
             run_bytes: RUN_BYTES,
         };
         let mut refusal = None;
@@ -176,7 +185,7 @@ impl Checkpoint {
             Err(error) => error,
         };
         let is_last = error.is_later() || self.manifest.before.is_empty();
-        let error = self.refusal(error);
+        let error = error.refusal(&self.folder.dir);
         if is_last {
             return Err(error);
         }
@@ -184,7 +193,7 @@ impl Checkpoint {
         self.manifest.chain = std::mem::take(&mut self.manifest.before);
         self.fell_back = true;
         self.load().map_err(|previous| match previous.is_later() {
-            true => self.refusal(previous),
+            true => previous.refusal(&self.folder.dir),
             false => error,
         })
     }
@@ -200,29 +209,6 @@ impl Checkpoint {
             .clone_from(&self.manifest.chain);
         self.compact_threshold = self.compact_threshold(bytes);
         Ok(view)
-    }
-
-    /// Converts a read error to an [`OpenError`] that names the damaged file, or the checkpoint's folder if the file is
-    /// unknown. I/O errors stay I/O errors, and a record of a later release becomes [`OpenError::LaterRelease`]; any other bad
-    /// record or a missing file becomes [`OpenError::Checkpoint`].
-    fn refusal(&self, error: CheckpointReadError) -> OpenError {
-        let (path, error) = match error {
-            CheckpointReadError::At(path, error) => (path, *error),
-            error @ (CheckpointReadError::Io(_) | CheckpointReadError::Record(_)) => {
-                (self.folder.dir.clone(), error)
-            }
-        };
-        match error {
-            CheckpointReadError::Io(error) if error.kind() != io::ErrorKind::NotFound => {
-                OpenError::io(&path, error)
-            }
-            CheckpointReadError::Record(CorruptRecord::Later(what)) => {
-                OpenError::LaterRelease { path, what }
-            }
-            error @ (CheckpointReadError::Io(_)
-            | CheckpointReadError::Record(CorruptRecord::Invalid(_))
-            | CheckpointReadError::At(_, _)) => OpenError::checkpoint(&path, error.to_string()),
-        }
     }
 
     /// Sets the maximum size of a run in bytes, so that tests get many runs from a small state.
@@ -254,10 +240,13 @@ impl Checkpoint {
     }
 
     /// Writes a checkpoint of `view`, which is durable on return. `since` is the state of the checkpoint on disk, so only the
-    /// difference to it is written. `None` writes the whole state. If the level of `view` requires a later format, first gives
-    /// the directory that format. After an error, the previous checkpoint stays, and the blocks of `view` keep their places.
+    /// difference to it is written. `None` writes the whole state, or the rest of it after [`Checkpoint::write_part`]. If the
+    /// level of `view` requires a later format, first gives the directory that format. After an error, the previous checkpoint
+    /// stays, and the blocks of `view` keep their places.
     pub fn write(&mut self, since: Option<&View>, view: &View) -> io::Result<()> {
         self.folder.identity.raise(view.machine.members.level())?;
+        let part = self.parts.written();
+        let since = since.or(part.as_ref());
         let size = |view: &View| view.machine.kv.size_bytes();
         if since.is_some_and(|since| size(since).saturating_sub(size(view)) >= self.outdated_bytes)
         {
@@ -365,15 +354,23 @@ impl Checkpoint {
         }
     }
 
-    /// Publishes a chain of this format atomically.
+    /// Publishes a chain of this format atomically. Only notes the chain of a part.
     pub(super) fn publish(&mut self, chain: Chain, format: &'static DataFormat) -> io::Result<()> {
-        let before = self.manifest.chain.clone();
+        // A startup must never use a part as the previous checkpoint.
+        let before = match self.parts.written() {
+            Some(_) => Chain::default(),
+            None => self.manifest.chain.clone(),
+        };
         let manifest = Manifest { before, ..Manifest::new(format, chain) };
+        if self.parts.is_writing() {
+            self.manifest = manifest;
+            return Ok(());
+        }
         let copy = self.folder.publish(&manifest, self.installs)?;
         let runs = manifest.before.runs().cloned().collect();
         let copy = self.copy.replace(copy);
         self.outdated.push(OutdatedChain { copy, runs });
-        self.manifest = manifest;
+        (self.manifest, self.parts) = (manifest, Parts::default());
         Ok(())
     }
 

@@ -1,7 +1,8 @@
-//! Creates a data directory from a complete state, for a restore or inside an etcd data directory.
+//! Creates a data directory for a state that is built meanwhile, for a restore or inside an etcd data directory.
 //!
 //! The data is staged next to its final path, and renamed when it is complete and durable. A failure or a crash leaves
-//! nothing at the final path.
+//! nothing at the final path. The state can be larger than memory: parts of it are written while it is built. Its values are
+//! read from the staged runs, so the state is dropped before they are renamed.
 
 use std::{
     fs, io,
@@ -11,11 +12,11 @@ use std::{
 };
 
 use witan_base::metrics::Register;
-use witan_machine::{values::BlockCache, view::View};
+use witan_machine::{StateMachine, values::BlockCache, view::View};
 use witan_replica::host::LogBatch;
 
 use super::{
-    DataIdentity, OpenError, Storage, StorageMetrics, etcd,
+    DataIdentity, DirectoryLock, OpenError, Storage, StorageMetrics, etcd,
     files::{self, sync_dir},
     format, lock, make_dir, member_dir, open,
 };
@@ -26,60 +27,109 @@ const ADOPTING: &str = "witan-adopting";
 /// Witan's folders next to etcd's. The identity is moved after them.
 const FOLDERS: [&str; 2] = ["log", "checkpoint"];
 
-/// Creates the data directory of a member that starts from `view`. `dir` must be missing or empty, and is filled in one step.
-pub fn create(dir: &Path, identity: &DataIdentity, view: &View) -> Result<(), OpenError> {
+/// A data directory that is being created. Dropping it removes its files, unless it was finished.
+#[derive(Debug)]
+pub struct NewDirectory {
+    dir: PathBuf,
+    staged: StagedDirectory,
+}
+
+/// Starts to create the data directory of a member. `dir` must be missing or empty, and is filled in one step
+/// ([`NewDirectory::finish`]). `cache` decides which values of the state stay in memory.
+pub fn create(
+    dir: &Path,
+    identity: &DataIdentity,
+    cache: &Arc<BlockCache>,
+) -> Result<NewDirectory, OpenError> {
     let staged = staging(dir)?;
     if staged.exists() {
         // An earlier process with the same pid may have left this folder.
         fs::remove_dir_all(&staged).map_err(|error| OpenError::io(&staged, error))?;
     }
-    let made = fill(&staged, identity, view, None).and_then(|()| {
-        fs::rename(&staged, dir)
-            .and_then(|()| files::sync_parent(dir))
-            .map_err(|error| OpenError::io(dir, error))
-    });
-    if made.is_err() {
-        // A leftover is harmless, and its name shows its origin.
-        let _ = fs::remove_dir_all(&staged);
-    }
-    made
+    let staged = StagedDirectory::open(staged, identity, cache)?;
+    Ok(NewDirectory { dir: dir.to_owned(), staged })
 }
 
-/// Creates Witan's files next to etcd's in the data directory `dir`, with `view` as the checkpoint and `log` as the later
-/// entries. Keeps etcd's files and its log in `wal`. The identity is moved last, so that an interrupted adoption is repeated.
-/// The files get the owner of etcd's folder `snap`. Fails if the directory already contains Witan's files.
+impl NewDirectory {
+    /// Writes a part of the state that is being built; see [`super::Checkpoint::write_part`].
+    pub fn write_part(&mut self, machine: &StateMachine) -> Result<(), OpenError> {
+        self.staged.write_part(machine)
+    }
+
+    /// Completes the directory of a member that starts from `view`.
+    pub fn finish(mut self, view: View) -> Result<(), OpenError> {
+        self.staged.fill(view, None)?;
+        fs::rename(&self.staged.path, &self.dir)
+            .and_then(|()| files::sync_parent(&self.dir))
+            .map_err(|error| OpenError::io(&self.dir, error))?;
+        self.staged.done = true;
+        Ok(())
+    }
+}
+
+/// Witan's files that are being created next to etcd's. Dropping it removes them, unless it was finished.
+#[derive(Debug)]
+pub struct Adoption {
+    dir: PathBuf,
+    wal: PathBuf,
+    staged: StagedDirectory,
+    _lock: DirectoryLock,
+}
+
+/// Starts to create Witan's files next to etcd's in the data directory `dir`. Keeps etcd's files and its log in `wal`. `cache`
+/// decides which values of the state stay in memory. Fails if the directory already contains Witan's files.
 pub fn adopt(
     dir: &Path,
     wal: &Path,
     identity: &DataIdentity,
-    view: &View,
-    log: &LogBatch,
-) -> Result<(), OpenError> {
+    cache: &Arc<BlockCache>,
+) -> Result<Adoption, OpenError> {
     let member = member_dir(dir);
-    let _lock = lock::DirectoryLock::take(&member)?;
+    let lock = DirectoryLock::take(&member)?;
     if let Some(found) = format::read(&member)? {
         return Err(OpenError::Adopted { path: format::path(&member), found });
     }
     remove_unfinished(dir)?;
     let staged = dir.join(ADOPTING);
     make_dir(&staged)?;
-    fill(&staged, identity, view, Some(log))?;
-    let filled = member_dir(&staged);
-    etcd::note_adopted(&filled, wal, wal == member.join("wal"))
-        .and_then(|()| files::give_to_owner_of(&member.join("snap"), &filled))
-        .and_then(|()| files::give_to_owner_of(&member.join("snap"), &member.join(lock::FILE)))
-        .map_err(|error| OpenError::io(&filled, error))?;
-    let moved = |name: &str| {
-        let path = member.join(name);
-        fs::rename(filled.join(name), &path).map_err(|error| OpenError::io(&path, error))
-    };
-    FOLDERS.iter().try_for_each(|name| moved(name))?;
-    moved(etcd::ADOPTED)?;
-    sync_dir(&member).map_err(|error| OpenError::io(&member, error))?;
-    moved(format::FILE)?;
-    sync_dir(&member).map_err(|error| OpenError::io(&member, error))?;
-    let _ = fs::remove_dir_all(&staged);
-    Ok(())
+    Ok(Adoption {
+        dir: dir.to_owned(),
+        wal: wal.to_owned(),
+        staged: StagedDirectory::open(staged, identity, cache)?,
+        _lock: lock,
+    })
+}
+
+impl Adoption {
+    /// Writes a part of the state that is being built; see [`super::Checkpoint::write_part`].
+    pub fn write_part(&mut self, machine: &StateMachine) -> Result<(), OpenError> {
+        self.staged.write_part(machine)
+    }
+
+    /// Completes the directory, with `view` as the checkpoint and `log` as the later entries. The identity is moved last, so
+    /// that an interrupted adoption is repeated. The files get the owner of etcd's folder `snap`.
+    pub fn finish(mut self, view: View, log: &LogBatch) -> Result<(), OpenError> {
+        self.staged.fill(view, Some(log))?;
+        let (member, wal) = (member_dir(&self.dir), &self.wal);
+        let filled = member_dir(&self.staged.path);
+        etcd::note_adopted(&filled, wal, *wal == member.join("wal"))
+            .and_then(|()| files::give_to_owner_of(&member.join("snap"), &filled))
+            .and_then(|()| files::give_to_owner_of(&member.join("snap"), &member.join(lock::FILE)))
+            .map_err(|error| OpenError::io(&filled, error))?;
+        let moved = |name: &str| {
+            let path = member.join(name);
+            fs::rename(filled.join(name), &path).map_err(|error| OpenError::io(&path, error))
+        };
+        // From now on, only the staged identity tells an interrupted adoption from a member that has lost its identity.
+        self.staged.done = true;
+        FOLDERS.iter().try_for_each(|name| moved(name))?;
+        moved(etcd::ADOPTED)?;
+        sync_dir(&member).map_err(|error| OpenError::io(&member, error))?;
+        moved(format::FILE)?;
+        sync_dir(&member).map_err(|error| OpenError::io(&member, error))?;
+        let _ = fs::remove_dir_all(&self.staged.path);
+        Ok(())
+    }
 }
 
 /// Removes the files of an interrupted [`adopt`], whose staged identity was not moved yet. Refuses any other files with these
@@ -114,29 +164,66 @@ fn staging(dir: &Path) -> Result<PathBuf, OpenError> {
     Ok(dir.with_file_name(name))
 }
 
-/// Fills the empty directory `dir` with the identity, a log that contains `batch` (if any), and `view` as its checkpoint.
-fn fill(
-    dir: &Path,
-    identity: &DataIdentity,
-    view: &View,
-    batch: Option<&LogBatch>,
-) -> Result<(), OpenError> {
-    // An offline command serves no metrics.
-    let metrics = StorageMetrics::register(&Register::default());
-    // Without a limit, because no value can be read from the staged directory once it is renamed.
-    let (ledger, cache) = (Arc::default(), Arc::new(BlockCache::new()));
-    let (storage, _) = open(dir, identity, &ledger, &cache, &metrics)?;
-    let Storage {
-        mut log,
-        mut checkpoint,
-        lock: hold,
-        checkpoint_log_bytes: _,
-        copy: _,
-        store: _,
-    } = storage;
-    let written = checkpoint.write(None, view);
-    batch.map(|batch| log.append(batch));
-    log.close();
-    drop(hold);
-    written.map_err(|error| OpenError::io(dir, error))
+/// A data directory that is staged until it is complete. Dropping it removes the directory, unless it is done.
+#[derive(Debug)]
+struct StagedDirectory {
+    path: PathBuf,
+    /// The opened directory, until it is filled.
+    storage: Option<Storage>,
+    /// Whether the directory was renamed, or its files may have been.
+    done: bool,
+}
+
+impl StagedDirectory {
+    /// Creates the directory `path` with the identity, an empty log and no checkpoint.
+    fn open(
+        path: PathBuf,
+        identity: &DataIdentity,
+        cache: &Arc<BlockCache>,
+    ) -> Result<Self, OpenError> {
+        let mut staged = Self { path, storage: None, done: false };
+        // An offline command serves no metrics.
+        let metrics = StorageMetrics::register(&Register::default());
+        let (storage, _) = open(&staged.path, identity, &Arc::default(), cache, &metrics)?;
+        staged.storage = Some(storage);
+        Ok(staged)
+    }
+
+    fn write_part(&mut self, machine: &StateMachine) -> Result<(), OpenError> {
+        let Some(storage) = &mut self.storage else {
+            unreachable!("a filled directory takes no part");
+        };
+        let written = storage.checkpoint.write_part(machine);
+        written.map_err(|error| OpenError::io(&self.path, error))
+    }
+
+    /// Publishes `view` as the checkpoint, adds `batch` (if any) to the log, and closes the directory.
+    fn fill(&mut self, view: View, batch: Option<&LogBatch>) -> Result<(), OpenError> {
+        let Some(storage) = self.storage.take() else {
+            unreachable!("a directory is filled once");
+        };
+        let Storage {
+            mut log,
+            mut checkpoint,
+            lock: hold,
+            checkpoint_log_bytes: _,
+            copy: _,
+            store: _,
+        } = storage;
+        let written = checkpoint.write(None, &view);
+        batch.map(|batch| log.append(batch));
+        log.close();
+        drop((view, checkpoint, hold));
+        written.map_err(|error| OpenError::io(&self.path, error))
+    }
+}
+
+impl Drop for StagedDirectory {
+    fn drop(&mut self) {
+        if !self.done {
+            drop(self.storage.take());
+            // A leftover is harmless, and its name shows its origin.
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
 }

@@ -298,4 +298,23 @@ impl CheckpointReadError {
             Self::At(_, error) => error.is_later(),
         }
     }
+
+    /// Converts the error to an [`OpenError`] that names the damaged file, or the checkpoint's folder `dir` if the file is
+    /// unknown. I/O errors stay I/O errors, and a record of a later release becomes [`OpenError::LaterRelease`]; any other bad
+    /// record or a missing file becomes [`OpenError::Checkpoint`].
+    pub(super) fn refusal(self, dir: &Path) -> OpenError {
+        let (path, error) = match self {
+            Self::At(path, error) => (path, *error),
+            error @ (Self::Io(_) | Self::Record(_)) => (dir.to_owned(), error),
+        };
+        match error {
+            Self::Io(error) if error.kind() != io::ErrorKind::NotFound => {
+                OpenError::io(&path, error)
+            }
+            Self::Record(CorruptRecord::Later(what)) => OpenError::LaterRelease { path, what },
+            error @ (Self::Io(_) | Self::Record(CorruptRecord::Invalid(_)) | Self::At(_, _)) => {
+                OpenError::checkpoint(&path, error.to_string())
+            }
+        }
+    }
 }

@@ -77,7 +77,7 @@ use witan_replica::host::Recovered;
 
 pub use checkpoint::Checkpoint;
 pub use checkpointer::Checkpointer;
-pub use create::{adopt, create};
+pub use create::{Adoption, NewDirectory, adopt, create};
 pub use error::{EXIT_DISK_FAILED, OpenError};
 pub use folder::{OnDurable, SnapshotId};
 pub use format::{ANCESTORS_MAX, DataIdentity};
@@ -88,7 +88,7 @@ pub use lock::DirectoryLock;
 pub use log::RaftLog;
 pub use low_priority::run_at_low_priority;
 pub use metrics::StorageMetrics;
-pub use offline::read;
+pub use offline::{ReadHold, read};
 pub use received::{IncomingSnapshot, ReceivedSnapshot, SnapshotError, SnapshotReceiver};
 pub use record_stream::{RecordCounter, RecordTotals, encode_record};
 pub use space::{SpaceLevel, SpaceMonitor, SpaceStatus, has_room};

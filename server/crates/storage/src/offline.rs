@@ -1,5 +1,6 @@
 //! Reads a stopped member's data directory without writing to it. Startup repairs a torn last write and completes an
 //! interrupted installation. This module runs the startup in a temporary folder, with a copy of the log and links to the runs.
+//! The folder stays while the state is used, because values that are not in memory are read through its links.
 
 use std::{
     fs::{self, DirBuilder},
@@ -22,32 +23,42 @@ use super::{
 
 const CHECKPOINT: &str = "checkpoint";
 
+/// Keeps the directory of a stopped member as it is, so that the values of its state can be read.
+#[derive(Debug)]
+pub struct ReadHold {
+    _copy: Copy,
+    /// `None` if no process has ever locked the directory.
+    _lock: Option<DirectoryLock>,
+}
+
 /// Reads the identity and the state of a stopped member, or returns `None` if the directory's setup was never completed.
+/// `cache` decides which values of the state are in memory. The others can be read while the [`ReadHold`] exists.
 pub fn read(
     dir: &Path,
+    cache: &Arc<BlockCache>,
     metrics: &StorageMetrics,
-) -> Result<Option<(DataIdentity, Recovered)>, OpenError> {
+) -> Result<Option<(DataIdentity, Recovered, ReadHold)>, OpenError> {
     let member = member_dir(dir);
     identity(dir)?;
     let Some(stored) = format::stored(&member)? else {
         return Ok(None);
     };
     let identity = stored.identity;
-    let _lock = DirectoryLock::take_existing(&member)?;
+    let lock = DirectoryLock::take_existing(&member)?;
     check_log(&member, &identity, false)?;
     let origin = stored.origin(&member)?;
     let copy = Copy::of(&member)?;
     let directory = Arc::new(OpenIdentity::new(&copy.0, stored));
-    // Without a limit, because no value can be read once the copy is removed.
-    let (ledger, cache) = (Arc::default(), Arc::new(BlockCache::new()));
-    let opened = open_parts(&directory, (false, origin), &ledger, &cache, metrics)?;
+    let opened = open_parts(&directory, (false, origin), &Arc::default(), cache, metrics)?;
     if let Some(view) = &opened.recovered.checkpoint {
         format::check_known(&identity, &view.machine.members, &member)?;
     }
-    Ok(Some((identity, opened.recovered)))
+    let hold = ReadHold { _copy: copy, _lock: lock };
+    Ok(Some((identity, opened.recovered, hold)))
 }
 
 /// A temporary folder with copies of the files that startup changes, and links to the files that it only reads.
+#[derive(Debug)]
 struct Copy(PathBuf);
 
 impl Copy {

@@ -350,7 +350,8 @@ fn a_copy_that_becomes_up_to_date_keeps_the_later_format() {
 #[test]
 fn a_directory_that_is_created_from_a_raised_state_has_its_format() {
     let dir = TempDir::new();
-    while_unlocked(|| crate::create(&dir.data(), &ME, &raised(8))).unwrap();
+    let create = || crate::create(&dir.data(), &ME, &unlimited());
+    while_unlocked(create).unwrap().finish(raised(8)).unwrap();
     assert_eq!(check_order(&dir.data(), "created"), 5);
     let (storage, recovered) = reopen(&dir);
     same(recovered.checkpoint.as_ref(), &raised(8));

@@ -160,7 +160,7 @@ fn a_copy_does_not_touch_the_log_of_its_original() {
     let copy = dir.data().with_file_name("copy");
     copy_with_link(&dir.data(), &copy);
     let before = contents(&wal.join("log"));
-    let reading = || crate::read(&copy, &metrics());
+    let reading = || crate::read(&copy, &unlimited(), &metrics());
     let refusals = [
         open(&copy, &ME).expect_err("it is the original's"),
         while_unlocked(reading).expect_err("it is the original's"),

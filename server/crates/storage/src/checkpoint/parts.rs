@@ -1,0 +1,90 @@
+//! Writes a state in parts while it is built, for example from a snapshot. The values of a part can leave memory, so the state
+//! can be larger than memory.
+//!
+//! A part contains the keys that were built so far, and is written as a difference to the previous part. No part is published:
+//! after a crash, no checkpoint exists. The runs stay where the checkpoint will be published, so no value is written twice.
+
+use std::io;
+
+use witan_machine::{
+    StateMachine,
+    kv::Kv,
+    member::MemberRegistry,
+    values::BlockCache,
+    view::{Position, View},
+};
+
+use super::Checkpoint;
+
+/// Divisor of the cache's target, which gives the size of a part. Values that no part contains cannot be dropped.
+const TARGET_PART: u64 = 16;
+
+/// Size of a part in bytes if the target is small. Each part takes several syncs.
+#[cfg(not(test))]
+const SMALL_PART_BYTES: u64 = 1 << 20;
+#[cfg(test)]
+const SMALL_PART_BYTES: u64 = 32 << 10;
+
+/// The parts of a state that is being built.
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    /// The state that the parts contain, or `None` if no part was written.
+    written: Option<View>,
+    /// [`built_bytes`] of that state.
+    bytes: u64,
+    /// Whether a part is being written.
+    writing: bool,
+}
+
+impl Parts {
+    /// Returns the state that the parts contain, or `None` if no part was written.
+    pub(super) fn written(&self) -> Option<View> {
+        self.written.clone()
+    }
+
+    /// Returns whether a part is being written, and not the whole state.
+    pub(super) fn is_writing(&self) -> bool {
+        self.writing
+    }
+}
+
+impl Checkpoint {
+    /// Writes the keys of `machine`, which is being built, if many values were added since the last part. Their values can then
+    /// leave memory. Does nothing otherwise, so the caller can call it after each change. No part is published. In the end,
+    /// [`Checkpoint::write`] with `None` publishes the whole state.
+    ///
+    /// The directory must not have a published checkpoint.
+    pub fn write_part(&mut self, machine: &StateMachine) -> io::Result<()> {
+        let bytes = built_bytes(&machine.kv);
+        if bytes.saturating_sub(self.parts.bytes) < part_bytes(&self.folder.cache) {
+            return Ok(());
+        }
+        // Everything else can still be replaced.
+        let members = MemberRegistry {
+            raised_level: machine.members.raised_level,
+            ..MemberRegistry::default()
+        };
+        let kv = machine.kv.clone();
+        let part = View {
+            machine: StateMachine { kv, members, ..StateMachine::default() },
+            position: Position::default(),
+        };
+        self.parts.writing = true;
+        let written = self.write(None, &part);
+        self.parts.writing = false;
+        written?;
+        (self.parts.written, self.parts.bytes) = (Some(part.diff_base()), bytes);
+        self.folder.cache.trim();
+        Ok(())
+    }
+}
+
+/// Returns a number of bytes that grows with each value, even if a compaction removes others.
+fn built_bytes(kv: &Kv) -> u64 {
+    kv.size_bytes() + kv.dropped_bytes()
+}
+
+/// Returns the size in bytes of the values after which a part is written.
+fn part_bytes(cache: &BlockCache) -> u64 {
+    (cache.target() / TARGET_PART).max(SMALL_PART_BYTES)
+}
