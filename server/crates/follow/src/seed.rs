@@ -114,10 +114,7 @@ async fn download_unfenced(
 }
 
 /// Downloads a snapshot of the session's member and checks its digest.
-async fn download(
-    session: &SourceSession<'_>,
-    folder: &SnapshotFolder,
-) -> Result<Seed, SeedError> {
+async fn download(session: &SourceSession<'_>, folder: &SnapshotFolder) -> Result<Seed, SeedError> {
     let source_cluster_id = session.read().await?.cluster_id;
     let file = SnapshotFile(folder.dir.join("source-snapshot"));
     file.receive(session, folder.disk).await?;

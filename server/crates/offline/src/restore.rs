@@ -182,13 +182,17 @@ fn is_free(dir: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::process;
+    use std::{ffi::OsStr, process};
 
-    use witan_machine::{StateMachine, levels};
+    use clap::Parser as _;
+    use witan_machine::{StateMachine, command::Entry, kv::Put, levels};
     use witan_snapshot::SnapshotFile;
 
     use super::*;
-    use crate::stopped;
+    use crate::{
+        arguments::{SnapshotArguments, SnapshotCommand},
+        stopped,
+    };
 
     /// A test folder, deleted on drop.
     struct Folder(PathBuf);
@@ -211,13 +215,18 @@ mod tests {
             };
             let machine = StateMachine { members, ..StateMachine::default() };
             let view = View { machine, ..View::default() };
-            let (file, mut bytes) = (SnapshotFile::of(&view).unwrap(), Vec::new());
+            self.store(&raised_level.to_string(), &view)
+        }
+
+        /// Writes a snapshot of a state.
+        fn store(&self, name: &str, view: &View) -> PathBuf {
+            let (file, mut bytes) = (SnapshotFile::of(view).unwrap(), Vec::new());
             file.write(&mut |part| {
                 bytes.extend_from_slice(part);
                 Ok(())
             })
             .unwrap();
-            let path = self.0.join(format!("{raised_level}.db"));
+            let path = self.0.join(format!("{name}.db"));
             fs::write(&path, bytes).unwrap();
             path
         }
@@ -271,11 +280,52 @@ mod tests {
             let folder = Folder::new(&format!("level-{level}"));
             let snapshot = folder.snapshot(level);
             folder.run("restore", &snapshot).unwrap();
-            let restored = stopped::read(&folder.target()).unwrap();
+            let restored = stopped::read(&folder.target(), &Arc::default()).unwrap();
             let members = restored.view.machine.members;
             assert_eq!(members.level(), level);
             let known = Some(level + 1);
             assert_eq!(levels::decide(&members, &[known], false), known);
         }
+    }
+
+    #[test]
+    fn a_state_that_does_not_fit_in_memory_is_restored_like_one_that_fits() {
+        let folder = Folder::new("large");
+        let mut view = View::default();
+        for at in 0..6000 {
+            let key = format!("key-{}", at % 2000).into();
+            let value = format!("{at:01000}").into();
+            let command = Some(Put { key, value, ..Put::default() }.into());
+            let entry = Entry { stamp: None, command, caller: None };
+            view.machine.apply(&entry);
+        }
+        let snapshot = folder.store("large", &view);
+        let restored = [0, u64::MAX].map(|target_bytes| {
+            let cache = Arc::new(BlockCache::new());
+            cache.set_target(target_bytes);
+            let dir = folder.0.join(format!("restored-{target_bytes}"));
+            let words: [&OsStr; 8] = [
+                "witan snapshot".as_ref(),
+                "restore".as_ref(),
+                snapshot.as_os_str(),
+                "--skip-hash-check".as_ref(),
+                "--bump-revision=9".as_ref(),
+                "--mark-compacted".as_ref(),
+                "--data-dir".as_ref(),
+                dir.as_os_str(),
+            ];
+            let line = SnapshotArguments::try_parse_from(words).unwrap();
+            let SnapshotCommand::Restore(arguments) = line.verb else {
+                panic!("another command");
+            };
+            restore(&arguments, &cache).unwrap();
+            assert_eq!(cache.dropped_bytes() > 3 << 20, target_bytes == 0);
+            let read = stopped::read(&dir, &cache).unwrap();
+            let reads = cache.reads();
+            let fingerprint = read.view.full_fingerprint();
+            assert_eq!(cache.reads() > reads, target_bytes == 0);
+            (read.view.position.clone(), fingerprint)
+        });
+        assert_eq!(restored[0], restored[1]);
     }
 }

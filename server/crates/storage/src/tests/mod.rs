@@ -12,6 +12,7 @@ mod heads;
 mod identity;
 mod install;
 mod panics;
+mod parts;
 mod power;
 mod raise;
 mod received;

@@ -197,7 +197,7 @@ fn values_of_an_installed_snapshot_leave_memory() {
 }
 
 /// Returns the numbers of the runs in the folder.
-fn runs_on_disk(dir: &TempDir) -> BTreeSet<u64> {
+pub(super) fn runs_on_disk(dir: &TempDir) -> BTreeSet<u64> {
     let runs = files(&dir.data().join("member/checkpoint"), ".run");
     runs.iter().filter_map(|path| run_number(path)).collect()
 }

@@ -1,0 +1,83 @@
+//! Tests states that are written in parts while they are built. The directory then has the same state as one that was written at
+//! once, and a part is never used as a state.
+
+use super::{
+    rewrite::{command, numbers, put, run},
+    values::{keeps_none, open_cached, runs_on_disk},
+    workload::{chances, first, records},
+    *,
+};
+
+/// Builds a state, always the same for a seed. Calls `built` after each command.
+fn build(seed: u64, built: &mut dyn FnMut(&View)) -> View {
+    let (mut view, mut chance) = (first(), chances(seed));
+    for _ in 0..1000 {
+        let command = command(&mut chance, view.machine.kv.revision().0);
+        run(&mut view, command);
+        view.machine.kv.clear_states_before_compaction();
+        built(&view);
+    }
+    view
+}
+
+#[test]
+fn a_directory_that_is_created_in_parts_has_the_same_state() {
+    for seed in 0..3 {
+        let (dir, cache) = (TempDir::new(), keeps_none());
+        let create = || crate::create(&dir.data(), &ME, &cache);
+        let mut new = while_unlocked(create).unwrap();
+        let view = build(seed, &mut |view| new.write_part(&view.machine).unwrap());
+        let expected = records(&build(seed, &mut |_| ()));
+        let dropped = cache.dropped_bytes();
+        assert!(dropped > 1 << 20, "only {dropped} bytes have left memory");
+        assert!(records(&view) == expected, "another state is built");
+        new.finish(view).unwrap();
+        assert_eq!(files(&dir.0, ""), [dir.data()]);
+        assert!(manifest(&dir).before.is_empty(), "a part could be used");
+        let (storage, recovered) = reopen(&dir);
+        assert!(!storage.checkpoint.fell_back());
+        let found = records(&recovered.checkpoint.unwrap());
+        assert!(found == expected, "another state is stored");
+    }
+}
+
+#[test]
+fn a_directory_that_is_not_finished_leaves_nothing() {
+    let (dir, cache) = (TempDir::new(), keeps_none());
+    let create = || crate::create(&dir.data(), &ME, &cache);
+    let mut new = while_unlocked(create).unwrap();
+    build(1, &mut |view| new.write_part(&view.machine).unwrap());
+    assert_eq!(files(&dir.0, "").len(), 1);
+    drop(new);
+    assert!(files(&dir.0, "").is_empty());
+}
+
+#[test]
+fn a_part_is_no_checkpoint_after_a_crash() {
+    let (dir, cache) = (TempDir::new(), keeps_none());
+    for seed in 0..2 {
+        let (mut storage, recovered) = open_cached(&dir, &cache);
+        assert!(recovered.is_none(), "a part was published");
+        build(seed, &mut |view| {
+            storage.checkpoint.write_part(&view.machine).unwrap();
+        });
+        assert!(!runs_on_disk(&dir).is_empty(), "no part was written");
+    }
+    let (mut storage, recovered) = open_cached(&dir, &cache);
+    assert!(recovered.is_none(), "a part was published");
+    let view = build(2, &mut |view| {
+        storage.checkpoint.write_part(&view.machine).unwrap();
+    });
+    storage.checkpoint.write(None, &view).unwrap();
+    storage.checkpoint.remove_others();
+    assert_eq!(runs_on_disk(&dir), numbers(&dir));
+    // The next checkpoint continues from the whole state.
+    let mut later = view.clone();
+    run(&mut later, put(1, 100));
+    storage.checkpoint.write(Some(&view), &later).unwrap();
+    assert!(!manifest(&dir).before.is_empty());
+    drop(storage);
+    let (_storage, recovered) = open_cached(&dir, &cache);
+    let found = records(&recovered.unwrap());
+    assert!(found == records(&later), "another state is stored");
+}
