@@ -111,7 +111,7 @@ class Backups:
         self.api.create(f"{CORE}/persistentvolumeclaims", {"metadata": {"name": VOLUME}, "spec": claim})
         store = {"persistentVolumeClaim": {"claimName": VOLUME, "prefix": "etcd"}}
         try:
-            with self.brief("disk", writes=False):
+            with self.brief("disk", replicas=1, writes=False):
                 self.put("disk", "kept", "on a volume")
                 self.back_up("onto-volume", "disk", store, verify="Restore")
                 self.stored("onto-volume")

@@ -7,9 +7,11 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -99,6 +101,15 @@ func (s *server) again() {
 	s.process = exec.Command(program, arguments...)
 	s.process.Stdout, s.process.Stderr = log, log
 	must(s.t, s.process.Start())
+	// a client that finds nobody tries again after a second
+	eventually(s.t, "the server listens", func() bool {
+		_, address, _ := strings.Cut(s.url, "://")
+		connection, err := net.Dial("tcp", address)
+		if err == nil {
+			_ = connection.Close()
+		}
+		return err == nil
+	})
 	client := s.client()
 	defer client.Close()
 	eventually(s.t, "the server answers", func() bool {
