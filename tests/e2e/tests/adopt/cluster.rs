@@ -11,13 +11,7 @@ use witan_e2e::{
 use super::{adopt, become_witan};
 
 /// The releases and sizes of the adopted clusters.
-const CLUSTERS: [(Kind, usize); 5] = [
-    (Kind::Etcd34, 3),
-    (Kind::Etcd36, 3),
-    (Kind::Etcd37, 3),
-    (Kind::Etcd34, 2),
-    (Kind::Etcd37, 5),
-];
+const CLUSTERS: [(Kind, usize); 3] = [(Kind::Etcd34, 2), (Kind::Etcd36, 3), (Kind::Etcd37, 5)];
 
 fn start(kind: Kind, size: usize) -> Cluster {
     let mut cluster = Cluster::prepare_of(&Launch::new(kind), "http", size);
