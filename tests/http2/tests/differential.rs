@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 
 use witan_http2_tests::{
-    blocks, conversation,
     frame::{Frame, code, flag, kind},
     reference::Reference,
     script::{Choices, Reach, Step, Writer},
@@ -172,22 +171,4 @@ fn scripts_of_frames_are_judged_alike() {
         alike > seeds / 2,
         "most are judged alike to their end: {alike}"
     );
-}
-
-#[test]
-fn conversations_keep_what_must_hold() {
-    for seed in 0..seeds() {
-        let bytes = Dice::new(seed).bytes(BYTES);
-        let held = std::panic::catch_unwind(|| conversation::hold(&bytes));
-        assert!(held.is_ok(), "seed {seed}");
-    }
-}
-
-#[test]
-fn blocks_are_read_alike() {
-    for seed in 0..seeds() {
-        let mut bytes = Dice::new(seed).bytes(100);
-        bytes[0] = 0;
-        blocks::compare(&bytes);
-    }
 }

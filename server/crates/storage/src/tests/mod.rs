@@ -3,7 +3,6 @@
 mod basic;
 mod cluster;
 mod copies;
-mod crash;
 mod damage;
 pub(super) mod disk;
 pub(super) mod failing_calls;
@@ -11,6 +10,7 @@ mod full;
 mod heads;
 mod identity;
 mod install;
+mod log_size;
 mod panics;
 mod parts;
 mod power;
