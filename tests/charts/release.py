@@ -98,7 +98,8 @@ def check_publication() -> None:
     everything = all_workflows["nightly.yml"]["jobs"]["everything"]
     assert find + "tests/run --all" in commands(everything) and find + ".ci/run" in commands(jobs["gate"])
     gate = (ROOT / "tests" / "run").read_text()
-    assert 'step "upgrade" tests/upgrade/run "$before" "$WITAN_BIN" $all_flag' in gate
+    assert 'background "upgrade" tests/upgrade/run "$before" "$WITAN_BIN" $all_flag' in gate
+    assert 'step "upgrade" ended "upgrade"' in gate
     for part in ("attest-build-provenance", "cosign-installer"):
         assert any(part in step.get("uses", "") for step in publish["steps"]), part
     attested = [step["with"] for step in publish["steps"] if "attest-build-provenance" in step.get("uses", "")]
