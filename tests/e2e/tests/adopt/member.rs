@@ -2,7 +2,9 @@
 
 use std::{fs, time::SystemTime};
 
-use witan_e2e::{Cluster, Kind, Launch, Server, Tool, Writers, folder::copy, grpc, wait, writers};
+use witan_e2e::{
+    Cluster, Kind, Launch, Server, Tool, Writers, at_once, folder::copy, grpc, wait, writers,
+};
 
 use super::{ETCDS, adopt, become_witan, data, observe, try_adopt};
 
@@ -59,7 +61,7 @@ fn check_adopted(etcd: &mut Server, revisions: &[i64]) {
 
 #[test]
 fn a_member_killed_under_load_is_adopted_with_every_acknowledged_write() {
-    for kind in ETCDS {
+    at_once(ETCDS, |kind| {
         let mut etcd = Launch::new(kind).arg("--snapshot-count=100").start();
         write_all_kinds(&etcd);
         let writers = Writers::start(8, &[etcd.address()]);
@@ -73,7 +75,7 @@ fn a_member_killed_under_load_is_adopted_with_every_acknowledged_write() {
         writers::assert_all_there(&etcd, &written);
         let stays = etcd.etcdctl(&["get", "leased"]);
         assert_eq!(stays, "leased\nx\n");
-    }
+    });
 }
 
 #[test]
@@ -100,7 +102,7 @@ fn a_member_is_adopted_after_a_defragmentation_and_a_downgrade() {
 
 #[test]
 fn a_stopped_member_is_adopted_and_its_users_sign_in() {
-    for kind in ETCDS {
+    at_once(ETCDS, |kind| {
         let mut etcd = Launch::new(kind).start();
         let lease = write_all_kinds(&etcd);
         etcd.terminate();
@@ -114,13 +116,13 @@ fn a_stopped_member_is_adopted_and_its_users_sign_in() {
         );
         let refused = Tool::Etcdctl36.run(&etcd.url(), &["get", "a", "--user", "anne:wrong"]);
         assert_ne!(refused.code, Some(0));
-    }
+    });
 }
 
 /// Only the log contains the users, and etcd 3.4 logs their passwords instead of hashes.
 #[test]
 fn users_that_the_backend_does_not_have_yet_are_adopted() {
-    for kind in ETCDS {
+    at_once(ETCDS, |kind| {
         let mut etcd = Launch::new(kind).start();
         etcd.require_users(&["root:root"]);
         etcd.etcdctl(&["put", "a", "1", "--user", "root:root"]);
@@ -135,7 +137,7 @@ fn users_that_the_backend_does_not_have_yet_are_adopted() {
             "{}",
             refused.all()
         );
-    }
+    });
 }
 
 #[test]
@@ -206,7 +208,7 @@ fn a_start_adopts_the_data_of_etcd() {
 
 #[test]
 fn etcd_goes_on_with_its_files_after_an_adoption_and_is_not_forgotten() {
-    for kind in ETCDS {
+    at_once(ETCDS, |kind| {
         let mut etcd = Launch::new(kind).start();
         etcd.etcdctl(&["put", "a", "1"]);
         etcd.terminate();
@@ -224,7 +226,7 @@ fn etcd_goes_on_with_its_files_after_an_adoption_and_is_not_forgotten() {
         adopt(&etcd);
         etcd.start_again();
         assert_eq!(etcd.etcdctl(&["get", "a"]), "a\n2\n");
-    }
+    });
 }
 
 /// Moves Witan's files out of a data directory, so that it can be adopted again.
@@ -258,12 +260,12 @@ fn a_member_that_lost_its_identity_keeps_its_data() {
 
 #[test]
 fn a_running_etcd_is_refused() {
-    for kind in ETCDS {
+    at_once(ETCDS, |kind| {
         let etcd = Launch::new(kind).start();
         let (is_done, said) = try_adopt(&etcd, &[]);
         assert!(!is_done && said.contains("Stop etcd"), "{said}");
         assert!(!data(&etcd).join("member/identity").exists());
-    }
+    });
 }
 
 /// etcd 3.4 leaves the members of the saved cluster in the backend, in addition to the members in the flags.
@@ -343,7 +345,7 @@ fn what_etcd_has_written_since_is_found_by_content() {
 /// The logs of etcd and Witan are in the same directory.
 #[test]
 fn a_start_adopts_etcd_whose_log_is_elsewhere() {
-    for kind in ETCDS {
+    at_once(ETCDS, |kind| {
         let mut etcd = Launch::new(kind).arg("--wal-dir=logs").start();
         etcd.etcdctl(&["put", "a", "etcd"]);
         etcd.kill9();
@@ -357,7 +359,7 @@ fn a_start_adopts_etcd_whose_log_is_elsewhere() {
         move_away(&etcd);
         etcd.start_again();
         assert_eq!(etcd.etcdctl(&["get", "a"]), "a\netcd\n");
-    }
+    });
 }
 
 #[test]

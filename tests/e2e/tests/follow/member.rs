@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use witan_e2e::{Kind, Launch, Server, Tool, wait};
+use witan_e2e::{Kind, Launch, Server, Tool, at_once, wait};
 
 use super::{
     ETCDS, cut_over, follow, no_cut_over, refuses, revision, run, same_hash, status, wait_copied,
@@ -56,7 +56,7 @@ fn write_all_kinds(etcd: &Server, round: &str) {
 
 #[test]
 fn a_cluster_follows_etcd_and_takes_its_place() {
-    for kind in ETCDS {
+    at_once(ETCDS, |kind| {
         let source = etcd(kind);
         write_all_kinds(&source, "1");
         let member = follow(&source);
@@ -98,7 +98,7 @@ fn a_cluster_follows_etcd_and_takes_its_place() {
             "authentication failed",
         );
         refuses(&member, &["get", "a", "--user", right], "permission denied");
-    }
+    });
 }
 
 /// Until the cut-over, leases end only at the source. After it, each lease has its full TTL.
