@@ -241,7 +241,7 @@ impl Block {
     }
 
     /// Returns all versions with their slots, in order.
-    pub(super) fn versions(&self) -> impl Iterator<Item = (u16, Version<'_>)> {
+    pub(super) fn versions(&self) -> impl DoubleEndedIterator<Item = (u16, Version<'_>)> {
         self.versions_from(0)
     }
 
@@ -254,7 +254,10 @@ impl Block {
     }
 
     /// Iterates over the versions from a slot on, in order, without decoding earlier versions.
-    pub(super) fn versions_from(&self, slot: u16) -> impl Iterator<Item = (u16, Version<'_>)> {
+    pub(super) fn versions_from(
+        &self,
+        slot: u16,
+    ) -> impl DoubleEndedIterator<Item = (u16, Version<'_>)> {
         let (begin, end) = match &self.slots {
             SlotDirectory::Full(offsets) => (usize::from(slot), offsets.len()),
             SlotDirectory::Sparse(entries) => (

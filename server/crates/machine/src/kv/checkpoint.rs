@@ -13,6 +13,7 @@ use super::{
     block_record::{self, verify_checksum, with_checksum},
     history::ClosedBlock,
     index::Index,
+    index_builder::CHUNK_BYTES,
     leaf::BLOCK_BITS,
 };
 use crate::{
@@ -294,7 +295,7 @@ impl Kv {
             )));
         }
         let leased;
-        (self.index, self.live_bytes, leased) = self.history.index();
+        (self.index, self.live_bytes, leased) = self.history.index(CHUNK_BYTES);
         if leased && !self.attach_leased_keys() {
             return Err(CorruptRecord::new("a key has a lease that does not exist"));
         }

@@ -6,7 +6,8 @@ use imbl::OrdMap;
 
 use super::{
     block::Block,
-    index::{Index, IndexRow},
+    index::Index,
+    index_builder::{IndexBuilder, IndexRow},
     leaf::IndexEntry,
     version::{Links, Location, Version, reach},
 };
@@ -159,7 +160,7 @@ impl History {
     }
 
     /// Iterates over the blocks from a number on, in order. The open block comes last.
-    pub(super) fn blocks_from(&self, number: u64) -> impl Iterator<Item = &Block> {
+    pub(super) fn blocks_from(&self, number: u64) -> impl DoubleEndedIterator<Item = &Block> {
         let closed = self
             .blocks
             .range(number..)
@@ -211,24 +212,21 @@ impl History {
         })
     }
 
-    /// Builds the key index by reading every version. Returns the index, the size of the live keys' newest versions in bytes,
-    /// and whether any version has a lease.
-    pub(super) fn index(&self) -> (Index, u64, bool) {
-        let mut rows = Vec::new();
+    /// Builds the key index by reading every version. Sorts at least `chunk_bytes` bytes of rows at once; see [`IndexBuilder`].
+    /// Returns the index, the size of the live keys' newest versions in bytes, and whether any version has a lease.
+    pub(super) fn index(&self, chunk_bytes: usize) -> (Index, u64, bool) {
+        let mut builder = IndexBuilder::new(chunk_bytes);
         let mut leased = false;
-        for block in self.blocks_from(0) {
-            rows.extend(block.versions().map(|(slot, version)| {
+        for block in self.blocks_from(0).rev() {
+            for (slot, version) in block.versions().rev() {
                 leased |= version.lease != LeaseId::NONE;
                 let location = Location { block: block.number(), slot };
                 let tombstone = version.tombstone;
-                IndexRow::new(
-                    version.key,
-                    IndexEntry { location, tombstone },
-                    version.size,
-                )
-            }));
+                let entry = IndexEntry { location, tombstone };
+                builder.add(IndexRow::new(version.key, entry, version.size));
+            }
         }
-        let (index, live_bytes) = Index::build(&rows);
+        let (index, live_bytes) = builder.finish();
         (index, live_bytes, leased)
     }
 

@@ -3,41 +3,16 @@
 //! The index has two levels: a persistent map leads from the lowest key of each page to the page. The first page's lowest key
 //! is empty, so every key has a page.
 
-use std::{hint::black_box, ops::Bound, sync::Arc};
+use std::{ops::Bound, sync::Arc};
 
 use bytes::Bytes;
 use imbl::OrdMap;
 
 use super::{
     key_range::KeyRange,
-    leaf::{IndexEntry, LEAF_BYTES, Leaf, PackedEntry},
-    sort::{self, SortKey},
+    leaf::{IndexEntry, LEAF_BYTES, Leaf},
     version::Location,
 };
-
-/// Number of keys that are prefetched together while an index is built. In key order, they are scattered over all blocks.
-const FETCHED: usize = 32;
-
-/// A version to add to the index.
-#[derive(Clone, Copy)]
-pub(super) struct IndexRow<'a> {
-    key: &'a [u8],
-    entry: PackedEntry,
-    size: usize,
-}
-
-impl<'a> IndexRow<'a> {
-    pub(super) fn new(key: &'a [u8], entry: IndexEntry, size: usize) -> Self {
-        let entry = entry.pack();
-        Self { key, entry, size }
-    }
-}
-
-impl AsRef<[u8]> for IndexRow<'_> {
-    fn as_ref(&self) -> &[u8] {
-        self.key
-    }
-}
 
 /// One step of a walk over the live keys in a range.
 pub(super) enum WalkStep<'a> {
@@ -74,41 +49,6 @@ fn is_whole(leaf: &Leaf, from: usize, span: &KeyRange<'_>) -> bool {
     from == 0 && last.is_none_or(|last| span.reaches(leaf.key(last)))
 }
 
-/// Builds an index from keys in ascending order.
-#[derive(Default)]
-struct IndexBuilder {
-    index: Index,
-    live_bytes: u64,
-    /// The page that is being filled.
-    leaf: Leaf,
-    low: Bytes,
-}
-
-impl IndexBuilder {
-    /// Adds a key that is greater than all previous ones. Starts a new page if the current page is full.
-    fn add(&mut self, row: &IndexRow<'_>) {
-        if !self.leaf.has_room(row.key) {
-            self.close_page();
-            self.low = Bytes::copy_from_slice(row.key);
-        }
-        let entry = IndexEntry::unpack(row.entry);
-        self.leaf.insert(self.leaf.len(), row.key, entry);
-        if !entry.tombstone {
-            self.index.live += 1;
-            self.live_bytes += row.size as u64;
-        }
-    }
-
-    /// Moves the current page to the index, without spare memory, and starts an empty page.
-    fn close_page(&mut self) {
-        let page = Arc::new(self.leaf.slice(0, self.leaf.len()));
-        self.index
-            .leaves
-            .insert(std::mem::take(&mut self.low), page);
-        self.leaf.clear();
-    }
-}
-
 /// The key index. A clone takes O(1).
 #[derive(Clone, Debug)]
 pub(super) struct Index {
@@ -123,28 +63,17 @@ impl Default for Index {
 }
 
 impl Index {
-    /// Builds the index of these versions, which must be in write order. It contains the last version of each key, including
-    /// deletions, in full pages. Returns the index, and the size in bytes of the versions that are not deletions.
-    pub(super) fn build(rows: &[IndexRow<'_>]) -> (Self, u64) {
-        let mut filling = IndexBuilder::default();
-        let mut last: Option<&IndexRow<'_>> = None;
-        for tags in sort::sorted(rows).chunks(FETCHED) {
-            // Fetch all rows at once, so that the cache misses overlap.
-            let first = |tag: &SortKey| rows[tag.at()].key.first().copied().unwrap_or_default();
-            black_box(tags.iter().fold(0, |sum, tag| sum ^ first(tag)));
-            for tag in tags {
-                let row = &rows[tag.at()];
-                if let Some(newest) = last.filter(|last| last.key != row.key) {
-                    filling.add(newest);
-                }
-                last = Some(row);
-            }
-        }
-        if let Some(newest) = last {
-            filling.add(newest);
-        }
-        filling.close_page();
-        (filling.index, filling.live_bytes)
+    /// Creates an index from its pages in key order. There is at least one, and only the first page may be empty.
+    pub(super) fn of_pages(pages: Vec<Leaf>) -> Self {
+        let live = pages.iter().map(|page| page.live() as usize).sum();
+        let leaves = pages.into_iter().enumerate().map(|(at, page)| {
+            let low = match at {
+                0 => Bytes::new(),
+                _ => Bytes::copy_from_slice(page.key(0)),
+            };
+            (low, Arc::new(page))
+        });
+        Self { leaves: leaves.collect(), live }
     }
 
     pub(super) fn pages(&self) -> usize {
@@ -442,17 +371,12 @@ mod tests {
         ) {
             let mut index = Index::default();
             let mut mirror = Mirror::new();
-            let mut all = Vec::new();
             for (at, (key, tombstone)) in puts.iter().enumerate() {
                 let entry = entry(at as u64, *tombstone);
                 index.put(key, entry);
                 mirror.insert(key.clone(), entry);
-                all.push(IndexRow::new(key, entry, 1));
             }
             same(&index, &mirror);
-            let (built, live_bytes) = Index::build(&all);
-            same(&built, &mirror);
-            prop_assert_eq!(live_bytes, built.live() as u64);
             for (from, to) in &spans {
                 for span in [KeyRange::One(from), KeyRange::From(from), KeyRange::Between(from, to)] {
                     let inside = || mirror.iter().filter(|(key, _)| *key >= from && span.reaches(key));

@@ -3,10 +3,10 @@
 //! Each operation has its own file: `put`, `delete`, `range`, `txn`, `compact`.
 //!
 //! Reading order: `request` (the operations) → `read_budget` (their limits) → `version`, `slots`, `block` and `block_record`
-//! (storage) → `history` (all versions) → `leaf` and `index` (the newest version of each key; `sort` helps to build it) → the
-//! operations → `range_plan` (long answers) → `kept` (values that puts keep) → `lease` → `events` (the history for watchers) →
-//! `retained` (the versions that etcd's store would contain) → `import` (from an etcd store), `follow` (from another cluster) →
-//! `hash`, `checkpoint`.
+//! (storage) → `history` (all versions) → `leaf` and `index` (the newest version of each key) → `sort` and `index_builder` (the
+//! index at a start) → the operations → `range_plan` (long answers) → `kept` (values that puts keep) → `lease` → `events` (the
+//! history for watchers) → `retained` (the versions that etcd's store would contain) → `import` (from an etcd store), `follow`
+//! (from another cluster) → `hash`, `checkpoint`.
 
 use crate::revision::Revision;
 
@@ -21,6 +21,7 @@ mod hash;
 mod history;
 mod import;
 mod index;
+mod index_builder;
 mod kept;
 mod key_range;
 mod leaf;
