@@ -589,13 +589,12 @@ impl World {
 
     /// Returns limits that a short run reaches.
     fn tuning(&self) -> Tuning {
-        let usual = Tuning::default();
-        let keys = self.scenario.long_command_keys();
+        let (usual, keys) = (Tuning::default(), self.scenario.long_command_keys());
         Tuning {
             long_command_keys: keys.unwrap_or(usual.long_command_keys),
             catch_up_entries: self.climate.log_entries,
             lease_checkpoint_s: self.scenario.has_lease_questions().then_some(1),
-            memory_bytes: usual.memory_bytes,
+            ..usual
         }
     }
 }
