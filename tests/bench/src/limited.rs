@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use tokio::task::spawn_local;
-use witan_e2e::{Server, linear::client::Choice};
+use witan_e2e::{Server, linear::client::Choice, process};
 
 use crate::{
     h2::Grpc,
@@ -57,16 +57,17 @@ async fn survive(
     // A client panics if its server fails.
     let fill = async move { load::fill_by(&address, || put, keys, FILLERS).await };
     if spawn_local(fill).await.is_err() {
-        *cells += "| | | | ";
+        *cells += "| | | | | | ";
         return Some("in the fill");
     }
-    *cells += &format!("{:.1} | ", begun.elapsed().as_secs_f64());
+    let filled = begun.elapsed().as_secs_f64();
+    *cells += &format!("{filled:.1} | {} | ", process_mib(server));
     server.kill9();
     let Some(took) = start_again(server) else {
-        *cells += "| | | ";
+        *cells += "| | | | ";
         return Some("in the restart");
     };
-    *cells += &format!("{:.1} | ", took.as_secs_f64());
+    *cells += &format!("{:.1} | {} | ", took.as_secs_f64(), process_mib(server));
     let address = server.address();
     let Ok(sorted) = spawn_local(async move { gets(&address, keys).await }).await else {
         *cells += "| | ";
@@ -75,6 +76,11 @@ async fn survive(
     let [p50, p99] = [0.5, 0.99].map(|share| quantile(&sorted, share));
     *cells += &format!("{p50:.2} | {p99:.2} | ");
     None
+}
+
+/// Returns the memory of a server's process without files, in MiB.
+fn process_mib(server: &Server) -> u64 {
+    process::status_bytes(server.pid(), "RssAnon:") >> 20
 }
 
 /// Reads random keys, one after another. Returns the latencies in microseconds, in ascending order.
