@@ -124,7 +124,8 @@ impl Checkpointer {
     }
 
     /// Returns whether the scrub has found damage since the last call. A snapshot that was installed since replaces the damaged
-    /// runs, so earlier damage no longer counts.
+    /// runs, so earlier damage no longer counts. Returns `false` until another checkpoint fits on the disk: a member that waits
+    /// for a snapshot accepts no entries, and a base that does not fit blocks all later checkpoints.
     pub fn take_damage(&self) -> bool {
         self.folder.take_damage()
     }

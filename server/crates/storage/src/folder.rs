@@ -303,10 +303,18 @@ impl CheckpointFolder {
         published
     }
 
-    /// Returns whether damage was reported since the last call and since the last installation. Does not wait for the lock,
-    /// because a thread that publishes a chain holds it.
+    /// Returns whether damage was reported since the last call and since the last installation. Returns `false` while
+    /// [`Self::has_room_to_replace`] is false. Does not wait for the lock, because a thread that publishes a chain holds it.
     pub(super) fn take_damage(&self) -> bool {
-        self.damaged.swap(false, Relaxed)
+        self.damaged.load(Relaxed)
+            && self.has_room_to_replace()
+            && self.damaged.swap(false, Relaxed)
+    }
+
+    /// Returns whether the disk has room for another checkpoint of about the same size beside the published one.
+    pub(super) fn has_room_to_replace(&self) -> bool {
+        self.ledger
+            .has_room(&self.dir, self.ledger.checkpoint_bytes())
     }
 
     /// Removes all runs that are neither in `named` nor held by a receiver or a place, all heads without a kept run, and all

@@ -101,6 +101,11 @@ impl Scrub {
             let path = path.display();
             tracing::error!(%path, "a file of the checkpoint is damaged");
             self.metrics.scrub_damaged_runs.inc();
+            if !self.folder.has_room_to_replace() {
+                tracing::error!(
+                    "the damaged checkpoint stays until the disk has room for another one"
+                );
+            }
         }
         ControlFlow::Continue(())
     }

@@ -165,3 +165,20 @@ fn neither_a_replaced_run_nor_an_unreadable_one_is_damaged() {
     assert!(scrub.check(unreadable).is_break(), "it would wait");
     assert_eq!(damaged(), 2);
 }
+
+#[test]
+fn damage_counts_when_another_checkpoint_fits_on_the_disk() {
+    let dir = TempDir::new();
+    drop(with_runs(&dir));
+    for (floor_bytes, fits) in [(u64::MAX / 2, false), (0, true)] {
+        let ledger = Arc::new(Ledger::new(PathBuf::new(), 0, floor_bytes));
+        let (storage, _) = open_with(&dir.data(), &ME, &ledger).unwrap();
+        let (scrub, _stop) = scrub(&storage);
+        let run = manifest(&dir).chain.runs().next().unwrap().clone();
+        flip(&dir, run.number);
+        assert!(scrub.check(&run).is_continue());
+        assert_eq!(scrub.metrics.scrub_damaged_runs.get(), 1);
+        assert_eq!(scrub.folder.take_damage(), fits);
+        flip(&dir, run.number);
+    }
+}
