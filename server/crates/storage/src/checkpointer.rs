@@ -348,13 +348,14 @@ impl CheckpointWriter {
         true
     }
 
-    /// Removes outdated runs after a failed write. If the write lacked space and must be a base in a later format, also removes
-    /// the previous chain.
+    /// Removes outdated runs after a failed write. If the write lacked space, also removes all heads, and the previous chain if
+    /// the write must be a base in a later format.
     fn free_space(&mut self, error: &io::Error) {
-        if error.kind() == io::ErrorKind::StorageFull
-            && let Err(error) = self.checkpoint.drop_before()
-        {
-            tracing::warn!(%error, "failed to remove the previous checkpoint");
+        if error.kind() == io::ErrorKind::StorageFull {
+            self.checkpoint.folder().remove_heads();
+            if let Err(error) = self.checkpoint.drop_before() {
+                tracing::warn!(%error, "failed to remove the previous checkpoint");
+            }
         }
         self.checkpoint.remove_others();
     }

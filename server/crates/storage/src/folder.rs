@@ -71,7 +71,7 @@ pub(super) struct CheckpointFolder {
     /// Decides which values of blocks stay in memory.
     pub(super) cache: Arc<BlockCache>,
     state: Mutex<FolderState>,
-    /// Whether a run found no space. Later runs get no heads, so that heads cannot be the reason again.
+    /// Whether the disk lacked space. Later runs get no heads, so that heads cannot be the reason again.
     lacked_space: AtomicBool,
     /// Whether the scrub has found damage in the published chain since [`Self::take_damage`].
     damaged: AtomicBool,
@@ -309,6 +309,27 @@ impl CheckpointFolder {
         self.damaged.load(Relaxed)
             && self.has_room_to_replace()
             && self.damaged.swap(false, Relaxed)
+    }
+
+    /// Returns whether runs of `bytes` bytes fit on the disk. If they do not, first removes all heads.
+    pub(super) fn make_room(&self, bytes: u64) -> bool {
+        let has_room = || self.ledger.has_room(&self.dir, bytes);
+        if has_room() {
+            return true;
+        }
+        self.remove_heads();
+        has_room()
+    }
+
+    /// Removes the heads of all runs, because the disk lacks space and a start can read the runs.
+    pub(super) fn remove_heads(&self) {
+        self.lacked_space.store(true, Relaxed);
+        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            if heads_number(&entry.path()).is_some() {
+                // The next checkpoint that finds no space tries again.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
     }
 
     /// Returns whether the disk has room for another checkpoint of about the same size beside the published one.

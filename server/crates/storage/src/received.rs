@@ -101,7 +101,7 @@ impl SnapshotReceiver {
             turn,
         };
         let left = bytes.saturating_sub(incoming.count.bytes());
-        if !self.folder.ledger.has_room(&self.folder.dir, left) {
+        if !self.folder.make_room(left) {
             return Err(io::Error::from(io::ErrorKind::StorageFull).into());
         }
         Ok(incoming)

@@ -101,7 +101,8 @@ impl Scrub {
             let path = path.display();
             tracing::error!(%path, "a file of the checkpoint is damaged");
             self.metrics.scrub_damaged_runs.inc();
-            if !self.folder.has_room_to_replace() {
+            let bytes = self.folder.ledger.checkpoint_bytes();
+            if !self.folder.make_room(bytes) {
                 tracing::error!(
                     "the damaged checkpoint stays until the disk has room for another one"
                 );

@@ -3,10 +3,11 @@
 use super::{
     rewrite::{command, compact, numbers, put, run},
     values::{blocks, filled, flip, is_cold, keeps_none, open_cached},
-    workload::{chances, first},
+    workload::{chances, first, id},
     *,
 };
 use crate::{
+    Checkpointer,
     heads::{self, heads_number},
     manifest::Run,
     run::{run_number, run_path},
@@ -209,4 +210,29 @@ fn heads_go_with_their_run() {
     let runs: Vec<u64> = runs.iter().filter_map(|path| run_number(path)).collect();
     assert!(after.iter().all(|number| runs.contains(number)));
     assert!(after.iter().any(|number| numbers(&dir).contains(number)));
+}
+
+#[test]
+fn heads_go_when_the_disk_lacks_space() {
+    for receives in [true, false] {
+        let (dir, view) = written(60);
+        assert!(!numbers_of_heads(&dir).is_empty());
+        // Nothing fits beside the log.
+        let ledger = Arc::new(Ledger::new(PathBuf::new(), 0, u64::MAX / 2));
+        let (storage, _) = open_with(&dir.data(), &ME, &ledger).unwrap();
+        let base = Some(view.clone());
+        let mut checkpointer =
+            Checkpointer::start(storage.checkpoint, base, metrics(), |_| ()).unwrap();
+        match receives {
+            true => assert!(checkpointer.receiver().begin(id(&view), 1).is_err()),
+            false => checkpointer.replace(view.clone()),
+        }
+        let begun = Instant::now();
+        while !numbers_of_heads(&dir).is_empty() {
+            assert!(begun.elapsed() < LATE, "receives: {receives}");
+            std::thread::yield_now();
+        }
+        checkpointer.stop();
+        compare(&dir, &view, "without heads");
+    }
 }
