@@ -7,7 +7,8 @@
 //!   restarts often then also reads all runs in time.
 //! - **It reads the disk**, not the kernel's cached pages, which can be sound although the disk is not.
 //! - **Only a published run can be damaged.** The file of a run that a newer chain has replaced may be missing.
-//! - **An error of the disk is not damage.** The scrub logs it and reads the run again in the next pass.
+//! - **A run is damaged if two attempts fail**, with a pause between them. The disk can also report damage as `EIO`. Any other
+//!   error, for example a lack of file descriptors, is logged, and the next pass reads the run again.
 
 use std::{
     collections::hash_map::RandomState,
@@ -23,7 +24,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::fs::{Advice, fadvise};
+use rustix::{
+    fs::{Advice, fadvise},
+    io::Errno,
+};
 use witan_base::panics;
 
 use super::{
@@ -36,8 +40,8 @@ pub(super) const PERIOD: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Rate in bytes per second, unless a pass would take longer than the period.
 const BYTES_PER_SECOND: u64 = 1 << 20;
 const BUFFER_BYTES: usize = 256 << 10;
-/// Pause after an error of the disk.
-const ERROR_PAUSE: Duration = Duration::from_secs(60);
+/// Part of the period between two attempts to read a run: two seconds of seven days.
+const PAUSE_PART: u32 = 300_000;
 
 /// Reads the published runs to find damage.
 pub(super) struct Scrub {
@@ -84,22 +88,18 @@ impl Scrub {
         ControlFlow::Continue(())
     }
 
-    /// Reads a run, and reports damage if the run is still published.
+    /// Reads a run. Reports damage if two attempts fail and the run is still published.
     pub(super) fn check(&self, run: &Run) -> ControlFlow<()> {
         let path = run_path(&self.folder.dir, run.number);
-        let sound = match self.read(&path) {
-            Ok(Some(found)) => found == (run.content.bytes, run.content.sum),
-            Ok(None) => return ControlFlow::Break(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-            Err(error) => {
-                let path = path.display();
-                tracing::error!(%path, %error, "failed to read a file of the checkpoint to find damage; retrying later");
-                return self.pause(ERROR_PAUSE);
-            }
-        };
-        if !sound && self.folder.report_damage(run.number) {
+        if self.damage(&path, run)?.is_none() {
+            return ControlFlow::Continue(());
+        }
+        self.pause(self.period / PAUSE_PART)?;
+        if let Some(damage) = self.damage(&path, run)?
+            && self.folder.report_damage(run.number)
+        {
             let path = path.display();
-            tracing::error!(%path, "a file of the checkpoint is damaged");
+            tracing::error!(%path, damage, "a file of the checkpoint is damaged");
             self.metrics.scrub_damaged_runs.inc();
             let bytes = self.folder.ledger.checkpoint_bytes();
             if !self.folder.make_room(bytes) {
@@ -109,6 +109,24 @@ impl Scrub {
             }
         }
         ControlFlow::Continue(())
+    }
+
+    /// Reads the file of a run. Returns how it is damaged, or `None` if no damage is found.
+    fn damage(&self, path: &Path, run: &Run) -> ControlFlow<(), Option<String>> {
+        match self.read(path) {
+            Ok(None) => ControlFlow::Break(()),
+            Ok(Some(found)) => {
+                let is_sound = found == (run.content.bytes, run.content.sum);
+                let damage = "its size or its checksum is wrong".to_owned();
+                ControlFlow::Continue((!is_sound).then_some(damage))
+            }
+            Err(error) if is_damage(&error) => ControlFlow::Continue(Some(error.to_string())),
+            Err(error) => {
+                let path = path.display();
+                tracing::error!(%path, %error, "failed to read a file of the checkpoint to find damage; retrying later");
+                ControlFlow::Continue(None)
+            }
+        }
     }
 
     /// Reads a file at the scrub's rate. Returns its size in bytes and its CRC-32, or `None` if the thread must stop.
@@ -155,6 +173,11 @@ impl Scrub {
             Ok(()) | Err(RecvTimeoutError::Disconnected) => ControlFlow::Break(()),
         }
     }
+}
+
+fn is_damage(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+        || error.raw_os_error() == Some(Errno::IO.raw_os_error())
 }
 
 /// Drops the file's pages from the kernel's cache. This is only advice, so a failure does not matter.

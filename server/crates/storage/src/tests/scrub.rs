@@ -111,7 +111,7 @@ fn a_received_snapshot_replaces_damaged_runs_without_a_read() {
 }
 
 #[test]
-fn a_pass_reads_each_published_run_once() {
+fn a_pass_reads_each_published_run() {
     let dir = TempDir::new();
     let (storage, view) = with_runs(&dir);
     let read = |storage: &Storage| {
@@ -126,9 +126,16 @@ fn a_pass_reads_each_published_run_once() {
     let (mut storage, _) = reopen(&dir);
     assert_eq!(read(&storage), (bytes(), 0), "after a restart");
     storage.checkpoint.write(None, &view).unwrap();
+    // Damage is read twice.
+    let mut twice = 0;
     for (damaged, run) in (1..).zip(numbers(&dir)).take(2) {
         flip(&dir, run);
-        assert_eq!(read(&storage), (bytes(), damaged), "of the next base");
+        twice += fs::metadata(path(&dir, run)).unwrap().len();
+        assert_eq!(
+            read(&storage),
+            (bytes() + twice, damaged),
+            "of the next base"
+        );
     }
 }
 
@@ -161,9 +168,29 @@ fn neither_a_replaced_run_nor_an_unreadable_one_is_damaged() {
     // A folder cannot be read as a file.
     fs::remove_file(path(&dir, unreadable.number)).unwrap();
     fs::create_dir(path(&dir, unreadable.number)).unwrap();
-    drop(stop);
-    assert!(scrub.check(unreadable).is_break(), "it would wait");
+    assert!(scrub.check(unreadable).is_continue());
     assert_eq!(damaged(), 2);
+    drop(stop);
+    assert!(scrub.check(short).is_break());
+}
+
+#[test]
+fn damage_that_a_second_attempt_does_not_find_is_not_reported() {
+    let dir = TempDir::new();
+    let (storage, _) = with_runs(&dir);
+    let (mut scrub, _stop) = scrub(&storage);
+    // Two seconds between the attempts.
+    scrub.period = 7 * 24 * PERIOD;
+    let run = manifest(&dir).chain.runs().next().unwrap().clone();
+    let (number, bytes, metrics) = (run.number, run.content.bytes, scrub.metrics.clone());
+    flip(&dir, number);
+    let checking = std::thread::spawn(move || scrub.check(&run).is_continue());
+    while metrics.scrub_bytes.get() < bytes {
+        std::thread::yield_now();
+    }
+    flip(&dir, number);
+    assert!(checking.join().unwrap());
+    assert_eq!(metrics.scrub_damaged_runs.get(), 0);
 }
 
 #[test]
