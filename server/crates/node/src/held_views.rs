@@ -5,6 +5,9 @@
 //! A reader can also keep files of earlier checkpoints on the disk. If the disk lacks their space, the readers that started
 //! before the last checkpoint must end.
 //!
+//! If the memory budget is full, readers may pin only a part of it. Otherwise, deletions and compactions would free no memory
+//! while a slow client reads.
+//!
 //! The figures are upper bounds. A reader pins at most the bytes dropped since it started, and at most the size of its state.
 //! Bytes dropped after the next reader started are charged to that reader, so that shared bytes count once.
 
@@ -16,6 +19,9 @@ use witan_machine::StateMachine;
 
 /// Size in bytes that readers may pin even if the current state uses up the quota.
 const HELD_BYTES_FREE: u64 = 64 << 20;
+
+/// Part of a full memory budget that readers may pin.
+const MEMORY_PART: u64 = 8;
 
 /// The readers and the memory that they pin. Clones share the state.
 #[derive(Clone, Debug)]
@@ -139,6 +145,12 @@ impl HeldViews {
         outdated.inspect(|reader| reader.end()).count()
     }
 
+    /// Ends the oldest readers while all readers together pin more than a part of a memory budget of `budget_bytes` bytes, which
+    /// is full. Returns their number.
+    pub(super) fn end_for_memory(&self, budget_bytes: u64) -> usize {
+        self.0.held.lock().end_beyond(budget_bytes / MEMORY_PART)
+    }
+
     /// Records that the state `machine` has replaced a state of `bytes` bytes.
     pub(super) fn replace(&self, machine: &StateMachine, bytes: u64) {
         let mut held = self.0.held.lock();
@@ -168,8 +180,9 @@ impl Held {
         kept
     }
 
-    /// Ends the oldest readers until the other readers pin at most `kept_max` bytes.
-    fn end_beyond(&self, kept_max: u64) {
+    /// Ends the oldest readers until the other readers pin at most `kept_max` bytes. Returns the number of ended readers.
+    fn end_beyond(&self, kept_max: u64) -> usize {
+        let mut ended = 0;
         while self.kept_bytes() > kept_max
             && let Some(oldest) = self
                 .readers
@@ -177,7 +190,9 @@ impl Held {
                 .find(|reader| reader.may_end && !reader.is_told())
         {
             oldest.end();
+            ended += 1;
         }
+        ended
     }
 }
 
@@ -276,6 +291,23 @@ mod tests {
         assert_eq!((views.end_outdated(), views.end_outdated()), (1, 0));
         assert_eq!(told(&views.0.held.lock()), [1]);
         drop((outdated, later));
+    }
+
+    #[test]
+    fn a_full_memory_budget_ends_the_readers_that_pin_much_of_it() {
+        let views = HeldViews::new(None);
+        let machine = StateMachine::default();
+        let held = [true, true].map(|may_end| views.hold(&machine, may_end));
+        {
+            let mut held = views.0.held.lock();
+            held.dropped_bytes = 100;
+            held.readers[0].bytes = 100;
+            held.readers[1].since = 100;
+        }
+        assert_eq!(views.end_for_memory(800), 0);
+        assert_eq!(views.end_for_memory(799), 1);
+        assert_eq!(told(&views.0.held.lock()), [1]);
+        drop(held);
     }
 
     #[tokio::test]

@@ -181,7 +181,7 @@ impl ReplicaLoop {
     /// Takes inputs and runs turns until the node stops or this member is removed, then closes the checkpointer and the log.
     fn run(mut self, requests: Receiver<LoopRequest>) {
         let mut next_tick = Instant::now() + self.tick;
-        self.check_disk();
+        self.check_room();
         let mut removed = self.turn();
         let mut messages = Vec::new();
         while !removed {
@@ -287,7 +287,7 @@ impl ReplicaLoop {
     fn run_ticks(&mut self, due: Instant, late: Duration) -> Instant {
         let behind = late.as_nanos() / self.tick.as_nanos().max(1);
         let times = u32::try_from(behind).unwrap_or(u32::MAX).min(TICKS_MADE_UP) + 1;
-        self.check_disk();
+        self.check_room();
         if self.host.checkpoints.checkpointer.take_damage() {
             self.replace_checkpoint();
         }
@@ -364,11 +364,27 @@ impl ReplicaLoop {
         })
     }
 
-    /// Measures the free space, and reports the space for the log to the replica. If a rewrite of the checkpoint does not fit on
-    /// the disk, ends the readers that keep outdated files there.
-    fn check_disk(&mut self) {
+    /// Measures the free space, and reports the space for the log to the replica. Ends readers of older states if the memory
+    /// budget is full.
+    fn check_room(&mut self) {
         self.space.check();
         self.measure_log_room();
+        self.end_readers_of_files();
+        let memory = &self.shared.memory;
+        if !memory.is_full() {
+            return;
+        }
+        let readers = self.shared.held_views.end_for_memory(memory.bytes());
+        if readers > 0 {
+            tracing::warn!(
+                readers,
+                "the memory budget is almost used up; ending reads that keep replaced data"
+            );
+        }
+    }
+
+    /// If a rewrite of the checkpoint does not fit on the disk, ends the readers that keep outdated files there.
+    fn end_readers_of_files(&self) {
         let disk = &self.shared.disk;
         let (held_bytes, lacks_bytes) = (disk.held_bytes(), disk.rewrite_lacks_bytes());
         if held_bytes == 0 || lacks_bytes == 0 {

@@ -104,7 +104,7 @@ impl ReplicaLoop {
             }
             LoopRequest::Rewrite { done } => {
                 // There may not have been a tick since startup.
-                self.check_disk();
+                self.check_room();
                 match self.space.room() {
                     SpaceLevel::Enough => self.rewrite(done),
                     SpaceLevel::Low | SpaceLevel::None => self.rewrite_and_shrink(done),
