@@ -31,7 +31,7 @@ const VALUES_PART: u64 = 8;
 /// Part of the budget by which the other memory must shrink before commands that add data are accepted again.
 const RECOVERY_PART: u64 = 32;
 
-/// Part of the budget that must remain for entries of the leader. Beyond it, this member accepts no entries and lags.
+/// Part of the budget that must remain for entries of the leader. Beyond it, this member accepts none that add data, and lags.
 const LOG_PART: u64 = 32;
 
 /// Time for which a command waits for memory before it is refused. A checkpoint that is being written usually frees enough.
@@ -98,8 +98,8 @@ impl MemoryBudget {
         self.full.load(Relaxed)
     }
 
-    /// Returns whether this member can take no further state or entries of other members. Deletions must also pass through the
-    /// log, so this is far beyond [`Self::is_full`].
+    /// Returns whether this member can take no further state, and no entries of other members that add data. Later deletions
+    /// then wait, so this is far beyond [`Self::is_full`].
     pub fn is_exhausted(&self) -> bool {
         self.exhausted.load(Relaxed)
     }
@@ -238,7 +238,7 @@ impl MemoryMonitor {
             tracing::error!(
                 other_bytes,
                 budget_bytes,
-                "the memory budget is used up; accepting no entries of the leader until memory is free"
+                "the memory budget is used up; accepting no entries that add data until memory is free"
             );
         }
         let was_full = budget.is_full();

@@ -148,6 +148,7 @@ pub fn start(
         slow_apply: parts.slow_apply,
         leader: MemberId::NONE,
         durable: 0,
+        memory_exhausted: false,
     };
     let thread = panics::start_thread("replica", move || keeper.run(requests))?;
     Ok((node, thread))
@@ -175,6 +176,8 @@ struct ReplicaLoop {
     leader: MemberId,
     /// Index of the last durable checkpoint reported to the replica.
     durable: u64,
+    /// Whether the replica knows that the memory is used up.
+    memory_exhausted: bool,
 }
 
 impl ReplicaLoop {
@@ -401,12 +404,16 @@ impl ReplicaLoop {
         }
     }
 
-    /// Reports to the replica how many bytes the log can still grow: none if the memory is used up. A sole voter refuses writes
-    /// before that, and must expire leases and sweep to free memory.
+    /// Reports to the replica how many bytes the log can still grow, and whether the memory is used up. A sole voter takes no
+    /// entries of others, and refuses the writes of its clients before that.
     fn measure_log_room(&mut self) {
-        let lags = self.shared.memory.is_exhausted() && !self.replica.is_sole_voter();
-        let bytes = if lags { 0 } else { self.space.log_room() };
+        let bytes = self.space.log_room();
         self.replica.take(Input::LogRoom { bytes });
+        let exhausted = self.shared.memory.is_exhausted() && !self.replica.is_sole_voter();
+        if exhausted != self.memory_exhausted {
+            self.memory_exhausted = exhausted;
+            self.replica.take(Input::Memory { exhausted });
+        }
     }
 
     /// Returns the level that decides how soon a checkpoint is due: the disk's level, and at most `Low` while the memory budget

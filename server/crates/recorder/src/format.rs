@@ -338,7 +338,7 @@ pub struct Now {
 pub struct Input {
     #[prost(
         oneof = "InputKind",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16"
     )]
     pub kind: Option<InputKind>,
 }
@@ -384,6 +384,8 @@ pub enum InputKind {
     /// Size in bytes of a turn's inputs, which were too large to record.
     #[prost(uint64, tag = "15")]
     Omitted(u64),
+    #[prost(bool, tag = "16")]
+    MemoryExhausted(bool),
 }
 
 /// A message from another member.

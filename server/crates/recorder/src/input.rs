@@ -37,6 +37,7 @@ pub(crate) fn note(input: &Input, redaction: Redaction) -> InputKind {
         Input::Durable { index } => InputKind::Durable(*index),
         Input::Executed(command) => InputKind::Executed(command.index()),
         Input::LogRoom { bytes } => InputKind::LogRoom(*bytes),
+        Input::Memory { exhausted } => InputKind::MemoryExhausted(*exhausted),
         Input::Turned { monotonic_ns, sync_ns } => {
             InputKind::Turned(Turned { monotonic_ns: *monotonic_ns, sync_ns: *sync_ns })
         }
@@ -77,6 +78,7 @@ pub(crate) fn bytes(input: &Input) -> usize {
         | Input::Durable { .. }
         | Input::Executed(_)
         | Input::LogRoom { .. }
+        | Input::Memory { .. }
         | Input::Turned { .. }
         | Input::Rebuild
         | Input::Transfer { .. }
@@ -118,6 +120,7 @@ pub(crate) fn restore(kind: &InputKind) -> Result<Input, String> {
         }
         InputKind::Durable(index) => Input::Durable { index: *index },
         InputKind::LogRoom(bytes) => Input::LogRoom { bytes: *bytes },
+        InputKind::MemoryExhausted(exhausted) => Input::Memory { exhausted: *exhausted },
         InputKind::Turned(Turned { monotonic_ns, sync_ns }) => {
             Input::Turned { monotonic_ns: *monotonic_ns, sync_ns: *sync_ns }
         }
@@ -203,6 +206,8 @@ pub(crate) fn show(input: &InputKind) -> String {
         InputKind::Durable(index) => format!("checkpoint durable at {index}"),
         InputKind::Executed(index) => format!("executed {index}"),
         InputKind::LogRoom(bytes) => format!("room for {bytes} bytes of log"),
+        InputKind::MemoryExhausted(true) => "the memory is used up".into(),
+        InputKind::MemoryExhausted(false) => "memory is free again".into(),
         InputKind::Turned(turned) => format!("last sync took {} us", turned.sync_ns / 1000),
         InputKind::Rebuild(_) => "replace the state by the leader's".into(),
         InputKind::Transfer(TransferAsked { ticket, to }) => match MemberId(*to) {

@@ -46,10 +46,15 @@ pub enum Input {
     },
     /// The host executed a long command.
     Executed(Box<ExecutedCommand>),
-    /// The disk and the memory were measured.
+    /// The disk was measured.
     LogRoom {
-        /// Number of bytes by which the log may grow until the next measurement. 0 means that the disk or the memory is full.
+        /// Number of bytes by which the log may grow until the next measurement. 0 means that the disk is full.
         bytes: u64,
+    },
+    /// The memory of the process was used up, or became free again.
+    Memory {
+        /// Whether the memory is used up, so that the member can take no entries that add data.
+        exhausted: bool,
     },
     /// A turn has ended.
     Turned {
@@ -117,6 +122,7 @@ impl Replica {
             Input::Durable { index } => self.durable(index),
             Input::Executed(command) => self.executed(command),
             Input::LogRoom { bytes } => self.set_log_room(bytes),
+            Input::Memory { exhausted } => self.set_lacks_memory(exhausted),
             Input::Turned { monotonic_ns, sync_ns } => self.turned(monotonic_ns, sync_ns),
             Input::Rebuild => self.rebuild(),
             Input::Transfer { ticket, to } => {

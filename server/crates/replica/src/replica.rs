@@ -422,7 +422,7 @@ impl Replica {
         self.compare_lineage(&message);
         self.cut_behind_first_of_term(&mut message);
         self.cut_to_room(&mut message);
-        if (kind == MessageType::MsgTimeoutNow && (self.has_full_disk() || !self.may_campaign()))
+        if (kind == MessageType::MsgTimeoutNow && (self.lacks_room() || !self.may_campaign()))
             || (is_vote_request(kind) && !self.may_vote_for(&message))
             || self.is_late_from_ended_leader(&message)
             || self.disturbs_first_campaign(&message)

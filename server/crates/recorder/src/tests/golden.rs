@@ -237,7 +237,11 @@ fn inputs_are_restored() {
         )
     };
     let whole = inputs().into_iter().filter(|kind| !has_parts(kind));
-    let parts = [InputKind::Propose(proposal), InputKind::Decide(decision)];
+    let parts = [
+        InputKind::Propose(proposal),
+        InputKind::Decide(decision),
+        InputKind::MemoryExhausted(true),
+    ];
     for kind in whole.chain(parts) {
         let restored = crate::input::restore(&kind).unwrap();
         let redaction = Redaction { values_in_clear: true };

@@ -1,10 +1,13 @@
-//! Behavior of a member whose disk has little or no space for the log, where a failed write would stop the process. The host
-//! also reports no space if the memory budget is used up, where further entries could end the process.
+//! Behavior of a member whose disk has little or no space for the log, where a failed write would stop the process, or whose
+//! memory is used up.
 //!
 //! A follower accepts the entries that fit, as if the leader had sent no others, and lags until there is more space. A leader
 //! without space transfers leadership to a member that may have space, and proposes nothing itself. Entries that elections and
 //! startup need are accepted anyway: the first entry of a term and the attributes of members. Without them no leader could
 //! serve linearizable reads.
+//!
+//! A member without memory also takes the entries that add no data, up to the first one that does. Otherwise, if all members had
+//! no memory, no deletion, compaction or expiration could free any.
 
 use raft::{
     StateRole,
@@ -26,13 +29,20 @@ const ENTRY_BYTES: u64 = 64;
 pub(super) struct DiskRoom {
     left_bytes: u64,
     full: bool,
+    /// Whether the memory is used up.
+    lacks_memory: bool,
     /// Tick and target of this leader's last transfer because of a full disk.
     handed_over: Option<(u64, u64)>,
 }
 
 impl Default for DiskRoom {
     fn default() -> Self {
-        Self { left_bytes: u64::MAX, full: false, handed_over: None }
+        Self {
+            left_bytes: u64::MAX,
+            full: false,
+            lacks_memory: false,
+            handed_over: None,
+        }
     }
 }
 
@@ -43,40 +53,62 @@ impl DiskRoom {
         self.left_bytes = left.unwrap_or(self.left_bytes);
         left.is_some()
     }
+
+    /// Returns whether the memory suffices for a command.
+    fn has_memory_for(&self, command: Option<&Command>) -> bool {
+        !self.lacks_memory || command.is_none_or(|command| command.growth() == 0)
+    }
+
+    /// Reserves space for a leader's entry. Returns `false` if there is not enough space or memory.
+    fn take_entry(&mut self, entry: &RaftEntry) -> bool {
+        // Usually, no entry is decoded.
+        let has_memory = !self.lacks_memory || self.has_memory_for(command_of(entry).as_ref());
+        has_memory && self.take(entry.data.len())
+    }
 }
 
 impl Replica {
-    /// Sets the number of bytes by which the log may grow until the next call. 0 means that the disk or the memory is full.
+    /// Sets the number of bytes by which the log may grow until the next call. 0 means that the disk is full.
     pub(crate) fn set_log_room(&mut self, bytes: u64) {
         self.disk_room.left_bytes = bytes;
         self.disk_room.full = bytes == 0;
+    }
+
+    /// Records whether the memory of this member is used up.
+    pub(crate) fn set_lacks_memory(&mut self, lacks_memory: bool) {
+        self.disk_room.lacks_memory = lacks_memory;
     }
 
     pub(super) fn has_full_disk(&self) -> bool {
         self.disk_room.full
     }
 
-    /// Reserves space for another member's command with `data` bytes of data. Returns `false` if there is not enough. Commands
-    /// that startup needs always fit.
-    pub(super) fn take_room_for(&mut self, command: Option<&Command>, data: usize) -> bool {
-        command.is_some_and(Command::is_required_at_start) || self.disk_room.take(data)
+    /// Returns whether another member should lead, because this one cannot take commands that add data.
+    pub(super) fn lacks_room(&self) -> bool {
+        self.disk_room.full || self.disk_room.lacks_memory
     }
 
-    /// Removes the entries that do not fit on the disk, and all later ones, from a leader's append message.
+    /// Reserves space for another member's command with `data` bytes of data. Returns `false` if there is not enough space or
+    /// memory. Commands that startup needs always fit.
+    pub(super) fn take_room_for(&mut self, command: Option<&Command>, data: usize) -> bool {
+        command.is_some_and(Command::is_required_at_start)
+            || self.disk_room.has_memory_for(command) && self.disk_room.take(data)
+    }
+
+    /// Removes the entries that do not fit on the disk or in memory, and all later ones, from a leader's append message.
     pub(super) fn cut_to_room(&mut self, message: &mut Message) {
         if message.get_msg_type() != MessageType::MsgAppend {
             return;
         }
         let entries = message.entries.iter();
-        let taken = entries.take_while(|entry| {
-            self.disk_room.take(entry.data.len()) || is_needed_by_elections(entry)
-        });
-        let taken = taken.count();
+        let taken = entries
+            .take_while(|entry| self.disk_room.take_entry(entry) || is_needed_by_elections(entry))
+            .count();
         message.entries.truncate(taken);
     }
 
-    /// Transfers leadership to another voter if the disk is full. After a while, tries a different voter. Keeps leading if no
-    /// other voter is active or all their disks are full.
+    /// Transfers leadership to another voter if the disk or the memory is full. After a while, tries a different voter. Keeps
+    /// leading if no other voter is active or has room.
     pub(super) fn hand_over_if_full(&mut self) {
         if self.raft.raft.state != StateRole::Leader {
             self.disk_room.handed_over = None;
@@ -84,7 +116,7 @@ impl Replica {
         let pause = HANDOVER_TIMEOUTS * self.config.election_ticks as u64;
         let last = self.disk_room.handed_over;
         let waits = last.is_some_and(|(at, _)| self.ticks < at + pause);
-        if !self.disk_room.full || waits {
+        if !self.lacks_room() || waits {
             return;
         }
         let before = last.map(|(_, to)| to);
@@ -98,9 +130,13 @@ impl Replica {
 
 /// Returns whether an entry must be accepted on a full disk, because elections or startup need it.
 fn is_needed_by_elections(entry: &RaftEntry) -> bool {
-    let command = || wire::decode_raft_entry(entry).ok()?.0.command;
     entry.data.is_empty()
-        || command()
+        || command_of(entry)
             .as_ref()
             .is_some_and(Command::is_required_at_start)
+}
+
+/// Returns the command in an entry.
+fn command_of(entry: &RaftEntry) -> Option<Command> {
+    wire::decode_raft_entry(entry).ok()?.0.command
 }

@@ -67,6 +67,54 @@ fn members_whose_disks_are_all_full_keep_their_leader() {
     assert!(cluster.answer(leader, ticket).is_some());
 }
 
+/// Otherwise, nothing could free memory.
+#[test]
+fn members_without_memory_delete_and_do_not_put() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let (leader, other) = (cluster.leader().unwrap(), cluster.follower());
+    let ticket = cluster.propose(leader, put("k"));
+    cluster.ticks(2);
+    assert!(cluster.answer(leader, ticket).is_some());
+    for id in [1, 2, 3] {
+        cluster.replica(id).take(Input::Memory { exhausted: true });
+    }
+    let delete = kv::DeleteRange { key: Bytes::from_static(b"k"), ..kv::DeleteRange::default() };
+    let added = cluster.propose(other, put("k"));
+    let deleted = cluster.propose(other, kv::KvOperation::Delete(delete));
+    // While the leader tries to transfer leadership, it takes no commands.
+    cluster.ticks(2 * ELECTION_TICKS);
+    assert_eq!(cluster.leader(), Some(leader));
+    assert!(cluster.answer(other, deleted).is_some());
+    assert!(cluster.answer(other, added).is_none());
+    for id in [1, 2, 3] {
+        assert_eq!(cluster.count(id, "k"), 0, "{id}");
+        cluster.replica(id).take(Input::Memory { exhausted: false });
+    }
+    cluster.ticks(ELECTION_TICKS);
+    assert!(cluster.answer(other, added).is_some(), "it was held");
+}
+
+#[test]
+fn a_follower_without_memory_lags_from_the_first_put_on() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let (leader, full) = (cluster.leader().unwrap(), cluster.follower());
+    cluster
+        .replica(full)
+        .take(Input::Memory { exhausted: true });
+    let before = cluster.replica(full).last_index();
+    for _ in 0..3 {
+        let ticket = cluster.propose(leader, put("k"));
+        cluster.tick();
+        assert!(cluster.answer(leader, ticket).is_some());
+    }
+    assert_eq!(cluster.replica(full).last_index(), before);
+    cluster
+        .replica(full)
+        .take(Input::Memory { exhausted: false });
+    cluster.ticks(3);
+    assert_eq!(cluster.count(full, "k"), 3);
+}
+
 #[test]
 fn a_sole_voter_with_a_full_disk_leads_on() {
     let mut cluster = Cluster::new(&[1]);
