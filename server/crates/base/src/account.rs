@@ -240,7 +240,7 @@ impl Account {
     ) -> Permit {
         own.forget();
         of_all.forget();
-        Permit { account: self.clone(), kind }
+        Permit { account: self.clone(), kind, is_of_process: true }
     }
 }
 
@@ -284,14 +284,25 @@ impl Drop for Charge {
 pub struct Permit {
     account: Account,
     kind: JobKind,
+    /// Whether it includes a permit of the process.
+    is_of_process: bool,
+}
+
+impl Permit {
+    /// Returns the process's permit, because the job has ended. Keeps the connection's permit while the job's result waits for
+    /// the connection, so that a connection that does not read has few results in memory.
+    pub fn end_job(&mut self) {
+        if std::mem::take(&mut self.is_of_process) {
+            self.account.0.totals.0.jobs[self.kind as usize].add_permits(1);
+        }
+    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let Account(account) = &self.account;
         // Return the process's permit first, which wakes another connection before a further job of this connection queues.
-        account.totals.0.jobs[self.kind as usize].add_permits(1);
-        account.jobs[self.kind as usize].add_permits(1);
+        self.end_job();
+        self.account.0.jobs[self.kind as usize].add_permits(1);
     }
 }
 

@@ -37,8 +37,9 @@ impl Context {
 }
 
 /// Runs `work`, a short read of values on disk, on another thread. Waits for one of the connection's permits, and only then for
-/// `state`, which a waiting reader would pin. The permit is held until `work` ends. Fails with `Stopped` if the runtime ends
-/// first.
+/// `state`, which a waiting reader would pin. The process's permit is held until `work` ends. The connection's permit is held
+/// until the caller is polled and takes the result, because the result has copies of values that nothing charges before. Fails
+/// with `Stopped` if the runtime ends first.
 pub async fn read_from_disk<S, T, E>(
     account: &Account,
     state: impl Future<Output = Result<S, E>> + Send + 'static,
@@ -52,15 +53,17 @@ where
     let account = account.clone();
     // A separate task, because a call that is not polled would keep its permit.
     let read = panics::in_task(async move {
-        let permit = account.permit(JobKind::Disk).await;
+        let mut permit = account.permit(JobKind::Disk).await;
         let state = state.await?;
         let done = panics::run_blocking(move || {
-            let _permit = permit;
-            work(state)
+            let done = work(state);
+            permit.end_job();
+            (done, permit)
         });
         done.await.map_err(|_| E::from(NodeError::Stopped))
     });
-    read.await.map_err(|_| E::from(NodeError::Stopped))?
+    let (done, _permit) = read.await.map_err(|_| E::from(NodeError::Stopped))??;
+    Ok(done)
 }
 
 /// Runs `work` to its end on this worker, even if the caller is dropped. Returns its result and the permit. Panics if `work`
@@ -130,25 +133,34 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn a_read_from_disk_that_is_not_polled_keeps_no_permit() {
-        let account = Totals::register(&Register::default(), u64::MAX).open();
-        let permits = || -> Vec<Permit> {
+    async fn a_read_from_disk_that_is_not_polled_delays_only_its_connection() {
+        let totals = Totals::register(&Register::default(), u64::MAX);
+        let [account, other, third] = [(); 3].map(|()| totals.open());
+        let permits = |account: &Account| -> Vec<Permit> {
             std::iter::from_fn(|| account.try_permit(JobKind::Disk)).collect()
         };
-        let held = permits();
-        let all = held.len();
+        let held = permits(&account);
+        let own = held.len();
         let worker = std::thread::current().id();
         let state = async move { Ok::<_, NodeError>(worker) };
-        let work = |worker| std::thread::current().id() != worker;
+        let (ends, ended) = oneshot::channel();
+        let work = |worker| {
+            ends.send(()).expect("the test waits for that");
+            std::thread::current().id() != worker
+        };
         let mut read = Box::pin(read_from_disk(&account, state, work));
         assert!(read.as_mut().now_or_never().is_none());
         // Its task now waits for a permit.
         tokio::task::yield_now().await;
         drop(held);
-        assert_eq!(permits().len(), all - 1, "the read has one");
-        while permits().len() < all {
+        assert_eq!(permits(&account).len(), own - 1, "the read has one");
+        ended.await.expect("it runs");
+        let _half = permits(&other);
+        while permits(&third).len() < own {
             tokio::task::yield_now().await;
         }
+        assert_eq!(permits(&account).len(), own - 1, "its result has one");
         assert_eq!(read.await, Ok(true));
+        assert_eq!(permits(&account).len(), own);
     }
 }
