@@ -190,7 +190,7 @@ fn load(records: &Records) -> Kv {
 /// Reads a range in small parts. Each pair must have the length that the plan of the answer promises.
 fn in_parts(kv: &Kv, range: &Range) -> Result<RangeReply, KvError> {
     let mut promised = Vec::new();
-    let mut plan = kv.plan_range(range, &mut |pair, value_len| {
+    let mut plan = kv.plan_range(range, u64::MAX, &mut |pair, value_len| {
         assert!(pair.value.is_empty());
         promised.push((pair, value_len));
     })?;

@@ -88,7 +88,8 @@ pub(super) async fn begin(
         caller.read(&request.key, &request.range_end)
     })?;
     let (planning, range) = (job.clone(), range::operation(request));
-    let work = move || (measure(&planning, &range), permit);
+    let sorted_bytes = range::pairs_bytes_max(ctx.node.memory());
+    let work = move || (measure(&planning, &range, sorted_bytes), permit);
     let planned = panics::run_blocking(work).await;
     let (planned, permit) = planned.map_err(|_| RpcError::Stopped)?;
     ctx.v3_metrics.ranged(began.elapsed(), planned.is_ok());
@@ -129,12 +130,15 @@ pub(super) async fn begin(
     Ok(WithPermit::new(answer.response(), Some(permit)))
 }
 
-/// Plans the answer of a range. Also returns the encoded length of its pairs.
-fn measure(view: &View, range: &Range) -> Result<(RangePlan, usize), KvError> {
+/// Plans the answer of a range. Also returns the encoded length of its pairs. Fails with `AnswerTooLarge` if pairs of more than
+/// `sorted_bytes` bytes must be sorted.
+fn measure(view: &View, range: &Range, sorted_bytes: u64) -> Result<(RangePlan, usize), KvError> {
     let mut length = 0;
-    let plan = view.machine.kv.plan_range(range, &mut |pair, value_len| {
-        length += pair_len(pair, value_len)
-    })?;
+    let mut measure = |pair, value_len| length += pair_len(pair, value_len);
+    let plan = view
+        .machine
+        .kv
+        .plan_range(range, sorted_bytes, &mut measure)?;
     Ok((plan, length))
 }
 
@@ -155,7 +159,8 @@ fn keep(job: Arc<Job<()>>) -> (Weak<Job<()>>, oneshot::Sender<Infallible>) {
             () = end.wait() => {}
             _ = answered => {}
         }
-        drop(job);
+        // Freeing an old state can take long.
+        drop(panics::spawn(move || drop(job)));
     });
     (kept, sent)
 }
@@ -261,6 +266,7 @@ impl http_body::Body for FrameBody {
 mod tests {
     use http_body::Body as _;
     use http_body_util::BodyExt as _;
+    use witan_api::v3::etcdserverpb::range_request::{SortOrder, SortTarget};
     use witan_machine::{
         kv::{Kv, KvCommand, KvOperation, Put},
         values::test_support::drop_kv_values,
@@ -310,6 +316,29 @@ mod tests {
             }
             assert!(received > usize::from(VALUES) * VALUE_BYTES);
         });
+    }
+
+    #[test]
+    fn a_range_that_cannot_be_sorted_in_memory_is_refused() {
+        let kv = filled();
+        let all = RangeRequest {
+            key: "k".into(),
+            range_end: "l".into(),
+            limit: 1,
+            ..RangeRequest::default()
+        };
+        let sorted = RangeRequest {
+            sort_target: SortTarget::Value as i32,
+            sort_order: SortOrder::Descend as i32,
+            ..all.clone()
+        };
+        let plan = |request: &RangeRequest, mib: u64| {
+            let range = range::operation(request.clone());
+            kv.plan_range(&range, mib << 20, &mut |_, _| ()).map(drop)
+        };
+        assert_eq!(plan(&sorted, 50), Err(KvError::AnswerTooLarge));
+        assert_eq!(plan(&sorted, 200), Ok(()));
+        assert_eq!(plan(&all, 0), Ok(()));
     }
 
     #[test]

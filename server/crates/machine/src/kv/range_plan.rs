@@ -46,15 +46,16 @@ pub type MeasurePair<'a> = dyn FnMut(KeyValue, usize) + 'a;
 
 impl Kv {
     /// Plans the answer of [`Kv::range`], with the same errors. Passes each of its pairs to `measure`. Reads values only to sort
-    /// by them, and then may wait for the disk.
+    /// by them, and then may wait for the disk. Fails with `AnswerTooLarge` once the pairs to sort exceed `sorted_bytes` bytes.
     pub fn plan_range(
         &self,
         range: &Range,
+        sorted_bytes: u64,
         measure: &mut MeasurePair<'_>,
     ) -> Result<RangePlan, KvError> {
         self.check_range(range, self.revision)?;
         if range.count_only || sorts(range) {
-            self.plan_list(range, measure)
+            self.plan_list(range, sorted_bytes, measure)
         } else {
             self.plan_in_order(range, measure)
         }
@@ -100,9 +101,10 @@ impl Kv {
     fn plan_list(
         &self,
         range: &Range,
+        sorted_bytes: u64,
         measure: &mut MeasurePair<'_>,
     ) -> Result<RangePlan, KvError> {
-        let mut reads = ReadBudget::of_range(self.pacing);
+        let mut reads = ReadBudget::of_range(self.pacing).collecting(sorted_bytes);
         let at = self.past_revision(range);
         let by_value = range.sort_target() == SortTarget::Value;
         let listed = Range { keys_only: range.keys_only || !by_value, ..range.clone() };

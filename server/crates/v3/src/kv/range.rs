@@ -12,7 +12,7 @@ use witan_machine::{
     kv::{self, Kv, KvError, RangeReply, ValueSource},
     view::View,
 };
-use witan_node::{CurrentView, RequestType};
+use witan_node::{CurrentView, MemoryBudget, RequestType};
 
 use super::{
     Context, Header, ReadSize, RpcResult, WithPermit, authorize, header, key_values, read,
@@ -26,6 +26,9 @@ use crate::{
 /// read while it is sent.
 const WHOLE_BYTES: u64 = 4 << 20;
 
+/// Part of the memory budget that the pairs of a range may take in any case.
+const PAIRS_PART: u64 = 8;
+
 /// Validates, authorizes and executes a range, and records its duration. The response shares memory with the state until it is
 /// encoded; a large read keeps its permit until then.
 pub(crate) async fn range(
@@ -34,7 +37,12 @@ pub(crate) async fn range(
 ) -> RpcResult<WithPermit<RangeResponse>> {
     let began = Instant::now();
     ctx.count_key(KeyOperation::Read, &request.key);
-    let answer = execute(ctx, request, u64::MAX).await;
+    let bytes = pairs_bytes_max(ctx.node.memory());
+    let answer = execute(ctx, request, bytes).await;
+    // `execute` does not record it, because a gRPC range is then repeated.
+    if matches!(answer, Err(RpcError::AnswerTooLarge)) {
+        ctx.v3_metrics.ranged(began.elapsed(), false);
+    }
     ctx.node
         .request_took(RequestType::Range, answer.is_ok(), began.elapsed());
     answer
@@ -60,7 +68,14 @@ pub(crate) async fn grpc_range(
     answer
 }
 
-/// Executes a range without counting the request. Fails with `AnswerTooLarge` if the pairs exceed `bytes` bytes.
+/// Returns the maximum size in bytes of the pairs that a range may have in memory: the memory for values, and at least a part of
+/// the budget.
+pub(crate) fn pairs_bytes_max(memory: &MemoryBudget) -> u64 {
+    memory.cache().target().max(memory.bytes() / PAIRS_PART)
+}
+
+/// Executes a range without counting the request. Fails with `AnswerTooLarge`, and does not record the duration, if the pairs
+/// exceed `bytes` bytes.
 async fn execute(
     ctx: &Context,
     request: RangeRequest,
@@ -78,8 +93,7 @@ async fn execute(
         Ok::<_, KvError>((response(None, reply), kv.revision()))
     };
     let (answer, permit) = read(ctx, view, range, size, may, work).await?;
-    let is_read_again = bytes < u64::MAX && matches!(answer, Err(RpcError::AnswerTooLarge));
-    if !is_read_again {
+    if !matches!(answer, Err(RpcError::AnswerTooLarge)) {
         ctx.v3_metrics.ranged(began.elapsed(), answer.is_ok());
     }
     let (mut answer, revision) = answer?;
