@@ -22,6 +22,9 @@ use super::{
 
 const SUFFIX: &str = ".heads";
 
+/// Part of a run that its heads can be at most. With small values, they cost more writes than a start saves.
+const HEADS_PART: usize = 16;
+
 /// A key of a run.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct RunHead {
@@ -55,8 +58,8 @@ fn title(run: &Run) -> String {
     )
 }
 
-/// Writes the heads of the run at `path`, whose records are `items`, unless the run contains other records than blocks. Logs a
-/// failure, because a start can read the run.
+/// Writes the heads of the run at `path`, whose records are `items`, unless the run contains other records than blocks, or the
+/// heads are too large. Logs a failure, because a start can read the run.
 pub(super) fn write(path: &Path, run: &Run, items: &[RunItem]) {
     let Some(bytes) = encode(run, items) else {
         return;
@@ -72,12 +75,13 @@ pub(super) fn write(path: &Path, run: &Run, items: &[RunItem]) {
     }
 }
 
-/// Encodes the heads of a run. Returns `None` if the run contains another record than a sound block.
+/// Encodes the heads of a run. Returns `None` if the run contains another record than a sound block, or the heads exceed
+/// [`HEADS_PART`].
 fn encode(run: &Run, items: &[RunItem]) -> Option<Vec<u8>> {
     if !items.iter().all(|(key, _)| record::is_block(key)) {
         return None;
     }
-    let mut out = title(run).into_bytes();
+    let (mut out, mut records_bytes) = (title(run).into_bytes(), 0);
     for (key, value) in items {
         out.extend_from_slice(&length(key)?);
         match value {
@@ -87,6 +91,10 @@ fn encode(run: &Run, items: &[RunItem]) -> Option<Vec<u8>> {
                 out.extend_from_slice(key);
                 out.extend_from_slice(&length(&head)?);
                 out.extend_from_slice(&head);
+                records_bytes += value.len();
+                if out.len() > records_bytes / HEADS_PART {
+                    return None;
+                }
             }
             None => {
                 out.extend_from_slice(&REMOVED.to_le_bytes());

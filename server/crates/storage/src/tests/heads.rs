@@ -46,7 +46,7 @@ fn written(keys: u64) -> (TempDir, View) {
         let since = view.clone();
         // All versions of some blocks are replaced, and some versions of others.
         for name in (0..keys / 3).chain((keys / 2..keys).step_by(4)) {
-            run(&mut view, put(name, 100 + round));
+            run(&mut view, put(name, 1000 + round));
         }
         compact(&mut view);
         view.machine.kv.clear_states_before_compaction();
@@ -83,6 +83,22 @@ fn a_start_reads_values_if_the_cache_can_keep_all() {
         assert_eq!(is_cold(&found), !reads, "{target} bytes");
         assert_eq!(cache.resident_bytes() > 0, reads, "{target} bytes");
         assert!(found.full_fingerprint() == view.full_fingerprint());
+    }
+}
+
+#[test]
+fn small_values_have_no_heads() {
+    for (size, has_heads) in [(100, false), (2000, true)] {
+        let dir = TempDir::new();
+        let (mut storage, _) = open_cached(&dir, &unlimited());
+        let view = filled(600, size);
+        storage.checkpoint.write(None, &view).unwrap();
+        assert_eq!(
+            !numbers_of_heads(&dir).is_empty(),
+            has_heads,
+            "{size} bytes"
+        );
+        compare(&dir, &view, "written");
     }
 }
 
