@@ -14,6 +14,9 @@ use crate::metrics::Register;
 /// Limits on their number bound their total.
 pub const SMALL_BYTES: usize = 4 << 10;
 
+/// Size in bytes of the smallest memory budget that lowers the limits further.
+const MEMORY_BYTES_MIN: u64 = 256 << 20;
+
 /// A resource that accounts are charged for. The process has a limit for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
@@ -55,8 +58,10 @@ impl Resource {
     }
 
     /// Returns the limit of a process with a memory budget of `memory_bytes` bytes. All limits on bytes together take three
-    /// quarters of a small budget.
+    /// quarters of a small budget. A budget below [`MEMORY_BYTES_MIN`] has the limits of this size, because a connection, which
+    /// gets half of a limit, must be able to send the longest request.
     fn limit_within(self, memory_bytes: u64) -> usize {
+        let memory_bytes = memory_bytes.max(MEMORY_BYTES_MIN);
         let share = match self {
             Self::Requests | Self::Proposals => memory_bytes / 8,
             Self::Answers | Self::Watchers => memory_bytes / 4,
