@@ -73,7 +73,18 @@ pub struct Adoption {
     dir: PathBuf,
     wal: PathBuf,
     staged: StagedDirectory,
+    /// Whether the lock file did not exist before.
+    is_lock_new: bool,
     _lock: DirectoryLock,
+}
+
+impl Drop for Adoption {
+    fn drop(&mut self) {
+        if !self.staged.done && self.is_lock_new {
+            // While it is locked. A refused adoption leaves the directory as it was.
+            let _ = fs::remove_file(member_dir(&self.dir).join(lock::FILE));
+        }
+    }
 }
 
 /// Starts to create Witan's files next to etcd's in the data directory `dir`. Keeps etcd's files and its log in `wal`. `cache`
@@ -85,6 +96,7 @@ pub fn adopt(
     cache: &Arc<BlockCache>,
 ) -> Result<Adoption, OpenError> {
     let member = member_dir(dir);
+    let is_lock_new = !member.join(lock::FILE).exists();
     let lock = DirectoryLock::take(&member)?;
     if let Some(found) = format::read(&member)? {
         return Err(OpenError::Adopted { path: format::path(&member), found });
@@ -96,6 +108,7 @@ pub fn adopt(
         dir: dir.to_owned(),
         wal: wal.to_owned(),
         staged: StagedDirectory::open(staged, identity, cache)?,
+        is_lock_new,
         _lock: lock,
     })
 }
