@@ -1,16 +1,17 @@
 //! Decides which runs of the published chain a new base keeps as they are. The base consists of these runs and of new runs,
-//! which have all other records.
+//! which contain all other records.
 //!
-//! The place of a block names the run that contains its record, also after a start. A run is kept if it contains only blocks
-//! and little of it is outdated. The base does not read the blocks in kept runs. A start loads the record of the newest run
-//! that has a key, so these rules must hold:
+//! The place of a block names the run that contains its record, even after a restart. A run is kept if it contains only blocks
+//! and little of it is outdated. The base does not read the blocks in kept runs. A start loads each key from the newest run
+//! that contains it, so these rules must hold:
 //!
-//! - **No block has its place in a run that is older than another record of the block.** When a checkpoint writes a block, the
-//!   new run is the newest one, and the block is settled there. A start settles the block in the newest run. If a kept run has
-//!   an outdated record, the block is in a newer run: in a kept one, or in a new one.
-//! - **The base removes each block that a kept run contains and the state lacks.** The number of a removed block is not used
+//! - **No run that is newer than a block's place contains the block.** When a checkpoint writes a block, the new run is the
+//!   newest one, and the block is settled there. A start settles the block in the newest run. If a kept run contains an
+//!   outdated record of a block, the block has its place in a newer run of the base.
+//! - **The base deletes each block that a kept run contains and the state lacks.** The number of a deleted block is not used
 //!   again.
-//! - **The base writes all other records.** They can contain secrets, so a run with any of them is not kept.
+//! - **The base writes all records that are not blocks.** They can contain secrets, so the base keeps no run with such a
+//!   record.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -38,7 +39,7 @@ const BLOCK_ITEM_BYTES: u64 = (HEADER_BYTES + record::BLOCK_KEY_BYTES) as u64;
 pub(super) struct BasePlan {
     /// The kept runs, oldest first.
     pub(super) kept: Vec<Run>,
-    /// The addresses of the kept runs' files, which exist while the view has places in them.
+    /// The addresses of the kept runs' [`RunFile`](super::run_file::RunFile)s, which exist while the view has places in them.
     files: BTreeSet<*const ()>,
     /// The blocks in kept runs that the state no longer has, by number.
     removed: Vec<u64>,
@@ -57,8 +58,8 @@ pub(super) struct BaseSize {
 }
 
 impl BasePlan {
-    /// Plans a base of `view`, which the caller does not drop before the plan. Keeps a run of `chain` if `is_kept` accepts it
-    /// and the size in bytes of the blocks that have their place in it. The state of `chain` must be an earlier one of `view`.
+    /// Plans a base of `view`, which must outlive the plan. Keeps a run of `chain` if `is_kept` returns true for the run and
+    /// the size in bytes of the blocks that have their place in it. The state of `chain` must be an ancestor of `view`.
     pub(super) fn new(
         folder: &CheckpointFolder,
         chain: &Chain,
@@ -97,8 +98,8 @@ impl BasePlan {
         plan
     }
 
-    /// Writes the records of the base that are not in kept runs. The removed blocks have their own run. No block has its place
-    /// there, so the next base does not keep it.
+    /// Writes the records of the base that are not in kept runs. The deletions of blocks get their own run. No block has its
+    /// place there, so the next base does not keep this run.
     pub(super) fn write(&self, view: &View, link: &mut LinkWriter<'_>) {
         for block in view.machine.kv.blocks() {
             if link.has_failed() {
@@ -132,8 +133,8 @@ impl BasePlan {
     }
 }
 
-/// Returns the address of the file in which a block has its place. A file of another folder has another address, also if the
-/// run's number is the same.
+/// Returns the address of the file in which a block has its place, or `None` if the block has no place. Files of different
+/// folders have different addresses, even if their runs have the same number.
 fn file_of(block: &BlockRecord<'_>) -> Option<*const ()> {
     let place = block.place()?;
     Some(Arc::as_ptr(&place.file).cast::<()>())

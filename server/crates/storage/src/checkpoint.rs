@@ -7,8 +7,8 @@
 //!   damaged, startup uses the previous chain and the log. If a later release wrote a link, startup fails, because this release
 //!   would drop the parts that it does not know.
 //! - **Outdated chains stay for a while** (`retention`), with copies of their manifests.
-//! - **A new base** is written when most of the chain is outdated or the chain is long. It keeps runs of blocks that are little
-//!   outdated (`base`).
+//! - **A new base** is written when most of the chain is outdated or the chain is long. It keeps runs of blocks with few
+//!   outdated bytes (`base`).
 //! - **Blocks get a place** in the new runs when their chain is published: their values can then leave memory (`run_file`). A
 //!   block in a kept run keeps its place. Outdated runs stay while a place refers to them, for example of an older view.
 //! - **A state that is being built is written in parts** (`parts`), which are not published: their values can leave memory, so
@@ -75,7 +75,7 @@ pub struct Checkpoint {
     outdated_bytes: u64,
     /// Chain size in bytes above which the size of its outdated records is computed.
     compact_threshold: u64,
-    /// The parts of a state that is being built. `manifest` lists them.
+    /// The parts of a state that is being built. `manifest` lists their runs.
     parts: Parts,
     run_bytes: u64,
 }
@@ -287,8 +287,8 @@ impl Checkpoint {
         Ok(blocks)
     }
 
-    /// Writes the whole state as a new chain with one link and publishes it. Keeps runs of the published chain (`base`) if the
-    /// chain is the state `since` in the directory's format. Returns the blocks of the new runs.
+    /// Writes the whole state as a new chain with one link and publishes it. Keeps runs of the published chain (`base`) if
+    /// `since` is the state of the chain, and the chain has the directory's format. Returns the blocks of the new runs.
     fn store_base(&mut self, since: Option<&View>, view: &View) -> io::Result<Vec<RunBlocks>> {
         // A snapshot installed during this write may raise the directory's format. It then also replaces this base.
         let format = self.folder.identity.format();
@@ -310,7 +310,7 @@ impl Checkpoint {
         Ok(blocks)
     }
 
-    /// Plans a base of `view` that keeps the runs of `chain` that are large and little outdated.
+    /// Plans a base of `view` that keeps the runs of `chain` that are large and have few outdated bytes.
     fn plan_base(&self, chain: &Chain, view: &View) -> BasePlan {
         BasePlan::new(&self.folder, chain, view, |run, live| {
             let bytes = run.content.bytes;
@@ -354,7 +354,7 @@ impl Checkpoint {
         }
     }
 
-    /// Publishes a chain of this format atomically. Only notes the chain of a part.
+    /// Publishes a chain of this format atomically. Does not publish the chain of a part, and only sets `manifest`.
     pub(super) fn publish(&mut self, chain: Chain, format: &'static DataFormat) -> io::Result<()> {
         // A startup must never use a part as the previous checkpoint.
         let before = match self.parts.written() {

@@ -32,7 +32,7 @@ pub struct Checkpointer {
     folder: Arc<CheckpointFolder>,
     shared: Arc<CheckpointerState>,
     thread: Option<JoinHandle<()>>,
-    /// The scrub runs while this value exists.
+    /// Dropping this sender stops the scrub.
     scrub: Option<SyncSender<()>>,
 }
 
@@ -123,9 +123,9 @@ impl Checkpointer {
         Ok(())
     }
 
-    /// Returns whether the scrub has found damage since the last call. A snapshot that was installed since replaces the damaged
-    /// runs, so earlier damage no longer counts. Returns `false` until another checkpoint fits on the disk: a member that waits
-    /// for a snapshot accepts no entries, and a base that does not fit blocks all later checkpoints.
+    /// Returns whether the scrub has found damage since the last call and since the last installed snapshot, which replaces all
+    /// runs. Returns `false` until another checkpoint fits on the disk: a member that waits for a snapshot accepts no entries,
+    /// and a base that does not fit blocks all later checkpoints.
     pub fn take_damage(&self) -> bool {
         self.folder.take_damage()
     }
@@ -167,16 +167,16 @@ impl Checkpointer {
         });
     }
 
-    /// Queues a frozen view to be written as a new base that reuses no run, because runs are damaged.
+    /// Queues a frozen view to be written as a new base that keeps no run, because runs are damaged.
     pub fn replace(&self, view: View) {
         self.queue(view, |slot| {
             slot.whole = true;
-            // A clean base is written at low priority.
+            // A base without outdated records is written at low priority.
             slot.whole_and_clean = true;
         });
     }
 
-    /// Queues a frozen view, and changes the request for it.
+    /// Queues a frozen view. `change` adjusts the request under the lock.
     fn queue(&self, view: View, change: impl FnOnce(&mut CheckpointRequest)) {
         let mut slot = self.shared.slot.lock();
         let replaced = slot.view.replace(view);

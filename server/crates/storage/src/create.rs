@@ -1,8 +1,8 @@
-//! Creates a data directory for a state that is built meanwhile, for a restore or inside an etcd data directory.
+//! Creates a data directory while its state is built, for a restore or inside an etcd data directory.
 //!
-//! The data is staged next to its final path, and renamed when it is complete and durable. A failure or a crash leaves
-//! nothing at the final path. The state can be larger than memory: parts of it are written while it is built. Its values are
-//! read from the staged runs, so the state is dropped before they are renamed.
+//! The data is staged next to its final path, and renamed when it is complete and durable. A failure or a crash leaves nothing
+//! at the final path. The state can be larger than memory, because parts of it are written while it is built. Its values are
+//! read from the staged runs, so it is dropped before the rename.
 
 use std::{
     fs, io,
@@ -27,7 +27,7 @@ const ADOPTING: &str = "witan-adopting";
 /// Witan's folders next to etcd's. The identity is moved after them.
 const FOLDERS: [&str; 2] = ["log", "checkpoint"];
 
-/// A data directory that is being created. Dropping it removes its files, unless it was finished.
+/// A data directory that is being created. Dropping the value removes the files, unless [`Self::finish`] has succeeded.
 #[derive(Debug)]
 pub struct NewDirectory {
     dir: PathBuf,
@@ -67,13 +67,14 @@ impl NewDirectory {
     }
 }
 
-/// Witan's files that are being created next to etcd's. Dropping it removes them, unless it was finished.
+/// Witan's files that are being created next to etcd's. Dropping the value removes the files, unless [`Self::finish`] has begun
+/// to move them.
 #[derive(Debug)]
 pub struct Adoption {
     dir: PathBuf,
     wal: PathBuf,
     staged: StagedDirectory,
-    /// Whether the lock file did not exist before.
+    /// Whether the adoption created the lock file.
     is_lock_new: bool,
     _lock: DirectoryLock,
 }
@@ -81,7 +82,7 @@ pub struct Adoption {
 impl Drop for Adoption {
     fn drop(&mut self) {
         if !self.staged.done && self.is_lock_new {
-            // While it is locked. A refused adoption leaves the directory as it was.
+            // A refused adoption leaves the directory as it was. The lock is still held here.
             let _ = fs::remove_file(member_dir(&self.dir).join(lock::FILE));
         }
     }
@@ -177,13 +178,13 @@ fn staging(dir: &Path) -> Result<PathBuf, OpenError> {
     Ok(dir.with_file_name(name))
 }
 
-/// A data directory that is staged until it is complete. Dropping it removes the directory, unless it is done.
+/// A data directory that is staged until it is complete. Dropping the value removes the directory, unless `done` is set.
 #[derive(Debug)]
 struct StagedDirectory {
     path: PathBuf,
     /// The opened directory, until it is filled.
     storage: Option<Storage>,
-    /// Whether the directory was renamed, or its files may have been.
+    /// Whether the directory was renamed, or some of its files may have been moved.
     done: bool,
 }
 

@@ -71,7 +71,7 @@ pub(super) struct CheckpointFolder {
     /// Decides which values of blocks stay in memory.
     pub(super) cache: Arc<BlockCache>,
     state: Mutex<FolderState>,
-    /// Whether the disk lacked space. Later runs get no heads, so that heads cannot be the reason again.
+    /// Whether the disk has lacked space. Later runs then get no heads, so that heads do not fill the disk again.
     lacked_space: AtomicBool,
     /// Whether the scrub has found damage in the published chain since [`Self::take_damage`].
     damaged: AtomicBool,
@@ -163,7 +163,7 @@ impl CheckpointFolder {
         self.state.lock()
     }
 
-    /// Returns the file of a run to which places of blocks refer, or `None` without such a place.
+    /// Returns the file of a run, or `None` if no block has its place there.
     pub(super) fn existing_run_file(&self, number: u64) -> Option<Arc<RunFile>> {
         self.state().run_file(number)
     }
@@ -287,14 +287,14 @@ impl CheckpointFolder {
         })?;
         self.ledger.set_checkpoint_bytes(manifest.chain.bytes());
         state.published.clone_from(&manifest.chain);
-        // The snapshot uses no earlier run.
+        // The new chain contains no earlier run.
         self.damaged.store(false, Relaxed);
         self.copy(&mut state, &bytes);
         state.installs += 1;
         Ok(())
     }
 
-    /// Records that a run is damaged, if the published chain names it. Returns whether it does.
+    /// Records that a run is damaged, if the published chain contains the run. Returns whether the chain contains it.
     pub(super) fn report_damage(&self, number: u64) -> bool {
         let state = self.state();
         let published = state.published.numbers().any(|named| named == number);
@@ -304,7 +304,7 @@ impl CheckpointFolder {
     }
 
     /// Returns whether damage was reported since the last call and since the last installation. Returns `false` while
-    /// [`Self::has_room_to_replace`] is false. Does not wait for the lock, because a thread that publishes a chain holds it.
+    /// [`Self::has_room_to_replace`] is false. Does not take the lock, which a thread holds while it publishes a chain.
     pub(super) fn take_damage(&self) -> bool {
         self.damaged.load(Relaxed)
             && self.has_room_to_replace()
@@ -321,7 +321,7 @@ impl CheckpointFolder {
         has_room()
     }
 
-    /// Removes the heads of all runs, because the disk lacks space and a start can read the runs.
+    /// Removes the heads of all runs to free space, because a start can read the runs. Later runs get no heads.
     pub(super) fn remove_heads(&self) {
         self.lacked_space.store(true, Relaxed);
         for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
@@ -332,7 +332,7 @@ impl CheckpointFolder {
         }
     }
 
-    /// Returns whether the disk has room for another checkpoint of about the same size beside the published one.
+    /// Returns whether the disk has room for another checkpoint that is as large as the published one.
     pub(super) fn has_room_to_replace(&self) -> bool {
         self.ledger
             .has_room(&self.dir, self.ledger.checkpoint_bytes())

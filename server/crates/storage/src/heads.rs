@@ -1,9 +1,9 @@
-//! The heads of a run: a file beside a run of blocks. It has everything that a start needs except the values of the blocks. A
-//! start that cannot keep all values in memory reads this file instead of the run.
+//! The heads of a run: a file next to a run of blocks. It contains everything that a start needs except the values of the
+//! blocks. A start that cannot keep all values in memory reads this file instead of the run.
 //!
 //! The file is derived from the run and optional. It is not synced, no manifest names it, and an earlier release ignores it. It
-//! contains the run's number and totals, and ends with a checksum. If they do not match, for example after a power cut, a start
-//! reads the run.
+//! contains the run's number and totals, and ends with a checksum. If the totals or the checksum do not match, for example
+//! after a power cut, a start reads the run.
 
 use std::{
     fs,
@@ -22,14 +22,15 @@ use super::{
 
 const SUFFIX: &str = ".heads";
 
-/// Part of a run that its heads can be at most. With small values, they cost more writes than a start saves.
+/// Divisor of the size of a run's records, which gives the maximum size of its heads. With small values, writing the heads
+/// costs more than a start saves.
 const HEADS_PART: usize = 16;
 
-/// A key of a run.
+/// A key of a run, with its record or the head of its record.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct RunHead {
     pub(super) key: Vec<u8>,
-    /// The head of the record and the record's length; `None` for a deleted key.
+    /// The record or its head, or `None` for a deleted key.
     pub(super) value: Option<RunValue>,
     /// Offset in the run of the record after this one.
     pub(super) end: u64,
@@ -58,8 +59,8 @@ fn title(run: &Run) -> String {
     )
 }
 
-/// Writes the heads of the run at `path`, whose records are `items`, unless the run contains other records than blocks, or the
-/// heads are too large. Logs a failure, because a start can read the run.
+/// Writes the heads of the run at `path`, whose records are `items`. Writes nothing if the run contains other records than
+/// blocks, or if the heads are too large. Logs a failure, because a start can read the run.
 pub(super) fn write(path: &Path, run: &Run, items: &[RunItem]) {
     let Some(bytes) = encode(run, items) else {
         return;
@@ -75,7 +76,7 @@ pub(super) fn write(path: &Path, run: &Run, items: &[RunItem]) {
     }
 }
 
-/// Encodes the heads of a run. Returns `None` if the run contains another record than a sound block, or the heads exceed
+/// Encodes the heads of a run. Returns `None` if a record is not an intact block, or if the heads are too large for
 /// [`HEADS_PART`].
 fn encode(run: &Run, items: &[RunItem]) -> Option<Vec<u8>> {
     if !items.iter().all(|(key, _)| record::is_block(key)) {
@@ -107,6 +108,7 @@ fn encode(run: &Run, items: &[RunItem]) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// Encodes the length of `bytes`. Returns `None` if it exceeds 32 bits.
 fn length(bytes: &[u8]) -> Option<[u8; 4]> {
     Some(u32::try_from(bytes.len()).ok()?.to_le_bytes())
 }
@@ -147,12 +149,14 @@ fn decode(bytes: &[u8], run: &Run) -> Option<Vec<RunHead>> {
     whole.then_some(heads)
 }
 
+/// Removes a length from the beginning of `rest`. Returns `None` if `rest` is too short.
 fn take_length(rest: &mut &[u8]) -> Option<u32> {
     let (length, after) = rest.split_first_chunk::<4>()?;
     *rest = after;
     Some(u32::from_le_bytes(*length))
 }
 
+/// Removes the first `length` bytes of `rest`. Returns `None` if `rest` is too short.
 fn take<'a>(rest: &mut &'a [u8], length: u32) -> Option<&'a [u8]> {
     let (taken, after) = rest.split_at_checked(length as usize)?;
     *rest = after;

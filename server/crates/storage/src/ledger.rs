@@ -110,7 +110,7 @@ impl Ledger {
         self.held_bytes.load(Relaxed)
     }
 
-    /// Records the size in bytes of these runs.
+    /// Sets the result of [`Self::held_bytes`].
     pub(super) fn set_held_bytes(&self, bytes: u64) {
         self.held_bytes.store(bytes, Relaxed);
     }

@@ -13,10 +13,10 @@
 //!
 //! Reading order: `format`, `formats` and `lock`, then `log`, which `tail` repairs after a crash. A `checkpoint` consists of
 //! `run`s; `manifest` lists them, and `merge` reads them as one sequence of records, or their `heads`, which lack the values.
-//! `link` writes runs, and `base` decides which runs stay when all others are replaced. `run_file` reads single records: values
-//! that are not in memory. `checkpointer` is the thread that writes checkpoints, and `scrub` finds damage in them. `received`
-//! takes snapshots from other members, and `install` makes one of them the checkpoint. `folder` is the state that these four
-//! share. `open_identity` gives the directory a later format. `space` monitors the free space, and `ledger` allocates it to the
+//! `link` writes runs, and `base` decides which runs a new base keeps. `run_file` reads single records: values that are not in
+//! memory. `checkpointer` is the thread that writes checkpoints, and `scrub` finds damage in them. `received` takes snapshots
+//! from other members, and `install` makes one of them the checkpoint. `folder` is the state that these four share.
+//! `open_identity` gives the directory a later format. `space` monitors the free space, and `ledger` allocates it to the
 //! threads. `wal_dir` places the log elsewhere, and `owner` records which member a log belongs to.
 //!
 //! - **I4** a checkpoint and its index become visible in one atomic step.

@@ -100,7 +100,8 @@ impl<'a> LinkWriter<'a> {
         Ok(link)
     }
 
-    /// Writes the collected records as a run. The run's content is durable on return, but not its file name.
+    /// Writes the collected records as a run. The run's content is durable on return, but not its file name. Stores an error in
+    /// `outcome`.
     fn write_run(&mut self, mut pending: PendingRun) {
         match self.folder.write_run(&mut pending.items, false) {
             Ok((run, blocks)) => {

@@ -43,10 +43,11 @@ struct RunSource {
     /// Whether to read the heads of the run if they exist.
     by_heads: bool,
     reader: Option<SourceReader>,
-    /// Numbers of the blocks that were read, or `None` after another record.
+    /// Numbers of the blocks that were read, or `None` once another record was read.
     blocks: Option<Vec<u64>>,
 }
 
+/// The open source of a run's records: the run itself, or its heads.
 enum SourceReader {
     Records(RunReader),
     Heads(vec::IntoIter<RunHead>),

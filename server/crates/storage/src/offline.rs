@@ -23,7 +23,7 @@ use super::{
 
 const CHECKPOINT: &str = "checkpoint";
 
-/// Keeps the directory of a stopped member as it is, so that the values of its state can be read.
+/// Keeps a stopped member's directory locked and its temporary copy on disk, so that the values of its state can be read.
 #[derive(Debug)]
 pub struct ReadHold {
     _copy: Copy,
@@ -72,7 +72,7 @@ impl Copy {
         copy.fill(member, wal_dir::LOG, |name| {
             name.ends_with(".raftlog") || name.ends_with(".rewrite") || name == owner::FILE
         })?;
-        // All runs are read.
+        // Without heads, the startup reads all runs whole.
         copy.fill(member, CHECKPOINT, |name| {
             heads_number(Path::new(name)).is_none()
         })?;

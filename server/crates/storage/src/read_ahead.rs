@@ -45,7 +45,7 @@ pub(super) fn read_chain(
     if chain.bytes() > folder.cache.target() {
         match restore_from(folder, MergedRecords::new(&folder.dir, chain, true)) {
             Ok(restored) => return Ok(restored),
-            // The heads are optional, so only the runs decide.
+            // The heads are optional, so the start fails only if the runs cannot be read either.
             Err(error) => {
                 tracing::warn!(%error, "failed to start from the heads of the checkpoint; reading it whole");
             }

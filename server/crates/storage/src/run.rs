@@ -29,7 +29,7 @@ pub(super) const HEADER_BYTES: usize = 8;
 /// A key and its value, or `None` for a deleted key.
 pub(super) type RunItem = (Vec<u8>, Option<Vec<u8>>);
 
-/// What a reader of a run knows about a record.
+/// A record of a run, or only its head.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum RunValue {
     /// The record.

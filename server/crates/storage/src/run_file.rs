@@ -60,8 +60,8 @@ impl RunFile {
         }
     }
 
-    /// Returns the numbers of all blocks that the run contains, also of outdated ones. Returns `None` if the run also contains
-    /// other records.
+    /// Returns the numbers of all blocks in the run, including outdated ones. Returns `None` if the run also contains other
+    /// records, or if its blocks are not known yet.
     pub(super) fn blocks(&self) -> Option<&[u64]> {
         self.blocks.get().map(Vec::as_slice)
     }

@@ -1,12 +1,11 @@
-//! The scrub: a thread that reads all published runs, so that it finds damage on the disk while the values are in memory or on
-//! other members. It only reports damage: the replica's thread decides how to replace the checkpoint. Damage never ends the
-//! process.
+//! The scrub: a thread that reads all published runs, to find damage on the disk while memory or other members still have the
+//! values. It only reports damage: the replica's thread decides how to replace the checkpoint. Damage never ends the process.
 //!
-//! - **A pass reads each run once** and compares its size and its checksum with the manifest. The next pass begins a period
-//!   after this one began. Each pass begins at a random run, because nothing on disk records its progress: a process that
-//!   restarts often then also reads all runs in time.
-//! - **It reads the disk**, not the kernel's cached pages, which can be sound although the disk is not.
-//! - **Only a published run can be damaged.** The file of a run that a newer chain has replaced may be missing.
+//! - **A pass reads each run once** and compares its size and its checksum with the manifest. Passes begin one period apart.
+//!   Each pass begins at a random run, because nothing on disk records its progress: even a process that restarts often reads
+//!   all runs in time.
+//! - **It reads the disk**, not the kernel's cached pages, which can be intact although the disk is damaged.
+//! - **Only damage in a published run counts.** The file of a run that a newer chain has replaced may be missing.
 //! - **A run is damaged if two attempts fail**, with a pause between them. The disk can also report damage as `EIO`. Any other
 //!   error, for example a lack of file descriptors, is logged, and the next pass reads the run again.
 
@@ -35,12 +34,12 @@ use super::{
     run::run_path,
 };
 
-/// Time from the begin of a pass to the begin of the next one.
+/// Time between the starts of two passes.
 pub(super) const PERIOD: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// Rate in bytes per second, unless a pass would take longer than the period.
+/// Minimum rate in bytes per second. It is higher if a pass would otherwise take longer than the period.
 const BYTES_PER_SECOND: u64 = 1 << 20;
 const BUFFER_BYTES: usize = 256 << 10;
-/// Part of the period between two attempts to read a run: two seconds of seven days.
+/// Divisor of the period, which gives the pause between two attempts to read a run: two seconds for seven days.
 const PAUSE_PART: u32 = 300_000;
 
 /// Reads the published runs to find damage.
@@ -53,7 +52,7 @@ pub(super) struct Scrub {
 }
 
 impl Scrub {
-    /// Starts the thread. It stops when the returned value is dropped, which does not wait for it.
+    /// Starts the thread. Dropping the returned sender stops the thread without waiting for its end.
     pub(super) fn start(
         folder: Arc<CheckpointFolder>,
         metrics: StorageMetrics,
@@ -68,7 +67,7 @@ impl Scrub {
         Ok(stop)
     }
 
-    /// Makes a pass and waits for the time of the next one.
+    /// Makes a pass and waits for the time of the next one. Returns `Break` if the thread must stop.
     fn turn(&self) -> ControlFlow<()> {
         let begun = Instant::now();
         self.pass()?;
@@ -111,7 +110,7 @@ impl Scrub {
         ControlFlow::Continue(())
     }
 
-    /// Reads the file of a run. Returns how it is damaged, or `None` if no damage is found.
+    /// Reads the file of a run. Returns how it is damaged, `None` if no damage is found, or `Break` if the thread must stop.
     fn damage(&self, path: &Path, run: &Run) -> ControlFlow<(), Option<String>> {
         match self.read(path) {
             Ok(None) => ControlFlow::Break(()),
@@ -153,7 +152,7 @@ impl Scrub {
         Ok(Some((bytes, sum.finalize())))
     }
 
-    /// Returns the rate at which a pass takes at most the period.
+    /// Returns the rate in bytes per second at which a pass takes at most the period.
     fn bytes_per_second(&self) -> u64 {
         let bytes = self.folder.state().published.bytes();
         (bytes / self.period.as_secs().max(1)).max(BYTES_PER_SECOND)
@@ -175,6 +174,7 @@ impl Scrub {
     }
 }
 
+/// Returns whether a read error means damage: the file is missing, or the disk reports `EIO`.
 fn is_damage(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
         || error.raw_os_error() == Some(Errno::IO.raw_os_error())

@@ -2,7 +2,7 @@
 //! can be larger than memory.
 //!
 //! A part contains the keys that were built so far, and is written as a difference to the previous part. No part is published:
-//! after a crash, no checkpoint exists. The runs stay where the checkpoint will be published, so no value is written twice.
+//! after a crash, no checkpoint exists. The runs of the parts become runs of the checkpoint, so no value is written twice.
 
 use std::io;
 
@@ -19,7 +19,7 @@ use super::Checkpoint;
 /// Divisor of the cache's target, which gives the size of a part. Values that no part contains cannot be dropped.
 const TARGET_PART: u64 = 16;
 
-/// Size of a part in bytes if the target is small. Each part takes several syncs.
+/// Minimum size of a part in bytes, because each part takes several syncs.
 #[cfg(not(test))]
 const SMALL_PART_BYTES: u64 = 1 << 20;
 #[cfg(test)]
@@ -50,8 +50,8 @@ impl Parts {
 
 impl Checkpoint {
     /// Writes the keys of `machine`, which is being built, if many values were added since the last part. Their values can then
-    /// leave memory. Does nothing otherwise, so the caller can call it after each change. No part is published. In the end,
-    /// [`Checkpoint::write`] with `None` publishes the whole state.
+    /// leave memory. Otherwise does nothing, so the caller can call it after each change. No part is published. Once the state
+    /// is complete, the caller publishes it with [`Checkpoint::write`] and `None`.
     ///
     /// The directory must not have a published checkpoint.
     pub fn write_part(&mut self, machine: &StateMachine) -> io::Result<()> {
@@ -59,7 +59,7 @@ impl Checkpoint {
         if bytes.saturating_sub(self.parts.bytes) < part_bytes(&self.folder.cache) {
             return Ok(());
         }
-        // Everything else can still be replaced.
+        // A part contains only keys, because everything else can still change.
         let members = MemberRegistry {
             raised_level: machine.members.raised_level,
             ..MemberRegistry::default()
@@ -79,12 +79,12 @@ impl Checkpoint {
     }
 }
 
-/// Returns a number of bytes that grows with each value, even if a compaction removes others.
+/// Returns a number of bytes that grows with each new value, even if a compaction removes other values.
 fn built_bytes(kv: &Kv) -> u64 {
     kv.size_bytes() + kv.dropped_bytes()
 }
 
-/// Returns the size in bytes of the values after which a part is written.
+/// Returns the size in bytes of the new values after which a part is written.
 fn part_bytes(cache: &BlockCache) -> u64 {
     (cache.target() / TARGET_PART).max(SMALL_PART_BYTES)
 }

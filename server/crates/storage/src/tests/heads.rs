@@ -23,7 +23,7 @@ fn numbers_of_heads(dir: &TempDir) -> Vec<u64> {
     heads.iter().filter_map(|path| heads_number(path)).collect()
 }
 
-/// Starts on a copy of the directory without a value in memory, and compares the state.
+/// Starts on a copy of the directory with no values in memory, and compares the state with `expected`.
 fn compare(dir: &TempDir, expected: &View, what: &str) {
     let (copied, cache) = (TempDir::new(), keeps_none());
     copy(&dir.0, &copied.0);
@@ -36,7 +36,7 @@ fn compare(dir: &TempDir, expected: &View, what: &str) {
     );
 }
 
-/// Returns the directory of a state with `keys` keys in a base and in differences with removed and compacted blocks.
+/// Creates a directory with a state of `keys` keys, in a base and two differences that remove and compact blocks.
 fn written(keys: u64) -> (TempDir, View) {
     let dir = TempDir::new();
     let (mut storage, _) = open_cached(&dir, &unlimited());
@@ -59,7 +59,7 @@ fn written(keys: u64) -> (TempDir, View) {
 fn a_start_by_heads_reads_no_value() {
     let (dir, view) = written(600);
     compare(&dir, &view, "whole");
-    // Damage in each closed block: only a start that reads the values can find it.
+    // Damages each closed block: only a start that reads the values can find it.
     let blocks = blocks(&dir);
     assert!(blocks.len() > 20, "{} blocks", blocks.len());
     for block in &blocks[..blocks.len() - 1] {
@@ -131,7 +131,8 @@ fn sealed(mut content: Vec<u8>) -> Vec<u8> {
     content
 }
 
-/// Replaces the heads of a run by other bytes, or removes them. The other argument has the heads of another run.
+/// Returns the bytes that replace the heads of a run, or `None` to remove them. The second argument has the heads of another
+/// run.
 type ReplaceHeads = fn(Vec<u8>, &[u8]) -> Option<Vec<u8>>;
 
 #[test]
@@ -233,7 +234,7 @@ fn heads_go_when_the_disk_lacks_space() {
     for receives in [true, false] {
         let (dir, view) = written(60);
         assert!(!numbers_of_heads(&dir).is_empty());
-        // Nothing fits beside the log.
+        // The disk has no space for anything but the log.
         let ledger = Arc::new(Ledger::new(PathBuf::new(), 0, u64::MAX / 2));
         let (storage, _) = open_with(&dir.data(), &ME, &ledger).unwrap();
         let base = Some(view.clone());

@@ -1,4 +1,4 @@
-//! Tests bases that keep runs: runs of blocks that are little outdated are not written again. The state is always read back.
+//! Tests that a base keeps runs of blocks with few outdated bytes. The state is always read back.
 
 use std::collections::BTreeSet;
 
@@ -159,7 +159,7 @@ fn a_base_takes_over_the_runs_of_differences() {
     compare(&dir, &view);
 }
 
-/// Opens a directory whose checkpoints get runs of this size.
+/// Opens a directory whose checkpoints get runs of `run_bytes` bytes.
 fn open_small(dir: &TempDir, run_bytes: u64) -> (Storage, Option<View>) {
     let (mut storage, recovered) = reopen(dir);
     storage.checkpoint.cut_runs_at(run_bytes);
