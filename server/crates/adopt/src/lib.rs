@@ -99,8 +99,8 @@ pub struct Adopted {
 }
 
 /// Reads etcd's data directory `dir` and writes Witan's files next to etcd's. `wal_dir` is etcd's `--wal-dir`, if it was set.
-/// `cache` decides which values are in memory meanwhile. `progress` gets each step, and the size of each record in the longest
-/// one. Fails if the data cannot be taken over or the disk lacks space.
+/// `cache` decides which values stay in memory. `progress` gets each step, and the size of each record in the longest one.
+/// Fails if the data cannot be taken over or the disk lacks space.
 pub fn adopt(
     dir: &Path,
     wal_dir: Option<&Path>,

@@ -15,7 +15,7 @@ use witan_snapshot::{self as snapshot, VisitBuilt, v2_store::V2Store};
 use super::{AdoptError, entry};
 
 /// Reads the state, and the names of users and roles that v2 and v3 shared and that were merged. `built` gets the state after
-/// each backend record, with the size of the record, and after each entry of the log.
+/// each backend record, with the size of the record in bytes, and after each entry of the log, with size 0.
 pub(super) fn committed(
     etcd: &EtcdDirectory,
     built: &mut VisitBuilt<'_, AdoptError>,

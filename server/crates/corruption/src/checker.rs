@@ -199,7 +199,7 @@ impl CorruptionChecker {
         }
     }
 
-    /// When this member's checkpoint is damaged, replaces it with the leader's state. Retries failures after a pause. Never
+    /// Whenever this member's checkpoint is damaged, replaces it with the leader's state. Retries failures after a pause. Never
     /// returns.
     async fn follow_damage(&self) {
         let mut looks = interval(ALARM_INTERVAL);

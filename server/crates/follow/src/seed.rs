@@ -74,7 +74,7 @@ impl SnapshotFolder {
     }
 }
 
-/// A snapshot of the source in the data directory, whose digest is correct. Dropping it deletes the file.
+/// A snapshot of the source in the data directory. Its digest has been checked. Dropping the value deletes the file.
 #[derive(Debug)]
 pub struct Seed {
     file: SnapshotFile,
@@ -125,7 +125,7 @@ async fn download(session: &SourceSession<'_>, folder: &SnapshotFolder) -> Resul
     .await
 }
 
-/// Downloads the users and roles of the source in a snapshot of the session's member.
+/// Downloads a snapshot of the session's member and reads its users and roles.
 pub(super) async fn download_auth(
     session: &SourceSession<'_>,
     folder: &SnapshotFolder,
@@ -151,8 +151,8 @@ async fn run_blocking<T: Send + 'static>(
 }
 
 impl Seed {
-    /// Reads the state, without alarms. It has the source's cluster id and no members. Writes parts of it to `checkpoint`, which
-    /// must not have a published checkpoint.
+    /// Reads the source's state, without alarms or members, but with the source's cluster id. Writes parts of the state to
+    /// `checkpoint`, where no checkpoint may be published yet.
     pub fn read(self, checkpoint: &mut Checkpoint) -> Result<StateMachine, SeedError> {
         let path = &self.file.0;
         let found = snapshot::read(path, self.length, None, &mut |machine, _| {

@@ -30,12 +30,12 @@ pub const VIEW: u8 = b'v';
 /// Size in bytes of the key of a block's record.
 pub const BLOCK_KEY_BYTES: usize = 2 + size_of::<u64>();
 
-/// Returns the key of the record of a block of the key space.
+/// Returns the record key of the block of the key space with this number.
 pub fn block_key(number: u64) -> Vec<u8> {
     [&[KV], kv::checkpoint::block_key(number).as_slice()].concat()
 }
 
-/// Parses the number of a block of the key space from the key of its record. Returns `None` for other records.
+/// Parses the number of a block of the key space from its record key. Returns `None` for other records.
 pub fn block_number(key: &[u8]) -> Option<u64> {
     match key.split_first() {
         Some((&KV, key)) => kv::checkpoint::block_number(key),

@@ -156,8 +156,8 @@ impl ViewBuilder {
         Ok(())
     }
 
-    /// Loads the next record, a closed block, from its [head](record::block_head). The values stay at `place`; a read of them
-    /// checks the record. Fails if the head is invalid.
+    /// Loads the next record, a closed block, from its [head](record::block_head). The values stay at `place`, and a later read
+    /// of them checks the record. Fails if the head is invalid.
     pub fn load_head(
         &mut self,
         key: &[u8],
@@ -170,8 +170,8 @@ impl ViewBuilder {
         self.view.machine.kv.load_head(key, head, place)
     }
 
-    /// Returns whether `key` is the record of the open block. Its values must be in memory, so it cannot be loaded from its
-    /// head. The record of the counters, which sorts before all blocks, must be loaded.
+    /// Returns whether `key` is the record key of the open block, which cannot be loaded from its head because its values must
+    /// be in memory. The record of the counters, which sorts before all blocks, must be loaded before.
     pub fn is_open_block(&self, key: &[u8]) -> bool {
         let key = key.strip_prefix(&[record::KV]);
         key.is_some_and(|key| self.view.machine.kv.is_open_block(key))

@@ -187,7 +187,7 @@ fn load(records: &Records) -> Kv {
     kv
 }
 
-/// Reads a range in small parts. Each pair must have the length that the plan of the answer promises.
+/// Plans a range and reads its answer in small parts. Checks that the plan has measured each pair correctly.
 fn in_parts(kv: &Kv, range: &Range) -> Result<RangeReply, KvError> {
     let mut promised = Vec::new();
     let mut plan = kv.plan_range(range, u64::MAX, &mut |pair, value_len| {

@@ -65,7 +65,7 @@ impl<'a> ChangesFolder<'a> {
     }
 
     /// Applies the changes from the state's revision to the target revision. Fails if they start later or end earlier. Calls
-    /// `built` after each file, and ends with its error.
+    /// `built` after each file and returns its error.
     pub(super) fn apply<E: From<ChangesError>>(
         &self,
         machine: &mut StateMachine,

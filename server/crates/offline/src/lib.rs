@@ -64,7 +64,7 @@ fn snapshot(verb: &SnapshotCommand, write_out: &str) -> Result<String, OfflineEr
     }
 }
 
-/// Creates the cache of a command's values. They get as much memory as those of a member that starts.
+/// Creates the cache for the values that a command reads. It gets as much memory as the cache of a member at startup.
 fn value_cache() -> Arc<BlockCache> {
     let limit = MemoryLimit::read(Path::new("/"));
     let budget_bytes = limit.map_or(u64::MAX, MemoryLimit::budget_bytes);

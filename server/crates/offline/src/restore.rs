@@ -19,7 +19,7 @@ use super::{
     progress::ProgressBar,
 };
 
-/// Creates a data directory from a snapshot and returns the text to print. `cache` decides which values are in memory meanwhile.
+/// Creates a data directory from a snapshot and returns the text to print. `cache` decides which values stay in memory.
 pub(super) fn restore(
     arguments: &RestoreArguments,
     cache: &Arc<BlockCache>,
@@ -70,7 +70,7 @@ pub(super) fn restore(
     Ok(text)
 }
 
-/// The reason why reading a snapshot ended: the snapshot, or the new directory.
+/// An error while reading a snapshot into a new directory.
 #[derive(Debug, thiserror::Error)]
 enum ReadError {
     #[error(transparent)]
@@ -79,8 +79,8 @@ enum ReadError {
     Storage(#[from] OpenError),
 }
 
-/// Builds the state from the snapshot, whose length in bytes is the first of `content`, and from its changes. Writes parts of it
-/// to `directory`. Also returns the result of `--compare`.
+/// Builds the state from a snapshot and its changes. The tuple contains the snapshot's length in bytes and the changes. Takes
+/// the members and the position from `genesis`. Writes parts of the state to `directory`. Also returns the text of `--compare`.
 fn build(
     arguments: &RestoreArguments,
     (length, changes): (u64, Option<&ChangesFolder<'_>>),

@@ -16,7 +16,7 @@ pub(super) struct StoppedMember {
     pub(super) view: View,
     /// Index and term of the last log entry, for comparing members.
     pub(super) last: (u64, u64),
-    /// While this exists, values of the view that are not in memory can be read.
+    /// Keeps the values of `view` that are not in memory readable.
     pub(super) hold: ReadHold,
 }
 

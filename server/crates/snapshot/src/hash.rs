@@ -49,7 +49,7 @@ impl SnapshotKeys {
         Ok(Self { file, kv: found.machine.kv })
     }
 
-    /// Computes the hash of [`of_keys`], with the values in the file.
+    /// Computes the same hash as [`of_keys`] at `revision`, with the values in the file.
     pub fn hash(&self, revision: Revision) -> Result<u32, BoltError> {
         let mut crc = crc32c::crc32c(KEY.as_bytes());
         let mut hashed = self.kv.hashed_versions(revision).peekable();

@@ -35,12 +35,12 @@ pub struct ImportedSnapshot {
     pub has_tree: bool,
 }
 
-/// Receives the state that was built so far, after each record of the key space, and the size of the record in bytes.
+/// After each record of the key space, receives the state built so far, and the size of the record in bytes.
 pub type VisitBuilt<'a, E> = dyn FnMut(&StateMachine, usize) -> Result<(), E> + 'a;
 
 /// Reads a snapshot from the first `length` bytes of a file. Omits revisions after `up_to`, or fails if the snapshot was
 /// compacted after that revision. Fails with `Later` if this release does not know the cluster's feature level or a record of
-/// Witan's own. Ends with the error of `built`.
+/// Witan's own. Returns the first error of `built`.
 pub fn read<E: From<BoltError>>(
     path: &Path,
     length: u64,
@@ -58,12 +58,13 @@ pub fn read_auth(path: &Path, length: u64) -> Result<Auth, BoltError> {
     Ok(machine.auth)
 }
 
+/// Fails if a counter of the imported state is too close to the limit.
 fn check(machine: &StateMachine) -> Result<(), BoltError> {
     let checked = machine.check_import();
     checked.map_err(|error| BoltError::Record(error.to_string()))
 }
 
-/// A snapshot file with its buckets.
+/// An open snapshot file and its buckets, by name.
 pub(super) struct SnapshotBuckets {
     file: BoltFile,
     buckets: Vec<(Vec<u8>, Bucket)>,
@@ -82,7 +83,7 @@ impl SnapshotBuckets {
         found.map(|(_, bucket)| bucket)
     }
 
-    /// Calls `each` with all records of the key space.
+    /// Calls `each` with each record of the key space.
     pub(super) fn keys(&self, each: &mut VisitRecord<'_>) -> Result<(), BoltError> {
         let missing = || BoltError::File("the snapshot has no bucket \"key\"".into());
         let keys = self.find(KEY).ok_or_else(missing)?;
@@ -102,7 +103,7 @@ impl SnapshotBuckets {
         Ok(machine)
     }
 
-    /// Reads the state. `up_to` and `built` are as in [`read`]. Without `values`, all values are empty.
+    /// Reads the state. `up_to` and `built` are as in [`read`]. If `values` is false, all values are empty.
     pub(super) fn read<E: From<BoltError>>(
         &self,
         up_to: Revision,
@@ -142,7 +143,8 @@ impl SnapshotBuckets {
         check(machine)
     }
 
-    /// Imports all versions of all keys up to the revision `up_to`. Fails if a record is invalid or out of order.
+    /// Imports all versions of all keys up to the revision `up_to`, with empty values if `values` is false. Fails if a record
+    /// is invalid or out of order.
     fn import_keys<E: From<BoltError>>(
         &self,
         (up_to, values): (Revision, bool),

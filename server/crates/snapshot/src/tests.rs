@@ -113,7 +113,7 @@ fn bytes(view: &View) -> Vec<u8> {
     bytes
 }
 
-/// Lets an import continue.
+/// Accepts each state, so that the import continues.
 fn nothing(_: &StateMachine, _: usize) -> Result<(), BoltError> {
     Ok(())
 }

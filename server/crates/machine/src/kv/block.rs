@@ -129,7 +129,7 @@ impl Block {
         Self { number, base, slots, body }
     }
 
-    /// Creates a closed block whose `values_len` bytes of values are only on disk. [`Self::settle`] must follow.
+    /// Creates a closed block whose `values_len` bytes of values are only on disk. The caller must then call [`Self::settle`].
     pub(super) fn on_disk(
         number: u64,
         base: Revision,
@@ -202,8 +202,8 @@ impl Block {
         }
     }
 
-    /// Returns the place of the block's record. Returns `None` if the record is not durable, also if the durable record still
-    /// has versions that a compaction has removed: every removed version makes a record shorter.
+    /// Returns where the block's record is durable. Returns `None` if it is not, or if a compaction has removed versions that
+    /// the durable record still contains. That record is longer than the block's.
     pub(super) fn place(&self) -> Option<Place> {
         let place = match &self.body {
             BlockBody::Open { .. } => None,

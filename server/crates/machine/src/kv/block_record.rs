@@ -77,17 +77,17 @@ pub(super) fn encode(block: &Block) -> Vec<u8> {
     with_checksum(out)
 }
 
-/// A record without its checksum, or a head.
+/// A parsed record without its checksum, or a parsed head.
 struct Record<'a> {
     base: Revision,
     /// Slot and offset of each version, in order. Compacted slots have [`COMPACTED_SLOT`].
     entries: Vec<(u16, u16)>,
     kind: u8,
-    /// The versions: in a record with their values, in a head without them.
+    /// The versions, with their values in a record and without them in a head.
     body: &'a [u8],
 }
 
-/// The parts of a block.
+/// The versions of a block, separated from their values.
 struct BlockParts<'a> {
     slots: SlotDirectory,
     /// The fields and keys of all versions, one after another.
@@ -123,8 +123,8 @@ impl<'a> Record<'a> {
         Some(Self { base, entries, kind, body: input.rest })
     }
 
-    /// Decodes the version of block `number` that begins at `at` in the body. Returns it with its fields and key, and the bytes
-    /// after them.
+    /// Decodes the version of block `number` that begins at offset `at` of the body. Returns the version, its encoded fields
+    /// and key, and the bytes after them. Returns `None` if the version is damaged.
     fn version(&self, number: u64, at: usize) -> Option<(Version<'a>, &'a [u8], &'a [u8])> {
         let bytes = self.body.get(at..)?;
         let version = Version::decode(bytes, number, self.base)?;
@@ -132,8 +132,8 @@ impl<'a> Record<'a> {
         Some((version, meta, rest))
     }
 
-    /// Separates the versions of block `number` from their values. Returns `None` if a version is damaged. `has_values` is
-    /// false for a head.
+    /// Separates the versions of block `number` from their values. `has_values` is false for a head. Returns `None` if a
+    /// version is damaged.
     fn parts(&self, number: u64, has_values: bool) -> Option<BlockParts<'a>> {
         let (mut meta, mut values, mut values_len) = (Vec::new(), Vec::new(), 0_usize);
         let mut entries: Vec<(u16, Offsets)> = Vec::with_capacity(self.entries.len());
@@ -143,7 +143,7 @@ impl<'a> Record<'a> {
                 entries.push((*slot, Offsets::COMPACTED));
                 continue;
             }
-            // The directory of a head has the offsets in the record.
+            // The directory of a head contains offsets in the record, not in the head.
             let begin = meta.len() + values_len;
             let at = if has_values { begin } else { meta.len() };
             let (version, fields, rest) = self.version(number, at)?;
@@ -202,8 +202,8 @@ pub(super) fn head(number: u64, record: &[u8]) -> Option<Vec<u8>> {
     Some([directory, &meta].concat())
 }
 
-/// Decodes the head of a record of `record_len` bytes. The result is a closed block whose values are only on disk. Returns
-/// `None` if the head is invalid.
+/// Decodes a closed block from the head of its record, which has `record_len` bytes. The values stay on disk. Returns `None` if
+/// the head is invalid.
 pub(super) fn decode_head(number: u64, head: &[u8], record_len: u32) -> Option<Block> {
     let head = Record::parse(head)?;
     let BlockParts { slots, meta, values_len, .. } = head.parts(number, false)?;

@@ -77,7 +77,7 @@ impl BlockRecord<'_> {
         block_record::len(self.0)
     }
 
-    /// Returns where the record is durable, or `None` if it is not known to be durable anywhere.
+    /// Returns where the record is durable, or `None` if it is not durable.
     pub fn place(&self) -> Option<Place> {
         self.0.place()
     }
@@ -87,6 +87,7 @@ impl BlockRecord<'_> {
         block_record::encode(self.0)
     }
 
+    /// Returns the change that writes the record.
     fn put(&self) -> RecordChange {
         RecordChange::Put { key: block_key(self.number()), value: self.encode() }
     }
@@ -203,7 +204,7 @@ impl Kv {
     }
 
     /// Loads a closed block, like [`Self::load`], from the head of its record, which is durable at `place`. The values stay on
-    /// disk.
+    /// disk. Fails if the head is invalid.
     pub(crate) fn load_head(
         &mut self,
         key: &[u8],
@@ -224,7 +225,7 @@ impl Kv {
         Ok(())
     }
 
-    /// Returns whether `key` is the record of the open block, which cannot be loaded from its head.
+    /// Returns whether `key` is the record key of the open block, which cannot be loaded from its head.
     pub(crate) fn is_open_block(&self, key: &[u8]) -> bool {
         let tail = self.loading.as_ref().map(|meta| meta.tail);
         tail.is_some() && tail == block_number(key)
@@ -394,7 +395,7 @@ mod tests {
         assert!(placed(&kv).is_empty());
         drop_kv_values(&kv);
         let before = placed(&kv);
-        // The open block has none.
+        // The open block has no place.
         assert!(before.len() > 5 && before.len() + 1 == kv.blocks().count());
         assert!(!before.contains(&kv.history.tail.number()));
         put(&mut kv, "key-20", 10);

@@ -63,7 +63,7 @@ impl Default for Index {
 }
 
 impl Index {
-    /// Creates an index from its pages in key order. There is at least one, and only the first page may be empty.
+    /// Creates an index from its pages in key order. At least one page is required, and only the first one may be empty.
     pub(super) fn of_pages(pages: Vec<Leaf>) -> Self {
         let live = pages.iter().map(|page| page.live() as usize).sum();
         let leaves = pages.into_iter().enumerate().map(|(at, page)| {

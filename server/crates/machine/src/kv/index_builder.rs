@@ -15,8 +15,8 @@ use super::{
 /// Size in bytes of the rows that are sorted at once, with their sort keys. A million keys need one chunk.
 pub(super) const CHUNK_BYTES: usize = 64 << 20;
 
-/// A chunk can also have the size of the earlier pages, divided by this number. Each merge copies these pages, so the number of
-/// merges must grow more slowly than the number of keys.
+/// Divisor of the size of the earlier pages, which gives the size of a chunk if that is larger. Each merge copies these pages,
+/// so the number of merges must grow more slowly than the number of keys.
 const CHUNK_DIVISOR: usize = 4;
 
 /// Size in bytes of a row and its sort key.

@@ -370,7 +370,7 @@ impl Kv {
         self.range_up_to(range, u64::MAX, source)
     }
 
-    /// Reads a range. Fails with `AnswerTooLarge` once the pairs that it reads exceed `bytes` bytes.
+    /// Reads a range like [`Self::range`]. Fails with `AnswerTooLarge` once the pairs exceed `bytes` bytes.
     pub fn range_up_to(
         &self,
         range: &Range,

@@ -190,8 +190,8 @@ impl Kv {
         Ok((kvs, whole))
     }
 
-    /// Calls `visit` with each pair that [`Self::collect_pairs`] returns. Returns the number of keys in the range, unless the
-    /// read stopped at the limit.
+    /// Calls `visit` with each pair that [`Self::collect_pairs`] returns. Returns the number of keys in the range, or `None` if
+    /// the read stopped at the limit.
     pub(super) fn visit_pairs<'a>(
         &'a self,
         range: &Range,

@@ -1,7 +1,7 @@
-//! Ranges whose answers are too long to be in memory at once. A plan measures an answer by keys and versions, and its pairs are
-//! then read in parts from the same state.
+//! Ranges whose answers are too large to be in memory at once. A plan measures an answer without reading its values. The caller
+//! then reads the pairs in parts from the same state.
 //!
-//! In key order, a part continues at a key. In any other order, the plan contains the keys.
+//! In key order, a plan contains only the key at which the next part begins. In any other order, it contains all keys.
 
 use std::sync::Arc;
 
@@ -18,9 +18,9 @@ use crate::revision::Revision;
 pub struct RangePlan {
     /// The answer without its pairs.
     pub reply: RangeReply,
-    /// The range. In key order, its key is the one at which the next part begins.
+    /// The range. In key order, the next part begins at its `key`.
     range: Range,
-    /// The keys of the answer, unless they are in key order.
+    /// The keys in the order of the answer, or `None` for key order.
     keys: Option<Arc<Vec<Bytes>>>,
     /// Number of pairs in the answer.
     pairs: usize,
@@ -34,14 +34,14 @@ impl RangePlan {
         self.read >= self.pairs
     }
 
-    /// Returns the size in bytes of the list of keys.
+    /// Returns the size in bytes of the list of keys, without the keys' contents.
     pub fn list_bytes(&self) -> usize {
         let keys = self.keys.as_ref();
         keys.map_or(0, |keys| size_of_val(keys.as_slice()))
     }
 }
 
-/// Receives a pair of a planned answer, without its value, and the length of the value.
+/// Receives a pair of a planned answer, without its value, and the length of the value in bytes.
 pub type MeasurePair<'a> = dyn FnMut(KeyValue, usize) + 'a;
 
 impl Kv {
@@ -129,7 +129,7 @@ impl Kv {
         })
     }
 
-    /// Reads the next pairs of a plan, which must be of this state, and advances the plan. If it fails, it does not advance.
+    /// Reads the next pairs of a plan of this state, and advances the plan. If the read fails, the plan does not advance.
     pub fn planned_part(
         &self,
         plan: &mut RangePlan,
@@ -186,7 +186,8 @@ impl Kv {
         (range.revision > 0 && revision < self.revision).then_some(revision)
     }
 
-    /// Returns the version of a key at revision `at` or the newest revision (`None`), or `None` if the key does not exist then.
+    /// Returns the version of a key at revision `at`, or the newest version if `at` is `None`. Returns `None` if the key does
+    /// not exist at that revision.
     fn live_version(&self, key: &[u8], at: Option<Revision>) -> Option<BlockVersion<'_>> {
         let location = self.index.get(key)?.location;
         let found = match at {

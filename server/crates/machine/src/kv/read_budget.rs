@@ -52,7 +52,7 @@ pub(super) struct ReadBudget {
     answers: ReadResults,
     source: ValueSource,
     pattern: ReadPattern,
-    /// The remaining size in bytes of the pairs that a range may collect, with [`Pacing::pair_bytes`] for each.
+    /// The remaining size in bytes of the pairs that a range may collect. Each pair also counts [`Pacing::pair_bytes`].
     collected: u64,
     pacing: Pacing,
 }
@@ -112,7 +112,7 @@ impl ReadBudget {
         Self { source, ..self }
     }
 
-    /// Returns this budget for a read of many values, which the next values from disk replace first.
+    /// Returns this budget for a read in [`ReadPattern::Scan`]: the values that it reads from disk leave memory first.
     pub(super) fn scanning(self) -> Self {
         Self { pattern: ReadPattern::Scan, ..self }
     }
@@ -199,7 +199,7 @@ impl ReadBudget {
         take(&mut self.bytes, self.pacing.pair_bytes)
     }
 
-    /// Charges the memory of a pair that a range collects, like [`Self::hold`]. Fails early if the pairs exceed the limit of
+    /// Charges the memory of a pair that a range collects, like [`Self::hold`]. Also fails if the pairs exceed the limit of
     /// [`Self::collecting`].
     pub(super) fn collect(&mut self, key_len: usize, value_len: usize) -> Result<(), KvError> {
         self.hold()?;

@@ -16,18 +16,17 @@ const VERSIONS_PER_BLOCK: u64 = 128;
 /// Maximum number of single-key operations in a transaction that is not counted.
 const SMALL_TXN_OPERATIONS: usize = 64;
 
-/// Number of values that a command may read without counting them. Transactions of Kubernetes and of usual clients read fewer,
-/// and a turn has many of them.
+/// Number of values that a command may read without a charge. Most transactions, for example those of Kubernetes, read fewer.
 const FEW_VALUES: usize = 16;
 
-/// Number of keys for which each value counts if a command may read more values, because it may be on disk. Whether it is does
-/// not matter: that differs between members, and recordings lack it.
+/// Charge in keys for each value if a command may read more than [`FEW_VALUES`], because values may be on disk. The charge must
+/// not depend on which values are in memory: that differs between members, and recordings lack it.
 const KEYS_PER_VALUE: usize = 64;
 
 impl Kv {
     /// Estimates how many keys a command and its part of a sweep touch. Returns 0 for single keys. Counts the command's own
-    /// keys up to `max`, and assumes `max` if the command compares the values of a range. If the command may read more than a
-    /// few values, each of them counts for many keys.
+    /// keys up to `max`, and assumes `max` if the command compares the values of a range. If the command may read more than
+    /// [`FEW_VALUES`] values, each counts as [`KEYS_PER_VALUE`] further keys.
     pub(crate) fn work(&self, command: &KvCommand, max: u64) -> u64 {
         let of_verb = match &command.operation {
             Some(KvOperation::Put(_)) | None => 0,
@@ -190,7 +189,7 @@ fn reads_value(put: &Put) -> bool {
     put.prev_kv || put.ignore_value
 }
 
-/// Charges [`KEYS_PER_VALUE`] keys for each of `values` values, which are already charged as keys, unless they are few.
+/// If `values` exceeds [`FEW_VALUES`], charges [`KEYS_PER_VALUE`] keys for each value, in addition to its key.
 fn charge_values(values: usize, reads: &mut ReadBudget) -> Result<(), KvError> {
     match values > FEW_VALUES {
         true => reads.keys(values.saturating_mul(KEYS_PER_VALUE)),

@@ -83,7 +83,7 @@ pub fn drop_kv_values(kv: &Kv) -> Arc<BlockCache> {
     )
 }
 
-/// Loads a key space from its records, and each closed block only from its head. No value stays in memory.
+/// Loads a key space from its records. Loads closed blocks from their heads, so their values are not in memory.
 pub fn load_kv_heads(records: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Kv, CorruptRecord> {
     let (mut kv, cache) = (Kv::default(), Arc::new(BlockCache::new()));
     cache.set_target(0);
