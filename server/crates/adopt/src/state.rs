@@ -10,7 +10,7 @@ use witan_machine::{
     member::{Member, MemberId, MemberRegistry},
     view::{Position, View},
 };
-use witan_snapshot::{self as snapshot, VisitBuilt, v2_store::V2Store};
+use witan_snapshot::{self as snapshot, OnRecordBuilt, v2_store::V2Store};
 
 use super::{AdoptError, entry};
 
@@ -18,7 +18,7 @@ use super::{AdoptError, entry};
 /// each backend record, with the size of the record in bytes, and after each entry of the log, with size 0.
 pub(super) fn committed(
     etcd: &EtcdDirectory,
-    built: &mut VisitBuilt<'_, AdoptError>,
+    built: &mut OnRecordBuilt<'_, AdoptError>,
 ) -> Result<(View, Vec<String>), AdoptError> {
     let backend = &etcd.backend;
     let mut machine = snapshot::read(&backend.path, backend.length, None, built)?.machine;

@@ -212,7 +212,7 @@ impl StateMachine {
     }
 
     /// Emits all records except the blocks of the v3 key space.
-    pub(crate) fn records_beside_blocks(&self, emit: &mut Emit<'_>) {
+    pub(crate) fn records_except_blocks(&self, emit: &mut Emit<'_>) {
         self.kv.emit_meta(&mut in_section(record::KV, emit));
         self.changes_beside_keys(None, emit);
     }

@@ -78,8 +78,8 @@ impl View {
     }
 
     /// Emits all records except those of [`Kv::blocks`](super::kv::Kv::blocks), the position last.
-    pub fn records_beside_blocks(&self, emit: &mut Emit<'_>) {
-        self.machine.records_beside_blocks(emit);
+    pub fn records_except_blocks(&self, emit: &mut Emit<'_>) {
+        self.machine.records_except_blocks(emit);
         self.emit_position(emit);
     }
 

@@ -18,7 +18,7 @@ pub mod v2_store;
 
 pub use file::SnapshotFile;
 pub use hash::{SnapshotKeys, StateChecksums, of_keys, of_state, of_store, of_versions};
-pub use read::{ImportedSnapshot, VisitBuilt, bump_revision, read, read_auth};
+pub use read::{ImportedSnapshot, OnRecordBuilt, bump_revision, read, read_auth};
 pub use schema::{known_member, shown_member};
 pub use status::{SnapshotStatus, status};
 pub use witan_bolt::{BoltError, WriteBytes};

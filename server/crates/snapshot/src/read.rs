@@ -36,7 +36,7 @@ pub struct ImportedSnapshot {
 }
 
 /// After each record of the key space, receives the state built so far, and the size of the record in bytes.
-pub type VisitBuilt<'a, E> = dyn FnMut(&StateMachine, usize) -> Result<(), E> + 'a;
+pub type OnRecordBuilt<'a, E> = dyn FnMut(&StateMachine, usize) -> Result<(), E> + 'a;
 
 /// Reads a snapshot from the first `length` bytes of a file. Omits revisions after `up_to`, or fails if the snapshot was
 /// compacted after that revision. Fails with `Later` if this release does not know the cluster's feature level or a record of
@@ -45,7 +45,7 @@ pub fn read<E: From<BoltError>>(
     path: &Path,
     length: u64,
     up_to: Option<Revision>,
-    built: &mut VisitBuilt<'_, E>,
+    built: &mut OnRecordBuilt<'_, E>,
 ) -> Result<ImportedSnapshot, E> {
     let file = SnapshotBuckets::open(path, length)?;
     file.read(up_to.unwrap_or(Revision(i64::MAX)), true, built)
@@ -108,7 +108,7 @@ impl SnapshotBuckets {
         &self,
         up_to: Revision,
         values: bool,
-        built: &mut VisitBuilt<'_, E>,
+        built: &mut OnRecordBuilt<'_, E>,
     ) -> Result<ImportedSnapshot, E> {
         // Read the other buckets before the keys, so that a file of a later release is refused at once.
         let mut machine = self.beside_keys()?;
@@ -149,7 +149,7 @@ impl SnapshotBuckets {
         &self,
         (up_to, values): (Revision, bool),
         machine: &mut StateMachine,
-        built: &mut VisitBuilt<'_, E>,
+        built: &mut OnRecordBuilt<'_, E>,
     ) -> Result<(), E> {
         let (mut last, mut stopped) = ((Revision::NONE, 0), None);
         let read = self.keys(&mut |key, value| {

@@ -77,7 +77,7 @@ impl BasePlan {
             }
         }
         for run in chain.runs() {
-            let Some(file) = folder.existing_run_file(run.number) else {
+            let Some(file) = folder.run_file_in_use(run.number) else {
                 continue;
             };
             let address = Arc::as_ptr(&file).cast::<()>();
@@ -114,13 +114,13 @@ impl BasePlan {
         for number in &self.removed {
             link.add(RecordChange::Delete { key: record::block_key(*number) });
         }
-        view.records_beside_blocks(&mut |change| link.add(change));
+        view.records_except_blocks(&mut |change| link.add(change));
     }
 
     /// Computes the size of the base. Encodes all records except the blocks, and reads no values.
     pub(super) fn size(&self, view: &View) -> BaseSize {
         let mut others = 0;
-        view.records_beside_blocks(&mut |change| {
+        view.records_except_blocks(&mut |change| {
             if let RecordChange::Put { key, value } = change {
                 others += (HEADER_BYTES + key.len() + value.len()) as u64;
             }

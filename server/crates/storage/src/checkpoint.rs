@@ -54,7 +54,7 @@ use super::{
 const LINKS_BEFORE_REWRITE: usize = 48;
 
 /// Divisor of a run's size, which gives the maximum size of the outdated records in a run that a base keeps.
-const OUTDATED_PART: u64 = 4;
+const OUTDATED_DIVISOR: u64 = 4;
 
 /// A member's checkpoint.
 #[derive(Debug)]
@@ -316,7 +316,7 @@ impl Checkpoint {
             let bytes = run.content.bytes;
             let outdated_max = match self.base_required {
                 true => 0,
-                false => bytes / OUTDATED_PART,
+                false => bytes / OUTDATED_DIVISOR,
             };
             bytes >= self.run_bytes / 2 && live + outdated_max >= bytes
         })

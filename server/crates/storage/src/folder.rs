@@ -164,7 +164,7 @@ impl CheckpointFolder {
     }
 
     /// Returns the file of a run, or `None` if no block has its place there.
-    pub(super) fn existing_run_file(&self, number: u64) -> Option<Arc<RunFile>> {
+    pub(super) fn run_file_in_use(&self, number: u64) -> Option<Arc<RunFile>> {
         self.state().run_file(number)
     }
 

@@ -24,7 +24,7 @@ const SUFFIX: &str = ".heads";
 
 /// Divisor of the size of a run's records, which gives the maximum size of its heads. With small values, writing the heads
 /// costs more than a start saves.
-const HEADS_PART: usize = 16;
+const HEADS_DIVISOR: usize = 16;
 
 /// A key of a run, with its record or the head of its record.
 #[derive(Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ pub(super) fn write(path: &Path, run: &Run, items: &[RunItem]) {
 }
 
 /// Encodes the heads of a run. Returns `None` if a record is not an intact block, or if the heads are too large for
-/// [`HEADS_PART`].
+/// [`HEADS_DIVISOR`].
 fn encode(run: &Run, items: &[RunItem]) -> Option<Vec<u8>> {
     if !items.iter().all(|(key, _)| record::is_block(key)) {
         return None;
@@ -93,7 +93,7 @@ fn encode(run: &Run, items: &[RunItem]) -> Option<Vec<u8>> {
                 out.extend_from_slice(&length(&head)?);
                 out.extend_from_slice(&head);
                 records_bytes += value.len();
-                if out.len() > records_bytes / HEADS_PART {
+                if out.len() > records_bytes / HEADS_DIVISOR {
                     return None;
                 }
             }

@@ -73,7 +73,7 @@ fn restore_from(
     });
     let (view, bytes) = (restored?, merged.bytes);
     for (run, blocks) in merged.into_blocks() {
-        if let Some(file) = folder.existing_run_file(run) {
+        if let Some(file) = folder.run_file_in_use(run) {
             file.set_blocks(blocks);
         }
     }

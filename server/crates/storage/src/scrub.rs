@@ -40,7 +40,7 @@ pub(super) const PERIOD: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const BYTES_PER_SECOND: u64 = 1 << 20;
 const BUFFER_BYTES: usize = 256 << 10;
 /// Divisor of the period, which gives the pause between two attempts to read a run: two seconds for seven days.
-const PAUSE_PART: u32 = 300_000;
+const PAUSE_DIVISOR: u32 = 300_000;
 
 /// Reads the published runs to find damage.
 pub(super) struct Scrub {
@@ -93,7 +93,7 @@ impl Scrub {
         if self.damage(&path, run)?.is_none() {
             return ControlFlow::Continue(());
         }
-        self.pause(self.period / PAUSE_PART)?;
+        self.pause(self.period / PAUSE_DIVISOR)?;
         if let Some(damage) = self.damage(&path, run)?
             && self.folder.report_damage(run.number)
         {

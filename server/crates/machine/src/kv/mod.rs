@@ -367,11 +367,11 @@ impl Kv {
 
     /// Reads a range at the current or an older revision.
     pub fn range(&self, range: &Range, source: ValueSource) -> Result<RangeReply, KvError> {
-        self.range_up_to(range, u64::MAX, source)
+        self.range_within(range, u64::MAX, source)
     }
 
     /// Reads a range like [`Self::range`]. Fails with `AnswerTooLarge` once the pairs exceed `bytes` bytes.
-    pub fn range_up_to(
+    pub fn range_within(
         &self,
         range: &Range,
         bytes: u64,

@@ -55,7 +55,7 @@ impl Kv {
     ) -> Result<RangePlan, KvError> {
         self.check_range(range, self.revision)?;
         if range.count_only || sorts(range) {
-            self.plan_list(range, sorted_bytes, measure)
+            self.plan_sorted(range, sorted_bytes, measure)
         } else {
             self.plan_in_order(range, measure)
         }
@@ -98,7 +98,7 @@ impl Kv {
     }
 
     /// Plans an answer in another order, or without pairs.
-    fn plan_list(
+    fn plan_sorted(
         &self,
         range: &Range,
         sorted_bytes: u64,

@@ -17,7 +17,7 @@ use witan_machine::{
 use super::Checkpoint;
 
 /// Divisor of the cache's target, which gives the size of a part. Values that no part contains cannot be dropped.
-const TARGET_PART: u64 = 16;
+const TARGET_DIVISOR: u64 = 16;
 
 /// Minimum size of a part in bytes, because each part takes several syncs.
 #[cfg(not(test))]
@@ -86,5 +86,5 @@ fn built_bytes(kv: &Kv) -> u64 {
 
 /// Returns the size in bytes of the new values after which a part is written.
 fn part_bytes(cache: &BlockCache) -> u64 {
-    (cache.target() / TARGET_PART).max(SMALL_PART_BYTES)
+    (cache.target() / TARGET_DIVISOR).max(SMALL_PART_BYTES)
 }

@@ -89,7 +89,7 @@ async fn execute(
     let work = move |view: &View, range: &kv::Range, source: ValueSource| {
         let kv = &view.machine.kv;
         // Convert the pairs of a long range on the thread that reads them.
-        let reply = kv.range_up_to(range, bytes, source)?;
+        let reply = kv.range_within(range, bytes, source)?;
         Ok::<_, KvError>((response(None, reply), kv.revision()))
     };
     let (answer, permit) = read(ctx, view, range, size, may, work).await?;
