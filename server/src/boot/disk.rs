@@ -49,9 +49,9 @@ fn following(first: Box<View>, cluster_id: u64, seeded: StateMachine) -> Box<Vie
     Box::new(View { machine, position: first.position })
 }
 
-/// Opens the data directory, or initializes it with the state of a new cluster, of the cluster `joined`, or with the source's
-/// snapshot `seed`. A directory with a state has priority over the flags, `joined` and `seed`. With `force_new_cluster`, removes
-/// all other members from the state and logs the removal.
+/// Opens the data directory. Initializes a directory without a state for a new cluster, for the cluster `joined`, or with the
+/// source's snapshot `seed`. A state in the directory has priority over the flags, `joined` and `seed`. With
+/// `force_new_cluster`, removes all other members from the state and logs the removal.
 pub(super) async fn open(
     (config, dialer): (&Config, &PeerDialer),
     (joined, seed): (Option<JoinedCluster>, Option<Seed>),
@@ -123,8 +123,8 @@ pub(super) async fn open(
     })
 }
 
-/// Writes the first checkpoint of a directory that has never had a complete one: `first`, or the data in `seed` with the
-/// members of `first`. Refuses a directory that has lost its checkpoint.
+/// Writes the first checkpoint of a directory that has never had a complete one. Returns its state: `first`, or the data in
+/// `seed` with the members of `first`. Refuses a directory that has lost its checkpoint.
 fn write_first_state(
     (dir, cluster_id): (&Path, u64),
     storage: &mut Storage,

@@ -169,7 +169,8 @@ pub(super) fn start(
     })
 }
 
-/// Starts the checkpointer with its scrub.
+/// Starts the checkpointer and the scrub. `base` is the state of the last checkpoint. The node learns the index of each durable
+/// checkpoint.
 fn start_checkpointer(
     (checkpoint, base): (Checkpoint, View),
     metrics: StorageMetrics,

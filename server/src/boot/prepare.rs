@@ -29,7 +29,7 @@ pub(super) struct Prepared {
 
 /// Discovers the first members of the cluster, and queries them to find out whether this member joins them. A member with a
 /// state joins no cluster. `tls` uses files; self-signed certificates are created before the first query. `cache` decides which
-/// values are in memory while etcd's data is adopted.
+/// values stay in memory while the member adopts etcd's data.
 pub(super) async fn prepare(
     config: Config,
     tls: Option<&PeerTls>,

@@ -78,7 +78,7 @@ async fn survive(
     None
 }
 
-/// Returns the memory of a server's process without files, in MiB.
+/// Returns the anonymous memory of a server's process in MiB.
 fn process_mib(server: &Server) -> u64 {
     process::status_bytes(server.pid(), "RssAnon:") >> 20
 }

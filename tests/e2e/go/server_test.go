@@ -101,7 +101,7 @@ func (s *server) again() {
 	s.process = exec.Command(program, arguments...)
 	s.process.Stdout, s.process.Stderr = log, log
 	must(s.t, s.process.Start())
-	// a client that finds nobody tries again after a second
+	// a client whose first connection fails retries only after a second
 	eventually(s.t, "the server listens", func() bool {
 		_, address, _ := strings.Cut(s.url, "://")
 		connection, err := net.Dial("tcp", address)

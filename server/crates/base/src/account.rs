@@ -45,7 +45,7 @@ impl Resource {
         (Self::Passwords, "passwords"),
     ];
 
-    /// Returns the process's limit for this resource, unless the memory budget is small.
+    /// Returns the process's limit for this resource. A small memory budget lowers it.
     pub const fn limit(self) -> usize {
         match self {
             Self::Requests => 256 << 20,
@@ -57,9 +57,9 @@ impl Resource {
         }
     }
 
-    /// Returns the limit of a process with a memory budget of `memory_bytes` bytes. All limits on bytes together take three
-    /// quarters of a small budget. A budget below [`MEMORY_BYTES_MIN`] has the limits of this size, because a connection, which
-    /// gets half of a limit, must be able to send the longest request.
+    /// Returns the limit of a process with a memory budget of `memory_bytes` bytes. Together, the limits on bytes take at most
+    /// three quarters of the budget. A budget below [`MEMORY_BYTES_MIN`] counts as this size: a connection gets half of a limit,
+    /// which must suffice for the longest request.
     fn limit_within(self, memory_bytes: u64) -> usize {
         let memory_bytes = memory_bytes.max(MEMORY_BYTES_MIN);
         let share = match self {
@@ -289,13 +289,13 @@ impl Drop for Charge {
 pub struct Permit {
     account: Account,
     kind: JobKind,
-    /// Whether it includes a permit of the process.
+    /// Whether it also holds a permit of the process, not only one of the connection.
     is_of_process: bool,
 }
 
 impl Permit {
-    /// Returns the process's permit, because the job has ended. Keeps the connection's permit while the job's result waits for
-    /// the connection, so that a connection that does not read has few results in memory.
+    /// Gives back the process's permit, because the job has ended. Keeps the connection's permit until the drop, which bounds the
+    /// results in memory that a slow connection has not taken.
     pub fn end_job(&mut self) {
         if std::mem::take(&mut self.is_of_process) {
             self.account.0.totals.0.jobs[self.kind as usize].add_permits(1);

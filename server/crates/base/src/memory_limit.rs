@@ -54,7 +54,7 @@ impl MemoryLimit {
         smallest.map(|(bytes, source)| Self { bytes, source })
     }
 
-    /// Returns the memory budget in bytes, unless a flag sets another: the limit less [`Self::reserve_bytes`].
+    /// Returns the default memory budget in bytes: the limit less [`Self::reserve_bytes`].
     pub fn budget_bytes(self) -> u64 {
         self.bytes - self.reserve_bytes()
     }
@@ -67,8 +67,8 @@ impl MemoryLimit {
     }
 }
 
-/// Returns the size in bytes of the values in memory while a process with this budget loads or builds a state. The rest is for
-/// keys and versions, whose size is not known yet.
+/// Returns the maximum size in bytes of the values in memory while a process with this budget loads or builds a state. The rest
+/// is for keys and versions, whose size is not known yet.
 pub fn first_values_bytes(budget_bytes: u64) -> u64 {
     budget_bytes / 2
 }

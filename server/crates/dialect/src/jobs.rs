@@ -23,8 +23,8 @@ impl Context {
         self.node.job(permit).await
     }
 
-    /// Runs `work`, a short read, on this member's state with [`read_from_disk`]. Ignores the signal that the read pins too much
-    /// memory, because the same read of values in memory would also run to its end.
+    /// Runs `work`, a short read, on this member's state with [`read_from_disk`]. Like a short read of values in memory, it runs
+    /// to its end even if it pins too much memory.
     pub async fn disk_read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&View) -> T + Send + 'static,
@@ -36,10 +36,11 @@ impl Context {
     }
 }
 
-/// Runs `work`, a short read of values on disk, on another thread. Waits for one of the connection's permits, and only then for
-/// `state`, which a waiting reader would pin. The process's permit is held until `work` ends. The connection's permit is held
-/// until the caller is polled and takes the result, because the result has copies of values that nothing charges before. Fails
-/// with `Stopped` if the runtime ends first.
+/// Runs `work`, a short read of values on disk, on another thread. Waits for a permit first and then for `state`, so that a
+/// waiting reader pins no state. Fails with `Stopped` if the runtime ends first.
+///
+/// Holds the process's permit until `work` ends. Holds the connection's permit until the caller takes the result: the result
+/// contains copies of values that are not charged yet.
 pub async fn read_from_disk<S, T, E>(
     account: &Account,
     state: impl Future<Output = Result<S, E>> + Send + 'static,
@@ -100,7 +101,7 @@ impl<A> WithPermit<A> {
         Self::new(answer, None)
     }
 
-    /// Converts the answer.
+    /// Converts the answer and keeps its permit.
     pub fn map<B>(self, convert: impl FnOnce(A) -> B) -> WithPermit<B> {
         WithPermit::new(convert(self.answer), self._permit)
     }

@@ -58,7 +58,7 @@ impl Checkpoints {
         self.appended_bytes = 0;
     }
 
-    /// Writes a state as a new base that reuses no run of the previous checkpoint.
+    /// Lets the checkpointer write a state as a new base that keeps no run of the previous checkpoint, because a run is damaged.
     pub(super) fn replace(&mut self, view: View) {
         self.checkpointer.replace(view);
         self.appended_bytes = 0;

@@ -2,11 +2,11 @@
 //! contains. They count against the quota together with the current state. If the sum exceeds the quota, the oldest reader must
 //! end. A snapshot for another member counts but does not end: the member would have to start over and might never catch up.
 //!
-//! A reader can also keep files of earlier checkpoints on the disk. If the disk lacks their space, the readers that started
-//! before the last checkpoint must end.
+//! A reader can also keep files of earlier checkpoints on the disk. If the disk lacks space to rewrite the checkpoint, the
+//! readers that started before the last checkpoint must end.
 //!
-//! If the memory budget is full, readers may pin only a part of it. Otherwise, deletions and compactions would free no memory
-//! while a slow client reads.
+//! While the memory budget is full, readers may pin only an eighth of it. Otherwise, deletions and compactions would free no
+//! memory while a slow client reads.
 //!
 //! The figures are upper bounds. A reader pins at most the bytes dropped since it started, and at most the size of its state.
 //! Bytes dropped after the next reader started are charged to that reader, so that shared bytes count once.
@@ -20,7 +20,7 @@ use witan_machine::StateMachine;
 /// Size in bytes that readers may pin even if the current state uses up the quota.
 const HELD_BYTES_FREE: u64 = 64 << 20;
 
-/// Part of a full memory budget that readers may pin.
+/// Divisor of a full memory budget, which gives the size that readers may pin.
 const MEMORY_PART: u64 = 8;
 
 /// The readers and the memory that they pin. Clones share the state.
@@ -128,13 +128,14 @@ impl HeldViews {
         held.enforce(self.0.quota_bytes, machine);
     }
 
-    /// Records that a checkpoint is durable: readers that start from now on keep no earlier file on the disk.
+    /// Records that a checkpoint is durable. Readers that start after this call keep no file of earlier checkpoints.
     pub(super) fn checkpointed(&self) {
         let mut held = self.0.held.lock();
         held.before_checkpoint = held.last_id;
     }
 
-    /// Ends the readers that can keep files of earlier checkpoints on the disk. Returns their number.
+    /// Tells the readers that started before the last checkpoint to end, except snapshots for other members. Returns the number
+    /// of readers that were told for the first time.
     pub(super) fn end_outdated(&self) -> usize {
         let held = self.0.held.lock();
         let outdated = held
@@ -145,8 +146,8 @@ impl HeldViews {
         outdated.inspect(|reader| reader.end()).count()
     }
 
-    /// Ends the oldest readers while all readers together pin more than a part of a memory budget of `budget_bytes` bytes, which
-    /// is full. Returns their number.
+    /// Tells the oldest readers to end until the others pin at most an eighth of `budget_bytes`, the size of the full memory
+    /// budget. Returns the number of readers that were told.
     pub(super) fn end_for_memory(&self, budget_bytes: u64) -> usize {
         self.0.held.lock().end_beyond(budget_bytes / MEMORY_PART)
     }
@@ -180,7 +181,8 @@ impl Held {
         kept
     }
 
-    /// Ends the oldest readers until the other readers pin at most `kept_max` bytes. Returns the number of ended readers.
+    /// Tells the oldest readers to end until the others pin at most `kept_max` bytes. Returns the number of readers that were
+    /// told.
     fn end_beyond(&self, kept_max: u64) -> usize {
         let mut ended = 0;
         while self.kept_bytes() > kept_max

@@ -1,6 +1,6 @@
-//! The memory budget of this process: how many values stay in memory, whether commands that add data are refused, and whether
-//! entries of the leader are.
-//! `witan_base::memory_limit` reads the limit from which the composition root derives the budget.
+//! The memory budget of this process. It decides how many values stay in memory, and whether the member refuses commands and
+//! entries of the leader that add data. `witan_base::memory_limit` reads the limit from which the composition root derives the
+//! budget.
 //!
 //! Memory consists of values that the cache can drop, because the disk has them, and of everything else: keys, versions,
 //! requests, connections, values that no checkpoint contains yet, and memory that the allocator keeps.
@@ -31,7 +31,7 @@ const VALUES_PART: u64 = 8;
 /// Part of the budget by which the other memory must shrink before commands that add data are accepted again.
 const RECOVERY_PART: u64 = 32;
 
-/// Part of the budget that must remain for entries of the leader. Beyond it, this member accepts none that add data, and lags.
+/// Part of the budget that the other memory must leave free. Beyond it, this member accepts no entries that add data, and lags.
 const LOG_PART: u64 = 32;
 
 /// Time for which a command waits for memory before it is refused. A checkpoint that is being written usually frees enough.
@@ -40,14 +40,14 @@ const WAIT_FOR_ROOM: Duration = Duration::from_secs(5);
 /// Part of the held memory of dropped values that the allocator returns between two measurements.
 const HELD_PART: u64 = 8;
 
-/// Part of the budget that the held memory can be at most.
+/// Divisor of the budget, which gives the maximum of the held memory.
 const HELD_MAX_PART: u64 = 8;
 
-/// Part by which an increase of the other memory changes the estimate, as a divisor.
+/// Divisor of an increase of the other memory, which gives the change of the estimate.
 const AVERAGED: u64 = 4;
 
-/// Number of bytes by which the cache shrinks for each byte beyond the budget. The allocator returns only whole pages, so a
-/// dropped value does not always make the process smaller.
+/// Number of bytes by which the cache shrinks for each byte beyond the budget. The allocator returns only whole pages, so
+/// dropping a value does not always make the process smaller.
 const SHRINK_BY: u64 = 4;
 
 /// The budget, and the last measurement, which all threads share.
@@ -57,7 +57,7 @@ pub struct MemoryBudget {
     cache: Arc<BlockCache>,
     other_bytes: AtomicU64,
     full: AtomicBool,
-    /// Whether refusing commands that add data was not enough, because the log of the cluster still adds data.
+    /// Whether the budget is used up although commands that add data are refused, because entries of the leader still add data.
     exhausted: AtomicBool,
     /// Since when the budget is full, or `None` if it is not.
     full_since: watch::Sender<Option<Instant>>,
@@ -98,8 +98,8 @@ impl MemoryBudget {
         self.full.load(Relaxed)
     }
 
-    /// Returns whether this member can take no further state, and no entries of other members that add data. Later deletions
-    /// then wait, so this is far beyond [`Self::is_full`].
+    /// Returns whether this member must accept no snapshots and no entries that add data. Its limit is far above that of
+    /// [`Self::is_full`], because deletions after such an entry then also wait.
     pub fn is_exhausted(&self) -> bool {
         self.exhausted.load(Relaxed)
     }
@@ -124,11 +124,11 @@ pub struct MemoryMonitor {
     estimate: Estimate,
 }
 
-/// Estimates the memory that cannot be dropped.
+/// Estimates the other memory, which cannot be dropped.
 ///
-/// The allocator holds the memory of dropped values for a while, and then reuses or returns it. So the other memory is at most
-/// what the process has beyond the values, and at least that without the held memory. An estimate within this range does not
-/// change.
+/// The other memory is at most the memory of the process less the values. The allocator holds the memory of dropped values for a
+/// while before it reuses or returns it, so the other memory can be smaller by this held memory. An estimate within this range
+/// does not change.
 #[derive(Debug, Default)]
 struct Estimate {
     /// The estimate in bytes, or `None` before the first measurement.
@@ -137,7 +137,7 @@ struct Estimate {
     last_least: u64,
     /// Size in bytes of all values that the cache had dropped at the last measurement.
     dropped_bytes: u64,
-    /// Size in bytes of the dropped values whose memory the allocator may still hold.
+    /// Estimated size in bytes of the dropped values whose memory the allocator still holds.
     held_bytes: u64,
 }
 
@@ -147,12 +147,12 @@ struct Measurement {
     process: u64,
     /// Values that the cache can drop.
     values: u64,
-    /// Values that the cache has dropped since it exists.
+    /// All values that the cache has ever dropped.
     dropped: u64,
 }
 
 impl Estimate {
-    /// Returns the new estimate in bytes.
+    /// Adds a measurement. Returns the new estimate in bytes.
     fn add(&mut self, budget_bytes: u64, measured: Measurement) -> u64 {
         let Measurement { process, values, dropped } = measured;
         let newly_dropped = dropped - std::mem::replace(&mut self.dropped_bytes, dropped);
@@ -162,8 +162,8 @@ impl Estimate {
         let least = most.saturating_sub(self.held_bytes);
         let last_least = std::mem::replace(&mut self.last_least, least);
         let other = self.other_bytes.unwrap_or(most);
-        // An increase counts only if the next measurement confirms it, and then a quarter of it at a time: a single measurement
-        // cannot shrink the cache. Close to the budget, there is no time for that.
+        // A single measurement must not shrink the cache. So an increase counts only if the previous measurement also shows it,
+        // and then a quarter of it at a time. Close to the budget, all of it counts.
         let increase = least.min(last_least).saturating_sub(other);
         let other = if process > budget_bytes - budget_bytes / VALUES_PART {
             other + increase
@@ -220,7 +220,7 @@ impl MemoryMonitor {
         }
     }
 
-    /// Decides whether commands that add data, and entries of the leader, are refused. Logs a change.
+    /// Decides whether commands and entries of the leader that add data are refused. Logs a change.
     fn refuse_or_accept(&self, other_bytes: u64) {
         let (budget, budget_bytes) = (&self.budget, self.budget.bytes);
         let exceeds = |part: u64, exceeded: bool| {
@@ -275,7 +275,7 @@ mod tests {
         MemoryMonitor::new(Arc::new(budget))
     }
 
-    /// Measures `mib` MiB until the average has followed.
+    /// Measures `mib` MiB until the estimate is the same.
     fn settle(monitor: &mut MemoryMonitor, mib: u64) {
         for _ in 0..100 {
             monitor.measured(mib * MIB);
@@ -326,7 +326,7 @@ mod tests {
         }
         // The allocator holds the memory of dropped values.
         assert_eq!(add(156, 70, 30), 56);
-        // The other memory grows, which the held memory does not explain for long.
+        // The other memory grows. The held memory shrinks with each measurement, so the estimate follows.
         let grown = (0..50).map(|_| add(216, 70, 0)).last();
         assert!(grown > Some(140), "{grown:?}");
         assert_eq!(add(136, 70, 0), 66);

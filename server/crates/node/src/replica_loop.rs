@@ -176,7 +176,7 @@ struct ReplicaLoop {
     leader: MemberId,
     /// Index of the last durable checkpoint reported to the replica.
     durable: u64,
-    /// Whether the replica knows that the memory is used up.
+    /// Whether the last report to the replica was that the memory is used up.
     memory_exhausted: bool,
 }
 
@@ -305,9 +305,10 @@ impl ReplicaLoop {
         due.max(Instant::now().checked_sub(self.tick).unwrap_or(due)) + self.tick
     }
 
-    /// Decides how to replace a checkpoint in which the scrub has found damage. Nothing may read the damaged record, because
-    /// the read would end the process. If there are other voters, the leader's state replaces the checkpoint. A sole voter
-    /// writes it anew if all values are in memory. They stay there during the write, because the cache has room.
+    /// Decides how to replace a checkpoint in which the scrub has found damage. Reads no damaged record, because such a
+    /// read ends the process. If there are other voters, sets the flag for which the leader's state is fetched. A sole voter
+    /// writes the checkpoint anew if all values are in memory and the cache has room, so that they stay there during the write.
+    /// Otherwise logs that the damage stays.
     fn replace_checkpoint(&mut self) {
         let own = self.shared.identity.member_id.0;
         let view = self.replica.view();
@@ -367,8 +368,8 @@ impl ReplicaLoop {
         })
     }
 
-    /// Measures the free space, and reports the space for the log to the replica. Ends readers of older states if the memory
-    /// budget is full.
+    /// Measures the free space, and reports the room for the log to the replica. Ends readers that keep too many files of earlier
+    /// checkpoints, or too much of a full memory budget.
     fn check_room(&mut self) {
         self.space.check();
         self.measure_log_room();
@@ -386,7 +387,7 @@ impl ReplicaLoop {
         }
     }
 
-    /// If a rewrite of the checkpoint does not fit on the disk, ends the readers that keep outdated files there.
+    /// Ends the readers that keep outdated files on the disk, if a rewrite of the checkpoint does not fit there.
     fn end_readers_of_files(&self) {
         let disk = &self.shared.disk;
         let (held_bytes, lacks_bytes) = (disk.held_bytes(), disk.rewrite_lacks_bytes());
@@ -404,8 +405,8 @@ impl ReplicaLoop {
         }
     }
 
-    /// Reports to the replica how many bytes the log can still grow, and whether the memory is used up. A sole voter takes no
-    /// entries of others, and refuses the writes of its clients before that.
+    /// Reports to the replica how many bytes the log can still grow, and whether the memory is used up. A sole voter is never
+    /// reported as such: it gets no entries from others, and refuses the writes of its clients earlier.
     fn measure_log_room(&mut self) {
         let bytes = self.space.log_room();
         self.replica.take(Input::LogRoom { bytes });

@@ -31,8 +31,8 @@ impl Node {
         self.shared.status.corrupt.load(Relaxed)
     }
 
-    /// Returns whether the leader's state must replace this member's checkpoint, because the checkpoint is damaged. The
-    /// next installed snapshot ends this.
+    /// Returns whether the leader's state must replace this member's checkpoint, because the scrub has found damage. This is true
+    /// until a snapshot is installed.
     pub fn has_damaged_checkpoint(&self) -> bool {
         self.shared.status.checkpoint_damaged.load(Relaxed)
     }

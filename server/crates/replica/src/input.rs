@@ -53,7 +53,7 @@ pub enum Input {
     },
     /// The memory of the process was used up, or became free again.
     Memory {
-        /// Whether the memory is used up, so that the member can take no entries that add data.
+        /// Whether the memory is used up, so that the member must accept no entries that add data.
         exhausted: bool,
     },
     /// A turn has ended.
@@ -63,7 +63,7 @@ pub enum Input {
         /// Duration of the last sync of the log in nanoseconds, which is the cost of a batch of proposals.
         sync_ns: u64,
     },
-    /// The leader's state must replace this member's state, which differs or is damaged on disk.
+    /// The leader's state must replace this member's state, which differs from it or is damaged on disk.
     Rebuild,
     /// Requests a leadership transfer. `Host::answered` follows with [`Answer::Transfer`].
     Transfer {

@@ -9,7 +9,7 @@ pub const COMMAND_BYTES_MAX: usize = 11 << 20;
 pub const APPLY_GAP_MAX: u64 = 5000;
 
 /// Maximum number of keys that range commands touch in one turn, which takes milliseconds. The host executes commands beyond
-/// it, so that heartbeats are not delayed. Many values of one command count for more keys (`machine/kv/work.rs`).
+/// it, so that heartbeats are not delayed. If a command may read many values, each counts as many keys (`machine/kv/work.rs`).
 pub const LONG_COMMAND_KEYS: u64 = 4096;
 
 /// Maximum number of waiting requests of each kind; further requests are refused. Proposals wait until their entry is applied
@@ -81,18 +81,18 @@ pub const CATCH_UP_BYTES: usize = 64 << 20;
 /// that falls further behind gets another snapshot.
 pub const RECEIVERS_BYTES: usize = 256 << 20;
 
-/// Returns [`CATCH_UP_BYTES`], or less if the process has a memory budget of only `memory_bytes` bytes.
+/// Returns [`CATCH_UP_BYTES`], or a sixteenth of a small memory budget of `memory_bytes` bytes.
 pub(crate) fn catch_up_bytes(memory_bytes: u64) -> usize {
     within(CATCH_UP_BYTES, memory_bytes / 16)
 }
 
-/// Returns [`RECEIVERS_BYTES`], or less if the process has a memory budget of only `memory_bytes` bytes. The share is larger
-/// than that of [`catch_up_bytes`], which it includes: if it is too small, a busy cluster sends snapshots without end.
+/// Returns [`RECEIVERS_BYTES`], or an eighth of a small memory budget of `memory_bytes` bytes. This includes
+/// [`catch_up_bytes`]. With a smaller share, receivers in a busy cluster would need one snapshot after another.
 pub(crate) fn receivers_bytes(memory_bytes: u64) -> usize {
     within(RECEIVERS_BYTES, memory_bytes / 8)
 }
 
-/// Returns the smaller of a bound and a share of the memory budget in bytes, but enough for the longest command.
+/// Returns the smaller of a bound and a share of the memory budget, both in bytes, but at least [`COMMAND_BYTES_MAX`].
 fn within(bytes_max: usize, share: u64) -> usize {
     let share = usize::try_from(share).unwrap_or(usize::MAX);
     share.clamp(COMMAND_BYTES_MAX, bytes_max)

@@ -27,7 +27,7 @@ pub(crate) struct MemoryLog {
     position: Position,
     /// Number of applied entries kept for members that were away.
     catch_up_entries: u64,
-    /// Maximum size in bytes of these entries.
+    /// Maximum size in bytes of the applied entries kept for members that were away.
     catch_up_bytes: usize,
     /// Maximum size in bytes of the applied entries kept for members that are receiving a snapshot or entries.
     receivers_bytes: usize,
@@ -97,7 +97,7 @@ impl MemoryLog {
     }
 
     /// Sets the number of applied entries kept for members that were away, instead of [`CATCH_UP_ENTRIES`]. Lowers the bounds on
-    /// the size of entries to shares of a memory budget of `memory_bytes` bytes.
+    /// their size to shares of the memory budget of `memory_bytes` bytes, which is `u64::MAX` if it is unlimited.
     pub(crate) fn keep_entries(&mut self, entries: u64, memory_bytes: u64) {
         self.catch_up_entries = entries;
         self.catch_up_bytes = catch_up_bytes(memory_bytes);

@@ -92,11 +92,11 @@ pub struct Config {
     pub copied: bool,
     /// The feature level of this release. It differs from `levels::OWN` only in tests with members of several releases.
     pub level: Level,
-    /// Bounds that tests and a small memory budget lower.
+    /// The memory budget, and bounds that tests lower.
     pub tuning: Tuning,
 }
 
-/// Bounds that are constant in production, and the memory budget. The simulator and tests lower the bounds, because their runs
+/// The memory budget, and bounds that are constant in production. The simulator and tests lower the bounds, because their runs
 /// are short.
 #[derive(Clone, Copy, Debug)]
 pub struct Tuning {
@@ -106,7 +106,8 @@ pub struct Tuning {
     pub catch_up_entries: u64,
     /// Seconds between two checkpoints of a lease; `None` derives them from its TTL.
     pub lease_checkpoint_s: Option<i64>,
-    /// The memory budget of the process in bytes, which bounds the size of entries in memory; `u64::MAX` if it is unlimited.
+    /// The memory budget of the process in bytes, which lowers the bounds on the size of entries in memory; `u64::MAX` if it is
+    /// unlimited.
     pub memory_bytes: u64,
 }
 

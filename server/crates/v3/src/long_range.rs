@@ -1,7 +1,8 @@
-//! Answers of ranges that are too long to be in memory at once. The answer is measured by keys and versions, and its pairs are
-//! read and encoded while it is sent, from one state. Values that are only on disk are read on other threads.
+//! Answers of ranges that are too long to be in memory at once. A plan computes the length of the answer from keys and versions.
+//! The pairs are then read from the same state and encoded while the answer is sent. Other threads read values that are only on
+//! disk.
 //!
-//! The state is kept until the answer is sent, unless it pins too much memory (`held_views` of the node). Then the call fails.
+//! The state is kept until the answer is sent. If it pins too much memory (`held_views` of the node), the call fails.
 
 use std::{
     convert::Infallible,
@@ -39,28 +40,30 @@ use super::{
 };
 use crate::error::RpcError;
 
-/// The limits of a part that the worker reads and encodes, in less than a millisecond. A single pair can exceed them.
+/// Limits of a part that a worker reads from memory and encodes, which takes less than a millisecond. A single pair can exceed
+/// them.
 const MEMORY_PART: RangePartBounds =
     RangePartBounds { pairs: usize::MAX, bytes: 64 << 10, keys: 4096 };
 
-/// The limits of a part that another thread reads from disk.
+/// Limits of a part that another thread reads from disk.
 const DISK_PART: RangePartBounds =
     RangePartBounds { pairs: usize::MAX, bytes: 1 << 20, keys: usize::MAX };
 
 /// The answer of a range.
 #[derive(Debug)]
 pub(super) enum RangeAnswer {
+    /// A message in memory.
     Whole(RangeResponse),
     /// A response whose pairs are read while it is sent.
     Long(Response<Body>),
 }
 
-/// A long answer: one message with its prefix, and the trailers for success.
+/// A long answer that is being sent: one message with its gRPC prefix, then the trailers for success.
 struct LongRange {
     account: Account,
-    /// The state, until it must be released.
+    /// The state. Its task drops it when it must be released.
     job: Weak<Job<()>>,
-    /// Its drop releases the state.
+    /// Releases the state when it is dropped.
     _sent: oneshot::Sender<Infallible>,
     plan: RangePlan,
     /// The charge for the list of keys in the plan.
@@ -69,14 +72,15 @@ struct LongRange {
     head: Bytes,
     /// The bytes after the pairs; `None` once returned.
     tail: Option<Bytes>,
-    /// Number of bytes not returned yet.
+    /// Number of bytes of the prefix and the message that are not returned yet.
     left: usize,
     /// The trailers for success; `None` once returned.
     trailers: Option<HeaderMap>,
 }
 
-/// Plans the answer of a range, with a permit for large reads, in the latest state, in which it checks the caller again. Returns
-/// a response that reads the pairs while it is sent.
+/// Waits for a permit for a large read, takes the latest state, and checks the caller's permission in it again. Returns a
+/// response that reads its pairs from this state while it is sent, with the permit. Fails with `AnswerTooLarge` if the answer is
+/// too long or its pairs cannot be sorted in memory.
 pub(super) async fn begin(
     ctx: &Context,
     request: RangeRequest,
@@ -130,8 +134,8 @@ pub(super) async fn begin(
     Ok(WithPermit::new(answer.response(), Some(permit)))
 }
 
-/// Plans the answer of a range. Also returns the encoded length of its pairs. Fails with `AnswerTooLarge` if pairs of more than
-/// `sorted_bytes` bytes must be sorted.
+/// Plans the answer of a range. Returns the plan and the encoded length of its pairs in bytes. Fails with `AnswerTooLarge` if
+/// pairs of more than `sorted_bytes` bytes must be sorted.
 fn measure(view: &View, range: &Range, sorted_bytes: u64) -> Result<(RangePlan, usize), KvError> {
     let mut length = 0;
     let mut measure = |pair, value_len| length += pair_len(pair, value_len);
@@ -142,14 +146,15 @@ fn measure(view: &View, range: &Range, sorted_bytes: u64) -> Result<(RangePlan, 
     Ok((plan, length))
 }
 
-/// Returns the encoded length of a pair in a response. `pair` lacks its value, which has `value_len` bytes.
+/// Returns the encoded length in bytes of a pair in a response. `pair` lacks its value, which has `value_len` bytes.
 fn pair_len(pair: KeyValue, value_len: usize) -> usize {
     let field = |length: usize| 1 + length_delimiter_len(length) + length;
     let value = if value_len == 0 { 0 } else { field(value_len) };
     field(key_value(pair).encoded_len() + value)
 }
 
-/// Keeps a state until the returned sender is dropped or the state must be released, even if nobody polls the answer.
+/// Moves a state to a task that keeps it until the returned sender is dropped or the state must be released. The task releases
+/// the state even if the answer is not polled. Returns a weak reference to the state, and the sender.
 fn keep(job: Arc<Job<()>>) -> (Weak<Job<()>>, oneshot::Sender<Infallible>) {
     let (sent, answered) = oneshot::channel();
     let kept = Arc::downgrade(&job);
@@ -165,7 +170,8 @@ fn keep(job: Arc<Job<()>>) -> (Weak<Job<()>>, oneshot::Sender<Infallible>) {
     (kept, sent)
 }
 
-/// Reads and encodes the next pairs.
+/// Reads the next pairs of a plan up to `bounds`, encodes them, and advances the plan. Fails with `NotResident` if `source` is
+/// `Memory` and a value is only on disk.
 fn read_part(
     view: &View,
     plan: &mut RangePlan,
@@ -210,13 +216,14 @@ impl LongRange {
         }
     }
 
-    /// Counts a part of the message, the first of which begins with `head`. Fails if the message is longer than its prefix
-    /// promises.
+    /// Converts a part of the message to a frame. The first frame begins with `head`. Fails if the message is longer than its
+    /// prefix says.
     fn data(&mut self, data: Bytes) -> RpcResult<Option<Frame<Bytes>>> {
         let head = std::mem::take(&mut self.head);
         let data = match head.is_empty() {
             true => data,
-            // An answer that nobody reads is charged for a part, so that few of them keep a state.
+            // The first frame contains pairs, so that the charge for an answer that is not read is large, and few of them keep a
+            // state.
             false => [head, data].concat().into(),
         };
         let left = self.left.checked_sub(data.len());
@@ -233,7 +240,7 @@ impl LongRange {
         if !needs_disk(&part) {
             return Ok(part?);
         }
-        // A read that waits for its permit keeps no state.
+        // While the read waits for its permit, it keeps no state.
         drop(job);
         let (job, mut plan) = (self.job.clone(), self.plan.clone());
         let state = async move { job.upgrade().ok_or(RpcError::TooManyRequests) };
@@ -247,7 +254,7 @@ impl LongRange {
     }
 }
 
-/// A response body that consists of the frames of a stream. Its connection is charged for the frame in flight.
+/// A response body that consists of the frames of a stream. The connection is charged for the frame that is being sent.
 struct FrameBody(BoxStream<'static, Result<Frame<Bytes>, Status>>);
 
 impl http_body::Body for FrameBody {

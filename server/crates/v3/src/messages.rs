@@ -43,10 +43,10 @@ const PREFIX_BYTES: usize = 5;
 
 /// A response of a unary call.
 pub(super) trait UnaryResponse: Sized + Send + 'static {
-    /// Returns whether to encode the response on another thread.
+    /// Returns whether [`Self::into_outgoing`] must run on another thread.
     fn is_large(&self) -> bool;
 
-    /// Encodes the response, unless it is encoded while it is sent. Can block for long if it is large.
+    /// Encodes the response, unless it is encoded while it is sent. Can take long if the response is large.
     fn into_outgoing(self) -> Outgoing;
 }
 

@@ -276,7 +276,7 @@ fn a_transaction_compares_and_returns_values_on_disk() {
     });
 }
 
-/// Reads a range like a call whose answer is long. Returns the message with its prefix.
+/// Reads a range with [`long_range::begin`]. Returns the message with its prefix.
 async fn long_answer(member: &Member, request: &RangeRequest) -> Vec<u8> {
     let response = long_range::begin(&member.ctx, request.clone()).await;
     let mut body = response.expect("it can be read").answer.into_body();

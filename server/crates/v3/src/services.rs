@@ -157,7 +157,7 @@ macro_rules! answer {
     (server_stream $service:ident $head:ident $body:ident $request:path, $verb:path) => {
         Box::pin($service.server_stream(&$head, $body, $verb)).await
     };
-    // A range can be sent while it is read.
+    // The answer of a range can be read while it is sent.
     (large $service:ident $head:ident $body:ident etcdserverpb::RangeRequest, $verb:path) => {
         $service.unary(&$head, &whole($body), kv::grpc_range).await
     };

@@ -1,5 +1,5 @@
-//! Durability of one member: through kill -9, damage on its disk, in copies of its directory, and through compactions. `memory`
-//! tests members with more data than memory.
+//! Durability of one member through kill -9, damage on its disk, copies of its directory and compactions. `memory` tests members
+//! with more data than memory.
 
 mod compaction;
 mod copies;

@@ -5,7 +5,7 @@ use std::fs;
 use witan_api::v3::etcdserverpb::kv_client::KvClient;
 use witan_e2e::{Cluster, Launch, Server, cluster, grpc, requests, wait, watching};
 
-/// Number and size in bytes of the values. They take several runs, and the scrub needs 8 s for a run.
+/// Number of keys. Their values take several runs, and the scrub reads a run in 8 s.
 const KEYS: usize = 24;
 const VALUE_BYTES: usize = 1 << 20;
 
@@ -41,7 +41,7 @@ fn a_sole_member_writes_damaged_files_anew_from_memory() {
     check_disk(cluster.member_mut(0));
 }
 
-/// Starts members and writes the values.
+/// Starts a cluster of this many members and writes the values. Returns it when all members have them.
 fn filled(members: usize) -> Cluster {
     let launch = Launch::witan().without_fsync();
     let mut cluster = Cluster::prepare_of(&launch, "http", members);
@@ -72,7 +72,7 @@ fn value(at: usize) -> Vec<u8> {
     vec![u8::try_from(at).expect("there are few keys"); VALUE_BYTES]
 }
 
-/// Kills and restarts a member, which then must have all values. The start or a read fails if the checkpoint is damaged.
+/// Kills and restarts a member, and checks that it has all values. The start or a read fails if the checkpoint is damaged.
 fn check_disk(member: &mut Server) {
     member.kill9();
     member.start_again();

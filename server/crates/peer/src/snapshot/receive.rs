@@ -32,7 +32,7 @@ pub(in super::super) enum ReceiveError {
     /// The snapshot belongs to another cluster, or the disk or the records are unusable.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    /// This member has no memory for a second state.
+    /// This member's memory is used up, so it has none for a second state.
     #[error("the memory budget is used up")]
     NoMemory,
     /// The sender violates the protocol.
@@ -57,7 +57,7 @@ impl ReceiveError {
 }
 
 /// Receives a snapshot. On success, the snapshot is durable and in memory but not installed, and the sender waits for
-/// [`answer`]. On failure, sends the outcome unless the stream is broken. `has_memory` is whether the memory budget has room.
+/// [`answer`]. On failure, sends the outcome unless the stream is broken. If `has_memory` is false, refuses the snapshot.
 pub(in super::super) async fn receive(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     into: &SnapshotReceiver,

@@ -1,13 +1,13 @@
-//! Behavior of a member whose disk has little or no space for the log, where a failed write would stop the process, or whose
-//! memory is used up.
+//! Behavior of a member whose disk has little or no space for the log, or whose memory is used up. A failed write to the log
+//! would stop the process.
 //!
 //! A follower accepts the entries that fit, as if the leader had sent no others, and lags until there is more space. A leader
 //! without space transfers leadership to a member that may have space, and proposes nothing itself. Entries that elections and
 //! startup need are accepted anyway: the first entry of a term and the attributes of members. Without them no leader could
 //! serve linearizable reads.
 //!
-//! A member without memory also takes the entries that add no data, up to the first one that does. Otherwise, if all members had
-//! no memory, no deletion, compaction or expiration could free any.
+//! A member without memory accepts entries up to the first one that adds data. If the memory of all members is used up,
+//! deletions, compactions and expirations can therefore still free some.
 
 use raft::{
     StateRole,
@@ -54,14 +54,14 @@ impl DiskRoom {
         left.is_some()
     }
 
-    /// Returns whether the memory suffices for a command.
+    /// Returns whether a command can be accepted with the free memory: some is free, or the command adds no data.
     fn has_memory_for(&self, command: Option<&Command>) -> bool {
         !self.lacks_memory || command.is_none_or(|command| command.growth() == 0)
     }
 
-    /// Reserves space for a leader's entry. Returns `false` if there is not enough space or memory.
+    /// Reserves space for an entry of the leader. Returns `false` if there is not enough space or memory.
     fn take_entry(&mut self, entry: &RaftEntry) -> bool {
-        // Usually, no entry is decoded.
+        // Decodes the entry only while the memory is used up.
         let has_memory = !self.lacks_memory || self.has_memory_for(command_of(entry).as_ref());
         has_memory && self.take(entry.data.len())
     }
@@ -83,7 +83,8 @@ impl Replica {
         self.disk_room.full
     }
 
-    /// Returns whether another member should lead, because this one cannot take commands that add data.
+    /// Returns whether the disk is full or the memory is used up. Another member should then lead, because this one cannot accept
+    /// commands that add data.
     pub(super) fn lacks_room(&self) -> bool {
         self.disk_room.full || self.disk_room.lacks_memory
     }
@@ -107,8 +108,8 @@ impl Replica {
         message.entries.truncate(taken);
     }
 
-    /// Transfers leadership to another voter if the disk or the memory is full. After a while, tries a different voter. Keeps
-    /// leading if no other voter is active or has room.
+    /// Transfers leadership to another voter if the disk is full or the memory is used up. After a while, tries a different
+    /// voter. Keeps leading if no other voter is active or has room.
     pub(super) fn hand_over_if_full(&mut self) {
         if self.raft.raft.state != StateRole::Leader {
             self.disk_room.handed_over = None;
@@ -136,7 +137,7 @@ fn is_needed_by_elections(entry: &RaftEntry) -> bool {
             .is_some_and(Command::is_required_at_start)
 }
 
-/// Returns the command in an entry.
+/// Decodes the command in an entry. Returns `None` if the entry has no command or cannot be decoded.
 fn command_of(entry: &RaftEntry) -> Option<Command> {
     wire::decode_raft_entry(entry).ok()?.0.command
 }

@@ -1,7 +1,7 @@
 //! The calls on keys, one per file. Keys and values are shared, never copied.
 //!
 //! Reading order: this file (common parts) → `put`, `range`, `delete_range`, `compact` → `txn`, `overlap`, `executed`.
-//! `long_range` sends a long answer of a range, and `range_stream` a range in parts.
+//! `long_range` sends the answer of a long range in one message, and `range_stream` in several.
 
 mod compact;
 pub(crate) mod delete_range;

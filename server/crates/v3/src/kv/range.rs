@@ -22,11 +22,11 @@ use crate::{
     long_range::{self, RangeAnswer},
 };
 
-/// Size in bytes of the pairs of an answer, with their overhead in memory, up to which they are read at once. A longer answer is
+/// Maximum size in bytes of the pairs of a gRPC answer, with their overhead in memory, that is read at once. A longer answer is
 /// read while it is sent.
 const WHOLE_BYTES: u64 = 4 << 20;
 
-/// Part of the memory budget that the pairs of a range may take in any case.
+/// Divisor of the memory budget, which gives the size that the pairs of a range may always have.
 const PAIRS_PART: u64 = 8;
 
 /// Validates, authorizes and executes a range, and records its duration. The response shares memory with the state until it is
@@ -39,7 +39,7 @@ pub(crate) async fn range(
     ctx.count_key(KeyOperation::Read, &request.key);
     let bytes = pairs_bytes_max(ctx.node.memory());
     let answer = execute(ctx, request, bytes).await;
-    // `execute` does not record it, because a gRPC range is then repeated.
+    // `execute` does not record this failure, because `grpc_range` repeats the read.
     if matches!(answer, Err(RpcError::AnswerTooLarge)) {
         ctx.v3_metrics.ranged(began.elapsed(), false);
     }
@@ -48,7 +48,7 @@ pub(crate) async fn range(
     answer
 }
 
-/// Like [`range`], for gRPC: the pairs of a long answer are read while it is sent.
+/// Like [`range`], but returns a response that reads its pairs while it is sent if they exceed [`WHOLE_BYTES`].
 pub(crate) async fn grpc_range(
     ctx: &Context,
     request: RangeRequest,
@@ -68,8 +68,8 @@ pub(crate) async fn grpc_range(
     answer
 }
 
-/// Returns the maximum size in bytes of the pairs that a range may have in memory: the memory for values, and at least a part of
-/// the budget.
+/// Returns the maximum size in bytes of the pairs that a range may have in memory at once: the size of the cache for values, but
+/// at least an eighth of the memory budget.
 pub(crate) fn pairs_bytes_max(memory: &MemoryBudget) -> u64 {
     memory.cache().target().max(memory.bytes() / PAIRS_PART)
 }

@@ -1,4 +1,4 @@
-//! A list that is larger than the memory of the member.
+//! Lists of all keys whose answers are larger than the member's memory.
 
 use tonic::transport::Channel;
 use witan_api::v3::etcdserverpb::{
@@ -15,10 +15,10 @@ const LIMIT_BYTES: u64 = 200 << 20;
 /// 300 MiB of values.
 const DATA: Data = Data { keys: 76_800, overwritten: 0 };
 
-/// Number of bytes by which the memory may grow during a list.
+/// Size in bytes by which the member's memory may grow during a list.
 const GROWTH_BYTES: u64 = 64 << 20;
 
-/// Lists all keys, and checks them and the growth of the member's memory.
+/// Lists all keys in this order. Checks the pairs and the growth of the member's memory.
 async fn check_list(server: &Server, kv: &mut KvClient<Channel>, order: SortOrder) {
     let all = RangeRequest {
         sort_target: SortTarget::Key as i32,
