@@ -50,7 +50,7 @@ pub fn beside<T: Send>(etcd: Kind, act: impl Fn(Kind) -> T + Sync) -> [T; 2] {
 }
 
 /// Runs an action with each value in parallel. Panics if an action panics.
-pub fn at_once<T: Send, const N: usize>(values: [T; N], act: impl Fn(T) + Sync) {
+pub fn in_parallel<T: Send, const N: usize>(values: [T; N], act: impl Fn(T) + Sync) {
     let act = &act;
     thread::scope(|scope| {
         for value in values {

@@ -30,7 +30,7 @@ pub fn status_bytes(pid: u32, label: &str) -> u64 {
 }
 
 /// Resets the peak of the resident memory (`VmHWM` in `/proc/PID/status`). Panics if it cannot.
-pub fn forget_peak(pid: u32) {
+pub fn reset_peak(pid: u32) {
     fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("an own child");
 }
 

@@ -245,7 +245,7 @@ impl Account {
     ) -> Permit {
         own.forget();
         of_all.forget();
-        Permit { account: self.clone(), kind, is_of_process: true }
+        Permit { account: self.clone(), kind, holds_process_permit: true }
     }
 }
 
@@ -290,14 +290,14 @@ pub struct Permit {
     account: Account,
     kind: JobKind,
     /// Whether it also holds a permit of the process, not only one of the connection.
-    is_of_process: bool,
+    holds_process_permit: bool,
 }
 
 impl Permit {
     /// Gives back the process's permit, because the job has ended. Keeps the connection's permit until the drop, which bounds the
     /// results in memory that a slow connection has not taken.
     pub fn end_job(&mut self) {
-        if std::mem::take(&mut self.is_of_process) {
+        if std::mem::take(&mut self.holds_process_permit) {
             self.account.0.totals.0.jobs[self.kind as usize].add_permits(1);
         }
     }

@@ -21,7 +21,7 @@ use witan_machine::StateMachine;
 const HELD_BYTES_FREE: u64 = 64 << 20;
 
 /// Divisor of a full memory budget, which gives the size that readers may pin.
-const MEMORY_PART: u64 = 8;
+const MEMORY_DIVISOR: u64 = 8;
 
 /// The readers and the memory that they pin. Clones share the state.
 #[derive(Clone, Debug)]
@@ -148,8 +148,8 @@ impl HeldViews {
 
     /// Tells the oldest readers to end until the others pin at most an eighth of `budget_bytes`, the size of the full memory
     /// budget. Returns the number of readers that were told.
-    pub(super) fn end_for_memory(&self, budget_bytes: u64) -> usize {
-        self.0.held.lock().end_beyond(budget_bytes / MEMORY_PART)
+    pub(super) fn end_beyond_budget(&self, budget_bytes: u64) -> usize {
+        self.0.held.lock().end_beyond(budget_bytes / MEMORY_DIVISOR)
     }
 
     /// Records that the state `machine` has replaced a state of `bytes` bytes.
@@ -306,8 +306,8 @@ mod tests {
             held.readers[0].bytes = 100;
             held.readers[1].since = 100;
         }
-        assert_eq!(views.end_for_memory(800), 0);
-        assert_eq!(views.end_for_memory(799), 1);
+        assert_eq!(views.end_beyond_budget(800), 0);
+        assert_eq!(views.end_beyond_budget(799), 1);
         assert_eq!(told(&views.0.held.lock()), [1]);
         drop(held);
     }

@@ -26,25 +26,25 @@ const MEASURE_INTERVAL: Duration = Duration::from_millis(100);
 const MEASURE_INTERVAL_NEAR: Duration = Duration::from_millis(20);
 
 /// Part of the budget that must remain for values that can be dropped. Beyond it, commands that add data are refused.
-const VALUES_PART: u64 = 8;
+const VALUES_DIVISOR: u64 = 8;
 
 /// Part of the budget by which the other memory must shrink before commands that add data are accepted again.
-const RECOVERY_PART: u64 = 32;
+const RECOVERY_DIVISOR: u64 = 32;
 
 /// Part of the budget that the other memory must leave free. Beyond it, this member accepts no entries that add data, and lags.
-const LOG_PART: u64 = 32;
+const LOG_DIVISOR: u64 = 32;
 
 /// Time for which a command waits for memory before it is refused. A checkpoint that is being written usually frees enough.
 const WAIT_FOR_ROOM: Duration = Duration::from_secs(5);
 
 /// Part of the held memory of dropped values that the allocator returns between two measurements.
-const HELD_PART: u64 = 8;
+const HELD_DIVISOR: u64 = 8;
 
 /// Divisor of the budget, which gives the maximum of the held memory.
-const HELD_MAX_PART: u64 = 8;
+const HELD_MAX_DIVISOR: u64 = 8;
 
 /// Divisor of an increase of the other memory, which gives the change of the estimate.
-const AVERAGED: u64 = 4;
+const AVERAGE_DIVISOR: u64 = 4;
 
 /// Number of bytes by which the cache shrinks for each byte beyond the budget. The allocator returns only whole pages, so
 /// dropping a value does not always make the process smaller.
@@ -156,8 +156,8 @@ impl Estimate {
     fn add(&mut self, budget_bytes: u64, measured: Measurement) -> u64 {
         let Measurement { process, values, dropped } = measured;
         let newly_dropped = dropped - std::mem::replace(&mut self.dropped_bytes, dropped);
-        let held = self.held_bytes - self.held_bytes / HELD_PART + newly_dropped;
-        self.held_bytes = held.min(budget_bytes / HELD_MAX_PART);
+        let held = self.held_bytes - self.held_bytes / HELD_DIVISOR + newly_dropped;
+        self.held_bytes = held.min(budget_bytes / HELD_MAX_DIVISOR);
         let most = process.saturating_sub(values);
         let least = most.saturating_sub(self.held_bytes);
         let last_least = std::mem::replace(&mut self.last_least, least);
@@ -165,10 +165,10 @@ impl Estimate {
         // A single measurement must not shrink the cache. So an increase counts only if the previous measurement also shows it,
         // and then a quarter of it at a time. Close to the budget, all of it counts.
         let increase = least.min(last_least).saturating_sub(other);
-        let other = if process > budget_bytes - budget_bytes / VALUES_PART {
+        let other = if process > budget_bytes - budget_bytes / VALUES_DIVISOR {
             other + increase
         } else {
-            other + increase / AVERAGED
+            other + increase / AVERAGE_DIVISOR
         };
         let other = other.min(most);
         self.other_bytes = Some(other);
@@ -225,14 +225,14 @@ impl MemoryMonitor {
         let (budget, budget_bytes) = (&self.budget, self.budget.bytes);
         let exceeds = |part: u64, exceeded: bool| {
             let recovery = if exceeded {
-                budget_bytes / RECOVERY_PART
+                budget_bytes / RECOVERY_DIVISOR
             } else {
                 0
             };
             other_bytes > budget_bytes - budget_bytes / part - recovery
         };
         let was_exhausted = budget.is_exhausted();
-        let exhausted = exceeds(LOG_PART, was_exhausted);
+        let exhausted = exceeds(LOG_DIVISOR, was_exhausted);
         budget.exhausted.store(exhausted, Relaxed);
         if exhausted && !was_exhausted {
             tracing::error!(
@@ -242,7 +242,7 @@ impl MemoryMonitor {
             );
         }
         let was_full = budget.is_full();
-        let full = exceeds(VALUES_PART, was_full);
+        let full = exceeds(VALUES_DIVISOR, was_full);
         budget.full.store(full, Relaxed);
         if full != was_full {
             budget.full_since.send_replace(full.then(Instant::now));
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_accepts_entries_long_after_it_refuses_writes() {
+    fn a_member_refuses_entries_long_after_it_refuses_writes() {
         let mut monitor = monitor();
         // 248 MiB is all but a thirty-second, and 240 MiB is a thirty-second below it.
         for (mib, exhausted) in [(247, false), (250, true), (242, true), (238, false)] {

@@ -292,7 +292,7 @@ impl ReplicaLoop {
         let times = u32::try_from(behind).unwrap_or(u32::MAX).min(TICKS_MADE_UP) + 1;
         self.check_room();
         if self.host.checkpoints.checkpointer.take_damage() {
-            self.replace_checkpoint();
+            self.handle_checkpoint_damage();
         }
         for _ in 0..times {
             self.ticks += 1;
@@ -309,7 +309,7 @@ impl ReplicaLoop {
     /// read ends the process. If there are other voters, sets the flag for which the leader's state is fetched. A sole voter
     /// writes the checkpoint anew if all values are in memory and the cache has room, so that they stay there during the write.
     /// Otherwise logs that the damage stays.
-    fn replace_checkpoint(&mut self) {
+    fn handle_checkpoint_damage(&mut self) {
         let own = self.shared.identity.member_id.0;
         let view = self.replica.view();
         let has_others = view.position.voters.iter().any(|voter| *voter != own);
@@ -378,7 +378,7 @@ impl ReplicaLoop {
         if !memory.is_full() {
             return;
         }
-        let readers = self.shared.held_views.end_for_memory(memory.bytes());
+        let readers = self.shared.held_views.end_beyond_budget(memory.bytes());
         if readers > 0 {
             tracing::warn!(
                 readers,

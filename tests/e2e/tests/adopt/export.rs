@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use witan_e2e::{Cluster, Kind, Launch, Server, Tool, Writers, at_once, wait, writers};
+use witan_e2e::{Cluster, Kind, Launch, Server, Tool, Writers, in_parallel, wait, writers};
 
 use super::{adopt, become_witan, data, member::write_all_kinds, observe, offline};
 
@@ -35,7 +35,7 @@ fn become_etcd(server: &mut Server, kind: Kind, exported: &Path) {
 /// Adopts etcd's data, changes it, and exports it to etcd.
 #[test]
 fn etcd_goes_on_with_what_was_written_through_witan() {
-    at_once(ETCDS, |kind| {
+    in_parallel(ETCDS, |kind| {
         let mut server = Launch::new(kind).start();
         write_all_kinds(&server);
         server.kill9();

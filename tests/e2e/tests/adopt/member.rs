@@ -3,7 +3,7 @@
 use std::{fs, time::SystemTime};
 
 use witan_e2e::{
-    Cluster, Kind, Launch, Server, Tool, Writers, at_once, folder::copy, grpc, wait, writers,
+    Cluster, Kind, Launch, Server, Tool, Writers, folder::copy, grpc, in_parallel, wait, writers,
 };
 
 use super::{ETCDS, adopt, become_witan, data, observe, try_adopt};
@@ -61,7 +61,7 @@ fn check_adopted(etcd: &mut Server, revisions: &[i64]) {
 
 #[test]
 fn a_member_killed_under_load_is_adopted_with_every_acknowledged_write() {
-    at_once(ETCDS, |kind| {
+    in_parallel(ETCDS, |kind| {
         let mut etcd = Launch::new(kind).arg("--snapshot-count=100").start();
         write_all_kinds(&etcd);
         let writers = Writers::start(8, &[etcd.address()]);
@@ -102,7 +102,7 @@ fn a_member_is_adopted_after_a_defragmentation_and_a_downgrade() {
 
 #[test]
 fn a_stopped_member_is_adopted_and_its_users_sign_in() {
-    at_once(ETCDS, |kind| {
+    in_parallel(ETCDS, |kind| {
         let mut etcd = Launch::new(kind).start();
         let lease = write_all_kinds(&etcd);
         etcd.terminate();
@@ -122,7 +122,7 @@ fn a_stopped_member_is_adopted_and_its_users_sign_in() {
 /// Only the log contains the users, and etcd 3.4 logs their passwords instead of hashes.
 #[test]
 fn users_that_the_backend_does_not_have_yet_are_adopted() {
-    at_once(ETCDS, |kind| {
+    in_parallel(ETCDS, |kind| {
         let mut etcd = Launch::new(kind).start();
         etcd.require_users(&["root:root"]);
         etcd.etcdctl(&["put", "a", "1", "--user", "root:root"]);
@@ -208,7 +208,7 @@ fn a_start_adopts_the_data_of_etcd() {
 
 #[test]
 fn etcd_goes_on_with_its_files_after_an_adoption_and_is_not_forgotten() {
-    at_once(ETCDS, |kind| {
+    in_parallel(ETCDS, |kind| {
         let mut etcd = Launch::new(kind).start();
         etcd.etcdctl(&["put", "a", "1"]);
         etcd.terminate();
@@ -260,7 +260,7 @@ fn a_member_that_lost_its_identity_keeps_its_data() {
 
 #[test]
 fn a_running_etcd_is_refused() {
-    at_once(ETCDS, |kind| {
+    in_parallel(ETCDS, |kind| {
         let etcd = Launch::new(kind).start();
         let (is_done, said) = try_adopt(&etcd, &[]);
         assert!(!is_done && said.contains("Stop etcd"), "{said}");
@@ -345,7 +345,7 @@ fn what_etcd_has_written_since_is_found_by_content() {
 /// The logs of etcd and Witan are in the same directory.
 #[test]
 fn a_start_adopts_etcd_whose_log_is_elsewhere() {
-    at_once(ETCDS, |kind| {
+    in_parallel(ETCDS, |kind| {
         let mut etcd = Launch::new(kind).arg("--wal-dir=logs").start();
         etcd.etcdctl(&["put", "a", "etcd"]);
         etcd.kill9();

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use witan_e2e::{Cluster, Kind, Launch, Server, Tool, at_once, http, tool::witan, wait};
+use witan_e2e::{Cluster, Kind, Launch, Server, Tool, http, in_parallel, tool::witan, wait};
 
 use super::{
     alarm, alarms, ask_cut_over, cluster::grow, cluster_id, cut_over, follow, no_cut_over, refuses,
@@ -32,7 +32,7 @@ fn wait_fenced(source: &Server) -> Vec<String> {
 /// The first follower stands for a rehearsal or a forgotten attempt.
 #[test]
 fn a_second_follower_lowers_no_fence_and_takes_no_place() {
-    at_once(KINDS, |kind| {
+    in_parallel(KINDS, |kind| {
         let source = source(kind);
         let [first, second] = [follow(&source), follow(&source)];
         assert_ne!(cluster_id(&first), cluster_id(&second));
@@ -104,7 +104,7 @@ fn a_first_member_that_has_lost_its_disk_does_not_begin_again() {
 /// A script or a delayed request may lower an alarm.
 #[test]
 fn a_fence_that_somebody_lowers_is_raised_again_until_the_source_is_gone() {
-    at_once(KINDS, |kind| {
+    in_parallel(KINDS, |kind| {
         let source = source(kind);
         let mut member = follow(&source);
         wait_copied(&member, &source);

@@ -1,6 +1,6 @@
 //! Cut-overs that are given up. The source and this cluster must never accept writes at the same time.
 
-use witan_e2e::{Cluster, Kind, Launch, Tool, at_once, wait};
+use witan_e2e::{Cluster, Kind, Launch, Tool, in_parallel, wait};
 
 use super::{
     ETCDS, alarm, alarms, ask_cut_over, cluster::grow, cluster_id, cut_over, follow, no_cut_over,
@@ -10,7 +10,7 @@ use super::{
 /// Before etcd 3.6, a NOSPACE alarm raised after CORRUPT replaces it, and deletions are accepted again.
 #[test]
 fn a_source_that_runs_out_of_space_stays_fenced() {
-    at_once(ETCDS, |kind| {
+    in_parallel(ETCDS, |kind| {
         let source = Launch::new(kind).start();
         run(&source, &["put", "a", "1"]);
         let member = follow(&source);

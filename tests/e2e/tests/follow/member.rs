@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use witan_e2e::{Kind, Launch, Server, Tool, at_once, wait};
+use witan_e2e::{Kind, Launch, Server, Tool, in_parallel, wait};
 
 use super::{
     ETCDS, cut_over, follow, no_cut_over, refuses, revision, run, same_hash, status, wait_copied,
@@ -56,7 +56,7 @@ fn write_all_kinds(etcd: &Server, round: &str) {
 
 #[test]
 fn a_cluster_follows_etcd_and_takes_its_place() {
-    at_once(ETCDS, |kind| {
+    in_parallel(ETCDS, |kind| {
         let source = etcd(kind);
         write_all_kinds(&source, "1");
         let member = follow(&source);

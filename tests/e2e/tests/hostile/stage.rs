@@ -90,7 +90,7 @@ fn run(launch: Launch, name: &str, bound_bytes: u64, act: impl FnOnce(&Server) -
 /// Runs `act`. Returns its result and the largest growth of the server's memory during it.
 pub(crate) fn grown<T>(server: &Server, act: impl FnOnce() -> T) -> (T, u64) {
     let before = memory(server, "VmRSS:");
-    process::forget_peak(server.pid());
+    process::reset_peak(server.pid());
     let done = act();
     (done, memory(server, "VmHWM:").saturating_sub(before))
 }

@@ -27,7 +27,7 @@ use crate::{
 const WHOLE_BYTES: u64 = 4 << 20;
 
 /// Divisor of the memory budget, which gives the size that the pairs of a range may always have.
-const PAIRS_PART: u64 = 8;
+const PAIRS_DIVISOR: u64 = 8;
 
 /// Validates, authorizes and executes a range, and records its duration. The response shares memory with the state until it is
 /// encoded; a large read keeps its permit until then.
@@ -71,7 +71,7 @@ pub(crate) async fn grpc_range(
 /// Returns the maximum size in bytes of the pairs that a range may have in memory at once: the size of the cache for values, but
 /// at least an eighth of the memory budget.
 pub(crate) fn pairs_bytes_max(memory: &MemoryBudget) -> u64 {
-    memory.cache().target().max(memory.bytes() / PAIRS_PART)
+    memory.cache().target().max(memory.bytes() / PAIRS_DIVISOR)
 }
 
 /// Executes a range without counting the request. Fails with `AnswerTooLarge`, and does not record the duration, if the pairs

@@ -26,7 +26,7 @@ async fn check_list(server: &Server, kv: &mut KvClient<Channel>, order: SortOrde
         ..requests::range("k", "l")
     };
     let before = process::resident_bytes(server.pid());
-    process::forget_peak(server.pid());
+    process::reset_peak(server.pid());
     let list = kv.range(all).await.expect("a list").into_inner();
     let peak = process::status_bytes(server.pid(), "VmHWM:");
     assert!(
