@@ -67,7 +67,7 @@ impl Node {
     pub fn shortage(&self) -> Option<Shortage> {
         if self.disk().is_low() {
             Some(Shortage::Disk)
-        } else if self.memory().is_full() {
+        } else if self.memory().refuses_growth() {
             Some(Shortage::Memory)
         } else {
             None

@@ -93,9 +93,15 @@ impl MemoryBudget {
         self.other_bytes.load(Relaxed)
     }
 
-    /// Returns whether commands that add data are refused.
+    /// Returns whether commands that add data must wait for memory.
     pub fn is_full(&self) -> bool {
         self.full.load(Relaxed)
+    }
+
+    /// Returns whether commands that add data are refused, because the budget has been full for `WAIT_FOR_ROOM`.
+    pub fn refuses_growth(&self) -> bool {
+        let is_long_ago = |since: Instant| since.elapsed() >= WAIT_FOR_ROOM;
+        self.is_full() && self.full_since.borrow().is_some_and(is_long_ago)
     }
 
     /// Returns whether this member must accept no snapshots and no entries that add data. Its limit is far above that of
@@ -378,10 +384,11 @@ mod tests {
         settle(&mut monitor, 50);
         waiting.await.expect("it does not panic");
         settle(&mut monitor, 250);
+        assert!(monitor.budget.is_full() && !monitor.budget.refuses_growth());
         let long_ago = Instant::now().checked_sub(WAIT_FOR_ROOM);
         monitor.budget.full_since.send_replace(long_ago);
         monitor.budget.room().await;
-        assert!(monitor.budget.is_full());
+        assert!(monitor.budget.refuses_growth());
     }
 
     #[test]

@@ -132,7 +132,7 @@ impl ReplicaLoop {
     /// startup needs the command.
     fn propose(&mut self, proposal: Proposal) {
         let Proposal { entry, now_ns, grows, to, connection } = proposal;
-        let has_memory = !grows || !self.shared.memory.is_full();
+        let has_memory = !grows || !self.shared.memory.refuses_growth();
         let has_space = has_memory && self.space.take(entry.command_bytes() as u64, grows);
         let command = entry.entry().command.as_ref();
         if !has_space && !command.is_some_and(Command::is_required_at_start) {
