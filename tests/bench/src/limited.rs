@@ -11,7 +11,7 @@ use crate::{
     h2::Grpc,
     load::{self, quantile},
     program::Program,
-    restart::{FILLERS, Scale, start_again},
+    restart::{self, FILLERS, Scale, start_again},
     table,
     verb::Verb,
     watched::{Clock, SizedPut},
@@ -33,7 +33,8 @@ pub async fn measure(programs: &[Program], scale: &Scale, limit_bytes: u64) {
     );
     for &keys in &scale.keys {
         for program in programs {
-            let mut server = program.launch().start();
+            let quota = restart::quota(keys, scale);
+            let mut server = program.launch().arg(&quota).start();
             let mut cells = String::new();
             let end = match survive(&mut server, keys, scale, &mut cells).await {
                 None => "answers".to_owned(),

@@ -60,8 +60,7 @@ pub async fn measure(programs: &[Program], scale: &Scale) {
 }
 
 async fn one(program: &Program, keys: u64, scale: &Scale) -> String {
-    let quota = QUOTA_MIN.max(keys * scale.value_bytes as u64 * QUOTA_TIMES);
-    let quota = format!("--quota-backend-bytes={quota}");
+    let quota = quota(keys, scale);
     let mut cluster = program.cluster(1);
     cluster.add_args(&[&quota]);
     cluster.start_all();
@@ -98,6 +97,12 @@ async fn one(program: &Program, keys: u64, scale: &Scale) -> String {
         restart.as_secs_f64(),
         start_cpu.as_secs_f64(),
     )
+}
+
+/// Returns the argument for a quota that `keys` keys do not reach.
+pub(crate) fn quota(keys: u64, scale: &Scale) -> String {
+    let bytes = QUOTA_MIN.max(keys * scale.value_bytes as u64 * QUOTA_TIMES);
+    format!("--quota-backend-bytes={bytes}")
 }
 
 /// Starts a killed server. Returns the time until it serves, or `None` if it ends before.
