@@ -14,7 +14,7 @@ const RESERVE_BYTES_MIN: u64 = 64 << 20;
 /// Maximum size in bytes of the reserve. A larger limit leaves no more memory free.
 const RESERVE_BYTES_MAX: u64 = 512 << 20;
 
-/// What sets a limit of memory.
+/// The source of a memory limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemoryLimitSource {
     /// The cgroup of this process, or one of the cgroup's ancestors.
@@ -38,7 +38,7 @@ impl MemoryLimitSource {
 pub struct MemoryLimit {
     /// Size in bytes.
     pub bytes: u64,
-    /// What sets the limit.
+    /// The source of the limit.
     pub source: MemoryLimitSource,
 }
 

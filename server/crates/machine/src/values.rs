@@ -121,7 +121,8 @@ impl State {
 }
 
 impl BlockValues {
-    /// Creates values in memory. `None` stands for values that are only on disk, and [`Self::settle`] must follow.
+    /// Creates values that have no place. `None` creates values that are only on disk: the caller must then call
+    /// [`Self::settle`].
     pub(crate) fn new(bytes: Option<Bytes>) -> Self {
         Self {
             state: RwLock::new(State { bytes, settled: None }),

@@ -88,7 +88,7 @@ impl View {
         emit(RecordChange::Put { key: vec![record::VIEW], value });
     }
 
-    /// Notes that the record `key` of this state is durable at `place`. Ignores records other than those of closed blocks. From
+    /// Sets the durable place of the record `key` of this state. Ignores the records of anything but closed blocks. From
     /// now on, the block's values can be dropped from memory.
     pub fn settle(&self, key: &[u8], place: Place) {
         self.machine.settle(key, place);

@@ -13,7 +13,8 @@ use witan_storage::SpaceStatus;
 
 use super::{AuthState, MemoryBudget, Node, ProcessIdentity, Tokens};
 
-/// What a member lacks while it refuses commands that add data. It then shows the alarm NOSPACE, which the state does not have.
+/// The resource that a member lacks while it refuses commands that add data. The member then shows an alarm NOSPACE of its own,
+/// which is not part of the replicated state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shortage {
     /// Free space on the disk.

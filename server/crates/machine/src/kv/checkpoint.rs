@@ -269,7 +269,7 @@ impl Kv {
         Ok(())
     }
 
-    /// Notes that the record `key` of this state is durable at `place`. Ignores records other than those of closed blocks.
+    /// Sets the durable place of the record `key` of this state. Ignores the records of anything but closed blocks.
     pub(crate) fn settle(&self, key: &[u8], place: Place) {
         let closed = block_number(key).and_then(|number| self.history.blocks.get(&number));
         if let Some(closed) = closed {
