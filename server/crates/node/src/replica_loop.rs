@@ -310,11 +310,9 @@ impl ReplicaLoop {
     /// writes the checkpoint anew if all values are in memory and the cache has room, so that they stay there during the write.
     /// Otherwise logs that the damage stays.
     fn handle_checkpoint_damage(&mut self) {
-        let own = self.shared.identity.member_id.0;
         let view = self.replica.view();
-        let has_others = view.position.voters.iter().any(|voter| *voter != own);
         let has_room = !self.shared.memory.cache().is_nearly_full();
-        if has_others {
+        if !self.replica.is_sole_voter() {
             tracing::warn!("replacing the damaged checkpoint with the leader's state");
             self.shared.status.checkpoint_damaged.store(true, Relaxed);
         } else if has_room && view.machine.kv.values_are_in_memory() {
