@@ -122,7 +122,6 @@ pub(super) fn start(
     let replica = recorder::start_recorded(config, (settings, recovered), &mut space)?;
     let members = forced.unwrap_or_else(|| replica.members_in_log());
     let (frozen, to_hash) = FrozenStates::new(config.corruption.compactions.is_some());
-    memory::start_monitor(&memory, &stopping)?;
     let log_bytes = memory::checkpoint_log_bytes(&memory, storage.checkpoint_log_bytes);
     let shared = shared_parts(
         config,

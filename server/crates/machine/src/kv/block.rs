@@ -124,7 +124,7 @@ impl Block {
     ) -> Self {
         let body = match open {
             true => BlockBody::Open { meta, values },
-            false => BlockBody::closed(meta, values.len(), Some(values)),
+            false => BlockBody::closed(&meta, values.len(), Some(values)),
         };
         Self { number, base, slots, body }
     }
@@ -137,7 +137,7 @@ impl Block {
         meta: Vec<u8>,
         values_len: usize,
     ) -> Self {
-        let body = BlockBody::closed(meta, values_len, None);
+        let body = BlockBody::closed(&meta, values_len, None);
         Self { number, base, slots, body }
     }
 
@@ -358,7 +358,7 @@ impl Block {
     pub(super) fn close(&mut self) {
         if let BlockBody::Open { meta, values } = &mut self.body {
             let (meta, values) = (std::mem::take(meta), std::mem::take(values));
-            self.body = BlockBody::closed(meta, values.len(), Some(values));
+            self.body = BlockBody::closed(&meta, values.len(), Some(values));
         }
         self.slots = SlotDirectory::closed(self.slots.present().into_owned());
     }
@@ -395,7 +395,7 @@ impl Block {
             ),
             (SlotDirectory::Sparse(_), BlockBody::Open { values, .. }) => (
                 SlotDirectory::closed(present),
-                BlockBody::closed(meta, values_len, Some(packed(values))),
+                BlockBody::closed(&meta, values_len, Some(packed(values))),
                 None,
             ),
             (_, BlockBody::Closed { values, .. }) => {
@@ -404,7 +404,7 @@ impl Block {
                 let values = values.map(|values| packed(&values));
                 (
                     SlotDirectory::closed(present),
-                    BlockBody::closed(meta, values_len, values),
+                    BlockBody::closed(&meta, values_len, values),
                     place,
                 )
             }
@@ -439,9 +439,10 @@ impl Block {
 
 impl BlockBody {
     /// Creates the body of a closed block with `values_len` bytes of values. If `values` is `None`, they are only on disk.
-    fn closed(meta: Vec<u8>, values_len: usize, values: Option<Vec<u8>>) -> Self {
+    fn closed(meta: &[u8], values_len: usize, values: Option<Vec<u8>>) -> Self {
         Self::Closed {
-            meta: Bytes::from(meta.into_boxed_slice()),
+            // A copy, because an allocator may shrink a vector to half of its capacity without freeing memory.
+            meta: Bytes::copy_from_slice(meta),
             values_len,
             values: BlockValues::new(values.map(|values| Bytes::from(values.into_boxed_slice()))),
         }

@@ -12,8 +12,8 @@ use super::{
     sort::{self, SortKey},
 };
 
-/// Size in bytes of the rows that are sorted at once, with their sort keys. A million keys need one chunk.
-pub(super) const CHUNK_BYTES: usize = 64 << 20;
+/// Size in bytes of the rows that are sorted at once, with their sort keys. A million keys need three chunks.
+pub(super) const CHUNK_BYTES: usize = 16 << 20;
 
 /// Divisor of the size of the earlier pages, which gives the size of a chunk if that is larger. Each merge copies these pages,
 /// so the number of merges must grow more slowly than the number of keys.

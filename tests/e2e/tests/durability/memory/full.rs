@@ -1,4 +1,5 @@
-//! Keys stay in memory. A member whose memory is used up refuses further keys, and accepts them again after deletions.
+//! Keys stay in memory. A member whose memory is used up refuses further keys, restarts within its limit, and accepts keys again
+//! after deletions.
 
 use futures_util::{StreamExt as _, stream};
 use tonic::{Code, Status};
@@ -12,7 +13,9 @@ const LIMIT_BYTES: u64 = 200 << 20;
 /// A number of keys that exceeds the limit.
 const MANY: usize = 2_000_000;
 /// Length of a key in bytes.
-const KEY_BYTES: usize = 100;
+const KEY_BYTES: usize = 16;
+/// Length of a value in bytes. Values on disk exceed the limit, so a restart cannot load all of them.
+const VALUE_BYTES: usize = 256;
 
 /// Maximum number of operations in a transaction.
 const PUTS_PER_TXN: usize = 128;
@@ -30,7 +33,8 @@ async fn fill(kv: &Kv) -> (Status, usize) {
     let answers = stream::iter((0..MANY).step_by(PUTS_PER_TXN)).map(|first| {
         let mut kv = kv.clone();
         async move {
-            let puts = (first..first + PUTS_PER_TXN).map(|at| requests::put(key(at), "v"));
+            let puts = first..first + PUTS_PER_TXN;
+            let puts = puts.map(|at| requests::put(key(at), vec![b'v'; VALUE_BYTES]));
             let txn = requests::txn(puts.map(Request::RequestPut));
             let answer = kv.txn(txn).await;
             answer.map_err(|refused| (refused, first + IN_FLIGHT * PUTS_PER_TXN))
@@ -50,7 +54,12 @@ async fn delete(kv: &mut Kv, end: usize) {
     for first in (0..end).step_by(DELETED) {
         let delete = requests::delete(key(first), key(first + DELETED));
         let deleted = kv.delete_range(delete).await.expect("a deletion");
-        let revision = deleted.into_inner().header.expect("a header").revision;
+        let deleted = deleted.into_inner();
+        if deleted.deleted == 0 {
+            // The range contains only keys whose puts were refused.
+            continue;
+        }
+        let revision = deleted.header.expect("a header").revision;
         let compact = CompactionRequest { revision, physical: true };
         kv.compact(compact).await.expect("a compaction");
     }
@@ -81,9 +90,16 @@ fn a_member_without_memory_for_keys_refuses_them_until_others_are_deleted() {
         let refused = kv.put(requests::put("one more", "v")).await;
         let refused = refused.expect_err("the memory is used up");
         assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+    });
+    server.kill9();
+    server.start_again();
+    assert_within(&mut server, LIMIT_BYTES);
+
+    runtime.block_on(async {
+        kv = KvClient::new(grpc::connect(&server.address()).await);
         let get = requests::range(key(1), "");
         let found = kv.range(get).await.expect("a get").into_inner();
-        assert_eq!(found.kvs[0].value, "v");
+        assert_eq!(found.kvs[0].value, vec![b'v'; VALUE_BYTES]);
         delete(&mut kv, end).await;
     });
     // A lowered alarm is raised again while there is no room.
