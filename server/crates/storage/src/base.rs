@@ -26,6 +26,7 @@ use witan_machine::{
 
 use super::{
     folder::CheckpointFolder,
+    formats::DataFormat,
     link::LinkWriter,
     manifest::{Chain, Run},
     run::HEADER_BYTES,
@@ -35,8 +36,10 @@ use super::{
 const BLOCK_ITEM_BYTES: u64 = (HEADER_BYTES + record::BLOCK_KEY_BYTES) as u64;
 
 /// A new base that is not written yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct BasePlan {
+    /// The format of the base and of the kept runs.
+    pub(super) format: &'static DataFormat,
     /// The kept runs, oldest first.
     pub(super) kept: Vec<Run>,
     /// The addresses of the kept runs' [`RunFile`](super::run_file::RunFile)s, which exist while the view has places in them.
@@ -59,18 +62,21 @@ pub(super) struct BaseSize {
 
 impl BasePlan {
     /// Plans a base of `view`, which must outlive the plan. Keeps a run of `chain` if `is_kept` returns true for the run and
-    /// the size in bytes of the blocks that have their place in it. The state of `chain` must be an ancestor of `view`.
+    /// the size in bytes of the blocks that have their place in it. The state of `chain` must be an ancestor of `view`, and
+    /// its runs must have this format.
     pub(super) fn new(
+        format: &'static DataFormat,
         folder: &CheckpointFolder,
         chain: &Chain,
         view: &View,
         is_kept: impl Fn(&Run, u64) -> bool,
     ) -> Self {
-        let (mut plan, mut numbers) = (Self::default(), Vec::new());
+        let (mut kept, mut files, mut removed) = (Vec::new(), BTreeSet::new(), Vec::new());
+        let (mut blocks_bytes, mut kept_bytes, mut numbers) = (0, 0, Vec::new());
         let mut live_bytes: BTreeMap<*const (), u64> = BTreeMap::new();
         for block in view.machine.kv.blocks() {
             let bytes = BLOCK_ITEM_BYTES + block.size_bytes() as u64;
-            plan.blocks_bytes += bytes;
+            blocks_bytes += bytes;
             numbers.push(block.number());
             if let Some(file) = file_of(&block) {
                 *live_bytes.entry(file).or_default() += bytes;
@@ -86,16 +92,15 @@ impl BasePlan {
                 && is_kept(run, live)
             {
                 let is_removed = |number: &u64| numbers.binary_search(number).is_err();
-                plan.removed
-                    .extend(blocks.iter().copied().filter(is_removed));
-                plan.kept_bytes += live;
-                plan.files.insert(address);
-                plan.kept.push(run.clone());
+                removed.extend(blocks.iter().copied().filter(is_removed));
+                kept_bytes += live;
+                files.insert(address);
+                kept.push(run.clone());
             }
         }
-        plan.removed.sort_unstable();
-        plan.removed.dedup();
-        plan
+        removed.sort_unstable();
+        removed.dedup();
+        Self { format, kept, files, removed, blocks_bytes, kept_bytes }
     }
 
     /// Writes the records of the base that are not in kept runs. The deletions of blocks get their own run. No block has its

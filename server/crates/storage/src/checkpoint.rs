@@ -253,9 +253,9 @@ impl Checkpoint {
             // Even a small chain can contain records that a compaction has outdated.
             self.compact_threshold = 0;
         }
-        let stored = catch_in_library(|| match since {
-            Some(since) if !self.wants_base(view) => self.store_difference(since, view),
-            Some(_) | None => self.store_base(since, view),
+        let stored = catch_in_library(|| match self.due_base(since, view) {
+            Some(plan) => self.store_base(plan, view),
+            None => self.store_difference(since, view),
         });
         let stored = stored.unwrap_or_else(|| {
             Err(io::Error::other(
@@ -276,10 +276,15 @@ impl Checkpoint {
         self.write(since, view)
     }
 
-    /// Writes the difference as a new link of the chain, and publishes the chain. Returns the blocks of the link's runs.
-    fn store_difference(&mut self, since: &View, view: &View) -> io::Result<Vec<RunBlocks>> {
+    /// Writes the difference to `since` as a new link of the chain, and publishes the chain. Returns the blocks of the link's
+    /// runs.
+    fn store_difference(
+        &mut self,
+        since: Option<&View>,
+        view: &View,
+    ) -> io::Result<Vec<RunBlocks>> {
         let mut link = LinkWriter::new(&self.folder, self.run_bytes);
-        view.changes(Some(since), &mut |change| link.add(change));
+        view.changes(since, &mut |change| link.add(change));
         let WrittenLink { runs, blocks } = link.finish()?;
         let mut chain = self.manifest.chain.clone();
         chain.links.push(runs);
@@ -287,9 +292,22 @@ impl Checkpoint {
         Ok(blocks)
     }
 
-    /// Writes the whole state as a new chain with one link and publishes it. Keeps runs of the published chain (`base`) if
-    /// `since` is the state of the chain, and the chain has the directory's format. Returns the blocks of the new runs.
-    fn store_base(&mut self, since: Option<&View>, view: &View) -> io::Result<Vec<RunBlocks>> {
+    /// Writes the planned base as a new chain with one link and publishes it. Returns the blocks of the new runs.
+    fn store_base(&mut self, plan: BasePlan, view: &View) -> io::Result<Vec<RunBlocks>> {
+        self.check_room(&plan, view)?;
+        let mut link = LinkWriter::new(&self.folder, self.run_bytes);
+        plan.write(view, &mut link);
+        let WrittenLink { runs, blocks } = link.finish()?;
+        let chain = Chain { links: vec![[plan.kept, runs].concat()] };
+        self.compact_threshold = self.compact_threshold(chain.bytes());
+        self.publish(chain, plan.format)?;
+        (self.base_required, self.fell_back) = (false, false);
+        Ok(blocks)
+    }
+
+    /// Plans a base of `view` that keeps the runs of the published chain (`base`) that are large and have few outdated bytes.
+    /// Keeps none unless `since` is the state of the chain, and the chain has the directory's format.
+    fn plan_base(&self, since: Option<&View>, view: &View) -> BasePlan {
         // A snapshot installed during this write may raise the directory's format. It then also replaces this base.
         let format = self.folder.identity.format();
         let keeps_runs = since.is_some() && !self.fell_back && format == self.manifest.format;
@@ -298,21 +316,7 @@ impl Checkpoint {
             true => &self.manifest.chain,
             false => &none,
         };
-        let plan = self.plan_base(chain, view);
-        self.check_room(&plan, view)?;
-        let mut link = LinkWriter::new(&self.folder, self.run_bytes);
-        plan.write(view, &mut link);
-        let WrittenLink { runs, blocks } = link.finish()?;
-        let chain = Chain { links: vec![[plan.kept, runs].concat()] };
-        self.compact_threshold = self.compact_threshold(chain.bytes());
-        self.publish(chain, format)?;
-        (self.base_required, self.fell_back) = (false, false);
-        Ok(blocks)
-    }
-
-    /// Plans a base of `view` that keeps the runs of `chain` that are large and have few outdated bytes.
-    fn plan_base(&self, chain: &Chain, view: &View) -> BasePlan {
-        BasePlan::new(&self.folder, chain, view, |run, live| {
+        BasePlan::new(format, &self.folder, chain, view, |run, live| {
             let bytes = run.content.bytes;
             let outdated_max = match self.base_required {
                 true => 0,
@@ -322,26 +326,26 @@ impl Checkpoint {
         })
     }
 
-    /// Returns whether to write a new base: the chain is too long or contains too many outdated bytes, and a base fits on the
-    /// disk.
-    fn wants_base(&mut self, view: &View) -> bool {
+    /// Plans a new base if one must be written: there is no `since`, or the chain is too long or contains too many outdated
+    /// bytes, and a base fits on the disk.
+    fn due_base(&mut self, since: Option<&View>, view: &View) -> Option<BasePlan> {
         let chain = &self.manifest.chain;
-        if self.base_required || chain.links.is_empty() || self.has_earlier_format() {
-            return true;
-        }
+        let is_first = since.is_none() || chain.links.is_empty();
+        let required = is_first || self.base_required || self.has_earlier_format();
         let (long, bytes) = (chain.links.len() >= LINKS_BEFORE_REWRITE, chain.bytes());
-        let fits = self.has_room(bytes);
-        if long && fits {
-            return true;
+        let fits = required || self.has_room(bytes);
+        if !required && !long && bytes < self.compact_threshold {
+            return None;
         }
-        if !long && bytes < self.compact_threshold {
-            return false;
+        let plan = self.plan_base(since, view);
+        if required || long && fits {
+            return Some(plan);
         }
-        let size = self.plan_base(chain, view).size(view);
+        let size = plan.size(view);
         self.compact_threshold = self.compact_threshold(size.all);
         let outdated = bytes >= self.compact_threshold;
         // If the base does not fit, the chain grows beyond its limit rather than blocking checkpoints.
-        (long || outdated) && (fits || self.has_room(size.new))
+        ((long || outdated) && (fits || self.has_room(size.new))).then_some(plan)
     }
 
     /// Fails with `StorageFull` if a base does not fit on the disk, because an unfinished base would take the log's space.
