@@ -60,7 +60,7 @@ impl Checkpoints {
 
     /// Lets the checkpointer write a state as a new base that keeps no run of the previous checkpoint, because a run is damaged.
     pub(super) fn replace(&mut self, view: View) {
-        self.checkpointer.replace(view);
+        self.checkpointer.rewrite_all_runs(view);
         self.appended_bytes = 0;
     }
 

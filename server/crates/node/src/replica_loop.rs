@@ -370,7 +370,7 @@ impl ReplicaLoop {
     /// checkpoints, or too much of a full memory budget.
     fn check_room(&mut self) {
         self.space.check();
-        self.measure_log_room();
+        self.report_room();
         self.end_readers_of_files();
         let memory = &self.shared.memory;
         if !memory.is_full() {
@@ -405,7 +405,7 @@ impl ReplicaLoop {
 
     /// Reports to the replica how many bytes the log can still grow, and whether the memory is used up. A sole voter is never
     /// reported as such: it gets no entries from others, and refuses the writes of its clients earlier.
-    fn measure_log_room(&mut self) {
+    fn report_room(&mut self) {
         let bytes = self.space.log_room();
         self.replica.take(Input::LogRoom { bytes });
         let exhausted = self.shared.memory.is_exhausted() && !self.replica.is_sole_voter();
@@ -440,7 +440,7 @@ impl ReplicaLoop {
         self.host.incoming = None;
         let appended = std::mem::take(&mut self.host.appended_bytes);
         self.space.written(appended, self.replica.held_bytes());
-        self.measure_log_room();
+        self.report_room();
         let registrations = self.replica.registrations_in_log();
         if std::mem::replace(&mut self.registrations, registrations) != registrations {
             self.host.post.follow(&self.replica.members_in_log());

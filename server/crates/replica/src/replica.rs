@@ -62,7 +62,7 @@ use crate::{
 use apply_queue::ApplyQueue;
 use copied::{CopiedDisk, is_vote_request};
 use deferred_commits::DeferredCommits;
-use disk_room::DiskRoom;
+use disk_room::Room;
 use failover::{Failover, PendingPreVote};
 use group_commit::HeldProposal;
 use log_lost::Contradiction;
@@ -182,7 +182,7 @@ pub struct Replica {
     version_change: (u64, u64),
     read_index: ReadIndexQueue,
     leader_tasks: LeaderTasks,
-    disk_room: DiskRoom,
+    disk_room: Room,
     /// The last probe of each member: its tick, and the index just before its entries.
     probes: BTreeMap<u64, (u64, u64)>,
     acknowledged: peers::Acknowledgment,

@@ -50,7 +50,7 @@ struct CheckpointRequest {
     /// Whether to write the whole state, because the view does not descend from the checkpoint on disk.
     whole: bool,
     /// Whether to write a new base, so that the disk has no outdated records.
-    whole_and_clean: bool,
+    clean_base: bool,
     stop: bool,
     /// Callbacks to call when a clean base is durable. The limit on concurrent requests bounds their number.
     rewrites: Vec<OnDurable>,
@@ -162,17 +162,17 @@ impl Checkpointer {
     /// durable.
     pub fn rewrite(&self, view: View, done: OnDurable) {
         self.queue(view, |slot| {
-            slot.whole_and_clean = true;
+            slot.clean_base = true;
             slot.rewrites.push(done);
         });
     }
 
     /// Queues a frozen view to be written as a new base that keeps no run, because runs are damaged.
-    pub fn replace(&self, view: View) {
+    pub fn rewrite_all_runs(&self, view: View) {
         self.queue(view, |slot| {
             slot.whole = true;
             // A base without outdated records is written at low priority.
-            slot.whole_and_clean = true;
+            slot.clean_base = true;
         });
     }
 
@@ -238,7 +238,7 @@ impl CheckpointWriter {
                 let replaced = std::mem::take(&mut slot.replaced);
                 // An installed snapshot has no outdated records, so it satisfies requested rewrites.
                 let rewrites = std::mem::take(&mut slot.rewrites);
-                slot.whole_and_clean = false;
+                slot.clean_base = false;
                 drop(slot);
                 self.adopt(installed);
                 rewrites.into_iter().for_each(|done| done());
@@ -264,7 +264,7 @@ impl CheckpointWriter {
         let request = WriteRequest {
             view,
             whole: std::mem::take(&mut slot.whole),
-            whole_and_clean: std::mem::take(&mut slot.whole_and_clean),
+            clean_base: std::mem::take(&mut slot.clean_base),
             rewrites: std::mem::take(&mut slot.rewrites),
         };
         drop(slot);
@@ -294,7 +294,7 @@ impl CheckpointWriter {
     fn write_until_durable(&mut self, mut request: WriteRequest) -> bool {
         let mut pause = RETRY_FIRST;
         let known = self.base.as_ref().map(|base| base.position.index);
-        let anew = request.whole || request.whole_and_clean;
+        let anew = request.whole || request.clean_base;
         if !anew && known == Some(request.view.position.index) {
             return true;
         }
@@ -327,7 +327,7 @@ impl CheckpointWriter {
             if let Some(newer) = slot.view.take() {
                 let replaced = std::mem::replace(&mut request.view, newer);
                 request.whole |= std::mem::take(&mut slot.whole);
-                request.whole_and_clean |= std::mem::take(&mut slot.whole_and_clean);
+                request.clean_base |= std::mem::take(&mut slot.clean_base);
                 request.rewrites.append(&mut slot.rewrites);
                 drop(slot);
                 // Dropped after the unlock, because the drop of a run's last place takes the lock to wake the thread.
@@ -363,7 +363,7 @@ impl CheckpointWriter {
     /// Writes the requested view as a difference, as the whole state, or as a new base without outdated records.
     fn write(&mut self, request: &WriteRequest) -> io::Result<()> {
         let since = self.base.as_ref().filter(|_| !request.whole);
-        if request.whole_and_clean {
+        if request.clean_base {
             // Low priority, because only the requester waits for this base.
             let (checkpoint, view) = (&mut self.checkpoint, &request.view);
             run_at_low_priority(|| checkpoint.rewrite(since, view))
@@ -379,6 +379,6 @@ struct WriteRequest {
     /// Whether to write the whole state instead of the difference to the last checkpoint.
     whole: bool,
     /// Whether to rewrite the base without outdated records, at low priority.
-    whole_and_clean: bool,
+    clean_base: bool,
     rewrites: Vec<OnDurable>,
 }

@@ -28,7 +28,7 @@ const HEADS_DIVISOR: usize = 16;
 
 /// A key of a run, with its record or the head of its record.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct RunHead {
+pub(super) struct RunEntry {
     pub(super) key: Vec<u8>,
     /// The record or its head, or `None` for a deleted key.
     pub(super) value: Option<RunValue>,
@@ -115,7 +115,7 @@ fn length(bytes: &[u8]) -> Option<[u8; 4]> {
 
 /// Reads the heads of the run at `path`. Returns `None` if a start must read the run itself: the heads are missing or damaged or
 /// belong to another run, or the run has another size than in the manifest.
-pub(super) fn read(path: &Path, run: &Run) -> Option<Vec<RunHead>> {
+pub(super) fn read(path: &Path, run: &Run) -> Option<Vec<RunEntry>> {
     if fs::metadata(path).ok()?.len() != run.content.bytes {
         return None;
     }
@@ -123,7 +123,7 @@ pub(super) fn read(path: &Path, run: &Run) -> Option<Vec<RunHead>> {
 }
 
 /// Decodes the heads of a run, or returns `None` if they are damaged or belong to another run.
-fn decode(bytes: &[u8], run: &Run) -> Option<Vec<RunHead>> {
+fn decode(bytes: &[u8], run: &Run) -> Option<Vec<RunEntry>> {
     let (content, crc) = bytes.split_last_chunk::<4>()?;
     if crc32fast::hash(content) != u32::from_le_bytes(*crc) {
         return None;
@@ -143,7 +143,7 @@ fn decode(bytes: &[u8], run: &Run) -> Option<Vec<RunHead>> {
                 Some(RunValue::Head(head, record_len))
             }
         };
-        heads.push(RunHead { key, value, end });
+        heads.push(RunEntry { key, value, end });
     }
     let whole = end == run.content.bytes && heads.len() as u64 == run.content.records;
     whole.then_some(heads)

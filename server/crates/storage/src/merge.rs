@@ -11,7 +11,7 @@ use witan_machine::record::{self, CorruptRecord};
 
 use super::{
     error::CheckpointReadError,
-    heads::{self, RunHead},
+    heads::{self, RunEntry},
     manifest::{Chain, Run},
     run::{self, RunReader, RunValue, run_path},
 };
@@ -50,7 +50,7 @@ struct RunSource {
 /// The open source of a run's records: the run itself, or its heads.
 enum SourceReader {
     Records(RunReader),
-    Heads(vec::IntoIter<RunHead>),
+    Heads(vec::IntoIter<RunEntry>),
 }
 
 /// The next record of a run. The heap pops the smallest key first. Among equal keys, unopened runs come first, then the newest
@@ -136,7 +136,7 @@ impl MergedRecords {
         let next = of
             .next(last, read)
             .map_err(|error| CheckpointReadError::At(of.path.clone(), Box::new(error)))?;
-        let Some(RunHead { key, value, end }) = next else {
+        let Some(RunEntry { key, value, end }) = next else {
             of.reader = None;
             return Ok(());
         };
@@ -149,7 +149,7 @@ impl MergedRecords {
 
 impl RunSource {
     /// Reads the next record, or returns `None` at the end. `last` and `read` are as in [`MergedRecords::advance`].
-    fn next(&mut self, last: &[u8], read: bool) -> Result<Option<RunHead>, CheckpointReadError> {
+    fn next(&mut self, last: &[u8], read: bool) -> Result<Option<RunEntry>, CheckpointReadError> {
         let reader = match &mut self.reader {
             Some(reader) => reader,
             None => {
@@ -158,12 +158,12 @@ impl RunSource {
             }
         };
         let next = reader.next()?;
-        if let Some(RunHead { key, .. }) = &next
+        if let Some(RunEntry { key, .. }) = &next
             && (key.as_slice() < last || read && key == last)
         {
             return Err(CorruptRecord::new("a run is out of order").into());
         }
-        if let Some(RunHead { key, value, .. }) = &next {
+        if let Some(RunEntry { key, value, .. }) = &next {
             match (record::block_number(key), &mut self.blocks) {
                 (None, blocks) => *blocks = None,
                 (Some(block), Some(blocks)) if value.is_some() => blocks.push(block),
@@ -185,11 +185,11 @@ impl SourceReader {
     }
 
     /// Reads the next record, or returns `None` at the end.
-    fn next(&mut self) -> Result<Option<RunHead>, CheckpointReadError> {
+    fn next(&mut self) -> Result<Option<RunEntry>, CheckpointReadError> {
         match self {
             Self::Records(reader) => {
                 let item = reader.next()?;
-                Ok(item.map(|(key, value)| RunHead {
+                Ok(item.map(|(key, value)| RunEntry {
                     key,
                     value: value.map(RunValue::Record),
                     end: reader.offset,

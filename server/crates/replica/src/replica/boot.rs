@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use raft::{Config as RaftConfig, RawNode, ReadOnlyOption, eraftpb::HardState};
 
-use super::{ApplyQueue, Config, CopiedDisk, DiskRoom, OwnRemoval, PendingRemoval, Replica, Role};
+use super::{ApplyQueue, Config, CopiedDisk, OwnRemoval, PendingRemoval, Replica, Role, Room};
 use crate::{
     batches_in_flight::BatchesInFlight,
     host::Recovered,
@@ -85,7 +85,7 @@ impl Replica {
             raft,
             machine: checkpoint.machine,
             apply_queue: ApplyQueue::default(),
-            disk_room: DiskRoom::default(),
+            disk_room: Room::default(),
             probes: BTreeMap::new(),
             acknowledged: Default::default(),
             deferred_commits: Default::default(),

@@ -26,7 +26,7 @@ const ENTRY_BYTES: u64 = 64;
 
 /// The space in bytes that the host measured for the log, minus the space used since.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct DiskRoom {
+pub(super) struct Room {
     left_bytes: u64,
     full: bool,
     /// Whether the memory is used up.
@@ -35,7 +35,7 @@ pub(super) struct DiskRoom {
     handed_over: Option<(u64, u64)>,
 }
 
-impl Default for DiskRoom {
+impl Default for Room {
     fn default() -> Self {
         Self {
             left_bytes: u64::MAX,
@@ -46,7 +46,7 @@ impl Default for DiskRoom {
     }
 }
 
-impl DiskRoom {
+impl Room {
     /// Reserves space for an entry with `data` bytes of data. Returns `false` if there is not enough.
     fn take(&mut self, data: usize) -> bool {
         let left = self.left_bytes.checked_sub(data as u64 + ENTRY_BYTES);

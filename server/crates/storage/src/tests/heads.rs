@@ -242,7 +242,7 @@ fn heads_go_when_the_disk_lacks_space() {
             Checkpointer::start(storage.checkpoint, base, metrics(), |_| ()).unwrap();
         match receives {
             true => assert!(checkpointer.receiver().begin(id(&view), 1).is_err()),
-            false => checkpointer.replace(view.clone()),
+            false => checkpointer.rewrite_all_runs(view.clone()),
         }
         let begun = Instant::now();
         while !numbers_of_heads(&dir).is_empty() {

@@ -72,7 +72,7 @@ fn a_base_of_the_values_in_memory_replaces_a_damaged_run() {
         std::thread::yield_now();
     }
     // Nothing has changed since the checkpoint on disk, so only the damage requires a new one.
-    checkpointer.replace(view.clone());
+    checkpointer.rewrite_all_runs(view.clone());
     assert_eq!(durable.recv_timeout(LATE), Ok(view.position.index));
     assert!(numbers(&dir).is_disjoint(&before));
     assert_eq!(metrics.scrub_damaged_runs.get(), 1);
