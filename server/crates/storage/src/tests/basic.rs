@@ -3,13 +3,11 @@
 use std::{
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt as _,
-    sync::mpsc,
 };
 
 use witan_replica::host::LogBatch;
 
 use super::*;
-use crate::Checkpointer;
 
 #[test]
 fn an_empty_directory_opens_empty_and_again() {
@@ -126,16 +124,12 @@ fn checkpoints_come_back_whole_and_by_difference() {
 fn the_thread_writes_what_it_is_offered() {
     let dir = TempDir::new();
     let (storage, _) = reopen(&dir);
-    let (send, durable) = mpsc::sync_channel(64);
     let metrics = metrics();
-    let mut thread = Checkpointer::start(storage.checkpoint, None, metrics.clone(), move |index| {
-        send.send(index).unwrap()
-    })
-    .unwrap();
+    let (mut thread, durable) = start_checkpointer(storage.checkpoint, None, &metrics);
     for index in 2..20 {
         thread.offer(view(index, 100_000));
     }
-    let wait = || durable.recv_timeout(Duration::from_secs(60)).unwrap();
+    let wait = || durable.recv_timeout(LONG).unwrap();
     while wait() != 19 {}
     thread.offer(view(20, 7));
     assert_eq!(wait(), 20);
@@ -151,7 +145,7 @@ fn a_chain_stays_short_and_holds_little_that_is_outdated() {
     let dir = TempDir::new();
     let (mut storage, _) = reopen(&dir);
     let mut since: Option<View> = None;
-    let runs = || files(&dir.data().join("member/checkpoint"), ".run").len();
+    let runs = || dir.runs().len();
     let (mut most, mut fewest) = (0, usize::MAX);
     for index in 2..120 {
         let next = view(index, 1 << 20);

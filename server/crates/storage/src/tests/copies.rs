@@ -6,7 +6,7 @@ use super::{
 };
 
 /// A retention longer than any copy in these tests.
-const LONG: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_secs(3600);
 const BATCHES_BEFORE: usize = 120;
 /// Number of batches written while each file is copied. More batches would exceed the size limit of outdated entries and drop
 /// some of them during the copy.
@@ -69,7 +69,7 @@ fn copied(order: Order, kept_for: Duration) -> (u64, TempDir) {
 #[test]
 fn a_copy_of_a_running_member_has_all_that_was_acknowledged_before() {
     for order in ORDERS {
-        let (acknowledged, copy) = copied(order, LONG);
+        let (acknowledged, copy) = copied(order, HOUR);
         let found = Expected::default().compare(&copy.data()).unwrap();
         assert!(found.last >= acknowledged, "{order:?}: {found:?}");
         // The copy continues after its last entry.
@@ -173,10 +173,7 @@ fn the_previous_checkpoint_outlives_a_start() {
     storage.checkpoint.rewrite(None, &view(8, 10)).unwrap();
     drop(storage);
     drop(reopen(&dir));
-    let newest = dir.data().join("member/checkpoint/00000002.run");
-    let mut bytes = std::fs::read(&newest).unwrap();
-    bytes[100] ^= 1;
-    std::fs::write(&newest, bytes).unwrap();
+    flip_bit(&dir.run_path(2), 100);
     let (storage, recovered) = reopen(&dir);
     assert!(storage.checkpoint.fell_back());
     assert_eq!(recovered.checkpoint.as_ref().unwrap().position.index, 5);

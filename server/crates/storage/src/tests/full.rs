@@ -3,7 +3,6 @@
 //! means.
 
 use std::{
-    collections::BTreeSet,
     fs,
     io::{self, Write},
     sync::mpsc,
@@ -17,10 +16,7 @@ use super::{
     workload::{Driven, Expected, receive},
     *,
 };
-use crate::{
-    Checkpointer, SnapshotError, SnapshotReceiver, SpaceLevel, SpaceMonitor, ledger::measure,
-    run::run_number,
-};
+use crate::{SnapshotError, SnapshotReceiver, SpaceLevel, SpaceMonitor, ledger::measure};
 
 const BALLAST_BYTES: u64 = 200_000;
 
@@ -93,18 +89,13 @@ fn a_base_without_room_is_not_begun_and_the_chain_goes_on() {
         return;
     };
     let large = |index| view(index, 12 << 20);
-    let runs = || {
-        let entries = fs::read_dir(dir.data().join("member/checkpoint")).unwrap();
-        let numbers = entries.filter_map(|entry| run_number(&entry.unwrap().path()));
-        numbers.collect::<BTreeSet<u64>>()
-    };
     let (mut storage, _) = reopen(&dir);
     let checkpoint = &mut storage.checkpoint;
     checkpoint.write(None, &large(1)).unwrap();
-    let before = runs();
+    let before = dir.runs();
     let error = checkpoint.write(None, &large(2)).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-    assert_eq!(runs(), before);
+    assert_eq!(dir.runs(), before);
     // Write more differences than a chain contains while space is free.
     let mut last = large(1);
     for index in 2..60 {
@@ -112,7 +103,7 @@ fn a_base_without_room_is_not_begun_and_the_chain_goes_on() {
         next.position.index = index;
         checkpoint.write(Some(&last), &next).unwrap();
         last = next;
-        let first_new = runs().difference(&before).next().copied();
+        let first_new = dir.runs().difference(&before).next().copied();
         assert_eq!(first_new, before.last().map(|newest| newest + 1));
     }
     drop(storage);
@@ -132,16 +123,12 @@ fn the_base_of_a_raise_takes_the_space_of_the_previous_checkpoint() {
     storage.checkpoint.write(None, &large(2)).unwrap();
     assert!(!manifest(&dir).before.is_empty());
     assert!(measure(&dir.data()).free < 8 << 20);
-    let (send, durable) = mpsc::sync_channel(1);
     let base = Some(large(2));
-    let checkpointer = Checkpointer::start(storage.checkpoint, base, metrics(), move |index| {
-        send.send(index).unwrap();
-    });
-    let checkpointer = checkpointer.unwrap();
+    let (checkpointer, durable) = start_checkpointer(storage.checkpoint, base, &metrics());
     let mut raised = large(3);
     raised.machine.members.raised_level = 2;
     checkpointer.offer(raised);
-    assert_eq!(durable.recv_timeout(Duration::from_secs(60)), Ok(3));
+    assert_eq!(durable.recv_timeout(LONG), Ok(3));
     assert!(checkpointer.healthy());
     drop(checkpointer);
     assert_eq!(manifest(&dir).format.number, 5);
@@ -276,7 +263,7 @@ fn a_read_only_directory_is_refused() {
 #[test]
 fn a_full_disk_under_the_checkpoint_is_waited_for() {
     let dir = TempDir::new();
-    let Some(disk) = Small::mount(&dir.data().join("member/checkpoint"), 6) else {
+    let Some(disk) = Small::mount(&dir.checkpoint(), 6) else {
         return;
     };
     let mut driven = Driven::start(&dir.data());

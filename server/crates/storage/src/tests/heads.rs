@@ -7,19 +7,13 @@ use super::{
     *,
 };
 use crate::{
-    Checkpointer,
     heads::{self, heads_number},
     manifest::Run,
-    run::{run_number, run_path},
 };
-
-fn folder(dir: &TempDir) -> PathBuf {
-    dir.data().join("member/checkpoint")
-}
 
 /// Returns the number of each file with heads.
 fn numbers_of_heads(dir: &TempDir) -> Vec<u64> {
-    let heads = files(&folder(dir), ".heads");
+    let heads = files(&dir.checkpoint(), ".heads");
     heads.iter().filter_map(|path| heads_number(path)).collect()
 }
 
@@ -163,7 +157,7 @@ fn heads_that_do_not_fit_their_run_are_not_used() {
         }),
     ];
     let (dir, view) = written(150);
-    let paths = files(&folder(&dir), ".heads");
+    let paths = files(&dir.checkpoint(), ".heads");
     assert!(paths.len() > 3, "{paths:?}");
     let read = |path: &PathBuf| std::fs::read(path).unwrap();
     let all: Vec<Vec<u8>> = paths.iter().map(read).collect();
@@ -182,7 +176,7 @@ fn heads_that_do_not_fit_their_run_are_not_used() {
 #[test]
 fn every_flipped_bit_in_heads_shows() {
     let (dir, _) = written(20);
-    let of = |run: &Run| (run.clone(), run_path(&folder(&dir), run.number));
+    let of = |run: &Run| (run.clone(), dir.run_path(run.number));
     let manifest = manifest(&dir);
     let mut runs = manifest.chain.runs().map(of);
     let (run, path) = runs
@@ -212,7 +206,7 @@ fn every_flipped_bit_in_heads_shows() {
 fn heads_go_with_their_run() {
     let (dir, mut view) = written(60);
     assert!(!numbers_of_heads(&dir).is_empty());
-    let orphan = folder(&dir).join("00009999.heads");
+    let orphan = dir.checkpoint().join("00009999.heads");
     std::fs::write(&orphan, "of a run that an earlier release has removed").unwrap();
     let (mut storage, _) = open_cached(&dir, &unlimited());
     assert!(!orphan.exists());
@@ -223,8 +217,7 @@ fn heads_go_with_their_run() {
     }
     let after = numbers_of_heads(&dir);
     assert!(!after.is_empty() && after.iter().all(|number| !before.contains(number)));
-    let runs = files(&folder(&dir), ".run");
-    let runs: Vec<u64> = runs.iter().filter_map(|path| run_number(path)).collect();
+    let runs = dir.runs();
     assert!(after.iter().all(|number| runs.contains(number)));
     assert!(after.iter().any(|number| numbers(&dir).contains(number)));
 }
@@ -238,17 +231,12 @@ fn heads_go_when_the_disk_lacks_space() {
         let ledger = Arc::new(Ledger::new(PathBuf::new(), 0, u64::MAX / 2));
         let (storage, _) = open_with(&dir.data(), &ME, &ledger).unwrap();
         let base = Some(view.clone());
-        let mut checkpointer =
-            Checkpointer::start(storage.checkpoint, base, metrics(), |_| ()).unwrap();
+        let (mut checkpointer, _) = start_checkpointer(storage.checkpoint, base, &metrics());
         match receives {
             true => assert!(checkpointer.receiver().begin(id(&view), 1).is_err()),
             false => checkpointer.rewrite_all_runs(view.clone()),
         }
-        let begun = Instant::now();
-        while !numbers_of_heads(&dir).is_empty() {
-            assert!(begun.elapsed() < LATE, "receives: {receives}");
-            std::thread::yield_now();
-        }
+        wait_until("heads stay", || numbers_of_heads(&dir).is_empty());
         checkpointer.stop();
         compare(&dir, &view, "without heads");
     }

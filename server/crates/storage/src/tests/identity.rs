@@ -185,7 +185,7 @@ fn reading_changes_nothing() {
         fs::remove_file(dir.data().join("member/LOCK")).unwrap();
     };
     let interrupted: fn(&TempDir) = |dir| {
-        fs::write(dir.data().join("member/checkpoint/00000009.run"), "half").unwrap();
+        fs::write(dir.run_path(9), "half").unwrap();
     };
     for change in [torn, copied, interrupted] {
         let dir = with_data(&ME);

@@ -23,8 +23,6 @@ use crate::{
 const CUTS_AT_ONE: usize = 2;
 /// Number of entries by which the other member is ahead, so that its state fills several runs.
 const AHEAD: u64 = 40;
-/// A timeout longer than any operation in these tests.
-const LONG: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_crash_at_any_step_leaves_the_old_state_or_the_new_one() {
@@ -96,7 +94,7 @@ fn a_crash_at_any_step_leaves_the_old_state_or_the_new_one() {
 
 /// Waits until the checkpoint thread has adopted the snapshot.
 fn wait_until_adopted(dir: &TempDir) {
-    let folder = dir.data().join("member/checkpoint");
+    let folder = dir.checkpoint();
     // Read a copy, because the member may replace the file.
     let aside = TempDir::new();
     let read = || {
@@ -105,11 +103,9 @@ fn wait_until_adopted(dir: &TempDir) {
         std::fs::copy(newest, &path).ok()?;
         Manifest::read(&path).ok().flatten()
     };
-    let begun = Instant::now();
-    while read().is_none_or(|manifest| manifest.install.is_some()) {
-        assert!(begun.elapsed() < LONG);
-        std::thread::yield_now();
-    }
+    wait_until("the snapshot is not adopted", || {
+        read().is_some_and(|manifest| manifest.install.is_none())
+    });
 }
 
 struct Member {
@@ -147,11 +143,7 @@ fn installing_waits_for_no_reader_of_the_inbox() {
     let received = member.receive(&later);
     member.checkpointer.offer(view(9, 10));
     // The checkpoint is durable, and its thread blocks on reporting it.
-    let begun = Instant::now();
-    while manifest(&dir).chain.runs().count() < 2 {
-        assert!(begun.elapsed() < LONG);
-        std::thread::yield_now();
-    }
+    wait_until("no checkpoint", || manifest(&dir).chain.runs().count() >= 2);
     let (done, installed) = mpsc::sync_channel(1);
     let mut received = received;
     received.on_installed(Box::new(move || done.send(()).unwrap()));
@@ -225,8 +217,7 @@ fn two_snapshots_in_a_row_leave_the_second() {
     same(recovered.checkpoint.as_ref(), &view(200, 10));
     assert_eq!(indexes(&recovered), (201..210).collect::<Vec<_>>());
     drop(storage);
-    let runs = files(&dir.data().join("member/checkpoint"), ".run");
-    assert_eq!(runs.len(), 1, "the first one's are removed");
+    assert_eq!(dir.runs().len(), 1, "the first one's are removed");
 }
 
 #[test]

@@ -25,12 +25,13 @@ mod wal_dir;
 mod workload;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
         Arc, RwLock,
         atomic::{AtomicU32, Ordering},
+        mpsc::{self, Receiver},
     },
     time::{Duration, Instant},
 };
@@ -44,7 +45,11 @@ use witan_machine::{
 };
 use witan_replica::host::{LogBatch, LogRecord, Recovered};
 
-use super::{DataIdentity, Ledger, OpenError, Storage, StorageMetrics, manifest::Manifest};
+use super::{
+    Checkpoint, Checkpointer, DataIdentity, Ledger, OpenError, Storage, StorageMetrics,
+    manifest::Manifest,
+    run::{run_number, run_path},
+};
 
 /// A folder that is removed at the end of the test.
 pub(crate) struct TempDir(pub(crate) PathBuf);
@@ -87,6 +92,21 @@ impl TempDir {
     fn log_files(&self) -> Vec<PathBuf> {
         files(&self.data().join("member/log"), ".raftlog")
     }
+
+    /// Returns the folder of the checkpoint.
+    fn checkpoint(&self) -> PathBuf {
+        self.data().join("member/checkpoint")
+    }
+
+    fn run_path(&self, run: u64) -> PathBuf {
+        run_path(&self.checkpoint(), run)
+    }
+
+    /// Returns the numbers of the runs in the folder, also of those that are not published.
+    fn runs(&self) -> BTreeSet<u64> {
+        let runs = files(&self.checkpoint(), ".run");
+        runs.iter().filter_map(|path| run_number(path)).collect()
+    }
 }
 
 fn available_memory() -> u64 {
@@ -119,6 +139,8 @@ const ME: DataIdentity = DataIdentity { cluster_id: 0xc1, member_id: MemberId(0x
 static STARTING: RwLock<()> = RwLock::new(());
 /// How long the kernel may keep a child's copied locks after the child has ended.
 const LATE: Duration = Duration::from_secs(10);
+/// A timeout longer than any operation in these tests.
+const LONG: Duration = Duration::from_secs(60);
 
 fn metrics() -> StorageMetrics {
     StorageMetrics::register(&Register::default())
@@ -158,6 +180,38 @@ fn while_unlocked<T>(done: impl Fn() -> Result<T, OpenError>) -> Result<T, OpenE
         }
         std::thread::yield_now();
     }
+}
+
+/// Waits until `done` returns true. Panics with `what` after [`LONG`].
+#[track_caller]
+fn wait_until(what: &str, done: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < LONG, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+/// Starts the checkpoint thread. Also returns a channel with the index of each durable checkpoint.
+fn start_checkpointer(
+    checkpoint: Checkpoint,
+    base: Option<View>,
+    metrics: &StorageMetrics,
+) -> (Checkpointer, Receiver<u64>) {
+    let (send, durable) = mpsc::channel();
+    let durable_at = move |index| {
+        // Ignore an error: the test may not read the indexes.
+        let _ = send.send(index);
+    };
+    let checkpointer = Checkpointer::start(checkpoint, base, metrics.clone(), durable_at);
+    (checkpointer.unwrap(), durable)
+}
+
+/// Flips the lowest bit of the byte at `at` in a file.
+fn flip_bit(path: &Path, at: usize) {
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(path, bytes).unwrap();
 }
 
 fn start(command: &mut Command) -> std::io::Result<Child> {
@@ -250,7 +304,7 @@ fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 /// Returns the list of the published checkpoint's runs.
 fn manifest(dir: &TempDir) -> Manifest {
-    let path = dir.data().join("member/checkpoint/current");
+    let path = dir.checkpoint().join("current");
     Manifest::read(&path).unwrap().expect("it reads")
 }
 

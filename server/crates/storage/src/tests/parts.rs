@@ -3,7 +3,7 @@
 
 use super::{
     rewrite::{command, numbers, put, run},
-    values::{keeps_none, open_cached, runs_on_disk},
+    values::{keeps_none, open_cached},
     workload::{chances, first, records},
     *,
 };
@@ -61,7 +61,7 @@ fn a_part_is_no_checkpoint_after_a_crash() {
         build(seed, &mut |view| {
             storage.checkpoint.write_part(&view.machine).unwrap();
         });
-        assert!(!runs_on_disk(&dir).is_empty(), "no part was written");
+        assert!(!dir.runs().is_empty(), "no part was written");
     }
     let (mut storage, recovered) = open_cached(&dir, &cache);
     assert!(recovered.is_none(), "a part was published");
@@ -70,7 +70,7 @@ fn a_part_is_no_checkpoint_after_a_crash() {
     });
     storage.checkpoint.write(None, &view).unwrap();
     storage.checkpoint.remove_others();
-    assert_eq!(runs_on_disk(&dir), numbers(&dir));
+    assert_eq!(dir.runs(), numbers(&dir));
     // The next checkpoint continues from the whole state.
     let mut later = view.clone();
     run(&mut later, put(1, 100));

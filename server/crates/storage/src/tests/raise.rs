@@ -7,7 +7,6 @@ use std::{
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
-        mpsc,
     },
 };
 
@@ -20,7 +19,7 @@ use super::{
     *,
 };
 use crate::{
-    Checkpointer, FORMATS, SnapshotReceiver,
+    FORMATS, SnapshotReceiver,
     folder::copies,
     format,
     manifest::{CURRENT, Manifest, copy_name},
@@ -30,8 +29,6 @@ use crate::{
 const RAISED: Level = 2;
 /// Number of random power cuts at each sync.
 const CUTS_AT_ONE: usize = 3;
-/// A timeout longer than any operation in these tests.
-const LONG: Duration = Duration::from_secs(60);
 
 /// Returns a state of a cluster whose level has risen.
 fn raised(index: u64) -> View {
@@ -303,12 +300,8 @@ fn a_startup_replaces_a_chain_that_was_left_in_an_earlier_format() {
     assert_eq!(check_order(&dir.data(), "before"), 5);
     assert_eq!(manifests(&dir.data())[0], 4);
     let (storage, recovered) = reopen(&dir);
-    let (send, durable) = mpsc::sync_channel(1);
     let base = recovered.checkpoint;
-    let checkpointer = Checkpointer::start(storage.checkpoint, base, metrics(), move |index| {
-        send.send(index).unwrap();
-    });
-    let checkpointer = checkpointer.unwrap();
+    let (checkpointer, durable) = start_checkpointer(storage.checkpoint, base, &metrics());
     assert_eq!(durable.recv_timeout(LONG), Ok(1));
     assert!(checkpointer.healthy(), "nothing was damaged");
     assert!(!checkpointer.awaits_format_of(RAISED));
@@ -320,12 +313,8 @@ fn a_startup_replaces_a_chain_that_was_left_in_an_earlier_format() {
 fn the_checkpoint_of_a_raised_level_is_awaited() {
     let dir = TempDir::new();
     let storage = before_the_raise(&dir);
-    let (send, durable) = mpsc::sync_channel(1);
     let base = Some(view(1, 10));
-    let checkpointer = Checkpointer::start(storage.checkpoint, base, metrics(), move |index| {
-        send.send(index).unwrap();
-    });
-    let checkpointer = checkpointer.unwrap();
+    let (checkpointer, durable) = start_checkpointer(storage.checkpoint, base, &metrics());
     assert!(!checkpointer.awaits_format_of(levels::FIRST));
     assert!(checkpointer.awaits_format_of(RAISED));
     checkpointer.offer(raised(8));

@@ -1,6 +1,6 @@
 //! Tests which parts of a broken snapshot are kept, which snapshots are refused, and that discarded snapshots leave no files.
 
-use std::{fs, io};
+use std::io;
 
 use witan_machine::record::RecordChange;
 
@@ -10,10 +10,6 @@ use super::{
 };
 use crate::{Ledger, RecordTotals, SnapshotError, SnapshotId};
 
-fn runs(dir: &TempDir) -> Vec<PathBuf> {
-    files(&dir.data().join("member/checkpoint"), ".run")
-}
-
 /// Starts a member with some entries and a durable checkpoint.
 fn member(dir: &TempDir) -> Driven {
     let mut driven = Driven::start(&dir.data());
@@ -21,15 +17,6 @@ fn member(dir: &TempDir) -> Driven {
     driven.offer();
     driven.settle();
     driven
-}
-
-/// Waits until the checkpoint thread has removed the unpublished runs.
-fn wait_for_runs(dir: &TempDir, expected: &[PathBuf]) {
-    let begun = Instant::now();
-    while runs(dir) != expected {
-        assert!(begun.elapsed() < LATE, "{:?} stay", runs(dir));
-        std::thread::yield_now();
-    }
 }
 
 #[test]
@@ -86,18 +73,18 @@ fn records_in_the_order_of_the_sender_make_the_same_state() {
 fn another_snapshot_replaces_one_that_was_begun() {
     let dir = TempDir::new();
     let driven = member(&dir);
-    let before = runs(&dir);
+    let before = dir.runs();
     let view = driven.ahead(50);
     let mut incoming = driven.begin(&view).unwrap();
     for (key, value) in records(&view) {
         incoming.add(key, value).unwrap();
     }
     incoming.park();
-    assert!(runs(&dir).len() > before.len());
+    assert!(dir.runs().len() > before.len());
     let later = driven.ahead(51);
     let incoming = driven.begin(&later).unwrap();
     assert_eq!(incoming.durable(), (RecordTotals::default(), &[][..]));
-    assert_eq!(runs(&dir), before);
+    assert_eq!(dir.runs(), before);
     drop(incoming);
     assert_eq!(driven.begin(&view).unwrap().totals().records, 0);
 }
@@ -123,7 +110,7 @@ fn one_snapshot_is_received_at_a_time() {
 fn what_is_given_up_leaves_no_file() {
     let dir = TempDir::new();
     let driven = member(&dir);
-    let before = runs(&dir);
+    let before = dir.runs();
     let view = driven.ahead(50);
     let fill = || {
         let mut incoming = driven.begin(&view).unwrap();
@@ -133,26 +120,26 @@ fn what_is_given_up_leaves_no_file() {
         incoming
     };
     drop(fill());
-    assert_eq!(runs(&dir), before, "the stream ended");
+    assert_eq!(dir.runs(), before, "the stream ended");
     let incoming = fill();
     let short = RecordTotals { records: incoming.totals().records - 1, ..incoming.totals() };
     let error = incoming.finish(short).unwrap_err();
     assert!(matches!(error, SnapshotError::Corrupt(_)), "{error}");
-    assert_eq!(runs(&dir), before, "other totals were announced");
+    assert_eq!(dir.runs(), before, "other totals were announced");
     drop(driven.receive(&view).unwrap());
-    wait_for_runs(&dir, &before);
+    wait_until("unpublished runs stay", || dir.runs() == before);
     fill().park();
     drop(driven);
-    assert!(runs(&dir).len() > before.len(), "the process ended");
+    assert!(dir.runs().len() > before.len(), "the process ended");
     reopen(&dir);
-    assert_eq!(runs(&dir), before);
+    assert_eq!(dir.runs(), before);
 }
 
 #[test]
 fn what_is_no_state_is_refused_and_changes_nothing() {
     let dir = TempDir::new();
     let driven = member(&dir);
-    let before = runs(&dir);
+    let before = dir.runs();
     let view = driven.ahead(5);
     let other = SnapshotId { term: 7, ..id(&view) };
     type Records = Vec<(Vec<u8>, Vec<u8>)>;
@@ -186,7 +173,7 @@ fn what_is_no_state_is_refused_and_changes_nothing() {
                 "{what}: {error}"
             ),
         }
-        assert_eq!(runs(&dir), before, "{what}");
+        assert_eq!(dir.runs(), before, "{what}");
     }
     drop(driven);
     let (_, recovered) = reopen(&dir);
@@ -199,18 +186,12 @@ fn a_snapshot_without_room_is_refused_at_once() {
     let dir = TempDir::new();
     let ledger = Arc::new(Ledger::default());
     let (storage, _) = open_with(&dir.data(), &ME, &ledger).unwrap();
-    let checkpointer =
-        crate::Checkpointer::start(storage.checkpoint, None, metrics(), |_| ()).unwrap();
+    let (checkpointer, _) = start_checkpointer(storage.checkpoint, None, &metrics());
     let receiver = checkpointer.receiver();
     let id = id(&first());
     let error = receiver.begin(id, u64::MAX / 2).unwrap_err();
     let full = matches!(&error, SnapshotError::Io(e) if e.kind() == io::ErrorKind::StorageFull);
     assert!(full, "{error}");
     drop(receiver.begin(id, 1 << 10).unwrap());
-    assert!(
-        fs::read_dir(dir.data().join("member/checkpoint"))
-            .unwrap()
-            .next()
-            .is_none()
-    );
+    assert!(files(&dir.checkpoint(), "").is_empty());
 }

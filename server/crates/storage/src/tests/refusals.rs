@@ -169,7 +169,7 @@ fn a_previous_checkpoint_of_a_later_release_is_left_to_it_when_the_newest_is_dam
     write_changed(&mut storage, &view(4, 10), &add_field(record::MEMBER));
     storage.checkpoint.write(None, &view(6, 10)).unwrap();
     drop(storage);
-    fs::write(dir.data().join("member/checkpoint/00000002.run"), "damaged").unwrap();
+    fs::write(dir.run_path(2), "damaged").unwrap();
     check_left_to_a_later_release(&dir, "members: unknown fields");
 }
 
@@ -181,7 +181,7 @@ fn damage_that_looks_like_a_later_release_is_damage() {
     storage.checkpoint.write(None, &view(4, 10)).unwrap();
     write_changed(&mut storage, &view(6, 10), &add_field(record::MEMBER));
     drop(storage);
-    let run = dir.data().join("member/checkpoint/00000002.run");
+    let run = dir.run_path(2);
     let mut bytes = fs::read(&run).unwrap();
     // The position is the last record.
     *bytes.last_mut().unwrap() ^= 1;
@@ -237,7 +237,7 @@ fn a_lost_checkpoint_is_refused() {
     storage.checkpoint.write(None, &view(8, 10)).unwrap();
     storage.log.cut(8);
     drop(storage);
-    let checkpoints = dir.data().join("member/checkpoint");
+    let checkpoints = dir.checkpoint();
     fs::rename(checkpoints.join("00000001.run"), dir.0.join("away")).unwrap();
     assert_eq!(refused(&dir, &ME, "checkpoint/00000001").exit_code(), 28);
     fs::remove_file(checkpoints.join("current.00000001")).unwrap();

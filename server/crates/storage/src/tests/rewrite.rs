@@ -1,7 +1,5 @@
 //! Tests that a base keeps runs of blocks with few outdated bytes. The state is always read back.
 
-use std::collections::BTreeSet;
-
 use witan_machine::{
     command::{Command as Verb, Entry},
     kv::{self, Compact, DeleteRange, Put, Sweep},
@@ -15,7 +13,7 @@ use super::{
 use crate::{
     SnapshotReceiver,
     install::publish,
-    run::{RunItem, RunReader, run_path},
+    run::{RunItem, RunReader},
 };
 
 /// Size of a run in bytes, so small that a small state has many runs.
@@ -170,7 +168,7 @@ fn open_small(dir: &TempDir, run_bytes: u64) -> (Storage, Option<View>) {
 fn items(dir: &TempDir) -> BTreeMap<u64, Vec<RunItem>> {
     let mut items = BTreeMap::new();
     for of in manifest(dir).chain.runs() {
-        let path = run_path(&dir.data().join("member/checkpoint"), of.number);
+        let path = dir.run_path(of.number);
         let mut reader = RunReader::open(&path, of.content).unwrap();
         let run: Vec<RunItem> = std::iter::from_fn(|| reader.next().unwrap()).collect();
         items.insert(of.number, run);

@@ -12,7 +12,7 @@ use super::{
     workload::receive,
     *,
 };
-use crate::{Checkpointer, install, manifest::Run, run::run_path, scrub::Scrub};
+use crate::{install, manifest::Run, scrub::Scrub};
 
 /// A period in which a test makes only one pass.
 const PERIOD: Duration = Duration::from_secs(3600);
@@ -39,17 +39,11 @@ fn scrub(storage: &Storage) -> (Scrub, SyncSender<()>) {
     (scrub, stop)
 }
 
-fn path(dir: &TempDir, run: u64) -> PathBuf {
-    run_path(&dir.data().join("member/checkpoint"), run)
-}
-
 /// Flips a bit in the middle of a run.
 fn flip(dir: &TempDir, run: u64) {
-    let path = path(dir, run);
-    let mut bytes = fs::read(&path).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::write(&path, bytes).unwrap();
+    let path = dir.run_path(run);
+    let middle = fs::metadata(&path).unwrap().len() / 2;
+    flip_bit(&path, usize::try_from(middle).unwrap());
 }
 
 #[test]
@@ -59,21 +53,14 @@ fn a_base_of_the_values_in_memory_replaces_a_damaged_run() {
     assert!(view.machine.kv.values_are_in_memory());
     let before = numbers(&dir);
     flip(&dir, *before.iter().nth(before.len() / 2).unwrap());
-    let (send, durable) = sync_channel(8);
-    let durable_at = move |index| send.send(index).unwrap();
     let (metrics, base) = (metrics(), Some(view.clone()));
-    let mut checkpointer =
-        Checkpointer::start(storage.checkpoint, base, metrics.clone(), durable_at).unwrap();
+    let (mut checkpointer, durable) = start_checkpointer(storage.checkpoint, base, &metrics);
     assert!(!checkpointer.take_damage());
     checkpointer.scrub_every(PERIOD, metrics.clone()).unwrap();
-    let begun = Instant::now();
-    while !checkpointer.take_damage() {
-        assert!(begun.elapsed() < LATE, "the damage is not found");
-        std::thread::yield_now();
-    }
+    wait_until("the damage is not found", || checkpointer.take_damage());
     // Nothing has changed since the checkpoint on disk, so only the damage requires a new one.
     checkpointer.rewrite_all_runs(view.clone());
-    assert_eq!(durable.recv_timeout(LATE), Ok(view.position.index));
+    assert_eq!(durable.recv_timeout(LONG), Ok(view.position.index));
     assert!(numbers(&dir).is_disjoint(&before));
     assert_eq!(metrics.scrub_damaged_runs.get(), 1);
     checkpointer.stop();
@@ -94,13 +81,11 @@ fn a_received_snapshot_replaces_damaged_runs_without_a_read() {
     let runs = numbers(&dir);
     runs.iter().for_each(|run| flip(&dir, *run));
     let (metrics, base) = (metrics(), Some(old.clone()));
-    let mut checkpointer = Checkpointer::start(checkpoint, base, metrics.clone(), |_| ()).unwrap();
+    let (mut checkpointer, _) = start_checkpointer(checkpoint, base, &metrics);
     checkpointer.scrub_every(PERIOD, metrics.clone()).unwrap();
-    let begun = Instant::now();
-    while metrics.scrub_damaged_runs.get() < runs.len() as u64 {
-        assert!(begun.elapsed() < LATE, "the damage is not found");
-        std::thread::yield_now();
-    }
+    wait_until("the damage is not found", || {
+        metrics.scrub_damaged_runs.get() >= runs.len() as u64
+    });
     let leader = filled(300, 2000);
     let received = receive(&checkpointer.receiver(), &leader).unwrap();
     install(&mut log, &checkpointer, received, old);
@@ -130,7 +115,7 @@ fn a_pass_reads_each_published_run() {
     let mut twice = 0;
     for (damaged, run) in (1..).zip(numbers(&dir)).take(2) {
         flip(&dir, run);
-        twice += fs::metadata(path(&dir, run)).unwrap().len();
+        twice += fs::metadata(dir.run_path(run)).unwrap().len();
         assert_eq!(
             read(&storage),
             (bytes() + twice, damaged),
@@ -152,22 +137,22 @@ fn neither_a_replaced_run_nor_an_unreadable_one_is_damaged() {
         storage.checkpoint.write(None, &view).unwrap();
     }
     for run in &replaced {
-        assert!(!path(&dir, run.number).exists());
+        assert!(!dir.run_path(run.number).exists());
         assert!(scrub.check(run).is_continue());
     }
     assert_eq!(damaged(), 0);
     let published = runs();
     let (missing, short, unreadable) = (&published[0], &published[1], &published[2]);
-    fs::remove_file(path(&dir, missing.number)).unwrap();
-    let bytes = fs::read(path(&dir, short.number)).unwrap();
-    fs::write(path(&dir, short.number), &bytes[1..]).unwrap();
+    fs::remove_file(dir.run_path(missing.number)).unwrap();
+    let bytes = fs::read(dir.run_path(short.number)).unwrap();
+    fs::write(dir.run_path(short.number), &bytes[1..]).unwrap();
     for (run, expected) in [(missing, 1), (short, 2)] {
         assert!(scrub.check(run).is_continue());
         assert_eq!(damaged(), expected);
     }
     // A folder cannot be read as a file.
-    fs::remove_file(path(&dir, unreadable.number)).unwrap();
-    fs::create_dir(path(&dir, unreadable.number)).unwrap();
+    fs::remove_file(dir.run_path(unreadable.number)).unwrap();
+    fs::create_dir(dir.run_path(unreadable.number)).unwrap();
     assert!(scrub.check(unreadable).is_continue());
     assert_eq!(damaged(), 2);
     drop(stop);
@@ -185,9 +170,7 @@ fn damage_that_a_second_attempt_does_not_find_is_not_reported() {
     let (number, bytes, metrics) = (run.number, run.content.bytes, scrub.metrics.clone());
     flip(&dir, number);
     let checking = std::thread::spawn(move || scrub.check(&run).is_continue());
-    while metrics.scrub_bytes.get() < bytes {
-        std::thread::yield_now();
-    }
+    wait_until("the run is not read", || metrics.scrub_bytes.get() >= bytes);
     flip(&dir, number);
     assert!(checking.join().unwrap());
     assert_eq!(metrics.scrub_damaged_runs.get(), 0);

@@ -115,7 +115,7 @@ fn a_damaged_checkpoint_is_rebuilt_or_refused() {
         sample.row(&format!("{what}: missing"), gone, &outcome);
     }
     let current = "checkpoint/current";
-    let folder = sample.dir.data().join("member/checkpoint");
+    let folder = sample.dir.checkpoint();
     let newest = copies(&folder).unwrap()[0];
     let copy = format!("checkpoint/{}", copy_name(newest));
     for at in [3, 25, 40] {

@@ -1,7 +1,7 @@
 //! Tests values that leave memory. A member whose cache keeps no value has the same data as a member without a limit, and a run
 //! stays while a place refers to it.
 
-use std::{collections::BTreeSet, io, sync::mpsc};
+use std::io;
 
 use witan_base::panics::catch_in_library;
 use witan_machine::{
@@ -17,9 +17,8 @@ use super::{
     *,
 };
 use crate::{
-    Checkpointer, ReceivedSnapshot, SnapshotReceiver, install,
+    ReceivedSnapshot, SnapshotReceiver, install,
     merge::{MergedRecords, Record},
-    run::{run_number, run_path},
     run_file::RunFile,
 };
 
@@ -162,10 +161,8 @@ fn values_of_an_installed_snapshot_leave_memory() {
         let Storage { mut log, mut checkpoint, lock, .. } = storage;
         checkpoint.write(None, &first()).unwrap();
         log.append(&batch(2..10, 1));
-        let (send, durable) = mpsc::sync_channel(8);
-        let durable_at = move |index| send.send(index).unwrap();
-        let mut checkpointer =
-            Checkpointer::start(checkpoint, Some(first()), metrics(), durable_at).unwrap();
+        let base = Some(first());
+        let (mut checkpointer, durable) = start_checkpointer(checkpoint, base, &metrics());
         // Several runs.
         let mut twin = filled(900, 20_000);
         let receiver = checkpointer.receiver();
@@ -173,7 +170,7 @@ fn values_of_an_installed_snapshot_leave_memory() {
             1 => receive(&receiver, &twin).unwrap(),
             _ => receive_in_two_streams(&receiver, &twin),
         };
-        assert!(!files(&dir.data().join("member/checkpoint"), ".heads").is_empty());
+        assert!(!files(&dir.checkpoint(), ".heads").is_empty());
         cache.trim();
         assert_eq!(cache.resident_bytes(), 0);
         let mut view = received.view.clone();
@@ -185,7 +182,7 @@ fn values_of_an_installed_snapshot_leave_memory() {
         let index = view.position.index;
         log.append(&batch(index..index + 1, 1));
         checkpointer.offer(view.clone());
-        assert_eq!(durable.recv_timeout(LATE), Ok(index));
+        assert_eq!(durable.recv_timeout(LONG), Ok(index));
         compare(&view, &twin);
         checkpointer.stop();
         drop((checkpointer, receiver, log, lock, view));
@@ -194,12 +191,6 @@ fn values_of_an_installed_snapshot_leave_memory() {
         assert_eq!(cache.resident_bytes(), 0);
         compare(&recovered.unwrap(), &twin);
     }
-}
-
-/// Returns the numbers of the runs in the folder.
-pub(super) fn runs_on_disk(dir: &TempDir) -> BTreeSet<u64> {
-    let runs = files(&dir.data().join("member/checkpoint"), ".run");
-    runs.iter().filter_map(|path| run_number(path)).collect()
 }
 
 #[test]
@@ -222,21 +213,16 @@ fn a_run_stays_while_a_view_holds_a_place_in_it() {
         storage.checkpoint.write(None, &view).unwrap();
     }
     assert!(numbers(&dir).is_disjoint(&of_old));
-    let held = || runs_on_disk(&dir).intersection(&of_old).count();
+    let held = || dir.runs().intersection(&of_old).count();
     assert!(held() > 0, "the runs of the old view are removed");
     let ledger = storage.checkpoint.folder().ledger.clone();
     assert!(ledger.held_bytes() > 0);
     cache.trim();
     assert!(is_cold(&old) && records(&old) == expected);
     // The drop of the last place wakes the thread.
-    let checkpointer =
-        Checkpointer::start(storage.checkpoint, Some(view), metrics(), |_| ()).unwrap();
+    let (checkpointer, _) = start_checkpointer(storage.checkpoint, Some(view), &metrics());
     drop(old);
-    let begun = Instant::now();
-    while held() > 0 {
-        assert!(begun.elapsed() < LATE, "{:?} stay", runs_on_disk(&dir));
-        std::thread::yield_now();
-    }
+    wait_until("the runs of the old view stay", || held() == 0);
     assert_eq!(ledger.held_bytes(), 0);
     drop(checkpointer);
 }
@@ -268,18 +254,15 @@ fn a_failed_checkpoint_lets_no_value_leave_memory() {
 
 /// Returns all blocks in the published chain of an open directory.
 pub(super) fn blocks(dir: &TempDir) -> Vec<Record> {
-    let folder = dir.data().join("member/checkpoint");
-    let merged = MergedRecords::new(&folder, &manifest(dir).chain, false);
+    let merged = MergedRecords::new(&dir.checkpoint(), &manifest(dir).chain, false);
     let all = merged.map(|record| record.unwrap());
     all.filter(|found| record::is_block(&found.key)).collect()
 }
 
 /// Flips a bit of a byte in the run that contains a block. The byte is `at` bytes after the begin of the block's record.
 pub(super) fn flip(dir: &TempDir, block: &Record, at: usize) {
-    let path = run_path(&dir.data().join("member/checkpoint"), block.run);
-    let mut bytes = std::fs::read(&path).unwrap();
-    bytes[usize::try_from(block.offset).unwrap() + at] ^= 1;
-    std::fs::write(&path, bytes).unwrap();
+    let offset = usize::try_from(block.offset).unwrap();
+    flip_bit(&dir.run_path(block.run), offset + at);
 }
 
 /// A run that panics where the product ends the process.
@@ -314,8 +297,7 @@ fn a_read_fails_on_a_damaged_run() {
             flip(dir, block, block.value.bytes().len() - 1)
         }),
         ("a missing run", |dir, block| {
-            let path = run_path(&dir.data().join("member/checkpoint"), block.run);
-            std::fs::remove_file(path).unwrap();
+            std::fs::remove_file(dir.run_path(block.run)).unwrap();
         }),
         ("no damage", |_, _| ()),
     ];
@@ -363,7 +345,7 @@ fn a_damaged_value_ends_the_process() {
     let (mut storage, _) = open_cached(&dir, &unlimited());
     storage.checkpoint.write(None, &filled(100, 2000)).unwrap();
     drop(storage);
-    let heads = || files(&dir.data().join("member/checkpoint"), ".heads").len();
+    let heads = || files(&dir.checkpoint(), ".heads").len();
     let before = heads();
     let test = "values::a_damaged_value_ends_the_process";
     let mut command = child(test, CHILD, dir.0.as_os_str());

@@ -1,11 +1,7 @@
 //! A member without a network: a real state machine whose entries depend only on their indexes. It writes, checkpoints and cuts
 //! as the server does. The expected state therefore follows from the last index.
 
-use std::{
-    collections::BTreeMap,
-    io::Write as _,
-    sync::mpsc::{self, Receiver},
-};
+use std::io::Write as _;
 
 use prost::Message as _;
 use witan_machine::{
@@ -116,12 +112,8 @@ impl Driven {
             apply(&mut view, &Entry::decode(record.payload).unwrap());
         }
         let saved = base.position.index;
-        let (send, durable) = mpsc::sync_channel(64);
-        let checkpointer =
-            Checkpointer::start(storage.checkpoint, Some(base), metrics(), move |index| {
-                send.send(index).unwrap();
-            })
-            .unwrap();
+        let (checkpointer, durable) =
+            start_checkpointer(storage.checkpoint, Some(base), &metrics());
         Self {
             log: storage.log,
             checkpointer,
