@@ -19,10 +19,9 @@ use witan_sim::{
 
 use super::{
     disk::Disk,
-    workload::{chances, receive},
+    workload::{chances, receive_and_install},
     *,
 };
-use crate::{SnapshotReceiver, install};
 
 /// Environment variable for the first seed, 0 by default.
 const START: &str = "WITAN_CLUSTER_START";
@@ -193,13 +192,7 @@ impl DataDirectory for MemberDirectory {
     }
 
     fn install(&mut self, snapshot: &View) {
-        let Storage { log, checkpoint, .. } = self.storage();
-        let folder = checkpoint.folder().clone();
-        let receiver = SnapshotReceiver::new(folder.clone());
-        let received = receive(&receiver, snapshot).expect("there is room, and no other comes");
-        let (installed, _) = install::publish(log, &folder, received);
-        let adopted = checkpoint.adopt(installed.files.chain(), installed.installs);
-        adopted.expect("there is room");
+        receive_and_install(self.storage(), snapshot);
     }
 
     fn drop_values(&self) {

@@ -15,11 +15,11 @@ use witan_machine::levels::{self, Level};
 use super::{
     disk::Disk,
     failing_calls::{ERRORS, each_call, failing},
-    workload::{chances, entry, first, receive, records},
+    workload::{chances, entry, first, receive_and_install, records},
     *,
 };
 use crate::{
-    FORMATS, SnapshotReceiver,
+    FORMATS,
     folder::copies,
     format,
     manifest::{CURRENT, Manifest, copy_name},
@@ -239,13 +239,7 @@ fn a_power_cut_during_a_raise_leaves_no_later_format_than_the_identitys() {
 #[test]
 fn a_power_cut_during_an_installation_leaves_no_later_format_than_the_identitys() {
     let cuts = cuts(|storage| {
-        let folder = storage.checkpoint.folder().clone();
-        let received = receive(&SnapshotReceiver::new(folder.clone()), &raised(90)).unwrap();
-        let (installed, _) = crate::install::publish(&mut storage.log, &folder, received);
-        let adopted = storage
-            .checkpoint
-            .adopt(installed.files.chain(), installed.installs);
-        adopted.unwrap();
+        receive_and_install(storage, &raised(90));
         storage.log.append(&batch(91..93, 1));
     });
     let mut seen = BTreeSet::new();

@@ -7,14 +7,10 @@ use witan_machine::{
 };
 
 use super::{
-    workload::{apply, chances, first, receive, records},
+    workload::{apply, chances, first, receive_and_install, records},
     *,
 };
-use crate::{
-    SnapshotReceiver,
-    install::publish,
-    run::{RunItem, RunReader},
-};
+use crate::run::{RunItem, RunReader};
 
 /// Size of a run in bytes, so small that a small state has many runs.
 pub(super) const RUN_BYTES: u64 = 32 << 10;
@@ -249,16 +245,9 @@ fn a_base_leaves_no_outdated_record_of_another_kind() {
         for name in 0..100 {
             run(&mut sent, put(name, 2000));
         }
-        let folder = storage.checkpoint.folder().clone();
-        let received = receive(&SnapshotReceiver::new(folder.clone()), &sent).unwrap();
-        let mut view = received.view.clone();
-        let (installed, _) = publish(&mut storage.log, &folder, received);
-        let adopted = storage
-            .checkpoint
-            .adopt(installed.files.chain(), installed.installs);
-        adopted.unwrap();
+        let mut view = receive_and_install(&mut storage, &sent);
         if restarted {
-            drop((storage, installed, folder));
+            drop(storage);
             let (opened, recovered) = open_small(&dir, RUN_BYTES);
             (storage, view) = (opened, recovered.unwrap());
         }

@@ -229,6 +229,18 @@ pub(super) fn receive(
     incoming.finish(totals)
 }
 
+/// Receives and installs a state as another member's snapshot, without the checkpoint thread. Returns the installed state.
+pub(super) fn receive_and_install(storage: &mut Storage, view: &View) -> View {
+    let Storage { log, checkpoint, .. } = storage;
+    let folder = checkpoint.folder().clone();
+    let received = receive(&SnapshotReceiver::new(folder.clone()), view).unwrap();
+    let view = received.view.clone();
+    let (installed, _) = install::publish(log, &folder, received);
+    let adopted = checkpoint.adopt(installed.files.chain(), installed.installs);
+    adopted.unwrap();
+    view
+}
+
 pub(super) fn id(view: &View) -> SnapshotId {
     SnapshotId { index: view.position.index, term: view.position.term }
 }
