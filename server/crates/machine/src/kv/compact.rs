@@ -118,35 +118,17 @@ impl Kv {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
     use crate::{
         kv::{
-            DeleteRange, KvOperation, Range, ValueSource,
-            test_helpers::{apply, put},
+            KvOperation,
+            test_helpers::{all, apply, delete, put},
         },
         levels::FIRST,
         pacing::Pacing,
     };
 
     const BLOCK_BYTES: usize = Pacing::of(FIRST).block_bytes;
-
-    fn all(kv: &Kv, revision: i64) -> Vec<(Bytes, i64)> {
-        let from = Bytes::from_static(b"\0");
-        let range = Range {
-            key: from.clone(),
-            range_end: from,
-            revision,
-            ..Range::default()
-        };
-        kv.range(&range, ValueSource::Disk)
-            .unwrap()
-            .kvs
-            .into_iter()
-            .map(|kv| (kv.key, kv.mod_revision.0))
-            .collect()
-    }
 
     /// Returns a store in which each value fills a block, so that a compaction takes several passes.
     fn large() -> Kv {
@@ -182,11 +164,7 @@ mod tests {
     #[test]
     fn a_compaction_may_follow_an_unfinished_sweep() {
         let mut kv = large();
-        let first = Bytes::from_static(b"key-3");
-        apply(
-            &mut kv,
-            KvOperation::Delete(DeleteRange { key: first, ..DeleteRange::default() }),
-        );
+        delete(&mut kv, "key-3");
         put(&mut kv, "key-4", 1);
         let revision = kv.revision().0 - 100;
         apply(&mut kv, KvOperation::Compact(Compact { revision }));

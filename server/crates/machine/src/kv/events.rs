@@ -222,22 +222,13 @@ fn newest(mut states: Vec<Kv>) -> Vec<Kv> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use proptest::prelude::*;
 
     use super::*;
     use crate::kv::{
-        Compact, DeleteRange, KvCommand, KvOperation,
-        test_helpers::{apply, put},
+        Compact, KvCommand, KvOperation,
+        test_helpers::{self, delete, put},
     };
-
-    fn delete(kv: &mut Kv, key: &str) {
-        let key = Bytes::copy_from_slice(key.as_bytes());
-        apply(
-            kv,
-            KvOperation::Delete(DeleteRange { key, ..DeleteRange::default() }),
-        );
-    }
 
     fn told(written: &KeyChange<'_>) -> (i64, String, bool) {
         let key = String::from_utf8(written.key().to_vec()).unwrap();
@@ -267,10 +258,7 @@ mod tests {
             }
             let compacted = compact.min(kv.revision().0);
             if compacted > 1 {
-                apply(&mut kv, KvOperation::Compact(Compact { revision: compacted }));
-                while kv.sweeping {
-                    kv.continue_sweep();
-                }
+                test_helpers::compact(&mut kv, compacted);
             }
             for revision in compacted.max(1)..=kv.revision().next().0 {
                 let expect: Vec<_> = all.iter().filter(|(r, ..)| *r >= revision).cloned().collect();

@@ -155,7 +155,10 @@ mod tests {
     use super::*;
     use crate::{
         counters::COUNT_IMPORT_MAX,
-        kv::{DeleteRange, KvOperation, Put, Range, ValueSource, test_helpers::apply},
+        kv::{
+            DeleteRange, KvOperation, Put,
+            test_helpers::{all, apply, compact},
+        },
         lease::TTL_MAX_S,
     };
 
@@ -188,24 +191,10 @@ mod tests {
         taken
     }
 
-    fn all(kv: &Kv, revision: i64) -> Vec<crate::kv::KeyValue> {
-        let from = Bytes::from_static(b"\0");
-        let range = Range {
-            key: from.clone(),
-            range_end: from,
-            revision,
-            ..Range::default()
-        };
-        kv.range(&range, ValueSource::Disk).unwrap().kvs
-    }
-
     #[test]
     fn imported_versions_equal_the_original() {
         let mut kv = filled(400);
-        apply(&mut kv, KvOperation::Compact(Compact { revision: 150 }));
-        while kv.sweeping {
-            kv.continue_sweep();
-        }
+        compact(&mut kv, 150);
         let mut taken = carried(&kv, 150, 150);
         assert_eq!(
             (taken.revision(), taken.compacted()),
@@ -216,10 +205,7 @@ mod tests {
             assert_eq!(all(&taken, revision), all(&kv, revision), "{revision}");
         }
         for kv in [&mut kv, &mut taken] {
-            apply(kv, KvOperation::Compact(Compact { revision: 300 }));
-            while kv.sweeping {
-                kv.continue_sweep();
-            }
+            compact(kv, 300);
             let key = Bytes::from_static(b"k1");
             apply(kv, KvOperation::Put(Put { key, ..Put::default() }));
         }

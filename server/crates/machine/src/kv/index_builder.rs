@@ -148,8 +148,8 @@ mod tests {
 
     use super::*;
     use crate::kv::{
-        Compact, DeleteRange, KeyRange, Kv, KvOperation,
-        test_helpers::{apply, put},
+        Compact, KeyRange, Kv, KvOperation,
+        test_helpers::{apply, delete, put},
     };
 
     /// Generates mostly short keys, and keys so long that one or a few fill a page.
@@ -192,8 +192,7 @@ mod tests {
                 if let Some(size) = size {
                     put(&mut kv, key, *size);
                 } else {
-                    let key = Bytes::from(key.clone());
-                    apply(&mut kv, KvOperation::Delete(DeleteRange { key, ..DeleteRange::default() }));
+                    delete(&mut kv, key);
                 }
                 if at == compacted {
                     let revision = kv.revision().0;

@@ -76,21 +76,11 @@ impl Kv {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
     use crate::kv::{
-        Compact, DeleteRange, KvOperation,
-        test_helpers::{apply, put},
+        Compact, KvOperation,
+        test_helpers::{apply, delete, put},
     };
-
-    fn delete(kv: &mut Kv, key: &'static str) {
-        let key = Bytes::from_static(key.as_bytes());
-        apply(
-            kv,
-            KvOperation::Delete(DeleteRange { key, ..DeleteRange::default() }),
-        );
-    }
 
     fn revisions<'a>(versions: impl Iterator<Item = KeyChange<'a>>) -> Vec<i64> {
         versions.map(|written| written.revision().0).collect()

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::{
-    KeyValue, Kv,
-    request::{KvCommand, KvOperation, Put},
+    KeyValue, Kv, ValueSource,
+    request::{Compact, DeleteRange, KvCommand, KvOperation, Put, Range},
 };
 use crate::{revision::Revision, values::ReadPattern};
 
@@ -22,6 +22,33 @@ pub(super) fn put(kv: &mut Kv, key: &str, size: usize) {
         ..Put::default()
     };
     apply(kv, KvOperation::Put(put));
+}
+
+pub(super) fn delete(kv: &mut Kv, key: &str) {
+    let key = Bytes::copy_from_slice(key.as_bytes());
+    let delete = DeleteRange { key, ..DeleteRange::default() };
+    apply(kv, KvOperation::Delete(delete));
+}
+
+/// Compacts at this revision, and finishes the sweep.
+pub(super) fn compact(kv: &mut Kv, revision: i64) {
+    apply(kv, KvOperation::Compact(Compact { revision }));
+    while kv.sweeping {
+        kv.continue_sweep();
+    }
+}
+
+/// Returns all pairs at this revision.
+pub(super) fn all(kv: &Kv, revision: i64) -> Vec<KeyValue> {
+    let from = Bytes::from_static(b"\0");
+    let range = Range {
+        key: from.clone(),
+        range_end: from,
+        revision,
+        ..Range::default()
+    };
+    let found = kv.range(&range, ValueSource::Disk);
+    found.expect("the revision is there").kvs
 }
 
 /// Returns a key space without keys at this revision.
