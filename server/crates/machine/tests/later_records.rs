@@ -13,7 +13,8 @@ use witan_machine::{
     kv::{KvOperation, Put},
     lease::{LeaseGrant, LeaseOperation},
     member::Member,
-    record::{self, CorruptRecord, RecordChange},
+    record::{self, CorruptRecord},
+    values::test_support,
     view::View,
 };
 use witan_tree::{Set, TreeOperation};
@@ -52,13 +53,7 @@ fn records() -> Records {
     for command in commands {
         machine.apply(&Entry { command: Some(command), ..Entry::default() });
     }
-    let mut records = Records::new();
-    let view = View { machine, ..View::default() };
-    view.changes(None, &mut |change| match change {
-        RecordChange::Put { key, value } => drop(records.insert(key, value)),
-        RecordChange::Delete { key } => panic!("{key:?} was never written"),
-    });
-    records
+    test_support::records(&View { machine, ..View::default() })
 }
 
 fn restore(records: Records) -> Result<View, CorruptRecord> {

@@ -1,8 +1,6 @@
 //! Checks that the layout of a state follows from the log: a member that starts from a checkpoint and applies the later entries
 //! has the same records as one that applied all entries.
 
-use std::collections::BTreeMap;
-
 use witan_machine::{
     alarm::{AlarmAction, AlarmCommand},
     auth::{AuthOperation, UserAdd},
@@ -10,6 +8,7 @@ use witan_machine::{
     kv::{Compact, DeleteRange, KvOperation, Put, ReadResults, Sweep},
     lease::{LeaseCheckpoint, LeaseGrant, LeaseOperation, LeaseRevoke, RemainingTtl},
     record::{CorruptRecord, RecordChange},
+    values::test_support::records,
     view::{Position, View},
 };
 use witan_tree::{Delete, Set, TreeOperation};
@@ -100,15 +99,6 @@ fn apply(view: &mut View, index: u64, command: &Command, answers: ReadResults) {
     view.machine.apply_with(&entry, answers);
     view.machine.kv.clear_states_before_compaction();
     view.position.index = index;
-}
-
-fn records(view: &View) -> BTreeMap<Vec<u8>, Vec<u8>> {
-    let mut records = BTreeMap::new();
-    view.changes(None, &mut |change| match change {
-        RecordChange::Put { key, value } => drop(records.insert(key, value)),
-        RecordChange::Delete { key } => panic!("{key:?} was never written"),
-    });
-    records
 }
 
 fn restored(view: &View) -> View {

@@ -1,4 +1,4 @@
-//! A file in memory, for tests of readers.
+//! A file in memory, for tests of readers, and the records of a state.
 
 use std::{
     collections::BTreeMap,
@@ -62,6 +62,16 @@ impl RecordFile for MemoryFile {
     fn cache(&self) -> &Arc<BlockCache> {
         &self.cache
     }
+}
+
+/// Returns all records of a view.
+pub fn records(view: &View) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut records = BTreeMap::new();
+    view.changes(None, &mut |change| match change {
+        RecordChange::Put { key, value } => drop(records.insert(key, value)),
+        RecordChange::Delete { key } => panic!("{key:?} is in no earlier state"),
+    });
+    records
 }
 
 /// Stores all records of a view in a file in memory and drops the values of its closed blocks. Calls `on_read` on each thread

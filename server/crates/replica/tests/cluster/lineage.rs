@@ -4,8 +4,8 @@ use witan_machine::{
     auth::{AuthCommand, AuthOperation, UserAdd},
     command::Entry,
     kv::{Compact, Kv, KvCommand},
-    record::RecordChange,
     revision::Revision,
+    values::test_support::records,
 };
 
 use super::*;
@@ -58,15 +58,6 @@ fn packed(kv: &Kv, deletes: bool) -> Kv {
     copy.finish_import(kv.compacted(), Revision::NONE)
         .expect("it is sound");
     copy
-}
-
-fn records(view: &View) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let mut records = Vec::new();
-    view.changes(None, &mut |change| match change {
-        RecordChange::Put { key, value } => records.push((key, value)),
-        RecordChange::Delete { key } => panic!("{key:?} was never there"),
-    });
-    records
 }
 
 /// Creates members 1 to 3, whose states differ.

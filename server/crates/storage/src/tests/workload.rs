@@ -4,10 +4,10 @@
 use std::io::Write as _;
 
 use prost::Message as _;
+pub(super) use witan_machine::values::test_support::records;
 use witan_machine::{
     command::{Entry, Stamp},
     kv,
-    record::RecordChange,
 };
 
 use super::*;
@@ -302,13 +302,4 @@ impl Expected {
         });
         Ok(Found { last, checkpoint, fell_back: storage.checkpoint.fell_back() })
     }
-}
-
-pub(super) fn records(view: &View) -> BTreeMap<Vec<u8>, Vec<u8>> {
-    let mut records = BTreeMap::new();
-    view.changes(None, &mut |change| match change {
-        RecordChange::Put { key, value } => drop(records.insert(key, value)),
-        RecordChange::Delete { key } => panic!("{key:?} was never there"),
-    });
-    records
 }
