@@ -223,29 +223,10 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::{host::LogRecord, replica::Tuning};
-
-    fn config() -> Config {
-        Config {
-            id: 1,
-            election_ticks: 10,
-            heartbeat_ticks: 1,
-            election_ns: 1,
-            seed: 1,
-            pre_vote: true,
-            compaction: None,
-            request_ticks: 10,
-            copied: false,
-            level: levels::OWN,
-            tuning: Tuning::default(),
-        }
-    }
-
-    fn members() -> Vec<Member> {
-        [1, 2, 3]
-            .map(|id| Member { id, ..Member::default() })
-            .to_vec()
-    }
+    use crate::{
+        host::LogRecord,
+        replica::tests::{config, first_state},
+    };
 
     /// A later release may keep a promise there, for example about its vote.
     #[test]
@@ -258,7 +239,7 @@ mod tests {
             (wire::hard_state(3, 2, 1), vec![unknown_kind]),
         ] {
             let recovered = Recovered {
-                checkpoint: Some(genesis(7, members())),
+                checkpoint: Some(first_state()),
                 hard_state: Some(hard_state),
                 records,
             };
@@ -270,7 +251,7 @@ mod tests {
     #[test]
     fn a_state_above_the_level_of_this_release_is_refused() {
         for (raised_level, starts) in [(0, true), (levels::OWN, true), (levels::OWN + 1, false)] {
-            let mut checkpoint = genesis(7, members());
+            let mut checkpoint = first_state();
             checkpoint.machine.members.raised_level = raised_level;
             let recovered = Recovered { checkpoint: Some(checkpoint), ..Recovered::default() };
             let started = Replica::new(config(), recovered);
@@ -286,7 +267,7 @@ mod tests {
     #[test]
     fn a_vote_of_an_earlier_term_than_the_checkpoint_is_dropped() {
         for (checkpoint_term, vote) in [(3, 2), (4, 0)] {
-            let mut checkpoint = genesis(7, members());
+            let mut checkpoint = first_state();
             checkpoint.position.term = checkpoint_term;
             let recovered = Recovered {
                 checkpoint: Some(checkpoint),

@@ -59,7 +59,7 @@ impl Host for Noted {
     fn message_dropped(&mut self, _: MemberId, _: MessageFault) {}
 }
 
-fn first_state() -> View {
+pub(super) fn first_state() -> View {
     state_of(&[1, 2, 3])
 }
 
@@ -78,7 +78,12 @@ fn member_two_of(state: View) -> Replica {
 
 /// Starts member 2 with this disk.
 fn started(disk: Recovered) -> Replica {
-    let config = Config {
+    Replica::new(config(), disk).expect("a healthy disk")
+}
+
+/// Returns the configuration of member 2.
+pub(super) fn config() -> Config {
+    Config {
         id: 2,
         election_ticks: 10,
         heartbeat_ticks: 1,
@@ -90,8 +95,7 @@ fn started(disk: Recovered) -> Replica {
         copied: false,
         level: levels::OWN,
         tuning: Tuning::default(),
-    };
-    Replica::new(config, disk).expect("a healthy disk")
+    }
 }
 
 fn propose(replica: &mut Replica, command: Command) -> Result<(), ProposalRejected> {
