@@ -40,7 +40,7 @@ pub(super) fn turn(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Hal
         if replica.raft.has_ready() {
             round(replica, host)?;
         } else if replica.apply_queue.executed.is_some() {
-            resume(replica, host)?;
+            apply_and_answer(replica, host, Vec::new())?;
         } else if !release_reads(replica, host) {
             persist_idle_commit(replica, host);
             replica.batches.turned(replica.last_index());
@@ -120,17 +120,15 @@ fn round(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     }
     send(replica, host, light.take_messages());
     replica.apply_queue.push(light.take_committed_entries());
-    let result = apply(replica, host, &mut applied);
-    if result.is_ok() {
-        applied_to_raft(replica);
-    }
-    answer(replica, host, applied);
-    result
+    apply_and_answer(replica, host, applied)
 }
 
-/// Takes the result of a long command, then applies and answers the entries queued after it.
-fn resume(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
-    let mut applied = Vec::new();
+/// Takes the result of a long command if one has ended. Then applies the queued entries, and answers them and `applied`.
+fn apply_and_answer(
+    replica: &mut Replica,
+    host: &mut dyn Host,
+    mut applied: Vec<Applied>,
+) -> Result<(), Halt> {
     let result = apply(replica, host, &mut applied);
     if result.is_ok() {
         applied_to_raft(replica);
