@@ -350,8 +350,9 @@ impl PeerMessage {
 
 /// Returns a peer message with each encoded command replaced by the result of `map`, or `None` for an invalid message.
 pub fn map_commands(message: &Bytes, map: &mut dyn FnMut(Bytes) -> Bytes) -> Option<Bytes> {
-    let mapped = match PeerMessage::decode(message).ok()? {
-        PeerMessage::Raft(mut raft) if raft.get_msg_type() == MessageType::MsgAppend => {
+    let mut mapped = PeerMessage::decode(message).ok()?;
+    match &mut mapped {
+        PeerMessage::Raft(raft) if raft.get_msg_type() == MessageType::MsgAppend => {
             let entries = raft.entries.iter_mut();
             let commands = entries.filter(|entry| {
                 entry.get_entry_type() == EntryType::EntryNormal && !entry.data.is_empty()
@@ -359,30 +360,19 @@ pub fn map_commands(message: &Bytes, map: &mut dyn FnMut(Bytes) -> Bytes) -> Opt
             for entry in commands {
                 entry.data = map(std::mem::take(&mut entry.data));
             }
-            AppendContext::forget_checksum(&mut raft);
-            PeerMessage::Raft(raft)
+            AppendContext::forget_checksum(raft);
         }
-        PeerMessage::Proposals(mut proposals) => {
-            map_each(&mut proposals, map);
-            PeerMessage::Proposals(proposals)
-        }
-        PeerMessage::ProposalsAgain(mut proposals) => {
-            map_each(&mut proposals, map);
-            PeerMessage::ProposalsAgain(proposals)
+        PeerMessage::Proposals(proposals) | PeerMessage::ProposalsAgain(proposals) => {
+            for entry in &mut proposals.entries {
+                *entry = map(std::mem::take(entry));
+            }
         }
         PeerMessage::Raft(_)
         | PeerMessage::Refused(_)
         | PeerMessage::LeaseRequests(_)
         | PeerMessage::LeaseAnswer(_) => return Some(message.clone()),
-    };
-    Some(mapped.encode())
-}
-
-/// Replaces each encoded command of forwarded proposals with the result of `map`.
-pub(crate) fn map_each(proposals: &mut ForwardedProposals, map: &mut dyn FnMut(Bytes) -> Bytes) {
-    for entry in &mut proposals.entries {
-        *entry = map(std::mem::take(entry));
     }
+    Some(mapped.encode())
 }
 
 /// Returns the payload of a record in the log on disk, with its command replaced by the result of `map`.

@@ -96,7 +96,7 @@ pub(super) fn is_vote_request(kind: MessageType) -> bool {
 }
 
 /// Returns whether only leaders send messages of this type.
-fn is_of_leader(kind: MessageType) -> bool {
+pub(super) fn is_of_leader(kind: MessageType) -> bool {
     matches!(
         kind,
         MessageType::MsgAppend | MessageType::MsgHeartbeat | MessageType::MsgSnapshot

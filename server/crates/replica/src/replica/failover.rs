@@ -8,7 +8,7 @@ use raft::{
     eraftpb::{Message, MessageType},
 };
 
-use super::Replica;
+use super::{Replica, copied::is_of_leader};
 use crate::{
     jitter,
     limits::{FAILOVER_CAMPAIGNS, FAILOVER_STEP_NS},
@@ -122,15 +122,11 @@ impl Replica {
     /// Returns whether the leader may have sent this message before its process ended. The message is of the leader's term, and
     /// arrives within an election timeout of the report. The caller drops such a message, because it would end the campaigns.
     pub(super) fn is_late_from_ended_leader(&self, message: &Message) -> bool {
-        let leads = matches!(
-            message.get_msg_type(),
-            MessageType::MsgAppend | MessageType::MsgHeartbeat | MessageType::MsgSnapshot
-        );
         let sent = (message.from, message.term);
         let is_late = |failover: Failover| {
             failover.ended == sent && self.monotonic_ns < failover.ignored_until_ns
         };
-        leads && self.failover.is_some_and(is_late)
+        is_of_leader(message.get_msg_type()) && self.failover.is_some_and(is_late)
     }
 
     /// Returns the nanoseconds until this member's next failover campaign. Members campaign in the order of their ids. Each

@@ -50,8 +50,7 @@ impl Replica {
     /// proposes the removal. If no member takes over, this leader accepts its removal, unless only one voter would remain. That
     /// voter could not learn that the removal was committed, and would wait for this member's vote forever.
     pub(super) fn transfers_leadership_first(&mut self, change: &ConfChange) -> bool {
-        let own = change.get_change_type() == ConfChangeType::RemoveNode
-            && change.node_id == self.config.id;
+        let own = wire::is_removal(change) && change.node_id == self.config.id;
         let leaves_one = self.raft.store().position().voters.len() == 2;
         if !own || (self.handovers >= HANDOVER_ATTEMPTS && !leaves_one) {
             return false;
@@ -120,7 +119,7 @@ impl Replica {
             .iter()
             .filter(|entry| entry.get_entry_type() != EntryType::EntryNormal)
             .filter_map(|entry| wire::decode_raft_entry(entry).ok()?.1)
-            .find(|change| change.get_change_type() == ConfChangeType::RemoveNode)
+            .find(wire::is_removal)
             .map(|change| change.node_id)
     }
 

@@ -1,10 +1,9 @@
 //! Accessors for the simulator and for recordings.
 
 use bytes::Bytes;
-use raft::eraftpb::MessageType;
 use witan_machine::member::MemberId;
 
-use super::Replica;
+use super::{Replica, copied::is_of_leader};
 use crate::{
     message_head::MessageHead,
     wire::{self, PeerMessage},
@@ -20,21 +19,10 @@ impl Replica {
     /// Returns the term that the sender of an encoded message claims to lead. Returns `None` if the message makes no such claim
     /// or cannot be decoded.
     pub fn led_term(message: &Bytes) -> Option<u64> {
-        match PeerMessage::decode(message) {
-            Ok(PeerMessage::Raft(message)) => matches!(
-                message.get_msg_type(),
-                MessageType::MsgAppend | MessageType::MsgHeartbeat | MessageType::MsgSnapshot
-            )
-            .then_some(message.term),
-            Ok(
-                PeerMessage::Proposals(_)
-                | PeerMessage::ProposalsAgain(_)
-                | PeerMessage::Refused(_)
-                | PeerMessage::LeaseRequests(_)
-                | PeerMessage::LeaseAnswer(_),
-            )
-            | Err(_) => None,
-        }
+        let Ok(PeerMessage::Raft(message)) = PeerMessage::decode(message) else {
+            return None;
+        };
+        is_of_leader(message.get_msg_type()).then_some(message.term)
     }
 
     /// Formats the hard state of a [`crate::host::LogBatch`] for recordings.
