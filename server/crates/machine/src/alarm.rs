@@ -8,7 +8,7 @@ use imbl::OrdSet;
 use super::{
     kv, lease,
     member::{MemberId, MemberRegistry},
-    record::{self, CorruptRecord, RecordChange},
+    record::{self, CorruptRecord, Emit, RecordChange},
 };
 use crate::pacing::Pacing;
 
@@ -188,7 +188,7 @@ impl Alarms {
     }
 
     /// Emits the record of all raised alarms if they differ from `since`; `None` means no alarms.
-    pub(crate) fn changes(&self, since: Option<&Alarms>, emit: &mut dyn FnMut(RecordChange)) {
+    pub(crate) fn changes(&self, since: Option<&Alarms>, emit: &mut Emit<'_>) {
         if since == Some(self) || (since.is_none() && self.raised.is_empty()) {
             return;
         }

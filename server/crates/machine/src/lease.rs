@@ -10,7 +10,7 @@ use imbl::{OrdMap, OrdSet, ordmap::DiffItem};
 
 use super::{
     auth_error,
-    record::{self, CorruptRecord, RecordChange},
+    record::{self, CorruptRecord, Emit, RecordChange},
 };
 
 /// The id of a lease, as clients and servers choose it.
@@ -328,7 +328,7 @@ impl Leases {
     }
 
     /// Emits the leases that changed since `since`, or all leases for `None`. Each record has the lease id as its key.
-    pub(crate) fn changes(&self, since: Option<&Leases>, emit: &mut dyn FnMut(RecordChange)) {
+    pub(crate) fn changes(&self, since: Option<&Leases>, emit: &mut Emit<'_>) {
         let mut put = |id: LeaseId, lease: &Lease| {
             emit(RecordChange::Put {
                 key: id.0.to_be_bytes().to_vec(),

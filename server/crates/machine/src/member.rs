@@ -7,7 +7,7 @@ use imbl::{OrdMap, OrdSet};
 
 use super::{
     levels::{self, Level},
-    record::{self, CorruptRecord, RecordChange},
+    record::{self, CorruptRecord, Emit, RecordChange},
 };
 
 /// A member's id, which raft also uses. It is never reused.
@@ -417,11 +417,7 @@ impl MemberRegistry {
     }
 
     /// Emits the registry's single record, unless it equals `since`.
-    pub(crate) fn changes(
-        &self,
-        since: Option<&MemberRegistry>,
-        emit: &mut dyn FnMut(RecordChange),
-    ) {
+    pub(crate) fn changes(&self, since: Option<&MemberRegistry>, emit: &mut Emit<'_>) {
         if since == Some(self) {
             return;
         }
