@@ -173,28 +173,19 @@ fn damage_in_a_closed_file_is_refused() {
             "{error}"
         );
     }
+    let assert_refused = |why: &str| {
+        let error = open(&dir.data(), &ME).expect_err(why);
+        assert_eq!(error.exit_code(), 27, "{why}");
+    };
     fs::write(&first, &bytes[..bytes.len() - 10]).unwrap();
-    assert_eq!(
-        open(&dir.data(), &ME).expect_err("it is short").exit_code(),
-        27
-    );
+    assert_refused("it is short");
     fs::write(&first, &bytes).unwrap();
     let second = dir.log_files().remove(1);
     fs::rename(&second, dir.0.join("away")).unwrap();
-    assert_eq!(
-        open(&dir.data(), &ME)
-            .expect_err("a file is missing")
-            .exit_code(),
-        27
-    );
+    assert_refused("a file is missing");
     fs::rename(dir.0.join("away"), &second).unwrap();
     fs::rename(&first, dir.0.join("away")).unwrap();
-    assert_eq!(
-        open(&dir.data(), &ME)
-            .expect_err("the first is missing")
-            .exit_code(),
-        27
-    );
+    assert_refused("the first is missing");
     fs::rename(dir.0.join("away"), &first).unwrap();
     reopen(&dir);
 }

@@ -195,19 +195,12 @@ fn damage_that_looks_like_a_later_release_is_damage() {
 fn another_members_directory_is_refused() {
     let dir = TempDir::new();
     drop(reopen(&dir));
-    assert_eq!(
-        refused(
-            &dir,
-            &DataIdentity { member_id: MemberId(7), ..ME },
-            "identity"
-        )
-        .exit_code(),
-        22
-    );
-    assert_eq!(
-        refused(&dir, &DataIdentity { cluster_id: 7, ..ME }, "identity").exit_code(),
-        22
-    );
+    for other in [
+        DataIdentity { member_id: MemberId(7), ..ME },
+        DataIdentity { cluster_id: 7, ..ME },
+    ] {
+        assert_eq!(refused(&dir, &other, "identity").exit_code(), 22);
+    }
     reopen(&dir);
 }
 
