@@ -245,7 +245,7 @@ impl Checkpoint {
     /// stays, and the blocks of `view` keep their places.
     pub fn write(&mut self, since: Option<&View>, view: &View) -> io::Result<()> {
         self.folder.identity.raise(view.machine.members.level())?;
-        let part = self.parts.written();
+        let part = self.parts.written.clone();
         let since = since.or(part.as_ref());
         let size = |view: &View| view.machine.kv.size_bytes();
         if since.is_some_and(|since| size(since).saturating_sub(size(view)) >= self.outdated_bytes)
@@ -361,12 +361,12 @@ impl Checkpoint {
     /// Publishes a chain of this format atomically. Does not publish the chain of a part, and only sets `manifest`.
     pub(super) fn publish(&mut self, chain: Chain, format: &'static DataFormat) -> io::Result<()> {
         // A startup must never use a part as the previous checkpoint.
-        let before = match self.parts.written() {
-            Some(_) => Chain::default(),
-            None => self.manifest.chain.clone(),
+        let before = match self.parts.written.is_some() {
+            true => Chain::default(),
+            false => self.manifest.chain.clone(),
         };
         let manifest = Manifest { before, ..Manifest::new(format, chain) };
-        if self.parts.is_writing() {
+        if self.parts.writing {
             self.manifest = manifest;
             return Ok(());
         }

@@ -236,13 +236,14 @@ impl CheckpointFolder {
             return Err(io::Error::other(Superseded));
         }
         replace(&self.dir, CURRENT, &bytes)?;
-        self.ledger.set_checkpoint_bytes(manifest.chain.bytes());
-        state.published.clone_from(&manifest.chain);
-        Ok(self.copy(&mut state, &bytes))
+        Ok(self.published(&mut state, manifest, &bytes))
     }
 
-    /// Writes a copy of the manifest and returns the copy's number. Only logs a failure, because the copy is only a backup.
-    fn copy(&self, state: &mut FolderState, bytes: &[u8]) -> u64 {
+    /// Records that the manifest is published. Writes a copy of it, and returns the copy's number. Only logs a failure, because
+    /// the copy is only a backup.
+    fn published(&self, state: &mut FolderState, manifest: &Manifest, bytes: &[u8]) -> u64 {
+        self.ledger.set_checkpoint_bytes(manifest.chain.bytes());
+        state.published.clone_from(&manifest.chain);
         state.last_copy += 1;
         let number = state.last_copy;
         if let Err(error) = replace(&self.dir, &copy_name(number), bytes) {
@@ -285,11 +286,9 @@ impl CheckpointFolder {
             self.ledger.release();
             replace(&self.dir, CURRENT, &bytes)
         })?;
-        self.ledger.set_checkpoint_bytes(manifest.chain.bytes());
-        state.published.clone_from(&manifest.chain);
         // The new chain contains no earlier run.
         self.damaged.store(false, Relaxed);
-        self.copy(&mut state, &bytes);
+        self.published(&mut state, manifest, &bytes);
         state.installs += 1;
         Ok(())
     }

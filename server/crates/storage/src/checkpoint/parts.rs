@@ -29,23 +29,11 @@ const SMALL_PART_BYTES: u64 = 32 << 10;
 #[derive(Debug, Default)]
 pub(super) struct Parts {
     /// The state that the parts contain, or `None` if no part was written.
-    written: Option<View>,
+    pub(super) written: Option<View>,
     /// [`built_bytes`] of that state.
     bytes: u64,
-    /// Whether a part is being written.
-    writing: bool,
-}
-
-impl Parts {
-    /// Returns the state that the parts contain, or `None` if no part was written.
-    pub(super) fn written(&self) -> Option<View> {
-        self.written.clone()
-    }
-
-    /// Returns whether a part is being written, and not the whole state.
-    pub(super) fn is_writing(&self) -> bool {
-        self.writing
-    }
+    /// Whether a part is being written, and not the whole state.
+    pub(super) writing: bool,
 }
 
 impl Checkpoint {
