@@ -34,6 +34,10 @@ const RECOVERY_DIVISOR: u64 = 32;
 /// Part of the budget that the other memory must leave free. Beyond it, this member accepts no entries that add data, and lags.
 const LOG_DIVISOR: u64 = 32;
 
+/// Divisor of the memory that is left while the budget is used up, which gives the size of the largest snapshot to accept. The
+/// keys of a state can take several times the bytes of their records.
+const SNAPSHOT_DIVISOR: u64 = 4;
+
 /// Time for which a command waits for memory before it is refused. A checkpoint that is being written usually frees enough.
 const WAIT_FOR_ROOM: Duration = Duration::from_secs(5);
 
@@ -104,10 +108,19 @@ impl MemoryBudget {
         self.is_full() && self.full_since.borrow().is_some_and(is_long_ago)
     }
 
-    /// Returns whether this member must accept no snapshots and no entries that add data. Its limit is far above that of
-    /// [`Self::is_full`], because deletions after such an entry then also wait.
+    /// Returns whether this member must accept no entries that add data. Its limit is far above that of [`Self::is_full`],
+    /// because deletions after such an entry then also wait.
     pub fn is_exhausted(&self) -> bool {
         self.exhausted.load(Relaxed)
+    }
+
+    /// Returns the size in bytes of the largest snapshot that this member accepts. While the budget is used up, the snapshot's
+    /// state must fit next to the present one, which it replaces: without entries, only a snapshot can make the state smaller.
+    pub fn snapshot_bytes_max(&self) -> u64 {
+        match self.is_exhausted() {
+            true => self.bytes.saturating_sub(self.other_bytes()) / SNAPSHOT_DIVISOR,
+            false => u64::MAX,
+        }
     }
 
     /// Waits until the budget has room, at most until it has been full for [`WAIT_FOR_ROOM`].
@@ -363,13 +376,21 @@ mod tests {
     }
 
     #[test]
-    fn a_member_refuses_entries_long_after_it_refuses_writes() {
+    fn a_member_refuses_entries_and_snapshots_long_after_it_refuses_writes() {
         let mut monitor = monitor();
         // 248 MiB is all but a thirty-second, and 240 MiB is a thirty-second below it.
-        for (mib, exhausted) in [(247, false), (250, true), (242, true), (238, false)] {
+        for (mib, snapshot_kib) in [
+            (247, None),
+            (252, Some(1024)),
+            (242, Some(3584)),
+            (238, None),
+        ] {
             settle(&mut monitor, mib);
-            assert_eq!(monitor.budget.is_exhausted(), exhausted, "{mib} MiB");
-            assert!(monitor.budget.is_full());
+            let budget = &monitor.budget;
+            assert_eq!(budget.is_exhausted(), snapshot_kib.is_some(), "{mib} MiB");
+            let bytes_max = snapshot_kib.map_or(u64::MAX, |kib: u64| kib << 10);
+            assert_eq!(budget.snapshot_bytes_max(), bytes_max, "{mib} MiB");
+            assert!(budget.is_full());
         }
     }
 

@@ -113,8 +113,8 @@ pub(super) async fn receive_snapshot(
         return Err(io::Error::new(io::ErrorKind::InvalidData, what));
     }
     let transfer = transfer(shared, hello.from);
-    let has_memory = !shared.node.memory().is_exhausted();
-    let received = snapshot::receive(&mut stream, &shared.receiver, &transfer, has_memory).await;
+    let bytes_max = shared.node.memory().snapshot_bytes_max();
+    let received = snapshot::receive(&mut stream, &shared.receiver, &transfer, bytes_max).await;
     let mut received = received.map_err(io::Error::other)?;
     let (installed, decided) = oneshot::channel();
     received.on_installed(Box::new(move || {

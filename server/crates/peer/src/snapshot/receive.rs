@@ -32,9 +32,9 @@ pub(in super::super) enum ReceiveError {
     /// The snapshot belongs to another cluster, or the disk or the records are unusable.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    /// This member's memory is used up, so it has none for a second state.
-    #[error("the memory budget is used up")]
-    NoMemory,
+    /// This member's memory is used up, and the snapshot's state does not fit next to its own.
+    #[error("the memory budget is used up, and a state of {bytes} bytes does not fit")]
+    NoMemory { bytes: u64 },
     /// The sender violates the protocol.
     #[error("the sender of the snapshot {0}")]
     Protocol(String),
@@ -50,24 +50,24 @@ impl ReceiveError {
                 SnapshotError::Busy | SnapshotError::Corrupt(_) => true,
                 SnapshotError::Io(_) | SnapshotError::LaterRelease(_) => false,
             },
-            Self::NoMemory | Self::Protocol(_) => false,
+            Self::NoMemory { .. } | Self::Protocol(_) => false,
         };
         Some(Outcome { delivered: false, busy, reason: self.to_string() })
     }
 }
 
 /// Receives a snapshot. On success, the snapshot is durable and in memory but not installed, and the sender waits for
-/// [`answer`]. On failure, sends the outcome unless the stream is broken. If `has_memory` is false, refuses the snapshot.
+/// [`answer`]. On failure, sends the outcome unless the stream is broken. Refuses a snapshot of more than `bytes_max` bytes.
 pub(in super::super) async fn receive(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     into: &SnapshotReceiver,
     transfer: &Transfer,
-    has_memory: bool,
+    bytes_max: u64,
 ) -> Result<ReceivedSnapshot, ReceiveError> {
     let timer = transfer.metrics.receives.begin(transfer.member);
     let (reading, mut writing) = tokio::io::split(stream);
     let mut reader = FrameReader::new(reading, CHUNK_BYTES + RECORDS_HEADER_BYTES);
-    let received = take(&mut reader, &mut writing, into, transfer, has_memory).await;
+    let received = take(&mut reader, &mut writing, into, transfer, bytes_max).await;
     let member = transfer.member.to_string();
     match &received {
         Ok(received) => {
@@ -92,7 +92,7 @@ async fn take<R, W>(
     writing: &mut W,
     into: &SnapshotReceiver,
     transfer: &Transfer,
-    has_memory: bool,
+    bytes_max: u64,
 ) -> Result<ReceivedSnapshot, ReceiveError>
 where
     R: AsyncRead + Unpin,
@@ -103,8 +103,8 @@ where
         return Err(unexpected(&first));
     };
     check(&begin, transfer)?;
-    if !has_memory {
-        return Err(ReceiveError::NoMemory);
+    if begin.bytes > bytes_max {
+        return Err(ReceiveError::NoMemory { bytes: begin.bytes });
     }
     let id = SnapshotId { index: begin.index, term: begin.term };
     let (into, bytes) = (into.clone(), begin.bytes);
