@@ -6,10 +6,7 @@ use witan_base::metrics::{Register, gauge};
 use witan_machine::{alarm::AlarmType, levels, member::MemberId, view::View};
 use witan_replica::replica::Role;
 
-use super::{
-    Node, applies::ApplySeries, message_faults::MessageFaultSeries,
-    request_durations::RequestDurations,
-};
+use super::{Node, applies::ApplySeries, request_durations::RequestDurations};
 
 /// The metrics that the node updates.
 #[derive(Debug)]
@@ -20,7 +17,6 @@ pub struct NodeMetrics {
     pub(super) proposals_pending: IntGauge,
     pub(super) proposals_failed: IntCounter,
     pub(super) copied: IntGauge,
-    pub(super) message_faults: MessageFaultSeries,
     pub(super) slow_apply: IntCounter,
     pub(super) slow_read_indexes: IntCounter,
     pub(super) read_indexes_failed: IntCounter,
@@ -100,7 +96,6 @@ impl NodeMetrics {
             proposals_pending: on.gauge("etcd_server_proposals_pending", "The current number of pending proposals to commit."),
             proposals_failed: on.counter("etcd_server_proposals_failed_total", "The total number of failed proposals seen."),
             copied: on.gauge("witan_data_directory_copied", "Whether this member does not vote because its data directory is a copy. 1 is yes, 0 is no."),
-            message_faults: MessageFaultSeries::new(&on.counters("witan_peer_messages_dropped_total", "Total number of invalid messages from other members that were dropped, by reason.", &["reason"])),
             slow_apply: on.counter("etcd_server_slow_apply_total", "The total number of slow apply requests (likely overloaded from slow disk or CPU)."),
             slow_read_indexes: on.counter("etcd_server_slow_read_indexes_total", "The total number of linearizable reads that timed out."),
             read_indexes_failed: on.counter("etcd_server_read_indexes_failed_total", "The total number of failed linearizable reads."),

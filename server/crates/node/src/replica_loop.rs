@@ -119,7 +119,7 @@ pub fn start(
         checkpoints: Checkpoints::new(checkpointer, log_bytes, replayed_bytes, &members),
         incoming: None,
         frozen: parts.frozen,
-        message_faults: MessageFaults::new(shared.metrics.message_faults.clone()),
+        message_faults: MessageFaults::default(),
         appended_bytes: 0,
         log: parts.log,
         shared: shared.clone(),
