@@ -31,7 +31,6 @@ mod post;
 mod raft_inbox;
 mod reconfiguration;
 mod replica_loop;
-mod replica_types;
 mod request_durations;
 mod state_hashes;
 mod status;
@@ -80,7 +79,6 @@ pub use post::Post;
 pub use reconfiguration::{Reconfiguration, UnsafeReconfiguration};
 pub use replica_loop::{EXIT_LOG_LOST, EXIT_REMOVED};
 pub use replica_loop::{NodeParts, start};
-pub use replica_types::*;
 pub use request_durations::RequestType;
 pub use state_hashes::{FrozenStates, StateHashes, StatesToHash};
 pub use status::AuthState;
@@ -88,6 +86,15 @@ pub use tokens::Tokens;
 pub use tree_watchers::TreeWatcher;
 pub use waker::Waker;
 pub use watch_streams::{StreamChanges, WatchStream};
+// No dialect depends on the replica's crate, so this list shows all that dialects see of it.
+pub use witan_replica::{
+    lessor::{LeaseDeadlines, Renewal},
+    replica::{Role, TransferRefused},
+    watch::{
+        keys::{PendingChanges, WatcherGroupId, WatcherGroups},
+        range::{RangeEnd, WatchRange},
+    },
+};
 
 /// Number of attempts to propose a command whose kept value keeps growing.
 const KEPT_VALUE_ATTEMPTS: usize = 4;
