@@ -223,26 +223,3 @@ impl Probe {
             .body(report + "ok\n")
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn probes_and_their_checks_have_paths() {
-        let checks = |path| Probe::of(path).map(|probe| probe.checks.len());
-        assert_eq!(checks("/livez"), Some(1));
-        assert_eq!(checks("/readyz"), Some(4));
-        assert_eq!(checks("/readyz/linearizable_read"), Some(1));
-        for unknown in [
-            "/livezz",
-            "/livez/",
-            "/livez/linearizable_read",
-            "/readyz/x",
-            "/readyz/non_learner/",
-            "/ready",
-        ] {
-            assert_eq!(checks(unknown), None, "{unknown}");
-        }
-    }
-}

@@ -60,14 +60,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wanted_budget_replaces_the_limit() {
-        assert_eq!(budget_bytes(Some(100 << 20)), 100 << 20);
-        let derived = budget_bytes(None);
-        let limit = MemoryLimit::read(Path::new("/")).unwrap();
-        assert_eq!(derived, limit.budget_bytes());
-    }
-
-    #[test]
     fn a_small_budget_shortens_the_log_between_checkpoints() {
         let log_bytes = |budget| {
             let memory = MemoryBudget::new(budget, Arc::new(BlockCache::new()));

@@ -411,12 +411,6 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn a_request_without_an_answer_times_out() {
-        let (_owed, complete) = CompletionSender::<AppliedCommand>::new(Duration::from_millis(1));
-        assert_eq!(complete.await.unwrap_err(), NodeError::Timeout);
-    }
-
-    #[actix_rt::test]
     async fn timeouts_are_checked_again_after_a_pause_without_requests() {
         let timeout = Duration::from_millis(1);
         for _ in 0..2 {

@@ -121,14 +121,4 @@ mod tests {
             [(MemberId(2), gone), (MemberId(2), back)]
         );
     }
-
-    #[test]
-    fn the_latest_checkpoint_and_the_end_are_not_lost() {
-        let inbox = RaftInbox::default();
-        inbox.durable(7);
-        inbox.durable(5);
-        inbox.stop();
-        let batch = inbox.take();
-        assert_eq!((batch.durable, batch.stop), (7, true));
-    }
 }

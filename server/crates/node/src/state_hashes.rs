@@ -186,12 +186,4 @@ mod tests {
         }
         assert!(to_hash.next().await.is_none());
     }
-
-    #[tokio::test]
-    async fn a_hash_is_waited_for() {
-        let hashes = StateHashes::default();
-        let adding = async { hashes.add(hash(7)) };
-        let (found, ()) = tokio::join!(hashes.wait_for(7), adding);
-        assert_eq!(found, Some(hash(7)));
-    }
 }
