@@ -190,9 +190,7 @@ async fn serve_resource(
 ) -> HttpResponse {
     match resource {
         Resource::V1 => v1::handle(ctx, request, payload, path).await,
-        Resource::Operations => ops::handle(ctx, request, payload, path)
-            .await
-            .unwrap_or_else(reply::not_found),
+        Resource::Operations => ops::handle(ctx, request, payload, path).await,
         Resource::LogLevel => {
             let response = log_level::handle(ctx, request, &mut payload).await;
             reply::drain(&mut payload).await;

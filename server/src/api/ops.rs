@@ -11,41 +11,34 @@ use witan_machine::{levels, member::MemberRegistry};
 
 use super::{health, top};
 
-/// Returns whether [`handle`] answers a cleaned path.
-pub(crate) fn serves(path: &[u8]) -> bool {
-    matches!(path, b"/version" | b"/debug/vars")
-        || path == TOP.as_bytes()
-        || serves_on_metrics(path)
-}
-
 /// Returns whether a cleaned path is also served on the metrics URLs.
 pub(crate) fn serves_on_metrics(path: &[u8]) -> bool {
     path == b"/metrics" || std::str::from_utf8(path).is_ok_and(health::serves)
 }
 
-/// Answers a request for a path that [`serves`] accepts. Returns `None` for any other path.
+/// Answers an authorized request, with 404 for an unknown check of a probe.
 pub(crate) async fn handle(
     ctx: &Context,
     request: &HttpRequest,
     mut payload: web::Payload,
     path: &[u8],
-) -> Option<HttpResponse> {
-    if !serves(path) {
-        return None;
+) -> HttpResponse {
+    let path = std::str::from_utf8(path).unwrap_or_default();
+    if !matches!(path, "/version" | "/metrics" | "/debug/vars" | TOP) && !health::serves(path) {
+        return reply::not_found();
     }
-    let path = std::str::from_utf8(path).ok()?;
     reply::drain(&mut payload).await;
     // As in etcd, /metrics accepts any method.
     if path != "/metrics" && !reply::allows(request, "GET") {
-        return Some(reply::method_not_allowed(Some("GET")));
+        return reply::method_not_allowed(Some("GET"));
     }
-    Some(match path {
+    match path {
         "/version" => version(ctx).await,
         "/metrics" => metrics(ctx).await,
         "/debug/vars" => vars(ctx, request),
         TOP => top::handle(ctx, request).await,
         _ => health::handle(ctx, request, path).await,
-    })
+    }
 }
 
 /// Answers `/version`. The cluster version is `NOT_DECIDED` while it is undecided or the state cannot be read; the cluster's
