@@ -223,11 +223,6 @@ impl<T> CompletionSender<T> {
         let answer = CompletionFuture { slot_id, value: PhantomData, open: true };
         (Self { waiter, value: PhantomData }, answer)
     }
-
-    /// Completes the request with an error at once.
-    pub(super) fn refuse(self, fault: NodeError) {
-        self.waiter.refuse(fault);
-    }
 }
 
 impl Waiter {
@@ -401,8 +396,8 @@ mod tests {
         let (third, late) = CompletionSender::<AppliedCommand>::new(timeout);
         assert_eq!(first.waiter.slot_id.slot, third.waiter.slot_id.slot);
         let worker = std::thread::spawn(move || {
-            first.refuse(NodeError::NoLeader);
-            third.refuse(NodeError::TooLarge);
+            first.waiter.refuse(NodeError::NoLeader);
+            third.waiter.refuse(NodeError::TooLarge);
             drop(second);
         });
         assert_eq!(late.await.unwrap_err(), NodeError::TooLarge);

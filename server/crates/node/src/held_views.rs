@@ -62,7 +62,8 @@ struct Reader {
 pub struct HeldView {
     views: HeldViews,
     id: u64,
-    end: ViewEnd,
+    /// The signal that the reader must release its state.
+    pub(super) end: ViewEnd,
 }
 
 /// The signal to a reader that it pins too much memory and must release its state.
@@ -85,13 +86,6 @@ impl ViewEnd {
         if self.0.wait_for(|end| *end).await.is_err() {
             std::future::pending::<()>().await;
         }
-    }
-}
-
-impl HeldView {
-    /// Returns the signal that the reader must release its state.
-    pub(super) fn end(&self) -> &ViewEnd {
-        &self.end
     }
 }
 
@@ -317,7 +311,7 @@ mod tests {
         let views = HeldViews::new(Some(0));
         let machine = StateMachine::default();
         let held = views.hold(&machine, true);
-        let mut end = held.end().clone();
+        let mut end = held.end.clone();
         views.0.held.lock().readers[0].bytes = u64::MAX;
         views.replace(&machine, 1 + HELD_BYTES_FREE);
         end.wait().await;

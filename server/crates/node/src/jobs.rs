@@ -95,14 +95,14 @@ impl<P: Send + 'static> Job<P> {
 
     /// Returns the signal that the job pins too much memory and must stop early.
     pub fn end(&self) -> ViewEnd {
-        self.held.end().clone()
+        self.held.end.clone()
     }
 
     /// Runs the job on this thread. Returns its result and the permit, or `TooMany` if the job was told to stop. The result is
     /// then dropped: it may be incomplete, and may pin the state.
     pub fn run_here<T>(self, work: impl FnOnce(&View) -> T) -> Result<(T, P), NodeError> {
         let done = work(&self.view);
-        match self.held.end().is_told() {
+        match self.held.end.is_told() {
             true => Err(NodeError::TooMany),
             false => Ok((done, self.permit)),
         }

@@ -245,7 +245,7 @@ impl ReplicaLoop {
         {
             for request in requests.try_iter() {
                 if let LoopRequest::Propose(proposal) = request {
-                    proposal.to.refuse(NodeError::Removed);
+                    proposal.to.waiter.refuse(NodeError::Removed);
                 }
             }
         }

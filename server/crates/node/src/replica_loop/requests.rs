@@ -117,7 +117,7 @@ impl ReplicaLoop {
             }
             LoopRequest::Deadlines { to } => match self.replica.deadlines() {
                 Some(deadlines) => self.host.completions.push(to, deadlines),
-                None => to.refuse(NodeError::NoLeader),
+                None => to.waiter.refuse(NodeError::NoLeader),
             },
             LoopRequest::Transfer { member, to } => {
                 let ticket = self.wait(to.waiter);
@@ -136,7 +136,7 @@ impl ReplicaLoop {
         let has_space = has_memory && self.space.take(entry.command_bytes() as u64, grows);
         let command = entry.entry().command.as_ref();
         if !has_space && !command.is_some_and(Command::is_required_at_start) {
-            return to.refuse(NodeError::NoSpace);
+            return to.waiter.refuse(NodeError::NoSpace);
         }
         let ticket = self.wait(to.waiter);
         let input = Input::Propose { ticket, connection, now_ns, entry };
