@@ -1,8 +1,8 @@
 //! Measures apply durations by command. A turn applies its entries together, so each entry gets an equal share of the duration.
 
-use std::{array, time::Duration};
+use std::time::Duration;
 
-use prometheus::{Histogram, HistogramVec, local::LocalHistogram};
+use prometheus::{HistogramVec, local::LocalHistogram};
 use witan_machine::{
     Reply, auth,
     kv::{self, OpReply},
@@ -11,58 +11,36 @@ use witan_machine::{
 
 use super::request_durations::{RequestType, TYPES};
 
-/// Types of the measured commands. The reply of a failed command has no type, so it is not counted.
-const MEASURED: [RequestType; 12] = [
-    RequestType::Put,
-    RequestType::DeleteRange,
-    RequestType::Txn,
-    RequestType::Compaction,
-    RequestType::LeaseGrant,
-    RequestType::LeaseRevoke,
-    RequestType::LeaseCheckpoint,
-    RequestType::Alarm,
-    RequestType::ClusterMemberAttrSet,
-    RequestType::ClusterVersionSet,
-    RequestType::DowngradeInfoSet,
-    RequestType::Authenticate,
-];
-
-/// The series of the [`MEASURED`] types, indexed by type.
-#[derive(Debug)]
-pub(super) struct ApplySeries([Option<Histogram>; TYPES]);
-
-impl ApplySeries {
-    pub(super) fn new(all: &HistogramVec) -> Self {
-        let mut series = [const { None }; TYPES];
-        for measured in MEASURED {
-            let op = format!("{measured:?}");
-            series[measured as usize] = Some(all.with_label_values(&["v3", op.as_str(), "true"]));
-        }
-        Self(series)
-    }
-
-    /// Creates a tally for the thread that applies commands.
-    pub(super) fn tally(&self) -> ApplyTally {
-        ApplyTally(array::from_fn(|at| {
-            self.0[at].as_ref().map(Histogram::local)
-        }))
-    }
+/// Observations of the thread that applies commands, by type, which [`ApplyTally::show`] adds to the series.
+pub(super) struct ApplyTally {
+    all: HistogramVec,
+    by_type: [Option<LocalHistogram>; TYPES],
 }
 
-/// Observations of one thread, which [`ApplyTally::show`] adds to the series.
-pub(super) struct ApplyTally([Option<LocalHistogram>; TYPES]);
-
 impl ApplyTally {
-    /// Records the apply duration of an entry with this reply.
-    pub(super) fn applied(&self, reply: &Reply, took: Duration) {
-        if let Some(series) = op(reply).and_then(|op| self.0[op as usize].as_ref()) {
-            series.observe(took.as_secs_f64());
-        }
+    /// Creates an empty tally for the series `all`.
+    pub(super) fn new(all: HistogramVec) -> Self {
+        Self { all, by_type: [const { None }; TYPES] }
+    }
+
+    /// Records the apply duration of an entry with this reply. The reply of a failed command has no type, so it is not counted.
+    pub(super) fn applied(&mut self, reply: &Reply, took: Duration) {
+        let Some(op) = op(reply) else { return };
+        let series = self.by_type[op as usize].get_or_insert_with(|| {
+            let op = format!("{op:?}");
+            self.all
+                .with_label_values(&["v3", op.as_str(), "true"])
+                .local()
+        });
+        series.observe(took.as_secs_f64());
     }
 
     /// Adds the durations since the last call to the series.
-    pub(super) fn show(&mut self) {
-        self.0.iter_mut().flatten().for_each(|op| op.flush());
+    pub(super) fn show(&self) {
+        self.by_type
+            .iter()
+            .flatten()
+            .for_each(LocalHistogram::flush);
     }
 }
 

@@ -1,17 +1,17 @@
 //! The node's metrics: raft, the effects of commands (`counts`, `applies`), and the contents of a view at each scrape. Other
 //! modules update the metrics of their own reads through [`Node`].
 
-use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec};
+use prometheus::{Histogram, HistogramVec, IntCounter, IntGauge, IntGaugeVec};
 use witan_base::metrics::{Register, gauge};
 use witan_machine::{alarm::AlarmType, levels, member::MemberId, view::View};
 use witan_replica::replica::Role;
 
-use super::{Node, applies::ApplySeries, request_durations::RequestDurations};
+use super::{Node, request_durations::RequestDurations};
 
 /// The metrics that the node updates.
 #[derive(Debug)]
 pub struct NodeMetrics {
-    pub(super) applies: ApplySeries,
+    pub(super) applies: HistogramVec,
     pub(super) requests: RequestDurations,
     pub(super) leader_changes: IntCounter,
     pub(super) proposals_pending: IntGauge,
@@ -90,7 +90,7 @@ impl NodeMetrics {
             kv_puts,
             kv_deletes,
             kv_txns,
-            applies: ApplySeries::new(&on.histograms("etcd_server_apply_duration_seconds", "The latency distributions of applying commands.", (0.0001, 20), &["version", "op", "success"])),
+            applies: on.histograms("etcd_server_apply_duration_seconds", "The latency distributions of applying commands.", (0.0001, 20), &["version", "op", "success"]),
             requests: RequestDurations::new(on.striped_histograms("etcd_server_request_duration_seconds", "The latency distributions of requests, by type.", (0.001, 14), &["type", "success"])),
             leader_changes: on.counter("etcd_server_leader_changes_seen_total", "The number of leader changes seen."),
             proposals_pending: on.gauge("etcd_server_proposals_pending", "The current number of pending proposals to commit."),

@@ -28,6 +28,7 @@ use witan_storage::{
 
 use super::{
     FrozenStates, Node, NodeError, Shared, SharedParts, Waker,
+    applies::ApplyTally,
     checkpoints::Checkpoints,
     completions::CompletionBatch,
     executor::{Executor, warn_slow},
@@ -125,7 +126,7 @@ pub fn start(
         shared: shared.clone(),
         waiters: TicketMap::default(),
         completions: CompletionBatch::default(),
-        tally: shared.metrics.applies.tally(),
+        tally: ApplyTally::new(shared.metrics.applies.clone()),
         applying: Instant::now(),
         executor: Executor::start(node.clone(), parts.slow_apply)?,
         executed_took: Duration::ZERO,
