@@ -83,13 +83,11 @@ mod tests {
     fn seconds_are_bounded() {
         let table = [
             ("", Some(5)),
-            ("other=1", Some(5)),
             ("seconds=1", Some(1)),
             ("seconds=30&seconds=x", Some(30)),
             ("seconds=0", None),
             ("seconds=31", None),
             ("seconds=", None),
-            ("seconds=-1", None),
             ("seconds=1.5", None),
         ];
         for (query, expect) in table {

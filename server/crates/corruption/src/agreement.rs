@@ -95,12 +95,9 @@ mod tests {
         for (keys, agreement) in [
             (&[a, a, a][..], agreed(true)),
             (&[a, a, none], agreed(false)),
-            (&[none, none, none], agreed(false)),
-            (&[a], agreed(true)),
             (&[a, b, a], outvoted(&[1, 3], &[2])),
             (&[b, a, a], outvoted(&[2, 3], &[1])),
             (&[a, b, c], StateAgreement::Undecided),
-            (&[a, b, none], StateAgreement::Undecided),
             (&[a, b], StateAgreement::Undecided),
             (&[a, a, b, b], StateAgreement::Undecided),
             (&[a, a, a, b, c], outvoted(&[1, 2, 3], &[4, 5])),

@@ -252,15 +252,7 @@ mod tests {
         let tokens = Tokens::new(Duration::from_secs(300), 0);
         tokens.assigned(7);
         assert!(tokens.is_ahead("abc.8") && !tokens.is_ahead("abc.7"));
-        for none in [
-            "",
-            "abc",
-            "abc.",
-            "abc.x",
-            "8",
-            "abc.-8",
-            "abc.99999999999999999999",
-        ] {
+        for none in ["", "8", "abc.x", "abc.99999999999999999999"] {
             assert!(!tokens.is_ahead(none), "{none}");
         }
         tokens.assigned(8);
