@@ -3,7 +3,8 @@
 //! with the process. Entries that were in the log at startup assign no token, because it may have expired.
 //!
 //! At the limit, the user with the most tokens loses the least recently used one. One user's log-ins therefore do not end the
-//! tokens of others. Log-ins run on the replica's thread, so no step here visits all tokens.
+//! tokens of others. Log-ins run on the replica's thread, so no step here visits all tokens. Only the search for that user visits
+//! all users.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -43,8 +44,6 @@ struct TokenTable {
     order: BTreeMap<u64, Arc<str>>,
     /// Positions of each user's tokens.
     by_user: HashMap<Arc<str>, BTreeSet<u64>>,
-    /// All users with their number of tokens, fewest first.
-    by_count: BTreeSet<(usize, Arc<str>)>,
     next: u64,
 }
 
@@ -64,9 +63,7 @@ impl TokenTable {
         let owner = TokenOwner { user: user.clone(), ends: now + ttl, place, placed: now };
         self.by_token.insert(token.clone(), owner);
         self.order.insert(place, token);
-        self.change_places(&user, |places| {
-            places.insert(place);
-        });
+        self.by_user.entry(user).or_default().insert(place);
     }
 
     fn remove(&mut self, token: &str) {
@@ -74,35 +71,19 @@ impl TokenTable {
             return;
         };
         self.order.remove(&owner.place);
-        self.change_places(&owner.user, |places| {
+        if let Some(places) = self.by_user.get_mut(&owner.user) {
             places.remove(&owner.place);
-        });
-    }
-
-    fn remove_user(&mut self, user: &str) {
-        let Some((user, places)) = self.by_user.remove_entry(user) else {
-            return;
-        };
-        self.by_count.remove(&(places.len(), user));
-        for place in places {
-            if let Some(token) = self.order.remove(&place) {
-                self.by_token.remove(&token);
+            if places.is_empty() {
+                self.by_user.remove(&owner.user);
             }
         }
     }
 
-    /// Changes the positions of a user's tokens and updates the user's token count.
-    fn change_places(&mut self, user: &Arc<str>, change: impl FnOnce(&mut BTreeSet<u64>)) {
-        let places = self.by_user.entry(user.clone()).or_default();
-        let before = places.len();
-        change(places);
-        let after = places.len();
-        if after == 0 {
-            self.by_user.remove(user);
-        }
-        self.by_count.remove(&(before, user.clone()));
-        if after > 0 {
-            self.by_count.insert((after, user.clone()));
+    fn remove_user(&mut self, user: &str) {
+        for place in self.by_user.remove(user).unwrap_or_default() {
+            if let Some(token) = self.order.remove(&place) {
+                self.by_token.remove(&token);
+            }
         }
     }
 
@@ -119,10 +100,11 @@ impl TokenTable {
 
     /// Removes the oldest token of the user with the most tokens, or of `user` if no other user has more.
     fn evict(&mut self, user: &str) {
-        let own = self.by_user.get(user).map_or(0, BTreeSet::len);
-        let most = self.by_count.last().filter(|(count, _)| *count > own);
-        let victim = most.map_or(user, |(_, user)| user);
-        let oldest = self.by_user.get(victim).and_then(BTreeSet::first);
+        let own = self.by_user.get(user);
+        let own_count = own.map_or(0, BTreeSet::len);
+        let most = self.by_user.values().max_by_key(|places| places.len());
+        let victim = most.filter(|places| places.len() > own_count).or(own);
+        let oldest = victim.and_then(BTreeSet::first);
         let token = oldest.and_then(|place| self.order.get(place)).cloned();
         if let Some(token) = token {
             self.remove(&token);
@@ -292,7 +274,7 @@ mod tests {
         assert_eq!(tokens.user(&last), None);
         let known = tokens.known.lock();
         let sizes = (known.by_token.len(), known.order.len(), known.by_user.len());
-        assert_eq!((sizes, known.by_count.len()), ((2, 2, 1), 1));
+        assert_eq!(sizes, (2, 2, 1));
     }
 
     #[test]
@@ -313,7 +295,7 @@ mod tests {
         assert!(known.by_token.contains_key("abc.1") && !known.by_token.contains_key("abc.2"));
         let later = Instant::now() + Duration::from_secs(400);
         known.sweep(later);
-        assert!(known.by_token.is_empty() && known.by_count.is_empty());
+        assert!(known.by_token.is_empty() && known.by_user.is_empty());
     }
 
     #[test]
