@@ -58,17 +58,23 @@ impl Resource {
     }
 
     /// Returns the limit of a process with a memory budget of `memory_bytes` bytes. Together, the limits on bytes take at most
-    /// three quarters of the budget. A budget below [`MEMORY_BYTES_MIN`] counts as this size: a connection gets half of a limit,
-    /// which must suffice for the longest request.
+    /// three quarters of the budget. The smallest budget suffices for the longest request, because a connection gets half of a
+    /// limit.
     fn limit_within(self, memory_bytes: u64) -> usize {
-        let memory_bytes = memory_bytes.max(MEMORY_BYTES_MIN);
-        let share = match self {
-            Self::Requests | Self::Proposals => memory_bytes / 8,
-            Self::Answers | Self::Watchers => memory_bytes / 4,
+        let divisor = match self {
+            Self::Requests | Self::Proposals => 8,
+            Self::Answers | Self::Watchers => 4,
             Self::Calls | Self::Passwords => return self.limit(),
         };
-        usize::try_from(share).map_or(self.limit(), |share| share.min(self.limit()))
+        limit_within(self.limit(), memory_bytes, divisor)
     }
+}
+
+/// Returns a limit on bytes, or a share of the memory budget of `memory_bytes` bytes if that is smaller: the budget divided by
+/// `divisor`. A budget below [`MEMORY_BYTES_MIN`] counts as this size.
+pub fn limit_within(limit: usize, memory_bytes: u64, divisor: u64) -> usize {
+    let share = memory_bytes.max(MEMORY_BYTES_MIN) / divisor;
+    usize::try_from(share).map_or(limit, |share| share.min(limit))
 }
 
 /// A kind of job that needs a [`Permit`]. The process limits the concurrent jobs of each kind.

@@ -332,7 +332,8 @@ impl Post for PeerPost {
 /// Starts the tasks that keep the control and the bulk stream to a member open.
 fn link_to(shared: &Arc<Shared>, runtime: &Handle, id: MemberId, urls: Vec<Url>) -> LinkTasks {
     let series = shared.metrics.of(shared.own_id(), id);
-    let peer = Arc::new(Peer::new(id, urls, series));
+    let memory_bytes = shared.node.memory().bytes();
+    let peer = Arc::new(Peer::new(id, urls, series, memory_bytes));
     shared.node.peer_link(id, false);
     let tasks = [StreamKind::Control, StreamKind::Bulk].map(|kind| {
         let link = Link::new(shared.clone(), peer.clone(), kind);

@@ -60,13 +60,14 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(id: MemberId, urls: Vec<Url>, series: PeerSeries) -> Self {
+    /// Creates a member without streams. `memory_bytes` is the memory budget of this process.
+    pub(super) fn new(id: MemberId, urls: Vec<Url>, series: PeerSeries, memory_bytes: u64) -> Self {
         // Export the series from startup.
         series.active.set(0);
         Self {
             id,
             urls: Mutex::new(urls),
-            queues: Default::default(),
+            queues: [(); 2].map(|()| LaneQueue::new(memory_bytes)),
             lanes: Mutex::default(),
             retry: Notify::new(),
             heard_ms: AtomicU64::new(0),

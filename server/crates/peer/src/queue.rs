@@ -5,14 +5,21 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
-use witan_base::{account::SMALL_BYTES, sync::Mutex};
+use witan_base::{
+    account::{SMALL_BYTES, limit_within},
+    sync::Mutex,
+};
 use witan_transport::DirectWriter;
 
 use super::frame::{self, FrameKind};
 
 /// Size in bytes of the messages that wait for a stream; further messages are dropped, and raft sends them again when the
-/// other member reports the gap. Each message counts at least [`SMALL_BYTES`], and one message can always wait.
+/// other member reports the gap. Each message counts at least [`SMALL_BYTES`], and one message can always wait. A small memory
+/// budget lowers the limit.
 const BYTES_MAX: usize = 64 << 20;
+
+/// Divisor of the memory budget, which gives the share of one queue. Each other member has two queues.
+const MEMORY_DIVISOR: u64 = 64;
 
 /// Size in bytes at which a batch is complete.
 const BATCH_BYTES: usize = 1 << 20;
@@ -31,8 +38,10 @@ pub(super) enum PushOutcome {
     Dropped,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct LaneQueue {
+    /// Maximum size in bytes of the messages that wait.
+    bytes_max: usize,
     queued: Mutex<Queued>,
     filled: Notify,
     /// Wakes tasks that wait until all messages are written.
@@ -64,6 +73,16 @@ impl Drop for Attached<'_> {
 }
 
 impl LaneQueue {
+    /// Creates an empty queue of a process with a memory budget of `memory_bytes` bytes.
+    pub(super) fn new(memory_bytes: u64) -> Self {
+        Self {
+            bytes_max: limit_within(BYTES_MAX, memory_bytes, MEMORY_DIVISOR),
+            queued: Mutex::default(),
+            filled: Notify::new(),
+            written: Notify::new(),
+        }
+    }
+
     /// Allows direct writes to a stream until the returned value is dropped.
     pub(super) fn attach(&self, writer: Option<DirectWriter>) -> Attached<'_> {
         self.queued.lock().writer = writer;
@@ -80,7 +99,7 @@ impl LaneQueue {
             return PushOutcome::Written(bytes);
         }
         let counted = counted(&message);
-        let fits = queued.bytes == 0 || queued.bytes + counted <= BYTES_MAX;
+        let fits = queued.bytes == 0 || queued.bytes + counted <= self.bytes_max;
         if queued.closed || !fits {
             return PushOutcome::Dropped;
         }
@@ -184,27 +203,29 @@ mod tests {
 
     #[test]
     fn a_lane_is_bounded_by_bytes_of_which_each_message_counts_some() {
-        let queue = LaneQueue::default();
-        let large = Bytes::from(vec![0; BYTES_MAX + 1]);
-        assert_eq!(
-            queue.push(large),
-            PushOutcome::Queued,
-            "one message always fits"
-        );
-        assert_eq!(queue.push(Bytes::from_static(b"x")), PushOutcome::Dropped);
-        let batch = queue.next_batch().now_or_never();
-        assert_eq!(batch.map(|batch| batch.len()), Some(1));
-        let taken = (0..BYTES_MAX / 1024)
-            .filter(|_| queue.push(Bytes::new()) == PushOutcome::Queued)
-            .count();
-        assert_eq!(taken, BYTES_MAX / SMALL_BYTES);
-        while queue.next_batch().now_or_never().is_some() {}
-        assert_eq!(queue.queued.lock().bytes, 0);
+        for (memory_bytes, bytes_max) in [(u64::MAX, BYTES_MAX), (512 << 20, 8 << 20)] {
+            let queue = LaneQueue::new(memory_bytes);
+            let large = Bytes::from(vec![0; bytes_max + 1]);
+            assert_eq!(
+                queue.push(large),
+                PushOutcome::Queued,
+                "one message always fits"
+            );
+            assert_eq!(queue.push(Bytes::from_static(b"x")), PushOutcome::Dropped);
+            let batch = queue.next_batch().now_or_never();
+            assert_eq!(batch.map(|batch| batch.len()), Some(1));
+            let taken = (0..BYTES_MAX / 1024)
+                .filter(|_| queue.push(Bytes::new()) == PushOutcome::Queued)
+                .count();
+            assert_eq!(taken, bytes_max / SMALL_BYTES);
+            while queue.next_batch().now_or_never().is_some() {}
+            assert_eq!(queue.queued.lock().bytes, 0);
+        }
     }
 
     #[test]
     fn a_batch_ends_at_its_size_and_loses_nothing() {
-        let queue = LaneQueue::default();
+        let queue = LaneQueue::new(u64::MAX);
         for at in 0..10_u8 {
             assert_eq!(
                 queue.push(vec![at; BATCH_BYTES / 4].into()),
@@ -221,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_closed_lane_takes_nothing_until_it_is_opened() {
-        let queue = LaneQueue::default();
+        let queue = LaneQueue::new(u64::MAX);
         assert_eq!(queue.push(Bytes::new()), PushOutcome::Queued);
         queue.close();
         assert_eq!(queue.push(Bytes::new()), PushOutcome::Dropped);
@@ -237,7 +258,7 @@ mod tests {
         let near = TcpStream::connect(listener.local_addr().unwrap()).await;
         let mut near = DialedStream::plain(near.unwrap());
         let (mut far, _) = listener.accept().await.unwrap();
-        let queue = LaneQueue::default();
+        let queue = LaneQueue::new(u64::MAX);
         let attached = queue.attach(Some(near.direct_writer()));
         assert_eq!(
             queue.push(Bytes::from_static(b"first")),
