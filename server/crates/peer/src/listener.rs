@@ -1,6 +1,6 @@
 //! The peer port: accepts streams from other members and answers HTTP requests.
 //!
-//! Before its handshake, a connection uses a few hundred bytes for a limited time. Beyond a limit on them, the oldest one is
+//! Before its handshake, a connection uses little memory for a limited time. Beyond a limit on them, the oldest one is
 //! closed.
 
 use std::{
