@@ -38,12 +38,6 @@ pub(super) const BODY_STEP_BYTES: usize = 256 << 10;
 /// Number of response bytes that an HTTP/2 stream takes from a body at once.
 pub(super) const BODY_PIECE_BYTES: usize = 128 << 10;
 
-/// Size in bytes of an HTTP/2 frame's header, which correct clients send at once.
-pub(super) const FRAME_HEAD_BYTES: usize = 9;
-
-/// Consecutive reads that return less than a frame's head; the next such read ends the connection.
-pub(super) const SHORT_READS_MAX: u32 = 16;
-
 /// Open connections; beyond this, none is accepted until a connection closes.
 pub(super) const CONNECTIONS_MAX: usize = 32_768;
 

@@ -306,8 +306,5 @@ async fn sniff<S: AsyncRead + Unpin>(
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??,
         Surface::Http | Surface::Metrics => false,
     };
-    if http2 {
-        stream.expect_frames();
-    }
     Ok((ReplayedStream::after(&head[..length], stream), http2))
 }

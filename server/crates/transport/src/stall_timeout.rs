@@ -1,5 +1,5 @@
-//! Timeouts for clients that do not read their answer, send HTTP/2 byte by byte, or do not send their body. Connections that
-//! are idle between requests are not limited here, because they use little memory.
+//! Timeouts for clients that do not read their answer, or do not send their body. Connections that are idle between requests
+//! are not limited here, because they use little memory.
 
 use std::{
     io,
@@ -28,26 +28,11 @@ pub(super) struct StallTimeout<S> {
     stalled: Option<Pin<Box<Sleep>>>,
     /// Runs while a flush of TLS's buffer waits for the client.
     unflushed: Option<Pin<Box<Sleep>>>,
-    /// Whether the client must send whole HTTP/2 frames.
-    frames: bool,
-    /// Number of consecutive reads of less than a frame's header.
-    short_reads: u32,
 }
 
 impl<S> StallTimeout<S> {
     pub(super) fn new(stream: S) -> Self {
-        Self {
-            stream,
-            stalled: None,
-            unflushed: None,
-            frames: false,
-            short_reads: 0,
-        }
-    }
-
-    /// Makes the stream expect HTTP/2 frames from now on.
-    pub(super) fn expect_frames(&mut self) {
-        self.frames = true;
+        Self { stream, stalled: None, unflushed: None }
     }
 
     /// Returns when the connection closes unless the client reads, or `None` if no write waits.
@@ -85,20 +70,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for StallTimeout<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        let came = buf.filled().len() - before;
-        // A full buffer says nothing about the client's speed.
-        let all = buf.remaining() > 0;
-        if self.frames && all && (1..limits::FRAME_HEAD_BYTES).contains(&came) {
-            self.short_reads += 1;
-            if self.short_reads > limits::SHORT_READS_MAX {
-                return Poll::Ready(Err(timed_out("the client sends byte by byte")));
-            }
-        } else {
-            self.short_reads = 0;
-        }
-        Poll::Ready(Ok(()))
+        Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 

@@ -30,10 +30,7 @@ struct Slow {
 
 fn kinds() -> Vec<Slow> {
     let forever = |byte: u8| vec![byte; 10_000];
-    let mut frame_head = h2::frame(h2::HEADERS, h2::END_HEADERS, 1, &forever(b'x'));
-    frame_head.extend(forever(0));
-    let hello = h2::hello();
-    let mut begun = [hello.clone(), h2::begin(1, "/etcdserverpb.KV/Put")].concat();
+    let mut begun = [h2::hello(), h2::begin(1, "/etcdserverpb.KV/Put")].concat();
     // A message of a thousand bytes, with one byte per frame.
     begun.extend(h2::frame(h2::DATA, 0, 1, &[0, 0, 0, 4, 0]));
     let head = |line: &str| format!("{line} HTTP/1.1\r\nHost: a\r\n").into_bytes();
@@ -56,7 +53,6 @@ fn kinds() -> Vec<Slow> {
             at_once: Vec::new(),
             then: [h2::PREFACE, &forever(0)].concat(),
         },
-        Slow { name: "HTTP/2 frame", at_once: hello, then: frame_head },
         Slow {
             name: "gRPC message",
             at_once: begun,
