@@ -17,10 +17,6 @@ pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may read the reason after its TLS handshake failed.
 pub(super) const REFUSED_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Bytes that are read and dropped before a connection closes; a client that sends more can lose the last bytes of the
-/// answer.
-pub(super) const DRAIN_BYTES_MAX: u64 = 64 << 10;
-
 /// Time limit for the head of an HTTP/1 request, like Go's `ReadHeaderTimeout`.
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -53,7 +53,7 @@ pub use words::of_io as error_text;
 
 use super::{
     Surface,
-    limits::{DRAIN_BYTES_MAX, HANDSHAKE_TIMEOUT, REFUSED_CLOSE_TIMEOUT},
+    limits::{HANDSHAKE_TIMEOUT, REFUSED_CLOSE_TIMEOUT},
     metrics::{TlsMetrics, TransportMetrics},
     sniffed::ReplayedStream,
 };
@@ -266,8 +266,7 @@ impl ServerTls {
 async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     let drained = async {
         stream.shutdown().await?;
-        let mut rest = stream.take(DRAIN_BYTES_MAX);
-        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
     };
     let _ = timeout(REFUSED_CLOSE_TIMEOUT, drained).await;
 }
