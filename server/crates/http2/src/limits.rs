@@ -64,14 +64,8 @@ pub const LINGER_BYTES: usize = 4 << 20;
 /// streams, or an empty DATA frame between two complete requests.
 pub const FAULTS_MAX: u32 = 4096;
 
-/// Number of SETTINGS frames that a client may send at once.
-pub const SETTINGS_BURST: u32 = 256;
-
-/// Average number of SETTINGS frames that a client may send per second.
-pub const SETTINGS_PER_SECOND: u32 = 16;
-
 /// Work units of one turn; the remaining work waits for the next turn. A frame counts [`FRAME_WORK`], a new call
-/// [`CALL_WORK`], and a decoded byte or a byte of a large response 1.
+/// [`CALL_WORK`], and a decoded byte, a byte of a large response, or a stream that is visited because of a setting 1.
 pub(crate) const TURN_WORK: usize = 64 << 10;
 
 /// Work units of a frame (see [`TURN_WORK`]).

@@ -1,41 +1,12 @@
 //! Handles frames for the whole connection: SETTINGS, PING, WINDOW_UPDATE, PRIORITY and GOAWAY.
 
-use std::time::{Duration, Instant};
-
 use super::Connection;
 use crate::{
     Service,
     frame::{self, ACK, Frame, Reason},
-    limits::{SETTINGS_BURST, SETTINGS_PER_SECOND},
     ping,
     send::WINDOW_MAX,
 };
-
-/// A token bucket that limits the client's SETTINGS frames.
-#[derive(Debug)]
-pub(super) struct SettingsBucket {
-    tokens: u32,
-    filled: Instant,
-}
-
-impl SettingsBucket {
-    pub(super) fn new(now: Instant) -> Self {
-        Self { tokens: SETTINGS_BURST, filled: now }
-    }
-
-    /// Takes a token for a SETTINGS frame. Fails if no token is left.
-    fn take(&mut self, now: Instant) -> Result<(), Reason> {
-        let seconds = now.saturating_duration_since(self.filled).as_secs();
-        if seconds > 0 {
-            let more = u32::try_from(seconds).unwrap_or(u32::MAX);
-            let more = more.saturating_mul(SETTINGS_PER_SECOND);
-            self.tokens = self.tokens.saturating_add(more).min(SETTINGS_BURST);
-            self.filled += Duration::from_secs(seconds);
-        }
-        self.tokens = self.tokens.checked_sub(1).ok_or(Reason::Calm)?;
-        Ok(())
-    }
-}
 
 impl<S: Service> Connection<S> {
     /// Applies and acknowledges the client's settings, or records that the client has acknowledged the server's settings. Fails
@@ -52,10 +23,10 @@ impl<S: Service> Connection<S> {
                 Err(Reason::FrameSize)
             };
         }
-        self.settings.take(self.now)?;
         let (settings, []) = frame.payload.as_chunks::<6>() else {
             return Err(Reason::FrameSize);
         };
+        self.work += frame.payload.len();
         let mut table = None;
         for &[id1, id2, a, b, c, d] in settings {
             let value = u32::from_be_bytes([a, b, c, d]);
@@ -87,6 +58,7 @@ impl<S: Service> Connection<S> {
         self.window_grown |= window > self.writer.initial_window;
         self.writer.initial_window = window;
         if window + self.credit_high > WINDOW_MAX {
+            self.work += self.streams.len();
             // `credit_high` is an upper bound: the stream with the largest credit may have ended.
             let credits = self.streams.iter().map(|(_, stream)| stream.send_credit);
             self.credit_high = credits.max().unwrap_or(0).max(0);

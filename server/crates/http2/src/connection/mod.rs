@@ -29,7 +29,6 @@ use crate::{
     send::FrameWriter,
     stream::{ResourceMeters, Streams},
 };
-use control::SettingsBucket;
 use ended::EndedStreams;
 use receive::OpenBlock;
 use timers::ConnectionTimers;
@@ -50,7 +49,6 @@ pub struct Connection<S: Service> {
     settings_received: bool,
     /// Whether the client has acknowledged our settings.
     settings_acknowledged: bool,
-    settings: SettingsBucket,
     heads: HeadCache<S::Method>,
     /// The highest stream id that the client has used.
     highest: u32,
@@ -116,7 +114,6 @@ impl<S: Service> Connection<S> {
             open_block: None,
             settings_received: false,
             settings_acknowledged: false,
-            settings: SettingsBucket::new(now),
             heads: HeadCache::new(),
             highest: 0,
             last_goaway_stream: u32::MAX >> 1,
@@ -236,6 +233,7 @@ impl<S: Service> Connection<S> {
     /// Runs the streams that were woken or whose window has grown, while the output has capacity.
     fn run_streams(&mut self) {
         if mem::take(&mut self.window_grown) {
+            self.work += self.streams.len();
             let writer = &mut self.writer;
             self.streams.each(|slot, stream| {
                 if !stream.pending.is_empty() {

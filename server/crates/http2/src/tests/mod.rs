@@ -14,7 +14,7 @@ use std::{
 use crate::{
     Config, Connection, KeepAlive, PREFACE, Resource,
     frame::{self, ACK, END_HEADERS, END_STREAM, Frame, HEAD_BYTES, PAYLOAD_MAX, Reason},
-    limits::{SETTINGS_BURST, WINDOW_BYTES},
+    limits::WINDOW_BYTES,
     ping::{KEEP_ALIVE, SHUTTING_DOWN},
 };
 
