@@ -112,12 +112,6 @@ fn floods() -> Vec<(Repeated, Option<u32>)> {
         let again = move |n: u32| vec![begin(2 * n + 1, Call::Never), provoke(2 * n + 1)];
         rows.push((repeated("provoked resets", vec![], FAULTS_MAX, again), None));
     }
-    for (flags, data) in [(0, &[][..]), (flag::PADDED, &[3, 0, 0, 0])] {
-        let frame = Frame::new(kind::DATA, flags, 1, data);
-        let again = move |_: u32| vec![frame.clone()];
-        let first = vec![begin(1, Call::Never)];
-        rows.push((repeated("empty DATA", first, FAULTS_MAX, again), CALM));
-    }
     // Some fragments are invalid and end the connection before their count does.
     for (fragment, code) in [
         (vec![], CALM),
@@ -197,6 +191,11 @@ fn trifles() -> Vec<Repeated> {
     vec![
         repeated("SETTINGS", vec![], 20_000, |_| vec![Frame::settings(&[])]),
         repeated("SETTINGS", vec![], 200, move |_| vec![settings.clone()]),
+        repeated("empty DATA", vec![], 10, |n| {
+            let [begin, data] = ask(2 * n + 1, Call::Echo);
+            let empty = Frame::new(kind::DATA, flag::PADDED, 2 * n + 1, [3, 0, 0, 0]);
+            [vec![begin], vec![empty; 5000], vec![data]].concat()
+        }),
         repeated("PRIORITY", vec![], 20_000, |n| {
             let parent = (n * 7919 % 20_000) << 1;
             let payload = [&parent.to_be_bytes()[..], &[n as u8]].concat();

@@ -61,7 +61,7 @@ pub(crate) const MESSAGE_OVERHEAD: usize = 96;
 pub const LINGER_BYTES: usize = 4 << 20;
 
 /// Faults of a client; beyond this number, its connection ends. A fault is a stream that ends in error, less the successful
-/// streams, or an empty DATA frame between two complete requests.
+/// streams.
 pub const FAULTS_MAX: u32 = 4096;
 
 /// Work units of one turn; the remaining work waits for the next turn. A frame counts [`FRAME_WORK`], a new call

@@ -158,7 +158,6 @@ impl<S: Service> Connection<S> {
         if stream.content_left.is_some_and(|left| left > 0) {
             return self.reset(slot, stream, Reason::Protocol);
         }
-        self.empty = 0;
         match mem::replace(&mut stream.receiving, Receiving::Ended) {
             Receiving::Message { mut assembler, message } => {
                 let message = message.unwrap_or_else(|| assembler.unfinished());

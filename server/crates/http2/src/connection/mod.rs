@@ -71,8 +71,6 @@ pub struct Connection<S: Service> {
     window_grown: bool,
     /// Number of failed streams, minus the number of successful streams.
     faults: u32,
-    /// Number of empty DATA frames since the last complete request.
-    empty: u32,
     pings: Pings,
     timers: ConnectionTimers,
     /// Whether the client has been told of the shutdown.
@@ -129,7 +127,6 @@ impl<S: Service> Connection<S> {
             credit_high: 0,
             window_grown: false,
             faults: 0,
-            empty: 0,
             pings: Pings::new(config.ping_interval_min),
             timers: ConnectionTimers::new(config.keepalive, now),
             shutting_down: false,

@@ -7,7 +7,7 @@ use crate::{
     Refusal, Resource, Service,
     frame::{self, END_HEADERS, END_STREAM, Frame, HEAD_BYTES, PRIORITY_FLAG, Reason},
     head_cache::HeaderBlock,
-    limits::{FAULTS_MAX, HEADER_LIST_BYTES_MAX},
+    limits::HEADER_LIST_BYTES_MAX,
     message::PREFIX_BYTES,
     meter::ResourceCharge,
     stream::{Receiving, Stream},
@@ -198,12 +198,6 @@ impl<S: Service> Connection<S> {
         self.writer.received(length)?;
         let content = frame.unpadded()?;
         let end = frame.has(END_STREAM);
-        if content.is_empty() && !end {
-            self.empty += 1;
-            if self.empty > FAULTS_MAX {
-                return Err(Reason::Calm);
-            }
-        }
         let Some(slot) = self.streams.slot_of(frame.stream) else {
             return match self.ended.late(frame.stream, end) {
                 LateFrame::Ignored => Ok(()),
