@@ -101,6 +101,14 @@ impl Service for Calls {
         }
     }
 
+    fn exchange(
+        &self,
+        _head: &Rc<Head<Call>>,
+        _content: Option<witan_http2::RequestStream>,
+    ) -> Running {
+        Box::pin(ready(CallResponse::Response(answer(Source::Ready(None)))))
+    }
+
     fn received(&self, _call: &mut Followed, _bytes: usize) {}
 
     fn sent(&self, _call: &mut Followed, _bytes: usize) {}

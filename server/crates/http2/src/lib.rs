@@ -38,8 +38,5 @@ pub use head::{Head, RequestMode};
 pub use service::{CallRequest, CallResponse, Refusal, Resource, Service};
 pub use status::{Code, Status};
 
-/// The response body to a request that is not gRPC.
-pub const NOT_GRPC: &str = "this port speaks gRPC over HTTP/2; use HTTP/1.1 for everything else\n";
-
 /// The first bytes that every client sends.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -110,17 +110,14 @@ pub trait Service {
     /// Runs a call.
     fn call(&self, request: CallRequest<Self::Method>) -> Self::Future;
 
-    /// Runs a request that is not gRPC. Its content, if any, arrives as a stream. Returns `None` if the service does not accept
-    /// such requests, which are then answered with status 415.
+    /// Runs a request that is not gRPC. Its content, if any, arrives as a stream.
     ///
     /// No other method of this trait is called for such a request. A refusal or a failed body resets its stream.
     fn exchange(
         &self,
-        _head: &Rc<Head<Self::Method>>,
-        _content: Option<RequestStream>,
-    ) -> Option<Self::Future> {
-        None
-    }
+        head: &Rc<Head<Self::Method>>,
+        content: Option<RequestStream>,
+    ) -> Self::Future;
 
     /// Called for each request message with its size in bytes.
     fn received(&self, call: &mut Self::Call, bytes: usize);

@@ -70,10 +70,6 @@ pub(crate) enum Receiving {
     },
     /// The content of a request that is not gRPC, passed on as it arrives.
     Content,
-    /// The content of a request that is not gRPC and is refused when it is complete. With `head_only`, the refusal has no body.
-    Foreign {
-        head_only: bool,
-    },
     /// Content that is dropped, because the response does not depend on it.
     Unwanted,
     Ended,
@@ -150,10 +146,7 @@ impl<S: Service> Stream<S> {
                     assembler.held() + message.as_ref().map_or(0, Bytes::len)
                 }
                 Receiving::Stream { assembler } => assembler.held(),
-                Receiving::Content
-                | Receiving::Foreign { .. }
-                | Receiving::Unwanted
-                | Receiving::Ended => 0,
+                Receiving::Content | Receiving::Unwanted | Receiving::Ended => 0,
             }
     }
 

@@ -37,7 +37,7 @@ use super::{
     calls::CallMetrics,
     clients::ClientRequests,
     contain,
-    http2_requests::{ConnectionRequests, Http2Requests, HttpBody, RunningRequest},
+    http2_requests::{self, ConnectionRequests, Http2Requests, HttpBody, RunningRequest},
     tls::PeerCertificate,
 };
 
@@ -207,9 +207,11 @@ impl<C: CallHandler> Service for ConnectionService<C> {
         RunningCall::Grpc(Box::pin(contain::call(calls, request, panics)))
     }
 
-    fn exchange(&self, head: &Rc<Head>, content: Option<RequestStream>) -> Option<RunningCall> {
-        let requests = self.requests.as_ref()?;
-        Some(RunningCall::Http(requests.answer(head, content)))
+    fn exchange(&self, head: &Rc<Head>, content: Option<RequestStream>) -> RunningCall {
+        RunningCall::Http(match &self.requests {
+            Some(requests) => requests.answer(head, content),
+            None => http2_requests::refuse(head),
+        })
     }
 
     fn received(&self, call: &mut CallCounter, bytes: usize) {

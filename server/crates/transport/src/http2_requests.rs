@@ -121,6 +121,15 @@ impl ConnectionRequests {
     }
 }
 
+/// Refuses a request that is not gRPC on a port for gRPC only.
+pub(super) fn refuse(head: &Head) -> RunningRequest {
+    let refusal = HttpResponse::UnsupportedMediaType()
+        .content_type("text/plain; charset=utf-8")
+        .body("this port speaks gRPC over HTTP/2; use HTTP/1.1 for everything else\n");
+    let head_only = head.parts().method == http::Method::HEAD;
+    Box::pin(std::future::ready(response(refusal, head_only)))
+}
+
 /// Converts a request to HTTP/1. Returns `None` if actix's types reject a part of the head.
 fn request(head: &Head, content: Option<RequestStream>) -> Option<actix_http::Request> {
     let parts = head.parts();

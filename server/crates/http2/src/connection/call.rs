@@ -8,13 +8,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body::Body as _;
 
 use super::Connection;
 use crate::{
-    Body, CallRequest, CallResponse, Code, Head, NOT_GRPC, Refusal, RequestMode, Resource, Service,
-    Status, body,
+    Body, CallRequest, CallResponse, Code, Head, Refusal, RequestMode, Resource, Service, Status,
+    body,
     frame::Reason,
     limits::{CALL_WORK, HEAD_FREE_BYTES},
     message::{Assembler, PREFIX_BYTES},
@@ -81,7 +81,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Opens the stream of a request that is not gRPC, and refuses it when it is complete if the service does not run it.
+    /// Opens the stream of a request that is not gRPC, and runs it.
     fn begin_plain(
         &mut self,
         slot: usize,
@@ -91,14 +91,7 @@ impl<S: Service> Connection<S> {
     ) {
         let content = (!ended).then(|| body::stream(self.streams.waker(slot)));
         let (sender, content) = content.unzip();
-        let Some(running) = self.service.exchange(&head, content) else {
-            let head_only = head.parts.method == Method::HEAD;
-            if ended {
-                return self.refuse_content(slot, stream, head_only);
-            }
-            stream.receiving = Receiving::Foreign { head_only };
-            return self.streams.keep(slot, stream);
-        };
+        let running = self.service.exchange(&head, content);
         stream.plain = true;
         if let Err(refusal) = Self::admit(&mut stream) {
             return self.refuse(slot, stream, refusal);
@@ -183,10 +176,6 @@ impl<S: Service> Connection<S> {
                     sender.end(Ok(()));
                 }
             }
-            Receiving::Foreign { head_only } => {
-                self.refuse_content(slot, stream, head_only);
-                return Ok(());
-            }
             Receiving::Unwanted | Receiving::Ended => {}
         }
         self.streams.keep(slot, stream);
@@ -199,24 +188,6 @@ impl<S: Service> Connection<S> {
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         self.writer.headers(id, status, &HeaderMap::new(), true);
         self.finish(slot, stream);
-    }
-
-    /// Answers a request that is not gRPC, and that the service does not accept, with status 415. `head_only` omits the text.
-    fn refuse_content(&mut self, slot: usize, mut stream: Box<Stream<S>>, head_only: bool) {
-        let mut headers = HeaderMap::new();
-        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-        headers.insert(header::CONTENT_TYPE, plain);
-        headers.insert(header::CONTENT_LENGTH, NOT_GRPC.len().into());
-        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        self.writer.headers(stream.id, status, &headers, head_only);
-        if head_only {
-            return self.finish(slot, stream);
-        }
-        // A static text uses no memory, but with its charge a client that does not read it counts as stalled.
-        stream.answer.set(NOT_GRPC.len());
-        stream.pending = Bytes::from_static(NOT_GRPC.as_bytes());
-        stream.end = Some(ResponseEnd::Plain);
-        self.drive(slot, stream);
     }
 
     /// Ends a call with a refusal before its response is complete.

@@ -170,7 +170,6 @@ impl<S: Service> Connection<S> {
             Receiving::Message { .. }
             | Receiving::Stream { .. }
             | Receiving::Content
-            | Receiving::Foreign { .. }
             | Receiving::Unwanted => None,
         };
         match reason {
@@ -254,9 +253,7 @@ impl<S: Service> Connection<S> {
                     }
                     break;
                 }
-                Receiving::Foreign { .. } | Receiving::Unwanted | Receiving::Ended => {
-                    return Ok(());
-                }
+                Receiving::Unwanted | Receiving::Ended => return Ok(()),
             };
             let taken = assembler.push(content, max)?;
             content = taken.rest;

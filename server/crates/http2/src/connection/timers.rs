@@ -171,7 +171,6 @@ impl<S: Service> Connection<S> {
         self.streams.each(|slot, stream| {
             let (came, began) = match (&stream.receiving, stream.collecting) {
                 (Receiving::Message { assembler, .. }, _) => (assembler.held(), stream.began),
-                (Receiving::Foreign { .. }, _) => (0, stream.began),
                 (Receiving::Stream { assembler }, Some(began)) => (assembler.held(), began),
                 // The service limits the time for other content.
                 (

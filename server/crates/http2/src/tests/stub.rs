@@ -160,19 +160,14 @@ impl Service for Stub {
         })
     }
 
-    fn exchange(
-        &self,
-        head: &Rc<Head<()>>,
-        content: Option<crate::RequestStream>,
-    ) -> Option<Self::Future> {
+    fn exchange(&self, head: &Rc<Head<()>>, content: Option<crate::RequestStream>) -> Self::Future {
         let body = match (head.path(), content) {
             ("/content", Some(content)) => StubBody::Content(content),
             ("/content", None) => StubBody::Echo(None),
-            ("/broken", _) => StubBody::Broken,
-            _ => return None,
+            _ => StubBody::Broken,
         };
         let response = CallResponse::Response(http::Response::new(body));
-        Some(Box::pin(std::future::ready(response)))
+        Box::pin(std::future::ready(response))
     }
 
     fn received(&self, _: &mut StubCall, bytes: usize) {
