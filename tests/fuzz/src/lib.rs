@@ -24,8 +24,6 @@ pub struct Target {
     pub bytes_max: usize,
     /// Relative cost of an input, by which `cargo test` divides its number of mutations.
     pub cost: u64,
-    /// The files that the target covers.
-    pub files: &'static [&'static str],
 }
 
 /// All targets.
