@@ -49,13 +49,6 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Appends a chunk that [`Input::chunk`] can read.
-pub fn push_chunk(out: &mut Vec<u8>, chunk: &[u8]) {
-    let length = u16::try_from(chunk.len()).expect("corpus files are small");
-    out.extend_from_slice(&length.to_le_bytes());
-    out.extend_from_slice(chunk);
-}
-
 /// Splits `bytes` at the first `byte`, which neither part contains. If there is none, the second part is empty.
 pub fn split_at(bytes: &[u8], byte: u8) -> (&[u8], &[u8]) {
     match bytes.iter().position(|other| *other == byte) {

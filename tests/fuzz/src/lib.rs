@@ -1,10 +1,9 @@
 //! Every parser as a fuzz target: a function that takes bytes and panics if a property is violated. `corpus/TARGET` contains
 //! real requests and inputs that once caused crashes.
 //!
-//! There are three ways to run the targets:
+//! There are two ways to run the targets:
 //! - `tests/replay.rs`: the corpus and a fixed number of seeded mutations, in `cargo test`;
-//! - `--bin engine` with libFuzzer: guided by coverage, as `tests/fuzz/million` does it;
-//! - `--bin seeds` writes the generated part of the corpus.
+//! - `--bin engine` with libFuzzer: guided by coverage, as `tests/fuzz/million` does it.
 //!
 //! Private parsers are accessible through `fuzz.rs` in their crates.
 

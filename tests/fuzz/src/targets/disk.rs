@@ -9,7 +9,7 @@ use witan_machine::{
 use witan_storage::fuzz::{current, line, owner};
 
 use super::machine::{compared, records, used};
-use crate::input::{Input, push_chunk};
+use crate::input::Input;
 
 /// The input is the text of `identity`, `owner` or `current`, or the bytes of its line record.
 pub(super) fn identity(bytes: &[u8]) {
@@ -71,16 +71,4 @@ fn sealed(key: &[u8], mut contents: Vec<u8>) -> Vec<u8> {
     };
     contents.extend_from_slice(&crc.to_le_bytes());
     contents
-}
-
-/// Returns a view's checkpoint as an input of the target `checkpoint`.
-pub fn checkpoint_input(view: &View) -> Vec<u8> {
-    let mut out = vec![0];
-    for (key, value) in records_of(view) {
-        let sums = [record::KV, record::TREE].contains(&key[0]);
-        let contents = value.len() - if sums { 4 } else { 0 };
-        push_chunk(&mut out, &key);
-        push_chunk(&mut out, &value[..contents]);
-    }
-    out
 }

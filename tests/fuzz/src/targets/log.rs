@@ -72,16 +72,6 @@ fn damaged(input: &mut Input<'_>, seq: u64, last: bool) {
     assert!(kept.is_err() || (last && in_the_last && kept.ok() == Some(before.unwrap_or(0))));
 }
 
-/// Returns a file with these records as an input of the target `log-file`.
-pub fn file_of(seq: u8, records: &[&[u8]]) -> Vec<u8> {
-    let mut out = vec![0, seq];
-    out.extend_from_slice(HEADER);
-    for record in records {
-        push_record(&mut out, u64::from(seq), record);
-    }
-    out
-}
-
 /// Appends a record. The first half of `content` is its entries, the second half its footer.
 fn push_record(file: &mut Vec<u8>, seq: u64, content: &[u8]) {
     let (entries, footer) = content.split_at(content.len() / 2);
@@ -132,7 +122,7 @@ pub(super) fn entry(bytes: &[u8]) {
 }
 
 /// Returns a single-member cluster's configuration and state at its first start.
-pub fn sole_member() -> (Config, Recovered) {
+fn sole_member() -> (Config, Recovered) {
     let member = Member { id: ID, ..Member::default() };
     let config = Config {
         id: ID,
@@ -161,9 +151,8 @@ fn run(hard_state: Option<Bytes>, records: Vec<LogRecord>) {
     let Ok(mut replica) = Replica::new(config, recovered) else {
         return;
     };
-    let mut host = Disk::default();
     // An unknown command stops the member.
-    if replica.turn(&mut host).is_err() {
+    if replica.turn(&mut Disk).is_err() {
         return;
     }
     let status = replica.status();
@@ -173,18 +162,12 @@ fn run(hard_state: Option<Bytes>, records: Vec<LogRecord>) {
     );
 }
 
-/// A host in which every call succeeds, and whose disk keeps the log.
-#[derive(Debug, Default)]
-pub struct Disk(pub Recovered);
+/// A host in which every call succeeds.
+struct Disk;
 
 impl Host for Disk {
     fn install(&mut self, _: &View) {}
-    fn persist(&mut self, batch: &LogBatch) {
-        self.0.records.extend(batch.records.iter().cloned());
-        if batch.hard_state.is_some() {
-            self.0.hard_state.clone_from(&batch.hard_state);
-        }
-    }
+    fn persist(&mut self, _: &LogBatch) {}
     fn send(&mut self, _: Vec<Envelope>) {}
     fn applied(&mut self, _: Vec<Applied>, _: &View) {}
     fn readable(&mut self, _: &[Ticket], _: &View) {}

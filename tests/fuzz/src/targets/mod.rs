@@ -16,9 +16,6 @@ mod v2;
 
 use crate::Target;
 
-pub use disk::checkpoint_input;
-pub use log::{Disk, file_of as log_file, sole_member};
-
 /// Default maximum length of an input in bytes, as in libFuzzer.
 const BYTES_MAX: usize = 4096;
 
