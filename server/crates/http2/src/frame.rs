@@ -182,20 +182,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frame_is_read_when_it_is_whole() {
-        let mut bytes = Vec::new();
-        ping(&mut bytes, ACK, *b"12345678");
-        for short in 0..bytes.len() {
-            assert!(Frame::first(&bytes[..short]).unwrap().is_none(), "{short}");
-        }
-        let (frame, length) = Frame::first(&bytes).unwrap().unwrap();
-        assert_eq!(length, bytes.len());
-        assert_eq!((frame.kind, frame.stream), (PING, 0));
-        assert!(frame.has(ACK));
-        assert_eq!(frame.payload, b"12345678");
-    }
-
-    #[test]
     fn padding_is_taken_off() {
         let frame =
             |payload: &'static [u8]| Frame { kind: DATA, flags: PADDED, stream: 1, payload };

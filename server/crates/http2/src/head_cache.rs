@@ -378,26 +378,6 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_unfolds_beyond_its_bound_is_too_large() {
-        let mut heads = HeadCache::new();
-        let entering = [
-            block(&GOOD),
-            b"\x40\x01x\x7f\xff\x0e".to_vec(),
-            vec![b'y'; 0x7f + 0x7f + (14 << 7)],
-        ]
-        .concat();
-        assert!(matches!(
-            read(&mut heads, &entering),
-            HeaderBlock::Request(_)
-        ));
-        let unfolding = [block(&GOOD), vec![0xbe; 1000]].concat();
-        assert!(matches!(
-            read(&mut heads, &unfolding),
-            HeaderBlock::TooLarge
-        ));
-    }
-
-    #[test]
     fn valid_and_invalid_trailers() {
         let trailers = |block: &[u8]| HeadCache::<()>::new().read_trailers(block).unwrap();
         assert!(trailers(b"") && trailers(&literal("x", "y")));
