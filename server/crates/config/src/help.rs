@@ -142,18 +142,4 @@ mod tests {
             "docs/reference/flags.md differs from the table"
         );
     }
-
-    #[test]
-    fn help_names_every_flag() {
-        let help = text();
-        for (_, flags) in GROUPS {
-            for flag in *flags {
-                assert!(
-                    help.contains(&format!("\n  --{} ", flag.name)),
-                    "{}",
-                    flag.name
-                );
-            }
-        }
-    }
 }

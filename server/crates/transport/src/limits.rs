@@ -56,14 +56,3 @@ pub(super) fn connections_per_worker(workers: usize) -> usize {
         .min(CONNECTIONS_MAX);
     (all / workers).max(1)
 }
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn each_worker_gets_its_share_and_at_least_one() {
-        let alone = super::connections_per_worker(1);
-        assert!((1..=super::CONNECTIONS_MAX).contains(&alone));
-        assert_eq!(super::connections_per_worker(2), (alone / 2).max(1));
-        assert_eq!(super::connections_per_worker(usize::MAX), 1);
-    }
-}

@@ -186,55 +186,6 @@ impl RecordParser {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use witan_storage::encode_record;
-
-    #[test]
-    fn what_is_written_is_read() {
-        let totals = RecordTotals { records: 1, bytes: 2, sum: 3 };
-        for part in [
-            Part::Begin(Begin { format: 1, index: 7, ..Begin::default() }),
-            Part::Resume(Resume { last_key: b"k".to_vec(), ..Resume::default() }),
-            Part::Records(9, Bytes::from_static(b"records")),
-            Part::End(totals),
-            Part::Alive,
-            Part::Outcome(Outcome { reason: "full".into(), ..Outcome::default() }),
-            Part::Restart,
-        ] {
-            let read = Part::decode(part.encode().into());
-            assert_eq!(read, Some(part));
-        }
-        for none in [
-            &[][..],
-            &[RECORDS, 0],
-            &[ALIVE, 0],
-            &[0],
-            &[99],
-            &[BEGIN, 0xff],
-        ] {
-            assert_eq!(Part::decode(Bytes::copy_from_slice(none)), None, "{none:?}");
-        }
-    }
-
-    #[test]
-    fn records_are_found_wherever_the_stream_is_cut() {
-        let records = [(&b"a"[..], &b""[..]), (b"", b"value"), (b"key", &[7; 1000])];
-        let mut stream = Vec::new();
-        for (key, value) in records {
-            encode_record(&mut stream, key, value);
-        }
-        for step in 1..stream.len() {
-            let (mut parser, mut found) = (RecordParser::default(), Vec::new());
-            for bytes in stream.chunks(step) {
-                parser.push(bytes);
-                while let Some(record) = parser.next().unwrap() {
-                    found.push(record);
-                }
-            }
-            assert!(parser.is_empty());
-            let found: Vec<_> = found.iter().map(|(k, v)| (&k[..], &v[..])).collect();
-            assert_eq!(found, records, "cut every {step} bytes");
-        }
-    }
 
     #[test]
     fn a_length_alone_costs_no_memory() {
