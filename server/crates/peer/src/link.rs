@@ -353,8 +353,7 @@ impl Link {
         let mut reader = FrameReader::new(stream, HANDSHAKE_BYTES_MAX);
         loop {
             let frame = match reader.next(self.shared.settings.read_timeout).await {
-                Ok(Some(frame)) => frame,
-                Ok(None) => return io::ErrorKind::UnexpectedEof.into(),
+                Ok(frame) => frame,
                 Err(error) if error.kind() == io::ErrorKind::TimedOut && self.hears() => continue,
                 Err(error) => return error,
             };

@@ -257,7 +257,7 @@ async fn alive_while<T>(
 /// Reads the next part. Fails if it is invalid, or if none arrives within [`STALL_TIMEOUT`].
 async fn next<S: AsyncRead + Unpin>(reader: &mut FrameReader<S>) -> Result<Part, ReceiveError> {
     let frame = match reader.next(STALL_TIMEOUT).await {
-        Ok(frame) => frame.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?,
+        Ok(frame) => frame,
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
             return Err(ReceiveError::Protocol(format!("sent {error}")));
         }

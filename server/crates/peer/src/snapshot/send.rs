@@ -205,7 +205,6 @@ fn walk(view: &View, resume: &Resume, parts: &mpsc::Sender<Part>) {
 /// Reads the receiver's next part. Fails if it is invalid, or if none arrives within [`STALL_TIMEOUT`].
 async fn next<S: AsyncRead + Unpin>(reader: &mut FrameReader<S>) -> io::Result<Part> {
     let frame = reader.next(STALL_TIMEOUT).await?;
-    let frame = frame.ok_or(io::ErrorKind::UnexpectedEof)?;
     let what = "an invalid frame";
     Part::decode(frame.contents).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, what))
 }

@@ -263,7 +263,7 @@ async fn outcome_of(member: &Member, parts: &[Vec<u8>]) -> (ReceiveError, Option
     let error = member.receive(&mut far).await.unwrap_err();
     drop(far);
     let mut reader = FrameReader::new(reading, 1 << 20);
-    while let Some(frame) = reader.next(STALL_TIMEOUT).await.unwrap() {
+    while let Ok(frame) = reader.next(STALL_TIMEOUT).await {
         if let Some(wire::Part::Outcome(outcome)) = wire::Part::decode(frame.contents) {
             return (error, Some(outcome));
         }
@@ -353,14 +353,14 @@ async fn a_receiver_that_kept_other_records_begins_anew() {
     let (near, mut far) = duplex(1 << 20);
     let sending = tokio::spawn(async move { send(state(3), near, &transfer()).await });
     let mut reader = FrameReader::new(&mut far, 1 << 20);
-    reader.next(STALL_TIMEOUT).await.unwrap().unwrap();
+    reader.next(STALL_TIMEOUT).await.unwrap();
     let resume = Resume { records: 1, bytes: 5, last_key: b"other".to_vec() };
     drop(reader);
     write(&mut far, &wire::Part::Resume(resume).encode())
         .await
         .unwrap();
     let mut reader = FrameReader::new(&mut far, 1 << 20);
-    let frame = reader.next(STALL_TIMEOUT).await.unwrap().unwrap();
+    let frame = reader.next(STALL_TIMEOUT).await.unwrap();
     assert_eq!(
         wire::Part::decode(frame.contents),
         Some(wire::Part::Restart)
