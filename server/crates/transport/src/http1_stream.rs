@@ -37,9 +37,6 @@ use witan_base::account::Account;
 use self::request_filter::RequestFilter;
 use super::{grpc::ConnectionInfo, sniffed::pass_writes};
 
-/// Number of consecutive reads without output after which the task yields.
-const EMPTY_READS_IN_A_ROW: u32 = 16;
-
 /// Tells a waiting answer that the client has closed its side.
 #[derive(Clone, Debug)]
 pub struct ClientClosed(watch::Receiver<bool>);
@@ -122,7 +119,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Http1Stream<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        let mut empty_reads = 0;
+        // tokio bounds the reads in one poll.
         while this.held.is_empty() {
             if this.lines.has_refused_body() || this.tunnel.0.load(Relaxed) {
                 return Poll::Ready(Ok(()));
@@ -141,11 +138,6 @@ impl<S: AsyncRead + Unpin> AsyncRead for Http1Stream<S> {
             };
             buf.set_filled(before);
             this.held = changed.into();
-            empty_reads += 1;
-            if empty_reads == EMPTY_READS_IN_A_ROW && this.held.is_empty() {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
         }
         let fits = this.held.len().min(buf.remaining());
         buf.put_slice(&this.held.split_to(fits));
