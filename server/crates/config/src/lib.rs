@@ -277,9 +277,6 @@ pub struct Rotation {
     /// Number of rotated files to keep; 0 keeps all.
     #[serde(rename = "maxbackups")]
     pub max_backups: usize,
-    /// Whether names of rotated files contain local time instead of UTC.
-    #[serde(rename = "localtime")]
-    pub local_time: bool,
     /// Whether to compress rotated files.
     pub compress: bool,
 }
@@ -290,7 +287,6 @@ impl Default for Rotation {
             max_size_mib: 100,
             max_age_days: 0,
             max_backups: 0,
-            local_time: false,
             compress: false,
         }
     }
