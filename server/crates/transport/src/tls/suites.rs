@@ -127,11 +127,4 @@ mod tests {
             );
         }
     }
-
-    #[test]
-    fn no_names_select_all_suites() {
-        let choice = asked(&[], TlsVersion::Tls13).unwrap();
-        assert!(of_12(&choice).len() >= 6, "{choice:?}");
-        assert_eq!(asked(&[], TlsVersion::Tls12).unwrap().versions, [&TLS12]);
-    }
 }

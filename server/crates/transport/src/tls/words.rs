@@ -62,32 +62,3 @@ pub(super) fn mismatch(names: &[String], wanted: &str) -> String {
         ),
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_named_on_both_sides() {
-        let names = ["127.0.0.1", "localhost"].map(str::to_owned);
-        let expected = "10.0.0.1".try_into().unwrap();
-        let error = CertificateError::NotValidForNameContext { expected, presented: names.into() };
-        assert_eq!(
-            of(&error.into()),
-            "x509: certificate is valid for 127.0.0.1, localhost, not 10.0.0.1"
-        );
-        assert_eq!(
-            mismatch(&[], "member"),
-            "x509: certificate is not valid for any names, but wanted to match member"
-        );
-    }
-
-    #[test]
-    fn alerts_are_found_in_errors_of_streams() {
-        let alert = Error::AlertReceived(AlertDescription::BadCertificate);
-        let error = io::Error::new(io::ErrorKind::InvalidData, alert);
-        assert_eq!(of_io(&error), "remote error: tls: bad certificate");
-        let reset = io::Error::from(io::ErrorKind::ConnectionReset);
-        assert_eq!(of_io(&reset), reset.to_string());
-    }
-}
