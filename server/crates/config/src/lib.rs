@@ -19,7 +19,6 @@ mod peer_security;
 mod peers;
 mod security;
 mod source;
-mod space;
 #[cfg(test)]
 mod tests;
 mod url;
@@ -38,7 +37,6 @@ pub use follow::FollowSource;
 pub use peers::PeerSettings;
 pub use security::{PeerTlsConfig, PortTls, ServerCertificate, TlsVersion};
 pub use source::environment;
-pub use space::SpaceConfig;
 pub use url::{Address, Url, UrlError};
 pub use values::Environment;
 
@@ -204,6 +202,15 @@ pub enum ClusterState {
     New,
     /// The member joins an existing cluster.
     Existing,
+}
+
+/// Settings of free space in the data directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpaceConfig {
+    /// `--disk-reserve-bytes`; `None` derives it from the file system's size, and 0 disables monitoring.
+    pub reserve_bytes: Option<u64>,
+    /// `--disk-ballast-bytes`; `None` derives it from the file system's size, and 0 disables the ballast.
+    pub ballast_bytes: Option<u64>,
 }
 
 /// Automatic compaction of old v3 revisions.
