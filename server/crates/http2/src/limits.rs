@@ -11,9 +11,6 @@ pub(crate) const CACHED_HEADS: usize = 4;
 
 pub(crate) const CACHED_HEAD_BYTES: usize = 4 << 10;
 
-/// Size in bytes up to which a head is not charged to its request. A head that several requests share is never charged.
-pub(crate) const HEAD_FREE_BYTES: usize = 1 << 10;
-
 /// Open streams of one connection, regardless of the configured number; further streams are refused.
 pub const STREAMS_MAX: usize = 32_768;
 

@@ -16,7 +16,7 @@ use crate::{
     Body, CallRequest, CallResponse, Code, Head, Refusal, RequestMode, Resource, Service, Status,
     body,
     frame::Reason,
-    limits::{CALL_WORK, HEAD_FREE_BYTES},
+    limits::CALL_WORK,
     message::{Assembler, PREFIX_BYTES},
     stream::{Receiving, ResponseEnd, Stream, unsent},
 };
@@ -44,7 +44,7 @@ impl<S: Service> Connection<S> {
         let (slot, mut stream) = self.new_stream(id, ended);
         stream.content_left = head.content_length;
         // A head that several requests share is not charged to any of them.
-        if Rc::strong_count(&head) == 1 && head.bytes > HEAD_FREE_BYTES {
+        if Rc::strong_count(&head) == 1 {
             stream.head_bytes = head.bytes;
         }
         if !head.grpc {
