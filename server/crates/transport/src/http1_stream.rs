@@ -19,10 +19,6 @@ mod request_filter;
 use std::{
     io,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
     task::{Context, Poll, ready},
 };
 
@@ -49,18 +45,6 @@ impl ClientClosed {
     }
 }
 
-/// Ends actix's input after a requested tunnel (`CONNECT`, WebSocket) was refused. Otherwise, actix would treat all following
-/// bytes as an endless body, and read it for seconds before it closes the connection.
-#[derive(Clone, Debug, Default)]
-pub(super) struct TunnelRefusal(Arc<AtomicBool>);
-
-impl TunnelRefusal {
-    /// Ends the stream after the current answer.
-    pub(super) fn refuse(&self) {
-        self.0.store(true, Relaxed);
-    }
-}
-
 /// Marker in the connection data of a TLS connection.
 #[derive(Clone, Copy, Debug)]
 pub struct OverTls;
@@ -72,7 +56,6 @@ pub(super) struct Http1Stream<S> {
     /// Bytes that did not fit into the reader's buffer.
     held: Bytes,
     ended: watch::Sender<bool>,
-    tunnel: TunnelRefusal,
     client: ConnectionInfo,
 }
 
@@ -85,7 +68,6 @@ impl<S> Http1Stream<S> {
             lines: RequestFilter::default(),
             held: Bytes::new(),
             ended: watch::Sender::new(false),
-            tunnel: TunnelRefusal::default(),
         }
     }
 
@@ -98,10 +80,9 @@ impl<S> Http1Stream<S> {
     }
 
     /// Adds what requests need to know about their connection: its `account`, whether it uses TLS, and the client's
-    /// certificate. Also adds [`ClientClosed`] and the handle that ends the stream after a refused tunnel.
+    /// certificate. Also adds [`ClientClosed`].
     pub(super) fn describe(&self, account: Account, data: &mut Extensions) {
         data.insert(ClientClosed(self.ended.subscribe()));
-        data.insert(self.tunnel.clone());
         data.insert(account);
         if self.client.over_tls {
             data.insert(OverTls);
@@ -121,7 +102,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Http1Stream<S> {
         let this = &mut *self;
         // tokio bounds the reads in one poll.
         while this.held.is_empty() {
-            if this.lines.has_refused_body() || this.tunnel.0.load(Relaxed) {
+            if this.lines.has_refused_body() {
                 return Poll::Ready(Ok(()));
             }
             let before = buf.filled().len();

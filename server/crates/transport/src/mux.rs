@@ -17,9 +17,7 @@ use actix_http::{HttpService, Protocol};
 use actix_service::{Service, ServiceFactory, fn_factory, fn_service, map_config};
 use actix_web::{
     App, Handler, HttpRequest, HttpResponse,
-    body::{BodySize, MessageBody as _},
     dev::AppConfig,
-    http::{Method, StatusCode},
     web::{self, Payload},
 };
 use socket2::SockRef;
@@ -35,7 +33,7 @@ use witan_http2::{PREFACE, limits::OUTPUT_MAX};
 use super::{
     CallHandler, Handlers, Surface, contain,
     grpc::{self, ConnectionInfo},
-    http1_stream::{Http1Stream, TunnelRefusal},
+    http1_stream::Http1Stream,
     http2_requests::Http2Requests,
     limits,
     sniffed::ReplayedStream,
@@ -213,7 +211,6 @@ where
         move |request: HttpRequest, payload: Payload| {
             let (http, metrics) = (http.clone(), metrics.clone());
             async move {
-                let tunnel = asked_tunnel(&request);
                 let work = async move {
                     match stall_timeout::bounded(&request, payload).await {
                         Some(payload) => http(surface, request, payload).await,
@@ -222,12 +219,6 @@ where
                 };
                 let done = panics::contain(&metrics, PanicSource::Http, work).await;
                 let mut response = contain::response(done, &metrics);
-                let granted = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-                // An endless answer detects a disconnect by reading, so its input must stay open.
-                let ends = !matches!(response.body().size(), BodySize::Stream);
-                if let Some(tunnel) = tunnel.filter(|_| ends && !granted) {
-                    tunnel.refuse();
-                }
                 // Go writes header names in canonical case, which some clients depend on.
                 response.head_mut().set_camel_case_headers(true);
                 response
@@ -266,12 +257,6 @@ where
             })
             .finish(map_config(app, |()| AppConfig::default()))
     }
-}
-
-/// Returns the handle that ends the stream if the requested tunnel is refused, or `None` if the request asks for no tunnel.
-fn asked_tunnel(request: &HttpRequest) -> Option<TunnelRefusal> {
-    let asked = request.method() == Method::CONNECT || request.head().upgrade();
-    request.conn_data().filter(|_| asked).cloned()
 }
 
 /// Returns the answer 503 to a request whose body was refused a charge. The connection then closes with the body unread.
