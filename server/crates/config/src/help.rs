@@ -1,4 +1,4 @@
-//! Generates the help text and `docs/reference/flags.md` from the table of flags.
+//! Generates the help text from the table of flags. The test also generates `docs/reference/flags.md`.
 
 use super::flags::{Flag, FlagStatus, GROUPS};
 
@@ -57,58 +57,12 @@ pub(super) fn text() -> String {
     out
 }
 
-/// Returns the text of `docs/reference/flags.md`.
-pub fn markdown() -> String {
-    let mut out = String::from(
-        "# Flags\n\n\
-         All flags of a member: those of etcd 3.4 to 3.7 and Witan's own, with their status in Witan. This \
-         page is generated from the table in `server/crates/config/src/flags`. `witan --help` prints the \
-         same flags, and `witan COMMAND --help` prints the flags of other commands.\n\n\
-         Set a flag as `--name=value`, `--name value` or `-name value`, as an environment \
-         variable (`ETCD_` and the name in upper case, with `_` for `-`), or as a key in the YAML \
-         file of `--config-file`. With `--config-file`, other flags and environment variables are \
-         ignored. A flag that is set both on the command line and in the environment is refused.\n",
-    );
-    for (title, flags) in GROUPS {
-        out += &format!("\n## {title}\n\n");
-        out.push_str("| flag | default | meaning | status |\n|---|---|---|---|\n");
-        for flag in *flags {
-            let key = if flag.yaml == flag.name {
-                String::new()
-            } else {
-                format!(" (in a file `{}`)", flag.yaml)
-            };
-            let default = match default(flag).replace('|', "\\|") {
-                text if text.is_empty() => String::new(),
-                text => format!("`{text}`"),
-            };
-            out += &format!(
-                "| `--{}`{key} | {default} | {} | {} |\n",
-                flag.name,
-                flag.help.replace('|', "\\|"),
-                status(flag),
-            );
-        }
-    }
-    out
-}
-
 /// Returns the default to display. The default of `data-dir` depends on the name.
 fn default(flag: &Flag) -> &str {
     if flag.name == "data-dir" {
         "${name}.etcd"
     } else {
         flag.default
-    }
-}
-
-/// Describes how a flag is handled, for the table in `docs/reference/flags.md`.
-fn status(flag: &Flag) -> String {
-    match flag.status {
-        FlagStatus::Supported { test } => format!("supported (test `{test}`)"),
-        FlagStatus::Accepted { why } => format!("no effect: {why}"),
-        FlagStatus::Refused { reason } => format!("refused unless default: {reason}"),
-        FlagStatus::Alias { of } => format!("old name of `--{of}`"),
     }
 }
 
@@ -125,6 +79,52 @@ fn note(flag: &Flag) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Returns the text of `docs/reference/flags.md`.
+    fn markdown() -> String {
+        let mut out = String::from(
+            "# Flags\n\n\
+             All flags of a member: those of etcd 3.4 to 3.7 and Witan's own, with their status in Witan. This \
+             page is generated from the table in `server/crates/config/src/flags`. `witan --help` prints the \
+             same flags, and `witan COMMAND --help` prints the flags of other commands.\n\n\
+             Set a flag as `--name=value`, `--name value` or `-name value`, as an environment \
+             variable (`ETCD_` and the name in upper case, with `_` for `-`), or as a key in the YAML \
+             file of `--config-file`. With `--config-file`, other flags and environment variables are \
+             ignored. A flag that is set both on the command line and in the environment is refused.\n",
+        );
+        for (title, flags) in GROUPS {
+            out += &format!("\n## {title}\n\n");
+            out.push_str("| flag | default | meaning | status |\n|---|---|---|---|\n");
+            for flag in *flags {
+                let key = if flag.yaml == flag.name {
+                    String::new()
+                } else {
+                    format!(" (in a file `{}`)", flag.yaml)
+                };
+                let default = match default(flag).replace('|', "\\|") {
+                    text if text.is_empty() => String::new(),
+                    text => format!("`{text}`"),
+                };
+                out += &format!(
+                    "| `--{}`{key} | {default} | {} | {} |\n",
+                    flag.name,
+                    flag.help.replace('|', "\\|"),
+                    status(flag),
+                );
+            }
+        }
+        out
+    }
+
+    /// Describes how a flag is handled, for the table in `docs/reference/flags.md`.
+    fn status(flag: &Flag) -> String {
+        match flag.status {
+            FlagStatus::Supported { test } => format!("supported (test `{test}`)"),
+            FlagStatus::Accepted { why } => format!("no effect: {why}"),
+            FlagStatus::Refused { reason } => format!("refused unless default: {reason}"),
+            FlagStatus::Alias { of } => format!("old name of `--{of}`"),
+        }
+    }
 
     /// Run `UPDATE=1 cargo test -p witan-config flags_page` after changing the table.
     #[test]

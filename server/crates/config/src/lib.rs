@@ -14,7 +14,7 @@ pub mod flags;
 mod follow;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
-pub mod help;
+mod help;
 mod peer_security;
 mod peers;
 mod security;
