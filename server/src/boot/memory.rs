@@ -39,18 +39,15 @@ pub(super) fn checkpoint_log_bytes(memory: &MemoryBudget, suited: u64) -> u64 {
     suited.min(memory.bytes() / CHECKPOINT_PART)
 }
 
-/// Decides the memory budget.
-pub(super) fn budget(wanted: Option<u64>) -> Arc<MemoryBudget> {
-    Arc::new(MemoryBudget::new(budget_bytes(wanted), Arc::default()))
-}
-
-/// Starts the thread that keeps this process within its budget until `stopping` is true.
-pub(super) fn start_monitor(
-    memory: &Arc<MemoryBudget>,
-    stopping: &watch::Receiver<bool>,
-) -> Result<(), BootError> {
-    let started = MemoryMonitor::new(memory.clone()).start(stopping.clone());
-    started.map_err(BootError::io("start the thread that measures memory"))
+/// Decides the memory budget, and starts the thread that keeps this process within it until `stopping` is true.
+pub(super) fn budget(
+    wanted: Option<u64>,
+    stopping: watch::Receiver<bool>,
+) -> Result<Arc<MemoryBudget>, BootError> {
+    let memory = Arc::new(MemoryBudget::new(budget_bytes(wanted), Arc::default()));
+    let started = MemoryMonitor::new(memory.clone()).start(stopping);
+    started.map_err(BootError::io("start the thread that measures memory"))?;
+    Ok(memory)
 }
 
 #[cfg(test)]
