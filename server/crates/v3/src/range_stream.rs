@@ -119,7 +119,12 @@ impl RangeReader {
         };
         Self {
             left: limit.unwrap_or(usize::MAX),
-            range: kv::Range { limit: 0, revision, ..range },
+            range: kv::Range {
+                limit: 0,
+                revision,
+                sort_target: SortTarget::Key as i32,
+                ..range
+            },
             caller,
             sent: 0,
             header,

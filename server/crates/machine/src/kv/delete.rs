@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 
-use super::{DeleteRange, DeleteReply, KeyRange, Kv, KvError, WriteBatch, index::WalkStep};
+use super::{
+    DeleteRange, DeleteReply, KeyRange, Kv, KvError, ValueUse, WriteBatch, index::WalkStep,
+};
 
 impl Kv {
     /// Deletes the live keys in a range. Returns their number, and their pairs on request. Without live keys, nothing changes,
@@ -32,7 +34,8 @@ impl Kv {
                             .and_then(|()| reads.hold())
                             .and_then(|()| reads.return_pair(key.len(), found.1.value_len));
                         if outcome.is_ok() && reads.returns_results() {
-                            outcome = reads.pair(&found, false).map(|kv| prev_kvs.push(kv));
+                            let pair = reads.pair(&found, ValueUse::Return);
+                            outcome = pair.map(|kv| prev_kvs.push(kv));
                         }
                     }
                 }

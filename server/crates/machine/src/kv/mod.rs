@@ -57,7 +57,7 @@ use history::History;
 use index::Index;
 pub(crate) use key_range::KeyRange;
 use leaf::IndexEntry;
-use read_budget::ReadBudget;
+use read_budget::{ReadBudget, ValueUse};
 
 use super::{
     auth_error,

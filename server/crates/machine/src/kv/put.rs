@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Kv, KvError, Put, PutReply, WriteBatch};
+use super::{Kv, KvError, Put, PutReply, ValueUse, WriteBatch};
 use crate::lease::LeaseId;
 
 impl Kv {
@@ -60,7 +60,7 @@ impl Kv {
         // Only these puts need the previous value, which may be on disk.
         let before = before.filter(|_| returns || put.ignore_value);
         let before = before
-            .map(|found| batch.reads.pair(&found, true))
+            .map(|found| batch.reads.pair(&found, ValueUse::Compare))
             .transpose()?;
         let value = match &before {
             Some(before) if put.ignore_value => before.value.clone(),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     KeyRange, KeyValue, Kv, KvError, Range, RangeReply, ReadBudget, SortOrder, SortTarget,
-    ValueSource,
+    ValueSource, ValueUse,
     history::BlockVersion,
     index::{Count, WalkStep},
     version::Version,
@@ -51,8 +51,8 @@ pub enum NextPart {
 }
 
 impl Kv {
-    /// Reads the first pairs of a range in key order. Ignores sort options and limit. To continue, the caller sets `key` to the
-    /// key in [`RangePart::next`], on the same state.
+    /// Reads the first pairs of a range in key order, which must not sort by value. Ignores order and limit. To continue, the
+    /// caller sets `key` to the key in [`RangePart::next`], on the same state.
     pub fn range_part(
         &self,
         range: &Range,
@@ -61,6 +61,7 @@ impl Kv {
     ) -> Result<RangePart, KvError> {
         self.check_range(range, self.revision)?;
         let reads = ReadBudget::of_range(self.pacing).from(source).scanning();
+        let value_use = ValueUse::of(range);
         let at_newest = range.revision <= 0 || range.revision >= self.revision.0;
         let span = KeyRange::new(&range.key, &range.range_end);
         let mut part = RangePart { kvs: Vec::new(), next: NextPart::End };
@@ -86,11 +87,7 @@ impl Kv {
                 part.next = NextPart::Pair(Bytes::copy_from_slice(key));
                 return false;
             }
-            let kv = match range.keys_only {
-                true => Ok(found.0.without_value(&found.1)),
-                false => reads.pair(&found, false),
-            };
-            match kv {
+            match reads.pair(&found, value_use) {
                 Ok(kv) => {
                     bytes += kv.key.len() + kv.value.len();
                     part.kvs.push(kv);
@@ -174,17 +171,12 @@ impl Kv {
         at: Option<Revision>,
         reads: &mut ReadBudget,
     ) -> Result<(Vec<KeyValue>, Option<i64>), KvError> {
-        let by_value = range.sort_target() == SortTarget::Value;
-        let without_values = range.keys_only && !by_value;
+        let value_use = ValueUse::of(range);
         let mut kvs = Vec::new();
         let whole = self.visit_pairs(range, at, reads, |found, reads| {
-            let (block, version) = found;
-            let value_len = if without_values { 0 } else { version.value_len };
-            reads.collect(version.key.len(), value_len)?;
-            kvs.push(match without_values {
-                true => block.without_value(version),
-                false => reads.pair(found, by_value)?,
-            });
+            let version = &found.1;
+            reads.collect(version.key.len(), value_use.value_len(version))?;
+            kvs.push(reads.pair(found, value_use)?);
             Ok(())
         })?;
         Ok((kvs, whole))

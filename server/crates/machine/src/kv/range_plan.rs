@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::{
     KeyRange, KeyValue, Kv, KvError, NextPart, Range, RangePartBounds, RangeReply, ReadBudget,
-    SortTarget, ValueSource, history::BlockVersion, range::sorts,
+    SortTarget, ValueSource, ValueUse, history::BlockVersion, range::sorts,
 };
 use crate::revision::Revision;
 
@@ -18,7 +18,7 @@ use crate::revision::Revision;
 pub struct RangePlan {
     /// The answer without its pairs.
     pub reply: RangeReply,
-    /// The range. In key order, the next part begins at its `key`.
+    /// The range in key order. Without a list of keys, the next part begins at its `key`.
     range: Range,
     /// The keys in the order of the answer, or `None` for key order.
     keys: Option<Arc<Vec<Bytes>>>,
@@ -69,6 +69,7 @@ impl Kv {
     ) -> Result<RangePlan, KvError> {
         let mut reads = ReadBudget::of_range(self.pacing);
         let at = self.past_revision(range);
+        let value_use = ValueUse::of(range);
         let limit = usize::try_from(range.limit).ok();
         let limit = limit.filter(|limit| *limit > 0).unwrap_or(usize::MAX);
         let (mut pairs, mut more) = (0, false);
@@ -79,11 +80,7 @@ impl Kv {
                 return Ok(());
             }
             pairs += 1;
-            let value_len = if range.keys_only {
-                0
-            } else {
-                version.value_len
-            };
+            let value_len = value_use.value_len(version);
             reads.return_pair(version.key.len(), value_len)?;
             measure(block.without_value(version), value_len);
             Ok(())
@@ -106,7 +103,7 @@ impl Kv {
     ) -> Result<RangePlan, KvError> {
         let mut reads = ReadBudget::of_range(self.pacing).collecting(sorted_bytes);
         let at = self.past_revision(range);
-        let by_value = range.sort_target() == SortTarget::Value;
+        let by_value = ValueUse::of(range) == ValueUse::Compare;
         let listed = Range { keys_only: range.keys_only || !by_value, ..range.clone() };
         let RangeReply { kvs, more, count } = self.read(&listed, self.revision, &mut reads)?;
         let mut keys = Vec::with_capacity(kvs.len());
@@ -122,7 +119,7 @@ impl Kv {
         }
         Ok(RangePlan {
             reply: RangeReply { more, count, ..RangeReply::default() },
-            range: range.clone(),
+            range: Range { sort_target: SortTarget::Key as i32, ..range.clone() },
             pairs: keys.len(),
             keys: Some(Arc::new(keys)),
             read: 0,
@@ -158,6 +155,7 @@ impl Kv {
         source: ValueSource,
     ) -> Result<Vec<KeyValue>, KvError> {
         let reads = ReadBudget::of_range(self.pacing).from(source).scanning();
+        let value_use = ValueUse::of(&plan.range);
         let at = self.past_revision(&plan.range);
         let (mut kvs, mut bytes, mut read) = (Vec::new(), 0, 0);
         let keys = plan.keys.iter().flat_map(|keys| &keys[plan.read..]);
@@ -169,10 +167,7 @@ impl Kv {
             let Some(found) = self.live_version(key, at) else {
                 continue;
             };
-            let pair = match plan.range.keys_only {
-                true => found.0.without_value(&found.1),
-                false => reads.pair(&found, false)?,
-            };
+            let pair = reads.pair(&found, value_use)?;
             bytes += pair.key.len() + pair.value.len();
             kvs.push(pair);
         }

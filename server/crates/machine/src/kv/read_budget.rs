@@ -9,7 +9,9 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 
-use super::{KeyValue, KvError, history::BlockVersion, index::Count};
+use super::{
+    KeyValue, KvError, Range, SortTarget, history::BlockVersion, index::Count, version::Version,
+};
 use crate::{
     levels::OWN,
     limits::{RANGE_ANSWER_BYTES_MAX, READ_TXN_KEYS_MAX},
@@ -41,6 +43,38 @@ pub enum ValueSource {
     Memory,
     /// In memory or on disk. The read may wait for the disk.
     Disk,
+}
+
+/// What a read does with the value of a pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ValueUse {
+    /// Nothing: the pair needs no value.
+    Nothing,
+    /// Returns the value.
+    Return,
+    /// Decides by the value, even if it discards its results.
+    Compare,
+}
+
+impl ValueUse {
+    /// Returns what a range does with the values in it.
+    pub(super) fn of(range: &Range) -> Self {
+        if range.sort_target() == SortTarget::Value {
+            Self::Compare
+        } else if range.keys_only {
+            Self::Nothing
+        } else {
+            Self::Return
+        }
+    }
+
+    /// Returns the length of a version's value in the pair of [`ReadBudget::pair`].
+    pub(super) fn value_len(self, version: &Version<'_>) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::Return | Self::Compare => version.value_len,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -122,27 +156,28 @@ impl ReadBudget {
         Self { collected: bytes, ..self }
     }
 
-    /// Returns a version as a pair. If the read discards its results and `by_value` is not set, nobody looks at the value, and a
-    /// placeholder of the same length replaces it, so that the command need not read the disk. Fails with
-    /// [`KvError::NotResident`] if the read must not wait for the value.
+    /// Returns a version as a pair. If the read discards a value that it would return, a placeholder of the same length replaces
+    /// it, so that the command need not read the disk. Fails with [`KvError::NotResident`] if the read must not wait for the
+    /// value.
     pub(super) fn pair(
         &self,
         (block, version): &BlockVersion<'_>,
-        by_value: bool,
+        value_use: ValueUse,
     ) -> Result<KeyValue, KvError> {
-        if self.answers == ReadResults::Discard
-            && !by_value
-            && version.value_len <= PLACEHOLDER_BYTES
-        {
-            let value = PLACEHOLDER.slice(..version.value_len);
-            return Ok(KeyValue { value, ..block.without_value(version) });
-        }
-        match self.source {
-            ValueSource::Memory => {
+        let is_short = version.value_len <= PLACEHOLDER_BYTES;
+        match (value_use, self.answers, self.source) {
+            (ValueUse::Nothing, _, _) => Ok(block.without_value(version)),
+            (ValueUse::Return, ReadResults::Discard, _) if is_short => {
+                let value = PLACEHOLDER.slice(..version.value_len);
+                Ok(KeyValue { value, ..block.without_value(version) })
+            }
+            (ValueUse::Return | ValueUse::Compare, _, ValueSource::Memory) => {
                 let pair = block.key_value_in_memory(version);
                 pair.ok_or(KvError::NotResident)
             }
-            ValueSource::Disk => Ok(block.key_value(version, self.pattern)),
+            (ValueUse::Return | ValueUse::Compare, _, ValueSource::Disk) => {
+                Ok(block.key_value(version, self.pattern))
+            }
         }
     }
 

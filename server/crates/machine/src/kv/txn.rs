@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 use super::{
     Compare, CompareResult, CompareTarget, DeleteRange, KeyRange, KeyValue, Kv, KvError, OpReply,
     RangeReply, ReadBudget, ReadResults, TargetValue, Txn, TxnOp, TxnOpKind, TxnReply, ValueSource,
-    WriteBatch, range::reachable_keys,
+    ValueUse, WriteBatch, range::reachable_keys,
 };
 use crate::{lease::LeaseId, revision::Revision};
 
@@ -207,13 +207,13 @@ impl Kv {
         let mut found = false;
         let mut holds = true;
         let by_value = compare.target == CompareTarget::Value as i32;
+        let value_use = match by_value {
+            true => ValueUse::Compare,
+            false => ValueUse::Nothing,
+        };
         self.walk(&span, None, reads, |version, reads| {
             found = true;
-            let pair = match by_value {
-                true => reads.pair(&version, true)?,
-                false => version.0.without_value(&version.1),
-            };
-            holds = holds_for(compare, &pair);
+            holds = holds_for(compare, &reads.pair(&version, value_use)?);
             Ok(holds)
         })?;
         if found {
