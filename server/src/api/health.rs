@@ -37,7 +37,7 @@ pub(super) async fn handle(ctx: &Context, request: &HttpRequest, path: &str) -> 
 
 /// Answers `/health`: 200, or 503 with the reason if an alarm is raised, there is no leader or a read fails.
 /// `?serializable=true` reads from this member alone; `?exclude=ALARM` ignores an alarm.
-async fn health(ctx: &Context, query: &Query<'_>) -> HttpResponse {
+async fn health(ctx: &Context, query: &Query) -> HttpResponse {
     if let Some(alarm) = alarm(ctx, query).await {
         // etcd has no memory budget, so its text does not fit.
         let lacks_memory = alarm == NO_SPACE && ctx.node.shortage() == Some(Shortage::Memory);
@@ -76,7 +76,7 @@ fn health_body(healthy: bool, reason: &str) -> String {
 }
 
 /// Returns the name of the first raised alarm that is not in `?exclude=`. `None` if there is none or the state is unreadable.
-async fn alarm(ctx: &Context, query: &Query<'_>) -> Option<&'static str> {
+async fn alarm(ctx: &Context, query: &Query) -> Option<&'static str> {
     let view = ctx.node.view().await.ok()?;
     let excluded = |alarm: &Alarm| query.all("exclude").any(|name| name == alarm_name(*alarm));
     let mut alarms = ctx.node.alarms(&view, None);
@@ -193,7 +193,7 @@ impl Probe {
 
     /// Runs the checks and answers 200, or 503 with a report if a check fails. On the probe's own path, `?exclude=CHECK` skips
     /// a check. `?verbose` also reports when all checks pass.
-    async fn answer(self, ctx: &Context, query: &Query<'_>) -> HttpResponse {
+    async fn answer(self, ctx: &Context, query: &Query) -> HttpResponse {
         let (mut report, mut failed) = (String::new(), false);
         for check in self.checks {
             let name = check.name();

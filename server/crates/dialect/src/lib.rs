@@ -1,13 +1,14 @@
 //! What all dialects share: the context of a request, access to routes, bodies and answers. This crate depends on no dialect.
 //!
-//! Reading order: this file → `access`, `basic_auth` (authorization) → `reply`, `rendering` (HTTP/1 answers) → `blocking`,
-//! `jobs` (long work) → `client` (disconnects) → `read_counters` and the series of each dialect → `sampling` (the most active
-//! keys).
+//! Reading order: this file → `access`, `basic_auth` (authorization) → `form` (fields) → `reply`, `rendering` (HTTP/1 answers) →
+//! `blocking`, `jobs` (long work) → `client` (disconnects) → `read_counters` and the series of each dialect → `sampling` (the
+//! most active keys).
 
 pub mod access;
 pub mod basic_auth;
 pub mod blocking;
 pub mod client;
+pub mod form;
 mod health_metrics;
 pub mod jobs;
 pub mod read_counters;

@@ -1,38 +1,37 @@
-//! Parses URL queries like Go. v1 and v2 have their own parsers for forms.
+//! Parses URL queries and forms like Go.
 
-use std::borrow::Cow;
-
-use super::path::{self, Plus};
+use super::path::{Plus, unescape};
 
 /// The decoded parameters of a query, in order. As in Go, pairs that cannot be decoded are omitted.
-pub struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+pub struct Query(Vec<(String, String)>);
 
-impl<'a> Query<'a> {
+impl Query {
     /// Parses a query, the part of a URL after the question mark.
-    pub fn of(text: &'a str) -> Self {
+    pub fn of(text: &str) -> Self {
         let pairs = text.split('&').filter(|pair| !pair.is_empty());
         let pairs = pairs.filter(|pair| !pair.contains(';'));
-        let pairs = pairs.filter_map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Some((decoded(name)?, decoded(value)?))
-        });
+        let pairs = pairs.filter_map(|text| pair(text.as_bytes()).ok());
+        let lossy = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let pairs = pairs.map(|(name, value)| (lossy(name), lossy(value)));
         Self(pairs.collect())
     }
 
     /// Returns all values of the parameter `name`, in order.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         let found = self.0.iter().filter(move |(known, _)| known == name);
-        found.map(|(_, value)| value.as_ref())
+        found.map(|(_, value)| value.as_str())
     }
 }
 
-/// Decodes a name or a value. Returns `None` if it contains an invalid escape.
-fn decoded(text: &str) -> Option<Cow<'_, str>> {
-    if !text.contains(['%', '+']) {
-        return Some(text.into());
-    }
-    let bytes = path::unescape(text.as_bytes(), Plus::IsSpace).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned().into())
+/// Decodes a pair `name=value`, whose value is empty without `=`. The error is the first invalid escape.
+pub fn pair(text: &[u8]) -> Result<(Vec<u8>, Vec<u8>), &[u8]> {
+    let end = text.iter().position(|byte| *byte == b'=');
+    let (name, value) = text.split_at(end.unwrap_or(text.len()));
+    let value = value.strip_prefix(b"=").unwrap_or_default();
+    Ok((
+        unescape(name, Plus::IsSpace)?,
+        unescape(value, Plus::IsSpace)?,
+    ))
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
 //! The v1 dialect of etcd 0.1: `/v1/keys`, `/v1/watch`, `/v1/leader`, `/v1/machines`, `/v1/stats`. It is a view of the v2
 //! store, with the same indexes and hidden nodes.
 //!
-//! Reading order: `form` → `request` (parsing) → `keys` (execution) → `watch` → `render`, `error` (the answer) → `cluster`.
-//! `form`, `request` and `render` are pure.
+//! Reading order: `request` (parsing) → `keys` (execution) → `watch` → `render`, `error` (the answer) → `cluster`. `request` and
+//! `render` are pure.
 
 mod cluster;
 mod error;
-mod form;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 mod keys;

@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 use witan_api::v1::{self, error::ErrorCode};
+use witan_dialect::form::FormFields;
 use witan_gocompat::{path, text::parse_uint};
 
-use super::{
-    error::V1Error,
-    form::{V1Field, V1Fields},
-};
+use super::error::V1Error;
+
+/// The form fields that v1 knows.
+const FIELDS: &[&str] = &["value", "ttl", "prevValue", "index"];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum V1Request {
@@ -122,7 +123,7 @@ pub(crate) fn parse(
     form: Option<&[u8]>,
 ) -> Result<V1Request, V1RequestError> {
     let target = V1Target::of(path).ok_or(V1RequestError::Path)?;
-    let fields = V1Fields::new(form, query);
+    let fields = fields(form, query);
     match (target, method) {
         (V1Target::Key(key), "GET") => Ok(read(key)),
         (V1Target::Key(key), "PUT" | "POST") => put(key, &fields)
@@ -134,7 +135,7 @@ pub(crate) fn parse(
         (V1Target::Key(key), "DELETE") => Ok(V1Request::Delete { key }),
         (V1Target::Watch(key), "GET") => Ok(V1Request::Watch { key, from: None }),
         (V1Target::Watch(key), "POST") => {
-            let from = fields.get(V1Field::Index).and_then(|text| parse_uint(text));
+            let from = fields.get("index").and_then(|text| parse_uint(text));
             let from = from.ok_or_else(|| rule(ErrorCode::IndexNotNumber, "Watch From Index"))?;
             let from = (from != 0).then_some(from);
             Ok(V1Request::Watch { key, from })
@@ -144,6 +145,18 @@ pub(crate) fn parse(
         (V1Target::Machines, _) => Ok(V1Request::Machines),
         (V1Target::Stats(stats), _) => Ok(V1Request::Stats(stats)),
     }
+}
+
+/// Parses a form body, if any, and a query. The body takes precedence, and then the first value of a field. As in old versions
+/// of Go, `;` also separates pairs, and pairs with invalid escapes are ignored.
+fn fields(form: Option<&[u8]>, query: &[u8]) -> FormFields {
+    let mut fields = FormFields::new(FIELDS);
+    for text in form.into_iter().chain([query]) {
+        for pair in text.split(|byte| matches!(byte, b'&' | b';')) {
+            let _ = fields.enter(pair);
+        }
+    }
+    fields
 }
 
 fn rule(code: ErrorCode, cause: &'static str) -> V1RequestError {
@@ -166,20 +179,20 @@ fn read(key: Bytes) -> V1Request {
 }
 
 /// Validates a write, in the order keyword, value, TTL, and returns it or the first error.
-fn put(key: Bytes, fields: &V1Fields) -> Result<V1Put, V1Error> {
+fn put(key: Bytes, fields: &FormFields) -> Result<V1Put, V1Error> {
     let refuse = |code| V1Error::new(code, "Set");
     if is_keyword(&key) {
         return Err(refuse(ErrorCode::Keyword));
     }
-    let value = fields.get_nonempty(V1Field::Value);
+    let value = fields.get_nonempty("value");
     let value = value.ok_or_else(|| refuse(ErrorCode::ValueRequired))?;
-    let ttl = fields.get_nonempty(V1Field::Ttl).map(|text| number(text));
+    let ttl = fields.get_nonempty("ttl").map(|text| number(text));
     let ttl = ttl.map(|ttl| ttl.ok_or_else(|| refuse(ErrorCode::TtlNotNumber)));
     Ok(V1Put {
         key,
         value: value.clone(),
         ttl: ttl.transpose()?,
-        prev_value: fields.get(V1Field::PrevValue).cloned(),
+        prev_value: fields.get("prevValue").cloned(),
     })
 }
 
@@ -282,6 +295,18 @@ mod tests {
             let asked = parse(words[0], words[1].as_bytes(), b"", Some(form.as_bytes()));
             assert_eq!(told(&asked), words[3], "{line}");
         }
+    }
+
+    #[test]
+    fn the_body_comes_before_the_query_and_the_first_value_counts() {
+        let body = Some(&b"value=a+b%26&value=z;ttl=%zz&prevValue"[..]);
+        let fields = fields(body, b"value=q&ttl=5&Index=1");
+        let values = FIELDS
+            .iter()
+            .map(|name| fields.get(name).map(Bytes::as_ref));
+        let expect: [Option<&[u8]>; 4] = [Some(b"a b&"), Some(b"5"), Some(b""), None];
+        assert_eq!(values.collect::<Vec<_>>(), expect);
+        assert_eq!(fields.get_nonempty("prevValue"), None);
     }
 
     #[test]

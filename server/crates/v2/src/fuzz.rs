@@ -1,21 +1,20 @@
 //! Gives `tests/fuzz` access to the dialect's parsers. Built only with the feature `fuzz`.
 
 use bytes::Bytes;
+use witan_dialect::form::FormFields;
 use witan_tree::WriteMethod;
 
 use crate::{
-    form::{self, V2Fields},
     members::{body, peer_url},
     parse,
 };
 
 /// Parses a form or query. Returns names and values in the order of `NAMES`, and the error text.
 pub fn fields(text: &[u8]) -> (Vec<(&'static str, Bytes)>, Option<String>) {
-    let mut fields = V2Fields::default();
-    let fault = fields.read(text).err();
-    let given = form::NAMES
-        .iter()
-        .filter_map(|(name, field)| Some((*name, fields.get(*field)?.clone())));
+    let mut fields = FormFields::new(parse::NAMES);
+    let fault = parse::read(&mut fields, text).err();
+    let names = parse::NAMES.iter();
+    let given = names.filter_map(|name| Some((*name, fields.get(name)?.clone())));
     (given.collect(), fault)
 }
 

@@ -1,11 +1,10 @@
 //! The v2 dialect of etcd 2.2 to 3.5: `/v2/keys`, `/v2/members`, `/v2/machines`, `/v2/stats`, `/v2/auth`.
 //!
-//! Reading order: `form` → `parse` (the request and its operation) → `keys` (execution) → `watch` → `render`, `error`,
-//! `headers` (the answer) → `members`, `stats`, `auth`. `form`, `parse`, `render` and `error` are pure.
+//! Reading order: `parse` (the request and its operation) → `keys` (execution) → `watch` → `render`, `error`, `headers` (the
+//! answer) → `members`, `stats`, `auth`. `parse`, `render` and `error` are pure.
 
 mod auth;
 pub mod error;
-mod form;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 pub mod headers;

@@ -3,13 +3,29 @@
 
 use bytes::Bytes;
 use witan_api::v2::error::ErrorCode;
-use witan_gocompat::text::{parse_bool, parse_uint};
+use witan_dialect::form::FormFields;
+use witan_gocompat::text::{parse_bool, parse_uint, quote};
 use witan_tree::{CompareAndSwap, TreeOperation, WriteMethod};
 
-use super::{
-    error::V2Error,
-    form::{V2Field, V2Fields},
-};
+use super::error::V2Error;
+
+/// The names of the parameters.
+pub(crate) const NAMES: &[&str] = &[
+    "prevIndex",
+    "waitIndex",
+    "recursive",
+    "sorted",
+    "wait",
+    "dir",
+    "quorum",
+    "stream",
+    "prevValue",
+    "noValueOnSuccess",
+    "ttl",
+    "prevExist",
+    "refresh",
+    "value",
+];
 
 /// The validated parameters of a `/v2/keys` request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,46 +61,60 @@ pub struct Params {
 /// Parses the parameters in a query and an optional form. The form's values and errors take precedence. `wait` is refused
 /// unless the request is a GET.
 pub fn params(is_get: bool, query: &[u8], form: Option<&[u8]>) -> Result<Params, V2Error> {
-    let mut fields = V2Fields::default();
-    let form_result = form.map_or(Ok(()), |form| fields.read(form));
-    let query_result = fields.read(query);
+    let mut fields = FormFields::new(NAMES);
+    let form_result = form.map_or(Ok(()), |form| read(&mut fields, form));
+    let query_result = read(&mut fields, query);
     form_result
         .and(query_result)
         .map_err(|text| V2Error::before_store(ErrorCode::InvalidForm, text))?;
     validate(is_get, &fields)
 }
 
+/// Parses form-encoded text (a body or a query) into the fields. Returns Go's error text for a semicolon, or else for the first
+/// bad escape. Parses the other pairs even after an error.
+pub(crate) fn read(fields: &mut FormFields, text: &[u8]) -> Result<(), String> {
+    let mut fault = None;
+    for pair in text.split(|&b| b == b'&') {
+        if pair.contains(&b';') {
+            fault = Some("invalid semicolon separator in query".to_owned());
+        } else if let Err(bad) = fields.enter(pair) {
+            fault.get_or_insert(format!("invalid URL escape {}", quote(bad)));
+        }
+    }
+    fault.map_or(Ok(()), Err)
+}
+
 /// Converts the fields to parameters. Returns the first error in etcd's order.
-fn validate(is_get: bool, fields: &V2Fields) -> Result<Params, V2Error> {
-    let prev_index = index(fields, V2Field::PrevIndex)?;
-    let wait_index = index(fields, V2Field::WaitIndex)?;
-    let recursive = flag(fields, V2Field::Recursive)?;
-    flag(fields, V2Field::Sorted)?; // listings are always sorted
-    let wait = flag(fields, V2Field::Wait)?;
-    let dir = flag(fields, V2Field::Dir)?;
-    let quorum = flag(fields, V2Field::Quorum)?;
-    let stream = flag(fields, V2Field::Stream)?;
+fn validate(is_get: bool, fields: &FormFields) -> Result<Params, V2Error> {
+    let prev_index = index(fields, "prevIndex")?;
+    let wait_index = index(fields, "waitIndex")?;
+    let recursive = flag(fields, "recursive")?;
+    flag(fields, "sorted")?; // listings are always sorted
+    let wait = flag(fields, "wait")?;
+    let dir = flag(fields, "dir")?;
+    let quorum = flag(fields, "quorum")?;
+    let stream = flag(fields, "stream")?;
     if wait && !is_get {
         let cause = "\"wait\" can only be used with GET requests";
         return Err(V2Error::before_store(ErrorCode::InvalidField, cause));
     }
-    let prev_value = fields.get(V2Field::PrevValue).cloned();
+    let prev_value = fields.get("prevValue").cloned();
     if prev_value.as_ref().is_some_and(Bytes::is_empty) {
         return Err(V2Error::before_store(
             ErrorCode::PrevValueRequired,
             "\"prevValue\" cannot be empty",
         ));
     }
-    let no_value_on_success = flag(fields, V2Field::NoValueOnSuccess)?;
-    let ttl = match fields.get(V2Field::Ttl) {
-        Some(text) if !text.is_empty() => Some(parse_uint(text).ok_or_else(|| {
+    let no_value_on_success = flag(fields, "noValueOnSuccess")?;
+    let ttl = match fields.get_nonempty("ttl") {
+        Some(text) => Some(parse_uint(text).ok_or_else(|| {
             V2Error::before_store(ErrorCode::TtlNotNumber, "invalid value for \"ttl\"")
         })?),
-        Some(_) | None => None,
+        None => None,
     };
-    let prev_exist = boolean(fields, V2Field::PrevExist, "")?;
-    let value = fields.get(V2Field::Value).cloned().unwrap_or_default();
-    let refresh = boolean(fields, V2Field::Refresh, "")?.unwrap_or(false);
+    let prev_exist = boolean(fields, "prevExist", "")?;
+    let value = fields.get("value").cloned().unwrap_or_default();
+    let refresh = boolean(fields, "refresh", "")?.unwrap_or(false);
     if refresh && !value.is_empty() {
         let cause = "A value was provided on a refresh";
         return Err(V2Error::before_store(ErrorCode::RefreshValue, cause));
@@ -113,33 +143,33 @@ fn validate(is_get: bool, fields: &V2Fields) -> Result<Params, V2Error> {
 }
 
 /// Parses an index. Returns `None` if it is 0 or missing, and `IndexNotNumber` if it is not a decimal number in range.
-fn index(fields: &V2Fields, field: V2Field) -> Result<Option<u64>, V2Error> {
-    let Some(text) = fields.get(field) else {
+fn index(fields: &FormFields, name: &str) -> Result<Option<u64>, V2Error> {
+    let Some(text) = fields.get(name) else {
         return Ok(None);
     };
     match parse_uint(text) {
         Some(0) => Ok(None),
         Some(number) => Ok(Some(number)),
         None => {
-            let cause = format!("invalid value for \"{}\"", field.name());
+            let cause = format!("invalid value for \"{name}\"");
             Err(V2Error::before_store(ErrorCode::IndexNotNumber, cause))
         }
     }
 }
 
 /// Parses a boolean. Returns false if it is missing, and `InvalidField` if it is invalid.
-fn flag(fields: &V2Fields, field: V2Field) -> Result<bool, V2Error> {
-    Ok(boolean(fields, field, "\"")?.unwrap_or(false))
+fn flag(fields: &FormFields, name: &str) -> Result<bool, V2Error> {
+    Ok(boolean(fields, name, "\"")?.unwrap_or(false))
 }
 
-/// Parses a boolean like Go's `ParseBool`, or `None` if missing. An error puts `quote` around the field's name, as in etcd.
-fn boolean(fields: &V2Fields, field: V2Field, quote: &str) -> Result<Option<bool>, V2Error> {
-    let Some(text) = fields.get(field) else {
+/// Parses a boolean like Go's `ParseBool`, or `None` if missing. An error puts `mark` around the name, as in etcd.
+fn boolean(fields: &FormFields, name: &str, mark: &str) -> Result<Option<bool>, V2Error> {
+    let Some(text) = fields.get(name) else {
         return Ok(None);
     };
     let parsed = std::str::from_utf8(text).ok().and_then(parse_bool);
     parsed.map(Some).ok_or_else(|| {
-        let cause = format!("invalid value for {quote}{}{quote}", field.name());
+        let cause = format!("invalid value for {mark}{name}{mark}");
         V2Error::before_store(ErrorCode::InvalidField, cause)
     })
 }

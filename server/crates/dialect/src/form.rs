@@ -1,0 +1,40 @@
+//! The fields in queries and form bodies of v1 and v2. Each dialect splits a text into pairs and validates the values.
+
+use bytes::Bytes;
+use witan_gocompat::query;
+
+/// The first value of each known field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FormFields {
+    known: &'static [&'static str],
+    values: Vec<(&'static str, Bytes)>,
+}
+
+impl FormFields {
+    /// Creates fields without values. Only the fields in `known` can get one.
+    pub fn new(known: &'static [&'static str]) -> Self {
+        Self { known, values: Vec::new() }
+    }
+
+    /// Returns a field's value, or `None` if it is missing.
+    pub fn get(&self, name: &str) -> Option<&Bytes> {
+        let found = self.values.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| value)
+    }
+
+    /// Returns a field's value, or `None` if it is empty or missing.
+    pub fn get_nonempty(&self, name: &str) -> Option<&Bytes> {
+        self.get(name).filter(|value| !value.is_empty())
+    }
+
+    /// Decodes a `name=value` pair and stores the value, unless the field is unknown or already set. Names are case-sensitive.
+    /// The error is the first invalid escape.
+    pub fn enter<'t>(&mut self, pair: &'t [u8]) -> Result<(), &'t [u8]> {
+        let (name, value) = query::pair(pair)?;
+        let known = self.known.iter().find(|known| known.as_bytes() == name);
+        if let Some(known) = known.filter(|known| self.get(known).is_none()) {
+            self.values.push((*known, value.into()));
+        }
+        Ok(())
+    }
+}
