@@ -75,33 +75,6 @@ pub(crate) enum V1RequestError {
     Rule(V1Error),
 }
 
-/// What a path addresses.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum V1Target {
-    Key(Bytes),
-    Watch(Bytes),
-    Leader,
-    Machines,
-    Stats(V1Stats),
-}
-
-impl V1Target {
-    /// Parses a cleaned path. Returns `None` if the path does not belong to v1.
-    fn of(path: &[u8]) -> Option<Self> {
-        let fixed = match path {
-            b"/v1/leader" | b"/leader" => Some(Self::Leader),
-            b"/v1/machines" | b"/machines" => Some(Self::Machines),
-            b"/v1/stats/self" => Some(Self::Stats(V1Stats::Member)),
-            b"/v1/stats/leader" => Some(Self::Stats(V1Stats::Leader)),
-            b"/v1/stats/store" => Some(Self::Stats(V1Stats::Store)),
-            _ => None,
-        };
-        fixed
-            .or_else(|| below(path, v1::KEYS).map(Self::Key))
-            .or_else(|| below(path, v1::WATCH).map(Self::Watch))
-    }
-}
-
 /// Returns the key after `prefix`, without a trailing slash except for the root. Returns `None` if `path` is not below it.
 fn below(path: &[u8], prefix: &str) -> Option<Bytes> {
     let rest = path.strip_prefix(prefix.as_bytes())?;
@@ -122,28 +95,36 @@ pub(crate) fn parse(
     query: &[u8],
     form: Option<&[u8]>,
 ) -> Result<V1Request, V1RequestError> {
-    let target = V1Target::of(path).ok_or(V1RequestError::Path)?;
+    match path {
+        b"/v1/leader" | b"/leader" => return Ok(V1Request::Leader),
+        b"/v1/machines" | b"/machines" => return Ok(V1Request::Machines),
+        b"/v1/stats/self" => return Ok(V1Request::Stats(V1Stats::Member)),
+        b"/v1/stats/leader" => return Ok(V1Request::Stats(V1Stats::Leader)),
+        b"/v1/stats/store" => return Ok(V1Request::Stats(V1Stats::Store)),
+        _ => {}
+    }
     let fields = fields(form, query);
-    match (target, method) {
-        (V1Target::Key(key), "GET") => Ok(read(key)),
-        (V1Target::Key(key), "PUT" | "POST") => put(key, &fields)
-            .map(V1Request::Put)
-            .map_err(V1RequestError::Rule),
-        (V1Target::Key(key), "DELETE") if is_keyword(&key) => {
-            Err(rule(ErrorCode::Keyword, "Delete"))
-        }
-        (V1Target::Key(key), "DELETE") => Ok(V1Request::Delete { key }),
-        (V1Target::Watch(key), "GET") => Ok(V1Request::Watch { key, from: None }),
-        (V1Target::Watch(key), "POST") => {
+    if let Some(key) = below(path, v1::KEYS) {
+        return match method {
+            "GET" => Ok(read(key)),
+            "PUT" | "POST" => put(key, &fields)
+                .map(V1Request::Put)
+                .map_err(V1RequestError::Rule),
+            "DELETE" if is_keyword(&key) => Err(rule(ErrorCode::Keyword, "Delete")),
+            "DELETE" => Ok(V1Request::Delete { key }),
+            _ => Err(V1RequestError::Method),
+        };
+    }
+    let key = below(path, v1::WATCH).ok_or(V1RequestError::Path)?;
+    match method {
+        "GET" => Ok(V1Request::Watch { key, from: None }),
+        "POST" => {
             let from = fields.get("index").and_then(|text| parse_uint(text));
             let from = from.ok_or_else(|| rule(ErrorCode::IndexNotNumber, "Watch From Index"))?;
             let from = (from != 0).then_some(from);
             Ok(V1Request::Watch { key, from })
         }
-        (V1Target::Key(_) | V1Target::Watch(_), _) => Err(V1RequestError::Method),
-        (V1Target::Leader, _) => Ok(V1Request::Leader),
-        (V1Target::Machines, _) => Ok(V1Request::Machines),
-        (V1Target::Stats(stats), _) => Ok(V1Request::Stats(stats)),
+        _ => Err(V1RequestError::Method),
     }
 }
 
