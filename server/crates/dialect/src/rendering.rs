@@ -4,7 +4,7 @@
 use actix_web::HttpRequest;
 use bytes::Bytes;
 use futures_util::future::{Either, ready};
-use witan_base::account::{Account, Charge};
+use witan_base::account::Account;
 use witan_gocompat::{
     json,
     text::{self, Length, Sink},
@@ -23,54 +23,29 @@ use super::{
 /// Bytes that a small text needs besides its paths and values.
 const FRAME_BYTES: usize = 256;
 
-/// Renders texts on any thread and charges them to a connection's account.
-#[derive(Debug)]
-struct Renderer {
-    account: Account,
+/// Renders the output of `write`, which must be the same on each call and contain at least `least_bytes` bytes, and charges it to
+/// a connection's account. Charges and measures a `large` text before rendering it, and charges a small text afterwards.
+fn render_here(
+    account: &Account,
     large: bool,
-}
-
-impl Renderer {
-    /// Creates a renderer for a connection. If `large`, it measures a text before rendering it.
-    fn new(account: &Account, large: bool) -> Self {
-        Self { account: account.clone(), large }
-    }
-
-    /// Renders the output of `write`, which must be the same on each call and contain at least `least_bytes` bytes. Charges a
-    /// large text before rendering it, and a small text afterwards.
-    fn render(
-        &self,
-        least_bytes: usize,
-        write: impl Fn(&mut dyn Sink),
-    ) -> Result<ChargedText, AnswerRefused> {
-        if self.large {
-            return self.render_large(least_bytes, write);
-        }
+    least_bytes: usize,
+    write: impl Fn(&mut dyn Sink),
+) -> Result<ChargedText, AnswerRefused> {
+    let charge = |bytes: usize| reply::charge(Some(account), bytes);
+    if !large {
         let mut bytes = Vec::with_capacity(least_bytes + FRAME_BYTES);
         write(&mut bytes);
-        let charge = self.charge(bytes.len())?;
-        Ok(ChargedText { bytes, charge })
+        let charge = charge(bytes.len())?;
+        return Ok(ChargedText { bytes, charge });
     }
-
-    /// Charges, measures and renders a large text, in this order.
-    fn render_large(
-        &self,
-        least_bytes: usize,
-        write: impl Fn(&mut dyn Sink),
-    ) -> Result<ChargedText, AnswerRefused> {
-        // Measuring takes nearly as long as rendering.
-        drop(self.charge(least_bytes)?);
-        let mut length = Length::default();
-        write(&mut length);
-        let charge = self.charge(length.0)?;
-        let mut bytes = Vec::with_capacity(length.0);
-        write(&mut bytes);
-        Ok(ChargedText { bytes, charge })
-    }
-
-    fn charge(&self, bytes: usize) -> Result<Option<Charge>, AnswerRefused> {
-        reply::charge(Some(&self.account), bytes)
-    }
+    // Measuring takes nearly as long as rendering.
+    drop(charge(least_bytes)?);
+    let mut length = Length::default();
+    write(&mut length);
+    let charge = charge(length.0)?;
+    let mut bytes = Vec::with_capacity(length.0);
+    write(&mut bytes);
+    Ok(ChargedText { bytes, charge })
 }
 
 /// Renders a text of at least `least_bytes` bytes, on another thread if large. Fails if its charge is refused.
@@ -79,9 +54,8 @@ pub async fn render(
     least_bytes: usize,
     write: impl Fn(&mut dyn Sink) + Send + 'static,
 ) -> Result<ChargedText, AnswerRefused> {
-    let renderer = Renderer::new(account, least_bytes > INLINE_BYTES);
-    let large = renderer.large;
-    let work = move || renderer.render(least_bytes, write);
+    let (own, large) = (account.clone(), least_bytes > INLINE_BYTES);
+    let work = move || render_here(&own, large, least_bytes, write);
     let done = blocking::run_if(account, large, work).await;
     done.unwrap_or(Err(AnswerRefused))
 }
@@ -134,11 +108,12 @@ pub fn read<'a>(
     let now_ns = witan_node::now_ns();
     let tree = &view.machine.tree;
     let large = tree.shows_more_than(&key, recursive, INLINE_ITEMS, INLINE_BYTES);
-    let renderer = Renderer::new(ctx.account(), large);
+    let account = ctx.account().clone();
     let look = move |view: &View| {
         let tree = &view.machine.tree;
         let event = tree.get(&key, recursive, now_ns)?;
-        let text = renderer.render(least_bytes(&event), |out| write(out, &event));
+        let write = |out: &mut dyn Sink| write(out, &event);
+        let text = render_here(&account, large, least_bytes(&event), write);
         Ok::<_, TreeError>((text, tree.index()))
     };
     let framed = |(text, index)| (reply::framed_text(request, text), index);
@@ -148,12 +123,12 @@ pub fn read<'a>(
         return Either::Left(ready(found));
     }
     drop(view);
-    let large = async move {
+    let read = async move {
         let found = read_large(ctx, request, access, look).await?;
         Ok(framed(found?))
     };
     // A separate box keeps the future of a small read small.
-    Either::Right(Box::pin(large))
+    Either::Right(Box::pin(read))
 }
 
 /// Waits for a permit, checks the caller's access again, and runs `look` on another thread. Fails with `TooMany` if the client
@@ -214,7 +189,6 @@ mod tests {
     fn a_large_text_is_charged_before_it_is_rendered() {
         let totals = Totals::register(&Register::default(), u64::MAX);
         let [other, account] = [(); 2].map(|()| totals.open());
-        let large = Renderer::new(&account, true);
         let (value, times) = (vec![b'<'; 1 << 20], Cell::new(0));
         let write = |out: &mut dyn Sink| {
             times.set(times.get() + 1);
@@ -225,25 +199,21 @@ mod tests {
             other.hold(what, what.limit() - bytes)
         };
 
+        let large = || render_here(&account, true, value.len(), write);
         let taken = left(value.len() / 2);
-        let refused = large.render(value.len(), write);
-        assert!(refused.is_err());
+        assert!(large().is_err());
         assert_eq!(times.take(), 0, "the value alone does not fit");
         drop(taken);
 
         let taken = left(value.len() * 3);
-        let refused = large.render(value.len(), write);
-        assert!(refused.is_err());
+        assert!(large().is_err());
         assert_eq!(times.take(), 1, "it is only measured");
         drop(taken);
 
-        let text = large.render(value.len(), write);
-        let text = text.unwrap();
+        let text = large().unwrap();
         assert!(text.charge.is_some());
         assert_eq!(text.bytes.capacity(), 2 + value.len() * 6);
-        let small = Renderer::new(&other, false)
-            .render(value.len(), write)
-            .unwrap();
+        let small = render_here(&other, false, value.len(), write).unwrap();
         assert_eq!((small.bytes == text.bytes, times.take()), (true, 3));
     }
 }
