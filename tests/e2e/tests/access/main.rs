@@ -20,13 +20,13 @@ use std::{collections::BTreeSet, thread};
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use witan_api::{
-    access::{Access, AuthSwitches, CallerKind, GRPC, gateway_paths},
+    access::{Access, AuthSwitches, GRPC, gateway_paths},
     v3::DESCRIPTORS,
 };
 use witan_e2e::Launch;
 
 use rows::Row;
-use stage::Stage;
+use stage::{CallerKind, Stage};
 
 const WHO: [CallerKind; 4] = [
     CallerKind::Anonymous,
@@ -49,7 +49,7 @@ fn wrong_cells(on: AuthSwitches) -> Vec<String> {
     for row in rows::all() {
         for who in WHO {
             let admitted = row.ask(&mut stage, who);
-            if admitted != row.access().admits(who, on) {
+            if admitted != who.has(row.access(), on) {
                 let did = if admitted { "admitted" } else { "refused" };
                 wrong.push(format!("{did} {who:?} with {on:?}: {row}"));
             }

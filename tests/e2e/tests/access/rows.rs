@@ -4,7 +4,7 @@
 use std::{fmt, io, time::Duration};
 
 use witan_api::{
-    access::{Access, CallerKind, GRPC, GrpcRoute, HTTP, gateway_paths},
+    access::{Access, GRPC, GrpcRoute, HTTP, gateway_paths},
     top,
 };
 use witan_e2e::{
@@ -16,7 +16,7 @@ use witan_e2e::{
 use crate::{
     calls,
     samples::{Sample, lower_alarm, sample},
-    stage::{Shown, Stage},
+    stage::{CallerKind, Shown, Stage},
 };
 
 /// etcd's error texts for a refused caller.

@@ -1,7 +1,7 @@
 //! A server with users, keys, a lease and an election, and the credentials of each kind of caller.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use witan_api::access::{AuthSwitches, CallerKind};
+use witan_api::access::{Access, AuthSwitches};
 use witan_e2e::{
     Launch, Server,
     grpc::{connect, runtime},
@@ -16,6 +16,31 @@ pub(crate) const KEY: &str = "secret";
 pub(crate) const OTHER_KEY: &str = "other";
 pub(crate) const ELECTION: &str = "election";
 pub(crate) const LEASE: i64 = 77;
+
+/// A kind of caller.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum CallerKind {
+    /// A request without a token or a password.
+    Anonymous,
+    /// A request with an invalid token or password.
+    Invalid,
+    /// A user without permissions.
+    User,
+    /// A user with the root role.
+    Root,
+}
+
+impl CallerKind {
+    /// Returns whether such a caller has this access to a resource that is not its own.
+    pub(crate) fn has(self, access: Access, on: AuthSwitches) -> bool {
+        let has = match self {
+            Self::Anonymous | Self::Invalid => false,
+            Self::User => access == Access::V3User,
+            Self::Root => true,
+        };
+        has || !access.is_asked(on)
+    }
+}
 
 /// A server whose auth is restored after each call.
 pub(crate) struct Stage {

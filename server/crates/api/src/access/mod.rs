@@ -43,19 +43,6 @@ pub struct AuthSwitches {
     pub v3: bool,
 }
 
-/// A kind of caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CallerKind {
-    /// A request without a token or a password.
-    Anonymous,
-    /// A request with an invalid token or password.
-    Invalid,
-    /// A user without permissions.
-    User,
-    /// A user with the root role.
-    Root,
-}
-
 impl Access {
     /// All kinds of access.
     pub const ALL: [Self; 7] = [
@@ -75,18 +62,6 @@ impl Access {
             Self::V3Keys | Self::V3User | Self::V3Root => on.v3,
             Self::V2Keys => on.v2,
             Self::OwnUser | Self::Root => on.v2 || on.v3,
-        }
-    }
-
-    /// Returns whether a caller of this kind has access to a resource that is not its own.
-    pub fn admits(self, who: CallerKind, on: AuthSwitches) -> bool {
-        if !self.is_asked(on) {
-            return true;
-        }
-        match who {
-            CallerKind::Anonymous | CallerKind::Invalid => false,
-            CallerKind::User => self == Self::V3User,
-            CallerKind::Root => true,
         }
     }
 
@@ -130,36 +105,18 @@ impl Access {
 mod tests {
     use super::*;
 
-    const OFF: AuthSwitches = AuthSwitches { v2: false, v3: false };
-    const V2: AuthSwitches = AuthSwitches { v2: true, ..OFF };
-    const V3: AuthSwitches = AuthSwitches { v3: true, ..OFF };
-
     #[test]
     fn keys_require_authentication_of_their_key_space_and_administration_of_either() {
+        let [v2, v3] = [true, false].map(|v2| AuthSwitches { v2, v3: !v2 });
         for access in Access::ALL {
-            assert!(access.admits(CallerKind::Anonymous, OFF), "{access:?}");
-            for on in [V2, V3] {
-                assert!(access.admits(CallerKind::Root, on), "{access:?}");
-            }
+            assert!(!access.is_asked(AuthSwitches::default()), "{access:?}");
+            let expect = match access {
+                Access::Public => [false, false],
+                Access::V2Keys => [true, false],
+                Access::V3Keys | Access::V3User | Access::V3Root => [false, true],
+                Access::OwnUser | Access::Root => [true, true],
+            };
+            assert_eq!([v2, v3].map(|on| access.is_asked(on)), expect, "{access:?}");
         }
-        for on in [V2, V3] {
-            assert!(!Access::Root.admits(CallerKind::Anonymous, on));
-            assert!(!Access::Root.admits(CallerKind::User, on));
-            assert!(!Access::OwnUser.admits(CallerKind::User, on));
-            assert!(Access::Public.admits(CallerKind::Invalid, on));
-        }
-        assert!(
-            Access::V3Keys.admits(CallerKind::Anonymous, V2)
-                && !Access::V3Keys.admits(CallerKind::User, V3)
-        );
-        assert!(
-            Access::V2Keys.admits(CallerKind::Anonymous, V3)
-                && !Access::V2Keys.admits(CallerKind::User, V2)
-        );
-        assert!(
-            Access::V3User.admits(CallerKind::User, V3)
-                && !Access::V3User.admits(CallerKind::Invalid, V3)
-        );
-        assert!(!Access::V3Root.admits(CallerKind::User, V3));
     }
 }
