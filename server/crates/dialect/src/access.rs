@@ -42,34 +42,3 @@ pub async fn denied_response(
         )),
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use witan_api::access::HTTP;
-    use witan_config::Config;
-
-    use super::*;
-
-    #[test]
-    fn a_dialect_that_is_off_has_no_route() {
-        let served = |settings: &Settings, start: &str| {
-            let paths = HTTP.iter().map(|row| row.path);
-            let mut own = paths.filter(|path| path.starts_with(start)).peekable();
-            assert!(own.peek().is_some());
-            own.any(|path| route(settings, path.as_bytes()).is_some())
-        };
-        let all = Config::default().settings;
-        let no_v1 = Settings { enable_v1: false, ..all.clone() };
-        let no_v2 = Settings { enable_v2: false, ..no_v1.clone() };
-        for start in ["/v1/", "/v2/", "/leader", "/machines", "/new", "/health"] {
-            assert!(served(&all, start), "{start}");
-        }
-        for start in ["/v1/", "/leader", "/machines"] {
-            assert!(!served(&no_v1, start), "{start}");
-        }
-        assert!(served(&no_v1, "/v2/"));
-        assert!(!served(&no_v2, "/v1/") && !served(&no_v2, "/v2/"));
-        assert!(!served(&no_v2, "/new"));
-        assert!(served(&no_v2, "/health"));
-    }
-}

@@ -53,7 +53,7 @@ async fn round(server: &Server, client: &mut KvClient<Channel>) {
     client.range(below).await.expect("a range");
     let done = [
         Request::RequestPut(put("/top/b/1")),
-        Request::RequestRange(range("/top/b/2")),
+        Request::RequestTxn(requests::txn([Request::RequestRange(range("/top/b/2"))])),
     ];
     let both = TxnRequest {
         failure: vec![op(Request::RequestPut(put("/top/never/1")))],
