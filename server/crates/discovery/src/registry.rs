@@ -289,24 +289,3 @@ fn wants_page(request: &HttpRequest) -> bool {
         .flat_map(|value| value.split(','))
         .any(|kind| kind.split(';').next().unwrap_or_default().trim() == "text/html")
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn members_write_registrations_alone() {
-        let table: [(&[u8], RegistryPath); 7] = [
-            (b"", RegistryPath::Token),
-            (b"4eb2dcba58da982f", RegistryPath::Registration),
-            (b"machine0", RegistryPath::Registration),
-            (b"_config", RegistryPath::Other),
-            (b"_config/size", RegistryPath::Other),
-            (b"_state", RegistryPath::Other),
-            (b"a/b", RegistryPath::Other),
-        ];
-        for (below, path) in table {
-            assert_eq!(RegistryPath::of(below), path, "{below:?}");
-        }
-    }
-}

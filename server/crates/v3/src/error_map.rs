@@ -169,11 +169,4 @@ mod tests {
         let refused = ProposeError::<kv::KvError>::Fault(NodeError::ClusterVersion);
         assert_eq!(RpcError::from(refused), RpcError::ClusterVersionTooLow);
     }
-
-    /// The tests in `on_disk` show that no call answers with it.
-    #[test]
-    fn a_read_that_was_not_repeated_is_an_internal_error() {
-        let status = Status::from(RpcError::from(kv::KvError::NotResident));
-        assert_eq!(status.code(), Code::Internal);
-    }
 }

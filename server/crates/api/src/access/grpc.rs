@@ -213,10 +213,4 @@ mod tests {
             assert_eq!(GrpcRoute::of_path(absent), None, "{absent:?}");
         }
     }
-
-    #[test]
-    fn services_are_told_from_methods() {
-        let put = GrpcRoute::of("/etcdserverpb.KV/Put").unwrap();
-        assert_eq!(put.names(), ("etcdserverpb.KV", "Put"));
-    }
 }

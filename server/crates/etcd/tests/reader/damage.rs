@@ -83,39 +83,6 @@ fn records_behind_a_gap_are_not_passed_over() {
     }
 }
 
-#[test]
-fn a_changed_byte_is_found() {
-    let mut segment = first_segment();
-    let begin = segment.bytes().len();
-    segment.entry(&put(1, 1, 20));
-    let end = segment.bytes().len();
-    segment.entry(&put(2, 1, 20));
-    segment.entry(&put(3, 1, 20));
-    let whole = segment.bytes();
-    let padding = whole[..end]
-        .iter()
-        .rev()
-        .take_while(|byte| **byte == 0)
-        .count();
-    let directory = Directory::new(0);
-    for at in begin..end - padding {
-        let mut bytes = whole.to_vec();
-        bytes[at] ^= 0xff;
-        let path = directory.segment(0, 0, &bytes);
-        let error = directory.open().unwrap_err();
-        assert_eq!(
-            damaged_at(&error, &path),
-            Some(begin as u64),
-            "byte {at}: {error}"
-        );
-    }
-    let mut bytes = whole.to_vec();
-    let last = whole.len() - 12;
-    bytes[last] ^= 0xff;
-    directory.segment(0, 0, &bytes);
-    directory.refuses("the record fails its checksum");
-}
-
 /// The reader returns the first entries of a damaged log, or refuses it.
 #[test]
 fn no_changed_byte_makes_an_entry() {
@@ -134,6 +101,10 @@ fn no_changed_byte_makes_an_entry() {
             }
         }
     }
+    let mut bytes = whole.clone();
+    bytes[whole.len() - 12] ^= 0xff;
+    directory.segment(0, 0, &bytes);
+    directory.refuses("the record fails its checksum");
 }
 
 #[test]

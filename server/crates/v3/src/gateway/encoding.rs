@@ -205,20 +205,6 @@ mod tests {
     }
 
     #[test]
-    fn strings_represent_bytes() {
-        let body = r#"{"key":"ä\n\"/😀","range_end":"\u0000","limit":"7"}"#;
-        let range: RangeRequest = read(body).unwrap();
-        assert_eq!(range.key, "ä\n\"/😀");
-        assert_eq!((&range.range_end[..], range.limit), (&b"\0"[..], 7));
-        assert_eq!(
-            written(&range),
-            r#"{"key":"ä\n\"/😀","range_end":"\u0000","limit":"7"}"#
-        );
-        let range: RangeRequest = read(r#"{"key":"","rangeEnd":"b","sort_order":null}"#).unwrap();
-        assert_eq!(range.range_end, "b");
-    }
-
-    #[test]
     fn bytes_that_are_not_utf8_are_base64_under_their_own_name() {
         let pair = |key: &'static str, value: &'static [u8]| KeyValue {
             key: key.into(),
