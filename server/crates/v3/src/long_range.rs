@@ -274,14 +274,14 @@ mod tests {
     use http_body::Body as _;
     use http_body_util::BodyExt as _;
     use witan_api::v3::etcdserverpb::range_request::{SortOrder, SortTarget};
-    use witan_machine::{
-        kv::{Kv, KvCommand, KvOperation, Put},
-        values::test_support::drop_kv_values,
-    };
+    use witan_machine::{kv::Kv, values::test_support::drop_kv_values};
     use witan_node::testing::NodeOfStates;
 
     use super::*;
-    use crate::{kv::grpc_range, test_context::context};
+    use crate::{
+        kv::grpc_range,
+        test_context::{all_keys, context, put},
+    };
 
     const VALUE_BYTES: usize = 1 << 20;
     const VALUES: u8 = 100;
@@ -289,10 +289,7 @@ mod tests {
     fn filled() -> Kv {
         let mut kv = Kv::default();
         for at in 0..VALUES {
-            let (key, value) = (vec![b'k', at].into(), vec![at; VALUE_BYTES].into());
-            let put = Put { key, value, ..Put::default() };
-            let command = KvCommand { operation: Some(KvOperation::Put(put)) };
-            kv.apply(&command).expect("it is sound");
+            put(&mut kv, vec![b'k', at], vec![at; VALUE_BYTES]);
         }
         kv
     }
@@ -301,15 +298,10 @@ mod tests {
     fn a_small_part_of_a_long_answer_is_in_memory_at_once() {
         let kv = filled();
         let cache = drop_kv_values(&kv);
-        let all = RangeRequest {
-            key: "k".into(),
-            range_end: "l".into(),
-            ..RangeRequest::default()
-        };
         actix_rt::System::new().block_on(async {
             let states = NodeOfStates::begin(&kv);
             let ctx = context(states.node.clone());
-            let answer = grpc_range(&ctx, all).await.expect("a list").answer;
+            let answer = grpc_range(&ctx, all_keys()).await.expect("a list").answer;
             let RangeAnswer::Long(response) = answer else {
                 panic!("the whole answer is in memory");
             };
@@ -328,12 +320,7 @@ mod tests {
     #[test]
     fn a_range_that_cannot_be_sorted_in_memory_is_refused() {
         let kv = filled();
-        let all = RangeRequest {
-            key: "k".into(),
-            range_end: "l".into(),
-            limit: 1,
-            ..RangeRequest::default()
-        };
+        let all = RangeRequest { limit: 1, ..all_keys() };
         let sorted = RangeRequest {
             sort_target: SortTarget::Value as i32,
             sort_order: SortOrder::Descend as i32,
@@ -351,12 +338,7 @@ mod tests {
     #[test]
     fn a_short_answer_of_a_long_range_is_in_memory() {
         let kv = filled();
-        let few = RangeRequest {
-            key: "k".into(),
-            range_end: "l".into(),
-            limit: 2,
-            ..Default::default()
-        };
+        let few = RangeRequest { limit: 2, ..all_keys() };
         let keys = RangeRequest { limit: 0, keys_only: true, ..few.clone() };
         actix_rt::System::new().block_on(async {
             let states = NodeOfStates::begin(&kv);

@@ -27,7 +27,7 @@ use witan_base::account::JobKind;
 use witan_dialect::Context;
 use witan_machine::{
     StateMachine,
-    kv::{Kv, KvCommand, KvOperation, Put},
+    kv::Kv,
     record::RecordChange,
     values::{BlockCache, Place, RecordFile},
     view::View,
@@ -35,7 +35,9 @@ use witan_machine::{
 use witan_node::testing::NodeOfStates;
 
 use crate::{
-    RpcResult, kv, long_range, range_stream::range_stream, test_context::context,
+    RpcResult, kv, long_range,
+    range_stream::range_stream,
+    test_context::{all_keys, context, put},
     watch::watch_events,
 };
 
@@ -106,13 +108,6 @@ fn value(at: usize, round: usize) -> String {
     format!("{:05} {round} {}", at * 7 % KEYS, "v".repeat(1000))
 }
 
-fn put(kv: &mut Kv, at: usize, round: usize) {
-    let (key, value) = (key(at).into(), value(at, round).into());
-    let put = Put { key, value, ..Put::default() };
-    kv.apply(&KvCommand { operation: Some(KvOperation::Put(put)) })
-        .expect("it is sound");
-}
-
 struct Member {
     states: NodeOfStates,
     ctx: Context,
@@ -125,10 +120,10 @@ impl Member {
     fn new() -> Self {
         let mut kv = Kv::default();
         for round in 0..2 {
-            (0..KEYS).for_each(|at| put(&mut kv, at, round));
+            (0..KEYS).for_each(|at| put(&mut kv, key(at), value(at, round)));
         }
         let mut later = kv.clone();
-        put(&mut later, 7, 2);
+        put(&mut later, key(7), value(7, 2));
         let states = NodeOfStates::begin(&kv);
         let ctx = context(states.node.clone());
         Self { states, ctx, later }
@@ -178,14 +173,6 @@ fn get(at: usize) -> RangeRequest {
     RangeRequest { key: key(at).into(), ..RangeRequest::default() }
 }
 
-fn all() -> RangeRequest {
-    RangeRequest {
-        key: "k".into(),
-        range_end: "l".into(),
-        ..RangeRequest::default()
-    }
-}
-
 #[test]
 fn a_small_read_returns_values_on_disk() {
     run(async |twins| {
@@ -218,9 +205,9 @@ fn a_large_read_returns_values_on_disk() {
         let by_value = RangeRequest {
             sort_target: SortTarget::Value as i32,
             sort_order: SortOrder::Descend as i32,
-            ..all()
+            ..all_keys()
         };
-        for request in [all(), by_value] {
+        for request in [all_keys(), by_value] {
             assert_eq!(twins.range(&request).await, KEYS, "{request:?}");
         }
     });
@@ -235,7 +222,7 @@ fn a_range_in_parts_returns_values_on_disk() {
         };
         // With a limit, the last part contains pairs and the count of all keys.
         for limit in [0, KEYS as i64 - 1] {
-            let request = RangeRequest { limit, ..all() };
+            let request = RangeRequest { limit, ..all_keys() };
             let read = async |member: &Member| call(member, request.clone()).await.unwrap();
             let parts = twins.answer(read).await;
             assert!(parts.len() > 1, "{} parts", parts.len());
@@ -264,7 +251,7 @@ fn a_transaction_compares_and_returns_values_on_disk() {
         for (request, succeeds) in [
             (txn(compare(7, 1), get(7)), true),
             (txn(compare(7, 0), get(7)), false),
-            (txn(compare(7, 1), all()), true),
+            (txn(compare(7, 1), all_keys()), true),
             (txn(of_range.clone(), get(7)), false),
         ] {
             let call = async |member: &Member| -> RpcResult<_> {
@@ -299,22 +286,22 @@ fn an_answer_that_is_read_while_it_is_sent_is_the_same() {
     let sorted = |target: SortTarget, order: SortOrder| RangeRequest {
         sort_target: target as i32,
         sort_order: order as i32,
-        ..all()
+        ..all_keys()
     };
     let keys = KEYS as i64;
     run(async |twins| {
         for request in [
-            all(),
+            all_keys(),
             sorted(SortTarget::Key, SortOrder::Descend),
             sorted(SortTarget::Mod, SortOrder::Descend),
             sorted(SortTarget::Value, SortOrder::Ascend),
-            RangeRequest { limit: keys - 1, ..all() },
+            RangeRequest { limit: keys - 1, ..all_keys() },
             RangeRequest { limit: 7, ..sorted(SortTarget::Version, SortOrder::Descend) },
-            RangeRequest { revision: keys, ..all() },
+            RangeRequest { revision: keys, ..all_keys() },
             RangeRequest {
                 min_mod_revision: keys + 20,
                 max_mod_revision: keys + 30,
-                ..all()
+                ..all_keys()
             },
         ] {
             let call = async |member: &Member| long_answer(member, &request).await;
@@ -363,7 +350,7 @@ where
 #[test]
 fn a_watch_from_an_old_revision_returns_values_on_disk() {
     run(async |twins| {
-        for (request, count) in [(all(), 2 * KEYS), (get(7), 2)] {
+        for (request, count) in [(all_keys(), 2 * KEYS), (get(7), 2)] {
             let read = async |member: &Member| {
                 let answers = pin!(watch(&member.ctx, &request, 2));
                 events(answers, count).await

@@ -245,10 +245,13 @@ impl RangeReader {
 
 #[cfg(test)]
 mod tests {
-    use witan_machine::kv::{KvCommand, KvOperation, Put};
+    use witan_machine::kv::KvOperation;
 
     use super::*;
-    use crate::error::RpcError;
+    use crate::{
+        error::RpcError,
+        test_context::{all_keys, apply, put},
+    };
 
     fn reader(kv: &Kv, range: &kv::Range) -> RangeReader {
         let header = Some(ResponseHeader::default());
@@ -258,13 +261,7 @@ mod tests {
     fn filled(keys: usize, value_bytes: usize) -> Kv {
         let mut kv = Kv::default();
         for at in 0..keys {
-            let put = Put {
-                key: format!("k{at:05}").into(),
-                value: vec![b'v'; value_bytes].into(),
-                ..Put::default()
-            };
-            let command = KvCommand { operation: Some(KvOperation::Put(put)) };
-            kv.apply(&command).unwrap();
+            put(&mut kv, format!("k{at:05}"), vec![b'v'; value_bytes]);
         }
         kv
     }
@@ -315,14 +312,8 @@ mod tests {
             (PART_KEYS as i64, false, true),
             (PART_KEYS as i64 * 2 + 10, false, false),
         ] {
-            let range = kv::Range {
-                key: "k".into(),
-                range_end: "l".into(),
-                limit,
-                count_only,
-                keys_only,
-                ..kv::Range::default()
-            };
+            let request = RangeRequest { limit, count_only, keys_only, ..all_keys() };
+            let range = range::operation(request);
             let (sizes, parts) = all(&kv, &range);
             let whole = range::response(None, kv.range(&range, ValueSource::Memory).unwrap());
             assert_eq!(parts, whole, "{limit} {count_only} {keys_only}");
@@ -339,13 +330,12 @@ mod tests {
             (kv.revision().0 - 1, "k00900", false),
             (kv.revision().0 - 1, "l", true),
         ] {
-            let range = kv::Range {
-                key: "k".into(),
+            let range = range::operation(RangeRequest {
                 range_end: range_end.into(),
                 count_only: true,
                 revision,
-                ..kv::Range::default()
-            };
+                ..all_keys()
+            });
             let step = reader(&kv, &range).step(&machine, ValueSource::Memory);
             let step = step.unwrap();
             let waits = matches!(step, Step::LargeCount(ReadSize::Long));
@@ -358,11 +348,7 @@ mod tests {
     #[test]
     fn each_part_is_of_the_revision_at_which_the_range_began() {
         let mut kv = filled(PART_KEYS * 3, 300);
-        let range = kv::Range {
-            key: "k".into(),
-            range_end: "l".into(),
-            ..kv::Range::default()
-        };
+        let range = range::operation(all_keys());
         let whole = kv.range(&range, ValueSource::Memory).unwrap();
         let whole = range::response(None, whole).kvs;
         let mut parts = reader(&kv, &range);
@@ -372,18 +358,12 @@ mod tests {
             range_end: "l".into(),
             ..kv::DeleteRange::default()
         };
-        let mut apply = |operation| {
-            let operation = Some(operation);
-            kv.apply(&KvCommand { operation }).unwrap();
-            kv.clone()
-        };
-        let deleted = apply(KvOperation::Delete(delete));
-        read.extend(next(&mut parts, &deleted).unwrap().kvs);
+        apply(&mut kv, KvOperation::Delete(delete));
+        read.extend(next(&mut parts, &kv).unwrap().kvs);
         assert!(read.len() > PART_KEYS && read[..] == whole[..read.len()]);
-        let revision = deleted.revision().0;
-        let compacted = apply(KvOperation::Compact(kv::Compact { revision }));
-        let lost = next(&mut parts, &compacted);
-        assert_eq!(lost, Err(RpcError::Compacted));
+        let revision = kv.revision().0;
+        apply(&mut kv, KvOperation::Compact(kv::Compact { revision }));
+        assert_eq!(next(&mut parts, &kv), Err(RpcError::Compacted));
     }
 
     #[test]
@@ -395,13 +375,8 @@ mod tests {
             range_end: "k08000".into(),
             ..kv::DeleteRange::default()
         };
-        let command = KvCommand { operation: Some(KvOperation::Delete(delete)) };
-        kv.apply(&command).unwrap();
-        let mut range = kv::Range {
-            key: "k".into(),
-            range_end: "l".into(),
-            ..kv::Range::default()
-        };
+        apply(&mut kv, KvOperation::Delete(delete));
+        let mut range = range::operation(all_keys());
         let (sizes, now) = all(&kv, &range);
         assert_eq!((sizes.len(), now.count), (1, 192));
         range.revision = before;

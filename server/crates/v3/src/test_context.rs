@@ -1,7 +1,9 @@
-//! The context of requests to a node of a test.
+//! What unit tests share: the context of requests to a node, and changes of keys without a node.
 
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
+use witan_api::v3::etcdserverpb::RangeRequest;
 use witan_auth::Authenticator;
 use witan_base::{
     metrics::{MetricsPage, Register},
@@ -13,6 +15,7 @@ use witan_dialect::{
     sampling::Sampler,
 };
 use witan_logging::LogLevelHandle;
+use witan_machine::kv::{Kv, KvCommand, KvOperation, Put};
 use witan_node::Node;
 
 /// Creates the context of requests to `node`, with the default configuration and its own metrics.
@@ -37,6 +40,26 @@ pub(crate) fn context(node: Node) -> Context {
         metrics_page: MetricsPage::new(on),
     };
     Context::new(node, shared)
+}
+
+/// Applies an operation, which must succeed.
+pub(crate) fn apply(kv: &mut Kv, operation: KvOperation) {
+    let command = KvCommand { operation: Some(operation) };
+    kv.apply(&command).expect("it is sound");
+}
+
+pub(crate) fn put(kv: &mut Kv, key: impl Into<Bytes>, value: impl Into<Bytes>) {
+    let (key, value) = (key.into(), value.into());
+    apply(kv, KvOperation::Put(Put { key, value, ..Put::default() }));
+}
+
+/// Returns a request for all keys that begin with `k`.
+pub(crate) fn all_keys() -> RangeRequest {
+    RangeRequest {
+        key: "k".into(),
+        range_end: "l".into(),
+        ..RangeRequest::default()
+    }
 }
 
 /// Returns the configuration of a start without flags.

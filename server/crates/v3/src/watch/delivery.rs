@@ -265,7 +265,7 @@ mod tests {
         account::{Resource, Totals},
         metrics::Register,
     };
-    use witan_machine::kv::{Kv, KvCommand, KvOperation, Put};
+    use witan_machine::kv::Kv;
     use witan_node::PendingChanges;
 
     use super::{
@@ -274,6 +274,7 @@ mod tests {
         },
         *,
     };
+    use crate::test_context::put;
 
     fn event(bytes: usize) -> EncodedEvent {
         EncodedEvent::new(mvccpb::Event {
@@ -300,9 +301,7 @@ mod tests {
 
     fn batch() -> EventBatch {
         let mut kv = Kv::default();
-        let put = Put { key: "k".into(), ..Put::default() };
-        kv.apply(&KvCommand { operation: Some(KvOperation::Put(put)) })
-            .expect("it is sound");
+        put(&mut kv, "k", "");
         let first = kv.seek(Revision(2));
         let touched =
             PendingChanges { revision: Revision(2), first, more: Vec::new(), rest: false };

@@ -7,22 +7,13 @@ use std::{
 };
 
 use witan_base::{account::Totals, metrics::Register};
-use witan_machine::kv::{Compact, DeleteRange, KvCommand, KvOperation, Put};
+use witan_machine::kv::{Compact, DeleteRange, KvOperation};
 
 use super::*;
-
-fn apply(kv: &mut Kv, verb: KvOperation) {
-    kv.apply(&KvCommand { operation: Some(verb) })
-        .expect("it is sound");
-}
+use crate::test_context::{self, apply};
 
 fn put(kv: &mut Kv, key: &str, bytes: usize) {
-    let put = Put {
-        key: key.to_owned().into(),
-        value: vec![b'v'; bytes].into(),
-        ..Put::default()
-    };
-    apply(kv, KvOperation::Put(put));
+    test_context::put(kv, key.to_owned(), vec![b'v'; bytes]);
 }
 
 fn states(kv: &Kv) -> HistoryStates {
