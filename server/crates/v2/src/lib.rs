@@ -5,11 +5,9 @@
 
 mod auth;
 pub mod error;
-#[cfg(feature = "fuzz")]
-pub mod fuzz;
 pub mod headers;
 pub mod keys;
-mod members;
+pub mod members;
 pub mod parse;
 pub mod render;
 mod stats;

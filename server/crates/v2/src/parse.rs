@@ -10,7 +10,7 @@ use witan_tree::{CompareAndSwap, TreeOperation, WriteMethod};
 use super::error::V2Error;
 
 /// The names of the parameters.
-pub(crate) const NAMES: &[&str] = &[
+const NAMES: &[&str] = &[
     "prevIndex",
     "waitIndex",
     "recursive",
@@ -72,7 +72,7 @@ pub fn params(is_get: bool, query: &[u8], form: Option<&[u8]>) -> Result<Params,
 
 /// Parses form-encoded text (a body or a query) into the fields. Returns Go's error text for a semicolon, or else for the first
 /// bad escape. Parses the other pairs even after an error.
-pub(crate) fn read(fields: &mut FormFields, text: &[u8]) -> Result<(), String> {
+fn read(fields: &mut FormFields, text: &[u8]) -> Result<(), String> {
     let mut fault = None;
     for pair in text.split(|&b| b == b'&') {
         if pair.contains(&b';') {
@@ -175,12 +175,7 @@ fn boolean(fields: &FormFields, name: &str, mark: &str) -> Result<Option<bool>, 
 }
 
 /// Builds the tree operation for a write to `path` (cleaned, absolute). The TTL counts from `now_ns`.
-pub(crate) fn mutation(
-    write: WriteMethod,
-    path: Bytes,
-    params: Params,
-    now_ns: i64,
-) -> TreeOperation {
+pub fn mutation(write: WriteMethod, path: Bytes, params: Params, now_ns: i64) -> TreeOperation {
     let expires_ns = params.ttl.map(|ttl| expiration(now_ns, ttl));
     let Params { value, prev_value, prev_index, refresh, .. } = params;
     let asked = CompareAndSwap { path, value, expires_ns, refresh, prev_value, prev_index };

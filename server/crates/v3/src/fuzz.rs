@@ -1,59 +1,9 @@
-//! Gives `tests/fuzz` and `tests/differ` access to the dialect's parsers. Built only with the feature `fuzz`.
+//! Gives `tests/fuzz` access to the calls' checks and conversions. Built only with the feature `fuzz`.
 
-use prost::Message;
-use serde::Serialize;
-use witan_api::{
-    access::GrpcRoute,
-    v3::{etcdserverpb as pb, shape::Shaped},
-};
+use witan_api::v3::etcdserverpb as pb;
 use witan_machine::{kv, revision::Revision};
 
-use crate::{
-    error::RpcError,
-    gateway::{self, JsonFormat, encoding::Encoding, error::GatewayError},
-    kv as kv_calls,
-};
-
-/// Returns whether the gateway serves a cleaned path, which includes its prefix.
-pub fn gateway_path(path: &[u8]) -> bool {
-    gateway::split(path).is_some_and(|(_, call)| GrpcRoute::of_path(call).is_some())
-}
-
-/// Decodes a gateway body in which bytes are base64, like etcd 3.4 if `v34`, otherwise like etcd 3.6.
-pub fn gateway_body<Q: Shaped + Default + Message>(body: &[u8], v34: bool) -> Result<Q, String> {
-    let gateway_version = if v34 {
-        gateway::GatewayVersion::V3_4
-    } else {
-        gateway::GatewayVersion::V3_6
-    };
-    gateway_read(body, gateway_version, Encoding::Base64)
-}
-
-/// Decodes a gateway body with `encoding=utf8`, in which bytes are plain strings.
-pub fn gateway_plain_body<Q: Shaped + Default + Message>(body: &[u8]) -> Result<Q, String> {
-    gateway_read(body, gateway::GatewayVersion::V3_6, Encoding::Utf8)
-}
-
-/// Encodes an answer with `encoding=utf8`, in which bytes are plain strings.
-pub fn gateway_plain_answer<A: Shaped + Serialize>(answer: &A) -> Vec<u8> {
-    let mut out = Vec::new();
-    let written = Encoding::Utf8.write(answer, &mut out);
-    written.expect("messages are always JSON");
-    out
-}
-
-/// Decodes a JSON body like the given gateway version.
-fn gateway_read<Q: Shaped + Default + Message>(
-    body: &[u8],
-    gateway_version: gateway::GatewayVersion,
-    encoding: Encoding,
-) -> Result<Q, String> {
-    let form = JsonFormat { gateway_version, encoding };
-    gateway::decode(body, form).map_err(|failure| match failure {
-        GatewayError::Status { text, .. } => text,
-        GatewayError::NotFound | GatewayError::NotPost => format!("{failure:?}"),
-    })
-}
+use crate::{error::RpcError, kv as kv_calls};
 
 /// Validates a range and converts it to the state machine's type.
 pub fn range(request: pb::RangeRequest) -> Result<kv::Range, RpcError> {

@@ -20,7 +20,7 @@ use witan_e2e::{
     Kind, Launch, Server, grpc,
     http::{self, Connection},
 };
-use witan_v3::fuzz::gateway_body;
+use witan_v3::gateway::{self, GatewayVersion, JsonFormat, encoding::Encoding};
 
 use super::step::Ask;
 
@@ -242,7 +242,11 @@ fn encoded<M: Shaped + Default + Message>(json: &str) -> Result<Bytes, String> {
 
 /// Parses a message as etcd 3.7 does.
 pub(crate) fn read<M: Shaped + Default + Message>(json: &[u8]) -> Option<M> {
-    gateway_body(json, false).ok()
+    let format = JsonFormat {
+        gateway_version: GatewayVersion::V3_6,
+        encoding: Encoding::Base64,
+    };
+    gateway::decode(json, format).ok()
 }
 
 /// A codec that passes encoded messages.

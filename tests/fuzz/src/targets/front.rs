@@ -1,7 +1,8 @@
 //! Paths of requests.
 
+use witan_api::access::GrpcRoute;
 use witan_gocompat::path::{Plus, clean, unescape};
-use witan_v3::fuzz::gateway_path;
+use witan_v3::gateway;
 
 use super::escaped;
 
@@ -27,5 +28,7 @@ pub(super) fn path(text: &[u8]) {
         assert!(last || !part.is_empty(), "no empty component");
         assert!(part != b"." && part != b"..", "no way up");
     }
-    gateway_path(&cleaned);
+    if let Some((_, call)) = gateway::split(&cleaned) {
+        let _ = GrpcRoute::of_path(call);
+    }
 }

@@ -12,8 +12,9 @@ use witan_machine::{
     kv,
 };
 use witan_replica::wire;
-use witan_v3::fuzz::{
-    answer, delete_range, gateway_body, gateway_plain_answer, gateway_plain_body, put, range, txn,
+use witan_v3::{
+    fuzz::{answer, delete_range, put, range, txn},
+    gateway::{self, GatewayVersion, JsonFormat, encoding::Encoding},
 };
 
 use crate::input::{Input, split_at};
@@ -24,6 +25,22 @@ const OPS_MAX: usize = 128;
 const MESSAGE_BYTES_TIMES: usize = 3;
 /// Bytes by which a message with very short fields may be longer than its JSON.
 const MESSAGE_BYTES_MORE: usize = 16;
+
+/// The formats of bodies: of etcd 3.6, of etcd 3.4, and with bytes as text.
+const FORMATS: [JsonFormat; 3] = [
+    JsonFormat {
+        gateway_version: GatewayVersion::V3_6,
+        encoding: Encoding::Base64,
+    },
+    JsonFormat {
+        gateway_version: GatewayVersion::V3_4,
+        encoding: Encoding::Base64,
+    },
+    JsonFormat {
+        gateway_version: GatewayVersion::V3_6,
+        encoding: Encoding::Utf8,
+    },
+];
 
 /// A request for the core.
 enum Asked {
@@ -60,19 +77,13 @@ fn other<Q>(_: Q) -> Asked {
     Asked::Other
 }
 
-/// Decodes a body as etcd 3.6 does, as etcd 3.4 does, and as a reader that treats bytes as text. Returns the first decoded
-/// message.
+/// Decodes a body in all formats. Returns the first decoded message.
 fn read<Q>(body: &[u8]) -> Option<Q>
 where
     Q: Message + Serialize + Shaped + Default + PartialEq + Debug,
 {
-    let bodies = [
-        gateway_body::<Q>(body, false),
-        gateway_body(body, true),
-        gateway_plain_body(body),
-    ];
-    let [present, v34, plain] = bodies.map(|read| {
-        let message = read.ok()?;
+    let [present, v34, plain] = FORMATS.map(|format| {
+        let message: Q = gateway::decode(body, format).ok()?;
         let length = message.encoded_len();
         let bound = body.len() * MESSAGE_BYTES_TIMES + MESSAGE_BYTES_MORE;
         assert!(length <= bound, "{length} bytes");
@@ -87,13 +98,13 @@ fn both_ways<Q>(message: &Q)
 where
     Q: Message + Serialize + Shaped + Default + PartialEq + Debug,
 {
-    let json = serde_json::to_vec(message).expect("memory does not fail");
-    for v34 in [false, true] {
-        let read = gateway_body::<Q>(&json, v34);
-        assert_eq!(read.as_ref(), Ok(message), "JSON, {v34}");
+    for format in FORMATS {
+        let mut json = Vec::new();
+        let written = format.encoding.write(message, &mut json);
+        written.expect("messages are always JSON");
+        let read = gateway::decode::<Q>(&json, format);
+        assert_eq!(read.as_ref(), Ok(message), "{format:?}");
     }
-    let read = gateway_plain_body::<Q>(&gateway_plain_answer(message));
-    assert_eq!(read.as_ref(), Ok(message), "plain JSON");
     let bytes = message.encode_to_vec();
     assert_eq!(
         Q::decode(bytes.as_slice()).as_ref(),

@@ -7,10 +7,13 @@ use witan_gocompat::{
 };
 use witan_machine::command::{Command, Entry, Stamp};
 use witan_replica::wire;
-use witan_tree::TreeOperation;
-use witan_v2::fuzz::{fields, members_body, peer_url, v2_read, v2_write};
+use witan_tree::{TreeOperation, WriteMethod};
+use witan_v2::{
+    error::V2Error,
+    members::{body::decode, peer_url::peer_url},
+    parse::{mutation, params},
+};
 
-use super::escaped;
 use crate::input::split_at;
 
 /// The clock of the member in Unix nanoseconds.
@@ -23,35 +26,27 @@ pub(super) fn keys(request: &[u8]) {
     let (line, form) = split_at(request, b'\n');
     let (method, target) = split_at(line, b' ');
     let (path, query) = split_at(target, b'?');
-    for text in [query, form] {
-        let (given, _) = fields(text);
-        let bytes: usize = given.iter().map(|(_, value)| value.len()).sum();
-        assert!(bytes <= text.len(), "decoding never adds");
-        let again: Vec<Vec<u8>> = given
-            .iter()
-            .map(|(name, value)| [name.as_bytes(), b"=", &escaped(value)].concat())
-            .collect();
-        assert_eq!(
-            fields(&again.join(&b'&')),
-            (given, None),
-            "parse(render(x))"
-        );
-    }
-    if let Err((code, cause)) = v2_read(query) {
-        refused(code, &cause);
+    if let Err(error) = params(true, query, None) {
+        refused(&error);
     }
     let Ok(plain) = unescape(path, Plus::IsPlus) else {
         return;
     };
     let path = Bytes::from(clean(&plain));
     let form = (!form.is_empty()).then_some(form);
-    match v2_write(method, path.clone(), query, form, NOW_NS) {
-        Ok(verb) => written(verb, &path),
-        Err((code, cause)) => refused(code, &cause),
+    let method = match method {
+        b"POST" => WriteMethod::Post,
+        b"DELETE" => WriteMethod::Delete,
+        _ => WriteMethod::Put,
+    };
+    match params(false, query, form) {
+        Ok(params) => written(mutation(method, path.clone(), params, NOW_NS), &path),
+        Err(error) => refused(&error),
     }
 }
 
-fn refused(code: u16, cause: &[u8]) {
+fn refused(error: &V2Error) {
+    let (code, cause) = (error.code.code(), error.cause.concat());
     assert!(
         matches!(code, 201 | 202 | 203 | 209 | 210 | 211 | 212),
         "{code}"
@@ -97,7 +92,7 @@ pub(super) fn members(body: &[u8]) {
     if serde_json::from_slice::<serde_json::Value>(body).is_ok() {
         assert_eq!(judged, Ok(()), "what is JSON is JSON to Go");
     }
-    let read = members_body(body);
+    let read = decode(body);
     if judged.is_err() {
         assert_eq!(read.as_ref().err(), judged.as_ref().err());
     }

@@ -60,7 +60,7 @@ fn check_media_type(given: &str) -> Result<(), MembersHttpError> {
 }
 
 /// Parses `peerURLs`, case-insensitively, from a JSON body. An absent field is an empty list. Returns Go's error text.
-pub(crate) fn decode(body: &[u8]) -> Result<Vec<String>, String> {
+pub fn decode(body: &[u8]) -> Result<Vec<String>, String> {
     json::check(body)?;
     let text = String::from_utf8_lossy(body);
     let value: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;

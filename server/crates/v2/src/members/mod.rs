@@ -1,8 +1,8 @@
 //! `/v2/members` and `/v2/machines`: lists and changes members. As in etcd, a change that could cause quorum loss is refused
 //! with a generic text, and only the log contains the reason.
 
-pub(crate) mod body;
-pub(crate) mod peer_url;
+pub mod body;
+pub mod peer_url;
 
 use actix_web::{
     HttpRequest, HttpResponse,

@@ -4,7 +4,7 @@ use witan_gocompat::{text::quote, url};
 
 /// Returns the trimmed URL if its scheme is `http`, `https`, `unix` or `unixs` and it has a host, a port and no path.
 /// Otherwise, returns etcd's text for the first error.
-pub(crate) fn peer_url(text: &str) -> Result<String, String> {
+pub fn peer_url(text: &str) -> Result<String, String> {
     let text = text.trim();
     let url = url::parse(text).map_err(|e| format!("parse {}: {e}", quote(text.as_bytes())))?;
     if !matches!(url.scheme.as_str(), "http" | "https" | "unix" | "unixs") {

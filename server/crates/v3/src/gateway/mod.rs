@@ -63,8 +63,10 @@ pub enum GatewayVersion {
 /// The JSON format of a call's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JsonFormat {
-    pub(crate) gateway_version: GatewayVersion,
-    pub(crate) encoding: Encoding,
+    /// The version whose reading rules and errors apply.
+    pub gateway_version: GatewayVersion,
+    /// How bytes are represented.
+    pub encoding: Encoding,
 }
 
 /// Answers a request whose decoded and cleaned path begins with a gateway prefix.
