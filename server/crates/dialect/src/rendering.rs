@@ -23,8 +23,8 @@ use super::{
 /// Bytes that a small text needs besides its paths and values.
 const FRAME_BYTES: usize = 256;
 
-/// Renders the output of `write`, which must be the same on each call and contain at least `least_bytes` bytes, and charges it to
-/// a connection's account. Charges and measures a `large` text before rendering it, and charges a small text afterwards.
+/// Renders the output of `write`, which must be the same on each call and contain at least `least_bytes` bytes, and charges it
+/// to a connection's account. Charges and measures a `large` text before rendering it, and charges a small text afterwards.
 fn render_here(
     account: &Account,
     large: bool,

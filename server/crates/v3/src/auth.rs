@@ -31,8 +31,7 @@ use crate::error::RpcError;
 macro_rules! manage {
     ($name:ident($request:ident: $asked:ty) -> $answer:ident = $operation:expr) => {
         pub(super) async fn $name(ctx: &Context, $request: $asked) -> RpcResult<$answer> {
-            let revision = authorize::propose_auth(ctx, $operation).await?;
-            let header = header::at(&ctx.node, revision);
+            let header = authorize::propose_auth(ctx, $operation).await?;
             Ok($answer { header })
         }
     };
@@ -70,8 +69,7 @@ pub(super) async fn role_grant_permission(
         return Err(RpcError::InvalidAuthMgmt);
     }
     let grant = RoleGrant { role: request.name, permission };
-    let revision = authorize::propose_auth(ctx, grant).await?;
-    let header = header::at(&ctx.node, revision);
+    let header = authorize::propose_auth(ctx, grant).await?;
     Ok(AuthRoleGrantPermissionResponse { header })
 }
 
@@ -87,8 +85,7 @@ pub(super) async fn user_add(
         hash(ctx, request.password).await?
     };
     let user = UserAdd { name: request.name, password, no_password };
-    let revision = authorize::propose_auth(ctx, user).await?;
-    let header = header::at(&ctx.node, revision);
+    let header = authorize::propose_auth(ctx, user).await?;
     Ok(AuthUserAddResponse { header })
 }
 
@@ -104,8 +101,7 @@ pub(super) async fn user_change_password(
         hash(ctx, request.password).await?
     };
     let name = request.name;
-    let revision = authorize::propose_auth(ctx, UserPassword { name, password }).await?;
-    let header = header::at(&ctx.node, revision);
+    let header = authorize::propose_auth(ctx, UserPassword { name, password }).await?;
     Ok(AuthUserChangePasswordResponse { header })
 }
 
@@ -196,11 +192,11 @@ pub(super) async fn user_list(
     _request: AuthUserListRequest,
 ) -> RpcResult<AuthUserListResponse> {
     let view = ctx.node.read().await?;
-    let known = &view.machine.auth;
-    known.check_admin(authorize::admin_caller(ctx)?.as_ref())?;
+    authorize::admin_on(ctx, &view.machine)?;
+    let users = view.machine.auth.users();
     Ok(AuthUserListResponse {
         header: header::at(&ctx.node, view.machine.kv.revision()),
-        users: known.users().map(|user| user.name.clone()).collect(),
+        users: users.map(|user| user.name.clone()).collect(),
     })
 }
 
@@ -243,11 +239,11 @@ pub(super) async fn role_list(
     _request: AuthRoleListRequest,
 ) -> RpcResult<AuthRoleListResponse> {
     let view = ctx.node.read().await?;
-    let known = &view.machine.auth;
-    known.check_admin(authorize::admin_caller(ctx)?.as_ref())?;
+    authorize::admin_on(ctx, &view.machine)?;
+    let roles = view.machine.auth.roles();
     Ok(AuthRoleListResponse {
         header: header::at(&ctx.node, view.machine.kv.revision()),
-        roles: known.roles().map(|role| role.name.clone()).collect(),
+        roles: roles.map(|role| role.name.clone()).collect(),
     })
 }
 

@@ -5,18 +5,20 @@
 //!
 //! While authentication is disabled, each check costs one or two atomic loads.
 
-use witan_api::access::{Access, CallType, GrpcRoute};
+use witan_api::{
+    access::{Access, CallType, GrpcRoute},
+    v3::etcdserverpb::ResponseHeader,
+};
 use witan_dialect::Context;
 use witan_machine::{
     StateMachine,
     auth::{self, AccessCheck, Caller},
     lease::LeaseId,
     operation::Operation,
-    revision::Revision,
 };
 use witan_node::Applied;
 
-use super::RpcResult;
+use super::{RpcResult, header};
 use crate::error::RpcError;
 
 /// As in etcd, all errors of these packages have the code `Unknown`.
@@ -173,11 +175,12 @@ pub(super) async fn propose<O: Operation<Error: Into<RpcError>>>(
     Ok(ctx.node.propose_for(operation, caller).await?)
 }
 
-/// Proposes an operation on users or roles. Returns the v3 revision after it.
+/// Proposes an operation on users or roles. Returns the header of the response.
 pub(super) async fn propose_auth(
     ctx: &Context,
     operation: impl Operation<Output = (), Error = auth::AuthError>,
-) -> RpcResult<Revision> {
+) -> RpcResult<Option<ResponseHeader>> {
     let caller = admin_caller(ctx)?;
-    Ok(ctx.node.propose_for(operation, caller).await?.revision)
+    let done = ctx.node.propose_for(operation, caller).await?;
+    Ok(header::at(&ctx.node, done.revision))
 }

@@ -54,10 +54,17 @@ pub(crate) async fn snapshot(
     let (send, chunks) = mpsc::channel(CHUNKS_AHEAD);
     let (took, metrics) = (ctx.v3_metrics.snapshot.clone(), ctx.panics.clone());
     let (end, end_signal, runtime) = (job.end(), job.end(), Handle::current());
-    let sender = ChunkSender { send: send.clone(), end: job.end(), runtime };
+    let writer = ChunkWriter {
+        send: send.clone(),
+        end: job.end(),
+        runtime,
+        left: 0,
+        chunk: Vec::with_capacity(CHUNK_BYTES),
+        digest: Sha256::new(),
+    };
     let file = move |view: &View| {
         let begun = Instant::now();
-        let written = panics::catch(PanicSource::Job, || write(view, sender));
+        let written = panics::catch(PanicSource::Job, || write(view, writer));
         let written = written.unwrap_or_else(|_| {
             metrics.panicked(PanicSource::Job);
             Err(io::Error::other("internal error"))
@@ -157,26 +164,23 @@ fn is_digest(chunk: &SnapshotResponse) -> bool {
 }
 
 /// Sends the file and its digest. Returns the file's size in bytes.
-fn write(view: &View, send: ChunkSender) -> io::Result<u64> {
+fn write(view: &View, mut writer: ChunkWriter) -> io::Result<u64> {
     let file = SnapshotFile::of(view)?;
     let bytes = file.bytes();
     tracing::info!(bytes, "sending a snapshot");
-    let mut cutter = ChunkWriter {
-        send,
-        left: bytes,
-        chunk: Vec::with_capacity(CHUNK_BYTES),
-        digest: Sha256::new(),
-    };
-    file.write(&mut |part| cutter.take(part))?;
-    cutter.flush()?;
-    let digest = cutter.digest.clone().finalize();
-    cutter.post(Bytes::copy_from_slice(&digest))?;
+    writer.left = bytes;
+    file.write(&mut |part| writer.take(part))?;
+    writer.flush()?;
+    let digest = writer.digest.clone().finalize();
+    writer.post(Bytes::copy_from_slice(&digest))?;
     Ok(bytes)
 }
 
-/// Cuts the file into chunks and sends them.
+/// Cuts the file into chunks and passes them from the producing thread to the client's stream.
 struct ChunkWriter {
-    send: ChunkSender,
+    send: mpsc::Sender<Chunk>,
+    end: ViewEnd,
+    runtime: Handle,
     /// Number of unsent bytes of the file.
     left: u64,
     chunk: Vec<u8>,
@@ -209,7 +213,8 @@ impl ChunkWriter {
         self.post(chunk.into())
     }
 
-    /// Sends a chunk with these bytes and the number of remaining bytes.
+    /// Waits for room in the channel and sends a chunk with these bytes and the number of remaining bytes. Fails with
+    /// `BrokenPipe` if the stream or the snapshot has ended.
     fn post(&mut self, blob: Bytes) -> io::Result<()> {
         let chunk = SnapshotResponse {
             remaining_bytes: self.left,
@@ -217,21 +222,7 @@ impl ChunkWriter {
             version: version::SNAPSHOT.into(),
             ..SnapshotResponse::default()
         };
-        self.send.send(chunk)
-    }
-}
-
-/// Passes chunks from the producing thread to the client's stream.
-struct ChunkSender {
-    send: mpsc::Sender<Chunk>,
-    end: ViewEnd,
-    runtime: Handle,
-}
-
-impl ChunkSender {
-    /// Waits for room in the channel and sends a chunk. Fails with `BrokenPipe` if the stream or the snapshot has ended.
-    fn send(&mut self, chunk: SnapshotResponse) -> io::Result<()> {
-        let Self { send, end, runtime } = self;
+        let Self { send, end, runtime, .. } = self;
         runtime.block_on(async {
             tokio::select! {
                 biased;

@@ -156,9 +156,9 @@ impl ReadBudget {
         Self { collected: bytes, ..self }
     }
 
-    /// Returns a version as a pair. If the read discards a value that it would return, a placeholder of the same length replaces
-    /// it, so that the command need not read the disk. Fails with [`KvError::NotResident`] if the read must not wait for the
-    /// value.
+    /// Returns a version as a pair. If the read discards a value that it would return, a placeholder of the same length
+    /// replaces it, so that the command need not read the disk. Fails with [`KvError::NotResident`] if the read must not wait
+    /// for the value.
     pub(super) fn pair(
         &self,
         (block, version): &BlockVersion<'_>,
