@@ -174,7 +174,7 @@ fn get(at: usize) -> RangeRequest {
 }
 
 #[test]
-fn a_small_read_returns_values_on_disk() {
+fn a_read_returns_values_on_disk() {
     run(async |twins| {
         // The first version of the key.
         let older = RangeRequest { revision: KEYS as i64, ..get(7) };
@@ -183,6 +183,14 @@ fn a_small_read_returns_values_on_disk() {
         }
         let few = RangeRequest { range_end: key(300).into(), ..get(200) };
         assert_eq!(twins.range(&few).await, 100);
+        let by_value = RangeRequest {
+            sort_target: SortTarget::Value as i32,
+            sort_order: SortOrder::Descend as i32,
+            ..all_keys()
+        };
+        for large in [all_keys(), by_value] {
+            assert_eq!(twins.range(&large).await, KEYS, "{large:?}");
+        }
     });
 }
 
@@ -200,30 +208,15 @@ fn a_small_read_from_disk_does_not_wait_for_large_reads() {
 }
 
 #[test]
-fn a_large_read_returns_values_on_disk() {
-    run(async |twins| {
-        let by_value = RangeRequest {
-            sort_target: SortTarget::Value as i32,
-            sort_order: SortOrder::Descend as i32,
-            ..all_keys()
-        };
-        for request in [all_keys(), by_value] {
-            assert_eq!(twins.range(&request).await, KEYS, "{request:?}");
-        }
-    });
-}
-
-#[test]
 fn a_range_in_parts_returns_values_on_disk() {
     run(async |twins| {
-        let call = async |member: &Member, request: RangeRequest| -> Result<Vec<_>, Status> {
-            let parts = range_stream(&member.ctx, request, false).await?;
-            parts.try_collect().await
-        };
         // With a limit, the last part contains pairs and the count of all keys.
         for limit in [0, KEYS as i64 - 1] {
             let request = RangeRequest { limit, ..all_keys() };
-            let read = async |member: &Member| call(member, request.clone()).await.unwrap();
+            let read = async |member: &Member| -> Vec<_> {
+                let parts = range_stream(&member.ctx, request.clone(), false).await;
+                parts.unwrap().try_collect().await.unwrap()
+            };
             let parts = twins.answer(read).await;
             assert!(parts.len() > 1, "{} parts", parts.len());
         }

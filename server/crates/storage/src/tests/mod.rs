@@ -198,10 +198,10 @@ fn start_checkpointer(
     base: Option<View>,
     metrics: &StorageMetrics,
 ) -> (Checkpointer, Receiver<u64>) {
-    let (send, durable) = mpsc::channel();
+    let (send, durable) = mpsc::sync_channel(64);
     let durable_at = move |index| {
-        // Ignore an error: the test may not read the indexes.
-        let _ = send.send(index);
+        // The test may not read the indexes.
+        let _ = send.try_send(index);
     };
     let checkpointer = Checkpointer::start(checkpoint, base, metrics.clone(), durable_at);
     (checkpointer.unwrap(), durable)
