@@ -20,7 +20,9 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::ResourceExt as _;
-use witan_crd::{ALLOW_LEADER_RESTART, CertificateRole, EtcdCluster, FENCED_MEMBERS};
+use witan_crd::{
+    ALLOW_LEADER_RESTART, CertificateRole, EtcdCluster, EtcdClusterStatus, FENCED_MEMBERS,
+};
 use witan_members::{Address, Members};
 use witan_plan::{
     ReleaseVersion,
@@ -115,6 +117,11 @@ pub(crate) async fn observe<M: Members>(
         allow_leader_restart: annotation(resource, ALLOW_LEADER_RESTART)
             .and_then(|text| text.trim().parse().ok()),
         auth_enabled: membership::users(&answers),
+        later: resource
+            .status
+            .as_ref()
+            .and_then(EtcdClusterStatus::unknown_phase)
+            .or_else(|| pods::unknown_mark(&objects)),
         rejected: resources::rejected(cluster).map(|error| error.to_string()),
         ..Observed::default()
     };

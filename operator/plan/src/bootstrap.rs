@@ -8,7 +8,6 @@
 use witan_crd::Discovery;
 
 use super::{
-    later,
     objects::secrets_missing,
     pass::{Pass, idle, soon},
     restore::first_ordinal,
@@ -182,10 +181,7 @@ pub(super) fn restart_members(pass: &Pass<'_>) -> Step {
         if pod.deleting {
             ending = ending.or(Some(ordinal));
         } else if let Some(step) = stop_if_it_cannot_serve(pass, ordinal, pod) {
-            match later::hold(pass, &step) {
-                Some(held) => refused = Some(held),
-                None => return step,
-            }
+            return step;
         }
     }
     if let Some(wait) = taken.or(refused) {

@@ -7,7 +7,6 @@ mod bootstrap;
 mod disks;
 mod evidence;
 mod grow;
-mod later;
 mod learner;
 pub mod model;
 mod objects;
@@ -38,7 +37,7 @@ pub fn plan(spec: &EtcdClusterSpec, status: &EtcdClusterStatus, seen: &Observed)
     let early = stop::deleting(&pass)
         .or_else(|| disks::own(&pass))
         .or_else(|| stop::paused(&pass))
-        .or_else(|| later::recorded(&pass))
+        .or_else(|| stop::later(&pass))
         .or_else(|| restore::stop(&pass))
         .or_else(|| stop::other_cluster(&pass))
         .or_else(|| stop::forked(&pass))
@@ -57,7 +56,6 @@ fn without_quorum(pass: &Pass<'_>) -> Step {
     let Some(step) = recover::step(pass) else {
         return bootstrap::restart_members(pass);
     };
-    let step = later::hold(pass, &step).unwrap_or(step);
     if step.acts() || recover::is_running(pass) {
         return step;
     }
@@ -65,8 +63,7 @@ fn without_quorum(pass: &Pass<'_>) -> Step {
     if back.acts() { back } else { step }
 }
 
-/// Returns the next step of a cluster with a quorum: repairs, then planned changes. Skips steps that were refused recently, and
-/// steps that wait because of a later release.
+/// Returns the next step of a cluster with a quorum: repairs, then planned changes. Skips steps that were refused recently.
 fn serve(joined: &Joined<'_>) -> Step {
     let (mut wait, mut refused) = (None, None);
     for verb in [
@@ -115,8 +112,7 @@ fn serve(joined: &Joined<'_>) -> Step {
     }
     let rejected = joined.pass.seen.rejected.as_ref();
     let rejected = rejected.map(|_| idle(Why::SpecRejected));
-    let marked = || later::marked(&joined.pass);
-    refused.or_else(marked).or(rejected).unwrap_or(Step::Done)
+    refused.or(rejected).unwrap_or(Step::Done)
 }
 
 #[cfg(test)]

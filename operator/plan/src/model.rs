@@ -86,6 +86,9 @@ pub struct Observed {
     pub refused: Vec<Refusal>,
     /// Why the backup for the first members cannot be used; `None` if it can be used, or if the spec names no backup.
     pub no_backup: Option<String>,
+    /// A phase in the status, or an annotation of a pod or a claim, with a value that only a later release of the operator knows,
+    /// as `name=value`.
+    pub later: Option<String>,
     /// Why no pods or claims can be built from the spec. If known, the last valid spec applies until it is corrected.
     pub rejected: Option<String>,
 }
@@ -155,9 +158,6 @@ pub struct PodSeen {
     pub running: bool,
     /// The version in the image tag, comparable with `spec.version`. Members report the etcd version instead.
     pub version: Option<String>,
-    /// An annotation with a value that only a later release knows, as `key=value`. The field of the annotation then has its
-    /// default, and the member is not changed.
-    pub unknown_mark: Option<String>,
 }
 
 /// The phase of a pod.
@@ -228,20 +228,6 @@ pub struct ClaimSeen {
     /// Whether the member must be replaced by one with a new claim: the spec requests a different or a smaller claim, or a
     /// later EtcdOperation `migrateStorage` is running.
     pub must_migrate: bool,
-    /// Like [`PodSeen::unknown_mark`].
-    pub unknown_mark: Option<String>,
-}
-
-impl OrdinalSeen {
-    /// Returns the annotation of the pod, else of the claim, with a value that only a later release knows.
-    pub fn unknown_mark(&self) -> Option<&str> {
-        let pod = self
-            .pod
-            .as_ref()
-            .and_then(|pod| pod.unknown_mark.as_deref());
-        let claim = self.claim.as_ref();
-        pod.or_else(|| claim?.unknown_mark.as_deref())
-    }
 }
 
 impl ClaimSeen {

@@ -5,10 +5,7 @@ use std::time::Duration;
 use witan_crd::{EtcdClusterSpec, EtcdClusterStatus, MemberStatus, Span, Storage, quorum};
 use witan_machine::levels::Level;
 
-use super::{
-    later,
-    releases::{ReleaseVersion, level_of},
-};
+use super::releases::{ReleaseVersion, level_of};
 use crate::model::{
     ClaimSeen, MemberId, MemberSeen, Membership, Observed, Ordinal, Part, PeerTls, PodSeen, Step,
     Stop, UnixSeconds, Why,
@@ -73,12 +70,11 @@ impl<'a> Pass<'a> {
         self.wait_for_names(|part| part == Part::Pod(ordinal) || part == Part::Claim(ordinal))
     }
 
-    /// Returns a wait in place of a step that was refused a short time ago, or that waits because of a later release.
+    /// Returns a wait in place of a step that was refused a short time ago.
     pub(super) fn wait_instead_of(&self, step: &Step) -> Option<Step> {
         let mut refused = self.seen.refused.iter();
         let refused = refused.any(|refusal| refusal.held && refusal.step == *step);
-        let refused = refused.then(|| soon(Why::Refused));
-        refused.or_else(|| later::hold(self, step))
+        refused.then(|| soon(Why::Refused))
     }
 
     /// Returns whether the plan skips a step for now.

@@ -9,10 +9,7 @@
 
 use witan_crd::{RecoveryPhase, ordinal, quorum};
 
-use super::{
-    later,
-    pass::{Pass, idle, soon},
-};
+use super::pass::{Pass, idle, soon};
 use crate::model::{Bootstrap, Ordinal, PodPhase, PodPlan, StartKind, Step, Stop, Why};
 
 /// Returns the next step of a recovery without a quorum; `None` if none was requested, or if it has finished.
@@ -25,9 +22,10 @@ pub(super) fn step(pass: &Pass<'_>) -> Option<Step> {
             Some(advance(pass, survivor))
         }
         (Some((survivor, RecoveryPhase::Done)), Some(asked)) if asked == survivor => None,
-        (Some((_, RecoveryPhase::Done)) | None, None) => None,
+        // `stop::later` waits before a recovery in an unknown phase is read.
+        (Some((_, RecoveryPhase::Done)) | None, None)
+        | (Some((_, RecoveryPhase::Unknown(_))), _) => None,
         (Some((_, RecoveryPhase::Running)), Some(asked)) => Some(begin(pass, asked)),
-        (Some((_, RecoveryPhase::Unknown(_))), _) => later::recorded(pass),
         (Some((_, RecoveryPhase::Done)) | None, Some(asked)) => {
             is_lost(pass).then(|| begin(pass, asked))
         }

@@ -16,6 +16,13 @@ pub(super) fn paused(pass: &Pass<'_>) -> Option<Step> {
     pass.spec.paused.then(|| idle(Why::Paused))
 }
 
+/// Returns a wait if a later release of the operator wrote a value that this release does not know. This release does not know
+/// what the cluster needs then.
+pub(super) fn later(pass: &Pass<'_>) -> Option<Step> {
+    let later = pass.seen.later.is_some();
+    later.then(|| idle(Why::LaterOperator))
+}
+
 /// Returns a wait for a person if members report different cluster ids, or another id than the status. Once the cluster has
 /// served, leftovers of a failed bootstrap do not count. Before that, different ids count only if a member has data.
 pub(super) fn other_cluster(pass: &Pass<'_>) -> Option<Step> {

@@ -7,7 +7,6 @@ mod evidence;
 mod faults;
 mod forks;
 mod judge;
-mod later;
 mod life;
 mod objects;
 mod planned;

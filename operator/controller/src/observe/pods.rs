@@ -17,7 +17,7 @@ use witan_plan::{
     },
 };
 
-use super::secrets::SecretsSeen;
+use super::{objects::Objects, secrets::SecretsSeen};
 use crate::resources::{
     self, CLUSTER_ID, Cluster, Ownership, PEER_TLS, REFUSED, REQUESTED, RESTORE, RETIRED, ROLE,
     START, TEMPLATE, VERSION, state,
@@ -76,8 +76,6 @@ pub(crate) fn seen(cluster: &Cluster<'_>, pod: &Pod, now: UnixSeconds) -> PodSee
     let wanted = resources::template(cluster, peer_tls).ok();
     let refused = pod.annotations().get(REFUSED);
     let refused = refused.and_then(|text| text.split_once(": "));
-    let unknown_mark = unknown_mark::<PeerTls>(pod.annotations(), PEER_TLS)
-        .or_else(|| unknown_mark::<StartKind>(pod.annotations(), START));
     PodSeen {
         deleting: pod.metadata.deletion_timestamp.is_some(),
         overdue: is_overdue(pod, now),
@@ -104,7 +102,6 @@ pub(crate) fn seen(cluster: &Cluster<'_>, pod: &Pod, now: UnixSeconds) -> PodSee
             .get(VERSION)
             .filter(|tag| ReleaseVersion::parse(tag).is_some())
             .cloned(),
-        unknown_mark,
     }
 }
 
@@ -150,7 +147,6 @@ pub(super) fn claim_seen(
             Ok(wanted) => state(Some(claim), &wanted),
             Err(_) => ObjectState::Current,
         },
-        unknown_mark: unknown_mark::<PeerTls>(claim.annotations(), PEER_TLS),
     }
 }
 
@@ -286,14 +282,17 @@ fn marked<V: DeserializeOwned>(marks: &BTreeMap<String, String>, key: &str) -> O
     serde_json::from_value(marks.get(key)?.as_str().into()).ok()
 }
 
-/// Returns an annotation with an unknown value, as `key=value`. A later release of the operator wrote it.
-fn unknown_mark<V: DeserializeOwned>(
-    marks: &BTreeMap<String, String>,
-    key: &str,
-) -> Option<String> {
-    let value = marks.get(key)?;
-    let is_unknown = marked::<V>(marks, key).is_none();
-    is_unknown.then(|| format!("{key}={value}"))
+/// Returns an annotation of a pod or a claim with an unknown value, as `key=value`. A later release of the operator wrote it.
+pub(super) fn unknown_mark(objects: &Objects) -> Option<String> {
+    let pods = objects.pods.values().map(|pod| pod.annotations());
+    let claims = objects.claims.values().map(|claim| claim.annotations());
+    pods.chain(claims).find_map(|marks| {
+        let unknown_tls = marked::<PeerTls>(marks, PEER_TLS).is_none();
+        let unknown_start = marked::<StartKind>(marks, START).is_none();
+        let tls = marks.get_key_value(PEER_TLS).filter(|_| unknown_tls);
+        let start = marks.get_key_value(START).filter(|_| unknown_start);
+        tls.or(start).map(|(key, value)| format!("{key}={value}"))
+    })
 }
 
 #[cfg(test)]
@@ -393,7 +392,6 @@ mod tests {
 
     #[test]
     fn an_annotation_of_a_later_release_is_not_taken_for_the_default() {
-        let named = crate::testing::named(&json!({}));
         let cases = [
             (json!({}), None),
             (json!({PEER_TLS: "on", START: "join"}), None),
@@ -407,16 +405,16 @@ mod tests {
             ),
         ];
         for (annotations, expected) in cases {
-            let mut pod = pod(json!({}));
-            pod.metadata.annotations = serde_json::from_value(annotations.clone()).expect("a map");
-            let seen = seen(&named, &pod, 0);
-            assert_eq!(seen.unknown_mark.as_deref(), expected, "{annotations}");
+            let object = json!({"metadata": {"annotations": annotations}});
+            let (mut with_pod, mut with_claim) = (Objects::default(), Objects::default());
+            let pod = serde_json::from_value(object.clone()).expect("a pod");
+            with_pod.pods.insert(0, Arc::new(pod));
+            let claim = serde_json::from_value(object).expect("a claim");
+            with_claim.claims.insert(0, Arc::new(claim));
+            for objects in [with_pod, with_claim] {
+                assert_eq!(unknown_mark(&objects).as_deref(), expected, "{annotations}");
+            }
         }
-        let claim = json!({"metadata": {"annotations": {PEER_TLS: "mutual"}}});
-        let claim = serde_json::from_value(claim).expect("a claim");
-        let seen = claim_seen(&named, 0, &claim, 0);
-        let expected = Some("witan.dev/peer-tls=mutual");
-        assert_eq!(seen.unknown_mark.as_deref(), expected);
     }
 
     #[test]

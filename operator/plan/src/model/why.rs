@@ -2,9 +2,7 @@
 
 use witan_crd::ALLOW_LEADER_RESTART;
 
-use super::{
-    MemberId, Membership, Notice, Observed, Obstacle, Ordinal, OrdinalSeen, Part, notice::Notices,
-};
+use super::{MemberId, Membership, Notice, Observed, Obstacle, Ordinal, Part, notice::Notices};
 
 /// Why a pass waits.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,10 +107,8 @@ pub enum Why {
     OnlyCopy(Ordinal),
     /// A member has become ready less than `minReadySeconds` ago.
     Settling(Ordinal),
-    /// A pod or a claim has a mark that only a later release of the operator knows.
-    LaterMark(Ordinal),
-    /// The status records a restore or a recovery in a phase that only a later release of the operator knows.
-    LaterRecord(String),
+    /// The status, a pod or a claim has a value that only a later release of the operator knows.
+    LaterOperator,
 }
 
 /// The reason of the condition `Degraded` while a cluster has two histories.
@@ -166,13 +162,8 @@ const SETTLING: &str =
     "member {member} became ready recently: waiting for spec.updateStrategy.minReadySeconds";
 const ONLY_COPY: &str = "member {member} has the only copy of the data and no durable disk: \
     increase spec.replicas, so that its template can change without a loss of data";
-const LATER_MARK: &str = "a later release of the operator wrote it. {member} is not changed, and no member is added or \
-    removed: upgrade the operator";
-const LATER_RECORD: &str =
+const LATER_OPERATOR: &str =
     "a later release of the operator wrote it. Nothing is changed: upgrade the operator";
-
-/// The reason of the condition while the operator waits for a later release of itself.
-const LATER: &str = "LaterOperator";
 
 impl Why {
     /// Returns whether the wait ends by the effect of an earlier step.
@@ -213,8 +204,7 @@ impl Why {
                 | Why::CertManagerMissing
                 | Why::NameTaken(_)
                 | Why::GrowthRefused(_)
-                | Why::LaterMark(_)
-                | Why::LaterRecord(_)
+                | Why::LaterOperator
         )
     }
 
@@ -323,16 +313,11 @@ impl Why {
             }
             Why::OnlyCopy(at) => warn.pod(*at, "OnlyCopy", ONLY_COPY),
             Why::Settling(at) => tell.pod(*at, "MemberSettling", SETTLING),
-            Why::LaterMark(at) => {
-                let mark = seen.ordinals.get(at).and_then(OrdinalSeen::unknown_mark);
-                let mark = mark.unwrap_or("an annotation");
-                let text = format!("the value of {mark} on {{member}} is unknown: {LATER_MARK}");
-                warn.pod(*at, LATER, text)
+            Why::LaterOperator => {
+                let value = seen.later.as_deref().unwrap_or_default();
+                let text = format!("the value of {value} is unknown: {LATER_OPERATOR}");
+                warn.all("LaterOperator", text)
             }
-            Why::LaterRecord(phase) => warn.all(
-                LATER,
-                format!("the value of {phase} is unknown: {LATER_RECORD}"),
-            ),
         }
     }
 }

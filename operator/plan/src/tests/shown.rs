@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use witan_crd::MemberStatus;
 
-use super::world::{CLUSTER_ID, FakeClaim, FakePod, MARK, World};
+use super::world::{CLUSTER_ID, FakeClaim, FakePod, World};
 use crate::model::{
     BudgetSeen, ClaimSeen, ClusterReport, Holder, MemberSeen, Membership, ObjectState, Observed,
     Obstacle, Ordinal, OrdinalSeen, Part, PodPhase, PodSeen, Refusal,
@@ -128,7 +128,6 @@ impl World {
             start: pod.bootstrap.kind(),
             role: pod.role,
             version: Some("0.1.0".to_owned()),
-            unknown_mark: (self.marked == Some(ordinal)).then(|| MARK.to_owned()),
         }
     }
 

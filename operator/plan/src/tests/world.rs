@@ -13,9 +13,6 @@ use crate::{
 
 pub(super) const CLUSTER_ID: u64 = 0xc1;
 
-/// An annotation whose value only a later release knows.
-pub(super) const MARK: &str = "witan.dev/start=resume";
-
 #[derive(Clone, Debug)]
 pub(super) struct FakePod {
     pub(super) template: u32,
@@ -87,8 +84,6 @@ pub(super) struct World {
     pub(super) template: u32,
     /// The storage class in the spec.
     pub(super) class: u32,
-    /// A pod with [`MARK`].
-    pub(super) marked: Option<Ordinal>,
     /// A pod whose member serves with another quorum.
     pub(super) forked: Option<Ordinal>,
     /// A template with which processes exit, and their exit code.
