@@ -77,7 +77,6 @@ pub(crate) fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClust
         admitted_spec: admitted_spec(of, seen),
         bootstrap_members: of.before.bootstrap_members,
         leader: leader.map(|leader| seen.name_of(&of.cluster.name, leader.id)),
-        leader_id: leader.map(|leader| format!("{:x}", leader.id)),
         db_size: seen
             .members()
             .map(|member| member.db_size)

@@ -236,9 +236,6 @@ pub struct EtcdBackupStatus {
     /// Feature level of the cluster. A release that supports only lower levels cannot restore the backup.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub level: Option<i64>,
-    /// Number of failed attempts.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub failed_attempts: Option<i32>,
     /// Why the backup has not succeeded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,

@@ -48,9 +48,8 @@ pub use operation::{
 pub use options::{CompactionMode, LogLevel, MetricsDetail, OPERATOR_FLAGS, Options};
 pub use pod_status::{Trouble, containers, failure, is_ready, pod_condition, pod_phase, trouble};
 pub use pods::{
-    AdditionalMetadata, AntiAffinity, BudgetOptions, ClientService, CompactOnNoSpace,
-    EvictionPolicy, OnCorruption, PeerService, PullPolicy, SelfHealing, ServiceType, Services,
-    UpdateKind, UpdateStrategy,
+    AdditionalMetadata, AntiAffinity, BudgetOptions, ClientService, CompactOnNoSpace, PeerService,
+    PullPolicy, SelfHealing, ServiceType, Services, UpdateKind, UpdateStrategy,
 };
 pub use restore::{Restore, RestoreInPlace, RestorePhase, RestorePoint, RestoreStatus};
 pub use security::{

@@ -60,28 +60,12 @@ pub struct BudgetOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "share_schema")]
     pub max_unavailable: Option<IntOrString>,
-    /// Whether unready pods can be evicted regardless of the budget. The default is `AlwaysAllow`.
-    pub unhealthy_pod_eviction_policy: EvictionPolicy,
 }
 
 impl Default for BudgetOptions {
     fn default() -> Self {
-        Self {
-            enabled: true,
-            min_available: None,
-            max_unavailable: None,
-            unhealthy_pod_eviction_policy: EvictionPolicy::AlwaysAllow,
-        }
+        Self { enabled: true, min_available: None, max_unavailable: None }
     }
-}
-
-/// Whether unready pods can be evicted regardless of the budget.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EvictionPolicy {
-    /// Only within the budget.
-    IfHealthyBudget,
-    /// Always.
-    AlwaysAllow,
 }
 
 /// How the operator rolls out changes of the pod template.
@@ -134,8 +118,6 @@ pub struct SelfHealing {
     /// the operator waits until the node returns or you intervene.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_lost_after: Option<Span>,
-    /// Whether the operator replaces a member whose data differs from the other members' data, or only reports it.
-    pub on_corruption: OnCorruption,
     /// Lets the operator compact old revisions when the alarm NOSPACE is raised, at most every ten minutes, and disarm the alarm
     /// if enough space is free. Watches and reads of compacted revisions fail. By default, the operator does not compact.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -163,19 +145,9 @@ impl Default for SelfHealing {
             enabled: true,
             unhealthy_after: Span("5m".to_owned()),
             node_lost_after: None,
-            on_corruption: OnCorruption::Replace,
             compact_on_no_space: None,
         }
     }
-}
-
-/// Whether the operator replaces a member whose data differs from the other members' data, or only reports it.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnCorruption {
-    /// The operator replaces the member.
-    Replace,
-    /// The operator only reports the member.
-    AlarmOnly,
 }
 
 /// Services through which clients and members connect.

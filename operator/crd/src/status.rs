@@ -58,9 +58,6 @@ pub struct EtcdClusterStatus {
     /// Name of the leader.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub leader: Option<String>,
-    /// ID of the leader, in hexadecimal.
-    #[serde(rename = "leaderID", skip_serializing_if = "Option::is_none")]
-    pub leader_id: Option<String>,
     /// Size of the key space.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub db_size: Option<String>,

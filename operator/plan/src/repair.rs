@@ -1,7 +1,7 @@
 //! Repairs a cluster: recreates missing pods, replaces members that do not recover, and cleans up after removed members.
 //! Compares members by identity, not by count.
 
-use witan_crd::{OnCorruption, Retention};
+use witan_crd::Retention;
 
 use super::{
     evidence::{self, Evidence, lost_disk},
@@ -236,13 +236,10 @@ fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> VoterDec
         return VoterDecision::Remove(Removal::Asked);
     }
     if member.corrupt {
-        return match joined.pass.spec.self_healing().on_corruption {
-            // A corrupt member first rebuilds itself from the leader, without a membership change.
-            OnCorruption::Replace if !joined.corrupt_for(ordinal, REBUILD_SECONDS) => {
-                VoterDecision::Wait(soon(Why::Corrupt(ordinal)))
-            }
-            OnCorruption::Replace => VoterDecision::Remove(Removal::Corrupt),
-            OnCorruption::AlarmOnly => VoterDecision::Wait(idle(Why::Corrupt(ordinal))),
+        // A corrupt member first rebuilds itself from the leader, without a membership change.
+        return match joined.corrupt_for(ordinal, REBUILD_SECONDS) {
+            true => VoterDecision::Remove(Removal::Corrupt),
+            false => VoterDecision::Wait(soon(Why::Corrupt(ordinal))),
         };
     }
     let serves = joined.serves(member);

@@ -50,7 +50,6 @@ pub(super) fn status(
         started_at: job.creation_timestamp(),
         location: Some(location(backup)),
         name: Some(stored_name(backup)),
-        failed_attempts: job.status.as_ref().and_then(|status| status.failed),
         ..EtcdBackupStatus::default()
     };
     let saved = pods

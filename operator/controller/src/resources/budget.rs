@@ -31,7 +31,7 @@ pub(crate) fn budget(cluster: &Cluster<'_>, min_available: u32) -> PodDisruption
             "minAvailable": min,
             "maxUnavailable": max,
             "selector": {"matchLabels": selector},
-            "unhealthyPodEvictionPolicy": options.unhealthy_pod_eviction_policy,
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
         })),
         status: None,
     })

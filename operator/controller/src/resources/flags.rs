@@ -147,12 +147,8 @@ fn server(options: &Options) -> Vec<String> {
     flags.extend(bytes.map(|bytes| flag("max-request-bytes", bytes)));
     let ops = options.max_txn_ops.filter(|n| *n >= 0);
     flags.extend(ops.map(|ops| flag("max-txn-ops", ops)));
-    let switches = [
-        ("enable-v1", options.enable_v1),
-        ("enable-v2", options.enable_v2),
-        ("enable-grpc-gateway", options.enable_grpc_gateway),
-    ];
-    let off = switches.into_iter().filter(|(_, on)| !on);
-    flags.extend(off.map(|(name, _)| flag(name, "false")));
+    if !options.enable_grpc_gateway {
+        flags.push(flag("enable-grpc-gateway", "false"));
+    }
     flags
 }

@@ -37,7 +37,7 @@ fn full() -> EtcdCluster {
         "storage": {"size": "10Gi", "storageClassName": "fast"},
         "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete"},
         "tls": {"peer": {"managed": {}}, "client": {"managed": {}, "additionalDNSNames": ["etcd.example"]}},
-        "options": {"quotaBackendBytes": "4Gi", "enableV1": false, "extraArgs": {"max-concurrent-streams": "100"}},
+        "options": {"quotaBackendBytes": "4Gi", "extraArgs": {"enable-v1": "false", "max-concurrent-streams": "100"}},
         "resources": {"limits": {"memory": "1Gi"}},
         "tolerations": [{"key": "db", "operator": "Exists"}],
         "podTemplate": {"spec": {"containers": [{"name": "etcd", "env": [{"name": "A", "value": "b"}]}]}},

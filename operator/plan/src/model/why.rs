@@ -93,7 +93,7 @@ pub enum Why {
     UnprovenTemplate(Ordinal),
     /// A member must be replaced, but the other members would have no quorum, or the spec forbids the replacement.
     CannotReplace(Ordinal),
-    /// A member's data is corrupt, and the spec requests only the alarm.
+    /// A member's data is corrupt, and the member may restore its state from the leader.
     Corrupt(Ordinal),
     /// A member outside this cluster's pods is not healthy.
     ForeignUnhealthy(MemberId),
@@ -150,8 +150,7 @@ const UNPROVEN_TEMPLATE: &str = "the process of member {member} reports that its
 const CANNOT_REPLACE: &str = "member {member} must be replaced, but the other members have no \
     quorum without it, or spec.selfHealing forbids the replacement";
 const CORRUPT: &str = "the data of member {member} differs from the data of the other members: if the member cannot \
-    restore its state from the leader, it is replaced. With spec.selfHealing.onCorruption: AlarmOnly, create an \
-    EtcdOperation with replaceMember to replace it";
+    restore its state from the leader, it is replaced";
 const FOREIGN_UNHEALTHY: &str =
     "member {member}, which is not a pod of this cluster, is not healthy";
 const CANNOT_FENCE: &str =
