@@ -177,7 +177,7 @@ impl<M: Members> Scope<M> {
     async fn conclude(
         &self,
         cluster: &EtcdCluster,
-        [before, status]: [&EtcdClusterStatus; 2],
+        statuses: [&EtcdClusterStatus; 2],
         observation: &Observation,
         step: &Step,
         done: Result<(), ActError>,
@@ -221,19 +221,18 @@ impl<M: Members> Scope<M> {
                 );
                 announce::publish(&self.operator.recorder, cluster, notice).await;
             }
-        } else if let Some(notice) = notice.filter(|notice| notice.warning)
-            && changed(before, status, "Degraded")
-        {
-            tracing::warn!(
-                reason = notice.reason,
-                member = notice.member,
-                "{}",
-                notice.message
-            );
-            announce::publish(&self.operator.recorder, cluster, &notice).await;
         }
-        for notice in report::events(before, status) {
-            announce::publish(&self.operator.recorder, cluster, &notice).await;
+        let mut events = report::events(&observation.seen, statuses, notice.as_ref());
+        // The notice of a step that acted is published already.
+        events.retain(|event| !step.acts() || Some(event) != notice.as_ref());
+        for event in events {
+            tracing::warn!(
+                reason = event.reason,
+                member = event.member,
+                "{}",
+                event.message
+            );
+            announce::publish(&self.operator.recorder, cluster, &event).await;
         }
         Ok(next_pass(step))
     }
@@ -280,16 +279,6 @@ impl<M: Members> Scope<M> {
         metrics.cluster(labels, spec, &observation.seen, &status);
         status
     }
-}
-
-/// Returns whether the status or the reason of the condition `kind` changed.
-fn changed(before: &EtcdClusterStatus, after: &EtcdClusterStatus, kind: &str) -> bool {
-    let reason = |status: &EtcdClusterStatus| {
-        let mut conditions = status.conditions.iter();
-        let found = conditions.find(|condition| condition.type_ == kind);
-        found.map(|condition| (condition.status.clone(), condition.reason.clone()))
-    };
-    reason(before) != reason(after)
 }
 
 /// Returns when to run the next pass: immediately after a step that acted, otherwise after the wait, but at most after

@@ -4,12 +4,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use witan_crd::EtcdClusterStatus;
 use witan_plan::model::{Notice, Observed, Step, Why};
 
-use super::{Subject, alarm_message, count, events::TEMPLATE_REFUSED, time};
+use super::{Subject, alarm_message, count, time};
 
-struct ConditionState {
-    status: &'static str,
-    reason: &'static str,
-    message: String,
+pub(super) struct ConditionState {
+    pub(super) status: &'static str,
+    pub(super) reason: &'static str,
+    pub(super) message: String,
 }
 
 pub(super) fn all(
@@ -167,7 +167,7 @@ fn progressing(next: &Step, notice: Option<&Notice>) -> ConditionState {
 }
 
 /// Returns the condition `Degraded`: `True` with a refusal, a warning or an alarm, or if a voter is not healthy.
-fn degraded(
+pub(super) fn degraded(
     seen: &Observed,
     status: &EtcdClusterStatus,
     notice: Option<&Notice>,
@@ -181,7 +181,7 @@ fn degraded(
     }
     if let Some(said) = seen.pods().find_map(|(_, pod)| pod.refused.as_ref()) {
         let text = "the API server refuses pods with the current template, so lost pods are recreated from the last admitted template";
-        return state(true, TEMPLATE_REFUSED, format!("{text}: {said}"));
+        return state(true, "TemplateRefused", format!("{text}: {said}"));
     }
     let unhealthy: Vec<&str> = status
         .members

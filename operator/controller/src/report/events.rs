@@ -1,39 +1,30 @@
 //! Events for the differences between two statuses.
 
 use witan_crd::EtcdClusterStatus;
-use witan_plan::model::Notice;
+use witan_plan::model::{Notice, Observed};
 
-use super::{alarm_message, is_true};
+use super::conditions;
 
 /// The reason of a member whose peer URL differs from its pod's.
 pub(super) const FOREIGN_ADDRESS: &str = "ForeignAddress";
 
-/// The reason of `Degraded` while a pod has an earlier template because the present template was refused.
-pub(super) const TEMPLATE_REFUSED: &str = "TemplateRefused";
-
-/// Returns events for the differences between two statuses: quorum lost or restored (once the cluster has an id), a member with
-/// a foreign peer URL, a newly refused template, the first alarm raised and the last one cleared.
-pub(crate) fn events(before: &EtcdClusterStatus, after: &EtcdClusterStatus) -> Vec<Notice> {
+/// Returns warnings about the differences between two statuses: a new reason of the condition `Degraded`, and members with a
+/// foreign peer URL. `notice` describes the next step of the cluster in `after`.
+pub(crate) fn events(
+    seen: &Observed,
+    [before, after]: [&EtcdClusterStatus; 2],
+    notice: Option<&Notice>,
+) -> Vec<Notice> {
     let mut notices = Vec::new();
-    let notice = |reason, message: &str, warning| Notice {
-        reason,
-        member: None,
-        message: message.to_owned(),
-        warning,
-    };
-    match (is_true(before, "Available"), is_true(after, "Available")) {
-        _ if before.cluster_id.is_none() => {}
-        (true, false) => notices.push(notice(
-            "QuorumLost",
-            "the cluster does not serve linearizable reads",
-            true,
-        )),
-        (false, true) => notices.push(notice(
-            "QuorumRestored",
-            "the cluster serves linearizable reads",
-            false,
-        )),
-        (true, true) | (false, false) => {}
+    let degraded = conditions::degraded(seen, after, notice);
+    let is_known = before.conditions.iter().any(|one| {
+        one.type_ == "Degraded" && one.status == degraded.status && one.reason == degraded.reason
+    });
+    if degraded.status == "True" && !is_known {
+        let (reason, message) = (degraded.reason, degraded.message);
+        let of = notice.filter(|notice| notice.reason == reason);
+        let member = of.and_then(|notice| notice.member.clone());
+        notices.push(Notice { reason, member, message, warning: true });
     }
     let elsewhere = |status: &EtcdClusterStatus| -> Vec<String> {
         let reason = Some(FOREIGN_ADDRESS);
@@ -55,19 +46,6 @@ pub(crate) fn events(before: &EtcdClusterStatus, after: &EtcdClusterStatus) -> V
             message,
             warning: true,
         });
-    }
-    let refused = |status: &EtcdClusterStatus| {
-        let mut conditions = status.conditions.iter();
-        let found = conditions.find(|each| each.reason == TEMPLATE_REFUSED);
-        found.map(|each| each.message.clone())
-    };
-    if let (None, Some(message)) = (refused(before), refused(after)) {
-        notices.push(notice(TEMPLATE_REFUSED, &message, true));
-    }
-    match (before.alarms.is_empty(), after.alarms.is_empty()) {
-        (true, false) => notices.push(notice("AlarmRaised", &alarm_message(after), true)),
-        (false, true) => notices.push(notice("AlarmCleared", "all alarms are disarmed", false)),
-        (true, true) | (false, false) => {}
     }
     notices
 }
