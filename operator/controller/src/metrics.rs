@@ -2,23 +2,18 @@
 //!
 //! The series of a deleted cluster are removed. Members export their own metrics.
 
-use std::{collections::HashMap, fs, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
-use prometheus::{
-    Encoder as _, Gauge, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder, core::Collector as _,
-};
+use prometheus::{HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, core::Collector as _};
+use witan_base::metrics::{ProcessSeries, Register};
 use witan_crd::{EtcdClusterSpec, EtcdClusterStatus, quorum};
 use witan_plan::model::Observed;
 
 use crate::report::is_true;
 
-pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-/// Bucket bounds for durations of passes, in seconds. A pass that waits for unreachable members takes seconds.
-const DURATION_BUCKETS_S: [f64; 11] = [
-    0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
-];
+/// The first bucket bound for durations of passes in seconds, and the number of buckets. A pass that waits for unreachable
+/// members takes seconds.
+const DURATION_BUCKETS: (f64, usize) = (0.002, 13);
 
 const CLUSTER: [&str; 2] = ["namespace", "name"];
 
@@ -50,7 +45,7 @@ fn has_quorum(seen: &Observed) -> bool {
 
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    registry: Registry,
+    series: Register,
     states: Vec<IntGaugeVec>,
     durations: HistogramVec,
     errors: IntCounterVec,
@@ -71,54 +66,35 @@ pub(crate) struct Punctuality {
 }
 
 impl Metrics {
-    /// Creates a registry and registers all series in it.
+    /// Registers all series.
     #[rustfmt::skip]
-    pub(crate) fn new() -> Result<Self, prometheus::Error> {
-        let registry = Registry::new();
-        let gauge = |name: &str, help: &str| -> Result<IntGaugeVec, prometheus::Error> {
-            let made = IntGaugeVec::new(Opts::new(name, help), &CLUSTER)?;
-            registry.register(Box::new(made.clone()))?;
-            Ok(made)
-        };
-        let counters = |name: &str, help: &str, labels: &[&str]| -> Result<IntCounterVec, prometheus::Error> {
-            let made = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(made.clone()))?;
-            Ok(made)
-        };
-        let durations = HistogramVec::new(
-            HistogramOpts::new("witan_operator_reconcile_duration_seconds", "Duration of the reconciliation of a cluster in seconds.")
-                .buckets(DURATION_BUCKETS_S.to_vec()),
-            &CLUSTER,
-        )?;
-        registry.register(Box::new(durations.clone()))?;
-        let leader = IntGauge::new("witan_operator_leader", "Whether this replica of the operator is the leader and acts. 1 is yes, 0 is no.")?;
-        registry.register(Box::new(leader.clone()))?;
-        Ok(Self {
-            states: STATES.iter().map(|(name, help, _)| gauge(name, help)).collect::<Result<_, _>>()?,
-            errors: counters("witan_operator_reconcile_errors_total", "Total number of failed reconciliations of a cluster.", &CLUSTER)?,
-            steps: counters("witan_operator_steps_total", "Total number of steps that the operator took, by kind.", &["namespace", "name", "step"])?,
-            backups: counters("witan_operator_backups_total", "Total number of finished backups of a cluster, by result.", &["namespace", "name", "result"])?,
-            operations: counters("witan_operator_operations_total", "Total number of finished EtcdOperations on a cluster, by verb and result.", &["namespace", "name", "verb", "result"])?,
+    pub(crate) fn new() -> Self {
+        let on = Register::default();
+        let gauge = |name: &str, help: &str| on.gauges(name, help, &CLUSTER);
+        Self {
+            states: STATES.iter().map(|(name, help, _)| gauge(name, help)).collect(),
+            durations: on.histograms("witan_operator_reconcile_duration_seconds", "Duration of the reconciliation of a cluster in seconds.", DURATION_BUCKETS, &CLUSTER),
+            errors: on.counters("witan_operator_reconcile_errors_total", "Total number of failed reconciliations of a cluster.", &CLUSTER),
+            steps: on.counters("witan_operator_steps_total", "Total number of steps that the operator took, by kind.", &["namespace", "name", "step"]),
+            backups: on.counters("witan_operator_backups_total", "Total number of finished backups of a cluster, by result.", &["namespace", "name", "result"]),
+            operations: on.counters("witan_operator_operations_total", "Total number of finished EtcdOperations on a cluster, by verb and result.", &["namespace", "name", "verb", "result"]),
             schedule: Punctuality {
-                last: gauge("witan_operator_backup_schedule_last_success_timestamp_seconds", "Time when the last successful backup of a schedule finished, in seconds since the Unix epoch.")?,
-                late: gauge("witan_operator_backup_schedule_overdue", "Whether the last two backups of a schedule have not succeeded. 1 is yes, 0 is no.")?,
+                last: gauge("witan_operator_backup_schedule_last_success_timestamp_seconds", "Time when the last successful backup of a schedule finished, in seconds since the Unix epoch."),
+                late: gauge("witan_operator_backup_schedule_overdue", "Whether the last two backups of a schedule have not succeeded. 1 is yes, 0 is no."),
             },
             changes: Punctuality {
-                last: gauge("witan_operator_backup_changes_last_timestamp_seconds", "Time up to which all changes to the schedule's cluster are stored, in seconds since the Unix epoch.")?,
-                late: gauge("witan_operator_backup_changes_late", "Whether a schedule that stores changes has not stored recent changes. 1 is yes, 0 is no.")?,
+                last: gauge("witan_operator_backup_changes_last_timestamp_seconds", "Time up to which all changes to the schedule's cluster are stored, in seconds since the Unix epoch."),
+                late: gauge("witan_operator_backup_changes_late", "Whether a schedule that stores changes has not stored recent changes. 1 is yes, 0 is no."),
             },
-            process: ProcessSeries::register(&registry)?,
-            durations, leader, registry,
-        })
+            leader: on.gauge("witan_operator_leader", "Whether this replica of the operator is the leader and acts. 1 is yes, 0 is no."),
+            process: ProcessSeries::register(&on),
+            series: on,
+        }
     }
 
     pub(crate) fn render(&self) -> String {
         self.process.update();
-        let mut text = Vec::new();
-        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
-            tracing::error!(%error, "failed to encode metrics");
-        }
-        String::from_utf8(text).unwrap_or_default()
+        self.series.render()
     }
 
     /// Sets whether this replica acts, because it holds the lease or because there is no election.
@@ -216,74 +192,13 @@ impl Punctuality {
     }
 }
 
-/// Linux reports CPU time in hundredths of a second.
-const TICKS_PER_SECOND: f64 = 100.0;
-
-/// Process metrics, read from `/proc` at each scrape.
-#[derive(Debug)]
-struct ProcessSeries {
-    cpu: prometheus::Counter,
-    start: Gauge,
-    resident: Gauge,
-    open_fds: Gauge,
-}
-
-impl ProcessSeries {
-    #[rustfmt::skip]
-    fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let gauge = |name: &str, help: &str| -> Result<Gauge, prometheus::Error> {
-            let made = Gauge::new(name, help)?;
-            registry.register(Box::new(made.clone()))?;
-            Ok(made)
-        };
-        let cpu = prometheus::Counter::new("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.")?;
-        registry.register(Box::new(cpu.clone()))?;
-        Ok(Self {
-            cpu,
-            start: gauge("process_start_time_seconds", "Start time of the process since unix epoch in seconds.")?,
-            resident: gauge("process_resident_memory_bytes", "Resident memory size in bytes.")?,
-            open_fds: gauge("process_open_fds", "Number of open file descriptors.")?,
-        })
-    }
-
-    /// Reads the values from `/proc`. A value that cannot be read stays unchanged.
-    fn update(&self) {
-        let read = |file: &str| fs::read_to_string(format!("/proc/{file}")).unwrap_or_default();
-        let stat = read("self/stat");
-        // Fields from the third on. The second, the program's name in parentheses, can contain spaces.
-        let (_, rest) = stat.rsplit_once(')').unwrap_or_default();
-        let fields = rest.split_whitespace();
-        let fields: Vec<f64> = fields.map(|field| field.parse().unwrap_or(0.0)).collect();
-        if let (Some(user), Some(system)) = (fields.get(11), fields.get(12)) {
-            let seconds = (user + system) / TICKS_PER_SECOND;
-            self.cpu.inc_by((seconds - self.cpu.get()).max(0.0));
-        }
-        let boot = number_after(&read("stat"), "btime ");
-        if let (Some(boot), Some(start)) = (boot, fields.get(19)) {
-            self.start.set(boot + start / TICKS_PER_SECOND);
-        }
-        if let Some(kib) = number_after(&read("self/status"), "VmRSS:") {
-            self.resident.set(kib * 1024.0);
-        }
-        if let Ok(entries) = fs::read_dir("/proc/self/fd") {
-            self.open_fds.set(entries.count() as f64);
-        }
-    }
-}
-
-/// Returns the number after `begin` in the first line that begins with it; `None` if no line does.
-fn number_after(text: &str, begin: &str) -> Option<f64> {
-    let rest = text.lines().find_map(|line| line.strip_prefix(begin))?;
-    rest.split_whitespace().next()?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_deleted_cluster_leaves_no_series() {
-        let metrics = Metrics::new().unwrap();
+        let metrics = Metrics::new();
         let spec = EtcdClusterSpec { replicas: 3, ..EtcdClusterSpec::minimal() };
         let (seen, status) = (Observed::default(), EtcdClusterStatus::default());
         metrics.cluster(["a", "b"], &spec, &seen, &status);
@@ -306,14 +221,5 @@ mod tests {
         let shown = metrics.render();
         assert!(!shown.contains(r#"name="b""#), "{shown}");
         assert!(shown.contains(r#"name="other""#), "{shown}");
-    }
-
-    #[test]
-    fn the_process_is_shown() {
-        let metrics = Metrics::new().unwrap();
-        metrics.render();
-        assert!(metrics.process.resident.get() > 1024.0 * 1024.0);
-        assert!(metrics.process.start.get() > 1.6e9);
-        assert!(metrics.process.open_fds.get() >= 3.0);
     }
 }

@@ -45,7 +45,7 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 
 /// Runs the operator until SIGTERM or SIGINT. With leader election, acts only as the leader, and fails if it loses the lease.
 async fn run_elected(options: &Options) -> Result<(), Box<dyn Error>> {
-    let metrics = Arc::new(Metrics::new()?);
+    let metrics = Arc::new(Metrics::new());
     let readiness = Arc::new(AtomicBool::default());
     serve(options, &metrics, &readiness)?;
     let (client, namespace) = connect(options).await?;

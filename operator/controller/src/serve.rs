@@ -10,8 +10,9 @@ use std::{
 };
 
 use actix_web::{App, HttpResponse, HttpServer, dev::Server, http::header, web};
+use witan_base::metrics::CONTENT_TYPE;
 
-use crate::metrics::{CONTENT_TYPE, Metrics};
+use crate::metrics::Metrics;
 
 /// Number of threads per server. Scrapes and probes are rare.
 const WORKERS: usize = 1;

@@ -42,7 +42,7 @@ pub(crate) fn environment(member_image: &str) -> &'static Environment {
 
 /// Returns an operator right after startup, whose members do not answer.
 pub(crate) fn operator(fake: &FakeApi, member_image: &str) -> Operator<NoMembers> {
-    let metrics = Arc::new(Metrics::new().expect("series"));
+    let metrics = Arc::new(Metrics::new());
     let environment = environment(member_image).clone();
     Operator::new(
         fake.client(),

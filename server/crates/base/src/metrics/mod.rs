@@ -7,22 +7,24 @@ mod process;
 mod register;
 mod striped;
 
-use prometheus::{Encoder as _, IntCounter, IntGauge, Registry, TextEncoder};
+use prometheus::{IntCounter, IntGauge};
 
-pub use process::{anonymous_bytes, file_descriptors, resident_bytes};
+use crate::version;
+
+pub use process::{ProcessSeries, anonymous_bytes, file_descriptors, resident_bytes};
 pub use register::Register;
 pub use striped::{Striped, StripedVec};
 
-/// The content type of [`MetricsPage::render`].
+/// The content type of [`Register::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The page with all registered series.
 #[derive(Debug)]
 pub struct MetricsPage {
-    registry: Registry,
+    series: Register,
     scrapes: IntCounter,
     scrapes_now: IntGauge,
-    process: process::ProcessSeries,
+    process: ProcessSeries,
 }
 
 impl MetricsPage {
@@ -31,11 +33,15 @@ impl MetricsPage {
     pub fn new(on: Register) -> Self {
         let scrapes = on.counters("promhttp_metric_handler_requests_total", "Scrapes of this page, by status.", &["code"]);
         let [scrapes, _, _] = ["200", "500", "503"].map(|code| scrapes.with_label_values(&[code]));
+        let version = on.gauges("etcd_server_version", "Which version is running. 1 for 'server_version' label with current version.", &["server_version"]);
+        version.with_label_values(&[version::API]).set(1);
+        let release = on.gauges("witan_release_info", "Release of Witan. 1 for 'release' label with current release.", &["release"]);
+        release.with_label_values(&[version::WITAN]).set(1);
         Self {
             scrapes,
             scrapes_now: on.gauge("promhttp_metric_handler_requests_in_flight", "Scrapes being answered, this one included."),
-            process: process::ProcessSeries::register(&on),
-            registry: on.registry,
+            process: ProcessSeries::register(&on),
+            series: on,
         }
     }
 
@@ -43,12 +49,9 @@ impl MetricsPage {
     pub fn render(&self) -> String {
         self.scrapes_now.set(1);
         self.process.update();
-        let mut text = Vec::with_capacity(32 << 10);
-        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
-            tracing::error!(%error, "failed to encode metrics");
-        }
+        let text = self.series.render();
         self.scrapes.inc();
-        String::from_utf8(text).unwrap_or_default()
+        text
     }
 }
 

@@ -5,14 +5,13 @@ use std::fs;
 use prometheus::{Counter, Gauge, IntGauge};
 
 use super::{gauge, register::Register};
-use crate::version;
 
 /// Linux reports processor time in hundredths of a second.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Series of the process, read from the system at each scrape.
 #[derive(Debug)]
-pub(super) struct ProcessSeries {
+pub struct ProcessSeries {
     cpu: Counter,
     start: Gauge,
     resident: Gauge,
@@ -25,12 +24,9 @@ pub(super) struct ProcessSeries {
 }
 
 impl ProcessSeries {
+    /// Registers all series.
     #[rustfmt::skip]
-    pub(super) fn register(on: &Register) -> Self {
-        let version = on.gauges("etcd_server_version", "Which version is running. 1 for 'server_version' label with current version.", &["server_version"]);
-        version.with_label_values(&[version::API]).set(1);
-        let release = on.gauges("witan_release_info", "Release of Witan. 1 for 'release' label with current release.", &["release"]);
-        release.with_label_values(&[version::WITAN]).set(1);
+    pub fn register(on: &Register) -> Self {
         Self {
             cpu: on.seconds("process_cpu_seconds_total", "Total user and system CPU time spent in seconds."),
             start: on.float("process_start_time_seconds", "Start time of the process since unix epoch in seconds."),
@@ -46,7 +42,7 @@ impl ProcessSeries {
 
     /// Updates all series from `/proc` and the resource limits. If `/proc` cannot be read, processor time and start time keep
     /// their values, and the series of memory and open files become 0.
-    pub(super) fn update(&self) {
+    pub fn update(&self) {
         let (open_fds, max_fds) = file_descriptors();
         self.fd_used.set(gauge(open_fds));
         self.fd_limit.set(gauge(max_fds));

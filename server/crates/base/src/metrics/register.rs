@@ -1,21 +1,31 @@
 //! Creates and registers series. Names are constants, so an error is a bug of the declaring module and panics.
 
 use prometheus::{
-    Counter, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
-    IntGauge, IntGaugeVec, Opts, Registry, core::Collector, exponential_buckets,
+    Counter, Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter,
+    IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
+    exponential_buckets,
 };
 
 use super::StripedVec;
 
 const VALID: &str = "metric names are valid constants and each is registered once";
 
-/// The registry during startup. Each module registers its series and keeps their handles.
+/// The registry. Each module registers its series and keeps their handles.
 #[derive(Debug, Default)]
 pub struct Register {
-    pub(super) registry: Registry,
+    registry: Registry,
 }
 
 impl Register {
+    /// Returns all series in the Prometheus text format.
+    pub fn render(&self) -> String {
+        let mut text = Vec::with_capacity(32 << 10);
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            tracing::error!(%error, "failed to encode metrics");
+        }
+        String::from_utf8(text).unwrap_or_default()
+    }
+
     /// Registers series and returns them. Panics if the name is invalid or taken.
     fn put<C: Collector + Clone + 'static>(&self, series: prometheus::Result<C>) -> C {
         let series = series.expect(VALID);
