@@ -131,28 +131,6 @@ fn a_size_that_changes_during_the_first_start_changes_it_afterwards() {
     assert_eq!(world.members.len(), 5);
 }
 
-/// coreos #1323: all pods of a cluster restart at once, and the cluster is lost.
-#[test]
-fn all_deleted_pods_restart_on_their_disks() {
-    let mut world = cluster(3);
-    world.pods.clear();
-    world.elapse(1);
-    world.settle();
-    assert_eq!(started(&world), [0, 1, 2]);
-    assert!(removals(&world).is_empty());
-}
-
-/// coreos discards the disk of a member that only restarted.
-#[test]
-fn a_drained_pod_restarts_on_its_disk() {
-    let mut world = cluster(3);
-    let id = world.member(1).expect("a member").id;
-    world.pods.remove(&1);
-    world.settle();
-    assert_eq!(world.member(1).map(|member| member.id), Some(id));
-    assert!(removals(&world).is_empty());
-}
-
 /// etcd-io deletes the pod with the highest number after member 0 is removed by hand.
 #[test]
 fn a_member_that_a_person_removes_is_replaced_by_identity() {

@@ -27,21 +27,6 @@ fn scaling_in_takes_the_highest_ordinal_by_number() {
     assert!(world.member(9).is_some() && world.member(10).is_some());
 }
 
-/// Other operators do not transfer leadership before they remove or stop a leader.
-#[test]
-fn a_leader_hands_over_before_it_goes() {
-    let mut world = cluster(5);
-    let leader = world.member(4).expect("a member").id;
-    world.leader = Some(leader);
-    world.spec.replicas = 3;
-    world.settle();
-    let first = &world.taken[0];
-    assert!(
-        matches!(first, Step::MoveLeader { from, .. } if *from == leader),
-        "{first:?}"
-    );
-}
-
 /// A removed member cannot serve writes, so it stops first if the others have a quorum without it.
 #[test]
 fn a_member_stops_before_it_is_removed() {

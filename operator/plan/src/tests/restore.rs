@@ -8,7 +8,7 @@ use super::{
     properties,
     world::World,
 };
-use crate::model::{Bootstrap, Ordinal, PodPlan, Step, Why};
+use crate::model::{Bootstrap, Ordinal, PodPlan, Step};
 
 const CASES: u64 = 300;
 
@@ -201,19 +201,6 @@ fn a_dead_cluster_is_restored() {
     world.settle();
     assert_eq!(world.phase(), Some(RestorePhase::Done));
     assert_eq!(world.voters(), 3);
-}
-
-/// A pod on a partitioned node may still be running, and two such pods are a quorum of the old cluster.
-#[test]
-fn no_member_begins_while_an_old_one_may_run() {
-    let mut world = cluster(3);
-    world.cut(2);
-    world.restore();
-    world.never(100, is_first);
-    world.waits_for(&Why::PodEnding(2));
-    world.join(2);
-    world.settle();
-    assert!(world.took(is_first));
 }
 
 #[test]
