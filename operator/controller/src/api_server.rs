@@ -196,20 +196,6 @@ mod tests {
         assert!(!write(&next).await, "it is gone");
     }
 
-    #[test]
-    fn a_cluster_that_cannot_be_parsed_is_skipped() {
-        let cluster = |name: &str, spec| {
-            let object = json!({
-                "apiVersion": "witan.dev/v1", "kind": "EtcdCluster",
-                "metadata": {"name": name, "namespace": "shop"}, "spec": spec,
-            });
-            let object = serde_json::from_value(object).expect("an object");
-            readable::<EtcdCluster>(&object)
-        };
-        assert!(cluster("later", json!({"imagePullPolicy": "Whenever"})).is_none());
-        assert!(cluster("sound", json!({})).is_some());
-    }
-
     /// The API server's schema limits the hours of a time zone only to two digits.
     #[test]
     fn an_operation_with_a_time_of_no_calendar_is_skipped() {

@@ -191,38 +191,24 @@ async fn the_fields_of_a_creation_become_those_of_the_apply() {
 
 /// A typical first attempt: the image is wrong, so the user recreates everything. The claims of the first attempt are empty.
 #[tokio::test]
-async fn a_cluster_that_is_made_again_begins_on_claims_that_never_served() {
-    let fake = FakeApi::default();
-    for ordinal in 0..3 {
-        let labels = json!({"labels": {CLUSTER: "orders"}});
-        let claim = format!("data-orders-{ordinal}");
-        fake.put(object("v1", CLAIM, &claim, &labels));
+async fn a_cluster_that_is_made_again_takes_up_only_claims_that_served() {
+    for (marks, state) in [
+        (json!({}), "new"),
+        (json!({"witan.dev/cluster-id": "c1"}), "existing"),
+    ] {
+        let fake = FakeApi::default();
+        let meta = json!({"labels": {CLUSTER: "orders"}, "annotations": marks});
+        for ordinal in 0..3 {
+            let claim = format!("data-orders-{ordinal}");
+            fake.put(object("v1", CLAIM, &claim, &meta));
+        }
+        fake.put_cluster(&json!({}));
+        settle(&fake).await;
+        let pod = fake.get("/pods/orders-0").expect("a pod");
+        let arguments = pod["spec"]["containers"][0]["args"].to_string();
+        let expected = format!("initial-cluster-state={state}");
+        assert!(arguments.contains(&expected), "{arguments}");
     }
-    fake.put_cluster(&json!({}));
-    let said = settle(&fake).await;
-    assert!(said.starts_with("Bootstrapping"), "{said}");
-    let pod = fake.get("/pods/orders-0").expect("a pod");
-    let arguments = pod["spec"]["containers"][0]["args"].to_string();
-    assert!(
-        arguments.contains("initial-cluster-state=new"),
-        "{arguments}"
-    );
-}
-
-#[tokio::test]
-async fn a_cluster_that_is_made_again_takes_up_the_claims_that_served() {
-    let fake = FakeApi::default();
-    let meta =
-        json!({"labels": {CLUSTER: "orders"}, "annotations": {"witan.dev/cluster-id": "c1"}});
-    fake.put(object("v1", CLAIM, "data-orders-0", &meta));
-    fake.put_cluster(&json!({}));
-    settle(&fake).await;
-    let pod = fake.get("/pods/orders-0").expect("a pod");
-    let arguments = pod["spec"]["containers"][0]["args"].to_string();
-    assert!(
-        arguments.contains("initial-cluster-state=existing"),
-        "{arguments}"
-    );
 }
 
 /// With `whenDeleted: Delete`, the garbage collector deletes the earlier cluster's objects after some time.

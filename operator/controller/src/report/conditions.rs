@@ -240,7 +240,7 @@ mod tests {
     fn degraded_has_the_words_of_who_refused_a_step() {
         let grow = Step::GrowClaim { ordinal: 0, bytes: 1 };
         for (step, kind, idle, reason) in [
-            (Step::ApplyServices, "ApplyServices", false, "StepRefused"),
+            (Step::Promote(7), "Promote", false, "StepRefused"),
             (grow, "GrowClaim", true, "NoProgress"),
         ] {
             let said = "exceeded quota: small".to_owned();

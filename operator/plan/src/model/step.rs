@@ -291,20 +291,3 @@ impl Step {
         })
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_kind_is_the_name_of_a_variant() {
-        let label = Step::LabelPod { ordinal: 0, role: Role::Voter };
-        for (step, kind) in [
-            (Step::ApplyServices, "ApplyServices"),
-            (Step::Promote(7), "Promote"),
-            (label, "LabelPod"),
-        ] {
-            assert_eq!(step.kind(), kind);
-        }
-    }
-}
