@@ -4,28 +4,18 @@ use super::Notice;
 
 /// Why a member is removed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(missing_docs, reason = "`notice` describes each variant")]
 pub enum Removal {
-    /// The spec requests fewer members.
     ScaleIn,
-    /// The member did not recover in time, and has no disk.
     Silent,
-    /// The member's process ended with an exit code that reports an unusable disk.
     BadDisk,
-    /// An EtcdOperation replaces the member.
     Asked,
-    /// The member's disk is lost.
     DiskLost,
-    /// The member's node has not reported for `selfHealing.nodeLostAfter`.
     NodeLost,
-    /// The member's data differs from the other members' data.
     Corrupt,
-    /// The member has no disk of its own, so a new template requires a new member.
     Ephemeral,
-    /// The member's claim cannot be changed to match the spec, or an EtcdOperation migrates all members to new claims.
     Migrated,
-    /// The member is a learner that does not answer, and its claim must be replaced.
     LearnerOnOldClaim,
-    /// The member is a learner that does not answer, and a voter must be removed.
     StuckLearner,
 }
 
@@ -84,28 +74,18 @@ impl Removal {
 
 /// Why a pod is stopped.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(missing_docs, reason = "`notice` describes each variant")]
 pub enum Stop {
-    /// The pod's member was removed, or the pod never was a member.
     NotAMember,
-    /// The spec requests fewer members, and this one is removed next.
     ScaleIn,
-    /// The template changed.
     Outdated,
-    /// The member's peer listener changes between clear text and TLS.
     PeerTls,
-    /// The pod has ended and will not be restarted.
     Ended,
-    /// The member's flags do not fit the present state of the cluster.
     WrongStart,
-    /// The member has been silent for longer than allowed, and may recover on another node.
     Silent,
-    /// The annotation `witan.dev/fenced-members` names the member.
     Fenced,
-    /// `spec.replicas` is 0.
     Hibernated,
-    /// An EtcdOperation forces a new cluster from another member.
     Recovery,
-    /// The cluster restarts from a backup, or returns to earlier disks.
     Restore,
 }
 
@@ -155,16 +135,12 @@ impl Stop {
 
 /// Why a pod is not ready although its member may be healthy. An obstacle is reported, but the member is not replaced.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(missing_docs, reason = "`words` describes each variant")]
 pub enum Obstacle {
-    /// No node has the capacity for the pod, or its volume cannot be attached.
     Unschedulable,
-    /// The pod's image cannot be pulled, or its configuration (a secret, a volume) is missing.
     CannotStart,
-    /// The container was killed at its memory limit.
     OutOfMemory,
-    /// The pod's node does not report: the containers are ready, and the pod is not.
     NodeNotReady,
-    /// The containers are ready, but a readiness gate of the pod is not.
     ReadinessGate,
 }
 

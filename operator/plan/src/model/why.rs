@@ -6,108 +6,59 @@ use super::{MemberId, Membership, Notice, Observed, Obstacle, Ordinal, Part, not
 
 /// Why a pass waits.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "`notice` describes each variant")]
 pub enum Why {
-    /// The EtcdCluster is being deleted. Kubernetes deletes the objects that it owns.
     Deleting,
-    /// `spec.paused` is set.
     Paused,
-    /// `spec.replicas` is 0 and no pod runs.
     Hibernated,
-    /// `spec.replicas` is 0, and the members have no disks, so stopping them would lose all data.
     CannotHibernate,
-    /// `spec.replicas` is 0, and the claim of a voter is being deleted, so stopping the pod would destroy the disk.
     CannotStop(Ordinal),
-    /// Members report different cluster ids, or another id than the status. A person has to decide.
     ClusterIdMismatch,
-    /// Two quorums serve under one cluster id. A person has to decide.
     Forked,
-    /// Too few voters serve. Members with a disk are started; nothing else changes.
     QuorumLost,
-    /// Too few voters serve, and the member from which an EtcdOperation forces a new cluster cannot start alone.
     CannotRecover(Ordinal),
-    /// Too few voters serve, and some run outside this cluster's pods, so the operator cannot tell whether they have ended.
     ForeignVoters(Ordinal),
-    /// The member from which a new cluster is forced does not serve yet.
     Recovering(Ordinal),
-    /// Pods are ready, but no member answers the operator. Nothing changes.
     Unreachable,
-    /// The disks of all members are lost. A person has to decide.
     DataLost,
-    /// The first members are starting.
     Bootstrapping,
-    /// Another object has the name of a part of the cluster.
     NameTaken(Part),
-    /// Secrets that the spec names do not exist.
     SecretsMissing,
-    /// The backup for the first members cannot be used.
     BackupMissing,
-    /// The first members should start from a backup, but disks of an earlier cluster exist.
     OldDisks,
-    /// cert-manager has not issued all certificates yet.
     CertificatesPending,
-    /// The spec requests certificates from cert-manager, but cert-manager is not installed.
     CertManagerMissing,
-    /// The API server refuses to grow a claim.
     GrowthRefused(Ordinal),
-    /// The spec requests claims that are too small for the data.
     StorageTooSmall,
-    /// The limit on concurrent updates is reached.
     RolloutQueued,
-    /// The wanted version is more than one minor version away from the running version.
     VersionStep {
-        /// The running version.
         from: String,
-        /// The version in `spec.version`, else of the operator's member image.
         to: String,
     },
-    /// The wanted release does not support the cluster's feature level, which never falls.
     LevelRisen {
-        /// The wanted release.
         release: String,
-        /// The feature level that the wanted release supports.
         supported: u32,
-        /// The cluster's feature level.
         level: u32,
     },
-    /// A step was refused, and no other step is possible.
     Refused,
-    /// No pods or claims can be built from the spec.
     SpecRejected,
-    /// The confirmed list lacks the member of a pod or a claim, but another member lists it.
     StillListed(Ordinal),
-    /// A pod is being deleted, and the next step must wait until it is gone.
     PodEnding(Ordinal),
-    /// A claim is being deleted, and the next step must wait until it is gone.
     ClaimEnding(Ordinal),
-    /// A learner has not caught up yet.
     LearnerBehind(MemberId),
-    /// A member is not healthy, but may recover.
     Unhealthy(Ordinal),
-    /// A member is not healthy for a reason that a replacement would not fix.
     Obstacle(Ordinal, Obstacle),
-    /// A member does not answer, but there is no evidence that its disk is bad.
     Silent(Ordinal),
-    /// A member's process ends with this exit code, which a new disk would not fix.
     Exited(Ordinal, i32),
-    /// A member's process reports an unusable disk, but no serving member has the same template.
     UnprovenTemplate(Ordinal),
-    /// A member must be replaced, but the other members would have no quorum, or the spec forbids the replacement.
     CannotReplace(Ordinal),
-    /// A member's data is corrupt, and the member may restore its state from the leader.
     Corrupt(Ordinal),
-    /// A member outside this cluster's pods is not healthy.
     ForeignUnhealthy(MemberId),
-    /// The annotation fences a member, but the other members would have no quorum.
     CannotFence(Ordinal),
-    /// A member is fenced. No planned change starts until the fence is removed.
     Fenced(Ordinal),
-    /// Only the leader has yet to restart, and the spec requires approval.
     Approval(Ordinal),
-    /// The only member has no disk, so a new template would lose the data.
     OnlyCopy(Ordinal),
-    /// A member has become ready less than `minReadySeconds` ago.
     Settling(Ordinal),
-    /// The status, a pod or a claim has a value that only a later release of the operator knows.
     LaterOperator,
 }
 
