@@ -232,26 +232,6 @@ fn a_sole_member_is_never_replaced() {
 }
 
 #[test]
-fn a_corrupt_member_is_replaced_and_its_alarm_lowered() {
-    let mut world = cluster(3);
-    let id = world.member(2).expect("a member").id;
-    world
-        .members
-        .iter_mut()
-        .filter(|member| member.id == id)
-        .for_each(|one| one.corrupt = true);
-    let began = world.now;
-    let replaced = world.run(50, |_, step| matches!(step, Step::RemoveMember { .. }));
-    assert!(
-        replaced && world.now - began >= 60,
-        "it may rebuild itself first"
-    );
-    world.settle();
-    assert_eq!(removals(&world), [Removal::Corrupt]);
-    assert!(world.taken.contains(&Step::DisarmCorrupt(id)));
-}
-
-#[test]
 fn each_corrupt_member_has_its_own_time_to_rebuild() {
     let mut world = cluster(5);
     world.members[1].corrupt = true;
@@ -264,6 +244,8 @@ fn each_corrupt_member_has_its_own_time_to_rebuild() {
     );
     assert!(removed && world.now - began >= 60, "{}", world.now - began);
     assert_eq!(removals(&world), [Removal::Corrupt, Removal::Corrupt]);
+    world.settle();
+    assert!(world.taken.contains(&Step::DisarmCorrupt(second)));
 }
 
 #[test]
@@ -274,19 +256,6 @@ fn a_corrupt_member_that_rebuilds_itself_stays() {
     world.members[1].corrupt = false;
     world.settle();
     assert!(removals(&world).is_empty());
-}
-
-/// A learner that never starts would block every other change.
-#[test]
-fn a_stuck_learner_is_removed() {
-    let mut world = cluster(3);
-    world.spec.replicas = 4;
-    let learner = world.run(50, |world, _| world.pods.contains_key(&3));
-    assert!(learner);
-    break_pod(&mut world, 3, None);
-    world.settle();
-    assert_eq!(removals(&world), [Removal::Silent]);
-    assert_eq!(world.serving(), 4);
 }
 
 #[test]
@@ -472,35 +441,6 @@ fn a_wait_notice_has_reason_member_and_severity() {
         let told = (notice.reason, notice.member.as_deref(), notice.warning);
         assert_eq!(told, (reason, member, warning));
         assert_eq!(step.progresses(), progresses, "{reason}");
-    }
-}
-
-/// A person can delete the cluster right after changing the policy.
-#[test]
-fn the_retention_policy_is_applied_in_every_state() {
-    let states: [fn(&mut World); 5] = [
-        |_| {},
-        |world| world.spec.paused = true,
-        |world| world.spec.replicas = 0,
-        |world| world.members.clear(),
-        |world| {
-            world.fenced.insert(1);
-            world
-                .claims
-                .values_mut()
-                .for_each(|claim| claim.retired = true);
-        },
-    ];
-    for change in states {
-        let mut world = cluster(3);
-        change(&mut world);
-        world
-            .claims
-            .values_mut()
-            .for_each(|claim| claim.owned = true);
-        let steps: Vec<_> = (0..3).map(|_| world.pass()).collect();
-        assert_eq!(steps, [0, 1, 2].map(Step::OwnClaim));
-        assert_ne!(world.pass().kind(), "OwnClaim");
     }
 }
 

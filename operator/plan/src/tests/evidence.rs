@@ -1,6 +1,6 @@
 //! Named cases: whether a member is lost or only seems to be.
 
-use witan_crd::{EtcdClusterSpec, OpenObject, SelfHealing, Span, Storage};
+use witan_crd::{SelfHealing, Span};
 
 use super::{
     cases::{break_pod, cluster, removals, stopped},
@@ -262,21 +262,4 @@ fn members_whose_claims_are_deleted_are_replaced_before_they_are_removed() {
         assert!(world.claims.values().all(|claim| !claim.deleting));
         assert_eq!(world.voters(), members as usize + 2);
     }
-}
-
-/// A member without a disk loses nothing when it is replaced, and cannot recover otherwise.
-#[test]
-fn a_member_without_a_disk_is_replaced_after_its_time() {
-    let mut world = World::new(EtcdClusterSpec::minimal(), 7);
-    let empty_dir = Some(OpenObject::default());
-    world.spec.storage = Some(Storage { empty_dir, ..Storage::default() });
-    world.settle();
-    world.taken.clear();
-    break_pod(&mut world, 2, None);
-    world.elapse(1);
-    let began = world.now;
-    let removed = world.run(200, |_, step| matches!(step, Step::RemoveMember { .. }));
-    assert!(removed && world.now - began >= 295, "{}", world.now - began);
-    assert_eq!(removals(&world), [Removal::Silent]);
-    world.settle();
 }

@@ -77,26 +77,6 @@ fn with_self_healing_off_a_member_whose_claim_is_ending_does_not_go_first() {
     }
 }
 
-/// bitnami #9511, #10009, #14393: members that scale at once see different sizes, and scaling to 0 and back loses the cluster.
-#[test]
-fn scaling_is_one_learner_at_a_time_and_there_is_a_way_back_from_zero() {
-    let mut world = cluster(1);
-    world.spec.replicas = 3;
-    world.settle();
-    assert_eq!(world.serving(), 3);
-    world.spec.replicas = 0;
-    assert!(world.run(100, |_, step| why(step) == Some(&Why::Hibernated)));
-    world.elapse(30);
-    assert!(world.pods.is_empty() && world.claims.len() == 3);
-    world.spec.replicas = 1;
-    world.settle();
-    assert_eq!(
-        world.members.len(),
-        1,
-        "it wakes with three and shrinks then"
-    );
-}
-
 /// etcd-io never applies the template, because the operator returns at "already up to date".
 #[test]
 fn a_changed_template_reaches_every_member_the_leader_last() {
@@ -158,29 +138,6 @@ fn the_only_copy_is_not_restarted_for_a_template() {
     world.template += 1;
     world.elapse(20);
     world.waits_for(&Why::OnlyCopy(0));
-}
-
-/// An image that does not start stops the rollout at its first member. A corrected image resumes the rollout.
-#[test]
-fn a_bad_template_stops_only_one_member() {
-    let mut world = cluster(3);
-    world.template += 1;
-    for _ in 0..200 {
-        world.pass();
-        for pod in world.pods.values_mut() {
-            pod.obstacle = (pod.template == 1).then_some(Obstacle::CannotStart);
-        }
-        world.elapse(3);
-    }
-    let hit = world.pods.values().filter(|pod| pod.template == 1);
-    assert_eq!(hit.count(), 1);
-    assert!(
-        removals(&world).is_empty(),
-        "nobody is replaced for an image"
-    );
-    world.template += 1;
-    world.settle();
-    assert!(world.pods.values().all(|pod| pod.template == 2));
 }
 
 #[test]
