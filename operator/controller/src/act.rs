@@ -166,7 +166,6 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
-    /// Records in the status that a new cluster is forced from this member.
     fn begin_recovery(&self, ordinal: Ordinal, status: &mut EtcdClusterStatus) {
         status.recovery = Some(RecoveryStatus {
             member: self.cluster.resource.member(ordinal),
@@ -185,7 +184,6 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
-    /// Disarms the alarm NOSPACE of all members, and records that in the status.
     async fn disarm(&self, status: &mut EtcdClusterStatus) -> Result<(), ActError> {
         let members = self.observation.seen.members();
         for member in members.filter(|member| member.no_space) {
@@ -381,7 +379,6 @@ impl<M: Members> Actor<'_, M> {
     }
 }
 
-/// Records the number of first members and their discovery URL in the status.
 fn begin(status: &mut EtcdClusterStatus, members: u32, discovery_url: Option<String>) {
     status.bootstrap_members = i32::try_from(members).ok();
     if let Some(url) = discovery_url {
@@ -408,7 +405,6 @@ fn begin_restored(status: &mut EtcdClusterStatus, first: Ordinal, members: u32) 
     begin(status, members, None);
 }
 
-/// Records in the status that the members start from the disks that an earlier restore kept.
 fn return_to_disks(status: &mut EtcdClusterStatus) {
     if let Some(restore) = &mut status.restore {
         restore.phase = RestorePhase::Starting;

@@ -14,7 +14,6 @@ use crate::{
     resources::Cluster,
 };
 
-/// How long the discovery service may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, thiserror::Error)]

@@ -38,7 +38,6 @@ struct Seen {
 }
 
 impl Election {
-    /// Creates an election with the lease `name` in a namespace. `identity` identifies this process.
     pub(crate) fn new(client: Client, namespace: &str, name: &str, identity: &str) -> Self {
         Self {
             leases: Api::namespaced(client, namespace),
@@ -164,7 +163,6 @@ impl Election {
         won_race(self.leases.replace(&self.name, &params, &lease).await)
     }
 
-    /// Returns the lease spec with which this process takes or renews the lease.
     fn held(&self, before: Option<&LeaseSpec>) -> LeaseSpec {
         let now = Some(MicroTime(Timestamp::now()));
         let before = before.cloned().unwrap_or_default();

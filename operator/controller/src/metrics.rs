@@ -102,7 +102,6 @@ impl Metrics {
         self.leader.set(i64::from(acts));
     }
 
-    /// Sets the gauges [`STATES`] of a cluster.
     pub(crate) fn cluster(
         &self,
         labels: [&str; 2],
@@ -123,7 +122,6 @@ impl Metrics {
         self.backups.with_label_values(&labels).inc();
     }
 
-    /// Counts a finished operation by namespace, cluster and verb.
     pub(crate) fn operation(&self, [namespace, cluster, verb]: [&str; 3], succeeded: bool) {
         let labels = [namespace, cluster, verb, result(succeeded)];
         self.operations.with_label_values(&labels).inc();

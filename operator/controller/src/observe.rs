@@ -40,9 +40,7 @@ pub(crate) use secrets::{Secrets, SecretsSeen, is_issued};
 #[derive(Debug)]
 pub(crate) struct Observation {
     pub(crate) seen: Observed,
-    /// The objects from which `seen` was derived.
     pub(crate) objects: Objects,
-    /// Client addresses of members by ordinal.
     pub(crate) addresses: BTreeMap<Ordinal, Address>,
     pub(crate) secrets: Arc<SecretsSeen>,
 }

@@ -41,7 +41,6 @@ use record::{conditions, described, first, member_to_replace, now, phase, was_re
 const LOOK: Duration = Duration::from_secs(2);
 /// The time until a pending operation is checked again. Frequent checks of many operations would load the members.
 const HOLD: Duration = Duration::from_secs(10);
-/// The time until a failed pass is repeated.
 const RETRY: Duration = Duration::from_secs(5);
 /// The time limit of a pass. Comparing members waits up to 60 s for their hashes.
 const PASS_LONGEST: Duration = Duration::from_secs(120);
@@ -225,7 +224,6 @@ impl<M: Members> Operations<M> {
         Ok(Action::requeue(Duration::ZERO))
     }
 
-    /// Executes the next action of a running operation, and writes its progress.
     async fn advance(&self, at: &At<'_>, next: Next) -> Result<Action, PassError> {
         let cluster = at.cluster.resource;
         let progress = match next {
@@ -308,7 +306,6 @@ impl<M: Members> Operations<M> {
         self.end(operation, Some(cluster), Err(text)).await
     }
 
-    /// Fails an operation that must not start, with the reason of the refusal.
     async fn refuse(
         &self,
         operation: &EtcdOperation,

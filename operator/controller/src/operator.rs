@@ -33,7 +33,6 @@ pub(crate) struct Operator<M> {
     /// Permits for passes over clusters. Each running pass holds one.
     pub(crate) passes: Semaphore,
     pub(crate) rollouts: Rollouts,
-    /// The total number of permits.
     pub(crate) limit: u32,
     pub(crate) acting_since: UnixSeconds,
     /// Whether the operator is stopping.

@@ -72,7 +72,6 @@ impl Options {
 }
 
 impl Environment {
-    /// Returns the pull secrets for members of clusters that name none.
     pub(crate) fn pull_secrets(&self) -> Vec<String> {
         names(&self.member_image_pull_secrets)
     }

@@ -171,7 +171,6 @@ fn watch(
     events.boxed()
 }
 
-/// Returns a selector for the objects that the operator created.
 pub(crate) fn ours() -> watcher::Config {
     watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"))
 }

@@ -50,7 +50,6 @@ fn observed_generation(of: Subject<'_>, seen: &Observed) -> Option<i64> {
     }
 }
 
-/// Returns the status of a cluster whose next step is `next`.
 pub(crate) fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClusterStatus {
     let membership = seen.membership.as_ref();
     let members = members::all(of, seen);

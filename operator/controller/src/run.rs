@@ -190,7 +190,6 @@ fn identity() -> String {
     format!("{}-{random:x}", host.trim())
 }
 
-/// Starts to serve metrics and probes. Fails if an address cannot be bound.
 fn serve(
     options: &Options,
     metrics: &Arc<Metrics>,

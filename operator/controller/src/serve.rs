@@ -27,7 +27,6 @@ fn listener(on: SocketAddr) -> io::Result<TcpListener> {
     bound
 }
 
-/// Starts the server of `/metrics`. Fails if the address cannot be bound.
 pub(crate) fn metrics(on: SocketAddr, metrics: Arc<Metrics>) -> io::Result<Server> {
     let page = web::Data::from(metrics);
     serve(on, move |config| {

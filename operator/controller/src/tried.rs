@@ -34,7 +34,6 @@ const IDLE: &str = "the step had no effect, although it was repeated several tim
 pub(crate) struct AllTried(Mutex<HashMap<(String, String), Tried>>);
 
 impl AllTried {
-    /// Calls `work` with the tried steps of a cluster.
     pub(crate) fn of<T>(
         &self,
         namespace: &str,

@@ -77,7 +77,6 @@ impl<'a> Pass<'a> {
         refused.then(|| soon(Why::Refused))
     }
 
-    /// Returns whether the plan skips a step for now.
     pub(super) fn is_refused(&self, step: &Step) -> bool {
         self.wait_instead_of(step).is_some()
     }
@@ -274,7 +273,6 @@ impl<'a> Joined<'a> {
         bytes.is_none_or(|bytes| bytes / 2 >= self.leader.db_size || Some(bytes) >= present)
     }
 
-    /// Returns whether there are more voters than the spec requests.
     pub(super) fn has_spare_voter(&self) -> bool {
         self.list.voters().count() > self.pass.spec.members() as usize
     }
@@ -313,7 +311,6 @@ impl<'a> Joined<'a> {
         since.is_some_and(|since| self.now().saturating_sub(since.0.as_second()) >= seconds)
     }
 
-    /// Returns the member of an ordinal in the status.
     fn known(&self, ordinal: Ordinal) -> Option<&'a MemberStatus> {
         let mut known = self.pass.status.members.iter();
         known.find(|known| {
@@ -345,7 +342,6 @@ impl<'a> Joined<'a> {
     }
 }
 
-/// Returns whether a member's peer URL uses TLS.
 pub(super) fn uses_tls(member: &MemberSeen) -> bool {
     member
         .peer_urls

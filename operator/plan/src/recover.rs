@@ -32,12 +32,10 @@ pub(super) fn step(pass: &Pass<'_>) -> Option<Step> {
     }
 }
 
-/// Returns whether a recovery has begun and has not ended.
 pub(super) fn is_running(pass: &Pass<'_>) -> bool {
     recorded(pass).is_some_and(|(_, phase)| *phase == RecoveryPhase::Running)
 }
 
-/// Returns the survivor and the phase from the status.
 fn recorded<'a>(pass: &Pass<'a>) -> Option<(Ordinal, &'a RecoveryPhase)> {
     let recorded = pass.status.recovery.as_ref()?;
     Some((ordinal(&recorded.member)?, &recorded.phase))

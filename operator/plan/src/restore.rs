@@ -58,7 +58,6 @@ fn set_aside(pass: &Pass<'_>, restore: &RestoreStatus) -> Option<Step> {
     })
 }
 
-/// Returns the lowest ordinal above all pods and claims.
 fn above(pass: &Pass<'_>) -> Ordinal {
     let last = pass.seen.ordinals.keys().next_back();
     last.map_or(0, |last| last + 1)

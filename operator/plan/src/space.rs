@@ -41,7 +41,6 @@ fn is_filled_by_keys(member: &MemberSeen) -> bool {
         .is_some_and(|quota| member.db_size >= quota / 2)
 }
 
-/// Returns whether the keys of a member fit into its quota.
 fn fits(member: &MemberSeen) -> bool {
     member.quota.is_none_or(|quota| member.db_size < quota)
 }

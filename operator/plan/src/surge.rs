@@ -18,7 +18,6 @@ pub(super) fn wanted(joined: &Joined<'_>) -> usize {
     joined.pass.spec.members() as usize + usize::from(replaces || roll::replaces(joined))
 }
 
-/// Returns whether there are more members than wanted.
 pub(super) fn surplus(joined: &Joined<'_>) -> bool {
     joined.list.members.len() > wanted(joined)
 }

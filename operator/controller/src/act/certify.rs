@@ -91,7 +91,6 @@ impl<M: Members> Actor<'_, M> {
         self.delete(ours.as_ref(), what).await
     }
 
-    /// Returns the observed secret of the authority. Fails with [`ActError::Gone`] if the secret is missing.
     fn authority(&self) -> Result<&Secret, ActError> {
         let issued = &self.observation.secrets.issued;
         issued

@@ -24,7 +24,6 @@ use crate::{
 const LOOK: Duration = Duration::from_secs(15);
 /// The time until the next pass while the pod has not answered.
 const SOON: Duration = Duration::from_secs(3);
-/// How long the pod may take to answer.
 const ANSWER: Duration = Duration::from_secs(2);
 /// How far the pod's time may be ahead of this clock. The clocks of two nodes should differ by less.
 const AHEAD: SignedDuration = SignedDuration::from_secs(10);
@@ -150,7 +149,6 @@ async fn ask_pod(pods: &[Pod]) -> Seen {
     }
 }
 
-/// Returns the status of the changes and the condition `ChangesStored`.
 pub(super) fn status(
     schedule: &EtcdBackupSchedule,
     seen: &Seen,

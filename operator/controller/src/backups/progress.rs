@@ -153,7 +153,6 @@ fn with_pod_name(pod: &Pod, trouble: Trouble) -> Trouble {
     Trouble { message, ..trouble }
 }
 
-/// Adds the condition `Succeeded` to a status.
 fn with_condition(
     status: EtcdBackupStatus,
     backup: &EtcdBackup,

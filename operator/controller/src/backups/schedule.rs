@@ -34,7 +34,6 @@ pub(super) struct Due {
     pub(super) status: EtcdBackupScheduleStatus,
     /// Whether two scheduled times in a row passed without a success.
     pub(super) overdue: bool,
-    /// The time until the next pass.
     pub(super) requeue_after: Duration,
 }
 
@@ -53,13 +52,11 @@ impl Times {
         })
     }
 
-    /// Returns the first scheduled time after `time`.
     fn after(&self, time: Timestamp) -> Option<Timestamp> {
         let time = time.to_zoned(TimeZone::UTC);
         Some(self.0.find_next_occurrence(&time, false).ok()?.timestamp())
     }
 
-    /// Returns the last scheduled time at or before `time`.
     fn until(&self, time: Timestamp) -> Option<Timestamp> {
         let time = time.to_zoned(TimeZone::UTC);
         Some(

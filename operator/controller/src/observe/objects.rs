@@ -181,7 +181,6 @@ fn mounted_claim(cluster: &Cluster<'_>, pod: &Pod) -> Option<String> {
     (mounts && resources::is_owned(pod, Some(&cluster.uid))).then_some(wanted)
 }
 
-/// Returns whether an object is in the cluster's namespace and has its label.
 fn is_part<K: Resource>(object: &K, cluster: &Cluster<'_>) -> bool {
     object.meta().namespace.as_ref() == Some(&cluster.namespace)
         && object.labels().get(CLUSTER) == Some(&cluster.name)

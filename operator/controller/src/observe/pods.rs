@@ -197,7 +197,6 @@ fn phase(pod: &Pod) -> PodPhase {
     }
 }
 
-/// Returns whether a container of a pod is running, ready or not.
 fn runs(pod: &Pod) -> bool {
     let status = pod.status.as_ref();
     let containers = status.and_then(|status| status.container_statuses.as_ref());

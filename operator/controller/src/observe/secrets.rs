@@ -32,7 +32,6 @@ const KEPT_PENDING: Duration = Duration::from_secs(1);
 
 const CERTIFICATES: &str = "read the cluster's Certificates of cert-manager";
 
-/// The roles of certificates that the operator issues.
 const ROLES: [CertificateRole; 4] = [
     CertificateRole::Authority,
     CertificateRole::Peer,
@@ -246,7 +245,6 @@ async fn is_requested(
     }))
 }
 
-/// Returns whether the operator issues the certificate of this role.
 pub(crate) fn is_issued(cluster: &Cluster<'_>, role: CertificateRole) -> bool {
     let managed = |role| {
         let source = cluster.spec().certificate_source(role);

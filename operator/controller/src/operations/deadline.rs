@@ -37,7 +37,6 @@ pub(super) fn exceeded(operation: &EtcdOperation, cluster: &EtcdCluster) -> Opti
     ))
 }
 
-/// Returns whether the status of the cluster records that members are stopped for this operation.
 fn has_stopped_members(operation: &EtcdOperation, cluster: &EtcdCluster) -> bool {
     let Some(status) = &cluster.status else {
         return false;

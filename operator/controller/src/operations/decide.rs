@@ -49,11 +49,9 @@ pub(super) enum Next {
     Record(Box<RestoreStatus>),
     /// Wait for the cluster. The text is the progress.
     Watch(String),
-    /// End the operation, with this text.
     End(Result<String, String>),
 }
 
-/// Decides whether an operation starts, waits or ends.
 pub(super) fn begin(verb: Verb<'_>, cluster: &Cluster<'_>, seen: &Observed) -> Start {
     let begun = match verb {
         Verb::ConsistencyCheck => Ok(Start::Begin(None)),
@@ -136,7 +134,6 @@ fn request_of(operation: &EtcdOperation) -> Option<OperationRequest> {
     })
 }
 
-/// Returns the next action of a running operation.
 pub(super) fn advance(
     verb: Verb<'_>,
     operation: &EtcdOperation,
@@ -220,7 +217,6 @@ fn recovered(cluster: &Cluster<'_>, survivor: &str) -> Option<Next> {
     ended(done, text)
 }
 
-/// Returns the success of an operation with this text if `done` is set.
 fn ended(done: bool, text: impl Into<String>) -> Option<Next> {
     done.then(|| Next::End(Ok(text.into())))
 }
@@ -313,7 +309,6 @@ fn begin_replacement(
     Start::End(Err(format!("{named} {why}")))
 }
 
-/// Returns the next action of a running transfer of leadership.
 fn advance_leader_transfer(status: &EtcdOperationStatus, seen: &Observed) -> Next {
     let Some(list) = confirmed(seen) else {
         return Next::Watch(NO_QUORUM.to_owned());

@@ -15,7 +15,6 @@ use super::record::now;
 /// Default time limit in seconds within which a destructive operation must start.
 const START_DEADLINE_S: i64 = 600;
 
-/// How many past operations the status of an EtcdCluster records.
 const RECORDED: usize = 50;
 
 #[derive(Debug, PartialEq)]

@@ -157,7 +157,6 @@ fn ready(
     }
 }
 
-/// Returns the condition `Progressing`: `True` while a step is in progress.
 fn progressing(next: &Step, notice: Option<&Notice>) -> ConditionState {
     match notice {
         Some(notice) if next.progresses() => state(true, notice.reason, notice.message.clone()),

@@ -23,7 +23,6 @@ use super::{
 /// Name of the container that stores the snapshot. Its termination message is the result of the backup.
 pub(crate) const SAVE: &str = "save";
 
-/// How often a failed pod is retried.
 const RETRIES: i32 = 4;
 
 /// How many seconds a finished job, its pods and their logs are kept.
@@ -212,7 +211,6 @@ pub(super) fn source(
     (args, secrets)
 }
 
-/// Returns the flags of a retention policy.
 fn retention(kept: Option<&BackupRetention>) -> Vec<String> {
     let last = kept.and_then(|kept| Some(format!("--keep-last={}", kept.keep_last?)));
     let within =
@@ -220,7 +218,6 @@ fn retention(kept: Option<&BackupRetention>) -> Vec<String> {
     last.into_iter().chain(within).collect()
 }
 
-/// Returns the arguments of `backup fetch`, which downloads the backup for verification.
 fn fetch(backup: &EtcdBackup) -> Vec<String> {
     vec![
         format!("--from={}", location(backup)),
@@ -231,7 +228,6 @@ fn fetch(backup: &EtcdBackup) -> Vec<String> {
     ]
 }
 
-/// Returns the arguments of the server binary that verifies the backup by restoring it.
 fn restore() -> Vec<String> {
     let url = "http://localhost:2380";
     [

@@ -44,7 +44,6 @@ pub(crate) struct CertificateSpec {
     pub(crate) issuer_ref: IssuerRef,
 }
 
-/// Returns the Certificates for all roles whose source is cert-manager.
 pub(crate) fn certificates(
     cluster: &Cluster<'_>,
 ) -> impl Iterator<Item = (CertificateRole, Certificate)> {

@@ -17,7 +17,6 @@ use super::{
 /// Label of the pod: the name of its schedule.
 pub(crate) const CHANGES: &str = "witan.dev/backup-changes";
 
-/// The port on which the pod reports its progress.
 pub(crate) const STATUS_PORT: u16 = 8080;
 
 /// Returns the pod that stores the changes of a schedule. `of` is a backup of the schedule, with the same store and folder.

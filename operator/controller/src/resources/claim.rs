@@ -82,7 +82,6 @@ impl ClaimRequest {
     }
 }
 
-/// Records a request in the annotation [`REQUESTED`] of a claim.
 fn record(claim: &mut PersistentVolumeClaim, request: Option<ClaimRequest>) {
     if let Some(text) = request.and_then(|request| serde_json::to_string(&request).ok()) {
         let annotations = claim.metadata.annotations.get_or_insert_default();
@@ -132,7 +131,6 @@ pub(crate) fn owners_of_claim(
     others.chain(own).collect()
 }
 
-/// Returns the claim with `bytes` as its requested size.
 pub(crate) fn grown(mut claim: PersistentVolumeClaim, bytes: u64) -> PersistentVolumeClaim {
     let spec = claim.spec.get_or_insert_default();
     let resources = spec.resources.get_or_insert_default();

@@ -103,7 +103,6 @@ impl<'a> Cluster<'a> {
         format!("data-{}", self.resource.member(ordinal))
     }
 
-    /// Returns the ordinal in the name of a claim; `None` if the name has another form.
     pub(crate) fn ordinal_of_claim(&self, claim: &str) -> Option<Ordinal> {
         self.resource.ordinal(claim.strip_prefix("data-")?)
     }
@@ -138,7 +137,6 @@ impl<'a> Cluster<'a> {
         format!("{scheme}://{host}:{}", ports::CLIENT)
     }
 
-    /// Returns the URL of the service for clients.
     pub(crate) fn client_endpoint(&self) -> String {
         let (scheme, service) = (self.client_scheme(), self.resource.client_service());
         format!(

@@ -67,7 +67,6 @@ fn unmarked(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError>
     Ok(pod)
 }
 
-/// Returns the pod before the user's `podTemplate` is merged in.
 fn own(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
     let spec = cluster.spec();
     let name = cluster.resource.member(plan.ordinal);
@@ -186,7 +185,6 @@ fn container(
     })))
 }
 
-/// Returns the security context of a container that writes only to its volumes.
 pub(super) fn container_security() -> Value {
     json!({
         "allowPrivilegeEscalation": false,

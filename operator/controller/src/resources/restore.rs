@@ -24,7 +24,6 @@ pub(crate) const FETCH: &str = "fetch";
 /// Name of the container that creates the data directory.
 pub(crate) const RESTORE: &str = "restore";
 
-/// How often a failed pod of a check is retried.
 const RETRIES: i32 = 2;
 
 /// Returns the init containers of a first member, and the volumes that only they need.

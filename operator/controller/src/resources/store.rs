@@ -7,7 +7,6 @@ use witan_crd::{BackupStore, S3Store};
 use super::{merge::built, word};
 
 const VOLUME: &str = "/var/lib/backups";
-/// Mount path of a store's CA certificate.
 const AUTHORITIES: &str = "/etc/witan/store";
 
 /// The keys of the secret with the credentials, which are also the names of the variables. The last key is optional.
@@ -57,7 +56,6 @@ pub(super) fn access(store: &BackupStore, read_only: bool) -> StoreAccess {
     access
 }
 
-/// Adds the flags for a bucket, its credentials from a secret, and its CA certificate.
 fn object_store(s3: &S3Store, access: &mut StoreAccess) {
     let mut flag = |name: &str, value: &str| access.flags.push(format!("--s3-{name}={value}"));
     flag("region", &s3.region);
@@ -96,12 +94,10 @@ pub(super) fn secret(volume: &str, secret: &str, path: &str) -> (Volume, VolumeM
     (built(json!({"name": volume, "secret": secret})), mount)
 }
 
-/// Returns a writable mount of a volume.
 pub(super) fn mount(volume: &str, path: &str) -> VolumeMount {
     built(json!({"name": volume, "mountPath": path}))
 }
 
-/// Returns an empty volume that is deleted with its pod.
 pub(super) fn scratch(name: &str) -> Volume {
     built(json!({"name": name, "emptyDir": {}}))
 }

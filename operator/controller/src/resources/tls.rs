@@ -292,7 +292,6 @@ fn value<'a>(secret: &'a Secret, file: &str) -> Result<&'a [u8], ResourceError> 
     secret_file(secret, file).ok_or_else(missing)
 }
 
-/// Returns a file of a secret as text. Fails if the file is missing.
 fn text(secret: &Secret, file: &str) -> Result<String, ResourceError> {
     value(secret, file).map(|text| String::from_utf8_lossy(text).into_owned())
 }
