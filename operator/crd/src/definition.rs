@@ -9,7 +9,7 @@ use super::{EtcdBackup, EtcdBackupSchedule, EtcdCluster, EtcdOperation};
 /// Returns the CustomResourceDefinitions that `witan-operator crd` prints.
 pub fn definitions() -> [CustomResourceDefinition; 4] {
     [
-        definition(),
+        stripped(EtcdCluster::crd()),
         stripped(EtcdBackup::crd()),
         stripped(EtcdBackupSchedule::crd()),
         stripped(EtcdOperation::crd()),
@@ -22,11 +22,6 @@ fn stripped(derived: CustomResourceDefinition) -> CustomResourceDefinition {
     definition["metadata"]["annotations"] = json!({"helm.sh/resource-policy": "keep"});
     strip(&mut definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]);
     serde_json::from_value(definition).expect("it was a definition before")
-}
-
-/// Returns the definition of EtcdCluster.
-pub fn definition() -> CustomResourceDefinition {
-    stripped(EtcdCluster::crd())
 }
 
 /// Removes `nullable: true`, and `anyOf` next to `x-kubernetes-int-or-string`: the API server needs neither.

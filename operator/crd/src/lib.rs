@@ -7,7 +7,6 @@
 
 mod backup;
 mod certificates;
-mod changes;
 mod definition;
 mod names;
 mod object;
@@ -29,13 +28,12 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 pub use backup::{
-    BackupPhase, BackupRetention, BackupSettings, BackupStore, CONFIRMED, Encryption, EtcdBackup,
-    EtcdBackupSchedule, EtcdBackupScheduleSpec, EtcdBackupScheduleStatus, EtcdBackupSpec,
-    EtcdBackupStatus, S3Store, Verify, VolumeStore,
+    BackupChanges, BackupChangesStatus, BackupPhase, BackupRetention, BackupSettings, BackupStore,
+    CONFIRMED, Encryption, EtcdBackup, EtcdBackupSchedule, EtcdBackupScheduleSpec,
+    EtcdBackupScheduleStatus, EtcdBackupSpec, EtcdBackupStatus, S3Store, Verify, VolumeStore,
 };
 pub use certificates::CertificateRole;
-pub use changes::{BackupChanges, BackupChangesStatus};
-pub use definition::{definition, definitions};
+pub use definition::definitions;
 pub use names::{
     ALLOW_LEADER_RESTART, AUTHORITY_OVERLAP, CLIENT_TLS, CLUSTER, CONTAINER, FENCED_MEMBERS,
     ordinal, ports, quorum, speaks_tls,

@@ -5,7 +5,6 @@ mod certificates;
 mod membership;
 mod notice;
 mod reasons;
-mod refusal;
 mod start;
 mod step;
 mod taken;
@@ -18,9 +17,8 @@ use witan_crd::CertificateRole;
 
 pub use certificates::{AuthoritySeen, CertificateSeen, RequestSeen, Rotation};
 pub use membership::{ClusterReport, MemberSeen, Membership};
-pub use notice::Notice;
+pub use notice::{Notice, Refusal};
 pub use reasons::{Obstacle, Removal, Stop};
-pub use refusal::Refusal;
 pub use start::{Bootstrap, JoinMember, PodPlan, StartKind};
 pub use step::Step;
 pub use taken::{Holder, Part};

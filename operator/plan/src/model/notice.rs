@@ -1,6 +1,6 @@
-//! Steps and waits as text for events, `status.operation`, `status.phase` and logs.
+//! Steps, waits and failed steps as text for events, `status.operation`, `status.phase` and logs.
 
-use super::{MemberId, Observed, Ordinal};
+use super::{MemberId, Observed, Ordinal, Step};
 
 /// The text of a step or a wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +13,32 @@ pub struct Notice {
     pub message: String,
     /// Whether a person should act on the notice.
     pub warning: bool,
+}
+
+/// A step that the API server or a member refused, or that had no effect.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refusal {
+    /// The step.
+    pub step: Step,
+    /// Whether the plan skips the step for now.
+    pub held: bool,
+    /// Whether the step was taken several times without effect, and was not refused.
+    pub idle: bool,
+    /// The message of the API server or the member.
+    pub said: String,
+}
+
+impl Refusal {
+    /// Describes the failed step, with the message of the refusal.
+    pub fn notice(&self) -> Notice {
+        let reason = if self.idle {
+            "NoProgress"
+        } else {
+            "StepRefused"
+        };
+        let message = format!("{}: {}", self.step.kind(), self.said);
+        Notice { reason, member: None, message, warning: true }
+    }
 }
 
 /// Builds notices about a cluster. `{member}` in a text is replaced by the name of the member concerned.
