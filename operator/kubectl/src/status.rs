@@ -13,12 +13,11 @@ use super::{
 };
 
 /// The status of each condition while a cluster matches its spec.
-const WANTED: [(&str, &str); 9] = [
+const WANTED: [(&str, &str); 8] = [
     ("Available", "True"),
     ("Ready", "True"),
     ("Progressing", "False"),
     ("Degraded", "False"),
-    ("MembersReady", "True"),
     ("UpToDate", "True"),
     ("AlarmActive", "False"),
     ("Paused", "False"),

@@ -25,7 +25,6 @@ pub(super) fn all(
         ("Ready", ready(of, seen, status, next, notice)),
         ("Progressing", progressing(next, notice)),
         ("Degraded", degraded(seen, status, notice)),
-        ("MembersReady", members_ready(of, status)),
         ("UpToDate", up_to_date(status)),
         ("AlarmActive", alarm(status)),
         (
@@ -198,17 +197,6 @@ pub(super) fn degraded(
         ),
         None => state(false, "Healthy", ""),
     }
-}
-
-/// Returns the condition `MembersReady`: `True` if `spec.replicas` pods exist and all are ready.
-fn members_ready(of: Subject<'_>, status: &EtcdClusterStatus) -> ConditionState {
-    let ready = status.ready_replicas.unwrap_or(0);
-    let all = ready == of.cluster.spec().replicas && status.replicas == status.ready_replicas;
-    flag(
-        all,
-        ["AllMembersReady", "MembersNotReady"],
-        format!("{ready} of {} pods are ready", of.cluster.spec().replicas),
-    )
 }
 
 /// Returns the condition `UpToDate`: `True` if every pod has the present template and storage.
