@@ -35,8 +35,6 @@ pub enum Verb {
     LargePut,
     /// gRPC: a linearizable range of one key.
     Get,
-    /// gRPC: a linearizable range of one key, in nine of ten cases one of the first tenth of the keys.
-    HotGet,
     /// gRPC: a serializable range of one key.
     SerializableGet,
     /// gRPC: a transaction that compares a key's version and puts 16 + 256 bytes.
@@ -55,7 +53,7 @@ impl Verb {
     /// Size of the value of [`Verb::LargePut`] in bytes.
     pub const LARGE_BYTES: usize = LARGE_BYTES;
 
-    /// The requests of the table, in order. Only a load that names it uses [`Verb::HotGet`].
+    /// The requests of the table, in order.
     pub const ALL: [Verb; 8] = [
         Verb::Put,
         Verb::Get,
@@ -69,8 +67,7 @@ impl Verb {
 
     /// Returns the request with this name on the command line.
     pub fn named(name: &str) -> Option<Self> {
-        let mut verbs = Self::ALL.into_iter().chain([Verb::HotGet]);
-        verbs.find(|verb| verb.name() == name)
+        Self::ALL.into_iter().find(|verb| verb.name() == name)
     }
 
     /// Returns the name on the command line, the name in the table, and the path. The path is a gRPC method or an HTTP resource.
@@ -80,11 +77,6 @@ impl Verb {
             Verb::Put => ("put", "gRPC put", "/etcdserverpb.KV/Put"),
             Verb::LargePut => ("large", "gRPC put of 15 KiB", "/etcdserverpb.KV/Put"),
             Verb::Get => ("get", "gRPC get, linearizable", "/etcdserverpb.KV/Range"),
-            Verb::HotGet => (
-                "get-hot",
-                "gRPC get, 90 % in a tenth of the keys",
-                "/etcdserverpb.KV/Range",
-            ),
             Verb::SerializableGet => ("sget", "gRPC get, serializable", "/etcdserverpb.KV/Range"),
             Verb::TxnPut => ("txn", "gRPC txn, compare and put", "/etcdserverpb.KV/Txn"),
             Verb::List => (
@@ -125,7 +117,6 @@ impl Verb {
     /// Returns the gRPC message for `key`. Panics for a request over HTTP/1.
     pub(crate) fn message(self, key: u64) -> Vec<u8> {
         let from = key;
-        let key = if self == Verb::HotGet { hot(key) } else { key };
         let key = Bytes::from(key_text(key));
         let put = |key| PutRequest {
             key,
@@ -159,7 +150,7 @@ impl Verb {
                 }
                 .encode_to_vec()
             }
-            Verb::Get | Verb::HotGet | Verb::SerializableGet => RangeRequest {
+            Verb::Get | Verb::SerializableGet => RangeRequest {
                 key,
                 serializable: self == Verb::SerializableGet,
                 ..RangeRequest::default()
@@ -190,7 +181,6 @@ impl Verb {
             | Verb::Put
             | Verb::LargePut
             | Verb::Get
-            | Verb::HotGet
             | Verb::SerializableGet
             | Verb::TxnPut
             | Verb::List => ("GET", key.as_str(), "", String::new()),
@@ -203,31 +193,7 @@ impl Verb {
     }
 }
 
-/// Returns a key of the first tenth in nine of ten cases, and the key itself otherwise.
-fn hot(key: u64) -> u64 {
-    // The clients' keys are no random numbers.
-    let random = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16;
-    match random % 10 {
-        0 => key,
-        1.. => random / 10 % (KEYS / 10),
-    }
-}
-
 /// Returns the key as 16 bytes of text.
 pub(crate) fn key_text(key: u64) -> String {
     format!("key-{key:012}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nine_of_ten_hot_gets_read_a_tenth_of_the_keys() {
-        let first = |key: &u64| hot(*key) < KEYS / 10;
-        let hot = (0..KEYS).filter(first).count();
-        // A tenth of the other keys is in the first tenth, too.
-        assert!((90_000..92_000).contains(&hot), "{hot}");
-        assert_eq!(Verb::named("get-hot"), Some(Verb::HotGet));
-    }
 }
