@@ -115,31 +115,3 @@ pub fn turns(programs: usize, rounds: usize) -> impl Iterator<Item = usize> {
         })
     })
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn builds_take_the_place_of_the_usual_witan() {
-        let own = std::env::current_exe().unwrap();
-        let own = own.display();
-        let builds = format!("after={own},{own}");
-        let found = programs("witan,etcd36", Some(&builds)).unwrap();
-        let names: Vec<&str> = found.iter().map(|program| program.name.as_str()).collect();
-        assert_eq!(names, ["after", "witan-2", "etcd36"]);
-        let usual = programs("etcd34,witan", None).unwrap();
-        assert_eq!(usual, [Kind::Etcd34, Kind::Witan].map(Program::usual));
-    }
-
-    #[test]
-    fn every_other_round_goes_backwards() {
-        assert_eq!(turns(3, 2).collect::<Vec<_>>(), [0, 1, 2, 2, 1, 0]);
-    }
-
-    #[test]
-    fn what_is_not_there_is_refused() {
-        assert!(programs("zookeeper", None).is_err());
-        assert!(programs("witan", Some("/no/such/program")).is_err());
-    }
-}

@@ -134,21 +134,3 @@ fn histogram(sorted: &[Duration]) -> String {
     }
     out
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_round_is_in_one_bar() {
-        let took = [10, 24, 25, 60, 5000].map(Duration::from_millis);
-        let drawn = histogram(&took);
-        let counts = drawn.lines().map(|line| {
-            let words = line.split("ms ").nth(1).unwrap_or_default();
-            words.split_whitespace().next().unwrap().parse().unwrap()
-        });
-        let counts: Vec<usize> = counts.collect();
-        assert_eq!(counts, [2, 1, 1, 0, 0, 0, 0, 0, 1]);
-        assert!(drawn.starts_with("      0 to 25 ms   2 ##"), "{drawn}");
-    }
-}

@@ -217,32 +217,3 @@ fn watchers_of_nodes(watchers: usize, nodes: usize) -> (Vec<Watched>, (Vec<u64>,
     });
     (watched.collect(), counts)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn watchers_are_spread_over_the_nodes() {
-        let (watched, counts) = watchers_of_nodes(5, 2);
-        assert_eq!(watched.len(), 5);
-        assert_eq!(counts, (vec![2, 1], vec![1, 1]));
-        assert_eq!(watched[1].key, "/registry/pods/node-000000/");
-        assert_eq!(watched[1].end, "/registry/pods/node-0000000");
-    }
-
-    #[test]
-    fn a_step_that_does_what_is_asked_has_no_faults() {
-        let measured = Measured {
-            requests: 950,
-            elapsed: Duration::from_secs(1),
-            latencies: vec![100_000],
-            ..Measured::default()
-        };
-        let mut step = Step { measured, ..Step::default() };
-        assert!(step.faults(1000).is_empty());
-        step.missing = 1;
-        step.measured.latencies = vec![100_001];
-        assert_eq!(step.faults(1001).len(), 3);
-    }
-}

@@ -117,27 +117,3 @@ pub(super) async fn measure(options: &Options) {
     }
     println!();
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn loads_are_read_as_they_are_written() {
-        let load = Load { verb: Verb::Put, clients: 64, asked: Asked::Follower };
-        assert_eq!(Load::named("put:64:follower"), Ok(load));
-        for wrong in [
-            "put:64",
-            "put:64:learner",
-            "put::leader",
-            "nothing:1:leader",
-        ] {
-            assert!(Load::named(wrong).is_err(), "{wrong}");
-        }
-        assert!(Load::all().contains(&load));
-        let all = Load { asked: Asked::All, ..load };
-        assert_eq!(Load::named("put:64:all"), Ok(all));
-        assert!(Load::all().contains(&all));
-        assert!(!Load::all().contains(&Load { clients: 1, ..all }));
-    }
-}
