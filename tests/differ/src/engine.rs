@@ -50,7 +50,7 @@ pub trait Dialect {
     /// Returns the steps of a seed.
     fn sequence(&self, seed: u64, count: usize) -> Vec<Self::Step>;
 
-    /// Executes the steps on new servers until the two differ. A `survey` continues after a difference.
+    /// Executes the steps on new servers until the two differ.
     fn run(
         &self,
         steps: &[Self::Step],
@@ -80,13 +80,13 @@ pub async fn run<D: Dialect>(
         let steps = script.requests.iter().map(|line| dialect.parse(line));
         let steps = steps.collect::<Result<Vec<_>, _>>();
         let steps = steps.map_err(io::Error::other)?;
-        let report = Engine::new(dialect, false).walk(&steps).await;
+        let report = Engine::new(dialect).walk(&steps).await;
         writeln!(out, "{}: {report}", path.display())?;
         passed &= report.passed();
     }
     if plan.compare.is_empty() {
         for dialect in dialects {
-            passed &= Engine::new(dialect, plan.survey).sweep(plan, out).await?;
+            passed &= Engine::new(dialect).sweep(plan, out).await?;
         }
     }
     Ok(passed)
@@ -129,19 +129,18 @@ fn owner<'a, D: Dialect>(dialects: &'a [D], script: &Script) -> &'a D {
 struct Engine<'a, D> {
     dialect: &'a D,
     profile: Profile,
-    survey: bool,
 }
 
 impl<'a, D: Dialect> Engine<'a, D> {
-    fn new(dialect: &'a D, survey: bool) -> Self {
-        Self { dialect, profile: dialect.profile(), survey }
+    fn new(dialect: &'a D) -> Self {
+        Self { dialect, profile: dialect.profile() }
     }
 
     /// Runs a sequence for each seed. Writes the differences with shortened sequences, and the coverage. Returns whether the
     /// run succeeded.
     async fn sweep(&self, plan: &Plan, out: &mut impl Write) -> io::Result<bool> {
         let name = format!("{} beside {}", self.profile.name, self.profile.etcd.name());
-        let mut total = Report::new(self.profile.table, self.survey);
+        let mut total = Report::new(self.profile.table);
         let mut passed = true;
         for seed in &plan.seeds {
             let steps = self.dialect.sequence(*seed, plan.steps);
@@ -150,7 +149,7 @@ impl<'a, D: Dialect> Engine<'a, D> {
             writeln!(out, "{name}: seed {seed}: {count} steps, {report}")?;
             passed &= report.passed();
             total.add(&report);
-            if let (Some(found), false) = (report.differences.first(), self.survey) {
+            if let Some(found) = &report.difference {
                 let (script, report) = self.shortened(steps, found.at, report.clone()).await;
                 writeln!(out, "{name}: shrunk, {report}")?;
                 writeln!(out, "{name}: the script:\n# {name}, seed {seed}\n{script}")?;
@@ -174,19 +173,19 @@ impl<'a, D: Dialect> Engine<'a, D> {
     async fn walk(&self, steps: &[D::Step]) -> Report {
         let mut attempts = 0;
         loop {
-            let mut report = Report::new(self.profile.table, self.survey);
+            let mut report = Report::new(self.profile.table);
             attempts += 1;
             match self.dialect.run(steps, &mut report).await {
                 Err(Stop::Slow(_)) if attempts < SLOW_ATTEMPTS => continue,
                 Err(Stop::Slow(took)) => report.slow = Some(took),
-                Err(Stop::Differs(difference)) => report.differences.push(difference),
+                Err(Stop::Differs(difference)) => report.difference = Some(difference),
                 Ok(()) => {}
             }
             return report;
         }
     }
 
-    /// Returns the shortest sequence found that still differs, with its differences.
+    /// Returns the shortest sequence found that still differs, with its report.
     async fn shortened(
         &self,
         mut steps: Vec<D::Step>,
@@ -196,7 +195,7 @@ impl<'a, D: Dialect> Engine<'a, D> {
         steps.truncate(at + 1);
         let short = shrink::shrink(steps, SHRINK_ATTEMPTS, async |some: &[D::Step]| {
             let report = self.walk(some).await;
-            let differs = !report.differences.is_empty();
+            let differs = report.difference.is_some();
             if differs {
                 last = report;
             }
@@ -237,7 +236,7 @@ mod tests {
             for (at, step) in steps.iter().enumerate() {
                 report.coverage.hit("number", "asked");
                 if *step == 7 && steps[..at].contains(&3) {
-                    report.differ(Stop::differs(at, step, &"a", &"b"))?;
+                    return Err(Stop::differs(at, step, &"a", &"b"));
                 }
             }
             Ok(())

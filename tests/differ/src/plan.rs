@@ -6,13 +6,12 @@ use crate::rng;
 
 /// The usage text.
 pub const USAGE: &str = "\
-usage: witan-differ v2|v3|watch|lease|auth [--seeds N] [--seed S]... [--steps N] [--survey]
+usage: witan-differ v2|v3|watch|lease|auth [--seeds N] [--seed S]... [--steps N]
        witan-differ v2|v3|lease|auth --compare FILE...
 
   --seeds N   run N fresh seeds (1), each printed
   --seed S    run this seed; may be given several times
   --steps N   requests in each sequence (3000)
-  --survey    go on after a difference, shrink nothing
   --compare   ask both what these scripts ask
 ";
 
@@ -28,8 +27,6 @@ pub struct Plan {
     pub seeds: Vec<u64>,
     /// Number of requests in a sequence.
     pub steps: usize,
-    /// Whether differences are only counted, without shortening sequences.
-    pub survey: bool,
     /// Scripts to run on both servers instead of seeds.
     pub compare: Vec<PathBuf>,
 }
@@ -47,10 +44,6 @@ impl Plan {
             if flag == "--compare" {
                 plan.compare = args.by_ref().map(PathBuf::from).collect();
                 break;
-            }
-            if flag == "--survey" {
-                plan.survey = true;
-                continue;
             }
             let value = args.next().ok_or_else(|| format!("{flag} needs a value"))?;
             let number: u64 = value

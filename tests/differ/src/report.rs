@@ -1,4 +1,4 @@
-//! The report of a sequence: its coverage, the excused answers, and the differences between the two servers.
+//! The report of a sequence: its coverage, the excused answers, and the difference between the two servers.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -68,56 +68,41 @@ pub struct Report {
     pub coverage: Coverage,
     /// Number of occurrences of each deliberate difference, by its reason.
     pub excused: BTreeMap<String, u64>,
-    /// The differences. Only a survey has more than one.
-    pub differences: Vec<Difference>,
+    /// The difference that ended the sequence, if any.
+    pub difference: Option<Difference>,
     /// The duration in [`Stop::Slow`], if the sequence stopped for that reason.
     pub slow: Option<Duration>,
-    /// Whether the sequence continues after a difference.
-    pub survey: bool,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for difference in &self.differences {
-            write!(f, "differs at {difference}")?;
-        }
-        match self.slow {
-            Some(took) => write!(f, "too slow a machine to tell ({took:?})"),
-            None if self.differences.is_empty() => write!(f, "no difference"),
-            None => Ok(()),
+        match (&self.difference, self.slow) {
+            (Some(difference), _) => write!(f, "differs at {difference}"),
+            (None, Some(took)) => write!(f, "too slow a machine to tell ({took:?})"),
+            (None, None) => write!(f, "no difference"),
         }
     }
 }
 
 impl Report {
     /// Creates an empty report for a table.
-    pub fn new(table: &'static [Row], survey: bool) -> Self {
+    pub fn new(table: &'static [Row]) -> Self {
         Self {
             coverage: Coverage::new(table),
             excused: BTreeMap::new(),
-            differences: Vec::new(),
+            difference: None,
             slow: None,
-            survey,
         }
     }
 
     /// Returns whether all answers were equal.
     pub fn passed(&self) -> bool {
-        self.differences.is_empty() && self.slow.is_none()
+        self.difference.is_none() && self.slow.is_none()
     }
 
     /// Records a deliberate difference that occurred `times` times.
     pub fn excuse(&mut self, reason: &str, times: u64) {
         *self.excused.entry(reason.to_owned()).or_default() += times;
-    }
-
-    /// Records a difference in a survey. Otherwise, or if the machine was too slow, returns the reason to stop.
-    pub fn differ(&mut self, stop: Stop) -> Result<(), Stop> {
-        match stop {
-            Stop::Differs(difference) if self.survey => self.differences.push(difference),
-            Stop::Differs(_) | Stop::Slow(_) => return Err(stop),
-        }
-        Ok(())
     }
 
     /// Adds the coverage and the excused differences of another sequence.

@@ -78,7 +78,7 @@ impl Dialect for Keys {
             if ours != theirs {
                 match known::reason(self.0, &ask, &ours.line, &theirs.line) {
                     Some(reason) => report.excuse(reason, 1),
-                    None => report.differ(Stop::differs(at, step, &theirs.line, &ours.line))?,
+                    None => return Err(Stop::differs(at, step, &theirs.line, &ours.line)),
                 }
             }
             cells::hit(&mut report.coverage, self.0, step, &ask, &ours.line);

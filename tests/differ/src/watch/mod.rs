@@ -45,7 +45,7 @@ impl Dialect for Watches {
             for step in round {
                 let (ours, theirs) = (witan.take(step).await, etcd.take(step).await);
                 if ours != theirs {
-                    report.differ(Stop::differs(at, step, &theirs, &ours))?;
+                    return Err(Stop::differs(at, step, &theirs, &ours));
                 }
                 at += 1;
             }
@@ -56,7 +56,7 @@ impl Dialect for Watches {
             if ours != theirs {
                 let asked = "what each watcher heard in this round";
                 let [theirs, ours] = [theirs, ours].map(|heard| format!("{heard:#?}"));
-                report.differ(Stop::differs(at - 1, &asked, &theirs, &ours))?;
+                return Err(Stop::differs(at - 1, &asked, &theirs, &ours));
             }
         }
         Ok(())
