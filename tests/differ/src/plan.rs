@@ -7,7 +7,7 @@ use crate::rng;
 /// The usage text.
 pub const USAGE: &str = "\
 usage: witan-differ v2|v3|watch|lease|auth [--seeds N] [--seed S]... [--steps N]
-       witan-differ v2|v3|lease|auth --compare FILE...
+       witan-differ v2|v3 --compare FILE...
 
   --seeds N   run N fresh seeds (1), each printed
   --seed S    run this seed; may be given several times

@@ -66,8 +66,4 @@ impl Dialect for Calls {
         }
         Ok(())
     }
-
-    fn parse(&self, line: &str) -> Result<Call, String> {
-        Call::parse(line)
-    }
 }

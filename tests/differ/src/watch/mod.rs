@@ -61,8 +61,4 @@ impl Dialect for Watches {
         }
         Ok(())
     }
-
-    fn parse(&self, line: &str) -> Result<Step, String> {
-        Err(format!("no script holds watches: {line}"))
-    }
 }
