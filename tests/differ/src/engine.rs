@@ -187,13 +187,13 @@ impl<'a, D: Dialect> Engine<'a, D> {
         }
     }
 
-    /// Returns the shortest sequence found that still differs, with its report.
+    /// Returns the lines of the shortest sequence found that still differs, and its report.
     async fn shortened(
         &self,
         mut steps: Vec<D::Step>,
         at: usize,
         mut last: Report,
-    ) -> (Script, Report) {
+    ) -> (String, Report) {
         steps.truncate(at + 1);
         let short = shrink::shrink(steps, SHRINK_ATTEMPTS, async |some: &[D::Step]| {
             let report = self.walk(some).await;
@@ -204,11 +204,8 @@ impl<'a, D: Dialect> Engine<'a, D> {
             differs
         })
         .await;
-        let script = Script {
-            requests: short.iter().map(ToString::to_string).collect(),
-            ..Script::default()
-        };
-        (script, last)
+        let lines: Vec<String> = short.iter().map(ToString::to_string).collect();
+        (lines.join("\n"), last)
     }
 }
 

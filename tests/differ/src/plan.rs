@@ -61,27 +61,3 @@ impl Plan {
         Ok(plan)
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(line: &str) -> Result<Plan, String> {
-        Plan::parse(line.split_whitespace().map(str::to_owned))
-    }
-
-    #[test]
-    fn seeds_are_named_or_fresh() {
-        let plan = parse("v2 --seed 7 --seed 8 --steps 10").unwrap();
-        assert_eq!((plan.seeds, plan.steps), (vec![7, 8], 10));
-        assert_eq!(parse("v3").unwrap().seeds.len(), 1);
-        assert_eq!(parse("v3 --seeds 20").unwrap().seeds.len(), 20);
-    }
-
-    #[test]
-    fn what_is_not_known_is_refused() {
-        for line in ["", "v4", "v2 --seeds", "v2 --seeds x", "v2 --colour 1"] {
-            assert!(parse(line).is_err(), "{line}");
-        }
-    }
-}

@@ -71,24 +71,3 @@ pub fn fresh_seed() -> u64 {
     // Keep the seed short enough to type.
     Rng::new(u64::try_from(now.as_nanos()).unwrap_or(0)).draw() % 1_000_000_000
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_seed_gives_the_same_numbers_everywhere() {
-        let mut rng = Rng::new(0);
-        assert_eq!(rng.draw(), 0xE220_A839_7B1D_CDAF);
-        assert_eq!(rng.draw(), 0x6E78_9E6A_A1B9_65F4);
-    }
-
-    #[test]
-    fn an_item_without_weight_is_never_drawn() {
-        let mut rng = Rng::new(1);
-        let drawn: Vec<char> = (0..200)
-            .map(|_| rng.weighted(&[(1, 'a'), (0, 'b'), (3, 'c')]))
-            .collect();
-        assert!(drawn.contains(&'a') && drawn.contains(&'c') && !drawn.contains(&'b'));
-    }
-}

@@ -8,12 +8,12 @@
 //! The dialect defines the meaning of a request.
 
 use std::{
-    fmt, fs, io,
+    fs, io,
     path::{Path, PathBuf},
 };
 
 /// The requests of a kept difference, and the reason why they are kept.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Script {
     /// The lines of the reason, without `# `.
     pub why: Vec<String>,
@@ -30,18 +30,6 @@ impl Script {
             why: why.iter().map(|line| line[1..].trim().into()).collect(),
             requests: requests.into_iter().map(str::to_owned).collect(),
         }
-    }
-}
-
-impl fmt::Display for Script {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for why in &self.why {
-            writeln!(f, "# {why}")?;
-        }
-        for request in &self.requests {
-            writeln!(f, "{request}")?;
-        }
-        Ok(())
     }
 }
 
@@ -63,17 +51,4 @@ pub fn kept(dialect: &str) -> Vec<PathBuf> {
     scripts.sort();
     assert!(!scripts.is_empty(), "no script in {folder:?}");
     scripts
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_script_reads_what_it_prints() {
-        let text = "# why\nPUT /a value=#1\nGET /a\n";
-        let script = Script::parse(text);
-        assert_eq!(script.requests, ["PUT /a value=#1", "GET /a"]);
-        assert_eq!(script.to_string(), text);
-    }
 }

@@ -35,28 +35,3 @@ pub async fn shrink<S: Clone>(
     }
     best
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn only_what_is_needed_is_left() {
-        let steps: Vec<u32> = (0..1000).collect();
-        let mut tried = 0;
-        let left = shrink(steps, 10_000, async |some: &[u32]| {
-            tried += 1;
-            [17, 18, 612].iter().all(|needed| some.contains(needed))
-        })
-        .await;
-        assert_eq!(left, [17, 18, 612]);
-        assert!(tried < 300, "{tried} attempts");
-    }
-
-    #[tokio::test]
-    async fn it_stops_when_it_has_tried_enough() {
-        let steps: Vec<u32> = (0..64).collect();
-        let left = shrink(steps, 1, async |some: &[u32]| some.contains(&63)).await;
-        assert_eq!(left.len(), 32);
-    }
-}

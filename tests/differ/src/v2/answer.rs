@@ -344,23 +344,4 @@ mod tests {
         // Go does not write times like this.
         assert!(!one.same(&said(&body("2026-02-28T23:59:59.50Z", 5), true)));
     }
-
-    #[test]
-    fn lists_without_an_order_are_sorted_at_every_level() {
-        let text =
-            r#"{"nodes":[{"key":"b]\"","nodes":[{"key":"y"},{"key":"x"}]},{"key":"a"}],"z":1}"#;
-        let same =
-            r#"{"nodes":[{"key":"a"},{"key":"b]\"","nodes":[{"key":"x"},{"key":"y"}]}],"z":1}"#;
-        assert_eq!(in_order(text), same);
-    }
-
-    #[test]
-    fn how_late_an_expiration_came_does_not_count() {
-        let late = said(
-            "{\"action\":\"expire\",\"prevNode\":{\"ttl\":-1,\"a\":1}}\n",
-            true,
-        );
-        let soon = said("{\"action\":\"expire\",\"prevNode\":{\"a\":1}}\n", true);
-        assert!(late.same(&soon));
-    }
 }

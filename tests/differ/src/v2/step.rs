@@ -196,37 +196,3 @@ pub(super) fn resolve(text: &str, now: u64, modified: u64) -> String {
     out.push_str(rest);
     out
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn steps_read_what_they_print() {
-        for line in [
-            "GET /v2/keys/a",
-            "PUT /v2/keys/a?dir=true (text/plain) < value=1",
-            "PUT /v2/keys/a () < value=a b (c) < d",
-            "POST /v2/keys/a < ",
-            "PUT+chunked /v2/keys/a < value=1",
-            "GET+1.0 /v2/keys/a",
-            "WATCH 3 /v2/keys/a?wait=true",
-            "REAP 3",
-            "BURST 1100 /v2/keys/n",
-            "SETTLE",
-            "RESTART",
-        ] {
-            assert_eq!(Step::parse(line).unwrap().to_string(), line);
-        }
-        for line in ["GET", "REAP x", "WATCH 3"] {
-            assert!(Step::parse(line).is_err(), "{line}");
-        }
-    }
-
-    #[test]
-    fn braces_become_indexes() {
-        let text = "prevIndex={mod}&a={now-3}&b={now+1}&c={now}&d={x}{";
-        assert_eq!(resolve(text, 10, 7), "prevIndex=7&a=7&b=11&c=10&d={x}{");
-        assert_eq!(resolve("{now-30}", 10, 7), "0");
-    }
-}

@@ -490,25 +490,3 @@ fn prefix_end(key: &[u8]) -> Vec<u8> {
     }
     b"\0".to_vec()
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn revisions_are_written_as_references() {
-        let text = format!(
-            "{{\"a\":\"{}\",\"b\":12,\"c\":{}}}",
-            REVISION - 3,
-            COMPACTED
-        );
-        assert_eq!(refer(&text), r#"{"a":"@-3","b":12,"c":@c}"#);
-    }
-
-    #[test]
-    fn a_prefix_ends_where_the_next_one_begins() {
-        assert_eq!(prefix_end(b"a"), b"b");
-        assert_eq!(prefix_end(b"a\xff"), b"b");
-        assert_eq!(prefix_end(b"\xff"), b"\0");
-    }
-}

@@ -165,37 +165,3 @@ fn digits(rest: &mut &str) -> i64 {
     *rest = after;
     number.parse().unwrap_or(0)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: Now = Now { revision: 20, compacted: 7 };
-
-    #[test]
-    fn references_are_filled_in() {
-        let text = r#"{"a":"@-3","b":@c,"c":"@c+1","d":@+2,"v":"*6"}"#;
-        let filled = r#"{"a":"17","b":7,"c":"8","d":22,"v":"eHh4eHh4"}"#;
-        assert_eq!(fill(text, NOW), filled);
-    }
-
-    #[test]
-    fn a_body_survives_its_line() {
-        let body = b"{\"a\\b\":\r\n\xff}";
-        let line = format!("json v3 kv/put {}", escape(body));
-        let ask = Ask::Json("v3".into(), "kv/put".into(), body.to_vec());
-        assert_eq!(parse(&line, NOW), Ok(ask));
-    }
-
-    #[test]
-    fn bytes_are_given_in_hexadecimal() {
-        let ask = Ask::Raw("put".into(), vec![10, 1, 0x61]);
-        assert_eq!(parse("raw put 0a0161", NOW), Ok(ask));
-        assert_eq!(
-            parse("raw put", NOW),
-            Ok(Ask::Raw("put".into(), Vec::new()))
-        );
-        assert!(parse("raw put 0x", NOW).is_err());
-        assert!(parse("speak put", NOW).is_err());
-    }
-}
