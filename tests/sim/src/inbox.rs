@@ -187,7 +187,7 @@ impl World {
             }
             Err(error) => {
                 let error = format!("snapshot on the wire: {error}");
-                self.judge(&Fact::NotStarted { member: place as u64 + 1, error });
+                self.not_started(place as u64 + 1, &error);
             }
         }
     }

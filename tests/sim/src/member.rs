@@ -21,7 +21,7 @@ use crate::{
     disk::Disk,
     host::Turn,
     inbox::Inbox,
-    invariants::{Fact, fingerprint},
+    invariants::{Fact, LEVEL_KNOWN, STORAGE_FAITHFUL, fingerprint},
     net::Packet,
     oracle::{Ask, End},
     releases::{NEW, NEXT_LEVEL},
@@ -409,7 +409,8 @@ impl World {
         let id = place as u64 + 1;
         self.trace.line(self.now, || format!("m{id} ends: {halt}"));
         if let Halt::LaterLevel { level, own } = halt {
-            return self.judge(&Fact::LevelUnknown { member: id, level, own });
+            let what = format!("m{id} of level {own} is in a cluster of level {level}");
+            return self.violate(LEVEL_KNOWN, what);
         }
         if self.ends_by_copy(place, halt) {
             return;
@@ -417,7 +418,7 @@ impl World {
         let removed =
             self.truth.registry.removed_ids.contains(&MemberId(id)) || self.is_outside(id);
         if halt != Halt::Removed || !removed {
-            return self.judge(&Fact::NotStarted { member: id, error: halt.to_string() });
+            return self.not_started(id, &halt);
         }
         self.counts.ended += 1;
         self.members[place].existence = Existence::Gone;
@@ -458,8 +459,7 @@ impl World {
     /// Checks the state that real storage has kept.
     pub(crate) fn judge_files(&mut self, place: usize, left: Result<(), String>) {
         if let Err(what) = left {
-            let member = place as u64 + 1;
-            self.judge(&Fact::StorageDiffers { member, what });
+            self.violate(STORAGE_FAITHFUL, format!("m{}: {what}", place + 1));
         }
     }
 
@@ -535,9 +535,7 @@ impl World {
         let (replica, view, hard_state, members) = match started {
             Ok(Some(started)) => started,
             Ok(None) => return,
-            Err(error) => {
-                return self.judge(&Fact::NotStarted { member: id, error: error.to_string() });
-            }
+            Err(error) => return self.not_started(id, &error),
         };
         self.trace.line(self.now, || {
             let span = self.disks[place].span();

@@ -13,7 +13,7 @@ use witan_machine::{fingerprint, kv::Kv, revision::Revision, view::View};
 
 use crate::{
     disk::FoundDamage,
-    invariants::Fact,
+    invariants::PLACES_TRUE,
     rng::{Fnv, Rng},
     scenario::Scenario,
     sweep,
@@ -77,7 +77,7 @@ impl World {
         let resident = current.as_ref().map(fingerprint::of);
         disk.drop_values();
         let (expected, found) = (stored.full_fingerprint(), saved.full_fingerprint());
-        self.judge(&Fact::ReadBack { member, expected, found });
+        self.compare_hashes(member, expected, found);
         if let Some((expected, kv)) = resident.zip(current) {
             self.read_cold(place, &kv, expected);
             let incarnation = self.members[place].incarnation;
@@ -92,7 +92,17 @@ impl World {
         self.disks[place].drop_values();
         self.counts.read_back += 1;
         let found = fingerprint::of(kv);
-        self.judge(&Fact::ReadBack { member: place as u64 + 1, expected, found });
+        self.compare_hashes(place as u64 + 1, expected, found);
+    }
+
+    /// Checks that a state of a member has the same hash in memory and on disk.
+    fn compare_hashes(&mut self, member: u64, in_memory: u64, on_disk: u64) {
+        if in_memory != on_disk {
+            let what = format!(
+                "m{member} has other values on disk than in memory: {on_disk:016x}, not {in_memory:016x}"
+            );
+            self.violate(PLACES_TRUE, what);
+        }
     }
 
     /// Damages a record on the disk of a running member and makes the member read all values. Then schedules the next damage.
@@ -133,10 +143,7 @@ impl World {
         disk.repair(run);
         drop(kv);
         match found {
-            Ok(found) => {
-                let member = place as u64 + 1;
-                self.judge(&Fact::ReadBack { member, expected, found });
-            }
+            Ok(found) => self.compare_hashes(place as u64 + 1, expected, found),
             Err(cause) if cause.is::<FoundDamage>() => self.end_by_damage(place, run),
             Err(cause) => resume_unwind(cause),
         }

@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     path::PathBuf,
     sync::{Arc, Mutex},
 };
@@ -22,7 +23,7 @@ use crate::{
     data_directory::{Directories, MakeDirectory},
     disaster::Disaster,
     disk::Disk,
-    invariants::{self, Fact, Ident, Invariant, Scene},
+    invariants::{self, Fact, Ident, Invariant, RECOVERY_ACCEPTED, Scene},
     member::{Existence, Member},
     net::{Net, Packet},
     operator::{Operator, person},
@@ -473,6 +474,19 @@ impl World {
                 self.violation = Some(Violation { invariant, what, at: self.now });
             }
         }
+    }
+
+    /// Ends the run with a violation that the world itself has detected, unless acknowledged writes may be lost.
+    pub(crate) fn violate(&mut self, invariant: &'static str, what: String) {
+        if self.violation.is_none() && !self.may_have_forked {
+            self.violation = Some(Violation { invariant, what, at: self.now });
+        }
+    }
+
+    /// Reports that a member does not start from the disk that a crash left, or stops without a reason.
+    pub(crate) fn not_started(&mut self, member: u64, error: &impl fmt::Display) {
+        let what = format!("m{member} does not start after a crash: {error}");
+        self.violate(RECOVERY_ACCEPTED, what);
     }
 
     /// Handles an event, or delays it while the member's process is paused.
