@@ -28,7 +28,7 @@ use witan_replica::host::{LogBatch, LogRecord, Recovered};
 use crate::{data_directory::InterruptedStep, rng::Rng};
 
 /// Checkpoint records by key.
-pub type Records = BTreeMap<Vec<u8>, Vec<u8>>;
+pub(crate) type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// Percentage of crashes that remove the newest durable checkpoint, if there is an older one.
 const FALLBACK_PERCENT: u64 = 20;
@@ -81,7 +81,7 @@ impl Log {
 
 /// The disk of one member.
 #[derive(Debug)]
-pub struct Disk {
+pub(crate) struct Disk {
     live: Log,
     durable: Log,
     /// The batches written since the last sync, in order.
@@ -257,17 +257,17 @@ impl Disk {
     }
 
     /// Returns the written entry at `index`.
-    pub fn entry(&self, index: u64) -> Option<&LogRecord> {
+    pub(crate) fn entry(&self, index: u64) -> Option<&LogRecord> {
         self.live.records.get(&index)
     }
 
     /// Returns the entry at `index` that a power cut would leave now.
-    pub fn durable_entry(&self, index: u64) -> Option<&LogRecord> {
+    pub(crate) fn durable_entry(&self, index: u64) -> Option<&LogRecord> {
         self.durable.records.get(&index)
     }
 
     /// Returns the index of the newest durable checkpoint's last entry.
-    pub fn checkpoint_index(&self) -> u64 {
+    pub(crate) fn checkpoint_index(&self) -> u64 {
         self.newest.index
     }
 
@@ -282,7 +282,7 @@ impl Disk {
     }
 
     /// Returns the first and the last index of the written log, or (0, 0) if it is empty.
-    pub fn span(&self) -> (u64, u64) {
+    pub(crate) fn span(&self) -> (u64, u64) {
         self.live.span()
     }
 }

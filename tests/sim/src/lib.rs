@@ -5,7 +5,7 @@
 //!
 //! A run has two phases. *Chaos*: messages are dropped, delayed, duplicated and reordered, and links are cut in one or both
 //! directions. Members crash between any two calls of `Host` and restart from their disks. *Heal and serve*: the faults stop,
-//! and the cluster must work again within stated numbers of ticks. Every invariant has its own file in [`invariants`] and
+//! and the cluster must work again within stated numbers of ticks. Every invariant has its own file in `invariants` and
 //! receives every fact of the run.
 //!
 //! Reading order: `world` (the event loop) → `member` → `inbox` (a round of its thread) → `host` (one turn) → `checkpoints`,
@@ -14,22 +14,22 @@
 //! (membership changes), `disaster` (lost members), `releases` (upgrades) → `invariants` → `scenario`, `sweep` (many seeds).
 
 mod adopted;
-pub mod chaos;
+mod chaos;
 mod checkpoints;
 mod clients;
 mod copies;
 pub mod counts;
 pub mod data_directory;
 mod disaster;
-pub mod disk;
-pub mod host;
+mod disk;
+mod host;
 mod inbox;
-pub mod invariants;
+mod invariants;
 mod member;
 mod mishaps;
-pub mod net;
+mod net;
 mod operator;
-pub mod oracle;
+mod oracle;
 pub mod recordings;
 mod releases;
 pub mod residency;
@@ -37,8 +37,8 @@ pub mod rng;
 pub mod scenario;
 mod sinks;
 pub mod sweep;
-pub mod trace;
+mod trace;
 mod transfer;
 mod users;
-pub mod workload;
+mod workload;
 pub mod world;

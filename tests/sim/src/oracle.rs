@@ -15,7 +15,7 @@ const LEASES: usize = 4;
 
 /// A request of a client.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Ask {
+pub(crate) enum Ask {
     /// A command for the log.
     Write(Command),
     /// A linearizable read.
@@ -24,7 +24,7 @@ pub enum Ask {
 
 /// The status of an operation.
 #[derive(Clone, Debug, PartialEq)]
-pub enum End {
+pub(crate) enum End {
     /// The operation was accepted and is not answered yet.
     Pending,
     /// The operation was not accepted.
@@ -35,35 +35,28 @@ pub enum End {
     Removed,
     /// A write was answered.
     Applied {
-        /// The time of the answer.
         at: u64,
         /// Raft index of its entry.
         index: u64,
-        /// The answer.
         outcome: Outcome,
     },
     /// A read was answered.
-    Answered {
-        /// The time of the answer.
-        at: u64,
-    },
+    Answered { at: u64 },
     /// The member crashed before it answered, or does not know the outcome.
     Crashed,
 }
 
 /// The minimum state that an operation must return, because earlier operations were completed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Floor {
-    /// The v3 revision.
-    pub revision: Revision,
-    /// The v2 index.
-    pub tree_index: u64,
+pub(crate) struct Floor {
+    pub(crate) revision: Revision,
+    pub(crate) tree_index: u64,
     /// Raft index of an acknowledged write.
-    pub index: u64,
+    pub(crate) index: u64,
     /// For each v3 key, the revision of its last completed write or read.
-    pub keys: BTreeMap<Vec<u8>, Revision>,
+    pub(crate) keys: BTreeMap<Vec<u8>, Revision>,
     /// The last leases that were granted.
-    pub leases: Vec<LeaseId>,
+    pub(crate) leases: Vec<LeaseId>,
 }
 
 impl Floor {
@@ -90,26 +83,24 @@ impl Floor {
 
 /// One request of a client.
 #[derive(Clone, Debug)]
-pub struct Op {
+pub(crate) struct Op {
     /// The number of the operation in the run, which is also in every value that it writes.
-    pub id: u64,
+    pub(crate) id: u64,
     /// The member that received it.
-    pub member: u64,
+    pub(crate) member: u64,
     /// Time of the invocation.
-    pub invoked: u64,
+    pub(crate) invoked: u64,
     /// The floor of the operations completed before the invocation.
-    pub floor: Floor,
-    /// The request.
-    pub ask: Ask,
-    /// The status.
-    pub end: End,
+    pub(crate) floor: Floor,
+    pub(crate) ask: Ask,
+    pub(crate) end: End,
     /// The deadline of the operation, if it has one.
-    pub deadline: Option<u64>,
+    pub(crate) deadline: Option<u64>,
 }
 
 /// All operations of a run.
 #[derive(Clone, Debug, Default)]
-pub struct Oracle {
+pub(crate) struct Oracle {
     ops: Vec<Op>,
     floor: Floor,
 }
@@ -208,17 +199,17 @@ impl Oracle {
     }
 
     /// Returns all operations in the order of invocation.
-    pub fn ops(&self) -> &[Op] {
+    pub(crate) fn ops(&self) -> &[Op] {
         &self.ops
     }
 
     /// Returns operation `id`.
-    pub fn op(&self, id: u64) -> Option<&Op> {
+    pub(crate) fn op(&self, id: u64) -> Option<&Op> {
         self.ops.get(id as usize)
     }
 
     /// Returns the floor of the operations completed so far.
-    pub fn floor(&self) -> &Floor {
+    pub(crate) fn floor(&self) -> &Floor {
         &self.floor
     }
 }

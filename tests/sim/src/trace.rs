@@ -2,25 +2,25 @@
 
 /// Collects lines if it is enabled.
 #[derive(Debug, Default)]
-pub struct Trace {
+pub(crate) struct Trace {
     lines: Option<String>,
 }
 
 impl Trace {
     /// Creates a trace that keeps its lines if `on` is set, and discards them otherwise.
-    pub fn new(on: bool) -> Self {
+    pub(crate) fn new(on: bool) -> Self {
         Self { lines: on.then(String::new) }
     }
 
     /// Adds the line that `make` returns, with the virtual time.
-    pub fn line(&mut self, now: u64, make: impl FnOnce() -> String) {
+    pub(crate) fn line(&mut self, now: u64, make: impl FnOnce() -> String) {
         if let Some(lines) = &mut self.lines {
             lines.push_str(&format!("[{now:>6}] {}\n", make()));
         }
     }
 
     /// Takes all lines out of the trace.
-    pub fn take(&mut self) -> String {
+    pub(crate) fn take(&mut self) -> String {
         self.lines.take().unwrap_or_default()
     }
 }

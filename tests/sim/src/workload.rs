@@ -30,9 +30,9 @@ const READ_VALUE_BYTES: [usize; 4] = [200, 1_000, 4_000, 12_000];
 
 /// A linearizable read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Read {
+pub(crate) struct Read {
     /// A v3 key.
-    pub key: Bytes,
+    pub(crate) key: Bytes,
 }
 
 /// The shares of kinds of requests in a run.

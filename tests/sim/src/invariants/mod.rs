@@ -38,8 +38,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 pub(crate) use elected_by_voters::Vote;
 use witan_machine::{
-    command::Entry, kv::KeyValue, lease::LeaseId, revision::Revision, versions::Release,
-    view::View,
+    command::Entry, kv::KeyValue, lease::LeaseId, revision::Revision, versions::Release, view::View,
 };
 use witan_replica::{
     host::{Applied, LeaseAnswer, LogRecord},
@@ -78,28 +77,23 @@ pub(crate) const PLACES_TRUE: &str = "places_true";
 
 /// An event of a run.
 #[derive(Debug)]
-pub enum Fact<'a> {
+pub(crate) enum Fact<'a> {
     /// A member finished a turn.
     Turned {
-        /// The member's id.
         member: u64,
-        /// The status of its replica.
         status: Status,
         /// The voters that the member knew before and after the turn.
         voters: &'a [Vec<u64>; 2],
     },
     /// Records were written to a member's disk.
     Written {
-        /// The member's id.
         member: u64,
-        /// The written records.
         records: &'a [LogRecord],
         /// The member's term, vote and commit index that were written with them.
         hard_state: Option<&'a Bytes>,
     },
     /// A member executed entries and returned the results.
     Executed {
-        /// The member's id.
         member: u64,
         /// The release that its process runs.
         release: Release,
@@ -107,7 +101,6 @@ pub enum Fact<'a> {
         batch: &'a [Applied],
         /// The state after the last entry.
         view: &'a View,
-        /// The fingerprint of that state.
         fingerprint: u64,
     },
     /// A client received the answer to its write.
@@ -119,55 +112,38 @@ pub enum Fact<'a> {
     Answered {
         /// The operation, which has not ended yet.
         op: &'a Op,
-        /// The state that was read.
         view: &'a View,
     },
     /// A client received the answer to its request about a lease.
     LeaseAnswered {
-        /// The lease's id.
         lease: LeaseId,
-        /// The answer.
         answer: LeaseAnswer,
-        /// Time of the request.
         asked: u64,
     },
     /// A member received a leader's message.
     Heard {
-        /// The member's id.
         member: u64,
-        /// The sender.
         leader: u64,
         /// The term that the sender leads.
         term: u64,
         /// The election timeout in units.
         timeout: u64,
-        /// The status of the member.
         status: Status,
     },
     /// An older copy replaced a member's disk, and the member recognizes the copy.
-    OlderDisk {
-        /// The member's id.
-        member: u64,
-    },
+    OlderDisk { member: u64 },
     /// A member received the command to replace its state with the leader's state.
-    Rebuilds {
-        /// The member's id.
-        member: u64,
-    },
+    Rebuilds { member: u64 },
     /// A member read its disk at startup, or received a snapshot.
     Restored {
-        /// The member's id.
         member: u64,
         /// Whether the member starts; otherwise it received a snapshot.
         starts: bool,
-        /// The state that was read.
         view: &'a View,
-        /// The fingerprint of that state.
         fingerprint: u64,
     },
     /// A member continues alone (`--force-new-cluster`), and the history forks.
     Forced {
-        /// The member's id.
         member: u64,
         /// The last executed entry that the member has, too.
         kept: u64,
@@ -220,17 +196,17 @@ impl Fact<'_> {
 
 /// The parts of the simulation that an invariant may inspect.
 #[derive(Debug)]
-pub struct Scene<'a> {
+pub(crate) struct Scene<'a> {
     /// Virtual time in units.
-    pub now: u64,
+    pub(crate) now: u64,
     /// The members' disks. The disk of member `n` is at `n - 1`.
-    pub disks: &'a [Disk],
+    pub(crate) disks: &'a [Disk],
     /// The requests of clients and their answers.
-    pub oracle: &'a Oracle,
+    pub(crate) oracle: &'a Oracle,
     /// The entries that the cluster has executed, and its voters.
-    pub truth: &'a Truth,
+    pub(crate) truth: &'a Truth,
     /// Whether most disks are lost and one member is about to continue alone.
-    pub forces: bool,
+    pub(crate) forces: bool,
 }
 
 impl Scene<'_> {
@@ -263,13 +239,13 @@ impl Scene<'_> {
 }
 
 /// An invariant.
-pub trait Invariant: std::fmt::Debug {
+pub(crate) trait Invariant: std::fmt::Debug {
     /// Checks a fact. Fails with a description of the violation.
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String>;
 }
 
 /// Returns all invariants, each with the name of its file.
-pub fn all() -> Vec<(&'static str, Box<dyn Invariant>)> {
+pub(crate) fn all() -> Vec<(&'static str, Box<dyn Invariant>)> {
     macro_rules! named {
         ($($file:ident::$rule:ident,)*) => {
             vec![$((stringify!($file), Box::<$file::$rule>::default()),)*]
@@ -309,7 +285,7 @@ pub fn all() -> Vec<(&'static str, Box<dyn Invariant>)> {
 
 /// The identity of an entry, by which logs distinguish entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ident {
+pub(crate) struct Ident {
     pub(crate) term: u64,
     pub(crate) payload: u64,
 }
@@ -356,7 +332,7 @@ impl<T: PartialEq + Clone> ByIndex<T> {
 
 /// Returns the fingerprint of everything that replicas must agree on, except the layout, which `layout_equality` compares. Reads
 /// all values, so members with different values in memory and on disk are compared.
-pub fn fingerprint(view: &View) -> u64 {
+pub(crate) fn fingerprint(view: &View) -> u64 {
     let machine = &view.machine;
     let mut hash = Fnv::default()
         .number(witan_machine::fingerprint::of(&machine.kv))
