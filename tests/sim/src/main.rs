@@ -17,7 +17,6 @@ use witan_sim::{
 const USAGE: &str = "\
 usage: witan-sim [--seeds N] [--start S] [--members 1..7]
        witan-sim --reproduce SEED [--members 1..7]
-       witan-sim --trace SEED [--members 1..7]
        witan-sim --record FOLDER --reproduce SEED [--members 1..7]
        witan-sim --replay FOLDER
 
@@ -25,7 +24,6 @@ usage: witan-sim [--seeds N] [--start S] [--members 1..7]
   --start S         from seed S on (0)
   --members M       with M members; without it the seed chooses
   --reproduce SEED  run one seed, print its trace and what it came to
-  --trace SEED      print its trace only
   --record FOLDER   with --reproduce: record each process of each member in a file there
   --replay FOLDER   execute these recordings with the core of this program
 ";
@@ -39,7 +37,6 @@ struct Request {
     start: u64,
     members: Option<usize>,
     reproduce: Option<u64>,
-    trace: Option<u64>,
     record: Option<PathBuf>,
     replay: Option<PathBuf>,
 }
@@ -76,7 +73,6 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Request, String> {
                 request.members = Some(members);
             }
             "--reproduce" => request.reproduce = Some(number()?),
-            "--trace" => request.trace = Some(number()?),
             "--record" => request.record = Some(value.into()),
             "--replay" => request.replay = Some(value.into()),
             other => return Err(format!("{other} is not known")),
@@ -91,16 +87,13 @@ fn act(request: &Request, out: &mut impl Write) -> io::Result<ExitCode> {
     if let Some(folder) = &request.replay {
         return replay(folder, out);
     }
-    if let Some(seed) = request.trace.or(request.reproduce) {
+    if let Some(seed) = request.reproduce {
         let scenario = Scenario::new(seed, request.members);
         let verdict = match &request.record {
             Some(folder) => recordings::record(scenario, folder),
             None => sweep::run(scenario, true),
         };
         out.write_all(verdict.trace.as_bytes())?;
-        if request.trace.is_some() {
-            return Ok(ExitCode::SUCCESS);
-        }
         return match verdict.violation {
             Some(violation) => {
                 writeln!(out, "{}", sweep::failure(&scenario, &violation))?;

@@ -126,36 +126,28 @@ impl Swept {
     /// Returns the goals that the runs did not reach.
     pub fn shortfalls(&self) -> Vec<String> {
         let mut short = Vec::new();
-        let Counts { asked, refused, denied, raised, .. } = self.counts;
+        let counts = self.counts;
+        let Counts { asked, refused, .. } = counts;
         if refused * 100 > asked * REFUSED_PERCENT_MAX {
             short.push(format!("{refused} of {asked} requests were refused"));
         }
-        if self.runs >= MANY_RUNS && [denied, raised].contains(&0) {
-            short.push(format!(
-                "{denied} requests were denied to their callers, the level rose {raised} times"
-            ));
-        }
-        let Counts { mistakes, rebuilds, failed_syncs, lease_times, .. } = self.counts;
-        let mishaps = [mistakes, rebuilds, failed_syncs, lease_times];
-        if self.runs >= MANY_RUNS && mishaps.contains(&0) {
-            short.push(format!(
-                "{mistakes} members believed that a running leader had ended, {rebuilds} replaced their state, \
-                 {failed_syncs} syncs failed, {lease_times} times of leases were asked for"
-            ));
-        }
-        let Counts { forced, forced_interrupted, forced_lost, .. } = self.counts;
-        if self.runs >= MANY_RUNS && [forced, forced_interrupted, forced_lost].contains(&0) {
-            short.push(format!(
-                "{forced} clusters went on with one member, {forced_interrupted} of these starts lost power, \
-                 {forced_lost} entries were lost"
-            ));
-        }
-        let Counts { cold_reads, read_back, damaged, .. } = self.counts;
-        if self.runs >= MANY_RUNS && [cold_reads, read_back, damaged].contains(&0) {
-            short.push(format!(
-                "{cold_reads} blocks were read from disk, {read_back} states were read back, {damaged} damaged records were \
-                 found"
-            ));
+        let expected = [
+            (counts.denied, "requests denied to their callers"),
+            (counts.raised, "rises of the level"),
+            (counts.mistakes, "mistakes about a running leader"),
+            (counts.rebuilds, "replaced states"),
+            (counts.failed_syncs, "failed syncs"),
+            (counts.lease_times, "questions about a lease's time"),
+            (counts.forced, "clusters that went on with one member"),
+            (counts.forced_interrupted, "power cuts at such a start"),
+            (counts.forced_lost, "entries lost by such a start"),
+            (counts.cold_reads, "blocks read from disk"),
+            (counts.read_back, "states read back"),
+            (counts.damaged, "damaged records found"),
+        ];
+        let missing = expected.iter().filter(|(count, _)| *count == 0);
+        if self.runs >= MANY_RUNS {
+            short.extend(missing.map(|(_, what)| format!("no {what}")));
         }
         let (long, no_install, no_trim) = self.long_runs;
         // A few seeds prove nothing.

@@ -4,7 +4,7 @@ use std::process::Command;
 
 fn trace(seed: &str, members: &str) -> Vec<u8> {
     let output = Command::new(env!("CARGO_BIN_EXE_witan-sim"))
-        .args(["--trace", seed, "--members", members])
+        .args(["--reproduce", seed, "--members", members])
         .output()
         .expect("the simulator's binary runs");
     assert!(
@@ -32,9 +32,4 @@ fn two_processes_agree() {
             "seed {seed} of {members} members differs"
         );
     }
-}
-
-#[test]
-fn seeds_differ() {
-    assert!(trace("7", "3") != trace("8", "3"));
 }
