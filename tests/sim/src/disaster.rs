@@ -131,16 +131,6 @@ impl Disaster {
             outside: BTreeSet::new(),
         }
     }
-
-    /// Returns whether the operator waits for the survivor.
-    pub(crate) fn is_under_way(&self) -> bool {
-        self.survivor.is_some()
-    }
-
-    /// Returns whether a member belongs to the old cluster only.
-    pub(crate) fn is_outside(&self, id: u64) -> bool {
-        self.outside.contains(&id)
-    }
 }
 
 impl Found {
@@ -255,8 +245,9 @@ impl World {
         present && self.disks[place].oldest_checkpoint_index() > 0
     }
 
+    /// Returns whether a member belongs to the old cluster only.
     pub(crate) fn is_outside(&self, id: u64) -> bool {
-        self.disaster.is_outside(id)
+        self.disaster.outside.contains(&id)
     }
 
     /// Returns whether `to` refuses messages of `from`, a member of the old cluster that `to` does not know.

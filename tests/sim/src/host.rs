@@ -312,7 +312,9 @@ impl Host for Turn<'_> {
             false => 1,
         };
         self.trace(|id| format!("m{id} executes a long command for {delay}"));
-        self.world.execute_later(self.place, delay, command);
+        let (place, incarnation) = (self.place, self.world.members[self.place].incarnation);
+        let executed = Event::Executed { place, incarnation, command };
+        self.world.after(delay, executed);
         None
     }
 

@@ -313,21 +313,13 @@ impl World {
 
     /// Makes the transport of member `to` report an event of member `about`, after a short delay.
     pub(crate) fn report(&mut self, to: u64, about: u64, event: PeerEvent) {
-        let place = (to - 1) as usize;
-        let incarnation = self.members[place].incarnation;
         let delay = self.chance.range(1, 3);
-        self.after(delay, Event::Peer { place, incarnation, about, event });
+        self.schedule_peer_event((to - 1) as usize, about, event, delay);
     }
 
     pub(crate) fn peer_event(&mut self, place: usize, about: u64, event: PeerEvent) {
         self.members[place].inbox.event(about, event);
         self.wake(place);
-    }
-
-    pub(crate) fn execute_later(&mut self, place: usize, delay: u64, command: Box<LongCommand>) {
-        let incarnation = self.members[place].incarnation;
-        let event = Event::Executed { place, incarnation, command };
-        self.after(delay, event);
     }
 
     pub(crate) fn executed(&mut self, place: usize, command: LongCommand) {

@@ -46,7 +46,7 @@ impl World {
     pub(crate) fn operate(&mut self) {
         let pause = self.hand.range(1, self.climate.operator_pause);
         self.after(pause, Event::Operate);
-        if self.phase != Phase::Chaos || self.disaster.is_under_way() || self.awaits_change() {
+        if self.phase != Phase::Chaos || self.disaster.survivor.is_some() || self.awaits_change() {
             return;
         }
         if let Some(lost) = self.operator.lost {

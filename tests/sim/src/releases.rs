@@ -168,7 +168,7 @@ impl World {
             return false;
         }
         let id = *self.hand.pick(&old);
-        self.restart(id, NEW);
+        self.restart(id, |member| member.release = NEW);
         true
     }
 
@@ -190,13 +190,13 @@ impl World {
         match self.hand.range(0, 9) {
             0..=5 if returns && !has_risen && !next.is_empty() => {
                 let id = *self.hand.pick(&next);
-                self.restart_with(id, levels::FIRST);
+                self.restart(id, |member| member.level = levels::FIRST);
             }
             6 if is_free && !has_risen => self.ask_downgrade(FIRST_RELEASE.to_owned()),
             7 if returns && first.is_empty() => self.ask_downgrade(String::new()),
             0..=9 if !first.is_empty() => {
                 let id = *self.hand.pick(&first);
-                self.restart_with(id, NEXT_LEVEL);
+                self.restart(id, |member| member.level = NEXT_LEVEL);
             }
             _ => return false,
         }
@@ -207,21 +207,16 @@ impl World {
         self.ask_operator(Command::Downgrade(Downgrade { target }));
     }
 
-    fn restart(&mut self, id: u64, release: Release) {
+    /// Restarts a member with another release or level.
+    fn restart(&mut self, id: u64, change: impl FnOnce(&mut Member)) {
         let place = (id - 1) as usize;
-        self.trace
-            .line(self.now, || format!("m{id} goes to {release:?}"));
+        let member = &mut self.members[place];
+        change(member);
+        let Member { release, level, .. } = *member;
+        self.trace.line(self.now, || {
+            format!("m{id} goes to {release:?}, level {level}")
+        });
         self.counts.releases += 1;
-        self.members[place].release = release;
-        self.crash(place);
-    }
-
-    fn restart_with(&mut self, id: u64, level: Level) {
-        let place = (id - 1) as usize;
-        self.trace
-            .line(self.now, || format!("m{id} goes to level {level}"));
-        self.counts.releases += 1;
-        self.members[place].level = level;
         self.crash(place);
     }
 

@@ -100,35 +100,31 @@ impl Scenario {
         COLD_PERCENTS[(self.seed / 3 + place as u64) as usize % COLD_PERCENTS.len()]
     }
 
-    /// Returns whether members run two releases and the leader decides the cluster version.
+    /// Returns whether members run two releases and the leader decides the cluster version. Such runs have none of the features
+    /// below.
     pub(crate) fn has_releases(&self) -> bool {
         self.seed % RELEASES_SEEDS == 2
     }
 
-    /// Returns whether all members run one release. Only such runs have the features below.
-    fn is_of_one_release(&self) -> bool {
-        !self.has_releases()
-    }
-
     /// Returns whether members wrongly believe that their leader's process has ended.
     pub(crate) fn has_mistakes(&self) -> bool {
-        self.is_of_one_release() && self.seed % MISTAKES_SEEDS == 2
+        !self.has_releases() && self.seed % MISTAKES_SEEDS == 2
     }
 
     /// Returns whether clients query the remaining time of leases, and leaders checkpoint it every second.
     pub(crate) fn has_lease_questions(&self) -> bool {
-        self.is_of_one_release() && matches!(self.seed % LEASE_QUESTIONS_SEEDS, 2 | 3)
+        !self.has_releases() && matches!(self.seed % LEASE_QUESTIONS_SEEDS, 2 | 3)
     }
 
     /// Returns whether members replace their state with the leader's state.
     pub(crate) fn has_rebuilds(&self) -> bool {
-        self.is_of_one_release() && self.seed % REBUILDS_SEEDS == 1
+        !self.has_releases() && self.seed % REBUILDS_SEEDS == 1
     }
 
     /// Returns whether members start from copies of their disks. Mistakes, rebuilds and disasters happen in other runs.
     pub(crate) fn has_copies(&self) -> bool {
         let other = self.has_mistakes() || self.has_rebuilds() || self.has_disaster();
-        self.is_of_one_release() && self.seed % COPIES_SEEDS == 5 && !other
+        !self.has_releases() && self.seed % COPIES_SEEDS == 5 && !other
     }
 
     /// Returns whether members undergo anything but crashes: mistakes, rebuilds or copied disks.
@@ -148,11 +144,11 @@ impl Scenario {
 
     /// Returns whether the members were adopted from etcd with different states.
     pub(crate) fn is_adopted(&self) -> bool {
-        self.is_of_one_release() && self.seed % ADOPTED_SEEDS == 7
+        !self.has_releases() && self.seed % ADOPTED_SEEDS == 7
     }
 
     pub(crate) fn has_failed_syncs(&self) -> bool {
-        self.is_of_one_release() && self.seed % FAILED_SYNCS_SEEDS == 7
+        !self.has_releases() && self.seed % FAILED_SYNCS_SEEDS == 7
     }
 
     /// Returns the random generator for the loss of most members.
@@ -162,13 +158,13 @@ impl Scenario {
 
     /// Returns whether the cluster permanently loses most of its members.
     pub(crate) fn has_disaster(&self) -> bool {
-        self.is_of_one_release() && self.fate().chance(DISASTERS_PERCENT)
+        !self.has_releases() && self.fate().chance(DISASTERS_PERCENT)
     }
 
     /// Returns the number of ticks after which a client gives up.
     pub(crate) fn request_ticks(&self) -> u64 {
         let [production, long] = REQUEST_TICKS;
-        match self.is_of_one_release() && self.seed % TIMEOUTS_SEEDS == 3 {
+        match !self.has_releases() && self.seed % TIMEOUTS_SEEDS == 3 {
             true => production,
             false => long,
         }
