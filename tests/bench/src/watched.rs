@@ -1,4 +1,4 @@
-//! Watchers with a gRPC stream each, which record the delay of events: every value starts with the time at which it was sent.
+//! Watchers that record the delay of events: every value starts with the time at which it was sent.
 
 use std::{
     cell::{Cell, RefCell},
@@ -17,7 +17,9 @@ use witan_api::v3::etcdserverpb::{
     PutRequest, WatchCreateRequest, WatchRequest, WatchResponse, watch_request::RequestUnion,
 };
 
-use crate::{h2::Call, scene::watch::WATCH, stream::Streams, verb::key_text};
+use crate::{h2::Call, stream::Streams, verb::key_text};
+
+const WATCH: &str = "/etcdserverpb.Watch/Watch";
 
 /// Maximum time for the last events after the last answer to a write.
 const LAST_EVENTS_MAX: Duration = Duration::from_secs(10);
@@ -92,17 +94,18 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
+    /// Returns a watch of one key.
+    pub(crate) fn key(key: String) -> Self {
+        Self { key: key.into(), end: Bytes::new(), prev_kv: false }
+    }
+
     /// Returns a watch of all keys with `prefix`, which must end in ASCII.
     pub(crate) fn prefix(prefix: &str) -> Self {
         let mut end = prefix.as_bytes().to_vec();
         if let Some(last) = end.last_mut() {
             *last += 1;
         }
-        Self {
-            key: prefix.to_owned().into(),
-            end: end.into(),
-            prev_kv: false,
-        }
+        Self { end: end.into(), ..Self::key(prefix.to_owned()) }
     }
 }
 
@@ -129,15 +132,17 @@ impl Heard {
         })
     }
 
-    /// Opens a connection with a stream and a watcher for each of `watched`, and waits until they are created. The watchers run
-    /// in `hearing`, which must be dropped before the server.
+    /// Opens a connection with a watcher for each of `watched`, of which `per_stream` share a stream, and waits until they are
+    /// created. The watchers run in `hearing`, which must be dropped before the server.
     pub(crate) async fn watch(
         self: &Rc<Self>,
         address: &str,
         watched: &[Watched],
+        per_stream: usize,
         hearing: &mut JoinSet<()>,
     ) {
-        let mut streams = Streams::open(address, WATCH, watched.len()).await;
+        let count = watched.len().div_ceil(per_stream);
+        let mut streams = Streams::open(address, WATCH, count).await;
         for (at, watched) in watched.iter().cloned().enumerate() {
             let create = WatchCreateRequest {
                 key: watched.key,
@@ -146,12 +151,14 @@ impl Heard {
                 ..WatchCreateRequest::default()
             };
             let request = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
-            streams.send(at, request.encode_to_vec());
+            streams.send(at / per_stream, request.encode_to_vec());
         }
         let heard = Rc::clone(self);
         let mut revisions = vec![0; watched.len()];
         hearing.spawn_local(async move {
-            let mut hear = |at: usize, message: &[u8]| heard.hear(&mut revisions[at], message);
+            let mut hear = |stream: usize, message: &[u8]| {
+                heard.hear(&mut revisions[stream * per_stream..], message);
+            };
             while streams.receive(&mut hear).await {
                 heard.changed.notify_waiters();
             }
@@ -164,13 +171,16 @@ impl Heard {
         }
     }
 
-    fn hear(&self, last: &mut i64, message: &[u8]) {
+    /// Records the events in a message of a stream. `last` has the last revision of each watcher of the stream, by its id.
+    fn hear(&self, last: &mut [i64], message: &[u8]) {
         let response = WatchResponse::decode(message).expect("an answer of a watch");
         assert!(!response.canceled, "a watch was canceled");
         self.created
             .set(self.created.get() + u64::from(response.created));
         self.events
             .set(self.events.get() + response.events.len() as u64);
+        let watcher = usize::try_from(response.watch_id).expect("ids count from 0");
+        let last = &mut last[watcher];
         for event in &response.events {
             let kv = event.kv.as_ref().expect("an event has a key");
             assert!(

@@ -95,14 +95,14 @@ impl<'a> Loaded<'a> {
         for address in &addresses {
             let whole = |prefix| Watched { prev_kv: true, ..Watched::prefix(prefix) };
             heard
-                .watch(address, &[LEASES, PODS].map(whole), &mut hearing)
+                .watch(address, &[LEASES, PODS].map(whole), 1, &mut hearing)
                 .await;
         }
         let nodes = options.nodes.first().copied().unwrap_or(1) as usize;
         let (of_nodes, counts) = watchers_of_nodes(options.watchers, nodes);
         let chunks = of_nodes.chunks(STREAMS_PER_CONNECTION);
         for (watched, address) in chunks.zip(addresses.iter().cycle()) {
-            heard.watch(address, watched, &mut hearing).await;
+            heard.watch(address, watched, 1, &mut hearing).await;
         }
         let objects = Objects::new(heard.clock, counts, addresses.len() as u64);
         Self {
@@ -205,11 +205,7 @@ fn watchers_of_nodes(watchers: usize, nodes: usize) -> (Vec<Watched>, (Vec<u64>,
         let node = at / 2 % nodes;
         if at % 2 == 0 {
             counts.0[node] += 1;
-            Watched {
-                key: lease_key(node as u64).into(),
-                end: Vec::new().into(),
-                prev_kv: false,
-            }
+            Watched::key(lease_key(node as u64))
         } else {
             counts.1[node] += 1;
             Watched::prefix(&pods_prefix(node as u64))

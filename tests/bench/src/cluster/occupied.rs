@@ -36,7 +36,7 @@ pub(super) async fn run(cluster: &Cluster, length: Duration) -> Measured {
             .step_by(members)
             .map(|watcher| Watched::prefix(&format!("occupied/{watcher}")))
             .collect();
-        heard.watch(address, &own, &mut clients).await;
+        heard.watch(address, &own, 1, &mut clients).await;
         let count = (at..LEASES).step_by(members).len();
         leases.extend(keep_alive(address, count, &mut clients).await);
     }

@@ -39,7 +39,7 @@ async fn one(program: &Program, options: &Options) -> String {
     for (first, address) in firsts.zip(addresses.iter().cycle()) {
         let streams = STREAMS_PER_CONNECTION.min(options.streams - first);
         let watched = vec![Watched::prefix("key-"); streams];
-        heard.watch(address, &watched, &mut hearing).await;
+        heard.watch(address, &watched, 1, &mut hearing).await;
     }
     let subject = Subject::all_of(&cluster);
     let put = SizedPut { clock: heard.clock, value_bytes: options.value_bytes };
