@@ -25,19 +25,20 @@ class Schemas:
         assert said.returncode == 0, said.stdout + said.stderr
 
 
-def closed(schema: dict, required: bool = True) -> dict:
-    """Returns a structural schema without Kubernetes' extensions. Objects with named fields allow no others."""
-    if schema.get("x-kubernetes-int-or-string"):
+def closed(schema: dict) -> dict:
+    """Returns a schema without Kubernetes' extensions. Objects with named fields allow no others."""
+    if "$ref" in schema:
+        return {"$ref": "_definitions.json#/definitions/" + schema["$ref"].rsplit("/", 1)[1]}
+    if schema.get("x-kubernetes-int-or-string") or schema.get("format") == "int-or-string":
         return {"type": ["integer", "string"]}
     out = {key: value for key, value in schema.items() if not key.startswith("x-") and key not in ("default", "nullable")}
-    if "properties" in schema:
-        needed = schema.get("required", [])
-        out["properties"] = {key: closed(value, key in needed) for key, value in schema["properties"].items()}
+    for key in ("items", "additionalProperties"):
+        if isinstance(out.get(key), dict):
+            out[key] = closed(out[key])
+    if "properties" in out:
+        out["properties"] = {key: closed(value) for key, value in out["properties"].items()}
         if not schema.get("x-kubernetes-preserve-unknown-fields"):
             out.setdefault("additionalProperties", False)
-    for key in ("items", "additionalProperties"):
-        if isinstance(schema.get(key), dict):
-            out[key] = closed(schema[key])
     return out
 
 
@@ -58,22 +59,7 @@ def of_definition(definition: dict) -> dict[str, dict]:
 
 def of_kubernetes(document: dict) -> dict[str, dict]:
     """Returns the schemas of Kubernetes' own kinds by file name."""
-
-    def strict(schema: dict) -> dict:
-        if "$ref" in schema:
-            return {"$ref": "_definitions.json#/definitions/" + schema["$ref"].rsplit("/", 1)[1]}
-        if schema.get("format") == "int-or-string":
-            return {"type": ["string", "integer"]}
-        out = {key: value for key, value in schema.items() if not key.startswith("x-")}
-        for key in ("items", "additionalProperties"):
-            if isinstance(out.get(key), dict):
-                out[key] = strict(out[key])
-        if "properties" in out:
-            out.setdefault("additionalProperties", False)
-            out["properties"] = {key: strict(value) for key, value in out["properties"].items()}
-        return out
-
-    definitions = {name: strict(schema) for name, schema in document["definitions"].items()}
+    definitions = {name: closed(schema) for name, schema in document["definitions"].items()}
     for name in definitions:
         if name.endswith("JSONSchemaProps"):
             definitions[name] = {"type": "object"}
