@@ -8,16 +8,12 @@ bin=${WITAN_CACHE:-$root/.cache}/bin
 program=$(realpath "${1:-${WITAN_BIN:-${CARGO_TARGET_DIR:-$root/target}/release/witan}}")
 [ -x "$program" ] || { echo "$0: no program $program" >&2; exit 2; }
 work=$(mktemp -d)
-read -r port peer < <(python3 "$here/ports.py" 2)
-url=http://127.0.0.1:$port
-"$program" --data-dir "$work/data" --listen-client-urls "$url" --advertise-client-urls "$url" \
-    --listen-peer-urls "http://127.0.0.1:$peer" --initial-advertise-peer-urls "http://127.0.0.1:$peer" \
-    --initial-cluster "default=http://127.0.0.1:$peer" >"$work/log" 2>&1 &
-server=$!
-trap 'kill -9 $server; wait $server 2>/dev/null; rm -rf "$work"' EXIT
-for _ in $(seq 300); do
-    "$bin/etcdctl36" --endpoints "$url" endpoint health >/dev/null 2>&1 && break
-done
+server=
+trap '[ -z "$server" ] || kill -9 "$server"; wait "$server" 2>/dev/null; rm -rf "$work"' EXIT
+# shellcheck source=tests/tools/server.sh
+. "$here/server.sh"
+start_server "$program" "$work" || exit 2
+url=http://127.0.0.1:$clear
 ok=0 bad=0
 check() {
     local said code
