@@ -21,14 +21,11 @@ use copy::Copies;
 use files::Files;
 pub(crate) use open_run::FoundDamage;
 use open_run::SimRun;
-use saved::Saved;
+pub(crate) use saved::Saved;
 use witan_machine::{record::CorruptRecord, values::BlockCache, view::View};
 use witan_replica::host::{LogBatch, LogRecord, Recovered};
 
 use crate::{data_directory::InterruptedStep, rng::Rng};
-
-/// Checkpoint records by key.
-pub(crate) type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// Percentage of crashes that remove the newest durable checkpoint, if there is an older one.
 const FALLBACK_PERCENT: u64 = 20;

@@ -5,17 +5,13 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use witan_machine::{
-    member::MemberId,
-    record::{CorruptRecord, RecordChange},
-    view::View,
-};
+use witan_machine::{member::MemberId, record::CorruptRecord};
 use witan_replica::{
     host::{Envelope, Lane},
     replica::Replica,
 };
 
-use crate::{disk::Records, rng::Rng};
+use crate::{disk::Saved, rng::Rng};
 
 /// An encoded envelope.
 #[derive(Clone, Debug)]
@@ -24,7 +20,7 @@ pub(crate) struct Packet {
     pub(crate) from: u64,
     pub(crate) lane: Lane,
     pub(crate) message: Bytes,
-    pub(crate) snapshot: Option<Records>,
+    pub(crate) snapshot: Option<Saved>,
 }
 
 impl Packet {
@@ -35,7 +31,7 @@ impl Packet {
             from: from.0,
             lane,
             message,
-            snapshot: snapshot.map(|view| records_of(&view)),
+            snapshot: snapshot.map(|view| Saved::whole(&view, 0)),
         }
     }
 
@@ -44,7 +40,7 @@ impl Packet {
         let snapshot = self
             .snapshot
             .as_ref()
-            .map(view_of)
+            .map(Saved::view)
             .transpose()?
             .map(Box::new);
         Ok(Envelope {
@@ -55,29 +51,6 @@ impl Packet {
             snapshot,
         })
     }
-}
-
-/// Returns all checkpoint records of a view.
-pub(crate) fn records_of(view: &View) -> Records {
-    let mut records = Records::new();
-    view.changes(None, &mut |change| match change {
-        RecordChange::Put { key, value } => {
-            records.insert(key, value);
-        }
-        RecordChange::Delete { key } => {
-            records.remove(&key);
-        }
-    });
-    records
-}
-
-/// Restores a view from checkpoint records. Fails if they are invalid.
-pub(crate) fn view_of(records: &Records) -> Result<View, CorruptRecord> {
-    View::restore(
-        records
-            .iter()
-            .map(|(key, value)| Ok((key.clone(), value.clone()))),
-    )
 }
 
 /// The state of all links.
@@ -133,8 +106,8 @@ impl Net {
 impl Packet {
     /// Returns the text of the packet for a trace.
     pub(crate) fn text(&self) -> String {
-        let snapshot = self.snapshot.as_ref().map_or(String::new(), |records| {
-            format!(" with a snapshot of {} records", records.len())
+        let snapshot = self.snapshot.as_ref().map_or(String::new(), |saved| {
+            format!(" with a snapshot of {} records", saved.records.len())
         });
         format!("{}{snapshot}", Replica::describe(&self.message))
     }

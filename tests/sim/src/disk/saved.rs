@@ -21,7 +21,7 @@ pub(super) struct Run {
 
 /// The place of a record.
 #[derive(Clone, Debug)]
-pub(super) struct Stored {
+pub(crate) struct Stored {
     pub(super) run: Arc<Run>,
     pub(super) offset: usize,
     pub(super) len: usize,
@@ -33,16 +33,16 @@ impl Stored {
     }
 }
 
-/// A checkpoint on disk.
+/// A checkpoint on disk, or a snapshot on the network.
 #[derive(Clone, Debug)]
-pub(super) struct Saved {
-    pub(super) records: BTreeMap<Vec<u8>, Stored>,
+pub(crate) struct Saved {
+    pub(crate) records: BTreeMap<Vec<u8>, Stored>,
     pub(super) index: u64,
 }
 
 impl Saved {
     /// Writes all records of a state to run `number`.
-    pub(super) fn whole(view: &View, number: u64) -> Self {
+    pub(crate) fn whole(view: &View, number: u64) -> Self {
         Self::write(BTreeMap::new(), None, view, number)
     }
 
@@ -78,7 +78,7 @@ impl Saved {
     }
 
     /// Reads the state, with all values in memory.
-    pub(super) fn view(&self) -> Result<View, CorruptRecord> {
+    pub(crate) fn view(&self) -> Result<View, CorruptRecord> {
         let records = self.records.iter();
         View::restore(records.map(|(key, stored)| Ok((key.clone(), stored.value().to_vec()))))
     }
