@@ -47,7 +47,7 @@ pub(crate) struct Oddity {
 }
 
 macro_rules! oddities {
-    ($($place:ident $name:literal $text:literal $present:ident $former:ident;)*) => {
+    ($($place:ident $name:tt $text:literal $present:ident $former:ident;)*) => {
         &[$(Oddity {
             name: $name,
             place: Place::$place,
@@ -185,13 +185,14 @@ pub(crate) const TRUNCATED: &str = "body: truncated";
 pub(crate) const DAMAGED: &str = "body: one byte changed";
 pub(crate) const TWICE: &str = "member: twice";
 pub(crate) const BOTH_NAMES: &str = "member: by both names";
-/// The alterations, and how etcd 3.7 and etcd 3.4 read them.
-pub(crate) const OTHERS: &[(&str, Read, Read)] = &[
-    (TRUNCATED, Read::Refused, Read::Refused),
-    (DAMAGED, Read::Either, Read::Either),
-    (TWICE, Read::Refused, Read::Taken),
-    (BOTH_NAMES, Read::Refused, Read::Taken),
-];
+/// The alterations. They have no text of their own.
+#[rustfmt::skip]
+pub(crate) const OTHERS: &[Oddity] = oddities! {
+    Whole TRUNCATED "" Refused Refused;
+    Whole DAMAGED "" Either Either;
+    Whole TWICE "" Refused Taken;
+    Whole BOTH_NAMES "" Refused Taken;
+};
 
 impl Oddity {
     pub(crate) fn read(&self, era: Era) -> Read {
@@ -204,14 +205,7 @@ impl Oddity {
 
 /// Returns how an oddity or alteration with this name is read.
 pub(crate) fn read(name: &str, era: Era) -> Read {
-    let mut known = ODDITIES.iter();
-    if let Some(oddity) = known.find(|oddity| oddity.name == name) {
-        return oddity.read(era);
-    }
-    let mut others = OTHERS.iter();
-    let other = others.find(|(known, ..)| *known == name);
-    other.map_or(Read::Never, |(_, present, former)| match era {
-        Era::Present => *present,
-        Era::Former => *former,
-    })
+    let mut known = ODDITIES.iter().chain(OTHERS);
+    let oddity = known.find(|oddity| oddity.name == name);
+    oddity.map_or(Read::Never, |oddity| oddity.read(era))
 }

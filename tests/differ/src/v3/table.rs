@@ -116,19 +116,11 @@ pub(crate) fn table(era: Era) -> &'static [Row] {
     ] {
         rows.push((name, format!("{codes} malformed").leak()));
     }
-    let oddities = ODDITIES.iter().map(|odd| (odd.name, odd.read(era)));
-    let others = OTHERS.iter().map(|(name, present, former)| {
-        let read = match era {
-            Era::Present => *present,
-            Era::Former => *former,
-        };
-        (*name, read)
-    });
-    for (name, read) in oddities.chain(others) {
-        match read {
-            Read::Taken => rows.push((name, "taken")),
-            Read::Refused => rows.push((name, "refused")),
-            Read::Either => rows.push((name, "asked")),
+    for odd in ODDITIES.iter().chain(OTHERS) {
+        match odd.read(era) {
+            Read::Taken => rows.push((odd.name, "taken")),
+            Read::Refused => rows.push((odd.name, "refused")),
+            Read::Either => rows.push((odd.name, "asked")),
             Read::Never => {}
         }
     }
