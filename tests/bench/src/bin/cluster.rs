@@ -1,7 +1,7 @@
 //! Compares three members of Witan with three members of etcd.
 //!
 //! `cluster [--seconds N] [--rounds N] [--servers witan,etcd36,etcd34] [--witan after=PATH,before=PATH] [--parts
-//! requests,rates,watchers,wide-watches,kubernetes,memory,failover,catch-up,replaced] [--loads
+//! requests,rates,wide-watches,kubernetes,memory,failover,catch-up,replaced] [--loads
 //! put:64:leader,get:1:follower,put:64:all] [--rates 0,500] [--streams N] [--puts N] [--value-bytes N] [--nodes 1000,5000]
 //! [--watchers N] [--keys N] [--kills N] [--behind-mib N] [--peers http|https]` prints a table for each part. The defaults give
 //! a first impression; `docs/benchmarks.md` lists the arguments for its tables.

@@ -1,4 +1,4 @@
-//! Compares clusters of three members: requests, watchers, the load of Kubernetes nodes, memory, failover, and a member that
+//! Compares clusters of three members: requests, watches, the load of Kubernetes nodes, memory, failover, and a member that
 //! catches up.
 
 mod catch_up;
@@ -10,7 +10,6 @@ mod occupied;
 mod rates;
 mod replaced;
 mod requests;
-mod watchers;
 mod wide_watches;
 
 use std::time::Duration;
@@ -31,8 +30,6 @@ pub enum Part {
     Requests,
     /// Puts at the rates of real clusters.
     Rates,
-    /// Events to 10,000 watchers at all members.
-    Watchers,
     /// Large events to many streams at all members.
     WideWatches,
     /// Node leases and pods, as in Kubernetes clusters.
@@ -49,10 +46,9 @@ pub enum Part {
 
 impl Part {
     /// All parts in the order of the document.
-    pub const ALL: [Part; 9] = [
+    pub const ALL: [Part; 8] = [
         Part::Requests,
         Part::Rates,
-        Part::Watchers,
         Part::WideWatches,
         Part::Kubernetes,
         Part::Memory,
@@ -66,7 +62,6 @@ impl Part {
         match self {
             Part::Requests => "requests",
             Part::Rates => "rates",
-            Part::Watchers => "watchers",
             Part::WideWatches => "wide-watches",
             Part::Kubernetes => "kubernetes",
             Part::Memory => "memory",
@@ -81,7 +76,6 @@ impl Part {
         match self {
             Part::Requests => requests::measure(options).await,
             Part::Rates => rates::measure(options).await,
-            Part::Watchers => watchers::measure(options).await,
             Part::WideWatches => wide_watches::measure(options).await,
             Part::Kubernetes => kubernetes::measure(options).await,
             Part::Memory => memory::measure(options).await,

@@ -5,7 +5,7 @@ mod backup;
 mod keepalive;
 mod pauses;
 mod tls;
-pub(crate) mod watch;
+mod watch;
 
 use std::time::Duration;
 
@@ -90,11 +90,11 @@ impl Scene {
         match self {
             Scene::WatchOne => {
                 let server = launch.start();
-                watch::one(&Subject::one(&server), &[server.address()], length).await
+                watch::one(&Subject::one(&server), length).await
             }
             Scene::WatchMany => {
                 let server = launch.start();
-                watch::many(&Subject::one(&server), &[server.address()], length).await
+                watch::many(&Subject::one(&server), length).await
             }
             Scene::KeepAlive => keepalive::play(&launch.start(), length).await,
             Scene::Backup => backup::play(&launch.start()).await,

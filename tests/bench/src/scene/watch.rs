@@ -23,9 +23,9 @@ const WATCHERS_PER_STREAM: usize = 100;
 const WRITERS: usize = 64;
 
 /// Runs one writer, which writes again when all watchers have received its last value. Measures the delay of the last watcher.
-pub(crate) async fn one(subject: &Subject<'_>, readers: &[String], length: Duration) -> String {
+pub(super) async fn one(subject: &Subject<'_>, length: Duration) -> String {
     let heard = Heard::new();
-    let _streams = watch_all(readers, &heard, |_| 0).await;
+    let _streams = watch_all(subject.address(), &heard, |_| 0).await;
     let before = subject.cpu();
     let begun = Instant::now();
     let (mut puts, mut latencies) = (0, Vec::new());
@@ -43,9 +43,9 @@ pub(crate) async fn one(subject: &Subject<'_>, readers: &[String], length: Durat
 }
 
 /// Runs writers that write as fast as they are answered. The delay of an event counts from the start of its put.
-pub(crate) async fn many(subject: &Subject<'_>, readers: &[String], length: Duration) -> String {
+pub(super) async fn many(subject: &Subject<'_>, length: Duration) -> String {
     let heard = Heard::new();
-    let _streams = watch_all(readers, &heard, |watcher| watcher).await;
+    let _streams = watch_all(subject.address(), &heard, |watcher| watcher).await;
     let before = subject.cpu();
     let begun = Instant::now();
     let wire = Grpc::new(sized_put(&heard), subject.address(), WRITERS);
@@ -81,16 +81,15 @@ fn finish(
     })
 }
 
-/// Opens streams at `readers` in turn, and creates the watchers of the keys that `key` returns.
-async fn watch_all(readers: &[String], heard: &Rc<Heard>, key: impl Fn(u64) -> u64) -> JoinSet<()> {
+/// Opens streams, and creates the watchers of the keys that `key` returns.
+async fn watch_all(address: &str, heard: &Rc<Heard>, key: impl Fn(u64) -> u64) -> JoinSet<()> {
     let mut streams = JoinSet::new();
     let watched: Vec<Watched> = (0..WATCHERS)
         .map(|watcher| Watched::key(key_text(key(watcher))))
         .collect();
-    let of_streams = watched.chunks(WATCHERS_PER_STREAM);
-    for (watched, reader) in of_streams.zip(readers.iter().cycle()) {
+    for of_stream in watched.chunks(WATCHERS_PER_STREAM) {
         heard
-            .watch(reader, watched, WATCHERS_PER_STREAM, &mut streams)
+            .watch(address, of_stream, WATCHERS_PER_STREAM, &mut streams)
             .await;
     }
     streams
