@@ -3,8 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use witan_replica::wire;
-
 use super::{Fact, Invariant, Scene};
 
 #[derive(Debug, Default)]
@@ -26,12 +24,9 @@ impl Invariant for AppliedOnce {
         };
         let seen = self.seen;
         for applied in batch.iter().filter(|applied| applied.index > seen) {
-            let record = scene
-                .disk(*member)
-                .and_then(|disk| disk.entry(applied.index));
-            // A membership change has its command in another field, and its ticket is unique.
-            let stamp = record
-                .and_then(|record| wire::decode_entry(&record.payload.slice(1..)).ok())
+            // The ticket of a membership change is unique.
+            let stamp = scene
+                .command(*member, applied.index)
                 .and_then(|entry| entry.stamp)
                 .filter(|stamp| stamp.ticket != 0);
             self.seen = applied.index;

@@ -18,22 +18,9 @@ impl Invariant for CheckpointFaithful {
                 .values_mut()
                 .for_each(|of_one| of_one.cut(*kept));
         }
-        if let Fact::Executed { member, batch, view, fingerprint, .. } = fact
-            && let Some(last) = batch.last()
+        if let Fact::Executed { member, view, fingerprint, .. }
+        | Fact::Restored { member, view, fingerprint, .. } = fact
         {
-            return self
-                .states
-                .entry(view.position.lineage)
-                .or_default()
-                .agree(last.index, fingerprint, *member)
-                .map_err(|(_, other)| {
-                    format!(
-                        "executing led m{member} to another state at {} than m{other}",
-                        last.index
-                    )
-                });
-        }
-        if let Fact::Restored { member, view, fingerprint, .. } = fact {
             let index = view.position.index;
             return self
                 .states
@@ -41,7 +28,7 @@ impl Invariant for CheckpointFaithful {
                 .or_default()
                 .agree(index, fingerprint, *member)
                 .map_err(|(_, other)| {
-                    format!("what m{member} restored is not the state that m{other} had at {index}")
+                    format!("the state of m{member} at {index} is not the state that m{other} had")
                 });
         }
         Ok(())
