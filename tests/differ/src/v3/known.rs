@@ -27,17 +27,23 @@ pub(crate) const KNOWN: &[Known] = &[
     Known {
         era: None,
         reason: "bytes that are no message are refused with prost's words, not Go's",
-        applies: undecodable,
+        applies: |ask, ours, theirs| {
+            matches!(ask, Ask::Raw(..))
+                && ours.starts_with("Internal failed to decode Protobuf message: ")
+                && theirs.starts_with("Internal grpc: error unmarshalling request: ")
+        },
     },
     Known {
         era: None,
         reason: "numbers of more than 64 bits: gogo drops the excess, prost refuses them",
-        applies: overlong,
+        applies: |ask, ours, _| matches!(ask, Ask::Raw(..)) && ours.ends_with("invalid varint"),
     },
     Known {
         era: None,
         reason: "a group that another field's number ends: gogo takes it, prost refuses it",
-        applies: crossed_group,
+        applies: |ask, ours, _| {
+            matches!(ask, Ask::Raw(..)) && ours.ends_with("unexpected end group tag")
+        },
     },
     Known {
         era: Some(Era::Former),
@@ -64,20 +70,6 @@ pub(crate) const KNOWN: &[Known] = &[
         },
     },
 ];
-
-fn overlong(ask: &Ask, ours: &str, _: &str) -> bool {
-    matches!(ask, Ask::Raw(..)) && ours.ends_with("invalid varint")
-}
-
-fn crossed_group(ask: &Ask, ours: &str, _: &str) -> bool {
-    matches!(ask, Ask::Raw(..)) && ours.ends_with("unexpected end group tag")
-}
-
-fn undecodable(ask: &Ask, ours: &str, theirs: &str) -> bool {
-    matches!(ask, Ask::Raw(..))
-        && ours.starts_with("Internal failed to decode Protobuf message: ")
-        && theirs.starts_with("Internal grpc: error unmarshalling request: ")
-}
 
 /// Returns the reason why these answers may differ, or `None` if they must be equal.
 pub(crate) fn reason(era: Era, ask: &Ask, ours: &str, theirs: &str) -> Option<&'static str> {
