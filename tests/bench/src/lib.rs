@@ -23,25 +23,20 @@ pub mod verb;
 pub mod watched;
 pub mod wire;
 
-use std::process::ExitCode;
+use std::{num::ParseIntError, time::Duration};
 
 use tokio::task::LocalSet;
 
-/// Runs `act` on one thread with a program's parsed arguments. If the arguments are invalid, refers to the head of `file` and
-/// returns exit code 2. Panics if the runtime cannot start.
-#[expect(clippy::print_stdout, reason = "a part of programs that print tables")]
-pub fn run<O>(options: Result<O, String>, file: &str, act: impl AsyncFnOnce(O)) -> ExitCode {
-    let options = match options {
-        Ok(options) => options,
-        Err(wrong) => {
-            println!("{wrong}; see the head of tests/bench/src/{file}");
-            return ExitCode::from(2);
-        }
-    };
+/// Runs `act` on one thread. Panics if the runtime cannot start.
+pub fn run(act: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime needs only a thread");
-    LocalSet::new().block_on(&runtime, act(options));
-    ExitCode::SUCCESS
+    LocalSet::new().block_on(&runtime, act);
+}
+
+/// Parses a duration in seconds. Fails if it is not a number.
+pub fn seconds(text: &str) -> Result<Duration, ParseIntError> {
+    text.parse().map(Duration::from_secs)
 }

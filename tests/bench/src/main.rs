@@ -1,23 +1,20 @@
 //! Compares Witan with etcd on this machine: one client process loads each server in turn.
 //!
-//! `witan-bench [--seconds N] [--rounds N] [--servers witan,etcd36,etcd34] [--loads put:64,v2get:1]` prints a table of loads.
-//! By default, these are all loads at 1, 64 and 1000 clients. `witan-bench --keys N,N [--value-bytes N] [--rebuild yes]` fills
-//! each server with this number of keys, kills it and restarts it. With `--rebuild`, a learner also receives the state.
-//! `--limit-mib N` limits the memory of each server; with `--keys`, the table shows whether the server survives.
-//! `--witan after=PATH,before=PATH` compares several builds of witan; every other round uses the servers in reverse order.
-//! Build witan in release first; `tests/tools` provides the etcd binaries.
+//! `witan-bench` prints a table of loads. With `--keys`, it prints a table of filled servers. `--help` lists the options. Every
+//! other round uses the servers in reverse order. Build witan in release first; `tests/tools` provides the etcd binaries.
 #![expect(clippy::print_stdout, reason = "a program that prints tables")]
 
-use std::{env, process::ExitCode, time::Duration};
+use std::time::Duration;
 
+use clap::Parser;
 use witan_bench::{
     floor, limited,
     load::{self, Measured},
-    program::{Program, programs, turns},
+    program::{Program, Selection, turns},
     restart::{self, Scale},
     subject::Subject,
     table,
-    verb::{VALUE_BYTES, Verb},
+    verb::Verb,
 };
 use witan_e2e::Server;
 
@@ -30,32 +27,43 @@ const CLIENTS: [usize; 3] = [1, 64, 1000];
 /// Number of clients that fill a server.
 const FILLERS: usize = 256;
 
-struct Options {
-    seconds: u64,
-    rounds: usize,
+/// Compares Witan with etcd on this machine.
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
     scale: Scale,
-    limit_bytes: Option<u64>,
-    servers: Vec<Program>,
+    /// Seconds that a measurement of a load takes.
+    #[arg(long, default_value = "4", value_parser = witan_bench::seconds)]
+    seconds: Duration,
+    /// Maximum memory of each server in MiB. With --keys, the table shows whether the server survives.
+    #[arg(long)]
+    limit_mib: Option<u64>,
+    /// Loads such as put:64, a request by this number of clients. By default, all requests by 1, 64 and 1000 clients.
+    #[arg(long, value_delimiter = ',', value_parser = load)]
     loads: Vec<(Verb, usize)>,
 }
 
-fn main() -> ExitCode {
-    witan_bench::run(
-        options(env::args().skip(1)),
-        "main.rs",
-        async |options| match (options.scale.keys.is_empty(), options.limit_bytes) {
-            (false, None) => restart::measure(&options.servers, &options.scale).await,
-            (false, Some(limit)) => {
-                limited::measure(&options.servers, &options.scale, limit).await;
-            }
-            (true, _) => compare(&options).await,
-        },
-    )
+fn main() {
+    let arguments = Arguments::parse();
+    let limit_bytes = arguments.limit_mib.map(|mib| mib << 20);
+    let mut programs = arguments.selection.programs();
+    for program in &mut programs {
+        program.limit_bytes = limit_bytes;
+    }
+    let scale = &arguments.scale;
+    witan_bench::run(async {
+        match (scale.keys.is_empty(), limit_bytes) {
+            (false, None) => restart::measure(&programs, scale).await,
+            (false, Some(limit)) => limited::measure(&programs, scale, limit).await,
+            (true, _) => compare(&programs, &arguments).await,
+        }
+    });
 }
 
-async fn compare(options: &Options) {
-    let servers: Vec<(&Program, Server)> = options
-        .servers
+async fn compare(programs: &[Program], arguments: &Arguments) {
+    let servers: Vec<(&Program, Server)> = programs
         .iter()
         .map(|program| (program, program.launch().start()))
         .collect();
@@ -67,18 +75,23 @@ async fn compare(options: &Options) {
             }
         }
     }
-    let length = Duration::from_secs(options.seconds);
+    let length = arguments.seconds;
     if let Some((_, server)) = servers.first() {
         let floor = floor::measure(server.dir(), length);
         let (median, slow) = (floor.quantile(0.5), floor.quantile(0.99));
         println!("append and fdatasync of one put alone: p50 {median:.2} ms, p99 {slow:.2} ms\n");
     }
     println!("{}", table::HEAD);
-    for (verb, clients) in &options.loads {
+    let mut loads = arguments.loads.clone();
+    if loads.is_empty() {
+        let each = |verb| CLIENTS.map(|clients| (verb, clients));
+        loads.extend(Verb::ALL.into_iter().flat_map(each));
+    }
+    for (verb, clients) in &loads {
         let able = servers.iter().filter(|(of, _)| verb.served_by(of.kind));
         let able: Vec<&(&Program, Server)> = able.collect();
         let mut results = vec![Measured::default(); able.len()];
-        for at in turns(able.len(), options.rounds) {
+        for at in turns(able.len(), arguments.scale.rounds) {
             let subject = Subject::one(&able[at].1);
             results[at].add(load::run(&subject, *verb, *clients, length).await);
         }
@@ -90,55 +103,6 @@ async fn compare(options: &Options) {
             );
         }
     }
-}
-
-fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
-    let all = |verb| CLIENTS.map(|clients| (verb, clients));
-    let mut options = Options {
-        seconds: 4,
-        rounds: 2,
-        scale: Scale {
-            keys: Vec::new(),
-            value_bytes: VALUE_BYTES,
-            rounds: 2,
-            rebuild: false,
-        },
-        limit_bytes: None,
-        servers: Vec::new(),
-        loads: Verb::ALL.into_iter().flat_map(all).collect(),
-    };
-    let (mut servers, mut builds) = ("witan,etcd36,etcd34".to_owned(), None);
-    while let Some(flag) = args.next() {
-        let value = args.next().ok_or_else(|| format!("{flag} needs a value"))?;
-        let number = || {
-            value
-                .parse::<u64>()
-                .map_err(|_| format!("{flag}: no number: {value}"))
-        };
-        match flag.as_str() {
-            "--seconds" => options.seconds = number()?.max(1),
-            "--rounds" => options.rounds = usize::try_from(number()?.max(1)).unwrap_or(1),
-            "--keys" => {
-                let keys = |text: &str| text.parse().map_err(|_| format!("no number: {text}"));
-                options.scale.keys = value.split(',').map(keys).collect::<Result<_, _>>()?;
-            }
-            "--value-bytes" => {
-                options.scale.value_bytes = usize::try_from(number()?).unwrap_or(usize::MAX);
-            }
-            "--rebuild" => options.scale.rebuild = value == "yes",
-            "--limit-mib" => options.limit_bytes = Some(number()? << 20),
-            "--servers" => servers = value,
-            "--witan" => builds = Some(value),
-            "--loads" => options.loads = value.split(',').map(load).collect::<Result<_, _>>()?,
-            _ => return Err(format!("no such flag: {flag}")),
-        }
-    }
-    options.scale.rounds = options.rounds;
-    options.servers = programs(&servers, builds.as_deref())?;
-    for program in &mut options.servers {
-        program.limit_bytes = options.limit_bytes;
-    }
-    Ok(options)
 }
 
 fn load(text: &str) -> Result<(Verb, usize), String> {

@@ -69,37 +69,45 @@ impl Program {
     }
 }
 
-/// Parses the servers in `--servers`. The builds in `--witan` replace the default Witan. Fails for an unknown name or a missing
-/// path.
-pub fn programs(servers: &str, builds: Option<&str>) -> Result<Vec<Program>, String> {
-    let builds = builds.map(witans).transpose()?;
-    let mut programs = Vec::new();
-    for name in servers.split(',') {
-        let kind = Kind::named(name).ok_or_else(|| format!("no such server: {name}"))?;
-        match (kind, &builds) {
-            (Kind::Witan, Some(builds)) => programs.extend(builds.iter().cloned()),
-            (Kind::Witan | Kind::Etcd34 | Kind::Etcd36 | Kind::Etcd37, _) => {
-                programs.push(Program::usual(kind))
-            }
-        }
-    }
-    Ok(programs)
+/// The arguments that select the compared programs.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Selection {
+    /// The servers to compare: witan, etcd34, etcd36 or etcd37.
+    #[arg(long, value_delimiter = ',', value_parser = kind, default_values = ["witan", "etcd36", "etcd34"])]
+    servers: Vec<Kind>,
+    /// Builds of Witan in place of the default one, each as NAME=PATH.
+    #[arg(long, value_delimiter = ',', value_parser = build)]
+    witan: Vec<Program>,
 }
 
-/// Parses a comma-separated list of `PATH` or `NAME=PATH`.
-fn witans(text: &str) -> Result<Vec<Program>, String> {
-    let build = |(number, text): (usize, &str)| {
-        let (name, path) = match text.split_once('=') {
-            Some((name, path)) => (name.to_owned(), path),
-            None => (format!("witan-{}", number + 1), text),
+impl Selection {
+    /// Returns the selected programs.
+    pub fn programs(&self) -> Vec<Program> {
+        let of_kind = |kind: &Kind| match kind {
+            Kind::Witan if !self.witan.is_empty() => self.witan.clone(),
+            Kind::Witan | Kind::Etcd34 | Kind::Etcd36 | Kind::Etcd37 => vec![Program::usual(*kind)],
         };
-        let path = PathBuf::from(path);
-        if !path.is_file() {
-            return Err(format!("--witan: no program at {}", path.display()));
-        }
-        Ok(Program { name, path: Some(path), ..Program::usual(Kind::Witan) })
-    };
-    text.split(',').enumerate().map(build).collect()
+        self.servers.iter().flat_map(of_kind).collect()
+    }
+}
+
+fn kind(name: &str) -> Result<Kind, String> {
+    Kind::named(name).ok_or_else(|| format!("no such server: {name}"))
+}
+
+fn build(text: &str) -> Result<Program, String> {
+    let (name, path) = text
+        .split_once('=')
+        .ok_or_else(|| format!("not NAME=PATH: {text}"))?;
+    let path = PathBuf::from(path);
+    if !path.is_file() {
+        return Err(format!("no program at {}", path.display()));
+    }
+    Ok(Program {
+        name: name.to_owned(),
+        path: Some(path),
+        ..Program::usual(Kind::Witan)
+    })
 }
 
 /// Returns the order of the programs in `rounds` rounds. Every other round is reversed, so that no program always follows the

@@ -11,6 +11,7 @@ use crate::{
     load,
     program::Program,
     table,
+    verb::VALUE_BYTES,
     watched::{Clock, SizedPut},
 };
 
@@ -28,15 +29,19 @@ const QUOTA_TIMES: u64 = 4;
 const QUOTA_MIN: u64 = 8 << 30;
 
 /// The amounts of data, and the actions to measure.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct Scale {
-    /// Numbers of keys to measure, in this order.
+    /// Numbers of keys to measure, in this order: each server is filled, killed and restarted.
+    #[arg(long, value_delimiter = ',')]
     pub keys: Vec<u64>,
     /// Size of each value in bytes.
+    #[arg(long, default_value_t = VALUE_BYTES)]
     pub value_bytes: usize,
-    /// Number of restarts.
+    /// Number of restarts, or of measurements of a load.
+    #[arg(long, default_value_t = 2)]
     pub rounds: usize,
-    /// Whether a learner is added.
+    /// Also adds a learner, which receives the state.
+    #[arg(long)]
     pub rebuild: bool,
 }
 

@@ -1,81 +1,51 @@
-//! Compares Witan with etcd in scenes: `scenes [--seconds N] [--rounds N] [--servers witan,etcd36,etcd34] [--witan
-//! after=PATH,before=PATH] [--scenes watch-one,…]` plays each scene on a new server of each program. Prints a table per scene,
-//! with a line for each program and round.
+//! Compares Witan with etcd in scenes: plays each scene on a new server of each program. Prints a table per scene, with a line
+//! for each program and round. `--help` lists the options.
 #![expect(clippy::print_stdout, reason = "a program that prints tables")]
 
-use std::{env, process::ExitCode, time::Duration};
+use std::time::Duration;
 
+use clap::{Parser, ValueEnum as _};
 use witan_bench::{
-    program::{Program, programs, turns},
+    program::{Selection, turns},
     scene::Scene,
 };
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-struct Options {
-    length: Duration,
+/// Compares Witan with etcd in scenes.
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    selection: Selection,
+    /// Seconds that a scene takes.
+    #[arg(long, default_value = "5", value_parser = witan_bench::seconds)]
+    seconds: Duration,
+    /// Number of times that each program plays a scene.
+    #[arg(long, default_value_t = 1)]
     rounds: usize,
-    servers: Vec<Program>,
+    /// The scenes; by default, all.
+    #[arg(long, value_delimiter = ',')]
     scenes: Vec<Scene>,
 }
 
-fn main() -> ExitCode {
-    witan_bench::run(
-        options(env::args().skip(1)),
-        "bin/scenes.rs",
-        async |options| {
-            play(&options).await;
-        },
-    )
+fn main() {
+    witan_bench::run(play(&Arguments::parse()));
 }
 
-async fn play(options: &Options) {
-    for scene in &options.scenes {
+async fn play(arguments: &Arguments) {
+    let programs = arguments.selection.programs();
+    let scenes = match arguments.scenes.as_slice() {
+        [] => Scene::value_variants(),
+        chosen => chosen,
+    };
+    for scene in scenes {
         println!("{}\n\n{}", scene.label(), scene.head());
-        for at in turns(options.servers.len(), options.rounds) {
-            let program = &options.servers[at];
-            let launch = program.launch();
-            let line = scene.play(launch, options.length).await;
+        for at in turns(programs.len(), arguments.rounds) {
+            let program = &programs[at];
+            let line = scene.play(program.launch(), arguments.seconds).await;
             println!("| {} | {line}", program.name);
         }
         println!();
     }
-}
-
-fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
-    let mut options = Options {
-        length: Duration::from_secs(5),
-        rounds: 1,
-        servers: Vec::new(),
-        scenes: Scene::ALL.to_vec(),
-    };
-    let (mut servers, mut builds) = ("witan,etcd36".to_owned(), None);
-    while let Some(flag) = args.next() {
-        let value = args.next().ok_or_else(|| format!("{flag} needs a value"))?;
-        match flag.as_str() {
-            "--seconds" => {
-                let seconds = value.parse().map_err(|_| format!("no number: {value}"))?;
-                options.length = Duration::from_secs(seconds);
-            }
-            "--rounds" => {
-                options.rounds = value.parse().map_err(|_| format!("no number: {value}"))?;
-            }
-            "--servers" => servers = value,
-            "--witan" => builds = Some(value),
-            "--scenes" => {
-                options.scenes = value.split(',').map(scene).collect::<Result<_, _>>()?;
-            }
-            _ => return Err(format!("no such flag: {flag}")),
-        }
-    }
-    options.servers = programs(&servers, builds.as_deref())?;
-    Ok(options)
-}
-
-fn scene(name: &str) -> Result<Scene, String> {
-    Scene::ALL
-        .into_iter()
-        .find(|scene| scene.name() == name)
-        .ok_or_else(|| format!("no such scene: {name}"))
 }

@@ -24,7 +24,7 @@ const MEMBERS: usize = 3;
 const FILLERS: usize = 256;
 
 /// A part of the benchmark, which measures one property of a cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub enum Part {
     /// Requests at the leader, at a follower and at all members.
     Requests,
@@ -45,32 +45,6 @@ pub enum Part {
 }
 
 impl Part {
-    /// All parts in the order of the document.
-    pub const ALL: [Part; 8] = [
-        Part::Requests,
-        Part::Rates,
-        Part::WideWatches,
-        Part::Kubernetes,
-        Part::Memory,
-        Part::Failover,
-        Part::CatchUp,
-        Part::Replaced,
-    ];
-
-    /// Returns the name of the part on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Part::Requests => "requests",
-            Part::Rates => "rates",
-            Part::WideWatches => "wide-watches",
-            Part::Kubernetes => "kubernetes",
-            Part::Memory => "memory",
-            Part::Failover => "failover",
-            Part::CatchUp => "catch-up",
-            Part::Replaced => "replaced",
-        }
-    }
-
     /// Measures the part and prints the results. Must run in a `LocalSet`. Panics if a server refuses a request.
     pub async fn measure(self, options: &Options) {
         match self {
@@ -87,32 +61,45 @@ impl Part {
 }
 
 /// The settings of the measurements.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// The programs. The first one is the base of all ratios.
+    #[arg(skip)]
     pub programs: Vec<Program>,
-    /// The loads of [`Part::Requests`].
+    /// The loads of the part `requests`, such as put:64:leader; by default, all in the document.
+    #[arg(long, value_delimiter = ',', value_parser = Load::named)]
     pub loads: Vec<Load>,
-    /// Puts per second of [`Part::Rates`]. 0 measures idle clusters.
+    /// Puts per second of the part `rates`. 0 measures idle clusters.
+    #[arg(long, value_delimiter = ',', default_values_t = [0, 100, 500, 1000, 2000])]
     pub rates: Vec<u32>,
-    /// Numbers of nodes of [`Part::Kubernetes`], one per step.
+    /// Numbers of nodes of the part `kubernetes`, one per step.
+    #[arg(long, value_delimiter = ',', default_values_t = [1000, 2000, 5000, 10_000, 20_000, 40_000, 80_000, 160_000])]
     pub nodes: Vec<u32>,
-    /// Number of watchers of single nodes of [`Part::Kubernetes`].
+    /// Number of watchers of single nodes of the part `kubernetes`.
+    #[arg(long, default_value_t = 500)]
     pub watchers: usize,
-    /// Number of streams of [`Part::WideWatches`].
+    /// Number of streams of the part `wide-watches`.
+    #[arg(long, default_value_t = 10_000)]
     pub streams: usize,
-    /// Puts per second of [`Part::WideWatches`].
+    /// Puts per second of the part `wide-watches`.
+    #[arg(long, default_value_t = 2)]
     pub puts: u32,
-    /// Size of a value of [`Part::WideWatches`] in bytes.
+    /// Size of a value of the part `wide-watches` in bytes.
+    #[arg(long, default_value_t = 3 << 10)]
     pub value_bytes: usize,
-    /// Duration of one measurement.
+    /// Seconds that one measurement takes.
+    #[arg(long = "seconds", default_value = "2", value_parser = crate::seconds)]
     pub length: Duration,
     /// Number of measurements of each load on each program.
+    #[arg(long, default_value_t = 1)]
     pub rounds: usize,
-    /// Number of keys of [`Part::Memory`].
+    /// Number of keys of the part `memory`.
+    #[arg(long, default_value_t = 100_000)]
     pub keys: u64,
-    /// Number of times that the leader is killed.
+    /// Number of times that the part `failover` kills the leader.
+    #[arg(long, default_value_t = 5)]
     pub kills: usize,
-    /// MiB of values that the member of [`Part::CatchUp`] has missed, or that the member of [`Part::Replaced`] must receive.
+    /// MiB of values that the member of the part `catch-up` has missed, or that the member of the part `replaced` must receive.
+    #[arg(long, default_value_t = 64)]
     pub behind_mib: u64,
 }

@@ -14,7 +14,7 @@ use witan_e2e::Launch;
 use crate::subject::Subject;
 
 /// One scene.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub enum Scene {
     /// One writer of one key with 10,000 watchers.
     WatchOne,
@@ -31,28 +31,6 @@ pub enum Scene {
 }
 
 impl Scene {
-    /// All scenes in the order of the table.
-    pub const ALL: [Scene; 6] = [
-        Scene::WatchOne,
-        Scene::WatchMany,
-        Scene::KeepAlive,
-        Scene::Backup,
-        Scene::Pauses,
-        Scene::Tls,
-    ];
-
-    /// Returns the name of the scene on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Scene::WatchOne => "watch-one",
-            Scene::WatchMany => "watch-many",
-            Scene::KeepAlive => "keep-alive",
-            Scene::Backup => "backup",
-            Scene::Pauses => "pauses",
-            Scene::Tls => "tls",
-        }
-    }
-
     /// Returns the heading of the scene's table.
     pub fn label(self) -> &'static str {
         match self {
