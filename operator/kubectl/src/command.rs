@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(super) use flags::{BackupFlags, LogFlags, ReportFlags, RestoreFlags, TopFlags};
+pub(super) use flags::{BackupFlags, ReportFlags, RestoreFlags, TopFlags};
 
 /// Inspects and repairs Witan clusters in Kubernetes.
 #[derive(Debug, Parser)]
@@ -108,8 +108,6 @@ pub(super) enum PluginCommand {
         #[arg(long)]
         wait: bool,
     },
-    /// Prints the logs of members.
-    Logs(LogFlags),
     /// Counts keys and estimates their size by prefix, or shows which keys are read, written and watched.
     Top(TopFlags),
     /// Lists the versions of a key since its creation or the last compaction, newest first.

@@ -19,7 +19,6 @@ mod follow;
 mod forward;
 mod history;
 mod keys;
-mod logs;
 mod output;
 mod page;
 mod reach;
@@ -145,7 +144,6 @@ async fn command(line: PluginLine) -> Result<(), PluginError> {
             let asked = EtcdOperationSpec { restart, ..EtcdOperationSpec::default() };
             acts::create_for_cluster(&target, (&cluster, "restart"), asked, wait).await
         }
-        PluginCommand::Logs(flags) => logs::run(&target, &flags).await,
         PluginCommand::Report(flags) => report::run(&target, &flags).await,
         // `without_cluster` handles these commands.
         PluginCommand::Top(_)
@@ -184,7 +182,6 @@ async fn without_cluster(
         | PluginCommand::Replace { .. }
         | PluginCommand::Recover { .. }
         | PluginCommand::Restart { .. }
-        | PluginCommand::Logs(_)
         | PluginCommand::Report(_)) => return Ok(Some(command)),
     }
     Ok(None)

@@ -69,24 +69,6 @@ pub(crate) struct RestoreFlags {
     pub(crate) wait: bool,
 }
 
-/// Flags of `logs`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct LogFlags {
-    /// The EtcdCluster.
-    pub(crate) cluster: String,
-    /// The member. By default, the logs of all members are printed, with the name of the member before each line.
-    pub(crate) member: Option<String>,
-    /// Follows the logs until interrupted.
-    #[arg(short, long)]
-    pub(crate) follow: bool,
-    /// Prints the log of the previous container.
-    #[arg(long, conflicts_with = "follow")]
-    pub(crate) previous: bool,
-    /// Number of lines from the end of each log.
-    #[arg(long, value_name = "LINES", default_value_t = 100)]
-    pub(crate) tail: i64,
-}
-
 /// Flags of `top`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TopFlags {

@@ -40,7 +40,6 @@ fn commands_that_make_no_sense_are_refused() {
         "restore orders --undo --bump-revision 5",
         "restore orders --from nightly --to-time noon",
         "restore orders --from nightly --to-time 2026-01-31T12:00:00Z --to-revision 5",
-        "logs orders --previous --follow",
         "recover orders orders-1 --cacert a",
         "top orders --user root",
         "top orders --seconds 9",
