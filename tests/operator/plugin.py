@@ -28,20 +28,12 @@ class Plugin:
         folder = self.world.path("plugins")
         if not os.path.isdir(folder):
             os.makedirs(folder)
-            for name in ("kubectl-witan", "kubectl_complete-witan"):
-                os.symlink(os.environ["OPERATOR_BIN"], os.path.join(folder, name))
+            os.symlink(os.environ["OPERATOR_BIN"], os.path.join(folder, "kubectl-witan"))
         environment = {**os.environ, "KUBECONFIG": self.world.kubeconfig, "PATH": f"{folder}:{os.environ['PATH']}"}
         done = subprocess.run([f"{self.world.kube}/kubectl", "witan", *arguments, "-n", "prod"], input=text, capture_output=True, text=True,
                               cwd=self.world.folder, env=environment, timeout=180)
         assert (done.returncode != 0) == fails, f"{arguments}: {done.stdout}{done.stderr}"
         return done.stderr if fails else done.stdout
-
-    def completed(self, *words):
-        """Returns kubectl's completions after `kubectl witan` and these words."""
-        self.witan("--help")
-        environment = {**os.environ, "PATH": f"{self.world.path('plugins')}:{os.environ['PATH']}"}
-        return subprocess.run([f"{self.world.kube}/kubectl", "__complete", "witan", *words], capture_output=True, text=True, env=environment,
-                              check=True, timeout=60).stdout
 
     @contextlib.contextmanager
     def kubelets(self):
@@ -91,7 +83,6 @@ class Plugin:
             assert "etcd_server_has_leader 1" in files["report/metrics/shown-0.txt"], sorted(files)
             assert files["report/logs/shown-0.log"], sorted(files)
             assert not any("a value of mine" in text for text in files.values()), "values stay where they are"
-        assert "move-leader" in self.completed("mo"), "kubectl completes the plugin"
 
     def replayed(self, recordings):
         """Checks that the recordings of all members can be replayed."""

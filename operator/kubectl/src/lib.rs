@@ -1,5 +1,5 @@
 //! The plugin `kubectl witan`, which inspects and operates clusters. It runs if the program is called as `kubectl-witan` or as
-//! `witan-operator kubectl`. Called as `kubectl_complete-witan`, the program completes command lines.
+//! `witan-operator kubectl`.
 //!
 //! The plugin reads the same resources, secrets and members as the operator, but neither depends on the other.
 //!
@@ -12,7 +12,6 @@ mod error;
 mod acts;
 mod backups;
 mod command;
-mod completion;
 mod decode;
 mod facts;
 mod follow;
@@ -40,7 +39,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::Parser as _;
 use k8s_openapi::jiff::Timestamp;
 use witan_crd::{EtcdOperationSpec, MoveLeader, NoSettings, ReplaceMember};
 
@@ -48,32 +47,22 @@ use self::{
     command::{PluginCommand, PluginLine, TargetFlags},
     error::PluginError,
     facts::Facts,
-    output::{print, print_as},
+    output::print_as,
     target::Target,
 };
 
 /// The name under which kubectl finds the plugin.
 const PROGRAM: &str = "kubectl-witan";
-/// The name under which kubectl finds the completion of the plugin.
-const COMPLETION: &str = "kubectl_complete-witan";
 
-/// Runs the plugin or its completion if the program was called by one of their names; returns `None` otherwise.
+/// Runs the plugin if the program was called by its name; returns `None` otherwise.
 pub fn run_by_name(all: &[OsString]) -> Option<ExitCode> {
-    if let Some(words) = arguments(all, COMPLETION) {
-        let words: Vec<String> = words
-            .iter()
-            .map(|word| word.to_string_lossy().into_owned())
-            .collect();
-        let printed = print(&completion::answer(PluginLine::command(), &words));
-        return Some(printed.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS));
-    }
-    arguments(all, PROGRAM).map(run)
+    arguments(all).map(run)
 }
 
-/// Returns the arguments if the program was called by the name `wanted`.
-fn arguments<'a>(all: &'a [OsString], wanted: &str) -> Option<&'a [OsString]> {
+/// Returns the arguments if the program was called by the name of the plugin.
+fn arguments(all: &[OsString]) -> Option<&[OsString]> {
     let (program, rest) = all.split_first()?;
-    (Path::new(program).file_name() == Some(OsStr::new(wanted))).then_some(rest)
+    (Path::new(program).file_name() == Some(OsStr::new(PROGRAM))).then_some(rest)
 }
 
 /// Runs the plugin, and prints its error.
@@ -195,7 +184,7 @@ mod tests {
     fn the_name_of_the_program_decides() {
         let line = |program: &str| [OsString::from(program), OsString::from("status")];
         assert_eq!(
-            arguments(&line("/usr/bin/kubectl-witan"), PROGRAM),
+            arguments(&line("/usr/bin/kubectl-witan")),
             Some(&line("")[1..])
         );
         for other in [
@@ -203,7 +192,7 @@ mod tests {
             "/usr/bin/kubectl-witan2",
             "kubectl-witan/witan",
         ] {
-            assert_eq!(arguments(&line(other), PROGRAM), None, "{other}");
+            assert_eq!(arguments(&line(other)), None, "{other}");
         }
     }
 }
