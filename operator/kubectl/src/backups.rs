@@ -1,10 +1,10 @@
-//! `backup` and `backups`: create and list EtcdBackups.
+//! `backup`: creates EtcdBackups.
 
 #[cfg(test)]
 mod tests;
 
 use k8s_openapi::jiff::Timestamp;
-use kube::{ResourceExt as _, api::ListParams};
+use kube::ResourceExt as _;
 use serde_json::json;
 use witan_crd::{
     BackupPhase, BackupSettings, EtcdBackup, EtcdBackupSchedule, EtcdBackupSpec, SecretRef, Verify,
@@ -15,58 +15,12 @@ use super::{
     error::PluginError,
     follow::{Stage, follow},
     output::print,
-    table::{MESSAGE_CHARS, Table, age, clipped, or_unknown},
+    table::or_unknown,
     target::Target,
 };
 
 /// Number of characters that a cluster's name contributes to a backup's default name, which has at most 52.
 const CLUSTER_CHARS: usize = 36;
-
-pub(super) async fn list(
-    target: &Target,
-    cluster: Option<&str>,
-) -> Result<Vec<EtcdBackup>, PluginError> {
-    let mut all: Vec<EtcdBackup> = target.list(&ListParams::default(), "EtcdBackups").await?;
-    all.retain(|backup| cluster.is_none_or(|name| name == backup.spec.cluster_ref.name));
-    all.sort_by_key(|backup| std::cmp::Reverse(backup.creation_timestamp().map(|time| time.0)));
-    Ok(all)
-}
-
-pub(super) fn table(all: &[EtcdBackup], now: Timestamp) -> String {
-    let heading = [
-        "NAMESPACE",
-        "NAME",
-        "CLUSTER",
-        "PHASE",
-        "REVISION",
-        "SIZE",
-        "RELEASE",
-        "LEVEL",
-        "COMPLETED",
-        "LOCATION",
-        "MESSAGE",
-    ];
-    let mut table = Table::new(heading);
-    for backup in all {
-        let status = backup.status.clone().unwrap_or_default();
-        let phase = status.phase.map(|phase| format!("{phase:?}"));
-        table.row([
-            backup.namespace().unwrap_or_default(),
-            backup.name_any(),
-            backup.spec.cluster_ref.name.clone(),
-            phase.unwrap_or_else(|| "Pending".to_owned()),
-            or_unknown(status.revision),
-            or_unknown(status.size),
-            or_unknown(status.release),
-            or_unknown(status.level),
-            or_unknown(status.completed_at.map(|time| age(time.0, now) + " ago")),
-            or_unknown(status.location),
-            clipped(&status.message.unwrap_or_default(), MESSAGE_CHARS),
-        ]);
-    }
-    let none = || "no EtcdBackup found\n".to_owned();
-    table.text().unwrap_or_else(none)
-}
 
 /// Creates an EtcdBackup from the flags or from a schedule's settings. With `--wait`, shows its progress.
 pub(super) async fn back_up(target: &Target, flags: &BackupFlags) -> Result<(), PluginError> {

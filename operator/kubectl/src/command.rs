@@ -51,16 +51,6 @@ pub(super) enum PluginCommand {
     },
     /// Takes a backup of a cluster now (creates an EtcdBackup).
     Backup(BackupFlags),
-    /// Lists EtcdBackups, newest first.
-    Backups {
-        /// The EtcdCluster; by default all clusters.
-        cluster: Option<String>,
-        /// Lists all namespaces.
-        #[arg(short = 'A', long, conflicts_with = "cluster")]
-        all_namespaces: bool,
-        #[command(flatten)]
-        format: FormatFlag,
-    },
     /// Creates an EtcdCluster from a backup, with the spec of the cluster that was backed up. With --in-place, replaces the
     /// data of an existing EtcdCluster; with --undo, returns it to its previous disks.
     Restore(RestoreFlags),

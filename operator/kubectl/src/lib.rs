@@ -107,13 +107,6 @@ async fn command(line: PluginLine) -> Result<(), PluginError> {
             })
         }
         PluginCommand::Backup(flags) => backups::back_up(&target, &flags).await,
-        PluginCommand::Backups { cluster, all_namespaces, format } => {
-            let target = target.listing(all_namespaces);
-            let all = backups::list(&target, cluster.as_deref()).await?;
-            print_as(format.output, &all, |all| {
-                backups::table(all, Timestamp::now())
-            })
-        }
         PluginCommand::Restore(flags) => restore::run(&target, &flags).await,
         PluginCommand::MoveLeader { cluster, member, wait } => {
             let move_leader = Some(MoveLeader { to: Some(member) });
@@ -165,7 +158,6 @@ async fn without_cluster(
         }
         command @ (PluginCommand::Status { .. }
         | PluginCommand::Backup(_)
-        | PluginCommand::Backups { .. }
         | PluginCommand::Restore(_)
         | PluginCommand::MoveLeader { .. }
         | PluginCommand::Replace { .. }

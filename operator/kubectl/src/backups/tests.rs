@@ -1,9 +1,9 @@
-//! Tables and manifests of backups.
+//! Manifests of backups.
 
 use super::{
     super::{
         output::yaml,
-        testing::{facts, golden, now},
+        testing::{golden, now},
     },
     *,
 };
@@ -18,12 +18,6 @@ fn flags(to: &str) -> BackupFlags {
         verify: true,
         wait: false,
     }
-}
-
-#[test]
-fn a_table_of_backups() {
-    golden("backups.txt", &table(&facts("healthy.yaml").backups, now()));
-    assert_eq!(table(&[], now()), "no EtcdBackup found\n");
 }
 
 #[test]
