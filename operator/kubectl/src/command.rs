@@ -115,9 +115,6 @@ pub(super) enum PluginCommand {
         /// Maximum number of versions.
         #[arg(long, default_value_t = 20)]
         limit: usize,
-        /// How to decode values; by default as text.
-        #[arg(long, value_enum)]
-        decode: Option<Decode>,
         #[command(flatten)]
         format: FormatFlag,
         #[command(flatten)]
@@ -172,13 +169,6 @@ pub(super) enum Format {
     Json,
     /// YAML.
     Yaml,
-}
-
-/// How to decode values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Decode {
-    /// As objects stored by the Kubernetes API server.
-    K8s,
 }
 
 /// How members are reached.

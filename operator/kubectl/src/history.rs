@@ -4,11 +4,9 @@ use serde::Serialize;
 use witan_api::v3::mvccpb::KeyValue;
 
 use super::{
-    command::Decode,
-    decode::{bytes, shown},
     error::PluginError,
     keys::Keys,
-    table::{Table, or_unknown},
+    table::{Table, VALUE_CHARS, bytes, clipped, or_unknown},
 };
 
 /// Part of the server's error message about a compacted revision.
@@ -49,7 +47,6 @@ pub(super) async fn read(
     key: &[u8],
     revision: Option<i64>,
     limit: usize,
-    decode: Option<Decode>,
 ) -> Result<History, PluginError> {
     let (newest, at) = keys.get(key, revision.unwrap_or(0)).await?;
     let name = String::from_utf8_lossy(key).into_owned();
@@ -59,7 +56,7 @@ pub(super) async fn read(
             "key {name} does not exist at revision {at}: choose an earlier revision with --rev"
         ));
     };
-    let mut versions = vec![version(&next, decode)];
+    let mut versions = vec![version(&next)];
     let end = loop {
         if next.version <= 1 {
             break End::Created;
@@ -73,18 +70,26 @@ pub(super) async fn read(
             Err(error) if error.says(COMPACTED) => break End::Compacted,
             Err(error) => return Err(error.into()),
         }
-        versions.push(version(&next, decode));
+        versions.push(version(&next));
     };
     Ok(History { key: name, versions, end })
 }
 
-fn version(of: &KeyValue, decode: Option<Decode>) -> Version {
+fn version(of: &KeyValue) -> Version {
     Version {
         revision: of.mod_revision,
         version: of.version,
         bytes: of.value.len() as u64,
         lease: (of.lease != 0).then(|| format!("{:x}", of.lease)),
-        value: shown(&of.value, decode),
+        value: shown(&of.value),
+    }
+}
+
+/// Returns the beginning of a value, or `(binary)` if it is not UTF-8.
+fn shown(value: &[u8]) -> String {
+    match std::str::from_utf8(value) {
+        Ok(text) => clipped(text, VALUE_CHARS),
+        Err(_) => "(binary)".to_owned(),
     }
 }
 
@@ -123,17 +128,14 @@ mod tests {
             value: value.into(),
             lease,
         };
-        let json =
-            br#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web","namespace":"prod"}}"#;
         let versions = [
-            kv(1200, 3, 0, json),
+            kv(1200, 3, 0, b"three"),
             kv(90, 2, 0x7b, b"two\nlines"),
             kv(3, 1, 0, b"\xff\xfe"),
         ];
-        let versions = versions.iter().map(|kv| version(kv, Some(Decode::K8s)));
         let history = History {
             key: "a".to_owned(),
-            versions: versions.collect(),
+            versions: versions.iter().map(version).collect(),
             end: End::Created,
         };
         golden("history.txt", &text(&history));

@@ -12,7 +12,6 @@ mod error;
 mod acts;
 mod backups;
 mod command;
-mod decode;
 mod facts;
 mod follow;
 mod forward;
@@ -142,9 +141,9 @@ async fn without_cluster(
 ) -> Result<Option<PluginCommand>, PluginError> {
     match command {
         PluginCommand::Top(flags) => top::run(target, &flags).await?,
-        PluginCommand::History { cluster, of, rev, limit, decode, format, members } => {
+        PluginCommand::History { cluster, of, rev, limit, format, members } => {
             let keys = keys::Keys::open(target, cluster.as_deref(), &members).await?;
-            let found = history::read(&keys, of.as_bytes(), rev, limit, decode).await?;
+            let found = history::read(&keys, of.as_bytes(), rev, limit).await?;
             print_as(format.output, &found, history::text)?;
         }
         PluginCommand::Diff { cluster, at, format, members } => {

@@ -88,6 +88,17 @@ pub(super) fn days_until(time: Timestamp, now: Timestamp) -> i64 {
     (time.as_second() - now.as_second()).div_euclid(DAY)
 }
 
+/// Formats a number of bytes, such as `17 B` or `1.5 KiB`.
+pub(super) fn bytes(of: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let (mut value, mut unit) = (of as f64, 0);
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.*} {}", usize::from(unit > 0), UNITS[unit])
+}
+
 /// Returns a number with its noun, such as `1 key`, `2 keys` or `2 prefixes`.
 pub(super) fn counted(number: u64, thing: &str) -> String {
     let end = match number {
@@ -161,6 +172,12 @@ mod tests {
     fn spans_have_one_unit() {
         let shown = [-5, 119, 120, 7_199, 7_200, 172_799, 172_800].map(span);
         assert_eq!(shown, ["0s", "119s", "2m", "119m", "2h", "47h", "2d"]);
+    }
+
+    #[test]
+    fn bytes_have_units() {
+        let shown = [0, 1023, 1536, 3 << 30].map(bytes);
+        assert_eq!(shown, ["0 B", "1023 B", "1.5 KiB", "3.0 GiB"]);
     }
 
     #[test]

@@ -15,12 +15,11 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use witan_api::v3::mvccpb::KeyValue;
 
 use super::{
-    command::{Decode, TargetFlags, TopFlags},
-    decode::{bytes, stored},
+    command::{TargetFlags, TopFlags},
     error::PluginError,
     keys::Keys,
     output::{print_as, tell},
-    table::{Table, UNKNOWN, counted},
+    table::{Table, bytes, counted},
 };
 
 /// Prefixes with a row of their own; the keys of further ones share one row.
@@ -42,8 +41,6 @@ pub(super) struct KeyCounts {
     rows: BTreeMap<String, Row>,
     #[serde(skip)]
     sampled_bytes: u64,
-    #[serde(skip)]
-    with_kinds: bool,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -56,8 +53,6 @@ struct Row {
     /// Number of sampled values. `sampled_bytes` is their total size.
     sampled: u64,
     sampled_bytes: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    kind: Option<String>,
 }
 
 /// Counts the keys of a cluster, or with `--rates` the requests of its clients.
@@ -68,7 +63,7 @@ pub(super) async fn run(target: &TargetFlags, flags: &TopFlags) -> Result<(), Pl
     let keys = Keys::open(target, flags.cluster.as_deref(), &flags.members).await?;
     let mut pace = pace(flags.rate);
     let mut pages = keys.pages(flags.prefix.as_bytes(), None);
-    let mut count = KeyCounts { with_kinds: flags.decode.is_some(), ..KeyCounts::default() };
+    let mut count = KeyCounts::default();
     let mut shown = Instant::now();
     loop {
         pace.tick().await;
@@ -130,13 +125,9 @@ impl KeyCounts {
         let length = found.value.len() as u64;
         self.sampled += 1;
         self.sampled_bytes += length;
-        let decode = flags.decode;
         let row = self.row(&found.key, flags);
         row.sampled += 1;
         row.sampled_bytes += length;
-        if decode == Some(Decode::K8s) && row.kind.is_none() {
-            row.kind = stored(&found.value).map(|stored| stored.kind);
-        }
     }
 
     /// Returns the row for the prefix of a key, or the row for other keys if there are too many rows.
@@ -166,17 +157,13 @@ impl KeyCounts {
         all.sort_by_key(|(_, row)| std::cmp::Reverse(self.estimated(row)));
         let left = all.len().saturating_sub(rows);
         let left_keys: u64 = all.iter().skip(rows).map(|(_, row)| row.keys).sum();
-        let kind = if self.with_kinds { "KIND" } else { "" };
-        let mut table = Table::new(["PREFIX", "KEYS", "BYTES (ABOUT)", "NEWEST REVISION", kind]);
+        let mut table = Table::new(["PREFIX", "KEYS", "BYTES (ABOUT)", "NEWEST REVISION"]);
         for (name, row) in all.into_iter().take(rows) {
-            let kind = row.kind.clone();
-            let unknown = || if self.with_kinds { UNKNOWN } else { "" }.to_owned();
             table.row([
                 name.clone(),
                 row.keys.to_string(),
                 bytes(self.estimated(row)),
                 row.newest_revision.to_string(),
-                kind.unwrap_or_else(unknown),
             ]);
         }
         let total = self.rows.values().map(|row| self.estimated(row));

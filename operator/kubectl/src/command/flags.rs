@@ -6,7 +6,7 @@ use clap::Args;
 use k8s_openapi::jiff::Timestamp;
 use witan_api::top::{SECONDS, SECONDS_DEFAULT};
 
-use super::{Decode, FormatFlag, MemberFlags};
+use super::{FormatFlag, MemberFlags};
 
 /// Flags of `backup`.
 #[derive(Debug, Clone, Args)]
@@ -87,9 +87,6 @@ pub(crate) struct TopFlags {
     /// Maximum number of requests per second. Each request reads at most 1000 keys or one value.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) rate: u16,
-    /// Shows the kind of the objects under a prefix.
-    #[arg(long, value_enum)]
-    pub(crate) decode: Option<Decode>,
     #[command(flatten)]
     pub(crate) rates: RatesFlags,
     #[command(flatten)]
@@ -118,7 +115,7 @@ pub(crate) struct ReportFlags {
 pub(crate) struct RatesFlags {
     /// Shows which keys are read, written and watched. All members count their requests for some seconds. Requires the user root
     /// if authentication is enabled.
-    #[arg(long, conflicts_with_all = ["prefix", "depth", "rate", "decode"])]
+    #[arg(long, conflicts_with_all = ["prefix", "depth", "rate"])]
     pub(crate) rates: bool,
     /// Number of seconds for which requests are counted.
     #[arg(long, requires = "rates", default_value_t = SECONDS_DEFAULT, value_parser = clap::value_parser!(u64).range(*SECONDS.start()..=*SECONDS.end()))]

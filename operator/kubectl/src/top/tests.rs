@@ -59,8 +59,8 @@ fn keys_are_counted_to_a_prefix() {
 
 #[test]
 fn a_table_of_prefixes() {
-    let flags = flags(&["--decode=k8s", "--rows=2"]);
-    let mut count = KeyCounts { with_kinds: true, ..KeyCounts::default() };
+    let flags = flags(&["--rows=2"]);
+    let mut count = KeyCounts::default();
     let pod = r#"{"apiVersion":"v1","kind":"Pod"}"#;
     let page: Vec<_> = (0..100)
         .map(|n| kv(&format!("/registry/pods/prod/web-{n:03}"), n, ""))
