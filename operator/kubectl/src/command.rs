@@ -101,11 +101,9 @@ pub(super) enum PluginCommand {
     /// Counts keys and estimates their size by prefix, or shows which keys are read, written and watched.
     Top(TopFlags),
     /// Lists the versions of a key since its creation or the last compaction, newest first.
-    #[command(allow_missing_positional = true)]
     History {
-        /// The EtcdCluster; optional with --endpoints.
-        #[arg(required_unless_present = "endpoints")]
-        cluster: Option<String>,
+        /// The EtcdCluster.
+        cluster: String,
         /// The key.
         #[arg(value_name = "KEY")]
         of: String,
@@ -121,11 +119,9 @@ pub(super) enum PluginCommand {
         members: MemberFlags,
     },
     /// Lists the keys with a prefix that have changed since an earlier revision.
-    #[command(allow_missing_positional = true)]
     Diff {
-        /// The EtcdCluster; optional with --endpoints.
-        #[arg(required_unless_present = "endpoints")]
-        cluster: Option<String>,
+        /// The EtcdCluster.
+        cluster: String,
         /// PREFIX@REVISION.
         at: PrefixAt,
         #[command(flatten)]
@@ -135,11 +131,9 @@ pub(super) enum PluginCommand {
     },
     /// Reverts the keys with a prefix to an earlier revision, in one transaction. The transaction fails if one of the keys
     /// changes meanwhile. Without --yes, only shows the changes.
-    #[command(allow_missing_positional = true)]
     Revert {
-        /// The EtcdCluster; optional with --endpoints.
-        #[arg(required_unless_present = "endpoints")]
-        cluster: Option<String>,
+        /// The EtcdCluster.
+        cluster: String,
         /// PREFIX@REVISION.
         at: PrefixAt,
         /// Applies the changes.

@@ -6,11 +6,7 @@ use witan_api::v3::{
 };
 use witan_members::{Address, CallError};
 
-use super::{
-    command::{MemberFlags, TargetFlags},
-    error::PluginError,
-    reach::Reach,
-};
+use super::{command::MemberFlags, error::PluginError, reach::Reach, target::Target};
 
 const PAGE_KEYS: i64 = 1_000;
 /// Maximum number of operations in a transaction, unless the cluster's options set another number.
@@ -25,13 +21,14 @@ pub(super) struct Keys {
 impl Keys {
     /// Connects to a member that answers, preferably a follower.
     pub(super) async fn open(
-        target: &TargetFlags,
-        cluster: Option<&str>,
+        target: &Target,
+        cluster: &str,
         flags: &MemberFlags,
     ) -> Result<Self, PluginError> {
-        let (reach, resource) = Reach::of(target, cluster, flags).await?;
+        let cluster = target.cluster(cluster).await?;
+        let reach = Reach::open(target, &cluster, flags).await?;
         let address = reach.answering_member(&reach.survey().await)?;
-        let options = resource.and_then(|resource| resource.spec.options);
+        let options = cluster.spec.options;
         let ops = options.and_then(|options| options.max_txn_ops);
         let ops = ops.unwrap_or(TXN_OPS_DEFAULT);
         Ok(Self {

@@ -43,9 +43,10 @@ use k8s_openapi::jiff::Timestamp;
 use witan_crd::{EtcdOperationSpec, MoveLeader, NoSettings, ReplaceMember};
 
 use self::{
-    command::{PluginCommand, PluginLine, TargetFlags},
+    command::{PluginCommand, PluginLine},
     error::PluginError,
     facts::Facts,
+    keys::Keys,
     output::print_as,
     target::Target,
 };
@@ -88,11 +89,8 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
 }
 
 async fn command(line: PluginLine) -> Result<(), PluginError> {
-    let Some(command) = without_cluster(&line.target, line.command).await? else {
-        return Ok(());
-    };
     let target = Target::new(&line.target).await?;
-    match command {
+    match line.command {
         PluginCommand::Status { cluster: Some(name), format, .. } => {
             let facts = facts::one(&target, &name).await?;
             print_as(format.output, &facts, |facts| {
@@ -126,45 +124,22 @@ async fn command(line: PluginLine) -> Result<(), PluginError> {
             acts::create_for_cluster(&target, (&cluster, "restart"), asked, wait).await
         }
         PluginCommand::Report(flags) => report::run(&target, &flags).await,
-        // `without_cluster` handles these commands.
-        PluginCommand::Top(_)
-        | PluginCommand::History { .. }
-        | PluginCommand::Diff { .. }
-        | PluginCommand::Revert { .. } => Ok(()),
-    }
-}
-
-/// Runs a command that may not need the API server. Returns any other command without running it.
-async fn without_cluster(
-    target: &TargetFlags,
-    command: PluginCommand,
-) -> Result<Option<PluginCommand>, PluginError> {
-    match command {
-        PluginCommand::Top(flags) => top::run(target, &flags).await?,
+        PluginCommand::Top(flags) => top::run(&target, &flags).await,
         PluginCommand::History { cluster, of, rev, limit, format, members } => {
-            let keys = keys::Keys::open(target, cluster.as_deref(), &members).await?;
+            let keys = Keys::open(&target, &cluster, &members).await?;
             let found = history::read(&keys, of.as_bytes(), rev, limit).await?;
-            print_as(format.output, &found, history::text)?;
+            print_as(format.output, &found, history::text)
         }
         PluginCommand::Diff { cluster, at, format, members } => {
-            let keys = keys::Keys::open(target, cluster.as_deref(), &members).await?;
+            let keys = Keys::open(&target, &cluster, &members).await?;
             let found = revert::differences(&keys, &at).await?;
-            print_as(format.output, &found, |found| revert::table(found, &at))?;
+            print_as(format.output, &found, |found| revert::table(found, &at))
         }
         PluginCommand::Revert { cluster, at, yes, members } => {
-            let keys = keys::Keys::open(target, cluster.as_deref(), &members).await?;
-            revert::run(&keys, &at, yes).await?;
+            let keys = Keys::open(&target, &cluster, &members).await?;
+            revert::run(&keys, &at, yes).await
         }
-        command @ (PluginCommand::Status { .. }
-        | PluginCommand::Backup(_)
-        | PluginCommand::Restore(_)
-        | PluginCommand::MoveLeader { .. }
-        | PluginCommand::Replace { .. }
-        | PluginCommand::Recover { .. }
-        | PluginCommand::Restart { .. }
-        | PluginCommand::Report(_)) => return Ok(Some(command)),
     }
-    Ok(None)
 }
 
 #[cfg(test)]

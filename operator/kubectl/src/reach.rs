@@ -8,12 +8,7 @@ use kube::{ResourceExt, api::ListParams};
 use witan_crd::{CLUSTER, CertificateRole, EtcdCluster, pod_phase, secret_file, speaks_tls};
 use witan_members::{Address, Answer, CallError, ClientTls, GrpcMembers, Login, Members as _};
 
-use super::{
-    command::{MemberFlags, TargetFlags},
-    error::PluginError,
-    forward::Forward,
-    target::Target,
-};
+use super::{command::MemberFlags, error::PluginError, forward::Forward, target::Target};
 
 /// The members of a cluster, at addresses that this machine can reach.
 pub(super) struct Reach {
@@ -60,45 +55,6 @@ impl Reach {
             return Err(words!("EtcdCluster {name} has no running pod"));
         }
         Ok(reach)
-    }
-
-    /// Uses only the endpoints, certificate and user in the flags. Does not contact the API server.
-    pub(super) fn at_endpoints(flags: &MemberFlags) -> Result<Self, PluginError> {
-        let (tls, login) = (given_certificate(flags)?.map(Arc::new), given_login(flags)?);
-        let mut addresses = Vec::new();
-        for endpoint in &flags.endpoints {
-            if tls.is_none() && endpoint.starts_with("https://") {
-                return Err(words!("{endpoint} needs --cacert, --cert and --key"));
-            }
-            let authority = authority(endpoint);
-            addresses.push(Address {
-                member: authority.clone(),
-                server_name: host(&authority).to_owned(),
-                authority,
-                tls: tls.clone(),
-                login: login.clone(),
-            });
-        }
-        Ok(Self {
-            members: GrpcMembers::default(),
-            addresses,
-            forwards: BTreeMap::new(),
-        })
-    }
-
-    /// Connects to the members of a cluster, which is also returned; without a name, to the endpoints in the flags.
-    pub(super) async fn of(
-        target: &TargetFlags,
-        cluster: Option<&str>,
-        flags: &MemberFlags,
-    ) -> Result<(Self, Option<EtcdCluster>), PluginError> {
-        let Some(name) = cluster else {
-            return Ok((Self::at_endpoints(flags)?, None));
-        };
-        let target = Target::new(target).await?;
-        let resource = target.cluster(name).await?;
-        let reach = Self::open(&target, &resource, flags).await?;
-        Ok((reach, Some(resource)))
     }
 
     /// Opens a local port to each member with a running pod, and adds its address.
@@ -273,26 +229,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn endpoints_are_reached_without_a_cluster() {
-        let flags = |endpoint: &str| MemberFlags {
-            endpoints: vec![endpoint.to_owned(), "[::1]:2379".to_owned()],
-            ..MemberFlags::default()
-        };
-        let reach = Reach::at_endpoints(&flags("http://db-0.example:2379/")).unwrap();
-        let found: Vec<_> = reach.addresses.iter().collect();
-        assert_eq!(found[0].authority, "db-0.example:2379");
-        assert_eq!(found[0].server_name, "db-0.example");
-        assert_eq!(
-            (&*found[1].member, &*found[1].server_name),
-            ("[::1]:2379", "::1")
-        );
-        assert!(
-            found
-                .iter()
-                .all(|address| address.tls.is_none() && address.login.is_none())
-        );
-        let refused = Reach::at_endpoints(&flags("https://db-0.example:2379"));
-        let error = refused.err().expect("it has no certificate").to_string();
-        assert!(error.contains("--cacert"), "{error}");
+    fn an_endpoint_has_a_host() {
+        for (endpoint, expected) in [
+            ("http://db-0.example:2379/", "db-0.example"),
+            ("[::1]:2379", "::1"),
+        ] {
+            assert_eq!(host(&authority(endpoint)), expected);
+        }
     }
 }

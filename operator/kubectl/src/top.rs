@@ -15,11 +15,12 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use witan_api::v3::mvccpb::KeyValue;
 
 use super::{
-    command::{TargetFlags, TopFlags},
+    command::TopFlags,
     error::PluginError,
     keys::Keys,
     output::{print_as, tell},
     table::{Table, bytes, counted},
+    target::Target,
 };
 
 /// Prefixes with a row of their own; the keys of further ones share one row.
@@ -56,11 +57,11 @@ struct Row {
 }
 
 /// Counts the keys of a cluster, or with `--rates` the requests of its clients.
-pub(super) async fn run(target: &TargetFlags, flags: &TopFlags) -> Result<(), PluginError> {
+pub(super) async fn run(target: &Target, flags: &TopFlags) -> Result<(), PluginError> {
     if flags.rates.rates {
         return rates::run(target, flags).await;
     }
-    let keys = Keys::open(target, flags.cluster.as_deref(), &flags.members).await?;
+    let keys = Keys::open(target, &flags.cluster, &flags.members).await?;
     let mut pace = pace(flags.rate);
     let mut pages = keys.pages(flags.prefix.as_bytes(), None);
     let mut count = KeyCounts::default();

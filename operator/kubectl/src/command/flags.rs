@@ -72,9 +72,8 @@ pub(crate) struct RestoreFlags {
 /// Flags of `top`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TopFlags {
-    /// The EtcdCluster; optional with --endpoints.
-    #[arg(required_unless_present = "endpoints")]
-    pub(crate) cluster: Option<String>,
+    /// The EtcdCluster.
+    pub(crate) cluster: String,
     /// Only keys with this prefix.
     #[arg(long, default_value = "")]
     pub(crate) prefix: String,

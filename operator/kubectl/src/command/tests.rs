@@ -73,25 +73,11 @@ fn commands_are_read() {
         "top orders --rates",
         "top orders --rates --seconds 30 --rows 5 -o yaml",
         "revert orders /a@7 --yes",
-        "top --endpoints 10.0.0.1:2379 --rates",
-        "diff /a@7 --endpoints https://10.0.0.1:2379 --cacert a --cert b --key c",
+        "top orders --endpoints 10.0.0.1:2379 --rates",
+        "diff orders /a@7 --endpoints https://10.0.0.1:2379 --cacert a --cert b --key c",
     ] {
         assert!(parse(line).is_ok(), "{line}");
     }
     let at: PrefixAt = "/a@b/@7".parse().unwrap();
     assert_eq!(at, PrefixAt { prefix: "/a@b/".to_owned(), revision: 7 });
-}
-
-#[test]
-fn an_endpoints_key_is_not_a_cluster() {
-    for (line, of) in [
-        ("history orders /a", Some("orders")),
-        ("history orders /a --endpoints h:1", Some("orders")),
-        ("history /a --endpoints h:1", None),
-    ] {
-        let PluginCommand::History { cluster, of: key, .. } = parse(line).unwrap().command else {
-            panic!("{line} is another command");
-        };
-        assert_eq!((cluster.as_deref(), &*key), (of, "/a"), "{line}");
-    }
 }

@@ -13,12 +13,13 @@ use witan_members::page::{PAGE_BYTES_MAX, PageError, get};
 
 use super::OTHERS;
 use crate::{
-    command::{TargetFlags, TopFlags},
+    command::TopFlags,
     error::PluginError,
     output::{print_as, tell},
     page,
     reach::Reach,
     table::{Table, VALUE_CHARS, clipped, counted},
+    target::Target,
 };
 
 /// How long a member may take to answer, in addition to the seconds of counting.
@@ -38,8 +39,9 @@ struct MemberRates {
     error: Option<String>,
 }
 
-pub(super) async fn run(target: &TargetFlags, flags: &TopFlags) -> Result<(), PluginError> {
-    let (reach, _) = Reach::of(target, flags.cluster.as_deref(), &flags.members).await?;
+pub(super) async fn run(target: &Target, flags: &TopFlags) -> Result<(), PluginError> {
+    let cluster = target.cluster(&flags.cluster).await?;
+    let reach = Reach::open(target, &cluster, &flags.members).await?;
     let seconds = flags.rates.seconds;
     tell(&format!("counting requests for {seconds} s"));
     let path = format!("{PATH}?seconds={seconds}");
