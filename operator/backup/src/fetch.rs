@@ -18,17 +18,17 @@ use crate::{
     name::{self, DATA},
     progress::{Progress, size},
     reason::{BackupError, Reason},
-    result::{CommandResult, PlainFile},
     stop::Stop,
     store::Store,
 };
 use changes::Until;
 
-/// Fetches a backup. Returns `None` without fetching if the folder of `--unless-exists` is not empty.
+/// Fetches a backup. Returns `None` for a file without a record, and if the folder of `--unless-exists` is not empty: then it
+/// fetches nothing.
 pub(crate) async fn run(
     flags: &FetchFlags,
     stop: &Stop,
-) -> Result<Option<CommandResult>, BackupError> {
+) -> Result<Option<FetchedBackup>, BackupError> {
     if let Some(folder) = &flags.unless_exists
         && has_entries(folder)?
     {
@@ -43,12 +43,12 @@ pub(crate) async fn run(
     let changes = changes.map(|folder| (folder, Until::of(flags)));
     let fetched = fetch(&store, flags.name.as_deref(), changes, &flags.file);
     let fetched = stop.or(fetched).await?;
-    if let (Some(path), CommandResult::Fetched(fetched)) = (&flags.record, &fetched) {
+    if let (Some(path), Some(fetched)) = (&flags.record, &fetched) {
         let json = serde_json::to_vec(&fetched.record).map_err(io::Error::from);
         let written = json.and_then(|json| fs::write(path, json));
         written.map_err(|error| of_disk(path, &error))?;
     }
-    Ok(Some(fetched))
+    Ok(fetched)
 }
 
 fn has_entries(folder: &Path) -> Result<bool, BackupError> {
@@ -60,13 +60,13 @@ fn has_entries(folder: &Path) -> Result<bool, BackupError> {
 }
 
 /// Fetches a backup into a file, and its changes into a folder. Without a name, fetches the newest backup. Without a record,
-/// checks only the digest at the end of the file.
+/// checks only the digest at the end of the file, and returns `None`.
 async fn fetch(
     store: &Store,
     name: Option<&str>,
     changes: Option<(&Path, Until)>,
     to: &Path,
-) -> Result<CommandResult, BackupError> {
+) -> Result<Option<FetchedBackup>, BackupError> {
     let (file, record) = choose(store, name, changes.map(|(_, until)| until)).await?;
     let (total, mut bytes) = store.read(&file).await?;
     let url = store.url(&file);
@@ -91,13 +91,7 @@ async fn fetch(
     }
     partial.keep().await?;
     tracing::info!(path = %to.display(), bytes = digested.bytes, "fetched the backup, and its digest matches");
-    Ok(match record {
-        Some(record) => CommandResult::Fetched(FetchedBackup { record, to_revision }),
-        None => {
-            let Digested { bytes, sha256, .. } = digested;
-            CommandResult::File(PlainFile { name: file, location: url, bytes, sha256 })
-        }
-    })
+    Ok(record.map(|record| FetchedBackup { record, to_revision }))
 }
 
 /// Returns the file to fetch and its record. Only a file that is named directly, without changes, can lack a record.

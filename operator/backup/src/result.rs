@@ -11,24 +11,12 @@ use crate::reason::BackupError;
 /// termination message.
 const RESULT_BYTES_MAX: usize = 4096;
 
-/// A fetched file without a record.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct PlainFile {
-    pub(crate) name: String,
-    pub(crate) location: String,
-    /// Size of the file in bytes, including its digest.
-    pub(crate) bytes: u64,
-    /// SHA-256 of the whole file, in hexadecimal.
-    pub(crate) sha256: String,
-}
-
 /// The result of a command.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum CommandResult {
     Backup(BackupRecord),
     Fetched(FetchedBackup),
-    File(PlainFile),
     Failed(BackupError),
 }
 
@@ -61,7 +49,6 @@ impl CommandResult {
                     .as_mut()
                     .is_some_and(|warning| cut(warning, bytes))
             }
-            Self::File(_) => false,
             Self::Failed(error) => cut(&mut error.message, bytes),
         }
     }

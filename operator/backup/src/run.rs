@@ -79,6 +79,9 @@ async fn execute(command: &BackupCommand) -> Result<Option<CommandResult>, Backu
                 .map_err(BackupError::internal)?;
             Ok(None)
         }
-        BackupCommand::Fetch(flags) => fetch::run(flags, &stop).await,
+        BackupCommand::Fetch(flags) => {
+            let fetched = fetch::run(flags, &stop).await?;
+            Ok(fetched.map(CommandResult::Fetched))
+        }
     }
 }
