@@ -2,20 +2,17 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use witan_api::backup::{BackupRecord, RetentionFacts, apply_retention};
 
 use crate::{
     changes::segments::SegmentStore,
     command::Retention,
-    inventory::{self, Entry},
+    inventory,
     name::{DATA, RECORD},
     reason::BackupError,
     store::Store,
 };
-
-/// How long a listing can contain the record of a new backup without its snapshot. Listings are not atomic.
-const LISTED_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
 impl Retention {
     /// Returns the names of the complete backups that neither limit keeps, oldest first; empty without a limit. Always keeps
@@ -76,17 +73,10 @@ pub(crate) async fn apply(
         return (removed, None);
     }
     let now = Timestamp::now();
-    let entries = match inventory::entries(store).await {
-        Ok(entries) => entries,
+    let complete = match inventory::complete(store).await {
+        Ok(complete) => complete,
         Err(error) => return (removed, Some(error)),
     };
-    for name in half_removed(&entries, now) {
-        if let Err(error) = remove(store, name).await {
-            return (removed, Some(error));
-        }
-    }
-    let complete = entries.into_iter().filter(Entry::is_complete);
-    let complete: Vec<_> = complete.filter_map(|entry| entry.record).collect();
     for name in retention.excess(&complete, saved, now) {
         if let Err(error) = remove(store, &name).await {
             return (removed, Some(error));
@@ -101,20 +91,10 @@ pub(crate) async fn apply(
     (removed, pruned.err())
 }
 
-/// Deletes the snapshot of a backup and then its record. A record without a snapshot marks an interrupted removal.
+/// Deletes the snapshot of a backup and then its record. A record without a snapshot does not count as a backup.
 async fn remove(store: &Store, name: &str) -> Result<(), BackupError> {
     store.delete(&format!("{name}{DATA}")).await?;
     store.delete(&format!("{name}{RECORD}")).await
-}
-
-/// Returns the names of backups whose removal was interrupted. The record is written and deleted after the snapshot.
-fn half_removed(entries: &[Entry], now: Timestamp) -> impl Iterator<Item = &str> {
-    let is_half = move |entry: &&Entry| {
-        let is_alone = entry.record.is_some() && entry.bytes.is_none();
-        is_alone && now.duration_since(entry.written_at) > LISTED_AFTER
-    };
-    let half = entries.iter().filter(is_half);
-    half.map(|entry| entry.name.as_str())
 }
 
 /// Removes changes of `saved`'s cluster that are older than its oldest kept backup with a history, if there is one.
@@ -262,7 +242,7 @@ mod tests {
         assert_eq!(excess(&all, None, Some(5), "b"), "");
     }
 
-    /// Only the record shows that something is left to delete, so it is deleted last.
+    /// An interrupted removal leaves only a small file.
     #[tokio::test]
     async fn a_snapshot_is_deleted_before_its_record() {
         let (store, requests) = crate::testing::s3::start(None).await;
@@ -270,27 +250,5 @@ mod tests {
         let requests = requests.lock().unwrap().join(" ");
         let at = |part| requests.find(part).unwrap();
         assert!(at("a.db") < at("a.json"), "{requests}");
-    }
-
-    #[test]
-    fn an_interrupted_removal_is_completed_and_nothing_else_is_removed() {
-        let old = Timestamp::from_second(0).unwrap();
-        let entry = |name: &str, record, bytes, written_at| Entry {
-            name: name.to_owned(),
-            record,
-            bytes,
-            written_at,
-        };
-        let of = |name| Some(record(name, 10));
-        let now = Timestamp::from_second(7200).unwrap();
-        let all = [
-            entry("whole", of("whole"), Some(1032), old),
-            entry("half", of("half"), None, old),
-            entry("new", of("new"), None, now),
-            // This file belongs to a user.
-            entry("own", None, Some(1032), old),
-        ];
-        let half: Vec<_> = half_removed(&all, now).collect();
-        assert_eq!(half, ["half"]);
     }
 }
