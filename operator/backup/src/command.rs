@@ -266,30 +266,6 @@ mod tests {
     }
 
     #[test]
-    fn spans_of_time() {
-        let day = 24 * 3600;
-        for (text, seconds) in [
-            ("30d", 30 * day),
-            ("2w", 14 * day),
-            ("1h30m", 5400),
-            ("0s", 0),
-        ] {
-            assert_eq!(time_span(text), Ok(Duration::from_secs(seconds)));
-        }
-        for wrong in [
-            "",
-            "30",
-            "d",
-            "1h30",
-            "-1h",
-            "99999999999999999999s",
-            "9999999999999999999w",
-        ] {
-            assert!(time_span(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
     fn flags_that_belong_together_are_asked_for() {
         let save = [
             "save",

@@ -118,13 +118,4 @@ cut      1970-01-01T00:01:00Z  -         5.0 MiB  -        -        -        -  
         assert_eq!(table(&entries()), expected);
         assert_eq!(table(&[]).lines().count(), 1);
     }
-
-    #[test]
-    fn json_has_the_record() {
-        let rows: serde_json::Value = serde_json::from_str(&as_json(&entries()).unwrap()).unwrap();
-        assert_eq!(rows[0]["record"]["clusterId"], "cafe");
-        assert_eq!(rows[0]["complete"], true);
-        assert_eq!(rows[1]["complete"], false);
-        assert_eq!(rows[1]["storedBytes"], 5 << 20);
-    }
 }

@@ -68,20 +68,6 @@ mod tests {
     use crate::{reason::Reason, testing::record};
 
     #[test]
-    fn a_record_has_the_names_of_the_contract() {
-        let json = serde_json::to_value(record("a", 1)).unwrap();
-        let names: Vec<_> = json
-            .as_object()
-            .unwrap()
-            .keys()
-            .map(String::as_str)
-            .collect();
-        let contract = "name location revision bytes sha256 clusterId version release level startedAt completedAt removed";
-        assert_eq!(names.join(" "), contract);
-        assert_eq!(json["startedAt"], "1970-01-01T00:00:01Z");
-    }
-
-    #[test]
     fn a_result_fits_into_a_termination_message() {
         let message = "é\n".repeat(4000);
         let failed = CommandResult::Failed(BackupError::new(Reason::StoreFull, message));

@@ -53,24 +53,6 @@ async fn fetched(store: &Store, name: Option<&str>) -> Result<Vec<u8>, BackupErr
 }
 
 #[tokio::test]
-async fn the_newest_complete_backup_is_fetched_unless_one_is_named() {
-    let (_, store) = store().await;
-    assert!(fetched(&store, None).await.unwrap() == snapshot(2000));
-    assert!(fetched(&store, Some("old")).await.unwrap() == snapshot(1000));
-    assert!(fetched(&store, Some("old.db")).await.unwrap() == snapshot(1000));
-    assert!(fetched(&store, Some("plain.db")).await.unwrap() == snapshot(3000));
-    for missing in ["plain", "none", "none.db"] {
-        let error = fetched(&store, Some(missing)).await.unwrap_err();
-        assert_eq!(error.reason, Reason::NotFound, "{missing}");
-    }
-    store.delete("new.json").await.unwrap();
-    assert!(fetched(&store, None).await.unwrap() == snapshot(1000));
-    store.delete("old.db").await.unwrap();
-    let error = fetched(&store, None).await.unwrap_err();
-    assert_eq!(error.reason, Reason::NotFound);
-}
-
-#[tokio::test]
 async fn a_broken_file_leaves_nothing() {
     let (objects, store) = store().await;
     for file in ["new.db", "plain.db"] {
@@ -116,15 +98,6 @@ async fn a_file_replaces_another_one_only_when_it_is_complete() {
         .await
         .unwrap_err();
     assert_eq!(error.reason, Reason::LocalDisk);
-}
-
-#[test]
-fn only_an_empty_or_missing_folder_is_filled() {
-    let folder = TestFolder::new("fetch-unless");
-    assert!(!has_entries(&folder.path().join("missing")).unwrap());
-    assert!(!has_entries(folder.path()).unwrap());
-    fs::write(folder.path().join("x"), "").unwrap();
-    assert!(has_entries(folder.path()).unwrap());
 }
 
 /// A restore to a time has no target revision, so later members need the revision that it reached.

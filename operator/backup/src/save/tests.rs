@@ -8,10 +8,7 @@ use object_store::{ObjectStore, ObjectStoreExt as _, memory::InMemory, path::Pat
 
 use super::*;
 use crate::{
-    command::S3Flags,
-    inventory,
-    location::Location,
-    testing::{Sent, TestFolder, TestSource, hex, snapshot},
+    testing::{Sent, TestSource, hex, snapshot},
     upload::PART_BYTES,
 };
 
@@ -40,13 +37,6 @@ async fn save_as(
     let (_asked, stop) = Stop::by_test();
     let new = NewBackup { name, begins_changes: false, hash_keys: false };
     save(store, source, new, &stop).await
-}
-
-/// Gives the backups of a test times in the order of their names. Otherwise backups of one millisecond differ only by name.
-async fn date(store: &Store, name: &str) {
-    let mut record = store.record(name).await.unwrap().unwrap();
-    record.started_at = Timestamp::from_second(i64::from(name.as_bytes()[0])).unwrap();
-    store.put_record(&record).await.unwrap();
 }
 
 #[tokio::test]
@@ -175,65 +165,4 @@ async fn a_backup_of_a_member_without_a_quorum_says_so() {
     let source = TestSource::new([Sent::file(&snapshot(500))]);
     let whole = save_as(&store, &source, "d").await.unwrap();
     assert_eq!((whole.unconfirmed, &whole.warning), (false, &None));
-}
-
-#[tokio::test]
-async fn retention_removes_after_a_success() {
-    let (objects, store) = memory();
-    objects
-        .put(&Path::from("of/test/below/x.json"), "{}".into())
-        .await
-        .unwrap();
-    objects
-        .put(&Path::from("of/test/incomplete.db"), "x".into())
-        .await
-        .unwrap();
-    let (_asked, stop) = Stop::by_test();
-    for name in ["a", "b", "c"] {
-        let source = TestSource::new([Sent::file(&snapshot(500))]);
-        save_as(&store, &source, name).await.unwrap();
-        date(&store, name).await;
-    }
-    let kept = Retention { keep_last: Some(2), keep_within: None };
-    let source = TestSource::new([Sent::file(&snapshot(700))]);
-    let saved = save_as(&store, &source, "d").await.unwrap();
-    let saved = retain(&store, saved, kept, &stop).await;
-    assert_eq!(
-        (saved.removed, saved.warning),
-        (vec!["a".to_owned(), "b".to_owned()], None)
-    );
-    let left = names(&objects).await;
-    assert_eq!(left, ["c.db", "c.json", "d.db", "d.json", "incomplete.db"]);
-    assert!(
-        objects
-            .head(&Path::from("of/test/below/x.json"))
-            .await
-            .is_ok()
-    );
-}
-
-#[tokio::test]
-async fn a_folder_holds_backups_that_can_be_listed() {
-    let folder = TestFolder::new("save");
-    let deep = folder.path().join("made/for this");
-    let store = Store::create(&Location::Folder(deep.clone()), &S3Flags::default()).unwrap();
-    let file = snapshot(LARGE);
-    std::fs::write(deep.join("a.db#1"), "of a killed process").unwrap();
-    save_as(&store, &TestSource::new([Sent::file(&file)]), "a")
-        .await
-        .unwrap();
-    let broken = TestSource::new([Sent::file(&file[1..])]);
-    assert!(save_as(&store, &broken, "b").await.is_err());
-    let mut names: Vec<_> = std::fs::read_dir(&deep)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    assert_eq!(names, ["a.db", "a.json"]);
-    assert!(std::fs::read(deep.join("a.db")).unwrap() == file);
-    let entries = inventory::entries(&store).await.unwrap();
-    assert!(
-        entries.len() == 1 && entries[0].is_complete(),
-        "{entries:?}"
-    );
 }
