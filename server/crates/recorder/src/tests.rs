@@ -1,4 +1,4 @@
-//! Records a sole member and replays the recording, also from files that were truncated or altered, or have lost their start.
+//! Records a sole member and replays the recording, also from files that were truncated or altered.
 
 mod folder;
 mod golden;
@@ -328,29 +328,6 @@ fn other_effects_are_found_at_their_turn() {
         (expected.len() + 1, replayed.read, replayed.equal),
         (got.len(), 30, 2)
     );
-}
-
-#[test]
-fn a_ring_that_has_lost_its_start_is_shown() {
-    let folder = Folder::new("shown");
-    run(folder.ring(16 << 10, false), 3000);
-    let replayed = played(&folder.0, &mut |turn| assert_eq!(turn.equal, None));
-    let why = why(&replayed);
-    assert!(
-        why.contains("the start of the process is not in it"),
-        "{why}"
-    );
-    assert!(replayed.read > 0 && replayed.equal == 0);
-}
-
-#[test]
-fn each_process_has_a_recording_of_its_own() {
-    let folder = Folder::new("processes");
-    run(folder.ring(8 << 20, false), 10);
-    run(folder.ring(8 << 20, false), 20);
-    let replayed = replay(&folder.0, levels::OWN, &mut |_| {}).unwrap();
-    let equal: Vec<u64> = replayed.iter().map(|it| it.equal).collect();
-    assert_eq!(equal, [10, 20]);
 }
 
 #[test]
