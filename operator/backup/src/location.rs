@@ -4,7 +4,6 @@ use std::{path::PathBuf, str::FromStr};
 
 use object_store::path::Path;
 
-/// A folder of backups.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Location {
     /// The keys of a bucket below this prefix, or all keys if the prefix is empty.

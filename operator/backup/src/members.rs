@@ -33,7 +33,6 @@ const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 /// The smallest key. A range from this key to itself selects all keys.
 pub(crate) const FIRST_KEY: &[u8] = b"\0";
 
-/// Connections to members, with their URLs.
 #[derive(Debug)]
 pub(crate) struct Members {
     pub(crate) members: Vec<(String, Channel)>,

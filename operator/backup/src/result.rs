@@ -11,7 +11,6 @@ use crate::reason::BackupError;
 /// termination message.
 const RESULT_BYTES_MAX: usize = 4096;
 
-/// The result of a command.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum CommandResult {

@@ -27,7 +27,6 @@ pub fn run(command: &BackupCommand) -> io::Result<ExitCode> {
     Ok(runtime.block_on(report(command)))
 }
 
-/// Executes a command, and reports its result or its error.
 async fn report(command: &BackupCommand) -> ExitCode {
     // rustls needs one provider for the process. If one is installed already, it is the same.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -96,13 +96,11 @@ pub(crate) fn open_with(
         .map_err(|error| BackupError::internal(format!("cannot use the store {bucket}: {error}")))
 }
 
-/// Reads the file of `--s3-cacert`; empty without the flag.
 fn authorities(flags: &S3Flags) -> Result<Vec<u8>, BackupError> {
     let path = flags.s3_cacert.as_ref();
     path.map_or(Ok(Vec::new()), |path| read("--s3-cacert", path))
 }
 
-/// Returns the encryption settings, with their AWS names.
 fn encryption(flags: &S3Flags) -> Vec<(&'static str, String)> {
     let how = match flags.s3_server_side_encryption {
         None => return Vec::new(),

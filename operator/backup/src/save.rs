@@ -24,7 +24,6 @@ pub(crate) struct NewBackup<'a> {
     pub(crate) name: &'a str,
     /// Whether a generation of changes starts from the backup.
     pub(crate) begins_changes: bool,
-    /// Whether the record contains the hash of the keys.
     pub(crate) hash_keys: bool,
 }
 
@@ -86,7 +85,6 @@ async fn retain(
     record
 }
 
-/// Returns all warnings as one text; `None` without any.
 fn joined(warnings: [Option<String>; 2]) -> Option<String> {
     let all: Vec<_> = warnings.into_iter().flatten().collect();
     (!all.is_empty()).then(|| all.join("; "))
@@ -226,14 +224,12 @@ async fn attempt(
     Ok(record)
 }
 
-/// Returns the warning for a backup that no quorum confirmed.
 fn unconfirmed(why: &str) -> String {
     format!(
         "the backup can lack acknowledged writes, because the member did not answer a linearizable read: {why}"
     )
 }
 
-/// A member's key hash, or the reason it is unavailable.
 type Hashed = Result<KeysHash, String>;
 
 /// Reads the hash of a member's keys at the reported revision, which the snapshot includes.
@@ -253,7 +249,6 @@ fn same_hash(before: Hashed, after: Hashed) -> Hashed {
     }
 }
 
-/// Returns the warning for a backup without a hash of its keys.
 fn not_compared(why: &str) -> String {
     format!(
         "the backup has no hash of the key space, so a restore cannot be compared with the cluster: {why}"

@@ -31,7 +31,6 @@ use crate::{
     source::{Report, Snapshot, Source},
 };
 
-/// How long a member may take to hash all its keys.
 const HASH_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a member may take to prepare a snapshot and send the first piece.
 const FIRST_PIECE_TIMEOUT: Duration = Duration::from_secs(180);
@@ -178,7 +177,6 @@ mod tests {
 
     use super::*;
 
-    /// Reads the page `/version` of a member.
     async fn read(page: &'static str) -> Option<RunningRelease> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

@@ -20,7 +20,6 @@ pub(crate) trait Source {
     /// Requests a snapshot from a member, and waits for the first piece.
     async fn snapshot(&self, endpoint: &str) -> Result<Snapshot, BackupError>;
 
-    /// Reads the hash of a member's keys at a revision.
     async fn keys_hash(&self, endpoint: &str, revision: i64) -> Result<KeysHash, BackupError>;
 }
 
@@ -33,11 +32,8 @@ pub(crate) struct Report {
     pub(crate) cluster_id: u64,
     /// The revision of the member. A later snapshot has at least this revision.
     pub(crate) revision: i64,
-    /// Index of the last log entry that the member has applied.
     pub(crate) applied: u64,
-    /// The version of etcd that the member reports.
     pub(crate) version: String,
-    /// The release of Witan and the feature levels that the member reports.
     pub(crate) running: RunningRelease,
     /// Why a voter did not answer a linearizable read, so that it may be out of date; `None` if it answered.
     pub(crate) cut_off: Option<String>,

@@ -125,7 +125,6 @@ impl Store {
         store_error::explain(&format!("{verb} {}", self.url(file)), error)
     }
 
-    /// Lists the files directly in this folder.
     pub(crate) async fn files(&self) -> Result<Vec<StoredFile>, BackupError> {
         let listed = self.objects.list_with_delimiter(Some(&self.prefix)).await;
         let listed =
@@ -196,7 +195,6 @@ impl Store {
         begun.map_err(|error| self.failed("write", &file, &error))
     }
 
-    /// Returns the size of a file in bytes; `None` if it does not exist.
     pub(crate) async fn size(&self, file: &str) -> Result<Option<u64>, BackupError> {
         match self.objects.head(&self.path(file)).await {
             Ok(found) => Ok(Some(found.size)),

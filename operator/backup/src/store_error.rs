@@ -76,7 +76,6 @@ pub(crate) fn of_disk(doing: &str, error: &io::Error) -> BackupError {
     failed(doing, Reason::StoreUnreachable, &error.to_string())
 }
 
-/// Error kinds of a full disk.
 const FULL: [io::ErrorKind; 3] = [
     io::ErrorKind::StorageFull,
     io::ErrorKind::QuotaExceeded,
@@ -156,7 +155,6 @@ fn is_full(message: &str) -> bool {
     .any(|words| message.contains(words))
 }
 
-/// Converts a failed connection to a store.
 fn of_http(doing: &str, error: &HttpError) -> BackupError {
     let cause = innermost(error);
     let why = if cause.contains("invalid peer certificate") {
@@ -175,7 +173,6 @@ fn of_http(doing: &str, error: &HttpError) -> BackupError {
     failed(doing, Reason::StoreUnreachable, &why)
 }
 
-/// Returns the error code of an S3 response in XML.
 fn code(text: &str) -> Option<&str> {
     element(text, "Code")
 }

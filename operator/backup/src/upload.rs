@@ -49,7 +49,6 @@ impl PartUpload {
         Ok(())
     }
 
-    /// Sends the rest and completes the object.
     pub(crate) async fn complete(&mut self) -> object_store::Result<()> {
         if !self.part.is_empty() {
             self.wait_below(PARTS_IN_FLIGHT).await?;

@@ -59,7 +59,6 @@ pub(super) async fn ask(
     Ok(())
 }
 
-/// Returns the progress of an operation from its status.
 fn stage(operation: EtcdOperation) -> Stage {
     let status = operation.status.unwrap_or_default();
     let message = status.message.unwrap_or_default();
@@ -112,7 +111,6 @@ pub(super) async fn recover(
     ask(target, &made, wait).await
 }
 
-/// Fails if the status of the cluster has no member with this name.
 fn check_member(resource: &EtcdCluster, member: &str) -> Result<(), PluginError> {
     let all = resource.status.clone().unwrap_or_default().members;
     let names: Vec<_> = all.into_iter().map(|known| known.name).collect();
@@ -150,7 +148,6 @@ fn survey(answers: &[Answer], why: impl Fn(&Answer) -> String) -> String {
     table.to_string()
 }
 
-/// Returns whether a quorum has confirmed a read.
 fn serves(answers: &[Answer]) -> bool {
     let mut reports = answers
         .iter()

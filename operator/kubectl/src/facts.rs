@@ -16,7 +16,6 @@ use super::{error::PluginError, target::Target};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Facts {
     pub(super) cluster: EtcdCluster,
-    /// The cluster's pods, sorted by name.
     #[serde(default)]
     pub(super) pods: Vec<PodFact>,
     /// The cluster's backups, newest first.

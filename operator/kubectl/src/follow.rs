@@ -16,7 +16,6 @@ use super::{
     target::Target,
 };
 
-/// The progress of an object.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     Runs(String),

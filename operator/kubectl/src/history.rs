@@ -23,7 +23,6 @@ pub(super) struct History {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Version {
-    /// The revision of the put.
     revision: i64,
     /// The number of puts since the key was created.
     version: i64,
@@ -33,7 +32,6 @@ struct Version {
     value: String,
 }
 
-/// Why the list of versions ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 enum End {
     /// The oldest version created the key. Versions before an earlier deletion are not listed.

@@ -59,7 +59,6 @@ pub fn run_by_name(all: &[OsString]) -> Option<ExitCode> {
     arguments(all).map(run)
 }
 
-/// Returns the arguments if the program was called by the name of the plugin.
 fn arguments(all: &[OsString]) -> Option<&[OsString]> {
     let (program, rest) = all.split_first()?;
     (Path::new(program).file_name() == Some(OsStr::new(PROGRAM))).then_some(rest)

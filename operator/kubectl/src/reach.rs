@@ -14,7 +14,6 @@ use super::{command::MemberFlags, error::PluginError, forward::Forward, target::
 pub(super) struct Reach {
     pub(super) members: GrpcMembers,
     pub(super) addresses: Vec<Address>,
-    /// Forwarded ports by member name.
     forwards: BTreeMap<String, Forward>,
 }
 

@@ -31,7 +31,6 @@ pub(super) async fn run(target: &Target, flags: &RestoreFlags) -> Result<(), Plu
     }
 }
 
-/// Reads a backup. Fails unless the backup has succeeded.
 async fn complete(target: &Target, name: &str) -> Result<EtcdBackup, PluginError> {
     let backup: EtcdBackup = target.get(name).await?;
     if backup.phase() != Some(BackupPhase::Succeeded) {

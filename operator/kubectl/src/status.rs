@@ -162,7 +162,6 @@ fn operator(facts: &Facts, status: &EtcdClusterStatus, now: Timestamp) -> String
     does + &stale.unwrap_or_default()
 }
 
-/// Returns why the operator takes no step, according to the conditions.
 fn waits(status: &EtcdClusterStatus) -> String {
     let mut conditions = status.conditions.iter();
     let waits = conditions.find(|each| each.type_ == "Progressing" && each.reason != STABLE);

@@ -14,7 +14,6 @@ pub(super) const MESSAGE_CHARS: usize = 160;
 /// Maximum number of characters of a key, a name or a value in a table.
 pub(super) const VALUE_CHARS: usize = 80;
 
-/// The text of an unknown value.
 pub(super) const UNKNOWN: &str = "-";
 
 /// A table with a heading. Each column is as wide as its widest cell.

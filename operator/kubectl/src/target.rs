@@ -10,13 +10,11 @@ use witan_members::page::chain;
 
 use super::{command::TargetFlags, error::PluginError};
 
-/// Number of objects per page of a list.
 const PAGE: u32 = 500;
 
 #[derive(Clone)]
 pub(super) struct Target {
     pub(super) client: Client,
-    /// The namespace of named objects.
     pub(super) namespace: String,
     /// Whether lists include all namespaces.
     pub(super) everywhere: bool,

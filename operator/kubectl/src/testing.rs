@@ -5,7 +5,6 @@ use serde::de::DeserializeOwned;
 
 use super::facts::Facts;
 
-/// The time at which fixtures are displayed.
 pub(super) fn now() -> Timestamp {
     "2026-11-25T12:00:00Z".parse().expect("a time")
 }

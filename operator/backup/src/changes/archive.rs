@@ -31,7 +31,6 @@ const LEASES_KNOWN_MAX: usize = 100_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LastRevision {
     pub(super) revision: i64,
-    /// Milliseconds since 1970.
     pub(super) time_ms: i64,
 }
 

@@ -312,7 +312,6 @@ impl<'a> Archiver<'a> {
         Ok(())
     }
 
-    /// Shows an error in the status.
     pub(super) fn failed(&self, message: String) {
         self.tell.send_modify(|status| status.error = Some(message));
     }

@@ -31,7 +31,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// The TTL stored for a lease that ended before its TTL was read.
 const ENDED_LEASE_S: i64 = 60;
 
-/// Why a feed ended.
 #[derive(Debug)]
 pub(super) enum FeedEnd {
     /// The next revisions were compacted. Contains the first revision that was not compacted.
@@ -39,7 +38,6 @@ pub(super) enum FeedEnd {
     Failed(BackupError),
 }
 
-/// State of a cluster as a member reports it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) cluster_id: u64,
@@ -48,7 +46,6 @@ pub(super) struct Head {
     pub(super) term: u64,
 }
 
-/// A watch on all keys at a member.
 #[derive(Debug)]
 pub(super) struct Feed {
     endpoint: String,

@@ -26,7 +26,6 @@ const COMPARED_REVISIONS: usize = 100;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RevisionDigest {
     pub(crate) revision: i64,
-    /// SHA-256 in hexadecimal.
     pub(crate) digest: String,
 }
 

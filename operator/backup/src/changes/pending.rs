@@ -11,7 +11,6 @@ use witan_api::{
 /// Size in bytes at which pending changes are stored at once, and receiving pauses. A single revision can be larger.
 pub(super) const SEGMENT_BYTES: usize = 8 << 20;
 
-/// A revision that does not follow the previous one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("revision {found} was received after revision {last}")]
 pub(super) struct OutOfOrder {
@@ -82,7 +81,6 @@ impl Pending {
         self.is_whole = true;
     }
 
-    /// Takes the changes of the incomplete revision.
     fn take_part(&mut self) -> Vec<ChangeGroup> {
         let Some(group) = self.groups.last_mut().filter(|_| !self.is_whole) else {
             return Vec::new();

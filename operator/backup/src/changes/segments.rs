@@ -36,7 +36,6 @@ impl SegmentStore {
         self.store.folder_url()
     }
 
-    /// Lists the segments in the order of the log.
     pub(crate) async fn ids(&self) -> Result<Vec<SegmentId>, BackupError> {
         let files = self.store.files().await?;
         let mut ids: Vec<_> = files

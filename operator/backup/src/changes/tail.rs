@@ -51,7 +51,6 @@ impl Tail {
         Ok(Some(tail))
     }
 
-    /// Advances past a stored segment.
     pub(super) fn push(&mut self, id: SegmentId, segment: &Segment, bytes: &[u8]) {
         self.at = id.next(segment);
         self.previous = changes::digest(bytes);
@@ -68,7 +67,6 @@ impl Tail {
         self.at.first - 1
     }
 
-    /// Returns whether the generation has no segment yet.
     pub(super) fn is_new(&self) -> bool {
         self.previous.is_empty()
     }

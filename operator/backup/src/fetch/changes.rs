@@ -19,7 +19,6 @@ use crate::{
 /// The target up to which changes are fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Until {
-    /// The last stored revision.
     Newest,
     Revision(i64),
     /// The last revision received at or before this time.

@@ -8,7 +8,6 @@ use super::super::facts::Facts;
 /// The length of the suffix that Kubernetes appends to a job's name for its pods.
 const POD_SUFFIX: usize = 5;
 
-/// Returns the events about a cluster and its objects.
 pub(super) fn of_cluster(mut events: Vec<Event>, facts: &Facts) -> Vec<Event> {
     events.retain(|event| is_about(&event.involved_object, facts));
     events

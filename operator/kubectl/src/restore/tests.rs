@@ -24,7 +24,6 @@ fn undo() -> RestoreFlags {
     }
 }
 
-/// Returns the cluster `orders` after a restore in place.
 fn restored_in_place(kept_cluster_id: Option<&str>) -> EtcdCluster {
     let mut cluster = facts("healthy.yaml").cluster;
     let restore = RestoreStatus {

@@ -102,7 +102,6 @@ pub(super) fn table(facts: &Facts) -> Option<String> {
     table.text()
 }
 
-/// Returns the role of a member for the table.
 fn role(member: &MemberStatus) -> &'static str {
     match member {
         MemberStatus { is_leader: true, .. } => "leader",

@@ -69,7 +69,6 @@ pub(super) async fn run(target: &Target, flags: &TopFlags) -> Result<(), PluginE
     print_as(flags.format.output, &rates, |rates| rates.text(flags.rows))
 }
 
-/// Returns an error as text for the user.
 fn explain(error: PageError) -> String {
     match error {
         PageError::Status(StatusCode::NOT_FOUND, _) => {
@@ -79,7 +78,6 @@ fn explain(error: PageError) -> String {
     }
 }
 
-/// Requests per second, and watchers.
 #[derive(Debug, Clone, Copy, Default)]
 struct Load {
     reads: f64,
@@ -103,7 +101,6 @@ impl Load {
         self.watchers += other.watchers;
     }
 
-    /// Compares by requests, then by watchers.
     fn order(&self, other: &Self) -> Ordering {
         let requests = |load: &Self| load.reads + load.writes;
         let by_requests = requests(self).total_cmp(&requests(other));
@@ -168,7 +165,6 @@ impl Rates {
         )
     }
 
-    /// Returns a line for each member that did not answer.
     fn missing(&self) -> String {
         let missing = self.members.iter().filter_map(|member| {
             let error = member.error.as_ref()?;

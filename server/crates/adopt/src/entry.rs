@@ -43,14 +43,12 @@ const SECOND_NS: i64 = 1_000_000_000;
 /// The default of etcd's `--bcrypt-cost`.
 const BCRYPT_COST: u32 = 10;
 
-/// An entry of etcd's log, converted for Witan's log.
 #[derive(Debug, PartialEq)]
 pub(super) enum Change {
     /// The entry changes nothing, for example a read, a login or the first entry of a leader.
     None,
     /// The entry changes v2 users, which Witan's log cannot express.
     PathAuth,
-    /// The equivalent entry of Witan's log.
     Entry(Box<Entry>),
 }
 
@@ -77,7 +75,6 @@ pub(super) fn of(log: &LogEntry, cluster_id: u64) -> Result<Change, AdoptError> 
     }
 }
 
-/// Converts a v2 request. Fails if it cannot be read.
 fn of_v2(request: &RequestV2, index: u64) -> Result<Change, AdoptError> {
     let change = v2_store::change(request);
     Ok(

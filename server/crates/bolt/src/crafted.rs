@@ -47,7 +47,6 @@ impl Crafted {
         self.bytes[at..at + page.len()].copy_from_slice(&page);
     }
 
-    /// Writes the file to the temporary directory and opens it.
     fn open(&self) -> BoltFile {
         fs::write(&self.path, &self.bytes).expect("the file is written");
         BoltFile::open(&self.path, self.bytes.len() as u64).expect("the crafted file opens")
@@ -153,7 +152,6 @@ fn a_bucket_inside_a_page_fits_into_one() {
     assert_eq!(HEADER_BYTES + ELEMENT_BYTES, 32);
 }
 
-/// Builds a meta page with this transaction, root and page size.
 fn meta(transaction: u64, root: u64, page_bytes: u64) -> [u8; PAGE_BYTES] {
     MetaPage { root, free: u64::MAX, end: PAGES, transaction, page_bytes }.page()
 }

@@ -186,7 +186,6 @@ fn newest_meta(file: &fs::File, length: u64) -> Result<MetaPage, BoltError> {
 
 const META_PAGE_BYTES: usize = HEADER_BYTES + super::page::META_BYTES;
 
-/// Creates the error for a page; `what` describes the defect.
 fn wrong(page: u64, what: &'static str) -> BoltError {
     BoltError::Page { page, what }
 }

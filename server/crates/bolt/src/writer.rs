@@ -188,7 +188,6 @@ impl<'a> Writer<'a> {
         Ok(id)
     }
 
-    /// Ends the current bucket, if there is one.
     fn close(&mut self) -> io::Result<()> {
         let Some(name) = self.name.take() else {
             return Ok(());
@@ -256,7 +255,6 @@ impl OpenPage {
     }
 }
 
-/// Writes a page and returns its number. The page keeps its elements.
 fn put(
     page: &OpenPage,
     kind: u16,

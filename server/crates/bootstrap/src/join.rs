@@ -25,7 +25,6 @@ use super::etcd::{self, EtcdMember};
 /// once on a refusal.
 const JOIN_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Delay between two rounds of queries.
 const JOIN_RETRY: Duration = Duration::from_millis(250);
 
 /// The reason why a member did not join. The texts begin like etcd's.
@@ -280,7 +279,6 @@ mod tests {
         }
     }
 
-    /// Returns a cluster in which all members except the last one were started.
     fn cluster(urls: &[(u64, &str)]) -> RemoteCluster {
         let last = urls.last().map(|(id, _)| *id);
         let client_urls = |id| match Some(id) == last {

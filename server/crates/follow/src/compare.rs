@@ -63,7 +63,6 @@ impl Copier<'_> {
         }
     }
 
-    /// Compacts this cluster to the source's compacted revision.
     async fn compact(&self, compacted: i64) -> Result<(), CopyError> {
         if compacted <= 0 {
             return Ok(());

@@ -23,7 +23,6 @@ pub(super) struct Copier<'a> {
     watch: Streaming<WatchResponse>,
     /// Received revisions that are not yet copied.
     received: ReceivedRevisions,
-    /// The last copied revision.
     pub(super) revision: i64,
     /// The reason why no cut-over is possible: another cluster's fence at the source.
     pub(super) fenced_by: Option<FenceError>,

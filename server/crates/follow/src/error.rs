@@ -7,7 +7,6 @@ use witan_node::NodeError;
 
 use super::{fence::FenceError, seed::SeedError, source::SourceError};
 
-/// The reason why a session with the source ended.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CopyError {
     #[error(transparent)]

@@ -182,7 +182,6 @@ pub(super) async fn give_up<C: FenceCalls>(calls: &C) -> Result<(), C::Error> {
 /// The result of checking the source after the cut-over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Guarded {
-    /// The source is fenced.
     Holds,
     /// The source accepted writes or the fence was incomplete, and a new fence was raised.
     RaisedAgain,

@@ -5,7 +5,6 @@ use witan_base::metrics::Register;
 
 use super::status::FollowStatus;
 
-/// Metrics of a member that follows another cluster.
 #[derive(Clone, Debug)]
 pub(super) struct FollowMetrics {
     following: IntGauge,
@@ -31,7 +30,6 @@ impl FollowMetrics {
         }
     }
 
-    /// Sets the gauges from a status.
     pub(super) fn show(&self, status: &FollowStatus) {
         self.following.set(i64::from(status.following));
         self.connected.set(i64::from(status.endpoint.is_some()));
@@ -40,12 +38,10 @@ impl FollowMetrics {
         self.guarding.set(i64::from(status.guarding));
     }
 
-    /// Counts a fence that was raised again.
     pub(super) fn raised_again(&self) {
         self.raised_again.inc();
     }
 
-    /// Counts a comparison.
     pub(super) fn compared(&self, equal: bool) {
         let outcome = if equal { "equal" } else { "different" };
         self.comparisons.with_label_values(&[outcome]).inc();

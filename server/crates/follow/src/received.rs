@@ -55,7 +55,6 @@ impl ReceivedRevisions {
         Ok(())
     }
 
-    /// Returns whether the last revision is complete.
     pub(super) fn is_whole(&self) -> bool {
         !self.continues
     }

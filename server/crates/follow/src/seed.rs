@@ -62,9 +62,7 @@ pub enum SeedError {
 /// The folder in which a snapshot is stored until it is read.
 #[derive(Clone, Debug)]
 pub(super) struct SnapshotFolder {
-    /// The data directory.
     dir: PathBuf,
-    /// The disk space that must stay free there.
     disk: SpaceConfig,
 }
 

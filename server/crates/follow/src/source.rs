@@ -60,7 +60,6 @@ impl Source {
         &self.asked.endpoints
     }
 
-    /// Opens a session with the next endpoint in turn.
     pub(super) async fn open(&self) -> Result<SourceSession<'_>, SourceError> {
         let at = self.next.fetch_add(1, Relaxed) % self.asked.endpoints.len();
         let endpoint = &self.asked.endpoints[at];
@@ -71,7 +70,6 @@ impl Source {
     }
 }
 
-/// A session with one member of the source.
 #[derive(Clone)]
 pub(super) struct SourceSession<'a> {
     pub(super) source: &'a Source,
@@ -80,7 +78,6 @@ pub(super) struct SourceSession<'a> {
 }
 
 impl SourceSession<'_> {
-    /// Creates the error for a failed call to this member.
     pub(super) fn error(&self, status: Status) -> SourceError {
         SourceError { endpoint: self.endpoint.to_owned(), status }
     }
@@ -121,7 +118,6 @@ impl SourceSession<'_> {
         answered.header.ok_or_else(|| self.no_header())
     }
 
-    /// Watches all keys from revision `from`.
     pub(super) async fn watch(&self, from: i64) -> Result<Streaming<WatchResponse>, SourceError> {
         let requests = single_watch_requests(WatchCreateRequest {
             key: ALL_KEYS.into(),
@@ -154,7 +150,6 @@ impl SourceSession<'_> {
         Ok(SourceHash { revision, compacted: compact_revision, hash })
     }
 
-    /// Returns all leases, in ascending order.
     pub(super) async fn leases(&self) -> Result<Vec<LeaseId>, SourceError> {
         // A lease takes 12 bytes, so gRPC's default limit of 4 MiB would fail at 350,000 leases.
         let client = self.session.client(LeaseClient::with_origin);
@@ -187,7 +182,6 @@ impl SourceSession<'_> {
         }
     }
 
-    /// Streams a snapshot of the member.
     pub(super) async fn snapshot(&self) -> Result<Streaming<SnapshotResponse>, SourceError> {
         let client = self.session.client(MaintenanceClient::with_origin);
         let mut client = client.max_decoding_message_size(PART_BYTES_MAX);
@@ -208,7 +202,6 @@ impl SourceSession<'_> {
         Ok(self.in_time(asked).await?.alarms)
     }
 
-    /// Returns the ids of the cluster's members.
     pub(super) async fn members(&self) -> Result<Vec<u64>, SourceError> {
         let mut client = self.session.client(ClusterClient::with_origin);
         let asked = MemberListRequest { linearizable: true };
@@ -245,7 +238,6 @@ impl SourceSession<'_> {
     }
 }
 
-/// The hash of a source's keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SourceHash {
     /// The revision at which the keys were hashed.

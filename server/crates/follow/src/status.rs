@@ -136,7 +136,6 @@ impl FollowHandle {
         self.0.metrics.show(&status);
     }
 
-    /// Records a comparison of all keys.
     pub(super) fn compared(&self, revision: i64, equal: bool) {
         if equal {
             tracing::debug!(revision, "the keys are equal to the source's");
@@ -154,7 +153,6 @@ impl FollowHandle {
         self.0.metrics.compared(equal);
     }
 
-    /// Records that following is interrupted.
     pub(super) fn failed(&self, error: &CopyError) {
         let text = error.to_string();
         let before = self.status();

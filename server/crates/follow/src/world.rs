@@ -25,7 +25,6 @@ use super::fence::{self, FenceCalls, FenceError, Fences, Guarded};
 const SEEDS: u64 = 3000;
 const STEPS: usize = 600;
 
-/// The only member of the source.
 const MEMBER: u64 = 7;
 
 /// The requests that the source accepts.
@@ -37,7 +36,6 @@ enum Accepts {
     Nothing,
 }
 
-/// An etcd cluster.
 #[derive(Debug, Default)]
 struct Source {
     /// Whether alarms behave as before etcd 3.6, where the last alarm change that had an effect decides.
@@ -121,7 +119,6 @@ impl From<FenceError> for Failure {
 
 type Slot = Rc<RefCell<Option<Result<Answer, Failure>>>>;
 
-/// Numbers of observed events.
 #[derive(Debug, Default)]
 struct Seen {
     cut_over: u32,

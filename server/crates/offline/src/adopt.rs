@@ -5,7 +5,6 @@ use witan_api::ids;
 
 use super::{arguments::AdoptArguments, error::OfflineError, progress::ProgressBar, value_cache};
 
-/// Adopts the data directory and returns the text to print.
 pub(super) fn adopt(arguments: &AdoptArguments) -> Result<String, OfflineError> {
     let mut bar = ProgressBar::new();
     let adopted = witan_adopt::adopt(

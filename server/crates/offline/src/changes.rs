@@ -140,7 +140,6 @@ fn unread(path: &Path) -> impl FnOnce(io::Error) -> ChangesError {
     move |source| ChangesError::Read { path, source }
 }
 
-/// Returns the revisions in the groups of a segment.
 fn revisions(groups: Vec<ChangeGroup>) -> Vec<FollowedRevision> {
     let mut revisions = Vec::new();
     for event in groups.into_iter().flat_map(|group| group.events) {
@@ -178,7 +177,6 @@ fn write(
     }
 }
 
-/// Applies an operation of a following cluster to the state.
 fn follow(machine: &mut StateMachine, operation: &FollowOperation) -> Result<(), FollowError> {
     let command = FollowCommand { operation: Some(operation.clone()) };
     let entry = Entry {
@@ -231,7 +229,6 @@ mod tests {
             .remove(0)
     }
 
-    /// A test folder, deleted on drop.
     struct Folder(PathBuf);
 
     impl Folder {

@@ -172,7 +172,6 @@ fn first_member_state(
     Ok((identity, state, config.data_dir))
 }
 
-/// Returns whether the directory does not exist or is empty.
 fn is_free(dir: &Path) -> bool {
     match fs::read_dir(dir) {
         Ok(mut entries) => entries.next().is_none(),
@@ -194,7 +193,6 @@ mod tests {
         stopped,
     };
 
-    /// A test folder, deleted on drop.
     struct Folder(PathBuf);
 
     impl Folder {

@@ -12,7 +12,6 @@ use witan_snapshot::{self as snapshot, SnapshotKeys, SnapshotStatus, digest};
 use super::error::OfflineError;
 use witan_machine::revision::Revision;
 
-/// etcd's compacted revision if there was no compaction.
 const NEVER_COMPACTED: i64 = -1;
 
 /// Interval at which a locked file is tried again, as in bbolt.
@@ -34,7 +33,6 @@ pub(super) fn status(path: &Path, format: &str) -> Result<String, OfflineError> 
     show(&status)
 }
 
-/// Returns the error for an unsupported format.
 fn refused(format: &str) -> OfflineError {
     match format {
         "protobuf" => OfflineError::NotInFormat("protobuf"),

@@ -9,7 +9,6 @@ use witan_storage::{self as storage, DataIdentity, ReadHold, StorageMetrics};
 
 use super::error::OfflineError;
 
-/// The state of a stopped member.
 pub(super) struct StoppedMember {
     pub(super) identity: DataIdentity,
     /// The state after all log entries, with all other members removed.

@@ -14,7 +14,6 @@ use crate::{
     ring::{RingSettings, now_ns},
 };
 
-/// Number of full files in a ring.
 const SEGMENTS: u64 = 8;
 
 /// Minimum number of bytes that a file counts, so that many restarts do not leave many files.
@@ -28,20 +27,17 @@ pub(crate) const ENDING: &str = "rec";
 pub(crate) struct Files {
     pub(crate) encoder: Encoder,
     pub(crate) folder: PathBuf,
-    /// Total size of all files in bytes.
     bytes: u64,
     /// Maximum size of a file in bytes.
     segment_bytes: u64,
     number: u64,
     file: Option<File>,
-    /// Size of the current file in bytes.
     written: u64,
     /// Whether the current file has frames after its head.
     has_frames: bool,
 }
 
 impl Files {
-    /// Creates the folder and its first file.
     pub(crate) fn open(settings: RingSettings) -> io::Result<Self> {
         let head = Head {
             began_ns: now_ns(),

@@ -32,7 +32,6 @@ pub enum Part {
     /// The second frame of the first file of a process: how its replica started.
     #[prost(message, tag = "2")]
     Start(Start),
-    /// One turn.
     #[prost(message, tag = "3")]
     Turn(Turn),
     /// Turns that were not recorded.

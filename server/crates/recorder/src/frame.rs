@@ -52,7 +52,6 @@ pub(crate) fn first_frames(frames: &[u8], bytes: u64) -> usize {
     }
 }
 
-/// The reason why no further frame can be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FrameFault {
     /// The file ends within a frame: the process was killed while it wrote, or the file was truncated.
@@ -64,7 +63,6 @@ pub(crate) enum FrameFault {
     /// The payload is intact and has a part that this release does not know.
     #[error("has a part that a later release wrote")]
     Later,
-    /// The file cannot be read.
     #[error("cannot be read: {0}")]
     Io(#[from] io::Error),
 }
@@ -91,7 +89,6 @@ pub(crate) fn take_head(from: &mut impl Read) -> Option<Head> {
     }
 }
 
-/// Reads the next item.
 pub(crate) fn take(from: &mut impl Read) -> Result<Next, FrameFault> {
     let mut header = [0; HEADER_BYTES];
     match fill(from, &mut header)? {

@@ -25,7 +25,6 @@ use crate::{
     state,
 };
 
-/// Converts an input to the format of a recording.
 pub(crate) fn note(input: &Input, redaction: Redaction) -> InputKind {
     match input {
         Input::Tick { now_ns } => InputKind::Tick(*now_ns),
@@ -88,7 +87,6 @@ pub(crate) fn bytes(input: &Input) -> usize {
     }
 }
 
-/// Converts a message to its recorded form.
 fn note_message(envelope: &Envelope, redaction: Redaction) -> Received {
     let Envelope { from, to, message, snapshot, .. } = envelope;
     let redacted = wire::map_commands(message, &mut |data| redaction.redact_encoded(&data));
@@ -184,7 +182,6 @@ fn restore_message(received: &Received) -> Result<Envelope, String> {
     })
 }
 
-/// Describes an input in one line.
 pub(crate) fn show(input: &InputKind) -> String {
     match input {
         InputKind::Tick(_) => "tick".into(),

@@ -21,7 +21,6 @@ const UNKNOWN_COMMAND: u8 = 0xfe;
 /// Directory of the discovery service in the v2 tree. The next path element is a token with which anyone can register.
 const REGISTRY: &[u8] = b"/_etcd/registry/";
 
-/// The rules by which commands are redacted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Redaction {
     pub(crate) values_in_clear: bool,
@@ -64,7 +63,6 @@ impl Redaction {
     }
 }
 
-/// Returns zeros of the same length.
 fn zeros(value: &Bytes) -> Bytes {
     match ZEROS.get(..value.len()) {
         Some(zeros) => Bytes::from_static(zeros),

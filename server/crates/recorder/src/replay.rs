@@ -105,13 +105,10 @@ pub fn replay(
     Ok(done)
 }
 
-/// The replay of one process.
 struct Run {
     /// Executes turns, as long as that is possible.
     player: Option<Player>,
-    /// Number of the last turn.
     last: u64,
-    /// Feature level of this program.
     level: Level,
     result: Replayed,
 }
@@ -147,7 +144,6 @@ impl Run {
         self.result.faults.extend(self.result.cut.take());
     }
 
-    /// Records why a file cannot be read to its end.
     fn fault(&mut self, file: PathBuf, fault: FrameFault) {
         let text = format!("{} {fault}; what is before was used", file.display());
         match fault {

@@ -126,7 +126,6 @@ impl Drop for Ring {
     }
 }
 
-/// Returns the current time in Unix nanoseconds.
 pub(crate) fn now_ns() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0, |since| {

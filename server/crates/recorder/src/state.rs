@@ -46,7 +46,6 @@ pub(crate) fn store(view: &View) -> State {
     }
 }
 
-/// Restores a state from the part that was recorded.
 pub(crate) fn restore(state: &State) -> Result<View, CorruptRecord> {
     let mut builder = ViewBuilder::default();
     for record in &state.records {

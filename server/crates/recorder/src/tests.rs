@@ -46,7 +46,6 @@ const PASSWORD: &str = "$2a$10$hash-of-a-password";
 const TOKEN: &str = "random-part-of-a-token";
 const CLUSTER: &str = "e77afb997af5a84983baa98fd42cf12f";
 
-/// A folder that is removed at the end of the test.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -91,7 +90,6 @@ impl Drop for Folder {
     }
 }
 
-/// A host that ignores all effects.
 struct Nowhere;
 
 impl Host for Nowhere {

@@ -83,7 +83,6 @@ impl SnapshotBuckets {
         found.map(|(_, bucket)| bucket)
     }
 
-    /// Calls `each` with each record of the key space.
     pub(super) fn keys(&self, each: &mut VisitRecord<'_>) -> Result<(), BoltError> {
         let missing = || BoltError::File("the snapshot has no bucket \"key\"".into());
         let keys = self.find(KEY).ok_or_else(missing)?;

@@ -22,31 +22,24 @@ use witan_machine::{
 
 use super::record::{KeyRecord, revision};
 
-/// Name of the bucket with all versions of all keys.
+// Names of buckets.
 pub(super) const KEY: &str = "key";
-/// Name of the bucket with the auth settings.
 pub(super) const AUTH: &str = "auth";
-/// Key of the byte that says whether authentication is enabled.
-pub(super) const AUTH_ENABLED: &str = "authEnabled";
-/// Key of the auth revision, the number of changes to users and roles.
-pub(super) const AUTH_REVISION: &str = "authRevision";
-/// Name of the bucket with roles, by name.
 pub(super) const AUTH_ROLES: &str = "authRoles";
-/// Name of the bucket with users, by name.
 pub(super) const AUTH_USERS: &str = "authUsers";
-/// Name of the bucket with leases, by id.
 pub(super) const LEASE: &str = "lease";
-/// Name of the bucket with the store's metadata.
 pub(super) const META: &str = "meta";
-/// Key of the index of the last applied log entry.
+
+// Keys in the bucket `auth`. The revision is the number of changes to users and roles.
+pub(super) const AUTH_ENABLED: &str = "authEnabled";
+pub(super) const AUTH_REVISION: &str = "authRevision";
+
+// Keys in the bucket `meta`: index and term of the last applied log entry, the version of this layout, and the revisions of the
+// last scheduled and of the last finished compaction.
 pub(super) const CONSISTENT_INDEX: &str = "consistent_index";
-/// Key of the term of the last applied log entry.
 pub(super) const TERM: &str = "term";
-/// Key of the version of this layout.
 pub(super) const STORAGE_VERSION: &str = "storageVersion";
-/// Key of the revision of the last scheduled compaction.
 pub(super) const SCHEDULED_COMPACT: &str = "scheduledCompactRev";
-/// Key of the revision of the last finished compaction.
 pub(super) const FINISHED_COMPACT: &str = "finishedCompactRev";
 
 /// Receives buckets in order, each with its records in key order.
@@ -118,7 +111,6 @@ fn auth(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     Ok(())
 }
 
-/// Passes the cluster version to `sink`.
 fn cluster(version: &str, sink: &mut dyn BucketSink) -> io::Result<()> {
     sink.bucket("cluster")?;
     if !version.is_empty() {
@@ -200,14 +192,12 @@ fn meta(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     sink.record(TERM.as_bytes(), &position.term.to_be_bytes())
 }
 
-/// Returns the ids in ascending order.
 fn sorted(ids: &[u64]) -> Vec<u64> {
     let mut ids = ids.to_vec();
     ids.sort_unstable();
     ids
 }
 
-/// etcd's message for a lease.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 pub(super) struct LeaseMessage {
     #[prost(int64, tag = "1")]

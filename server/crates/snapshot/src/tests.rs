@@ -19,7 +19,6 @@ use super::{
     BoltError, SnapshotFile, SnapshotKeys, bump_revision, of_keys, read, read_auth, status,
 };
 
-/// A directory that is removed at the end of the test.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -113,7 +112,6 @@ fn bytes(view: &View) -> Vec<u8> {
     bytes
 }
 
-/// Accepts each state, so that the import continues.
 fn nothing(_: &StateMachine, _: usize) -> Result<(), BoltError> {
     Ok(())
 }

@@ -95,13 +95,11 @@ impl V2Store {
         named.collect()
     }
 
-    /// Returns the value of the file at `path`, or `None` if it does not exist.
     fn value(&self, path: &str) -> Option<Bytes> {
         self.tree.get(path.as_bytes(), false, 0).ok()?.node.value
     }
 }
 
-/// Parses a file's value as JSON.
 fn decode<T: serde::de::DeserializeOwned>(path: &str, value: &[u8]) -> Result<T, V2StoreError> {
     serde_json::from_slice(value).map_err(|error| V2StoreError(format!("{path}: {error}")))
 }

@@ -10,7 +10,6 @@ const FIRST_WAIT: Duration = Duration::from_secs(30);
 /// snapshots an hour.
 const WAIT_MAX: Duration = Duration::from_secs(1800);
 
-/// The last failure of a backup; empty after a success.
 #[derive(Debug, Default)]
 pub(super) struct Retry {
     failed: Option<Failed>,

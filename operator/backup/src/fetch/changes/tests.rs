@@ -8,7 +8,6 @@ use object_store::memory::InMemory;
 use super::*;
 use crate::testing::{TestFolder, changes::segment, record};
 
-/// Start of the first generation.
 const FIRST: i64 = 1_000;
 
 fn at(second: i64) -> Timestamp {

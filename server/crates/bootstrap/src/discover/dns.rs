@@ -140,7 +140,6 @@ async fn ask_over_tcp(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
     Ok(answer)
 }
 
-/// How a message answers a query.
 #[derive(Debug, PartialEq, Eq)]
 enum Answer {
     Records(Vec<SrvRecord>),

@@ -14,7 +14,6 @@ const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// The longest pause between two attempts.
 const RETRY_LONGEST: Duration = Duration::from_secs(32);
 
-/// A member's registration.
 #[derive(Clone, Debug)]
 pub(super) struct Registration {
     /// The member's id in the cluster of this token.
@@ -33,7 +32,6 @@ pub(super) trait Registry {
     async fn wait(&mut self, since: &Look) -> Result<(), Failure>;
 }
 
-/// The cluster size and the registrations that one read returned.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Look {
     /// Number of members of the new cluster, at least 1.
@@ -53,12 +51,10 @@ pub(super) struct Entry {
     pub(super) created: u64,
 }
 
-/// The reason why a request to the registry failed.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The registry did not answer or failed temporarily.
     Retry(String),
-    /// A retry would not help.
     Final(DiscoverError),
 }
 

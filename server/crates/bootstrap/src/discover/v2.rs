@@ -21,7 +21,6 @@ use super::{
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Timeout of a wait, after which it is repeated to detect a vanished service.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
-/// Number of characters of a response that an error shows.
 const SHOWN_CHARS: usize = 200;
 
 /// Characters that are escaped in a URL-encoded form.
@@ -40,7 +39,6 @@ pub(super) struct Registry {
     tls: TlsClient,
 }
 
-/// A v2 response.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Answer {

@@ -32,7 +32,6 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    /// Reads the TLS files without connecting.
     pub(super) fn new(asked: &V3Discovery) -> Result<Self, DiscoverError> {
         Ok(Self {
             tls: TlsClient::of_flags(&asked.client)?,
@@ -46,7 +45,6 @@ impl Registry {
         format!("{REGISTRY}/{}/{below}", self.asked.token)
     }
 
-    /// Returns the open session, or opens one to the current endpoint.
     async fn session(&mut self) -> Result<Session, Failure> {
         if let Some(session) = &self.session {
             return Ok(session.clone());

@@ -48,12 +48,10 @@ pub(super) fn publish(id: u64, json: &[u8]) -> Result<PublishAttributes, V2Store
     })
 }
 
-/// Returns the path of a member's directory.
 fn path_of(id: u64) -> String {
     format!("{MEMBERS}/{id:x}")
 }
 
-/// Returns the value of a member's raft attributes.
 fn raft_attributes(peer_urls: &[String], is_learner: bool) -> Vec<u8> {
     let peer_urls = Some(peer_urls.to_vec());
     let value = serde_json::to_vec(&RaftAttributes { peer_urls, is_learner });
