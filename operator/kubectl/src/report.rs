@@ -1,6 +1,5 @@
 //! `report`: collects data for support in one file, without values of keys, secrets or environment variables.
 
-mod events;
 mod recordings;
 
 use std::path::PathBuf;
@@ -11,7 +10,7 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::{
-    ResourceExt as _,
+    ResourceExt,
     api::{ListParams, LogParams},
 };
 use serde::Serialize;
@@ -23,7 +22,7 @@ use witan_members::page::chain;
 use super::{
     command::ReportFlags,
     error::{PluginError, of_kube},
-    facts,
+    facts::{self, Facts},
     output::{print, yaml},
     reach::Reach,
     status,
@@ -70,7 +69,10 @@ pub(super) async fn run(target: &Target, flags: &ReportFlags) -> Result<(), Plug
     let claims = target.list::<PersistentVolumeClaim>(&own, "claims").await;
     bundle.list("claims.yaml", &claims)?;
     let events = target.list::<Event>(&ListParams::default(), "events").await;
-    let events = events.map(|events| events::of_cluster(events, &facts));
+    let events = events.map(|mut events| {
+        events.retain(|event| is_about(event, &facts));
+        events
+    });
     bundle.list("events.yaml", &events)?;
     for pod in pods.iter().flatten() {
         bundle.pod(target, pod, (CONTAINER, ports::METRICS)).await?;
@@ -243,6 +245,15 @@ fn container(pod: &Pod, preferred: &str) -> Option<String> {
     let all = &pod.spec.as_ref()?.containers;
     let found = all.iter().find(|each| each.name == preferred);
     found.or(all.first()).map(|each| each.name.clone())
+}
+
+/// Returns whether the name of an event's object contains the name of the cluster, or of one of its backups or schedules.
+fn is_about(event: &Event, facts: &Facts) -> bool {
+    let object = event.involved_object.name.as_deref().unwrap_or_default();
+    let backups = facts.backups.iter().map(ResourceExt::name_any);
+    let schedules = facts.schedules.iter().map(ResourceExt::name_any);
+    let mut names = backups.chain(schedules).chain([facts.cluster.name_any()]);
+    names.any(|name| object.contains(&name))
 }
 
 /// Removes the fields in [`LEFT_OUT`] and the values of environment variables.
