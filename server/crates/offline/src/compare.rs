@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 use serde::Deserialize;
+use witan_api::backup::KeysHash;
 use witan_machine::{kv::Kv, revision::Revision};
 use witan_snapshot as snapshot;
 
@@ -16,14 +17,6 @@ struct Record {
     revision: i64,
     /// Hash of the keys at that revision.
     keys_hash: Option<KeysHash>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct KeysHash {
-    hash: u32,
-    /// The compacted revision, or 0 or less if the keys were never compacted.
-    compact_revision: i64,
 }
 
 /// Compares the keys with the hash in a record. Returns the text for the report. Skips the comparison if the record has no
