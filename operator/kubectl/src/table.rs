@@ -157,35 +157,6 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_as_wide_as_their_widest_cell() {
-        let mut table = Table::new(["A", "LONG HEADING", "B"]);
-        assert_eq!(table.text(), None);
-        table.row(["wide cell".to_owned(), "x".to_owned(), String::new()]);
-        assert_eq!(
-            table.to_string(),
-            "A          LONG HEADING  B\nwide cell  x\n"
-        );
-    }
-
-    #[test]
-    fn spans_have_one_unit() {
-        let shown = [-5, 119, 120, 7_199, 7_200, 172_799, 172_800].map(span);
-        assert_eq!(shown, ["0s", "119s", "2m", "119m", "2h", "47h", "2d"]);
-    }
-
-    #[test]
-    fn bytes_have_units() {
-        let shown = [0, 1023, 1536, 3 << 30].map(bytes);
-        assert_eq!(shown, ["0 B", "1023 B", "1.5 KiB", "3.0 GiB"]);
-    }
-
-    #[test]
-    fn numbers_have_their_things() {
-        let shown = [counted(1, "key"), counted(0, "key"), counted(2, "prefix")];
-        assert_eq!(shown, ["1 key", "0 keys", "2 prefixes"]);
-    }
-
-    #[test]
     fn days_are_whole() {
         let at = |second| Timestamp::from_second(second).unwrap();
         assert_eq!(days_until(at(3 * DAY - 1), at(0)), 2);

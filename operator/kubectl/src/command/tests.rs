@@ -14,17 +14,6 @@ fn flags_are_consistent() {
 }
 
 #[test]
-fn the_namespace_stands_anywhere() {
-    for line in ["-n prod status orders", "status orders --namespace=prod"] {
-        assert_eq!(
-            parse(line).unwrap().target.namespace.as_deref(),
-            Some("prod"),
-            "{line}"
-        );
-    }
-}
-
-#[test]
 fn commands_that_make_no_sense_are_refused() {
     for line in [
         "status orders -A",

@@ -25,24 +25,3 @@ pub(super) async fn read(reach: &Reach, address: &Address) -> Result<Vec<u8>, St
         forward.unwrap_or_else(|| explain(error))
     })
 }
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn members_are_asked_if_their_cluster_records() {
-        let cluster = |options| -> EtcdCluster {
-            serde_json::from_value(json!({
-                "apiVersion": "witan.dev/v1alpha1", "kind": "EtcdCluster",
-                "metadata": {"name": "a"}, "spec": {"options": options},
-            }))
-            .unwrap()
-        };
-        assert!(records(&cluster(json!({"extraArgs": {FLAG: "64"}}))));
-        assert!(!records(&cluster(json!({"extraArgs": {"other": "64"}}))));
-        assert!(!records(&cluster(json!({}))));
-    }
-}

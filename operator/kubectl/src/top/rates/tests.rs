@@ -40,9 +40,3 @@ fn a_member_without_a_page_says_why() {
         "{busy}"
     );
 }
-
-#[test]
-fn rates_have_digits_that_count() {
-    let shown = [0.0, 0.033, 0.25, 9.96, 99.4, 1234.5].map(rate);
-    assert_eq!(shown, ["0", "0.03", "0.25", "10.0", "99.4", "1234"]);
-}
