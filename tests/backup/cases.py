@@ -38,6 +38,8 @@ class Cases(Changes):
         saved = bench.save(source, place, "first").good().result
         after = source.revision()
         writer.stop()
+        # only Witan's page /version has a release and a level
+        assert all((name in saved) == (of == "witan") for name in ("release", "level")), saved
         assert bench.listed(place) == ["first"]
         file = bench.path(f"{of}-{kind}.db")
         bench.fetch(place, file).good()

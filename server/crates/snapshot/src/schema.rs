@@ -227,18 +227,3 @@ pub fn known_member(shown: peer::Member) -> Member {
         ..Member::default()
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn json_is_gos() {
-        let peer_urls = vec!["http://h:1/?a=1&b=<2>".to_owned()];
-        let member = peer::Member { id: 7, peer_urls, ..peer::Member::default() };
-        assert_eq!(
-            String::from_utf8(json::encode(&member)).unwrap(),
-            r#"{"id":7,"peerURLs":["http://h:1/?a=1\u0026b=\u003c2\u003e"]}"#
-        );
-    }
-}

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use witan_etcd::RequestV2;
 use witan_gocompat::text;
 use witan_machine::{auth::Auth, command::ChangeMembers, member::Member};
-use witan_tree::{Action, Event, Node, Tree, Watch, WriteCounts};
+use witan_tree::{Event, Node, Tree, Watch, WriteCounts};
 
 use super::{V2Change, V2Store};
 
@@ -70,17 +70,7 @@ fn node_json(node: &Node) -> Value {
 }
 
 fn event_json(event: &Event) -> Value {
-    let action = match event.action {
-        Action::Get => "get",
-        Action::Set => "set",
-        Action::Create => "create",
-        Action::Update => "update",
-        Action::CompareAndSwap => "compareAndSwap",
-        Action::CompareAndDelete => "compareAndDelete",
-        Action::Delete => "delete",
-        Action::Expire => "expire",
-    };
-    let mut shown = json!({"action": action, "node": node_json(&event.node)});
+    let mut shown = json!({"action": event.action.name(), "node": node_json(&event.node)});
     if let Some(prev) = &event.prev {
         shown["prevNode"] = node_json(prev);
     }
