@@ -38,14 +38,10 @@ pub(super) struct TargetFlags {
 /// Commands of the plugin.
 #[derive(Debug, Subcommand)]
 pub(super) enum PluginCommand {
-    /// Shows the state of a cluster and the current step of the operator, or a table of all clusters. Only queries the API
-    /// server.
+    /// Shows the state of a cluster and the current step of the operator. Only queries the API server.
     Status {
-        /// The EtcdCluster; by default all EtcdClusters in the namespace.
-        cluster: Option<String>,
-        /// Lists all namespaces.
-        #[arg(short = 'A', long, conflicts_with = "cluster")]
-        all_namespaces: bool,
+        /// The EtcdCluster.
+        cluster: String,
         #[command(flatten)]
         format: FormatFlag,
     },

@@ -1,7 +1,5 @@
 //! The objects that `status` and `report` read from the API server.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::core::v1::Pod;
 use kube::{ResourceExt as _, api::ListParams};
 use serde::{Deserialize, Serialize};
@@ -63,59 +61,25 @@ impl PodFact {
     }
 }
 
-pub(super) async fn one(target: &Target, name: &str) -> Result<Facts, PluginError> {
+/// Reads a cluster with its pods, backups and schedules. Adds the reason for an unreadable list to [`Facts::unread`].
+pub(super) async fn read(target: &Target, name: &str) -> Result<Facts, PluginError> {
     let cluster = target.cluster(name).await?;
-    let mut facts = add_objects(target, vec![cluster]).await;
-    facts.pop().ok_or_else(|| words!("no cluster was read"))
-}
-
-/// Reads all clusters in the target's namespaces, and their objects.
-pub(super) async fn all(target: &Target) -> Result<Vec<Facts>, PluginError> {
-    let clusters = target
-        .list::<EtcdCluster>(&ListParams::default(), "EtcdClusters")
-        .await?;
-    Ok(add_objects(target, clusters).await)
-}
-
-/// Reads the pods, backups and schedules of clusters. Adds the reason for an unreadable list to [`Facts::unread`].
-async fn add_objects(target: &Target, clusters: Vec<EtcdCluster>) -> Vec<Facts> {
-    let mut unread = Vec::new();
     let everything = ListParams::default();
-    let members = ListParams::default().labels(CLUSTER);
+    let members = ListParams::default().labels(&format!("{CLUSTER}={name}"));
     let (pods, backups, schedules) = futures_util::join!(
         target.list::<Pod>(&members, "pods"),
         target.list::<EtcdBackup>(&everything, "EtcdBackups"),
         target.list::<EtcdBackupSchedule>(&everything, "EtcdBackupSchedules"),
     );
+    let mut unread = Vec::new();
     let pods = or_unread(pods, &mut unread);
     let mut backups = or_unread(backups, &mut unread);
+    backups.retain(|backup| backup.spec.cluster_ref.name == name);
     backups.sort_by_key(|backup| std::cmp::Reverse(backup.creation_timestamp().map(|time| time.0)));
-    let schedules = or_unread(schedules, &mut unread);
-    let mut by_cluster: BTreeMap<(String, String), Vec<PodFact>> = BTreeMap::new();
-    for pod in &pods {
-        if let (Some(namespace), Some(cluster)) = (pod.namespace(), pod.labels().get(CLUSTER)) {
-            let own = by_cluster.entry((namespace, cluster.clone())).or_default();
-            own.push(PodFact::of(pod));
-        }
-    }
-    let facts = |cluster: EtcdCluster| {
-        let key = (cluster.namespace().unwrap_or_default(), cluster.name_any());
-        let is_own = |namespace: Option<String>, name: &str| {
-            namespace.as_deref() == Some(&key.0) && name == key.1
-        };
-        let own = |backup: &&EtcdBackup| is_own(backup.namespace(), &backup.spec.cluster_ref.name);
-        let of_schedule = |schedule: &&EtcdBackupSchedule| {
-            is_own(schedule.namespace(), &schedule.spec.cluster_ref.name)
-        };
-        Facts {
-            pods: by_cluster.get(&key).cloned().unwrap_or_default(),
-            backups: backups.iter().filter(own).cloned().collect(),
-            schedules: schedules.iter().filter(of_schedule).cloned().collect(),
-            unread: unread.clone(),
-            cluster,
-        }
-    };
-    clusters.into_iter().map(facts).collect()
+    let mut schedules = or_unread(schedules, &mut unread);
+    schedules.retain(|schedule| schedule.spec.cluster_ref.name == name);
+    let pods = pods.iter().map(PodFact::of).collect();
+    Ok(Facts { cluster, pods, backups, schedules, unread })
 }
 
 /// Returns the list. If reading failed, adds the error to `unread` and returns an empty list.

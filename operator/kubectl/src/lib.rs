@@ -45,7 +45,6 @@ use witan_crd::{EtcdOperationSpec, MoveLeader, NoSettings, ReplaceMember};
 use self::{
     command::{PluginCommand, PluginLine},
     error::PluginError,
-    facts::Facts,
     keys::Keys,
     output::print_as,
     target::Target,
@@ -90,16 +89,10 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
 async fn command(line: PluginLine) -> Result<(), PluginError> {
     let target = Target::new(&line.target).await?;
     match line.command {
-        PluginCommand::Status { cluster: Some(name), format, .. } => {
-            let facts = facts::one(&target, &name).await?;
+        PluginCommand::Status { cluster, format } => {
+            let facts = facts::read(&target, &cluster).await?;
             print_as(format.output, &facts, |facts| {
                 status::page(facts, Timestamp::now())
-            })
-        }
-        PluginCommand::Status { cluster: None, all_namespaces, format } => {
-            let all: Vec<Facts> = facts::all(&target.listing(all_namespaces)).await?;
-            print_as(format.output, &all, |all| {
-                status::table(all, Timestamp::now())
             })
         }
         PluginCommand::Backup(flags) => backups::back_up(&target, &flags).await,

@@ -54,7 +54,7 @@ struct Bundle {
 
 pub(super) async fn run(target: &Target, flags: &ReportFlags) -> Result<(), PluginError> {
     let cluster = flags.cluster.as_str();
-    let facts = facts::one(target, cluster).await?;
+    let facts = facts::read(target, cluster).await?;
     let now = Timestamp::now();
     let time = u64::try_from(now.as_second()).unwrap_or(0);
     let archive = Builder::new(GzEncoder::new(Vec::new(), Compression::default()));

@@ -29,46 +29,6 @@ const STABLE: &str = "Stable";
 /// A certificate with at most this many days left is highlighted.
 const DAYS_FEW: i64 = 14;
 
-pub(super) fn table(all: &[Facts], now: Timestamp) -> String {
-    let heading = [
-        "NAMESPACE",
-        "NAME",
-        "READY",
-        "VERSION",
-        "LEADER",
-        "SIZE",
-        "ALARMS",
-        "LAST BACKUP",
-        "AGE",
-        "PHASE",
-    ];
-    let mut table = Table::new(heading);
-    for facts in all {
-        let (cluster, status) = (&facts.cluster, facts.status());
-        let created = cluster.creation_timestamp();
-        let backup = backups::newest_success(facts);
-        let ready = status.ready_replicas.unwrap_or(0);
-        table.row([
-            cluster.namespace().unwrap_or_default(),
-            cluster.name_any(),
-            format!("{ready}/{}", cluster.spec.replicas),
-            or_unknown(status.current_version.clone()),
-            or_unknown(status.leader.clone()),
-            or_unknown(status.db_size.clone()),
-            if status.alarms.is_empty() {
-                "none".to_owned()
-            } else {
-                status.alarms.join(",")
-            },
-            or_unknown(backup.map(|(_, time)| age(time, now) + " ago")),
-            or_unknown(created.map(|time| age(time.0, now))),
-            clipped(&phase(facts), MESSAGE_CHARS),
-        ]);
-    }
-    let none = || "no EtcdCluster found\n".to_owned();
-    table.text().unwrap_or_else(none)
-}
-
 pub(super) fn page(facts: &Facts, now: Timestamp) -> String {
     let status = facts.status();
     let tables = [
@@ -273,12 +233,5 @@ mod tests {
     #[test]
     fn a_cluster_that_the_operator_has_not_seen() {
         golden("new.txt", &page(&facts("new.yaml"), now()));
-    }
-
-    #[test]
-    fn all_clusters() {
-        let all = ["healthy.yaml", "lost.yaml", "updated.yaml", "new.yaml"].map(facts);
-        golden("clusters.txt", &table(&all, now()));
-        assert_eq!(table(&[], now()), "no EtcdCluster found\n");
     }
 }

@@ -16,8 +16,6 @@ const PAGE: u32 = 500;
 pub(super) struct Target {
     pub(super) client: Client,
     pub(super) namespace: String,
-    /// Whether lists include all namespaces.
-    pub(super) everywhere: bool,
 }
 
 impl Target {
@@ -39,12 +37,7 @@ impl Target {
         let namespace = flags.namespace.clone();
         let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
         let client = Client::try_from(config).map_err(unusable)?;
-        Ok(Self { client, namespace, everywhere: false })
-    }
-
-    /// Returns the target with lists of all namespaces if `everywhere`, else of one.
-    pub(super) fn listing(self, everywhere: bool) -> Self {
-        Self { everywhere, ..self }
+        Ok(Self { client, namespace })
     }
 
     pub(super) fn api<K: Object>(&self) -> Api<K> {
@@ -56,11 +49,7 @@ impl Target {
         what: &ListParams,
         kind: &str,
     ) -> Result<Vec<K>, PluginError> {
-        let api: Api<K> = if self.everywhere {
-            Api::all(self.client.clone())
-        } else {
-            self.api()
-        };
+        let api: Api<K> = self.api();
         let mut params = what.clone().limit(PAGE);
         let mut found = Vec::new();
         loop {

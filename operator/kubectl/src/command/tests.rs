@@ -16,7 +16,6 @@ fn flags_are_consistent() {
 #[test]
 fn commands_that_make_no_sense_are_refused() {
     for line in [
-        "status orders -A",
         "backup orders",
         "backup orders --to s3://a --like daily",
         "backup orders --like daily --credentials s3",
@@ -50,7 +49,7 @@ fn commands_that_make_no_sense_are_refused() {
 #[test]
 fn commands_are_read() {
     for line in [
-        "status -A -o json",
+        "status orders -o json",
         "backup orders --to s3://bucket/prefix --credentials s3 --wait",
         "restore again --from nightly --dry-run",
         "restore again --from nightly --to-time 2026-01-31T12:00:00Z",

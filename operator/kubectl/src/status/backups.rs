@@ -10,7 +10,7 @@ use super::super::{
 };
 
 /// Returns the newest successful backup and its completion time. A backup without a confirmation by a quorum does not count.
-pub(super) fn newest_success(facts: &Facts) -> Option<(&EtcdBackup, Timestamp)> {
+fn newest_success(facts: &Facts) -> Option<(&EtcdBackup, Timestamp)> {
     let backups = facts.backups.iter();
     let succeeded = backups.filter(|backup| backup.is_whole());
     let timed = succeeded.filter_map(|backup| Some((backup, backup.completed_at()?.0)));

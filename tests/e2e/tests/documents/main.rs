@@ -100,7 +100,7 @@ const NOT_RUN: &[(&str, &str)] = &[
         "docs/operating/kubectl.md",
         "cargo build --release --bin witan-operator",
     ),
-    ("docs/operating/kubectl.md", "kubectl witan status"),
+    ("docs/operating/kubectl.md", "kubectl witan status orders"),
     (
         "docs/operating/kubectl.md",
         "kubectl witan backup orders --like orders-daily --wait",
