@@ -1,11 +1,7 @@
 //! `backup`: creates EtcdBackups.
 
-#[cfg(test)]
-mod tests;
-
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
-use serde_json::json;
 use witan_crd::{
     BackupPhase, BackupSettings, EtcdBackup, EtcdBackupSchedule, EtcdBackupSpec, SecretRef, Verify,
 };
@@ -22,18 +18,12 @@ use super::{
 /// Number of characters that a cluster's name contributes to a backup's default name, which has at most 52.
 const CLUSTER_CHARS: usize = 36;
 
-/// Creates an EtcdBackup from the flags or from a schedule's settings. With `--wait`, shows its progress.
+/// Creates an EtcdBackup with a schedule's settings. With `--wait`, shows its progress.
 pub(super) async fn back_up(target: &Target, flags: &BackupFlags) -> Result<(), PluginError> {
     // A backup of a mistyped name would wait forever.
     target.cluster(&flags.cluster).await?;
-    let settings = match (&flags.like, &flags.to) {
-        (Some(schedule), _) => {
-            let found: EtcdBackupSchedule = target.get(schedule).await?;
-            found.spec.settings
-        }
-        (None, location) => settings(location.as_deref().unwrap_or_default(), flags)?,
-    };
-    let backup = backup(flags, settings, Timestamp::now());
+    let schedule: EtcdBackupSchedule = target.get(&flags.like).await?;
+    let backup = backup(flags, schedule.spec.settings, Timestamp::now());
     let name = backup.name_any();
     target.create(&backup).await?;
     print(&format!("etcdbackup/{name} created\n"))?;
@@ -61,33 +51,6 @@ fn backup(flags: &BackupFlags, settings: BackupSettings, now: Timestamp) -> Etcd
     EtcdBackup::new(&name, spec)
 }
 
-/// Parses a location, `s3://BUCKET[/PREFIX]` or `pvc://CLAIM[/FOLDER]`, into settings.
-fn settings(location: &str, flags: &BackupFlags) -> Result<BackupSettings, PluginError> {
-    let wrong = || {
-        let text = "is not a location: use s3://BUCKET[/PREFIX] or pvc://CLAIM[/FOLDER]";
-        words!("{location:?} {text}")
-    };
-    let (scheme, rest) = location.split_once("://").ok_or_else(wrong)?;
-    let (name, folder) = rest.split_once('/').unwrap_or((rest, ""));
-    let folder = folder.trim_end_matches('/');
-    let mut store = match scheme {
-        "s3" => json!({"s3": {"bucket": name, "prefix": folder}}),
-        "pvc" => json!({"persistentVolumeClaim": {"claimName": name, "prefix": folder}}),
-        _ => return Err(wrong()),
-    };
-    if name.is_empty() {
-        return Err(wrong());
-    }
-    if let Some(secret) = &flags.credentials {
-        if scheme != "s3" {
-            return Err(words!("a volume has no credentials"));
-        }
-        store["s3"]["credentialsSecretRef"] = json!({"name": secret});
-    }
-    let settings = serde_json::from_value(json!({"store": store}));
-    settings.map_err(|error| words!("{location:?}: {error}"))
-}
-
 fn stage(backup: EtcdBackup) -> Stage {
     let status = backup.status.unwrap_or_default();
     let message = status.message.unwrap_or_default();
@@ -107,5 +70,36 @@ fn stage(backup: EtcdBackup) -> Stage {
             Stage::Runs(format!("{phase:?} {message}"))
         }
         None => Stage::Runs(String::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        output::yaml,
+        testing::{facts, golden, now},
+    };
+
+    fn made(cluster: &str) -> EtcdBackup {
+        let flags = BackupFlags {
+            cluster: cluster.to_owned(),
+            like: "orders-daily".to_owned(),
+            name: None,
+            verify: true,
+            wait: false,
+        };
+        let schedule = facts("healthy.yaml").schedules.remove(0);
+        backup(&flags, schedule.spec.settings, now())
+    }
+
+    #[test]
+    fn a_backup_has_the_settings_of_a_schedule() {
+        golden("backup.yaml", &yaml(&made("orders")).unwrap());
+    }
+
+    #[test]
+    fn names_of_backups_are_short() {
+        assert_eq!(made(&"c".repeat(45)).name_any().len(), 52);
     }
 }

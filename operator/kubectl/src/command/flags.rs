@@ -10,19 +10,12 @@ use super::{FormatFlag, MemberFlags};
 
 /// Flags of `backup`.
 #[derive(Debug, Clone, Args)]
-#[command(group(clap::ArgGroup::new("store").required(true).args(["to", "like"])))]
 pub(crate) struct BackupFlags {
     /// The EtcdCluster.
     pub(crate) cluster: String,
-    /// Store of the backup: s3://BUCKET[/PREFIX] on AWS, or pvc://CLAIM[/FOLDER].
-    #[arg(long, value_name = "LOCATION")]
-    pub(crate) to: Option<String>,
-    /// Secret with the credentials for the bucket. By default, the identity of the node is used.
-    #[arg(long, value_name = "SECRET", conflicts_with = "like")]
-    pub(crate) credentials: Option<String>,
-    /// EtcdBackupSchedule whose store and settings are used. Required for object stores other than AWS.
+    /// EtcdBackupSchedule whose store and settings are used.
     #[arg(long, value_name = "SCHEDULE")]
-    pub(crate) like: Option<String>,
+    pub(crate) like: String,
     /// Name of the EtcdBackup; by default the name of the cluster with the time.
     #[arg(long)]
     pub(crate) name: Option<String>,

@@ -17,8 +17,6 @@ fn flags_are_consistent() {
 fn commands_that_make_no_sense_are_refused() {
     for line in [
         "backup orders",
-        "backup orders --to s3://a --like daily",
-        "backup orders --like daily --credentials s3",
         "restore again",
         "restore again --from nightly --yes",
         "restore again --from nightly --wait",
@@ -50,7 +48,7 @@ fn commands_that_make_no_sense_are_refused() {
 fn commands_are_read() {
     for line in [
         "status orders -o json",
-        "backup orders --to s3://bucket/prefix --credentials s3 --wait",
+        "backup orders --like daily --verify --wait",
         "restore again --from nightly --dry-run",
         "restore again --from nightly --to-time 2026-01-31T12:00:00Z",
         "restore orders --from nightly --in-place --to-revision 9 --bump-revision 1000 --yes --wait",
