@@ -157,9 +157,6 @@ class Plugin:
         for key, value in (("/a/x/1", "new"), ("/a/x/3", "added")):
             self.put("moved", key, value)
         assert self.row(self.witan("top", "moved"), "/a/x/")[1] == "3"
-        assert "3 members counted for 1 s" in self.witan("top", "moved", "--rates", "--seconds", "1")
-        members = json.loads(self.witan("top", "moved", "--rates", "--seconds", "1", "-o", "json"))["members"]
-        assert [member["seconds"] >= 1 for member in members] == [True] * 3, members
         values = [line.split()[-1] for line in self.witan("history", "moved", "/a/x/1").splitlines()[1:-1]]
         # every member was asked to put
         assert list(dict.fromkeys(values)) == ["new", "old"], values
@@ -195,7 +192,6 @@ class Plugin:
             self.until_ready("a cluster with users", "locked", 1)
             with self.kubelets():
                 assert "0 keys, about 0 B" in self.witan("top", "locked")
-                assert "1 member counted for 1 s" in self.witan("top", "locked", "--rates", "--seconds", "1")
                 assert "succeeded: locked-0 is already the leader" in self.witan("move-leader", "locked", "locked-0", "--wait")
             assert "locked-operator-tls" in self.witan("status", "locked")
         finally:

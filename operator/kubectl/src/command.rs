@@ -94,7 +94,7 @@ pub(super) enum PluginCommand {
         #[arg(long)]
         wait: bool,
     },
-    /// Counts keys and estimates their size by prefix, or shows which keys are read, written and watched.
+    /// Counts keys and estimates their size by prefix.
     Top(TopFlags),
     /// Lists the versions of a key since its creation or the last compaction, newest first.
     History {

@@ -18,7 +18,6 @@ mod forward;
 mod history;
 mod keys;
 mod output;
-mod page;
 mod reach;
 mod report;
 mod restore;

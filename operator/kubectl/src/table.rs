@@ -98,13 +98,9 @@ pub(super) fn bytes(of: u64) -> String {
     format!("{value:.*} {}", usize::from(unit > 0), UNITS[unit])
 }
 
-/// Returns a number with its noun, such as `1 key`, `2 keys` or `2 prefixes`.
+/// Returns a number with its noun, such as `1 key` or `2 keys`.
 pub(super) fn counted(number: u64, thing: &str) -> String {
-    let end = match number {
-        1 => "",
-        _ if thing.ends_with('x') => "es",
-        _ => "s",
-    };
+    let end = if number == 1 { "" } else { "s" };
     format!("{number} {thing}{end}")
 }
 

@@ -1,7 +1,6 @@
 //! Fixtures and golden files of tests, both in `testdata`.
 
 use k8s_openapi::jiff::Timestamp;
-use serde::de::DeserializeOwned;
 
 use super::facts::Facts;
 
@@ -13,16 +12,9 @@ fn path(name: &str) -> String {
     format!("{}/testdata/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
-pub(super) fn text(name: &str) -> String {
-    std::fs::read_to_string(path(name)).expect("the fixture is there")
-}
-
-pub(super) fn fixture<T: DeserializeOwned>(name: &str) -> T {
-    serde_yaml::from_str(&text(name)).expect("it is what the test expects")
-}
-
 pub(super) fn facts(name: &str) -> Facts {
-    fixture(name)
+    let text = std::fs::read_to_string(path(name)).expect("the fixture is there");
+    serde_yaml::from_str(&text).expect("it is what the test expects")
 }
 
 /// Compares a text with a golden file. Writes the golden file first if `UPDATE` is set.

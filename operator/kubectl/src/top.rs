@@ -1,7 +1,6 @@
 //! `top`: counts keys by prefix and estimates their size. Reads keys in pages without values, and samples some values of each
-//! prefix to estimate the others. Requests are paced and rows are bounded. `rates` shows requests by client.
+//! prefix to estimate the others. Requests are paced and rows are bounded.
 
-mod rates;
 #[cfg(test)]
 mod tests;
 
@@ -56,11 +55,7 @@ struct Row {
     sampled_bytes: u64,
 }
 
-/// Counts the keys of a cluster, or with `--rates` the requests of its clients.
 pub(super) async fn run(target: &Target, flags: &TopFlags) -> Result<(), PluginError> {
-    if flags.rates.rates {
-        return rates::run(target, flags).await;
-    }
     let keys = Keys::open(target, &flags.cluster, &flags.members).await?;
     let mut pace = pace(flags.rate);
     let mut pages = keys.pages(flags.prefix.as_bytes(), None);

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 use k8s_openapi::jiff::Timestamp;
-use witan_api::top::{SECONDS, SECONDS_DEFAULT};
 
 use super::{FormatFlag, MemberFlags};
 
@@ -73,14 +72,12 @@ pub(crate) struct TopFlags {
     /// Number of key segments by which keys are grouped.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=8))]
     pub(crate) depth: u16,
-    /// Maximum number of rows. The largest or most requested prefixes come first.
+    /// Maximum number of rows. The largest prefixes come first.
     #[arg(long, default_value_t = 20)]
     pub(crate) rows: usize,
     /// Maximum number of requests per second. Each request reads at most 1000 keys or one value.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) rate: u16,
-    #[command(flatten)]
-    pub(crate) rates: RatesFlags,
     #[command(flatten)]
     pub(crate) format: FormatFlag,
     #[command(flatten)]
@@ -100,16 +97,4 @@ pub(crate) struct ReportFlags {
     pub(crate) operator_namespace: String,
     #[command(flatten)]
     pub(crate) members: MemberFlags,
-}
-
-/// Flags of `top --rates`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct RatesFlags {
-    /// Shows which keys are read, written and watched. All members count their requests for some seconds. Requires the user root
-    /// if authentication is enabled.
-    #[arg(long, conflicts_with_all = ["prefix", "depth", "rate"])]
-    pub(crate) rates: bool,
-    /// Number of seconds for which requests are counted.
-    #[arg(long, requires = "rates", default_value_t = SECONDS_DEFAULT, value_parser = clap::value_parser!(u64).range(*SECONDS.start()..=*SECONDS.end()))]
-    pub(crate) seconds: u64,
 }

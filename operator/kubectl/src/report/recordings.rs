@@ -2,10 +2,17 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
 use witan_crd::EtcdCluster;
-use witan_members::{Address, page};
+use witan_members::{
+    Address,
+    page::{self, PageError},
+};
 
-use super::super::{page::explain, reach::Reach};
+use super::super::{
+    reach::Reach,
+    table::{MESSAGE_CHARS, clipped},
+};
 
 /// The flag that enables recording.
 const FLAG: &str = "flight-recorder-megabytes";
@@ -24,4 +31,15 @@ pub(super) async fn read(reach: &Reach, address: &Address) -> Result<Vec<u8>, St
         let forward = reach.forward_failure(&address.member);
         forward.unwrap_or_else(|| explain(error))
     })
+}
+
+/// Returns why a recording could not be read.
+fn explain(error: PageError) -> String {
+    match error {
+        PageError::Status(StatusCode::UNAUTHORIZED, _) => {
+            "a user with the role root is required; see --user and --password-file".to_owned()
+        }
+        PageError::Status(status, text) => format!("{status}: {}", clipped(&text, MESSAGE_CHARS)),
+        PageError::Failed(why) => why,
+    }
 }
