@@ -142,9 +142,10 @@ where
     assert_eq!(Q::decode(bytes.as_slice()).as_ref(), Ok(&message));
     let json = serde_json::to_vec(&message).expect("memory does not fail");
     // JSON permits less nesting than protobuf.
-    for v34 in [false, true] {
-        if let Ok(read) = gateway_body::<Q>(&json, v34) {
-            assert_eq!(read, message, "JSON, {v34}");
+    let base64 = |format: &JsonFormat| format.encoding == Encoding::Base64;
+    for format in FORMATS.into_iter().filter(base64) {
+        if let Ok(read) = gateway::decode::<Q>(&json, format) {
+            assert_eq!(read, message, "{format:?}");
         }
     }
     Some(message)
