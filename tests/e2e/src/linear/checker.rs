@@ -1,7 +1,7 @@
 //! Searches for a linearization: an order of all calls on a pair in which each call takes effect between its begin and its end,
 //! and every answer is correct. Uses Wing and Gong's search with Lowe's memory of failed states.
 //!
-//! A call without an answer may take effect at any time until the process that received it ends, or never.
+//! A call without an answer may take effect at any later time, or never.
 //!
 //! `record` checks revisions and watches.
 
@@ -92,8 +92,6 @@ struct Search<'a> {
 /// A position in the order: the state before it, and the call to try next.
 struct Level {
     state: Pair,
-    /// The latest begin of the calls before this position.
-    latest: u64,
     next: usize,
 }
 
@@ -111,13 +109,12 @@ impl<'a> Search<'a> {
 
     /// Returns whether there is a complete order.
     fn run(&mut self) -> bool {
-        let mut levels = vec![Level { state: [0, 0], latest: 0, next: 0 }];
+        let mut levels = vec![Level { state: [0, 0], next: 0 }];
         while let Some(level) = levels.last_mut() {
             if self.first_missing() >= self.answered {
                 return true;
             }
-            let (state, latest) = (level.state, level.latest);
-            let Some((at, after)) = self.candidate(level.next, state, latest) else {
+            let Some((at, after)) = self.candidate(level.next, level.state) else {
                 levels.pop();
                 if let Some(last) = self.order.pop() {
                     self.flip(last);
@@ -127,13 +124,12 @@ impl<'a> Search<'a> {
             level.next = at + 1;
             self.flip(at);
             assert!(self.vain.len() < TRIED_MAX, "too many orders to try");
-            let latest = latest.max(self.calls[at].begun);
-            if self.vain.insert((self.used(latest), after)) {
+            if self.vain.insert((self.done.clone(), after)) {
                 self.order.push(at);
                 if self.order.len() > self.best.len() {
                     self.best.clone_from(&self.order);
                 }
-                levels.push(Level { state: after, latest, next: 0 });
+                levels.push(Level { state: after, next: 0 });
             } else {
                 self.flip(at);
             }
@@ -150,8 +146,8 @@ impl<'a> Search<'a> {
     }
 
     /// Returns the first call from `from` that may come next, and the state after it. It must begin before every remaining call
-    /// has ended, its answer must be correct in this state, and it must not be lost before `latest`.
-    fn candidate(&self, from: usize, state: Pair, latest: u64) -> Option<(usize, Pair)> {
+    /// has ended, and its answer must be correct in this state.
+    fn candidate(&self, from: usize, state: Pair) -> Option<(usize, Pair)> {
         let mut first_end = u64::MAX;
         let mut until = self.first_missing();
         while until < self.answered && self.calls[until].begun < first_end {
@@ -165,23 +161,9 @@ impl<'a> Search<'a> {
         answered.chain(unanswered).find_map(|at| {
             let call = self.calls[at];
             let (after, output) = call.input.step(state);
-            let right = match call.told {
-                Some(told) => told.output == output,
-                None => latest < call.lost_by,
-            };
+            let right = call.told.is_none_or(|told| told.output == output);
             (right && call.begun < first_end && !self.has(at)).then_some((at, after))
         })
-    }
-
-    /// Returns the calls that cannot come next: calls in the order, and calls that were lost before `latest`.
-    fn used(&self, latest: u64) -> Set {
-        let mut used = self.done.clone();
-        for at in self.answered..self.calls.len() {
-            if self.calls[at].lost_by <= latest {
-                used[at / 64] |= 1 << (at % 64);
-            }
-        }
-        used
     }
 
     fn has(&self, at: usize) -> bool {

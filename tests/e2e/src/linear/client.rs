@@ -1,5 +1,4 @@
-//! Clients that put, read, delete, compare and swap until they are stopped, and record their requests and answers. Watchers
-//! resume at their last revision after each restart of the server.
+//! The calls of clients that put, read, delete, compare and swap, and watches that record changes.
 //!
 //! `checker` and `record` check the records.
 
@@ -21,12 +20,9 @@ use crate::{
 };
 
 use super::{
-    model::{Call, Input, Output, Pair, Slot, Told},
+    model::{Input, Output, Pair, Slot},
     record::{Batch, Change},
 };
-
-/// Number of key pairs.
-pub const PAIRS: usize = 6;
 
 /// Prefix of all keys.
 pub const PREFIX: &str = "linear/";
@@ -40,8 +36,6 @@ pub struct Shared {
     clock: AtomicU64,
     /// The last value that a call has written.
     values: AtomicU64,
-    /// Number of answered calls.
-    pub answered: AtomicU64,
 }
 
 impl Shared {
@@ -56,64 +50,9 @@ impl Shared {
     }
 }
 
-/// The channel to the server, which changes after each start. It is `None` at the end of the run.
-pub type Gate = watch::Receiver<Option<Channel>>;
-
 /// Returns the key of a slot.
-pub fn key(pair: usize, slot: Slot) -> String {
+fn key(pair: usize, slot: Slot) -> String {
     format!("{PREFIX}{pair}/{slot}")
-}
-
-/// Runs a client until the gate closes, and returns its calls. `seed` determines its choices.
-pub async fn work(shared: &Shared, mut gate: Gate, seed: u64) -> Vec<Call> {
-    let mut calls = Vec::new();
-    let mut choice = Choice(seed);
-    let mut known: [Pair; PAIRS] = Default::default();
-    loop {
-        let Some(channel) = gate.borrow_and_update().clone() else {
-            return calls;
-        };
-        let mut client = KvClient::new(channel);
-        while !gate.has_changed().unwrap_or(true) {
-            let pair = choice.below(PAIRS);
-            let input = choice.input(shared, known[pair]);
-            let call = call(shared, &mut client, pair, input).await;
-            calls.push(call);
-            let Some(told) = call.told else {
-                break;
-            };
-            shared.answered.fetch_add(1, Ordering::Relaxed);
-            remember(&mut known[pair], input, told.output);
-        }
-        if gate.changed().await.is_err() {
-            return calls;
-        }
-        // The process that received the call has ended.
-        if let Some(call) = calls.last_mut() {
-            call.lost_by = shared.moment();
-        }
-    }
-}
-
-async fn call(shared: &Shared, client: &mut KvClient<Channel>, pair: usize, input: Input) -> Call {
-    let begun = shared.moment();
-    // A call that returns an error may have taken effect.
-    let answer = ask(client, pair, input).await.ok();
-    let told = answer.map(|(output, revision)| Told { ended: shared.moment(), output, revision });
-    Call { pair, input, begun, told, lost_by: u64::MAX }
-}
-
-/// Puts another value into each pair. Panics if a put is not answered.
-pub async fn last_puts(shared: &Shared, channel: Channel) -> Vec<Call> {
-    let mut client = KvClient::new(channel);
-    let mut calls = Vec::new();
-    for pair in 0..PAIRS {
-        let input = Input::Put(0, shared.value());
-        let call = call(shared, &mut client, pair, input).await;
-        assert!(call.told.is_some(), "the last put of pair {pair}");
-        calls.push(call);
-    }
-    calls
 }
 
 /// Updates a client's expected state of a pair from an answer, so that some of its swaps succeed.
@@ -270,35 +209,6 @@ fn place(key: &[u8]) -> (usize, Slot) {
 fn number(value: &[u8]) -> u64 {
     let text = std::str::from_utf8(value).expect("our values are text");
     text.parse().expect("our values are numbers")
-}
-
-/// Watches from the first revision across restarts, until revision `end` is set and received. Returns the batches as received.
-pub async fn observe(
-    mut gate: Gate,
-    key: String,
-    range_end: String,
-    mut end: watch::Receiver<Option<i64>>,
-) -> Vec<Batch> {
-    let mut batches: Vec<Batch> = Vec::new();
-    loop {
-        let channel = gate.borrow_and_update().clone();
-        if let Some(channel) = channel {
-            let create = WatchCreateRequest {
-                key: key.clone().into(),
-                range_end: range_end.clone().into(),
-                start_revision: next_revision(&batches),
-                ..Default::default()
-            };
-            match follow(channel, create, &mut batches, &mut end).await {
-                WatchEnd::Seen => return batches,
-                WatchEnd::Broken => {}
-                WatchEnd::Canceled(why) => panic!("the watch was canceled: {why}"),
-            }
-        }
-        if gate.changed().await.is_err() {
-            return batches;
-        }
-    }
 }
 
 /// The reason why a watch ended.

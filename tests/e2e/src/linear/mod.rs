@@ -1,8 +1,8 @@
 //! Linearizability: clients' calls on pairs of keys with their answers, the changes that watchers received, and the checks of
 //! both.
 //!
-//! Reading order: `model` → `checker` and `record` (the checks) → `client`. `tests/linear/refusals` shows that the checker
-//! refuses wrong histories, `tests/faults/planted` that both checks do.
+//! Reading order: `model` → `checker` and `record` (the checks) → `client`. `tests/faults/planted` shows that both checks refuse
+//! wrong histories.
 
 pub mod checker;
 pub mod client;

@@ -88,9 +88,6 @@ pub struct Call {
     pub begun: u64,
     /// The answer, or `None` if it is unknown whether the call took effect.
     pub told: Option<Told>,
-    /// For a call without an answer: the time after which it can no longer take effect, because the process that received it
-    /// has ended.
-    pub lost_by: u64,
 }
 
 impl Call {

@@ -7,6 +7,5 @@ mod crash;
 mod directories;
 mod forked;
 mod identity;
-mod linear;
 mod memory;
 mod scrub;

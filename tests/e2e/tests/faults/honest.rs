@@ -90,7 +90,7 @@ impl Store {
                 remember(known, input, output);
                 Answer { ended: self.shared.moment(), output, revision }
             });
-            calls.push(Call { pair, input, begun, told, lost_by: u64::MAX });
+            calls.push(Call { pair, input, begun, told });
         }
         calls
     }

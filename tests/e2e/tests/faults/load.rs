@@ -163,14 +163,7 @@ async fn call(load: &Load, channel: &Channel, pair: usize, input: Input) -> Call
     let answer = asked.ok().and_then(Result::ok);
     let told =
         answer.map(|(output, revision)| Told { ended: load.calls.moment(), output, revision });
-    Call {
-        pair,
-        input,
-        begun,
-        told,
-        // Another member may have received the call.
-        lost_by: u64::MAX,
-    }
+    Call { pair, input, begun, told }
 }
 
 /// Puts until a put is acknowledged, at which every watch ends. Returns all puts.

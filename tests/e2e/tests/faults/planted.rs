@@ -43,7 +43,6 @@ fn last_read(calls: &[Call], pair: usize, slot: Slot, value: u64, revision: i64)
         input: Input::Get(slot),
         begun,
         told: Some(Answer { ended: begun + 1, output: Output::Value(value), revision }),
-        lost_by: u64::MAX,
     }
 }
 

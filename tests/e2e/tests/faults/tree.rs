@@ -58,7 +58,7 @@ pub(crate) fn work(load: &Arc<Load>, mut at: usize, seed: u64) -> Vec<Call> {
                 None
             }
         };
-        calls.push(Call { pair, input, begun, told, lost_by: u64::MAX });
+        calls.push(Call { pair, input, begun, told });
     }
     calls
 }
@@ -74,7 +74,7 @@ pub(crate) fn last_put(load: &Load) -> Vec<Call> {
             Some(Answer::Told(told)) => Some(told),
             Some(Answer::Refused | Answer::Unknown) | None => None,
         };
-        calls.push(Call { pair: 0, input, begun, told, lost_by: u64::MAX });
+        calls.push(Call { pair: 0, input, begun, told });
         if told.is_some() {
             break;
         }
