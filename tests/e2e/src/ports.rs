@@ -40,19 +40,3 @@ fn bind(port: u16) -> io::Result<TcpSocket> {
     socket.bind(SocketAddr::from(([127, 0, 0, 1], port)))?;
     Ok(socket)
 }
-
-#[cfg(test)]
-mod tests {
-    use std::net::TcpListener;
-
-    use super::*;
-
-    #[test]
-    fn a_port_that_is_looked_at_can_be_listened_on() {
-        let port = free();
-        let looked_at = bind(port).unwrap();
-        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
-        drop(looked_at);
-        assert!(bind(port).is_err(), "somebody listens: {listener:?}");
-    }
-}

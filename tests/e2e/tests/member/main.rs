@@ -2,7 +2,6 @@
 
 mod etcdctl;
 mod flags;
-mod harness;
 mod health;
 mod names;
 mod settings;
