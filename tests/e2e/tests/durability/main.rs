@@ -5,7 +5,6 @@ mod compaction;
 mod copies;
 mod crash;
 mod directories;
-mod forked;
 mod identity;
 mod memory;
 mod scrub;
