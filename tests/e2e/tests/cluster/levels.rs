@@ -10,8 +10,12 @@ use std::{
 
 use serde_json::{Value, json};
 use witan_e2e::{
-    Cluster, Disk, Kind, Launch, Server, Tool, binaries::next, disk::on_a_small_disk,
-    http::Response, tool::CommandOutput, wait,
+    Cluster, Disk, Kind, Launch, Server, Tool,
+    binaries::next,
+    disk::on_a_small_disk,
+    http::Response,
+    tool::{CommandOutput, witan},
+    wait,
 };
 
 /// The exit code for a data directory of a later release.
@@ -317,27 +321,6 @@ fn a_new_cluster_has_the_level_of_its_members() {
     assert!(metrics.contains("witan_feature_level{of=\"cluster\"} 2\n"));
 }
 
-#[test]
-fn a_member_of_this_release_cannot_join_a_later_cluster() {
-    let launch = Launch::witan().program(next());
-    let mut cluster = Cluster::prepare_of(&launch, "http", 1);
-    cluster.start_all();
-    until(&cluster, 2);
-    let at = cluster.prepare_joining(&[0]);
-    let url = cluster.member(at).peer_url();
-    let added = Tool::Etcdctl36.run(
-        &cluster.member(0).url(),
-        &["member", "add", "m1", "--learner", "--peer-urls", &url],
-    );
-    assert_eq!(added.code, Some(0), "{}", added.all());
-    let (code, said) = refused(cluster.member_mut(at));
-    assert_ne!(code, Some(0));
-    assert!(said.contains("feature level 2"), "{said}");
-    cluster
-        .member(0)
-        .answers(201, "PUT", "/v2/keys/after", "value=1");
-}
-
 /// Runs an offline command of a program, which must succeed.
 #[track_caller]
 fn done(program: &Path, args: &[&str]) {
@@ -345,44 +328,26 @@ fn done(program: &Path, args: &[&str]) {
     assert_eq!(said.code, Some(0), "{args:?}: {}", said.all());
 }
 
-/// Runs an offline command of this release, which must fail and name the level.
-#[track_caller]
-fn fails(args: &[&str]) {
-    let said = CommandOutput::of(Command::new(Kind::Witan.binary()).args(args));
-    assert_eq!(said.code, Some(1), "{args:?}: {}", said.all());
-    assert!(said.stderr.contains("feature level 2"), "{}", said.all());
-}
-
 #[test]
-fn a_backup_of_a_later_cluster_is_refused_and_restored_with_its_level() {
+fn the_data_of_a_later_cluster_is_neither_followed_nor_adopted() {
     let next = next();
     let mut source = Launch::witan().program(next.clone()).start();
     wait::until_true("the level is 2", || page(&source)["clusterLevel"] == 2);
     source.etcdctl(&["put", "k", "v"]);
-    let path = |name: &str| source.dir().join(name).display().to_string();
-    let [saved, restored, exported] = ["saved", "restored", "exported"].map(path);
-    source.etcdctl(&["snapshot", "save", &saved]);
-
-    let restore = ["snapshot", "restore", &saved, "--data-dir", &restored];
-    fails(&["snapshot", "status", &saved]);
-    fails(&restore);
-    assert!(!Path::new(&restored).exists());
     let mut follower = Launch::witan().prepare();
     follower.add_args(["--from", &source.url()]);
     let (code, said) = refused(&mut follower);
     assert_ne!(code, Some(0));
     assert!(said.contains("feature level 2"), "{said}");
 
-    done(&next, &restore);
-    let identity = Path::new(&restored).join("member/identity");
-    let identity = fs::read_to_string(identity).expect("an identity");
-    assert!(identity.starts_with("format 5\n"), "{identity}");
-
-    let data = source.dir().join("data").display().to_string();
+    let path = |name: &str| source.dir().join(name).display().to_string();
+    let [data, exported] = ["data", "exported"].map(path);
     source.terminate();
     done(&next, &["export", "--data-dir", &data, "--etcd", &exported]);
     let before = files(Path::new(&exported));
-    fails(&["adopt", "--data-dir", &exported]);
+    let said = witan(&["adopt", "--data-dir", &exported]);
+    assert_eq!(said.code, Some(1), "{}", said.all());
+    assert!(said.stderr.contains("feature level 2"), "{}", said.all());
     assert_eq!(files(Path::new(&exported)), before);
     done(&next, &["adopt", "--data-dir", &exported]);
 }
