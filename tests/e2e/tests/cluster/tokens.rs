@@ -1,13 +1,11 @@
-//! Simple tokens: every member accepts a token of one member until the token ends on all members.
+//! Simple tokens: every member accepts a token of one member.
 
 use serde_json::{Value, json};
-use tokio::time::timeout;
-use tonic::{Code, Request, transport::Channel};
+use tonic::{Request, transport::Channel};
 use witan_api::v3::etcdserverpb::{
-    AuthDisableRequest, AuthEnableRequest, AuthUserChangePasswordRequest, AuthUserDeleteRequest,
     AuthenticateRequest, RangeRequest, auth_client::AuthClient, kv_client::KvClient,
 };
-use witan_e2e::{Cluster, Server, Tool, grpc, http, requests, wait::PATIENCE};
+use witan_e2e::{Cluster, Server, Tool, grpc, http, requests};
 
 const MEMBERS: usize = 3;
 
@@ -65,18 +63,6 @@ async fn use_everywhere(cluster: &Cluster, token: &str) {
     }
 }
 
-/// Checks that a token has ended at every member that has applied the operation which ended it.
-async fn ended_everywhere(cluster: &Cluster, token: &str) {
-    for member in cluster.members() {
-        let channel = grpc::connect(&member.address()).await;
-        let root = log_in(&channel, "root").await;
-        put_at(&channel, &root).await.expect("a write here");
-        let refused = use_at(&channel, token).await.err().expect("an end");
-        assert_eq!(refused.code(), Code::Unauthenticated, "{refused}");
-        assert!(refused.message().contains(INVALID), "{refused}");
-    }
-}
-
 #[test]
 fn a_token_of_one_member_is_valid_on_all_even_when_the_leader_dies() {
     let mut cluster = Cluster::start(MEMBERS);
@@ -122,51 +108,4 @@ fn a_token_of_one_member_is_valid_on_all_even_when_the_leader_dies() {
             assert_eq!(put.stdout, "OK\n", "{}", put.all());
         }
     }
-}
-
-#[test]
-fn what_ends_a_token_at_one_member_ends_it_on_all() {
-    let cluster = Cluster::start(MEMBERS);
-    grpc::runtime().block_on(async {
-        let [first, second, third] = [0, 1, 2].map(|at| cluster.member(at).address());
-        let [first, second, third] = [
-            grpc::connect(&first).await,
-            grpc::connect(&second).await,
-            grpc::connect(&third).await,
-        ];
-        enable(cluster.member(0));
-        let root = log_in(&second, "root").await;
-        let by_root = |channel: &Channel| (AuthClient::new(channel.clone()), root.clone());
-
-        let token = log_in(&third, "alice").await;
-        use_everywhere(&cluster, &token).await;
-        let (mut auth, root) = by_root(&first);
-        let change = AuthUserChangePasswordRequest {
-            name: "alice".into(),
-            password: "pw".into(),
-            ..Default::default()
-        };
-        let changed = auth.user_change_password(with(&root, change)).await;
-        changed.expect("another password");
-        ended_everywhere(&cluster, &token).await;
-
-        let token = log_in(&second, "alice").await;
-        use_everywhere(&cluster, &token).await;
-        let (mut auth, root) = by_root(&third);
-        let name = "alice".into();
-        let deleted = auth.user_delete(with(&root, AuthUserDeleteRequest { name }));
-        deleted.await.expect("no user");
-        ended_everywhere(&cluster, &token).await;
-
-        let (mut auth, root) = by_root(&second);
-        let disabled = auth.auth_disable(with(&root, AuthDisableRequest {})).await;
-        disabled.expect("no auth");
-        for channel in [&first, &second, &third] {
-            let applied = async { while put_at(channel, "").await.is_err() {} };
-            timeout(PATIENCE, applied).await.expect("nobody is asked");
-        }
-        let mut auth = AuthClient::new(first.clone());
-        auth.auth_enable(AuthEnableRequest {}).await.expect("auth");
-        ended_everywhere(&cluster, &root).await;
-    });
 }
