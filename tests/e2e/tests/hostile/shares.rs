@@ -1,10 +1,9 @@
-//! Clients that take more than their share of the memory for answers or of a worker's time.
+//! Clients that take more than their share of the memory for answers.
 
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -150,72 +149,5 @@ fn answers_of_gateway_streams_count_too() {
         format!(
             "{STREAMS} clients x {DELETED} MiB deleted: {sent} answers fit, the others are refused"
         )
-    });
-}
-
-const CLIENTS: usize = 8;
-
-/// Number of frames of an unknown type in one write.
-const JUNK: usize = 10_000;
-
-/// Maximum additional wait of another client next to busy connections.
-const WAIT_MAX: Duration = Duration::from_millis(1500);
-
-/// Returns the longest duration of `rounds` successive requests.
-fn longest_wait(server: &Server, rounds: usize) -> Duration {
-    let rounds = (0..rounds).map(|_| {
-        let began = Instant::now();
-        server.answers(200, "GET", "/version", "");
-        began.elapsed()
-    });
-    rounds.max().unwrap_or_default()
-}
-
-#[test]
-fn busy_connections_let_others_have_their_turn() {
-    let bound = SLACK_BYTES + DATA_BYTES;
-    case("busy connections", bound, |server| {
-        let quiet = longest_wait(server, 20);
-        // An oversized header block has the highest cost per byte.
-        let mut large = h2::call("/etcdserverpb.KV/Range");
-        large.extend([0x90; 16_000]);
-        let junk = h2::frame(0x42, 0, 0, &[]).repeat(JUNK);
-        let stop = std::sync::atomic::AtomicBool::new(false);
-        let busy = thread::scope(|scope| {
-            for client in 0..CLIENTS {
-                let (stop, large, junk) = (&stop, &large, &junk);
-                scope.spawn(move || {
-                    let mut stream = h2::open(server, None);
-                    let mut reader = stream.try_clone().expect("a descriptor more");
-                    thread::spawn(move || while h2::read(&mut reader).is_ok() {});
-                    let mut id = 1;
-                    while !stop.load(std::sync::atomic::Ordering::SeqCst) {
-                        let batch = if client % 2 == 0 {
-                            junk.clone()
-                        } else {
-                            let flags = h2::END_HEADERS | h2::END_STREAM;
-                            (0..10)
-                                .flat_map(|_| {
-                                    id += 2;
-                                    h2::frame(h2::HEADERS, flags, id, large)
-                                })
-                                .collect()
-                        };
-                        if stream.write_all(&batch).is_err() {
-                            stream = connect(server);
-                        }
-                    }
-                    let _ = stream.shutdown(std::net::Shutdown::Both);
-                });
-            }
-            let busy = longest_wait(server, 20);
-            stop.store(true, std::sync::atomic::Ordering::SeqCst);
-            busy
-        });
-        assert!(
-            busy < WAIT_MAX + 20 * quiet,
-            "{busy:?}, {quiet:?} when quiet"
-        );
-        format!("{CLIENTS} busy clients: others wait {busy:?}, {quiet:?} when quiet")
     });
 }
