@@ -75,7 +75,7 @@ pub(crate) fn begin(stream: u32, path: &str) -> Vec<u8> {
 }
 
 /// Encodes a header as a literal without indexing.
-pub(crate) fn literal(name: &str, value: &str) -> Vec<u8> {
+fn literal(name: &str, value: &str) -> Vec<u8> {
     let mut out = vec![0];
     for text in [name, value] {
         assert!(text.len() < 127, "one byte of length");
@@ -86,7 +86,7 @@ pub(crate) fn literal(name: &str, value: &str) -> Vec<u8> {
 }
 
 /// Returns the header block of a gRPC call.
-pub(crate) fn call(path: &str) -> Vec<u8> {
+fn call(path: &str) -> Vec<u8> {
     [
         (":method", "POST"),
         (":scheme", "http"),

@@ -2,8 +2,6 @@
 //! must stay within a bound, and another client must be served. Each case writes one row to stderr.
 
 mod bodies;
-mod compressed;
-mod flood;
 mod framing;
 mod h2;
 mod kept;
