@@ -19,7 +19,7 @@ use witan_e2e::{Launch, Server, grpc, requests, wait};
 use crate::{
     h2,
     shares::ask,
-    stage::{LONG, NOISE, SLACK_BYTES, at_once, case_on, connect, grown, rest},
+    stage::{LONG, NOISE, SLACK_BYTES, case_on, connect, grown, rest},
     work::fill,
 };
 
@@ -241,39 +241,5 @@ fn large_puts_do_not_wait_behind_counts() {
             let (_, flags, ..) = h2::read(&mut stream).expect("an answer");
             ended += u32::from(flags & h2::END_STREAM != 0);
         }
-    });
-}
-
-/// Number of nodes in a directory, and size of each value in bytes, which grows sixfold in a listing.
-const LISTED: usize = 8;
-const LISTED_BYTES: usize = 64 << 10;
-
-/// Number of connections that request a listing.
-const LISTINGS: usize = 100;
-
-fn listed() -> Server {
-    let server = Launch::witan().start();
-    for at in 0..LISTED {
-        let form = format!("value={}", "<".repeat(LISTED_BYTES));
-        let put = server.http("PUT", &format!("/v2/keys/d/{at}"), &form);
-        assert_eq!(put.status, 201);
-    }
-    server
-}
-
-/// Requests a listing on a separate connection.
-fn ask_listing(server: &Server) -> TcpStream {
-    let mut stream = connect(server);
-    stream.set_read_timeout(Some(LONG)).expect("a TCP socket");
-    let request = b"GET /v2/keys/d?recursive=true HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-    stream.write_all(request).expect("it is sent");
-    stream
-}
-
-#[test]
-fn large_puts_do_not_wait_behind_listings() {
-    let server = listed();
-    large_puts_go_on(&server, "listings", || {
-        at_once(LISTINGS, |_| rest(&mut ask_listing(&server)));
     });
 }
