@@ -1,38 +1,110 @@
-//! Compares leases with etcd 3.7 through the gateway. `tests/commands` compares etcdctl's output. `tests/differ` compares
-//! random calls about leases and keys, and remaining TTLs.
+//! How leases end on Witan: after their TTL and never early, with the right notifications. After a kill -9 of the only member,
+//! they have their full TTL. `tests/e2e/go` tests leases with etcd's own client, including hundreds that end at once.
+//! `tests/differ` compares random calls about leases and keys, and remaining TTLs.
 
-use witan_e2e::http::Connection;
+use std::time::{Duration, Instant};
 
-use super::{gateway, pair};
+use serde_json::{Value, json};
+use witan_e2e::{Kind, Server, Tool, http::Connection, wait};
 
-const CALLS: &[gateway::Call] = &[
-    ("lease/grant", r#"{"TTL":"100","ID":"5"}"#),
-    ("lease/grant", r#"{"TTL":100,"ID":5}"#),
-    ("lease/grant", r#"{"TTL":0,"ID":6}"#),
-    ("lease/grant", r#"{"TTL":9000000000,"ID":9}"#),
-    ("lease/grant", r#"{"TTL":"9000000001","ID":"8"}"#),
-    ("lease/grant", r#"{"TTL":"9000000001","ID":"5"}"#),
-    ("lease/grant", r#"{"TTL":"x"}"#),
-    ("kv/put", r#"{"key":"YQ==","value":"MQ==","lease":"5"}"#),
-    ("kv/put", r#"{"key":"YQ==","value":"MQ==","lease":"77"}"#),
-    ("lease/timetolive", r#"{"ID":"77"}"#),
-    ("kv/lease/timetolive", r#"{"ID":"77"}"#),
-    ("lease/timetolive", ""),
-    ("lease/leases", ""),
-    ("kv/lease/leases", "{}"),
-    (
-        "kv/txn",
-        r#"{"compare":[{"key":"YQ==","target":"LEASE","lease":"5"}],"success":[{"request_put":{"key":"YQ==","value":"Mg==","ignore_lease":true}}]}"#,
-    ),
-    ("lease/revoke", "{}"),
-    ("lease/revoke", r#"{"ID":"5"}"#),
-    ("kv/lease/revoke", r#"{"ID":"5"}"#),
-    ("kv/range", r#"{"key":"YQ=="}"#),
-];
+use super::{pair, start};
+
+/// Maximum delay of a lease's end: the leader's check, and a busy machine.
+const LATE: Duration = Duration::from_secs(10);
+
+fn call(server: &Server, path: &str, body: &Value) -> Value {
+    server.v3(path, &body.to_string())
+}
+
+fn grant(server: &Server, id: i64, ttl: i64) {
+    call(server, "lease/grant", &json!({"ID": id, "TTL": ttl}));
+}
+
+fn put(server: &Server, key: &str, lease: i64) {
+    call(server, "kv/put", &json!({"key": key, "lease": lease}));
+}
+
+fn left(server: &Server, id: i64) -> i64 {
+    let answer = call(server, "lease/timetolive", &json!({"ID": id}));
+    number(&answer["TTL"])
+}
+
+/// Converts a number in the gateway's form. No expected number is zero.
+fn number(value: &Value) -> i64 {
+    let text = value.as_str().unwrap_or("0");
+    text.parse().expect("a number")
+}
+
+/// Returns the number of all keys, and the revision.
+fn keys(server: &Server) -> (u64, i64) {
+    let all = json!({"key": "AA==", "range_end": "AA==", "count_only": true});
+    let answer = call(server, "kv/range", &all);
+    let revision = number(&answer["header"]["revision"]);
+    (number(&answer["count"]).unsigned_abs(), revision)
+}
 
 #[test]
-fn calls_as_json() {
-    gateway::same(CALLS);
+fn its_keys_go_with_it_and_watchers_hear_it() {
+    let server = start(Kind::Witan);
+    let begun = Instant::now();
+    grant(&server, 7, 2);
+    call(&server, "lease/keepalive", &json!({"ID": 7}));
+    for key in ["MDAx", "MDAy"] {
+        put(&server, key, 7);
+    }
+    put(&server, "MDAz", 0);
+    let watch = ["watch", "0", "--prefix", "--rev=5"];
+    let mut watch = Tool::Etcdctl36.follow(&server.url(), &watch);
+    let told: Vec<String> = (0..6).map_while(|_| watch.line()).collect();
+    let lasted = begun.elapsed();
+    assert!(lasted >= Duration::from_secs(2), "early: {lasted:?}");
+    assert!(lasted < Duration::from_secs(2) + LATE, "late: {lasted:?}");
+    assert_eq!(told, ["DELETE", "001", "", "DELETE", "002", ""]);
+    assert_eq!(keys(&server), (1, 5), "both in one revision");
+    assert_eq!(left(&server, 7), -1);
+    for name in [
+        "etcd_debugging_server_lease_expired_total",
+        "etcd_debugging_lease_granted_total",
+        "etcd_debugging_lease_renewed_total",
+        "etcd_debugging_lease_revoked_total",
+    ] {
+        assert_eq!(server.metric(name), Some(1.0), "{name}");
+    }
+}
+
+#[test]
+fn the_whole_time_is_never_left() {
+    for server in pair() {
+        grant(&server, 7, 90);
+        // A renewal and a query may happen in the same tick of the clock.
+        for _ in 0..20 {
+            call(&server, "lease/keepalive", &json!({"ID": 7}));
+            let left = left(&server, 7);
+            assert!((1..90).contains(&left), "{left}");
+        }
+    }
+}
+
+#[test]
+fn a_kill_9_of_the_only_member_gives_leases_their_full_ttl() {
+    let mut server = start(Kind::Witan);
+    grant(&server, 7, 10);
+    grant(&server, 8, 2);
+    put(&server, "MDAx", 7);
+    put(&server, "MDAy", 8);
+    wait::until_true("the short one ends", || left(&server, 8) == -1);
+    // The remaining TTL of a lease is recorded after half of its TTL.
+    wait::until_true("more than half of it is over", || left(&server, 7) < 4);
+    server.kill9();
+    let restarted = Instant::now();
+    server.start_again();
+    assert_eq!(keys(&server).0, 1);
+    assert_eq!(left(&server, 8), -1);
+    // With the recorded time, at most 6 s would be left: 5 s and the election timeout.
+    wait::until_true("it has its full TTL", || left(&server, 7) > 6);
+    wait::until_true("the lease ends", || keys(&server).0 == 0);
+    let lasted = restarted.elapsed();
+    assert!(lasted >= Duration::from_secs(10), "early: {lasted:?}");
 }
 
 #[test]
