@@ -107,10 +107,8 @@ fn a_gateway_that_cannot_start_says_why() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let taken = (taken.local_addr().expect("it is bound").to_string(), taken);
     let free = format!("127.0.0.1:{}", ports::free());
-    let cases: [(&[&str], &str); 7] = [
-        (&["--listen-addr", "2379"], "it must be HOST:PORT"),
+    let cases: [(&[&str], &str); 3] = [
         (&["--listen-addr", &taken.0], "cannot listen on"),
-        (&["--endpoints", "a:b"], "--endpoints \"a:b\""),
         (
             &["--listen-addr", &free, "--endpoints", &free],
             "the address of the gateway itself",
@@ -122,8 +120,6 @@ fn a_gateway_that_cannot_start_says_why() {
             ],
             "/no/such/file",
         ),
-        (&["--retry-delay=never"], "--retry-delay"),
-        (&["--cert-file=a.pem"], "--cert-file"),
     ];
     for (flags, reason) in cases {
         let said = witan(&[["gateway", "start"].as_slice(), flags].concat());

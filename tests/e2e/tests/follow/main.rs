@@ -2,11 +2,10 @@
 //! lost, and exactly one of the two clusters accepts writes at any time.
 //!
 //! Modules: `member` (copied data and refusals), `cluster` (three members each, killed and restarted under load), `given_up`
-//! (an abandoned cut-over), `fenced` (who may lower a fence, and who checks it), `endpoints` (addresses of the source and of
-//! its clients), `stalled` (streams that stop). `tls/follow.rs` tests TLS.
+//! (an abandoned cut-over), `fenced` (who may lower a fence, and who checks it), `stalled` (streams that stop).
+//! `tls/follow.rs` tests TLS.
 
 mod cluster;
-mod endpoints;
 mod fenced;
 mod given_up;
 mod member;

@@ -1,6 +1,6 @@
 //! A single member follows another: copied data and refusals.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use witan_e2e::{Kind, Launch, Server, Tool, in_parallel, wait};
 
@@ -195,4 +195,27 @@ fn a_deletion_of_many_keys_is_one_revision_here_too() {
     wait::within(Duration::from_secs(60), "the keys are compared", || {
         (status(&member)["lastEqualRevision"].as_i64() == Some(last)).then_some(())
     });
+}
+
+/// Otherwise, the other cluster's revisions would continue the copied ones.
+#[test]
+fn another_cluster_at_the_same_address_is_not_copied() {
+    let mut source = Launch::new(Kind::Etcd37).start();
+    run(&source, &["put", "a", "1"]);
+    let member = follow(&source);
+    wait_copied(&member, &source);
+    source.kill9();
+    fs::remove_dir_all(source.dir().join("data")).expect("it has data");
+    source.add_args(["--initial-cluster-token=another"]);
+    source.start_again();
+    for value in ["2", "3", "4"] {
+        run(&source, &["put", "b", value]);
+    }
+    wait::until_true("it is noticed", || {
+        let error = status(&member)["error"].to_string();
+        error.contains("is a member of cluster") && error.contains("name its members with --from")
+    });
+    assert_eq!(revision(&member), 2);
+    no_cut_over(&member, 503);
+    run(&source, &["put", "b", "5"]);
 }
