@@ -267,55 +267,35 @@ fn browsers_and_hosts() {
     assert_eq!(seen[0][3].0, 421);
 }
 
-/// A browser sends a page's forms and texts to any server. etcd executes them.
+/// A browser sends a page's forms and texts to any server, which etcd executes, and loads images from it. A token takes a place
+/// for a week, and counting affects all requests for seconds.
 #[test]
-fn pages_of_other_origins_write_nothing() {
+fn pages_of_other_origins_write_nothing_and_get_nothing_that_costs() {
     let allowed = "http://allowed.example:80";
     let server = Launch::witan().arg(format!("--cors={allowed}")).start();
-    let write = |path: &str, origin: Option<&str>, body: &str| {
-        let kind = match path.starts_with("/v3") {
-            true => "text/plain",
-            false => http::FORM,
+    let json = r#"{"key": "YQ==", "value": "Yg=="}"#;
+    for (method, path, kind, body, done) in [
+        ("POST", "/v3/kv/put", "text/plain", json, 200),
+        ("POST", "/v2/keys/queue", http::FORM, "value=b", 201),
+        ("GET", "/new?size=3", http::FORM, "", 200),
+        ("GET", "/debug/top?seconds=1", http::FORM, "", 200),
+    ] {
+        let ask = |name: &str, value: &str| {
+            let headers = [("Content-Type", kind), (name, value)];
+            server.http_with(&headers, method, path, body).status
         };
-        let mut headers = vec![("Content-Type", kind)];
-        headers.extend(origin.map(|origin| ("Origin", origin)));
-        server.http_with(&headers, "POST", path, body).status
-    };
-    let of_v3 = ("/v3/kv/put", r#"{"key": "YQ==", "value": "Yg=="}"#);
-    let of_v2 = ("/v2/keys/queue", "value=b");
-    for ((path, body), done) in [(of_v3, 200), (of_v2, 201)] {
-        assert_eq!(write(path, Some(allowed), body), done);
-        assert_eq!(write(path, None, body), done);
-        assert_eq!(write(path, Some(&server.url()), body), done);
+        assert_eq!(ask("Origin", allowed), done, "{path}");
+        assert_eq!(ask("Origin", &server.url()), done, "{path}");
+        assert_eq!(ask("Sec-Fetch-Site", "none"), done, "{path}");
         for other in ["http://other.example", "null"] {
-            assert_eq!(write(path, Some(other), body), 403, "{path} {other}");
+            assert_eq!(ask("Origin", other), 403, "{path} {other}");
         }
+        assert_eq!(ask("Sec-Fetch-Site", "cross-site"), 403, "{path}");
     }
-}
-
-/// A token takes a place for a week, and counting affects all requests for seconds. No foreign page may cause either, even by
-/// loading an image.
-#[test]
-fn pages_of_other_origins_get_nothing_that_costs() {
-    let allowed = "http://allowed.example:80";
-    let server = Launch::witan().arg(format!("--cors={allowed}")).start();
-    let get =
-        |path: &str, header: (&str, &str)| server.http_with(&[header], "GET", path, "").status;
-    for path in ["/new?size=3", "/debug/top?seconds=1"] {
-        assert_eq!(get(path, ("Origin", allowed)), 200, "{path}");
-        assert_eq!(get(path, ("Origin", &server.url())), 200, "{path}");
-        assert_eq!(get(path, ("Sec-Fetch-Site", "none")), 200, "{path}");
-        for other in ["http://other.example", "null"] {
-            assert_eq!(get(path, ("Origin", other)), 403, "{path} {other}");
-        }
-        assert_eq!(get(path, ("Sec-Fetch-Site", "cross-site")), 403, "{path}");
-    }
-    let server = Launch::witan().start();
+    let open = Launch::witan().start();
     let foreign = [("Origin", "http://other.example")];
-    assert_eq!(
-        server.http_with(&foreign, "GET", "/new?size=3", "").status,
-        200
-    );
+    let token = open.http_with(&foreign, "GET", "/new?size=3", "");
+    assert_eq!(token.status, 200);
 }
 
 /// A browser opens a page's WebSockets to any server. etcd accepts every origin.
