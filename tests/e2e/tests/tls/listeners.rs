@@ -41,39 +41,6 @@ fn both_listeners_at_once() {
 }
 
 #[test]
-fn http_and_https_on_one_port() {
-    let said = beside(Kind::Etcd37, |kind| {
-        let mut stage = Stage::prepare(kind);
-        let (plain, ca) = (format!("http://127.0.0.1:{}", stage.port), stage.ca.clone());
-        let urls = format!("{},{plain},{}", stage.url(), stage.server.url());
-        stage.add(&["--listen-client-urls", &urls]);
-        stage.add(&["--trusted-ca-file", &ca, "--client-cert-auth"]);
-        stage.server.start_again();
-        let pair = stage.issue("someone");
-        let put = Tool::Etcdctl36.run(&plain, &["put", "k", "v"]);
-        let get = stage.etcdctl(Some(&pair), &["get", "k"]);
-        let [cert, key] = pair.paths();
-        let secure = stage.curl(&["--cert", &cert, "--key", &key], "/health");
-        let address = format!("127.0.0.1:{}", stage.port);
-        let health = http::once(&address, "GET", "/health", "").text();
-        // This listener also requires a client certificate over TLS.
-        let stranger = stage.etcdctl(None, &["get", "k"]).code;
-        (put.stdout, get.stdout, secure, health, stranger)
-    });
-    assert_eq!(said[0], said[1]);
-    let healthy = HEALTHY.to_owned();
-    let secure = (Some(0), healthy.clone());
-    let expect = (
-        "OK\n".to_owned(),
-        "k\nv\n".to_owned(),
-        secure,
-        healthy,
-        Some(1),
-    );
-    assert_eq!(said[0], expect);
-}
-
-#[test]
 fn urls_of_http_and_metrics_with_tls() {
     let mut stage = Stage::prepare(Kind::Witan);
     let [grpc, metrics] = [(); 2].map(|()| ports::free());
