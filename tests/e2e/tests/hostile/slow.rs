@@ -1,4 +1,4 @@
-//! Clients that send one byte per second, and clients that disconnect during a request.
+//! Clients that send one byte per second, and a client that reads slowly.
 
 use std::{
     fs,
@@ -12,10 +12,10 @@ use witan_e2e::{Server, http, requests, wait};
 
 use crate::{
     h2,
-    stage::{LONG, SLACK_BYTES, at_once, case, connect, descriptors, patiently},
+    stage::{LONG, SLACK_BYTES, at_once, case, connect, patiently},
 };
 
-/// Number of slow clients of each kind, and of clients that disconnect.
+/// Number of slow clients of each kind.
 const CLIENTS: usize = 20;
 
 /// Maximum memory in bytes for a client that has sent almost nothing.
@@ -136,61 +136,6 @@ pub(crate) fn one_byte_a_second() {
         ends.dedup();
         format!("{CLIENTS} each: {}", ends.join(", "))
     });
-}
-
-/// Returns the beginnings of requests after which a client disconnects.
-fn halves() -> Vec<(&'static str, Vec<u8>)> {
-    let mut frame = h2::hello();
-    frame.extend(&h2::begin(1, "/x")[..20]);
-    let mut message = [h2::hello(), h2::begin(1, "/etcdserverpb.KV/Put")].concat();
-    message.extend(h2::frame(h2::DATA, 0, 1, &[0, 0, 1, 0, 0, b'x', b'x']));
-    vec![
-        ("head", b"PUT /v2/keys/half HTTP/1.1\r\nHo".to_vec()),
-        (
-            "body",
-            b"PUT /v2/keys/half HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100000\r\n\r\nvalue=ha".to_vec(),
-        ),
-        (
-            "chunk",
-            b"POST /v3/kv/put HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n{\"ke".to_vec(),
-        ),
-        ("preface", h2::PREFACE[..10].to_vec()),
-        ("frame", frame),
-        ("message", message),
-    ]
-}
-
-/// Number of clients of each kind that disconnect one after the other.
-const LEAVERS: usize = 200;
-
-#[test]
-fn leaving_in_the_middle() {
-    let bound = SLACK_BYTES;
-    case("disconnect in the middle", bound, |server| {
-        let before = descriptors(server);
-        for (_, half) in halves() {
-            for i in 0..LEAVERS {
-                let mut stream = connect(server);
-                stream.write_all(&half).expect("the beginning is taken");
-                if i % 2 == 0 {
-                    leave_rudely(&stream);
-                }
-            }
-        }
-        // The other client has a few descriptors.
-        patiently("their descriptors are given back", || {
-            descriptors(server) <= before + 5
-        });
-        server.answers(404, "GET", "/v2/keys/half", "");
-        let kinds: Vec<_> = halves().iter().map(|(name, _)| *name).collect();
-        format!("{LEAVERS} each in {}: all let go", kinds.join(", "))
-    });
-}
-
-/// Shuts down the receiving side, so that the server's next write gets a reset.
-fn leave_rudely(stream: &TcpStream) {
-    // The connection may have ended already.
-    let _ = stream.shutdown(std::net::Shutdown::Read);
 }
 
 /// Number of values of 1 MiB. An answer with them far exceeds a kernel's buffers.
