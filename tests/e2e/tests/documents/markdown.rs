@@ -26,7 +26,7 @@ pub(crate) enum Mark {
     UntilOutput,
     /// The commands fail and print this text.
     Fails(String),
-    /// The block is only counted.
+    /// The block is not run.
     NotRun,
     /// The block is the output of the previous block.
     Output,
