@@ -28,20 +28,15 @@ fn start(disk: &Disk) -> Server {
     Launch::witan().dir(disk.path().join("witan")).start()
 }
 
-fn call(server: &Server, path: &str, body: &Value) -> (u16, Value) {
-    let answer = server.http("POST", &format!("/v3/{path}"), &body.to_string());
-    (answer.status, answer.json())
-}
-
 /// Puts a value of `bytes` bytes and returns the answer. Keys and values consist of base64 letters.
 fn put(server: &Server, key: usize, bytes: usize) -> (u16, Value) {
     let body = json!({ "key": format!("k{key:07}"), "value": "v".repeat(bytes) });
-    call(server, "kv/put", &body)
+    server.try_v3("kv/put", &body)
 }
 
 fn count(server: &Server) -> String {
     let all = json!({ "key": "AA==", "range_end": "AA==", "count_only": true });
-    let (status, answer) = call(server, "kv/range", &all);
+    let (status, answer) = server.try_v3("kv/range", &all);
     assert_eq!(status, 200, "{answer}");
     answer["count"].as_str().unwrap_or("0").to_owned()
 }
@@ -55,12 +50,12 @@ fn assert_refused((status, answer): (u16, Value)) {
 /// Checks the answers of every dialect while the disk is full.
 fn assert_full(server: &Server) {
     assert_refused(put(server, 0, 8));
-    assert_refused(call(server, "lease/grant", &json!({ "TTL": "60" })));
+    assert_refused(server.try_v3("lease/grant", &json!({ "TTL": "60" })));
     let v2 = server.http("PUT", "/v2/keys/grows", "value=x");
     assert_eq!((v2.status, &v2.json()["errorCode"]), (507, &json!(302)));
     let v1 = server.http("POST", "/v1/keys/grows", "value=x");
     assert_eq!((v1.status, &v1.json()["errorCode"]), (500, &json!(300)));
-    let listed = call(server, "maintenance/alarm", &json!({})).1;
+    let listed = server.try_v3("maintenance/alarm", &json!({})).1;
     assert_eq!(listed["alarms"][0]["alarm"], "NOSPACE", "{listed}");
     let health = server.answers(503, "GET", "/health", "");
     assert!(health.text().contains("ALARM NOSPACE"), "{}", health.text());
@@ -88,7 +83,7 @@ fn fill_with_values(server: &Server) -> usize {
 
 fn until_room(server: &Server) {
     wait::until_true("writes are taken again", || put(server, 0, 8).0 == 200);
-    let listed = call(server, "maintenance/alarm", &json!({})).1;
+    let listed = server.try_v3("maintenance/alarm", &json!({})).1;
     assert!(listed.get("alarms").is_none(), "{listed}");
     server.answers(200, "GET", "/health", "");
 }
@@ -155,12 +150,12 @@ fn a_disk_filled_by_others_refuses_writes_until_there_is_space() {
         let event = watcher.join().expect("the watch is answered");
         assert_eq!(event["action"], "delete", "{event}");
         let one = json!({ "key": "k0000009" });
-        assert_eq!(call(&server, "kv/deleterange", &one).0, 200);
+        assert_eq!(server.try_v3("kv/deleterange", &one).0, 200);
 
         // Without the ballast's space, no write is accepted, and no member ends.
         disk.fill();
         wait::until_true("nothing is taken", || {
-            call(&server, "kv/deleterange", &one).0 == 429
+            server.try_v3("kv/deleterange", &one).0 == 429
         });
         assert_eq!(count(&server), "9");
         assert!(server.runs(), "{}", server.tail());
@@ -199,12 +194,12 @@ fn a_disk_filled_by_own_data_can_free_space() {
         assert_eq!(count(&server), acknowledged.to_string(), "none is lost");
 
         let all = json!({ "key": "AA==", "range_end": "AA==" });
-        let (status, deleted) = call(&server, "kv/deleterange", &all);
+        let (status, deleted) = server.try_v3("kv/deleterange", &all);
         assert_eq!(status, 200, "{deleted}");
         let revision = &deleted["header"]["revision"];
         let compact = json!({ "revision": revision, "physical": true });
-        assert_eq!(call(&server, "kv/compaction", &compact).0, 200);
-        let (status, done) = call(&server, "maintenance/defragment", &json!({}));
+        assert_eq!(server.try_v3("kv/compaction", &compact).0, 200);
+        let (status, done) = server.try_v3("maintenance/defragment", &json!({}));
         assert_eq!(status, 200, "{done}");
         until_room(&server);
         server.kill9();

@@ -22,14 +22,9 @@ fn start(budget_bytes: usize) -> Server {
     Launch::witan().arg(budget).start()
 }
 
-fn call(server: &Server, path: &str, body: &Value) -> (u16, Value) {
-    let answer = server.http("POST", &format!("/v3/{path}"), &body.to_string());
-    (answer.status, answer.json())
-}
-
 /// Puts a long key without a value.
 fn put(server: &Server, number: usize) -> (u16, Value) {
-    call(server, "kv/put", &json!({ "key": key(number) }))
+    server.try_v3("kv/put", &json!({ "key": key(number) }))
 }
 
 fn key(number: usize) -> String {
@@ -79,26 +74,26 @@ fn a_full_memory_budget_refuses_only_writes_that_add_data() {
     assert_eq!(status, 429, "{answer}");
     let text = answer["message"].as_str().or(answer["error"].as_str());
     assert_eq!(text, Some("etcdserver: mvcc: database space exceeded"));
-    let listed = call(&server, "maintenance/alarm", &json!({})).1;
+    let listed = server.try_v3("maintenance/alarm", &json!({})).1;
     assert_eq!(listed["alarms"][0]["alarm"], "NOSPACE", "{listed}");
     let health = server.answers(503, "GET", "/health", "").text();
     assert!(health.contains("ALARM NOSPACE (memory)"), "{health}");
     server.wait_log(0, "the memory budget is almost used up");
     let first = json!({ "key": key(0) });
     let limited = json!({ "key": "AA==", "range_end": "AA==", "limit": 1 });
-    assert_eq!(call(&server, "kv/range", &limited).0, 200);
+    assert_eq!(server.try_v3("kv/range", &limited).0, 200);
     // A compaction keeps the deletions of its own revision, so the last deletion has one key.
     let rest = json!({ "key": key(1), "range_end": "AA==" });
-    let (status, _) = call(&server, "kv/deleterange", &rest);
+    let (status, _) = server.try_v3("kv/deleterange", &rest);
     assert_eq!(status, 200);
-    let (status, deleted) = call(&server, "kv/deleterange", &first);
+    let (status, deleted) = server.try_v3("kv/deleterange", &first);
     assert_eq!(status, 200, "{deleted}");
     let revision = &deleted["header"]["revision"];
     let compact = json!({ "revision": revision, "physical": true });
-    assert_eq!(call(&server, "kv/compaction", &compact).0, 200);
+    assert_eq!(server.try_v3("kv/compaction", &compact).0, 200);
     wait::until_true("writes are accepted again", || put(&server, 0).0 == 200);
     server.wait_log(0, "the memory budget has free memory again");
-    let listed = call(&server, "maintenance/alarm", &json!({})).1;
+    let listed = server.try_v3("maintenance/alarm", &json!({})).1;
     assert!(listed.get("alarms").is_none(), "{listed}");
     server.answers(200, "GET", "/health", "");
 }

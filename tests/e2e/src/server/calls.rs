@@ -61,6 +61,12 @@ impl Server {
         answer.json()
     }
 
+    /// Calls the v3 gateway and returns the status and the answer.
+    pub fn try_v3(&self, call: &str, body: &serde_json::Value) -> (u16, serde_json::Value) {
+        let answer = self.http("POST", &format!("/v3/{call}"), &body.to_string());
+        (answer.status, answer.json())
+    }
+
     /// Adds v3 users (`NAME:PASSWORD`), grants `root` its role, and enables authentication. Panics if a call is refused.
     #[track_caller]
     pub fn require_users(&self, users: &[&str]) {

@@ -18,15 +18,14 @@ fn letter(letter: char) -> String {
 /// Returns the status and the answer of a call without its header, because revisions differ. Removes the field in which Witan
 /// repeats an error for clients of older gateways.
 fn call(server: &Server, path: &str, body: &Value) -> (u16, Value) {
-    let answer = server.http("POST", &format!("/v3/{path}"), &body.to_string());
-    let mut json = answer.json();
+    let (status, mut json) = server.try_v3(path, body);
     behead(&mut json);
-    if let Some(fields) = json.as_object_mut().filter(|_| answer.status != 200) {
+    if let Some(fields) = json.as_object_mut().filter(|_| status != 200) {
         let same = fields.get("error") == fields.get("message");
         assert!(same || !fields.contains_key("error"), "{fields:?}");
         fields.remove("error");
     }
-    (answer.status, json)
+    (status, json)
 }
 
 fn behead(json: &mut Value) {

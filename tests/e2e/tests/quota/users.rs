@@ -16,11 +16,6 @@ fn server() -> Server {
     Launch::witan().arg("--quota-backend-bytes=1500000").start()
 }
 
-fn v3(server: &Server, path: &str, body: &Value) -> (u16, Value) {
-    let answer = server.http("POST", &format!("/v3/{path}"), &body.to_string());
-    (answer.status, answer.json())
-}
-
 fn v2(server: &Server, path: &str, body: &Value) -> (u16, Value) {
     let answer = server.http("PUT", &format!("/v2/auth/{path}"), &body.to_string());
     (answer.status, answer.json())
@@ -55,7 +50,7 @@ fn assert_alarm(server: &Server) {
 fn roles_and_users_use_up_the_quota() {
     let mut server = server();
     let add =
-        |server: &Server, number| v3(server, "auth/role/add", &json!({ "name": name(number) }));
+        |server: &Server, number| server.try_v3("auth/role/add", &json!({ "name": name(number) }));
     let added = fill(|number| add(&server, number));
     assert_alarm(&server);
     // The alarm stops all requests that grow the state.
@@ -63,24 +58,20 @@ fn roles_and_users_use_up_the_quota() {
         json!({ "name": "u", "options": { "no_password": true } }),
         json!({ "key": "a2V5", "value": "dmFsdWU=" }),
     );
-    assert_eq!(v3(&server, "kv/put", &put).0, 429);
-    assert_eq!(v3(&server, "auth/user/add", &user).0, 429);
+    assert_eq!(server.try_v3("kv/put", &put).0, 429);
+    assert_eq!(server.try_v3("auth/user/add", &user).0, 429);
     assert_eq!(v2(&server, "roles/r", &json!({ "role": "r" })).0, 507);
     server.kill9();
     server.start_unhealthy_again();
-    assert_eq!(v3(&server, "auth/user/add", &user).0, 429);
+    assert_eq!(server.try_v3("auth/user/add", &user).0, 429);
 
     // Requests that free space are accepted.
     for number in 0..added {
-        let gone = v3(
-            &server,
-            "auth/role/delete",
-            &json!({ "role": name(number) }),
-        );
+        let gone = server.try_v3("auth/role/delete", &json!({ "role": name(number) }));
         assert_eq!(gone.0, 200, "{}", gone.1);
     }
     server.etcdctl(&["alarm", "disarm"]);
-    assert_eq!(v3(&server, "auth/user/add", &user).0, 200);
+    assert_eq!(server.try_v3("auth/user/add", &user).0, 200);
     assert_eq!(add(&server, 0).0, 200);
 }
 
@@ -90,7 +81,7 @@ fn long_names_and_urls_are_refused() {
     let long = "n".repeat(NAME_BYTES + 1);
     let too_long = "etcdserver: request is too large";
     let assert_long = |path: &str, body: Value| {
-        let (status, answer) = v3(&server, path, &body);
+        let (status, answer) = server.try_v3(path, &body);
         assert_eq!(
             (status, &answer["message"]),
             (400, &json!(too_long)),
@@ -108,7 +99,7 @@ fn long_names_and_urls_are_refused() {
     let url = format!("http://{}:1", "a".repeat(KEY_BYTES));
     let member = json!({ "ID": "1", "peerURLs": [url] });
     for path in ["cluster/member/add", "cluster/member/update"] {
-        let (status, answer) = v3(&server, path, &member);
+        let (status, answer) = server.try_v3(path, &member);
         let text = "etcdserver: given member URLs are invalid";
         assert_eq!((status, &answer["message"]), (400, &json!(text)), "{path}");
     }
@@ -116,7 +107,7 @@ fn long_names_and_urls_are_refused() {
     let answer = server.http_with(&http::JSON, "PUT", "/v2/members/1", &body);
     assert_eq!(answer.status, 400, "{}", answer.text());
     assert_eq!(
-        v3(&server, "auth/role/list", &json!({})).1.get("roles"),
+        server.try_v3("auth/role/list", &json!({})).1.get("roles"),
         None
     );
 }
