@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use witan_e2e::{Cluster, Kind, Launch, Server, Tool};
+use witan_e2e::{Cluster, Kind, Launch, Server};
 
 /// Exit code of a member on a data directory of etcd.
 const ETCD_DIRECTORY: i32 = 37;
@@ -68,20 +68,6 @@ fn a_data_directory_of_etcd_is_refused_and_left_as_it_is() {
         let kept = etcd.etcdctl(&["get", "a"]);
         assert_eq!(kept, "a\n1\n");
     }
-}
-
-#[test]
-fn a_data_directory_that_etcdutl_has_restored_is_refused() {
-    let etcd = Launch::new(Kind::Etcd36).start();
-    etcd.etcdctl(&["put", "a", "1"]);
-    let file = etcd.dir().join("saved.db").display().to_string();
-    etcd.etcdctl(&["snapshot", "save", &file]);
-    let restored = Launch::new(Kind::Etcd36).prepare();
-    let data = restored.dir().join("data").display().to_string();
-    let args = ["snapshot", "restore", &file, "--data-dir", &data];
-    let said = Tool::Etcdutl36.run(&etcd.url(), &args);
-    assert_eq!(said.code, Some(0), "{}", said.all());
-    check_refused(&restored);
 }
 
 #[test]

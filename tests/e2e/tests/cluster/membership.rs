@@ -91,18 +91,6 @@ fn a_joining_member_asks_again_while_nobody_answers() {
     cluster.member_mut(at).wait_ready();
 }
 
-/// Otherwise, it would serve an empty cluster under the id of the running one.
-#[test]
-fn a_joining_member_cannot_go_on_alone() {
-    let mut cluster = Cluster::start(1);
-    let at = add_joining(&mut cluster, &[0], &["--learner"]);
-    let joining = cluster.member_mut(at);
-    joining.add_args(["--force-new-cluster"]);
-    joining.start_unready_again();
-    joining.wait_log(0, "--force-new-cluster needs the state of the cluster");
-    assert_eq!(joining.wait_exit().code(), Some(1));
-}
-
 #[test]
 fn additions_are_refused_while_a_member_has_not_started() {
     let cluster = Cluster::start(2);

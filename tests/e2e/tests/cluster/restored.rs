@@ -67,16 +67,3 @@ fn a_member_that_was_restored_from_another_snapshot_exits() {
         assert_eq!(found.trim(), of_others.map_or("", |_| "second"));
     }
 }
-
-#[test]
-fn members_that_were_restored_from_one_snapshot_form_a_cluster() {
-    let source = Launch::witan().start();
-    let snapshot = saved(&source, "only");
-    let mut cluster = Cluster::prepare(3, &[]);
-    for at in 0..3 {
-        restore(&cluster, at, &snapshot);
-    }
-    cluster.start_all();
-    cluster.member(0).etcdctl(&["put", "later", "x"]);
-    cluster.wait_equal();
-}
