@@ -60,10 +60,10 @@ fn check_adopted(etcd: &mut Server, revisions: &[i64]) {
 }
 
 #[test]
-fn a_member_killed_under_load_is_adopted_with_every_acknowledged_write() {
+fn a_member_killed_under_load_is_adopted_with_every_acknowledged_write_and_user() {
     in_parallel(ETCDS, |kind| {
         let mut etcd = Launch::new(kind).arg("--snapshot-count=100").start();
-        write_all_kinds(&etcd);
+        let lease = write_all_kinds(&etcd);
         let writers = Writers::start(8, &[etcd.address()]);
         writers.wait_more(300);
         etcd.etcdctl(&["compact", "15"]);
@@ -75,6 +75,13 @@ fn a_member_killed_under_load_is_adopted_with_every_acknowledged_write() {
         writers::assert_all_there(&etcd, &written);
         let stays = etcd.etcdctl(&["get", "leased"]);
         assert_eq!(stays, "leased\nx\n");
+        etcd.etcdctl(&["lease", "revoke", &lease]);
+        assert_eq!(etcd.etcdctl(&["get", "leased"]), "");
+        etcd.etcdctl(&["auth", "enable"]);
+        let get = ["get", "a", "--user", "anne:secret"];
+        assert_eq!(etcd.etcdctl(&get), "a\n\u{1}binary \u{fffd}\n");
+        let refused = Tool::Etcdctl36.run(&etcd.url(), &["get", "a", "--user", "anne:wrong"]);
+        assert_ne!(refused.code, Some(0));
     });
 }
 
@@ -98,25 +105,6 @@ fn a_member_is_adopted_after_a_defragmentation_and_a_downgrade() {
     etcd.kill9();
     check_adopted(&mut etcd, &[0, 11, 14]);
     assert_eq!(etcd.etcdctl(&["get", "a"]), "a\nof 3.6\n");
-}
-
-#[test]
-fn a_stopped_member_is_adopted_and_its_users_sign_in() {
-    in_parallel(ETCDS, |kind| {
-        let mut etcd = Launch::new(kind).start();
-        let lease = write_all_kinds(&etcd);
-        etcd.terminate();
-        check_adopted(&mut etcd, &[0, 5]);
-        etcd.etcdctl(&["lease", "revoke", &lease]);
-        assert_eq!(etcd.etcdctl(&["get", "leased"]), "");
-        etcd.etcdctl(&["auth", "enable"]);
-        assert_eq!(
-            etcd.etcdctl(&["get", "a", "--user", "anne:secret"]),
-            "a\n\u{1}binary \u{fffd}\n"
-        );
-        let refused = Tool::Etcdctl36.run(&etcd.url(), &["get", "a", "--user", "anne:wrong"]);
-        assert_ne!(refused.code, Some(0));
-    });
 }
 
 /// Only the log contains the users, and etcd 3.4 logs their passwords instead of hashes.
@@ -211,6 +199,8 @@ fn etcd_goes_on_with_its_files_after_an_adoption_and_is_not_forgotten() {
     in_parallel(ETCDS, |kind| {
         let mut etcd = Launch::new(kind).start();
         etcd.etcdctl(&["put", "a", "1"]);
+        let (is_done, said) = try_adopt(&etcd, &[]);
+        assert!(!is_done && said.contains("Stop etcd"), "{said}");
         etcd.terminate();
         adopt(&etcd);
         etcd.start_again();
@@ -256,16 +246,6 @@ fn a_member_that_lost_its_identity_keeps_its_data() {
     fs::rename(&aside, &identity).expect("a file");
     etcd.start_again();
     assert_eq!(etcd.etcdctl(&["get", "a"]), "a\nwitan\n");
-}
-
-#[test]
-fn a_running_etcd_is_refused() {
-    in_parallel(ETCDS, |kind| {
-        let etcd = Launch::new(kind).start();
-        let (is_done, said) = try_adopt(&etcd, &[]);
-        assert!(!is_done && said.contains("Stop etcd"), "{said}");
-        assert!(!data(&etcd).join("member/identity").exists());
-    });
 }
 
 /// etcd 3.4 leaves the members of the saved cluster in the backend, in addition to the members in the flags.
