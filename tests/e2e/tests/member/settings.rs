@@ -61,6 +61,34 @@ fn limits_of_requests() {
     assert_eq!(said[0][0].1, "Error: etcdserver: request is too large");
 }
 
+/// Learners do not count for the quorum, so a single member can have some that do not run.
+#[test]
+fn the_number_of_learners_is_bounded_by_a_flag() {
+    let server = Launch::witan().arg("--max-learners=2").start();
+    let add = |port: u16| {
+        let urls = format!("--peer-urls=http://127.0.0.1:{port}");
+        let args = ["member", "add", "new", "--learner", &urls];
+        Tool::Etcdctl36.run(&server.url(), &args)
+    };
+    for port in [1, 2] {
+        let added = add(port);
+        assert_eq!(added.code, Some(0), "{}", added.all());
+    }
+    let third = add(3);
+    let refused = "Error: etcdserver: too many learner members in cluster\n";
+    assert!(third.stderr.ends_with(refused), "{}", third.all());
+    let list = server.v3("cluster/member/list", "{}");
+    let mut members = list["members"].as_array().expect("a list").iter();
+    let learner = members.find(|member| member["isLearner"] == true);
+    let promote = format!(r#"{{"ID":{}}}"#, learner.expect("a learner")["ID"]);
+    let lags = server.answers(400, "POST", "/v3/cluster/member/promote", &promote);
+    assert!(
+        lags.text().contains("in sync with leader"),
+        "{}",
+        lags.text()
+    );
+}
+
 /// HTTP/2 frame types that the next test uses.
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;

@@ -12,7 +12,6 @@ mod encoding;
 mod gateway;
 mod grpc;
 mod lease;
-mod members;
 mod range_stream;
 mod snapshot;
 mod watch;
