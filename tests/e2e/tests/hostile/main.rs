@@ -13,7 +13,6 @@ mod shares;
 mod slow;
 mod stage;
 mod streamed;
-mod turns;
 mod txn;
 mod unread;
 mod views;

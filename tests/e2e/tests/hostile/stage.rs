@@ -47,11 +47,7 @@ pub(crate) fn case_on(
     });
 }
 
-/// Like [`case`], without the other client, for loads that also delay well-behaved clients.
-pub(crate) fn load(name: &str, bound_bytes: u64, act: impl FnOnce(&Server) -> String) {
-    load_on(Launch::witan(), name, bound_bytes, act);
-}
-
+/// Like [`case_on`], without the other client, for loads that also delay well-behaved clients.
 pub(crate) fn load_on(
     launch: Launch,
     name: &str,
