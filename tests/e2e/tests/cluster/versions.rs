@@ -1,5 +1,5 @@
-//! Members of several releases. The leader asks all members for their version and decides the cluster version. Commands that
-//! are newer than the cluster version are refused. Differences between clocks are detected. Each member shows its release.
+//! Members of several releases. The leader asks all members for their version and decides the cluster version. Differences
+//! between clocks are detected.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -9,8 +9,7 @@ use std::{
     thread,
 };
 
-use serde_json::{Value, json};
-use witan_e2e::{Cluster, Kind, Launch, Server, Tool, http, wait};
+use witan_e2e::{Cluster, Server, http, wait};
 
 /// Maximum length of the request line in bytes. A stream of another kind has no lines.
 const LINE_BYTES_MAX: u64 = 256;
@@ -84,8 +83,8 @@ fn until(members: &[Server], version: &str) {
 }
 
 /// Starts two members and the other program, which first reports version 3.5.21.
-fn beside_another(args: &[&str]) -> (Cluster, OtherRelease) {
-    let mut cluster = Cluster::prepare(3, args);
+fn beside_another() -> (Cluster, OtherRelease) {
+    let mut cluster = Cluster::prepare(3, &[]);
     let other = OtherRelease::start(cluster.member(2), cluster.member(0));
     for at in [0, 1] {
         cluster.member_mut(at).start_unready_again();
@@ -108,7 +107,7 @@ fn clocks(member: &Server) -> Vec<f64> {
 
 #[test]
 fn the_cluster_has_the_lowest_version_of_its_members() {
-    let (cluster, other) = beside_another(&[]);
+    let (cluster, other) = beside_another();
     let found = cluster
         .member(0)
         .wait_log(0, "detected the release of a peer");
@@ -137,70 +136,6 @@ fn the_cluster_has_the_lowest_version_of_its_members() {
             member.tail()
         );
     }
-}
-
-#[test]
-fn both_ports_show_the_release_and_its_level_after_etcds_fields() {
-    let (ours, theirs) = (Launch::witan().start(), Launch::new(Kind::Etcd37).start());
-    wait::until_true("it has a version", || cluster_version(&ours) == "3.7.0");
-    let page = ours.http("GET", "/version", "");
-    let peer = format!("127.0.0.1:{}", ours.peer_port());
-    assert_eq!(http::once(&peer, "GET", "/version", "").text(), page.text());
-
-    let names = |page: &Value| -> Vec<String> {
-        let fields = page.as_object().expect("an object");
-        fields.keys().cloned().collect()
-    };
-    let page = page.json();
-    let etcd = names(&theirs.http("GET", "/version", "").json());
-    let own = ["witan", "level", "clusterLevel"].map(str::to_owned);
-    assert_eq!(names(&page), [&etcd[..], &own].concat());
-    assert_eq!(page["witan"], env!("CARGO_PKG_VERSION"));
-    assert_eq!(
-        (&page["level"], &page["clusterLevel"]),
-        (&json!(1), &json!(1))
-    );
-
-    let metrics = ours.http("GET", "/metrics", "").text();
-    let release = format!("witan_release_info{{release={}}} 1\n", page["witan"]);
-    for line in [
-        release.as_str(),
-        "witan_feature_level{of=\"own\"} 1\n",
-        "witan_feature_level{of=\"cluster\"} 1\n",
-    ] {
-        assert!(metrics.contains(line), "{line} in {metrics}");
-    }
-}
-
-/// Returns how often the members' states were compared.
-fn comparisons(members: &[Server]) -> f64 {
-    let compared = |member: &Server| member.metric("witan_corruption_checks_total");
-    members.iter().filter_map(compared).sum()
-}
-
-/// Returns the number of log lines about comparisons that the cluster version does not allow.
-fn refusals(members: &[Server]) -> usize {
-    let refused = |line: &String| {
-        line.contains("failed to compare the members' states")
-            && line.contains("the version of the cluster is too low")
-    };
-    let logs = members.iter().map(Server::log);
-    logs.flatten().filter(refused).count()
-}
-
-#[test]
-fn a_command_that_is_newer_than_the_cluster_waits_until_the_version_rises() {
-    let (cluster, other) = beside_another(&["--corrupt-check-time", "200ms"]);
-    let members = &cluster.members()[..2];
-    let before = refusals(members);
-    wait::until_true("the command is refused", || refusals(members) > before);
-    assert!(comparisons(members) < 0.5, "{}", comparisons(members));
-    let put = Tool::Etcdctl36.run(&members[1].url(), &["put", "a", "1"]);
-    assert_eq!(put.stdout, "OK\n", "{}", put.all());
-
-    other.runs("3.6.4");
-    until(members, "3.6.0");
-    wait::until_true("the states are compared", || comparisons(members) > 0.5);
 }
 
 /// Members refuse unknown values in the log, because a later release may give them a meaning. A value that a client sends must
