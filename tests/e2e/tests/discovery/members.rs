@@ -10,7 +10,7 @@ use witan_e2e::{Kind, Launch, wait};
 
 use super::{
     error,
-    etcd::{begin, begin_by_v3, flags_of_v3, ids, is_full, member, registered, set_size, started},
+    etcd::{begin, begin_by_v3, flags_of_v3, ids, is_full, registered, set_size, started},
     head, new_token, path, serve,
 };
 
@@ -211,21 +211,6 @@ fn a_registry_that_is_none_does_no_harm() {
     ] {
         let flags = [format!("--discovery={}", canned(answer, endless))];
         started(Kind::Witan, &flags).wait_log(0, said);
-    }
-}
-
-#[test]
-fn two_members_of_one_name_are_refused() {
-    let service = Launch::witan().start();
-    let flags = [format!("--discovery={}", new_token(&service, 2))];
-    let mut twins = [(); 2].map(|()| {
-        let mut twin = member(Kind::Witan, "twin", &flags);
-        twin.start_unready_again();
-        twin
-    });
-    for twin in &mut twins {
-        assert_eq!(twin.wait_exit().code(), Some(1));
-        twin.wait_log(0, "duplicate names or URLs");
     }
 }
 

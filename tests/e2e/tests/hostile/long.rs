@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use crate::{bodies, slow, unread, views};
+use crate::{bodies, slow, unread};
 
 #[test]
 fn clients_that_are_waited_for_until_a_timeout() {
@@ -11,7 +11,6 @@ fn clients_that_are_waited_for_until_a_timeout() {
         slow::one_byte_a_second,
         unread::http1_answers_unread,
         unread::v2_streams_unread,
-        views::a_snapshot_that_is_read_slowly,
     ];
     thread::scope(|scope| {
         for case in cases {

@@ -161,25 +161,6 @@ fn snapshots_that_nobody_reads_keep_what_the_quota_leaves() {
     });
 }
 
-/// Tests a reader of 32 KiB per second. `long` runs it.
-pub(crate) fn a_snapshot_that_is_read_slowly() {
-    case_on(launch(), "a slow snapshot", 4 * SLACK_BYTES, |server| {
-        Writer::new(server).overwrite(0);
-        let begun = Instant::now();
-        let mut stream = snapshot(server);
-        let (mut piece, mut last) = ([0; 16 << 10], Vec::new());
-        while let Ok(length @ 1..) = stream.read(&mut piece) {
-            assert!(begun.elapsed() < LONG, "it was not ended");
-            last.extend_from_slice(&piece[..length]);
-            last.drain(..last.len().saturating_sub(400));
-            wait::wall_time(Duration::from_millis(500));
-        }
-        let told = String::from_utf8_lossy(&last).into_owned();
-        assert!(told.contains("its reader takes less than"), "{told}");
-        "ended".into()
-    });
-}
-
 /// Size in bytes of a put that is decoded on another thread.
 const LARGE_PUT_BYTES: usize = 300 << 10;
 
