@@ -1,11 +1,8 @@
 //! HTTP/2 requests that are not gRPC are answered as over HTTP/1.1, on the same connection as gRPC.
 
-use std::{
-    io::{BufRead as _, BufReader},
-    process::{Child, ChildStdout, Command, Stdio},
-};
+use std::process::Command;
 
-use witan_e2e::{Kind, beside, tool::CommandOutput, wait};
+use witan_e2e::{Kind, beside, tool::CommandOutput};
 
 use super::stage::Stage;
 
@@ -156,76 +153,6 @@ fn a_client_that_offers_both_gets_h2() {
     let h2 = Some(b"h2".to_vec());
     assert_eq!(said[0].0, [h2.clone(), h2.clone(), h2, None]);
     assert_eq!(said[0].1[1][0], "2 200");
-}
-
-/// A request whose response does not end, and the lines of the response.
-struct Streaming {
-    curl: Child,
-    lines: BufReader<ChildStdout>,
-}
-
-impl Streaming {
-    fn begin(stage: &Stage, args: &[&str], target: &str) -> Self {
-        let mut command = Command::new("curl");
-        command.args(["-sSNi", "--http2", "--cacert", &stage.ca]);
-        let command = command.args(args).arg(format!("{}{target}", stage.url()));
-        let mut curl = command.stdout(Stdio::piped()).spawn().expect("curl");
-        let lines = BufReader::new(curl.stdout.take().expect("a pipe"));
-        Self { curl, lines }
-    }
-
-    /// Returns the next line of the body.
-    fn line(&mut self) -> String {
-        loop {
-            let mut line = String::new();
-            let read = self.lines.read_line(&mut line).expect("a line");
-            assert!(!line.starts_with("HTTP/1"), "{line}");
-            if read == 0 || line.starts_with('{') {
-                return line;
-            }
-        }
-    }
-}
-
-impl Drop for Streaming {
-    fn drop(&mut self) {
-        let _ = self.curl.kill();
-        let _ = self.curl.wait();
-    }
-}
-
-#[test]
-fn long_polls_and_streams_end_with_their_client() {
-    let stage = Stage::start(Kind::Witan, &[]);
-    let gauge = |name: &str, value: f64| {
-        wait::until_true(name, || stage.server.metric(name) == Some(value));
-    };
-    let [tree, mvcc] = [
-        "etcd_debugging_store_watchers",
-        "etcd_debugging_mvcc_watcher_total",
-    ];
-    let mut poll = Streaming::begin(&stage, &[], "/v2/keys/k?wait=true");
-    let mut stream = Streaming::begin(&stage, &[], "/v2/keys/k?wait=true&stream=true");
-    let create = r#"-d{"create_request":{"key":"aw=="}}"#;
-    let mut watch = Streaming::begin(&stage, &[create], "/v3/watch");
-    gauge(tree, 2.0);
-    gauge(mvcc, 1.0);
-    assert!(watch.line().contains("\"created\":true"));
-    for value in ["1", "2"] {
-        let body = format!("-dvalue={value}");
-        stage.curl(&["-XPUT", &body], "/v2/keys/k");
-        let event = stream.line();
-        assert!(event.contains(&format!("\"value\":\"{value}\"")), "{event}");
-        stage.curl(&[r#"-d{"key":"aw==","value":"dg=="}"#], "/v3/kv/put");
-        let event = watch.line();
-        assert!(event.contains("\"value\":\"dg==\""), "{event}");
-    }
-    let event = poll.line();
-    assert!(event.contains("\"value\":\"1\""), "{event}");
-    gauge(tree, 1.0);
-    drop((stream, watch));
-    gauge(tree, 0.0);
-    gauge(mvcc, 0.0);
 }
 
 #[test]
