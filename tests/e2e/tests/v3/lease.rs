@@ -1,11 +1,11 @@
-//! How leases end on Witan: after their TTL and never early, with the right notifications. After a kill -9 of the only member,
-//! they have their full TTL. `tests/e2e/go` tests leases with etcd's own client, including hundreds that end at once.
-//! `tests/differ` compares random calls about leases and keys, and remaining TTLs.
+//! How leases end on Witan: after their TTL and never early, with the right notifications. `tests/e2e/go` tests leases with
+//! etcd's own client, including hundreds that end at once. `tests/differ` compares random calls about leases and keys, and
+//! remaining TTLs. `server/crates/replica/tests/cluster/leases.rs` tests leases over restarts.
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use witan_e2e::{Kind, Server, Tool, http::Connection, wait};
+use witan_e2e::{Kind, Server, Tool, http::Connection};
 
 use super::{pair, start};
 
@@ -83,28 +83,6 @@ fn the_whole_time_is_never_left() {
             assert!((1..90).contains(&left), "{left}");
         }
     }
-}
-
-#[test]
-fn a_kill_9_of_the_only_member_gives_leases_their_full_ttl() {
-    let mut server = start(Kind::Witan);
-    grant(&server, 7, 10);
-    grant(&server, 8, 2);
-    put(&server, "MDAx", 7);
-    put(&server, "MDAy", 8);
-    wait::until_true("the short one ends", || left(&server, 8) == -1);
-    // The remaining TTL of a lease is recorded after half of its TTL.
-    wait::until_true("more than half of it is over", || left(&server, 7) < 4);
-    server.kill9();
-    let restarted = Instant::now();
-    server.start_again();
-    assert_eq!(keys(&server).0, 1);
-    assert_eq!(left(&server, 8), -1);
-    // With the recorded time, at most 6 s would be left: 5 s and the election timeout.
-    wait::until_true("it has its full TTL", || left(&server, 7) > 6);
-    wait::until_true("the lease ends", || keys(&server).0 == 0);
-    let lasted = restarted.elapsed();
-    assert!(lasted >= Duration::from_secs(10), "early: {lasted:?}");
 }
 
 #[test]
