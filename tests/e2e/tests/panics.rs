@@ -1,7 +1,7 @@
 //! A panic in a request ends only that request. A panic in the replica's thread or the log ends the process. The build
 //! `witan-planted` has a test hook that causes the panics and that the shipped program lacks.
 
-use std::{fs, path::PathBuf};
+use std::fs;
 
 use futures_util::{StreamExt as _, stream};
 use tonic::{Code, Status, Streaming, transport::Channel};
@@ -14,7 +14,7 @@ use witan_api::v3::{
     v3lockpb::{LockRequest, lock_client::LockClient},
 };
 use witan_e2e::{
-    Kind, Launch, Server, binaries::planted, grpc, http::Connection, requests, wait, watching,
+    Launch, Server, binaries::planted, grpc, http::Connection, requests, wait, watching,
 };
 
 /// The environment variable with the name of the file that plants a panic.
@@ -287,20 +287,4 @@ fn a_panic_of_the_replica_or_the_log_ends_the_process() {
     });
     assert!(put.is_err(), "it is not acknowledged");
     assert_eq!(server.wait_exit().code(), Some(EXITS.1));
-}
-
-/// Checks that the shipped program lacks the test hook. The build with the hook shows that the check would find it.
-#[test]
-fn the_program_that_ships_has_no_door() {
-    let has_door = |path: PathBuf| {
-        let program = fs::read(path).expect("it can be read");
-        let name = VARIABLE.as_bytes();
-        program.windows(name.len()).any(|bytes| bytes == name)
-    };
-    assert!(has_door(planted()));
-    assert!(!has_door(Kind::Witan.binary()));
-    let server = Launch::witan().env(VARIABLE, FILE).start();
-    plant(&server, "http poll 1");
-    server.answers(200, "GET", "/version", "");
-    assert_eq!(panics(&server), 0);
 }
