@@ -197,29 +197,6 @@ fn refusals_are_those_of_v2() {
 }
 
 #[test]
-fn members_wait_for_each_other() {
-    let server = Launch::witan().start();
-    let token = path(&new_token(&server, 2));
-    let first = register(&server, &token, "1", "a=http://a:1");
-    let next = first.json()["node"]["modifiedIndex"]
-        .as_u64()
-        .expect("an index")
-        + 1;
-    let mut waiting = Connection::open(&server.address()).expect("the server listens");
-    let target = format!("{token}?recursive=true&wait=true&waitIndex={next}");
-    waiting.send("GET", &target, &[], b"").expect("it is sent");
-    assert_eq!(
-        waiting.head("GET").expect("a wait begins at once").status,
-        200
-    );
-    // A registration for another token has no effect.
-    register(&server, &path(&new_token(&server, 2)), "9", "z=http://z:1");
-    let second = register(&server, &token, "2", "b=http://b:1");
-    let seen = waiting.chunk().expect("the wait ends").expect("an event");
-    assert_eq!(seen, second.body);
-}
-
-#[test]
 fn a_token_is_a_directory_of_v2_that_expires() {
     let server = Launch::witan().start();
     let token = path(&new_token(&server, 3));
