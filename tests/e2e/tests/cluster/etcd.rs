@@ -1,5 +1,4 @@
-//! Witan and etcd: on a data directory of etcd or among etcd members, Witan refuses to start and changes nothing. If etcd has
-//! run on Witan's directory, Witan still serves its own data.
+//! Witan and etcd: on a data directory of etcd or among etcd members, Witan refuses to start and changes nothing.
 
 use std::{
     collections::BTreeMap,
@@ -68,21 +67,6 @@ fn a_data_directory_of_etcd_is_refused_and_left_as_it_is() {
         let kept = etcd.etcdctl(&["get", "a"]);
         assert_eq!(kept, "a\n1\n");
     }
-}
-
-#[test]
-fn a_member_whose_directory_etcd_has_used_too_serves_its_own_data() {
-    let mut witan = Launch::witan().start();
-    witan.etcdctl(&["put", "a", "witan"]);
-    witan.terminate();
-    let launch = Launch::new(Kind::Etcd36).dir(witan.dir().to_owned());
-    let mut etcd = launch.start();
-    etcd.etcdctl(&["put", "a", "etcd"]);
-    etcd.terminate();
-    let mark = witan.log().len();
-    witan.start_again();
-    witan.wait_log(mark, "contains etcd's files");
-    assert_eq!(witan.etcdctl(&["get", "a"]), "a\nwitan\n");
 }
 
 #[test]

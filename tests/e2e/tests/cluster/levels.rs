@@ -312,15 +312,6 @@ fn a_downgrade_ends_when_all_members_run_the_previous_release() {
     until(&cluster, 1);
 }
 
-#[test]
-fn a_new_cluster_has_the_level_of_its_members() {
-    let member = Launch::witan().program(next()).start();
-    wait::until_true("the level is 2", || page(&member)["clusterLevel"] == 2);
-    wait::until_true("the format is 5", || format_line(&member) == "format 5");
-    let metrics = member.http("GET", "/metrics", "").text();
-    assert!(metrics.contains("witan_feature_level{of=\"cluster\"} 2\n"));
-}
-
 /// Runs an offline command of a program, which must succeed.
 #[track_caller]
 fn done(program: &Path, args: &[&str]) {
