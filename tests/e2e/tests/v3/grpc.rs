@@ -1,18 +1,11 @@
-//! Generic gRPC clients: health, reflection, unknown methods.
+//! Generic gRPC clients: health, unknown methods. `tests/clients` tests reflection.
 
 use tonic::{Code, Request, Status, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
-use tonic_reflection::pb::{
-    v1::{
-        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
-        server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
-    },
-    v1alpha,
-};
 use witan_api::v3::etcdserverpb::{self as pb, PutRequest, RangeRequest, kv_client::KvClient};
-use witan_e2e::{Kind, Server, grpc};
+use witan_e2e::{Server, grpc};
 
-use super::{pair, start};
+use super::pair;
 
 /// Returns a call's code, and the text of an error.
 fn outcome<T>(result: Result<T, Status>) -> (Code, String) {
@@ -97,69 +90,4 @@ async fn health(channel: &Channel) -> Vec<(Code, String)> {
     let status = served.as_ref().expect("an answer").get_ref().status;
     assert_eq!(status, 1, "SERVING");
     vec![outcome(served), outcome(health.check(check("nope")).await)]
-}
-
-const SERVICES: [&str; 11] = [
-    "etcdserverpb.Auth",
-    "etcdserverpb.Cluster",
-    "etcdserverpb.KV",
-    "etcdserverpb.Lease",
-    "etcdserverpb.Maintenance",
-    "etcdserverpb.Watch",
-    "grpc.health.v1.Health",
-    "v3electionpb.Election",
-    "v3lockpb.Lock",
-    "grpc.reflection.v1.ServerReflection",
-    "grpc.reflection.v1alpha.ServerReflection",
-];
-
-#[test]
-fn reflection_lists_every_service_in_both_versions() {
-    let server = start(Kind::Witan);
-    grpc::runtime().block_on(async {
-        let channel = grpc::connect(&server.address()).await;
-        let ask = |request| ServerReflectionRequest {
-            host: String::new(),
-            message_request: Some(request),
-        };
-        let requests = vec![
-            ask(MessageRequest::ListServices(String::new())),
-            ask(MessageRequest::FileContainingSymbol(
-                "etcdserverpb.KV".into(),
-            )),
-        ];
-        let mut client = ServerReflectionClient::new(channel.clone());
-        let answers = client
-            .server_reflection_info(futures_util::stream::iter(requests))
-            .await
-            .unwrap();
-        let mut answers = answers.into_inner();
-        let first = answers.message().await.unwrap().unwrap().message_response;
-        let Some(MessageResponse::ListServicesResponse(list)) = first else {
-            panic!("{first:?}")
-        };
-        let names: Vec<&str> = list
-            .service
-            .iter()
-            .map(|service| service.name.as_str())
-            .collect();
-        for service in &SERVICES[..10] {
-            assert!(names.contains(service), "{service} is not among {names:?}");
-        }
-        let second = answers.message().await.unwrap().unwrap().message_response;
-        assert!(
-            matches!(second, Some(MessageResponse::FileDescriptorResponse(_))),
-            "{second:?}"
-        );
-
-        let mut client = v1alpha::server_reflection_client::ServerReflectionClient::new(channel);
-        let list = v1alpha::server_reflection_request::MessageRequest::ListServices(String::new());
-        let ask =
-            v1alpha::ServerReflectionRequest { host: String::new(), message_request: Some(list) };
-        let answers = client
-            .server_reflection_info(futures_util::stream::iter([ask]))
-            .await
-            .unwrap();
-        assert!(answers.into_inner().message().await.unwrap().is_some());
-    });
 }
