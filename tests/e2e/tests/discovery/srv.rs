@@ -183,23 +183,11 @@ fn a_gateway_verifies_the_endpoints_of_the_records() {
     let authority = Authority::new("authority of the domain");
     let ca = format!("--trusted-ca-file={}", authority.write(&dir.join("ca.pem")));
     let [cert, key] = authority.issue(&dir, "member", &[DOMAIN]).paths();
-    let mut member = Launch::witan().bare().prepare();
+    let mut member = Launch::witan().prepare();
     let (plain, tls) = (member.client_port(), ports::free());
     let urls = format!("{},https://127.0.0.1:{tls}", member.url());
-    let peer = member.peer_url();
-    member.add_args([
-        "--listen-client-urls",
-        &urls,
-        "--advertise-client-urls",
-        &urls,
-    ]);
-    member.add_args([
-        "--listen-peer-urls",
-        &peer,
-        "--initial-advertise-peer-urls",
-        &peer,
-    ]);
-    member.add_args(["--initial-cluster", &format!("default={peer}")]);
+    member.add_args(["--listen-client-urls", &urls]);
+    member.add_args(["--advertise-client-urls", &urls]);
     member.add_args(["--cert-file", &cert, "--key-file", &key]);
     member.start_again();
     let zone = vec![

@@ -41,22 +41,12 @@ impl Files {
 /// Starts a registry with a plain URL for the test and a TLS URL for members. Returns it with its TLS port.
 fn registry(kind: Kind, files: &Files) -> (Server, u16) {
     let port = ports::free();
-    let mut registry = Launch::new(kind).bare().prepare();
+    let mut registry = Launch::new(kind).prepare();
     let urls = format!("{},https://127.0.0.1:{port}", registry.url());
-    let peer = registry.peer_url();
-    for (flag, value) in [
-        ("--listen-client-urls", urls.as_str()),
-        ("--advertise-client-urls", urls.as_str()),
-        ("--listen-peer-urls", peer.as_str()),
-        ("--initial-advertise-peer-urls", peer.as_str()),
-        ("--initial-cluster", &format!("default={peer}")),
-        ("--cert-file", &files.cert),
-        ("--key-file", &files.key),
-        ("--trusted-ca-file", &files.ca),
-    ] {
-        registry.add_args([flag, value]);
-    }
-    registry.add_args(["--client-cert-auth"]);
+    registry.add_args(["--listen-client-urls", &urls]);
+    registry.add_args(["--advertise-client-urls", &urls]);
+    registry.add_args(["--cert-file", &files.cert, "--key-file", &files.key]);
+    registry.add_args(["--trusted-ca-file", &files.ca, "--client-cert-auth"]);
     registry.start_again();
     (registry, port)
 }
