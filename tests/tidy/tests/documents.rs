@@ -94,6 +94,18 @@ fn rows(page: &str) -> BTreeSet<String> {
     names.map(str::to_owned).collect()
 }
 
+fn is_series(name: &str) -> bool {
+    SERIES.iter().any(|series| name.starts_with(series))
+}
+
+/// Returns the names of series in the string literals of a source.
+fn series_of(source: &str) -> impl Iterator<Item = String> {
+    let is_name = |c: char| c == '_' || c.is_ascii_lowercase() || c.is_ascii_digit();
+    let literals = source.split('"').skip(1).step_by(2);
+    let names = literals.filter(move |literal| literal.chars().all(is_name) && is_series(literal));
+    names.map(str::to_owned)
+}
+
 #[test]
 fn named_paths_exist() {
     let tops: BTreeSet<String> = files()
@@ -200,8 +212,7 @@ fn named_metrics_exist() {
             .text
             .split(|c: char| c != '_' && !c.is_ascii_alphanumeric())
         {
-            let series = SERIES.iter().any(|series| word.starts_with(series));
-            let series = series && !crates.contains(word);
+            let series = is_series(word) && !crates.contains(word);
             let family = HISTOGRAM.iter().find_map(|end| word.strip_suffix(end));
             let known = |name: &str| metrics.contains(name);
             if series && !known(word) && !family.is_some_and(known) {
@@ -219,20 +230,12 @@ fn named_metrics_exist() {
 #[test]
 fn the_page_of_metrics_is_complete() {
     let listed = rows(METRICS);
-    let mut named = BTreeSet::new();
-    for source in files() {
-        if !source.path.starts_with("server/") || !source.path.ends_with(".rs") {
-            continue;
-        }
-        for literal in source.text.split('"').skip(1).step_by(2) {
-            let form = literal
-                .chars()
-                .all(|c| c == '_' || c.is_ascii_lowercase() || c.is_ascii_digit());
-            if form && SERIES.iter().any(|series| literal.starts_with(series)) {
-                named.insert(literal.to_owned());
-            }
-        }
-    }
+    let mut sources = files();
+    sources.retain(|file| file.path.starts_with("server/") && file.path.ends_with(".rs"));
+    let named: BTreeSet<String> = sources
+        .iter()
+        .flat_map(|file| series_of(&file.text))
+        .collect();
     let differ = listed.symmetric_difference(&named);
     let differ: Vec<String> = differ.cloned().collect();
     none(
@@ -244,15 +247,10 @@ fn the_page_of_metrics_is_complete() {
 /// The operator's page must have exactly the series of its program.
 #[test]
 fn the_page_of_the_operator_is_complete() {
-    let is_series = |name: &str| SERIES.iter().any(|series| name.starts_with(series));
     let page = prose(&file(OPERATOR));
     let listed = spans(&page).filter(|span| is_series(span));
     let listed: BTreeSet<String> = listed.map(str::to_owned).collect();
-    let source = file(OPERATOR_METRICS).text;
-    let literals = source.split('"').skip(1).step_by(2);
-    let has_form = |name: &str| name.chars().all(|c| c == '_' || c.is_ascii_lowercase());
-    let named = literals.filter(|literal| has_form(literal) && is_series(literal));
-    let named: BTreeSet<String> = named.map(str::to_owned).collect();
+    let named: BTreeSet<String> = series_of(&file(OPERATOR_METRICS).text).collect();
     assert!(named.len() > 15, "{OPERATOR_METRICS} was read: {named:?}");
     let differ: Vec<String> = listed.symmetric_difference(&named).cloned().collect();
     none(
