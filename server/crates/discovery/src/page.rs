@@ -162,4 +162,11 @@ mod tests {
         assert!(page.contains("<td>not a member: the cluster is full</td><td>b</td>"));
         assert!(shown(None, &[]).contains("no size"));
     }
+
+    #[test]
+    fn what_members_wrote_is_escaped() {
+        let page = shown(Some(1), &["<script>alert(1)</script>=\"'&"]);
+        assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
+        assert!(page.contains("&quot;&#39;&amp;") && !page.contains("<script"));
+    }
 }

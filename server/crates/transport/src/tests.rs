@@ -126,6 +126,18 @@ async fn read_until(io: &mut TcpStream, end: &str) -> String {
 }
 
 #[actix_rt::test]
+async fn a_message_that_is_too_large_is_refused_in_etcds_words() {
+    let port = port().await;
+    let mut client = HealthClient::new(port.channel().await);
+    let request = HealthCheckRequest { service: "x".repeat(3 << 20) };
+    let status = client.check(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    let text = "grpc: received message larger than max (3145733 vs. 2097152)";
+    assert_eq!(status.message(), text);
+    port.running.stop().await;
+}
+
+#[actix_rt::test]
 async fn a_deadline_is_kept() {
     let port = port().await;
     // A gRPC client would enforce the deadline itself.

@@ -89,6 +89,8 @@ mod tests {
             b"\x80".as_slice(),
             b"\xbe",
             b"\xff\xff\xff\xff\xff\x0f",
+            // A small number in too many bytes.
+            b"\xff\x80\x80\x80\x80\x80\x00",
             b"\x40",
             b"\x40\x05a",
             b"\x00\x01a\x81\x00",

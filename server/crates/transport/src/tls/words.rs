@@ -62,3 +62,14 @@ pub(super) fn mismatch(names: &[String], wanted: &str) -> String {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_certificate_without_names_is_named_as_such() {
+        assert_eq!(
+            super::mismatch(&[], "member"),
+            "x509: certificate is not valid for any names, but wanted to match member"
+        );
+    }
+}
