@@ -54,7 +54,7 @@ fn commands_are_read() {
         "top orders --prefix /registry",
         "top orders --rows 5 -o yaml",
         "revert orders /a@7 --yes",
-        "top orders --endpoints 10.0.0.1:2379 --rates",
+        "top orders --endpoints 10.0.0.1:2379",
         "diff orders /a@7 --endpoints https://10.0.0.1:2379 --cacert a --cert b --key c",
     ] {
         assert!(parse(line).is_ok(), "{line}");
