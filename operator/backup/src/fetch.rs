@@ -23,8 +23,8 @@ use crate::{
 };
 use changes::Until;
 
-/// Fetches a backup. Returns `None` for a file without a record, and if the folder of `--unless-exists` is not empty: then it
-/// fetches nothing.
+/// Fetches a backup. Fetches nothing if the folder of `--unless-exists` is not empty. Returns `None` in this case, and for a file
+/// without a record.
 pub(crate) async fn run(
     flags: &FetchFlags,
     stop: &Stop,

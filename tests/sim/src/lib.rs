@@ -5,13 +5,14 @@
 //!
 //! A run has two phases. *Chaos*: messages are dropped, delayed, duplicated and reordered, and links are cut in one or both
 //! directions. Members crash between any two calls of `Host` and restart from their disks. *Heal and serve*: the faults stop,
-//! and the cluster must work again within stated numbers of ticks. Every invariant has its own file in `invariants` and
-//! receives every fact of the run.
+//! and the cluster must work again within stated numbers of ticks. An invariant is a file in `invariants`, which receives every
+//! fact of the run, or only a name there if the world itself detects its violations.
 //!
 //! Reading order: `world` (the event loop) → `member` → `inbox` (a round of its thread) → `host` (one turn) → `checkpoints`,
 //! `transfer` (concurrent work) → `adopted` (different initial states) → `disk`, `net` (components that fail) → `residency`
-//! (values that are only on disk) → `chaos`, `mishaps` (times of failures) → `workload`, `users`, `clients`, `oracle` (requests and expected answers) → `operator`
-//! (membership changes), `disaster` (lost members), `releases` (upgrades) → `invariants` → `scenario`, `sweep` (many seeds).
+//! (values that are only on disk) → `chaos`, `mishaps` (times of failures) → `workload`, `users`, `clients`, `oracle` (requests
+//! and expected answers) → `operator` (membership changes), `disaster` (lost members), `releases` (upgrades) → `invariants` →
+//! `scenario`, `sweep` (many seeds).
 
 mod adopted;
 mod chaos;

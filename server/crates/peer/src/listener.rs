@@ -1,7 +1,7 @@
 //! The peer port: accepts streams from other members and answers HTTP requests.
 //!
-//! Before its handshake, a connection uses little memory for a limited time. Beyond a limit on them, the oldest one is
-//! closed.
+//! Before its handshake, a connection uses at most 128 KiB (actix's limit on the head of a request) and has a time limit. The
+//! number of such connections is limited: beyond [`GREETINGS_MAX`], the oldest one is closed.
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -42,8 +42,8 @@ impl PeerHttp {
         Self(boxed::rc_service(service))
     }
 
-    /// Answers the request that begins with `first`, at most as many bytes as the HTTP/2 preface. actix bounds the head. Has no
-    /// timeout.
+    /// Answers the request that begins with `first`, which must not be longer than the HTTP/2 preface. actix refuses a head above
+    /// 128 KiB. Has no timeout.
     pub async fn answer(&self, stream: Box<dyn PeerStream>, first: &[u8]) -> io::Result<()> {
         let connection = Http1Stream::of_one_request(ReplayedStream::after(first, stream));
         let served = self.0.call((connection, Protocol::Http1, None)).await;

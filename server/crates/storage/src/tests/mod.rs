@@ -102,7 +102,7 @@ impl TempDir {
         run_path(&self.checkpoint(), run)
     }
 
-    /// Returns the numbers of the runs in the folder, also of those that are not published.
+    /// Returns the numbers of all runs in the folder, including runs that are not published.
     fn runs(&self) -> BTreeSet<u64> {
         let runs = files(&self.checkpoint(), ".run");
         runs.iter().filter_map(|path| run_number(path)).collect()
