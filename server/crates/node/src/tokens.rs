@@ -98,11 +98,14 @@ impl TokenTable {
         }
     }
 
-    /// Removes the oldest token of the user with the most tokens, or of `user` if no other user has more.
+    /// Removes the oldest token of the user with the most tokens, or of `user` if no other user has more. Among equal numbers, the
+    /// name decides, so that all members choose the same user.
     fn evict(&mut self, user: &str) {
         let own = self.by_user.get(user);
         let own_count = own.map_or(0, BTreeSet::len);
-        let most = self.by_user.values().max_by_key(|places| places.len());
+        let counts = self.by_user.iter();
+        let most = counts.max_by_key(|(user, places)| (places.len(), *user));
+        let most = most.map(|(_, places)| places);
         let victim = most.filter(|places| places.len() > own_count).or(own);
         let oldest = victim.and_then(BTreeSet::first);
         let token = oldest.and_then(|place| self.order.get(place)).cloned();
@@ -275,6 +278,19 @@ mod tests {
         let known = tokens.known.lock();
         let sizes = (known.by_token.len(), known.order.len(), known.by_user.len());
         assert_eq!(sizes, (2, 2, 1));
+    }
+
+    #[test]
+    fn all_members_choose_the_same_of_several_users() {
+        let users = ["alice", "bob", "carol", "dave", "erin", "frank"];
+        for _ in 0..10 {
+            let tokens = Tokens::new(Duration::from_secs(300), 0);
+            for (index, user) in (1..).zip(users) {
+                tokens.applied(&authenticated(user, user), index);
+            }
+            tokens.known.lock().evict("grace");
+            assert_eq!(tokens.user("frank.6"), None);
+        }
     }
 
     #[test]
