@@ -114,9 +114,13 @@ mod tests {
         StateMachine,
         command::{Command, Entry},
         fingerprint,
-        kv::{Compact, DeleteRange, Kv, KvCommand, KvError, KvOperation, KvReply, Put},
+        kv::{
+            Compact, DeleteRange, Kv, KvCommand, KvError, KvOperation, KvReply, Put, Range,
+            SortTarget, Txn, TxnOp, TxnOpKind,
+        },
         lease::TTL_MAX_S,
         record::RecordChange,
+        values::test_support::drop_kv_values,
     };
 
     /// Members of the first release apply entries with these numbers. A number that changes belongs to a new level.
@@ -242,6 +246,41 @@ mod tests {
             pair_bytes: TXN_READ_BYTES_MAX,
             ..first
         }));
+    }
+
+    #[test]
+    fn a_transaction_reads_no_more_pairs_than_it_may_return() {
+        let mut filled = Kv::default();
+        filled.set_pacing(Pacing { txn_read_bytes_max: 64 << 10, ..Pacing::of(FIRST) });
+        // About 30 blocks.
+        for at in 0..200 {
+            run(&mut filled, put(&format!("key-{at:03}"), 4096)).expect("a put of a new key");
+        }
+        for (limit, sort_target) in [
+            (0, SortTarget::Key),
+            (0, SortTarget::Mod),
+            (150, SortTarget::Key),
+        ] {
+            let mut kv = filled.clone();
+            let cache = drop_kv_values(&kv);
+            let all = Bytes::from_static(b"\0");
+            let range = Range {
+                key: all.clone(),
+                range_end: all,
+                limit,
+                sort_target: sort_target as i32,
+                ..Range::default()
+            };
+            let kinds = [TxnOpKind::Range(range), TxnOpKind::Put(Put::default())];
+            let txn = Txn {
+                success: kinds.map(|kind| TxnOp { kind: Some(kind) }).into(),
+                bounded: true,
+                ..Txn::default()
+            };
+            let refused = run(&mut kv, KvOperation::Txn(txn));
+            assert_eq!(refused, Err(KvError::AnswerTooLarge));
+            assert!((1..5).contains(&cache.reads()), "{} blocks", cache.reads());
+        }
     }
 
     #[test]

@@ -237,7 +237,11 @@ fn a_transaction_that_only_reads_does_not_hold_the_store_many_times() {
     let names = Range { keys_only: true, ..all() };
     let read = |times| {
         let success = vec![op(TxnOpKind::Range(names.clone())); times];
-        kv.read_txn(&Txn { success, ..Txn::default() }, ValueSource::Disk)
+        kv.read_txn(
+            &Txn { success, ..Txn::default() },
+            u64::MAX,
+            ValueSource::Disk,
+        )
     };
     assert!(read(10).is_ok());
     assert_eq!(read(127), Err(KvError::AnswerTooLarge));

@@ -172,10 +172,23 @@ impl Kv {
         reads: &mut ReadBudget,
     ) -> Result<(Vec<KeyValue>, Option<i64>), KvError> {
         let value_use = ValueUse::of(range);
-        let mut kvs = Vec::new();
+        // The number of the first pairs that are returned in any case, without a value that is only compared.
+        let returned = match (range.keys_only, usize::try_from(range.limit)) {
+            (true, _) => 0,
+            (false, Ok(1..)) if sorts(range) => 0,
+            (false, Ok(limit @ 1..)) => limit,
+            (false, _) => usize::MAX,
+        };
+        let (mut kvs, mut returned_bytes) = (Vec::new(), 0);
         let whole = self.visit_pairs(range, at, reads, |found, reads| {
             let version = &found.1;
-            reads.collect(version.key.len(), value_use.value_len(version))?;
+            let value_len = value_use.value_len(version);
+            reads.collect(version.key.len(), value_len)?;
+            if kvs.len() < returned {
+                // Fail before the pairs take more memory than an answer may.
+                returned_bytes += (version.key.len() + value_len) as u64;
+                reads.can_return(returned_bytes)?;
+            }
             kvs.push(reads.pair(found, value_use)?);
             Ok(())
         })?;

@@ -86,7 +86,7 @@ pub(super) struct ReadBudget {
     answers: ReadResults,
     source: ValueSource,
     pattern: ReadPattern,
-    /// The remaining size in bytes of the pairs that a range may collect. Each pair also counts [`Pacing::pair_bytes`].
+    /// The remaining size in bytes of the pairs that ranges may collect. Each pair also counts [`Pacing::pair_bytes`].
     collected: u64,
     pacing: Pacing,
 }
@@ -151,7 +151,7 @@ impl ReadBudget {
         Self { pattern: ReadPattern::Scan, ..self }
     }
 
-    /// Returns this budget for a range that fails once it has collected pairs of more than `bytes` bytes.
+    /// Returns this budget for a read that fails once its ranges have collected pairs of more than `bytes` bytes.
     pub(super) fn collecting(self, bytes: u64) -> Self {
         Self { collected: bytes, ..self }
     }
@@ -245,6 +245,11 @@ impl ReadBudget {
     /// Charges the key and the value of a returned pair, by their lengths.
     pub(super) fn return_pair(&mut self, key_len: usize, value_len: usize) -> Result<(), KvError> {
         take(&mut self.bytes, (key_len + value_len) as u64)
+    }
+
+    /// Fails if [`Self::return_pair`] would fail for pairs of `bytes` bytes together.
+    pub(super) fn can_return(&self, bytes: u64) -> Result<(), KvError> {
+        take(&mut self.bytes.clone(), bytes)
     }
 
     /// Charges `bytes` compared bytes of values.

@@ -44,10 +44,16 @@ impl Kv {
         done
     }
 
-    /// Executes a read-only transaction on a copy of this state. It may compare and sort as many bytes as it may return.
-    pub fn read_txn(&self, txn: &Txn, source: ValueSource) -> Result<TxnReply, KvError> {
+    /// Executes a read-only transaction on a copy of this state. It may compare and sort as many bytes as it may return. Fails with
+    /// [`KvError::AnswerTooLarge`] if the pairs of its ranges take more than `bytes` bytes of memory.
+    pub fn read_txn(
+        &self,
+        txn: &Txn,
+        bytes: u64,
+        source: ValueSource,
+    ) -> Result<TxnReply, KvError> {
         let budget = ReadBudget::of_read_txn(self.pacing, self.len() as u64, self.live_bytes);
-        let budget = budget.from(source);
+        let budget = budget.from(source).collecting(bytes);
         self.charge_compared_values(txn, &mut budget.clone())?;
         let mut copy = self.clone();
         let mut batch = copy.begin_write(budget);

@@ -268,11 +268,13 @@ fn values_to_sort_are_counted_before_they_are_sorted() {
         };
         assert_eq!(kv.txn_compares_too_much(&many), too_much, "{range:?}");
         assert_eq!(kv.txn_compares_too_much(&nested), too_much, "{range:?}");
-        let refused = kv.read_txn(&many, kv::ValueSource::Disk) == Err(KvError::AnswerTooLarge);
+        let refused =
+            kv.read_txn(&many, u64::MAX, kv::ValueSource::Disk) == Err(KvError::AnswerTooLarge);
         assert_eq!(refused, too_much, "{range:?}");
         let fewer = txn(most, &range);
         assert!(
-            !kv.txn_compares_too_much(&fewer) && kv.read_txn(&fewer, kv::ValueSource::Disk).is_ok()
+            !kv.txn_compares_too_much(&fewer)
+                && kv.read_txn(&fewer, u64::MAX, kv::ValueSource::Disk).is_ok()
         );
     }
 }

@@ -26,8 +26,11 @@ use crate::{
 /// read while it is sent.
 const WHOLE_BYTES: u64 = 4 << 20;
 
-/// Divisor of the memory budget, which gives the size that the pairs of a range may always have.
+/// Divisor of the memory budget, which gives the size that the pairs of a read may always have.
 const PAIRS_DIVISOR: u64 = 8;
+
+/// Number of large reads that run at once ([`JobKind::Read`]). Together, their pairs replace at most the values in memory.
+const LARGE_READS: u64 = 4;
 
 /// Validates, authorizes and executes a range, and records its duration. The response shares memory with the state until it is
 /// encoded; a large read keeps its permit until then.
@@ -68,10 +71,11 @@ pub(crate) async fn grpc_range(
     answer
 }
 
-/// Returns the maximum size in bytes of the pairs that a range may have in memory at once: the size of the cache for values, but
+/// Returns the maximum size in bytes of the pairs that a read may have in memory at once: its share of the cache for values, but
 /// at least an eighth of the memory budget.
 pub(crate) fn pairs_bytes_max(memory: &MemoryBudget) -> u64 {
-    memory.cache().target().max(memory.bytes() / PAIRS_DIVISOR)
+    let share = memory.cache().target() / LARGE_READS;
+    share.max(memory.bytes() / PAIRS_DIVISOR)
 }
 
 /// Executes a range without counting the request. Fails with `AnswerTooLarge`, and does not record the duration, if the pairs

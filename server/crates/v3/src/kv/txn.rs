@@ -138,9 +138,10 @@ async fn read_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
         )
     };
     let may = |caller: AccessCheck<'_>, txn: &kv::Txn| caller.txn(txn);
-    let work = |view: &View, txn: &kv::Txn, source: ValueSource| {
+    let bytes = range::pairs_bytes_max(ctx.node.memory());
+    let work = move |view: &View, txn: &kv::Txn, source: ValueSource| {
         let kv = &view.machine.kv;
-        Ok::<_, KvError>((kv.read_txn(txn, source)?, kv.revision()))
+        Ok::<_, KvError>((kv.read_txn(txn, bytes, source)?, kv.revision()))
     };
     let (done, permit) = read(ctx, view, txn, size, may, work).await?;
     Ok((done?, permit))
@@ -447,7 +448,7 @@ mod tests {
                 let txn = operation(asked);
                 let command = kv::KvOperation::Txn(txn.clone());
                 assert!(Command::from(command).is_known(), "{txn:?}");
-                let reply = state.read_txn(&txn, ValueSource::Memory);
+                let reply = state.read_txn(&txn, u64::MAX, ValueSource::Memory);
                 let found = reply.expect("a short transaction").succeeded;
                 assert_eq!(found, holds, "{result} of {target}: {key:?}");
             }

@@ -1,10 +1,11 @@
-//! Lists of all keys whose answers are larger than the member's memory.
+//! Reads of all keys whose answers are larger than the member's memory. A list is answered, and a transaction is refused.
 
-use tonic::transport::Channel;
+use tonic::{Code, transport::Channel};
 use witan_api::v3::etcdserverpb::{
     RangeRequest,
     kv_client::KvClient,
     range_request::{SortOrder, SortTarget},
+    request_op::Request,
 };
 use witan_e2e::{Launch, Server, grpc, memory_limit::budget_bytes, process, requests};
 
@@ -43,6 +44,14 @@ async fn check_list(server: &Server, kv: &mut KvClient<Channel>, order: SortOrde
     }
 }
 
+/// Sends a transaction that reads all keys. Panics unless the member refuses it.
+async fn check_txn(kv: &mut KvClient<Channel>) {
+    let all = Request::RequestRange(requests::range("k", "l"));
+    let refused = kv.txn(requests::txn([all])).await;
+    let refused = refused.expect_err("the values do not fit in memory");
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+}
+
 #[test]
 fn a_list_of_twice_the_memory_is_answered() {
     assert!((DATA.keys * VALUE_BYTES) as u64 >= 2 * budget_bytes(LIMIT_BYTES));
@@ -54,6 +63,7 @@ fn a_list_of_twice_the_memory_is_answered() {
         for order in [SortOrder::None, SortOrder::Descend] {
             check_list(&server, &mut kv, order).await;
         }
+        check_txn(&mut kv).await;
     });
     assert_within(&mut server, LIMIT_BYTES);
 }
