@@ -160,6 +160,7 @@ pub(super) fn start(
         },
     );
     let (node, replica) = started.map_err(BootError::io("start the replica's thread"))?;
+    node.memory().started();
     actix_rt::spawn(corruption::hash_states(node.clone(), to_hash));
     Ok(RunningMember {
         node,

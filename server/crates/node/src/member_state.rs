@@ -1,7 +1,10 @@
 //! Facts about this member that need no request to the replica's thread: its state after the last turn, its disk, its memory
 //! and its process.
 
-use std::{collections::BTreeSet, sync::atomic::Ordering::Relaxed};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use witan_machine::{
     alarm::{Alarm, AlarmType},
@@ -60,7 +63,7 @@ impl Node {
     }
 
     /// Returns the memory budget with the last measurement.
-    pub fn memory(&self) -> &MemoryBudget {
+    pub fn memory(&self) -> &Arc<MemoryBudget> {
         &self.shared.memory
     }
 

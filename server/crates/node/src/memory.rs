@@ -38,6 +38,10 @@ const LOG_DIVISOR: u64 = 32;
 /// keys of a state can take several times the bytes of their records.
 const SNAPSHOT_DIVISOR: u64 = 4;
 
+/// Divisor of the memory that a snapshot has taken so far, which gives the memory that its index will take. The index takes
+/// about as much as the keys and versions, but some of the memory is values that are not on disk yet.
+const SNAPSHOT_INDEX_DIVISOR: u64 = 2;
+
 /// Time for which a command waits for memory before it is refused. A checkpoint that is being written usually frees enough.
 const WAIT_FOR_ROOM: Duration = Duration::from_secs(5);
 
@@ -60,6 +64,8 @@ pub struct MemoryBudget {
     bytes: u64,
     cache: Arc<BlockCache>,
     other_bytes: AtomicU64,
+    /// Whether the process still loads its state.
+    starting: AtomicBool,
     full: AtomicBool,
     /// Whether the budget is used up although commands that add data are refused, because entries of the leader still add data.
     exhausted: AtomicBool,
@@ -68,7 +74,7 @@ pub struct MemoryBudget {
 }
 
 impl MemoryBudget {
-    /// Creates the budget of a process whose values are in `cache`. Until a [`MemoryMonitor`] measures the memory, values may use
+    /// Creates the budget of a process whose values are in `cache`. Until [`Self::started`], values may use
     /// [`first_values_bytes`].
     pub fn new(bytes: u64, cache: Arc<BlockCache>) -> Self {
         cache.set_target(first_values_bytes(bytes));
@@ -76,6 +82,7 @@ impl MemoryBudget {
             bytes,
             cache,
             other_bytes: AtomicU64::default(),
+            starting: AtomicBool::new(true),
             full: AtomicBool::default(),
             exhausted: AtomicBool::default(),
             full_since: watch::Sender::default(),
@@ -114,12 +121,21 @@ impl MemoryBudget {
         self.exhausted.load(Relaxed)
     }
 
-    /// Returns the size in bytes of the largest snapshot that this member accepts. While the budget is used up, the snapshot's
-    /// state must fit next to the present one, which it replaces: without entries, only a snapshot can make the state smaller.
-    pub fn snapshot_bytes_max(&self) -> u64 {
-        match self.is_exhausted() {
-            true => self.bytes.saturating_sub(self.other_bytes()) / SNAPSHOT_DIVISOR,
-            false => u64::MAX,
+    /// Notes that the process has loaded its state, so that values may use all memory that is left.
+    pub fn started(&self) {
+        self.starting.store(false, Relaxed);
+    }
+
+    /// Returns a check of whether the state of a snapshot still fits next to the present state, which it will replace. Its
+    /// argument is the size of the snapshot, or of the received part, in bytes. A small snapshot fits even if the budget is used
+    /// up: without entries, only a snapshot can make the state smaller.
+    pub fn snapshot_fits(self: &Arc<Self>) -> impl Fn(u64) -> bool + Send + 'static {
+        let (memory, before) = (self.clone(), self.other_bytes());
+        move |bytes| {
+            let other = memory.other_bytes();
+            let index_bytes = other.saturating_sub(before) / SNAPSHOT_INDEX_DIVISOR;
+            let left = memory.bytes.saturating_sub(other);
+            bytes <= left / SNAPSHOT_DIVISOR || index_bytes <= left && !memory.is_exhausted()
         }
     }
 
@@ -234,7 +250,13 @@ impl MemoryMonitor {
             .bytes
             .saturating_sub(other)
             .saturating_sub(beyond.saturating_mul(SHRINK_BY));
-        if target != budget.cache.target() {
+        if budget.starting.load(Relaxed) {
+            // The index and the log follow the values, and nothing else drops values meanwhile.
+            budget
+                .cache
+                .set_target(target.min(first_values_bytes(budget.bytes)));
+            budget.cache.trim();
+        } else if target != budget.cache.target() {
             budget.cache.set_target(target);
         }
     }
@@ -291,6 +313,7 @@ mod tests {
     /// Creates the monitor of a budget of 256 MiB, in which no values can be dropped.
     fn monitor() -> MemoryMonitor {
         let budget = MemoryBudget::new(256 * MIB, Arc::new(BlockCache::new()));
+        budget.started();
         MemoryMonitor::new(Arc::new(budget))
     }
 
@@ -379,19 +402,43 @@ mod tests {
     fn a_member_refuses_entries_and_snapshots_long_after_it_refuses_writes() {
         let mut monitor = monitor();
         // 248 MiB is all but a thirty-second, and 240 MiB is a thirty-second below it.
-        for (mib, snapshot_kib) in [
-            (247, None),
-            (252, Some(1024)),
-            (242, Some(3584)),
-            (238, None),
-        ] {
+        for (mib, largest_mib) in [(247, None), (252, Some(1)), (244, Some(3)), (238, None)] {
             settle(&mut monitor, mib);
             let budget = &monitor.budget;
-            assert_eq!(budget.is_exhausted(), snapshot_kib.is_some(), "{mib} MiB");
-            let bytes_max = snapshot_kib.map_or(u64::MAX, |kib: u64| kib << 10);
-            assert_eq!(budget.snapshot_bytes_max(), bytes_max, "{mib} MiB");
+            assert_eq!(budget.is_exhausted(), largest_mib.is_some(), "{mib} MiB");
+            let fits = budget.snapshot_fits();
+            let largest = largest_mib.map_or(u64::MAX, |mib: u64| mib * MIB);
+            assert!(fits(largest), "{mib} MiB");
+            assert_eq!(fits(largest.saturating_add(1)), largest == u64::MAX);
             assert!(budget.is_full());
         }
+    }
+
+    #[test]
+    fn a_snapshot_that_would_exceed_the_memory_next_to_the_state_is_refused() {
+        let mut monitor = monitor();
+        settle(&mut monitor, 100);
+        let fits = monitor.budget.snapshot_fits();
+        assert!(fits(u64::MAX), "its keys are unknown");
+        // The snapshot has taken 100 MiB, and its index will take 50.
+        settle(&mut monitor, 200);
+        assert!(fits(u64::MAX));
+        settle(&mut monitor, 210);
+        assert!(!fits(u64::MAX));
+        assert!(fits(MIB));
+    }
+
+    #[test]
+    fn values_use_half_of_the_budget_until_the_state_is_loaded() {
+        let mut monitor = monitor();
+        monitor.budget.starting.store(true, Relaxed);
+        settle(&mut monitor, 50);
+        assert_eq!(target_mib(&monitor), 128);
+        settle(&mut monitor, 200);
+        assert_eq!(target_mib(&monitor), 56);
+        monitor.budget.started();
+        settle(&mut monitor, 50);
+        assert_eq!(target_mib(&monitor), 206);
     }
 
     #[tokio::test]
@@ -415,6 +462,7 @@ mod tests {
     #[test]
     fn without_a_known_limit_nothing_is_dropped_or_refused() {
         let budget = MemoryBudget::new(u64::MAX, Arc::new(BlockCache::new()));
+        budget.started();
         let mut monitor = MemoryMonitor::new(Arc::new(budget));
         settle(&mut monitor, 1 << 30);
         assert!(!monitor.budget.is_full() && !monitor.budget.is_exhausted());

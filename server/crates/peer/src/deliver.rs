@@ -113,8 +113,8 @@ pub(super) async fn receive_snapshot(
         return Err(io::Error::new(io::ErrorKind::InvalidData, what));
     }
     let transfer = transfer(shared, hello.from);
-    let bytes_max = shared.node.memory().snapshot_bytes_max();
-    let received = snapshot::receive(&mut stream, &shared.receiver, &transfer, bytes_max).await;
+    let fits = shared.node.memory().snapshot_fits();
+    let received = snapshot::receive(&mut stream, &shared.receiver, &transfer, fits).await;
     let mut received = received.map_err(io::Error::other)?;
     let (installed, decided) = oneshot::channel();
     received.on_installed(Box::new(move || {

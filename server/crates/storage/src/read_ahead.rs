@@ -95,8 +95,6 @@ fn restore(
                 builder.load(&key, &record)?;
                 if record::is_block(&key) {
                     builder.settle(&key, place());
-                    // The target bounds the memory of a start.
-                    folder.cache.trim();
                 }
             }
             RunValue::Head(..) if builder.is_open_block(&key) => {
@@ -104,6 +102,8 @@ fn restore(
             }
             RunValue::Head(head, _) => builder.load_head(&key, &head, place())?,
         }
+        // The target bounds the memory of a start.
+        folder.cache.trim();
     }
     Ok(builder.finish()?)
 }

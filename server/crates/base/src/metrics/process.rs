@@ -68,10 +68,12 @@ pub fn resident_bytes() -> u64 {
     field(&status(), "VmRSS").unwrap_or(0) * 1024
 }
 
-/// Returns the resident memory of this process in bytes that the system cannot reclaim: without mapped files. Returns 0 if
-/// `/proc` cannot be read.
+/// Returns the resident memory of this process in bytes that the system cannot reclaim: without mapped files, if the system
+/// counts them. Returns 0 if `/proc` cannot be read.
 pub fn anonymous_bytes() -> u64 {
-    field(&status(), "RssAnon").unwrap_or(0) * 1024
+    let status = status();
+    let kib = field(&status, "RssAnon").or_else(|| field(&status, "VmRSS"));
+    kib.unwrap_or(0) * 1024
 }
 
 /// Returns the number of open file descriptors and their soft limit. A value is 0 if the system does not report it.

@@ -218,10 +218,6 @@ impl History {
         let mut builder = IndexBuilder::new(chunk_bytes);
         let mut leased = false;
         for block in self.blocks_from(0).rev() {
-            if let Some(place) = block.place() {
-                // While the index grows, less memory is left for values.
-                place.file.cache().trim();
-            }
             for (slot, version) in block.versions().rev() {
                 leased |= version.lease != LeaseId::NONE;
                 let location = Location { block: block.number(), slot };

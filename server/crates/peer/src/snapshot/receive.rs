@@ -32,8 +32,10 @@ pub(in super::super) enum ReceiveError {
     /// The snapshot belongs to another cluster, or the disk or the records are unusable.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    /// This member's memory is used up, and the snapshot's state does not fit next to its own.
-    #[error("the memory budget is used up, and a state of {bytes} bytes does not fit")]
+    /// The snapshot's state does not fit next to this member's own state. `bytes` is the announced size, or the received part.
+    #[error(
+        "the memory budget has no room for {bytes} bytes of another state next to the present state"
+    )]
     NoMemory { bytes: u64 },
     /// The sender violates the protocol.
     #[error("the sender of the snapshot {0}")]
@@ -57,17 +59,18 @@ impl ReceiveError {
 }
 
 /// Receives a snapshot. On success, the snapshot is durable and in memory but not installed, and the sender waits for
-/// [`answer`]. On failure, sends the outcome unless the stream is broken. Refuses a snapshot of more than `bytes_max` bytes.
+/// [`answer`]. On failure, sends the outcome unless the stream is broken. Refuses a snapshot as soon as `fits` returns false for
+/// its announced size, or for the size of the received part, in bytes.
 pub(in super::super) async fn receive(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     into: &SnapshotReceiver,
     transfer: &Transfer,
-    bytes_max: u64,
+    fits: impl Fn(u64) -> bool + Send + 'static,
 ) -> Result<ReceivedSnapshot, ReceiveError> {
     let timer = transfer.metrics.receives.begin(transfer.member);
     let (reading, mut writing) = tokio::io::split(stream);
     let mut reader = FrameReader::new(reading, CHUNK_BYTES + RECORDS_HEADER_BYTES);
-    let received = take(&mut reader, &mut writing, into, transfer, bytes_max).await;
+    let received = take(&mut reader, &mut writing, into, transfer, fits).await;
     let member = transfer.member.to_string();
     match &received {
         Ok(received) => {
@@ -92,7 +95,7 @@ async fn take<R, W>(
     writing: &mut W,
     into: &SnapshotReceiver,
     transfer: &Transfer,
-    bytes_max: u64,
+    fits: impl Fn(u64) -> bool + Send + 'static,
 ) -> Result<ReceivedSnapshot, ReceiveError>
 where
     R: AsyncRead + Unpin,
@@ -103,7 +106,7 @@ where
         return Err(unexpected(&first));
     };
     check(&begin, transfer)?;
-    if begin.bytes > bytes_max {
+    if !fits(begin.bytes) {
         return Err(ReceiveError::NoMemory { bytes: begin.bytes });
     }
     let id = SnapshotId { index: begin.index, term: begin.term };
@@ -128,7 +131,7 @@ where
     let limit = ESTIMATE_FACTOR
         .saturating_mul(bytes)
         .saturating_add(ESTIMATE_SLACK_BYTES);
-    alive_while(writing, read_records(reader, incoming, limit)).await
+    alive_while(writing, read_records(reader, incoming, limit, fits)).await
 }
 
 /// Fails if the snapshot has another format or belongs to another cluster.
@@ -152,9 +155,10 @@ async fn read_records<S: AsyncRead + Unpin>(
     reader: &mut FrameReader<S>,
     incoming: IncomingSnapshot,
     limit: u64,
+    fits: impl Fn(u64) -> bool + Send + 'static,
 ) -> Result<ReceivedSnapshot, ReceiveError> {
     let (parts, waiting) = mpsc::channel(CHUNKS_AHEAD);
-    let writer = panics::spawn(move || write_records(incoming, waiting, limit));
+    let writer = panics::spawn(move || write_records(incoming, waiting, limit, fits));
     let read = async {
         loop {
             let part = next(reader).await?;
@@ -177,12 +181,13 @@ async fn read_records<S: AsyncRead + Unpin>(
     }
 }
 
-/// Adds the parts' records to the snapshot. Runs on a blocking thread. Fails above `limit` bytes. If the stream breaks or a
-/// part is out of order, keeps the durable records.
+/// Adds the parts' records to the snapshot. Runs on a blocking thread. Fails above `limit` bytes, and as soon as `fits` returns
+/// false for the received bytes. If the stream breaks or a part is out of order, keeps the durable records.
 fn write_records(
     mut incoming: IncomingSnapshot,
     mut parts: mpsc::Receiver<Part>,
     limit: u64,
+    fits: impl Fn(u64) -> bool,
 ) -> Result<ReceivedSnapshot, ReceiveError> {
     let mut parser = RecordParser::default();
     let mut offset = incoming.totals().bytes;
@@ -198,6 +203,9 @@ fn write_records(
                     let what =
                         format!("sent more than {limit} bytes, which exceeds the announced size");
                     return Err(ReceiveError::Protocol(what));
+                }
+                if !fits(offset) {
+                    return Err(ReceiveError::NoMemory { bytes: offset });
                 }
                 parser.push(&bytes);
                 let damaged = |error: io::Error| SnapshotError::Corrupt(error.to_string());

@@ -66,7 +66,7 @@ impl Member {
         &self,
         stream: &mut DuplexStream,
     ) -> Result<storage::ReceivedSnapshot, ReceiveError> {
-        receive(stream, &self.checkpointer.receiver(), &transfer(), u64::MAX).await
+        receive(stream, &self.checkpointer.receiver(), &transfer(), |_| true).await
     }
 }
 
@@ -153,7 +153,7 @@ async fn a_snapshot_that_does_not_fit_in_memory_is_refused() {
     let (near, mut far) = duplex(PIPE_BYTES);
     let sending = tokio::spawn(async move { send(state(1), near, &transfer()).await });
     let into = member.checkpointer.receiver();
-    let error = receive(&mut far, &into, &transfer(), 64 << 10)
+    let error = receive(&mut far, &into, &transfer(), |bytes| bytes <= 64 << 10)
         .await
         .unwrap_err();
     assert!(matches!(error, ReceiveError::NoMemory { .. }), "{error}");
@@ -194,7 +194,7 @@ async fn a_stream_that_broke_is_resumed() {
     let sending = tokio::spawn(async move { send(sent, near, &transfer()).await });
     let mut counted = Counted { stream: far, bytes: 0 };
     let into = member.checkpointer.receiver();
-    let received = receive(&mut counted, &into, &transfer(), u64::MAX)
+    let received = receive(&mut counted, &into, &transfer(), |_| true)
         .await
         .unwrap();
     assert_eq!(records(&received.view), records(&view));

@@ -59,7 +59,9 @@ impl Replica {
         let place = checkpoint.position.clone();
         let stored = recovered.hard_state.as_ref().map(wire::decode_hard_state);
         let mut hard_state = stored.transpose()?.unwrap_or_default();
-        let entries = recovered.records.iter().map(wire::decode_record);
+        // Frees each record once it is decoded.
+        let records = recovered.records.into_iter();
+        let entries = records.map(|record| wire::decode_record(&record));
         let entries = entries.collect::<Result<Vec<_>, _>>()?;
         let removed = check(&place, &entries, &hard_state)?;
         raise(&mut hard_state, &place);
