@@ -1,17 +1,22 @@
-//! Fills a server whose memory is limited, kills it, restarts it, and reads random keys. A server that fails on the way gets a
-//! row that says so.
+//! Fills a server whose memory is limited, kills it, restarts it, and reads random keys. Then many clients read keys, mostly of
+//! a hot set. A server that fails on the way gets a row that says so.
 #![expect(clippy::print_stdout, reason = "a program that prints tables")]
 
-use std::time::Instant;
+use std::{
+    panic::AssertUnwindSafe,
+    time::{Duration, Instant},
+};
 
+use futures_util::FutureExt as _;
 use tokio::task::spawn_local;
 use witan_e2e::{Server, linear::client::Choice, process};
 
 use crate::{
     h2::Grpc,
-    load::{self, quantile},
+    load::{self, Measured, quantile},
     program::Program,
     restart::{self, FILLERS, Scale, start_again},
+    subject::Subject,
     table,
     verb::Verb,
     watched::{Clock, SizedPut},
@@ -22,11 +27,16 @@ use crate::{
 const READS: usize = 300;
 const SEED: u64 = 53;
 
+/// Number of clients that read the hot set, and the duration of their load.
+const HOT_CLIENTS: usize = 64;
+const HOT_LENGTH: Duration = Duration::from_secs(10);
+
 /// Measures each number of keys on a new server of each program, and prints a table. `limit_bytes` is the programs' limit. Must
 /// run in a `LocalSet`.
 pub async fn measure(programs: &[Program], scale: &Scale, limit_bytes: u64) {
     println!(
-        "keys of 16 bytes, values of {}, {} MiB of memory, {READS} gets:\n\n{}",
+        "keys of 16 bytes, values of {}, {} MiB of memory, {READS} gets, then gets by {HOT_CLIENTS} clients, 90 % of them in a \
+         tenth of the keys:\n\n{}",
         scale.value_bytes,
         limit_bytes >> 20,
         table::LIMITED_HEAD
@@ -58,25 +68,51 @@ async fn survive(
     // A client panics if its server fails.
     let fill = async move { load::fill_by(&address, || put, keys, FILLERS).await };
     if spawn_local(fill).await.is_err() {
-        *cells += "| | | | | | ";
+        *cells += "| | | | | | | | | ";
         return Some("in the fill");
     }
     let filled = begun.elapsed().as_secs_f64();
     *cells += &format!("{filled:.1} | {} | ", process_mib(server));
     server.kill9();
     let Some(took) = start_again(server) else {
-        *cells += "| | | | ";
+        *cells += "| | | | | | | ";
         return Some("in the restart");
     };
     *cells += &format!("{:.1} | {} | ", took.as_secs_f64(), process_mib(server));
     let address = server.address();
     let Ok(sorted) = spawn_local(async move { gets(&address, keys).await }).await else {
-        *cells += "| | ";
+        *cells += "| | | | | ";
         return Some("in the gets");
     };
     let [p50, p99] = [0.5, 0.99].map(|share| quantile(&sorted, share));
     *cells += &format!("{p50:.2} | {p99:.2} | ");
+    let hot = AssertUnwindSafe(hot_gets(server, keys)).catch_unwind();
+    let Ok(hot) = hot.await else {
+        *cells += "| | | ";
+        return Some("in the gets of the hot set");
+    };
+    let (second, cpu) = (hot.elapsed.as_secs_f64(), hot.server_cpu.as_secs_f64());
+    let requests = hot.requests as f64;
+    let (rate, cpu_us) = (requests / second, cpu / requests * 1e6);
+    *cells += &format!("{rate:.0} | {cpu_us:.0} | {:.1} | ", hot.quantile(0.99));
     None
+}
+
+/// Measures gets by many clients. Nine of ten gets read one of the first tenth of the keys.
+async fn hot_gets(server: &Server, keys: u64) -> Measured {
+    let next = move |state: &mut u64| {
+        // The constants of Knuth's MMIX generator. Its high bits are the most random.
+        *state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        let random = *state >> 33;
+        match random % 10 {
+            0 => random / 10 % keys,
+            1.. => random / 10 % (keys / 10),
+        }
+    };
+    let end = tokio::time::sleep(HOT_LENGTH);
+    load::run_over(&Subject::one(server), (Verb::Get, HOT_CLIENTS), next, end).await
 }
 
 /// Returns the anonymous memory of a server's process in MiB.

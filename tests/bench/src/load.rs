@@ -115,6 +115,20 @@ pub async fn run_until(
     clients: usize,
     end: impl Future<Output = ()>,
 ) -> Measured {
+    let next = |key: &mut u64| {
+        *key = (*key * 5 + 12_345) % KEYS;
+        *key
+    };
+    run_over(subject, (verb, clients), next, end).await
+}
+
+/// Like [`run_until`], but each client requests the keys that `next` returns for its state. Clients start with different states.
+pub async fn run_over(
+    subject: &Subject<'_>,
+    (verb, clients): (Verb, usize),
+    next: impl Fn(&mut u64) -> u64 + Copy + 'static,
+    end: impl Future<Output = ()>,
+) -> Measured {
     let sent = subject.sent_bytes();
     let gauge = Rc::new(Gauge::default());
     let mut tasks = JoinSet::new();
@@ -125,13 +139,8 @@ pub async fn run_until(
         clients,
         |own_clients| {
             let (own, gauge) = (Rc::clone(&gauge), Rc::clone(&gauge));
-            // Each client uses the same keys in another order.
-            let mut keys: Vec<u64> = own_clients.map(|client| client as u64 * 7919).collect();
-            let next = move |slot: usize| {
-                let key = &mut keys[slot];
-                *key = (*key * 5 + 12_345) % KEYS;
-                (!own.stop.get()).then_some(*key)
-            };
+            let mut states: Vec<u64> = own_clients.map(|client| client as u64 * 7919).collect();
+            let next = move |slot: usize| (!own.stop.get()).then(|| next(&mut states[slot]));
             (next, move |took| gauge.count(took))
         },
     );

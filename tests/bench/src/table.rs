@@ -245,8 +245,8 @@ pub const FILL_HEAD: &str = "\
 
 /// Head of the table of servers with little memory.
 pub const LIMITED_HEAD: &str = "\
-| keys | server | fill s | memory MiB | to serve again s | memory then MiB | get p50 ms | p99 ms | result |
-|--:|---|--:|--:|--:|--:|--:|--:|---|";
+| keys | server | fill s | memory MiB | to serve again s | memory then MiB | get p50 ms | p99 ms | hot gets/s | CPU us each | hot p99 ms | result |
+|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|";
 
 /// Returns the cells of events or answers per second, their delays, and the server's CPU per event.
 #[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
