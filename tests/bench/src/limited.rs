@@ -36,7 +36,7 @@ const HOT_LENGTH: Duration = Duration::from_secs(10);
 pub async fn measure(programs: &[Program], scale: &Scale, limit_bytes: u64) {
     println!(
         "keys of 16 bytes, values of {}, {} MiB of memory, {READS} gets, then gets by {HOT_CLIENTS} clients, 90 % of them in a \
-         tenth of the keys:\n\n{}",
+         tenth of the keys\n\n{}",
         scale.value_bytes,
         limit_bytes >> 20,
         table::LIMITED_HEAD

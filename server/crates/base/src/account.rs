@@ -71,7 +71,7 @@ impl Resource {
 }
 
 /// Returns a limit on bytes, or a share of the memory budget of `memory_bytes` bytes if that is smaller: the budget divided by
-/// `divisor`. A budget below [`MEMORY_BYTES_MIN`] counts as this size.
+/// `divisor`. A budget below 256 MiB counts as 256 MiB.
 pub fn limit_within(limit: usize, memory_bytes: u64, divisor: u64) -> usize {
     let share = memory_bytes.max(MEMORY_BYTES_MIN) / divisor;
     usize::try_from(share).map_or(limit, |share| share.min(limit))

@@ -29,7 +29,7 @@ const WHOLE_BYTES: u64 = 4 << 20;
 /// Divisor of the memory budget, which gives the size that the pairs of a read may always have.
 const PAIRS_DIVISOR: u64 = 8;
 
-/// Number of large reads that run at once ([`JobKind::Read`]). Together, their pairs replace at most the values in memory.
+/// Number of large reads that run at once (`JobKind::Read`). Together, their pairs replace at most the values in memory.
 const LARGE_READS: u64 = 4;
 
 /// Validates, authorizes and executes a range, and records its duration. The response shares memory with the state until it is
