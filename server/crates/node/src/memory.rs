@@ -19,7 +19,11 @@ use tokio::{sync::watch, time::timeout};
 use witan_base::{memory_limit::first_values_bytes, metrics::anonymous_bytes, panics};
 use witan_machine::values::BlockCache;
 
-/// Interval between two measurements while much of the budget is free.
+/// Interval between two measurements while more than three quarters of the budget are free. More measurements would take a large
+/// part of the CPU of an idle member.
+const MEASURE_INTERVAL_FAR: Duration = Duration::from_secs(1);
+
+/// Interval between two measurements otherwise, and during a start.
 const MEASURE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Interval between two measurements while less than a quarter of the budget is free.
@@ -223,15 +227,22 @@ impl MemoryMonitor {
             while !*stopping.borrow() {
                 let process_bytes = anonymous_bytes();
                 self.measured(process_bytes);
-                let near = process_bytes > self.budget.bytes / 4 * 3;
-                thread::sleep(if near {
-                    MEASURE_INTERVAL_NEAR
-                } else {
-                    MEASURE_INTERVAL
-                });
+                thread::sleep(self.interval(process_bytes));
             }
         })?;
         Ok(())
+    }
+
+    /// Returns the time until the next measurement of a process of `process_bytes` bytes.
+    fn interval(&self, process_bytes: u64) -> Duration {
+        let quarter = self.budget.bytes / 4;
+        if process_bytes > 3 * quarter {
+            MEASURE_INTERVAL_NEAR
+        } else if process_bytes > quarter || self.budget.starting.load(Relaxed) {
+            MEASURE_INTERVAL
+        } else {
+            MEASURE_INTERVAL_FAR
+        }
     }
 
     /// Adapts the size of the cache and the refusal of commands to a process of `process_bytes` bytes.
