@@ -53,7 +53,7 @@ pub(crate) struct MembersFlags {
 pub struct SaveFlags {
     #[command(flatten)]
     pub(crate) members: MembersFlags,
-    /// Store of the backup: s3://BUCKET[/PREFIX] or file:///FOLDER.
+    /// Store to which the backup is written: s3://BUCKET[/PREFIX] or file:///FOLDER.
     #[arg(long, value_name = "LOCATION")]
     pub(crate) to: Location,
     /// Name of the backup. It is stored as NAME.db and NAME.json. If the backup already exists, nothing is saved, and its record

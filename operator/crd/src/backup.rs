@@ -60,7 +60,7 @@ pub struct EtcdBackupSpec {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct BackupSettings {
-    /// Store of the snapshot.
+    /// Store to which the snapshot is written.
     pub store: BackupStore,
     /// How the stored snapshot is verified before the backup succeeds. `Restore` reads the snapshot back and restores it into a
     /// scratch directory.
@@ -229,7 +229,7 @@ pub struct EtcdBackupStatus {
     /// Version of the member from which the snapshot was taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Release of Witan of that member.
+    /// Witan release of that member.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub release: Option<String>,
     /// Feature level of the cluster. A release that supports only lower levels cannot restore the backup.

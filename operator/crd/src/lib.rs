@@ -254,7 +254,7 @@ pub struct Discovery {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct LocalDiscovery {
-    /// An EtcdCluster in the same namespace on which the token is created. If not set, the operator uses its flag
+    /// An EtcdCluster in the same namespace on which the token is created. If not set, the token is created at the operator's
     /// `--discovery-service-url`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster_ref: Option<SecretRef>,

@@ -105,8 +105,8 @@ pub struct EtcdOperationSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 31_536_000))]
     pub start_deadline_seconds: Option<i64>,
-    /// Number of seconds after the end of the operation until the resource is deleted. By default, `restore`, `undoRestore`,
-    /// `recoverQuorum`, `replaceMember` and `migrateStorage` are kept, and the other operations are deleted after a day.
+    /// Number of seconds to keep the resource after the operation ends. By default, `restore`, `undoRestore`, `recoverQuorum`,
+    /// `replaceMember` and `migrateStorage` are kept, and the other operations are deleted after a day.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 31_536_000))]
     pub ttl_seconds_after_finished: Option<i64>,

@@ -19,7 +19,7 @@ pub struct Restore {
     /// A successful EtcdBackup in the same namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backup_ref: Option<SecretRef>,
-    /// Store of the snapshot. Here, `prefix` is the full path of the folder that contains the snapshot.
+    /// Store from which the snapshot is read. Here, `prefix` is the full path of the folder that contains the snapshot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store: Option<BackupStore>,
     /// Name of the backup in the store, or of a snapshot file saved by etcdctl, such as `old.db`.
@@ -65,7 +65,7 @@ pub struct RestoreInPlace {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RestorePoint {
-    /// Store of the snapshot.
+    /// Store from which the snapshot is read.
     pub store: BackupStore,
     /// URL of the folder that contains the snapshot.
     pub location: String,

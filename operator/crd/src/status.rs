@@ -144,7 +144,7 @@ pub struct MemberStatus {
     /// Version of etcd that the member reports to clients.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Release of Witan that the member runs.
+    /// Witan release that the member runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub release: Option<String>,
     /// Highest feature level that the member supports.

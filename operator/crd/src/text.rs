@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-/// A quantity of bytes in the notation of Kubernetes: `8Gi`, `500M`, `1024`.
+/// A quantity of bytes in Kubernetes notation: `8Gi`, `500M`, `1024`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ByteQuantity(pub String);
 

@@ -32,7 +32,7 @@ pub struct BackupRecord {
     pub cluster_id: String,
     /// Version of etcd that the member reported.
     pub version: String,
-    /// Release of Witan of the member; `None` for etcd, or if the member did not report it.
+    /// Witan release of the member; `None` for etcd, or if the member did not report it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<String>,
     /// Feature level of the cluster when the member was queried; the snapshot's level is not lower. `None` as for `release`.
