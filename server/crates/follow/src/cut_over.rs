@@ -122,7 +122,7 @@ impl Copier<'_> {
     /// done; the source then stays fenced.
     pub(super) async fn give_up(&self) -> Result<(), CopyError> {
         fence::give_up(&self.calls).await?;
-        tracing::warn!("the cut-over was given up: the source takes writes again");
+        tracing::warn!("the cut-over was abandoned: the source accepts writes again");
         self.calls.handle.update(|status| status.fenced = false);
         Ok(())
     }

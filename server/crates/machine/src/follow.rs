@@ -188,7 +188,7 @@ pub enum FollowError {
     #[error("this cluster still follows another one: cut over first")]
     Following,
     /// The cut-over does not belong to the attempt that was started last.
-    #[error("this cut-over was given up, or another one has begun")]
+    #[error("this cut-over was abandoned, or another one has begun")]
     GivenUp,
     /// The next revision is missing.
     #[error("the key space is at revision {revision}, and another one was expected")]

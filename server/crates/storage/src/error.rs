@@ -97,9 +97,9 @@ pub enum OpenError {
     },
     /// The log is not in the folder that `--wal-dir` names.
     #[error(
-        "--wal-dir puts the raft log in {}, but {what}. Nothing was changed. Set the flag to its previous value; or \
-         move the folder of the log there manually, and make member/log in the data directory a link to it; or remove \
-         the files there if they belong to an earlier data directory or an interrupted move", path.display()
+        "--wal-dir puts the Raft log in {}, but {what}. Nothing was changed. Set the flag to its previous value, or move \
+         the log folder there manually and make member/log in the data directory a link to it. If the files there \
+         belong to an earlier data directory or an interrupted move, remove them", path.display()
     )]
     WalDir {
         /// The folder that the flag determines for the log.
@@ -107,7 +107,7 @@ pub enum OpenError {
         /// Describes the log or link that was found.
         what: String,
     },
-    /// The link to the raft log points to the log of another data directory.
+    /// The link to the Raft log points to the log of another data directory.
     #[error(
         "{} points to a Raft log that belongs to another data directory: {what}. Nothing was changed. If this directory \
          is a copy, also copy the folder of the log, and point the link to that copy. If the original no longer \

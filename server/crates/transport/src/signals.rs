@@ -20,7 +20,7 @@ pub enum Signal {
 }
 
 impl Signal {
-    /// Returns a shell's exit status for a process that this signal has killed: 128 plus the signal's number.
+    /// Returns the exit status that a shell reports for a process killed by this signal: 128 plus the signal number.
     fn exit_code(self) -> i32 {
         match self {
             Self::Terminate => 128 + 15,
@@ -55,7 +55,10 @@ pub fn first_signal() -> io::Result<impl Future<Output = Signal>> {
             while asked.elapsed() < SAME_REQUEST {
                 second = next().await;
             }
-            tracing::warn!(signal = second.name(), "second signal, exiting at once");
+            tracing::warn!(
+                signal = second.name(),
+                "received a second signal; exiting immediately"
+            );
             std::process::exit(second.exit_code());
         });
         first

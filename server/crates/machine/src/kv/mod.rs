@@ -164,7 +164,7 @@ pub enum KvError {
     #[error("database space exceeded")]
     NoSpace,
     /// A put keeps a value that has grown considerably since the put was proposed.
-    #[error("the value to keep has grown meanwhile")]
+    #[error("the existing value has grown since the put was proposed")]
     KeptValueGrew,
     /// Members have different data.
     #[error("corrupt cluster")]

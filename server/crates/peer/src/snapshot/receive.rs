@@ -34,7 +34,7 @@ pub(in super::super) enum ReceiveError {
     Snapshot(#[from] SnapshotError),
     /// The snapshot's state does not fit next to this member's own state. `bytes` is the announced size, or the received part.
     #[error(
-        "the memory budget has no room for {bytes} bytes of another state next to the present state"
+        "the memory budget has no room for {bytes} bytes of a received state in addition to the current state"
     )]
     NoMemory { bytes: u64 },
     /// The sender violates the protocol.

@@ -67,7 +67,7 @@ pub enum Halt {
         /// Term of the entry in the leader's log.
         leader_term: u64,
     },
-    /// The leader started from another state than this member, and one of them was restored from a snapshot.
+    /// The leader started from a different state than this member, and one of them was restored from a snapshot.
     #[error(
         "this member and the leader started from different states: the members were restored from different snapshots, or \
          some of them started without data. Nothing was changed. Restore all members from the same snapshot"

@@ -34,9 +34,9 @@ pub enum MessageFault {
         /// Raft index of the entry.
         index: u64,
     },
-    /// The leader started from another state than this member, and one of them was restored.
+    /// The leader started from a different state than this member, and one of them was restored.
     #[error(
-        "the leader started from another state than this member; restore all members from the same snapshot"
+        "the leader started from a different state than this member; restore all members from the same snapshot"
     )]
     OtherState,
     /// No correct member sends such a message.
