@@ -65,9 +65,9 @@ pub const LEAVING_TICKS: u64 = 600;
 /// Number of ticks after which a snapshot without a reported result counts as failed. Any transfer takes much less time.
 pub const SNAPSHOT_REPORT_TICKS: u64 = 36_000;
 
-/// Maximum number of terms by which messages raise a member's term in one election timeout; a message with a higher term raises
-/// it by this number. A member that campaigns alone does not reach it in a century. Members whose terms differ by more still
-/// converge.
+/// Maximum increase of a member's term by messages in one election timeout; a message with a higher term counts as one with the
+/// highest term allowed. A member that campaigns alone does not reach this increase in a century. Members whose terms differ by
+/// more still converge.
 pub const TERM_RISE_MAX: u64 = 1 << 32;
 
 /// Number of applied entries kept in memory for members that lag, as etcd's `--snapshot-catchup-entries`.
