@@ -255,9 +255,9 @@ fn not_compared(why: &str) -> String {
     )
 }
 
-/// Reads the digest of a member's newest revision, which matches changes with the backup. `None` if there is no digest; changes
-/// then cannot be applied to the backup. For a backup that begins changes, a failed call is an error, and so is `None` if there
-/// are keys. For any other backup, a failed call is logged and returns `None`.
+/// Reads the digest of a member's newest revision, which matches changes with the backup. Returns `None` if there is no digest;
+/// changes then cannot be applied to the backup. For a backup that begins changes, a failed call is an error, and so is `None`
+/// if there are keys. For any other backup, a failed call is logged and returns `None`.
 async fn revision_digest(
     source: &impl Source,
     member: &Report,

@@ -51,8 +51,8 @@ impl ActError {
         said("unhealthy cluster") || said("in sync with leader")
     }
 
-    /// Returns why the API server or a member refused the step, or why no object can be built from the spec. `None` for other
-    /// errors: after them the step may have taken effect, or may succeed in the next pass.
+    /// Returns why the API server or a member refused the step, or why no object can be built from the spec. Returns `None` for
+    /// other errors: after them the step may have taken effect, or may succeed in the next pass.
     pub(crate) fn refusal(&self) -> Option<String> {
         match self {
             ActError::Api(failure) => {

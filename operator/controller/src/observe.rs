@@ -155,7 +155,7 @@ fn budget_seen(cluster: &Cluster<'_>, budget: &PodDisruptionBudget) -> BudgetSee
     BudgetSeen { min_available: number, state: state(Some(budget), &wanted) }
 }
 
-/// Returns the image tag of the members. `None` if the spec sets the image, or if the tag is not a version.
+/// Returns the image tag of the members. Returns `None` if the spec sets the image, or if the tag is not a version.
 fn wanted_version(cluster: &Cluster<'_>) -> Option<String> {
     let (_, tag) = cluster.image.rsplit_once(':')?;
     let composed = cluster.spec().image.is_none() && ReleaseVersion::parse(tag).is_some();

@@ -204,7 +204,7 @@ mod tests {
         assert!(tried.refused(&changed, now).is_empty());
     }
 
-    /// A certificate can write its names in another notation than the wanted ones, so that it never fits.
+    /// A certificate can write its names in a different notation than the wanted names, so that it never fits.
     #[test]
     fn a_step_that_changes_nothing_is_held() {
         let (mut tried, now) = (Tried::default(), Instant::now());

@@ -30,7 +30,7 @@ pub struct ClientTls {
 }
 
 impl ClientTls {
-    /// Creates the certificate from the files of a secret. `file` returns a file by name. `None` if a file is missing.
+    /// Creates the certificate from the files of a secret. `file` returns a file by name. Returns `None` if a file is missing.
     pub fn read<'a>(file: impl Fn(&str) -> Option<&'a [u8]>) -> Option<Self> {
         Some(Self {
             authorities: file("ca.crt")?.to_vec(),

@@ -136,7 +136,7 @@ fn start_first(pass: &Pass<'_>, ordinal: Ordinal, members: u32) -> Step {
 }
 
 /// Returns the step that deletes a pod that has ended, that other members cannot reach, or that is stuck with an outdated
-/// template. `None` for any other pod, and while the pod is being deleted.
+/// template. Returns `None` for any other pod, and while the pod is being deleted.
 fn delete_broken_pod(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> Option<Step> {
     let reason = match pod.phase {
         PodPhase::Ended => Stop::Ended,

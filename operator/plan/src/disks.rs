@@ -17,7 +17,7 @@ pub(super) fn own(pass: &Pass<'_>) -> Option<Step> {
 }
 
 /// Returns the step that applies the first claim that differs from the spec, or grows the first one that is too small. A claim
-/// does not grow if it must be replaced, or if the API server has refused that size. `None` if nothing is due.
+/// does not grow if it must be replaced, or if the API server has refused that size. Returns `None` if nothing is due.
 pub(super) fn keep(joined: &Joined<'_>) -> Option<Step> {
     if !joined.pass.spec.is_durable() {
         return None;

@@ -111,8 +111,8 @@ fn certificate(pass: &Pass<'_>) -> Option<Step> {
     })
 }
 
-/// Returns the step that applies the PodDisruptionBudget, or deletes it if the spec turns it off. `None` if nothing differs or
-/// its name is taken. By default, `minAvailable` is the quorum of the listed voters, or 0 for a single voter.
+/// Returns the step that applies the PodDisruptionBudget, or deletes it if the spec turns it off. Returns `None` if nothing
+/// differs or its name is taken. By default, `minAvailable` is the quorum of the listed voters, or 0 for a single voter.
 pub(super) fn budget(joined: &Joined<'_>) -> Option<Step> {
     let options = joined.pass.spec.pod_disruption_budget.as_ref();
     let enabled = options.is_none_or(|options| options.enabled);
@@ -134,8 +134,9 @@ pub(super) fn budget(joined: &Joined<'_>) -> Option<Step> {
     (!fits && !taken).then_some(Step::ApplyBudget(min_available))
 }
 
-/// Returns the step that enables or disables authentication as the spec requests. `None` if nothing differs or the present
-/// state is unknown. Authentication is not enabled while secrets are missing, and not disabled if the spec has no `auth`.
+/// Returns the step that enables or disables authentication as the spec requests. Returns `None` if nothing differs or the
+/// present state is unknown. Authentication is not enabled while secrets are missing, and not disabled if the spec has no
+/// `auth`.
 pub(super) fn auth(joined: &Joined<'_>) -> Option<Step> {
     let wanted = joined.pass.spec.auth.as_ref();
     let wanted = wanted.is_some_and(|auth| auth.enabled);

@@ -9,9 +9,9 @@ use super::{
 };
 use crate::model::{MemberSeen, Ordinal, PeerTls, PodSeen, Removal, Step, Stop, Why};
 
-/// Returns the next step of a rolling update. `None` if all members are up to date, if updates are not allowed, or if the only
-/// member has no disk. Returns a wait for missing secrets, an allowed version, a rollout permit, settled members, and the
-/// approval to restart the leader. The caller has checked that all members serve.
+/// Returns the next step of a rolling update. Returns `None` if all members are up to date, if updates are not allowed, or if
+/// the only member has no disk. Returns a wait for missing secrets, an allowed version, a rollout permit, settled members, and
+/// the approval to restart the leader. The caller has checked that all members serve.
 pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     let spec = joined.pass.spec;
     if !spec.updates_members() || !joined.has_copies() {

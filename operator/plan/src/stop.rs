@@ -23,8 +23,8 @@ pub(super) fn later(pass: &Pass<'_>) -> Option<Step> {
     later.then(|| idle(Why::LaterOperator))
 }
 
-/// Returns a wait for a person if members report different cluster ids, or another id than the status. Once the cluster has
-/// served, leftovers of a failed bootstrap do not count. Before that, different ids count only if a member has data.
+/// Returns a wait for a person if members report different cluster ids, or an id that differs from the status. Once the cluster
+/// has served, leftovers of a failed bootstrap do not count. Before that, different ids count only if a member has data.
 pub(super) fn other_cluster(pass: &Pass<'_>) -> Option<Step> {
     let list = pass.seen.membership.as_ref()?;
     let recorded = pass.status.cluster_id.as_ref();
@@ -74,8 +74,8 @@ fn lacks_most_recorded_voters(pass: &Pass<'_>, list: &Membership) -> bool {
     list.linearizable && !recovers && !restores && 2 * left.count() < ids.count()
 }
 
-/// Returns whether a member is a leftover of an earlier EtcdCluster of this name without data. Such a member is blank, is in
-/// another cluster than the serving quorum, and its claim is not marked as served.
+/// Returns whether a member is a leftover of an earlier EtcdCluster of this name without data. Such a member is blank, is in a
+/// different cluster than the serving quorum, and its claim is not marked as served.
 fn is_left_over(pass: &Pass<'_>, ordinal: Ordinal, report: &ClusterReport) -> bool {
     let joined = pass.joined();
     let elsewhere = joined.is_some_and(|joined| joined.list.cluster_id != report.cluster_id);

@@ -192,7 +192,8 @@ impl ClusterArchive {
         new
     }
 
-    /// Takes all complete pending revisions as one segment, with the time up to which it is complete. `None` if there is none.
+    /// Takes all complete pending revisions as one segment, with the time up to which it is complete. Returns `None` if no
+    /// complete revision is pending and the last stored time is recent.
     fn take_segment(&mut self) -> Option<(Segment, Bytes)> {
         let tail = self.tail.as_ref()?;
         let groups = self.pending.take_whole();

@@ -83,7 +83,8 @@ pub(crate) async fn read(
     timeout(CALL_TIMEOUT, received).await.map_err(late)?
 }
 
-/// Watches the revisions `first` to `last` and computes their digests. `None` if `last` is compacted or a revision is missing.
+/// Watches the revisions `first` to `last` and computes their digests. Returns `None` if `last` is compacted or a revision is
+/// missing.
 async fn receive(
     members: &Members,
     endpoint: &str,

@@ -38,8 +38,9 @@ impl<M: Members> Actor<'_, M> {
         }
     }
 
-    /// Builds the pod of a member from the last admitted spec, annotated with the refused template. `None` if no such spec is
-    /// known or its template is the present one, and for a new member, whose claim can be left over from an earlier attempt.
+    /// Builds the pod of a member from the last admitted spec, annotated with the refused template. Returns `None` if no such
+    /// spec is known or its template is the present one, and for a new member, whose claim can be left over from an earlier
+    /// attempt.
     fn former_pod(&self, plan: &PodPlan, said: &str) -> Option<Pod> {
         if plan.bootstrap != Bootstrap::Restart {
             return None;

@@ -46,7 +46,7 @@ impl Seen {
 }
 
 impl Backups {
-    /// Creates or deletes the pod of a schedule and reads its progress. `None` if the schedule stores no changes.
+    /// Creates or deletes the pod of a schedule and reads its progress. Returns `None` if the schedule stores no changes.
     pub(super) async fn reconcile_changes_pod(
         &self,
         schedule: &EtcdBackupSchedule,

@@ -23,7 +23,7 @@ use crate::resources::{
     START, TEMPLATE, VERSION, state,
 };
 
-/// Annotation of a claim about a refused growth: bytes, `@`, seconds since 1970, a colon, and the API server's message.
+/// Annotation of a claim about a refused expansion: bytes, `@`, seconds since 1970, a colon, and the API server's message.
 pub(crate) const REFUSED_BYTES: &str = "witan.dev/refused-bytes";
 
 /// Annotation of a claim: when the pod of its silent member was last recreated, in seconds since 1970.

@@ -14,8 +14,9 @@ const ANOTHER: &str = "spec.bootstrap.restore names a different backup, revision
     have started";
 
 /// Returns the restore point for the first members: the source that an in-place restore recorded, else the backup in
-/// `spec.bootstrap.restore`. `None` if there is neither, or if the cluster has served. The inner error says why a backup cannot
-/// be used. All first members must use the same snapshot, so a backup other than the recorded one is such an error.
+/// `spec.bootstrap.restore`. Returns `None` if there is neither, or if the cluster has served. The inner error says why a
+/// backup cannot be used. All first members must use the same snapshot, so a backup other than the recorded one is such an
+/// error.
 pub(crate) async fn restore_source(
     client: &Client,
     cluster: &Cluster<'_>,
@@ -59,7 +60,8 @@ pub(crate) struct FoundBackup {
 
 impl FoundBackup {
     /// Returns why the members of a cluster cannot start from the backup: its feature level is above that of their release.
-    /// `None` if they can, or if the operator does not know one of the levels. The members then refuse a level above theirs.
+    /// Returns `None` if they can, or if the operator does not know one of the levels. The members then refuse a level above
+    /// theirs.
     pub(crate) fn level_above(&self, cluster: &Cluster<'_>) -> Option<String> {
         let release = wanted_version(cluster)?;
         let (level, supported) = (self.level?, level_of(&release)?);

@@ -8,8 +8,9 @@ use witan_plan::model::{MemberSeen, Membership, Observed, Ordinal, UnixSeconds};
 
 use super::{Subject, events, rounded, time};
 
-/// Returns the status of each ordinal with a pod or a member, then of the outside members, each under a unique name. While no
-/// member answers, keeps ids, roles and outside members as last reported, because a recovery counts voters by them.
+/// Returns a status for each ordinal that has a pod or a member, followed by a status for each outside member. Each status has
+/// a unique name. While no member answers, keeps ids, roles and outside members as last reported, because a recovery counts
+/// voters by them.
 pub(super) fn all(of: Subject<'_>, seen: &Observed) -> Vec<MemberStatus> {
     let membership = seen.membership.as_ref();
     let of_pods = seen.pods().map(|(ordinal, _)| ordinal);
@@ -100,7 +101,8 @@ fn is_silent(member: &MemberSeen) -> bool {
     !member.answers
 }
 
-/// Returns when `holds` became true: the time that `recorded` has in the previous status, else now. `None` if it is false.
+/// Returns when `holds` became true: the time that `recorded` has in the previous status, else now. Returns `None` if it is
+/// false.
 fn since(
     before: &EtcdClusterStatus,
     member: Option<&MemberSeen>,

@@ -203,7 +203,8 @@ fn probe(path: &str, period_seconds: i32, failures: i32) -> Value {
     })
 }
 
-/// Returns the resources of the spec, or default requests, without which members would be among the first pods evicted.
+/// Returns the resources in the spec, or default requests if the spec has none. Pods without requests are among the first to be
+/// evicted.
 pub(super) fn resources(cluster: &Cluster<'_>) -> Result<ResourceRequirements, ResourceError> {
     if let Some(given) = &cluster.spec().resources {
         return typed("resources", given);

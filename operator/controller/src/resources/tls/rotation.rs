@@ -55,7 +55,7 @@ pub(crate) fn rotated(
 
 /// Returns the secret of the authority that succeeds an authority whose key is lost. `of` is the secret of a certificate that
 /// the lost authority signed. The next authority is introduced. Until it signs there is no signing key, and existing
-/// certificates are kept. `None` if the lost authority has expired.
+/// certificates are kept. Returns `None` if the lost authority has expired.
 pub(crate) fn succeeding(
     cluster: &Cluster<'_>,
     of: &Secret,
