@@ -75,7 +75,8 @@ fn health_body(healthy: bool, reason: &str) -> String {
     json!({ "health": healthy.to_string(), "reason": reason }).to_string()
 }
 
-/// Returns the name of the first raised alarm that is not in `?exclude=`. `None` if there is none or the state is unreadable.
+/// Returns the name of the first raised alarm that is not in `?exclude=`. Returns `None` if there is no such alarm or the state
+/// cannot be read.
 async fn alarm(ctx: &Context, query: &Query) -> Option<&'static str> {
     let view = ctx.node.view().await.ok()?;
     let excluded = |alarm: &Alarm| query.all("exclude").any(|name| name == alarm_name(*alarm));

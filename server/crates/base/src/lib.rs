@@ -1,4 +1,4 @@
-//! What every layer of the server shares, independent of protocols, disks and Raft.
+//! Parts shared by every layer of the server, independent of protocols, disks and Raft.
 //!
 //! Reading order: `account` → `panics` → `metrics` → `memory_limit` → `sync`, `version`.
 

@@ -124,7 +124,7 @@ fn smallest(path: &str, limit: impl Fn(&Path) -> Option<u64>) -> Option<u64> {
     path.ancestors().filter_map(limit).min()
 }
 
-/// Returns the number in a file with one number. `None` if there is no such file, or if the number means no limit.
+/// Returns the number in a file with one number. Returns `None` if there is no such file, or if the number means no limit.
 fn number(path: &Path) -> Option<u64> {
     let text = fs::read_to_string(path).ok()?;
     text.trim().parse().ok().filter(is_limit)

@@ -119,7 +119,7 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
-/// What the command line requests.
+/// The action that the command line requests.
 #[derive(Clone, Debug)]
 pub enum Invocation {
     /// Start a member with this configuration.

@@ -1,4 +1,5 @@
-//! What all dialects share: the context of a request, access to routes, bodies and answers. This crate depends on no dialect.
+//! Parts shared by all dialects: the context of a request, access to routes, bodies and answers.
+//! This crate depends on no dialect.
 //!
 //! Reading order: this file → `access`, `basic_auth` (authorization) → `form` (fields) → `reply`, `rendering` (HTTP/1 answers) →
 //! `blocking`, `jobs` (long work) → `client` (disconnects) → `read_counters` and the series of each dialect → `sampling` (the

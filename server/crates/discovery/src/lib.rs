@@ -143,8 +143,8 @@ impl DiscoveryService {
     }
 
     /// Creates a random token's directory in the v2 tree, with the size from the form or query. Returns the token's URL. The
-    /// directory expires after `TOKEN_LIFETIME`. Fails with `RegistryFull` if there are too many tokens. Counts against the
-    /// rate limit unless size or host is invalid.
+    /// directory expires after `TOKEN_LIFETIME`. Fails with `RegistryFull` if there are too many tokens. The call counts
+    /// against the rate limit unless the size or the host is invalid.
     async fn make_token(
         &self,
         ctx: &Context,

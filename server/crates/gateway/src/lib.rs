@@ -33,7 +33,8 @@ pub const GATEWAY: &str = "gateway";
 /// The word for etcd's other proxy, which Witan does not have ([`GatewayError::GrpcProxy`]).
 pub const GRPC_PROXY: &str = "grpc-proxy";
 
-/// Parses the arguments after [`GATEWAY`]. Fails if they are invalid or request the help, which clap prints.
+/// Parses the arguments after [`GATEWAY`]. Fails if they are invalid or request help. The error then contains the usage or the
+/// help text.
 pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<StartArguments, clap::Error> {
     let program = std::iter::once(OsString::from(GATEWAY));
     let line = GatewayArguments::try_parse_from(program.chain(arguments))?;

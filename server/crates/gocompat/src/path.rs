@@ -1,6 +1,6 @@
 //! Percent-decodes and cleans request paths like Go, in bytes. Queries and forms use the same decoding.
 
-/// What `+` means in percent-encoded text.
+/// The meaning of `+` in percent-encoded text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plus {
     /// `+` is a space, as in queries and forms.

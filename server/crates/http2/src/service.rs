@@ -92,7 +92,7 @@ impl Refusal {
 
 /// The server's side of a connection: runs calls, grants memory and chooses error messages.
 pub trait Service {
-    /// What [`Service::method`] returns, once per distinct head.
+    /// Data about a method, which [`Service::method`] returns once per distinct head.
     type Method: fmt::Debug;
     /// Data about a call in progress. If the client cancels the call, it is dropped without [`Service::ended`].
     type Call;

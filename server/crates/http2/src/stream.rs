@@ -56,7 +56,7 @@ pub(crate) struct Stream<S: Service> {
     pub(crate) queued: bool,
 }
 
-/// What arrives next of the request, which determines the frames that the client may send.
+/// The part of the request that arrives next, which determines the frames that the client may send.
 #[derive(Debug)]
 pub(crate) enum Receiving {
     /// The only message of a unary call. `message` is set when it is complete.

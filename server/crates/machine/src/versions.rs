@@ -367,7 +367,7 @@ mod tests {
         };
         let role = |value: &[u8]| UserRecord { key: b"ra".to_vec(), value: value.to_vec() };
         assert!(of_records(vec![role(&[])]).is_known());
-        // Field 1000. A member that ignored it would get other users than one of the release that wrote it.
+        // Field 1000. A member that ignored it would get different users than a member of the release that wrote it.
         assert!(!of_records(vec![role(&[]), role(&[0xc0, 0x3e, 1])]).is_known());
         // All members refuse a damaged record in the same way.
         assert!(of_records(vec![role(&[0xff])]).is_known());

@@ -1,6 +1,6 @@
-//! Estimates the number of keys that a command touches, without executing it. Long commands run on another thread than the
-//! replica's. A single key is not counted, so single-key commands cost nothing here. A command that reads many values counts
-//! for more than its keys.
+//! Estimates the number of keys that a command touches, without executing it. Long commands do not run on the replica's thread.
+//! A single key is not counted, so single-key commands cost nothing here. A command that reads many values counts for more than
+//! its keys.
 
 use super::{
     StateMachine,

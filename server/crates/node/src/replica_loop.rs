@@ -417,7 +417,8 @@ impl ReplicaLoop {
     }
 
     /// Returns the level that decides how soon a checkpoint is due: the disk's level, and at most `Low` while the memory budget
-    /// is full. Values that no checkpoint contains cannot be dropped: without a checkpoint, they could fill the budget forever.
+    /// is full. Values that no checkpoint contains must stay in memory: without a new checkpoint, they could keep the budget
+    /// full indefinitely.
     fn checkpoint_level(&self) -> SpaceLevel {
         let level = self.space.room();
         if level == SpaceLevel::Enough && self.shared.memory.is_full() {

@@ -26,7 +26,7 @@ use super::{
     },
 };
 
-/// What a snapshot contains.
+/// The contents of a snapshot.
 #[derive(Debug)]
 pub struct ImportedSnapshot {
     /// The state. Its registry has the cluster's feature level, and no members.

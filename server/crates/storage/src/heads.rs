@@ -59,7 +59,7 @@ fn title(run: &Run) -> String {
     )
 }
 
-/// Writes the heads of the run at `path`, whose records are `items`. Writes nothing if the run contains other records than
+/// Writes the heads of the run at `path`, whose records are `items`. Writes nothing if the run contains records other than
 /// blocks, or if the heads are too large. Logs a failure, because a start can read the run.
 pub(super) fn write(path: &Path, run: &Run, items: &[RunItem]) {
     let Some(bytes) = encode(run, items) else {
@@ -114,7 +114,7 @@ fn length(bytes: &[u8]) -> Option<[u8; 4]> {
 }
 
 /// Reads the heads of the run at `path`. Returns `None` if a start must read the run itself: the heads are missing or damaged or
-/// belong to another run, or the run has another size than in the manifest.
+/// belong to another run, or the size of the run differs from the manifest.
 pub(super) fn read(path: &Path, run: &Run) -> Option<Vec<RunEntry>> {
     if fs::metadata(path).ok()?.len() != run.content.bytes {
         return None;

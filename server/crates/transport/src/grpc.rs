@@ -60,7 +60,7 @@ pub(super) struct Server<C> {
     stopped: watch::Receiver<bool>,
 }
 
-/// What is known about a connection's client.
+/// Data about a connection's client.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ConnectionInfo {
     pub(super) over_tls: bool,
@@ -142,7 +142,7 @@ struct ConnectionService<C> {
     counted: RefCell<Option<(Option<HeaderValue>, Rc<ClientRequests>)>>,
 }
 
-/// What is known about the method of a call.
+/// Metrics of a called method.
 #[derive(Debug)]
 pub struct MethodInfo {
     /// The method's counters, or `None` for an unknown method.

@@ -33,7 +33,7 @@ use super::{
 static IGNORED_BODIES: LogLimit = LogLimit::new();
 static FAILED_REQUESTS: LogLimit = LogLimit::new();
 
-/// What a request to `/v2/keys` does, by its HTTP method.
+/// The action of a request to `/v2/keys`, by its HTTP method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Intent {
     /// Reads a node.

@@ -38,7 +38,7 @@ thread_local! {
     static UNWINDING: Cell<Option<CaughtPanic>> = const { Cell::new(None) };
 }
 
-/// What a panic on this thread ends.
+/// The scope that a panic on this thread ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scope {
     Process,

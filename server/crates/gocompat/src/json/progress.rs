@@ -13,7 +13,7 @@ pub struct JsonProgress {
     step: Step,
 }
 
-/// What the next byte must belong to.
+/// The element to which the next byte must belong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Step {
     #[default]

@@ -8,11 +8,11 @@ use crate::Service;
 pub struct Audit {
     /// Number of open streams.
     pub streams: usize,
-    /// Request bytes: the counter, and the sum of all streams.
+    /// Number of request bytes: by the counter, and as the sum over all streams and the open header block.
     pub requests: (usize, usize),
-    /// Answer bytes: the counter, and the sum of all streams.
+    /// Number of answer bytes: by the counter, and as the sum over all streams.
     pub answers: (usize, usize),
-    /// Calls: the counter, and the sum of all streams.
+    /// Number of calls: by the counter, and as the sum over all streams.
     pub calls: (usize, usize),
     /// Number of deadline timers, and of streams with a deadline.
     pub deadlines: (usize, usize),

@@ -21,7 +21,7 @@ use crate::{
     stream::{Receiving, ResponseEnd, Stream, unsent},
 };
 
-/// What a step of a stream has achieved.
+/// The result of a step of a stream.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum StreamProgress {
     Waits,

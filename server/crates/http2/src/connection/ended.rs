@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::limits::{ENDED_EARLY_REMEMBERED, ENDED_REMEMBERED};
 
-/// What a frame means for a stream that is not open.
+/// The meaning of a frame for a stream that is not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LateFrame {
     /// The client may have sent the frame before it received the stream's end.

@@ -19,7 +19,7 @@ pub struct HeaderField {
     pub(crate) known: FieldName,
 }
 
-/// What a field's name means in a request.
+/// The meaning of a field's name in a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum FieldName {
     Method,

@@ -15,7 +15,7 @@ use crate::{
     Body, CallRequest, CallResponse, Code, Head, Refusal, RequestMode, Resource, Service, Status,
 };
 
-/// What a [`Stub`] has recorded, and the budgets that it grants.
+/// The events that a [`Stub`] has recorded, and the budgets that it grants.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     /// Codes of ended calls, -1 for a canceled call.

@@ -179,7 +179,7 @@ impl Block {
         self.meta().is_empty()
     }
 
-    /// Returns all values. If they are only on disk, waits for them.
+    /// Returns all values. If they are only on disk, blocks until they have been read.
     pub(super) fn values(&self, pattern: ReadPattern) -> Values<'_> {
         match &self.body {
             BlockBody::Open { values, .. } => Values::Open(values),
@@ -275,7 +275,7 @@ impl Block {
     }
 
     /// Returns a version in response form. If the block is closed, key and value are slices of the block. If the value is only
-    /// on disk, waits for it.
+    /// on disk, blocks until it has been read.
     pub(super) fn key_value(&self, version: &Version<'_>, pattern: ReadPattern) -> KeyValue {
         if let Some(pair) = self.key_value_in_memory(version) {
             return pair;

@@ -39,7 +39,7 @@ fn directory_len(slots: &SlotDirectory) -> usize {
     }
 }
 
-/// Encodes a block as a record. If its values are only on disk, waits for them.
+/// Encodes a block as a record. If its values are only on disk, blocks until they have been read.
 pub(super) fn encode(block: &Block) -> Vec<u8> {
     // A version's offset in the record is the size of everything before it.
     let offset = |at: &Offsets| match *at {

@@ -82,7 +82,7 @@ impl BlockRecord<'_> {
         self.0.place()
     }
 
-    /// Encodes the record. If the values are only on disk, waits for them.
+    /// Encodes the record. If the values are only on disk, blocks until they have been read.
     pub fn encode(&self) -> Vec<u8> {
         block_record::encode(self.0)
     }

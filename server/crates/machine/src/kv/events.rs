@@ -54,8 +54,8 @@ impl<'a> KeyChange<'a> {
         self.version.tombstone || self.block.is_resident()
     }
 
-    /// Returns the pair after the change. For a deletion, the pair contains only key and revision. If the value is only on disk,
-    /// waits for it.
+    /// Returns the pair after the change. For a deletion, the pair contains only key and revision. If the value is only on
+    /// disk, blocks until it has been read.
     pub fn pair(&self) -> KeyValue {
         if !self.version.tombstone {
             return self.block.key_value(&self.version, self.pattern);
@@ -162,8 +162,8 @@ impl Kv {
         Some(locations)
     }
 
-    /// Returns the pair before a change. Returns `None` if there was none, or if it was compacted. If the value is only on disk,
-    /// waits for it.
+    /// Returns the pair before a change. Returns `None` if there was none, or if it was compacted. If the value is only on
+    /// disk, blocks until it has been read.
     pub fn previous(&self, written: &KeyChange<'_>) -> Option<KeyValue> {
         let (block, version) = self.version_before(written)?;
         Some(block.key_value(&version, ReadPattern::Random))

@@ -45,7 +45,7 @@ pub enum ValueSource {
     Disk,
 }
 
-/// What a read does with the value of a pair.
+/// The purpose for which a read needs the value of a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ValueUse {
     /// Nothing: the pair needs no value.

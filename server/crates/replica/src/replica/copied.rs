@@ -239,8 +239,8 @@ impl Replica {
         }
     }
 
-    /// Counts a tick of a copy that may not campaign. When raft would campaign, the copy forgets the leader and sends all
-    /// voters a pre-vote request with the end of its log. Raft ignores the answers.
+    /// Counts a tick of a copy that is not allowed to campaign. When raft would campaign, the copy forgets the leader and sends
+    /// all voters a pre-vote request with the end of its log. Raft ignores the answers.
     pub(super) fn tick_as_copy(&mut self) {
         if self.copied.is_none() {
             return;

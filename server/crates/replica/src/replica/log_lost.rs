@@ -29,7 +29,7 @@ pub(super) struct Contradiction {
     confirmed: bool,
 }
 
-/// What a leader claims about this member's log.
+/// A leader's claim about this member's log.
 #[derive(Clone, Copy, Debug)]
 enum LogClaim {
     /// The leader claims that this member acknowledged entries up to this commit index, the largest that it has sent.

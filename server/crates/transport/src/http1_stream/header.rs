@@ -19,7 +19,7 @@ impl JudgedHeader {
     ];
 }
 
-/// What a header line means.
+/// The meaning of a header line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum HeaderMeaning<'a> {
     /// The empty line that ends the head.

@@ -81,7 +81,7 @@ enum ChunkLine {
     Trailer,
 }
 
-/// What to do with a part of the stream.
+/// The action for a part of the stream.
 enum FilterAction {
     /// Pass this number of bytes.
     Pass(usize),

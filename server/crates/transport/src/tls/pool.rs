@@ -18,7 +18,7 @@ use x509_cert::{
 
 use super::peer;
 
-/// What a certificate is used for.
+/// The purpose of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     Client,

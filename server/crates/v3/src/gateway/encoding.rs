@@ -112,7 +112,7 @@ fn plain_field((name, value): (String, Value), shape: &MessageShape) -> (String,
     }
 }
 
-/// Decodes a base64 string, or a list of them, to text. Returns `None` if any string is not UTF-8.
+/// Decodes a base64 string, or each string in an array, into text. Returns `None` if any value is not base64-encoded UTF-8.
 fn text(value: &Value) -> Option<Value> {
     match value {
         Value::String(base64) => {

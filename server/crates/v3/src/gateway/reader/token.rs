@@ -1,4 +1,4 @@
-//! Reads tokens, validates strings like `protojson`, and computes the positions in its errors.
+//! Reads tokens, validates strings as `protojson` does, and computes the positions in error messages.
 
 use std::{borrow::Cow, ops::Range};
 
