@@ -43,7 +43,7 @@ pub(super) fn advance(joined: &Joined<'_>) -> Option<Step> {
     if member.healthy && has_caught_up(joined, member) {
         return Some(Step::Promote(id));
     }
-    catch_up(joined, ordinal, member)
+    Some(wait_or_remove(joined, ordinal, member))
 }
 
 /// Returns whether a silent learner cannot start: its pod has an obstacle, its pod or claim is refused, or the pod has been
@@ -70,22 +70,22 @@ fn has_caught_up(joined: &Joined<'_>, member: &MemberSeen) -> bool {
     member.started && member.raft_index >= needed
 }
 
-/// Returns a wait for a learner to catch up, or the step that removes the learner: it reports an unusable disk, its node is
-/// lost, or its pod runs and it has been silent for too long. Its disk holds no unique data.
-fn catch_up(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Option<Step> {
+/// Returns the step for a learner that has not caught up. Removes the learner if it reports an unusable disk, if its node is
+/// lost, or if its pod runs and it has been silent for too long: its disk holds no unique data. Otherwise, waits.
+fn wait_or_remove(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Step {
     let behind = Why::LearnerBehind(member.id);
     let Some(pod) = joined.pass.pod(ordinal) else {
-        return Some(soon(behind));
+        return soon(behind);
     };
     if pod.ready || member.answers {
-        return Some(soon(behind));
+        return soon(behind);
     }
-    let remove = |reason| Some(Step::RemoveMember { id: member.id, reason });
+    let remove = |reason| Step::RemoveMember { id: member.id, reason };
     match evidence::of(joined, ordinal, pod) {
         Evidence::BadDisk => remove(Removal::BadDisk),
         Evidence::NodeLost => remove(Removal::NodeLost),
         Evidence::Silent if pod.phase == PodPhase::Running => remove(Removal::Silent),
-        Evidence::Silent | Evidence::Wait(Why::Unhealthy(_)) => Some(soon(behind)),
-        Evidence::Wait(why) => Some(soon(why)),
+        Evidence::Silent | Evidence::Wait(Why::Unhealthy(_)) => soon(behind),
+        Evidence::Wait(why) => soon(why),
     }
 }

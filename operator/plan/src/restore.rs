@@ -38,7 +38,8 @@ pub(super) fn stop(pass: &Pass<'_>) -> Option<Step> {
     })
 }
 
-/// Returns the step that retires the first claim in use, or revives the first claim to which the cluster returns.
+/// Returns the step that prepares the next claim for the restore, or `None` if all claims are prepared. Revives a retired claim
+/// to which the cluster returns. Retires any other claim, even if it is already retired but `held`, and would be deleted later.
 fn set_aside(pass: &Pass<'_>, restore: &RestoreStatus) -> Option<Step> {
     let wanted: Vec<_> = restore
         .disks
