@@ -62,6 +62,7 @@ impl<M: MessageResponse> UnaryResponse for M {
 }
 
 impl UnaryResponse for RangeAnswer {
+    /// Returns false for a long answer, because it is encoded while it is sent.
     fn is_large(&self) -> bool {
         match self {
             Self::Whole(range) => range.is_large(),

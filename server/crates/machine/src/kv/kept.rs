@@ -27,20 +27,21 @@ impl Kv {
     /// value's maximum length in the command to the next power of two, so that small changes in between do not matter.
     pub(crate) fn limit_kept_values(&self, command: &mut KvCommand) -> u64 {
         match &mut command.operation {
-            Some(KvOperation::Put(put)) => self.bound_kept_value(put),
-            Some(KvOperation::Txn(txn)) => self.bound_kept_values_of_txn(txn),
+            Some(KvOperation::Put(put)) => self.limit_kept_value(put),
+            Some(KvOperation::Txn(txn)) => self.limit_kept_values_of_txn(txn),
             Some(KvOperation::Delete(_) | KvOperation::Compact(_) | KvOperation::Sweep(_))
             | None => 0,
         }
     }
 
-    /// Limits the kept values of a transaction like [`Self::limit_kept_values`].
-    fn bound_kept_values_of_txn(&self, txn: &mut Txn) -> u64 {
+    /// Sets the maximum length of each value that a transaction keeps, as [`Self::limit_kept_values`] does. Returns the size in
+    /// bytes of the values that the larger branch keeps now.
+    fn limit_kept_values_of_txn(&self, txn: &mut Txn) -> u64 {
         let branches = [&mut txn.success, &mut txn.failure];
         let bytes = branches.map(|branch| {
             let kept = branch.iter_mut().map(|op| match &mut op.kind {
-                Some(TxnOpKind::Put(put)) => self.bound_kept_value(put),
-                Some(TxnOpKind::Txn(txn)) => self.bound_kept_values_of_txn(txn),
+                Some(TxnOpKind::Put(put)) => self.limit_kept_value(put),
+                Some(TxnOpKind::Txn(txn)) => self.limit_kept_values_of_txn(txn),
                 Some(TxnOpKind::Range(_) | TxnOpKind::Delete(_)) | None => 0,
             });
             kept.sum::<u64>()
@@ -48,8 +49,9 @@ impl Kv {
         bytes.into_iter().max().unwrap_or_default()
     }
 
-    /// Limits the kept value of a put like [`Self::limit_kept_values`].
-    fn bound_kept_value(&self, put: &mut Put) -> u64 {
+    /// Sets the maximum length of the value that a put keeps, as [`Self::limit_kept_values`] does. Returns the value's length
+    /// in bytes, or 0 if the put keeps no value.
+    fn limit_kept_value(&self, put: &mut Put) -> u64 {
         if !put.ignore_value {
             return 0;
         }

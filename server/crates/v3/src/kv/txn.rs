@@ -81,10 +81,10 @@ async fn execute(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<Txn
 /// Validates each operation, and then all together (on another thread above `LARGE_TXN_OPS` operations).
 async fn checked(ctx: &Context, request: TxnRequest) -> RpcResult<TxnRequest> {
     if operations(&request, ctx.settings.max_txn_ops)? <= LARGE_TXN_OPS {
-        overlaps(&request)?;
+        check_overlaps(&request)?;
         return Ok(request);
     }
-    let check = move || overlaps(&request).map(|()| request);
+    let check = move || check_overlaps(&request).map(|()| request);
     Box::pin(blocking::run(ctx.account(), check)).await?
 }
 
@@ -170,7 +170,7 @@ fn serializable(request: &TxnRequest) -> bool {
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) fn check(request: &TxnRequest, ops_max: usize) -> RpcResult<()> {
     operations(request, ops_max)?;
-    overlaps(request)
+    check_overlaps(request)
 }
 
 /// Validates each operation separately, in linear time. Returns the number of operations and comparisons.
@@ -217,8 +217,8 @@ fn each(
     Ok(())
 }
 
-/// Checks that operations that can run together write no key twice, in O(n log n).
-fn overlaps(request: &TxnRequest) -> RpcResult<()> {
+/// Fails with `DuplicateKey` if a branch puts a key twice, or puts and deletes it; see [`BranchWrites::of`]. Takes O(n log n).
+fn check_overlaps(request: &TxnRequest) -> RpcResult<()> {
     BranchWrites::of(&request.success)?;
     BranchWrites::of(&request.failure)?;
     Ok(())
