@@ -74,6 +74,8 @@ pub(super) async fn prepare(
     Ok(Prepared { config, joined, followed: None })
 }
 
+/// Adopts etcd's data in the data directory, and logs the steps and the result. Returns the identity of the data. `cache`
+/// decides which values stay in memory.
 async fn adopt_etcd(config: &Config, cache: &Arc<BlockCache>) -> Result<DataIdentity, BootError> {
     let (dir, wal_dir) = (config.data_dir.clone(), config.wal_dir.clone());
     let cache = cache.clone();

@@ -69,7 +69,8 @@ pub(super) fn is_same(known: &[RevisionDigest], read: &[RevisionDigest]) -> bool
         && read.iter().any(|one| one.revision == last)
 }
 
-/// Reads the digests of the revisions `first` to `last` from a member. Omits compacted revisions; `None` if all were compacted.
+/// Reads the digests of the revisions `first` to `last` from a member. Omits compacted revisions. Returns `None` if all were
+/// compacted, or if a later revision is missing. Fails after [`CALL_TIMEOUT`].
 pub(crate) async fn read(
     members: &Members,
     endpoint: &str,

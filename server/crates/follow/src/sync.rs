@@ -74,7 +74,8 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// Adds a lease that a copied key refers to.
+    /// Adds a lease that a copied key refers to, with the TTL that the source granted. If the lease has ended there, its TTL is
+    /// [`ENDED_LEASE_S`].
     pub(super) async fn add_lease(&self, lease: LeaseId) -> Result<(), CopyError> {
         let granted_s = self.calls.session.granted_s(lease).await?;
         let ttl_s = granted_s.unwrap_or(ENDED_LEASE_S);

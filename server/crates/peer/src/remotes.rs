@@ -67,7 +67,8 @@ impl Shared {
         }
     }
 
-    /// Ends the streams to an unknown member that has no open stream left.
+    /// Ends the streams that [`Self::answer_remote`] opened to a member, and removes its metrics and statistics. Does nothing
+    /// if there are no such streams. Call this when the last stream from that member has ended.
     pub(super) fn forget_remote(&self, id: MemberId) {
         if self.remotes.lock().0.remove(&id).is_some() {
             self.forget(id);

@@ -142,7 +142,8 @@ pub fn identity(dir: &Path) -> Result<Option<DataIdentity>, OpenError> {
     }
 }
 
-/// Returns whether the directory contains a state: its setup is complete and a checkpoint exists.
+/// Returns whether the directory contains a checkpoint's manifest, or a copy of it. Call this only if the directory has an
+/// [`identity`], because an interrupted setup can also leave a checkpoint behind.
 pub fn has_state(dir: &Path) -> bool {
     let checkpoints = member_dir(dir).join("checkpoint");
     checkpoints.join(manifest::CURRENT).exists()

@@ -60,7 +60,8 @@ pub(super) fn read_chain(
     restored
 }
 
-/// Restores the state from merged records. Also returns their size in bytes.
+/// Restores the state from merged records, and tells each run's file which blocks the run contains. Also returns the size of
+/// the records in bytes. Fails if a damaged record causes a panic.
 fn restore_from(
     folder: &Arc<CheckpointFolder>,
     mut merged: MergedRecords,

@@ -164,7 +164,8 @@ pub(super) fn judge(
     Ok(cut_from(good, zeros))
 }
 
-/// Returns the repair that truncates a file to the length `good`, or removes it if its header is incomplete (`None`).
+/// Returns the repair that truncates a file to the length `good`, or removes it if its header is incomplete (`None`). `zeros`
+/// means that the file contains only zeros from there on.
 fn cut_from(good: Option<usize>, zeros: bool) -> LogFileRepair {
     good.map_or(LogFileRepair::Remove, |good| LogFileRepair::Cut {
         good,
