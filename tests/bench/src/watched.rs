@@ -132,8 +132,8 @@ impl Heard {
         })
     }
 
-    /// Opens a connection with a watcher for each of `watched`, of which `per_stream` share a stream, and waits until they are
-    /// created. The watchers run in `hearing`, which must be dropped before the server.
+    /// Opens a connection with a watcher for each of `watched`, and waits until the watchers are created. Each stream has
+    /// `per_stream` watchers. The watchers run in `hearing`, which must be dropped before the server.
     pub(crate) async fn watch(
         self: &Rc<Self>,
         address: &str,

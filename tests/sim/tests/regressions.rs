@@ -16,15 +16,15 @@ const FOUND: [(u64, usize); 17] = [
     (696, 5),
     // `correct_rejection`: a rejection that was overtaken by an acknowledgment took a follower back below its log.
     (2371, 1),
-    // `send_current_term`: a candidate never heard that its terms were behind those of a removed member's campaigns.
+    // `send_current_term`: a removed member's campaigns had raised the term, and a candidate with lower terms never learned this.
     (76_457, 5),
     // `refused_at`: a removed leader ended when learners knew of its removal, before the one voter that it left.
     (99_604, 1),
     // `continue_failover`: a member went on to campaign after its own removal, and raft panicked when it won.
     (63_432, 3),
-    // `is_removed`: a member that goes on alone followed an old leader before it had executed its removal.
+    // `is_removed`: a member that continued alone followed an old leader before it had executed that leader's removal.
     (311_324, 5),
-    // `request_snapshot`: a member under load asked for the leader's state only at ticks, when its log was rarely committed.
+    // `request_snapshot`: a member requested the leader's state only at ticks. Under load, its log was rarely committed then.
     (329_537, 5),
     // A bug of `committed_on_quorum`: members went on with acknowledgments of disks that were lost since.
     (134_398, 1),

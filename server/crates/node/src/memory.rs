@@ -262,7 +262,7 @@ impl MemoryMonitor {
             .saturating_sub(other)
             .saturating_sub(beyond.saturating_mul(SHRINK_BY));
         if budget.starting.load(Relaxed) {
-            // The index and the log follow the values, and nothing else drops values meanwhile.
+            // The loading thread stops dropping values before it builds the index and reads the log.
             budget
                 .cache
                 .set_target(target.min(first_values_bytes(budget.bytes)));

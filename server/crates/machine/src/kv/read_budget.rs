@@ -249,7 +249,8 @@ impl ReadBudget {
 
     /// Fails if [`Self::return_pair`] would fail for pairs of `bytes` bytes together.
     pub(super) fn can_return(&self, bytes: u64) -> Result<(), KvError> {
-        take(&mut self.bytes.clone(), bytes)
+        let mut left = self.bytes;
+        take(&mut left, bytes)
     }
 
     /// Charges `bytes` compared bytes of values.
