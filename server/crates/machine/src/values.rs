@@ -26,7 +26,7 @@ use std::{
 
 use bytes::Bytes;
 
-pub use cache::BlockCache;
+pub use cache::{BlockCache, CacheHold};
 
 /// Number of attempts to read a sound record.
 const READ_ATTEMPTS: usize = 2;
@@ -218,17 +218,22 @@ impl BlockValues {
         }
     }
 
-    /// Drops the values from memory if they have a place.
-    fn evict(&self) {
+    /// Drops the values from memory if they have a place. Returns `false` if the cache is held.
+    fn evict(&self) -> bool {
         let mut state = self.write_state();
         let Some((cache, bytes)) = state.counted() else {
-            return;
+            return true;
         };
+        // Checked under the lock: whoever sees these values in memory after it began to hold the cache can rely on them.
+        if cache.is_held() {
+            return false;
+        }
         cache.subtract(bytes);
         cache.count_dropped(bytes);
         let dropped = state.bytes.take();
         drop(state);
         drop(dropped);
+        true
     }
 
     /// Returns whether a reader has used the values since the last call.
@@ -299,7 +304,7 @@ mod tests {
         let cache = Arc::new(BlockCache::new());
         cache.set_target(0);
         let values = in_memory(b"dirty");
-        values.evict();
+        assert!(values.evict());
         assert_eq!(values.parts().0.as_deref(), Some(&b"dirty"[..]));
         settle(&values, &cache);
         cache.trim();
@@ -327,6 +332,23 @@ mod tests {
         assert_eq!(cache.resident_bytes(), 7);
         drop(values);
         assert_eq!(cache.resident_bytes(), 0);
+    }
+
+    #[test]
+    fn a_held_cache_drops_nothing() {
+        let cache = Arc::new(BlockCache::new());
+        let values = in_memory(b"1234567");
+        settle(&values, &cache);
+        cache.set_target(0);
+        let holds = [cache.hold(), cache.hold()];
+        for hold in holds {
+            cache.trim();
+            assert!(!values.evict());
+            assert!(values.are_in_memory());
+            drop(hold);
+        }
+        cache.trim();
+        assert!(!values.are_in_memory());
     }
 
     #[test]

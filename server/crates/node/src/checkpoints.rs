@@ -1,7 +1,7 @@
 //! Decides when to write a checkpoint: after a certain size of log, after a large compaction, when the feature level rises, and
 //! on request.
 
-use witan_machine::{member::MemberRegistry, view::View};
+use witan_machine::{member::MemberRegistry, values::CacheHold, view::View};
 use witan_storage::{Checkpointer, OnDurable, SpaceLevel};
 
 /// Factor by which checkpoints are more frequent while the disk or the memory budget is almost full.
@@ -59,8 +59,9 @@ impl Checkpoints {
     }
 
     /// Lets the checkpointer write a state as a new base that keeps no run of the previous checkpoint, because a run is damaged.
-    pub(super) fn replace(&mut self, view: View) {
-        self.checkpointer.rewrite_all_runs(view);
+    /// `hold` keeps the values of the state in memory until then.
+    pub(super) fn replace(&mut self, view: View, hold: CacheHold) {
+        self.checkpointer.rewrite_all_runs(view, hold);
         self.appended_bytes = 0;
     }
 

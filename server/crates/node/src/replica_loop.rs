@@ -308,17 +308,17 @@ impl ReplicaLoop {
 
     /// Decides how to replace a checkpoint in which the scrub has found damage. Reads no damaged record, because such a
     /// read ends the process. If there are other voters, sets the flag for which the leader's state is fetched. A sole voter
-    /// writes the checkpoint anew if all values are in memory and the cache has room, so that they stay there during the write.
-    /// Otherwise logs that the damage stays.
+    /// writes the checkpoint anew if all values are in memory, and keeps them there until the checkpoint is durable. Otherwise
+    /// logs that the damage stays.
     fn handle_checkpoint_damage(&mut self) {
         let view = self.replica.view();
-        let has_room = !self.shared.memory.cache().is_nearly_full();
+        let hold = self.shared.memory.cache().hold();
         if !self.replica.is_sole_voter() {
             tracing::warn!("replacing the damaged checkpoint with the leader's state");
             self.shared.status.checkpoint_damaged.store(true, Relaxed);
-        } else if has_room && view.machine.kv.values_are_in_memory() {
+        } else if view.machine.kv.values_are_in_memory() {
             tracing::warn!("writing the damaged checkpoint anew from memory");
-            self.host.checkpoints.replace(view);
+            self.host.checkpoints.replace(view, hold);
         } else {
             tracing::error!(
                 "not all values are in memory and no other voter has them, so the damaged checkpoint stays; a read of \

@@ -12,7 +12,7 @@ use std::{
 };
 
 use witan_base::{panics, sync::Mutex};
-use witan_machine::{levels::Level, view::View};
+use witan_machine::{levels::Level, values::CacheHold, view::View};
 
 use super::{
     Checkpoint, StorageMetrics,
@@ -49,6 +49,8 @@ struct CheckpointRequest {
     view: Option<View>,
     /// Whether to write the whole state, because the view does not descend from the checkpoint on disk.
     whole: bool,
+    /// Keeps the values of the view in memory if the disk cannot provide them.
+    hold: Option<CacheHold>,
     /// Whether to write a new base, so that the disk has no outdated records.
     clean_base: bool,
     stop: bool,
@@ -146,11 +148,12 @@ impl Checkpointer {
         let outdated = slot.view.take();
         slot.replaced.extend(outdated);
         slot.whole = false;
+        let hold = slot.hold.take();
         let superseded = slot.installed.replace(installed);
         drop(slot);
         self.shared.changed.notify_all();
         // Dropped after the unlock, because the drop takes the lock to wake the thread.
-        drop(superseded);
+        drop((superseded, hold));
     }
 
     /// Queues a frozen view for the next checkpoint. Replaces a queued view whose write has not started.
@@ -167,10 +170,12 @@ impl Checkpointer {
         });
     }
 
-    /// Queues a frozen view to be written as a new base that keeps no run, because runs are damaged.
-    pub fn rewrite_all_runs(&self, view: View) {
+    /// Queues a frozen view to be written as a new base that keeps no run, because runs are damaged. Releases `hold` when the
+    /// base is durable.
+    pub fn rewrite_all_runs(&self, view: View, hold: CacheHold) {
         self.queue(view, |slot| {
             slot.whole = true;
+            slot.hold = Some(hold);
             // A base without outdated records is written at low priority.
             slot.clean_base = true;
         });
@@ -264,6 +269,7 @@ impl CheckpointWriter {
         let request = WriteRequest {
             view,
             whole: std::mem::take(&mut slot.whole),
+            hold: slot.hold.take(),
             clean_base: std::mem::take(&mut slot.clean_base),
             rewrites: std::mem::take(&mut slot.rewrites),
         };
@@ -327,6 +333,7 @@ impl CheckpointWriter {
             if let Some(newer) = slot.view.take() {
                 let replaced = std::mem::replace(&mut request.view, newer);
                 request.whole |= std::mem::take(&mut slot.whole);
+                request.hold = request.hold.take().or_else(|| slot.hold.take());
                 request.clean_base |= std::mem::take(&mut slot.clean_base);
                 request.rewrites.append(&mut slot.rewrites);
                 drop(slot);
@@ -378,6 +385,8 @@ struct WriteRequest {
     view: View,
     /// Whether to write the whole state instead of the difference to the last checkpoint.
     whole: bool,
+    /// Keeps the values of the view in memory if the disk cannot provide them.
+    hold: Option<CacheHold>,
     /// Whether to rewrite the base without outdated records, at low priority.
     clean_base: bool,
     rewrites: Vec<OnDurable>,

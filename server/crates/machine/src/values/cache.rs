@@ -3,8 +3,11 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{
+            AtomicU64, AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
 };
 
@@ -22,6 +25,18 @@ pub struct BlockCache {
     dropped_bytes: AtomicU64,
     reads: AtomicU64,
     read_bytes: AtomicU64,
+    /// Number of [`CacheHold`]s.
+    holds: AtomicUsize,
+}
+
+/// Keeps all values of a cache in memory until it is dropped.
+#[derive(Debug)]
+pub struct CacheHold(Arc<BlockCache>);
+
+impl Drop for CacheHold {
+    fn drop(&mut self) {
+        self.0.holds.fetch_sub(1, SeqCst);
+    }
 }
 
 /// The counted values, each in one queue.
@@ -67,7 +82,19 @@ impl BlockCache {
             dropped_bytes: AtomicU64::new(0),
             reads: AtomicU64::new(0),
             read_bytes: AtomicU64::new(0),
+            holds: AtomicUsize::new(0),
         }
+    }
+
+    /// Drops no values until the result is dropped. Values that are then in memory can therefore be read without the disk.
+    pub fn hold(self: &Arc<Self>) -> CacheHold {
+        self.holds.fetch_add(1, SeqCst);
+        CacheHold(self.clone())
+    }
+
+    /// Returns whether a [`CacheHold`] exists.
+    pub(super) fn is_held(&self) -> bool {
+        self.holds.load(SeqCst) > 0
     }
 
     /// Sets the maximum size in bytes of the values that can be dropped. [`Self::trim`] drops values beyond it.
@@ -132,15 +159,15 @@ impl BlockCache {
     }
 
     /// Returns whether reads from disk will soon have to replace other values.
-    pub fn is_nearly_full(&self) -> bool {
+    pub(super) fn is_nearly_full(&self) -> bool {
         let target = self.target();
         self.resident_bytes() > target - target / 4
     }
 
-    /// Drops values until `bytes` more bytes fit, or until no values are left.
+    /// Drops values until `bytes` more bytes fit, until no values are left, or until the cache is held.
     pub(super) fn make_room(&self, bytes: usize) {
         let target = self.target().saturating_sub(bytes as u64);
-        if self.resident_bytes() <= target {
+        if self.resident_bytes() <= target || self.is_held() {
             return;
         }
         // In the first round, used values get a second chance.
@@ -163,8 +190,9 @@ impl BlockCache {
             if !scanned && chances > 0 && holder.values().take_used() {
                 chances -= 1;
                 self.queues().clock.push(oldest);
-            } else {
-                holder.values().evict();
+            } else if !holder.values().evict() {
+                self.queues().clock.push(oldest);
+                return;
             }
         }
     }

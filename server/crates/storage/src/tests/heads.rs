@@ -234,7 +234,7 @@ fn heads_go_when_the_disk_lacks_space() {
         let (mut checkpointer, _) = start_checkpointer(storage.checkpoint, base, &metrics());
         match receives {
             true => assert!(checkpointer.receiver().begin(id(&view), 1).is_err()),
-            false => checkpointer.rewrite_all_runs(view.clone()),
+            false => checkpointer.rewrite_all_runs(view.clone(), unlimited().hold()),
         }
         wait_until("heads stay", || numbers_of_heads(&dir).is_empty());
         checkpointer.stop();

@@ -48,9 +48,15 @@ fn flip(dir: &TempDir, run: u64) {
 
 #[test]
 fn a_base_of_the_values_in_memory_replaces_a_damaged_run() {
-    let dir = TempDir::new();
-    let (storage, view) = with_runs(&dir);
+    let (dir, cache) = (TempDir::new(), unlimited());
+    let (mut storage, _) = open_cached(&dir, &cache);
+    let view = filled(200, 2000);
+    storage.checkpoint.write(None, &view).unwrap();
+    let hold = cache.hold();
     assert!(view.machine.kv.values_are_in_memory());
+    // Without the hold, the values would leave memory, and the damaged run could not be replaced.
+    cache.set_target(0);
+    cache.trim();
     let before = numbers(&dir);
     flip(&dir, *before.iter().nth(before.len() / 2).unwrap());
     let (metrics, base) = (metrics(), Some(view.clone()));
@@ -59,11 +65,13 @@ fn a_base_of_the_values_in_memory_replaces_a_damaged_run() {
     checkpointer.scrub_every(PERIOD, metrics.clone()).unwrap();
     wait_until("the damage is not found", || checkpointer.take_damage());
     // Nothing has changed since the checkpoint on disk, so only the damage requires a new one.
-    checkpointer.rewrite_all_runs(view.clone());
+    checkpointer.rewrite_all_runs(view.clone(), hold);
     assert_eq!(durable.recv_timeout(LONG), Ok(view.position.index));
     assert!(numbers(&dir).is_disjoint(&before));
     assert_eq!(metrics.scrub_damaged_runs.get(), 1);
     checkpointer.stop();
+    cache.trim();
+    assert!(!view.machine.kv.values_are_in_memory());
     compare(&dir, &view);
 }
 
