@@ -43,8 +43,7 @@ impl BatchesInFlight {
         }
     }
 
-    /// Removes answered batches from the front, as long as `waits` is false for them, and frees their bytes. Returns whether
-    /// the newest batch still waits for its answers.
+    /// Removes batches from the front while `waits` is false for them. Returns whether `waits` is true for the newest batch.
     pub(crate) fn drop_answered(&mut self, waits: impl Fn(&Batch) -> bool) -> bool {
         let newest_waits = self.batches.back().is_some_and(&waits);
         while let Some(first) = self.batches.pop_front_if(|first| !waits(first)) {

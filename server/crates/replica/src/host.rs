@@ -57,7 +57,7 @@ pub struct Recovered {
 /// The stream that carries a message to another member. Heartbeats have their own stream, so they never wait behind entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
-    /// Small urgent messages: heartbeats, votes, ReadIndex requests, answers.
+    /// Small urgent messages: heartbeats, votes, ReadIndex requests and responses.
     Control,
     /// Entries, snapshots and forwarded proposals.
     Bulk,
@@ -89,12 +89,12 @@ pub struct Applied {
     pub outcome: Outcome,
     /// The member registry after the entry, if the entry changed it.
     pub members: Option<MemberRegistry>,
-    /// The frozen state after the entry, for members that compare the hashes of their states. Set after a compaction, and when
-    /// a member has requested the comparison.
+    /// A view of the state after the entry, for members that compare the hashes of their states. Set after a compaction, or if
+    /// a member requested the comparison.
     pub hashed: Option<Box<View>>,
 }
 
-/// The reason why a request was rejected without being queued. Members exchange the numbers.
+/// The reason why a request was rejected without being queued. Members send each other the numeric values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, prost::Enumeration)]
 pub enum ProposalRejected {
     /// A queue with a limit in `limits` is full.
@@ -106,7 +106,7 @@ pub enum ProposalRejected {
     /// The learner to promote has not received enough of the log.
     #[error("learner is not in sync with leader")]
     LearnerNotReady = 3,
-    /// Not all members know the command, because the cluster version is too low.
+    /// The cluster version is too low: some members may not support the command.
     #[error("the version of the cluster is too low for this command")]
     ClusterVersion = 4,
     /// The cluster follows another one, and the command would change copied data.
@@ -150,7 +150,7 @@ pub enum LeaseAnswer {
 pub enum Answer {
     /// The answer to a request about a lease.
     Lease(LeaseAnswer),
-    /// The member that receives leadership, or the reason for the refusal. The status shows when that member leads.
+    /// The member that leadership is transferred to, or why the transfer was refused. The status shows when that member leads.
     Transfer(Result<MemberId, TransferRefused>),
     /// Whether the leader's decision was appended to the log.
     Decided(bool),
@@ -170,12 +170,12 @@ pub trait Host {
     fn message_dropped(&mut self, from: MemberId, fault: MessageFault);
     /// Sends messages to other members. The host may drop, delay, reorder or duplicate them.
     fn send(&mut self, envelopes: Vec<Envelope>);
-    /// Executes a long command and returns the result. Returns `None` if another thread executes the command:
-    /// [`crate::input::Input::Executed`] then delivers the result, and nothing else is applied before.
+    /// Executes a long command and returns the result. Returns `None` if another thread executes the command. Nothing else is
+    /// then applied until [`crate::input::Input::Executed`] delivers the result.
     fn execute(&mut self, command: Box<LongCommand>) -> Option<Box<ExecutedCommand>> {
         Some(Box::new(command.execute()))
     }
-    /// Drops the state from before a long command. The drop can take long.
+    /// Drops the state that a long command replaced. Dropping a large state can take long.
     fn discard(&mut self, _machine: StateMachine) {}
     /// Processes the entries that a turn applied: answers their tickets, wakes watchers and tracks membership. Clone the view
     /// only if necessary, because a live clone makes the next writes copy data.

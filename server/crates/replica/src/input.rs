@@ -1,7 +1,6 @@
 //! The inputs of a member: one closed enum, and [`Replica::take`], the only function that accepts them.
 //!
-//! An input only queues work. The next [`Replica::turn`] does the work and answers through [`crate::host::Host`]. The node's
-//! inbox, the recorder and the simulator carry these values.
+//! An input only queues work. The next [`Replica::turn`] does the work and answers through [`crate::host::Host`].
 
 use std::sync::Arc;
 
@@ -51,7 +50,7 @@ pub enum Input {
         /// Number of bytes by which the log may grow until the next measurement. 0 means that the disk is full.
         bytes: u64,
     },
-    /// The memory of the process was used up, or became free again.
+    /// The process used up its memory budget, or has free memory again.
     Memory {
         /// Whether the memory is used up, so that the member must accept no entries that add data.
         exhausted: bool,

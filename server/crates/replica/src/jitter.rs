@@ -20,7 +20,7 @@ pub(crate) fn below(seed: u64, draw: u64, bound: u64) -> u64 {
     splitmix64(splitmix64(seed) ^ draw) % bound.max(1)
 }
 
-/// The finalizer of SplitMix64 (Steele, Lea, Flood 2014), which turns consecutive numbers into pseudo-random numbers.
+/// Applies the SplitMix64 finalizer (Steele, Lea, Flood 2014), which turns consecutive numbers into pseudo-random numbers.
 pub(crate) fn splitmix64(value: u64) -> u64 {
     let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -15,7 +15,7 @@ use crate::{
 use witan_machine::{StateMachine, command::Command};
 use witan_tree::{ExpireNodes, TreeOperation};
 
-/// Number of ticks for which a member's last answer is remembered.
+/// Number of ticks for which a member's last response is remembered.
 const HEARD_TICKS: u64 = 1000;
 
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(crate) struct LeaderTasks {
     pub(crate) compaction: AutoCompactor,
     /// Members to which a snapshot is being sent, with the tick at which it started.
     snapshots: BTreeMap<u64, u64>,
-    /// The last tick at which each member was known to answer. raft-rs forgets this at each quorum check.
+    /// The last tick at which each member was known to respond. raft-rs forgets this at each quorum check.
     heard: BTreeMap<u64, u64>,
     pub(crate) lessor: Lessor,
 }
@@ -70,7 +70,8 @@ impl LeaderTasks {
         commands
     }
 
-    /// Records that a snapshot is sent to a member since `tick`. Returns `false` and does nothing if one is already being sent.
+    /// Records that a snapshot transfer to a member started at `tick`. Changes nothing and returns `false` if one is in
+    /// progress.
     pub(crate) fn begin_snapshot(&mut self, to: u64, tick: u64) -> bool {
         let begins = !self.snapshots.contains_key(&to);
         if begins {
@@ -83,7 +84,7 @@ impl LeaderTasks {
         self.snapshots.contains_key(&to)
     }
 
-    /// Records `tick` as the last time that these members answered. Forgets members without an answer for more than
+    /// Records `tick` as the last time that these members responded. Forgets members that have not responded for more than
     /// [`HEARD_TICKS`].
     pub(crate) fn note_heard(&mut self, members: impl Iterator<Item = u64>, tick: u64) {
         self.heard.extend(members.map(|member| (member, tick)));
@@ -91,7 +92,7 @@ impl LeaderTasks {
             .retain(|_, at| tick.saturating_sub(*at) <= HEARD_TICKS);
     }
 
-    /// Returns the last tick at which a member was known to answer, or `None` if it is unknown.
+    /// Returns the last tick at which a member was known to respond, or `None` if it is unknown.
     pub(crate) fn heard_at(&self, member: u64) -> Option<u64> {
         self.heard.get(&member).copied()
     }
@@ -101,8 +102,8 @@ impl LeaderTasks {
         self.snapshots.remove(&to);
     }
 
-    /// Reports a snapshot to raft as failed, and forgets it, if the transport has not reported its result for
-    /// [`SNAPSHOT_REPORT_TICKS`] ticks. Raft then probes the member again instead of waiting forever.
+    /// If the transport has not reported a snapshot's result for [`SNAPSHOT_REPORT_TICKS`] ticks, reports the snapshot to raft
+    /// as failed and forgets it. Raft then probes the member again instead of waiting forever.
     pub(crate) fn retry_snapshots(&mut self, raft: &mut RawNode<MemoryLog>, tick: u64) {
         let lost = self.snapshots.extract_if(.., |_, begun| {
             tick.saturating_sub(*begun) > SNAPSHOT_REPORT_TICKS

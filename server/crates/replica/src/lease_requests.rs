@@ -8,7 +8,7 @@ use crate::{
     limits::{READ_INDEX_RETRY_TICKS, WAITING_REQUESTS_MAX},
 };
 
-/// The receiver of the answer.
+/// The requester that receives the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum LeaseRequester {
     Own(Ticket),

@@ -95,13 +95,14 @@ pub(crate) struct Lessor {
     /// was busy, for example with a sync.
     previous_ns: u64,
     deadlines: LeaseDeadlines,
-    /// Each lease once, at `listed_at_ns` of its timer. A keep-alive only delays the check, so it leaves this list unchanged.
+    /// Lists each lease once, under its timer's `listed_at_ns`. A keep-alive only delays the check and leaves this list
+    /// unchanged.
     next_checks: BTreeSet<(u64, LeaseId)>,
     /// Leases whose timers start with the next clock update, with their durations in nanoseconds.
     starting: Vec<(LeaseId, u64)>,
     /// Leases with a due checkpoint whose log index is not known yet.
     checkpointing: Vec<LeaseId>,
-    /// Seconds between two checkpoints of a lease; `None` derives them from its TTL.
+    /// Seconds between two checkpoints of a lease; `None` derives the interval from its TTL.
     checkpoint_s: Option<i64>,
     /// Whether this process has known a leader: another member, or itself with all entries of earlier terms applied.
     had_leader: bool,

@@ -1,7 +1,7 @@
-//! Consensus without I/O: turns commands into raft entries, and applies committed entries to the state of `witan_machine`.
+//! Consensus without I/O: turns commands into raft entries and applies committed entries to a `witan_machine` state machine.
 //!
 //! This crate has no sockets, files, threads, clocks, randomness, JSON or gRPC. The shell (`server`, or the simulator in
-//! `tests/sim`) passes [`input::Input`]s. Effects leave through the trait [`host::Host`], and only in
+//! `tests/sim`) passes [`input::Input`]s to the replica. All effects go through the [`host::Host`] trait, and only during
 //! [`replica::Replica::turn`].
 //!
 //! Reading order: `input` (inputs of a member) → `host` (required operations) → `replica` (how entries become state) →

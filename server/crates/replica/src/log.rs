@@ -15,7 +15,7 @@ use crate::{
 };
 use witan_machine::{member::PublishAttributes, view::Position};
 
-/// A run of consecutive entries, and the position just before the first one.
+/// Consecutive log entries, with raft's hard state and the applied position.
 #[derive(Debug)]
 pub(crate) struct MemoryLog {
     /// Index and term of the entry before the first kept entry.
@@ -25,9 +25,9 @@ pub(crate) struct MemoryLog {
     hard_state: HardState,
     /// The applied position, which is also the position of a snapshot for another member.
     position: Position,
-    /// Number of applied entries kept for members that were away.
+    /// Number of applied entries kept for members that lag behind.
     catch_up_entries: u64,
-    /// Maximum size in bytes of the applied entries kept for members that were away.
+    /// Maximum size in bytes of the applied entries kept for members that lag behind.
     catch_up_bytes: usize,
     /// Maximum size in bytes of the applied entries kept for members that are receiving a snapshot or entries.
     receivers_bytes: usize,
@@ -96,8 +96,8 @@ impl MemoryLog {
         self.registrations
     }
 
-    /// Sets the number of applied entries kept for members that were away, instead of [`CATCH_UP_ENTRIES`]. Lowers the bounds on
-    /// their size to shares of the memory budget of `memory_bytes` bytes, which is `u64::MAX` if it is unlimited.
+    /// Sets the number of applied entries kept for lagging members, instead of [`CATCH_UP_ENTRIES`]. Lowers the bounds on their
+    /// size to shares of the memory budget of `memory_bytes` bytes, which is `u64::MAX` if it is unlimited.
     pub(crate) fn keep_entries(&mut self, entries: u64, memory_bytes: u64) {
         self.catch_up_entries = entries;
         self.catch_up_bytes = catch_up_bytes(memory_bytes);

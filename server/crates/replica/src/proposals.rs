@@ -109,14 +109,14 @@ impl Proposals {
         }
     }
 
-    /// Adds a proposal that waits since `tick` and has not been submitted.
+    /// Adds a proposal that has waited since `tick` and has not been submitted.
     pub(crate) fn add(&mut self, ticket: Ticket, tick: u64, entry: Box<Entry>) {
         let waiting = WaitingProposal { since: tick, stage: Stage::Held(entry) };
         self.waiting.insert(ticket, waiting);
     }
 
-    /// Encodes the entry of a queued proposal into `bytes` bytes, and keeps the encoding. Returns the entry and its encoding,
-    /// or `None` if the ticket no longer waits or its entry is already encoded.
+    /// Encodes the entry of a queued proposal into `bytes` bytes and keeps the encoding. Returns the entry and its encoding, or
+    /// `None` if the ticket no longer waits or its entry is already encoded.
     pub(crate) fn encode(&mut self, ticket: Ticket, bytes: usize) -> Option<(Box<Entry>, Bytes)> {
         let waiting = self.waiting.get_mut(ticket)?;
         let Stage::Held(entry) = &waiting.stage else {

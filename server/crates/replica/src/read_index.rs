@@ -1,6 +1,6 @@
 //! The linearizable read barrier, ReadIndex (raft thesis 6.4). Reads wait in a [`RequestGroup`] for the next ReadIndex round.
-//! One round serves all waiting reads, and releases them once the round's index is applied. The next round can start earlier. A
-//! round also proves the leader's answers about leases. An answer from a state at or after the round's index is final.
+//! One round serves all waiting reads, and releases them once the round's index is applied. The next round need not wait for
+//! that. A round also proves the leader's answers about leases. An answer from a state at or after the round's index is final.
 //!
 //! This module retries, because raft-rs silently drops a ReadIndex request when no leader is known, the leader has not
 //! committed in its term, or the role changes.

@@ -1,6 +1,6 @@
 //! A member's consensus and state, driven by ticks, messages and requests.
 //!
-//! An [`crate::input::Input`] only queues work. [`Replica::turn`] processes the queue. No other function has outside effects
+//! An [`crate::input::Input`] only queues work. [`Replica::turn`] processes the queue. No other function has external effects
 //! (I3).
 
 mod admission;
@@ -88,7 +88,7 @@ pub struct Config {
     pub compaction: Option<AutoCompaction>,
     /// Number of ticks after which the replica forgets a request. The shell has reported a timeout by then.
     pub request_ticks: u64,
-    /// Whether the disk is a copy, so this member may have run elsewhere since the copy was taken.
+    /// Whether the data directory is a copy. This member may then have run elsewhere since the copy was taken.
     pub copied: bool,
     /// The feature level of this release. It differs from `levels::OWN` only in tests with members of several releases.
     pub level: Level,
@@ -100,11 +100,11 @@ pub struct Config {
 /// are short.
 #[derive(Clone, Copy, Debug)]
 pub struct Tuning {
-    /// Maximum number of keys that a turn touches itself. The host executes commands beyond it while raft continues.
+    /// Maximum number of keys that a turn processes itself. The host executes larger commands while raft continues.
     pub long_command_keys: u64,
-    /// Number of applied entries kept in memory for members that were away.
+    /// Number of applied entries kept in memory for members that lag behind.
     pub catch_up_entries: u64,
-    /// Seconds between two checkpoints of a lease; `None` derives them from its TTL.
+    /// Seconds between two checkpoints of a lease; `None` derives the interval from the lease's TTL.
     pub lease_checkpoint_s: Option<i64>,
     /// The memory budget of the process in bytes, which lowers the bounds on the size of entries in memory; `u64::MAX` if it is
     /// unlimited.
@@ -183,13 +183,13 @@ pub struct Replica {
     read_index: ReadIndexQueue,
     leader_tasks: LeaderTasks,
     disk_room: Room,
-    /// The last probe of each member: its tick, and the index just before its entries.
+    /// The last probe sent to each member: its tick, and the index before its first entry.
     probes: BTreeMap<u64, (u64, u64)>,
     acknowledged: peers::Acknowledgment,
     deferred_commits: DeferredCommits,
     /// Number of ticks since startup.
     ticks: u64,
-    /// The highest term that messages can set in the current election timeout.
+    /// The highest term to which messages can raise this member in the current election timeout.
     term_max: u64,
     /// Number of campaigns since startup.
     campaigns: u64,
@@ -295,8 +295,8 @@ impl Replica {
         self.monotonic_ns = self.monotonic_ns.max(monotonic_ns);
         self.follow_batches();
         self.continue_failover();
-        // Entries of earlier leaders may remove leases, so a leader tracks leases only after it has applied all of them. In a
-        // cluster that follows another cluster, the other cluster expires the leases.
+        // Entries of earlier leaders may remove leases, so a leader tracks leases only after it has applied all of them. If
+        // this cluster follows another one, the source cluster expires the leases.
         let counts = self.leads_with_all_applied() && !self.machine.members.follows;
         let leads = counts.then_some(self.raft.raft.term);
         let leases = self.machine.kv.leases();
@@ -305,14 +305,15 @@ impl Replica {
         timers.advance_clock(monotonic_ns, leases);
     }
 
-    /// Returns whether this member is the only voter, also during a configuration change.
+    /// Returns whether this member is the only voter. During a configuration change, the outgoing voters count too.
     pub fn is_sole_voter(&self) -> bool {
         let place = self.raft.store().position();
         place.voters == [self.config.id] && place.voters_outgoing.is_empty()
     }
 
-    /// Returns the monotonic time in nanoseconds at which this replica needs an [`crate::input::Input::Clock`] and a turn: for
-    /// a campaign, for held requests or for a commit index. Returns `None` if it needs neither before the next tick or input.
+    /// Returns the monotonic time in nanoseconds at which the next failover campaign, held request or deferred commit index is
+    /// due. The replica then needs an [`crate::input::Input::Clock`] and a turn. Returns `None` if nothing is due before the
+    /// next tick or input.
     pub fn wake_at_ns(&self) -> Option<u64> {
         let failover = self.failover.filter(|_| self.may_campaign());
         let failover = failover.map(|failover| failover.at_ns);
@@ -324,13 +325,13 @@ impl Replica {
         failover.into_iter().chain(held.into_iter().flatten()).min()
     }
 
-    /// Returns whether this member leads and there are other voters.
+    /// Returns whether this member leads a cluster with other voters.
     fn is_leader_of_others(&self) -> bool {
         self.raft.raft.state == StateRole::Leader && !self.is_sole_voter()
     }
 
-    /// Returns whether raft may campaign now. A sole voter wins at once, which raft allows only if the whole log is persisted.
-    /// Entries received since the last turn are not persisted yet.
+    /// Returns whether this member may campaign now. A sole voter wins immediately, which raft allows only if the whole log is
+    /// persisted. Entries received since the last turn are not persisted yet.
     fn may_campaign(&self) -> bool {
         let log = &self.raft.raft.raft_log;
         let persisted = !self.is_sole_voter() || log.persisted == log.last_index();
@@ -364,7 +365,8 @@ impl Replica {
         }
     }
 
-    /// Decodes a message and passes it to its handler. Fails for a message that no correct member sends.
+    /// Decodes a message and passes it to its handler. Fails for a message that no correct member sends, such as a raft message
+    /// with another sender's id.
     fn open(&mut self, envelope: Envelope) -> Result<(), MessageFault> {
         let Envelope { from: MemberId(from), message, snapshot, .. } = envelope;
         match PeerMessage::decode(&message) {
@@ -383,8 +385,8 @@ impl Replica {
         Ok(())
     }
 
-    /// Returns whether a member is removed, either by the applied state or by an unapplied entry of `--force-new-cluster`.
-    /// Without the second check, this member would follow the removed leader until it applies the entry.
+    /// Returns whether a member was removed, either by the applied state or by an unapplied entry of `--force-new-cluster`.
+    /// Without the second case, this member would follow the removed leader until it applies the entry.
     fn is_removed(&self, member: u64) -> bool {
         let applied = self.raft.store().position().index;
         let ahead = self.removed_in_log.get(&member);
@@ -392,8 +394,8 @@ impl Replica {
             || ahead.is_some_and(|index| *index > applied)
     }
 
-    /// Checks a raft message and passes it to raft, with the state that a snapshot message carries. Drops messages that raft
-    /// must not see now. Returns an error for a message that no correct member sends.
+    /// Checks a raft message and passes it to raft. `state` is the state that accompanies a snapshot message. Silently drops
+    /// messages that raft must not process now. Fails for a message that no correct member sends.
     fn step(&mut self, mut message: Message, state: Option<View>) -> Result<(), MessageFault> {
         self.send_appended();
         let metadata = message.get_snapshot().get_metadata();
@@ -461,7 +463,7 @@ impl Replica {
         Ok(())
     }
 
-    /// Passes a checked message to raft, and records what the message reveals about its sender.
+    /// Passes a checked message to raft and records what the message reveals about its sender.
     fn pass_to_raft(&mut self, message: Message) {
         self.note_pre_vote(&message);
         let told = (message.from, message.term, commit_index_of(&message));
@@ -492,7 +494,7 @@ impl Replica {
         turn::turn(self, host)
     }
 
-    /// Queues the answer that these requests get no reply for `reason`.
+    /// Answers these requests with [`Answer::Unanswered`] and `reason` in the next turn.
     fn end_unanswered(&mut self, tickets: Vec<Ticket>, reason: Unanswered) {
         let answer = |ticket| (ticket, Answer::Unanswered(reason));
         self.answers.extend(tickets.into_iter().map(answer));
@@ -524,8 +526,8 @@ impl Replica {
         }
     }
 
-    /// Proposes the leader's own commands, without compactions and sweeps if this cluster follows another one. First fails
-    /// snapshots whose results were not reported, even if the disk is full, so that raft sends new ones.
+    /// Reports snapshots without a result as failed, so that raft sends new ones. Then, unless the disk is full, proposes the
+    /// leader's own commands. Omits compactions and sweeps if this cluster follows another one.
     fn run_leader_tasks(&mut self, now_ns: i64) {
         self.leader_tasks
             .retry_snapshots(&mut self.raft, self.ticks);
@@ -559,8 +561,8 @@ impl Replica {
         }
     }
 
-    /// Replaces the random election timeout that raft-rs has drawn since the last turn (I1), and counts a campaign that has
-    /// begun. No tick uses raft-rs's draw if a turn follows within an election timeout.
+    /// Replaces the random election timeout that raft-rs may have drawn since the last turn (I1), and counts a campaign that
+    /// has started since. If a turn follows within an election timeout, no tick uses a timeout drawn by raft-rs.
     fn set_election_timeout(&mut self) {
         let raft = &mut self.raft.raft;
         let now = (Role::of(raft.state), raft.term);

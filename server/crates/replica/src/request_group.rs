@@ -204,8 +204,8 @@ impl<R> RequestGroup<R> {
         }
     }
 
-    /// Returns the time at which the held requests are due if nothing changes. Returns `None` without held requests, or before
-    /// [`Self::see`] recorded them. `cost` is the duration of the last sync or round in nanoseconds.
+    /// Returns the time at which the held requests are due if nothing changes. Returns `None` if no requests are held, or
+    /// before [`Self::see`] recorded them. `cost` is the duration of the last sync or round in nanoseconds.
     pub(crate) fn deadline(&self, cost: u64) -> Option<u64> {
         if self.held.is_empty() {
             return None;

@@ -26,7 +26,7 @@ impl<T> TicketMap<T> {
         self.0.len()
     }
 
-    /// Sets the value of a ticket, and replaces an earlier value.
+    /// Sets a ticket's value, replacing any earlier value.
     pub fn insert(&mut self, ticket: Ticket, value: T) {
         self.0.insert(ticket, value);
     }

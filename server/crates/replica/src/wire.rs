@@ -60,7 +60,7 @@ pub fn encode_entry(entry: &Entry) -> Vec<u8> {
     encode_entry_of(entry, data_bytes(entry.encoded_len()))
 }
 
-/// Encodes an entry into `bytes` bytes (see [`data_bytes`]). Computing that length takes half as long as encoding it.
+/// Encodes an entry into `bytes` bytes ([`data_bytes`]), a length that takes half as long to compute as the encoding.
 pub(crate) fn encode_entry_of(entry: &Entry, bytes: usize) -> Vec<u8> {
     let mut data = Vec::with_capacity(bytes);
     data.push(COMMAND_V1);
@@ -79,8 +79,8 @@ pub enum EntryError {
     Corrupt(#[from] CorruptRecord),
 }
 
-/// Decodes data of a raft entry. Empty data is raft's own first entry of a term, without a command. Fails with `Unknown` for
-/// an entry of a later release.
+/// Decodes a raft entry's data. Empty data, which raft appends at the start of a term, yields an entry without a command. Fails
+/// with `Unknown` for an entry of a later release.
 pub fn decode_entry(data: &Bytes) -> Result<Entry, EntryError> {
     decode(data, |_| false)
 }
@@ -107,7 +107,8 @@ fn decode(data: &Bytes, is_own: impl Fn(&Stamp) -> bool) -> Result<Entry, EntryE
     Ok(entry)
 }
 
-/// Returns the raft configuration change of a membership command, which is its context. Returns `None` for other commands.
+/// Returns the raft configuration change for a membership command, with the encoded command as context. Returns `None` for
+/// other commands.
 pub(crate) fn conf_change(entry: &Entry, encoded: &Bytes) -> Option<ConfChange> {
     let Some(Command::Members(asked)) = &entry.command else {
         return None;
@@ -151,7 +152,7 @@ pub(crate) fn decode_raft_entry(
     decode_committed_entry(entry, |_| false)
 }
 
-/// Returns the registration that an entry contains. Decodes no other entry, because this runs for each appended entry.
+/// Returns the registration in an entry, or `None`. Decodes no other entry, because this runs for each appended entry.
 pub(crate) fn registration(entry: &RaftEntry) -> Option<PublishAttributes> {
     let mut fields = entry.data.strip_prefix(&[COMMAND_V1])?;
     let (mut tag, _) = encoding::decode_key(&mut fields).ok()?;
@@ -319,7 +320,7 @@ impl PeerMessage {
         bytes.into()
     }
 
-    /// Decodes a message. Fails for an unknown kind, too, which a later release may send.
+    /// Decodes a message. Also fails for an unknown kind, which a later release may send.
     pub(crate) fn decode(bytes: &Bytes) -> Result<Self, CorruptRecord> {
         let Some(kind) = bytes.first() else {
             return Err(CorruptRecord::new("empty message"));

@@ -8,11 +8,11 @@ use witan_machine::{
     revision::Revision,
 };
 
-/// Number of revisions sampled per period, or per hour if the period is longer, as in etcd.
+/// Number of times that the revision is sampled per period, or per hour if the period is longer, as in etcd.
 const CHECKS_PER_PERIOD: u64 = 10;
 
-/// Number of sweeps that an idle leader proposes per tick. They free 28 MiB of memory, so a member that exceeds its quota has
-/// space again soon after a compaction.
+/// Number of sweeps that an idle leader proposes per tick. They free 28 MiB of memory, so a member that exceeds its quota soon
+/// has space again after a compaction.
 const SWEEPS_PER_TICK: usize = 8;
 
 /// The rule by which a leader compacts old revisions automatically.
@@ -108,7 +108,7 @@ impl AutoCompactor {
         let operations = match revision {
             Some(revision) => {
                 self.in_flight = Some((revision, tick));
-                // A client has already compacted further.
+                // A client has already compacted up to this revision or further.
                 if revision <= kv.compacted() {
                     self.proposal_result(true);
                     return Vec::new();
@@ -224,7 +224,7 @@ mod tests {
         let periodic = |period| AutoCompaction::Periodic { period, hour: HOUR };
         let (long, short) = (periodic(10 * HOUR), periodic(300));
         let revisions = AutoCompaction::Revisions { keep: 100, check_interval_ticks: 300 };
-        // The first compaction follows after one period. etcd later counts one check more than the period has.
+        // The first compaction follows after one period. Later ones lag by one check, as in etcd.
         let look = 360;
         let hourly = [
             (10 * HOUR, 1),

@@ -69,7 +69,7 @@ impl Replica {
         }
     }
 
-    /// Checks an entry of `proposer` before it is appended. Returns `NotNow` if this member does not lead or the entry must
+    /// Checks an entry of `proposer` before it is appended. Fails with `NotNow` if this member does not lead or the entry must
     /// wait. Rejects commands that some member does not support or that change followed data.
     pub(super) fn admit_to_log(&mut self, proposer: u64, entry: &Entry) -> Result<(), NotAppended> {
         let raft = &self.raft.raft;
@@ -81,7 +81,7 @@ impl Replica {
         if self.is_removing(proposer) || self.awaits_version(entry) {
             return Err(NotAppended::NotNow);
         }
-        // The leader proposes commands of its own, too.
+        // The leader's own commands were not checked before.
         self.check_version(entry)?;
         // A member that has just joined does not know whether the cluster follows another one.
         let changes_followed = entry

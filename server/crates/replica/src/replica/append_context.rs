@@ -1,4 +1,4 @@
-//! The bytes that a leader adds to an append message, in raft's field `context`.
+//! The context of append messages: bytes that a leader adds in raft's `context` field.
 
 use bytes::Bytes;
 use raft::{
@@ -13,12 +13,12 @@ use super::Replica;
 pub(crate) struct AppendContext {
     /// The lineage of the leader's state; 0 for none.
     pub(super) lineage: u64,
-    /// The checksum of the entry before the message's entries, until the follower has accepted a message.
+    /// Checksum of the entry before the message's first entry. Omitted once the follower has accepted a message.
     pub(super) previous: Option<u32>,
 }
 
 impl AppendContext {
-    /// Encodes the context. Without a lineage and a checksum, it is empty.
+    /// Encodes the context. Returns no bytes if there is neither a lineage nor a checksum.
     fn encode(self) -> Bytes {
         let lineage = self.lineage.to_be_bytes();
         match self.previous {
@@ -28,7 +28,7 @@ impl AppendContext {
         }
     }
 
-    /// Removes the checksum from a message. For a recording, which replaces the data of entries.
+    /// Removes the checksum from a message, for recordings, which replace the data of entries.
     pub(crate) fn forget_checksum(message: &mut Message) {
         if let Some(context) = Self::of(message) {
             message.context = Self { previous: None, ..context }.encode();
@@ -58,7 +58,7 @@ impl Replica {
         let raft = &self.raft.raft;
         let peer = raft.prs().get(message.to);
         let probes = peer.is_some_and(|peer| peer.state == ProgressState::Probe);
-        // The log of a former leader may have replaced the entry since the message was made.
+        // Since the message was created, another leader's entries may have replaced the entry.
         let has_previous = raft.state == StateRole::Leader
             && raft.term == message.term
             && raft.raft_log.match_term(message.index, message.log_term);
@@ -72,7 +72,7 @@ impl Replica {
         Some(crc32fast::hash(&self.own_entry(index)?.data))
     }
 
-    /// Returns an entry of the log in memory.
+    /// Returns the entry at `index`, or `None` if the log in memory does not contain it.
     pub(super) fn own_entry(&self, index: u64) -> Option<Entry> {
         let log = &self.raft.raft.raft_log;
         if !(log.first_index()..=log.last_index()).contains(&index) {

@@ -28,8 +28,8 @@ use witan_machine::{
 /// Index of a cluster's first state, which no entry precedes.
 pub(super) const GENESIS_INDEX: u64 = 1;
 
-/// Returns the first state of a new cluster: a snapshot at index 1, term 1 with all first members. A member that joins later
-/// receives the first members with it. Each member takes one v2 index, because etcd stores members in the v2 store.
+/// Returns the initial state of a new cluster: a snapshot at index 1 and term 1 with the initial members. Each member advances
+/// the v2 index by one, because etcd stores members in the v2 store.
 pub fn genesis(cluster_id: u64, members: Vec<Member>) -> View {
     let mut machine = StateMachine::default();
     machine.members.cluster_id = cluster_id;
@@ -49,8 +49,9 @@ pub fn genesis(cluster_id: u64, members: Vec<Member>) -> View {
 }
 
 impl Replica {
-    /// Creates a replica from recovered state; a new member's checkpoint is `genesis`. Fails if the log ends before the
-    /// checkpoint or the stored commit index, has a gap, or has an entry that cannot be decoded.
+    /// Creates a replica from recovered state; a new member's checkpoint is `genesis`. Fails if there is no checkpoint, or if
+    /// its feature level is above this release. Also fails if the log ends before the checkpoint or the stored commit index,
+    /// has a gap, or has an entry that cannot be decoded.
     pub fn new(config: Config, recovered: Recovered) -> Result<Self, CorruptRecord> {
         let checkpoint = recovered
             .checkpoint
@@ -59,7 +60,7 @@ impl Replica {
         let place = checkpoint.position.clone();
         let stored = recovered.hard_state.as_ref().map(wire::decode_hard_state);
         let mut hard_state = stored.transpose()?.unwrap_or_default();
-        // Frees each record once it is decoded.
+        // Each record is freed once it is decoded.
         let records = recovered.records.into_iter();
         let entries = records.map(|record| wire::decode_record(&record));
         let entries = entries.collect::<Result<Vec<_>, _>>()?;
@@ -230,7 +231,7 @@ mod tests {
         replica::tests::{config, first_state},
     };
 
-    /// A later release may keep a promise there, for example about its vote.
+    /// A later release may store a promise in these bytes, for example about its vote.
     #[test]
     fn a_hard_state_and_a_log_record_of_a_later_release_are_refused() {
         let mut hard_state = wire::hard_state(3, 2, 1).to_vec();

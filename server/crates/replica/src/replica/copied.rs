@@ -6,8 +6,8 @@
 //! that quorum, because raft sees no message of an unconfirmed leader. The member is up to date once it has accepted the
 //! confirmed leader's append and applied everything that was committed when the leader answered.
 //!
-//! If the voters on original disks are no quorum, no leader can be confirmed, so all voters must run. A copy votes only for a
-//! candidate with a log at least as long as every voter's, and regards a winner as confirmed. No entry that is still on a
+//! If the voters on original disks do not form a quorum, no leader can be confirmed, so all voters must run. A copy votes only
+//! for a candidate with a log at least as long as every voter's, and regards a winner as confirmed. No entry that is still on a
 //! voter's disk is lost. The original may have voted in a term that the copy has not seen, but the other voters of that term
 //! have seen it. A copy neither votes nor campaigns in a term that a voter has reported, so each term has at most one leader.
 //!
@@ -109,7 +109,7 @@ impl Replica {
         self.copied.is_some()
     }
 
-    /// Returns the number of ticks for which messages of the original may arrive and reports of voters are valid.
+    /// Returns the number of ticks for which voters' reports are valid and messages from the original may still arrive.
     fn copy_patience(&self) -> u64 {
         NO_VOTE_TIMEOUTS * self.config.election_ticks as u64
     }
@@ -198,7 +198,7 @@ impl Replica {
     }
 
     /// Returns whether this member may campaign: no leader contradicts its log. A copy also needs a recent report from every
-    /// other voter of a log that is not longer.
+    /// other voter, each with a log that is not longer.
     pub(super) fn log_permits_campaign(&self) -> bool {
         let log = &self.raft.raft.raft_log;
         let last = (log.last_term(), log.last_index());

@@ -1,7 +1,7 @@
-//! Defers commit index updates: while a leader is appending entries, the next append will carry the commit index anyway. A separate
-//! message would wake each follower, and the leader would have to process the responses.
+//! Defers commit index updates: while a leader is appending entries, the next append will carry the commit index anyway. A
+//! separate message would wake each follower, and the leader would have to process the responses.
 //!
-//! A member that forwarded an entry gets the commit index at once. A member that reads gets it with the heartbeats of the read.
+//! Members that forwarded an entry get the commit index immediately, and readers get it with the heartbeats of their read.
 
 use std::collections::BTreeMap;
 
@@ -21,11 +21,11 @@ pub(super) struct DeferredCommits {
     /// Monotonic time in nanoseconds at which the oldest deferred commit index was deferred.
     since_ns: u64,
     waiting: BTreeMap<u64, DeferredCommit>,
-    /// The first and last index of the entries that each member has forwarded and does not know to be committed.
+    /// First and last index of the entries that each member has forwarded and does not yet know to be committed.
     forwarded: BTreeMap<u64, (u64, u64)>,
 }
 
-/// The fields of an append message without entries. It is sent later with its original term, like a delayed message.
+/// The fields of an append message without entries, which is sent later with its original term, like a delayed message.
 #[derive(Clone, Copy, Debug)]
 struct DeferredCommit {
     term: u64,
@@ -42,13 +42,14 @@ impl DeferredCommits {
         }
     }
 
-    /// Records that `member` forwarded the entry at `index`. That member gets the commit index that covers it at once.
+    /// Records that `member` forwarded the entry at `index`. The commit index that covers this entry is sent to it without
+    /// deferral.
     pub(super) fn forwarded(&mut self, member: u64, index: u64) {
         let (_, last) = self.forwarded.entry(member).or_insert((index, index));
         *last = index;
     }
 
-    /// Returns whether appends are so frequent that the next one soon carries the current commit index.
+    /// Returns whether this leader appends so often that the next append will soon carry the current commit index.
     fn expects_append(&self, now_ns: u64) -> bool {
         let (before, last) = self.appended_ns;
         before != 0
@@ -72,8 +73,8 @@ impl DeferredCommits {
 }
 
 impl Replica {
-    /// Returns whether a raft message only carries a commit index that can wait for the next append. The caller then drops the
-    /// message, and the commit index is sent later unless an append is sent before.
+    /// Returns whether a raft message carries only a commit index that can wait for the next append. If so, records the commit
+    /// index, and the caller drops the message. The commit index is sent later unless an append carries it first.
     pub(super) fn defers_commit(&mut self, message: &Message) -> bool {
         if message.get_msg_type() != MessageType::MsgAppend {
             return false;
@@ -101,7 +102,7 @@ impl Replica {
         true
     }
 
-    /// Returns the monotonic time in nanoseconds at which deferred commit indexes must be sent, or `None` without any.
+    /// Returns the monotonic time in nanoseconds at which deferred commit indexes must be sent; `None` if there are none.
     pub(super) fn commits_due_ns(&self) -> Option<u64> {
         let commits = &self.deferred_commits;
         let due = commits.since_ns.saturating_add(COMMIT_DEFERRAL_NS);
@@ -120,6 +121,7 @@ impl Replica {
         }
     }
 
+    /// Sends a deferred commit index in an append message without entries.
     fn post_commit(&mut self, to: u64, deferred: DeferredCommit) {
         let DeferredCommit { term, index, log_term, commit } = deferred;
         let from = self.config.id;

@@ -6,7 +6,7 @@
 //! startup need are accepted anyway: the first entry of a term and the attributes of members. Without them no leader could
 //! serve linearizable reads.
 //!
-//! A member without memory accepts entries up to the first one that adds data. If the memory of all members is used up,
+//! A member without memory accepts entries up to the first one that adds data. If all members have used up their memory,
 //! deletions, compactions and expirations can therefore still free some.
 
 use raft::{
@@ -18,7 +18,7 @@ use super::Replica;
 use crate::wire;
 use witan_machine::command::Command;
 
-/// Number of election timeouts between two attempts to transfer leadership, during which raft drops proposals.
+/// Number of election timeouts between two attempts to transfer leadership. Raft drops proposals during a transfer.
 const HANDOVER_TIMEOUTS: u64 = 3;
 
 /// Maximum size of an entry on disk in bytes, without its data.
@@ -54,14 +54,14 @@ impl Room {
         left.is_some()
     }
 
-    /// Returns whether a command can be accepted with the free memory: some is free, or the command adds no data.
+    /// Returns whether a command can be accepted: memory is free, or the command adds no data.
     fn has_memory_for(&self, command: Option<&Command>) -> bool {
         !self.lacks_memory || command.is_none_or(|command| command.growth() == 0)
     }
 
     /// Reserves space for an entry of the leader. Returns `false` if there is not enough space or memory.
     fn take_entry(&mut self, entry: &RaftEntry) -> bool {
-        // Decodes the entry only while the memory is used up.
+        // The entry is decoded only while the memory is used up.
         let has_memory = !self.lacks_memory || self.has_memory_for(command_of(entry).as_ref());
         has_memory && self.take(entry.data.len())
     }

@@ -1,4 +1,4 @@
-//! Failover: followers campaign at once when their leader's process ends.
+//! Failover: followers campaign immediately when their leader's process ends.
 //!
 //! The transport reports the end to each member separately, milliseconds apart (`peers`). A member whose report is late ignores
 //! a candidate's pre-vote request at first, and answers it after the report.
@@ -51,8 +51,8 @@ impl Replica {
         }
     }
 
-    /// Returns whether to drop a pre-vote request, because this member campaigns before its sender and has as long a log.
-    /// Otherwise both would become candidates and split the votes.
+    /// Returns whether to drop a pre-vote request, because this member campaigns before its sender and has a log at least as
+    /// long. Otherwise both would become candidates and split the votes.
     pub(super) fn disturbs_first_campaign(&self, message: &Message) -> bool {
         let raft = &self.raft.raft;
         let log = &raft.raft_log;
@@ -65,7 +65,7 @@ impl Replica {
             && (message.log_term, message.index) <= (log.last_term(), log.last_index())
     }
 
-    /// Answers the kept pre-vote request as if it arrived now, if it is for the next term.
+    /// Answers the kept pre-vote request as if it had just arrived. Does nothing if the request is not for the next term.
     fn answer_pre_vote(&mut self) {
         let next = self.raft.raft.term + 1;
         let asked = self.asked_pre_vote.take();

@@ -1,4 +1,5 @@
-//! Group commit of proposals: a `RequestGroup` holds own proposals, and on a leader forwarded ones, until they are due.
+//! Group commit of proposals: a `RequestGroup` holds this member's proposals, and on a leader forwarded ones, until they are
+//! due.
 
 use bytes::Bytes;
 use raft::StateRole;
@@ -27,8 +28,7 @@ pub(super) enum HeldProposal {
 }
 
 impl Replica {
-    /// Records the monotonic time after a turn and the duration of the last sync of the log, both in nanoseconds. The duration
-    /// is the cost of a batch of proposals. Without this call, proposals are held for too short a time.
+    /// Records the monotonic time after a turn, and the duration of the last log sync as a batch's cost, both in nanoseconds.
     pub(crate) fn turned(&mut self, monotonic_ns: u64, sync_ns: u64) {
         self.monotonic_ns = self.monotonic_ns.max(monotonic_ns);
         self.sync_cost_ns = sync_ns;
@@ -46,8 +46,8 @@ impl Replica {
         }
     }
 
-    /// Holds another member's message with `bytes` bytes of proposals until it is due. Processes the message at once if this
-    /// member does not lead other voters or the sender's held messages would exceed their bound.
+    /// Holds another member's message with `bytes` bytes of proposals until it is due. Processes the message immediately if
+    /// this member does not lead other voters or the sender's held messages would exceed their bound.
     pub(super) fn hold_forwarded(&mut self, from: u64, message: ForwardedProposals, bytes: usize) {
         let bytes = bytes.max(FORWARDED_COST_BYTES);
         let held = self.forwarded_bytes.get(&from).copied().unwrap_or_default();
@@ -84,7 +84,7 @@ impl Replica {
             Role::Follower => leader != MemberId::NONE,
             Role::Candidate | Role::PreCandidate => false,
         };
-        // Record the arrival even if no bytes are left now, so that the proposals are due as soon as some are.
+        // Record the arrival even if no bytes are left now, so that the proposals are due as soon as bytes are freed.
         self.group.see(self.monotonic_ns);
         let bytes_left = self.batches.bytes_left();
         if bytes_left == 0 {
@@ -136,7 +136,7 @@ impl Replica {
     }
 
     /// Submits a held proposal of this process: appends it on a leader, otherwise queues it to be forwarded in this turn.
-    /// Returns whether it still waits.
+    /// Returns whether the proposal still waits.
     fn hand_in_own(&mut self, ticket: Ticket, bytes: usize) -> bool {
         let Some((entry, data)) = self.proposals.encode(ticket, bytes) else {
             return false;
@@ -149,7 +149,7 @@ impl Replica {
     }
 
     /// Appends a proposal of this process to the leader's log. Defers it to the next tick if the log does not accept it now,
-    /// and answers it if the log rejects it. Returns whether it still waits.
+    /// and answers it if the log rejects it. Returns whether the proposal still waits.
     pub(super) fn append_own(&mut self, ticket: Ticket, entry: &Entry, data: Bytes) -> bool {
         match self.append_entry(self.config.id, entry, data) {
             Ok(()) => self.proposals.handed_in(ticket, self.own_term()),
@@ -162,14 +162,14 @@ impl Replica {
         true
     }
 
-    /// Removes a proposal of this process, and answers it with the rejection.
+    /// Removes a proposal of this process and answers it with the rejection.
     pub(super) fn refuse(&mut self, ticket: Ticket, refusal: ProposalRejected) {
         self.proposals.forget(ticket);
         let refused = Unanswered::Refused(refusal);
         self.answers.push((ticket, Answer::Unanswered(refused)));
     }
 
-    /// Drops the answered batches. If no batch waits for answers any more, the group may submit the next one.
+    /// Drops answered batches. Once the newest batch is answered, the group may submit the next one.
     pub(super) fn follow_batches(&mut self) {
         let (status, last) = (self.status(), self.last_index());
         let proposals = &self.proposals;
@@ -179,8 +179,8 @@ impl Replica {
         }
     }
 
-    /// Returns the monotonic time in nanoseconds at which held proposals are due. Returns `None` without held proposals, or
-    /// while the batches in flight have their maximum size.
+    /// Returns the monotonic time in nanoseconds at which held proposals are due. Returns `None` if none are held, or while the
+    /// batches in flight have their maximum size.
     pub(super) fn proposals_due_ns(&self) -> Option<u64> {
         let due = self.group.deadline(self.sync_cost_ns);
         due.filter(|_| self.batches.bytes_left() > 0)

@@ -1,7 +1,6 @@
-//! Requests about leases. The leader computes the answer from its lease timers, and delivers it once a ReadIndex round has
-//! proved that no other leader tracks leases. If its state was older than the round's index, it computes the answer again after
-//! applying that index. The entries in between may contain a grant or revocation. Other members send their requests to the
-//! leader.
+//! Requests about leases. Other members send them to the leader. The leader computes the answer from its lease timers, and
+//! delivers it once a ReadIndex round has proved that no other leader tracks leases. If its state was older than the round's
+//! index, it recomputes the answer after applying that index, because the entries in between may grant or revoke the lease.
 
 use raft::StateRole;
 use witan_machine::{lease::LeaseId, member::MemberId};
@@ -15,8 +14,8 @@ use crate::{
 };
 
 impl Replica {
-    /// Queues a request that renews a lease or returns its remaining time, for the leader and without a log entry. Fails with
-    /// `TooMany` if the queue is full.
+    /// Queues a renewal of a lease or a query for its remaining time, to be sent to the leader. Fails with `TooMany` if the
+    /// queue is full.
     pub(crate) fn ask_about_lease(
         &mut self,
         ticket: Ticket,
@@ -55,7 +54,7 @@ impl Replica {
         self.post(leader, Lane::Control, &PeerMessage::LeaseRequests(message));
     }
 
-    /// Answers another member's requests about leases. Reports at once if this member cannot answer in that term.
+    /// Answers another member's requests about leases. Tells the sender if this member cannot answer in that term.
     pub(super) fn take_lease_requests(&mut self, from: u64, message: &ForwardedLeaseRequests) {
         for request in &message.requests {
             let asker = LeaseRequester::Member {
@@ -91,7 +90,7 @@ impl Replica {
         if !self.counts_leases(term) || self.read_index.is_full() {
             return false;
         }
-        // A renewed timer restarts now, however long the round takes.
+        // The renewed timer starts now, not at the end of the round.
         let answer = self.answer_about(lease, question);
         let applied = self.raft.store().position().index;
         if self.is_sole_voter() && applied >= self.raft.raft.raft_log.committed {
@@ -125,8 +124,8 @@ impl Replica {
         }
     }
 
-    /// Computes again, and delivers, answers from a state before the round's index, which is applied now. No other round is
-    /// needed, because a later leader started to track leases after these requests.
+    /// Recomputes and delivers answers that were computed before the round's index was applied. No other round is needed,
+    /// because a later leader started to track leases after these requests.
     pub(super) fn examine_again(&mut self, questions: Vec<UnprovenAnswer>) {
         for UnprovenAnswer { term, asker, lease, question, .. } in questions {
             let counts = self.counts_leases(term);
@@ -135,8 +134,7 @@ impl Replica {
         }
     }
 
-    /// Delivers the answers of a confirmed ReadIndex round that were computed in the term that this member still leads. Reports
-    /// for all other answers that this member does not lead.
+    /// Delivers the answers of a confirmed ReadIndex round, but `None` for answers of a term that this member no longer leads.
     pub(super) fn proven(&mut self, answers: Vec<UnprovenAnswer>) {
         let raft = &self.raft.raft;
         let leads = (raft.state == StateRole::Leader).then_some(raft.term);

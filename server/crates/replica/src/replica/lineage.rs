@@ -44,7 +44,8 @@ impl Replica {
         true
     }
 
-    /// Compares a leader's lineage with this member's. If they differ, the leader's state must replace this member's.
+    /// Records whether the lineage in a leader's append message differs from this member's. If so, the leader's state must
+    /// replace this member's.
     pub(super) fn compare_lineage(&mut self, message: &Message) {
         if message.get_msg_type() != MessageType::MsgAppend || message.term < self.raft.raft.term {
             return;

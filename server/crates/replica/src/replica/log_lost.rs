@@ -55,7 +55,7 @@ impl LogClaim {
         }
     }
 
-    /// Returns the lowest index in a leader's ReadIndex answer that confirms this claim. Any answer confirms a fork.
+    /// Returns the lowest index in a leader's ReadIndex response that confirms this claim. Any response confirms a fork.
     fn confirmed_from(self) -> u64 {
         match self {
             Self::Acknowledged { commit } => commit,
@@ -89,8 +89,8 @@ impl Replica {
         message.term >= self.raft.raft.term
     }
 
-    /// Returns how a leader's message contradicts this log. Its commit index is beyond `last` (the log's last index), or an
-    /// entry at a committed index has another term. Returns `None` without a contradiction.
+    /// Returns how a leader's message contradicts this log, or `None` if it does not. Its commit index is beyond `last`, the
+    /// log's last index, or it differs from an entry that this log has committed or has from the same term.
     fn contradiction_in(&self, message: &Message, last: u64) -> Option<LogClaim> {
         let (kind, commit) = (message.get_msg_type(), message.commit);
         if kind == MessageType::MsgHeartbeat {
@@ -120,9 +120,9 @@ impl Replica {
             })
     }
 
-    /// Returns the fork if an entry has the same term here and in the message, but other data. Raft compares terms alone, but a
-    /// term has two leaders if a voter has lost its vote with its disk. Compares the entry before the message's entries by
-    /// checksum, and the entries that this log has already.
+    /// Returns the fork if an entry has the same term here and in the message, but different data. Raft compares terms alone,
+    /// but a term has two leaders if a voter has lost its vote with its disk. Compares the entry before the message's entries
+    /// by checksum, and the entries that this log already has.
     fn forked_in_term(&self, message: &Message) -> Option<LogClaim> {
         let (index, term) = (message.index, message.log_term);
         let forked = |index, term| LogClaim::Forked { index, own_term: term, leader_term: term };
@@ -202,7 +202,7 @@ impl Replica {
     }
 
     /// Sends a leader a ReadIndex request and returns the request's number. Bypasses raft, which may not know this leader and
-    /// must not see its answer.
+    /// must not see its response.
     pub(super) fn ask_whether_it_leads(&mut self, leader: u64) -> u64 {
         let (number, context) = self.read_index.question();
         let mut question = Message::default();
@@ -214,8 +214,8 @@ impl Replica {
         number
     }
 
-    /// Returns whether a message is the leader's answer to a ReadIndex request of `copied` or of this module. The answer
-    /// confirms a contradiction if the request followed the leader's first claim and the answer's index covers the claim.
+    /// Returns whether a message is the leader's response to a ReadIndex request of `copied` or of this module. The response
+    /// confirms a contradiction if the request followed the leader's first claim and the response's index covers the claim.
     fn confirms_leader(&mut self, message: &Message) -> bool {
         let context = message.entries.first().map(|entry| &entry.data[..]);
         let Some(number) = context.and_then(|context| self.read_index.own_number(context)) else {

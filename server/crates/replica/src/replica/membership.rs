@@ -1,6 +1,6 @@
 //! Membership: the leader's checks before a change, how a removed member stops, and how a member requests the leader's state.
 //!
-//! `witan_machine::member` has the registry's own checks, and each dialect has the checks of its API.
+//! `witan_machine::member` checks changes of the registry, and each dialect checks the requests of its API.
 
 use raft::{
     GetEntriesContext, INVALID_INDEX, StateRole,
@@ -35,7 +35,7 @@ pub(super) struct OwnRemoval {
     leaving_since: Option<u64>,
 }
 
-/// Returns the commit index in a leader's message, or 0 for other messages.
+/// Returns the commit index of an append message or heartbeat, or the index of a snapshot. Returns 0 for other messages.
 pub(super) fn commit_index_of(message: &Message) -> u64 {
     let kind = message.get_msg_type();
     if kind == MessageType::MsgSnapshot {
@@ -47,8 +47,8 @@ pub(super) fn commit_index_of(message: &Message) -> u64 {
 
 impl Replica {
     /// Returns whether this leader must transfer leadership before its own removal, and starts a transfer. The next leader then
-    /// proposes the removal. If no member takes over, this leader accepts its removal, unless only one voter would remain. That
-    /// voter could not learn that the removal was committed, and would wait for this member's vote forever.
+    /// proposes the removal. After [`HANDOVER_ATTEMPTS`] attempts, this leader accepts its removal, unless only one voter would
+    /// remain. That voter could not learn that the removal was committed, and would wait for this member's vote forever.
     pub(super) fn transfers_leadership_first(&mut self, change: &ConfChange) -> bool {
         let own = wire::is_removal(change) && change.node_id == self.config.id;
         let leaves_one = self.raft.store().position().voters.len() == 2;
@@ -85,12 +85,12 @@ impl Replica {
         members
     }
 
-    /// Returns a number that changes when [`Self::members_in_log`] may have changed, other than by an applied entry.
+    /// Returns a counter that changes whenever [`Self::members_in_log`] may have changed without an applied entry.
     pub fn registrations_in_log(&self) -> u64 {
         self.raft.store().registrations()
     }
 
-    /// Returns whether the log has an unapplied removal of a member.
+    /// Returns whether the log contains an unapplied removal of `member`.
     pub(super) fn is_removing(&mut self, member: u64) -> bool {
         let raft = &self.raft.raft;
         if !raft.has_pending_conf() {

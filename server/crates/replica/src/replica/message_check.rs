@@ -16,7 +16,7 @@ use witan_machine::{
     view::View,
 };
 
-/// The reason why another member's message is dropped. Does not cover late and lost messages.
+/// The reason why a message from another member was dropped as faulty. Late messages are dropped without a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MessageFault {
     /// The message cannot be decoded, or this release does not support its kind.

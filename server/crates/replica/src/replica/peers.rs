@@ -19,7 +19,7 @@ pub enum PeerEvent {
     Unreachable = 0,
     /// The member closed both of its streams and refused a new connection.
     ProcessGone = 1,
-    /// The member has opened a stream to this member after its process seemed to have ended, so it runs or was restarted.
+    /// A member whose process seemed to have ended has opened a stream to this member, so it is running.
     ProcessBack = 2,
     /// The bulk stream to the member was opened. The member runs, and earlier messages may be lost.
     StreamOpened = 3,
@@ -85,7 +85,7 @@ impl Replica {
         }
     }
 
-    /// Returns the smallest last index of the members that this leader is bringing up to date. Returns `None` if there is no
+    /// Returns the lowest last index among the members that this leader is bringing up to date. Returns `None` if there is no
     /// such member or this member does not lead.
     pub(super) fn slowest_receiver(&self) -> Option<u64> {
         let raft = &self.raft.raft;
@@ -100,7 +100,7 @@ impl Replica {
                 || self.has_answered_recently(**id)
                 || self.leader_tasks.is_sending_snapshot(**id)
         });
-        // A member without an answer yet counts as having the entries of its snapshot, and those before the next one to send.
+        // A member that has not responded yet counts as having its snapshot, and all entries before the next one to send.
         let has = receiving.map(|(_, peer)| match peer.matched {
             0 => peer.pending_snapshot.max(peer.next_idx - 1),
             matched => matched.max(peer.pending_snapshot),
@@ -126,7 +126,7 @@ impl Replica {
         message.index <= matched
     }
 
-    /// Records which members have answered this leader, before raft forgets it at a quorum check.
+    /// Records which members have responded to this leader, because raft forgets this at each quorum check.
     pub(super) fn note_heard(&mut self) {
         if self.raft.raft.state == StateRole::Leader {
             let peers = self.raft.raft.prs().iter();
@@ -136,7 +136,7 @@ impl Replica {
         }
     }
 
-    /// Returns whether a member has answered this leader within the last election timeout.
+    /// Returns whether a member has responded to this leader within the last election timeout.
     fn has_answered_recently(&self, id: u64) -> bool {
         let since = self.ticks.saturating_sub(self.config.election_ticks as u64);
         let heard = self.leader_tasks.heard_at(id);
@@ -191,7 +191,7 @@ impl Replica {
         repeated
     }
 
-    /// Forgets the snapshot being sent to a member, and reports its result to raft.
+    /// Forgets the snapshot being sent to a member and reports the result to raft.
     fn snapshot_ended(&mut self, member: u64, status: SnapshotStatus) {
         self.leader_tasks.snapshot_ended(member);
         self.raft.report_snapshot(member, status);
@@ -206,7 +206,7 @@ impl Replica {
             .prs()
             .iter()
             .filter(|(id, _)| **id != own && Some(**id) != except && voters.contains(id));
-        // After each quorum check, raft regards no member as active until new answers arrive.
+        // After each quorum check, raft regards no member as active until new responses arrive.
         let heard =
             others.filter(|(id, peer)| peer.recent_active || self.has_answered_recently(**id));
         heard

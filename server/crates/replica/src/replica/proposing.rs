@@ -1,5 +1,5 @@
-//! Proposals on the leader: they are first held (`group_commit`), then appended and sent in one message per turn. On any other
-//! member, `forwarding` sends them to the leader.
+//! Proposals on the leader: they are first held (`group_commit`), then appended, and sent with one message per member and turn.
+//! On any other member, `forwarding` sends them to the leader.
 
 use bytes::Bytes;
 use raft::{
@@ -23,7 +23,8 @@ use witan_machine::{
 };
 
 impl Replica {
-    /// Stamps a client's entry and holds it for the log or the leader. Fails if the entry is not admitted.
+    /// Stamps a client's entry and holds it until it is appended or forwarded to the leader. Fails if the entry is not
+    /// admitted.
     pub(crate) fn propose(
         &mut self,
         ticket: Ticket,
@@ -44,7 +45,7 @@ impl Replica {
         self.proposals.len()
     }
 
-    /// Proposes a command of the leader itself, in the current term or never. Returns whether it was appended.
+    /// Proposes one of the leader's own commands, which is never retried in a later term. Returns whether it was appended.
     pub(super) fn propose_as_leader(&mut self, now_ns: i64, command: Command) -> bool {
         let entry = Entry {
             stamp: Some(self.proposals.internal_stamp(now_ns)),
@@ -79,8 +80,8 @@ impl Replica {
         HandedIn { term: self.raft.raft.term, leader: self.config.id, number: 0 }
     }
 
-    /// Appends an entry of `proposer` to the log of this leader; no other function appends entries. [`Self::send_appended`]
-    /// sends the entry. Returns `NotNow` if the proposer may retry, or the reason for the rejection.
+    /// Appends an entry that `proposer` proposed to this leader's log. [`Self::send_appended`] sends the entry. Fails with
+    /// `NotNow` if the proposer may retry, or else with the reason for the rejection.
     pub(super) fn append_entry(
         &mut self,
         proposer: u64,
@@ -108,8 +109,8 @@ impl Replica {
         Ok(())
     }
 
-    /// Appends a membership change to the log, and sends it. Returns `NotNow` while another change is pending, because raft
-    /// silently drops a second one, or if leadership must be transferred first. Rejects an invalid change.
+    /// Appends a membership change to the log and sends it. Fails with `NotNow` while another change is pending, because raft
+    /// silently drops a second one, or if leadership must be transferred first. Also fails if the change is invalid.
     fn append_change(&mut self, change: &ConfChange) -> Result<(), NotAppended> {
         self.send_appended();
         if self.raft.raft.has_pending_conf() || self.transfers_leadership_first(change) {

@@ -1,4 +1,4 @@
-//! Linearizable reads: admission, and when their ReadIndex round can start.
+//! Linearizable reads: their admission, and the conditions for a ReadIndex round.
 
 use raft::StateRole;
 
@@ -27,7 +27,7 @@ impl Replica {
         }
     }
 
-    /// Returns the monotonic time in nanoseconds at which held reads are due. Returns `None` without held reads, or if raft
+    /// Returns the monotonic time in nanoseconds at which held reads are due. Returns `None` if no reads are held, or if raft
     /// would not answer a ReadIndex request now.
     pub(super) fn reads_due_ns(&self) -> Option<u64> {
         self.read_index.deadline().filter(|_| self.can_read_index())

@@ -1,4 +1,4 @@
-//! A turn converts everything that raft has ready to effects, in one order (I3):
+//! Converts everything that raft has ready into effects, in a fixed order (I3):
 //!
 //! 1. The leader's messages are sent, and entries that `Ready` reports as committed are applied.
 //! 2. Records are persisted, and the follower's messages are sent.
@@ -78,8 +78,8 @@ fn flush(replica: &mut Replica, host: &mut dyn Host) {
     }
 }
 
-/// Processes one `Ready` of raft in the order of the module documentation. Fails if a committed entry cannot be applied;
-/// earlier entries are answered before.
+/// Processes one `Ready` of raft in the order of the module documentation. Fails if a committed entry cannot be applied, after
+/// answering the entries before it.
 fn round(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     let mut ready = replica.raft.ready();
     let is_change = |entry: &RaftEntry| entry.get_entry_type() != EntryType::EntryNormal;
@@ -123,7 +123,8 @@ fn round(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     apply_and_answer(replica, host, applied)
 }
 
-/// Takes the result of a long command if one has ended. Then applies the queued entries, and answers them and `applied`.
+/// Applies the result of a finished long command, if any, and the queued entries. Then passes these entries and `applied` to
+/// the host. Fails at the first entry that this release cannot apply.
 fn apply_and_answer(
     replica: &mut Replica,
     host: &mut dyn Host,
@@ -137,7 +138,7 @@ fn apply_and_answer(
     result
 }
 
-/// Reports the last applied entry to raft, and trims the log in memory.
+/// Reports the last applied index to raft and trims the log in memory.
 fn applied_to_raft(replica: &mut Replica) {
     let applied = replica.raft.store().position().index;
     replica.raft.advance_apply_to(applied);
@@ -205,8 +206,8 @@ fn persist_batch(replica: &mut Replica, ready: &Ready) -> LogBatch {
     }
 }
 
-/// Returns whether the commit index covers an unapplied membership change, and must be synced before others learn of it. If the
-/// only remaining member lost the commit index, it would wait for the removed member's vote forever.
+/// Returns whether the commit index covers an unapplied membership change. Such a commit index must be synced before other
+/// members learn of it. If the only remaining member lost it, that member would wait for the removed member's vote forever.
 fn commits_change(replica: &Replica) -> bool {
     let raft = &replica.raft.raft;
     raft.has_pending_conf() && raft.pending_conf_index <= raft.raft_log.committed
@@ -229,6 +230,7 @@ fn persist_idle_commit(replica: &mut Replica, host: &mut dyn Host) {
     }
 }
 
+/// Persists and syncs the current hard state.
 fn persist_commit(replica: &mut Replica, host: &mut dyn Host) {
     replica.commit_unpersisted = None;
     let batch = LogBatch {
@@ -264,8 +266,8 @@ fn apply(
     Ok(())
 }
 
-/// Applies a committed entry. Returns `None` if the host executes it on another thread. Fails if the entry cannot be decoded, is
-/// of a later release, or raises the feature level above this release.
+/// Applies a committed entry. Returns `None` if the host executes it on another thread. Fails if the entry cannot be decoded,
+/// comes from a later release, or raises the feature level above this release.
 fn apply_one(
     replica: &mut Replica,
     host: &mut dyn Host,
@@ -466,7 +468,8 @@ fn lane(kind: MessageType) -> Lane {
     }
 }
 
-/// Issues the due ReadIndex round if raft would answer it. On a sole voter, reads need no round.
+/// Issues the ReadIndex round that is due, if raft would answer it. A sole voter does not hold reads, because a round costs it
+/// no messages.
 fn issue_reads(replica: &mut Replica) {
     if !replica.can_read_index() {
         return;

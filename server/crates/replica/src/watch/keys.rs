@@ -70,8 +70,8 @@ struct WatcherGroup {
 
 #[derive(Debug, Default)]
 struct StreamEntry {
-    /// Groups with pending changes, and stale ids of groups that were unregistered since. Removing each id at once would take
-    /// quadratic time when a stream ends.
+    /// Groups with pending changes, and stale ids of groups that were unregistered since. Removing each id immediately would
+    /// take quadratic time when a stream ends.
     pending: Vec<WatcherGroupId>,
     /// Number of stale ids in `pending`.
     stale: usize,
