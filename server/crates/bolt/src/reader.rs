@@ -1,8 +1,9 @@
 //! Reads a bbolt file by walking its pages from the root.
 //!
-//! A file is untrusted: every number is checked before it is used. The number of pages bounds a walk, in pages read (with their
-//! overflow) and in queued page numbers. Keys must ascend and records must not overlap, so a file yields no more bytes and
-//! buckets than it contains. Only one page is in memory at a time. Every defect is a [`BoltError`] with its position.
+//! A file is untrusted: every number is checked before it is used. The number of pages in the file bounds the pages that a walk
+//! reads (with their overflow) and the page numbers that it queues. Keys must ascend and records must not overlap, so a file
+//! yields no more bytes and buckets than it contains. Only one page is in memory at a time. Every defect is a [`BoltError`]
+//! with its position.
 
 use std::{fs, io, os::unix::fs::FileExt as _, path::Path};
 
@@ -11,7 +12,7 @@ use super::page::{
     PAGE_SIZES, PageHeader, u32_at, u64_at,
 };
 
-/// Why a file cannot be read.
+/// The reason why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum BoltError {
     /// The file cannot be opened or read.
@@ -46,7 +47,7 @@ pub struct BoltFile {
     meta: MetaPage,
 }
 
-/// Where the records of a bucket are.
+/// The location of a bucket's records.
 #[derive(Clone, Debug)]
 pub enum Bucket {
     /// In the tree below this page.

@@ -180,7 +180,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Writes the only leaf of a bucket, and returns its number: the leaf is the root.
+    /// Writes the only leaf of a bucket and returns its number, because the leaf is the root.
     fn flush_only_leaf(&mut self) -> io::Result<u64> {
         let leaf = &mut self.tree.leaf;
         let id = put(leaf, LEAF, &mut self.next, &mut self.buffer, self.out)?;
@@ -188,6 +188,7 @@ impl<'a> Writer<'a> {
         Ok(id)
     }
 
+    /// Writes the remaining pages of the current bucket, if any, and records the bucket's root.
     fn close(&mut self) -> io::Result<()> {
         let Some(name) = self.name.take() else {
             return Ok(());
@@ -255,6 +256,7 @@ impl OpenPage {
     }
 }
 
+/// Writes a page with its overflow pages and returns its number. Advances `next` past these pages.
 fn put(
     page: &OpenPage,
     kind: u16,

@@ -17,7 +17,7 @@ const SECTOR_BYTES: u64 = 512;
 
 const PART_BYTES: usize = 1 << 20;
 
-/// Why a digest was not found or does not match. The messages are etcdutl's.
+/// The reason why a digest was not found or does not match. The messages are etcdutl's.
 #[derive(Debug, thiserror::Error)]
 pub enum DigestError {
     /// A file operation failed.
@@ -68,7 +68,7 @@ pub fn length(verb: &'static str, path: &Path) -> Result<(u64, bool), DigestErro
     ))
 }
 
-/// Checks that the first `length` bytes have the digest that follows them. `progress` gets the number of bytes of each read.
+/// Checks the first `length` bytes against the digest after them. Calls `progress` with the number of bytes of each read.
 pub fn check(path: &Path, length: u64, progress: &mut dyn FnMut(usize)) -> Result<(), DigestError> {
     let mut file = File::open(path).map_err(DigestError::file("open", path))?;
     let mut digest = Sha256::new();

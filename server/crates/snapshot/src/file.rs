@@ -1,5 +1,5 @@
-//! A snapshot as a file for etcd's tools: all of etcd's buckets, and one for state that etcd does not have. It is written page
-//! by page from a frozen view, while writes to the store continue. `witan_v3` sends the file and its digest to clients.
+//! A snapshot as a file for etcd's tools: all of etcd's buckets, and one for state that etcd does not have. The file is written
+//! page by page from a frozen view while the store accepts writes. `witan_v3` sends the file and its digest to clients.
 
 use std::io;
 
@@ -23,7 +23,7 @@ pub struct SnapshotFile<'a> {
 }
 
 impl<'a> SnapshotFile<'a> {
-    /// Computes the layout of the file, for which it reads the whole state once.
+    /// Computes the layout of the file by reading the whole state once.
     pub fn of(view: &'a View) -> io::Result<Self> {
         let layout = Layout::of(|writer| fill(view, writer))?;
         Ok(Self { view, layout })

@@ -1,7 +1,7 @@
 //! The feature level of a snapshot above the first level, in the first record of Witan's own bucket.
 //!
 //! Only the key matters. Releases without this module expect a user or a role in this section, so they refuse the key and print
-//! it. Therefore, it is a sentence. A snapshot of the first level has no such record, so all releases read it.
+//! it. The key is therefore readable text. A snapshot of the first level has no such record, so all releases read it.
 
 use witan_bolt::BoltError;
 use witan_machine::{
@@ -54,7 +54,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns the record of a key as in the bucket.
+    /// Returns the record of a key as it is stored in the bucket.
     fn in_bucket(key: &[u8]) -> Vec<u8> {
         let length = u32::try_from(key.len()).unwrap();
         [&length.to_be_bytes(), key].concat()
@@ -87,7 +87,7 @@ mod tests {
         }
     }
 
-    /// Release 0.1.0 prints this text, because it reads the record like one of a user.
+    /// Release 0.1.0 prints this text, because it decodes the record as a user.
     #[test]
     fn a_release_without_this_module_refuses_the_record_and_names_the_level() {
         let refused = StateMachine::default()

@@ -35,12 +35,12 @@ pub struct ImportedSnapshot {
     pub has_tree: bool,
 }
 
-/// After each record of the key space, receives the state built so far, and the size of the record in bytes.
+/// Callback that receives the state built so far after each record of the key space, and the size of the record in bytes.
 pub type OnRecordBuilt<'a, E> = dyn FnMut(&StateMachine, usize) -> Result<(), E> + 'a;
 
 /// Reads a snapshot from the first `length` bytes of a file. Omits revisions after `up_to`, or fails if the snapshot was
-/// compacted after that revision. Fails with `Later` if this release does not know the cluster's feature level or a record of
-/// Witan's own. Returns the first error of `built`.
+/// compacted after that revision. Fails with `Later` if this release does not know the cluster's feature level or one of
+/// Witan's own records. Returns the first error of `built`.
 pub fn read<E: From<BoltError>>(
     path: &Path,
     length: u64,
@@ -51,7 +51,7 @@ pub fn read<E: From<BoltError>>(
     file.read(up_to.unwrap_or(Revision(i64::MAX)), true, built)
 }
 
-/// Reads the users and roles of a snapshot, but not its keys. The arguments and errors are those of [`read`].
+/// Reads the users and roles of a snapshot, but not its keys. Arguments and errors are as in [`read`].
 pub fn read_auth(path: &Path, length: u64) -> Result<Auth, BoltError> {
     let machine = SnapshotBuckets::open(path, length)?.beside_keys()?;
     check(&machine)?;
@@ -109,7 +109,7 @@ impl SnapshotBuckets {
         values: bool,
         built: &mut OnRecordBuilt<'_, E>,
     ) -> Result<ImportedSnapshot, E> {
-        // Read the other buckets before the keys, so that a file of a later release is refused at once.
+        // Read the other buckets before the keys, so that a file of a later release is refused early.
         let mut machine = self.beside_keys()?;
         self.import_keys((up_to, values), &mut machine, built)?;
         self.finish(up_to, &mut machine)?;

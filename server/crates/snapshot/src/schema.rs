@@ -30,11 +30,11 @@ pub(super) const AUTH_USERS: &str = "authUsers";
 pub(super) const LEASE: &str = "lease";
 pub(super) const META: &str = "meta";
 
-// Keys in the bucket `auth`. The revision is the number of changes to users and roles.
+// Keys in the `auth` bucket. The revision is the number of changes to users and roles.
 pub(super) const AUTH_ENABLED: &str = "authEnabled";
 pub(super) const AUTH_REVISION: &str = "authRevision";
 
-// Keys in the bucket `meta`: index and term of the last applied log entry, the version of this layout, and the revisions of the
+// Keys in the `meta` bucket: index and term of the last applied log entry, the version of this layout, and the revisions of the
 // last scheduled and of the last finished compaction.
 pub(super) const CONSISTENT_INDEX: &str = "consistent_index";
 pub(super) const TERM: &str = "term";

@@ -1,6 +1,6 @@
-//! etcd's v2 store with all of its namespaces: `/0` has the members and the cluster version, `/1` the users' keys, and `/2` v2
-//! users and roles. It is read from a snapshot in etcd's data directory, executes the later entries of etcd's log, and is
-//! converted to Witan's state.
+//! etcd's v2 store with all of its namespaces: `/0` contains the members and the cluster version, `/1` the users' keys, and
+//! `/2` v2 users and roles. The store is read from a snapshot in etcd's data directory. It then executes the later entries of
+//! etcd's log, and is converted to Witan's state.
 //!
 //! All namespaces share one index, which every successful write advances. Therefore, they stay in one tree until the
 //! conversion. `witan_etcd` reads etcd's files and its log.
@@ -24,10 +24,10 @@ pub use request::{V2Change, change};
 /// Path of the users' keys.
 const KEYS: &str = "/1";
 
-/// Nodes that etcd itself never writes. It writes only below them.
+/// Nodes that etcd itself never writes. etcd writes only nodes below them.
 const READ_ONLY: [&str; 3] = ["/", "/0", KEYS];
 
-/// The error for contents that etcd does not write, in the store or in a node of `/0` or `/2`.
+/// The store, or a node below `/0` or `/2`, has content that etcd never writes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("etcd's v2 store: {0}")]
 pub struct V2StoreError(String);
@@ -79,7 +79,7 @@ impl V2Store {
         self.tree.subtree(KEYS.as_bytes())
     }
 
-    /// Executes an operation on permanent nodes, and returns whether it succeeded.
+    /// Executes an operation on permanent nodes and returns whether it succeeded.
     fn write(&mut self, operation: TreeOperation) -> bool {
         let command = TreeCommand { operation: Some(operation) };
         self.tree.apply(&command, 0).is_ok()

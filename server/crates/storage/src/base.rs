@@ -2,11 +2,11 @@
 //! which contain all other records.
 //!
 //! The place of a block names the run that contains its record, even after a restart. A run is kept if it contains only blocks
-//! and little of it is outdated. The base does not read the blocks in kept runs. A start loads each key from the newest run
+//! and little of it is outdated. The base does not read the blocks in kept runs. Startup loads each key from the newest run
 //! that contains it, so these rules must hold:
 //!
 //! - **No run that is newer than a block's place contains the block.** When a checkpoint writes a block, the new run is the
-//!   newest one, and the block is settled there. A start settles the block in the newest run. If a kept run contains an
+//!   newest one, and the block is settled there. Startup settles the block in the newest run. If a kept run contains an
 //!   outdated record of a block, the block has its place in a newer run of the base.
 //! - **The base deletes each block that a kept run contains and the state lacks.** The number of a deleted block is not used
 //!   again.

@@ -10,11 +10,12 @@
 //! - **A new base** is written when most of the chain is outdated or the chain is long. It keeps runs of blocks with few
 //!   outdated bytes (`base`).
 //! - **Blocks get a place** in the new runs when their chain is published: their values can then leave memory (`run_file`). A
-//!   block in a kept run keeps its place. Outdated runs stay while a place refers to them, for example of an older view.
+//!   block in a kept run keeps its place. An outdated run stays while a place refers to it, for example in an older view.
 //! - **A state that is being built is written in parts** (`parts`), which are not published: their values can leave memory, so
 //!   the state can be larger than memory.
 //! - **All runs of a chain have one format.** When the feature level rises, the directory's identity gets the later format
-//!   (`open_identity`). The next checkpoint is then a base that keeps no run. It may take the space of the previous chain.
+//!   (`open_identity`). The next checkpoint is then a base that keeps no run. Without space for it, the previous chain is
+//!   dropped first.
 
 mod parts;
 
@@ -198,7 +199,7 @@ impl Checkpoint {
         })
     }
 
-    /// Reads the state from the published chain, and sets the chain size at which a new base is considered.
+    /// Reads the state from the published chain and sets the chain size at which a new base is considered.
     fn load(&mut self) -> Result<View, CheckpointReadError> {
         let (view, bytes) = read_chain(&self.folder, &self.manifest.chain)?;
         let ledger = &self.folder.ledger;
@@ -240,9 +241,9 @@ impl Checkpoint {
     }
 
     /// Writes a checkpoint of `view`, which is durable on return. `since` is the state of the checkpoint on disk, so only the
-    /// difference to it is written. `None` writes the whole state, or the rest of it after [`Checkpoint::write_part`]. If the
-    /// level of `view` requires a later format, first gives the directory that format. After an error, the previous checkpoint
-    /// stays, and the blocks of `view` keep their places.
+    /// difference from it is written. `None` writes the whole state, or the rest of it after [`Checkpoint::write_part`]. If the
+    /// level of `view` requires a later format, first upgrades the directory to that format. After an error, the previous
+    /// checkpoint stays, and the blocks of `view` keep their places.
     pub fn write(&mut self, since: Option<&View>, view: &View) -> io::Result<()> {
         self.folder.identity.raise(view.machine.members.level())?;
         let part = self.parts.written.clone();
@@ -276,7 +277,7 @@ impl Checkpoint {
         self.write(since, view)
     }
 
-    /// Writes the difference to `since` as a new link of the chain, and publishes the chain. Returns the blocks of the link's
+    /// Writes the difference from `since` as a new link of the chain and publishes the chain. Returns the blocks of the link's
     /// runs.
     fn store_difference(
         &mut self,
@@ -358,7 +359,7 @@ impl Checkpoint {
         }
     }
 
-    /// Publishes a chain of this format atomically. Does not publish the chain of a part, and only sets `manifest`.
+    /// Publishes a chain of this format atomically. While a part is written, only sets `manifest`.
     pub(super) fn publish(&mut self, chain: Chain, format: &'static DataFormat) -> io::Result<()> {
         // A startup must never use a part as the previous checkpoint.
         let before = match self.parts.written.is_some() {

@@ -22,9 +22,9 @@ use super::{
     scrub::{self, Scrub},
 };
 
-/// Pause after a failed write. Each further failure doubles it.
+/// Pause after the first failed write. Each further failure doubles the pause.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
-/// Maximum pause after a failed write.
+/// Maximum pause between two attempts to write.
 const RETRY_LONGEST: Duration = Duration::from_secs(30);
 
 /// Handle of the checkpoint thread.
@@ -58,7 +58,7 @@ struct CheckpointRequest {
     rewrites: Vec<OnDurable>,
     /// A published snapshot from which the next chain starts.
     installed: Option<InstalledSnapshot>,
-    /// Whether there are runs that this thread must remove: a receiver has discarded them, or their last place was dropped.
+    /// Whether this thread must remove runs: a receiver has discarded them, or their last place was dropped.
     clean: bool,
     /// Replaced states, one per snapshot installed since the last turn. This thread drops them, because dropping them on the
     /// replica's thread would block it.
@@ -91,7 +91,7 @@ impl Checkpointer {
             cleaned.changed.notify_all();
         });
         if checkpoint.fell_back() || checkpoint.has_earlier_format() {
-            // Replace a damaged checkpoint at once, and a chain that was left in an earlier format.
+            // Replace a damaged checkpoint or a chain in an earlier format now.
             let mut slot = shared.slot.lock();
             (slot.view, slot.whole) = (base.clone(), base.is_some());
         }
@@ -193,7 +193,7 @@ impl Checkpointer {
     }
 
     /// Returns whether the directory has an earlier format than the format of `level`. The next checkpoint of a state with this
-    /// level then gives it that format.
+    /// level then upgrades the directory.
     pub fn awaits_format_of(&self, level: Level) -> bool {
         self.folder.identity.is_behind(level)
     }
@@ -203,7 +203,7 @@ impl Checkpointer {
         !self.shared.failing.load(Ordering::Relaxed)
     }
 
-    /// Stops the scrub at once, and the checkpoint thread after the write in progress.
+    /// Stops the scrub immediately, and the checkpoint thread after the write in progress.
     pub fn stop(&mut self) {
         self.scrub = None;
         self.shared.slot.lock().stop = true;

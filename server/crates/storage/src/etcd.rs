@@ -32,7 +32,7 @@ fn segments(wal: &Path) -> io::Result<Vec<PathBuf>> {
 /// zeros.
 pub(super) const ADOPTED: &str = "adopted";
 
-/// Returns the description of the last segment of etcd's log in the folder `wal`, or `None` without a segment.
+/// Returns the name, length and checksum of the last segment of etcd's log in the folder `wal`, or `None` if it has no segment.
 fn end_of_log(wal: &Path) -> io::Result<Option<String>> {
     let Some(last) = segments(wal)?.into_iter().max() else {
         return Ok(None);

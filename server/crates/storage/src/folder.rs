@@ -66,7 +66,7 @@ pub(super) struct CheckpointFolder {
     pub(super) dir: PathBuf,
     /// Decides whether a run fits on the disk.
     pub(super) ledger: Arc<Ledger>,
-    /// Has the format of new runs and manifests.
+    /// Provides the format of new runs and manifests.
     pub(super) identity: Arc<OpenIdentity>,
     /// Decides which values of blocks stay in memory.
     pub(super) cache: Arc<BlockCache>,
@@ -75,7 +75,7 @@ pub(super) struct CheckpointFolder {
     lacked_space: AtomicBool,
     /// Whether the scrub has found damage in the published chain since [`Self::take_damage`].
     damaged: AtomicBool,
-    /// Makes the checkpoint thread remove discarded runs.
+    /// Tells the checkpoint thread to remove discarded runs.
     garbage: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
@@ -163,12 +163,12 @@ impl CheckpointFolder {
         self.state.lock()
     }
 
-    /// Returns the file of a run, or `None` if no block has its place there.
+    /// Returns the file of a run, or `None` if no block has its place in the run.
     pub(super) fn run_file_in_use(&self, number: u64) -> Option<Arc<RunFile>> {
         self.state().run_file(number)
     }
 
-    /// Returns the file of a run, to which places of blocks can refer. The run is not removed while the file exists.
+    /// Returns the file of a run, to which places of blocks refer. The run is not removed while the returned value exists.
     pub(super) fn run_file(self: &Arc<Self>, number: u64) -> Arc<RunFile> {
         let mut state = self.state();
         state.run_file(number).unwrap_or_else(|| {
@@ -178,9 +178,9 @@ impl CheckpointFolder {
         })
     }
 
-    /// Writes a run and its heads. Empties `items`, which must not be empty. Also returns the locations of the run's blocks. The
-    /// run's content is durable on return, but not its file name. A `received` run belongs to a snapshot and is kept until the
-    /// snapshot is published or discarded.
+    /// Writes a run and its heads, and returns the run with the locations of its blocks. Empties `items`, which must not be
+    /// empty. The run's content is durable on return, but not its file name. A `received` run belongs to a snapshot and is kept
+    /// until the snapshot is published or discarded.
     pub(super) fn write_run(
         &self,
         items: &mut Vec<RunItem>,
@@ -239,8 +239,8 @@ impl CheckpointFolder {
         Ok(self.published(&mut state, manifest, &bytes))
     }
 
-    /// Records that the manifest is published. Writes a copy of it, and returns the copy's number. Only logs a failure, because
-    /// the copy is only a backup.
+    /// Records that the manifest is published, writes a copy of it and returns the copy's number. A failure to write the copy
+    /// is only logged.
     fn published(&self, state: &mut FolderState, manifest: &Manifest, bytes: &[u8]) -> u64 {
         self.ledger.set_checkpoint_bytes(manifest.chain.bytes());
         state.published.clone_from(&manifest.chain);
@@ -320,7 +320,7 @@ impl CheckpointFolder {
         has_room()
     }
 
-    /// Removes the heads of all runs to free space, because a start can read the runs. Later runs get no heads.
+    /// Removes the heads of all runs to free space. Startup then reads the runs instead. Later runs get no heads.
     pub(super) fn remove_heads(&self) {
         self.lacked_space.store(true, Relaxed);
         for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {

@@ -1,4 +1,4 @@
-//! The file `identity` in a data directory, which contains the data's owner and format. `formats` lists the formats.
+//! The `identity` file of a data directory, which names the data's owner and format. `formats` lists the formats.
 //! `open_identity` changes the file of an open directory.
 
 use std::{

@@ -1,9 +1,9 @@
-//! The heads of a run: a file next to a run of blocks. It contains everything that a start needs except the values of the
-//! blocks. A start that cannot keep all values in memory reads this file instead of the run.
+//! The heads of a run: a file next to a run of blocks. It contains everything that startup needs except the values of the
+//! blocks. If startup cannot keep all values in memory, it reads this file instead of the run.
 //!
 //! The file is derived from the run and optional. It is not synced, no manifest names it, and an earlier release ignores it. It
 //! contains the run's number and totals, and ends with a checksum. If the totals or the checksum do not match, for example
-//! after a power cut, a start reads the run.
+//! after a power failure, startup reads the run.
 
 use std::{
     fs,
@@ -23,7 +23,7 @@ use super::{
 const SUFFIX: &str = ".heads";
 
 /// Divisor of the size of a run's records, which gives the maximum size of its heads. With small values, writing the heads
-/// costs more than a start saves.
+/// costs more than startup saves.
 const HEADS_DIVISOR: usize = 16;
 
 /// A key of a run, with its record or the head of its record.
@@ -60,7 +60,7 @@ fn title(run: &Run) -> String {
 }
 
 /// Writes the heads of the run at `path`, whose records are `items`. Writes nothing if the run contains records other than
-/// blocks, or if the heads are too large. Logs a failure, because a start can read the run.
+/// blocks, or if the heads are too large. A failure is only logged, because startup can read the run.
 pub(super) fn write(path: &Path, run: &Run, items: &[RunItem]) {
     let Some(bytes) = encode(run, items) else {
         return;
@@ -113,8 +113,8 @@ fn length(bytes: &[u8]) -> Option<[u8; 4]> {
     Some(u32::try_from(bytes.len()).ok()?.to_le_bytes())
 }
 
-/// Reads the heads of the run at `path`. Returns `None` if a start must read the run itself: the heads are missing or damaged or
-/// belong to another run, or the size of the run differs from the manifest.
+/// Reads the heads of the run at `path`. Returns `None` if startup must read the run itself: the heads are missing or damaged
+/// or belong to another run, or the size of the run differs from the manifest.
 pub(super) fn read(path: &Path, run: &Run) -> Option<Vec<RunEntry>> {
     if fs::metadata(path).ok()?.len() != run.content.bytes {
         return None;

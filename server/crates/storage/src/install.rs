@@ -2,8 +2,8 @@
 //! checkpoint (I4) and marks the log as void. The log then restarts after the snapshot. The next startup completes an
 //! interrupted installation.
 //!
-//! A snapshot of a raised level first gives the directory the level's format, because an earlier release must not take the
-//! manifest for damaged (`open_identity`).
+//! If the snapshot has a higher feature level, the directory first gets the level's format. An earlier release then refuses the
+//! directory instead of considering its manifest damaged (`open_identity`).
 //!
 //! The previous checkpoint and log are not kept: a member that has acknowledged a snapshot must not fall back behind it.
 

@@ -1,4 +1,4 @@
-//! Allocates the disk's free bytes between the threads that write the log and the checkpoint. Each thread announces its writes
+//! Allocates the disk's free bytes among the threads that write the log and the checkpoint. Each thread announces its writes
 //! here first, so that both do not rely on the same bytes. The ballast is the log's reserve: a file that is deleted when a log
 //! write finds no space.
 //!
@@ -105,7 +105,7 @@ impl Ledger {
         self.checkpoint_bytes.store(bytes, Relaxed);
     }
 
-    /// Returns the size in bytes of the runs that stay only because readers of older states can read blocks from them.
+    /// Returns the size in bytes of the runs that are kept only for readers of older states.
     pub(super) fn held_bytes(&self) -> u64 {
         self.held_bytes.load(Relaxed)
     }

@@ -150,8 +150,8 @@ pub fn has_state(dir: &Path) -> bool {
         || folder::copies(&checkpoints).is_ok_and(|copies| !copies.is_empty())
 }
 
-/// Opens or creates a member's data directory, and returns it with the recovered state. Later writes announce their bytes to
-/// `ledger`. `cache` decides which values of the state are in memory, already while it is recovered.
+/// Opens or creates a member's data directory and returns it with the recovered state. Later writes reserve their bytes in
+/// `ledger`. `cache` decides which values stay in memory, even during recovery.
 pub fn open(
     dir: &Path,
     identity: &DataIdentity,
@@ -298,7 +298,7 @@ struct Claim {
     stored: StoredIdentity,
 }
 
-/// Checks that a directory is new or belongs to this member. Fails otherwise.
+/// Reads a directory's identity. Fails if the directory belongs to another member.
 fn claim(member: &Path, identity: &DataIdentity) -> Result<Claim, OpenError> {
     let Some(stored) = format::stored(member)? else {
         let stored = StoredIdentity::new(*identity);
@@ -313,7 +313,7 @@ fn claim(member: &Path, identity: &DataIdentity) -> Result<Claim, OpenError> {
     Ok(Claim { fresh: false, origin, stored })
 }
 
-/// Restarts a copied directory's log after the checkpoint if the log ends before it.
+/// If the log of a copied directory ends before the checkpoint, restarts the log after the checkpoint.
 fn restart_log_after(applied: u64, log: &mut RaftLog) {
     let last = log.last_index();
     if log.is_empty() || last >= applied {
@@ -341,7 +341,7 @@ fn make_dir(dir: &Path) -> Result<(), OpenError> {
         .map_err(|e| OpenError::io(dir, e))
 }
 
-/// Fails if entries are missing between the checkpoint and the log.
+/// Fails if entries are missing between the checkpoint and the log, or if the log ends before the checkpoint.
 fn check(member: &Path, log: &RaftLog, view: Option<&View>) -> Result<(), OpenError> {
     let line = log.log_start();
     let begin = line.begin;

@@ -1,5 +1,5 @@
 //! Writes the runs of a new link of the chain, without publishing them. Blocks of the key space, which are most of the data,
-//! have their own runs. `base` can keep these runs, and each has its own key range, so a start has few of them open at once.
+//! have their own runs. `base` can keep these runs, and each has its own key range, so startup has few of them open at a time.
 
 use std::{fs, io, mem};
 
@@ -12,7 +12,7 @@ use super::{
     run_file::RunBlocks,
 };
 
-/// The runs of a link that is written, and the blocks in them.
+/// The runs of a finished link, and the blocks in them.
 #[derive(Default)]
 pub(super) struct WrittenLink {
     pub(super) runs: Vec<Run>,

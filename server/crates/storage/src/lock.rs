@@ -40,7 +40,7 @@ pub struct DirectoryLock {
 }
 
 impl DirectoryLock {
-    /// Takes the lock. Fails with [`OpenError::Locked`], which contains the holder's process id, if another process has it.
+    /// Takes the lock. If another process holds the lock, fails with [`OpenError::Locked`] and the holder's process id.
     pub(crate) fn take(dir: &Path) -> Result<Self, OpenError> {
         let path = dir.join(FILE);
         let opened = files::private().read(true).create(true).open(&path);

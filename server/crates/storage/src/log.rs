@@ -78,7 +78,7 @@ pub struct RaftLog {
     fsync: bool,
     /// Size in bytes of the entries that startup replays.
     replayed: u64,
-    /// Has the format of new entries.
+    /// Provides the format of new entries.
     identity: Arc<OpenIdentity>,
     metrics: StorageMetrics,
 }

@@ -72,7 +72,7 @@ impl Copy {
         copy.fill(member, wal_dir::LOG, |name| {
             name.ends_with(".raftlog") || name.ends_with(".rewrite") || name == owner::FILE
         })?;
-        // Without heads, the startup reads all runs whole.
+        // Without heads, startup reads all runs whole.
         copy.fill(member, CHECKPOINT, |name| {
             heads_number(Path::new(name)).is_none()
         })?;

@@ -1,9 +1,9 @@
 //! Reads records on one thread while another restores the state from them. Both take about the same time, so this uses two
 //! cores.
 //!
-//! If the cache cannot keep all values in memory, the state is restored from the heads of the runs (`heads`), and the values stay
-//! on disk. A run without heads is read whole. A block can leave memory as soon as it is restored, so a start needs no more
-//! memory for values than the cache's target.
+//! If the cache cannot keep all values in memory, the state is restored from the heads of the runs (`heads`), and the values
+//! stay on disk. A run without heads is read whole. A block can leave memory as soon as it is restored, so startup needs no
+//! more memory for values than the cache's target.
 
 use std::{
     mem,
@@ -45,7 +45,7 @@ pub(super) fn read_chain(
     if chain.bytes() > folder.cache.target() {
         match restore_from(folder, MergedRecords::new(&folder.dir, chain, true)) {
             Ok(restored) => return Ok(restored),
-            // The heads are optional, so the start fails only if the runs cannot be read either.
+            // The heads are optional, so startup fails only if the runs cannot be read either.
             Err(error) => {
                 tracing::warn!(%error, "failed to start from the heads of the checkpoint; reading it whole");
             }
@@ -103,7 +103,7 @@ fn restore(
             }
             RunValue::Head(head, _) => builder.load_head(&key, &head, place())?,
         }
-        // The target bounds the memory of a start.
+        // The cache's target bounds the memory that startup uses.
         folder.cache.trim();
     }
     Ok(builder.finish()?)

@@ -151,7 +151,7 @@ struct RunInWriting {
 }
 
 impl IncomingSnapshot {
-    /// Returns the totals of the durable records and the last of their keys. The sender continues after this key.
+    /// Returns the totals of the durable records and the last key among them. The sender continues after this key.
     pub fn durable(&self) -> (RecordTotals, &[u8]) {
         (self.durable.count.totals(), &self.durable.last_key)
     }
@@ -161,7 +161,7 @@ impl IncomingSnapshot {
         self.count.totals()
     }
 
-    /// Adds a record. Starts to write a run if enough records are collected.
+    /// Adds a record. Starts to write a run once enough records are collected.
     pub fn add(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), SnapshotError> {
         let is_block = record::is_block(&key);
         if matches!(self.items.last(), Some((last, _)) if record::is_block(last) != is_block) {
@@ -274,7 +274,7 @@ impl Drop for IncomingSnapshot {
     fn drop(&mut self) {
         // A failed run leaves no file to discard.
         let _ = self.finish_run();
-        // The places of the state's blocks refer to the runs.
+        // Drop the state first, because the places of its blocks refer to the runs.
         self.builder = None;
         self.folder.discard(&self.durable.runs);
     }

@@ -18,9 +18,9 @@ const KEPT_FOR: Duration = Duration::ZERO;
 /// Maximum size of outdated parts, in checkpoint intervals. For the checkpoint, the size of one checkpoint is added.
 pub(super) const OUTDATED_TIMES: u64 = 2;
 
-/// File system size in bytes below which outdated parts are removed at once.
+/// File system size in bytes below which outdated parts are removed immediately.
 const LARGE_BYTES: u64 = 4 << 30;
-/// Divisor of the file system's size, which gives the free space below which outdated parts are removed at once.
+/// Divisor of the file system's size, which gives the free space below which outdated parts are removed immediately.
 const FREE_PART: u64 = 4;
 const FREE_BYTES: u64 = 4 << 30;
 

@@ -1,7 +1,7 @@
 //! A run: records in ascending key order, in a file that is written once. `checkpoint` combines runs.
 //!
-//! The file contains a record stream (`record_stream`) and nothing else. The manifest has its record count, size and checksum.
-//! A start can use a smaller file with the run's keys and heads instead (`heads`).
+//! The file contains a record stream (`record_stream`) and nothing else. The manifest contains the stream's record count, size
+//! and checksum. Startup can read a smaller file with the run's keys and heads instead (`heads`).
 
 use std::{
     fs::File,

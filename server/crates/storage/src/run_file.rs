@@ -1,6 +1,6 @@
 //! Reads single records of a run: the values of blocks that are not in memory. `run` reads and writes whole runs.
 //!
-//! A [`Place`] names a block's record in a run and holds the [`RunFile`]. The folder knows the `RunFile` of each run
+//! A [`Place`] names a block's record in a run and holds the [`RunFile`]. The folder tracks the `RunFile` of each run
 //! ([`CheckpointFolder::run_file`]), and does not remove the run while the `RunFile` exists.
 
 use std::{
@@ -30,7 +30,7 @@ use super::{
     run::{RunItem, item_bytes},
 };
 
-/// Time after which a read that fails is not repeated. Connections can use all file descriptors for a while.
+/// Time for which a failing read is retried. Connections can temporarily use up all file descriptors.
 const RETRY_FOR: Duration = Duration::from_secs(5);
 /// Pause between two attempts.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
@@ -105,7 +105,7 @@ impl RecordFile for RunFile {
     }
 
     fn fail(&self, what: &str) -> ! {
-        // Without the heads, the next start reads the run and finds the damage.
+        // Without the heads, the next startup reads the run and finds the damage.
         let _ = fs::remove_file(heads_path(&self.path));
         let path = self.path.display();
         tracing::error!(%path, what, "failed to read a record of the checkpoint; exiting");
@@ -119,8 +119,8 @@ impl RecordFile for RunFile {
 
 impl Drop for RunFile {
     fn drop(&mut self) {
-        // Any thread can drop the last place of a run, also while it holds a lock of the state. So this removes no file, and it
-        // does not take the folder's lock.
+        // Any thread can drop the last place of a run, even while it holds a lock on the state. Therefore, this neither removes
+        // files nor takes the folder's lock.
         if *self.outdated.get_mut()
             && let Some(folder) = self.folder.upgrade()
         {

@@ -107,8 +107,7 @@ impl SpaceStatus {
         self.rewrite_lacks_bytes.load(Relaxed)
     }
 
-    /// Returns the size in bytes of the checkpoint files that stay only because readers of older states can read values from
-    /// them.
+    /// Returns the size in bytes of the checkpoint files that are kept only for readers of older states.
     pub fn held_bytes(&self) -> u64 {
         self.held_bytes.load(Relaxed)
     }
@@ -130,7 +129,7 @@ pub struct SpaceMonitor {
     ballast_bytes: u64,
     checkpoint_log_bytes: u64,
     level: SpaceLevel,
-    /// Free bytes on the file system that has fewer of them.
+    /// The smaller of `free_for_log` and `free_for_checkpoint`.
     free: u64,
     /// Free bytes on the file system with the log and the ballast.
     free_for_log: u64,
@@ -244,7 +243,7 @@ impl SpaceMonitor {
         level
     }
 
-    /// Announces a command that takes `bytes` bytes of log and returns whether it is accepted. `grows` means that it adds data.
+    /// Reserves `bytes` bytes of log for a command. Returns whether the command is accepted. `grows` is whether it adds data.
     pub fn take(&mut self, bytes: u64, grows: bool) -> bool {
         if self.reserve_bytes == 0 {
             return true;
@@ -275,7 +274,8 @@ impl SpaceMonitor {
         }
     }
 
-    /// Returns by how many bytes the log can grow before the free space reaches the floor. Unlimited if monitoring is disabled.
+    /// Returns by how many bytes the log can grow before the free space reaches the floor; `u64::MAX` if monitoring is
+    /// disabled.
     pub fn log_room(&self) -> u64 {
         match self.reserve_bytes {
             0 => u64::MAX,
@@ -293,8 +293,7 @@ impl SpaceMonitor {
         self.ledger.floor_bytes()
     }
 
-    /// Returns how many bytes [`SpaceStatus::rewrite_lacks_bytes`] reports. While the checkpoint is written, the log grows and
-    /// is not cut.
+    /// Computes [`SpaceStatus::rewrite_lacks_bytes`]. Includes the log that is written during the rewrite.
     fn rewrite_lacks_bytes(&self) -> u64 {
         let written = self.ledger.checkpoint_bytes();
         let written = written.saturating_add(self.checkpoint_log_bytes);

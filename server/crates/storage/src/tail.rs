@@ -238,7 +238,7 @@ fn repair_file(
     cut.map_err(|e| OpenError::io(path, e))
 }
 
-/// Returns the end of the last complete record, or `None` if the file's header is incomplete.
+/// Returns the offset at which the last complete record ends, or `None` if the file's header is incomplete.
 pub(super) fn whole_until(bytes: &[u8], seq: u64) -> Option<usize> {
     let header = bytes.get(..FILE_HEADER_BYTES)?;
     let (magic, rest) = header.split_at(MAGIC.len());

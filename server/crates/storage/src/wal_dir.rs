@@ -111,7 +111,7 @@ fn begin_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), O
     fs::rename(&link, log).map_err(|error| OpenError::io(log, error))
 }
 
-/// Creates a link to the folder `target` next to `log`.
+/// Creates a link to the folder `target` next to `log`, and returns the link's path.
 fn new_link(log: &Path, target: &Path) -> Result<PathBuf, OpenError> {
     let link = log.with_file_name(EXCHANGED);
     if link.is_symlink() {

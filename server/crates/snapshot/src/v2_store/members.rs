@@ -112,6 +112,7 @@ impl V2Store {
         }
     }
 
+    /// Creates a member's node. Does nothing if the member exists or was removed.
     fn add_member(&mut self, member: &Member) {
         let removed = format!("{REMOVED}/{:x}", member.id);
         if self.value(&removed).is_none() {
@@ -132,6 +133,7 @@ impl V2Store {
         });
     }
 
+    /// Applies `change` to a member's raft attributes. Does nothing if the member is missing.
     fn update_member(&mut self, id: u64, change: impl FnOnce(&mut RaftAttributes)) {
         let path = format!("{}/{RAFT_ATTRIBUTES}", path_of(id));
         let known = self.value(&path).unwrap_or_default();

@@ -38,8 +38,8 @@ pub(super) struct Parts {
 
 impl Checkpoint {
     /// Writes the keys of `machine`, which is being built, if many values were added since the last part. Their values can then
-    /// leave memory. Otherwise does nothing, so the caller can call it after each change. No part is published. Once the state
-    /// is complete, the caller publishes it with [`Checkpoint::write`] and `None`.
+    /// leave memory. Otherwise does nothing, so it can be called after each change. No part is published. Once the state is
+    /// complete, the caller publishes it with [`Checkpoint::write`] and `None`.
     ///
     /// The directory must not have a published checkpoint.
     pub fn write_part(&mut self, machine: &StateMachine) -> io::Result<()> {
