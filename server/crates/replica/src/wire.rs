@@ -278,6 +278,7 @@ pub(crate) fn encode_hard_state(state: &HardState) -> Bytes {
     stored.encode_to_vec().into()
 }
 
+/// Decodes a stored hard state. Fails if it is malformed or has fields of a later release.
 pub(crate) fn decode_hard_state(bytes: &Bytes) -> Result<HardState, CorruptRecord> {
     let stored: StoredHardState = record::decode("hard state", bytes)?;
     Ok(HardState {

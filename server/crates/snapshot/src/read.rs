@@ -231,6 +231,7 @@ fn compactions(file: &BoltFile, meta: &Bucket) -> Result<[Revision; 2], BoltErro
     Ok(found)
 }
 
+/// Imports the leases of the snapshot. Fails if a record cannot be decoded or has another id than its key.
 fn import_leases(file: &BoltFile, leases: &Bucket, kv: &mut Kv) -> Result<(), BoltError> {
     file.records(leases, &mut |key, value| {
         let stored = schema::LeaseMessage::decode(value)

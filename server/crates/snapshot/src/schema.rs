@@ -65,6 +65,7 @@ pub(super) fn walk(
     meta(view, sink)
 }
 
+/// Passes the alarms to `sink`.
 fn alarms(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     sink.bucket("alarm")?;
     let messages = view
@@ -111,6 +112,7 @@ fn auth(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     Ok(())
 }
 
+/// Passes the cluster version to `sink`, unless it is empty.
 fn cluster(version: &str, sink: &mut dyn BucketSink) -> io::Result<()> {
     sink.bucket("cluster")?;
     if !version.is_empty() {
@@ -145,6 +147,7 @@ fn leases(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     Ok(())
 }
 
+/// Passes the members and the ids of removed members to `sink`.
 fn members(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     let members = &view.machine.members;
     sink.bucket("members")?;

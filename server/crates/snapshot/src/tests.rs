@@ -307,7 +307,6 @@ fn tree_of(keys: usize, key_bytes: usize, value_bytes: usize) -> Vec<u8> {
     file_of(&fill)
 }
 
-/// Builds the file that `fill` writes.
 fn file_of(fill: &dyn Fn(&mut Writer<'_>) -> io::Result<()>) -> Vec<u8> {
     let mut bytes = Vec::new();
     let layout = Layout::of(fill).unwrap();
@@ -372,7 +371,7 @@ fn damage_is_an_error_and_never_a_panic() {
     for round in 0..1500 {
         let mut data = sound.clone();
         for _ in 0..=below(3) {
-            // Mostly in the headers and elements of pages.
+            // Most changes hit the headers and elements of pages.
             let at = match below(3) {
                 0 => below(data.len()),
                 _ => below(data.len() / 4096) * 4096 + below(64),
@@ -392,7 +391,7 @@ fn damage_is_an_error_and_never_a_panic() {
             assert!(!error.to_string().is_empty(), "round {round}");
             refused += 1;
         }
-        // The same walk, with another reader of records.
+        // `status` walks the same pages with another callback.
         let _ = status(&path, length);
     }
     assert!(refused > 300, "{refused} of the files were refused");

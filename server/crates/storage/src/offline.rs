@@ -62,6 +62,7 @@ pub fn read(
 struct Copy(PathBuf);
 
 impl Copy {
+    /// Creates the folder with a copy of the log and links to the runs of `member`. Missing files are left out.
     fn of(member: &Path) -> Result<Self, OpenError> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now_ns = now.map_or(0, |now| now.as_nanos());

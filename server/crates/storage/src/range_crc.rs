@@ -33,6 +33,7 @@ pub(super) struct RangeCrc<'a> {
 }
 
 impl<'a> RangeCrc<'a> {
+    /// Computes the sums of all blocks, in time linear in the length of `bytes`.
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         let mut sum = crc32fast::Hasher::new();
         let mut before = vec![sum.clone().finalize()];

@@ -76,7 +76,6 @@ fn member_two_of(state: View) -> Replica {
     started(Recovered { checkpoint: Some(state), ..Recovered::default() })
 }
 
-/// Starts member 2 with this disk.
 fn started(disk: Recovered) -> Replica {
     Replica::new(config(), disk).expect("a healthy disk")
 }
@@ -188,7 +187,7 @@ fn asks_for_vote(term: u64) -> Envelope {
     })
 }
 
-/// Without an answer, the candidate's term could stay below the term of a member that it cannot hear.
+/// Without a response, the candidate's term could stay below the term of a member that it cannot hear.
 #[test]
 fn a_candidate_of_an_earlier_term_is_told_the_present_one() {
     let (mut replica, mut host) = (follower(), Noted::default());

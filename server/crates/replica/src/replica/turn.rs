@@ -446,6 +446,7 @@ fn envelope(replica: &mut Replica, mut message: Message) -> Option<Envelope> {
     })
 }
 
+/// Returns the stream for a message type.
 fn lane(kind: MessageType) -> Lane {
     match kind {
         MessageType::MsgAppend | MessageType::MsgSnapshot | MessageType::MsgPropose => Lane::Bulk,

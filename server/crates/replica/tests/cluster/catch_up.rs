@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Number of entries; more than twice the number that a leader keeps for absent members.
+/// Number of entries; more than twice the number that a leader keeps for lagging members.
 const MANY: usize = 10_500;
 
 fn write(cluster: &mut Cluster, at: u64, count: usize) {

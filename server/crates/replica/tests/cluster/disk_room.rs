@@ -16,7 +16,7 @@ fn a_follower_with_a_full_disk_takes_no_entries_until_there_is_room() {
     }
     assert_eq!(cluster.replica(full).last_index(), before);
     cluster.ticks(3 * ELECTION_TICKS);
-    // Raft resends entries after each answer to a heartbeat, and each read triggers heartbeats.
+    // Raft resends entries after each heartbeat response, and each read triggers heartbeats.
     let before = cluster.appends_sent[&full];
     for _ in 0..50 {
         cluster.read(leader);

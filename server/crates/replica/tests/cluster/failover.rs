@@ -175,9 +175,9 @@ fn leadership_is_handed_over_between_a_check_of_the_quorum_and_the_next_answer()
     }
 }
 
-/// Kills the leader of a cluster in which each message takes `delay_ms` milliseconds. `heard` has the milliseconds after which
-/// each other member learns of the end. Returns the milliseconds until there is another leader, and the number of terms that
-/// started.
+/// Kills the leader of a cluster in which each message takes `delay_ms` milliseconds. `heard` lists the milliseconds after
+/// which each other member learns of the end. Returns the milliseconds until there is another leader, and the number of terms
+/// that started.
 fn slow_failover(ids: &[u64], delay_ms: u64, heard: &[u64]) -> (u64, u64) {
     let mut cluster = Cluster::new(ids);
     let leader = cluster.leader().expect("it leads");

@@ -86,7 +86,7 @@ fn the_highest_term_there_is_does_not_end_a_cluster() {
     }
 }
 
-/// A hundred such messages raise the term no more than a single one. After an election timeout, it may rise again.
+/// A hundred forged messages raise the term no more than a single one. After an election timeout, the term may rise again.
 #[test]
 fn terms_rise_by_what_a_cluster_can_do_in_an_election_timeout() {
     let mut cluster = Cluster::new(&[1, 2, 3]);

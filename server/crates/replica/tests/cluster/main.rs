@@ -1,4 +1,4 @@
-//! Several replicas in one process, whose messages arrive at once unless a link is cut. Tests requests between members,
+//! Several replicas in one process, whose messages arrive immediately unless a link is cut. Tests requests between members,
 //! elections and membership.
 
 mod catch_up;
@@ -135,7 +135,7 @@ fn person(id: u64) -> Member {
     }
 }
 
-/// The first state of a cluster whose members support all commands.
+/// Returns the initial state of a cluster whose members support all commands.
 fn first_state(ids: &[u64]) -> View {
     let mut state = genesis(1, ids.iter().map(|id| person(*id)).collect());
     state.machine.members.cluster_version = "3.6.0".into();

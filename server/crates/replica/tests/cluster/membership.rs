@@ -112,7 +112,7 @@ fn a_leader_appends_nothing_of_its_own_behind_its_removal() {
     let leader = cluster.leader().expect("it leads");
     let others: Vec<u64> = (1..=3).filter(|id| *id != leader).collect();
     cluster.tick();
-    // Wait until the leader has just checked its quorum and knows of no recent answers.
+    // Wait until the leader has just checked its quorum and knows of no recent responses.
     cluster
         .cut
         .extend(others.iter().map(|other| (*other, leader)));

@@ -116,7 +116,6 @@ fn a_version_is_set_only_before_the_members_change_from_whom_it_was_decided() {
     }
 }
 
-/// Creates a command that raises the feature level.
 fn raise(level: Level) -> ClusterVersion {
     ClusterVersion { level, ..ClusterVersion::default() }
 }
@@ -182,7 +181,7 @@ fn a_member_of_an_earlier_release_does_not_install_a_state_above_its_level() {
     assert_eq!(cluster.ended, BTreeMap::from([(2, halt)]));
 }
 
-/// Applied after the downgrade, the raise would end the members that have returned to the release before.
+/// If the raise were applied after the downgrade, it would stop the members that have returned to the previous release.
 #[test]
 fn a_raise_waits_for_a_downgrade_that_is_not_applied() {
     let mut cluster = of_levels(&[(1, NEXT), (2, NEXT), (3, NEXT)]);

@@ -232,7 +232,7 @@ fn the_writes_of_a_turn_travel_together() {
     assert_eq!(cluster.count(leader, "k"), WRITES);
 }
 
-/// Raft waits for an answer before it sends a member more than one append message.
+/// Raft waits for a response before it sends a member more than one append message.
 #[test]
 fn large_writes_of_a_turn_reach_each_member_without_an_answer() {
     const WRITES: usize = 4;

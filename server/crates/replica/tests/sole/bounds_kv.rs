@@ -260,7 +260,7 @@ fn values_to_sort_are_counted_before_they_are_sorted() {
         (created, false),
         (two, false),
     ] {
-        // The older state has one key less.
+        // The older state has one key fewer.
         let many = txn(most + 10, &range);
         let nested = Txn {
             failure: vec![op(TxnOpKind::Txn(many.clone()))],

@@ -1,6 +1,6 @@
 //! Compares a store, the log that led to it, and a member's answers. They come from etcd 3.4.23 with `--enable-v2
-//! --snapshot-count 10`. `testdata/v2_store` has the data of its newest snapshot, the requests in its log up to that snapshot,
-//! and its answers to clients at that index.
+//! --snapshot-count 10`. `testdata/v2_store` contains the member's newest snapshot, the requests in its log up to that
+//! snapshot, and its answers to clients at that index.
 
 mod namespaces;
 

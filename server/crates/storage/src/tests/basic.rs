@@ -235,7 +235,7 @@ fn what_is_in_a_data_directory_is_the_owners_alone() {
     assert!(dir.log_files().len() > 1);
     assert_eq!(open_to_others(&dir.data()), Vec::<PathBuf>::new());
     drop(storage);
-    // As after a copy.
+    // A copy may be accessible to other users.
     open_all_to_others(&dir.data());
     assert!(!open_to_others(&dir.data()).is_empty());
     let (storage, _) = reopen(&dir);

@@ -235,13 +235,13 @@ impl DataDirectory for MemberDirectory {
         self.disk.keep_all();
         let cache = unlimited();
         if !self.flipped && !self.number.is_multiple_of(2) {
-            // Restores the state without reading its values.
+            // Restore the state without reading its values.
             cache.set_target(0);
         }
         let recovered = self.open(&cache).map_err(|error| error.to_string())?;
         cache.set_target(u64::MAX);
         if let Some(view) = &recovered.checkpoint {
-            // Brings the values into memory, because the next power cut removes this directory.
+            // Bring the values into memory, because the next power cut removes this directory.
             view.full_fingerprint();
         }
         Ok(PowerCut {
@@ -261,7 +261,7 @@ impl DataDirectory for MemberDirectory {
         content[chance.below(length)] ^= 1 << chance.below(8);
         fs::write(path, content).unwrap();
         self.disk.keep_all();
-        // A start that reads no values does not find the bit, and a later read ends the process.
+        // Without reading values, startup does not find the bit, and a later read ends the process.
         self.flipped = true;
         let recovered = self.open(&unlimited()).ok()?;
         Some(self.lose(InjectedFault::Flip, recovered))

@@ -60,7 +60,6 @@ impl Member {
         member
     }
 
-    /// Writes and acknowledges entries up to this index.
     fn write_to(&mut self, last: u64) {
         let mut batch = LogBatch { must_sync: true, ..LogBatch::default() };
         for index in self.view.position.index + 1..=last {
@@ -114,7 +113,7 @@ fn after_a_crash(data: &Path, acknowledged: u64, what: &str) -> u64 {
 
 pub(super) const ERRORS: [Errno; 2] = [Errno::IO, Errno::NOSPC];
 
-/// Calls `fail` with 0, 1 and so on until it returns `false`: no call is left to fail. Returns the number of calls.
+/// Calls `fail` with 0, 1 and so on until it returns `false`, because no call is left to fail. Returns the number of calls.
 pub(super) fn each_call(error: Errno, mut fail: impl FnMut(usize) -> bool) -> usize {
     let calls = (0..500).find(|calls| !fail(*calls));
     calls.unwrap_or_else(|| panic!("calls without end, {error}"))

@@ -1,4 +1,4 @@
-//! Tests starts that read the heads of runs. The state is always the same as without heads, and values are not read.
+//! Tests startups that read the heads of runs. The state is always the same as without heads, and values are not read.
 
 use super::{
     rewrite::{command, compact, numbers, put, run},
@@ -53,7 +53,7 @@ fn written(keys: u64) -> (TempDir, View) {
 fn a_start_by_heads_reads_no_value() {
     let (dir, view) = written(600);
     compare(&dir, &view, "whole");
-    // Damages each closed block: only a start that reads the values can find it.
+    // Damage each closed block. Only a startup that reads the values can find the damage.
     let blocks = blocks(&dir);
     assert!(blocks.len() > 20, "{} blocks", blocks.len());
     for block in &blocks[..blocks.len() - 1] {
@@ -125,8 +125,8 @@ fn sealed(mut content: Vec<u8>) -> Vec<u8> {
     content
 }
 
-/// Returns the bytes that replace the heads of a run, or `None` to remove them. The second argument has the heads of another
-/// run.
+/// Returns the bytes that replace the heads of a run, or `None` to remove them. The second argument contains the heads of
+/// another run.
 type ReplaceHeads = fn(Vec<u8>, &[u8]) -> Option<Vec<u8>>;
 
 #[test]

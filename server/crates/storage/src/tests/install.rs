@@ -92,7 +92,6 @@ fn a_crash_at_any_step_leaves_the_old_state_or_the_new_one() {
     assert!(seen.iter().all(|count| *count > 0), "{seen:?}");
 }
 
-/// Waits until the checkpoint thread has adopted the snapshot.
 fn wait_until_adopted(dir: &TempDir) {
     let folder = dir.checkpoint();
     // Read a copy, because the member may replace the file.

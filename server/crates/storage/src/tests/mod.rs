@@ -93,7 +93,6 @@ impl TempDir {
         files(&self.data().join("member/log"), ".raftlog")
     }
 
-    /// Returns the folder of the checkpoint.
     fn checkpoint(&self) -> PathBuf {
         self.data().join("member/checkpoint")
     }
@@ -302,7 +301,6 @@ fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-/// Returns the list of the published checkpoint's runs.
 fn manifest(dir: &TempDir) -> Manifest {
     let path = dir.checkpoint().join("current");
     Manifest::read(&path).unwrap().expect("it reads")

@@ -1,5 +1,5 @@
-//! Tests states that are written in parts while they are built. The directory then has the same state as one that was written at
-//! once, and a part is never used as a state.
+//! Tests states that are written in parts while they are built. The directory then has the same state as one that was written
+//! in one step, and a part is never used as a state.
 
 use super::{
     rewrite::{command, numbers, put, run},

@@ -35,8 +35,8 @@ fn cuts() -> u64 {
 /// Maximum number of attempts to copy a device. The file system writes on its own schedule every few seconds.
 const COPIES: u32 = 50;
 
-/// Compares the directory after a cut with the entries that were acknowledged before. After every second cut, the start reads
-/// no values.
+/// Compares the directory after a cut with the entries that were acknowledged before. After every second cut, startup reads no
+/// values.
 fn judge(number: usize, (what, data): (&str, &Path), acknowledged: u64, expected: &mut Expected) {
     let cache = if number.is_multiple_of(2) {
         unlimited()

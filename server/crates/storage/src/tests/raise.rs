@@ -45,7 +45,6 @@ fn before_the_raise(dir: &TempDir) -> Storage {
     storage
 }
 
-/// Returns the text of the identity file.
 fn identity_of(data: &Path) -> String {
     fs::read_to_string(data.join("member/identity")).unwrap()
 }
@@ -232,7 +231,7 @@ fn a_power_cut_during_a_raise_leaves_no_later_format_than_the_identitys() {
         let (checkpoint, last) = reopened(&dir, &what);
         assert!([1, 8, 11].contains(&checkpoint) && last >= 8, "{what}");
     }
-    // Before the raise, between the identity and the base, and after the base.
+    // The cuts fall before the raise, between the identity and the base, and after the base.
     assert_eq!(seen, BTreeSet::from([(4, 4), (5, 4), (5, 5)]));
 }
 

@@ -63,7 +63,7 @@ fn a_directory_of_etcd_is_refused_before_anything_is_written() {
         let found: Vec<_> = found.map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(found, [name]);
     }
-    // A directory of Witan that etcd used afterward.
+    // etcd has used this directory after Witan.
     let dir = TempDir::new();
     drop(reopen(&dir));
     fs::create_dir(dir.data().join("member/wal")).unwrap();
@@ -302,8 +302,8 @@ fn a_full_disk_ends_the_process_and_loses_nothing() {
     let dir = TempDir::new();
     let test = "refusals::a_full_disk_ends_the_process_and_loses_nothing";
     let command = child(test, CHILD, dir.data().as_os_str());
-    // In 512-byte blocks. At first, hundreds of entries fit, then none. Startup succeeds, so that space can be freed, but the
-    // first write ends the process.
+    // The limits are in 512-byte blocks. At first, hundreds of entries fit, then none. Startup succeeds, so that space can be
+    // freed, but the first write ends the process.
     for (blocks, code) in [(6000, 29), (6000, 29), (0, 29)] {
         let mut limited = limited(&command, blocks);
         limited.stdout(Stdio::piped()).stderr(Stdio::null());

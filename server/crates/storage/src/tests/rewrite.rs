@@ -94,7 +94,7 @@ fn links(dir: &TempDir) -> usize {
     manifest(dir).chain.links.len()
 }
 
-/// Applies `change` and writes a checkpoint until that creates a base. Returns the run numbers before and after it.
+/// Applies `change` and writes a checkpoint until a checkpoint is a base. Returns the run numbers before and after it.
 fn until_base(
     dir: &TempDir,
     storage: &mut Storage,
@@ -116,7 +116,7 @@ fn until_base(
 fn a_base_takes_over_the_runs_of_differences() {
     let dir = TempDir::new();
     let (mut storage, _) = reopen(&dir);
-    // Runs of several blocks, so that the open block, which the next difference outdates, is a small part.
+    // Each run has several blocks, so the open block, which the next difference outdates, is a small part.
     storage.checkpoint.cut_runs_at(8 * RUN_BYTES);
     let mut view = first();
     storage.checkpoint.write(None, &view).unwrap();
@@ -184,7 +184,7 @@ fn a_base_keeps_runs_that_are_little_outdated_also_after_a_restart() {
     }
     storage.checkpoint.write(None, &view).unwrap();
     let all: Vec<u64> = numbers(&dir).into_iter().collect();
-    // Four runs of blocks, and one of other records.
+    // The base has four runs of blocks and one run of other records.
     assert_eq!(all.len(), 5);
     // The first run loses one block, and two others become shorter. The second run loses most blocks.
     let since = view.clone();

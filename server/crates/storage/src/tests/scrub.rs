@@ -119,7 +119,7 @@ fn a_pass_reads_each_published_run() {
     let (mut storage, _) = reopen(&dir);
     assert_eq!(read(&storage), (bytes(), 0), "after a restart");
     storage.checkpoint.write(None, &view).unwrap();
-    // Damage is read twice.
+    // The scrub reads a damaged run twice.
     let mut twice = 0;
     for (damaged, run) in (1..).zip(numbers(&dir)).take(2) {
         flip(&dir, run);
@@ -172,7 +172,7 @@ fn damage_that_a_second_attempt_does_not_find_is_not_reported() {
     let dir = TempDir::new();
     let (storage, _) = with_runs(&dir);
     let (mut scrub, _stop) = scrub(&storage);
-    // Two seconds between the attempts.
+    // The pause between the attempts is two seconds.
     scrub.period = 7 * 24 * PERIOD;
     let run = manifest(&dir).chain.runs().next().unwrap().clone();
     let (number, bytes, metrics) = (run.number, run.content.bytes, scrub.metrics.clone());

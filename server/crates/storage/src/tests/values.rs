@@ -163,7 +163,7 @@ fn values_of_an_installed_snapshot_leave_memory() {
         log.append(&batch(2..10, 1));
         let base = Some(first());
         let (mut checkpointer, durable) = start_checkpointer(checkpoint, base, &metrics());
-        // Several runs.
+        // The state fills several runs.
         let mut twin = filled(900, 20_000);
         let receiver = checkpointer.receiver();
         let received = match streams {
@@ -259,13 +259,13 @@ pub(super) fn blocks(dir: &TempDir) -> Vec<Record> {
     all.filter(|found| record::is_block(&found.key)).collect()
 }
 
-/// Flips a bit of a byte in the run that contains a block. The byte is `at` bytes after the begin of the block's record.
+/// Flips a bit of a byte in the run that contains a block. The byte is `at` bytes after the start of the block's record.
 pub(super) fn flip(dir: &TempDir, block: &Record, at: usize) {
     let offset = usize::try_from(block.offset).unwrap();
     flip_bit(&dir.run_path(block.run), offset + at);
 }
 
-/// A run that panics where the product ends the process.
+/// A run that panics where the product exits.
 #[derive(Debug)]
 struct PanickingFile(Arc<RunFile>);
 
@@ -352,7 +352,7 @@ fn a_damaged_value_ends_the_process() {
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let status = start(&mut command).unwrap().wait().unwrap();
     assert_eq!(status.code(), Some(29));
-    // The next start reads the run and finds the damage.
+    // The next startup reads the run and finds the damage.
     assert_eq!(heads() + 1, before);
     let open = || crate::open(&dir.data(), &ME, &Arc::default(), &keeps_none(), &metrics());
     assert_eq!(while_unlocked(open).unwrap_err().exit_code(), 28);

@@ -35,7 +35,7 @@ fn a_new_log_is_where_it_was_asked_for() {
     storage.log.append(&batch(2..5, 1));
     drop(storage);
     assert!(fs::read_dir(wal.join("log")).unwrap().count() > 0);
-    // With the flag and without it.
+    // Startup finds the log with the flag and without it.
     place_log(&dir.data(), &wal).expect("its place");
     assert_eq!(reopen(&dir).1.records, batch(2..5, 1).records);
 }
@@ -44,15 +44,15 @@ fn a_new_log_is_where_it_was_asked_for() {
 fn a_log_in_the_data_directory_moves_after_attempts_that_were_interrupted() {
     let states: [fn(&TempDir, &Path); 4] = [
         |_, _| {},
-        // Interrupted while a process with the same id copied an earlier log.
+        // An earlier process with the same id was interrupted while it copied a log.
         |_, wal| {
             let staged = wal.join(format!("log.moving-{}", std::process::id()));
             fs::create_dir(&staged).unwrap();
             fs::write(staged.join("0000000000000009.raftlog"), "earlier").unwrap();
         },
-        // Interrupted with another --wal-dir.
+        // The move was interrupted with another --wal-dir.
         |dir, _| symlink("/nowhere", log_of(dir).with_file_name("log.exchanged")).unwrap(),
-        // Interrupted after the exchange.
+        // The move was interrupted after the exchange.
         |dir, wal| {
             place_log(&dir.data(), wal).unwrap();
             fs::create_dir(log_of(dir).with_file_name("log.exchanged")).unwrap();
@@ -119,7 +119,7 @@ fn a_log_whose_disk_is_missing_is_no_new_log() {
             error.to_string().contains("whether its disk is mounted"),
             "{error}"
         );
-        // A folder without the log, like the mount point of an unmounted disk.
+        // Without the log, the folder is like the mount point of an unmounted disk.
         fs::create_dir_all(&wal).unwrap();
         place_log(&dir.data(), &wal).expect("its place");
     }
@@ -208,7 +208,7 @@ fn a_moved_directory_takes_its_log_along() {
     let moved = dir.data().with_file_name("moved");
     fs::rename(dir.data(), &moved).unwrap();
     assert_eq!(open(&moved, &ME).unwrap().1.records, batch(2..5, 1).records);
-    // Moved to another disk: copied, then deleted.
+    // A move to another disk copies the directory and then deletes it.
     copy_with_link(&moved, &dir.data());
     fs::remove_dir_all(&moved).unwrap();
     assert_eq!(open(&dir.data(), &ME).unwrap_err().exit_code(), 39);
