@@ -158,8 +158,8 @@ impl BoltFile {
 }
 
 /// Finds the valid meta page with the higher transaction. The second meta page is one page size after the first, but only meta
-/// pages contain that size. If the first meta page is damaged, takes the first offset with a valid meta page whose page size is
-/// that offset: a later value may look like a meta page. If both are damaged, returns the defect of the first.
+/// pages contain that size. If the first meta page is damaged, takes the first offset at which a valid meta page states that
+/// offset as its page size. Later data may look like a meta page. If both are damaged, returns the defect of the first.
 fn newest_meta(file: &fs::File, length: u64) -> Result<MetaPage, BoltError> {
     let parse_at = |at: u64| -> Result<Result<MetaPage, &'static str>, BoltError> {
         let mut page = [0; META_PAGE_BYTES];

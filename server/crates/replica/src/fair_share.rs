@@ -1,6 +1,5 @@
 //! Chooses which waiting requests enter a batch that cannot hold all of them. A sender is a connection or another member. The
-//! request whose sender has the fewest bytes ahead of it goes first. Every sender thus gets an equal share of the log, and a
-//! sender with few requests does not wait behind a sender with many.
+//! request whose sender has the fewest bytes ahead of it goes first, so every sender gets an equal share of the log.
 
 use std::collections::BTreeMap;
 

@@ -92,7 +92,6 @@ impl LeaderTasks {
             .retain(|_, at| tick.saturating_sub(*at) <= HEARD_TICKS);
     }
 
-    /// Returns the last tick at which a member was known to respond, or `None` if it is unknown.
     pub(crate) fn heard_at(&self, member: u64) -> Option<u64> {
         self.heard.get(&member).copied()
     }

@@ -138,9 +138,9 @@ impl Lessor {
         Self { checkpoint_s, ..Self::default() }
     }
 
-    /// Sets the term that this member leads, or `None` if it does not lead. Does nothing if the term is unchanged. Otherwise
-    /// drops all timers. On a leader, starts a timer for each lease with its remaining TTL plus `extension_ns` nanoseconds. The
-    /// full TTL replaces the remaining TTL if this process has known no leader before.
+    /// Sets the term that this member leads, or `None` if it does not lead. If the term changes, drops all timers. On a leader,
+    /// starts a timer for each lease with its remaining TTL plus `extension_ns` nanoseconds. The full TTL replaces the
+    /// remaining TTL if this process has known no leader before.
     pub(crate) fn set_leader_term(
         &mut self,
         term: Option<u64>,
@@ -207,10 +207,9 @@ impl Lessor {
         }
     }
 
-    /// Handles a keep-alive on the leader: restarts the lease's full TTL or returns why it cannot. Returns
-    /// [`Renewal::Expiring`] if the lease expired before the keep-alive arrived or its expiration is proposed. Returns
-    /// [`Renewal::NeedsCheckpoint`] if the state has a smaller remaining TTL, or the log may have one above `applied`, the last
-    /// applied index.
+    /// Handles a keep-alive on the leader: restarts the lease's full TTL. Returns [`Renewal::Expiring`] if the lease expired
+    /// before the keep-alive arrived, or its expiration is proposed. Returns [`Renewal::NeedsCheckpoint`] if the state, or a
+    /// log entry above `applied` (the last applied index), may have a smaller remaining TTL.
     pub(crate) fn renew(&mut self, id: LeaseId, leases: &Leases, applied: u64) -> Renewal {
         let (Some(lease), Some(timer)) = (leases.get(id), self.deadlines.0.get(&id)) else {
             return Renewal::Unknown;
@@ -309,8 +308,8 @@ impl Lessor {
         self.schedule(id, deadline_ns, deadline_ns);
     }
 
-    /// Returns the time of a lease's next check in nanoseconds: its deadline, or half of its TTL from now, clamped to
-    /// [`LEASE_CHECKPOINT_S`], if that is earlier. Clients send keep-alives after a third of the TTL.
+    /// Returns the time of a lease's next check in nanoseconds: half of its TTL from now, clamped to [`LEASE_CHECKPOINT_S`],
+    /// but at most its deadline. Clients send keep-alives after a third of the TTL.
     fn next_check(&self, deadline_ns: u64, lease: &Lease) -> u64 {
         let usual_s =
             (lease.ttl_s / 2).clamp(*LEASE_CHECKPOINT_S.start(), *LEASE_CHECKPOINT_S.end());
@@ -340,7 +339,6 @@ impl Lessor {
         }
     }
 
-    /// Drops the timer of a lease.
     fn stop(&mut self, id: LeaseId) {
         if let Some(timer) = self.deadlines.0.remove(&id) {
             self.next_checks.remove(&(timer.listed_at_ns, id));

@@ -4,9 +4,8 @@
 //! `tests/sim`) passes [`input::Input`]s to the replica. All effects go through the [`host::Host`] trait, and only during
 //! [`replica::Replica::turn`].
 //!
-//! Reading order: `input` (inputs of a member) → `host` (required operations) → `replica` (how entries become state) →
-//! `long_command` (commands that the host executes) → `read_index`, `proposals`, `lease_requests`, `forward` (requests to the
-//! leader), `leader_tasks`, `lessor`, `log`, `wire`, `jitter`, `limits`, `ticket_map`.
+//! Reading order: `input` (inputs of a member), `host` (required operations), `replica` (how entries become state),
+//! `long_command`, then the requests to the leader: `read_index`, `proposals`, `lease_requests` and `forward`.
 //!
 //! Invariants enforced here (ARCHITECTURE.md has the full list):
 //! - **I1** no I/O, no clock: time enters as ticks and stamped values, randomness as a seed.

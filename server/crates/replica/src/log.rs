@@ -116,7 +116,6 @@ impl MemoryLog {
         &self.hard_state
     }
 
-    /// Moves the applied position to this index and term.
     pub(crate) fn advance_position(&mut self, index: u64, term: u64) {
         (self.position.index, self.position.term) = (index, term);
     }
@@ -196,7 +195,6 @@ impl MemoryLog {
     }
 }
 
-/// Returns the size of the entries in memory in bytes.
 fn bytes<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> usize {
     entries.into_iter().map(entry_bytes).sum()
 }

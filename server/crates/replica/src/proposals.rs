@@ -1,5 +1,5 @@
 //! Proposals of this process that wait for their entries. An entry names the proposing process and its ticket. Only that
-//! process answers the request, and no process does after a restart.
+//! process answers the request.
 //!
 //! The encoded entry is kept with the term in which it was submitted. It is submitted again once it is certain that it never
 //! entered the log. Tickets increase, so ticket order is age order.
@@ -54,7 +54,6 @@ impl Stage {
         }
     }
 
-    /// Returns whether the entry may be in a log.
     fn may_be_appended(&self) -> bool {
         self.encoded()
             .is_some_and(|encoded| encoded.handed_in.is_some())
@@ -230,12 +229,10 @@ impl Proposals {
         self.forget_where(|waiting| !waiting.stage.may_be_appended())
     }
 
-    /// Removes and returns all waiting tickets.
     pub(crate) fn forget_all(&mut self) -> Vec<Ticket> {
         self.forget_where(|_| true)
     }
 
-    /// Removes and returns the waiting tickets for which `goes` is true.
     fn forget_where(&mut self, goes: impl FnMut(&WaitingProposal) -> bool) -> Vec<Ticket> {
         let gone = self.waiting.remove_all(goes).into_iter();
         gone.map(|(ticket, _)| ticket).collect()
@@ -266,7 +263,6 @@ impl Proposals {
             .then_some(Ticket(stamp.ticket))
     }
 
-    /// Returns whether a proposal with this ticket waits.
     pub(crate) fn waits(&self, ticket: Ticket) -> bool {
         self.waiting.contains(ticket)
     }

@@ -2,8 +2,8 @@
 //! One round serves all waiting reads, and releases them once the round's index is applied. The next round need not wait for
 //! that. A round also proves the leader's answers about leases. An answer from a state at or after the round's index is final.
 //!
-//! This module retries, because raft-rs silently drops a ReadIndex request when no leader is known, the leader has not
-//! committed in its term, or the role changes.
+//! This module retries, because raft-rs silently drops a ReadIndex request without a known leader, or after a role change. It
+//! also drops one if the leader has not committed in its term.
 //!
 //! Each attempt has its own number, and a leader accepts each number once. The leader answers requests in the order of their
 //! arrival, and the acknowledgment of a request confirms all earlier requests. If a retry reused its number, late
@@ -125,7 +125,6 @@ impl ReadIndexQueue {
         waiting >= WAITING_REQUESTS_MAX
     }
 
-    /// Queues a read that arrived at `tick` for the next round.
     pub(crate) fn enqueue(&mut self, ticket: Ticket, tick: u64) {
         self.open.push(READER, (tick, ticket), READ_BYTES);
     }
@@ -144,7 +143,7 @@ impl ReadIndexQueue {
 
     /// Returns the context of the ReadIndex request to issue now, or `None` if nothing is due. The request starts a new round
     /// for all waiting reads. It retries the current round if the leader has changed or the last attempt is
-    /// [`READ_INDEX_RETRY_TICKS`] ticks old. Unproven answers start a round at once.
+    /// [`READ_INDEX_RETRY_TICKS`] ticks old. Unproven answers start a round immediately.
     pub(crate) fn due(&mut self, now: &ReadIndexTry) -> Option<Vec<u8>> {
         if let Some(round) = &mut self.round {
             let stale = round.term_and_leader != now.term_and_leader

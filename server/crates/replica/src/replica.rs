@@ -96,8 +96,7 @@ pub struct Config {
     pub tuning: Tuning,
 }
 
-/// The memory budget, and bounds that are constant in production. The simulator and tests lower the bounds, because their runs
-/// are short.
+/// The memory budget, and bounds that only the simulator and tests lower, because their runs are short.
 #[derive(Clone, Copy, Debug)]
 pub struct Tuning {
     /// Maximum number of keys that a turn processes itself. The host executes larger commands while raft continues.
@@ -106,8 +105,7 @@ pub struct Tuning {
     pub catch_up_entries: u64,
     /// Seconds between two checkpoints of a lease; `None` derives the interval from the lease's TTL.
     pub lease_checkpoint_s: Option<i64>,
-    /// The memory budget of the process in bytes, which lowers the bounds on the size of entries in memory; `u64::MAX` if it is
-    /// unlimited.
+    /// Memory budget of the process in bytes, which lowers the bounds on entries in memory; `u64::MAX` if it is unlimited.
     pub memory_bytes: u64,
 }
 
@@ -325,7 +323,6 @@ impl Replica {
         failover.into_iter().chain(held.into_iter().flatten()).min()
     }
 
-    /// Returns whether this member leads a cluster with other voters.
     fn is_leader_of_others(&self) -> bool {
         self.raft.raft.state == StateRole::Leader && !self.is_sole_voter()
     }
@@ -338,8 +335,8 @@ impl Replica {
         persisted && self.log_permits_campaign()
     }
 
-    /// Returns whether the current state serves linearizable reads without asking other members: this member is the only voter,
-    /// leads, and has applied an entry of its term.
+    /// Returns whether the current state serves linearizable reads without messages: this member is the sole voter and leader,
+    /// and has applied an entry of its term.
     pub fn is_linearizable(&self) -> bool {
         self.is_sole_voter() && self.leads_with_all_applied()
     }

@@ -104,7 +104,6 @@ impl Arrivals {
         self.to_skip = self.skip;
     }
 
-    /// Counts down the batches that skip the second wait.
     fn note_batch(&mut self) {
         self.to_skip = self.to_skip.saturating_sub(1);
     }
@@ -299,7 +298,6 @@ impl<R> RequestGroup<R> {
         }
     }
 
-    /// Returns whether the last batch waits for its answers.
     fn is_in_flight(&self) -> bool {
         self.clients.in_flight + self.members.in_flight > 0
     }
@@ -315,7 +313,6 @@ impl<R> RequestGroup<R> {
     }
 }
 
-/// Returns the sum of the requests' sizes in bytes.
 fn bytes<R>(waiting: &[Waiting<Source, R>]) -> usize {
     waiting.iter().map(|waiting| waiting.bytes).sum()
 }

@@ -114,7 +114,6 @@ impl WatchHub {
         woken
     }
 
-    /// Returns the index by path of the recursive or of the non-recursive watchers.
     fn index_mut(&mut self, recursive: bool) -> &mut BTreeMap<Bytes, BTreeSet<WatcherId>> {
         if recursive {
             &mut self.recursive

@@ -289,7 +289,6 @@ pub(crate) fn decode_hard_state(bytes: &Bytes) -> Result<HardState, CorruptRecor
     })
 }
 
-/// Converts a number to raft's message type. Returns `None` for an unknown number.
 pub(crate) fn kind_of_message(kind: i32) -> Option<MessageType> {
     MessageType::from_i32(kind)
 }

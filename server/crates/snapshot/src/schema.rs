@@ -35,7 +35,7 @@ pub(super) const AUTH_ENABLED: &str = "authEnabled";
 pub(super) const AUTH_REVISION: &str = "authRevision";
 
 // Keys in the `meta` bucket: index and term of the last applied log entry, the version of this layout, and the revisions of the
-// last scheduled and of the last finished compaction.
+// last scheduled and last finished compactions.
 pub(super) const CONSISTENT_INDEX: &str = "consistent_index";
 pub(super) const TERM: &str = "term";
 pub(super) const STORAGE_VERSION: &str = "storageVersion";

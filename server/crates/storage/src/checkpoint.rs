@@ -224,7 +224,6 @@ impl Checkpoint {
         (self.outdated_bytes, self.compact_threshold) = (outdated_bytes, 0);
     }
 
-    /// Sets how long outdated chains are kept.
     #[cfg(test)]
     pub(super) fn keep_outdated_for(&mut self, kept_for: Duration) {
         self.outdated.keep_for(kept_for);
@@ -327,8 +326,8 @@ impl Checkpoint {
         })
     }
 
-    /// Plans a new base if one must be written: there is no `since`, or the chain is too long or contains too many outdated
-    /// bytes, and a base fits on the disk.
+    /// Plans a new base if one must be written because `since` is missing, or if the chain is too long or has too many outdated
+    /// bytes. In the second case, the base must fit on the disk.
     fn due_base(&mut self, since: Option<&View>, view: &View) -> Option<BasePlan> {
         let chain = &self.manifest.chain;
         let is_first = since.is_none() || chain.links.is_empty();
@@ -409,7 +408,6 @@ impl Checkpoint {
         }
     }
 
-    /// Returns the numbers of the runs in the published and in the previous chain.
     fn published(&self) -> impl Iterator<Item = u64> {
         let Manifest { chain, before, .. } = &self.manifest;
         chain.numbers().chain(before.numbers())
@@ -429,7 +427,6 @@ impl Checkpoint {
         self.outdated.due_in()
     }
 
-    /// Returns the folder of the runs, where snapshots are received.
     pub(super) fn folder(&self) -> &Arc<CheckpointFolder> {
         &self.folder
     }

@@ -18,7 +18,6 @@ pub(super) fn find(member: &Path) -> io::Result<Option<PathBuf>> {
     Ok((wal.try_exists()? && !segments(&wal)?.is_empty()).then_some(wal))
 }
 
-/// Returns the segments of etcd's log in the folder `wal`.
 fn segments(wal: &Path) -> io::Result<Vec<PathBuf>> {
     let files = fs::read_dir(wal)?.map(|file| file.map(|file| file.path()));
     let is_segment = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "wal");

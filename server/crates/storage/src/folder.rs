@@ -108,7 +108,6 @@ pub(super) struct FolderState {
 #[error("a received snapshot has replaced this state")]
 pub(super) struct Superseded;
 
-/// Returns whether the error is [`Superseded`].
 pub(super) fn is_superseded(error: &io::Error) -> bool {
     error
         .get_ref()
@@ -152,7 +151,6 @@ impl CheckpointFolder {
         let _ = self.garbage.set(Box::new(garbage));
     }
 
-    /// Calls the function set by [`Self::on_garbage`].
     pub(super) fn report_garbage(&self) {
         if let Some(garbage) = self.garbage.get() {
             garbage();
@@ -222,7 +220,6 @@ impl CheckpointFolder {
         sync_dir(&self.dir)
     }
 
-    /// Returns the number of snapshots that this process has published.
     pub(super) fn installs(&self) -> u64 {
         self.state().installs
     }
@@ -337,9 +334,9 @@ impl CheckpointFolder {
             .has_room(&self.dir, self.ledger.checkpoint_bytes())
     }
 
-    /// Removes all runs that are neither in `named` nor held by a receiver or a place, all heads without a kept run, and all
-    /// manifest copies that are not in `copies`. Keeps all copies if more than `installs` snapshots were published, because
-    /// `copies` then lacks the newest one. The last place of a kept run calls [`Self::report_garbage`].
+    /// Removes all runs that are neither in `named` nor held by a receiver or a place, and all heads without a kept run. Also
+    /// removes manifest copies that are not in `copies`, unless more than `installs` snapshots were published, because `copies`
+    /// then lacks the newest one. The last place of a kept run calls [`Self::report_garbage`].
     pub(super) fn remove_others(
         &self,
         named: impl Iterator<Item = u64>,

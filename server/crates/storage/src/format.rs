@@ -48,7 +48,6 @@ impl DataIdentity {
     }
 }
 
-/// Returns the path of the file in the member's folder.
 pub(super) fn path(member: &Path) -> PathBuf {
     member.join(FILE)
 }

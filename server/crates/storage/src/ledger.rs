@@ -80,7 +80,6 @@ impl Ledger {
         Self { path, held: held.into(), floor_bytes, ..Self::default() }
     }
 
-    /// Returns whether the ballast exists.
     pub(super) fn holds_ballast(&self) -> bool {
         self.held.load(Relaxed)
     }
@@ -90,7 +89,6 @@ impl Ledger {
         self.path.exists()
     }
 
-    /// Returns the number of bytes that commands and checkpoints leave free for the log.
     pub(super) fn floor_bytes(&self) -> u64 {
         self.floor_bytes
     }
@@ -100,17 +98,14 @@ impl Ledger {
         self.checkpoint_bytes.load(Relaxed)
     }
 
-    /// Records the size in bytes of the checkpoint that was read or published.
     pub(super) fn set_checkpoint_bytes(&self, bytes: u64) {
         self.checkpoint_bytes.store(bytes, Relaxed);
     }
 
-    /// Returns the size in bytes of the runs that are kept only for readers of older states.
     pub(super) fn held_bytes(&self) -> u64 {
         self.held_bytes.load(Relaxed)
     }
 
-    /// Sets the result of [`Self::held_bytes`].
     pub(super) fn set_held_bytes(&self, bytes: u64) {
         self.held_bytes.store(bytes, Relaxed);
     }

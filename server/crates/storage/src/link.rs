@@ -72,7 +72,6 @@ impl<'a> LinkWriter<'a> {
         }
     }
 
-    /// Returns whether a run could not be written.
     pub(super) fn has_failed(&self) -> bool {
         self.outcome.is_err()
     }

@@ -346,7 +346,6 @@ impl RaftLog {
         self.drop_outdated();
     }
 
-    /// Sets how long outdated entries are kept.
     #[cfg(test)]
     pub(super) fn keep_outdated_for(&mut self, kept_for: std::time::Duration) {
         self.outdated.keep_for(kept_for);
@@ -479,7 +478,6 @@ pub(super) fn unframe(value: Vec<u8>) -> Option<LogRecord> {
     whole.then_some(LogRecord { index, term, payload })
 }
 
-/// Computes the CRC-32 of an entry's header and payload.
 fn frame_crc32(head: &[u8], payload: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(head);

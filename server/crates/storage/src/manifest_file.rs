@@ -114,7 +114,6 @@ fn now_ns() -> u128 {
     now.map_or(0, |now| now.as_nanos())
 }
 
-/// Returns the error for a panic in sled.
 fn panicked<T>() -> io::Result<T> {
     Err(io::Error::other("sled panicked"))
 }

@@ -36,7 +36,6 @@ impl OpenIdentity {
         }
     }
 
-    /// Returns the member's folder.
     pub(super) fn member(&self) -> &Path {
         &self.member
     }

@@ -106,7 +106,6 @@ impl LogOwner {
         (owner.lines() == text).then_some(owner)
     }
 
-    /// Returns the link to the folder, if the log is outside the data directory.
     pub(super) fn link(&self) -> Option<&LogLink> {
         self.link.as_ref()
     }

@@ -1,9 +1,9 @@
 //! Reads records on one thread while another restores the state from them. Both take about the same time, so this uses two
 //! cores.
 //!
-//! If the cache cannot keep all values in memory, the state is restored from the heads of the runs (`heads`), and the values
-//! stay on disk. A run without heads is read whole. A block can leave memory as soon as it is restored, so startup needs no
-//! more memory for values than the cache's target.
+//! If the cache cannot keep all values in memory, the state is restored from the heads of the runs (`heads`). The values stay
+//! on disk. A run without heads is read whole. A block can leave memory as soon as it is restored, so startup needs no more
+//! memory for values than the cache's target.
 
 use std::{
     mem,

@@ -62,7 +62,6 @@ pub fn encode_record(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     }
 }
 
-/// Returns the encoded parts of a record, in order.
 fn parts<'a>(lengths: &'a [u8; HEADER_BYTES], key: &'a [u8], value: &'a [u8]) -> [&'a [u8]; 3] {
     [lengths, key, value]
 }

@@ -49,7 +49,6 @@ impl<T> Default for Outdated<T> {
 }
 
 impl<T> Outdated<T> {
-    /// Adds a part that has just become outdated.
     pub(super) fn push(&mut self, part: T) {
         self.parts.push_back((Instant::now(), part));
     }
@@ -75,7 +74,6 @@ impl<T> Outdated<T> {
         self.parts.clear();
     }
 
-    /// Sets how long parts are kept. By default, tests keep nothing.
     #[cfg(test)]
     pub(super) fn keep_for(&mut self, kept_for: Duration) {
         self.kept_for = kept_for;

@@ -66,7 +66,6 @@ impl RunFile {
         self.blocks.get().map(Vec::as_slice)
     }
 
-    /// Sets the result of [`Self::blocks`].
     pub(super) fn set_blocks(&self, blocks: Vec<u64>) {
         // A second call has the same numbers, because the content of a run never changes.
         let _ = self.blocks.set(blocks);

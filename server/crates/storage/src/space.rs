@@ -301,7 +301,6 @@ impl SpaceMonitor {
         needed.saturating_sub(self.free_for_checkpoint)
     }
 
-    /// Measures the free space on both file systems.
     fn measure(&mut self) {
         self.free_for_log = measure(&self.log).free;
         self.free_for_checkpoint = measure(&self.dir).free;

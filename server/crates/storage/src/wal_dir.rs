@@ -95,7 +95,6 @@ fn name_link(
     LogOwner::new(identity, LogLink::read(at, &path)?).write(target)
 }
 
-/// Returns the member's folder that contains `log`.
 fn member_of(log: &Path) -> PathBuf {
     log.parent().map_or_else(PathBuf::new, Path::to_path_buf)
 }

@@ -206,7 +206,7 @@ impl Replica {
     }
 
     /// Returns whether a log that ends at `last` (term and index) is at least as long as the recently reported logs of all
-    /// voters but `candidate`. Returns `true` if this member is not a copy, because raft then compares the logs.
+    /// voters except `candidate`. Returns `true` if this member is not a copy, because raft then compares the logs.
     fn is_longest_log(&self, candidate: u64, last: (u64, u64)) -> bool {
         let Some(copied) = &self.copied else {
             return true;

@@ -74,7 +74,6 @@ impl Replica {
         self.disk_room.full = bytes == 0;
     }
 
-    /// Records whether the memory of this member is used up.
     pub(crate) fn set_lacks_memory(&mut self, lacks_memory: bool) {
         self.disk_room.lacks_memory = lacks_memory;
     }

@@ -66,7 +66,6 @@ impl Replica {
         }
     }
 
-    /// Appends due proposals to the leader's own log.
     fn append_due(&mut self) {
         while let Some((ticket, data)) = self.proposals.take_due() {
             let entry = wire::decode_entry(&data).expect("this process has encoded it");

@@ -1,6 +1,6 @@
 //! Requests about leases. Other members send them to the leader. The leader computes the answer from its lease timers, and
 //! delivers it once a ReadIndex round has proved that no other leader tracks leases. If its state was older than the round's
-//! index, it recomputes the answer after applying that index, because the entries in between may grant or revoke the lease.
+//! index, it recomputes the answer after applying that index. The entries in between may grant or revoke the lease.
 
 use raft::StateRole;
 use witan_machine::{lease::LeaseId, member::MemberId};

@@ -1,6 +1,6 @@
 //! Detects a leader whose entries contradict this member's log, for one of two reasons. The data directory was emptied or
-//! replaced: leaders count acknowledgments for entries that the log lacks. Or the history has forked: a committed entry differs
-//! from the entry in the leader's log. Such a member must neither vote nor lead, and halts.
+//! replaced, and leaders count acknowledgments for entries that the log lacks. Or the history has forked, and a committed entry
+//! differs from the entry in the leader's log. Such a member must neither vote nor lead, and halts.
 //!
 //! Messages alone never halt a member, because a faulty member, or an impostor on a connection without TLS, can send any
 //! message. The leader must confirm that it leads: this member sends it a ReadIndex request, which the leader answers with the
@@ -89,8 +89,8 @@ impl Replica {
         message.term >= self.raft.raft.term
     }
 
-    /// Returns how a leader's message contradicts this log, or `None` if it does not. Its commit index is beyond `last`, the
-    /// log's last index, or it differs from an entry that this log has committed or has from the same term.
+    /// Returns how a leader's message contradicts this log, or `None` if it does not. Either its commit index is beyond `last`,
+    /// the log's last index. Or an entry differs from this log's entry that is committed or has the same term.
     fn contradiction_in(&self, message: &Message, last: u64) -> Option<LogClaim> {
         let (kind, commit) = (message.get_msg_type(), message.commit);
         if kind == MessageType::MsgHeartbeat {
@@ -235,8 +235,8 @@ impl Replica {
     /// Handles a leader's message that does not contradict this log while an earlier claim is recorded.
     ///
     /// A heartbeat or append of the same leader and term may refute the claim, which is then dropped. The claim is refuted if
-    /// the log now has the claimed entries, or an append follows an entry of this log at or after the fork. A heartbeat also
-    /// refutes a fork that its commit index reaches, because that index is at most what this member has acknowledged.
+    /// the log now has the claimed entries, or an append follows this log at or after the fork. A heartbeat also refutes a fork
+    /// that its commit index reaches, because that index is at most what this member has acknowledged.
     ///
     /// Other current messages only restart the confirmation: messages of another leader or term, and heartbeats that do not
     /// repeat a claim about acknowledged entries. The claim must then be confirmed again and be repeated for another election

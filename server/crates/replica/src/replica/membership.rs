@@ -156,9 +156,9 @@ impl Replica {
         }
     }
 
-    /// Stops leading or campaigning if this member has applied its own removal, and halts it after its messages are sent. If a
-    /// single voter remains and has not sent this member the commit index, the voter may need this member's vote to learn of
-    /// the removal. This member then first waits until that voter rejects it.
+    /// Stops leading or campaigning if this member has applied its own removal, and halts it after its messages are sent. A
+    /// single remaining voter that has not sent this member the commit index may need this member's vote to learn of the
+    /// removal. This member then first waits until that voter rejects it.
     pub(super) fn notice_own_removal(&mut self) {
         if !self.has_applied_own_removal() {
             return;

@@ -78,8 +78,8 @@ pub(super) fn check(
 /// election is possible in a term too close to [`COUNT_MAX`]. Messages therefore must not raise the term faster than elections
 /// could.
 ///
-/// The replacement of a vote request is a vote request of a member with an empty log, because raft considers no other message
-/// without a leader. The replacement of any other message is a rejected pre-vote, which contains only its term.
+/// A vote request is replaced by the vote request of a member with an empty log, because raft considers no other message
+/// without a leader. Any other message is replaced by a rejected pre-vote, which contains only its term.
 pub(super) fn with_bounded_term(message: &Message, highest: u64) -> Option<Message> {
     let kind = message.get_msg_type();
     let raises = kind != MessageType::MsgRequestPreVote

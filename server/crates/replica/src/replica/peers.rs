@@ -191,7 +191,6 @@ impl Replica {
         repeated
     }
 
-    /// Forgets the snapshot being sent to a member and reports the result to raft.
     fn snapshot_ended(&mut self, member: u64, status: SnapshotStatus) {
         self.leader_tasks.snapshot_ended(member);
         self.raft.report_snapshot(member, status);

@@ -241,7 +241,6 @@ fn persist_commit(replica: &mut Replica, host: &mut dyn Host) {
     persist(host, &batch);
 }
 
-/// Makes the host persist a batch, unless the batch is empty.
 fn persist(host: &mut dyn Host, batch: &LogBatch) {
     if !batch.records.is_empty() || batch.hard_state.is_some() {
         host.persist(batch);

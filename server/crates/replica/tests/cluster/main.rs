@@ -215,7 +215,6 @@ impl Cluster {
         &self.members[&id].1
     }
 
-    /// Runs a member's turn. Returns the messages that it sends.
     fn turn(&mut self, id: u64) -> Vec<Envelope> {
         let (replica, world) = self.members.get_mut(&id).expect("it runs");
         replica.turn(world).expect("no halt");

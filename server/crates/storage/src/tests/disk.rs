@@ -123,7 +123,6 @@ impl Disk {
         disk
     }
 
-    /// Marks the current content as durable.
     pub(super) fn keep_all(&self) {
         let mut kept = lock(&self.kept);
         *kept = Kept { root: self.root.clone(), ..Kept::default() };

@@ -11,7 +11,6 @@ use crate::{
     manifest::Run,
 };
 
-/// Returns the number of each file with heads.
 fn numbers_of_heads(dir: &TempDir) -> Vec<u64> {
     let heads = files(&dir.checkpoint(), ".heads");
     heads.iter().filter_map(|path| heads_number(path)).collect()

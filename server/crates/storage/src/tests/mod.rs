@@ -71,7 +71,6 @@ impl TempDir {
         }
     }
 
-    /// Creates a folder in the usual folder for temporary files.
     fn on_disk() -> Self {
         Self::below(&std::env::temp_dir())
     }
@@ -206,7 +205,6 @@ fn start_checkpointer(
     (checkpointer.unwrap(), durable)
 }
 
-/// Flips the lowest bit of the byte at `at` in a file.
 fn flip_bit(path: &Path, at: usize) {
     let mut bytes = std::fs::read(path).unwrap();
     bytes[at] ^= 1;

@@ -30,7 +30,6 @@ const RAISED: Level = 2;
 /// Number of random power cuts at each sync.
 const CUTS_AT_ONE: usize = 3;
 
-/// Returns a state of a cluster whose level has risen.
 fn raised(index: u64) -> View {
     let mut view = view(index, 10);
     view.machine.members.raised_level = RAISED;

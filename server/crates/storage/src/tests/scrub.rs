@@ -39,7 +39,6 @@ fn scrub(storage: &Storage) -> (Scrub, SyncSender<()>) {
     (scrub, stop)
 }
 
-/// Flips a bit in the middle of a run.
 fn flip(dir: &TempDir, run: u64) {
     let path = dir.run_path(run);
     let middle = fs::metadata(&path).unwrap().len() / 2;

@@ -77,7 +77,6 @@ fn flip(path: &Path, at: usize) {
     fs::write(path, bytes).unwrap();
 }
 
-/// Returns the runs that `current` names, oldest first.
 fn runs(dir: &TempDir) -> Vec<String> {
     let file = |number: u64| format!("checkpoint/{number:08}.run");
     manifest(dir).chain.numbers().map(file).collect()

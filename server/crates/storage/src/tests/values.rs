@@ -1,4 +1,4 @@
-//! Tests values that leave memory. A member whose cache keeps no value has the same data as a member without a limit, and a run
+//! Tests values that leave memory. A member whose cache keeps no value has the same data as a member without a limit. A run
 //! stays while a place refers to it.
 
 use std::io;
@@ -57,7 +57,6 @@ fn compare(view: &View, twin: &View) {
     assert!(records(view) == records(twin), "other records");
 }
 
-/// Returns a state with `keys` keys whose values have `size` bytes.
 pub(super) fn filled(keys: u64, size: u64) -> View {
     let mut view = first();
     for name in 0..keys {

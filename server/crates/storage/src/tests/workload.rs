@@ -126,7 +126,6 @@ impl Driven {
         }
     }
 
-    /// Waits until the offered checkpoint is durable.
     pub(super) fn settle(&mut self) {
         while self.saved < self.offered {
             let index = self.durable.recv().expect("the checkpoint's thread lives");
