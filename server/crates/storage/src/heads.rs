@@ -70,7 +70,7 @@ pub(super) fn write(path: &Path, run: &Run, items: &[RunItem]) {
         file.write_all(&bytes)
     });
     if let Err(error) = written {
-        tracing::warn!(path = %path.display(), %error, "failed to write the heads of a run; a start reads the run instead");
+        tracing::warn!(path = %path.display(), %error, "failed to write the heads of a run; startup reads the run instead");
         let _ = fs::remove_file(&path);
     }
 }

@@ -27,7 +27,7 @@ pub enum Halt {
         own: Level,
     },
     /// A committed entry cannot be decoded. The entry was not applied.
-    #[error("entry {index} of the raft log does not decode")]
+    #[error("entry {index} of the raft log cannot be decoded")]
     CorruptEntry {
         /// Raft index of the entry.
         index: u64,

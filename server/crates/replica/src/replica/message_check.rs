@@ -23,7 +23,7 @@ pub enum MessageFault {
     #[error("the message does not decode")]
     Malformed,
     /// The message appends an entry that cannot be decoded. The leader keeps resending it.
-    #[error("entry {index} of the raft log does not decode")]
+    #[error("entry {index} of the raft log cannot be decoded")]
     CorruptEntry {
         /// Raft index of the entry.
         index: u64,
@@ -40,7 +40,7 @@ pub enum MessageFault {
     )]
     OtherState,
     /// No correct member sends such a message.
-    #[error("no member sends such a message")]
+    #[error("no correct member sends such a message")]
     Unsound,
 }
 
