@@ -52,7 +52,7 @@ pub(crate) struct RefusedProposal {
     #[prost(fixed32, tag = "2")]
     pub(crate) incarnation: u32,
     /// The reason. `None` asks the sender to propose the entry again, because the leader is about to transfer leadership or
-    /// must apply something first.
+    /// must first apply an earlier change.
     #[prost(enumeration = "ProposalRejected", optional, tag = "3")]
     pub(crate) reason: Option<i32>,
 }

@@ -24,7 +24,7 @@ pub struct Connection(pub u64);
 /// A raft entry as stored on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogRecord {
-    /// Raft index. Appending at or below an existing index replaces that entry and all after it.
+    /// Raft index. Appending at or below an existing index replaces that entry and all later entries.
     pub index: u64,
     /// Raft term.
     pub term: u64,

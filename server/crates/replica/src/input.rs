@@ -52,7 +52,7 @@ pub enum Input {
     },
     /// The process used up its memory budget, or has free memory again.
     Memory {
-        /// Whether the memory is used up, so that the member must accept no entries that add data.
+        /// Whether the memory is used up. If so, the member accepts no entries that add data.
         exhausted: bool,
     },
     /// A turn has ended.

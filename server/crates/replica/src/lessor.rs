@@ -95,7 +95,7 @@ pub(crate) struct Lessor {
     /// was busy, for example with a sync.
     previous_ns: u64,
     deadlines: LeaseDeadlines,
-    /// Lists each lease once, under its timer's `listed_at_ns`. A keep-alive only delays the check and leaves this list
+    /// Lists each lease once, under its timer's `listed_at_ns`. A keep-alive only delays the check, so this list stays
     /// unchanged.
     next_checks: BTreeSet<(u64, LeaseId)>,
     /// Leases whose timers start with the next clock update, with their durations in nanoseconds.

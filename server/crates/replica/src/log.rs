@@ -355,7 +355,7 @@ mod tests {
                 log.trim(Some(1000));
             }
         };
-        // The log grows beyond the number and size of entries that are kept for absent members.
+        // The log grows beyond the number and size of entries that are kept for lagging members.
         write(&mut log, 1..=60_000, 10);
         write(&mut log, 60_001..=60_100, 1 << 20);
         assert_eq!(log.first_index(), Ok(1001));

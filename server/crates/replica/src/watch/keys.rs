@@ -18,11 +18,11 @@ use super::{
 use crate::limits::NOTED_LOCATIONS_MAX;
 use witan_machine::{kv::HistoryLocation, revision::Revision};
 
-/// Identifies a stream. Ids are reused after its removal.
+/// Identifies a stream. The id is reused after the stream's removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WatchStreamId(u32);
 
-/// Identifies a watcher group. Ids are reused after its removal.
+/// Identifies a watcher group. The id is reused after the group's removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WatcherGroupId(u32);
 
@@ -35,8 +35,8 @@ pub struct PendingChanges {
     pub first: HistoryLocation,
     /// Locations of the other changes, in order. Empty if `rest` is set.
     pub more: Vec<HistoryLocation>,
-    /// Whether the reader must read the whole history from the first revision on. Set if there are too many changes, or another
-    /// state has replaced the state to which the locations belong.
+    /// Whether the reader must read the whole history from the first revision on. Set if there are too many changes, or if
+    /// another state has replaced the state of the locations.
     pub rest: bool,
 }
 
@@ -70,7 +70,7 @@ struct WatcherGroup {
 
 #[derive(Debug, Default)]
 struct StreamEntry {
-    /// Groups with pending changes, and stale ids of groups that were unregistered since. Removing each id immediately would
+    /// Groups with pending changes, and stale ids of groups that were unregistered since. Removing stale ids one by one would
     /// take quadratic time when a stream ends.
     pending: Vec<WatcherGroupId>,
     /// Number of stale ids in `pending`.
@@ -331,7 +331,7 @@ fn note(
     }
 }
 
-/// Values under small numbers, which are reused.
+/// Stores values under small numbers, which are reused.
 #[derive(Debug)]
 struct Slab<T> {
     slots: Vec<Option<T>>,
