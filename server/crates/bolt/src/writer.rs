@@ -103,7 +103,7 @@ impl<'a> Writer<'a> {
 
     /// Starts a bucket. Names must ascend.
     pub fn bucket(&mut self, name: &[u8]) -> io::Result<()> {
-        self.close()?;
+        self.end_bucket()?;
         self.name = Some(name.to_vec());
         Ok(())
     }
@@ -125,7 +125,7 @@ impl<'a> Writer<'a> {
 
     /// Writes the leaf and adds it to the branch above, which is also written if it is full.
     fn flush_leaf(&mut self) -> io::Result<()> {
-        let mut id = put(
+        let mut id = write_page(
             &self.tree.leaf,
             LEAF,
             &mut self.next,
@@ -143,7 +143,7 @@ impl<'a> Writer<'a> {
                 branch.push(id, &first, &[]);
                 return Ok(());
             }
-            let full = put(branch, BRANCH, &mut self.next, &mut self.buffer, self.out)?;
+            let full = write_page(branch, BRANCH, &mut self.next, &mut self.buffer, self.out)?;
             let full_first = branch.take_first();
             branch.push(id, &first, &[]);
             (id, first) = (full, full_first);
@@ -169,7 +169,7 @@ impl<'a> Writer<'a> {
                 self.tree = OpenPages::default();
                 return Ok(root);
             }
-            let id = put(branch, BRANCH, &mut self.next, &mut self.buffer, self.out)?;
+            let id = write_page(branch, BRANCH, &mut self.next, &mut self.buffer, self.out)?;
             let first = branch.take_first();
             level += 1;
             if last {
@@ -183,13 +183,13 @@ impl<'a> Writer<'a> {
     /// Writes the only leaf of a bucket and returns its number, because the leaf is the root.
     fn flush_only_leaf(&mut self) -> io::Result<u64> {
         let leaf = &mut self.tree.leaf;
-        let id = put(leaf, LEAF, &mut self.next, &mut self.buffer, self.out)?;
+        let id = write_page(leaf, LEAF, &mut self.next, &mut self.buffer, self.out)?;
         self.tree = OpenPages::default();
         Ok(id)
     }
 
     /// Writes the remaining pages of the current bucket, if any, and records the bucket's root.
-    fn close(&mut self) -> io::Result<()> {
+    fn end_bucket(&mut self) -> io::Result<()> {
         let Some(name) = self.name.take() else {
             return Ok(());
         };
@@ -202,7 +202,7 @@ impl<'a> Writer<'a> {
 
     /// Ends the last bucket, writes the root bucket, which contains all buckets, and returns the layout.
     fn finish(mut self) -> io::Result<Layout> {
-        self.close()?;
+        self.end_bucket()?;
         for (name, value) in std::mem::take(&mut self.done) {
             self.leaf_element(IS_BUCKET, &name, &value)?;
         }
@@ -257,7 +257,7 @@ impl OpenPage {
 }
 
 /// Writes a page with its overflow pages and returns its number. Advances `next` past these pages.
-fn put(
+fn write_page(
     page: &OpenPage,
     kind: u16,
     next: &mut u64,

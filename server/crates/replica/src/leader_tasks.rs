@@ -86,7 +86,7 @@ impl LeaderTasks {
 
     /// Records `tick` as the last time that these members responded. Forgets members that have not responded for more than
     /// [`HEARD_TICKS`].
-    pub(crate) fn note_heard(&mut self, members: impl Iterator<Item = u64>, tick: u64) {
+    pub(crate) fn record_heard(&mut self, members: impl Iterator<Item = u64>, tick: u64) {
         self.heard.extend(members.map(|member| (member, tick)));
         self.heard
             .retain(|_, at| tick.saturating_sub(*at) <= HEARD_TICKS);

@@ -253,7 +253,7 @@ impl Replica {
     pub(crate) fn tick(&mut self, now_ns: i64) {
         self.ticks += 1;
         self.send_appended();
-        self.note_heard();
+        self.record_heard();
         if self.ticks.is_multiple_of(self.config.election_ticks as u64) {
             self.term_max = self.raft.raft.term + TERM_RISE_MAX;
         }
@@ -462,13 +462,13 @@ impl Replica {
 
     /// Passes a checked message to raft and records what the message reveals about its sender.
     fn pass_to_raft(&mut self, message: Message) {
-        self.note_pre_vote(&message);
+        self.keep_pre_vote(&message);
         let told = (message.from, message.term, commit_index_of(&message));
         let (kind, last) = (message.get_msg_type(), (message.log_term, message.index));
         // An error means that raft ignored a stale or misdirected message.
         let _ = self.raft.step(message);
-        self.note_for_copy(kind, told, last);
-        self.note_leader_commit(told);
+        self.update_confirmed_leader(kind, told, last);
+        self.record_leader_commit(told);
     }
 
     /// Records that a checkpoint up to `index` is durable. The log on disk no longer needs the entries up to the previous

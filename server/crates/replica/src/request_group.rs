@@ -93,18 +93,18 @@ impl Arrivals {
     }
 
     /// Records that the senders returned soon after the answer.
-    fn note_return(&mut self) {
+    fn record_return(&mut self) {
         self.skip = 0;
         self.to_skip = 0;
     }
 
     /// Records that the second wait ended before the senders returned, and doubles the number of batches that skip it.
-    fn note_useless_wait(&mut self) {
+    fn record_useless_wait(&mut self) {
         self.skip = (2 * self.skip).clamp(1, SKIPPED_GATHERS);
         self.to_skip = self.skip;
     }
 
-    fn note_batch(&mut self) {
+    fn record_batch(&mut self) {
         self.to_skip = self.to_skip.saturating_sub(1);
     }
 
@@ -282,19 +282,19 @@ impl<R> RequestGroup<R> {
         let clients_awaited = self.clients.has_awaited_returns();
         // A single client counts as returned even without a wait.
         if soon && self.clients.has_returned() && self.clients.expected > 1 {
-            self.clients.note_return();
+            self.clients.record_return();
         } else if fruitless && clients_awaited {
-            self.clients.note_useless_wait();
+            self.clients.record_useless_wait();
         } else {
-            self.clients.note_batch();
+            self.clients.record_batch();
         }
         // Messages of distant members arrive while the next batch is in flight, so a second wait never catches them.
         if soon && self.members.has_returned() {
-            self.members.note_return();
+            self.members.record_return();
         } else if fruitless && !clients_awaited {
-            self.members.note_useless_wait();
+            self.members.record_useless_wait();
         } else {
-            self.members.note_batch();
+            self.members.record_batch();
         }
     }
 

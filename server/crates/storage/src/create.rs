@@ -126,7 +126,7 @@ impl Adoption {
         self.staged.fill(view, Some(log))?;
         let (member, wal) = (member_dir(&self.dir), &self.wal);
         let filled = member_dir(&self.staged.path);
-        etcd::note_adopted(&filled, wal, *wal == member.join("wal"))
+        etcd::record_adopted(&filled, wal, *wal == member.join("wal"))
             .and_then(|()| files::give_to_owner_of(&member.join("snap"), &filled))
             .and_then(|()| files::give_to_owner_of(&member.join("snap"), &member.join(lock::FILE)))
             .map_err(|error| OpenError::io(&filled, error))?;

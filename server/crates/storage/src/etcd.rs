@@ -46,7 +46,7 @@ fn end_of_log(wal: &Path) -> io::Result<Option<String>> {
 
 /// Records the end of etcd's adopted log `wal` in the folder `filled`, which becomes the member's folder. `is_beside` means
 /// that `wal` is inside the member's folder.
-pub(super) fn note_adopted(filled: &Path, wal: &Path, is_beside: bool) -> io::Result<()> {
+pub(super) fn record_adopted(filled: &Path, wal: &Path, is_beside: bool) -> io::Result<()> {
     let end = end_of_log(wal)?.unwrap_or_default();
     let place = match is_beside {
         true => String::new(),

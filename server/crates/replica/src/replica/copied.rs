@@ -269,7 +269,7 @@ impl Replica {
     /// Updates the copy's confirmed leader after an accepted message of type `kind`. `told` is the message's sender, term and
     /// commit index. The other tuple is the term and index of its log entry. Confirms a candidate that gets this member's vote,
     /// because it has the longest log. Notes whether a confirmed leader's append or snapshot follows this log.
-    pub(super) fn note_for_copy(
+    pub(super) fn update_confirmed_leader(
         &mut self,
         kind: MessageType,
         told: (u64, u64, u64),

@@ -58,7 +58,7 @@ impl DeferredCommits {
     }
 
     /// Returns whether `commit` is the first to cover an entry that `member` forwarded. Forgets the covered entries.
-    fn is_awaited(&mut self, member: u64, commit: u64) -> bool {
+    fn take_awaited(&mut self, member: u64, commit: u64) -> bool {
         let Some((first, last)) = self.forwarded.get_mut(&member) else {
             return false;
         };
@@ -80,7 +80,7 @@ impl Replica {
             return false;
         }
         let (raft, commits) = (&self.raft.raft, &mut self.deferred_commits);
-        let awaited = commits.is_awaited(message.to, message.commit);
+        let awaited = commits.take_awaited(message.to, message.commit);
         let peer = raft.prs().get(message.to);
         let replicates = peer.is_some_and(|peer| peer.state == ProgressState::Replicate);
         let settled = !raft.has_pending_conf() && raft.lead_transferee.is_none();

@@ -41,7 +41,7 @@ pub(super) struct PendingPreVote {
 
 impl Replica {
     /// Keeps a pre-vote request in case the report about the leader's process arrives later. Ignores other messages.
-    pub(super) fn note_pre_vote(&mut self, message: &Message) {
+    pub(super) fn keep_pre_vote(&mut self, message: &Message) {
         if message.get_msg_type() == MessageType::MsgRequestPreVote {
             self.asked_pre_vote = Some(PendingPreVote {
                 candidate: message.from,

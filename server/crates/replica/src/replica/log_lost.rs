@@ -44,7 +44,7 @@ enum LogClaim {
 
 impl LogClaim {
     /// Returns the claim `self` with the larger of the two commit indexes. Returns `None` if the claims are of different kinds.
-    fn again(self, before: Self) -> Option<Self> {
+    fn merged_with(self, before: Self) -> Option<Self> {
         match (self, before) {
             (Self::Acknowledged { commit: a }, Self::Acknowledged { commit: b }) => {
                 Some(Self::Acknowledged { commit: a.max(b) })
@@ -84,7 +84,7 @@ impl Replica {
             return false;
         };
         if message.term >= self.raft.raft.term && self.may_lead(message) {
-            self.note_contradiction(message, claim, last);
+            self.record_contradiction(message, claim, last);
         }
         message.term >= self.raft.raft.term
     }
@@ -157,12 +157,12 @@ impl Replica {
 
     /// Records a claim of a leader that contradicts this log, and asks the leader for confirmation at most once per tick. Halts
     /// this member if the claim is confirmed and has been repeated for an election timeout.
-    fn note_contradiction(&mut self, message: &Message, claim: LogClaim, last: u64) {
+    fn record_contradiction(&mut self, message: &Message, claim: LogClaim, last: u64) {
         let patience = self.config.election_ticks as u64;
         let (leader, term) = (message.from, message.term);
         let known = self.contradiction.filter(|known| {
             (known.leader, known.term) == (leader, term)
-                && claim.again(known.claim).is_some()
+                && claim.merged_with(known.claim).is_some()
                 && self.ticks <= known.last + patience
         });
         let asks = known.is_none_or(|known| known.last < self.ticks);
@@ -171,7 +171,7 @@ impl Replica {
             leader,
             term,
             claim: known
-                .and_then(|known| claim.again(known.claim))
+                .and_then(|known| claim.merged_with(known.claim))
                 .unwrap_or(claim),
             first: known.map_or(self.ticks, |known| known.first),
             last: self.ticks,

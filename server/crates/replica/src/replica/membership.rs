@@ -149,7 +149,7 @@ impl Replica {
     }
 
     /// Records the commit index of an accepted message, if its sender leads. The tuple is sender, term and commit index.
-    pub(super) fn note_leader_commit(&mut self, (from, term, index): (u64, u64, u64)) {
+    pub(super) fn record_leader_commit(&mut self, (from, term, index): (u64, u64, u64)) {
         let raft = &self.raft.raft;
         if from != self.config.id && raft.leader_id == from && raft.term == term {
             self.own_removal.leader_commit = self.own_removal.leader_commit.max(index);

@@ -127,12 +127,12 @@ impl Replica {
     }
 
     /// Records which members have responded to this leader, because raft forgets this at each quorum check.
-    pub(super) fn note_heard(&mut self) {
+    pub(super) fn record_heard(&mut self) {
         if self.raft.raft.state == StateRole::Leader {
             let peers = self.raft.raft.prs().iter();
             let heard = peers.filter(|(_, peer)| peer.recent_active);
             self.leader_tasks
-                .note_heard(heard.map(|(id, _)| *id), self.ticks);
+                .record_heard(heard.map(|(id, _)| *id), self.ticks);
         }
     }
 

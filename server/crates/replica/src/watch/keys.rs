@@ -233,14 +233,14 @@ impl WatcherGroups {
     ) -> usize {
         let Self { exact, ranges, groups, streams } = self;
         let mut matched = 0;
-        let mut note = |id| {
+        let mut record = |id| {
             matched += 1;
-            note(groups, streams, id, (place, revision), &mut wake);
+            record_change(groups, streams, id, (place, revision), &mut wake);
         };
         if let Some(ids) = exact.get(key) {
-            ids.each(&mut note);
+            ids.each(&mut record);
         }
-        ranges.visit_containing(key, &mut |ids| ids.each(&mut note));
+        ranges.visit_containing(key, &mut |ids| ids.each(&mut record));
         matched
     }
 
@@ -253,7 +253,7 @@ impl WatcherGroups {
         mut wake: impl FnMut(WatchStreamId),
     ) {
         for id in 0..self.groups.slots.len() as u32 {
-            note(
+            record_change(
                 &mut self.groups,
                 &mut self.streams,
                 id,
@@ -296,7 +296,7 @@ impl WatcherGroups {
 
 /// Adds a change to the pending changes of watcher group `id`, and wakes its stream if it had no pending group. At
 /// [`NOTED_LOCATIONS_MAX`] locations per stream, the group keeps only its first one and ignores further changes.
-fn note(
+fn record_change(
     groups: &mut Slab<WatcherGroup>,
     streams: &mut Slab<StreamEntry>,
     id: u32,
