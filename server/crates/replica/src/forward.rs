@@ -1,4 +1,4 @@
-//! Requests to the leader that are not raft messages: forwarded proposals and requests about leases.
+//! Requests to the leader that are not raft messages: forwarded proposals and lease requests.
 //!
 //! Every request names its sender's current term, and only the leader of that term accepts the request. A forwarded proposal is
 //! therefore appended in that term or never. If a member applies an entry of a higher term while its proposal waits, it
@@ -57,7 +57,7 @@ pub(crate) struct RefusedProposal {
     pub(crate) reason: Option<i32>,
 }
 
-/// Requests about leases that a member sends to the leader of a term.
+/// Lease requests that a member sends to the leader of a term.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct ForwardedLeaseRequests {
     #[prost(uint64, tag = "1")]
@@ -97,7 +97,7 @@ pub(crate) struct ForwardedLeaseAnswer {
     pub(crate) value: i64,
 }
 
-/// The kind of an answer about a lease.
+/// The kind of a lease answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
 pub(crate) enum LeaseResult {
     /// The receiver does not lead, or could not prove that it leads. The sender retries.
@@ -111,7 +111,7 @@ pub(crate) enum LeaseResult {
 }
 
 impl LeaseResult {
-    /// Returns the kind and the value that encode an answer about a lease. `None` means that this member does not lead.
+    /// Returns the kind and the value that encode a lease answer. `None` means that this member does not lead.
     pub(crate) fn of(answer: Option<LeaseAnswer>) -> (Self, i64) {
         match answer {
             None => (Self::NotLeading, 0),
@@ -124,7 +124,7 @@ impl LeaseResult {
         }
     }
 
-    /// Decodes an answer about a lease from its kind and value. Returns `None` if the sender must repeat the request.
+    /// Decodes a lease answer from its kind and value. Returns `None` if the sender must repeat the request.
     pub(crate) fn answer(self, value: i64) -> Option<LeaseAnswer> {
         let renewal = match self {
             Self::NotLeading => return None,

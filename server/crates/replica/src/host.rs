@@ -127,7 +127,7 @@ pub enum Unanswered {
     LeaderChanged,
 }
 
-/// A request about a lease.
+/// A lease request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
 pub enum LeaseQuestion {
     /// Renew the lease with its full TTL.
@@ -148,7 +148,7 @@ pub enum LeaseAnswer {
 /// The answer to a request that is neither a proposal nor a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The answer to a request about a lease.
+    /// The answer to a lease request.
     Lease(LeaseAnswer),
     /// The member that leadership is transferred to, or why the transfer was refused. The status shows when that member leads.
     Transfer(Result<MemberId, TransferRefused>),

@@ -70,8 +70,7 @@ impl LeaderTasks {
         commands
     }
 
-    /// Records that a snapshot transfer to a member started at `tick`. Changes nothing and returns `false` if one is in
-    /// progress.
+    /// Records that a snapshot transfer to a member started at `tick`. Returns `false` if one is already in progress.
     pub(crate) fn begin_snapshot(&mut self, to: u64, tick: u64) -> bool {
         let begins = !self.snapshots.contains_key(&to);
         if begins {
@@ -84,8 +83,7 @@ impl LeaderTasks {
         self.snapshots.contains_key(&to)
     }
 
-    /// Records `tick` as the last time that these members responded. Forgets members that have not responded for more than
-    /// [`HEARD_TICKS`].
+    /// Records `tick` as the time of these members' last responses. Forgets members silent for more than [`HEARD_TICKS`].
     pub(crate) fn record_heard(&mut self, members: impl Iterator<Item = u64>, tick: u64) {
         self.heard.extend(members.map(|member| (member, tick)));
         self.heard

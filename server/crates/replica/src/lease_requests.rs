@@ -1,4 +1,4 @@
-//! Requests about leases that wait for the leader's answer. They are idempotent, and resent until answered or timed out.
+//! Lease requests that wait for the leader's answer. They are idempotent, and resent until answered or timed out.
 use std::collections::BTreeMap;
 
 use witan_machine::lease::LeaseId;

@@ -13,7 +13,7 @@ pub const APPLY_GAP_MAX: u64 = 5000;
 pub const LONG_COMMAND_KEYS: u64 = 4096;
 
 /// Maximum number of waiting requests of each kind; further requests are refused. Proposals wait until their entry is applied
-/// (the host bounds their size), linearizable reads for their barrier, and requests about leases for the leader.
+/// (the host bounds their size), linearizable reads for their barrier, and lease requests for the leader.
 pub const WAITING_REQUESTS_MAX: usize = 65_536;
 
 /// Maximum number of requests in the host's inbox, and of proposals held before raft gets them; beyond it, the connections

@@ -1,6 +1,6 @@
 //! The linearizable read barrier, ReadIndex (raft thesis 6.4). Reads wait in a [`RequestGroup`] for the next ReadIndex round.
 //! One round serves all waiting reads, and releases them once the round's index is applied. The next round need not wait for
-//! that. A round also proves the leader's answers about leases. An answer from a state at or after the round's index is final.
+//! that. A round also proves the leader's lease answers. An answer from a state at or after the round's index is final.
 //!
 //! This module retries, because raft-rs silently drops a ReadIndex request without a known leader, or after a role change. It
 //! also drops one if the leader has not committed in its term.
@@ -60,7 +60,7 @@ struct ConfirmedRound {
     /// Tick of the round's first attempt.
     issued: u64,
     tickets: Vec<Ticket>,
-    /// Requests about leases whose first answers came from a state before the index.
+    /// Lease requests whose first answers came from a state before the index.
     questions: Vec<UnprovenAnswer>,
 }
 
@@ -74,7 +74,7 @@ impl ConfirmedRound {
 #[derive(Debug, Default)]
 pub(crate) struct Released {
     pub(crate) reads: Vec<Ticket>,
-    /// Requests about leases, which must be answered again.
+    /// Lease requests, which must be answered again.
     pub(crate) questions: Vec<UnprovenAnswer>,
 }
 
@@ -136,7 +136,7 @@ impl ReadIndexQueue {
         due.filter(|_| self.round.is_none())
     }
 
-    /// Queues an answer about a lease until the next round proves that this member leads.
+    /// Queues a lease answer until the next round proves that this member leads.
     pub(crate) fn prove(&mut self, answer: UnprovenAnswer) {
         self.open_unproven.push(answer);
     }
@@ -210,9 +210,9 @@ impl ReadIndexQueue {
         member == from && is_new
     }
 
-    /// Confirms the round of `context`. Its reads wait until `index` is applied, and so do requests about leases that were
-    /// answered from an earlier state. Returns the other answers about leases, which are now proved; the caller checks that it
-    /// led the same term throughout. Does nothing if that round is not in progress.
+    /// Confirms the round of `context`. Its reads wait until `index` is applied, and so do lease requests that were answered
+    /// from an earlier state. Returns the other lease answers, which are now proved; the caller checks that it led the same
+    /// term throughout. Does nothing if that round is not in progress.
     pub(crate) fn confirmed(
         &mut self,
         context: &[u8],
@@ -276,7 +276,7 @@ impl ReadIndexQueue {
         expired
     }
 
-    /// Drops all unproven answers and requests about leases, because the leader has changed and their senders repeat them.
+    /// Drops all unproven answers and lease requests, because the leader has changed and their senders repeat them.
     pub(crate) fn drop_unproven(&mut self) {
         self.open_unproven = Vec::new();
         self.askers = BTreeSet::new();

@@ -197,7 +197,7 @@ pub struct Replica {
     durable_checkpoints: (u64, u64),
     /// The tick at which the commit index first advanced after the last persist; `None` if it has not.
     commit_unpersisted: Option<u64>,
-    /// Requests about leases that wait for the leader.
+    /// Lease requests that wait for the leader.
     lease_requests: LeaseRequests,
     /// Messages that the next turn sends.
     outbox: Vec<Envelope>,

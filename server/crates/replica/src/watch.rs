@@ -90,9 +90,8 @@ impl WatchHub {
             .map(|(id, (path, _))| (*id, path))
     }
 
-    /// Returns each watcher that `event` may concern once: the watchers of its node and the recursive watchers of the
-    /// directories above it. If the event removed a directory, also returns the watchers of everything below it. A refresh
-    /// concerns no watcher.
+    /// Returns each watcher that `event` may concern once: the watchers of its node and the recursive watchers of directories
+    /// above. If the event removed a directory, also returns the watchers of everything below it. A refresh concerns none.
     pub fn affected_by(&self, event: &Event) -> Vec<WatcherId> {
         let mut woken = Vec::new();
         if event.refresh {

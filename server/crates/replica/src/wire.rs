@@ -107,8 +107,7 @@ fn decode(data: &Bytes, is_own: impl Fn(&Stamp) -> bool) -> Result<Entry, EntryE
     Ok(entry)
 }
 
-/// Returns the raft configuration change for a membership command, with the encoded command as context. Returns `None` for
-/// other commands.
+/// Returns the raft configuration change for a membership command, with the encoded command as context, else `None`.
 pub(crate) fn conf_change(entry: &Entry, encoded: &Bytes) -> Option<ConfChange> {
     let Some(Command::Members(asked)) = &entry.command else {
         return None;

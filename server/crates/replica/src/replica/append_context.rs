@@ -8,7 +8,7 @@ use raft::{
 
 use super::Replica;
 
-/// The data that a leader adds to an append message.
+/// The decoded context of an append message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct AppendContext {
     /// The lineage of the leader's state; 0 for none.

@@ -146,7 +146,7 @@ impl Replica {
         true
     }
 
-    /// Confirms a leader if the message is its answer to this member's ReadIndex request `number`. Returns whether it is.
+    /// Confirms a leader if the message is its response to this member's ReadIndex request `number`. Returns whether it is.
     pub(super) fn confirms_for_copy(&mut self, message: &Message, number: u64) -> bool {
         let Some(copied) = &mut self.copied else {
             return false;
@@ -240,7 +240,7 @@ impl Replica {
     }
 
     /// Counts a tick of a copy that is not allowed to campaign. When raft would campaign, the copy forgets the leader and sends
-    /// all voters a pre-vote request with the end of its log. Raft ignores the answers.
+    /// all voters a pre-vote request with the end of its log. Raft ignores the responses.
     pub(super) fn tick_as_copy(&mut self) {
         if self.copied.is_none() {
             return;
@@ -268,7 +268,7 @@ impl Replica {
 
     /// Updates the copy's confirmed leader after an accepted message of type `kind`. `told` is the message's sender, term and
     /// commit index. The other tuple is the term and index of its log entry. Confirms a candidate that gets this member's vote,
-    /// because it has the longest log. Notes whether a confirmed leader's append or snapshot follows this log.
+    /// because it has the longest log. Records whether a confirmed leader's append or snapshot follows this log.
     pub(super) fn update_confirmed_leader(
         &mut self,
         kind: MessageType,

@@ -42,8 +42,7 @@ impl DeferredCommits {
         }
     }
 
-    /// Records that `member` forwarded the entry at `index`. The commit index that covers this entry is sent to it without
-    /// deferral.
+    /// Records that `member` forwarded the entry at `index`, so that it gets the covering commit index without deferral.
     pub(super) fn forwarded(&mut self, member: u64, index: u64) {
         let (_, last) = self.forwarded.entry(member).or_insert((index, index));
         *last = index;

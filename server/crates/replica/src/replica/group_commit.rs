@@ -1,5 +1,4 @@
-//! Group commit of proposals: a `RequestGroup` holds this member's proposals, and on a leader forwarded ones, until they are
-//! due.
+//! Group commit of proposals: a `RequestGroup` holds this member's proposals, and on a leader forwarded ones, until due.
 
 use bytes::Bytes;
 use raft::StateRole;

@@ -1,6 +1,6 @@
-//! Requests about leases. Other members send them to the leader. The leader computes the answer from its lease timers, and
-//! delivers it once a ReadIndex round has proved that no other leader tracks leases. If its state was older than the round's
-//! index, it recomputes the answer after applying that index. The entries in between may grant or revoke the lease.
+//! Lease requests. Other members send them to the leader. The leader computes the answer from its lease timers, and delivers it
+//! once a ReadIndex round has proved that no other leader tracks leases. If its state was older than the round's index, it
+//! recomputes the answer after applying that index. The entries in between may grant or revoke the lease.
 
 use raft::StateRole;
 use witan_machine::{lease::LeaseId, member::MemberId};
@@ -29,7 +29,7 @@ impl Replica {
         Ok(())
     }
 
-    /// Sends this process's requests about leases to the leader, which may be this member.
+    /// Sends this process's lease requests to the leader, which may be this member.
     pub(super) fn hand_in_lease_requests(&mut self) {
         let raft = &self.raft.raft;
         if !self.lease_requests.has_unsent() || raft.leader_id == 0 {
@@ -54,7 +54,7 @@ impl Replica {
         self.post(leader, Lane::Control, &PeerMessage::LeaseRequests(message));
     }
 
-    /// Answers another member's requests about leases. Tells the sender if this member cannot answer in that term.
+    /// Answers another member's lease requests. Tells the sender if this member cannot answer in that term.
     pub(super) fn take_lease_requests(&mut self, from: u64, message: &ForwardedLeaseRequests) {
         for request in &message.requests {
             let asker = LeaseRequester::Member {
@@ -83,8 +83,8 @@ impl Replica {
         }
     }
 
-    /// Computes the answer to a request about a lease, and delivers it once this member has proved that it leads. A sole voter
-    /// needs no proof. Returns `false` if this member cannot answer now or has too many waiting reads.
+    /// Computes the answer to a lease request, and delivers it once this member has proved that it leads. A sole voter needs no
+    /// proof. Returns `false` if this member cannot answer now or has too many waiting reads.
     fn examine(&mut self, asker: LeaseRequester, lease: LeaseId, question: LeaseQuestion) -> bool {
         let term = self.raft.raft.term;
         if !self.counts_leases(term) || self.read_index.is_full() {
@@ -144,8 +144,8 @@ impl Replica {
         }
     }
 
-    /// Delivers an answer about a lease to its requester: a request of this process or another member. `None` means that this
-    /// member does not lead; a request of this process then keeps waiting.
+    /// Delivers a lease answer to its requester: a request of this process or another member. `None` means that this member
+    /// does not lead; a request of this process then keeps waiting.
     fn deliver(&mut self, asker: LeaseRequester, answer: Option<LeaseAnswer>) {
         match asker {
             LeaseRequester::Own(ticket) => {

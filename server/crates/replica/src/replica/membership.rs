@@ -60,7 +60,7 @@ impl Replica {
     }
 
     /// Checks a configuration change. Fails with `LearnerNotReady` if it promotes a learner with less than
-    /// [`LEARNER_READY_PERCENT`] percent of the leader's log. A promoted learner counts for the quorum at once.
+    /// [`LEARNER_READY_PERCENT`] percent of the leader's log. A promoted learner counts toward the quorum immediately.
     pub(super) fn check_change(&self, change: &ConfChange) -> Result<(), ProposalRejected> {
         let raft = &self.raft.raft;
         let id = change.node_id;

@@ -23,8 +23,7 @@ use witan_machine::{
 };
 
 impl Replica {
-    /// Stamps a client's entry and holds it until it is appended or forwarded to the leader. Fails if the entry is not
-    /// admitted.
+    /// Stamps a client's entry and holds it until it is appended or forwarded to the leader. Fails unless it is admitted.
     pub(crate) fn propose(
         &mut self,
         ticket: Ticket,

@@ -213,7 +213,7 @@ fn commits_change(replica: &Replica) -> bool {
     raft.has_pending_conf() && raft.pending_conf_index <= raft.raft_log.committed
 }
 
-/// Persists and syncs the commit index at once if it covers an unapplied membership change.
+/// Persists and syncs the commit index immediately if it covers an unapplied membership change.
 fn persist_committed_change(replica: &mut Replica, host: &mut dyn Host) {
     if commits_change(replica) {
         persist_commit(replica, host);
@@ -468,8 +468,7 @@ fn lane(kind: MessageType) -> Lane {
     }
 }
 
-/// Issues the ReadIndex round that is due, if raft would answer it. A sole voter does not hold reads, because a round costs it
-/// no messages.
+/// Issues the due ReadIndex round if raft would answer it. A sole voter holds no reads, because a round costs it no messages.
 fn issue_reads(replica: &mut Replica) {
     if !replica.can_read_index() {
         return;
