@@ -136,8 +136,8 @@ fn corruption_checker(
     }
 }
 
-/// Returns the TLS with which `--force-new-cluster` queries the other members. Opens self-signed certificates, which exist if
-/// the member has run before.
+/// Returns the TLS settings with which `--force-new-cluster` queries the other members. Opens self-signed certificates, which
+/// exist if the member has run before.
 fn dialing_tls(
     config: &Config,
     from_files: Option<&PeerTls>,
@@ -153,7 +153,8 @@ fn peer_dialer(config: &Config, tls: Option<PeerTls>) -> PeerDialer {
     PeerDialer { tls, local_address: config.peers.local_address }
 }
 
-/// Opens the TLS of the client ports and of peers: from certificate files, or if `self_signed` from self-signed certificates.
+/// Opens TLS for the client ports and for peers: from self-signed certificates if `self_signed` is true, else from
+/// certificate files.
 fn open_tls(
     config: &Config,
     metrics: &TransportMetrics,
@@ -174,7 +175,7 @@ fn open_tls(
     Ok((server, peer))
 }
 
-/// Creates the authenticator, and reads its token keys. Fails if `--auth-token` is invalid.
+/// Creates the authenticator and reads its token keys. Fails if `--auth-token` is invalid.
 fn authenticator(config: &Config) -> Result<Arc<Authenticator>, BootError> {
     let flag = "auth-token";
     let made = Authenticator::new(&config.settings.auth);
@@ -198,7 +199,8 @@ fn warn_of_quota(quota_bytes: Option<u64>) {
     }
 }
 
-/// Waits up to `limit` until this member is published, then compares its state with the others' and starts regular comparisons.
+/// Waits up to `limit` until this member is published, then compares its state with the others' and starts regular
+/// comparisons. Fails if the states differ.
 async fn cluster_ready(
     mut published: watch::Receiver<bool>,
     limit: Duration,
@@ -230,7 +232,7 @@ async fn report_ready(node: Node, config: Config, mut published: watch::Receiver
     systemd::notify(config.notify_socket.as_deref(), systemd::READY);
 }
 
-/// Publishes this member's name and URLs, and waits until the leader has decided the cluster version. Then sets `published`.
+/// Publishes this member's name and URLs and waits until the leader has decided the cluster version. Then sets `published`.
 async fn publish(node: Node, config: Config, published: watch::Sender<bool>) {
     let client_urls = config
         .advertise_client_urls

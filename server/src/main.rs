@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// mimalloc returns freed memory, unlike glibc's allocator, and is faster with many threads.
+/// Unlike glibc's allocator, mimalloc returns freed memory to the system. It is also faster with many threads.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

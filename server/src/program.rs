@@ -144,7 +144,7 @@ fn called_member(outcome: Result<String, FollowCommandError>) -> ExitCode {
 
 /// Prints why the arguments are invalid, or the requested help.
 fn usage(error: &clap::Error) -> ExitCode {
-    // etcdutl's exit code for an unknown command. Help is no error.
+    // An unknown command has etcdutl's exit code, 1. Help is not an error.
     let code = ExitCode::from(u8::from(error.use_stderr()));
     match error.print() {
         Ok(()) => code,

@@ -30,10 +30,12 @@ use crate::{
 };
 use archiver::Archiver;
 
-/// Time limit after a signal for the current work, and again for the last segment. Kubernetes grants 30 s after SIGTERM.
+/// Time limit for each of the last steps after a signal: the current work, the last segment and a running backup. Kubernetes
+/// grants 30 s after SIGTERM.
 const LAST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Stores changes until a signal. Fails only with an error that retrying cannot fix.
+/// Stores changes until a signal arrives. Fails with an error that a retry cannot fix, or if the last changes cannot be
+/// stored.
 pub(crate) async fn run(flags: &ChangesFlags, stop: &Stop) -> Result<(), BackupError> {
     let members = Members::new(&flags.members.endpoints, &flags.members.client)?;
     let store = Store::create(&flags.to, &flags.s3)?;

@@ -166,7 +166,7 @@ pub struct FetchFlags {
     pub(crate) s3: S3Flags,
 }
 
-/// Reads the file of a flag.
+/// Reads the file that a flag names.
 pub(crate) fn read(flag: &str, file: &Path) -> Result<Vec<u8>, BackupError> {
     let failed = |error| BackupError::internal(format!("{flag} {}: {error}", file.display()));
     fs::read(file).map_err(failed)

@@ -23,8 +23,8 @@ use crate::{
 };
 use changes::Until;
 
-/// Fetches a backup. Fetches nothing if the folder of `--unless-exists` is not empty. Returns `None` in this case, and for a file
-/// without a record.
+/// Fetches a backup, unless the folder of `--unless-exists` is not empty. Returns `None` if nothing was fetched or the file
+/// has no record.
 pub(crate) async fn run(
     flags: &FetchFlags,
     stop: &Stop,
@@ -59,8 +59,8 @@ fn has_entries(folder: &Path) -> Result<bool, BackupError> {
     }
 }
 
-/// Fetches a backup into a file, and its changes into a folder. Without a name, fetches the newest backup. Without a record,
-/// checks only the digest at the end of the file, and returns `None`.
+/// Fetches a backup to a file and its changes to a folder. If `name` is `None`, fetches the newest backup that is not later
+/// than the target. If the backup has no record, checks only the digest at the end of the file and returns `None`.
 async fn fetch(
     store: &Store,
     name: Option<&str>,
@@ -94,7 +94,8 @@ async fn fetch(
     Ok(record.map(|record| FetchedBackup { record, to_revision }))
 }
 
-/// Returns the file to fetch and its record. Only a file that is named directly, without changes, can lack a record.
+/// Returns the name of the file to fetch, and its record. The record can be missing only if `name` ends in `.db` and no
+/// changes are requested.
 async fn choose(
     store: &Store,
     name: Option<&str>,

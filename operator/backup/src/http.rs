@@ -28,7 +28,7 @@ use crate::store_error::innermost;
 
 /// How long connecting may take, including TLS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a store may send nothing while a response is due, or accept nothing.
+/// Maximum time without progress while a request is sent or a response is due.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Errors that end an established connection.
@@ -47,12 +47,14 @@ pub(crate) struct HyperConnector {
 }
 
 impl HyperConnector {
-    /// Creates the connector. It trusts the system's certificate authorities and those in a PEM text.
+    /// Creates a connector that trusts the system's certificate authorities and the PEM certificates in `authorities`. If one
+    /// of these is invalid, `connect` fails.
     pub(crate) fn new(authorities: &[u8]) -> Self {
         Self { tls: tls(authorities).map(Arc::new) }
     }
 }
 
+/// Returns the system's certificate authorities. Logs and skips unreadable ones.
 pub(crate) fn system_authorities() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     let system = rustls_native_certs::load_native_certs();
@@ -107,8 +109,8 @@ struct HyperService {
 }
 
 impl HttpService for HyperService {
-    /// Sends a request, and streams the body of the response. Except for TLS failures, object_store retries failed connections.
-    /// Turns status 507 (the store is full) into 413, because object_store retries all 5xx statuses.
+    /// Sends a request and streams the response body. Reports a failed connection as `Connect`, which object_store retries,
+    /// unless TLS failed. Replaces status 507 (the store is full) with 413, because object_store retries every 5xx status.
     fn call<'a, 'b>(
         &'a self,
         request: HttpRequest,
@@ -140,7 +142,7 @@ impl HttpService for HyperService {
     }
 }
 
-/// Why a request got no response. Other error layers would hide the cause in the log lines about retries.
+/// The innermost cause of a failed request. The outer errors would hide it in object_store's log lines about retries.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Unanswered(String);
@@ -149,7 +151,7 @@ fn failed(kind: HttpErrorKind, error: &(dyn Error + 'static)) -> HttpError {
     HttpError::new(kind, Unanswered(innermost(error)))
 }
 
-/// Returns whether a connection failed because of TLS, so that a retry is useless.
+/// Returns whether TLS made a connection fail, which a retry cannot fix.
 fn is_of_tls(error: &(dyn Error + 'static)) -> bool {
     let cause = innermost(error);
     ["invalid peer certificate", "corrupt message"]
@@ -158,7 +160,7 @@ fn is_of_tls(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// Classifies the failure of a request on an established connection by the first known cause: `Timeout`, `Interrupted`,
-/// `Request`, else `Unknown`. object_store decides by the kind whether to retry.
+/// `Request`, else `Unknown`. object_store uses the kind to decide whether to retry.
 fn kind(error: &(dyn Error + 'static)) -> HttpErrorKind {
     let mut cause = Some(error);
     while let Some(error) = cause {

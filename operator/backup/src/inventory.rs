@@ -1,4 +1,4 @@
-//! The backups in a location.
+//! Lists the backups in a location.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Connections to members by URL, and the user's token. `snapshots` has the calls for a snapshot.
+//! Connects to members by URL and obtains the user's token. `snapshots` defines the snapshot calls.
 
 use std::time::Duration;
 
@@ -22,12 +22,12 @@ use crate::{
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// The interval of pings on an idle connection, and how long an answer may take. etcd refuses an interval below 5 s.
+/// Keepalive of a connection with open calls: the ping interval and the response timeout. etcd rejects intervals below 5 s.
 const PROBE: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(20));
-/// The flow-control window of a stream in bytes. A piece of a snapshot has 32 KiB.
+/// The flow-control window of a stream in bytes. A snapshot piece is 32 KiB.
 pub(crate) const WINDOW_BYTES: u32 = 1 << 20;
 /// The flow-control window of a connection in bytes: the largest that HTTP/2 allows, so that an unread watch does not block
-/// other answers. Each of the few streams is still limited to [`WINDOW_BYTES`].
+/// other responses. Each of the few streams is still limited to [`WINDOW_BYTES`].
 const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 
 /// The smallest key. A range from this key to itself selects all keys.
@@ -41,12 +41,12 @@ pub(crate) struct Members {
 }
 
 impl Members {
-    /// Reads the files that the flags name. Each connection is opened at its first call.
+    /// Creates a channel to each endpoint and reads the files that the flags name. A channel connects at its first call.
     pub(crate) fn new(endpoints: &[String], flags: &ClientFlags) -> Result<Self, BackupError> {
         Self::of(endpoints.iter(), flags)
     }
 
-    /// Returns the same members with new connections. If an address belongs to a service, only a new connection can reach
+    /// Returns the same members with new connections. If an address belongs to a Service, only a new connection can reach
     /// another member. Rereads the files, because certificates and the password can change while the process runs.
     pub(crate) fn reconnected(&self) -> Result<Self, BackupError> {
         Self::of(self.members.iter().map(|(url, _)| url), &self.flags)
@@ -75,8 +75,8 @@ impl Members {
         known.ok_or_else(|| BackupError::internal(format!("{endpoint} is not in --endpoints")))
     }
 
-    /// Returns the user's token for a member. Returns `None` without a user, if authentication is disabled, or if the password
-    /// is refused and the client has a certificate.
+    /// Returns the user's token for a member, or `None` if there is no user, authentication is disabled, or the member
+    /// refuses the password but the client has a certificate.
     pub(crate) async fn token(
         &self,
         endpoint: &str,
@@ -179,7 +179,7 @@ pub(crate) fn failed(endpoint: &str, verb: &str, status: &Status) -> BackupError
     )
 }
 
-/// Returns why a call got no answer, or the message with which the member refused it.
+/// Returns the cause of a transport failure, or the message of a member's refusal.
 pub(crate) fn reason_text(status: &Status) -> String {
     if std::error::Error::source(status).is_some() {
         innermost(status)

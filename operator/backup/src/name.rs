@@ -1,11 +1,11 @@
-//! Names of backups. A name is one segment of a key or a path, never a whole path.
+//! Validates names of backups. A name is a single component of an object key or a path.
 
 use crate::reason::BackupError;
 
 pub(crate) const DATA: &str = ".db";
 pub(crate) const RECORD: &str = ".json";
 
-/// Fails unless a name is ASCII letters, digits, `.`, `_` and `-`, and starts with no dot.
+/// Fails unless a name consists of ASCII letters, digits, `.`, `_` and `-` and does not start with a dot.
 pub(crate) fn check(name: &str) -> Result<(), BackupError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let wrong = if name.is_empty() {

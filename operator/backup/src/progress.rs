@@ -20,7 +20,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Starts to log. `verb` names the transfer, and `total` is the expected number of bytes.
+    /// Starts to log. `verb` describes the transfer, such as `saved`, and `total` is the expected number of bytes.
     pub(crate) fn start(verb: &'static str, total: u64) -> Self {
         let done = Arc::new(AtomicU64::new(0));
         let lines = tokio::spawn(log(verb, total, done.clone()));

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The reason of a failure for programs. The list is closed.
+/// A machine-readable reason for a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Reason {
     /// No endpoint answered.
@@ -11,9 +11,9 @@ pub(crate) enum Reason {
     SourceRefused,
     /// The snapshot stream ended early, or its digest does not match.
     SnapshotBroken,
-    /// The store did not answer, or answered with an error that has no reason of its own.
+    /// The store did not answer, or returned an error that has no reason of its own.
     StoreUnreachable,
-    /// The store refused the credentials, the credentials lack a permission, or there are none.
+    /// The store refused the credentials, the credentials lack a permission, or there are no credentials.
     WrongCredentials,
     NoSuchBucket,
     /// The store or a quota is full.
@@ -28,13 +28,13 @@ pub(crate) enum Reason {
     ForeignFormat,
     /// Changes after a snapshot are missing, or are not stored yet.
     ChangesMissing,
-    /// A file on the local disk cannot be written.
+    /// A local file or folder cannot be read or written.
     LocalDisk,
-    /// Anything else: an invalid flag, a signal, or a bug.
+    /// Any other failure: an invalid flag, a signal, or a bug.
     Internal,
 }
 
-/// A failure: the reason for programs, and a message that describes the problem and its solution.
+/// A failure, with a machine-readable reason and a message that describes the problem and its solution.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{message}")]
 pub(crate) struct BackupError {
@@ -51,7 +51,7 @@ impl BackupError {
         Self::new(Reason::Internal, message.to_string())
     }
 
-    /// Returns whether another member might succeed.
+    /// Returns whether the member caused the failure, so that another member might succeed.
     pub(crate) fn is_of_source(&self) -> bool {
         [
             Reason::SourceUnreachable,

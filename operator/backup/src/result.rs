@@ -36,7 +36,7 @@ impl CommandResult {
         }
     }
 
-    /// Removes about `bytes` bytes, at least one. Returns whether anything was left to remove.
+    /// Removes an entry of a list, or about `bytes` bytes of a text. Returns `false` if nothing is left to remove.
     fn shorten(&mut self, bytes: usize) -> bool {
         match self {
             Self::Backup(record) | Self::Fetched(FetchedBackup { record, .. }) => {

@@ -1,4 +1,4 @@
-//! Retention: decides which backups of a location are kept.
+//! Decides which backups in a location to keep.
 
 use std::time::Duration;
 
@@ -15,12 +15,12 @@ use crate::{
 };
 
 impl Retention {
-    /// Returns the names of the complete backups that neither limit keeps, oldest first; empty without a limit. Always keeps
-    /// `saved` and the newest confirmed backup, and backups of other clusters: a new cluster with the name of a lost one must
-    /// not remove the lost cluster's backups.
+    /// Returns the names of the backups to remove, oldest first: the complete backups that neither limit keeps. Returns none
+    /// if no limit is set. Always keeps `saved`, the newest confirmed backup, and the backups of other clusters, because a
+    /// new cluster can have the name of a lost one.
     ///
-    /// Backups that begin a generation of changes (`begins_changes`) do not count toward `keep_last`. Such a backup is removed
-    /// once it is older than all other kept backups that show their history.
+    /// Backups that begin a generation of changes (`begins_changes`) do not count toward `keep_last`. Such a backup is
+    /// removed once it is older than every other kept backup that shows its history.
     fn excess(self, complete: &[BackupRecord], saved: &str, now: Timestamp) -> Vec<String> {
         if self == Self::default() {
             return Vec::new();
@@ -62,7 +62,8 @@ impl Retention {
     }
 }
 
-/// Removes the backups that the retention does not keep, after `saved` has succeeded. Returns their names, and the first error.
+/// Removes the backups that the retention policy does not keep, and the changes that no kept backup needs. `saved` is the new
+/// backup. Returns the names of the removed backups and the first error.
 pub(crate) async fn apply(
     store: &Store,
     retention: Retention,
@@ -97,7 +98,7 @@ async fn remove(store: &Store, name: &str) -> Result<(), BackupError> {
     store.delete(&format!("{name}{RECORD}")).await
 }
 
-/// Removes changes of `saved`'s cluster that are older than its oldest kept backup with a history, if there is one.
+/// Removes the changes of `saved`'s cluster that no kept backup needs. Does nothing if no kept backup shows its history.
 async fn prune_changes(
     store: &Store,
     complete: &[BackupRecord],

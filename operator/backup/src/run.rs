@@ -15,7 +15,7 @@ use crate::{
 /// Number of runtime threads. One hashes the bytes from members; the other signs and encrypts the bytes for the store.
 const THREADS: usize = 2;
 
-/// Runs a command until it ends, or until SIGTERM or SIGINT. Writes lists to stdout and errors to stderr.
+/// Runs a command until it finishes, or until SIGTERM or SIGINT. Writes lists to stdout and errors to stderr.
 ///
 /// # Errors
 /// Returns an error if the runtime cannot start.
@@ -27,8 +27,9 @@ pub fn run(command: &BackupCommand) -> io::Result<ExitCode> {
     Ok(runtime.block_on(report(command)))
 }
 
+/// Executes a command, writes its result to the file of `--result`, and returns the exit code.
 async fn report(command: &BackupCommand) -> ExitCode {
-    // rustls needs one provider for the process. If one is installed already, it is the same.
+    // rustls needs a provider for the process. Ignore the error: an installed provider is the same one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     // Backups on a volume contain all secrets, so only the owner and the group may read them.
     rustix::process::umask(Mode::RWXO | Mode::WGRP);
@@ -62,8 +63,8 @@ async fn report(command: &BackupCommand) -> ExitCode {
     }
 }
 
-/// Executes a command until it ends or a signal arrives. Prints lists to stdout. Returns the result for `--result`, or `None`
-/// for a command without one.
+/// Executes a command until it finishes or a signal arrives. Prints lists to stdout. Returns the result for `--result`, or
+/// `None` if there is none.
 async fn execute(command: &BackupCommand) -> Result<Option<CommandResult>, BackupError> {
     let stop = Stop::on_signals().map_err(BackupError::internal)?;
     match command {

@@ -21,7 +21,7 @@ const PAUSES: BackoffConfig = BackoffConfig {
     base: 3.0,
 };
 
-/// The AWS variables that are used. Any other could change the meaning of a request. An empty variable counts as unset.
+/// The AWS variables that are read. Any other could change the meaning of a request. An empty variable counts as unset.
 const VARIABLES: [&str; 11] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -43,7 +43,7 @@ pub(crate) fn open(bucket: &str, flags: &S3Flags) -> Result<AmazonS3, BackupErro
     })
 }
 
-/// Like [`open`], but reads environment variables through `variable`. An endpoint requires credentials.
+/// Like [`open`], but reads environment variables through `variable`. Fails if there is an endpoint but no credentials.
 pub(crate) fn open_with(
     bucket: &str,
     flags: &S3Flags,
@@ -101,6 +101,7 @@ fn authorities(flags: &S3Flags) -> Result<Vec<u8>, BackupError> {
     path.map_or(Ok(Vec::new()), |path| read("--s3-cacert", path))
 }
 
+/// Returns the AWS variables that select the server-side encryption.
 fn encryption(flags: &S3Flags) -> Vec<(&'static str, String)> {
     let how = match flags.s3_server_side_encryption {
         None => return Vec::new(),
@@ -119,16 +120,19 @@ fn encryption(flags: &S3Flags) -> Vec<(&'static str, String)> {
 
 #[derive(Debug, PartialEq, Eq)]
 struct Address {
-    /// The endpoint URL. Its host name contains the bucket unless `path_style` is set. `None` for AWS.
+    /// The endpoint URL; `None` for AWS. Its host name contains the bucket unless `path_style` is set.
     url: Option<String>,
     path_style: bool,
     is_http: bool,
 }
 
 impl Address {
+    /// Returns the address of a bucket; `endpoint` is `None` for AWS. Uses the path style if it is requested, if the host is
+    /// an IP address, or if the bucket name contains a dot and the connection uses TLS. Fails if the endpoint is not a plain
+    /// HTTP or HTTPS URL.
     fn of(bucket: &str, endpoint: Option<&str>, path_style: bool) -> Result<Self, String> {
         let Some(endpoint) = endpoint else {
-            // AWS has no certificates for bucket names with a dot.
+            // AWS certificates do not cover bucket names with a dot.
             return Ok(Self {
                 url: None,
                 path_style: path_style || bucket.contains('.'),

@@ -27,7 +27,7 @@ pub(crate) struct NewBackup<'a> {
     pub(crate) hash_keys: bool,
 }
 
-/// Saves a backup, writes its record as the result, and then applies the retention.
+/// Saves a backup, writes its record as the result, and then applies the retention policy.
 pub(crate) async fn run(flags: &SaveFlags, stop: &Stop) -> Result<BackupRecord, BackupError> {
     name::check_new(&flags.name)?;
     let members = Members::new(&flags.members.endpoints, &flags.members.client)?;
@@ -39,7 +39,7 @@ pub(crate) async fn run(flags: &SaveFlags, stop: &Stop) -> Result<BackupRecord, 
     };
     let record = save(&store, &members, new, stop).await?;
     if let Some(path) = &flags.result {
-        // Write the result first: if a deadline kills the retention, the backup has still succeeded.
+        // Write the result first: if a deadline ends the process during the retention, the backup has still succeeded.
         let noted = CommandResult::Backup(record.clone()).write(path);
         let failed = |error| BackupError::internal(format!("--result {}: {error}", path.display()));
         noted.map_err(failed)?;
@@ -60,7 +60,7 @@ pub(crate) async fn save(
     }
 }
 
-/// Applies the retention after a backup has succeeded, and adds the names of removed backups to the record.
+/// Applies the retention policy. Adds the names of the removed backups to the record, or a warning if a removal failed.
 async fn retain(
     store: &Store,
     mut record: BackupRecord,
@@ -69,7 +69,6 @@ async fn retain(
 ) -> BackupRecord {
     let name = &record.name;
     let removal = async { Ok(retention::apply(store, kept, name).await) };
-    // A failed removal does not fail the backup.
     let (removed, problem) = stop
         .or(removal)
         .await
@@ -116,7 +115,7 @@ async fn existing(store: &Store, name: &str) -> Result<Option<BackupRecord>, Bac
     Ok(None)
 }
 
-/// Saves the snapshot of the first member that succeeds. An error of the store ends the attempts.
+/// Saves the snapshot of the first member that succeeds. A store error ends the attempts.
 async fn save_from_any(
     store: &Store,
     source: &impl Source,
@@ -145,7 +144,7 @@ async fn save_from_any(
 }
 
 /// Streams the snapshot of a member to the store and writes the record last. If another process has saved this backup in the
-/// meantime, returns that record. An unreadable key hash is only a warning.
+/// meantime, returns that record. If the key hash cannot be read, the record contains a warning.
 async fn attempt(
     store: &Store,
     source: &impl Source,
@@ -178,7 +177,6 @@ async fn attempt(
     });
     let digested = match stored.await {
         Ok(Ok(digested)) => digested,
-        // Another process has saved the backup in the meantime.
         Ok(Err(earlier)) => {
             upload.abort().await;
             return Ok(earlier);
@@ -232,13 +230,13 @@ fn unconfirmed(why: &str) -> String {
 
 type Hashed = Result<KeysHash, String>;
 
-/// Reads the hash of a member's keys at the reported revision, which the snapshot includes.
+/// Reads the hash of a member's keys at the reported revision, which the snapshot includes. A failed call is an inner error.
 async fn hash(source: &impl Source, member: &Report) -> Result<Hashed, BackupError> {
     let answer = source.keys_hash(&member.endpoint, member.revision).await;
     Ok(answer.map_err(|error| not_compared(&error.message)))
 }
 
-/// Returns the hash if it is the same before and after the snapshot. Otherwise keys were compacted in between.
+/// Returns the hash if it is the same before and after the snapshot. Fails if keys were compacted in between.
 fn same_hash(before: Hashed, after: Hashed) -> Hashed {
     let (before, after) = (before?, after?);
     match before == after {
@@ -255,9 +253,9 @@ fn not_compared(why: &str) -> String {
     )
 }
 
-/// Reads the digest of a member's newest revision, which matches changes with the backup. Returns `None` if there is no digest;
-/// changes then cannot be applied to the backup. For a backup that begins changes, a failed call is an error, and so is `None`
-/// if there are keys. For any other backup, a failed call is logged and returns `None`.
+/// Reads the digest of a member's newest revision, which connects stored changes to the backup. Returns `None` if there is no
+/// digest; changes cannot be applied to such a backup. If the backup begins changes, fails if the call fails or the revision
+/// was compacted. Otherwise, logs a failed call and returns `None`.
 async fn revision_digest(
     source: &impl Source,
     member: &Report,

@@ -1,4 +1,4 @@
-//! Implements [`Source`] over gRPC, with etcd's service Maintenance.
+//! Implements [`Source`] over gRPC, with etcd's Maintenance service.
 
 use std::{future::poll_fn, time::Duration};
 
@@ -103,7 +103,7 @@ async fn next(
     }
 }
 
-/// Returns a client of a member's service Maintenance, and the token for its calls.
+/// Returns a client of a member's Maintenance service and the token for its calls.
 async fn maintenance(
     members: &Members,
     endpoint: &str,
@@ -113,6 +113,8 @@ async fn maintenance(
     Ok((MaintenanceClient::new(channel.clone()), token))
 }
 
+/// Queries a member's status and release. A voter must also answer a linearizable read; if it does not, `cut_off` says why.
+/// Fails if the status cannot be read.
 async fn status(members: &Members, endpoint: &str) -> Result<Report, BackupError> {
     let (mut client, token) = maintenance(members, endpoint).await?;
     let asked = client.status(request(StatusRequest {}, token.clone()));
@@ -138,8 +140,8 @@ async fn status(members: &Members, endpoint: &str) -> Result<Report, BackupError
     })
 }
 
-/// Reads the release and the feature levels of a member from its page `/version`, which needs no user. Returns `None` if it
-/// cannot be read: etcd without TLS serves only gRPC on HTTP/2, and a backup does not depend on the page.
+/// Reads a member's release and feature levels from `/version`, which needs no user. Returns `None` if the page cannot be
+/// read: etcd without TLS serves only gRPC over HTTP/2, and a backup does not depend on the page.
 async fn running(mut channel: Channel) -> Option<RunningRelease> {
     let page = Request::get("/version").body(Body::empty()).ok()?;
     poll_fn(|cx| GrpcService::<Body>::poll_ready(&mut channel, cx))

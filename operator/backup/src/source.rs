@@ -1,4 +1,4 @@
-//! The source of a snapshot, and the order in which members are tried. `snapshots` implements it over gRPC.
+//! Defines the source of a snapshot and the order in which members are tried. `snapshots` implements it over gRPC.
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -7,17 +7,18 @@ use witan_members::RunningRelease;
 
 use crate::reason::{BackupError, Reason};
 
-/// Number of log entries by which a follower may be behind before it is tried last, because its snapshot would be old.
+/// Number of log entries by which a follower may lag before it is tried after the leader, because its snapshot would be old.
 const FAR_BEHIND_ENTRIES: u64 = 1000;
 
 pub(crate) trait Source {
-    /// Queries the status of all members, and reads a key of the voters. The answers are in order of arrival.
+    /// Queries the status of all members and makes a linearizable read at each voter. Returns the responses in order of
+    /// arrival.
     async fn survey(&self) -> Vec<Result<Report, BackupError>>;
 
-    /// Returns the digest of a member's revision; `None` if the revision was compacted or is the first one.
+    /// Returns the digest of the member's reported revision; `None` if that revision was compacted or is the first one.
     async fn revision_digest(&self, member: &Report) -> Result<Option<String>, BackupError>;
 
-    /// Requests a snapshot from a member, and waits for the first piece.
+    /// Requests a snapshot from a member and waits for the first piece.
     async fn snapshot(&self, endpoint: &str) -> Result<Snapshot, BackupError>;
 
     async fn keys_hash(&self, endpoint: &str, revision: i64) -> Result<KeysHash, BackupError>;

@@ -1,4 +1,4 @@
-//! Creates folders on a disk, and cleans up after killed processes.
+//! Creates folders and deletes the partial files of killed processes.
 //!
 //! A file is written as `NAME.db#N` and renamed once its bytes are on the disk. Listings hide such files.
 
@@ -27,7 +27,8 @@ pub(crate) fn create_folder(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Deletes partial files of killed uploads of `file`, and abandoned ones of other files. Ignores failures.
+/// Deletes the partial files of `file`, and the partial files of other files that are older than [`ABANDONED`]. Ignores
+/// failures.
 pub(crate) fn sweep(folder: &Path, file: &str) {
     let Ok(entries) = fs::read_dir(folder) else {
         return;

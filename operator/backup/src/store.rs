@@ -19,7 +19,7 @@ use crate::{
     upload::PartUpload,
 };
 
-/// Size in bytes of a backup's record; a larger file is not a record. A record has some hundred bytes.
+/// Size in bytes of a backup's record; a larger file is not a record. A record has a few hundred bytes.
 const RECORD_BYTES_MAX: u64 = 1 << 20;
 
 #[derive(Clone)]
@@ -54,7 +54,7 @@ impl Store {
         Self::open(at, s3)
     }
 
-    /// Opens a location. A folder must exist; a bucket is not checked.
+    /// Opens a location. Fails if a folder does not exist; does not check a bucket.
     pub(crate) fn open(at: &Location, s3: &S3Flags) -> Result<Self, BackupError> {
         let url = at.url();
         match at {
@@ -65,7 +65,7 @@ impl Store {
             Location::Folder(folder) => {
                 let files = LocalFileSystem::new_with_prefix(folder)
                     .map_err(|error| store_error::explain(&format!("open {url}"), &error))?;
-                // A file gets its name once its bytes are on the disk, and the record is written after the snapshot.
+                // With fsync, a file gets its name only once its bytes are on the disk.
                 let objects = Arc::new(files.with_fsync(true));
                 Ok(Self {
                     objects,
@@ -125,6 +125,7 @@ impl Store {
         store_error::explain(&format!("{verb} {}", self.url(file)), error)
     }
 
+    /// Returns the files directly in the folder.
     pub(crate) async fn files(&self) -> Result<Vec<StoredFile>, BackupError> {
         let listed = self.objects.list_with_delimiter(Some(&self.prefix)).await;
         let listed =
@@ -150,7 +151,7 @@ impl Store {
         Ok(record.ok())
     }
 
-    /// Reads a file; `None` if it does not exist. Returns an empty file if it is too large for a record.
+    /// Reads a file. Returns `None` if it does not exist, and no bytes if it is larger than [`RECORD_BYTES_MAX`].
     pub(crate) async fn small_file(&self, file: &str) -> Result<Option<Vec<u8>>, BackupError> {
         let failed = |error| self.failed("read", file, &error);
         let found = match self.objects.get(&self.path(file)).await {
@@ -187,7 +188,7 @@ impl Store {
         }
     }
 
-    /// Starts to upload a snapshot, and deletes partial files of earlier attempts.
+    /// Deletes partial files of earlier attempts and starts to upload a snapshot.
     pub(crate) async fn upload(&self, name: &str) -> Result<PartUpload, BackupError> {
         let file = format!("{name}{DATA}");
         self.sweep(&file);

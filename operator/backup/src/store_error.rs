@@ -1,4 +1,4 @@
-//! Classifies errors of stores, and explains them to users.
+//! Classifies store errors and explains them to users.
 
 use std::{error::Error, io, iter::successors};
 
@@ -6,7 +6,7 @@ use object_store::client::{HttpError, HttpErrorKind};
 
 use crate::reason::{BackupError, Reason};
 
-/// Returns whether an object does not exist although its bucket does.
+/// Returns whether the error means that an object does not exist although its bucket does.
 pub(crate) fn is_missing_object(error: &object_store::Error) -> bool {
     matches!(error, object_store::Error::NotFound { .. })
         && code(&error.to_string()).is_none_or(|code| code != "NoSuchBucket")
@@ -51,7 +51,7 @@ pub(crate) fn explain(doing: &str, error: &object_store::Error) -> BackupError {
 
 /// Returns whether the store refuses the credentials, or the credentials lack a permission.
 fn is_refused(error: &object_store::Error, text: &str) -> bool {
-    // An error of a listing contains the status only as text.
+    // A listing error contains the status only as text.
     let refusals = ["status code: 401 ", "status code: 403 "];
     matches!(
         error,
@@ -59,7 +59,7 @@ fn is_refused(error: &object_store::Error, text: &str) -> bool {
     ) || refusals.iter().any(|status| text.contains(status))
 }
 
-/// Converts an error of a file system that is used as a store.
+/// Converts an I/O error of a file system that is used as a store.
 pub(crate) fn of_disk(doing: &str, error: &io::Error) -> BackupError {
     if FULL.contains(&error.kind()) {
         let why = format!("{error}: remove backups or enlarge the volume");
@@ -155,6 +155,7 @@ fn is_full(message: &str) -> bool {
     .any(|words| message.contains(words))
 }
 
+/// Converts a connection error to one that explains its innermost cause.
 fn of_http(doing: &str, error: &HttpError) -> BackupError {
     let cause = innermost(error);
     let why = if cause.contains("invalid peer certificate") {
@@ -177,6 +178,7 @@ fn code(text: &str) -> Option<&str> {
     element(text, "Code")
 }
 
+/// Returns the text of the first XML element with this name.
 fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let (_, from) = text.split_once(&format!("<{name}>"))?;
     let (value, _) = from.split_once(&format!("</{name}>"))?;

@@ -1,4 +1,4 @@
-//! `move-leader`, `replace`, `recover` and `restart`, and the code that all EtcdOperations of the plugin share.
+//! Implements `move-leader`, `replace`, `recover` and `restart`, and the creation of EtcdOperations for all commands.
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -17,8 +17,8 @@ use super::{
     target::Target,
 };
 
-/// Creates an operation for `(cluster, verb)` after checking that the cluster exists: otherwise the operation would wait for
-/// it. With `wait`, follows the operation until it ends.
+/// Creates an operation for a cluster. The operation's name contains the verb. Fails if the cluster does not exist, because
+/// the operation would wait for it. With `wait`, follows the operation until it ends.
 pub(super) async fn create_for_cluster(
     target: &Target,
     (cluster, verb): (&str, &str),
@@ -30,7 +30,7 @@ pub(super) async fn create_for_cluster(
     ask(target, &made, wait).await
 }
 
-/// Builds an operation on exactly this cluster. The name contains the verb and the time.
+/// Returns an operation on exactly this cluster. The name contains the verb and the time.
 pub(super) fn operation(
     (cluster, verb): (&EtcdCluster, &str),
     asked: EtcdOperationSpec,
@@ -111,6 +111,7 @@ pub(super) async fn recover(
     ask(target, &made, wait).await
 }
 
+/// Fails unless the cluster's status lists the member.
 fn check_member(resource: &EtcdCluster, member: &str) -> Result<(), PluginError> {
     let all = resource.status.clone().unwrap_or_default().members;
     let names: Vec<_> = all.into_iter().map(|known| known.name).collect();
@@ -123,7 +124,7 @@ fn check_member(resource: &EtcdCluster, member: &str) -> Result<(), PluginError>
     ))
 }
 
-/// Returns the table of members that is shown before a recovery. `why` returns the reason for a member that did not answer.
+/// Returns the table of members that is shown before a recovery. `why` explains why a member did not answer.
 fn survey(answers: &[Answer], why: impl Fn(&Answer) -> String) -> String {
     let heading = [
         "MEMBER",
@@ -148,6 +149,7 @@ fn survey(answers: &[Answer], why: impl Fn(&Answer) -> String) -> String {
     table.to_string()
 }
 
+/// Returns whether any member answered a linearizable read, which needs a quorum.
 fn serves(answers: &[Answer]) -> bool {
     let mut reports = answers
         .iter()

@@ -15,12 +15,12 @@ use super::{
     target::Target,
 };
 
-/// Number of characters that a cluster's name contributes to a backup's default name, which has at most 52.
+/// Maximum number of characters of the cluster's name in a default backup name, which has at most 52 characters.
 const CLUSTER_CHARS: usize = 36;
 
 /// Creates an EtcdBackup with a schedule's settings. With `--wait`, shows its progress.
 pub(super) async fn back_up(target: &Target, flags: &BackupFlags) -> Result<(), PluginError> {
-    // A backup of a mistyped name would wait forever.
+    // A backup of a missing cluster would wait forever.
     target.cluster(&flags.cluster).await?;
     let schedule: EtcdBackupSchedule = target.get(&flags.like).await?;
     let backup = backup(flags, schedule.spec.settings, Timestamp::now());

@@ -185,12 +185,10 @@ pub(super) struct MemberFlags {
     pub(super) password_file: Option<PathBuf>,
 }
 
-/// A prefix of keys, and a revision.
+/// A key prefix and a revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PrefixAt {
-    /// The prefix.
     pub(super) prefix: String,
-    /// The revision.
     pub(super) revision: i64,
 }
 

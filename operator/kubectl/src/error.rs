@@ -1,4 +1,4 @@
-//! Why a command failed, as text for the user.
+//! Errors of commands, as texts for the user.
 
 use witan_members::{CallError, page::chain};
 
@@ -30,7 +30,7 @@ impl PluginError {
     }
 }
 
-/// Returns the message of the API server, or the chain of errors if the API server was not reached.
+/// Returns the API server's message, or the error chain if the API server was not reached.
 pub(crate) fn of_kube(error: &kube::Error) -> String {
     if let kube::Error::Api(status) = error
         && !status.message.is_empty()

@@ -1,4 +1,4 @@
-//! The objects that `status` and `report` read from the API server.
+//! Reads the objects that `status` and `report` show.
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{ResourceExt as _, api::ListParams};
@@ -21,7 +21,7 @@ pub(super) struct Facts {
     pub(super) backups: Vec<EtcdBackup>,
     #[serde(default)]
     pub(super) schedules: Vec<EtcdBackupSchedule>,
-    /// Why some of these objects could not be listed; empty if all were.
+    /// Why some of these objects could not be listed; empty if all were listed.
     #[serde(default)]
     pub(super) unread: Vec<String>,
 }
@@ -34,7 +34,7 @@ pub(super) struct PodFact {
     pub(super) ready: bool,
     #[serde(default)]
     pub(super) restarts: i32,
-    /// Why the pod does not run, according to the scheduler or the kubelet.
+    /// Why the pod is not ready, according to the scheduler or the kubelet.
     pub(super) waits: Option<String>,
 }
 

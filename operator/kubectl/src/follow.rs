@@ -1,4 +1,4 @@
-//! Follows an object until it ends, and prints each change of its progress to stderr.
+//! Follows an object until it succeeds or fails.
 
 use std::pin::pin;
 
@@ -23,6 +23,8 @@ pub(super) enum Stage {
     Failed(String),
 }
 
+/// Follows an object and prints its progress to stderr until it succeeds. Fails if the object fails or is deleted, or if the
+/// API server refuses the watch.
 pub(super) async fn follow<K: Object>(
     target: &Target,
     name: &str,
@@ -33,7 +35,7 @@ pub(super) async fn follow<K: Object>(
     follow_events(pin!(changes), (&K::kind(&()), name), stage).await
 }
 
-/// Implements `follow` over the events of a watch. `kind` and `name` identify the object; `stage` returns its progress.
+/// Implements `follow` for the events of a watch. `kind` and `name` identify the object; `stage` returns its progress.
 async fn follow_events<K>(
     mut changes: impl Stream<Item = Result<Event<K>, watcher::Error>> + Unpin,
     (kind, name): (&str, &str),
@@ -78,7 +80,7 @@ async fn follow_events<K>(
     Err(words!("the watch of {kind} {name} ended"))
 }
 
-/// Returns whether the API server refuses the watch, so that a retry is useless.
+/// Returns whether the API server refuses the watch, which a retry cannot fix.
 fn is_refused(error: &watcher::Error) -> bool {
     matches!(
         error,

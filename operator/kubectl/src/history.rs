@@ -40,6 +40,8 @@ enum End {
     Limit,
 }
 
+/// Reads up to `limit` versions of a key, newest first, starting at `revision` (`None` for the newest). Fails if the key does
+/// not exist at that revision.
 pub(super) async fn read(
     keys: &Keys,
     key: &[u8],
@@ -91,6 +93,7 @@ fn shown(value: &[u8]) -> String {
     }
 }
 
+/// Formats a history as a table, followed by the reason why it ends.
 pub(super) fn text(history: &History) -> String {
     let mut table = Table::new(["REVISION", "VERSION", "SIZE", "LEASE", "VALUE"]);
     for version in &history.versions {

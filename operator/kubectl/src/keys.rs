@@ -9,7 +9,7 @@ use witan_members::{Address, CallError};
 use super::{command::MemberFlags, error::PluginError, reach::Reach, target::Target};
 
 const PAGE_KEYS: i64 = 1_000;
-/// Maximum number of operations in a transaction, unless the cluster's options set another number.
+/// Default maximum number of operations in a transaction.
 const TXN_OPS_DEFAULT: i32 = 128;
 
 pub(super) struct Keys {
@@ -19,7 +19,7 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// Connects to a member that answers, preferably a follower.
+    /// Connects to a member that answers, preferably to a follower with a quorum.
     pub(super) async fn open(
         target: &Target,
         cluster: &str,
@@ -38,7 +38,7 @@ impl Keys {
         })
     }
 
-    /// Reads one key at a revision (0 for the newest). Returns the key, `None` if it does not exist, and the newest revision.
+    /// Reads one key at a revision (0 for the newest). Returns the key (`None` if it does not exist) and the newest revision.
     pub(super) async fn get(
         &self,
         key: &[u8],
@@ -54,7 +54,7 @@ impl Keys {
         Ok((found.kvs.pop(), newest))
     }
 
-    /// Iterates over the keys with a prefix, without values. Without a revision, each page is a local read of the member.
+    /// Iterates over the keys with a prefix, without values. If `revision` is `None`, each page is a serializable read.
     pub(super) fn pages(&self, prefix: &[u8], revision: Option<i64>) -> Pages<'_> {
         let first = if prefix.is_empty() { b"\0" } else { prefix };
         Pages {

@@ -62,7 +62,7 @@ fn arguments(all: &[OsString]) -> Option<&[OsString]> {
     (Path::new(program).file_name() == Some(OsStr::new(PROGRAM))).then_some(rest)
 }
 
-/// Runs the plugin, and prints its error.
+/// Runs the plugin and returns its exit code. Prints an error to stderr.
 pub fn run(arguments: &[OsString]) -> ExitCode {
     let program = OsString::from(PROGRAM);
     let line = PluginLine::parse_from([&program].into_iter().chain(arguments));

@@ -1,4 +1,4 @@
-//! Output to stdout and stderr, and the confirmation before changes that cannot be undone.
+//! Writes to stdout and stderr, and asks for a confirmation before changes that cannot be undone.
 
 use std::io::{BufRead as _, ErrorKind, Write as _};
 
@@ -35,6 +35,7 @@ pub(super) fn confirmed(cluster: &str) -> Result<bool, PluginError> {
     Ok(line.trim() == cluster)
 }
 
+/// Prints a value as JSON or YAML, or as the table that `text` returns.
 pub(super) fn print_as<T: Serialize>(
     format: Format,
     value: &T,

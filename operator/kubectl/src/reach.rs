@@ -1,5 +1,5 @@
 //! Connects to the members of a cluster, through the API server or at addresses from flags. Credentials come from the flags,
-//! else from the operator's secrets if the user may read them.
+//! or from the operator's Secrets if the user may read them.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,7 +18,7 @@ pub(super) struct Reach {
 }
 
 impl Reach {
-    /// Connects to the endpoints in the flags; without endpoints, to each member with a running pod.
+    /// Connects to the endpoints in the flags or, if there are none, to each member with a running pod. Fails without any.
     pub(super) async fn open(
         target: &Target,
         cluster: &EtcdCluster,
@@ -160,7 +160,7 @@ fn member_names(cluster: &EtcdCluster, pods: &[Pod], endpoint: &str) -> (String,
     }
 }
 
-/// Returns the client certificate from the flags; `None` without these flags.
+/// Returns the client certificate from the flags; `None` if the flags are not set.
 fn given_certificate(flags: &MemberFlags) -> Result<Option<ClientTls>, PluginError> {
     let (Some(authorities), Some(certificate), Some(key)) =
         (&flags.cacert, &flags.cert, &flags.key)
@@ -201,7 +201,7 @@ async fn certificate(
     found.ok_or_else(|| words!("Secret {name} has no ca.crt, tls.crt and tls.key"))
 }
 
-/// Returns the user from the flags, else root if the cluster has root's secret.
+/// Returns the user from the flags, or else root with the password from its Secret. Returns `None` if there is neither.
 async fn login(
     target: &Target,
     cluster: &EtcdCluster,

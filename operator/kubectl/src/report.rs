@@ -29,8 +29,9 @@ use super::{
     target::Target,
 };
 
-/// The most lines and bytes that are read of a log.
+/// Maximum number of lines to read from a log.
 const LOG_LINES: i64 = 5_000;
+/// Maximum number of bytes to read from a log.
 const LOG_BYTES: i64 = 5 << 20;
 const OPERATOR_METRICS_PORT: i32 = 8080;
 const FILE_MODE: u32 = 0o644;
@@ -44,7 +45,7 @@ const LEFT_OUT: [&str; 3] = [
 ];
 const REMOVED: &str = "(removed)";
 
-/// The archive, and a list of the parts that could not be added.
+/// The archive, and the parts that could not be added.
 struct Bundle {
     archive: Builder<GzEncoder<Vec<u8>>>,
     /// The modification time of all files, in seconds since 1970.
@@ -52,6 +53,8 @@ struct Bundle {
     missing: Vec<String>,
 }
 
+/// Writes the report to a file and prints the parts that are missing. Fails if the cluster cannot be read or the file cannot
+/// be written.
 pub(super) async fn run(target: &Target, flags: &ReportFlags) -> Result<(), PluginError> {
     let cluster = flags.cluster.as_str();
     let facts = facts::read(target, cluster).await?;
@@ -117,6 +120,7 @@ impl Bundle {
         added.map_err(|error| words!("cannot pack {path}: {error}"))
     }
 
+    /// Adds a resource as YAML, without the fields that `scrub` removes.
     fn resource<T: Serialize>(&mut self, path: &str, resource: &T) -> Result<(), PluginError> {
         let json = serde_json::to_value(resource);
         let mut json = json.map_err(|error| words!("{path}: {error}"))?;
@@ -124,6 +128,7 @@ impl Bundle {
         self.add(path, yaml(&json)?.as_bytes())
     }
 
+    /// Adds a list of resources. If it could not be read, lists the error as missing.
     fn list<T: Serialize>(
         &mut self,
         path: &str,
@@ -180,6 +185,7 @@ impl Bundle {
     }
 
     /// Adds the flight recordings of members, one at a time because of their size. Lists unreadable recordings as missing.
+    /// Does nothing if the recorder is disabled.
     async fn recordings(
         &mut self,
         target: &Target,
@@ -228,6 +234,7 @@ impl Bundle {
     }
 }
 
+/// Reads a pod's metrics through the API server.
 async fn page(target: &Target, pod: &str, port: i32) -> Result<String, String> {
     let namespace = &target.namespace;
     let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy/metrics");

@@ -31,6 +31,7 @@ pub(super) async fn run(target: &Target, flags: &RestoreFlags) -> Result<(), Plu
     }
 }
 
+/// Returns an EtcdBackup. Fails unless it has succeeded.
 async fn complete(target: &Target, name: &str) -> Result<EtcdBackup, PluginError> {
     let backup: EtcdBackup = target.get(name).await?;
     if backup.phase() != Some(BackupPhase::Succeeded) {
@@ -39,6 +40,7 @@ async fn complete(target: &Target, name: &str) -> Result<EtcdBackup, PluginError
     Ok(backup)
 }
 
+/// Creates an EtcdCluster from a backup, with the spec of the cluster that was backed up. With `--dry-run`, only prints it.
 async fn new_cluster(
     target: &Target,
     flags: &RestoreFlags,
@@ -61,8 +63,8 @@ async fn new_cluster(
     ))
 }
 
-/// Returns the spec of a cluster restored from a backup of a cluster with the spec `old`. The Services get default names,
-/// because the old cluster's Services may still exist.
+/// Returns the spec of a cluster that is restored from a backup. `old` is the spec of the cluster that was backed up. The
+/// Services get default names, because the old cluster's Services may still exist.
 fn restored(old: &EtcdClusterSpec, flags: &RestoreFlags) -> EtcdClusterSpec {
     let mut spec = old.clone();
     spec.bootstrap = Some(BootstrapSource { discovery: None, restore: wanted(flags) });
@@ -91,7 +93,8 @@ fn wanted(flags: &RestoreFlags) -> Option<Restore> {
     })
 }
 
-/// Creates the EtcdOperation for a restore in place or its undo, once the user has confirmed it. `--wait` follows it.
+/// Creates the EtcdOperation for a restore in place or its undo, after the user has confirmed it. With `--dry-run`, only
+/// prints it. With `--wait`, follows it until it ends.
 async fn in_place(
     target: &Target,
     flags: &RestoreFlags,
@@ -118,6 +121,7 @@ async fn in_place(
     acts::ask(target, &made, flags.wait).await
 }
 
+/// Returns the EtcdOperation for a restore in place, or for its undo.
 fn operation(
     cluster: &EtcdCluster,
     flags: &RestoreFlags,

@@ -1,4 +1,4 @@
-//! `diff` and `revert`: compare the keys below a prefix with an earlier revision, and revert them.
+//! `diff` and `revert`: compare the keys with a prefix to an earlier revision, and revert them.
 
 #[cfg(test)]
 mod tests;
@@ -56,7 +56,8 @@ enum Change {
     Deleted,
 }
 
-/// Compares the keys with the prefix now and at the revision. Fails if that is in the future.
+/// Compares the keys with a prefix at the newest revision and at an earlier one. Fails if the earlier revision is in the
+/// future or compacted, or if more than [`DIFFERENCES_MAX`] keys differ.
 pub(super) async fn differences(keys: &Keys, at: &PrefixAt) -> Result<Differences, PluginError> {
     let prefix = at.prefix.as_bytes();
     let (_, newest) = keys.get(prefix, 0).await?;
@@ -120,7 +121,8 @@ fn explained(error: CallError, at: &PrefixAt) -> PluginError {
     error.into()
 }
 
-/// Returns how a key differs; `None` if both revisions have the same put or no key. An equal value in a new put is a change.
+/// Returns how a key differs; `None` if both revisions contain the same put or neither contains the key. A new put of an
+/// equal value is a change.
 fn difference(now: Option<&KeyValue>, then: Option<&KeyValue>) -> Option<Difference> {
     let change = match (now, then) {
         (Some(now), Some(then)) if now.mod_revision == then.mod_revision => return None,

@@ -1,4 +1,4 @@
-//! `status`: shows the state of a cluster. It reads only resources (`facts`), so it works when members do not answer.
+//! `status`: shows the state of a cluster. It reads only resources (`facts`), so it works even if no member answers.
 
 mod backups;
 mod members;
@@ -122,6 +122,7 @@ fn operator(facts: &Facts, status: &EtcdClusterStatus, now: Timestamp) -> String
     does + &stale.unwrap_or_default()
 }
 
+/// Returns why the operator waits, according to the `Progressing` condition.
 fn waits(status: &EtcdClusterStatus) -> String {
     let mut conditions = status.conditions.iter();
     let waits = conditions.find(|each| each.type_ == "Progressing" && each.reason != STABLE);
@@ -156,7 +157,7 @@ fn recovery(status: &EtcdClusterStatus, now: Timestamp) -> Option<String> {
     })
 }
 
-/// Returns which members have not registered with the discovery service; `None` if all have, or without discovery.
+/// Returns which members have not registered with the discovery service; `None` if none are missing.
 fn missing_registrations(status: &EtcdClusterStatus) -> Option<String> {
     let discovery = status
         .discovery
@@ -170,7 +171,7 @@ fn missing_registrations(status: &EtcdClusterStatus) -> Option<String> {
     ))
 }
 
-/// Returns the conditions that differ from those of a cluster that matches its spec; `None` if no condition differs.
+/// Returns a table of the conditions that differ from [`WANTED`]; `None` if there are none.
 fn conditions(status: &EtcdClusterStatus, now: Timestamp) -> Option<String> {
     let differs = |condition: &&Condition| {
         let wanted = WANTED.iter().find(|(kind, _)| *kind == condition.type_);

@@ -1,4 +1,4 @@
-//! Tables, ages and sizes as text.
+//! Formats tables, ages and sizes as text.
 
 use std::fmt::Write as _;
 
@@ -129,7 +129,7 @@ pub(super) fn printed(text: &str) -> String {
     lines.join("\n")
 }
 
-/// Returns the character, or its escape if a terminal would not print the character or would reorder others because of it.
+/// Returns the character, or its escape sequence if it is a control character or changes the direction of text.
 fn printable(c: char) -> String {
     match c {
         '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {

@@ -44,6 +44,7 @@ impl Target {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
+    /// Lists all objects that `what` selects, page by page. `kind` names them in an error.
     pub(super) async fn list<K: Object>(
         &self,
         what: &ListParams,

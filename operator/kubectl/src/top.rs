@@ -1,4 +1,4 @@
-//! `top`: counts keys by prefix and estimates their size. Reads keys in pages without values, and samples some values of each
+//! `top`: counts keys by prefix and estimates their size. Reads pages of keys without values, and samples some values of each
 //! prefix to estimate the others. Requests are paced and rows are bounded.
 
 #[cfg(test)]
@@ -24,9 +24,9 @@ use super::{
 
 /// Prefixes with a row of their own; the keys of further ones share one row.
 const ROWS_MAX: usize = 10_000;
-/// Number of values that are read for each prefix. Their mean size is the estimate for the other values.
+/// Maximum number of values to read for each prefix. Their mean size is the estimate for the others.
 const ROW_SAMPLES: u64 = 16;
-/// Number of values that are read in total. The sizes of the rest are estimated.
+/// Maximum number of values to read in total.
 const SAMPLES: u64 = 500;
 /// The name of the row for keys whose prefix is not counted separately.
 const OTHERS: &str = "(others)";

@@ -1,5 +1,5 @@
 //! Operator endpoints of a following cluster: `/follow` returns the status, `/follow/cut-over` replaces the source, and
-//! `/follow/source-gone` ends the checks of the source.
+//! `/follow/source-gone` stops the checks of the source.
 
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, http::StatusCode};
 use serde_json::json;
@@ -11,8 +11,8 @@ use witan_node::ProposeError;
 use super::{answer, refusal};
 
 /// Answers an authorized request: GET for the status, POST for the others, otherwise 405. `/follow/cut-over` waits for its
-/// result. A POST needs the content type JSON, so that browsers send a preflight request for pages of another origin. Without a
-/// `handle`, this member does not follow: it answers 404 and reports whether its cluster follows.
+/// result. A POST needs the content type JSON, so that browsers send a preflight request for pages of another origin. If
+/// `handle` is `None`, this member does not follow: the response is 404 and says whether the cluster follows.
 pub(crate) async fn handle(
     ctx: &Context,
     handle: Option<&FollowHandle>,
@@ -63,7 +63,7 @@ async fn source_gone(ctx: &Context) -> HttpResponse {
     }
 }
 
-/// Answers for a member that was not started with `--from`.
+/// Returns the response of a member that was not started with `--from`.
 async fn not_here(ctx: &Context) -> HttpResponse {
     let view = ctx.node.view().await.ok();
     let members = view.map(|view| view.machine.members.clone());

@@ -1,7 +1,7 @@
-//! The HTTP frontend. Every request of the client port that is not gRPC passes [`HttpFrontend::answer`], which decodes and
-//! cleans the path, applies host and origin rules, and dispatches to a dialect by one table.
+//! The HTTP frontend. Every client request that is not gRPC passes through [`HttpFrontend::answer`], which decodes and cleans
+//! the path, applies host and origin rules, and dispatches to a dialect by one table.
 //!
-//! Actix does not route, because its router would decode paths differently and lose `%2F` and `//`.
+//! Actix's router is not used, because it would decode paths differently and lose `%2F` and `//`.
 
 use std::path::PathBuf;
 
@@ -38,7 +38,7 @@ use super::{follow, level, log_level, ops, recorder};
 /// Maximum length of a request target in bytes; a longer target is answered with 414. etcd drops such connections at 4 KiB.
 const TARGET_BYTES_MAX: usize = 32 << 10;
 
-/// The frontend of all dialects. A process has only one, because it contains the limit of the discovery service.
+/// The frontend of all dialects. A process has only one, because it contains the discovery service's limit.
 #[derive(Debug)]
 pub struct HttpFrontend {
     ctx: Context,
@@ -76,7 +76,7 @@ impl HttpFrontend {
         }
     }
 
-    /// Answers a request from a listener of the kind `surface`.
+    /// Answers a request that arrived at a listener of the kind `surface`.
     pub async fn answer(
         &self,
         surface: Surface,
@@ -111,8 +111,8 @@ impl HttpFrontend {
     }
 }
 
-/// Checks the length and the escapes of the target. For requests of `browsers` without TLS, also checks the host name. Returns
-/// the decoded and cleaned path, or the response that refuses the request.
+/// Checks the length and the escapes of the target. If `browsers` is true and the request came without TLS, also checks the
+/// host name. Returns the decoded and cleaned path, or the response that refuses the request.
 fn check_request(
     front: &HttpFrontend,
     request: &HttpRequest,
@@ -265,8 +265,8 @@ fn check_host(request: &HttpRequest, settings: &Settings) -> Result<(), Box<Http
     Err(reply::text(StatusCode::MISDIRECTED_REQUEST, &message).into())
 }
 
-/// Returns whether a request on this route has a side effect even if its method is safe. It can create a discovery token, or
-/// count all requests for a while.
+/// Returns whether a request on this route has a side effect even if its method is safe: it creates a discovery token or
+/// starts to count requests.
 fn has_side_effect(route: Route) -> bool {
     match route {
         Route::Resource(row) => row.resource == Resource::NewToken || row.path == "/debug/top",
@@ -275,8 +275,8 @@ fn has_side_effect(route: Route) -> bool {
 }
 
 /// Refuses WebSockets and requests with side effects from pages of another origin, unless `--cors` names the origin. Browsers
-/// open WebSockets and send POST requests with form or text bodies without a preflight request. No foreign origin may control
-/// following or raise the feature level. Clients that are not browsers send no origin.
+/// open WebSockets and send POST requests with form or text bodies without a preflight request. Even `--cors` does not let
+/// another origin control following or raise the feature level. Clients that are not browsers send no origin.
 fn check_origin(
     request: &HttpRequest,
     settings: &Settings,

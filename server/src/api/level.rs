@@ -1,5 +1,5 @@
-//! Operator endpoints of the feature level: `/level` shows the cluster's level and the releases of the members, and
-//! `/level/raise` raises the level at once.
+//! Operator endpoints of the feature level: `/level` shows the cluster's level and the members' releases, and `/level/raise`
+//! raises the level immediately.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -48,8 +48,8 @@ pub(crate) async fn handle(
     }
 }
 
-/// Returns the answer to `/level`: the cluster's level, the members' releases, and the time at which the level rises. Names the
-/// bytes that a member's disk lacks only if the member's level has a later data format.
+/// Returns the body of `/level`: the cluster's level, the members' releases, and the time at which the level rises. A member
+/// has `lacksBytes` only if its level has a later data format.
 fn report(levels: &FeatureLevels, members: &MemberRegistry) -> Value {
     let report = levels.report();
     let later = next_format(members.level());
@@ -82,7 +82,7 @@ fn rounded(at: SystemTime) -> String {
     text::time(i64::try_from(whole.as_nanos()).unwrap_or(i64::MAX))
 }
 
-/// Returns the reason why a member prevents the raise.
+/// Returns why a member prevents the raise.
 fn shortfall((id, running): &MemberRelease, members: &MemberRegistry) -> String {
     // A member has no name before its first start.
     let member = members.by_id.get(id).filter(|it| !it.name.is_empty());

@@ -32,7 +32,8 @@ pub(crate) async fn handle(
     }
 }
 
-/// Returns the level in the first JSON value of a body, in any case. Fails with the response text.
+/// Parses the level in the first JSON value of a body. The field name and the level are not case-sensitive. Fails with the
+/// response text.
 fn requested_level(body: &[u8]) -> Result<LevelFilter, String> {
     let text = String::from_utf8_lossy(body);
     let mut values = serde_json::Deserializer::from_str(&text).into_iter::<Value>();

@@ -20,7 +20,7 @@ use serde::Serialize;
 use serde_json::json;
 use witan_dialect::reply;
 
-/// Answers an operator with a line of JSON.
+/// Returns a response with one line of JSON.
 fn answer(status: StatusCode, body: &impl Serialize) -> HttpResponse {
     let mut text = serde_json::to_string(body).expect("it has texts for keys");
     text.push('\n');
@@ -29,7 +29,7 @@ fn answer(status: StatusCode, body: &impl Serialize) -> HttpResponse {
         .body(text)
 }
 
-/// Answers an operator with the reason of a refusal.
+/// Returns a response with the reason of a refusal.
 fn refusal(status: StatusCode, reason: &dyn Display) -> HttpResponse {
     answer(status, &json!({ "message": reason.to_string() }))
 }

@@ -58,7 +58,7 @@ pub(super) async fn handle(
     response
 }
 
-/// Streams the bytes of all files at the client's pace. An error truncates the body.
+/// Streams the bytes of all files at the client's pace. A read error truncates the body.
 fn body(
     ctx: Context,
     first: Bytes,

@@ -79,7 +79,7 @@ fn altered(view: &View, from: &[u8], to: &[u8]) -> Result<(View, usize), Corrupt
         };
         count += 1;
         let end = value.len().saturating_sub(CRC_BYTES);
-        // A checksum covers the value alone, or the key without its kind byte and the value. Some records have none.
+        // A checksum covers the value alone, or the key without its kind byte and the value. Some records have no checksum.
         let checked = [&[], &key[1..]]
             .into_iter()
             .find(|key| crc(key, &value[..end]) == value[end..]);

@@ -1,4 +1,4 @@
-//! Opens the data directory of a starting member: decides on the state that it starts from, and removes all other members if
+//! Opens the data directory of a starting member, chooses the first state, and removes all other members if
 //! `--force-new-cluster` is set.
 
 use std::{path::Path, sync::Arc};
@@ -124,7 +124,7 @@ pub(super) async fn open(
 }
 
 /// Writes the first checkpoint of a directory that has never had a complete one. Returns its state: `first`, or the data in
-/// `seed` with the members of `first`. Refuses a directory that has lost its checkpoint.
+/// `seed` with the members of `first`. Fails if the directory has lost its checkpoint.
 fn write_first_state(
     (dir, cluster_id): (&Path, u64),
     storage: &mut Storage,

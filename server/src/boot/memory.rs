@@ -8,7 +8,7 @@ use witan_node::{MemoryBudget, MemoryMonitor};
 
 use super::error::BootError;
 
-/// Divisor of the budget, which gives the maximum size of the log between two checkpoints.
+/// Divisor of the memory budget that yields the maximum size of the log between two checkpoints.
 const CHECKPOINT_PART: u64 = 8;
 
 /// Returns the memory budget in bytes: `wanted`, or the limit of this process less a reserve. Logs it with its source.
@@ -34,7 +34,7 @@ fn budget_bytes(wanted: Option<u64>) -> u64 {
 }
 
 /// Returns the size in bytes of the log between two checkpoints: `suited`, which suits the disk, or less if the budget is
-/// small. Values that no checkpoint contains cannot be dropped.
+/// small. Values stay in memory until a checkpoint contains them.
 pub(super) fn checkpoint_log_bytes(memory: &MemoryBudget, suited: u64) -> u64 {
     suited.min(memory.bytes() / CHECKPOINT_PART)
 }

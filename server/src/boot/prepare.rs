@@ -27,9 +27,9 @@ pub(super) struct Prepared {
     pub(super) followed: Option<(Source, Option<Seed>)>,
 }
 
-/// Discovers the first members of the cluster, and queries them to find out whether this member joins them. A member with a
-/// state joins no cluster. `tls` uses files; self-signed certificates are created before the first query. `cache` decides which
-/// values stay in memory while the member adopts etcd's data.
+/// Discovers the first members of the cluster and queries them to find out whether this member joins them. A member with a
+/// state joins no cluster. `tls` comes from files; self-signed certificates are created before the first query. `cache`
+/// decides which values stay in memory while the member adopts etcd's data.
 pub(super) async fn prepare(
     config: Config,
     tls: Option<&PeerTls>,
@@ -74,7 +74,7 @@ pub(super) async fn prepare(
     Ok(Prepared { config, joined, followed: None })
 }
 
-/// Adopts etcd's data in the data directory, and logs the steps and the result. Returns the identity of the data. `cache`
+/// Adopts etcd's data in the data directory and logs the steps and the result. Returns the identity of the data. `cache`
 /// decides which values stay in memory.
 async fn adopt_etcd(config: &Config, cache: &Arc<BlockCache>) -> Result<DataIdentity, BootError> {
     let (dir, wal_dir) = (config.data_dir.clone(), config.wal_dir.clone());

@@ -1,4 +1,4 @@
-//! The archive of one cluster. It writes the changes that a member sends to segments.
+//! The archive of one cluster: stores received changes as segments.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,14 +27,14 @@ const AHEAD_MS: i64 = 10_000;
 /// Leases whose TTL a segment has already; beyond this number all are forgotten and requested again.
 const LEASES_KNOWN_MAX: usize = 100_000;
 
-/// The last revision of the cluster at a time.
+/// The cluster's last revision at a point in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LastRevision {
     pub(super) revision: i64,
     pub(super) time_ms: i64,
 }
 
-/// The received changes of one cluster, and how far they are stored.
+/// The received changes of one cluster, and the end of its log.
 pub(super) struct ClusterArchive {
     pub(super) cluster_id: u64,
     pub(super) segments: SegmentStore,
@@ -52,8 +52,9 @@ pub(super) struct ClusterArchive {
     known_leases: BTreeSet<i64>,
     /// Whether the store is known to refuse overwriting a segment.
     is_checked: bool,
+    /// An encoded segment that is not stored yet.
     unsent: Option<(Segment, Bytes)>,
-    /// The cluster's last revision and its time, until both are stored.
+    /// The last revision that was read from the cluster, until all changes up to it are stored.
     pub(super) asked: Option<LastRevision>,
     /// The time up to which all changes are stored, in milliseconds since 1970.
     pub(super) covered_ms: Option<i64>,
@@ -90,7 +91,7 @@ impl ClusterArchive {
         Ok(archive)
     }
 
-    /// Continues the log at `tail`, and drops pending changes.
+    /// Continues the log at `tail` and drops pending changes.
     pub(super) fn go_on(&mut self, tail: Tail) {
         tracing::info!(
             to = self.segments.folder_url(),
@@ -108,7 +109,8 @@ impl ClusterArchive {
         self.tail.as_ref().map_or(0, Tail::stored)
     }
 
-    /// Returns whether the last stored time is more than [`AHEAD_MS`] ahead of `now_ms`, so changes cannot get later times.
+    /// Returns whether the last time is more than [`AHEAD_MS`] ahead of `now_ms`, so that new changes would get times in the
+    /// future.
     pub(super) fn is_ahead(&self, now_ms: i64) -> bool {
         self.pending.time_ms() > now_ms + AHEAD_MS
     }
@@ -165,7 +167,7 @@ impl ClusterArchive {
         Ok(())
     }
 
-    /// Reads the TTLs of the pending changes' leases if a watch is open. Forgets the known leases first if there are too many.
+    /// Reads the TTLs that the next segment needs, if a watch is open. Forgets the known leases first if there are too many.
     async fn learn_leases(&mut self) {
         if self.known_leases.len() > LEASES_KNOWN_MAX {
             self.known_leases.clear();

@@ -1,4 +1,4 @@
-//! Copies the changes of a cluster from its members to its segments. `beginning` decides where to continue.
+//! Copies a cluster's changes from its members to its segments. `beginning` decides where to continue.
 
 mod beginning;
 mod retry;
@@ -118,7 +118,7 @@ impl<'a> Archiver<'a> {
                 return Ok(());
             }
             Event::Message(Ok(message)) => archive.add(message).err(),
-            // The next watch decides where to continue when it is opened.
+            // Opening the next watch decides where to continue.
             Event::Message(Err(FeedEnd::Compacted(_))) => {
                 archive.close();
                 return Ok(());
@@ -145,7 +145,7 @@ impl<'a> Archiver<'a> {
         error
     }
 
-    /// Stores the received changes, queries the members, and stores again. An error of the members closes the watch.
+    /// Stores the received changes, queries the members, and stores again. If the query fails, closes the watch.
     pub(super) async fn look(&mut self) -> Result<(), BackupError> {
         // Received changes are stored even if the members fail.
         self.store_all().await?;
@@ -288,7 +288,7 @@ impl<'a> Archiver<'a> {
         Ok(())
     }
 
-    /// Stores all complete revisions, and updates the status.
+    /// Stores all complete revisions and updates the status.
     pub(super) async fn store_all(&mut self) -> Result<(), BackupError> {
         let Some(archive) = &mut self.archive else {
             return Ok(());
@@ -304,7 +304,7 @@ impl<'a> Archiver<'a> {
         Ok(())
     }
 
-    /// Waits for a running backup. The backup ends soon after a stop was requested.
+    /// Waits for a running backup. The backup ends soon after a stop is requested.
     pub(super) async fn end(&mut self) -> Result<(), BackupError> {
         if let Some(saving) = self.saving.take() {
             saving.await?;

@@ -133,7 +133,7 @@ impl Feed {
         self.head
     }
 
-    /// Reads the granted TTLs of leases. Omits leases without a timely answer.
+    /// Reads the granted TTLs of leases. Omits the leases that the member does not report within [`ANSWER_TIMEOUT`].
     pub(super) async fn granted(&mut self, leases: &[i64]) -> Vec<GrantedLease> {
         let mut granted = Vec::new();
         let asked = async {

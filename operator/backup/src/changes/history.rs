@@ -1,7 +1,7 @@
-//! Digests of revisions. They show whether a member, a snapshot and segments have the same history.
+//! Computes digests of revisions. They show whether a member, a snapshot and segments share the same history.
 //!
-//! A cluster can return to an earlier revision under the same id: it is recovered from a member that was behind or restored
-//! under the same name. Its later revisions then differ from the stored revisions with the same numbers.
+//! A cluster can return to an earlier revision under the same id, if it is recovered from a member that was behind or
+//! restored under the same name. Its later revisions then differ from the stored revisions with the same numbers.
 
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
@@ -20,7 +20,8 @@ use crate::{
     reason::{BackupError, Reason},
 };
 
-/// Number of revisions at the end of the log that are compared with a member. Two histories can share a single change.
+/// Number of revisions at the end of the log that are compared with a member. A single revision can be equal in two
+/// histories.
 const COMPARED_REVISIONS: usize = 100;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +60,8 @@ fn digest(events: &[&Event]) -> RevisionDigest {
     RevisionDigest { revision, digest: format!("{:x}", digest.finalize()) }
 }
 
-/// Returns whether a member has the known history: all digests up to the last known revision agree, and that one was read.
+/// Returns whether two histories match: all digests in `read` up to the last known revision are known, and `read` contains
+/// that revision.
 pub(super) fn is_same(known: &[RevisionDigest], read: &[RevisionDigest]) -> bool {
     let last = known.last().map_or(0, |one| one.revision);
     let both = read.iter().filter(|one| one.revision <= last);
@@ -69,8 +71,8 @@ pub(super) fn is_same(known: &[RevisionDigest], read: &[RevisionDigest]) -> bool
         && read.iter().any(|one| one.revision == last)
 }
 
-/// Reads the digests of the revisions `first` to `last` from a member. Omits compacted revisions. Returns `None` if all were
-/// compacted, or if a later revision is missing. Fails after [`CALL_TIMEOUT`].
+/// Reads the digests of the revisions `first` to `last` from a member. Omits compacted revisions. Returns `None` if all of
+/// them were compacted, or if a later revision is missing. Fails after [`CALL_TIMEOUT`].
 pub(crate) async fn read(
     members: &Members,
     endpoint: &str,

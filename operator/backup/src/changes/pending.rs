@@ -1,4 +1,4 @@
-//! Received changes that are not stored yet. Only complete revisions can be taken.
+//! Buffers received changes that are not stored yet. Only complete revisions can be taken.
 
 use std::mem;
 
@@ -8,7 +8,7 @@ use witan_api::{
     v3::mvccpb::Event,
 };
 
-/// Size in bytes at which pending changes are stored at once, and receiving pauses. A single revision can be larger.
+/// Size in bytes at which pending changes are stored immediately and receiving pauses. A single revision can be larger.
 pub(super) const SEGMENT_BYTES: usize = 8 << 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -124,7 +124,7 @@ impl Pending {
         self.time_ms
     }
 
-    /// Makes `time_ms` the earliest time of later changes, if it is not later already.
+    /// Raises the earliest time of later changes to at least `time_ms`.
     pub(super) fn not_before(&mut self, time_ms: i64) {
         self.time_ms = self.time_ms.max(time_ms);
     }

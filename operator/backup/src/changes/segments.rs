@@ -46,8 +46,8 @@ impl SegmentStore {
         Ok(ids)
     }
 
-    /// Stores a segment, unless another process has stored a different one with this id. An identical segment counts as
-    /// success, because the response to an earlier attempt may have been lost.
+    /// Stores a segment. Succeeds if an identical segment exists, because the response to an earlier attempt may have been
+    /// lost. Fails if another process has stored a different segment with this id.
     pub(crate) async fn append(&self, id: SegmentId, bytes: Bytes) -> Result<(), BackupError> {
         let file = id.file_name();
         if self.store.put_new(&file, bytes.clone()).await? || self.bytes(id).await? == bytes {
@@ -60,7 +60,8 @@ impl SegmentStore {
         Err(BackupError::new(Reason::AlreadyExists, message))
     }
 
-    /// Checks with a stored segment that the store refuses to overwrite files. Some stores ignore the condition.
+    /// Fails if the store overwrites existing files despite `If-None-Match`, as some stores do. Writes the stored segment
+    /// `id` again to find out.
     pub(crate) async fn check_refusal(
         &self,
         id: SegmentId,
@@ -115,7 +116,8 @@ impl SegmentStore {
         Ok((segment, bytes))
     }
 
-    /// Deletes the segments that no snapshot needs. `kept` has the time in milliseconds and the revision of each snapshot.
+    /// Deletes the segments that no kept snapshot needs. `kept` contains the time in milliseconds and the revision of each
+    /// kept snapshot.
     pub(crate) async fn prune(&self, kept: &[(i64, i64)]) -> Result<(), BackupError> {
         let ids = self.ids().await?;
         let unneeded = unneeded(&ids, kept);

@@ -30,7 +30,7 @@ pub(super) async fn serve(
 ) -> Result<SocketAddr, BackupError> {
     let mut bound = TcpListener::bind(on).await;
     if bound.is_err() && on.is_ipv6() && on.ip().is_unspecified() {
-        // The kernel has no IPv6.
+        // The kernel may lack IPv6.
         bound = TcpListener::bind((Ipv4Addr::UNSPECIFIED, on.port())).await;
     }
     let failed = |error| BackupError::internal(format!("--listen {on}: {error}"));

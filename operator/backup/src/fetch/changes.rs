@@ -63,11 +63,12 @@ struct Reached {
     revision: i64,
     /// The last time, in milliseconds since 1970.
     time_ms: i64,
-    /// Whether all wanted changes are certain to be fetched.
+    /// Whether all changes up to the target are fetched.
     is_whole: bool,
 }
 
-/// Fetches the changes after a snapshot into a folder. Returns the last revision to restore.
+/// Fetches the changes after a snapshot into a folder. Returns the last revision to restore. Fails if the stored changes do
+/// not reach the target.
 pub(super) async fn fetch(
     store: &Store,
     record: &BackupRecord,
@@ -111,7 +112,7 @@ pub(super) async fn fetch(
     Ok(revision)
 }
 
-/// Returns a generation's segments, starting with the one that has the snapshot's revision. Fails if they start later.
+/// Returns a generation's segments, starting with the one that contains the snapshot's revision. Fails if they start later.
 fn after<'a>(
     segments: &SegmentStore,
     own: &'a [SegmentId],
@@ -178,8 +179,8 @@ fn check_history(
     Err(BackupError::new(Reason::ChangesMissing, message))
 }
 
-/// Fails if the clock that stamped the changes was ahead, so that a change can have a later time than its real one. `found_ms`
-/// is the time of the last fetched change, and `later` the start of the next generation.
+/// Fails if the clock that stamped the changes was ahead, so that their times are uncertain. `found_ms` is the time of the
+/// last fetched change, and `later` is the start of the next generation.
 fn is_credible(wanted: Timestamp, found_ms: i64, later: Option<i64>) -> Result<(), BackupError> {
     let now_ms = Timestamp::now().as_millisecond();
     let end_ms = later.map_or(now_ms, |later| later.min(now_ms));

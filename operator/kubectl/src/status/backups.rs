@@ -1,4 +1,4 @@
-//! The backups in the status of a cluster: the newest success, later failures, and schedules.
+//! The backups in the status of a cluster: the newest successful backup, later failures, and schedules.
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -9,7 +9,7 @@ use super::super::{
     table::{MESSAGE_CHARS, Table, age, clipped, or_unknown, span},
 };
 
-/// Returns the newest successful backup and its completion time. A backup without a confirmation by a quorum does not count.
+/// Returns the newest successful backup and its completion time. Ignores backups that a quorum did not confirm.
 fn newest_success(facts: &Facts) -> Option<(&EtcdBackup, Timestamp)> {
     let backups = facts.backups.iter();
     let succeeded = backups.filter(|backup| backup.is_whole());

@@ -7,6 +7,7 @@ use super::super::{
     table::{Table, UNKNOWN, counted, or_unknown, yes},
 };
 
+/// Returns one line about the members: the ready ones, voters, learners, the leader and the version.
 pub(super) fn summary(facts: &Facts) -> String {
     let status = facts.status();
     let members = status.members.iter();
@@ -116,7 +117,8 @@ fn is_ready(member: &MemberStatus) -> bool {
     member.is_healthy && member.phase.is_some_and(|phase| phases.contains(&phase))
 }
 
-/// Returns the operator's reason for a member's state (or the phase) and the problem of its pod; if ready, only the reason.
+/// Returns why a member is not ready: the operator's reason or else the phase, and the problem of its pod. For a ready
+/// member, returns only the operator's reason.
 fn why(member: &MemberStatus, pod: Option<&PodFact>) -> String {
     if is_ready(member) {
         return member.reason.clone().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Decides where changes continue: after the stored changes if a member has their history, else in a new generation.
+//! Decides where changes continue: after the stored changes if the member's history matches them, else in a new generation.
 
 use jiff::Timestamp;
 use witan_api::{
@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl Archiver<'_> {
-    /// Opens a watch at a member: at the end of the log, or in a new generation.
+    /// Opens a watch at a member: at the end of the log if the member's history matches it, else in a new generation.
     pub(super) async fn go_on(
         &self,
         archive: &mut ClusterArchive,
@@ -32,7 +32,7 @@ impl Archiver<'_> {
                 Ok(feed) => self.has_history(feed, &tail).await,
                 Err(error) => Err(error.clone()),
             };
-            // A failed read says nothing about the history.
+            // A failed read does not show that the histories differ.
             let is_known = known.inspect_err(|_| archive.tail = Some(tail.clone()))?;
             if is_known {
                 archive.needs_backup = self.needs_backup(archive).await?;
@@ -47,7 +47,7 @@ impl Archiver<'_> {
         self.begin(archive, member).await
     }
 
-    /// Returns whether a member has the history at the end of the log.
+    /// Returns whether a member's history matches the end of the log.
     async fn has_history(&self, feed: &mut Feed, tail: &Tail) -> Result<bool, BackupError> {
         let Head { revision, .. } = feed.ask().await?;
         if revision < tail.stored() {

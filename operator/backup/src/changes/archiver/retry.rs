@@ -23,7 +23,7 @@ struct Failed {
 }
 
 impl Retry {
-    /// Records a failure at `now`, and doubles the wait before the next attempt.
+    /// Records a failure at `now` and doubles the wait before the next attempt.
     pub(super) fn failed(&mut self, error: &BackupError, now: Instant) {
         let wait = self
             .failed
