@@ -1,6 +1,7 @@
 //! Converts an entry of etcd's log to an entry of Witan's log.
 //!
-//! The result depends only on the entry and the cluster id: members are adopted separately, and all must get the same log.
+//! The result depends only on the entry and the cluster id: members are adopted separately, and all of them must get the same
+//! log.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -61,7 +62,7 @@ impl Change {
     }
 }
 
-/// Converts an entry of the log of cluster `cluster_id`. Fails if the entry is unreadable or changes several members at once.
+/// Converts an entry of the log of cluster `cluster_id`. Fails if the entry is invalid or changes several members at once.
 pub(super) fn of(log: &LogEntry, cluster_id: u64) -> Result<Change, AdoptError> {
     match &log.payload {
         EntryPayload::Empty => Ok(Change::None),
@@ -92,7 +93,8 @@ fn of_v2(request: &RequestV2, index: u64) -> Result<Change, AdoptError> {
     )
 }
 
-/// Returns a v2 request's time in Unix nanoseconds: SYNC's own, else 1 second before the key expires, or 0 if it never does.
+/// Returns a v2 request's time in Unix nanoseconds: for SYNC, its own time; otherwise, 1 second before the key expires, or 0
+/// if the key never expires.
 fn v2_time_ns(request: &RequestV2) -> i64 {
     match request.method.as_str() {
         "SYNC" => request.time,
@@ -100,7 +102,7 @@ fn v2_time_ns(request: &RequestV2) -> i64 {
     }
 }
 
-/// Converts a change of raft's configuration. Fails if its kind is unknown or the added member is unreadable.
+/// Converts a change of raft's configuration. Fails if its kind is unknown or the added member cannot be parsed.
 pub(super) fn members(change: &ConfChange, index: u64) -> Result<Command, AdoptError> {
     let kind = ConfChangeKind::try_from(change.kind);
     let kind = kind.map_err(|_| AdoptError::entry(index, "its kind of change is unknown"))?;
@@ -134,8 +136,8 @@ pub(super) fn members(change: &ConfChange, index: u64) -> Result<Command, AdoptE
     })
 }
 
-/// Converts a v3 request. The caller is the user that etcd logged. Fails for a permission of an unknown type, which no entry of
-/// Witan's log may have.
+/// Converts a v3 request. The caller is the user that etcd logged. Fails for a permission of an unknown type, which Witan's
+/// log must not contain.
 fn of_v3(request: &InternalRaftRequest, index: u64, cluster_id: u64) -> Result<Change, AdoptError> {
     let command = keys(request)
         .or_else(|| leases(request))
@@ -166,7 +168,7 @@ fn of_v3(request: &InternalRaftRequest, index: u64, cluster_id: u64) -> Result<C
     })))
 }
 
-/// Converts a put, deletion, transaction or compaction. Lifts Witan's read limits, because etcd has already executed the
+/// Converts a put, deletion, transaction or compaction, without Witan's read limits, because etcd has already executed the
 /// request. Returns `None` for any other request.
 fn keys(request: &InternalRaftRequest) -> Option<Command> {
     let operation = if let Some(put) = &request.put {
@@ -241,7 +243,7 @@ fn cluster(request: &InternalRaftRequest) -> Option<Command> {
     }))
 }
 
-/// Converts an alarm request. Returns `None` for a list request, and for an unknown type of alarm, which blocks nothing.
+/// Converts an alarm request. Returns `None` for a list request and for an unknown type of alarm, which blocks nothing.
 fn alarm_command(request: &AlarmRequest) -> Option<AlarmCommand> {
     use witan_api::v3::etcdserverpb::alarm_request::AlarmAction as Asked;
     let action = match request.action() {
@@ -257,7 +259,8 @@ fn alarm_command(request: &AlarmRequest) -> Option<AlarmCommand> {
     Some(command).filter(|command| Command::Alarm(*command).is_known())
 }
 
-/// Converts a change of v3 users or roles, or returns `None`. Fails if a password cannot be hashed or decoded.
+/// Converts a change of v3 users or roles. Returns `None` for other requests. Fails if a password cannot be hashed or
+/// decoded.
 fn auth(
     request: &InternalRaftRequest,
     index: u64,
@@ -320,8 +323,9 @@ fn user_password(
     Ok(UserPassword { name: asked.name.clone(), password })
 }
 
-/// Returns the bcrypt hash of the password in the entry at `index`. `hashed` is that hash in base64. etcd 3.4 logs the password
-/// itself (`clear`). Its salt is derived from the cluster id and the index, so that all members get the same hash.
+/// Returns the bcrypt hash of the password in the entry at `index`: `hashed`, which is in base64, or a new hash of `clear`,
+/// because etcd 3.4 logs the password itself. The salt is derived from the cluster id and the index, so that all members get
+/// the same hash.
 fn password_hash(
     hashed: &str,
     clear: &str,

@@ -1,8 +1,8 @@
-//! Takes over the data directory of a member of etcd 3.4 to 3.7. The state at the last committed entry becomes the checkpoint,
+//! Adopts the data directory of a member of etcd 3.4 to 3.7. The state at the last committed entry becomes the checkpoint,
 //! and later entries become the log. etcd's files stay unchanged.
 //!
-//! A quorum may have acknowledged later entries without this member's knowledge. They keep their index and term, and an
-//! election decides about them, as it would in etcd.
+//! A quorum may have committed later entries without this member's knowledge. They keep their index and term, and an election
+//! commits or discards them, as it would in etcd.
 //!
 //! Members of one cluster may be adopted with different states. Each state therefore has a lineage, and a follower compares
 //! lineages to decide whether it must take the leader's state.
@@ -31,7 +31,8 @@ use witan_replica::{host::LogBatch, wire};
 use witan_snapshot::{BoltError, v2_store::V2StoreError};
 use witan_storage::{self as storage, DataIdentity, OpenError};
 
-/// The reason why a data directory was not adopted. etcd's files are unchanged, and Witan ignores the files it has written.
+/// The reason why a data directory was not adopted. etcd's files are unchanged, and Witan ignores the files that it has
+/// written.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum AdoptError {
@@ -99,8 +100,8 @@ pub struct Adopted {
 }
 
 /// Reads etcd's data directory `dir` and writes Witan's files next to etcd's. `wal_dir` is etcd's `--wal-dir`, if it was set.
-/// `cache` decides which values stay in memory. `progress` gets each step, and the size of each record in the longest one.
-/// Fails if the data cannot be taken over or the disk lacks space.
+/// `cache` decides which values stay in memory. `progress` gets each step, and the size of each record in the longest step.
+/// Fails if the data is invalid or the disk lacks space.
 pub fn adopt(
     dir: &Path,
     wal_dir: Option<&Path>,
@@ -110,7 +111,7 @@ pub fn adopt(
     progress(Progress::Step("log", 0));
     let etcd = witan_etcd::open(dir, wal_dir)?;
     let identity = DataIdentity::new(etcd.cluster_id, MemberId(etcd.member_id));
-    // Removes the files of an interrupted adoption before the free space is measured.
+    // Remove the files of an interrupted adoption before measuring the free space.
     let mut adoption = storage::adopt(dir, &etcd.wal_dir, &identity, cache)?;
     // Witan's files are never larger than etcd's backend.
     let needed = etcd.backend.length;
@@ -151,7 +152,7 @@ pub enum Progress {
     Bytes(usize),
 }
 
-/// Converts the entries after the checkpoint, and raft's hard state.
+/// Converts the entries after the checkpoint and raft's hard state.
 fn undecided(etcd: &EtcdDirectory, view: &View) -> Result<LogBatch, AdoptError> {
     let applied = view.position.index;
     let mut records = Vec::new();

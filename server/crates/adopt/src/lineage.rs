@@ -3,13 +3,13 @@
 use sha2::{Digest as _, Sha256};
 use witan_machine::view::{RESTORED, View};
 
-/// Computes the lineage of an adopted state: a hash of its log position and of all checkpoint records, including each key's
-/// block. The result is neither 0 nor marked as [`RESTORED`].
+/// Computes the lineage of an adopted state: a hash of its log position and all its checkpoint records. The result is neither
+/// 0 nor marked as [`RESTORED`].
 pub(super) fn of_adopted(view: &View) -> u64 {
     (hash(view) & !RESTORED).max(1)
 }
 
-/// Computes the lineage of a restored state: the same hash, marked as [`RESTORED`].
+/// Computes the lineage of a restored state: the same hash as for an adopted state, marked as [`RESTORED`].
 pub fn of_restored(view: &View) -> u64 {
     hash(view) | RESTORED
 }

@@ -14,8 +14,8 @@ use witan_snapshot::{self as snapshot, OnRecordBuilt, v2_store::V2Store};
 
 use super::{AdoptError, entry};
 
-/// Reads the state, and the names of users and roles that v2 and v3 shared and that were merged. `built` gets the state after
-/// each backend record, with the size of the record in bytes, and after each entry of the log, with size 0.
+/// Returns the state, and the names of users and roles that were merged because both v2 and v3 had them. Calls `built` with
+/// the state after each backend record and the size of the record in bytes, and after each entry of the log with size 0.
 pub(super) fn committed(
     etcd: &EtcdDirectory,
     built: &mut OnRecordBuilt<'_, AdoptError>,
@@ -35,7 +35,7 @@ pub(super) fn committed(
             && log.index > backend.consistent_index
         {
             machine.apply_with(&entry, ReadResults::Discard);
-            // No watcher reads the states before compactions.
+            // No watcher reads the states before compactions here.
             machine.kv.clear_states_before_compaction();
             built(&machine, 0)?;
         }
@@ -78,7 +78,7 @@ fn registry(backend: &BackendMeta) -> MemberRegistry {
     }
 }
 
-/// Executes an entry in the v2 store if the entry changes the store.
+/// Applies an entry to the v2 store. Does nothing if the entry does not concern the store.
 fn apply_v2(v2: &mut V2Store, log: &LogEntry, change: &entry::Change) {
     if let EntryPayload::RequestV2(request) = &log.payload {
         v2.apply(request);

@@ -1,5 +1,5 @@
 //! Refuses to bootstrap or join a cluster that has etcd members. Their peer protocol and log differ: this member would wait
-//! forever, and etcd would count it for the quorum.
+//! forever, and etcd would count it toward the quorum.
 
 use futures_util::future::join_all;
 use witan_config::Url;
@@ -20,7 +20,7 @@ impl EtcdMember {
     pub const EXIT_CODE: i32 = 38;
 }
 
-/// Queries the members at these URLs. Fails if one of them runs etcd. Unreachable members are ignored.
+/// Queries the members at these URLs. Fails if one of them runs etcd. Ignores unreachable members.
 pub(super) async fn refuse(urls: &[&Url], dialer: &PeerDialer) -> Result<(), EtcdMember> {
     let answers = join_all(urls.iter().map(|url| query::is_etcd(url, dialer))).await;
     let mut found = urls.iter().zip(answers);

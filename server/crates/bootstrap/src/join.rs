@@ -1,4 +1,4 @@
-//! Joins a running cluster (`--initial-cluster-state=existing`), and prevents the start of an old member that lost its data.
+//! Joins a running cluster (`--initial-cluster-state=existing`), and prevents a member that lost its data from starting anew.
 //! Both query the members in `--initial-cluster`.
 
 use std::time::Duration;
@@ -21,8 +21,8 @@ use witan_transport::error_text;
 
 use super::etcd::{self, EtcdMember};
 
-/// Time for which a joining member retries while no other member answers. etcd waits this long for one answer and gives up at
-/// once on a refusal.
+/// Time for which a joining member retries while no other member answers. etcd waits this long for one response, but gives up
+/// immediately if a connection is refused.
 const JOIN_PATIENCE: Duration = Duration::from_secs(10);
 
 const JOIN_RETRY: Duration = Duration::from_millis(250);
@@ -65,7 +65,7 @@ pub enum JoinError {
     Etcd(#[from] EtcdMember),
 }
 
-/// A running cluster that this member was added to.
+/// A running cluster to which this member was added.
 #[derive(Clone, Debug)]
 pub struct JoinedCluster {
     /// This member's identity in the cluster.
@@ -105,8 +105,8 @@ pub async fn ask(config: &Config, dialer: &PeerDialer) -> Result<Option<JoinedCl
     }
 }
 
-/// Queries the members at these URLs for up to [`JOIN_PATIENCE`] until one answers. Returns all answers of that round. The
-/// error contains each member's failure.
+/// Queries the members at these URLs for up to [`JOIN_PATIENCE`] until one answers. Returns all responses of that round.
+/// Fails with each member's error.
 async fn fetch_clusters_with_retry(
     urls: &[&Url],
     dialer: &PeerDialer,
@@ -129,7 +129,7 @@ async fn fetch_clusters_with_retry(
     }
 }
 
-/// Queries the members at these URLs for their cluster. Returns the answers and the failures.
+/// Queries the members at these URLs for their cluster. Returns the responses and the error texts.
 async fn ask_all(urls: &[&Url], dialer: &PeerDialer) -> (Vec<RemoteCluster>, Vec<String>) {
     let answers = join_all(urls.iter().map(|url| query::cluster(url, dialer))).await;
     let mut failures = Vec::new();
@@ -143,7 +143,7 @@ async fn ask_all(urls: &[&Url], dialer: &PeerDialer) -> (Vec<RemoteCluster>, Vec
     (clusters, failures)
 }
 
-/// Queries the members at these URLs for the cluster's feature level. Returns the answers.
+/// Queries the members at these URLs for the cluster's feature level. Omits members that do not answer.
 async fn ask_levels(urls: &[&Url], dialer: &PeerDialer) -> Vec<Level> {
     let answers = join_all(urls.iter().map(|url| query::cluster_level(url, dialer))).await;
     answers.into_iter().filter_map(Result::ok).collect()
@@ -158,7 +158,7 @@ fn check_level(levels: &[Level]) -> Result<(), JoinError> {
     }
 }
 
-/// Refuses `--force-new-cluster` if another member runs in the cluster, because both would accept writes under one cluster id.
+/// Fails if another member of the cluster runs, because `--force-new-cluster` would create a second cluster with the same id.
 pub async fn refuse_running(
     own: MemberId,
     members: &MemberRegistry,
@@ -192,8 +192,8 @@ fn check_not_started(own: MemberId, clusters: &[RemoteCluster]) -> Result<(), Jo
     }
 }
 
-/// Joins the first matching cluster among the answers: a member that still applies its log may not know the latest members.
-/// Fails with the error of the first answer if none matches.
+/// Joins the first cluster that contains this member. Not only the first response counts, because a member that still applies
+/// its log may not know the latest members. If no cluster matches, fails with the error of the first response.
 fn joined(config: &Config, clusters: &[RemoteCluster]) -> Result<JoinedCluster, JoinError> {
     let fits = |cluster| own_id_in(config, cluster).map(|id| (cluster, id));
     let later = |error| {
@@ -212,8 +212,8 @@ fn joined(config: &Config, clusters: &[RemoteCluster]) -> Result<JoinedCluster, 
     Ok(JoinedCluster { identity: DataIdentity::new(cluster.id, own_id), members })
 }
 
-/// Matches the members of `--initial-cluster` with the members of `cluster` by their peer URLs. Returns this member's id. Fails
-/// if the numbers of members differ or a member has no match.
+/// Matches the members of `--initial-cluster` with the members of `cluster` by their peer URLs and returns this member's id.
+/// Fails if the numbers of members differ or a member has no match.
 fn own_id_in(config: &Config, cluster: &RemoteCluster) -> Result<MemberId, JoinError> {
     let known = || {
         let members = cluster.members.iter();

@@ -25,7 +25,7 @@ use join::JoinedCluster;
 
 pub use etcd::EtcdMember;
 
-/// Returns the identity and the first state of a member without data, for a new cluster or for the cluster `joined`.
+/// Returns the identity and the first state of a member without data, in a new cluster or in the cluster `joined`.
 pub fn beginning(config: &Config, joined: Option<&JoinedCluster>) -> (DataIdentity, Box<View>) {
     if let Some(joined) = joined {
         return (joined.identity, joined.state());
@@ -37,8 +37,8 @@ pub fn beginning(config: &Config, joined: Option<&JoinedCluster>) -> (DataIdenti
     (identity, Box::new(genesis(cluster_id, members)))
 }
 
-/// Returns a random id for a cluster that follows another one, so that other members refuse a first member that lost its data.
-/// A directory with an identity but no state keeps its id, because it was never in a cluster.
+/// Returns a random id for a cluster that follows another one, so that other members refuse a first member that lost its
+/// data. If the directory has an identity but no state, returns its cluster id, because that member never was in a cluster.
 pub fn followed_cluster_id(begun: DataIdentity, found: Option<DataIdentity>) -> u64 {
     if let Some(found) = found.filter(|found| found.member_id == begun.member_id) {
         return found.cluster_id;

@@ -1,4 +1,4 @@
-//! Builds the typed [`Config`] from the flags' texts, and checks the values, individually and against each other.
+//! Builds the typed [`Config`] from the flags' texts and checks the values, both individually and against each other.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -20,11 +20,11 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 const ELECTION_MS_MAX: u64 = 50_000;
 /// Default of `--quota-backend-bytes`.
 const QUOTA_BYTES: u64 = 2 << 30;
-/// Replaces 0 in `--auth-token-ttl`.
+/// Lifetime of a simple token if `--auth-token-ttl` is 0.
 const TOKEN_TTL: Duration = Duration::from_secs(300);
 /// Default of `--watch-progress-notify-interval`.
 const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(10 * 60);
-/// Lower bound of `--watch-progress-notify-interval`. As in etcd, a shorter interval is raised to it.
+/// Minimum of `--watch-progress-notify-interval`. As in etcd, a shorter interval is raised to it.
 const WATCH_PROGRESS_INTERVAL_FLOOR: Duration = Duration::from_millis(100);
 /// Minimum of `--memory-budget-bytes`; a smaller budget fails the start.
 const MEMORY_BUDGET_BYTES_MIN: u64 = 64 << 20;
@@ -48,7 +48,7 @@ fn warn(config: &Config, warnings: &mut Vec<String>) {
     }
 }
 
-/// Why a text is not a list of members.
+/// Why a text is not a list of initial members.
 #[derive(Debug, thiserror::Error)]
 pub enum MembersError {
     /// A part has no name.
@@ -59,8 +59,8 @@ pub enum MembersError {
     Url(#[from] UrlError),
 }
 
-/// Parses a comma-separated list of `NAME=URL`, in the given order. The result contains each member once, with all its URLs.
-/// Fails if a part has no `=` or an invalid URL.
+/// Parses a comma-separated list of `NAME=URL`. Returns each member once, with all its URLs, in the given order. Fails if a
+/// part has no `=` or an invalid URL.
 pub fn members(text: &str) -> Result<Vec<(String, Vec<Url>)>, MembersError> {
     let mut members: Vec<(String, Vec<Url>)> = Vec::new();
     for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
@@ -77,7 +77,7 @@ pub fn members(text: &str) -> Result<Vec<(String, Vec<Url>)>, MembersError> {
 }
 
 impl FlagValues {
-    /// Builds the configuration from the given values and the defaults. Checks it and adds warnings.
+    /// Builds and checks the configuration from the given values and the defaults. Adds warnings about unusual values.
     pub(super) fn config(self, environment: &Environment) -> Result<Config, ConfigError> {
         let (heartbeat_interval, election_timeout) = self.elections()?;
         let name = self.text("name").to_owned();
@@ -233,7 +233,7 @@ impl FlagValues {
         Url::list(text).map_err(|source| ConfigError::Url { flag, source })
     }
 
-    /// Parses a list of URLs to listen on. Fails for host names; see [`Url::bindable`].
+    /// Parses a list of URLs to listen on. Fails if a host name is not `localhost`.
     fn bind_urls(&self, flag: &'static str) -> Result<Vec<Url>, ConfigError> {
         let urls = self.urls(flag)?;
         for url in &urls {
@@ -243,8 +243,8 @@ impl FlagValues {
         Ok(urls)
     }
 
-    /// Returns heartbeat interval and election timeout. As in etcd, both must be positive, and the timeout must be at least
-    /// five intervals and at most [`ELECTION_MS_MAX`].
+    /// Returns the heartbeat interval and the election timeout. As in etcd, both must be positive, and the timeout must be at
+    /// least five intervals and at most [`ELECTION_MS_MAX`].
     fn elections(&self) -> Result<(Duration, Duration), ConfigError> {
         let (heartbeat, election) = (
             self.number::<u64>("heartbeat-interval")?,
@@ -270,7 +270,7 @@ impl FlagValues {
         ))
     }
 
-    /// Returns name and sorted peer URLs of each initial member; by default, of this member only.
+    /// Returns the name and the sorted peer URLs of each initial member; by default, of this member only.
     fn initial_cluster(
         &self,
         name: &str,
@@ -289,7 +289,7 @@ impl FlagValues {
         Ok(members)
     }
 
-    /// Returns a size in bytes. Returns `None` for 0, which derives the size from the file system, and `Some(0)` for a negative
+    /// Returns a size in bytes: `None` for 0, which derives the size from the file system, and `Some(0)` for a negative
     /// number, which disables the feature.
     fn disk_bytes(&self, flag: &'static str) -> Result<Option<u64>, ConfigError> {
         Ok(match self.number::<i64>(flag)? {
@@ -298,7 +298,7 @@ impl FlagValues {
         })
     }
 
-    /// Returns the memory budget in bytes. Returns `None` for 0, which derives it from the limit of memory.
+    /// Returns the memory budget in bytes, or `None` for 0, which derives the budget from the memory limit.
     fn memory_budget_bytes(&self) -> Result<Option<u64>, ConfigError> {
         let flag = "memory-budget-bytes";
         match self.number::<u64>(flag)? {
@@ -350,7 +350,8 @@ impl FlagValues {
         })
     }
 
-    /// Returns the URL of the discovery service without trailing slashes, or `None` if empty. Fails unless it is HTTP or HTTPS.
+    /// Returns the URL of the discovery service without trailing slashes, or `None` if it is empty. Fails unless it is an
+    /// HTTP or HTTPS URL without a query.
     fn discovery_service_url(&self) -> Result<Option<String>, ConfigError> {
         let flag = "discovery-service-url";
         let text = self.text(flag).trim_end_matches('/');
@@ -401,8 +402,8 @@ impl FlagValues {
         })
     }
 
-    /// Returns mode and retention of automatic compaction, or `None` if it is disabled. A number without a unit means hours or
-    /// revisions. As in etcd, a duration in the mode `revision` means its number of nanoseconds.
+    /// Returns the mode and the retention of automatic compaction, or `None` if it is disabled. A number without a unit means
+    /// hours or revisions. As in etcd, a duration in the mode `revision` means its number of nanoseconds.
     fn auto_compaction(&self) -> Result<Option<AutoCompaction>, ConfigError> {
         let flag = "auto-compaction-retention";
         let periodic = match self.text("auto-compaction-mode") {
@@ -477,7 +478,8 @@ impl FlagValues {
         Ok(LogConfig { level, format, rotation: self.rotation(&outputs)?, outputs })
     }
 
-    /// Returns the settings of log rotation, or `None` if it is disabled. Fails for compression or several log files.
+    /// Returns the settings of log rotation, or `None` if it is disabled. Fails if compression is set or if the number of log
+    /// files is not 1.
     fn rotation(&self, outputs: &[LogOutput]) -> Result<Option<Rotation>, ConfigError> {
         if !self.boolean("enable-log-rotation")? {
             return Ok(None);

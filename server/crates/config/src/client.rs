@@ -46,14 +46,14 @@ impl FlagValues {
         self.files([cert, key]).map_err(incomplete)
     }
 
-    /// Returns the values of the flags for user and password, or `None` if no user is given.
+    /// Returns the user name and the password from two flags, or `None` if no user is given.
     pub(super) fn user(&self, [user, password]: [&'static str; 2]) -> Option<(String, String)> {
         let name = self.given(user)?.to_owned();
         Some((name, self.text(password).to_owned()))
     }
 
     /// Returns the endpoints. As in etcd, an endpoint without a scheme gets `https` if the flags configure TLS (`has_tls`),
-    /// otherwise `http`. Fails if the list is empty or an endpoint is not an HTTP URL.
+    /// otherwise `http`. Fails if the list is empty or an endpoint is not an HTTP or HTTPS URL.
     pub(super) fn endpoints(
         &self,
         flag: &'static str,

@@ -21,8 +21,8 @@ pub struct CorruptionChecks {
 }
 
 impl FlagValues {
-    /// Returns when members compare their states. A period of 0 disables regular comparisons, and is an error for comparisons
-    /// after compactions. A feature gate has the effect of its flag.
+    /// Returns when members compare their states. An interval of 0 disables regular comparisons; for comparisons after
+    /// compactions, it is an error. A feature gate has the effect of its flag.
     pub(super) fn corruption_checks(
         &self,
         gates: &FeatureGates,

@@ -47,7 +47,7 @@ pub struct SrvDiscovery {
 }
 
 impl FlagValues {
-    /// Returns the kind of discovery that the flags select, or `None`. An earlier check ensures that they select at most one.
+    /// Returns the kind of discovery that the flags select, or `None`. `check_flags` ensures that they select at most one.
     pub(super) fn discovery(
         &self,
         warnings: &mut Vec<String>,
@@ -82,7 +82,8 @@ impl FlagValues {
         })))
     }
 
-    /// Builds v2 discovery from `url` and `--discovery-proxy`, the `HOST:PORT` of a plain HTTP proxy. Fails if one is invalid.
+    /// Builds v2 discovery from `url` and `--discovery-proxy`, the `HOST:PORT` of a plain HTTP proxy. Fails if either is
+    /// invalid.
     fn v2_discovery(&self, url: &str) -> Result<Discovery, ConfigError> {
         if !is_http(url) {
             return Err(self.bad("discovery", "it must be an http or https URL with a token"));

@@ -1,5 +1,5 @@
-//! `--feature-gates`: features that etcd 3.7 enables or disables by name. As in etcd, an unknown name is an error. A known name
-//! without effect in Witan causes a warning.
+//! `--feature-gates`: features that etcd 3.7 enables or disables by name. As in etcd, an unknown name is an error. A name
+//! that has no effect in Witan causes a warning.
 
 use witan_gocompat::text::parse_bool;
 
@@ -20,7 +20,7 @@ pub(super) const SET_MEMBER_LOCAL_ADDR: &str = "SetMemberLocalAddr";
 const ALL_ALPHA: &str = "AllAlpha";
 const ALL_BETA: &str = "AllBeta";
 
-/// The fixed value of a feature in Witan, so that its gate has no effect, and the reason.
+/// A feature that is always on or always off in Witan (the `bool`), and the reason.
 type Fixed = (bool, &'static str);
 
 const RENEWED: Fixed = (
@@ -32,7 +32,7 @@ const NOT_PRIORITIZED: Fixed = (false, "Witan does not prioritize requests");
 const ALWAYS_SERVING: Fixed = (false, "a defragmentation never stops serving");
 const NO_BBOLT: Fixed = (true, "Witan does not use bbolt");
 
-/// The gates of etcd 3.7. One without a fixed value enables or disables its feature.
+/// The gates of etcd 3.7. A gate without a fixed value enables or disables its feature.
 const GATES: [(&str, Option<Fixed>); 11] = [
     (INITIAL_CORRUPT_CHECK, None),
     (COMPACT_HASH_CHECK, None),
@@ -76,7 +76,7 @@ impl FeatureGates {
 
 impl FlagValues {
     /// Parses `--feature-gates`: a comma-separated list of `NAME=BOOL`, with Go's spellings of booleans. Fails for an unknown
-    /// name. Warns about gates that would change a fixed value.
+    /// name. Warns about gates that have no effect.
     pub(super) fn feature_gates(
         &self,
         warnings: &mut Vec<String>,

@@ -17,8 +17,8 @@ pub(super) fn read(path: &Path, values: &mut FlagValues) -> Result<(), ConfigErr
     parse(&text, values).map_err(|reason| ConfigError::Yaml { path: path.to_owned(), reason })
 }
 
-/// Adds the values of a YAML document to `values`. An unknown key causes a warning. Fails if the document is not a mapping, or
-/// if a value is invalid for its flag.
+/// Adds the values of a YAML document to `values`. Warns about an unknown key. Fails if the document is not a mapping, or if
+/// a value is invalid for its flag.
 pub(super) fn parse(text: &str, values: &mut FlagValues) -> Result<(), String> {
     match serde_yaml::from_str(text).map_err(|error| error.to_string())? {
         Value::Null => Ok(()),
@@ -35,7 +35,7 @@ pub(super) fn parse(text: &str, values: &mut FlagValues) -> Result<(), String> {
 
 /// Adds the value of a key, or the values of a section. Warns about an unknown key. Fails for a value of the wrong type.
 fn entry(key: &str, value: Value, values: &mut FlagValues) -> Result<(), String> {
-    // A key that is not a flag may be a section.
+    // The key may name a section.
     let found = flags::all()
         .find(|flag| flag.yaml == key)
         .or_else(|| flags::find(key));
@@ -71,8 +71,8 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// Converts a YAML value to the flag's text on the command line. A list becomes comma-separated. A number for a duration flag
-/// is in nanoseconds. Returns `None` for a mapping or a nested list.
+/// Converts a YAML value to the flag's text on the command line. A list becomes comma-separated, and a number for a duration
+/// flag becomes nanoseconds. Returns `None` for a mapping or a nested list.
 fn text_of(flag: &Flag, value: &Value) -> Option<String> {
     match value {
         Value::Sequence(list) => Some(

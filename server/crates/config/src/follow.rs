@@ -6,7 +6,7 @@ use super::{ConfigError, client::ClientSettings, values::FlagValues};
 
 const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// An unreachable etcd member is noticed after this time and `KEEPALIVE_TIMEOUT`.
+/// Idle time after which a connection to an etcd member is pinged.
 const KEEPALIVE_TIME: Duration = Duration::from_secs(5);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 

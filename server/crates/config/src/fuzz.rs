@@ -2,7 +2,7 @@
 
 use super::{Config, Environment, file, values::FlagValues};
 
-/// Builds the configuration from the text of a configuration file. Returns the message of an error.
+/// Builds the configuration from the text of a configuration file. Returns an error's message.
 pub fn file(text: &str) -> Result<Config, String> {
     let mut values = FlagValues::default();
     file::parse(text, &mut values)?;

@@ -1,4 +1,4 @@
-//! Generates the help text from the table of flags. The test also generates `docs/reference/flags.md`.
+//! Generates the help text from the table of flags.
 
 use super::flags::{Flag, FlagStatus, GROUPS};
 

@@ -67,13 +67,13 @@ pub struct Config {
     pub initial_advertise_peer_urls: Vec<Url>,
     /// `--initial-cluster`: name and peer URLs of each initial member, sorted.
     pub initial_cluster: Vec<(String, Vec<Url>)>,
-    /// How to find the initial members. Until then, `initial_cluster` contains only this member.
+    /// How to find the initial members. Before discovery, `initial_cluster` contains only this member.
     pub discovery: Option<Discovery>,
     /// `--initial-cluster-token`.
     pub initial_cluster_token: String,
     /// `--initial-cluster-state`.
     pub initial_cluster_state: ClusterState,
-    /// `--adopt-etcd`: whether to take over the data directory of etcd.
+    /// `--adopt-etcd`: whether to adopt the data of etcd.
     pub adopt_etcd: bool,
     /// `--wal-dir`: the directory of the Raft log, if outside the data directory.
     pub wal_dir: Option<PathBuf>,
@@ -95,7 +95,7 @@ pub struct Config {
     pub unsafe_no_fsync: bool,
     /// `--disk-reserve-bytes` and `--disk-ballast-bytes`.
     pub disk: SpaceConfig,
-    /// `--memory-budget-bytes`; `None` derives it from the limit of memory of this process.
+    /// `--memory-budget-bytes`; `None` derives it from the memory limit of this process.
     pub memory_budget_bytes: Option<u64>,
     /// `--warning-apply-duration`.
     pub warning_apply_duration: Duration,
@@ -146,8 +146,8 @@ impl Config {
         })
     }
 
-    /// Checks that the initial cluster contains this member, and returns the member's peer URLs. As in etcd, the `--initial-`
-    /// flags apply only to an empty data directory; otherwise, do not call this.
+    /// Checks that the initial cluster contains this member and returns the member's peer URLs. As in etcd, the `--initial-`
+    /// flags apply only to an empty data directory; do not call this for any other.
     pub fn bootstrap(&self) -> Result<&[Url], ConfigError> {
         let Some((_, urls)) = self
             .initial_cluster
@@ -186,7 +186,7 @@ impl Config {
 }
 
 impl Default for Config {
-    /// Returns the configuration for a start without flags, and without its warnings.
+    /// Returns the configuration of a start without flags, without its warnings.
     fn default() -> Self {
         let config = FlagValues::default().config(&Environment::new());
         let config = config.expect("the defaults of the table are valid");
@@ -349,11 +349,11 @@ pub struct AuthSettings {
     pub bcrypt_cost: u32,
 }
 
-/// Bytes that a gRPC message may exceed its request by, as in etcd.
+/// Number of bytes by which a gRPC message may exceed `--max-request-bytes`, as in etcd.
 const MESSAGE_OVERHEAD_BYTES: usize = 512 << 10;
 
 impl Settings {
-    /// Returns the maximum size of a v3 message: `--max-request-bytes` plus `MESSAGE_OVERHEAD_BYTES`.
+    /// Returns the maximum size of a v3 message in bytes.
     pub fn max_message_bytes(&self) -> usize {
         self.max_request_bytes
             .saturating_add(MESSAGE_OVERHEAD_BYTES)

@@ -5,7 +5,7 @@ use super::{
 };
 
 impl FlagValues {
-    /// Returns the TLS settings between members; cipher suites and versions are those of the client port. Checks the flags
+    /// Returns the TLS settings between members, with the cipher suites and versions of the client port. Checks the flags
     /// against each other and against the URLs in `config`, and adds warnings.
     pub(super) fn peer_tls(
         &self,

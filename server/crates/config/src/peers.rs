@@ -10,7 +10,7 @@ use super::{
     values::FlagValues,
 };
 
-/// Lower bound of `--raft-read-timeout` and `--raft-write-timeout`. Members may send data only once a second.
+/// Minimum of `--raft-read-timeout` and `--raft-write-timeout`. Members may send data only once a second.
 const RAFT_TIMEOUT_FLOOR: Duration = Duration::from_secs(3);
 
 /// Settings of connections to other members.
@@ -20,13 +20,14 @@ pub struct PeerSettings {
     pub read_timeout: Duration,
     /// `--raft-write-timeout`: a stream that accepts no data is closed after this time.
     pub write_timeout: Duration,
-    /// `--downgrade-check-time`: how often a leader checks whether a downgrade is complete; `None` disables the check.
+    /// `--downgrade-check-time`: interval at which a leader checks whether a downgrade is complete; `None` disables the
+    /// check.
     pub downgrade_check: Option<Duration>,
     /// `--level-hold`: how long all members must support a higher feature level before the leader raises the cluster's level;
     /// `None` waits for a command.
     pub level_hold: Option<Duration>,
-    /// `--wait-cluster-ready-timeout`: how long a starting member waits for a leader and its own publication. Then it serves
-    /// clients anyway, because some requests need no quorum.
+    /// `--wait-cluster-ready-timeout`: how long a starting member waits for a leader and its own publication before it serves
+    /// clients anyway. Some requests need no quorum.
     pub ready_timeout: Duration,
     /// `--feature-gates SetMemberLocalAddr`: source address of connections; `None` leaves the choice to the system.
     pub local_address: Option<IpAddr>,
@@ -39,7 +40,7 @@ impl Default for PeerSettings {
 }
 
 impl FlagValues {
-    /// Returns the settings. Raises Raft's timeouts to [`RAFT_TIMEOUT_FLOOR`].
+    /// Returns the settings. Raises the read and write timeouts to at least [`RAFT_TIMEOUT_FLOOR`].
     pub(super) fn peer_settings(
         &self,
         (gates, advertised): (&FeatureGates, &[Url]),
@@ -79,7 +80,7 @@ impl FlagValues {
     }
 }
 
-/// Returns the first host in the URLs that is an IP address, but neither loopback nor unspecified, as in etcd.
+/// Returns the first host in the URLs that is an IP address and neither loopback nor unspecified, as in etcd.
 fn local_address_of(advertised: &[Url]) -> Option<IpAddr> {
     let mut addresses = advertised.iter().filter_map(|url| match url.address() {
         Address::Tcp(host, _) => host.parse::<IpAddr>().ok(),

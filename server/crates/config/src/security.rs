@@ -109,7 +109,8 @@ impl TlsVersion {
 }
 
 impl FlagValues {
-    /// Returns the TLS settings of the client port. Checks flags against each other and the URLs in `config`; adds warnings.
+    /// Returns the TLS settings of the client port. Checks the flags against each other and the URLs in `config`, and adds
+    /// warnings.
     pub(super) fn tls(
         &self,
         config: &Config,
@@ -187,8 +188,8 @@ impl FlagValues {
         })
     }
 
-    /// Returns the source of a port's certificate: the files in two flags, or with `auto` a certificate issued by this process
-    /// and valid for `years` years. Files take precedence, with a warning that contains `port`. Returns `None` without either.
+    /// Returns the source of a port's certificate: the files in two flags, or, if `auto` is set, a self-signed certificate
+    /// valid for `years` years. Files take precedence, with a warning that names `port`. Returns `None` if there is neither.
     pub(super) fn certificate(
         &self,
         files: [&'static str; 2],
@@ -207,7 +208,8 @@ impl FlagValues {
         Ok(Some(ServerCertificate::Files { cert, key }))
     }
 
-    /// Returns the paths in the flags of a certificate and its key, or `None` if both are missing. Fails if only one is.
+    /// Returns the paths in the flags of a certificate and its key, or `None` if both are missing. Fails if only one is
+    /// missing.
     pub(super) fn files(
         &self,
         flags: [&'static str; 2],
@@ -222,8 +224,8 @@ impl FlagValues {
         }
     }
 
-    /// Returns the lowest and the highest TLS version. Fails for unknown versions and cipher suites, a lowest version above the
-    /// highest, and cipher suites with TLS 1.3 only.
+    /// Returns the minimum and the maximum TLS version. Fails for unknown versions and cipher suites, for a minimum above the
+    /// maximum, and for cipher suites with TLS 1.3 only.
     fn checked_versions(&self) -> Result<(TlsVersion, TlsVersion), ConfigError> {
         let suites = self.list("cipher-suites");
         let unknown = |name: &&String| !GO_CIPHER_SUITES.contains(&name.as_str());

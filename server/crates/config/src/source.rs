@@ -11,7 +11,7 @@ use super::{
     values::{Environment, FlagValues},
 };
 
-/// Returns this process's environment variables.
+/// Returns the environment variables of this process.
 pub fn environment() -> Environment {
     let text = |part: OsString| part.to_string_lossy().into_owned();
     std::env::vars_os()
@@ -55,6 +55,7 @@ pub(super) enum CommandLine {
     Flags(HashMap<&'static str, String>),
 }
 
+/// Parses the command line. `--help` takes precedence over `--version`, and both over other flags.
 pub(super) fn command_line(
     arguments: impl Iterator<Item = OsString>,
 ) -> Result<CommandLine, ConfigError> {
@@ -103,8 +104,8 @@ fn command() -> Command {
     command
 }
 
-/// Turns `-name` into `--name`, because Go's flag package accepts both, and `-h` into `--help`. Keeps values that begin with a
-/// dash. Fails for an argument that is not a flag, including a lone `--`. Clap reports unknown flags.
+/// Converts `-name` to `--name`, because Go's flag package accepts both, and `-h` to `--help`. Keeps values that begin with a
+/// dash. Fails for an argument that is not a flag, including a lone `--`.
 fn normalize_dashes(
     arguments: impl Iterator<Item = OsString>,
 ) -> Result<Vec<OsString>, ConfigError> {

@@ -19,7 +19,7 @@ pub enum Address {
     Unix(String),
 }
 
-/// Why a text is not a valid URL, with etcd's text.
+/// Why a text is not a valid URL, in etcd's words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum UrlError {
@@ -63,7 +63,7 @@ impl Url {
         }
     }
 
-    /// Checks that the host is an IP address or `localhost`, because a bind address must not depend on DNS.
+    /// Checks that the host is an IP address or `localhost`: a bind address must not depend on DNS.
     pub fn bindable(&self) -> Result<(), UrlError> {
         match &self.address {
             Address::Unix(_) => Ok(()),

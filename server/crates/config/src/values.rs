@@ -1,4 +1,4 @@
-//! The given values as texts by flag, and the checks that do not depend on their source. `build` parses the texts.
+//! The given values as texts by flag, and the checks that do not depend on where they come from. `build` parses the texts.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -31,7 +31,7 @@ pub(super) struct FlagValues {
 }
 
 impl FlagValues {
-    /// Returns a flag's given text, or `None` if it is missing or empty.
+    /// Returns a flag's given text, or `None` if the text is missing or empty.
     pub(super) fn given(&self, name: &str) -> Option<&str> {
         self.given
             .get(name)
@@ -39,7 +39,8 @@ impl FlagValues {
             .filter(|text| !text.is_empty())
     }
 
-    /// Adds the values of etcd's environment variables. Fails if a variable's flag is also given. Warns about unknown ones.
+    /// Adds the values of etcd's environment variables. Fails if a variable's flag is also given. Warns about unknown
+    /// variables.
     pub(super) fn add_environment(&mut self, environment: &Environment) -> Result<(), ConfigError> {
         let mut variables: HashMap<String, &'static Flag> =
             flags::all().map(|flag| (flag.env(), flag)).collect();
@@ -64,8 +65,8 @@ impl FlagValues {
         Ok(())
     }
 
-    /// Moves the values of old names to the current flags. Fails if flags conflict or a flag is not supported, and warns about
-    /// flags without effect. Does not parse values.
+    /// Moves the values of old names to the current flags. Fails if flags conflict or a flag is refused. Warns about flags
+    /// without effect. Does not parse values.
     pub(super) fn check_flags(&mut self) -> Result<(), ConfigError> {
         self.resolve_aliases()?;
         let given = BOOTSTRAP.iter().filter_map(|flag| self.given(flag));
@@ -75,8 +76,8 @@ impl FlagValues {
         self.check_statuses()
     }
 
-    /// Moves the values of old names to the current flags, unless these are also given. Fails if [`UNARY_WARNING`] is given
-    /// under both names, as in etcd.
+    /// Moves the values of old names to the current flags, unless the current flags are also given. As in etcd, fails if
+    /// [`UNARY_WARNING`] is given under both names.
     fn resolve_aliases(&mut self) -> Result<(), ConfigError> {
         for flag in flags::all() {
             let FlagStatus::Alias { of } = flag.status else {
@@ -94,7 +95,7 @@ impl FlagValues {
         Ok(())
     }
 
-    /// Fails for flags that this release does not support, and warns about flags without effect. Accepts default values.
+    /// Fails for flags that this release refuses and warns about flags without effect. Accepts default values.
     fn check_statuses(&mut self) -> Result<(), ConfigError> {
         for flag in flags::all() {
             let Some(text) = self.given.get(flag.name) else {

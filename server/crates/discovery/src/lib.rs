@@ -125,7 +125,7 @@ impl Default for DiscoveryService {
 }
 
 impl DiscoveryService {
-    /// Creates a token and answers with its URL. Accepts any method.
+    /// Creates a token and responds with its URL. Accepts any method.
     pub async fn new_token(
         &self,
         ctx: &Context,
@@ -142,9 +142,9 @@ impl DiscoveryService {
         }
     }
 
-    /// Creates a random token's directory in the v2 tree, with the size from the form or query. Returns the token's URL. The
-    /// directory expires after `TOKEN_LIFETIME`. Fails with `RegistryFull` if there are too many tokens. The call counts
-    /// against the rate limit unless the size or the host is invalid.
+    /// Creates a random token's directory in the v2 tree and returns the token's URL. The directory expires after
+    /// `TOKEN_LIFETIME`. Fails with `RegistryFull` if there are too many tokens. Counts against the rate limit unless the
+    /// size or the host is invalid.
     async fn make_token(
         &self,
         ctx: &Context,
@@ -182,8 +182,8 @@ impl DiscoveryService {
     }
 }
 
-/// Returns the new cluster's size from the form, or else from the query, like Go's `FormValue`. Returns `SIZE_DEFAULT` if both
-/// lack a size. Fails unless the size is from 1 to `SIZE_MAX`.
+/// Returns the new cluster's size from the form, or else from the query, like Go's `FormValue`. Returns `SIZE_DEFAULT` if
+/// neither has a size. Fails if the size is not from 1 to `SIZE_MAX`.
 async fn size(request: &HttpRequest, payload: &mut web::Payload) -> Result<u64, NewTokenError> {
     let form = if reply::media_type(request) == reply::FORM {
         let read = reply::read(payload, INLINE_BYTES).await;

@@ -1,5 +1,5 @@
-//! The page of a token for browsers: registered members, the number of missing members, and the next steps. It is HTML without
-//! scripts, and all texts from members are escaped.
+//! The HTML page of a token: registered members, the number of missing members, and the next steps. It contains no scripts
+//! and escapes all texts from members.
 
 use actix_web::{
     HttpRequest, HttpResponse,

@@ -1,6 +1,5 @@
-//! Tokens in the v2 tree: creates them and answers requests below them.
-//!
-//! Every request sees all earlier commits, so a new token works on every member at once.
+//! Tokens in the v2 tree: creates them and answers requests below them. Every request sees all earlier commits, so a new
+//! token works on every member immediately.
 
 use std::time::Duration;
 
@@ -33,8 +32,8 @@ use super::{NewTokenError, REGISTRATION_BYTES_MAX, SIZE_MAX, base_url, page};
 pub(super) const TOKENS_MAX: usize = 1024;
 /// Lifetime of a token, as on the public service. A cluster needs its token only until it has started.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// Number of registrations for each member in the size. Members that start at the same time can register beyond the size, and
-/// then find that the cluster is full.
+/// Number of registrations for each member in the size. Members that start at the same time can register beyond the size;
+/// they then find that the cluster is full.
 const REGISTRATIONS_PER_MEMBER: u64 = 2;
 
 /// Creates a token's directory with the cluster's size, for `TOKEN_LIFETIME`. Fails with `RegistryFull` at `TOKENS_MAX` tokens.
@@ -165,7 +164,7 @@ impl Asked<'_> {
     }
 
     /// Returns the token's directory with its registrations. Fails with `NoSpace` if it has more than `INLINE_ITEMS` nodes,
-    /// which v2 requests can create and which would block the worker. Fails with `NotDir` if it is a file.
+    /// which a v2 client can create and which would block the worker. Fails with `NotDir` if it is a file.
     fn directory(&self, tree: &Tree) -> Result<witan_tree::Node, V2Error> {
         let path = directory(self.token);
         if tree.lists_more_than(path.as_bytes(), false, INLINE_ITEMS) {
@@ -181,7 +180,7 @@ impl Asked<'_> {
         Err(error)
     }
 
-    /// Answers with a node from a linearizable read, in v2's format. Omits the expiration of the token's directory.
+    /// Responds with a node from a linearizable read, in v2's format. Omits the expiration of the token's directory.
     async fn get(&self, params: &Params) -> Result<HttpResponse, V2Error> {
         let node = &self.ctx.node;
         let view = node.read().await?;
@@ -190,7 +189,7 @@ impl Asked<'_> {
             if !is_token {
                 return render::event(out, event);
             }
-            // The public service shows no expiration here. The page and the v2 path show it.
+            // The public service shows no expiration here.
             let mut shown = event.clone();
             (shown.node.expires_ns, shown.node.ttl) = (None, 0);
             render::event(out, &shown);
@@ -201,7 +200,7 @@ impl Asked<'_> {
         Ok(headers::success(node, StatusCode::OK, index).body(body))
     }
 
-    /// Answers with the token's page for browsers, from a linearizable read.
+    /// Responds with the token's page for browsers, from a linearizable read.
     async fn page(&self) -> Result<HttpResponse, V2Error> {
         let view = self.ctx.node.read().await?;
         let tree = &view.machine.tree;
@@ -252,8 +251,8 @@ impl Asked<'_> {
         }
     }
 
-    /// Rejects a registration that is a directory, or too long including its name. Rejects a new one beyond
-    /// `REGISTRATIONS_PER_MEMBER` per member.
+    /// Fails if the registration is a directory or too long, or if it is new and the token already has
+    /// `REGISTRATIONS_PER_MEMBER` registrations per member.
     fn check_bounds(
         &self,
         directory: &witan_tree::Node,
@@ -281,7 +280,7 @@ impl Asked<'_> {
     }
 }
 
-/// Returns whether the `Accept` header lists `text/html`, as in requests of browsers.
+/// Returns whether the `Accept` header lists `text/html`, as a browser's does.
 fn wants_page(request: &HttpRequest) -> bool {
     let accepted = request.headers().get_all(ACCEPT);
     accepted

@@ -20,7 +20,7 @@ use output::Outputs;
 
 /// Target of Witan's own lines.
 const OWN_TARGET: &str = "witan";
-/// Target of a library, silenced because clients that do not speak HTTP could fill the disk with its lines.
+/// Target of a library. It is silenced because clients that do not speak HTTP could fill the disk with its lines.
 const CLIENTS_TARGET: &str = "actix_http::h1";
 
 /// Changes the log level at run time.
@@ -44,7 +44,7 @@ pub fn init(log: &LogConfig) -> io::Result<LogLevelHandle> {
     Ok(log_level)
 }
 
-/// Returns the format if the flags set none: `Console` if every output is a terminal, otherwise `Json`.
+/// Returns the default format: `Console` if every output is a terminal, otherwise `Json`.
 fn default_format(outputs: &[LogOutput]) -> LogFormat {
     let terminal = |output: &LogOutput| match output {
         LogOutput::Stderr => io::stderr().is_terminal(),
@@ -71,7 +71,7 @@ fn subscriber(
     )
 }
 
-/// Creates the filter of log lines. It passes Witan's lines at `level`, libraries' lines at `WARN` and above, and lines of
+/// Creates the filter of log lines. It admits Witan's lines at `level`, libraries' lines at `WARN` and above, and lines of
 /// [`CLIENTS_TARGET`] only if `level` is `DEBUG`.
 fn targets(level: LevelFilter) -> Targets {
     let client_level = if level == LevelFilter::DEBUG {
@@ -88,7 +88,8 @@ fn targets(level: LevelFilter) -> Targets {
 /// Limits warnings about slow requests, because a disk stall makes all pending requests slow.
 static SLOW_REQUESTS: LogLimit = LogLimit::new();
 
-/// Logs a warning if a request took longer than `expected`, and returns whether it did. `what` is its kind, not content.
+/// Logs a warning if a request took longer than `expected`, unless too many were logged. Returns whether it took longer.
+/// `what` is the kind of request, without its content.
 pub fn warn_if_slow(what: &'static str, took: Duration, expected: Duration) -> bool {
     let slow = took > expected;
     if slow && let Some(left_out) = SLOW_REQUESTS.admit() {

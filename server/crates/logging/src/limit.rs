@@ -1,4 +1,4 @@
-//! Limits log lines that any client can trigger: logs some per second and counts the others. Metrics count all events.
+//! Limits log lines that any client can trigger: logs some per second and counts the others.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -27,8 +27,8 @@ impl LogLimit {
         Self(Mutex::new(None))
     }
 
-    /// Returns the number of lines suppressed since the last admitted one if a line can be logged now. Returns `None`, and
-    /// counts the line as suppressed, after `LINES_MAX` lines in this `WINDOW`.
+    /// Returns the number of lines suppressed since the last admitted line if a line can be logged now. After `LINES_MAX`
+    /// lines in this `WINDOW`, counts the line as suppressed and returns `None`.
     pub fn admit(&self) -> Option<u64> {
         self.admit_at(Instant::now())
     }

@@ -37,7 +37,7 @@ impl Outputs {
 
     /// Writes a line to all outputs. Ignores errors, because a full disk must not stop the member.
     pub(super) fn write(&self, line: &str) {
-        // A panic cannot leave a line half written.
+        // A panic cannot leave the outputs inconsistent.
         let mut outputs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for output in &mut *outputs {
             let _lost = match output {
@@ -77,7 +77,8 @@ impl LogFile {
         Ok(())
     }
 
-    /// Renames the file (`witan-2026-…Z.log`), creates a new one, and deletes rotated files that are too old or too many.
+    /// Renames the file (`witan-2026-…Z.log`), creates a new one, and deletes the oldest rotated files as the rotation
+    /// requires.
     fn rotate(&mut self, rotation: Rotation) -> io::Result<()> {
         let (stem, extension) = self.name();
         let time = timestamp(SystemTime::now()).replace(':', "-");
@@ -110,7 +111,7 @@ impl LogFile {
         Ok(())
     }
 
-    /// Returns the stem of the file's name, and its extension with the dot.
+    /// Returns the stem of the file's name and the extension with its dot.
     fn name(&self) -> (String, String) {
         let text = |part: &std::ffi::OsStr| part.to_string_lossy().into_owned();
         let stem = self.path.file_stem().map(text).unwrap_or_default();
@@ -136,7 +137,7 @@ impl LogFile {
             let time = name
                 .strip_prefix(&format!("{stem}-"))
                 .and_then(|n| n.strip_suffix(&extension));
-            // The log's own files have a time between stem and extension.
+            // The names of the log's own rotated files contain a time.
             if time.is_some_and(|time| time.len() == 27 && time.ends_with('Z')) {
                 aside.push(entry.path());
             }

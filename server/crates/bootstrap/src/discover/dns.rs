@@ -1,4 +1,5 @@
-//! Queries name servers for SRV records: over UDP, and over TCP if an answer is truncated. `simple_dns` encodes the messages.
+//! Queries name servers for SRV records: over UDP, and over TCP if a response is truncated. `simple_dns` encodes the
+//! messages.
 
 use std::{
     fs, io,
@@ -19,11 +20,11 @@ use tokio::{
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 const DNS_PORT: u16 = 53;
-/// Timeout for one name server's answer.
+/// Timeout for a name server's response.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Number of rounds through all name servers.
 const ROUNDS: usize = 3;
-/// Maximum size in bytes of a UDP answer that is read.
+/// Maximum size in bytes of a UDP response.
 const DATAGRAM_BYTES: usize = 4096;
 
 /// The reason why a lookup found no records.
@@ -47,13 +48,14 @@ pub struct SrvRecord {
     pub target: String,
     /// The port.
     pub port: u16,
-    /// A client uses the servers with the lowest priority that it can reach.
+    /// A client uses the reachable servers with the lowest priority.
     pub priority: u16,
-    /// The share of clients among the servers with the same priority.
+    /// The share of clients that use this server, relative to servers with the same priority.
     pub weight: u16,
 }
 
-/// Returns the SRV records of a name, none if the name does not exist. Fails if no server answers in several rounds.
+/// Returns the SRV records of a name; none if the name does not exist. Fails if no server answers in [`ROUNDS`] rounds.
+/// `None` for `server` uses the name servers of the system.
 pub async fn lookup_srv(
     server: Option<SocketAddr>,
     name: &str,
@@ -88,7 +90,7 @@ fn name_servers() -> Result<Vec<SocketAddr>, DnsError> {
     Ok(servers.map(|address| (address, DNS_PORT).into()).collect())
 }
 
-/// Queries a name server for SRV records over UDP, and over TCP if the answer is truncated. Has no timeout.
+/// Queries a name server for SRV records over UDP, and over TCP if the response is truncated. Has no timeout.
 async fn ask(server: SocketAddr, name: &Name<'_>) -> io::Result<Vec<SrvRecord>> {
     let mut id = [0; 2];
     let drawn = SystemRandom::new().fill(&mut id);
@@ -110,7 +112,7 @@ async fn ask(server: SocketAddr, name: &Name<'_>) -> io::Result<Vec<SrvRecord>> 
     let mut answer = vec![0; DATAGRAM_BYTES];
     loop {
         let length = socket.recv(&mut answer).await?;
-        // Anyone can send packets to this socket: ignore packets that do not match the query.
+        // Anyone can send packets to this socket. Ignore packets that do not match the query.
         match read(&answer[..length], id, name) {
             Ok(Answer::Records(records)) => return Ok(records),
             Ok(Answer::Truncated) => break,
@@ -127,7 +129,7 @@ async fn ask(server: SocketAddr, name: &Name<'_>) -> io::Result<Vec<SrvRecord>> 
     }
 }
 
-/// Sends a length-prefixed DNS query over TCP and returns the answer without its prefix.
+/// Sends a length-prefixed DNS query over TCP and returns the response without its prefix.
 async fn ask_over_tcp(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(server).await?;
     let length = u16::try_from(query.len()).map_err(io::Error::other)?;
@@ -143,9 +145,9 @@ async fn ask_over_tcp(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
 #[derive(Debug, PartialEq, Eq)]
 enum Answer {
     Records(Vec<SrvRecord>),
-    /// The answer is truncated: repeat the query over TCP.
+    /// The response is truncated. The query must be repeated over TCP.
     Truncated,
-    /// The message answers another query.
+    /// The message does not belong to the query.
     Foreign,
 }
 

@@ -23,7 +23,8 @@ pub use error::DiscoverError;
 
 use registry::Registration;
 
-/// Returns the configuration with the discovered members; unchanged without discovery, or if the directory has an identity.
+/// Returns the configuration with the discovered members. Returns `config` unchanged if it does not use discovery or the data
+/// directory has an identity.
 pub async fn complete(
     config: Config,
     found: Option<DataIdentity>,
@@ -60,7 +61,8 @@ pub async fn complete(
     })
 }
 
-/// Builds this member's registration: its id, computed from its peer URLs and the token, and its name with its URLs.
+/// Builds this member's registration. Its id is computed from its peer URLs and the token; its value contains its name and
+/// URLs.
 fn own(config: &Config, token: &str) -> Registration {
     let urls = &config.initial_advertise_peer_urls;
     let mut sorted: Vec<String> = urls.iter().map(ToString::to_string).collect();
@@ -95,7 +97,7 @@ fn registered(values: Vec<String>) -> Result<Vec<(String, Vec<Url>)>, DiscoverEr
     Ok(cluster)
 }
 
-/// Refuses members that share a name or a URL.
+/// Fails if members share a name or a URL.
 fn check_distinct(cluster: &[(String, Vec<Url>)]) -> Result<(), DiscoverError> {
     let (mut names, mut urls) = (HashSet::new(), HashSet::new());
     let distinct = cluster.iter().all(|(name, of_member)| {

@@ -1,7 +1,7 @@
-//! Registers a member in etcd's order: check whether the cluster is full, register, wait until enough members have registered.
-//! The first members to register become the members of the cluster.
+//! Registers a member in etcd's order: check whether the cluster is full, register, wait until enough members have
+//! registered. The first members to register become the members of the cluster.
 //!
-//! An unreachable registry is retried forever, because members may start before the registry. Each retry is logged.
+//! Retries forever if the registry is unreachable, because members may start before the registry. Logs each retry.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub(super) trait Registry {
     async fn look(&mut self) -> Result<Look, Failure>;
     /// Registers a member whose id is not registered.
     async fn register(&mut self, own: &Registration) -> Result<(), Failure>;
-    /// Waits until the registrations may have changed since `since`, or for a bounded time.
+    /// Waits until the registrations may have changed since `since`. Returns after a bounded time even if they have not.
     async fn wait(&mut self, since: &Look) -> Result<(), Failure>;
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Entry {
     pub(super) id: String,
     /// `NAME=URL` for each peer URL.
     pub(super) value: String,
-    /// Index or revision at which the registration was created. It orders the registrations.
+    /// Index or revision at which the registration was created; determines the order of registrations.
     pub(super) created: u64,
 }
 
@@ -111,7 +111,7 @@ pub(super) async fn join(
     }
 }
 
-/// Registers this member, and retries temporary failures. Treats `Duplicate` after a failed attempt as success.
+/// Registers this member and retries temporary failures. After a failed attempt, `Duplicate` counts as success.
 async fn register(
     registry: &mut impl Registry,
     own: &Registration,
@@ -121,7 +121,7 @@ async fn register(
     loop {
         match registry.register(own).await {
             Ok(()) => break,
-            // The earlier attempt succeeded, but its answer was lost.
+            // The earlier attempt succeeded, but its response was lost.
             Err(Failure::Final(DiscoverError::Duplicate(_))) if tried => break,
             Err(failure) => {
                 pause.wait_after(failure).await?;
@@ -156,7 +156,8 @@ impl Default for Pause {
 }
 
 impl Pause {
-    /// Sleeps after a temporary failure, twice as long each time up to [`RETRY_LONGEST`]. Returns the error of a final failure.
+    /// Sleeps after a temporary failure, twice as long each time up to [`RETRY_LONGEST`]. Returns a final failure as an
+    /// error.
     async fn wait_after(&mut self, failure: Failure) -> Result<(), DiscoverError> {
         let reason = match failure {
             Failure::Final(error) => return Err(error),

@@ -1,6 +1,6 @@
-//! Finds members by SRV records: `_etcd-server-ssl._tcp.DOMAIN` for https, `_etcd-server._tcp.DOMAIN` for http. A member's URL,
-//! and therefore its id, comes from the record's target. The record that resolves to this member's address gets its name. Other
-//! records get numbers as names until the members publish their names.
+//! Finds members by SRV records: `_etcd-server-ssl._tcp.DOMAIN` for https, `_etcd-server._tcp.DOMAIN` for http. A member's
+//! URL, and therefore its id, comes from the record's target. If the target resolves to this member's address, the record
+//! gets this member's name. Other records get numbers as names until the members publish their names.
 
 use std::{collections::HashSet, net::SocketAddr};
 
@@ -81,7 +81,7 @@ async fn name_members(
     Ok(cluster)
 }
 
-/// Resolves a URL's host. Returns an empty list if that fails.
+/// Resolves a URL's host. If this fails, logs a warning and returns an empty list.
 async fn addresses(url: &Url) -> Vec<SocketAddr> {
     let Address::Tcp(host, port) = url.address() else {
         return Vec::new();

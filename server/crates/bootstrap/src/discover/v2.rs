@@ -19,7 +19,7 @@ use super::{
 
 /// Timeout of a request, as in etcd.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// Timeout of a wait, after which it is repeated to detect a vanished service.
+/// Maximum time to wait for a change. The registry is then read again, so that a vanished service is detected.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 const SHOWN_CHARS: usize = 200;
 
@@ -65,7 +65,7 @@ struct Answered {
 }
 
 impl Answered {
-    /// Parses a response. A server error or 429 can be retried; an unreadable response is final.
+    /// Parses a response. A server error or status 429 can be retried; an unreadable response is final.
     fn read(self, target: &str) -> Result<(Answer, u64), Failure> {
         if self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS {
             return Err(Failure::Retry(format!("{target}: {}", self.shown())));
@@ -195,11 +195,11 @@ impl registry::Registry for Registry {
             self.path,
             since.index + 1
         );
-        // The answer does not matter: the next `look` reads the current state.
+        // The body does not matter: the next `look` reads the current state.
         match timeout(WAIT_TIMEOUT, self.ask(Method::GET, &target, String::new())).await {
             Ok(Ok(answered)) if answered.status.is_success() => Ok(()),
             Ok(Ok(answered)) => answered.read(&target).and_then(|(answer, _)| {
-                // The history no longer has this index. The next `look` starts from the current one.
+                // The history no longer contains this index. The next `look` starts from the current index.
                 match answer.error_code == Some(ErrorCode::HistoryCleared.code()) {
                     true => Ok(()),
                     false => answer.check(&target),

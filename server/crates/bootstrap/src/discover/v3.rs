@@ -19,7 +19,7 @@ use super::{
     registry::{self, Entry, Failure, Look, Registration},
 };
 
-/// Timeout of a watch, after which it is repeated to detect a vanished registry.
+/// Maximum time to wait for a change. The registry is then read again, so that a vanished registry is detected.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The keys of a discovery token and the settings to reach them.
@@ -45,6 +45,7 @@ impl Registry {
         format!("{REGISTRY}/{}/{below}", self.asked.token)
     }
 
+    /// Returns the open session, or opens one with the current endpoint.
     async fn session(&mut self) -> Result<Session, Failure> {
         if let Some(session) = &self.session {
             return Ok(session.clone());
@@ -55,7 +56,7 @@ impl Registry {
         Ok(self.session.insert(session).clone())
     }
 
-    /// Waits for the answer to a call up to the request timeout. A timeout can be retried.
+    /// Waits for a call's response up to the request timeout. A timeout can be retried.
     async fn in_time<T>(
         &mut self,
         call: impl Future<Output = Result<T, Status>>,
@@ -64,8 +65,8 @@ impl Registry {
         answered.map_err(|status| self.failed(&status))
     }
 
-    /// Drops the session, so that the next request uses the next endpoint, and converts a gRPC status to a failure. A refusal
-    /// of the request is final; anything else can be retried.
+    /// Converts a gRPC status to a failure. Drops the session, so that the next request uses the next endpoint. If the
+    /// registry refused the request, the failure is final; any other failure can be retried.
     fn failed(&mut self, status: &Status) -> Failure {
         (self.session, self.at) = (None, self.at + 1);
         let said = format!("{:?}: {}", status.code(), status.message());
@@ -90,8 +91,8 @@ impl Registry {
 }
 
 impl registry::Registry for Registry {
-    /// Reads the cluster size and all registrations in key order, with their revision. The values are not checked. Returns a
-    /// final failure if the size is missing, invalid or zero.
+    /// Reads the cluster size and all registrations in key order. Does not check the values. Returns a final failure if the
+    /// size is missing, invalid or zero.
     async fn look(&mut self) -> Result<Look, Failure> {
         let session = self.session().await?;
         let mut kv = session.client(KvClient::with_origin);
@@ -126,8 +127,8 @@ impl registry::Registry for Registry {
         })
     }
 
-    /// Writes this member's registration and overwrites an earlier one of the same id, as etcd 3.6 does. A restarted member
-    /// writes the same value.
+    /// Writes this member's registration. As in etcd 3.6, overwrites an earlier registration of the same id: a restarted
+    /// member writes the same value.
     async fn register(&mut self, own: &Registration) -> Result<(), Failure> {
         let session = self.session().await?;
         let put = PutRequest {

@@ -1,5 +1,5 @@
-//! The table of flags: every flag of etcd 3.4 to 3.7 and how this release handles it. Each group has a file. Parsing, help text
-//! and `docs/reference/flags.md` are derived from the table.
+//! The table of flags: every flag of etcd 3.4 to 3.7 and how this release handles it. Parsing, the help text and
+//! `docs/reference/flags.md` are derived from the table.
 
 mod cluster;
 mod logging;
