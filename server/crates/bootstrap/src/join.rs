@@ -149,8 +149,8 @@ async fn ask_levels(urls: &[&Url], dialer: &PeerDialer) -> Vec<Level> {
     answers.into_iter().filter_map(Result::ok).collect()
 }
 
-/// Refuses to join a cluster whose feature level this release does not support, because the other members would refuse its
-/// streams. Compares with the highest of `levels`, because a member that still applies its log may report an earlier one.
+/// Fails if this release does not support the cluster's feature level, because the other members would refuse its streams.
+/// Checks the highest of `levels`, because a member that still applies its log may report an earlier level.
 fn check_level(levels: &[Level]) -> Result<(), JoinError> {
     match levels.iter().max() {
         Some(level) if *level > levels::OWN => Err(JoinError::Level(*level)),
@@ -182,8 +182,8 @@ pub async fn refuse_running(
     }
 }
 
-/// Refuses to start without data if another member knows this member's client URLs, which are published only by a member with
-/// data. Without its data, it could vote twice in a term, or for a candidate that lacks entries it acknowledged.
+/// Fails if another member knows this member's client URLs, which only a member with data publishes. Without its data, this
+/// member could vote twice in a term, or for a candidate that lacks entries that this member acknowledged.
 fn check_not_started(own: MemberId, clusters: &[RemoteCluster]) -> Result<(), JoinError> {
     let mut members = clusters.iter().flat_map(|cluster| &cluster.members);
     match members.any(|member| MemberId(member.id) == own && !member.client_urls.is_empty()) {

@@ -41,7 +41,7 @@ impl<'a> Calls<'a> {
         Ok(Self { node, handle, session, source_cluster_id })
     }
 
-    /// Fails if a response comes from another cluster, which may now use the source's endpoints.
+    /// Fails if a response comes from another cluster, which may have taken over the source's endpoints.
     pub(super) fn check_cluster(&self, found: u64) -> Result<(), CopyError> {
         let expected = self.source_cluster_id;
         if expected == 0 || found == expected {
@@ -51,7 +51,7 @@ impl<'a> Calls<'a> {
         Err(CopyError::OtherCluster { endpoint, found, expected })
     }
 
-    /// Proposes an operation until this cluster has applied it; repeating an operation has no effect. Fails if the operation is
+    /// Proposes an operation until this cluster has applied it; applying it again has no effect. Fails if the operation is
     /// refused or too large, or if this node was stopped or removed. Shows any other error in the status and retries.
     pub(super) async fn propose(&self, operation: FollowOperation) -> Result<(), CopyError> {
         let mut warned = false;

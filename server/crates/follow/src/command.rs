@@ -104,7 +104,7 @@ async fn ask(verb: &FollowVerb) -> Result<String, FollowCommandError> {
     })
 }
 
-/// Formats the fields of the status that `ROWS` names, one line each with title and value; `-` stands for a missing field.
+/// Formats the fields of the status as lines of title and value; `-` stands for a missing field.
 fn status_lines(status: &Value) -> String {
     let text = |name: &str| match &status[name] {
         Value::String(text) => text.clone(),
@@ -137,7 +137,8 @@ fn status_lines(status: &Value) -> String {
 }
 
 impl MemberArguments {
-    /// Sends a request without a body. Returns the response, or the message of a refusal as an error.
+    /// Sends a request without a body. Returns the response, or the message of a refusal as an error. Waits without a time
+    /// limit.
     async fn request(&self, method: Method, path: &str) -> Result<Value, FollowCommandError> {
         let unreached = |reason: String| FollowCommandError::Unreached {
             endpoint: self.endpoint.clone(),

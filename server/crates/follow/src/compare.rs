@@ -26,7 +26,7 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// Compacts this cluster to the source's compacted revision, and compares the hashes at the source's revision. Returns
+    /// Compacts this cluster to the source's compacted revision and compares the hashes at the source's revision. Returns
     /// whether they are equal, or `None` if the source was compacted further before the comparison.
     pub(super) async fn compare(&mut self) -> Result<Option<bool>, CopyError> {
         let there = self.source_hash().await?;
@@ -35,7 +35,7 @@ impl Copier<'_> {
         self.compare_with(there).await
     }
 
-    /// Requests the source's hash, and copies revisions until it arrives.
+    /// Requests the source's hash and copies revisions until it arrives.
     async fn source_hash(&mut self) -> Result<SourceHash, CopyError> {
         let session = self.calls.session.clone();
         let mut asked = std::pin::pin!(session.hash());

@@ -1,4 +1,4 @@
-//! Copies the source's writes: combines the events of a watch into revisions, and proposes the revisions in order.
+//! Copies the source's writes: combines the events of a watch into revisions and proposes the revisions in order.
 
 use std::time::Instant;
 
@@ -21,10 +21,10 @@ use super::{
 pub(super) struct Copier<'a> {
     pub(super) calls: Calls<'a>,
     watch: Streaming<WatchResponse>,
-    /// Received revisions that are not yet copied.
+    /// Received revisions that are not copied yet.
     received: ReceivedRevisions,
     pub(super) revision: i64,
-    /// The reason why no cut-over is possible: another cluster's fence at the source.
+    /// Another cluster's fence at the source, which makes a cut-over impossible.
     pub(super) fenced_by: Option<FenceError>,
     /// The revision of users and roles that this session has copied.
     pub(super) auth_revision: Option<u64>,
@@ -66,13 +66,13 @@ impl<'a> Copier<'a> {
         })
     }
 
-    /// Waits for a revision. Returns all revisions that have arrived, up to the size of one entry. Cancel-safe.
+    /// Waits for a revision. Returns all revisions that have arrived, up to the size of one log entry. Cancel-safe.
     pub(super) async fn next_revisions(&mut self) -> Result<Vec<FollowedRevision>, CopyError> {
         let answer = self.watch.message().await;
         self.revisions_from(answer).await
     }
 
-    /// Takes a watch message and all messages that are available or complete its last revision.
+    /// Takes a watch message, and further messages that are available or that complete its last revision.
     async fn revisions_from(
         &mut self,
         first: Result<Option<WatchResponse>, Status>,
@@ -90,7 +90,7 @@ impl<'a> Copier<'a> {
         Ok(self.received.take())
     }
 
-    /// Adds the revisions of a watch message. Fails if the watch has ended, or the message is from another cluster.
+    /// Adds the revisions of a watch message. Fails if the watch has ended or the message is from another cluster.
     fn take(&mut self, answer: Result<Option<WatchResponse>, Status>) -> Result<(), CopyError> {
         let answer = answer.map_err(|status| self.calls.session.error(status))?;
         let ended = || Status::unavailable("the watch has ended");
@@ -111,9 +111,9 @@ impl<'a> Copier<'a> {
         self.received.add(answer.events, answer.fragment)
     }
 
-    /// Proposes revisions and waits until they are applied. Each entry holds up to [`ENTRY_BYTES`] and [`ENTRY_WRITES`], or one
-    /// larger revision. Adds missing leases. Fails if this node has ended, a revision is refused or too large for the log, or
-    /// the source does not report a lease's TTL.
+    /// Proposes revisions and waits until they are applied. Each log entry contains up to [`ENTRY_BYTES`] and
+    /// [`ENTRY_WRITES`], or one larger revision. Adds missing leases. Fails if this node has stopped, a revision is refused
+    /// or too large, or the source does not report a lease's TTL.
     pub(super) async fn write(
         &mut self,
         revisions: Vec<FollowedRevision>,
@@ -138,7 +138,7 @@ impl<'a> Copier<'a> {
         }
     }
 
-    /// Proposes an entry of revisions. If a lease is missing, adds it and proposes the entry again.
+    /// Proposes revisions as one log entry. If a lease is missing, adds it and proposes the entry again.
     async fn propose_revisions(
         &mut self,
         revisions: Vec<FollowedRevision>,
@@ -175,6 +175,7 @@ impl<'a> Copier<'a> {
     }
 }
 
+/// Returns the error for an entry that is too large, with its largest revision.
 fn too_large(operation: &FollowOperation) -> CopyError {
     let FollowOperation::Revisions(FollowRevisions { revisions }) = operation else {
         return CopyError::Node(NodeError::TooLarge);

@@ -15,16 +15,16 @@ use super::{
 /// Maximum number of revisions that are missing before the source stops writes; with more, the cut-over is refused.
 const LAG_MAX: i64 = 5000;
 
-/// Maximum time for which the source refuses writes before this cluster accepts them. Then the cut-over is given up.
+/// Maximum time for which the source refuses writes before this cluster accepts them. After it, the cut-over is abandoned.
 const CUT_OVER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Maximum time for giving up a failed cut-over while its requester waits.
+/// Maximum time for abandoning a failed cut-over while its requester waits.
 const GIVE_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Copier<'_> {
-    /// Runs the cut-over and sends its result to the requester. Returns whether it is done, or `false` if it was refused or the
-    /// requester has gone. After success, compares the keys once more. After an error, the source may refuse writes until the
-    /// next session gives up the cut-over.
+    /// Runs the cut-over and sends its result to the requester. Returns `true` if it succeeded, or `false` if it was refused
+    /// or the requester has gone. After success, compares the keys once more. After an error, the source may refuse writes
+    /// until the next session abandons the cut-over.
     pub(super) async fn answer_cut_over(&mut self, to: CutOverRequest) -> Result<bool, CopyError> {
         if to.is_closed() {
             return Ok(false);
@@ -41,7 +41,7 @@ impl Copier<'_> {
                 (Err(CutOverRefused::Failed(reason)), Err(error))
             }
         };
-        // Ignore that the requester may have gone.
+        // The requester may have gone.
         let _ = to.send(answer);
         if let Ok(true) = done {
             self.compare_after_cut_over().await;
@@ -85,10 +85,10 @@ impl Copier<'_> {
         let begun = Instant::now();
         let taking = timeout(CUT_OVER_TIMEOUT, self.take_over(&recorded)).await;
         if let Err(error) = taking.unwrap_or(Err(CopyError::Late(CUT_OVER_TIMEOUT))) {
-            // The cut-over may have succeeded although its answer was lost.
+            // The cut-over may have succeeded although its response was lost.
             match timeout(GIVE_UP_TIMEOUT, self.give_up()).await {
                 Ok(Err(CopyError::Refused(FollowError::NotFollowing))) => {}
-                // If giving up failed, the next session repeats it.
+                // If abandoning failed, the next session repeats it.
                 Ok(_) | Err(_) => return Err(error),
             }
         }
@@ -118,8 +118,8 @@ impl Copier<'_> {
         fence::take_over(&calls, recorded, copy).await.map(drop)
     }
 
-    /// Gives up all attempts at a cut-over and lets the source accept writes again. Fails with `NotFollowing` if a cut-over was
-    /// done; the source then stays fenced.
+    /// Abandons all attempts at a cut-over and lets the source accept writes again. Fails with `NotFollowing` if a cut-over
+    /// has succeeded; the source then stays fenced.
     pub(super) async fn give_up(&self) -> Result<(), CopyError> {
         fence::give_up(&self.calls).await?;
         tracing::warn!("the cut-over was abandoned: the source accepts writes again");

@@ -1,4 +1,4 @@
-//! The reasons why following stops until the next session.
+//! The reasons why a following session ends. The next session retries.
 
 use std::time::Duration;
 

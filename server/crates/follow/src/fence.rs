@@ -1,10 +1,10 @@
-//! The fence: alarms that stop the source's writes. This module orders the steps in which a cut-over raises the alarms, gives
-//! them up, and checks them afterward.
+//! The fence: alarms that stop the source's writes. This module orders the steps in which a cut-over raises the alarms,
+//! disarms them, and checks them afterward.
 //!
 //! An alarm has no owner and no version, and a request can take effect long after its caller has given up. Each attempt
-//! therefore raises alarms under a new id, which the replicated state records first. A cluster disarms only the ids of attempts
-//! that it has given up, and never raises these again. A cut-over raises its own fence before it looks for others, so at most
-//! one of two clusters finds no other fence.
+//! therefore raises alarms under a new id, which the replicated state records first. A cluster disarms only the ids of
+//! attempts that it has abandoned, and never raises these again. A cut-over raises its own fence before it looks for others,
+//! so of two clusters at most one finds no other fence.
 //!
 //! `calls` makes the calls. The tests run these steps against a source with delayed requests (`world`).
 
@@ -39,7 +39,7 @@ pub(super) trait FenceCalls {
     /// The error of a failed call, which may still take effect later.
     type Error: From<FenceError>;
 
-    /// Reads this cluster's members and last attempt linearizably.
+    /// Reads this cluster's members and last attempt, linearizably.
     async fn recorded(&self) -> Result<MemberRegistry, Self::Error>;
     /// Records an operation in the log of this cluster.
     async fn record(&self, operation: FollowOperation) -> Result<(), Self::Error>;
@@ -47,9 +47,9 @@ pub(super) trait FenceCalls {
     async fn alarm(&self, action: AlarmAction, alarm: AlarmMember) -> Result<(), Self::Error>;
     /// Returns the source's alarms that belong to fences.
     async fn fences(&self, recorded: &MemberRegistry) -> Result<Fences, Self::Error>;
-    /// Returns whether the source would accept a deletion. The test has no effect on the source.
+    /// Returns whether the source would accept a deletion. Does not change the source.
     async fn takes_writes(&self) -> Result<bool, Self::Error>;
-    /// Reads the source's latest revision linearizably.
+    /// Reads the source's last revision, linearizably.
     async fn revision(&self) -> Result<i64, Self::Error>;
 }
 
@@ -80,7 +80,7 @@ impl Fences {
         fences
     }
 
-    /// Returns whether the fence of this id is complete.
+    /// Returns whether all alarms of the fence with this id are raised.
     fn has(&self, id: u64) -> bool {
         let mut alarms = ALARMS.iter();
         alarms.all(|alarm| self.own.contains(&of(id, *alarm)))
@@ -124,7 +124,7 @@ async fn raise<C: FenceCalls>(calls: &C, recorded: &MemberRegistry) -> Result<()
     Ok(())
 }
 
-/// Disarms the alarms of this kind.
+/// Disarms those of the alarms that are of this kind.
 async fn lower<C: FenceCalls>(
     calls: &C,
     alarms: &[AlarmMember],
@@ -165,8 +165,8 @@ pub(super) async fn take_over<C: FenceCalls>(
     Ok(revision)
 }
 
-/// Gives up all attempts at a cut-over, and then disarms their alarms. Later log entries of these attempts have no effect.
-/// Fails if a cut-over was done; the source then stays fenced.
+/// Abandons all attempts at a cut-over and then disarms their alarms. Later log entries of these attempts have no effect.
+/// Fails if a cut-over has succeeded; the source then stays fenced.
 pub(super) async fn give_up<C: FenceCalls>(calls: &C) -> Result<(), C::Error> {
     let recorded = begin(calls).await?;
     let mut fences = calls.fences(&recorded).await?;
@@ -189,7 +189,7 @@ pub(super) enum Guarded {
     Ended,
 }
 
-/// Checks the source after the cut-over, and raises a new fence if the last one has no effect. Returns the result and the
+/// Checks the source after the cut-over and raises a new fence if the last one has no effect. Returns the result and the
 /// source's revision, or `Ended` and 0. `seen` is the last revision at which the source refused writes.
 pub(super) async fn guard<C: FenceCalls>(
     calls: &C,
@@ -202,7 +202,7 @@ pub(super) async fn guard<C: FenceCalls>(
     let fences = calls.fences(&recorded).await?;
     let revision = calls.revision().await?;
     let whole = fences.has(recorded.fence_id(recorded.cut_over_attempt));
-    // The source logs each refused write, so the check sends none while nothing changes.
+    // The source logs each refused write, so the check sends no write while nothing changes.
     if whole && seen == Some(revision) {
         return Ok((Guarded::Holds, revision));
     }
@@ -215,7 +215,7 @@ pub(super) async fn guard<C: FenceCalls>(
     let again = FollowOperation::FenceAgain(FenceAgain { attempt });
     calls.record(again).await?;
     if open {
-        // Before etcd 3.6, a raised CORRUPT alarm can be without effect, and a new one has an effect only after the old one is
+        // Before etcd 3.6, a raised CORRUPT alarm can have no effect; a new one has an effect only after the old one is
         // disarmed.
         lower(calls, &fences.own, AlarmType::Corrupt).await?;
     }

@@ -1,5 +1,6 @@
-//! Follows an etcd cluster: a new cluster starts from a snapshot of it, copies every revision, and replaces it at the cut-over.
-//! Until then the new cluster serves reads and refuses client writes (`witan_machine::follow`).
+//! Follows an etcd cluster: a new cluster starts from a snapshot of the etcd cluster, copies every revision, and replaces the
+//! etcd cluster at the cut-over. Until then, the new cluster serves reads and refuses client writes
+//! (`witan_machine::follow`).
 //!
 //! Only the member that was started with `--from` follows the source; its proposals reach the other members through the log.
 //! After a restart or an outage of the source, it continues from its cluster's revision. After the cut-over, it checks the
@@ -52,7 +53,7 @@ use metrics::FollowMetrics;
 use seed::SnapshotFolder;
 use status::CutOverRequest;
 
-/// Delay before the next endpoint is tried. It doubles after each short session.
+/// Delay before the next endpoint is tried. It doubles after each session.
 const RETRY: Duration = Duration::from_millis(500);
 
 /// The longest delay before the next endpoint is tried; it does not double beyond this.
@@ -61,7 +62,7 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 /// Interval of copying leases and users, and of checking the fence after the cut-over.
 const SYNC_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Starts the task that copies the source, and returns its handle.
+/// Starts the task that copies the source. Returns the handle for its status and for cut-overs.
 pub fn start(config: &Config, source: Source, node: &Node, on: &Register) -> FollowHandle {
     let metrics = FollowMetrics::register(on);
     let folder = SnapshotFolder::of(config);
@@ -97,7 +98,7 @@ async fn run(
         };
         if let Err(error) = outcome {
             handle.failed(&error);
-            // Answer waiting requesters now, not in the next session.
+            // Answer waiting requesters immediately.
             while let Ok(request) = requests.try_recv() {
                 let _ = request.send(Err(CutOverRefused::Failed(error.to_string())));
             }
@@ -162,8 +163,8 @@ async fn follow(
     }
 }
 
-/// Checks the source through one connection after the cut-over. Returns when an operator declares the source gone; fails if the
-/// connection fails. `members` comes from a state after the cut-over.
+/// Checks the source through one connection after the cut-over. Returns when an operator declares the source gone; fails if
+/// the connection fails. `members` is read after the cut-over.
 async fn guard(
     node: &Node,
     source: &Source,
@@ -192,7 +193,7 @@ async fn guard(
     }
 }
 
-/// The copier's next action. It runs outside of the `select!` that chooses it, because `select!` could cancel it.
+/// The copier's next action. It runs outside the `select!` that chooses it, because `select!` could cancel it.
 enum Next {
     Revisions(Vec<FollowedRevision>),
     Sync,

@@ -1,5 +1,5 @@
-//! Collects the source's revisions from watch messages. A large revision arrives in parts. A revision that does not fit in a
-//! log entry is refused before all of it is in memory.
+//! Collects the source's revisions from watch messages. A large revision arrives in parts. A revision that does not fit into
+//! a log entry is refused before all of it is in memory.
 
 use witan_api::v3::mvccpb::{Event, KeyValue, event::EventType};
 use witan_machine::follow::{FollowedRevision, FollowedWrite};
@@ -29,8 +29,8 @@ pub(super) struct ReceivedRevisions {
 }
 
 impl ReceivedRevisions {
-    /// Adds the events of a message. `continues` says whether the next message may have more events of the last revision. Fails
-    /// if a revision does not fit in a log entry.
+    /// Adds the events of a message. `continues` says whether the next message may contain more events of the last revision.
+    /// Fails if a revision does not fit into a log entry.
     pub(super) fn add(&mut self, events: Vec<Event>, continues: bool) -> Result<(), CopyError> {
         for event in events {
             let revisions = self.revisions.len();
@@ -92,7 +92,7 @@ pub(super) fn size(revision: &FollowedRevision) -> usize {
         .sum()
 }
 
-/// Adds an event to its revision. Events must arrive in order of revision.
+/// Adds an event to its revision. Events must arrive in order of their revisions. Ignores an event without a key.
 pub fn add_event(revisions: &mut Vec<FollowedRevision>, event: Event) {
     let deletes = event.r#type() == EventType::Delete;
     let Some(KeyValue { key, value, version, lease, mod_revision, .. }) = event.kv else {

@@ -59,7 +59,7 @@ pub enum SeedError {
     Snapshot(#[from] BoltError),
 }
 
-/// The folder in which a snapshot is stored until it is read.
+/// The folder in which a snapshot is stored until it has been read.
 #[derive(Clone, Debug)]
 pub(super) struct SnapshotFolder {
     dir: PathBuf,
@@ -72,7 +72,7 @@ impl SnapshotFolder {
     }
 }
 
-/// A snapshot of the source in the data directory. Its digest has been checked. Dropping the value deletes the file.
+/// A snapshot of the source in the data directory, with a verified digest. Dropping the value deletes the file.
 #[derive(Debug)]
 pub struct Seed {
     file: SnapshotFile,
@@ -81,7 +81,7 @@ pub struct Seed {
     source_cluster_id: u64,
 }
 
-/// Downloads a snapshot of the source to the data directory. Tries each endpoint once.
+/// Downloads a snapshot of the source to the data directory. Tries each endpoint once and fails with the last error.
 pub async fn seed(source: &Source, config: &Config) -> Result<Seed, SeedError> {
     let folder = SnapshotFolder::of(config);
     let mut last = None;
@@ -101,8 +101,8 @@ pub async fn seed(source: &Source, config: &Config) -> Result<Seed, SeedError> {
     Err(last.expect("there is an endpoint"))
 }
 
-/// Downloads a snapshot. Fails if the source is fenced, because another cluster has replaced it or is about to. Alarms of the
-/// source's own members do not matter.
+/// Downloads a snapshot. Fails if the source is fenced, because another cluster has replaced it or is about to. Ignores
+/// alarms of the source's own members.
 async fn download_unfenced(
     session: &SourceSession<'_>,
     folder: &SnapshotFolder,
@@ -149,8 +149,8 @@ async fn run_blocking<T: Send + 'static>(
 }
 
 impl Seed {
-    /// Reads the source's state, without alarms or members, but with the source's cluster id. Writes parts of the state to
-    /// `checkpoint`, where no checkpoint may be published yet.
+    /// Reads the source's state without its alarms and members, but with its cluster id. Writes parts of the state to
+    /// `checkpoint`, in which no checkpoint may have been published.
     pub fn read(self, checkpoint: &mut Checkpoint) -> Result<StateMachine, SeedError> {
         let path = &self.file.0;
         let found = snapshot::read(path, self.length, None, &mut |machine, _| {
@@ -170,8 +170,8 @@ impl Seed {
 struct SnapshotFile(PathBuf);
 
 impl SnapshotFile {
-    /// Receives a snapshot into the file. Fails if it is larger than its first part announces or leaves too little disk space.
-    /// Only the owner can read the file, because it holds password hashes.
+    /// Receives a snapshot into the file. Fails if the snapshot is larger than its first part announces or leaves too little
+    /// disk space. Only the owner can read the file, because it contains password hashes.
     async fn receive(
         &self,
         session: &SourceSession<'_>,
@@ -218,8 +218,8 @@ impl SnapshotFile {
         Ok(())
     }
 
-    /// Checks the digest at the end of the file. Returns the size of the snapshot in bytes. Fails if the digest is missing or
-    /// wrong.
+    /// Checks the digest at the end of the file. Returns the size of the snapshot in bytes, without the digest. Fails if the
+    /// digest is missing or wrong.
     fn check(&self) -> Result<u64, SeedError> {
         let (length, has_digest) = digest::length("stat", &self.0)?;
         if !has_digest {

@@ -32,7 +32,7 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// All keys, as the key and range end of a request.
 const ALL_KEYS: &[u8] = b"\0";
 
-/// A member of the source failed a call or sent an unusable answer.
+/// A failed call to a member of the source, or an unusable response.
 #[derive(Debug, thiserror::Error)]
 #[error("{endpoint}: {}", .status.message())]
 pub struct SourceError {
@@ -60,6 +60,7 @@ impl Source {
         &self.asked.endpoints
     }
 
+    /// Opens a session with the next endpoint.
     pub(super) async fn open(&self) -> Result<SourceSession<'_>, SourceError> {
         let at = self.next.fetch_add(1, Relaxed) % self.asked.endpoints.len();
         let endpoint = &self.asked.endpoints[at];
@@ -124,7 +125,7 @@ impl SourceSession<'_> {
             range_end: ALL_KEYS.into(),
             start_revision: from,
             progress_notify: true,
-            // Otherwise, a message can hold a thousand revisions of any size.
+            // Without fragments, one message can contain a thousand revisions of any size.
             fragment: true,
             ..WatchCreateRequest::default()
         });
@@ -137,12 +138,11 @@ impl SourceSession<'_> {
     /// Returns the hash of all keys at the member's revision. Has no timeout.
     pub(super) async fn hash(&self) -> Result<SourceHash, SourceError> {
         let mut client = self.session.client(MaintenanceClient::with_origin);
-        // No timeout, because the member reads all keys.
         let asked = client.hash_kv(self.session.request(HashKvRequest { revision: 0 }));
         let answered = asked.await.map_err(|status| self.error(status))?;
         let HashKvResponse { header, hash, compact_revision, hash_revision } =
             answered.into_inner();
-        // Before etcd 3.6, only the header has the revision.
+        // Before etcd 3.6, only the header contains the revision.
         let revision = match hash_revision {
             0 => header.ok_or_else(|| self.no_header())?.revision,
             named => named,
@@ -161,7 +161,7 @@ impl SourceSession<'_> {
         Ok(leases)
     }
 
-    /// Returns the TTL in seconds with which a lease was granted, or `None` if it has ended. A lease that is overdue has not
+    /// Returns the TTL in seconds with which a lease was granted, or `None` if the lease has ended. An overdue lease has not
     /// ended, because a new leader renews it.
     pub(super) async fn granted_s(&self, lease: LeaseId) -> Result<Option<i64>, SourceError> {
         let mut client = self.session.client(LeaseClient::with_origin);
@@ -189,7 +189,8 @@ impl SourceSession<'_> {
             .await
     }
 
-    /// Raises, disarms or lists alarms. Returns the alarms of the answer after the member has applied the request.
+    /// Raises, disarms or lists alarms. Returns the alarms in the response, which the member sends after it has applied the
+    /// request.
     pub(super) async fn alarm(
         &self,
         action: AlarmAction,
@@ -210,15 +211,15 @@ impl SourceSession<'_> {
         Ok(members.iter().map(|member| member.id).collect())
     }
 
-    /// Returns the alarms whose ids are not members, grouped by owner.
+    /// Returns the alarms whose ids are not members, divided into this cluster's and others'.
     pub(super) async fn fences(&self, recorded: &MemberRegistry) -> Result<Fences, SourceError> {
         let members = self.members().await?;
         let alarms = self.alarm(AlarmAction::Get, AlarmMember::default()).await?;
         Ok(Fences::of(alarms, &members, recorded))
     }
 
-    /// Returns whether the member accepts any write. Requests a compaction to a future revision: the CORRUPT alarm refuses it
-    /// as a write, any other member refuses its revision.
+    /// Returns whether the member accepts writes. Requests a compaction to a future revision: under the CORRUPT alarm it is
+    /// refused as a write, otherwise because of its revision.
     pub(super) async fn takes_writes(&self) -> Result<bool, SourceError> {
         let mut client = self.session.client(KvClient::with_origin);
         let asked = CompactionRequest { revision: i64::MAX, physical: false };

@@ -1,4 +1,4 @@
-//! The status of following, and the channel for requests of the cut-over.
+//! The status of following, and the channel for cut-over requests.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::{error::CopyError, fence::Guarded, metrics::FollowMetrics, seed::Snap
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FollowStatus {
-    /// Whether the cluster follows. It is `false` after the cut-over.
+    /// Whether the cluster follows; `false` after the cut-over.
     pub following: bool,
     /// The client URLs of the source's members.
     pub source: Vec<String>,
@@ -22,13 +22,13 @@ pub struct FollowStatus {
     pub revision: i64,
     /// The source's last known revision.
     pub source_revision: i64,
-    /// Number of revisions that are not yet copied. After the cut-over, the number of revisions that only the source has.
+    /// Number of revisions that are not copied yet. After the cut-over, the number of revisions that only the source has.
     pub lag: i64,
     /// Number of comparisons with equal hashes since this member started.
     pub equal: u64,
     /// Number of comparisons with different hashes since this member started.
     pub different: u64,
-    /// Revision of the last comparison with equal hashes.
+    /// Revision of the last comparison with equal hashes; 0 if there was none.
     pub last_equal_revision: i64,
     /// Whether a running, finished or failed cut-over, of this or another cluster, makes the source refuse writes.
     pub fenced: bool,
@@ -36,7 +36,7 @@ pub struct FollowStatus {
     pub guarding: bool,
     /// Number of times that this member has raised the fence again, since it started.
     pub raised_again: u64,
-    /// The reason why following is interrupted.
+    /// Why following is interrupted.
     pub error: Option<String>,
 }
 
@@ -54,7 +54,7 @@ impl FollowStatus {
     }
 }
 
-/// A request for the cut-over: the channel for its result.
+/// A request for a cut-over: the sender of its result.
 pub(super) type CutOverRequest = oneshot::Sender<Result<CutOverReport, CutOverRefused>>;
 
 /// The result of a cut-over.
@@ -67,8 +67,8 @@ pub struct CutOverReport {
     pub pause_ms: u64,
 }
 
-/// The reason why the cut-over was not done. This cluster still follows the source. The source accepts writes unless the status
-/// reports that it is fenced.
+/// The reason why a cut-over did not take place. This cluster still follows the source. The source accepts writes unless the
+/// status reports that it is fenced.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum CutOverRefused {
@@ -128,7 +128,7 @@ impl FollowHandle {
         &self.0.folder
     }
 
-    /// Changes the status, and updates its lag and the metrics.
+    /// Changes the status, recomputes its lag and updates the metrics.
     pub(super) fn update(&self, change: impl FnOnce(&mut FollowStatus)) {
         let mut status = self.0.status.lock();
         change(&mut status);
@@ -136,6 +136,7 @@ impl FollowHandle {
         self.0.metrics.show(&status);
     }
 
+    /// Records and logs the result of a comparison at `revision`.
     pub(super) fn compared(&self, revision: i64, equal: bool) {
         if equal {
             tracing::debug!(revision, "the keys are equal to the source's");
@@ -153,6 +154,7 @@ impl FollowHandle {
         self.0.metrics.compared(equal);
     }
 
+    /// Records an error that ended the session. Logs it unless it repeats the last one.
     pub(super) fn failed(&self, error: &CopyError) {
         let text = error.to_string();
         let before = self.status();
@@ -165,7 +167,8 @@ impl FollowHandle {
         });
     }
 
-    /// Requests the cut-over and waits for its result. Fails at once if none is possible now, or one is running.
+    /// Requests the cut-over and waits for its result. Fails immediately if following is interrupted or a cut-over is
+    /// running.
     pub async fn cut_over(&self) -> Result<CutOverReport, CutOverRefused> {
         let gone = || CutOverRefused::Failed("this cluster follows no source".to_owned());
         let status = self.status();
@@ -195,7 +198,8 @@ impl FollowHandle {
         });
     }
 
-    /// Records the result of a check after the cut-over at revision `cut_over`, with the source's revision.
+    /// Records the result of a check after the cut-over: what the check found, and the source's revision. `cut_over` is the
+    /// revision of the cut-over.
     pub(super) fn guarded(&self, cut_over: i64, (found, revision): (Guarded, i64)) {
         let before = self.status();
         if found == Guarded::RaisedAgain {

@@ -23,8 +23,9 @@ const SNAPSHOT_SHARE: u32 = 20;
 const ENDED_LEASE_S: i64 = 60;
 
 impl Copier<'_> {
-    /// Gives up attempts that have fences at the source, then copies leases, users and roles, and records another cluster's
-    /// fence. May postpone users and roles, to limit snapshots. Fails if a cut-over was done; the source then stays fenced.
+    /// Abandons attempts that have fences at the source, then copies leases, users and roles, and records another cluster's
+    /// fence. May postpone users and roles, to limit snapshots. Fails if a cut-over has succeeded; the source then stays
+    /// fenced.
     pub(super) async fn sync(&mut self) -> Result<(), CopyError> {
         let revision = self.calls.revision().await?;
         let recorded = self.calls.recorded().await?;
@@ -49,7 +50,7 @@ impl Copier<'_> {
         self.sync_users(false).await
     }
 
-    /// Adds the source's new leases, and removes leases that ended there and have no keys here.
+    /// Adds the source's new leases and removes leases that ended there and have no keys here.
     pub(super) async fn sync_leases(&self) -> Result<(), CopyError> {
         let there = self.calls.session.leases().await?;
         let (ended, new) = {
@@ -74,8 +75,8 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// Adds a lease that a copied key refers to, with the TTL that the source granted. If the lease has ended there, its TTL is
-    /// [`ENDED_LEASE_S`].
+    /// Adds a lease of a copied key with the TTL that the source granted, or with [`ENDED_LEASE_S`] if the lease has ended
+    /// there.
     pub(super) async fn add_lease(&self, lease: LeaseId) -> Result<(), CopyError> {
         let granted_s = self.calls.session.granted_s(lease).await?;
         let ttl_s = granted_s.unwrap_or(ENDED_LEASE_S);
@@ -93,7 +94,7 @@ impl Copier<'_> {
         self.calls.propose(FollowOperation::Leases(leases)).await
     }
 
-    /// Copies users and roles from a snapshot if their revision has changed. A cut-over ignores the limit on snapshots, and
+    /// Copies users and roles from a snapshot if their revision has changed. A cut-over ignores the limit on snapshots and
     /// also copies them if the source does not report their revision.
     pub(super) async fn sync_users(&mut self, in_cut_over: bool) -> Result<(), CopyError> {
         let (told, changed) = self.users_changed().await?;
@@ -111,8 +112,8 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// Returns the revision of the source's users and roles, and whether it differs from the copied one. Both are `None` if the
-    /// source does not report it.
+    /// Returns the revision of the source's users and roles, and whether it differs from the copied revision. Both are `None`
+    /// if the source does not report the revision.
     pub(super) async fn users_changed(&self) -> Result<(Option<u64>, Option<bool>), CopyError> {
         let told = self.calls.session.auth_revision().await?;
         let view = self.calls.node.read().await.map_err(CopyError::Node)?;

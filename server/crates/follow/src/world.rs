@@ -38,7 +38,7 @@ enum Accepts {
 
 #[derive(Debug, Default)]
 struct Source {
-    /// Whether alarms behave as before etcd 3.6, where the last alarm change that had an effect decides.
+    /// Whether alarms behave as before etcd 3.6: the last effective change of an alarm decides.
     old: bool,
     alarms: BTreeSet<(u64, i32)>,
     accepts: Accepts,
@@ -224,7 +224,7 @@ struct Calls {
 }
 
 impl Calls {
-    /// Queues a request and waits for its answer.
+    /// Queues a request and waits for its response.
     async fn ask(&self, request: Request) -> Result<Answer, Failure> {
         let slot = Slot::default();
         let waiting = (request, slot.clone());
@@ -290,8 +290,8 @@ impl FenceCalls for Calls {
     }
 }
 
-/// Runs one round like `run` and `sync`: attempts a cut-over, or checks the fence after one. `seen` is the revision of the last
-/// check. Returns the revision to pass to the next round.
+/// Runs one round like `run` and `sync`: attempts a cut-over, or checks the fence after one. `seen` is the revision of the
+/// last check. Returns `seen` for the next round.
 async fn round(calls: &Calls, seen: Option<i64>) -> Result<Option<i64>, Failure> {
     let recorded = calls.recorded().await?;
     if !recorded.follows {
@@ -384,7 +384,8 @@ impl Run {
         self.processes.push((cluster, Box::pin(process)));
     }
 
-    /// Answers a random waiting request. If it `fails`, its caller gives up first, and the request may take effect later.
+    /// Answers a random waiting request. If `fails` is set, its caller gives up instead, and the request may take effect
+    /// later.
     fn request(&mut self, fails: bool) {
         let mut world = self.world.borrow_mut();
         if world.requests.is_empty() {
@@ -403,8 +404,8 @@ impl Run {
         *slot.borrow_mut() = Some(answer);
     }
 
-    /// Ends a random process and starts another. Half of the time, the new one serves the same cluster, otherwise a new cluster
-    /// or a random one, as if its disk was lost.
+    /// Stops a random process and starts another. Half of the time, the new process serves the same cluster; otherwise a new
+    /// cluster or a random one, as if its disk was lost.
     fn end(&mut self) {
         if self.processes.is_empty() {
             return;

@@ -1,4 +1,4 @@
-//! The changes that a restore applies after its snapshot, from a folder that `witan-operator backup fetch` wrote.
+//! The changes that a restore applies after its snapshot. They are in a folder that `witan-operator backup fetch` wrote.
 
 use std::{collections::BTreeMap, fs, io, path::Path};
 
@@ -50,7 +50,7 @@ pub(super) struct ChangesFolder<'a> {
 }
 
 impl<'a> ChangesFolder<'a> {
-    /// Reads a folder's target revision. Fails if the folder has no valid target file.
+    /// Reads the target revision in a folder. Fails if the folder has no valid target file.
     pub(super) fn open(folder: &'a Path) -> Result<Self, ChangesError> {
         let path = folder.join(TARGET);
         let json = fs::read(&path).map_err(unread(&path))?;
@@ -64,8 +64,8 @@ impl<'a> ChangesFolder<'a> {
         (!self.target.at_least).then_some(Revision(self.target.revision))
     }
 
-    /// Applies the changes from the state's revision to the target revision. Fails if they start later or end earlier. Calls
-    /// `built` after each file and returns its error.
+    /// Applies the changes after the state's revision up to the target revision. Fails if they start later or end earlier.
+    /// Calls `built` after each file and returns its error.
     pub(super) fn apply<E: From<ChangesError>>(
         &self,
         machine: &mut StateMachine,
@@ -140,6 +140,7 @@ fn unread(path: &Path) -> impl FnOnce(io::Error) -> ChangesError {
     move |source| ChangesError::Read { path, source }
 }
 
+/// Groups the changes by revision.
 fn revisions(groups: Vec<ChangeGroup>) -> Vec<FollowedRevision> {
     let mut revisions = Vec::new();
     for event in groups.into_iter().flat_map(|group| group.events) {
@@ -148,14 +149,14 @@ fn revisions(groups: Vec<ChangeGroup>) -> Vec<FollowedRevision> {
     revisions
 }
 
-/// Applies a revision. First ends the leases of keys that it creates, then grants missing leases with their TTL in seconds from
-/// `leases`. A lease without an entry there gets the longest TTL.
+/// Applies a revision. First ends the leases of keys that it creates, then grants missing leases with their TTL in seconds
+/// from `leases`, or with the maximum TTL if `leases` does not contain them.
 fn write(
     machine: &mut StateMachine,
     revision: FollowedRevision,
     leases: &BTreeMap<i64, i64>,
 ) -> Result<(), FollowError> {
-    // A lease that was granted again may have a different TTL. A lease that still has keys stays.
+    // A lease that was granted again may have a different TTL. A lease that still has keys is not ended.
     let created = revision.writes.iter().filter(|write| write.version == 1);
     let leased = created.map(|write| write.lease);
     let ended: Vec<i64> = leased.filter(|id| leases.contains_key(id)).collect();

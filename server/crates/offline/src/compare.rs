@@ -9,7 +9,7 @@ use witan_snapshot as snapshot;
 
 use super::error::OfflineError;
 
-/// The fields used from a record that `witan-operator backup save` wrote.
+/// The fields that are read from a record of `witan-operator backup save`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Record {
@@ -19,8 +19,8 @@ struct Record {
     keys_hash: Option<KeysHash>,
 }
 
-/// Compares the keys with the hash in a record. Returns the text for the report. Skips the comparison if the record has no
-/// hash. Fails if the hashes or the compacted revisions differ.
+/// Compares the keys with the hash in a record. Returns a text for the report, also if the record has no hash. Fails if the
+/// hashes or the compacted revisions differ.
 pub(super) fn keys(record: &Path, kv: &Kv) -> Result<String, OfflineError> {
     let unreadable =
         |reason: String| OfflineError::Record { path: record.display().to_string(), reason };

@@ -18,7 +18,7 @@ const EXIT_BAD_FEATURE: u8 = 4;
 /// etcdutl's exit code for invalid arguments.
 const EXIT_BAD_ARGUMENTS: u8 = 128;
 
-/// The reason why a command failed. All except [`Self::Usage`] are printed after `Error: `.
+/// The reason why a command failed. All variants except [`Self::Usage`] are printed after `Error: `.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum OfflineError {

@@ -34,7 +34,7 @@ pub use error::OfflineError;
 /// The program name that selects etcdutl's command line.
 pub const ETCDUTL: &str = "etcdutl";
 
-/// Runs a command and returns the text to print, or `None` if there is no command of this name.
+/// Runs a command and returns the text to print. Returns `None` if there is no command with this name.
 pub fn run(
     command: &str,
     arguments: impl Iterator<Item = OsString>,
@@ -64,7 +64,7 @@ fn snapshot(verb: &SnapshotCommand, write_out: &str) -> Result<String, OfflineEr
     }
 }
 
-/// Creates the cache for the values that a command reads. It gets as much memory as the cache of a member at startup.
+/// Creates the cache for the values that a command reads, with as much memory as the cache of a starting member.
 fn value_cache() -> Arc<BlockCache> {
     let limit = MemoryLimit::read(Path::new("/"));
     let budget_bytes = limit.map_or(u64::MAX, MemoryLimit::budget_bytes);

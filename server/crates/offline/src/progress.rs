@@ -29,7 +29,7 @@ impl ProgressBar {
         self.draw();
     }
 
-    /// Adds processed bytes, and redraws the bar if the percentage has changed.
+    /// Adds processed bytes and redraws the bar if the percentage has changed.
     pub(super) fn advance(&mut self, bytes: usize) {
         self.done += bytes as u64;
         let percent = (self.done * 100 / self.total).min(100);

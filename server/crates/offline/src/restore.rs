@@ -70,7 +70,7 @@ pub(super) fn restore(
     Ok(text)
 }
 
-/// An error while reading a snapshot into a new directory.
+/// An error while a snapshot is read into a new directory.
 #[derive(Debug, thiserror::Error)]
 enum ReadError {
     #[error(transparent)]
@@ -79,8 +79,8 @@ enum ReadError {
     Storage(#[from] OpenError),
 }
 
-/// Builds the state from a snapshot and its changes. The tuple contains the snapshot's length in bytes and the changes. Takes
-/// the members and the position from `genesis`. Writes parts of the state to `directory`. Also returns the text of `--compare`.
+/// Builds the state from a snapshot and its changes. `length` is the snapshot's size in bytes. Takes the members and the
+/// position from `genesis`. Writes parts of the state to `directory`. Returns the state and the text of `--compare`.
 fn build(
     arguments: &RestoreArguments,
     (length, changes): (u64, Option<&ChangesFolder<'_>>),
@@ -112,7 +112,7 @@ fn build(
         let bumped = snapshot::bump_revision(&mut machine.kv, arguments.bump_revision);
         bumped.map_err(OfflineError::broken(file))?;
     }
-    // The cluster keeps the feature level of its data. After a backup of the first level, the leader's first decision sets it.
+    // The cluster keeps the feature level of its data. If the data has the first level, the new leader decides the level.
     let raised_level = machine.members.raised_level;
     machine.members = MemberRegistry { raised_level, ..first.members };
     if !found.has_tree {
@@ -132,7 +132,7 @@ fn remove_snapshot(arguments: &RestoreArguments) -> Result<(), OfflineError> {
     removed(&arguments.file, fs::remove_file(&arguments.file))
 }
 
-/// Converts the outcome of a removal. A missing file is no error.
+/// Converts the outcome of a removal. A missing file is not an error.
 fn removed(path: &Path, outcome: io::Result<()>) -> Result<(), OfflineError> {
     match outcome {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -142,8 +142,8 @@ fn removed(path: &Path, outcome: io::Result<()>) -> Result<(), OfflineError> {
     }
 }
 
-/// Returns the member's identity, its cluster's first state, and the data directory that a member with these flags would use.
-/// Fails if a member with these flags cannot start a cluster.
+/// Returns the member's identity, its cluster's first state, and the data directory of a member with these flags. Fails if
+/// such a member cannot start a cluster.
 fn first_member_state(
     arguments: &RestoreArguments,
 ) -> Result<(DataIdentity, Box<View>, PathBuf), OfflineError> {
@@ -172,6 +172,7 @@ fn first_member_state(
     Ok((identity, state, config.data_dir))
 }
 
+/// Returns whether the directory is empty or does not exist.
 fn is_free(dir: &Path) -> bool {
     match fs::read_dir(dir) {
         Ok(mut entries) => entries.next().is_none(),

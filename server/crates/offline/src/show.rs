@@ -64,7 +64,7 @@ pub(super) fn hash_kv(
         "fields" => |found| Ok(found.fields()),
         _ => return Err(refused(format)),
     };
-    // Like etcdutl, reports a missing file before it opens the file.
+    // Like etcdutl, report a missing file first.
     digest::length("stat", path)?;
     let _locked = lock(path, timeout)?;
     let (length, _) = digest::length("stat", path)?;
@@ -86,8 +86,8 @@ pub(super) fn hash_kv(
     })
 }
 
-/// Takes the lock with which bbolt's readers exclude a writer, such as a running etcd. Closing the file releases the lock.
-/// Fails if another process has locked the file for longer than `timeout`; 0 is no limit.
+/// Takes the shared lock by which bbolt's readers exclude a writer, such as a running etcd. Closing the file releases the
+/// lock. Fails if another process holds the lock for longer than `timeout`; 0 waits indefinitely.
 fn lock(path: &Path, timeout: Duration) -> Result<File, OfflineError> {
     let file = File::open(path).map_err(OfflineError::open("open", path))?;
     let begun = Instant::now();

@@ -19,8 +19,8 @@ pub(super) struct StoppedMember {
     pub(super) hold: ReadHold,
 }
 
-/// Reads a stopped member's data directory without writing to it. Fails if the directory contains no data, no complete state,
-/// the state of a removed member, or a state above the feature level of this release. `cache` decides which values of the state
+/// Reads a stopped member's data directory without writing to it. Fails if the directory contains no data, if the state is
+/// incomplete or above this release's feature level, or if the member was removed. `cache` decides which values of the state
 /// are in memory.
 pub(super) fn read(dir: &Path, cache: &Arc<BlockCache>) -> Result<StoppedMember, OfflineError> {
     let shown = || dir.display().to_string();
