@@ -10,7 +10,7 @@ pub struct Cluster {
     members: Vec<Server>,
 }
 
-/// A member's answer to a status request.
+/// A member's response to a status request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
     /// The member's id.

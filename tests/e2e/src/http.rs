@@ -21,7 +21,7 @@ pub const JSON: [(&str, &str); 1] = [("Content-Type", "application/json")];
 /// Maximum length of a header line in bytes.
 const LINE_BYTES_MAX: u64 = 1 << 20;
 
-/// A complete answer.
+/// A complete response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     /// The version, such as `HTTP/1.1`.
@@ -45,7 +45,7 @@ impl Response {
             .map(|(_, value)| value.as_str())
     }
 
-    /// Returns the index of v2's key space in the answer. Panics if there is none.
+    /// Returns the index of v2's key space in the response. Panics if there is none.
     pub fn etcd_index(&self) -> u64 {
         let index = self.header("X-Etcd-Index");
         let index = index.and_then(|index| index.parse().ok());
@@ -64,13 +64,13 @@ impl Response {
     }
 }
 
-/// Sends a request with a form on a new connection. Panics if there is no complete answer.
+/// Sends a request with a form on a new connection. Panics if there is no complete response.
 pub fn once(address: &str, method: &str, target: &str, body: &str) -> Response {
     try_once(address, method, target, &[], body.as_bytes())
         .unwrap_or_else(|error| panic!("{method} {target} on {address}: {error}"))
 }
 
-/// Sends a request with these headers on a new connection. Fails if there is no complete answer.
+/// Sends a request with these headers on a new connection. Fails if there is no complete response.
 pub fn try_once(
     address: &str,
     method: &str,
@@ -189,7 +189,7 @@ impl Connection {
         self.stream.get_ref().shutdown(Shutdown::Write)
     }
 
-    /// Reads a complete answer to a request with `method`. Fails if the connection ends or times out first.
+    /// Reads a complete response to a request with `method`. Fails if the connection ends or times out first.
     pub fn response(&mut self, method: &str) -> io::Result<Response> {
         let mut response = self.head(method)?;
         while let Some(piece) = self.chunk()? {
@@ -199,7 +199,7 @@ impl Connection {
     }
 
     /// Reads the status line and headers; [`Connection::chunk`] reads the body. Fails if the connection ends or times out
-    /// first, or the answer is not HTTP.
+    /// first, or the response is not HTTP.
     pub fn head(&mut self, method: &str) -> io::Result<Response> {
         loop {
             let response = self.any_head()?;

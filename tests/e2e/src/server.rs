@@ -89,7 +89,7 @@ impl Launch {
         }
     }
 
-    /// Advertises [`SAME_URLS`]. Servers with these URLs have the same ids, so that a test can compare their answers byte for
+    /// Advertises [`SAME_URLS`]. Servers with these URLs have the same ids, so that a test can compare their responses byte for
     /// byte.
     #[must_use]
     pub fn same_ids(self) -> Self {
@@ -505,7 +505,7 @@ fn signal(name: &str, pid: u32) {
 }
 
 fn healthy(address: &str) -> bool {
-    // 421 is also an answer: the server requires another host name (--host-whitelist).
+    // 421 is also a response: the server requires another host name (--host-whitelist).
     http::try_once(address, "GET", "/health", &[], b"")
         .is_ok_and(|answer| matches!(answer.status, 200 | 421))
 }

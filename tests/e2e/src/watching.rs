@@ -1,4 +1,4 @@
-//! A watch stream on which a test sends each request and reads each answer explicitly, with helpers that change keys.
+//! A watch stream on which a test sends each request and reads each response explicitly, with helpers that change keys.
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
@@ -82,7 +82,7 @@ impl Watching {
             .expect("the stream is open");
     }
 
-    /// Returns the next answer. Panics if there is none, or if the stream ended with an error.
+    /// Returns the next response. Panics if there is none, or if the stream ended with an error.
     pub async fn next(&mut self) -> WatchResponse {
         match self.try_next().await {
             Ok(Some(answer)) => answer,
@@ -90,7 +90,7 @@ impl Watching {
         }
     }
 
-    /// Returns the next answer, or `None` at the end of the stream. Fails with the stream's final status. Panics if no answer
+    /// Returns the next response, or `None` at the end of the stream. Fails with the stream's final status. Panics if no response
     /// arrives within [`PATIENCE`].
     pub async fn try_next(&mut self) -> Result<Option<WatchResponse>, Status> {
         timeout(PATIENCE, self.answers.message())
@@ -98,7 +98,7 @@ impl Watching {
             .unwrap_or_else(|_| panic!("no answer for {PATIENCE:?}"))
     }
 
-    /// Closes the request stream and returns the answer stream.
+    /// Closes the request stream and returns the response stream.
     pub fn finish(self) -> Streaming<WatchResponse> {
         self.answers
     }

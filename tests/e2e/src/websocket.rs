@@ -8,7 +8,7 @@ use std::{
 
 /// Maximum time to wait for a frame.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// The key in RFC 6455's example, and the server's answer to it.
+/// The key in RFC 6455's example, and the server's response to it.
 const KEY: (&str, &str) = ("dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 /// The mask of a client's frames, which may have any value.
 const MASK: [u8; 4] = [1, 2, 3, 4];
@@ -17,7 +17,7 @@ const MASK: [u8; 4] = [1, 2, 3, 4];
 #[derive(Debug)]
 pub struct Socket {
     stream: TcpStream,
-    /// The head of the handshake's answer in lower case.
+    /// The head of the handshake's response in lower case.
     pub head: String,
 }
 
@@ -28,7 +28,7 @@ pub enum Frame {
     Text(String),
     /// The end of the connection, with its status code.
     Close(Option<u16>),
-    /// The answer to a ping.
+    /// The response to a ping.
     Pong(Vec<u8>),
 }
 

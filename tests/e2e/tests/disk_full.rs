@@ -28,7 +28,7 @@ fn start(disk: &Disk) -> Server {
     Launch::witan().dir(disk.path().join("witan")).start()
 }
 
-/// Puts a value of `bytes` bytes and returns the answer. Keys and values consist of base64 letters.
+/// Puts a value of `bytes` bytes and returns the response. Keys and values consist of base64 letters.
 fn put(server: &Server, key: usize, bytes: usize) -> (u16, Value) {
     let body = json!({ "key": format!("k{key:07}"), "value": "v".repeat(bytes) });
     server.try_v3("kv/put", &body)
@@ -47,7 +47,7 @@ fn assert_refused((status, answer): (u16, Value)) {
     assert_eq!(text, Some("etcdserver: mvcc: database space exceeded"));
 }
 
-/// Checks the answers of every dialect while the disk is full.
+/// Checks the responses of every dialect while the disk is full.
 fn assert_full(server: &Server) {
     assert_refused(put(server, 0, 8));
     assert_refused(server.try_v3("lease/grant", &json!({ "TTL": "60" })));

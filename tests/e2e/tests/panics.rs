@@ -162,10 +162,10 @@ const CALLS: [(&str, &str); 7] = [
     ("user_add", "job poll 1"),
 ];
 
-/// The error code in an answer of the JSON gateway.
+/// The error code in a response of the JSON gateway.
 const CODE: &str = r#""code":13"#;
 
-/// HTTP/1 requests: the moment at which each panics, method, target, body, and a text in the answer.
+/// HTTP/1 requests: the moment at which each panics, method, target, body, and a text in the response.
 const REQUESTS: [(&str, &str, &str, &str, &str); 2] = [
     ("http item 1", "PUT", "/v2/keys/foo", "value=bar", ""),
     ("gateway item 1", "POST", "/v3/kv/put", PUT, CODE),
@@ -248,7 +248,7 @@ fn has_panicked_connections(server: &Server, count: u64) -> bool {
     metrics.contains(&line)
 }
 
-/// Panics in answers that have begun. The last line contains the error, or the answer has no end. Returns the number of panics.
+/// Panics in answers that have begun. The last line contains the error, or the response has no end. Returns the number of panics.
 fn streams(server: &Server) -> u64 {
     // The gateway's lines: that the watch was created, and the event.
     let create = r#"{"create_request":{"key":"a2V5","start_revision":"1"}}"#;
@@ -257,7 +257,7 @@ fn streams(server: &Server) -> u64 {
     let last = text.lines().last().expect("a line");
     assert!(last.contains(CODE), "{last}");
     assert_eq!(text.lines().count(), 2, "{text}");
-    // A v2 stream, whose answer begins before the event.
+    // A v2 stream, whose response begins before the event.
     let mut connection = Connection::open(&server.address()).expect("it listens");
     plant(server, "http_stream item 2");
     let target = "/v2/keys/?wait=true&stream=true&recursive=true";

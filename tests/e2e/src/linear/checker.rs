@@ -1,7 +1,7 @@
 //! Searches for a linearization: an order of all calls on a pair in which each call takes effect between its begin and its end,
-//! and every answer is correct. Uses Wing and Gong's search with Lowe's memory of failed states.
+//! and every response is correct. Uses Wing and Gong's search with Lowe's memory of failed states.
 //!
-//! A call without an answer may take effect at any later time, or never.
+//! A call without a response may take effect at any later time, or never.
 //!
 //! `record` checks revisions and watches.
 
@@ -40,13 +40,13 @@ impl fmt::Display for Refusal {
 pub fn check(history: &[Call]) -> Result<(), Refusal> {
     let mut pairs: BTreeMap<usize, Vec<Call>> = BTreeMap::new();
     for call in history {
-        // A read without an answer gives no information.
+        // A read without a response gives no information.
         if call.told.is_some() || call.input.writes() {
             pairs.entry(call.pair).or_default().push(*call);
         }
     }
     pairs.into_iter().try_for_each(|(pair, mut calls)| {
-        // Try calls without an answer last, only if no other call fits.
+        // Try calls without a response last, only if no other call fits.
         calls.sort_by_key(|call| (call.told.is_none(), call.begun));
         let mut search = Search::new(&calls);
         if search.run() {
@@ -78,7 +78,7 @@ const REACHED_SHOWN: usize = 20;
 type Set = Box<[u64]>;
 
 struct Search<'a> {
-    /// The answered calls, then the calls without an answer, each ordered by begin.
+    /// The answered calls, then the calls without a response, each ordered by begin.
     calls: &'a [Call],
     /// Number of answered calls.
     answered: usize,
@@ -146,7 +146,7 @@ impl<'a> Search<'a> {
     }
 
     /// Returns the first call from `from` that may come next, and the state after it. It must begin before every remaining call
-    /// has ended, and its answer must be correct in this state.
+    /// has ended, and its response must be correct in this state.
     fn candidate(&self, from: usize, state: Pair) -> Option<(usize, Pair)> {
         let mut first_end = u64::MAX;
         let mut until = self.first_missing();

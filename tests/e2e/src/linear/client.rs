@@ -55,7 +55,7 @@ fn key(pair: usize, slot: Slot) -> String {
     format!("{PREFIX}{pair}/{slot}")
 }
 
-/// Updates a client's expected state of a pair from an answer, so that some of its swaps succeed.
+/// Updates a client's expected state of a pair from a response, so that some of its swaps succeed.
 pub fn remember(known: &mut Pair, input: Input, output: Output) {
     match (input, output) {
         (Input::Get(slot) | Input::Cas { slot, .. }, Output::Value(value)) => known[slot] = value,
@@ -92,7 +92,7 @@ impl Choice {
     }
 }
 
-/// Sends a call. Returns the answer and its revision. Fails if the server answers with an error or not at all.
+/// Sends a call. Returns the response and its revision. Fails if the server answers with an error or not at all.
 pub async fn ask(
     client: &mut KvClient<Channel>,
     pair: usize,

@@ -1,4 +1,4 @@
-//! Linearizability: clients' calls on pairs of keys with their answers, the changes that watchers received, and the checks of
+//! Linearizability: clients' calls on pairs of keys with their responses, the changes that watchers received, and the checks of
 //! both.
 //!
 //! Reading order: `model` → `checker` and `record` (the checks) → `client`. `tests/faults/planted` shows that both checks refuse

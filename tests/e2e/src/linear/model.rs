@@ -1,4 +1,4 @@
-//! The model of the linearizability check: a pair of keys as two registers, the calls on them, and the correct answer to each
+//! The model of the linearizability check: a pair of keys as two registers, the calls on them, and the correct response to each
 //! call in each state.
 
 /// The values of a pair's two keys. 0 means that a key does not exist. No value is written twice.
@@ -36,7 +36,7 @@ pub enum Input {
     },
 }
 
-/// The content of an answer.
+/// The content of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
     /// The value of one key.
@@ -55,7 +55,7 @@ impl Input {
         !matches!(self, Self::Get(_) | Self::GetBoth)
     }
 
-    /// Returns the state of the pair after the call, and the correct answer.
+    /// Returns the state of the pair after the call, and the correct response.
     pub fn step(self, state: Pair) -> (Pair, Output) {
         match self {
             Self::Get(slot) => (state, Output::Value(state[slot])),
@@ -86,24 +86,24 @@ pub struct Call {
     pub input: Input,
     /// Logical time before the call was sent.
     pub begun: u64,
-    /// The answer, or `None` if it is unknown whether the call took effect.
+    /// The response, or `None` if it is unknown whether the call took effect.
     pub told: Option<Told>,
 }
 
 impl Call {
-    /// Returns the revision in the answer.
+    /// Returns the revision in the response.
     pub fn revision(&self) -> Option<i64> {
         self.told.map(|told| told.revision)
     }
 }
 
-/// An answer and its time.
+/// A response and its time.
 #[derive(Clone, Copy, Debug)]
 pub struct Told {
-    /// Logical time after the answer arrived.
+    /// Logical time after the response arrived.
     pub ended: u64,
-    /// The content of the answer.
+    /// The content of the response.
     pub output: Output,
-    /// The revision in the answer's header.
+    /// The revision in the response's header.
     pub revision: i64,
 }

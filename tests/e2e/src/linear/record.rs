@@ -1,5 +1,5 @@
-//! The record of changes that watchers received, and its comparison with the clients' answers. All watchers must receive the
-//! same changes in order, and each revision completely and once. Every answer must be correct at its revision, and revisions
+//! The record of changes that watchers received, and its comparison with the clients' responses. All watchers must receive the
+//! same changes in order, and each revision completely and once. Every response must be correct at its revision, and revisions
 //! must follow real time.
 //!
 //! `checker` searches for an order without using revisions.
@@ -21,7 +21,7 @@ pub struct Change {
     pub value: u64,
 }
 
-/// The changes in one answer of a watch stream.
+/// The changes in one response of a watch stream.
 pub type Batch = Vec<Change>;
 
 /// Checks that a watcher received changes in order, without repetition, and each revision in one batch. Returns the changes.
@@ -76,7 +76,7 @@ pub fn complete(
     Ok(())
 }
 
-/// Checks that every answer is correct at its revision, every change was requested, and revisions follow real time.
+/// Checks that every response is correct at its revision, every change was requested, and revisions follow real time.
 pub fn agree(record: &[Change], history: &[Call]) -> Result<(), String> {
     let states = States::of(record);
     for call in history {

@@ -4,7 +4,7 @@ use super::Server;
 use crate::{Tool, http};
 
 impl Server {
-    /// Sends a request on a new connection. Panics if there is no complete answer.
+    /// Sends a request on a new connection. Panics if there is no complete response.
     pub fn http(&self, method: &str, target: &str, body: &str) -> http::Response {
         http::once(&self.address(), method, target, body)
     }
@@ -41,7 +41,7 @@ impl Server {
         answer["token"].as_str().expect("a token").to_owned()
     }
 
-    /// Like [`Self::http`], but panics unless the answer has this status.
+    /// Like [`Self::http`], but panics unless the response has this status.
     #[track_caller]
     pub fn answers(&self, status: u16, method: &str, target: &str, body: &str) -> http::Response {
         let answer = self.http(method, target, body);
@@ -54,14 +54,14 @@ impl Server {
         answer
     }
 
-    /// Calls the v3 gateway and returns the answer. `call` is the path below `/v3/`. Panics if the call is refused.
+    /// Calls the v3 gateway and returns the response. `call` is the path below `/v3/`. Panics if the call is refused.
     #[track_caller]
     pub fn v3(&self, call: &str, body: &str) -> serde_json::Value {
         let answer = self.answers(200, "POST", &format!("/v3/{call}"), body);
         answer.json()
     }
 
-    /// Calls the v3 gateway and returns the status and the answer.
+    /// Calls the v3 gateway and returns the status and the response.
     pub fn try_v3(&self, call: &str, body: &serde_json::Value) -> (u16, serde_json::Value) {
         let answer = self.http("POST", &format!("/v3/{call}"), &body.to_string());
         (answer.status, answer.json())

@@ -1,4 +1,4 @@
-//! Sends one message to any gRPC method and returns the first message of its answer.
+//! Sends one message to any gRPC method and returns the first message of its response.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use witan_e2e::requests;
 /// Timeout of a call. An admitted method may have no message to send.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Returns the first message of the answer, or an empty message if there is none.
+/// Returns the first message of the response, or an empty message if there is none.
 pub(crate) async fn first(
     channel: Channel,
     method: &str,

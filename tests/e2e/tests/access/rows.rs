@@ -1,5 +1,5 @@
 //! The rows: every method of HTTP/1 paths, of gRPC, and of the gateway over POST and over a WebSocket. A row sends its request
-//! and tells whether the answer refuses the caller.
+//! and tells whether the response refuses the caller.
 
 use std::{fmt, io, time::Duration};
 
@@ -26,7 +26,7 @@ const REFUSALS: [&str; 3] = [
     "etcdserver: invalid auth token",
 ];
 
-/// The gateway's answer for an unknown path.
+/// The gateway's response for an unknown path.
 const UNSERVED: &str = r#""Not Found""#;
 
 pub(crate) const TOKEN: &str = "e77afb997af5a84983baa98fd42cf12f";

@@ -117,7 +117,7 @@ fn lists_look_as_those_of_the_public_service() {
         let fields: Vec<&String> = node.as_object().expect("a node").keys().collect();
         assert_eq!(fields, ["key", "value", "modifiedIndex", "createdIndex"]);
     }
-    // The answer equals v2's byte for byte, except for the end of the directory.
+    // The response equals v2's byte for byte, except for the end of the directory.
     let of_v2 = server
         .http("GET", &format!("/v2/keys{registry}"), "")
         .json();

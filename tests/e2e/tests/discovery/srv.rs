@@ -38,7 +38,7 @@ fn name_server(zone: Zone, truncates: bool) -> String {
     thread::spawn(move || {
         let mut query = [0; 512];
         while let Ok((length, client)) = udp.recv_from(&mut query) {
-            // First send an answer to another query.
+            // First send a response to another query.
             let foreign = answer(&query[..length], &Vec::new(), false, 1);
             let own = answer(&query[..length], &zone, truncates, 0);
             for message in [foreign, own] {

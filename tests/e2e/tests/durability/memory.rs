@@ -1,7 +1,7 @@
 //! Members with more data than memory. Each has its own cgroup, so that the kernel kills a member that exceeds its limit. A
 //! member reads values that do not fit from its disk.
 //!
-//! `full` tests keys that do not fit, `lists` an answer that does not fit, and `rebuilt` a cluster.
+//! `full` tests keys that do not fit, `lists` a response that does not fit, and `rebuilt` a cluster.
 
 mod full;
 mod lists;

@@ -16,7 +16,7 @@ use crate::{
 /// Number of calls of each dialect.
 pub(crate) const CALLS: usize = 240;
 
-/// One of this many calls has no answer, and every second unanswered call has no effect.
+/// One of this many calls has no response, and every second unanswered call has no effect.
 pub(crate) const UNANSWERED: usize = 12;
 
 /// A correct store with the clock of its clients.
@@ -32,7 +32,7 @@ struct Store {
 }
 
 impl Store {
-    /// Executes a v3 call. Returns the answer and its revision.
+    /// Executes a v3 call. Returns the response and its revision.
     fn execute(&mut self, pair: usize, input: Input) -> (Output, i64) {
         let before = self.pairs.get(&pair).copied().unwrap_or_default();
         let (after, output) = input.step(before);
@@ -50,7 +50,7 @@ impl Store {
         (output, self.revision)
     }
 
-    /// Executes a v2 call. Returns the answer and the index of the key.
+    /// Executes a v2 call. Returns the response and the index of the key.
     fn execute_tree(&mut self, pair: usize, input: Input) -> (Output, i64) {
         let before = self.tree.get(&pair).copied();
         let (after, output) = input.step([before.map_or(0, |(value, _)| value), 0]);
@@ -64,7 +64,7 @@ impl Store {
         (output, index.cast_signed())
     }
 
-    /// Generates the calls of two clients. The calls overlap, and some have no answer.
+    /// Generates the calls of two clients. The calls overlap, and some have no response.
     fn calls(
         &mut self,
         mut draw: impl FnMut(&Shared, Pair) -> Input,

@@ -17,7 +17,7 @@ use crate::{
     verdict::{CHECKS, States, Told, none_lost},
 };
 
-/// Returns the first call from `from` that `fits`, with its answer.
+/// Returns the first call from `from` that `fits`, with its response.
 fn find(
     calls: &mut [Call],
     from: usize,

@@ -208,13 +208,13 @@ fn change(through: &str, verb: &str, id: &str) {
                 said = answer.text();
                 eprintln!("{verb}: {said}");
             }
-            // A missing member was removed by a request whose answer was lost.
+            // A missing member was removed by a request whose response was lost.
             (answer.status == 200 || answer.status == 404 && verb == "remove").then_some(())
         },
     );
 }
 
-/// Adds a learner with this URL, and returns its id. After a lost answer, the next attempt finds the learner.
+/// Adds a learner with this URL, and returns its id. After a lost response, the next attempt finds the learner.
 fn add(through: &str, url: &str) -> String {
     let mut said = String::new();
     wait::within(RECOVERY_MAX, "the cluster can add a member", || {

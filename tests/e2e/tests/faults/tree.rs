@@ -102,12 +102,12 @@ fn ask(address: &str, pair: usize, input: Input, index: Option<u64>) -> Option<R
 
 enum Answer {
     Told(Told),
-    /// The call had no effect, and the answer does not contain the key's value.
+    /// The call had no effect, and the response does not contain the key's value.
     Refused,
     Unknown,
 }
 
-/// Converts an answer. `by_value` says whether the request compared the value.
+/// Converts a response. `by_value` says whether the request compared the value.
 fn told(load: &Load, input: Input, answer: &Response, known: &mut Known, by_value: bool) -> Answer {
     let Ok(body) = serde_json::from_slice::<Value>(&answer.body) else {
         return Answer::Unknown;

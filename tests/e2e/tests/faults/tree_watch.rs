@@ -78,7 +78,7 @@ pub(crate) fn observe(load: &Arc<Load>, mut at: usize) -> TreeWatch {
         }
         let address = &load.addresses[at % load.addresses.len()];
         let connection = Connection::open(address);
-        // The connection ends with the first answer that is not a change.
+        // The connection ends with the first response that is not a change.
         let _ = connection.and_then(|mut connection| {
             connection.patience(POLL_TIMEOUT)?;
             while !done(&watch) {

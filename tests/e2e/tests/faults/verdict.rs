@@ -36,7 +36,7 @@ pub(crate) struct Told {
     pub(crate) tree_calls: Vec<Call>,
     pub(crate) tree_watches: Vec<TreeWatch>,
     pub(crate) watches: Vec<Vec<Batch>>,
-    /// The answers to a watch that started after the run.
+    /// The responses to a watch that started after the run.
     pub(crate) fresh: Vec<Batch>,
 }
 
@@ -131,7 +131,7 @@ fn written(record: &[Change]) -> HashSet<u64> {
     record.iter().map(|change| change.value).collect()
 }
 
-/// Returns the values that an answer contains or that a successful comparison found.
+/// Returns the values that a response contains or that a successful comparison found.
 fn observed(calls: &[Call]) -> HashSet<u64> {
     let mut values = HashSet::new();
     for call in calls {

@@ -36,7 +36,7 @@ fn refuses(server: &Server, args: &[&str], why: &str) {
     assert!(said.stderr.contains(why), "{args:?}: {}", said.all());
 }
 
-/// Returns the member's answer to `/follow`.
+/// Returns the member's response to `/follow`.
 fn status(member: &Server) -> Value {
     member.http("GET", "/follow", "").json()
 }

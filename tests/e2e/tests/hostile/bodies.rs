@@ -50,7 +50,7 @@ fn ways() -> Vec<Way> {
     form.into_iter().chain(json).collect()
 }
 
-/// Sends on a separate thread until the server stops reading. Returns the server's answer.
+/// Sends on a separate thread until the server stops reading. Returns the server's response.
 fn send(server: &Server, way: &Way) -> String {
     let mut stream = connect(server);
     stream

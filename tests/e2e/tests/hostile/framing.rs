@@ -6,7 +6,7 @@ use witan_e2e::{Launch, Server};
 
 use crate::stage::{connect, cpu, rest};
 
-/// Sends bytes. Returns the status lines and bodies of the answers until the server closes the connection or has answered the
+/// Sends bytes. Returns the status lines and bodies of the responses until the server closes the connection or has answered the
 /// last request.
 fn said(server: &Server, request: &[u8]) -> String {
     let mut stream = connect(server);
@@ -87,7 +87,7 @@ fn a_long_content_type_costs_little() {
     );
 }
 
-/// Sends a request. Returns the answer after the connection has ended.
+/// Sends a request. Returns the response after the connection has ended.
 fn answer_and_end(server: &Server, request: &str) -> String {
     let mut stream = connect(server);
     stream.write_all(request.as_bytes()).expect("it is sent");

@@ -115,7 +115,7 @@ fn large_answers_are_rendered_on_another_thread() {
     }
 }
 
-/// Size in bytes of a v2 value. Each byte takes six bytes in an answer.
+/// Size in bytes of a v2 value. Each byte takes six bytes in a response.
 const ESCAPED_BYTES: usize = 9 << 20;
 
 #[test]
@@ -137,7 +137,7 @@ fn large_answers_of_v1_and_v2_are_rendered_on_another_thread() {
         ("DELETE", "/v2/keys/d/a?prevValue=x", "", 412),
         ("GET", "/v1/keys/d", "", 200),
         ("PUT", "/v1/keys/d/a", "value=y&prevValue=x", 400),
-        // The answer contains the replaced value.
+        // The response contains the replaced value.
         ("PUT", "/v2/keys/d/a", few, 200),
     ];
     for (method, path, body, status) in table {

@@ -59,7 +59,7 @@ fn range() -> RangeRequest {
     requests::range("key", "")
 }
 
-/// Reads until a call is refused because there is no memory for its answer.
+/// Reads until a call is refused because there is no memory for its response.
 fn until_refused(stream: &mut TcpStream) {
     while let Ok((kind, flags, _, payload)) = h2::read(stream) {
         let ended = kind == h2::HEADERS && flags & h2::END_STREAM != 0;
@@ -94,13 +94,13 @@ fn a_connection_that_takes_no_answer_leaves_room_for_others() {
 /// Number of large values that one deletion removes.
 const DELETED: u8 = 10;
 
-/// Number of streams whose answers together exceed the bound. Each answer contains all deleted values in base64.
+/// Number of streams whose answers together exceed the bound. Each response contains all deleted values in base64.
 const STREAMS: usize = 64;
 
 #[test]
 fn answers_of_gateway_streams_count_too() {
     let deleted = u64::from(DELETED) * LARGE_BYTES as u64;
-    // While an answer is created, it exists in several forms.
+    // While a response is created, it exists in several forms.
     let bound = SLACK_BYTES + DATA_BYTES + 2 * ANSWERS_BYTES;
     case("gateway streams unread", bound, |server| {
         for at in 0..DELETED {

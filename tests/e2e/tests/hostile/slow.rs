@@ -62,7 +62,7 @@ fn kinds() -> Vec<Slow> {
     ]
 }
 
-/// Sends until the server ends the connection. Returns a summary of the server's answer.
+/// Sends until the server ends the connection. Returns a summary of the server's response.
 fn suffer(server: &Server, slow: &Slow) -> String {
     let mut stream = connect(server);
     stream
@@ -138,13 +138,13 @@ pub(crate) fn one_byte_a_second() {
     });
 }
 
-/// Number of values of 1 MiB. An answer with them far exceeds a kernel's buffers.
+/// Number of values of 1 MiB. A response with them far exceeds a kernel's buffers.
 const VALUES: usize = 24;
 
 /// Size of the client's receive buffer in bytes. Linux doubles it.
 const CLIENT_KERNEL_BYTES: usize = 128 << 10;
 
-/// Maximum number of bytes before the answer to a ping: 128 KiB that are ready, 128 KiB in the server's kernel, and the data in
+/// Maximum number of bytes before the response to a ping: 128 KiB that are ready, 128 KiB in the server's kernel, and the data in
 /// the client's kernel. Without a bound on the server's kernel, this was 3 MB.
 const BEFORE_PING_BYTES_MAX: usize = 1 << 20;
 
@@ -175,7 +175,7 @@ fn a_slow_readers_ping_does_not_wait_behind_megabytes() {
             server.v3("kv/put", &put);
         }
         let mut stream = h2::open_wide(server);
-        // A buffer of a set size does not grow. A buffer that adapts to the reader would take megabytes of the answer and hide
+        // A buffer of a set size does not grow. A buffer that adapts to the reader would take megabytes of the response and hide
         // the data in the server's kernel.
         let fixed = SockRef::from(&stream).set_recv_buffer_size(CLIENT_KERNEL_BYTES);
         fixed.expect("an open socket");

@@ -287,7 +287,7 @@ pub(crate) fn rest(stream: &mut TcpStream) -> (Vec<u8>, bool) {
     (bytes, ended)
 }
 
-/// Returns the status line of an answer, or how the connection ended without one.
+/// Returns the status line of a response, or how the connection ended without one.
 pub(crate) fn verdict(stream: &mut TcpStream) -> String {
     let (bytes, ended) = rest(stream);
     let line = bytes.split(|&b| b == b'\r').next().unwrap_or_default();

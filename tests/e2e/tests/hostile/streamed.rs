@@ -19,7 +19,7 @@ const WAIT_MAX: Duration = Duration::from_secs(2);
 /// A message that every stream accepts or ignores.
 const CREATE: &str = r#"{"create_request":{"key":"YQ=="}}"#;
 
-/// Sends a JSON value whose string is in pieces of one byte, then [`CREATE`]. Returns the beginning of the answer.
+/// Sends a JSON value whose string is in pieces of one byte, then [`CREATE`]. Returns the beginning of the response.
 fn in_pieces(server: &Server, path: &str, pieces: usize) -> String {
     let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
     let begin = "7\r\n{\"zz\":\"\r\n";

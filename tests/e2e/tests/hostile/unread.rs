@@ -6,7 +6,7 @@ use witan_e2e::{Server, grpc, watching::put};
 
 use crate::stage::{SLACK_BYTES, at_once, case, connect, descriptors, patiently};
 
-/// Memory bound in bytes for HTTP/1 clients with successive requests. Each client has one answer, which briefly exists a second
+/// Memory bound in bytes for HTTP/1 clients with successive requests. Each client has one response, which briefly exists a second
 /// time, in parts and as bytes of the connection.
 const HTTP1_BYTES: u64 = SLACK_BYTES + DATA_BYTES + 3 * (CLIENTS * ANSWER_BYTES) as u64;
 
@@ -15,7 +15,7 @@ const VALUE_BYTES: usize = 256 << 10;
 /// Number of values in each requested answer.
 const VALUES: usize = 4;
 
-/// Size in bytes of an answer with all values in base64.
+/// Size in bytes of a response with all values in base64.
 const ANSWER_BYTES: usize = VALUES * VALUE_BYTES * 4 / 3;
 
 /// Memory in bytes of the data in both key spaces, with log, history and checkpoint.

@@ -123,7 +123,7 @@ fn counts_that_wait_keep_no_state() {
     waiting_calls_keep_no_state(call, COUNTED, 400, count);
 }
 
-/// Starts a snapshot and reads only the head of the answer.
+/// Starts a snapshot and reads only the head of the response.
 fn snapshot(server: &Server) -> TcpStream {
     let mut stream = connect(server);
     let head = "POST /v3/maintenance/snapshot HTTP/1.1\r\nHost: x\r\nConnection: close";

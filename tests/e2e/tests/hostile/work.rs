@@ -91,7 +91,7 @@ fn others_take_turns(server: &Server, path: &str, message: &impl Message) {
         .flat_map(|n| h2::unary(2 * n + 1, path, message))
         .collect();
     others_go_on(server, path, || {
-        // Without a window, each answer stops after its headers.
+        // Without a window, each response stops after its headers.
         let mut stream = h2::open(server, Some(0));
         stream.write_all(&calls).expect("it is sent");
         for _ in 0..READS {

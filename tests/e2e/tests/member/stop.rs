@@ -13,7 +13,7 @@ use witan_e2e::{Launch, http, wait};
 /// Number of clients that write while the server stops.
 const WRITERS: u64 = 32;
 
-/// Number of answers before the signal, which must arrive under full load.
+/// Number of responses before the signal, which must arrive under full load.
 const ANSWERS_BEFORE: u64 = 500;
 
 /// Maximum duration of an immediate stop on two busy cores. A stop that waits takes ten seconds.
@@ -61,7 +61,7 @@ fn answers_in_flight_complete_and_stay() {
 }
 
 /// Writes 1, 2, 3 … until the server ends. Returns the last acknowledged number. A truncated answer is a failure, but a
-/// connection may end without an answer.
+/// connection may end without a response.
 fn write_until_refused(address: &str, writer: u64, answers: &AtomicU64) -> u64 {
     let Ok(mut connection) = http::Connection::open(address) else {
         return 0;

@@ -1,4 +1,4 @@
-//! Compares an answer with the recorded one. Only times, remaining TTLs and the order of an unsorted listing may differ.
+//! Compares a response with the recorded one. Only times, remaining TTLs and the order of an unsorted listing may differ.
 
 use serde_json::Value;
 
@@ -124,7 +124,7 @@ fn replaced(text: &str, mark: &str, mut with: impl FnMut(&str) -> (usize, String
     out + rest
 }
 
-/// Returns whether two answers are equal except for the order of listed nodes.
+/// Returns whether two responses are equal except for the order of listed nodes.
 fn same_set(recorded: &str, given: &str) -> bool {
     let sorted = |text: &str| -> Option<Value> {
         let mut value: Value = serde_json::from_str(&text.replace("(seconds)", "1")).ok()?;

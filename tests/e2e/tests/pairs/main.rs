@@ -255,7 +255,7 @@ fn check(kind: Kind, meant: &[Difference]) -> Result<String, String> {
     Ok(format!("{equal}, {} differ as meant", found.len()))
 }
 
-/// Repeats the replay on a new member if the answers differ, because a member that stalls while a TTL ends answers differently.
+/// Repeats the replay on a new member if the responses differ, because a member that stalls while a TTL ends answers differently.
 fn answers_as_recorded(kind: Kind, meant: &[Difference]) {
     wait::undisturbed(|| {
         let equal = check(kind, meant)?;

@@ -1,4 +1,4 @@
-//! One recorded request with etcd's answer, read from `data/v2-pairs.jsonl`.
+//! One recorded request with etcd's response, read from `data/v2-pairs.jsonl`.
 
 use serde_json::Value;
 
@@ -22,7 +22,7 @@ pub(crate) struct Pair {
     /// The sender's `Authorization` header.
     pub(crate) authorization: Option<String>,
     pub(crate) answer: Answer,
-    /// Whether the record truncated the answer.
+    /// Whether the record truncated the response.
     pub(crate) cut: bool,
 }
 

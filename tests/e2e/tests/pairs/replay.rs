@@ -56,7 +56,7 @@ impl Replay {
         Self { server, shift: 0, names }
     }
 
-    /// Sends a pair's request and reads the whole answer.
+    /// Sends a pair's request and reads the whole response.
     pub(crate) fn ask(&self, pair: &Pair) -> Answer {
         let mut connection = self.send(pair);
         let response = connection.response(&pair.method);
@@ -64,7 +64,7 @@ impl Replay {
         self.answer(response, false)
     }
 
-    /// Sends a watch's request and reads the head of its answer.
+    /// Sends a watch's request and reads the head of its response.
     pub(crate) fn open(&self, pair: &Pair) -> Watch {
         let mut connection = self.send(pair);
         let head = connection.head(&pair.method);

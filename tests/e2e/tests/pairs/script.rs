@@ -1,10 +1,10 @@
 //! The actions that the record omits: the writes that its watches report, and the times of the watches. They are derived from
-//! the indexes in the answers, and a replay on etcd itself verifies them.
+//! the indexes in the responses, and a replay on etcd itself verifies them.
 
 /// An action around a pair.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Act {
-    /// A request whose answer is not recorded: method, key, form.
+    /// A request whose response is not recorded: method, key, form.
     Send(&'static str, &'static str, &'static str),
     /// Writes that push all older events out of the history: `/spam` is set to 0, 1, … 1099.
     Spam,

@@ -15,7 +15,7 @@ fn letter(letter: char) -> String {
     STANDARD.encode([letter as u8])
 }
 
-/// Returns the status and the answer of a call without its header, because revisions differ. Removes the field in which Witan
+/// Returns the status and the response of a call without its header, because revisions differ. Removes the field in which Witan
 /// repeats an error for clients of older gateways.
 fn call(server: &Server, path: &str, body: &Value) -> (u16, Value) {
     let (status, mut json) = server.try_v3(path, body);
@@ -66,7 +66,7 @@ fn line_of(text: &str, begin: &str) -> Vec<String> {
         .collect()
 }
 
-/// Returns all answers to a client during the alarm. `ME` replaces the member's id.
+/// Returns all responses to a client during the alarm. `ME` replaces the member's id.
 fn while_full(server: &Server) -> Vec<String> {
     let (id, hex) = own_id(server);
     let put = json!({ "request_put": { "key": letter('a'), "value": letter('v') } });

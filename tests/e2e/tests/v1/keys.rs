@@ -22,7 +22,7 @@ fn next(server: &Server) -> u64 {
     server.http("GET", "/v2/keys", "").etcd_index() + 1
 }
 
-/// The writes: method, target, form (`-` for none), and answer without its index.
+/// The writes: method, target, form (`-` for none), and response without its index.
 const WRITES: &str = r#"
     POST /v1/keys/a value=1 "SET","key":"/a","value":"1","newKey":true
     PUT /v1/keys/a/ value=2 "SET","key":"/a","prevValue":"1","value":"2"

@@ -1,4 +1,4 @@
-//! Membership changes of a cluster. `pairs` compares the answers of a single member with etcd's.
+//! Membership changes of a cluster. `pairs` compares the responses of a single member with etcd's.
 
 use witan_e2e::{Cluster, Tool, cluster::status, wait};
 

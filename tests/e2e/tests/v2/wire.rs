@@ -1,4 +1,4 @@
-//! Raw HTTP requests to Witan and to etcd 3.4: clients that close their side and wait for the answer, and requests that are too
+//! Raw HTTP requests to Witan and to etcd 3.4: clients that close their side and wait for the response, and requests that are too
 //! large. Answers to oversized requests may differ, but other clients must be served during them.
 
 use witan_e2e::{
@@ -19,7 +19,7 @@ fn open(server: &Server) -> Connection {
     Connection::open(&server.address()).expect("the server listens")
 }
 
-/// Returns the parts of an answer on which clients depend.
+/// Returns the parts of a response on which clients depend.
 fn seen(answer: &Response) -> (u16, Vec<Option<String>>, String) {
     let headers = HEADERS.map(|name| answer.header(name).map(str::to_owned));
     (answer.status, headers.into(), answer.text())
@@ -93,7 +93,7 @@ fn a_form_may_have_ten_mebibytes() {
     }
 }
 
-/// Sends an oversized request, during which the server may close the connection. Returns the status of the answer, if any.
+/// Sends an oversized request, during which the server may close the connection. Returns the status of the response, if any.
 fn overdo(server: &Server, bytes: &[u8]) -> Option<u16> {
     let mut connection = open(server);
     let _ = connection.send_raw(bytes);
@@ -148,7 +148,7 @@ fn large_requests_are_refused_and_others_are_served() {
         ),
     ];
     for (what, bytes, statuses) in table {
-        // A client that still sends when the server closes the connection may miss the answer.
+        // A client that still sends when the server closes the connection may miss the response.
         if let Some(status) = overdo(&server, &bytes) {
             assert!(statuses.contains(&status), "{what}: {status}");
         }

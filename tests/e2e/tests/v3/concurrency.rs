@@ -19,7 +19,7 @@ use witan_e2e::{Kind, Server, grpc, http::Connection, requests, wait};
 
 use super::{gateway, pair, start};
 
-/// The answers and events of one run as text.
+/// The responses and events of one run as text.
 type Told = Vec<String>;
 
 /// Runs the calls on both servers, which must have the same results. Returns the results.
@@ -171,7 +171,7 @@ fn leaders_follow_each_other() {
         for id in [1, 2, 3] {
             grant(&channel, id).await;
         }
-        // etcd sends no answer before there is a leader.
+        // etcd sends no response before there is a leader.
         let mut observer = elections.clone();
         let observing = tokio::spawn(async move { observer.observe(ask()).await });
         let next = |answer: Option<LeaderResponse>| {

@@ -13,7 +13,7 @@ fn call(server: &Server, path: &str, body: &Value) -> Response {
     server.http("POST", path, &body.to_string())
 }
 
-/// Sends a call with plain strings. Returns the answer without the header.
+/// Sends a call with plain strings. Returns the response without the header.
 fn plain(server: &Server, path: &str, body: &Value) -> Value {
     let answer = call(server, &format!("/v3/{path}?encoding=utf8"), body);
     assert_eq!(answer.status, 200, "{path}: {}", answer.text());

@@ -70,7 +70,7 @@ fn a_token_stands_among_the_protocols() {
     );
 }
 
-/// etcd waits for the end of the body, which arrives when no client reads the answer any more.
+/// etcd waits for the end of the body, which arrives when no client reads the response any more.
 #[test]
 fn other_calls_take_one_message() {
     let server = start(Kind::Witan);
