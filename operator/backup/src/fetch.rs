@@ -122,7 +122,7 @@ async fn choose(
     let (file, url) = (format!("{}{DATA}", stem.unwrap_or(name)), store.url(name));
     match (store.record(stem.unwrap_or(name)).await?, until) {
         (Some(record), Some(until)) if !until.admits(&record) => missing(format!(
-            "{url} was started at {} with revision {}, which is later than {until}: use an earlier backup",
+            "{url} was started at {} with revision {}, which is later than {until}; use an earlier backup",
             record.started_at, record.revision
         )),
         (Some(record), _) => Ok((file, Some(record))),

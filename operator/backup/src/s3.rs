@@ -66,7 +66,7 @@ pub(crate) fn open_with(
         .or_else(|| variable("AWS_ENDPOINT_URL_S3"));
     let endpoint = endpoint.or_else(|| variable("AWS_ENDPOINT_URL"));
     if endpoint.is_some() && !has_credentials {
-        let message = "there are no credentials for the store: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
+        let message = "there are no credentials for the store; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
         return Err(BackupError::new(Reason::WrongCredentials, message));
     }
     let region = flags.s3_region.clone().or_else(|| variable("AWS_REGION"));

@@ -96,7 +96,7 @@ async fn existing(store: &Store, name: &str) -> Result<Option<BackupRecord>, Bac
     let Some(record) = store.record(name).await? else {
         if store.small_file(&file).await?.is_some() {
             let message = format!(
-                "{} exists but is not a record of a backup: use another name",
+                "{} exists but is not a record of a backup; use another name",
                 store.url(&file)
             );
             return Err(BackupError::new(Reason::AlreadyExists, message));
@@ -109,7 +109,7 @@ async fn existing(store: &Store, name: &str) -> Result<Option<BackupRecord>, Bac
     }
     tracing::warn!(
         name,
-        "the backup has a record but no matching snapshot: saving it again"
+        "the backup has a record but no matching snapshot; saving it again"
     );
     store.delete(&file).await?;
     Ok(None)

@@ -200,7 +200,7 @@ impl Store {
         match self.objects.head(&self.path(file)).await {
             Ok(found) => Ok(Some(found.size)),
             Err(error) if store_error::is_missing_object(&error) => Ok(None),
-            Err(error) => Err(self.failed("look at", file, &error)),
+            Err(error) => Err(self.failed("get the size of", file, &error)),
         }
     }
 

@@ -35,7 +35,7 @@ pub(crate) fn explain(doing: &str, error: &object_store::Error) -> BackupError {
         return failed(doing, Reason::NotFound, "it does not exist");
     }
     if is_refused(error, &text) {
-        let hint = "the store denies access: check the credentials and their permissions";
+        let hint = "the store denies access; check the credentials and their permissions";
         return failed(doing, Reason::WrongCredentials, hint);
     }
     // The HTTP connector turns 507 into 413.
@@ -43,7 +43,7 @@ pub(crate) fn explain(doing: &str, error: &object_store::Error) -> BackupError {
         return failed(doing, Reason::StoreFull, "the store has no space left");
     }
     if text.contains("without LOCATION") {
-        let hint = "the bucket is in another region: set --s3-region";
+        let hint = "the bucket is in another region; set --s3-region";
         return failed(doing, Reason::StoreUnreachable, hint);
     }
     failed(doing, Reason::StoreUnreachable, &innermost(error))
@@ -62,7 +62,7 @@ fn is_refused(error: &object_store::Error, text: &str) -> bool {
 /// Converts an I/O error of a file system that is used as a store.
 pub(crate) fn of_disk(doing: &str, error: &io::Error) -> BackupError {
     if FULL.contains(&error.kind()) {
-        let why = format!("{error}: remove backups or enlarge the volume");
+        let why = format!("{error}; remove backups or enlarge the volume");
         return failed(doing, Reason::StoreFull, &why);
     }
     if error.kind() == io::ErrorKind::NotFound {
@@ -100,7 +100,7 @@ fn of_s3(doing: &str, code: &str, message: &str, is_refused: bool) -> BackupErro
         | "InvalidIdentityToken" => (Reason::WrongCredentials, "get a new token"),
         "RequestTimeTooSkewed" => (
             Reason::WrongCredentials,
-            "this machine's clock differs from the store's: correct this machine's clock",
+            "this machine's clock differs from the store's; correct this machine's clock",
         ),
         "AccessDenied" | "AllAccessDisabled" | "AccountProblem" | "NotSignedUp"
         | "InvalidPayer" => (
@@ -117,7 +117,7 @@ fn of_s3(doing: &str, code: &str, message: &str, is_refused: bool) -> BackupErro
         | "PermanentRedirect"
         | "IllegalLocationConstraintException" => (
             Reason::StoreUnreachable,
-            "the bucket is in another region: set --s3-region",
+            "the bucket is in another region; set --s3-region",
         ),
         "EntityTooLarge"
         | "QuotaExceeded"
@@ -131,7 +131,7 @@ fn of_s3(doing: &str, code: &str, message: &str, is_refused: bool) -> BackupErro
         ),
         _ => (
             Reason::StoreUnreachable,
-            "the store refused the request for an unknown reason: see the documentation and the log of the store",
+            "the store refused the request for an unknown reason; see the documentation and the log of the store",
         ),
     };
     let message = message.trim().trim_end_matches('.');
@@ -159,12 +159,12 @@ fn is_full(message: &str) -> bool {
 fn of_http(doing: &str, error: &HttpError) -> BackupError {
     let cause = innermost(error);
     let why = if cause.contains("invalid peer certificate") {
-        format!("the certificate of the store is not trusted ({cause}): set --s3-cacert")
+        format!("the certificate of the store is not trusted ({cause}); set --s3-cacert")
     } else if cause.contains("corrupt message") {
-        format!("the store does not use TLS ({cause}): check --s3-endpoint")
+        format!("the store does not use TLS ({cause}); check --s3-endpoint")
     } else if error.kind() == HttpErrorKind::Connect {
         format!(
-            "the store cannot be reached ({cause}): check --s3-endpoint, DNS and network policies"
+            "the store cannot be reached ({cause}); check --s3-endpoint, DNS and network policies"
         )
     } else if error.kind() == HttpErrorKind::Timeout {
         format!("the store does not answer ({cause})")

@@ -98,7 +98,7 @@ pub(super) async fn recover(
     };
     if serves(&answers) {
         return Err(words!(
-            "a quorum serves, so there is nothing to recover: use kubectl witan replace to replace a lost member"
+            "a quorum serves, so there is nothing to recover; use kubectl witan replace to replace a lost member"
         ));
     }
     print(&warning(&resource, &answers, &survivor))?;

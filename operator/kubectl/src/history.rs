@@ -53,7 +53,7 @@ pub(super) async fn read(
     let Some(mut next) = newest else {
         let at = revision.unwrap_or(at);
         return Err(words!(
-            "key {name} does not exist at revision {at}: choose an earlier revision with --rev"
+            "key {name} does not exist at revision {at}; choose an earlier revision with --rev"
         ));
     };
     let mut versions = vec![version(&next)];

@@ -49,7 +49,7 @@ async fn new_cluster(
     let of = &backup.spec.cluster_ref.name;
     let old = target.cluster(of).await.map_err(|error| {
         words!(
-            "{error}. The new cluster needs the spec of this EtcdCluster: create an EtcdCluster with spec.bootstrap.restore instead"
+            "{error}. The new cluster needs the spec of this EtcdCluster; create an EtcdCluster with spec.bootstrap.restore instead"
         )
     })?;
     let made = EtcdCluster::new(&flags.name, restored(&old.spec, flags));
@@ -227,7 +227,7 @@ async fn has_ended(target: &Target, cluster: &EtcdCluster) -> Result<(), PluginE
         return Ok(());
     }
     Err(words!(
-        "EtcdOperation {name} has not ended, and an undo would wait for it: delete it (kubectl delete etcdop {name}) and try \
+        "EtcdOperation {name} has not ended, and an undo would wait for it; delete it (kubectl delete etcdop {name}) and try \
          again. The deletion alone changes nothing"
     ))
 }

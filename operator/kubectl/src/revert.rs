@@ -84,7 +84,7 @@ pub(super) async fn differences(keys: &Keys, at: &PrefixAt) -> Result<Difference
         found.extend(difference(own.as_ref(), old.as_ref()));
         if found.len() > DIFFERENCES_MAX {
             return Err(words!(
-                "more than {DIFFERENCES_MAX} keys differ: choose a longer prefix"
+                "more than {DIFFERENCES_MAX} keys differ; choose a longer prefix"
             ));
         }
     }
@@ -114,7 +114,7 @@ impl<'a> Side<'a> {
 fn explained(error: CallError, at: &PrefixAt) -> PluginError {
     if error.says("compacted") {
         return words!(
-            "revision {} was compacted: choose a later revision",
+            "revision {} was compacted; choose a later revision",
             at.revision
         );
     }
@@ -192,7 +192,7 @@ pub(super) async fn run(keys: &Keys, at: &PrefixAt, yes: bool) -> Result<(), Plu
     let answer = keys.txn(request).await?;
     if !answer.succeeded {
         return Err(words!(
-            "a key has changed since it was read, so nothing was changed: run the command again"
+            "a key has changed since it was read, so nothing was changed; run the command again"
         ));
     }
     let revision = answer.header.map_or(0, |header| header.revision);
@@ -208,13 +208,13 @@ fn refuse_unrevertible(found: &Differences, ops_max: usize) -> Result<(), Plugin
     let count = found.keys.len();
     if count > ops_max {
         return Err(words!(
-            "{count} keys do not fit into one transaction of {ops_max} operations: choose a longer prefix"
+            "{count} keys do not fit into one transaction of {ops_max} operations; choose a longer prefix"
         ));
     }
     let leased = found.keys.iter().find(|each| each.lease_then != 0);
     leased.map_or(Ok(()), |each| {
         Err(words!(
-            "{} had a lease, which cannot be restored: choose a prefix without this key",
+            "{} had a lease, which cannot be restored; choose a prefix without this key",
             each.key
         ))
     })

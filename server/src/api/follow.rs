@@ -71,7 +71,7 @@ async fn not_here(ctx: &Context) -> HttpResponse {
     let following = members.follows;
     let message = match (following, members.fenced_at) {
         (true, _) => {
-            "another member of this cluster follows: ask the one that was started with --from"
+            "another member of this cluster follows; ask the one that was started with --from"
         }
         (false, 0) => "this cluster follows no source",
         (false, _) => {

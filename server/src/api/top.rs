@@ -12,7 +12,7 @@ use witan_dialect::{Context, client::Disconnect, reply, sampling::Tally};
 use witan_gocompat::query::Query;
 use witan_node::Node;
 
-const TAKEN: &str = "this member is already counting requests for another caller, which takes up to 30 seconds: try again later";
+const TAKEN: &str = "this member is already counting requests for another caller, which takes up to 30 seconds; try again later";
 const STOPPING: &str = "this member is stopping";
 
 /// Answers a GET: 200 with the page after the requested number of seconds, 400 if that number is invalid, 429 while another

@@ -16,10 +16,7 @@ const CHECKPOINT_PART: u64 = 8;
 fn budget_bytes(wanted: Option<u64>) -> u64 {
     let Some(limit) = MemoryLimit::read(Path::new("/")) else {
         let budget_bytes = wanted.unwrap_or(u64::MAX);
-        tracing::warn!(
-            budget_bytes,
-            "memory budget; the limit of memory is unknown"
-        );
+        tracing::warn!(budget_bytes, "memory budget; the memory limit is unknown");
         return budget_bytes;
     };
     let (limit_bytes, limit_source) = (limit.bytes, limit.source.name());
@@ -27,7 +24,7 @@ fn budget_bytes(wanted: Option<u64>) -> u64 {
     tracing::info!(budget_bytes, limit_bytes, limit_source, "memory budget");
     if budget_bytes > limit_bytes {
         tracing::warn!(
-            "--memory-budget-bytes exceeds the limit of memory; the system can kill this process"
+            "--memory-budget-bytes exceeds the memory limit; the system can kill this process"
         );
     }
     budget_bytes

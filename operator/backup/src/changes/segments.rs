@@ -54,7 +54,7 @@ impl SegmentStore {
             return Ok(());
         }
         let message = format!(
-            "{} was written by another process that stores the changes of the same cluster: stop one of the processes",
+            "{} was written by another process that stores the changes of the same cluster; stop one of the processes",
             self.store.url(&file)
         );
         Err(BackupError::new(Reason::AlreadyExists, message))
@@ -71,7 +71,7 @@ impl SegmentStore {
             return Ok(());
         }
         let message = format!(
-            "{}: the store overwrites existing files despite If-None-Match: use a store that supports conditional \
+            "{}: the store overwrites existing files despite If-None-Match; use a store that supports conditional \
              writes",
             self.folder_url()
         );

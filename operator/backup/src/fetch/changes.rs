@@ -125,7 +125,7 @@ fn after<'a>(
         (None, None) => Ok(own),
         (None, Some(first)) => {
             let message = format!(
-                "{}: the changes start at revision {}, but the backup {} has revision {}: use a later backup",
+                "{}: the changes start at revision {}, but the backup {} has revision {}; use a later backup",
                 segments.folder_url(),
                 first.first,
                 record.name,
@@ -174,7 +174,7 @@ fn check_history(
     let (folder, name, revision) = (segments.folder_url(), &record.name, record.revision);
     let message = format!(
         "{folder}: the backup {name} and these changes may have different histories, because their changes at revision \
-         {revision} differ: use another backup"
+         {revision} differ; use another backup"
     );
     Err(BackupError::new(Reason::ChangesMissing, message))
 }
@@ -190,7 +190,7 @@ fn is_credible(wanted: Timestamp, found_ms: i64, later: Option<i64>) -> Result<(
     let found = Timestamp::from_millisecond(found_ms).unwrap_or_default();
     let message = format!(
         "the changes around {wanted} have times up to {found}, because a clock was ahead. The state at {wanted} is not \
-         certain: restore to a revision instead (toRevision, --to-revision)"
+         certain; restore to a revision instead (toRevision, --to-revision)"
     );
     Err(BackupError::new(Reason::ChangesMissing, message))
 }
@@ -248,7 +248,7 @@ fn empty(folder: &Path) -> Result<(), BackupError> {
         let name = name.to_str().unwrap_or_default();
         if SegmentId::parse(name).is_none() && !name.starts_with(TARGET) {
             let message = format!(
-                "--changes {}: it holds {name:?}, which is not a file of changes: use another folder",
+                "--changes {}: the folder contains {name:?}, which is not a file of changes; use another folder",
                 folder.display()
             );
             return Err(BackupError::new(Reason::LocalDisk, message));

@@ -334,7 +334,8 @@ fn password_hash(
 ) -> Result<Bytes, AdoptError> {
     if !hashed.is_empty() {
         let decoded = STANDARD.decode(hashed);
-        let decoded = decoded.map_err(|_| AdoptError::entry(index, "its password is no base64"));
+        let decoded =
+            decoded.map_err(|_| AdoptError::entry(index, "its password is not valid base64"));
         return decoded.map(Bytes::from);
     }
     let mut place = Sha256::new();

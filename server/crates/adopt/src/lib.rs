@@ -53,7 +53,7 @@ pub enum AdoptError {
         what: String,
     },
     #[error(
-        "member {member_id} was removed from its cluster: adopt a member that is still in it, or add a new one"
+        "member {member_id} was removed from its cluster; adopt a member that is still in it, or add a new one"
     )]
     Removed { member_id: MemberId },
     #[error(
@@ -67,7 +67,7 @@ pub enum AdoptError {
         in_raft: [Vec<u64>; 2],
     },
     #[error(
-        "{free} bytes are free, and the data needs up to {needed}: free some space; nothing was changed"
+        "{free} bytes are free, and the data needs up to {needed}; free some space. Nothing was changed"
     )]
     NoSpace { free: u64, needed: u64 },
 }
@@ -162,7 +162,7 @@ fn undecided(etcd: &EtcdDirectory, view: &View) -> Result<LogBatch, AdoptError> 
             entry::Change::Entry(entry) => *entry,
             entry::Change::PathAuth => {
                 let what = "it changes users of v2 and is not known to be committed. Start etcd on this directory and \
-                            stop it without a write, so that it is";
+                            stop it without a write, so that the entry is committed";
                 return Err(AdoptError::entry(log.index, what));
             }
         };

@@ -158,12 +158,12 @@ impl FlagValues {
     }
 
     pub(super) fn boolean(&self, flag: &'static str) -> Result<bool, ConfigError> {
-        text::parse_bool(self.text(flag)).ok_or_else(|| self.bad(flag, "it must be true or false"))
+        text::parse_bool(self.text(flag)).ok_or_else(|| self.bad(flag, "must be true or false"))
     }
 
     pub(super) fn duration(&self, flag: &'static str) -> Result<Duration, ConfigError> {
         text::parse_duration(self.text(flag))
-            .ok_or_else(|| self.bad(flag, "it must be a duration such as 100ms or 1h30m"))
+            .ok_or_else(|| self.bad(flag, "must be a duration such as 100ms or 1h30m"))
     }
 
     pub(super) fn number<N: std::str::FromStr>(
@@ -172,7 +172,7 @@ impl FlagValues {
     ) -> Result<N, ConfigError> {
         self.text(flag)
             .parse()
-            .map_err(|_| self.bad(flag, "it must be a number within the range of the flag"))
+            .map_err(|_| self.bad(flag, "must be a number within the range of the flag"))
     }
 
     /// Returns the value that `choices` assigns to the flag's text. For any other text, fails with a list of the choices.
@@ -186,7 +186,7 @@ impl FlagValues {
             Some((_, value)) => Ok(*value),
             None => {
                 let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-                Err(self.bad(flag, &format!("it must be one of {}", names.join(", "))))
+                Err(self.bad(flag, &format!("must be one of {}", names.join(", "))))
             }
         }
     }
@@ -304,7 +304,7 @@ impl FlagValues {
         match self.number::<u64>(flag)? {
             0 => Ok(None),
             bytes @ MEMORY_BUDGET_BYTES_MIN.. => Ok(Some(bytes)),
-            _ => Err(self.bad(flag, "it must be 0 or at least 67108864 (64 MiB)")),
+            _ => Err(self.bad(flag, "must be 0 or at least 67108864 (64 MiB)")),
         }
     }
 
@@ -363,10 +363,7 @@ impl FlagValues {
         });
         match url {
             Some(_) => Ok(Some(text.to_owned())),
-            None => Err(self.bad(
-                flag,
-                "it must be a URL such as https://discovery.example.org",
-            )),
+            None => Err(self.bad(flag, "must be a URL such as https://discovery.example.org")),
         }
     }
 
@@ -412,12 +409,7 @@ impl FlagValues {
             other => return Err(ConfigError::CompactionMode(other.to_owned())),
         };
         let text = self.text(flag);
-        let bad = || {
-            self.bad(
-                flag,
-                "it must be a number, or a duration such as 5m or 1h30m",
-            )
-        };
+        let bad = || self.bad(flag, "must be a number, or a duration such as 5m or 1h30m");
         Ok(match (text.parse::<u32>(), periodic) {
             // etcd also treats an empty string as disabled.
             _ if text.is_empty() => None,

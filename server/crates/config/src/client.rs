@@ -71,6 +71,6 @@ impl FlagValues {
         let endpoints: Option<Vec<String>> = endpoints.collect();
         endpoints
             .filter(|list| !list.is_empty())
-            .ok_or_else(|| self.bad(flag, "it must be HOST:PORT or URLs, comma-separated"))
+            .ok_or_else(|| self.bad(flag, "must be HOST:PORT or URLs, comma-separated"))
     }
 }

@@ -32,7 +32,7 @@ impl FlagValues {
         let compactions = self.duration(time)?;
         let enabled = self.boolean("compact-hash-check-enabled")? || gates.has(COMPACT_HASH_CHECK);
         if enabled && compactions.is_zero() {
-            return Err(self.bad(time, "it must be positive"));
+            return Err(self.bad(time, "must be positive"));
         }
         Ok(CorruptionChecks {
             initial: self.boolean("initial-corrupt-check")? || gates.has(INITIAL_CORRUPT_CHECK),

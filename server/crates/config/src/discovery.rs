@@ -73,7 +73,7 @@ impl FlagValues {
         };
         let server = self.given("discovery-srv-server").map(|text| {
             let parsed = text.parse();
-            parsed.map_err(|_| self.bad("discovery-srv-server", "it must be ADDRESS:PORT"))
+            parsed.map_err(|_| self.bad("discovery-srv-server", "must be ADDRESS:PORT"))
         });
         Ok(Some(Discovery::Srv(SrvDiscovery {
             domain: domain.trim_end_matches('.').to_owned(),
@@ -86,7 +86,7 @@ impl FlagValues {
     /// invalid.
     fn v2_discovery(&self, url: &str) -> Result<Discovery, ConfigError> {
         if !is_http(url) {
-            return Err(self.bad("discovery", "it must be an http or https URL with a token"));
+            return Err(self.bad("discovery", "must be an http or https URL with a token"));
         }
         let proxy = match self.given("discovery-proxy") {
             Some(text) if text.starts_with("https://") => {

@@ -75,7 +75,7 @@ impl FlagValues {
             return Ok(None);
         }
         let hold = text::parse_duration(text);
-        let bad = || self.bad(flag, "it must be never, or a duration such as 30m or 24h");
+        let bad = || self.bad(flag, "must be never, or a duration such as 30m or 24h");
         hold.map(Some).ok_or_else(bad)
     }
 }

@@ -351,9 +351,9 @@ fn unsupported_flags_are_refused_with_a_reason() {
         ),
         (
             "--initial-cluster-state old",
-            "it must be one of new, existing",
+            "must be one of new, existing",
         ),
-        ("--log-level loud", "it must be one of debug, info"),
+        ("--log-level loud", "must be one of debug, info"),
     ] {
         let error = refusal(line);
         assert!(error.contains(part), "{line}: {error}");
@@ -499,7 +499,7 @@ fn a_level_is_held_for_a_time_or_until_a_command() {
     }
     let refused = refusal("--level-hold soon");
     assert!(
-        refused.contains("it must be never, or a duration"),
+        refused.contains("must be never, or a duration"),
         "{refused}"
     );
 }
@@ -527,7 +527,7 @@ fn retention_is_a_time_or_a_number() {
     for bad in ["x", "-1", "-5m", "5d", "99999999999999999999"] {
         let refused = refusal(&format!("--auto-compaction-retention {bad}"));
         assert!(
-            refused.contains("it must be a number, or a duration"),
+            refused.contains("must be a number, or a duration"),
             "{refused}"
         );
     }

@@ -97,7 +97,7 @@ async fn ask(verb: &FollowVerb) -> Result<String, FollowCommandError> {
     Ok(match verb {
         FollowVerb::Status(_) => status_lines(&answer),
         FollowVerb::CutOver(_) => format!(
-            "cut over at revision {}: for {} ms neither cluster took writes\n",
+            "cut over at revision {}: for {} ms neither cluster accepted writes\n",
             answer["revision"], answer["pauseMs"]
         ),
         FollowVerb::SourceGone(_) => "the source is no longer checked\n".to_owned(),
@@ -123,7 +123,7 @@ fn status_lines(status: &Value) -> String {
         ("source's revision", "sourceRevision"),
         ("lag (revisions)", "lag"),
         ("source is fenced", "fenced"),
-        ("looks at the fence", "guarding"),
+        ("checks the fence", "guarding"),
         ("fence raised again", "raisedAgain"),
         ("equal comparisons", "equal"),
         ("different comparisons", "different"),

@@ -57,7 +57,7 @@ impl Copier<'_> {
         match compared {
             Ok(Some(_)) => {}
             Ok(None) => tracing::warn!(
-                "the keys were not compared after the cut-over: a compaction came before"
+                "the keys were not compared after the cut-over: the source was compacted first"
             ),
             Err(error) => tracing::warn!(%error, "the keys were not compared after the cut-over"),
         }

@@ -36,7 +36,7 @@ impl Copier<'_> {
             Err(error) => {
                 let mut reason = error.to_string();
                 if self.calls.handle.status().fenced {
-                    reason += "; the source refuses writes until this member has given the cut-over up: see `witan follow status`";
+                    reason += "; the source refuses writes until this member has abandoned the cut-over (see `witan follow status`)";
                 }
                 (Err(CutOverRefused::Failed(reason)), Err(error))
             }
@@ -122,7 +122,7 @@ impl Copier<'_> {
     /// has succeeded; the source then stays fenced.
     pub(super) async fn give_up(&self) -> Result<(), CopyError> {
         fence::give_up(&self.calls).await?;
-        tracing::warn!("the cut-over was abandoned: the source accepts writes again");
+        tracing::warn!("the cut-over was abandoned; the source accepts writes again");
         self.calls.handle.update(|status| status.fenced = false);
         Ok(())
     }

@@ -17,7 +17,7 @@ pub(super) enum CopyError {
     )]
     Compacted { revision: i64 },
     #[error(
-        "{endpoint} is a member of cluster {found:x}, but this cluster follows {expected:x}: name its members with --from"
+        "{endpoint} is a member of cluster {found:x}, but this cluster follows {expected:x}; name its members with --from"
     )]
     OtherCluster {
         endpoint: String,
@@ -27,7 +27,7 @@ pub(super) enum CopyError {
     #[error(transparent)]
     Refused(#[from] FollowError),
     #[error(
-        "revision {revision} of the source has {writes} writes, too many for one log entry: stop this cluster's members, remove \
+        "revision {revision} of the source has {writes} writes, too many for one log entry; stop this cluster's members, remove \
          their data directories and start over after that revision"
     )]
     TooLarge { revision: i64, writes: usize },

@@ -23,7 +23,7 @@ pub enum FenceError {
     )]
     Foreign(Vec<u64>),
     #[error(
-        "the source takes writes in spite of the fence: lower all its alarms (etcdctl alarm disarm) and try again"
+        "the source accepts writes despite the fence; disarm all its alarms (etcdctl alarm disarm) and try again"
     )]
     TakesWrites,
 }

@@ -33,18 +33,18 @@ pub enum SeedError {
     )]
     NoSource,
     #[error(
-        "--from: a cluster that follows begins with one member, whose --initial-cluster names it alone; add the others \
+        "--from: a following cluster begins with one member, whose --initial-cluster names only this member; add the others \
          afterward (etcdctl member add) and start them without --from"
     )]
     NotAlone,
-    #[error("--from: {} gives no snapshot: {}", .0.endpoint, .0.status.message())]
+    #[error("--from: {} sent no snapshot: {}", .0.endpoint, .0.status.message())]
     Source(#[from] SourceError),
     #[error(
         "--from: the snapshot of the source has {bytes} bytes, which leaves less than --disk-reserve-bytes free in {path}"
     )]
     NoRoom { bytes: u64, path: String },
     #[error(
-        "--from: the source sends more bytes of a snapshot than the {announced} that it announced"
+        "--from: the source sent more than the {announced} bytes of a snapshot that it announced"
     )]
     Longer { announced: u64 },
     #[error("--from: {0}")]

@@ -97,7 +97,7 @@ impl SourceSession<'_> {
     pub(super) async fn more<T>(&self, next: impl Future<Output = T>) -> Result<T, SourceError> {
         let stalled = |_| {
             let text = format!(
-                "a stream has delivered nothing for {STALL_TIMEOUT:?} although the member has more: restart the member, or name others \
+                "a stream has delivered nothing for {STALL_TIMEOUT:?} although the member has more; restart the member, or name others \
                  with --from"
             );
             self.error(Status::deadline_exceeded(text))

@@ -73,15 +73,15 @@ pub struct CutOverReport {
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum CutOverRefused {
     #[error(
-        "the keys differ from the source's at revision {0}: stop the members, remove their data directories and start over"
+        "the keys differ from the source's at revision {0}; stop the members, remove their data directories and start over"
     )]
     Differs(i64),
-    #[error("the source was compacted while the keys were compared: try again")]
+    #[error("the source was compacted while the keys were compared; try again")]
     NotCompared,
-    #[error("{0} revisions of the source are not copied yet: try again")]
+    #[error("{0} revisions of the source are not copied yet; try again")]
     Lags(i64),
     #[error(
-        "the keys take {used} bytes, and --quota-backend-bytes allows {quota}: start the members with a larger one first"
+        "the keys take {used} bytes, and --quota-backend-bytes allows {quota}; start the members with a larger quota first"
     )]
     Quota { used: u64, quota: u64 },
     /// This member does not follow, the source is unreachable, or the attempt failed.
@@ -210,7 +210,7 @@ impl FollowHandle {
             tracing::error!(
                 cut_over,
                 revision,
-                "the source has taken writes after the cut-over; only the source has them"
+                "the source has accepted writes after the cut-over; only the source has them"
             );
         }
         self.update(|status| {

@@ -19,12 +19,12 @@ use witan_machine::{
 pub enum ChangesError {
     #[error("{path}: {source}")]
     Read { path: String, source: io::Error },
-    #[error("{0}: it does not name a revision: fetch the backup and its changes again")]
+    #[error("{0} does not name a revision; fetch the backup and its changes again")]
     NoTarget(String),
     #[error("{path}: {why}")]
     Unreadable { path: String, why: Unreadable },
     #[error(
-        "{folder}: the changes begin with revision {first}, and the snapshot has revision {last}: fetch them again"
+        "{folder}: the changes begin with revision {first}, but the snapshot has revision {last}; fetch them again"
     )]
     Later {
         folder: String,
@@ -32,7 +32,7 @@ pub enum ChangesError {
         last: i64,
     },
     #[error(
-        "{folder}: the changes end at revision {last}, and {target} is to be restored: fetch them again"
+        "{folder}: the changes end at revision {last}, but {target} is to be restored; fetch them again"
     )]
     Short {
         folder: String,

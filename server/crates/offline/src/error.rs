@@ -40,7 +40,7 @@ pub enum OfflineError {
     },
     #[error("{path}: another process has locked the file for longer than --timeout={timeout:?}")]
     Locked { path: String, timeout: Duration },
-    #[error("snapshot file {path} is damaged or no snapshot: {source}")]
+    #[error("snapshot file {path} is damaged or not a snapshot: {source}")]
     Broken { path: String, source: BoltError },
     #[error("snapshot file {path}: {what}")]
     LaterSnapshot { path: String, what: String },
@@ -58,7 +58,7 @@ pub enum OfflineError {
     Record { path: String, reason: String },
     #[error("{0}")]
     OtherKeys(String),
-    #[error("{0}: it has no member data")]
+    #[error("{0} has no member data")]
     NoData(String),
     #[error("--target-version {0}: not one of 3.5, 3.6 and 3.7")]
     TargetVersion(String),
@@ -77,10 +77,10 @@ pub enum OfflineError {
     #[error("write {path}: {source}")]
     Export { path: String, source: io::Error },
     #[error(
-        "{0}: this member has not received the state of its cluster: take another member's directory"
+        "{0}: this member has not received the state of its cluster; take another member's directory"
     )]
     NoState(String),
-    #[error("{0}: this member was removed from its cluster: take another member's directory")]
+    #[error("{0}: this member was removed from its cluster; take another member's directory")]
     NotAMember(String),
     #[error(transparent)]
     Changes(#[from] ChangesError),

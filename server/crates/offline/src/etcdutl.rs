@@ -108,7 +108,7 @@ pub(super) fn run(line: &EtcdutlArguments) -> Result<String, OfflineError> {
 
 /// Parses a duration as in Go.
 fn duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text).ok_or_else(|| "it must be a duration, such as 10s".to_owned())
+    parse_duration(text).ok_or_else(|| "must be a duration, such as 10s".to_owned())
 }
 
 /// Returns the text that a Witan data directory needs no work because of `why`. Fails for any other directory.

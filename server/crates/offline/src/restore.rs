@@ -34,7 +34,7 @@ pub(super) fn restore(
             return Err(OfflineError::DirectoryNotEmpty(dir));
         }
         remove_snapshot(arguments)?;
-        return Ok(format!("{dir} has content: nothing was restored\n"));
+        return Ok(format!("{dir} is not empty; nothing was restored\n"));
     }
     let changes = arguments.changes.as_deref().map(ChangesFolder::open);
     let changes = changes.transpose()?;
@@ -261,7 +261,7 @@ mod tests {
             let error = folder.run(verb, &snapshot).unwrap_err();
             let text = error.to_string();
             let expected = format!(
-                "snapshot file {}: it has feature level {}, and this release has {}: use release ",
+                "snapshot file {}: it has feature level {}, and this release has {}; use release ",
                 snapshot.display(),
                 levels::OWN + 1,
                 levels::OWN

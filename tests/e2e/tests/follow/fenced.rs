@@ -133,7 +133,7 @@ fn a_fence_that_somebody_lowers_is_raised_again_until_the_source_is_gone() {
             let status = status(&member);
             status["guarding"] == true && status["lag"].as_u64() >= Some(1)
         });
-        member.wait_log(0, "the source has taken writes after the cut-over");
+        member.wait_log(0, "the source has accepted writes after the cut-over");
 
         assert_eq!(gone().stdout, "the source is no longer checked\n");
         wait::until_true("not guarding", || status(&member)["guarding"] == false);

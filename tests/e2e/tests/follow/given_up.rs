@@ -37,7 +37,7 @@ fn a_source_that_takes_deletions_in_spite_of_the_fence_is_not_cut_over() {
     run(&source, &["del", "a"]);
     wait_copied(&member, &source);
     let message = no_cut_over(&member, 503);
-    assert!(message.contains("in spite of the fence"), "{message}");
+    assert!(message.contains("despite the fence"), "{message}");
     assert_eq!(alarms(&source), [own]);
     run(&source, &["del", "b"]);
     for kind in ["CORRUPT", "NOSPACE"] {

@@ -158,12 +158,12 @@ fn what_cannot_be_followed_is_said_at_the_start() {
     let peers = "default=http://127.0.0.1:1,m1=http://127.0.0.1:2";
     let nobody = "http://127.0.0.1:1";
     for (args, said) in [
-        (&["--from", nobody][..], "gives no snapshot"),
+        (&["--from", nobody][..], "sent no snapshot"),
         (
             &["--from", &source.url(), "--initial-cluster", peers],
             "begins with one member",
         ),
-        (&["--from", "ftp://x"], "it must be HOST:PORT or URLs"),
+        (&["--from", "ftp://x"], "must be HOST:PORT or URLs"),
     ] {
         let mut member = Launch::witan().prepare();
         member.add_args(args.iter().copied());

@@ -32,7 +32,7 @@ fn a_source_that_does_not_know_the_client_is_not_followed() {
     for (files, user, said) in [
         (&files[..], wrong, "authentication failed"),
         (&files[2..], right, "certificate"),
-        (&files[..2], right, "gives no snapshot"),
+        (&files[..2], right, "sent no snapshot"),
     ] {
         let mut member = member(&source, files, &user);
         member.start_unready_again();

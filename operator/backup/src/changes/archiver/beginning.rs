@@ -72,7 +72,7 @@ impl Archiver<'_> {
         if let Some(newest) = archive.newest.filter(|newest| *newest >= now_ms) {
             let time = Timestamp::from_millisecond(newest).unwrap_or_default();
             let message = format!(
-                "{} has changes from {time}, which is in the future: correct the clock, or move these changes away",
+                "{} has changes from {time}, which is in the future; correct the clock, or move these changes away",
                 archive.segments.folder_url()
             );
             return Err(BackupError::new(Reason::ChangesMissing, message));

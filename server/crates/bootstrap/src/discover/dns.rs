@@ -65,13 +65,13 @@ pub async fn lookup_srv(
         None => name_servers()?,
     };
     let parsed = Name::new(name).map_err(|_| DnsError::Name(name.to_owned()))?;
-    let mut reason = format!("{RESOLV_CONF} names none");
+    let mut reason = format!("{RESOLV_CONF} contains no name server");
     for _ in 0..ROUNDS {
         for server in &servers {
             match timeout(ANSWER_TIMEOUT, ask(*server, &parsed)).await {
                 Ok(Ok(records)) => return Ok(records),
                 Ok(Err(error)) => reason = format!("{server}: {error}"),
-                Err(_) => reason = format!("{server}: no answer in {ANSWER_TIMEOUT:?}"),
+                Err(_) => reason = format!("{server}: no response within {ANSWER_TIMEOUT:?}"),
             }
         }
     }

@@ -12,7 +12,7 @@ use super::dns::DnsError;
 pub enum DiscoverError {
     #[error(
         "discovery: size key not found: {0} does not exist. The token is mistyped, expired or was never \
-         created: create one for this cluster"
+         created; create one for this cluster"
     )]
     SizeNotFound(String),
     #[error("discovery: size key is bad: {0:?} is not the number of members of a cluster")]

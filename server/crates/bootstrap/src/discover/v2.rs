@@ -150,7 +150,7 @@ impl Registry {
     ) -> Result<(Answer, u64), Failure> {
         let asked = timeout(REQUEST_TIMEOUT, self.ask(method, target, body)).await;
         let uri = &self.uri;
-        let late = |_| Failure::Retry(format!("{uri} does not answer in {REQUEST_TIMEOUT:?}"));
+        let late = |_| Failure::Retry(format!("{uri} does not answer within {REQUEST_TIMEOUT:?}"));
         let answered = asked.map_err(late)?.map_err(Failure::Retry)?;
         answered.read(target)
     }
