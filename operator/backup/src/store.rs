@@ -196,6 +196,7 @@ impl Store {
         begun.map_err(|error| self.failed("write", &file, &error))
     }
 
+    /// Returns the size of a file in bytes; `None` if it does not exist.
     pub(crate) async fn size(&self, file: &str) -> Result<Option<u64>, BackupError> {
         match self.objects.head(&self.path(file)).await {
             Ok(found) => Ok(Some(found.size)),

@@ -49,6 +49,7 @@ impl PartUpload {
         Ok(())
     }
 
+    /// Sends the last part, waits for all parts, and makes the object exist.
     pub(crate) async fn complete(&mut self) -> object_store::Result<()> {
         if !self.part.is_empty() {
             self.wait_below(PARTS_IN_FLIGHT).await?;

@@ -20,6 +20,7 @@ use super::{
     target::Target,
 };
 
+/// Creates an EtcdCluster from `--from` or, with `--in-place` or `--undo`, an EtcdOperation.
 pub(super) async fn run(target: &Target, flags: &RestoreFlags) -> Result<(), PluginError> {
     let backup = match &flags.from {
         Some(from) => Some(complete(target, from).await?),

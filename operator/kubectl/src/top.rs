@@ -117,6 +117,7 @@ impl KeyCounts {
         wanted
     }
 
+    /// Adds the size of a sampled value to the totals and to the row of its key.
     fn sample(&mut self, found: &KeyValue, flags: &TopFlags) {
         let length = found.value.len() as u64;
         self.sampled += 1;

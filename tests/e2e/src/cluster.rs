@@ -188,7 +188,7 @@ impl Cluster {
     }
 }
 
-/// Prepares a member without other members, without starting it. It has its own ports and peer URLs of this scheme.
+/// Prepares the only member of a cluster without starting it. It has its own ports and peer URLs of this scheme.
 pub fn alone(launch: &Launch, scheme: &str, name: &str) -> Server {
     let mut member = launch.clone().bare().prepare();
     let peer_url = format!("{scheme}://127.0.0.1:{}", member.peer_port());

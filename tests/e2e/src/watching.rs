@@ -90,8 +90,8 @@ impl Watching {
         }
     }
 
-    /// Returns the next response, or `None` at the end of the stream. Fails with the stream's final status. Panics if no response
-    /// arrives within [`PATIENCE`].
+    /// Returns the next response, or `None` at the end of the stream. Fails with the stream's final status. Panics if no
+    /// response arrives within [`PATIENCE`].
     pub async fn try_next(&mut self) -> Result<Option<WatchResponse>, Status> {
         timeout(PATIENCE, self.answers.message())
             .await

@@ -65,7 +65,7 @@ pub(crate) struct Climate {
     pub(crate) sent_crash_percent: u64,
     /// Percentage of inputs that wait for further inputs before a turn.
     pub(crate) batch_percent: u64,
-    /// Longest such wait, which is as long as the delay of a slow disk.
+    /// Longest wait of such an input, as long as the delay of a slow disk.
     pub(crate) gather: u64,
     /// Number of bulk messages that a member processes per round.
     pub(crate) bulk_per_round: usize,
@@ -105,8 +105,8 @@ impl Climate {
         }
     }
 
-    /// Returns parameters with packets that are slower than the election timeout, and members that restart at once after a
-    /// crash. Votes of one term therefore cross, and a candidate may repeat its request to a voter that lost its vote in a
+    /// Returns parameters with packets that are slower than the election timeout, and members that restart immediately after
+    /// a crash. Votes of one term therefore cross, and a candidate may repeat its request to a voter that lost its vote in a
     /// crash.
     fn of_elections(self) -> Self {
         Self {
@@ -314,7 +314,6 @@ impl World {
         });
     }
 
-    /// Fills a member's disk for a while.
     fn fill_disk(&mut self) {
         let place = self.chance.below(self.members.len());
         let until = self.now + self.chance.range(1, FULL_TICKS_MAX * UNITS_PER_TICK);
@@ -336,7 +335,7 @@ impl World {
         });
     }
 
-    /// Returns whether a member that has just sent a message loses power at once.
+    /// Returns whether a member that has just sent a message loses power immediately.
     pub(crate) fn crashes_after_send(&mut self) -> bool {
         let percent = self.climate.sent_crash_percent;
         self.phase == Phase::Chaos && percent > 0 && self.chance.chance(percent)

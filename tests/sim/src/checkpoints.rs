@@ -16,7 +16,6 @@ pub(crate) enum CheckpointStep {
 }
 
 impl World {
-    /// Schedules a member's next checkpoint.
     pub(crate) fn next_checkpoint(&mut self, place: usize) {
         let incarnation = self.members[place].incarnation;
         let delay = self.chance.range(1, self.climate.checkpoint_pause);

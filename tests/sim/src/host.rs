@@ -28,7 +28,7 @@ const LONG_COMMAND_TICKS_MAX: u64 = 15;
 /// Percentage of commands executed by the host that take this long. The others take no time.
 const LONG_COMMANDS_PERCENT: u64 = 5;
 
-/// Percentage of commands that the host executes at once.
+/// Percentage of commands that the host executes immediately.
 const EXECUTED_AT_ONCE_PERCENT: u64 = 20;
 
 /// Percentage of installations on real files that a power cut interrupts.

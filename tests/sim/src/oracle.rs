@@ -203,7 +203,6 @@ impl Oracle {
         &self.ops
     }
 
-    /// Returns operation `id`.
     pub(crate) fn op(&self, id: u64) -> Option<&Op> {
         self.ops.get(id as usize)
     }

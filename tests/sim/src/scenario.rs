@@ -5,46 +5,46 @@ use crate::{rng::Rng, world::UNIT_NS};
 /// Virtual time between two ticks of a member. A unit is 10 ms, a tick is 100 ms.
 pub const UNITS_PER_TICK: u64 = 10;
 
-/// In one of this many seeds, all commands take long, except those on one or two keys.
+/// One in this many seeds has long commands: all commands take long, except those on one or two keys.
 const LONG_COMMANDS_SEEDS: u64 = 4;
 
-/// In one of this many seeds, there are users and roles.
+/// One in this many seeds has users and roles.
 const USERS_SEEDS: u64 = 5;
 
-/// In one of this many seeds, members run two releases.
+/// One in this many seeds has members of two releases.
 const RELEASES_SEEDS: u64 = 7;
 
-/// In one of this many seeds, members wrongly believe that their leader's process has ended.
+/// One in this many seeds has members that wrongly believe that their leader's process has ended.
 const MISTAKES_SEEDS: u64 = 4;
 
-/// In two of this many seeds, clients query the remaining time of leases, and leaders checkpoint it every second.
+/// Two in this many seeds have clients that query the remaining time of leases, and leaders that checkpoint it every second.
 const LEASE_QUESTIONS_SEEDS: u64 = 5;
 
-/// In one of this many seeds, members replace their state with the leader's state.
+/// One in this many seeds has members that replace their state with the leader's state.
 const REBUILDS_SEEDS: u64 = 8;
 
-/// In one of this many seeds, disks are copied.
+/// One in this many seeds has copied disks.
 const COPIES_SEEDS: u64 = 7;
 
-/// In one of this many such seeds, the copies are not recognized.
+/// One in this many such seeds has copies that are not recognized.
 const UNRECOGNIZED_COPIES_SEEDS: u64 = 4;
 
-/// In one of this many seeds, the initial states of members differ.
+/// One in this many seeds has members with different initial states.
 const ADOPTED_SEEDS: u64 = 10;
 
-/// In one of this many seeds, disks fail to sync.
+/// One in this many seeds has disks that fail to sync.
 const FAILED_SYNCS_SEEDS: u64 = 13;
 
-/// In one of this many seeds, members hold proposals while others are in flight.
+/// One in this many seeds has members that hold proposals while others are in flight.
 const HOLDING_SEEDS: u64 = 3;
 
-/// In one of this many seeds, requests time out as in production.
+/// One in this many seeds has the request timeouts of production.
 const TIMEOUTS_SEEDS: u64 = 11;
 
-/// In one of this many seeds, clients send requests that read values while they are applied.
+/// One in this many seeds has requests that read values while they are applied.
 const VALUES_SEEDS: u64 = 11;
 
-/// In one of this many seeds, records of blocks become damaged.
+/// One in this many seeds has records of blocks that become damaged.
 const DAMAGE_SEEDS: u64 = 13;
 
 /// The percentages with which members drop values.

@@ -59,7 +59,6 @@ pub(crate) struct Hint<'a> {
     pub(crate) mix: Mix,
 }
 
-/// Draws one request for a member.
 pub(crate) fn draw(rng: &mut Rng, member: u64, hint: &Hint<'_>) -> Ask {
     let Hint { id, floor, mix, .. } = *hint;
     if mix.values_percent > 0 && rng.chance(mix.values_percent) {
@@ -88,7 +87,6 @@ pub(crate) fn keep_alive(rng: &mut Rng, floor: &Floor, mix: Mix) -> Option<Lease
     any.then(|| *rng.pick(&floor.leases))
 }
 
-/// Returns the command that clears the persisted remaining TTL of a lease.
 pub(crate) fn clear_remaining_ttl(lease: LeaseId) -> Command {
     let remaining = vec![lease::RemainingTtl { id: lease.0, seconds: 0 }];
     lease::LeaseCheckpoint { remaining }.into()
@@ -470,7 +468,6 @@ pub(crate) fn may_delete(command: &Command, key: &[u8]) -> bool {
     }
 }
 
-/// Returns whether the command can put this value for this key.
 pub(crate) fn may_put(command: &Command, key: &[u8], value: &[u8]) -> bool {
     let is = |put: &kv::Put| put.key == key && put.value == value;
     let Command::Kv(kv::KvCommand { operation: Some(operation) }) = command else {

@@ -5,40 +5,43 @@ use witan_sim::{
     sweep::{failure, run},
 };
 
-/// Seeds and numbers of members of earlier simulators, each after its finding. A seed gives a different run after the simulator
+/// Seeds and numbers of members of earlier simulators, each after its finding. A seed gives a different run once the simulator
 /// changes, so each bug also has a test near its code.
 const FOUND: [(u64, usize); 17] = [
-    // `TakenMessages`: a deletion that the network doubled was executed again after a later put.
+    // `TakenMessages`: a deletion that the network duplicated was executed again after a later put.
     (1358, 5),
     (1536, 3),
     (1614, 3),
-    // server/crates/replica/src/replica/tests.rs: a refused snapshot took the place of the accepted one.
+    // server/crates/replica/src/replica/tests.rs: a refused snapshot replaced the accepted one.
     (696, 5),
-    // `correct_rejection`: a rejection that was overtaken by an acknowledgment took a follower back below its log.
+    // `correct_rejection`: a rejection that an acknowledgment had overtaken set a follower's progress back below its log.
     (2371, 1),
     // `send_current_term`: a removed member's campaigns had raised the term, and a candidate with lower terms never learned this.
     (76_457, 5),
-    // `refused_at`: a removed leader ended when learners knew of its removal, before the one voter that it left.
+    // `refused_at`: a removed leader stopped once learners knew of its removal, although the only remaining voter did not.
     (99_604, 1),
-    // `continue_failover`: a member went on to campaign after its own removal, and raft panicked when it won.
+    // `continue_failover`: a member continued to campaign after its own removal, and raft panicked when it won.
     (63_432, 3),
     // `is_removed`: a member that continued alone followed an old leader before it had executed that leader's removal.
     (311_324, 5),
-    // `request_snapshot`: a member requested the leader's state only at ticks. Under load, its log was rarely committed then.
+    // `request_snapshot`: a member requested the leader's state only at ticks. Under load, its log was rarely committed at a
+    // tick.
     (329_537, 5),
-    // A bug of `committed_on_quorum`: members went on with acknowledgments of disks that were lost since.
+    // A bug of `committed_on_quorum`: members continued with acknowledgments from disks that had been lost since.
     (134_398, 1),
     // A bug of `followers_keep_up`: a member whose state was to be replaced got it when the network was whole again.
     (310_169, 5),
-    // `force_new_cluster`: a member that went on alone dropped acknowledged entries behind a change of membership.
+    // `force_new_cluster`: a member that continued alone dropped acknowledged entries after a membership change.
     (39, 3),
-    // `force_new_cluster`: a member that went on alone heard the old leader, who had other entries of the same term.
+    // `force_new_cluster`: a member that continued alone received messages of the old leader, which had other entries of the
+    // same term.
     (4064, 5),
-    // A bug of the simulator: a leader with whom the members had settled was still held up by its disk.
+    // A bug of the simulator: the leader with which the members had settled was still waiting for its disk.
     (1252, 1),
-    // A bug of the simulator: a vote that a power cut in the midst of its write left on the disk was not counted.
+    // A bug of the simulator: a vote that survived a power cut during its write was not counted.
     (16_830, 3),
-    // A bug of the simulator: a voter lost its disk while only a leader that was removed and stopped knew of its removal.
+    // A bug of the simulator: a voter lost its disk while only a leader that had stopped after its own removal knew of that
+    // removal.
     (7984, 1),
 ];
 

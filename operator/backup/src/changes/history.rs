@@ -51,6 +51,7 @@ pub(crate) fn digest_of(groups: &[ChangeGroup], wanted: i64) -> Option<RevisionD
     (!events.is_empty()).then(|| digest(&events))
 }
 
+/// Returns the SHA-256 of the events of one revision, each encoded with its length.
 fn digest(events: &[&Event]) -> RevisionDigest {
     let mut digest = Sha256::new();
     for event in events {

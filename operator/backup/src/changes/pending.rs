@@ -81,6 +81,7 @@ impl Pending {
         self.is_whole = true;
     }
 
+    /// Removes and returns the incomplete revision; nothing if all revisions are complete.
     fn take_part(&mut self) -> Vec<ChangeGroup> {
         let Some(group) = self.groups.last_mut().filter(|_| !self.is_whole) else {
             return Vec::new();

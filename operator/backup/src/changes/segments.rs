@@ -36,6 +36,7 @@ impl SegmentStore {
         self.store.folder_url()
     }
 
+    /// Returns the ids of the stored segments in ascending order.
     pub(crate) async fn ids(&self) -> Result<Vec<SegmentId>, BackupError> {
         let files = self.store.files().await?;
         let mut ids: Vec<_> = files

@@ -63,6 +63,7 @@ impl Copier<'_> {
         }
     }
 
+    /// Compacts this cluster to a revision. Does nothing if the source was never compacted.
     async fn compact(&self, compacted: i64) -> Result<(), CopyError> {
         if compacted <= 0 {
             return Ok(());

@@ -119,6 +119,7 @@ impl SourceSession<'_> {
         answered.header.ok_or_else(|| self.no_header())
     }
 
+    /// Opens a watch of all keys, starting at revision `from`.
     pub(super) async fn watch(&self, from: i64) -> Result<Streaming<WatchResponse>, SourceError> {
         let requests = single_watch_requests(WatchCreateRequest {
             key: ALL_KEYS.into(),
@@ -150,6 +151,7 @@ impl SourceSession<'_> {
         Ok(SourceHash { revision, compacted: compact_revision, hash })
     }
 
+    /// Returns the ids of all leases in ascending order.
     pub(super) async fn leases(&self) -> Result<Vec<LeaseId>, SourceError> {
         // A lease takes 12 bytes, so gRPC's default limit of 4 MiB would fail at 350,000 leases.
         let client = self.session.client(LeaseClient::with_origin);

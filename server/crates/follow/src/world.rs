@@ -59,6 +59,7 @@ impl Source {
         };
     }
 
+    /// Raises or disarms an alarm, and updates the accepted requests like an old or a new etcd.
     fn alarm(&mut self, action: AlarmAction, alarm: AlarmMember) {
         let kind = alarm.alarm();
         let before = self.has(kind);
@@ -153,6 +154,7 @@ impl World {
         }
     }
 
+    /// Applies an operation to a cluster's state. Panics if a cut-over loses a write, or if it is the second one.
     fn record(&mut self, cluster: usize, operation: FollowOperation) -> Result<Answer, Failure> {
         let machine = &mut self.clusters[cluster];
         let followed = machine.members.follows;

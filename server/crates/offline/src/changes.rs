@@ -178,6 +178,7 @@ fn write(
     }
 }
 
+/// Applies an operation of a following cluster to the state.
 fn follow(machine: &mut StateMachine, operation: &FollowOperation) -> Result<(), FollowError> {
     let command = FollowCommand { operation: Some(operation.clone()) };
     let entry = Entry {

@@ -32,7 +32,7 @@ pub const PREFIX_END: &str = "linear0";
 /// The state that all clients share.
 #[derive(Debug, Default)]
 pub struct Shared {
-    /// Logical clock for the begins and ends of calls.
+    /// Logical clock for the starts and ends of calls.
     clock: AtomicU64,
     /// The last value that a call has written.
     values: AtomicU64,

@@ -145,7 +145,7 @@ fn owned(record: &[Change], history: &[Call]) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks that no call has an older revision than a call that ended before its begin.
+/// Checks that no call has an older revision than a call that ended before its start.
 fn in_time(history: &[Call]) -> Result<(), String> {
     let mut begins: Vec<&Call> = history.iter().filter(|call| call.told.is_some()).collect();
     let mut ends: Vec<(u64, i64)> = begins

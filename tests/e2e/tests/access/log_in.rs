@@ -1,4 +1,4 @@
-//! The time of log-ins, and tokens over HTTP/1. `witan-auth` tests floods of passwords and changed ones.
+//! The duration of log-ins, and tokens over HTTP/1. `witan-auth` tests floods of passwords and changed passwords.
 
 use std::time::{Duration, Instant};
 

@@ -41,7 +41,6 @@ pub(crate) fn lower_alarm() -> Sample {
     })
 }
 
-/// Returns the sample request of a method.
 pub(crate) fn sample(method: &str) -> Sample {
     let (_, method) = method.rsplit_once('/').unwrap();
     keys(method)

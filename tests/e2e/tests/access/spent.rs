@@ -8,7 +8,7 @@ use crate::{
     stage::{CallerKind, Stage},
 };
 
-/// A hash of this cost takes weeks, so an answered request has waited for no hash.
+/// A hash of this cost takes weeks, so an answered request did not wait for a hash.
 const WEEKS: &str = "--bcrypt-cost=31";
 
 /// A quota that is smaller than one request.

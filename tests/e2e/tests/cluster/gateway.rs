@@ -14,7 +14,6 @@ use witan_e2e::{
 /// A put of the key `a`.
 const PUT: &str = r#"{"key":"YQ==","value":"MQ=="}"#;
 
-/// Starts a gateway with these endpoints.
 fn gateway(endpoints: &[String], retry_delay: &str) -> Server {
     let mut gateway = Launch::witan().bare().prepare();
     let address = gateway.address();

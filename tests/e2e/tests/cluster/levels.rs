@@ -66,7 +66,7 @@ fn restart(cluster: &mut Cluster, at: usize, program: &Path) {
     member.wait_ready();
 }
 
-/// Requests to raise the level at once.
+/// Requests that the level rises immediately.
 fn raise(member: &Server) -> Response {
     member.http("POST", "/level/raise", "")
 }
@@ -129,7 +129,7 @@ fn the_level_rises_after_all_members_run_the_next_release() {
     assert!(answer.text().contains("m2"), "{}", answer.text());
     until(&cluster, 1);
     until_format(&cluster, "format 4");
-    // Until then, every member can go back.
+    // Until the level rises, every member can go back.
     restart(&mut cluster, 1, &own);
     cluster.wait_equal();
 
@@ -281,7 +281,6 @@ fn a_level_with_a_later_format_waits_for_disk_space() {
     });
 }
 
-/// Returns whether a downgrade is in progress.
 fn downgrades(member: &Server) -> bool {
     let status = member.v3("maintenance/status", "{}");
     let enabled = &status["downgradeInfo"]["enabled"];

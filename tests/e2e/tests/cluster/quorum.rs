@@ -35,7 +35,7 @@ fn a_member_without_a_quorum_answers_what_it_can() {
         })
         .into_iter()
         .collect();
-    // Meanwhile, these requests are answered.
+    // These requests need no leader.
     let body = json!({"key": "YWFh", "serializable": true}).to_string();
     let read = alone.http("POST", "/v3/kv/range", &body);
     assert_eq!(read.json()["kvs"][0]["value"], "YQ==", "{}", read.text());

@@ -48,7 +48,6 @@ fn give(member: &Server, pair: &Pair, [cert, key]: [&str; 2]) {
     });
 }
 
-/// Returns the number of handshakes that a member refused.
 fn refusals(member: &Server) -> f64 {
     let count = member.metric("witan_peer_tls_handshake_failures_total");
     count.unwrap_or(0.0)

@@ -74,7 +74,7 @@ fn a_token_of_one_member_is_valid_on_all_even_when_the_leader_dies() {
         for member in cluster.members() {
             let channel = grpc::connect(&member.address()).await;
             for name in ["root", "alice"] {
-                // Use the token at once, even on members that have not applied the log-in.
+                // Use the token immediately, even on members that have not applied the log-in.
                 let token = log_in(&channel, name).await;
                 use_everywhere(&cluster, &token).await;
                 tokens.push(token);

@@ -4,7 +4,6 @@ use std::fs;
 
 use witan_e2e::{Cluster, Launch, Server, folder, http, wait};
 
-/// Returns whether a member has refused a stream for this reason.
 fn has_refused(member: &Server, reason: &str) -> bool {
     let page = http::once(&member.address(), "GET", "/metrics", "").text();
     let series = format!("witan_peer_refused_total{{reason=\"{reason}\"}}");

@@ -34,7 +34,6 @@ pub(crate) struct Acknowledged {
     pub(crate) key: String,
 }
 
-/// Probes one member until the load stops.
 pub(crate) async fn probe(load: Arc<Load>, member: usize) {
     let channel = load.channels().swap_remove(member);
     let mut waiting = JoinSet::new();

@@ -182,7 +182,6 @@ impl Stage {
         self.cluster.leader();
     }
 
-    /// Writes the logs of all members into a folder.
     pub(crate) fn write_logs(&self, folder: &Path) {
         for (at, member) in self.cluster.members().iter().map(Server::log).enumerate() {
             let path = folder.join(format!("member-{at}.log"));

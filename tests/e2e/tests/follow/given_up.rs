@@ -1,4 +1,4 @@
-//! Cut-overs that are given up. The source and this cluster must never accept writes at the same time.
+//! Abandoned cut-overs. The source and this cluster must never accept writes at the same time.
 
 use witan_e2e::{Cluster, Kind, Launch, Tool, in_parallel, wait};
 
@@ -44,7 +44,7 @@ fn a_source_that_takes_deletions_in_spite_of_the_fence_is_not_cut_over() {
         alarm(&source, "DEACTIVATE", own, kind);
     }
     run(&source, &["put", "a", "2"]);
-    // The first attempt was given up, but its requests may still arrive.
+    // The first attempt was abandoned, but its requests may still arrive.
     let given_up = cluster_id(&member) >> 32 << 32 | 1;
     for kind in ["NOSPACE", "CORRUPT"] {
         alarm(&source, "ACTIVATE", &given_up.to_string(), kind);

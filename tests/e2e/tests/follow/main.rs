@@ -97,7 +97,6 @@ fn same_hash(member: &Server, source: &Server, revision: i64) {
     assert!(ours.is_some() && ours == theirs, "{ours:?} of {theirs:?}");
 }
 
-/// Waits until the member has copied all current revisions of the source.
 fn wait_copied(member: &Server, source: &Server) {
     let wanted = revision(source);
     wait::until_true("all is copied", || {

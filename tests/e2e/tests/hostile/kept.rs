@@ -23,7 +23,6 @@ const IN_FLIGHT_BYTES: u64 = 64 << 20;
 /// Memory in bytes of the request and the value, which exist in several forms.
 const DATA_BYTES: u64 = 32 << 20;
 
-/// Returns the number of puts in the server's metrics.
 fn puts_handled(server: &Server) -> f64 {
     let metrics = server.http("GET", "/metrics", "").text();
     let puts = metrics

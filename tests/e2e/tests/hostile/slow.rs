@@ -21,7 +21,7 @@ const CLIENTS: usize = 20;
 /// Maximum memory in bytes for a client that has sent almost nothing.
 const CLIENT_BYTES: u64 = 64 << 10;
 
-/// The bytes of a slow client. It sends some at once, then one byte at a time until the server ends the connection.
+/// The bytes of a slow client. It sends some immediately, then one byte at a time until the server ends the connection.
 struct Slow {
     name: &'static str,
     at_once: Vec<u8>,

@@ -159,7 +159,7 @@ pub(crate) fn others_go_on(server: &Server, what: &str, mut act: impl FnMut()) {
     });
 }
 
-/// Runs `clients` clients at once. Returns their distinct results in order.
+/// Runs `clients` clients concurrently. Returns their distinct results in order.
 pub(crate) fn ends(clients: usize, one: impl Fn() -> String + Sync) -> Vec<String> {
     let mut ends = at_once(clients, |_| one());
     ends.sort();
@@ -167,7 +167,7 @@ pub(crate) fn ends(clients: usize, one: impl Fn() -> String + Sync) -> Vec<Strin
     ends
 }
 
-/// Runs `clients` clients at once. Returns their results.
+/// Runs `clients` clients concurrently. Returns their results.
 pub(crate) fn at_once<T: Send>(clients: usize, one: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let one = &one;
     thread::scope(|scope| {
@@ -187,7 +187,6 @@ impl Drop for Stops<'_> {
     }
 }
 
-/// Returns the number of the server's open descriptors.
 pub(crate) fn descriptors(server: &Server) -> usize {
     fs::read_dir(format!("/proc/{}/fd", server.pid())).map_or(0, Iterator::count)
 }

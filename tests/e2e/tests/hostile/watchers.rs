@@ -1,4 +1,4 @@
-//! Many watchers of one client that all are canceled at once. Other clients wait for a bounded time.
+//! Many watchers of one client that are all canceled at the same time. Other clients wait for a bounded time.
 
 use std::time::Duration;
 

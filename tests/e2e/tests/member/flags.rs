@@ -157,7 +157,6 @@ fn a_file_alone_wins() {
     );
 }
 
-/// Returns the names of flags in a help text.
 fn flags_in(help: &str) -> Vec<&str> {
     help.lines()
         .filter_map(|line| line.strip_prefix("  --"))

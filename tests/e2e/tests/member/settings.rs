@@ -166,7 +166,8 @@ fn elections_and_warnings() {
     server.wait_log(0, "apply request took too long");
     const SLOW: &str = "\"msg\":\"request took too long\"";
     server.wait_log(0, SLOW);
-    // A stall of the disk makes thousands of requests slow at once. The server logs some per second and counts the others.
+    // A stall of the disk makes thousands of requests slow at the same time. The server logs some per second and counts the
+    // others.
     let skip = server.log().len();
     let (runtime, address) = (grpc::runtime(), server.address());
     let kv = KvClient::new(runtime.block_on(grpc::connect(&address)));

@@ -59,7 +59,6 @@ async fn keys(channel: &Channel) -> Told {
     kvs.iter().map(|kv| format!("{kv:?}")).collect()
 }
 
-/// Waits until there are `count` keys.
 async fn until_keys(channel: &Channel, count: usize) {
     let look = async {
         while keys(channel).await.len() != count {

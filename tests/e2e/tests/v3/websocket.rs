@@ -70,7 +70,7 @@ fn a_token_stands_among_the_protocols() {
     );
 }
 
-/// etcd waits for the end of the body, which arrives when no client reads the response any more.
+/// etcd waits for the end of the body, which arrives when no client reads the response any longer.
 #[test]
 fn other_calls_take_one_message() {
     let server = start(Kind::Witan);
@@ -103,7 +103,7 @@ fn a_call_that_fails_is_answered() {
     ] {
         for message in [message, "", "\n"] {
             let mut socket = Socket::open(&server.address(), path, &[]);
-            // An unknown path is answered at once.
+            // An unknown path is answered immediately.
             let _ = socket.send(message);
             if message.trim().is_empty() {
                 // The server may wait for more.

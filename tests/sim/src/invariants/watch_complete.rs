@@ -113,7 +113,6 @@ impl WatchComplete {
     }
 }
 
-/// Returns the hash of a pair's value.
 fn hash(pair: &KeyValue) -> u64 {
     Fnv::default().bytes(&pair.value).finish()
 }

@@ -41,7 +41,7 @@ async fn each_cluster_has_its_segments() {
             store.files().await.unwrap().is_empty(),
             "no files of backups"
         );
-        // A retry after a lost response succeeds; another process fails.
+        // A retry after a lost response succeeds; a write of another process fails.
         segments.append(id(3), bytes(7, &[3])).await.unwrap();
         let error = segments.append(id(3), bytes(7, &[3, 4])).await.unwrap_err();
         assert_eq!(error.reason, Reason::AlreadyExists, "{error}");

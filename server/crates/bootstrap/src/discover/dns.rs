@@ -79,6 +79,7 @@ pub async fn lookup_srv(
     Err(DnsError::NoAnswer { name, reason })
 }
 
+/// Returns the addresses of the name servers in `/etc/resolv.conf`.
 fn name_servers() -> Result<Vec<SocketAddr>, DnsError> {
     let text = fs::read(RESOLV_CONF).map_err(|error| DnsError::ResolvConf(error.to_string()))?;
     let read = Config::parse(text).map_err(|error| DnsError::ResolvConf(error.to_string()))?;

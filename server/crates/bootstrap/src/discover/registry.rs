@@ -191,7 +191,7 @@ mod tests {
         Registration { id: MemberId(id), value: entry(id, 0).value }
     }
 
-    /// A registry that returns scripted answers.
+    /// A registry that returns scripted responses.
     #[derive(Default)]
     struct Script {
         look: Look,

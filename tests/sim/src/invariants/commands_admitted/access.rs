@@ -21,7 +21,6 @@ pub(super) fn puts(operation: &KvOperation) -> bool {
     }
 }
 
-/// Returns whether an operation attaches a key to a lease.
 pub(super) fn attaches(operation: &KvOperation) -> bool {
     matches!(operation, KvOperation::Put(Put { lease, .. }) if *lease != 0)
 }
