@@ -66,7 +66,7 @@ pub(crate) async fn run(flags: &ChangesFlags, stop: &Stop) -> Result<(), BackupE
             let mut step = pin!(async {
                 match next {
                     Some(event) => archiver.handle(event).await,
-                    None => archiver.look().await,
+                    None => archiver.tick().await,
                 }
             });
             tokio::select! {

@@ -27,7 +27,7 @@ pub(super) async fn create_for_cluster(
 ) -> Result<(), PluginError> {
     let cluster = target.cluster(cluster).await?;
     let made = operation((&cluster, verb), asked, Timestamp::now());
-    ask(target, &made, wait).await
+    create_operation(target, &made, wait).await
 }
 
 /// Returns an operation on exactly this cluster. The name contains the verb and the time.
@@ -43,7 +43,7 @@ pub(super) fn operation(
 }
 
 /// Creates the operation and prints its name. With `wait`, follows it until it ends.
-pub(super) async fn ask(
+pub(super) async fn create_operation(
     target: &Target,
     made: &EtcdOperation,
     wait: bool,
@@ -108,7 +108,7 @@ pub(super) async fn recover(
     let recover_quorum = Some(RecoverQuorum { survivor });
     let spec = EtcdOperationSpec { recover_quorum, ..EtcdOperationSpec::default() };
     let made = operation((&resource, "recover"), spec, Timestamp::now());
-    ask(target, &made, wait).await
+    create_operation(target, &made, wait).await
 }
 
 /// Fails unless the cluster's status lists the member.

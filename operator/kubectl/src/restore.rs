@@ -111,7 +111,7 @@ async fn in_place(
         Some(backup) => replaces(&cluster, backup, flags, now),
         None => {
             let warning = returns(&cluster).map_err(PluginError::Words)?;
-            has_ended(target, &cluster).await?;
+            check_ended(target, &cluster).await?;
             warning
         }
     };
@@ -119,7 +119,7 @@ async fn in_place(
     if !flags.yes && !confirmed(&flags.name)? {
         return Err(words!("canceled: nothing was changed"));
     }
-    acts::ask(target, &made, flags.wait).await
+    acts::create_operation(target, &made, flags.wait).await
 }
 
 /// Returns the EtcdOperation for a restore in place, or for its undo.
@@ -211,7 +211,7 @@ fn returns(cluster: &EtcdCluster) -> Result<String, String> {
 }
 
 /// Fails if the EtcdOperation of the last restore has not ended, because an undo would wait for it.
-async fn has_ended(target: &Target, cluster: &EtcdCluster) -> Result<(), PluginError> {
+async fn check_ended(target: &Target, cluster: &EtcdCluster) -> Result<(), PluginError> {
     let last = cluster
         .status
         .as_ref()

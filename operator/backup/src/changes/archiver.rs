@@ -146,20 +146,20 @@ impl<'a> Archiver<'a> {
     }
 
     /// Stores the received changes, queries the members, and stores again. If the query fails, closes the watch.
-    pub(super) async fn look(&mut self) -> Result<(), BackupError> {
+    pub(super) async fn tick(&mut self) -> Result<(), BackupError> {
         // Received changes are stored even if the members fail.
         self.store_all().await?;
-        if let Err(error) = self.look_at_members().await {
+        if let Err(error) = self.query_members().await {
             return Err(self.close_watch(error));
         }
         // Stored changes may already cover the new time.
         self.store_all().await?;
-        self.note_success();
+        self.report_success();
         Ok(())
     }
 
     /// Reports success. Keeps the last failure in the status while a required backup is missing.
-    fn note_success(&self) {
+    fn report_success(&self) {
         let needs_backup = self.is_backup_missing();
         let failed = self.retry.message().filter(|_| needs_backup);
         self.tell.send_modify(|status| {
@@ -176,7 +176,7 @@ impl<'a> Archiver<'a> {
 
     /// Opens the watch if none is open, starts a backup if one is due, and reads the cluster's last revision. If stored times
     /// are ahead of the clock, starts a new generation.
-    async fn look_at_members(&mut self) -> Result<(), BackupError> {
+    async fn query_members(&mut self) -> Result<(), BackupError> {
         let now_ms = Timestamp::now().as_millisecond();
         if let Some(archive) = &mut self.archive
             && archive.is_ahead(now_ms)
@@ -190,7 +190,7 @@ impl<'a> Archiver<'a> {
             self.open().await?;
         }
         self.save_if_due(Instant::now()).await?;
-        self.ask().await
+        self.read_head().await
     }
 
     /// Starts to save the backup that the generation needs, unless the last attempt failed too recently.
@@ -217,7 +217,7 @@ impl<'a> Archiver<'a> {
     /// Reads the cluster's last revision and checks that the watch still follows the same history. Does nothing without a
     /// watch. After an election, closes the watch, because only a new watch checks the history. Fails if the member belongs to
     /// another cluster, or if the revision went back.
-    async fn ask(&mut self) -> Result<(), BackupError> {
+    async fn read_head(&mut self) -> Result<(), BackupError> {
         let Some(ClusterArchive { feed: Some(feed), cluster_id, tail, asked, .. }) =
             &mut self.archive
         else {
@@ -225,7 +225,7 @@ impl<'a> Archiver<'a> {
         };
         let time_ms = Timestamp::now().as_millisecond();
         let before = feed.head();
-        let head = feed.ask().await?;
+        let head = feed.read_head().await?;
         let refused = |why: String| {
             let message = format!("{}: {why}", feed.endpoint());
             Err(BackupError::new(Reason::SourceRefused, message))

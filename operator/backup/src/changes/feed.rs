@@ -118,7 +118,7 @@ impl Feed {
 
     /// Reads the cluster's id, last revision and term from this feed's member, within [`ANSWER_TIMEOUT`]. [`Feed::head`]
     /// returns the result later. The read is linearizable, so a partitioned member cannot answer.
-    pub(super) async fn ask(&mut self) -> Result<Head, BackupError> {
+    pub(super) async fn read_head(&mut self) -> Result<Head, BackupError> {
         let asked = self.kv.range(request(first_key(), self.token.clone()));
         let answer = within(ANSWER_TIMEOUT, asked).await;
         let answer = answer.map_err(|status| failed(&self.endpoint, "read a key of", &status))?;
@@ -128,7 +128,7 @@ impl Feed {
         Ok(self.head)
     }
 
-    /// Returns the result of the last [`Feed::ask`], or the default before the first one.
+    /// Returns the result of the last [`Feed::read_head`], or the default before the first one.
     pub(super) fn head(&self) -> Head {
         self.head
     }

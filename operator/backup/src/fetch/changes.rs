@@ -94,7 +94,7 @@ pub(super) async fn fetch(
         reached.is_whole = later.is_none();
     }
     if let (Until::Time(time), true) = (until, reached.is_whole) {
-        is_credible(time, reached.time_ms, later)?;
+        check_clock(time, reached.time_ms, later)?;
     }
     if !reached.is_whole {
         return Err(not_stored(&segments, until, &reached, later));
@@ -181,7 +181,7 @@ fn check_history(
 
 /// Fails if the clock that stamped the changes was ahead, so that their times are uncertain. `found_ms` is the time of the
 /// last fetched change, and `later` is the start of the next generation.
-fn is_credible(wanted: Timestamp, found_ms: i64, later: Option<i64>) -> Result<(), BackupError> {
+fn check_clock(wanted: Timestamp, found_ms: i64, later: Option<i64>) -> Result<(), BackupError> {
     let now_ms = Timestamp::now().as_millisecond();
     let end_ms = later.map_or(now_ms, |later| later.min(now_ms));
     if found_ms <= end_ms + CLOCKS_MS {

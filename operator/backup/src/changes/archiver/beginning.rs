@@ -49,7 +49,7 @@ impl Archiver<'_> {
 
     /// Returns whether a member's history matches the end of the log.
     async fn has_history(&self, feed: &mut Feed, tail: &Tail) -> Result<bool, BackupError> {
-        let Head { revision, .. } = feed.ask().await?;
+        let Head { revision, .. } = feed.read_head().await?;
         if revision < tail.stored() {
             return Ok(false);
         }
@@ -86,7 +86,7 @@ impl Archiver<'_> {
         // Revision 1 has no changes.
         let first = resumed.unwrap_or(member.revision).max(2);
         let mut feed = Feed::open(&self.members, &member.endpoint, first).await?;
-        feed.ask().await?;
+        feed.read_head().await?;
         if archive.newest.is_some() {
             self.tell.send_modify(|status| status.gaps += 1);
         }

@@ -26,7 +26,7 @@ async fn a_failed_backup_waits_for_its_next_try_and_stays_in_the_status() {
     archiver.archive = Some(archive);
     archiver.save_if_due(Instant::now()).await.unwrap();
     assert!(archiver.saving.take().is_some());
-    archiver.note_success();
+    archiver.report_success();
     assert_eq!(
         (status.borrow().needs_backup, status.borrow().error.as_ref()),
         (true, None)
@@ -35,13 +35,13 @@ async fn a_failed_backup_waits_for_its_next_try_and_stays_in_the_status() {
     archiver.handle(Event::Saved(Err(full))).await.unwrap();
     archiver.save_if_due(Instant::now()).await.unwrap();
     assert!(archiver.saving.is_none(), "it waits");
-    archiver.note_success();
+    archiver.report_success();
     let error = status.borrow().error.clone().unwrap();
     assert!(error.contains("no space"), "{error}");
     let later = Instant::now() + Duration::from_secs(30);
     archiver.save_if_due(later).await.unwrap();
     assert!(archiver.saving.take().is_some());
     archiver.handle(Event::Saved(Ok(of_cluster))).await.unwrap();
-    archiver.note_success();
+    archiver.report_success();
     assert_eq!(*status.borrow(), ChangesStatus::default());
 }

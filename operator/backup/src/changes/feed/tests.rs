@@ -41,7 +41,7 @@ async fn an_unread_watch_blocks_no_answer() {
     let mut feed = Feed::open(&members, &endpoint, 2).await.unwrap();
     is_full.notified().await;
     let head = Head { cluster_id: 7, revision: 12, term: 3 };
-    assert_eq!(feed.ask().await.unwrap(), head);
+    assert_eq!(feed.read_head().await.unwrap(), head);
 }
 
 /// Answers a watch with one message larger than the window, and a read with a header.
