@@ -12,7 +12,7 @@ use std::{
 /// The age after which a partial file counts as abandoned. An active upload writes every few seconds.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
-/// Creates a folder and its parents, and syncs them to the disk.
+/// Creates a folder and its parents and syncs them to the disk.
 pub(crate) fn create_folder(folder: &Path) -> io::Result<()> {
     let missing: Vec<_> = folder
         .ancestors()

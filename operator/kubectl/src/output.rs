@@ -1,4 +1,4 @@
-//! Writes to stdout and stderr, and asks for a confirmation before changes that cannot be undone.
+//! Writes to stdout and stderr and asks for a confirmation before changes that cannot be undone.
 
 use std::io::{BufRead as _, ErrorKind, Write as _};
 

@@ -56,7 +56,7 @@ impl Reach {
         Ok(reach)
     }
 
-    /// Opens a local port to each member with a running pod, and adds its address.
+    /// Opens a local port to each member with a running pod and adds its address.
     async fn forward(
         &mut self,
         target: &Target,

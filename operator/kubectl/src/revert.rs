@@ -39,7 +39,7 @@ pub(super) struct Differences {
 struct Difference {
     key: String,
     change: Change,
-    /// The revision of the present value; `None` if the key does not exist now.
+    /// The revision of the current value; `None` if the key does not exist now.
     now: Option<i64>,
     /// The revision of the earlier value; `None` if the key did not exist then.
     then: Option<i64>,

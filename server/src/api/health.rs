@@ -64,7 +64,7 @@ async fn health(ctx: &Context, query: &Query) -> HttpResponse {
     }
 }
 
-/// Counts and logs a failed `/health` check, and returns a 503 response with the reason.
+/// Counts and logs a failed `/health` check and returns a 503 response with the reason.
 fn unhealthy(ctx: &Context, reason: &str) -> HttpResponse {
     ctx.health_metrics.failures.inc();
     tracing::warn!(reason, "serving /health false");

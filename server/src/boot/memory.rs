@@ -36,7 +36,7 @@ pub(super) fn checkpoint_log_bytes(memory: &MemoryBudget, suited: u64) -> u64 {
     suited.min(memory.bytes() / CHECKPOINT_PART)
 }
 
-/// Decides the memory budget, and starts the thread that keeps this process within it until `stopping` is true.
+/// Decides the memory budget and starts the thread that keeps this process within it until `stopping` is true.
 pub(super) fn budget(
     wanted: Option<u64>,
     stopping: watch::Receiver<bool>,

@@ -213,7 +213,7 @@ impl Shared {
 }
 
 /// Returns the inode of the socket with this local address, or [`NO_INODE`] if no process holds it. Returns `None` without such
-/// a row. Prefers a held socket to an earlier one of the same port.
+/// a row. Prefers a socket that a process holds.
 fn inode(local: SocketAddr) -> Option<String> {
     let SocketAddr::V4(local) = local else {
         return None;

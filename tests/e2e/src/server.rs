@@ -282,7 +282,7 @@ impl Server {
         )
     }
 
-    /// Restarts the process on the same folder and ports, and waits until it is ready.
+    /// Restarts the process on the same folder and ports and waits until it is ready.
     pub fn start_again(&mut self) {
         self.start_unready_again();
         self.wait_ready();

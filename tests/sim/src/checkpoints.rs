@@ -11,7 +11,7 @@ pub(crate) enum CheckpointStep {
     Write,
     /// Makes the batch durable. From now on, values can be read from it.
     Sync,
-    /// Reports the checkpoint to the core, and cuts the log at the index that the core returns.
+    /// Reports the checkpoint to the core and cuts the log at the index that the core returns.
     Report,
 }
 
@@ -23,7 +23,7 @@ impl World {
         self.after(delay, Event::Checkpoint { place, incarnation, step });
     }
 
-    /// Performs a step of a member's checkpoint, and schedules the next step or checkpoint.
+    /// Performs a step of a member's checkpoint and schedules the next step or checkpoint.
     pub(crate) fn checkpoint(&mut self, place: usize, step: CheckpointStep) {
         let next = match step {
             CheckpointStep::Take => self.take_checkpoint(place).then_some(CheckpointStep::Write),

@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl World {
-    /// Makes a client send a request to a voter, and schedules the next request.
+    /// Makes a client send a request to a voter and schedules the next request.
     pub(crate) fn ask_something(&mut self) {
         let slow = self.climate.client_pause;
         let pause = match self.phase {

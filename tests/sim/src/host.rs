@@ -155,7 +155,7 @@ impl<'a> Turn<'a> {
         self.crashed = true;
     }
 
-    /// Delivers the answers of applied entries to their clients, and reports them to the invariants.
+    /// Delivers the answers of applied entries to their clients and reports them to the invariants.
     fn acknowledge(&mut self, batch: &[Applied]) {
         for applied in batch {
             let Some(ticket) = applied.ticket else {
@@ -184,7 +184,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Delivers the answer to a read from `view`, and reports it to the invariants.
+    /// Delivers the answer to a read from `view` and reports it to the invariants.
     fn answer(&mut self, ticket: Ticket, view: &View) {
         let Some(id) = self.world.members[self.place].waiting.remove(&ticket) else {
             return;
@@ -397,7 +397,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Delivers an answer about a lease, and reports it to the invariants.
+    /// Delivers an answer about a lease and reports it to the invariants.
     fn answer_about_lease(&mut self, ticket: Ticket, answer: LeaseAnswer) {
         let member = &mut self.world.members[self.place];
         let Some((lease, asked)) = member.lease_questions.remove(&ticket) else {

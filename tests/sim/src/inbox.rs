@@ -164,7 +164,7 @@ impl World {
         }
     }
 
-    /// Passes a packet to the core, and records whether a leader has sent it.
+    /// Passes a packet to the core and records whether a leader has sent it.
     fn hand_in(&mut self, place: usize, replica: &mut RecordedReplica, packet: Packet) {
         let text = |p: &Packet| format!("m{} <- m{} {}", p.to, p.from, p.text());
         self.trace.line(self.now, || text(&packet));

@@ -329,7 +329,7 @@ impl World {
         self.wake(place);
     }
 
-    /// Runs one turn of a process, and handles its crash or halt.
+    /// Runs one turn of a process and handles its crash or halt.
     pub(crate) fn turn(&mut self, place: usize) {
         let Some(mut replica) = self.members[place].replica.take() else {
             return;
@@ -381,7 +381,7 @@ impl World {
         }
     }
 
-    /// Records the status of a member, and traces changes of role, term and leader.
+    /// Records the status of a member and traces changes of role, term and leader.
     fn show_status(&mut self, place: usize, status: Status) {
         let before = std::mem::replace(&mut self.members[place].status, status);
         if (before.role, before.term, before.leader) != (status.role, status.term, status.leader) {
@@ -433,7 +433,7 @@ impl World {
         }
     }
 
-    /// Handles the power loss of a member, and schedules its next start.
+    /// Handles the power loss of a member and schedules its next start.
     pub(crate) fn power_lost(&mut self, place: usize) {
         self.counts.crashes += 1;
         let left = self.disks[place].crash(&mut self.chance);

@@ -42,7 +42,7 @@ pub(crate) struct Operator {
 }
 
 impl World {
-    /// Makes the operator act, and schedules its next action.
+    /// Makes the operator act and schedules its next action.
     pub(crate) fn operate(&mut self) {
         let pause = self.hand.range(1, self.climate.operator_pause);
         self.after(pause, Event::Operate);

@@ -101,7 +101,7 @@ impl Sink for Twin {
             return;
         };
         let differs = match player.turn(&turn) {
-            // A recording has no keys of a received state, and without them nothing can be compared.
+            // A recording lacks the keys of a received state, so nothing can be compared.
             _ if !player.is_whole() => return self.player = None,
             Ok(None) => return (self.report)(None),
             Ok(Some(differs)) => format!("{differs:?}"),

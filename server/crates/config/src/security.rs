@@ -109,8 +109,7 @@ impl TlsVersion {
 }
 
 impl FlagValues {
-    /// Returns the TLS settings of the client port. Checks the flags against each other and the URLs in `config`, and adds
-    /// warnings.
+    /// Returns the TLS settings of the client port. Checks the flags against each other and the URLs in `config`; adds warnings.
     pub(super) fn tls(
         &self,
         config: &Config,

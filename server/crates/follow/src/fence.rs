@@ -63,7 +63,7 @@ pub(super) struct Fences {
 }
 
 impl Fences {
-    /// Classifies the alarms of a source with these members, and ignores the members' own alarms. `recorded` contains this
+    /// Classifies the alarms of a source with these members and ignores the members' own alarms. `recorded` contains this
     /// cluster's attempts.
     pub(super) fn of(alarms: Vec<AlarmMember>, members: &[u64], recorded: &MemberRegistry) -> Self {
         let mut fences = Self::default();
@@ -124,7 +124,7 @@ async fn raise<C: FenceCalls>(calls: &C, recorded: &MemberRegistry) -> Result<()
     Ok(())
 }
 
-/// Disarms those of the alarms that are of this kind.
+/// Disarms the alarms of one kind.
 async fn lower<C: FenceCalls>(
     calls: &C,
     alarms: &[AlarmMember],

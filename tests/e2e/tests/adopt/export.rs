@@ -24,7 +24,7 @@ fn export(server: &Server, to: &Path) -> String {
     said
 }
 
-/// Replaces the server's data directory with `exported`, and starts etcd on it.
+/// Replaces the server's data directory with `exported` and starts etcd on it.
 fn become_etcd(server: &mut Server, kind: Kind, exported: &Path) {
     fs::remove_dir_all(data(server)).expect("a folder");
     fs::rename(exported, data(server)).expect("a folder");

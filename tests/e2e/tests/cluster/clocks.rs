@@ -67,7 +67,7 @@ impl Clocks {
     }
 }
 
-/// Grants a lease, and puts a key with it. `key` consists of base64 letters.
+/// Grants a lease and puts a key with it. `key` consists of base64 letters.
 fn grant(member: &Server, id: i64, ttl_s: i64, key: &str) {
     let granted = json!({ "ID": id.to_string(), "TTL": ttl_s.to_string() });
     member.v3("lease/grant", &granted.to_string());

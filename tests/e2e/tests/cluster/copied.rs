@@ -12,7 +12,7 @@ const WRITES: u64 = 100;
 
 const UP_TO_DATE: &str = "the data directory was a copy";
 
-/// Stops a member, and replaces its data directory with a copy.
+/// Stops a member and replaces its data directory with a copy.
 fn moves(member: &mut Server) {
     assert_eq!(member.terminate().code(), Some(0));
     let data = member.dir().join("data");

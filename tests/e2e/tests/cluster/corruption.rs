@@ -19,7 +19,7 @@ fn fill(cluster: &Cluster) {
     }
 }
 
-/// Stops a member, and replaces a value in its state.
+/// Stops a member and replaces a value in its state.
 pub(crate) fn alter(member: &mut Server, from: &str, to: &str) {
     assert_eq!(member.terminate().code(), Some(0));
     let dir = member.dir().join("data");

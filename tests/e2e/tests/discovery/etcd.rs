@@ -28,7 +28,7 @@ pub(crate) fn started(kind: Kind, flags: &[String]) -> Server {
     member
 }
 
-/// Starts a cluster with these flags, and waits until each member is healthy.
+/// Starts a cluster with these flags and waits until each member is healthy.
 pub(crate) fn begin(kind: Kind, size: usize, flags: &[String]) -> Vec<Server> {
     let mut members: Vec<Server> = (0..size)
         .map(|at| member(kind, &format!("m{at}"), flags))

@@ -167,7 +167,7 @@ async fn check_watch(channel: &Channel) {
     }
 }
 
-/// Saves a snapshot, and checks its size.
+/// Saves a snapshot and checks its size.
 async fn save(channel: &Channel, path: &Path) {
     const DIGEST_BYTES: u64 = 32;
     let mut client = MaintenanceClient::new(channel.clone());

@@ -72,7 +72,7 @@ fn value(at: usize) -> Vec<u8> {
     vec![u8::try_from(at).expect("there are few keys"); VALUE_BYTES]
 }
 
-/// Kills and restarts a member, and checks that it has all values. The start or a read fails if the checkpoint is damaged.
+/// Kills and restarts a member and checks that it has all values. The start or a read fails if the checkpoint is damaged.
 fn check_disk(member: &mut Server) {
     member.kill9();
     member.start_again();

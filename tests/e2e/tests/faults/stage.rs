@@ -132,7 +132,7 @@ impl Stage {
         status.id.to_string()
     }
 
-    /// Wipes the disk of a removed member, and adds the member as a learner, which is then promoted.
+    /// Wipes the disk of a removed member and adds the member as a learner, which is then promoted.
     fn add_again(&mut self, at: usize, through: &str) {
         let data = self.cluster.member(at).dir().join("data");
         fs::remove_dir_all(data).expect("the data is removed");
@@ -148,7 +148,7 @@ impl Stage {
         change(through, "promote", &learner);
     }
 
-    /// Transfers leadership to a member, and waits until all members report it as their leader.
+    /// Transfers leadership to a member and waits until all members report it as their leader.
     pub(crate) fn lead(&self, at: usize) {
         let target = json!({ "targetID": self.id(at) }).to_string();
         wait::within(RECOVERY_MAX, &format!("member {at} leads"), || {
@@ -213,7 +213,7 @@ fn change(through: &str, verb: &str, id: &str) {
     );
 }
 
-/// Adds a learner with this URL, and returns its id. After a lost response, the next attempt finds the learner.
+/// Adds a learner with this URL and returns its id. After a lost response, the next attempt finds the learner.
 fn add(through: &str, url: &str) -> String {
     let mut said = String::new();
     wait::within(RECOVERY_MAX, "the cluster can add a member", || {

@@ -301,7 +301,7 @@ impl Upgrade {
         }
     }
 
-    /// Kills a member, and starts it with this release.
+    /// Kills a member and starts it with this release.
     fn restart(&mut self, at: usize, side: Side) {
         let program = self.program(side).to_path_buf();
         self.stage.kill(at);

@@ -28,7 +28,7 @@ const ROUNDS_MIN: usize = 3;
 /// A time that is longer than every timeout of the server.
 pub(crate) const LONG: Duration = Duration::from_secs(240);
 
-/// Runs `act` on a new server next to another client, and checks that the server's memory grows by at most `bound_bytes`. `act`
+/// Runs `act` on a new server next to another client and checks that the server's memory grows by at most `bound_bytes`. `act`
 /// returns a description of the result.
 pub(crate) fn case(name: &str, bound_bytes: u64, act: impl FnOnce(&Server) -> String) {
     case_on(Launch::witan(), name, bound_bytes, act);
@@ -144,7 +144,7 @@ pub(crate) fn longest_wait<T>(server: &Server, act: impl FnOnce() -> T) -> (T, D
     })
 }
 
-/// Runs `act`, and checks that other clients wait for at most a quarter of its duration plus an allowance for a busy machine.
+/// Runs `act` and checks that other clients wait for at most a quarter of its duration plus an allowance for a busy machine.
 pub(crate) fn others_go_on(server: &Server, what: &str, mut act: impl FnMut()) {
     wait::undisturbed(|| {
         let begun = Instant::now();

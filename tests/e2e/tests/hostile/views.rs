@@ -164,7 +164,7 @@ fn snapshots_that_nobody_reads_keep_what_the_quota_leaves() {
 /// Size in bytes of a put that is decoded on another thread.
 const LARGE_PUT_BYTES: usize = 300 << 10;
 
-/// Runs `act`, and checks that another client's large puts are delayed by at most a quarter of its duration plus an allowance
+/// Runs `act` and checks that another client's large puts are delayed by at most a quarter of its duration plus an allowance
 /// for a busy machine.
 fn large_puts_go_on(server: &Server, what: &str, mut act: impl FnMut()) {
     let address = server.address();

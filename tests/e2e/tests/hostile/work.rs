@@ -85,7 +85,7 @@ fn a_lease_of_many_keys_is_kept_alive_in_little_time() {
 const READ_KEYS: usize = 16_000;
 const READS: u32 = 500;
 
-/// Sends the same call many times concurrently, and checks that another client's request is served between them.
+/// Sends the same call many times concurrently and checks that another client's request is served between them.
 fn others_take_turns(server: &Server, path: &str, message: &impl Message) {
     let calls: Vec<_> = (0..READS)
         .flat_map(|n| h2::unary(2 * n + 1, path, message))

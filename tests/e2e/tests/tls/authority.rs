@@ -65,7 +65,7 @@ impl Authority {
         )
     }
 
-    /// Writes the authority's certificate to `path`, and returns the path.
+    /// Writes the authority's certificate to `path` and returns the path.
     pub(crate) fn write(&self, path: &Path) -> String {
         fs::write(path, text("CERTIFICATE", self.0.der()))
             .expect("a certificate and its file can be made");
@@ -88,7 +88,7 @@ impl Authority {
         pair
     }
 
-    /// Issues a certificate for clients and servers with these hosts, and writes it to `dir`.
+    /// Issues a certificate for clients and servers with these hosts and writes it to `dir`.
     pub(crate) fn issue(&self, dir: &Path, name: &str, hosts: &[&str]) -> Pair {
         let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
         let serial = SERIALS.fetch_add(1, Ordering::Relaxed);

@@ -85,7 +85,7 @@ impl Disk {
         self.files = None;
     }
 
-    /// Appends some of the batches to real storage, and cuts the power in the next batch or in another step. Fails if real
+    /// Appends some of the batches to real storage and cuts the power in the next batch or in another step. Fails if real
     /// storage does not keep exactly the durable state.
     pub(super) fn crash_files(
         &mut self,

@@ -221,7 +221,7 @@ async fn a_time_of_a_clock_that_was_ahead_is_refused() {
     missing(&store, Until::Time(at(120)), "was ahead").await;
     let (target, _) = fetched(&store, Until::Time(at(105))).await.unwrap();
     assert_eq!(target.revision, 12);
-    // Without a later generation, the present clock decides.
+    // Without a later generation, the current time decides.
     let far = Timestamp::now().as_millisecond() + 60_000;
     let ahead = segment(0xcafe, &[(far, &[15, 16])]);
     let (store, _) = stored(id(11), &[first.clone(), ahead]).await;

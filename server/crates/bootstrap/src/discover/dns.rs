@@ -54,7 +54,7 @@ pub struct SrvRecord {
     pub weight: u16,
 }
 
-/// Returns the SRV records of a name; none if the name does not exist. Fails if no server answers in [`ROUNDS`] rounds.
+/// Returns the SRV records of a name; none if the name does not exist. Fails if no server answers in `ROUNDS` rounds.
 /// `None` for `server` uses the name servers of the system.
 pub async fn lookup_srv(
     server: Option<SocketAddr>,
