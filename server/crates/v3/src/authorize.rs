@@ -1,7 +1,8 @@
-//! Authorizes calls. `witan_api::access` lists the access that each method requires. [`admit`] checks it before the message is
-//! read, so that unauthorized calls cost nothing. The calls themselves do not check it again.
+//! Authorizes calls. [`admit`] checks the access that `witan_api::access` requires for a method before the message is read, so
+//! that unauthorized calls cost nothing. The calls themselves do not repeat this check.
 //!
-//! The rules of `witan_machine::auth` decide permissions that depend on the message: when a command is applied, or here.
+//! Permissions that depend on the message follow the rules of `witan_machine::auth`. They are checked here or when a command is
+//! applied.
 //!
 //! While authentication is disabled, each check costs one or two atomic loads.
 
@@ -21,10 +22,10 @@ use witan_node::Applied;
 use super::{RpcResult, header};
 use crate::error::RpcError;
 
-/// As in etcd, all errors of these packages have the code `Unknown`.
+/// Packages whose errors all have the code `Unknown`, as in etcd.
 const PACKAGES_WITHOUT_CODES: [&str; 2] = ["/v3lockpb.", "/v3electionpb."];
 
-/// Calls that a learner serves from its own state, the first three as in etcd. Linearizable reads are refused later.
+/// Methods that a learner serves from its own state; etcd's learners serve only the first three. Linearizable reads fail later.
 const OF_LEARNERS: [&str; 7] = [
     "/etcdserverpb.KV/Range",
     "/etcdserverpb.Maintenance/Status",
@@ -36,7 +37,7 @@ const OF_LEARNERS: [&str; 7] = [
 ];
 
 /// Fails with `NotSupportedForLearner` if this member is a learner that does not serve the method. As in etcd, this check comes
-/// first. A learner also serves methods that are not in the table of calls, with `Unimplemented`.
+/// first. Methods that are not in the table of calls pass.
 pub(super) fn refuse_learner(ctx: &Context, method: &str) -> RpcResult<()> {
     let refusal = ctx.node.refuse_learner();
     // The cheap condition comes first, because nearly all members are voters.
@@ -55,7 +56,8 @@ pub(super) async fn admit(ctx: &Context, method: &str) -> RpcResult<()> {
     }
 }
 
-/// Checks the access that a method requires, if v2 or v3 authentication is enabled. Each call checks permissions on keys.
+/// Fails unless the caller has the access that a method requires. Call this only while v2 or v3 authentication is enabled. Each
+/// call checks permissions on keys itself.
 pub(super) async fn call(ctx: &Context, method: &str) -> RpcResult<()> {
     ctx.authenticator.await_token(&ctx.node, &ctx.caller).await;
     let route = GrpcRoute::of(method);
@@ -82,8 +84,8 @@ pub(super) async fn call(ctx: &Context, method: &str) -> RpcResult<()> {
     }
 }
 
-/// Returns the caller, or `None` while v3 authentication is disabled. Take the view for a permission check before this call, so
-/// that the caller's auth revision is not older than the view.
+/// Returns the caller, or `None` without credentials or while v3 authentication is disabled. For a permission check, take the
+/// view first, so that the caller's auth revision is not older than the view.
 pub(super) fn caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     if !ctx.node.auth_enabled() {
         return Ok(None);
@@ -91,7 +93,8 @@ pub(super) fn caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     authenticated_caller(ctx)
 }
 
-/// Returns the caller of an administrative call, or `None` while v2 and v3 authentication are both disabled.
+/// Returns the caller of an administrative call, or `None` without credentials or while v2 and v3 authentication are both
+/// disabled.
 pub(super) fn admin_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     if !ctx.node.any_auth_enabled() {
         return Ok(None);
@@ -99,7 +102,8 @@ pub(super) fn admin_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     authenticated_caller(ctx)
 }
 
-/// Returns the caller of the credentials, or `None` without any. Fails with `InvalidAuthToken` for an invalid token.
+/// Returns the caller that the credentials identify, or `None` without credentials. Fails with `InvalidAuthToken` for an
+/// invalid token.
 fn authenticated_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     let caller = ctx.authenticator.recognize(&ctx.node, &ctx.caller);
     caller.map_err(|_| RpcError::InvalidAuthToken)
@@ -128,8 +132,8 @@ pub(super) fn admin_on(ctx: &Context, machine: &StateMachine) -> RpcResult<()> {
     Ok(machine.auth.check_admin(caller.as_ref())?)
 }
 
-/// Runs the permission check `may` on `machine`, the state that the call is about to read. Returns the caller, or `None` while
-/// v3 authentication is disabled.
+/// Runs the permission check `may` against `machine`, the state that the call is about to read. Returns the caller, or `None`
+/// while v3 authentication is disabled.
 pub(super) fn on(
     ctx: &Context,
     machine: &StateMachine,
@@ -166,7 +170,7 @@ pub(super) async fn renew_lease(ctx: &Context, lease: LeaseId) -> RpcResult<()> 
     Ok(view.machine.check(Some(&caller)).end_lease(lease)?)
 }
 
-/// Proposes an operation on keys or leases, with its caller. Use [`propose_auth`] for operations on users.
+/// Proposes an operation on keys or leases on behalf of the caller. Use [`propose_auth`] for operations on users.
 pub(super) async fn propose<O: Operation<Error: Into<RpcError>>>(
     ctx: &Context,
     operation: O,
@@ -175,7 +179,7 @@ pub(super) async fn propose<O: Operation<Error: Into<RpcError>>>(
     Ok(ctx.node.propose_for(operation, caller).await?)
 }
 
-/// Proposes an operation on users or roles. Returns the header of the response.
+/// Proposes an operation on users or roles on behalf of the caller. Returns the response header.
 pub(super) async fn propose_auth(
     ctx: &Context,
     operation: impl Operation<Output = (), Error = auth::AuthError>,

@@ -1,5 +1,5 @@
-//! Calls on the membership. The quorum check (`--strict-reconfig-check`) runs before a change is proposed. When a change is
-//! applied, the state machine decides whether it is valid.
+//! Membership calls. The quorum check (`--strict-reconfig-check`) runs before a change is proposed. The state machine validates
+//! a change when it is applied.
 
 use witan_api::{
     ids,
@@ -21,7 +21,7 @@ use witan_node::Reconfiguration;
 use super::{RpcResult, header};
 use crate::error::RpcError;
 
-/// Lists the members, from a linearizable state on request, otherwise from this member's state.
+/// Lists the members. If the request is linearizable, reads a linearizable state, otherwise this member's own state.
 pub(super) async fn member_list(
     ctx: &Context,
     request: MemberListRequest,
@@ -98,7 +98,7 @@ pub(super) async fn member_update(
     })
 }
 
-/// Promotes a learner, unless it lags behind or quorum loss is possible. Fails with `MemberNotLearner` for a voter.
+/// Promotes a learner, unless it lags behind or this could cause quorum loss. Fails with `MemberNotLearner` for a voter.
 pub(super) async fn member_promote(
     ctx: &Context,
     request: MemberPromoteRequest,

@@ -54,7 +54,7 @@ errors! {
     Compacted = OutOfRange "etcdserver: mvcc: required revision has been compacted";
     /// The revision is in the future.
     FutureRevision = OutOfRange "etcdserver: mvcc: required revision is a future revision";
-    /// The cluster is a follower of another cluster.
+    /// The cluster follows another cluster and refuses writes.
     Follows = FailedPrecondition "etcdserver: this cluster follows another one and takes no writes before the cut-over";
     /// The quota is used up.
     NoSpace = ResourceExhausted "etcdserver: mvcc: database space exceeded";
@@ -82,14 +82,14 @@ errors! {
     TooManyLearners = FailedPrecondition "etcdserver: too many learner members in cluster";
     /// The proposal exceeds `--max-request-bytes`.
     RequestTooLarge = InvalidArgument "etcdserver: request is too large";
-    /// The answer is too large. etcd is limited only by memory; above 2 GiB it sends grpc-go's text.
+    /// The response is too large. etcd is limited only by memory; above 2 GiB it sends grpc-go's text.
     AnswerTooLarge = ResourceExhausted "etcdserver: answer is too large, ask for less at once";
     /// The snapshot pins more of an older state than the quota allows. Not in etcd.
     SnapshotOutdated = ResourceExhausted "etcdserver: snapshot ended: too much has changed since it began, take another one";
     /// The client reads the snapshot too slowly. Not in etcd.
     SnapshotTooSlow = ResourceExhausted "etcdserver: snapshot ended: its reader takes less than 512 KiB/s";
-    /// A read from memory needs a value that is only on disk. No client receives it, unless a caller has failed to repeat the
-    /// read with the values on disk. Not in etcd.
+    /// A read from memory needs a value that is only on disk. Callers repeat the read from disk, so clients never receive this
+    /// error. Not in etcd.
     NotResident = Internal "etcdserver: a value on disk was not read";
     /// A queue has reached its limit.
     TooManyRequests = ResourceExhausted "etcdserver: too many requests";
@@ -117,7 +117,7 @@ errors! {
     BadLeaderTransferee = FailedPrecondition "etcdserver: bad leader transferee";
     /// The target version of a downgrade is malformed.
     WrongDowngradeVersionFormat = InvalidArgument "etcdserver: wrong downgrade target version format";
-    /// A cluster can only go back to the previous release of Witan.
+    /// The target is not the previous release of Witan.
     InvalidDowngradeTarget = InvalidArgument "etcdserver: invalid downgrade target version";
     /// Another downgrade is in progress.
     DowngradeInProgress = FailedPrecondition "etcdserver: cluster has a downgrade job in progress";
@@ -135,7 +135,7 @@ errors! {
     RootRoleNotExist = FailedPrecondition "etcdserver: root user does not have root role";
     /// Another user has this name.
     UserAlreadyExist = FailedPrecondition "etcdserver: user name already exists";
-    /// A user without a name, or a request without a user.
+    /// The user name is empty, or the request has no user.
     UserEmpty = InvalidArgument "etcdserver: user name is empty";
     /// The user does not exist.
     UserNotFound = FailedPrecondition "etcdserver: user name not found";
@@ -143,7 +143,7 @@ errors! {
     RoleAlreadyExist = FailedPrecondition "etcdserver: role name already exists";
     /// The role does not exist.
     RoleNotFound = FailedPrecondition "etcdserver: role name not found";
-    /// A role without a name.
+    /// The role name is empty.
     RoleEmpty = InvalidArgument "etcdserver: role name is empty";
     /// The user does not exist or the password is wrong.
     AuthFailed = InvalidArgument "etcdserver: authentication failed, invalid user ID or password";

@@ -69,7 +69,7 @@ impl From<kv::KvError> for RpcError {
             // The value grew with every attempt.
             kv::KvError::KeptValueGrew => RpcError::TooManyRequests,
             kv::KvError::Denied(error) => error.into(),
-            // A bug: `kv::read`, `range_stream` and `long_range` repeat such a read.
+            // Only a bug leads here: `kv::read`, `range_stream` and `long_range` repeat such a read from disk.
             kv::KvError::NotResident => RpcError::NotResident,
         }
     }

@@ -1,4 +1,4 @@
-//! `grpc.health.v1`. As in etcd, only the empty service name is known: this server, which serves until the process stops.
+//! `grpc.health.v1`. As in etcd, only the server itself is known (empty service name). It is serving until the process stops.
 
 use std::pin::Pin;
 
@@ -38,7 +38,8 @@ impl Health for HealthService {
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
 
-    /// Sends the current status at once, and `NotServing` when the process stops. Then the stream ends.
+    /// Sends the current status immediately and `NotServing` when the process stops, then ends the stream. Both statuses are
+    /// `ServiceUnknown` for an unknown service.
     async fn watch(
         &self,
         request: Request<HealthCheckRequest>,

@@ -1,6 +1,6 @@
-//! Calls on leases, and the keep-alive stream.
+//! Lease calls, including the keep-alive stream.
 //!
-//! A stream answers keep-alives in order and buffers few of them. A client that sends many or reads slowly delays only itself.
+//! A stream answers keep-alives in order and buffers only a few. A client that sends many or reads slowly delays only itself.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -32,7 +32,7 @@ use super::{
 };
 use crate::error::RpcError;
 
-/// Interval between checks whether an expired lease was removed.
+/// Interval between checks of whether an expired lease has been removed.
 const EXPIRING_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Number of checks before a keep-alive fails.
@@ -71,7 +71,7 @@ pub(super) async fn lease_revoke(
     Ok(LeaseRevokeResponse { header: header::at(&ctx.node, done.revision) })
 }
 
-/// Returns a lease's remaining and granted TTL in seconds, and its keys on request. The TTL of an unknown lease is -1.
+/// Returns a lease's remaining and granted TTL in seconds, and its keys if requested. The TTL of an unknown lease is -1.
 pub(super) async fn lease_time_to_live(
     ctx: &Context,
     request: LeaseTimeToLiveRequest,
@@ -126,7 +126,7 @@ pub(super) async fn lease_time_to_live(
     Ok(WithPermit::new(response, permit))
 }
 
-/// Lists all leases. As in etcd, only the leader lists them in order of expiration, because other members do not know it.
+/// Lists all leases. As in etcd, only the leader knows the order of expiration, in which it lists them.
 pub(super) async fn lease_leases(
     ctx: &Context,
     _: LeaseLeasesRequest,
@@ -165,8 +165,8 @@ fn list(
     Ok(ids.into_iter().map(|id| LeaseStatus { id: id.0 }).collect())
 }
 
-/// Renews a lease. Returns its TTL in seconds, or 0 if it does not exist. Reads the header's revision first, so that no answer
-/// reports a lease as alive at the revision of its removal.
+/// Renews a lease. Returns its TTL in seconds, or 0 if it does not exist. Reads the header's revision first, so that no
+/// response reports a lease as alive at the revision of its removal.
 async fn keep_alive(
     ctx: &Context,
     request: LeaseKeepAliveRequest,
@@ -213,7 +213,7 @@ where
         let ctx = Arc::clone(&ctx);
         async move { keep_alive(&ctx, request?).await.map_err(Status::from) }
     });
-    // Each renewal passes through the replica's thread, so send together all that have arrived.
+    // Each renewal passes through the replica's thread, so send all pending ones concurrently.
     let answers = Box::pin(answers.buffered(KEEP_ALIVES_CONCURRENT_MAX));
     stream::try_unfold((answers, ending), |(mut answers, mut ending)| async {
         let answer = tokio::select! {

@@ -1,4 +1,4 @@
-//! The v3 dialect: gRPC services, and the same calls as JSON (`gateway`).
+//! The v3 dialect: the gRPC services and their JSON gateway.
 //!
 //! Each call is one function, `async fn(ctx, request) -> RpcResult<response>`, which gRPC and the gateway share. `transport`
 //! handles connections, deadlines, message limits and unknown methods. `witan_api::v3` defines the JSON mapping.
@@ -55,7 +55,7 @@ pub mod operation {
     };
 }
 
-/// All gRPC services. The transport limits message sizes and answers calls of unknown methods.
+/// The gRPC services of the v3 dialect.
 #[derive(Clone, Debug)]
 pub struct Services(Arc<RpcService>);
 
@@ -90,7 +90,7 @@ impl CallHandler for Services {
     }
 }
 
-/// Builds the routes of the services that libraries implement: health and reflection.
+/// Builds the routes for the services that libraries implement: health and reflection.
 fn routes(ctx: Context) -> Routes {
     let health = health::server(ctx.node);
     let mut routes = Routes::builder();
@@ -99,7 +99,7 @@ fn routes(ctx: Context) -> Routes {
     routes.routes().prepare()
 }
 
-/// Adds the reflection services `v1` and `v1alpha`, which describe this dialect and health.
+/// Adds the reflection services `v1` and `v1alpha`, which describe the v3 services and the health service.
 fn add_reflection(routes: &mut tonic::service::RoutesBuilder) {
     let builder = || {
         tonic_reflection::server::Builder::configure()

@@ -1,8 +1,8 @@
-//! Answers of ranges that are too long to be in memory at once. A plan computes the length of the answer from keys and versions.
-//! The pairs are then read from the same state and encoded while the answer is sent. Other threads read values that are only on
-//! disk.
+//! Range responses that are too long to be in memory at once. A plan computes the length of the response from keys and
+//! versions. The pairs are then read from the same state and encoded while the response is sent. Other threads read values that
+//! are only on disk.
 //!
-//! The state is kept until the answer is sent. If it pins too much memory (`held_views` of the node), the call fails.
+//! The state is kept until the response is sent. If it pins too much memory (`held_views` of the node), the call fails.
 
 use std::{
     convert::Infallible,
@@ -49,7 +49,7 @@ const MEMORY_PART: RangePartBounds =
 const DISK_PART: RangePartBounds =
     RangePartBounds { pairs: usize::MAX, bytes: 1 << 20, keys: usize::MAX };
 
-/// The answer of a range.
+/// The response to a range.
 #[derive(Debug)]
 pub(super) enum RangeAnswer {
     /// A message in memory.
@@ -58,10 +58,10 @@ pub(super) enum RangeAnswer {
     Long(Response<Body>),
 }
 
-/// A long answer that is being sent: one message with its gRPC prefix, then the trailers for success.
+/// A long response that is being sent: one message with its gRPC prefix, then the trailers for success.
 struct LongRange {
     account: Account,
-    /// The state. Its task drops it when it must be released.
+    /// The job with the state. Its task drops it when the state must be released.
     job: Weak<Job<()>>,
     /// Releases the state when it is dropped.
     _sent: oneshot::Sender<Infallible>,
@@ -72,15 +72,15 @@ struct LongRange {
     head: Bytes,
     /// The bytes after the pairs; `None` once returned.
     tail: Option<Bytes>,
-    /// Number of bytes of the prefix and the message that are not returned yet.
+    /// Number of bytes of the prefix and the message that have not been returned yet.
     left: usize,
     /// The trailers for success; `None` once returned.
     trailers: Option<HeaderMap>,
 }
 
 /// Waits for a permit for a large read, takes the latest state, and checks the caller's permission in it again. Returns a
-/// response that reads its pairs from this state while it is sent, with the permit. Fails with `AnswerTooLarge` if the answer is
-/// too long or its pairs cannot be sorted in memory.
+/// response that reads its pairs from this state while it is sent, with the permit. Fails with `AnswerTooLarge` if the response
+/// is too long or its pairs cannot be sorted in memory.
 pub(super) async fn begin(
     ctx: &Context,
     request: RangeRequest,
@@ -134,8 +134,8 @@ pub(super) async fn begin(
     Ok(WithPermit::new(answer.response(), Some(permit)))
 }
 
-/// Plans the answer of a range. Returns the plan and the encoded length of its pairs in bytes. Fails with `AnswerTooLarge` if
-/// pairs of more than `sorted_bytes` bytes must be sorted.
+/// Plans the response to a range. Returns the plan and the encoded length of its pairs in bytes. Fails with `AnswerTooLarge` if
+/// the pairs must be sorted and exceed `sorted_bytes` bytes.
 fn measure(view: &View, range: &Range, sorted_bytes: u64) -> Result<(RangePlan, usize), KvError> {
     let mut length = 0;
     let mut measure = |pair, value_len| length += pair_len(pair, value_len);
@@ -146,7 +146,7 @@ fn measure(view: &View, range: &Range, sorted_bytes: u64) -> Result<(RangePlan, 
     Ok((plan, length))
 }
 
-/// Returns the encoded length in bytes of a pair in a response. `pair` lacks its value, which has `value_len` bytes.
+/// Returns the encoded length in bytes of a pair in a response. The value, which `pair` lacks, has `value_len` bytes.
 fn pair_len(pair: KeyValue, value_len: usize) -> usize {
     let field = |length: usize| 1 + length_delimiter_len(length) + length;
     let value = if value_len == 0 { 0 } else { field(value_len) };
@@ -154,7 +154,7 @@ fn pair_len(pair: KeyValue, value_len: usize) -> usize {
 }
 
 /// Moves a state to a task that keeps it until the returned sender is dropped or the state must be released. The task releases
-/// the state even if the answer is not polled. Returns a weak reference to the state, and the sender.
+/// the state even if the response is not polled. Returns a weak reference to the state, and the sender.
 fn keep(job: Arc<Job<()>>) -> (Weak<Job<()>>, oneshot::Sender<Infallible>) {
     let (sent, answered) = oneshot::channel();
     let kept = Arc::downgrade(&job);
@@ -222,8 +222,8 @@ impl LongRange {
         let head = std::mem::take(&mut self.head);
         let data = match head.is_empty() {
             true => data,
-            // The first frame contains pairs, so that the charge for an answer that is not read is large, and few of them keep a
-            // state.
+            // The first frame contains pairs. An unread response is therefore charged a large amount, so that few of them keep
+            // a state.
             false => [head, data].concat().into(),
         };
         let left = self.left.checked_sub(data.len());
@@ -240,7 +240,7 @@ impl LongRange {
         if !needs_disk(&part) {
             return Ok(part?);
         }
-        // While the read waits for its permit, it keeps no state.
+        // Release the state while the read waits for its permit.
         drop(job);
         let (job, mut plan) = (self.job.clone(), self.plan.clone());
         let state = async move { job.upgrade().ok_or(RpcError::TooManyRequests) };

@@ -1,4 +1,4 @@
-//! Administrative calls. Calls that read the whole store run on separate threads with a fixed state; only a few run at once.
+//! Maintenance calls. Calls that read the whole store run on separate threads against a fixed state, a few at a time.
 
 use std::time::Instant;
 
@@ -55,8 +55,8 @@ pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> RpcResult<
     })
 }
 
-/// Lists, raises or clears alarms. An unknown action has no effect; etcd 3.6 crashes. An unknown type cannot be raised or
-/// cleared, because a later release may give it a meaning.
+/// Lists, raises or clears alarms. Raising and clearing require an administrator. An unknown action has no effect; etcd 3.6
+/// crashes. An unknown alarm type cannot be raised or cleared, because a later release may define it.
 pub(super) async fn alarm(ctx: &Context, request: AlarmRequest) -> RpcResult<AlarmResponse> {
     let action = AlarmAction::try_from(request.action);
     // Listing alarms needs fewer permissions, which were checked earlier.
@@ -86,7 +86,8 @@ pub(super) async fn alarm(ctx: &Context, request: AlarmRequest) -> RpcResult<Ala
     })
 }
 
-/// Transfers leadership to another voter. Fails with `NotLeader` if this member is not the leader.
+/// Transfers leadership to `target_id`. Does nothing if this is the leader itself. Fails with `NotLeader` if this member is not
+/// the leader, and with `BadLeaderTransferee` if the target is not a voter.
 pub(super) async fn move_leader(
     ctx: &Context,
     request: MoveLeaderRequest,
@@ -110,7 +111,7 @@ pub(super) async fn move_leader(
     Ok(MoveLeaderResponse { header: None })
 }
 
-/// Returns the hash of the whole store, including members and cluster settings. etcd has the same hash for equal data.
+/// Returns the hash of the whole store, including members and cluster settings. etcd computes the same hash for equal data.
 pub(super) async fn hash(ctx: &Context, _request: HashRequest) -> RpcResult<HashResponse> {
     let begun = Instant::now();
     let job = ctx.scan().await?;
@@ -122,7 +123,7 @@ pub(super) async fn hash(ctx: &Context, _request: HashRequest) -> RpcResult<Hash
     Ok(HashResponse { header, hash })
 }
 
-/// Returns the hash of the keys at a revision. etcd has the same hash for equal data.
+/// Returns the hash of the keys at a revision. etcd computes the same hash for equal data.
 pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> RpcResult<HashKvResponse> {
     let begun = Instant::now();
     // Refuse an invalid revision before waiting.
@@ -174,7 +175,7 @@ pub(super) async fn defragment(
 }
 
 /// Validates, starts or cancels a downgrade to the previous release of Witan, such as `0.1`. While a downgrade is in progress,
-/// the feature level does not rise. The leader ends the downgrade when all members run the target.
+/// the feature level does not rise. The leader ends the downgrade once all members run the target release.
 pub(super) async fn downgrade(
     ctx: &Context,
     request: DowngradeRequest,
@@ -198,7 +199,7 @@ pub(super) async fn downgrade(
                     cluster_version(members),
                 )
             };
-            // As in etcd, canceling succeeds without a downgrade.
+            // As in etcd, canceling succeeds even if no downgrade is in progress.
             if begun {
                 propose_target(ctx, String::new()).await?;
             }
@@ -242,7 +243,7 @@ fn cluster_version(members: &MemberRegistry) -> RpcResult<Release> {
     release(&members.cluster_version).ok_or(RpcError::ClusterVersionUnavailable)
 }
 
-/// Parses `MAJOR.MINOR` or a full semantic version, and ignores everything after the minor version. Fails with
+/// Parses `MAJOR.MINOR` or a full semantic version, and returns the major and minor version. Fails with
 /// `WrongDowngradeVersionFormat` for any other text.
 fn target(version: &str) -> RpcResult<Release> {
     release(version)
@@ -277,7 +278,7 @@ fn alarm_text(Alarm { kind, member }: Alarm) -> String {
     }
 }
 
-/// Converts a size in bytes to the API's signed type, limited to its range.
+/// Converts a size in bytes to the API's signed type, with `i64::MAX` as the maximum.
 fn bytes(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
@@ -313,7 +314,7 @@ mod tests {
         assert_eq!(validate(&members, target, previous), Ok((3, 7)));
         let invalid = Err(RpcError::InvalidDowngradeTarget);
         assert_eq!(validate(&members, target, None), invalid);
-        // The releases share one API version, so an earlier one is no target.
+        // The releases share one API version, so an earlier API version is not a valid target.
         for other in [(0, 0), (0, 2), (1, 1), (3, 6), (3, 7)] {
             assert_eq!(validate(&members, other, previous), invalid, "{other:?}");
         }

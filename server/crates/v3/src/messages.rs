@@ -1,7 +1,5 @@
-//! Decodes the requests and encodes the responses of gRPC calls. Each message is read from one buffer and written to a buffer
-//! of exact size. Large messages are decoded and encoded on another thread. `long_range` encodes ranges while they are sent.
-//!
-//! The transport has already decompressed the messages.
+//! Decodes the requests and encodes the responses of gRPC calls, large ones on another thread. `long_range` encodes a long
+//! range while it is sent. The transport has already decompressed the messages.
 
 use std::marker::PhantomData;
 
@@ -29,16 +27,16 @@ use witan_transport::{Outgoing, RequestBody, RequestMessages};
 use super::RpcResult;
 use crate::{error::RpcError, long_range::RangeAnswer};
 
-/// Size in bytes above which a message, which can encode many operations, is decoded on another thread.
+/// Size in bytes above which a request is decoded on another thread, because it can contain many operations.
 const INLINE_REQUEST_BYTES: usize = 256 << 10;
 
-/// Maximum number of pairs in a response that the worker encodes, which takes at most 1 ms.
+/// Maximum number of pairs in a response that the worker encodes itself, which takes at most 1 ms.
 const INLINE_PAIRS: usize = 16_384;
 
-/// Maximum size in bytes of the keys and values in a response that the worker encodes.
+/// Maximum size in bytes of the keys and values in a response that the worker encodes itself.
 const INLINE_BYTES: usize = 4 << 20;
 
-/// Size in bytes of the flag and the length before each message.
+/// Size in bytes of the prefix of a gRPC message: a flag and the length.
 const PREFIX_BYTES: usize = 5;
 
 /// A response of a unary call.
@@ -46,7 +44,7 @@ pub(super) trait UnaryResponse: Sized + Send + 'static {
     /// Returns whether [`Self::into_outgoing`] must run on another thread.
     fn is_large(&self) -> bool;
 
-    /// Encodes the response, unless it is encoded while it is sent. Can take long if the response is large.
+    /// Encodes the response, unless it is encoded while it is sent. Takes long for a large response.
     fn into_outgoing(self) -> Outgoing;
 }
 
@@ -80,8 +78,8 @@ impl UnaryResponse for RangeAnswer {
 
 /// A response that is a message in memory.
 pub(super) trait MessageResponse: Message + Sized + 'static {
-    /// Returns the number of pairs in the response and the total bytes of their keys and values. Returns 0 bytes if the number
-    /// alone makes the response [large](UnaryResponse::is_large), because computing them takes long.
+    /// Returns the number of pairs and the total size in bytes of their keys and values. The size is 0 if the number alone
+    /// makes the response [large](UnaryResponse::is_large), because computing the size takes long.
     fn weight(&self) -> (usize, usize) {
         (0, self.encoded_len())
     }
@@ -112,7 +110,7 @@ impl MessageResponse for TxnResponse {
                 let (pairs, bytes) = delete.weight();
                 (1 + pairs, bytes)
             }
-            // Each level computes the length of everything nested in it.
+            // Count nested pairs twice, because each level computes their length again.
             Some(OpResponse::ResponseTxn(txn)) => {
                 let (pairs, bytes) = txn.weight();
                 (pairs.saturating_mul(2), bytes)
@@ -125,7 +123,7 @@ impl MessageResponse for TxnResponse {
     }
 }
 
-/// Returns the number of pairs and the total bytes of their keys and values, as [`MessageResponse::weight`] does.
+/// Returns the number of pairs and their size in bytes, as [`MessageResponse::weight`] does.
 fn weight(pairs: &[KeyValue]) -> (usize, usize) {
     if pairs.len() > INLINE_PAIRS {
         return (pairs.len(), 0);
@@ -134,8 +132,8 @@ fn weight(pairs: &[KeyValue]) -> (usize, usize) {
     (pairs.len(), bytes.sum())
 }
 
-/// Decodes a request, runs `verb` on it and encodes the response. Keeps the verb's permit until the response is encoded or
-/// begins to be sent.
+/// Decodes a request, runs `verb` on it and encodes the response. Holds the verb's permit until the response is encoded or
+/// starts to be sent.
 pub(super) async fn respond<Q, A>(
     ctx: &Context,
     body: &Bytes,
@@ -181,7 +179,7 @@ pub(super) async fn read_first<Q: Message + Default + 'static>(
     first.ok_or_else(|| Status::internal("Missing request message."))
 }
 
-/// Builds the response of a call that streams its answers.
+/// Builds the response of a streaming call.
 pub(super) fn stream<A: Message + Default + 'static>(
     answers: impl Stream<Item = Result<A, Status>> + Send + 'static,
 ) -> Outgoing {

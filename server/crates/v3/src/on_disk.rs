@@ -1,5 +1,5 @@
-//! Tests reads of values that are only on disk. Each answer equals the answer of a member that has the same state in memory,
-//! and no worker reads a file.
+//! Tests reads of values that are only on disk. Each response must equal that of a member with the same state in memory, and no
+//! worker may read a file.
 
 use std::{
     io,
@@ -41,7 +41,7 @@ use crate::{
     watch::watch_events,
 };
 
-/// Number of keys: more than a small read covers.
+/// Number of keys, too many for a small read.
 const KEYS: usize = 1500;
 
 /// A file in memory. The thread of the test, which is the only worker, must not read it.
@@ -103,7 +103,7 @@ fn key(at: usize) -> String {
     format!("k{at:05}")
 }
 
-/// Returns a value whose order differs from its key's. All values together fill more than one part of a range.
+/// Returns a value. Values sort in another order than their keys, and fill more than one part of a range.
 fn value(at: usize, round: usize) -> String {
     format!("{:05} {round} {}", at * 7 % KEYS, "v".repeat(1000))
 }
@@ -144,10 +144,10 @@ impl Twins {
         Self { in_memory, on_disk, file }
     }
 
-    /// Runs a call on both members and compares the answers. Returns one of them.
+    /// Runs a call on both members, asserts that the answers are equal, and returns one of them.
     async fn answer<A: PartialEq>(&self, call: impl AsyncFn(&Member) -> A) -> A {
         let expected = call(&self.in_memory).await;
-        // The last block that was read stays in memory.
+        // Evict the block that the last read left in memory.
         self.file.cache.trim();
         let reads = self.file.cache.reads();
         let answer = call(&self.on_disk).await;
@@ -156,7 +156,7 @@ impl Twins {
         answer
     }
 
-    /// Reads a range of both members and compares the pairs. Returns their number.
+    /// Reads a range from both members, compares the pairs and returns their number.
     async fn range(&self, request: &RangeRequest) -> usize {
         let call = async |member: &Member| -> RpcResult<_> {
             Ok(kv::range(&member.ctx, request.clone()).await?.answer)
@@ -238,7 +238,7 @@ fn a_transaction_compares_and_returns_values_on_disk() {
         success: vec![range(success)],
         failure: vec![range(get(8))],
     };
-    // Not all values of a range are equal.
+    // Not all values in the range are equal.
     let of_range = Compare { range_end: key(9).into(), ..compare(7, 1) };
     run(async |twins| {
         for (request, succeeds) in [
@@ -308,7 +308,7 @@ fn an_answer_that_is_read_while_it_is_sent_is_the_same() {
     });
 }
 
-/// Creates a watcher with previous pairs on a stream of its own.
+/// Creates a watcher with `prev_kv` on its own stream.
 fn watch(
     ctx: &Context,
     request: &RangeRequest,

@@ -1,6 +1,6 @@
-//! etcd 3.7's RangeStream, which returns a range in parts because it can be too large for one message. All parts have one
-//! revision. Each part is read from the latest state when the client has taken the previous part. Keeping one state would keep
-//! all data that is replaced later. As in etcd, compacting the revision ends the stream.
+//! etcd 3.7's RangeStream: returns a range in parts, all at one revision, because it can be too large for one message. Each
+//! part is read from the latest state once the client has taken the previous part. Keeping one state would pin all data that is
+//! replaced later. As in etcd, compacting the revision ends the stream.
 
 use futures_util::{Stream, stream};
 use tonic::Status;
@@ -21,13 +21,14 @@ use super::{
     kv::{ReadSize, needs_disk, range, run_large},
 };
 
-/// Size in bytes of the pairs in one message, which a single pair can exceed.
+/// Size in bytes of the pairs in one message; a single pair can exceed it.
 const PART_BYTES: usize = 1 << 20;
 
 /// Number of keys to read before the task yields.
 const PART_KEYS: usize = 4096;
 
-/// Streams the pairs of a range at one revision, in parts of about `PART_BYTES`. Fails first if the range is unreadable.
+/// Streams the pairs of a range at one revision, in parts of about `PART_BYTES`. Fails before streaming if the range is
+/// unreadable.
 pub(super) async fn range_stream(
     ctx: &Context,
     request: RangeRequest,
@@ -55,7 +56,8 @@ pub(super) async fn range_stream(
     }))
 }
 
-/// Fails, with etcd's texts, for revision filters and orders other than ascending keys, which need the whole range at once.
+/// Fails, with etcd's texts, for revision filters and for orders other than ascending by key: they need the whole range at
+/// once.
 fn check(request: &RangeRequest) -> Result<(), Status> {
     let by_key = request.sort_target == SortTarget::Key as i32;
     let order = request.sort_order;
@@ -104,7 +106,8 @@ enum Step {
 }
 
 impl RangeReader {
-    /// Prepares to read a range up to its limit, at the revision of `kv` if the range has none. `header` is for the last part.
+    /// Creates a reader of a range up to its limit, at the revision of `kv` if the range has none. `header` is for the last
+    /// part.
     fn new(
         kv: &Kv,
         range: kv::Range,
@@ -131,7 +134,7 @@ impl RangeReader {
         }
     }
 
-    /// Checks that the range is readable at its revision, without reading a key.
+    /// Fails if the range is unreadable at its revision. Reads no key.
     fn readable(&self, kv: &Kv) -> RpcResult<()> {
         let nothing = RangePartBounds { pairs: 0, bytes: 0, keys: 0 };
         kv.range_part(&self.range, &nothing, ValueSource::Memory)?;
@@ -171,7 +174,7 @@ impl RangeReader {
         Ok(step)
     }
 
-    /// Reads up to `PART_KEYS` keys and advances past those in the message. If it fails, it does not advance.
+    /// Reads up to `PART_KEYS` keys. Advances past them unless the step fails or returns the last part.
     fn step(&mut self, machine: &StateMachine, source: ValueSource) -> Result<Step, KvError> {
         self.may_read(machine)?;
         if self.range.count_only {
@@ -228,12 +231,12 @@ impl RangeReader {
         kv.range_part(&self.range, &bounds, source)
     }
 
-    /// Returns the unread rest of the range, to be counted only.
+    /// Returns the unread rest of the range as a count-only range.
     fn rest(&self) -> kv::Range {
         kv::Range { count_only: true, ..self.range.clone() }
     }
 
-    /// Checks that the caller may read the range in a state, because permissions can have changed since the call started.
+    /// Fails unless the caller may read the range in this state. Permissions can have changed since the call started.
     fn may_read(&self, machine: &StateMachine) -> Result<(), AuthError> {
         let revision = machine.auth.revision();
         let caller = self.caller.as_ref();

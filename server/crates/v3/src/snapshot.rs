@@ -27,7 +27,7 @@ use crate::error::RpcError;
 /// Size of a chunk in bytes, as in etcd.
 const CHUNK_BYTES: usize = 32 << 10;
 
-/// Number of chunks buffered for a slow client, which therefore slows down the producer.
+/// Number of chunks buffered for a client. A slow client therefore slows down the producer.
 const CHUNKS_AHEAD: usize = 8;
 
 /// Rate in bytes per second at which a client must read a snapshot on average; slower snapshots end. A snapshot keeps a state
@@ -88,7 +88,7 @@ pub(crate) async fn snapshot(
         // The client may have disconnected already.
         let _ = send.blocking_send(Err(told));
     };
-    // The task ends with the file or with the client.
+    // The task ends when the file is complete or the client disconnects.
     drop(panics::spawn(move || job.run_here(file)));
     let node = ctx.node.clone();
     let sending = SnapshotStream { chunks, node, end, pace: Pace::default(), digest_sent: false };
@@ -104,6 +104,7 @@ fn done(bytes: u64, took: Duration, metric: &prometheus::Histogram) {
     tracing::info!(bytes, ?took, "sent a snapshot");
 }
 
+/// A snapshot that is being sent.
 struct SnapshotStream {
     chunks: mpsc::Receiver<Chunk>,
     node: Node,
@@ -114,8 +115,8 @@ struct SnapshotStream {
 }
 
 impl SnapshotStream {
-    /// Waits for the next chunk. Returns `None` after the digest. Fails if the file is incomplete, the snapshot keeps too much
-    /// data, the client is too slow, or the process stops.
+    /// Waits for the next chunk. Returns `None` after the digest. Fails if the file is incomplete, the snapshot pins too much
+    /// memory, the client is too slow, or the process stops.
     async fn next(&mut self) -> Option<Chunk> {
         tokio::select! {
             biased;
@@ -137,7 +138,7 @@ impl SnapshotStream {
     }
 }
 
-/// How fast a client reads a snapshot.
+/// The rate at which a client reads a snapshot.
 #[derive(Debug, Default)]
 struct Pace {
     /// When the client took the first chunk.
@@ -146,7 +147,7 @@ struct Pace {
 }
 
 impl Pace {
-    /// Records that the client takes a chunk, and returns whether the client has read enough for the elapsed time. A snapshot
+    /// Records that the client takes a chunk. Returns whether the earlier chunks were enough for the elapsed time. A snapshot
     /// therefore takes at most [`PATIENCE`] plus its size divided by [`BYTES_PER_SECOND_MIN`].
     fn keeps_up(&mut self, now: Instant, chunk_bytes: usize) -> bool {
         let time = now - *self.begun.get_or_insert(now);

@@ -14,7 +14,7 @@ const LEADER_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Number of consecutive checks without a leader that end a stream, as in etcd.
 const LEADERLESS_CHECKS: u32 = 3;
 
-/// Waits for the condition that ends a stream.
+/// The condition that ends a stream.
 pub(super) struct StreamEnd {
     node: Node,
     stopping: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -51,7 +51,7 @@ impl StreamEnd {
     }
 }
 
-/// Checks periodically whether this member knows a leader.
+/// Periodic checks of whether this member knows a leader.
 struct LeaderMonitor {
     checks: Interval,
     leaderless: u32,
@@ -66,7 +66,7 @@ impl LeaderMonitor {
         Self { checks, leaderless: 0 }
     }
 
-    /// Records a check. Returns false after `LEADERLESS_CHECKS` consecutive checks without a leader.
+    /// Records the result of a check. Returns false after `LEADERLESS_CHECKS` consecutive checks without a leader.
     fn observe(&mut self, has_leader: bool) -> bool {
         self.leaderless = if has_leader { 0 } else { self.leaderless + 1 };
         self.leaderless < LEADERLESS_CHECKS

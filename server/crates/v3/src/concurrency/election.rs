@@ -1,4 +1,4 @@
-//! Calls of the Election service, and the stream of an election's leaders.
+//! The calls of the Election service.
 
 use std::collections::VecDeque;
 
@@ -85,7 +85,7 @@ async fn win_election(
     })
 }
 
-/// Puts a new value on the leader's key. Fails if the key's create revision differs from the request's.
+/// Sets the value of the leader's key. Fails if the key's create revision differs from the request's.
 pub(crate) async fn proclaim(
     ctx: &Context,
     request: ProclaimRequest,
@@ -110,7 +110,7 @@ pub(crate) async fn leader(ctx: &Context, request: LeaderRequest) -> RpcResult<L
     })
 }
 
-/// Deletes the leader's key if its create revision equals the request's. Fails if the request has no leader.
+/// Deletes the leader's key if its create revision equals the request's. Fails if the request has no leader key.
 pub(crate) async fn resign(ctx: &Context, request: ResignRequest) -> RpcResult<ResignResponse> {
     let leader = request.leader.ok_or(RpcError::Plain(NO_KEY))?;
     let resigned = async {
@@ -121,7 +121,7 @@ pub(crate) async fn resign(ctx: &Context, request: ResignRequest) -> RpcResult<R
     Ok(ResignResponse { header })
 }
 
-/// Changes the value of a leader's key. Fails with `NOT_LEADER` unless its create revision is `created`.
+/// Sets the value and the lease of a leader's key. Fails with `NOT_LEADER` unless the key's create revision is `created`.
 async fn put_value(
     ctx: &Context,
     key: &Bytes,
@@ -137,7 +137,7 @@ async fn put_value(
     }
 }
 
-/// Deletes a leader's key if its create revision is `created`.
+/// Deletes a leader's key if its create revision is `created`. Returns the response header in either case.
 async fn delete_key(ctx: &Context, key: &Bytes, created: i64) -> RpcResult<Option<ResponseHeader>> {
     let delete = DeleteRangeRequest { key: key.clone(), ..DeleteRangeRequest::default() };
     let txn = if_created(key, created, vec![op(Request::RequestDeleteRange(delete))]);
@@ -173,7 +173,8 @@ fn observed(
     })
 }
 
-/// Streams the leaders of the election in the first request, or of the empty name without one. Ignores later requests.
+/// Streams the leaders of the election in the first request, or of the empty name if there is no request. Ignores later
+/// requests.
 pub(crate) fn observe_first<R>(
     ctx: &Context,
     mut requests: R,
@@ -195,6 +196,7 @@ where
     })
 }
 
+/// The state of a stream of leaders.
 struct Observer {
     ctx: Context,
     name: Bytes,
@@ -215,7 +217,7 @@ impl Observer {
             let Some(followed) = &mut self.followed else {
                 return self.find().await.transpose();
             };
-            // As in etcd, compacted changes are not reported.
+            // As in etcd, a canceled watch, as after a compaction, ends the stream without an error.
             let answer = followed
                 .next()
                 .await?

@@ -1,4 +1,4 @@
-//! Calls of the Lock service.
+//! The calls of the Lock service.
 
 use bytes::Bytes;
 use witan_api::v3::{
@@ -19,7 +19,7 @@ use super::{
 use crate::error::RpcError;
 use crate::{RpcResult, kv};
 
-/// Error text if the key of a waiting caller was deleted with its lease.
+/// Error text for a waiting caller whose key was deleted with its lease.
 const EXPIRED: &str = "mutex: session is expired";
 
 /// Waits until the caller holds the lock. If the caller disconnects first, deletes its key.
@@ -37,7 +37,7 @@ pub(crate) async fn unlock(ctx: &Context, request: UnlockRequest) -> RpcResult<U
 }
 
 /// Puts the caller's key below the lock's name, waits until it is the oldest key, and returns it. Fails with `EXPIRED` if the
-/// key is deleted with its lease while the caller waits.
+/// key is deleted with its lease while the caller waits. Deletes the key after any other error or a disconnect.
 async fn acquire(ctx: Context, request: LockRequest, gone: CallerGone) -> RpcResult<LockResponse> {
     let lease = session(&ctx, LeaseId(request.lease)).await?;
     let key = session_key(&request.name, lease);
@@ -76,7 +76,7 @@ struct LockKey {
     first: bool,
 }
 
-/// Puts the caller's key unless it exists.
+/// Puts the caller's key unless it exists. Finds out its create revision and whether it is the oldest key.
 async fn put_key(ctx: &Context, name: &[u8], key: &Bytes, lease: LeaseId) -> RpcResult<LockKey> {
     let oldest = || {
         op(Request::RequestRange(first_or_last_key(

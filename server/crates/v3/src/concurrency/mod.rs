@@ -1,9 +1,7 @@
-//! The Lock and Election services, built from transactions, leases and watches, for clients without a library for them.
+//! The Lock and Election services, built from transactions, leases and watches, for clients whose library lacks them.
 //!
 //! A caller puts its key `name/LEASE` and waits until no key below the name is older. The key is deleted with the lease, or
 //! when the caller disconnects. As in etcd, all errors have the code `Unknown`.
-//!
-//! Reading order: this file (keys, sessions, waiting) → `lock` → `election`.
 
 pub(super) mod election;
 pub(super) mod lock;
@@ -124,7 +122,7 @@ async fn wait_until_first(ctx: &Context, name: &[u8], created: i64) -> RpcResult
     }
 }
 
-/// Waits until a key is deleted at `from` or later. Fails with `Compacted` or, if the watch ends, with `Stopped`.
+/// Waits until a key is deleted at revision `from` or later. Fails with `Compacted`, or with `Stopped` if the watch ends.
 async fn wait_until_deleted(ctx: &Context, key: &Bytes, from: i64) -> RpcResult<()> {
     let create = WatchCreateRequest {
         key: key.clone(),
@@ -155,7 +153,7 @@ fn open_watch(ctx: &Context, create: WatchCreateRequest, needs_leader: bool) -> 
 /// Resolves to an error when the caller disconnects.
 type CallerGone = oneshot::Receiver<()>;
 
-/// Runs `work` to its end and returns its result. `CallerGone` signals a disconnect of the caller. Panics if `work` panics.
+/// Runs `work` to its end, even if the caller disconnects, which `CallerGone` signals. Panics if `work` panics.
 async fn run_to_completion<T: 'static, F: Future<Output = RpcResult<T>> + 'static>(
     metrics: &PanicMetrics,
     work: impl FnOnce(CallerGone) -> F,

@@ -1,7 +1,7 @@
-//! How the gateway's JSON represents bytes: as base64, like etcd, or as plain strings with `?encoding=utf8`. With `utf8`, bytes
-//! that are not valid UTF-8 are base64 in a field whose name ends with `SUFFIX`.
+//! The representation of bytes in the gateway's JSON: base64, as in etcd, or plain strings with `?encoding=utf8`. With `utf8`,
+//! bytes that are not valid UTF-8 are base64 in a field whose name ends with `SUFFIX`.
 //!
-//! This file encodes responses. The readers of requests find fields with `Encoding::field`.
+//! This file encodes responses. The request readers find fields with `Encoding::field`.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
@@ -11,7 +11,7 @@ use witan_gocompat::query::Query;
 
 use super::error::GatewayError;
 
-/// The query parameter.
+/// Name of the query parameter.
 pub(super) const PARAMETER: &str = "encoding";
 /// Suffix of a base64 field's name with `encoding=utf8`.
 pub(super) const SUFFIX: &str = "_base64";
@@ -21,7 +21,7 @@ pub(super) const SUFFIX: &str = "_base64";
 pub enum Encoding {
     /// Standard base64.
     Base64,
-    /// Plain strings where the bytes are valid UTF-8, base64 in a suffixed field elsewhere.
+    /// Plain strings for valid UTF-8, and base64 in a suffixed field for other bytes.
     Utf8,
 }
 
@@ -37,7 +37,7 @@ impl Encoding {
     /// The values of the parameter `encoding`.
     pub(super) const NAMES: [&str; 2] = ["base64", "utf8"];
 
-    /// Reads the query parameter `encoding`, by default base64. Like Go, uses the first of several values. Fails with
+    /// Parses the query parameter `encoding`, which defaults to base64. Like Go, uses the first of several values. Fails with
     /// `InvalidArgument` for an unknown value.
     pub(super) fn from_query(query: &str) -> Result<Self, GatewayError> {
         if query.is_empty() {

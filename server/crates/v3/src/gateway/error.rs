@@ -14,7 +14,7 @@ use crate::error::RpcError;
 /// Why a gateway call failed.
 #[derive(Debug, PartialEq, Eq)]
 pub enum GatewayError {
-    /// The path is not the path of a call.
+    /// No call has this path.
     NotFound,
     /// The request does not use POST.
     NotPost,
@@ -37,7 +37,7 @@ impl From<RpcError> for GatewayError {
 struct ErrorBodyV36<'a> {
     code: i32,
     message: &'a str,
-    /// The message again, which clients of etcd 3.4's gateway read.
+    /// The message again, for clients of etcd 3.4's gateway.
     error: &'a str,
 }
 

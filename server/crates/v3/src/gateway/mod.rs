@@ -51,7 +51,7 @@ const TOKEN_HEADERS: [&str; 3] = [
     "grpc-metadata-authorization",
 ];
 
-/// The etcd version that a path prefix stands for.
+/// The etcd version whose gateway a path prefix selects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GatewayVersion {
     /// etcd 3.6.
@@ -63,13 +63,13 @@ pub enum GatewayVersion {
 /// The JSON format of a call's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JsonFormat {
-    /// The version whose reading rules and errors apply.
+    /// The version whose parsing rules and errors apply.
     pub gateway_version: GatewayVersion,
     /// How bytes are represented.
     pub encoding: Encoding,
 }
 
-/// Answers a request whose decoded and cleaned path begins with a gateway prefix.
+/// Answers a request whose decoded and cleaned path begins with a gateway prefix. If the call panics, the error is `Internal`.
 pub async fn handle(
     ctx: &Context,
     request: &HttpRequest,
@@ -89,7 +89,8 @@ pub async fn handle(
     })
 }
 
-/// Authorizes a request and answers it with one message, or with a stream if the call streams.
+/// Authorizes a request and runs its call. Responds with one message, or with a stream if the call streams. Responds with 404
+/// if the gateway is disabled.
 async fn answer(
     ctx: &Context,
     request: &HttpRequest,
@@ -178,12 +179,12 @@ pub(crate) fn streams(route: &GrpcRoute) -> bool {
     [WATCH, KEEP_ALIVE, OBSERVE].contains(&route.method)
 }
 
-/// Returns whether a request is a POST or a WebSocket handshake, which calls require.
+/// Returns whether a request can be a call: a POST or a WebSocket handshake.
 fn is_call(request: &HttpRequest) -> bool {
     *request.method() == Method::POST || websocket::is_requested(request)
 }
 
-/// Returns the request's token, from the first of `TOKEN_HEADERS` or the subprotocols of a WebSocket. Ignores certificates.
+/// Returns the token in the first of `TOKEN_HEADERS` or in the subprotocols of a WebSocket handshake. Ignores certificates.
 fn credentials(request: &HttpRequest) -> Credentials {
     let headers = request.headers();
     let token = TOKEN_HEADERS.iter().find_map(|name| headers.get(*name));
@@ -309,7 +310,7 @@ fn message<Q: Shaped + Default + Message>(
             json::check_first(body)?;
             JsonDialect::Jsonpb
         }
-        // etcd 3.4 has no plain bytes, and accepts invalid UTF-8.
+        // Read plain strings as etcd 3.6 does, because etcd 3.4's reader accepts invalid UTF-8.
         (GatewayVersion::V3_6, encoding) | (GatewayVersion::V3_4, encoding @ Encoding::Utf8) => {
             JsonDialect::Protojson(encoding)
         }

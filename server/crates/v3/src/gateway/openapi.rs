@@ -17,7 +17,7 @@ use witan_dialect::reply;
 
 use super::encoding::{self, Encoding};
 
-/// Returns the document, which is built once.
+/// Returns the document. Builds it on the first call.
 pub fn answer() -> HttpResponse {
     static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| document().to_string().into());
     HttpResponse::Ok()
@@ -67,7 +67,7 @@ fn document() -> Value {
     })
 }
 
-/// Builds the description of a path with its POST. The response of a stream consists of lines.
+/// Builds the path item of a call, whose only operation is POST. The response of a stream consists of lines.
 fn operation(path: &str, call: &str, method: &MethodDescriptorProto) -> Value {
     let content = |schema: Value| json!({ "application/json": { "schema": schema } });
     let answer = reference(&name(method.output_type()));
@@ -138,7 +138,7 @@ fn reference(name: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{name}") })
 }
 
-/// Returns the full name in a descriptor's reference, which has a leading dot.
+/// Returns the full name in a descriptor's type reference, without the leading dot.
 fn name(reference: &str) -> String {
     reference.trim_start_matches('.').to_owned()
 }

@@ -1,5 +1,5 @@
-//! Serves streams as JSON over HTTP/1. The body contains consecutive JSON objects as requests. Each response is a line in its
-//! own chunk, because some clients parse chunks.
+//! Serves streams as JSON over HTTP/1. The request body contains consecutive JSON objects, one per request. Each response is a
+//! line in its own chunk, because some clients parse chunks.
 
 use std::pin::Pin;
 
@@ -34,8 +34,8 @@ const PANICKED: &str = "internal error: the stream was not completed";
 /// A client's requests, as a session reads them.
 pub(super) type RequestStream<Q> = Pin<Box<dyn Stream<Item = Result<Q, Status>>>>;
 
-/// Starts a stream after its first request has arrived, and fails if that request is unreadable. As in etcd, a later unreadable
-/// request only ends the stream of requests.
+/// Waits for the first request and starts the stream of `answers`. Fails if the first request is unreadable or exceeds
+/// `bytes_max` bytes. As in etcd, a later unreadable request only ends the stream of requests.
 pub(super) async fn begin<Q, A, S>(
     ctx: &Context,
     request: &HttpRequest,
@@ -76,8 +76,8 @@ where
     Ok(in_lines(ctx, request, answers, json_format).await)
 }
 
-/// Starts a stream that ends when the client closes its side, as in etcd. The server could not detect a later disconnect, so an
-/// idle stream would occupy its connection for hours.
+/// Like [`begin`], but the stream ends when the client closes its side, as in etcd. The server could not detect a later
+/// disconnect, so an idle stream would occupy its connection for hours.
 pub(super) async fn begin_endless<Q, A, S>(
     ctx: &Context,
     request: &HttpRequest,
@@ -97,7 +97,7 @@ where
     begin(ctx, request, payload, asked, answers).await
 }
 
-/// Ends a stream when the client closes its side, after the answers that are ready.
+/// Ends a stream once the client has closed its side and no response is ready.
 fn until_closed<A>(client: Disconnect, answers: impl Stream<Item = A>) -> impl Stream<Item = A> {
     let state = (Box::pin(answers), client);
     stream::unfold(state, |(mut answers, client)| async move {
@@ -109,8 +109,8 @@ fn until_closed<A>(client: Disconnect, answers: impl Stream<Item = A>) -> impl S
     })
 }
 
-/// Answers the call `Snapshot` with a line for each chunk. The body contains at most one request. Chunks are always base64,
-/// because a snapshot is binary even where it looks like text.
+/// Answers a `Snapshot` call with one line per chunk. The body contains at most one request. Chunks are always base64, because
+/// a snapshot is binary even where it looks like text.
 pub(super) async fn snapshot(
     ctx: &Context,
     request: &HttpRequest,
@@ -132,8 +132,8 @@ pub(super) async fn snapshot(
     Ok(in_lines(ctx, request, chunks, json_format).await)
 }
 
-/// Waits for the first answer and builds the response, which streams a line for each answer. As in etcd, an error instead of
-/// the first answer has its own HTTP status. A later error or panic becomes the last line.
+/// Waits for the first message and builds the response, which streams one line per message. As in etcd, an error before the
+/// first message sets the HTTP status. A later error or panic becomes the last line.
 async fn in_lines<A: Shaped + Serialize>(
     ctx: &Context,
     request: &HttpRequest,
@@ -184,13 +184,14 @@ fn charged(
     })
 }
 
-/// Builds the response for a stream that fails before its first answer.
+/// Builds the response for a stream that fails before its first message.
 pub(super) fn refused(status: &Status, gateway_version: GatewayVersion) -> HttpResponse {
     HttpResponse::build(super::error::status_of(status.code(), gateway_version))
         .insert_header((CONTENT_TYPE, reply::JSON))
         .body(failed(status, gateway_version))
 }
 
+/// Reads the requests of a stream from its body.
 struct JsonRequests {
     account: Account,
     /// Requests read from the buffer since the task last yielded.
@@ -261,7 +262,7 @@ impl JsonRequests {
     }
 }
 
-/// Renders an answer as a line with an object `{"result":…}`. Renders an internal error if JSON cannot represent the answer.
+/// Renders a message as a line with an object `{"result":…}`. Renders an internal error if JSON cannot represent the message.
 fn line<A: Shaped + Serialize>(answer: &A, encoding: Encoding) -> Bytes {
     let mut line = br#"{"result":"#.to_vec();
     match encoding.write(answer, &mut line) {

@@ -1,7 +1,7 @@
 //! The gateway over WebSocket, for bidirectional streams (watch, keep-alive). Each message is a request or a response.
 //!
-//! As in etcd, the call runs as if it came by POST: the incoming messages are its body, and each line of its response becomes a
-//! message. A session processes its messages in sequence, so a client that does not read stops only its own call.
+//! As in etcd, the call runs like a POST: the incoming messages are its body, and each line of its response becomes a message.
+//! A session processes its messages in sequence, so a client that does not read stops only its own call.
 
 use std::{collections::VecDeque, convert::Infallible, pin::Pin, time::Duration};
 
@@ -75,7 +75,7 @@ pub fn begin(
         bytes_max: super::body_bytes_max(ctx),
         account: request.conn_data().cloned(),
         charge: None,
-        // Close the channel at once for an unknown path.
+        // Close the channel immediately for an unknown path.
         requests: route.map(|_| requests),
         unsent_request: BytesMut::new(),
         streams: route.is_some_and(super::streams),
@@ -114,7 +114,7 @@ async fn run(
         let part = asked.recv().await?;
         Some((Ok(part), asked))
     });
-    // A failed call drains the body, so it polls again after the end.
+    // A failed call drains the body, so it may poll it again after the end.
     let payload = Box::pin(parts.fuse());
     let payload = web::Payload::from_request(&request, &mut dev::Payload::Stream { payload }).await;
     let payload = payload.expect("taking a payload cannot fail");
@@ -150,6 +150,7 @@ struct WebSocketSession {
     call: CallState,
     /// The start of an incomplete line of the response.
     line: BytesMut,
+    /// Frames to send.
     ready: VecDeque<Bytes>,
     ping: Interval,
     /// Number of consecutive unanswered pings.
@@ -319,7 +320,7 @@ impl WebSocketSession {
     }
 }
 
-/// Sends a message to the call. Returns false if the call takes no more messages.
+/// Sends the request `asked` to the call and empties it. Returns false if the call takes no more requests.
 async fn forward(requests: Option<&mpsc::Sender<Bytes>>, asked: &mut BytesMut) -> bool {
     let part = match requests {
         Some(requests) => requests.reserve().await.ok(),

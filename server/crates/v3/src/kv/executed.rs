@@ -1,11 +1,11 @@
-//! Finds the operations that a transaction executed, by the branch that its response reports.
+//! Finds the operations that a transaction executed, using the branch that its response reports.
 
 use witan_api::v3::etcdserverpb::{
     TxnRequest, TxnResponse, request_op::Request, response_op::Response,
 };
 use witan_dialect::sampling::KeyOperation;
 
-/// Calls `visit` with each executed operation and its first key, including nested transactions of checked depth.
+/// Calls `visit` with each executed operation and its first key, also in nested transactions, whose depth was checked earlier.
 pub(super) fn each(
     request: &TxnRequest,
     response: &TxnResponse,

@@ -1,7 +1,7 @@
-//! The calls on keys, one per file. Keys and values are shared, never copied.
+//! The key-value calls, one per file. Keys and values are shared, never copied.
 //!
 //! Reading order: this file (common parts) → `put`, `range`, `delete_range`, `compact` → `txn`, `overlap`, `executed`.
-//! `long_range` sends the answer of a long range in one message, and `range_stream` in several.
+//! `long_range` sends a long range in one message, and `range_stream` in several.
 
 mod compact;
 pub(crate) mod delete_range;
@@ -42,11 +42,11 @@ type Header = Option<ResponseHeader>;
 /// Size in bytes of the envelope that etcd counts as part of a request: a header with a request ID.
 const ENVELOPE_BYTES: usize = 14;
 
-/// Number of keys above which a read needs a permit. Permits limit concurrent reads, and so the memory of their responses.
+/// Number of keys above which a read needs a permit. Permits limit concurrent reads and thus the memory of their responses.
 const LARGE_READ_KEYS: u64 = 1024;
 
 /// Number of keys above which a read runs on another thread. Fewer keys block the worker for 1 to 2 ms, or 5 ms if most are
-/// deleted. A hand-over would add a third to the CPU cost of reading and sending 10,000 pairs.
+/// deleted. Another thread would add a third to the CPU cost of reading and sending 10,000 pairs.
 const LONG_READ_KEYS: u64 = 16_384;
 
 /// The size class of a read.
@@ -73,9 +73,9 @@ impl ReadSize {
     }
 }
 
-/// Runs `work` for the read `asked`. A small read uses `view`, in which the caller was checked. If a value is only on disk, the
-/// read is repeated on another thread. That read and a large one wait for a permit and use the latest state, in which `may`
-/// checks the caller again. Returns the result of `work` and, if the read is large, its permit.
+/// Runs `work` on the request `asked`. A small read uses `view`, against which the caller has been checked. If a value is only
+/// on disk, the read is repeated on another thread. That read and a large read wait for a permit and use the latest state,
+/// against which `may` checks the caller again. Returns the result of `work` and, for a large read, its permit.
 pub(super) fn read<Q: Send + 'static, T: Send + 'static>(
     ctx: &Context,
     view: CurrentView,
@@ -153,7 +153,7 @@ pub(super) fn needs_disk<T>(done: &Result<T, KvError>) -> bool {
 }
 
 /// Waits for a large-read permit if a command contains ranges (`spans`) and may read many keys of the latest state (`many`).
-/// Otherwise, returns `None` at once.
+/// Otherwise, returns `None` immediately.
 async fn permit_if(
     ctx: &Context,
     spans: bool,

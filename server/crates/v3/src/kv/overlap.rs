@@ -1,7 +1,5 @@
-//! Checks that the operations of a transaction that can run together neither put a key twice, nor put and delete it. Refuses
-//! exactly the transactions that etcd refuses, including the dependence on the order of operations. Takes O(n log n).
-//!
-//! The file of each call validates single operations.
+//! Checks that operations of a transaction that can run together neither put a key twice, nor put and delete it. Refuses
+//! exactly the transactions that etcd refuses, which depends on the order of operations, too. Takes O(n log n).
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -22,14 +22,14 @@ use crate::{
     long_range::{self, RangeAnswer},
 };
 
-/// Maximum size in bytes of the pairs of a gRPC answer, with their overhead in memory, that is read at once. A longer answer is
-/// read while it is sent.
+/// Maximum size in bytes of the pairs of a gRPC response, with their overhead in memory, that are read at once. A longer
+/// response is read while it is sent.
 const WHOLE_BYTES: u64 = 4 << 20;
 
-/// Divisor of the memory budget, which gives the size that the pairs of a read may always have.
+/// The pairs of a read may always use the memory budget divided by this number.
 const PAIRS_DIVISOR: u64 = 8;
 
-/// Number of large reads that run at once (`JobKind::Read`). Together, their pairs replace at most the values in memory.
+/// Number of large reads that run concurrently (`JobKind::Read`). Together, their pairs replace at most the values in memory.
 const LARGE_READS: u64 = 4;
 
 /// Validates, authorizes and executes a range, and records its duration. The response shares memory with the state until it is
@@ -145,7 +145,7 @@ pub(crate) fn check(request: &RangeRequest) -> RpcResult<()> {
     }
 }
 
-/// Converts a range to the state machine's type. Unknown sort options, which only etcd 3.4 has logged, have no effect.
+/// Converts a range to the state machine's type. Unknown sort options, which only logs of etcd 3.4 contain, have no effect.
 pub(crate) fn operation(request: RangeRequest) -> kv::Range {
     let (sort_order, sort_target) = (request.sort_order(), request.sort_target());
     kv::Range {

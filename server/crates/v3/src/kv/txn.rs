@@ -1,6 +1,4 @@
 //! Txn: evaluates comparisons, then executes one of two lists of operations at one revision.
-//!
-//! `overlap` checks which operations cannot be combined. `executed` finds the executed operations.
 
 use std::time::Instant;
 
@@ -78,7 +76,7 @@ async fn execute(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<Txn
     Ok(WithPermit::new(answer, permit))
 }
 
-/// Validates each operation, and then all together (on another thread above `LARGE_TXN_OPS` operations).
+/// Validates each operation, then their combination, on another thread above `LARGE_TXN_OPS` operations. Returns the request.
 async fn checked(ctx: &Context, request: TxnRequest) -> RpcResult<TxnRequest> {
     if operations(&request, ctx.settings.max_txn_ops)? <= LARGE_TXN_OPS {
         check_overlaps(&request)?;
@@ -91,8 +89,9 @@ async fn checked(ctx: &Context, request: TxnRequest) -> RpcResult<TxnRequest> {
 /// A transaction's reply, the revision after it, and its permit.
 type TxnDone = ((kv::TxnReply, Revision), Option<Permit>);
 
-/// Authorizes and proposes a transaction. Returns a permit if it can read more than `LARGE_READ_KEYS` keys. A transaction that
-/// compares or sorts values is evaluated first, and fails with `AnswerTooLarge` if it compares too many bytes.
+/// Authorizes and proposes a transaction. Returns a large-read permit if it compares values or can read more than
+/// `LARGE_READ_KEYS` keys. If it compares or sorts values, evaluates it first and fails with `AnswerTooLarge` if it compares
+/// too many bytes.
 async fn write_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
     let txn = operation(request);
     authorize::before_proposal(ctx, |caller| caller.txn(&txn)).await?;
@@ -107,8 +106,8 @@ async fn write_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
     Ok(((done.output, done.revision), permit))
 }
 
-/// Waits for a large-read permit. Fails with `AnswerTooLarge` if the transaction compares or sorts too many bytes of the latest
-/// state. No other entry is applied while a transaction runs, so it must be short.
+/// Waits for a large-read permit and returns the transaction with it. Fails with `AnswerTooLarge` if the transaction compares
+/// or sorts too many bytes of the latest state, because no other entry is applied while a transaction runs.
 async fn check_compared_bytes(ctx: &Context, txn: kv::Txn) -> RpcResult<(kv::Txn, Option<Permit>)> {
     let job = ctx.large_read().await?;
     let work = move |view: &View| (view.machine.kv.txn_compares_too_much(&txn), txn);
@@ -420,7 +419,7 @@ mod tests {
         }
     }
 
-    /// etcd's results for unknown relations and targets: with no key, and with a key of version 1.
+    /// Checks etcd's results for unknown relations and targets: with no key, and with a key of version 1.
     #[test]
     fn comparisons_of_unknown_values_become_known_ones_with_the_same_result() {
         let (key, absent) = (Bytes::from_static(b"key"), Bytes::from_static(b"absent"));
@@ -439,7 +438,7 @@ mod tests {
             (1, 99, false, false),
             (2, -1, false, false),
             (3, 99, false, false),
-            // Known values: not equal to the version 0.
+            // Known values: the version is not 0.
             (3, 0, false, true),
         ] {
             for (key, holds) in [(&absent, of_absent), (&key, of_key)] {

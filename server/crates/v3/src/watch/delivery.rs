@@ -15,7 +15,7 @@ use super::{
     worker_turn::WorkerTurn,
 };
 
-/// A response to send, or several.
+/// One or more responses to send.
 #[derive(Debug)]
 pub(super) enum ReadyResponse {
     Response(Box<WatchAnswer>),
@@ -24,7 +24,7 @@ pub(super) enum ReadyResponse {
         answer: Box<WatchResponse>,
         recipients: Recipients,
     },
-    /// Events for the synced watchers of a group.
+    /// Events for the synced watchers of a group. `next` is the watcher that receives them next.
     Synced {
         group_id: WatcherGroupId,
         next: i64,
@@ -184,7 +184,8 @@ impl ResponseQueue {
                     let watcher = watcher.filter(|w| w.group_id == group_id && w.is_synced());
                     let answer =
                         watcher.and_then(|watcher| events_of(id, watcher, &events, header_at));
-                    // The last response does not put the events back: they would stay in memory while its client does not read.
+                    // Do not put the events back after the last watcher: they would stay in memory while the client does not
+                    // read.
                     if let Some(next) = following {
                         self.push_front(ReadyResponse::Synced { group_id, next, events });
                     }

@@ -1,8 +1,8 @@
 //! Reads events from the history, at the recorded locations of a group's changes or from a revision on. A batch contains all
 //! events of a revision or none. If the history layout has changed since, events are looked up by revision.
 //!
-//! A worker reads only values in memory. Before an event with a value that is only on disk, a read stops, and the next read
-//! continues on another thread.
+//! A worker reads only values in memory. A read stops before an event whose value is only on disk, and the next read continues
+//! on another thread.
 
 use std::{cell::OnceCell, sync::Arc};
 
@@ -33,7 +33,7 @@ pub(super) struct WatchEvent {
 }
 
 impl WatchEvent {
-    /// Returns the encoded event, including the previous pair if `prev_kv` and it exists.
+    /// Returns the encoded event, including the previous pair if it exists and `prev_kv` is set.
     pub(super) fn encoded(&self, prev_kv: bool) -> EncodedEvent {
         let previous = self.message.prev_kv.as_ref().filter(|_| prev_kv);
         let encode = || {
@@ -104,7 +104,7 @@ impl EventBatch {
         !self.is_full() || self.has_begun(revision)
     }
 
-    /// Appends a change as an event, including the previous pair if `prev_kv` and it exists.
+    /// Appends a change as an event, including the previous pair if it exists and `prev_kv` is set.
     fn push(&mut self, kv: &Kv, written: &KeyChange<'_>, prev_kv: bool) {
         let revision = written.revision();
         self.revisions += usize::from(!self.has_begun(revision));
@@ -127,13 +127,13 @@ impl EventBatch {
     }
 }
 
-/// Returns whether a worker can read the event of a change, with the previous pair if `prev_kv`, without waiting for the disk.
+/// Returns whether a worker can read the event of a change, with its previous pair if `prev_kv` is set, without disk access.
 fn is_resident(kv: &Kv, written: &KeyChange<'_>, prev_kv: bool) -> bool {
     let prev = prev_kv && !written.creates();
     written.is_resident() && (!prev || kv.previous_is_resident(written))
 }
 
-/// The states that a read can use.
+/// The states from which changes can be read.
 #[derive(Debug)]
 pub(super) struct HistoryStates {
     pub(super) current: Arc<Kv>,
@@ -191,7 +191,7 @@ impl HistoryStates {
         };
         let (kv, end) = self.state_for(at.revision, range.until, range.synced)?;
         let rest = match range.span.end {
-            // A revision that the batch contains continues after the last event.
+            // Links would repeat events of a revision that the batch has begun.
             RangeEnd::One if !batch.has_begun(at.revision) => {
                 let locations = kv.changes_of_key(&range.span.key, at.revision, LINKED_CHANGES);
                 batch.scanned_changes += locations.as_ref().map_or(LINKED_CHANGES, Vec::len);
@@ -253,7 +253,7 @@ pub(super) struct RangeToRead<'a> {
 
 impl RangeToRead<'_> {
     /// Reads one batch of changes from `from` on. Advances `from`, or sets it to `None` at the end. As etcd guarantees, a batch
-    /// contains all events of a revision. Calls `states` again after each yield, because a yield must not hold a state.
+    /// contains all events of a revision. Calls `states` again after each yield, so that no state is held across a yield.
     pub(super) async fn next_batch<S>(
         &self,
         from: &mut Option<ResumePoint>,
@@ -315,8 +315,8 @@ impl RangeToRead<'_> {
     }
 }
 
-/// Reads changes into a batch. Returns where it stopped, at a full batch, a scan limit or a value that is only on disk, or
-/// `None` at the end.
+/// Reads changes from `first` up to the revision `last` into a batch. Returns where it stopped: at a full batch, a scan limit
+/// or a value that is only on disk. Returns `None` at the end.
 fn read<'a>(
     kv: &Kv,
     range: &RangeToRead<'_>,
@@ -331,7 +331,7 @@ fn read<'a>(
             break;
         }
         if (revision, sub) < (first.revision, first.sub) {
-            // An earlier change in the block, or a change of this revision that was scanned in another layout.
+            // Skip an earlier change in the block, or a change of this revision that was scanned in another layout.
             batch.scanned_changes += 1;
             continue;
         }

@@ -1,4 +1,4 @@
-//! Permissions of watchers, checked when a watcher is created, and for all watchers when users or roles change. etcd checks
+//! Permissions of watchers, checked when a watcher is created and, for all watchers, when users or roles change. etcd checks
 //! only at creation; here, a watcher that loses its permission is canceled before its next event.
 
 use tonic::Status;
@@ -30,7 +30,7 @@ impl PermissionState {
         Self { seen: ctx.node.auth(), user: None }
     }
 
-    /// Returns why a watcher cannot be created, or `None`. Stores the stream's user if authentication is enabled.
+    /// Returns the error that prevents creating a watcher, or `None`. Stores the stream's user if authentication is enabled.
     pub(super) async fn refusal(
         &mut self,
         ctx: &Context,

@@ -38,7 +38,7 @@ impl ProgressNotifier {
         self.wanted
     }
 
-    /// Keeps a timer running while a watcher needs notifications (`wanted`), and otherwise stops it.
+    /// If a watcher needs notifications (`wanted`), starts the timer unless it is running. Otherwise, stops it.
     pub(super) fn keep_timer(&mut self, wanted: bool, interval: Duration) {
         if wanted && self.timer.is_none() {
             let at = Instant::now() + interval + jitter(interval);
@@ -63,8 +63,8 @@ impl ProgressNotifier {
         self.timer = None;
     }
 
-    /// Returns who receives a notification that the stream has read up to `notified_revision`: watcher IDs, and the number of
-    /// progress requests to answer. `caught_up` is whether no watcher is unsynced.
+    /// Takes the due notifications once the stream has read up to the wanted revision. Returns the watcher IDs and the number
+    /// of progress requests to answer. Progress requests wait until no watcher is unsynced (`caught_up`).
     pub(super) fn recipients(
         &mut self,
         watchers: &mut StreamWatchers,

@@ -26,7 +26,8 @@ use super::{
 use crate::{RpcResult, error::RpcError, header, stream_end::StreamEnd};
 use witan_machine::revision::Revision;
 
-/// Number of watchers to end before the task yields, after a change of permissions, or on the stream's worker, at its end.
+/// Number of watchers to cancel after a permission change before the task yields. When a stream with more watchers ends,
+/// another thread unregisters them.
 const WATCHERS_ENDED_AT_ONCE: usize = 256;
 
 /// Number of steps without a response before the task yields, because many requests can arrive at once.
@@ -50,6 +51,7 @@ pub(crate) struct Session<R> {
     progress: ProgressNotifier,
     template: ResponseTemplate,
     stream_end: StreamEnd,
+    /// The stream's share of the metric of pending events.
     pending: i64,
 }
 
@@ -89,7 +91,7 @@ impl<R> Session<R> {
         }
     }
 
-    /// Creates a watcher, or queues a response with the reason why it cannot. An error ends the stream.
+    /// Creates a watcher and queues the response, which says if creation is refused, and why. An error ends the stream.
     async fn create(&mut self, request: &WatchCreateRequest) -> Result<(), Status> {
         let refusal = self.permission_state.refusal(&self.ctx, request).await?;
         if let Some(refusal) = refusal {
@@ -157,7 +159,7 @@ impl<R> Session<R> {
             self.ctx.v3_metrics.slow_watchers.dec();
             self.unsynced.remove(id);
         }
-        // The group's ID can be reused.
+        // Drop the unread changes, because the group's ID can be reused.
         if let Some(group_id) = group_id {
             self.unread.remove(group_id);
         }
@@ -231,8 +233,8 @@ impl<R> Session<R> {
         self.out.push_repeated(answer, ids, 0);
     }
 
-    /// Reads changes into `out`: those of one or a few synced groups, or else one batch for an unsynced watcher. If all earlier
-    /// changes were read, takes new ones first. Returns `false` if there was nothing to read.
+    /// Reads changes into `out`: one or a few synced groups, or else one batch for an unsynced watcher. If all earlier changes
+    /// have been read, takes new ones first. Returns `false` if there was nothing to read.
     async fn read(&mut self) -> Result<bool, Status> {
         if self.unread.is_empty() {
             let StreamChanges { notified_revision, published, touched } = self
@@ -281,8 +283,8 @@ impl<R> Session<R> {
         Ok(())
     }
 
-    /// Reads a group's pending changes at their recorded locations and queues them for its synced watchers. After a change of
-    /// the history layout, or if a value is only on disk, puts the group back to be read by revision. If the changes were
+    /// Reads a group's pending changes at their recorded locations and queues them for its synced watchers. If the history
+    /// layout has changed or a value is only on disk, puts the group back to be read by revision. If the changes were
     /// compacted, cancels the watchers.
     fn read_noted(
         &mut self,
@@ -358,7 +360,8 @@ impl<R> Session<R> {
             .collect()
     }
 
-    /// Reads one batch for the next unsynced watcher. It becomes synced after the last change, or is canceled if compacted.
+    /// Reads one batch for the next unsynced watcher. Marks it as synced after the last change. Cancels it if its changes were
+    /// compacted.
     async fn read_unsynced(&mut self) -> Result<(), Status> {
         let Some((id, from)) = self.unsynced.next_in_turn() else {
             return Ok(());

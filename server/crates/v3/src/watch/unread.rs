@@ -1,4 +1,4 @@
-//! Changes that a stream has taken from the registry but not read, by watcher group.
+//! Changes that a stream has taken from the registry but has not read yet, by watcher group.
 
 use std::collections::BTreeMap;
 

@@ -14,12 +14,12 @@ pub(super) struct UnsyncedWatchers {
     resume: BTreeMap<i64, ResumePoint>,
     /// The watcher that was read last.
     last: i64,
-    /// The newest header revision in the responses to their creation.
+    /// The highest header revision in their creation responses.
     created: Revision,
 }
 
 impl UnsyncedWatchers {
-    /// Adds a watcher that reads from `from` on. `created` is the header revision in the response to its creation.
+    /// Adds a watcher that reads from `from` on. `created` is the header revision of its creation response.
     pub(super) fn add(&mut self, id: i64, from: ResumePoint, created: Revision) {
         self.resume.insert(id, from);
         self.created = self.created.max(created);
@@ -43,13 +43,13 @@ impl UnsyncedWatchers {
         self.resume.insert(id, from);
     }
 
-    /// Returns whether any watcher can be read up to `notified_revision`: none while it is below `created`, because header
+    /// Returns whether any watcher can be read up to `notified_revision`. None can while it is below `created`, because header
     /// revisions must not decrease.
     pub(super) fn is_ready(&self, notified_revision: Revision) -> bool {
         !self.resume.is_empty() && notified_revision >= self.created
     }
 
-    /// Returns the revision to wait for before any watcher is read, or 0 without watchers.
+    /// Returns the revision to wait for before any watcher is read, or 0 if there are no watchers.
     pub(super) fn wanted(&self) -> Revision {
         if self.resume.is_empty() {
             Revision::NONE

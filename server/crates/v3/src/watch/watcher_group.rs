@@ -1,4 +1,4 @@
-//! The watchers of one range in a stream: usually one, which needs no set.
+//! The watchers of one range in a stream. Usually there is only one, which needs no set.
 
 use std::{collections::BTreeSet, ops::Bound};
 
@@ -9,6 +9,7 @@ use witan_node::WatchRange;
 pub(super) struct WatcherGroup {
     pub(super) span: WatchRange,
     members: WatcherIds,
+    /// Number of watchers that requested previous pairs.
     pub(super) prev_kv: usize,
 }
 

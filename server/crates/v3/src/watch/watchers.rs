@@ -50,6 +50,7 @@ impl WatcherFlags {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Watcher {
     pub(super) group_id: WatcherGroupId,
+    /// The first revision that the watcher receives.
     pub(super) next: Revision,
     pub(super) flags: WatcherFlags,
 }
@@ -84,6 +85,7 @@ pub(super) struct StreamWatchers {
     notify: BTreeSet<i64>,
     /// Start revision and ID of watchers that wait for a future revision.
     future: BTreeSet<(Revision, i64)>,
+    /// Number of compacted watchers that still have an ID.
     lost: usize,
 }
 
@@ -149,7 +151,7 @@ impl StreamWatchers {
         })
     }
 
-    /// Creates a watcher on the requested range and revision. Fails with `TooManyRequests` if its memory is refused.
+    /// Creates a watcher on the requested range and revision. Fails with `TooManyRequests` if there is no memory for it.
     pub(super) fn create(
         &mut self,
         reader: &WatchStream,
@@ -204,7 +206,7 @@ impl StreamWatchers {
         Ok(self.next_id - 1)
     }
 
-    /// Adds a watcher to the group of its range, registering a new range. Returns the group and the newest published revision.
+    /// Adds a watcher to the group of its range and registers a new range. Returns the group and the newest published revision.
     fn join(
         &mut self,
         reader: &WatchStream,

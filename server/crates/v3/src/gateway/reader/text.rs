@@ -12,7 +12,7 @@ use prost::encoding::encode_varint;
 /// Number of bytes reserved for the length of a nested message, which is written at its end.
 const LENGTH_BYTES: usize = 5;
 
-/// Like Go, ignores the low bits of the last letter.
+/// Ignores the unused low bits of the last letter, as Go does.
 const LOOSE: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true);
 const PADDED: GeneralPurposeConfig =
@@ -23,6 +23,7 @@ const STANDARD_BARE: GeneralPurpose = GeneralPurpose::new(&STANDARD, BARE);
 const URL_PADDED: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, PADDED);
 const URL_BARE: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, BARE);
 
+/// An alphabet of base64 and its padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Base64Variant {
     /// Whether `-` and `_` replace `+` and `/`.
@@ -144,7 +145,7 @@ pub(super) fn unescape(raw: &[u8]) -> Cow<'_, [u8]> {
                 let second = rest.strip_prefix(b"\\u").and_then(unit);
                 let pair = second.map(|second| [first, second]);
                 match pair.and_then(|pair| char::decode_utf16(pair).next()?.ok()) {
-                    // An unpaired surrogate and the escape after it become one replacement character.
+                    // A surrogate pair is one character. An unpaired surrogate becomes a replacement character.
                     Some(letter) if char::from_u32(u32::from(first)).is_none() => {
                         out.push(letter);
                         rest = &rest[6..];

@@ -82,7 +82,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Checks a string. Unlike `jsonpb`, `protojson` rejects invalid UTF-8 and unpaired surrogates.
+    /// Validates a string. Unlike `jsonpb`, `protojson` rejects invalid UTF-8 and unpaired surrogates.
     fn check_string(&self, token: Token<'_>) -> ReadResult<()> {
         if self.dialect == JsonDialect::Jsonpb {
             return Ok(());
@@ -101,7 +101,7 @@ impl<'a> Reader<'a> {
             if !(0xd800..0xe000).contains(&first) {
                 continue;
             }
-            // Here, Go reads beyond the end of the string.
+            // Like Go, read beyond the end of the string.
             let rest = &self.body[token.at + 1 + from..];
             let next = rest.get(..6).ok_or("proto: unexpected EOF")?;
             let second = next.strip_prefix(b"\\u").and_then(text::unit);
