@@ -1,5 +1,5 @@
 //! The JSON output of `witan-operator backup`: a backup's record, a fetched backup, and the status of stored changes. The
-//! operator reads it from its jobs and pods. Also the rule by which both remove old backups.
+//! operator reads it from its jobs and pods. Both remove old backups by the rule in this file.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct KeysHash {
     /// The hash.
     pub hash: u32,
-    /// The compacted revision; 0 or less without a compaction. Hashes are comparable only if it is equal.
+    /// The compacted revision; 0 or less without a compaction. Only hashes with the same compacted revision are comparable.
     pub compact_revision: i64,
 }
 
@@ -98,7 +98,7 @@ pub struct ChangesStatus {
     pub revision: i64,
     /// All changes made before this time are stored.
     pub time: Option<Timestamp>,
-    /// Number of compactions, since this process started, of revisions that were not stored yet.
+    /// Number of compactions of revisions that were not stored yet, since this process started.
     pub gaps: u64,
     /// Whether the stored changes cannot be restored, because the backup that they follow is missing.
     #[serde(default)]

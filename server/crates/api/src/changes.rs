@@ -1,4 +1,4 @@
-//! The format of stored changes: segments, which a restore applies after a snapshot.
+//! The format of stored changes: segments that a restore applies after a snapshot.
 //!
 //! Segments form a log. A generation is a run of consecutive revisions of one history. A new generation begins if revisions
 //! were compacted before they were stored, or if the cluster returned to an earlier revision.
@@ -53,7 +53,7 @@ pub struct Segment {
     /// The digest of the previous segment; empty in the first segment of a generation.
     #[prost(bytes = "bytes", tag = "4")]
     pub previous: Bytes,
-    /// Time in Unix milliseconds. All changes before it are in this or an earlier segment. 0 if unknown.
+    /// Time in Unix milliseconds. All changes before this time are in this or an earlier segment. 0 if unknown.
     #[prost(int64, tag = "5")]
     pub covered_ms: i64,
 }

@@ -38,7 +38,7 @@ fn nullable<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error>
 /// The hash of a member's state at a log index, which members compare.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateHash {
-    /// Release that computed the hash. Members require it and do not compare it.
+    /// Release that computed the hash. Members require this field but do not compare it.
     pub release: String,
     /// Raft index of the last applied entry.
     pub index: u64,
@@ -52,5 +52,5 @@ pub struct StateHash {
     pub others: u32,
 }
 
-/// The cluster version until the leader decides one.
+/// The cluster version before the leader has decided one.
 pub const NOT_DECIDED: &str = "not_decided";

@@ -34,6 +34,7 @@ const DIGITS: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
+/// The result of checking a request's Basic credentials.
 enum BasicCredentials {
     Anonymous,
     User(User),
@@ -81,14 +82,14 @@ pub(super) async fn authorize_key_in(
     Ok(shown.allow(&machine.auth, key, wish))
 }
 
-/// Returns whether the caller can use an HTTP/1 route other than keys, authenticated by a password or a v3 token.
+/// Returns whether the caller, authenticated by a password or a v3 token, may use an HTTP/1 route. Returns true for v2 keys,
+/// whose handlers check access themselves.
 pub(super) async fn authorize_route(
     ctx: &Context,
     request: &HttpRequest,
     access: Access,
 ) -> Result<bool, NodeError> {
     let on = AuthSwitches { v2: ctx.node.v2_auth_enabled(), v3: ctx.node.auth_enabled() };
-    // The handlers of v2 keys check access to the keys.
     if access == Access::V2Keys || !access.is_asked(on) {
         return Ok(true);
     }

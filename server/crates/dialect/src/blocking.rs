@@ -1,5 +1,5 @@
-//! Runs work on large messages on other threads, so that it does not block a worker. The number of concurrent jobs is the
-//! number of processors, because more jobs would only use more memory. Jobs that read the state use `jobs` instead.
+//! Runs work on large messages on other threads, so that it does not block a worker. At most one job per processor runs at a
+//! time, because more jobs would only use more memory. Jobs that read the state use `jobs` instead.
 
 use witan_base::{
     account::{Account, JobKind},
@@ -14,7 +14,7 @@ pub const INLINE_BYTES: usize = 128 << 10;
 /// Number of leases or nodes up to which the worker builds a listing.
 pub const INLINE_ITEMS: usize = 2048;
 
-/// Waits for one of the connection's permits and runs `work` on another thread. Returns `Stopped` if the runtime ends first.
+/// Waits for one of the connection's permits and runs `work` on another thread. Fails with `Stopped` if the runtime ends first.
 /// Dropping the future cancels only work that has not started; running work keeps its permit until it ends.
 pub async fn run<T: Send + 'static>(
     account: &Account,
@@ -32,7 +32,7 @@ pub async fn run<T: Send + 'static>(
     done.await.flatten().map_err(|_| NodeError::Stopped)
 }
 
-/// Runs `work` on this thread, or with [`run`] if it is `large`. Returns `Stopped` if the runtime ends first.
+/// Runs `work` on this thread, or with [`run`] if it is `large`. Fails with `Stopped` if the runtime ends first.
 pub async fn run_if<T: Send + 'static>(
     account: &Account,
     large: bool,

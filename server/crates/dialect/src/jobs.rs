@@ -1,5 +1,5 @@
-//! Jobs that read many keys or values on disk. A job takes a permit from its connection's account. A read of many keys keeps it
-//! until its answer is encoded.
+//! Jobs that read many keys, or values from disk. A job takes a permit from its connection's account. A read of many keys holds
+//! its permit until its response is encoded.
 
 use witan_base::{
     account::{Account, JobKind, Permit},
@@ -52,7 +52,7 @@ where
     E: From<NodeError> + Send + 'static,
 {
     let account = account.clone();
-    // A separate task, because a call that is not polled would keep its permit.
+    // Use a separate task, because a call that is not polled would keep its permit.
     let read = panics::in_task(async move {
         let mut permit = account.permit(JobKind::Disk).await;
         let state = state.await?;
@@ -80,28 +80,28 @@ pub async fn run_to_end<T: 'static>(
     Ok((done, permit))
 }
 
-/// An answer that keeps its request's permit until it is encoded or charged to its connection. Until then, no other limit
-/// bounds the memory of the data.
+/// A response that keeps its request's permit until it is encoded or charged to its connection. Until then, no other limit
+/// bounds its memory.
 #[derive(Debug)]
 pub struct WithPermit<A> {
-    /// The answer.
+    /// The response.
     pub answer: A,
     _permit: Option<Permit>,
 }
 
 impl<A> WithPermit<A> {
-    /// Combines an answer with its request's permit.
+    /// Combines a response with its request's permit.
     pub fn new(answer: A, permit: Option<Permit>) -> Self {
         let _permit = permit;
         Self { answer, _permit }
     }
 
-    /// Creates an answer to a request that needs no permit.
+    /// Creates a response to a request that needs no permit.
     pub fn without(answer: A) -> Self {
         Self::new(answer, None)
     }
 
-    /// Converts the answer and keeps its permit.
+    /// Converts the response and keeps its permit.
     pub fn map<B>(self, convert: impl FnOnce(A) -> B) -> WithPermit<B> {
         WithPermit::new(convert(self.answer), self._permit)
     }

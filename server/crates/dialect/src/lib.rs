@@ -1,9 +1,9 @@
-//! Parts shared by all dialects: the context of a request, access to routes, bodies and answers.
-//! This crate depends on no dialect.
+//! Parts shared by all dialects: the context of a request, access to routes, bodies and responses. This crate depends on no
+//! dialect.
 //!
-//! Reading order: this file → `access`, `basic_auth` (authorization) → `form` (fields) → `reply`, `rendering` (HTTP/1 answers) →
-//! `blocking`, `jobs` (long work) → `client` (disconnects) → `read_counters` and the series of each dialect → `sampling` (the
-//! most active keys).
+//! Reading order: this file → `access`, `basic_auth` (authorization) → `form` (fields) → `reply`, `rendering` (HTTP/1
+//! responses) → `blocking`, `jobs` (long work) → `client` (disconnects) → `read_counters` and the series of each dialect →
+//! `sampling` (the most active keys).
 
 pub mod access;
 pub mod basic_auth;
@@ -42,7 +42,7 @@ pub struct SharedContext {
     pub metrics_page: MetricsPage,
     /// Counts requests that panic.
     pub panics: PanicMetrics,
-    /// Series for answers about health.
+    /// Series for health checks.
     pub health_metrics: HealthMetrics,
     /// Series for v2 requests.
     pub v2_metrics: V2Metrics,

@@ -38,7 +38,7 @@ fn render_here(
         let charge = charge(bytes.len())?;
         return Ok(ChargedText { bytes, charge });
     }
-    // Measuring takes nearly as long as rendering.
+    // Fail early if even `least_bytes` do not fit, because measuring takes nearly as long as rendering.
     drop(charge(least_bytes)?);
     let mut length = Length::default();
     write(&mut length);
@@ -95,8 +95,8 @@ impl From<TreeError> for ReadRefused {
 }
 
 /// Reads a node, and its subtree if `recursive`. Returns the rendered body and the tree's index. A small result is read from
-/// `view`. A large one waits for a permit, checks `access` again, and is read from the latest state on another thread. With
-/// `access` as `None`, every caller has access.
+/// `view`. A large one waits for a permit, checks `access` again, and is read from the latest state on another thread. If
+/// `access` is `None`, every caller has access.
 pub fn read<'a>(
     ctx: &'a Context,
     request: &'a HttpRequest,
@@ -117,7 +117,7 @@ pub fn read<'a>(
         Ok::<_, TreeError>((text, tree.index()))
     };
     let framed = |(text, index)| (reply::framed_text(request, text), index);
-    // Framing happens outside the future, so that the future does not hold the view.
+    // Read outside the future, so that the future does not hold the view.
     if !large {
         let found = look(&view).map(framed).map_err(ReadRefused::Tree);
         return Either::Left(ready(found));

@@ -23,11 +23,11 @@ use witan_transport::{BODY_BYTES_MAX, LINGER_BYTES, connection_data};
 
 /// Size in bytes above which Go's server sends a body in chunks instead of with its length.
 const UNCHUNKED_BYTES: usize = 2048;
-/// Size in bytes of the pieces of a large answer, between which the worker serves other connections.
+/// Size in bytes of the pieces of a large response. The worker serves other connections between them.
 const PIECE_BYTES: usize = 256 << 10;
-/// Media type of plain-text answers.
+/// Media type of plain-text responses.
 pub const TEXT: &str = "text/plain; charset=utf-8";
-/// Media type of JSON answers.
+/// Media type of JSON responses.
 pub const JSON: &str = "application/json";
 /// Media type of forms.
 pub const FORM: &str = "application/x-www-form-urlencoded";
@@ -52,7 +52,7 @@ pub fn not_found() -> HttpResponse {
     text(StatusCode::NOT_FOUND, "404 page not found")
 }
 
-/// Builds a 405 response. `allow` is the value of the header `Allow`, such as `GET, PUT`; `None` omits the header.
+/// Builds a 405 response. `allow` is the value of the `Allow` header, such as `GET, PUT`; `None` omits the header.
 pub fn method_not_allowed(allow: Option<&'static str>) -> HttpResponse {
     let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
     if let Some(allow) = allow {
@@ -128,7 +128,7 @@ pub struct FramedBody {
     text: Result<(Bytes, Option<Charge>), AnswerRefused>,
 }
 
-/// Charges an answer until its client has read it. Returns `None` if `account` is `None` or the answer has at most
+/// Charges a response until its client has read it. Returns `None` if `account` is `None` or the response has at most
 /// `SMALL_BYTES` bytes. On an error, the caller must close the connection.
 pub fn charge(account: Option<&Account>, bytes: usize) -> Result<Option<Charge>, AnswerRefused> {
     match account {
@@ -154,7 +154,7 @@ pub struct ChargedText {
     pub charge: Option<Charge>,
 }
 
-/// The memory for answers that clients have not read is used up.
+/// The memory for responses that clients have not read is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("etcdserver: too many requests")]
 pub struct AnswerRefused;
@@ -209,8 +209,8 @@ pub async fn read_form(payload: &mut web::Payload) -> Result<Vec<u8>, &'static s
     })
 }
 
-/// Reads and drops the rest of a body, up to [`LINGER_BYTES`] bytes, so that the connection stays open for the answer. After a
-/// longer rest, the connection closes when the answer is sent.
+/// Reads and drops the rest of a body, up to [`LINGER_BYTES`] bytes, so that the connection stays open for the response. After
+/// a longer rest, the connection closes when the response is sent.
 pub async fn drain(payload: &mut web::Payload) {
     let mut left = LINGER_BYTES;
     while let Some(Ok(part)) = payload.next().await {
@@ -222,7 +222,7 @@ pub async fn drain(payload: &mut web::Payload) {
 }
 
 /// Returns the payload, or an empty one after a `CONNECT` or a refused WebSocket handshake. The bytes after such a request are
-/// not a body, so they stay unread, and the connection closes after the answer.
+/// not a body, so they stay unread, and the connection closes after the response.
 pub async fn bounded(request: &HttpRequest, payload: web::Payload) -> web::Payload {
     if *request.method() != Method::CONNECT && !request.head().upgrade() {
         return payload;

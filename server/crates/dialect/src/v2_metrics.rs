@@ -1,4 +1,4 @@
-//! Metrics for v2 requests. The node counts their effects on the tree.
+//! Metrics for v2 requests. The node counts the effects of these requests on the tree.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use witan_base::metrics::Register;
 pub enum HttpMethod {
     /// GET.
     Get,
-    /// GET with `quorum=true`, which goes through consensus.
+    /// GET with `quorum=true`, a linearizable read.
     QuorumGet,
     /// HEAD.
     Head,

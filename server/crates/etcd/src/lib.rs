@@ -115,7 +115,7 @@ fn lock(db: &Path) -> Result<File, EtcdError> {
 }
 
 /// Returns the path of the backend that belongs to the Raft snapshot at index `snapshot`. If the member stopped while it
-/// installed the leader's snapshot, the new backend is still a separate file.
+/// installed the leader's snapshot, this is a separate file. Fails with `BackendTooOld` if that file is missing.
 fn backend_path(snap_dir: &Path, db: PathBuf, snapshot: u64) -> Result<PathBuf, EtcdError> {
     let index = BackendMeta::read(db.clone())?.consistent_index;
     if snapshot <= index {

@@ -81,7 +81,8 @@ fn given(text: &str) -> Result<Endpoint, GatewayError> {
     Ok(Endpoint::new(address, 0, 0))
 }
 
-/// Returns the endpoints that the flags name. Fails if there is none.
+/// Returns the verified endpoints of `--discovery-srv`, or else the endpoints in `--endpoints`. Without both flags, returns the
+/// default endpoint. Fails if discovery finds no verified endpoint and `--endpoints` is empty.
 pub(super) async fn find(asked: &StartArguments) -> Result<Vec<Endpoint>, GatewayError> {
     let domain = asked.discovery_srv.as_deref().unwrap_or_default();
     let domain = domain.trim_end_matches('.');
@@ -104,7 +105,7 @@ pub(super) async fn find(asked: &StartArguments) -> Result<Vec<Endpoint>, Gatewa
     asked.endpoints.iter().map(|text| given(text)).collect()
 }
 
-/// Returns the verified endpoints of the SRV records of a domain. Fails if the domain has no such record.
+/// Returns the verified endpoints in a domain's SRV records. Fails if the domain has no such record.
 async fn discover(asked: &StartArguments, domain: &str) -> Result<Vec<Endpoint>, GatewayError> {
     let suffix = asked.discovery_srv_name.as_deref().unwrap_or_default();
     let suffix = match suffix.is_empty() {
@@ -180,7 +181,7 @@ pub(super) async fn check_distinct(
 /// Returns whether a connection to `at` reaches a listener on `own`.
 fn reaches(own: SocketAddr, at: SocketAddr) -> bool {
     let is_local = at.ip().is_loopback() || at.ip().is_unspecified();
-    // A listener on all addresses of IPv6 also accepts connections of IPv4.
+    // A listener on the IPv6 wildcard address also accepts IPv4 connections.
     let is_served = own.ip().is_unspecified() && (own.is_ipv6() || at.is_ipv4());
     own.port() == at.port() && (own.ip() == at.ip() || (is_local && is_served))
 }

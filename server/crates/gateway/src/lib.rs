@@ -1,8 +1,8 @@
-//! `witan gateway start`: a TCP proxy in front of a cluster, with the flags of `etcd gateway start`. It accepts connections of
-//! clients and copies their bytes to a member. It reads neither TLS nor HTTP.
+//! `witan gateway start`: a TCP proxy in front of a cluster, with the flags of `etcd gateway start`. It accepts client
+//! connections and copies their bytes to a member. It reads neither TLS nor HTTP.
 //!
-//! A connection stays with its member. A member that refuses a connection gets no further ones until it accepts a test
-//! connection of the gateway.
+//! A connection stays with its member. After a member refuses a connection, the gateway opens no further ones to it until a
+//! test connection succeeds.
 //!
 //! Not here: the lookup of SRV records (`witan_bootstrap::discover`).
 //!
@@ -27,10 +27,10 @@ pub use error::GatewayError;
 use arguments::{GatewayArguments, GatewayVerb};
 use pool::Pool;
 
-/// The word after the program's name.
+/// Name of the subcommand.
 pub const GATEWAY: &str = "gateway";
 
-/// The word for etcd's other proxy, which Witan does not have ([`GatewayError::GrpcProxy`]).
+/// Name of etcd's subcommand for a gRPC proxy, which Witan lacks ([`GatewayError::GrpcProxy`]).
 pub const GRPC_PROXY: &str = "grpc-proxy";
 
 /// Parses the arguments after [`GATEWAY`]. Fails if they are invalid or request help. The error then contains the usage or the

@@ -1,11 +1,11 @@
-//! Chooses the endpoint of a connection among the active ones, by the priorities and weights of SRV records (RFC 2782).
+//! Chooses an active endpoint for each connection, by the priorities and weights of SRV records (RFC 2782).
 
 use std::{cell::Cell, collections::hash_map::RandomState, hash::BuildHasher as _};
 
 use super::endpoints::Address;
 
-/// Share of a unit of weight. Among endpoints with weights, an endpoint without weight has a share of 1, because it must have a
-/// small chance (RFC 2782).
+/// Share per unit of weight. If other endpoints have weights, an endpoint with weight 0 has a share of 1, because RFC 2782
+/// demands a small chance for it.
 const SHARE_OF_WEIGHT: u64 = 100;
 
 /// A member's client address.
@@ -25,7 +25,7 @@ impl Endpoint {
         Self { address, priority, weight, is_active }
     }
 
-    /// Sets whether connections can be opened. Returns whether this changes.
+    /// Marks the endpoint as active or inactive. Returns whether the state has changed.
     pub(super) fn set_active(&self, is_active: bool) -> bool {
         self.is_active.replace(is_active) != is_active
     }

@@ -98,7 +98,7 @@ async fn serve(mut client: TcpStream, pool: &Pool, retry_delay: Duration) {
     let _ = copy_bidirectional(&mut client, &mut member).await;
 }
 
-/// Sends small packets at once, and notices when the other side no longer exists.
+/// Disables Nagle's algorithm and enables TCP keep-alive.
 fn configure(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let keepalive = TcpKeepalive::new()

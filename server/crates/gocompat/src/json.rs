@@ -8,7 +8,7 @@ pub use write::{encode, float, push_string, push_string_of};
 
 use crate::text;
 
-/// Go's error text for a value without its end.
+/// Go's error text for an incomplete value.
 const UNEXPECTED_END: &str = "unexpected end of JSON input";
 
 /// Checks that `text` is one JSON value, with optional white space around it. Returns the error text of Go's decoder.
@@ -36,7 +36,7 @@ fn is_white(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
-/// Checks that `text` starts with a JSON value, like Go's decoder of a stream. Returns Go's error text.
+/// Checks that `text` starts with a JSON value, like Go's streaming decoder. Returns Go's error text.
 pub fn check_first(text: &[u8]) -> Result<(), String> {
     let mut progress = JsonProgress::default();
     match progress.take(text)? {

@@ -27,8 +27,8 @@ pub(super) async fn machines(node: &Node) -> Result<Vec<u8>, V1Error> {
     Ok(view.machine.members.client_urls().join(", ").into())
 }
 
-/// Renders the record of the member `name` as a file, or the records of all members as a directory if `name` is `None`. Returns
-/// `KeyNotFound` if no member has this name.
+/// Renders the record of the member `name` as a file, or the records of all members as a directory if `name` is `None`. Fails
+/// with `KeyNotFound` if no member has this name.
 pub(super) async fn records(node: &Node, name: Option<&[u8]>) -> Result<Vec<u8>, V1Error> {
     let view = node.view().await?;
     let index = view.machine.tree.index();
@@ -64,7 +64,7 @@ fn record(member: &Member) -> String {
     format!("raft={peer}&etcd={client}")
 }
 
-/// Answers a request for statistics. Leader statistics on any other member redirect to the leader (307).
+/// Answers a request for statistics. If this member is not the leader, redirects leader statistics to the leader (307).
 pub(super) async fn stats(
     node: &Node,
     reads: &ReadCounters,

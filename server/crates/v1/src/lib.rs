@@ -1,8 +1,8 @@
 //! The v1 dialect of etcd 0.1: `/v1/keys`, `/v1/watch`, `/v1/leader`, `/v1/machines`, `/v1/stats`. It is a view of the v2
 //! store, with the same indexes and hidden nodes.
 //!
-//! Reading order: `request` (parsing) → `keys` (execution) → `watch` → `render`, `error` (the answer) → `cluster`. `request` and
-//! `render` are pure.
+//! Reading order: `request` (parsing) → `keys` (execution) → `watch` → `render`, `error` (the response) → `cluster`. `request`
+//! and `render` are pure.
 
 mod cluster;
 mod error;
@@ -143,7 +143,7 @@ fn text(request: &HttpRequest, body: Vec<u8>) -> HttpResponse {
     framed(reply::framed(request, body))
 }
 
-/// Builds a plain-text response, the type that Go's content sniffing gave all v1 answers.
+/// Builds a plain-text response, the type that Go's content sniffing gave all v1 responses.
 fn framed(body: FramedBody) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, reply::TEXT))

@@ -1,4 +1,4 @@
-//! Renders answers as JSON, byte for byte like etcd 0.1, without a newline. A JSON library cannot do this, because keys and
+//! Renders responses as JSON, byte for byte like etcd 0.1, without a newline. A JSON library cannot do this, because keys and
 //! values are bytes. The api crate describes the format.
 
 use witan_gocompat::{
@@ -9,7 +9,7 @@ use witan_tree::{Action, Event, Node};
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
-/// An object in an answer. Rendering omits empty strings, false and 0.
+/// An object in a response. Rendering omits empty strings, false and 0.
 #[derive(Clone, Copy, Debug, Default)]
 struct V1Response<'a> {
     action: &'static str,
@@ -23,7 +23,7 @@ struct V1Response<'a> {
     index: u64,
 }
 
-/// Appends an event (`SET` or `DELETE`) as a JSON object, for the answers to writes and watches.
+/// Appends an event (`SET` or `DELETE`) as a JSON object, for responses to writes and watches.
 pub(crate) fn change(out: &mut dyn Sink, event: &Event) {
     let removes = match event.action {
         Action::Delete | Action::CompareAndDelete | Action::Expire => true,
@@ -51,7 +51,7 @@ pub(crate) fn change(out: &mut dyn Sink, event: &Event) {
             value: value(node),
             new_key: prev.is_none(),
             expires_ns: node.expires_ns,
-            // v2 rounds up and v1 rounds down, and the remaining time is never a whole number of seconds.
+            // v2 rounds the TTL up, v1 rounds it down, and the remaining time is never a whole number of seconds.
             ttl: (node.ttl - 1).max(0),
             ..shown
         }
@@ -76,7 +76,7 @@ pub(crate) fn read(out: &mut dyn Sink, event: &Event, now_ns: i64) {
     out.push(b']');
 }
 
-/// Builds the GET answer for one node. Its TTL is the number of whole seconds left at `now_ns`.
+/// Builds the GET response for one node. Its TTL is the number of whole seconds left at `now_ns`.
 fn got(node: &Node, index: u64, now_ns: i64) -> V1Response<'_> {
     let left = |expires_ns: i64| expires_ns.saturating_sub(now_ns) / NANOS_PER_SECOND;
     V1Response {
@@ -91,7 +91,7 @@ fn got(node: &Node, index: u64, now_ns: i64) -> V1Response<'_> {
     }
 }
 
-/// Appends the GET answer for a member's record, which the tree does not contain.
+/// Appends the GET response for a member's record, which the tree does not contain.
 pub(crate) fn push_record(out: &mut dyn Sink, key: &[u8], value: &[u8], index: u64) {
     let shown = V1Response { action: "GET", key, value, index, ..V1Response::default() };
     push(out, &shown);
@@ -110,7 +110,7 @@ fn value(node: &Node) -> &[u8] {
     node.value.as_deref().unwrap_or_default()
 }
 
-/// Appends an answer as a JSON object.
+/// Appends a response as a JSON object.
 fn push(out: &mut dyn Sink, shown: &V1Response<'_>) {
     out.extend_from_slice(b"{\"action\":\"");
     out.extend_from_slice(shown.action.as_bytes());

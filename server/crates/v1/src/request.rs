@@ -10,6 +10,7 @@ use super::error::V1Error;
 /// The form fields that v1 knows.
 const FIELDS: &[&str] = &["value", "ttl", "prevValue", "index"];
 
+/// A parsed request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum V1Request {
     /// Reads a file or a directory.
@@ -28,7 +29,7 @@ pub(crate) enum V1Request {
     Watch {
         /// The key's absolute and clean path.
         key: Bytes,
-        /// The first index to watch; `None` starts now.
+        /// The first index to watch; `None` for the next change.
         from: Option<u64>,
     },
     /// Reads the members' records, which look like files.
@@ -159,7 +160,7 @@ fn read(key: Bytes) -> V1Request {
     }
 }
 
-/// Validates a write, in the order keyword, value, TTL, and returns it or the first error.
+/// Validates the keyword, the value and the TTL of a write, in this order. Returns the write or the first error.
 fn put(key: Bytes, fields: &FormFields) -> Result<V1Put, V1Error> {
     let refuse = |code| V1Error::new(code, "Set");
     if is_keyword(&key) {

@@ -8,8 +8,8 @@ use witan_tree::{Event, Watch, limits::TREE_HISTORY_EVENTS};
 
 use super::error::V1Error;
 
-/// Waits for the first change at or below `key` since index `from`; `None` starts now. As in etcd 0.1, skips events that the
-/// history no longer contains. Returns `WatcherCleared` if the process stops or the client disconnects.
+/// Waits for the first change at or below `key` since index `from`; `None` waits for the next change. As in etcd 0.1, skips
+/// events that the history no longer contains. Fails with `WatcherCleared` if the process stops or the client disconnects.
 pub(super) async fn next(
     node: &Node,
     client: &Disconnect,

@@ -20,7 +20,7 @@ pub(crate) fn build(node: &Node, status: StatusCode) -> HttpResponseBuilder {
     builder
 }
 
-/// Starts a successful response of `/v2/keys` with the headers of its `index` (v2), the Raft index and the Raft term.
+/// Starts a successful response of `/v2/keys` with headers for the v2 `index`, the Raft index and the Raft term.
 pub fn success(node: &Node, status: StatusCode, index: u64) -> HttpResponseBuilder {
     let raft = node.status();
     let mut builder = build(node, status);
@@ -32,7 +32,7 @@ pub fn success(node: &Node, status: StatusCode, index: u64) -> HttpResponseBuild
     builder
 }
 
-/// Builds a response of `/v2/members` or `/v2/auth`, with `value` as JSON and a newline in the body.
+/// Builds a response of `/v2/members` or `/v2/auth`, whose body is `value` as JSON and a newline.
 pub(crate) fn json_response(
     ctx: &Context,
     request: &HttpRequest,

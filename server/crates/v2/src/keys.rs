@@ -57,7 +57,7 @@ impl Intent {
         }
     }
 
-    /// Returns the request's value of the metric label `method`.
+    /// Returns the value of the metric label `method` for the request.
     fn metric_label(self, params: &Params) -> HttpMethod {
         match self {
             Self::Get if params.quorum => HttpMethod::QuorumGet,
@@ -77,7 +77,7 @@ impl Intent {
         }
     }
 
-    /// Returns whether the body is parsed as a form: only on PUT and POST.
+    /// Returns whether the body is parsed as a form, which is so only for PUT and POST.
     fn reads_form(self) -> bool {
         match self {
             Self::Write(WriteMethod::Put | WriteMethod::Post) => true,
@@ -200,8 +200,8 @@ fn key_of_url(path: &[u8]) -> Bytes {
     }
 }
 
-/// Reads the form body of a PUT or POST. Returns `None` for other methods and media types, whose body etcd ignores, too.
-/// Returns `InvalidForm` if the media type or the form is invalid.
+/// Reads the form body of a PUT or POST. Returns `None` for other methods and media types, whose body etcd ignores, too. Fails
+/// with `InvalidForm` if the media type or the form is invalid.
 async fn form(
     intent: Intent,
     request: &HttpRequest,

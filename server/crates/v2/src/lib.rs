@@ -1,7 +1,7 @@
 //! The v2 dialect of etcd 2.2 to 3.5: `/v2/keys`, `/v2/members`, `/v2/machines`, `/v2/stats`, `/v2/auth`.
 //!
 //! Reading order: `parse` (the request and its operation) → `keys` (execution) → `watch` → `render`, `error`, `headers` (the
-//! answer) → `members`, `stats`, `auth`. `parse`, `render` and `error` are pure.
+//! response) → `members`, `stats`, `auth`. `parse`, `render` and `error` are pure.
 
 mod auth;
 pub mod error;
@@ -17,7 +17,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use witan_api::access::V2Resource;
 use witan_dialect::{Context, reply};
 
-/// Returns the value of the header `Allow` for a resource.
+/// Returns the value of the `Allow` header for a resource.
 fn methods(resource: V2Resource) -> &'static str {
     match resource {
         V2Resource::Keys => "HEAD,GET,PUT,POST,DELETE",

@@ -46,20 +46,20 @@ pub struct Params {
     pub dir: bool,
     /// Whether the request includes all nodes below the key.
     pub recursive: bool,
-    /// Whether the read goes through the quorum.
+    /// Whether the read is linearizable.
     pub(crate) quorum: bool,
     /// Whether the request is a watch.
     pub wait: bool,
     /// Whether a watch streams events instead of returning one.
     pub(crate) stream: bool,
-    /// The first index to watch; `None` starts now.
+    /// The first index to watch; `None` for the next change.
     pub(crate) wait_index: Option<u64>,
-    /// Whether a write answers with only its action.
+    /// Whether the response to a write contains only its action.
     pub(crate) no_value_on_success: bool,
 }
 
-/// Parses the parameters in a query and an optional form. The form's values and errors take precedence. `wait` is refused
-/// unless the request is a GET.
+/// Parses the parameters in a query and an optional form. The form's values and errors take precedence. Refuses `wait` unless
+/// the request is a GET.
 pub fn params(is_get: bool, query: &[u8], form: Option<&[u8]>) -> Result<Params, V2Error> {
     let mut fields = FormFields::new(NAMES);
     let form_result = form.map_or(Ok(()), |form| read(&mut fields, form));
@@ -142,7 +142,7 @@ fn validate(is_get: bool, fields: &FormFields) -> Result<Params, V2Error> {
     })
 }
 
-/// Parses an index. Returns `None` if it is 0 or missing, and `IndexNotNumber` if it is not a decimal number in range.
+/// Parses an index. Returns `None` if it is 0 or missing. Fails with `IndexNotNumber` if it is not a decimal number in range.
 fn index(fields: &FormFields, name: &str) -> Result<Option<u64>, V2Error> {
     let Some(text) = fields.get(name) else {
         return Ok(None);
@@ -157,7 +157,7 @@ fn index(fields: &FormFields, name: &str) -> Result<Option<u64>, V2Error> {
     }
 }
 
-/// Parses a boolean. Returns false if it is missing, and `InvalidField` if it is invalid.
+/// Parses a boolean. Returns false if it is missing. Fails with `InvalidField` if it is invalid.
 fn flag(fields: &FormFields, name: &str) -> Result<bool, V2Error> {
     Ok(boolean(fields, name, "\"")?.unwrap_or(false))
 }
@@ -183,7 +183,7 @@ pub fn mutation(write: WriteMethod, path: Bytes, params: Params, now_ns: i64) ->
     TreeOperation::choose(write, params.prev_exist, below, asked)
 }
 
-/// Returns the end of a TTL in Unix nanoseconds, limited to the clock's range.
+/// Returns the end of a TTL in Unix nanoseconds, at most `i64::MAX`.
 fn expiration(now_ns: i64, ttl_seconds: u64) -> i64 {
     const NANOS_PER_SECOND: i64 = 1_000_000_000;
     let seconds = i64::try_from(ttl_seconds).unwrap_or(i64::MAX);

@@ -51,7 +51,7 @@ fn state(role: Role) -> &'static str {
     }
 }
 
-/// Returns the leader's ID, and since when this member has known it. Without a leader, returns an empty ID and Go's zero time.
+/// Returns the leader's ID and when this member learned of it. Without a leader, returns an empty ID and Go's zero time.
 fn leader_info(node: &Node) -> LeaderInfo {
     match (node.status().leader, node.leader_since_ns()) {
         (MemberId::NONE, _) | (_, 0) => LeaderInfo {

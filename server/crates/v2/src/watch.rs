@@ -1,5 +1,5 @@
 //! Long polls and streams on `/v2/keys`. A watch is a cursor into the tree's history, so events need no queue. When the client
-//! has received an event, the watch reads the next one. Without a matching event, it sleeps until the node wakes it.
+//! has received an event, the watch reads the next one. Without a matching event, the watch sleeps until the node wakes it.
 //!
 //! A watch without `stream` ends with its first event. Any watch ends if the process stops, the client disconnects, or the
 //! history no longer contains the next event.
@@ -20,7 +20,7 @@ use witan_tree::{Event, Tree, TreeError, Watch, limits::TREE_HISTORY_EVENTS};
 
 use super::{error::V2Error, headers, parse::Params, render};
 
-/// Registers a watch on `key` and sends the response headers at once. Fails if the history no longer contains `wait_index`.
+/// Registers a watch on `key` and sends the response headers immediately. Fails if the history no longer contains `wait_index`.
 pub async fn open(
     ctx: &Context,
     request: &HttpRequest,
@@ -71,11 +71,12 @@ struct WatchCursor {
 }
 
 impl WatchCursor {
-    /// Returns the next matching event and advances past it, or `None` if there is none yet. Fails if the history dropped it.
+    /// Returns the next matching event and advances past it; `None` if there is none yet. Fails if the history no longer has
+    /// it.
     fn next(&mut self, tree: &Tree) -> Result<Option<Event>, TreeError> {
         let oldest = oldest(tree);
         if self.idle && self.from < oldest {
-            // While no event matched, the tree can have changed more often than the history can store.
+            // While no event matched, the tree can have had more changes than the history stores.
             self.from = oldest;
         }
         let found = tree.next_event(&self.watch, self.from)?;
@@ -93,6 +94,7 @@ fn oldest(tree: &Tree) -> u64 {
     (tree.index() + 1).saturating_sub(TREE_HISTORY_EVENTS as u64)
 }
 
+/// The response body of a watch.
 #[derive(Debug)]
 struct WatchBody {
     node: Node,

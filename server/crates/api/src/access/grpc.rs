@@ -30,8 +30,8 @@ pub struct GrpcRoute {
 /// Passes the rows of the table to the macro `$apply`, grouped by service with its package and client:
 /// `"/METHOD" MODULE::VERB(REQUEST) -> RESPONSE, ACCESS, [GATEWAY PATHS];`
 ///
-/// `hot` are the most frequent unary calls. `large` are unary calls that can read much; they hold a permit until the response
-/// is encoded. `unary` are all others.
+/// `hot` calls are the most frequent unary calls. `large` calls are unary and can read much; they hold a permit until the
+/// response is encoded. `unary` calls are all other unary calls.
 #[macro_export]
 #[rustfmt::skip]
 macro_rules! calls {

@@ -34,7 +34,7 @@ pub enum Access {
     Root,
 }
 
-/// The authentications that are enabled.
+/// The kinds of authentication that are enabled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AuthSwitches {
     /// Whether v2 authentication is enabled, by `/v2/auth/enable`.

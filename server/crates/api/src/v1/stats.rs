@@ -25,7 +25,7 @@ pub struct V1SelfStats {
 pub struct V1LeaderInfo {
     /// The leader's name; empty if unknown.
     pub leader: String,
-    /// How long it has been the leader, as a Go duration.
+    /// How long the member has known this leader, as a Go duration.
     pub uptime: String,
 }
 
@@ -42,7 +42,7 @@ pub struct V1LeaderStats {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct V1StoreStats {
-    /// Reads of this member since its process began, including v2's.
+    /// Reads by this member since its process started, including v2's.
     pub gets: u64,
     /// Writes without a condition, including v2's.
     pub sets: u64,

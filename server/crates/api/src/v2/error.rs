@@ -25,13 +25,13 @@ error_table! {
     TtlNotNumber = 202, 400, "The given TTL in POST form is not a number";
     /// `prevIndex` or `waitIndex` is not a number.
     IndexNotNumber = 203, 400, "The given index in POST form is not a number";
-    /// A parameter's value is outside its grammar.
+    /// A parameter has an invalid value.
     InvalidField = 209, 400, "Invalid field";
     /// Query or form cannot be decoded.
     InvalidForm = 210, 400, "Invalid POST form";
-    /// A refresh must not carry a value.
+    /// The refresh has a value.
     RefreshValue = 211, 400, "Value provided on refresh";
-    /// A refresh must carry a time to live.
+    /// The refresh has no TTL.
     RefreshTtlRequired = 212, 400, "A TTL must be provided on refresh";
     /// The cluster did not answer in time. A write may or may not have been executed.
     RaftInternal = 300, 500, "Raft Internal Error";

@@ -20,7 +20,7 @@ pub struct SelfStats {
     pub leader_info: LeaderInfo,
     /// Number of append messages received.
     pub recv_append_request_cnt: u64,
-    /// Recent append messages received per second; omitted if 0.
+    /// Recent rate of received append messages per second; omitted if 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub recv_pkg_rate: f64,
     /// Recent receive rate in bytes per second; omitted if 0.
@@ -28,10 +28,10 @@ pub struct SelfStats {
     pub recv_bandwidth_rate: f64,
     /// Number of append messages sent.
     pub send_append_request_cnt: u64,
-    /// Recent append messages sent per second; omitted if 0.
+    /// Recent rate of sent append messages per second; omitted if 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub send_pkg_rate: f64,
-    /// Recent bytes sent per second; omitted if 0.
+    /// Recent send rate in bytes per second; omitted if 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub send_bandwidth_rate: f64,
 }
@@ -42,7 +42,7 @@ pub struct SelfStats {
 pub struct LeaderInfo {
     /// Member ID in hexadecimal; empty if unknown.
     pub leader: String,
-    /// How long it has been the leader, as a Go duration.
+    /// How long the member has known this leader, as a Go duration.
     pub uptime: String,
     /// When this member learned of this leader, in RFC 3339.
     pub start_time: String,
@@ -66,7 +66,7 @@ pub struct FollowerStats {
     pub counts: CountsStats,
 }
 
-/// Round trips of append messages in milliseconds.
+/// Round-trip times of append messages in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LatencyStats {

@@ -1,5 +1,5 @@
-//! Serializes protobuf messages as JSON. The generated serde attributes name these functions. Fields have their original names,
-//! and zero fields are omitted. 64-bit integers become strings, bytes become padded standard base64, and enums become names.
+//! Serializes protobuf messages as JSON, with functions for the generated serde attributes. Fields have their original names, and
+//! zero fields are omitted. 64-bit integers become strings, bytes become padded standard base64, and enums become names.
 //!
 //! Not here: deserialization. The gateway parses bodies with `shape`.
 

@@ -8,8 +8,8 @@ use std::{
 
 use witan_api::top::{KeySpace, TopCounts, TopRow};
 
-/// Rows of a tally; beyond this, the rows with the smallest counts are folded into the remainder. A row has some hundred
-/// bytes, so the answer stays below 4 MiB.
+/// Rows of a tally; beyond this, the rows with the smallest counts are folded into the remainder. A row has a few hundred
+/// bytes, so the page stays below 4 MiB.
 const ROWS_MAX: usize = 2048;
 /// Number of path segments in a prefix. Kubernetes objects have two segments before their namespace.
 const SEGMENTS: usize = 2;

@@ -56,6 +56,7 @@ impl SegmentEncoder {
         self.record(RecordKind::Snapshot, snapshot.encode_to_vec());
     }
 
+    /// Appends a frame with a record and updates the checksum.
     fn record(&mut self, kind: RecordKind, data: Vec<u8>) {
         self.crc = crc32c::crc32c_append(self.crc, &data);
         let record = WalRecord { kind: kind as i64, crc: self.crc, data: data.into() };

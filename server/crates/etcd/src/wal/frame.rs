@@ -68,7 +68,7 @@ impl Frame {
     }
 }
 
-/// Returns the offset of the first frame at or after `from` whose record decodes, without its checksum, or `None`.
+/// Returns the offset of the first frame at or after `from` whose record decodes, or `None`. Does not verify checksums.
 pub(super) fn find(segment: &Bytes, from: usize) -> Option<usize> {
     (from..segment.len())
         .step_by(LENGTH_BYTES)

@@ -40,7 +40,7 @@ pub(crate) struct Summary {
     pub(crate) torn_bytes: u64,
 }
 
-/// Returns the segments in a directory, in order. Fails if one is missing. Ignores the other files that etcd leaves.
+/// Returns the segments in a directory, in order. Fails if one is missing. Ignores other files.
 pub(crate) fn segments(dir: &Path) -> Result<Vec<Segment>, EtcdError> {
     let failed = |error| EtcdError::io(dir, error);
     let incomplete = |what| EtcdError::Log { path: dir.into(), what };

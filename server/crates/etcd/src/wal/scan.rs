@@ -74,7 +74,7 @@ pub(super) fn scan(segments: &[Segment], visit: &mut VisitRecord<'_>) -> Result<
     Ok(torn)
 }
 
-/// Visits the records of a segment. Returns the offset and the reason of their end. `crc` is the checksum of all previous data.
+/// Visits the records of a segment. Returns the offset at which they end, and why. `crc` is the checksum of all previous data.
 fn scan_segment(
     path: &Path,
     bytes: &Bytes,

@@ -222,7 +222,7 @@ impl JsonProgress {
         }
     }
 
-    /// Handles the byte after a number: `Beyond` outside containers, otherwise as after any value.
+    /// Handles the byte after a number. Returns `Beyond` outside containers, otherwise handles the byte as after any value.
     fn after_number(&mut self, byte: u8) -> Result<ByteResult, String> {
         self.step = Step::After;
         if self.open.is_empty() {

@@ -1,4 +1,5 @@
-//! `/v2/auth`: turns authentication on and off, and manages users and roles, with etcd 3.4's answers. v3 shares the users.
+//! `/v2/auth`: enables and disables authentication, and manages users and roles, with etcd 3.4's responses. v3 shares the
+//! users.
 //!
 //! Reading order: this file (the resource) → `users`, `roles`. `witan_dialect::basic_auth` authenticates the caller,
 //! `witan_api::access` lists the required access, and `witan_machine::auth::path_permissions` executes the changes.
@@ -130,7 +131,7 @@ impl<'a> AuthResource<'a> {
         }
     }
 
-    /// Returns the value of the header `Allow`.
+    /// Returns the value of the `Allow` header.
     fn methods(self) -> &'static str {
         match self {
             Self::Users | Self::Roles => LIST,

@@ -63,7 +63,7 @@ pub(super) async fn get(
 }
 
 /// Creates or changes a user. A body with `roles`, or with neither `grant` nor `revoke` for a new user, creates the user. As in
-/// etcd, only creation without roles answers 201; all other requests answer 200.
+/// etcd, only creation without roles returns 201; all other requests return 200.
 pub(super) async fn put(
     ctx: &Context,
     request: &HttpRequest,
@@ -132,7 +132,7 @@ async fn create(ctx: &Context, asked: UserChange) -> Result<User, AuthHttpError>
     Ok(User { user: name, roles })
 }
 
-/// Returns the bcrypt hash of a password. Fails with 400 if it is too long, and with 503 while too many passwords wait.
+/// Returns the bcrypt hash of a password. Fails with 400 if it is too long, and with 503 while too many others wait.
 async fn hash(ctx: &Context, password: String) -> Result<Bytes, AuthHttpError> {
     let hashing = &ctx.authenticator.hashing;
     let hashed = hashing.hash(ctx.account(), password).await;

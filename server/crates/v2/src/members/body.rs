@@ -14,7 +14,7 @@ use super::{MembersHttpError, peer_url};
 
 const FIELD: &str = "peerURLs";
 
-/// Reads the body and returns its validated, sorted peer URLs. Fails if there are none, or above `LONG_TEXT_BYTES_MAX`.
+/// Reads the body and returns its validated, sorted peer URLs. Fails if there are none or they exceed `LONG_TEXT_BYTES_MAX`.
 pub(super) async fn peer_urls(
     request: &HttpRequest,
     payload: &mut web::Payload,
@@ -124,7 +124,7 @@ fn kind(value: &Value) -> &'static str {
 mod tests {
     use super::*;
 
-    /// Cases without a recorded answer of etcd. `tests/e2e/tests/pairs` sends the recorded cases.
+    /// Cases for which no response of etcd is recorded. `tests/e2e/tests/pairs` sends the recorded cases.
     #[test]
     fn type_mismatches_are_worded_as_observed() {
         let whole = r#"Go value of type struct { PeerURLs []string "json:\"peerURLs\"" }"#;
@@ -173,7 +173,7 @@ mod tests {
         }
     }
 
-    /// Cases without a recorded answer of etcd.
+    /// Cases for which no response of etcd is recorded.
     #[test]
     fn media_types_are_judged_as_observed() {
         assert_eq!(check_media_type("application/json"), Ok(()));

@@ -31,13 +31,13 @@ use super::headers;
 struct MembersHttpError(StatusCode, String);
 
 impl MembersHttpError {
-    /// Logs the reason and returns the error 500 with etcd's generic text.
+    /// Logs the reason and returns a 500 error with etcd's generic text.
     fn internal(reason: &str) -> Self {
         tracing::warn!(reason, "membership change refused");
         Self(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL.into())
     }
 
-    /// Returns the error 404 for an unknown member, with `id` in its text.
+    /// Returns a 404 error for an unknown member, with `id` in its text.
     fn unknown(id: &str) -> Self {
         Self(StatusCode::NOT_FOUND, format!("{NO_SUCH_MEMBER}{id}"))
     }
@@ -222,7 +222,7 @@ async fn members(ctx: &Context) -> Result<MemberRegistry, MembersHttpError> {
     Ok(ctx.node.view().await?.machine.members.clone())
 }
 
-/// Parses a hexadecimal member ID. Fails with 404, whose text contains `id`, if it is invalid.
+/// Parses a hexadecimal member ID. Fails with 404 and a text that contains `id` if it is invalid.
 fn parse_id(id: &str) -> Result<MemberId, MembersHttpError> {
     let digits = id.bytes().all(|b| b.is_ascii_hexdigit());
     let number = u64::from_str_radix(id, 16).ok().filter(|_| digits);
@@ -255,7 +255,7 @@ fn api_member(member: &Known) -> Member {
 mod tests {
     use super::*;
 
-    /// Cases without a recorded answer of etcd. `tests/e2e/tests/pairs` sends the recorded cases.
+    /// Cases for which no response of etcd is recorded. `tests/e2e/tests/pairs` sends the recorded cases.
     #[test]
     fn ids_are_echoed_as_observed() {
         let unknown =

@@ -36,7 +36,7 @@ fn has_port(host: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// Cases without a recorded answer of etcd. `tests/e2e/tests/pairs` sends the recorded cases.
+    /// Cases for which no response of etcd is recorded. `tests/e2e/tests/pairs` sends the recorded cases.
     #[test]
     fn urls_are_judged_as_observed() {
         let scheme = "URL scheme must be http, https, unix, or unixs: ";
