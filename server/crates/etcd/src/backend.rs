@@ -61,7 +61,6 @@ pub struct Downgrade {
 }
 
 impl BackendMeta {
-    /// Reads the metadata from the backend at `path`.
     pub(crate) fn read(path: PathBuf) -> Result<Self, EtcdError> {
         let length = fs::metadata(&path)
             .map_err(|error| EtcdError::io(&path, error))?

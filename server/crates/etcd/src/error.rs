@@ -75,7 +75,6 @@ pub enum EtcdError {
 }
 
 impl EtcdError {
-    /// Creates the error for a file that cannot be read.
     pub(crate) fn io(path: &Path, error: io::Error) -> Self {
         Self::Io { path: path.into(), error }
     }

@@ -81,7 +81,6 @@ pub struct InternalRaftRequest {
     pub downgrade_info_set: Option<DowngradeInfoSetRequest>,
 }
 
-/// Tag of the field `id`.
 pub(crate) const ID_TAG: u32 = 1;
 pub(crate) const HEADER_TAG: u32 = 100;
 

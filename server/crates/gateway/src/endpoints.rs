@@ -62,7 +62,6 @@ impl Address {
     }
 }
 
-/// Parses `--listen-addr`.
 pub(super) fn listen_address(text: &str) -> Result<Address, GatewayError> {
     let parsed = Address::parse(text, None);
     parsed.ok_or_else(|| GatewayError::ListenAddress(text.to_owned()))

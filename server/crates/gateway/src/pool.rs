@@ -19,7 +19,6 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    /// Creates an active endpoint.
     pub(super) fn new(address: Address, priority: u16, weight: u16) -> Self {
         let is_active = Cell::new(true);
         Self { address, priority, weight, is_active }
@@ -35,7 +34,6 @@ impl Endpoint {
 #[derive(Debug)]
 pub(super) struct Pool {
     endpoints: Vec<Endpoint>,
-    /// Number of choices so far.
     choices: Cell<u64>,
     random: RandomState,
 }
@@ -45,7 +43,6 @@ impl Pool {
         Self { endpoints, choices: Cell::new(0), random: RandomState::new() }
     }
 
-    /// Returns the endpoints that are not active.
     pub(super) fn inactive(&self) -> impl Iterator<Item = &Endpoint> {
         self.endpoints
             .iter()
@@ -108,7 +105,6 @@ mod tests {
             .map_or("none", |endpoint| &endpoint.address.host)
     }
 
-    /// Returns how often each endpoint is chosen.
     fn counts(pool: &Pool) -> BTreeMap<&str, usize> {
         let mut counts = BTreeMap::new();
         for _ in 0..CHOICES {

@@ -138,7 +138,6 @@ fn required_access(asked: &V1Request) -> Option<(&[u8], PathAccess)> {
     Some((key, PathAccess { write, recursive }))
 }
 
-/// Builds a plain-text response.
 fn text(request: &HttpRequest, body: Vec<u8>) -> HttpResponse {
     framed(reply::framed(request, body))
 }

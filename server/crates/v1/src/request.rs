@@ -10,24 +10,21 @@ use super::error::V1Error;
 /// The form fields that v1 knows.
 const FIELDS: &[&str] = &["value", "ttl", "prevValue", "index"];
 
-/// A parsed request.
+/// A parsed request. Keys are absolute and clean paths.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum V1Request {
     /// Reads a file or a directory.
     Get {
-        /// The key's absolute and clean path.
         key: Bytes,
     },
     /// Writes a file.
     Put(V1Put),
     /// Removes a file.
     Delete {
-        /// The key's absolute and clean path.
         key: Bytes,
     },
     /// Waits for a change at or below a key.
     Watch {
-        /// The key's absolute and clean path.
         key: Bytes,
         /// The first index to watch; `None` for the next change.
         from: Option<u64>,
@@ -40,7 +37,6 @@ pub(crate) enum V1Request {
     Leader,
     /// Reads the client URLs of the members.
     Machines,
-    /// Reads statistics.
     Stats(V1Stats),
 }
 

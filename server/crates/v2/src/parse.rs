@@ -9,7 +9,6 @@ use witan_tree::{CompareAndSwap, TreeOperation, WriteMethod};
 
 use super::error::V2Error;
 
-/// The names of the parameters.
 const NAMES: &[&str] = &[
     "prevIndex",
     "waitIndex",

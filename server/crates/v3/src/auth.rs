@@ -1,4 +1,4 @@
-//! Calls on users and roles. Passwords are hashed here, so that only hashes are replicated.
+//! Auth calls. Passwords are hashed here, so that only hashes are replicated.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -89,7 +89,7 @@ pub(super) async fn user_add(
     Ok(AuthUserAddResponse { header })
 }
 
-/// Replaces a user's password by the hash of the request's password, or without one, by the hash in the request (base64).
+/// Sets a user's password hash: the hash of the request's password, or, without a password, the base64 hash in the request.
 pub(super) async fn user_change_password(
     ctx: &Context,
     request: AuthUserChangePasswordRequest,
@@ -200,7 +200,7 @@ pub(super) async fn user_list(
     })
 }
 
-/// Returns a role's permissions; the role root has all keys. Users can read their own roles without the root role.
+/// Returns a role's permissions; the role root covers all keys. Users can read their own roles without the root role.
 pub(super) async fn role_get(
     ctx: &Context,
     request: AuthRoleGetRequest,

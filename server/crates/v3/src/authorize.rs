@@ -3,8 +3,6 @@
 //!
 //! Permissions that depend on the message follow the rules of `witan_machine::auth`. They are checked here or when a command is
 //! applied.
-//!
-//! While authentication is disabled, each check costs one or two atomic loads.
 
 use witan_api::{
     access::{Access, CallType, GrpcRoute},
@@ -36,11 +34,9 @@ const OF_LEARNERS: [&str; 7] = [
     "/etcdserverpb.Cluster/MemberList",
 ];
 
-/// Fails with `NotSupportedForLearner` if this member is a learner that does not serve the method. As in etcd, this check comes
-/// first. Methods that are not in the table of calls pass.
+/// Fails with `NotSupportedForLearner` on a learner that does not serve the method. Methods outside the table of calls pass.
 pub(super) fn refuse_learner(ctx: &Context, method: &str) -> RpcResult<()> {
     let refusal = ctx.node.refuse_learner();
-    // The cheap condition comes first, because nearly all members are voters.
     if refusal.is_err() && (OF_LEARNERS.contains(&method) || GrpcRoute::of(method).is_none()) {
         return Ok(());
     }
@@ -56,13 +52,11 @@ pub(super) async fn admit(ctx: &Context, method: &str) -> RpcResult<()> {
     }
 }
 
-/// Fails unless the caller has the access that a method requires. Call this only while v2 or v3 authentication is enabled. Each
-/// call checks permissions on keys itself.
+/// Fails unless the caller has the access that a method requires. Call this only while v2 or v3 authentication is enabled.
 pub(super) async fn call(ctx: &Context, method: &str) -> RpcResult<()> {
     ctx.authenticator.await_token(&ctx.node, &ctx.caller).await;
     let route = GrpcRoute::of(method);
     let streams = route.is_some_and(|route| route.call_type == CallType::BidiStream);
-    // Unlisted methods require an administrator.
     match route.map_or(Access::Root, |route| route.access) {
         Access::Public | Access::V2Keys => Ok(()),
         // As in etcd, the stream is admitted, and each of its requests is checked.
@@ -93,8 +87,7 @@ pub(super) fn caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     authenticated_caller(ctx)
 }
 
-/// Returns the caller of an administrative call, or `None` without credentials or while v2 and v3 authentication are both
-/// disabled.
+/// Like [`caller`], but for administrative calls: `None` only without credentials or while v2 and v3 authentication are off.
 pub(super) fn admin_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     if !ctx.node.any_auth_enabled() {
         return Ok(None);
@@ -102,8 +95,7 @@ pub(super) fn admin_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     authenticated_caller(ctx)
 }
 
-/// Returns the caller that the credentials identify, or `None` without credentials. Fails with `InvalidAuthToken` for an
-/// invalid token.
+/// Returns the caller of the credentials, or `None` without credentials. Fails with `InvalidAuthToken` for an invalid token.
 fn authenticated_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     let caller = ctx.authenticator.recognize(&ctx.node, &ctx.caller);
     caller.map_err(|_| RpcError::InvalidAuthToken)

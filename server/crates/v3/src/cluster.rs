@@ -1,5 +1,4 @@
-//! Membership calls. The quorum check (`--strict-reconfig-check`) runs before a change is proposed. The state machine validates
-//! a change when it is applied.
+//! Membership calls. The quorum check (`--strict-reconfig-check`) runs before a change is proposed.
 
 use witan_api::{
     ids,

@@ -36,49 +36,30 @@ macro_rules! errors {
 }
 
 errors! {
-    /// A request without a key.
     EmptyKey = InvalidArgument "etcdserver: key is not provided";
     /// `ignore_value` or `ignore_lease` for a missing key, or an empty operation in a transaction.
     KeyNotFound = InvalidArgument "etcdserver: key not found";
-    /// `ignore_value` together with a value.
     ValueProvided = InvalidArgument "etcdserver: value is provided";
-    /// `ignore_lease` together with a lease.
     LeaseProvided = InvalidArgument "etcdserver: lease is provided";
-    /// A list of operations in a transaction is too long.
     TooManyOps = InvalidArgument "etcdserver: too many operations in txn request";
-    /// A transaction writes a key twice.
     DuplicateKey = InvalidArgument "etcdserver: duplicate key given in txn request";
-    /// An unknown sort order or target.
     InvalidSortOption = InvalidArgument "etcdserver: invalid sort option";
-    /// The revision was compacted.
     Compacted = OutOfRange "etcdserver: mvcc: required revision has been compacted";
-    /// The revision is in the future.
     FutureRevision = OutOfRange "etcdserver: mvcc: required revision is a future revision";
-    /// The cluster follows another cluster and refuses writes.
     Follows = FailedPrecondition "etcdserver: this cluster follows another one and takes no writes before the cut-over";
-    /// The quota is used up.
     NoSpace = ResourceExhausted "etcdserver: mvcc: database space exceeded";
-    /// The lease does not exist.
     LeaseNotFound = NotFound "etcdserver: requested lease not found";
-    /// Another lease has this id.
     LeaseExists = FailedPrecondition "etcdserver: lease already exists";
-    /// The TTL is too large.
     LeaseTtlTooLarge = OutOfRange "etcdserver: too large lease TTL";
-    /// Another member has this id.
     MemberExists = FailedPrecondition "etcdserver: member ID already exist";
-    /// Another member has one of the peer URLs.
     PeerUrlExists = FailedPrecondition "etcdserver: Peer URLs already exists";
     /// Too few members have started. (etcd's server sends this code.)
     MemberNotEnoughStarted = Unknown "etcdserver: re-configuration failed due to not enough started members";
-    /// Invalid peer URLs.
     MemberBadUrls = InvalidArgument "etcdserver: given member URLs are invalid";
     /// The member does not exist, or it was removed.
     MemberNotFound = NotFound "etcdserver: member not found";
-    /// The member to promote is not a learner.
     MemberNotLearner = FailedPrecondition "etcdserver: can only promote a learner member";
-    /// The learner lags behind.
     LearnerNotReady = FailedPrecondition "etcdserver: can only promote a learner member which is in sync with leader";
-    /// The number of learners has reached its limit.
     TooManyLearners = FailedPrecondition "etcdserver: too many learner members in cluster";
     /// The proposal exceeds `--max-request-bytes`.
     RequestTooLarge = InvalidArgument "etcdserver: request is too large";
@@ -91,17 +72,12 @@ errors! {
     /// A read from memory needs a value that is only on disk. Callers repeat the read from disk, so clients never receive this
     /// error. Not in etcd.
     NotResident = Internal "etcdserver: a value on disk was not read";
-    /// A queue has reached its limit.
     TooManyRequests = ResourceExhausted "etcdserver: too many requests";
-    /// No leader is known.
     NoLeader = Unavailable "etcdserver: no leader";
-    /// The request needs the leader, and this member is not the leader.
     NotLeader = FailedPrecondition "etcdserver: not leader";
-    /// The process is stopping.
     Stopped = Unavailable "etcdserver: server stopped";
     /// The member was removed. This text tells etcd's clients that they can resend a write to another member.
     Removed = Unavailable "there is no connection available";
-    /// The request timed out.
     Timeout = Unavailable "etcdserver: request timed out";
     /// The request timed out, and the leader changed while it waited.
     TimeoutLeaderFailed = Unavailable "etcdserver: request timed out, possibly due to previous leader failure";
@@ -111,15 +87,12 @@ errors! {
     Unhealthy = Unavailable "etcdserver: unhealthy cluster";
     /// Members disagree about the data.
     Corrupt = DataLoss "etcdserver: corrupt cluster";
-    /// Learners serve only serializable reads and `Status`.
     NotSupportedForLearner = FailedPrecondition "etcdserver: rpc not supported for learner";
     /// The target cannot become leader, because it is unknown or a learner.
     BadLeaderTransferee = FailedPrecondition "etcdserver: bad leader transferee";
-    /// The target version of a downgrade is malformed.
     WrongDowngradeVersionFormat = InvalidArgument "etcdserver: wrong downgrade target version format";
     /// The target is not the previous release of Witan.
     InvalidDowngradeTarget = InvalidArgument "etcdserver: invalid downgrade target version";
-    /// Another downgrade is in progress.
     DowngradeInProgress = FailedPrecondition "etcdserver: cluster has a downgrade job in progress";
     /// The previous release does not support the cluster's feature level. Not in etcd.
     FeatureLevelTooHigh = FailedPrecondition "etcdserver: the previous release does not support the feature level of the cluster; restore a backup that was made before the level rose";
@@ -129,35 +102,21 @@ errors! {
     ClusterVersionTooLow = FailedPrecondition "etcdserver: the version of the cluster is too low for this request";
     /// An unknown action in a downgrade request. (etcd's server sends this code.)
     UnknownMethod = Unknown "etcdserver: unknown method";
-    /// Authentication needs the user root.
     RootUserNotExist = FailedPrecondition "etcdserver: root user does not exist";
-    /// The user root needs the role root.
     RootRoleNotExist = FailedPrecondition "etcdserver: root user does not have root role";
-    /// Another user has this name.
     UserAlreadyExist = FailedPrecondition "etcdserver: user name already exists";
     /// The user name is empty, or the request has no user.
     UserEmpty = InvalidArgument "etcdserver: user name is empty";
-    /// The user does not exist.
     UserNotFound = FailedPrecondition "etcdserver: user name not found";
-    /// Another role has this name.
     RoleAlreadyExist = FailedPrecondition "etcdserver: role name already exists";
-    /// The role does not exist.
     RoleNotFound = FailedPrecondition "etcdserver: role name not found";
-    /// The role name is empty.
     RoleEmpty = InvalidArgument "etcdserver: role name is empty";
-    /// The user does not exist or the password is wrong.
     AuthFailed = InvalidArgument "etcdserver: authentication failed, invalid user ID or password";
-    /// A grant without a permission.
     PermissionNotGiven = InvalidArgument "etcdserver: permission not given";
-    /// The caller lacks a permission.
     PermissionDenied = PermissionDenied "etcdserver: permission denied";
-    /// The user does not have the role.
     RoleNotGranted = FailedPrecondition "etcdserver: role is not granted to the user";
-    /// The role does not have the permission.
     PermissionNotGranted = FailedPrecondition "etcdserver: permission is not granted to the role";
-    /// Authentication is disabled.
     AuthNotEnabled = FailedPrecondition "etcdserver: authentication is not enabled";
-    /// The token is invalid.
     InvalidAuthToken = Unauthenticated "etcdserver: invalid auth token";
     /// The change would remove root's access while authentication is enabled, or a permission has an invalid range.
     InvalidAuthMgmt = InvalidArgument "etcdserver: invalid auth management";

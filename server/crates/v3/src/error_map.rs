@@ -66,7 +66,6 @@ impl From<kv::KvError> for RpcError {
             kv::KvError::NoSpace => RpcError::NoSpace,
             kv::KvError::Corrupt => RpcError::Corrupt,
             kv::KvError::AnswerTooLarge => RpcError::AnswerTooLarge,
-            // The value grew with every attempt.
             kv::KvError::KeptValueGrew => RpcError::TooManyRequests,
             kv::KvError::Denied(error) => error.into(),
             // Only a bug leads here: `kv::read`, `range_stream` and `long_range` repeat such a read from disk.

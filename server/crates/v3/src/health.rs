@@ -38,8 +38,7 @@ impl Health for HealthService {
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
 
-    /// Sends the current status immediately and `NotServing` when the process stops, then ends the stream. Both statuses are
-    /// `ServiceUnknown` for an unknown service.
+    /// Sends the current status immediately, and the final status when the process stops. Then the stream ends.
     async fn watch(
         &self,
         request: Request<HealthCheckRequest>,

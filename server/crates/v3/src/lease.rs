@@ -1,6 +1,5 @@
-//! Lease calls, including the keep-alive stream.
-//!
-//! A stream answers keep-alives in order and buffers only a few. A client that sends many or reads slowly delays only itself.
+//! Lease calls. A keep-alive stream answers in order and buffers only a few requests, so a client that sends many or reads
+//! slowly delays only itself.
 
 use std::{
     hash::{BuildHasher as _, RandomState},

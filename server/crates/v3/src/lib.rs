@@ -1,7 +1,6 @@
 //! The v3 dialect: the gRPC services and their JSON gateway.
 //!
-//! Each call is one function, `async fn(ctx, request) -> RpcResult<response>`, which gRPC and the gateway share. `transport`
-//! handles connections, deadlines, message limits and unknown methods. `witan_api::v3` defines the JSON mapping.
+//! Each call is one function, `async fn(ctx, request) -> RpcResult<response>`, which gRPC and the gateway share.
 //!
 //! Reading order: `error` (codes and texts) → `kv` (one file per call) → `authorize` → `range_stream`, `lease`, `cluster`,
 //! `maintenance`, `snapshot`, `auth` → `header`, `error_map` → `services` (gRPC) → `messages`, `long_range` (encoding) →

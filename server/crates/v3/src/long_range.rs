@@ -40,8 +40,7 @@ use super::{
 };
 use crate::error::RpcError;
 
-/// Limits of a part that a worker reads from memory and encodes, which takes less than a millisecond. A single pair can exceed
-/// them.
+/// Limits of a part that a worker reads from memory and encodes in less than a millisecond. A single pair can exceed them.
 const MEMORY_PART: RangePartBounds =
     RangePartBounds { pairs: usize::MAX, bytes: 64 << 10, keys: 4096 };
 
@@ -222,8 +221,8 @@ impl LongRange {
         let head = std::mem::take(&mut self.head);
         let data = match head.is_empty() {
             true => data,
-            // The first frame contains pairs. An unread response is therefore charged a large amount, so that few of them keep
-            // a state.
+            // The first frame contains pairs, so that an unread response is charged a large amount, and few of them keep a
+            // state.
             false => [head, data].concat().into(),
         };
         let left = self.left.checked_sub(data.len());

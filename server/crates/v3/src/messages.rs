@@ -60,7 +60,7 @@ impl<M: MessageResponse> UnaryResponse for M {
 }
 
 impl UnaryResponse for RangeAnswer {
-    /// Returns false for a long answer, because it is encoded while it is sent.
+    /// Returns false for a long response, because it is encoded while it is sent.
     fn is_large(&self) -> bool {
         match self {
             Self::Whole(range) => range.is_large(),
@@ -164,7 +164,6 @@ async fn read<Q: Message + Default + 'static>(ctx: &Context, body: &Bytes) -> Re
     decoded.map_err(|e| Status::internal(e.to_string()))
 }
 
-/// Returns the stream of request messages in a body.
 pub(super) fn read_stream<Q: Message + Default + 'static>(body: RequestBody) -> Streaming<Q> {
     let decoder = ProstCodec::<Q, Q>::default().decoder();
     // The transport enforces the limit on message size.

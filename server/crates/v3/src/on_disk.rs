@@ -116,7 +116,6 @@ struct Member {
 }
 
 impl Member {
-    /// Creates a member with two versions of each key.
     fn new() -> Self {
         let mut kv = Kv::default();
         for round in 0..2 {
@@ -238,7 +237,6 @@ fn a_transaction_compares_and_returns_values_on_disk() {
         success: vec![range(success)],
         failure: vec![range(get(8))],
     };
-    // Not all values in the range are equal.
     let of_range = Compare { range_end: key(9).into(), ..compare(7, 1) };
     run(async |twins| {
         for (request, succeeds) in [

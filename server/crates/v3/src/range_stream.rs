@@ -27,8 +27,7 @@ const PART_BYTES: usize = 1 << 20;
 /// Number of keys to read before the task yields.
 const PART_KEYS: usize = 4096;
 
-/// Streams the pairs of a range at one revision, in parts of about `PART_BYTES`. Fails before streaming if the range is
-/// unreadable.
+/// Streams a range at one revision, in parts of about `PART_BYTES`. Fails before streaming if the range is unreadable.
 pub(super) async fn range_stream(
     ctx: &Context,
     request: RangeRequest,
@@ -56,8 +55,7 @@ pub(super) async fn range_stream(
     }))
 }
 
-/// Fails, with etcd's texts, for revision filters and for orders other than ascending by key: they need the whole range at
-/// once.
+/// Fails, with etcd's texts, for revision filters and orders other than ascending keys, which need the whole range.
 fn check(request: &RangeRequest) -> Result<(), Status> {
     let by_key = request.sort_target == SortTarget::Key as i32;
     let order = request.sort_order;
@@ -106,8 +104,7 @@ enum Step {
 }
 
 impl RangeReader {
-    /// Creates a reader of a range up to its limit, at the revision of `kv` if the range has none. `header` is for the last
-    /// part.
+    /// Creates a reader for a range, at the revision of `kv` if the range has none. `header` is for the last part.
     fn new(
         kv: &Kv,
         range: kv::Range,

@@ -58,7 +58,7 @@ impl RpcService {
         self.ctx.of(credentials)
     }
 
-    /// Answers a call with one request and one response.
+    /// Answers a unary call.
     async fn unary<Q, A>(
         &self,
         head: &Head,
@@ -157,7 +157,7 @@ macro_rules! answer {
     (server_stream $service:ident $head:ident $body:ident $request:path, $verb:path) => {
         Box::pin($service.server_stream(&$head, $body, $verb)).await
     };
-    // The answer of a range can be read while it is sent.
+    // The response to a range can be read while it is sent.
     (large $service:ident $head:ident $body:ident etcdserverpb::RangeRequest, $verb:path) => {
         $service.unary(&$head, &whole($body), kv::grpc_range).await
     };

@@ -58,7 +58,6 @@ struct LeaderMonitor {
 }
 
 impl LeaderMonitor {
-    /// Creates a monitor that first checks after `LEADER_CHECK_INTERVAL`.
     fn new() -> Self {
         let first = Instant::now() + LEADER_CHECK_INTERVAL;
         let mut checks = interval_at(first, LEADER_CHECK_INTERVAL);

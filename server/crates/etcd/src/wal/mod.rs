@@ -134,7 +134,6 @@ pub(crate) fn entries(segments: &[Segment], after: u64) -> Result<Vec<LogEntry>,
     entries.into_iter().map(entry::decode).collect()
 }
 
-/// Decodes a record's message.
 fn message<M: Message + Default>(place: &Place<'_>, data: Bytes) -> Result<M, EtcdError> {
     M::decode(data).map_err(|error| place.damaged(&error.to_string()))
 }

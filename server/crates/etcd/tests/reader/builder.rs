@@ -87,7 +87,6 @@ impl Directory {
         path
     }
 
-    /// Writes a Raft snapshot.
     pub(crate) fn snapshot(&self, index: u64, term: u64) -> PathBuf {
         let conf_state = ConfState { voters: vec![OWNER.member_id], ..ConfState::default() };
         let metadata = SnapMetadata { conf_state: Some(conf_state), index, term };
@@ -103,7 +102,6 @@ impl Directory {
         witan_etcd::open(&self.root, None)
     }
 
-    /// Returns the error from opening the directory.
     pub(crate) fn refused(&self) -> String {
         self.open().unwrap_err().to_string()
     }
@@ -129,7 +127,6 @@ pub(crate) fn first_segment() -> SegmentEncoder {
     segment
 }
 
-/// Builds a put with a value of `bytes` bytes.
 pub(crate) fn put(index: u64, term: u64, bytes: usize) -> RaftEntry {
     use witan_api::v3::etcdserverpb::PutRequest;
     let put = PutRequest {

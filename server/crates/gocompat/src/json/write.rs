@@ -68,7 +68,6 @@ fn push_escaped_text(out: &mut dyn Sink, text: &str) {
     out.extend_from_slice(&bytes[plain_from..]);
 }
 
-/// Appends the `\u00NN` escape of a byte.
 fn push_unicode_escape(out: &mut dyn Sink, byte: u8) {
     let (high, low) = (HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 0xf)]);
     out.extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);

@@ -39,7 +39,6 @@ const ONE: &str = "GET,PUT,DELETE";
 struct AuthHttpError(StatusCode, String);
 
 impl AuthHttpError {
-    /// Creates an error with status 400.
     fn bad(message: &str) -> Self {
         Self(StatusCode::BAD_REQUEST, message.into())
     }

@@ -64,7 +64,7 @@ async fn win_election(
                 && let Err(error) =
                     put_value(&ctx, &key, own.create_revision, (&value, lease)).await
             {
-                // The lease may have expired, or the caller may have disconnected.
+                // Ignore a failure: the expiration of the lease also deletes the key.
                 let _ = delete_key(&ctx, &key, own.create_revision).await;
                 return Err(error);
             }
@@ -74,7 +74,6 @@ async fn win_election(
     tokio::select! {
         waited = wait_until_first(&ctx, &name, rev) => waited?,
         _ = gone => {
-            // If this fails, the expiration of the lease deletes the key.
             let _ = delete_key(&ctx, &key, rev).await;
             return Err(RpcError::Stopped);
         }
@@ -173,8 +172,7 @@ fn observed(
     })
 }
 
-/// Streams the leaders of the election in the first request, or of the empty name if there is no request. Ignores later
-/// requests.
+/// Streams the leaders of the election in the first request, or of the empty name without a request. Ignores later requests.
 pub(crate) fn observe_first<R>(
     ctx: &Context,
     mut requests: R,

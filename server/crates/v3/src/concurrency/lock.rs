@@ -60,7 +60,7 @@ async fn acquire(ctx: Context, request: LockRequest, gone: CallerGone) -> RpcRes
         Ok(there) if there.kvs.is_empty() => Err(RpcError::Plain(EXPIRED)),
         Ok(there) => Ok(LockResponse { header: there.header, key }),
         Err(error) => {
-            // If this fails, the expiration of the lease deletes the key.
+            // Ignore a failure: the expiration of the lease also deletes the key.
             let _ = delete_key(&ctx, key).await;
             Err(error)
         }
@@ -70,7 +70,6 @@ async fn acquire(ctx: Context, request: LockRequest, gone: CallerGone) -> RpcRes
 /// The caller's key after the put.
 struct LockKey {
     header: Option<ResponseHeader>,
-    /// The key's create revision.
     created: i64,
     /// Whether the key is the oldest one below the name.
     first: bool,

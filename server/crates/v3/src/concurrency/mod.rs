@@ -45,7 +45,6 @@ async fn session(ctx: &Context, lease: LeaseId) -> RpcResult<LeaseId> {
     Ok(LeaseId(granted.id))
 }
 
-/// Returns the prefix of all keys of a lock or election.
 fn prefix(name: &[u8]) -> Bytes {
     [name, b"/"].concat().into()
 }

@@ -1,7 +1,5 @@
 //! The representation of bytes in the gateway's JSON: base64, as in etcd, or plain strings with `?encoding=utf8`. With `utf8`,
 //! bytes that are not valid UTF-8 are base64 in a field whose name ends with `SUFFIX`.
-//!
-//! This file encodes responses. The request readers find fields with `Encoding::field`.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
@@ -11,7 +9,6 @@ use witan_gocompat::query::Query;
 
 use super::error::GatewayError;
 
-/// Name of the query parameter.
 pub(super) const PARAMETER: &str = "encoding";
 /// Suffix of a base64 field's name with `encoding=utf8`.
 pub(super) const SUFFIX: &str = "_base64";
@@ -29,12 +26,10 @@ pub enum Encoding {
 #[derive(Clone, Copy)]
 pub(super) struct NamedField<'s> {
     pub(super) field: &'s FieldShape,
-    /// The representation of bytes in this field.
     pub(super) encoding: Encoding,
 }
 
 impl Encoding {
-    /// The values of the parameter `encoding`.
     pub(super) const NAMES: [&str; 2] = ["base64", "utf8"];
 
     /// Parses the query parameter `encoding`, which defaults to base64. Like Go, uses the first of several values. Fails with

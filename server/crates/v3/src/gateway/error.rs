@@ -49,7 +49,6 @@ struct ErrorBodyV34<'a> {
 }
 
 impl GatewayError {
-    /// Returns the error `InvalidArgument` with this text.
     pub(super) fn invalid(text: String) -> Self {
         Self::Status { code: Code::InvalidArgument, text }
     }
@@ -75,7 +74,6 @@ impl GatewayError {
         }
     }
 
-    /// Returns the error for a request of `length` bytes, above the limit `max`.
     pub(super) fn message_too_large(length: usize, max: usize) -> Self {
         let text = format!("grpc: received message larger than max ({length} vs. {max})");
         Self::Status { code: Code::ResourceExhausted, text }

@@ -128,7 +128,6 @@ async fn answer(
         None => Encoding::Base64,
         Some(Ok(encoding)) => encoding,
         Some(Err(failure)) => {
-            // A stream's body may never end, so it is not drained.
             if !called.is_some_and(streams) {
                 reply::drain(&mut payload).await;
             }

@@ -151,7 +151,6 @@ struct Protos<'a> {
 }
 
 impl<'a> Protos<'a> {
-    /// Collects the messages, enums and methods of all files by full name.
     fn new(set: &'a FileDescriptorSet) -> Self {
         let mut protos = Self { messages: Vec::new(), enums: Vec::new(), methods: Vec::new() };
         for file in &set.file {
@@ -241,7 +240,6 @@ fn one(field: &FieldDescriptorProto, wanted: &mut BTreeSet<String>) -> Value {
 mod tests {
     use super::*;
 
-    /// Collects every reference in a JSON value.
     fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
         match value {
             Value::Object(members) => {

@@ -28,10 +28,8 @@ use crate::{error::RpcError, snapshot};
 /// Number of requests to process before the task yields.
 const REQUESTS_PER_YIELD: usize = 64;
 
-/// The error text after a panic.
 const PANICKED: &str = "internal error: the stream was not completed";
 
-/// A client's requests, as a session reads them.
 pub(super) type RequestStream<Q> = Pin<Box<dyn Stream<Item = Result<Q, Status>>>>;
 
 /// Waits for the first request and starts the stream of `answers`. Fails if the first request is unreadable or exceeds

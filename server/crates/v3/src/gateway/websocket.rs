@@ -136,7 +136,6 @@ struct WebSocketSession {
     received: BytesMut,
     /// The parts of a message whose last frame has not arrived.
     partial_message: BytesMut,
-    /// The maximum size of a message in bytes.
     bytes_max: usize,
     account: Option<Account>,
     /// The charge for a large incomplete message.
@@ -150,10 +149,8 @@ struct WebSocketSession {
     call: CallState,
     /// The start of an incomplete line of the response.
     line: BytesMut,
-    /// Frames to send.
     ready: VecDeque<Bytes>,
     ping: Interval,
-    /// Number of consecutive unanswered pings.
     missed_pings: u32,
     ended: bool,
 }

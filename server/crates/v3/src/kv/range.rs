@@ -92,7 +92,6 @@ async fn execute(
         |caller: AccessCheck<'_>, range: &kv::Range| caller.read(&range.key, &range.range_end);
     let work = move |view: &View, range: &kv::Range, source: ValueSource| {
         let kv = &view.machine.kv;
-        // Convert the pairs of a long range on the thread that reads them.
         let reply = kv.range_within(range, bytes, source)?;
         Ok::<_, KvError>((response(None, reply), kv.revision()))
     };
@@ -106,7 +105,6 @@ async fn execute(
     Ok(WithPermit::new(answer, permit))
 }
 
-/// Returns the size class of a range.
 pub(crate) fn size(kv: &Kv, range: &kv::Range) -> ReadSize {
     ReadSize::by(
         |keys| kv.reads_more_than(range, keys),

@@ -42,7 +42,6 @@ pub(crate) async fn txn(ctx: &Context, request: TxnRequest) -> RpcResult<WithPer
     execute(ctx, request).await
 }
 
-/// Executes a transaction and counts the executed operations.
 async fn counted(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<TxnResponse>> {
     let asked = request.clone();
     let done = execute(ctx, request).await?;
@@ -89,9 +88,8 @@ async fn checked(ctx: &Context, request: TxnRequest) -> RpcResult<TxnRequest> {
 /// A transaction's reply, the revision after it, and its permit.
 type TxnDone = ((kv::TxnReply, Revision), Option<Permit>);
 
-/// Authorizes and proposes a transaction. Returns a large-read permit if it compares values or can read more than
-/// `LARGE_READ_KEYS` keys. If it compares or sorts values, evaluates it first and fails with `AnswerTooLarge` if it compares
-/// too many bytes.
+/// Authorizes and proposes a transaction. Returns a permit if it compares values or can read more than `LARGE_READ_KEYS` keys.
+/// Fails with `AnswerTooLarge` if it compares or sorts too many bytes of the latest state.
 async fn write_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
     let txn = operation(request);
     authorize::before_proposal(ctx, |caller| caller.txn(&txn)).await?;
@@ -146,7 +144,6 @@ async fn read_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
     Ok((done?, permit))
 }
 
-/// Iterates over the operations of both branches.
 fn ops(request: &TxnRequest) -> impl Iterator<Item = &RequestOp> {
     request.success.iter().chain(&request.failure)
 }

@@ -99,7 +99,6 @@ impl EventBatch {
         last.is_some_and(|last| last.revision == revision)
     }
 
-    /// Returns whether the batch accepts a change of this revision: it is not full, or contains events of the revision.
     fn accepts(&self, revision: Revision) -> bool {
         !self.is_full() || self.has_begun(revision)
     }

@@ -15,8 +15,7 @@ pub(super) const BATCH_BYTES: usize = 1 << 20;
 /// Number of changes to read before the task yields.
 pub(super) const SCAN_CHANGES: usize = 4096;
 
-/// Number of changes to read before the task yields, if no watcher receives any of them. Clients can cause such reads without
-/// limit, and other clients of the worker wait while thousands of streams read.
+/// Like [`SCAN_CHANGES`], if no watcher receives any of the changes. Clients can cause such reads without limit.
 pub(super) const UNWANTED_SCAN_CHANGES: usize = 512;
 
 /// Maximum number of changes of one key to find by links. For more changes, the history is scanned.

@@ -26,8 +26,7 @@ use super::{
 use crate::{RpcResult, error::RpcError, header, stream_end::StreamEnd};
 use witan_machine::revision::Revision;
 
-/// Number of watchers to cancel after a permission change before the task yields. When a stream with more watchers ends,
-/// another thread unregisters them.
+/// Number of watchers to cancel before the task yields. Another thread unregisters a stream with more watchers at its end.
 const WATCHERS_ENDED_AT_ONCE: usize = 256;
 
 /// Number of steps without a response before the task yields, because many requests can arrive at once.
@@ -360,8 +359,7 @@ impl<R> Session<R> {
             .collect()
     }
 
-    /// Reads one batch for the next unsynced watcher. Marks it as synced after the last change. Cancels it if its changes were
-    /// compacted.
+    /// Reads one batch for the next unsynced watcher, which then becomes synced at the end, or is canceled if compacted.
     async fn read_unsynced(&mut self) -> Result<(), Status> {
         let Some((id, from)) = self.unsynced.next_in_turn() else {
             return Ok(());

@@ -34,7 +34,6 @@ impl UnreadGroups {
         self.0.is_empty()
     }
 
-    /// Adds changes taken from the registry.
     pub(super) fn extend(
         &mut self,
         taken: impl IntoIterator<Item = (WatcherGroupId, PendingChanges)>,
@@ -74,7 +73,6 @@ mod tests {
 
     use super::{super::limits::UNWANTED_SCAN_CHANGES, *};
 
-    /// Builds `count` groups with unread changes.
     fn unread(count: usize) -> UnreadGroups {
         let first = Kv::default().seek(Revision::NONE);
         let pending = PendingChanges { revision: Revision(2), first, more: Vec::new(), rest: true };

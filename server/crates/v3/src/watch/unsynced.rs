@@ -38,7 +38,6 @@ impl UnsyncedWatchers {
         self.created = self.created.min(published);
     }
 
-    /// Sets the point at which a watcher continues.
     pub(super) fn advance(&mut self, id: i64, from: ResumePoint) {
         self.resume.insert(id, from);
     }

@@ -31,7 +31,6 @@ pub(super) struct WatcherFlags {
 }
 
 impl WatcherFlags {
-    /// Returns the flags of a new watcher with the requested options.
     fn requested(request: &WatchCreateRequest) -> Self {
         let filter = |kind: FilterType| request.filters.contains(&i32::from(kind));
         Self {
@@ -120,7 +119,6 @@ impl StreamWatchers {
         self.groups.get(&group_id)
     }
 
-    /// Iterates over the watcher groups, one per range.
     pub(super) fn groups(&self) -> impl Iterator<Item = &WatcherGroup> {
         self.groups.values()
     }

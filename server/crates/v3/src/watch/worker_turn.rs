@@ -2,8 +2,7 @@
 
 use super::limits::UNWANTED_SCAN_CHANGES;
 
-/// Counts the changes that a stream has scanned since it last yielded, including changes that no watcher receives. Otherwise, a
-/// stream without events would never yield, and would block the worker's other clients.
+/// Counts the changes that a stream has scanned since it last yielded, including changes that no watcher receives.
 #[derive(Debug, Default)]
 pub(super) struct WorkerTurn {
     changes: usize,

@@ -42,7 +42,6 @@ type Change = (i64, Bytes, bool);
 
 type Answers = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>>>>;
 
-/// Generates pseudo-random numbers from a seed.
 struct Rng(u64);
 
 impl Rng {
@@ -66,7 +65,6 @@ struct World {
     rng: Rng,
     member: NodeOfStates,
     kv: Kv,
-    /// All changes so far.
     history: Vec<Change>,
     sessions: Vec<(Answers, Vec<Received>)>,
     installs: usize,

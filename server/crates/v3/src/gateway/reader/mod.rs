@@ -1,7 +1,5 @@
 //! Converts a JSON body to an encoded protobuf message in one pass, using the table of the message's fields. Imitates Go's
 //! `jsonpb` or `protojson`.
-//!
-//! This file handles objects: duplicate members, order and depth. `token` reads strings, and `scalar` reads values.
 
 mod number;
 mod scalar;
@@ -121,7 +119,6 @@ impl Reader<'_> {
     }
 
     /// Reads the next member of an object. Skips unknown names and `null`. Fails if the field or its oneof is already set.
-    /// `seen` contains the numbers of the fields read so far.
     fn member(
         &mut self,
         shape: &MessageShape,

@@ -17,8 +17,7 @@ pub(super) fn bare(kind: FieldKind, number: &[u8]) -> Option<u64> {
     integer(kind, &whole(number)?)
 }
 
-/// Parses the number at the start of a string for a field of this kind. Returns the bits of a varint, or `None` if there is no
-/// number, or it is not whole or out of range.
+/// Like [`bare`], but parses the number at the start of a string. Returns `None` also if there is no number.
 pub(super) fn in_text(kind: FieldKind, text: &[u8]) -> Option<u64> {
     integer(kind, &leading_integer(text)?)
 }

@@ -81,7 +81,6 @@ impl Base64Variant {
             last(&mut out, group, filled);
             return Ok(out);
         }
-        // The text ended inside a group.
         if filled == 1 || filled > 0 && self.padded {
             return Err(text.len() - filled);
         }
@@ -183,7 +182,6 @@ impl MessageWriter {
         self.varint(value);
     }
 
-    /// Appends a field of bytes or text.
     pub(super) fn bytes(&mut self, field: u32, value: &[u8]) {
         self.varint(u64::from(field) << 3 | 2);
         self.varint(value.len() as u64);

@@ -23,7 +23,6 @@ impl<'a> Token<'a> {
         &self.raw[1..self.raw.len() - 1]
     }
 
-    /// Returns a string's text with its escapes decoded.
     pub(super) fn text(self) -> Cow<'a, [u8]> {
         text::unescape(self.inner())
     }
