@@ -68,7 +68,7 @@ pub(super) fn listen_address(text: &str) -> Result<Address, GatewayError> {
 }
 
 /// Parses an endpoint: `HOST:PORT`, a host, or a URL, whose scheme and path have no effect.
-fn given(text: &str) -> Result<Endpoint, GatewayError> {
+fn parse(text: &str) -> Result<Endpoint, GatewayError> {
     let trimmed = text.trim();
     let authority = match trimmed.split_once("://") {
         Some(("http" | "https", rest)) => rest.split('/').next().unwrap_or_default(),
@@ -99,9 +99,9 @@ pub(super) async fn find(asked: &StartArguments) -> Result<Vec<Endpoint>, Gatewa
         );
     }
     if asked.endpoints.is_empty() {
-        return Ok(vec![given(DEFAULT_ENDPOINT)?]);
+        return Ok(vec![parse(DEFAULT_ENDPOINT)?]);
     }
-    asked.endpoints.iter().map(|text| given(text)).collect()
+    asked.endpoints.iter().map(|text| parse(text)).collect()
 }
 
 /// Returns the verified endpoints in a domain's SRV records. Fails if the domain has no such record.
@@ -200,7 +200,7 @@ mod tests {
             ("[::1]:1", "[::1]:1"),
             ("http://[::1]", "[::1]:2379"),
         ] {
-            assert_eq!(given(text).unwrap().address.to_string(), shown, "{text:?}");
+            assert_eq!(parse(text).unwrap().address.to_string(), shown, "{text:?}");
         }
         for text in [
             "",
@@ -212,7 +212,7 @@ mod tests {
             "http://",
             "unix://a:1",
         ] {
-            let refused = given(text).unwrap_err().to_string();
+            let refused = parse(text).unwrap_err().to_string();
             assert!(refused.contains(&format!("{text:?}")), "{refused}");
         }
         for text in ["a", "", ":1", "[::1]", "http://a:1"] {

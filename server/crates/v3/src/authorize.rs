@@ -47,13 +47,13 @@ pub(super) fn refuse_learner(ctx: &Context, method: &str) -> RpcResult<()> {
 pub(super) async fn admit(ctx: &Context, method: &str) -> RpcResult<()> {
     refuse_learner(ctx, method)?;
     match ctx.node.any_auth_enabled() {
-        true => call(ctx, method).await,
+        true => check_access(ctx, method).await,
         false => Ok(()),
     }
 }
 
 /// Fails unless the caller has the access that a method requires. Call this only while v2 or v3 authentication is enabled.
-pub(super) async fn call(ctx: &Context, method: &str) -> RpcResult<()> {
+pub(super) async fn check_access(ctx: &Context, method: &str) -> RpcResult<()> {
     ctx.authenticator.await_token(&ctx.node, &ctx.caller).await;
     let route = GrpcRoute::of(method);
     let streams = route.is_some_and(|route| route.call_type == CallType::BidiStream);

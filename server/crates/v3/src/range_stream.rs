@@ -41,7 +41,7 @@ pub(super) async fn range_stream(
     let kv = &view.machine.kv;
     let header = header::at(&ctx.node, kv.revision());
     let parts = RangeReader::new(kv, range::operation(request), caller, header);
-    parts.readable(kv)?;
+    parts.check_readable(kv)?;
     ctx.node.ranges_served(1);
     let begun = Some((parts, ctx.clone()));
     Ok(stream::try_unfold(begun, |unfinished| async move {
@@ -132,7 +132,7 @@ impl RangeReader {
     }
 
     /// Fails if the range is unreadable at its revision. Reads no key.
-    fn readable(&self, kv: &Kv) -> RpcResult<()> {
+    fn check_readable(&self, kv: &Kv) -> RpcResult<()> {
         let nothing = RangePartBounds { pairs: 0, bytes: 0, keys: 0 };
         kv.range_part(&self.range, &nothing, ValueSource::Memory)?;
         Ok(())
@@ -173,7 +173,7 @@ impl RangeReader {
 
     /// Reads up to `PART_KEYS` keys. Advances past them unless the step fails or returns the last part.
     fn step(&mut self, machine: &StateMachine, source: ValueSource) -> Result<Step, KvError> {
-        self.may_read(machine)?;
+        self.check_access(machine)?;
         if self.range.count_only {
             return self.last(machine, source);
         }
@@ -211,7 +211,7 @@ impl RangeReader {
         machine: &StateMachine,
         source: ValueSource,
     ) -> Result<RangeResponse, KvError> {
-        self.may_read(machine)?;
+        self.check_access(machine)?;
         let kv = &machine.kv;
         let (kvs, more) = match self.range.count_only {
             true => (Vec::new(), false),
@@ -234,7 +234,7 @@ impl RangeReader {
     }
 
     /// Fails unless the caller may read the range in this state. Permissions can have changed since the call started.
-    fn may_read(&self, machine: &StateMachine) -> Result<(), AuthError> {
+    fn check_access(&self, machine: &StateMachine) -> Result<(), AuthError> {
         let revision = machine.auth.revision();
         let caller = self.caller.as_ref();
         let caller = caller.map(|caller| Caller { user: caller.user.clone(), revision });

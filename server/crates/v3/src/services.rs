@@ -46,7 +46,7 @@ impl RpcService {
         }
         let ctx = self.with_credentials(head);
         // Boxed, to keep this future small.
-        Box::pin(authorize::call(&ctx, head.path())).await?;
+        Box::pin(authorize::check_access(&ctx, head.path())).await?;
         Ok(Cow::Owned(ctx))
     }
 

@@ -70,7 +70,7 @@ pub(crate) async fn snapshot(
             Err(io::Error::other("internal error"))
         });
         let told = match written {
-            Ok(bytes) => return done(bytes, begun.elapsed(), &took),
+            Ok(bytes) => return record_sent(bytes, begun.elapsed(), &took),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 match end_signal.is_told() {
                     true => tracing::warn!(
@@ -99,7 +99,7 @@ pub(crate) async fn snapshot(
 }
 
 /// Records the duration of a complete snapshot and logs its size.
-fn done(bytes: u64, took: Duration, metric: &prometheus::Histogram) {
+fn record_sent(bytes: u64, took: Duration, metric: &prometheus::Histogram) {
     metric.observe(took.as_secs_f64());
     tracing::info!(bytes, ?took, "sent a snapshot");
 }
@@ -124,7 +124,7 @@ impl SnapshotStream {
             () = self.node.stopping() => Some(Err(RpcError::Stopped.into())),
             chunk = self.chunks.recv() => match chunk {
                 Some(Ok(chunk)) => {
-                    if !self.pace.keeps_up(Instant::now(), chunk.blob.len()) {
+                    if !self.pace.record(Instant::now(), chunk.blob.len()) {
                         return Some(Err(RpcError::SnapshotTooSlow.into()));
                     }
                     self.digest_sent = is_digest(&chunk);
@@ -149,7 +149,7 @@ struct Pace {
 impl Pace {
     /// Records that the client takes a chunk. Returns whether the earlier chunks were enough for the elapsed time. A snapshot
     /// therefore takes at most [`PATIENCE`] plus its size divided by [`BYTES_PER_SECOND_MIN`].
-    fn keeps_up(&mut self, now: Instant, chunk_bytes: usize) -> bool {
+    fn record(&mut self, now: Instant, chunk_bytes: usize) -> bool {
         let time = now - *self.begun.get_or_insert(now);
         let due_ms = time.saturating_sub(PATIENCE).as_millis();
         let due_bytes = due_ms * u128::from(BYTES_PER_SECOND_MIN) / 1000;
@@ -243,16 +243,16 @@ mod tests {
         let (begun, second) = (Instant::now(), Duration::from_secs(1));
         let mut pace = Pace::default();
         // The minimum rate applies only after `PATIENCE`.
-        assert!(pace.keeps_up(begun, CHUNK_BYTES));
+        assert!(pace.record(begun, CHUNK_BYTES));
         for at in 0..100 {
             let now = begun + PATIENCE + second * at;
-            assert!(pace.keeps_up(now, BYTES_PER_SECOND_MIN as usize), "{at}");
+            assert!(pace.record(now, BYTES_PER_SECOND_MIN as usize), "{at}");
         }
-        assert!(!pace.keeps_up(begun + PATIENCE + second * 102, CHUNK_BYTES));
+        assert!(!pace.record(begun + PATIENCE + second * 102, CHUNK_BYTES));
         // Bytes that were read early count later.
         let mut pace = Pace::default();
-        assert!(pace.keeps_up(begun, 100 * BYTES_PER_SECOND_MIN as usize));
-        assert!(pace.keeps_up(begun + PATIENCE + second * 100, 1));
-        assert!(!pace.keeps_up(begun + PATIENCE + second * 101, 1));
+        assert!(pace.record(begun, 100 * BYTES_PER_SECOND_MIN as usize));
+        assert!(pace.record(begun + PATIENCE + second * 100, 1));
+        assert!(!pace.record(begun + PATIENCE + second * 101, 1));
     }
 }

@@ -176,27 +176,27 @@ async fn serve(
                 &Enabled { enabled },
             ))
         }
-        (AuthResource::Enable, "PUT") => done(ctx, auth::Enable {}).await,
-        (AuthResource::Enable, _) => done(ctx, auth::Disable {}).await,
+        (AuthResource::Enable, "PUT") => propose(ctx, auth::Enable {}).await,
+        (AuthResource::Enable, _) => propose(ctx, auth::Disable {}).await,
         (AuthResource::Users, _) => users::list(ctx, request).await,
         (AuthResource::User(name), "GET") => users::get(ctx, request, name).await,
         (AuthResource::User(name), "PUT") => users::put(ctx, request, payload, name).await,
         (AuthResource::User(name), _) => {
             let name = name.to_owned();
-            done(ctx, auth::UserDelete { name }).await
+            propose(ctx, auth::UserDelete { name }).await
         }
         (AuthResource::Roles, _) => roles::list(ctx, request).await,
         (AuthResource::Role(name), "GET") => roles::get(ctx, request, name).await,
         (AuthResource::Role(name), "PUT") => roles::put(ctx, request, payload, name).await,
         (AuthResource::Role(name), _) => {
             let name = name.to_owned();
-            done(ctx, auth::RoleDelete { name }).await
+            propose(ctx, auth::RoleDelete { name }).await
         }
     }
 }
 
 /// Proposes a change to users, roles or the authentication switch, and answers with an empty body.
-async fn done<V>(ctx: &Context, verb: V) -> Result<HttpResponse, AuthHttpError>
+async fn propose<V>(ctx: &Context, verb: V) -> Result<HttpResponse, AuthHttpError>
 where
     ByPath<V>: Operation<Error = path_permissions::PathAuthError>,
 {

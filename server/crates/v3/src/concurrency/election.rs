@@ -21,7 +21,7 @@ use witan_machine::lease::LeaseId;
 
 use super::{
     CallerGone, WatchResponses, first_or_last_key, get, if_created, op, open_watch, prefix, put,
-    range_end, revision, run_to_completion, session, session_key, wait_until_first,
+    range_end, revision, run_to_completion, session_key, session_lease, wait_until_first,
 };
 use crate::error::RpcError;
 use crate::{RpcResult, kv};
@@ -46,7 +46,7 @@ async fn win_election(
     gone: CallerGone,
 ) -> RpcResult<CampaignResponse> {
     let CampaignRequest { name, lease, value } = request;
-    let lease = session(&ctx, LeaseId(lease)).await?;
+    let lease = session_lease(&ctx, LeaseId(lease)).await?;
     let key = session_key(&name, lease);
     let mut txn = if_created(&key, 0, vec![put(&key, &value, lease)]);
     txn.failure = vec![op(Request::RequestRange(get(&key)))];
@@ -91,7 +91,7 @@ pub(crate) async fn proclaim(
 ) -> RpcResult<ProclaimResponse> {
     let leader = request.leader.ok_or(RpcError::Plain(NO_KEY))?;
     let proclaimed = async {
-        let lease = session(ctx, LeaseId(leader.lease)).await?;
+        let lease = session_lease(ctx, LeaseId(leader.lease)).await?;
         put_value(ctx, &leader.key, leader.rev, (&request.value, lease)).await
     };
     let header = proclaimed.await.map_err(RpcError::plain)?;
@@ -113,7 +113,7 @@ pub(crate) async fn leader(ctx: &Context, request: LeaderRequest) -> RpcResult<L
 pub(crate) async fn resign(ctx: &Context, request: ResignRequest) -> RpcResult<ResignResponse> {
     let leader = request.leader.ok_or(RpcError::Plain(NO_KEY))?;
     let resigned = async {
-        session(ctx, LeaseId(leader.lease)).await?;
+        session_lease(ctx, LeaseId(leader.lease)).await?;
         delete_key(ctx, &leader.key, leader.rev).await
     };
     let header = resigned.await.map_err(RpcError::plain)?;

@@ -13,8 +13,8 @@ use witan_dialect::Context;
 use witan_machine::lease::LeaseId;
 
 use super::{
-    CallerGone, first_or_last_key, get, if_created, op, put, revision, run_to_completion, session,
-    session_key, wait_until_first,
+    CallerGone, first_or_last_key, get, if_created, op, put, revision, run_to_completion,
+    session_key, session_lease, wait_until_first,
 };
 use crate::error::RpcError;
 use crate::{RpcResult, kv};
@@ -39,7 +39,7 @@ pub(crate) async fn unlock(ctx: &Context, request: UnlockRequest) -> RpcResult<U
 /// Puts the caller's key below the lock's name, waits until it is the oldest key, and returns it. Fails with `EXPIRED` if the
 /// key is deleted with its lease while the caller waits. Deletes the key after any other error or a disconnect.
 async fn acquire(ctx: Context, request: LockRequest, gone: CallerGone) -> RpcResult<LockResponse> {
-    let lease = session(&ctx, LeaseId(request.lease)).await?;
+    let lease = session_lease(&ctx, LeaseId(request.lease)).await?;
     let key = session_key(&request.name, lease);
     let entered = put_key(&ctx, &request.name, &key, lease).await?;
     if entered.first {

@@ -36,7 +36,7 @@ const SESSION_TTL_S: i64 = 60;
 type WatchResponses = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
 
 /// Returns the caller's lease, or a new lease of `SESSION_TTL_S` seconds if `lease` is `LeaseId::NONE`.
-async fn session(ctx: &Context, lease: LeaseId) -> RpcResult<LeaseId> {
+async fn session_lease(ctx: &Context, lease: LeaseId) -> RpcResult<LeaseId> {
     if lease != LeaseId::NONE {
         return Ok(lease);
     }

@@ -216,7 +216,7 @@ impl JsonRequests {
         }
         self.requests_since_yield += 1;
         loop {
-            match self.value()? {
+            match self.take_value()? {
                 Some(value) => {
                     let (json_format, large) = (self.json_format, value.len() > INLINE_BYTES);
                     let read = move || super::message(&value, json_format);
@@ -239,7 +239,7 @@ impl JsonRequests {
 
     /// Takes the first complete value from the buffer, or returns `None` if none is complete. At the end of the body, a number
     /// is complete, and any other partial value is an error.
-    fn value(&mut self) -> Result<Option<BytesMut>, String> {
+    fn take_value(&mut self) -> Result<Option<BytesMut>, String> {
         let end = match self.progress.take(&self.buffer[self.scanned..])? {
             Some(length) => self.scanned + length,
             None if self.progress.is_new() => {

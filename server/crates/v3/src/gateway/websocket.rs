@@ -186,7 +186,7 @@ impl WebSocketSession {
                 _ = self.ping.tick() => SocketEvent::Ping,
             };
             match woken {
-                SocketEvent::Received(Ok(bytes)) => self.take(&bytes),
+                SocketEvent::Received(Ok(bytes)) => self.handle_bytes(&bytes),
                 SocketEvent::Received(Err(())) => self.ended = true,
                 SocketEvent::Response(response) => {
                     self.call = CallState::Answers(response.into_body())
@@ -203,7 +203,7 @@ impl WebSocketSession {
                         tokio::task::yield_now().await;
                     }
                 }
-                SocketEvent::Part(None) => self.answered(),
+                SocketEvent::Part(None) => self.finish_call(),
                 SocketEvent::Ping => self.ping(listens),
             }
         }
@@ -220,7 +220,7 @@ impl WebSocketSession {
     }
 
     /// Handles all complete frames. Closes the session on a protocol error or an oversized message.
-    fn take(&mut self, bytes: &[u8]) {
+    fn handle_bytes(&mut self, bytes: &[u8]) {
         self.missed_pings = 0;
         self.received.extend_from_slice(bytes);
         while !self.ended {
@@ -262,7 +262,7 @@ impl WebSocketSession {
                 self.partial_message.extend_from_slice(&data);
                 if last {
                     let message = std::mem::take(&mut self.partial_message);
-                    self.ask(&message);
+                    self.queue_request(&message);
                 }
             }
             OpCode::Ping => self.send(OpCode::Pong, &data),
@@ -273,7 +273,7 @@ impl WebSocketSession {
     }
 
     /// Queues a complete message as a request. Drops all messages but the first for a unary call.
-    fn ask(&mut self, message: &[u8]) {
+    fn queue_request(&mut self, message: &[u8]) {
         if self.requests.is_some() && (self.streams || self.unsent_request.is_empty()) {
             self.unsent_request.extend_from_slice(message);
             self.unsent_request.extend_from_slice(b"\n");
@@ -292,7 +292,7 @@ impl WebSocketSession {
     }
 
     /// Sends the last line after the call has completed, and closes the session.
-    fn answered(&mut self) {
+    fn finish_call(&mut self) {
         self.call = CallState::Done;
         let line = std::mem::take(&mut self.line);
         if !line.is_empty() {

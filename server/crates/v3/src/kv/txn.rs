@@ -77,7 +77,7 @@ async fn execute(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<Txn
 
 /// Validates each operation, then their combination, on another thread above `LARGE_TXN_OPS` operations. Returns the request.
 async fn checked(ctx: &Context, request: TxnRequest) -> RpcResult<TxnRequest> {
-    if operations(&request, ctx.settings.max_txn_ops)? <= LARGE_TXN_OPS {
+    if validate_ops(&request, ctx.settings.max_txn_ops)? <= LARGE_TXN_OPS {
         check_overlaps(&request)?;
         return Ok(request);
     }
@@ -165,22 +165,22 @@ fn serializable(request: &TxnRequest) -> bool {
 /// Validates a transaction like `checked`, but always on this thread.
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) fn check(request: &TxnRequest, ops_max: usize) -> RpcResult<()> {
-    operations(request, ops_max)?;
+    validate_ops(request, ops_max)?;
     check_overlaps(request)
 }
 
 /// Validates each operation separately, in linear time. Returns the number of operations and comparisons.
-fn operations(request: &TxnRequest, ops_max: usize) -> RpcResult<usize> {
+fn validate_ops(request: &TxnRequest, ops_max: usize) -> RpcResult<usize> {
     let total = ops_max.saturating_mul(TXN_LISTS_MAX);
     let mut left = total;
-    each(request, ops_max, TXNS_NESTED_MAX, &mut left)?;
+    validate_level(request, ops_max, TXNS_NESTED_MAX, &mut left)?;
     Ok(total - left)
 }
 
 /// Validates the operations of a transaction and its nested transactions, and deducts the number of operations and comparisons
 /// from `total`. Fails with `TooManyOps` if a list exceeds `ops_max`, the depth exceeds `nested_max`, or `total` is used up. On
 /// each level, `ops_max` shrinks by the length of the longest list.
-fn each(
+fn validate_level(
     request: &TxnRequest,
     ops_max: usize,
     nested_max: usize,
@@ -205,7 +205,7 @@ fn each(
             Some(Request::RequestDeleteRange(request)) => delete_range::check(request)?,
             Some(Request::RequestTxn(request)) => {
                 let deeper = nested_max.checked_sub(1).ok_or(RpcError::TooManyOps)?;
-                each(request, left, deeper, total)?;
+                validate_level(request, left, deeper, total)?;
             }
             None => return Err(RpcError::KeyNotFound),
         }

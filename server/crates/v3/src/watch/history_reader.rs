@@ -203,11 +203,11 @@ impl HistoryStates {
                 let all = locations
                     .into_iter()
                     .filter_map(|location| Some((location, kv.change_at(location)?)));
-                read(kv, range, (at, end), all, batch)
+                read_changes(kv, range, (at, end), all, batch)
             }
             None => {
                 let all = kv.changes_from(at.revision, at.location);
-                read(kv, range, (at, end), all, batch)
+                read_changes(kv, range, (at, end), all, batch)
             }
         };
         *from = match stopped {
@@ -316,7 +316,7 @@ impl RangeToRead<'_> {
 
 /// Reads changes from `first` up to the revision `last` into a batch. Returns where it stopped: at a full batch, a scan limit
 /// or a value that is only on disk. Returns `None` at the end.
-fn read<'a>(
+fn read_changes<'a>(
     kv: &Kv,
     range: &RangeToRead<'_>,
     (first, last): (ResumePoint, Revision),

@@ -26,7 +26,7 @@ pub(super) struct ProgressNotifier {
 impl ProgressNotifier {
     /// Counts a progress request, to be answered when the stream has read up to `published`. As in etcd, ignores it if the
     /// stream has no watcher, or a watcher that is compacted or waits for a future revision.
-    pub(super) fn ask(&mut self, watchers: &StreamWatchers, published: Revision) {
+    pub(super) fn count(&mut self, watchers: &StreamWatchers, published: Revision) {
         if watchers.len() > 0 && watchers.all_reach(published) {
             self.asked = self.asked.saturating_add(1);
             self.wanted = published;
@@ -65,7 +65,7 @@ impl ProgressNotifier {
 
     /// Takes the due notifications once the stream has read up to the wanted revision. Returns the watcher IDs and the number
     /// of progress requests to answer. Progress requests wait until no watcher is unsynced (`caught_up`).
-    pub(super) fn recipients(
+    pub(super) fn take_recipients(
         &mut self,
         watchers: &mut StreamWatchers,
         notified_revision: Revision,

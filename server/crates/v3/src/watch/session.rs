@@ -191,7 +191,7 @@ impl<R> Session<R> {
             Some(RequestUnion::CreateRequest(request)) => self.create(&request).await?,
             Some(RequestUnion::CancelRequest(request)) => self.cancel(request.watch_id),
             Some(RequestUnion::ProgressRequest(_)) => {
-                self.progress.ask(&self.watchers, self.reader.published());
+                self.progress.count(&self.watchers, self.reader.published());
             }
             None => {}
         }
@@ -204,7 +204,7 @@ impl<R> Session<R> {
         let caught_up = self.unsynced.is_empty();
         let (watchers, asked) =
             self.progress
-                .recipients(&mut self.watchers, self.notified_revision, caught_up);
+                .take_recipients(&mut self.watchers, self.notified_revision, caught_up);
         if watchers.is_empty() && asked == 0 {
             return;
         }
@@ -269,13 +269,13 @@ impl<R> Session<R> {
                             states(&self.reader, &self.ctx.node, self.notified_revision).await?
                         }
                     };
-                    self.read_noted(&states, group_id, &touched);
+                    self.read_recorded(&states, group_id, &touched);
                     shared = Some(states);
                 }
                 UnreadChanges::FromRevision(from) => {
                     // Reading can yield, and a state held across a yield keeps its memory.
                     shared = None;
-                    self.read_rest(group_id, from).await?;
+                    self.read_from(group_id, from).await?;
                 }
             }
         }
@@ -285,7 +285,7 @@ impl<R> Session<R> {
     /// Reads a group's pending changes at their recorded locations and queues them for its synced watchers. If the history
     /// layout has changed or a value is only on disk, puts the group back to be read by revision. If the changes were
     /// compacted, cancels the watchers.
-    fn read_noted(
+    fn read_recorded(
         &mut self,
         states: &HistoryStates,
         group_id: WatcherGroupId,
@@ -313,7 +313,7 @@ impl<R> Session<R> {
 
     /// Reads one batch of a group's changes from `from` on, and puts the remaining changes back into `unread`. If they were
     /// compacted, cancels the group's synced watchers.
-    async fn read_rest(
+    async fn read_from(
         &mut self,
         group_id: WatcherGroupId,
         from: ResumePoint,
@@ -331,7 +331,7 @@ impl<R> Session<R> {
             synced: true,
         };
         let (reader, node) = (self.reader.clone(), self.ctx.node.clone());
-        let states = move || shared_states(reader.clone(), node.clone(), range.until);
+        let states = move || owned_states(reader.clone(), node.clone(), range.until);
         let (mut from, turn) = (Some(from), &mut self.turn);
         let read = range.next_batch(&mut from, turn, self.ctx.account(), states);
         match read.await? {
@@ -377,7 +377,7 @@ impl<R> Session<R> {
             synced: false,
         };
         let (reader, node) = (self.reader.clone(), self.ctx.node.clone());
-        let states = move || shared_states(reader.clone(), node.clone(), range.until);
+        let states = move || owned_states(reader.clone(), node.clone(), range.until);
         let (mut from, turn) = (Some(from), &mut self.turn);
         let read = range.next_batch(&mut from, turn, self.ctx.account(), states);
         match read.await? {
@@ -522,7 +522,7 @@ async fn states(
 }
 
 /// Calls [`states`] with arguments that it owns, so that it can run in another task.
-async fn shared_states(
+async fn owned_states(
     reader: Arc<WatchStream>,
     node: Node,
     notified_revision: Revision,
