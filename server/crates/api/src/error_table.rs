@@ -2,7 +2,7 @@
 
 macro_rules! error_table {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $status:literal, $message:literal;)*) => {
-        /// The errors that this dialect can answer.
+        /// The errors of this dialect.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum ErrorCode {
             $($(#[$doc])* $name,)*

@@ -45,7 +45,6 @@ pub fn hex(id: u64) -> String {
     format!("{id:x}")
 }
 
-/// Returns the first eight bytes of a digest as a big-endian number.
 fn first_eight(sum: Sha1) -> u64 {
     let sum: [u8; 20] = sum.finalize().into();
     u64::from_be_bytes([

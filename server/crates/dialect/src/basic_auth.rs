@@ -38,7 +38,6 @@ const DIGITS: GeneralPurpose = GeneralPurpose::new(
 enum BasicCredentials {
     Anonymous,
     User(User),
-    /// The user is unknown or the password is wrong.
     Invalid,
 }
 

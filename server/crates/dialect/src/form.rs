@@ -27,8 +27,7 @@ impl FormFields {
         self.get(name).filter(|value| !value.is_empty())
     }
 
-    /// Decodes a `name=value` pair and stores the value, unless the field is unknown or already set. Names are case-sensitive.
-    /// The error is the first invalid escape.
+    /// Stores the value of a `name=value` pair unless the field is unknown or set. The error is the first invalid escape.
     pub fn enter<'t>(&mut self, pair: &'t [u8]) -> Result<(), &'t [u8]> {
         let (name, value) = query::pair(pair)?;
         let known = self.known.iter().find(|known| known.as_bytes() == name);

@@ -80,8 +80,7 @@ pub async fn run_to_end<T: 'static>(
     Ok((done, permit))
 }
 
-/// A response that keeps its request's permit until it is encoded or charged to its connection. Until then, no other limit
-/// bounds its memory.
+/// A response that keeps its request's permit until it is encoded or charged, because only permits limit its memory.
 #[derive(Debug)]
 pub struct WithPermit<A> {
     /// The response.
@@ -151,7 +150,6 @@ mod tests {
         };
         let mut read = Box::pin(read_from_disk(&account, state, work));
         assert!(read.as_mut().now_or_never().is_none());
-        // Its task now waits for a permit.
         tokio::task::yield_now().await;
         drop(held);
         assert_eq!(permits(&account).len(), own - 1, "the read has one");

@@ -20,7 +20,7 @@ use super::{
     reply::{self, AnswerRefused, ChargedText, FramedBody},
 };
 
-/// Bytes that a small text needs besides its paths and values.
+/// Bytes that a small text needs in addition to its paths and values.
 const FRAME_BYTES: usize = 256;
 
 /// Renders the output of `write`, which must be the same on each call and contain at least `least_bytes` bytes, and charges it

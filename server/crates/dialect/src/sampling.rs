@@ -32,7 +32,6 @@ impl KeyOperation {
 #[derive(Debug, Default)]
 pub struct Sampler {
     on: AtomicBool,
-    /// `None` without a sample.
     tally: Mutex<Option<Tally>>,
 }
 
@@ -70,7 +69,6 @@ pub struct Sample<'a>(&'a Sampler);
 impl Sample<'_> {
     /// Ends the sample and returns its counts.
     pub fn stop(self) -> Tally {
-        // Dropping `self` lets another sample begin.
         let counted = self.0.tally.lock().as_mut().map(std::mem::take);
         counted.unwrap_or_default()
     }

@@ -53,7 +53,6 @@ pub fn create(
     let mut staged = name.to_owned();
     staged.push(format!(".exporting-{}", process::id()));
     let staged = dir.with_file_name(staged);
-    // Fails if the directory exists.
     let begun = DirBuilder::new().mode(DIR_MODE).create(&staged);
     begun
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", staged.display())))?;

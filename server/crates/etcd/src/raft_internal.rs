@@ -106,7 +106,6 @@ pub struct ClusterVersionSetRequest {
 pub struct ClusterMemberAttrSetRequest {
     #[prost(uint64, tag = "1")]
     pub member_id: u64,
-    /// The member's name and client URLs.
     #[prost(message, optional, tag = "2")]
     pub attributes: Option<MemberAttributes>,
 }
@@ -116,7 +115,6 @@ pub struct ClusterMemberAttrSetRequest {
 pub struct MemberAttributes {
     #[prost(string, tag = "1")]
     pub name: String,
-    /// The client URLs.
     #[prost(string, repeated, tag = "2")]
     pub client_urls: Vec<String>,
 }
@@ -127,7 +125,6 @@ pub struct DowngradeInfoSetRequest {
     /// Whether a downgrade is in progress.
     #[prost(bool, tag = "1")]
     pub enabled: bool,
-    /// The target version.
     #[prost(string, tag = "2")]
     pub version: String,
 }

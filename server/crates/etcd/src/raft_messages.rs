@@ -14,7 +14,6 @@ pub struct WalRecord {
     /// The running checksum over the data of all records up to this one.
     #[prost(uint32, tag = "2")]
     pub crc: u32,
-    /// The encoded message.
     #[prost(bytes = "bytes", tag = "3")]
     pub data: Bytes,
 }
@@ -123,7 +122,6 @@ pub struct ConfState {
 /// A `.snap` file.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct SnapFile {
-    /// Checksum of the data.
     #[prost(uint32, tag = "1")]
     pub crc: u32,
     /// A [`SnapMessage`].
@@ -161,18 +159,15 @@ pub struct SnapMetadata {
 pub enum ConfChangeKind {
     /// Adds a voter, or promotes a learner.
     AddNode = 0,
-    /// Removes the member.
     RemoveNode = 1,
     /// Changes the member's addresses.
     UpdateNode = 2,
-    /// Adds a learner.
     AddLearnerNode = 3,
 }
 
 /// A single-member change.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ConfChange {
-    /// ID of the request.
     #[prost(uint64, tag = "1")]
     pub id: u64,
     /// A [`ConfChangeKind`].

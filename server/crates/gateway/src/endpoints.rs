@@ -12,7 +12,6 @@ use super::{arguments::StartArguments, error::GatewayError, pool::Endpoint};
 /// The endpoint if no flag names one.
 const DEFAULT_ENDPOINT: &str = "127.0.0.1:2379";
 
-/// The port of an endpoint without a port.
 const CLIENT_PORT: u16 = 2379;
 
 /// The SRV services to look up, and whether their endpoints use TLS.

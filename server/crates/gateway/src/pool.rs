@@ -4,8 +4,7 @@ use std::{cell::Cell, collections::hash_map::RandomState, hash::BuildHasher as _
 
 use super::endpoints::Address;
 
-/// Share per unit of weight. If other endpoints have weights, an endpoint with weight 0 has a share of 1, because RFC 2782
-/// demands a small chance for it.
+/// Share per unit of weight. Among other weights, a weight of 0 gets a share of 1: RFC 2782 demands a small chance for it.
 const SHARE_OF_WEIGHT: u64 = 100;
 
 /// A member's client address.
@@ -30,7 +29,6 @@ impl Endpoint {
     }
 }
 
-/// All endpoints.
 #[derive(Debug)]
 pub(super) struct Pool {
     endpoints: Vec<Endpoint>,

@@ -20,7 +20,7 @@ const CONNECTIONS_MAX: usize = 32_768;
 /// Number of file descriptors that connections do not use.
 const DESCRIPTORS_RESERVED: usize = 150;
 
-/// Timeout for connecting to an endpoint, so that a host that does not answer delays a client only briefly.
+/// Timeout for connecting to an endpoint, so that an unresponsive host delays a client only briefly.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Idle time before TCP checks whether the other side still exists, and between two checks, as in Go.
@@ -77,8 +77,7 @@ async fn permit(free: &Arc<Semaphore>) -> OwnedSemaphorePermit {
     permit.expect("the semaphore is never closed")
 }
 
-/// Copies bytes between a client and an endpoint until both directions have ended or one has failed. Closes the client's
-/// connection if no endpoint accepts one.
+/// Copies bytes between a client and an endpoint until both directions have ended or one has failed.
 async fn serve(mut client: TcpStream, pool: &Pool, retry_delay: Duration) {
     let Some(mut member) = open(pool, retry_delay).await else {
         if let Some(left_out) = CONNECTIONS.admit() {

@@ -2,8 +2,7 @@
 
 use std::collections::HashSet;
 
-/// Returns the media type of a content type, trimmed and in lower case. Validates the parameters and drops them. Returns Go's
-/// error text.
+/// Returns the media type of a content type in lower case. Validates and drops the parameters. Fails with Go's error text.
 pub fn parse(given: &str) -> Result<String, &'static str> {
     let (media, rest) = given.split_at(given.find(';').unwrap_or(given.len()));
     let media = media.trim().to_lowercase();

@@ -17,9 +17,7 @@ pub(crate) enum V1Request {
     Get {
         key: Bytes,
     },
-    /// Writes a file.
     Put(V1Put),
-    /// Removes a file.
     Delete {
         key: Bytes,
     },
@@ -40,10 +38,9 @@ pub(crate) enum V1Request {
     Stats(V1Stats),
 }
 
-/// Writes a file.
+/// A write of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct V1Put {
-    /// The key's absolute and clean path.
     pub key: Bytes,
     /// The new value; never empty.
     pub(crate) value: Bytes,
@@ -64,7 +61,6 @@ pub(crate) enum V1Stats {
 /// Why parsing refuses a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum V1RequestError {
-    /// The path is unknown.
     Path,
     /// The path does not serve the method.
     Method,

@@ -69,7 +69,6 @@ impl Intent {
         }
     }
 
-    /// Returns whether the request counts as a read or a write.
     fn key_operation(self) -> KeyOperation {
         match self {
             Self::Get | Self::Head => KeyOperation::Read,
@@ -238,8 +237,8 @@ async fn form(
     }
 }
 
-/// Reads a node and answers with it. With `quorum`, the read is linearizable; otherwise, it uses this member's state. A large
-/// listing waits for a permit and is rendered on another thread.
+/// Reads a node, with `quorum` linearizably, otherwise from this member's state. A large listing waits for a permit and is
+/// rendered on another thread.
 async fn get(
     ctx: &Context,
     request: &HttpRequest,
@@ -265,7 +264,7 @@ async fn get(
     Ok(answer.body(body))
 }
 
-/// Proposes a write and answers with its event. With `noValueOnSuccess`, PUT and POST return only the action.
+/// Proposes a write and returns its event in the response. With `noValueOnSuccess`, PUT and POST return only the action.
 pub async fn write(
     ctx: &Context,
     request: &HttpRequest,

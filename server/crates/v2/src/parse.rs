@@ -57,8 +57,7 @@ pub struct Params {
     pub(crate) no_value_on_success: bool,
 }
 
-/// Parses the parameters in a query and an optional form. The form's values and errors take precedence. Refuses `wait` unless
-/// the request is a GET.
+/// Parses a query and an optional form. The form's values and errors take precedence. Refuses `wait` unless `is_get`.
 pub fn params(is_get: bool, query: &[u8], form: Option<&[u8]>) -> Result<Params, V2Error> {
     let mut fields = FormFields::new(NAMES);
     let form_result = form.map_or(Ok(()), |form| read(&mut fields, form));

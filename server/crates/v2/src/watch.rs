@@ -71,8 +71,7 @@ struct WatchCursor {
 }
 
 impl WatchCursor {
-    /// Returns the next matching event and advances past it; `None` if there is none yet. Fails if the history no longer has
-    /// it.
+    /// Returns the next matching event, if any, and advances past it. Fails if the history no longer contains it.
     fn next(&mut self, tree: &Tree) -> Result<Option<Event>, TreeError> {
         let oldest = oldest(tree);
         if self.idle && self.from < oldest {
@@ -94,7 +93,6 @@ fn oldest(tree: &Tree) -> u64 {
     (tree.index() + 1).saturating_sub(TREE_HISTORY_EVENTS as u64)
 }
 
-/// The response body of a watch.
 #[derive(Debug)]
 struct WatchBody {
     node: Node,

@@ -124,8 +124,7 @@ pub(super) fn admin_on(ctx: &Context, machine: &StateMachine) -> RpcResult<()> {
     Ok(machine.auth.check_admin(caller.as_ref())?)
 }
 
-/// Runs the permission check `may` against `machine`, the state that the call is about to read. Returns the caller, or `None`
-/// while v3 authentication is disabled.
+/// Runs the permission check `may` against `machine`. Returns the caller, or `None` while v3 authentication is disabled.
 pub(super) fn on(
     ctx: &Context,
     machine: &StateMachine,

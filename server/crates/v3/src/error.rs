@@ -69,8 +69,7 @@ errors! {
     SnapshotOutdated = ResourceExhausted "etcdserver: snapshot ended: too much has changed since it began, take another one";
     /// The client reads the snapshot too slowly. Not in etcd.
     SnapshotTooSlow = ResourceExhausted "etcdserver: snapshot ended: its reader takes less than 512 KiB/s";
-    /// A read from memory needs a value that is only on disk. Callers repeat the read from disk, so clients never receive this
-    /// error. Not in etcd.
+    /// A read from memory needs a value that is only on disk. Callers repeat the read from disk, so no client sees this error.
     NotResident = Internal "etcdserver: a value on disk was not read";
     TooManyRequests = ResourceExhausted "etcdserver: too many requests";
     NoLeader = Unavailable "etcdserver: no leader";

@@ -215,14 +215,12 @@ impl LongRange {
         }
     }
 
-    /// Converts a part of the message to a frame. The first frame begins with `head`. Fails if the message is longer than its
-    /// prefix says.
+    /// Converts a part of the message to a frame; `head` begins the first one. Fails if the message is longer than promised.
     fn data(&mut self, data: Bytes) -> RpcResult<Option<Frame<Bytes>>> {
         let head = std::mem::take(&mut self.head);
         let data = match head.is_empty() {
             true => data,
-            // The first frame contains pairs, so that an unread response is charged a large amount, and few of them keep a
-            // state.
+            // The first frame contains pairs, so that an unread response is charged more, and few of them keep a state.
             false => [head, data].concat().into(),
         };
         let left = self.left.checked_sub(data.len());

@@ -243,8 +243,7 @@ fn cluster_version(members: &MemberRegistry) -> RpcResult<Release> {
     release(&members.cluster_version).ok_or(RpcError::ClusterVersionUnavailable)
 }
 
-/// Parses `MAJOR.MINOR` or a full semantic version, and returns the major and minor version. Fails with
-/// `WrongDowngradeVersionFormat` for any other text.
+/// Parses the major and minor version in `MAJOR.MINOR` or a semantic version, or fails with `WrongDowngradeVersionFormat`.
 fn target(version: &str) -> RpcResult<Release> {
     release(version)
         .or_else(|| release(&format!("{version}.0")))

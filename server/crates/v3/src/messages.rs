@@ -132,8 +132,7 @@ fn weight(pairs: &[KeyValue]) -> (usize, usize) {
     (pairs.len(), bytes.sum())
 }
 
-/// Decodes a request, runs `verb` on it and encodes the response. Holds the verb's permit until the response is encoded or
-/// starts to be sent.
+/// Decodes a request, runs `verb` and encodes the response. Holds the permit until the response is encoded or being sent.
 pub(super) async fn respond<Q, A>(
     ctx: &Context,
     body: &Bytes,

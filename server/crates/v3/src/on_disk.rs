@@ -143,7 +143,7 @@ impl Twins {
         Self { in_memory, on_disk, file }
     }
 
-    /// Runs a call on both members, asserts that the answers are equal, and returns one of them.
+    /// Runs a call on both members, asserts that the results are equal, and returns one of them.
     async fn answer<A: PartialEq>(&self, call: impl AsyncFn(&Member) -> A) -> A {
         let expected = call(&self.in_memory).await;
         // Evict the block that the last read left in memory.
@@ -175,7 +175,6 @@ fn get(at: usize) -> RangeRequest {
 #[test]
 fn a_read_returns_values_on_disk() {
     run(async |twins| {
-        // The first version of the key.
         let older = RangeRequest { revision: KEYS as i64, ..get(7) };
         for request in [get(7), RangeRequest { serializable: true, ..get(8) }, older] {
             assert_eq!(twins.range(&request).await, 1, "{request:?}");

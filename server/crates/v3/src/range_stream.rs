@@ -90,7 +90,6 @@ struct RangeReader {
     /// Number of pairs left until the limit.
     left: usize,
     sent: i64,
-    /// The header of the last part.
     header: Option<ResponseHeader>,
 }
 
@@ -266,7 +265,6 @@ mod tests {
         kv
     }
 
-    /// Reads the next message from a fixed state.
     fn next(reader: &mut RangeReader, kv: &Kv) -> RpcResult<RangeResponse> {
         let machine = StateMachine { kv: kv.clone(), ..StateMachine::default() };
         loop {

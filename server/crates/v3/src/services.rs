@@ -34,8 +34,7 @@ pub(super) struct RpcService {
 }
 
 impl RpcService {
-    /// Returns the context of a call. Fails unless this member serves the call, knows a leader if the client requires one, and
-    /// the caller has the access in the table.
+    /// Returns the call's context. Fails if this member does not serve it, a required leader is missing, or access is denied.
     pub(super) async fn admit(&self, head: &Head) -> RpcResult<Cow<'_, Context>> {
         authorize::refuse_learner(&self.ctx, head.path())?;
         if wants_leader(head) && self.ctx.node.status().leader == MemberId::NONE {

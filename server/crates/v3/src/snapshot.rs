@@ -85,7 +85,6 @@ pub(crate) async fn snapshot(
             Err(error) => Status::internal(error.to_string()),
         };
         tracing::error!(error = told.message(), "failed to create a snapshot");
-        // The client may have disconnected already.
         let _ = send.blocking_send(Err(told));
     };
     // The task ends when the file is complete or the client disconnects.
@@ -104,7 +103,6 @@ fn record_sent(bytes: u64, took: Duration, metric: &prometheus::Histogram) {
     tracing::info!(bytes, ?took, "sent a snapshot");
 }
 
-/// A snapshot that is being sent.
 struct SnapshotStream {
     chunks: mpsc::Receiver<Chunk>,
     node: Node,

@@ -42,7 +42,6 @@ pub(crate) fn context(node: Node) -> Context {
     Context::new(node, shared)
 }
 
-/// Applies an operation, which must succeed.
 pub(crate) fn apply(kv: &mut Kv, operation: KvOperation) {
     let command = KvCommand { operation: Some(operation) };
     kv.apply(&command).expect("it is sound");

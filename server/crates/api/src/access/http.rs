@@ -90,7 +90,6 @@ pub const HTTP: &[HttpRoute] = &[
     one("/v2/stats/self", Resource::V2(V2Resource::StatsSelf), SHOWN_TO_USERS),
     one("/v2/stats/leader", Resource::V2(V2Resource::StatsLeader), SHOWN_TO_USERS),
     one("/v2/stats/store", Resource::V2(V2Resource::StatsStore), SHOWN),
-    // The members' records, which are read-only.
     tree("/v1/keys/_etcd/machines", Resource::V1, SHOWN_TO_USERS),
     tree("/v1/keys", Resource::V1, &[("GET", V2Keys), ("PUT", V2Keys), ("POST", V2Keys), ("DELETE", V2Keys)]),
     tree("/v1/watch", Resource::V1, &[("GET", V2Keys), ("POST", V2Keys)]),

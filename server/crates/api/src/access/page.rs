@@ -50,7 +50,6 @@ pub fn markdown() -> String {
             PathScope::One => format!("`{}`", route.path),
             PathScope::Tree | PathScope::Token => format!("`{}`, `{}/…`", route.path, route.path),
         };
-        // Methods with the same access share a row.
         let mut asked: Vec<(Access, Vec<&str>)> = Vec::new();
         for (method, access) in route.methods {
             match asked.iter_mut().find(|(known, _)| known == access) {

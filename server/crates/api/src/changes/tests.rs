@@ -103,7 +103,6 @@ fn a_part_of_a_later_release_is_refused() {
     assert_eq!(decode(id(4, 0), &encode(&later)), Err(Unreadable::Later));
     let mut bytes = encode(&segment(&[&[4]]));
     bytes.truncate(bytes.len() - DIGEST_BYTES);
-    // An unknown field with the number 100.
     bytes.extend_from_slice(&[0xa0, 0x06, 0x01]);
     let digest = Sha256::digest(&bytes);
     bytes.extend_from_slice(&digest);

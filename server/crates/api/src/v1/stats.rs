@@ -32,7 +32,7 @@ pub struct V1LeaderInfo {
 /// `/v1/stats/leader`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct V1LeaderStats {
-    /// Name of the leader, which is the answering member.
+    /// Name of the leader, which is the responding member.
     pub leader: String,
     /// Followers by name, without measurements.
     pub followers: BTreeMap<String, ()>,

@@ -16,7 +16,7 @@ pub const MEMBERS: &str = "/v2/members";
 pub const CLUSTER_ID_HEADER: &str = "x-etcd-cluster-id";
 /// Header with an index: the store's for reads and watches, the event's for writes, the error's for errors.
 pub const INDEX_HEADER: &str = "x-etcd-index";
-/// Header with the committed Raft index of the answering member; absent in errors.
+/// Header with the committed Raft index of the responding member; absent in errors.
 pub const RAFT_INDEX_HEADER: &str = "x-raft-index";
-/// Header with the Raft term of the answering member; absent in errors.
+/// Header with the Raft term of the responding member; absent in errors.
 pub const RAFT_TERM_HEADER: &str = "x-raft-term";

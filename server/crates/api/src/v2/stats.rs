@@ -51,7 +51,7 @@ pub struct LeaderInfo {
 /// `/v2/stats/leader`, served only by the leader.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LeaderStats {
-    /// ID of the leader, which is the answering member, in hexadecimal.
+    /// ID of the leader, which is the responding member, in hexadecimal.
     pub leader: String,
     /// Followers by hexadecimal ID.
     pub followers: BTreeMap<String, FollowerStats>,

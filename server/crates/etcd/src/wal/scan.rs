@@ -34,9 +34,7 @@ pub(super) type VisitRecord<'a> =
 enum Stop {
     /// No further bytes follow.
     End,
-    /// The frame can be a torn write.
     Torn,
-    /// The frame is damaged.
     Damaged(&'static str),
 }
 

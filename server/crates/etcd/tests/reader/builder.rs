@@ -17,7 +17,6 @@ use witan_etcd::{
     },
 };
 
-/// The owner of the log.
 pub(crate) const OWNER: WalMetadata = WalMetadata { member_id: 0xa1, cluster_id: 0xc1 };
 
 /// Number of preallocated bytes in a segment.
@@ -25,7 +24,6 @@ pub(crate) const SPARE: usize = 2048;
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
-/// Keys and values in a bucket.
 type Records<'a> = &'a [(&'a str, &'a [u8])];
 
 /// A data directory that is deleted on drop.
@@ -112,7 +110,6 @@ impl Directory {
     }
 }
 
-/// Returns the index and the term of each entry.
 pub(crate) fn positions(read: &EtcdDirectory) -> Vec<(u64, u64)> {
     read.entries
         .iter()

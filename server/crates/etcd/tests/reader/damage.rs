@@ -117,7 +117,6 @@ fn an_earlier_segment_is_complete() {
     let first = directory.segment(0, 0, &whole[..whole.len() - 20]);
     let error = directory.open().unwrap_err();
     assert_eq!(damaged_at(&error, &first), Some(begin as u64), "{error}");
-    // The log's last record is missing completely.
     directory.segment(0, 0, &whole[..begin]);
     directory
         .refuses("0000000000000001-0000000000000004.wal: byte 0: the record fails its checksum");

@@ -246,7 +246,6 @@ fn requests_of_v2_are_told_apart() {
         read,
         Ok(EntryPayload::RequestV2(Box::new(expected.clone())))
     );
-    // The same request inside a v3 request.
     let inside = [&[0x12, golden.len() as u8], &golden[..]].concat();
     assert_eq!(
         payload(&normal(1, 1, inside)),

@@ -57,11 +57,8 @@ enum Number {
 
 /// Where a byte is, relative to the value.
 enum ByteResult {
-    /// The byte belongs to the value.
     Inside,
-    /// The byte is the last byte of the value.
     Last,
-    /// The byte comes after the value.
     Beyond,
 }
 

@@ -195,7 +195,7 @@ async fn serve(
     }
 }
 
-/// Proposes a change to users, roles or the authentication switch, and answers with an empty body.
+/// Proposes a change to users, roles or the authentication switch. The response body is empty.
 async fn propose<V>(ctx: &Context, verb: V) -> Result<HttpResponse, AuthHttpError>
 where
     ByPath<V>: Operation<Error = path_permissions::PathAuthError>,

@@ -33,7 +33,7 @@ pub(super) async fn list(
     ))
 }
 
-/// Answers with one role, or fails with `RoleMissing` if v2 has no role with this name.
+/// Returns one role, or fails with `RoleMissing` if v2 has no role with this name.
 pub(super) async fn get(
     ctx: &Context,
     request: &HttpRequest,
@@ -98,7 +98,6 @@ fn api_role(role: String, patterns: path_permissions::PathPatterns) -> Role {
     Role { role, permissions: Permissions { kv } }
 }
 
-/// Converts a body's patterns. An absent list is empty.
 fn patterns(asked: Patterns) -> path_permissions::PathPatterns {
     let [read, write] = [asked.read, asked.write].map(Option::unwrap_or_default);
     path_permissions::PathPatterns { read, write }

@@ -43,7 +43,7 @@ pub(super) async fn list(
     ))
 }
 
-/// Answers with a user and the patterns of its roles, or fails with 404 if the user or one of its roles does not exist.
+/// Returns a user with the patterns of its roles, or fails with 404 if the user or one of its roles does not exist.
 pub(super) async fn get(
     ctx: &Context,
     request: &HttpRequest,

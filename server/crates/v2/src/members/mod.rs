@@ -84,7 +84,7 @@ pub(super) async fn machines(ctx: &Context, request: &HttpRequest) -> HttpRespon
         .body(reply::framed(request, urls.into()))
 }
 
-/// Answers a PUT or DELETE without a member ID: 405 with the cluster ID header.
+/// Builds the response to a PUT or DELETE without a member ID: 405 with the cluster ID header.
 fn missing_id(ctx: &Context) -> HttpResponse {
     let mut response = reply::method_not_allowed(None);
     let built = headers::build(&ctx.node, StatusCode::METHOD_NOT_ALLOWED).finish();
@@ -100,7 +100,7 @@ async fn list(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Memb
     Ok(headers::json_response(ctx, request, StatusCode::OK, &list))
 }
 
-/// Answers with the leader, or with 503 if this member knows no leader.
+/// Returns the leader, or fails with 503 if this member knows no leader.
 async fn leader(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, MembersHttpError> {
     let members = members(ctx).await?;
     let leader = members.by_id.get(&ctx.node.status().leader);
@@ -114,7 +114,7 @@ async fn leader(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Me
     ))
 }
 
-/// Adds a voter with the body's peer URLs and answers 201, or 500 if the change could cause quorum loss.
+/// Adds a voter with the body's peer URLs and returns 201, or 500 if the change could cause quorum loss.
 async fn add(
     ctx: &Context,
     request: &HttpRequest,
@@ -136,7 +136,7 @@ async fn add(
         .body(created))
 }
 
-/// Replaces a member's peer URLs and answers 204. Answers 404 for an unknown member, 410 for a removed member, and 409 if
+/// Replaces a member's peer URLs and returns 204. Fails with 404 for an unknown member, 410 for a removed member, and 409 if
 /// another member has one of the URLs.
 async fn update(
     ctx: &Context,
@@ -163,7 +163,7 @@ async fn update(
     }
 }
 
-/// Removes a member and answers 204, or 404 if it is unknown, 410 if it was removed, and 500 if quorum loss is possible.
+/// Removes a member and returns 204, or 404 if it is unknown, 410 if it was removed, and 500 if quorum loss is possible.
 async fn remove(ctx: &Context, id: &str) -> Result<HttpResponse, MembersHttpError> {
     let number = parse_id(id)?;
     find_member(&members(ctx).await?, number)?;

@@ -32,8 +32,7 @@ pub(super) struct NamedField<'s> {
 impl Encoding {
     pub(super) const NAMES: [&str; 2] = ["base64", "utf8"];
 
-    /// Parses the query parameter `encoding`, which defaults to base64. Like Go, uses the first of several values. Fails with
-    /// `InvalidArgument` for an unknown value.
+    /// Parses the query parameter `encoding`, by default `Base64`. Like Go, uses the first value. Fails for an unknown value.
     pub(super) fn from_query(query: &str) -> Result<Self, GatewayError> {
         if query.is_empty() {
             return Ok(Self::Base64);
@@ -244,7 +243,6 @@ mod tests {
                 r#"{"key_base64":"!!!!"}"#,
                 r#"proto: (line 1:15): invalid value for bytes field key: "!!!!""#,
             ),
-            // Two names for one field.
             (
                 r#"{"key":"a","key_base64":"YQ=="}"#,
                 r#"proto: (line 1:12): duplicate field "key_base64""#,

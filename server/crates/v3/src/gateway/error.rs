@@ -65,8 +65,7 @@ impl GatewayError {
         }
     }
 
-    /// Returns the error for a stream with an unreadable first request. etcd 3.4 sends `Unknown`; etcd 3.6 sends no response,
-    /// so 3.6 clients get `InvalidArgument`.
+    /// Returns the error for a stream with an unreadable first request, to which etcd 3.6 sends no response.
     pub(super) fn unreadable(text: String, gateway_version: GatewayVersion) -> Self {
         match gateway_version {
             GatewayVersion::V3_6 => Self::invalid(text),

@@ -89,8 +89,7 @@ pub async fn handle(
     })
 }
 
-/// Authorizes a request and runs its call. Responds with one message, or with a stream if the call streams. Responds with 404
-/// if the gateway is disabled.
+/// Authorizes a request and runs its call. Responds with 404 if the gateway is disabled or the path has no gateway prefix.
 async fn answer(
     ctx: &Context,
     request: &HttpRequest,
@@ -202,8 +201,7 @@ pub fn split(path: &[u8]) -> Option<(GatewayVersion, &str)> {
     }
 }
 
-/// Reads the body, runs the call and returns its response as JSON. Fails with `NotFound` without a route, and with `NotPost`
-/// for an HTTP method other than POST.
+/// Reads the body, runs the call and returns its response as JSON. Fails if there is no such call or the method is not POST.
 async fn serve(
     ctx: &Context,
     request: &HttpRequest,
@@ -254,8 +252,7 @@ struct UnaryCall<'a> {
 }
 
 impl UnaryCall<'_> {
-    /// Decodes the body, runs a verb, and encodes the response. Keeps the verb's permit until then. Uses another thread for
-    /// large messages.
+    /// Decodes the body, runs a verb and encodes the response, on another thread if large. Keeps the permit until then.
     async fn run<Q, A>(
         self,
         verb: impl AsyncFnOnce(&Context, Q) -> RpcResult<WithPermit<A>>,

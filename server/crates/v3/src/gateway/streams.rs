@@ -165,8 +165,7 @@ async fn in_lines<A: Shaped + Serialize>(
     response
 }
 
-/// Charges each line to the account until the connection has sent it and requests the next line. If a charge is refused, the
-/// body fails and the connection closes.
+/// Charges each line until the connection has sent it. If a charge is refused, the body fails and the connection closes.
 fn charged(
     account: Option<Account>,
     lines: impl Stream<Item = Bytes> + Unpin,
@@ -272,8 +271,7 @@ fn line<A: Shaped + Serialize>(answer: &A, encoding: Encoding) -> Bytes {
     }
 }
 
-/// Renders the last line of a failed stream for this gateway version. Clients of etcd 3.4's gateway, such as Patroni before
-/// 4.0.8, read `grpc_code`.
+/// Renders the last line of a failed stream. Clients of etcd 3.4, such as Patroni before 4.0.8, read `grpc_code`.
 fn failed(status: &Status, gateway_version: GatewayVersion) -> Bytes {
     let http = super::error::status_of(status.code(), gateway_version);
     let code = i32::from(status.code());

@@ -129,7 +129,6 @@ enum CallState {
     Done,
 }
 
-/// A connection after its handshake.
 struct WebSocketSession {
     payload: web::Payload,
     /// An incomplete frame.
@@ -155,7 +154,6 @@ struct WebSocketSession {
     ended: bool,
 }
 
-/// Why a session wakes.
 enum SocketEvent {
     Received(Result<Bytes, ()>),
     Response(HttpResponse),

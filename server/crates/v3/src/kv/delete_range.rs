@@ -27,7 +27,6 @@ pub(crate) async fn delete_range(
     Ok(response(header, done.output))
 }
 
-/// Fails with `EmptyKey` if the request has no key.
 pub(crate) fn check(request: &DeleteRangeRequest) -> RpcResult<()> {
     if request.key.is_empty() {
         Err(RpcError::EmptyKey)

@@ -22,8 +22,7 @@ use crate::{
     long_range::{self, RangeAnswer},
 };
 
-/// Maximum size in bytes of the pairs of a gRPC response, with their overhead in memory, that are read at once. A longer
-/// response is read while it is sent.
+/// Size in bytes, in memory, up to which a gRPC call reads all pairs at once. A longer response is read while it is sent.
 const WHOLE_BYTES: u64 = 4 << 20;
 
 /// The pairs of a read may always use the memory budget divided by this number.
@@ -59,7 +58,7 @@ pub(crate) async fn grpc_range(
     let began = Instant::now();
     ctx.count_key(KeyOperation::Read, &request.key);
     let answer = match execute(ctx, request.clone(), WHOLE_BYTES).await {
-        // Boxed, to keep the future of a short answer small.
+        // Boxed, to keep the future of a short response small.
         Err(RpcError::AnswerTooLarge) => {
             let long = Box::pin(long_range::begin(ctx, request)).await;
             long.map(|long| long.map(RangeAnswer::Long))
@@ -78,8 +77,7 @@ pub(crate) fn pairs_bytes_max(memory: &MemoryBudget) -> u64 {
     share.max(memory.bytes() / PAIRS_DIVISOR)
 }
 
-/// Executes a range without counting the request. Fails with `AnswerTooLarge`, and does not record the duration, if the pairs
-/// exceed `bytes` bytes.
+/// Executes a range without counting it. Fails with `AnswerTooLarge`, which is not measured, if the pairs exceed `bytes` bytes.
 async fn execute(
     ctx: &Context,
     request: RangeRequest,

@@ -355,7 +355,6 @@ mod tests {
         let deep = |depth: usize| (0..depth).fold(op_put("a"), |op, _| op_txn(vec![op], vec![]));
         let (duplicate, too_many) = (Err(RpcError::DuplicateKey), Err(RpcError::TooManyOps));
         for (at, (ops, expect)) in [
-            // One operation writes a key.
             (vec![op_put("a"), op_put("b")], Ok(())),
             (vec![op_put("a"), op_put("a")], duplicate),
             (vec![op_put("a"), op_delete("a", "")], duplicate),
@@ -396,7 +395,6 @@ mod tests {
             // Each list is within its limit, but nesting multiplies them far beyond the total.
             (txns(&txns(&ranges, 30), 8), Ok(())),
             (txns(&txns(&ranges, 30), 30), too_many),
-            // Nested deeper than the log's codec allows.
             (vec![deep(TXNS_NESTED_MAX)], Ok(())),
             (vec![deep(TXNS_NESTED_MAX + 1)], too_many),
             // Several errors: the first one in etcd's order.

@@ -55,7 +55,6 @@ impl ReadyResponse {
 #[derive(Debug, Default)]
 pub(super) struct ResponseQueue {
     ready: VecDeque<ReadyResponse>,
-    /// Number of events in all entries.
     events: usize,
 }
 
@@ -295,7 +294,6 @@ mod tests {
         let more: Vec<bool> = parts.iter().map(|part| part.head.fragment).collect();
         assert_eq!(more, [true, true, false]);
         assert!(parts.iter().all(|part| part.head.watch_id == 7));
-        // An event that is larger than a part is sent alone.
         assert!(parts[0].encoded_len() < 500 && parts[2].encoded_len() < 500);
     }
 

@@ -252,7 +252,7 @@ pub(super) struct RangeToRead<'a> {
 
 impl RangeToRead<'_> {
     /// Reads one batch of changes from `from` on. Advances `from`, or sets it to `None` at the end. As etcd guarantees, a batch
-    /// contains all events of a revision. Calls `states` again after each yield, so that no state is held across a yield.
+    /// contains all events of a revision. Calls `states` again after each yield instead of holding a state.
     pub(super) async fn next_batch<S>(
         &self,
         from: &mut Option<ResumePoint>,

@@ -3,7 +3,7 @@
 /// Bytes of memory charged for each watcher. The measured use is 132 bytes.
 pub(super) const WATCHER_BYTES: usize = 136;
 
-/// Bytes of memory charged for each range besides its keys. The measured use is 655 bytes with a 34-byte key and one watcher.
+/// Bytes of memory charged for each range, in addition to its keys. With a 34-byte key and one watcher, a range uses 655 bytes.
 pub(super) const RANGE_BYTES: usize = 496;
 
 /// Maximum number of revisions in one response, as in etcd's `watchBatchMaxRevs`.

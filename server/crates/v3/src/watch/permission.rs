@@ -126,6 +126,5 @@ fn range_end(span: &WatchRange) -> &[u8] {
 
 /// Formats an error as Go prints a status, which etcd reports as the cancel reason.
 pub(super) fn status_text(error: RpcError) -> String {
-    // Go uses the same code names.
     format!("rpc error: code = {:?} desc = {error}", error.code())
 }

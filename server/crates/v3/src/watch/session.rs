@@ -29,7 +29,7 @@ use witan_machine::revision::Revision;
 /// Number of watchers to cancel before the task yields. Another thread unregisters a stream with more watchers at its end.
 const WATCHERS_ENDED_AT_ONCE: usize = 256;
 
-/// Number of steps without a response before the task yields, because many requests can arrive at once.
+/// Number of steps without a response before the task yields, because many requests can arrive together.
 const STEPS_PER_YIELD: usize = 64;
 
 /// A watch stream with all its watchers.
@@ -50,11 +50,9 @@ pub(crate) struct Session<R> {
     progress: ProgressNotifier,
     template: ResponseTemplate,
     stream_end: StreamEnd,
-    /// The stream's share of the metric of pending events.
     pending: i64,
 }
 
-/// Why a session wakes.
 enum SessionEvent<T> {
     Request(Option<T>),
     Changed,
@@ -119,7 +117,6 @@ impl<R> Session<R> {
         Ok(())
     }
 
-    /// Builds the response to a refused creation.
     fn refused(&self, cancel_reason: String) -> WatchResponse {
         WatchResponse {
             header: header::at(&self.ctx.node, self.reader.published()),

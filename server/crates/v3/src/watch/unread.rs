@@ -6,7 +6,6 @@ use witan_node::{PendingChanges, WatcherGroupId};
 
 use super::{delivery::ResponseQueue, history_reader::ResumePoint, worker_turn::WorkerTurn};
 
-/// The unread changes of a watcher group.
 #[derive(Debug)]
 pub(super) enum UnreadChanges {
     Locations(PendingChanges),
@@ -55,7 +54,6 @@ impl UnreadGroups {
         self.0.pop_last()
     }
 
-    /// Puts back a group with more changes to read.
     pub(super) fn put_back(&mut self, group_id: WatcherGroupId, from: ResumePoint) {
         self.0.insert(group_id, UnreadChanges::FromRevision(from));
     }

@@ -36,7 +36,6 @@ impl WatcherGroup {
         }
     }
 
-    /// Appends the IDs of all watchers to `ids`.
     pub(super) fn add_to(&self, ids: &mut Vec<i64>) {
         match &self.members {
             WatcherIds::One(one) => ids.push(*one),

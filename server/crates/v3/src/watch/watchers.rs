@@ -20,7 +20,6 @@ pub(super) struct WatcherFlags {
     pub(super) no_delete: bool,
     pub(super) prev_kv: bool,
     pub(super) fragment: bool,
-    /// Whether the watcher requested periodic progress notifications.
     pub(super) progress_notify: bool,
     /// Whether no event was sent since the last notification.
     pub(super) idle: bool,
@@ -123,7 +122,6 @@ impl StreamWatchers {
         self.groups.values()
     }
 
-    /// Iterates over the ids of watchers with `progress_notify`.
     pub(super) fn notified(&self) -> impl Iterator<Item = i64> {
         self.notify.iter().copied()
     }

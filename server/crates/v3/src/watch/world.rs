@@ -53,7 +53,6 @@ impl Rng {
     }
 }
 
-/// The responses to one watcher.
 #[derive(Default)]
 struct Received {
     start: i64,
@@ -257,7 +256,6 @@ fn packed(kv: &Kv) -> Kv {
     for written in kv.retained_versions() {
         copy.import_change(&written).expect("it is sound");
     }
-    // The newest versions may have been compacted.
     let compacted = kv.compacted().max(Revision::NONE);
     copy.finish_import(compacted, compacted)
         .expect("it is sound");

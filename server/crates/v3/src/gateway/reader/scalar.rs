@@ -108,7 +108,6 @@ impl<'a> Reader<'a> {
         }
         let variant = match self.dialect {
             JsonDialect::Jsonpb => Base64Variant { url: false, padded: true },
-            // Accept both alphabets, with and without padding.
             JsonDialect::Protojson(_) => Base64Variant {
                 url: text.iter().any(|letter| matches!(letter, b'-' | b'_')),
                 padded: text.len().is_multiple_of(4),

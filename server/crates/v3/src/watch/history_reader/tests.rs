@@ -20,7 +20,6 @@ fn states(kv: &Kv) -> HistoryStates {
     HistoryStates { current: Arc::new(kv.clone()), older: Vec::new() }
 }
 
-/// Deletes all keys at one revision.
 fn delete_all(kv: &mut Kv) {
     let delete = DeleteRange {
         key: "\0".into(),
