@@ -172,11 +172,11 @@ impl fmt::Display for Unreadable {
         match self {
             Self::Foreign(version) => write!(
                 f,
-                "it has version {version:?} of its format: read it with the version of this program that wrote it"
+                "its format version is {version:?}; read it with the release that wrote it"
             ),
             Self::Later => write!(
                 f,
-                "a later release wrote it, with a part that this release does not know: read it with that release"
+                "a later release wrote it and added data that this release does not know; read it with that release"
             ),
             Self::Broken(why) => write!(f, "it is broken: {why}"),
             Self::Missing { first, last } => write!(

@@ -61,7 +61,7 @@ pub struct StartArguments {
 /// Parses a duration as in Go. Fails if it is 0, because the gateway would retry without a pause.
 fn delay(text: &str) -> Result<Duration, String> {
     let delay = parse_duration(text).filter(|delay| !delay.is_zero());
-    delay.ok_or_else(|| "it must be a duration above 0, such as 30s or 1m".to_owned())
+    delay.ok_or_else(|| "must be a duration above 0, such as 30s or 1m".to_owned())
 }
 
 #[cfg(test)]

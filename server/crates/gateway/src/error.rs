@@ -15,7 +15,7 @@ pub enum GatewayError {
     GrpcProxy,
     #[error("install the signal handlers: {0}")]
     Signals(io::Error),
-    #[error("--listen-addr {0}: it must be HOST:PORT")]
+    #[error("--listen-addr {0}: must be HOST:PORT")]
     ListenAddress(String),
     #[error("cannot listen on {address}: {source}")]
     Listen { address: String, source: io::Error },
