@@ -73,7 +73,7 @@ pub(super) async fn role_grant_permission(
     Ok(AuthRoleGrantPermissionResponse { header })
 }
 
-/// Adds a user with the hash of the request's password, or without a password if the options say so.
+/// Adds a user with the hash of the request's password, or without a password if the options request that.
 pub(super) async fn user_add(
     ctx: &Context,
     request: AuthUserAddRequest,

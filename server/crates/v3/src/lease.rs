@@ -125,7 +125,7 @@ pub(super) async fn lease_time_to_live(
     Ok(WithPermit::new(response, permit))
 }
 
-/// Lists all leases. As in etcd, only the leader knows the order of expiration, in which it lists them.
+/// Lists all leases. As in etcd, only the leader lists them in order of expiration.
 pub(super) async fn lease_leases(
     ctx: &Context,
     _: LeaseLeasesRequest,

@@ -215,7 +215,7 @@ impl Observer {
             let Some(followed) = &mut self.followed else {
                 return self.find().await.transpose();
             };
-            // As in etcd, a canceled watch, as after a compaction, ends the stream without an error.
+            // As in etcd, a watch that is canceled by a compaction ends the stream without an error.
             let answer = followed
                 .next()
                 .await?

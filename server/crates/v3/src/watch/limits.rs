@@ -15,7 +15,7 @@ pub(super) const BATCH_BYTES: usize = 1 << 20;
 /// Number of changes to read before the task yields.
 pub(super) const SCAN_CHANGES: usize = 4096;
 
-/// Like [`SCAN_CHANGES`], if no watcher receives any of the changes. Clients can cause such reads without limit.
+/// Like [`SCAN_CHANGES`], but for changes that no watcher receives. Clients can cause such reads without limit.
 pub(super) const UNWANTED_SCAN_CHANGES: usize = 512;
 
 /// Maximum number of changes of one key to find by links. For more changes, the history is scanned.

@@ -88,7 +88,7 @@ impl<R> Session<R> {
         }
     }
 
-    /// Creates a watcher and queues the response, which says if creation is refused, and why. An error ends the stream.
+    /// Creates a watcher and queues the response, which contains the reason if creation is refused. An error ends the stream.
     async fn create(&mut self, request: &WatchCreateRequest) -> Result<(), Status> {
         let refusal = self.permission_state.refusal(&self.ctx, request).await?;
         if let Some(refusal) = refusal {

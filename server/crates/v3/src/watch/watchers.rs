@@ -180,7 +180,7 @@ impl StreamWatchers {
         Ok(CreatedWatcher { id, published, unsynced })
     }
 
-    /// Removes the watchers whose start revision has been published from `future`.
+    /// Removes from `future` the watchers whose start revision has been published.
     fn forget_reached(&mut self, published: Revision) {
         while let Some((start, _)) = self.future.first()
             && *start <= published

@@ -152,7 +152,7 @@ impl World {
         self.kv.clear_states_before_compaction();
     }
 
-    /// Replaces the state by another member's state, which can be newer.
+    /// Replaces the state with another member's state, which can be newer.
     fn install(&mut self) {
         let copy = packed(&self.kv);
         let before = std::mem::replace(&mut self.kv, copy);

@@ -17,7 +17,7 @@ pub(super) fn bare(kind: FieldKind, number: &[u8]) -> Option<u64> {
     integer(kind, &whole(number)?)
 }
 
-/// Like [`bare`], but parses the number at the start of a string. Returns `None` also if there is no number.
+/// Like [`bare`], but parses the number at the start of a string. Also returns `None` if there is no number.
 pub(super) fn in_text(kind: FieldKind, text: &[u8]) -> Option<u64> {
     integer(kind, &leading_integer(text)?)
 }
