@@ -1,9 +1,9 @@
-//! The first start of a cluster, and the start of its pods while no quorum serves.
+//! Bootstraps a cluster, and restarts its members while it has no quorum.
 //!
-//! All first members start at once from one static list or one discovery token, and compute the same cluster id from it. A
-//! majority is enough to serve. A static list could create a second cluster under the same name. The status prevents that: it
-//! records the number of members before the first pod starts, and the cluster id once a quorum serves. A cluster with an id is
-//! never bootstrapped again.
+//! All first members start at once with the same static list or discovery token, from which they compute the same cluster id. A
+//! majority is enough to serve. A second bootstrap from a static list would create another cluster. Therefore the status
+//! records the number of members before the first pod starts, and the cluster id once a quorum serves. A cluster with a
+//! recorded id is never bootstrapped again.
 
 use witan_crd::Discovery;
 
@@ -16,8 +16,8 @@ use crate::model::{
     Bootstrap, ClaimSeen, Ordinal, Part, PodPhase, PodPlan, PodSeen, Step, Stop, Why,
 };
 
-/// Returns the next step of the first start; `None` once a quorum has served. If the status is lost but disks of a cluster that
-/// served exist, returns a wait if the spec requests a restore, else `None`.
+/// Returns the next step of the bootstrap; `None` once a quorum has served. If the status is lost but claims of a cluster that
+/// has served exist, returns a wait if the spec requests a restore, else `None`.
 pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
     if pass.has_served() {
         return None;
@@ -26,7 +26,7 @@ pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
     let discovery = discovery.and_then(|source| source.discovery.as_ref());
     let Some(members) = pass.status.bootstrap_members else {
         let mut claims = pass.seen.claims();
-        // Claims of a failed first start are reused: a member with data ignores the bootstrap flags.
+        // Claims of a failed bootstrap are reused: a member with data ignores the bootstrap flags.
         if claims.any(|claim| claim.served && !claim.deleting) {
             let restores = pass
                 .spec
@@ -70,7 +70,7 @@ pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
         .or_else(|| Some(soon(Why::Bootstrapping)))
 }
 
-/// Returns a wait that names the first stuck pod with a known reason; `None` if there is none.
+/// Returns a wait that says why the first stuck pod is stuck; `None` if no stuck pod has a known reason.
 fn wait_for_stuck_pod(pass: &Pass<'_>) -> Option<Step> {
     let stuck = pass.pods().filter(|(_, pod)| pass.is_stuck(pod));
     let mut reasons = stuck.filter_map(|(ordinal, pod)| {
@@ -83,7 +83,7 @@ fn wait_for_stuck_pod(pass: &Pass<'_>) -> Option<Step> {
 }
 
 /// Returns whether the first members formed different clusters, or joined a cluster that this EtcdCluster did not bootstrap.
-/// The latter is assumed if a member lists another number of members and no discovery token was used.
+/// The latter is assumed if the member of `ordinal` lists an unexpected number of members and no discovery token was used.
 fn is_in_wrong_cluster(pass: &Pass<'_>, ordinal: Ordinal) -> bool {
     let Some(list) = &pass.seen.membership else {
         return false;
@@ -95,7 +95,8 @@ fn is_in_wrong_cluster(pass: &Pass<'_>, ordinal: Ordinal) -> bool {
     other || list.of_other_clusters().next().is_some()
 }
 
-/// Returns the step that records the number of members and the discovery URL, or a wait for a missing secret or backup.
+/// Returns the step that records the number of members, and the discovery URL if one is used. Returns a wait for a missing
+/// secret or backup.
 fn record(pass: &Pass<'_>, discovery: Option<&Discovery>) -> Option<Step> {
     if let Some(wait) = secrets_missing(pass).or_else(|| backup_missing(pass)) {
         return Some(wait);
@@ -108,20 +109,20 @@ fn record(pass: &Pass<'_>, discovery: Option<&Discovery>) -> Option<Step> {
     })
 }
 
-/// Returns a wait while the backup for the first members cannot be used: without it, they would create an empty cluster.
+/// Returns a wait while the backup cannot be used. Without it, the first members would form an empty cluster.
 fn backup_missing(pass: &Pass<'_>) -> Option<Step> {
     let missing = pass.seen.no_backup.is_some();
     missing.then(|| soon(Why::BackupMissing))
 }
 
-/// Returns the step that starts one of the first `members` members, from the discovery URL in the status if there is one.
-/// Returns a wait while the member's claim is being deleted.
+/// Returns the step that starts one of the first `members` members, with the discovery URL in the status, or else with a static
+/// list. Returns a wait while the member's claim is being deleted.
 fn start_first(pass: &Pass<'_>, ordinal: Ordinal, members: u32) -> Step {
     let claim = pass.claim(ordinal);
     if claim.is_some_and(|claim: &ClaimSeen| claim.deleting) {
         return soon(Why::ClaimEnding(ordinal));
     }
-    // All first members use the same URLs, even if the spec changes in between.
+    // All first members use the same peer URL scheme, even if the spec changes in between.
     let pods = pass.pods().map(|(_, pod)| pod.peer_tls);
     let claims = pass.seen.claims().filter(|claim| !claim.retired);
     let first = pods.chain(claims.map(|claim| claim.peer_tls)).next();
@@ -149,8 +150,8 @@ fn delete_broken_pod(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> Option
     (!pod.deleting).then(|| pass.delete_pod(ordinal, reason))
 }
 
-/// Returns the step that deletes a pod that cannot serve, in a cluster without a quorum. A pod with an outdated template is
-/// deleted only if updates are allowed and its container is not running: a running container may be reading its disk.
+/// Like [`delete_broken_pod`], for a cluster without a quorum. A pod with an outdated template is deleted only if updates are
+/// allowed and its container is not running: a running container may be reading its disk.
 fn stop_if_it_cannot_serve(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> Option<Step> {
     let step = delete_broken_pod(pass, ordinal, pod)?;
     let outdated = matches!(step, Step::DeletePod { reason: Stop::Outdated, .. });
@@ -158,6 +159,7 @@ fn stop_if_it_cannot_serve(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> 
 }
 
 /// Returns the next step of a cluster without a quorum: starts members from their disks and deletes pods that cannot serve.
+/// Returns a wait if neither is due.
 pub(super) fn restart_members(pass: &Pass<'_>) -> Step {
     let (mut ending, mut taken, mut refused) = (None, None, None);
     for ordinal in pass.seen.ordinals.keys().copied() {

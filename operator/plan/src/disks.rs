@@ -5,8 +5,8 @@ use witan_crd::Storage;
 use super::pass::{Joined, Pass, idle};
 use crate::model::{ObjectState, Step, Why};
 
-/// Returns the step that sets or removes the cluster as owner of the first claim for which the retention policy requires it. No
-/// other state may delay this step: the owner decides whether the disk outlives the cluster.
+/// Returns the step that adds or removes the cluster as the owner of a claim, as the retention policy requires; `None` if no
+/// claim needs a change. Nothing may delay this step, because the owner decides whether the disk outlives the cluster.
 pub(super) fn own(pass: &Pass<'_>) -> Option<Step> {
     let ordinals = pass.seen.ordinals.iter();
     let mut steps = ordinals.filter_map(|(ordinal, seen)| {
@@ -16,8 +16,8 @@ pub(super) fn own(pass: &Pass<'_>) -> Option<Step> {
     steps.find(|step| !pass.is_refused(step))
 }
 
-/// Returns the step that applies the first claim that differs from the spec, or grows the first one that is too small. A claim
-/// does not grow if it must be replaced, or if the API server has refused that size. Returns `None` if nothing is due.
+/// Returns the step that applies a claim that differs from the spec, or that expands a claim that is too small; `None` if
+/// nothing is due. Does not expand a claim that must be replaced, or to a size that the API server has refused.
 pub(super) fn keep(joined: &Joined<'_>) -> Option<Step> {
     if !joined.pass.spec.is_durable() {
         return None;
@@ -35,14 +35,14 @@ pub(super) fn keep(joined: &Joined<'_>) -> Option<Step> {
     }))
 }
 
-/// Returns a wait for a person if members cannot migrate because a new claim is too small for the data.
+/// Returns a wait if members cannot migrate because a new claim would be too small for the data.
 pub(super) fn too_small(joined: &Joined<'_>) -> Option<Step> {
     let mut own = joined.own().map(|(ordinal, _)| ordinal);
     own.any(|ordinal| joined.pass.must_migrate(ordinal) && !joined.new_claim_fits(ordinal))
         .then(|| idle(Why::StorageTooSmall))
 }
 
-/// Returns a wait for a person if the API server has refused to grow a claim.
+/// Returns a wait if the API server has refused to expand a claim.
 pub(super) fn refused(joined: &Joined<'_>) -> Option<Step> {
     let wanted = Storage::requested(joined.pass.spec.storage.as_ref()).bytes()?;
     joined.own().find_map(|(ordinal, _)| {

@@ -1,24 +1,24 @@
-//! Decides whether a member is lost with its disk or only seems to be.
+//! Decides whether a member that does not answer (a silent member) is lost.
 //!
-//! A member that answers is alive, whatever the state of its pod. A silent member is lost when its process reports an unusable
-//! disk. Elapsed time alone is not evidence, unless the spec limits how long a node may not report.
+//! A member that answers is alive, whatever the state of its pod. A silent member is lost if its process reports an unusable
+//! disk. Elapsed time alone is no evidence, unless the spec sets `selfHealing.nodeLostAfter`.
 
 use super::{objects::secrets_missing, pass::Joined};
 use crate::model::{MemberSeen, Obstacle, Ordinal, Part, PodPhase, PodSeen, Step, Why};
 
-/// The exit codes for an unusable disk (`docs/operating/monitoring.md`). A new disk would not help with any other code.
+/// Exit codes that report an unusable disk (`docs/operating/monitoring.md`). For any other code, a new disk would not help.
 const BAD_DISK: [i32; 5] = [23, 27, 28, 30, 35];
 
-/// How long, in seconds, the pod of a silent member is not recreated a second time.
+/// The least time in seconds between two recreations of a silent member's pod.
 const REMADE_SECONDS: i64 = 3600;
 
 /// The evidence about a member that does not answer.
 pub(super) enum Evidence {
     /// The member's process reports an unusable disk.
     BadDisk,
-    /// The member has been silent for as long as the spec permits, and its node does not report or does not terminate its pod.
+    /// The member has been silent for `selfHealing.nodeLostAfter`, and its node does not report or does not terminate its pod.
     NodeLost,
-    /// The member has been silent for longer than allowed, for an unknown reason.
+    /// The member's pod has been unready for `selfHealing.unhealthyAfter`, for an unknown reason.
     Silent,
     /// The member may still recover, or a new disk would not help.
     Wait(Why),
@@ -46,6 +46,7 @@ pub(super) fn of(joined: &Joined<'_>, ordinal: Ordinal, pod: &PodSeen) -> Eviden
 }
 
 /// Returns whether a member was silent for `selfHealing.nodeLostAfter` and its node does not report or terminate its pod.
+/// Returns `false` if the spec does not set this time.
 fn is_node_lost(joined: &Joined<'_>, ordinal: Ordinal, pod: &PodSeen) -> bool {
     let patience = joined.pass.spec.self_healing().node_lost_after;
     let away = pod.obstacle == Some(Obstacle::NodeNotReady) || (pod.deleting && pod.overdue);

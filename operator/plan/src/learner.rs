@@ -10,7 +10,8 @@ use crate::model::{MemberSeen, Ordinal, PodPhase, Removal, StartKind, Step, Why}
 /// Tenths of the leader's log that a learner must have applied before the server promotes it.
 const READY_TENTHS: u64 = 9;
 
-/// Returns the step that promotes or removes the first learner, or a wait for it to catch up; `None` if there is no learner.
+/// Returns the step that promotes or removes the first learner, or a wait until it has caught up; `None` if there is no
+/// learner.
 pub(super) fn advance(joined: &Joined<'_>) -> Option<Step> {
     if let Some(wait) = forced(joined) {
         return Some(wait);
@@ -39,15 +40,15 @@ pub(super) fn advance(joined: &Joined<'_>) -> Option<Step> {
     if joined.can_migrate(ordinal) && joined.pass.may_update() && !member.answers {
         return remove(Removal::LearnerOnOldClaim);
     }
-    // The readiness of a learner's pod does not count: etcd defines readiness for voters.
+    // A learner's pod need not be ready: etcd defines readiness only for voters.
     if member.healthy && has_caught_up(joined, member) {
         return Some(Step::Promote(id));
     }
     Some(wait_or_remove(joined, ordinal, member))
 }
 
-/// Returns whether a silent learner cannot start: its pod has an obstacle, its pod or claim is refused, or the pod has been
-/// unready for `selfHealing.unhealthyAfter`.
+/// Returns whether a silent learner cannot start: its pod has an obstacle or has been unready for `selfHealing.unhealthyAfter`,
+/// or it has no pod and a step was refused.
 pub(super) fn cannot_start(joined: &Joined<'_>, member: &MemberSeen) -> bool {
     let pod = member.ordinal.and_then(|ordinal| joined.pass.pod(ordinal));
     let is_stuck = match pod {
@@ -70,8 +71,8 @@ fn has_caught_up(joined: &Joined<'_>, member: &MemberSeen) -> bool {
     member.started && member.raft_index >= needed
 }
 
-/// Returns the step for a learner that has not caught up. Removes the learner if it reports an unusable disk, if its node is
-/// lost, or if its pod runs and it has been silent for too long: its disk holds no unique data. Otherwise, waits.
+/// Returns the step that removes a learner that cannot catch up: it reports an unusable disk, its node is lost, or its pod runs
+/// but it has been silent for too long. Returns a wait for any other learner. A learner's disk holds no unique data.
 fn wait_or_remove(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Step {
     let behind = Why::LearnerBehind(member.id);
     let Some(pod) = joined.pass.pod(ordinal) else {

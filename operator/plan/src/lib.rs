@@ -1,7 +1,7 @@
 //! Computes the next step from the observed state of a cluster. Does no I/O and reads no clock.
 //!
-//! The checks run in order of urgency, and the first step that a check returns is taken. `pass.rs` holds their shared facts;
-//! each other file holds the checks of one concern. `model` defines the observation and the step.
+//! The checks run in order of urgency, and the first step that a check returns is taken. `pass` holds the facts that the checks
+//! share. `model` defines the observation and the step.
 
 mod bootstrap;
 mod disks;
@@ -33,7 +33,7 @@ pub use space::AGAIN_SECONDS;
 /// Returns the next step. The same arguments always give the same step.
 pub fn plan(spec: &EtcdClusterSpec, status: &EtcdClusterStatus, seen: &Observed) -> Step {
     let pass = Pass { spec, status, seen };
-    // Only the deletion of the cluster precedes the ownership of claims.
+    // Only the deletion of the cluster takes precedence over the ownership of claims.
     let early = stop::deleting(&pass)
         .or_else(|| disks::own(&pass))
         .or_else(|| stop::paused(&pass))
@@ -51,7 +51,8 @@ pub fn plan(spec: &EtcdClusterSpec, status: &EtcdClusterStatus, seen: &Observed)
     pass.wait_instead_of(&step).unwrap_or(step)
 }
 
-/// Returns the next step of a cluster without a quorum. Members are restarted while a recovery cannot begin.
+/// Returns the next step of a cluster without a quorum: that of a requested recovery, or, while no recovery can begin, one that
+/// restarts members.
 fn without_quorum(pass: &Pass<'_>) -> Step {
     let Some(step) = recover::step(pass) else {
         return bootstrap::restart_members(pass);
@@ -63,7 +64,8 @@ fn without_quorum(pass: &Pass<'_>) -> Step {
     if back.acts() { back } else { step }
 }
 
-/// Returns the next step of a cluster with a quorum: repairs, then planned changes. Skips steps that were refused recently.
+/// Returns the next step of a cluster with a quorum: a repair, or, once nothing needs repair, a planned change. Skips recently
+/// refused steps.
 fn serve(joined: &Joined<'_>) -> Step {
     let (mut wait, mut refused) = (None, None);
     for verb in [

@@ -1,5 +1,5 @@
-//! Plain values that the parts of the operator exchange: the observed state of a cluster, and the next step. They use no types
-//! of Kubernetes or the network, so tests of `plan` need neither.
+//! The observed state of a cluster and the next step, as plain values. They use no types of Kubernetes or the network, so tests
+//! of `plan` need neither.
 
 mod certificates;
 mod membership;
@@ -38,13 +38,13 @@ pub type UnixSeconds = i64;
 pub struct Observed {
     /// Time of the observation.
     pub now: UnixSeconds,
-    /// When this operator began to act: its start, or when it became the leader among its replicas.
+    /// When this operator process started, or when it became the leader among its replicas.
     pub acting_since: UnixSeconds,
     /// Whether the EtcdCluster or its namespace has a deletion timestamp.
     pub deleting: bool,
     /// `metadata.generation` of the EtcdCluster.
     pub generation: i64,
-    /// Pod and claim of every ordinal that has one of them.
+    /// The pod and the claim of every ordinal that has either.
     pub ordinals: BTreeMap<Ordinal, OrdinalSeen>,
     /// The members' reports; `None` if no member answered.
     pub membership: Option<Membership>,
@@ -58,17 +58,18 @@ pub struct Observed {
     pub budget: Option<BudgetSeen>,
     /// The existing certificates that the operator issues, by role.
     pub certificates: BTreeMap<CertificateRole, CertificateSeen>,
-    /// The authority of these certificates.
+    /// The CA that signs these certificates.
     pub authority: AuthoritySeen,
-    /// The state of cert-manager's Certificates, one for each role that the spec takes from cert-manager.
+    /// The state of the cert-manager Certificates, one for each role that the spec takes from cert-manager.
     pub requests: BTreeMap<CertificateRole, RequestSeen>,
-    /// Names of missing secrets that the spec names or that cert-manager is to write.
+    /// Names of secrets that do not exist although the spec names them or cert-manager is to write them.
     pub missing_secrets: BTreeSet<String>,
-    /// Parts whose name another object has. They are not applied.
+    /// Parts of the cluster whose names other objects already use. They are not applied.
     pub taken: BTreeMap<Part, Holder>,
-    /// The version in `spec.version`, else in the operator's member image tag; `None` if unknown, or if the user sets an image.
+    /// The version in `spec.version`, or else in the tag of the operator's member image; `None` if unknown, or if the user sets
+    /// an image.
     pub wanted_version: Option<String>,
-    /// Whether the cluster waits for a permit because the limit on concurrent updates is reached.
+    /// Whether the cluster must wait because the limit on concurrent rollouts is reached.
     pub rollout_queued: bool,
     /// Ordinals in the annotation `witan.dev/fenced-members`.
     pub fenced: BTreeSet<Ordinal>,
@@ -80,26 +81,27 @@ pub struct Observed {
     pub allow_leader_restart: Option<i64>,
     /// Whether authentication is enabled; `None` if no member has answered.
     pub auth_enabled: Option<bool>,
-    /// Steps that failed a short time ago.
+    /// Recently failed steps.
     pub refused: Vec<Refusal>,
     /// Why the backup for the first members cannot be used; `None` if it can be used, or if the spec names no backup.
     pub no_backup: Option<String>,
-    /// A phase in the status, or an annotation of a pod or a claim, with a value that only a later release of the operator knows,
-    /// as `name=value`.
+    /// A phase in the status, or an annotation of a pod or claim, whose value only a later release of the operator knows, as
+    /// `name=value`.
     pub later: Option<String>,
-    /// Why no pods or claims can be built from the spec. If known, the last valid spec applies until it is corrected.
+    /// Why no pods or claims can be built from the spec; `None` if they can. Until the spec is corrected, the last valid spec
+    /// applies, if it is known.
     pub rejected: Option<String>,
 }
 
-/// The state of an object compared with the one that `resources` builds.
+/// How an object compares with the one that the operator builds.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum ObjectState {
     /// The object does not exist.
     #[default]
     Missing,
-    /// The object differs from the built one.
+    /// The object differs from the one that the operator builds.
     Outdated,
-    /// The object matches the built one.
+    /// The object matches the one that the operator builds.
     Current,
 }
 
@@ -108,7 +110,7 @@ pub enum ObjectState {
 pub struct BudgetSeen {
     /// `spec.minAvailable`, if it is a number.
     pub min_available: Option<u32>,
-    /// State of the budget's labels, selector and the fields that the user sets.
+    /// State of the budget's labels, selector and user-defined fields.
     pub state: ObjectState,
 }
 
@@ -130,23 +132,23 @@ pub struct PodSeen {
     pub overdue: bool,
     /// The phase of the pod.
     pub phase: PodPhase,
-    /// Whether the condition `Ready` is true.
+    /// Whether the `Ready` condition is true.
     pub ready: bool,
-    /// When the condition `Ready` last changed; the creation time if it never did.
+    /// When the `Ready` condition last changed; the creation time if it never did.
     pub ready_changed: UnixSeconds,
-    /// Why the pod is not ready, if a new disk would not help.
+    /// What keeps the pod from becoming ready, if a new disk would not help.
     pub obstacle: Option<Obstacle>,
-    /// The message of the kubelet or the scheduler about the obstacle.
+    /// The kubelet's or scheduler's message about the obstacle.
     pub said: Option<String>,
     /// The exit code of the container's last run; `None` while the container runs, and before its first exit.
     pub exit: Option<i32>,
     /// Fingerprint of the pod template (image, flags and so on). Equal templates have equal fingerprints.
     pub template: String,
-    /// Whether the template differs from the template that the spec gives for the same peer TLS.
+    /// Whether the template differs from the one built from the spec with the same peer TLS mode.
     pub outdated: bool,
-    /// The API server's refusal of the spec's template, if the pod was made from an earlier template for that reason.
+    /// Why the API server refused the spec's template, if the pod was therefore built from an earlier template.
     pub refused: Option<String>,
-    /// Peer TLS of the pod (annotation `witan.dev/peer-tls`).
+    /// Peer TLS mode of the pod (annotation `witan.dev/peer-tls`).
     pub peer_tls: PeerTls,
     /// How the member started (annotation `witan.dev/start`).
     pub start: StartKind,
@@ -154,7 +156,7 @@ pub struct PodSeen {
     pub role: Role,
     /// Whether the container is running, ready or not.
     pub running: bool,
-    /// The version in the image tag, comparable with `spec.version`. Members report the etcd version instead.
+    /// The version in the image tag, comparable with `spec.version`. A member reports the etcd version instead.
     pub version: Option<String>,
 }
 
@@ -171,7 +173,7 @@ pub enum PodPhase {
     Unknown,
 }
 
-/// Label that selects a member for the client service and the disruption budget.
+/// Value of the label by which the client service and the disruption budget select members.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -181,7 +183,7 @@ pub enum Role {
     Learner,
 }
 
-/// Peer TLS of a member's pod. A running cluster changes between `Off` and `On` through `Ready`.
+/// The peer TLS mode of a pod. A running cluster changes between `Off` and `On` by way of `Ready`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PeerTls {
@@ -207,11 +209,11 @@ pub struct ClaimSeen {
     pub lost: bool,
     /// Whether the claim's member was removed (annotation `witan.dev/retired`). No member starts from a retired claim.
     pub retired: bool,
-    /// Whether the claim is deleted once another member votes in place of its own member.
+    /// Whether the claim is kept only until another member votes in place of its own.
     pub held: bool,
     /// When the silent member's pod was last recreated (annotation `witan.dev/remade-at`).
     pub remade: Option<UnixSeconds>,
-    /// Peer TLS of the member at its last start (annotation `witan.dev/peer-tls`).
+    /// Peer TLS mode of the member at its last start (annotation `witan.dev/peer-tls`).
     pub peer_tls: PeerTls,
     /// The requested size in bytes.
     pub requested_bytes: u64,
@@ -221,10 +223,10 @@ pub struct ClaimSeen {
     pub refusal: String,
     /// State of owner, labels and annotations.
     pub state: ObjectState,
-    /// Whether the owner must change: the cluster owns the claim but must not, or must own it but does not.
+    /// Whether the cluster must become the owner of the claim, or must stop being its owner.
     pub other_owner: bool,
-    /// Whether the member must be replaced by one with a new claim: the spec requests a different or a smaller claim, or a
-    /// later EtcdOperation `migrateStorage` is running.
+    /// Whether the member must be replaced by one with a new claim: the spec requests a different or a smaller claim, or an
+    /// EtcdOperation `migrateStorage` that is newer than the claim is running.
     pub must_migrate: bool,
 }
 
@@ -258,12 +260,12 @@ impl Observed {
         ordinals.filter_map(|seen| seen.claim.as_ref())
     }
 
-    /// Returns the listed member of an ordinal, even if no quorum confirmed the list.
+    /// Returns the member of an ordinal in the member list, even if no quorum confirmed the list.
     pub fn member(&self, ordinal: Ordinal) -> Option<&MemberSeen> {
         self.membership.as_ref()?.of(ordinal)
     }
 
-    /// Iterates over the listed members; empty if no member answered.
+    /// Iterates over the members in the list; yields none if no member answered.
     pub fn members(&self) -> impl Iterator<Item = &MemberSeen> {
         self.membership.iter().flat_map(|list| &list.members)
     }

@@ -1,4 +1,4 @@
-//! The objects that exist once per cluster (services, certificates, the disruption budget), and authentication.
+//! Applies the objects that exist once per cluster (services, certificates, the disruption budget), and enables authentication.
 
 use witan_crd::{CertificateRole, ManagedCertificate, quorum};
 
@@ -38,8 +38,8 @@ fn request(pass: &Pass<'_>) -> Option<Step> {
     })
 }
 
-/// Returns a wait while another object has the name of a secret or Certificate, or a secret that pods mount is missing. The
-/// wait is short while cert-manager issues the secret; otherwise a person has to act.
+/// Returns a wait while the name of a secret or Certificate is taken, or while a secret that pods mount is missing. The wait is
+/// short while cert-manager issues the secret; otherwise, the user must act.
 pub(super) fn secrets_missing(pass: &Pass<'_>) -> Option<Step> {
     let taken = pass.wait_for_names(|part| matches!(part, Part::Secret(_) | Part::Request(_)));
     if taken.is_some() {
@@ -56,7 +56,7 @@ pub(super) fn secrets_missing(pass: &Pass<'_>) -> Option<Step> {
     }
 }
 
-/// Returns a wait while another object has the name of a role's secret or Certificate.
+/// Returns a wait while the name of a role's secret or Certificate is taken.
 fn secret_taken(pass: &Pass<'_>, role: CertificateRole) -> Option<Step> {
     pass.wait_for_names(|part| part == Part::Secret(role) || part == Part::Request(role))
 }
@@ -66,14 +66,15 @@ pub(super) fn wait_for_names(joined: &Joined<'_>) -> Option<Step> {
     joined.pass.wait_for_names(|_| true)
 }
 
-/// Returns a wait for a person if the spec requires cert-manager and it is not installed: certificates would not be renewed.
+/// Returns a wait if the spec requires cert-manager but cert-manager is not installed: certificates would not be renewed.
 pub(super) fn unrequested(joined: &Joined<'_>) -> Option<Step> {
     let mut requests = joined.pass.seen.requests.values();
     let unknown = requests.any(|seen| seen.request.is_none());
     unknown.then(|| idle(Why::CertManagerMissing))
 }
 
-/// Returns the step that issues the first certificate that is missing, does not fit or expires soon; the authority comes first.
+/// Returns the step that issues the first certificate that is missing, does not fit or expires soon. The CA comes first. Skips
+/// a certificate if its secret or the CA's secret belongs to another owner.
 fn certificate(pass: &Pass<'_>) -> Option<Step> {
     let peer = pass.spec.peer_tls().and_then(|tls| tls.managed.as_ref());
     let client = pass
@@ -100,7 +101,6 @@ fn certificate(pass: &Pass<'_>) -> Option<Step> {
         };
         !seen.fits || pass.seen.now >= seen.not_after.saturating_sub(before)
     };
-    // The operator must neither overwrite another owner's secret nor sign with it.
     let blocked = |role| {
         secret_taken(pass, role).is_some()
             || secret_taken(pass, CertificateRole::Authority).is_some()
@@ -111,7 +111,7 @@ fn certificate(pass: &Pass<'_>) -> Option<Step> {
     })
 }
 
-/// Returns the step that applies the PodDisruptionBudget, or deletes it if the spec turns it off. Returns `None` if nothing
+/// Returns the step that applies the PodDisruptionBudget, or deletes it if the spec disables it. Returns `None` if nothing
 /// differs or its name is taken. By default, `minAvailable` is the quorum of the listed voters, or 0 for a single voter.
 pub(super) fn budget(joined: &Joined<'_>) -> Option<Step> {
     let options = joined.pass.spec.pod_disruption_budget.as_ref();
@@ -135,8 +135,7 @@ pub(super) fn budget(joined: &Joined<'_>) -> Option<Step> {
 }
 
 /// Returns the step that enables or disables authentication as the spec requests. Returns `None` if nothing differs or the
-/// present state is unknown. Authentication is not enabled while secrets are missing, and not disabled if the spec has no
-/// `auth`.
+/// current state is unknown. Does not enable authentication while secrets are missing, or disable it if the spec has no `auth`.
 pub(super) fn auth(joined: &Joined<'_>) -> Option<Step> {
     let wanted = joined.pass.spec.auth.as_ref();
     let wanted = wanted.is_some_and(|auth| auth.enabled);

@@ -1,4 +1,4 @@
-//! Facts that the checks of a plan share: the arguments, and the state of a cluster with a quorum.
+//! Facts that the checks share: the arguments of `plan`, and the state of a cluster with a quorum.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::model::{
     Stop, UnixSeconds, Why,
 };
 
-/// How long to wait for a person to act or an object to change.
+/// How long to wait for the user to act or for an object to change.
 pub const IDLE: Duration = Duration::from_secs(60);
 
 /// How long to wait for a state that changes without a step.
@@ -30,6 +30,7 @@ pub(super) fn soon(why: Why) -> Step {
     Step::Wait { why, after: SOON }
 }
 
+/// The arguments of `plan`.
 #[derive(Clone, Copy)]
 pub(super) struct Pass<'a> {
     pub(super) spec: &'a EtcdClusterSpec,
@@ -37,7 +38,7 @@ pub(super) struct Pass<'a> {
     pub(super) seen: &'a Observed,
 }
 
-/// The facts about a cluster whose quorum serves. The quorum confirmed `list`.
+/// A cluster with a quorum, which confirmed `list`.
 pub(super) struct Joined<'a> {
     pub(super) pass: Pass<'a>,
     pub(super) list: &'a Membership,
@@ -57,7 +58,7 @@ impl<'a> Pass<'a> {
         self.seen.pods()
     }
 
-    /// Returns a wait while another object has the name of a part for which `of` returns true.
+    /// Returns a wait while the name of a part for which `of` returns true is taken.
     pub(super) fn wait_for_names(&self, of: impl Fn(Part) -> bool) -> Option<Step> {
         let mut taken = self.seen.taken.iter().filter(|(part, _)| of(**part));
         let (part, holder) = taken.next()?;
@@ -65,12 +66,12 @@ impl<'a> Pass<'a> {
         Some(wait(Why::NameTaken(*part)))
     }
 
-    /// Returns a wait while another object has the name of this ordinal's pod or claim.
+    /// Returns a wait while the name of this ordinal's pod or claim is taken.
     pub(super) fn wait_for_names_of(&self, ordinal: Ordinal) -> Option<Step> {
         self.wait_for_names(|part| part == Part::Pod(ordinal) || part == Part::Claim(ordinal))
     }
 
-    /// Returns a wait in place of a step that was refused a short time ago.
+    /// Returns a wait if the step was refused recently; `None` if it may be taken.
     pub(super) fn wait_instead_of(&self, step: &Step) -> Option<Step> {
         let mut refused = self.seen.refused.iter();
         let refused = refused.any(|refusal| refusal.held && refusal.step == *step);
@@ -85,8 +86,8 @@ impl<'a> Pass<'a> {
         self.seen.fenced.contains(&ordinal)
     }
 
-    /// Returns whether a quorum has ever served. If so, the cluster is never bootstrapped again. A lone first member does not
-    /// count as a quorum: the cluster id and [`Pass::joined`] come only from a list that a quorum confirmed.
+    /// Returns whether a quorum has ever served. If so, the cluster is never bootstrapped again. The cluster id in the status
+    /// and [`Pass::joined`] come only from a list that a quorum confirmed.
     pub(super) fn has_served(&self) -> bool {
         self.status.cluster_id.is_some() || self.joined().is_some()
     }
@@ -107,9 +108,9 @@ impl<'a> Pass<'a> {
         !pod.ready && self.seen.now.saturating_sub(pod.ready_changed) >= STUCK_SECONDS
     }
 
-    /// Returns the peer TLS that a member's pod must have. It is `On` if the member's peer URL uses TLS, else `Ready` if the
-    /// spec requests TLS or another member's peer URL uses it, else `Off`. For an ordinal without a member, or whose member has
-    /// a foreign address, returns the value of the claim's annotation.
+    /// Returns the peer TLS mode that a member's pod must have. It is `On` if the member's peer URL uses TLS, else `Ready` if
+    /// the spec requests TLS or another member's peer URL uses it, else `Off`. For an ordinal without a member, or whose member
+    /// has a foreign address, returns the value of the claim's annotation.
     pub(super) fn peer_tls_of(&self, ordinal: Ordinal) -> PeerTls {
         let member = self.seen.member(ordinal);
         let Some(member) = member.filter(|member| !member.foreign_address) else {
@@ -127,7 +128,8 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Returns the step that records a member's peer TLS on its claim, in case no member answers; `None` if it is recorded.
+    /// Returns the step that records a member's peer TLS mode on its claim; `None` if it is recorded. The record counts while
+    /// no member answers.
     fn note(&self, ordinal: Ordinal) -> Option<Step> {
         let (claim, member) = (self.claim(ordinal)?, self.seen.member(ordinal)?);
         let differs =
@@ -135,13 +137,14 @@ impl<'a> Pass<'a> {
         differs.then(|| Step::ApplyClaim { ordinal, peer_tls: self.peer_tls_of(ordinal) })
     }
 
-    /// Returns the step that deletes a pod. For a change of peer TLS, returns the step that records its value first.
+    /// Returns the step that deletes a pod. Before a change of peer TLS, returns the step that records the mode on the claim,
+    /// if it is not recorded.
     pub(super) fn delete_pod(&self, ordinal: Ordinal, reason: Stop) -> Step {
         let note = self.note(ordinal).filter(|_| reason == Stop::PeerTls);
         note.unwrap_or(Step::DeletePod { ordinal, reason })
     }
 
-    /// Returns whether other members cannot reach a member: only one of its pod and its peer URL uses TLS.
+    /// Returns whether other members cannot reach a member: its pod uses TLS but its peer URL does not, or the reverse.
     pub(super) fn is_cut_off(&self, ordinal: Ordinal, pod: &PodSeen) -> bool {
         let member = self.seen.member(ordinal);
         // A proxy in front of a foreign address can terminate TLS.
@@ -154,7 +157,7 @@ impl<'a> Pass<'a> {
         self.spec.updates_members() && self.refused_version().is_none()
     }
 
-    /// Returns why the pods may not be updated to the wanted version; `None` if they may, or if no version is wanted.
+    /// Returns why the pods must not be updated to the wanted version; `None` if they may, or if no version is wanted.
     pub(super) fn refused_version(&self) -> Option<Why> {
         let wanted = self.seen.wanted_version.as_ref()?;
         let risen = self.level_risen(wanted);
@@ -176,8 +179,7 @@ impl<'a> Pass<'a> {
         reported.or_else(|| recorded.and_then(|level| Level::try_from(level).ok()))
     }
 
-    /// Returns the reason to wait if a pod's version is not next to the wanted version, because members cannot skip a minor
-    /// version.
+    /// Returns the reason to wait if a pod's version is not next to the wanted version: members cannot skip a minor version.
     fn version_step(&self, wanted: &str) -> Option<Why> {
         let to = ReleaseVersion::parse(wanted)?;
         let running = self.pods().filter_map(|(_, pod)| pod.version.as_ref());
@@ -197,7 +199,7 @@ impl<'a> Pass<'a> {
             .then_some(Joined { pass: *self, list, leader })
     }
 
-    /// Returns the peer TLS of a new member's pod. If the spec requests TLS: `On` if all pods can connect with TLS, else
+    /// Returns the peer TLS mode of a new member's pod. If the spec requests TLS: `On` if all pods can connect with TLS, else
     /// `Ready`. If it does not: `Ready` if a pod has TLS on, else `Off`.
     pub(super) fn peer_tls_of_new(&self) -> PeerTls {
         let wanted = self.spec.peer_tls().is_some();
@@ -231,7 +233,8 @@ impl<'a> Joined<'a> {
         other
     }
 
-    /// Returns whether a member is healthy and its pod is ready and not being deleted. Outside members need no pod.
+    /// Returns whether a member is healthy and its pod is ready and not being deleted. A member outside this cluster's pods
+    /// needs no pod.
     pub(super) fn serves(&self, member: &MemberSeen) -> bool {
         let pod = |ordinal| self.pass.pod(ordinal);
         let ready = match member.ordinal {
@@ -265,8 +268,8 @@ impl<'a> Joined<'a> {
         self.pass.must_migrate(ordinal) && self.new_claim_fits(ordinal)
     }
 
-    /// Returns whether a new claim is at least as large as the present one, or twice as large as the data. The server writes a
-    /// new checkpoint before it deletes the old one. True if the wanted size is unknown.
+    /// Returns whether a new claim is at least as large as the current one, or twice as large as the data, because the server
+    /// writes a new checkpoint before it deletes the old one. Also returns `true` if the requested size is unknown.
     pub(super) fn new_claim_fits(&self, ordinal: Ordinal) -> bool {
         let bytes = Storage::requested(self.pass.spec.storage.as_ref()).bytes();
         let present = self.pass.claim(ordinal).map(|claim| claim.requested_bytes);
@@ -282,7 +285,7 @@ impl<'a> Joined<'a> {
         self.pass.spec.is_durable() || self.list.members.len() > 1
     }
 
-    /// Returns the member with the highest ordinal, which is removed first when the cluster shrinks.
+    /// Returns the member with the highest ordinal, which a scale-in removes first.
     pub(super) fn last(&self) -> Option<(Ordinal, &'a MemberSeen)> {
         self.own().max_by_key(|(ordinal, _)| *ordinal)
     }

@@ -1,18 +1,19 @@
-//! Forces a new cluster from one surviving member after a quorum is lost, if an EtcdOperation requests it.
+//! Forces a new cluster from one surviving member after quorum loss, if an EtcdOperation requests it.
 //!
 //! The other members could still form a quorum without the survivor and acknowledge different writes. Therefore all their pods
 //! must be gone before the survivor starts alone. None of them starts again until `repair` has retired their claims.
 //!
-//! The status records the recovery before anything changes. From then on another survivor can be named, but the recovery cannot
-//! be cancelled, because the survivor may have removed the others from its log. The status also records the end, so that the
-//! same operation does not start a second recovery.
+//! The status records the recovery before anything changes. From then on, the recovery cannot be cancelled, because the
+//! survivor may have removed the others, but another survivor can be named. The status also records the end, so that the same
+//! operation does not start a second recovery.
 
 use witan_crd::{RecoveryPhase, ordinal, quorum};
 
 use super::pass::{Pass, idle, soon};
 use crate::model::{Bootstrap, Ordinal, PodPhase, PodPlan, StartKind, Step, Stop, Why};
 
-/// Returns the next step of a recovery without a quorum; `None` if none was requested, or if it has finished.
+/// Returns the next step of a recovery. Returns `None` if none was requested, if it has finished, or before it begins while the
+/// quorum is not lost.
 pub(super) fn step(pass: &Pass<'_>) -> Option<Step> {
     let recorded = recorded(pass);
     let asked = pass.seen.recover;
@@ -41,13 +42,14 @@ fn recorded<'a>(pass: &Pass<'a>) -> Option<(Ordinal, &'a RecoveryPhase)> {
     Some((ordinal(&recorded.member)?, &recorded.phase))
 }
 
-/// Returns whether too few pods are ready for a quorum. Uses kubelet readiness, which a partitioned operator still sees.
+/// Returns whether too few pods are ready for a quorum. Uses the readiness that kubelets report, which a partitioned operator
+/// still sees.
 fn is_lost(pass: &Pass<'_>) -> bool {
     let ready = pass.pods().filter(|(_, pod)| pod.ready).count();
     ready < quorum(voters(pass).len().max(1))
 }
 
-/// Returns the voters' ordinals as members last reported them; `None` for each voter outside this cluster's pods.
+/// Returns the ordinals of the voters that the members last reported; `None` for each voter outside this cluster's pods.
 fn voters(pass: &Pass<'_>) -> Vec<Option<Ordinal>> {
     if let Some(list) = &pass.seen.membership {
         return list.voters().map(|voter| voter.ordinal).collect();
@@ -59,8 +61,9 @@ fn voters(pass: &Pass<'_>) -> Vec<Option<Ordinal>> {
         .collect()
 }
 
-/// Returns the step that records the survivor. Returns a wait for a person if a voter is outside this cluster's pods, or if the
-/// survivor is fenced, has no disk or is not a voter. It need not be a listed voter if none is known or a recovery is running.
+/// Returns the step that records the survivor. Returns a wait if a voter is outside this cluster's pods, or if the survivor is
+/// fenced, has no disk or is not a voter. If no voter is known or a recovery is running, the survivor need not be a listed
+/// voter.
 fn begin(pass: &Pass<'_>, survivor: Ordinal) -> Step {
     let voters = voters(pass);
     if voters.contains(&None) {

@@ -1,5 +1,4 @@
 //! Repairs a cluster: recreates missing pods, replaces members that do not recover, and cleans up after removed members.
-//! Compares members by identity, not by count.
 
 use witan_crd::Retention;
 
@@ -15,12 +14,12 @@ use crate::model::{
     Removal, Role, StartKind, Step, Stop, Why,
 };
 
-/// How many seconds a corrupt member may take to rebuild itself. Until then v3 writes are refused.
+/// Seconds that a corrupt member gets to rebuild itself. The cluster refuses v3 writes until then.
 const REBUILD_SECONDS: i64 = 60;
 
-/// Returns the step that cleans up the first ordinal without a member. With a pod, deletes a learner's claim and then the pod,
-/// or a voter's pod. Without a pod, deletes or retires the claim. Returns a wait if another member still lists the ordinal: the
-/// confirmed list may belong to a forced member while the others elect a leader.
+/// Returns the step that cleans up the first ordinal without a member: deletes the pod (after the claim of a learner), and then
+/// deletes or retires the claim. Returns a wait if another member still lists the ordinal: the confirmed list may belong to a
+/// forced member while the others elect a leader.
 pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
     let ordinals = joined.pass.seen.ordinals.iter();
     let gone = ordinals.filter(|(ordinal, _)| joined.list.of(**ordinal).is_none());
@@ -35,7 +34,7 @@ pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
         };
         let reason = Stop::NotAMember;
         match claim {
-            // A learner has no vote, and the others have all data of its disk.
+            // A learner has no vote, and the voters have all of its data.
             Some(_) if pod.role == Role::Learner => Some(Step::DeleteClaim(ordinal)),
             Some(_) | None => (!pod.deleting).then_some(Step::DeletePod { ordinal, reason }),
         }
@@ -54,7 +53,7 @@ fn delete_or_retire_claim(
     let full = joined.list.voters().count() >= joined.pass.spec.members() as usize;
     let of_use = !full && !claim.lost;
     let scaled = joined.pass.spec.claim_retention().when_scaled;
-    // The disks of members that a survivor removed stay until a person deletes them.
+    // The disks of members that a survivor removed are kept until the user deletes them.
     let deletes = scaled == Retention::Delete && !recover::is_running(&joined.pass);
     match claim.retired && !claim.held {
         true => None,
@@ -63,7 +62,8 @@ fn delete_or_retire_claim(
     }
 }
 
-/// Returns the step that updates the role label, by which services and the budget select, of the first promoted member's pod.
+/// Returns the step that updates the first role label that differs from the member's role. Services and the budget select by
+/// it.
 pub(super) fn labels(joined: &Joined<'_>) -> Option<Step> {
     joined.first(joined.own().filter_map(|(ordinal, member)| {
         let pod = joined.pass.pod(ordinal).filter(|pod| !pod.deleting)?;
@@ -113,7 +113,7 @@ pub(super) fn start(joined: &Joined<'_>) -> Option<Step> {
     }))
 }
 
-/// Returns the start of a joining member: the flags list all members.
+/// Returns the flags of a joining member, which list all members.
 fn join(joined: &Joined<'_>) -> Bootstrap {
     let members = joined.list.members.iter().map(|member| JoinMember {
         id: member.id,
@@ -169,7 +169,8 @@ fn restart_reason(
     (mends && may).then_some(Stop::Outdated)
 }
 
-/// Returns the step that removes the first voter that must be replaced or recreates the pod of a silent one, or a wait.
+/// Returns the step that removes the first voter that must be replaced or recreates the pod of a silent one. Otherwise, returns
+/// a wait, or `None` if all voters are well.
 pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
     let mut wait = None;
     let heals = joined.pass.spec.self_healing().enabled;
@@ -306,13 +307,13 @@ fn without_service(
     }
 }
 
-/// Returns the step that disarms the alarm CORRUPT of a removed member. The alarm would stay raised otherwise.
+/// Returns the step that disarms the CORRUPT alarm of a removed member. The alarm would stay raised otherwise.
 pub(super) fn disarm(joined: &Joined<'_>) -> Option<Step> {
     let id = *joined.list.stale_corrupt.first()?;
     Some(Step::DisarmCorrupt(id))
 }
 
-/// Returns a wait while a member is not serving, fenced, due for replacement, or a learner: no planned change may begin.
+/// Returns a wait if a member is fenced, due for replacement, a learner or not serving. Planned changes must not begin then.
 pub(super) fn unsettled(joined: &Joined<'_>) -> Option<Step> {
     joined.list.members.iter().find_map(|member| {
         let Some(ordinal) = member.ordinal else {

@@ -1,8 +1,8 @@
 //! Restores in place: stops all members, retires their disks, and starts new members from a backup.
 //!
 //! The status records the restore and the disks before a member stops. No new member starts until all pods are gone and all
-//! earlier claims are retired: two old members could serve as a quorum next to the new ones. New members get new ordinals, so
-//! they never get old claims. Returning to the earlier disks works the same way.
+//! earlier claims are retired; otherwise, old members could form a quorum next to the new ones. New members get new ordinals,
+//! so they never get old claims. Returning to the earlier disks works the same way.
 
 use witan_crd::{RestorePhase, RestoreStatus, ordinal};
 
@@ -39,7 +39,7 @@ pub(super) fn stop(pass: &Pass<'_>) -> Option<Step> {
 }
 
 /// Returns the step that prepares the next claim for the restore, or `None` if all claims are prepared. Revives a retired claim
-/// to which the cluster returns. Retires any other claim, even if it is already retired but `held`, and would be deleted later.
+/// to which the cluster returns. Retires every other claim, even one that is retired only until another member votes (`held`).
 fn set_aside(pass: &Pass<'_>, restore: &RestoreStatus) -> Option<Step> {
     let wanted: Vec<_> = restore
         .disks

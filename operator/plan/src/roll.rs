@@ -10,8 +10,8 @@ use super::{
 use crate::model::{MemberSeen, Ordinal, PeerTls, PodSeen, Removal, Step, Stop, Why};
 
 /// Returns the next step of a rolling update. Returns `None` if all members are up to date, if updates are not allowed, or if
-/// the only member has no disk. Returns a wait for missing secrets, an allowed version, a rollout permit, settled members, and
-/// the approval to restart the leader. The caller has checked that all members serve.
+/// the only member has no disk. Returns a wait until secrets exist, the version is allowed, a rollout permit is free, members
+/// have settled, and the user approves a restart of the leader. The caller has checked that all members serve.
 pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     let spec = joined.pass.spec;
     if !spec.updates_members() || !joined.has_copies() {
@@ -45,7 +45,7 @@ struct Due<'a> {
     ordinal: Ordinal,
     member: &'a MemberSeen,
     leads: bool,
-    /// The next peer TLS of the pod; `None` if it does not change.
+    /// The next peer TLS mode of the pod; `None` if it does not change.
     peer_tls: Option<PeerTls>,
     /// Why the member is replaced; `None` if it restarts on its disk.
     replaced: Option<Removal>,
@@ -79,7 +79,7 @@ fn differs<'a>(
     })
 }
 
-/// Returns the next peer TLS of a pod on the way to the spec's; `None` if the pod must stay as it is. No pod turns TLS on
+/// Returns the next peer TLS mode of a pod on the way to the spec's; `None` if the pod must keep its mode. No pod turns TLS on
 /// before all pods can connect with it. No pod drops its certificate before all pods listen without TLS.
 fn next_peer_tls(joined: &Joined<'_>, pod: &PodSeen) -> Option<PeerTls> {
     let mut others = joined.pass.pods().map(|(_, pod)| pod.peer_tls);
@@ -91,7 +91,7 @@ fn next_peer_tls(joined: &Joined<'_>, pod: &PodSeen) -> Option<PeerTls> {
     }
 }
 
-/// Returns a wait for the first member whose readiness changed less than `minReadySeconds` ago.
+/// Returns a wait for the first member whose readiness changed less than `minReadySeconds` ago; `None` if all have settled.
 fn settling(joined: &Joined<'_>) -> Option<Step> {
     let seconds = i64::from(joined.pass.spec.update_strategy().min_ready_seconds);
     joined.own().find_map(|(ordinal, _)| {
@@ -128,7 +128,7 @@ fn advance(joined: &Joined<'_>, due: &Due<'_>) -> Option<Step> {
     })
 }
 
-/// Returns a wait for a person if the template of an only member without a disk has changed: a restart would lose the data.
+/// Returns a wait if the only member has no disk and its template has changed: a restart would lose the data.
 pub(super) fn only_copy(joined: &Joined<'_>) -> Option<Step> {
     if joined.has_copies() {
         return None;

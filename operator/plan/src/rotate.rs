@@ -1,8 +1,8 @@
-//! Rotates the authority of a cluster without interrupting members or clients.
+//! Rotates the CA of a cluster without interrupting members or clients.
 //!
-//! 1. The next authority is trusted in addition to the present one: first in the secrets, then by every member.
-//! 2. The next authority signs. Certificates are reissued (`objects`), and every member restarts with its new certificate.
-//! 3. The former authority is no longer trusted.
+//! 1. The next CA is trusted in addition to the current one: first in the secrets, then by every member.
+//! 2. The next CA signs. Certificates are reissued (`objects`), and every member restarts with its new certificate.
+//! 3. The former CA is no longer trusted.
 //!
 //! The secrets are part of the pod template, so a rollout delivers them. Clients get time between the stages to fetch them.
 
@@ -11,11 +11,11 @@ use witan_crd::CertificateRole;
 use super::pass::Joined;
 use crate::model::{Rotation, Step};
 
-/// How many seconds before its expiry an authority is replaced: a year.
+/// How long before its expiry a CA is replaced: a year, in seconds.
 const BEFORE_END_SECONDS: i64 = 365 * 24 * 3600;
 
-/// Returns the step that starts a rotation if the authority expires soon or the user requests it, or that advances it. `None`
-/// if neither is due, while a pod lacks the present certificates, and while clients still have time in this stage.
+/// Returns the step that starts a CA rotation, if the CA expires soon or the user requests it, or that advances it. Returns
+/// `None` if neither is due, while a pod lacks the current certificates, and while clients still have time in this stage.
 pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     let seen = joined.pass.seen;
     let certificate = seen.certificates.get(&CertificateRole::Authority)?;
@@ -32,7 +32,7 @@ pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     (known && all_have_it(joined)).then_some(Step::RotateAuthority(to))
 }
 
-/// Returns whether every member's pod has the present template, and with it the present certificates.
+/// Returns whether every member's pod has the current template, and with it the current certificates.
 fn all_have_it(joined: &Joined<'_>) -> bool {
     let mut pods = joined.own().map(|(ordinal, _)| joined.pass.pod(ordinal));
     pods.all(|pod| pod.is_some_and(|pod| !pod.outdated))

@@ -1,5 +1,5 @@
 //! Scales to `spec.replicas`, one member at a time: adds a learner, or removes the member with the highest ordinal. `repair`
-//! runs before and removes members that did not recover.
+//! runs first and removes members that do not recover.
 
 use super::{grow, pass::Joined, surge};
 use crate::model::{Removal, Step, Stop};

@@ -1,7 +1,7 @@
-//! Handles the alarm NOSPACE if the spec requests it: compacts old revisions, and disarms the alarm once enough space is free.
+//! Handles the NOSPACE alarm if the spec requests it: compacts old revisions, and disarms the alarm once enough space is free.
 //!
-//! A compaction removes history that clients may need, and compacting again a minute later would not help. The status records
-//! each compaction; the next one follows after [`AGAIN_SECONDS`] at the earliest.
+//! A compaction removes history that clients may need, and a second one soon after would free little. Therefore the status
+//! records each compaction, and the next one follows after [`AGAIN_SECONDS`] at the earliest.
 
 use super::pass::Joined;
 use crate::model::{MemberSeen, Step};
@@ -9,7 +9,7 @@ use crate::model::{MemberSeen, Step};
 /// The least time between two compactions, in seconds. A cluster that fills up faster needs a larger quota.
 pub const AGAIN_SECONDS: i64 = 600;
 
-/// Returns the step that compacts keys because of the alarm NOSPACE, or that disarms the alarm. Returns `None` if neither is
+/// Returns the step that compacts keys because of the NOSPACE alarm, or that disarms the alarm. Returns `None` if neither is
 /// due.
 pub(super) fn free_space(joined: &Joined<'_>) -> Option<Step> {
     let healing = joined.pass.spec.self_healing();
@@ -34,8 +34,8 @@ pub(super) fn free_space(joined: &Joined<'_>) -> Option<Step> {
     }
 }
 
-/// Returns whether keys take at least half of a member's quota. If they take less, a compaction does not help: something else
-/// fills the quota, or the disk itself is full.
+/// Returns whether keys take up at least half of a member's quota. If they take less, a compaction does not help: something
+/// else fills the quota, or the disk itself is full.
 fn is_filled_by_keys(member: &MemberSeen) -> bool {
     member
         .quota

@@ -1,4 +1,4 @@
-//! States in which the operator changes nothing, pods that a person stops, and leftovers of a failed bootstrap.
+//! States in which the operator changes nothing, fenced and hibernated members, and leftovers of a failed bootstrap.
 
 use witan_crd::RestorePhase;
 
@@ -16,15 +16,15 @@ pub(super) fn paused(pass: &Pass<'_>) -> Option<Step> {
     pass.spec.paused.then(|| idle(Why::Paused))
 }
 
-/// Returns a wait if a later release of the operator wrote a value that this release does not know. This release does not know
-/// what the cluster needs then.
+/// Returns a wait if a later release of the operator wrote a value that this release does not know: this release cannot tell
+/// what the cluster needs.
 pub(super) fn later(pass: &Pass<'_>) -> Option<Step> {
     let later = pass.seen.later.is_some();
     later.then(|| idle(Why::LaterOperator))
 }
 
-/// Returns a wait for a person if members report different cluster ids, or an id that differs from the status. Once the cluster
-/// has served, leftovers of a failed bootstrap do not count. Before that, different ids count only if a member has data.
+/// Returns a wait if members report different cluster ids, or an id that differs from the status. Once the cluster has served,
+/// leftovers of a failed bootstrap do not count. Before that, different ids count only if a member has data.
 pub(super) fn other_cluster(pass: &Pass<'_>) -> Option<Step> {
     let list = pass.seen.membership.as_ref()?;
     let recorded = pass.status.cluster_id.as_ref();
@@ -38,9 +38,9 @@ pub(super) fn other_cluster(pass: &Pass<'_>) -> Option<Step> {
     (other || differ).then(|| idle(Why::ClusterIdMismatch))
 }
 
-/// Returns a wait for a person if the cluster may have forked. Either pods serve with two quorums under one cluster id, or the
-/// confirmed list lacks most of the voters in the status. The operator cannot tell which quorum to keep. It reports a fork
-/// until every pod and claim belongs to a listed member.
+/// Returns a wait if the cluster may have forked. Either pods serve with two quorums under one cluster id, or the confirmed
+/// list lacks most of the voters in the status. The operator cannot tell which quorum to keep. It reports a fork until every
+/// pod and claim belongs to a listed member.
 pub(super) fn forked(pass: &Pass<'_>) -> Option<Step> {
     let list = pass.seen.membership.as_ref()?;
     let forked = list.forked().next().is_some();
@@ -83,7 +83,8 @@ fn is_left_over(pass: &Pass<'_>, ordinal: Ordinal, report: &ClusterReport) -> bo
     elsewhere && report.blank && unserved
 }
 
-/// Returns the step that deletes the claim, then the pod of a leftover that is not fenced, or a wait for both deletions.
+/// Returns the step that deletes the claim, and then the pod, of the first leftover that is not fenced; a wait while both are
+/// being deleted.
 pub(super) fn left_over(joined: &Joined<'_>) -> Option<Step> {
     let pass = &joined.pass;
     let others = joined.list.of_other_clusters();
@@ -99,8 +100,8 @@ pub(super) fn left_over(joined: &Joined<'_>) -> Option<Step> {
     }))
 }
 
-/// Returns the step that stops the pod with the highest ordinal if `spec.replicas` is 0. Disks are kept. Returns a wait for a
-/// person if a cluster that has served has no disks, or if a voter's claim would disappear with its pod.
+/// Returns the step that stops the pod with the highest ordinal if `spec.replicas` is 0. Disks are kept. Returns a wait if a
+/// cluster that has served has no disks, or if a voter's claim is being deleted and would disappear with its pod.
 pub(super) fn hibernate(pass: &Pass<'_>) -> Option<Step> {
     if pass.spec.replicas != 0 {
         return None;

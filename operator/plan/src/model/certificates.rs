@@ -7,11 +7,11 @@ use super::{ObjectState, UnixSeconds};
 pub struct CertificateSeen {
     /// When the certificate expires.
     pub not_after: UnixSeconds,
-    /// Whether the certificate has the names that the spec requests and is signed by the present authority.
+    /// Whether the current CA signed the certificate, and the certificate has the names that the spec requests.
     pub fits: bool,
 }
 
-/// cert-manager's Certificate of a role, and the secret that it writes.
+/// The cert-manager Certificate of a role, and the secret that cert-manager writes for it.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct RequestSeen {
     /// State of the Certificate; `None` if cert-manager is not installed.
@@ -22,19 +22,20 @@ pub struct RequestSeen {
     pub owned: bool,
 }
 
-/// The stage of a rotation from one authority to the next.
+/// The stage of a rotation from one CA to the next.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Rotation {
-    /// One authority is trusted, and it signs.
+    /// Only one CA is trusted, and it signs.
     #[default]
     Rest,
-    /// The next authority is also trusted, but does not sign yet.
+    /// The next CA is also trusted, but does not sign yet.
     Introduced,
-    /// The next authority signs, and the former one is still trusted.
+    /// The next CA signs, and the former CA is still trusted.
     Switched,
 }
 
 impl Rotation {
+    /// Describes the step that leads to this stage.
     pub(super) fn text(self) -> &'static str {
         match self {
             Rotation::Introduced => "trusting the next CA in addition to the current CA",
@@ -44,15 +45,15 @@ impl Rotation {
     }
 }
 
-/// The authority that signs the certificates of a cluster.
+/// The CA that signs the certificates of a cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AuthoritySeen {
     /// The stage of the rotation.
     pub rotation: Rotation,
     /// When the rotation reached this stage.
     pub since: UnixSeconds,
-    /// Whether the user requests a new authority.
+    /// Whether the user requests a new CA.
     pub asked: bool,
-    /// How many seconds clients get after each stage to fetch the secrets.
+    /// Seconds that clients get after each stage to fetch the secrets.
     pub overlap: i64,
 }

@@ -1,10 +1,10 @@
-//! The members of a cluster, as they report them.
+//! The members of a cluster, as the members report them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{MemberId, Ordinal};
 
-/// The reports of the members about their cluster.
+/// The member list of a cluster, and each member's report about its cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Membership {
     /// The id of the cluster to which this list belongs.
@@ -13,13 +13,14 @@ pub struct Membership {
     pub reports: BTreeMap<Ordinal, ClusterReport>,
     /// Whether a quorum confirmed the list. If false, the cluster must not be changed.
     pub linearizable: bool,
-    /// The leader that the confirmed answer names.
+    /// The leader, according to the member whose list was confirmed.
     pub leader: Option<MemberId>,
-    /// The cluster's feature level: the highest that a member reported, because some may lag. `None` if none reported it.
+    /// The cluster's feature level: the highest that a member reported, because members can lag behind. `None` if none reported
+    /// one.
     pub level: Option<u32>,
     /// Ordinals that other pods list as members although this list does not.
     pub listed_by_others: BTreeSet<Ordinal>,
-    /// Ids of removed members whose alarm CORRUPT is still raised.
+    /// Ids of removed members whose CORRUPT alarm is still raised.
     pub stale_corrupt: Vec<MemberId>,
     /// All members, including silent ones, in ascending order of their ids.
     pub members: Vec<MemberSeen>,
@@ -32,9 +33,9 @@ pub struct MemberSeen {
     pub id: MemberId,
     /// The member's name; empty until it has started.
     pub name: String,
-    /// The ordinal of its pod; `None` for a member outside this cluster's pods.
+    /// The ordinal of the member's pod; `None` if the member is not a pod of this cluster.
     pub ordinal: Option<Ordinal>,
-    /// Whether the member is a pod of this cluster with peer URLs other than the pod's own.
+    /// Whether the member is a pod of this cluster but its peer URLs are not the pod's own.
     pub foreign_address: bool,
     /// URLs for peers.
     pub peer_urls: Vec<String>,
@@ -42,9 +43,9 @@ pub struct MemberSeen {
     pub started: bool,
     /// Whether the member has no vote.
     pub learner: bool,
-    /// Whether the member answered the operator. If so, its process runs on its disk.
+    /// Whether the member answered the operator, which proves that its process runs on its disk.
     pub answers: bool,
-    /// Whether the member answered, knows a leader and has no alarm CORRUPT.
+    /// Whether the member answered, knows a leader and has no CORRUPT alarm.
     pub healthy: bool,
     /// The etcd version that the member reported.
     pub version: Option<String>,
@@ -60,9 +61,9 @@ pub struct MemberSeen {
     pub quota: Option<u64>,
     /// The revision of the key space.
     pub revision: i64,
-    /// Whether the alarm CORRUPT is raised for the member.
+    /// Whether the CORRUPT alarm is raised for the member.
     pub corrupt: bool,
-    /// Whether the alarm NOSPACE is raised for the member.
+    /// Whether the NOSPACE alarm is raised for the member.
     pub no_space: bool,
 }
 
@@ -85,7 +86,7 @@ impl Membership {
         self.linearizable && self.leader.is_some()
     }
 
-    /// Iterates over the pods that are in another cluster.
+    /// Iterates over the reports of pods in another cluster, with the pods' ordinals.
     pub fn of_other_clusters(&self) -> impl Iterator<Item = (Ordinal, &ClusterReport)> {
         let reports = self
             .reports
@@ -94,7 +95,7 @@ impl Membership {
         reports.filter(|(_, report)| report.cluster_id != self.cluster_id)
     }
 
-    /// Iterates over the pods whose reports are forked: they serve with another quorum.
+    /// Iterates over the ordinals of the pods that serve with another quorum.
     pub fn forked(&self) -> impl Iterator<Item = Ordinal> {
         let forked = self.reports.iter().filter(|(_, report)| report.forked);
         forked.map(|(ordinal, _)| *ordinal)

@@ -1,17 +1,17 @@
-//! Steps, waits and failed steps as text for events, `status.operation`, `status.phase` and logs.
+//! Describes steps, waits and failed steps for events, the status and logs.
 
 use super::{MemberId, Observed, Ordinal, Step};
 
-/// The text of a step or a wait.
+/// The description of a step, a wait or a failed step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
-    /// The reason of an event and the type of the operation, in CamelCase.
+    /// The reason of the event and the type of the operation, in CamelCase.
     pub reason: &'static str,
     /// Name of the member concerned.
     pub member: Option<String>,
     /// The message, one sentence.
     pub message: String,
-    /// Whether a person should act on the notice.
+    /// Whether the user should act on the notice.
     pub warning: bool,
 }
 
@@ -22,7 +22,7 @@ pub struct Refusal {
     pub step: Step,
     /// Whether the plan skips the step for now.
     pub held: bool,
-    /// Whether the step was taken several times without effect, and was not refused.
+    /// Whether the step had no effect several times, instead of being refused.
     pub idle: bool,
     /// The message of the API server or the member.
     pub said: String,
@@ -41,7 +41,7 @@ impl Refusal {
     }
 }
 
-/// Builds notices about a cluster. `{member}` in a text is replaced by the name of the member concerned.
+/// Builds notices about a cluster. Replaces `{member}` in a text with the member's name.
 pub(super) struct Notices<'a> {
     pub(super) cluster: &'a str,
     pub(super) seen: &'a Observed,
@@ -60,6 +60,7 @@ impl Notices<'_> {
         self.about(format!("{}-{at}", self.cluster), reason, text.into())
     }
 
+    /// Creates a notice about the member with this id.
     pub(super) fn member(
         &self,
         id: MemberId,

@@ -90,6 +90,7 @@ pub enum Stop {
 }
 
 impl Stop {
+    /// Returns the notice of a pod's stop. `pod` is the pod's name.
     pub(super) fn notice(self, pod: String) -> Notice {
         let (reason, because) = match self {
             Stop::NotAMember => ("PodRemoved", "it is not a pod of a member"),

@@ -4,14 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{MemberId, Ordinal, PeerTls, Role};
 
-/// The differences between the pods of a cluster.
+/// The properties in which the pods of a cluster differ.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PodPlan {
     /// Ordinal of the member.
     pub ordinal: Ordinal,
     /// The flags that determine how the member bootstraps or joins its cluster.
     pub bootstrap: Bootstrap,
-    /// Peer TLS of the member.
+    /// Peer TLS mode of the member.
     pub peer_tls: PeerTls,
     /// Value of the label `witan.dev/role`.
     pub role: Role,
@@ -24,7 +24,7 @@ impl PodPlan {
     }
 }
 
-/// How a member starts, as flags. A member with data on its disk ignores them, except `--force-new-cluster`.
+/// The flags with which a member starts. A member with data on its disk ignores all except `--force-new-cluster`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Bootstrap {
     /// `--initial-cluster-state=new` with `members` consecutive ordinals, starting at `first`.
@@ -50,7 +50,7 @@ pub enum Bootstrap {
     Restart,
 }
 
-/// An entry of the member list that a joining member gets in its flags.
+/// An entry in the member list that a joining member gets in its flags.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JoinMember {
     /// Id of the member.

@@ -1,4 +1,4 @@
-//! The steps, and their texts.
+//! The steps and their descriptions.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use super::{
     notice::Notices,
 };
 
-/// The next action. Every step can be repeated, and the operator can crash after any step.
+/// The next action. Every step can be repeated, so the operator may crash at any time.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "names and types of some fields say all")]
 pub enum Step {
     /// Nothing differs from the spec.
     Done,
-    /// No action is possible now. The pass repeats after `after`, or when an object changes.
+    /// No action is possible now. The next pass runs after `after`, or when an object changes.
     Wait {
         why: Why,
-        /// Longest wait until the next pass.
+        /// Maximum time until the next pass.
         after: Duration,
     },
     /// Applies the services for clients and for peers.
@@ -31,7 +31,7 @@ pub enum Step {
     RequestCertificate(CertificateRole),
     /// Makes a cert-manager Certificate the owner of the secret that cert-manager wrote for it.
     OwnCertificate(CertificateRole),
-    /// Advances the rotation of the authority to this stage. Changes only the authority's secret.
+    /// Advances the CA rotation to this stage. Changes only the secret of the CA.
     RotateAuthority(Rotation),
     /// Records the number of first members in the status, before the first pod starts.
     BeginBootstrap {
@@ -59,14 +59,14 @@ pub enum Step {
     LabelPod { ordinal: Ordinal, role: Role },
     /// Transfers leadership.
     MoveLeader {
-        /// The present leader.
+        /// The current leader.
         from: MemberId,
         /// The next leader.
         to: MemberId,
     },
     /// Removes a member from the cluster.
     RemoveMember { id: MemberId, reason: Removal },
-    /// Changes the peer URL of a member, before its pod listens there.
+    /// Changes the peer URL of a member. Its pod listens there only afterwards.
     UpdatePeerUrl {
         id: MemberId,
         ordinal: Ordinal,
@@ -85,7 +85,7 @@ pub enum Step {
     },
     /// Sets or removes the cluster as the owner of a claim, as the retention policy requires.
     OwnClaim(Ordinal),
-    /// Applies owner, labels and annotations of a claim.
+    /// Applies the owner, labels and annotations of a claim.
     ApplyClaim {
         ordinal: Ordinal,
         /// Value of the annotation `witan.dev/peer-tls`.
@@ -103,11 +103,11 @@ pub enum Step {
     },
     /// Records that the cluster returns to the disks that a restore kept.
     ReturnToDisks,
-    /// Disarms the alarm CORRUPT of a removed member.
+    /// Disarms the CORRUPT alarm of a removed member.
     DisarmCorrupt(MemberId),
-    /// Compacts the key space up to this revision because of the alarm NOSPACE, and records that in the status.
+    /// Compacts the key space up to this revision because of the NOSPACE alarm, and records the compaction in the status.
     Compact(i64),
-    /// Disarms the alarm NOSPACE after a compaction, and records that in the status.
+    /// Disarms the NOSPACE alarm after a compaction, and records that in the status.
     DisarmNoSpace,
     /// Creates the user `root` with the password in its secret, and enables authentication.
     EnableAuth,
@@ -145,7 +145,7 @@ impl Step {
         !matches!(self, Step::Done | Step::Wait { .. })
     }
 
-    /// Returns whether the step's purpose is to write facts into the status. Other steps run after the status is stored.
+    /// Returns whether the step records facts in the status. All other steps run after the status is stored.
     pub fn records(&self) -> bool {
         matches!(
             self,
@@ -177,7 +177,7 @@ impl Step {
         why.ends_by_itself()
     }
 
-    /// Returns whether no update is in progress: nothing is left to do, or only a person can continue.
+    /// Returns whether no update is in progress: nothing is left to do, or only the user can continue.
     pub fn rests(&self) -> bool {
         let Step::Wait { why, .. } = self else {
             return *self == Step::Done;

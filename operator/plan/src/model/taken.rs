@@ -1,10 +1,10 @@
-//! Names of the cluster's objects that other objects have.
+//! Parts of a cluster whose names other objects already use.
 
 use witan_crd::CertificateRole;
 
 use super::Ordinal;
 
-/// An object of a cluster.
+/// An object that the operator creates for a cluster.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Part {
     /// The service for clients.
@@ -19,7 +19,7 @@ pub enum Part {
     Claim(Ordinal),
     /// The secret with the certificate of a role.
     Secret(CertificateRole),
-    /// cert-manager's Certificate of a role.
+    /// The cert-manager Certificate of a role.
     Request(CertificateRole),
 }
 

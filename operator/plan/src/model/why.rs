@@ -1,4 +1,4 @@
-//! The reasons to wait, and their texts.
+//! The reasons to wait and their descriptions.
 
 use witan_crd::ALLOW_LEADER_RESTART;
 
@@ -62,10 +62,10 @@ pub enum Why {
     LaterOperator,
 }
 
-/// The reason of the condition `Degraded` while a cluster has two histories.
+/// The reason of the `Degraded` condition while a cluster has two histories.
 pub const FORKED: &str = "Forked";
 
-// Longer texts of the table below.
+// Long messages of `Why::notice`.
 const CANNOT_HIBERNATE: &str = "spec.replicas is 0, but the members have no disks: stopping them would lose all data. Set spec.replicas to \
     another number";
 const CANNOT_STOP: &str = "spec.replicas is 0, but the claim of {member} is being deleted: the members are not stopped, because \
@@ -116,7 +116,7 @@ const LATER_OPERATOR: &str =
     "a later release of the operator wrote it. Nothing is changed: upgrade the operator";
 
 impl Why {
-    /// Returns whether the wait ends by the effect of an earlier step.
+    /// Returns whether the wait ends once an earlier step has taken effect.
     pub(super) fn ends_by_itself(&self) -> bool {
         matches!(
             self,
@@ -132,8 +132,8 @@ impl Why {
         )
     }
 
-    /// Returns whether a person has to act, so the wait can last indefinitely. Returns false for a member that an update
-    /// stopped and that does not recover: other clusters could get the same image, so their updates must wait.
+    /// Returns whether the user has to act, so that the wait can last indefinitely. Returns `false` if a member does not
+    /// recover from an update, because other clusters could get the same image and must wait.
     pub(super) fn needs_a_person(&self) -> bool {
         matches!(
             self,
@@ -272,7 +272,7 @@ impl Why {
     }
 }
 
-/// Describes a cluster without a quorum, and names the answering voter with the longest log as the best survivor.
+/// Describes the loss of the quorum. Suggests the answering voter with the highest applied index as the survivor of a recovery.
 fn quorum_lost(cluster: &str, seen: &Observed) -> String {
     let answering = seen
         .members()
@@ -294,7 +294,7 @@ fn unreachable(seen: &Observed) -> String {
     format!("pods are ready, but no member answers the operator: {error}")
 }
 
-/// Lists the pods on each side of a cluster with two histories.
+/// Describes a cluster with two histories and lists the pods on each side.
 fn forked(cluster: &str, seen: &Observed) -> String {
     let list = seen.membership.as_ref();
     let apart: Vec<_> = list.into_iter().flat_map(Membership::forked).collect();
@@ -317,8 +317,8 @@ fn forked(cluster: &str, seen: &Observed) -> String {
     )
 }
 
-/// Describes which members are in which cluster and how a person can resolve it. Either some members differ from the rest, or
-/// all are in a cluster that this EtcdCluster did not bootstrap.
+/// Describes which members are in which cluster, and how the user can resolve the conflict. Either some members differ from the
+/// rest, or all are in a cluster that this EtcdCluster did not bootstrap.
 fn clusters_differ(cluster: &str, seen: &Observed) -> String {
     let list = seen.membership.as_ref();
     let id = list.map_or(0, |list| list.cluster_id);
