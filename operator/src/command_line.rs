@@ -1,4 +1,4 @@
-//! The command line: which of the three programs runs, and how it logs.
+//! The command line: selects one of the three programs, and configures its log.
 
 use std::ffi::OsString;
 

@@ -12,6 +12,7 @@ pub(crate) enum LogFormat {
     Text,
 }
 
+/// Starts logging at `level`, which can be a filter. Fails if `level` is invalid.
 pub(crate) fn start(level: &str, format: LogFormat) -> Result<(), String> {
     // actix logs six lines when the HTTP server starts.
     let filter = EnvFilter::try_new(format!("actix_server=warn,{level}"));

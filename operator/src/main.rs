@@ -1,5 +1,5 @@
-//! `witan-operator`: three programs in one file. The operator runs clusters on Kubernetes, `kubectl` is the plugin `kubectl
-//! witan`, and `backup` stores snapshots and changes.
+//! `witan-operator`: three programs in one executable. The operator runs clusters on Kubernetes, `kubectl` is the plugin
+//! `kubectl witan`, and `backup` stores snapshots and changes.
 
 mod command_line;
 mod logging;

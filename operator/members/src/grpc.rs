@@ -1,6 +1,6 @@
-//! Implements `Members` over gRPC, with etcd's services Cluster, Maintenance, Auth and KV. Each member has its own connection.
+//! Implements `Members` with etcd's gRPC services Cluster, Maintenance, Auth and KV, over one connection per member.
 
-/// Calls a gRPC method through [`GrpcMembers::call`]. The timeout is [`CHANGE_TIMEOUT`] unless another one is given.
+/// Calls a gRPC method through [`GrpcMembers::call`]. The timeout defaults to [`CHANGE_TIMEOUT`].
 macro_rules! call {
     ($members:ident, $of:ident, $name:literal: $client:ident.$method:ident($body:ident)) => {
         call!($members, $of, $name: $client.$method($body), CHANGE_TIMEOUT)
@@ -41,12 +41,12 @@ use super::{
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a member may take to answer one call. A member without a quorum would block for seconds.
+/// Timeout of a call that reads. A member without a quorum blocks linearizable reads for seconds.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long a change of the membership or the leader may take.
+/// Timeout of a call that changes the membership, the leader or authentication.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 const HASH_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long an idle connection is kept. A member's address changes when its pod is replaced.
+/// How long an idle connection is kept. A replaced pod has a new address, so unused connections would accumulate.
 const IDLE_CONNECTION: Duration = Duration::from_secs(120);
 
 /// Connections to members, which are reused by later passes.
@@ -55,12 +55,13 @@ pub struct GrpcMembers {
     connections: Mutex<HashMap<String, Connection>>,
 }
 
+/// The connection to one member, and its authentication state.
 #[derive(Debug, Clone)]
 struct Connection {
     channel: Channel,
     address: Address,
     token: Option<AsciiMetadataValue>,
-    /// Whether authentication is enabled at the member; `None` if unknown.
+    /// Whether the member has authentication enabled; `None` if unknown.
     users: Option<bool>,
     /// Whether the member refused the password. If so, only the certificate identifies the operator.
     refused: bool,
@@ -73,7 +74,8 @@ impl GrpcMembers {
         known.expect("no code panics while it holds this lock")
     }
 
-    /// Returns the connection to an address, which opens at its first call. Drops connections unused for [`IDLE_CONNECTION`].
+    /// Returns the cached connection to an address, or a new one, which connects on its first call. Drops connections that were
+    /// unused for [`IDLE_CONNECTION`]. Fails if the URL or the operator's certificates are invalid.
     fn connection(&self, to: &Address) -> Result<Connection, CallError> {
         let now = std::time::Instant::now();
         let mut connections = self.known();
@@ -98,7 +100,7 @@ impl GrpcMembers {
         Ok(made)
     }
 
-    /// Saves the authentication state of a connection for later calls, unless the member's address has changed.
+    /// Caches the authentication state of a connection for later calls, unless the member's address has changed since.
     fn save_authentication(&self, connection: &Connection) {
         let mut connections = self.known();
         if let Some(known) = connections.get_mut(&connection.address.authority)
@@ -110,7 +112,8 @@ impl GrpcMembers {
         }
     }
 
-    /// Calls a member, with the user's token if there is one. If the token has expired, logs in again and retries once.
+    /// Calls a member, after a login if its address has one and no token is cached. If the member rejects a cached token, logs
+    /// in again and retries once.
     async fn call<A, R, F>(
         &self,
         to: &Address,
@@ -142,7 +145,8 @@ impl GrpcMembers {
         Ok(answer.map_err(refused)?.into_inner())
     }
 
-    /// Logs in at a member if its address has a login and the connection has no token. Succeeds if authentication is disabled.
+    /// Logs in if the address has a login and the connection has no token. Also succeeds if authentication is disabled, or if
+    /// the member refuses the password of a client with a certificate.
     async fn authenticate(&self, connection: &mut Connection, call: Call) -> Result<(), CallError> {
         let Some(login) = connection
             .address
@@ -179,8 +183,8 @@ impl GrpcMembers {
         Ok(())
     }
 
-    /// Reads a member's status, its release, and the list of members, which a quorum confirms if possible. If the status has
-    /// errors, also reads the alarms; unreadable alarms count as none.
+    /// Reads a member's status, release and member list. If no quorum confirms the list, reads the member's own copy. Reads the
+    /// alarms only if the status lists errors, and ignores a failure to read them.
     async fn report(&self, of: &Address) -> Result<Report, CallError> {
         let asked = pb::StatusRequest {};
         let status =
@@ -193,7 +197,7 @@ impl GrpcMembers {
             Ok(members) => (true, members),
             Err(_) => (false, self.members(of, false).await?),
         };
-        // The status lists alarms among its errors, so a status without errors has none.
+        // The status lists alarms among its errors, so without errors there are no alarms.
         let alarms = if status.errors.is_empty() {
             Vec::new()
         } else {
@@ -232,6 +236,7 @@ impl GrpcMembers {
         Ok(list?.members)
     }
 
+    /// Gets or deactivates alarms. For `Get`, member id 0 and alarm `None` match every alarm.
     async fn alarm(
         &self,
         of: &Address,
@@ -244,7 +249,7 @@ impl GrpcMembers {
         call!(self, of, "Alarm": MaintenanceClient.alarm(body), CALL_TIMEOUT)
     }
 
-    /// Sends a change to one member.
+    /// Sends a change through one member. Succeeds if a learner is already promoted, or a member is already removed.
     async fn ask(&self, of: &Address, change: &Change) -> Result<(), CallError> {
         match change {
             Change::AddLearner(peer_urls) => {
@@ -276,7 +281,7 @@ impl GrpcMembers {
             Change::DisableAuth => {
                 let body = pb::AuthDisableRequest {};
                 call!(self, of, "AuthDisable": AuthClient.auth_disable(body))?;
-                // A member without authentication accepts any token, so only a new connection notices the change.
+                // Members without authentication accept any token, so only a new connection notices the change.
                 self.known().clear();
                 Ok(())
             }
@@ -288,7 +293,7 @@ impl GrpcMembers {
         lowered.await.map(drop)
     }
 
-    /// Adds the user and the role root, grants the role and enables authentication. An existing user or role is not an error.
+    /// Adds the user and the role root, grants the role to the user and enables authentication. Keeps an existing user or role.
     async fn enable_auth(&self, on: &Address, root: &Login) -> Result<(), CallError> {
         let user = pb::AuthUserAddRequest {
             name: root.user.clone(),
@@ -335,7 +340,7 @@ impl Members for GrpcMembers {
     }
 }
 
-/// Treats an error whose message contains `already` as success.
+/// Converts an error whose message contains `already` to success.
 fn unless<T>(done: Result<T, CallError>, already: &str) -> Result<(), CallError> {
     match done {
         Err(error) if !error.says(already) => Err(error),
@@ -350,7 +355,7 @@ struct Call {
     timeout: Duration,
 }
 
-/// Returns a channel that connects at its first call and reconnects after a failure.
+/// Returns a channel that connects on its first call and reconnects after a failure.
 fn connect(to: &Address) -> Result<Channel, tonic::transport::Error> {
     let mut endpoint = Endpoint::from_shared(to.url(""))?.connect_timeout(CONNECT_TIMEOUT);
     if let Some(tls) = &to.tls {

@@ -1,6 +1,7 @@
-//! The operator's calls to members: the trait `Members`, and its implementation `GrpcMembers`.
+//! The operator's calls to members: the trait `Members` and its implementation `GrpcMembers`.
 //!
-//! Each member is queried directly, so that disagreements are visible. A silent member delays a pass by at most one timeout.
+//! The operator queries each member directly to detect disagreements. An unresponsive member delays a pass by at most one
+//! timeout.
 
 mod grpc;
 pub mod page;
@@ -15,10 +16,10 @@ use witan_api::{backup::KeysHash, v3::etcdserverpb as pb};
 pub use grpc::GrpcMembers;
 pub use running::RunningRelease;
 
-/// The name of the role with all permissions, and of the user with that role.
+/// Name of the user with all permissions, and of its role.
 const ROOT: &str = "root";
 
-/// The operator's client certificate, and the certificate authorities that it trusts.
+/// The operator's client certificate, and the CA certificates that it trusts.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClientTls {
     /// CA certificates that sign members' certificates (PEM).
@@ -30,7 +31,7 @@ pub struct ClientTls {
 }
 
 impl ClientTls {
-    /// Creates the certificate from the files of a secret. `file` returns a file by name. Returns `None` if a file is missing.
+    /// Reads `ca.crt`, `tls.crt` and `tls.key` of a secret. `file` returns a file by name. Returns `None` if a file is missing.
     pub fn read<'a>(file: impl Fn(&str) -> Option<&'a [u8]>) -> Option<Self> {
         Some(Self {
             authorities: file("ca.crt")?.to_vec(),
@@ -46,7 +47,7 @@ impl std::fmt::Debug for ClientTls {
     }
 }
 
-/// The user as which the operator logs in while authentication is enabled.
+/// The user and the password with which the operator logs in.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Login {
     /// Name of the user.
@@ -71,14 +72,14 @@ impl std::fmt::Debug for Login {
     }
 }
 
-/// The client address of a member, and the credentials to use there.
+/// The client address of a member, and the credentials for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     /// Name of the member, which is also its pod's name.
     pub member: String,
     /// Host and port, such as `10.1.2.3:2379`.
     pub authority: String,
-    /// The host name that the member's certificate must have.
+    /// The host name that the member's certificate must contain.
     pub server_name: String,
     /// The operator's certificate; `None` if the member uses no TLS for clients.
     pub tls: Option<Arc<ClientTls>>,
@@ -101,7 +102,7 @@ pub struct Report {
     pub cluster_id: u64,
     /// Id of the member.
     pub member_id: u64,
-    /// Id of the leader that the member follows; 0 without a leader.
+    /// Id of the leader that the member knows; 0 if it knows none.
     pub leader_id: u64,
     /// The etcd version that the member reports.
     pub version: String,
@@ -113,9 +114,9 @@ pub struct Report {
     pub quota: Option<u64>,
     /// Revision of the key space; 1 while it is empty.
     pub revision: i64,
-    /// Index of the last entry of the member's log.
+    /// Index of the last committed log entry that the member knows.
     pub raft_index: u64,
-    /// Index of the last applied entry.
+    /// Index of the last log entry that the member has applied.
     pub raft_applied_index: u64,
     /// Whether a quorum confirmed the list of members.
     pub linearizable: bool,
@@ -127,12 +128,12 @@ pub struct Report {
     pub users: Option<bool>,
 }
 
-/// The answer of one member.
+/// One member's response to a survey.
 #[derive(Debug)]
 pub struct Answer {
     /// Name of the member.
     pub member: String,
-    /// The report, or why there is none.
+    /// The report, or why the member sent none.
     pub report: Result<Report, CallError>,
 }
 
@@ -160,7 +161,7 @@ pub enum CallError {
 }
 
 impl CallError {
-    /// Returns whether the member itself refused the call. After any other error the call may have taken effect.
+    /// Returns whether the member itself refused the call. After any other error, the call may have taken effect.
     pub fn is_refusal(&self) -> bool {
         match self {
             CallError::NoMember | CallError::Connection { .. } => false,
@@ -177,7 +178,7 @@ impl CallError {
     }
 }
 
-/// A change of a cluster. Repeating a change is not an error.
+/// A change to a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// Adds a learner with these peer URLs.
@@ -190,13 +191,13 @@ pub enum Change {
     PeerUrls(u64, Vec<String>),
     /// Transfers leadership to a voter. Only the leader accepts this call.
     MoveLeader(u64),
-    /// Disarms the alarm CORRUPT of a member.
+    /// Disarms the CORRUPT alarm of a member.
     DisarmCorrupt(u64),
-    /// Compacts keys up to a revision.
+    /// Compacts the key space up to a revision.
     Compact(i64),
-    /// Disarms the alarm NOSPACE of a member.
+    /// Disarms the NOSPACE alarm of a member.
     DisarmNoSpace(u64),
-    /// Enables authentication, after adding the user root and its role.
+    /// Enables authentication, after adding the user and the role root.
     EnableAuth(Login),
     /// Disables authentication.
     DisableAuth,
@@ -204,17 +205,18 @@ pub enum Change {
 
 /// Calls to members.
 pub trait Members: Send + Sync + 'static {
-    /// Requests a report from each address concurrently, and returns one answer for each.
+    /// Requests a report from each address concurrently. Returns one answer per address, in the same order.
     fn survey(&self, of: &[Address]) -> impl Future<Output = Vec<Answer>> + Send;
 
-    /// Sends a change to the first member of `through` that answers.
+    /// Sends a change to the members of `through`, one after another, until one accepts or refuses it. Otherwise, returns the
+    /// last error.
     fn change(
         &self,
         through: &[Address],
         change: &Change,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 
-    /// Requests the hash of a member's keys at a revision.
+    /// Returns the hash of a member's keys at a revision.
     fn keys_hash(
         &self,
         of: &Address,

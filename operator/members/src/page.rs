@@ -1,4 +1,4 @@
-//! Reads pages over HTTP/1 that a member serves next to gRPC, and pages of other services.
+//! Reads HTTP/1 pages of members and of other services.
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -26,15 +26,16 @@ pub enum PageError {
     /// The response has a status other than success, with this body.
     #[error("{0}: {1}")]
     Status(StatusCode, String),
-    /// There was no timely answer.
+    /// The request failed or timed out.
     #[error("{0}")]
     Failed(String),
 }
 
-/// Reads a page of at most `bytes_max` bytes. Uses the TLS and the login (Basic) of `member`; without it, reads in clear text.
+/// Reads a page of at most `bytes_max` bytes, with the TLS settings and the login (HTTP Basic) of `member`. `None` means clear
+/// text without a login.
 ///
 /// # Errors
-/// Returns an error if there is no answer within `patience`, or if the status is not a success.
+/// Returns an error if there is no response within `patience`, if the page is too long, or if the status is not a success.
 pub async fn get(
     url: &str,
     member: Option<&Address>,
@@ -52,7 +53,8 @@ pub async fn get(
     Err(PageError::Status(status, text))
 }
 
-/// Reads a page and returns its status and its body. Fails if the body has more than `bytes_max` bytes. There is no timeout.
+/// Requests a page, with the login of `member` if it has one. Returns the status and the body. Fails if the body is longer than
+/// `bytes_max`. Has no timeout.
 async fn fetch(
     url: &str,
     member: Option<&Address>,
@@ -85,7 +87,7 @@ async fn fetch(
     Ok((status, body.to_bytes().to_vec()))
 }
 
-/// Returns an error followed by its causes, without repetitions.
+/// Formats an error followed by its causes, without repetitions.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -100,7 +102,8 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Returns the TLS settings. Without certificates, returns settings that trust no certificate, for use in clear text.
+/// Returns the TLS settings of a client. Without `tls`, they trust no CA, so only clear text works. Fails if a certificate or
+/// the key is invalid.
 fn settings(tls: Option<&ClientTls>) -> Result<ClientConfig, String> {
     let settings = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()

@@ -1,4 +1,4 @@
-//! Reads the release and the feature levels of a member from its page `/version`.
+//! Reads a member's release and feature levels from its page `/version`.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::{
     page::{self, PAGE_BYTES_MAX},
 };
 
-/// The release and the feature levels in a member's page `/version`. etcd's page has none of these fields.
+/// The fields of a member's page `/version` that etcd lacks: the release and the feature levels.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RunningRelease {
@@ -18,13 +18,13 @@ pub struct RunningRelease {
     pub release: Option<String>,
     /// The highest feature level that the member supports.
     pub level: Option<u32>,
-    /// The feature level of the member's cluster, as far as the member has applied it.
+    /// The cluster's feature level that the member has applied.
     pub cluster_level: Option<u32>,
 }
 
-/// Reads the page. All fields are `None` if it cannot be read, because the rest of a report does not depend on it.
+/// Reads the page of a member. If that fails, all fields are `None`, because the rest of a report does not depend on them.
 pub(super) async fn read(of: &Address, patience: Duration) -> RunningRelease {
-    // The page is public, and a member would check the password of each request.
+    // The page is public. With a login, the member would verify the password for each request.
     let public = Address { login: None, ..of.clone() };
     let url = of.url("/version");
     let page = page::get(&url, Some(&public), patience, PAGE_BYTES_MAX).await;
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
     use crate::page::tests::{PATIENCE, address, serve};
 
-    /// Serves one request with a page. Returns what is read from it, and the lines of the request.
+    /// Serves one request with a page. Returns the fields read from it, and the lines of the request.
     async fn served(page: &'static str) -> (RunningRelease, Vec<String>) {
         let (at, serving) = serve("200 OK", page, None);
         let found = read(&address(at, None, Some("p")), PATIENCE).await;

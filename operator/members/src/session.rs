@@ -10,16 +10,17 @@ use super::Login;
 /// The result of a login at a member.
 #[derive(Debug)]
 pub enum LoggedIn {
-    /// Authentication is enabled, and this is the token; `None` if the token cannot be the value of a header.
+    /// Authentication is enabled. Holds the token, or `None` if the token is not a valid header value.
     User(Option<AsciiMetadataValue>),
     /// Authentication is disabled.
     Nobody,
-    /// The member refuses the password with this status, but the client's certificate also names a user. The password may have
-    /// been changed only in the secret, or only in the cluster.
+    /// The member refused the password with this status, but the client's certificate also identifies a user. The secret and
+    /// the cluster may hold different passwords.
     Certificate(Status),
 }
 
-/// Logs in at a member.
+/// Logs in to a member. `has_certificate` says whether the client also has a certificate, so that a refused password is no
+/// error.
 ///
 /// # Errors
 /// Returns an error if the member does not answer, or if it refuses a client without a certificate.
@@ -39,7 +40,7 @@ pub async fn log_in(
     }
 }
 
-/// Returns whether to continue without a password after a refusal, because a certificate also names a user.
+/// Returns whether the client can continue with only its certificate: it has one, and the member refused the password.
 fn falls_back(has_certificate: bool, refusal: &Status) -> bool {
     has_certificate && [Code::InvalidArgument, Code::Unauthenticated].contains(&refusal.code())
 }
@@ -53,10 +54,10 @@ pub fn request<A>(body: A, token: Option<AsciiMetadataValue>) -> Request<A> {
     request
 }
 
-/// Waits for an answer for at most `timeout`.
+/// Waits for a response for at most `timeout`.
 ///
 /// # Errors
-/// Returns `DeadlineExceeded` after `timeout`, or the error of the answer.
+/// Returns `DeadlineExceeded` after `timeout`, or the error of the response.
 pub async fn within<R>(
     timeout: Duration,
     answer: impl Future<Output = Result<R, Status>>,

@@ -1,4 +1,4 @@
-//! Calls of etcd's service KV. The operator only compacts; the kubectl plugin reads and writes keys.
+//! Calls to etcd's KV service.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use super::{
     Call, GrpcMembers, unless,
 };
 
-/// How long a page of keys or a transaction may take.
+/// Timeout of a call that reads or writes keys.
 const KEYS_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl GrpcMembers {
-    /// Compacts keys up to a revision. Succeeds if the revision is compacted already.
+    /// Compacts the key space up to a revision. Succeeds if the revision is already compacted.
     pub(super) async fn compact(&self, of: &Address, revision: i64) -> Result<(), CallError> {
         let body = pb::CompactionRequest { revision, physical: false };
         let compacted = call!(self, of, "Compact": KvClient.compact(body), KEYS_TIMEOUT);
