@@ -62,7 +62,7 @@ pub(crate) fn is_owned<K: Resource>(object: &K, owner: Option<&str>) -> bool {
     owners.any(|one| Some(one.uid.as_str()) == owner)
 }
 
-/// The owner of an object that has the name of one of the cluster's objects.
+/// Who owns an object that has the name of one of the cluster's objects.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Ownership {
     Ours,
@@ -113,7 +113,7 @@ pub(crate) fn holder_of(cluster: &Cluster<'_>, kind: &str, object: &impl Resourc
     }
 }
 
-/// Returns the text of a unit variant in a spec, a label or an annotation.
+/// Returns the serialized name of a unit variant, for a spec, a label or an annotation.
 fn word(value: impl Serialize) -> String {
     let value = serde_json::to_value(value).unwrap_or_default();
     value.as_str().unwrap_or_default().to_owned()
@@ -125,6 +125,7 @@ fn fingerprint(object: &impl Serialize) -> String {
     format!("{:.16x}", Sha256::digest(&text))
 }
 
+/// Adds the annotation [`SPEC`] with the fingerprint of the object.
 fn with_fingerprint<K: Object>(mut object: K) -> K {
     let print = fingerprint(&object);
     let meta: &mut ObjectMeta = object.meta_mut();
@@ -151,6 +152,7 @@ pub(crate) fn is_current<K: Resource>(wanted: &K, seen: &K) -> bool {
             .all(|(key, value)| seen.labels().get(key) == Some(value))
 }
 
+/// Returns whether a live object is missing, current or outdated, compared with the wanted object.
 pub(crate) fn state<K: Resource>(live: Option<&K>, wanted: &K) -> ObjectState {
     match live {
         None => ObjectState::Missing,

@@ -25,7 +25,7 @@ pub(crate) const SAVE: &str = "save";
 
 const RETRIES: i32 = 4;
 
-/// How many seconds a finished job, its pods and their logs are kept.
+/// Seconds for which a finished job, its pods and their logs are kept.
 const KEPT_SECONDS: i32 = 24 * 3600;
 
 const OPERATOR_SECRET: &str = "/etc/witan/operator";
@@ -50,6 +50,7 @@ pub(crate) fn stored_name(backup: &EtcdBackup) -> String {
     format!("{}-{}", backup.name_any(), created.unwrap_or_default())
 }
 
+/// Returns the job of a backup. Fails if the backup's `podTemplate` does not result in a valid pod.
 pub(crate) fn job(backup: &EtcdBackup, cluster: &Cluster<'_>) -> Result<Job, ResourceError> {
     let mut labels = labels(cluster);
     labels.insert(BACKUP.to_owned(), backup.name_any());
@@ -157,7 +158,7 @@ pub(super) fn container(name: &str, image: &str) -> Container {
         "name": name,
         "image": image,
         "env": [],
-        // Without a result, the end of the log is the reason of the failure.
+        // If the container writes no result, the end of its log becomes the termination message.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": pod::container_security(),
     }))
@@ -165,7 +166,7 @@ pub(super) fn container(name: &str, image: &str) -> Container {
 
 /// Returns the arguments of `backup save`, and the volumes of the secrets that the arguments refer to.
 fn save(backup: &EtcdBackup, cluster: &Cluster<'_>) -> (Vec<String>, Vec<(Volume, VolumeMount)>) {
-    // Ordinals can have gaps.
+    // The ordinals come from the status, because they can have gaps.
     let status = cluster.resource.status.as_ref();
     let members = status.into_iter().flat_map(|status| &status.members);
     let known = members.filter_map(|member| u32::try_from(member.ordinal?).ok());

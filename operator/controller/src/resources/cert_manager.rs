@@ -1,4 +1,4 @@
-//! cert-manager's Certificates that the operator creates, and the secrets that cert-manager writes for them.
+//! The cert-manager Certificates that the operator creates, and the secrets that cert-manager writes for them.
 
 use std::net::IpAddr;
 
@@ -103,7 +103,7 @@ pub(crate) fn owned(request: &Certificate) -> Secret {
     let mut secret = Secret::default();
     secret.metadata.name = Some(request.name_any());
     secret.metadata.owner_references = request.owner_ref(&()).map(|owner| vec![owner]);
-    // Applying never creates a secret that was deleted in the meantime, because this type requires data.
+    // Applying never recreates a deleted secret, because this type requires data.
     secret.type_ = Some("kubernetes.io/tls".to_owned());
     secret
 }

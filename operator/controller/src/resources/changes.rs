@@ -14,7 +14,7 @@ use super::{
     owner, pod, store, with_fingerprint,
 };
 
-/// Label of the pod: the name of its schedule.
+/// Label on the pod: the name of its schedule.
 pub(crate) const CHANGES: &str = "witan.dev/backup-changes";
 
 pub(crate) const STATUS_PORT: u16 = 8080;
@@ -37,7 +37,7 @@ pub(crate) fn changes_pod(
         format!("--listen=[::]:{STATUS_PORT}"),
         backup::RESULT.to_owned(),
     ];
-    // The service outlives any member. A `podTemplate` refers to the container by this name.
+    // The client service, unlike a member, is a permanent source. A `podTemplate` refers to the container by this name.
     let main = Container {
         args: Some([own, source, access.flags].concat()),
         env: Some(access.env),

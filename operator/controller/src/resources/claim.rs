@@ -89,7 +89,7 @@ fn record(claim: &mut PersistentVolumeClaim, request: Option<ClaimRequest>) {
     }
 }
 
-/// Prepares a claim for an apply to `live`: keeps the immutable spec and the recorded request, or records the present spec.
+/// Prepares a claim for an apply to `live`: keeps the immutable spec and the recorded request, or records the current spec.
 pub(crate) fn applied_to(
     live: &PersistentVolumeClaim,
     mut claim: PersistentVolumeClaim,
@@ -131,6 +131,7 @@ pub(crate) fn owners_of_claim(
     others.chain(own).collect()
 }
 
+/// Sets the requested size of a claim, also in the recorded request.
 pub(crate) fn grown(mut claim: PersistentVolumeClaim, bytes: u64) -> PersistentVolumeClaim {
     let spec = claim.spec.get_or_insert_default();
     let resources = spec.resources.get_or_insert_default();

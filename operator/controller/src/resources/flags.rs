@@ -10,11 +10,13 @@ use super::{
     word,
 };
 
-/// Mount path of a member's volume. The data is in a subdirectory, because file systems create files at the root.
+/// Mount path of a member's volume. The data is in a subdirectory, because file systems create files such as `lost+found` at
+/// the root.
 pub(super) const VOLUME: &str = "/var/lib/etcd";
 pub(super) const PEER_SECRET: &str = "/etc/witan/peer";
 pub(super) const CLIENT_SECRET: &str = "/etc/witan/client";
 
+/// Returns the command line of a member.
 pub(super) fn flags(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     let mut flags = identity(cluster, plan);
     flags.extend(bootstrap(cluster, plan));

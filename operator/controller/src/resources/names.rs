@@ -12,45 +12,45 @@ use crate::options::Environment;
 
 /// The field manager of server-side apply, and the value of `app.kubernetes.io/managed-by`.
 pub(crate) const MANAGER: &str = "witan-operator";
-/// Label of a pod: the name of its member.
+/// Label on a pod: the name of its member.
 pub(crate) const MEMBER: &str = "witan.dev/member";
-/// Label of a pod: `voter` or `learner`.
+/// Label on a pod: `voter` or `learner`.
 pub(crate) const ROLE: &str = "witan.dev/role";
-/// Label of a job and its pods: the name of their EtcdBackup.
+/// Label on a job and its pods: the name of their EtcdBackup.
 pub(crate) const BACKUP: &str = "witan.dev/backup";
-/// Label of a job and its pods: the EtcdCluster that they back up. They must not have [`CLUSTER`], which selects members.
+/// Label on a job and its pods: the EtcdCluster that they back up. They must not have [`CLUSTER`], which selects members.
 pub(crate) const BACKUP_OF: &str = "witan.dev/backup-of";
-/// Label of a job and its pods: the uid of their EtcdOperation.
+/// Label on a job and its pods: the uid of their EtcdOperation.
 pub(crate) const OPERATION: &str = "witan.dev/operation";
-/// Label of an EtcdBackup: the EtcdBackupSchedule that created it.
+/// Label on an EtcdBackup: the EtcdBackupSchedule that created it.
 pub(crate) const SCHEDULE: &str = "witan.dev/backup-schedule";
-/// Label of services: `client` or `peer`.
+/// Label on services: `client` or `peer`.
 pub(crate) const SERVICE: &str = "witan.dev/service";
 /// Label: the tag of the member image.
 pub(crate) const VERSION: &str = "app.kubernetes.io/version";
-/// Annotation of a pod: the fingerprint of its template.
+/// Annotation on a pod: the fingerprint of its template.
 pub(crate) const TEMPLATE: &str = "witan.dev/template";
-/// Annotation of a pod with the last admitted template: the refused template's fingerprint, a colon, and the refusal.
+/// Annotation on a pod with the last admitted template: the refused template's fingerprint, a colon, and the refusal.
 pub(crate) const REFUSED: &str = "witan.dev/refused-template";
-/// Annotation of pods and claims: the member's peer TLS.
+/// Annotation on pods and claims: the member's peer TLS mode.
 pub(crate) const PEER_TLS: &str = "witan.dev/peer-tls";
-/// Annotation of a pod: how the member was started.
+/// Annotation on a pod: how the member was started.
 pub(crate) const START: &str = "witan.dev/start";
-/// Annotation of a claim whose member was removed. The claim is kept, either forever or until another member votes.
+/// Annotation on a claim whose member was removed. The claim is kept, either forever or until another member votes.
 pub(crate) const RETIRED: &str = "witan.dev/retired";
-/// Annotation of a claim: the id of the cluster that has served from it.
+/// Annotation on a claim: the id of the cluster that has served from it.
 pub(crate) const CLUSTER_ID: &str = "witan.dev/cluster-id";
-/// Annotation of a pod: the last EtcdOperation that restarted all members.
+/// Annotation on a pod: the last EtcdOperation that restarted all members.
 pub(crate) const RESTART: &str = "witan.dev/restart";
 /// Annotation on the CA secret: the last rotation request that was completed.
 pub(crate) const ROTATION: &str = "witan.dev/rotation";
-/// Annotation of a claim: the operator's request when it created or enlarged the claim.
+/// Annotation on a claim: the operator's request when it created or enlarged the claim.
 pub(crate) const REQUESTED: &str = "witan.dev/requested";
-/// Annotation of an object: the fingerprint of the applied fields.
+/// Annotation on an object: the fingerprint of the applied fields.
 pub(crate) const SPEC: &str = "witan.dev/applied";
-/// Annotation of the authority's secret: when a rotation last changed it.
+/// Annotation on the CA secret: when a rotation last changed the secret.
 pub(crate) const ROTATED_AT: &str = "witan.dev/rotated-at";
-/// Annotation of a pod: the fingerprint of the authorities that the cluster trusted when the pod was created.
+/// Annotation on a pod: the fingerprint of the CAs that the cluster trusted when the pod was created.
 pub(crate) const TRUST: &str = "witan.dev/trust";
 
 /// An EtcdCluster and the names derived from it.
@@ -64,13 +64,14 @@ pub(crate) struct Cluster<'a> {
     /// The uid, which distinguishes the cluster from an earlier one of the same name.
     pub(crate) uid: String,
     pub(crate) image: String,
-    /// Fingerprint of the trusted authorities; `None` if the authority was never rotated.
+    /// Fingerprint of the trusted CAs; `None` if the CA was never rotated.
     pub(crate) trust: Option<String>,
     /// The backup from which the first members start.
     pub(crate) restore: Option<RestorePoint>,
     /// The request of a running EtcdOperation.
     pub(crate) active_request: Option<OperationRequest>,
-    /// Whether pods of this spec were admitted before. If so, later rules do not apply, and members can start on their disks.
+    /// Whether the API server has admitted pods of this spec before. If so, later rules do not apply, so that members can
+    /// restart.
     pub(crate) is_admitted: bool,
 }
 

@@ -16,16 +16,16 @@ use super::{
     pod_template, restore, store, word,
 };
 
-/// The user and group of a member. The image has no user of its own.
+/// The user and group of a member. The image defines no user.
 const USER: i64 = 65532;
 
-/// How many seconds a member may take to transfer leadership and finish its calls.
+/// Seconds that a member gets to transfer leadership and finish its calls.
 const GRACE_SECONDS: i64 = 30;
 
-/// How many seconds a member may take to read its disk.
+/// Seconds that a member gets to read its disk.
 const START_SECONDS: i32 = 3600;
 
-/// Returns the fingerprint of the template that all pods with the same peer TLS share.
+/// Returns the fingerprint of the template that all pods with the same peer TLS mode share.
 pub(crate) fn template(cluster: &Cluster<'_>, peer_tls: PeerTls) -> Result<String, ResourceError> {
     let common = PodPlan::voter(0, Bootstrap::Restart, peer_tls);
     Ok(fingerprint(&unmarked(cluster, &common)?))
@@ -67,6 +67,7 @@ fn unmarked(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError>
     Ok(pod)
 }
 
+/// Returns the pod without the user's `podTemplate`.
 fn own(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
     let spec = cluster.spec();
     let name = cluster.resource.member(plan.ordinal);
@@ -88,7 +89,7 @@ fn own(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
         &spec.topology_spread_constraints,
     )?;
     if spread.is_empty() {
-        // If possible, members are in different zones.
+        // Prefer to spread members across zones.
         spread.push(built(json!({
             "maxSkew": 1,
             "topologyKey": "topology.kubernetes.io/zone",
@@ -252,7 +253,7 @@ fn selector(cluster: &Cluster<'_>) -> Value {
     json!({"matchLabels": cluster.selector()})
 }
 
-/// Returns the user's affinity. Without a pod anti-affinity, adds the one of `podAntiAffinityPreset`.
+/// Returns the spec's affinity. If it has no pod anti-affinity, adds that of `podAntiAffinityPreset`.
 fn affinity(cluster: &Cluster<'_>) -> Result<Affinity, ResourceError> {
     let spec = cluster.spec();
     let mut affinity: Affinity = match &spec.affinity {

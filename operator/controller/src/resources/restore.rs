@@ -34,7 +34,7 @@ pub(super) fn containers(
 ) -> Result<(Vec<Container>, Vec<Volume>), ResourceError> {
     let data = store::mount("data", VOLUME);
     let access = store::access(&point.store, true);
-    // A quota rejects pods with a container without resources.
+    // A resource quota can reject a pod whose containers request no resources.
     let resources = Some(pod::resources(cluster)?);
     let file = format!("{VOLUME}/restore.db");
     let mut fetch = vec![

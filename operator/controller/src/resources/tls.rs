@@ -1,4 +1,4 @@
-//! Issues and checks certificates: each cluster's authority, and the certificates that it signs. `tls/rotation.rs` rotates the authority.
+//! Issues and checks certificates: each cluster's CA, and the certificates that it signs. `tls/rotation.rs` rotates the CA.
 
 mod rotation;
 
@@ -31,7 +31,7 @@ use super::{
     names::{Cluster, ROTATION},
 };
 
-/// The files of a secret: a certificate, its key, and the trusted authorities. The first trusted authority signs.
+/// The files of a secret: a certificate, its key, and the trusted CAs. The first trusted CA signs.
 pub(super) const FILES: [&str; 3] = ["tls.crt", "tls.key", "ca.crt"];
 
 const NEXT: [&str; 2] = ["next.crt", "next.key"];
@@ -44,7 +44,7 @@ const CLOCK_SKEW: Duration = Duration::from_secs(300);
 /// The operator's etcd user, which is the common name of the operator's certificate.
 const OPERATOR_USER: &str = "root";
 
-/// Returns the secret of a new authority, which fulfills any pending request for a rotation.
+/// Returns the secret of a new CA, which fulfills any pending rotation request.
 pub(crate) fn authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<Secret, ResourceError> {
     let [certificate, key] = new_authority(cluster, now)?;
     let files = [certificate.clone(), key, certificate];
@@ -52,7 +52,7 @@ pub(crate) fn authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<Secret
     Ok(of_authority(cluster, files, None, request))
 }
 
-/// Creates a new authority. Returns its certificate and its key in PEM.
+/// Creates a CA. Returns its certificate and its key in PEM.
 fn new_authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<[String; 2], ResourceError> {
     let key = KeyPair::generate().map_err(failed)?;
     let params = authority_params(cluster, now)?;
@@ -61,8 +61,8 @@ fn new_authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<[String; 2], 
     Ok([certificate, pem_text("PRIVATE KEY", key.serialized_der())?])
 }
 
-/// Returns the secret of an authority with the contents of [`FILES`]. `next` is the certificate and key of the next authority
-/// until it signs. `request` is the request for a rotation that this secret fulfills.
+/// Returns the secret of a CA with the contents of [`FILES`]. `next` is the certificate and key of the next CA until it signs.
+/// `request` is the rotation request that this secret fulfills.
 fn of_authority(
     cluster: &Cluster<'_>,
     files: [String; 3],
@@ -156,7 +156,7 @@ fn is_for(cluster: &Cluster<'_>, role: CertificateRole, secret: &Secret) -> bool
     wanted.len() == found.len() && wanted.iter().all(|name| found.contains(name))
 }
 
-/// Returns whether the current authority issued the certificate in `secret`: both secrets list the same trusted authorities.
+/// Returns whether the current CA issued the certificate in `secret`: both secrets list the same trusted CAs.
 fn signed_by(secret: &Secret, authority: Option<&Secret>) -> bool {
     let trusted = value(secret, "ca.crt").ok();
     let present = authority.and_then(|authority| value(authority, "ca.crt").ok());
@@ -181,9 +181,9 @@ fn name_text(name: &GeneralName) -> Option<String> {
     }
 }
 
-/// Returns the distinct alternative names of a certificate; none for the authority and the operator. A wildcard name under the
-/// peer service's domain covers all members, so scaling does not require a new certificate. Server certificates also contain
-/// the names of the services and the local host. Additional names of the spec come last.
+/// Returns the distinct alternative names of a certificate; none for the CA and the operator. A wildcard name under the peer
+/// service's domain covers all members, so scaling does not require a new certificate. Server certificates also contain the
+/// names of the services and the local host. Additional names of the spec come last.
 pub(super) fn names(cluster: &Cluster<'_>, role: CertificateRole) -> Vec<String> {
     let (peer, space) = (cluster.resource.peer_service(), &cluster.namespace);
     let mut names = vec![
@@ -257,7 +257,7 @@ fn validity(cluster: &Cluster<'_>, role: CertificateRole) -> Duration {
     managed.unwrap_or_default().duration.duration()
 }
 
-/// Returns the parameters of an authority that cannot sign other authorities.
+/// Returns the parameters of a CA that cannot sign other CAs.
 fn authority_params(
     cluster: &Cluster<'_>,
     now: SystemTime,

@@ -1,7 +1,7 @@
-//! Builds the authority's secret during a rotation. Its contents determine the stage.
+//! Builds the secret of the CA during a rotation. Its contents determine the stage.
 //!
-//! `ca.crt` holds the trusted authorities, the signing one first. Each certificate's secret has a copy, which shows whether it
-//! is up to date. `next.crt` and `next.key` exist while the next authority is trusted but does not sign yet.
+//! `ca.crt` holds the trusted CAs, the signing CA first. Each certificate's secret has a copy, which shows whether it is up to
+//! date. `next.crt` and `next.key` exist while the next CA is trusted but does not sign yet.
 
 use std::time::SystemTime;
 
@@ -13,13 +13,13 @@ use witan_plan::model::{AuthoritySeen, Rotation};
 use super::{NEXT, is_for, leaf, new_authority, of_authority, secret, signed_by, text, value};
 use crate::resources::{Cluster, ROTATED_AT, ROTATION, ResourceError, fingerprint};
 
-/// How long both authorities are trusted before each of the next two stages, unless the annotation overrides it. Clients
-/// outside the cluster must fetch new authorities and certificates within this time.
+/// How long both CAs are trusted before each of the next two stages, unless the annotation overrides it. Clients outside the
+/// cluster must fetch new CAs and certificates within this time.
 const OVERLAP: &str = "24h";
 
 const PEM_END: &str = "-----END CERTIFICATE-----\n";
 
-/// Returns the authority's secret at the next stage of its rotation.
+/// Returns the secret of the CA at the next stage of its rotation.
 pub(crate) fn rotated(
     cluster: &Cluster<'_>,
     present: &Secret,
@@ -48,21 +48,21 @@ pub(crate) fn rotated(
     let annotations = secret.metadata.annotations.get_or_insert_default();
     let at = Timestamp::try_from(now).map_err(super::failed)?;
     annotations.insert(ROTATED_AT.to_owned(), at.to_string());
-    // Fails if another operator has changed the authority in the meantime.
+    // Makes the apply fail if the secret has changed since it was read.
     secret.metadata.resource_version = present.metadata.resource_version.clone();
     Ok(secret)
 }
 
-/// Returns the secret of the authority that succeeds an authority whose key is lost. `of` is the secret of a certificate that
-/// the lost authority signed. The next authority is introduced. Until it signs there is no signing key, and existing
-/// certificates are kept. Returns `None` if the lost authority has expired.
+/// Returns the secret of the CA that succeeds a CA whose key is lost; `None` if the lost CA has expired. `of` is the secret of
+/// a certificate that the lost CA signed. The next CA is introduced. Until it signs, there is no signing key, and existing
+/// certificates are kept.
 pub(crate) fn succeeding(
     cluster: &Cluster<'_>,
     of: &Secret,
     now: SystemTime,
 ) -> Result<Option<Secret>, ResourceError> {
     let trusted = text(of, "ca.crt")?;
-    // The first authority signs.
+    // The first CA in the file signs.
     let former = trusted.split_inclusive(PEM_END).next().unwrap_or_default();
     let ends = super::end(former.as_bytes()).unwrap_or(0);
     let at = Timestamp::try_from(now).map_err(super::failed)?;
@@ -83,8 +83,8 @@ pub(crate) fn succeeding(
     Ok(Some(made))
 }
 
-/// Reissues the certificate of a role. While the authority's key is lost, keeps a certificate with the right names and lets it
-/// also trust the next authority. Any other certificate is signed by the next authority.
+/// Reissues the certificate of a role. While the CA's key is lost, keeps a certificate with the right names and lets it also
+/// trust the next CA. The next CA signs any other certificate.
 pub(crate) fn renewed(
     cluster: &Cluster<'_>,
     role: CertificateRole,
@@ -109,7 +109,7 @@ pub(crate) fn renewed(
     Ok(secret(cluster, role, files))
 }
 
-/// Reads the stage of the rotation from the authority's secret, and whether a new authority was requested.
+/// Reads the stage of the rotation from the secret of the CA, and whether a new CA was requested.
 pub(crate) fn authority_seen(cluster: &Cluster<'_>, secret: &Secret) -> AuthoritySeen {
     let is = |file| value(secret, file).is_ok();
     let same = value(secret, "tls.crt").ok() == value(secret, "ca.crt").ok();
@@ -132,8 +132,8 @@ pub(crate) fn authority_seen(cluster: &Cluster<'_>, secret: &Secret) -> Authorit
     }
 }
 
-/// Returns the fingerprint of the trusted authorities; `None` before the first rotation. The fingerprint is an annotation of
-/// the pods. Each change therefore restarts them, and members load the new authorities.
+/// Returns the fingerprint of the trusted CAs; `None` before the first rotation. The fingerprint is an annotation of the pods,
+/// so each change restarts them, and members load the new CAs.
 pub(crate) fn trust(authority: &Secret) -> Option<String> {
     authority.annotations().get(ROTATED_AT)?;
     Some(fingerprint(&value(authority, "ca.crt").ok()?))
