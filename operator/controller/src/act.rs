@@ -1,8 +1,8 @@
 //! Executes one step: applies an object, or requests one change from the members. `plan` chooses the step.
 //!
-//! A missing object is created. Creation fails if another owner's object has the name. Existing objects of the cluster are
-//! changed by server-side apply with one field manager. Deletions and changes include the uid, so they never affect a later
-//! object with the same name. Every step can be repeated safely if its response was lost.
+//! Missing objects are created; creation fails if another owner's object has the name. Existing objects are changed with
+//! server-side apply by one field manager. Changes and deletions include the uid, so they never affect a later object with the
+//! same name. Every step can be repeated if its response was lost.
 
 mod certify;
 mod objects;
@@ -52,7 +52,7 @@ impl ActError {
     }
 
     /// Returns why the API server or a member refused the step, or why no object can be built from the spec. Returns `None` for
-    /// other errors: after them the step may have taken effect, or may succeed in the next pass.
+    /// other errors, after which the step may have taken effect or may succeed in the next pass.
     pub(crate) fn refusal(&self) -> Option<String> {
         match self {
             ActError::Api(failure) => {
@@ -68,7 +68,7 @@ impl ActError {
         }
     }
 
-    /// Returns whether the namespace is being deleted. Nothing can be created in such a namespace, and nothing needs to be.
+    /// Returns whether the namespace is being deleted, so that nothing can be created in it.
     pub(crate) fn namespace_is_ending(&self) -> bool {
         let refusal = self.api_refusal();
         refusal.is_some_and(|refusal| {
@@ -184,6 +184,7 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
+    /// Disarms the NOSPACE alarm of each member that raised it, and records that in the status.
     async fn disarm(&self, status: &mut EtcdClusterStatus) -> Result<(), ActError> {
         let members = self.observation.seen.members();
         for member in members.filter(|member| member.no_space) {
@@ -249,8 +250,7 @@ impl<M: Members> Actor<'_, M> {
         self.mark(live, marks, what).await
     }
 
-    /// Fails if a pod would be stopped for a new template or peer TLS, and the API server refuses the template for its next
-    /// start.
+    /// Fails if a pod is stopped for a new template or peer TLS mode, but the API server refuses the pod that would follow.
     async fn check_next_template(&self, ordinal: Ordinal, reason: Stop) -> Result<(), ActError> {
         let seen = &self.observation.seen;
         let pod = seen.pod(ordinal).map(|pod| pod.peer_tls);
@@ -262,7 +262,7 @@ impl<M: Members> Actor<'_, M> {
         }
     }
 
-    /// Fails if a member of this cluster's pods is replaced because of a new template that the API server refuses.
+    /// Fails if the member runs in a pod of this cluster and the API server refuses the pod's new template.
     async fn check_replacement(&self, id: MemberId) -> Result<(), ActError> {
         let seen = &self.observation.seen;
         let member = seen.membership.as_ref().and_then(|list| list.by_id(id));
@@ -357,7 +357,7 @@ impl<M: Members> Actor<'_, M> {
         Ok(self.members.change(&self.through(but), &change).await?)
     }
 
-    /// Returns the addresses of the healthy voters other than `but`, the leader first; without any, all known addresses.
+    /// Returns the addresses of the healthy voters other than `but`, the leader first; if there are none, all known addresses.
     fn through(&self, but: Option<MemberId>) -> Vec<Address> {
         let Some(membership) = &self.observation.seen.membership else {
             return Vec::new();
@@ -371,7 +371,7 @@ impl<M: Members> Actor<'_, M> {
             .into_iter()
             .filter_map(|member| self.observation.address(member.id).cloned())
             .collect();
-        // Only the last member itself can answer.
+        // The only voter can be `but` itself.
         if addresses.is_empty() {
             addresses.extend(self.observation.addresses.values().cloned());
         }
@@ -379,6 +379,7 @@ impl<M: Members> Actor<'_, M> {
     }
 }
 
+/// Records the number of first members, and the discovery URL if there is one, in the status.
 fn begin(status: &mut EtcdClusterStatus, members: u32, discovery_url: Option<String>) {
     status.bootstrap_members = i32::try_from(members).ok();
     if let Some(url) = discovery_url {
@@ -405,6 +406,7 @@ fn begin_restored(status: &mut EtcdClusterStatus, first: Ordinal, members: u32) 
     begin(status, members, None);
 }
 
+/// Records in the status that members start from the disks of the recorded restore. Does nothing without a restore.
 fn return_to_disks(status: &mut EtcdClusterStatus) {
     if let Some(restore) = &mut status.restore {
         restore.phase = RestorePhase::Starting;

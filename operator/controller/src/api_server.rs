@@ -1,6 +1,6 @@
-//! Requests to the API server that all passes share, and their errors.
+//! Requests to the API server and their errors.
 //!
-//! kube's requests are generic. They are instantiated here once, for untyped objects; only the objects are typed.
+//! kube's generic requests are instantiated here once, for untyped objects. The objects are converted to and from their types.
 
 use kube::{
     Api, Client, ResourceExt as _,
@@ -54,8 +54,9 @@ pub(crate) fn typed<K: Object>(object: &DynamicObject) -> Result<K, kube::Error>
         .map_err(kube::Error::SerdeError)
 }
 
-/// Returns the object if this release can parse it; otherwise logs an error. After a rollback, a resource can have a value that
-/// only the later release knows, and the API server admits invalid times. The operator leaves such resources unchanged.
+/// Converts an object to its type. If this release cannot parse the object, logs an error and returns `None`. After a rollback,
+/// a resource can have a value that only the later release knows, and the API server admits invalid times. The operator leaves
+/// such resources unchanged.
 pub(crate) fn readable<K: Object>(object: &DynamicObject) -> Option<K> {
     let read = typed(object).inspect_err(|error| {
         let (name, namespace) = (object.name_any(), object.namespace());
@@ -88,6 +89,7 @@ pub(crate) async fn list_readable<K: Object>(
     Ok(found.items.iter().filter_map(readable).collect())
 }
 
+/// Lists the objects with the label `key=value`. Fails if one of them cannot be parsed.
 pub(crate) async fn list<K: Object>(
     client: &Client,
     namespace: &str,
@@ -100,6 +102,7 @@ pub(crate) async fn list<K: Object>(
     found.map_err(cannot(what))
 }
 
+/// Creates an object. Returns the object that the API server stored.
 pub(crate) async fn create<K: Object>(
     client: &Client,
     namespace: &str,
@@ -127,7 +130,7 @@ pub(crate) async fn delete<K: Object>(
     }
 }
 
-/// Applies the status to a resource in exactly the version that was read. Returns false if the resource has changed, was
+/// Applies the status to a resource in exactly the version that was read. Returns `false` if the resource has changed, was
 /// deleted or was recreated, because the observation may be outdated.
 pub(crate) async fn write_status<K: Object>(
     client: &Client,
@@ -196,7 +199,7 @@ mod tests {
         assert!(!write(&next).await, "it is gone");
     }
 
-    /// The API server's schema limits the hours of a time zone only to two digits.
+    /// The schema of the CRD accepts any two digits as the hours of a time zone.
     #[test]
     fn an_operation_with_a_time_of_no_calendar_is_skipped() {
         let restore = |time: &str| {

@@ -42,14 +42,16 @@ use crate::{
     warnings,
 };
 
-/// The time until a backup that cannot start is retried.
+/// How long to wait before a backup that cannot start is retried.
 const RETRY: Duration = Duration::from_secs(15);
-/// The time until a running job is checked again. No watch reports why its pod waits.
+/// How often a running job is checked. No watch reports why its pod is waiting.
 const LOOK: Duration = Duration::from_secs(10);
 const PASS_LONGEST: Duration = Duration::from_secs(60);
-/// The action in errors. If the resource has changed since it was read, nothing is written, and its watch starts another pass.
+/// The action that errors name. If the resource has changed since it was read, nothing is written, and its watch starts another
+/// pass.
 const WRITE: &str = "write the status";
 
+/// Runs passes over EtcdBackups and EtcdBackupSchedules.
 pub(crate) struct Backups {
     client: Client,
     environment: Environment,
@@ -180,6 +182,7 @@ impl Backups {
             .ok_or_else(|| format!("EtcdCluster {name} does not exist in namespace {namespace}")))
     }
 
+    /// Lists the pods that the job of a backup owns.
     async fn pods(
         &self,
         backup: &EtcdBackup,
@@ -188,12 +191,13 @@ impl Backups {
     ) -> Result<Vec<Pod>, PassError> {
         let (name, what) = (backup.name_any(), "list the pods of the job");
         let mut pods = list::<Pod>(&self.client, namespace, (BACKUP, &name), what).await?;
-        // Any pod can have the label.
+        // Users can put the label on any pod.
         pods.retain(|pod| is_owned(pod, job.uid().as_deref()));
         Ok(pods)
     }
 
-    /// Logs a new status, publishes an event, and counts finished backups. Announces an unfinished one if its message changes.
+    /// Logs a new status, publishes an event and counts a finished backup. Ignores an unfinished backup whose message is
+    /// unchanged.
     async fn announce(
         &self,
         backup: &EtcdBackup,
@@ -232,7 +236,8 @@ impl Backups {
         announce::publish(&self.recorder, backup, &notice).await;
     }
 
-    /// Creates the backup that is due, deletes expired ones, and writes the status.
+    /// Creates the backup that is due, deletes expired backups and writes the status. Publishes an event when the schedule
+    /// stops being ready.
     async fn reconcile_schedule(&self, schedule: &EtcdBackupSchedule) -> Result<Action, PassError> {
         let namespace = schedule.namespace().unwrap_or_default();
         let name = schedule.name_any();
@@ -356,7 +361,7 @@ fn already_exists<K>(created: &Result<K, kube::Error>) -> bool {
     matches!(created, Err(kube::Error::Api(refusal)) if refusal.reason == "AlreadyExists")
 }
 
-/// Converts the API server's refusal to create an object of this kind to an inner error.
+/// Converts the API server's refusal to create an object to an inner error. `kind` names the object in the message.
 pub(crate) fn refused<K>(
     kind: &str,
     created: Result<K, kube::Error>,
@@ -381,7 +386,8 @@ fn worsened(before: &[Condition], after: &[Condition]) -> Option<String> {
     Some(format!("{}: {}", after.reason, after.message))
 }
 
-/// Builds the EtcdBackup of a schedule for a scheduled time. Its name has the minute since 1970, as a CronJob's jobs do.
+/// Builds the EtcdBackup of a schedule for a scheduled time. The name ends with the minute since 1970, like the jobs of a
+/// CronJob.
 fn scheduled(schedule: &EtcdBackupSchedule, time: Timestamp) -> EtcdBackup {
     let name = schedule.name_any();
     let spec = EtcdBackupSpec {

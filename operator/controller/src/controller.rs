@@ -1,9 +1,9 @@
 //! Passes over clusters: a pass observes, plans, acts and reports.
 //!
-//! Watches of pods, claims, services and budgets lead to their cluster by its label, so the operator notices a lost member at
-//! once. A pass reads the stores of the watches and queries the members. Only if there is a step to take or a status to write,
-//! it rereads everything from the API server and plans again. No step is therefore based on outdated state, and a cluster that
-//! matches its spec causes no requests to the API server.
+//! A change of a pod, claim, service or budget starts a pass over the cluster in its label, so the operator notices a lost
+//! member immediately. A pass reads the stores of the watches and queries the members. If there is a step to take or a status
+//! to write, the pass rereads everything from the API server and plans again. Therefore no step is based on outdated state, and
+//! a cluster that matches its spec causes no requests to the API server.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -41,7 +41,7 @@ use crate::{
     tried::Tried,
 };
 
-/// The longest time between two passes over a cluster. No watch reports the leader or the size of the data.
+/// The maximum time between two passes over a cluster. No watch reports the leader or the size of the data.
 const POLL: Duration = Duration::from_secs(10);
 /// The time until the next pass after a pass lost a race or the members temporarily refused its step.
 const RETRY: Duration = Duration::from_millis(500);
@@ -54,7 +54,8 @@ pub(crate) struct Scope<M> {
     stores: Stores,
 }
 
-/// Creates the watches of one namespace (`None` for all). Returns the stores that readiness awaits, and the stream of passes.
+/// Creates the watches of one namespace (`None` for all). Returns the stores of clusters and pods, which the operator must fill
+/// before it is ready, and the stream of passes.
 pub(crate) fn watch<M: Members>(
     operator: Arc<Operator<M>>,
     namespace: Option<&str>,
@@ -76,7 +77,6 @@ impl<M: Members> Passes<EtcdCluster> for Scope<M> {
     async fn pass(&self, cluster: &EtcdCluster) -> Result<Action, PassError> {
         let operator = &self.operator;
         let permit = operator.passes.acquire().await;
-        // No pass starts while the operator is stopping.
         if permit.is_err() || operator.ends.load(Ordering::Relaxed) {
             return Ok(Action::await_change());
         }
@@ -130,7 +130,7 @@ impl<M: Members> Scope<M> {
         Ok(next_pass(&step))
     }
 
-    /// Rereads the cluster, plans and executes a step, and writes the status. Does nothing if the cluster is gone.
+    /// Rereads the cluster, plans and executes a step, and writes the status. Does nothing if the cluster no longer exists.
     async fn act(&self, known: &EtcdCluster) -> Result<Action, PassError> {
         let operator = &self.operator;
         let (namespace, name) = (known.namespace().unwrap_or_default(), known.name_any());
@@ -147,7 +147,7 @@ impl<M: Members> Scope<M> {
         let mut step = plan(&cluster.spec, &before, &observation.seen);
         let this = ObjectRef::from_obj(&cluster);
         if !operator.rollouts.note(this, &step) {
-            // Another pass has taken the last permit in the meantime.
+            // Another pass has taken the last permit since the observation.
             step = Step::Wait { why: Why::RolloutQueued, after: POLL };
         }
         let actor = Actor {
@@ -173,7 +173,8 @@ impl<M: Members> Scope<M> {
             .await
     }
 
-    /// Counts and logs the attempted step and publishes its events. Returns when to run the next pass.
+    /// Counts and logs the attempted step, and publishes its events. Later passes skip a refused or ineffective step for a
+    /// while. Returns when to run the next pass. `statuses` are the previous and the new status.
     async fn conclude(
         &self,
         cluster: &EtcdCluster,
@@ -192,7 +193,7 @@ impl<M: Members> Scope<M> {
                 return Ok(Action::requeue(RETRY));
             }
             if let Some(said) = error.refusal() {
-                // No member was stopped, and only a person can resolve the refusal, so the permit is released.
+                // No member was stopped, and only the user can resolve the refusal, so the permit is released.
                 if step.updates() {
                     self.operator.rollouts.forget(&ObjectRef::from_obj(cluster));
                 }
@@ -223,7 +224,7 @@ impl<M: Members> Scope<M> {
             }
         }
         let mut events = report::events(&observation.seen, statuses, notice.as_ref());
-        // The notice of a step that acted is published already.
+        // The notice of a step that acted is already published.
         events.retain(|event| !step.acts() || Some(event) != notice.as_ref());
         for event in events {
             tracing::warn!(
@@ -237,7 +238,7 @@ impl<M: Members> Scope<M> {
         Ok(next_pass(step))
     }
 
-    /// Observes a cluster, with the backup for its first members, refused steps and the update permit. Sets `cluster.restore`.
+    /// Observes a cluster, with the backup for its first members, refused steps and the rollout permit. Sets `cluster.restore`.
     async fn observe(
         &self,
         cluster: &mut Cluster<'_>,
@@ -260,7 +261,8 @@ impl<M: Members> Scope<M> {
         Ok(observation)
     }
 
-    /// Computes the status of a cluster, and updates its gauges.
+    /// Computes the status of a cluster, and updates its gauges. `facts` is the previous status with the facts that the step
+    /// recorded.
     fn report(
         &self,
         cluster: &Cluster<'_>,

@@ -1,9 +1,9 @@
 //! Leader election among operator replicas with a Lease of `coordination.k8s.io/v1`.
 //!
-//! The holder renews the lease. Another replica takes it after observing no change for the lease's duration, so clocks need not
-//! agree. The identity is the pod's name, so a restarted container still holds the lease.
+//! The holder renews the lease. Another replica takes the lease once it has observed no change for the lease's duration, so
+//! clocks need not agree. The identity is the pod's name, so a restarted container still holds the lease.
 //!
-//! A replica that cannot renew in time must stop before another may act: [`Election::lost`] completes, and the process exits.
+//! A replica that cannot renew in time must stop before another one acts: [`Election::lost`] completes, and the process exits.
 
 use std::time::{Duration, Instant};
 
@@ -163,6 +163,7 @@ impl Election {
         won_race(self.leases.replace(&self.name, &params, &lease).await)
     }
 
+    /// Returns a lease spec with this process as the holder. Counts a transition if the holder changes.
     fn held(&self, before: Option<&LeaseSpec>) -> LeaseSpec {
         let now = Some(MicroTime(Timestamp::now()));
         let before = before.cloned().unwrap_or_default();
@@ -198,7 +199,7 @@ fn is_free(seen: &Seen, identity: &str, now: Instant) -> bool {
     holder.is_empty() || holder == identity || now.duration_since(seen.changed) > granted
 }
 
-/// Converts a lost race to `Ok(false)`. The next attempt observes the other process's lease.
+/// Converts a lost race (409) to `Ok(false)`. The next attempt observes the other process's lease.
 fn won_race(written: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
     match written {
         Ok(_) => Ok(true),
@@ -236,7 +237,7 @@ mod tests {
         assert!(free("me", 0), "a restarted holder does not wait");
     }
 
-    /// The lease was written long before the API server answered, so another process may already take it.
+    /// The lease was written long before the API server answered, so another process may already have taken it.
     #[tokio::test]
     async fn a_lease_that_was_taken_too_long_ago_is_lost() {
         let client = crate::testing::api::FakeApi::default().client();

@@ -2,8 +2,8 @@
 //!
 //! A pass over a cluster observes, plans, acts and reports. `plan` is a pure function from the observed state to one step.
 //! `resources` builds Kubernetes objects but does not apply them. `controller` runs passes over clusters. `backups` runs jobs
-//! for EtcdBackups and creates EtcdBackups on schedule. `operations` carries out EtcdOperations. `passes` is the loop that all
-//! of these share, and `api_server` has their requests.
+//! for EtcdBackups and creates EtcdBackups on schedule. `operations` carries out EtcdOperations. These three share the loop in
+//! `passes` and the requests in `api_server`.
 
 mod act;
 mod announce;

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard};
 
-/// Locks shared state. No code panics while holding a lock.
+/// Locks shared state. Panics if another thread panicked while it held the lock.
 pub(crate) fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
     state
         .lock()

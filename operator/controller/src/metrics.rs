@@ -11,7 +11,7 @@ use witan_plan::model::Observed;
 
 use crate::report::is_true;
 
-/// The first bucket bound for durations of passes in seconds, and the number of buckets. A pass that waits for unreachable
+/// The first bucket bound for durations of passes in seconds, and the number of buckets. A pass that waits for unresponsive
 /// members takes seconds.
 const DURATION_BUCKETS: (f64, usize) = (0.002, 13);
 
@@ -102,6 +102,7 @@ impl Metrics {
         self.leader.set(i64::from(acts));
     }
 
+    /// Sets the gauges of a cluster. `labels` are its namespace and name.
     pub(crate) fn cluster(
         &self,
         labels: [&str; 2],
@@ -132,6 +133,7 @@ impl Metrics {
         self.changes.forget(namespace, name);
     }
 
+    /// Removes the series of a deleted cluster.
     pub(crate) fn forget_cluster(&self, namespace: &str, name: &str) {
         let labels = [namespace, name];
         // An error means that the cluster never had the series.
@@ -155,6 +157,7 @@ impl Metrics {
         tracing::debug!(namespace, name, "removed the series of a deleted cluster");
     }
 
+    /// Records the duration of a pass, and counts a failed pass.
     pub(crate) fn pass(&self, namespace: &str, name: &str, took: Duration, failed: bool) {
         self.durations
             .with_label_values(&[namespace, name])

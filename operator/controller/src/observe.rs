@@ -1,4 +1,4 @@
-//! Observes a cluster: converts Kubernetes objects and members' answers to plain values for `plan`.
+//! Observes a cluster: converts Kubernetes objects and members' responses to plain values for `plan`.
 //!
 //! A pass reads objects from the stores of the watches, and rereads them from the API server before it acts.
 
@@ -53,7 +53,7 @@ impl Observation {
     }
 }
 
-/// Queries the members of a cluster and combines their answers with the cluster's objects.
+/// Queries the members of a cluster and combines their responses with the cluster's objects.
 pub(crate) async fn observe<M: Members>(
     cluster: &Cluster<'_>,
     objects: Objects,

@@ -1,7 +1,7 @@
-//! EtcdOperations, one-time operations on a cluster. This file has their loop, which starts, records and ends operations.
+//! EtcdOperations: one-time operations on a cluster. This file starts, records and ends them.
 //!
-//! An operation runs through a request in the status of the EtcdCluster or through a call to members. Nothing here stops or
-//! starts a member. The status of an operation is written before the operation changes anything. It therefore continues after a
+//! An operation works through a request in the status of the EtcdCluster, or through a call to members. Nothing here stops or
+//! starts a member. The status of an operation is written before the operation changes anything. Therefore it continues after a
 //! restart of the operator, and a finished operation never runs again.
 
 mod compare;
@@ -37,20 +37,21 @@ use compare::{Compared, compare, verdict};
 use decide::{Next, Start, advance, begin};
 use record::{conditions, described, first, member_to_replace, now, phase, was_replaced};
 
-/// The time until a running operation is checked again, and the shortest interval for polling its cluster.
+/// How often a running operation is checked.
 const LOOK: Duration = Duration::from_secs(2);
-/// The time until a pending operation is checked again. Frequent checks of many operations would load the members.
+/// How often a pending operation is checked. More frequent checks of many operations would load the members.
 const HOLD: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_secs(5);
 /// The time limit of a pass. Comparing members waits up to 60 s for their hashes.
 const PASS_LONGEST: Duration = Duration::from_secs(120);
-/// How many seconds an operation is kept after its end by default, unless it is destructive.
+/// Seconds for which a finished operation is kept by default, unless it is destructive.
 const TTL_DEFAULT_S: i64 = 24 * 3600;
 const FAILED: &str = "Failed";
 const LATER_PHASE: &str =
     "ignoring an EtcdOperation in a phase that only a later release of the operator knows";
 const LATER_RECORD: &str = "is known only to a later release of the operator: upgrade the operator";
 
+/// Runs passes over EtcdOperations.
 pub(crate) struct Operations<M> {
     operator: Arc<Operator<M>>,
     /// Locked while deciding which operation of a cluster starts.
@@ -111,7 +112,7 @@ impl<M: Members> Operations<M> {
         if !runs && let Some(refusal) = once::refused(operation, &cluster, Timestamp::now()) {
             return self.refuse(operation, Some(&cluster), refusal).await;
         }
-        // A blocked operation does not query the members.
+        // An operation behind another one does not query the members.
         if !runs && let Some(why) = self.ahead(operation).await? {
             return self.refuse_or_hold(operation, &cluster, why).await;
         }
@@ -134,7 +135,7 @@ impl<M: Members> Operations<M> {
         done
     }
 
-    /// Returns a message about the operation that comes first on the same cluster; `None` if this one does.
+    /// Returns a message about the operation that precedes `of` on the same cluster; `None` if none does.
     async fn ahead(&self, of: &EtcdOperation) -> Result<Option<String>, PassError> {
         let namespace = of.namespace().unwrap_or_default();
         let (client, what) = (&self.operator.client, "list the EtcdOperations");
@@ -147,7 +148,7 @@ impl<M: Members> Operations<M> {
         }))
     }
 
-    /// Fails a running operation whose cluster is gone; otherwise waits for the cluster.
+    /// Fails a running operation whose cluster was deleted. A pending operation waits for the cluster until its start deadline.
     async fn without_cluster(
         &self,
         operation: &EtcdOperation,
@@ -201,7 +202,6 @@ impl<M: Members> Operations<M> {
         if let Some(text) = was_replaced(&status, member.as_ref()) {
             return self.end(at.operation, Some(cluster), Err(text)).await;
         }
-        // First record the operation on the cluster, then its start.
         let what = "record the operation in the EtcdCluster";
         let before = cluster.status.clone().unwrap_or_default();
         if let Some(after) = once::recorded(at.operation, &before)
@@ -224,6 +224,7 @@ impl<M: Members> Operations<M> {
         Ok(Action::requeue(Duration::ZERO))
     }
 
+    /// Carries out the next action of a running operation, and records its progress or its end.
     async fn advance(&self, at: &At<'_>, next: Next) -> Result<Action, PassError> {
         let cluster = at.cluster.resource;
         let progress = match next {
@@ -291,7 +292,7 @@ impl<M: Members> Operations<M> {
         compare(&self.operator.members, &addresses).await
     }
 
-    /// Records that an operation waits. Fails a recovery, which must not stop members later, when nobody expects it.
+    /// Records that an operation waits, but fails a recovery: it must not stop members later, when nobody expects it.
     async fn refuse_or_hold(
         &self,
         operation: &EtcdOperation,
@@ -391,7 +392,8 @@ impl<M: Members> Operations<M> {
         Ok(Action::requeue(Duration::ZERO))
     }
 
-    /// Sets the conditions and writes the status. False if the operation has changed; its watch then starts another pass.
+    /// Sets the conditions and writes the status. Returns `false` if the operation has changed; its watch then starts another
+    /// pass.
     async fn write(
         &self,
         operation: &EtcdOperation,
@@ -428,7 +430,7 @@ impl<M: Members> Operations<M> {
         announce::publish(&self.operator.recorder, cluster, &notice).await;
     }
 
-    /// Deletes an operation once its retention time after its end is over.
+    /// Deletes a finished operation once its retention time is over. Returns when to check again.
     async fn expire(
         &self,
         operation: &EtcdOperation,

@@ -1,4 +1,4 @@
-//! State that all passes share: the API server, the members, the metrics, and the memory of earlier passes.
+//! State that all passes share: clients, metrics, cached secrets, permits and recently failed steps.
 
 use std::sync::{Arc, atomic::AtomicBool};
 
@@ -41,7 +41,7 @@ pub(crate) struct Operator<M> {
 }
 
 impl<M: Members> Operator<M> {
-    /// The last argument limits concurrent passes, and clusters that are updated concurrently.
+    /// The last argument holds the limits on concurrent passes and on concurrent rollouts.
     pub(crate) fn new(
         client: Client,
         members: M,

@@ -1,6 +1,6 @@
 //! The loop that runs passes over objects: when an object changes, when another object requests it, and after a time.
 //!
-//! kube's streams and requests are generic. They are instantiated here once, for untyped objects; a pass gets its object typed.
+//! kube's generic streams and requests are instantiated here once, for untyped objects. A pass gets its object typed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -114,7 +114,7 @@ pub(crate) fn run<K: Object>(
     (store, passes.boxed())
 }
 
-/// Runs `pass` for each request. Logs failed passes and watches, and repeats both.
+/// Runs `pass` for each request. Logs and retries failed passes and watches. Calls `forget` for a deleted object.
 fn apply(
     store: Store<DynamicObject>,
     queue: Requests,

@@ -1,7 +1,7 @@
 //! Builds the operator's report about a cluster: its status and conditions. The report follows from the observed state
 //! and the next step; a few facts are copied from the previous status.
 //!
-//! A pass over an unchanged cluster in its desired state reproduces the present status, so nothing is written.
+//! A pass over an unchanged cluster in its desired state reproduces the current status, so nothing is written.
 
 mod conditions;
 mod events;
@@ -40,7 +40,8 @@ pub(crate) fn is_true(status: &EtcdClusterStatus, kind: &str) -> bool {
         .any(|condition| condition.type_ == kind && condition.status == "True")
 }
 
-/// Returns the observed generation, once every claim follows the retention policy: users wait for that before a deletion.
+/// Returns the observed generation once every claim follows the retention policy, and the previous one until then. Users wait
+/// for it before they delete a cluster.
 fn observed_generation(of: Subject<'_>, seen: &Observed) -> Option<i64> {
     let applied = !seen.claims().any(|claim| claim.other_owner);
     if applied {
@@ -50,6 +51,7 @@ fn observed_generation(of: Subject<'_>, seen: &Observed) -> Option<i64> {
     }
 }
 
+/// Returns the new status of a cluster. `next` is its next step.
 pub(crate) fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClusterStatus {
     let membership = seen.membership.as_ref();
     let members = members::all(of, seen);
@@ -104,7 +106,7 @@ pub(crate) fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClust
     status
 }
 
-/// Counts the pods with the present template whose claim need not migrate.
+/// Counts the pods with the current template whose claim need not migrate.
 fn updated(seen: &Observed) -> usize {
     let migrates = |at| seen.claim(at).is_some_and(|claim| claim.must_migrate);
     let updated = seen
@@ -114,7 +116,7 @@ fn updated(seen: &Observed) -> usize {
 }
 
 /// Returns the record of a recovery. A running recovery is done once a quorum serves and every usable disk belongs to a member.
-/// If a quorum serves already, a requested recovery is recorded as done at once. A record in an unknown phase stays as it is.
+/// If a quorum already serves, a requested recovery is recorded as done immediately. A record in an unknown phase is kept.
 fn recovery(of: Subject<'_>, seen: &Observed) -> Option<RecoveryStatus> {
     let list = seen.membership.as_ref();
     let serves = list.is_some_and(Membership::is_confirmed);
@@ -160,7 +162,7 @@ fn has_disks_without_member(seen: &Observed) -> bool {
     })
 }
 
-/// Returns the present spec as JSON if a pod with its template exists; otherwise the spec recorded in the previous status.
+/// Returns the current spec as JSON if a pod with its template exists; otherwise the spec recorded in the previous status.
 fn admitted_spec(of: Subject<'_>, seen: &Observed) -> Option<String> {
     let mut pods = seen.pods();
     let present = seen.rejected.is_none() && pods.any(|(_, pod)| !pod.outdated);
@@ -189,7 +191,8 @@ fn phase(of: Subject<'_>, seen: &Observed, notice: Option<&Notice>) -> String {
     }
 }
 
-/// Returns the operation in progress; `None` if `next` makes no progress. The start time depends on kind and member.
+/// Returns the operation in progress; `None` if `next` makes no progress. Keeps the start time of an operation with the same
+/// kind and member.
 fn operation(
     before: &EtcdClusterStatus,
     notice: Option<&Notice>,
@@ -253,7 +256,7 @@ const NO_SPACE: &str = "the quota is used up, or a disk or memory budget is full
     delete keys (kubectl witan top shows the largest prefixes), or raise spec.options.quotaBackendBytes, spec.storage.size or \
     spec.resources.limits.memory; then run etcdctl alarm disarm";
 
-/// Returns a message about the raised alarms: what the operator has done, and what is left to do.
+/// Describes the raised alarms, what the operator has done about them, and what the user can do.
 fn alarm_message(status: &EtcdClusterStatus) -> String {
     let raised = status.alarms.join(", ");
     let full = status

@@ -25,8 +25,8 @@ impl Rollouts {
         in_progress.len() < self.limit || in_progress.contains(cluster)
     }
 
-    /// Records whether the next step of a cluster is part of an update. The first such step takes a permit, which the cluster
-    /// keeps until its update is complete or waits for a person. Returns false if the step must wait for a permit.
+    /// Takes a permit for the first step of an update. Releases it once the update is complete or waits for the user. Returns
+    /// `false` if no permit is free, so that the step must wait.
     pub(crate) fn note(&self, cluster: ObjectRef<EtcdCluster>, step: &Step) -> bool {
         let mut in_progress = lock(&self.in_progress);
         if step.rests() {

@@ -21,7 +21,7 @@ const HELD_LONGEST: Duration = Duration::from_secs(30);
 /// How long after its backoff a step is remembered, if the plan does not return to it.
 const FORGOTTEN: Duration = Duration::from_secs(30);
 
-/// How many refused steps of one cluster are remembered. Fewer can be due at once.
+/// Number of refused steps that are remembered per cluster.
 const REFUSED_REMEMBERED: usize = 32;
 
 /// Runs on the same observation after which a step counts as ineffective. Members' reports can briefly lag behind a change.
@@ -34,6 +34,7 @@ const IDLE: &str = "the step had no effect, although it was repeated several tim
 pub(crate) struct AllTried(Mutex<HashMap<(String, String), Tried>>);
 
 impl AllTried {
+    /// Calls `work` with the tried steps of a cluster, and returns its result.
     pub(crate) fn of<T>(
         &self,
         namespace: &str,

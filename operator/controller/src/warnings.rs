@@ -13,7 +13,7 @@ const FAILED_CREATE: &str = "FailedCreate";
 /// The event reason for a volume, such as a secret, that does not exist or cannot be mounted.
 const FAILED_MOUNT: &str = "FailedMount";
 
-/// How many seconds mounting the volumes of a pod may take before events are read.
+/// Seconds that mounting the volumes of a pod may take before events are read.
 const MOUNT_SECONDS: i64 = 15;
 
 /// Returns why the pods of a job are not created; `None` if the job has pods or no event explains it.
@@ -46,7 +46,7 @@ pub(crate) async fn explain_mounts(client: &Client, seen: &mut Observed, objects
     }
 }
 
-/// Returns whether a pod has had a node for some time and none of its containers has started.
+/// Returns whether a pod has a node, was created at least [`MOUNT_SECONDS`] ago, and has never started a container.
 fn waits_for_volumes(pod: &Pod, now: UnixSeconds) -> bool {
     let created = pod.creation_timestamp();
     let old = created.is_some_and(|at| now.saturating_sub(at.0.as_second()) >= MOUNT_SECONDS);

@@ -34,7 +34,7 @@ impl<M: Members> Actor<'_, M> {
             .await
     }
 
-    /// Creates a new authority: the first one, or the successor of a lost authority whose certificates are still in use.
+    /// Creates a CA: the first one, or the successor of a lost CA whose certificates are still in use.
     fn next_authority(&self, now: SystemTime) -> Result<Secret, ResourceError> {
         let issued = self.observation.secrets.issued.iter();
         let mut signed = issued.filter(|(role, _)| **role != CertificateRole::Authority);
@@ -45,7 +45,7 @@ impl<M: Members> Actor<'_, M> {
         next.map_or_else(|| tls::authority(self.cluster, now), Ok)
     }
 
-    /// Advances the rotation of the authority to `to`, in the authority's secret.
+    /// Advances the CA rotation to `to`, in the secret of the CA.
     pub(super) async fn rotate(&self, to: Rotation) -> Result<(), ActError> {
         let live = self.authority()?;
         let secret = tls::rotated(self.cluster, live, to, SystemTime::now())?;

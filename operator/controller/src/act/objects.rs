@@ -65,7 +65,6 @@ impl<M: Members> Actor<'_, M> {
             )));
         };
         match resources::ownership(self.cluster, &found) {
-            // An earlier pass, whose response was lost, created the object.
             Ownership::Ours => Ok(()),
             Ownership::Ending | Ownership::Foreign => {
                 let holder = resources::holder_of(self.cluster, &K::kind(&()), &found);

@@ -15,7 +15,7 @@ use crate::{
 impl<M: Members> Actor<'_, M> {
     /// Applies a member's claim, if the spec has claims, and then creates its pod. An existing pod of the cluster stays
     /// unchanged. If the API server refuses the pod of a restarting member, creates it from the last admitted template, because
-    /// an invalid spec must not cause quorum loss. Otherwise returns the error about the present template.
+    /// an invalid spec must not cause quorum loss. Otherwise, returns the error about the current template.
     pub(super) async fn start(&self, plan: &PodPlan) -> Result<(), ActError> {
         if self.cluster.spec().is_durable() {
             self.apply_claim(plan.ordinal, plan.peer_tls, None).await?;
@@ -39,8 +39,8 @@ impl<M: Members> Actor<'_, M> {
     }
 
     /// Builds the pod of a member from the last admitted spec, annotated with the refused template. Returns `None` if no such
-    /// spec is known or its template is the present one, and for a new member, whose claim can be left over from an earlier
-    /// attempt.
+    /// spec is known, or if its template is the current one. Also returns `None` for a new member, whose claim can be left over
+    /// from an earlier attempt.
     fn former_pod(&self, plan: &PodPlan, said: &str) -> Option<Pod> {
         if plan.bootstrap != Bootstrap::Restart {
             return None;
@@ -48,7 +48,7 @@ impl<M: Members> Actor<'_, M> {
         let present = self.cluster.spec();
         let status = self.cluster.resource.status.as_ref()?;
         let former: EtcdClusterSpec = serde_json::from_str(status.admitted_spec.as_ref()?).ok()?;
-        // Claims and certificates follow the present spec.
+        // Claims and certificates follow the current spec.
         let (storage, tls) = (present.storage.clone(), present.tls.clone());
         let spec = EtcdClusterSpec { storage, tls, ..former };
         let resource = EtcdCluster { spec, ..self.cluster.resource.clone() };
@@ -66,7 +66,7 @@ impl<M: Members> Actor<'_, M> {
         Some(pod)
     }
 
-    /// Creates a pod from the present template as a dry run, so that no member is stopped for a template that the API server
+    /// Creates a pod from the current template as a dry run, so that no member is stopped for a template that the API server
     /// refuses. A full quota still counts the pod that will be deleted, and a webhook may not support dry runs. These refusals
     /// count only if a pod with the template was refused before.
     pub(super) async fn dry_run_pod(

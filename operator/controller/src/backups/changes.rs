@@ -20,20 +20,20 @@ use crate::{
     resources::{CHANGES, Cluster, STATUS_PORT, changes_pod, is_current, is_owned},
 };
 
-/// The time between two passes over a schedule with changes, and so the maximum age of its status.
+/// The time between two passes over a schedule that stores changes.
 const LOOK: Duration = Duration::from_secs(15);
-/// The time until the next pass while the pod has not answered.
+/// The time until the next pass if the pod has not responded.
 const SOON: Duration = Duration::from_secs(3);
 const ANSWER: Duration = Duration::from_secs(2);
-/// How far the pod's time may be ahead of this clock. The clocks of two nodes should differ by less.
+/// How far the pod's clock may be ahead of the operator's clock.
 const AHEAD: SignedDuration = SignedDuration::from_secs(10);
-/// The allowed delay in addition to twice the schedule's interval. The pod may have just started.
+/// Allowed delay in addition to twice the schedule's interval, because the pod may have just started.
 const GRACE: SignedDuration = SignedDuration::from_secs(30);
 
 /// The progress of a schedule's changes, as its pod reports it.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Seen {
-    /// The pod's answer; `None` if it did not answer.
+    /// The pod's response; `None` if it did not respond.
     pub(super) answer: Option<ChangesStatus>,
     /// Why changes are not being stored; `None` if they are.
     pub(super) trouble: Option<String>,
@@ -149,6 +149,8 @@ async fn ask_pod(pods: &[Pod]) -> Seen {
     }
 }
 
+/// Returns the new status of a schedule's changes, and the `ChangesStored` condition. The condition is `False` if stored
+/// changes are late, have a time in the future, or cannot be restored without another backup.
 pub(super) fn status(
     schedule: &EtcdBackupSchedule,
     seen: &Seen,

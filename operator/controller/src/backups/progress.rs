@@ -153,6 +153,7 @@ fn with_pod_name(pod: &Pod, trouble: Trouble) -> Trouble {
     Trouble { message, ..trouble }
 }
 
+/// Adds the `Succeeded` condition, whose value follows from the phase.
 fn with_condition(
     status: EtcdBackupStatus,
     backup: &EtcdBackup,
@@ -169,7 +170,7 @@ fn with_condition(
     with(status, backup, ["Succeeded", value, reason], now)
 }
 
-/// Adds a condition to a status, with the message of the status.
+/// Adds a condition with the message of the status. `kind` holds the condition's type, value and reason.
 fn with(
     mut status: EtcdBackupStatus,
     backup: &EtcdBackup,

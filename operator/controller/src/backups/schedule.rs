@@ -20,19 +20,21 @@ use crate::report;
 
 const FAILED_KEPT: usize = 3;
 
-/// How many successful EtcdBackups of a schedule are kept, whatever its retention. Files in the store are not affected.
+/// Number of successful EtcdBackups that a schedule keeps, whatever its retention. Files in the store are not affected.
 const SUCCEEDED_KEPT: usize = 100;
 
 /// The longest time between two passes over a schedule.
 const LOOK: Duration = Duration::from_secs(300);
 
+/// The decision about a schedule: which EtcdBackups to create and delete, and the new status.
 #[derive(Debug, PartialEq)]
 pub(super) struct Due {
     /// The scheduled time for which to create a backup.
     pub(super) create: Option<Timestamp>,
+    /// Names of the EtcdBackups to delete.
     pub(super) delete: Vec<String>,
     pub(super) status: EtcdBackupScheduleStatus,
-    /// Whether two scheduled times in a row passed without a success.
+    /// Whether two consecutive scheduled times passed without a successful backup.
     pub(super) overdue: bool,
     pub(super) requeue_after: Duration,
 }
@@ -137,7 +139,7 @@ pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Ti
     }
 }
 
-/// Returns the reason and message of the condition `Ready` of a schedule that is neither paused nor invalid. The reason is
+/// Returns the reason and message of the `Ready` condition of a schedule that is neither paused nor invalid. The reason is
 /// `Overdue`, else `LastBackupFailed` or `LastBackupUnconfirmed`, else `Scheduled`.
 fn ready_state(
     overdue: bool,
@@ -170,8 +172,8 @@ fn ready_state(
 }
 
 /// Returns the names of the EtcdBackups to delete: backups that the retention policy does not keep, failed backups beyond
-/// [`FAILED_KEPT`], and successful backups beyond [`SUCCEEDED_KEPT`]. `newest` is sorted newest first. The jobs apply the
-/// retention policy to the files. Backups that no quorum confirmed are counted apart, like their files.
+/// [`FAILED_KEPT`], and successful backups beyond [`SUCCEEDED_KEPT`]. `newest` is sorted newest first. Backups that no quorum
+/// confirmed are counted separately. The jobs apply the same policy to the files.
 fn expired(
     newest: &[&EtcdBackup],
     retention: Option<&BackupRetention>,
@@ -219,7 +221,7 @@ fn is_young(kept: &BackupRetention, backup: &EtcdBackup, now: Timestamp) -> bool
     })
 }
 
-/// Returns the condition `Ready`, which is true only with the reason `Scheduled`.
+/// Returns the `Ready` condition, which is true only with the reason `Scheduled`.
 pub(super) fn ready(
     schedule: &EtcdBackupSchedule,
     reason: &str,

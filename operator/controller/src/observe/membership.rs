@@ -1,4 +1,4 @@
-//! Derives the membership from the members' answers: which list to trust, which members are healthy, and which disagree.
+//! Derives the membership from the members' responses: which list to trust, which members are healthy, and which disagree.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -100,7 +100,7 @@ fn listed_by_others(
     ordinals.collect()
 }
 
-/// Returns whether the list of `later` can follow from that of `earlier`: enough voters for a quorum are left.
+/// Returns whether the list of `later` can follow from that of `earlier`: it still contains a quorum of the voters.
 fn may_precede(earlier: &Report, later: &Report) -> bool {
     let voters = earlier.members.iter().filter(|member| !member.is_learner);
     let (left, all) = (
@@ -110,7 +110,8 @@ fn may_precede(earlier: &Report, later: &Report) -> bool {
     left.count() >= quorum(all.count())
 }
 
-/// Returns whether two members of one cluster id serve with different quorums. A new leader can briefly look the same.
+/// Returns whether two members of one cluster id serve with different quorums. After a change of leader, this can briefly be a
+/// false positive.
 fn contradicts(one: &Report, other: &Report) -> bool {
     let led = |report: &Report| report.linearizable && report.leader_id != 0;
     let agree = lists(one, other.leader_id) && lists(other, one.leader_id);
@@ -168,7 +169,7 @@ fn ordinals(
     found
 }
 
-/// Returns whether authentication is enabled, according to the first answer that shows it; `None` if no answer does.
+/// Returns whether authentication is enabled, according to the first response that shows it; `None` if no response does.
 pub(super) fn users(answers: &[Answer]) -> Option<bool> {
     answers.iter().find_map(|answer| match &answer.report {
         Ok(report) => report.users,
@@ -182,7 +183,7 @@ pub(super) fn users(answers: &[Answer]) -> Option<bool> {
 }
 
 /// Combines a member's entry in the list with its own report and with the alarms that any member reports about it. The member
-/// is healthy if it knows a leader in this list and has no alarm CORRUPT.
+/// is healthy if it knows a leader in this list and has no CORRUPT alarm.
 fn member(entry: &Member, best: &Report, reports: &[(&str, &Report)]) -> MemberSeen {
     let own = reports
         .iter()
@@ -215,7 +216,7 @@ fn member(entry: &Member, best: &Report, reports: &[(&str, &Report)]) -> MemberS
     }
 }
 
-/// Returns the ids with the alarm CORRUPT that are not in the list of members.
+/// Returns the ids with the CORRUPT alarm that are not in the member list.
 fn stale_corrupt(members: &[MemberSeen], reports: &[(&str, &Report)]) -> Vec<u64> {
     let alarms = reports
         .iter()
@@ -385,7 +386,7 @@ mod tests {
         assert_eq!(judged(&[of(1, 7, None)]).level, None);
     }
 
-    /// The operator deletes only blank disks without a person's consent.
+    /// The operator deletes only blank disks without the user's consent.
     #[test]
     fn a_member_is_blank_if_nothing_is_decided_stored_or_confirmed() {
         let Answer { report: Ok(fresh), .. } = answer(1, 0, false, vec![entry(1, false)]) else {

@@ -20,13 +20,14 @@ use crate::{
     resources::{self, Cluster, Ownership, holder},
 };
 
+/// The Kubernetes objects of a cluster.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Objects {
     pub(crate) pods: BTreeMap<Ordinal, Arc<Pod>>,
     pub(crate) claims: BTreeMap<Ordinal, Arc<PersistentVolumeClaim>>,
     pub(crate) services: BTreeMap<String, Arc<Service>>,
     pub(crate) budget: Option<Arc<PodDisruptionBudget>>,
-    /// Names of the cluster's objects that other objects have.
+    /// Parts of the cluster whose names other objects use.
     pub(crate) taken: BTreeMap<Part, Holder>,
 }
 
@@ -111,7 +112,7 @@ impl Objects {
             let Some(ordinal) = cluster.ordinal_of_claim(&claim.name_any()) else {
                 continue;
             };
-            // A claim that is deleted with an earlier cluster is reported as a claim that is being deleted.
+            // A claim of an earlier cluster of this name counts as a claim that is being deleted.
             let is_foreign = resources::ownership(cluster, &*claim) == Ownership::Foreign;
             if is_foreign && !mounted.contains(&claim.name_any()) {
                 all.taken
@@ -154,7 +155,7 @@ impl Objects {
         self.claims.get(&ordinal).map(AsRef::as_ref)
     }
 
-    /// Returns whether a pod mounts a claim that was not found because the claim has lost its labels.
+    /// Returns whether a pod mounts a claim that was not found, because the claim has lost its labels.
     pub(crate) fn lacks_mounted_claim(&self, cluster: &Cluster<'_>) -> bool {
         let mut pods = self.pods.iter();
         pods.any(|(ordinal, pod)| {

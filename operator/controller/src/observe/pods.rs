@@ -23,16 +23,16 @@ use crate::resources::{
     START, TEMPLATE, VERSION, state,
 };
 
-/// Annotation of a claim about a refused expansion: bytes, `@`, seconds since 1970, a colon, and the API server's message.
+/// Annotation on a claim whose expansion was refused: bytes, `@`, seconds since 1970, a colon, and the API server's message.
 pub(crate) const REFUSED_BYTES: &str = "witan.dev/refused-bytes";
 
-/// Annotation of a claim: when the pod of its silent member was last recreated, in seconds since 1970.
+/// Annotation on a claim: when the pod of its silent member was last recreated, in seconds since 1970.
 pub(crate) const REMADE_AT: &str = "witan.dev/remade-at";
 
 /// Value of the annotation `witan.dev/retired` for a claim that is deleted once another member votes in place of its own.
 pub(crate) const HELD: &str = "replaced";
 
-/// How many seconds after its grace period a deletion counts as stuck.
+/// Seconds after the end of the grace period from which a deletion counts as stuck.
 const LATE_SECONDS: i64 = 60;
 
 /// Seconds to wait before a refused volume expansion is retried. The storage class may allow expansion by then.
@@ -41,7 +41,7 @@ const REFUSAL_SECONDS: i64 = 3600;
 /// The maximum length in bytes of a message from the kubelet or the scheduler.
 const SHOWN_BYTES: usize = 512;
 
-/// Waiting reasons of a container that need a person, because the image or the configuration is missing.
+/// Waiting reasons of a container that cannot start without user action: its image or configuration is missing.
 const CANNOT_START: [&str; 8] = [
     "ErrImagePull",
     "ImagePullBackOff",
@@ -206,13 +206,15 @@ fn runs(pod: &Pod) -> bool {
     })
 }
 
-/// Returns whether an object should have been deleted [`LATE_SECONDS`] ago. Its deletion timestamp ends the grace period.
+/// Returns whether the grace period of an object in deletion ended at least [`LATE_SECONDS`] ago. The deletion timestamp is its
+/// end.
 fn is_overdue<K: Resource>(object: &K, now: UnixSeconds) -> bool {
     let ends = object.meta().deletion_timestamp.as_ref();
     ends.is_some_and(|ends| now.saturating_sub(ends.0.as_second()) >= LATE_SECONDS)
 }
 
-/// Returns what prevents a pod from becoming ready, with the message of the scheduler or the kubelet.
+/// Returns what prevents a pod from becoming ready, with the message of the scheduler or the kubelet; `None` if a new disk
+/// might help.
 fn obstacle(pod: &Pod) -> Option<(Obstacle, Option<String>)> {
     let is = |kind, value: &str| pod_condition(pod, kind).filter(|found| found.status == value);
     if let (Some(ready), Some(_)) = (is("Ready", "False"), is("ContainersReady", "True")) {

@@ -50,6 +50,7 @@ pub(crate) async fn restore_source(
     Ok(Ok(Some(point)))
 }
 
+/// A backup that can be restored.
 pub(crate) struct FoundBackup {
     pub(crate) point: RestorePoint,
     /// Name of the EtcdCluster that was backed up; `None` if only the location is known.
@@ -60,8 +61,8 @@ pub(crate) struct FoundBackup {
 
 impl FoundBackup {
     /// Returns why the members of a cluster cannot start from the backup: its feature level is above that of their release.
-    /// Returns `None` if they can, or if the operator does not know one of the levels. The members then refuse a level above
-    /// theirs.
+    /// Returns `None` if they can, or if the operator does not know one of the levels. In that case, the members check the
+    /// level.
     pub(crate) fn level_above(&self, cluster: &Cluster<'_>) -> Option<String> {
         let release = wanted_version(cluster)?;
         let (level, supported) = (self.level?, level_of(&release)?);

@@ -44,18 +44,18 @@ const ROLES: [CertificateRole; 4] = [
 pub(crate) struct SecretsSeen {
     /// Existing certificates, for `plan`.
     pub(crate) certificates: BTreeMap<CertificateRole, CertificateSeen>,
-    /// State of cert-manager's Certificates, for `plan`.
+    /// State of the cert-manager Certificates, for `plan`.
     pub(crate) requested: BTreeMap<CertificateRole, RequestSeen>,
     pub(crate) requests: BTreeMap<CertificateRole, Certificate>,
     /// Names of missing secrets that the spec names or that cert-manager will write, for `plan`.
     pub(crate) missing: BTreeSet<String>,
-    /// Names that other secrets or Certificates have, for `plan`.
+    /// Parts whose names other secrets or Certificates use, for `plan`.
     pub(crate) taken: BTreeMap<Part, Holder>,
-    /// Fingerprint of the trusted authorities; `None` if the authority was never rotated.
+    /// Fingerprint of the trusted CAs; `None` if the CA was never rotated.
     pub(crate) trust: Option<String>,
     pub(crate) issued: BTreeMap<CertificateRole, Secret>,
     pub(crate) client_tls: Option<Arc<ClientTls>>,
-    /// The operator's login at members with authentication.
+    /// The operator's login for members with authentication.
     pub(crate) login: Option<Login>,
 }
 
@@ -260,7 +260,8 @@ pub(crate) fn is_issued(cluster: &Cluster<'_>, role: CertificateRole) -> bool {
     }
 }
 
-/// Returns the names of the secrets in the spec. Includes the secrets of the store for a restore until the cluster has served.
+/// Returns the names of the secrets that the spec refers to. Until the cluster has served, includes the secrets of the
+/// restore's store.
 fn named_by_the_user(cluster: &Cluster<'_>) -> BTreeSet<String> {
     let (spec, client) = (cluster.spec(), cluster.spec().client_tls());
     let bootstrap = spec.bootstrap.as_ref().filter(|_| cluster.id().is_none());

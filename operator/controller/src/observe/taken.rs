@@ -1,4 +1,5 @@
-//! Finds names of a cluster's objects that other objects have. Such objects lack the cluster's label, so they are read by name.
+//! Finds names of a cluster's objects that other objects already use. Such objects lack the cluster's label, so they are read
+//! by name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +17,7 @@ use crate::{
     resources::{Cluster, Ownership, holder_of, ownership},
 };
 
-/// How many ordinals above the wanted ones are looked up while a wanted one is free. A new member may get one of them.
+/// Number of ordinals above the wanted ones to look up while a wanted one is free, because a new member may get one of them.
 const SPARE_ORDINALS: Ordinal = 2;
 
 /// Looks up the names of the cluster's missing objects. Returns the parts whose names are taken, with their holders.

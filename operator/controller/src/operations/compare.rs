@@ -7,9 +7,10 @@ use witan_api::backup::KeysHash;
 use witan_crd::MemberHash;
 use witan_members::{Address, Members};
 
+/// The result of reading the hashes of all members' keys.
 #[derive(Debug, PartialEq)]
 pub(super) enum Compared {
-    /// Keys were compacted during the comparison, which must be repeated.
+    /// The members were compacted during the comparison or at different revisions, so it must be repeated.
     Again(String),
     /// A member did not answer, with this error.
     Silent(String),
@@ -18,7 +19,7 @@ pub(super) enum Compared {
 }
 
 /// Reads the hashes of all members' keys at the lowest of their revisions. Returns `Hashes`, equal or not. Returns `Again` if
-/// keys were compacted in the meantime or at different revisions, and `Silent` with the first error of a member.
+/// keys were compacted since then or at different revisions, and `Silent` with the first error of a member.
 pub(super) async fn compare<M: Members>(members: &M, of: &[Address]) -> Compared {
     let answers = members.survey(of).await;
     let mut revision = i64::MAX;

@@ -5,11 +5,11 @@ use witan_crd::{EtcdCluster, EtcdOperation, Verb};
 
 use super::record::now;
 
-/// Default time limit in seconds for an operation that stops all members to begin stopping them.
+/// Default time limit in seconds within which an operation that stops all members must begin to stop them.
 const ACTIVE_DEADLINE_S: i64 = 3600;
 
-/// Returns a message about an operation whose `activeDeadlineSeconds` have passed. `None` before that, and without a limit.
-/// Also `None` once members were stopped for a restore or a recovery, which cannot be left half done.
+/// Returns a message if the `activeDeadlineSeconds` of a running operation have passed; `None` before that, and without a
+/// limit. Also returns `None` once members were stopped for a restore or a recovery, because it must not be left half done.
 pub(super) fn exceeded(operation: &EtcdOperation, cluster: &EtcdCluster) -> Option<String> {
     let stops_all = operation.spec.verb().is_some_and(Verb::stops_all_members);
     let by_default = stops_all.then_some(ACTIVE_DEADLINE_S);

@@ -1,6 +1,6 @@
 //! Decides the next action of an operation from its record and the observed cluster.
 //!
-//! Operations that the plan executes are recorded in `status.requests` of the EtcdCluster, and then wait.
+//! Operations that the plan executes are recorded in `status.requests` of the EtcdCluster. Their progress is then watched.
 
 use kube::ResourceExt as _;
 use witan_crd::{
@@ -28,7 +28,7 @@ const ON_DELETE: &str =
 pub(super) enum Start {
     /// The operation cannot start yet, for this reason.
     Hold(String),
-    /// The operation starts, with the name and the id of the member that it names.
+    /// The operation starts. Holds the name and the id of the member that the operation names, if any.
     Begin(Option<(String, MemberId)>),
     /// The operation ends immediately, with this text.
     End(Result<String, String>),
@@ -52,6 +52,7 @@ pub(super) enum Next {
     End(Result<String, String>),
 }
 
+/// Decides whether a pending operation starts, waits or ends immediately.
 pub(super) fn begin(verb: Verb<'_>, cluster: &Cluster<'_>, seen: &Observed) -> Start {
     let begun = match verb {
         Verb::ConsistencyCheck => Ok(Start::Begin(None)),
@@ -78,7 +79,7 @@ pub(super) fn begin(verb: Verb<'_>, cluster: &Cluster<'_>, seen: &Observed) -> S
     begun.unwrap_or_else(|held| held)
 }
 
-/// Fails if the operator does not act on the cluster.
+/// Fails if the operator does not act on the cluster, because the cluster is paused or hibernated.
 pub(super) fn managed(cluster: &Cluster<'_>) -> Result<(), Start> {
     let spec = cluster.spec();
     let why = if spec.paused {
@@ -135,6 +136,7 @@ fn request_of(operation: &EtcdOperation) -> Option<OperationRequest> {
     })
 }
 
+/// Returns the next action of a running operation.
 pub(super) fn advance(
     verb: Verb<'_>,
     operation: &EtcdOperation,
@@ -200,7 +202,7 @@ pub(super) fn advance(
     }
 }
 
-/// Returns the action that records a request in the status of the cluster; `None` if it is recorded already.
+/// Returns the action that records a request in the status of the cluster; `None` if the request is already recorded.
 fn request(cluster: &Cluster<'_>, change: impl FnOnce(&mut Requests)) -> Option<Next> {
     let before = cluster.resource.requests();
     let mut after = before.clone();
@@ -252,8 +254,8 @@ fn begin_recovery(cluster: &Cluster<'_>, seen: &Observed, survivor: &str) -> Sta
 }
 
 /// Decides whether a transfer of leadership to the voter `to`, healthy or not, starts. Without a name, chooses the healthy
-/// voter other than the leader whose log is furthest ahead, then the lowest id. Ends with success if the voter already leads,
-/// and with an error if there is no such voter. The leader may be unknown.
+/// follower with the highest applied index, then the lowest id. Ends with success if the voter already leads, and with an error
+/// if there is no such voter. The leader may be unknown.
 fn begin_leader_transfer(
     cluster: &Cluster<'_>,
     seen: &Observed,
@@ -347,7 +349,7 @@ pub(super) fn settled(
     })
 }
 
-/// Returns whether the pod of an ordinal has the present template or does not exist.
+/// Returns whether the pod of an ordinal has the current template or does not exist.
 pub(super) fn is_updated(own: &OrdinalSeen) -> bool {
     own.pod.as_ref().is_none_or(|pod| !pod.outdated)
 }

@@ -132,7 +132,7 @@ pub(super) fn recorded(
         result: None,
     });
     if past.len() > RECORDED {
-        // Replacements can be many, and must not displace the record of a restore.
+        // There can be many replacements, which must not displace the record of a restore.
         let replace = Verb::ReplaceMember(&ReplaceMember::default()).name();
         let mut earlier = past[..RECORDED].iter();
         let replaced = earlier.position(|past| past.verb == replace);

@@ -106,7 +106,7 @@ fn requested_by(operation: &EtcdOperation) -> Option<String> {
     oldest.manager.clone()
 }
 
-/// Returns the condition `Succeeded`, which is unknown until the operation ends.
+/// Returns the `Succeeded` condition, which is unknown until the operation ends.
 pub(super) fn conditions(
     operation: &EtcdOperation,
     status: &EtcdOperationStatus,
@@ -129,7 +129,7 @@ pub(super) fn conditions(
     vec![made]
 }
 
-/// Returns the time in whole seconds, as the API server stores it.
+/// Returns the current time in whole seconds, as the API server stores it.
 pub(super) fn now() -> Time {
     report::time(Timestamp::now().as_second())
 }

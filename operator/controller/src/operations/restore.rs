@@ -1,4 +1,4 @@
-//! Restores in place: decides whether one may begin, and builds its record for the status of the EtcdCluster.
+//! Restores in place: decides whether a restore may begin, and builds its record for the status of the EtcdCluster.
 //!
 //! A job first restores the backup in a scratch directory (`check`). Then the record is written. `plan` stops and starts the
 //! members according to the record, even if the EtcdOperation is deleted.
@@ -88,7 +88,7 @@ fn kept_disks_refusal(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> 
     })
 }
 
-/// Returns the refusal if the backup is of a cluster other than `own` and the operation does not name that cluster.
+/// Returns a refusal if the backup is of a cluster other than `own` and the operation does not name that cluster.
 pub(super) fn wrong_cluster(
     found: &FoundBackup,
     asked: &RestoreInPlace,
@@ -168,6 +168,7 @@ fn elsewhere(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
         .or_else(|| known.map(|member| member.name.clone()))
 }
 
+/// Returns the next action of a restore or an undo.
 pub(super) fn next(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Observed) -> Next {
     let Some(record) = recorded(operation, cluster) else {
         if let Err(Start::Hold(why)) = managed(cluster) {

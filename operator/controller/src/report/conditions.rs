@@ -84,7 +84,7 @@ fn flag(holds: bool, [yes, no]: [&'static str; 2], message: impl Into<String>) -
     state(holds, if holds { yes } else { no }, message)
 }
 
-/// Returns the condition `Available`: `True` with a confirmed leader, `Unknown` if pods are ready and no member answers.
+/// Returns the `Available` condition: `True` with a confirmed leader, `Unknown` if pods are ready and no member answers.
 fn available(seen: &Observed, next: &Step) -> ConditionState {
     if let Some(membership) = &seen.membership {
         return match membership.leader {
@@ -117,7 +117,7 @@ fn available(seen: &Observed, next: &Step) -> ConditionState {
     state(false, reason, message)
 }
 
-/// Returns the condition `Ready`: `True` if `spec.replicas` healthy voters are ready and updated, and no step is in progress.
+/// Returns the `Ready` condition: `True` if `spec.replicas` healthy voters are ready and updated, and no step is in progress.
 fn ready(
     of: Subject<'_>,
     seen: &Observed,
@@ -164,7 +164,7 @@ fn progressing(next: &Step, notice: Option<&Notice>) -> ConditionState {
     }
 }
 
-/// Returns the condition `Degraded`: `True` with a refusal, a warning or an alarm, or if a voter is not healthy.
+/// Returns the `Degraded` condition: `True` with a refusal, a warning or an alarm, or if a voter is not healthy.
 pub(super) fn degraded(
     seen: &Observed,
     status: &EtcdClusterStatus,
@@ -199,7 +199,7 @@ pub(super) fn degraded(
     }
 }
 
-/// Returns the condition `UpToDate`: `True` if every pod has the present template and storage.
+/// Returns the `UpToDate` condition: `True` if every pod has the current template and storage.
 fn up_to_date(status: &EtcdClusterStatus) -> ConditionState {
     let all = status.replicas.unwrap_or(0);
     let updated = status.updated_replicas.unwrap_or(0);
