@@ -54,9 +54,8 @@ pub(crate) fn typed<K: Object>(object: &DynamicObject) -> Result<K, kube::Error>
         .map_err(kube::Error::SerdeError)
 }
 
-/// Converts an object to its type. If this release cannot parse the object, logs an error and returns `None`. After a rollback,
-/// a resource can have a value that only the later release knows, and the API server admits invalid times. The operator leaves
-/// such resources unchanged.
+/// Converts an object to its type. If this release cannot parse the object, logs an error and returns `None`. One cause is a
+/// value that a later release wrote before a rollback. The operator leaves such resources unchanged.
 pub(crate) fn readable<K: Object>(object: &DynamicObject) -> Option<K> {
     let read = typed(object).inspect_err(|error| {
         let (name, namespace) = (object.name_any(), object.namespace());

@@ -47,8 +47,7 @@ const RETRY: Duration = Duration::from_secs(15);
 /// How often a running job is checked. No watch reports why its pod is waiting.
 const LOOK: Duration = Duration::from_secs(10);
 const PASS_LONGEST: Duration = Duration::from_secs(60);
-/// The action that errors name. If the resource has changed since it was read, nothing is written, and its watch starts another
-/// pass.
+/// The action that errors name. A resource that has changed since it was read is not written; its watch starts another pass.
 const WRITE: &str = "write the status";
 
 /// Runs passes over EtcdBackups and EtcdBackupSchedules.
@@ -196,8 +195,7 @@ impl Backups {
         Ok(pods)
     }
 
-    /// Logs a new status, publishes an event and counts a finished backup. Ignores an unfinished backup whose message is
-    /// unchanged.
+    /// Logs a new status, publishes an event and counts a finished backup. Ignores an unfinished backup with the same message.
     async fn announce(
         &self,
         backup: &EtcdBackup,
@@ -236,8 +234,7 @@ impl Backups {
         announce::publish(&self.recorder, backup, &notice).await;
     }
 
-    /// Creates the backup that is due, deletes expired backups and writes the status. Publishes an event when the schedule
-    /// stops being ready.
+    /// Creates a due backup, deletes expired ones and writes the status. Announces that the schedule is no longer ready.
     async fn reconcile_schedule(&self, schedule: &EtcdBackupSchedule) -> Result<Action, PassError> {
         let namespace = schedule.namespace().unwrap_or_default();
         let name = schedule.name_any();
@@ -386,8 +383,7 @@ fn worsened(before: &[Condition], after: &[Condition]) -> Option<String> {
     Some(format!("{}: {}", after.reason, after.message))
 }
 
-/// Builds the EtcdBackup of a schedule for a scheduled time. The name ends with the minute since 1970, like the jobs of a
-/// CronJob.
+/// Builds the EtcdBackup of a schedule for a scheduled time. The name ends with the minute since 1970, like a CronJob's jobs.
 fn scheduled(schedule: &EtcdBackupSchedule, time: Timestamp) -> EtcdBackup {
     let name = schedule.name_any();
     let spec = EtcdBackupSpec {

@@ -54,8 +54,7 @@ pub(crate) struct Scope<M> {
     stores: Stores,
 }
 
-/// Creates the watches of one namespace (`None` for all). Returns the stores of clusters and pods, which the operator must fill
-/// before it is ready, and the stream of passes.
+/// Creates the watches of one namespace (`None` for all). Returns the stores of clusters and pods, and the stream of passes.
 pub(crate) fn watch<M: Members>(
     operator: Arc<Operator<M>>,
     namespace: Option<&str>,
@@ -261,8 +260,7 @@ impl<M: Members> Scope<M> {
         Ok(observation)
     }
 
-    /// Computes the status of a cluster, and updates its gauges. `facts` is the previous status with the facts that the step
-    /// recorded.
+    /// Computes the status of a cluster, and updates its gauges. `facts` is the previous status with the step's facts.
     fn report(
         &self,
         cluster: &Cluster<'_>,

@@ -1,9 +1,8 @@
 //! The operator runs etcd clusters of Witan members on Kubernetes.
 //!
 //! A pass over a cluster observes, plans, acts and reports. `plan` is a pure function from the observed state to one step.
-//! `resources` builds Kubernetes objects but does not apply them. `controller` runs passes over clusters. `backups` runs jobs
-//! for EtcdBackups and creates EtcdBackups on schedule. `operations` carries out EtcdOperations. These three share the loop in
-//! `passes` and the requests in `api_server`.
+//! `resources` builds Kubernetes objects but does not apply them. `controller` runs passes over clusters, `backups` over
+//! EtcdBackups and their schedules, and `operations` over EtcdOperations.
 
 mod act;
 mod announce;

@@ -392,8 +392,7 @@ impl<M: Members> Operations<M> {
         Ok(Action::requeue(Duration::ZERO))
     }
 
-    /// Sets the conditions and writes the status. Returns `false` if the operation has changed; its watch then starts another
-    /// pass.
+    /// Sets the conditions and writes the status. Returns `false` if the operation has changed, so that another pass follows.
     async fn write(
         &self,
         operation: &EtcdOperation,

@@ -175,8 +175,7 @@ pub(crate) fn ours() -> watcher::Config {
     watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"))
 }
 
-/// Watches the operator's objects of a kind in a namespace (`None` for all). Returns their store, and requests for their
-/// clusters.
+/// Watches the operator's objects of a kind in a namespace (`None` for all). Returns their store, and requests for clusters.
 pub(crate) fn parts<K: Object>(client: &Client, namespace: Option<&str>) -> (Store<K>, Requests) {
     let (store, mut writer) = reflector::store::<K>();
     let clusters = kind_of::<EtcdCluster>();

@@ -40,8 +40,8 @@ pub(crate) fn is_true(status: &EtcdClusterStatus, kind: &str) -> bool {
         .any(|condition| condition.type_ == kind && condition.status == "True")
 }
 
-/// Returns the observed generation once every claim follows the retention policy, and the previous one until then. Users wait
-/// for it before they delete a cluster.
+/// Returns the observed generation, or the previous one until every claim follows the retention policy. Users wait for it
+/// before they delete a cluster.
 fn observed_generation(of: Subject<'_>, seen: &Observed) -> Option<i64> {
     let applied = !seen.claims().any(|claim| claim.other_owner);
     if applied {
@@ -191,8 +191,7 @@ fn phase(of: Subject<'_>, seen: &Observed, notice: Option<&Notice>) -> String {
     }
 }
 
-/// Returns the operation in progress; `None` if `next` makes no progress. Keeps the start time of an operation with the same
-/// kind and member.
+/// Returns the operation in progress; `None` if `next` makes no progress. The same kind and member keep their start time.
 fn operation(
     before: &EtcdClusterStatus,
     notice: Option<&Notice>,
@@ -287,8 +286,7 @@ fn cluster_id(membership: &Membership) -> Option<String> {
     (one && membership.linearizable).then(|| format!("{:x}", membership.cluster_id))
 }
 
-/// Returns the feature level that the members report. While none reports it, keeps the level of the previous status, because it
-/// decides which releases are allowed.
+/// Returns the feature level that the members report, or else the previous one, which decides what releases are allowed.
 fn feature_level(before: &EtcdClusterStatus, membership: Option<&Membership>) -> Option<i64> {
     let reported = membership.and_then(|list| list.level);
     reported.map(i64::from).or(before.feature_level)

@@ -112,8 +112,7 @@ impl GrpcMembers {
         }
     }
 
-    /// Calls a member, after a login if its address has one and no token is cached. If the member rejects a cached token, logs
-    /// in again and retries once.
+    /// Calls a member. Logs in first if no token is cached, and again, with one retry, if the member rejects a cached token.
     async fn call<A, R, F>(
         &self,
         to: &Address,

@@ -1,7 +1,6 @@
 //! The operator's calls to members: the trait `Members` and its implementation `GrpcMembers`.
 //!
-//! The operator queries each member directly to detect disagreements. An unresponsive member delays a pass by at most one
-//! timeout.
+//! The operator queries each member directly to detect disagreements. A silent member delays a pass by one timeout at most.
 
 mod grpc;
 pub mod page;
@@ -208,8 +207,7 @@ pub trait Members: Send + Sync + 'static {
     /// Requests a report from each address concurrently. Returns one answer per address, in the same order.
     fn survey(&self, of: &[Address]) -> impl Future<Output = Vec<Answer>> + Send;
 
-    /// Sends a change to the members of `through`, one after another, until one accepts or refuses it. Otherwise, returns the
-    /// last error.
+    /// Sends a change to each member of `through` until one accepts or refuses it. Otherwise, returns the last error.
     fn change(
         &self,
         through: &[Address],

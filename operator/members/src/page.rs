@@ -53,8 +53,7 @@ pub async fn get(
     Err(PageError::Status(status, text))
 }
 
-/// Requests a page, with the login of `member` if it has one. Returns the status and the body. Fails if the body is longer than
-/// `bytes_max`. Has no timeout.
+/// Requests a page, with the login of `member` if it has one. Returns status and body. Fails if the body exceeds `bytes_max`.
 async fn fetch(
     url: &str,
     member: Option<&Address>,
@@ -102,8 +101,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Returns the TLS settings of a client. Without `tls`, they trust no CA, so only clear text works. Fails if a certificate or
-/// the key is invalid.
+/// Returns a client's TLS settings. Without `tls`, they trust no CA. Fails if a certificate or the key is invalid.
 fn settings(tls: Option<&ClientTls>) -> Result<ClientConfig, String> {
     let settings = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()

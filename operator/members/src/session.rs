@@ -14,8 +14,7 @@ pub enum LoggedIn {
     User(Option<AsciiMetadataValue>),
     /// Authentication is disabled.
     Nobody,
-    /// The member refused the password with this status, but the client's certificate also identifies a user. The secret and
-    /// the cluster may hold different passwords.
+    /// The member refused the password with this status, but the client's certificate also identifies a user.
     Certificate(Status),
 }
 

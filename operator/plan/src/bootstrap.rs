@@ -95,8 +95,7 @@ fn is_in_wrong_cluster(pass: &Pass<'_>, ordinal: Ordinal) -> bool {
     other || list.of_other_clusters().next().is_some()
 }
 
-/// Returns the step that records the number of members, and the discovery URL if one is used. Returns a wait for a missing
-/// secret or backup.
+/// Returns the step that records the number of members and the discovery URL, or a wait for a missing secret or backup.
 fn record(pass: &Pass<'_>, discovery: Option<&Discovery>) -> Option<Step> {
     if let Some(wait) = secrets_missing(pass).or_else(|| backup_missing(pass)) {
         return Some(wait);
@@ -158,8 +157,7 @@ fn stop_if_it_cannot_serve(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> 
     (!outdated || (!pod.running && pass.may_update())).then_some(step)
 }
 
-/// Returns the next step of a cluster without a quorum: starts members from their disks and deletes pods that cannot serve.
-/// Returns a wait if neither is due.
+/// Returns the next step without a quorum: starts members from their disks, deletes pods that cannot serve, or waits.
 pub(super) fn restart_members(pass: &Pass<'_>) -> Step {
     let (mut ending, mut taken, mut refused) = (None, None, None);
     for ordinal in pass.seen.ordinals.keys().copied() {

@@ -4,8 +4,7 @@ use super::pass::{Joined, soon};
 use crate::model::{Ordinal, Step, Why};
 
 /// Returns the step that adds a learner at the lowest free ordinal, or a wait while a pod or claim is being deleted. Skips an
-/// ordinal whose pod or claim is stuck in deletion, or whose claim is kept. `rolling` marks the step as part of a rolling
-/// update.
+/// ordinal whose pod or claim is stuck in deletion, or whose claim is kept. `rolling` marks a step of a rolling update.
 pub(super) fn step(joined: &Joined<'_>, rolling: bool) -> Option<Step> {
     let pass = &joined.pass;
     let free = (0..=Ordinal::MAX).filter(|ordinal| joined.list.of(*ordinal).is_none());

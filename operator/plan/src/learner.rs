@@ -10,8 +10,7 @@ use crate::model::{MemberSeen, Ordinal, PodPhase, Removal, StartKind, Step, Why}
 /// Tenths of the leader's log that a learner must have applied before the server promotes it.
 const READY_TENTHS: u64 = 9;
 
-/// Returns the step that promotes or removes the first learner, or a wait until it has caught up; `None` if there is no
-/// learner.
+/// Returns the step that promotes or removes the first learner, or a wait until it catches up; `None` if there is no learner.
 pub(super) fn advance(joined: &Joined<'_>) -> Option<Step> {
     if let Some(wait) = forced(joined) {
         return Some(wait);

@@ -51,8 +51,7 @@ pub fn plan(spec: &EtcdClusterSpec, status: &EtcdClusterStatus, seen: &Observed)
     pass.wait_instead_of(&step).unwrap_or(step)
 }
 
-/// Returns the next step of a cluster without a quorum: that of a requested recovery, or, while no recovery can begin, one that
-/// restarts members.
+/// Returns the next step of a cluster without a quorum. While no recovery can begin, the step restarts members.
 fn without_quorum(pass: &Pass<'_>) -> Step {
     let Some(step) = recover::step(pass) else {
         return bootstrap::restart_members(pass);
@@ -64,8 +63,7 @@ fn without_quorum(pass: &Pass<'_>) -> Step {
     if back.acts() { back } else { step }
 }
 
-/// Returns the next step of a cluster with a quorum: a repair, or, once nothing needs repair, a planned change. Skips recently
-/// refused steps.
+/// Returns the next step of a cluster with a quorum: repairs precede planned changes. Skips recently refused steps.
 fn serve(joined: &Joined<'_>) -> Step {
     let (mut wait, mut refused) = (None, None);
     for verb in [

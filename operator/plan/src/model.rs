@@ -1,5 +1,4 @@
-//! The observed state of a cluster and the next step, as plain values. They use no types of Kubernetes or the network, so tests
-//! of `plan` need neither.
+//! The observed state of a cluster and the next step, as plain values without types of Kubernetes or the network.
 
 mod certificates;
 mod membership;
@@ -66,8 +65,7 @@ pub struct Observed {
     pub missing_secrets: BTreeSet<String>,
     /// Parts of the cluster whose names other objects already use. They are not applied.
     pub taken: BTreeMap<Part, Holder>,
-    /// The version in `spec.version`, or else in the tag of the operator's member image; `None` if unknown, or if the user sets
-    /// an image.
+    /// The version in `spec.version` or in the tag of the operator's member image; `None` if unknown or if `spec.image` is set.
     pub wanted_version: Option<String>,
     /// Whether the cluster must wait because the limit on concurrent rollouts is reached.
     pub rollout_queued: bool,
@@ -85,11 +83,9 @@ pub struct Observed {
     pub refused: Vec<Refusal>,
     /// Why the backup for the first members cannot be used; `None` if it can be used, or if the spec names no backup.
     pub no_backup: Option<String>,
-    /// A phase in the status, or an annotation of a pod or claim, whose value only a later release of the operator knows, as
-    /// `name=value`.
+    /// A status phase, or an annotation of a pod or claim, that only a later release of the operator knows, as `name=value`.
     pub later: Option<String>,
-    /// Why no pods or claims can be built from the spec; `None` if they can. Until the spec is corrected, the last valid spec
-    /// applies, if it is known.
+    /// Why no pods or claims can be built from the spec. Until it is corrected, the last valid spec applies, if it is known.
     pub rejected: Option<String>,
 }
 

@@ -128,8 +128,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Returns the step that records a member's peer TLS mode on its claim; `None` if it is recorded. The record counts while
-    /// no member answers.
+    /// Returns the step that records a member's peer TLS mode on its claim for outages; `None` if it is recorded.
     fn note(&self, ordinal: Ordinal) -> Option<Step> {
         let (claim, member) = (self.claim(ordinal)?, self.seen.member(ordinal)?);
         let differs =
@@ -137,8 +136,7 @@ impl<'a> Pass<'a> {
         differs.then(|| Step::ApplyClaim { ordinal, peer_tls: self.peer_tls_of(ordinal) })
     }
 
-    /// Returns the step that deletes a pod. Before a change of peer TLS, returns the step that records the mode on the claim,
-    /// if it is not recorded.
+    /// Returns the step that deletes a pod, or the step that first records a new peer TLS mode on the claim.
     pub(super) fn delete_pod(&self, ordinal: Ordinal, reason: Stop) -> Step {
         let note = self.note(ordinal).filter(|_| reason == Stop::PeerTls);
         note.unwrap_or(Step::DeletePod { ordinal, reason })
@@ -233,8 +231,7 @@ impl<'a> Joined<'a> {
         other
     }
 
-    /// Returns whether a member is healthy and its pod is ready and not being deleted. A member outside this cluster's pods
-    /// needs no pod.
+    /// Returns whether a member is healthy and its pod is ready and stays. A member outside this cluster's pods needs no pod.
     pub(super) fn serves(&self, member: &MemberSeen) -> bool {
         let pod = |ordinal| self.pass.pod(ordinal);
         let ready = match member.ordinal {

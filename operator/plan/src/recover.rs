@@ -12,8 +12,7 @@ use witan_crd::{RecoveryPhase, ordinal, quorum};
 use super::pass::{Pass, idle, soon};
 use crate::model::{Bootstrap, Ordinal, PodPhase, PodPlan, StartKind, Step, Stop, Why};
 
-/// Returns the next step of a recovery. Returns `None` if none was requested, if it has finished, or before it begins while the
-/// quorum is not lost.
+/// Returns the next step of a recovery; `None` if none was requested, if it is done, or if the quorum is not lost.
 pub(super) fn step(pass: &Pass<'_>) -> Option<Step> {
     let recorded = recorded(pass);
     let asked = pass.seen.recover;
@@ -42,8 +41,7 @@ fn recorded<'a>(pass: &Pass<'a>) -> Option<(Ordinal, &'a RecoveryPhase)> {
     Some((ordinal(&recorded.member)?, &recorded.phase))
 }
 
-/// Returns whether too few pods are ready for a quorum. Uses the readiness that kubelets report, which a partitioned operator
-/// still sees.
+/// Returns whether too few pods are ready for a quorum. A partitioned operator still sees the readiness that kubelets report.
 fn is_lost(pass: &Pass<'_>) -> bool {
     let ready = pass.pods().filter(|(_, pod)| pod.ready).count();
     ready < quorum(voters(pass).len().max(1))
@@ -62,8 +60,7 @@ fn voters(pass: &Pass<'_>) -> Vec<Option<Ordinal>> {
 }
 
 /// Returns the step that records the survivor. Returns a wait if a voter is outside this cluster's pods, or if the survivor is
-/// fenced, has no disk or is not a voter. If no voter is known or a recovery is running, the survivor need not be a listed
-/// voter.
+/// fenced, has no disk or is not a voter. The last check is skipped if no voter is known or a recovery is running.
 fn begin(pass: &Pass<'_>, survivor: Ordinal) -> Step {
     let voters = voters(pass);
     if voters.contains(&None) {

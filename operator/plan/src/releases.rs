@@ -66,8 +66,7 @@ impl ReleaseVersion {
     }
 }
 
-/// Returns the feature level that a release supports; `None` for a release that this operator does not know, and for a tag that
-/// is not a version.
+/// Returns the feature level that a release supports; `None` for an unknown release, and for a tag that is not a version.
 pub fn level_of(version: &str) -> Option<Level> {
     level_in(RELEASES, version)
 }

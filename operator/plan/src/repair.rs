@@ -62,8 +62,7 @@ fn delete_or_retire_claim(
     }
 }
 
-/// Returns the step that updates the first role label that differs from the member's role. Services and the budget select by
-/// it.
+/// Returns the step that corrects the first outdated role label. Services and the disruption budget select pods by it.
 pub(super) fn labels(joined: &Joined<'_>) -> Option<Step> {
     joined.first(joined.own().filter_map(|(ordinal, member)| {
         let pod = joined.pass.pod(ordinal).filter(|pod| !pod.deleting)?;
@@ -169,8 +168,8 @@ fn restart_reason(
     (mends && may).then_some(Stop::Outdated)
 }
 
-/// Returns the step that removes the first voter that must be replaced or recreates the pod of a silent one. Otherwise, returns
-/// a wait, or `None` if all voters are well.
+/// Returns the step that removes a voter that must be replaced, or recreates the pod of a silent one. Otherwise, returns a
+/// wait, or `None` if all voters are well.
 pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
     let mut wait = None;
     let heals = joined.pass.spec.self_healing().enabled;

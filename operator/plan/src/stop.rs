@@ -16,8 +16,7 @@ pub(super) fn paused(pass: &Pass<'_>) -> Option<Step> {
     pass.spec.paused.then(|| idle(Why::Paused))
 }
 
-/// Returns a wait if a later release of the operator wrote a value that this release does not know: this release cannot tell
-/// what the cluster needs.
+/// Returns a wait if a later release of the operator wrote a value that this release cannot interpret.
 pub(super) fn later(pass: &Pass<'_>) -> Option<Step> {
     let later = pass.seen.later.is_some();
     later.then(|| idle(Why::LaterOperator))
@@ -83,8 +82,7 @@ fn is_left_over(pass: &Pass<'_>, ordinal: Ordinal, report: &ClusterReport) -> bo
     elsewhere && report.blank && unserved
 }
 
-/// Returns the step that deletes the claim, and then the pod, of the first leftover that is not fenced; a wait while both are
-/// being deleted.
+/// Returns the step that deletes the claim, then the pod, of the first unfenced leftover, or a wait for both deletions.
 pub(super) fn left_over(joined: &Joined<'_>) -> Option<Step> {
     let pass = &joined.pass;
     let others = joined.list.of_other_clusters();

@@ -126,8 +126,7 @@ impl<M: Members> Actor<'_, M> {
             .map_err(|error| cannot(what)(error).into())
     }
 
-    /// Changes labels or annotations of exactly this object, identified by its uid, with a JSON merge patch. Fails if `live` is
-    /// `None`. `what` names the action in errors.
+    /// Changes metadata of exactly this object, identified by its uid, with a JSON merge patch. Fails if `live` is `None`.
     pub(super) async fn mark<K: Object>(
         &self,
         live: Option<&K>,

@@ -27,8 +27,7 @@ fn object(version: &str, kind: &str, name: &str, meta: &Value) -> Value {
     with(object, &json!({"metadata": meta}))
 }
 
-/// Observes the cluster, executes the step that `choose` returns, and stores the status. Returns the step, its message and
-/// result.
+/// Observes the cluster, executes the step from `choose` and stores the status. Returns the step, its message and its result.
 async fn act(
     fake: &FakeApi,
     choose: impl FnOnce(&EtcdCluster, &Observed) -> Step,
@@ -71,7 +70,7 @@ async fn pass(fake: &FakeApi) -> (Step, String, Result<(), ActError>) {
     act(fake, planned).await
 }
 
-/// Executes one step on the present objects. `between` runs after the observation and before the step.
+/// Executes one step on the current objects. `between` runs between the observation and the step.
 async fn try_step(fake: &FakeApi, step: &Step, between: impl Fn()) -> Result<(), ActError> {
     let chosen = |_: &EtcdCluster, _: &Observed| {
         between();
@@ -157,7 +156,7 @@ async fn a_name_taken_meanwhile_is_refused() {
     );
 }
 
-/// Later passes apply the created objects. Fields of the creation must not survive the next apply.
+/// Later passes apply the created objects. Fields that only the creation set must not survive an apply.
 #[tokio::test]
 async fn the_fields_of_a_creation_become_those_of_the_apply() {
     let fake = FakeApi::with_cluster(&json!({}));
@@ -264,7 +263,7 @@ async fn refused_growth_is_not_recorded_as_growth() {
     }
 }
 
-/// Kubernetes allows no other change. It would refuse the claim, and the member could not start.
+/// Kubernetes would refuse any other change, and the member could not start.
 #[tokio::test]
 async fn of_a_claim_that_exists_only_metadata_and_size_are_applied() {
     let fake = FakeApi::default();
@@ -289,7 +288,7 @@ async fn of_a_claim_that_exists_only_metadata_and_size_are_applied() {
     );
 }
 
-/// Members and clients have certificates of the former authority, and get the next authority before it signs.
+/// Members and clients have certificates of the former CA, and get the next CA before it signs.
 #[tokio::test]
 async fn the_secret_of_an_authority_that_is_deleted_leaves_certificates_as_they_are() {
     let fake = FakeApi::with_cluster(&json!({"spec": {"tls": {"client": {"managed": {}}}}}));

@@ -199,7 +199,7 @@ fn a_status_tells_what_was_stored() {
     assert_eq!(running.conditions[0].reason, "StoreUnreachable");
 
     let done = json!({"conditions": [{"type": "Complete", "status": "True"}], "completionTime": "2026-01-02T03:06:00Z"});
-    // The pods can be gone before they were read.
+    // The pods may have been deleted before they are read.
     let lost = progress::status(&backup, &of_job(done.clone()), &[], None, now);
     assert_eq!(lost.phase, Some(BackupPhase::Failed));
     assert_eq!(lost.conditions[0].reason, "ResultMissing");

@@ -81,8 +81,7 @@ fn lists(report: &Report, id: MemberId) -> bool {
     report.members.iter().any(|member| member.id == id)
 }
 
-/// Returns the ordinals that only reports other than `best` list. Ignores a removed member that does not know of its removal
-/// yet.
+/// Returns the ordinals that only reports other than `best` list. Ignores a removed member that is unaware of its removal.
 fn listed_by_others(
     cluster: &Cluster<'_>,
     best: &Report,
@@ -110,8 +109,7 @@ fn may_precede(earlier: &Report, later: &Report) -> bool {
     left.count() >= quorum(all.count())
 }
 
-/// Returns whether two members of one cluster id serve with different quorums. After a change of leader, this can briefly be a
-/// false positive.
+/// Returns whether two members of one cluster id serve with different quorums. Can briefly return `true` after an election.
 fn contradicts(one: &Report, other: &Report) -> bool {
     let led = |report: &Report| report.linearizable && report.leader_id != 0;
     let agree = lists(one, other.leader_id) && lists(other, one.leader_id);

@@ -206,15 +206,13 @@ fn runs(pod: &Pod) -> bool {
     })
 }
 
-/// Returns whether the grace period of an object in deletion ended at least [`LATE_SECONDS`] ago. The deletion timestamp is its
-/// end.
+/// Returns whether the deletion timestamp, which is the end of the grace period, is at least [`LATE_SECONDS`] ago.
 fn is_overdue<K: Resource>(object: &K, now: UnixSeconds) -> bool {
     let ends = object.meta().deletion_timestamp.as_ref();
     ends.is_some_and(|ends| now.saturating_sub(ends.0.as_second()) >= LATE_SECONDS)
 }
 
-/// Returns what prevents a pod from becoming ready, with the message of the scheduler or the kubelet; `None` if a new disk
-/// might help.
+/// Returns what prevents a pod from becoming ready, with a message of Kubernetes; `None` if a new disk might help.
 fn obstacle(pod: &Pod) -> Option<(Obstacle, Option<String>)> {
     let is = |kind, value: &str| pod_condition(pod, kind).filter(|found| found.status == value);
     if let (Some(ready), Some(_)) = (is("Ready", "False"), is("ContainersReady", "True")) {

@@ -15,8 +15,7 @@ const ANOTHER: &str = "spec.bootstrap.restore names a different backup, revision
 
 /// Returns the restore point for the first members: the source that an in-place restore recorded, else the backup in
 /// `spec.bootstrap.restore`. Returns `None` if there is neither, or if the cluster has served. The inner error says why a
-/// backup cannot be used. All first members must use the same snapshot, so a backup other than the recorded one is such an
-/// error.
+/// backup cannot be used. One reason is that other first members started from another backup.
 pub(crate) async fn restore_source(
     client: &Client,
     cluster: &Cluster<'_>,
@@ -61,8 +60,7 @@ pub(crate) struct FoundBackup {
 
 impl FoundBackup {
     /// Returns why the members of a cluster cannot start from the backup: its feature level is above that of their release.
-    /// Returns `None` if they can, or if the operator does not know one of the levels. In that case, the members check the
-    /// level.
+    /// Returns `None` if they can, or if the operator does not know one of the levels. Members then check the level.
     pub(crate) fn level_above(&self, cluster: &Cluster<'_>) -> Option<String> {
         let release = wanted_version(cluster)?;
         let (level, supported) = (self.level?, level_of(&release)?);

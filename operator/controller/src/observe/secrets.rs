@@ -260,8 +260,7 @@ pub(crate) fn is_issued(cluster: &Cluster<'_>, role: CertificateRole) -> bool {
     }
 }
 
-/// Returns the names of the secrets that the spec refers to. Until the cluster has served, includes the secrets of the
-/// restore's store.
+/// Returns the names of the secrets that the spec refers to. The store of a restore counts until the cluster has served.
 fn named_by_the_user(cluster: &Cluster<'_>) -> BTreeSet<String> {
     let (spec, client) = (cluster.spec(), cluster.spec().client_tls());
     let bootstrap = spec.bootstrap.as_ref().filter(|_| cluster.id().is_none());

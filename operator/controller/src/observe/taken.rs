@@ -1,5 +1,4 @@
-//! Finds names of a cluster's objects that other objects already use. Such objects lack the cluster's label, so they are read
-//! by name.
+//! Finds names of a cluster's objects that other objects use. These objects lack the cluster's label, so names are looked up.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -122,8 +122,7 @@ fn may_restart(cluster: &Cluster<'_>, seen: &Observed) -> Result<Start, Start> {
     Ok(Start::End(Err(why.to_owned())))
 }
 
-/// Returns the request for the status of the EtcdCluster while the operation runs. Returns `None` if the operation has no
-/// status yet.
+/// Returns the request for the status of the EtcdCluster while the operation runs; `None` if the operation has no status.
 fn request_of(operation: &EtcdOperation) -> Option<OperationRequest> {
     let replaced = operation.status.as_ref()?.member_id.clone();
     let recovered = operation.spec.recover_quorum.as_ref();

@@ -110,9 +110,8 @@ fn same_name<'a>(
     same.next().map(|(_, uid, began)| (uid.as_str(), began))
 }
 
-/// Returns the status of the cluster with a record of this operation, to be written before it starts. Returns `None` if no
-/// record is needed or the record already exists. Beyond [`RECORDED`] records, drops the oldest replacement, else the oldest
-/// record.
+/// Returns the status of the cluster with a record of this operation, to be written before it starts; `None` if it needs no
+/// record or has one. Beyond [`RECORDED`] records, drops the oldest replacement, else the oldest record.
 pub(super) fn recorded(
     operation: &EtcdOperation,
     status: &EtcdClusterStatus,

@@ -224,8 +224,7 @@ pub(super) fn result(
     compared.map(text).map_err(text)
 }
 
-/// Returns the record of a restore from `source`. The restore keeps the disks in use. If an earlier restore has not finished,
-/// it keeps that restore's kept disks instead.
+/// Returns the record of a restore from `source`. It keeps the disks in use, or those that an unfinished earlier restore kept.
 fn restoring(
     operation: &EtcdOperation,
     cluster: &Cluster<'_>,

@@ -8,9 +8,8 @@ use witan_plan::model::{MemberSeen, Membership, Observed, Ordinal, UnixSeconds};
 
 use super::{Subject, events, rounded, time};
 
-/// Returns a status for each ordinal that has a pod or a member, followed by a status for each outside member. Each status has
-/// a unique name. While no member answers, keeps ids, roles and outside members as last reported, because a recovery counts
-/// voters by them.
+/// Returns a status with a unique name for each ordinal that has a pod or a member, then for each outside member. While no
+/// member answers, keeps ids, roles and outside members, because a recovery counts voters by them.
 pub(super) fn all(of: Subject<'_>, seen: &Observed) -> Vec<MemberStatus> {
     let membership = seen.membership.as_ref();
     let of_pods = seen.pods().map(|(ordinal, _)| ordinal);
@@ -101,8 +100,7 @@ fn is_silent(member: &MemberSeen) -> bool {
     !member.answers
 }
 
-/// Returns when `holds` became true: the time that `recorded` has in the previous status, else now. Returns `None` if it is
-/// false.
+/// Returns when `holds` became true: the recorded time in the previous status, else now; `None` if it is false.
 fn since(
     before: &EtcdClusterStatus,
     member: Option<&MemberSeen>,

@@ -10,8 +10,7 @@ use super::{
     word,
 };
 
-/// Mount path of a member's volume. The data is in a subdirectory, because file systems create files such as `lost+found` at
-/// the root.
+/// Mount path of a member's volume. The data is in a subdirectory, because file systems create files at the root of the volume.
 pub(super) const VOLUME: &str = "/var/lib/etcd";
 pub(super) const PEER_SECRET: &str = "/etc/witan/peer";
 pub(super) const CLIENT_SECRET: &str = "/etc/witan/client";

@@ -70,8 +70,7 @@ pub(crate) struct Cluster<'a> {
     pub(crate) restore: Option<RestorePoint>,
     /// The request of a running EtcdOperation.
     pub(crate) active_request: Option<OperationRequest>,
-    /// Whether the API server has admitted pods of this spec before. If so, later rules do not apply, so that members can
-    /// restart.
+    /// Whether the API server has admitted pods of this spec. If so, later rules do not apply, so that members can restart.
     pub(crate) is_admitted: bool,
 }
 

@@ -204,8 +204,7 @@ fn probe(path: &str, period_seconds: i32, failures: i32) -> Value {
     })
 }
 
-/// Returns the resources in the spec, or default requests if the spec has none. Pods without requests are among the first to be
-/// evicted.
+/// Returns the resources in the spec, or default requests. Pods without requests are among the first to be evicted.
 pub(super) fn resources(cluster: &Cluster<'_>) -> Result<ResourceRequirements, ResourceError> {
     if let Some(given) = &cluster.spec().resources {
         return typed("resources", given);

@@ -24,7 +24,7 @@ struct State {
     refused: Option<Refused>,
 }
 
-/// A rule for refused requests, and the response to them.
+/// A rule that refuses requests, and the response to them.
 #[derive(Debug)]
 struct Refused {
     end: String,

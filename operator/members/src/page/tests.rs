@@ -105,7 +105,7 @@ fn pem(kind: &str, der: &[u8]) -> Vec<u8> {
     format!("-----BEGIN {kind}-----\n{lines}\n-----END {kind}-----\n").into_bytes()
 }
 
-/// Creates an authority, and certificates for a member of this name and for the plugin.
+/// Creates a CA, and certificates for a member of this name and for the plugin.
 fn certificates(name: &str) -> (ServerConfig, ClientTls) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -15,8 +15,7 @@ pub struct Membership {
     pub linearizable: bool,
     /// The leader, according to the member whose list was confirmed.
     pub leader: Option<MemberId>,
-    /// The cluster's feature level: the highest that a member reported, because members can lag behind. `None` if none reported
-    /// one.
+    /// The cluster's feature level: the highest that a member reported, because members can lag behind; `None` if none did.
     pub level: Option<u32>,
     /// Ordinals that other pods list as members although this list does not.
     pub listed_by_others: BTreeSet<Ordinal>,

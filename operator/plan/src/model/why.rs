@@ -132,8 +132,8 @@ impl Why {
         )
     }
 
-    /// Returns whether the user has to act, so that the wait can last indefinitely. Returns `false` if a member does not
-    /// recover from an update, because other clusters could get the same image and must wait.
+    /// Returns whether the user has to act, so that the wait can last indefinitely. A member that does not recover from an
+    /// update does not count, because other clusters could get the same image and must wait.
     pub(super) fn needs_a_person(&self) -> bool {
         matches!(
             self,

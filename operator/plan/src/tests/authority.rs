@@ -1,4 +1,4 @@
-//! The fake cluster's authority and its certificates, and rotations of the authority.
+//! The fake cluster's CA and its certificates, and rotations of the CA.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::model::{
 
 const DAY: i64 = 24 * 3600;
 
-/// Authorities are numbers. The first number in a list signs, and all of them are trusted.
+/// CAs are numbers. The first number in a list signs, and all of them are trusted.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Authority {
     trusted: Vec<u32>,
@@ -53,12 +53,12 @@ impl Authority {
         self.rotation == Rotation::Rest && !self.asked
     }
 
-    /// Returns whether the authority was ever rotated. Only then the template contains the trusted authorities' fingerprint.
+    /// Returns whether the CA was ever rotated. Only then does the template contain the fingerprint of the trusted CAs.
     pub(super) fn was_rotated(&self) -> bool {
         self.since > 0
     }
 
-    /// Returns the authorities in the peer certificate's secret.
+    /// Returns the CAs in the peer certificate's secret.
     pub(super) fn of_members(&self) -> Vec<u32> {
         let peer = self.issued.get(&CertificateRole::Peer);
         peer.cloned().unwrap_or_default()

@@ -217,7 +217,7 @@ fn a_member_whose_claim_is_ending_or_lost_gets_no_pod() {
     }
 }
 
-/// A sole member's disk has the only copy of the data, so a person must decide.
+/// A sole member's disk has the only copy of the data, so the user must decide.
 #[test]
 fn a_sole_member_is_never_replaced() {
     let mut world = cluster(1);
@@ -344,7 +344,7 @@ fn a_fenced_or_protected_leftover_disk_is_kept() {
 }
 
 /// Until a quorum serves, it is unknown whose disk counts. The first members start although disks of an earlier, possibly
-/// larger attempt exist. If they form no quorum, the operator waits for a person.
+/// larger attempt exist. If they form no quorum, the operator waits for the user.
 #[test]
 fn a_bootstrap_continues_despite_leftover_disks() {
     for (replicas, others) in [(1, vec![]), (3, vec![blank(0xc1, 3)])] {
@@ -383,7 +383,7 @@ fn a_bootstrap_continues_despite_leftover_disks() {
 #[test]
 fn members_that_only_the_operator_does_not_reach_are_left_alone() {
     let mut world = cluster(3);
-    // A recovery forces nothing, either.
+    // A requested recovery forces no new cluster, either.
     for recover in [None, Some(1)] {
         world.recover = recover;
         let mut seen = world.observe();

@@ -171,7 +171,7 @@ fn a_bad_disk_is_replaced_though_the_template_changes() {
     assert_eq!(removals(&world), [Removal::BadDisk]);
 }
 
-/// The pod on the lost node cannot be deleted, so a person has deleted its claim.
+/// The pod on the lost node cannot be deleted, so the user has deleted its claim.
 #[test]
 fn a_pod_that_does_not_end_blocks_no_growth() {
     let mut world = cluster(3);

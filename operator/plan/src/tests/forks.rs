@@ -41,7 +41,7 @@ fn a_forced_member_removes_none_of_the_others() {
     world.status.conditions = vec![serde_json::from_value(degraded).expect("a condition")];
     let step = planned(&world, &|_| ());
     assert_eq!(why(&step), Some(&Why::Forked), "{step:?}");
-    // A person deletes the pods and claims of the others.
+    // The user deletes the pods and claims of the others.
     let given_up = |seen: &mut Observed| {
         for ordinal in [0, 2] {
             let at = seen.ordinals.get_mut(&ordinal).expect("a member");

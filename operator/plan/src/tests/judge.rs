@@ -119,7 +119,7 @@ impl World {
         }
     }
 
-    /// Returns whether a person requested a member's replacement or deleted its claim.
+    /// Returns whether the user requested a member's replacement or deleted its claim.
     fn must_go(&self, member: &FakeMember) -> bool {
         let claim = member.ordinal.and_then(|at| self.claims.get(&at));
         self.replace == Some(member.id) || claim.is_some_and(|claim| claim.deleting)

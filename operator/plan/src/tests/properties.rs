@@ -14,7 +14,8 @@ const CASES: u64 = 1000;
 /// Number of passes with faults in between.
 const DISTURBED: u64 = 60;
 
-/// The most passes until an undisturbed cluster matches its spec: each member can be replaced, rolled twice, and migrated.
+/// Maximum number of passes until an undisturbed cluster matches its spec: each member can be replaced, rolled twice, and
+/// migrated.
 const CALM: usize = 1500;
 
 pub(super) fn world(seed: u64) -> World {
@@ -85,7 +86,7 @@ pub(super) fn converge(world: &mut World) {
         let step = progresses(world);
         let lone = matches!(why(&step), Some(Why::OnlyCopy(_)));
         if let Some(Why::UnprovenTemplate(ordinal) | Why::Exited(ordinal, _)) = why(&step) {
-            // A person finds the damaged disk and requests a replacement.
+            // The user finds the damaged disk and requests a replacement.
             let claim = world.claims.get(ordinal);
             let bad = claim.is_some_and(|claim| claim.damaged || claim.data.is_none());
             let member = world.member(*ordinal).filter(|_| bad);

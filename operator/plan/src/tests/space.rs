@@ -1,4 +1,4 @@
-//! The alarm NOSPACE in a cluster whose spec requests compactions.
+//! The NOSPACE alarm in a cluster whose spec requests compactions.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use witan_crd::{CompactOnNoSpace, CompactionStatus, SelfHealing};

@@ -35,7 +35,7 @@ pub(super) struct FakePod {
     pub(super) ready_changed: i64,
     /// The member whose data the pod holds, if there is no claim.
     pub(super) data: Option<MemberId>,
-    /// The authority of the member's certificate, followed by the other authorities that the member trusts.
+    /// The CA of the member's certificate, followed by the other CAs that the member trusts.
     pub(super) certificate: Vec<u32>,
 }
 
@@ -148,7 +148,7 @@ impl World {
         step
     }
 
-    /// Runs passes, some seconds apart, until `end` returns true. Returns false if that takes more than `passes` passes.
+    /// Runs passes, some seconds apart, until `end` returns true. Returns `false` if that takes more than `passes` passes.
     pub(super) fn run(&mut self, passes: usize, end: impl Fn(&Self, &Step) -> bool) -> bool {
         for _ in 0..passes {
             let step = self.pass();

@@ -125,7 +125,7 @@ fn a_status_says_how_far_changes_are_stored() {
     assert_eq!(shown(&unrestorable, now), is(9, "False", "BackupMissing"));
     let late = time("2026-01-01T13:00:41Z");
     assert_eq!(shown(&silent, late), is(7, "False", "Late"));
-    // A time from a clock that is ahead does not show what is stored.
+    // A time from a clock that is ahead does not tell which changes are stored.
     let ahead = answer(9, "2026-01-01T13:00:31Z");
     assert_eq!(shown(&ahead, now), is(9, "False", "Late"));
     let (_, condition) = status(&of, &ahead, every, now);

@@ -1,4 +1,4 @@
-//! Which authority signs certificates and which are trusted, including during a rotation.
+//! Which CA signs certificates and which CAs are trusted, including during a rotation.
 
 use std::{
     io::{Read, Write},
@@ -77,7 +77,7 @@ fn secrets_of_certificates_have_labels_and_owner_of_the_cluster() {
     }
 }
 
-/// The authority's secret was deleted. Its key is lost, but members and clients still use certificates that it signed.
+/// The secret of the CA was deleted. Its key is lost, but members and clients still use certificates that the CA signed.
 #[test]
 fn a_lost_authority_is_succeeded_without_a_gap() {
     let cluster = cluster(full());

@@ -54,8 +54,7 @@ pub(crate) fn rotated(
 }
 
 /// Returns the secret of the CA that succeeds a CA whose key is lost; `None` if the lost CA has expired. `of` is the secret of
-/// a certificate that the lost CA signed. The next CA is introduced. Until it signs, there is no signing key, and existing
-/// certificates are kept.
+/// a certificate that the lost CA signed. The next CA is introduced, and existing certificates are kept.
 pub(crate) fn succeeding(
     cluster: &Cluster<'_>,
     of: &Secret,
