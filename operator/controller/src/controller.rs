@@ -125,7 +125,7 @@ impl<M: Members> Scope<M> {
         }
         self.operator
             .rollouts
-            .note(ObjectRef::from_obj(cluster), &step);
+            .take_or_release(ObjectRef::from_obj(cluster), &step);
         Ok(next_pass(&step))
     }
 
@@ -145,7 +145,7 @@ impl<M: Members> Scope<M> {
         let mut facts = before.clone();
         let mut step = plan(&cluster.spec, &before, &observation.seen);
         let this = ObjectRef::from_obj(&cluster);
-        if !operator.rollouts.note(this, &step) {
+        if !operator.rollouts.take_or_release(this, &step) {
             // Another pass has taken the last permit since the observation.
             step = Step::Wait { why: Why::RolloutQueued, after: POLL };
         }

@@ -27,7 +27,7 @@ impl Rollouts {
 
     /// Takes a permit for the first step of an update. Releases it once the update is complete or waits for the user. Returns
     /// `false` if no permit is free, so that the step must wait.
-    pub(crate) fn note(&self, cluster: ObjectRef<EtcdCluster>, step: &Step) -> bool {
+    pub(crate) fn take_or_release(&self, cluster: ObjectRef<EtcdCluster>, step: &Step) -> bool {
         let mut in_progress = lock(&self.in_progress);
         if step.rests() {
             in_progress.remove(&cluster);
@@ -61,22 +61,24 @@ mod tests {
     fn as_many_clusters_as_the_limit_are_updated_and_each_to_its_end() {
         let rollouts = Rollouts::new(2);
         let update = Step::DeletePod { ordinal: 0, reason: Stop::Outdated };
-        assert!(rollouts.note(cluster("a"), &update));
-        assert!(rollouts.note(cluster("b"), &update));
-        assert!(!rollouts.admits(&cluster("c")) && !rollouts.note(cluster("c"), &update));
+        assert!(rollouts.take_or_release(cluster("a"), &update));
+        assert!(rollouts.take_or_release(cluster("b"), &update));
+        assert!(
+            !rollouts.admits(&cluster("c")) && !rollouts.take_or_release(cluster("c"), &update)
+        );
         let waits = Step::Wait { why: Why::Unhealthy(0), after: Duration::ZERO };
         assert!(
-            rollouts.note(cluster("a"), &waits),
+            rollouts.take_or_release(cluster("a"), &waits),
             "its member does not recover"
         );
         assert!(rollouts.admits(&cluster("a")) && !rollouts.admits(&cluster("c")));
         let repair = Step::DeletePod { ordinal: 1, reason: Stop::Ended };
         assert!(
-            rollouts.note(cluster("c"), &repair),
+            rollouts.take_or_release(cluster("c"), &repair),
             "repairs need no permit"
         );
-        assert!(rollouts.note(cluster("a"), &Step::Done));
-        assert!(rollouts.note(cluster("c"), &update));
+        assert!(rollouts.take_or_release(cluster("a"), &Step::Done));
+        assert!(rollouts.take_or_release(cluster("c"), &update));
         rollouts.forget(&cluster("b"));
         assert!(rollouts.admits(&cluster("d")));
     }
@@ -93,10 +95,10 @@ mod tests {
         ] {
             let rollouts = Rollouts::new(1);
             let update = Step::DeletePod { ordinal: 0, reason: Stop::Outdated };
-            assert!(rollouts.note(cluster("a"), &update));
+            assert!(rollouts.take_or_release(cluster("a"), &update));
             assert!(!rollouts.admits(&cluster("b")));
             let after = Duration::ZERO;
-            rollouts.note(cluster("a"), &Step::Wait { why: why.clone(), after });
+            rollouts.take_or_release(cluster("a"), &Step::Wait { why: why.clone(), after });
             assert!(rollouts.admits(&cluster("b")), "{why:?}");
         }
     }

@@ -8,7 +8,7 @@
 use witan_crd::Discovery;
 
 use super::{
-    objects::secrets_missing,
+    objects::wait_for_secrets,
     pass::{Pass, idle, soon},
     restore::first_ordinal,
 };
@@ -64,8 +64,8 @@ pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
         .find_map(|(ordinal, pod)| delete_broken_pod(pass, ordinal, pod));
     broken
         .or(refused)
-        .or_else(|| secrets_missing(pass))
-        .or_else(|| backup_missing(pass))
+        .or_else(|| wait_for_secrets(pass))
+        .or_else(|| wait_for_backup(pass))
         .or_else(|| wait_for_stuck_pod(pass))
         .or_else(|| Some(soon(Why::Bootstrapping)))
 }
@@ -97,7 +97,7 @@ fn is_in_wrong_cluster(pass: &Pass<'_>, ordinal: Ordinal) -> bool {
 
 /// Returns the step that records the number of members and the discovery URL, or a wait for a missing secret or backup.
 fn record(pass: &Pass<'_>, discovery: Option<&Discovery>) -> Option<Step> {
-    if let Some(wait) = secrets_missing(pass).or_else(|| backup_missing(pass)) {
+    if let Some(wait) = wait_for_secrets(pass).or_else(|| wait_for_backup(pass)) {
         return Some(wait);
     }
     let members = pass.spec.members();
@@ -109,7 +109,7 @@ fn record(pass: &Pass<'_>, discovery: Option<&Discovery>) -> Option<Step> {
 }
 
 /// Returns a wait while the backup cannot be used. Without it, the first members would form an empty cluster.
-fn backup_missing(pass: &Pass<'_>) -> Option<Step> {
+fn wait_for_backup(pass: &Pass<'_>) -> Option<Step> {
     let missing = pass.seen.no_backup.is_some();
     missing.then(|| soon(Why::BackupMissing))
 }

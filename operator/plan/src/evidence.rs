@@ -3,7 +3,7 @@
 //! A member that answers is alive, whatever the state of its pod. A silent member is lost if its process reports an unusable
 //! disk. Elapsed time alone is no evidence, unless the spec sets `selfHealing.nodeLostAfter`.
 
-use super::{objects::secrets_missing, pass::Joined};
+use super::{objects::wait_for_secrets, pass::Joined};
 use crate::model::{MemberSeen, Obstacle, Ordinal, Part, PodPhase, PodSeen, Step, Why};
 
 /// Exit codes that report an unusable disk (`docs/operating/monitoring.md`). For any other code, a new disk would not help.
@@ -26,7 +26,7 @@ pub(super) enum Evidence {
 
 /// Judges a member whose pod exists but that does not answer.
 pub(super) fn of(joined: &Joined<'_>, ordinal: Ordinal, pod: &PodSeen) -> Evidence {
-    let missing = secrets_missing(&joined.pass);
+    let missing = wait_for_secrets(&joined.pass);
     if missing.is_none() && is_node_lost(joined, ordinal, pod) {
         return Evidence::NodeLost;
     }

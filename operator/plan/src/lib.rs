@@ -98,7 +98,7 @@ fn serve(joined: &Joined<'_>) -> Step {
         scale::step,
         rotate::next,
         roll::only_copy,
-        objects::unrequested,
+        objects::wait_for_cert_manager,
         objects::wait_for_names,
         disks::refused,
         disks::too_small,

@@ -40,7 +40,7 @@ fn request(pass: &Pass<'_>) -> Option<Step> {
 
 /// Returns a wait while the name of a secret or Certificate is taken, or while a secret that pods mount is missing. The wait is
 /// short while cert-manager issues the secret; otherwise, the user must act.
-pub(super) fn secrets_missing(pass: &Pass<'_>) -> Option<Step> {
+pub(super) fn wait_for_secrets(pass: &Pass<'_>) -> Option<Step> {
     let taken = pass.wait_for_names(|part| matches!(part, Part::Secret(_) | Part::Request(_)));
     if taken.is_some() {
         return taken;
@@ -67,7 +67,7 @@ pub(super) fn wait_for_names(joined: &Joined<'_>) -> Option<Step> {
 }
 
 /// Returns a wait if the spec requires cert-manager but cert-manager is not installed: certificates would not be renewed.
-pub(super) fn unrequested(joined: &Joined<'_>) -> Option<Step> {
+pub(super) fn wait_for_cert_manager(joined: &Joined<'_>) -> Option<Step> {
     let mut requests = joined.pass.seen.requests.values();
     let unknown = requests.any(|seen| seen.request.is_none());
     unknown.then(|| idle(Why::CertManagerMissing))

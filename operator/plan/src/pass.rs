@@ -129,7 +129,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Returns the step that records a member's peer TLS mode on its claim for outages; `None` if it is recorded.
-    fn note(&self, ordinal: Ordinal) -> Option<Step> {
+    fn record_peer_tls(&self, ordinal: Ordinal) -> Option<Step> {
         let (claim, member) = (self.claim(ordinal)?, self.seen.member(ordinal)?);
         let differs =
             !member.foreign_address && (claim.peer_tls == PeerTls::On) != uses_tls(member);
@@ -138,8 +138,10 @@ impl<'a> Pass<'a> {
 
     /// Returns the step that deletes a pod, or the step that first records a new peer TLS mode on the claim.
     pub(super) fn delete_pod(&self, ordinal: Ordinal, reason: Stop) -> Step {
-        let note = self.note(ordinal).filter(|_| reason == Stop::PeerTls);
-        note.unwrap_or(Step::DeletePod { ordinal, reason })
+        let record = self
+            .record_peer_tls(ordinal)
+            .filter(|_| reason == Stop::PeerTls);
+        record.unwrap_or(Step::DeletePod { ordinal, reason })
     }
 
     /// Returns whether other members cannot reach a member: its pod uses TLS but its peer URL does not, or the reverse.

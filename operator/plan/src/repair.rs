@@ -5,7 +5,7 @@ use witan_crd::Retention;
 use super::{
     evidence::{self, Evidence, lost_disk},
     learner,
-    objects::secrets_missing,
+    objects::wait_for_secrets,
     pass::{Joined, idle, soon},
     recover, surge,
 };
@@ -271,7 +271,7 @@ fn without_disk(joined: &Joined<'_>, serves: bool) -> VoterDecision {
         // A claim that is being deleted exists until its pod is gone, so the highest ordinal is removed first, as usual.
         true if serves && !heals => VoterDecision::Well,
         true => VoterDecision::Remove(Removal::ScaleIn),
-        false => match secrets_missing(&joined.pass) {
+        false => match wait_for_secrets(&joined.pass) {
             Some(step) => VoterDecision::Wait(step),
             None => VoterDecision::Remove(Removal::DiskLost),
         },

@@ -33,7 +33,7 @@ pub(super) fn stop(pass: &Pass<'_>) -> Option<Step> {
     Some(match restore.source {
         // `BeginRestored` records the number of members.
         Some(_) if members == 0 => idle(Why::Hibernated),
-        Some(_) => Step::BeginRestored { first: above(pass), members },
+        Some(_) => Step::BeginRestored { first: next_ordinal(pass), members },
         None => Step::ReturnToDisks,
     })
 }
@@ -59,7 +59,7 @@ fn set_aside(pass: &Pass<'_>, restore: &RestoreStatus) -> Option<Step> {
     })
 }
 
-fn above(pass: &Pass<'_>) -> Ordinal {
+fn next_ordinal(pass: &Pass<'_>) -> Ordinal {
     let last = pass.seen.ordinals.keys().next_back();
     last.map_or(0, |last| last + 1)
 }

@@ -4,7 +4,7 @@
 
 use super::{
     grow,
-    objects::secrets_missing,
+    objects::wait_for_secrets,
     pass::{Joined, idle, soon, uses_tls},
 };
 use crate::model::{MemberSeen, Ordinal, PeerTls, PodSeen, Removal, Step, Stop, Why};
@@ -21,7 +21,7 @@ pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     // Followers come first, in descending order of their ordinals, as in a StatefulSet.
     differing.sort_by_key(|due| (due.leads, std::cmp::Reverse(due.ordinal)));
     let due = differing.into_iter().next()?;
-    if let Some(wait) = secrets_missing(&joined.pass) {
+    if let Some(wait) = wait_for_secrets(&joined.pass) {
         return Some(wait);
     }
     if let Some(why) = joined.pass.refused_version() {

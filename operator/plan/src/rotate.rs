@@ -29,11 +29,11 @@ pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     };
     let begins = to == Rotation::Introduced;
     let known = begins || seen.now.saturating_sub(authority.since) >= authority.overlap;
-    (known && all_have_it(joined)).then_some(Step::RotateAuthority(to))
+    (known && all_pods_are_current(joined)).then_some(Step::RotateAuthority(to))
 }
 
 /// Returns whether every member's pod has the current template, and with it the current certificates.
-fn all_have_it(joined: &Joined<'_>) -> bool {
+fn all_pods_are_current(joined: &Joined<'_>) -> bool {
     let mut pods = joined.own().map(|(ordinal, _)| joined.pass.pod(ordinal));
     pods.all(|pod| pod.is_some_and(|pod| !pod.outdated))
 }

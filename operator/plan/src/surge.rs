@@ -3,7 +3,7 @@
 
 use super::{
     grow,
-    objects::secrets_missing,
+    objects::wait_for_secrets,
     pass::{Joined, idle},
     roll,
 };
@@ -65,7 +65,7 @@ pub(super) fn step(joined: &Joined<'_>, ordinal: Ordinal, id: MemberId, reason: 
         return waits;
     }
     if !joined.has_spare_voter() {
-        let missing = secrets_missing(&joined.pass);
+        let missing = wait_for_secrets(&joined.pass);
         return missing
             .or_else(|| grow::step(joined, false))
             .unwrap_or(waits);

@@ -114,7 +114,7 @@ async fn a_cluster_whose_update_is_refused_keeps_no_permit() {
         scope
             .operator
             .rollouts
-            .note(ObjectRef::from_obj(&read), &step)
+            .take_or_release(ObjectRef::from_obj(&read), &step)
     );
     assert!(!scope.operator.rollouts.admits(&other));
     let refusal = Status::failure("denied by a policy", "Forbidden").with_code(403);

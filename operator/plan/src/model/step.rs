@@ -182,7 +182,7 @@ impl Step {
         let Step::Wait { why, .. } = self else {
             return *self == Step::Done;
         };
-        why.needs_a_person()
+        why.needs_user_action()
     }
 
     /// Describes the step for users; `None` for `Step::Done`.

@@ -134,7 +134,7 @@ impl Why {
 
     /// Returns whether the user has to act, so that the wait can last indefinitely. A member that does not recover from an
     /// update does not count, because other clusters could get the same image and must wait.
-    pub(super) fn needs_a_person(&self) -> bool {
+    pub(super) fn needs_user_action(&self) -> bool {
         matches!(
             self,
             Why::Paused
