@@ -106,7 +106,7 @@ impl Backups {
         let now = Timestamp::now();
         let status = match found {
             Some(job) if !is_owned(&job, backup.uid().as_deref()) => {
-                let text = format!("another Job has the name {name}: delete it");
+                let text = format!("another Job has the name {name}; delete it");
                 progress::pending(backup, text, now)
             }
             Some(job) => {

@@ -19,7 +19,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DiscoveryError {
     #[error(
-        "bootstrap.discovery.local has no clusterRef, and the operator has no --discovery-service-url: set one of them"
+        "bootstrap.discovery.local has no clusterRef, and the operator has no --discovery-service-url; set one of them"
     )]
     Unset,
     #[error("cannot look up the discovery service {service}: {source}")]

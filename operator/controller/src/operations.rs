@@ -49,7 +49,7 @@ const TTL_DEFAULT_S: i64 = 24 * 3600;
 const FAILED: &str = "Failed";
 const LATER_PHASE: &str =
     "ignoring an EtcdOperation in a phase that only a later release of the operator knows";
-const LATER_RECORD: &str = "is known only to a later release of the operator: upgrade the operator";
+const LATER_RECORD: &str = "is known only to a later release of the operator; upgrade the operator";
 
 /// Runs passes over EtcdOperations.
 pub(crate) struct Operations<M> {

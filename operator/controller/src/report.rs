@@ -251,7 +251,7 @@ fn alarms(cluster: &str, seen: &Observed) -> Vec<String> {
     seen.members().flat_map(of).collect()
 }
 
-const NO_SPACE: &str = "the quota is used up, or a disk or memory budget is full, so v3 writes are refused: compact old revisions, \
+const NO_SPACE: &str = "the quota is used up, or a disk or memory budget is full, so v3 writes are refused. Compact old revisions, \
     delete keys (kubectl witan top shows the largest prefixes), or raise spec.options.quotaBackendBytes, spec.storage.size or \
     spec.resources.limits.memory; then run etcdctl alarm disarm";
 

@@ -196,7 +196,7 @@ pub(super) fn status(
     };
     let ahead = is_ahead.then(|| {
         format!(
-            "the stored changes have times up to {last}, which is in the future: correct the clock of the node that stores them"
+            "the stored changes have times up to {last}, which is in the future; correct the clock of the node that stores them"
         )
     });
     let message = ahead.or_else(|| seen.trouble.clone()).unwrap_or_default();

@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-const RESULT_MISSING: &str = "the Job has completed, but none of its pods reports a result: check the store, and \
+const RESULT_MISSING: &str = "the Job has completed, but none of its pods reports a result; check the store, and \
     create another EtcdBackup";
 
 /// Returns the status of a backup whose job cannot start yet. `why` is the message.

@@ -66,7 +66,7 @@ impl FoundBackup {
         let (level, supported) = (self.level?, level_of(&release)?);
         (i64::from(supported) < level).then(|| {
             format!(
-                "the backup has feature level {level}, but release {release} supports only feature level {supported}: set \
+                "the backup has feature level {level}, but release {release} supports only feature level {supported}; set \
                  spec.version to a later release"
             )
         })

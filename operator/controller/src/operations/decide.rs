@@ -14,7 +14,7 @@ use crate::{observe::is_issued, resources::Cluster};
 
 const NO_QUORUM: &str = "waiting until a quorum of the members serves";
 
-const NO_CERTIFICATES: &str = "the operator does not issue the certificates of this cluster: if spec.tls has an issuerRef, renew the \
+const NO_CERTIFICATES: &str = "the operator does not issue the certificates of this cluster. If spec.tls has an issuerRef, renew the \
     Certificate with cert-manager; if it names a secretRef, write another certificate into that secret; without spec.tls \
     there are no certificates";
 
@@ -239,7 +239,7 @@ fn begin_recovery(cluster: &Cluster<'_>, seen: &Observed, survivor: &str) -> Sta
         return Start::End(Err(format!("{survivor} is not a member of {name}")));
     }
     if confirmed(seen).is_some() {
-        let text = "a quorum serves, so there is nothing to recover: use replaceMember to replace a lost member";
+        let text = "a quorum serves, so there is nothing to recover; use replaceMember to replace a lost member";
         return Start::End(Err(text.to_owned()));
     }
     let recorded = status.and_then(|status| status.recovery.as_ref());

@@ -17,10 +17,10 @@ use super::{
 };
 use crate::{observe::FoundBackup, resources::Cluster};
 
-const NO_DISKS: &str = "the members have no durable disks that could be kept: delete the EtcdCluster, and create an EtcdCluster that \
+const NO_DISKS: &str = "the members have no durable disks that could be kept; delete the EtcdCluster, and create an EtcdCluster that \
     starts from the backup (spec.bootstrap.restore)";
 
-const FOREIGN: &str = "is not a pod of this EtcdCluster, so the operator cannot stop it: remove it with etcdctl member remove first";
+const FOREIGN: &str = "is not a pod of this EtcdCluster, so the operator cannot stop it; remove it with etcdctl member remove first";
 
 const NOTHING_KEPT: &str = "there is nothing to undo: no restore of this EtcdCluster has kept the disks of a \
     cluster that served";
@@ -81,7 +81,7 @@ fn kept_disks_refusal(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> 
     (returns && last.kept_cluster_id.is_some() && !kept.is_empty()).then(|| {
         format!(
             "after this restore, undoRestore could no longer return to the PVCs {1}, which the restore of EtcdOperation {0} has \
-             kept: delete these PVCs, or set restore.forgetKeptDisks",
+             kept; delete these PVCs, or set restore.forgetKeptDisks",
             last.operation,
             kept.join(", ")
         )
@@ -97,7 +97,7 @@ pub(super) fn wrong_cluster(
     let meant = asked.from_cluster.as_deref().unwrap_or(own);
     let of = found.of.as_deref().filter(|of| *of != meant)?;
     Some(format!(
-        "the EtcdBackup was taken of EtcdCluster {of}, not of {meant}: to restore it nevertheless, set restore.fromCluster to {of}"
+        "the EtcdBackup was taken of EtcdCluster {of}, not of {meant}; to restore it nevertheless, set restore.fromCluster to {of}"
     ))
 }
 

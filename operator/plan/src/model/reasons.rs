@@ -159,7 +159,7 @@ impl Obstacle {
             ),
             Obstacle::OutOfMemory => (
                 "OutOfMemory",
-                "was killed at its memory limit: raise spec.resources.limits.memory",
+                "was killed at its memory limit; raise spec.resources.limits.memory",
             ),
             Obstacle::NodeNotReady => ("NodeNotReady", "is on a node that does not report"),
             Obstacle::ReadinessGate => ("ReadinessGate", "waits for a readiness gate of its pod"),

@@ -70,19 +70,19 @@ const CANNOT_HIBERNATE: &str = "spec.replicas is 0, but the members have no disk
     another number";
 const CANNOT_STOP: &str = "spec.replicas is 0, but the claim of {member} is being deleted: the members are not stopped, because \
     the disk would be lost. Set spec.replicas to another number until another member has replaced {member}";
-const STORAGE_TOO_SMALL: &str = "spec.storage requests less than twice the size of the data, so the members do not move to smaller claims: \
+const STORAGE_TOO_SMALL: &str = "spec.storage requests less than twice the size of the data, so the members do not move to smaller claims; \
     request a larger size";
-const QUORUM_LOST: &str = "the cluster has no quorum, because too few voters serve: members with a disk are started, and \
+const QUORUM_LOST: &str = "the cluster has no quorum, because too few voters serve. Members with a disk are started, and \
     nothing else is changed";
 const CANNOT_RECOVER: &str = "the cluster has no quorum, and the survivor {member} of the EtcdOperation is fenced, or has no vote or \
-    no disk: delete the EtcdOperation, and create one with another name whose survivor votes and has its disk";
+    no disk. Delete the EtcdOperation, and create one with another name whose survivor votes and has its disk";
 const FOREIGN_VOTERS: &str = "the cluster has no quorum, and some voters are not pods of this cluster, so the operator cannot tell whether \
     they are stopped: no new cluster is forced from {member}";
 const STILL_LISTED: &str = "the leader has removed {member}, but another member still lists it: its pod and disk are kept until all \
     members agree";
-const RECOVERING: &str = "a new cluster is forced from member {member}: if the member does not start, see the log of its pod";
-const DATA_LOST: &str = "the disks of all members are lost: restore a backup into a new cluster";
-const OLD_DISKS: &str = "spec.bootstrap.restore is set, but disks of an earlier cluster with this name exist: delete their claims to \
+const RECOVERING: &str = "a new cluster is forced from member {member}; if the member does not start, see the log of its pod";
+const DATA_LOST: &str = "the disks of all members are lost; restore a backup into a new cluster";
+const OLD_DISKS: &str = "spec.bootstrap.restore is set, but disks of an earlier cluster with this name exist. Delete their claims to \
     restore the backup, or recreate the EtcdCluster without spec.bootstrap.restore to keep their data";
 const CERT_MANAGER_MISSING: &str =
     "cert-manager is not installed: the API server has no kind Certificate";
@@ -96,11 +96,11 @@ const SILENT: &str = "member {member} does not answer, and there is no evidence 
     bad; its pod was recreated within the last hour. To replace the \
     member, create an EtcdOperation with replaceMember";
 const UNPROVEN_TEMPLATE: &str = "the process of member {member} reports that its disk cannot be used, but \
-    no member serves with the same image and flags: see the log of pod \
+    no member serves with the same image and flags; see the log of pod \
     {member}";
 const CANNOT_REPLACE: &str = "member {member} must be replaced, but the other members have no \
     quorum without it, or spec.selfHealing forbids the replacement";
-const CORRUPT: &str = "the data of member {member} differs from the data of the other members: if the member cannot \
+const CORRUPT: &str = "the data of member {member} differs from the data of the other members; if the member cannot \
     restore its state from the leader, it is replaced";
 const FOREIGN_UNHEALTHY: &str =
     "member {member}, which is not a pod of this cluster, is not healthy";
@@ -110,10 +110,10 @@ const FENCED: &str = "member {member} is fenced: planned changes wait until you 
     witan.dev/fenced-members";
 const SETTLING: &str =
     "member {member} became ready recently: waiting for spec.updateStrategy.minReadySeconds";
-const ONLY_COPY: &str = "member {member} has the only copy of the data and no durable disk: \
-    increase spec.replicas, so that its template can change without a loss of data";
+const ONLY_COPY: &str = "member {member} has the only copy of the data and no durable disk; \
+    increase spec.replicas, so that its template can change without data loss";
 const LATER_OPERATOR: &str =
-    "a later release of the operator wrote it. Nothing is changed: upgrade the operator";
+    "a later release of the operator wrote it. Nothing is changed until you upgrade the operator";
 
 impl Why {
     /// Returns whether the wait ends once an earlier step has taken effect.
@@ -186,7 +186,7 @@ impl Why {
                     let text = "is being deleted with an earlier cluster of this name";
                     return tell.all("NameTaken", format!("{whose} {text}"));
                 }
-                let text = "has a name that this cluster needs: delete it, \
+                let text = "has a name that this cluster needs; delete it, \
                             or use another name for the cluster";
                 warn.all("NameTaken", format!("{whose} {text}"))
             }
@@ -214,7 +214,7 @@ impl Why {
             Why::RolloutQueued => tell.all("RolloutQueued", ROLLOUT_QUEUED),
             Why::VersionStep { from, to } => {
                 let text = "set spec.version to the next minor version first";
-                let text = format!("version {from} cannot be updated to {to} in one step: {text}");
+                let text = format!("version {from} cannot be updated to {to} in one step; {text}");
                 warn.all("SpecRejected", text)
             }
             Why::LevelRisen { release, supported, level } => {
@@ -246,7 +246,7 @@ impl Why {
             }
             Why::Silent(at) => warn.pod(*at, "MemberSilent", SILENT),
             Why::Exited(at, code) => {
-                let text = "which a new disk would not fix: see the log of pod {member}";
+                let text = "which a new disk would not fix; see the log of pod {member}";
                 let ends = format!("the process of member {{member}} ends with exit code {code}");
                 warn.pod(*at, "MemberExits", format!("{ends}, {text}"))
             }
@@ -257,7 +257,7 @@ impl Why {
             Why::CannotFence(at) => warn.pod(*at, "CannotFenceMember", CANNOT_FENCE),
             Why::Fenced(at) => tell.pod(*at, "MemberFenced", FENCED),
             Why::Approval(at) => {
-                let text = "the leader {member} is the last member to restart: to restart it, set the annotation";
+                let text = "the leader {member} is the last member to restart; to restart it, set the annotation";
                 let annotation = format!("{ALLOW_LEADER_RESTART}={}", seen.generation);
                 tell.pod(*at, "WaitingForApproval", format!("{text} {annotation}"))
             }

@@ -30,7 +30,7 @@ impl<M: Members> Operations<M> {
         let source = operation.status.as_ref().and_then(|one| one.source.clone());
         let Some(mut source) = source else {
             let text =
-                "status.source was removed from this EtcdOperation: create another EtcdOperation"
+                "status.source was removed from this EtcdOperation; create another EtcdOperation"
                     .to_owned();
             return self.end(operation, Some(cluster.resource), Err(text)).await;
         };
