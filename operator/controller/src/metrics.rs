@@ -65,7 +65,6 @@ pub(crate) struct Punctuality {
 }
 
 impl Metrics {
-    /// Registers all series.
     #[rustfmt::skip]
     pub(crate) fn new() -> Self {
         let on = Register::default();
@@ -132,7 +131,6 @@ impl Metrics {
         self.changes.forget(namespace, name);
     }
 
-    /// Removes the series of a deleted cluster.
     pub(crate) fn forget_cluster(&self, namespace: &str, name: &str) {
         let labels = [namespace, name];
         // An error means that the cluster never had the series.

@@ -20,12 +20,10 @@ pub const SOON: Duration = Duration::from_secs(2);
 /// How long, in seconds, an election may keep a pod unready. A pod that is unready for longer is stuck.
 const STUCK_SECONDS: i64 = 15;
 
-/// Returns a wait of [`IDLE`].
 pub(super) fn idle(why: Why) -> Step {
     Step::Wait { why, after: IDLE }
 }
 
-/// Returns a wait of [`SOON`].
 pub(super) fn soon(why: Why) -> Step {
     Step::Wait { why, after: SOON }
 }

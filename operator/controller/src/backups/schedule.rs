@@ -31,7 +31,6 @@ const LOOK: Duration = Duration::from_secs(300);
 pub(super) struct Due {
     /// The scheduled time for which to create a backup.
     pub(super) create: Option<Timestamp>,
-    /// Names of the EtcdBackups to delete.
     pub(super) delete: Vec<String>,
     pub(super) status: EtcdBackupScheduleStatus,
     /// Whether two consecutive scheduled times passed without a successful backup.

@@ -101,7 +101,7 @@ impl Objects {
             let Some(ordinal) = cluster.resource.ordinal(&pod.name_any()) else {
                 continue;
             };
-            // A pod is never adopted.
+            // The operator adopts no pod.
             if resources::is_owned(&*pod, Some(&cluster.uid)) {
                 all.pods.insert(ordinal, pod);
             } else {

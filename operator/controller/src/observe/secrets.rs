@@ -39,7 +39,7 @@ const ROLES: [CertificateRole; 4] = [
     CertificateRole::Operator,
 ];
 
-/// The contents of the secrets.
+/// The secrets of a cluster and the facts read from them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SecretsSeen {
     /// Existing certificates, for `plan`.

@@ -16,7 +16,6 @@ use super::*;
 use crate::Login;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
-/// Size of the page in bytes.
 const BYTES: usize = 5;
 const NAME: &str = "orders-0.orders.prod.svc";
 

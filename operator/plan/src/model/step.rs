@@ -61,7 +61,7 @@ pub enum Step {
     MoveLeader {
         /// The current leader.
         from: MemberId,
-        /// The next leader.
+        /// The voter that takes over.
         to: MemberId,
     },
     /// Removes a member from the cluster.

@@ -260,7 +260,6 @@ impl World {
     }
 }
 
-/// Returns storage with a disk of 8 GiB.
 pub(super) fn disk() -> Option<Storage> {
     Some(Storage {
         size: Some(ByteQuantity("8Gi".to_owned())),

@@ -90,7 +90,6 @@ impl World {
         );
     }
 
-    /// Asserts that a step deletes or retires only claims of removed members.
     fn judge_claim_removal(&self, step: &Step, ordinal: Ordinal) {
         assert!(self.has_quorum(), "only a confirmed list counts: {step:?}");
         assert!(

@@ -20,7 +20,6 @@ pub(super) struct FakePod {
     pub(super) bootstrap: Bootstrap,
     pub(super) role: Role,
     pub(super) gone_at: Option<i64>,
-    /// When the deletion of the pod began.
     pub(super) deleted_at: i64,
     /// Whether the node is partitioned from the control plane. The process keeps running, whatever happens to the pod.
     pub(super) cut: bool,
@@ -45,7 +44,6 @@ pub(super) struct FakeClaim {
     pub(super) deleting: bool,
     pub(super) lost: bool,
     pub(super) retired: bool,
-    /// Whether the claim is marked as a disk of a cluster that has served.
     pub(super) served: bool,
     pub(super) held: bool,
     /// Whether the cluster owns the claim, so that both are deleted together.
@@ -59,7 +57,6 @@ pub(super) struct FakeClaim {
     pub(super) bytes: u64,
     /// Whether the claim has lost its labels. Only a pod that mounts it shows that it belongs to the cluster.
     pub(super) unlabelled: bool,
-    /// The storage class at creation.
     pub(super) class: u32,
 }
 
@@ -82,7 +79,6 @@ pub(super) struct World {
     pub(super) spec: EtcdClusterSpec,
     pub(super) status: EtcdClusterStatus,
     pub(super) template: u32,
-    /// The storage class in the spec.
     pub(super) class: u32,
     /// A pod whose member serves with another quorum.
     pub(super) forked: Option<Ordinal>,
@@ -90,7 +86,6 @@ pub(super) struct World {
     pub(super) bad_template: Option<(u32, i32)>,
     pub(super) missing_secret: bool,
     pub(super) replace: Option<MemberId>,
-    /// The member from which a new cluster is to be forced.
     pub(super) recover: Option<Ordinal>,
     pub(super) refuses: Option<fn(&Step) -> bool>,
     /// Refused steps, and the time until which each is not retried.
@@ -102,7 +97,6 @@ pub(super) struct World {
     /// The members of the cluster on the disks that a restore kept.
     pub(super) kept_members: Vec<FakeMember>,
     pub(super) leader: Option<MemberId>,
-    /// The feature level that the members report.
     pub(super) level: Option<u32>,
     pub(super) fenced: BTreeSet<Ordinal>,
     pub(super) stale_corrupt: Vec<MemberId>,
@@ -245,7 +239,6 @@ impl World {
         self.answers(member) && (tls || (!member.learner && self.voters() == 1))
     }
 
-    /// Returns whether the spec deletes claims together with the cluster.
     pub(super) fn owns_claims(&self) -> bool {
         self.spec.claim_retention().when_deleted == Retention::Delete
     }

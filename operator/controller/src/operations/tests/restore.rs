@@ -32,7 +32,6 @@ pub(super) fn put_backup(fake: &FakeApi, phase: &str) {
     }));
 }
 
-/// Returns a served cluster and a backup.
 pub(super) fn served(status: &Value) -> FakeApi {
     let fake = FakeApi::default();
     put_served(&fake, status);
