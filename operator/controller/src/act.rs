@@ -174,6 +174,7 @@ impl<M: Members> Actor<'_, M> {
         });
     }
 
+    /// Compacts the key space up to `revision`, and records the compaction in the status.
     async fn compact(&self, revision: i64, status: &mut EtcdClusterStatus) -> Result<(), ActError> {
         self.change(None, Change::Compact(revision)).await?;
         status.compaction = Some(CompactionStatus {

@@ -126,6 +126,7 @@ pub(crate) async fn observe<M: Members>(
     Observation { seen, objects, addresses, secrets }
 }
 
+/// Converts the pods and claims of all ordinals to values for `plan`.
 fn ordinals(
     cluster: &Cluster<'_>,
     objects: &Objects,

@@ -307,6 +307,7 @@ impl<M: Members> Operations<M> {
         self.end(operation, Some(cluster), Err(text)).await
     }
 
+    /// Ends an operation that must not start, with the reason of the refusal.
     async fn refuse(
         &self,
         operation: &EtcdOperation,

@@ -58,6 +58,7 @@ pub(crate) fn health(on: SocketAddr, readiness: Arc<AtomicBool>) -> io::Result<S
     })
 }
 
+/// Starts a server with these routes. Fails if the address cannot be bound.
 fn serve(
     on: SocketAddr,
     routes: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,

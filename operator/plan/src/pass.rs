@@ -304,13 +304,14 @@ impl<'a> Joined<'a> {
         })
     }
 
-    /// Returns whether the alarm CORRUPT has been raised for a member for this long, according to the status.
+    /// Returns whether a member has had the CORRUPT alarm for this long, according to the status.
     pub(super) fn corrupt_for(&self, ordinal: Ordinal, seconds: i64) -> bool {
         let known = self.known(ordinal);
         let since = known.and_then(|known| known.corrupt_since.as_ref());
         since.is_some_and(|since| self.now().saturating_sub(since.0.as_second()) >= seconds)
     }
 
+    /// Returns what the status says about the member of an ordinal.
     fn known(&self, ordinal: Ordinal) -> Option<&'a MemberStatus> {
         let mut known = self.pass.status.members.iter();
         known.find(|known| {

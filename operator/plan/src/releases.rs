@@ -45,6 +45,7 @@ impl ReleaseVersion {
         self.is_next_in(RELEASES, other)
     }
 
+    /// Like [`Self::is_next_to`], with the known releases in `rows`.
     fn is_next_in(&self, rows: &[ReleaseRow], other: &Self) -> bool {
         let (low, high) = (
             self.min(other).minor_version(),

@@ -58,6 +58,7 @@ impl Times {
         Some(self.0.find_next_occurrence(&time, false).ok()?.timestamp())
     }
 
+    /// Returns the last scheduled time that is not after `time`; `None` if there is none.
     fn until(&self, time: Timestamp) -> Option<Timestamp> {
         let time = time.to_zoned(TimeZone::UTC);
         Some(

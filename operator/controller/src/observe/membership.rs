@@ -116,6 +116,7 @@ fn contradicts(one: &Report, other: &Report) -> bool {
     one.cluster_id == other.cluster_id && led(one) && led(other) && !agree
 }
 
+/// Summarizes a member's report about its cluster. The caller sets `forked`.
 fn cluster_report(report: &Report) -> ClusterReport {
     let last = report.raft_index.max(report.raft_applied_index);
     let stored = last > FIRST_INDEX || report.revision > FIRST_REVISION;

@@ -197,6 +197,7 @@ fn phase(pod: &Pod) -> PodPhase {
     }
 }
 
+/// Returns whether a container of the pod is running.
 fn runs(pod: &Pod) -> bool {
     let status = pod.status.as_ref();
     let containers = status.and_then(|status| status.container_statuses.as_ref());

@@ -245,6 +245,7 @@ async fn is_requested(
     }))
 }
 
+/// Returns whether the operator issues the certificate of a role. The CA is issued if a peer or server certificate is.
 pub(crate) fn is_issued(cluster: &Cluster<'_>, role: CertificateRole) -> bool {
     let managed = |role| {
         let source = cluster.spec().certificate_source(role);

@@ -37,6 +37,7 @@ pub(super) fn exceeded(operation: &EtcdOperation, cluster: &EtcdCluster) -> Opti
     ))
 }
 
+/// Returns whether the status of the cluster records the restore or recovery of this operation.
 fn has_stopped_members(operation: &EtcdOperation, cluster: &EtcdCluster) -> bool {
     let Some(status) = &cluster.status else {
         return false;

@@ -311,6 +311,7 @@ fn begin_replacement(
     Start::End(Err(format!("{named} {why}")))
 }
 
+/// Returns the next action of a leader transfer: success once the member leads, failure if it is no longer a voter.
 fn advance_leader_transfer(status: &EtcdOperationStatus, seen: &Observed) -> Next {
     let Some(list) = confirmed(seen) else {
         return Next::Watch(NO_QUORUM.to_owned());

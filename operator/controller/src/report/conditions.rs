@@ -156,6 +156,7 @@ fn ready(
     }
 }
 
+/// Returns the `Progressing` condition: `True` if the next step acts or the effect of an earlier step is pending.
 fn progressing(next: &Step, notice: Option<&Notice>) -> ConditionState {
     match notice {
         Some(notice) if next.progresses() => state(true, notice.reason, notice.message.clone()),

@@ -212,6 +212,7 @@ pub(super) fn source(
     (args, secrets)
 }
 
+/// Returns the arguments of `backup save` for the retention policy.
 fn retention(kept: Option<&BackupRetention>) -> Vec<String> {
     let last = kept.and_then(|kept| Some(format!("--keep-last={}", kept.keep_last?)));
     let within =
@@ -219,6 +220,7 @@ fn retention(kept: Option<&BackupRetention>) -> Vec<String> {
     last.into_iter().chain(within).collect()
 }
 
+/// Returns the arguments of `backup fetch`.
 fn fetch(backup: &EtcdBackup) -> Vec<String> {
     vec![
         format!("--from={}", location(backup)),
@@ -229,6 +231,7 @@ fn fetch(backup: &EtcdBackup) -> Vec<String> {
     ]
 }
 
+/// Returns the arguments of `snapshot restore`, which compares the restored keys with the record.
 fn restore() -> Vec<String> {
     let url = "http://localhost:2380";
     [

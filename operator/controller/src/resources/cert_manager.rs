@@ -44,6 +44,7 @@ pub(crate) struct CertificateSpec {
     pub(crate) issuer_ref: IssuerRef,
 }
 
+/// Iterates over the Certificates of all roles whose source is cert-manager.
 pub(crate) fn certificates(
     cluster: &Cluster<'_>,
 ) -> impl Iterator<Item = (CertificateRole, Certificate)> {

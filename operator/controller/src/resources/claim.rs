@@ -82,6 +82,7 @@ impl ClaimRequest {
     }
 }
 
+/// Records a request in the annotation [`REQUESTED`] of a claim. Does nothing for `None`.
 fn record(claim: &mut PersistentVolumeClaim, request: Option<ClaimRequest>) {
     if let Some(text) = request.and_then(|request| serde_json::to_string(&request).ok()) {
         let annotations = claim.metadata.annotations.get_or_insert_default();
@@ -163,6 +164,7 @@ fn spec(
     spec
 }
 
+/// Returns the spec's `volumeClaimTemplate`, or an empty claim if there is none. Fails if the template is not a valid claim.
 fn template(cluster: &Cluster<'_>) -> Result<PersistentVolumeClaim, ResourceError> {
     let storage = cluster.spec().storage.as_ref();
     match storage.and_then(|storage| storage.volume_claim_template.as_ref()) {

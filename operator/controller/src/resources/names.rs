@@ -137,6 +137,7 @@ impl<'a> Cluster<'a> {
         format!("{scheme}://{host}:{}", ports::CLIENT)
     }
 
+    /// Returns the URL of the client service.
     pub(crate) fn client_endpoint(&self) -> String {
         let (scheme, service) = (self.client_scheme(), self.resource.client_service());
         format!(

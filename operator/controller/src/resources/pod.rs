@@ -142,6 +142,7 @@ pub(super) fn without_containers(
     }))
 }
 
+/// Converts a list of untyped objects in the spec to their type. An error names the field.
 pub(super) fn list<T: DeserializeOwned>(
     field: &'static str,
     items: &[OpenObject],

@@ -56,6 +56,7 @@ pub(super) fn access(store: &BackupStore, read_only: bool) -> StoreAccess {
     access
 }
 
+/// Adds flags, credentials and the CA certificates of an S3 store to `access`.
 fn object_store(s3: &S3Store, access: &mut StoreAccess) {
     let mut flag = |name: &str, value: &str| access.flags.push(format!("--s3-{name}={value}"));
     flag("region", &s3.region);
