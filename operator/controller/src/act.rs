@@ -174,7 +174,7 @@ impl<M: Members> Actor<'_, M> {
         });
     }
 
-    /// Compacts the key space up to `revision`, and records the compaction in the status.
+    /// Compacts the key space up to `revision` and records the compaction in the status.
     async fn compact(&self, revision: i64, status: &mut EtcdClusterStatus) -> Result<(), ActError> {
         self.change(None, Change::Compact(revision)).await?;
         status.compaction = Some(CompactionStatus {
@@ -185,7 +185,7 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
-    /// Disarms the NOSPACE alarm of each member that raised it, and records that in the status.
+    /// Disarms the NOSPACE alarm of each member that raised it and records that in the status.
     async fn disarm(&self, status: &mut EtcdClusterStatus) -> Result<(), ActError> {
         let members = self.observation.seen.members();
         for member in members.filter(|member| member.no_space) {

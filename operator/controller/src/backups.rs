@@ -90,7 +90,7 @@ impl Backups {
         stream::select(backups, schedules).boxed()
     }
 
-    /// Creates the job of a backup if it does not exist, and writes the resulting status. Does nothing if the backup has
+    /// Creates the job of a backup if it does not exist and writes the resulting status. Does nothing if the backup has
     /// finished, is in an unknown phase or is being deleted. The backup is pending while another Job has the name.
     async fn reconcile(&self, backup: &EtcdBackup) -> Result<Action, PassError> {
         let before = backup.status.clone().unwrap_or_default();
@@ -303,7 +303,7 @@ impl Backups {
         }))
     }
 
-    /// Reconciles the pod that stores the changes of a schedule, and adds its progress to the status.
+    /// Reconciles the pod that stores the changes of a schedule and adds its progress to the status.
     async fn reconcile_changes(
         &self,
         schedule: &EtcdBackupSchedule,

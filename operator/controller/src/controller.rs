@@ -172,7 +172,7 @@ impl<M: Members> Scope<M> {
             .await
     }
 
-    /// Counts and logs the attempted step, and publishes its events. Later passes skip a refused or ineffective step for a
+    /// Counts and logs the attempted step and publishes its events. Later passes skip a refused or ineffective step for a
     /// while. Returns when to run the next pass. `statuses` are the previous and the new status.
     async fn conclude(
         &self,
@@ -260,7 +260,7 @@ impl<M: Members> Scope<M> {
         Ok(observation)
     }
 
-    /// Computes the status of a cluster, and updates its gauges. `facts` is the previous status with the step's facts.
+    /// Computes the status of a cluster and updates its gauges. `facts` is the previous status with the step's facts.
     fn report(
         &self,
         cluster: &Cluster<'_>,

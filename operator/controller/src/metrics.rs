@@ -154,7 +154,7 @@ impl Metrics {
         tracing::debug!(namespace, name, "removed the series of a deleted cluster");
     }
 
-    /// Records the duration of a pass, and counts a failed pass.
+    /// Records the duration of a pass and counts a failed pass.
     pub(crate) fn pass(&self, namespace: &str, name: &str, took: Duration, failed: bool) {
         self.durations
             .with_label_values(&[namespace, name])

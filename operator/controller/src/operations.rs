@@ -69,7 +69,7 @@ impl<M: Members> Operations<M> {
         passes
     }
 
-    /// Advances an operation by one step, and deletes it when it expires.
+    /// Advances an operation by one step and deletes it when it expires.
     async fn reconcile(&self, operation: &EtcdOperation) -> Result<Action, PassError> {
         let status = operation.status.clone().unwrap_or_default();
         if operation.metadata.deletion_timestamp.is_some() {
@@ -224,7 +224,7 @@ impl<M: Members> Operations<M> {
         Ok(Action::requeue(Duration::ZERO))
     }
 
-    /// Carries out the next action of a running operation, and records its progress or its end.
+    /// Carries out the next action of a running operation and records its progress or its end.
     async fn advance(&self, at: &At<'_>, next: Next) -> Result<Action, PassError> {
         let cluster = at.cluster.resource;
         let progress = match next {
@@ -252,7 +252,7 @@ impl<M: Members> Operations<M> {
         self.watch(at.operation, progress).await
     }
 
-    /// Compares the keys of all members, and ends the operation with the result. After a restore, silent members are retried.
+    /// Compares the keys of all members and ends the operation with the result. After a restore, silent members are retried.
     async fn compare(&self, at: &At<'_>) -> Result<Action, PassError> {
         let restored = restore::recorded(at.operation, at.cluster);
         match self.hashes(at).await {

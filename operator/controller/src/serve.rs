@@ -17,7 +17,7 @@ use crate::metrics::Metrics;
 /// Number of threads per server. Scrapes and probes are rare.
 const WORKERS: usize = 1;
 
-/// Listens on an address. `[::]` also accepts IPv4, and falls back to 0.0.0.0 if the kernel has no IPv6.
+/// Listens on an address. `[::]` also accepts IPv4 and falls back to 0.0.0.0 if the kernel has no IPv6.
 fn listener(on: SocketAddr) -> io::Result<TcpListener> {
     let bound = TcpListener::bind(on);
     if bound.is_err() && on.is_ipv6() && on.ip().is_unspecified() {

@@ -34,7 +34,7 @@ const IDLE: &str = "the step had no effect, although it was repeated several tim
 pub(crate) struct AllTried(Mutex<HashMap<(String, String), Tried>>);
 
 impl AllTried {
-    /// Calls `work` with the tried steps of a cluster, and returns its result.
+    /// Calls `work` with the tried steps of a cluster and returns its result.
     pub(crate) fn of<T>(
         &self,
         namespace: &str,

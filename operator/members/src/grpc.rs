@@ -183,7 +183,7 @@ impl GrpcMembers {
     }
 
     /// Reads a member's status, release and member list. If no quorum confirms the list, reads the member's own copy. Reads the
-    /// alarms only if the status lists errors, and ignores a failure to read them.
+    /// alarms only if the status lists errors. Unreadable alarms count as none.
     async fn report(&self, of: &Address) -> Result<Report, CallError> {
         let asked = pb::StatusRequest {};
         let status =

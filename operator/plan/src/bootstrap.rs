@@ -1,4 +1,4 @@
-//! Bootstraps a cluster, and restarts its members while it has no quorum.
+//! Bootstraps a cluster and restarts its members while it has no quorum.
 //!
 //! All first members start at once with the same static list or discovery token, from which they compute the same cluster id. A
 //! majority is enough to serve. A second bootstrap from a static list would create another cluster. Therefore the status

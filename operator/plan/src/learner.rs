@@ -46,8 +46,8 @@ pub(super) fn advance(joined: &Joined<'_>) -> Option<Step> {
     Some(wait_or_remove(joined, ordinal, member))
 }
 
-/// Returns whether a silent learner cannot start: its pod has an obstacle or has been unready for `selfHealing.unhealthyAfter`,
-/// or it has no pod and a step was refused.
+/// Returns whether a silent learner cannot start. Either its pod has an obstacle or has been unready for
+/// `selfHealing.unhealthyAfter`, or it has no pod and a step was refused.
 pub(super) fn cannot_start(joined: &Joined<'_>, member: &MemberSeen) -> bool {
     let pod = member.ordinal.and_then(|ordinal| joined.pass.pod(ordinal));
     let is_stuck = match pod {
@@ -70,8 +70,8 @@ fn has_caught_up(joined: &Joined<'_>, member: &MemberSeen) -> bool {
     member.started && member.raft_index >= needed
 }
 
-/// Returns the step that removes a learner that cannot catch up: it reports an unusable disk, its node is lost, or its pod runs
-/// but it has been silent for too long. Returns a wait for any other learner. A learner's disk holds no unique data.
+/// Returns the step that removes a learner that reports an unusable disk, whose node is lost, or that is silent for too long
+/// although its pod runs. Returns a wait for any other learner. A learner's disk holds no unique data.
 fn wait_or_remove(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Step {
     let behind = Why::LearnerBehind(member.id);
     let Some(pod) = joined.pass.pod(ordinal) else {

@@ -221,8 +221,8 @@ pub struct ClaimSeen {
     pub state: ObjectState,
     /// Whether the cluster must become the owner of the claim, or must stop being its owner.
     pub other_owner: bool,
-    /// Whether the member must be replaced by one with a new claim: the spec requests a different or a smaller claim, or an
-    /// EtcdOperation `migrateStorage` that is newer than the claim is running.
+    /// Whether the member must move to a new claim: the spec requests a different or smaller claim, or a newer EtcdOperation
+    /// `migrateStorage` is running.
     pub must_migrate: bool,
 }
 

@@ -72,8 +72,8 @@ pub fn level_of(version: &str) -> Option<Level> {
     level_in(RELEASES, version)
 }
 
-/// Returns the level in the last row that is not later than `version`, because a patch release of an earlier minor version may
-/// be newer than this operator. Returns `None` if `version` is later or earlier than all rows.
+/// Returns the level in the last row that is not later than `version`. A patch release of an earlier minor version may be newer
+/// than this operator. Returns `None` if `version` is later or earlier than all rows.
 fn level_in(rows: &[ReleaseRow], version: &str) -> Option<Level> {
     // A pre-release has the level of its release.
     let numbers = |text: &str| {

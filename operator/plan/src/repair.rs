@@ -17,9 +17,9 @@ use crate::model::{
 /// Seconds that a corrupt member gets to rebuild itself. The cluster refuses v3 writes until then.
 const REBUILD_SECONDS: i64 = 60;
 
-/// Returns the step that cleans up the first ordinal without a member: deletes the pod (after the claim of a learner), and then
-/// deletes or retires the claim. Returns a wait if another member still lists the ordinal: the confirmed list may belong to a
-/// forced member while the others elect a leader.
+/// Returns the step that cleans up the first ordinal without a member. The pod is deleted first (for a learner, after its
+/// claim); then the claim is deleted or retired. Returns a wait if another member still lists the ordinal: the confirmed list
+/// may belong to a forced member while the others elect a leader.
 pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
     let ordinals = joined.pass.seen.ordinals.iter();
     let gone = ordinals.filter(|(ordinal, _)| joined.list.of(**ordinal).is_none());

@@ -1,4 +1,4 @@
-//! Handles the NOSPACE alarm if the spec requests it: compacts old revisions, and disarms the alarm once enough space is free.
+//! Handles the NOSPACE alarm if the spec requests it: compacts old revisions and disarms the alarm once enough space is free.
 //!
 //! A compaction removes history that clients may need, and a second one soon after would free little. Therefore the status
 //! records each compaction, and the next one follows after [`AGAIN_SECONDS`] at the earliest.

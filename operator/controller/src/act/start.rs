@@ -39,8 +39,7 @@ impl<M: Members> Actor<'_, M> {
     }
 
     /// Builds the pod of a member from the last admitted spec, annotated with the refused template. Returns `None` if no such
-    /// spec is known, if its template is the current one, or if the member is new: its claim can be left over from an earlier
-    /// attempt.
+    /// spec is known or its template is the current one. Also returns `None` for a new member, whose claim can be left over.
     fn former_pod(&self, plan: &PodPlan, said: &str) -> Option<Pod> {
         if plan.bootstrap != Bootstrap::Restart {
             return None;

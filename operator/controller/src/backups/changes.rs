@@ -1,4 +1,4 @@
-//! The pod that stores the changes of a schedule: creates it while the schedule requests it, and reads its progress.
+//! The pod that stores the changes of a schedule: creates it while the schedule requests it and reads its progress.
 
 use std::{net::SocketAddr, time::Duration};
 

@@ -1,7 +1,7 @@
 //! Ensures that operations that replace data or disks run once, soon after their creation, and only on the intended cluster. A
 //! manifest in Git, a restored object or a repeated job can create the same operation again with another UID.
 //!
-//! The status of the EtcdCluster records such an operation before it starts, and keeps the record after its deletion.
+//! The status of the EtcdCluster records such an operation before it starts and keeps the record after its deletion.
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::ResourceExt as _;

@@ -1,4 +1,4 @@
-//! Restores in place: decides whether a restore may begin, and builds its record for the status of the EtcdCluster.
+//! Restores in place: decides whether a restore may begin and builds its record for the status of the EtcdCluster.
 //!
 //! A job first restores the backup in a scratch directory (`check`). Then the record is written. `plan` stops and starts the
 //! members according to the record, even if the EtcdOperation is deleted.

@@ -1,4 +1,4 @@
-//! Builds objects from JSON, and merges the user's additions into them.
+//! Builds objects from JSON and merges the user's additions into them.
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;

@@ -41,7 +41,7 @@ pub enum Step {
     },
     /// Records in the status that a new cluster is forced from this member, before anything else changes.
     BeginRecovery(Ordinal),
-    /// Creates a discovery token for this many members, and records the number and the token's URL in the status.
+    /// Creates a discovery token for this many members and records the number and the token's URL in the status.
     CreateDiscoveryToken(u32),
     /// Applies the claim and then the pod of a member.
     StartMember(PodPlan),
@@ -105,11 +105,11 @@ pub enum Step {
     ReturnToDisks,
     /// Disarms the CORRUPT alarm of a removed member.
     DisarmCorrupt(MemberId),
-    /// Compacts the key space up to this revision because of the NOSPACE alarm, and records the compaction in the status.
+    /// Compacts the key space up to this revision because of the NOSPACE alarm and records the compaction in the status.
     Compact(i64),
-    /// Disarms the NOSPACE alarm after a compaction, and records that in the status.
+    /// Disarms the NOSPACE alarm after a compaction and records that in the status.
     DisarmNoSpace,
-    /// Creates the user `root` with the password in its secret, and enables authentication.
+    /// Creates the user `root` with the password in its secret and enables authentication.
     EnableAuth,
     /// Disables authentication.
     DisableAuth,

@@ -35,7 +35,7 @@ fn a_forced_member_removes_none_of_the_others() {
     // The others are silent, but the status lists them.
     let step = planned(&world, &|_| ());
     assert_eq!(why(&step), Some(&Why::Forked), "{step:?}");
-    // The status has the list of the forced member, and reports the fork.
+    // The status has the list of the forced member and reports the fork.
     world.status.members.truncate(0);
     let degraded = json!({"type": "Degraded", "status": "True", "reason": FORKED, "message": "", "lastTransitionTime": "2026-01-02T03:04:05Z"});
     world.status.conditions = vec![serde_json::from_value(degraded).expect("a condition")];

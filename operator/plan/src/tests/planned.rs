@@ -61,7 +61,7 @@ fn a_stopped_member_restarts_if_it_is_wanted_again() {
     assert!(removals(&world).is_empty());
 }
 
-/// A claim that is being deleted exists until its pod is gone. Its member serves, and needs no repair.
+/// A claim that is being deleted exists until its pod is gone. Its member serves and needs no repair.
 #[test]
 fn with_self_healing_off_a_member_whose_claim_is_ending_does_not_go_first() {
     for heals in [false, true] {

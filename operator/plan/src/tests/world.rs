@@ -154,14 +154,14 @@ impl World {
         false
     }
 
-    /// Runs passes, and asserts that none of them takes a step for which `is` returns true.
+    /// Runs passes and asserts that none of them takes a step for which `is` returns true.
     #[track_caller]
     pub(super) fn never(&mut self, passes: usize, is: impl Fn(&Step) -> bool) {
         let taken = self.run(passes, |_, step| is(step));
         assert!(!taken, "{:#?}", self.last());
     }
 
-    /// Runs one pass, and asserts that it waits for this reason.
+    /// Runs one pass and asserts that it waits for this reason.
     #[track_caller]
     pub(super) fn waits_for(&mut self, expected: &Why) {
         let step = self.pass();

@@ -1,4 +1,4 @@
-//! Checks a backup before members are stopped for it, and writes the record of the restore.
+//! Checks a backup before members are stopped for it and writes the record of the restore.
 
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use kube::{ResourceExt as _, api::PostParams, runtime::controller::Action};
