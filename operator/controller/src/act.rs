@@ -224,7 +224,7 @@ impl<M: Members> Actor<'_, M> {
         self.annotate(ordinal, (RETIRED, Some(value)), what).await
     }
 
-    /// Removes the annotation [`RETIRED`] of a claim, so that its member can start from it again.
+    /// Removes the annotation [`RETIRED`] from a claim, so that its member can start from it again.
     async fn revive(&self, ordinal: Ordinal) -> Result<(), ActError> {
         let what = "remove the annotation of a retired claim";
         self.annotate(ordinal, (RETIRED, None), what).await

@@ -347,7 +347,7 @@ impl<M: Members> Operations<M> {
     }
 
     /// Withdraws the request, records the end of the operation and announces it, in this order, so that a finished operation
-    /// does not run again. `reason` is for the condition of a failure.
+    /// does not run again. `reason` is the reason of the condition after a failure.
     async fn end_as(
         &self,
         operation: &EtcdOperation,

@@ -224,7 +224,7 @@ impl GrpcMembers {
         })
     }
 
-    /// Reads the list of members from a member. With `linearizable`, fails unless a quorum confirms the list.
+    /// Reads the member list from a member. With `linearizable`, fails unless a quorum confirms the list.
     async fn members(
         &self,
         of: &Address,

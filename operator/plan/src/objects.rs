@@ -135,7 +135,8 @@ pub(super) fn budget(joined: &Joined<'_>) -> Option<Step> {
 }
 
 /// Returns the step that enables or disables authentication as the spec requests. Returns `None` if nothing differs or the
-/// current state is unknown. Does not enable authentication while secrets are missing, or disable it if the spec has no `auth`.
+/// current state is unknown. Authentication is not enabled while secrets are missing, and not disabled if the spec has no
+/// `auth`.
 pub(super) fn auth(joined: &Joined<'_>) -> Option<Step> {
     let wanted = joined.pass.spec.auth.as_ref();
     let wanted = wanted.is_some_and(|auth| auth.enabled);

@@ -126,7 +126,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Returns the step that records a member's peer TLS mode on its claim for outages; `None` if it is recorded.
+    /// Returns the step that records a member's peer TLS mode on its claim; `None` if the mode is already recorded.
     fn record_peer_tls(&self, ordinal: Ordinal) -> Option<Step> {
         let (claim, member) = (self.claim(ordinal)?, self.seen.member(ordinal)?);
         let differs =
@@ -249,12 +249,12 @@ impl<'a> Joined<'a> {
             .count()
     }
 
-    /// Returns whether the other serving voters are a quorum while `id` is stopped and remains a member.
+    /// Returns whether the other serving voters form a quorum while `id` is stopped and remains a member.
     pub(super) fn may_stop(&self, id: MemberId) -> bool {
         self.others(id) >= quorum(self.list.voters().count())
     }
 
-    /// Returns whether the other serving voters are a quorum once `id` is removed.
+    /// Returns whether the other serving voters form a quorum once `id` is removed.
     pub(super) fn may_remove(&self, id: MemberId) -> bool {
         let left = self.list.voters().filter(|voter| voter.id != id).count();
         left > 0 && self.others(id) >= quorum(left)

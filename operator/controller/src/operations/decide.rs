@@ -332,7 +332,7 @@ fn recorded_member(status: &EtcdOperationStatus) -> MemberId {
 }
 
 /// Returns whether the cluster is complete: a quorum confirmed the list, the number of members is as wanted, and all of them
-/// vote and serve. No pod may be being deleted, and `current` must return true for each ordinal.
+/// vote and serve. No pod is being deleted, and `current` returns `true` for each ordinal.
 pub(super) fn settled(
     cluster: &Cluster<'_>,
     seen: &Observed,
@@ -358,7 +358,7 @@ fn has_migrated(own: &OrdinalSeen) -> bool {
     own.claim.as_ref().is_none_or(|claim| !claim.must_migrate)
 }
 
-/// Returns what the operator is doing to the cluster, according to the cluster's status.
+/// Describes what the operator is doing to the cluster, according to the cluster's status.
 pub(super) fn progress(cluster: &Cluster<'_>) -> String {
     let status = cluster.resource.status.clone().unwrap_or_default();
     let now = status.operation.and_then(|now| now.message);
