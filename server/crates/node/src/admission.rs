@@ -1,6 +1,5 @@
-//! Admission checks a command before it reaches the replica's thread: the command's length, the quota and its alarm, and
-//! memory. It also refuses commands on a learner and in a cluster that follows another one. All dialects propose through this
-//! module, so none can skip a check.
+//! Checks commands before they reach the replica's thread: their length, their memory, and the quota with its alarm. Also
+//! refuses commands on a learner and in a cluster that follows another one. All dialects propose through this module.
 //!
 //! The dialects check the sender's permissions (access in `witan_v3` and `witan_dialect`), and the state machine checks them
 //! again when it applies the entry. The replica's thread checks the disk space (`replica_loop/requests.rs`).
@@ -26,7 +25,7 @@ use super::{
 /// full member. etcd does not count them at all.
 const MANAGEMENT_BYTES_ALWAYS: u64 = 64 << 10;
 
-/// The growth of the state that an admitted command may cause.
+/// The state growth that an admitted command may cause.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Growth {
     /// Whether the command may increase the usage that counts against the quota.
@@ -35,9 +34,9 @@ pub(super) struct Growth {
     kept_bytes: u64,
 }
 
-/// Returns whether adding `bytes` bytes would exceed the quota. Commands that copy data, and small changes of users or members,
-/// never exceed it. Fails with `NoSpace` while an alarm is raised, except for key and lease commands, which the state machine
-/// checks.
+/// Returns whether `bytes` more bytes would exceed the quota: always `false` for copied data, and for changes of users or
+/// members within [`MANAGEMENT_BYTES_ALWAYS`]. Fails with `NoSpace` while a NOSPACE alarm is active, except for key and lease
+/// commands, which the state machine checks.
 fn exceeds_quota(node: &Node, command: &Command, bytes: u64) -> Result<bool, NodeError> {
     let manages = matches!(command, Command::Auth(_) | Command::Members(_));
     // Copied data is always accepted, because the other cluster's quota may be larger.
@@ -45,7 +44,7 @@ fn exceeds_quota(node: &Node, command: &Command, bytes: u64) -> Result<bool, Nod
     if follows || bytes == 0 || (manages && node.auth_bytes() + bytes <= MANAGEMENT_BYTES_ALWAYS) {
         return Ok(false);
     }
-    // The state machine refuses puts and grants: an alarm that another member has already disarmed may still be raised here.
+    // The state machine checks the alarm for these commands: an alarm that was already disarmed may still be active here.
     let alarm_is_checked = matches!(command, Command::Kv(_) | Command::Lease(_));
     if !alarm_is_checked && node.shared.status.any_no_space.load(Relaxed) {
         return Err(NodeError::NoSpace);
@@ -55,7 +54,8 @@ fn exceeds_quota(node: &Node, command: &Command, bytes: u64) -> Result<bool, Nod
     Ok(quota.is_some_and(|quota| size.saturating_add(bytes) >= quota))
 }
 
-/// Writes the maximum length of the stored values that a command keeps into the command. Returns their present size in bytes.
+/// Sets the length limit of the stored values that a command keeps (`ignore_value`). Returns their present size in bytes, or 0
+/// if the command keeps none.
 async fn limit_kept_values(node: &Node, command: &mut Command) -> Result<u64, NodeError> {
     let Command::Kv(command) = command else {
         return Ok(0);
@@ -68,9 +68,10 @@ async fn limit_kept_values(node: &Node, command: &mut Command) -> Result<u64, No
 }
 
 impl Node {
-    /// Checks a command and returns how much it may grow the state. Writes the maximum length of kept values into the command.
-    /// Fails if the command is too long, the member is a learner, or the cluster follows another one. An exhausted quota
-    /// (`--quota-backend-bytes`) is also an error and raises the alarm NOSPACE, so authorize the caller first.
+    /// Checks a command and returns how much it may grow the state. Sets the length limit of kept values in the command. Fails
+    /// if the command is too long, the member is a learner, or the cluster follows another one. If the quota
+    /// (`--quota-backend-bytes`) is exhausted, raises the NOSPACE alarm and fails with `NoSpace`, so authorize the caller
+    /// first.
     pub(super) async fn admit(&self, command: &mut Command) -> Result<Growth, NodeError> {
         if let Command::Auth(command) = command
             && command.is_too_long()
@@ -86,7 +87,7 @@ impl Node {
         let kept_bytes = limit_kept_values(self, command).await?;
         let growth = command.growth();
         if exceeds_quota(self, command, growth.saturating_add(kept_bytes))? {
-            // Boxed, to keep the futures of other commands small.
+            // Boxed to keep the futures of other commands small.
             Box::pin(self.raise_no_space()).await;
             return Err(NodeError::NoSpace);
         }
@@ -94,7 +95,7 @@ impl Node {
     }
 
     /// Charges a proposal's memory to the connection's account until the command is applied. Returns `None` without a charge if
-    /// the command and the values that it keeps do not exceed [`SMALL_BYTES`]. Fails with `TooMany` if the account refuses.
+    /// the command and its kept values take at most [`SMALL_BYTES`]. Fails with `TooMany` if the account refuses.
     fn charge(&self, command_bytes: usize, kept_bytes: u64) -> Result<Option<Charge>, NodeError> {
         let kept_bytes = usize::try_from(kept_bytes).unwrap_or(usize::MAX);
         let stored = command_bytes.saturating_add(kept_bytes);
@@ -113,7 +114,7 @@ impl Node {
         }
     }
 
-    /// Fails with `Follows` before the cut-over of a following cluster. Call this for requests that it does not accept.
+    /// Fails with `Follows` if the cluster follows another one. Call this for requests that it accepts only after the cut-over.
     pub fn refuse_while_following(&self) -> Result<(), NodeError> {
         match self.shared.status.follows.load(Relaxed) {
             true => Err(NodeError::Follows),
@@ -121,7 +122,7 @@ impl Node {
         }
     }
 
-    /// Raises this member's alarm NOSPACE. If this fails, the next refused request retries.
+    /// Raises this member's NOSPACE alarm unless it is active. Logs a failure; the next refused request then retries.
     async fn raise_no_space(&self) {
         if self.no_space() {
             return;
@@ -156,7 +157,8 @@ impl Node {
         self.report_alarm(AlarmCommand::hash_state()).await
     }
 
-    /// Queues an admitted command for the replica's thread. The future completes when it was applied, failed or timed out.
+    /// Queues an admitted command for the replica's thread. The future completes when the command is applied, fails or times
+    /// out.
     pub(super) fn send_command(
         &self,
         entry: UnstampedEntry,

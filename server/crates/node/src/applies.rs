@@ -11,7 +11,7 @@ use witan_machine::{
 
 use super::request_durations::{RequestType, TYPES};
 
-/// Observations of the thread that applies commands, by type, which [`ApplyTally::show`] adds to the series.
+/// Apply durations by command type since the last [`ApplyTally::show`], which adds them to the series.
 pub(super) struct ApplyTally {
     all: HistogramVec,
     by_type: [Option<LocalHistogram>; TYPES],
@@ -66,7 +66,7 @@ fn op(reply: &Reply) -> Option<RequestType> {
         Reply::ClusterVersionSet => RequestType::ClusterVersionSet,
         Reply::DowngradeSet => RequestType::DowngradeInfoSet,
         Reply::Auth(Ok(auth::AuthReply::Authenticated { .. })) => RequestType::Authenticate,
-        // Other auth commands are rare, and their replies are the same.
+        // The other auth commands are rare, and their replies do not reveal the type.
         Reply::Auth(_) => return None,
         Reply::Kv(Err(_)) | Reply::Lease(Err(_)) => return None,
         // v2 has its own series, and etcd 3.6 does not measure membership changes.

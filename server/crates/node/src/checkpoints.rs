@@ -1,5 +1,5 @@
-//! Decides when to write a checkpoint: after a certain size of log, after a large compaction, when the feature level rises, and
-//! on request.
+//! Decides when to write a checkpoint: after a certain amount of log, after a large compaction, when the feature level rises,
+//! and on request.
 
 use witan_machine::{member::MemberRegistry, values::CacheHold, view::View};
 use witan_storage::{Checkpointer, OnDurable, SpaceLevel};
@@ -9,7 +9,7 @@ const LOW_SPACE_FACTOR: u64 = 16;
 
 pub(super) struct Checkpoints {
     pub(super) checkpointer: Checkpointer,
-    /// Size in bytes of the log between two checkpoints, derived from the disk's size.
+    /// Log size in bytes after which a checkpoint is due, derived from the disk's size.
     log_bytes: u64,
     /// Size in bytes of the log since the last checkpoint.
     appended_bytes: u64,
@@ -42,7 +42,7 @@ impl Checkpoints {
         self.appended_bytes += bytes;
     }
 
-    /// Records the feature level. If it has risen, a checkpoint becomes due, which gives the directory the level's format.
+    /// Makes a checkpoint due if the feature level requires a newer format of the data directory.
     pub(super) fn follow_level(&mut self, members: &MemberRegistry) {
         self.due |= self.checkpointer.awaits_format_of(members.level());
     }
@@ -58,21 +58,21 @@ impl Checkpoints {
         self.appended_bytes = 0;
     }
 
-    /// Lets the checkpointer write a state as a new base that keeps no run of the previous checkpoint, because a run is damaged.
-    /// `hold` keeps the values of the state in memory until then.
+    /// Writes a state as a new base that keeps no run of the previous checkpoint, because a run is damaged. `hold` keeps the
+    /// values in memory until the base is durable.
     pub(super) fn replace(&mut self, view: View, hold: CacheHold) {
         self.checkpointer.rewrite_all_runs(view, hold);
         self.appended_bytes = 0;
     }
 
-    /// Offers a view to the checkpointer if a checkpoint is due. A checkpoint is due after enough log, or after a large
-    /// compaction, because the previous checkpoint keeps the compacted data in memory and on disk. With little `space` on the
-    /// disk or in memory, less log is enough. `kv_bytes` is the size of the v3 key space.
+    /// Offers a view to the checkpointer if a checkpoint is due: on request, after enough log, or after a large compaction,
+    /// because the previous checkpoint keeps the compacted data in memory and on disk. If `space` is low, less log is enough.
+    /// `kv_bytes` is the size of the v3 key space.
     pub(super) fn offer(&mut self, kv_bytes: u64, space: SpaceLevel, view: impl FnOnce() -> View) {
         let compacted = self.kv_bytes.saturating_sub(kv_bytes);
         let enough = match space {
             SpaceLevel::Enough => self.log_bytes,
-            // A checkpoint allows the earlier log to be deleted, and the values that it contains to be dropped from memory.
+            // After a checkpoint, the earlier log can be deleted, and the checkpoint's values can be dropped from memory.
             SpaceLevel::Low | SpaceLevel::None => self.log_bytes / LOW_SPACE_FACTOR,
         };
         let due = std::mem::take(&mut self.due);

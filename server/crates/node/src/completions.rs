@@ -3,7 +3,8 @@
 //! A task that is woken from another thread runs alone, because tokio's local set prefers tasks that were woken on its own
 //! thread. The first reply would wake the connection's task, which would write to its socket before the second reply is
 //! handled. Therefore, all completions of a turn go into the worker's queue, and one local task delivers them. All waiting
-//! tasks then run before the connection's task, and one `writev` sends their answers (figures in docs/internals/decisions.md).
+//! tasks then run before the connection's task, and one `writev` sends their responses (figures in
+//! docs/internals/decisions.md).
 //!
 //! A waiting task has a slot on its worker instead of a channel and a timer, because setting a timer wakes the worker's loop.
 
@@ -87,7 +88,7 @@ enum Completion {
     Wake(Arc<Notify>),
 }
 
-/// A slot's index, and its generation to detect reuse.
+/// A slot's index, and its generation, which detects reuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct SlotId {
     slot: usize,
@@ -99,7 +100,7 @@ struct CompletionSlots {
     slots: Vec<(u64, SlotState)>,
     free: Vec<usize>,
     timeout_checks: u64,
-    /// Whether timeouts are checked, which an idle worker does not do so that it can sleep.
+    /// Whether timeouts are checked. An idle worker does not check them, so that it can sleep.
     checks: bool,
 }
 
@@ -119,8 +120,8 @@ impl CompletionSlots {
         }
     }
 
-    /// Opens a slot. If no completion arrives within `timeout`, rounded up to [`TIMEOUT_CHECK_INTERVAL`], the slot completes
-    /// with [`NodeError::Timeout`].
+    /// Opens a slot. If no completion arrives within `timeout`, rounded up to a multiple of [`TIMEOUT_CHECK_INTERVAL`], the
+    /// slot completes with [`NodeError::Timeout`].
     fn open(&mut self, timeout: Duration) -> SlotId {
         let timeout_checks = timeout
             .as_millis()
@@ -136,13 +137,13 @@ impl CompletionSlots {
         SlotId { slot, round: *round }
     }
 
-    /// Returns a slot's state, or `None` if the slot was closed since it got this id.
+    /// Returns a slot's state, or `None` if the slot with this id is closed.
     fn get_mut(&mut self, slot_id: SlotId) -> Option<&mut SlotState> {
         let (round, state) = self.slots.get_mut(slot_id.slot)?;
         (*round == slot_id.round).then_some(state)
     }
 
-    /// Frees a slot for another request, and drops later completions for this id.
+    /// Frees a slot for another request. Later completions for this id are dropped.
     fn close(&mut self, slot_id: SlotId) {
         let Some((round, state)) = self.slots.get_mut(slot_id.slot) else {
             return;
@@ -166,7 +167,7 @@ impl CompletionSlots {
         }
     }
 
-    /// Counts a timeout check, and completes all overdue slots with [`NodeError::Timeout`]. Stops checking without open slots.
+    /// Counts a timeout check and completes all overdue slots with [`NodeError::Timeout`]. Stops the checks if no slot is open.
     fn expire_timed_out(&mut self) {
         self.timeout_checks += 1;
         self.checks = self.free.len() < self.slots.len();
@@ -226,7 +227,7 @@ impl<T> CompletionSender<T> {
 }
 
 impl Waiter {
-    /// Completes the request with an error at once.
+    /// Completes the request with an error.
     pub(super) fn refuse(mut self, fault: NodeError) {
         self.send(Err(fault));
     }
@@ -322,7 +323,7 @@ async fn deliver_completions(completion_queue: Arc<CompletionQueue>) {
                 std::mem::swap(&mut *completion_queue.completions.lock(), &mut completions);
                 SLOTS.with_borrow_mut(|slots| completions.drain(..).for_each(|l| slots.deliver(l)));
                 if !checks {
-                    // After a pause, the first request waits for whole intervals.
+                    // After a pause, the first interval starts now.
                     look.reset();
                 }
             }
@@ -369,7 +370,7 @@ impl CompletionBatch {
         }
     }
 
-    /// Moves the completions into the workers' queues, and wakes each worker once.
+    /// Moves the completions into the workers' queues and wakes each worker once.
     pub(super) fn flush(&mut self) {
         for (completion_queue, completions) in self
             .0

@@ -1,4 +1,4 @@
-//! Counts applied commands, and ranges that were read from a view.
+//! Counts applied commands and the ranges that are read from a view.
 
 use witan_machine::{
     Outcome, Reply,
@@ -53,8 +53,8 @@ impl NodeMetrics {
         }
     }
 
-    /// Adds a request's ranges, puts and deletions, in this order, to the counters. More than one of them also counts as a
-    /// transaction.
+    /// Adds a request's numbers of ranges, puts and deletions, in this order, to the counters. A request with several
+    /// operations also counts as a transaction.
     pub(super) fn kv_counted(&self, sum: [u64; 3]) {
         let [ranges, puts, deletes] = sum;
         for (series, by) in [

@@ -1,4 +1,4 @@
-//! The reasons why a request got no reply from the state machine. Domain errors are replies of the state machine.
+//! Errors of requests to the node. Domain errors are replies of the state machine instead.
 
 use witan_replica::{
     host::Unanswered,
@@ -23,7 +23,7 @@ pub enum NodeError {
     /// The learner to promote lags too far behind the leader.
     #[error("can only promote a learner member which is in sync with leader")]
     LearnerNotReady,
-    /// Some members are too old for the command, as the cluster version shows.
+    /// The cluster version is too low for the command.
     #[error("the version of the cluster is too low for this request")]
     ClusterVersion,
     /// This member is a learner, which serves only its own state.
@@ -75,7 +75,7 @@ pub enum TransferError {
 }
 
 impl NodeError {
-    /// Returns etcd's message for this error, for dialects without an error code.
+    /// Returns etcd's message for this error, for dialects without error codes.
     pub fn of_etcd(self) -> String {
         if self == Self::NoSpace {
             "etcdserver: mvcc: database space exceeded".into()

@@ -21,11 +21,11 @@ enum Work {
     Free(Box<StateMachine>),
 }
 
-/// Handle of the thread, which ends when this value is dropped.
+/// A handle to the thread, which ends when the handle is dropped.
 pub(super) struct Executor(SyncSender<Work>);
 
 impl Executor {
-    /// Starts the thread. It passes results to the raft inbox of `node`, and logs commands that take longer than `slow_apply`.
+    /// Starts the thread. It passes results to the raft inbox of `node` and logs commands that take longer than `slow_apply`.
     pub(super) fn start(node: Node, slow_apply: Duration) -> std::io::Result<Self> {
         let (sender, work) = sync_channel(QUEUE_MAX);
         panics::start_thread("executor", move || run(&work, &node, slow_apply))?;

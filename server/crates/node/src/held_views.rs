@@ -1,6 +1,7 @@
 //! Accounts for the memory that jobs and snapshots pin: bytes that the current state has dropped and an older state still
-//! contains. They count against the quota together with the current state. If the sum exceeds the quota, the oldest reader must
-//! end. A snapshot for another member counts but does not end: the member would have to start over and might never catch up.
+//! contains. The pinned bytes and the current state count against the quota. If the sum exceeds the quota, the oldest reader
+//! must end. A snapshot for another member counts but does not end: the member would have to start over and might never catch
+//! up.
 //!
 //! A reader can also keep files of earlier checkpoints on the disk. If the disk lacks space to rewrite the checkpoint, the
 //! readers that started before the last checkpoint must end.
@@ -20,7 +21,7 @@ use witan_machine::StateMachine;
 /// Size in bytes that readers may pin even if the current state uses up the quota.
 const HELD_BYTES_FREE: u64 = 64 << 20;
 
-/// Divisor of a full memory budget, which gives the size that readers may pin.
+/// Divisor of the memory budget: while the budget is full, readers may pin the quotient.
 const MEMORY_DIVISOR: u64 = 8;
 
 /// The readers and the memory that they pin. Clones share the state.
@@ -37,7 +38,7 @@ struct Shared {
 struct Held {
     /// Number of bytes that the current state and its predecessors have dropped since the process started.
     dropped_bytes: u64,
-    /// The part of `dropped_bytes` that the current state has counted. An installed state starts at 0.
+    /// `StateMachine::dropped_bytes` of the current state when it was last read.
     of_machine: u64,
     /// The readers, oldest first.
     readers: VecDeque<Reader>,
@@ -57,16 +58,16 @@ struct Reader {
     end: watch::Sender<bool>,
 }
 
-/// A registered reader of a state, until dropped.
+/// The registration of a reader, which ends when this value is dropped.
 #[derive(Debug)]
 pub struct HeldView {
     views: HeldViews,
     id: u64,
-    /// The signal that the reader must release its state.
+    /// Tells the reader to release its state.
     pub(super) end: ViewEnd,
 }
 
-/// The signal to a reader that it pins too much memory and must release its state.
+/// The signal that tells a reader to release its state.
 #[derive(Clone, Debug)]
 pub struct ViewEnd(watch::Receiver<bool>);
 
@@ -76,12 +77,12 @@ impl ViewEnd {
         *self.0.borrow()
     }
 
-    /// Returns an iterator that ends when the reader must release its state.
+    /// Returns an iterator over `items` that ends early if the reader must release its state.
     pub fn until_told<I: Iterator>(self, items: I) -> impl Iterator<Item = I::Item> {
         items.take_while(move |_| !self.is_told())
     }
 
-    /// Completes when the reader must release its state. After the reader has ended, never completes.
+    /// Completes when the reader must release its state, or never if the reader ends first.
     pub async fn wait(&mut self) {
         if self.0.wait_for(|end| *end).await.is_err() {
             std::future::pending::<()>().await;
@@ -101,7 +102,8 @@ impl HeldViews {
         Self(Arc::new(Shared { quota_bytes, held: Mutex::default() }))
     }
 
-    /// Registers a reader of the current state. `may_end` is false for a snapshot for another member.
+    /// Registers a reader of the current state. A reader with `may_end` set to `false`, such as a snapshot for another member,
+    /// is never told to end.
     pub(super) fn hold(&self, machine: &StateMachine, may_end: bool) -> HeldView {
         let (end, ended) = watch::channel(false);
         let mut held = self.0.held.lock();
@@ -113,7 +115,7 @@ impl HeldViews {
         HeldView { views: self.clone(), id, end: ViewEnd(ended) }
     }
 
-    /// Records the bytes that a turn has dropped. Ends the oldest readers while all readers together pin too much.
+    /// Records the bytes that a turn has dropped. Tells the oldest readers to end while all readers together pin too much.
     pub(super) fn follow(&self, machine: &StateMachine) {
         let mut held = self.0.held.lock();
         let of_machine = machine.dropped_bytes();
@@ -146,7 +148,7 @@ impl HeldViews {
         self.0.held.lock().end_beyond(budget_bytes / MEMORY_DIVISOR)
     }
 
-    /// Records that the state `machine` has replaced a state of `bytes` bytes.
+    /// Records that the state `machine` has replaced a state of `bytes` bytes. Ends readers like [`Self::follow`].
     pub(super) fn replace(&self, machine: &StateMachine, bytes: u64) {
         let mut held = self.0.held.lock();
         held.dropped_bytes += bytes;
@@ -156,15 +158,15 @@ impl HeldViews {
 }
 
 impl Held {
-    /// Ends the oldest readers that may end, while all readers together pin [`HELD_BYTES_FREE`] bytes more than the quota leaves
-    /// beyond the current state.
+    /// Tells the oldest readers to end until the others pin at most the rest of the quota plus [`HELD_BYTES_FREE`]. Does
+    /// nothing without a quota.
     fn enforce(&self, quota_bytes: Option<u64>, present: &StateMachine) {
         if let Some(quota) = quota_bytes.filter(|_| !self.readers.is_empty()) {
             self.end_beyond(quota.saturating_sub(present.size_bytes()) + HELD_BYTES_FREE);
         }
     }
 
-    /// Returns an upper bound of the bytes that readers pin, without the readers that must already end.
+    /// Returns an upper bound of the bytes that readers pin, excluding readers that were told to end.
     fn kept_bytes(&self) -> u64 {
         let mut until = self.dropped_bytes;
         let mut kept = 0;

@@ -1,4 +1,4 @@
-//! The replica's host in a member process: the log on disk, waiting requests, and watchers.
+//! The replica's host in a member process.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -23,7 +23,7 @@ use super::{
     message_faults::MessageFaults,
 };
 
-/// Implements the effects of the replica's thread.
+/// Carries out the replica's effects: writes the log, completes waiting requests and wakes watchers.
 pub(super) struct NodeHost {
     pub(super) post: Box<dyn Post>,
     pub(super) log: RaftLog,
@@ -31,7 +31,7 @@ pub(super) struct NodeHost {
     /// The received snapshot that the replica may install in this turn.
     pub(super) incoming: Option<IncomingState>,
     pub(super) shared: Arc<Shared>,
-    /// Tasks that wait for requests which the replica has taken. The replica bounds and answers these requests.
+    /// Tasks that wait for an answer of the replica, which bounds their number.
     pub(super) waiters: TicketMap<Waiter>,
     pub(super) frozen: FrozenStates,
     pub(super) completions: CompletionBatch,
@@ -55,8 +55,9 @@ pub(super) struct IncomingState {
 }
 
 impl NodeHost {
-    /// Publishes the facts about this member in a new state. Call this before publishing anything else of the state, so that a
-    /// client that sees its write also sees its index. Returns whether users or roles have changed.
+    /// Publishes the index, sizes, alarms and authentication of a new state and withdraws the latest view. Call this before
+    /// publishing anything else, so that a client that sees its write also sees its index. Returns whether users or roles have
+    /// changed.
     fn show_state(&self, view: &View) -> bool {
         self.shared.latest.clear();
         self.shared.status.advance(view.position.index);
@@ -64,8 +65,8 @@ impl NodeHost {
         self.shared.status.store_state(&view.machine, member_id)
     }
 
-    /// Publishes a state that has replaced the state with the key space `before`: updates status, members, tokens and watches,
-    /// and clears the latest view.
+    /// Publishes a state that has replaced the state with the key space `before`: updates status, members, tokens and watches
+    /// and withdraws the latest view.
     fn show_replaced(&mut self, view: &View, before: &Kv) {
         let auth_changed = self.show_state(view);
         let machine = &view.machine;

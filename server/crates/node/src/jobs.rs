@@ -83,8 +83,8 @@ impl Node {
 }
 
 impl<P: Send + 'static> Job<P> {
-    /// Runs the job on another thread, to its end even if the caller stops waiting. Returns the result of [`Job::run_here`], or
-    /// `Stopped` if the runtime ends first.
+    /// Runs the job on another thread. The job runs to its end even if the caller stops waiting. Returns the result of
+    /// [`Job::run_here`], or `Stopped` if the runtime ends first.
     pub async fn run<T: Send + 'static>(
         self,
         work: impl FnOnce(&View) -> T + Send + 'static,
@@ -93,7 +93,7 @@ impl<P: Send + 'static> Job<P> {
         done.await.map_err(|_| NodeError::Stopped)?
     }
 
-    /// Returns the signal that the job pins too much memory and must stop early.
+    /// Returns the signal that tells the job to stop early because it pins too much memory.
     pub fn end(&self) -> ViewEnd {
         self.held.end.clone()
     }

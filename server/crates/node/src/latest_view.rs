@@ -9,7 +9,8 @@ use std::sync::Arc;
 use witan_base::sync::Mutex;
 use witan_machine::view::View;
 
-/// The published state after the last turn, or none until a read requests it, so that a write-only load copies no data.
+/// The published state after the last turn. It is empty until a read requests the state, so that a write-only load copies no
+/// data.
 #[derive(Debug, Default)]
 pub(super) struct LatestView(Mutex<Option<PublishedView>>);
 
@@ -43,7 +44,7 @@ impl LatestView {
     /// Withdraws the published state. The replica's thread calls this before it changes its state.
     pub(super) fn clear(&self) {
         let taken = self.0.lock().take();
-        // Dropped after the unlock: it can hold the last reference to much memory.
+        // Dropped after the unlock, because the view can hold the last reference to much memory.
         drop(taken);
     }
 }

@@ -1,4 +1,4 @@
-//! Transfers leadership, decides as the leader, and explains timeouts.
+//! Transfers leadership, proposes the leader's decisions, and explains timeouts.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::{
 
 impl Node {
     /// Transfers leadership to a member, or to the member that lags least if `member` is `None`. Waits until the new leader is
-    /// elected, at most for an election's duration, and returns it.
+    /// elected, at most for the election timeout, and returns its id.
     pub async fn transfer_leadership(
         &self,
         member: Option<MemberId>,

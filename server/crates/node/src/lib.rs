@@ -1,9 +1,9 @@
 //! [`Node`] is the clonable handle to the replica. Dialects have no other access to raft, the disk or the threads.
 //!
-//! Reading order: `replica_loop` owns the replica; `raft_inbox` and `waker` are its inputs, `host` its effects. `checkpoints`
-//! decides when the state is written, and `executor` runs long commands. `completions` returns answers to waiting tasks.
-//! `latest_view`, `jobs` and `held_views` give states to readers. `tree_watchers` and `watch_streams` are the watches of v2 and
-//! v3. `admission` is the only check before a proposal. `memory` keeps the process within its memory budget.
+//! Reading order: `replica_loop` owns the replica. `raft_inbox` and `waker` bring its inputs, and `host` carries out its
+//! effects. `checkpoints` decides when the state is written, and `executor` runs long commands. `completions` returns answers
+//! to waiting tasks. `latest_view`, `jobs` and `held_views` give states to readers. `tree_watchers` and `watch_streams` are the
+//! watches of v2 and v3. `admission` is the only check before a proposal. `memory` keeps the process within its memory budget.
 
 use witan_machine::revision::Revision;
 
@@ -86,7 +86,7 @@ pub use tokens::Tokens;
 pub use tree_watchers::TreeWatcher;
 pub use waker::Waker;
 pub use watch_streams::{StreamChanges, WatchStream};
-// No dialect depends on the replica's crate, so this list shows all that dialects see of it.
+// No dialect depends on the replica's crate, so this list shows everything that dialects see of it.
 pub use witan_replica::{
     lessor::{LeaseDeadlines, Renewal},
     replica::{Role, TransferRefused},
@@ -206,7 +206,7 @@ impl Shared {
 pub struct ProcessIdentity {
     /// This member's id.
     pub member_id: MemberId,
-    /// Cluster id.
+    /// The cluster's id.
     pub cluster_id: u64,
     /// The lineage of the data directory.
     pub store: StoreLineage,
@@ -226,7 +226,7 @@ struct AppliedCommand {
 /// The result of an applied operation.
 #[derive(Clone, Debug)]
 pub struct Applied<T> {
-    /// The state machine's answer.
+    /// The state machine's reply.
     pub output: T,
     /// v3 revision after the operation.
     pub revision: Revision,
@@ -278,8 +278,8 @@ impl Node {
         self.replicate_once(command, caller).await
     }
 
-    /// Replicates a command that keeps stored values. Retries if a value has grown too much since the proposal, up to
-    /// [`KEPT_VALUE_ATTEMPTS`] attempts.
+    /// Replicates a command that keeps stored values. If a value has grown too much since the proposal, retries up to
+    /// [`KEPT_VALUE_ATTEMPTS`] attempts in total.
     async fn replicate_kept(
         &self,
         command: Command,
@@ -295,7 +295,8 @@ impl Node {
         self.replicate_once(command, caller).await
     }
 
-    /// Admits and replicates a command once, and waits until it is applied on this member. Counts failures.
+    /// Admits and replicates a command once and waits until it is applied on this member. While the memory budget is full, a
+    /// command that adds data waits first. Counts failures.
     async fn replicate_once(
         &self,
         mut command: Command,
@@ -303,7 +304,7 @@ impl Node {
     ) -> Result<AppliedCommand, NodeError> {
         let growth = self.admit(&mut command).await?;
         if growth.grows && self.memory().is_full() {
-            // Boxed, to keep the usual future small.
+            // Boxed to keep the usual future small.
             Box::pin(self.memory().room()).await;
         }
         let request = request_durations::request_type(&command);
@@ -358,7 +359,7 @@ impl Node {
         self.view_of_replica().await.map(CurrentView::new)
     }
 
-    /// Returns the state of [`Node::view`], which this crate can send to other threads.
+    /// Returns the state of [`Node::view`] in a form that can be sent to other threads.
     async fn shared_view(&self) -> Result<Arc<View>, NodeError> {
         match self.shared.latest.get() {
             Some(view) => Ok(view),
@@ -372,7 +373,8 @@ impl Node {
         answer.await
     }
 
-    /// Rewrites the checkpoint without outdated records, while reads and writes continue. Does not time out.
+    /// Rewrites the checkpoint without outdated records and waits until the new checkpoint is durable. Reads and writes
+    /// continue. Does not time out.
     pub async fn rewrite(&self) -> Result<(), NodeError> {
         let (tell, told) = oneshot::channel();
         let done: OnDurable = Box::new(move || {

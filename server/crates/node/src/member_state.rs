@@ -16,8 +16,8 @@ use witan_storage::SpaceStatus;
 
 use super::{AuthState, MemoryBudget, Node, ProcessIdentity, Tokens};
 
-/// The resource that a member lacks while it refuses commands that add data. The member then shows an alarm NOSPACE of its own,
-/// which is not part of the replicated state.
+/// The resource that a member lacks while it refuses commands that add data. The member then reports a NOSPACE alarm of its
+/// own, which is not part of the replicated state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shortage {
     /// Free space on the disk.
@@ -78,7 +78,8 @@ impl Node {
         }
     }
 
-    /// Returns the alarms in a view, of one kind or of all (`None`). Adds this member's NOSPACE during a [`Shortage`].
+    /// Returns the alarms in a view of one kind, or of all kinds for `None`. Adds this member's NOSPACE alarm during a
+    /// [`Shortage`].
     pub fn alarms(&self, view: &View, kind: Option<i32>) -> impl Iterator<Item = Alarm> {
         let own = Alarm::new(self.identity().member_id, AlarmType::NoSpace);
         let wanted = kind.is_none_or(|kind| own.kind == kind);
@@ -130,7 +131,7 @@ impl Node {
         &self.shared.identity
     }
 
-    /// Returns when the current leader was first seen, in Unix nanoseconds, or 0 without a leader.
+    /// Returns when the current leader was first seen, in Unix nanoseconds, or 0 if there is no leader.
     pub fn leader_since_ns(&self) -> i64 {
         self.shared.status.leader_since_ns.load(Relaxed)
     }

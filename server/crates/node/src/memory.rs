@@ -1,8 +1,7 @@
 //! The memory budget of this process. It decides how many values stay in memory, and whether the member refuses commands and
-//! entries of the leader that add data. `witan_base::memory_limit` reads the limit from which the composition root derives the
-//! budget.
+//! entries that add data. `witan_base::memory_limit` reads the limit from which the composition root derives the budget.
 //!
-//! Memory consists of values that the cache can drop, because the disk has them, and of everything else: keys, versions,
+//! Memory consists of values that the cache can drop because they are on disk, and of everything else: keys, versions,
 //! requests, connections, values that no checkpoint contains yet, and memory that the allocator keeps.
 
 use std::{
@@ -19,50 +18,52 @@ use tokio::{sync::watch, time::timeout};
 use witan_base::{memory_limit::first_values_bytes, metrics::anonymous_bytes, panics};
 use witan_machine::values::BlockCache;
 
-/// Interval between two measurements while more than three quarters of the budget are free. More measurements would take a large
-/// part of the CPU of an idle member.
+/// Interval between two measurements while more than three quarters of the budget are free. More frequent measurements would
+/// dominate the CPU time of an idle member.
 const MEASURE_INTERVAL_FAR: Duration = Duration::from_secs(1);
 
-/// Interval between two measurements otherwise, and during a start.
+/// Interval between two measurements otherwise, and during startup.
 const MEASURE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Interval between two measurements while less than a quarter of the budget is free.
 const MEASURE_INTERVAL_NEAR: Duration = Duration::from_millis(20);
 
-/// Part of the budget that must remain for values that can be dropped. Beyond it, commands that add data are refused.
+/// Divisor of the budget: the quotient must remain for values that can be dropped. Otherwise, commands that add data are
+/// refused.
 const VALUES_DIVISOR: u64 = 8;
 
-/// Part of the budget by which the other memory must shrink before commands that add data are accepted again.
+/// Divisor of the budget: the other memory must shrink by the quotient before commands that add data are accepted again.
 const RECOVERY_DIVISOR: u64 = 32;
 
-/// Part of the budget that the other memory must leave free. Beyond it, this member accepts no entries that add data, and lags.
+/// Divisor of the budget: if the other memory leaves less than the quotient free, this member accepts no entries that add data
+/// and lags behind.
 const LOG_DIVISOR: u64 = 32;
 
-/// Divisor of the memory that is left while the budget is used up, which gives the size of the largest snapshot to accept. The
-/// keys of a state can take several times the bytes of their records.
+/// Divisor of the free memory: while the budget is used up, the quotient is the size of the largest snapshot to accept. In
+/// memory, the keys of a state can take several times the bytes of their records.
 const SNAPSHOT_DIVISOR: u64 = 4;
 
-/// Divisor of the memory that a snapshot has taken so far, which gives the memory that its index will take. The index takes
-/// about as much as the keys and versions, but some of the memory is values that are not on disk yet.
+/// Divisor of the memory that a snapshot has taken so far: the quotient estimates the memory of its index. The index takes
+/// about as much as the keys and versions. The rest is values that are not on disk yet.
 const SNAPSHOT_INDEX_DIVISOR: u64 = 2;
 
-/// Time for which a command waits for memory before it is refused. A checkpoint that is being written usually frees enough.
+/// Time that a command waits for memory before it is refused. A checkpoint that is being written usually frees enough.
 const WAIT_FOR_ROOM: Duration = Duration::from_secs(5);
 
-/// Part of the held memory of dropped values that the allocator returns between two measurements.
+/// Divisor of the memory that the allocator holds for dropped values: it returns the quotient between two measurements.
 const HELD_DIVISOR: u64 = 8;
 
-/// Divisor of the budget, which gives the maximum of the held memory.
+/// Divisor of the budget: the quotient is the maximum of the held memory.
 const HELD_MAX_DIVISOR: u64 = 8;
 
-/// Divisor of an increase of the other memory, which gives the change of the estimate.
+/// Divisor of an increase of the other memory: the quotient is added to the estimate.
 const AVERAGE_DIVISOR: u64 = 4;
 
 /// Number of bytes by which the cache shrinks for each byte beyond the budget. The allocator returns only whole pages, so
 /// dropping a value does not always make the process smaller.
 const SHRINK_BY: u64 = 4;
 
-/// The budget, and the last measurement, which all threads share.
+/// The budget and the last measurement, shared by all threads.
 #[derive(Debug)]
 pub struct MemoryBudget {
     bytes: u64,
@@ -119,20 +120,20 @@ impl MemoryBudget {
         self.is_full() && self.full_since.borrow().is_some_and(is_long_ago)
     }
 
-    /// Returns whether this member must accept no entries that add data. Its limit is far above that of [`Self::is_full`],
-    /// because deletions after such an entry then also wait.
+    /// Returns whether this member must not accept entries that add data. The limit is far above that of [`Self::is_full`],
+    /// because deletions after a refused entry have to wait, too.
     pub fn is_exhausted(&self) -> bool {
         self.exhausted.load(Relaxed)
     }
 
-    /// Notes that the process has loaded its state, so that values may use all memory that is left.
+    /// Records that the process has loaded its state, so that values may use all memory that is left.
     pub fn started(&self) {
         self.starting.store(false, Relaxed);
     }
 
-    /// Returns a check of whether the state of a snapshot still fits next to the present state, which it will replace. Its
-    /// argument is the size of the snapshot, or of the received part, in bytes. A small snapshot fits even if the budget is used
-    /// up: without entries, only a snapshot can make the state smaller.
+    /// Returns a function that takes the size in bytes of a snapshot, or of its received part, and returns whether the
+    /// snapshot's state still fits next to the present state. A small snapshot fits even if the budget is used up: without
+    /// entries, only a snapshot can shrink the state.
     pub fn snapshot_fits(self: &Arc<Self>) -> impl Fn(u64) -> bool + Send + 'static {
         let (memory, before) = (self.clone(), self.other_bytes());
         move |bytes| {
@@ -150,7 +151,7 @@ impl MemoryBudget {
         let left = since.and_then(|since| WAIT_FOR_ROOM.checked_sub(since.elapsed()));
         if let Some(left) = left {
             let room = full_since.wait_for(Option::is_none);
-            // After the time, the replica's thread refuses the command.
+            // After the timeout, the replica's thread refuses the command.
             drop(timeout(left, room).await);
         }
     }
@@ -165,9 +166,9 @@ pub struct MemoryMonitor {
 
 /// Estimates the other memory, which cannot be dropped.
 ///
-/// The other memory is at most the memory of the process less the values. The allocator holds the memory of dropped values for a
-/// while before it reuses or returns it, so the other memory can be smaller by this held memory. An estimate within this range
-/// does not change.
+/// The other memory is at most the memory of the process minus the values. The allocator holds the memory of dropped values for
+/// a while before it reuses or returns it, so the other memory can be smaller by this held memory. An estimate within this
+/// range does not change.
 #[derive(Debug, Default)]
 struct Estimate {
     /// The estimate in bytes, or `None` before the first measurement.
@@ -201,8 +202,8 @@ impl Estimate {
         let least = most.saturating_sub(self.held_bytes);
         let last_least = std::mem::replace(&mut self.last_least, least);
         let other = self.other_bytes.unwrap_or(most);
-        // A single measurement must not shrink the cache. So an increase counts only if the previous measurement also shows it,
-        // and then a quarter of it at a time. Close to the budget, all of it counts.
+        // A single measurement must not shrink the cache. Therefore, an increase counts only if the previous measurement also
+        // shows it, and then only a quarter of it. Close to the budget, all of it counts.
         let increase = least.min(last_least).saturating_sub(other);
         let other = if process > budget_bytes - budget_bytes / VALUES_DIVISOR {
             other + increase
@@ -245,7 +246,7 @@ impl MemoryMonitor {
         }
     }
 
-    /// Adapts the size of the cache and the refusal of commands to a process of `process_bytes` bytes.
+    /// Adapts the size of the cache, and whether commands are refused, to a process of `process_bytes` bytes.
     fn measured(&mut self, process_bytes: u64) {
         let budget = &self.budget;
         let measured = Measurement {
@@ -262,7 +263,7 @@ impl MemoryMonitor {
             .saturating_sub(other)
             .saturating_sub(beyond.saturating_mul(SHRINK_BY));
         if budget.starting.load(Relaxed) {
-            // The loading thread stops dropping values before it builds the index and reads the log.
+            // The loading thread drops no values while it builds the index and reads the log.
             budget
                 .cache
                 .set_target(target.min(first_values_bytes(budget.bytes)));
@@ -272,7 +273,7 @@ impl MemoryMonitor {
         }
     }
 
-    /// Decides whether commands and entries of the leader that add data are refused. Logs a change.
+    /// Decides whether commands and entries that add data are refused. Logs a change.
     fn refuse_or_accept(&self, other_bytes: u64) {
         let (budget, budget_bytes) = (&self.budget, self.budget.bytes);
         let exceeds = |part: u64, exceeded: bool| {

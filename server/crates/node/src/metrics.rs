@@ -217,7 +217,7 @@ impl StateSeries {
         self.id.with_label_values(&[id]).set(1);
     }
 
-    /// Sets the gauges that reflect a view. Without a view, they become 0, and those with labels disappear.
+    /// Sets the gauges that reflect a view. Without a view, they become 0, and the series with labels are removed.
     fn set_view(&self, node: &Node, view: Option<&View>) {
         let kv = view.map(|view| &view.machine.kv);
         let size = kv.map_or(0, |kv| gauge(kv.size_bytes()));

@@ -55,7 +55,7 @@ impl Node {
     }
 
     /// Checks that a membership change is safe for the quorum, given this member's connections. Fails with `Refused` if it is
-    /// not. Not called if `--strict-reconfig-check` is disabled.
+    /// not. Callers skip this check if `--strict-reconfig-check` is disabled.
     pub async fn check_reconfiguration(
         &self,
         change: Reconfiguration,

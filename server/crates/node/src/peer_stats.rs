@@ -50,12 +50,12 @@ pub struct TrafficStats {
     pub byte_rate: f64,
 }
 
-/// A leader's statistics of a follower.
+/// A leader's statistics about a follower.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct FollowerCounts {
     /// Number of append messages that were written to the follower's stream.
     pub sent: u64,
-    /// Number of dropped append messages and of ended streams.
+    /// Number of dropped append messages plus number of ended streams.
     pub failed: u64,
     /// Round-trip times, if any were measured.
     pub trips: RoundTrips,
@@ -139,7 +139,7 @@ impl Traffic {
 }
 
 impl Node {
-    /// Counts messages with entries that were written to another member, if this member is the leader.
+    /// If this member is the leader, counts messages with entries that were written to another member.
     pub fn entries_sent(&self, to: MemberId, messages: u64, bytes: u64) {
         if self.status().role == Role::Leader {
             let mut counts = self.shared.peer_links.stats.lock();
@@ -154,7 +154,7 @@ impl Node {
         counts.followers.entry(to).or_default().failed += 1;
     }
 
-    /// Counts a message with entries from another member, if that member is the leader.
+    /// If `from` is the leader, counts a message with entries from it.
     pub fn entries_received(&self, from: MemberId, bytes: u64) {
         if self.status().leader == from {
             let mut counts = self.shared.peer_links.stats.lock();

@@ -1,5 +1,5 @@
-//! The inbox that the replica's thread empties before client requests. It has events of other members, a received snapshot, an
-//! executed command, durable checkpoints, and the stop request. Messages of other members do not pass through it: the thread
+//! The inbox that the replica's thread empties before client requests. It holds events of other members, a received snapshot,
+//! an executed command, durable checkpoints and the stop request. Messages of other members do not pass through it: the thread
 //! reads them itself (`post`).
 
 use std::{
@@ -58,8 +58,8 @@ impl RaftInbox {
         self.put(|queued| queued.executed = Some(executed));
     }
 
-    /// Queues a member's event after all other events, in place of an equal event. If a process ends and starts again, the last
-    /// event is therefore the current one.
+    /// Queues a member's event last and removes an equal queued event. If a peer restarts, its last event therefore describes
+    /// the new process.
     pub(super) fn event(&self, member: MemberId, event: PeerEvent) {
         self.put(|queued| {
             queued.events.retain(|queued| *queued != (member, event));

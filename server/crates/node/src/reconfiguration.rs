@@ -1,6 +1,6 @@
 //! Decides whether a membership change is safe for the quorum (`--strict-reconfig-check`), by the rules of etcd's
-//! `isConfChangeAllowed`. This module is pure: the caller passes the connections. The state machine refuses impossible changes,
-//! for example with a used URL, when it applies them.
+//! `isConfChangeAllowed`. This module is pure: the caller passes the connections. The state machine refuses impossible changes
+//! when it applies them, for example a URL that is already in use.
 
 use witan_machine::member::{Member, MemberId, MemberRegistry};
 
@@ -93,7 +93,7 @@ pub(super) fn check(
     }
 }
 
-/// Returns whether a member has ever started: it then has published its attributes.
+/// Returns whether a member has ever started and published its attributes.
 fn is_started(member: &Member) -> bool {
     !member.name.is_empty()
 }

@@ -59,7 +59,7 @@ pub const EXIT_LOG_LOST: i32 = 35;
 /// Exit code of a member whose committed entries contradict the leader's.
 const EXIT_FORKED: i32 = 40;
 
-/// Exit code of a member whose log cannot be decoded, the same as at startup.
+/// Exit code of a member whose log cannot be decoded. Startup uses the same code.
 const EXIT_CORRUPT_ENTRY: i32 = 30;
 
 /// The parts from which a node starts.
@@ -86,8 +86,8 @@ pub struct NodeParts {
     pub copy: Option<DirectoryCopy>,
 }
 
-/// Starts the replica's thread, and returns its handle with the node. `checkpointer` gets the node, to report durable
-/// checkpoints. `post` gets the node and the receiver of snapshots, and carries messages of other members.
+/// Starts the replica's thread. Returns the node and the thread's handle. `checkpointer` gets the node, to which it reports
+/// durable checkpoints. `post` gets the node and the receiver of snapshots, and returns the transport.
 pub fn start(
     parts: NodeParts,
     checkpointer: impl FnOnce(Node) -> std::io::Result<Checkpointer>,
@@ -219,7 +219,7 @@ impl ReplicaLoop {
             let level = self.checkpoint_level();
             let view = || self.replica.view();
             self.host.checkpoints.offer(size, level, view);
-            // This thread has allocated the values of most writes.
+            // This thread allocates the values of most writes.
             self.shared.memory.cache().trim();
             if self.shared.memory.is_full() {
                 // While writes wait, this thread hardly allocates. An allocation makes the allocator collect freed memory.
@@ -229,13 +229,13 @@ impl ReplicaLoop {
         if removed {
             self.end_removed(&requests);
         }
-        // Waiting requests get an answer at once. Other members propose their forwarded requests again in a later term.
+        // Waiting requests then fail at once. Other members propose their forwarded requests again in a later term.
         drop(requests);
         self.host.checkpoints.checkpointer.stop();
         self.host.log.close();
     }
 
-    /// Ends waiting writes that were not executed, because this member was removed. Clients can retry at another member.
+    /// Reports that this member was removed. Queued writes fail with `Removed`, so that clients can retry at another member.
     fn end_removed(&mut self, requests: &Receiver<LoopRequest>) {
         self.host.completions.flush();
         let members = self.replica.view().machine.members;
@@ -287,7 +287,8 @@ impl ReplicaLoop {
         wake.map_or(wait, |wake| wake.min(wait))
     }
 
-    /// Ticks once for each interval that has passed, at most [`TICKS_MADE_UP`] + 1 times. Returns when the next tick is due.
+    /// Runs the periodic checks and ticks once for each interval that has passed, at most [`TICKS_MADE_UP`] + 1 times. Returns
+    /// when the next tick is due.
     fn run_ticks(&mut self, due: Instant, late: Duration) -> Instant {
         let behind = late.as_nanos() / self.tick.as_nanos().max(1);
         let times = u32::try_from(behind).unwrap_or(u32::MAX).min(TICKS_MADE_UP) + 1;
@@ -306,9 +307,9 @@ impl ReplicaLoop {
         due.max(Instant::now().checked_sub(self.tick).unwrap_or(due)) + self.tick
     }
 
-    /// Decides how to replace a checkpoint in which the scrub has found damage. Reads no damaged record, because such a
-    /// read ends the process. If there are other voters, sets the flag for which the leader's state is fetched. A sole voter
-    /// writes the checkpoint anew if all values are in memory, and keeps them there until the checkpoint is durable. Otherwise
+    /// Starts to replace a checkpoint in which the scrub has found damage, without reading a damaged record, which would end
+    /// the process. If there are other voters, sets the flag that makes this member fetch the leader's state. A sole voter
+    /// rewrites the checkpoint if all values are in memory, and keeps them there until the checkpoint is durable. Otherwise,
     /// logs that the damage stays.
     fn handle_checkpoint_damage(&mut self) {
         let view = self.replica.view();
@@ -367,8 +368,8 @@ impl ReplicaLoop {
         })
     }
 
-    /// Measures the free space, and reports the room for the log to the replica. Ends readers that keep too many files of earlier
-    /// checkpoints, or too much of a full memory budget.
+    /// Measures the free space and reports the room for the log to the replica. Ends readers that keep too many files of
+    /// earlier checkpoints, or too much of a full memory budget.
     fn check_room(&mut self) {
         self.space.check();
         self.report_room();
@@ -386,7 +387,7 @@ impl ReplicaLoop {
         }
     }
 
-    /// Ends the readers that keep outdated files on the disk, if a rewrite of the checkpoint does not fit there.
+    /// Ends the readers that keep outdated files on the disk if the disk lacks space for a rewrite of the checkpoint.
     fn end_readers_of_files(&self) {
         let disk = &self.shared.disk;
         let (held_bytes, lacks_bytes) = (disk.held_bytes(), disk.rewrite_lacks_bytes());
@@ -404,8 +405,8 @@ impl ReplicaLoop {
         }
     }
 
-    /// Reports to the replica how many bytes the log can still grow, and whether the memory is used up. A sole voter is never
-    /// reported as such: it gets no entries from others, and refuses the writes of its clients earlier.
+    /// Reports to the replica how many bytes the log can still grow, and whether the memory is used up. A sole voter never
+    /// reports used-up memory: it gets no entries from others and refuses its clients' writes earlier.
     fn report_room(&mut self) {
         let bytes = self.space.log_room();
         self.replica.take(Input::LogRoom { bytes });
@@ -416,9 +417,8 @@ impl ReplicaLoop {
         }
     }
 
-    /// Returns the level that decides how soon a checkpoint is due: the disk's level, and at most `Low` while the memory budget
-    /// is full. Values that no checkpoint contains must stay in memory: without a new checkpoint, they could keep the budget
-    /// full indefinitely.
+    /// Returns the level that decides how soon a checkpoint is due: the disk's level, but at most `Low` while the memory budget
+    /// is full. Values that no checkpoint contains must stay in memory, so they could keep the budget full indefinitely.
     fn checkpoint_level(&self) -> SpaceLevel {
         let level = self.space.room();
         if level == SpaceLevel::Enough && self.shared.memory.is_full() {
@@ -438,7 +438,7 @@ impl ReplicaLoop {
             self.shared.latest.clear();
         }
         let halted = self.replica.turn(&mut self.host).err();
-        // The replica did not install the snapshot.
+        // The replica has installed or dropped the snapshot.
         self.host.incoming = None;
         let appended = std::mem::take(&mut self.host.appended_bytes);
         self.space.written(appended, self.replica.held_bytes());
@@ -514,7 +514,7 @@ impl ReplicaLoop {
     }
 }
 
-/// Logs why the replica cannot continue, and ends the process with the matching exit code. All answered requests are durable.
+/// Logs why the replica cannot continue and ends the process with the matching exit code. All answered requests are durable.
 fn halt_process(halt: Halt) -> ! {
     tracing::error!("{halt}");
     let exit_code = match halt {

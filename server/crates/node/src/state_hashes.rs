@@ -18,8 +18,8 @@ use super::{LoopRequest, Node, NodeError};
 const HASHES_KEPT: usize = 16;
 
 /// Frozen states that wait to be hashed; beyond this, the oldest state is not hashed. Startup freezes states for the log's
-/// commands that it executes again. Members that start together compare at once, so one turn can freeze a state for each
-/// member.
+/// commands that it executes again. Members that start together compare at the same time, so one turn can freeze a state for
+/// each member.
 const FROZEN_MAX: usize = 8;
 
 /// Maximum time for receiving and installing the leader's state.
@@ -119,8 +119,8 @@ impl StateHashes {
         find(&self.kept.borrow(), index)
     }
 
-    /// Waits for the hash of the state after the entry `index`. Returns `None` if no further hash can arrive. If that state is
-    /// never hashed or its hash was dropped, does not complete, so use a timeout.
+    /// Waits for the hash of the state after the entry `index`. Returns `None` if no further hash can arrive. Never completes
+    /// if that state is not hashed or its hash was dropped, so use a timeout.
     pub async fn wait_for(&self, index: u64) -> Option<StateHash> {
         let mut kept = self.kept.subscribe();
         let found = kept.wait_for(|kept| find(kept, index).is_some()).await;

@@ -34,11 +34,11 @@ pub(super) struct PublishedStatus {
     pub(super) tree_bytes: AtomicU64,
     /// Size of users, roles and members in bytes.
     pub(super) auth_bytes: AtomicU64,
-    /// Whether this member has raised NOSPACE.
+    /// Whether this member's NOSPACE alarm is active.
     pub(super) no_space: AtomicBool,
-    /// Whether any member has raised NOSPACE.
+    /// Whether the NOSPACE alarm of any member is active.
     pub(super) any_no_space: AtomicBool,
-    /// Whether this member has the alarm CORRUPT.
+    /// Whether this member's CORRUPT alarm is active.
     pub(super) corrupt: AtomicBool,
     /// Whether the leader's state must replace this member's checkpoint, because the scrub has found damage.
     pub(super) checkpoint_damaged: AtomicBool,
@@ -89,7 +89,8 @@ impl PublishedStatus {
         AuthState { enabled: auth & 1 == 1, revision: auth >> 1 }
     }
 
-    /// Publishes that all entries up to `index` are committed and applied. The end of the turn publishes the other fields.
+    /// Publishes that all entries up to `index` are committed and applied, before the end of the turn publishes the other
+    /// fields.
     pub(super) fn advance(&self, index: u64) {
         self.committed.fetch_max(index, Relaxed);
         self.applied.fetch_max(index, Relaxed);

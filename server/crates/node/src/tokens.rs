@@ -1,10 +1,11 @@
-//! Simple tokens in memory. The entry of a log-in assigns the token on every member, and each member measures how long the
-//! token is unused there. A token ends when its user is deleted or changes the password, when authentication is disabled, and
-//! with the process. Entries that were in the log at startup assign no token, because it may have expired.
+//! Simple tokens in memory. The log entry of a log-in assigns the token on every member, and each member measures how long the
+//! token has not been used there. A token ends when its user is deleted or changes the password, when authentication is
+//! disabled, or when the process ends. Entries that were in the log at startup assign no tokens, because the tokens may have
+//! expired.
 //!
 //! At the limit, the user with the most tokens loses the least recently used one. One user's log-ins therefore do not end the
-//! tokens of others. Log-ins run on the replica's thread, so no step here visits all tokens. Only the search for that user visits
-//! all users.
+//! tokens of others. Log-ins run on the replica's thread, so no step visits all tokens, and only the search for that user
+//! visits all users.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -24,7 +25,7 @@ const TOKENS_MAX: usize = 262_144;
 /// Number of expired tokens that one log-in removes, which is more than it adds.
 const SWEPT_PER_LOGIN: usize = 4;
 
-/// A used token moves to the end of the order at most once in this fraction of its lifetime, which is the order's precision.
+/// Divisor of a token's lifetime: a used token moves to the end of the order at most once in the quotient.
 const ORDER_PARTS: u32 = 64;
 
 /// A member's simple tokens. `Debug` does not print them.
@@ -133,7 +134,7 @@ impl Tokens {
         }
     }
 
-    /// Returns whether the entry that assigned a token, whose index the token contains, may not be applied here yet.
+    /// Returns whether the entry that assigns a token may still be unapplied here. The token ends with the index of that entry.
     pub fn is_ahead(&self, token: &str) -> bool {
         let index = token.rsplit_once('.').map(|(_, index)| index.parse());
         matches!(index, Some(Ok(index)) if self.assigned.load(Relaxed) < index)
@@ -181,7 +182,7 @@ impl Tokens {
         }
     }
 
-    /// Removes all tokens, because users may have changed unnoticed.
+    /// Removes all tokens.
     pub(super) fn end_all(&self) {
         *self.known.lock() = TokenTable::default();
     }

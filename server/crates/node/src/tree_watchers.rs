@@ -11,7 +11,7 @@ use witan_tree::{Tree, Watch};
 
 use super::NodeError;
 
-/// The registered watchers, and how to wake them. The lock is held only for look-ups, never across an await.
+/// The registered watchers and their wakers. The lock is held only for look-ups, never across an await.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TreeWatchers(Arc<Mutex<TreeWatchState>>);
 
@@ -84,7 +84,7 @@ impl TreeWatchers {
     }
 }
 
-/// A registered watcher, until dropped.
+/// A registered watcher. Dropping it ends the registration.
 #[derive(Debug)]
 pub struct TreeWatcher {
     id: WatcherId,

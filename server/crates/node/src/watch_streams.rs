@@ -1,8 +1,8 @@
 //! The v3 watch streams of this process. The node only wakes them: each stream reads a state's history with its own cursors
 //! (I7).
 //!
-//! Clients may know the published revision, so a new watch starts after it. Changes up to the notified revision are noted for
-//! all streams that they match. The notified revision reaches the published one within the same turn.
+//! Clients may already know the published revision, so a new watch starts after it. Changes up to the notified revision are
+//! noted for all streams that they match. The notified revision reaches the published one within the same turn.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -20,8 +20,8 @@ use witan_replica::watch::{
 
 use super::completions::{CompletionBatch, CompletionQueue};
 
-/// Number of periodic checks after which pre-compaction states are dropped. Synced streams have read them by then, and they
-/// hold memory that the compaction should free.
+/// Number of periodic checks after which pre-compaction states are dropped. Synced streams have read these states by then, and
+/// the states hold memory that the compaction should free.
 const OLDER_STATE_CHECKS: u32 = 2;
 
 /// Matches of changes and watcher groups in one turn; beyond this, streams read further changes from the history. Without this
@@ -34,7 +34,7 @@ const UNREGISTERED_AT_ONCE: usize = 1024;
 /// Number of watcher group slots visited before the lock is released.
 const VISITED_AT_ONCE: usize = 1024;
 
-/// The watcher groups, and how to wake their streams. The lock is held only for look-ups, never across an await.
+/// The watcher groups and the wakers of their streams. The lock is held only for look-ups, never across an await.
 #[derive(Clone, Debug, Default)]
 pub(super) struct WatchStreams(Arc<Mutex<WatchState>>);
 
@@ -87,8 +87,8 @@ impl WatchStreams {
         self.0.lock().published = revision;
     }
 
-    /// Notes all matching changes since the last call for each stream, and wakes the streams. `kv` is the state after the turn,
-    /// with its pre-compaction states.
+    /// Records all matching changes since the last call for each stream and wakes the streams. `kv` is the state after the
+    /// turn, with its pre-compaction states.
     pub(super) fn notify(&self, kv: &Kv, completions: &mut CompletionBatch) {
         let mut watch_state = self.0.lock();
         let watch_state = &mut *watch_state;
@@ -169,7 +169,8 @@ impl WatchStreams {
     }
 }
 
-/// Notes changes. Returns whether a stream must be woken: one matches, or not all changes could be noted.
+/// Records the changes since the notified revision for each matching stream and adds these streams to `woken`. Returns whether
+/// any stream may have unread changes.
 fn note(watch_state: &mut WatchState, kv: &Kv, woken: &mut Vec<WatchStreamId>) -> bool {
     let mut matched = 0;
     let mut from = watch_state.end;
@@ -242,7 +243,7 @@ impl WatchStream {
         watch_state.published
     }
 
-    /// Removes a watcher from a group that has others.
+    /// Removes a watcher from a group that has other watchers.
     pub fn leave(&self, id: WatcherGroupId) {
         self.streams.0.lock().groups.leave(id);
     }
@@ -256,7 +257,7 @@ impl WatchStream {
             some.for_each(|(id, span)| watch_state.groups.unregister(id, span));
             drop(watch_state);
             if ended.peek().is_some() {
-                // A thread that waits for the lock has just been woken and would find it locked again.
+                // Without this, a thread that was just woken to take the lock would find it locked again.
                 std::thread::yield_now();
             }
         }

@@ -41,7 +41,7 @@ pub(crate) enum LoopRequest {
     Rewrite {
         done: OnDurable,
     },
-    /// Rewrite the checkpoint again: on an almost full disk, the second rewrite removes the checkpoint before the first one.
+    /// Rewrite the checkpoint a second time. On an almost full disk, only the second rewrite removes the previous checkpoint.
     Shrink {
         done: OnDurable,
     },
@@ -103,7 +103,7 @@ impl ReplicaLoop {
                 self.host.completions.push(to, view);
             }
             LoopRequest::Rewrite { done } => {
-                // There may not have been a tick since startup.
+                // Without a tick since startup, the space is unknown.
                 self.check_room();
                 match self.space.room() {
                     SpaceLevel::Enough => self.rewrite(done),
@@ -160,7 +160,7 @@ impl ReplicaLoop {
         self.replica.take(input);
     }
 
-    /// Stores a task that waits for an answer. Returns its ticket, which is greater than all earlier ones.
+    /// Stores a task that waits for an answer. Returns its ticket, which is greater than all earlier tickets.
     fn wait(&mut self, waiter: Waiter) -> Ticket {
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);
