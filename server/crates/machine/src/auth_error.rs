@@ -1,4 +1,4 @@
-//! The reasons why a command on users and roles was refused, or why a caller lacks permission. `auth` has the checks.
+//! The errors of commands on users and roles, and of permission checks.
 
 /// The reason why a command was refused. A refused command changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -32,8 +32,9 @@ enum AccessKind {
 }
 
 impl Auth {
-    /// Fails unless the caller has the root role or v2 and v3 authentication are disabled. The error is `UserEmpty` without a
-    /// caller, `UserNotFound` for an unknown user, otherwise `PermissionDenied`. Ignores the caller's auth revision.
+    /// Fails unless the caller has the root role, or both v2 and v3 authentication are disabled. Ignores the caller's auth
+    /// revision. The error is `UserEmpty` if there is no caller, `UserNotFound` for an unknown user, and otherwise
+    /// `PermissionDenied`.
     pub fn check_admin(&self, caller: Option<&Caller>) -> Result<(), AuthError> {
         if !self.enabled && !self.paths.enabled {
             return Ok(());
@@ -48,8 +49,7 @@ impl Auth {
         }
     }
 
-    /// Returns the caller's user. Fails if the caller is not authenticated at the current auth revision, or for an unknown
-    /// user.
+    /// Returns the caller's user. Fails for an unauthenticated caller, an outdated auth revision, and an unknown user.
     fn authenticated_user(&self, caller: Option<&Caller>) -> Result<&User, AuthError> {
         let caller = caller.filter(|caller| caller.revision > 0);
         let caller = caller.ok_or(AuthError::UserEmpty)?;
@@ -61,12 +61,12 @@ impl Auth {
 }
 
 impl<'a> AccessCheck<'a> {
-    /// Creates the permission checks for a caller against these users, roles and leases. `None` is an unauthenticated caller.
+    /// Creates the permission checks for a caller. `None` is an unauthenticated caller.
     pub fn new(auth: &'a Auth, caller: Option<&'a Caller>, leases: &'a Leases) -> Self {
         Self { auth, caller, leases }
     }
 
-    /// Fails unless the caller has `wish` access to every key in the range. Passes while v3 authentication is disabled.
+    /// Fails unless the caller has `wish` access to every key in the range. Succeeds while v3 authentication is disabled.
     fn check_range(
         &self,
         wish: &AccessKind,
@@ -79,8 +79,8 @@ impl<'a> AccessCheck<'a> {
         }
     }
 
-    /// Returns the keys to which the caller has access. Returns `None` for all keys, if v3 authentication is disabled or the
-    /// caller has the root role. Fails if the caller is not authenticated at the current auth revision.
+    /// Returns the keys to which the caller has `wish` access. `None` means all keys: v3 authentication is disabled, or the
+    /// caller has the root role. Fails like `Auth::authenticated_user`.
     fn granted(&self, wish: &AccessKind) -> Result<Option<&'a RangeSet>, AuthError> {
         if !self.auth.enabled {
             return Ok(None);
@@ -97,8 +97,8 @@ impl<'a> AccessCheck<'a> {
         }))
     }
 
-    /// Fails unless the caller has access to every key of a lease, with one lookup per granted range. As in etcd, a lease
-    /// without keys passes, and an administrator passes at any auth revision.
+    /// Fails unless the caller has `wish` access to every key of a lease. As in etcd, succeeds for a lease without keys, and
+    /// for an administrator with an outdated auth revision.
     fn attached(&self, wish: &AccessKind, lease: LeaseId) -> Result<(), AuthError> {
         let first_from = |from: &Bytes| self.leases.key_from(lease, from);
         if self.is_admin() || first_from(&Bytes::new()).is_none() {
@@ -110,7 +110,7 @@ impl<'a> AccessCheck<'a> {
         }
     }
 
-    /// Returns whether the caller has the root role, or authentication of v2 and v3 is disabled.
+    /// Returns whether the caller has the root role, or both v2 and v3 authentication are disabled.
     fn is_admin(&self) -> bool {
         self.auth.check_admin(self.caller).is_ok()
     }
@@ -125,7 +125,7 @@ impl<'a> AccessCheck<'a> {
         self.check_range(&AccessKind::Write, key, range_end)
     }
 
-    /// Fails unless the caller can write every key of a lease, because ending the lease deletes them. `LeaseId::NONE` passes.
+    /// Fails unless the caller can write every key of a lease, because ending the lease deletes them. Ignores `LeaseId::NONE`.
     pub fn end_lease(&self, lease: LeaseId) -> Result<(), AuthError> {
         if lease == LeaseId::NONE {
             return Ok(());
@@ -187,7 +187,8 @@ impl<'a> AccessCheck<'a> {
         Ok(())
     }
 
-    /// Fails unless the caller can read all compared keys and execute every operation in all branches.
+    /// Fails unless the caller can read all compared keys and execute all operations, in both branches and in nested
+    /// transactions.
     pub fn txn(&self, txn: &kv::Txn) -> Result<(), AuthError> {
         let mut leases = BTreeSet::new();
         for compare in txn.comparisons() {
@@ -204,8 +205,8 @@ impl<'a> AccessCheck<'a> {
         Ok(())
     }
 
-    /// Checks a put like [`Self::put`]. `leases` contains the leases checked so far, because a lease may have many keys and a
-    /// transaction may name it often.
+    /// Checks a put like [`Self::put`], but checks its lease only if `leases` does not contain it, and adds it to `leases`. A
+    /// lease may have many keys, and a transaction may use it often.
     fn put_of(&self, put: &kv::Put, leases: &mut BTreeSet<LeaseId>) -> Result<(), AuthError> {
         self.write(&put.key, b"")?;
         if leases.insert(put.lease_id()) {

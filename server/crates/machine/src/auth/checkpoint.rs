@@ -1,5 +1,5 @@
-//! Users and roles as checkpoint records. The v3 switch and the revision share a record. Each role, each user, the v2 switch,
-//! and each role's v2 patterns have their own.
+//! Users and roles as checkpoint records. The v3 flag and the auth revision share a record. The v2 flag, each role, each user,
+//! and each role's v2 patterns have separate records.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
     secrets::debug_without_secrets,
 };
 
-/// The first bytes of record keys.
+/// First bytes of the record keys, one for each kind of record.
 const META: u8 = b'm';
 const PATHS_META: u8 = b'n';
 const PATTERNS: u8 = b'p';
@@ -56,7 +56,7 @@ struct StoredPaths {
 }
 
 /// Overwrites the password hash in a user's record with zeros. `key` excludes the section byte. Empties a user's record that
-/// cannot be decoded, and leaves all other records unchanged.
+/// cannot be decoded. Does not change other records.
 pub fn hide_password(key: &[u8], value: &mut Vec<u8>) {
     if key.first() != Some(&USER) {
         return;
@@ -71,7 +71,7 @@ pub fn hide_password(key: &[u8], value: &mut Vec<u8>) {
 }
 
 impl Auth {
-    /// Emits the records of v2 authentication (the switch and the roles' patterns) that differ from `since` (empty if `None`).
+    /// Emits the records of v2 authentication that differ from `since`. `None` means an empty state.
     pub(crate) fn path_auth_changes(&self, since: Option<&Auth>, emit: &mut Emit<'_>) {
         let empty = Auth::default();
         let since = since.unwrap_or(&empty);
@@ -107,8 +107,8 @@ impl Auth {
         });
     }
 
-    /// Loads one checkpoint record. The caller calls [`Self::finish_load`] after the last record. Fails if the record is
-    /// invalid, or if a later release wrote it.
+    /// Loads one checkpoint record. [`Self::finish_load`] must follow the last record. Fails if it is invalid or from a later
+    /// release.
     pub(crate) fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         match key.split_first() {
             Some((&META, [])) => {
@@ -154,13 +154,12 @@ impl Auth {
         Ok(())
     }
 
-    /// Computes the merged permissions of all users. The caller calls it after the last record.
+    /// Computes the merged permissions of all users, after the last record was loaded.
     pub(crate) fn finish_load(&mut self) {
         self.refresh_where(|_| true);
     }
 }
 
-/// Decodes a name. Fails if it is not UTF-8.
 fn text(name: &[u8]) -> Result<String, CorruptRecord> {
     String::from_utf8(name.to_vec()).map_err(|_| CorruptRecord::new("auth: a name that is no text"))
 }

@@ -1,10 +1,10 @@
-//! Authentication and authorization: users, roles with permissions on key ranges, and the switches that enforce them.
+//! Authentication and authorization: users, roles with permissions on key ranges, and the flag that enables authentication.
 //!
-//! Rules and their order are the same as in etcd 3.7. A command contains its [`Caller`] and is checked when it is applied, so a
-//! permission change affects every later log entry. `server/crates/auth` handles plaintext passwords, hashing and tokens.
+//! The rules and their order match etcd 3.7. A command contains its [`Caller`] and is checked when it is applied, so a
+//! permission change affects all later log entries. `server/crates/auth` handles plaintext passwords, hashing and tokens.
 //!
-//! Reading order: `request`, `payload` (the operations) → `users`, `roles` (their implementation) → `range_set` (union of
-//! permissions) → `check` (permission checks of a caller) → `path_permissions` (the same for v2) → `size` (quota accounting) →
+//! Reading order: `request`, `payload` (operations) → `users`, `roles` (their implementation) → `range_set` (union of
+//! permissions) → `check` (permission checks) → `path_permissions` (the same for v2) → `size` (quota accounting) →
 //! `checkpoint`.
 
 mod check;
@@ -34,7 +34,7 @@ pub use request::{AuthCommand, AuthOperation, Caller};
 use super::secrets::debug_without_secrets;
 use range_set::RangeSet;
 
-/// The name of the user and the role with all permissions. Neither can be deleted while authentication is enabled.
+/// Name of the root user and of the root role, which has all permissions.
 pub const ROOT: &str = "root";
 
 /// A user.
@@ -42,9 +42,9 @@ pub const ROOT: &str = "root";
 pub struct User {
     /// The user's name; not empty.
     pub name: String,
-    /// bcrypt hash of the password. If empty, every password is wrong.
+    /// bcrypt hash of the password. If it is empty, no password matches.
     pub password: Bytes,
-    /// Names of granted roles, in order.
+    /// Names of granted roles, sorted.
     pub roles: Vec<String>,
     /// Whether the user authenticates by certificate only.
     pub no_password: bool,
@@ -184,13 +184,13 @@ impl Auth {
         self.roles.get(name).map(Arc::as_ref)
     }
 
-    /// Executes a committed command on users and roles (I2). All but authentications and v2 commands require an administrator.
+    /// Executes a committed command on users and roles (I2). Authentications and v2 commands do not require an administrator.
     pub(crate) fn apply(
         &mut self,
         command: &AuthCommand,
         caller: Option<&Caller>,
     ) -> Result<AuthReply, AuthError> {
-        // No member proposes such a command. An operation of a later release is refused when it is decoded.
+        // No member proposes a command without an operation. Decoding refuses the operations of later releases.
         let Some(verb) = &command.operation else {
             return Ok(AuthReply::Done);
         };
@@ -238,8 +238,8 @@ impl Auth {
         done.map(|()| AuthReply::Done)
     }
 
-    /// Checks the caller of a log entry without `by_either`, from an earlier release: only v3 authentication requires an
-    /// administrator. While only v2 authentication is enabled, users and roles cannot be changed.
+    /// Checks the caller of an entry without `by_either`, which an earlier release wrote. If only v2 authentication is enabled,
+    /// fails unless `verb` enables or disables v3 authentication.
     fn check_admin_v3_only(
         &self,
         verb: &AuthOperation,
@@ -266,7 +266,7 @@ impl Auth {
         Ok(())
     }
 
-    /// Disables v3 authentication and advances the auth revision. Has no effect if v3 authentication is already disabled.
+    /// Disables v3 authentication and advances the auth revision. Does nothing if it is already disabled.
     fn disable(&mut self) {
         if self.enabled {
             self.enabled = false;
@@ -274,8 +274,7 @@ impl Auth {
         }
     }
 
-    /// Fails unless the user exists and has a password, which the proposing member has checked. Also fails unless v3
-    /// authentication is enabled, or v2 authentication for an administrator's token.
+    /// Fails unless v2 or v3 authentication is enabled and the user has a password, which the proposing member has checked.
     fn authenticate(&self, asked: &Authenticate) -> Result<(), AuthError> {
         if !self.enabled && !self.paths.enabled {
             return Err(AuthError::NotEnabled);

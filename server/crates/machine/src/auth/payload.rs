@@ -58,7 +58,7 @@ pub struct UserPassword {
     /// The user's name.
     #[prost(string, tag = "1")]
     pub name: String,
-    /// bcrypt hash of the new password. If empty, every password is wrong.
+    /// bcrypt hash of the new password. If it is empty, no password matches.
     #[prost(bytes = "bytes", tag = "2")]
     pub password: Bytes,
 }
@@ -95,7 +95,7 @@ pub struct RoleAdd {
     pub name: String,
 }
 
-/// Deletes a role and revokes it from all users.
+/// Deletes a role. In v3, also revokes it from all users.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct RoleDelete {
     /// The role's name.
@@ -109,7 +109,7 @@ pub struct RoleGrant {
     /// The role's name.
     #[prost(string, tag = "1")]
     pub role: String,
-    /// The permission. The command is refused without a permission.
+    /// The permission; required.
     #[prost(message, optional, tag = "2")]
     pub permission: Option<Permission>,
 }

@@ -1,4 +1,4 @@
-//! A set of keys as ranges: the union of several permissions.
+//! A set of keys, stored as ranges: the union of several permissions.
 
 use bytes::Bytes;
 
@@ -9,7 +9,7 @@ use crate::kv::KeyRange;
 pub(super) struct RangeSet(Vec<(Bytes, Option<Bytes>)>);
 
 impl RangeSet {
-    /// Creates the set from ranges in request form. Merges ranges that overlap or touch.
+    /// Creates the set from pairs of `key` and `range_end`. Merges ranges that overlap or touch.
     pub(super) fn of<'a>(ranges: impl Iterator<Item = (&'a Bytes, &'a Bytes)>) -> Self {
         let mut ranges: Vec<(Bytes, Option<Bytes>)> = ranges
             .map(|(key, range_end)| (key.clone(), end(key, range_end)))
@@ -47,7 +47,7 @@ impl RangeSet {
     }
 
     /// Returns whether the set contains all keys of another set. `first_from` returns the other set's first key at or above its
-    /// argument, or `None`. It is called at most once more than this set has ranges.
+    /// argument, or `None`. The number of calls is at most this set's number of ranges plus one.
     pub(super) fn cover_all<'a>(
         &self,
         mut first_from: impl FnMut(&Bytes) -> Option<&'a Bytes>,

@@ -29,12 +29,12 @@ pub struct AuthCommand {
     )]
     pub operation: Option<AuthOperation>,
     /// Whether the command requires an administrator while v2 or v3 authentication is enabled. Entries of older releases have
-    /// `false`, because only the v3 switch counted in them.
+    /// `false`: only v3 authentication required an administrator.
     #[prost(bool, tag = "14")]
     pub by_either: bool,
 }
 
-/// The operations.
+/// An operation on users and roles.
 #[derive(Clone, PartialEq, prost::Oneof)]
 #[expect(missing_docs, reason = "each payload says it")]
 pub enum AuthOperation {

@@ -9,8 +9,7 @@ use super::{
 use crate::kv::KeyRange;
 
 impl Permission {
-    /// Returns the permission's type. Returns `None` for an unknown type, which grants nothing. Only etcd's data has unknown
-    /// types.
+    /// Returns the permission's type, or `None` for an unknown type from imported etcd data, which grants nothing.
     pub fn allows(&self) -> Option<PermissionType> {
         PermissionType::try_from(self.kind).ok()
     }
@@ -20,7 +19,6 @@ impl Permission {
         self.allows().is_some()
     }
 
-    /// Returns whether the permission is for exactly this range.
     fn is_of(&self, key: &[u8], range_end: &[u8]) -> bool {
         self.key == key && self.range_end == range_end
     }
@@ -48,8 +46,8 @@ impl Auth {
         Ok(())
     }
 
-    /// Deletes a role and revokes it from all users. Fails if it does not exist, and for the root role while v3
-    /// authentication is enabled.
+    /// Deletes a role and revokes it from all users. Fails for an unknown role, and for root while v3 authentication is
+    /// enabled.
     pub(super) fn role_delete(&mut self, asked: &RoleDelete) -> Result<(), AuthError> {
         if self.enabled && asked.name == ROOT {
             return Err(AuthError::InvalidManagement);

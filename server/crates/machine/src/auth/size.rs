@@ -1,5 +1,5 @@
 //! Counts the memory of users, roles and permissions against the quota, and limits the lengths of their texts. All changes to
-//! the maps go through this module, so the count always matches them. No checkpoint contains the count.
+//! the maps go through this module, so the count is always correct. Checkpoints do not contain it.
 
 use std::sync::Arc;
 
@@ -21,14 +21,14 @@ impl Auth {
         self.bytes
     }
 
-    /// Inserts or replaces a user and adds its size. Does not change merged permissions or the auth revision.
+    /// Inserts or replaces a user and updates the size. Does not change merged permissions or the auth revision.
     pub(super) fn insert_user(&mut self, user: User) {
         self.bytes += of_user(&user);
         let before = self.users.insert(user.name.clone(), Arc::new(user));
         self.bytes -= before.map_or(0, |user| of_user(&user));
     }
 
-    /// Removes a user and its merged permissions, and subtracts their sizes. Returns the user, or `None` if it does not exist.
+    /// Removes a user and its merged permissions and updates the size. Returns the user, or `None` if it does not exist.
     pub(super) fn take_user(&mut self, name: &str) -> Option<Arc<User>> {
         let user = self.users.remove(name)?;
         self.bytes -= of_user(&user);
@@ -37,14 +37,14 @@ impl Auth {
         Some(user)
     }
 
-    /// Inserts or replaces a role and adds its size. Does not change merged permissions or the auth revision.
+    /// Inserts or replaces a role and updates the size. Does not change merged permissions or the auth revision.
     pub(super) fn insert_role(&mut self, role: Role) {
         self.bytes += of_role(&role);
         let before = self.roles.insert(role.name.clone(), Arc::new(role));
         self.bytes -= before.map_or(0, |role| of_role(&role));
     }
 
-    /// Removes a role and its patterns, and subtracts their sizes. Returns the role, or `None` if it does not exist.
+    /// Removes a role and its patterns and updates the size. Returns the role, or `None` if it does not exist.
     pub(super) fn take_role(&mut self, name: &str) -> Option<Arc<Role>> {
         let role = self.roles.remove(name)?;
         self.bytes -= of_role(&role);
@@ -53,14 +53,14 @@ impl Auth {
         Some(role)
     }
 
-    /// Inserts or replaces a role's patterns and adds their size.
+    /// Inserts or replaces a role's patterns and updates the size.
     pub(super) fn insert_patterns(&mut self, name: String, patterns: PathPatterns) {
         self.bytes += of_patterns(&name, &patterns);
         let before = self.paths.patterns.insert(name.clone(), Arc::new(patterns));
         self.bytes -= before.map_or(0, |before| of_patterns(&name, &before));
     }
 
-    /// Inserts or replaces a user's merged permissions and adds their size.
+    /// Inserts or replaces a user's merged permissions and updates the size.
     pub(super) fn insert_grants(&mut self, name: String, grants: UnifiedPermissions) {
         self.bytes += of_grants(&grants);
         let before = self.grants.insert(name, Arc::new(grants));
@@ -68,33 +68,29 @@ impl Auth {
     }
 }
 
-/// Returns the size of a user in bytes: `RECORD_BYTES`, its name, its password hash and its roles.
 fn of_user(user: &User) -> u64 {
     RECORD_BYTES + bytes(&[user.name.len(), user.password.len()]) + of_texts(&user.roles)
 }
 
-/// Returns the size of a role in bytes: `RECORD_BYTES`, its name and its permissions.
 fn of_role(role: &Role) -> u64 {
     let permissions = role.permissions.iter().map(of_permission);
     RECORD_BYTES + bytes(&[role.name.len()]) + permissions.sum::<u64>()
 }
 
-/// Returns the size of a permission in bytes: `ITEM_BYTES` and the ends of its range.
 fn of_permission(permission: &Permission) -> u64 {
     ITEM_BYTES + bytes(&[permission.key.len(), permission.range_end.len()])
 }
 
-/// Returns the size of a role's patterns in bytes: `RECORD_BYTES`, the role's name and each pattern.
 fn of_patterns(name: &str, patterns: &PathPatterns) -> u64 {
     RECORD_BYTES + bytes(&[name.len()]) + of_texts(&patterns.read) + of_texts(&patterns.write)
 }
 
-/// Returns the size of merged permissions in bytes: `ITEM_BYTES` for each range. The keys are shared with the roles.
+/// Returns the size in bytes of merged permissions, which share their keys with the roles.
 fn of_grants(grants: &UnifiedPermissions) -> u64 {
     ITEM_BYTES * (grants.read.len() + grants.write.len()) as u64
 }
 
-/// Returns the size of texts in bytes: `ITEM_BYTES` and the length of each.
+/// Returns the size of these texts in bytes, including `ITEM_BYTES` for each.
 fn of_texts(texts: &[String]) -> u64 {
     texts
         .iter()
@@ -102,7 +98,6 @@ fn of_texts(texts: &[String]) -> u64 {
         .sum()
 }
 
-/// Returns the sum of these lengths in bytes.
 fn bytes(lengths: &[usize]) -> u64 {
     lengths.iter().sum::<usize>() as u64
 }
@@ -119,20 +114,18 @@ struct Additions {
 }
 
 impl AuthCommand {
-    /// Estimates the growth of `Auth::size_bytes` in bytes, without derived data. Returns 0 for a password change and for
-    /// commands that only remove data.
+    /// Estimates the growth of `Auth::size_bytes` in bytes, without derived data. It is 0 for password changes and removals.
     pub fn growth(&self) -> u64 {
         self.additions().growth
     }
 
-    /// Returns whether a new name or password hash is longer than `AUTH_NAME_BYTES_MAX`, or a new key or pattern is longer than
-    /// `LONG_TEXT_BYTES_MAX`.
+    /// Returns whether a name or password hash exceeds `AUTH_NAME_BYTES_MAX`, or a key or pattern `LONG_TEXT_BYTES_MAX`.
     pub fn is_too_long(&self) -> bool {
         let Additions { text, key, .. } = self.additions();
         text > AUTH_NAME_BYTES_MAX || key > LONG_TEXT_BYTES_MAX
     }
 
-    /// Measures the additions of a command. All sizes are 0 for a command that only removes data.
+    /// Returns the sizes that the command would add. All are 0 for a command that only removes data.
     fn additions(&self) -> Additions {
         match &self.operation {
             Some(AuthOperation::UserAdd(asked)) => added_user(&asked.name, &asked.password, &[]),
@@ -170,7 +163,7 @@ impl AuthCommand {
     }
 }
 
-/// Measures the additions of a v2 command.
+/// Returns the sizes that a v2 command would add.
 fn path_additions(command: &PathAuthCommand) -> Additions {
     match &command.operation {
         Some(PathAuthOperation::UserCreate(asked)) => {
@@ -201,7 +194,7 @@ fn path_additions(command: &PathAuthCommand) -> Additions {
     }
 }
 
-/// Measures the additions of a new user with these roles.
+/// Returns the sizes that a new user with these roles would add.
 fn added_user(name: &str, password: &[u8], roles: &[String]) -> Additions {
     Additions {
         growth: RECORD_BYTES + bytes(&[name.len(), password.len()]) + of_texts(roles),
@@ -214,7 +207,6 @@ fn longest_pattern(patterns: &PathPatterns) -> usize {
     longest(&patterns.read).max(longest(&patterns.write))
 }
 
-/// Returns the length of the longest text, or 0 without texts.
 fn longest(texts: &[String]) -> usize {
     texts.iter().map(String::len).max().unwrap_or_default()
 }

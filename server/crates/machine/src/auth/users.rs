@@ -5,7 +5,7 @@ use super::{
 };
 
 impl Auth {
-    /// Adds a user without roles and advances the auth revision. The name must be new and not empty.
+    /// Adds a user without roles and advances the auth revision. Fails if the name is empty or exists.
     pub(super) fn user_add(&mut self, asked: &UserAdd) -> Result<(), AuthError> {
         if asked.name.is_empty() {
             return Err(AuthError::UserEmpty);
@@ -32,8 +32,7 @@ impl Auth {
         Ok(())
     }
 
-    /// Replaces a user's password hash. A user without a password remains without one, but the auth revision still advances.
-    /// Fails if the user does not exist.
+    /// Replaces a user's password hash, unless the user has no password. Advances the auth revision. Fails for an unknown user.
     pub(super) fn user_password(&mut self, asked: &UserPassword) -> Result<(), AuthError> {
         let mut user = self
             .user(&asked.name)

@@ -1,5 +1,5 @@
-//! The v2 operations on users and roles, one function each. In etcd, users and roles are nodes in the v2 store. The first write
-//! creates their directories even if it fails, which `written` records.
+//! The v2 operations on users and roles. In etcd, users and roles are nodes in the v2 store, and the first write creates their
+//! directories even if it fails. `written` records this.
 
 use std::collections::BTreeSet;
 
@@ -9,8 +9,7 @@ use crate::auth::{Auth, ROOT, RoleDelete, User, UserDelete};
 type PathAuthResult<T = ()> = Result<T, PathAuthError>;
 
 impl Auth {
-    /// Enables v2 authentication. Requires the root user. Creates the guest role if it is missing, and adds that write to
-    /// `steps`, the number by which the v2 index advances.
+    /// Enables v2 authentication, if there is a root user. If the guest role is missing, creates it and adds one v2 index step.
     pub(super) fn enable_path_auth(&mut self, steps: &mut u64) -> PathAuthResult {
         if self.paths.enabled {
             return Err(PathAuthError::Enabled);
@@ -159,7 +158,7 @@ impl Auth {
     }
 }
 
-/// Returns the patterns in `old` and `grant` but not in `revoke`, sorted. Fails with the first pattern of `grant` in `old`.
+/// Returns the patterns in `old` or `grant` but not in `revoke`, sorted. Fails with the first pattern of `grant` in `old`.
 fn merged_names(
     old: &[String],
     grant: &[String],

@@ -4,8 +4,8 @@ use super::PathPatterns;
 use crate::auth::{Auth, Role, User};
 
 impl Auth {
-    /// Adds v2 users and roles, and sets the v2 authentication switch, without a new auth revision. An existing user keeps its
-    /// password, and roles are merged. Returns the names that already existed.
+    /// Adds v2 users and roles and sets whether v2 authentication is enabled, without advancing the auth revision. An existing
+    /// user keeps its password and gets the additional roles. Returns the names that already existed.
     pub fn import_path_auth(
         &mut self,
         enabled: bool,

@@ -1,7 +1,7 @@
 //! Users and roles of v2: roles with path patterns, the guest role for anonymous requests, and the flag that enables
-//! authentication. Users and role names are shared with v3.
+//! authentication. v2 and v3 share users and role names.
 //!
-//! Rules and their order are the same as in etcd 3.4. As in etcd, the proposing member checks who may change users.
+//! The rules and their order match etcd 3.4. As in etcd, the proposing member checks whether the caller may change users.
 //! `server/crates/v2/src/auth` handles JSON, status codes and plaintext passwords.
 //!
 //! Reading order: `request` (the operations) → this file (the state and access checks) → `change`.
@@ -27,14 +27,14 @@ pub const GUEST: &str = "guest";
 /// The pattern that matches all paths.
 const ALL: &str = "/*";
 
-/// Number of nodes that etcd creates in its v2 store: the directories of users and roles, their parent, and the switch.
+/// Number of nodes that the first write creates in etcd: the directories of users and roles, their parent, and the flag.
 const ETCD_AUTH_NODES: u64 = 4;
 
 /// State of v2 authentication in addition to the users and roles of v3.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct PathAuth {
     pub(super) enabled: bool,
-    /// Whether any user, role or switch was ever written; the first write creates [`ETCD_AUTH_NODES`] nodes in etcd.
+    /// Whether a user, a role or the flag was ever written. The first write creates [`ETCD_AUTH_NODES`] nodes in etcd.
     pub(super) written: bool,
     /// Patterns by role; a role without an entry has no patterns.
     pub(super) patterns: OrdMap<String, Arc<PathPatterns>>,
@@ -62,7 +62,7 @@ pub enum PathAuthReply {
     Patterns(PathPatterns),
 }
 
-/// The reason why a command was refused. A refused command changes nothing. The texts are etcd's.
+/// The reason why a command was refused. A refused command changes no user or role. The texts are etcd's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathAuthError {
     /// v2 authentication cannot be enabled without the root user.
@@ -138,7 +138,6 @@ pub struct PathAccess {
 }
 
 impl PathPatterns {
-    /// Returns patterns that allow reading and writing every path.
     fn unrestricted() -> Self {
         Self { read: vec![ALL.into()], write: vec![ALL.into()] }
     }
@@ -184,14 +183,15 @@ impl Auth {
         )
     }
 
-    /// Returns the names of all roles, sorted, as v2 lists them.
+    /// Returns the sorted names of all roles, including the root role.
     pub fn path_role_names(&self) -> Vec<String> {
         let mut names: BTreeSet<&str> = self.roles.keys().map(String::as_str).collect();
         names.insert(ROOT);
         names.into_iter().map(str::to_owned).collect()
     }
 
-    /// Returns whether a user's roles grant this access to a path, even if v2 authentication is disabled. `None` is anonymous.
+    /// Returns whether a user's roles (for `None`, the guest role) grant this access to a path. Ignores whether v2
+    /// authentication is enabled.
     pub fn allows_path(&self, user: Option<&User>, path: &[u8], wish: PathAccess) -> bool {
         let may = |role: &str| {
             let patterns = self.paths.patterns.get(role);
@@ -205,7 +205,7 @@ impl Auth {
     }
 }
 
-/// Returns whether the user has the root role in v2.
+/// Returns whether the user is an administrator in v2: the root user or a user with the root role.
 pub fn is_path_root(user: &User) -> bool {
     user.name == ROOT || user.has(ROOT)
 }
@@ -219,7 +219,7 @@ impl Auth {
             tokens_revoked_of: None,
             answer: Ok(PathAuthReply::Done),
         };
-        // No member proposes such a command. An operation of a later release is refused when it is decoded.
+        // No member proposes a command without an operation. Decoding refuses the operations of later releases.
         let Some(verb) = &command.operation else {
             return done;
         };
@@ -262,7 +262,7 @@ impl Auth {
         done
     }
 
-    /// Sets a role's patterns. Creates the role if it is missing, which is the only case that advances the auth revision.
+    /// Sets a role's patterns. If the role is missing, creates it and advances the auth revision.
     fn put_path_role(&mut self, name: &str, patterns: PathPatterns) {
         self.insert_patterns(name.to_owned(), patterns);
         if !self.roles.contains_key(name) {

@@ -15,7 +15,7 @@ pub struct PathAuthCommand {
     pub operation: Option<PathAuthOperation>,
 }
 
-/// The operations.
+/// An operation on v2 users and roles.
 #[derive(Clone, PartialEq, prost::Oneof)]
 #[expect(missing_docs, reason = "each payload says it")]
 pub enum PathAuthOperation {
@@ -74,8 +74,7 @@ pub struct UserUpdate {
 
 debug_without_secrets!(UserUpdate: name, grant, revoke);
 
-/// Path patterns for read and write access. A pattern that ends in `*` matches every path with this prefix, any other only
-/// itself.
+/// Path patterns. A pattern that ends in `*` matches every path with this prefix; any other pattern matches only itself.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct PathPatterns {
     /// Read patterns, sorted.
