@@ -114,7 +114,7 @@ impl Block {
         }
     }
 
-    /// Creates a block from its parts, which are checked before.
+    /// Creates an open or closed block from parts that the caller has checked.
     pub(super) fn from_parts(
         number: u64,
         base: Revision,
@@ -161,7 +161,6 @@ impl Block {
         }
     }
 
-    /// Returns the size of all values in bytes.
     fn values_len(&self) -> usize {
         match &self.body {
             BlockBody::Open { values, .. } => values.len(),
@@ -174,7 +173,6 @@ impl Block {
         self.meta().len() + self.values_len()
     }
 
-    /// Returns whether no version is left.
     pub(super) fn is_empty(&self) -> bool {
         self.meta().is_empty()
     }
@@ -202,8 +200,8 @@ impl Block {
         }
     }
 
-    /// Returns where the block's record is durable. Returns `None` if it is not, or if a compaction has removed versions that
-    /// the durable record still contains. That record is longer than the block's.
+    /// Returns the place of the block's durable record; `None` if there is none or it contains versions that the block has
+    /// dropped.
     pub(super) fn place(&self) -> Option<Place> {
         let place = match &self.body {
             BlockBody::Open { .. } => None,
@@ -212,7 +210,7 @@ impl Block {
         place.filter(|place| place.len as usize == block_record::len(self))
     }
 
-    /// Notes that the block's record is durable at `place`. Ignores an open block, which will change.
+    /// Sets the place of the block's durable record, so that its values can leave memory. Does nothing for an open block.
     pub(super) fn settle(self: &Arc<Self>, place: Place) {
         let block: Arc<dyn Holder> = self.clone();
         match &self.body {
@@ -253,7 +251,7 @@ impl Block {
         }
     }
 
-    /// Iterates over the versions from a slot on, in order, without decoding earlier versions.
+    /// Iterates over the versions at or after a slot, in order, without decoding earlier versions.
     pub(super) fn versions_from(
         &self,
         slot: u16,
@@ -363,8 +361,8 @@ impl Block {
         self.slots = SlotDirectory::closed(self.slots.present().into_owned());
     }
 
-    /// Returns a copy of the block without the versions in the slots `dead` (ascending). Returns `None` if all of them were
-    /// removed before. An open block stays open. Values that are only on disk stay there.
+    /// Returns a copy of the block without the versions in the slots `dead` (ascending). Returns `None` if these slots are
+    /// already empty. An open block stays open. Values that are only on disk stay there.
     pub(super) fn without(&self, dead: &[u16]) -> Option<Arc<Block>> {
         let entries = self.entries();
         let left = |(slot, _): &&(u16, [Range<usize>; 2])| dead.binary_search(slot).is_err();
@@ -399,7 +397,7 @@ impl Block {
                 None,
             ),
             (_, BlockBody::Closed { values, .. }) => {
-                // The record on disk also contains the removed versions, and readers skip them.
+                // The record on disk still contains the removed versions, which readers skip.
                 let (values, place) = values.parts();
                 let values = values.map(|values| packed(&values));
                 (
@@ -416,7 +414,7 @@ impl Block {
         Some(rest)
     }
 
-    /// Returns the slot of each remaining version, with the ranges of its fields and key and of its value, in order.
+    /// Returns the slot of each remaining version, in order, with two byte ranges: of its fields and key, and of its value.
     fn entries(&self) -> Vec<(u16, [Range<usize>; 2])> {
         let versions = self.versions();
         let mut meta_at = 0;
@@ -428,7 +426,7 @@ impl Block {
         entries.collect()
     }
 
-    /// Decodes the version at some offsets. Panics if there is no version.
+    /// Decodes the version at these offsets. Panics if there is no version.
     fn decode(&self, offsets: Offsets) -> Version<'_> {
         let bytes = &self.meta()[usize::from(offsets.meta)..];
         let version = Version::decode(bytes, self.number, self.base)
@@ -441,7 +439,7 @@ impl BlockBody {
     /// Creates the body of a closed block with `values_len` bytes of values. If `values` is `None`, they are only on disk.
     fn closed(meta: &[u8], values_len: usize, values: Option<Vec<u8>>) -> Self {
         Self::Closed {
-            // A copy, because an allocator may shrink a vector to half of its capacity without freeing memory.
+            // Copy the bytes, because an allocator may shrink a vector to half of its capacity without freeing memory.
             meta: Bytes::copy_from_slice(meta),
             values_len,
             values: BlockValues::new(values.map(|values| Bytes::from(values.into_boxed_slice()))),
@@ -498,8 +496,7 @@ mod tests {
         block.without(dead).unwrap_or_else(|| Arc::new(block))
     }
 
-    /// Members close and compact a block in different orders, and some of them while its values are on disk. Their records must
-    /// still be equal.
+    /// Members close and compact a block in different orders, some with its values on disk. Their records must still be equal.
     #[test]
     fn a_closed_block_depends_on_its_versions_alone() {
         for dead in [&[][..], &[4], &[0, 2], &[0, 1, 2], &[1, 2, 3, 4]] {

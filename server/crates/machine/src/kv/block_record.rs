@@ -1,8 +1,7 @@
-//! The checkpoint record of a block: base revision, kind and length of the directory, the directory, the versions with their
-//! keys and values, and a CRC-32 of all before. Numbers are little-endian.
+//! The checkpoint record of a block: base revision, kind and length of the slot directory, the directory, the versions with
+//! their keys and values, and a CRC-32 of all preceding bytes. Numbers are little-endian.
 //!
-//! The head of a record is the record without the values and the CRC-32. A block that is loaded from its head has its values
-//! only on disk.
+//! The head of a record lacks the values and the CRC-32. The values of a block that is loaded from its head stay on disk.
 
 use bytes::Bytes;
 
@@ -15,13 +14,13 @@ use crate::{revision::Revision, values::ReadPattern};
 
 /// Kind of a directory with an offset for each slot.
 const SLOTS_ALL: u8 = 0;
-/// Kind of a directory with slot and offset of each remaining version.
+/// Kind of a directory with the slot and offset of each remaining version.
 const SLOTS_LEFT: u8 = 1;
 
 /// Offset in the directory of a slot whose version was compacted.
 const COMPACTED_SLOT: u16 = u16::MAX;
 
-/// Size in bytes of the base revision, and of the kind and the length of the directory.
+/// Size in bytes of the base revision and of the directory's kind and length.
 const HEADER_BYTES: usize = 13;
 
 /// Size in bytes of the CRC-32.
@@ -132,8 +131,7 @@ impl<'a> Record<'a> {
         Some((version, meta, rest))
     }
 
-    /// Separates the versions of block `number` from their values. `has_values` is false for a head. Returns `None` if a
-    /// version is damaged.
+    /// Separates the versions of block `number` from their values, which a head lacks. Returns `None` if a version is damaged.
     fn parts(&self, number: u64, has_values: bool) -> Option<BlockParts<'a>> {
         let (mut meta, mut values, mut values_len) = (Vec::new(), Vec::new(), 0_usize);
         let mut entries: Vec<(u16, Offsets)> = Vec::with_capacity(self.entries.len());
@@ -143,7 +141,7 @@ impl<'a> Record<'a> {
                 entries.push((*slot, Offsets::COMPACTED));
                 continue;
             }
-            // The directory of a head contains offsets in the record, not in the head.
+            // A head's directory contains offsets into the full record.
             let begin = meta.len() + values_len;
             let at = if has_values { begin } else { meta.len() };
             let (version, fields, rest) = self.version(number, at)?;
@@ -202,8 +200,7 @@ pub(super) fn head(number: u64, record: &[u8]) -> Option<Vec<u8>> {
     Some([directory, &meta].concat())
 }
 
-/// Decodes a closed block from the head of its record, which has `record_len` bytes. The values stay on disk. Returns `None` if
-/// the head is invalid.
+/// Decodes a closed block from the head of its record, which has `record_len` bytes. Returns `None` if the head is invalid.
 pub(super) fn decode_head(number: u64, head: &[u8], record_len: u32) -> Option<Block> {
     let head = Record::parse(head)?;
     let BlockParts { slots, meta, values_len, .. } = head.parts(number, false)?;
@@ -211,7 +208,7 @@ pub(super) fn decode_head(number: u64, head: &[u8], record_len: u32) -> Option<B
     (len(&block) == record_len as usize).then_some(block)
 }
 
-/// Returns the values of a block from its record, which may also contain versions that a compaction has removed since. Returns
+/// Returns the values of a block from its record, which may still contain versions that a compaction has removed. Returns
 /// `None` if the record is damaged or lacks a version of the block.
 pub(super) fn read_values(block: &Block, record: &[u8]) -> Option<Bytes> {
     let record = Record::parse(verify_checksum(record)?)?;

@@ -1,7 +1,7 @@
 //! The key space as checkpoint records: one record for the counters, and one for each block.
 //!
-//! A block's record is written when the block is new, was rewritten by a compaction or, while it is open, has grown. Every
-//! record ends with a CRC-32 of its content. The index is not written, because loading the blocks in order rebuilds it.
+//! A block's record is written if the block is new, has grown, or was rewritten by a compaction. Every record ends with a
+//! CRC-32 of its content. The index is not written, because loading the blocks in order rebuilds it.
 
 use std::sync::Arc;
 
@@ -77,7 +77,7 @@ impl BlockRecord<'_> {
         block_record::len(self.0)
     }
 
-    /// Returns where the record is durable, or `None` if it is not durable.
+    /// Returns the place of the durable record, or `None` if the record is not durable.
     pub fn place(&self) -> Option<Place> {
         self.0.place()
     }
@@ -87,7 +87,6 @@ impl BlockRecord<'_> {
         block_record::encode(self.0)
     }
 
-    /// Returns the change that writes the record.
     fn put(&self) -> RecordChange {
         RecordChange::Put { key: block_key(self.number()), value: self.encode() }
     }
@@ -109,7 +108,7 @@ impl Kv {
         }
     }
 
-    /// Returns a copy for a later [`Kv::changes`], without the index, which changes with every write.
+    /// Returns a copy to pass to a later [`Kv::changes`]. The copy lacks the index, which changes with every write.
     pub fn diff_base(&self) -> Kv {
         Kv {
             index: Index::default(),
@@ -154,7 +153,6 @@ impl Kv {
             .for_each(|number| emit(RecordChange::Delete { key: block_key(number) }));
     }
 
-    /// Emits the record of the counters.
     pub(crate) fn emit_meta(&self, emit: &mut Emit<'_>) {
         let value = with_checksum(prost::Message::encode_to_vec(&self.meta()));
         emit(RecordChange::Put { key: vec![META], value });
@@ -167,8 +165,7 @@ impl Kv {
         with_record.map(BlockRecord)
     }
 
-    /// Loads one record. The caller passes records in ascending key order. Fails if the record is damaged or of a later
-    /// release.
+    /// Loads the next record in ascending key order. Fails if the record is damaged or a later release wrote it.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         let what = || format!("key space record {}", key.escape_ascii());
         let content = verify_checksum(value)
@@ -269,7 +266,7 @@ impl Kv {
         Ok(())
     }
 
-    /// Sets the durable place of the record `key` of this state. Ignores the records of anything but closed blocks.
+    /// Sets the place of the durable record of a closed block. Ignores other records.
     pub(crate) fn settle(&self, key: &[u8], place: Place) {
         let closed = block_number(key).and_then(|number| self.history.blocks.get(&number));
         if let Some(closed) = closed {
@@ -277,12 +274,11 @@ impl Kv {
         }
     }
 
-    /// Loads the record of a lease. Fails if it is invalid.
     pub(crate) fn load_lease(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         self.leases.load(key, value)
     }
 
-    /// Builds derived state after the last record. Fails if the state is inconsistent.
+    /// Builds the index and attaches keys to leases, after the last record was loaded. Fails if the state is inconsistent.
     pub fn finish_load(&mut self) -> Result<(), CorruptRecord> {
         let Some(meta) = self.loading.take() else {
             return Err(CorruptRecord::new(
@@ -349,7 +345,7 @@ mod tests {
         values::test_support::drop_kv_values,
     };
 
-    /// The records are a file format: every later release must read the records of older releases.
+    /// The records are a file format that every later release must read.
     #[test]
     fn records_are_these_bytes() {
         let mut kv = Kv::default();

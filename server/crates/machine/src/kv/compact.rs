@@ -1,9 +1,9 @@
 //! Compaction: drops versions that a later version at or below the compacted revision supersedes.
 //!
-//! A compaction examines only the versions since the last one, because each of them supersedes the previous version of its key.
-//! The work is therefore proportional to the compacted revisions, not to the store. The compacted revision takes effect at
-//! once. Sweeps remove the superseded versions block by block, some with the compaction and some with each later command, so
-//! that no command waits long. If no commands arrive, the leader proposes sweeps.
+//! A compaction examines only the versions after the previous compaction, because each version supersedes the previous version
+//! of its key. The work is therefore proportional to the number of compacted revisions, not to the size of the store. The
+//! compacted revision takes effect immediately. Sweeps remove the superseded versions block by block: some with the compaction,
+//! and some with each later command, so that no command waits long. If no commands arrive, the leader proposes sweeps.
 
 use super::{Compact, Kv, KvError, version::Location};
 use crate::revision::Revision;
@@ -50,15 +50,15 @@ impl Kv {
         }
     }
 
-    /// Sweeps the next `sweep_blocks_next` blocks of an earlier compaction, if any are left. Every command does so.
+    /// Sweeps the next `sweep_blocks_next` blocks of an earlier compaction, if any are left. Every command calls this.
     pub(super) fn continue_sweep(&mut self) {
         if self.sweeping {
             self.sweep(self.pacing.sweep_blocks_next);
         }
     }
 
-    /// Removes the superseded versions in about `blocks` blocks, and the keys without a remaining version. Records where the
-    /// next pass starts and whether it is needed.
+    /// Removes the superseded versions in about `blocks` blocks, and the keys without a remaining version. Sets where the next
+    /// pass starts and whether one is needed.
     fn sweep(&mut self, blocks: usize) {
         let SweepPass { mut dead, removed_keys: forgotten, next, finished: done } =
             self.find_dead(self.compacted, blocks);
@@ -76,8 +76,8 @@ impl Kv {
         self.sweeping = !done;
     }
 
-    /// Finds the versions to remove. A deletion at the compacted revision stays until the next compaction, as in etcd 3.6, so
-    /// that a watch from this revision sees it. The next pass therefore starts at this revision again.
+    /// Finds the versions to remove in about `blocks` blocks. As in etcd 3.6, a deletion at the compacted revision stays until
+    /// the next compaction, so that a watch from this revision sees it. The next pass therefore starts at this revision again.
     fn find_dead(&self, revision: Revision, blocks: usize) -> SweepPass {
         let (mut dead, mut forgotten, mut next) = (Vec::new(), Vec::new(), None);
         for (walked, block) in self.history.blocks_from(self.next_sweep_block).enumerate() {

@@ -7,8 +7,8 @@ use super::{
 };
 
 impl Kv {
-    /// Deletes the live keys in a range. Returns their number, and their pairs on request. Without live keys, nothing changes,
-    /// not even the revision. Errors occur before the first write.
+    /// Deletes the live keys in a range. Returns their number, and their pairs if `prev_kv` is set. If the range has no live
+    /// keys, nothing changes, not even the revision. Fails before the first write if the deletion reads too much.
     pub(super) fn delete(
         &mut self,
         batch: &mut WriteBatch,
@@ -18,7 +18,7 @@ impl Kv {
         let mut keys = Vec::new();
         let mut prev_kvs = Vec::new();
         let returns = delete.prev_kv && !batch.reads.discards_results();
-        // Charge only ranges: a transaction that deletes a single key after a write keeps no copy to restore.
+        // Charge only ranges: a transaction that deletes a single key after a write has no copy to restore.
         let charged = !delete.range_end.is_empty();
         let reads = &mut batch.reads;
         let mut outcome = if charged { reads.read_key() } else { Ok(()) };

@@ -1,10 +1,10 @@
 //! The history as watchers read it: forward from a location or a revision, or backward along one key.
 //!
-//! A received snapshot may store the same history in different blocks, so a location belongs to one layout. A state of another
-//! layout does not resolve it, and readers continue from the revision.
+//! A received snapshot may store the same history in different blocks, so a location is valid only in one layout. In another
+//! layout, readers continue from a revision.
 //!
-//! A compaction can remove changes that synced watchers have not read, because both can happen in the same round. The state
-//! before the compaction is therefore kept until the watchers are notified ([`Kv::compacted_states`]).
+//! A compaction can remove changes of the same round, which synced watchers have not read. The state before the compaction is
+//! therefore kept until the watchers are notified ([`Kv::compacted_states`]).
 
 use super::{
     KeyValue, Kv,
@@ -19,7 +19,7 @@ use crate::{limits::STATES_BEFORE_COMPACTION_MAX, revision::Revision, values::Re
 pub struct KeyChange<'a> {
     pub(super) block: &'a Block,
     pub(super) version: Version<'a>,
-    /// How the reader found the change.
+    /// How the reader uses the value if it is only on disk.
     pub(super) pattern: ReadPattern,
 }
 
@@ -34,7 +34,7 @@ impl<'a> KeyChange<'a> {
         self.version.sub
     }
 
-    /// The key.
+    /// Returns the key.
     pub fn key(&self) -> &'a [u8] {
         self.version.key
     }
@@ -54,8 +54,8 @@ impl<'a> KeyChange<'a> {
         self.version.tombstone || self.block.is_resident()
     }
 
-    /// Returns the pair after the change. For a deletion, the pair contains only key and revision. If the value is only on
-    /// disk, blocks until it has been read.
+    /// Returns the pair after the change. For a deletion, the pair contains only the key and the revision. If the value is only
+    /// on disk, blocks until it has been read.
     pub fn pair(&self) -> KeyValue {
         if !self.version.tombstone {
             return self.block.key_value(&self.version, self.pattern);
@@ -78,7 +78,7 @@ pub struct HistoryLocation {
 }
 
 impl Kv {
-    /// Gives this state a new layout, because it replaces `replaced`. Locations in `replaced` are invalid in it.
+    /// Gives this state a new layout, because it replaces the state `replaced`. Locations of `replaced` become invalid.
     pub fn begin_layout(&mut self, replaced: &Self) {
         self.layout = replaced.layout + 1;
     }
@@ -88,7 +88,7 @@ impl Kv {
         self.layout == location.layout
     }
 
-    /// Returns the location in this state's layout.
+    /// Converts a location in this state's blocks to a location in its layout.
     fn of_layout(&self, Location { block, slot }: Location) -> HistoryLocation {
         HistoryLocation { block, layout: self.layout, slot }
     }
@@ -136,7 +136,7 @@ impl Kv {
         })
     }
 
-    /// Returns the locations of a key's changes at or after a revision, in order. Returns `None` for more than `max` changes.
+    /// Returns the locations of a key's changes at or after a revision, in order; `None` if there are more than `max`.
     pub fn changes_of_key(
         &self,
         key: &[u8],
@@ -175,6 +175,7 @@ impl Kv {
             .is_none_or(|(block, _)| block.is_resident())
     }
 
+    /// Returns the version before a change. Returns `None` if there was none, if it was a deletion, or if it was compacted.
     fn version_before(&self, written: &KeyChange<'_>) -> Option<BlockVersion<'_>> {
         let revision = written.version.main.previous();
         if revision < self.compacted {
@@ -184,20 +185,19 @@ impl Kv {
         found.filter(|(_, version)| !version.tombstone)
     }
 
-    /// Returns the states before the last `STATES_BEFORE_COMPACTION_MAX` compactions of this round, oldest first. If there were
-    /// more compactions, the compacted revision of the first state shows it.
+    /// Returns the states before the last `STATES_BEFORE_COMPACTION_MAX` compactions of this round, oldest first.
     pub fn compacted_states(&self) -> &[Kv] {
         &self.states_before_compaction
     }
 
-    /// Drops the states before compactions. The caller has notified all watchers.
+    /// Drops the states before compactions, after all watchers were notified.
     pub fn clear_states_before_compaction(&mut self) {
         if !self.states_before_compaction.is_empty() {
             self.states_before_compaction = Vec::new();
         }
     }
 
-    /// Takes over the states before compactions from an earlier state of the same round, whose watchers were not notified.
+    /// Adds the states before compactions of an earlier state, for which watchers were not notified.
     pub fn inherit_states_before_compaction(&mut self, earlier: &Kv) {
         if !earlier.states_before_compaction.is_empty() {
             let later = std::mem::take(&mut self.states_before_compaction);
@@ -206,7 +206,7 @@ impl Kv {
         }
     }
 
-    /// Saves the current state for watchers, because a compaction is about to change it.
+    /// Saves the current state for watchers, before a compaction changes it.
     pub(super) fn save_for_watchers(&mut self) {
         let mut states = std::mem::take(&mut self.states_before_compaction);
         states.push(self.clone());

@@ -50,7 +50,7 @@ impl Kv {
         Ok(())
     }
 
-    /// Compacts like the source. Does nothing if this key space is already compacted to that revision.
+    /// Repeats a compaction of the source. Does nothing if this key space is already compacted to that revision.
     pub(crate) fn follow_compaction(&mut self, compact: &Compact) -> Result<(), KvError> {
         if Revision(compact.revision) <= self.compacted {
             return Ok(());
@@ -58,7 +58,7 @@ impl Kv {
         self.compact(compact)
     }
 
-    /// Adds leases, except existing ones, and removes leases, except those with keys.
+    /// Adds the granted leases that do not exist. Removes the ended leases that have no keys.
     pub(crate) fn follow_leases(&mut self, leases: &FollowLeases) {
         for grant in &leases.granted {
             let id = grant.lease_id();

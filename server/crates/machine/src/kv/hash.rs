@@ -1,4 +1,4 @@
-//! The hash of a key space. If readers and watchers cannot distinguish key spaces, their hashes are equal.
+//! The hash of a key space. Key spaces that readers and watchers cannot distinguish have the same hash.
 
 use std::hash::{Hash, Hasher};
 

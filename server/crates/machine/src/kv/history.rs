@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{lease::LeaseId, revision::Revision};
 
-/// A closed block. It is compared by identity, so that a checkpoint sees whether it has changed.
+/// A closed block. Comparison is by identity, so that a checkpoint detects a changed block.
 #[derive(Clone, Debug)]
 pub(super) struct ClosedBlock(pub(super) Arc<Block>);
 
@@ -100,7 +100,8 @@ impl History {
         Some(found)
     }
 
-    /// Follows the longest link back that does not skip the newest version at or below `revision`, or returns `None`.
+    /// Follows the longest link that does not skip the newest version at or below `revision`; `None` if no older version
+    /// remains.
     fn step_back(&self, links: &Links, revision: Revision) -> Option<BlockVersion<'_>> {
         match links.jump.and_then(|jump| self.get(jump)) {
             Some(far) if far.1.main > revision => Some(far),
@@ -109,7 +110,7 @@ impl History {
         }
     }
 
-    /// Returns the links of the version that follows the version at `location`, whose links are `before`.
+    /// Returns the links of a new version. `location` and `before` are the location and links of the key's previous version.
     pub(super) fn links_after(&self, location: Location, before: &Links) -> Links {
         let depth = before.depth + 1;
         let far = |links: &Links| links.jump.or(links.prev);
@@ -123,8 +124,8 @@ impl History {
         Links { prev: Some(location), jump, depth }
     }
 
-    /// Appends a version with its value. Returns its location and its size in bytes. Closes the open block before if it would
-    /// exceed `block_bytes` bytes, and after if it contains one large version.
+    /// Appends a version with its value. Returns its location and its size in bytes. If the open block would exceed
+    /// `block_bytes` bytes, closes it first. Also closes a block with a single larger version.
     pub(super) fn push(
         &mut self,
         version: &Version<'_>,
@@ -159,7 +160,7 @@ impl History {
         self.blocks.insert(closed.number(), ClosedBlock(closed));
     }
 
-    /// Iterates over the blocks from a number on, in order. The open block comes last.
+    /// Iterates over the closed blocks at or above a number, in order, and then the open block.
     pub(super) fn blocks_from(&self, number: u64) -> impl DoubleEndedIterator<Item = &Block> {
         let closed = self
             .blocks
@@ -168,7 +169,7 @@ impl History {
         closed.chain(std::iter::once(self.tail.as_ref()))
     }
 
-    /// Returns the location of the next version, unless the open block is full.
+    /// Returns the location of the next version if it fits into the open block.
     pub(super) fn end(&self) -> Location {
         Location { block: self.tail.number(), slot: self.tail.end() }
     }
@@ -192,7 +193,7 @@ impl History {
         Location { block: low, slot: 0 }
     }
 
-    /// Iterates over the versions from a location on, in order.
+    /// Iterates over the versions at or after a location, in order.
     pub(super) fn from(
         &self,
         location: Location,
@@ -230,8 +231,7 @@ impl History {
         (index, live_bytes, leased)
     }
 
-    /// Removes the versions in some slots (ascending) of a block. Ignores empty slots and a missing block. Drops a closed block
-    /// without remaining versions.
+    /// Removes the versions in these slots (ascending) of a block. Drops a closed block that is then empty.
     pub(super) fn remove(&mut self, number: u64, slots: &[u16]) {
         let Some(block) = self.block(number) else {
             return;
@@ -296,7 +296,7 @@ mod tests {
             assert_eq!(history.at(location, revision).unwrap().1.main, revision);
             most = most.max(steps);
         }
-        // Down the digits and up again takes at most three times the logarithm of the number of versions.
+        // The links reach any version in at most three times log2 of the number of versions.
         assert!(most <= 3 * VERSIONS.ilog2(), "{most} steps");
         // A search can be off by one at a block's base revision.
         let bases: Vec<i64> = history.blocks_from(0).map(|block| block.base().0).collect();

@@ -25,12 +25,13 @@ pub struct ImportedVersion<'a> {
     pub create_revision: Revision,
     /// Number of puts since the key was created.
     pub version: i64,
-    /// Attached lease, 0 for none.
+    /// Attached lease; [`LeaseId::NONE`] for none.
     pub lease: LeaseId,
 }
 
 impl Kv {
-    /// Imports the next version. The caller passes versions in revision order, starting with an empty store.
+    /// Imports the next version. The caller passes versions in revision order, starting with an empty store. Fails if a
+    /// checkpoint could not contain the version.
     pub fn import_version(&mut self, foreign: &ImportedVersion<'_>) -> Result<(), CorruptRecord> {
         self.check_foreign(foreign)?;
         let past = self.previous_version(foreign.key);
@@ -162,7 +163,7 @@ mod tests {
         lease::TTL_MAX_S,
     };
 
-    /// Returns a store after `commands` puts and deletions of a few keys, always the same.
+    /// Returns a store after `commands` puts and deletions of a few keys, the same in every run.
     fn filled(commands: usize) -> Kv {
         let mut kv = Kv::default();
         for at in 0..commands {

@@ -1,7 +1,6 @@
 //! The keys, each with the location of its newest version.
 //!
-//! The index has two levels: a persistent map leads from the lowest key of each page to the page. The first page's lowest key
-//! is empty, so every key has a page.
+//! A persistent map contains the pages by their lowest keys. The first page's lowest key is empty, so every key has a page.
 
 use std::{ops::Bound, sync::Arc};
 
@@ -34,7 +33,6 @@ impl Count {
     /// A count above the count of any range.
     pub(super) const MAX: Count = Count { live: usize::MAX, all: usize::MAX };
 
-    /// Adds one key to the counts. `None` adds nothing.
     fn add(&mut self, entry: Option<IndexEntry>) {
         if let Some(entry) = entry {
             self.live += usize::from(!entry.tombstone);
@@ -43,7 +41,7 @@ impl Count {
     }
 }
 
-/// Returns whether the range contains a whole page: it starts at position `from`, and the page's last key is in the range.
+/// Returns whether a range that starts at position `from` of a page contains the whole page.
 fn is_whole(leaf: &Leaf, from: usize, span: &KeyRange<'_>) -> bool {
     let last = leaf.len().checked_sub(1);
     from == 0 && last.is_none_or(|last| span.reaches(leaf.key(last)))
@@ -150,7 +148,7 @@ impl Index {
             self.leaves.insert(low.clone(), Arc::new(left));
             self.leaves.insert(first.clone(), Arc::new(right));
             if !fits {
-                // With long keys, a half may be full, too, but it has fewer keys than the page had.
+                // With long keys, a half may still be full, but it has fewer keys than the page had.
                 let low = if key < &first[..] { low } else { first };
                 let full = self.leaves.get(&low).expect("just inserted").clone();
                 let at = full.search(key).expect_err("the key is new");
@@ -213,7 +211,7 @@ impl Index {
     }
 
     /// Calls `visit` with live keys and numbers of deleted keys, in key order, until it returns false. Skips pages without a
-    /// live key. The numbers depend on the pages, but their sum before a live key does not.
+    /// live key. The numbers depend on the layout of pages, but their sum before a live key does not.
     pub(super) fn visit_live<'a>(
         &'a self,
         span: &KeyRange<'_>,
@@ -331,7 +329,7 @@ mod tests {
         }
     }
 
-    /// Generates clustered short keys, and keys so long that one or a few fill a page.
+    /// Generates clustered short keys, and keys so long that a few fill a page.
     fn key() -> impl Strategy<Value = Vec<u8>> {
         prop_oneof![
             30 => (0..3000_u16).prop_map(|n| format!("key-{n:05}").into_bytes()),

@@ -1,8 +1,7 @@
 //! Builds the key index of a loaded history.
 //!
-//! The versions are added from the newest to the oldest, so the first version of a key is the one to keep. They are sorted in
-//! chunks, and each chunk is merged into the pages built before. The memory for sorting therefore does not grow with the number
-//! of versions.
+//! The versions are added from the newest to the oldest, and only the first version of each key is kept. To bound memory, they
+//! are sorted in chunks, and each chunk is merged into the existing pages.
 
 use std::hint::black_box;
 
@@ -15,14 +14,14 @@ use super::{
 /// Size in bytes of the rows that are sorted at once, with their sort keys. A million keys need three chunks.
 pub(super) const CHUNK_BYTES: usize = 16 << 20;
 
-/// Divisor of the size of the earlier pages, which gives the size of a chunk if that is larger. Each merge copies these pages,
-/// so the number of merges must grow more slowly than the number of keys.
+/// A chunk is at least as large as the existing pages divided by this number. Each merge copies the pages, so the number of
+/// merges must grow more slowly than the number of keys.
 const CHUNK_DIVISOR: usize = 4;
 
 /// Size in bytes of a row and its sort key.
 const ROW_BYTES: usize = size_of::<IndexRow<'static>>() + size_of::<SortKey>();
 
-/// Number of keys that are prefetched together. In key order, they are scattered over all blocks.
+/// Number of keys that are prefetched together, because in key order they are scattered over all blocks.
 const FETCHED: usize = 32;
 
 /// A version to add to the index.
@@ -54,7 +53,7 @@ pub(super) struct IndexBuilder<'a> {
     pages: Vec<Leaf>,
     /// The page that is being filled during a merge.
     filling: Leaf,
-    /// Size in bytes of the versions in the pages that are not deletions.
+    /// Size in bytes of the pages' versions, except deletions.
     live_bytes: u64,
 }
 
@@ -70,7 +69,7 @@ impl<'a> IndexBuilder<'a> {
         }
     }
 
-    /// Adds a version. All later versions must have been added before.
+    /// Adds a version. All newer versions must already have been added.
     pub(super) fn add(&mut self, row: IndexRow<'a>) {
         let page_bytes = self.pages.len() * LEAF_BYTES;
         if self.rows.len() * ROW_BYTES >= self.chunk_bytes.max(page_bytes / CHUNK_DIVISOR) {
@@ -79,7 +78,7 @@ impl<'a> IndexBuilder<'a> {
         self.rows.push(row);
     }
 
-    /// Returns the index, and the size in bytes of its versions that are not deletions.
+    /// Returns the index, and the size in bytes of its versions, except deletions.
     pub(super) fn finish(mut self) -> (Index, u64) {
         self.merge();
         (Index::of_pages(self.pages), self.live_bytes)
@@ -152,7 +151,7 @@ mod tests {
         test_helpers::{apply, delete, put},
     };
 
-    /// Generates mostly short keys, and keys so long that one or a few fill a page.
+    /// Generates mostly short keys, and keys so long that a few fill a page.
     fn key() -> impl Strategy<Value = String> {
         (0..200_usize).prop_map(|n| {
             let len = match n % 20 {

@@ -1,10 +1,11 @@
 //! Values that puts keep (`ignore_value`). Keeping a value stores it again, so it counts as if the client had sent it. The
-//! proposer looks up the value's length and adds a maximum to the put. Without the maximum, many small puts could follow a put
-//! that makes the value large. If the value is longer when the put is applied, the put changes nothing and is proposed again.
+//! proposer looks up the value's length and adds a maximum to the put. Otherwise, many small puts could store a value again
+//! that another put has made large. If the value is longer when the put is applied, the put changes nothing and is proposed
+//! again.
 
 use super::{Kv, KvCommand, KvError, KvOperation, Put, Txn, TxnOpKind};
 
-/// Maximum length in bytes of a value that can always be kept, because a command uses as much space in the log.
+/// Length in bytes up to which a value can always be kept, because a command uses as much space in the log.
 const KEPT_BYTES_FREE: u64 = 512;
 
 impl KvCommand {
@@ -16,15 +17,14 @@ impl KvCommand {
 }
 
 impl Put {
-    /// Returns whether the put limits the length of its kept value.
     pub(crate) fn is_bounded(&self) -> bool {
         self.kept_bytes_max.is_some()
     }
 }
 
 impl Kv {
-    /// Returns the size in bytes of the values that a command keeps now; for a transaction, of the larger branch. Sets each
-    /// value's maximum length in the command to the next power of two, so that small changes in between do not matter.
+    /// Returns the current size in bytes of the values that a command keeps; for a transaction, of the larger branch. Sets the
+    /// maximum length of each value in the command to the next power of two, so that a value may still grow a little.
     pub(crate) fn limit_kept_values(&self, command: &mut KvCommand) -> u64 {
         match &mut command.operation {
             Some(KvOperation::Put(put)) => self.limit_kept_value(put),
@@ -34,8 +34,7 @@ impl Kv {
         }
     }
 
-    /// Sets the maximum length of each value that a transaction keeps, as [`Self::limit_kept_values`] does. Returns the size in
-    /// bytes of the values that the larger branch keeps now.
+    /// Like [`Self::limit_kept_values`], for a transaction. Returns the size for the larger branch.
     fn limit_kept_values_of_txn(&self, txn: &mut Txn) -> u64 {
         let branches = [&mut txn.success, &mut txn.failure];
         let bytes = branches.map(|branch| {
@@ -49,8 +48,7 @@ impl Kv {
         bytes.into_iter().max().unwrap_or_default()
     }
 
-    /// Sets the maximum length of the value that a put keeps, as [`Self::limit_kept_values`] does. Returns the value's length
-    /// in bytes, or 0 if the put keeps no value.
+    /// Like [`Self::limit_kept_values`], for a put. Returns 0 if it keeps no value.
     fn limit_kept_value(&self, put: &mut Put) -> u64 {
         if !put.ignore_value {
             return 0;

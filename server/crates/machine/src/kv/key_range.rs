@@ -1,6 +1,6 @@
 //! The key range of a request, in `key` and `range_end` form.
 
-/// The `range_end` that means "all keys from the first one on".
+/// The `range_end` that means all keys at or above `key`.
 const UNBOUNDED: &[u8] = b"\0";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub(crate) enum KeyRange<'a> {
 }
 
 impl<'a> KeyRange<'a> {
-    /// Creates a range from a request. An empty `range_end` means a single key, `\0` all keys from `key` on.
+    /// Creates a range from a request. An empty `range_end` means a single key, and `\0` all keys at or above `key`.
     pub(crate) fn new(key: &'a [u8], range_end: &'a [u8]) -> Self {
         if range_end.is_empty() {
             KeyRange::One(key)
@@ -24,14 +24,13 @@ impl<'a> KeyRange<'a> {
         }
     }
 
-    /// Returns the first key that can be in the range.
     pub(crate) fn first(&self) -> &'a [u8] {
         match self {
             KeyRange::One(key) | KeyRange::From(key) | KeyRange::Between(key, _) => key,
         }
     }
 
-    /// Returns whether `key` is before the range's end. The caller knows that it is at or above the first key.
+    /// Returns whether `key` is before the range's end. `key` must not be below the first key.
     pub(crate) fn reaches(&self, key: &[u8]) -> bool {
         match self {
             KeyRange::One(one) => key == *one,

@@ -4,8 +4,8 @@
 
 use super::version::{ByteReader, Location, write};
 
-/// Maximum size of a page in bytes, which is enough for about 140 keys of 16 bytes. A page accepts no further key that would
-/// exceed it. The size is a size class of the allocator, and small enough to copy when a frozen view shares the page.
+/// Maximum size of a page in bytes, enough for about 140 keys of 16 bytes. It is a size class of the allocator, and small
+/// enough to copy when a frozen view shares the page.
 pub(super) const LEAF_BYTES: usize = 3584;
 
 /// Number of bytes by which a page's buffer grows.
@@ -38,7 +38,6 @@ impl IndexEntry {
         )
     }
 
-    /// Unpacks the result of [`Self::pack`].
     pub(super) fn unpack(PackedEntry(packed): PackedEntry) -> Self {
         let location = Location { block: packed >> (SLOT_BITS + 1), slot: (packed >> 1) as u16 };
         Self { location, tombstone: packed & 1 == 1 }
@@ -128,7 +127,6 @@ impl Leaf {
         self.live += u32::from(!entry.tombstone);
     }
 
-    /// Replaces the entry of the key at a position.
     pub(super) fn set(&mut self, at: usize, entry: IndexEntry) {
         self.live -= u32::from(!self.entry(at).tombstone);
         self.live += u32::from(!entry.tombstone);
@@ -171,7 +169,6 @@ impl Leaf {
     }
 }
 
-/// Returns the size in bytes of a key's entry: location, key length, key.
 fn entry_bytes(key: &[u8]) -> usize {
     // The length is a variable-length integer with seven bits per byte.
     LOCATION_BYTES + (key.len().max(1).ilog2() / 7 + 1) as usize + key.len()

@@ -1,6 +1,6 @@
 //! The lease operations on the key space: grant, revoke, expire, checkpoint.
 //!
-//! The table of leases is in `machine/lease.rs`. Each write attaches its key to leases itself (see [`Kv::write`]).
+//! `machine/lease.rs` contains the table of leases. [`Kv::write`] attaches each written key to its lease.
 
 use bytes::Bytes;
 
@@ -11,7 +11,7 @@ use crate::lease::{
 };
 
 impl Kv {
-    /// Executes a committed lease command (I2). Revoking an unknown lease fails with `NotFound`.
+    /// Executes a committed lease command (I2). Fails if a lease to revoke does not exist or a lease cannot be granted.
     pub fn apply_lease(&mut self, command: &LeaseCommand) -> Result<LeaseReply, LeaseError> {
         self.continue_sweep();
         match &command.operation {
@@ -33,7 +33,7 @@ impl Kv {
                 }
                 Ok(LeaseReply::Checkpointed)
             }
-            // No member proposes such a command. An operation of a later release is refused when it is decoded.
+            // No member proposes a command without an operation. Decoding refuses the operations of later releases.
             None => Ok(LeaseReply::Checkpointed),
         }
     }
@@ -75,7 +75,7 @@ impl Kv {
     }
 
     /// Attaches all live keys to their leases, after a checkpoint was loaded or versions were imported. Returns `false` if a
-    /// lease does not exist; its keys are attached nevertheless.
+    /// lease does not exist, but attaches its keys, too.
     pub(super) fn attach_leased_keys(&mut self) -> bool {
         let mut found = Vec::new();
         self.index.visit(&KeyRange::From(b""), &mut |key, entry| {

@@ -3,10 +3,10 @@
 //! Each operation has its own file: `put`, `delete`, `range`, `txn`, `compact`.
 //!
 //! Reading order: `request` (the operations) → `read_budget` (their limits) → `version`, `slots`, `block` and `block_record`
-//! (storage) → `history` (all versions) → `leaf` and `index` (the newest version of each key) → `sort` and `index_builder` (the
-//! index at a start) → the operations → `range_plan` (long answers) → `kept` (values that puts keep) → `lease` → `events` (the
-//! history for watchers) → `retained` (the versions that etcd's store would contain) → `import` (from an etcd store), `follow`
-//! (from another cluster) → `hash`, `checkpoint`.
+//! (storage) → `history` (all versions) → `leaf` and `index` (the newest version of each key) → `sort` and `index_builder`
+//! (building the index at startup) → the operations → `range_plan` (large responses) → `kept` (values that puts keep) → `lease`
+//! → `events` (the history for watchers) → `retained` (the versions that etcd's store would contain) → `import` (from an etcd
+//! store), `follow` (from another cluster) → `hash`, `checkpoint`.
 
 use crate::revision::Revision;
 
@@ -80,7 +80,7 @@ pub struct KeyValue {
     pub mod_revision: Revision,
     /// Number of puts since the key was created.
     pub version: i64,
-    /// The attached lease; [`LeaseId::NONE`] without a lease.
+    /// The attached lease; [`LeaseId::NONE`] for none.
     pub lease: LeaseId,
 }
 
@@ -206,7 +206,7 @@ pub struct Kv {
     states_before_compaction: Vec<Kv>,
     /// Distinguishes states that replaced each other in this process, because their blocks differ; not replicated.
     layout: u32,
-    /// The numbers of the cluster's feature level. [`crate::StateMachine`] sets them before each entry.
+    /// The constants of the cluster's feature level. [`crate::StateMachine`] sets them before each entry.
     pacing: Pacing,
 }
 
@@ -291,14 +291,14 @@ impl Kv {
                 self.sweep_on_request();
                 KvReply::Compact
             }
-            // No member proposes such a command. An operation of a later release is refused when it is decoded.
+            // No member proposes a command without an operation. Decoding refuses the operations of later releases.
             None => KvReply::Op(OpReply::Txn(TxnReply::default())),
         };
         self.revision = self.revision_within(&batch);
         Ok(reply)
     }
 
-    /// Sets the numbers that this key space uses to apply later commands.
+    /// Sets the constants with which this key space applies later commands.
     pub(crate) fn set_pacing(&mut self, pacing: Pacing) {
         self.pacing = pacing;
     }
@@ -331,8 +331,7 @@ impl Kv {
         })
     }
 
-    /// Writes one version of a key: a value with its lease, or a deletion if `written` is `None`. Moves the key to the new
-    /// lease.
+    /// Writes a version of a key: a value and its lease, or a deletion if `written` is `None`. Moves the key to the new lease.
     fn write(&mut self, batch: &mut WriteBatch, key: &[u8], written: Option<(&[u8], LeaseId)>) {
         let past = self.previous_version(key);
         let life = past.as_ref().filter(|past| !past.tombstone);
@@ -402,8 +401,8 @@ impl Kv {
         self.len() == 0
     }
 
-    /// Returns the size of all records in bytes, in 4 KiB pages. Serves as both dbSize and dbSizeInUse, because a compaction
-    /// leaves no free pages. The size is the same on all members after the same log.
+    /// Returns the size of all records in bytes, rounded up to 4 KiB pages. It is both dbSize and dbSizeInUse, because a
+    /// compaction leaves no free pages. All members have the same size after the same log entry.
     pub fn size_bytes(&self) -> u64 {
         EMPTY_BYTES + (self.history.bytes + self.lease_bytes()).next_multiple_of(PAGE_BYTES)
     }
@@ -414,13 +413,13 @@ impl Kv {
         blocks.all(block::Block::is_resident)
     }
 
-    /// Returns the size in bytes of leases and of the live keys' newest versions, in 4 KiB pages.
+    /// Returns the size in bytes of leases and of the live keys' newest versions, rounded up to 4 KiB pages.
     pub fn live_size_bytes(&self) -> u64 {
         EMPTY_BYTES + (self.live_bytes + self.lease_bytes()).next_multiple_of(PAGE_BYTES)
     }
 
-    /// Returns the number of bytes that this state and its predecessors have dropped since the process loaded a state. Readers
-    /// of an older state may still hold them in memory.
+    /// Returns the number of bytes that were dropped since the process loaded a state. Readers of older states may still hold
+    /// them.
     pub fn dropped_bytes(&self) -> u64 {
         self.history.dropped_bytes
     }

@@ -16,7 +16,7 @@ use crate::revision::Revision;
 /// Number of 16-byte keys in a page of the index.
 const KEYS_PER_PAGE: usize = 140;
 
-/// Number of versions that a read at an older revision examines, if the key has about a hundred.
+/// Number of versions that a read at an older revision examines for a key with about a hundred versions.
 const VERSIONS_PER_KEY: u64 = 16;
 
 /// The limits of one part of a range.
@@ -51,8 +51,8 @@ pub enum NextPart {
 }
 
 impl Kv {
-    /// Reads the first pairs of a range in key order, which must not sort by value. Ignores order and limit. To continue, the
-    /// caller sets `key` to the key in [`RangePart::next`], on the same state.
+    /// Reads the first pairs of a range in key order, within `bounds`. Ignores the range's order and limit; the range must not
+    /// sort by value. To continue on the same state, the caller sets `key` to the key in [`RangePart::next`].
     pub fn range_part(
         &self,
         range: &Range,
@@ -99,8 +99,7 @@ impl Kv {
         outcome.map(|()| part)
     }
 
-    /// Checks that the requested revision is readable. Fails with `FutureRevision` above `current`, the newest revision, and
-    /// with `Compacted` below the compacted revision.
+    /// Fails if the requested revision is above `current` (`FutureRevision`) or below the compacted revision (`Compacted`).
     pub(super) fn check_range(&self, range: &Range, current: Revision) -> Result<(), KvError> {
         if range.revision > current.0 {
             Err(KvError::FutureRevision { current })
@@ -172,7 +171,7 @@ impl Kv {
         reads: &mut ReadBudget,
     ) -> Result<(Vec<KeyValue>, Option<i64>), KvError> {
         let value_use = ValueUse::of(range);
-        // The number of the first pairs that are returned in any case, without a value that is only compared.
+        // Number of first pairs that are certain to be returned with their values.
         let returned = match (range.keys_only, usize::try_from(range.limit)) {
             (true, _) => 0,
             (false, Ok(1..)) if sorts(range) => 0,
@@ -185,7 +184,7 @@ impl Kv {
             let value_len = value_use.value_len(version);
             reads.collect(version.key.len(), value_len)?;
             if kvs.len() < returned {
-                // Fail before the pairs take more memory than an answer may.
+                // Fail before the pairs take more memory than a response may.
                 returned_bytes += (version.key.len() + value_len) as u64;
                 reads.can_return(returned_bytes)?;
             }
@@ -195,8 +194,8 @@ impl Kv {
         Ok((kvs, whole))
     }
 
-    /// Calls `visit` with each pair that [`Self::collect_pairs`] returns. Returns the number of keys in the range, or `None` if
-    /// the read stopped at the limit.
+    /// Calls `visit` with each pair of [`Self::collect_pairs`]. Returns the number of keys in the range, or `None` after the
+    /// limit.
     pub(super) fn visit_pairs<'a>(
         &'a self,
         range: &Range,
@@ -279,7 +278,7 @@ impl Kv {
         outcome
     }
 
-    /// Counts the live keys in a range, at revision `at` or the newest one, and charges the count. Fails without enough budget.
+    /// Counts and charges the live keys in a range, at revision `at` or the newest one. Fails if the budget is exhausted.
     pub(super) fn count(
         &self,
         span: &KeyRange<'_>,
@@ -333,8 +332,8 @@ impl Kv {
         self.estimate_count(&span, reads)
     }
 
-    /// Charges a walk over a range, up to `limit` live keys; `None` stands for a walk over all keys at an older revision. Fails
-    /// if the budget is exhausted.
+    /// Charges a walk over a range, up to `limit` live keys; `None` is a walk over all keys at an older revision. Fails without
+    /// budget.
     pub(super) fn estimate_walk(
         &self,
         span: &KeyRange<'_>,
@@ -362,8 +361,8 @@ impl Kv {
     }
 }
 
-/// Returns how many keys can be read in the time of `keys` keys at the newest revision. `history` is whether they are read at
-/// an older revision, which is slower.
+/// Returns how many keys can be read in the time of `keys` keys at the newest revision. `history` is whether to read older
+/// versions.
 pub(super) fn reachable_keys(keys: u64, history: bool) -> u64 {
     if history {
         keys / VERSIONS_PER_KEY
@@ -398,7 +397,7 @@ fn passes(range: &Range, version: &Version<'_>) -> bool {
         && most(range.max_create_revision, version.create)
 }
 
-/// Returns whether a range requests an order other than ascending keys, the order of reading.
+/// Returns whether a range requests an order other than ascending key order, in which keys are read.
 pub(super) fn sorts(range: &Range) -> bool {
     range.sort_target() != SortTarget::Key || range.sort_order() == SortOrder::Descend
 }

@@ -1,5 +1,5 @@
-//! Ranges whose answers are too large to be in memory at once. A plan measures an answer without reading its values. The caller
-//! then reads the pairs in parts from the same state.
+//! Ranges whose responses are too large to be in memory at once. A plan measures a response without reading its values. The
+//! caller then reads the pairs in parts from the same state.
 //!
 //! In key order, a plan contains only the key at which the next part begins. In any other order, it contains all keys.
 
@@ -13,16 +13,16 @@ use super::{
 };
 use crate::revision::Revision;
 
-/// The answer of a range without its pairs, which [`Kv::planned_part`] reads.
+/// The response to a range without its pairs, which [`Kv::planned_part`] reads.
 #[derive(Clone, Debug)]
 pub struct RangePlan {
-    /// The answer without its pairs.
+    /// The response without its pairs.
     pub reply: RangeReply,
-    /// The range in key order. Without a list of keys, the next part begins at its `key`.
+    /// The range in key order. If `keys` is `None`, the next part begins at its `key`.
     range: Range,
-    /// The keys in the order of the answer, or `None` for key order.
+    /// The keys in the order of the response, or `None` for key order.
     keys: Option<Arc<Vec<Bytes>>>,
-    /// Number of pairs in the answer.
+    /// Number of pairs in the response.
     pairs: usize,
     /// Number of pairs that were read.
     read: usize,
@@ -41,12 +41,12 @@ impl RangePlan {
     }
 }
 
-/// Receives a pair of a planned answer, without its value, and the length of the value in bytes.
+/// Receives a pair of a planned response, without its value, and the length of the value in bytes.
 pub type MeasurePair<'a> = dyn FnMut(KeyValue, usize) + 'a;
 
 impl Kv {
-    /// Plans the answer of [`Kv::range`], with the same errors. Passes each of its pairs to `measure`. Reads values only to sort
-    /// by them, and then may wait for the disk. Fails with `AnswerTooLarge` once the pairs to sort exceed `sorted_bytes` bytes.
+    /// Plans the response of [`Kv::range`], with the same errors. Passes each pair to `measure`. Reads values, possibly from
+    /// disk, only to sort by them. Fails with `AnswerTooLarge` once the pairs to sort exceed `sorted_bytes` bytes.
     pub fn plan_range(
         &self,
         range: &Range,
@@ -61,7 +61,7 @@ impl Kv {
         }
     }
 
-    /// Plans an answer in key order.
+    /// Plans a response in key order.
     fn plan_in_order(
         &self,
         range: &Range,
@@ -94,7 +94,7 @@ impl Kv {
         Ok(RangePlan { reply, range: range.clone(), keys: None, pairs, read: 0 })
     }
 
-    /// Plans an answer in another order, or without pairs.
+    /// Plans a response in another order, or without pairs.
     fn plan_sorted(
         &self,
         range: &Range,
@@ -126,7 +126,7 @@ impl Kv {
         })
     }
 
-    /// Reads the next pairs of a plan of this state, and advances the plan. If the read fails, the plan does not advance.
+    /// Reads the next pairs of a plan that was made on this state. Advances the plan unless the read fails.
     pub fn planned_part(
         &self,
         plan: &mut RangePlan,
@@ -181,8 +181,8 @@ impl Kv {
         (range.revision > 0 && revision < self.revision).then_some(revision)
     }
 
-    /// Returns the version of a key at revision `at`, or the newest version if `at` is `None`. Returns `None` if the key does
-    /// not exist at that revision.
+    /// Returns a key's version at revision `at` or the newest revision (`None`). Returns `None` if the key does not exist
+    /// there.
     fn live_version(&self, key: &[u8], at: Option<Revision>) -> Option<BlockVersion<'_>> {
         let location = self.index.get(key)?.location;
         let found = match at {

@@ -22,7 +22,7 @@ use crate::{
 /// Maximum length in bytes of a placeholder.
 const PLACEHOLDER_BYTES: usize = 2 << 20;
 
-/// Stands for values that nobody looks at. The allocator takes it from the system's zero page.
+/// Replaces values that are not read. The allocator maps it to the system's zero page.
 static PLACEHOLDER: LazyLock<Bytes> = LazyLock::new(|| vec![0; PLACEHOLDER_BYTES].into());
 
 const _: () = assert!(size_of::<KeyValue>() as u64 <= Pacing::of(OWN).pair_bytes);
@@ -52,12 +52,12 @@ pub(super) enum ValueUse {
     Nothing,
     /// Returns the value.
     Return,
-    /// Decides by the value, even if it discards its results.
+    /// Needs the value even if the read discards its results.
     Compare,
 }
 
 impl ValueUse {
-    /// Returns what a range does with the values in it.
+    /// Returns the purpose for which a range needs values.
     pub(super) fn of(range: &Range) -> Self {
         if range.sort_target() == SortTarget::Value {
             Self::Compare
@@ -68,7 +68,7 @@ impl ValueUse {
         }
     }
 
-    /// Returns the length of a version's value in the pair of [`ReadBudget::pair`].
+    /// Returns the length in bytes of the value in the pair that [`ReadBudget::pair`] returns.
     pub(super) fn value_len(self, version: &Version<'_>) -> usize {
         match self {
             Self::Nothing => 0,
@@ -156,9 +156,8 @@ impl ReadBudget {
         Self { collected: bytes, ..self }
     }
 
-    /// Returns a version as a pair. If the read discards a value that it would return, a placeholder of the same length
-    /// replaces it, so that the command need not read the disk. Fails with [`KvError::NotResident`] if the read must not wait
-    /// for the value.
+    /// Returns a version as a pair. If the result is discarded, a placeholder of the same length replaces the value, to avoid
+    /// reading the disk. Fails with [`KvError::NotResident`] if the read must not wait for the value.
     pub(super) fn pair(
         &self,
         (block, version): &BlockVersion<'_>,
@@ -224,7 +223,7 @@ impl ReadBudget {
         take(&mut self.work, keys as u64 * self.pacing.passed_work)
     }
 
-    /// Charges a count of keys, including deleted ones: one read key, plus one for many keys.
+    /// Charges one read key, and the count of `keys` keys (including deleted ones), which costs a fraction of reading them.
     pub(super) fn count_keys(&mut self, keys: usize) -> Result<(), KvError> {
         take(&mut self.work, self.pacing.read_work + keys as u64)
     }
@@ -234,8 +233,7 @@ impl ReadBudget {
         take(&mut self.bytes, self.pacing.pair_bytes)
     }
 
-    /// Charges the memory of a pair that a range collects, like [`Self::hold`]. Also fails if the pairs exceed the limit of
-    /// [`Self::collecting`].
+    /// Charges the memory of a collected pair, like [`Self::hold`], and also against the limit of [`Self::collecting`].
     pub(super) fn collect(&mut self, key_len: usize, value_len: usize) -> Result<(), KvError> {
         self.hold()?;
         let lengths = (key_len + value_len) as u64;

@@ -13,8 +13,7 @@ pub struct KvCommand {
 }
 
 impl KvCommand {
-    /// Returns whether the read limits apply. They do not for releases without limits, or for commands that read at most one
-    /// pair.
+    /// Returns whether the read limits apply. Older entries, and commands that read at most one pair, have no limits.
     pub(super) fn bounded(&self) -> bool {
         match &self.operation {
             Some(KvOperation::Delete(delete)) => delete.bounded,
@@ -26,7 +25,7 @@ impl KvCommand {
     }
 }
 
-/// The operations that can write.
+/// An operation that can write.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum KvOperation {
     /// Puts one key.
@@ -41,7 +40,7 @@ pub enum KvOperation {
     /// Drops superseded revisions.
     #[prost(message, tag = "4")]
     Compact(Compact),
-    /// Continues to free the space of the last compaction.
+    /// Continues the sweep of the last compaction.
     #[prost(message, tag = "5")]
     Sweep(Sweep),
 }
@@ -119,7 +118,7 @@ impl DeleteRange {
     }
 }
 
-/// Reads `[key, range_end)`. An empty end means a single key, `\0` means all keys from `key` on.
+/// Reads `[key, range_end)`. An empty end means a single key, and `\0` means all keys at or above `key`.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Range {
     /// First key.
@@ -185,7 +184,7 @@ pub enum SortTarget {
 /// Executes `success` if all comparisons hold, and `failure` otherwise, at one revision.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Txn {
-    /// Conditions.
+    /// The conditions.
     #[prost(message, repeated, tag = "1")]
     pub compare: Vec<Compare>,
     /// Executed if all conditions hold.
@@ -194,8 +193,7 @@ pub struct Txn {
     /// Executed otherwise.
     #[prost(message, repeated, tag = "3")]
     pub failure: Vec<TxnOp>,
-    /// Whether the read limits apply. Only the outermost transaction's field counts. Entries of releases without limits lack
-    /// the field and have no limits.
+    /// Whether the read limits apply. Entries of older releases lack the field. Ignored in a nested transaction.
     #[prost(bool, tag = "4")]
     pub bounded: bool,
 }
@@ -214,7 +212,7 @@ impl Range {
 }
 
 impl Txn {
-    /// Returns whether any branch reads a range of keys rather than single keys.
+    /// Returns whether a comparison or any branch reads a range of keys rather than single keys.
     pub fn reads_spans(&self) -> bool {
         self.comparisons()
             .any(|compare| !compare.range_end.is_empty())
@@ -259,7 +257,8 @@ impl Txn {
         operations.filter_map(|operation| operation.kind.as_ref())
     }
 
-    /// Iterates over this transaction and its nested ones. Allocates only for nested ones, because each write calls this often.
+    /// Iterates over this transaction and its nested transactions. Each write calls this often, so it allocates only for nested
+    /// ones.
     fn all(&self) -> impl Iterator<Item = &Txn> {
         let (mut outermost, mut left) = (Some(self), Vec::new());
         std::iter::from_fn(move || {

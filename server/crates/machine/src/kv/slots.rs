@@ -1,8 +1,8 @@
-//! The directory of a block: where the version of each slot is.
+//! The slot directory of a block: the offsets of the version in each slot.
 
 use std::borrow::Cow;
 
-/// Where a version is: the offset of its fields and key in `meta`, and of its value in the values.
+/// The offsets of a version in its block: of its fields and key in `meta`, and of its value in the values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Offsets {
     pub(super) meta: u16,
@@ -19,13 +19,13 @@ impl Offsets {
 pub(super) enum SlotDirectory {
     /// The offsets for each slot. Compacted slots have [`Offsets::COMPACTED`].
     Full(Vec<Offsets>),
-    /// Slot and offsets of each remaining version. On disk, smaller than `Full` when half of the slots are compacted.
+    /// Slot and offsets of each remaining version. Smaller on disk than `Full` if more than half of the slots are compacted.
     Sparse(Vec<(u16, Offsets)>),
 }
 
 impl SlotDirectory {
-    /// Creates a closed block's directory from the slots and offsets of its versions (ascending), and from nothing else.
-    /// Members with the same versions therefore write the same records.
+    /// Creates a closed block's directory from the slots and offsets of its versions (ascending). It depends on nothing else,
+    /// so members with the same versions write the same records.
     pub(super) fn closed(versions: Vec<(u16, Offsets)>) -> Self {
         let slots = versions
             .last()

@@ -1,6 +1,5 @@
 //! Sorts many byte strings without pairwise comparison: an MSD radix sort with cached heads, which processes seven bytes of
-//! each key at a time. Each key is fetched only a few times, while a comparison sort fetches two keys for each of its n log n
-//! steps.
+//! each key at a time. Each key is fetched only a few times; a comparison sort fetches two keys in each of n log n steps.
 
 use std::ops::Range;
 
@@ -19,13 +18,12 @@ pub(super) struct SortKey {
 }
 
 impl SortKey {
-    /// Returns the key's position in the input.
     pub(super) fn at(self) -> usize {
         self.at
     }
 }
 
-/// Stable sort. Returns the keys' positions in ascending key order.
+/// Sorts keys stably. Returns their positions in ascending key order.
 pub(super) fn sorted<K: AsRef<[u8]>>(keys: &[K]) -> Vec<SortKey> {
     let mut tags: Vec<SortKey> = (0..keys.len()).map(|at| SortKey { head: 0, at }).collect();
     let mut groups: Vec<(Range<usize>, usize)> = vec![(0..tags.len(), 0)];

@@ -1,8 +1,8 @@
 //! Txn: executes one of two lists of operations at one revision, depending on comparisons.
 //!
 //! As in etcd, all comparisons, including nested ones, are first evaluated on the state before the transaction. Then the
-//! operations in the chosen branches are checked, and finally executed, so a failed transaction changes nothing. Only the
-//! execution detects that a transaction reads too much, and then restores the state before it.
+//! operations in the chosen branches are checked, and finally executed, so a failed transaction changes nothing. If a
+//! transaction reads too much, only its execution detects this, and restores the state before it.
 
 use std::cmp::Ordering;
 
@@ -44,8 +44,8 @@ impl Kv {
         done
     }
 
-    /// Executes a read-only transaction on a copy of this state. It may compare and sort as many bytes as it may return. Fails with
-    /// [`KvError::AnswerTooLarge`] if the pairs of its ranges take more than `bytes` bytes of memory.
+    /// Executes a read-only transaction on a copy of this state. The transaction may compare and sort as many bytes as it may
+    /// return. Fails with [`KvError::AnswerTooLarge`] if the pairs of its ranges take more than `bytes` bytes of memory.
     pub fn read_txn(
         &self,
         txn: &Txn,
@@ -66,8 +66,7 @@ impl Kv {
         self.estimate_txn(txn, &mut reads).is_err()
     }
 
-    /// Returns whether a transaction compares and sorts more bytes in ranges than one command may, counting both branches. The
-    /// check costs as much as reading the keys.
+    /// Returns whether both branches compare and sort more bytes than one command may. Costs as much as reading the keys.
     pub fn txn_compares_too_much(&self, txn: &Txn) -> bool {
         let mut reads = ReadBudget::of_command(self.pacing, true, ReadResults::Discard);
         self.charge_compared_values(txn, &mut reads).is_err()
@@ -97,13 +96,13 @@ impl Kv {
         txn.compares_values() || self.txn_reads_more_than(txn, reachable_keys(keys, history))
     }
 
-    /// Returns whether a deletion may read more than `keys` keys to return their pairs, if it returns them.
+    /// Returns whether a deletion may read more than `keys` keys to return their pairs. Returns `false` if it returns no pairs.
     pub fn delete_reads_beyond(&self, delete: &DeleteRange, keys: u64) -> bool {
         let mut reads = ReadBudget::of_estimate(self.pacing, keys);
         self.estimate_delete(delete, &mut reads).is_err()
     }
 
-    /// Charges the reads of the comparisons and branches of a transaction, including nested ones. Fails without enough budget.
+    /// Charges the reads of a transaction's comparisons and branches, including nested ones. Fails if the budget is exhausted.
     fn estimate_txn(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<(), KvError> {
         for compare in txn.comparisons() {
             let span = KeyRange::new(&compare.key, &compare.range_end);
@@ -128,8 +127,8 @@ impl Kv {
         self.estimate_walk(&span, Some(usize::MAX), reads)
     }
 
-    /// Evaluates a transaction's compares, and those of the transactions nested in the chosen branch, against the current state.
-    /// Returns the branches to execute.
+    /// Evaluates the compares of a transaction and of nested transactions in the chosen branch. Returns the branches to
+    /// execute.
     fn choose(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<TxnPath, KvError> {
         let mut succeeded = true;
         for compare in &txn.compare {
@@ -229,8 +228,7 @@ impl Kv {
     }
 }
 
-/// Returns whether an operation that may exceed the read limits follows a write. `written` is whether an earlier operation
-/// wrote; the call updates it.
+/// Returns whether an operation that may exceed the read limits follows a write. Sets `written` after the first write.
 fn reads_after_a_write(txn: &Txn, path: &TxnPath, written: &mut bool) -> bool {
     let mut nested = path.nested.iter();
     path.branch(txn).iter().any(|op| {
@@ -253,7 +251,7 @@ fn reads_after_a_write(txn: &Txn, path: &TxnPath, written: &mut bool) -> bool {
     })
 }
 
-/// Returns whether a comparison holds for one pair. As in etcd, an unknown target is equal and an unknown relation holds.
+/// Returns whether a comparison holds for a pair. As in etcd, an unknown target counts as equal, and an unknown relation holds.
 fn holds_for(compare: &Compare, kv: &KeyValue) -> bool {
     let wanted = compare.value.as_ref();
     let ordering = match CompareTarget::try_from(compare.target) {

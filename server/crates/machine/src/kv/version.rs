@@ -39,7 +39,7 @@ pub(super) struct Version<'a> {
     pub(super) create: Revision,
     /// Number of puts since the key was created; 0 for a tombstone.
     pub(super) version: i64,
-    /// The attached lease; [`LeaseId::NONE`] without a lease.
+    /// The attached lease; [`LeaseId::NONE`] for none.
     pub(super) lease: LeaseId,
     pub(super) links: Links,
     pub(super) key: &'a [u8],
@@ -52,7 +52,7 @@ pub(super) struct Version<'a> {
 }
 
 const TOMBSTONE: u8 = 1;
-/// Flag of the first version after a creation, whose create revision and version number are not encoded.
+/// Flag of a version that creates its key. Its create revision and version number are not encoded.
 const FRESH: u8 = 2;
 const SUB: u8 = 4;
 const LEASE: u8 = 8;
@@ -152,7 +152,7 @@ impl<'a> Version<'a> {
         })
     }
 
-    /// Returns where the value is within the values of the block.
+    /// Returns the byte range of the value within the values of the block.
     pub(super) fn value_range(&self) -> Range<usize> {
         self.value_at..self.value_at + self.value_len
     }
@@ -180,7 +180,6 @@ pub(super) fn reach(depth: u64) -> u64 {
     weight
 }
 
-/// Returns `flag` if it is set, otherwise 0.
 fn flag(set: bool, flag: u8) -> u8 {
     if set { flag } else { 0 }
 }
@@ -206,7 +205,6 @@ pub(super) struct ByteReader<'a> {
 }
 
 impl<'a> ByteReader<'a> {
-    /// Takes the next byte. Returns `None` at the end.
     pub(super) fn byte(&mut self) -> Option<u8> {
         let (first, rest) = self.rest.split_first()?;
         self.rest = rest;
@@ -226,7 +224,6 @@ impl<'a> ByteReader<'a> {
         None
     }
 
-    /// Takes the next `len` bytes. Returns `None` if fewer are left.
     pub(super) fn take(&mut self, len: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(len)?;
         self.rest = rest;

@@ -13,14 +13,14 @@ use crate::{
 /// Number of versions that a sweep processes in a typical block.
 const VERSIONS_PER_BLOCK: u64 = 128;
 
-/// Maximum number of single-key operations in a transaction that is not counted.
+/// Maximum number of operations in a transaction that are not charged.
 const SMALL_TXN_OPERATIONS: usize = 64;
 
 /// Number of values that a command may read without a charge. Most transactions, for example those of Kubernetes, read fewer.
 const FEW_VALUES: usize = 16;
 
 /// Charge in keys for each value if a command may read more than [`FEW_VALUES`], because values may be on disk. The charge must
-/// not depend on which values are in memory: that differs between members, and recordings lack it.
+/// not depend on which values are in memory, because this differs between members and is not recorded.
 const KEYS_PER_VALUE: usize = 64;
 
 impl Kv {
@@ -184,7 +184,6 @@ impl Kv {
     }
 }
 
-/// Returns whether a put may read the previous value.
 fn reads_value(put: &Put) -> bool {
     put.prev_kv || put.ignore_value
 }
