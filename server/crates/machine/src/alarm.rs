@@ -1,7 +1,6 @@
 //! The alarms that members have raised. An alarm blocks v3 commands that would worsen the problem.
 //!
-//! A member measures its own quota and proposes the alarm. The state machine defines only an alarm's effect, which all members
-//! share.
+//! Each member checks its own quota and proposes the alarm. The state machine applies the alarm on all members.
 
 use imbl::OrdSet;
 
@@ -38,7 +37,7 @@ pub enum AlarmAction {
 }
 
 impl AlarmCommand {
-    /// Creates the command that makes every member hash its state. The command raises no alarm.
+    /// Creates a command that makes every member hash its state and raises no alarm.
     pub fn hash_state() -> Self {
         Self {
             action: AlarmAction::HashState as i32,
@@ -47,7 +46,7 @@ impl AlarmCommand {
         }
     }
 
-    /// Returns whether every member hashes its state after applying the command.
+    /// Returns whether the command makes every member hash its state.
     pub fn hashes_state(&self) -> bool {
         self.action == AlarmAction::HashState as i32
     }
@@ -65,10 +64,10 @@ pub enum AlarmType {
     Corrupt = 2,
 }
 
-/// A raised alarm. Alarms are ordered as listings print them.
+/// A raised alarm. Alarms are ordered by kind and member, as in etcd's alarm list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Alarm {
-    /// An [`AlarmType`], or an unknown type in the snapshot that the state was restored from, which blocks nothing.
+    /// An [`AlarmType`], or an unknown type from a restored snapshot, which blocks nothing.
     pub kind: i32,
     /// The member that the alarm concerns.
     pub member: MemberId,
@@ -107,7 +106,7 @@ struct StoredAlarm {
 }
 
 impl Alarms {
-    /// Returns the raised alarms, ordered by kind and member: only those of `kind`, or all for `None`.
+    /// Returns the raised alarms of `kind`, or all raised alarms if `kind` is `None`, in order.
     pub fn list(&self, kind: Option<i32>) -> impl Iterator<Item = Alarm> {
         self.raised
             .iter()
@@ -125,8 +124,8 @@ impl Alarms {
         self.list(Some(kind as i32)).next().is_some()
     }
 
-    /// Raises or lowers the command's alarm, and returns that alarm. Returns `None` if it lowers an alarm that is not raised,
-    /// if there are `alarms_max` alarms, or if the command concerns no alarm.
+    /// Raises or lowers the command's alarm and returns the alarm. Returns `None` if the alarm to lower is not raised, if
+    /// `alarms_max` excludes the alarm to raise, or if the command concerns no alarm.
     pub(crate) fn apply(
         &mut self,
         command: &AlarmCommand,
@@ -187,7 +186,7 @@ impl Alarms {
         }
     }
 
-    /// Emits the record of all raised alarms if they differ from `since`; `None` means no alarms.
+    /// Emits one record with all raised alarms, unless they equal `since`. `None` means no alarms.
     pub(crate) fn changes(&self, since: Option<&Alarms>, emit: &mut Emit<'_>) {
         if since == Some(self) || (since.is_none() && self.raised.is_empty()) {
             return;
@@ -217,7 +216,7 @@ impl Alarms {
     }
 }
 
-/// Returns whether an alarm has an existing member and a known type, and is therefore exempt from `alarms_max`.
+/// Returns whether an alarm concerns an existing member and has a known type, which exempts it from `alarms_max`.
 fn is_member_alarm(alarm: Alarm, members: &MemberRegistry) -> bool {
     members.by_id.contains_key(&alarm.member)
         && (alarm.is(AlarmType::NoSpace) || alarm.is(AlarmType::Corrupt))

@@ -1,5 +1,5 @@
-//! All commands in the log. The structs are the log's payload: they use prost, follow a version byte (`wire`), and are never
-//! messages of a public protocol. Field numbers never change.
+//! All commands in the log. The structs are log payload, encoded with prost after a version byte (`wire`). No public protocol
+//! contains them. Field numbers never change.
 
 use prost::Message as _;
 
@@ -9,7 +9,7 @@ pub use super::member::{
     ChangeMembers, ClusterVersion, Downgrade, PublishAttributes, UpdatePeerUrls,
 };
 
-/// One log entry's payload.
+/// The payload of a log entry.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Entry {
     /// The proposing member and its time.
@@ -70,12 +70,12 @@ impl UnstampedEntry {
         &self.entry
     }
 
-    /// Returns the length of the encoded command.
+    /// Returns the length of the encoded command in bytes.
     pub fn command_bytes(&self) -> usize {
         self.command_bytes
     }
 
-    /// Stamps the entry. Returns it with the length of its encoding in bytes.
+    /// Stamps the entry. Returns the entry and the length of its encoding in bytes.
     pub fn stamp(self, stamp: Stamp) -> (Box<Entry>, usize) {
         let Self { mut entry, command_bytes } = self;
         let head = Entry {
@@ -113,7 +113,7 @@ pub struct Stamp {
     pub incarnation: u32,
 }
 
-/// The closed list of commands, with one variant for each part of the state.
+/// A command on one part of the state.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum Command {
     /// A command on the v3 key space.
@@ -152,7 +152,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// Returns whether a member needs this command at startup. Such commands are few and small, and accepted on a full disk.
+    /// Returns whether a member needs this command at startup. Such commands are accepted even if the disk is full.
     pub fn is_required_at_start(&self) -> bool {
         match self {
             Self::Publish(_) | Self::ClusterVersion(_) => true,

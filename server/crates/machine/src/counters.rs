@@ -33,7 +33,7 @@ pub fn check_import(name: impl fmt::Display, count: u64) -> Result<(), CountTooF
 }
 
 impl StateMachine {
-    /// Returns the counters that only rise and have an upper bound, with their names. The import checks the versions of keys.
+    /// Returns the names and values of the counters that only rise and have an upper bound, except the versions of keys.
     fn counters(&self) -> [(&'static str, u64); 4] {
         [
             ("revision", self.kv.revision().0.cast_unsigned()),

@@ -9,14 +9,14 @@ pub fn of(state: &impl Hash) -> u64 {
     hasher.finish()
 }
 
-/// Returns the fingerprint of bytes, which `emit` passes in parts. The fingerprint depends on the borders of the parts, too.
+/// Returns the fingerprint of the parts that `emit` passes. The same bytes in different parts have a different fingerprint.
 pub(crate) fn of_parts(emit: impl FnOnce(&mut dyn FnMut(&[u8]))) -> u64 {
     let mut hasher = FingerprintHasher(0);
     emit(&mut |part| hasher.write(part));
     hasher.finish()
 }
 
-/// A hasher that multiplies and mixes one word at a time. It is not safe against an adversary.
+/// A hasher that multiplies and mixes one word at a time. It does not resist deliberate collisions.
 struct FingerprintHasher(u64);
 
 /// 2^64 divided by the golden ratio, rounded to an odd number.
@@ -32,7 +32,7 @@ impl Hasher for FingerprintHasher {
         self.write_u64(number as u64);
     }
 
-    /// Mixes words of eight bytes, and pads the last one with zeros. Hashed values write their length first.
+    /// Mixes eight bytes at a time and pads the last word with zeros. Callers write the length first.
     fn write(&mut self, bytes: &[u8]) {
         let (words, rest) = bytes.as_chunks::<8>();
         for word in words {

@@ -35,16 +35,16 @@ impl FollowCommand {
     }
 }
 
-/// The operations for following.
+/// An operation for following.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum FollowOperation {
     /// Applies revisions copied from the source cluster.
     #[prost(message, tag = "1")]
     Revisions(FollowRevisions),
-    /// Compacts the key space like the source.
+    /// Repeats a compaction of the source.
     #[prost(message, tag = "2")]
     Compact(Compact),
-    /// Grants and ends leases like the source.
+    /// Adds and removes leases as the source did.
     #[prost(message, tag = "3")]
     Leases(FollowLeases),
     /// Replaces users and roles with the source's.
@@ -56,10 +56,10 @@ pub enum FollowOperation {
     /// Starts an attempt at a cut-over and abandons any other attempt.
     #[prost(message, tag = "6")]
     BeginCutOver(BeginCutOver),
-    /// Records a new fence id, so that the source is fenced again because it accepts writes after the cut-over.
+    /// Records a new fence id, because the source accepts writes after the cut-over and must be fenced again.
     #[prost(message, tag = "7")]
     FenceAgain(FenceAgain),
-    /// Ends the checks of the source's fence, because an operator has declared the source gone.
+    /// Stops the checks of the source's fence, because an operator has declared the source gone.
     #[prost(message, tag = "8")]
     SourceGone(SourceGone),
 }
@@ -95,7 +95,7 @@ pub struct FollowedWrite {
     /// Number of puts since the key was created; 0 for a deletion.
     #[prost(int64, tag = "3")]
     pub version: i64,
-    /// Attached lease, 0 for none.
+    /// Attached lease; 0 for none.
     #[prost(sfixed64, tag = "4")]
     pub lease: i64,
 }
@@ -145,12 +145,11 @@ pub struct UserRecord {
 
 debug_without_secrets!(UserRecord);
 
-/// Starts an attempt at a cut-over, or ends all attempts. It invalidates logged entries of earlier attempts, which could
-/// otherwise end following after the source accepts writes again.
+/// Starts an attempt at a cut-over and invalidates all earlier attempts. Otherwise, a delayed entry of an earlier attempt could
+/// end following after the source accepts writes again.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct BeginCutOver {
-    /// The number of the last attempt plus one. Only this attempt can end following from now on. The number determines the
-    /// fence's id ([`MemberRegistry::fence_id`]).
+    /// The number of the last attempt plus one. Only this attempt can end following. See also [`MemberRegistry::fence_id`].
     #[prost(uint32, tag = "1")]
     pub attempt: u32,
 }
@@ -158,7 +157,7 @@ pub struct BeginCutOver {
 /// Ends following.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct CutOver {
-    /// The last revision of the source, which the key space must have.
+    /// The last revision of the source, which must be the current revision of the key space.
     #[prost(int64, tag = "1")]
     pub revision: i64,
     /// The attempt that [`BeginCutOver`] started.
@@ -166,7 +165,7 @@ pub struct CutOver {
     pub attempt: u32,
 }
 
-/// Creates a new fence after the cut-over. The fence has a new id, because a delayed request may still lower an older one.
+/// Creates a new fence after the cut-over. Its id is new because a delayed request may still lower an older fence.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct FenceAgain {
     /// The number of the last attempt plus one.
@@ -174,11 +173,11 @@ pub struct FenceAgain {
     pub attempt: u32,
 }
 
-/// Ends the checks of the source.
+/// Stops the checks of the source.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct SourceGone {}
 
-/// The reason why a follow command was refused. The parts before the error stay applied.
+/// The reason why a follow command was refused. The parts of the command before the error stay applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FollowError {
     /// The cluster does not follow another cluster.
@@ -187,10 +186,10 @@ pub enum FollowError {
     /// The cluster still follows another cluster.
     #[error("this cluster still follows another one: cut over first")]
     Following,
-    /// The cut-over does not belong to the attempt that was started last.
+    /// The command does not belong to the last attempt at a cut-over.
     #[error("this cut-over was abandoned, or another one has begun")]
     GivenUp,
-    /// The next revision is missing.
+    /// The command does not match the current revision.
     #[error("the key space is at revision {revision}, and another one was expected")]
     Gap {
         /// The current revision.
@@ -202,7 +201,7 @@ pub enum FollowError {
         /// The revision. None of its writes was applied.
         revision: Revision,
     },
-    /// A lease must be added first.
+    /// The lease of a write does not exist.
     #[error("lease {lease} is not known")]
     LeaseNotFound {
         /// The lease.
@@ -229,7 +228,7 @@ impl FollowUsers {
         Self { records }
     }
 
-    /// Returns whether no later release wrote the records.
+    /// Returns `false` if a later release wrote any of the records.
     pub(crate) fn is_known(&self) -> bool {
         let mut auth = Auth::default();
         self.records.iter().all(|UserRecord { key, value }| {
@@ -273,7 +272,7 @@ impl StateMachine {
     /// Executes a follow command. If it fails, the parts before the error stay applied.
     pub(super) fn follow(&mut self, command: &FollowCommand) -> Result<(), FollowError> {
         let Some(operation) = &command.operation else {
-            // No member proposes such a command. An operation of a later release is refused when it is decoded.
+            // No member proposes a command without an operation. Decoding refuses the operations of later releases.
             return Ok(());
         };
         let after_cut_over = matches!(
@@ -315,8 +314,7 @@ impl StateMachine {
         }
     }
 
-    /// Starts the attempt after the last one. Repeating the last attempt has no effect, because proposals are repeated. Fails
-    /// with `GivenUp` for any other number.
+    /// Starts the attempt after the last one, or does nothing for the last one. Fails with `GivenUp` for any other number.
     fn begin_attempt(&mut self, attempt: u32) -> Result<(), FollowError> {
         let last = self.members.cut_over_attempt;
         if attempt != last && attempt.checked_sub(1) != Some(last) {
@@ -326,7 +324,8 @@ impl StateMachine {
         Ok(())
     }
 
-    /// Ends following. Fails with `GivenUp` if the attempt is not the last one, and with `Gap` at another revision.
+    /// Ends following and gives leases their full TTL. Fails with `GivenUp` for an earlier attempt, and with `Gap` at another
+    /// revision.
     fn cut_over(&mut self, asked: &CutOver) -> Result<(), FollowError> {
         if self.members.cut_over_attempt != asked.attempt {
             return Err(FollowError::GivenUp);
@@ -348,7 +347,7 @@ impl MemberRegistry {
         (self.cluster_id & !u64::from(u32::MAX)) | u64::from(attempt)
     }
 
-    /// Returns whether `id` is the fence of an attempt that this cluster has recorded.
+    /// Returns whether `id` is the fence id of an attempt that this cluster has recorded.
     pub fn is_recorded_fence(&self, id: u64) -> bool {
         let attempt = id & u64::from(u32::MAX);
         let begun = 1..=u64::from(self.cut_over_attempt);
@@ -434,7 +433,7 @@ mod tests {
         assert_eq!(machine.members.cut_over_attempt, 2);
     }
 
-    /// The checks of the source survive a restart, and end when an operator declares it gone.
+    /// The checks of the source survive a restart, and stop when an operator declares the source gone.
     #[test]
     fn after_the_cut_over_the_source_is_fenced_again_until_it_is_gone() {
         let mut machine = StateMachine::default();

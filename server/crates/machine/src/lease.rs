@@ -13,7 +13,7 @@ use super::{
     record::{self, CorruptRecord, Emit, RecordChange},
 };
 
-/// The id of a lease, as clients and servers choose it.
+/// The id of a lease, chosen by the client or the server.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct LeaseId(pub i64);
 
@@ -281,7 +281,7 @@ impl Leases {
         self.by_id.remove(&id).is_some()
     }
 
-    /// Records the remaining TTL of a lease, clamped to 0 to [`TTL_MAX_S`] seconds. Ignores an unknown lease.
+    /// Records the remaining TTL of a lease, clamped to at most [`TTL_MAX_S`] seconds and at least 0. Ignores an unknown lease.
     pub(super) fn checkpoint(&mut self, left: RemainingTtl) {
         if let Some(lease) = self.by_id.get_mut(&left.lease_id()) {
             lease.remaining_ttl_s = left.seconds.clamp(0, TTL_MAX_S);
@@ -312,7 +312,7 @@ impl Leases {
         }
     }
 
-    /// Creates the missing leases of attached keys. Their TTL is [`TTL_MAX_S`].
+    /// Creates the missing leases of attached keys with a TTL of [`TTL_MAX_S`].
     pub(super) fn create_missing(&mut self) {
         for (id, _) in &self.attached {
             if !self.by_id.contains_key(id) {
@@ -322,7 +322,7 @@ impl Leases {
         }
     }
 
-    /// Returns a copy without the attached keys, for a later [`Leases::changes`].
+    /// Returns a copy without the attached keys, to pass to a later [`Leases::changes`].
     pub(super) fn diff_base(&self) -> Leases {
         Leases { by_id: self.by_id.clone(), attached: OrdSet::default() }
     }

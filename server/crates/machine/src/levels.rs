@@ -1,6 +1,6 @@
 //! The feature level: a number for the commands, limits and data formats that a release of Witan supports in addition to
-//! etcd's. The leader raises the level of the cluster when all members support a higher one. `pacing` defines the constants of
-//! each level. `versions` has etcd's version, which all releases share, and the level of each command.
+//! etcd's. The leader raises the cluster's level when all members support a higher one. `pacing` defines the constants of each
+//! level, and `versions` the cluster version and the level of each command.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub type Level = u32;
 /// The first level. A member that reports no level has this one.
 pub const FIRST: Level = 1;
 
-/// The level of this release. Tests build the next one with the feature `next-level`.
+/// The level of this release. Tests build the next level with the feature `next-level`.
 pub const OWN: Level = if cfg!(feature = "next-level") { 2 } else { 1 };
 
 /// A release of Witan.
@@ -28,12 +28,12 @@ pub struct ReleaseRow {
     pub level: Level,
     /// Version of the data format that the release writes.
     pub format: u32,
-    /// The changes of the level and the format.
+    /// Description of the changes to the level and the format.
     pub changed: &'static str,
 }
 
-/// All releases, in order. The last one is this release. A patch release has the level and the format of its minor release, so
-/// that members can skip it.
+/// All releases up to this one, in order. A patch release has the level and format of its minor release, so members can skip
+/// it.
 pub const RELEASES: &[ReleaseRow] = &[
     ReleaseRow {
         release: "0.1.0",
@@ -50,7 +50,7 @@ pub const RELEASES: &[ReleaseRow] = &[
     },
 ];
 
-/// Returns the last release of the previous minor version, or `None` for the first one.
+/// Returns the last release of the previous minor version, or `None` if there is none.
 pub fn previous() -> Option<&'static ReleaseRow> {
     previous_in(RELEASES)
 }
@@ -61,7 +61,7 @@ fn previous_in(releases: &[ReleaseRow]) -> Option<&ReleaseRow> {
     rows.find(|row| release(row.release) != Some(own))
 }
 
-/// Returns the first release that knows a level. For a level above this release's, returns this release.
+/// Returns the first release that supports a level. For a level above [`OWN`], returns this release.
 pub fn first_release(level: Level) -> &'static str {
     let first = RELEASES.iter().find(|row| row.level >= level);
     first.or(RELEASES.last()).map_or("", |row| row.release)
@@ -87,7 +87,7 @@ pub fn of_release(version: &str) -> Option<Level> {
     row.map(|row| row.level)
 }
 
-/// Fails if a cluster has a higher level than a release, which has the level `own`.
+/// Fails if the cluster's level is above `own`, the level of a release.
 pub fn check(cluster: Level, own: Level) -> Result<(), CorruptRecord> {
     if cluster > own {
         let what = format!("the cluster has feature level {cluster}, but this release has {own}");
@@ -102,15 +102,14 @@ pub fn known_by_all(members: &[Option<Level>]) -> Option<Level> {
     members.iter().copied().min().flatten()
 }
 
-/// Returns the release of Witan to which a downgrade in progress leads, if any. Its major number is 0, unlike etcd's.
+/// Returns the target of a downgrade in progress if it is a release of Witan, whose major number is 0, unlike etcd's.
 pub fn downgrade_target(known: &MemberRegistry) -> Option<Release> {
     release(&known.downgrade_target).filter(|(major, _)| *major == 0)
 }
 
-/// Decides whether the leader raises the cluster's level, and returns the new level. `members` has the members' levels,
-/// `None` for unknown ones. `held` is whether all of them have supported a higher level for long enough. A new cluster does
-/// not wait. A member that returns to an earlier release could not start after the raise, so a downgrade of Witan prevents
-/// the raise.
+/// Returns the level to which the leader raises the cluster, or `None` to keep the current level. `members` contains the
+/// members' levels, `None` for unknown ones. `held` is whether all members have supported a higher level for long enough; a new
+/// cluster does not wait. A downgrade of Witan prevents the raise, which would exclude the earlier release.
 pub fn decide(known: &MemberRegistry, members: &[Option<Level>], held: bool) -> Option<Level> {
     let level = known_by_all(members).filter(|level| *level > known.level())?;
     let begins = known.cluster_version.is_empty();
@@ -118,7 +117,7 @@ pub fn decide(known: &MemberRegistry, members: &[Option<Level>], held: bool) -> 
     rises.then_some(level)
 }
 
-/// Records since when all members have supported a higher level without interruption. The leader raises the level after a hold,
+/// Records since when all members have continuously supported a higher level. The leader raises the level only after a hold,
 /// during which members can return to the previous release.
 #[derive(Clone, Debug, Default)]
 pub struct LevelHold(Option<Held>);
@@ -172,7 +171,7 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    /// The members 1 to `count` of a cluster with the first level.
+    /// Returns members 1 to `count` of a cluster at the first level.
     fn registry(count: u64) -> MemberRegistry {
         let ids = 1..=count;
         MemberRegistry {
@@ -322,14 +321,14 @@ mod tests {
             ("3.7.0", 0, "", &[Some(2), Some(1)], true, None),
             ("3.7.0", 0, "", &[Some(2), None], true, None),
             ("3.7.0", 0, "", &[], true, None),
-            // It does not fall, and is not proposed again.
+            // The level does not fall and is not proposed again.
             ("3.7.0", 2, "", BOTH, true, None),
             ("3.7.0", 3, "", BOTH, true, None),
             ("3.7.0", 2, "", &[Some(4), Some(3)], true, Some(3)),
             // Only a downgrade of Witan prevents a raise.
             ("3.7.0", 0, "0.1.0", BOTH, true, None),
             ("3.7.0", 0, "3.6.0", BOTH, true, Some(2)),
-            // A new cluster.
+            // A new cluster does not wait.
             ("", 0, "", BOTH, false, Some(2)),
             ("", 0, "", &[Some(2), None], false, None),
         ] {

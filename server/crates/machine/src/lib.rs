@@ -8,8 +8,7 @@
 //!
 //! Reading order: `command` (the commands) → `operation` (their typed results) → `kv`, `lease`, `witan_tree`, `member`,
 //! `alarm`, `auth` → `follow` (copies another cluster) → `work` (cost of a command) → `record`, `view` (for checkpoints and
-//! readers), `values` (values on disk), `counters` (limits of
-//! counters), `versions`, `levels`, `pacing`, `limits`.
+//! readers), `values` (values on disk), `counters` (limits of counters), `versions`, `levels`, `pacing`, `limits`.
 //!
 //! Invariants enforced here (ARCHITECTURE.md has the full list):
 //! - **I1** no I/O and no clock: the proposer stamps wall time, which is part of the entry (I9).
@@ -169,7 +168,7 @@ impl StateMachine {
             }
             Command::Members(asked) => {
                 let done = self.members.change(asked);
-                // In etcd, a member is a v2 node that a command adds, replaces or changes.
+                // In etcd, members are v2 nodes: an addition or a promotion writes once, and a removal twice.
                 let entries = match (&asked.add, asked.promote) {
                     (Some(_), _) => 1,
                     (None, 0) => 2,
@@ -217,7 +216,7 @@ impl StateMachine {
         self.changes_beside_keys(None, emit);
     }
 
-    /// Notes where a record is durable; see [`view::View::settle`].
+    /// Sets the place of a durable record; see [`view::View::settle`].
     pub(crate) fn settle(&self, key: &[u8], place: Place) {
         if let Some((&record::KV, key)) = key.split_first() {
             self.kv.settle(key, place);
@@ -261,8 +260,8 @@ impl StateMachine {
             .path_auth_changes(None, &mut in_section(record::AUTH, emit));
     }
 
-    /// Loads a record that [`StateMachine::changes`] emitted. The caller passes records in ascending key order. Fails if the
-    /// record is damaged, or if a later release wrote it.
+    /// Loads the next record of [`StateMachine::changes`] in ascending key order. Fails if it is damaged or from a later
+    /// release.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         let Some((section, key)) = key.split_first() else {
             return Err(CorruptRecord::new("empty record key"));
@@ -280,7 +279,7 @@ impl StateMachine {
         }
     }
 
-    /// Builds derived state and checks consistency. The caller calls it once after the last [`StateMachine::load`].
+    /// Builds derived state and checks consistency, after the last [`StateMachine::load`].
     pub fn finish_load(&mut self) -> Result<(), CorruptRecord> {
         self.auth.finish_load();
         self.kv.finish_load()?;

@@ -1,4 +1,4 @@
-//! The limits of the state machine (I10) that decide no result of `apply`. `pacing` has the limits that do.
+//! The limits of the state machine (I10) that do not affect the result of `apply`. `pacing` defines the limits that do.
 
 /// Size in bytes of a user's or role's name, and of a password hash that a client sends; longer values are refused. etcd
 /// accepts any value that fits into a request.
@@ -9,11 +9,10 @@ pub const AUTH_NAME_BYTES_MAX: usize = 4 << 10;
 pub const LONG_TEXT_BYTES_MAX: usize = 64 << 10;
 
 /// Keys that a read-only transaction reads; beyond this, it is refused, unless it reads every key once. Other commands do not
-/// wait for it; the limit bounds the memory of its answer.
+/// wait for it; the limit bounds the memory of its response.
 pub const READ_TXN_KEYS_MAX: u64 = 1 << 19;
 
-/// Size in bytes of the pairs that a range returns; beyond this, it is refused. The length of a gRPC message that etcd sends
-/// is an `int32`.
+/// Size in bytes of the pairs that a range returns; beyond this, it is refused. etcd's gRPC messages have the same limit.
 pub const RANGE_ANSWER_BYTES_MAX: u64 = i32::MAX as u64;
 
 /// States from before the compactions of one round, kept until watchers are notified; beyond this, watchers that have not

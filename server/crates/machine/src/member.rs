@@ -92,7 +92,7 @@ pub struct UpdatePeerUrls {
     /// Member id.
     #[prost(fixed64, tag = "1")]
     pub id: u64,
-    /// Replaces all of its peer URLs.
+    /// The new peer URLs.
     #[prost(string, repeated, tag = "2")]
     pub peer_urls: Vec<String>,
 }
@@ -106,10 +106,10 @@ pub struct ChangeMembers {
     /// Maximum number of learners after adding.
     #[prost(uint32, tag = "2")]
     pub learners_max: u32,
-    /// Id of the member to remove, 0 for none.
+    /// Id of the member to remove; 0 for none.
     #[prost(fixed64, tag = "3")]
     pub remove: u64,
-    /// Id of the learner to promote, 0 for none.
+    /// Id of the learner to promote; 0 for none.
     #[prost(fixed64, tag = "4")]
     pub promote: u64,
     /// Whether the change may add and remove voters and promote learners. Otherwise, it may only add and remove learners.
@@ -195,7 +195,7 @@ pub enum MembershipError {
 /// Size in bytes of a member in addition to its name and URLs.
 const MEMBER_BYTES: u64 = 256;
 
-/// Size in bytes of a removed id.
+/// Size in bytes of a removed member's id.
 const REMOVED_BYTES: u64 = 64;
 
 /// Returns the size of a member in bytes: `MEMBER_BYTES`, its name and its URLs.
@@ -250,8 +250,7 @@ impl Member {
 }
 
 impl ChangeMembers {
-    /// Returns the number of bytes that the change may add to `MemberRegistry::size_bytes`. A removal adds none, because the
-    /// member's id was counted before.
+    /// Returns the number of bytes that the change may add to `MemberRegistry::size_bytes`. A removal adds none.
     pub fn growth(&self) -> u64 {
         self.add.as_ref().map_or(0, of_member)
     }
@@ -277,13 +276,13 @@ struct StoredRegistry {
     source_cluster_id: u64,
     #[prost(int64, tag = "9")]
     fenced_at: i64,
-    /// 0 while the level is the first one, so that the record stays as the first release writes it.
+    /// 0 at the first level, so that the record is the same as in the first release.
     #[prost(uint32, tag = "10")]
     raised_level: Level,
 }
 
 impl MemberRegistry {
-    /// Returns the cluster's feature level. Every member that applies this state knows it.
+    /// Returns the cluster's feature level, which all members support.
     pub fn level(&self) -> Level {
         self.raised_level.max(levels::FIRST)
     }
@@ -309,7 +308,7 @@ impl MemberRegistry {
         }
     }
 
-    /// Records the store id alone. Ignores it for an unknown member or a replaced data directory.
+    /// Records only a member's store id. Ignores unknown members and replaced data directories.
     pub fn register_store(&mut self, publish: &PublishAttributes) {
         if let Some(member) = self.by_id.get_mut(&MemberId(publish.id)) {
             member.register_store(publish);
@@ -383,8 +382,8 @@ impl MemberRegistry {
         Ok(())
     }
 
-    /// Removes a member and records its id as removed. Fails if the member does not exist, if it votes and `voters` is not
-    /// set, or if it is the last voter.
+    /// Removes a member and records its id as removed. Fails for an unknown member, a voter if `voters` is not set, and the
+    /// last voter.
     fn remove(&mut self, asked: &ChangeMembers) -> Result<(), MembershipError> {
         let id = MemberId(asked.remove);
         let member = self.by_id.get(&id).ok_or(MembershipError::NotFound)?;

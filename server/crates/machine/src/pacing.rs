@@ -1,8 +1,7 @@
-//! The numbers that `apply` uses, for each feature level. The numbers decide an entry's result or layout but are not in the
-//! entry. Members that apply an entry with different numbers therefore end with different states. The constants are private:
-//! `apply` uses the [`Pacing`] of the cluster's level, which changes at one log index.
+//! The constants that `apply` uses at each feature level. They affect an entry's result or layout but are not in the entry, so
+//! members that apply it with different constants diverge. `apply` uses the [`Pacing`] of the cluster's level.
 //!
-//! Not here, although `apply` uses them:
+//! `apply` also uses numbers and rules that are not here:
 //!
 //! | Number or rule | Bound to |
 //! |---|---|
@@ -48,7 +47,7 @@ const TXN_READ_BYTES_MAX: u64 = 256 << 20;
 /// always raised.
 const ALARMS_MAX: usize = 1024;
 
-/// The numbers of one feature level.
+/// The constants of one feature level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pacing {
     /// Number of blocks that a compaction and each requested sweep process.
@@ -71,7 +70,7 @@ pub struct Pacing {
     pub alarms_max: usize,
 }
 
-/// The numbers of the first level.
+/// The constants of the first level.
 const FIRST_LEVEL: Pacing = Pacing {
     sweep_blocks_first: SWEEP_BLOCKS_FIRST,
     sweep_blocks_next: SWEEP_BLOCKS_NEXT,
@@ -84,16 +83,16 @@ const FIRST_LEVEL: Pacing = Pacing {
     alarms_max: ALARMS_MAX,
 };
 
-/// The numbers of each level, from the first one to this release's. A level that changes none repeats the row before it.
+/// The constants of each level, from the first level to this release's. A level without changes repeats the row before it.
 const LEVELS: [Pacing; OWN as usize] = [
     FIRST_LEVEL,
-    // Leads to another layout, so that a test fails if a member uses the numbers of its release instead of the cluster's.
+    // The layout differs, so a test fails if a member uses the constants of its release instead of the cluster's.
     #[cfg(feature = "next-level")]
     Pacing { sweep_blocks_first: 64, sweep_blocks_next: 4, ..FIRST_LEVEL },
 ];
 
 impl Pacing {
-    /// Returns the numbers of a level. A level that this release does not know gets the numbers of this release.
+    /// Returns the constants of a level. For a level that this release does not know, returns the constants of this release.
     pub const fn of(level: Level) -> Self {
         let row = level.saturating_sub(FIRST) as usize;
         if row < LEVELS.len() {
@@ -123,7 +122,7 @@ mod tests {
         values::test_support::drop_kv_values,
     };
 
-    /// Members of the first release apply entries with these numbers. A number that changes belongs to a new level.
+    /// Members of the first release apply entries with these constants. A changed constant needs a new level.
     #[test]
     fn the_first_level_keeps_the_numbers_of_the_first_release() {
         let first = Pacing {
@@ -181,7 +180,7 @@ mod tests {
         machine
     }
 
-    /// Returns the compaction of all superseded versions.
+    /// Returns a compaction of all superseded versions.
     fn compaction(kv: &Kv) -> KvOperation {
         KvOperation::Compact(Compact { revision: kv.revision().0 })
     }

@@ -27,8 +27,7 @@ impl StateMachine {
 }
 
 impl Command {
-    /// Returns the number of bytes by which the command may increase the size that counts against the quota. Returns 0 for a
-    /// command that adds no data.
+    /// Returns the number of bytes by which the command may increase the size that counts against the quota.
     pub fn growth(&self) -> u64 {
         match self {
             Self::Kv(command) => command.growth(),

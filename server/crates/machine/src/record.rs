@@ -43,8 +43,8 @@ pub fn block_number(key: &[u8]) -> Option<u64> {
     }
 }
 
-/// Returns the head of a block's record: everything except the values of its versions. Returns `None` if `key` is not a block's
-/// key, or if the record is damaged.
+/// Returns the head of a block's record, without the values. Returns `None` if `key` is not a block's key or the record is
+/// damaged.
 pub fn block_head(key: &[u8], record: &[u8]) -> Option<Vec<u8>> {
     kv::checkpoint::block_head(key.strip_prefix(&[KV])?, record)
 }
@@ -82,10 +82,10 @@ impl RecordChange {
 /// A record of the checkpoint or the log that cannot be loaded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CorruptRecord {
-    /// Its contents are invalid.
+    /// The contents are invalid.
     #[error("corrupt checkpoint record: {0}")]
     Invalid(String),
-    /// A later release wrote it: it has an unknown part. The data is intact, and this release must not change it.
+    /// A later release wrote the record, which has an unknown part. The data is intact, and this release must not change it.
     #[error("a later release wrote this data: {0}. Start the release that wrote it")]
     Later(String),
 }
@@ -120,8 +120,8 @@ impl From<CorruptTree> for CorruptRecord {
     }
 }
 
-/// Decodes a record, which `name` names in errors. Fails with `Later` if it has unknown fields: this release would drop them
-/// from the next checkpoint.
+/// Decodes a record, which errors call `name`. Fails with `Later` if it has unknown fields, which the next checkpoint would
+/// lack.
 pub fn decode<M: Message + Default>(
     name: impl fmt::Display,
     bytes: &[u8],

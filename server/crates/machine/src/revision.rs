@@ -9,7 +9,7 @@ pub struct Revision(pub i64);
 impl Revision {
     /// In a request: the current revision. In a reply: no revision.
     pub const NONE: Self = Self(0);
-    /// The revision of a key space to which nothing was written.
+    /// The revision of a key space before the first write.
     pub const EMPTY: Self = Self(1);
 
     /// Returns the revision that the next write creates.

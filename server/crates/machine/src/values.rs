@@ -1,8 +1,8 @@
 //! The values of closed blocks, which can be dropped from memory once the blocks are durable.
 //!
 //! Keys, versions and the index always stay in memory. When a checkpoint has stored a block's record, the block has a [`Place`]
-//! in a file, and [`BlockCache`] decides whether its values also stay in memory. A read of values that were dropped waits for
-//! the file. No result depends on it.
+//! in a file, and [`BlockCache`] decides whether its values also stay in memory. A read of dropped values waits for the file.
+//! Results do not depend on which values are in memory.
 //!
 //! The core does not open files: the storage, or a test, implements [`RecordFile`].
 
@@ -28,12 +28,12 @@ use bytes::Bytes;
 
 pub use cache::{BlockCache, CacheHold};
 
-/// Number of attempts to read a sound record.
+/// Number of attempts to read a valid record.
 const READ_ATTEMPTS: usize = 2;
 
 /// A file that contains records of blocks. It exists while any [`Place`] refers to it.
 pub trait RecordFile: Send + Sync + fmt::Debug {
-    /// Reads `len` bytes at `offset`. Waits for the disk, and repeats a read that fails for a reason that may pass.
+    /// Reads `len` bytes at `offset`. Waits for the disk and retries transient failures.
     fn read(&self, offset: u64, len: u32) -> io::Result<Vec<u8>>;
 
     /// Ends the process, because a record of this file is unreadable or damaged. `what` names the record and the error.
@@ -43,7 +43,7 @@ pub trait RecordFile: Send + Sync + fmt::Debug {
     fn cache(&self) -> &Arc<BlockCache>;
 }
 
-/// The place of a block's record, with its checksum, in a durable file.
+/// The place of a block's record, including its checksum, in a durable file.
 #[derive(Clone, Debug)]
 pub struct Place {
     /// The file.
@@ -89,7 +89,7 @@ pub(crate) trait Holder: Send + Sync + fmt::Debug {
     fn values(&self) -> &BlockValues;
 }
 
-/// The values of one closed block: in memory, at a place, or both.
+/// The values of one closed block: in memory, on disk, or both.
 #[derive(Debug)]
 pub(crate) struct BlockValues {
     state: RwLock<State>,
@@ -121,8 +121,7 @@ impl State {
 }
 
 impl BlockValues {
-    /// Creates values that have no place. `None` creates values that are only on disk: the caller must then call
-    /// [`Self::settle`].
+    /// Creates values without a place. For `None`, the values are only on disk, and the caller must call [`Self::settle`].
     pub(crate) fn new(bytes: Option<Bytes>) -> Self {
         Self {
             state: RwLock::new(State { bytes, settled: None }),
@@ -130,7 +129,7 @@ impl BlockValues {
         }
     }
 
-    // No holder of the lock waits for a disk or can panic.
+    // The lock is not held during disk I/O, and code that holds it cannot panic.
     fn read_state(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -161,7 +160,6 @@ impl BlockValues {
         (state.bytes.clone(), place)
     }
 
-    /// Returns whether the values are in memory.
     pub(crate) fn are_in_memory(&self) -> bool {
         self.read_state().bytes.is_some()
     }
@@ -191,8 +189,8 @@ impl BlockValues {
         bytes
     }
 
-    /// Sets the place of the durable record that contains the values. From now on, the cache can drop them from `holder`. The
-    /// caller then trims the cache.
+    /// Sets the place of the durable record, so that the cache can drop the values from `holder`. The caller then trims the
+    /// cache.
     pub(crate) fn settle(&self, place: Place, holder: Weak<dyn Holder>) {
         let cache = place.file.cache().clone();
         let mut state = self.write_state();
@@ -211,7 +209,7 @@ impl BlockValues {
             .replace(Settled { place, holder: holder.clone() });
         let bytes = state.bytes.as_ref().map(Bytes::len);
         drop(state);
-        // The last place of a file removes the file, so it is dropped after the unlock.
+        // Dropping the last place of a file removes the file, so drop it after the unlock.
         drop(earlier);
         if let Some(bytes) = bytes.filter(|_| !known) {
             cache.add(holder, bytes, ReadPattern::Random);
@@ -242,7 +240,7 @@ impl BlockValues {
     }
 }
 
-/// Returns a part of a block's values: a copy if it is less than half of them, so that it does not keep the others in memory.
+/// Returns a part of a block's values. A part of less than half is a copy, so that it does not keep all values in memory.
 pub(crate) fn small_copy(bytes: &Bytes, part: Range<usize>) -> Bytes {
     if part.len() < bytes.len() / 2 {
         Bytes::copy_from_slice(&bytes[part])
@@ -377,7 +375,7 @@ mod tests {
             .for_each(|values| drop(read(values, ReadPattern::Scan)));
         let resident: Vec<_> = (0..20).filter(|at| all[*at].are_in_memory()).collect();
         assert_eq!(resident, [0, 1, 2, 3, 4, 5, 6, 7, 18, 19]);
-        // A random read takes the place of the scan, then of the values that nobody used since.
+        // A random read replaces the scanned values first, then unused values.
         all[..4]
             .iter()
             .for_each(|values| drop(read(values, ReadPattern::Random)));

@@ -1,8 +1,8 @@
 //! The cluster version and the feature level in which each command was added, and the leader's decision about the cluster
-//! version. A member never proposes a command above either, because a member of an earlier release would halt at it.
+//! version. A member never proposes a newer command, because a member of an earlier release would halt at it.
 //!
-//! Every new command, operation, action, and value of an enum in a command needs a row here. A new row has the feature level of
-//! the release that adds it (`levels`). The cluster version is etcd's and does not rise with a release of Witan.
+//! Every new command, operation, action, and enum value in a command needs a row here, with the feature level of the release
+//! that adds it (`levels`). The cluster version is etcd's and does not rise with a release of Witan.
 
 use witan_tree::TreeOperation;
 
@@ -30,14 +30,14 @@ pub const FIRST: Release = (3, 0);
 /// The last version whose commands this release supports completely.
 pub const LATEST: Release = (3, 7);
 
-/// The first cluster version and the first feature level that have a command.
+/// The first cluster version and the first feature level that include a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Since {
     version: Release,
     level: Level,
 }
 
-/// Every cluster has these commands.
+/// Commands that every cluster supports.
 const ALWAYS: Since = Since { version: FIRST, level: levels::FIRST };
 
 /// A put with `ignore_value` that limits the length of its kept value.
@@ -49,7 +49,7 @@ const HASH_STATE: Since = Since { version: (3, 6), ..ALWAYS };
 /// Following another cluster.
 const FOLLOW: Since = Since { version: LATEST, ..ALWAYS };
 
-/// Parses major and minor number of `MAJOR.MINOR.PATCH` and its suffixes like etcd. Returns `None` for any other text.
+/// Parses the major and minor numbers of `MAJOR.MINOR.PATCH`, with suffixes as in etcd. Returns `None` for any other text.
 pub fn release(version: &str) -> Option<Release> {
     let core = version.split_once('+').map_or(version, |(core, _)| core);
     let core = core.split_once('-').map_or(core, |(core, _)| core);
@@ -76,7 +76,6 @@ impl MemberRegistry {
         target.is_none_or(|level| self.level() <= level)
     }
 
-    /// Returns whether the cluster's version and level are at least these.
     fn has(&self, Since { version, level }: Since) -> bool {
         let has_version =
             || release(&self.cluster_version).is_some_and(|cluster| version <= cluster);
@@ -85,8 +84,7 @@ impl MemberRegistry {
 }
 
 impl StateMachine {
-    /// Returns the size in bytes of the values that a command keeps. Also sets their maximum lengths in the command, if all
-    /// members support this limit.
+    /// Returns the size in bytes of the values that a command keeps. If all members support it, sets their maximum lengths.
     pub fn limit_kept_values(&self, command: &mut KvCommand) -> u64 {
         if self.members.has(BOUNDED_PUTS) {
             return self.kv.limit_kept_values(command);
@@ -113,7 +111,7 @@ impl Command {
         self.added().is_some()
     }
 
-    /// Returns when the command was added, or `None` if this release does not know it.
+    /// Returns the version and level in which the command was added, or `None` if this release does not know it.
     fn added(&self) -> Option<Since> {
         match self {
             Self::Kv(command) => command.operation.as_ref().map_or(Some(ALWAYS), of_kv),
@@ -131,7 +129,7 @@ impl Command {
     }
 }
 
-/// Returns when an operation on the v3 key space was added, or `None` if this release does not know it.
+/// Returns the version and level in which a v3 operation was added, or `None` if this release does not know it.
 fn of_kv(operation: &KvOperation) -> Option<Since> {
     match operation {
         KvOperation::Txn(txn) if !knows_txn(txn) => None,
@@ -159,7 +157,7 @@ fn knows_txn(txn: &Txn) -> bool {
     txn.comparisons().all(knows_compare) && txn.operations().all(knows_operation)
 }
 
-/// Returns when an operation on leases was added.
+/// Returns the version and level in which a lease operation was added.
 fn of_lease(operation: &LeaseOperation) -> Since {
     match operation {
         LeaseOperation::Grant(_)
@@ -242,8 +240,8 @@ fn of_follow(operation: &FollowOperation) -> Option<Since> {
     }
 }
 
-/// Decides about the cluster version. Returns the version to propose, or `None` to keep the present one. `running` has the
-/// members' versions, `None` for unknown ones. `waits` is whether members of a new cluster may still start.
+/// Returns the cluster version that the leader proposes, or `None` to keep the current version. `running` contains the members'
+/// versions, `None` for unknown ones. `waits` is whether members of a new cluster may still start.
 pub fn decide(known: &MemberRegistry, running: &[Option<Release>], waits: bool) -> Option<Release> {
     // `None` is less than any version.
     let lowest = running.iter().copied().min().flatten();
@@ -272,7 +270,7 @@ mod tests {
         Txn { compare: vec![compare], failure, ..Txn::default() }
     }
 
-    /// A command with these numbers in the place of its enums.
+    /// Returns commands whose enum values are `number`.
     fn commands(number: i32) -> Vec<(&'static str, Command)> {
         let (compare, range) = (Compare::default(), Range::default());
         let of_txn = |compare: Compare, range: Range| {
@@ -328,7 +326,7 @@ mod tests {
                 "{what}"
             );
         }
-        // No cluster version admits it.
+        // No cluster version permits the command.
         members.cluster_version = "99.0.0".into();
         for number in [99, -1] {
             for (what, unknown) in commands(number) {
@@ -367,7 +365,7 @@ mod tests {
         };
         let role = |value: &[u8]| UserRecord { key: b"ra".to_vec(), value: value.to_vec() };
         assert!(of_records(vec![role(&[])]).is_known());
-        // Field 1000. A member that ignored it would get different users than a member of the release that wrote it.
+        // Field 1000. A member that ignored the field would have different users than a member of the later release.
         assert!(!of_records(vec![role(&[]), role(&[0xc0, 0x3e, 1])]).is_known());
         // All members refuse a damaged record in the same way.
         assert!(of_records(vec![role(&[0xff])]).is_known());

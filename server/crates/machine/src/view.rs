@@ -70,8 +70,7 @@ pub struct View {
 }
 
 impl View {
-    /// Emits the records that turn a checkpoint of `since` into a checkpoint of `self`, the position last. All records must
-    /// become visible atomically (I4).
+    /// Emits the records that turn a checkpoint of `since` into one of `self`, the position last. Write them atomically (I4).
     pub fn changes(&self, since: Option<&View>, emit: &mut Emit<'_>) {
         self.machine.changes(since.map(|v| &v.machine), emit);
         self.emit_position(emit);
@@ -88,8 +87,7 @@ impl View {
         emit(RecordChange::Put { key: vec![record::VIEW], value });
     }
 
-    /// Sets the durable place of the record `key` of this state. Ignores the records of anything but closed blocks. From
-    /// now on, the block's values can be dropped from memory.
+    /// Sets the place of the durable record of a closed block, so that its values can leave memory. Ignores other records.
     pub fn settle(&self, key: &[u8], place: Place) {
         self.machine.settle(key, place);
     }
@@ -118,7 +116,7 @@ impl View {
         fingerprint::of_parts(|take| self.full_encoding(take))
     }
 
-    /// Returns a smaller copy for a later [`View::changes`], which does not keep replaced data in memory.
+    /// Returns a smaller copy to pass to a later [`View::changes`]. It does not keep replaced data in memory.
     pub fn diff_base(&self) -> View {
         let mut view = self.clone();
         view.machine.kv = view.machine.kv.diff_base();
@@ -171,13 +169,13 @@ impl ViewBuilder {
     }
 
     /// Returns whether `key` is the record key of the open block, which cannot be loaded from its head because its values must
-    /// be in memory. The record of the counters, which sorts before all blocks, must be loaded before.
+    /// be in memory. The record of the counters, which sorts before all blocks, must already be loaded.
     pub fn is_open_block(&self, key: &[u8]) -> bool {
         let key = key.strip_prefix(&[record::KV]);
         key.is_some_and(|key| self.view.machine.kv.is_open_block(key))
     }
 
-    /// Notes where a loaded record is durable, like [`View::settle`].
+    /// Sets the place of a durable record that was loaded, like [`View::settle`].
     pub fn settle(&self, key: &[u8], place: Place) {
         self.view.settle(key, place);
     }

@@ -1,6 +1,5 @@
 //! Estimates the number of keys that a command touches, without executing it. Long commands do not run on the replica's thread.
-//! A single key is not counted, so single-key commands cost nothing here. A command that reads many values counts for more than
-//! its keys.
+//! Single-key operations do not count. A command that reads many values counts for more than its keys.
 
 use super::{
     StateMachine,

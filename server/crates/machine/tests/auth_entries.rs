@@ -1,4 +1,4 @@
-//! Checks that log entries about users from an older release keep their meaning.
+//! Checks that an older release's log entries about users keep their effect.
 
 use witan_machine::{
     Reply, StateMachine,

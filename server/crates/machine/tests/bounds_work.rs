@@ -1,5 +1,5 @@
-//! The work of a request beyond the returned pairs: deleted keys that it skips, keys that it counts, and keys of a lease whose
-//! permissions it checks. The tests detect work by refusals. `auth/range_set.rs` tests how often a lease is examined.
+//! The work of a request apart from returned pairs: skipped deleted keys, counted keys, and permission checks of a lease's
+//! keys. The tests detect work by refusals. `auth/range_set.rs` tests how often a lease is examined.
 #![expect(
     clippy::unwrap_used,
     reason = "clippy knows test functions, not what they call"
@@ -15,7 +15,7 @@ use witan_machine::{
     record::RecordChange,
 };
 
-/// Maximum number of keys that a worker of the server reads itself.
+/// Maximum number of keys that a worker reads on its own thread.
 const INLINE_KEYS: u64 = 1024;
 
 const LEASE: LeaseId = LeaseId(7);
@@ -162,7 +162,7 @@ fn a_worker_leaves_walks_over_deleted_keys_to_others() {
         operation: Some(KvOperation::Delete(delete("k", "l", prev_kv))),
     };
     assert!(beyond(&taken(true)) && !beyond(&taken(false)));
-    // The worker itself reads an ordinary page of a list.
+    // The worker reads an ordinary page of a list on its own thread.
     let mut kv = Kv::default();
     fill(&mut kv, 50_000, LeaseId::NONE);
     let page = Range { limit: 500, ..all() };

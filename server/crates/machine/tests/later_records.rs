@@ -1,4 +1,4 @@
-//! Checks that this release refuses records of a later release, and tells them from damaged records.
+//! Checks that this release refuses records of a later release, and distinguishes them from damaged records.
 
 use std::collections::BTreeMap;
 
@@ -60,7 +60,7 @@ fn restore(records: Records) -> Result<View, CorruptRecord> {
     View::restore(records.into_iter().map(Ok))
 }
 
-/// Returns a record's value after `change` of its contents, with a valid checksum if its kind has one.
+/// Returns a record's value with contents changed by `change`, and with a valid checksum if its kind has one.
 fn changed(key: &[u8], value: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let has_checksum = [record::KV, record::TREE].contains(&key[0]);
     let mut contents = value.to_vec();
@@ -80,7 +80,7 @@ fn changed(key: &[u8], value: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u
     contents
 }
 
-/// Returns the error for the records with a new value of one of them.
+/// Returns the error for loading the records with a new value at `key`.
 fn refused(mut records: Records, key: &[u8], value: Vec<u8>) -> CorruptRecord {
     records.insert(key.to_vec(), value);
     restore(records).expect_err(&key.escape_ascii().to_string())
@@ -91,7 +91,7 @@ fn a_record_with_an_unknown_field_is_of_a_later_release() {
     let whole = records();
     restore(whole.clone()).expect("it is of this release");
     let mut kinds = Vec::new();
-    // A block is no message.
+    // A block is not a protobuf message.
     for (key, value) in whole.iter().filter(|(key, _)| !record::is_block(key)) {
         let later = changed(key, value, |contents| contents.extend(LATER_FIELD));
         let error = refused(whole.clone(), key, later);
@@ -141,7 +141,7 @@ fn an_unknown_action_or_counter_of_v2_is_of_a_later_release() {
 fn a_damaged_record_is_not_of_a_later_release() {
     let whole = records();
     for (key, value) in whole.iter().filter(|(key, _)| !record::is_block(key)) {
-        // A text that is longer than the record.
+        // A string that is longer than the record.
         let damaged = changed(key, value, |contents| contents.extend([0x0a, 0x7f]));
         let error = refused(whole.clone(), key, damaged);
         assert!(!error.is_later(), "{}: {error}", key.escape_ascii());

@@ -1,5 +1,5 @@
-//! Laws of the v3 key space, checked on random histories: compactions, checkpoints and values that are only on disk change no
-//! answer that can still be requested. `tests/differ` compares the answers with etcd's.
+//! Properties of the v3 key space on random histories: compactions, checkpoints and values on disk do not change the response
+//! to any valid request. `tests/differ` compares the responses with etcd's.
 #![expect(
     clippy::unwrap_used,
     reason = "clippy knows test functions, not what they call"
@@ -23,11 +23,11 @@ use witan_machine::{
 #[derive(Clone, Debug)]
 enum Step {
     Apply(KvOperation),
-    /// Compacts at this distance below the current revision; above it if negative.
+    /// Compacts this many revisions below the current revision, or above it if negative.
     CompactBehind(i64),
     Range(Range),
-    /// Writes a checkpoint. Continues with the state that was loaded from its records (0) or from the heads of its blocks (1),
-    /// or with the old state (2).
+    /// Writes a checkpoint. Continues with the state loaded from its records (0) or from block heads (1), or with the old state
+    /// (2).
     Checkpoint {
         go_on_with: usize,
     },
@@ -49,7 +49,7 @@ fn end() -> impl Strategy<Value = Bytes> {
     prop_oneof![4 => Just(Bytes::new()), 2 => key(), 1 => Just(Bytes::from_static(b"\0"))]
 }
 
-/// Generates mostly short values. Some are so long that a few of them fill a block, and some need a block of their own.
+/// Generates mostly short values. Some are so long that a few fill a block, and some need their own block.
 fn value() -> impl Strategy<Value = Bytes> {
     prop_oneof![
         12 => (0..4_u8).prop_map(|n| Bytes::from(vec![n])),
@@ -187,7 +187,7 @@ fn load(records: &Records) -> Kv {
     kv
 }
 
-/// Plans a range and reads its answer in small parts. Checks that the plan has measured each pair correctly.
+/// Plans a range and reads its response in small parts. Checks that the plan has measured each pair correctly.
 fn in_parts(kv: &Kv, range: &Range) -> Result<RangeReply, KvError> {
     let mut promised = Vec::new();
     let mut plan = kv.plan_range(range, u64::MAX, &mut |pair, value_len| {
@@ -211,7 +211,7 @@ fn in_parts(kv: &Kv, range: &Range) -> Result<RangeReply, KvError> {
     Ok(RangeReply { kvs, ..plan.reply })
 }
 
-/// Compares the answers for all keys at every readable revision with the answers of a store that was never compacted.
+/// Compares the responses for all keys at every readable revision with those of a store that was never compacted.
 fn agrees(kv: &Kv, plain: &Kv) -> Result<(), TestCaseError> {
     prop_assert_eq!(kv.revision(), plain.revision());
     let all = Range { range_end: Bytes::from_static(b"\0"), ..Range::default() };
@@ -306,7 +306,7 @@ proptest! {
             };
             let command = KvCommand { operation: Some(verb) };
             let answer = kv.apply(&command);
-            // It reads a revision that only the plain store still has.
+            // The request reads a revision that only the plain store still has.
             let reads_compacted = matches!(answer, Err(KvError::Compacted { .. }));
             if !reads_compacted {
                 prop_assert_eq!(answer, plain.apply(&command), "{:?}", command);

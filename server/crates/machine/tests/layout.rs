@@ -13,10 +13,10 @@ use witan_machine::{
 };
 use witan_tree::{Delete, Set, TreeOperation};
 
-/// Number of rounds. Two of them compact, and their sweeps take several commands.
+/// Number of rounds. Two rounds compact, and their sweeps take several commands.
 const ROUNDS: i64 = 145;
 
-/// Rounds from one compaction to the next one.
+/// Number of rounds between compactions.
 const ROUNDS_PER_COMPACTION: i64 = 70;
 
 /// Length of a value that fills a block.
@@ -51,7 +51,7 @@ fn round(round: i64) -> Vec<Command> {
         0 => Command::Alarm(AlarmCommand {
             action: AlarmAction::Activate as i32,
             member: round.cast_unsigned(),
-            // An unknown type blocks no command.
+            // An alarm of an unknown type blocks no command.
             kind: 3,
         }),
         1 => AuthOperation::UserAdd(UserAdd {

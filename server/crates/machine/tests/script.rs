@@ -1,11 +1,9 @@
 //! Golden scripts: commands and their expected output, in `testdata/<area>/*.txt`.
 //!
-//! A script is a list of stanzas: commands, a line `----`, the expected output, a blank line. A command starts in column 0,
-//! and indented lines below it belong to it. Lines starting with `#` and blank lines between stanzas are comments. Each file
-//! starts with a fresh state.
+//! A script is a list of stanzas: commands, a line `----`, the expected output, and a blank line. A command starts in column 0
+//! and includes the indented lines below it. Lines that start with `#` are comments. Each file starts with a fresh state.
 //!
-//! `WITAN_UPDATE_SCRIPTS=1 cargo test -p witan-machine --test script` writes the actual output to the files; review the diff
-//! before committing it.
+//! `WITAN_UPDATE_SCRIPTS=1 cargo test -p witan-machine --test script` writes the actual output to the files.
 #![expect(
     clippy::unwrap_used,
     reason = "clippy knows test functions, not what they call"
@@ -32,7 +30,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Executes the commands of one kind of script.
+/// The executor of one kind of script.
 trait Room {
     fn run(&mut self, command: &str) -> String;
 }
@@ -128,7 +126,7 @@ fn replay(text: &str, room: &mut dyn Room) -> String {
     out
 }
 
-/// Returns the lines around the first difference, at most a screenful.
+/// Returns the lines around the first difference.
 fn difference(expected: &str, actual: &str) -> String {
     let same = expected
         .lines()

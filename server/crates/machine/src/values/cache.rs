@@ -1,4 +1,4 @@
-//! Decides which values that are also on disk stay in memory. A clock gives used values a second chance.
+//! Decides which values stay in memory although they are also on disk. The clock algorithm gives used values a second chance.
 
 use std::{
     collections::VecDeque,
@@ -102,7 +102,7 @@ impl BlockCache {
         self.target_bytes.store(bytes, Relaxed);
     }
 
-    /// Drops values beyond the target. The allocator reuses their memory soonest if their own thread drops them.
+    /// Drops values beyond the target. The allocator reuses their memory soonest if the thread that allocated them calls this.
     pub fn trim(&self) {
         self.make_room(0);
     }

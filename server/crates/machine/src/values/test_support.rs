@@ -1,4 +1,4 @@
-//! A file in memory, for tests of readers, and the records of a state.
+//! Test support: a record file in memory, and the records of a state.
 
 use std::{
     collections::BTreeMap,

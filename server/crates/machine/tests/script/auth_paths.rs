@@ -1,4 +1,4 @@
-//! v2 commands on users and roles for scripts.
+//! Script commands for v2 users and roles.
 
 use std::fmt::Write as _;
 

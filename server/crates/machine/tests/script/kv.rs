@@ -191,7 +191,7 @@ fn words(line: &str) -> Vec<&str> {
     line.split_whitespace().collect()
 }
 
-/// Parses positional words after the operation, then `name=value` words and flags. A range end must not have either form.
+/// Parses the positional words after the operation, then `name=value` words and flags.
 fn parts<'a>(words: &[&'a str], flags: &[&str]) -> (Vec<&'a str>, Vec<(&'a str, &'a str)>) {
     let mut positional = Vec::new();
     let mut options = Vec::new();

@@ -1,10 +1,10 @@
-//! The v2 tree for scripts, in terms of its HTTP dialect.
+//! The v2 tree for scripts, through its HTTP dialect.
 //!
 //! `GET|PUT|POST|DELETE /PATH[?QUERY] [FORM]` prints status and body as on the wire. Parameters are the dialect's (`value ttl
 //! dir recursive prevExist prevValue prevIndex refresh`), percent-encoded. `now SECONDS` sets the clock, `expire` removes
-//! expired nodes, `bump [N]` represents changes of cluster data. `watch NAME /PATH [recursive] [from=N]` adds a watcher, `next
+//! expired nodes, `bump [N]` simulates changes of cluster data. `watch NAME /PATH [recursive] [from=N]` adds a watcher, `next
 //! NAME` prints its next event (`-` for none). `restart` reloads the tree from its checkpoint records. `state` and `counts`
-//! print the rest. A script starts at index 3, like a fresh cluster of one member.
+//! print the rest. A script starts at index 3, like a new cluster with one member.
 
 #![expect(
     clippy::unwrap_used,
@@ -150,7 +150,7 @@ impl TreeScript {
     }
 }
 
-/// Parameters by name. The form's parameters come first, and the first parameter of a name counts.
+/// Parameters by name. The form precedes the query, and the first parameter of a name counts.
 struct Parameters(Vec<(String, Vec<u8>)>);
 
 impl Parameters {

@@ -1,4 +1,4 @@
-//! Events in v2 JSON. This does not use the product's own writer, so that scripts can quote etcd's responses verbatim.
+//! Events in v2 JSON, written independently of the server, so that scripts can quote etcd's responses verbatim.
 
 #![expect(
     clippy::unwrap_used,
@@ -99,7 +99,7 @@ fn string(bytes: &[u8]) -> String {
     out + "\""
 }
 
-/// RFC 3339 in UTC, with a fraction without trailing zeros.
+/// RFC 3339 in UTC, without trailing zeros in the fraction.
 pub(crate) fn date(unix_ns: i64) -> String {
     let (seconds, fraction) = (
         unix_ns.div_euclid(1_000_000_000),
