@@ -10,10 +10,10 @@ use witan_machine::auth::Caller;
 
 use super::jwt::{Jwt, VerifiedClaims};
 
-/// Metadata keys that can contain a token; the first one present is used.
+/// Metadata keys that can contain a token, in order of precedence.
 const TOKEN_HEADERS: [&str; 2] = ["token", "authorization"];
 
-/// Prefix that some clients add to the token.
+/// Prefix of the token that some clients add.
 const BEARER: &str = "Bearer ";
 
 /// The token or the certificate name that a request presents. Clones share both, and `Debug` prints neither.
@@ -35,8 +35,8 @@ impl fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// Returns the credentials of a gRPC call: the token in its metadata, and `certificate`, the common name of the client's
-    /// certificate if certificates identify users.
+    /// Returns the credentials of a gRPC call: the token in its metadata, and the certificate's common name if it identifies
+    /// users.
     pub fn of_call(headers: &HeaderMap, certificate: Option<String>) -> Self {
         let token = TOKEN_HEADERS.iter().find_map(|name| headers.get(*name));
         // A token that is not text is invalid.
@@ -62,7 +62,7 @@ impl Credentials {
         })))
     }
 
-    /// Returns the caller of a signed token, or `None` if it is invalid or expired. Verifies its signature only once.
+    /// Returns the caller of a signed token, or `None` if the token is invalid or expired. Verifies the signature only once.
     pub(super) fn verified_claims(&self, jwt: &Jwt, token: &str) -> Option<Caller> {
         let shown = self.0.as_ref()?;
         let claimed = match shown.claimed.get() {

@@ -1,5 +1,5 @@
-//! Runs bcrypt on separate threads, a few passwords at a time, so that it does not block other requests. A password waits as a
-//! job of its connection's account, so that one connection cannot delay all others.
+//! Runs bcrypt on separate threads, a few passwords at a time, so that it does not block other requests. Each password is a job
+//! of its connection's account, so that one connection cannot delay all others.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use witan_base::{
 
 use super::{password, verified::VerifiedPasswords};
 
-/// Maximum time that a password waits for a thread, longer than clients wait.
+/// Time limit for a password to get a thread. Clients time out earlier.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The default bcrypt cost, which also replaces an invalid cost, as in etcd.
@@ -25,7 +25,7 @@ pub enum HashError {
     /// The password is longer than bcrypt accepts.
     #[error("password length exceeds 72 bytes")]
     TooLong,
-    /// Too many passwords wait, or this password has waited too long.
+    /// Too many passwords are waiting, or this password has waited too long.
     #[error("too many passwords wait to be checked; try again later")]
     TooMany,
     /// The system returned no random numbers, or the hashing thread failed.
@@ -79,8 +79,8 @@ impl PasswordHasher {
         hashed.map(Bytes::from)
     }
 
-    /// Returns whether a password matches the stored hash `hashed`. Without a hash, returns `false` after the same time. Does
-    /// not hash a recently verified password again.
+    /// Returns whether a password matches the stored hash `hashed`. If `hashed` is `None`, returns `false` after the same time.
+    /// Does not hash a recently verified password again.
     pub async fn matches(
         &self,
         account: &Account,
@@ -108,7 +108,7 @@ impl PasswordHasher {
     }
 
     /// Waits for a permit and runs `work` on a blocking thread, which keeps the permit even if the caller is dropped. Fails
-    /// with `TooMany` after [`WAIT_TIMEOUT`], or at once if too many passwords wait.
+    /// with `TooMany` after [`WAIT_TIMEOUT`], or immediately if too many passwords are waiting.
     async fn on_hashing_thread<T: Send + 'static>(
         &self,
         account: &Account,
@@ -140,7 +140,7 @@ mod tests {
 
     use super::*;
 
-    /// High enough to compare durations, and low enough for a test.
+    /// A cost that makes durations comparable but keeps the test short.
     const TEST_COST: u32 = 8;
 
     fn totals() -> Totals {

@@ -1,5 +1,5 @@
-//! Signed tokens (`--auth-token=jwt,…`). Every member with the key accepts them, and no member stores them. A member with only
-//! the public key verifies tokens but does not issue them.
+//! Signed tokens (`--auth-token=jwt,…`). Every member with the key accepts them, and no member stores them. A member that has
+//! only the public key cannot issue tokens.
 
 use std::{collections::BTreeMap, fmt, fs, time::Duration};
 
@@ -40,19 +40,19 @@ struct IssuedClaims {
     exp: i64,
 }
 
-/// The claims of a received token. Tokens from other issuers can lack both times.
+/// The claims of a received token. Tokens of other issuers can lack `exp` and `nbf`.
 #[derive(Deserialize)]
 struct ReceivedClaims {
     username: String,
     revision: f64,
     #[serde(default, deserialize_with = "seconds")]
     exp: Option<i64>,
-    /// Deserialized to reject a value that is not a number. `jsonwebtoken` checks the time, but ignores other values.
+    /// Rejects a value that is not a number. `jsonwebtoken` checks the time but ignores other values.
     #[serde(default, deserialize_with = "seconds", rename = "nbf")]
     _nbf: Option<i64>,
 }
 
-/// Deserializes a time in Unix seconds, which can have a fraction. As in etcd, any other value is an error, even null.
+/// Deserializes a time in Unix seconds, which can have a fraction. As in etcd, fails for any other value, even null.
 fn seconds<'de, D: Deserializer<'de>>(claim: D) -> Result<Option<i64>, D::Error> {
     let seconds = f64::deserialize(claim)?;
     if seconds.abs() < SECONDS_END {
@@ -99,7 +99,7 @@ impl Jwt {
         Ok(jwt)
     }
 
-    /// Checks that private and public key form a pair, by signing and verifying a token. Succeeds without a private key.
+    /// Signs and verifies a token. Fails if the private and the public key do not match. Succeeds if there is no private key.
     fn check_key_pair(&self) -> Result<(), String> {
         let Some(signed) = self.sign("root", 1, 0) else {
             return Ok(());
@@ -122,7 +122,7 @@ impl Jwt {
         validation
     }
 
-    /// Signs a token that expires `ttl` after `now_s`, in Unix seconds. Returns `None` without a private key.
+    /// Signs a token that expires `ttl` after `now_s` (Unix seconds). Returns `None` if there is no private key.
     fn sign(
         &self,
         user: &str,
@@ -139,7 +139,7 @@ impl Jwt {
         Some(encode(&header, &claims, self.signs.as_ref()?))
     }
 
-    /// Issues a token, like `sign`. Returns `None` without a private key.
+    /// Issues a token, like `sign`.
     pub(super) fn token(&self, user: &str, revision: u64, now_s: i64) -> Option<String> {
         let signed = self.sign(user, revision, now_s)?;
         // Signing was tested at startup.
@@ -154,7 +154,7 @@ impl Jwt {
         Some(VerifiedClaims {
             caller: Caller {
                 user: claims.username,
-                // Like Go's conversion, turns negative values and NaN into 0.
+                // Like Go's conversion, this turns negative values and NaN into 0.
                 revision: claims.revision as u64,
             },
             ends_s: claims.exp,
@@ -166,12 +166,11 @@ impl Jwt {
 pub(super) struct VerifiedClaims {
     /// The user, and the auth revision at which the token was issued.
     pub(super) caller: Caller,
-    /// Expiration in Unix seconds; `None` if another issuer set none.
+    /// Expiration in Unix seconds; `None` if the token does not expire.
     ends_s: Option<i64>,
 }
 
 impl VerifiedClaims {
-    /// Returns whether the token has not expired yet.
     pub(super) fn is_current(&self) -> bool {
         self.ends_s
             .is_none_or(|ends_s| witan_node::now_s() <= ends_s)

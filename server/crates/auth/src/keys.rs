@@ -13,8 +13,7 @@ use ring::{
 use rustls::pki_types::{PrivateKeyDer, pem::PemObject as _};
 use simple_asn1::{ASN1Block, BigInt, oid};
 
-/// Bits of an RSA key; startup refuses a shorter key. A shorter key can be broken, and the library does not verify signatures
-/// with it.
+/// Bits of an RSA key; startup refuses a shorter key. Shorter keys are weak, and the library does not verify their signatures.
 const RSA_BITS_MIN: u64 = 2048;
 
 /// The library's error for a private RSA key that is too short.
@@ -25,7 +24,8 @@ const REMEDY_RSA: &str =
 
 type Keys = (Option<EncodingKey>, DecodingKey);
 
-/// Parses a method's keys in PEM: the signing key, if any, and the verifying key, by default derived from the signing key.
+/// Parses the keys of a signing method in PEM. Returns the signing key, if any, and the verifying key, which is derived from
+/// the signing key if `public` is `None`.
 pub(super) fn read(
     method: Algorithm,
     public: Option<&[u8]>,
@@ -57,7 +57,7 @@ pub(super) fn read(
     Ok((signs, checks))
 }
 
-/// Parses a private key and derives its public key. Fails if the key does not fit the method.
+/// Parses a private key in PEM and derives its public key. Fails if the key does not fit the method.
 fn private_key(method: Algorithm, pem: &[u8]) -> Result<(EncodingKey, DecodingKey), String> {
     let der = PrivateKeyDer::from_pem_slice(pem).map_err(|error| format!("priv-key: {error}"))?;
     let rejected = |error: ring::error::KeyRejected| {
@@ -102,8 +102,7 @@ fn private_key(method: Algorithm, pem: &[u8]) -> Result<(EncodingKey, DecodingKe
     Ok((signs.map_err(|error| format!("priv-key: {error}"))?, own))
 }
 
-/// Converts an EC key from SEC 1, the output of `openssl ecparam -genkey`, to PKCS#8, because ring parses only PKCS#8. ring
-/// refuses a key whose curve is not the method's.
+/// Converts an EC key from SEC 1 (`openssl ecparam -genkey`) to PKCS#8, which ring can parse. Does not check the curve.
 fn pkcs8_of_sec1(method: Algorithm, sec1: &[u8]) -> Result<Vec<u8>, String> {
     let curve = if method == Algorithm::ES256 {
         oid!(1, 2, 840, 10045, 3, 1, 7)
@@ -125,7 +124,7 @@ fn pkcs8_of_sec1(method: Algorithm, sec1: &[u8]) -> Result<Vec<u8>, String> {
     der.map_err(|error| format!("priv-key: {error}"))
 }
 
-/// Rejects an empty secret, with which any client could sign. Logs a warning for one shorter than the hash (RFC 7518, 3.2).
+/// Fails for an empty secret, with which anyone could sign. Logs a warning if it is shorter than the hash (RFC 7518, 3.2).
 fn check_secret(method: Algorithm, secret: &[u8]) -> Result<(), String> {
     let longer = [(Algorithm::HS384, 48), (Algorithm::HS512, 64)];
     let longer = longer.into_iter().find(|(known, _)| *known == method);
@@ -147,7 +146,7 @@ fn check_secret(method: Algorithm, secret: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// Rejects a public RSA key shorter than [`RSA_BITS_MIN`]. Parsing rejects other invalid keys.
+/// Fails for a public RSA key shorter than [`RSA_BITS_MIN`]. Ignores other invalid keys, which parsing rejects.
 fn check_rsa(pem: &[u8]) -> Result<(), String> {
     let bits = pem::parse(pem).ok().and_then(|pem| {
         let blocks = simple_asn1::from_der(pem.contents()).ok()?;
@@ -161,7 +160,7 @@ fn check_rsa(pem: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Returns the bits of an RSA key's modulus, the first integer in the possibly nested structure, or `None` without one.
+/// Returns the number of bits of an RSA key's modulus, the first integer at any depth, or `None` if there is none.
 fn modulus_bits(blocks: &[ASN1Block]) -> Option<u64> {
     blocks.iter().find_map(|block| {
         if let ASN1Block::BitString(_, _, der) = block {
@@ -232,7 +231,7 @@ eZ0EH2TKo1L7Iw==
         assert!(refused.contains("too short"), "{refused}");
     }
 
-    /// Keys of P-256 and P-384 as `openssl ecparam -genkey` and `openssl pkey -pubout` print them, made for these tests.
+    /// Test keys of P-256 and P-384, as `openssl ecparam -genkey` and `openssl pkey -pubout` print them.
     const EC_KEYS: [(Algorithm, &str, &str); 2] = [
         (
             Algorithm::ES256,

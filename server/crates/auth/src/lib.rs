@@ -2,8 +2,8 @@
 //!
 //! Permissions and password hashes are part of the state (`server/crates/machine/src/auth`). Secrets are never logged.
 //!
-//! Reading order: `credentials` (of a request) → this file (the caller) → `password` (bcrypt's format) → `hashing` (bcrypt on
-//! separate threads), `verified` (cache of passwords) → `jwt` (signed tokens), `keys` (their keys).
+//! Reading order: `credentials` → this file (the caller) → `password` (bcrypt's format) → `hashing` (bcrypt on separate
+//! threads), `verified` (cache of passwords) → `jwt` (signed tokens), `keys` (their keys).
 
 mod credentials;
 mod hashing;
@@ -26,7 +26,7 @@ const TOKEN_LETTERS: usize = 16;
 /// The letters of a simple token.
 const ALPHABET: &[u8; 52] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
-/// The token is unknown, expired or not valid.
+/// The token is unknown, expired or invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid auth token")]
 pub struct InvalidToken;
@@ -78,15 +78,15 @@ impl Authenticator {
         })
     }
 
-    /// Returns the caller that the credentials `shown` authenticate, or `None` without credentials. A token takes precedence
-    /// over a certificate, even if the token is invalid. Does not check whether authentication is enabled or the user exists.
-    /// Call [`Self::await_token`] first, because another member may just have issued the token.
+    /// Returns the caller that `shown` authenticates, or `None` if there are no credentials. A token takes precedence over a
+    /// certificate, even if the token is invalid. Does not check whether authentication is enabled or the user exists. Call
+    /// [`Self::await_token`] first.
     pub fn recognize(
         &self,
         node: &Node,
         shown: &Credentials,
     ) -> Result<Option<Caller>, InvalidToken> {
-        // Read before the token, whose user may change at a later revision.
+        // Read the revision before the token, because the token's user may change later.
         let revision = node.auth().revision;
         let user = match shown.token() {
             Some(token) => match &self.kind {
@@ -106,13 +106,13 @@ impl Authenticator {
         Ok(Some(Caller { user, revision }))
     }
 
-    /// If the credentials contain a simple token that this member does not know, waits until the member has applied all earlier
-    /// commits, because another member may have issued the token.
+    /// If a simple token is unknown, waits until this member has applied all earlier commits: another member may have issued
+    /// it.
     pub async fn await_token(&self, node: &Node, shown: &Credentials) {
         let simple = matches!(self.kind, TokenKind::Simple);
         let token = shown.token().filter(|_| simple);
         if token.is_some_and(|token| node.tokens().is_ahead(token)) {
-            // Without a quorum, the token stays unknown. The box keeps the futures of calls small.
+            // If the read fails, the token stays unknown. The box keeps the futures of calls small.
             let _ = Box::pin(node.read_index()).await;
         }
     }

@@ -36,7 +36,7 @@ pub fn hash(password: &str, cost: u32, salt: [u8; 16]) -> Result<String, HashErr
     Ok(format!("$2a${cost:02}${salt}{hashed}"))
 }
 
-/// Returns whether a password matches a hash, which takes as long as hashing. An invalid hash matches no password.
+/// Returns whether a password matches a hash, by hashing the password. Returns `false` for an invalid hash.
 pub(super) fn matches(password: &str, hashed: &[u8]) -> bool {
     let Some((cost, salt, expect)) = parse(hashed) else {
         return false;
@@ -68,7 +68,7 @@ fn key(password: &str) -> Vec<u8> {
     key
 }
 
-/// Parses a hash into cost, salt and digest, or returns `None` if it is invalid.
+/// Parses a hash into cost, salt and digest. Returns `None` if the hash is invalid.
 fn parse(hashed: &[u8]) -> Option<(u32, [u8; 16], [u8; HASH_BYTES])> {
     let text = std::str::from_utf8(hashed).ok()?;
     let mut parts = text.strip_prefix("$2")?.splitn(3, '$');

@@ -23,7 +23,7 @@ const VERIFIED_TTL: Duration = Duration::from_secs(5 * 60);
 
 type PasswordDigest = [u8; 32];
 
-/// Keyed digests of verified passwords, with the time of verification. `Debug` does not print them.
+/// Keyed digests of verified passwords, with the times of verification.
 pub(super) struct VerifiedPasswords {
     key: hmac::Key,
     known: Mutex<HashMap<PasswordDigest, Instant>>,
@@ -51,7 +51,7 @@ impl VerifiedPasswords {
         since.is_some_and(|since| since.elapsed() < VERIFIED_TTL)
     }
 
-    /// Records that this password matches this stored hash.
+    /// Records that this password matches this stored hash. Evicts the oldest entry if the cache is full.
     pub(super) fn insert(&self, password: &str, hashed: &[u8]) {
         let mark = self.digest(password, hashed);
         let mut known = self.known.lock();

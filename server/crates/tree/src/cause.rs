@@ -1,8 +1,8 @@
-//! The field `cause` of an error, which describes what violated a rule of the tree.
+//! The `cause` field of a v2 error.
 
 use bytes::Bytes;
 
-/// A cause. Causes with the same text are equal.
+/// The cause of an error. Causes with the same text are equal.
 #[derive(Clone, Debug)]
 pub enum Cause {
     /// A path or a text.
@@ -11,8 +11,7 @@ pub enum Cause {
     Compared(Comparison),
 }
 
-/// The failed conditions, each with the wanted and the actual value. The values share memory with the request and the tree, so
-/// a failed comparison with a large value uses no additional memory.
+/// The failed conditions, each with the wanted and the actual value. The values share memory with the request and the tree.
 #[derive(Clone, Debug)]
 pub struct Comparison {
     /// The wanted and the actual value.
@@ -22,8 +21,8 @@ pub struct Comparison {
 }
 
 impl Cause {
-    /// Returns v2's text in pieces, so that values are not copied: `[wanted != actual]` for each failed condition, the value
-    /// first. No character spans two pieces.
+    /// Returns the text of the cause in pieces, so that values are not copied: `[wanted != actual]` for each failed condition,
+    /// the value first. No character spans two pieces.
     pub fn pieces(&self) -> Vec<Bytes> {
         let Comparison { value, index } = match self {
             Self::Text(text) => return vec![text.clone()],

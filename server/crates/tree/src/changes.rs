@@ -63,8 +63,7 @@ fn put_all(path: &mut Vec<u8>, link: &NodeRef, emit: &mut EmitRecord<'_>) {
     visit(path, link, &mut |path, inode| put_node(path, inode, emit));
 }
 
-/// Returns whether both nodes are directories with equal records. This is common, because every change below a directory copies
-/// the directory. Returns `false` for files.
+/// Returns whether both nodes are directories with equal records, as is common, because a change copies all parent directories.
 fn same_record(old: &Inode, new: &Inode) -> bool {
     old.is_dir()
         && new.is_dir()

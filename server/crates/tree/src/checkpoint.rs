@@ -1,8 +1,8 @@
 //! The tree as checkpoint records.
 //!
-//! Keys: `h` and a big-endian index for an event in the history; `m` for the metadata; `n` and the path for a node. A path is a
-//! prefix of all paths below it, so parents come before children in key order. Every value ends with the CRC-32 of key and
-//! contents.
+//! The key of an event in the history is `h` and the big-endian index, the key of the metadata `m`, and the key of a node `n`
+//! and the path. Parents come before children in key order, because a path is a prefix of all paths below it. Every value ends
+//! with the CRC-32 of key and contents.
 
 use bytes::Bytes;
 use prost::Message;
@@ -18,8 +18,7 @@ const META: u8 = b'm';
 const NODE: u8 = b'n';
 const CRC_BYTES: usize = 4;
 
-/// The highest value of every counter; a higher value in a record is corruption. Counting up from a lower value never
-/// overflows.
+/// The highest value of every counter; a higher value in a record is corruption. Lower counters cannot overflow.
 pub const COUNT_MAX: u64 = 1 << 62;
 
 /// The highest counter of an imported state; a state with a higher counter is refused, so that the state can still count.
@@ -78,7 +77,6 @@ fn put(key: Vec<u8>, message: &impl Message, emit: &mut EmitRecord<'_>) {
     emit(key, Some(value));
 }
 
-/// Returns the CRC-32 of a record's key and contents.
 fn crc(key: &[u8], contents: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(key);
@@ -86,12 +84,10 @@ fn crc(key: &[u8], contents: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// Returns the record key of the node at `path`.
 pub(super) fn node_key(path: &[u8]) -> Vec<u8> {
     [&[NODE], path].concat()
 }
 
-/// Returns the record key of the event at `index`.
 fn event_key(index: u64) -> Vec<u8> {
     [&[HISTORY][..], &index.to_be_bytes()].concat()
 }
@@ -116,13 +112,13 @@ fn put_event(event: &Event, emit: &mut EmitRecord<'_>) {
     put(event_key(event.index), &stored, emit);
 }
 
-/// Emits the record of the index and the write counters.
 pub(super) fn put_meta(tree: &Tree, emit: &mut EmitRecord<'_>) {
     let meta = StoredTreeMeta { index: tree.index, counts: tree.counts.numbers().to_vec() };
     put(vec![META], &meta, emit);
 }
 
 impl StoredEventNode {
+    /// Converts a node of an event, without its children.
     fn new(node: &Node) -> Self {
         let Node { created, modified, expires_ns, .. } = *node;
         let stored = StoredNode { created, modified, expires_ns, value: node.value.clone() };
@@ -134,7 +130,7 @@ impl StoredEventNode {
         }
     }
 
-    /// Converts the stored node back, without children. Returns `None` if its fields are missing.
+    /// Converts to a node without children. Returns `None` if its fields are missing.
     fn into_node(self) -> Option<Node> {
         let StoredNode { created, modified, expires_ns, value } = self.node?;
         let Self { path, dir, ttl, .. } = self;
@@ -152,7 +148,7 @@ impl StoredEventNode {
 }
 
 impl StoredEvent {
-    /// Converts the stored event with this action and index back. Returns `None` if a node is incomplete.
+    /// Converts to an event with this action and index. Returns `None` if a node is incomplete.
     fn into_event(self, action: Action, index: u64) -> Option<Event> {
         let node = self.node?.into_node()?;
         let prev = match self.prev {
@@ -225,10 +221,10 @@ impl Tree {
             .map_err(|what| corrupt(key, what))
     }
 
-    /// Inserts a node and its expiration time at `path`. The error says why this is impossible.
+    /// Inserts a node and its expiration time at `path`. The error says why the path or the node is invalid.
     pub(super) fn insert_loaded(&mut self, path: &[u8], inode: Inode) -> Result<(), &'static str> {
         let (dir, name) = split(path);
-        // Expirations are looked up by the recorded path.
+        // Expirations are looked up by the path in the record.
         if name.is_empty() || clean(path) != path {
             return Err("is not a path");
         }
@@ -245,7 +241,7 @@ impl Tree {
     }
 
     /// Completes the load and computes the size. Fails if nodes or events were loaded without the record of the index, or if an
-    /// event is outside the retained history. The indexes of nodes are not checked.
+    /// event is outside the retained history. Does not check the indexes of nodes.
     pub fn finish_load(&mut self) -> Result<(), CorruptTree> {
         let holds_nodes = self
             .root
@@ -290,7 +286,7 @@ fn later(key: &[u8], what: &str) -> CorruptTree {
     CorruptTree::Later(format!("{} {what}", name(key)))
 }
 
-/// Names the record with this key for an error.
+/// Returns the name of a record for an error.
 fn name(key: &[u8]) -> String {
     match key.split_first() {
         Some((&NODE, path)) => format!("node {}", path.escape_ascii()),

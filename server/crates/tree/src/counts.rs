@@ -1,8 +1,8 @@
-//! Write counters for `/v2/stats/store`. Every request counts once, as success or failure.
+//! The write counters.
 
 use super::TreeOperation;
 
-/// Numbers of successful and failed writes since the store was created (`/v2/stats/store`).
+/// Numbers of successful and failed writes since the store was created (`/v2/stats/store`). Each request counts once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names of etcd's JSON")]
 pub struct WriteCounts {
@@ -22,7 +22,7 @@ pub struct WriteCounts {
 }
 
 impl WriteCounts {
-    /// Counts a request of this verb as a success (`done`) or a failure. `expire` counts expirations instead.
+    /// Counts a request as a success (`done`) or a failure. Does not count expirations.
     pub(super) fn count(&mut self, verb: &TreeOperation, done: bool) {
         let (success, fail) = match verb {
             TreeOperation::Set(_) => (&mut self.sets_success, &mut self.sets_fail),

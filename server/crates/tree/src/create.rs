@@ -1,9 +1,9 @@
-//! `create`: creates a node that must not exist. With `in_order`, creates a child; such names sort in order of creation.
+//! `create`: creates a node that must not exist or, with `in_order`, a child whose name sorts after all earlier ones.
 
 use super::{Action, Create, Event, Tree, TreeError, copy_bytes, inode::clean};
 
 impl Tree {
-    /// Creates a node. Fails if it exists. The name of an in-order node is the next index in 20 digits.
+    /// Creates a node. Fails if it exists. With `in_order`, the name is the next index in 20 digits.
     pub(super) fn create(&mut self, create: &Create, now_ns: i64) -> Result<Event, TreeError> {
         let mut path = create.path.to_vec();
         if create.in_order {

@@ -11,7 +11,7 @@ use super::{
 };
 
 impl Tree {
-    /// Removes a node. A directory requires `dir` or `recursive`, one with children `recursive`. The root cannot be removed.
+    /// Removes a node, except the root. A directory requires `dir` or `recursive`, and one with children requires `recursive`.
     pub(super) fn delete(&mut self, delete: &Delete, now_ns: i64) -> Result<Event, TreeError> {
         let path = clean(&delete.path);
         self.refuse_root(&path)?;

@@ -1,7 +1,7 @@
 //! The last events of the store, and the rules by which watchers see them.
 //!
 //! Events are stored by index. Changes of cluster data and refreshes also use an index and evict an older event, but they are
-//! not stored, because no watcher sees them.
+//! not stored, because watchers do not see them.
 
 use imbl::OrdMap;
 
@@ -17,7 +17,7 @@ use super::{
 #[derive(Debug)]
 pub(crate) struct HistoryEntry {
     pub(crate) event: Event,
-    /// The directory that the event removed, while the event is recent. Not in checkpoints: watchers end with the process.
+    /// The directory that the event removed, while the event is recent. Checkpoints do not contain it.
     pub(crate) removed: Option<NodeRef>,
 }
 
@@ -77,8 +77,8 @@ impl Tree {
         Ok(first.map(|(_, kept)| kept.event.clone()))
     }
 
-    /// Iterates over the visible events after index `after`, for which watchers must be woken. Returns `None` if the history no
-    /// longer has all of them; the caller must then wake all watchers.
+    /// Iterates over the events after index `after` that may wake watchers. Returns `None` if the history no longer contains
+    /// all of them; the caller must then wake all watchers.
     pub fn events_since(&self, after: u64) -> Option<impl Iterator<Item = &Event>> {
         if after + 1 < oldest(self.index) {
             return None;
@@ -121,8 +121,8 @@ impl HistoryEntry {
     }
 
     /// Returns whether a watcher on a path below a removed directory sees the removal. A watcher that was registered after the
-    /// event, and reads it from the history, always sees it. A watcher that was registered before sees it if its path existed
-    /// in the directory, or if the directory is no longer kept.
+    /// event always sees it. A watcher that was registered earlier sees it if its path existed in the directory, or if the
+    /// directory is no longer kept.
     fn is_removal_visible_to(&self, watch: &Watch) -> bool {
         let Some(rest) = below(&self.event.node.path, &watch.path) else {
             return false;

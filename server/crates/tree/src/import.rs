@@ -53,8 +53,7 @@ impl Tree {
         self.history.push(event, None);
     }
 
-    /// Completes an import: sets the counters, checks the history and computes the size. Fails if a counter is too large or the
-    /// history is inconsistent.
+    /// Sets the counters and computes the size. Fails if a counter is too large or the history is inconsistent.
     pub fn finish_import(&mut self, counts: WriteCounts) -> Result<(), CorruptTree> {
         if counts.max() > COUNT_IMPORT_MAX {
             return Err(CorruptTree::Invalid(
@@ -80,8 +79,8 @@ impl Tree {
     }
 
     /// Returns the directory at `path` as a tree with the same index and counters, or an empty tree if the directory does not
-    /// exist. The history contains the events below the directory. In these events, each expiring node has a TTL of 1 second:
-    /// the real TTL depends on the clock of the member that executed the event, and members must not differ.
+    /// exist. The history contains the events below the directory. In these events, each expiring node has a TTL of 1 second,
+    /// because the real TTL depends on a member's clock and members must not differ.
     pub fn subtree(&self, path: &[u8]) -> Self {
         let root = find(&self.root, path).ok().filter(|root| root.is_dir());
         let root: NodeRef = root.cloned().unwrap_or_default();
@@ -103,7 +102,7 @@ impl Tree {
     }
 }
 
-/// Returns the event with paths relative to a directory, or `None` if its node is outside it. Sets the TTLs to 1 or 0.
+/// Returns the event with paths relative to a directory, or `None` if its node is outside. Sets the TTLs to 1 or 0.
 fn event_below(dir: &[u8], event: &Event) -> Option<Event> {
     let node_below = |node: &Node| {
         let path = [b"/", below(dir, &node.path)?].concat();

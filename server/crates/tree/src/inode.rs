@@ -43,7 +43,6 @@ impl Inode {
         matches!(self.body, NodeBody::Dir(_))
     }
 
-    /// Returns the children of a directory, or `None` for a file.
     pub(crate) fn children(&self) -> Option<&Children> {
         match &self.body {
             NodeBody::File(_) => None,
@@ -52,7 +51,7 @@ impl Inode {
     }
 }
 
-/// The root, which always exists and is never recorded.
+/// The root directory.
 impl Default for Inode {
     fn default() -> Self {
         Self::dir(0)
@@ -96,12 +95,11 @@ pub(crate) fn below<'a>(dir: &[u8], path: &'a [u8]) -> Option<&'a [u8]> {
     (!rest.is_empty()).then_some(rest)
 }
 
-/// Returns whether a node with this name is hidden.
 pub(crate) fn is_hidden(name: &[u8]) -> bool {
     name.first() == Some(&b'_')
 }
 
-/// Returns the node at `path`. The error contains the first missing path, or the file in the way.
+/// Returns the node at `path`. The error contains the first missing path, or the path of a file that should be a directory.
 pub(crate) fn find<'a>(root: &'a NodeRef, path: &[u8]) -> Result<&'a NodeRef, LookupError> {
     let mut current = root;
     let mut parent_end = 0;
@@ -120,7 +118,7 @@ pub(crate) fn find<'a>(root: &'a NodeRef, path: &[u8]) -> Result<&'a NodeRef, Lo
     Ok(current)
 }
 
-/// Returns the node at `path` for writing, and copies shared nodes on the way. Returns `None` if the node does not exist.
+/// Returns the node at `path` for writing. Copies the shared nodes on the path. Returns `None` if the node does not exist.
 pub(crate) fn find_mut<'a>(root: &'a mut NodeRef, path: &[u8]) -> Option<&'a mut Inode> {
     let mut current = root.make_mut();
     for (_, name) in components(path) {
@@ -132,8 +130,8 @@ pub(crate) fn find_mut<'a>(root: &'a mut NodeRef, path: &[u8]) -> Option<&'a mut
     Some(current)
 }
 
-/// Returns the children of the directory `path` for writing, and creates missing directories with `index`. Returns `None` if a
-/// file is in the way. Directories created before the file stay, so the caller checks with [`find`] first.
+/// Returns the children of the directory `path` for writing. Creates missing directories with `index`. Returns `None` if a
+/// component is a file, but keeps the created directories, so the caller must check with [`find`] first.
 pub(crate) fn make_dirs<'a>(
     root: &'a mut NodeRef,
     path: &[u8],

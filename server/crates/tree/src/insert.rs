@@ -11,8 +11,8 @@ use super::{
 };
 
 impl Tree {
-    /// Inserts a node with a new index, and creates missing directories. Cleans the path and copies the value. `replace` is
-    /// whether the node may replace a file. Returns the new node in response form.
+    /// Inserts a node at a cleaned path with a new index, and creates missing directories. `replace` is whether the node may
+    /// replace a file. Returns the new node in response form.
     pub(super) fn insert_node(
         &mut self,
         new: Create,
@@ -57,7 +57,7 @@ impl Tree {
         Ok(node)
     }
 
-    /// Fails for a path with more than `TREE_DEPTH_MAX` components, because walking and dropping the tree use the stack.
+    /// Fails if the path has more than `TREE_DEPTH_MAX` components.
     fn refuse_depth(&self, path: &Bytes) -> Result<(), TreeError> {
         let Some((end, _)) = components(path).nth(TREE_DEPTH_MAX - 1) else {
             return Ok(());

@@ -1,10 +1,9 @@
-//! The v2 store: a tree of directories and files with one index counter and a history of events. v1 is a view of it. The rules
-//! are the same as in etcd 2.2 to 3.5.
+//! The v2 store, which v1 also uses: a tree of directories and files, and a history of events. The rules match etcd 2.2 to 3.5.
 //!
 //! Each operation has its own file: `set`, `create`, `update`, `compare_and_swap`, `delete`, `expire`. All data structures are
 //! persistent, so a clone takes O(1). Each command contains its time (I1, I9).
 //!
-//! `witan_machine` is the state machine around the tree. The log, JSON and HTTP are elsewhere.
+//! `witan_machine` applies commands to the tree. The log, JSON and HTTP are elsewhere.
 
 mod cause;
 mod changes;
@@ -41,7 +40,7 @@ pub use size::NODE_BYTES;
 
 use bytes::Bytes;
 
-/// The actions of events, with their names on the wire.
+/// The action of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the names of etcd's JSON")]
 pub enum Action {
@@ -77,11 +76,11 @@ impl Action {
 /// A node in response form.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Node {
-    /// Full path with a leading `/`; empty for the root. The bytes are raw, and components contain no `/`.
+    /// Full path with a leading `/`; empty for the root.
     pub path: Bytes,
     /// Value of a file; `None` for directories and deleted nodes.
     pub value: Option<Bytes>,
-    /// Whether it is a directory.
+    /// Whether the node is a directory.
     pub dir: bool,
     /// Absolute expiration in Unix nanoseconds.
     pub expires_ns: Option<i64>,
@@ -104,7 +103,7 @@ pub struct Event {
     pub node: Node,
     /// The node before the change, if it existed.
     pub prev: Option<Node>,
-    /// The event's index (`X-Etcd-Index` of the answer).
+    /// The event's index (`X-Etcd-Index` of the response).
     pub index: u64,
     /// Whether the change is a refresh, which watchers do not see.
     pub refresh: bool,
@@ -131,7 +130,7 @@ pub struct TreeError {
     pub index: u64,
 }
 
-/// The rules that the tree checks, with their v2 error codes.
+/// The rule that a request violated, with its v2 error code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TreeErrorKind {
     /// Error code 100. The cause is the first missing path.
@@ -140,7 +139,7 @@ pub enum TreeErrorKind {
     CompareFailed,
     /// Error code 102. The cause is the path.
     NotFile,
-    /// Error code 104. The cause is the file in the way.
+    /// Error code 104. The cause is the path of the file that should be a directory.
     NotDir,
     /// Error code 105. The cause is the path.
     NodeExists,
@@ -159,7 +158,7 @@ pub struct Watch {
     pub path: Bytes,
     /// Whether the watch includes descendants.
     pub recursive: bool,
-    /// The index at which the watcher was registered. The rules for live watchers apply only to later events.
+    /// The index at which the watcher was registered. Earlier events match by the rules for history.
     pub registered: u64,
 }
 
@@ -169,10 +168,10 @@ pub type EmitRecord<'a> = dyn FnMut(Vec<u8>, Option<Vec<u8>>) + 'a;
 /// A checkpoint record that cannot be loaded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CorruptTree {
-    /// Its contents are invalid.
+    /// The contents are invalid.
     #[error("v2 tree: {0}")]
     Invalid(String),
-    /// A later release wrote it, because it has a part that this release does not know.
+    /// A later release wrote the record: this release does not know a part of it.
     #[error("v2 tree: {0}")]
     Later(String),
 }
@@ -261,12 +260,10 @@ impl Tree {
         event
     }
 
-    /// Creates an error at the current index.
     fn error(&self, kind: TreeErrorKind, cause: impl Into<Cause>) -> TreeError {
         TreeError { kind, cause: cause.into(), index: self.index }
     }
 
-    /// Creates the error for a failed lookup, at the current index.
     fn lookup_failed(&self, miss: inode::LookupError) -> TreeError {
         self.error(miss.kind, miss.cause)
     }

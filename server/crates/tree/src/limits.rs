@@ -4,7 +4,7 @@
 pub const TREE_HISTORY_EVENTS: usize = 1000;
 
 /// Number of later events for which a removed directory is kept, to decide which paths existed in it. etcd drops a watcher that
-/// lags further, because its buffer is full. Here, such a watcher matches by the rules for history.
+/// lags further. Here, such a watcher matches by the rules for history.
 pub const TREE_REMOVED_EVENTS: u64 = 100;
 
 /// Maximum size of a kept directory in bytes. A larger directory is not kept, and every watcher below it is woken.

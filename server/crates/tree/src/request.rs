@@ -16,7 +16,7 @@ pub struct TreeCommand {
 }
 
 impl TreeCommand {
-    /// Estimates the bytes that the command adds, without missing directories. Deletions, expirations and refreshes add none.
+    /// Estimates the number of bytes that the command adds, without missing directories. Deletions and refreshes add none.
     pub fn growth(&self) -> u64 {
         let of = |path: &Bytes, value: &Bytes| NODE_BYTES + (path.len() + value.len()) as u64;
         match &self.operation {
@@ -41,7 +41,7 @@ impl TreeCommand {
     }
 }
 
-/// The write operations.
+/// A write operation.
 #[derive(Clone, PartialEq, prost::Oneof)]
 #[expect(missing_docs, reason = "each payload says it")]
 pub enum TreeOperation {
@@ -61,7 +61,7 @@ pub enum TreeOperation {
     Expire(ExpireNodes),
 }
 
-/// The HTTP methods that write v2 keys.
+/// An HTTP method that writes v2 keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteMethod {
     /// Set, update or compare and swap.
@@ -73,8 +73,8 @@ pub enum WriteMethod {
 }
 
 impl TreeOperation {
-    /// Chooses the operation for a request as etcd does. The tuple is the request's `dir` and `recursive`. `asked` contains all
-    /// values in the request, including values that the operation ignores.
+    /// Chooses the operation for a request as etcd does. The tuple contains the request's `dir` and `recursive`. `asked`
+    /// contains all values in the request, including values that the operation ignores.
     pub fn choose(
         method: WriteMethod,
         prev_exist: Option<bool>,
@@ -119,7 +119,7 @@ pub struct Set {
     pub dir: bool,
     #[prost(sint64, optional, tag = "4")]
     pub expires_ns: Option<i64>,
-    /// Whether to keep the value and not to notify watchers. The node must exist.
+    /// Whether to keep the value without notifying watchers. The node must exist.
     #[prost(bool, tag = "5")]
     pub refresh: bool,
 }
@@ -152,7 +152,7 @@ pub struct Update {
     pub refresh: bool,
 }
 
-/// Compares and swaps. An absent condition always holds, and at least one is present.
+/// Changes a file if its conditions hold. An absent condition always holds. At least one condition is present.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct CompareAndSwap {
     #[prost(bytes = "bytes", tag = "1")]
@@ -171,7 +171,7 @@ pub struct CompareAndSwap {
     pub prev_index: Option<u64>,
 }
 
-/// Compares and deletes, with conditions as in [`CompareAndSwap`].
+/// Deletes a file if its conditions hold, as in [`CompareAndSwap`].
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct CompareAndDelete {
     #[prost(bytes = "bytes", tag = "1")]
@@ -193,6 +193,6 @@ pub struct Delete {
     pub recursive: bool,
 }
 
-/// Removes all nodes that expire at or before the time of the entry's stamp. The leader proposes it.
+/// Removes all nodes that expire at or before the time in the entry's stamp. The leader proposes this operation.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct ExpireNodes {}

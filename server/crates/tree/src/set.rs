@@ -20,7 +20,7 @@ impl Tree {
                 prev = Some(show(old, path.clone(), ListingDepth::Nothing, now_ns));
             }
             Err(miss) if set.refresh => return Err(self.lookup_failed(miss)),
-            // `insert_node` reports the file in the way.
+            // `insert_node` reports a file that should be a directory.
             Err(_) => {}
         }
         let value = value.unwrap_or_else(|| copy_bytes(&set.value));

@@ -30,7 +30,7 @@ impl ListingDepth {
 
 impl Tree {
     /// Reads one node. A directory includes its children, or all descendants if `recursive`, sorted and without hidden nodes.
-    /// Expired nodes are included until a command removes them. Fails if the node is missing or a file is in the way.
+    /// Includes expired nodes until a command removes them. Fails if the node is missing or a path component is a file.
     pub fn get(&self, path: &[u8], recursive: bool, now_ns: i64) -> Result<Event, TreeError> {
         let link = find(&self.root, path).map_err(|miss| self.lookup_failed(miss))?;
         let depth = listing_depth(recursive);
@@ -47,7 +47,7 @@ impl Tree {
         })
     }
 
-    /// Returns whether a directory has more than `nodes` children or, with `recursive`, descendants, counting hidden nodes.
+    /// Returns whether a directory has more than `nodes` children or, with `recursive`, descendants. Counts hidden nodes.
     /// Returns `false` if the directory does not exist.
     pub fn lists_more_than(&self, path: &[u8], recursive: bool, nodes: usize) -> bool {
         self.shows_more_than(path, recursive, nodes, usize::MAX)
@@ -138,7 +138,7 @@ fn list(children: &Children, path: &[u8], depth: ListingDepth, now_ns: i64) -> O
     (!nodes.is_empty()).then_some(nodes)
 }
 
-/// Returns the remaining seconds, rounded up. The result is negative if the node expired more than a second ago.
+/// Returns the remaining seconds, rounded up; negative if the node expired at least a second ago.
 pub(crate) fn remaining_s(expires_ns: i64, now_ns: i64) -> i64 {
     let left_ns = expires_ns.saturating_sub(now_ns);
     left_ns / NS_PER_S + i64::from(left_ns % NS_PER_S > 0)

@@ -1,4 +1,4 @@
-//! Memory size of the tree and its history, for the quota. Hidden nodes count. No checkpoint contains the size.
+//! The size of the tree and its history, for the quota. Checkpoints do not contain it.
 
 use super::{
     Event, Node, Tree,
@@ -17,13 +17,13 @@ impl Tree {
         self.nodes_bytes + self.history.bytes
     }
 
-    /// Returns the size in bytes of the nodes that were dropped since the process loaded a state. Readers of an older state may
-    /// still hold them in memory.
+    /// Returns the size in bytes of nodes dropped since the process loaded a state. Readers of older states may still hold
+    /// them.
     pub fn dropped_bytes(&self) -> u64 {
         self.dropped_bytes
     }
 
-    /// Moves `bytes` of removed or replaced nodes from the size of nodes to the dropped bytes.
+    /// Moves `bytes` bytes of removed or replaced nodes from the size of nodes to the dropped bytes.
     pub(super) fn drop_nodes(&mut self, bytes: u64) {
         self.nodes_bytes -= bytes;
         self.dropped_bytes += bytes;
@@ -69,8 +69,7 @@ pub(super) fn of_subtree(path: &[u8], link: &NodeRef) -> u64 {
     bytes
 }
 
-/// Returns the size in bytes of an event in the history. Its previous value is shared with an older event, so only the larger
-/// of both values counts.
+/// Returns the size of an event in bytes. It shares its previous value with an older event, so only the larger node counts.
 pub(super) fn of_event(event: &Event) -> u64 {
     let of = |node: &Node| (node.path.len() + node.value.as_ref().map_or(0, |v| v.len())) as u64;
     EVENT_BYTES + of(&event.node).max(event.prev.as_ref().map_or(0, of))

@@ -1,4 +1,4 @@
-//! Expiration times in order. No checkpoint contains them, because they are derived from the nodes.
+//! Expiration times in order. Checkpoints do not contain them, because they are derived from the nodes.
 
 use bytes::Bytes;
 use imbl::OrdSet;

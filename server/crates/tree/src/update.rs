@@ -8,7 +8,7 @@ use super::{
 };
 
 impl Tree {
-    /// Sets value and expiration of an existing node. A refresh keeps the value. Fails for the root, or a directory with a
+    /// Sets value and expiration of an existing node. A refresh keeps the value. Fails for the root and for a directory's
     /// value.
     pub(super) fn update(&mut self, update: &Update, now_ns: i64) -> Result<Event, TreeError> {
         let path = clean(&update.path);
@@ -24,8 +24,8 @@ impl Tree {
         Ok(self.record_event(Action::Update, node, Some(prev), update.refresh))
     }
 
-    /// Overwrites the existing node `old` at the cleaned path of `write` with a new index. Returns the new and the old node. A
-    /// directory keeps its modified index; only the returned node shows the new index. Panics if the node does not exist.
+    /// Overwrites the existing node `old`, which is at the cleaned path of `write`, with a new index. Returns the new and the
+    /// old node. A directory keeps its modified index; only the returned node shows the new index.
     pub(super) fn overwrite(&mut self, old: NodeRef, write: Update, now_ns: i64) -> (Node, Node) {
         let path = write.path;
         let prev = show(&old, path.clone(), ListingDepth::Nothing, now_ns);
