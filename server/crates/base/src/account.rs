@@ -1,4 +1,4 @@
-//! Limits of the process on bytes, calls and jobs, and each connection's use of them.
+//! The process's limits on bytes, calls and jobs, and each connection's share.
 
 use std::sync::{
     Arc,
@@ -10,8 +10,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::metrics::Register;
 
-/// Requests, answers and commands up to this size in bytes are not charged, so small ones pass while large ones are refused.
-/// Limits on their number bound their total.
+/// Size in bytes up to which requests, responses and commands are not charged. Limits on their number bound their total.
 pub const SMALL_BYTES: usize = 4 << 10;
 
 /// Size in bytes of the smallest memory budget that lowers the limits further.
@@ -22,7 +21,7 @@ const MEMORY_BYTES_MIN: u64 = 256 << 20;
 pub enum Resource {
     /// Bytes of requests that are being read or handled.
     Requests,
-    /// Bytes of answers that clients have not read.
+    /// Bytes of responses that clients have not read.
     Answers,
     /// Bytes of commands between a dialect and the state machine.
     Proposals,
@@ -30,7 +29,7 @@ pub enum Resource {
     Watchers,
     /// gRPC calls in progress beyond the first few of each connection.
     Calls,
-    /// Passwords that wait to be hashed.
+    /// Passwords that are waiting to be hashed.
     Passwords,
 }
 
@@ -45,7 +44,7 @@ impl Resource {
         (Self::Passwords, "passwords"),
     ];
 
-    /// Returns the process's limit for this resource. A small memory budget lowers it.
+    /// Returns the process's limit for this resource, unless a small memory budget lowers it.
     pub const fn limit(self) -> usize {
         match self {
             Self::Requests => 256 << 20,
@@ -58,8 +57,7 @@ impl Resource {
     }
 
     /// Returns the limit of a process with a memory budget of `memory_bytes` bytes. Together, the limits on bytes take at most
-    /// three quarters of the budget. The smallest budget suffices for the longest request, because a connection gets half of a
-    /// limit.
+    /// three quarters of the budget. One connection gets half of a limit, which suffices for the longest request.
     fn limit_within(self, memory_bytes: u64) -> usize {
         let divisor = match self {
             Self::Requests | Self::Proposals => 8,
@@ -70,8 +68,7 @@ impl Resource {
     }
 }
 
-/// Returns a limit on bytes, or a share of the memory budget of `memory_bytes` bytes if that is smaller: the budget divided by
-/// `divisor`. A budget below 256 MiB counts as 256 MiB.
+/// Returns `limit` or, if smaller, the memory budget (at least 256 MiB) divided by `divisor`; all in bytes.
 pub fn limit_within(limit: usize, memory_bytes: u64, divisor: u64) -> usize {
     let share = memory_bytes.max(MEMORY_BYTES_MIN) / divisor;
     usize::try_from(share).map_or(limit, |share| share.min(limit))
@@ -105,8 +102,8 @@ impl JobKind {
         Self::Disk,
     ];
 
-    /// Returns how many jobs of this kind run at once in the process, and for one connection. A message takes milliseconds, so
-    /// one connection can use all processors. A disk serves many small reads at once.
+    /// Returns the maximum number of concurrent jobs of this kind in the process, and for one connection. A message takes
+    /// milliseconds, so one connection can use all processors. A disk serves many small reads at once.
     fn limits(self, processors: usize) -> (usize, usize) {
         match self {
             Self::Scan | Self::Read => (4, 2),
@@ -118,7 +115,7 @@ impl JobKind {
     }
 }
 
-/// The sums of all accounts of the process; opens accounts. Clones share the sums.
+/// The total charges of all accounts of the process. Clones share the totals.
 #[derive(Clone, Debug)]
 pub struct Totals(Arc<TotalsState>);
 
@@ -130,7 +127,7 @@ struct TotalsState {
     last_id: AtomicU64,
 }
 
-/// The charges of all accounts for a resource, in a separate cache line because all threads change it.
+/// The charges of all accounts for a resource. It has its own cache line because all threads change it.
 #[derive(Debug)]
 #[repr(align(64))]
 struct Total {
@@ -140,8 +137,8 @@ struct Total {
 }
 
 impl Totals {
-    /// Creates totals without charges for a process with a memory budget of `memory_bytes` bytes; `u64::MAX` if it is unlimited.
-    /// Registers counters for refused charges.
+    /// Creates totals without charges, and registers counters of refusals. `memory_bytes` is the memory budget; `u64::MAX` is
+    /// no limit.
     #[rustfmt::skip]
     pub fn register(on: &Register, memory_bytes: u64) -> Self {
         let refused = on.counters("witan_refused_total", "Total number of requests refused because a limit is reached, by limit.", &["what"]);
@@ -167,14 +164,14 @@ impl Totals {
     }
 }
 
-/// The charges of one connection. Clones share them. Every connection has an account, and the member has one for its own
-/// requests.
+/// The charges of one connection, or of the member's own requests. Clones share the charges.
 ///
-/// A charge is granted if the account then holds no more than was free before. One connection alone therefore gets half of a
-/// limit, and two connections get a third each. A connection with few charges is served even when the connection with the most
-/// is refused. A charge is also granted if nothing is charged, because other limits bound the size of one request.
+/// A charge is granted if it raises the account's charges to at most the amount that was free before. A single connection
+/// therefore gets half of a limit, and two connections get a third each. A connection with few charges is served even while the
+/// connection with the most charges is refused. A charge is also granted if no other is in use, because other limits bound the
+/// size of a request.
 ///
-/// A job waits for a [`Permit`]: first within its connection, then among all connections in order of arrival. Many jobs of one
+/// A job waits for a [`Permit`] first within its connection, then among all connections in order of arrival. Many jobs of one
 /// connection therefore delay another connection by at most one round.
 ///
 /// A client with many connections has many accounts. Limit connections per address in the network.
@@ -195,7 +192,7 @@ impl Account {
         self.0.id
     }
 
-    /// Charges an amount and returns whether it was granted. The caller must return it with [`Account::release`].
+    /// Charges an amount and returns whether it was granted. The caller must return a granted amount with [`Account::release`].
     pub fn charge(&self, what: Resource, amount: usize) -> bool {
         let total = &self.0.totals.0.charged[what as usize];
         let before = total.charged.fetch_add(amount, Relaxed);
@@ -228,14 +225,14 @@ impl Account {
         Charge { account: self.clone(), what, amount: 0 }
     }
 
-    /// Waits for a permit: first for one of the connection's share, then for one of the process.
+    /// Waits for a permit of the connection, then for a permit of the process.
     pub async fn permit(&self, kind: JobKind) -> Permit {
         let own = acquire(&self.0.jobs[kind as usize]).await;
         let of_all = acquire(&self.0.totals.0.jobs[kind as usize]).await;
         self.taken(kind, own, of_all)
     }
 
-    /// Takes a permit without waiting. Returns `None` if the connection uses its share or no permit is free.
+    /// Takes a permit without waiting. Returns `None` if the connection or the process has no free permit.
     pub fn try_permit(&self, kind: JobKind) -> Option<Permit> {
         let own = self.0.jobs[kind as usize].try_acquire().ok()?;
         let of_all = self.0.totals.0.jobs[kind as usize].try_acquire().ok()?;
@@ -295,13 +292,13 @@ impl Drop for Charge {
 pub struct Permit {
     account: Account,
     kind: JobKind,
-    /// Whether it also holds a permit of the process, not only one of the connection.
+    /// Whether it also holds a permit of the process.
     holds_process_permit: bool,
 }
 
 impl Permit {
-    /// Gives back the process's permit, because the job has ended. Keeps the connection's permit until the drop, which bounds the
-    /// results in memory that a slow connection has not taken.
+    /// Returns the process's permit, because the job has ended. Keeps the connection's permit until the drop, which bounds the
+    /// results that a slow connection has not taken.
     pub fn end_job(&mut self) {
         if std::mem::take(&mut self.holds_process_permit) {
             self.account.0.totals.0.jobs[self.kind as usize].add_permits(1);
@@ -311,7 +308,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        // Return the process's permit first, which wakes another connection before a further job of this connection queues.
+        // Return the process's permit first, so that another connection gets it before the next job of this connection queues.
         self.end_job();
         self.account.0.jobs[self.kind as usize].add_permits(1);
     }

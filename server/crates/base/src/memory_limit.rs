@@ -1,12 +1,12 @@
-//! The limit of memory of this process: the smallest limit of its cgroup and of the cgroup's ancestors, or the memory of the
-//! machine if that is smaller. Limits of resource use (`ulimit`) are not read. `witan_node` decides how a member keeps to it.
+//! The memory limit of this process: the smallest limit of its cgroup and the cgroup's ancestors, or the memory of the machine
+//! if that is smaller. Resource limits (`ulimit`) are not read. `witan_node` enforces the limit.
 
 use std::{
     fs,
     path::{Component, Path},
 };
 
-/// Values from this one on mean that a cgroup has no limit. cgroup v1 writes such a number, and cgroup v2 the word `max`.
+/// Lowest value that means that a cgroup has no limit. cgroup v1 reports such a number, and cgroup v2 the word `max`.
 const UNLIMITED_BYTES: u64 = 1 << 62;
 
 /// Size in bytes of the reserve of a small limit, but at most a quarter of the limit.
@@ -33,7 +33,7 @@ impl MemoryLimitSource {
     }
 }
 
-/// The limit of memory of this process.
+/// The memory limit of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryLimit {
     /// Size in bytes.
@@ -59,25 +59,25 @@ impl MemoryLimit {
         self.bytes - self.reserve_bytes()
     }
 
-    /// Returns the size in bytes of the part that the budget leaves free, for the file cache, sockets and growth between two
-    /// measurements: an eighth, at least 64 MiB or a quarter, whichever is less, and at most 512 MiB.
+    /// Returns the number of bytes that the budget leaves free for the file cache, sockets and growth between two measurements.
+    /// It is an eighth of the limit, but at least the lesser of 64 MiB and a quarter, and at most 512 MiB.
     pub fn reserve_bytes(self) -> u64 {
         let least = RESERVE_BYTES_MIN.min(self.bytes / 4);
         (self.bytes / 8).max(least).min(RESERVE_BYTES_MAX)
     }
 }
 
-/// Returns the maximum size in bytes of the values in memory while a process with this budget loads or builds a state. The rest
-/// is for keys and versions, whose size is not known yet.
+/// Returns the maximum size in bytes of the values in memory while a state is loaded. The rest of the budget is for keys and
+/// versions.
 pub fn first_values_bytes(budget_bytes: u64) -> u64 {
     budget_bytes / 2
 }
 
-/// Returns the smallest limit of the cgroup of this process. On a host with both versions of cgroups, either can have it.
+/// Returns the smallest limit of this process's cgroup (v1 or v2), or `None` if there is none.
 fn cgroup_bytes(root: &Path) -> Option<u64> {
     let text = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
     let mounts = root.join("sys/fs/cgroup");
-    // A line has the form ID:CONTROLLERS:PATH. The line of version 2 has the id 0 and no controllers.
+    // A line has the form ID:CONTROLLERS:PATH. For cgroup v2, the id is 0 and there are no controllers.
     let limits = text.lines().filter_map(|line| {
         let (id, rest) = line.split_once(':')?;
         let (controllers, path) = rest.split_once(':')?;
@@ -92,6 +92,7 @@ fn cgroup_bytes(root: &Path) -> Option<u64> {
     limits.min()
 }
 
+/// Returns the smallest limit of a cgroup v2 and its ancestors, or `None` if there is none.
 fn v2_bytes(mount: &Path, path: &str) -> Option<u64> {
     smallest(path, |folder| {
         let limits = ["memory.max", "memory.high"];
@@ -102,12 +103,13 @@ fn v2_bytes(mount: &Path, path: &str) -> Option<u64> {
     })
 }
 
+/// Returns the smallest limit of a cgroup v1 and its ancestors, or `None` if there is none.
 fn v1_bytes(mounts: &Path, path: &str) -> Option<u64> {
     let mount = mounts.join("memory");
     smallest(path, |folder| {
         let folder = mount.join(folder);
         let own = number(&folder.join("memory.limit_in_bytes"));
-        // It includes ancestors that a container does not see.
+        // This limit includes ancestors that a container does not see.
         let stat = fs::read_to_string(folder.join("memory.stat")).ok();
         let hierarchical = stat.and_then(|stat| field(&stat, "hierarchical_memory_limit "));
         own.into_iter().chain(hierarchical.filter(is_limit)).min()
@@ -115,7 +117,7 @@ fn v1_bytes(mounts: &Path, path: &str) -> Option<u64> {
 }
 
 /// Returns the smallest limit that `limit` finds for the cgroup `path` and its ancestors, up to the root of the mount. In a
-/// container, the path can be invisible, and the root of the mount is the cgroup of the container.
+/// container, the path may be invisible, and the root of the mount is the container's cgroup.
 fn smallest(path: &str, limit: impl Fn(&Path) -> Option<u64>) -> Option<u64> {
     let path = Path::new(path.trim_start_matches('/'));
     // The path of a cgroup outside the cgroup namespace begins with `..`.
@@ -124,7 +126,7 @@ fn smallest(path: &str, limit: impl Fn(&Path) -> Option<u64>) -> Option<u64> {
     path.ancestors().filter_map(limit).min()
 }
 
-/// Returns the number in a file with one number. Returns `None` if there is no such file, or if the number means no limit.
+/// Returns the number in a file. Returns `None` if there is no such file or number, or if the number means no limit.
 fn number(path: &Path) -> Option<u64> {
     let text = fs::read_to_string(path).ok()?;
     text.trim().parse().ok().filter(is_limit)
@@ -139,7 +141,7 @@ fn machine_bytes(root: &Path) -> Option<u64> {
     field(&text, "MemTotal:").map(|kib| kib.saturating_mul(1024))
 }
 
-/// Returns the number after `name`, with which a line begins.
+/// Returns the number in the line that begins with `name`, or `None` if there is none.
 fn field(text: &str, name: &str) -> Option<u64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
     rest.split_whitespace().next()?.parse().ok()
@@ -153,7 +155,7 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    /// A folder with pseudo files, which is removed at the end.
+    /// A folder with pseudo files, removed on drop.
     struct Root(PathBuf);
 
     impl Root {

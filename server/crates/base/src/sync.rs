@@ -2,7 +2,7 @@
 
 use std::sync::{self, MutexGuard, PoisonError};
 
-/// A mutex without poisoning. A contained panic leaves its data consistent, because steps that change it cannot panic.
+/// A mutex without poisoning. After a contained panic, the data is consistent, because code that changes it cannot panic.
 #[derive(Debug, Default)]
 pub struct Mutex<T>(sync::Mutex<T>);
 
@@ -12,7 +12,7 @@ impl<T> Mutex<T> {
         Self(sync::Mutex::new(value))
     }
 
-    /// Locks the mutex and waits for it, like `std`'s.
+    /// Locks the mutex. Blocks until it is free.
     pub fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,13 +1,13 @@
 //! Version numbers: the API level, which clients parse, and Witan's own version.
 
-/// The etcd release whose API is served. It must be numeric, because clients parse each part as a number.
+/// The etcd release whose API this release serves. Clients parse each part as a number.
 pub const API: &str = "3.7.3";
 
 /// The storage version at this API level, as `/version` and Status show it.
 pub const STORAGE: &str = "3.7.0";
 
 /// The storage version of snapshots, and the highest cluster version in them. Release 3.7 stores nothing that 3.6 does not
-/// support, and etcd does not start from a snapshot of a later version.
+/// support. etcd does not start from a snapshot of a later version.
 pub const SNAPSHOT: &str = "3.6.0";
 
 /// Witan's own version.
@@ -17,7 +17,7 @@ pub const WITAN: &str = match cfg!(feature = "next-level") {
 };
 
 /// Returns the body of `/version`. `cluster` is the cluster version, `level` the feature level of this release, and
-/// `cluster_level` that of the cluster. etcd's fields come first, with etcd's bytes.
+/// `cluster_level` the feature level of the cluster. etcd's fields come first, byte for byte as in etcd.
 pub fn page(cluster: &str, level: u32, cluster_level: u32) -> String {
     let etcd = format!(r#""etcdserver":"{API}","etcdcluster":"{cluster}","storage":"{STORAGE}""#);
     let own = format!(r#""witan":"{WITAN}","level":{level},"clusterLevel":{cluster_level}"#);

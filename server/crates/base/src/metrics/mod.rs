@@ -1,7 +1,7 @@
 //! The registry in which all modules register their series, and the page that shows them. Each module declares its series in
-//! its file `metrics`; this module declares the series of the page and of the process.
+//! its `metrics` file. This module declares the series of the page and of the process.
 //!
-//! Counters on request paths are resolved once, at startup. Values of the state are copied at each scrape.
+//! Label values of counters on request paths are resolved once, at startup.
 
 mod process;
 mod register;
@@ -28,7 +28,7 @@ pub struct MetricsPage {
 }
 
 impl MetricsPage {
-    /// Creates the page for the series in `on`, and adds the series of the process and of the page.
+    /// Creates the page for the series in `on`. Registers the series of the process and of the page.
     #[rustfmt::skip]
     pub fn new(on: Register) -> Self {
         let scrapes = on.counters("promhttp_metric_handler_requests_total", "Scrapes of this page, by status.", &["code"]);
@@ -55,7 +55,7 @@ impl MetricsPage {
     }
 }
 
-/// Converts a value to the signed type of gauges, limited to its range.
+/// Converts a value to the signed type of gauges. Returns the maximum if the value is too large.
 pub fn gauge(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -68,8 +68,7 @@ pub fn resident_bytes() -> u64 {
     field(&status(), "VmRSS").unwrap_or(0) * 1024
 }
 
-/// Returns the resident memory of this process in bytes that the system cannot reclaim: without mapped files, if the system
-/// counts them. Returns 0 if `/proc` cannot be read.
+/// Returns the resident memory of this process in bytes, if possible without mapped files; 0 if `/proc` cannot be read.
 pub fn anonymous_bytes() -> u64 {
     let status = status();
     let kib = field(&status, "RssAnon").or_else(|| field(&status, "VmRSS"));
@@ -87,7 +86,7 @@ fn status() -> String {
     fs::read_to_string("/proc/self/status").unwrap_or_default()
 }
 
-/// Returns the number in the line `name` of `/proc/self/status`, such as `VmRSS:  1234 kB`, or `None` without this line.
+/// Returns the number in the line `name` of `/proc/self/status`, such as `VmRSS: 1234 kB`, or `None` if there is no such line.
 fn field(status: &str, name: &str) -> Option<u64> {
     let line = status
         .lines()

@@ -1,4 +1,4 @@
-//! Creates and registers series. Names are constants, so an error is a bug of the declaring module and panics.
+//! Creates and registers series. Names are constants, so an error is a bug in the declaring module and panics.
 
 use prometheus::{
     Counter, Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter,
@@ -81,7 +81,7 @@ impl Register {
         self.put(IntGaugeVec::new(Opts::new(name, help), labels))
     }
 
-    /// Registers a histogram with `count` buckets. The upper bound of the first is `first`, and doubles for each next one.
+    /// Registers a histogram with `count` buckets. Their upper bounds start at `first` and double with each bucket.
     pub fn histogram(&self, name: &str, help: &str, first: f64, count: usize) -> Histogram {
         self.put(Histogram::with_opts(options(name, help, (first, count))))
     }
@@ -91,7 +91,7 @@ impl Register {
         self.put(HistogramVec::new(HistogramOpts::new(name, help), labels))
     }
 
-    /// Registers a histogram with labels. `buckets` are the upper bound of the first bucket, and the number of buckets.
+    /// Registers a histogram with labels. `buckets` contains the upper bound of the first bucket and the number of buckets.
     pub fn histograms(
         &self,
         name: &str,
@@ -115,7 +115,6 @@ impl Register {
     }
 }
 
-/// Returns the options of a histogram with `count` buckets, whose upper bounds double from `first`.
 fn options(name: &str, help: &str, (first, count): (f64, usize)) -> HistogramOpts {
     HistogramOpts::new(name, help)
         .buckets(exponential_buckets(first, 2.0, count).expect("a positive start and count"))

@@ -1,7 +1,7 @@
 //! Series that several threads update at the same time.
 //!
-//! A counter changes one atomic number, a histogram four. Sharing one number between two cores costs a linearizable read 0.03
-//! µs of its 2 µs of CPU. Separate stripes for the threads avoid this cost.
+//! A counter changes one atomic number, a histogram four. Each number that two cores share costs a linearizable read 0.03 µs of
+//! its 2 µs of CPU. Separate stripes for the threads avoid this cost.
 
 use std::{
     array,
@@ -13,7 +13,7 @@ use prometheus::{
     proto::{self, MetricFamily, MetricType},
 };
 
-/// Number of stripes; more threads share stripes.
+/// Number of stripes. If there are more threads, they share stripes.
 const STRIPES: usize = 8;
 
 /// Series with labels in stripes, which a scrape adds up.
@@ -43,7 +43,7 @@ impl<T: MetricVecBuilder> StripedVec<MetricVec<T>> {
         Ok(Self(stripes))
     }
 
-    /// Returns the series with these label values, created if necessary. Panics if their number is wrong.
+    /// Returns the series with these label values. Creates it if necessary. Panics if the number of values is wrong.
     pub fn with_label_values(&self, labels: &[&str]) -> Striped<T::M> {
         Striped(
             self.0

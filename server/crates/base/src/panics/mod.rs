@@ -1,8 +1,8 @@
-//! Contains panics: a panic in a request's work ends the request; any other panic ends the process.
+//! Contains panics: a panic in a request's work ends only the request. Any other panic ends the process.
 //!
 //! A panic is contained only where the request's state is dropped with it: [`contain`] for futures, [`catch`] for one step,
 //! [`run_blocking`] for work on another thread. Elsewhere (the replica, the log, the checkpoint, the workers' own tasks), a
-//! panic can leave half of a change, so the process exits with [`EXIT_PANICKED`]. Callers choose the response to the client.
+//! panic can leave a partial change, so the process exits with [`EXIT_PANICKED`].
 
 mod metrics;
 #[cfg(feature = "planted-panics")]
@@ -42,7 +42,7 @@ thread_local! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scope {
     Process,
-    /// Nothing: the caller of a storage library handles the panic.
+    /// The call of a storage library.
     Library,
     Request,
 }
@@ -86,7 +86,7 @@ pub fn install_hook() {
     }));
 }
 
-/// A guard: while it exists, a panic on this thread unwinds instead of ending the process.
+/// A guard. While it exists, a panic on this thread unwinds instead of ending the process.
 #[derive(Debug)]
 pub struct UnwindScope {
     before: Scope,
@@ -137,7 +137,7 @@ pub fn catch_in_library<T>(work: impl FnOnce() -> T) -> Option<T> {
     panic::catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
-/// Runs one step of a request's work. Returns a logged panic as the error, which the caller counts.
+/// Runs one step of a request's work. Logs a panic and returns it as the error, which the caller must count.
 pub fn catch<T>(handler: PanicSource, work: impl FnOnce() -> T) -> Result<T, CaughtPanic> {
     catch_any(handler, || {
         reached(handler.label(), "call");
@@ -160,7 +160,7 @@ pub fn catch_poll<T>(
     })
 }
 
-/// Runs `work`. Logs a panic, once, and returns it as the error.
+/// Runs `work`. Returns a panic as the error, and logs it unless it was logged before.
 fn catch_any<T>(handler: PanicSource, work: impl FnOnce() -> T) -> Result<T, CaughtPanic> {
     let _guard = UnwindScope::of(Scope::Request);
     panic::catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
@@ -195,7 +195,7 @@ pub fn catch_in<'a, F: Future>(handler: PanicSource, work: F) -> Contain<'a, F> 
 }
 
 pin_project! {
-    /// Work whose panic becomes an error. Not an `async fn`, which would store its argument twice for each connection and call.
+    /// A future whose panic becomes an error. An `async fn` would store its argument twice for each connection and call.
     #[must_use = "futures do nothing unless polled"]
     pub struct Contain<'a, F> {
         #[pin]
@@ -231,15 +231,15 @@ pub async fn run_blocking<T: Send + 'static>(
     Ok(done.unwrap_or_else(|panicked| rethrow(panicked)))
 }
 
-/// Starts work on a blocking thread, which continues if the caller drops the handle. A panic is the error of its result.
+/// Runs work to its end on a blocking thread, even if the caller drops the handle. A panic becomes the error of the result.
 pub fn spawn<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> JoinHandle<Result<T, CaughtPanic>> {
     spawn_blocking(move || catch(PanicSource::Job, work))
 }
 
-/// Runs `work` in a separate task, aborted when the caller is dropped. A call must wait for a permit in such a task: while its
-/// connection has unsent output, the call is not polled and would hold the permit without using it.
+/// Runs `work` in a separate task, which is aborted when the caller is dropped. A call must wait for a permit in such a task:
+/// while its connection has unsent output, the call is not polled and would hold the permit without using it.
 pub async fn in_task<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, JoinError> {

@@ -1,15 +1,14 @@
-//! Panics at a chosen moment, for tests. The boundary that contains a panic also raises it, so no other code is involved. Only
-//! the program `witan-planted` contains this, built with the feature `planted-panics`.
+//! Panics at a chosen moment, for tests. The boundary that contains a panic also raises it. Only `witan-planted` has this
+//! module.
 //!
 //! The environment variable [`FILE`] names a file with a boundary, a moment and a number N. The process panics when the moment
-//! comes for the Nth time. The first boundary that finds the file reads and removes it. A new file replaces a panic that has
-//! not happened.
+//! occurs for the Nth time. The first boundary that finds the file reads and removes it. A new file replaces a pending panic.
 //!
 //! - `SOURCE poll N`: a poll has returned, ready or pending. `SOURCE` is a label of the metrics.
 //! - `SOURCE item N`: a poll has returned ready, with a future's result or a part of a stream.
 //! - `SOURCE call N`: a function is about to run and owns its arguments.
 //! - `library THREAD N`: this thread is about to call a storage library.
-//! - `thread NAME N`: this thread begins.
+//! - `thread NAME N`: this thread starts.
 
 use std::{env, fs};
 
@@ -25,7 +24,7 @@ static PLANTED: Mutex<Option<PlantedPanic>> = Mutex::new(None);
 struct PlantedPanic {
     boundary: String,
     moment: String,
-    /// How many times the moment must still come.
+    /// How many times the moment must still occur.
     left: usize,
 }
 

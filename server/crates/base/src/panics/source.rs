@@ -3,13 +3,13 @@
 /// The kind of work that panicked, a label value of the counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PanicSource {
-    /// A gRPC call before its answer begins.
+    /// A gRPC call before its response begins.
     Grpc,
     /// The response stream of a gRPC call.
     GrpcStream,
-    /// An HTTP/1 request before its answer begins.
+    /// An HTTP/1 request before its response begins.
     Http,
-    /// The body of an HTTP/1 answer.
+    /// The body of an HTTP/1 response.
     HttpStream,
     /// A call of the JSON gateway, over HTTP/1 or a WebSocket.
     Gateway,
