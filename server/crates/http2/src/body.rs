@@ -36,7 +36,7 @@ pub(crate) struct RequestSender(Arc<RequestQueue>);
 #[derive(Debug)]
 struct RequestQueue {
     queue: Mutex<QueueState>,
-    /// Wakes the connection after the call has taken messages or dropped its half.
+    /// Wakes the connection when the call has taken messages or dropped its half.
     connection: Waker,
 }
 
@@ -58,7 +58,7 @@ fn cost(message: &Bytes) -> usize {
     message.len() + MESSAGE_OVERHEAD
 }
 
-/// Creates both halves of a message queue. `connection` is woken when the call has taken messages.
+/// Creates both halves of a message queue. Wakes `connection` when the call has taken messages.
 pub(crate) fn stream(connection: Waker) -> (RequestSender, RequestStream) {
     let queue = Mutex::default();
     let inbox = Arc::new(RequestQueue { queue, connection });

@@ -1,17 +1,17 @@
-//! The configurable settings of connections. `limits` has the fixed limits.
+//! The configurable settings of connections. `limits` defines the fixed limits.
 
 use std::time::Duration;
 
 /// Settings of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Maximum number of a client's concurrent streams, at most [`crate::limits::STREAMS_MAX`].
+    /// Maximum number of concurrent streams of a connection, at most [`crate::limits::STREAMS_MAX`].
     pub streams_max: u32,
     /// Maximum size in bytes of a request message after decompression.
     pub message_bytes_max: usize,
-    /// Pings to a silent client, or `None` for no pings.
+    /// Timing of pings to a silent client; `None` for no pings.
     pub keepalive: Option<KeepAlive>,
-    /// Minimum interval between a client's pings while it has calls in progress and gets nothing from the server.
+    /// Minimum interval between a client's pings while it has calls in progress and receives neither headers nor data.
     pub ping_interval_min: Duration,
 }
 
@@ -20,7 +20,7 @@ pub struct Config {
 pub struct KeepAlive {
     /// Time without received bytes after which a ping is sent.
     pub interval: Duration,
-    /// Time without received bytes after the ping before the connection ends.
+    /// Time without received bytes after the ping after which the connection ends.
     pub timeout: Duration,
 }
 

@@ -1,6 +1,6 @@
-//! Drives a connection on a tokio stream: reads, writes and timers.
+//! Runs a connection on a tokio stream: reads, writes and timers.
 //!
-//! Each poll does a bounded amount of work and lets the runtime poll its sockets, so that no connection blocks its thread.
+//! Each poll does a bounded amount of work and then yields, so that no connection blocks its thread.
 
 use std::{
     cell::Cell,
@@ -33,8 +33,8 @@ thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Serves one connection until it ends. When `stopped` completes, the connection accepts no new calls and ends after the
-/// current ones. Fails if `io` fails.
+/// Serves one connection until it ends. When `stopped` completes, shuts the connection down gracefully
+/// ([`Connection::shut_down`]). Fails if `io` fails.
 pub async fn serve<IO, S>(
     io: IO,
     service: S,
@@ -95,8 +95,7 @@ where
         }
     }
 
-    /// Runs, writes and reads for up to [`POLL_TIME`], then yields. Returns the side that ended the connection when nothing is
-    /// left to send or receive.
+    /// Runs, writes and reads for up to [`POLL_TIME`], then yields. Returns which side ended the connection once it has ended.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<ConnectionEnd>> {
         self.connection.register(cx.waker());
         let began = now();
@@ -123,8 +122,7 @@ where
         Poll::Pending
     }
 
-    /// Writes as much output as the socket accepts, and flushes it. Returns whether bytes were written, so that the connection
-    /// should run again.
+    /// Writes as much output as the socket accepts and flushes it. Returns whether bytes were written.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let mut sent = false;
         while !self.connection.output().is_empty() {

@@ -1,10 +1,9 @@
-//! Frames of HTTP/2 (RFC 9113, sections 4 and 6): parses frames, and writes frame headers and small frames.
+//! Parses HTTP/2 frames (RFC 9113, sections 4 and 6), and writes frame headers and small frames.
 
 /// Size in bytes of a frame's header.
 pub const HEAD_BYTES: usize = 9;
 
-/// Size in bytes of a frame's payload; a longer frame ends the connection. Every peer must accept this size, and the server
-/// announces no larger size.
+/// Size in bytes of a frame's payload; a longer frame ends the connection. Every peer must accept this size.
 pub const PAYLOAD_MAX: usize = 16_384;
 
 /// Frame type `DATA`.
@@ -71,7 +70,7 @@ pub enum Reason {
     Refused = 7,
     /// The header block cannot be decoded.
     Compression = 9,
-    /// The client causes too much work, or it does not read.
+    /// The client causes too much work or does not read.
     Calm = 11,
 }
 
@@ -89,7 +88,7 @@ pub struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// Returns the length in bytes of the first frame with its header; `None` if that is incomplete. Fails if it is too long.
+    /// Returns the length in bytes of the first frame; `None` if its header is incomplete. Fails if it is too long.
     pub(crate) fn length(begin: &[u8]) -> Result<Option<usize>, Reason> {
         let Some(&[a, b, c, ..]) = begin.first_chunk::<HEAD_BYTES>() else {
             return Ok(None);
@@ -101,8 +100,7 @@ impl<'a> Frame<'a> {
         Ok(Some(HEAD_BYTES + length))
     }
 
-    /// Parses the first frame in `input` and returns it with its length in bytes, or `None` if it is incomplete. Fails if it is
-    /// too long.
+    /// Parses the first frame in `input`, and returns it with its length; `None` if it is incomplete. Fails if it is too long.
     pub fn first(input: &'a [u8]) -> Result<Option<(Self, usize)>, Reason> {
         let Some(end) = Self::length(input)? else {
             return Ok(None);

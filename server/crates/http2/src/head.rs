@@ -24,7 +24,7 @@ pub struct Head<M> {
     pub(crate) timeout: Option<Duration>,
     pub(crate) grpc: bool,
     pub(crate) encoding: Encoding,
-    /// Why every call with this head is refused.
+    /// Why calls with this head are refused; `None` if they are not.
     pub(crate) refusal: Option<Refusal>,
     pub(crate) content_length: Option<u64>,
     /// Size of the header list in bytes, as HTTP/2 counts it.

@@ -1,4 +1,4 @@
-//! Parses the header blocks of requests. Equal blocks are parsed once.
+//! Parses the header blocks of requests, and caches the latest heads.
 
 use std::{borrow::Cow, rc::Rc, time::Duration};
 
@@ -27,7 +27,7 @@ pub(crate) enum HeaderBlock<M> {
     TooLarge,
 }
 
-/// A cached block: its bytes, the generation of the table at that time, and the head.
+/// A cached block: its bytes, the generation of the table, and the head.
 type CachedHead<M> = (Vec<u8>, u64, Rc<Head<M>>);
 
 /// Parses a connection's header blocks, and caches the latest heads.
@@ -43,7 +43,7 @@ impl<M> HeadCache<M> {
         Self { decoder: Decoder::default(), remembered: Vec::new(), next: 0 }
     }
 
-    /// Parses a request's complete header block, or finds its head in the cache.
+    /// Parses a request's complete header block, or returns its head from the cache. Fails if the block cannot be decoded.
     pub(crate) fn read<S: Service<Method = M>>(
         &mut self,
         block: &[u8],
@@ -66,7 +66,7 @@ impl<M> HeadCache<M> {
             return Ok(HeaderBlock::Malformed);
         };
         let head = Rc::new(head);
-        // A block that changes the table means something else next time.
+        // A block that changes the table has another meaning next time.
         if self.decoder.generation == generation && block.len() <= CACHED_HEAD_BYTES {
             let entry = (block.to_vec(), generation, head.clone());
             if self.remembered.len() < CACHED_HEADS {
@@ -108,7 +108,7 @@ struct RequestFields {
 }
 
 impl RequestFields {
-    /// Counts a field's size and adds the field. After an invalid field or above the maximum size, only counts.
+    /// Counts a field's size and adds the field. After an invalid field or above the maximum size, only counts the size.
     fn take(&mut self, field: &HeaderField) {
         self.bytes = self.bytes.saturating_add(field.bytes());
         if self.bytes > HEADER_LIST_BYTES_MAX || self.wrong {
@@ -180,8 +180,8 @@ impl RequestFields {
     }
 }
 
-/// Parses a path with an optional query, or returns `None` for any other text. Unless the request is gRPC (`grpc`), accepts all
-/// paths that Go's HTTP library accepts.
+/// Parses a path with an optional query, or returns `None` for any other text. `grpc` is whether the request is gRPC. For other
+/// requests, accepts all paths that Go's HTTP library accepts.
 fn path(given: Bytes, grpc: bool) -> Option<Uri> {
     let path = match target::escaped(&given) {
         Cow::Owned(escaped) if !grpc => Uri::from_maybe_shared(escaped),
@@ -231,7 +231,7 @@ pub(crate) fn head<S: Service>(
     })
 }
 
-/// Returns the value of `content-length`, `Some(None)` without the header, or `None` if it is not a single number.
+/// Returns the value of `content-length`: `Some(None)` if there is no such header, `None` if it is not a single number.
 fn content_length(headers: &HeaderMap) -> Option<Option<u64>> {
     let mut length = None;
     for value in headers.get_all(header::CONTENT_LENGTH) {
@@ -248,6 +248,7 @@ fn content_length(headers: &HeaderMap) -> Option<Option<u64>> {
     Some(length)
 }
 
+/// Returns whether the content type is `application/grpc`, also with a suffix or parameters.
 fn is_grpc(headers: &HeaderMap) -> bool {
     const TYPE: &[u8] = b"application/grpc";
     headers.get(header::CONTENT_TYPE).is_some_and(|value| {
@@ -356,7 +357,7 @@ mod tests {
         assert!(!Rc::ptr_eq(&one, &request(&mut heads, &first)));
     }
 
-    /// Malformed heads that neither h2spec nor a test in `tests/http2/tests/rfc9113` covers.
+    /// Malformed heads that h2spec and `tests/http2/tests/rfc9113` do not cover.
     #[test]
     fn invalid_requests_are_malformed() {
         let with = |name, value| [block(&GOOD), literal(name, value)].concat();

@@ -1,4 +1,4 @@
-//! HTTP/2 (RFC 9113) for gRPC and HTTP servers: a state machine without I/O, and a thin driver for tokio.
+//! HTTP/2 (RFC 9113) for gRPC and HTTP servers: a state machine without I/O, and a driver for tokio.
 //!
 //! [`Connection`] receives bytes and the time, polls the calls that a [`Service`] runs, and returns bytes to send and when to
 //! run next. It opens no socket, reads no clock and spawns no task. [`driver`] connects it to a tokio stream.
@@ -6,9 +6,9 @@
 //! The crate has no TLS, HTTP/1.1, upgrades, clients, server push or priorities. The server implements [`Service`] for its own
 //! work around calls: metrics, memory budgets and error messages.
 //!
-//! Reading order: `service` is the server's side. `connection` is the state machine: it handles frames in `receive`, runs calls
-//! in `call`, and has `timers`. `stream` and `ready` keep its streams, `message` and `body` receive requests, and `send` writes
-//! frames. `meter` counts resources. `head_cache`, `hpack` and `frame` are the formats.
+//! Reading order: `service` is the server's interface. `connection` is the state machine, which handles frames in `receive` and
+//! runs calls in `call`. `stream` and `ready` manage its streams, `message` and `body` receive requests, and `send` writes
+//! frames. `meter` counts resources. `head_cache`, `hpack` and `frame` parse and encode.
 
 mod body;
 mod config;

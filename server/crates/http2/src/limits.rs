@@ -6,7 +6,7 @@ use std::time::Duration;
 /// limit.
 pub const HEADER_LIST_BYTES_MAX: usize = 64 << 10;
 
-/// Number of header blocks that a connection caches: clients repeat a few methods.
+/// Number of header blocks that a connection caches. Clients repeat a few methods.
 pub(crate) const CACHED_HEADS: usize = 4;
 
 pub(crate) const CACHED_HEAD_BYTES: usize = 4 << 10;
@@ -20,8 +20,7 @@ pub const STREAMS_FREE: usize = 64;
 /// Number of remembered streams that ended before their requests were complete. Frames that arrive later for them are ignored.
 pub(crate) const ENDED_EARLY_REMEMBERED: usize = 1024;
 
-/// Flow-control window in bytes of each stream and each connection. It is large, so that a large message needs only one round
-/// trip.
+/// Flow-control window in bytes of each stream and each connection. A large message then needs only one round trip.
 pub const WINDOW_BYTES: u32 = 1 << 20;
 
 /// Interval between checks for slow messages and stalled clients.
@@ -34,7 +33,7 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// if it reads fewer bytes in [`STALL_TIMEOUT`] while responses wait.
 pub const PROGRESS_BYTES_MIN: u64 = 16 << 10;
 
-/// How long a client may read almost nothing of waiting responses before the connection ends.
+/// Time after which the connection of a stalled client ends.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Time limit for closing a failed connection.
@@ -44,25 +43,23 @@ pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// connection reads nothing.
 pub const OUTPUT_MAX: usize = 128 << 10;
 
-/// Bytes of requests, and of answers, that a connection may hold without a reservation.
+/// Bytes of requests, and of responses, that a connection may hold without a reservation.
 pub(crate) const UNRESERVED_BYTES: usize = 32 << 10;
 
 /// Number of bytes that the connection reserves at once.
 pub(crate) const RESERVE_STEP_BYTES: usize = 64 << 10;
 
-/// Memory in bytes of a queued request message besides its content.
+/// Memory in bytes of a queued request message in addition to its content.
 pub(crate) const MESSAGE_OVERHEAD: usize = 96;
 
-/// Number of bytes that are read and dropped after a failure. Closing a socket with unread bytes could discard the last frames
-/// to the client.
+/// Number of bytes that are dropped after a failure. Closing a socket with unread bytes could discard the last output.
 pub const LINGER_BYTES: usize = 4 << 20;
 
-/// Faults of a client; beyond this number, its connection ends. A fault is a stream that ends in error, less the successful
-/// streams.
+/// Faults of a client; beyond this number, its connection ends. Each successful stream cancels one fault.
 pub const FAULTS_MAX: u32 = 4096;
 
-/// Work units of one turn; the remaining work waits for the next turn. A frame counts [`FRAME_WORK`], a new call
-/// [`CALL_WORK`], and a decoded byte, a byte of a large response, or a stream that is visited because of a setting 1.
+/// Work units of one turn; the remaining work waits for the next turn. A frame costs [`FRAME_WORK`], a new call [`CALL_WORK`],
+/// and each decoded byte, byte of a large response, and stream that is visited because of a setting costs 1.
 pub(crate) const TURN_WORK: usize = 64 << 10;
 
 /// Work units of a frame (see [`TURN_WORK`]).
@@ -77,12 +74,12 @@ pub(crate) const TURN_CALLS: usize = 512;
 /// Capacity in bytes above which an empty output buffer is freed.
 pub(crate) const IDLE_OUTPUT_BYTES: usize = 4 << 10;
 
-/// Number of bytes that a stream sends before the next queued stream. At half of this, a response of 3 MB costs 6 % more CPU,
+/// Number of bytes that a stream sends before the next queued stream. With half of this, a response of 3 MB costs 6 % more CPU,
 /// because each write wakes the client.
 pub(crate) const VISIT_BYTES: usize = 128 << 10;
 
 /// Number of stream slots that a connection keeps when it has no streams.
 pub(crate) const SLOTS_KEPT: usize = 64;
 
-/// Number of remembered streams that ended after their requests were complete. They determine which error a later frame is.
+/// Number of remembered streams that ended after their requests were complete. They determine the error of a later frame.
 pub(crate) const ENDED_REMEMBERED: usize = 32;

@@ -1,5 +1,4 @@
-//! Extracts gRPC messages from a request body, which arrives in arbitrary chunks: finds them by their length prefixes, limits
-//! their size and decompresses them.
+//! Extracts gRPC messages from a request body, which arrives in arbitrary chunks. Limits their size and decompresses them.
 
 use std::{io::Read as _, mem};
 
@@ -52,9 +51,8 @@ impl Assembler {
         mem::take(&mut self.buffer).into()
     }
 
-    /// Appends content to the current message, up to its end. Decompresses a complete message if its flag says so. Refuses a
-    /// message above `max` bytes (before or after decompression), a compressed message without `grpc-encoding`, an unknown
-    /// flag, and corrupt gzip data.
+    /// Appends content to the current message, up to its end. Decompresses a complete message if its flag says so. Fails for a
+    /// message above `max` bytes (before or after decompression), an invalid flag, and corrupt gzip data.
     pub(crate) fn push<'a>(
         &mut self,
         content: &'a [u8],
@@ -94,8 +92,8 @@ impl Assembler {
         self.whole(&message, None, after, max)
     }
 
-    /// Grows the buffer to hold `needed` bytes of a message of `end` bytes. At most doubles it, and never beyond the message,
-    /// so that a client cannot reserve memory by sending a prefix.
+    /// Grows the buffer for `needed` bytes of a message of `end` bytes. Reserves at most twice the capacity and at most the
+    /// message's length, so that a client cannot allocate memory by sending a prefix.
     fn grow(&mut self, needed: usize, end: usize) {
         if self.buffer.capacity() < needed {
             let capacity = needed.max(2 * self.buffer.capacity()).min(end);
@@ -103,8 +101,8 @@ impl Assembler {
         }
     }
 
-    /// Checks a message's prefix and returns the message's length in bytes with the prefix, or the length of the prefix if that
-    /// is incomplete. Refuses a message above `max` bytes, or with an unsupported flag.
+    /// Checks a message's prefix. Returns the length in bytes of the message with its prefix, or the prefix's length if the
+    /// prefix is incomplete. Fails for a message above `max` bytes and for an unsupported flag.
     fn check(&self, begin: &[u8], max: usize) -> Result<usize, Refusal> {
         let Some(&[flag, a, b, c, d]) = begin.first_chunk::<PREFIX_BYTES>() else {
             return Ok(PREFIX_BYTES);
@@ -122,7 +120,7 @@ impl Assembler {
         Ok(PREFIX_BYTES + length)
     }
 
-    /// Returns a complete message: `owned`, if that is set, or else a copy of `slice`, decompressed if its flag says so.
+    /// Returns a complete message: `owned` if it is set, otherwise a copy of `slice`, decompressed if its flag says so.
     fn whole<'a>(
         &self,
         slice: &[u8],
@@ -143,7 +141,7 @@ impl Assembler {
     }
 }
 
-/// Decompresses a message and returns it with a prefix. Stops and refuses the message above `max` bytes.
+/// Decompresses a message and returns it with a prefix. Stops and fails above `max` bytes.
 fn inflate(compressed: &[u8], max: usize) -> Result<Vec<u8>, Refusal> {
     let mut out = vec![0; PREFIX_BYTES];
     let limit = max as u64 + 1;

@@ -12,7 +12,7 @@ pub(crate) struct ResourceMeter<S: Service> {
     what: Resource,
     /// Number of units that need no reservation.
     free: usize,
-    /// Minimum number of units that is reserved at once, so that small charges rarely call the service.
+    /// Minimum number of units in a reservation, so that small charges rarely call the service.
     step: usize,
     used: Cell<usize>,
     reserved: Cell<usize>,
@@ -35,8 +35,8 @@ impl<S: Service> ResourceMeter<S> {
         self.used.get()
     }
 
-    /// Adds `bytes` units. If they exceed the reservation, reserves a whole step or, if the service refuses that, just the
-    /// missing units. Returns `false`, and changes nothing, if the service refuses that, too.
+    /// Adds `bytes` units. If they exceed the reservation, reserves a whole step or, if the service refuses the step, only the
+    /// missing units. Returns `false` and changes nothing if the service refuses both.
     fn take(&self, bytes: usize) -> bool {
         let used = self.used.get().saturating_add(bytes);
         let needed = used.saturating_sub(self.free);
@@ -93,7 +93,7 @@ impl<S: Service> ResourceCharge<S> {
         self.bytes
     }
 
-    /// Changes the charge to `bytes` units. Returns `false`, and changes nothing, if a reservation is refused.
+    /// Changes the charge to `bytes` units. Returns `false` and changes nothing if a reservation is refused.
     pub(crate) fn set(&mut self, bytes: usize) -> bool {
         if bytes > self.bytes {
             if !self.meter.take(bytes - self.bytes) {

@@ -1,4 +1,4 @@
-//! Counts a client's pings as grpc-go does, and disconnects a client that pings too often while it gets nothing.
+//! Counts a client's pings as grpc-go does. Detects a client that pings too often while it receives neither headers nor data.
 
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ impl Pings {
         Self { min, last: None, strikes: 0 }
     }
 
-    /// Counts a ping. `answered` means that headers or data were sent since the previous ping, and `calls` that a call is in
+    /// Counts a ping. `answered` is whether headers or data were sent since the previous ping, and `calls` whether a call is in
     /// progress. Returns `false` if the connection must end.
     pub(crate) fn received(&mut self, now: Instant, answered: bool, calls: bool) -> bool {
         let last = self.last.replace(now);
@@ -58,14 +58,14 @@ mod tests {
         let min = Duration::from_secs(5);
         let begin = Instant::now();
         let at = |seconds| begin + Duration::from_secs(seconds);
-        // Long enough intervals with a call.
+        // During a call, these intervals are long enough.
         let mut pings = Pings::new(min);
         assert!((0..10).all(|n| pings.received(at(n * 5), false, true)));
-        // the third early ping ends the connection
+        // The third early ping ends the connection.
         let mut pings = Pings::new(min);
         let stays: Vec<bool> = (0..4).map(|n| pings.received(at(n), false, true)).collect();
         assert_eq!(stays, [true, true, true, false]);
-        // The same pings without a call.
+        // Without a call, the same pings are too frequent.
         let mut pings = Pings::new(min);
         let stays: Vec<bool> = (0..4)
             .map(|n| pings.received(at(n * 60), false, false))

@@ -1,4 +1,4 @@
-//! A connection's ready streams: the wakers of calls, and the list of slots that they fill.
+//! A connection's ready streams: the wakers of calls, and the list of slots that the wakers fill.
 
 use std::{
     mem,

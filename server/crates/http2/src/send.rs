@@ -34,7 +34,7 @@ pub(crate) struct FrameWriter {
     pub(crate) receive_window: i64,
     /// Number of bytes of queued responses that have been written to `output`.
     pub(crate) sent: u64,
-    /// Number of received bytes that no WINDOW_UPDATE for the connection has returned to the client.
+    /// Number of received bytes for which no WINDOW_UPDATE of the connection was sent.
     pub(crate) unacknowledged: usize,
     /// Slots of streams that wait for the connection's window or for capacity in `output`.
     pub(crate) send_queue: VecDeque<usize>,
@@ -96,8 +96,8 @@ impl FrameWriter {
         self.ready().len() >= 2 * OUTPUT_MAX
     }
 
-    /// Counts the bytes of a received DATA frame. Fails if they exceed the connection's window. Reopens that window even if a
-    /// stream is not read, so that the stream does not block others; other limits bound the memory.
+    /// Counts the bytes of a received DATA frame. Fails if they exceed the connection's window. Reopens this window even if a
+    /// call does not read its stream, so that the stream does not block others.
     pub(crate) fn received(&mut self, bytes: usize) -> Result<(), Reason> {
         self.receive_window -= bytes as i64;
         if self.receive_window < 0 {
@@ -113,7 +113,7 @@ impl FrameWriter {
         Ok(())
     }
 
-    /// Sends a WINDOW_UPDATE for a stream if at least half a window was received since the last one.
+    /// Sends a WINDOW_UPDATE for a stream if at least half a window was received since the last update.
     pub(crate) fn open<S: Service>(&mut self, stream: &mut Stream<S>) {
         if stream.unacknowledged >= WINDOW_BYTES as usize / 2 {
             stream.receive_window += stream.unacknowledged as i64;
@@ -169,7 +169,7 @@ impl FrameWriter {
         self.block(id, &block, end);
     }
 
-    /// Writes pending content, as much as the windows allow. Returns whether all of it was written. If the connection's window
+    /// Writes as much pending content as the windows allow. Returns whether all of it was written. If the connection's window
     /// or the output blocks the stream, queues the stream.
     pub(crate) fn pending<S: Service>(&mut self, stream: &mut Stream<S>, slot: usize) -> bool {
         let mut left = VISIT_BYTES;

@@ -7,7 +7,7 @@ use http::{HeaderMap, Response, StatusCode, request};
 
 use crate::{Body, Code, Head, RequestMode, RequestStream, Status};
 
-/// A request, as a call gets it.
+/// The request of a call.
 #[derive(Debug)]
 pub struct CallRequest<M> {
     /// Head of the request.
@@ -16,7 +16,7 @@ pub struct CallRequest<M> {
     pub body: Body,
 }
 
-/// The answer to a call.
+/// The response of a call.
 #[derive(Debug)]
 pub enum CallResponse<B> {
     /// The message of a successful unary response, with its 5-byte prefix.
@@ -36,7 +36,7 @@ pub enum Resource {
     Calls,
 }
 
-/// Why a connection answers a call without the service. [`Service::refuse`] chooses the status.
+/// Why a connection refuses a call. [`Service::refuse`] chooses the status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The call's deadline has passed.
@@ -71,7 +71,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Returns the HTTP status of the response, which is 200 for most refusals, as for every gRPC response.
+    /// Returns the HTTP status of the response, which is 200 for most refusals.
     pub(crate) fn http_status(self) -> StatusCode {
         match self {
             Self::NotPost => StatusCode::METHOD_NOT_ALLOWED,
@@ -101,7 +101,7 @@ pub trait Service {
     /// The body of a response. Its error is the status that ends the call.
     type Body: http_body::Body<Data = Bytes, Error = Status> + Unpin;
 
-    /// Examines a head that is not cached, and may change it. Returns the method's data and how its request is received.
+    /// Examines a head that is not cached, and may change it. Returns data about the method and the mode of its request.
     fn method(&self, head: &mut request::Parts) -> (Self::Method, RequestMode);
 
     /// Called when a call starts, before its request is complete.

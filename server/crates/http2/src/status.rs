@@ -35,8 +35,7 @@ impl Status {
         Self { code, message: message.into() }
     }
 
-    /// Returns the code in a response's trailers, or `None` if there is no code or it is not ASCII. A code that is not a number
-    /// is [`Self::UNKNOWN`].
+    /// Returns the code in a response's trailers, or `None` if there is none. A code that is not a number is [`Self::UNKNOWN`].
     pub fn code_of(trailers: &HeaderMap) -> Option<Code> {
         let text = trailers.get(STATUS)?.to_str().ok()?;
         Some(text.parse().unwrap_or(Self::UNKNOWN))

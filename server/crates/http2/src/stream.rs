@@ -28,7 +28,7 @@ pub(crate) struct Stream<S: Service> {
     /// Number of body bytes that are still missing, according to `content-length`.
     pub(crate) content_left: Option<u64>,
     pub(crate) receive_window: i64,
-    /// Number of received bytes that no WINDOW_UPDATE for the stream has returned to the client.
+    /// Number of received bytes for which no WINDOW_UPDATE of the stream was sent.
     pub(crate) unacknowledged: usize,
     /// The charge for the request's bytes.
     pub(crate) request: ResourceCharge<S>,
@@ -85,8 +85,7 @@ pub(crate) enum ResponseEnd {
     Plain,
 }
 
-/// Returns how many bytes are left in a body according to its size hint, or 0 if unknown. A body that produces its bytes while
-/// they are sent counts as if it held all of them.
+/// Returns the number of remaining bytes in a body, produced or not, according to its size hint; 0 if it has none.
 pub(crate) fn unsent(body: &impl http_body::Body) -> usize {
     usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX)
 }
@@ -220,12 +219,11 @@ impl<S: Service> Streams<S> {
         self.slots[slot].waker.wake_by_ref();
     }
 
-    /// Takes a stream out of its slot, or returns `None`. [`Streams::keep`] or [`Streams::release`] must follow.
+    /// Takes a stream out of its slot; `None` if the slot is empty. [`Streams::keep`] or [`Streams::release`] must follow.
     pub(crate) fn take(&mut self, slot: usize) -> Option<Box<Stream<S>>> {
         self.slots.get_mut(slot)?.stream.take()
     }
 
-    /// Puts a stream back into its slot.
     pub(crate) fn keep(&mut self, slot: usize, stream: Box<Stream<S>>) {
         self.slots[slot].stream = Some(stream);
     }
@@ -260,7 +258,6 @@ impl<S: Service> Streams<S> {
         }
     }
 
-    /// Drops all streams.
     pub(crate) fn clear(&mut self) {
         let slots = mem::take(&mut self.slots);
         (self.free, self.by_id) = (Vec::new(), BTreeMap::new());

@@ -10,7 +10,7 @@ pub struct Audit {
     pub streams: usize,
     /// Number of request bytes: by the counter, and as the sum over all streams and the open header block.
     pub requests: (usize, usize),
-    /// Number of answer bytes: by the counter, and as the sum over all streams.
+    /// Number of response bytes: by the counter, and as the sum over all streams.
     pub answers: (usize, usize),
     /// Number of calls: by the counter, and as the sum over all streams.
     pub calls: (usize, usize),
@@ -26,7 +26,7 @@ pub struct Audit {
     pub receive_window: i64,
     /// The connection's send window in bytes.
     pub send_window: i64,
-    /// Number of received bytes that no WINDOW_UPDATE has returned to the client.
+    /// Number of received bytes for which no WINDOW_UPDATE was sent.
     pub unacknowledged: usize,
 }
 

@@ -1,4 +1,4 @@
-//! A connection's calls: starts, polls, answers and ends them.
+//! Starts and polls the calls of a connection, and writes and ends their responses.
 
 use std::{
     mem,
@@ -21,7 +21,7 @@ use crate::{
     stream::{Receiving, ResponseEnd, Stream, unsent},
 };
 
-/// The result of a step of a stream.
+/// The state of a stream after a step.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum StreamProgress {
     Waits,
@@ -31,15 +31,14 @@ enum StreamProgress {
 }
 
 impl<S: Service> Connection<S> {
-    /// Reserves a slot and creates a stream, which the caller must keep or finish. `ended`: the request has no body.
+    /// Reserves a slot and creates a stream, which the caller must keep or finish. `ended` is whether the request has no body.
     fn new_stream(&mut self, id: u32, ended: bool) -> (usize, Box<Stream<S>>) {
         self.timers.watch_streams(self.now);
         let slot = self.streams.reserve(id);
         (slot, Stream::new(id, self.now, ended, &self.meters))
     }
 
-    /// Opens a stream for a request with this head. `ended` means that the request has no body. Starts the call at once unless
-    /// it waits for its message.
+    /// Opens a stream for a request, which has no body if `ended`. Starts the call unless the call needs its complete message.
     pub(super) fn begin(&mut self, id: u32, head: Rc<Head<S::Method>>, ended: bool) {
         let (slot, mut stream) = self.new_stream(id, ended);
         stream.content_left = head.content_length;
@@ -107,7 +106,7 @@ impl<S: Service> Connection<S> {
         self.run_call(slot, stream, running);
     }
 
-    /// Charges the stream for the call and its request head. Fails if the service refuses the charge.
+    /// Charges the stream for the call and its request head. Fails if the service refuses a charge.
     fn admit(stream: &mut Stream<S>) -> Result<(), Refusal> {
         if !stream.call_charge.set(1) {
             return Err(Refusal::NoRoom(Resource::Calls));
@@ -130,7 +129,7 @@ impl<S: Service> Connection<S> {
         self.run_call(slot, stream, running);
     }
 
-    /// Polls a started call, or postpones that to the next turn if the output is full.
+    /// Polls a started call, or schedules it for the next turn if the output is full.
     fn run_call(&mut self, slot: usize, mut stream: Box<Stream<S>>, running: S::Future) {
         self.work += CALL_WORK;
         stream.running = Some(running);
@@ -141,8 +140,8 @@ impl<S: Service> Connection<S> {
         self.drive(slot, stream);
     }
 
-    /// Handles the end of a request: starts a call that waits for its message, or ends the stream of messages. If the body is
-    /// shorter than `content-length`, fails so that the stream is reset.
+    /// Handles the end of a request: starts a call that waits for its message, or ends the stream of messages. Resets the
+    /// stream if the body is shorter than `content-length`, and fails if the connection must then end.
     pub(super) fn on_request_ended(
         &mut self,
         slot: usize,
@@ -154,7 +153,7 @@ impl<S: Service> Connection<S> {
         match mem::replace(&mut stream.receiving, Receiving::Ended) {
             Receiving::Message { mut assembler, message } => {
                 let message = message.unwrap_or_else(|| assembler.unfinished());
-                // The call now owns the message and is charged until it has an answer. Reducing a charge never fails.
+                // The call now owns the message, which stays charged until the response. Reducing a charge never fails.
                 stream.request.set(stream.head_bytes + message.len());
                 if let Some((head, _)) = &stream.call {
                     let head = head.clone();
@@ -182,7 +181,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Answers a request with too many header bytes with status 431.
+    /// Answers a request whose headers are too large with status 431.
     pub(super) fn refuse_headers(&mut self, id: u32, ended: bool) {
         let (slot, stream) = self.new_stream(id, ended);
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
@@ -196,7 +195,7 @@ impl<S: Service> Connection<S> {
         self.settle(slot, stream, progress);
     }
 
-    /// Runs a stream until it waits, then stores it in its slot or finishes it. The caller has taken it out of the slot.
+    /// Runs a stream, which was taken out of its slot, until it waits. Then puts it back into the slot or finishes it.
     pub(super) fn drive(&mut self, slot: usize, mut stream: Box<Stream<S>>) {
         let waker = self.streams.waker(slot);
         let mut cx = Context::from_waker(&waker);
@@ -217,8 +216,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Runs a stream until it waits: polls its call, writes its response and opens its window. A pending refusal ends the
-    /// stream.
+    /// Polls a stream's call, writes its response and opens its window. Ends a call with a pending refusal.
     fn advance(
         &mut self,
         slot: usize,
@@ -265,7 +263,7 @@ impl<S: Service> Connection<S> {
         StreamProgress::Waits
     }
 
-    /// Handles the response of a call. Writes a small message at once, and queues a large one.
+    /// Handles the response of a call. Writes a small message immediately, and queues a large message.
     fn answer(&mut self, stream: &mut Stream<S>, answer: CallResponse<S::Body>) -> StreamProgress {
         let message = match answer {
             CallResponse::Message(message) => message,
@@ -280,7 +278,7 @@ impl<S: Service> Connection<S> {
         if !stream.answer.set(message.len()) {
             return self.end_early(stream, Refusal::NoRoom(Resource::Answers));
         }
-        // Building a large answer took time.
+        // Building a large response took time.
         self.work += message.len();
         self.count_sent(stream, length);
         self.writer.ok_headers(stream.id);
@@ -296,8 +294,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Handles a response that is not a single message: writes its headers. If they contain the status, the response ends with
-    /// them. If the charge for the response is refused, ends the call with an error.
+    /// Writes the headers of a response that is not a single message. Ends the call with an error if the response cannot be
+    /// charged.
     fn respond(
         &mut self,
         stream: &mut Stream<S>,
@@ -390,7 +388,7 @@ impl<S: Service> Connection<S> {
         StreamProgress::Ended
     }
 
-    /// Reports the end of a call to the service, unless that is done.
+    /// Reports the end of a call to the service, unless it was already reported.
     fn ended(&self, stream: &mut Stream<S>, code: Code) {
         if let Some((_, call)) = stream.call.take() {
             let took = self.now.saturating_duration_since(stream.began);
@@ -398,11 +396,10 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Ends a call before its response is complete, with the refusal's status. Fails if the request is not gRPC, so that its
-    /// stream is reset.
+    /// Ends a call before its response is complete, with the refusal's status. Returns `Failed` if the request is not gRPC.
     fn end_early(&mut self, stream: &mut Stream<S>, refusal: Refusal) -> StreamProgress {
         if stream.plain {
-            // If the call has not started, tell the client that it can retry.
+            // Tell the client that it can retry a request that has not started.
             let begun = refusal != Refusal::NoRoom(Resource::Calls);
             let reason = if begun { Reason::Calm } else { Reason::Refused };
             return StreamProgress::Failed(reason);
@@ -436,7 +433,7 @@ impl<S: Service> Connection<S> {
         self.release(slot, &stream);
     }
 
-    /// Resets a stream after a client error. Fails if the client has caused too many errors, so that the connection ends.
+    /// Resets a stream after a client error. Fails if the client has caused too many errors, so that the connection must end.
     pub(super) fn reset(
         &mut self,
         slot: usize,
@@ -449,7 +446,7 @@ impl<S: Service> Connection<S> {
         self.fault()
     }
 
-    /// Records an ended stream, to classify frames that still arrive. `whole` means that its request was complete.
+    /// Records an ended stream, to classify later frames. `whole` is whether its request was complete.
     pub(super) fn note_end(&mut self, id: u32, whole: bool) {
         if whole {
             self.ended.push_complete(id);
@@ -458,7 +455,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Frees the slot of a finished stream, which the caller drops.
+    /// Removes the deadline of an ended stream and frees its slot.
     pub(super) fn release(&mut self, slot: usize, stream: &Stream<S>) {
         if let Some(at) = stream.deadline {
             self.timers.remove(at, stream.id);

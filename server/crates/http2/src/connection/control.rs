@@ -9,8 +9,8 @@ use crate::{
 };
 
 impl<S: Service> Connection<S> {
-    /// Applies and acknowledges the client's settings, or records that the client has acknowledged the server's settings. Fails
-    /// if the frame or a setting is invalid.
+    /// Applies and acknowledges the client's settings, or records the acknowledgment of the server's. Fails for an invalid
+    /// frame.
     pub(super) fn on_settings(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         if frame.stream != 0 {
             return Err(Reason::Protocol);
@@ -35,7 +35,7 @@ impl<S: Service> Connection<S> {
                 frame::HEADER_TABLE_SIZE => table = table.min(Some(value)).or(Some(value)),
                 frame::INITIAL_WINDOW_SIZE => self.on_initial_window(value)?,
                 frame::ENABLE_PUSH if value > 1 => return Err(Reason::Protocol),
-                // This server never sends frames above the smallest limit that a peer can set.
+                // This server never sends frames above the smallest value that a peer can set.
                 frame::MAX_FRAME_SIZE if !(1 << 14..1 << 24).contains(&value) => {
                     return Err(Reason::Protocol);
                 }
@@ -48,8 +48,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Sets the initial window of streams. This changes the send windows of all streams, because a stream stores only its
-    /// difference. Fails if a window would exceed the maximum.
+    /// Sets the initial send window, which changes the send windows of all streams. Fails if a window would exceed the maximum.
     fn on_initial_window(&mut self, value: u32) -> Result<(), Reason> {
         let window = i64::from(value);
         if window > WINDOW_MAX {
@@ -69,7 +68,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Answers a ping, or fails after too many. Refuses new streams after the answer to the shutdown's ping.
+    /// Acknowledges a ping, or fails after too many pings. If the frame acknowledges the shutdown's ping, refuses new streams.
     pub(super) fn on_ping(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let content: [u8; 8] = frame.payload.try_into().map_err(|_| Reason::FrameSize)?;
         if frame.stream != 0 {
@@ -88,8 +87,8 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Increases the send window of the connection or of a stream, and queues a stream that was blocked. An invalid increase
-    /// resets the stream, or fails for the connection.
+    /// Increases the send window of the connection or of a stream, and queues the stream if it has unsent content. An invalid
+    /// increase resets the stream or, for the connection's window, fails.
     pub(super) fn on_window(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let more = i64::from(frame.number()? & 0x7fff_ffff);
         if frame.stream == 0 {
@@ -124,8 +123,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Checks a PRIORITY frame, which has no effect. A length other than five bytes resets an open stream. Fails for any other
-    /// invalid frame: a wrong length, stream 0, or a stream that depends on itself.
+    /// Checks a PRIORITY frame, which has no effect. A wrong length resets an open stream. Fails for any other invalid frame.
     pub(super) fn on_priority(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         if frame.stream == 0 {
             return Err(Reason::Protocol);

@@ -7,7 +7,7 @@ use crate::limits::{ENDED_EARLY_REMEMBERED, ENDED_REMEMBERED};
 /// The meaning of a frame for a stream that is not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LateFrame {
-    /// The client may have sent the frame before it received the stream's end.
+    /// The client may have sent the frame before it received the end of the stream.
     Ignored,
     /// The client has ended the stream.
     Closed,
@@ -44,8 +44,7 @@ impl EndedStreams {
         self.ended_complete.push_back(id);
     }
 
-    /// Classifies a frame for a stream that is not open. `last` means that the frame ends the stream, so that later frames are
-    /// [`LateFrame::Closed`].
+    /// Classifies a frame for a stream that is not open. `last` is whether no frame may follow it on the stream.
     pub(super) fn late(&mut self, id: u32, last: bool) -> LateFrame {
         if let Some(at) = self.ended_early.iter().position(|early| *early == id) {
             if last {

@@ -1,8 +1,7 @@
-//! A connection as a state machine. Its inputs are received bytes, the time, and the responses of calls. Its outputs are bytes
-//! to send, calls, and wake-ups.
+//! A connection as a state machine. Inputs are received bytes, the time, and responses. Outputs are bytes, calls and wake-ups.
 //!
 //! A turn does a bounded amount of work. The connection processes input while its output has capacity, even if the client does
-//! not read its answers. Resets, pings and window updates therefore never wait behind an answer.
+//! not read responses. Resets, pings and window updates therefore never wait behind a response.
 
 mod audit;
 mod call;
@@ -38,7 +37,7 @@ pub struct Connection<S: Service> {
     service: Rc<S>,
     config: Config,
     now: Instant,
-    /// Number of bytes of the preface that are still missing.
+    /// Number of missing bytes of the preface.
     preface_left: usize,
     /// The received part of an incomplete frame.
     partial: Vec<u8>,
@@ -47,7 +46,7 @@ pub struct Connection<S: Service> {
     open_block: Option<OpenBlock<S>>,
     /// Whether the client's first SETTINGS frame has arrived.
     settings_received: bool,
-    /// Whether the client has acknowledged our settings.
+    /// Whether the client has acknowledged the server's settings.
     settings_acknowledged: bool,
     heads: HeadCache<S::Method>,
     /// The highest stream id that the client has used.
@@ -73,7 +72,7 @@ pub struct Connection<S: Service> {
     faults: u32,
     pings: Pings,
     timers: ConnectionTimers,
-    /// Whether the client has been told of the shutdown.
+    /// Whether a shutdown has started.
     shutting_down: bool,
     refuses_new_streams: bool,
     phase: Phase,
@@ -84,13 +83,12 @@ enum Phase {
     Open,
     /// The connection has failed, and sends its last frames until this time.
     Failed(Instant),
-    /// Nothing remains to be sent or received.
+    /// The connection sends and receives nothing more.
     Closed,
 }
 
 impl<S: Service> Connection<S> {
-    /// Creates the state of an accepted connection. Its output starts with the server's settings, and its input must start with
-    /// the client's preface.
+    /// Creates the state of an accepted connection. Its output starts with SETTINGS, and its input must start with the preface.
     pub fn new(service: S, config: Config, now: Instant) -> Self {
         let service = Rc::new(service);
         let at_once = usize::try_from(config.streams_max).unwrap_or(usize::MAX);
@@ -122,7 +120,7 @@ impl<S: Service> Connection<S> {
             woken: VecDeque::new(),
             drained: Vec::new(),
             calls_first: false,
-            // at most `STREAMS_MAX`
+            // This is at most `STREAMS_MAX`.
             writer: FrameWriter::new(streams_max as u32),
             credit_high: 0,
             window_grown: false,
@@ -140,13 +138,13 @@ impl<S: Service> Connection<S> {
         self.ready.register(waker);
     }
 
-    /// Returns whether [`Connection::receive`] would process bytes now.
+    /// Returns whether [`Connection::receive`] would now process bytes.
     pub fn wants_input(&self) -> bool {
         self.phase == Phase::Open && !self.writer.is_control_full() && self.work < TURN_WORK
     }
 
-    /// Processes received bytes, and returns how many. Pass the remaining bytes again after [`Connection::run`], once
-    /// [`Connection::wants_input`] returns true.
+    /// Processes received bytes and returns their number. Pass the remaining bytes again once [`Connection::wants_input`]
+    /// returns true.
     pub fn receive(&mut self, now: Instant, bytes: &[u8]) -> usize {
         self.now = now;
         if !bytes.is_empty() {
@@ -161,7 +159,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Runs ready calls and due timers, up to a bounded amount of work. Returns whether to run again at once.
+    /// Runs ready calls and due timers, up to a bounded amount of work. Returns whether to run again immediately.
     pub fn run(&mut self, now: Instant) -> bool {
         self.now = now;
         self.work = 0;
@@ -183,7 +181,7 @@ impl<S: Service> Connection<S> {
             self.phase = Phase::Closed;
             return false;
         }
-        // No other event wakes the connection for input that is left until the next turn.
+        // No other event wakes the connection for the remaining input.
         let exhausted = self.work >= TURN_WORK;
         let ready = !self.woken.is_empty()
             || !self.writer.send_queue.is_empty() && self.writer.send_window > 0;
@@ -209,9 +207,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Starts a graceful shutdown: calls in progress are completed, except calls that may run forever, which are refused. The
-    /// first GOAWAY refuses no stream. A second GOAWAY follows when the client has acknowledged a ping, so that no call in
-    /// transit is lost.
+    /// Starts a graceful shutdown: completes the calls in progress, but ends calls that may run forever. The first GOAWAY
+    /// refuses no stream. A second GOAWAY follows when the client has acknowledged a ping, so that no call in transit is lost.
     pub fn shut_down(&mut self) {
         if self.phase == Phase::Open && !mem::replace(&mut self.shutting_down, true) {
             frame::goaway(&mut self.writer.output, (1 << 31) - 1, Reason::NoError, b"");
@@ -222,7 +219,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Returns whether the connection has ended, with nothing left to send or receive.
+    /// Returns whether the connection has ended.
     pub fn is_closed(&self) -> bool {
         self.phase == Phase::Closed
     }
@@ -242,7 +239,7 @@ impl<S: Service> Connection<S> {
         if self.writer.is_full() {
             return;
         }
-        // Alternate, because a full output delays the second of the two.
+        // Alternate the order, because the first call may fill the output.
         self.calls_first = !self.calls_first;
         if self.calls_first {
             self.run_calls();
@@ -287,7 +284,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Removes the slots of ended streams from the send queue, where they stay when a stream ends.
+    /// Removes the slots of ended streams from the send queue if there are many.
     fn prune_send_queue(&mut self) {
         let (line, streams) = (&mut self.writer.send_queue, &mut self.streams);
         if line.len() > 2 * streams.len() + STREAMS_FREE {
@@ -307,8 +304,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Checks the preface, then handles complete frames in received bytes while input is wanted. Keeps the start of an
-    /// incomplete frame. Returns the number of processed bytes. On failure, the connection must end.
+    /// Checks the preface, then handles the complete frames in received bytes while input is wanted. Keeps the start of an
+    /// incomplete frame. Returns the number of processed bytes. Fails if the connection must end.
     fn take(&mut self, bytes: &[u8]) -> Result<usize, Reason> {
         let mut left = self.take_preface(bytes)?;
         while !left.is_empty() && self.wants_input() {
@@ -328,7 +325,7 @@ impl<S: Service> Connection<S> {
         Ok(bytes.len() - left.len())
     }
 
-    /// Appends bytes to the incomplete frame, and handles the frame if that completes it. Returns the bytes after the frame.
+    /// Appends bytes to the incomplete frame. If the frame is then complete, handles it. Returns the bytes after the frame.
     fn complete_frame<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Reason> {
         let mut partial = mem::take(&mut self.partial);
         let mut left = bytes;
@@ -385,7 +382,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Sends a GOAWAY with the last accepted stream. Its id never increases from one GOAWAY to the next.
+    /// Sends a GOAWAY with the last accepted stream, whose id never increases from one GOAWAY to the next.
     fn goaway(&mut self, reason: Reason, debug_data: &[u8]) {
         let last = self.last_goaway_stream.min(self.highest);
         self.last_goaway_stream = last;

@@ -29,7 +29,7 @@ impl<S: Service> OpenBlock<S> {
     }
 }
 
-/// Properties of a HEADERS frame besides its header block.
+/// Properties of a HEADERS frame, apart from its header block.
 #[derive(Clone, Copy)]
 struct BlockFlags {
     end: bool,
@@ -38,7 +38,8 @@ struct BlockFlags {
 }
 
 impl<S: Service> Connection<S> {
-    /// Handles a frame. The first must be SETTINGS, and only CONTINUATION continues a header block. Ignores unknown types.
+    /// Handles a frame and ignores unknown types. Fails unless SETTINGS come first and CONTINUATION follows an incomplete
+    /// block.
     pub(super) fn on_frame(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let expected = match &self.open_block {
             Some(open) => frame.kind == frame::CONTINUATION && frame.stream == open.stream,
@@ -63,7 +64,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Returns whether the stream was never opened. That includes all even ids, which only servers use.
+    /// Returns whether the client never used this stream id. Includes all even ids, which only servers use.
     pub(super) fn is_idle(&self, id: u32) -> bool {
         id.is_multiple_of(2) || id > self.highest
     }
@@ -99,7 +100,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Appends to the open header block, and handles it when it is complete. Fails if it is too large with its frame headers.
+    /// Appends to the open header block, and handles a complete block. Fails if the block with its frame headers is too large.
     fn on_continuation(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let mut open = self.open_block.take().ok_or(Reason::Protocol)?;
         open.frames += 1;
@@ -117,14 +118,14 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Handles a complete header block: the trailers of an open stream, or a new request. Refuses a request during a shutdown
-    /// or above the maximum number of streams.
+    /// Handles a complete header block: trailers or a new request. Refuses a request during a shutdown and above the stream
+    /// limit.
     fn on_block(&mut self, id: u32, flags: BlockFlags, block: &[u8]) -> Result<(), Reason> {
         self.work += block.len();
         if id <= self.highest {
             return self.on_trailers(id, flags, block);
         }
-        // After an error, the tables of client and server differ.
+        // After an error, the tables of the client and the server differ.
         let broken = |_| Reason::Compression;
         let read = self.heads.read(block, &*self.service).map_err(broken)?;
         self.highest = id;
@@ -178,7 +179,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Handles a frame for a stream that is not open. Fails unless the client may have sent it before it knew of the end.
+    /// Handles a frame for a stream that is not open. Fails unless the client may have sent it before it received the end.
     fn on_late(&mut self, id: u32, last: bool) -> Result<(), Reason> {
         match self.ended.late(id, last) {
             LateFrame::Ignored => Ok(()),
@@ -187,8 +188,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Handles a DATA frame: counts it against both windows and passes its content to the request. END_STREAM ends the request.
-    /// A stream error resets the stream or refuses its call.
+    /// Handles a DATA frame: counts it against both windows and adds its content to the request. END_STREAM ends the request. A
+    /// stream error resets the stream or refuses its call.
     fn on_data(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let length = frame.payload.len();
         if self.is_idle(frame.stream) {
@@ -239,8 +240,8 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Adds content to the incomplete message, and passes complete messages to the call. Refuses invalid messages
-    /// ([`crate::Refusal`]). Passes content that is not gRPC on unchanged.
+    /// Adds content to the incomplete message, and passes complete messages to the call. Fails for invalid messages
+    /// ([`crate::Refusal`]). Passes content that is not gRPC unchanged.
     fn take_content(&mut self, stream: &mut Stream<S>, mut content: &[u8]) -> Result<(), Refusal> {
         let max = self.config.message_bytes_max;
         while !content.is_empty() {

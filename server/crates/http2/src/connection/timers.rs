@@ -18,7 +18,7 @@ use crate::{
 pub(super) struct ConnectionTimers {
     /// Deadlines of streams.
     deadlines: BTreeSet<(Instant, u32)>,
-    /// When slow messages and stalled clients are checked next. `None` without streams.
+    /// When slow messages and stalled clients are checked next; `None` if there are no streams.
     next_check: Option<Instant>,
     mark: Option<StallMark>,
     keepalive: Option<KeepAlive>,
@@ -28,7 +28,7 @@ pub(super) struct ConnectionTimers {
     ping_sent: Option<Instant>,
 }
 
-/// The start of a period in which responses wait for the client, and the number of bytes sent before that period.
+/// The start of a period in which responses wait for the client, and the number of bytes sent before this period.
 #[derive(Clone, Copy, Debug)]
 struct StallMark {
     since: Instant,
@@ -47,23 +47,20 @@ impl ConnectionTimers {
         }
     }
 
-    /// Records that bytes were received, which also counts as the answer to a keepalive ping.
+    /// Records that bytes were received. They also count as the answer to a keepalive ping.
     pub(super) fn received(&mut self, now: Instant) {
         self.received = now;
         self.ping_sent = None;
     }
 
-    /// Adds a stream's deadline.
     pub(super) fn add(&mut self, at: Instant, id: u32) {
         self.deadlines.insert((at, id));
     }
 
-    /// Removes a stream's deadline.
     pub(super) fn remove(&mut self, at: Instant, id: u32) {
         self.deadlines.remove(&(at, id));
     }
 
-    /// Removes all deadlines, because all streams have ended.
     pub(super) fn clear(&mut self) {
         self.deadlines.clear();
     }
@@ -77,7 +74,7 @@ impl ConnectionTimers {
         self.next_check.get_or_insert(now + CHECK_INTERVAL);
     }
 
-    /// Returns when to ping a silent client or, after a ping, to close the connection. Returns `None` without keepalive.
+    /// Returns when to ping a silent client or, after a ping, to close the connection. Returns `None` if keepalive is disabled.
     fn keepalive_at(&self) -> Option<Instant> {
         let KeepAlive { interval, timeout } = self.keepalive?;
         match self.ping_sent {
@@ -100,8 +97,7 @@ impl<S: Service> Connection<S> {
             .min()
     }
 
-    /// Runs all due timers. Closes the connection at once if the client has not answered a ping. Fails if the connection must
-    /// end in another way.
+    /// Runs all due timers. After an unanswered ping, closes the connection. Fails if the connection must end with a GOAWAY.
     pub(super) fn run_timers(&mut self) -> Result<(), Reason> {
         self.end_late_calls();
         if self.timers.next_check.is_some_and(|at| at <= self.now) {
@@ -126,7 +122,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Refuses calls after their deadlines, while the output has capacity.
+    /// Refuses calls whose deadlines have passed, while the output has capacity.
     fn end_late_calls(&mut self) {
         while !self.writer.is_full() {
             let Some(&(at, id)) = self.timers.deadlines.first() else {
@@ -147,7 +143,7 @@ impl<S: Service> Connection<S> {
     }
 
     /// Fails with [`Reason::Calm`] if responses have waited for [`STALL_TIMEOUT`] and fewer than [`PROGRESS_BYTES_MIN`] bytes
-    /// of them were sent in that time. Does nothing while no response waits, for example on an idle watch.
+    /// were sent in this time. Does nothing while no response waits, for example on an idle watch.
     fn check_stall(&mut self) -> Result<(), Reason> {
         let waits = self.meters.answers.used() > 0;
         let sent = self.writer.sent;

@@ -7,7 +7,7 @@ use http::HeaderName;
 
 use super::{FIELD_OVERHEAD, TABLE_BYTES, huffman, table::STATIC};
 
-/// The error of an invalid block. The connection must end, because the tables of both sides now differ.
+/// The error for an invalid block. The connection must end, because the tables of both sides now differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HpackError;
 
@@ -83,7 +83,7 @@ pub struct Decoder {
     table: VecDeque<HeaderField>,
     bytes: usize,
     bytes_max: usize,
-    /// Number of changes of the table. While it is the same, equal blocks contain equal fields.
+    /// Number of changes to the table. At the same generation, equal blocks contain equal fields.
     pub(crate) generation: u64,
 }
 
@@ -100,7 +100,7 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// Decodes a complete block, and calls `each` with every field. On failure, the connection must end.
+    /// Decodes a complete block and calls `each` with every field. After an error, the connection must end.
     pub fn decode(
         &mut self,
         block: &[u8],
@@ -138,7 +138,7 @@ impl Decoder {
         (self.table.len(), self.bytes)
     }
 
-    /// Reads a literal field, whose name is a string or an index with a prefix of `prefix` bits.
+    /// Reads a literal field. Its name is a string, or an index with a prefix of `prefix` bits.
     fn literal(&self, at: &mut Reader<'_>, prefix: u32) -> Result<HeaderField, HpackError> {
         let (name, known) = match at.number(prefix)? {
             0 => {
@@ -164,7 +164,7 @@ impl Decoder {
         field.ok_or(HpackError)
     }
 
-    /// Adds a field to the table, and evicts the oldest ones as needed. A field larger than the table empties it.
+    /// Adds a field to the table and evicts the oldest fields as needed. A field larger than the table empties the table.
     fn insert(&mut self, field: HeaderField) {
         self.generation += 1;
         let bytes = field.bytes();

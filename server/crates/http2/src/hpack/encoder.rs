@@ -1,7 +1,7 @@
 //! Encodes header blocks.
 //!
-//! Once per connection, the headers and trailers of a successful response are added to the client's table, so that later ones
-//! need one byte per field. Apart from that, blocks do not depend on earlier blocks.
+//! Once per connection, the headers and trailers of a successful response are added to the client's table, so that later
+//! responses need one byte per field. Other blocks do not depend on earlier blocks.
 
 use http::{HeaderMap, StatusCode};
 
@@ -25,7 +25,7 @@ const ENTERED_TYPE: u8 = 0x80 | 63;
 /// Table size update to 0, after which the client's table is not used.
 const TABLE_SIZE_ZERO: u8 = 0x20;
 
-/// Encodes a connection's blocks. The state is which fields have been added to the client's table.
+/// Encodes a connection's blocks. The variants say whether fields have been added to the client's table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Encoder {
     /// The client's settings are not known yet.
@@ -33,7 +33,7 @@ pub(crate) enum Encoder {
     Unknown,
     No,
     Yes,
-    /// The client has shrunk its table. Nothing more is added, and the next block must start with a table size update.
+    /// The client has shrunk its table. No more fields are added, and the next block must start with a table size update.
     Closing,
     Closed,
 }
@@ -69,14 +69,14 @@ impl Encoder {
         }
     }
 
-    /// Encodes a response's headers, without adding to the client's table. Blocks must be sent in the order in which they were
-    /// encoded, because the next one may start with a table size update.
+    /// Encodes a response's headers without adding to the client's table. Blocks must be sent in the order in which they were
+    /// encoded, because a block may start with a table size update.
     pub(crate) fn headers(&mut self, status: StatusCode, headers: &HeaderMap, out: &mut Vec<u8>) {
         self.close(out);
         if status == StatusCode::OK {
             out.push(STATUS_200);
         } else {
-            // the name is in the static table
+            // The name is in the static table.
             out.push(8);
             string(status.as_str().as_bytes(), out);
         }
@@ -89,7 +89,7 @@ impl Encoder {
         fields(trailers, out);
     }
 
-    /// Encodes the headers of [`Encoder::good`] without adding to the client's table. The trailers follow later.
+    /// Encodes the headers of a successful gRPC response without adding to the client's table.
     pub(crate) fn plain_headers(&mut self, out: &mut Vec<u8>) {
         self.close(out);
         out.push(STATUS_200);

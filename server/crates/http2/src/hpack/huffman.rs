@@ -1,5 +1,5 @@
-//! Huffman decoding of header strings (RFC 7541, appendix B). The code is canonical: the lengths of its code words determine
-//! it. The encoder does not use Huffman codes.
+//! Huffman decoding of header strings (RFC 7541, appendix B). The lengths of the code words determine the canonical code. The
+//! encoder does not use Huffman codes.
 
 use super::HpackError;
 
@@ -30,7 +30,7 @@ const LENGTHS: [u8; 257] = [
     30,
 ];
 
-/// The canonical code. Code words of the same length are consecutive, so their numbers determine them.
+/// The canonical code. Code words of the same length are consecutive, so the number of words of each length determines them.
 struct CodeTable {
     count: [u32; LONGEST_CODE + 1],
     /// Symbols ordered by code word length, then by value.
@@ -58,7 +58,7 @@ const fn words() -> CodeTable {
     CodeTable { count, symbols }
 }
 
-/// Decodes a string and appends it to `out`. Fails if the input is not code words and valid padding.
+/// Decodes a string and appends it to `out`. Fails if the input contains an invalid code word or invalid padding.
 pub(crate) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> {
     // A code word has at least five bits.
     out.reserve(coded.len() * 8 / 5);
@@ -74,7 +74,7 @@ pub(crate) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> 
                 if symbol == EOS {
                     return Err(HpackError);
                 }
-                // Only the end of a string exceeds a byte.
+                // Only the end-of-string symbol exceeds a byte.
                 out.push(symbol as u8);
                 (code, first, offset, length) = (0, 0, 0, 0);
             } else {

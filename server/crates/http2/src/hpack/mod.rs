@@ -89,12 +89,12 @@ mod tests {
             b"\x80".as_slice(),
             b"\xbe",
             b"\xff\xff\xff\xff\xff\x0f",
-            // A small number in too many bytes.
+            // A small integer that is encoded in too many bytes.
             b"\xff\x80\x80\x80\x80\x80\x00",
             b"\x40",
             b"\x40\x05a",
             b"\x00\x01a\x81\x00",
-            // A table that is larger than announced, and a size update after a field.
+            // A size update above the announced size, and a size update after a field.
             b"\x3f\xe2\x1f",
             b"\x82\x20",
         ] {

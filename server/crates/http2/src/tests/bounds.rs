@@ -90,7 +90,7 @@ fn a_message_is_counted_while_its_response_is_streamed() {
     assert_eq!(client.connection.audit().requests.0, 0);
 }
 
-/// Makes a call with a message of this size, which gets no answer.
+/// Starts a call with a message of this size that never gets a response.
 fn call_with(client: &mut Client, stream: u32, bytes: usize) {
     client.send(frame::HEADERS, END_HEADERS, stream, &block("/never"));
     for part in message(&vec![7; bytes]).chunks(PAYLOAD_MAX) {
@@ -162,7 +162,7 @@ fn a_large_answer_is_sent_while_many_calls_are_answered() {
     client.number(frame::WINDOW_UPDATE, 0, (1 << 31) - 1 - 65_535);
     client.reads = false;
     client.ask(1, "/large", &[0; 2000]);
-    // More calls than the socket accepts answers for.
+    // More calls than the socket accepts responses for.
     for round in 0..200 {
         let first = 3 + round * 20;
         let calls = (0..10).flat_map(|n| request(first + 2 * n, "/echo", &[7; 10_000]));
@@ -208,7 +208,7 @@ fn unread_acknowledgments_are_bounded() {
     client.reads = false;
     let echo = request(3, "/echo", b"");
     client.write(&echo);
-    // Answers keep the number of pings within the limit.
+    // Responses reset the number of early pings.
     let mut stream = 5;
     for _ in 0..2000 {
         let mut batch = frame(frame::PING, 0, 0, b"12345678").repeat(2);
@@ -244,7 +244,7 @@ fn unfinished_messages_of_streams_are_counted() {
 fn messages_that_their_call_does_not_take_keep_the_window_closed() {
     let mut client = Client::plain();
     client.send(frame::HEADERS, END_HEADERS, 1, &block("/deaf"));
-    // Empty messages cost more than their bytes.
+    // The charge for a message includes an overhead.
     let empty = frame(frame::DATA, 0, 1, &[0; 5 * 3000]).repeat(10);
     client.write(&empty);
     let (held, _) = client.connection.audit().requests;
@@ -262,7 +262,7 @@ fn a_message_larger_than_the_window_comes_through() {
         let end = (n + 1) * PAYLOAD_MAX >= large.len();
         client.send(frame::DATA, if end { END_STREAM } else { 0 }, 1, part);
     }
-    // The answer waits for the windows.
+    // The response waits for the windows.
     assert_eq!(*client.ledger.received.borrow(), [3 << 20]);
     client.number(frame::WINDOW_UPDATE, 0, 8 << 20);
     client.number(frame::WINDOW_UPDATE, 1, 8 << 20);
@@ -290,7 +290,7 @@ fn a_turn_makes_few_large_answers() {
             .collect();
         let taken = client.connection.receive(client.now, &calls);
         assert!(taken < calls.len() / 10, "{taken} of {}", calls.len());
-        // All of them are processed in the end.
+        // All frames are eventually processed.
         client.unsent = calls[taken..].to_vec();
         client.number(frame::WINDOW_UPDATE, 0, 64 << 20);
         client.turns();
@@ -300,7 +300,7 @@ fn a_turn_makes_few_large_answers() {
 
 #[test]
 fn input_that_waits_for_the_next_turn_is_taken_though_nothing_can_be_sent() {
-    // The streams' windows are open, but the first answer uses up the connection's window.
+    // The streams' windows are open, but the first response uses up the connection's window.
     let mut client = Client::greeted(Config::default(), (1 << 31) - 1);
     let large = message(&[0; 80_000]);
     for stream in [1, 3] {
@@ -388,7 +388,7 @@ fn a_call_that_is_known_to_be_over_may_still_be_heard_of() {
     client.send(frame::HEADERS, END_HEADERS, 1, &block("/echo"));
     client.send(frame::DATA, 0, 1, b"\0\xff\0\0\0");
     client.all();
-    // This frame was already in transit when the answer was sent.
+    // This frame was already in transit when the response was sent.
     client.send(frame::DATA, 0, 1, &[0; 1000]);
     client.send(frame::DATA, END_STREAM, 1, &[0; 1000]);
     assert_eq!(client.try_next(), None);
@@ -508,7 +508,7 @@ fn requests_that_are_no_calls_are_refused() {
         let mut client = Client::plain();
         let mut head = block("/echo");
         if name == ":method" {
-            // GET instead of POST
+            // GET instead of POST.
             head[0] = 0x82;
         } else {
             head.extend(literal(name, value));

@@ -77,7 +77,7 @@ fn a_call_and_a_stop() {
 #[test]
 fn the_last_frames_arrive_despite_unread_input() {
     local(async {
-        // So small that the client's writes wait until the server reads.
+        // The pipe is so small that the client's writes wait until the server reads.
         let (io, server, _stop) = served(1 << 12);
         let (mut reader, mut writer) = tokio::io::split(io);
         let breach = frame(frame::DATA, 0, 0, b"");
@@ -115,7 +115,7 @@ fn a_busy_connection_lets_others_run() {
         let (mut polite, _other, _stop2) = served(1 << 16);
         polite.write_all(&hello()).await.unwrap();
         until(&mut polite, frame::SETTINGS, 0).await;
-        // Whenever the polite client is served, the busy connection has more input.
+        // The busy connection has more input whenever the polite client is served.
         for n in 0..20 {
             io.write_all(&junk).await.unwrap();
             let stream = 2 * n + 1;

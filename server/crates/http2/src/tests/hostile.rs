@@ -1,5 +1,5 @@
-//! Clients that break the protocol where the RFC lets the server choose how to react. `tests/http2/tests` covers the RFC's
-//! clauses and known attacks.
+//! Protocol violations to which the RFC lets the server choose a reaction. `tests/http2/tests` covers clauses and known
+//! attacks.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Tests a connection as its clients see it, hostile or not: with hand-written frames and simulated time, without a socket.
+//! Tests a connection from the client's side, with hand-written frames and simulated time, and without a socket.
 
 use std::{
     collections::VecDeque,
@@ -182,7 +182,6 @@ impl Client {
         self.write(&request(stream, path, message));
     }
 
-    /// Returns the next frame, if there is one.
     fn try_next(&mut self) -> Option<ReceivedFrame> {
         self.turns();
         self.input.pop_front()
@@ -202,7 +201,6 @@ impl Client {
         }
     }
 
-    /// Returns all frames that have arrived.
     fn all(&mut self) -> Vec<ReceivedFrame> {
         self.turns();
         self.input.drain(..).collect()
@@ -286,7 +284,7 @@ fn an_answer_waits_for_the_windows() {
     client.ask(1, "/large", &[0; 80]);
     assert_eq!(client.next().kind, frame::HEADERS);
     assert_eq!(client.next().payload.len(), 10);
-    // Another stream is answered in between.
+    // The server responds to another stream in between.
     client.ask(3, "/echo", b"12345");
     let kinds: Vec<_> = [client.next(), client.next(), client.next()]
         .map(|got| (got.stream, got.kind))
@@ -343,7 +341,7 @@ fn a_large_message_is_taken_and_a_larger_one_refused_at_its_beginning() {
     assert_eq!(got.flags, END_HEADERS | END_STREAM);
     let text = String::from_utf8_lossy(&got.payload).into_owned();
     assert!(text.contains("TooLarge"), "{text}");
-    // The rest of the message is not wanted, and is ignored.
+    // The server ignores the rest of the message.
     let got = client.answer();
     assert_eq!((got.kind, got.stream), (frame::RST_STREAM, 3));
     assert_eq!(got.payload, (Reason::NoError as u32).to_be_bytes());

@@ -81,7 +81,7 @@ fn what_cannot_be_completed_is_reset() {
 fn requests_without_room_are_reset() {
     let mut client = Client::plain();
     client.ledger.held_max[Resource::Requests as usize].set(0);
-    // The queue holds one part, because the client does not read.
+    // Because the client does not read, the queue holds one part.
     client.reads = false;
     begin(&mut client, 1, "/content");
     for _ in 0..2 * crate::limits::OUTPUT_MAX / 1024 {

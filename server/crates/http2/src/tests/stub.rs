@@ -1,4 +1,4 @@
-//! A service whose calls behave as their path says, and that records them.
+//! A service that records its calls. The path of a call determines its behavior.
 
 use std::{
     cell::{Cell, RefCell},
@@ -44,9 +44,9 @@ impl Default for Ledger {
 /// Number of bytes that `/made` produces at once.
 const MADE_BYTES: usize = 64 << 10;
 
-/// Behaves as the path says: `/echo` answers its message. `/large` answers as many KiB as its message has bytes, and `/made`
-/// produces them while they are sent. `/parts` answers each message of a stream. `/never` never answers, and `/deaf` does not
-/// read. Without gRPC, `/content` echoes the content and `/broken` fails in its body.
+/// `/echo` returns its message. `/large` returns as many KiB as its message has bytes, and `/made` produces them while they are
+/// sent. `/parts` returns each message of a stream. `/never` never responds, and `/deaf` does not read. Without gRPC,
+/// `/content` echoes the content and `/broken` fails in its body.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stub(pub(super) Rc<Ledger>);
 
@@ -64,9 +64,9 @@ impl Drop for StubCall {
 }
 
 pub(crate) enum StubBody {
-    /// Echoes the messages of a request. `None` after the last one.
+    /// Echoes the messages of a request; `None` after the last message.
     Echo(Option<crate::RequestStream>),
-    /// Produces this many more bytes while they are sent.
+    /// Number of bytes to produce while they are sent.
     Made(usize),
     /// Echoes the content of a request that is not gRPC.
     Content(crate::RequestStream),
