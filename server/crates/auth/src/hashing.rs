@@ -26,7 +26,7 @@ pub enum HashError {
     #[error("password length exceeds 72 bytes")]
     TooLong,
     /// Too many passwords are waiting, or this password has waited too long.
-    #[error("too many passwords wait to be checked; try again later")]
+    #[error("too many passwords are waiting to be checked; try again later")]
     TooMany,
     /// The system returned no random numbers, or the hashing thread failed.
     #[error("bcrypt failed")]

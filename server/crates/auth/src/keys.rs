@@ -20,7 +20,7 @@ const RSA_BITS_MIN: u64 = 2048;
 const TOO_SMALL: &str = "TooSmall";
 
 const REMEDY_RSA: &str =
-    ": the key is too short; `openssl genrsa -out FILE 3072` makes one that is not";
+    ": the key is too short; create a longer key with `openssl genrsa -out FILE 3072`";
 
 type Keys = (Option<EncodingKey>, DecodingKey);
 
@@ -75,7 +75,7 @@ fn private_key(method: Algorithm, pem: &[u8]) -> Result<(EncodingKey, DecodingKe
         PrivateKeyDer::Sec1(key) => Cow::Owned(pkcs8_of_sec1(method, key.secret_sec1_der())?),
         _ => {
             return Err(
-                "priv-key: not in PKCS#8; `openssl pkcs8 -topk8 -nocrypt` makes it so".into(),
+                "priv-key: not in PKCS#8; convert it with `openssl pkcs8 -topk8 -nocrypt`".into(),
             );
         }
     };
@@ -132,15 +132,15 @@ fn check_secret(method: Algorithm, secret: &[u8]) -> Result<(), String> {
     let key_bytes = secret.len();
     if secret.is_empty() {
         return Err(format!(
-            "priv-key: the file is empty, and anybody can sign a token with an empty key; \
-             `openssl rand -out FILE {hash_bytes}` makes a key for {method:?}"
+            "priv-key: the file is empty, and anyone can sign tokens with an empty key; \
+             create a key for {method:?} with `openssl rand -out FILE {hash_bytes}`"
         ));
     }
     if key_bytes < hash_bytes {
         tracing::warn!(
             key_bytes,
             hash_bytes,
-            "the key that signs tokens is shorter than its hash, which makes it weaker"
+            "the key that signs tokens is shorter than its hash and therefore weak"
         );
     }
     Ok(())
@@ -154,7 +154,7 @@ fn check_rsa(pem: &[u8]) -> Result<(), String> {
     });
     match bits {
         Some(bits) if bits < RSA_BITS_MIN => Err(format!(
-            "pub-key: {bits} bits, below the {RSA_BITS_MIN} that RSA needs{REMEDY_RSA}"
+            "pub-key: {bits} bits, below the minimum of {RSA_BITS_MIN} for RSA{REMEDY_RSA}"
         )),
         Some(_) | None => Ok(()),
     }

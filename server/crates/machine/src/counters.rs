@@ -11,7 +11,7 @@ pub use witan_tree::{COUNT_IMPORT_MAX, COUNT_MAX};
 /// A counter of an imported state is too close to the limit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the {name} is {count}, but no counter of an imported state may be above {COUNT_IMPORT_MAX}"
+    "the {name} is {count}, but counters of an imported state must not exceed {COUNT_IMPORT_MAX}"
 )]
 pub struct CountTooFar {
     name: String,

@@ -184,13 +184,13 @@ pub enum FollowError {
     #[error("this cluster follows no source")]
     NotFollowing,
     /// The cluster still follows another cluster.
-    #[error("this cluster still follows another one: cut over first")]
+    #[error("this cluster still follows another one; cut over first")]
     Following,
     /// The command does not belong to the last attempt at a cut-over.
     #[error("this cut-over was abandoned, or another one has begun")]
     GivenUp,
     /// The command does not match the current revision.
-    #[error("the key space is at revision {revision}, and another one was expected")]
+    #[error("the key space is at revision {revision}, but another revision was expected")]
     Gap {
         /// The current revision.
         revision: Revision,
@@ -202,7 +202,7 @@ pub enum FollowError {
         revision: Revision,
     },
     /// The lease of a write does not exist.
-    #[error("lease {lease} is not known")]
+    #[error("lease {lease} does not exist")]
     LeaseNotFound {
         /// The lease.
         lease: LeaseId,

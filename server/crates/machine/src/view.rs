@@ -183,7 +183,7 @@ impl ViewBuilder {
     /// Builds derived state and returns the view. Fails if the position is missing or the state is inconsistent.
     pub fn finish(mut self) -> Result<View, CorruptRecord> {
         if !self.positioned {
-            let what = "no position record: the checkpoint is not whole";
+            let what = "incomplete checkpoint: no position record";
             return Err(CorruptRecord::new(what));
         }
         self.view.machine.finish_load()?;

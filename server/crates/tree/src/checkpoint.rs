@@ -201,7 +201,7 @@ impl Tree {
         let counts = WriteCounts::from_numbers(counts);
         let counted = counts.numbers().into_iter().chain([stored.index]);
         if counted.max().is_some_and(|count| count > COUNT_MAX) {
-            return Err(corrupt(key, "counts too far"));
+            return Err(corrupt(key, "has a counter that is too large"));
         }
         self.index = stored.index;
         self.counts = counts;
@@ -256,7 +256,7 @@ impl Tree {
         let kept = oldest(self.index)..=self.index;
         for index in self.history.events.keys() {
             if !kept.contains(index) {
-                let text = format!("event {index} lies outside of the history {kept:?}");
+                let text = format!("event {index} is outside the history {kept:?}");
                 return Err(CorruptTree::Invalid(text));
             }
         }

@@ -57,7 +57,7 @@ impl Tree {
     pub fn finish_import(&mut self, counts: WriteCounts) -> Result<(), CorruptTree> {
         if counts.max() > COUNT_IMPORT_MAX {
             return Err(CorruptTree::Invalid(
-                "its counters are too large".to_owned(),
+                "a write counter is too large".to_owned(),
             ));
         }
         self.counts = counts;

@@ -178,7 +178,7 @@ fn catch_any<T>(handler: PanicSource, work: impl FnOnce() -> T) -> Result<T, Cau
             handler = handler.label(),
             location = panicked.location,
             panic = panicked.message,
-            "a request panicked; no other is affected. Please report this"
+            "a request panicked; no other request is affected. Please report this"
         );
         panicked
     })

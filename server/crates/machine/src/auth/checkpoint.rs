@@ -114,7 +114,7 @@ impl Auth {
             Some((&META, [])) => {
                 let stored: StoredAuthMeta = record::decode("v3 authentication", value)?;
                 if stored.revision == 0 || stored.revision > COUNT_MAX {
-                    return Err(CorruptRecord::new("auth: impossible revision"));
+                    return Err(CorruptRecord::new("auth: invalid revision"));
                 }
                 self.enabled = stored.enabled;
                 self.revision = stored.revision;
@@ -161,7 +161,7 @@ impl Auth {
 }
 
 fn text(name: &[u8]) -> Result<String, CorruptRecord> {
-    String::from_utf8(name.to_vec()).map_err(|_| CorruptRecord::new("auth: a name that is no text"))
+    String::from_utf8(name.to_vec()).map_err(|_| CorruptRecord::new("auth: a name is not UTF-8"))
 }
 
 type ByName<T> = OrdMap<String, Arc<T>>;

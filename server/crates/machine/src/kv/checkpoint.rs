@@ -187,12 +187,12 @@ impl Kv {
                     number.map_err(|_| CorruptRecord::new(format!("{}: bad key", what())))?;
                 let Some(meta) = &self.loading else {
                     return Err(CorruptRecord::new(format!(
-                        "block {number} before the counters"
+                        "block {number} precedes the counters"
                     )));
                 };
                 let tail = meta.tail;
                 let block = block_record::decode(number, value, number == tail)
-                    .ok_or_else(|| CorruptRecord::new(format!("block {number}: not sound")))?;
+                    .ok_or_else(|| CorruptRecord::new(format!("block {number}: invalid")))?;
                 self.take(block, tail)
             }
             Some(_) => Err(CorruptRecord::later(format!("{} is unknown", what()))),
@@ -216,7 +216,7 @@ impl Kv {
         let block = block_record::decode_head(number, head, place.len);
         let block = block.filter(|_| number != tail);
         let block = block
-            .ok_or_else(|| CorruptRecord::new(format!("block {number}: the head is not sound")))?;
+            .ok_or_else(|| CorruptRecord::new(format!("block {number}: the head is invalid")))?;
         self.take(block, tail)?;
         self.settle(key, place);
         Ok(())
@@ -250,7 +250,7 @@ impl Kv {
             let counts = [version.version as u64, version.links.depth, version.sub];
             if counts.iter().any(|count| *count > COUNT_MAX) {
                 return Err(CorruptRecord::new(format!(
-                    "block {number}: counts too far"
+                    "block {number}: a counter is too large"
                 )));
             }
             self.revision = version.main;
@@ -282,7 +282,7 @@ impl Kv {
     pub fn finish_load(&mut self) -> Result<(), CorruptRecord> {
         let Some(meta) = self.loading.take() else {
             return Err(CorruptRecord::new(
-                "no counters of the key space: the checkpoint is not whole",
+                "incomplete checkpoint: no counters of the key space",
             ));
         };
         if self.revision.0 > meta.revision {

@@ -144,7 +144,7 @@ impl Kv {
             return Ok(());
         }
         Err(CorruptRecord::new(format!(
-            "version {main}.{sub} of key \"{key}\" cannot have been made"
+            "version {main}.{sub} of key \"{key}\" is inconsistent"
         )))
     }
 }
