@@ -302,7 +302,7 @@ impl Kv {
     /// Returns whether a range may need more work than reading `keys` keys. The estimate costs a fraction of that work.
     pub fn reads_more_than(&self, range: &Range, keys: u64) -> bool {
         let mut reads = ReadBudget::of_estimate(self.pacing, keys);
-        self.estimate(range, &mut reads).is_err()
+        self.charge_read(range, &mut reads).is_err()
     }
 
     /// Returns whether a range may take longer than reading `keys` keys at the newest revision.
@@ -312,29 +312,29 @@ impl Kv {
     }
 
     /// Charges the work of a range. Fails if the budget is exhausted.
-    pub(super) fn estimate(&self, range: &Range, reads: &mut ReadBudget) -> Result<(), KvError> {
+    pub(super) fn charge_read(&self, range: &Range, reads: &mut ReadBudget) -> Result<(), KvError> {
         if range.range_end.is_empty() {
             return reads.read_key();
         }
         let span = KeyRange::new(&range.key, &range.range_end);
         if range.revision > 0 && range.revision < self.revision.0 {
             // A limit does not reduce the work, because all keys are counted.
-            return self.estimate_walk(&span, None, reads);
+            return self.charge_walk(&span, None, reads);
         }
         if range.count_only {
-            return self.estimate_count(&span, reads);
+            return self.charge_count(&span, reads);
         }
         let limit = fetch_limit(range);
-        self.estimate_walk(&span, Some(limit), reads)?;
+        self.charge_walk(&span, Some(limit), reads)?;
         if limit == usize::MAX {
             return Ok(());
         }
-        self.estimate_count(&span, reads)
+        self.charge_count(&span, reads)
     }
 
     /// Charges a walk over a range, up to `limit` live keys; `None` is a walk over all keys at an older revision. Fails without
     /// budget.
-    pub(super) fn estimate_walk(
+    pub(super) fn charge_walk(
         &self,
         span: &KeyRange<'_>,
         limit: Option<usize>,
@@ -351,7 +351,7 @@ impl Kv {
     }
 
     /// Charges the count of a range. If the budget suffices for the whole index, charges the whole index without counting.
-    fn estimate_count(&self, span: &KeyRange<'_>, reads: &mut ReadBudget) -> Result<(), KvError> {
+    fn charge_count(&self, span: &KeyRange<'_>, reads: &mut ReadBudget) -> Result<(), KvError> {
         // In a store of ordinary size, even the pages need not be counted.
         if reads.count_keys(self.index.pages() * KEYS_PER_PAGE).is_ok() {
             return Ok(());

@@ -63,7 +63,7 @@ impl Kv {
     /// Returns whether both branches of a transaction together may read more than `keys` keys, by a cheap estimate.
     pub fn txn_reads_more_than(&self, txn: &Txn, keys: u64) -> bool {
         let mut reads = ReadBudget::of_estimate(self.pacing, keys);
-        self.estimate_txn(txn, &mut reads).is_err()
+        self.charge_txn_reads(txn, &mut reads).is_err()
     }
 
     /// Returns whether both branches compare and sort more bytes than one command may. Costs as much as reading the keys.
@@ -99,19 +99,19 @@ impl Kv {
     /// Returns whether a deletion may read more than `keys` keys to return their pairs. Returns `false` if it returns no pairs.
     pub fn delete_reads_beyond(&self, delete: &DeleteRange, keys: u64) -> bool {
         let mut reads = ReadBudget::of_estimate(self.pacing, keys);
-        self.estimate_delete(delete, &mut reads).is_err()
+        self.charge_prev_kvs(delete, &mut reads).is_err()
     }
 
     /// Charges the reads of a transaction's comparisons and branches, including nested ones. Fails if the budget is exhausted.
-    fn estimate_txn(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<(), KvError> {
+    fn charge_txn_reads(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<(), KvError> {
         for compare in txn.comparisons() {
             let span = KeyRange::new(&compare.key, &compare.range_end);
-            self.estimate_walk(&span, Some(usize::MAX), reads)?;
+            self.charge_walk(&span, Some(usize::MAX), reads)?;
         }
         for operation in txn.operations() {
             match operation {
-                TxnOpKind::Range(range) => self.estimate(range, reads)?,
-                TxnOpKind::Delete(delete) => self.estimate_delete(delete, reads)?,
+                TxnOpKind::Range(range) => self.charge_read(range, reads)?,
+                TxnOpKind::Delete(delete) => self.charge_prev_kvs(delete, reads)?,
                 TxnOpKind::Txn(_) | TxnOpKind::Put(_) => {}
             }
         }
@@ -119,12 +119,12 @@ impl Kv {
     }
 
     /// Charges the reads of a deletion, which are none if it returns no pairs.
-    fn estimate_delete(&self, delete: &DeleteRange, reads: &mut ReadBudget) -> Result<(), KvError> {
+    fn charge_prev_kvs(&self, delete: &DeleteRange, reads: &mut ReadBudget) -> Result<(), KvError> {
         if !delete.prev_kv {
             return Ok(());
         }
         let span = KeyRange::new(&delete.key, &delete.range_end);
-        self.estimate_walk(&span, Some(usize::MAX), reads)
+        self.charge_walk(&span, Some(usize::MAX), reads)
     }
 
     /// Evaluates the compares of a transaction and of nested transactions in the chosen branch. Returns the branches to

@@ -120,7 +120,7 @@ impl Kv {
                 values += usize::from(compare.target() == CompareTarget::Value);
             } else {
                 let span = KeyRange::new(&compare.key, &compare.range_end);
-                self.estimate_walk(&span, Some(usize::MAX), reads)?;
+                self.charge_walk(&span, Some(usize::MAX), reads)?;
             }
         }
         let operations = txn.operations().count();
@@ -144,7 +144,7 @@ impl Kv {
             1
         } else {
             let before = reads.keys_left();
-            self.estimate(range, reads)?;
+            self.charge_read(range, reads)?;
             before - reads.keys_left()
         };
         Ok(match range.keys_only || range.count_only {
@@ -164,7 +164,7 @@ impl Kv {
         } else {
             let before = reads.keys_left();
             let span = KeyRange::new(&delete.key, &delete.range_end);
-            self.estimate_walk(&span, Some(usize::MAX), reads)?;
+            self.charge_walk(&span, Some(usize::MAX), reads)?;
             before - reads.keys_left()
         };
         Ok(if delete.prev_kv { keys } else { 0 })
