@@ -185,7 +185,7 @@ impl ReplicaLoop {
     /// Takes inputs and runs turns until the node stops or this member is removed, then closes the checkpointer and the log.
     fn run(mut self, requests: Receiver<LoopRequest>) {
         let mut next_tick = Instant::now() + self.tick;
-        self.check_room();
+        self.update_room();
         let mut removed = self.turn();
         let mut messages = Vec::new();
         while !removed {
@@ -292,7 +292,7 @@ impl ReplicaLoop {
     fn run_ticks(&mut self, due: Instant, late: Duration) -> Instant {
         let behind = late.as_nanos() / self.tick.as_nanos().max(1);
         let times = u32::try_from(behind).unwrap_or(u32::MAX).min(TICKS_MADE_UP) + 1;
-        self.check_room();
+        self.update_room();
         if self.host.checkpoints.checkpointer.take_damage() {
             self.handle_checkpoint_damage();
         }
@@ -370,7 +370,7 @@ impl ReplicaLoop {
 
     /// Measures the free space and reports the room for the log to the replica. Ends readers that keep too many files of
     /// earlier checkpoints, or too much of a full memory budget.
-    fn check_room(&mut self) {
+    fn update_room(&mut self) {
         self.space.check();
         self.report_room();
         self.end_readers_of_files();

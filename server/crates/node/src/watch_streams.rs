@@ -95,7 +95,7 @@ impl WatchStreams {
         let mut woken = std::mem::take(&mut watch_state.waiting);
         let mut matched = false;
         if !watch_state.groups.is_empty() && kv.revision() > watch_state.notified_revision {
-            matched = note(watch_state, kv, &mut woken);
+            matched = record_changes(watch_state, kv, &mut woken);
         }
         watch_state.notified_revision = kv.revision();
         watch_state.end = Some(kv.end());
@@ -171,7 +171,7 @@ impl WatchStreams {
 
 /// Records the changes since the notified revision for each matching stream and adds these streams to `woken`. Returns whether
 /// any stream may have unread changes.
-fn note(watch_state: &mut WatchState, kv: &Kv, woken: &mut Vec<WatchStreamId>) -> bool {
+fn record_changes(watch_state: &mut WatchState, kv: &Kv, woken: &mut Vec<WatchStreamId>) -> bool {
     let mut matched = 0;
     let mut from = watch_state.end;
     let states = kv.compacted_states();

@@ -94,7 +94,7 @@ impl ReplicaLoop {
         match inbound {
             LoopRequest::Propose(proposal) => self.propose(proposal),
             LoopRequest::Read { to } => {
-                let ticket = self.wait(to.waiter);
+                let ticket = self.add_waiter(to.waiter);
                 self.replica.take(Input::Read { ticket });
                 self.reads_asked = true;
             }
@@ -104,7 +104,7 @@ impl ReplicaLoop {
             }
             LoopRequest::Rewrite { done } => {
                 // Without a tick since startup, the space is unknown.
-                self.check_room();
+                self.update_room();
                 match self.space.room() {
                     SpaceLevel::Enough => self.rewrite(done),
                     SpaceLevel::Low | SpaceLevel::None => self.rewrite_and_shrink(done),
@@ -112,7 +112,7 @@ impl ReplicaLoop {
             }
             LoopRequest::Shrink { done } => self.rewrite(done),
             LoopRequest::Lease { lease, question, to } => {
-                let ticket = self.wait(to.waiter);
+                let ticket = self.add_waiter(to.waiter);
                 self.replica.take(Input::Lease { ticket, lease, question });
             }
             LoopRequest::Deadlines { to } => match self.replica.deadlines() {
@@ -120,7 +120,7 @@ impl ReplicaLoop {
                 None => to.waiter.refuse(NodeError::NoLeader),
             },
             LoopRequest::Transfer { member, to } => {
-                let ticket = self.wait(to.waiter);
+                let ticket = self.add_waiter(to.waiter);
                 self.replica.take(Input::Transfer { ticket, to: member });
             }
             LoopRequest::Decide { command, members, to } => self.decide(command, members, to),
@@ -138,7 +138,7 @@ impl ReplicaLoop {
         if !has_space && !command.is_some_and(Command::is_required_at_start) {
             return to.waiter.refuse(NodeError::NoSpace);
         }
-        let ticket = self.wait(to.waiter);
+        let ticket = self.add_waiter(to.waiter);
         let input = Input::Propose { ticket, connection, now_ns, entry };
         self.replica.take(input);
         self.proposed = true;
@@ -154,14 +154,14 @@ impl ReplicaLoop {
         if self.space.room() == SpaceLevel::None && !command.is_required_at_start() {
             return self.host.completions.push(to, false);
         }
-        let ticket = self.wait(to.waiter);
+        let ticket = self.add_waiter(to.waiter);
         let (now_ns, command) = (now_ns(), Box::new(command));
         let input = Input::Decide { ticket, members, now_ns, command };
         self.replica.take(input);
     }
 
     /// Stores a task that waits for an answer. Returns its ticket, which is greater than all earlier tickets.
-    fn wait(&mut self, waiter: Waiter) -> Ticket {
+    fn add_waiter(&mut self, waiter: Waiter) -> Ticket {
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);
         self.host.waiters.insert(ticket, waiter);
