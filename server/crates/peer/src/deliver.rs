@@ -1,5 +1,5 @@
-//! Streams that carry one snapshot each: sends a snapshot to a lagging member, and receives snapshots of other members.
-//! `snapshot` defines the contents of such a stream after its raft message.
+//! Sends snapshots to lagging members and receives snapshots, each on a stream of its own. `snapshot` defines the contents of
+//! such a stream after its raft message.
 
 use std::{io, sync::Arc, time::Duration};
 

@@ -126,8 +126,8 @@ impl PeerDialer {
         }
     }
 
-    /// Connects to the first of the host's addresses that accepts. With a local address, tries only addresses of its family. If
-    /// no address accepts, fails with the last error.
+    /// Connects to the first address of the host that accepts the connection. With a local address, tries only addresses of its
+    /// family. If no address accepts, fails with the last error.
     async fn connect_tcp(&self, host: &str, port: u16) -> io::Result<TcpStream> {
         let what = "the host name has no suitable address";
         let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, what);
@@ -154,7 +154,7 @@ impl PeerDialer {
     }
 }
 
-/// Sends the magic bytes and the handshake, and reads the answer. Fails with [`DialError::Refused`] after a refusal.
+/// Sends the magic bytes and the handshake and reads the answer. Fails with [`DialError::Refused`] after a refusal.
 async fn shake_hands(stream: &mut Box<dyn PeerStream>, hello: &Handshake) -> Result<(), DialError> {
     let mut opening = MAGIC.to_vec();
     opening.push(PROTOCOL);

@@ -1,5 +1,5 @@
-//! Frames on a stream between members. A frame is one byte for the kind, three for the length, four for the checksum of both
-//! and the contents, then the opaque contents.
+//! Frames on a stream between members. A frame consists of one byte for the kind, three for the length of the contents, four
+//! for the checksum of kind, length and contents, and the opaque contents.
 
 use std::{collections::VecDeque, io, io::IoSlice, time::Duration};
 
@@ -23,8 +23,8 @@ const _: () = assert!(
     "a message with the largest command behind as many small ones as it takes fits in a frame"
 );
 
-/// Number of bytes that a reader reserves at once. For a longer frame, it reserves more as bytes arrive, so that an announced
-/// length alone costs no memory.
+/// Number of bytes that a reader reserves at once. For a longer frame, it reserves more as bytes arrive, so that a length alone
+/// costs no memory.
 const READ_BYTES: usize = 64 << 10;
 
 /// Number of bytes that a reader reserves at once for the rest of a long frame.
@@ -148,8 +148,8 @@ impl<S: AsyncRead + Unpin> FrameReader<S> {
         Self { stream, buffer: BytesMut::new(), max }
     }
 
-    /// Reads the next frame. Fails with `UnexpectedEof` at the end of the stream, and with `TimedOut` after `silence` without
-    /// bytes.
+    /// Reads the next frame. Fails with `UnexpectedEof` at the end of the stream, and with `TimedOut` if no bytes arrive for
+    /// `silence`.
     pub(super) async fn next(&mut self, silence: Duration) -> io::Result<Frame> {
         loop {
             if let Some(frame) = decode(&mut self.buffer, self.max)? {
@@ -195,7 +195,7 @@ pub(super) async fn read_exact<S: AsyncRead + Unpin>(
     let mut whole = BytesMut::with_capacity(HEADER_BYTES + length.min(READ_BYTES));
     whole.put_slice(&start);
     let mut contents = stream.take(length as u64);
-    // Until the end of the frame or of the stream.
+    // Reads until the end of the frame or of the stream.
     while contents.read_buf(&mut whole).await? > 0 {}
     decode(&mut whole, max)?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }

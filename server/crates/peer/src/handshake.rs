@@ -1,8 +1,8 @@
 //! The handshake of a stream between members. The opener sends its identity, the target member and the kind of stream, and the
-//! other side accepts or refuses the stream. Both sides compare each other's store id with the registered one, because a member
-//! with an emptied directory keeps its member id.
+//! other side accepts or refuses the stream. It also compares the store ids of both members with the registered ids, because a
+//! member with an emptied directory keeps its member id.
 //!
-//! TLS comes before the handshake, messages come after it.
+//! The handshake follows the TLS handshake and precedes all messages.
 
 use std::fmt;
 
@@ -27,7 +27,7 @@ pub(super) const HANDSHAKE_BYTES_MAX: usize = 2 << 10;
 /// Separates the release from its feature level in a handshake. The level is build metadata of the version.
 const LEVEL_MARK: &str = "+level.";
 
-/// The kind of a stream, by the messages that it carries.
+/// The kind of a stream, which determines the messages that it carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum StreamKind {
     /// Heartbeats, votes, and other short, urgent messages.
@@ -172,7 +172,7 @@ impl Handshake {
         Ok(())
     }
 
-    /// Returns the feature level of the opener's release. A release that announces none has the first one.
+    /// Returns the feature level of the opener's release. A release that announces no level has the first level.
     fn level(&self) -> Level {
         let level = self.release.rsplit_once(LEVEL_MARK);
         let level = level.and_then(|(_, level)| level.parse().ok());
@@ -193,7 +193,7 @@ pub(super) enum Refusal {
     Protocol(u8),
     /// The opener belongs to another cluster.
     ClusterId(u64),
-    /// Another member than the target listens at this address.
+    /// A member other than the target listens at this address.
     WrongTarget(MemberId),
     /// The opener claims to be the member that it connects to.
     ForeignIdentity,

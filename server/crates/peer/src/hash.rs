@@ -1,5 +1,5 @@
-//! Serves hashes of this member's state on the peer port: etcd's `/members/hashkv`, and `/members/statehash`, by which members
-//! detect corruption (`corruption`).
+//! Serves hashes of this member's state on the peer port: etcd's `/members/hashkv`, and `/members/statehash`, which members use
+//! to detect corruption (`corruption`).
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
@@ -37,7 +37,8 @@ fn is_zero(number: &i64) -> bool {
     *number == 0
 }
 
-/// Answers with the hash of the keys at a revision, as etcd does. Answers with an error while another request is being hashed.
+/// Returns a page with the hash of the keys at a revision, as etcd does. Returns an error page while another hash is being
+/// computed.
 pub(super) async fn of_keys(node: &Node, body: &[u8]) -> Page {
     let Ok(request) = serde_json::from_slice::<KeysRequest>(body) else {
         return Page::bad_request("error unmarshalling request");
@@ -71,7 +72,7 @@ pub(super) async fn of_keys(node: &Node, body: &[u8]) -> Page {
     })
 }
 
-/// Answers with the hash of the whole state after the entry that `query` names, or with 404 if this hash is not kept.
+/// Returns a page with the hash of the whole state after the entry that `query` names, or 404 if this hash is not kept.
 pub(super) fn of_state(node: &Node, query: &str) -> Page {
     let index = query.strip_prefix("index=");
     let index = index.and_then(|index| index.parse().ok());

@@ -74,8 +74,8 @@ fn check_cluster(headers: &HeaderMap, cluster_id: u64) -> Result<(), Page> {
     }
 }
 
-/// Answers `/members`, `/version` or `/raft/probing`. Fails with an error page for another path or method. `lacks_bytes` is as
-/// in [`version()`].
+/// Returns the page for `/members`, `/version` or `/raft/probing`. Fails with an error page for another path or method.
+/// `lacks_bytes` is as in [`version()`].
 fn page(
     method: &Method,
     path: &str,
@@ -104,8 +104,8 @@ fn list(members: &MemberRegistry) -> String {
     serde_json::to_string(&list).expect("numbers and texts are always JSON") + "\n"
 }
 
-/// Returns the body of `/version`, with [`NOT_DECIDED`] while the cluster has no version. `lacks_bytes` is how many bytes this
-/// member's disk lacks for a rewrite of its checkpoint, and is left out if it is 0.
+/// Returns the body of `/version`, with [`NOT_DECIDED`] while the cluster has no version. `lacks_bytes` is the number of bytes
+/// that this member's disk lacks for a rewrite of its checkpoint. It is omitted if it is 0.
 fn version(members: &MemberRegistry, lacks_bytes: u64) -> String {
     let cluster = match members.cluster_version.as_str() {
         "" => NOT_DECIDED,

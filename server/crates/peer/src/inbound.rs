@@ -1,5 +1,5 @@
-//! Streams from other members after their handshakes. The replica's thread reads them itself, and waits for them and for its
-//! other work at the same time. A message therefore wakes no second thread.
+//! Streams from other members after their handshakes. The replica's thread reads these streams itself and waits for them
+//! together with its other work. A message therefore wakes no second thread.
 
 use std::{
     io,
@@ -41,7 +41,7 @@ pub(super) struct InboundStream {
     pub(super) peer: Option<Arc<Peer>>,
     pub(super) lane: Lane,
     pub(super) series: PeerSeries,
-    /// Gets the result when the stream ends. The stream is closed if the receiver is dropped.
+    /// Receives the result when the stream ends. The stream is closed if the receiver is dropped.
     pub(super) ended: oneshot::Sender<io::Result<()>>,
 }
 
@@ -50,7 +50,7 @@ pub(super) struct InboundStream {
 pub(super) struct Arrivals(Mutex<Vec<InboundStream>>);
 
 impl Arrivals {
-    /// Hands a stream over to the replica's thread without waking it. Drops streams that have been closed since.
+    /// Hands a stream over to the replica's thread without waking it. Drops waiting streams that were closed.
     pub(super) fn add(&self, stream: InboundStream) {
         let mut arrivals = self.0.lock();
         arrivals.retain(|stream| !stream.ended.is_closed());
@@ -82,7 +82,7 @@ impl Inbound {
         Self { streams: Vec::new(), target: vec![0; READ_BYTES].into() }
     }
 
-    /// Implements `Post::wait`. Drops streams that have ended, or were silent for the read timeout.
+    /// Implements `Post::wait`. Drops streams that have ended or were silent for longer than the read timeout.
     pub(super) fn wait(
         &mut self,
         shared: &Shared,
@@ -116,7 +116,7 @@ impl Inbound {
         }
     }
 
-    /// Picks up new streams, and drops streams whose receiver was dropped.
+    /// Picks up new streams and drops streams whose receiver was dropped.
     fn take_arrivals(&mut self, arrivals: &Arrivals) {
         self.streams
             .retain(|stream| !stream.inbound.ended.is_closed());
@@ -164,8 +164,8 @@ impl OpenStream {
         }
     }
 
-    /// Reads up to about [`TURN_BYTES`] bytes, counting at least [`SMALL_BYTES`] for each frame and each call. Returns whether
-    /// the stream is still open.
+    /// Reads up to about [`TURN_BYTES`] bytes, counting at least [`SMALL_BYTES`] for each frame and each call. Adds messages to
+    /// `messages` and answers the last ping. Returns whether the stream is still open.
     fn read(
         &mut self,
         now: Instant,
@@ -232,7 +232,7 @@ impl OpenStream {
         }
     }
 
-    /// Adds a message to `messages`, or returns the contents of a ping.
+    /// Adds a message to `messages`, or returns the contents of a ping. Fails for any other frame.
     fn take(
         &self,
         Frame { kind, contents }: Frame,

@@ -1,4 +1,4 @@
-//! Derives from streams whether another member's process has ended: it closed both streams, and then refused a new one.
+//! Detects that another member's process has ended: the other side closed both streams and then refused a new one.
 
 use witan_replica::host::Lane;
 

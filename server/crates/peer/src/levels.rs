@@ -1,5 +1,5 @@
 //! A handle to the monitor that shows the members' releases and raises the cluster's feature level ([`FeatureLevels`]).
-//! `witan_machine::levels` decides, and `monitor` queries the members and proposes.
+//! `witan_machine::levels` decides about a raise. `monitor` queries the members and proposes the raise.
 
 use std::time::SystemTime;
 
@@ -28,7 +28,7 @@ pub struct LevelReport {
 /// The reason why the level was not raised.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RaiseError {
-    /// Another member leads, or none does.
+    /// This member is not the leader.
     #[error("this member does not lead the cluster")]
     NotLeader,
     /// These members do not support a higher level, lack disk space for it, or did not answer.
@@ -42,7 +42,7 @@ pub enum RaiseError {
     /// The members or the cluster's version or level changed during the raise.
     #[error("the members of the cluster are changing; retry")]
     Changing,
-    /// The replica did not answer, or the raise may not be applied yet.
+    /// The replica did not answer, or did not apply the raise in time.
     #[error(transparent)]
     Node(#[from] NodeError),
 }
@@ -50,7 +50,7 @@ pub enum RaiseError {
 /// A request for the monitor, with the channel for the answer.
 pub(super) type RaiseRequest = oneshot::Sender<Result<Level, RaiseError>>;
 
-/// Shows the feature level of the cluster, and raises it.
+/// A handle that reports and raises the cluster's feature level.
 #[derive(Clone, Debug)]
 pub struct FeatureLevels {
     reports: watch::Receiver<LevelReport>,
@@ -74,8 +74,8 @@ impl FeatureLevels {
         self.reports.borrow().clone()
     }
 
-    /// Raises the cluster to the highest level that all members support, without a hold. Returns the level when this member has
-    /// applied the raise. If all members support only the cluster's level, returns it and raises nothing.
+    /// Raises the cluster to the highest level that all members support, without the usual delay. Returns the level when this
+    /// member has applied the raise. If all members support only the cluster's level, returns it and raises nothing.
     pub async fn raise(&self) -> Result<Level, RaiseError> {
         let (to, answer) = oneshot::channel();
         let stopped = || RaiseError::Node(NodeError::Stopped);
@@ -84,7 +84,7 @@ impl FeatureLevels {
     }
 }
 
-/// Returns the levels that the members can reach, `None` for a member that did not answer. `later` is the first level with a
+/// Returns the level that each member can reach, or `None` for a member that did not answer. `later` is the first level with a
 /// later data format than the cluster's, for which members need disk space; without it, their space does not matter.
 pub(super) fn known(running: &[MemberRelease], later: Option<Level>) -> Vec<Option<Level>> {
     let levels = running.iter();

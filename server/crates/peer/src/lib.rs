@@ -1,14 +1,14 @@
-//! The network between members: carries raft messages to other members, and their messages to the node. The replica interprets
-//! the messages and decides what a lost connection means.
+//! The network between members, which carries raft messages. The replica interprets the messages and decides what a lost
+//! connection means.
 //!
-//! A member opens two streams to each other member, and sends only on these: control (heartbeats, votes and other short, urgent
-//! messages) and bulk (entries). One thread opens all streams and writes to them. The replica's thread writes short messages to
-//! idle streams itself (`queue`), and reads the streams from other members (`inbound`).
+//! A member opens two streams to each other member and sends messages only on these: control (heartbeats, votes and other
+//! short, urgent messages) and bulk (entries). One thread opens all streams and writes to them. The replica's thread writes
+//! short messages to idle streams itself (`queue`), and reads the streams from other members (`inbound`).
 //!
 //! Reading order: this file ([`Peers`], [`PeerPost`]), `handshake` and `frame`. `link` holds a stream to another member, with
-//! messages that wait in `queue`. `listener` and `inbound` accept and read streams from other members; `http` answers requests.
-//! `remotes` are members that this member does not know yet. `deliver` and `snapshot` carry snapshots. `monitor` watches
-//! versions and clocks, and raises the feature level. `levels` is the handle to it.
+//! messages that wait in `queue`. `listener` and `inbound` accept and read streams from other members, and `http` answers
+//! requests. `remotes` connects to members that this member does not know yet. `deliver` and `snapshot` carry snapshots.
+//! `monitor` watches versions and clocks, and raises the feature level. `levels` is the handle to `monitor`.
 
 mod deliver;
 mod dial;
@@ -133,7 +133,7 @@ impl Shared {
     }
 }
 
-/// Handle of the thread that runs all streams.
+/// A handle to the thread that runs all streams.
 #[derive(Debug)]
 pub struct Peers {
     shared: Arc<Shared>,
@@ -225,15 +225,16 @@ pub fn start(
 }
 
 impl Peers {
-    /// Returns the handle that shows and raises the feature level, and a future that monitors the versions and clocks of the
-    /// other members until the process stops and serves the handle. Run the future on a worker, because it proposes commands.
+    /// Returns the handle that reports and raises the feature level, and the future that serves the handle. Until the process
+    /// stops, the future monitors the versions and clocks of the other members. Run it on a worker, because it proposes
+    /// commands.
     pub fn monitor(&self) -> (FeatureLevels, impl Future<Output = ()> + use<>) {
         let (levels, reports, raises) = FeatureLevels::new();
         let monitor = Monitor::new(self.shared.clone(), reports, raises);
         (levels, monitor.run())
     }
 
-    /// Waits for a limited time until queued messages are written, then ends all streams.
+    /// Waits up to `FLUSH_TIMEOUT` until queued messages are written, then ends all streams.
     pub async fn stop(self) {
         let peers: Vec<Arc<Peer>> = self.shared.peers.lock().values().cloned().collect();
         let flushed = async {
@@ -351,7 +352,7 @@ fn hosts(member: &Member) -> impl Iterator<Item = String> {
     })
 }
 
-/// Returns a member's valid peer URLs, and logs invalid ones.
+/// Returns a member's valid peer URLs. Logs invalid ones.
 fn urls(member: &Member) -> Vec<Url> {
     let parsed = member.peer_urls.iter().filter_map(|text| {
         let url = text.parse();

@@ -35,14 +35,14 @@ use super::{
 /// Interval between pings, which measure round-trip times and show that the other side still reads.
 pub(super) const PING_INTERVAL: Duration = Duration::from_secs(1);
 
-/// First delay between attempts, after an immediate second attempt. A shorter delay lets failover start earlier: an ending
+/// First delay between attempts, after an immediate second attempt. It is short, so that failover starts early: an ending
 /// process may accept and reset a connection just before its port refuses connections.
 const RETRY_FIRST: Duration = Duration::from_millis(1);
 
 /// Longest delay between attempts. A restarting member opens streams itself, which ends the delay.
 const RETRY_LONGEST: Duration = Duration::from_secs(1);
 
-/// Age at which an open stream counts as stable: the next attempt then follows at once.
+/// Age at which an open stream counts as stable, so that the next attempt follows immediately.
 const STABLE_AFTER: Duration = Duration::from_secs(1);
 
 /// Another member, and the state that both streams to it share.

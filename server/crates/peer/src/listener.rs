@@ -34,13 +34,13 @@ use super::{
     inbound::InboundStream,
 };
 
-/// Time limit for a connection's handshake, until the answer is read.
+/// Time limit for a connection until its handshake or HTTP request is answered.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Connections before their handshake; beyond this, the oldest one ends. A member completes its handshake in milliseconds.
 const GREETINGS_MAX: usize = 256;
 
-/// Delay after the system failed to accept a connection because file descriptors are exhausted.
+/// Delay after a failed accept, for example without free file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// Interval at which open streams are checked for the removal of their members.
@@ -65,7 +65,7 @@ struct OpenStream {
 }
 
 impl OpenStream {
-    /// Returns whether the stream's certificate is valid for any of these hosts.
+    /// Returns whether the stream is open and its certificate is valid for any of these hosts.
     fn is_open_for(&self, hosts: &[String]) -> bool {
         let certificate = self.certificate.as_ref();
         !self.task.is_finished() && certificate.is_some_and(|it| it.is_for(hosts))
@@ -99,7 +99,7 @@ impl Greetings {
     }
 }
 
-/// A connection before its handshake, until dropped.
+/// Registers a connection before its handshake until dropped.
 #[derive(Debug)]
 struct Greeting {
     id: u64,
@@ -174,8 +174,8 @@ impl Listener {
         }
     }
 
-    /// Performs the TLS handshake, if TLS is configured, and reads the first bytes. Returns a member's stream, or answers an
-    /// HTTP request and returns `None`.
+    /// Performs the TLS handshake, if TLS is configured, and reads the first bytes. Returns a member's stream, or `None` after
+    /// answering an HTTP request or refusing the connection.
     async fn greet(
         &self,
         (stream, address): (Box<dyn AcceptedStream>, Option<SocketAddr>),
@@ -225,7 +225,7 @@ impl Listener {
                         "rejected a stream from a remote peer"
                     );
                 }
-                // The peer can read the answer before unread data resets the connection.
+                // Otherwise, unread data could reset the connection before the peer reads the answer.
                 stream.shutdown().await?;
                 Ok(None)
             }
@@ -290,7 +290,7 @@ impl Listener {
     }
 
     /// Serves a stream that has passed all checks, in place of the member's previous stream of the same kind. Also makes the
-    /// link to the member retry at once. If the member's process was believed to have ended, reports that it is back.
+    /// links to the member retry immediately. If the member's process was believed to have ended, reports that it is back.
     fn admit(self: &Arc<Self>, (stream, hello, certificate): Greeted) {
         let (key, store_id) = ((hello.from, hello.kind), hello.store.id);
         self.shared.answer_remote(&hello);
@@ -363,7 +363,7 @@ impl Listener {
         io::Error::new(io::ErrorKind::PermissionDenied, what)
     }
 
-    /// Hands a member's stream to the replica's thread, and waits until the stream ends.
+    /// Hands a member's stream to the replica's thread and waits until the stream ends.
     async fn serve(&self, stream: Box<dyn AcceptedStream>, hello: &Handshake) -> io::Result<()> {
         let (ended, end) = oneshot::channel();
         self.shared.arrivals.add(InboundStream {

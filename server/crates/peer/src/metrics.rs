@@ -49,7 +49,7 @@ impl PeerMetrics {
         }
     }
 
-    /// Returns the metrics that the member `own` keeps of `member`.
+    /// Returns the metrics that the member `own` keeps about `member`.
     pub(super) fn of(&self, own: MemberId, member: MemberId) -> PeerSeries {
         let (own, member) = (own.to_string(), member.to_string());
         let (one, both) = ([member.as_str()], [own.as_str(), member.as_str()]);
@@ -79,7 +79,7 @@ impl PeerMetrics {
     pub(super) fn remove(&self, own: MemberId, member: MemberId) {
         let (own, member) = (own.to_string(), member.to_string());
         let (one, both) = ([member.as_str()], [own.as_str(), member.as_str()]);
-        // An error means that there was no such series.
+        // An error means that the series did not exist.
         let _ = [
             self.sent_bytes.remove_label_values(&one),
             self.received_bytes.remove_label_values(&one),

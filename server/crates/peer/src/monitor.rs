@@ -1,9 +1,9 @@
 //! Monitors the versions and clocks of the other members. The leader derives the cluster version and the feature level from the
-//! versions (`witan_machine::versions`, `witan_machine::levels`). Differing clocks are reported.
+//! versions (`witan_machine::versions`, `witan_machine::levels`). Clocks that differ are logged.
 //!
-//! Each member requests `/version` and `/raft/probing` from the peer ports of the other members. The answers may come from any
-//! release, or from etcd, with the cluster's id. The level does not rise to one with a later data format while the disk of a
-//! member lacks space to rewrite the checkpoint.
+//! Each member requests `/version` and `/raft/probing` from the peer ports of the other members. The responses may come from
+//! any release of Witan, or from etcd. If a higher level has a later data format, the level does not rise while a member's disk
+//! lacks space to rewrite the checkpoint.
 
 use std::{
     collections::BTreeMap,
@@ -59,7 +59,7 @@ pub(super) struct Monitor {
     apart: BTreeMap<MemberId, bool>,
     /// The release of each other member, from its last answer.
     releases: BTreeMap<MemberId, RunningRelease>,
-    /// The members and the time of the last decision, which may not be applied yet.
+    /// The members and the time of the last decision, which may still be unapplied.
     decided: Option<(Arc<MemberRegistry>, Instant)>,
     hold: LevelHold,
     /// The members whose disks lack space while the level is due to rise.
@@ -68,7 +68,7 @@ pub(super) struct Monitor {
     raises: mpsc::Receiver<RaiseRequest>,
 }
 
-/// A member's answer to a query: what it runs, and by how many seconds its clock is ahead. `None` if no URL answered.
+/// A member's release, and by how many seconds its clock is ahead (`None` if unknown). `None` if no URL answered.
 type Answer = Option<(RunningRelease, Option<f64>)>;
 
 impl Monitor {
@@ -99,7 +99,7 @@ impl Monitor {
                 () = self.shared.node.stopping() => return,
                 Some(to) = self.raises.recv() => {
                     let raised = self.raise().await;
-                    // The requester may have gone.
+                    // The requester may have stopped waiting.
                     let _ = to.send(raised);
                 }
                 () = sleep(wait) => {}
@@ -139,7 +139,7 @@ impl Monitor {
         wait.min(due.unwrap_or(wait)).max(UNDECIDED_INTERVAL)
     }
 
-    /// Queries all other members at once. Returns the members and the answers, this member's own release included.
+    /// Queries all other members concurrently. Returns the members and the answers, including this member's own release.
     async fn ask_all(&self) -> (Arc<MemberRegistry>, Vec<(MemberId, Answer)>) {
         let members = self.shared.members();
         let own_id = self.shared.own_id();
@@ -164,8 +164,8 @@ impl Monitor {
         self.shared.node.status().leader == own_id && members.by_id.contains_key(&own_id)
     }
 
-    /// Records since when the level could rise, if this member leads, and reports the round. Returns the time until it rises if
-    /// no member lacks disk space.
+    /// Records on the leader since when the level could rise, and reports the round. Returns the time until the level rises if
+    /// no member lacks disk space, or `None` if it does not rise.
     fn follow_level(
         &mut self,
         members: &MemberRegistry,
@@ -241,7 +241,7 @@ impl Monitor {
 
     /// Records a member's release. Logs a first answer that differs from this member's release, and each later change.
     fn record_release(&mut self, member: MemberId, found: RunningRelease) {
-        // The space of its disk changes all the time.
+        // Ignore the disk space, which changes all the time.
         let found = RunningRelease { lacks_bytes: 0, ..found };
         let before = self.releases.insert(member, found.clone());
         if before.unwrap_or_else(|| RunningRelease::own(0)) == found {
@@ -385,7 +385,7 @@ impl Monitor {
     }
 }
 
-/// Returns whether all members run the release of Witan to which a downgrade returns.
+/// Returns whether all members run the release that a downgrade targets.
 fn has_returned(members: &MemberRegistry, running: &[MemberRelease]) -> bool {
     let runs = |target| {
         let mut releases = running.iter().map(|(_, running)| running.as_ref());

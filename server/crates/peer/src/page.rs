@@ -1,4 +1,4 @@
-//! An HTTP/1 answer of the peer port.
+//! An HTTP/1 response of the peer port.
 
 use actix_web::{
     HttpResponse,
@@ -7,7 +7,7 @@ use actix_web::{
 use serde::Serialize;
 use witan_machine::member::MemberId;
 
-/// The header with the id of the member that answers.
+/// The header with the id of the responding member.
 pub(super) const MEMBER_ID: &str = "x-witan-member-id";
 
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl Page {
         }
     }
 
-    /// Creates an answer with status 200 and the JSON `body`.
+    /// Creates a response with status 200 and the JSON `body`.
     pub(super) fn ok(body: String) -> Self {
         Self {
             status: StatusCode::OK,
@@ -35,7 +35,7 @@ impl Page {
         }
     }
 
-    /// Creates an answer with status 200 and `value` as JSON.
+    /// Creates a response with status 200 and `value` as JSON.
     pub(super) fn json(value: &impl Serialize) -> Self {
         Self::ok(serde_json::to_string(value).expect("numbers and texts are always JSON"))
     }

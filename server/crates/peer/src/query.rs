@@ -1,5 +1,5 @@
-//! HTTP requests to other members: for the members of the cluster to join, hashes of the state, versions and clocks. The
-//! answers come from the other member's `http`, or from etcd's peer port.
+//! HTTP requests to other members for the cluster's members, state hashes, versions and clocks. The responses come from the
+//! other member's `http`, or from etcd's peer port.
 
 use std::{io, time::Duration};
 
@@ -19,7 +19,7 @@ use witan_transport::exchange;
 
 use super::{PeerDialer, page::MEMBER_ID};
 
-/// Time limit for a member's answer.
+/// Time limit for a member's response.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A path on the peer port that Witan serves and etcd does not.
@@ -28,7 +28,7 @@ const STATE_HASH: &str = "/members/statehash";
 /// A cluster as reported by one of its members.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteCluster {
-    /// Cluster id.
+    /// The cluster's id.
     pub id: u64,
     /// The cluster's members.
     pub members: Vec<Member>,
@@ -45,7 +45,7 @@ pub async fn cluster(url: &Url, dialer: &PeerDialer) -> io::Result<RemoteCluster
 pub struct RunningRelease {
     /// The release of etcd whose API the member serves.
     pub api: Release,
-    /// The release of Witan, or `None` if the member does not report it: etcd, or an earlier build.
+    /// The release of Witan, or `None` for etcd and for builds that do not report it.
     pub witan: Option<String>,
     /// The feature level.
     pub level: Level,
@@ -69,7 +69,8 @@ impl RunningRelease {
         }
     }
 
-    /// Returns major and minor number of the release of Witan. A build that does not report it counts as the first one.
+    /// Returns the major and minor number of the release of Witan. A build that does not report its release counts as the first
+    /// release.
     pub(super) fn release(&self) -> Option<Release> {
         let [first, ..] = levels::RELEASES else {
             return None;
@@ -85,7 +86,8 @@ pub async fn is_etcd(url: &Url, dialer: &PeerDialer) -> bool {
     matches!((version, own), (Ok(version), Ok(own)) if is_of_etcd(&version, &own))
 }
 
-/// Requests the feature level of the cluster from the member at this peer URL. A member without a report has the first one.
+/// Requests the feature level of the cluster from the member at this peer URL. A member that reports no level has the first
+/// level.
 pub async fn cluster_level(url: &Url, dialer: &PeerDialer) -> io::Result<Level> {
     cluster_level_of(&get(url, dialer, "/version").await?).map_err(invalid)
 }
@@ -101,7 +103,7 @@ pub async fn state_hash(
     hash_of(&answer, cluster_id).map_err(invalid)
 }
 
-/// Requests the release of a `member` of the cluster `cluster_id`.
+/// Requests the release of a member. Fails if another member, or a member of another cluster, answers.
 pub(super) async fn running_release(
     url: &Url,
     dialer: &PeerDialer,
@@ -118,7 +120,7 @@ pub(super) async fn clock(url: &Url, dialer: &PeerDialer) -> io::Result<i64> {
     clock_of(&get(url, dialer, "/raft/probing").await?).map_err(invalid)
 }
 
-/// Returns the error for an invalid answer.
+/// Returns the error for an invalid response.
 fn invalid(reason: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, reason)
 }
@@ -138,17 +140,17 @@ async fn get(url: &Url, dialer: &PeerDialer, target: &str) -> io::Result<Answer>
     timeout(QUERY_TIMEOUT, asking).await.map_err(too_slow)?
 }
 
-/// A complete answer of a peer port.
+/// A complete response of a peer port.
 type Answer = Response<Bytes>;
 
-/// Returns the cluster id in an answer's header, or `None` if it is missing or invalid.
+/// Returns the cluster id in a response's header, or `None` if it is missing or invalid.
 fn cluster_id(answer: &Answer) -> Option<u64> {
     let id = answer.headers().get("x-etcd-cluster-id")?;
     u64::from_str_radix(id.to_str().ok()?, 16).ok()
 }
 
-/// Fails if the answer names a member other than `wanted`: a proxy or a reused address can lead to one. The first releases of
-/// Witan, and etcd, name none.
+/// Fails if the response names a member other than `wanted`, for example because of a proxy or a reused address. etcd and the
+/// first releases of Witan name no member.
 fn check_member(answer: &Answer, wanted: MemberId) -> Result<(), &'static str> {
     let named = answer.headers().get(MEMBER_ID);
     match named.is_none_or(|named| named.as_bytes() == wanted.to_string().as_bytes()) {
@@ -157,7 +159,7 @@ fn check_member(answer: &Answer, wanted: MemberId) -> Result<(), &'static str> {
     }
 }
 
-/// Fails if the answer comes from a cluster other than `wanted`.
+/// Fails if the response comes from a cluster other than `wanted`.
 fn check_cluster(answer: &Answer, wanted: u64) -> Result<(), &'static str> {
     match cluster_id(answer) == Some(wanted) {
         true => Ok(()),
@@ -165,7 +167,7 @@ fn check_cluster(answer: &Answer, wanted: u64) -> Result<(), &'static str> {
     }
 }
 
-/// Reads the cluster's id and members from an answer to `/members`. Fails for any other answer.
+/// Reads the cluster's id and members from a response to `/members`. Fails for any other response.
 fn cluster_of(answer: &Answer) -> Result<RemoteCluster, &'static str> {
     if answer.status() != StatusCode::OK {
         return Err("the response is not from a member");
@@ -201,13 +203,13 @@ struct ProbePage {
     now: String,
 }
 
-/// Returns whether the answers to `/version` and to [`STATE_HASH`] without an index come from etcd.
+/// Returns whether the responses to `/version` and to [`STATE_HASH`] without an index come from etcd.
 fn is_of_etcd(version: &Answer, own: &Answer) -> bool {
     let page: Option<VersionPage> = serde_json::from_slice(version.body()).ok();
     page.is_some() && own.status() == StatusCode::NOT_FOUND
 }
 
-/// Reads a member's release from an answer to `/version`. Fails for another cluster, or for an API below [`versions::FIRST`].
+/// Reads a member's release from a response to `/version`. Fails for another cluster, or for an API below [`versions::FIRST`].
 fn running_release_of(answer: &Answer, cluster_id: u64) -> Result<RunningRelease, &'static str> {
     check_cluster(answer, cluster_id)?;
     let page: Option<VersionPage> = serde_json::from_slice(answer.body()).ok();
@@ -223,21 +225,21 @@ fn running_release_of(answer: &Answer, cluster_id: u64) -> Result<RunningRelease
     running.ok_or("the response has no server version")
 }
 
-/// Reads the cluster's feature level from an answer to `/version`. Fails for any other answer.
+/// Reads the cluster's feature level from a response to `/version`. Fails for any other response.
 fn cluster_level_of(answer: &Answer) -> Result<Level, &'static str> {
     let page: Result<VersionPage, _> = serde_json::from_slice(answer.body());
     page.map(|page| page.cluster_level)
         .map_err(|_| "the response has no server version")
 }
 
-/// Reads a member's clock, in Unix nanoseconds, from the answer to a probe. Fails if the answer has no time.
+/// Reads a member's clock, in Unix nanoseconds, from the response to a probe. Fails if the response has no time.
 fn clock_of(answer: &Answer) -> Result<i64, &'static str> {
     let page: Option<ProbePage> = serde_json::from_slice(answer.body()).ok();
     let now_ns = page.and_then(|page| text::parse_time(&page.now));
     now_ns.ok_or("the response has no time")
 }
 
-/// Reads the hash of a member's state from an answer, or returns `None` for 404.
+/// Reads the hash of a member's state from a response. Returns `None` for 404, and fails for another cluster.
 fn hash_of(answer: &Answer, cluster_id: u64) -> Result<Option<StateHash>, &'static str> {
     check_cluster(answer, cluster_id)?;
     match answer.status() {

@@ -18,7 +18,7 @@ use super::frame::{self, FrameKind};
 /// budget lowers the limit.
 const BYTES_MAX: usize = 64 << 20;
 
-/// Divisor of the memory budget, which gives the share of one queue. Each other member has two queues.
+/// Divisor of the memory budget: the quotient limits the size of one queue. Each other member has two queues.
 const MEMORY_DIVISOR: u64 = 64;
 
 /// Size in bytes at which a batch is complete.
@@ -89,7 +89,7 @@ impl LaneQueue {
         Attached(self)
     }
 
-    /// Writes or queues a message.
+    /// Writes a message to the stream if the link is idle, otherwise queues or drops it.
     pub(super) fn push(&self, message: Bytes) -> PushOutcome {
         let mut queued = self.queued.lock();
         if let Some(bytes) = queued.write(&message) {
@@ -112,7 +112,7 @@ impl LaneQueue {
         PushOutcome::Queued
     }
 
-    /// Makes new messages wait for the link's next batch, because the link writes other bytes.
+    /// Makes new messages wait for the link's next batch. Call this while the link writes other bytes.
     pub(super) fn hold(&self) {
         self.queued.lock().written = false;
     }
@@ -142,12 +142,12 @@ impl LaneQueue {
         }
     }
 
-    /// Accepts messages again, which wait for the next connection.
+    /// Accepts messages again.
     pub(super) fn open(&self) {
         self.queued.lock().closed = false;
     }
 
-    /// Drops all messages, and new ones until [`Self::open`].
+    /// Drops all queued messages, and new messages until [`Self::open`].
     pub(super) fn close(&self) {
         *self.queued.lock() = Queued { closed: true, ..Queued::default() };
     }
@@ -166,8 +166,8 @@ impl Queued {
         Some(frame.len() as u64)
     }
 
-    /// Takes messages until their size reaches [`BATCH_BYTES`]. Also returns whether an earlier direct write needs a flush.
-    /// With neither, marks the link as idle.
+    /// Takes messages until their size reaches [`BATCH_BYTES`]. Also returns whether an earlier direct write needs a flush. If
+    /// there is neither, marks the link as idle.
     fn take(&mut self) -> (Vec<Bytes>, bool) {
         let mut bytes = 0;
         let mut count = 0;

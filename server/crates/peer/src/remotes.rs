@@ -1,6 +1,7 @@
-//! Members whose addition this member has not applied yet, because it was down or partitioned at the time. Such a member may be
-//! the leader or need this member's vote, and all members that this member knows may have been removed. Until this member
-//! applies the addition, it accepts their streams and opens streams to the URLs in their handshakes.
+//! Members whose addition this member has not applied yet, because it was down or partitioned at the time. This member must
+//! still reach them: such a member may be the leader or need this member's vote, and all members that this member knows may
+//! have been removed. Until this member applies the addition, it accepts their streams and opens streams to the URLs in their
+//! handshakes.
 //!
 //! Any process that knows the cluster id can impersonate a member; only certificates prevent that.
 
@@ -27,7 +28,8 @@ const REMOTE_URLS_TRIED: usize = 8;
 pub(super) struct Remotes(pub(super) BTreeMap<MemberId, LinkTasks>);
 
 impl Shared {
-    /// Checks whether a stream is accepted. Also accepts a stream from an unknown member, unless this member is the leader.
+    /// Checks whether a stream is accepted. Also accepts streams from up to [`REMOTES_MAX`] unknown members, unless this member
+    /// is the leader.
     pub(super) fn check(&self, hello: &Handshake) -> Result<(), Refusal> {
         let own = self.node.identity();
         let checked = hello.check((own.member_id, &own.store), &self.members());
@@ -67,8 +69,8 @@ impl Shared {
         }
     }
 
-    /// Ends the streams that [`Self::answer_remote`] opened to a member, and removes its metrics and statistics. Does nothing
-    /// if there are no such streams. Call this when the last stream from that member has ended.
+    /// Ends the streams that [`Self::answer_remote`] opened to a member and removes its metrics and statistics. Does nothing if
+    /// there are no such streams. Call this when the last stream from that member has ended.
     pub(super) fn forget_remote(&self, id: MemberId) {
         if self.remotes.lock().0.remove(&id).is_some() {
             self.forget(id);

@@ -11,9 +11,9 @@
 //!                                       ← outcome: installed, not needed, or refused with a reason
 //! ```
 //!
-//! The sender reads the view as fast as its chunks are taken. The sender holds a few chunks and the view, but no second copy of
-//! the state. The receiver holds the new state in addition to its own. A broken stream can be resumed while the sender keeps
-//! the view and the receiver its records.
+//! The sender reads the view only as fast as the stream accepts chunks. It holds a few chunks and the view, but no second copy
+//! of the state. The receiver holds the new state in addition to its own. A broken stream can be resumed while the sender keeps
+//! the view and the receiver keeps its records.
 //!
 //! The replica decides when a snapshot is sent, and `storage` writes it to the disk.
 
@@ -49,7 +49,7 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// Number of chunks buffered on each side, between the stream and the thread that reads or writes the state.
 const CHUNKS_AHEAD: usize = 4;
 
-/// Time without progress after which a transfer has stalled. It exceeds the time in which a slow disk writes a run.
+/// Time without progress after which a transfer has stalled. It exceeds the time that a slow disk takes to write a run.
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Interval at which a busy receiver reports that it is alive.

@@ -123,7 +123,7 @@ fn estimate(view: &View) -> u64 {
     sizes.into_iter().sum()
 }
 
-/// Writes `parts` to the receiver up to the last one, and logs progress. Fails with [`SendError::Restarted`] if the receiver
+/// Writes `parts` to the receiver up to the last part and logs progress. Fails with [`SendError::Restarted`] if the receiver
 /// has records of another state.
 async fn send_parts(
     writing: &mut (impl AsyncWrite + Unpin),

@@ -60,7 +60,7 @@ pub(in super::super) struct Outcome {
 pub(in super::super) enum Part {
     Begin(Begin),
     Resume(Resume),
-    /// A piece of the record stream, after its offset in the stream.
+    /// The offset of a piece in the record stream, and the piece.
     Records(u64, Bytes),
     /// All records were sent.
     End(RecordTotals),
