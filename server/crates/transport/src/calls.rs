@@ -9,7 +9,7 @@ use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
 use witan_api::access::{CallType, GRPC};
 use witan_base::metrics::{Striped, StripedVec};
 
-/// Returns the label `grpc_type` of a kind of method.
+/// Returns the value of the `grpc_type` label for a kind of method.
 fn label(call_type: CallType) -> &'static str {
     match call_type {
         CallType::Unary => "unary",
@@ -18,7 +18,7 @@ fn label(call_type: CallType) -> &'static str {
     }
 }
 
-/// The label `grpc_code` of each gRPC code from 0 to 16.
+/// The values of the `grpc_code` label for the gRPC codes 0 to 16.
 const CODES: [&str; 17] = [
     "OK",
     "Canceled",
@@ -44,7 +44,7 @@ const CODES: [&str; 17] = [
 pub(super) struct CallMetrics {
     /// The method's kind.
     pub(super) call_type: CallType,
-    /// Whether the request is received before the call starts: for unary methods that no library implements.
+    /// Whether the request is received before the call starts, as for unary methods that no library implements.
     pub(super) takes_one_message: bool,
     /// Number of started calls.
     pub(super) started: Striped<IntCounter>,
@@ -65,7 +65,7 @@ impl CallMetrics {
         self.call_type == CallType::Unary
     }
 
-    /// Counts a call that ended with this gRPC code.
+    /// Counts a call that ended with this gRPC code. An invalid code counts as `Unknown`.
     pub(super) fn handled(&self, code: i32) {
         let code = usize::try_from(code)
             .ok()
@@ -92,7 +92,7 @@ pub(super) struct CallSeries {
 }
 
 impl CallSeries {
-    /// Creates the series of all methods. As in etcd, a rate can then include a method's first failure.
+    /// Creates the series of all methods, as in etcd, so that a rate can include a method's first failure.
     pub(super) fn new(all: &CallLabels) -> Self {
         let mut by_path = HashMap::new();
         let mut services = HashSet::new();

@@ -62,7 +62,8 @@ impl ClientVersions {
         ClientRequests { unary: requests("unary"), stream: requests("stream") }
     }
 
-    /// Returns whether a version gets its own label: it is short, and among the first [`VERSIONS_MAX`]. Remembers it.
+    /// Returns whether a version gets its own label, and remembers it. The version must be short and among the first
+    /// [`VERSIONS_MAX`].
     fn admit(&self, version: &str) -> bool {
         if version.len() > VERSION_BYTES_MAX {
             return false;

@@ -1,5 +1,5 @@
-//! Contains panics of HTTP/1 requests and gRPC calls. The answer is 500 or `Internal`, or is aborted if it has already started.
-//! `witan_base::panics` implements the mechanism.
+//! Contains panics of HTTP/1 requests and gRPC calls. The response is 500 or `Internal`. A response that has already started is
+//! aborted. `witan_base::panics` implements the mechanism.
 
 use std::{
     pin::Pin,

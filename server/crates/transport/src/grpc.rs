@@ -1,5 +1,5 @@
-//! The gRPC server around each call: counters, charges, and the error messages of etcd and grpc-go. `witan_http2` implements
-//! the protocol, the dialects handle the calls, and `http2_requests` serves other HTTP/2 requests.
+//! Runs gRPC calls: counts and charges them, and returns the error messages of etcd and grpc-go. `witan_http2` implements the
+//! protocol, the dialects handle the calls, and `http2_requests` serves other HTTP/2 requests.
 
 use std::{
     borrow::Cow,
@@ -97,7 +97,7 @@ impl<C: CallHandler> Server<C> {
         }
     }
 
-    /// Serves one connection until it ends. After the stop signal, accepts no more streams and finishes the open ones.
+    /// Serves one connection until it ends. After the stop signal, accepts no more streams and finishes the open streams.
     pub(super) async fn serve<S>(mut self, stream: S, ends: ConnectionInfo) -> io::Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
@@ -339,7 +339,7 @@ impl http_body::Body for RequestMessages {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
         match &mut self.0 {
-            // Only a stream without messages is whole.
+            // Only a body without messages is whole here.
             witan_http2::Body::Whole(_) => Poll::Ready(None),
             witan_http2::Body::Stream(stream) => {
                 let polled = ready!(Pin::new(stream).poll_frame(cx));
@@ -378,7 +378,7 @@ impl Future for RunningCall {
     }
 }
 
-/// The body of an answer.
+/// The body of a response.
 pub(super) enum AnswerBody {
     /// A gRPC body that tonic encodes, with the status type of `witan_http2`.
     Grpc(MapErr<Body, fn(tonic::Status) -> Status>),
@@ -419,7 +419,7 @@ fn to_http2(status: tonic::Status) -> Status {
     Status::new(status.code().into(), status.message().to_owned())
 }
 
-/// Counts the end of a call. If dropped without a result, the client has canceled the call.
+/// Counts the end of a call. Dropping the counter before that counts a canceled call.
 pub(super) struct CallCounter {
     head: Rc<Head>,
     rules: Rc<CallRules>,

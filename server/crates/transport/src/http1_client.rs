@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::BODY_BYTES_MAX;
 
-/// Sends a request, which must have a `Host` header, and returns the complete answer. Fails if the body exceeds
+/// Sends a request, which must have a `Host` header, and returns the complete response. Fails if the body exceeds
 /// `BODY_BYTES_MAX`. Has no timeout.
 pub async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin,
@@ -26,7 +26,7 @@ pub async fn exchange(
         let body = body.map_err(io::Error::other)?.to_bytes();
         Ok(Response::from_parts(head, body))
     };
-    // A complete answer is valid, no matter how the connection ends.
+    // A complete response is valid, no matter how the connection ends.
     let connection = async {
         drop(connection.await);
         pending().await

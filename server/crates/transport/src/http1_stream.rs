@@ -5,13 +5,13 @@
 //!   escapes them in every request line.
 //! - A refused upgrade to another protocol (`Upgrade: h2c`, a WebSocket with a body) is removed from the head. Otherwise, actix
 //!   would treat the body as endless.
-//! - A malformed chunk gets a 400 answer. actix would close the connection without an answer.
+//! - A malformed chunk gets a 400 response. actix would close the connection without a response.
 //!
 //! To find the next request line, the filter must find the end of each body exactly as actix does. Heads with ambiguous framing
 //! pass, because actix refuses them; `tests::actix_refuses_heads_of_ambiguous_framing` fails if that changes. `header`
 //! classifies each header line.
 //!
-//! An answer that waits for events ends when its client closes its side: see [`ClientClosed`].
+//! A response that waits for events ends when the client closes its side of the connection: see [`ClientClosed`].
 
 mod header;
 mod request_filter;
@@ -33,7 +33,7 @@ use witan_base::account::Account;
 use self::request_filter::RequestFilter;
 use super::{grpc::ConnectionInfo, sniffed::pass_writes};
 
-/// Tells a waiting answer that the client has closed its side.
+/// Signals that the client has closed its side of the connection.
 #[derive(Clone, Debug)]
 pub struct ClientClosed(watch::Receiver<bool>);
 
@@ -60,7 +60,6 @@ pub(super) struct Http1Stream<S> {
 }
 
 impl<S> Http1Stream<S> {
-    /// Creates a stream for a client.
     pub(super) fn new(stream: S, client: ConnectionInfo) -> Self {
         Self {
             stream,
@@ -79,8 +78,8 @@ impl<S> Http1Stream<S> {
         }
     }
 
-    /// Adds what requests need to know about their connection: its `account`, whether it uses TLS, and the client's
-    /// certificate. Also adds [`ClientClosed`].
+    /// Adds the connection's data for its requests: `account`, [`OverTls`] for a TLS connection, the client's certificate, and
+    /// [`ClientClosed`].
     pub(super) fn describe(&self, account: Account, data: &mut Extensions) {
         data.insert(ClientClosed(self.ended.subscribe()));
         data.insert(account);

@@ -2,8 +2,8 @@
 //! nor the node. It calls one function for HTTP requests and one for gRPC calls.
 //!
 //! Reading order: `listen` binds sockets, `tls` secures connections, and `mux` selects the stack. `http1_stream` filters HTTP/1
-//! for actix. `grpc` handles calls around `witan_http2`, and `http2_requests` other HTTP/2 requests. `stall_timeout` and
-//! `limits` bound slow and large clients. `peer_http` serves HTTP/1 on the peer port.
+//! for actix. `grpc` handles gRPC calls, and `http2_requests` handles other HTTP/2 requests. `stall_timeout` and `limits`
+//! restrict slow clients and large requests. `peer_http` serves HTTP/1 on the peer port.
 
 mod calls;
 mod clients;
@@ -65,7 +65,7 @@ pub type Head = witan_http2::Head<MethodInfo>;
 /// A gRPC request.
 pub type Incoming = witan_http2::CallRequest<MethodInfo>;
 
-/// An answer to a gRPC call.
+/// A response to a gRPC call.
 pub type Outgoing = witan_http2::CallResponse<Body>;
 
 /// Answers gRPC calls.
@@ -181,8 +181,8 @@ where
 }
 
 impl RunningServer {
-    /// Stops the port: accepts no further connections, and waits for answers in flight for at most `DRAIN_TIMEOUT`. Long
-    /// answers must end themselves when the node stops.
+    /// Stops the port: accepts no further connections and waits up to `DRAIN_TIMEOUT` for responses in flight. Long responses
+    /// must end by themselves when the node stops.
     pub async fn stop(self) {
         self.handle.pause().await;
         self.stop.send_replace(true);

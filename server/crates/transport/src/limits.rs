@@ -14,13 +14,13 @@ pub(super) const SNIFF_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time limit for the TLS handshake, as in etcd (GHSA-6vch-q96h-7gc3).
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a client may read the reason after its TLS handshake failed.
+/// Time that a client has to read the reason after its TLS handshake failed.
 pub(super) const REFUSED_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Time limit for the head of an HTTP/1 request, like Go's `ReadHeaderTimeout`.
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long an HTTP/1 connection may be idle. Clients keep connections open between polls, and would have to reconnect with
+/// Time that an HTTP/1 connection may be idle. Clients keep connections open between polls, and would have to reconnect with
 /// actix's limit of 5 s.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(2 * 60 * 60);
 
@@ -46,7 +46,7 @@ pub(super) const BACKLOG: u32 = 4096;
 /// Time limit for requests in flight after the stop signal.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Returns the connection limit of each worker: its share of `CONNECTIONS_MAX`, or of the file descriptor limit less
+/// Returns the connection limit of each worker: its share of `CONNECTIONS_MAX`, or of the file descriptor limit minus
 /// `DESCRIPTORS_RESERVED` if that is lower.
 pub(super) fn connections_per_worker(workers: usize) -> usize {
     let descriptors = rlimit::Resource::NOFILE.get_soft().unwrap_or(1024);

@@ -21,7 +21,7 @@ use witan_config::{Address, Config, Url};
 
 use super::limits;
 
-/// Which requests a listener serves.
+/// The requests that a listener serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Surface {
     /// gRPC and HTTP.
@@ -205,7 +205,7 @@ impl AcceptedStream for tokio::net::UnixStream {
 
 /// A connection whose calls fail with `WouldBlock` instead of blocking. Its owner polls its file descriptor.
 pub trait PolledStream: io::Read + io::Write + AsFd + fmt::Debug + Send {
-    /// Returns whether bytes may be readable that are already decrypted, so that the file descriptor does not show them.
+    /// Returns whether the stream may hold decrypted bytes, which polling the file descriptor does not report.
     fn keeps_bytes(&self) -> bool {
         false
     }
@@ -241,8 +241,8 @@ fn socket(url: &Url, reuse_port: bool) -> Result<Socket, BindError> {
     socket.map_err(|source| BindError { url: url.clone(), source })
 }
 
-/// Binds a host's first IPv4 address, or its first IPv6 address if it has no IPv4 address. `::` also accepts IPv4, and becomes
-/// 0.0.0.0 if the kernel has no IPv6.
+/// Binds a host's first IPv4 address, or its first IPv6 address if it has no IPv4 address. `::` also accepts IPv4. If the
+/// kernel has no IPv6, `::` becomes 0.0.0.0.
 fn tcp(host: &str, port: u16, reuse_port: bool) -> io::Result<Socket> {
     // `localhost` may resolve to both families. As in etcd, open one listener, on IPv4 if possible.
     let mut addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();

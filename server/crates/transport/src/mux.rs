@@ -1,6 +1,6 @@
 //! Selects a connection's stack by its first bytes, after TLS is removed. A connection that starts with the HTTP/2 preface goes
-//! to the crate `http2`, any other to actix-web. Both run on the actix worker that accepted the connection, and one handler
-//! answers the requests of both that are not gRPC.
+//! to the crate `http2`, and any other to actix-web. Both stacks run on the actix worker that accepted the connection. One
+//! handler answers all requests that are not gRPC.
 
 use std::{
     io,
@@ -51,8 +51,8 @@ type Http1Connection<S> = Http1Stream<ReplayedStream<PlainStream<S>>>;
 pub(super) trait ClientStream: AsyncRead + AsyncWrite + AsFd + Unpin + 'static {
     /// Returns the client's address, or `None` for a Unix socket.
     fn client_address(&self) -> Option<SocketAddr>;
-    /// Sets the options of a TCP socket: no delay, and at most as many unsent bytes as an HTTP/2 connection queues itself.
-    /// Later frames, such as a ping's acknowledgment, wait behind unsent bytes.
+    /// Sets the options of a TCP socket: no delay, and at most as many unsent bytes as an HTTP/2 connection queues itself. More
+    /// unsent bytes would delay later frames, such as a ping's acknowledgment.
     fn tune(&self) -> io::Result<()>;
 }
 
@@ -243,7 +243,7 @@ where
             .keep_alive(limits::IDLE_TIMEOUT)
             .client_request_timeout(limits::HEAD_TIMEOUT)
             .client_disconnect_timeout(limits::CLOSE_TIMEOUT)
-            // A client may close its side and still read its answer. `ClientClosed` ends a waiting answer.
+            // A client may close its side and still read its response. `ClientClosed` ends a waiting response.
             .h1_allow_half_closed(true)
             .on_connect_ext(move |requests: &Http1Connection<S>, data| {
                 requests.describe(totals.open(), data);
@@ -259,7 +259,7 @@ where
     }
 }
 
-/// Returns the answer 503 to a request whose body was refused a charge. The connection then closes with the body unread.
+/// Returns a 503 response to a request whose body was refused a charge. The connection then closes with the body unread.
 fn too_many() -> HttpResponse {
     HttpResponse::ServiceUnavailable()
         .content_type("text/plain; charset=utf-8")

@@ -37,7 +37,7 @@ impl Signal {
     }
 }
 
-/// Catches signals from now on. The future completes at the first signal; a second signal ends the process at once.
+/// Catches signals from now on. The future completes at the first signal; a second signal ends the process immediately.
 pub fn first_signal() -> io::Result<impl Future<Output = Signal>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -1,5 +1,5 @@
-//! Timeouts for clients that do not read their answer, or do not send their body. Connections that are idle between requests
-//! are not limited here, because they use little memory.
+//! Timeouts for clients that do not read their response or do not send their body. Idle connections have no timeout here,
+//! because they use little memory.
 
 use std::{
     io,
@@ -43,8 +43,8 @@ impl<S> StallTimeout<S> {
     }
 }
 
-/// Returns the result `written` of a write or a flush, or the error `TimedOut` if it has waited for the client for too long.
-/// `stalled` is the timer that runs while it waits.
+/// Returns the result `written` of a write or a flush, or the error `TimedOut` if it has waited too long for the client. The
+/// timer `stalled` runs while it waits.
 fn until_stalled<T>(
     stalled: &mut Option<Pin<Box<Sleep>>>,
     cx: &mut Context<'_>,

@@ -1,4 +1,4 @@
-//! Classifies a header line of an HTTP/1 request: it may determine the length of the body, or request an upgrade. actix handles
+//! Classifies the header lines of an HTTP/1 request that may determine the body's length or request an upgrade. actix handles
 //! all other lines and refuses malformed ones.
 
 /// A header that the filter examines.
@@ -75,7 +75,7 @@ pub(super) fn judge(line: &[u8]) -> HeaderMeaning<'_> {
     }
 }
 
-/// Classifies the value of a `Connection` header: without the option `upgrade`, it is `Nothing`.
+/// Classifies the value of a `Connection` header. A value without the option `upgrade` is `Nothing`.
 fn connection(value: &[u8]) -> HeaderMeaning<'_> {
     let options = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
     let (upgrade, others): (Vec<_>, Vec<_>) =

@@ -1,4 +1,4 @@
-//! Follows a connection's requests, and rewrites the parts that actix would misread: see [`RequestFilter`]. Does no I/O.
+//! Follows a connection's requests and rewrites the parts that actix would misread. Does no I/O.
 
 use std::borrow::Cow;
 
@@ -21,7 +21,7 @@ const NO_HEADER: &[u8] = b":\r\n\r\n";
 /// every head that actix accepts, the filter must find the same end of the body as actix.
 #[derive(Debug, Default)]
 pub(super) struct RequestFilter {
-    /// Whether only the first request passes, and cannot request an upgrade.
+    /// Whether only the first request passes, without an upgrade.
     single: bool,
     state: FilterState,
     /// The start of a method, or of a line that is withheld until it is complete.
@@ -45,7 +45,7 @@ struct HeadState {
     options: Vec<u8>,
 }
 
-/// Where the next byte is within a request.
+/// The position of the next byte within a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum FilterState {
     #[default]
@@ -123,7 +123,7 @@ impl RequestFilter {
         changed
     }
 
-    /// Consumes the bytes up to the next state change, and returns what to do with them.
+    /// Consumes the bytes up to the next state change and returns what to do with them.
     fn step(&mut self, rest: &[u8]) -> FilterAction {
         match self.state {
             FilterState::Method => self.method(rest),
@@ -154,7 +154,7 @@ impl RequestFilter {
         }
     }
 
-    /// Changes to the state `next`, or refuses further bytes after the only request.
+    /// Changes to the state `next`, or to `Refused` after the only request.
     fn continue_with(&mut self, next: FilterState) {
         self.state = match self.single && next == FilterState::Method {
             true => FilterState::Refused,
@@ -312,7 +312,7 @@ impl RequestFilter {
     }
 
     /// Refuses the rest of a body. For actix, the stream then ends as if the client had closed its side. Any other error in a
-    /// body would look like a failed socket to actix, which would not answer.
+    /// body would look like a failed socket to actix, which would send no response.
     fn refuse_body(&mut self, rest: &[u8]) -> FilterAction {
         self.state = FilterState::RefusedBody;
         FilterAction::Replace(rest.len(), Vec::new())

@@ -21,7 +21,7 @@ use tokio::{
 use tokio_rustls::client::TlsStream;
 use witan_base::sync::Mutex;
 
-/// A stream to another member, for its owner.
+/// The owner's half of a stream to another member.
 #[derive(Debug)]
 pub struct DialedStream(Arc<Connection>);
 
@@ -89,8 +89,8 @@ impl DirectWriter {
 }
 
 impl Connection {
-    /// Repeats `attempt` until the socket makes it wait, which `poll_ready` waits for. Each attempt counts against the task's
-    /// budget, so that a member that sends endlessly, or accepts everything, does not block the thread's other streams.
+    /// Calls `attempt` until it does not fail with `WouldBlock`, and waits with `poll_ready` before each retry. Each call
+    /// counts against the task's budget, so that a busy stream does not block the thread's other streams.
     fn poll<T>(
         &self,
         cx: &mut Context<'_>,
@@ -136,7 +136,7 @@ impl Layer {
         Ok(())
     }
 
-    /// Sends the unsent bytes, and then some of `bytes`. Returns how many of `bytes` were sent or buffered.
+    /// Sends the unsent bytes and then some of `bytes`. Returns how many of `bytes` were sent or buffered.
     fn write(&mut self, socket: &TcpStream, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
         self.flush(socket)?;
         match self {
@@ -161,7 +161,7 @@ impl Layer {
         if matches!(&decrypted, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
             tls.read_tls(&mut TrySocket(socket))?;
             let processed = tls.process_new_packets();
-            // This may be an alert. The next write reports an error of the socket.
+            // The bytes may be an alert. If the socket fails, the next write reports the error.
             let _ = tls.write_tls(&mut TrySocket(socket));
             processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
             decrypted = tls.reader().read(into.initialize_unfilled());

@@ -63,7 +63,7 @@ use verify::Revoked;
 /// The first byte of every TLS connection: a handshake record.
 const HANDSHAKE_RECORD: u8 = 0x16;
 
-/// The answer to a client that does not use TLS: Go's message in an HTTP response.
+/// The response to a client that does not use TLS, with Go's message.
 const NOT_TLS: &[u8] = b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Connection: close\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
 
@@ -108,7 +108,7 @@ impl SurfaceConfigs {
             Arc::new(config)
         };
         Self {
-            // In etcd's order: a proxy that offers both sends gRPC over the selected protocol.
+            // In etcd's order: a proxy that offers both protocols sends gRPC over the selected protocol.
             all: with(&[H2, HTTP1]),
             grpc: with(&[H2]),
             http: with(&[HTTP1]),
@@ -175,7 +175,7 @@ impl ServerTls {
     }
 
     /// Replaces `now` with the contents of the files. Logs errors. If the revocation list is unreadable, all client
-    /// certificates are refused; if the certificate is invalid, the previous one stays.
+    /// certificates are refused; if the certificate is invalid, the previous one stays in use.
     fn read_again(&self, now: &mut LoadedTls) {
         let files = &self.0.files;
         let revoked = files.revoked().unwrap_or_else(|error| {
@@ -271,7 +271,7 @@ async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     let _ = timeout(REFUSED_CLOSE_TIMEOUT, drained).await;
 }
 
-/// Sets the gauge of the certificate's expiry, and logs a warning if the certificate has expired.
+/// Sets the gauge of the certificate's expiry and logs a warning if the certificate has expired.
 fn report_expiry(parts: &TlsParts, (metrics, endpoint): (&TlsMetrics, &str)) {
     let Some(expires_s) = parts.expires_s() else {
         return;
@@ -323,7 +323,7 @@ where
     }
 }
 
-/// Why a TLS handshake with a client failed.
+/// The reason why a TLS handshake with a client failed.
 #[derive(Debug)]
 enum HandshakeFailure {
     Silent,

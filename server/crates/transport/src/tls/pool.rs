@@ -1,5 +1,5 @@
-//! The authorities that verify certificates. As in Go, a certificate in the authorities' file is accepted without a chain. It
-//! may even be its own authority, which webpki refuses.
+//! The authorities that verify certificates. As in Go, a certificate in the authorities' file is accepted without a chain. Such
+//! a certificate may even be self-signed, which webpki refuses.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -86,8 +86,8 @@ impl TrustedPool {
     }
 }
 
-/// Returns whether a certificate may be used for `purpose`. Without a list of purposes, it may be used for any. Returns `None`
-/// if the list cannot be parsed.
+/// Returns whether a certificate may be used for `purpose`. Without a list of purposes, it may be used for any purpose. Returns
+/// `None` if the list cannot be parsed.
 pub(super) fn serves(certificate: &TbsCertificate, purpose: Purpose) -> Option<bool> {
     let Some((_, listed)) = certificate.get::<ExtendedKeyUsage>().ok()? else {
         return Some(true);

@@ -1,4 +1,4 @@
-//! Creates the self-signed certificate for `--auto-tls` or `--peer-auto-tls` once, and stores it in the data directory.
+//! Creates the self-signed certificate for `--auto-tls` or `--peer-auto-tls` once and stores it in the data directory.
 
 use std::{
     fs, io,

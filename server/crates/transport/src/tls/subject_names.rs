@@ -52,7 +52,7 @@ pub(super) async fn check(
 pub struct MemberCertificate(CertificateDer<'static>);
 
 impl MemberCertificate {
-    /// Returns `None` for a certificate without host names, or one that is only for clients.
+    /// Keeps a certificate. Returns `None` if it names no hosts, is valid only for clients, or cannot be parsed.
     pub(super) fn of(certificate: &CertificateDer<'static>) -> Option<Self> {
         let parsed = peer::parse(certificate)?.tbs_certificate;
         let serves = pool::serves(&parsed, Purpose::Server)?;

@@ -19,7 +19,7 @@ pub(super) struct SuiteChoice {
 }
 
 /// Selects cipher suites by name. As in Go, this affects only TLS 1.2: the suites of TLS 1.3 are always enabled. Skips, with a
-/// warning, suites that Go supports and rustls does not (CBC, RC4, RSA key exchange).
+/// warning, suites that Go supports and rustls does not (CBC, RC4, RSA key exchange). Fails if no named suite can be used.
 pub(super) fn choice(tls: &PortTls) -> Result<SuiteChoice, TlsError> {
     let mut provider = ring::default_provider();
     let wanted = &tls.cipher_suites;
@@ -55,7 +55,7 @@ pub(super) fn choice(tls: &PortTls) -> Result<SuiteChoice, TlsError> {
     Ok(SuiteChoice { provider, versions })
 }
 
-/// Returns rustls's name of a suite, which for TLS 1.2 is also Go's.
+/// Returns rustls's name of a suite, which equals Go's name for TLS 1.2.
 fn name(suite: &SupportedCipherSuite) -> String {
     format!("{:?}", suite.suite())
 }
