@@ -12,7 +12,7 @@ use witan_transport::{BODY_BYTES_MAX, PeerStream};
 
 use super::tls::TlsClient;
 
-/// How to reach a server.
+/// The route to a server.
 pub struct Route<'a> {
     /// The server's URL.
     pub uri: &'a Uri,

@@ -1,5 +1,5 @@
-//! A client of etcd's API for discovery and following: HTTP/2 over plain TCP or TLS, with a user's token. Its users build the
-//! requests, and choose the next endpoint after a failure.
+//! A client of etcd's API for discovery and following: HTTP/2 over plain TCP or TLS, with a user's token. Callers build the
+//! requests and choose the next endpoint after a failure.
 //!
 //! Reading order: this file (a session with one endpoint) → `connect` (routes, proxies) → `tls`.
 
@@ -113,7 +113,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects to an endpoint, and logs in if `settings` name a user. Fails with `Unavailable` if the endpoint is unreachable
+    /// Connects to an endpoint and logs in if `settings` name a user. Fails with `Unavailable` if the endpoint is unreachable
     /// or does not speak HTTP/2, and with `InvalidArgument` if it is not a URL.
     pub async fn open(
         endpoint: &str,
@@ -163,7 +163,7 @@ pub fn single_watch_requests(create: WatchCreateRequest) -> impl Stream<Item = W
     stream::iter([WatchRequest { request_union }]).chain(stream::pending())
 }
 
-/// Waits for a call's answer up to the request timeout, then fails with `DeadlineExceeded`.
+/// Waits for a call's response up to the request timeout, then fails with `DeadlineExceeded`.
 pub async fn in_time<T>(
     settings: &ClientSettings,
     call: impl Future<Output = Result<T, Status>>,

@@ -1,6 +1,6 @@
 //! Serves the console, a web page at `/console/` from files in the program. Start reading at `assets/console.js`.
 //!
-//! The files contain no data and are the same for everybody. The page calls the member's APIs with the rights of its user.
+//! The files contain no data and are the same for all users. The page calls the member's APIs with its user's permissions.
 
 use std::hash::{DefaultHasher, Hasher as _};
 
@@ -89,7 +89,7 @@ pub fn handle(request: &HttpRequest, path: &[u8]) -> HttpResponse {
 }
 
 impl Asset {
-    /// Returns the entity tag, a hash of the text, so that browsers load a file again if a release has changed it.
+    /// Returns the entity tag, a hash of the text. It makes browsers reload a file that a release has changed.
     fn tag(&self) -> String {
         // An unkeyed hasher gives all members of a release the same tags.
         let mut hasher = DefaultHasher::new();

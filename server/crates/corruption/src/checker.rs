@@ -1,5 +1,5 @@
 //! Schedules comparisons of states. After a difference, the leader raises alarms, and corrupt members replace their state.
-//! Members with a damaged checkpoint also replace it.
+//! Members with a damaged checkpoint also replace their state.
 
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ use super::{
     metrics::CorruptionMetrics,
 };
 
-/// Interval at which a member looks for its CORRUPT alarm and for damage.
+/// Interval at which a member checks for its CORRUPT alarm and for damage.
 const ALARM_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Attempts to replace the state before a pause of [`REBUILD_PAUSE`].
+/// Number of attempts to replace the state before a pause of [`REBUILD_PAUSE`].
 const REBUILD_ATTEMPTS: u32 = 3;
 
 /// Pause after failed attempts to replace the state.
@@ -30,7 +30,7 @@ const REBUILD_PAUSE: Duration = Duration::from_secs(10);
 /// Member id of an alarm for the whole cluster, as in etcd.
 const WHOLE_CLUSTER: MemberId = MemberId::NONE;
 
-/// A starting member's state differs from other members' states, and no majority agrees on one.
+/// The error that a starting member's state differs from other members' states and no majority agrees on one.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the state of this member differs from that of others, and no majority with the leader agrees on one (after \

@@ -65,7 +65,7 @@ enum Answer {
     Unreachable,
 }
 
-/// Makes all members hash their state at a new log index, and compares the hashes. See [`at`].
+/// Makes all members hash their state at a new log index and compares the hashes. See [`at`].
 pub(super) async fn now(
     node: &Node,
     dialer: &PeerDialer,
@@ -76,7 +76,7 @@ pub(super) async fn now(
 }
 
 /// Compares the states of all members after entry `index`, at which they must hash their state. Returns when all reachable
-/// members have answered, `enough` returns true, or the time is over. Fails if this member does not hash its state in time.
+/// members have answered, `enough` returns true, or the time is up. Fails if this member does not hash its state in time.
 pub(super) async fn at(
     node: &Node,
     dialer: &PeerDialer,
@@ -132,7 +132,7 @@ async fn ask(
     join_all(asking).await
 }
 
-/// Queries a member for its hash at its peer URLs until one answers.
+/// Queries a member for its hash at each peer URL until one answers.
 async fn ask_one(cluster_id: u64, member: &Member, dialer: &PeerDialer, index: u64) -> Answer {
     let urls = member.peer_urls.iter().filter_map(|url| url.parse().ok());
     for url in urls.collect::<Vec<Url>>() {

@@ -8,8 +8,8 @@
 //! `snapshot` computes hashes, `node` stores them, `peer::query` queries other members, and `witan_machine::alarm` defines the
 //! effect of an alarm.
 //!
-//! Reading order: `agreement` (evaluates the hashes; pure) → `compare` (asks the others) → `checker` (schedule and reaction) →
-//! `metrics`.
+//! Reading order: `agreement` (evaluates the hashes; pure) → `compare` (queries the other members) → `checker` (schedule and
+//! reaction) → `metrics`.
 
 mod agreement;
 mod checker;

@@ -54,8 +54,8 @@ fn reply(reply: &Reply) -> u32 {
     }
 }
 
-/// Runs a turn and passes its effects to `note`. Then adds the status if role, term or leader differ from `before`, and the
-/// reason if the member must end. Commits and applied entries have no effects of their own, because other effects show them.
+/// Runs a turn and passes its effects to `note`. Stores the new status in `before`, and passes it on if the role, term or
+/// leader has changed. Also passes on the reason if the member must stop.
 pub(crate) fn turn(
     replica: &mut Replica,
     host: &mut dyn Host,

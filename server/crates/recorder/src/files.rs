@@ -1,4 +1,4 @@
-//! The files of a ring, whose total size is bounded: to make space, the oldest files are removed.
+//! The files of a ring. Their total size is bounded: the oldest files are removed to make space.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -19,7 +19,7 @@ const SEGMENTS: u64 = 8;
 /// Minimum number of bytes that a file counts, so that many restarts do not leave many files.
 const FILE_COST_BYTES: u64 = 64 << 10;
 
-/// Extension of the files, whose name is a number.
+/// Extension of the files, which have numbers as names.
 pub(crate) const ENDING: &str = "rec";
 
 /// The files of a ring. The newest one is open for writing.
@@ -61,7 +61,7 @@ impl Files {
         Ok(files)
     }
 
-    /// Writes frames, and starts new files as needed.
+    /// Writes frames and starts new files as needed.
     pub(crate) fn write(&mut self, mut frames: &[u8]) -> io::Result<()> {
         while !frames.is_empty() {
             let mut bytes = frame::first_frames(frames, self.room());

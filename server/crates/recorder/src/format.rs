@@ -1,5 +1,5 @@
-//! The format of a recording's files: [`MAGIC`], then frames. A frame is the length of its payload and the payload's CRC-32
-//! (each four bytes, little-endian), and the payload, a [`Frame`]. A released field number never changes.
+//! The format of a recording's files: [`MAGIC`], then frames. A frame consists of the payload's length and CRC-32 (four bytes
+//! each, little-endian) and the payload, an encoded [`Frame`]. A released field number never changes.
 
 #![expect(missing_docs, reason = "where a name says all")]
 
@@ -29,7 +29,7 @@ pub enum Part {
     /// The first frame of each file.
     #[prost(message, tag = "1")]
     Head(Head),
-    /// The second frame of the first file of a process: how its replica started.
+    /// The second frame of the first file of a process: the settings and the state with which its replica started.
     #[prost(message, tag = "2")]
     Start(Start),
     #[prost(message, tag = "3")]
@@ -181,7 +181,7 @@ pub struct Effect {
     pub kind: Option<EffectKind>,
 }
 
-/// Effects: the calls of `Host`, and what a turn has changed at its end.
+/// The kinds of effects: calls to `Host`, and the status at the end of a turn.
 #[derive(Clone, PartialEq, Eq, prost::Oneof)]
 #[expect(
     missing_docs,
@@ -295,7 +295,7 @@ pub struct Outcome {
     pub hashed: bool,
 }
 
-/// A linearizable read that may be answered.
+/// A linearizable read that can be answered.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct ReadReleased {
     /// Ticket of the request.

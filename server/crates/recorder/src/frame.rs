@@ -75,7 +75,7 @@ pub(crate) enum Next {
     End,
 }
 
-/// Reads the start of a file, or returns `None` if it is not a recording.
+/// Reads the head of a file, or returns `None` if the file is not a recording.
 pub(crate) fn take_head(from: &mut impl Read) -> Option<Head> {
     let Ok(Next::Begin) = take(from) else {
         return None;
@@ -89,6 +89,7 @@ pub(crate) fn take_head(from: &mut impl Read) -> Option<Head> {
     }
 }
 
+/// Reads the next frame, or the start of the next file. Fails if the frame is incomplete, damaged or of a later release.
 pub(crate) fn take(from: &mut impl Read) -> Result<Next, FrameFault> {
     let mut header = [0; HEADER_BYTES];
     match fill(from, &mut header)? {

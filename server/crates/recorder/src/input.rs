@@ -25,6 +25,7 @@ use crate::{
     state,
 };
 
+/// Converts an input to its recorded form and redacts it.
 pub(crate) fn note(input: &Input, redaction: Redaction) -> InputKind {
     match input {
         Input::Tick { now_ns } => InputKind::Tick(*now_ns),
@@ -105,7 +106,8 @@ fn note_members(members: &MemberRegistry) -> crate::format::State {
     state::store(&view)
 }
 
-/// Converts a recorded input back. Fails with the reason if it cannot be executed, such as the result of a long command.
+/// Converts a recorded input to a replica's input. Fails with the reason if it cannot be executed, as for the result of a long
+/// command.
 pub(crate) fn restore(kind: &InputKind) -> Result<Input, String> {
     Ok(match kind {
         InputKind::Tick(now_ns) => Input::Tick { now_ns: *now_ns },

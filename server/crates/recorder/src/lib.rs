@@ -5,10 +5,11 @@
 //! writes them to files on another thread. [`replay()`] executes a recording with this program's replica and compares the
 //! effects.
 //!
-//! `witan_config` has the flags that enable a recording, and `witan_offline` prints a replay.
+//! `witan_config` defines the flags that enable a recording, and `witan_offline` prints a replay.
 //!
 //! Reading order: `recorded` (the wrapper) and `format` (the files). `input`, `effects`, `redact` and `state` convert to the
-//! format. `encode`, `frame`, `files` and `ring` write, `read`, `replay` and `text` read, and `handed` serves downloads.
+//! format. `encode`, `frame`, `files` and `ring` write recordings, and `read`, `replay` and `text` read them. `handed` serves
+//! downloads.
 
 mod effects;
 mod encode;

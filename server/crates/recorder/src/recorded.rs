@@ -80,7 +80,7 @@ impl Deref for RecordedReplica {
 }
 
 impl RecordedReplica {
-    /// Creates a replica from the recovered state, and records it if there is a sink.
+    /// Creates a replica from the recovered state and records it if there is a sink.
     pub fn new(
         config: Config,
         recovered: Recovered,
@@ -98,7 +98,7 @@ impl RecordedReplica {
         Ok(Self { replica, recording })
     }
 
-    /// Takes an input like [`Replica::take`], and records it.
+    /// Takes an input like [`Replica::take`] and records it.
     pub fn take(&mut self, input: Input) {
         if let Some(recording) = &mut self.recording {
             recording.note(&input);
@@ -106,7 +106,7 @@ impl RecordedReplica {
         self.replica.take(input);
     }
 
-    /// Runs a turn like [`Replica::turn`], and records the turn.
+    /// Runs a turn like [`Replica::turn`] and records it.
     pub fn turn(&mut self, host: &mut dyn Host) -> Result<(), Halt> {
         let Some(recording) = &mut self.recording else {
             return self.replica.turn(host);

@@ -1,5 +1,5 @@
-//! Redacts commands for a recording: replaces values by zeros of the same length, so that entries and messages keep their
-//! sizes. Always replaces passwords and users' tokens. Keeps values and discovery tokens if the administrator wants that.
+//! Redacts commands for a recording: replaces values with zeros of the same length, so that entries and messages keep their
+//! sizes. Always replaces passwords and users' tokens. Keeps values and discovery tokens if values are recorded in clear.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use prost::Message as _;

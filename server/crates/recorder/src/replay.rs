@@ -1,4 +1,4 @@
-//! Executes recordings with this program's replica, and compares the effects of each turn. The replica starts with the recorded
+//! Executes recordings with this program's replica and compares the effects of each turn. The replica starts with the recorded
 //! state. Turns after a gap, and turns of a ring that has lost its start, are only shown as recorded.
 
 mod player;
@@ -46,7 +46,7 @@ pub enum Verdict {
         expected: Vec<Effect>,
         /// The effects of this program's replica.
         got: Vec<Effect>,
-        /// Whether the recording contains all keys and values. If not, the missing ones may explain the difference.
+        /// Whether the recording contains all keys and values. If not, the missing keys or values may explain the difference.
         whole: bool,
     },
     /// Some turns, or all of them, could only be shown.
@@ -73,8 +73,8 @@ pub struct Replayed {
     pub cut: Option<String>,
 }
 
-/// Executes the recordings in a file or folder and calls `show` with each turn. Only shows recordings above the feature level
-/// `level` of this program. Returns one result per process. Fails if there is no recording.
+/// Executes the recordings in a file or folder and calls `show` with each turn. Recordings above this program's feature level
+/// `level` are only shown. Returns one result per process. Fails if there is no recording.
 pub fn replay(
     path: &Path,
     level: Level,
@@ -88,7 +88,7 @@ pub fn replay(
             (Ok(Part::Head(head)), _) => {
                 done.extend(run.replace(Run::new(head, level)).map(Run::finish))
             }
-            // The head of the first file has been read before.
+            // `read::open` has already checked the head of the first file.
             (_, None) => {}
             (Ok(Part::Start(start)), Some(run)) => run.start(&start),
             (Ok(Part::Gap(Gap { from, to })), Some(run)) => {
@@ -106,7 +106,7 @@ pub fn replay(
 }
 
 struct Run {
-    /// Executes turns, as long as that is possible.
+    /// Executes turns. `None` while turns can only be shown.
     player: Option<Player>,
     last: u64,
     level: Level,
@@ -139,11 +139,12 @@ impl Run {
         self.end(Verdict::Shown { why });
     }
 
-    /// Continues with another file of the same process. If the previous file was truncated, that is now a fault.
+    /// Continues with another file of the same process. If the previous file was truncated, records that as a fault.
     fn next_file(&mut self) {
         self.result.faults.extend(self.result.cut.take());
     }
 
+    /// Records why the rest of a file could not be read.
     fn fault(&mut self, file: PathBuf, fault: FrameFault) {
         let text = format!("{} {fault}; what is before was used", file.display());
         match fault {
@@ -180,7 +181,7 @@ impl Run {
         })
     }
 
-    /// Executes and shows a turn, and records the result.
+    /// Executes and shows a turn and records the result.
     fn turn(&mut self, turn: &Turn, show: &mut dyn FnMut(&ShownTurn<'_>)) {
         match self.last {
             last if turn.number == last.saturating_add(1) => {}

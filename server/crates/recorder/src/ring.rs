@@ -58,7 +58,7 @@ impl Queue {
     }
 }
 
-/// Returns whether the disk has so little space that nothing may be recorded, because the rest is for the log.
+/// Returns whether the disk has so little free space that the recorder must leave it to the log.
 pub type IsLow = Box<dyn Fn() -> bool + Send>;
 
 /// A sink that writes to the files of a ring.
@@ -70,7 +70,7 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Creates the folder and its first file, and starts the writing thread. Fails with `StorageFull` if `is_low` returns true.
+    /// Creates the folder and its first file and starts the writing thread. Fails with `StorageFull` if `is_low` returns true.
     pub fn open(settings: RingSettings, is_low: IsLow) -> io::Result<Self> {
         if is_low() {
             return Err(io::Error::new(

@@ -1,5 +1,5 @@
 //! The part of a state that a recording contains: members, leases, alarms, and users and roles without passwords. They
-//! determine who votes, when a lease ends and what a caller may change. Keys and nodes are missing.
+//! determine who votes, when a lease ends and what a caller may change. A recording omits keys and nodes.
 
 use witan_machine::{
     StateMachine,
@@ -12,7 +12,7 @@ use witan_tree::Tree;
 
 use crate::format::{Record, State};
 
-/// Returns the part of a state that is recorded. Visits neither keys nor nodes, of which there may be millions.
+/// Returns the part of a state that is recorded. Visits no keys or nodes, because there may be millions.
 pub(crate) fn store(view: &View) -> State {
     let machine = &view.machine;
     let no_keys = machine.kv.is_empty() && machine.kv.revision() == Revision::EMPTY;
