@@ -1,4 +1,4 @@
-// Alarms, and what to do about each.
+// The alarms and how to handle them.
 
 import { v3 } from "./api.js";
 import { h, hex, name, size, trouble } from "./dom.js";
@@ -56,7 +56,7 @@ function calm(status) {
       "NOSPACE would be raised at the quota or on a full disk, CORRUPT when the members' states differ."))];
 }
 
-/** A corruption of nobody: there is no majority that says which state is right. */
+/** The advice for a CORRUPT alarm of the whole cluster: no majority shows which state is correct. */
 const UNDECIDED = {
   means: "The members' states differ, and no majority of them agrees. What they answer may be wrong.",
   steps: [

@@ -1,23 +1,23 @@
-// Calls of the member that served this page, with the rights of who is logged in. Token and password stay in memory,
-// and end with the page: v2's keys take the password, everything else the token.
+// Calls the member that served this page, as the user who is logged in. The token and the password stay in memory.
+// Requests for v2 keys send the password, all other requests send the token.
 
 import { fromBase64, fromText, toBase64 } from "./bytes.js";
 
 const ROOT = new URL("..", import.meta.url);
 const TIMEOUT_MS = 15000;
 
-// codes of gRPC, which the gateway's errors carry
+// The gRPC codes in the gateway's errors.
 const DENIED = 7;
 const UNAUTHENTICATED = 16;
 
 let session = null;
 
-/** Writes of this page so far: what was listed before the last one may be old. */
+/** Number of writes by this page. A list from before the last write may be outdated. */
 export let writes = 0;
 
 const changes = new EventTarget();
 
-/** A refusal: its title, the server's own text, and what a person can do. */
+/** A failed request: a title, the server's message, advice for the user, and a code. */
 export class Refusal extends Error {
   constructor(title, message, advice, code) {
     super(message);
@@ -29,7 +29,7 @@ export function user() {
   return session?.user ?? null;
 }
 
-/** Calls the function when somebody has logged in or out. */
+/** Calls a function whenever the user changes: after a login as another user and after a logout. */
 export function onUser(called) {
   changes.addEventListener("user", called);
 }
@@ -38,7 +38,7 @@ async function send(path, options, signal) {
   const limit = AbortSignal.timeout(TIMEOUT_MS);
   const signals = signal ? [signal] : [limit];
   try {
-    // without credentials the browser does not ask for a password by itself
+    // Without credentials, the browser does not prompt for a password.
     return await fetch(new URL(path, ROOT), {
       credentials: "omit", cache: "no-store", redirect: "error", signal: AbortSignal.any(signals), ...options,
     });
@@ -62,7 +62,7 @@ function refused(body, status) {
   return new Refusal("The member refused this", text, undefined, body.code);
 }
 
-/** Reads JSON of an answer; text that is none counts as its message. */
+/** Reads a response as JSON. Any other text becomes the `message` of an error. */
 async function read(response) {
   const text = await response.text();
   try {
@@ -74,7 +74,7 @@ async function read(response) {
 
 const headers = () => (session ? { authorization: session.token } : {});
 
-/** Runs a call, and once more with a new token when the old one has expired. */
+/** Runs a call. If the token has expired, logs in again and repeats the call once. */
 async function withToken(call) {
   const before = session;
   const response = await call();
@@ -88,14 +88,14 @@ async function withToken(call) {
   return again;
 }
 
-/** A unary call of v3. */
+/** Calls a unary v3 method. Resolves to its JSON response. */
 export async function v3(path, request = {}) {
   const response = await withToken(() =>
     send(`v3/${path}`, { method: "POST", body: JSON.stringify(request), headers: headers() }));
   return read(response);
 }
 
-/** Calls a stream of v3, and `each` with each of its messages, until the signal or its end. */
+/** Calls a streaming v3 method and passes each message to `each`. Resolves when the stream ends, and rejects on abort. */
 export async function stream(path, request, each, signal) {
   const response = await withToken(() =>
     send(`v3/${path}`, { method: "POST", body: JSON.stringify(request), headers: headers() }, signal));
@@ -105,7 +105,7 @@ export async function stream(path, request, each, signal) {
     const { done, value } = await reader.read();
     if (done) return;
     const lines = value.split("\n");
-    // a long line comes in many pieces, which are joined once
+    // A long line arrives in many pieces, which are joined only once.
     pieces.push(lines[0]);
     for (const next of lines.slice(1)) {
       const line = pieces.join("");
@@ -118,7 +118,7 @@ export async function stream(path, request, each, signal) {
   }
 }
 
-/** A request of v2, which knows users by their password; resolves to its JSON. */
+/** Sends a v2 request, with the password for keys. Resolves to its JSON response. */
 export async function v2(path, options = {}) {
   const own = path.startsWith("v2/keys");
   const basic = () => (session ? { authorization: `Basic ${toBase64(fromText(`${session.user}:${session.password}`))}` } : {});
@@ -133,13 +133,13 @@ export async function v2(path, options = {}) {
   throw new Refusal(titles[body.errorCode] ?? "The member refused this", text, undefined, `v2:${body.errorCode}`);
 }
 
-/** A page of plain text. */
+/** Requests a plain-text page. */
 export async function text(path, options = {}) {
   const response = await withToken(() => send(path, { headers: headers(), ...options }));
   return response.text();
 }
 
-/** Logs a user in; a wrong password is an error and leaves everything as it was. */
+/** Logs a user in. A wrong password is an error and does not change the session. */
 export async function logIn(name, password) {
   const response = await send("v3/auth/authenticate", { method: "POST", body: JSON.stringify({ name, password }) });
   const body = await read(response);
@@ -154,7 +154,7 @@ export function logOut() {
   changes.dispatchEvent(new Event("user"));
 }
 
-/** A key with its value as bytes; revisions stay texts, which have all 64 bits. */
+/** Decodes a key-value pair. Revisions stay strings, because a number cannot hold 64 bits. */
 export function readKv(kv) {
   return {
     key: fromBase64(kv.key),
@@ -166,14 +166,14 @@ export function readKv(kv) {
   };
 }
 
-/** Reads a key, now or at a revision; null if it does not exist then. */
+/** Reads a key at a revision, by default the latest. Resolves to null if the key does not exist. */
 export async function getKey(key, revision) {
   const answer = await v3("kv/range", { key: toBase64(key), ...(revision && { revision: String(revision) }) });
   return answer.kvs ? readKv(answer.kvs[0]) : null;
 }
 
-/** Writes (or, without a value, deletes) a key if its mod revision is still this one, 0 for a key that does not exist.
- *  Resolves to `{ done: true, revision }`, or to `{ done: false, now }` with what stands there instead. */
+/** Writes a key, or deletes it without a value, if its mod revision is still `revision` ("0" for a missing key).
+ *  Resolves to `{ done: true, revision }`, or to `{ done: false, now }` with the current key-value pair or null. */
 export async function swap(key, revision, value) {
   const at = toBase64(key);
   const put = { key: at, value: value && toBase64(value), ...(revision !== "0" && { ignore_lease: true }) };

@@ -1,4 +1,4 @@
-// Keys and values are bytes: base64 of the API, text that can be shown and typed, hexadecimal.
+// Converts keys and values between bytes, the API's base64, editable text and hexadecimal.
 
 const encoder = new TextEncoder();
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -16,7 +16,7 @@ export function toBase64(bytes) {
   return btoa(raw);
 }
 
-/** The text of bytes that are UTF-8, else null. */
+/** Decodes UTF-8. Returns null for invalid UTF-8. */
 export function utf8(bytes) {
   try {
     return strict.decode(bytes);
@@ -47,7 +47,7 @@ export function startsWith(bytes, prefix) {
   return bytes.length >= prefix.length && equal(bytes.subarray(0, prefix.length), prefix);
 }
 
-/** The first key after all keys with a prefix, as the API wants it: a zero byte is the end of all. */
+/** Returns the `range_end` for a prefix. A zero byte means all keys from the prefix on. */
 export function prefixEnd(prefix) {
   for (let at = prefix.length - 1; at >= 0; at -= 1) {
     if (prefix[at] < 0xff) {
@@ -59,7 +59,7 @@ export function prefixEnd(prefix) {
   return new Uint8Array(1);
 }
 
-/** Range of all keys with a prefix, in the fields of a request. */
+/** Returns the request fields for the range of all keys with a prefix. */
 export function prefixRange(prefix) {
   const start = prefix.length === 0 ? new Uint8Array(1) : prefix;
   return { key: toBase64(start), range_end: toBase64(prefixEnd(prefix)) };
@@ -67,7 +67,7 @@ export function prefixRange(prefix) {
 
 const two = (byte) => byte.toString(16).padStart(2, "0");
 
-// what cannot be seen, or turns the text around it: controls, spaces without width, marks of direction
+// Characters that are invisible or change the text direction: controls, zero-width spaces and direction marks.
 const UNSEEN = /[\u0000-\u001f\u007f-\u00a0\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff\ufff9-\ufffb]/u;
 
 function spell(character) {
@@ -76,7 +76,7 @@ function spell(character) {
   return character;
 }
 
-/** Length of the UTF-8 sequence that a byte begins; 0 for none. */
+/** Returns the length of the UTF-8 sequence that starts with `byte`, or 0 if none does. */
 function sequence(byte) {
   if (byte < 0x80) return 1;
   if (byte >= 0xc2 && byte < 0xe0) return 2;
@@ -84,7 +84,7 @@ function sequence(byte) {
   return byte >= 0xf0 && byte < 0xf5 ? 4 : 0;
 }
 
-/** A key as text that names every byte: what is no visible text is an escape that keyOf reads. */
+/** Converts a key to text. Invisible characters and invalid UTF-8 become escapes that `keyOf` parses. */
 export function keyText(bytes) {
   const whole = utf8(bytes);
   if (whole !== null) return Array.from(whole, spell).join("");
@@ -103,7 +103,7 @@ export function keyText(bytes) {
   return text;
 }
 
-/** The key that a text names. An unknown escape is an error. */
+/** Parses the text of a key. Throws an error for an unknown escape. */
 export function keyOf(text) {
   const parts = [];
   const pattern = /\\(\\|x[0-9a-fA-F]{2}|u\{[0-9a-fA-F]{1,6}\})|\\|[^\\]+/gu;
@@ -117,7 +117,7 @@ export function keyOf(text) {
   return concat(...parts);
 }
 
-/** Lines of 16 bytes: offset, bytes, ASCII. */
+/** Formats bytes as a hex dump. Each line has an offset, 16 bytes and their ASCII text. */
 export function hexLines(bytes) {
   const lines = [];
   for (let at = 0; at < bytes.length; at += 16) {
@@ -141,7 +141,7 @@ export function fromHex(text) {
   return Uint8Array.from(digits.match(/../g) ?? [], (pair) => parseInt(pair, 16));
 }
 
-/** JSON with indentation, or null. Numbers stay as they are written: large ones would lose digits. */
+/** Indents a JSON object or array. Returns null for any other text. Copies numbers, because parsing can lose digits. */
 export function prettyJson(text) {
   const start = text.trimStart()[0];
   if (start !== "{" && start !== "[") return null;

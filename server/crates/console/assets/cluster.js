@@ -1,5 +1,5 @@
-// The cluster as this member sees it, every second: who leads, who is connected, sizes and rates.
-// Other members answer for themselves: this page asks none of them.
+// The cluster as this member sees it: the leader, the connections, sizes and rates, updated every second.
+// The page does not query other members.
 
 import { text, v2, v3 } from "./api.js";
 import { count, facts, h, hex, name, s, size, table, trouble } from "./dom.js";
@@ -10,9 +10,9 @@ import { parse, value } from "./metrics.js";
 export const title = "Cluster";
 
 const SECOND_MS = 1000;
-/** The page of metrics is large: it is read less often than the status. */
+/** Number of status requests per request for the metrics, which are large. */
 const METRICS_EVERY = 5;
-/** Points of the curve: a minute. */
+/** Number of samples in the curve: one minute. */
 const POINTS = 61;
 
 export async function show({ root, signal }) {
@@ -35,14 +35,14 @@ export async function show({ root, signal }) {
   });
 }
 
-/** Asks for everything that is drawn. */
+/** Requests all data to draw and stores it in `seen`. */
 async function look(seen) {
   const asked = [v3("maintenance/status"), v3("cluster/member/list", { linearizable: false })];
   [seen.status, seen.list] = await Promise.all(asked);
   const own = seen.status.header.member_id;
   seen.leads = seen.status.leader === own;
   if (seen.at % METRICS_EVERY === 0) {
-    // neither is needed: v2 may be off, metrics may be on another port
+    // Both are optional: v2 may be disabled, and the metrics may be on another port.
     const [page, followers] = await Promise.all([
       text("metrics").catch(() => ""),
       seen.leads ? v2("v2/stats/leader").catch(() => null) : null,
@@ -61,7 +61,7 @@ function sample(seen) {
   if (seen.samples.length > POINTS) seen.samples.shift();
 }
 
-/** Rates since the last page of metrics. */
+/** Stores the metrics and the rates since the previous metrics in `seen`. */
 function readMetrics(seen, page) {
   const now = { time: performance.now(), page };
   const before = seen.metrics;
@@ -74,7 +74,7 @@ function readMetrics(seen, page) {
   }
 }
 
-/** The rate of a counter over the last seconds. */
+/** Returns the rate per second of a counter over the last `seconds` seconds, or null with fewer than two samples. */
 function rate(samples, what, seconds = 5) {
   const last = samples.at(-1);
   const first = samples.find((one) => last.time - one.time <= seconds * 1000 + 500);
@@ -84,7 +84,7 @@ function rate(samples, what, seconds = 5) {
 
 const perSecond = (number) => (number === null || number === undefined ? "–" : number >= 10 ? count(Math.round(number)) : number.toFixed(1));
 
-/** What is known of a member from here: its role, and how it is reached. */
+/** Returns what this member knows about a member, such as its role and connection. */
 function describe(seen, member) {
   const id = hex(member.ID);
   const own = seen.status.header.member_id;
@@ -92,7 +92,7 @@ function describe(seen, member) {
   const self = member.ID === own;
   const follower = seen.followers?.[id];
   const connected = value(page, "etcd_network_active_peers", { Remote: id });
-  // those since the page of metrics before, if there is one
+  // The increase since the previous metrics, if there are any.
   const since = (part) => [page, seen.before ?? new Map()].map((one) =>
     value(one, `etcd_network_peer_round_trip_time_seconds_${part}`, { To: id }) ?? 0).reduce((now, before) => now - before);
   const [trips, sum] = [since("count"), since("sum")];
@@ -121,7 +121,7 @@ function render(parts, seen) {
   parts.own.replaceChildren(ownFacts(seen));
 }
 
-/** Draws again without taking the focus off a link that is drawn again. */
+/** Calls `drawn` and restores the focus to the link at the same position. */
 function keepFocus(part, drawn) {
   const links = () => [...part.querySelectorAll("a, [tabindex]")];
   const at = links().indexOf(document.activeElement);
@@ -129,7 +129,7 @@ function keepFocus(part, drawn) {
   if (at >= 0) links()[at]?.focus({ preventScroll: true });
 }
 
-/** Links to the same page of another member. */
+/** Returns links to the consoles of a member. */
 function consoles(member) {
   if (member.self) return "this page";
   const links = member.urls.filter((url) => /^https?:/.test(url)).map((url) =>
@@ -154,7 +154,7 @@ function tiles(seen) {
   ];
 }
 
-/** Revisions per second over the last minute. */
+/** Draws the revisions per second over the last minute. */
 function curve(samples) {
   const rates = samples.slice(1).map((one, at) =>
     Math.max(0, one.revision - samples[at].revision) * 1000 / (one.time - samples[at].time));

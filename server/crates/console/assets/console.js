@@ -1,4 +1,4 @@
-// The frame of the page: views by the address, who is logged in, and what all views share.
+// The frame of the page: selects the view from the address and shows the member and the user.
 
 import { logIn, logOut, onUser, user, v3 } from "./api.js";
 import { ask, button, field, h, hex, notify, trouble } from "./dom.js";
@@ -15,7 +15,7 @@ const main = document.getElementById("main");
 const login = document.getElementById("log-in");
 let leave = new AbortController();
 
-/** Splits `#view?name=value`. */
+/** Parses the address `#view?name=value`. An unknown view becomes `cluster`. */
 function place() {
   const [id, query] = location.hash.slice(1).split("?", 2);
   return { id: Object.hasOwn(VIEWS, id) ? id : "cluster", params: new URLSearchParams(query ?? "") };
@@ -65,7 +65,7 @@ function showUser() {
   login.textContent = user() ? "Log out" : "Log in";
 }
 
-/** Names the member that serves the page, as far as the user may know it. */
+/** Shows the name of the member that serves the page, or its address if the user lacks permission. */
 async function showMember() {
   const at = document.getElementById("member");
   at.textContent = location.host;
@@ -74,7 +74,7 @@ async function showMember() {
     const own = members.find((member) => member.ID === header.member_id);
     at.textContent = `${own?.name ?? hex(header.member_id)} · cluster ${hex(header.cluster_id)}`;
   } catch {
-    // the view says what is wrong
+    // The view shows the error.
   }
 }
 

@@ -1,6 +1,6 @@
-// Differences between two texts, line by line.
+// Compares two texts line by line.
 
-/** Cells of the table of common lines; above it, all lines that differ count as replaced. */
+/** Maximum number of cells in the table of common lines; beyond it, all lines that differ count as replaced. */
 const CELLS_MAX = 1_000_000;
 
 /** Returns `{ kind, line }` for each line: `same`, `gone` or `new`. */
@@ -20,7 +20,7 @@ export function diffLines(before, after) {
   ];
 }
 
-/** By the longest common subsequence. */
+/** Compares lines by their longest common subsequence. */
 function between(before, after) {
   const gone = (line) => ({ kind: "gone", line });
   const added = (line) => ({ kind: "new", line });
@@ -52,7 +52,7 @@ function between(before, after) {
   return [...found, ...before.slice(i).map(gone), ...after.slice(j).map(added)];
 }
 
-/** Leaves out equal lines that are more than a few from a change; a number stands for them. */
+/** Replaces equal lines that are more than `around` lines away from a change with their number. */
 export function shorten(lines, around = 3) {
   const near = new Uint8Array(lines.length);
   lines.forEach(({ kind }, at) => {

@@ -1,5 +1,5 @@
-// Tokens of the discovery service: who has registered, and how many are missing. Registries lie in the keys: those of v2
-// below `/_etcd/registry`, those of v3's discovery likewise in the key space of v3.
+// Tokens of the discovery service: the registered members and the number of missing members. The registries of v2 and
+// of v3 discovery are below `/_etcd/registry` in their key space.
 
 import { text, v2, v3 } from "./api.js";
 import { fromBase64, prefixRange, fromText, utf8 } from "./bytes.js";
@@ -8,9 +8,9 @@ import { ask, button, field, h, name, notify, span, trouble } from "./dom.js";
 export const title = "Discovery";
 
 const REGISTRY = "/_etcd/registry/";
-/** Tokens that are shown: each takes a request for its size. */
+/** Maximum number of tokens to show. Each token needs a request for its size. */
 const TOKENS_MAX = 50;
-/** Keys of v3's registries that are read. */
+/** Maximum number of keys to read from the v3 registries. */
 const KEYS_MAX = "1000";
 
 export async function show({ root, signal }) {
@@ -30,7 +30,7 @@ export async function show({ root, signal }) {
   }
 }
 
-/** Tokens of the service, from the directory of v2 that holds them. */
+/** Reads the tokens from the v2 registry. */
 async function oldTokens() {
   let registry;
   try {
@@ -50,7 +50,7 @@ async function oldTokens() {
   }));
 }
 
-/** Tokens of v3's discovery: `TOKEN/_config/size` and `TOKEN/members/ID`. */
+/** Reads the tokens from the v3 registry, whose keys are `TOKEN/_config/size` and `TOKEN/members/ID`. */
 async function newTokens() {
   const answer = await v3("kv/range", { ...prefixRange(fromText(REGISTRY)), limit: KEYS_MAX });
   const tokens = new Map();

@@ -1,4 +1,4 @@
-// Elements, notices and dialogs. All text becomes text nodes: nothing here reads markup.
+// Creates elements, notices and dialogs. All text becomes text nodes; nothing here parses markup.
 
 const SHAPES = document.getElementById("shape").namespaceURI;
 
@@ -13,29 +13,28 @@ function build(node, properties, children) {
   return node;
 }
 
-/** An HTML element; a property that is a function listens to the event of its name. */
+/** Creates an HTML element. A property that is a function becomes a listener for the event of its name. */
 export function h(tag, properties, ...children) {
   return build(document.createElement(tag), properties, children);
 }
 
-/** An SVG element. */
+/** Creates an SVG element. */
 export function s(tag, properties, ...children) {
   return build(document.createElementNS(SHAPES, tag), properties, children);
 }
 
-/** A button. */
 export function button(text, onclick, properties) {
   return h("button", { type: "button", onclick, ...properties }, text);
 }
 
-/** Text of the store: isolated, so that its direction changes nothing around it. */
+/** Creates an element for stored text, isolated so that its direction does not affect other text. */
 export function name(text, properties) {
   return h("bdi", { class: "mono", ...properties }, text);
 }
 
 let fields = 0;
 
-/** A control with its label. */
+/** Creates a control with a label and an optional hint. */
 export function field(text, control, hint) {
   fields += 1;
   control.id ||= `field-${fields}`;
@@ -45,7 +44,7 @@ export function field(text, control, hint) {
     hint && h("p", { class: "hint", id: `hint-${fields}` }, hint));
 }
 
-/** A table whose wide content scrolls within it. */
+/** Creates a table. A wide table scrolls horizontally. */
 export function table(caption, heads, rows) {
   return h("div", { class: "wide", tabindex: "0", role: "region", "aria-label": caption },
     h("table", {},
@@ -54,13 +53,13 @@ export function table(caption, heads, rows) {
         h(at === 0 ? "th" : "td", { scope: at === 0 && "row" }, cell)))))));
 }
 
-/** Terms with their values. */
+/** Creates a list of terms and values. Omits falsy pairs. */
 export function facts(pairs) {
   return h("dl", { class: "facts" }, pairs.filter(Boolean).map(([term, value]) =>
     h("div", {}, h("dt", {}, term), h("dd", {}, value))));
 }
 
-/** What went wrong, and what to do about it. */
+/** Creates a description of an error, with advice if there is any. */
 export function trouble(error) {
   return h("div", { class: "card bad", role: "alert" },
     h("p", {}, h("strong", {}, error.title ?? "This did not work")),
@@ -70,7 +69,7 @@ export function trouble(error) {
 
 let hiding;
 
-/** Says something in the corner of the page, for a while. */
+/** Shows a notice in the corner of the page for a few seconds. */
 export function notify(text) {
   const notice = document.getElementById("notice");
   notice.textContent = text;
@@ -78,7 +77,7 @@ export function notify(text) {
   hiding = setTimeout(() => { notice.textContent = ""; }, 6000);
 }
 
-/** Opens a dialog with a form; resolves to its fields, or to null when it was closed. */
+/** Opens a dialog with a form. Resolves to the form's fields, or to null if the user closes the dialog. */
 export function ask(title, parts, submit, properties) {
   const dialog = document.getElementById("dialog");
   const before = document.activeElement;
@@ -102,7 +101,7 @@ export function ask(title, parts, submit, properties) {
 
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
 
-/** Bytes as people read them. */
+/** Formats a number of bytes with a unit. */
 export function size(bytes) {
   let amount = Number(bytes ?? 0);
   let unit = 0;
@@ -114,12 +113,12 @@ export function size(bytes) {
   return `${amount.toFixed(digits)} ${UNITS[unit]}`;
 }
 
-/** A number with separators, also of 64 bits. */
+/** Formats an integer of up to 64 bits with separators. */
 export function count(number) {
   return BigInt(number ?? 0).toLocaleString("en");
 }
 
-/** Seconds as the two largest units. */
+/** Formats seconds with the two largest units. */
 export function span(seconds) {
   let left = Math.max(0, Math.floor(seconds));
   const parts = [];
@@ -131,7 +130,7 @@ export function span(seconds) {
   return parts.slice(0, 2).join(" ") || "0 s";
 }
 
-/** A 64-bit id as etcdctl shows it. */
+/** Formats a 64-bit id as etcdctl does. */
 export function hex(id) {
   return BigInt.asUintN(64, BigInt(id ?? 0)).toString(16);
 }

@@ -1,15 +1,15 @@
-// Draws the members: the leader above, the others below, a line for each connection that this member knows.
+// Draws the members, with the leader above the others, and the connections between the leader and the others.
 
 import { count, s, size } from "./dom.js";
 
 const WIDTH = 208;
 const HEIGHT = 88;
-/** Between two members; less where the page is narrow. */
+/** Distance between two members on a narrow page. */
 const GAP = 28;
 const GAP_WIDE = 72;
 const RISE = 74;
 
-/** Draws as many members beside one another as the place is wide. */
+/** Draws the members in rows that fit the width of `place`. */
 export function draw(place, members) {
   const space = Math.max(300, place.clientWidth);
   const gap = space > 700 ? GAP_WIDE : GAP;
@@ -38,7 +38,7 @@ function summary(members) {
   return members.map((member) => `${member.name}: ${member.role}, ${reached(member)}`).join("; ");
 }
 
-/** Lines from the leader to all others; the state of a line is known where this member is an end of it. */
+/** Draws lines from the leader to all others. The state of a line is known only if this member is one of its ends. */
 function lines(spots, leader, others, columns) {
   if (!leader) return [];
   const from = spots.get(leader);
@@ -51,14 +51,14 @@ function lines(spots, leader, others, columns) {
     const middle = (y1 + HEIGHT + RISE) / 2;
     const line = s("path", { class: `link ${kind}`, d: `M${x1} ${y1}C${x1} ${middle} ${x2} ${middle} ${x2} ${y2}` });
     const text = kind === "down" ? "not connected" : known?.trip ? `${known.trip.toFixed(2)} ms` : "";
-    // in a column only the first has a line of its own
+    // In a single column, only the line to the first member is fully visible.
     const shown = text !== "" && (columns > 1 || at === 0) && at < columns;
     const side = x2 < x1 ? "end" : "start";
     return [line, shown && s("text", { x: x2 + (side === "end" ? -10 : 10), y: y2 - 12, class: "small", "text-anchor": side }, text)];
   }).filter(Boolean);
 }
 
-/** How far a member is, as it is seen from here. */
+/** Describes a member's progress or connection, as seen by this member. */
 export function reached(member) {
   if (!member.started) return "has not started";
   if (member.self) return member.behind > 0 ? `${count(member.behind)} entries to apply` : "up to date";

@@ -1,4 +1,4 @@
-// Writes of v3's keys, each by compare-and-swap on the revision that was seen: nobody's change is lost unseen.
+// Writes v3 keys. Each write compares the revision that the user saw, so it never overwrites an unseen change.
 
 import { getKey, swap } from "./api.js";
 import { equal, keyOf, keyText } from "./bytes.js";
@@ -6,7 +6,7 @@ import { ask, button, field, h, notify, trouble } from "./dom.js";
 import { address } from "./keys.js";
 import { diffView, valueEditor, valueView } from "./values.js";
 
-/** Edits a key in a place of its view. */
+/** Shows a form that edits a key. */
 export function editKey(place, kv, again) {
   const editor = valueEditor(kv.value);
   const problem = h("div", {});
@@ -26,7 +26,7 @@ export function editKey(place, kv, again) {
   editor.focus();
 }
 
-/** Writes a value in the place of what was seen before, or shows who was faster. */
+/** Writes a value if the key is unchanged since `before`. Otherwise shows the conflict. */
 async function write({ place, key, mine, before, again }) {
   const result = await swap(key, before?.modified ?? "0", mine);
   if (result.done) {
@@ -37,7 +37,7 @@ async function write({ place, key, mine, before, again }) {
   }
 }
 
-/** Shows both values after a lost comparison, and lets a person decide. `mine` is null for a deletion. */
+/** Shows both values after a failed comparison and lets the user choose. `mine` is null for a deletion. */
 export function conflict(place, { key, mine, before, now, again }) {
   const was = before ? `It was at revision ${before.modified}` : "It did not exist";
   const is = now ? `it is at revision ${now.modified} now.` : "it is deleted now.";
@@ -69,7 +69,7 @@ async function removeNow(place, { key, before, now, again }) {
   else conflict(place, { key, mine: null, before, now: result.now, again });
 }
 
-/** Asks for a new key and creates it, if there is none of its name. */
+/** Asks for a key and a value and creates the key if it does not exist. */
 export async function createKey(prefix) {
   const given = await ask("New key", [
     field("Key", h("input", { name: "key", value: keyText(prefix), required: true, autocomplete: "off", autocapitalize: "none", spellcheck: "false" }),
@@ -90,7 +90,7 @@ export async function createKey(prefix) {
   }
 }
 
-/** Makes an old value the present one. The comparison is with what stands there at this moment, which is shown before. */
+/** Restores an old value. Compares with the current revision, which it reads first. */
 export async function bringBack(place, key, old, again) {
   const now = await getKey(key);
   if (now && equal(now.value, old.value)) {

@@ -1,7 +1,7 @@
-// The history of a key of v3, the newest version first, as far as it is not compacted.
+// The history of a v3 key, newest version first, back to the last compaction.
 //
-// Versions since the key was created are read one by one, each at the revision before the next newer one. What was before
-// a deletion has no such thread: a watch from the oldest revision finds it.
+// Versions since the key's creation are read one by one, each at the revision before the next newer version. A watch
+// from the oldest revision finds the versions from before a deletion.
 
 import { getKey, readKv, stream } from "./api.js";
 import { toBase64 } from "./bytes.js";
@@ -9,14 +9,14 @@ import { button, count, h, size, trouble } from "./dom.js";
 import { bringBack } from "./edit.js";
 import { diffView, valueView } from "./values.js";
 
-/** Versions that one page has. */
+/** Number of versions on a page. */
 const PAGE = 20;
-/** Versions that are kept of what was before a deletion, the newest. */
+/** Maximum number of versions to keep from before the creation of the key; older versions are dropped. */
 const OLDER_MAX = 200;
-/** A watch that reads old revisions and sends nothing for this time has read them all. */
+/** Time without events after which a watch has read all old revisions. */
 const QUIET_MS = 1500;
 
-/** Walks back through the versions of a key. */
+/** Reads the versions of a key backward. */
 class Walk {
   constructor(key, newest) {
     this.key = key;
@@ -46,7 +46,7 @@ class Walk {
   }
 }
 
-/** Versions and deletions before a revision (of any time without one), newest first: by a watch over what is kept. */
+/** Reads the versions and deletions before a revision, or all without a revision, with a watch. Newest first. */
 async function before(key, revision, signal) {
   let start = "1";
   for (let tries = 0; tries < 3; tries += 1) {
@@ -87,7 +87,7 @@ async function replay(key, start, revision, signal) {
   return read;
 }
 
-/** Shows the history in a place of the key's view. */
+/** Shows the history of a key in `place`. */
 export async function showHistory(place, key, newest, again, signal) {
   const rows = h("ol", { class: "history" });
   const state = h("p", { class: "quiet", role: "status" }, "Reading…");
@@ -101,7 +101,7 @@ export async function showHistory(place, key, newest, again, signal) {
   let last = null;
   const add = (versions) => {
     for (const version of versions) {
-      // a version is compared with the one before it, which is known when that is shown
+      // A version is compared with the version before it, which is the next one shown.
       last?.comparable(version);
       last = row(place, key, version, newest, again);
       rows.append(last.view);
@@ -130,7 +130,7 @@ export async function showHistory(place, key, newest, again, signal) {
   await run(newest ? page : earlier);
 }
 
-/** One version, whose differences to the one before can be seen once that is known. */
+/** Creates the row of a version. `comparable` sets the previous version, so that the changes can be shown. */
 function row(place, key, version, newest, again) {
   const current = newest && version.modified === newest.modified;
   const shown = h("div", {});

@@ -1,4 +1,4 @@
-// One key of v3: its value, what is known of it, and what can be done with it.
+// A v3 key: its value, its metadata and its actions.
 
 import { getKey, swap } from "./api.js";
 import { keyText } from "./bytes.js";
@@ -9,7 +9,7 @@ import { address } from "./keys.js";
 import { timeToLive } from "./leases.js";
 import { EDITED_BYTES_MAX, valueView } from "./values.js";
 
-/** Shows a key in a place, and draws it again after each change. */
+/** Shows a key in `place` and redraws it after each change. */
 export async function openKey(place, prefix, key, signal) {
   const again = () => openKey(place, prefix, key, signal);
   const head = h("div", { class: "row" }, h("a", { class: "back", href: address(prefix) }, "← List"));
@@ -18,7 +18,7 @@ export async function openKey(place, prefix, key, signal) {
     if (signal.aborted) return;
     const focused = place.contains(document.activeElement) && document.activeElement !== place;
     place.replaceChildren(head, heading(key), ...(kv ? present(kv, again, signal) : absent(key, again, signal)));
-    // what had the focus is drawn again
+    // The element that had the focus was replaced.
     if (focused) place.querySelector("button").focus({ preventScroll: true });
   } catch (error) {
     if (!signal.aborted) place.replaceChildren(head, heading(key), trouble(error));
@@ -47,7 +47,7 @@ function present(kv, again, signal) {
   ];
 }
 
-/** The lease of a key, with the time that it has left. */
+/** Creates the description of a key's lease with its remaining time. */
 function lease(id) {
   const left = h("span", { class: "quiet" });
   timeToLive(id).then((known) => { left.textContent = `${span(known.left)} left`; }, () => {});

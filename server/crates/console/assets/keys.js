@@ -1,4 +1,4 @@
-// Keys of v3: a list as a tree, and beside it the key that is open. Keys of v2 have a view of their own in `v2keys.js`.
+// The v3 keys as a tree, next to the open key. `v2keys.js` shows the v2 keys.
 
 import { keyOf, keyText } from "./bytes.js";
 import { user, writes } from "./api.js";
@@ -10,11 +10,11 @@ import { Listing, parents } from "./v3list.js";
 
 export const title = "Keys";
 
-/** Entries that one page of the list has. */
+/** Number of entries on a page of the list. */
 const PAGE = 100;
 const SLASH = 47;
 
-/** The address of a folder or prefix, and of a key that is open in it. */
+/** Returns the address of a folder or prefix, with an open key if given. */
 export function address(prefix, key) {
   const params = new URLSearchParams({ p: keyText(prefix), ...(key && { k: keyText(key) }) });
   return `#keys?${params}`;
@@ -28,14 +28,14 @@ export async function show(view) {
   await (old ? showV2(view) : showV3(view));
 }
 
-/** The list that was shown last, and what it depends on. */
+/** The last list and the user, number of writes and prefix that it depends on. */
 let kept = { of: null, list: null };
 
 async function showV3({ root, params, signal, y }) {
   const prefix = keyOf(params.get("p") ?? "");
   const key = params.has("k") ? keyOf(params.get("k")) : null;
   const of = `${user()} ${writes} ${keyText(prefix)}`;
-  // one key after another is opened beside the same list, as far as it was read
+  // When another key is opened, the list stays.
   const again = key !== null && kept.of === of;
   if (!again) kept = { of, list: h("section", { class: "list", "aria-label": "List of keys" }) };
   const { list } = kept;
@@ -46,7 +46,7 @@ async function showV3({ root, params, signal, y }) {
   mark(list, key);
   if (key) {
     await openKey(open, prefix, key, signal);
-    // who has come here by keyboard goes on with the key
+    // A keyboard user continues at the key.
     if (document.activeElement?.id === "main") open.focus({ preventScroll: true });
   } else {
     open.append(h("p", { class: "quiet empty" }, "Choose a key to see its value and its history."));
@@ -55,7 +55,7 @@ async function showV3({ root, params, signal, y }) {
   mark(list, key);
 }
 
-/** Marks the key that is open. */
+/** Marks the open key in the list. */
 function mark(list, key) {
   const at = key && keyText(key);
   for (const link of list.querySelectorAll("a.key")) {
@@ -82,7 +82,7 @@ function search(prefix) {
     button("New key", () => createKey(prefix), { class: "main" }), problem);
 }
 
-/** The list below a prefix: a page, and more when somebody asks. */
+/** Shows the first page of the entries below a prefix, and a button for more. */
 async function showList(list, prefix) {
   const entries = h("ul", { class: "entries" });
   const state = h("p", { class: "quiet", role: "status" }, "Reading…");

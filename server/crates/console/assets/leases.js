@@ -1,4 +1,4 @@
-// Leases with the time that they have left.
+// The leases with their remaining time.
 
 import { v3 } from "./api.js";
 import { fromBase64, keyText } from "./bytes.js";
@@ -8,11 +8,11 @@ import { repeat } from "./poll.js";
 
 export const title = "Leases";
 
-/** Leases that are asked for at once: each is a request. */
+/** Number of leases on a page. Each lease needs a request. */
 const PAGE = 25;
 const ASK_MS = 5000;
 
-/** The remaining and the granted seconds of a lease; -1 left when it has ended. */
+/** Requests the remaining and the granted seconds of a lease. The remaining time of an ended lease is -1. */
 export async function timeToLive(id, keys = false) {
   const answer = await v3("lease/timetolive", { ID: id, keys });
   return {

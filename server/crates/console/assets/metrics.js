@@ -1,6 +1,6 @@
-// Reads the page of metrics in Prometheus' text format.
+// Parses metrics in the Prometheus text format.
 
-/** Returns the samples by name: a list of `{ labels, value }` each. Buckets of histograms are left out. */
+/** Returns the samples of each metric as a list of `{ labels, value }`. Omits histogram buckets. */
 export function parse(page) {
   const found = new Map();
   for (const line of page.split("\n")) {
@@ -14,7 +14,7 @@ export function parse(page) {
   return found;
 }
 
-/** The value of the first sample with these labels; undefined if there is none. */
+/** Returns the value of the first sample with these labels, or undefined if there is none. */
 export function value(page, name, labels = {}) {
   const wanted = Object.entries(labels).map(([label, text]) => `${label}="${text}"`);
   return page.get(name)?.find((one) => wanted.every((pair) => one.labels.includes(pair)))?.value;

@@ -1,6 +1,6 @@
-// Work that is repeated while a view is open and its page is seen.
+// Repeats work while a view is open and its page is visible.
 
-/** Runs the work now and again after each pause, until the signal. A hidden page asks for nothing. */
+/** Runs `work` now and after each pause until the signal aborts. Skips the work while the page is hidden. */
 export async function repeat(signal, pauseMs, work) {
   while (!signal.aborted) {
     if (!document.hidden) await work();
@@ -8,7 +8,7 @@ export async function repeat(signal, pauseMs, work) {
   }
 }
 
-/** Resolves after some time, or when the signal is given. */
+/** Resolves after `ms` milliseconds, or when the signal aborts. */
 export function pause(signal, ms) {
   return new Promise((resolve) => {
     const timer = setTimeout(done, ms);

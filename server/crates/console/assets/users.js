@@ -1,4 +1,4 @@
-// Users, roles and their permissions, to look at.
+// Users, roles and their permissions, read-only.
 
 import { user, v3 } from "./api.js";
 import { equal, fromBase64, keyText, prefixEnd } from "./bytes.js";
@@ -7,7 +7,7 @@ import { h, name, table, trouble } from "./dom.js";
 export const title = "Users";
 export const heading = "Users and roles";
 
-/** Users and roles that are asked for: each is a request. */
+/** Maximum number of users, and of roles, to request. Each needs a request. */
 const ASKED_MAX = 100;
 
 export async function show({ root }) {
@@ -48,14 +48,14 @@ async function permissionsOf(role) {
   try {
     const { perm } = await v3("auth/role/get", { role });
     if (!perm) return [["nothing", "–"]];
-    // what is left out is the first value of the enum
+    // JSON omits the first value of the enum.
     return perm.map((one) => [{ WRITE: "write", READWRITE: "read and write" }[one.permType] ?? "read", range(one)]);
   } catch (error) {
     return [["–", trouble(error)]];
   }
 }
 
-/** Keys of a permission in words. */
+/** Describes the key range of a permission. */
 function range({ key, range_end: end }) {
   const start = fromBase64(key);
   if (!end) return h("span", {}, "the key ", name(keyText(start)));

@@ -1,12 +1,12 @@
-// Keys of v2: its directories, and writes by compare-and-swap on the modified index. v2 lists a directory only as a whole,
-// with the values in it; this page asks for one at a time, never for what is below.
+// The v2 keys. Writes compare the modified index. v2 lists only whole directories with their values, so the page
+// requests one directory at a time and never recursively.
 
 import { v2 } from "./api.js";
 import { fromText } from "./bytes.js";
 import { ask, button, count, facts, field, h, name, notify, size, span, trouble } from "./dom.js";
 import { diffView, valueView } from "./values.js";
 
-/** Entries that are drawn before somebody asks for more. */
+/** Number of entries to draw before the user requests more. */
 const PAGE = 200;
 
 const at = (path) => `v2/keys${path.split("/").map(encodeURIComponent).join("/")}`;
@@ -84,7 +84,7 @@ function edit(work, node) {
   area.focus();
 }
 
-/** Writes if the index is still that of the node, else shows both values. */
+/** Writes a value if the node's index is unchanged. Otherwise shows both values. */
 async function swap(work, node, mine) {
   try {
     const done = await v2(`${at(node.key)}?prevIndex=${node.modifiedIndex}`, {
@@ -103,7 +103,7 @@ async function conflict(work, node, mine) {
   try {
     ({ node: now } = await v2(at(node.key)));
   } catch (error) {
-    // deleted since, or no answer
+    // The key was deleted, or the request failed.
     work.append(trouble(error));
     return;
   }

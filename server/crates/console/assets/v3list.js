@@ -1,17 +1,17 @@
-// Lists keys of v3 as a tree by "/", of a million as well: only by ranges with a limit and without values, and what lies
-// below a folder is skipped with one request instead of read.
+// Lists v3 keys as a tree separated by "/". Reads only limited ranges without values, and skips the keys below a folder
+// with one request, so that a million keys can be listed.
 
 import { v3 } from "./api.js";
 import { concat, equal, fromBase64, prefixEnd, startsWith, toBase64 } from "./bytes.js";
 
 const SLASH = 47;
-/** Keys of one range. */
+/** Maximum number of keys in a range. */
 const LIMIT = 100;
-/** Ranges for one page of entries: a page of folders takes one for each. */
+/** Maximum number of ranges to read for a page of entries. Each folder needs a range. */
 const RANGES_MAX = 60;
 const ZERO = new Uint8Array(1);
 
-/** The entries directly below a prefix, page by page: `{ folder, key, kv }`. */
+/** Reads the entries `{ folder, key, kv }` directly below a prefix page by page. */
 export class Listing {
   constructor(prefix) {
     this.prefix = prefix;
@@ -23,7 +23,7 @@ export class Listing {
     this.folder = null;
   }
 
-  /** Returns at least one page of entries, fewer at the end. */
+  /** Returns about `wanted` entries, or fewer at the end or after `RANGES_MAX` ranges. */
   async page(wanted) {
     const entries = [];
     for (let ranges = 0; ranges < RANGES_MAX && entries.length < wanted && !this.done; ranges += 1) {
@@ -44,7 +44,7 @@ export class Listing {
     if (this.done) return;
     const last = fromBase64(kvs[kvs.length - 1].key);
     this.at = this.folder && startsWith(last, this.folder) ? prefixEnd(this.folder) : concat(last, ZERO);
-    // the folder may be the last that there is
+    // The folder may be the last entry.
     this.done = equal(this.at, this.end);
   }
 
@@ -61,7 +61,7 @@ export class Listing {
   }
 }
 
-/** The folders that lead to a prefix, from the first on. */
+/** Returns the folders above a prefix, outermost first. */
 export function parents(prefix) {
   const found = [];
   for (let at = 0; at < prefix.length; at += 1) {

@@ -1,20 +1,20 @@
-// How values are shown, compared and typed: text, JSON or hexadecimal.
+// Shows, compares and edits values as text, JSON or hexadecimal.
 
 import { fromHex, fromText, hexLines, prettyJson, toHex, utf8 } from "./bytes.js";
 import { diffLines, shorten } from "./diff.js";
 import { button, field, h, size } from "./dom.js";
 
-/** Characters of a value that are shown at first, and how many more at each wish: a browser takes seconds for a megabyte. */
+/** Number of characters to show at first and to add on request. A browser takes seconds to show a megabyte. */
 const SHOWN = 32 << 10;
 const MORE = 128 << 10;
-/** Bytes of a value that can be edited here. */
+/** Maximum size in bytes of a value that can be edited. */
 export const EDITED_BYTES_MAX = 256 << 10;
 const DIFF_LINES_MAX = 400;
 
-/** The form in which a value is best read. */
+/** Returns the most readable form of a value. */
 export function bestForm(bytes) {
   const text = utf8(bytes);
-  // controls are what text does not have
+  // Text contains no control characters.
   if (text === null || /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/.test(text)) return "hex";
   return prettyJson(text) === null ? "text" : "json";
 }
@@ -27,7 +27,7 @@ function linesOf(bytes, form) {
 
 let views = 0;
 
-/** A value with the choice of its form: its beginning, and more of it when somebody asks. */
+/** Creates a view of a value with a choice of forms. Shows the start of the value, and more on request. */
 export function valueView(bytes) {
   if (bytes.length === 0) return h("p", { class: "quiet" }, "The value is empty.");
   const text = utf8(bytes);
@@ -39,7 +39,7 @@ export function valueView(bytes) {
   const group = `form-${views}`;
   const shown = h("div", {});
   const draw = () => {
-    // a line of hexadecimal is five times as long as its bytes
+    // A line of the hex dump is about five times as long as its bytes.
     const end = form === "hex" ? limit / 8 : limit;
     const whole = form === "hex" ? bytes : form === "json" ? json : text;
     const part = form === "hex" ? hexLines(bytes.subarray(0, end)).join("\n") : whole.slice(0, end);
@@ -56,15 +56,15 @@ export function valueView(bytes) {
   return h("div", {}, h("fieldset", { class: "choice" }, h("legend", { class: "unseen" }, "Shown as"), choice), shown);
 }
 
-/** Has the browser save a value, to the byte. */
+/** Downloads the bytes of a value as a file. */
 function save(bytes) {
   const url = URL.createObjectURL(new Blob([bytes]));
   h("a", { href: url, download: "value" }).click();
-  // the browser reads it after the click
+  // The browser reads the URL after the click.
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
-/** What differs between two values. */
+/** Creates a view of the differences between two values. */
 export function diffView(before, after) {
   const forms = [bestForm(before), bestForm(after)];
   const form = forms.includes("hex") ? "hex" : forms.every((one) => one === "json") ? "json" : "text";
@@ -81,10 +81,10 @@ export function diffView(before, after) {
     rest > 0 && h("div", { class: "skipped" }, `${rest} more lines`));
 }
 
-/** A field in which a value is typed; `read` returns its bytes, or throws when they are none. */
+/** Creates an editor for a value. `read` returns its bytes and throws an error for invalid text. */
 export function valueEditor(bytes) {
   const text = utf8(bytes);
-  // a text field turns every end of line into one character, so that others would be lost
+  // A text field normalizes all line ends, so values with other line ends are edited as hexadecimal.
   const plain = text !== null && bestForm(bytes) !== "hex" && !text.includes("\r");
   const area = h("textarea", {
     rows: Math.min(18, Math.max(4, (plain ? text : toHex(bytes)).split("\n").length + 1)),

@@ -1,4 +1,4 @@
-// Changes below a prefix of v3, as they happen.
+// Shows the changes below a v3 prefix as they occur.
 
 import { readKv, stream } from "./api.js";
 import { keyOf, keyText, prefixRange, utf8 } from "./bytes.js";
@@ -7,11 +7,11 @@ import { address } from "./keys.js";
 
 export const title = "Watch";
 
-/** Changes that stay on the page. */
+/** Number of changes to keep on the page. */
 const KEPT = 200;
-/** Characters of a value that a line shows. */
+/** Number of characters of a value to show in a line. */
 const SHOWN = 160;
-/** What is said to screen readers is said at most so often. */
+/** Minimum interval between two announcements to screen readers. */
 const SAID_MS = 2000;
 
 export async function show({ root, params, signal }) {
@@ -53,7 +53,7 @@ export async function show({ root, params, signal }) {
   root.append(form, state, said, h("section", { "aria-label": "Changes" }, lines));
 }
 
-/** The lines, drawn once for a frame however many changes it has. */
+/** The list of changes, drawn at most once per frame. */
 class Log {
   constructor(lines, state, said) {
     Object.assign(this, { lines, state, said, total: 0, waiting: [], drawing: false, saidAt: 0 });
@@ -69,7 +69,7 @@ class Log {
     }
     if (this.waiting.length > 0 && !this.drawing) {
       this.drawing = true;
-      // a hidden page has no frames
+      // A hidden page draws no frames.
       setTimeout(() => this.draw(), 100);
     }
   }
