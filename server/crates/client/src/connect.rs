@@ -77,7 +77,7 @@ async fn tunnel(stream: &mut TcpStream, authority: &str) -> io::Result<()> {
     // Read byte by byte, because bytes after the head belong to TLS.
     while !answer.ends_with(b"\r\n\r\n") {
         if answer.len() == BODY_BYTES_MAX {
-            return Err(io::Error::other("the proxy's answer is too long"));
+            return Err(io::Error::other("the proxy's response is too long"));
         }
         answer.push(stream.read_u8().await?);
     }
@@ -85,7 +85,7 @@ async fn tunnel(stream: &mut TcpStream, authority: &str) -> io::Result<()> {
     let first = String::from_utf8_lossy(first.unwrap_or_default());
     match first.split(' ').nth(1) {
         Some(status) if status.starts_with('2') => Ok(()),
-        Some(_) | None => Err(io::Error::other(format!("the proxy answers {first}"))),
+        Some(_) | None => Err(io::Error::other(format!("the proxy responded with {first}"))),
     }
 }
 

@@ -47,9 +47,9 @@ pub struct InconsistentState {
 enum RebuildError {
     #[error(transparent)]
     Node(#[from] NodeError),
-    #[error("cannot hand leadership over: {0}")]
+    #[error("cannot transfer leadership: {0}")]
     Transfer(#[from] TransferError),
-    #[error("this member leads now")]
+    #[error("this member is now the leader")]
     Leads,
 }
 

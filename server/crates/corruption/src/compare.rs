@@ -27,7 +27,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 pub(super) enum CompareError {
     #[error(transparent)]
     Node(#[from] NodeError),
-    #[error("this member has not hashed its own state in time")]
+    #[error("this member did not hash its own state in time")]
     NotHashed,
 }
 

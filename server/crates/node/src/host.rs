@@ -100,7 +100,7 @@ impl Host for NodeHost {
             // Without its files, the state would be lost at the next startup.
             tracing::error!(
                 index,
-                "the replica installs a snapshot that was not received"
+                "bug: installing a snapshot that was not received"
             );
             std::process::abort();
         };

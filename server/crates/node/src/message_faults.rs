@@ -38,7 +38,7 @@ impl MessageFaults {
                 remote_peer_id,
                 error = %fault,
                 messages,
-                "dropped messages of a peer; look for a damaged disk or another release there"
+                "dropped messages from a peer; check it for a damaged disk or another release"
             );
         }
     }

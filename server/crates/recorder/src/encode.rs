@@ -44,7 +44,7 @@ impl Encoder {
         if log_bytes > FRAME_BYTES_MAX {
             tracing::warn!(
                 log_bytes,
-                "the log is too large for the flight recorder: this recording can be shown, not replayed"
+                "the log is too large for the flight recorder; this recording can be shown but not replayed"
             );
             return;
         }

@@ -18,9 +18,9 @@ use crate::{
 pub enum ReadError {
     #[error("read {path}: {source}")]
     Io { path: String, source: io::Error },
-    #[error("{0}: no file of a recording (00000001.rec, …) is there")]
+    #[error("{0}: the folder contains no file of a recording (00000001.rec, …)")]
     Empty(String),
-    #[error("{0}: is not a recording: it does not begin as one, or its first frame is damaged")]
+    #[error("{0} is not a recording, or its first frame is damaged")]
     Foreign(String),
 }
 

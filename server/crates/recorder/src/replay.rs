@@ -146,7 +146,7 @@ impl Run {
 
     /// Records why the rest of a file could not be read.
     fn fault(&mut self, file: PathBuf, fault: FrameFault) {
-        let text = format!("{} {fault}; what is before was used", file.display());
+        let text = format!("{} {fault}; the part before was used", file.display());
         match fault {
             FrameFault::Cut => self.result.cut = Some(text),
             FrameFault::Damaged | FrameFault::Later | FrameFault::Io(_) => {
@@ -211,13 +211,13 @@ impl Run {
             Some(Ok(None)) => self.result.equal += 1,
             Some(Ok(Some(differs))) => self.end(differs),
             Some(Err(why)) => self.only_show(why),
-            None => self.only_show("the recording does not hold the start of the process".into()),
+            None => self.only_show("the recording does not contain the start of the process".into()),
         }
     }
 
     fn finish(mut self) -> Replayed {
         if self.result.read == 0 {
-            self.only_show("it holds no turn".into());
+            self.only_show("the recording contains no turn".into());
         }
         self.result
     }

@@ -75,7 +75,7 @@ impl Ring {
         if is_low() {
             return Err(io::Error::new(
                 io::ErrorKind::StorageFull,
-                "the disk has too little room",
+                "the disk has too little free space",
             ));
         }
         let values_in_clear = settings.values_in_clear;
@@ -147,7 +147,7 @@ fn run(queue: &Queue, mut files: Files) {
         drop(queued);
         if let Err(error) = write(&mut files, work) {
             let folder = files.folder.display();
-            tracing::error!(%folder, %error, "the flight recorder ends: its file cannot be written");
+            tracing::error!(%folder, %error, "failed to write to the flight recorder; recording stops");
             // From now on, all turns are omitted.
             queue.lock().left_out = Some((0, 0));
             return;

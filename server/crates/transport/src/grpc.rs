@@ -275,7 +275,7 @@ impl<C: CallHandler> Service for ConnectionService<C> {
                 (Code::ResourceExhausted, TOO_MANY.into())
             }
             Refusal::TooSlow => {
-                let text = "the request comes too slowly";
+                let text = "the request arrives too slowly";
                 (Code::DeadlineExceeded, text.into())
             }
             Refusal::UnknownEncoding => (Code::Unimplemented, unknown_encoding(head)),

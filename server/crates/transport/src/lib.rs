@@ -192,7 +192,7 @@ impl RunningServer {
         {
             tracing::warn!(
                 connections = self.open.count(),
-                "answers in flight did not end in time, closing their connections"
+                "requests in flight did not end in time; closing their connections"
             );
             self.handle.stop(false).await;
         } else {

@@ -57,7 +57,7 @@ fn until_stalled<T>(
     let stalled = stalled
         .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + limits::STALL_TIMEOUT)));
     ready!(stalled.as_mut().poll(cx));
-    Poll::Ready(Err(timed_out("the client does not read its answer")))
+    Poll::Ready(Err(timed_out("the client does not read its response")))
 }
 
 fn timed_out(what: &'static str) -> io::Error {
@@ -193,7 +193,7 @@ impl Stream for BoundedBody {
             late.as_mut().reset(due);
         }
         ready!(late.as_mut().poll(cx));
-        let slow = timed_out("the body comes too slowly");
+        let slow = timed_out("the body arrives too slowly");
         Poll::Ready(Some(Err(PayloadError::Io(slow))))
     }
 }

@@ -39,7 +39,7 @@ impl Player {
     pub(crate) fn start(start: &Start, values_in_clear: bool) -> Result<Self, String> {
         let begun = caught(|| {
             let (Some(settings), Some(state)) = (&start.settings, &start.state) else {
-                return Err(CorruptRecord::new("the start is not whole"));
+                return Err(CorruptRecord::new("the start is incomplete"));
             };
             let records = start.log.iter().map(|entry| LogRecord {
                 index: entry.index,

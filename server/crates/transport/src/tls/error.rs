@@ -31,7 +31,7 @@ pub enum TlsError {
     NoSuite { available: String },
     #[error("--{flag}: {name:?} is neither a host name nor an address")]
     Hostname { flag: &'static str, name: String },
-    #[error("cannot make a self-signed certificate in {}: {reason}", path.display())]
+    #[error("cannot create a self-signed certificate in {}: {reason}", path.display())]
     SelfSigned {
         /// The folder of the file.
         path: PathBuf,
