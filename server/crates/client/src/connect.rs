@@ -89,8 +89,7 @@ async fn tunnel(stream: &mut TcpStream, authority: &str) -> io::Result<()> {
     }
 }
 
-/// Checks that the server at `address` completes the TLS handshake within `patience`, with a certificate that is valid for
-/// `name`. Closes the connection.
+/// Checks that the server at `address` completes the TLS handshake within `patience`, with a certificate for `name`.
 pub async fn check_certificate(
     address: &str,
     name: &str,

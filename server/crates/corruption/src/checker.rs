@@ -30,7 +30,7 @@ const REBUILD_PAUSE: Duration = Duration::from_secs(10);
 /// Member id of an alarm for the whole cluster, as in etcd.
 const WHOLE_CLUSTER: MemberId = MemberId::NONE;
 
-/// The error that a starting member's state differs from other members' states and no majority agrees on one.
+/// The error that a starting member's state differs from other members' states and no majority agrees on a state.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the state of this member differs from that of others, and no majority with the leader agrees on one (after \
@@ -117,8 +117,7 @@ impl CorruptionChecker {
         }
     }
 
-    /// Every `--corrupt-check-time`, while this member leads other members, compares the hashes of their current states and
-    /// raises alarms. Never returns.
+    /// Every `--corrupt-check-time`, compares the hashes of current states and raises alarms, if this member leads others.
     async fn compare_regularly(&self) {
         let Some(every) = self.checks.every else {
             return std::future::pending().await;
@@ -163,7 +162,7 @@ impl CorruptionChecker {
     }
 
     /// When this member has the CORRUPT alarm, compares its state with the others'. Replaces a corrupt state and disarms the
-    /// alarm. An alarm on a sound state stays, because a client raised it. Retries failures after a pause. Never returns.
+    /// alarm. An alarm on a sound state remains, because a client raised it. Retries failures after a pause. Never returns.
     async fn follow_alarm(&self) {
         let mut looks = interval(ALARM_INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);

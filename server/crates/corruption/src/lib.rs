@@ -1,15 +1,12 @@
-//! Finds members whose state differs from the majority's, and replaces it with the leader's.
+//! Finds members whose state differs from the majority's and replaces their state with the leader's.
 //!
 //! Members hash their whole state at compactions and at entries proposed for that purpose. A member that differs from most
 //! voters gets the CORRUPT alarm, which stops writes as in etcd, and fetches the leader's state. Once its state equals the
-//! majority's, the alarm is disarmed. A member whose checkpoint is damaged on disk also fetches the leader's state, without an
-//! alarm.
+//! majority's, the alarm is disarmed. A member whose checkpoint is damaged also fetches the leader's state, without an alarm.
 //!
-//! `snapshot` computes hashes, `node` stores them, `peer::query` queries other members, and `witan_machine::alarm` defines the
-//! effect of an alarm.
+//! `snapshot` computes hashes, `node` stores them, `peer::query` queries members, and `witan_machine::alarm` defines alarms.
 //!
-//! Reading order: `agreement` (evaluates the hashes; pure) → `compare` (queries the other members) → `checker` (schedule and
-//! reaction) → `metrics`.
+//! Reading order: `agreement` (pure) → `compare` → `checker` → `metrics`.
 
 mod agreement;
 mod checker;

@@ -21,8 +21,7 @@ use super::{
     replica_loop::Proposal,
 };
 
-/// Size in bytes that users, roles and members may use even if the quota is exhausted, so that permissions can be changed on a
-/// full member. etcd does not count them at all.
+/// Size in bytes that users, roles and members may use even if the quota is exhausted, so that permissions can be changed.
 const MANAGEMENT_BYTES_ALWAYS: u64 = 64 << 10;
 
 /// The state growth that an admitted command may cause.
@@ -34,9 +33,9 @@ pub(super) struct Growth {
     kept_bytes: u64,
 }
 
-/// Returns whether `bytes` more bytes would exceed the quota: always `false` for copied data, and for changes of users or
-/// members within [`MANAGEMENT_BYTES_ALWAYS`]. Fails with `NoSpace` while a NOSPACE alarm is active, except for key and lease
-/// commands, which the state machine checks.
+/// Returns whether `bytes` more bytes would exceed the quota: always `false` for copied data, and for users and members within
+/// [`MANAGEMENT_BYTES_ALWAYS`]. Fails with `NoSpace` while a NOSPACE alarm is active, except for key and lease commands, which
+/// the state machine checks.
 fn exceeds_quota(node: &Node, command: &Command, bytes: u64) -> Result<bool, NodeError> {
     let manages = matches!(command, Command::Auth(_) | Command::Members(_));
     // Copied data is always accepted, because the other cluster's quota may be larger.
@@ -54,8 +53,7 @@ fn exceeds_quota(node: &Node, command: &Command, bytes: u64) -> Result<bool, Nod
     Ok(quota.is_some_and(|quota| size.saturating_add(bytes) >= quota))
 }
 
-/// Sets the length limit of the stored values that a command keeps (`ignore_value`). Returns their present size in bytes, or 0
-/// if the command keeps none.
+/// Limits the length of the stored values that a command keeps (`ignore_value`). Returns their present size in bytes, or 0.
 async fn limit_kept_values(node: &Node, command: &mut Command) -> Result<u64, NodeError> {
     let Command::Kv(command) = command else {
         return Ok(0);
@@ -68,10 +66,9 @@ async fn limit_kept_values(node: &Node, command: &mut Command) -> Result<u64, No
 }
 
 impl Node {
-    /// Checks a command and returns how much it may grow the state. Sets the length limit of kept values in the command. Fails
-    /// if the command is too long, the member is a learner, or the cluster follows another one. If the quota
-    /// (`--quota-backend-bytes`) is exhausted, raises the NOSPACE alarm and fails with `NoSpace`, so authorize the caller
-    /// first.
+    /// Checks a command and returns how much it may grow the state. Limits the length of kept values. Fails if the command is
+    /// too long, the member is a learner, or the cluster follows another one. If the quota (`--quota-backend-bytes`) is
+    /// exhausted, raises the NOSPACE alarm and fails with `NoSpace`, so authorize the caller first.
     pub(super) async fn admit(&self, command: &mut Command) -> Result<Growth, NodeError> {
         if let Command::Auth(command) = command
             && command.is_too_long()
@@ -157,8 +154,7 @@ impl Node {
         self.report_alarm(AlarmCommand::hash_state()).await
     }
 
-    /// Queues an admitted command for the replica's thread. The future completes when the command is applied, fails or times
-    /// out.
+    /// Queues an admitted command. The future completes when the command is applied, fails or times out.
     pub(super) fn send_command(
         &self,
         entry: UnstampedEntry,
@@ -178,8 +174,8 @@ impl Node {
         Ok(answer)
     }
 
-    /// Queues a request for the replica's thread without blocking. Fails with `TooMany` if the queue is full, and with
-    /// `Removed` or `Stopped` if the thread has ended.
+    /// Queues a request for the replica's thread. Fails with `TooMany` if the queue is full, and with `Removed` or `Stopped` if
+    /// the thread has ended.
     pub(super) fn send(&self, inbound: LoopRequest) -> Result<(), NodeError> {
         let sent = self.shared.inbox.try_send(inbound);
         sent.map_err(|refused| match refused {

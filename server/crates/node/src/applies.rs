@@ -18,7 +18,6 @@ pub(super) struct ApplyTally {
 }
 
 impl ApplyTally {
-    /// Creates an empty tally for the series `all`.
     pub(super) fn new(all: HistogramVec) -> Self {
         Self { all, by_type: [const { None }; TYPES] }
     }

@@ -1,5 +1,4 @@
-//! Decides when to write a checkpoint: after a certain amount of log, after a large compaction, when the feature level rises,
-//! and on request.
+//! Decides when to write a checkpoint: after enough log, after a large compaction, when the feature level rises, or on request.
 
 use witan_machine::{member::MemberRegistry, values::CacheHold, view::View};
 use witan_storage::{Checkpointer, OnDurable, SpaceLevel};
@@ -37,7 +36,6 @@ impl Checkpoints {
         }
     }
 
-    /// Counts `bytes` bytes that were appended to the log.
     pub(super) fn appended(&mut self, bytes: u64) {
         self.appended_bytes += bytes;
     }
@@ -65,9 +63,9 @@ impl Checkpoints {
         self.appended_bytes = 0;
     }
 
-    /// Offers a view to the checkpointer if a checkpoint is due: on request, after enough log, or after a large compaction,
-    /// because the previous checkpoint keeps the compacted data in memory and on disk. If `space` is low, less log is enough.
-    /// `kv_bytes` is the size of the v3 key space.
+    /// Offers a view to the checkpointer if a checkpoint is due: on request, after enough log, or after a large compaction.
+    /// Only a new checkpoint frees the compacted data. If `space` is low, less log is enough. `kv_bytes` is the size of the v3
+    /// key space.
     pub(super) fn offer(&mut self, kv_bytes: u64, space: SpaceLevel, view: impl FnOnce() -> View) {
         let compacted = self.kv_bytes.saturating_sub(kv_bytes);
         let enough = match space {

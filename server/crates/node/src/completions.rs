@@ -120,8 +120,7 @@ impl CompletionSlots {
         }
     }
 
-    /// Opens a slot. If no completion arrives within `timeout`, rounded up to a multiple of [`TIMEOUT_CHECK_INTERVAL`], the
-    /// slot completes with [`NodeError::Timeout`].
+    /// Opens a slot. After about `timeout` without a completion, the slot completes with [`NodeError::Timeout`].
     fn open(&mut self, timeout: Duration) -> SlotId {
         let timeout_checks = timeout
             .as_millis()
@@ -227,7 +226,6 @@ impl<T> CompletionSender<T> {
 }
 
 impl Waiter {
-    /// Completes the request with an error.
     pub(super) fn refuse(mut self, fault: NodeError) {
         self.send(Err(fault));
     }
@@ -337,13 +335,11 @@ async fn deliver_completions(completion_queue: Arc<CompletionQueue>) {
 pub(super) struct CompletionBatch(Vec<(Arc<CompletionQueue>, Vec<Completion>)>);
 
 impl CompletionBatch {
-    /// Adds a reply to the batch.
     pub(super) fn push<T: CompletionValue>(&mut self, to: CompletionSender<T>, value: T) {
         self.complete(to.waiter, value);
     }
 
-    /// Adds a reply to the batch. If `waiter` waits for a value of another type, the request completes with
-    /// [`NodeError::Internal`].
+    /// Adds a reply to the batch. If `waiter` waits for another type, the request fails with [`NodeError::Internal`].
     pub(super) fn complete(&mut self, mut waiter: Waiter, value: impl CompletionValue) {
         if let Some(completion_queue) = waiter.completion_queue.take() {
             self.add(
@@ -353,7 +349,6 @@ impl CompletionBatch {
         }
     }
 
-    /// Adds a wake-up of a watch stream to the batch.
     pub(super) fn wake(&mut self, completion_queue: Arc<CompletionQueue>, notify: Arc<Notify>) {
         self.add(completion_queue, Completion::Wake(notify));
     }
@@ -393,7 +388,7 @@ mod tests {
         let (first, lost) = CompletionSender::<AppliedCommand>::new(timeout);
         let (second, complete) = CompletionSender::<AppliedCommand>::new(timeout);
         drop(lost);
-        // Reuses the slot of the request that was given up.
+        // This request reuses the slot of the abandoned request.
         let (third, late) = CompletionSender::<AppliedCommand>::new(timeout);
         assert_eq!(first.waiter.slot_id.slot, third.waiter.slot_id.slot);
         let worker = std::thread::spawn(move || {

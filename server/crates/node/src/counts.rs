@@ -53,8 +53,7 @@ impl NodeMetrics {
         }
     }
 
-    /// Adds a request's numbers of ranges, puts and deletions, in this order, to the counters. A request with several
-    /// operations also counts as a transaction.
+    /// Adds a request's numbers of ranges, puts and deletions to the counters. Several operations also count as a transaction.
     pub(super) fn kv_counted(&self, sum: [u64; 3]) {
         let [ranges, puts, deletes] = sum;
         for (series, by) in [

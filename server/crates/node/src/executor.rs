@@ -1,5 +1,4 @@
-//! The thread that executes long commands and frees the states that they replace, so that the replica's thread can continue
-//! with raft. The replica decides which commands are long.
+//! The thread that executes long commands and frees the states that they replace, so that the replica's thread can continue.
 
 use std::{
     sync::mpsc::{Receiver, SyncSender, sync_channel},
@@ -50,8 +49,7 @@ impl Executor {
     }
 }
 
-/// Executes long commands and frees states, one by one, until all senders are dropped. Logs a warning for each command that
-/// takes longer than `slow_apply`.
+/// Executes long commands and frees states until all senders are dropped. Logs commands that take longer than `slow_apply`.
 fn run(work: &Receiver<Work>, node: &Node, slow_apply: Duration) {
     for work in work {
         match work {

@@ -1,7 +1,6 @@
 //! Accounts for the memory that jobs and snapshots pin: bytes that the current state has dropped and an older state still
 //! contains. The pinned bytes and the current state count against the quota. If the sum exceeds the quota, the oldest reader
-//! must end. A snapshot for another member counts but does not end: the member would have to start over and might never catch
-//! up.
+//! must end. A snapshot for another member counts but does not end: the member would have to start over.
 //!
 //! A reader can also keep files of earlier checkpoints on the disk. If the disk lacks space to rewrite the checkpoint, the
 //! readers that started before the last checkpoint must end.
@@ -63,7 +62,6 @@ struct Reader {
 pub struct HeldView {
     views: HeldViews,
     id: u64,
-    /// Tells the reader to release its state.
     pub(super) end: ViewEnd,
 }
 
@@ -102,8 +100,7 @@ impl HeldViews {
         Self(Arc::new(Shared { quota_bytes, held: Mutex::default() }))
     }
 
-    /// Registers a reader of the current state. A reader with `may_end` set to `false`, such as a snapshot for another member,
-    /// is never told to end.
+    /// Registers a reader of the current state. With `may_end` false, as for a snapshot, the reader is never told to end.
     pub(super) fn hold(&self, machine: &StateMachine, may_end: bool) -> HeldView {
         let (end, ended) = watch::channel(false);
         let mut held = self.0.held.lock();
@@ -131,7 +128,7 @@ impl HeldViews {
     }
 
     /// Tells the readers that started before the last checkpoint to end, except snapshots for other members. Returns the number
-    /// of readers that were told for the first time.
+    /// of readers told for the first time.
     pub(super) fn end_outdated(&self) -> usize {
         let held = self.0.held.lock();
         let outdated = held
@@ -142,8 +139,7 @@ impl HeldViews {
         outdated.inspect(|reader| reader.end()).count()
     }
 
-    /// Tells the oldest readers to end until the others pin at most an eighth of `budget_bytes`, the size of the full memory
-    /// budget. Returns the number of readers that were told.
+    /// Tells the oldest readers to end until the others pin at most an eighth of `budget_bytes`. Returns how many must end.
     pub(super) fn end_beyond_budget(&self, budget_bytes: u64) -> usize {
         self.0.held.lock().end_beyond(budget_bytes / MEMORY_DIVISOR)
     }
@@ -177,8 +173,7 @@ impl Held {
         kept
     }
 
-    /// Tells the oldest readers to end until the others pin at most `kept_max` bytes. Returns the number of readers that were
-    /// told.
+    /// Tells the oldest readers to end until the others pin at most `kept_max` bytes. Returns how many must end.
     fn end_beyond(&self, kept_max: u64) -> usize {
         let mut ended = 0;
         while self.kept_bytes() > kept_max
@@ -195,7 +190,6 @@ impl Held {
 }
 
 impl Reader {
-    /// Tells the reader to release its state.
     fn end(&self) {
         self.end.send_replace(true);
     }

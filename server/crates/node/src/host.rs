@@ -31,7 +31,7 @@ pub(super) struct NodeHost {
     /// The received snapshot that the replica may install in this turn.
     pub(super) incoming: Option<IncomingState>,
     pub(super) shared: Arc<Shared>,
-    /// Tasks that wait for an answer of the replica, which bounds their number.
+    /// Tasks that wait for the replica, which bounds their number.
     pub(super) waiters: TicketMap<Waiter>,
     pub(super) frozen: FrozenStates,
     pub(super) completions: CompletionBatch,
@@ -55,9 +55,8 @@ pub(super) struct IncomingState {
 }
 
 impl NodeHost {
-    /// Publishes the index, sizes, alarms and authentication of a new state and withdraws the latest view. Call this before
-    /// publishing anything else, so that a client that sees its write also sees its index. Returns whether users or roles have
-    /// changed.
+    /// Publishes the index, sizes, alarms and authentication of a new state and withdraws the latest view. Call this first, so
+    /// that a client that sees its write also sees its index. Returns whether users or roles have changed.
     fn show_state(&self, view: &View) -> bool {
         self.shared.latest.clear();
         self.shared.status.advance(view.position.index);
@@ -65,8 +64,7 @@ impl NodeHost {
         self.shared.status.store_state(&view.machine, member_id)
     }
 
-    /// Publishes a state that has replaced the state with the key space `before`: updates status, members, tokens and watches
-    /// and withdraws the latest view.
+    /// Publishes a state that replaced a state with the key space `before`: updates status, members, tokens and watches.
     fn show_replaced(&mut self, view: &View, before: &Kv) {
         let auth_changed = self.show_state(view);
         let machine = &view.machine;

@@ -29,8 +29,7 @@ use super::{
     held_views::{HeldView, ViewEnd},
 };
 
-/// This member's state, for short work. It cannot be sent to another thread, and clippy rejects holding it across an `await`
-/// (see `clippy.toml` in the root folder).
+/// This member's state, for short work. It cannot be sent to another thread, and clippy rejects holding it across an `await`.
 #[derive(Debug)]
 pub struct CurrentView {
     view: Arc<View>,
@@ -83,8 +82,8 @@ impl Node {
 }
 
 impl<P: Send + 'static> Job<P> {
-    /// Runs the job on another thread. The job runs to its end even if the caller stops waiting. Returns the result of
-    /// [`Job::run_here`], or `Stopped` if the runtime ends first.
+    /// Runs the job on another thread, to its end even if the caller stops waiting. Returns the result of [`Job::run_here`], or
+    /// `Stopped` if the runtime ends first.
     pub async fn run<T: Send + 'static>(
         self,
         work: impl FnOnce(&View) -> T + Send + 'static,
@@ -99,7 +98,7 @@ impl<P: Send + 'static> Job<P> {
     }
 
     /// Runs the job on this thread. Returns its result and the permit, or `TooMany` if the job was told to stop. The result is
-    /// then dropped: it may be incomplete, and may pin the state.
+    /// then dropped, because it may be incomplete.
     pub fn run_here<T>(self, work: impl FnOnce(&View) -> T) -> Result<(T, P), NodeError> {
         let done = work(&self.view);
         match self.held.end.is_told() {

@@ -9,8 +9,7 @@ use std::sync::Arc;
 use witan_base::sync::Mutex;
 use witan_machine::view::View;
 
-/// The published state after the last turn. It is empty until a read requests the state, so that a write-only load copies no
-/// data.
+/// The published state after the last turn, empty until a read requests it, so that a write-only load copies no data.
 #[derive(Debug, Default)]
 pub(super) struct LatestView(Mutex<Option<PublishedView>>);
 

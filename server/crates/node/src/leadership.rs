@@ -14,8 +14,8 @@ use super::{
 };
 
 impl Node {
-    /// Transfers leadership to a member, or to the member that lags least if `member` is `None`. Waits until the new leader is
-    /// elected, at most for the election timeout, and returns its id.
+    /// Transfers leadership to a member, or to the member that lags least if `member` is `None`. Waits up to the election
+    /// timeout for the new leader and returns its id.
     pub async fn transfer_leadership(
         &self,
         member: Option<MemberId>,
@@ -44,8 +44,8 @@ impl Node {
         answer.await
     }
 
-    /// Converts the timeout of a request that started at `begun_ns` to etcd's more exact error if the leader has failed or is
-    /// not connected. Returns other errors unchanged.
+    /// Converts a timeout of a request that started at `begun_ns` to etcd's error if the leader failed or is not connected.
+    /// Returns any other error unchanged.
     pub(super) fn reason(&self, error: NodeError, begun_ns: i64) -> NodeError {
         if error != NodeError::Timeout {
             return error;

@@ -17,8 +17,7 @@ impl Node {
         }
     }
 
-    /// Asks the leader for the remaining time of a lease. Returns it in nanoseconds, negative if the lease is overdue, or
-    /// `None` if the lease is unknown.
+    /// Asks the leader for a lease's remaining time in nanoseconds: negative if overdue, or `None` if the lease is unknown.
     pub async fn lease_left_ns(&self, lease: LeaseId) -> Result<Option<i64>, NodeError> {
         match self
             .ask_about_lease(lease, LeaseQuestion::Remaining)
@@ -29,8 +28,7 @@ impl Node {
         }
     }
 
-    /// Sends a lease request to the leader through the replica's thread, and waits for the answer. Fails on a learner, and in a
-    /// following cluster, whose leases expire at the source.
+    /// Sends a lease request to the leader and waits for the answer. Fails on a learner, and in a following cluster.
     async fn ask_about_lease(
         &self,
         lease: LeaseId,

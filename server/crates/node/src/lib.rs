@@ -128,7 +128,6 @@ struct Shared {
     started: Instant,
     /// `--quota-backend-bytes` for both key spaces together.
     quota_bytes: Option<u64>,
-    /// The last measurement of the disk.
     disk: Arc<SpaceStatus>,
     /// The memory budget of the process.
     memory: Arc<MemoryBudget>,
@@ -249,14 +248,13 @@ impl Node {
         &self.account
     }
 
-    /// Replicates an operation and waits until it is applied on this member. Fails with a timeout error if that takes longer
-    /// than the request timeout.
+    /// Replicates an operation and waits until this member has applied it, up to the request timeout.
     pub fn propose<O: Operation>(&self, operation: O) -> impl Future<Output = Proposed<O>> {
         self.propose_for(operation, None)
     }
 
-    /// Replicates an operation like [`Node::propose`], on behalf of `caller`, whose permissions are checked when the operation
-    /// is applied.
+    /// Replicates an operation like [`Node::propose`] for `caller`. Checks the caller's permissions when the operation is
+    /// applied.
     pub fn propose_for<O: Operation>(
         &self,
         operation: O,
@@ -278,8 +276,7 @@ impl Node {
         self.replicate_once(command, caller).await
     }
 
-    /// Replicates a command that keeps stored values. If a value has grown too much since the proposal, retries up to
-    /// [`KEPT_VALUE_ATTEMPTS`] attempts in total.
+    /// Replicates a command that keeps stored values. If a value has grown too much, tries up to [`KEPT_VALUE_ATTEMPTS`] times.
     async fn replicate_kept(
         &self,
         command: Command,
@@ -324,8 +321,7 @@ impl Node {
         done
     }
 
-    /// Returns a linearizable view, which contains all commits before the call. A sole voter may serve it without a ReadIndex
-    /// round. Fails on a learner.
+    /// Returns a linearizable view. A sole voter needs no ReadIndex round. Fails on a learner.
     pub async fn read(&self) -> Result<CurrentView, NodeError> {
         self.refuse_learner()?;
         match self.shared.latest.linearizable() {
@@ -334,8 +330,7 @@ impl Node {
         }
     }
 
-    /// Returns a linearizable view after a ReadIndex round, even on a sole voter. Success proves that the replica's thread
-    /// runs.
+    /// Returns a linearizable view after a ReadIndex round. Success proves that the replica's thread runs.
     pub async fn read_index(&self) -> Result<CurrentView, NodeError> {
         let (to, answer) = CompletionSender::new(self.shared.request_timeout);
         self.send(LoopRequest::Read { to })?;
@@ -348,8 +343,7 @@ impl Node {
         view.map(CurrentView::new)
     }
 
-    /// Returns this member's current state, which is serializable. Uses the replica's thread only if something was written
-    /// since the last call.
+    /// Returns this member's current state, which is serializable. Uses the replica's thread only after a write.
     pub async fn view(&self) -> Result<CurrentView, NodeError> {
         self.shared_view().await.map(CurrentView::new)
     }
@@ -373,8 +367,8 @@ impl Node {
         answer.await
     }
 
-    /// Rewrites the checkpoint without outdated records and waits until the new checkpoint is durable. Reads and writes
-    /// continue. Does not time out.
+    /// Rewrites the checkpoint without outdated records and waits, without a timeout, until it is durable. Reads and writes
+    /// continue.
     pub async fn rewrite(&self) -> Result<(), NodeError> {
         let (tell, told) = oneshot::channel();
         let done: OnDurable = Box::new(move || {
@@ -385,8 +379,7 @@ impl Node {
         told.await.map_err(|_| NodeError::Stopped)
     }
 
-    /// Registers a v2 watcher, which wakes after every applied change that `watch` may match. Take a view after the
-    /// registration to miss no event.
+    /// Registers a v2 watcher, which wakes after every change that `watch` may match. To miss no event, take a view afterward.
     pub fn watch(&self, watch: Watch) -> Result<TreeWatcher, NodeError> {
         self.shared.metrics.tree_watch_requests.inc();
         self.shared.watchers.register(watch)
@@ -439,8 +432,7 @@ impl Node {
         self.shared.metrics.show(self, view.as_deref());
     }
 
-    /// Queues a snapshot message of another member, with the received state, for the next turn. Replaces a queued snapshot. The
-    /// state is dropped if the replica does not install it.
+    /// Queues a snapshot message of another member, with the received state, for the next turn. Replaces a queued snapshot.
     pub fn receive_snapshot(&self, envelope: Envelope, snapshot: ReceivedSnapshot) {
         self.shared.raft_inbox.receive_snapshot(envelope, snapshot);
         self.wake();

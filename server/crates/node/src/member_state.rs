@@ -1,5 +1,4 @@
-//! Facts about this member that need no request to the replica's thread: its state after the last turn, its disk, its memory
-//! and its process.
+//! Facts about this member that need no request to the replica's thread: its state, disk, memory and process.
 
 use std::{
     collections::BTreeSet,
@@ -78,8 +77,7 @@ impl Node {
         }
     }
 
-    /// Returns the alarms in a view of one kind, or of all kinds for `None`. Adds this member's NOSPACE alarm during a
-    /// [`Shortage`].
+    /// Returns a view's alarms of one kind, or all for `None`. Adds this member's NOSPACE alarm during a [`Shortage`].
     pub fn alarms(&self, view: &View, kind: Option<i32>) -> impl Iterator<Item = Alarm> {
         let own = Alarm::new(self.identity().member_id, AlarmType::NoSpace);
         let wanted = kind.is_none_or(|kind| own.kind == kind);

@@ -1,8 +1,8 @@
 //! The memory budget of this process. It decides how many values stay in memory, and whether the member refuses commands and
 //! entries that add data. `witan_base::memory_limit` reads the limit from which the composition root derives the budget.
 //!
-//! Memory consists of values that the cache can drop because they are on disk, and of everything else: keys, versions,
-//! requests, connections, values that no checkpoint contains yet, and memory that the allocator keeps.
+//! Values that are on disk can be dropped from the cache. The other memory cannot be dropped: keys, versions, requests,
+//! connections, values that no checkpoint contains yet, and memory that the allocator keeps.
 
 use std::{
     io,
@@ -18,8 +18,7 @@ use tokio::{sync::watch, time::timeout};
 use witan_base::{memory_limit::first_values_bytes, metrics::anonymous_bytes, panics};
 use witan_machine::values::BlockCache;
 
-/// Interval between two measurements while more than three quarters of the budget are free. More frequent measurements would
-/// dominate the CPU time of an idle member.
+/// Interval between two measurements while more than three quarters of the budget are free.
 const MEASURE_INTERVAL_FAR: Duration = Duration::from_secs(1);
 
 /// Interval between two measurements otherwise, and during startup.
@@ -28,15 +27,13 @@ const MEASURE_INTERVAL: Duration = Duration::from_millis(100);
 /// Interval between two measurements while less than a quarter of the budget is free.
 const MEASURE_INTERVAL_NEAR: Duration = Duration::from_millis(20);
 
-/// Divisor of the budget: the quotient must remain for values that can be dropped. Otherwise, commands that add data are
-/// refused.
+/// Divisor of the budget: the quotient must remain for values that can be dropped, or commands that add data are refused.
 const VALUES_DIVISOR: u64 = 8;
 
 /// Divisor of the budget: the other memory must shrink by the quotient before commands that add data are accepted again.
 const RECOVERY_DIVISOR: u64 = 32;
 
-/// Divisor of the budget: if the other memory leaves less than the quotient free, this member accepts no entries that add data
-/// and lags behind.
+/// Divisor of the budget: if the other memory leaves less than the quotient free, this member accepts no entries that add data.
 const LOG_DIVISOR: u64 = 32;
 
 /// Divisor of the free memory: while the budget is used up, the quotient is the size of the largest snapshot to accept. In
@@ -59,8 +56,7 @@ const HELD_MAX_DIVISOR: u64 = 8;
 /// Divisor of an increase of the other memory: the quotient is added to the estimate.
 const AVERAGE_DIVISOR: u64 = 4;
 
-/// Number of bytes by which the cache shrinks for each byte beyond the budget. The allocator returns only whole pages, so
-/// dropping a value does not always make the process smaller.
+/// Number of bytes by which the cache shrinks for each byte beyond the budget. The allocator returns only whole pages.
 const SHRINK_BY: u64 = 4;
 
 /// The budget and the last measurement, shared by all threads.
@@ -72,15 +68,14 @@ pub struct MemoryBudget {
     /// Whether the process still loads its state.
     starting: AtomicBool,
     full: AtomicBool,
-    /// Whether the budget is used up although commands that add data are refused, because entries of the leader still add data.
+    /// Whether the budget is used up although commands that add data are refused, because the leader's entries still add data.
     exhausted: AtomicBool,
     /// Since when the budget is full, or `None` if it is not.
     full_since: watch::Sender<Option<Instant>>,
 }
 
 impl MemoryBudget {
-    /// Creates the budget of a process whose values are in `cache`. Until [`Self::started`], values may use
-    /// [`first_values_bytes`].
+    /// Creates the budget of a process whose values are in `cache`. Until [`Self::started`], values use [`first_values_bytes`].
     pub fn new(bytes: u64, cache: Arc<BlockCache>) -> Self {
         cache.set_target(first_values_bytes(bytes));
         Self {
@@ -120,8 +115,7 @@ impl MemoryBudget {
         self.is_full() && self.full_since.borrow().is_some_and(is_long_ago)
     }
 
-    /// Returns whether this member must not accept entries that add data. The limit is far above that of [`Self::is_full`],
-    /// because deletions after a refused entry have to wait, too.
+    /// Returns whether this member must not accept entries that add data. The limit is far above that of [`Self::is_full`].
     pub fn is_exhausted(&self) -> bool {
         self.exhausted.load(Relaxed)
     }
@@ -131,9 +125,9 @@ impl MemoryBudget {
         self.starting.store(false, Relaxed);
     }
 
-    /// Returns a function that takes the size in bytes of a snapshot, or of its received part, and returns whether the
-    /// snapshot's state still fits next to the present state. A small snapshot fits even if the budget is used up: without
-    /// entries, only a snapshot can shrink the state.
+    /// Returns a function of the size in bytes of a snapshot, or of its received part. It returns whether the snapshot's state
+    /// fits next to the present state. A small snapshot fits even if the budget is used up: without entries, only a snapshot
+    /// can shrink the state.
     pub fn snapshot_fits(self: &Arc<Self>) -> impl Fn(u64) -> bool + Send + 'static {
         let (memory, before) = (self.clone(), self.other_bytes());
         move |bytes| {
@@ -157,7 +151,7 @@ impl MemoryBudget {
     }
 }
 
-/// Measures the memory of this process, and keeps the process within its budget.
+/// Measures the memory of this process and keeps the process within its budget.
 #[derive(Debug)]
 pub struct MemoryMonitor {
     budget: Arc<MemoryBudget>,
@@ -167,8 +161,7 @@ pub struct MemoryMonitor {
 /// Estimates the other memory, which cannot be dropped.
 ///
 /// The other memory is at most the memory of the process minus the values. The allocator holds the memory of dropped values for
-/// a while before it reuses or returns it, so the other memory can be smaller by this held memory. An estimate within this
-/// range does not change.
+/// a while, so the other memory can be smaller by this held memory. An estimate within this range does not change.
 #[derive(Debug, Default)]
 struct Estimate {
     /// The estimate in bytes, or `None` before the first measurement.
@@ -329,7 +322,7 @@ mod tests {
         MemoryMonitor::new(Arc::new(budget))
     }
 
-    /// Measures `mib` MiB until the estimate is the same.
+    /// Measures `mib` MiB often enough for the estimate to reach it.
     fn settle(monitor: &mut MemoryMonitor, mib: u64) {
         for _ in 0..100 {
             monitor.measured(mib * MIB);
@@ -397,7 +390,7 @@ mod tests {
     #[test]
     fn a_full_budget_refuses_until_memory_is_free() {
         let mut monitor = monitor();
-        // 224 MiB is seven eighths, and 216 MiB is a thirty-second below it.
+        // 224 MiB is 28/32 of the budget, and 216 MiB is 27/32.
         for (mib, full) in [
             (223, false),
             (226, true),
@@ -413,7 +406,7 @@ mod tests {
     #[test]
     fn a_member_refuses_entries_and_snapshots_long_after_it_refuses_writes() {
         let mut monitor = monitor();
-        // 248 MiB is all but a thirty-second, and 240 MiB is a thirty-second below it.
+        // 248 MiB is 31/32 of the budget, and 240 MiB is 30/32.
         for (mib, largest_mib) in [(247, None), (252, Some(1)), (244, Some(3)), (238, None)] {
             settle(&mut monitor, mib);
             let budget = &monitor.budget;
@@ -432,7 +425,7 @@ mod tests {
         settle(&mut monitor, 100);
         let fits = monitor.budget.snapshot_fits();
         assert!(fits(u64::MAX), "its keys are unknown");
-        // The snapshot has taken 100 MiB, and its index will take 50.
+        // The snapshot has taken 100 MiB, and its index will take 50 MiB.
         settle(&mut monitor, 200);
         assert!(fits(u64::MAX));
         settle(&mut monitor, 210);

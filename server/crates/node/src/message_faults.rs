@@ -1,5 +1,4 @@
-//! Logs some of the messages that the replica drops because no correct member sends them. The replica decides which messages
-//! are faulty.
+//! Logs some of the messages that the replica drops because no correct member sends them.
 
 use std::time::{Duration, Instant};
 
@@ -18,8 +17,7 @@ pub(super) struct MessageFaults {
 }
 
 impl MessageFaults {
-    /// Counts a dropped message. If a log line is due, returns the number of messages dropped since the last line, including
-    /// this one. Otherwise returns `None`.
+    /// Counts a dropped message. If a log line is due, returns the number of messages dropped since the last line, else `None`.
     fn count(&mut self, now: Instant) -> Option<u64> {
         self.since += 1;
         let is_recent = |logged| now.saturating_duration_since(logged) < LOG_INTERVAL;

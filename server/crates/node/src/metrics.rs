@@ -1,5 +1,4 @@
-//! The node's metrics: raft, the effects of commands (`counts`, `applies`), and the contents of a view at each scrape. Other
-//! modules update the metrics of their own reads through [`Node`].
+//! The node's metrics: raft, the effects of commands (`counts`, `applies`), and the contents of a view at each scrape.
 
 use prometheus::{Histogram, HistogramVec, IntCounter, IntGauge, IntGaugeVec};
 use witan_base::metrics::{Register, gauge};

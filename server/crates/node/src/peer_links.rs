@@ -1,5 +1,4 @@
-//! Records which other members are connected, and since when. This data explains timeouts and shows whether a membership change
-//! is safe.
+//! Records which other members are connected, and since when, to explain timeouts and to check membership changes.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -15,7 +14,6 @@ use super::{
 /// Time after which a connected member counts as healthy in a membership change, as in etcd.
 const HEALTHY_AFTER: Duration = Duration::from_secs(5);
 
-/// The connections to other members.
 #[derive(Debug, Default)]
 pub(super) struct PeerLinks {
     /// Start of each connected member's connection, in Unix nanoseconds.
@@ -54,8 +52,8 @@ impl Node {
         }
     }
 
-    /// Checks that a membership change is safe for the quorum, given this member's connections. Fails with `Refused` if it is
-    /// not. Callers skip this check if `--strict-reconfig-check` is disabled.
+    /// Checks that a membership change is safe for the quorum, given this member's connections. Otherwise, fails with
+    /// `Refused`.
     pub async fn check_reconfiguration(
         &self,
         change: Reconfiguration,

@@ -1,5 +1,4 @@
-//! Statistics of other members for `/v2/stats`: append messages by result, their rates, and round-trip times. The links update
-//! the series in `/metrics` themselves.
+//! Statistics of other members for `/v2/stats`: append messages by result, their rates, and round-trip times.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -17,7 +16,6 @@ const RATE_BATCHES: usize = 200;
 /// Age of the last batch above which all rates are 0, as in etcd.
 const RECENT_AGE: Duration = Duration::from_secs(1);
 
-/// Statistics about other members.
 #[derive(Debug, Default)]
 pub(super) struct PeerStats {
     sent: Traffic,
@@ -109,7 +107,7 @@ impl RoundTrips {
 }
 
 impl Traffic {
-    /// Adds a batch of messages, and keeps the last [`RATE_BATCHES`] batches for the rates.
+    /// Adds a batch of messages and keeps the last [`RATE_BATCHES`] batches for the rates.
     fn add(&mut self, messages: u64, bytes: u64, at: Instant) {
         self.messages += messages;
         if self.recent.len() == RATE_BATCHES {
@@ -119,8 +117,8 @@ impl Traffic {
         self.recent.push_back(batch);
     }
 
-    /// Returns the number of messages, and the rates over the kept batches. The rates are 0 if the last batch is older than
-    /// [`RECENT_AGE`].
+    /// Returns the number of messages and the rates over the kept batches. The rates are 0 without a recent batch
+    /// ([`RECENT_AGE`]).
     #[expect(clippy::cast_precision_loss, reason = "rates need no more precision")]
     fn stats(&self, now: Instant) -> TrafficStats {
         let mut stats = TrafficStats { messages: self.messages, ..TrafficStats::default() };

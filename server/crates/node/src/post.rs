@@ -9,7 +9,7 @@ use super::Waker;
 
 /// Carries raft messages to and from other members. The replica's thread calls this, so only [`Post::wait`] may block.
 pub trait Post: fmt::Debug + Send {
-    /// Queues messages for other members. Drops a message that cannot be queued, and reports that through `Node::peer_event`.
+    /// Queues messages for other members. Drops a message that cannot be queued and reports that through `Node::peer_event`.
     fn post(&mut self, envelopes: Vec<Envelope>);
 
     /// Opens and closes streams to match the members after an applied change.

@@ -1,6 +1,5 @@
 //! The inbox that the replica's thread empties before client requests. It holds events of other members, a received snapshot,
-//! an executed command, durable checkpoints and the stop request. Messages of other members do not pass through it: the thread
-//! reads them itself (`post`).
+//! an executed command, durable checkpoints and the stop request. The thread reads messages of other members itself (`post`).
 
 use std::{
     sync::atomic::{
@@ -26,8 +25,7 @@ pub(super) struct RaftInbox {
 /// A command that the executor has executed, and how long that took.
 pub(super) type Executed = (Box<ExecutedCommand>, Duration);
 
-/// A snapshot message and the received state. At most one exists, because the storage accepts no other snapshot until this one
-/// is dropped or installed.
+/// A snapshot message and the received state. The storage accepts no other snapshot while one exists.
 #[derive(Debug)]
 pub(super) struct ReceivedState {
     pub(super) envelope: Envelope,
@@ -39,13 +37,13 @@ pub(super) struct RaftBatch {
     pub(super) events: Vec<(MemberId, PeerEvent)>,
     pub(super) snapshot: Option<Box<ReceivedState>>,
     pub(super) executed: Option<Executed>,
-    /// Index of the newest durable checkpoint, or 0 if there is no new one.
+    /// Index of the newest durable checkpoint, or 0 if there is no new checkpoint.
     pub(super) durable: u64,
     pub(super) stop: bool,
 }
 
 impl RaftInbox {
-    /// Queues a received snapshot for the next turn, in place of a queued one. Does not wake the thread.
+    /// Queues a received snapshot for the next turn and drops a queued snapshot. Does not wake the thread.
     pub(super) fn receive_snapshot(&self, envelope: Envelope, snapshot: ReceivedSnapshot) {
         let received = Box::new(ReceivedState { envelope, snapshot });
         let before = self.put(|queued| queued.snapshot.replace(received));
@@ -58,8 +56,7 @@ impl RaftInbox {
         self.put(|queued| queued.executed = Some(executed));
     }
 
-    /// Queues a member's event last and removes an equal queued event. If a peer restarts, its last event therefore describes
-    /// the new process.
+    /// Queues a member's event last and removes an equal event, so that the last event describes a peer's current process.
     pub(super) fn event(&self, member: MemberId, event: PeerEvent) {
         self.put(|queued| {
             queued.events.retain(|queued| *queued != (member, event));

@@ -219,7 +219,7 @@ impl ReplicaLoop {
             let level = self.checkpoint_level();
             let view = || self.replica.view();
             self.host.checkpoints.offer(size, level, view);
-            // This thread allocates the values of most writes.
+            // Trim here, because this thread allocates the values of most writes.
             self.shared.memory.cache().trim();
             if self.shared.memory.is_full() {
                 // While writes wait, this thread hardly allocates. An allocation makes the allocator collect freed memory.
@@ -229,7 +229,7 @@ impl ReplicaLoop {
         if removed {
             self.end_removed(&requests);
         }
-        // Waiting requests then fail at once. Other members propose their forwarded requests again in a later term.
+        // Waiting requests then fail. Other members propose their forwarded requests again in a later term.
         drop(requests);
         self.host.checkpoints.checkpointer.stop();
         self.host.log.close();
@@ -253,8 +253,7 @@ impl ReplicaLoop {
         self.shared.removed.send_replace(true);
     }
 
-    /// Waits for work, but not past the next tick, and adds the messages that have arrived to `messages`. If a request is
-    /// already queued, returns it without waiting.
+    /// Waits for work until the next tick and adds new messages to `messages`. Returns a queued request without waiting.
     fn wait_for_work(
         &mut self,
         requests: &Receiver<LoopRequest>,
@@ -287,8 +286,8 @@ impl ReplicaLoop {
         wake.map_or(wait, |wake| wake.min(wait))
     }
 
-    /// Runs the periodic checks and ticks once for each interval that has passed, at most [`TICKS_MADE_UP`] + 1 times. Returns
-    /// when the next tick is due.
+    /// Runs the periodic checks and ticks for each passed interval, up to [`TICKS_MADE_UP`] + 1 times. Returns when the next
+    /// tick is due.
     fn run_ticks(&mut self, due: Instant, late: Duration) -> Instant {
         let behind = late.as_nanos() / self.tick.as_nanos().max(1);
         let times = u32::try_from(behind).unwrap_or(u32::MAX).min(TICKS_MADE_UP) + 1;
@@ -310,7 +309,7 @@ impl ReplicaLoop {
     /// Starts to replace a checkpoint in which the scrub has found damage, without reading a damaged record, which would end
     /// the process. If there are other voters, sets the flag that makes this member fetch the leader's state. A sole voter
     /// rewrites the checkpoint if all values are in memory, and keeps them there until the checkpoint is durable. Otherwise,
-    /// logs that the damage stays.
+    /// logs that the damage remains.
     fn handle_checkpoint_damage(&mut self) {
         let view = self.replica.view();
         let hold = self.shared.memory.cache().hold();
@@ -358,7 +357,7 @@ impl ReplicaLoop {
         self.replica.take(Input::Message(envelope));
     }
 
-    /// Returns the current state, and publishes it for reads until the next turn.
+    /// Returns the current state and publishes it for reads until the next turn.
     fn latest(&self) -> Arc<View> {
         self.shared.latest.get().unwrap_or_else(|| {
             let view = Arc::new(self.replica.view());

@@ -1,5 +1,4 @@
-//! Hashes of this member's state after certain log entries: compactions, and entries that request a hash. All members hash
-//! their state after the same entries.
+//! Hashes of this member's state after compactions and hash requests, at which all members hash their state.
 //!
 //! `witan_snapshot` computes the hashes, and `corruption` reacts to differences.
 
@@ -18,8 +17,7 @@ use super::{LoopRequest, Node, NodeError};
 const HASHES_KEPT: usize = 16;
 
 /// Frozen states that wait to be hashed; beyond this, the oldest state is not hashed. Startup freezes states for the log's
-/// commands that it executes again. Members that start together compare at the same time, so one turn can freeze a state for
-/// each member.
+/// commands that it executes again. Members that start together also compare together, so one turn can freeze a state for each.
 const FROZEN_MAX: usize = 8;
 
 /// Maximum time for receiving and installing the leader's state.
@@ -31,8 +29,7 @@ impl Node {
         self.shared.status.corrupt.load(Relaxed)
     }
 
-    /// Returns whether the leader's state must replace this member's checkpoint, because the scrub has found damage. This is true
-    /// until a snapshot is installed.
+    /// Returns whether the leader's state must replace this member's checkpoint, because the scrub has found damage.
     pub fn has_damaged_checkpoint(&self) -> bool {
         self.shared.status.checkpoint_damaged.load(Relaxed)
     }
@@ -42,8 +39,7 @@ impl Node {
         &self.shared.state_hashes
     }
 
-    /// Replaces this member's state with the leader's, and waits until it is installed. Fails with `Timeout` after
-    /// `REBUILD_TIMEOUT`.
+    /// Replaces this member's state with the leader's. Fails with `Timeout` if that takes longer than `REBUILD_TIMEOUT`.
     pub async fn rebuild(&self) -> Result<(), NodeError> {
         let mut installs = self.shared.installs.subscribe();
         self.send(LoopRequest::Rebuild)?;
@@ -70,8 +66,7 @@ impl FrozenStates {
         (Self { to, compactions }, StatesToHash(frozen))
     }
 
-    /// Queues the state after an entry for hashing. `reply` is the entry's reply. Drops the oldest state if [`FROZEN_MAX`]
-    /// states wait.
+    /// Queues the state after the entry with this reply for hashing. Drops the oldest state if [`FROZEN_MAX`] states wait.
     pub(super) fn offer(&self, view: View, reply: &Reply) {
         if self.compactions || !matches!(reply, Reply::Kv(_)) {
             // An error means that the process ends.
@@ -85,7 +80,7 @@ impl FrozenStates {
 pub struct StatesToHash(broadcast::Receiver<View>);
 
 impl StatesToHash {
-    /// Takes the oldest queued state, or waits for one. Returns `None` if the replica's thread has ended.
+    /// Takes the oldest queued state, or waits for a state. Returns `None` if the replica's thread has ended.
     pub async fn next(&mut self) -> Option<View> {
         loop {
             match self.0.recv().await {
@@ -104,7 +99,7 @@ pub struct StateHashes {
 }
 
 impl StateHashes {
-    /// Adds a hash, and drops the oldest one if there are more than `HASHES_KEPT`.
+    /// Adds a hash and drops the oldest hash if there are more than `HASHES_KEPT`.
     pub fn add(&self, hash: StateHash) {
         self.kept.send_modify(|kept| {
             if kept.len() == HASHES_KEPT {

@@ -1,5 +1,4 @@
-//! A lock-free copy of the replica's status for all threads. Its fields may come from two adjacent turns, so do not combine
-//! them.
+//! A lock-free copy of the replica's status for all threads. Fields may come from two adjacent turns, so do not combine them.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering::Relaxed};
 
@@ -51,6 +50,7 @@ pub(super) struct PublishedStatus {
 }
 
 impl PublishedStatus {
+    /// Publishes the raft status, and when its leader was first seen, in Unix nanoseconds.
     pub(super) fn store(&self, status: &Status, leader_since_ns: i64) {
         self.id.store(status.id.0, Relaxed);
         self.leader.store(status.leader.0, Relaxed);
@@ -89,8 +89,7 @@ impl PublishedStatus {
         AuthState { enabled: auth & 1 == 1, revision: auth >> 1 }
     }
 
-    /// Publishes that all entries up to `index` are committed and applied, before the end of the turn publishes the other
-    /// fields.
+    /// Publishes that all entries up to `index` are committed and applied. The end of the turn publishes the other fields.
     pub(super) fn advance(&self, index: u64) {
         self.committed.fetch_max(index, Relaxed);
         self.applied.fetch_max(index, Relaxed);

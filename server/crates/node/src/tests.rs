@@ -1,5 +1,5 @@
-//! Tests a node whose replica's thread is stalled: requests beyond the limits are refused at once, and all requests work again
-//! when the thread continues. Also tests a very large number of waiting requests.
+//! Tests a node whose replica's thread is stalled: requests beyond the limits are refused immediately, and all requests work
+//! again when the thread continues.
 
 use std::{pin::Pin, sync::mpsc::Receiver, time::Instant};
 
@@ -34,14 +34,14 @@ fn put(value_bytes: usize) -> kv::Put {
     }
 }
 
-/// Offers commands until one is refused. Returns the proposals that wait.
+/// Proposes commands until one is refused. Returns the waiting proposals.
 async fn offer(node: &Node, value_bytes: usize) -> Vec<Waiting> {
     let mut waiting: Vec<Waiting> = Vec::new();
     for _ in 0..2 * INBOX_MAX {
         let node = node.clone();
         let put = put(value_bytes);
         let mut proposal: Waiting = Box::pin(async move { node.propose(put).await });
-        // Poll once, so that the command is offered.
+        // Poll once, so that the command is proposed.
         match proposal.as_mut().now_or_never() {
             None => waiting.push(proposal),
             Some(done) => {
@@ -80,7 +80,7 @@ fn a_stalled_replica_is_not_given_more_than_fits() {
             (size, share / (size + 64)..share / size + 1),
             (0, INBOX_MAX..INBOX_MAX + 1),
         ] {
-            // Twice, to check that charged memory is released.
+            // Run twice to check that charged memory is released.
             for _ in 0..2 {
                 let waiting = offer(&node, value_bytes).await;
                 assert!(fit.contains(&waiting.len()), "{} wait", waiting.len());

@@ -1,11 +1,9 @@
 //! Simple tokens in memory. The log entry of a log-in assigns the token on every member, and each member measures how long the
 //! token has not been used there. A token ends when its user is deleted or changes the password, when authentication is
-//! disabled, or when the process ends. Entries that were in the log at startup assign no tokens, because the tokens may have
-//! expired.
+//! disabled, or when the process ends. Entries in the log at startup assign no tokens, because the tokens may have expired.
 //!
 //! At the limit, the user with the most tokens loses the least recently used one. One user's log-ins therefore do not end the
-//! tokens of others. Log-ins run on the replica's thread, so no step visits all tokens, and only the search for that user
-//! visits all users.
+//! tokens of others. Log-ins run on the replica's thread, so no step visits all tokens.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -99,8 +97,8 @@ impl TokenTable {
         }
     }
 
-    /// Removes the oldest token of the user with the most tokens, or of `user` if no other user has more. Among equal numbers, the
-    /// name decides, so that all members choose the same user.
+    /// Removes the oldest token of the user with the most tokens, or of `user` if no other user has more. The name decides a
+    /// tie, so that all members choose the same user.
     fn evict(&mut self, user: &str) {
         let own = self.by_user.get(user);
         let own_count = own.map_or(0, BTreeSet::len);
@@ -123,8 +121,7 @@ impl std::fmt::Debug for Tokens {
 }
 
 impl Tokens {
-    /// Creates an empty set. A token expires after `ttl` without use. `replayed` is the index of the last entry in the log at
-    /// startup.
+    /// Creates an empty set. A token expires after `ttl` without use. `replayed` is the last log index at startup.
     pub(super) fn new(ttl: Duration, replayed: u64) -> Self {
         Self {
             ttl,
@@ -187,7 +184,7 @@ impl Tokens {
         *self.known.lock() = TokenTable::default();
     }
 
-    /// Adds a user's token after removing some expired ones. If there are already [`TOKENS_MAX`] tokens, evicts one first.
+    /// Adds a user's token after removing some expired tokens. If there are already [`TOKENS_MAX`] tokens, evicts one first.
     fn assign(&self, token: String, user: String) {
         let now = Instant::now();
         let mut known = self.known.lock();
@@ -269,7 +266,7 @@ mod tests {
         assert_eq!(tokens.user("bob.2"), None, "its oldest");
         let last = format!("bob.{}", TOKENS_MAX + 1008);
         assert_eq!(tokens.user(&last).as_deref(), Some("bob"));
-        // A user with few tokens gets another one, for which the user with the most loses one.
+        // When a user with few tokens logs in, the user with the most tokens loses one.
         log_in("alice", 2);
         assert!(tokens.user("alice.1").is_some() && tokens.user("alice.2").is_some());
         assert_eq!(tokens.known.lock().by_token.len(), TOKENS_MAX);
@@ -301,7 +298,7 @@ mod tests {
             tokens.applied(&authenticated("alice", "abc"), index);
         }
         {
-            // As if the token had been used earlier.
+            // Pretend that the token was last used earlier.
             let mut known = tokens.known.lock();
             let early = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
             known.by_token.get_mut("abc.1").unwrap().placed = early;

@@ -1,5 +1,4 @@
-//! The v2 watchers of this process. The node only wakes them: each watcher reads events from a view's history with its own
-//! cursor (I7).
+//! The v2 watchers of this process. The node only wakes them: each watcher reads a view's history with its own cursor (I7).
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -41,8 +40,7 @@ impl TreeWatchers {
         self.0.lock().hub.len()
     }
 
-    /// Wakes the watchers that may match events of `tree` after index `since`. Wakes all watchers if the history lacks these
-    /// events.
+    /// Wakes the watchers that may match events of `tree` after index `since`, or all if the history lacks these events.
     pub(super) fn wake(&self, tree: &Tree, since: u64) {
         let watch_state = self.0.lock();
         if watch_state.hub.is_empty() {
@@ -93,7 +91,7 @@ pub struct TreeWatcher {
 }
 
 impl TreeWatcher {
-    /// Completes after a change that the watch may match, or at once if one occurred since the last call. May wake spuriously.
+    /// Completes after a change that the watch may match, or immediately if one occurred since the last call.
     pub async fn woken(&mut self) {
         self.notify.notified().await;
     }

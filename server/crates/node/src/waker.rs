@@ -31,7 +31,7 @@ impl Waker {
         // Either this thread sees that the replica's thread sleeps, or that thread sees the queued input.
         fence(SeqCst);
         if self.asleep.load(Relaxed) && self.asleep.swap(false, SeqCst) {
-            // Fails only if the descriptor is already readable.
+            // The write fails only if the descriptor is already readable.
             let _ = rustix::io::write(&self.event, &1_u64.to_ne_bytes());
         }
     }
@@ -49,7 +49,7 @@ impl Waker {
 
     /// Makes the descriptor unreadable until the next wake-up. Call this when the descriptor is readable.
     pub fn drain(&self) {
-        // Fails only if the descriptor is not readable.
+        // The read fails only if the descriptor is not readable.
         let _ = rustix::io::read(&self.event, &mut [0_u8; 8]);
     }
 }

@@ -1,5 +1,4 @@
-//! The v3 watch streams of this process. The node only wakes them: each stream reads a state's history with its own cursors
-//! (I7).
+//! The v3 watch streams of this process. The node only wakes them: each reads a state's history with its own cursors (I7).
 //!
 //! Clients may already know the published revision, so a new watch starts after it. Changes up to the notified revision are
 //! noted for all streams that they match. The notified revision reaches the published one within the same turn.
@@ -87,8 +86,7 @@ impl WatchStreams {
         self.0.lock().published = revision;
     }
 
-    /// Records all matching changes since the last call for each stream and wakes the streams. `kv` is the state after the
-    /// turn, with its pre-compaction states.
+    /// Records all matching changes since the last call for each stream and wakes the streams.
     pub(super) fn notify(&self, kv: &Kv, completions: &mut CompletionBatch) {
         let mut watch_state = self.0.lock();
         let watch_state = &mut *watch_state;
@@ -130,7 +128,6 @@ impl WatchStreams {
         }
     }
 
-    /// Wakes every stream.
     pub(super) fn wake_all(&self, completions: &mut CompletionBatch) {
         for waker in self.0.lock().wakers.values() {
             completions.wake(waker.completion_queue.clone(), waker.notify.clone());
@@ -281,8 +278,7 @@ impl WatchStream {
         }
     }
 
-    /// Returns a state with all changes up to `revision`, if one is available, and the pre-compaction states, oldest first. Do
-    /// not keep them, because they hold memory.
+    /// Returns a state with all changes up to `revision`, if one is available, and the pre-compaction states, oldest first.
     pub fn states(&self, revision: Revision) -> (Option<Arc<Kv>>, Vec<Arc<Kv>>) {
         let watch_state = self.streams.0.lock();
         let fresh = watch_state.current.as_ref();
@@ -290,7 +286,7 @@ impl WatchStream {
         (current, watch_state.older.clone())
     }
 
-    /// Completes when unread changes may exist, or at once if some arose since the last call.
+    /// Completes when unread changes may exist, or immediately if some arose since the last call.
     pub async fn woken(&self) {
         self.notify.notified().await;
     }

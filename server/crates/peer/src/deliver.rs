@@ -1,5 +1,4 @@
-//! Sends snapshots to lagging members and receives snapshots, each on a stream of its own. `snapshot` defines the contents of
-//! such a stream after its raft message.
+//! Sends and receives snapshots, each on a stream of its own. `snapshot` defines the stream's contents after its raft message.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -25,14 +24,13 @@ use super::{
     snapshot::{self, SendError, Transfer},
 };
 
-/// Number of attempts to send a view. Each stream continues where the previous one broke. After the last attempt, the replica
-/// sends a newer view.
+/// Number of attempts to send a view. Each stream continues where the last one broke. After the last attempt, the replica sends
+/// a newer view.
 const ATTEMPTS: u32 = 6;
 
 /// Delay before the second attempt. It doubles with each further attempt.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// The reason why a snapshot was not delivered.
 #[derive(Debug, thiserror::Error)]
 enum DeliverError {
     #[error(transparent)]

@@ -22,21 +22,16 @@ use super::{
 /// Time limit for connecting and the handshake.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The reason why a stream could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DialError {
-    /// The member has no usable URL.
     #[error("the member has no peer URL")]
     NoUrl,
-    /// The URL requires TLS, which is not configured.
     #[error(
         "the peer URL requires TLS, but this member has neither --peer-cert-file nor --peer-auto-tls"
     )]
     NoCertificate,
-    /// The network or the system failed.
     #[error("{}", error_text(.0))]
     Io(#[from] io::Error),
-    /// The other member refused the stream.
     #[error("refused by the other member: {0}")]
     Refused(Refusal),
 }
@@ -126,8 +121,8 @@ impl PeerDialer {
         }
     }
 
-    /// Connects to the first address of the host that accepts the connection. With a local address, tries only addresses of its
-    /// family. If no address accepts, fails with the last error.
+    /// Connects to the first address of the host that accepts the connection. If a local address is set, tries only addresses
+    /// of its family.
     async fn connect_tcp(&self, host: &str, port: u16) -> io::Result<TcpStream> {
         let what = "the host name has no suitable address";
         let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, what);

@@ -1,5 +1,5 @@
-//! Frames on a stream between members. A frame consists of one byte for the kind, three for the length of the contents, four
-//! for the checksum of kind, length and contents, and the opaque contents.
+//! Frames on a stream between members. A frame has a header and opaque contents. The header consists of one byte for the kind,
+//! three for the length of the contents, and four for the checksum of kind, length and contents.
 
 use std::{collections::VecDeque, io, io::IoSlice, time::Duration};
 
@@ -23,11 +23,10 @@ const _: () = assert!(
     "a message with the largest command behind as many small ones as it takes fits in a frame"
 );
 
-/// Number of bytes that a reader reserves at once. For a longer frame, it reserves more as bytes arrive, so that a length alone
-/// costs no memory.
+/// Number of bytes that a reader reserves first. It reserves more as bytes arrive, so that a length alone costs no memory.
 const READ_BYTES: usize = 64 << 10;
 
-/// Number of bytes that a reader reserves at once for the rest of a long frame.
+/// Number of bytes by which a reader extends its buffer for a long frame.
 const LONG_READ_BYTES: usize = 1 << 20;
 
 /// Size in bytes up to which contents are copied into a shared buffer. Longer contents are not copied.
@@ -35,7 +34,6 @@ const COPIED_BYTES: usize = 4 << 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FrameKind {
-    /// The opener's handshake.
     Handshake = 1,
     /// The answer to a handshake.
     Answer = 2,
@@ -103,7 +101,6 @@ fn header(kind: FrameKind, contents: &[u8]) -> [u8; HEADER_BYTES] {
     header
 }
 
-/// Encodes a frame: its header, then `contents`.
 pub(super) fn encode(kind: FrameKind, contents: &[u8]) -> Vec<u8> {
     [&header(kind, contents), contents].concat()
 }
@@ -148,8 +145,7 @@ impl<S: AsyncRead + Unpin> FrameReader<S> {
         Self { stream, buffer: BytesMut::new(), max }
     }
 
-    /// Reads the next frame. Fails with `UnexpectedEof` at the end of the stream, and with `TimedOut` if no bytes arrive for
-    /// `silence`.
+    /// Reads the next frame. Fails with `UnexpectedEof` at the end, and with `TimedOut` if no bytes arrive for `silence`.
     pub(super) async fn next(&mut self, silence: Duration) -> io::Result<Frame> {
         loop {
             if let Some(frame) = decode(&mut self.buffer, self.max)? {
@@ -180,8 +176,7 @@ impl<S: AsyncRead + Unpin> FrameReader<S> {
     }
 }
 
-/// Reads one frame and no byte after it. Reserves memory only as bytes arrive. Fails if the contents exceed `max` bytes or are
-/// incomplete.
+/// Reads one frame and no byte after it. Reserves memory as bytes arrive. Fails if the contents exceed `max` or are cut off.
 pub(super) async fn read_exact<S: AsyncRead + Unpin>(
     stream: &mut S,
     max: usize,
@@ -327,7 +322,7 @@ mod tests {
         let silent = reader.next(Duration::from_millis(1)).await.unwrap_err();
         assert_eq!(silent.kind(), io::ErrorKind::TimedOut);
         assert!(reader.buffer.capacity() <= LONG_READ_BYTES + READ_BYTES);
-        // A length beyond the limit is refused at once.
+        // A length beyond the limit is refused immediately.
         let mut reader = BytesMut::from(&start[..]);
         let refused = decode(&mut reader, 100).unwrap_err();
         assert_eq!(

@@ -10,8 +10,8 @@ use super::{
     snapshot::{Part, RecordParser},
 };
 
-/// Decodes the frames at the start of `bytes` and encodes them again. Also returns the number of bytes after them, or an error
-/// if those bytes cannot start a frame.
+/// Decodes the frames at the start of `bytes` and encodes them again. Also returns the number of remaining bytes, or an error
+/// if these cannot start a frame.
 pub fn frames(bytes: &[u8]) -> (Vec<u8>, Result<usize, String>) {
     let mut rest = BytesMut::from(bytes);
     let mut batch = FrameBatch::default();
@@ -33,8 +33,7 @@ pub fn message(contents: &[u8]) -> Vec<u8> {
     frame::encode(frame::FrameKind::Message, contents)
 }
 
-/// Decodes a handshake, or returns `None` if it is invalid. Returns it encoded again, and whether a member would accept the
-/// stream.
+/// Decodes a handshake. Returns it encoded again and whether a member would accept the stream, or `None` if it is invalid.
 pub fn handshake(contents: &[u8]) -> Option<(Vec<u8>, bool)> {
     let hello = Handshake::decode(contents)?;
     let own = (hello.to, &hello.store);

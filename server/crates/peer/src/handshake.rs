@@ -87,7 +87,7 @@ pub(super) fn announced_release() -> String {
 const FIXED_BYTES: usize = 42;
 
 impl Handshake {
-    /// Encodes the contents of a handshake's frame.
+    /// Encodes the contents of a handshake's frame. Omits URLs that do not fit.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(FIXED_BYTES + self.release.len());
         let ancestors = &self.store.ancestors[..self.store.ancestors.len().min(ANCESTORS_MAX)];
@@ -201,7 +201,6 @@ pub(super) enum Refusal {
     Removed,
     /// The opener is not in the cluster, or its addition is not applied here yet.
     Unknown,
-    /// The opener's handshake is invalid.
     Malformed,
     /// This member does not accept streams of this kind.
     Kind,
@@ -339,7 +338,6 @@ impl fmt::Display for Refusal {
 /// The other side's answer to a handshake.
 pub(super) type Answer = Result<(), Refusal>;
 
-/// Encodes the contents of an answer's frame.
 pub(super) fn encode_answer(answer: Answer) -> Vec<u8> {
     let (code, value, _) = answer.err().map_or((0, 0, ""), Refusal::parts);
     let mut out = vec![code];
@@ -347,8 +345,7 @@ pub(super) fn encode_answer(answer: Answer) -> Vec<u8> {
     out
 }
 
-/// Decodes the contents of an answer's frame, or returns `None` if they are invalid. Ignores fields that a later version
-/// appends.
+/// Decodes the contents of an answer's frame, or returns `None` if they are invalid. Ignores fields that later versions append.
 pub(super) fn decode_answer(contents: &[u8]) -> Option<Answer> {
     let (code, rest) = contents.split_first()?;
     let value = u64::from_be_bytes(*rest.first_chunk()?);

@@ -37,8 +37,7 @@ fn is_zero(number: &i64) -> bool {
     *number == 0
 }
 
-/// Returns a page with the hash of the keys at a revision, as etcd does. Returns an error page while another hash is being
-/// computed.
+/// Returns a page with the hash of the keys at a revision, as etcd does, or an error page while another hash is being computed.
 pub(super) async fn of_keys(node: &Node, body: &[u8]) -> Page {
     let Ok(request) = serde_json::from_slice::<KeysRequest>(body) else {
         return Page::bad_request("error unmarshalling request");

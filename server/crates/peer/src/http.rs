@@ -1,5 +1,4 @@
-//! Serves HTTP/1 on the peer port, as in etcd: members, the running version, and hashes of the state (`hash`). A connection
-//! serves one request.
+//! Serves HTTP/1 on the peer port, as in etcd: members, version, and state hashes (`hash`). A connection serves one request.
 
 use std::sync::Arc;
 

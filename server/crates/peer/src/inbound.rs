@@ -24,8 +24,7 @@ use super::{
     metrics::PeerSeries,
 };
 
-/// Maximum number of bytes read from a stream in one turn, so that heartbeats are answered while a member catches up. The rest
-/// stays in the socket.
+/// Maximum number of bytes read from a stream in one turn, so that heartbeats are answered while a member catches up.
 const TURN_BYTES: usize = 16 << 20;
 
 /// Maximum number of bytes that one call reads.

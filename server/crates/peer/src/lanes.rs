@@ -1,4 +1,4 @@
-//! Detects that another member's process has ended: the other side closed both streams and then refused a new one.
+//! Detects that another member's process has ended: the other side closed both streams and then refused a new stream.
 
 use witan_replica::host::Lane;
 

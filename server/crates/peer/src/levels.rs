@@ -21,7 +21,7 @@ pub struct LevelReport {
     /// All members with their releases. Empty before the first round.
     pub members: Vec<MemberRelease>,
     /// The time at which this leader raises the level if all members keep answering. `None` if this member does not lead, if a
-    /// member does not support a higher level or lacks disk space for it, or if the level rises only by command.
+    /// member cannot rise to a higher level, or if the level rises only by command.
     pub rises_at: Option<SystemTime>,
 }
 
@@ -42,7 +42,7 @@ pub enum RaiseError {
     /// The members or the cluster's version or level changed during the raise.
     #[error("the members of the cluster are changing; retry")]
     Changing,
-    /// The replica did not answer, or did not apply the raise in time.
+    /// The replica did not answer, or did not apply the raise before the timeout.
     #[error(transparent)]
     Node(#[from] NodeError),
 }
@@ -85,7 +85,7 @@ impl FeatureLevels {
 }
 
 /// Returns the level that each member can reach, or `None` for a member that did not answer. `later` is the first level with a
-/// later data format than the cluster's, for which members need disk space; without it, their space does not matter.
+/// later data format than the cluster's, for which members need disk space. Without `later`, their space does not matter.
 pub(super) fn known(running: &[MemberRelease], later: Option<Level>) -> Vec<Option<Level>> {
     let levels = running.iter();
     levels

@@ -1,9 +1,9 @@
-//! The network between members, which carries raft messages. The replica interprets the messages and decides what a lost
-//! connection means.
+//! The network between members, which carries raft messages. The replica interprets the messages and lost connections.
 //!
-//! A member opens two streams to each other member and sends messages only on these: control (heartbeats, votes and other
-//! short, urgent messages) and bulk (entries). One thread opens all streams and writes to them. The replica's thread writes
-//! short messages to idle streams itself (`queue`), and reads the streams from other members (`inbound`).
+//! A member opens two streams to each other member and sends messages only on these streams. The control stream carries
+//! heartbeats, votes and other urgent messages, and the bulk stream carries entries. One thread opens all streams and writes to
+//! them. The replica's thread writes short messages to idle streams itself (`queue`) and reads the streams from other members
+//! (`inbound`).
 //!
 //! Reading order: this file ([`Peers`], [`PeerPost`]), `handshake` and `frame`. `link` holds a stream to another member, with
 //! messages that wait in `queue`. `listener` and `inbound` accept and read streams from other members, and `http` answers
@@ -166,8 +166,7 @@ impl Drop for LinkTasks {
 }
 
 /// Starts the peer network: accepts connections on `sockets` and opens streams to all other members in `members`. Returns the
-/// handle that monitors and stops the network, and the [`PeerPost`] for the replica's thread. Fails if the runtime, a socket's
-/// registration with it, or the thread cannot be created.
+/// handle that monitors and stops the network, and the [`PeerPost`] for the replica's thread.
 pub fn start(
     node: Node,
     sockets: Vec<BoundPeer>,
@@ -209,7 +208,7 @@ pub fn start(
     let (stop, stopped) = oneshot::channel();
     let of_http = shared.clone();
     let thread = panics::start_thread("peers", move || {
-        // actix's service stays on one thread.
+        // actix's service cannot move to another thread.
         let local = LocalSet::new();
         local.block_on(&runtime, async {
             let http = http::service(of_http).await;
@@ -225,9 +224,8 @@ pub fn start(
 }
 
 impl Peers {
-    /// Returns the handle that reports and raises the feature level, and the future that serves the handle. Until the process
-    /// stops, the future monitors the versions and clocks of the other members. Run it on a worker, because it proposes
-    /// commands.
+    /// Returns the handle that reports and raises the feature level, and the future that serves it. Until the process stops,
+    /// the future monitors the versions and clocks of the other members. Run it on a worker, because it proposes commands.
     pub fn monitor(&self) -> (FeatureLevels, impl Future<Output = ()> + use<>) {
         let (levels, reports, raises) = FeatureLevels::new();
         let monitor = Monitor::new(self.shared.clone(), reports, raises);
@@ -352,7 +350,7 @@ fn hosts(member: &Member) -> impl Iterator<Item = String> {
     })
 }
 
-/// Returns a member's valid peer URLs. Logs invalid ones.
+/// Returns a member's valid peer URLs. Logs invalid URLs.
 fn urls(member: &Member) -> Vec<Url> {
     let parsed = member.peer_urls.iter().filter_map(|text| {
         let url = text.parse();

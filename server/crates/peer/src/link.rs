@@ -245,7 +245,7 @@ impl Link {
         self.report(gone);
     }
 
-    /// Records that the stream could not be opened: drops queued messages and reports to the replica. Logs a repeated error at
+    /// Records a failed attempt to open the stream: drops queued messages and informs the replica. Logs a repeated error at
     /// debug level.
     fn on_failed(&mut self, error: &DialError) {
         self.peer.series.sent_failures.inc();
@@ -299,7 +299,7 @@ impl Link {
         }
     }
 
-    /// Writes queued messages, and a ping with the time since `begun` every [`PING_INTERVAL`], until a write fails. Returns the
+    /// Writes queued messages, and every [`PING_INTERVAL`] a ping with the time since `begun`, until a write fails. Returns the
     /// error.
     async fn write(&self, mut stream: impl AsyncWrite + Unpin, begun: Instant) -> io::Error {
         // Ping on all streams at the same moment, so that one wake-up serves them.
@@ -400,8 +400,7 @@ fn by_other_side(end: &io::Error) -> bool {
     )
 }
 
-/// Delays between attempts: none before the second attempt, then a delay that doubles. Jitter keeps members from reconnecting
-/// at the same time.
+/// Delays between attempts: none, then a delay that doubles. Jitter keeps members from reconnecting at the same time.
 #[derive(Debug)]
 struct Delays {
     next: Duration,

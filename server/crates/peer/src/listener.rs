@@ -248,8 +248,8 @@ impl Listener {
     }
 
     /// Refuses a stream whose certificate is not valid for its member's peer URLs, if another open stream of the member has a
-    /// valid one. Without such a stream, the mismatch proves nothing. The member may use another client certificate, connect
-    /// through a proxy, or have moved to URLs that this member does not know yet.
+    /// valid certificate. Without such a stream, the mismatch proves nothing. The member may use another client certificate,
+    /// connect through a proxy, or have moved to URLs that this member does not know yet.
     fn check_certificate(
         &self,
         from: MemberId,
@@ -273,8 +273,7 @@ impl Listener {
         }
     }
 
-    /// Refuses a stream from a copied data directory while a stream from the original is open. A stream from the original is
-    /// always accepted and closes the stream from a copy.
+    /// Refuses a stream from a copied data directory while a stream from the original is open.
     fn check_copy(&self, hello: &Handshake) -> Result<(), Refusal> {
         if !hello.is_copy(&self.shared.members()) {
             return Ok(());

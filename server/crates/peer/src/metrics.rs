@@ -64,7 +64,6 @@ impl PeerMetrics {
         }
     }
 
-    /// Counts a refused stream.
     pub(super) fn refused(&self, reason: &str) {
         self.refused.with_label_values(&[reason]).inc();
     }

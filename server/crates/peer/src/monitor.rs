@@ -277,7 +277,7 @@ impl Monitor {
     }
 
     /// Proposes a new cluster version, a higher feature level, or the end of a downgrade, if [`versions::decide`] or
-    /// [`levels::decide`] says so. While the members stay the same, does not repeat a proposal within [`INTERVAL`].
+    /// [`levels::decide`] says so. Does not repeat a proposal for the same members within [`INTERVAL`].
     async fn decide(&mut self, members: Arc<MemberRegistry>, running: &[MemberRelease]) {
         let every = self.shared.settings.downgrade_check;
         let ends = every.is_some_and(|every| self.last_downgrade_check.elapsed() >= every);
@@ -311,7 +311,7 @@ impl Monitor {
     }
 
     /// Returns the command for this leader to propose and its text for the log, or `None` if nothing must change. `ends` is
-    /// whether it is time to check that a downgrade is complete.
+    /// whether to check that a downgrade is complete.
     fn decision(
         &self,
         members: &MemberRegistry,
@@ -405,7 +405,7 @@ mod tests {
 
     #[test]
     fn a_downgrade_of_witan_has_ended_when_all_members_run_its_target() {
-        // A build that does not report its release is of the first one.
+        // A build that does not report its release counts as the first release.
         let of = |witan: &str| RunningRelease {
             api: versions::LATEST,
             witan: Some(witan.to_owned()).filter(|witan| !witan.is_empty()),

@@ -7,7 +7,6 @@ use actix_web::{
 use serde::Serialize;
 use witan_machine::member::MemberId;
 
-/// The header with the id of the responding member.
 pub(super) const MEMBER_ID: &str = "x-witan-member-id";
 
 #[derive(Debug)]

@@ -61,7 +61,7 @@ impl RunningRelease {
     }
 
     /// Returns the highest level to which the cluster can rise with this member. `later` is the first level with a later data
-    /// format than the cluster's, to which the cluster rises only if the member can rewrite its checkpoint.
+    /// format than the cluster's. The member can reach it only with disk space for a rewrite of its checkpoint.
     pub(super) fn reachable(&self, later: Option<Level>) -> Level {
         match later {
             Some(later) if self.lacks_bytes > 0 => self.level.min(later.saturating_sub(1)),
@@ -69,8 +69,7 @@ impl RunningRelease {
         }
     }
 
-    /// Returns the major and minor number of the release of Witan. A build that does not report its release counts as the first
-    /// release.
+    /// Returns the major and minor number of Witan's release. A build that reports none counts as the first release.
     pub(super) fn release(&self) -> Option<Release> {
         let [first, ..] = levels::RELEASES else {
             return None;
@@ -79,15 +78,13 @@ impl RunningRelease {
     }
 }
 
-/// Returns whether etcd answers at this peer URL: it reports a version, but answers 404 on a path that Witan serves. Returns
-/// `false` if nothing answers.
+/// Returns whether etcd answers at this peer URL: it reports a version, but answers 404 on a path that Witan serves.
 pub async fn is_etcd(url: &Url, dialer: &PeerDialer) -> bool {
     let (version, own) = tokio::join!(get(url, dialer, "/version"), get(url, dialer, STATE_HASH));
     matches!((version, own), (Ok(version), Ok(own)) if is_of_etcd(&version, &own))
 }
 
-/// Requests the feature level of the cluster from the member at this peer URL. A member that reports no level has the first
-/// level.
+/// Requests the cluster's feature level from the member at this peer URL. A member that reports no level has the first level.
 pub async fn cluster_level(url: &Url, dialer: &PeerDialer) -> io::Result<Level> {
     cluster_level_of(&get(url, dialer, "/version").await?).map_err(invalid)
 }
@@ -149,8 +146,8 @@ fn cluster_id(answer: &Answer) -> Option<u64> {
     u64::from_str_radix(id.to_str().ok()?, 16).ok()
 }
 
-/// Fails if the response names a member other than `wanted`, for example because of a proxy or a reused address. etcd and the
-/// first releases of Witan name no member.
+/// Fails if the response names a member other than `wanted`, for example because of a proxy or a reused address. Responses of
+/// etcd and of the first releases of Witan name no member.
 fn check_member(answer: &Answer, wanted: MemberId) -> Result<(), &'static str> {
     let named = answer.headers().get(MEMBER_ID);
     match named.is_none_or(|named| named.as_bytes() == wanted.to_string().as_bytes()) {

@@ -54,7 +54,7 @@ struct Queued {
     bytes: usize,
     /// Whether new messages are dropped, because the other side is unreachable.
     closed: bool,
-    /// Whether the last batch was written and the link waits for the next one.
+    /// Whether the last batch was written and the link waits for messages.
     written: bool,
     writer: Option<DirectWriter>,
     /// Whether the link must write the rest of a message that was written directly.
@@ -155,7 +155,7 @@ impl LaneQueue {
 
 impl Queued {
     /// Writes a short message if the link is idle. Returns its size in bytes with the header, or `None` if the message must be
-    /// queued. The link writes any bytes that the socket did not accept.
+    /// queued.
     fn write(&mut self, message: &[u8]) -> Option<u64> {
         let short = message.len() <= DIRECT_WRITE_BYTES;
         let writer = self.writer.as_ref().filter(|_| self.written && short)?;
@@ -166,8 +166,8 @@ impl Queued {
         Some(frame.len() as u64)
     }
 
-    /// Takes messages until their size reaches [`BATCH_BYTES`]. Also returns whether an earlier direct write needs a flush. If
-    /// there is neither, marks the link as idle.
+    /// Takes messages until their size reaches [`BATCH_BYTES`]. Also returns whether a direct write needs a flush. If there is
+    /// neither, marks the link as idle.
     fn take(&mut self) -> (Vec<Bytes>, bool) {
         let mut bytes = 0;
         let mut count = 0;
@@ -185,7 +185,7 @@ impl Queued {
     }
 }
 
-/// Returns the size in bytes that a message counts in the queue.
+/// Returns the size in bytes at which a message counts against the limit.
 fn counted(message: &Bytes) -> usize {
     message.len().max(SMALL_BYTES)
 }

@@ -1,7 +1,6 @@
-//! Members whose addition this member has not applied yet, because it was down or partitioned at the time. This member must
-//! still reach them: such a member may be the leader or need this member's vote, and all members that this member knows may
-//! have been removed. Until this member applies the addition, it accepts their streams and opens streams to the URLs in their
-//! handshakes.
+//! Members whose addition this member has not applied yet, because it was down or partitioned. This member must still reach
+//! them: such a member may be the leader or need this member's vote. Until this member applies the addition, it accepts their
+//! streams and opens streams to the URLs in their handshakes.
 //!
 //! Any process that knows the cluster id can impersonate a member; only certificates prevent that.
 
@@ -28,8 +27,7 @@ const REMOTE_URLS_TRIED: usize = 8;
 pub(super) struct Remotes(pub(super) BTreeMap<MemberId, LinkTasks>);
 
 impl Shared {
-    /// Checks whether a stream is accepted. Also accepts streams from up to [`REMOTES_MAX`] unknown members, unless this member
-    /// is the leader.
+    /// Checks whether a stream is accepted. Members other than the leader also accept up to [`REMOTES_MAX`] unknown members.
     pub(super) fn check(&self, hello: &Handshake) -> Result<(), Refusal> {
         let own = self.node.identity();
         let checked = hello.check((own.member_id, &own.store), &self.members());
@@ -46,8 +44,7 @@ impl Shared {
         }
     }
 
-    /// Opens streams to an unknown member that has opened a stream, for up to [`REMOTES_MAX`] members. Call this on the
-    /// streams' thread.
+    /// Opens streams to an unknown member, for up to [`REMOTES_MAX`] such members. Call this on the streams' thread.
     pub(super) fn answer_remote(self: &std::sync::Arc<Self>, hello: &Handshake) {
         // Lock in the same order as `follow`, so that no member is missed between the two locks.
         let mut remotes = self.remotes.lock();

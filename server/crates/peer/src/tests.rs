@@ -186,7 +186,7 @@ fn a_message_ends_a_wait() {
     let mut two = started(2, bound.remove(1), &members);
     let mut one = started(1, bound.remove(0), &members);
     one.wait_open(2);
-    // Wait for the first message: a stream that opens during a wait may not wake the thread.
+    // Wait for the first message: a stream that opens during a wait does not always wake the thread.
     one.send(2, Lane::Bulk, Bytes::from_static(b"first"));
     until("the first message", || {
         (!two.messages().is_empty()).then_some(())
@@ -223,7 +223,7 @@ fn a_member_that_reads_nothing_but_sends_keeps_its_streams() {
             settings,
         )
     };
-    // As if the replica's thread hung in a sync.
+    // Simulate a replica's thread that hangs in a sync.
     let two = start(1, 2);
     let mut one = start(0, 1);
     one.wait_open(2);
@@ -321,8 +321,7 @@ fn a_member_whose_process_ended_is_reported_at_once_and_is_found_again() {
     let page = one.page.render();
     let line = "etcd_network_active_peers{Local=\"1\",Remote=\"2\"} 0";
     assert!(page.contains(line), "{page}");
-    // Listen on the same address, as after a restart. A process that tries to reach the member may have connected to itself
-    // there.
+    // Listen on the same address, as after a restart. A process that retries may have connected to itself there.
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let again = {
         let runtime = runtime.unwrap();
@@ -355,7 +354,7 @@ fn asked(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(bytes).unwrap();
     let mut back = Vec::new();
-    // A reset after the answer also ends it.
+    // A reset after the response also ends the connection.
     let _ = stream.read_to_end(&mut back);
     back
 }
@@ -456,7 +455,7 @@ fn the_stream_of_a_removed_member_ends_although_it_never_pings() {
     stop(two);
 }
 
-/// Number of idle connections, more than the limit.
+/// Number of idle connections, which exceeds the limit.
 const SILENT: usize = 350;
 
 #[test]
@@ -466,7 +465,7 @@ fn silent_connections_do_not_block_members() {
     let silent: Vec<TcpStream> = (0..SILENT)
         .map(|_| TcpStream::connect(addresses[1]).unwrap())
         .collect();
-    // Connections beyond the limit are closed at once, the others after a while.
+    // Connections beyond the limit are closed immediately, the others after the timeout.
     let (closed, ends): (_, Receiver<()>) = sync_channel(SILENT);
     for mut stream in silent {
         let closed = closed.clone();
@@ -484,7 +483,7 @@ fn silent_connections_do_not_block_members() {
     stop(two);
 }
 
-/// Number of connections that are reopened as soon as they end, more than the limit.
+/// Number of connections that are reopened as soon as they end, which exceeds the limit.
 const RENEWED: usize = 300;
 
 #[test]
@@ -522,7 +521,7 @@ fn a_member_that_left_is_forgotten_and_one_that_came_is_called() {
     let third = bound.remove(2);
     let mut one = started(1, bound.remove(0), &alone);
     one.send(3, Lane::Bulk, Bytes::from_static(b"dropped"));
-    // Not earlier, because its connection would be accepted.
+    // Start this member only now. Earlier, its connection would be accepted.
     let mut three = started(3, third, &members);
     one.post.follow(&members);
     one.wait_open(3);

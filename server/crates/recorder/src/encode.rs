@@ -37,8 +37,7 @@ impl Encoder {
         frame::put(into, Part::Head(self.head.clone()));
     }
 
-    /// Appends the settings and the state with which a replica starts. Omits them if the log is too large; the recording can
-    /// then only be shown.
+    /// Appends the settings and the state with which a replica starts. Omits them if the log is too large.
     pub fn start(&self, config: &Config, recovered: &Recovered, into: &mut Vec<u8>) {
         let log_bytes: usize = recovered.records.iter().map(|it| it.payload.len()).sum();
         if log_bytes > FRAME_BYTES_MAX {

@@ -38,6 +38,7 @@ pub(crate) struct Files {
 }
 
 impl Files {
+    /// Creates the folder if necessary and starts a new file after the existing files.
     pub(crate) fn open(settings: RingSettings) -> io::Result<Self> {
         let head = Head {
             began_ns: now_ns(),

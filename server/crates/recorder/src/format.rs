@@ -96,7 +96,7 @@ pub struct Settings {
     pub catch_up_entries: u64,
     #[prost(int64, optional, tag = "12")]
     pub lease_checkpoint_s: Option<i64>,
-    /// The feature level of the release, or 0 for the first one.
+    /// The feature level of the release, or 0 for the first level.
     #[prost(uint32, tag = "13")]
     pub level: u32,
     /// The memory budget in bytes, or 0 if it is unlimited.

@@ -106,8 +106,7 @@ fn note_members(members: &MemberRegistry) -> crate::format::State {
     state::store(&view)
 }
 
-/// Converts a recorded input to a replica's input. Fails with the reason if it cannot be executed, as for the result of a long
-/// command.
+/// Converts a recorded input to a replica's input. Fails for an input that cannot be executed, such as a long command's result.
 pub(crate) fn restore(kind: &InputKind) -> Result<Input, String> {
     Ok(match kind {
         InputKind::Tick(now_ns) => Input::Tick { now_ns: *now_ns },
@@ -184,6 +183,7 @@ fn restore_message(received: &Received) -> Result<Envelope, String> {
     })
 }
 
+/// Describes an input in words.
 pub(crate) fn show(input: &InputKind) -> String {
     match input {
         InputKind::Tick(_) => "tick".into(),

@@ -126,7 +126,7 @@ impl Run {
         Self { player: None, last: 0, level, result }
     }
 
-    /// Stops executing turns. The first verdict counts.
+    /// Stops executing turns. Keeps the first verdict.
     fn end(&mut self, verdict: Verdict) {
         self.player = None;
         if self.result.verdict == Verdict::Reproduced {
@@ -134,7 +134,7 @@ impl Run {
         }
     }
 
-    /// Stops executing turns, because the next ones can only be shown.
+    /// Stops executing turns, because the next turns can only be shown.
     fn only_show(&mut self, why: String) {
         self.end(Verdict::Shown { why });
     }
@@ -168,8 +168,7 @@ impl Run {
         }
     }
 
-    /// Returns the reason not to execute a recording of a release with a later feature level, whose rules this release lacks.
-    /// Returns `None` for any other recording.
+    /// Returns the reason not to execute a recording of a release with a later feature level, or `None`.
     fn later_level(&self, start: &Start) -> Option<String> {
         let level = start.settings.as_ref()?.level;
         let (version, own) = (&self.result.head.version, self.level);
@@ -215,6 +214,7 @@ impl Run {
         }
     }
 
+    /// Returns the result. A recording without turns counts as only shown.
     fn finish(mut self) -> Replayed {
         if self.result.read == 0 {
             self.only_show("the recording contains no turn".into());

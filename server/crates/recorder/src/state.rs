@@ -46,6 +46,7 @@ pub(crate) fn store(view: &View) -> State {
     }
 }
 
+/// Creates a view from a recorded state, with its revision and tree index but without keys and nodes.
 pub(crate) fn restore(state: &State) -> Result<View, CorruptRecord> {
     let mut builder = ViewBuilder::default();
     for record in &state.records {

@@ -341,7 +341,7 @@ fn turns_behind_a_gap_are_only_shown() {
     assert_eq!((replayed.read, replayed.equal), (29, 10));
 }
 
-/// This release would execute the inputs by its own rules, and report differences that are none.
+/// This release would execute the inputs by its own rules and report false differences.
 #[test]
 fn a_recording_of_a_later_level_is_only_shown() {
     for (level, equal) in [(levels::OWN, 30), (levels::OWN + 1, 0)] {
@@ -366,7 +366,7 @@ fn a_recording_of_a_later_level_is_only_shown() {
     }
 }
 
-/// The replay applies entries with the numbers of this level.
+/// The replay applies entries by the rules of this level.
 #[test]
 fn a_recorded_state_has_the_level_of_its_cluster() {
     let mut view = genesis(9, vec![Member { id: 1, ..Member::default() }]);

@@ -42,15 +42,11 @@ const CODES: [&str; 17] = [
 /// The counters of one method.
 #[derive(Debug)]
 pub(super) struct CallMetrics {
-    /// The method's kind.
     pub(super) call_type: CallType,
     /// Whether the request is received before the call starts, as for unary methods that no library implements.
     pub(super) takes_one_message: bool,
-    /// Number of started calls.
     pub(super) started: Striped<IntCounter>,
-    /// Number of received messages.
     pub(super) received: Striped<IntCounter>,
-    /// Number of sent messages.
     pub(super) sent: Striped<IntCounter>,
     handled: [IntCounter; CODES.len()],
     /// Duration of calls in seconds. `None` without `--metrics=extensive`.

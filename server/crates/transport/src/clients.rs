@@ -1,5 +1,5 @@
-//! Counts requests by the client's API version (`client-api-version`). Clients choose this label's value, so the number of
-//! values is bounded.
+//! Counts requests by the client's API version (`client-api-version`). Clients choose the version, so the number of series is
+//! bounded.
 
 use std::collections::HashSet;
 
@@ -62,8 +62,7 @@ impl ClientVersions {
         ClientRequests { unary: requests("unary"), stream: requests("stream") }
     }
 
-    /// Returns whether a version gets its own label, and remembers it. The version must be short and among the first
-    /// [`VERSIONS_MAX`].
+    /// Remembers a version. Returns whether it gets its own label: it must be short and among the first [`VERSIONS_MAX`].
     fn admit(&self, version: &str) -> bool {
         if version.len() > VERSION_BYTES_MAX {
             return false;

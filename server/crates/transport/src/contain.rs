@@ -50,8 +50,7 @@ fn stream(body: Body, metrics: PanicMetrics) -> Body {
     Body::new(ContainedBody { body, source, metrics })
 }
 
-/// Returns the response to an HTTP/1 request, or status 500 if the request panicked. A panic while the body is sent ends only
-/// that body.
+/// Returns the response to an HTTP/1 request, or status 500 after a panic. A panic while the body is sent ends only that body.
 pub(super) fn response(
     done: Result<HttpResponse, CaughtPanic>,
     metrics: &PanicMetrics,

@@ -11,8 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::BODY_BYTES_MAX;
 
-/// Sends a request, which must have a `Host` header, and returns the complete response. Fails if the body exceeds
-/// `BODY_BYTES_MAX`. Has no timeout.
+/// Sends a request with a `Host` header and returns the response. Fails if its body exceeds `BODY_BYTES_MAX`. Has no timeout.
 pub async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     request: Request<String>,

@@ -78,8 +78,7 @@ impl<S> Http1Stream<S> {
         }
     }
 
-    /// Adds the connection's data for its requests: `account`, [`OverTls`] for a TLS connection, the client's certificate, and
-    /// [`ClientClosed`].
+    /// Adds the connection's data for its requests: `account`, the TLS marker, the certificate and [`ClientClosed`].
     pub(super) fn describe(&self, account: Account, data: &mut Extensions) {
         data.insert(ClientClosed(self.ended.subscribe()));
         data.insert(account);

@@ -86,11 +86,10 @@ pub(super) struct ConnectionRequests {
     data: OnceCell<Rc<Extensions>>,
 }
 
-/// A request in progress.
 pub(super) type RunningRequest = Pin<Box<dyn Future<Output = Response<HttpBody>>>>;
 
 impl ConnectionRequests {
-    /// Answers a request. `content` is its body, if it has one.
+    /// Answers a request. `content` is its body, if there is one.
     pub(super) fn answer(&self, head: &Head, content: Option<RequestStream>) -> RunningRequest {
         let Some(request) = request(head, content) else {
             let refusal = HttpResponse::BadRequest().body("400 Bad Request");

@@ -20,8 +20,7 @@ pub(super) const REFUSED_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time limit for the head of an HTTP/1 request, like Go's `ReadHeaderTimeout`.
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Time that an HTTP/1 connection may be idle. Clients keep connections open between polls, and would have to reconnect with
-/// actix's limit of 5 s.
+/// Time that an HTTP/1 connection may be idle. Clients keep connections open between polls.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// Size in bytes of a form, or of another service's answer; a longer body is refused. As in etcd, v2's forms are the largest
@@ -31,7 +30,7 @@ pub const BODY_BYTES_MAX: usize = 10 << 20;
 /// Number of bytes by which the charge for a body of unknown length grows.
 pub(super) const BODY_STEP_BYTES: usize = 256 << 10;
 
-/// Number of response bytes that an HTTP/2 stream takes from a body at once.
+/// Maximum number of response bytes that an HTTP/2 stream takes from a body in one step.
 pub(super) const BODY_PIECE_BYTES: usize = 128 << 10;
 
 /// Open connections; beyond this, none is accepted until a connection closes.

@@ -105,7 +105,6 @@ impl OpenConnections {
 struct OpenConnection(Arc<OpenConnections>);
 
 impl OpenConnection {
-    /// Counts a connection as open until the returned value is dropped.
     fn new(open: &Arc<OpenConnections>) -> Self {
         open.count.fetch_add(1, Ordering::SeqCst);
         Self(open.clone())

@@ -1,5 +1,4 @@
-//! HTTP/1 on the peer port, served by actix-web: one short request per connection. The caller handles members' streams, which
-//! begin with other bytes, and limits the time.
+//! HTTP/1 on the peer port, served by actix-web: one short request per connection. The caller limits the time.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -42,8 +41,7 @@ impl PeerHttp {
         Self(boxed::rc_service(service))
     }
 
-    /// Answers the request that begins with `first`, which must not be longer than the HTTP/2 preface. actix refuses a head above
-    /// 128 KiB. Has no timeout.
+    /// Answers the request that begins with `first`, which must not be longer than the HTTP/2 preface. Has no timeout.
     pub async fn answer(&self, stream: Box<dyn PeerStream>, first: &[u8]) -> io::Result<()> {
         let connection = Http1Stream::of_one_request(ReplayedStream::after(first, stream));
         let served = self.0.call((connection, Protocol::Http1, None)).await;

@@ -1,5 +1,4 @@
-//! Timeouts for clients that do not read their response or do not send their body. Idle connections have no timeout here,
-//! because they use little memory.
+//! Timeouts for clients that do not read their response or send their body. Idle connections have no timeout here.
 
 use std::{
     io,
@@ -43,8 +42,7 @@ impl<S> StallTimeout<S> {
     }
 }
 
-/// Returns the result `written` of a write or a flush, or the error `TimedOut` if it has waited too long for the client. The
-/// timer `stalled` runs while it waits.
+/// Returns the result `written` of a write or a flush, or the error `TimedOut` if it has waited too long for the client.
 fn until_stalled<T>(
     stalled: &mut Option<Pin<Box<Sleep>>>,
     cx: &mut Context<'_>,

@@ -24,8 +24,7 @@ use crate::{
     now_ns,
 };
 
-/// Maximum number of requests that a turn takes from the inbox. It is large, so that the next proposals are chosen among all
-/// waiting clients.
+/// Maximum number of requests that a turn takes from the inbox. It is large, so that proposals are chosen among all clients.
 const TURN_REQUESTS: usize = INBOX_MAX / 2;
 
 /// Requests to the replica's thread, in order of arrival.
@@ -89,7 +88,7 @@ impl ReplicaLoop {
         }
     }
 
-    /// Passes a request to the replica, where it waits under a ticket, or answers it at once.
+    /// Passes a request to the replica, where it waits under a ticket, or answers it immediately.
     pub(super) fn take(&mut self, inbound: LoopRequest) {
         match inbound {
             LoopRequest::Propose(proposal) => self.propose(proposal),
@@ -128,8 +127,7 @@ impl ReplicaLoop {
         }
     }
 
-    /// Proposes a command. Fails with [`NodeError::NoSpace`] if the disk or the memory budget lacks space for it, unless
-    /// startup needs the command.
+    /// Proposes a command. Fails with [`NodeError::NoSpace`] if disk or memory lacks space, unless startup needs the command.
     fn propose(&mut self, proposal: Proposal) {
         let Proposal { entry, now_ns, grows, to, connection } = proposal;
         let has_memory = !grows || !self.shared.memory.refuses_growth();
@@ -173,8 +171,8 @@ impl ReplicaLoop {
         self.host.checkpoints.rewrite(self.replica.view(), done);
     }
 
-    /// Writes a new base, then a second one, and calls `done`. On a disk with little space, only the second base lets the
-    /// previous checkpoint be removed.
+    /// Writes a new base, then a second one, and calls `done`. On an almost full disk, only the second base lets the previous
+    /// checkpoint be removed.
     fn rewrite_and_shrink(&mut self, done: OnDurable) {
         let shared = self.shared.clone();
         self.rewrite(Box::new(move || {

@@ -1,5 +1,4 @@
-//! A snapshot on the wire: the records of a frozen view, from the leader's memory to the disk of a lagging member. `link` and
-//! `listener` have performed the stream's handshake.
+//! A snapshot on the wire: the records of a frozen view, from the leader's memory to the disk of a lagging member.
 //!
 //! ```text
 //! sender                                  receiver

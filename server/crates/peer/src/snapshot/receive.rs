@@ -37,7 +37,6 @@ pub(in super::super) enum ReceiveError {
         "the memory budget has no room for {bytes} bytes of a received state in addition to the current state"
     )]
     NoMemory { bytes: u64 },
-    /// The sender violates the protocol.
     #[error("the sender of the snapshot {0}")]
     Protocol(String),
 }

@@ -27,7 +27,6 @@ pub(in super::super) enum SendError {
     /// The receiver is busy and may accept the snapshot soon.
     #[error("the receiver is busy: {0}")]
     Busy(String),
-    /// The receiver refuses the snapshot.
     #[error("the receiver refuses the snapshot: {0}")]
     Refused(String),
     /// The receiver's records belong to another snapshot. The next attempt starts over.
@@ -94,7 +93,7 @@ pub(in super::super) async fn send(
     let (parts, waiting) = mpsc::channel(CHUNKS_AHEAD);
     drop(panics::spawn(move || walk(&view, &resume, &parts)));
     let sending = send_parts(&mut writing, waiting, &member, bytes);
-    // A receiver that fails reports this before the records end.
+    // A receiver reports a failure before the records end.
     let outcome = tokio::select! {
         sent = sending => {
             sent?;

@@ -165,7 +165,7 @@ async fn a_snapshot_that_does_not_fit_in_memory_is_refused() {
 #[tokio::test]
 async fn a_stream_that_broke_is_resumed() {
     let member = Member::new();
-    // Two and a half runs.
+    // The state fills two and a half runs.
     let view = state(320);
     let (near, far) = duplex(PIPE_BYTES);
     let sent = view.clone();

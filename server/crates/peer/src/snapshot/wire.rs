@@ -51,7 +51,6 @@ pub(in super::super) struct Outcome {
     /// Whether another attempt may succeed soon.
     #[prost(bool, tag = "2")]
     pub(super) busy: bool,
-    /// The reason for a refusal.
     #[prost(string, tag = "3")]
     pub(super) reason: String,
 }
@@ -102,7 +101,6 @@ impl Part {
         }
     }
 
-    /// Returns the part's name for errors.
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Begin(_) => "begin",
@@ -148,8 +146,7 @@ impl RecordParser {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// Returns the next record, or `None` until more bytes arrive. Fails if the record is too long. Reserves memory for
-    /// received bytes only, not for an announced length.
+    /// Returns the next record, or `None` until more bytes arrive. Fails if the record is too long.
     pub(in super::super) fn next(&mut self) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
         let Some(lengths) = self.buffer.first_chunk::<LENGTHS_BYTES>().copied() else {
             return Ok(None);

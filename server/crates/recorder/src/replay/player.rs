@@ -29,13 +29,12 @@ pub struct Player {
     host: ReplayHost,
     /// Whether the state contains all keys and values.
     whole: bool,
-    /// The status after the last turn, or `None` before the first one.
+    /// The status after the last turn, or `None` before the first turn.
     status: Option<Status>,
 }
 
 impl Player {
-    /// Creates a player whose replica starts with the log and the state of the recorded process. Returns an error if the
-    /// replica cannot be created from them.
+    /// Creates a player whose replica starts with the log and the state of the recorded process.
     pub(crate) fn start(start: &Start, values_in_clear: bool) -> Result<Self, String> {
         let begun = caught(|| {
             let (Some(settings), Some(state)) = (&start.settings, &start.state) else {
@@ -81,8 +80,7 @@ impl Player {
         self.whole
     }
 
-    /// Executes a turn. Returns a verdict if its effects differ from the recorded ones, otherwise `None`. Returns an error if
-    /// the turn cannot be executed.
+    /// Executes a turn. Returns a verdict if its effects differ from the recorded effects. Fails if it cannot be executed.
     pub fn turn(&mut self, turn: &Turn) -> Result<Option<Verdict>, String> {
         let got = caught(|| self.execute(turn)).flatten()?;
         let expected = in_order(turn.effects.clone());
@@ -103,6 +101,7 @@ impl Player {
         }
     }
 
+    /// Passes the turn's inputs to the replica, runs a turn, and returns its effects.
     fn execute(&mut self, turn: &Turn) -> Result<Vec<Effect>, String> {
         for input in &turn.inputs {
             let kind = input.kind.as_ref().ok_or("an input of a later release")?;

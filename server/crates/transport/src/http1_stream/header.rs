@@ -1,5 +1,4 @@
-//! Classifies the header lines of an HTTP/1 request that may determine the body's length or request an upgrade. actix handles
-//! all other lines and refuses malformed ones.
+//! Classifies the header lines of an HTTP/1 request that may determine the body's length or request an upgrade.
 
 /// A header that the filter examines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

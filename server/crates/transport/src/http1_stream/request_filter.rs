@@ -6,9 +6,8 @@ use witan_http2::target;
 
 use super::header::{self, HeaderMeaning};
 
-/// Size in bytes of a line that is classified as a whole; a request with a longer line is refused. This applies to a relevant
-/// header and to all upgrade lines together. In a chunked body, it applies to the line before a chunk and to the trailer, as in
-/// Go.
+/// Size in bytes of a line that is classified as a whole; a request with a longer line is refused. It applies to a relevant
+/// header and to all upgrade lines together. In a chunked body, it limits the line before a chunk and the trailer, as in Go.
 const LINE_BYTES_MAX: usize = 4096;
 
 /// The start of a request line that may open a tunnel.

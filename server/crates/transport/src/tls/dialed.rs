@@ -1,5 +1,5 @@
-//! A TCP stream to another member, with or without TLS, to which two threads write. Its owner uses it as a tokio stream. The
-//! replica's thread has a [`DirectWriter`], which never blocks.
+//! A TCP stream to another member, with or without TLS, to which two threads write. The owner uses it as a tokio stream, and
+//! the replica's thread uses a [`DirectWriter`].
 
 use std::{
     fmt, io,
@@ -151,8 +151,8 @@ impl Layer {
         }
     }
 
-    /// Reads into the free part of `into`, which stays unchanged at the end of the stream. Fails with `WouldBlock` if there is
-    /// nothing to read. Reads the socket only once, because the replica's thread waits for the lock.
+    /// Reads into the free part of `into`, which remains unchanged at the end of the stream. Fails with `WouldBlock` if there
+    /// is nothing to read. Reads the socket only once, because the replica's thread waits for the lock.
     fn read(&mut self, socket: &TcpStream, into: &mut ReadBuf<'_>) -> io::Result<()> {
         let Self::Tls(tls) = self else {
             return socket.try_read_buf(into).map(drop);

@@ -59,8 +59,8 @@ impl PeerTls {
     }
 
     /// Performs the handshake with a connecting member. `hosts` are the hosts in the members' URLs. Returns the stream, and the
-    /// certificate if it names hosts. If the handshake fails or the certificate is refused, logs and counts the failure and
-    /// returns `None`.
+    /// certificate if it names hosts. If the handshake or the certificate check fails, logs and counts the failure and returns
+    /// `None`.
     pub async fn accept(
         &self,
         stream: Box<dyn AcceptedStream>,

@@ -161,8 +161,7 @@ impl ServerTls {
         })))
     }
 
-    /// Returns a surface's configuration for one handshake. If files have changed, reads them first. If they are invalid, keeps
-    /// the previous certificate.
+    /// Returns a surface's configuration for a handshake. Reads changed files first; if that fails, keeps the old certificate.
     fn config(&self, surface: Surface) -> Arc<ServerConfig> {
         let files = &self.0.files;
         let mut now = self.0.now.lock();
@@ -261,8 +260,7 @@ impl ServerTls {
 }
 
 /// Closes a stream whose last bytes tell the client why. First reads the bytes in transit: otherwise the kernel would reset the
-/// connection, and the client would lose the last bytes. In TLS 1.3, a client sends its request before it knows the result of
-/// the handshake.
+/// connection and the client would lose these bytes. In TLS 1.3, a client sends a request before it knows the result.
 async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     let drained = async {
         stream.shutdown().await?;

@@ -58,8 +58,7 @@ impl TrustedPool {
         Self { roots, certificates: HashSet::new() }
     }
 
-    /// Returns whether a certificate is in the file. Fails if the certificate is in the file but is not valid at `now` or not
-    /// allowed for `purpose`.
+    /// Returns whether a certificate is in the file. Fails if such a certificate is not valid at `now` or for `purpose`.
     pub(super) fn holds(
         &self,
         certificate: &CertificateDer<'_>,
@@ -86,8 +85,8 @@ impl TrustedPool {
     }
 }
 
-/// Returns whether a certificate may be used for `purpose`. Without a list of purposes, it may be used for any purpose. Returns
-/// `None` if the list cannot be parsed.
+/// Returns whether a certificate may be used for `purpose`. Without a list of purposes, it may be used for any. Returns `None`
+/// if the list cannot be parsed.
 pub(super) fn serves(certificate: &TbsCertificate, purpose: Purpose) -> Option<bool> {
     let Some((_, listed)) = certificate.get::<ExtendedKeyUsage>().ok()? else {
         return Some(true);
@@ -113,7 +112,7 @@ mod tests {
 
     use super::*;
 
-    /// Creates a certificate that is its own authority, allowed for these purposes and valid in 2020.
+    /// Creates a self-signed certificate that is allowed for these purposes and valid in 2020.
     fn own_authority(purposes: &[ExtendedKeyUsagePurpose]) -> CertificateDer<'static> {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

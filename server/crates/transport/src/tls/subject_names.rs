@@ -1,4 +1,4 @@
-//! Checks, as etcd does, that a connecting member's certificate matches its address: one of its subject alternative names must
+//! Checks, as etcd does, that a connecting member's certificate matches its address. One of its subject alternative names must
 //! be the remote address or resolve to it. Also checks that the certificate belongs to the member that presents it.
 
 use std::net::{IpAddr, SocketAddr};
@@ -79,8 +79,7 @@ async fn leads_to(name: &str, remote: IpAddr) -> bool {
         .is_ok_and(|mut found| found.any(|address| address.ip().to_canonical() == remote))
 }
 
-/// Returns the host names and the IP addresses, as text, among a certificate's alternative names. Returns `None` if the
-/// certificate cannot be parsed.
+/// Returns the DNS names and IP addresses among a certificate's alternative names, or `None` if it cannot be parsed.
 pub(super) fn of(certificate: &CertificateDer<'_>) -> Option<Vec<String>> {
     let parsed = peer::parse(certificate)?.tbs_certificate;
     let Some((_, names)) = parsed.get::<SubjectAltName>().ok()? else {

@@ -139,7 +139,7 @@ async fn the_name_of_a_client_is_in_its_certificate() {
     }
 }
 
-/// TLS buffers more than the socket, so a stalled client does not block writes at once.
+/// TLS buffers more than the socket, so a stalled client does not block writes immediately.
 #[tokio::test]
 async fn a_client_that_does_not_read_is_disconnected() {
     let both = both("stall", &["someone"]);
