@@ -222,7 +222,7 @@ impl BlockValues {
         let Some((cache, bytes)) = state.counted() else {
             return true;
         };
-        // Checked under the lock: whoever sees these values in memory after it began to hold the cache can rely on them.
+        // Checked under the lock, so that values that a thread finds in memory after `BlockCache::hold` stay there.
         if cache.is_held() {
             return false;
         }
