@@ -81,22 +81,18 @@ impl Access {
     /// Describes the access for the table in `docs/reference/access.md`.
     pub fn description(self) -> &'static str {
         match self {
-            Self::Public => "everybody, without authentication",
-            Self::V3Keys => "a user with a permission on the keys, while v3's authentication is on",
-            Self::V3User => "any user, while v3's authentication is on",
-            Self::V3Root => {
-                "a user with the role root, while v3's authentication is on (only v3's history is affected)"
-            }
+            Self::Public => "anyone, without credentials",
+            Self::V3Keys => "a user with permission on the keys, if v3 authentication is enabled",
+            Self::V3User => "any user, if v3 authentication is enabled",
+            Self::V3Root => "a user with the role `root`, if v3 authentication is enabled",
             Self::V2Keys => {
-                "a user, or the guest, with a pattern that covers the key, while v2's authentication is on"
+                "a user or guest with a pattern that covers the key, if v2 authentication is enabled"
             }
             Self::OwnUser => {
-                "the user that the request concerns, or one with the role root, while the authentication \
-                 of v2 or of v3 is on"
+                "the user that the request concerns, or a user with the role `root`, if either \
+                 authentication is enabled"
             }
-            Self::Root => {
-                "a user with the role root, while the authentication of v2 or of v3 is on"
-            }
+            Self::Root => "a user with the role `root`, if either authentication is enabled",
         }
     }
 }

@@ -5,35 +5,37 @@ use std::fmt::Write as _;
 use super::{Access, GRPC, HTTP, PathScope};
 
 const HEAD: &str = "\
-# Who may call what
+# Access
 
-A resource that one dialect protects is protected in all other dialects. `AuthEnable` enables authentication for v3's
-keys, leases, watches, locks and elections. `/v2/auth/enable` enables it for the keys of v2 and v1. Everything that
-belongs to both key spaces (users and roles, membership changes, snapshots, hashes, defragmentation, alarms, the log
-level) requires the role root if either is enabled. Both have the same users.
+Each API applies the same permissions to a resource. `AuthEnable` enables authentication for v3 keys, leases, watches, locks and
+elections. `/v2/auth/enable` enables it for v2 and v1 keys. Users and roles belong to both key spaces. If either authentication is
+enabled, managing users, roles and members requires the role `root`. So do snapshots, hashes, defragmentation, alarms and changes of
+the log level.
 
-Credentials: gRPC takes a token of `Authenticate` or, with `--client-cert-auth`, a client certificate; the
-gateway and WebSockets take the token; every other path of HTTP/1 takes Basic authentication, and everything
-but keys of v2 and v1 takes the token, too. `Authenticate` gives tokens as soon as either authentication is
-on.
+Each protocol accepts different credentials. `Authenticate` returns tokens while either authentication is enabled.
 
-`/debug/flight-recorder` contains keys and user names in clear text, and zeros in place of values. `/debug/top` shows which
-key prefixes are read, written and watched, but never values; as on every HTTP/1 path, certificates do not
-authenticate users there. `/follow` reports how far this cluster lags behind its source, `/follow/cut-over` switches over to
-this cluster, and `/follow/source-gone` stops the checks of the source. `/level` shows the feature level of the cluster
-and the releases of its members, and `/level/raise` raises the level.
+- gRPC accepts a token of `Authenticate` or, with `--client-cert-auth`, a client certificate.
+- The gateway and its WebSockets accept the token.
+- All other HTTP/1 paths accept Basic authentication, and except for v2 and v1 keys also the token. A client certificate does not
+  authenticate a user there.
 
-`/<token>` is a token of discovery, 32 hexadecimal digits. It is a secret of 128 bits: anyone who knows it may
-register a member, because a member without a cluster has no user yet. Creating a token requires root as soon
-as either authentication is on.
+Paths that need an explanation:
 
-With `--enable-v2=false`, every path below `/v2`, `/v1` and `/leader`, `/machines`, `/new` and `/<token>` is 404. With
-`--enable-v1=false`, the paths of v1 are 404. Both are enabled by default; v1 exposes the same keys as v2 and requires
-the same access. `--enable-grpc-gateway=false` disables the gateway. `/console` is 404 without `--enable-console`.
+- `/debug/flight-recorder` returns keys and user names in clear text, but zeros instead of values.
+- `/debug/top` shows which key prefixes are read, written and watched, but no values.
+- `/follow` reports how far this cluster lags behind its source. `/follow/cut-over` switches over to this cluster, and
+  `/follow/source-gone` stops the checks of the source.
+- `/level` shows the feature level of the cluster and the releases of its members. `/level/raise` raises the level.
+- `/<token>` is a discovery token of 32 hexadecimal digits (128 bits). Anyone who knows the token can register a member, because a
+  member without a cluster has no user yet. `/new`, which creates a token, requires `root` while either authentication is enabled.
 
-This page is generated from `server/crates/api/src/access`, by which the server routes and authorizes.
-`tests/e2e/tests/access` calls every row of a running member without credentials, with wrong ones, as a
-user without rights and as root, while no authentication, v2's, v3's and both are on.
+`--enable-v2=false` disables all paths below `/v2` and `/v1`, and `/leader`, `/machines`, `/new` and `/<token>`: they return 404.
+`--enable-v1=false` disables only the paths of v1. `--enable-grpc-gateway=false` disables the gateway. `/console` returns 404
+without `--enable-console`.
+
+This page is generated from `server/crates/api/src/access`, which also defines how the server routes and authorizes requests.
+`tests/e2e/tests/access` calls every row without credentials, with wrong credentials, as a user without permissions and as root. It
+repeats the calls with no authentication enabled, with only v2 or v3 authentication, and with both.
 
 ";
 
@@ -63,8 +65,8 @@ pub fn markdown() -> String {
     }
     out.push_str(
         "\n## gRPC, the gateway and its WebSockets\n\n\
-         Paths of the gateway are below `/v3`, `/v3beta` and `/v3alpha`. `Alarm` lists for any user \
-         and requires root to raise or lower one.\n\n\
+         The gateway serves each path below `/v3`, `/v3beta` and `/v3alpha`. Any user can list alarms \
+         with `Alarm`, but only `root` can raise or clear one.\n\n\
          | method | path | access |\n|---|---|---|\n",
     );
     for route in GRPC {
