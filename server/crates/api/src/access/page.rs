@@ -9,8 +9,8 @@ const HEAD: &str = "\
 
 Each API applies the same permissions to a resource. `AuthEnable` enables authentication for v3 keys, leases, watches, locks and
 elections. `/v2/auth/enable` enables it for v2 and v1 keys. Users and roles belong to both key spaces. If either authentication is
-enabled, managing users, roles and members requires the role `root`. So do snapshots, hashes, defragmentation, alarms and changes of
-the log level.
+enabled, managing users, roles and members requires the role `root`. So do snapshots, hashes, defragmentation, alarms and changes
+of the log level.
 
 Each protocol accepts different credentials. `Authenticate` returns tokens while either authentication is enabled.
 
@@ -34,8 +34,8 @@ Paths that need an explanation:
 without `--enable-console`.
 
 This page is generated from `server/crates/api/src/access`, which also defines how the server routes and authorizes requests.
-`tests/e2e/tests/access` calls every row without credentials, with wrong credentials, as a user without permissions and as root. It
-repeats the calls with no authentication enabled, with only v2 or v3 authentication, and with both.
+`tests/e2e/tests/access` calls every row without credentials, with wrong credentials, as a user without permissions and as root.
+It repeats the calls with no authentication enabled, with only v2 or v3 authentication, and with both.
 
 ";
 
