@@ -1,21 +1,20 @@
-# The images of both programs, one target each, and an image that replaces etcd's image. Each contains Witan, compatible with
-# etcd. Only the paths and the name of one image are etcd's, because manifests expect them.
+# Builds an image of the server, an image of the operator, and an image that replaces etcd's image. All of them contain Witan,
+# compatible with etcd. Only the name and the paths of the last image are etcd's, because manifests expect them.
 #
 #   docker build --target server --tag ghcr.io/witan/witan:0.1.0 .
 #   docker build --target operator --tag ghcr.io/witan/witan-operator:0.1.0 .
 #   docker build --target etcd --tag ghcr.io/witan/etcd:3.7.3-witan.0.1.0 .
 #
-# Dependencies are compiled in a layer of their own, which is built again only if Cargo.lock or a Cargo.toml changes. A release
-# does not compile here: it replaces the stages `build`, `notices` and `etcdctl` with the programs of its archives
-# (`--build-context`).
+# Dependencies are compiled in a separate layer, which is rebuilt only if Cargo.lock or a Cargo.toml changes. A release replaces
+# the stages `build`, `notices` and `etcdctl` with the programs in its archives (`--build-context`).
 
-# the version of rust-toolchain.toml
+# the version in rust-toolchain.toml
 FROM rust:1.95.0-bookworm@sha256:6258907abe69656e41cd992e0b705cdcfabcbbe3db374f92ed2d47121282d4a1 AS chef
 ENV CARGO_NET_RETRY=5 CARGO_TERM_COLOR=never RUSTUP_TOOLCHAIN=1.95.0
 RUN cargo install --locked --version 0.1.78 cargo-chef
 WORKDIR /src
 
-# what the dependencies are: the manifests, without our sources
+# lists the dependencies from the manifests, without the sources
 FROM chef AS plan
 COPY . .
 RUN cargo chef prepare --recipe-path recipe.json
@@ -36,14 +35,14 @@ RUN mkdir -p /out/notices \
     && deploy/notices witan >/out/notices/witan \
     && deploy/notices witan-operator >/out/notices/witan-operator
 
-# etcdctl is etcd's own, of the release whose level is served
+# etcd's own etcdctl, from the etcd release that Witan is compatible with
 FROM golang:1.26-bookworm@sha256:b305420a68d0f229d91eb3b3ed9e519fcf2cf5461da4bef997bf927e8c0bfd2b AS etcdctl
 WORKDIR /src/tests/tools/etcd37
 COPY tests/tools/etcd37/go.mod tests/tools/etcd37/go.sum ./
 COPY deploy/notices /src/deploy/notices
 RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o /out/etcdctl go.etcd.io/etcd/etcdctl/v3 && mkdir -p /out/notices && ../../../deploy/notices etcdctl >/out/notices/etcdctl
 
-# glibc, authorities of certificates and nothing else: no shell, no package manager
+# only glibc and CA certificates; no shell and no package manager
 FROM gcr.io/distroless/cc-debian12:nonroot@sha256:9dac0a79194e45a7da0158a9c6da57b217585af0786db3845d1f0ec1a0dd182f AS base
 COPY LICENSE /usr/share/doc/witan/LICENSE
 USER 65532:65532
@@ -58,13 +57,12 @@ COPY --from=notices /out/notices/witan-operator /usr/share/doc/witan/THIRD-PARTY
 EXPOSE 8080 8081
 ENTRYPOINT ["/usr/local/bin/witan-operator"]
 
-# The paths of the programs, the user and the command are those of etcd's image, so that manifests which name an image of
-# etcd take this one.
+# This image has the program paths, the user and the command of etcd's image, so that it works in manifests for etcd's image.
 FROM base AS etcd
 LABEL org.opencontainers.image.title="witan" \
       org.opencontainers.image.description="Witan, compatible with etcd, with the paths of etcd's image" \
       org.opencontainers.image.licenses="Apache-2.0"
-# a data directory of etcd's image belongs to root
+# in etcd's image, root owns the data directory
 # hadolint ignore=DL3002
 USER 0:0
 COPY --from=build /out/etcd /
@@ -75,14 +73,14 @@ WORKDIR /var/lib/etcd
 EXPOSE 2379 2380
 CMD ["/usr/local/bin/etcd"]
 
-# the last target is what a build without --target makes
+# the last stage is the default target
 FROM base AS server
 LABEL org.opencontainers.image.title="witan" \
       org.opencontainers.image.description="Witan, compatible with etcd: a distributed key-value store" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /out/witan /usr/local/bin/witan
 COPY --from=notices /out/notices/witan /usr/share/doc/witan/THIRD-PARTY-NOTICES.txt
-# The only folder that is written, so the root file system may be read-only. A new volume takes its owner over.
+# The only directory that the server writes to, so the root file system can be read-only. A new volume inherits its owner.
 COPY --from=build --chown=65532:65532 /out/data /data
 WORKDIR /data
 # clients, members, metrics

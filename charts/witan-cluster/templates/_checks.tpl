@@ -1,4 +1,4 @@
-{{/* Fails on contradictory and unsupported values. The message names the value to set instead. */}}
+{{/* Fails on contradictory or unsupported values. Each message names the value to set instead. */}}
 {{- define "witan-cluster.checks" -}}
 {{- include "witan-cluster.checkCertificates" . }}
 {{- include "witan-cluster.checkUsers" . }}

@@ -1,10 +1,10 @@
-{{/* Returns "true" if a parent chart uses this chart under an alias, in place of the etcd chart that it was written for. */}}
+{{/* Returns "true" if a parent chart uses this chart under an alias instead of an etcd chart. */}}
 {{- define "witan-cluster.aliased" -}}
 {{- if ne .Chart.Name "witan-cluster" }}true{{ end }}
 {{- end }}
 
-{{/* The name of the cluster: the release's name. Under an alias, it is RELEASE-ALIAS, or RELEASE if that contains the alias, as parent
-charts compute it. 45 characters leave room for suffixes. */}}
+{{/* The name of the cluster, which is the release's name. Under an alias, it is RELEASE-ALIAS, or RELEASE if that contains the
+alias, as in parent charts. 45 characters leave room for suffixes. */}}
 {{- define "witan-cluster.fullname" -}}
 {{- $name := .Release.Name }}
 {{- if include "witan-cluster.aliased" . }}
@@ -75,7 +75,7 @@ witan.dev/cluster: {{ include "witan-cluster.fullname" . }}
 {{- if kindIs "float64" . }}{{ int64 . }}{{ else }}{{ . }}{{ end }}
 {{- end }}
 
-{{/* Distinct names of pull secrets, which charts write as strings or as objects. */}}
+{{/* The distinct names of pull secrets, which values contain as strings or as objects. */}}
 {{- define "witan-cluster.pullSecrets" -}}
 {{- $names := list }}
 {{- range concat ((.Values.global | default dict).imagePullSecrets | default list) .Values.image.pullSecrets }}
@@ -90,7 +90,7 @@ witan.dev/cluster: {{ include "witan-cluster.fullname" . }}
 {{- end }}
 {{- end }}
 
-{{/* For each port: whether it has TLS (tls), and the user's Secret, or "" (secret). */}}
+{{/* For each port: whether TLS is enabled (tls), and the user's Secret or "" (secret). */}}
 {{- define "witan-cluster.ports" -}}
 {{- $tls := .Values.tls }}
 {{- range $port := list "client" "peer" }}
@@ -102,7 +102,7 @@ witan.dev/cluster: {{ include "witan-cluster.fullname" . }}
 {{- end }}
 {{- end }}
 
-{{/* The source of a port's certificate: the user's Secret (.secret), otherwise cert-manager's issuer, otherwise the operator. */}}
+{{/* The source of a port's certificate: the user's Secret (.secret), else the cert-manager issuer, else the operator. */}}
 {{- define "witan-cluster.certificate" -}}
 {{- with .root.Values.tls }}
 {{- if $.secret }}

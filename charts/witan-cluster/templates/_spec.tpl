@@ -1,4 +1,4 @@
-{{/* The numeric options by environment variable. */}}
+{{/* Maps environment variables to numeric options. */}}
 {{- define "witan-cluster.numbers" -}}
 ETCD_QUOTA_BACKEND_BYTES: quotaBackendBytes
 ETCD_HEARTBEAT_INTERVAL: heartbeatIntervalMs
@@ -33,7 +33,7 @@ ETCD_MAX_TXN_OPS: maxTxnOps
 {{- toYaml $options }}
 {{- end }}
 
-{{/* TLS of both ports. If clusterDomain is not cluster.local, adds the Services' names in that domain to the certificates. */}}
+{{/* TLS of both ports. If clusterDomain is not cluster.local, the certificates also contain the Services' names in that domain. */}}
 {{- define "witan-cluster.tls" -}}
 {{- $v := .Values }}
 {{- $ports := include "witan-cluster.ports" . | fromYaml }}
@@ -59,7 +59,7 @@ client:
 {{- end }}
 {{- end }}
 
-{{/* Disks. global.storageClass takes precedence, and global.defaultStorageClass is the last choice. "-" is the empty class. */}}
+{{/* The disks. global.storageClass overrides the chart's class, and global.defaultStorageClass is the fallback. "-" is the empty class. */}}
 {{- define "witan-cluster.storage" -}}
 {{- $v := .Values }}
 {{- $global := $v.global | default dict }}

@@ -31,7 +31,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
-{{/* The metadata of an object: NAME [NAMESPACE [LABELS [ANNOTATIONS]]], with the common labels and annotations. */}}
+{{/* Renders the metadata of an object with the common labels and annotations: name, optional namespace, labels, annotations. */}}
 {{- define "witan-operator.metadata" -}}
 name: {{ .name }}
 {{- with .namespace }}
@@ -73,12 +73,12 @@ annotations:
 {{- end }}
 {{- end }}
 
-{{/* The operator's permissions in the namespaces that it serves. */}}
+{{/* The operator's permissions in the namespaces that it watches. */}}
 {{- define "witan-operator.rules" -}}
 - apiGroups: [witan.dev]
   resources: [etcdclusters, etcdbackupschedules]
   verbs: [get, list, watch]
-# The operator deletes finished EtcdOperations after a time.
+# The operator deletes finished EtcdOperations after a delay.
 - apiGroups: [witan.dev]
   resources: [etcdoperations]
   verbs: [get, list, watch, delete]
@@ -106,8 +106,8 @@ annotations:
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]
-# The operator reads the secrets that an EtcdCluster names, and writes its certificates. It never deletes secrets, but
-# OwnerReferencesPermissionEnforcement (OpenShift) requires the permission for a secret with an owner.
+# The operator reads the Secrets that an EtcdCluster names and writes its certificates. It never deletes Secrets, but
+# OwnerReferencesPermissionEnforcement (OpenShift) requires the delete permission to set their owner.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, create, patch, delete]
@@ -118,7 +118,7 @@ annotations:
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
-# Events explain why a job's pods are refused, or why a volume is not mounted.
+# Events explain why the pods of a Job are refused, or why a volume is not mounted.
 - apiGroups: [""]
   resources: [events]
   verbs: [list]
