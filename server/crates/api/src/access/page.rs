@@ -14,12 +14,12 @@ of the log level.
 
 Each protocol accepts different credentials. `Authenticate` returns tokens while either authentication is enabled.
 
-- gRPC accepts a token of `Authenticate` or, with `--client-cert-auth`, a client certificate.
+- gRPC accepts a token from `Authenticate` or, with `--client-cert-auth`, a client certificate.
 - The gateway and its WebSockets accept the token.
 - All other HTTP/1 paths accept Basic authentication, and except for v2 and v1 keys also the token. A client certificate does not
   authenticate a user there.
 
-Paths that need an explanation:
+The following paths need an explanation:
 
 - `/debug/flight-recorder` returns keys and user names in clear text, but zeros instead of values.
 - `/debug/top` shows which key prefixes are read, written and watched, but no values.
