@@ -90,7 +90,7 @@ impl LeaderTasks {
             .retain(|_, at| tick.saturating_sub(*at) <= HEARD_TICKS);
     }
 
-    pub(crate) fn heard_at(&self, member: u64) -> Option<u64> {
+    pub(crate) fn last_heard_tick(&self, member: u64) -> Option<u64> {
         self.heard.get(&member).copied()
     }
 
@@ -101,7 +101,7 @@ impl LeaderTasks {
 
     /// If the transport has not reported a snapshot's result for [`SNAPSHOT_REPORT_TICKS`] ticks, reports the snapshot to raft
     /// as failed and forgets it. Raft then probes the member again instead of waiting forever.
-    pub(crate) fn retry_snapshots(&mut self, raft: &mut RawNode<MemoryLog>, tick: u64) {
+    pub(crate) fn fail_unreported_snapshots(&mut self, raft: &mut RawNode<MemoryLog>, tick: u64) {
         let lost = self.snapshots.extract_if(.., |_, begun| {
             tick.saturating_sub(*begun) > SNAPSHOT_REPORT_TICKS
         });

@@ -66,7 +66,7 @@ use disk_room::Room;
 use failover::{Failover, PendingPreVote};
 use group_commit::HeldProposal;
 use log_lost::Contradiction;
-use membership::{OwnRemoval, PendingRemoval, commit_index_of};
+use membership::{OwnRemoval, PendingRemoval, ReceivedCommit};
 use witan_machine::{StateMachine, levels::Level, member::MemberId, view::View};
 
 /// Settings of a replica.
@@ -356,7 +356,7 @@ impl Replica {
     pub(crate) fn receive(&mut self, envelope: Envelope) {
         let from = envelope.from;
         if !self.is_removed(from.0)
-            && let Err(fault) = self.open(envelope)
+            && let Err(fault) = self.dispatch(envelope)
         {
             self.message_faults.push((from, fault));
         }
@@ -364,7 +364,7 @@ impl Replica {
 
     /// Decodes a message and passes it to its handler. Fails for a message that no correct member sends, such as a raft message
     /// with another sender's id.
-    fn open(&mut self, envelope: Envelope) -> Result<(), MessageFault> {
+    fn dispatch(&mut self, envelope: Envelope) -> Result<(), MessageFault> {
         let Envelope { from: MemberId(from), message, snapshot, .. } = envelope;
         match PeerMessage::decode(&message) {
             Ok(PeerMessage::Raft(message)) if message.from == from => {
@@ -423,17 +423,17 @@ impl Replica {
         self.cut_behind_first_of_term(&mut message);
         self.cut_to_room(&mut message);
         if (kind == MessageType::MsgTimeoutNow && (self.lacks_room() || !self.may_campaign()))
-            || (is_vote_request(kind) && !self.may_vote_for(&message))
+            || (is_vote_request(kind) && !self.record_log_end_and_check_vote(&message))
             || self.is_late_from_ended_leader(&message)
             || self.disturbs_first_campaign(&message)
             || self.is_outdated_snapshot(&message)
-            || self.stops_below_level_of(state.as_ref())
-            || self.would_repeat_snapshot_request(&message)
+            || self.halt_below_level_of(state.as_ref())
+            || self.record_snapshot_request_and_check_repeat(&message)
         {
             return Ok(());
         }
-        if self.check_contradiction(&message, last)
-            || self.waits_for_confirmation(&mut message)
+        if self.record_or_refute_claim(&message, last)
+            || self.ask_unconfirmed_leader(&mut message)
             || self.correct_rejection(&mut message)
         {
             return Ok(());
@@ -463,17 +463,17 @@ impl Replica {
     /// Passes a checked message to raft and records what the message reveals about its sender.
     fn pass_to_raft(&mut self, message: Message) {
         self.keep_pre_vote(&message);
-        let told = (message.from, message.term, commit_index_of(&message));
+        let commit = ReceivedCommit::of(&message);
         let (kind, last) = (message.get_msg_type(), (message.log_term, message.index));
         // An error means that raft ignored a stale or misdirected message.
         let _ = self.raft.step(message);
-        self.update_confirmed_leader(kind, told, last);
-        self.record_leader_commit(told);
+        self.update_confirmed_leader(kind, commit, last);
+        self.record_leader_commit(commit);
     }
 
     /// Records that a checkpoint up to `index` is durable. The log on disk no longer needs the entries up to the previous
     /// checkpoint (I5).
-    pub(crate) fn durable(&mut self, index: u64) {
+    pub(crate) fn checkpoint_durable(&mut self, index: u64) {
         if index > self.durable_checkpoints.1 {
             self.durable_checkpoints = (self.durable_checkpoints.1, index);
             self.cut_below = Some(self.durable_checkpoints.0 + 1);
@@ -481,7 +481,7 @@ impl Replica {
     }
 
     /// Takes the result of a long command for the next turn.
-    pub(crate) fn executed(&mut self, command: Box<ExecutedCommand>) {
+    pub(crate) fn take_executed(&mut self, command: Box<ExecutedCommand>) {
         self.apply_queue.executed(command);
     }
 
@@ -527,7 +527,7 @@ impl Replica {
     /// leader's own commands. Omits compactions and sweeps if this cluster follows another one.
     fn run_leader_tasks(&mut self, now_ns: i64) {
         self.leader_tasks
-            .retry_snapshots(&mut self.raft, self.ticks);
+            .fail_unreported_snapshots(&mut self.raft, self.ticks);
         if self.has_full_disk() {
             return;
         }

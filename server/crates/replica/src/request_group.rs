@@ -68,7 +68,8 @@ pub(crate) struct RequestGroup<R> {
     held: Vec<Waiting<Source, R>>,
     /// Whether the last batch left some requests, because it was full.
     left: bool,
-    /// Time at which the oldest held request began to wait; `None` until [`Self::see`] or [`Self::take_due`] records it.
+    /// Time at which the oldest held request began to wait; `None` until [`Self::record_waiting_since`] or [`Self::take_due`]
+    /// records it.
     since: Option<u64>,
     /// Time at which the last batch was answered.
     answered: u64,
@@ -109,7 +110,7 @@ impl Arrivals {
     }
 
     /// Records that a batch took the held requests except `held` requests with `bytes` bytes in total.
-    fn left(&mut self, held: usize, bytes: usize) {
+    fn record_remaining(&mut self, held: usize, bytes: usize) {
         self.expected = self.held + self.in_flight;
         self.in_flight = self.held - held;
         (self.held, self.bytes) = (held, bytes);
@@ -144,7 +145,7 @@ impl<R> RequestGroup<R> {
     }
 
     /// Records `now_ns` as the time from which the held requests wait, unless an earlier time is recorded.
-    pub(crate) fn see(&mut self, now_ns: u64) {
+    pub(crate) fn record_waiting_since(&mut self, now_ns: u64) {
         if !self.held.is_empty() {
             self.since.get_or_insert(now_ns);
         }
@@ -204,7 +205,7 @@ impl<R> RequestGroup<R> {
     }
 
     /// Returns the time at which the held requests are due if nothing changes. Returns `None` if no requests are held, or
-    /// before [`Self::see`] recorded them. `cost` is the duration of the last sync or round in nanoseconds.
+    /// before [`Self::record_waiting_since`] recorded them. `cost` is the duration of the last sync or round in nanoseconds.
     pub(crate) fn deadline(&self, cost: u64) -> Option<u64> {
         if self.held.is_empty() {
             return None;
@@ -243,7 +244,7 @@ impl<R> RequestGroup<R> {
         if !complete && !late && self.clients.bytes + self.members.bytes < UNHELD_BYTES {
             return Vec::new();
         }
-        self.learn(since, late, now);
+        self.adjust_skips(since, late, now);
         self.take(budget)
     }
 
@@ -267,8 +268,9 @@ impl<R> RequestGroup<R> {
             member_bytes += rest.bytes;
         }
         let client_bytes = bytes(&self.held) - member_bytes;
-        self.members.left(members, member_bytes);
-        self.clients.left(self.held.len() - members, client_bytes);
+        self.members.record_remaining(members, member_bytes);
+        self.clients
+            .record_remaining(self.held.len() - members, client_bytes);
         self.left = !self.held.is_empty();
         self.since = None;
         batch
@@ -276,7 +278,7 @@ impl<R> RequestGroup<R> {
 
     /// Adjusts how many batches skip the second wait, depending on whether the wait before this batch brought back the senders.
     /// The requests waited from `since` to `now`, and `late` is whether they reached their deadline.
-    fn learn(&mut self, since: u64, late: bool, now: u64) {
+    fn adjust_skips(&mut self, since: u64, late: bool, now: u64) {
         let soon = !self.is_in_flight() && since < self.answered + LONGEST_GATHER_NS;
         let fruitless = late && now > since && soon && self.is_return_awaited();
         let clients_awaited = self.clients.has_awaited_returns();

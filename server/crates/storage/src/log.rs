@@ -1,4 +1,4 @@
-//! The raft log on disk, in `raft-engine`. Only this file uses that crate. `Replica::durable` determines where it can be cut.
+//! The raft log on disk, in `raft-engine`. Only this file uses that crate. `Replica::checkpoint_durable` determines where it can be cut.
 //!
 //! Every write is synced before it returns. A batch that need not be durable (only a new commit index) stays in memory and is
 //! written with the next batch. At most one record on disk is therefore unsynced, which [`super::tail`] relies on.

@@ -64,7 +64,7 @@ impl Replica {
         let records = recovered.records.into_iter();
         let entries = records.map(|record| wire::decode_record(&record));
         let entries = entries.collect::<Result<Vec<_>, _>>()?;
-        let removed = check(&place, &entries, &hard_state)?;
+        let removed = check_log_and_find_forced_removals(&place, &entries, &hard_state)?;
         raise(&mut hard_state, &place);
         let hard_term = hard_state.term;
         let copied = config.copied.then(|| CopiedDisk::new(&entries));
@@ -164,7 +164,7 @@ fn raise(hard_state: &mut HardState, place: &Position) {
 
 /// Checks that a checkpoint, the log entries after it and the stored commit index are consistent. Returns the members that
 /// entries of `--force-new-cluster` remove, with the indexes of these entries.
-fn check(
+fn check_log_and_find_forced_removals(
     place: &Position,
     entries: &[raft::eraftpb::Entry],
     hard_state: &HardState,

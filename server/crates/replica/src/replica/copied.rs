@@ -27,6 +27,7 @@ use raft::{
 use super::{
     Replica,
     log_lost::{CONFIRMING_VOTERS, NO_VOTE_TIMEOUTS},
+    membership::ReceivedCommit,
 };
 use crate::{host::Lane, wire::PeerMessage};
 
@@ -117,7 +118,7 @@ impl Replica {
     /// Returns whether raft must not see a leader's message, because this member is a copy and the leader is not confirmed.
     /// Asks the leader for confirmation. Limits the commit index in heartbeats of a confirmed leader that may still count
     /// acknowledgments of the original.
-    pub(super) fn waits_for_confirmation(&mut self, message: &mut Message) -> bool {
+    pub(super) fn ask_unconfirmed_leader(&mut self, message: &mut Message) -> bool {
         let (kind, leader, term) = (message.get_msg_type(), message.from, message.term);
         let raft = &self.raft.raft;
         let Some(copied) = self.copied.as_ref().filter(|_| term >= raft.term) else {
@@ -147,7 +148,7 @@ impl Replica {
     }
 
     /// Confirms a leader if the message is its response to this member's ReadIndex request `number`. Returns whether it is.
-    pub(super) fn confirms_for_copy(&mut self, message: &Message, number: u64) -> bool {
+    pub(super) fn confirm_leader_for_copy(&mut self, message: &Message, number: u64) -> bool {
         let Some(copied) = &mut self.copied else {
             return false;
         };
@@ -163,8 +164,9 @@ impl Replica {
         answers
     }
 
-    /// Returns whether this member may vote for the sender of a vote request. A copy also records what the request reports.
-    pub(super) fn may_vote_for(&mut self, request: &Message) -> bool {
+    /// Returns whether this member may vote for the sender of a vote request. A copy first records the log end that the request
+    /// reports.
+    pub(super) fn record_log_end_and_check_vote(&mut self, request: &Message) -> bool {
         let (tick, last) = (self.ticks, (request.log_term, request.index));
         // A pre-vote request has the sender's term plus one.
         let is_pre_vote = request.get_msg_type() == MessageType::MsgRequestPreVote;
@@ -266,16 +268,16 @@ impl Replica {
         }
     }
 
-    /// Updates the copy's confirmed leader after an accepted message of type `kind`. `told` is the message's sender, term and
-    /// commit index. The other tuple is the term and index of its log entry. Confirms a candidate that gets this member's vote,
-    /// because it has the longest log. Records whether a confirmed leader's append or snapshot follows this log.
+    /// Updates the copy's confirmed leader after an accepted message of type `kind`. The tuple is the term and index of the
+    /// message's log entry. Confirms a candidate that gets this member's vote, because it has the longest log. Records whether
+    /// a confirmed leader's append or snapshot follows this log.
     pub(super) fn update_confirmed_leader(
         &mut self,
         kind: MessageType,
-        told: (u64, u64, u64),
+        commit: ReceivedCommit,
         (log_term, index): (u64, u64),
     ) {
-        let ((leader, term, commit), raft) = (told, &self.raft.raft);
+        let (leader, term, raft) = (commit.from, commit.term, &self.raft.raft);
         let Some(copied) = self.copied.as_mut().filter(|_| raft.term == term) else {
             return;
         };
@@ -285,7 +287,7 @@ impl Replica {
             copied.confirmed = Some(ConfirmedLeader { leader, term, index, has_appended: false });
         }
         let follows = match kind == MessageType::MsgSnapshot {
-            true => commit <= log.committed,
+            true => commit.index <= log.committed,
             false => log.match_term(index, log_term),
         };
         let appends = is_of_leader(kind) && kind != MessageType::MsgHeartbeat;

@@ -84,7 +84,7 @@ impl Replica {
             Role::Candidate | Role::PreCandidate => false,
         };
         // Record the arrival even if no bytes are left now, so that the proposals are due as soon as bytes are freed.
-        self.group.see(self.monotonic_ns);
+        self.group.record_waiting_since(self.monotonic_ns);
         let bytes_left = self.batches.bytes_left();
         if bytes_left == 0 {
             return;

@@ -40,7 +40,7 @@ impl Replica {
         if raft.state == StateRole::Leader {
             for (ticket, lease, question) in requests {
                 // If this leader cannot answer yet, the request is resent after some ticks.
-                self.examine(LeaseRequester::Own(ticket), lease, question);
+                self.answer_lease_request(LeaseRequester::Own(ticket), lease, question);
             }
             return;
         }
@@ -63,8 +63,9 @@ impl Replica {
                 ticket: request.ticket,
             };
             let taken = message.term == self.raft.raft.term
-                && LeaseQuestion::try_from(request.question)
-                    .is_ok_and(|question| self.examine(asker, request.lease_id(), question));
+                && LeaseQuestion::try_from(request.question).is_ok_and(|question| {
+                    self.answer_lease_request(asker, request.lease_id(), question)
+                });
             if !taken {
                 self.deliver(asker, None);
             }
@@ -85,7 +86,12 @@ impl Replica {
 
     /// Computes the answer to a lease request, and delivers it once this member has proved that it leads. A sole voter needs no
     /// proof. Returns `false` if this member cannot answer now or has too many waiting reads.
-    fn examine(&mut self, asker: LeaseRequester, lease: LeaseId, question: LeaseQuestion) -> bool {
+    fn answer_lease_request(
+        &mut self,
+        asker: LeaseRequester,
+        lease: LeaseId,
+        question: LeaseQuestion,
+    ) -> bool {
         let term = self.raft.raft.term;
         if !self.counts_leases(term) || self.read_index.is_full() {
             return false;
@@ -126,7 +132,7 @@ impl Replica {
 
     /// Recomputes and delivers answers that were computed before the round's index was applied. No other round is needed,
     /// because a later leader started to track leases after these requests.
-    pub(super) fn examine_again(&mut self, questions: Vec<UnprovenAnswer>) {
+    pub(super) fn recompute_answers(&mut self, questions: Vec<UnprovenAnswer>) {
         for UnprovenAnswer { term, asker, lease, question, .. } in questions {
             let counts = self.counts_leases(term);
             let answer = counts.then(|| self.answer_about(lease, question));
@@ -135,7 +141,7 @@ impl Replica {
     }
 
     /// Delivers the answers of a confirmed ReadIndex round, but `None` for answers of a term that this member no longer leads.
-    pub(super) fn proven(&mut self, answers: Vec<UnprovenAnswer>) {
+    pub(super) fn deliver_proven(&mut self, answers: Vec<UnprovenAnswer>) {
         let raft = &self.raft.raft;
         let leads = (raft.state == StateRole::Leader).then_some(raft.term);
         for unproven in answers {

@@ -75,7 +75,7 @@ impl Replica {
     /// Returns whether raft must not see a message, because it contradicts this log or confirms that its sender leads. Raft
     /// would panic at a commit index beyond `last`, the log's last index, and would acknowledge entries that contradict
     /// committed ones. Halts this member once a confirmed leader has repeated its claim for an election timeout.
-    pub(super) fn check_contradiction(&mut self, message: &Message, last: u64) -> bool {
+    pub(super) fn record_or_refute_claim(&mut self, message: &Message, last: u64) -> bool {
         if message.get_msg_type() == MessageType::MsgReadIndexResp {
             return self.confirms_leader(message);
         }
@@ -221,7 +221,7 @@ impl Replica {
         let Some(number) = context.and_then(|context| self.read_index.own_number(context)) else {
             return false;
         };
-        let answers_copy = self.confirms_for_copy(message, number);
+        let answers_copy = self.confirm_leader_for_copy(message, number);
         let Some(known) = self.contradiction.as_mut() else {
             return answers_copy;
         };

@@ -35,14 +35,27 @@ pub(super) struct OwnRemoval {
     leaving_since: Option<u64>,
 }
 
-/// Returns the commit index of an append message or heartbeat, or the index of a snapshot. Returns 0 for other messages.
-pub(super) fn commit_index_of(message: &Message) -> u64 {
-    let kind = message.get_msg_type();
-    if kind == MessageType::MsgSnapshot {
-        return message.get_snapshot().get_metadata().index;
+/// The commit index that a message contains, with its sender and term.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ReceivedCommit {
+    pub(super) from: u64,
+    pub(super) term: u64,
+    /// The index of a snapshot counts as its commit index. 0 if the message is neither an append, a heartbeat nor a snapshot.
+    pub(super) index: u64,
+}
+
+impl ReceivedCommit {
+    pub(super) fn of(message: &Message) -> Self {
+        let kind = message.get_msg_type();
+        let index = if kind == MessageType::MsgSnapshot {
+            message.get_snapshot().get_metadata().index
+        } else if matches!(kind, MessageType::MsgAppend | MessageType::MsgHeartbeat) {
+            message.commit
+        } else {
+            0
+        };
+        Self { from: message.from, term: message.term, index }
     }
-    let tells = matches!(kind, MessageType::MsgAppend | MessageType::MsgHeartbeat);
-    if tells { message.commit } else { 0 }
 }
 
 impl Replica {
@@ -90,7 +103,7 @@ impl Replica {
         self.raft.store().registrations()
     }
 
-    /// Returns whether the log contains an unapplied removal of `member`.
+    /// Returns whether the log contains an unapplied removal of `member`. Caches the result of the search.
     pub(super) fn is_removing(&mut self, member: u64) -> bool {
         let raft = &self.raft.raft;
         if !raft.has_pending_conf() {
@@ -127,7 +140,7 @@ impl Replica {
     /// members do, so that no single member can halt it. One rejection of the data directory suffices if this member's state
     /// has no registered directory. The directory was then emptied, and this member's vote could elect a leader that lacks
     /// acknowledged entries. If only one voter remains after this member's removal, that voter's rejection suffices.
-    pub(super) fn refused_at(&mut self, member: u64, why: Halt) {
+    pub(super) fn record_rejection(&mut self, member: u64, why: Halt) {
         let members = &self.machine.members.by_id;
         if member == self.config.id || !members.contains_key(&MemberId(member)) {
             return;
@@ -148,11 +161,12 @@ impl Replica {
         }
     }
 
-    /// Records the commit index of an accepted message, if its sender leads. The tuple is sender, term and commit index.
-    pub(super) fn record_leader_commit(&mut self, (from, term, index): (u64, u64, u64)) {
+    /// Records the commit index of an accepted message, if its sender leads.
+    pub(super) fn record_leader_commit(&mut self, commit: ReceivedCommit) {
         let raft = &self.raft.raft;
-        if from != self.config.id && raft.leader_id == from && raft.term == term {
-            self.own_removal.leader_commit = self.own_removal.leader_commit.max(index);
+        let leads = raft.leader_id == commit.from && raft.term == commit.term;
+        if commit.from != self.config.id && leads {
+            self.own_removal.leader_commit = self.own_removal.leader_commit.max(commit.index);
         }
     }
 
@@ -217,8 +231,8 @@ impl Replica {
     }
 
     /// Returns whether to drop an append message, because raft would answer it with another request for the leader's state. The
-    /// request may be lost, so one message per election timeout passes.
-    pub(super) fn would_repeat_snapshot_request(&mut self, message: &Message) -> bool {
+    /// request may be lost, so one message per election timeout passes, and its tick is recorded.
+    pub(super) fn record_snapshot_request_and_check_repeat(&mut self, message: &Message) -> bool {
         let raft = &self.raft.raft;
         let asks = message.get_msg_type() == MessageType::MsgAppend
             && message.term == raft.term

@@ -197,7 +197,7 @@ impl Replica {
     }
 
     /// Halts this member after the turn and returns `true` if the leader's state has a higher feature level than this release.
-    pub(super) fn stops_below_level_of(&mut self, state: Option<&View>) -> bool {
+    pub(super) fn halt_below_level_of(&mut self, state: Option<&View>) -> bool {
         let own = self.config.level;
         let level = state.map(|state| state.machine.members.level());
         let Some(level) = level.filter(|level| *level > own) else {

@@ -75,12 +75,12 @@ impl Replica {
             }
             PeerEvent::SnapshotDelivered => self.snapshot_ended(member, SnapshotStatus::Finish),
             PeerEvent::SnapshotFailed => self.snapshot_ended(member, SnapshotStatus::Failure),
-            PeerEvent::RemovedHere => self.refused_at(member, Halt::Removed),
-            PeerEvent::ReplacedHere => self.refused_at(member, Halt::Replaced),
+            PeerEvent::RemovedHere => self.record_rejection(member, Halt::Removed),
+            PeerEvent::ReplacedHere => self.record_rejection(member, Halt::Replaced),
             PeerEvent::LevelTooLowHere => {
                 let own = self.config.level;
                 // The level of the cluster is at least the next level.
-                self.refused_at(member, Halt::LaterLevel { level: own + 1, own });
+                self.record_rejection(member, Halt::LaterLevel { level: own + 1, own });
             }
         }
     }
@@ -139,7 +139,7 @@ impl Replica {
     /// Returns whether a member has responded to this leader within the last election timeout.
     fn has_answered_recently(&self, id: u64) -> bool {
         let since = self.ticks.saturating_sub(self.config.election_ticks as u64);
-        let heard = self.leader_tasks.heard_at(id);
+        let heard = self.leader_tasks.last_heard_tick(id);
         heard.is_some_and(|at| at >= since)
     }
 
@@ -157,9 +157,10 @@ impl Replica {
         self.post(candidate, Lane::Control, &PeerMessage::Raft(message));
     }
 
-    /// Returns whether to drop an append message that repeats a probe of this tick. Raft probes after each heartbeat response,
-    /// so each linearizable read would send entries to a member whose disk is full.
-    pub(super) fn is_repeated_probe(&mut self, message: &Message) -> bool {
+    /// Records a probe, and returns whether to drop it because it repeats a probe of this tick. Returns `false` for other
+    /// messages. Raft probes after each heartbeat response, so each linearizable read would send entries to a member whose disk
+    /// is full.
+    pub(super) fn record_probe_and_check_repeat(&mut self, message: &Message) -> bool {
         let peer = self.raft.raft.prs().get(message.to);
         let probes = peer.is_some_and(|peer| peer.state == ProgressState::Probe);
         if message.get_msg_type() != MessageType::MsgAppend || message.entries.is_empty() || !probes
@@ -170,9 +171,10 @@ impl Replica {
         self.probes.insert(message.to, probe) == Some(probe)
     }
 
-    /// Returns whether to drop an acknowledgment that adds nothing to one sent to the same leader in this tick. Raft answers
-    /// each append, even one with only a commit index. One acknowledgment per tick passes, in case an earlier one was lost.
-    pub(super) fn is_repeated_acknowledgment(&mut self, message: &Message) -> bool {
+    /// Returns whether to drop an acknowledgment that adds nothing to one sent to the same leader in this tick, and records any
+    /// other acknowledgment. Raft answers each append, even one with only a commit index. One acknowledgment per tick passes,
+    /// in case an earlier one was lost.
+    pub(super) fn record_acknowledgment_and_check_repeat(&mut self, message: &Message) -> bool {
         if message.get_msg_type() != MessageType::MsgAppendResponse || message.reject {
             return false;
         }

@@ -369,7 +369,7 @@ fn a_message_that_no_member_sends_is_dropped_with_a_reason() {
         (of_another, Some(MessageFault::Unsound)),
         (append(b""), None),
     ] {
-        assert_eq!(replica.open(message).err(), fault);
+        assert_eq!(replica.dispatch(message).err(), fault);
     }
 }
 
@@ -388,13 +388,13 @@ fn an_unknown_command_ends_the_member_and_changes_nothing() {
                 m.set_entries(vec![entry(2, EntryType::EntryNormal, data)].into());
             })
         };
-        let too_early = follower().open(append());
+        let too_early = follower().dispatch(append());
         assert_eq!(too_early, Err(MessageFault::UnknownEntry { index }));
         let mut state = first_state();
         state.machine.members.cluster_version = "3.8.0".into();
         let (mut replica, mut host) = (member_two_of(state), Noted::default());
         let before = replica.view();
-        assert_eq!(replica.open(append()), Ok(()));
+        assert_eq!(replica.dispatch(append()), Ok(()));
         assert_eq!(replica.turn(&mut host), Err(Halt::UnknownCommand { index }));
         assert_eq!(replica.view().position, before.position);
     }

@@ -94,7 +94,7 @@ fn round(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
             replica
                 .read_index
                 .confirmed(&state.request_ctx, state.index, replica.monotonic_ns);
-        replica.proven(unproven);
+        replica.deliver_proven(unproven);
     }
     let mut applied = Vec::new();
     replica.apply_queue.push(ready.take_committed_entries());
@@ -405,8 +405,8 @@ fn send(replica: &mut Replica, host: &mut dyn Host, messages: Vec<Message>) {
     let envelopes: Vec<Envelope> = messages
         .into_iter()
         .filter_map(|message| {
-            if replica.is_repeated_probe(&message)
-                || replica.is_repeated_acknowledgment(&message)
+            if replica.record_probe_and_check_repeat(&message)
+                || replica.record_acknowledgment_and_check_repeat(&message)
                 || replica.defers_commit(&message)
             {
                 return None;
@@ -495,6 +495,6 @@ fn release_reads(replica: &mut Replica, host: &mut dyn Host) -> bool {
     if !reads.is_empty() {
         host.readable(&reads, &replica.view());
     }
-    replica.examine_again(questions);
+    replica.recompute_answers(questions);
     any
 }

@@ -291,7 +291,7 @@ fn what_comes_without_room_is_due_when_there_is_some() {
     assert_eq!(scene.push(1), 1);
     scene.after(100).hold(1);
     assert_eq!(scene.group.deadline(SYNC), None, "it was not seen");
-    scene.group.see(scene.now);
+    scene.group.record_waiting_since(scene.now);
     scene.after(300).answer();
     assert!(scene.group.deadline(SYNC).is_some());
 }

@@ -85,7 +85,7 @@ fn a_removed_member_hears_that_its_removal_is_committed_before_it_is_answered() 
         replica.tick(tick);
         assert_eq!(replica.turn(&mut host), Ok(()));
         for answer in std::mem::take(&mut host.answers) {
-            assert_eq!(replica.open(answer), Ok(()));
+            assert_eq!(replica.dispatch(answer), Ok(()));
             assert_eq!(replica.turn(&mut host), Ok(()));
         }
         if replica.status().role == Role::Leader && !proposed {
