@@ -16,8 +16,8 @@ pub(super) fn start_recorded(
     (settings, recovered): (replica::Config, Recovered),
     space: &mut SpaceMonitor,
 ) -> Result<RecordedReplica, BootError> {
-    space.check();
-    let sink = open(config, settings.id, space.seen());
+    space.update();
+    let sink = open(config, settings.id, space.status());
     RecordedReplica::new(settings, recovered, sink)
         .map_err(|source| BootError::corrupt(&config.data_dir, source))
 }

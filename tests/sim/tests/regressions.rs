@@ -18,7 +18,8 @@ const FOUND: [(u64, usize); 17] = [
     (2371, 1),
     // `send_current_term`: a removed member's campaigns had raised the term, and a candidate with lower terms never learned this.
     (76_457, 5),
-    // `record_rejection`: a removed leader stopped once learners knew of its removal, although the only remaining voter did not.
+    // `record_rejection`: a removed leader stopped once learners knew of its removal, although the only remaining voter did
+    // not.
     (99_604, 1),
     // `continue_failover`: a member continued to campaign after its own removal, and raft panicked when it won.
     (63_432, 3),

@@ -94,7 +94,7 @@ pub fn start(
     post: impl FnOnce(Node, SnapshotReceiver) -> std::io::Result<Box<dyn Post>>,
 ) -> std::io::Result<(Node, JoinHandle<()>)> {
     let (inbox, requests) = sync_channel(INBOX_MAX);
-    let (disk, last_index) = (parts.space.seen(), parts.replica.last_index());
+    let (disk, last_index) = (parts.space.status(), parts.replica.last_index());
     let account = parts.shared.account.clone();
     let shared = Shared::new((inbox, Waker::new()?), parts.shared, disk, last_index);
     let shared = Arc::new(shared);
@@ -370,7 +370,7 @@ impl ReplicaLoop {
     /// Measures the free space and reports the room for the log to the replica. Ends readers that keep too many files of
     /// earlier checkpoints, or too much of a full memory budget.
     fn update_room(&mut self) {
-        self.space.check();
+        self.space.update();
         self.report_room();
         self.end_readers_of_files();
         let memory = &self.shared.memory;
@@ -419,7 +419,7 @@ impl ReplicaLoop {
     /// Returns the level that decides how soon a checkpoint is due: the disk's level, but at most `Low` while the memory budget
     /// is full. Values that no checkpoint contains must stay in memory, so they could keep the budget full indefinitely.
     fn checkpoint_level(&self) -> SpaceLevel {
-        let level = self.space.room();
+        let level = self.space.level();
         if level == SpaceLevel::Enough && self.shared.memory.is_full() {
             return SpaceLevel::Low;
         }

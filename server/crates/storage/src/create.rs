@@ -172,7 +172,7 @@ fn remove_unfinished(dir: &Path) -> Result<(), OpenError> {
 fn staging(dir: &Path) -> Result<PathBuf, OpenError> {
     let mut name = dir
         .file_name()
-        .ok_or_else(|| OpenError::name(dir))?
+        .ok_or_else(|| OpenError::not_utf8(dir))?
         .to_owned();
     name.push(format!(".restoring-{}", process::id()));
     Ok(dir.with_file_name(name))

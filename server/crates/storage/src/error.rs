@@ -237,7 +237,7 @@ impl OpenError {
     }
 
     /// Creates the error for a path that is not UTF-8.
-    pub(super) fn name(path: &Path) -> Self {
+    pub(super) fn not_utf8(path: &Path) -> Self {
         Self::io(
             path,
             io::Error::new(io::ErrorKind::InvalidInput, "its name is not UTF-8"),

@@ -109,7 +109,7 @@ impl StoredIdentity {
     /// Creates the content for a new directory. It has the format of the first level, because a new member does not know the
     /// level of its cluster.
     pub(super) fn new(identity: DataIdentity) -> Self {
-        let store = StoreLineage { id: drawn(), ancestors: Vec::new() };
+        let store = StoreLineage { id: random_store_id(), ancestors: Vec::new() };
         let format = format_of(levels::FIRST);
         Self {
             identity,
@@ -124,7 +124,7 @@ impl StoredIdentity {
     pub(super) fn of_copy(&self) -> Self {
         let ancestors = std::iter::once(&self.store.id).chain(&self.store.ancestors);
         let ancestors = ancestors.take(ANCESTORS_MAX).copied().collect();
-        let store = StoreLineage { id: drawn(), ancestors };
+        let store = StoreLineage { id: random_store_id(), ancestors };
         Self { store, outdated: true, ..self.clone() }
     }
 
@@ -187,7 +187,7 @@ impl StoredIdentity {
 }
 
 /// Returns a random store id.
-fn drawn() -> u64 {
+fn random_store_id() -> u64 {
     // `RandomState` has random keys.
     RandomState::new().hash_one(SystemTime::now()).max(1)
 }
@@ -221,6 +221,14 @@ pub(super) enum Origin {
     Written,
     /// It was copied from another directory. The member may have used that directory during the copy and afterward.
     Copied,
+}
+
+/// Whether a data directory is new, and the origin of its identity file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DirectoryStart {
+    /// Whether the directory's setup was never completed.
+    pub(super) fresh: bool,
+    pub(super) origin: Origin,
 }
 
 /// Returns an inode's number and its creation time in ns since 1970, or 0 if the file system does not record the time. The

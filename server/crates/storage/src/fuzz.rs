@@ -20,7 +20,7 @@ pub fn log_whole_until(bytes: &[u8], seq: u64) -> Option<usize> {
 /// Returns the number of leading bytes that a repair of a log file keeps. `last` means that the file is the newest one. Returns
 /// `Err` for damage that a crash cannot cause.
 pub fn log_kept(bytes: &[u8], seq: u64, last: bool) -> Result<usize, String> {
-    match tail::judge(bytes, seq, LogFileKind::Append, last) {
+    match tail::decide_repair(bytes, seq, LogFileKind::Append, last) {
         Ok(LogFileRepair::Whole) => Ok(bytes.len()),
         // Repairing the flipped bit changes the record at this offset.
         Ok(LogFileRepair::Repair { .. }) => Ok(tail::whole_until(bytes, seq).unwrap_or(0)),

@@ -69,7 +69,7 @@ use std::{
     sync::Arc,
 };
 
-use format::{Origin, StoredIdentity};
+use format::{DirectoryStart, Origin, StoredIdentity};
 use open_identity::OpenIdentity;
 use owner::LogOwner;
 use witan_machine::{member::StoreLineage, values::BlockCache, view::View};
@@ -169,7 +169,8 @@ pub fn open(
     }
     make_dir(&member)?;
     let lock = DirectoryLock::take(&member)?;
-    let Claim { fresh, origin, stored } = claim(&member, identity)?;
+    let Claim { start, stored } = read_identity_of(&member, identity)?;
+    let DirectoryStart { fresh, origin } = start;
     let owner = check_log(&member, identity, fresh)?;
     let mut store = stored.store.clone();
     let stored = match origin {
@@ -178,7 +179,7 @@ pub fn open(
     };
     let (own_store, outdated) = (stored.store.clone(), stored.outdated);
     let directory = Arc::new(OpenIdentity::new(&member, stored));
-    let opened = open_parts(&directory, (fresh, origin), ledger, cache, metrics)?;
+    let opened = open_parts(&directory, start, ledger, cache, metrics)?;
     let Opened { mut log, mut checkpoint, recovered } = opened;
     let view = recovered.checkpoint.as_ref();
     if let Some(view) = view {
@@ -192,7 +193,7 @@ pub fn open(
     log.save_start();
     if fresh || origin == Origin::Copied {
         // Written last, so that the next startup repeats an interrupted setup.
-        match directory.write().and_then(|()| files::sync_dir(dir)) {
+        match directory.update(|_| ()).and_then(|()| files::sync_dir(dir)) {
             Ok(()) => store = own_store,
             Err(error) if fresh => return Err(OpenError::io(&member, error)),
             // A member must start even on a full disk. It uses the original's store id until the next startup.
@@ -227,15 +228,16 @@ struct Opened {
 /// Opens and repairs the log and the checkpoint in the folder of `directory`. A new log-start record is not saved yet.
 fn open_parts(
     directory: &Arc<OpenIdentity>,
-    (fresh, origin): (bool, Origin),
+    start: DirectoryStart,
     ledger: &Arc<Ledger>,
     cache: &Arc<BlockCache>,
     metrics: &StorageMetrics,
 ) -> Result<Opened, OpenError> {
     let member = directory.member();
+    let DirectoryStart { fresh, origin } = start;
     let (mut log, hard_state) = log::RaftLog::open(
         &member.join(wal_dir::LOG),
-        (fresh, origin),
+        start,
         ledger.clone(),
         directory.clone(),
         metrics.clone(),
@@ -257,7 +259,7 @@ fn open_parts(
     if origin == Origin::Copied {
         restart_log_after(applied, &mut log);
     }
-    check(member, &log, view.as_ref())?;
+    check_log_meets_checkpoint(member, &log, view.as_ref())?;
     // Other members may need entries from before the checkpoint.
     let alone = view
         .as_ref()
@@ -291,26 +293,25 @@ fn check_log(
 
 /// A data directory that is new or belongs to this member.
 struct Claim {
-    /// Whether the directory's setup was never completed.
-    fresh: bool,
-    origin: Origin,
+    start: DirectoryStart,
     /// The content of the `identity` file, or the content that the setup will write.
     stored: StoredIdentity,
 }
 
 /// Reads a directory's identity. Fails if the directory belongs to another member.
-fn claim(member: &Path, identity: &DataIdentity) -> Result<Claim, OpenError> {
+fn read_identity_of(member: &Path, identity: &DataIdentity) -> Result<Claim, OpenError> {
     let Some(stored) = format::stored(member)? else {
         let stored = StoredIdentity::new(*identity);
-        return Ok(Claim { fresh: true, origin: Origin::Written, stored });
+        let start = DirectoryStart { fresh: true, origin: Origin::Written };
+        return Ok(Claim { start, stored });
     };
     format::check(identity, &stored.identity, member)?;
     if let Ok(Some(path)) = etcd::find(member) {
         let path = path.display();
         tracing::info!(%path, "the data directory contains etcd's files, which are not used");
     }
-    let origin = stored.origin(member)?;
-    Ok(Claim { fresh: false, origin, stored })
+    let start = DirectoryStart { fresh: false, origin: stored.origin(member)? };
+    Ok(Claim { start, stored })
 }
 
 /// If the log of a copied directory ends before the checkpoint, restarts the log after the checkpoint.
@@ -342,7 +343,11 @@ fn make_dir(dir: &Path) -> Result<(), OpenError> {
 }
 
 /// Fails if entries are missing between the checkpoint and the log, or if the log ends before the checkpoint.
-fn check(member: &Path, log: &RaftLog, view: Option<&View>) -> Result<(), OpenError> {
+fn check_log_meets_checkpoint(
+    member: &Path,
+    log: &RaftLog,
+    view: Option<&View>,
+) -> Result<(), OpenError> {
     let line = log.log_start();
     let begin = line.begin;
     let Some(view) = view else {

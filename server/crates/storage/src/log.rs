@@ -1,4 +1,5 @@
-//! The raft log on disk, in `raft-engine`. Only this file uses that crate. `Replica::checkpoint_durable` determines where it can be cut.
+//! The raft log on disk, in `raft-engine`. Only this file uses that crate. `Replica::checkpoint_durable` determines where it can
+//! be cut.
 //!
 //! Every write is synced before it returns. A batch that need not be durable (only a new commit index) stays in memory and is
 //! written with the next batch. At most one record on disk is therefore unsynced, which [`super::tail`] relies on.
@@ -27,7 +28,7 @@ use super::tests::disk::Watched as Files;
 use super::{
     OpenError, StorageMetrics,
     files::{self, sync_dir},
-    format::Origin,
+    format::{DirectoryStart, Origin},
     formats,
     ledger::Ledger,
     lock::wait_until_unlocked,
@@ -134,8 +135,8 @@ impl MessageExt for Frame {
 
 impl std::fmt::Debug for RaftLog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Log")
-            .field("line", &self.log_start)
+        f.debug_struct("RaftLog")
+            .field("log_start", &self.log_start)
             .field("last", &self.last)
             .finish()
     }
@@ -147,7 +148,7 @@ impl RaftLog {
     /// purged during the copy.
     pub(super) fn open(
         dir: &Path,
-        (fresh, origin): (bool, Origin),
+        DirectoryStart { fresh, origin }: DirectoryStart,
         ledger: Arc<Ledger>,
         identity: Arc<OpenIdentity>,
         metrics: StorageMetrics,
@@ -447,7 +448,10 @@ impl RaftLog {
 /// outdated entries.
 fn config(dir: &Path, worth: u64, outdated_max: u64) -> Result<Config, OpenError> {
     Ok(Config {
-        dir: dir.to_str().ok_or_else(|| OpenError::name(dir))?.to_owned(),
+        dir: dir
+            .to_str()
+            .ok_or_else(|| OpenError::not_utf8(dir))?
+            .to_owned(),
         recovery_mode: RecoveryMode::AbsoluteConsistency,
         batch_compression_threshold: ReadableSize(0),
         target_file_size: ReadableSize(worth / FILE_PART),

@@ -16,9 +16,14 @@ use witan_machine::values::BlockCache;
 use witan_replica::host::Recovered;
 
 use super::{
-    DataIdentity, OpenError, StorageMetrics, check_log, format, heads::heads_number, identity,
-    lock::DirectoryLock, make_dir, member_dir, open_identity::OpenIdentity, open_parts, owner, run,
-    wal_dir,
+    DataIdentity, OpenError, StorageMetrics, check_log,
+    format::{self, DirectoryStart},
+    heads::heads_number,
+    identity,
+    lock::DirectoryLock,
+    make_dir, member_dir,
+    open_identity::OpenIdentity,
+    open_parts, owner, run, wal_dir,
 };
 
 const CHECKPOINT: &str = "checkpoint";
@@ -46,10 +51,10 @@ pub fn read(
     let identity = stored.identity;
     let lock = DirectoryLock::take_existing(&member)?;
     check_log(&member, &identity, false)?;
-    let origin = stored.origin(&member)?;
+    let start = DirectoryStart { fresh: false, origin: stored.origin(&member)? };
     let copy = Copy::of(&member)?;
     let directory = Arc::new(OpenIdentity::new(&copy.0, stored));
-    let opened = open_parts(&directory, (false, origin), &Arc::default(), cache, metrics)?;
+    let opened = open_parts(&directory, start, &Arc::default(), cache, metrics)?;
     if let Some(view) = &opened.recovered.checkpoint {
         format::check_known(&identity, &view.machine.members, &member)?;
     }

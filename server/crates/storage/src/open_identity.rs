@@ -45,11 +45,6 @@ impl OpenIdentity {
         *self.format.lock()
     }
 
-    /// Writes the file. It is durable on return.
-    pub(super) fn write(&self) -> io::Result<()> {
-        self.update(|_| ())
-    }
-
     /// Changes the file's content. The file is durable on return. After an error, the content in memory is the previous one.
     pub(super) fn update(&self, change: impl FnOnce(&mut StoredIdentity)) -> io::Result<()> {
         let mut stored = self.stored.lock();

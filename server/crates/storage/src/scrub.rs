@@ -81,14 +81,14 @@ impl Scrub {
         numbers.rotate_left(usize::try_from(begin).unwrap_or_default());
         for number in numbers {
             if let Some(run) = self.published(number) {
-                self.check(&run)?;
+                self.verify_run(&run)?;
             }
         }
         ControlFlow::Continue(())
     }
 
     /// Reads a run. Reports damage if two attempts fail and the run is still published.
-    pub(super) fn check(&self, run: &Run) -> ControlFlow<()> {
+    pub(super) fn verify_run(&self, run: &Run) -> ControlFlow<()> {
         let path = run_path(&self.folder.dir, run.number);
         if self.damage(&path, run)?.is_none() {
             return ControlFlow::Continue(());

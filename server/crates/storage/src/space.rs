@@ -195,7 +195,7 @@ impl SpaceMonitor {
     }
 
     /// Returns the shared status, which later measurements update.
-    pub fn seen(&self) -> Arc<SpaceStatus> {
+    pub fn status(&self) -> Arc<SpaceStatus> {
         self.status.clone()
     }
 
@@ -205,13 +205,13 @@ impl SpaceMonitor {
     }
 
     /// Returns the level at the last measurement.
-    pub fn room(&self) -> SpaceLevel {
+    pub fn level(&self) -> SpaceLevel {
         self.level
     }
 
     /// Measures the free space, deletes or restores the ballast, then publishes and returns the new level.
-    pub fn check(&mut self) -> SpaceLevel {
-        // The next check covers runs that start or end after this point.
+    pub fn update(&mut self) -> SpaceLevel {
+        // The next update covers runs that start or end after this point.
         self.ledger.take_stale();
         self.measure();
         if self.ledger.holds_ballast() && self.is_full() {
@@ -249,7 +249,7 @@ impl SpaceMonitor {
             return true;
         }
         if self.ledger.take_stale() {
-            self.check();
+            self.update();
         }
         let kept_bytes = match (self.level, grows) {
             (SpaceLevel::Enough, true) => self.reserve_bytes / 2,
@@ -270,7 +270,7 @@ impl SpaceMonitor {
             SpaceLevel::Low | SpaceLevel::None => 0,
         };
         if self.appended_since_check > due || self.ledger.take_stale() {
-            self.check();
+            self.update();
         }
     }
 

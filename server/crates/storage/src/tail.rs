@@ -127,7 +127,7 @@ pub(super) struct Damage {
 
 /// Decides how to repair a file with these bytes. `seq` is its sequence number, and `last` means that it is the newest file of
 /// its kind. Fails on damage that neither a torn write nor a single flipped bit in the newest file explains.
-pub(super) fn judge(
+pub(super) fn decide_repair(
     bytes: &[u8],
     seq: u64,
     queue: LogFileKind,
@@ -206,7 +206,7 @@ fn repair_file(
     last: bool,
 ) -> Result<(), OpenError> {
     let bytes = fs::read(path).map_err(|e| OpenError::io(path, e))?;
-    let repair = judge(&bytes, seq, queue, last)
+    let repair = decide_repair(&bytes, seq, queue, last)
         .map_err(|damage| OpenError::log(path, damage.at, damage.what))?;
     let cut = match repair {
         LogFileRepair::Whole => return Ok(()),

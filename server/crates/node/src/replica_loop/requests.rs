@@ -104,7 +104,7 @@ impl ReplicaLoop {
             LoopRequest::Rewrite { done } => {
                 // Without a tick since startup, the space is unknown.
                 self.update_room();
-                match self.space.room() {
+                match self.space.level() {
                     SpaceLevel::Enough => self.rewrite(done),
                     SpaceLevel::Low | SpaceLevel::None => self.rewrite_and_shrink(done),
                 }
@@ -149,7 +149,7 @@ impl ReplicaLoop {
         members: Arc<MemberRegistry>,
         to: CompletionSender<bool>,
     ) {
-        if self.space.room() == SpaceLevel::None && !command.is_required_at_start() {
+        if self.space.level() == SpaceLevel::None && !command.is_required_at_start() {
             return self.host.completions.push(to, false);
         }
         let ticket = self.add_waiter(to.waiter);

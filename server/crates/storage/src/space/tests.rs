@@ -19,7 +19,7 @@ fn open(dir: &Path) -> SpaceMonitor {
 fn checked(dir: &TempDir) -> SpaceMonitor {
     fs::create_dir_all(member_dir(&dir.data())).unwrap();
     let mut space = open(&dir.data());
-    assert_eq!(space.check(), SpaceLevel::Enough);
+    assert_eq!(space.update(), SpaceLevel::Enough);
     space
 }
 
@@ -36,7 +36,7 @@ fn a_ballast_of_another_size_is_replaced_under_the_lock() {
     drop(lock);
     let mut space = open(&dir.data());
     assert!(!ballast.exists());
-    space.check();
+    space.update();
     assert_eq!(fs::metadata(&ballast).unwrap().len(), BALLAST_BYTES);
     assert!(space.ledger.holds_ballast());
     assert!(open(&dir.data()).ledger.holds_ballast());
@@ -56,7 +56,7 @@ fn the_log_and_a_checkpoint_never_count_on_the_same_bytes() {
     assert!(space.take(most, false));
     let error = ledger.begin_run(&member, most).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
-    space.check();
+    space.update();
     assert!(!space.take(most, false), "they are taken and not written");
     space.written(0, most);
     assert!(ledger.begin_run(&member, most).is_err(), "they are held");
@@ -117,7 +117,7 @@ fn a_deleted_ballast_is_restored() {
     fs::remove_file(&ballast).unwrap();
     space.ledger.release();
     assert!(!space.ledger.holds_ballast());
-    space.check();
+    space.update();
     assert!(space.ledger.holds_ballast() && ballast.exists());
 }
 
@@ -125,7 +125,7 @@ fn a_deleted_ballast_is_restored() {
 fn a_rewrite_of_the_checkpoint_leaves_the_reserve_to_the_log() {
     let dir = TempDir::new();
     let mut space = checked(&dir);
-    let status = space.seen();
+    let status = space.status();
     assert_eq!(status.rewrite_lacks_bytes(), 0, "there is no checkpoint");
     space.free_for_checkpoint = space.reserve_bytes + space.checkpoint_log_bytes + 1000;
     for (bytes, lacks) in [(0, 0), (1000, 0), (1001, 1), (5000, 4000)] {
@@ -133,6 +133,6 @@ fn a_rewrite_of_the_checkpoint_leaves_the_reserve_to_the_log() {
         assert_eq!(space.rewrite_lacks_bytes(), lacks, "{bytes}");
     }
     space.ledger.set_checkpoint_bytes(u64::MAX);
-    space.check();
+    space.update();
     assert!(status.rewrite_lacks_bytes() > 0, "it is published");
 }

@@ -67,7 +67,7 @@ fn a_write_that_finds_no_space_gives_up_the_ballast_and_is_repeated() {
     };
     let mut space = SpaceMonitor::open(&dir.data(), wanted);
     let (mut storage, _) = open_with(&dir.data(), &ME, space.ledger()).unwrap();
-    assert_eq!(space.check(), SpaceLevel::Enough);
+    assert_eq!(space.update(), SpaceLevel::Enough);
     storage.log.append(&batch(1..10, 1));
     space.written(0, 0);
 
@@ -76,7 +76,7 @@ fn a_write_that_finds_no_space_gives_up_the_ballast_and_is_repeated() {
     storage.log.append(&batch(10..20, 1));
     assert!(!ballast.exists(), "it is given up");
     space.written(0, 0);
-    assert_eq!(space.room(), SpaceLevel::Low, "and writes are refused");
+    assert_eq!(space.level(), SpaceLevel::Low, "and writes are refused");
     drop(storage);
     let (_storage, recovered) = reopen(&dir);
     assert_eq!(indexes(&recovered), (1..20).collect::<Vec<_>>());

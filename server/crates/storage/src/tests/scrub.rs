@@ -145,7 +145,7 @@ fn neither_a_replaced_run_nor_an_unreadable_one_is_damaged() {
     }
     for run in &replaced {
         assert!(!dir.run_path(run.number).exists());
-        assert!(scrub.check(run).is_continue());
+        assert!(scrub.verify_run(run).is_continue());
     }
     assert_eq!(damaged(), 0);
     let published = runs();
@@ -154,16 +154,16 @@ fn neither_a_replaced_run_nor_an_unreadable_one_is_damaged() {
     let bytes = fs::read(dir.run_path(short.number)).unwrap();
     fs::write(dir.run_path(short.number), &bytes[1..]).unwrap();
     for (run, expected) in [(missing, 1), (short, 2)] {
-        assert!(scrub.check(run).is_continue());
+        assert!(scrub.verify_run(run).is_continue());
         assert_eq!(damaged(), expected);
     }
     // A folder cannot be read as a file.
     fs::remove_file(dir.run_path(unreadable.number)).unwrap();
     fs::create_dir(dir.run_path(unreadable.number)).unwrap();
-    assert!(scrub.check(unreadable).is_continue());
+    assert!(scrub.verify_run(unreadable).is_continue());
     assert_eq!(damaged(), 2);
     drop(stop);
-    assert!(scrub.check(short).is_break());
+    assert!(scrub.verify_run(short).is_break());
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn damage_that_a_second_attempt_does_not_find_is_not_reported() {
     let run = manifest(&dir).chain.runs().next().unwrap().clone();
     let (number, bytes, metrics) = (run.number, run.content.bytes, scrub.metrics.clone());
     flip(&dir, number);
-    let checking = std::thread::spawn(move || scrub.check(&run).is_continue());
+    let checking = std::thread::spawn(move || scrub.verify_run(&run).is_continue());
     wait_until("the run is not read", || metrics.scrub_bytes.get() >= bytes);
     flip(&dir, number);
     assert!(checking.join().unwrap());
@@ -193,7 +193,7 @@ fn damage_counts_when_another_checkpoint_fits_on_the_disk() {
         let (scrub, _stop) = scrub(&storage);
         let run = manifest(&dir).chain.runs().next().unwrap().clone();
         flip(&dir, run.number);
-        assert!(scrub.check(&run).is_continue());
+        assert!(scrub.verify_run(&run).is_continue());
         assert_eq!(scrub.metrics.scrub_damaged_runs.get(), 1);
         assert_eq!(scrub.folder.take_damage(), fits);
         flip(&dir, run.number);
