@@ -77,7 +77,7 @@ pub(super) fn of(log: &LogEntry, cluster_id: u64) -> Result<Change, AdoptError> 
 }
 
 fn of_v2(request: &RequestV2, index: u64) -> Result<Change, AdoptError> {
-    let change = v2_store::change(request);
+    let change = v2_store::as_witan_change(request);
     Ok(
         match change.map_err(|error| AdoptError::entry(index, error.to_string()))? {
             V2Change::Tree(operation) => Change::Entry(Box::new(Entry {

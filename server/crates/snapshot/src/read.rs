@@ -53,7 +53,7 @@ pub fn read<E: From<BoltError>>(
 
 /// Reads the users and roles of a snapshot, but not its keys. Arguments and errors are as in [`read`].
 pub fn read_auth(path: &Path, length: u64) -> Result<Auth, BoltError> {
-    let machine = SnapshotBuckets::open(path, length)?.beside_keys()?;
+    let machine = SnapshotBuckets::open(path, length)?.read_other_buckets()?;
     check(&machine)?;
     Ok(machine.auth)
 }
@@ -90,7 +90,7 @@ impl SnapshotBuckets {
     }
 
     /// Reads users, roles and Witan's own bucket.
-    fn beside_keys(&self) -> Result<StateMachine, BoltError> {
+    fn read_other_buckets(&self) -> Result<StateMachine, BoltError> {
         let auth = [AUTH, AUTH_ROLES, AUTH_USERS].map(|name| self.find(name));
         let auth = import_auth(&self.file, auth)?;
         let mut machine = StateMachine { auth, ..StateMachine::default() };
@@ -110,7 +110,7 @@ impl SnapshotBuckets {
         built: &mut OnRecordBuilt<'_, E>,
     ) -> Result<ImportedSnapshot, E> {
         // Read the other buckets before the keys, so that a file of a later release is refused early.
-        let mut machine = self.beside_keys()?;
+        let mut machine = self.read_other_buckets()?;
         self.import_keys((up_to, values), &mut machine, built)?;
         self.finish(up_to, &mut machine)?;
         let has_tree = self.find(WITAN_BUCKET).is_some();

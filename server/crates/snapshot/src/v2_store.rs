@@ -19,7 +19,7 @@ use witan_etcd::RequestV2;
 use witan_gocompat::path;
 use witan_tree::{ImportedNode, Tree, TreeCommand, TreeOperation, WriteCounts};
 
-pub use request::{V2Change, change};
+pub use request::{V2Change, as_witan_change};
 
 /// Path of the users' keys.
 const KEYS: &str = "/1";

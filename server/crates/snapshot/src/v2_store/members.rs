@@ -36,7 +36,7 @@ struct Attributes {
 }
 
 /// Parses a member's published attributes.
-pub(super) fn publish(id: u64, json: &[u8]) -> Result<PublishAttributes, V2StoreError> {
+pub(super) fn parse_attributes(id: u64, json: &[u8]) -> Result<PublishAttributes, V2StoreError> {
     let read: Attributes = serde_json::from_slice(json)
         .map_err(|error| V2StoreError(format!("attributes of member {id:x}: {error}")))?;
     let client_urls = read.client_urls.unwrap_or_default();
@@ -77,7 +77,7 @@ impl V2Store {
                 member.peer_urls = read.peer_urls.unwrap_or_default();
                 member.learner = read.is_learner;
             } else if file == ATTRIBUTES {
-                let read = publish(id, &value)?;
+                let read = parse_attributes(id, &value)?;
                 (member.name, member.client_urls) = (read.name, read.client_urls);
             } else {
                 return Err(V2StoreError(format!("a member has no \"{path}\"")));

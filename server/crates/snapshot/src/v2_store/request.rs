@@ -29,14 +29,17 @@ pub enum V2Change {
 }
 
 /// Returns the change in Witan's log that has the same effect as the request. Fails if a member's attributes are invalid.
-pub fn change(request: &RequestV2) -> Result<V2Change, V2StoreError> {
+pub fn as_witan_change(request: &RequestV2) -> Result<V2Change, V2StoreError> {
     let path = &request.path[..];
     if is_set(request) && path == VERSION.as_bytes() {
         let version = String::from_utf8_lossy(&request.val).into_owned();
         return Ok(V2Change::ClusterVersion(ClusterVersion::of(version)));
     }
     if let Some(id) = published_member(request) {
-        return Ok(V2Change::Publish(members::publish(id, &request.val)?));
+        return Ok(V2Change::Publish(members::parse_attributes(
+            id,
+            &request.val,
+        )?));
     }
     let below_keys = match path.strip_prefix(KEYS.as_bytes()) {
         Some([]) => Some(Bytes::from_static(b"/")),

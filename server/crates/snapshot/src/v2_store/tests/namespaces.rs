@@ -144,7 +144,7 @@ fn requests_are_told_apart_by_their_namespace() {
             val: value.to_owned().into(),
             ..RequestV2::default()
         };
-        super::super::change(&request)
+        super::super::as_witan_change(&request)
     };
     let tree_path = |method, path| match change(method, path, "v") {
         Ok(V2Change::Tree(operation)) => format!("{operation:?}"),
