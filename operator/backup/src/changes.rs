@@ -53,7 +53,7 @@ pub(crate) async fn run(flags: &ChangesFlags, stop: &Stop) -> Result<(), BackupE
             signal = stop.asked() => {
                 tracing::info!(signal, "storing the last changes");
                 let last = in_time(archiver.store_all()).await;
-                drop(in_time(archiver.end()).await);
+                drop(in_time(archiver.wait_for_backup()).await);
                 return last.inspect_err(|error| {
                     tracing::warn!(%error, "failed to store the last changes; the next process will store them");
                 });

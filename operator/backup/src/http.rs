@@ -121,7 +121,7 @@ impl HttpService for HyperService {
     {
         let answer = self.client.request(request);
         Box::pin(async move {
-            let answer = answer.await.map_err(|error| {
+            let mut answer = answer.await.map_err(|error| {
                 let is_retried = error.is_connect() && !is_of_tls(&error);
                 failed(
                     if is_retried {
@@ -133,7 +133,6 @@ impl HttpService for HyperService {
                 )
             })?;
             let body = |error: hyper::Error| failed(kind(&error), &error);
-            let mut answer = answer;
             if answer.status() == StatusCode::INSUFFICIENT_STORAGE {
                 *answer.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
             }

@@ -54,7 +54,7 @@ pub(crate) async fn save(
     new: NewBackup<'_>,
     stop: &Stop,
 ) -> Result<BackupRecord, BackupError> {
-    match stop.or(existing(store, new.name)).await? {
+    match stop.or(existing_or_delete_stale(store, new.name)).await? {
         Some(record) => Ok(record),
         None => save_from_any(store, source, new, stop).await,
     }
@@ -91,7 +91,10 @@ fn joined(warnings: [Option<String>; 2]) -> Option<String> {
 
 /// Returns the record of a complete backup with this name; `None` if there is none. Deletes a record whose snapshot is missing
 /// or has another size. Fails if the record file is not a record.
-async fn existing(store: &Store, name: &str) -> Result<Option<BackupRecord>, BackupError> {
+async fn existing_or_delete_stale(
+    store: &Store,
+    name: &str,
+) -> Result<Option<BackupRecord>, BackupError> {
     let (file, data) = (format!("{name}{RECORD}"), format!("{name}{DATA}"));
     let Some(record) = store.record(name).await? else {
         if store.small_file(&file).await?.is_some() {
@@ -154,8 +157,9 @@ async fn attempt(
 ) -> Result<BackupRecord, BackupError> {
     let (name, started_at) = (new.name, now());
     let revision_digest = stop.or(revision_digest(source, member, new)).await?;
+    let hashed = || async { Ok::<_, BackupError>(hash(source, member).await) };
     let before = match new.hash_keys {
-        true => Some(stop.or(hash(source, member)).await?),
+        true => Some(stop.or(hashed()).await?),
         false => None,
     };
     let snapshot = stop.or(source.snapshot(&member.endpoint)).await?;
@@ -168,7 +172,7 @@ async fn attempt(
     let mut upload = stop.or(store.upload(name)).await?;
     let stored = stop.or(async {
         let digested = upload_snapshot(snapshot, member, &mut upload, store, name).await?;
-        if let Some(record) = existing(store, name).await? {
+        if let Some(record) = existing_or_delete_stale(store, name).await? {
             return Ok(Err(record));
         }
         let completed = upload.complete().await;
@@ -187,7 +191,7 @@ async fn attempt(
         }
     };
     let compared = match before {
-        Some(before) => Some(same_hash(before, stop.or(hash(source, member)).await?)),
+        Some(before) => Some(same_hash(before, stop.or(hashed()).await?)),
         None => None,
     };
     let (keys_hash, not_hashed) =
@@ -230,10 +234,10 @@ fn unconfirmed(why: &str) -> String {
 
 type Hashed = Result<KeysHash, String>;
 
-/// Reads the hash of a member's keys at the reported revision, which the snapshot includes. A failed call is an inner error.
-async fn hash(source: &impl Source, member: &Report) -> Result<Hashed, BackupError> {
+/// Reads the hash of a member's keys at the reported revision, which the snapshot includes.
+async fn hash(source: &impl Source, member: &Report) -> Hashed {
     let answer = source.keys_hash(&member.endpoint, member.revision).await;
-    Ok(answer.map_err(|error| not_compared(&error.message)))
+    answer.map_err(|error| not_compared(&error.message))
 }
 
 /// Returns the hash if it is the same before and after the snapshot. Fails if keys were compacted in between.

@@ -108,9 +108,9 @@ async fn in_place(
         return print(&yaml(&made)?);
     }
     let warning = match backup {
-        Some(backup) => replaces(&cluster, backup, flags, now),
+        Some(backup) => replace_warning(&cluster, backup, flags, now),
         None => {
-            let warning = returns(&cluster).map_err(PluginError::Words)?;
+            let warning = undo_warning(&cluster).map_err(PluginError::Words)?;
             check_ended(target, &cluster).await?;
             warning
         }
@@ -153,7 +153,7 @@ fn operation(
 }
 
 /// Returns the warning before a restore replaces the data of a cluster.
-fn replaces(
+fn replace_warning(
     cluster: &EtcdCluster,
     backup: &EtcdBackup,
     flags: &RestoreFlags,
@@ -185,7 +185,7 @@ fn replaces(
 }
 
 /// Returns the warning before a cluster returns to its kept disks. Fails if there are no kept disks.
-fn returns(cluster: &EtcdCluster) -> Result<String, String> {
+fn undo_warning(cluster: &EtcdCluster) -> Result<String, String> {
     let name = cluster.name_any();
     let last = cluster
         .status

@@ -86,13 +86,13 @@ impl ClusterArchive {
             noted_ms: 0,
         };
         if let Some(tail) = tail {
-            archive.go_on(tail);
+            archive.resume_at(tail);
         }
         Ok(archive)
     }
 
     /// Continues the log at `tail` and drops pending changes.
-    pub(super) fn go_on(&mut self, tail: Tail) {
+    pub(super) fn resume_at(&mut self, tail: Tail) {
         tracing::info!(
             to = self.segments.folder_url(),
             generation = tail.at.generation,
@@ -240,7 +240,7 @@ mod tests {
     async fn archive(time_ms: i64) -> ClusterArchive {
         let store = Store::of_test(Arc::new(InMemory::new()));
         let mut archive = ClusterArchive::of(&store, 7).await.unwrap();
-        archive.go_on(Tail::begin(1_000, 4));
+        archive.resume_at(Tail::begin(1_000, 4));
         let events = segment(7, &[(0, &[5])]).groups.remove(0).events;
         archive.pending.add(events, false, time_ms).unwrap();
         archive.store_all().await.unwrap();

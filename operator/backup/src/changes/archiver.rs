@@ -269,7 +269,7 @@ impl<'a> Archiver<'a> {
             Some(archive) => archive,
             None => ClusterArchive::of(self.location, member.cluster_id).await?,
         };
-        let opened = self.go_on(&mut archive, member).await;
+        let opened = self.open_watch(&mut archive, member).await;
         self.archive = Some(archive);
         opened
     }
@@ -305,7 +305,7 @@ impl<'a> Archiver<'a> {
     }
 
     /// Waits for a running backup. The backup ends soon after a stop is requested.
-    pub(super) async fn end(&mut self) -> Result<(), BackupError> {
+    pub(super) async fn wait_for_backup(&mut self) -> Result<(), BackupError> {
         if let Some(saving) = self.saving.take() {
             saving.await?;
         }

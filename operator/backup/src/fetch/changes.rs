@@ -83,7 +83,7 @@ pub(super) async fn fetch(
     let own: Vec<_> = own.copied().collect();
     let later = ids.iter().map(|id| id.generation);
     let later = later.filter(|one| Some(*one) > generation).min();
-    empty(to)?;
+    prepare_folder(to)?;
     let mut reached = Reached { revision: record.revision, time_ms: 0, is_whole: false };
     reached.is_whole = matches!(until, Until::Revision(revision) if revision <= record.revision);
     if !reached.is_whole {
@@ -233,7 +233,7 @@ impl Reached {
 
 /// Creates a folder that only its owner can read. If the folder exists, removes the files of an earlier fetch.
 /// Fails if the folder contains any other file.
-fn empty(folder: &Path) -> Result<(), BackupError> {
+fn prepare_folder(folder: &Path) -> Result<(), BackupError> {
     use std::os::unix::fs::DirBuilderExt as _;
     let failed = |error| of_disk(folder, &error);
     if !folder.exists() {

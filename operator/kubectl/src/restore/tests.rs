@@ -80,9 +80,9 @@ fn restore_in_place_explains_its_effects() {
     let later = RestoreFlags { to_revision: Some(700_400), ..flags("carts") };
     let carts = EtcdCluster::new("carts", facts.cluster.spec.clone());
     let warnings = [
-        replaces(&facts.cluster, backup, &plain, now()),
-        replaces(&carts, backup, &later, now()),
-        returns(&restored_in_place(Some("c1"))).unwrap(),
+        replace_warning(&facts.cluster, backup, &plain, now()),
+        replace_warning(&carts, backup, &later, now()),
+        undo_warning(&restored_in_place(Some("c1"))).unwrap(),
     ];
     golden("restore-in-place.txt", &warnings.join("\n"));
 }
@@ -90,7 +90,7 @@ fn restore_in_place_explains_its_effects() {
 #[test]
 fn undo_returns_only_to_disks_that_served() {
     for cluster in [facts("healthy.yaml").cluster, restored_in_place(None)] {
-        let why = returns(&cluster).unwrap_err();
+        let why = undo_warning(&cluster).unwrap_err();
         assert!(why.starts_with("there is nothing to undo"), "{why}");
     }
 }

@@ -16,7 +16,7 @@ use crate::{
 
 impl Archiver<'_> {
     /// Opens a watch at a member: at the end of the log if the member's history matches it, else in a new generation.
-    pub(super) async fn go_on(
+    pub(super) async fn open_watch(
         &self,
         archive: &mut ClusterArchive,
         member: &Report,
@@ -92,7 +92,7 @@ impl Archiver<'_> {
         }
         // A user must take the first backup.
         archive.needs_backup = resumed.is_none() && !records.is_empty();
-        archive.go_on(Tail::begin(now_ms, first - 1));
+        archive.resume_at(Tail::begin(now_ms, first - 1));
         archive.feed = Some(feed);
         Ok(())
     }

@@ -21,7 +21,7 @@ async fn a_failed_backup_waits_for_its_next_try_and_stays_in_the_status() {
     store.put("a.db", vec![0; 1032].into()).await.unwrap();
     store.put_record(&of_cluster).await.unwrap();
     let mut archive = ClusterArchive::of(&store, 7).await.unwrap();
-    archive.go_on(Tail::begin(1_000, 4));
+    archive.resume_at(Tail::begin(1_000, 4));
     archive.needs_backup = true;
     archiver.archive = Some(archive);
     archiver.save_if_due(Instant::now()).await.unwrap();
