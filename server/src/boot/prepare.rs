@@ -70,7 +70,7 @@ pub(super) async fn prepare(
         tls: tls.cloned().or(own),
         local_address: config.peers.local_address,
     };
-    let joined = join::ask(&config, &dialer).await?;
+    let joined = join::query_members(&config, &dialer).await?;
     Ok(Prepared { config, joined, followed: None })
 }
 

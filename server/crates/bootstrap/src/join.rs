@@ -84,7 +84,10 @@ impl JoinedCluster {
 }
 
 /// Queries the other members of `--initial-cluster`. Returns the cluster to join, or `None` if this member starts a new one.
-pub async fn ask(config: &Config, dialer: &PeerDialer) -> Result<Option<JoinedCluster>, JoinError> {
+pub async fn query_members(
+    config: &Config,
+    dialer: &PeerDialer,
+) -> Result<Option<JoinedCluster>, JoinError> {
     let others = config.initial_cluster.iter();
     let others = others.filter(|(name, _)| *name != config.name);
     let urls: Vec<&Url> = others.flat_map(|(_, urls)| urls).collect();

@@ -86,7 +86,7 @@ impl Copier<'_> {
         let taking = timeout(CUT_OVER_TIMEOUT, self.take_over(&recorded)).await;
         if let Err(error) = taking.unwrap_or(Err(CopyError::Late(CUT_OVER_TIMEOUT))) {
             // The cut-over may have succeeded although its response was lost.
-            match timeout(GIVE_UP_TIMEOUT, self.give_up()).await {
+            match timeout(GIVE_UP_TIMEOUT, self.abandon()).await {
                 Ok(Err(CopyError::Refused(FollowError::NotFollowing))) => {}
                 // If abandoning failed, the next session repeats it.
                 Ok(_) | Err(_) => return Err(error),
@@ -120,8 +120,8 @@ impl Copier<'_> {
 
     /// Abandons all attempts at a cut-over and lets the source accept writes again. Fails with `NotFollowing` if a cut-over
     /// has succeeded; the source then stays fenced.
-    pub(super) async fn give_up(&self) -> Result<(), CopyError> {
-        fence::give_up(&self.calls).await?;
+    pub(super) async fn abandon(&self) -> Result<(), CopyError> {
+        fence::abandon(&self.calls).await?;
         tracing::warn!("the cut-over was abandoned; the source accepts writes again");
         self.calls.handle.update(|status| status.fenced = false);
         Ok(())

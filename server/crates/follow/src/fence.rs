@@ -150,7 +150,7 @@ async fn ensure_in_force<C: FenceCalls>(
 }
 
 /// Makes the source refuse writes, copies its writes up to its last revision, and makes this cluster accept writes. Returns
-/// that revision. After an error, the caller must call [`give_up`], because the cut-over may still take effect.
+/// that revision. After an error, the caller must call [`abandon`], because the cut-over may still take effect.
 pub(super) async fn take_over<C: FenceCalls>(
     calls: &C,
     recorded: &MemberRegistry,
@@ -167,7 +167,7 @@ pub(super) async fn take_over<C: FenceCalls>(
 
 /// Abandons all attempts at a cut-over and then disarms their alarms. Later log entries of these attempts have no effect.
 /// Fails if a cut-over has succeeded; the source then stays fenced.
-pub(super) async fn give_up<C: FenceCalls>(calls: &C) -> Result<(), C::Error> {
+pub(super) async fn abandon<C: FenceCalls>(calls: &C) -> Result<(), C::Error> {
     let recorded = begin(calls).await?;
     let mut fences = calls.fences(&recorded).await?;
     // Keep the alarms of this attempt: another process may have begun an attempt with the same number.

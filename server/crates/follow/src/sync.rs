@@ -33,7 +33,7 @@ impl Copier<'_> {
         let fenced = fences != Fences::default();
         self.calls.handle.update(|status| status.fenced = fenced);
         if !fences.own.is_empty() {
-            self.give_up().await?;
+            self.abandon().await?;
         }
         let fenced_by = fences.check().err();
         if let Some(error) = &fenced_by {

@@ -304,14 +304,14 @@ async fn round(calls: &Calls, seen: Option<i64>) -> Result<Option<i64>, Failure>
     }
     let fences = calls.fences(&recorded).await?;
     if !fences.own.is_empty() {
-        fence::give_up(calls).await?;
+        fence::abandon(calls).await?;
     }
     fences.check()?;
     calls.copy(calls.revision().await?).await?;
     let recorded = fence::begin(calls).await?;
     let copy = async |revision| calls.copy(revision).await;
     if let Err(error) = fence::take_over(calls, &recorded, copy).await {
-        fence::give_up(calls).await?;
+        fence::abandon(calls).await?;
         calls.world.borrow_mut().seen.gave_up += 1;
         return Err(error);
     }

@@ -25,15 +25,15 @@ pub(super) struct Registration {
 /// A service with which the members of a new cluster register.
 pub(super) trait Registry {
     /// Reads the cluster size and all registrations.
-    async fn look(&mut self) -> Result<Look, Failure>;
+    async fn read(&mut self) -> Result<RegistryState, Failure>;
     /// Registers a member whose id is not registered.
     async fn register(&mut self, own: &Registration) -> Result<(), Failure>;
     /// Waits until the registrations may have changed since `since`. Returns after a bounded time even if they have not.
-    async fn wait(&mut self, since: &Look) -> Result<(), Failure>;
+    async fn wait(&mut self, since: &RegistryState) -> Result<(), Failure>;
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Look {
+pub(super) struct RegistryState {
     /// Number of members of the new cluster, at least 1.
     pub(super) size: u64,
     pub(super) entries: Vec<Entry>,
@@ -71,9 +71,9 @@ pub(super) async fn join(
 ) -> Result<Vec<String>, DiscoverError> {
     let mut pause = Pause::default();
     loop {
-        match registry.look().await {
-            Ok(look) => {
-                first_members(&look, own)?;
+        match registry.read().await {
+            Ok(state) => {
+                first_members(&state, own)?;
                 break;
             }
             Err(failure) => pause.wait_after(failure).await?,
@@ -82,16 +82,16 @@ pub(super) async fn join(
     register(registry, own, &mut pause).await?;
     let mut seen = None;
     loop {
-        let look = match registry.look().await {
-            Ok(look) => look,
+        let state = match registry.read().await {
+            Ok(state) => state,
             Err(failure) => {
                 pause.wait_after(failure).await?;
                 continue;
             }
         };
         pause = Pause::default();
-        let members = first_members(&look, own)?;
-        if members.len() as u64 == look.size {
+        let members = first_members(&state, own)?;
+        if members.len() as u64 == state.size {
             return Ok(members
                 .into_iter()
                 .map(|entry| entry.value.clone())
@@ -101,11 +101,11 @@ pub(super) async fn join(
             seen = Some(members.len());
             tracing::info!(
                 registered = members.len(),
-                size = look.size,
+                size = state.size,
                 "waiting for the other members to register"
             );
         }
-        if let Err(failure) = registry.wait(&look).await {
+        if let Err(failure) = registry.wait(&state).await {
             pause.wait_after(failure).await?;
         }
     }
@@ -135,14 +135,17 @@ async fn register(
 }
 
 /// Returns the first `size` registrations in creation order. Fails if the cluster is full without this member.
-fn first_members<'a>(look: &'a Look, own: &Registration) -> Result<Vec<&'a Entry>, DiscoverError> {
-    let mut entries: Vec<&Entry> = look.entries.iter().collect();
+fn first_members<'a>(
+    state: &'a RegistryState,
+    own: &Registration,
+) -> Result<Vec<&'a Entry>, DiscoverError> {
+    let mut entries: Vec<&Entry> = state.entries.iter().collect();
     entries.sort_by_key(|entry| entry.created);
-    let size = usize::try_from(look.size).unwrap_or(usize::MAX);
+    let size = usize::try_from(state.size).unwrap_or(usize::MAX);
     entries.truncate(size);
     let own = own.id.to_string();
     if entries.len() == size && entries.iter().all(|entry| entry.id != own) {
-        return Err(DiscoverError::Full { size: look.size });
+        return Err(DiscoverError::Full { size: state.size });
     }
     Ok(entries)
 }
@@ -194,38 +197,38 @@ mod tests {
     /// A registry that returns scripted responses.
     #[derive(Default)]
     struct Script {
-        look: Look,
+        state: RegistryState,
         /// Registrations that successive waits add.
         others: Vec<Entry>,
         /// Results of the attempts to register, last attempt first.
         tries: Vec<Failure>,
         /// Whether a failed attempt still registers the member.
         arrives: bool,
-        /// Number of initial calls to `look` that fail.
+        /// Number of initial calls to `read` that fail.
         silent: usize,
     }
 
     impl Registry for Script {
-        async fn look(&mut self) -> Result<Look, Failure> {
+        async fn read(&mut self) -> Result<RegistryState, Failure> {
             if self.silent > 0 {
                 self.silent -= 1;
                 return Err(Failure::Retry("no endpoint answers".to_owned()));
             }
-            Ok(self.look.clone())
+            Ok(self.state.clone())
         }
 
         async fn register(&mut self, own: &Registration) -> Result<(), Failure> {
             let failure = self.tries.pop();
             if failure.is_none() || self.arrives {
-                let created = self.look.entries.len() as u64 + 1;
+                let created = self.state.entries.len() as u64 + 1;
                 self.arrives = false;
-                self.look.entries.push(entry(own.id.0, created));
+                self.state.entries.push(entry(own.id.0, created));
             }
             failure.map_or(Ok(()), Err)
         }
 
-        async fn wait(&mut self, _: &Look) -> Result<(), Failure> {
-            self.look.entries.push(self.others.remove(0));
+        async fn wait(&mut self, _: &RegistryState) -> Result<(), Failure> {
+            self.state.entries.push(self.others.remove(0));
             Ok(())
         }
     }
@@ -233,7 +236,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_first_members_are_those_that_registered_first() {
         let mut script = Script {
-            look: Look { size: 3, ..Look::default() },
+            state: RegistryState { size: 3, ..RegistryState::default() },
             others: vec![entry(7, 9), entry(5, 8)],
             silent: 9,
             ..Script::default()
@@ -248,7 +251,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_member_that_comes_late_does_not_register() {
         let mut script = Script {
-            look: Look { size: 2, entries: vec![entry(8, 1), entry(9, 2)], index: 2 },
+            state: RegistryState { size: 2, entries: vec![entry(8, 1), entry(9, 2)], index: 2 },
             ..Script::default()
         };
         let refusal = join(&mut script, &own(1)).await.unwrap_err();
@@ -256,7 +259,7 @@ mod tests {
             matches!(refusal, DiscoverError::Full { size: 2 }),
             "{refusal}"
         );
-        assert_eq!(script.look.entries.len(), 2);
+        assert_eq!(script.state.entries.len(), 2);
     }
 
     #[tokio::test(start_paused = true)]
@@ -264,14 +267,14 @@ mod tests {
         let duplicate = || Failure::Final(DiscoverError::Duplicate(MemberId(1)));
         let lost = || Failure::Retry("the connection ended".to_owned());
         let mut script = Script {
-            look: Look { size: 1, ..Look::default() },
+            state: RegistryState { size: 1, ..RegistryState::default() },
             tries: vec![duplicate(), lost()],
             arrives: true,
             ..Script::default()
         };
         assert_eq!(join(&mut script, &own(1)).await.unwrap().len(), 1);
         let mut script = Script {
-            look: Look { size: 2, ..Look::default() },
+            state: RegistryState { size: 2, ..RegistryState::default() },
             tries: vec![duplicate()],
             ..Script::default()
         };

@@ -14,7 +14,7 @@ use witan_transport::exchange;
 
 use super::{
     error::DiscoverError,
-    registry::{self, Entry, Failure, Look, Registration},
+    registry::{self, Entry, Failure, Registration, RegistryState},
 };
 
 /// Timeout of a request, as in etcd.
@@ -157,7 +157,7 @@ impl Registry {
 }
 
 impl registry::Registry for Registry {
-    async fn look(&mut self) -> Result<Look, Failure> {
+    async fn read(&mut self) -> Result<RegistryState, Failure> {
         let target = format!("{}/{SIZE}", self.path);
         let (answer, _) = self.request(Method::GET, &target, String::new()).await?;
         answer.check(&target)?;
@@ -172,7 +172,7 @@ impl registry::Registry for Registry {
             created: node.created_index,
         };
         let entries = answer.node.nodes.into_iter().map(entry);
-        Ok(Look {
+        Ok(RegistryState {
             size,
             entries: entries.filter(|entry| entry.id != "_config").collect(),
             index,
@@ -189,17 +189,17 @@ impl registry::Registry for Registry {
         answer.check(&target)
     }
 
-    async fn wait(&mut self, since: &Look) -> Result<(), Failure> {
+    async fn wait(&mut self, since: &RegistryState) -> Result<(), Failure> {
         let target = format!(
             "{}?recursive=true&wait=true&waitIndex={}",
             self.path,
             since.index + 1
         );
-        // The body does not matter: the next `look` reads the current state.
+        // The body does not matter: the next `read` reads the current state.
         match timeout(WAIT_TIMEOUT, self.ask(Method::GET, &target, String::new())).await {
             Ok(Ok(answered)) if answered.status.is_success() => Ok(()),
             Ok(Ok(answered)) => answered.read(&target).and_then(|(answer, _)| {
-                // The history no longer contains this index. The next `look` starts from the current index.
+                // The history no longer contains this index. The next `read` starts from the current index.
                 match answer.error_code == Some(ErrorCode::HistoryCleared.code()) {
                     true => Ok(()),
                     false => answer.check(&target),

@@ -16,7 +16,7 @@ use witan_config::V3Discovery;
 
 use super::{
     error::DiscoverError,
-    registry::{self, Entry, Failure, Look, Registration},
+    registry::{self, Entry, Failure, Registration, RegistryState},
 };
 
 /// Maximum time to wait for a change. The registry is then read again, so that a vanished registry is detected.
@@ -93,7 +93,7 @@ impl Registry {
 impl registry::Registry for Registry {
     /// Reads the cluster size and all registrations in key order. Does not check the values. Returns a final failure if the
     /// size is missing, invalid or zero.
-    async fn look(&mut self) -> Result<Look, Failure> {
+    async fn read(&mut self) -> Result<RegistryState, Failure> {
         let session = self.session().await?;
         let mut kv = session.client(KvClient::with_origin);
         let size_key = self.key(SIZE);
@@ -118,7 +118,7 @@ impl registry::Registry for Registry {
             value: String::from_utf8_lossy(&pair.value).into_owned(),
             created: pair.create_revision.unsigned_abs(),
         });
-        Ok(Look {
+        Ok(RegistryState {
             size,
             entries: entries.collect(),
             index: found
@@ -143,7 +143,7 @@ impl registry::Registry for Registry {
 
     /// Watches the registrations after `since`. Returns at the first change, when the watch is canceled, or after
     /// [`WAIT_TIMEOUT`]. Fails if the stream ends.
-    async fn wait(&mut self, since: &Look) -> Result<(), Failure> {
+    async fn wait(&mut self, since: &RegistryState) -> Result<(), Failure> {
         let session = self.session().await?;
         let (key, range_end) = self.members();
         let requests = client::single_watch_requests(WatchCreateRequest {
@@ -156,7 +156,7 @@ impl registry::Registry for Registry {
         let events = async {
             let mut answers = client.watch(session.request(requests)).await?.into_inner();
             while let Some(answer) = answers.message().await? {
-                // A compaction can cancel the watch. The next `look` reads the current state.
+                // A compaction can cancel the watch. The next `read` reads the current state.
                 if !answer.events.is_empty() || answer.canceled {
                     return Ok(());
                 }
