@@ -282,7 +282,7 @@ fn check_origin(
     settings: &Settings,
     route: Route,
 ) -> Result<(), Box<HttpResponse>> {
-    let acts_elsewhere = match route {
+    let is_same_origin_only = match route {
         Route::Resource(row) => matches!(row.resource, Resource::Follow | Resource::Level),
         Route::V3 | Route::NotFound => false,
     };
@@ -291,11 +291,11 @@ fn check_origin(
     };
     let host = request.headers().get(HOST).map(HeaderValue::as_bytes);
     let is_own = is_origin_of(origin.as_bytes(), host.unwrap_or_default());
-    if is_own || (!acts_elsewhere && allows_origin(settings, &origin)) {
+    if is_own || (!is_same_origin_only && allows_origin(settings, &origin)) {
         return Ok(());
     }
     let shown = String::from_utf8_lossy(origin.as_bytes());
-    let remedy = match acts_elsewhere {
+    let remedy = match is_same_origin_only {
         true => "Send it without an origin, for example with curl.".to_owned(),
         false => format!("Start it with --cors {shown:?} if they may call it."),
     };

@@ -210,7 +210,7 @@ impl<S: Service> Connection<S> {
             StreamProgress::Ended => self.finish(slot, stream),
             StreamProgress::Failed(reason) => {
                 self.writer.reset(stream.id, reason);
-                self.note_end(stream.id, matches!(stream.receiving, Receiving::Ended));
+                self.record_end(stream.id, matches!(stream.receiving, Receiving::Ended));
                 self.release(slot, &stream);
             }
         }
@@ -429,7 +429,7 @@ impl<S: Service> Connection<S> {
             self.writer.reset(stream.id, Reason::NoError);
         }
         self.faults = self.faults.saturating_sub(1);
-        self.note_end(stream.id, whole);
+        self.record_end(stream.id, whole);
         self.release(slot, &stream);
     }
 
@@ -441,13 +441,13 @@ impl<S: Service> Connection<S> {
         reason: Reason,
     ) -> Result<(), Reason> {
         self.writer.reset(stream.id, reason);
-        self.note_end(stream.id, matches!(stream.receiving, Receiving::Ended));
+        self.record_end(stream.id, matches!(stream.receiving, Receiving::Ended));
         self.release(slot, &stream);
         self.fault()
     }
 
     /// Records an ended stream, to classify later frames. `whole` is whether its request was complete.
-    pub(super) fn note_end(&mut self, id: u32, whole: bool) {
+    pub(super) fn record_end(&mut self, id: u32, whole: bool) {
         if whole {
             self.ended.push_complete(id);
         } else {

@@ -131,7 +131,7 @@ impl<S: Service> Connection<S> {
         self.highest = id;
         if self.refuses_new_streams || self.streams.len() >= self.streams_max {
             self.writer.reset(id, Reason::Refused);
-            self.note_end(id, flags.end);
+            self.record_end(id, flags.end);
             // The client may have sent the request before it received the limit.
             return if self.settings_acknowledged && !self.refuses_new_streams {
                 self.fault()
@@ -148,7 +148,7 @@ impl<S: Service> Connection<S> {
             HeaderBlock::TooLarge if !flags.circular => self.refuse_headers(id, flags.end),
             HeaderBlock::Request(_) | HeaderBlock::TooLarge | HeaderBlock::Malformed => {
                 self.writer.reset(id, Reason::Protocol);
-                self.note_end(id, flags.end);
+                self.record_end(id, flags.end);
                 return self.fault();
             }
         }
