@@ -38,7 +38,7 @@ use std::{panic, thread};
 
 /// Runs the same action with Witan and with an etcd in parallel, because both mostly wait. Returns Witan's result first. Panics
 /// if an action panics.
-pub fn beside<T: Send>(etcd: Kind, act: impl Fn(Kind) -> T + Sync) -> [T; 2] {
+pub fn with_etcd<T: Send>(etcd: Kind, act: impl Fn(Kind) -> T + Sync) -> [T; 2] {
     thread::scope(|scope| {
         let theirs = scope.spawn(|| act(etcd));
         let ours = act(Kind::Witan);

@@ -182,7 +182,7 @@ impl World {
                 replica.take(Input::Message(envelope));
                 // A copy follows no leader before that leader is confirmed.
                 if let Some(term) = led_term.filter(|_| !replica.is_copied()) {
-                    self.note_leader(place, (from, term), replica.status());
+                    self.record_leader(place, (from, term), replica.status());
                 }
             }
             Err(error) => {
@@ -193,7 +193,7 @@ impl World {
     }
 
     /// Records that a member has received a leader's message, unless the member knows that the sender was removed.
-    fn note_leader(&mut self, place: usize, (leader, term): (u64, u64), status: Status) {
+    fn record_leader(&mut self, place: usize, (leader, term): (u64, u64), status: Status) {
         let removed = &self.members[place].registry.removed_ids;
         if !removed.contains(&MemberId(leader)) {
             let timeout = self.climate.election_ticks as u64 * UNITS_PER_TICK;

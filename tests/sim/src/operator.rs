@@ -158,7 +158,7 @@ impl World {
         self.members.push(member);
         self.disks.push(Disk::new(&View::default()));
         self.change(ChangeMembers {
-            add: Some(Person { learner, ..person(id, 0) }),
+            add: Some(Person { learner, ..member_entry(id, 0) }),
             ..ChangeMembers::default()
         });
     }
@@ -232,7 +232,7 @@ impl World {
     fn move_member(&mut self) {
         let all = self.current(|_| true);
         let id = *self.hand.pick(&all);
-        let peer_urls = person(id, self.now).peer_urls;
+        let peer_urls = member_entry(id, self.now).peer_urls;
         self.ask_operator(Command::PeerUrls(UpdatePeerUrls { id, peer_urls }));
     }
 
@@ -249,7 +249,7 @@ impl World {
 }
 
 /// Creates the registry's entry for a new member. `at` determines its peer URL.
-pub(crate) fn person(id: u64, at: u64) -> Person {
+pub(crate) fn member_entry(id: u64, at: u64) -> Person {
     Person {
         id,
         name: format!("m{id}"),

@@ -26,7 +26,7 @@ use crate::{
     invariants::{self, Fact, Ident, Invariant, RECOVERY_ACCEPTED, Scene},
     member::{Existence, Member},
     net::{Net, Packet},
-    operator::{Operator, person},
+    operator::{Operator, member_entry},
     oracle::{End, Oracle},
     recordings::Twins,
     releases::RunningMember,
@@ -263,7 +263,7 @@ impl World {
         let climate = Climate::draw(&mut chance).with_values(&scenario);
         let count = scenario.members as u64;
         let delay_max = climate.delay;
-        let people = (1..=count).map(|id| person(id, 0)).collect();
+        let people = (1..=count).map(|id| member_entry(id, 0)).collect();
         let genesis = genesis(0xC1, people);
         let disks =
             (0..count).map(|member| Disk::new(&adopted::first_state(&scenario, &genesis, member)));

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use witan_e2e::{Folder, Kind, Tool, beside, ports};
+use witan_e2e::{Folder, Kind, Tool, ports, with_etcd};
 
 use super::{
     authority::{Authority, Pair, text},
@@ -12,7 +12,7 @@ use super::{
 
 #[test]
 fn only_clients_of_the_authority_are_served() {
-    let said = beside(Kind::Etcd37, |kind| {
+    let said = with_etcd(Kind::Etcd37, |kind| {
         // The stage sets --trusted-ca-file and --client-cert-auth.
         let stage = Stage::mutual(kind, &[]);
         let known = stage.issue("someone");
@@ -38,7 +38,7 @@ fn only_clients_of_the_authority_are_served() {
 
 #[test]
 fn an_authority_alone_asks_for_certificates_too() {
-    let codes = beside(Kind::Etcd37, |kind| {
+    let codes = with_etcd(Kind::Etcd37, |kind| {
         let mut stage = Stage::prepare(kind);
         let ca = stage.ca.clone();
         stage.add(&["--trusted-ca-file", &ca]);
@@ -51,7 +51,7 @@ fn an_authority_alone_asks_for_certificates_too() {
 
 #[test]
 fn a_client_may_show_the_authority_itself() {
-    let codes = beside(Kind::Etcd37, |kind| {
+    let codes = with_etcd(Kind::Etcd37, |kind| {
         let stage = Stage::mutual(kind, &[]);
         let own = stage.authority.own(stage.server.dir());
         let foreign = Folder::new("foreign-authority");
@@ -128,7 +128,7 @@ fn revoked_certificates_are_refused_on_every_listener() {
 fn names_of_clients() {
     let allowed = "a.example,10.1.2.3";
     let flag = format!("--client-cert-allowed-hostname={allowed}");
-    let codes = beside(Kind::Etcd37, |kind| {
+    let codes = with_etcd(Kind::Etcd37, |kind| {
         let stage = Stage::mutual(kind, &[&flag]);
         [
             &["a.example", "b.example"][..],

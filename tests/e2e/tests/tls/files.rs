@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use witan_e2e::{Kind, Launch, Tool, beside, ports};
+use witan_e2e::{Kind, Launch, Tool, ports, with_etcd};
 use x509_cert::{Certificate, der::Decode as _};
 
 use super::{
@@ -74,7 +74,7 @@ fn a_new_authority_counts_without_a_restart() {
 
 #[test]
 fn auto_tls_makes_a_certificate_and_keeps_it() {
-    let shown = beside(Kind::Etcd37, |kind| {
+    let shown = with_etcd(Kind::Etcd37, |kind| {
         let mut server = Launch::new(kind).prepare();
         let port = ports::free();
         let urls = format!("{},https://127.0.0.1:{port}", server.url());

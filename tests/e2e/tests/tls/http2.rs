@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use witan_e2e::{Kind, beside, tool::CommandOutput};
+use witan_e2e::{Kind, tool::CommandOutput, with_etcd};
 
 use super::stage::Stage;
 
@@ -122,7 +122,7 @@ fn masked(text: &str) -> String {
 
 #[test]
 fn a_client_that_offers_both_gets_h2() {
-    let said = beside(Kind::Etcd37, |kind| {
+    let said = with_etcd(Kind::Etcd37, |kind| {
         let stage = Stage::start(kind, &[]);
         let agreed = [
             &["h2", "http/1.1"][..],

@@ -5,7 +5,7 @@ use std::{
     net::TcpStream,
 };
 
-use witan_e2e::{Kind, Tool, beside, http, ports};
+use witan_e2e::{Kind, Tool, http, ports, with_etcd};
 
 use super::stage::Stage;
 
@@ -13,7 +13,7 @@ const HEALTHY: &str = "{\"health\":\"true\",\"reason\":\"\"}";
 
 #[test]
 fn both_listeners_at_once() {
-    let said = beside(Kind::Etcd37, |kind| {
+    let said = with_etcd(Kind::Etcd37, |kind| {
         // The stage sets --cert-file and --key-file.
         let stage = Stage::start(kind, &[]);
         let put = Tool::Etcdctl36.run(&stage.server.url(), &["put", "k", "v"]);
@@ -70,7 +70,7 @@ fn urls_of_http_and_metrics_with_tls() {
 /// A page in a browser cannot use a client certificate, so the server checks host names only without TLS.
 #[test]
 fn any_host_name_is_good_inside_tls() {
-    let codes = beside(Kind::Etcd37, |kind| {
+    let codes = with_etcd(Kind::Etcd37, |kind| {
         let stage = Stage::start(kind, &["--host-whitelist=example.org"]);
         let host = ["-o", "/dev/null", "-w", "%{http_code}", "-H", "Host: other"];
         let other = [("Host", "other")];

@@ -1,6 +1,6 @@
 //! A certificate's common name as the user of a call, compared with etcd 3.6.
 
-use witan_e2e::{Kind, beside, tool::CommandOutput};
+use witan_e2e::{Kind, tool::CommandOutput, with_etcd};
 
 use super::stage::Stage;
 
@@ -17,7 +17,7 @@ fn told(said: &CommandOutput) -> String {
 
 #[test]
 fn a_certificate_names_the_user_of_a_call_and_not_of_the_gateway() {
-    let said = beside(Kind::Etcd37, |kind| {
+    let said = with_etcd(Kind::Etcd37, |kind| {
         let stage = Stage::mutual(kind, &[]);
         let [alice, root, nobody] = ["alice", "root", "nobody"].map(|name| stage.issue(name));
         for line in [

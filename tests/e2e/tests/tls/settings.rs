@@ -3,7 +3,7 @@
 use std::fs;
 
 use rustls::version::{TLS12, TLS13};
-use witan_e2e::{Kind, Launch, beside, ports};
+use witan_e2e::{Kind, Launch, ports, with_etcd};
 
 use super::stage::Stage;
 
@@ -14,7 +14,7 @@ fn versions_of_tls() {
         ("--tls-min-version=TLS1.3", [false, true]),
         ("--tls-max-version=TLS1.2", [true, false]),
     ] {
-        let seen = beside(Kind::Etcd37, |kind| {
+        let seen = with_etcd(Kind::Etcd37, |kind| {
             let stage = Stage::start(kind, &[flag]);
             let agreed = [&TLS12, &TLS13].map(|version| {
                 let client = stage.client().only(version).alpn(&["h2"]);
@@ -33,7 +33,7 @@ fn cipher_suites() {
     let name = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256";
     // The unsupported second suite is ignored, because the first is supported.
     let flag = format!("--cipher-suites={name},TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA");
-    let agreed = beside(Kind::Etcd37, |kind| {
+    let agreed = with_etcd(Kind::Etcd37, |kind| {
         let stage = Stage::start(kind, &[&flag]);
         [&TLS12, &TLS13].map(|version| {
             let client = stage.client().only(version).alpn(&["h2"]);
