@@ -85,7 +85,9 @@ async fn tunnel(stream: &mut TcpStream, authority: &str) -> io::Result<()> {
     let first = String::from_utf8_lossy(first.unwrap_or_default());
     match first.split(' ').nth(1) {
         Some(status) if status.starts_with('2') => Ok(()),
-        Some(_) | None => Err(io::Error::other(format!("the proxy responded with {first}"))),
+        Some(_) | None => Err(io::Error::other(format!(
+            "the proxy responded with {first}"
+        ))),
     }
 }
 

@@ -96,10 +96,7 @@ impl Host for NodeHost {
             (position.index, position.term) == (index, snapshot.position.term)
         }) else {
             // Without its files, the state would be lost at the next startup.
-            tracing::error!(
-                index,
-                "bug: installing a snapshot that was not received"
-            );
+            tracing::error!(index, "bug: installing a snapshot that was not received");
             std::process::abort();
         };
         let begun = Instant::now();

@@ -470,7 +470,11 @@ fn typed<O: Operation>(done: Result<AppliedCommand, NodeError>) -> Proposed<O> {
         Some(Err(error)) => Err(ProposeError::Refused(error)),
         None => {
             let operation = std::any::type_name::<O>();
-            tracing::error!(index, operation, "bug: the reply belongs to another operation");
+            tracing::error!(
+                index,
+                operation,
+                "bug: the reply belongs to another operation"
+            );
             Err(NodeError::Internal.into())
         }
     }

@@ -210,7 +210,9 @@ impl Run {
             Some(Ok(None)) => self.result.equal += 1,
             Some(Ok(Some(differs))) => self.end(differs),
             Some(Err(why)) => self.only_show(why),
-            None => self.only_show("the recording does not contain the start of the process".into()),
+            None => {
+                self.only_show("the recording does not contain the start of the process".into())
+            }
         }
     }
 
