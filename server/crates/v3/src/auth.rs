@@ -192,7 +192,7 @@ pub(super) async fn user_list(
     _request: AuthUserListRequest,
 ) -> RpcResult<AuthUserListResponse> {
     let view = ctx.node.read().await?;
-    authorize::admin_on(ctx, &view.machine)?;
+    authorize::check_admin_on(ctx, &view.machine)?;
     let users = view.machine.auth.users();
     Ok(AuthUserListResponse {
         header: header::at(&ctx.node, view.machine.kv.revision()),
@@ -239,7 +239,7 @@ pub(super) async fn role_list(
     _request: AuthRoleListRequest,
 ) -> RpcResult<AuthRoleListResponse> {
     let view = ctx.node.read().await?;
-    authorize::admin_on(ctx, &view.machine)?;
+    authorize::check_admin_on(ctx, &view.machine)?;
     let roles = view.machine.auth.roles();
     Ok(AuthRoleListResponse {
         header: header::at(&ctx.node, view.machine.kv.revision()),

@@ -24,7 +24,7 @@ use crate::error::RpcError;
 const PACKAGES_WITHOUT_CODES: [&str; 2] = ["/v3lockpb.", "/v3electionpb."];
 
 /// Methods that a learner serves from its own state; etcd's learners serve only the first three. Linearizable reads fail later.
-const OF_LEARNERS: [&str; 7] = [
+const LEARNER_METHODS: [&str; 7] = [
     "/etcdserverpb.KV/Range",
     "/etcdserverpb.Maintenance/Status",
     "/etcdserverpb.Maintenance/Snapshot",
@@ -37,7 +37,7 @@ const OF_LEARNERS: [&str; 7] = [
 /// Fails with `NotSupportedForLearner` on a learner that does not serve the method. Methods outside the table of calls pass.
 pub(super) fn refuse_learner(ctx: &Context, method: &str) -> RpcResult<()> {
     let refusal = ctx.node.refuse_learner();
-    if refusal.is_err() && (OF_LEARNERS.contains(&method) || GrpcRoute::of(method).is_none()) {
+    if refusal.is_err() && (LEARNER_METHODS.contains(&method) || GrpcRoute::of(method).is_none()) {
         return Ok(());
     }
     Ok(refusal?)
@@ -115,40 +115,40 @@ pub(super) async fn require_admin(ctx: &Context) -> RpcResult<()> {
         return Ok(());
     }
     let view = ctx.node.view().await?;
-    admin_on(ctx, &view.machine)
+    check_admin_on(ctx, &view.machine)
 }
 
 /// Like [`require_admin`], but checks against `machine`, the state that the call is about to read.
-pub(super) fn admin_on(ctx: &Context, machine: &StateMachine) -> RpcResult<()> {
+pub(super) fn check_admin_on(ctx: &Context, machine: &StateMachine) -> RpcResult<()> {
     let caller = admin_caller(ctx)?;
     Ok(machine.auth.check_admin(caller.as_ref())?)
 }
 
-/// Runs the permission check `may` against `machine`. Returns the caller, or `None` while v3 authentication is disabled.
-pub(super) fn on(
+/// Runs the permission check against `machine`. Returns the caller, or `None` while v3 authentication is disabled.
+pub(super) fn check_on(
     ctx: &Context,
     machine: &StateMachine,
-    may: impl FnOnce(AccessCheck<'_>) -> Result<(), auth::AuthError>,
+    check: impl FnOnce(AccessCheck<'_>) -> Result<(), auth::AuthError>,
 ) -> RpcResult<Option<Caller>> {
     if !ctx.node.auth_enabled() {
         return Ok(None);
     }
     let caller = caller(ctx)?;
-    may(machine.check(caller.as_ref()))?;
+    check(machine.check(caller.as_ref()))?;
     Ok(caller)
 }
 
-/// Runs the permission check `may` before a proposal, so that a refused operation adds no log entry and raises no quota alarm.
+/// Runs the permission check before a proposal, so that a refused operation adds no log entry and raises no quota alarm.
 /// Returns the caller for the proposal. The check is repeated when the operation is applied.
 pub(super) async fn before_proposal(
     ctx: &Context,
-    may: impl FnOnce(AccessCheck<'_>) -> Result<(), auth::AuthError>,
+    check: impl FnOnce(AccessCheck<'_>) -> Result<(), auth::AuthError>,
 ) -> RpcResult<Option<Caller>> {
     if !ctx.node.auth_enabled() {
         return Ok(None);
     }
     let view = ctx.node.view().await?;
-    on(ctx, &view.machine, may)
+    check_on(ctx, &view.machine, check)
 }
 
 /// Checks permission to keep a lease alive, which is permission to revoke it. Succeeds while v3 authentication is disabled.

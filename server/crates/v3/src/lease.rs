@@ -80,7 +80,7 @@ pub(super) async fn lease_time_to_live(
     let (revision, granted_ttl) = {
         let view = ctx.node.read().await?;
         if request.keys {
-            authorize::on(ctx, &view.machine, |caller| may(caller, &id))?;
+            authorize::check_on(ctx, &view.machine, |caller| may(caller, &id))?;
         }
         let kv = &view.machine.kv;
         (kv.revision(), kv.leases().get(id).map(|lease| lease.ttl_s))
@@ -106,7 +106,7 @@ pub(super) async fn lease_time_to_live(
     }
     let view = {
         let view = ctx.node.view().await?;
-        authorize::on(ctx, &view.machine, |caller| may(caller, &id))?;
+        authorize::check_on(ctx, &view.machine, |caller| may(caller, &id))?;
         view
     };
     let size = |kv: &Kv, id: &LeaseId| {

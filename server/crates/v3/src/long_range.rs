@@ -87,7 +87,7 @@ pub(super) async fn begin(
     let began = Instant::now();
     let permit = ctx.account().permit(JobKind::Read).await;
     let job = Arc::new(ctx.node.job(()).await?);
-    authorize::on(ctx, &job.machine, |caller| {
+    authorize::check_on(ctx, &job.machine, |caller| {
         caller.read(&request.key, &request.range_end)
     })?;
     let (planning, range) = (job.clone(), range::operation(request));

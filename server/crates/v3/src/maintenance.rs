@@ -115,7 +115,7 @@ pub(super) async fn move_leader(
 pub(super) async fn hash(ctx: &Context, _request: HashRequest) -> RpcResult<HashResponse> {
     let begun = Instant::now();
     let job = ctx.scan().await?;
-    authorize::admin_on(ctx, &job.machine)?;
+    authorize::check_admin_on(ctx, &job.machine)?;
     let header = header::at(&ctx.node, job.machine.kv.revision());
     let (hash, _) = job.run(snapshot::of_store).await?;
     ctx.v3_metrics.hash.observe(begun.elapsed().as_secs_f64());
@@ -136,7 +136,7 @@ pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> RpcResult<
         .hash_revision(Revision(request.revision));
     present?;
     let job = ctx.scan().await?;
-    authorize::admin_on(ctx, &job.machine)?;
+    authorize::check_admin_on(ctx, &job.machine)?;
     let kv = &job.machine.kv;
     let hash_revision = kv.hash_revision(Revision(request.revision))?;
     let (header, compact_revision) = (header::at(&ctx.node, kv.revision()), kv.compacted().0);

@@ -50,7 +50,7 @@ pub(crate) async fn snapshot(
     let permit = ctx.account().try_permit(JobKind::Snapshot);
     let permit = permit.ok_or(RpcError::TooManyRequests)?;
     let job = ctx.node.job(permit).await?;
-    authorize::admin_on(ctx, &job.machine)?;
+    authorize::check_admin_on(ctx, &job.machine)?;
     let (send, chunks) = mpsc::channel(CHUNKS_AHEAD);
     let (took, metrics) = (ctx.v3_metrics.snapshot.clone(), ctx.panics.clone());
     let (end, end_signal, runtime) = (job.end(), job.end(), Handle::current());

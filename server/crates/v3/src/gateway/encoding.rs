@@ -74,14 +74,14 @@ impl Encoding {
         match self {
             Self::Base64 => serde_json::to_writer(out, answer),
             Self::Utf8 => {
-                serde_json::to_writer(out, &plain(serde_json::to_value(answer)?, A::SHAPE))
+                serde_json::to_writer(out, &to_plain(serde_json::to_value(answer)?, A::SHAPE))
             }
         }
     }
 }
 
 /// Converts the base64 fields of a message and its nested messages to plain strings where the bytes are UTF-8.
-fn plain(value: Value, shape: &MessageShape) -> Value {
+fn to_plain(value: Value, shape: &MessageShape) -> Value {
     let Value::Object(members) = value else {
         return value;
     };
@@ -93,28 +93,28 @@ fn plain(value: Value, shape: &MessageShape) -> Value {
 fn plain_field((name, value): (String, Value), shape: &MessageShape) -> (String, Value) {
     let field = shape.fields.iter().find(|field| field.name == name);
     match (field.map(|field| field.kind), value) {
-        (Some(FieldKind::Bytes), value) => match text(&value) {
+        (Some(FieldKind::Bytes), value) => match decode_text(&value) {
             Some(text) => (name, text),
             None => (name + SUFFIX, value),
         },
         (Some(FieldKind::Message(inner)), Value::Array(items)) => {
-            let items = items.into_iter().map(|item| plain(item, inner));
+            let items = items.into_iter().map(|item| to_plain(item, inner));
             (name, Value::Array(items.collect()))
         }
-        (Some(FieldKind::Message(inner)), value) => (name, plain(value, inner)),
+        (Some(FieldKind::Message(inner)), value) => (name, to_plain(value, inner)),
         (_, value) => (name, value),
     }
 }
 
 /// Decodes a base64 string, or each string in an array, into text. Returns `None` if any value is not base64-encoded UTF-8.
-fn text(value: &Value) -> Option<Value> {
+fn decode_text(value: &Value) -> Option<Value> {
     match value {
         Value::String(base64) => {
             let bytes = STANDARD.decode(base64).ok()?;
             String::from_utf8(bytes).ok().map(Value::String)
         }
         Value::Array(items) => {
-            let items: Option<Vec<Value>> = items.iter().map(text).collect();
+            let items: Option<Vec<Value>> = items.iter().map(decode_text).collect();
             items.map(Value::Array)
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => None,

@@ -76,7 +76,7 @@ pub async fn handle(
     payload: web::Payload,
     path: &[u8],
 ) -> HttpResponse {
-    let work = answer(ctx, request, payload, path);
+    let work = dispatch(ctx, request, payload, path);
     let done = panics::contain(&ctx.panics, PanicSource::Gateway, work);
     done.await.unwrap_or_else(|_| {
         let gateway_version =
@@ -90,7 +90,7 @@ pub async fn handle(
 }
 
 /// Authorizes a request and runs its call. Responds with 404 if the gateway is disabled or the path has no gateway prefix.
-async fn answer(
+async fn dispatch(
     ctx: &Context,
     request: &HttpRequest,
     mut payload: web::Payload,
@@ -147,20 +147,20 @@ async fn answer(
         }
         Some(SNAPSHOT) => streams::snapshot(ctx, request, &mut payload, asked).await,
         Some(_) | None => {
-            return unary(ctx, request, &mut payload, (json_format, route)).await;
+            return respond_unary(ctx, request, &mut payload, (json_format, route)).await;
         }
     };
     begun.unwrap_or_else(|failure| failure.answer(gateway_version))
 }
 
 /// Runs a unary call and builds its response. Drains the rest of the body after an error.
-async fn unary(
+async fn respond_unary(
     ctx: &Context,
     request: &HttpRequest,
     payload: &mut web::Payload,
     (json_format, route): (JsonFormat, Option<&GrpcRoute>),
 ) -> HttpResponse {
-    match serve(ctx, request, payload, (json_format, route)).await {
+    match run_unary(ctx, request, payload, (json_format, route)).await {
         Ok(json) => HttpResponse::Ok()
             .insert_header((CONTENT_TYPE, reply::JSON))
             .insert_header(("Grpc-Metadata-Content-Type", "application/grpc"))
@@ -202,7 +202,7 @@ pub fn split(path: &[u8]) -> Option<(GatewayVersion, &str)> {
 }
 
 /// Reads the body, runs the call and returns its response as JSON. Fails if there is no such call or the method is not POST.
-async fn serve(
+async fn run_unary(
     ctx: &Context,
     request: &HttpRequest,
     payload: &mut web::Payload,
@@ -212,7 +212,7 @@ async fn serve(
     if !is_call(request) {
         return Err(GatewayError::NotPost);
     }
-    wants_leader(ctx, request)?;
+    check_leader(ctx, request)?;
     let message_max = ctx.settings.max_message_bytes();
     let body = reply::read(payload, body_bytes_max(ctx)).await;
     let body = body.map_err(|error| GatewayError::unread(error, message_max))?;
@@ -220,14 +220,14 @@ async fn serve(
     let client = Disconnect::of(request);
     tokio::select! {
         biased;
-        answer = call_names::run(route.method, call) => answer,
+        response = call_names::run(route.method, call) => response,
         // As in etcd, a command that was already proposed is still executed.
         () = client.disconnected() => Err(RpcError::Plain("context canceled").into()),
     }
 }
 
 /// Returns whether the client requires a leader. Fails with `NoLeader` if it does and no leader is known.
-fn wants_leader(ctx: &Context, request: &HttpRequest) -> Result<bool, RpcError> {
+fn check_leader(ctx: &Context, request: &HttpRequest) -> Result<bool, RpcError> {
     let wants = request
         .headers()
         .get(REQUIRE_LEADER)

@@ -38,7 +38,10 @@ fn document() -> Value {
             continue;
         };
         paths.insert(format!("/v3/{path}"), operation(path, call, method));
-        wanted.extend([name(method.input_type()), name(method.output_type())]);
+        wanted.extend([
+            full_name(method.input_type()),
+            full_name(method.output_type()),
+        ]);
     }
     while let Some(next) = wanted.pop_first() {
         if !schemas.contains_key(&next) {
@@ -46,7 +49,7 @@ fn document() -> Value {
             schemas.insert(next, schema);
         }
     }
-    schemas.insert("Error".to_owned(), error());
+    schemas.insert("Error".to_owned(), error_schema());
     json!({
         "openapi": "3.0.3",
         "info": {
@@ -70,7 +73,7 @@ fn document() -> Value {
 /// Builds the path item of a call, whose only operation is POST. The response of a stream consists of lines.
 fn operation(path: &str, call: &str, method: &MethodDescriptorProto) -> Value {
     let content = |schema: Value| json!({ "application/json": { "schema": schema } });
-    let answer = reference(&name(method.output_type()));
+    let answer = reference(&full_name(method.output_type()));
     let (told, answer) = if method.server_streaming() {
         let line = json!({
             "type": "object",
@@ -90,7 +93,7 @@ fn operation(path: &str, call: &str, method: &MethodDescriptorProto) -> Value {
             "parameters": [{ "$ref": format!("#/components/parameters/{}", encoding::PARAMETER) }],
             "requestBody": {
                 "required": true,
-                "content": content(reference(&name(method.input_type()))),
+                "content": content(reference(&full_name(method.input_type()))),
             },
             "responses": {
                 "200": { "description": told, "content": content(answer) },
@@ -123,7 +126,7 @@ fn parameter() -> Value {
 }
 
 /// Builds the schema `Error`, the response body of a failed call.
-fn error() -> Value {
+fn error_schema() -> Value {
     json!({
         "type": "object",
         "properties": {
@@ -139,7 +142,7 @@ fn reference(name: &str) -> Value {
 }
 
 /// Returns the full name in a descriptor's type reference, without the leading dot.
-fn name(reference: &str) -> String {
+fn full_name(reference: &str) -> String {
     reference.trim_start_matches('.').to_owned()
 }
 
@@ -201,11 +204,11 @@ impl<'a> Protos<'a> {
         let fields = known.map_or(&[][..], |(_, message)| &message.field);
         let mut properties = Map::new();
         for field in fields {
-            let one = one(field, wanted);
+            let item = field_schema(field, wanted);
             let schema = if field.label() == Label::Repeated {
-                json!({ "type": "array", "items": one })
+                json!({ "type": "array", "items": item })
             } else {
-                one
+                item
             };
             properties.insert(field.name().to_owned(), schema);
         }
@@ -214,7 +217,7 @@ impl<'a> Protos<'a> {
 }
 
 /// Builds the schema of one value of a field, and adds its type to `wanted`.
-fn one(field: &FieldDescriptorProto, wanted: &mut BTreeSet<String>) -> Value {
+fn field_schema(field: &FieldDescriptorProto, wanted: &mut BTreeSet<String>) -> Value {
     match field.r#type() {
         Type::Bool => json!({ "type": "boolean" }),
         Type::String => json!({ "type": "string" }),
@@ -229,7 +232,7 @@ fn one(field: &FieldDescriptorProto, wanted: &mut BTreeSet<String>) -> Value {
         Type::Uint32 | Type::Fixed32 => json!({ "type": "integer", "format": "int64" }),
         Type::Float | Type::Double => json!({ "type": "number" }),
         Type::Message | Type::Enum | Type::Group => {
-            let full = name(field.type_name());
+            let full = full_name(field.type_name());
             wanted.insert(full.clone());
             reference(&full)
         }

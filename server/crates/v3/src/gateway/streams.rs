@@ -57,7 +57,7 @@ where
         json_format,
         ended: false,
     };
-    let needs_leader = match super::wants_leader(ctx, request) {
+    let needs_leader = match super::check_leader(ctx, request) {
         Ok(needs_leader) => needs_leader,
         Err(error) => return Ok(refused(&error.into(), json_format.gateway_version)),
     };
@@ -116,7 +116,7 @@ pub(super) async fn snapshot(
     (json_format, bytes_max): (JsonFormat, usize),
 ) -> Result<HttpResponse, GatewayError> {
     let refused = |error: RpcError| Ok(refused(&error.into(), json_format.gateway_version));
-    if let Err(error) = super::wants_leader(ctx, request) {
+    if let Err(error) = super::check_leader(ctx, request) {
         return refused(error);
     }
     let body = reply::read(payload, bytes_max).await;

@@ -98,7 +98,7 @@ pub(super) fn read<Q: Send + 'static, T: Send + 'static>(
             return Ok::<_, RpcError>((read_small(ctx, asked, may, work).await?, None));
         }
         let job = ctx.large_read().await?;
-        authorize::on(ctx, &job.machine, |caller| may(caller, &asked))?;
+        authorize::check_on(ctx, &job.machine, |caller| may(caller, &asked))?;
         let size = size(&job.machine.kv, &asked);
         let work = move |view: &View, source: ValueSource| work(view, &asked, source);
         let (done, permit) = run_large(job, size, work).await?;
@@ -117,7 +117,7 @@ async fn read_small<Q: Send + 'static, T: Send + 'static>(
 ) -> RpcResult<RpcResult<T>> {
     let own = ctx.clone();
     let read = move |view: &View| {
-        authorize::on(&own, &view.machine, |caller| may(caller, &asked))?;
+        authorize::check_on(&own, &view.machine, |caller| may(caller, &asked))?;
         Ok::<_, RpcError>(work(view, &asked, ValueSource::Disk).map_err(RpcError::from))
     };
     ctx.disk_read(read).await?

@@ -121,7 +121,7 @@ pub(crate) async fn view_for(ctx: &Context, request: &RangeRequest) -> RpcResult
     } else {
         ctx.node.read().await?
     };
-    authorize::on(ctx, &view.machine, |caller| {
+    authorize::check_on(ctx, &view.machine, |caller| {
         caller.read(&request.key, &request.range_end)
     })?;
     Ok(view)

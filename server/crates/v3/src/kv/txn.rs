@@ -125,7 +125,7 @@ async fn read_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
             true => ctx.node.view().await?,
             false => ctx.node.read().await?,
         };
-        authorize::on(ctx, &view.machine, |caller| caller.txn(&txn))?;
+        authorize::check_on(ctx, &view.machine, |caller| caller.txn(&txn))?;
         view
     };
     let size = |kv: &Kv, txn: &kv::Txn| {
