@@ -73,21 +73,21 @@ impl ReadSize {
     }
 }
 
-/// Runs `work` on the request `asked`. A small read uses `view`, against which the caller has been checked. If a value is only
+/// Runs `work` on `request`. A small read uses `view`, against which the caller has been checked. If a value is only
 /// on disk, the read is repeated on another thread. That read and a large read wait for a permit and use the latest state,
-/// against which `may` checks the caller again. Returns the result of `work` and, for a large read, its permit.
+/// against which `check` checks the caller again. Returns the result of `work` and, for a large read, its permit.
 pub(super) fn read<Q: Send + 'static, T: Send + 'static>(
     ctx: &Context,
     view: CurrentView,
-    asked: Q,
+    request: Q,
     size: impl Fn(&Kv, &Q) -> ReadSize,
-    may: impl FnOnce(AccessCheck<'_>, &Q) -> Result<(), AuthError> + Send + 'static,
+    check: impl FnOnce(AccessCheck<'_>, &Q) -> Result<(), AuthError> + Send + 'static,
     work: impl Fn(&View, &Q, ValueSource) -> Result<T, KvError> + Send + 'static,
 ) -> impl Future<Output = RpcResult<(RpcResult<T>, Option<Permit>)>> {
     // The first read is outside the future, so that the future does not hold the view.
-    let small = matches!(size(&view.machine.kv, &asked), ReadSize::Small);
+    let small = matches!(size(&view.machine.kv, &request), ReadSize::Small);
     if small {
-        let done = work(&view, &asked, ValueSource::Memory);
+        let done = work(&view, &request, ValueSource::Memory);
         if !needs_disk(&done) {
             return Either::Left(ready(Ok((done.map_err(RpcError::from), None))));
         }
@@ -95,12 +95,12 @@ pub(super) fn read<Q: Send + 'static, T: Send + 'static>(
     drop(view);
     let with_permit = async move {
         if small {
-            return Ok::<_, RpcError>((read_small(ctx, asked, may, work).await?, None));
+            return Ok::<_, RpcError>((read_small(ctx, request, check, work).await?, None));
         }
         let job = ctx.large_read().await?;
-        authorize::check_on(ctx, &job.machine, |caller| may(caller, &asked))?;
-        let size = size(&job.machine.kv, &asked);
-        let work = move |view: &View, source: ValueSource| work(view, &asked, source);
+        authorize::check_on(ctx, &job.machine, |caller| check(caller, &request))?;
+        let size = size(&job.machine.kv, &request);
+        let work = move |view: &View, source: ValueSource| work(view, &request, source);
         let (done, permit) = run_large(job, size, work).await?;
         Ok((done, Some(permit)))
     };
@@ -111,14 +111,14 @@ pub(super) fn read<Q: Send + 'static, T: Send + 'static>(
 /// Runs a small read of values on disk on another thread. Keeps no permit for the response, which is small.
 async fn read_small<Q: Send + 'static, T: Send + 'static>(
     ctx: &Context,
-    asked: Q,
-    may: impl FnOnce(AccessCheck<'_>, &Q) -> Result<(), AuthError> + Send + 'static,
+    request: Q,
+    check: impl FnOnce(AccessCheck<'_>, &Q) -> Result<(), AuthError> + Send + 'static,
     work: impl Fn(&View, &Q, ValueSource) -> Result<T, KvError> + Send + 'static,
 ) -> RpcResult<RpcResult<T>> {
     let own = ctx.clone();
     let read = move |view: &View| {
-        authorize::check_on(&own, &view.machine, |caller| may(caller, &asked))?;
-        Ok::<_, RpcError>(work(view, &asked, ValueSource::Disk).map_err(RpcError::from))
+        authorize::check_on(&own, &view.machine, |caller| check(caller, &request))?;
+        Ok::<_, RpcError>(work(view, &request, ValueSource::Disk).map_err(RpcError::from))
     };
     ctx.disk_read(read).await?
 }

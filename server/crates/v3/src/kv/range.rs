@@ -86,14 +86,14 @@ async fn execute(
     let view = view_for(ctx, &request).await?;
     let began = Instant::now();
     let range = operation(request);
-    let may =
+    let check =
         |caller: AccessCheck<'_>, range: &kv::Range| caller.read(&range.key, &range.range_end);
     let work = move |view: &View, range: &kv::Range, source: ValueSource| {
         let kv = &view.machine.kv;
         let reply = kv.range_within(range, bytes, source)?;
         Ok::<_, KvError>((response(None, reply), kv.revision()))
     };
-    let (answer, permit) = read(ctx, view, range, size, may, work).await?;
+    let (answer, permit) = read(ctx, view, range, size, check, work).await?;
     if !matches!(answer, Err(RpcError::AnswerTooLarge)) {
         ctx.v3_metrics.ranged(began.elapsed(), answer.is_ok());
     }

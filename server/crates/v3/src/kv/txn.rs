@@ -43,9 +43,9 @@ pub(crate) async fn txn(ctx: &Context, request: TxnRequest) -> RpcResult<WithPer
 }
 
 async fn counted(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<TxnResponse>> {
-    let asked = request.clone();
+    let requested = request.clone();
     let done = execute(ctx, request).await?;
-    executed::each(&asked, &done.answer, &mut |operation, key| {
+    executed::each(&requested, &done.answer, &mut |operation, key| {
         ctx.count_key(operation, key)
     });
     Ok(done)
@@ -59,13 +59,13 @@ async fn execute(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<Txn
         fits(ctx, &request)?;
     }
     let request = checked(ctx, request).await?;
-    let ((reply, revision), permit) = if reads_only {
+    let TxnDone { reply, revision, permit } = if reads_only {
         let began = Instant::now();
         let done = read_txn(ctx, request).await;
         ctx.node
             .request_took(RequestType::ReadonlyTxn, done.is_ok(), began.elapsed());
         let done = done?;
-        ctx.node.ranges_served(done.0.0.replies.len());
+        ctx.node.ranges_served(done.reply.replies.len());
         done
     } else {
         write_txn(ctx, request).await?
@@ -85,8 +85,13 @@ async fn checked(ctx: &Context, request: TxnRequest) -> RpcResult<TxnRequest> {
     Box::pin(blocking::run(ctx.account(), check)).await?
 }
 
-/// A transaction's reply, the revision after it, and its permit.
-type TxnDone = ((kv::TxnReply, Revision), Option<Permit>);
+/// The result of a transaction.
+struct TxnDone {
+    reply: TxnReply,
+    /// The revision after the transaction.
+    revision: Revision,
+    permit: Option<Permit>,
+}
 
 /// Authorizes and proposes a transaction. Returns a permit if it compares values or can read more than `LARGE_READ_KEYS` keys.
 /// Fails with `AnswerTooLarge` if it compares or sorts too many bytes of the latest state.
@@ -101,7 +106,7 @@ async fn write_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
         (txn, permit)
     };
     let (done, permit) = propose_in(ctx, txn, permit).await?;
-    Ok(((done.output, done.revision), permit))
+    Ok(TxnDone { reply: done.output, revision: done.revision, permit })
 }
 
 /// Waits for a large-read permit and returns the transaction with it. Fails with `AnswerTooLarge` if the transaction compares
@@ -134,14 +139,15 @@ async fn read_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
             |keys| kv.txn_reads_longer_than(txn, keys),
         )
     };
-    let may = |caller: AccessCheck<'_>, txn: &kv::Txn| caller.txn(txn);
+    let check = |caller: AccessCheck<'_>, txn: &kv::Txn| caller.txn(txn);
     let bytes = range::pairs_bytes_max(ctx.node.memory());
     let work = move |view: &View, txn: &kv::Txn, source: ValueSource| {
         let kv = &view.machine.kv;
         Ok::<_, KvError>((kv.read_txn(txn, bytes, source)?, kv.revision()))
     };
-    let (done, permit) = read(ctx, view, txn, size, may, work).await?;
-    Ok((done?, permit))
+    let (done, permit) = read(ctx, view, txn, size, check, work).await?;
+    let (reply, revision) = done?;
+    Ok(TxnDone { reply, revision, permit })
 }
 
 fn ops(request: &TxnRequest) -> impl Iterator<Item = &RequestOp> {

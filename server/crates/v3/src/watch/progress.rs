@@ -15,9 +15,9 @@ pub(super) const NO_WATCHER: i64 = -1;
 #[derive(Debug, Default)]
 pub(super) struct ProgressNotifier {
     /// Number of unanswered progress requests.
-    asked: u32,
+    unanswered: u32,
     /// Whether the periodic notification is due.
-    due: bool,
+    is_due: bool,
     /// The minimum revision of the next notification.
     wanted: Revision,
     timer: Option<Pin<Box<Sleep>>>,
@@ -28,7 +28,7 @@ impl ProgressNotifier {
     /// stream has no watcher, or a watcher that is compacted or waits for a future revision.
     pub(super) fn count(&mut self, watchers: &StreamWatchers, published: Revision) {
         if watchers.len() > 0 && watchers.all_reach(published) {
-            self.asked = self.asked.saturating_add(1);
+            self.unanswered = self.unanswered.saturating_add(1);
             self.wanted = published;
         }
     }
@@ -58,7 +58,7 @@ impl ProgressNotifier {
 
     /// Marks the periodic notification as due once the stream has read up to `published`, and stops the timer.
     pub(super) fn mark_due(&mut self, published: Revision) {
-        self.due = true;
+        self.is_due = true;
         self.wanted = published;
         self.timer = None;
     }
@@ -75,7 +75,7 @@ impl ProgressNotifier {
         if notified_revision < self.wanted {
             return (tell, 0);
         }
-        if std::mem::take(&mut self.due) {
+        if std::mem::take(&mut self.is_due) {
             let notified: Vec<i64> = watchers.notified().collect();
             for id in notified {
                 let is_future = watchers.is_future(id, notified_revision);
@@ -89,12 +89,12 @@ impl ProgressNotifier {
                 flags.idle = true;
             }
         }
-        let asked = if caught_up {
-            std::mem::take(&mut self.asked)
+        let unanswered = if caught_up {
+            std::mem::take(&mut self.unanswered)
         } else {
             0
         };
-        (tell, asked)
+        (tell, unanswered)
     }
 }
 

@@ -199,17 +199,17 @@ impl<R> Session<R> {
     /// due. Periodic notifications go to idle synced watchers. Answers to progress requests wait until no watcher is unsynced.
     fn send_progress(&mut self) {
         let caught_up = self.unsynced.is_empty();
-        let (watchers, asked) =
+        let (watchers, requests) =
             self.progress
                 .take_recipients(&mut self.watchers, self.notified_revision, caught_up);
-        if watchers.is_empty() && asked == 0 {
+        if watchers.is_empty() && requests == 0 {
             return;
         }
         let answer = WatchResponse {
             header: header::at(&self.ctx.node, self.notified_revision),
             ..WatchResponse::default()
         };
-        self.out.push_repeated(answer, watchers, asked);
+        self.out.push_repeated(answer, watchers, requests);
     }
 
     /// Marks watchers as compacted and queues their cancellation. As in etcd, they keep their IDs.
@@ -237,7 +237,7 @@ impl<R> Session<R> {
                 .reader
                 .take(self.progress.wanted().max(self.unsynced.wanted()));
             self.notified_revision = notified_revision;
-            self.unsynced.limit(published);
+            self.unsynced.lower_created(published);
             self.unread.extend(touched);
         }
         if !self.unread.is_empty() {
@@ -263,7 +263,8 @@ impl<R> Session<R> {
                     let states = match shared.take() {
                         Some(states) => states,
                         None => {
-                            states(&self.reader, &self.ctx.node, self.notified_revision).await?
+                            let (reader, node) = (self.reader.clone(), self.ctx.node.clone());
+                            history_states(reader, node, self.notified_revision).await?
                         }
                     };
                     self.read_recorded(&states, group_id, &touched);
@@ -299,7 +300,7 @@ impl<R> Session<R> {
         let Some(first) = group.after(None) else {
             return;
         };
-        match states.at_locations(touched, group.prev_kv > 0) {
+        match states.at_locations(touched, group.prev_kv_count > 0) {
             Ok(batches) => self.out.push_synced((group_id, first), batches),
             Err(UnreadLocations::OnDisk(from)) => self.unread.put_back(group_id, from),
             Err(UnreadLocations::Compacted(lost)) => {
@@ -324,11 +325,11 @@ impl<R> Session<R> {
         let range = RangeToRead {
             span: &group.span,
             until: self.notified_revision,
-            prev_kv: group.prev_kv > 0,
+            prev_kv: group.prev_kv_count > 0,
             synced: true,
         };
         let (reader, node) = (self.reader.clone(), self.ctx.node.clone());
-        let states = move || owned_states(reader.clone(), node.clone(), range.until);
+        let states = move || history_states(reader.clone(), node.clone(), range.until);
         let (mut from, turn) = (Some(from), &mut self.turn);
         let read = range.next_batch(&mut from, turn, self.ctx.account(), states);
         match read.await? {
@@ -374,7 +375,7 @@ impl<R> Session<R> {
             synced: false,
         };
         let (reader, node) = (self.reader.clone(), self.ctx.node.clone());
-        let states = move || owned_states(reader.clone(), node.clone(), range.until);
+        let states = move || history_states(reader.clone(), node.clone(), range.until);
         let (mut from, turn) = (Some(from), &mut self.turn);
         let read = range.next_batch(&mut from, turn, self.ctx.account(), states);
         match read.await? {
@@ -505,9 +506,10 @@ where
 }
 
 /// Returns a state that contains all changes up to `notified_revision`, and the states from before the last compactions.
-async fn states(
-    reader: &WatchStream,
-    node: &Node,
+/// Owns its arguments, so that it can run in another task.
+async fn history_states(
+    reader: Arc<WatchStream>,
+    node: Node,
     notified_revision: Revision,
 ) -> RpcResult<HistoryStates> {
     let (current, older) = reader.states(notified_revision);
@@ -516,15 +518,6 @@ async fn states(
         None => node.view().await?.machine.kv.clone().into(),
     };
     Ok(HistoryStates { current, older })
-}
-
-/// Calls [`states`] with arguments that it owns, so that it can run in another task.
-async fn owned_states(
-    reader: Arc<WatchStream>,
-    node: Node,
-    notified_revision: Revision,
-) -> RpcResult<HistoryStates> {
-    states(&reader, &node, notified_revision).await
 }
 
 impl<R> Drop for Session<R> {

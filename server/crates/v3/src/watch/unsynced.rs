@@ -34,7 +34,7 @@ impl UnsyncedWatchers {
     }
 
     /// Lowers the revision to wait for, because a state that replaced a corrupt one can have an earlier revision.
-    pub(super) fn limit(&mut self, published: Revision) {
+    pub(super) fn lower_created(&mut self, published: Revision) {
         self.created = self.created.min(published);
     }
 
@@ -86,7 +86,7 @@ mod tests {
         unsynced.add(7, from(1), Revision(1201));
         assert_eq!(unsynced.wanted(), Revision(1201));
         assert!(!unsynced.is_ready(Revision(1200)));
-        unsynced.limit(Revision(1200));
+        unsynced.lower_created(Revision(1200));
         assert!(
             unsynced.is_ready(Revision(1200)),
             "a state that replaced this one"

@@ -10,7 +10,7 @@ pub(super) struct WatcherGroup {
     pub(super) span: WatchRange,
     members: WatcherIds,
     /// Number of watchers that requested previous pairs.
-    pub(super) prev_kv: usize,
+    pub(super) prev_kv_count: usize,
 }
 
 #[derive(Debug)]
@@ -22,7 +22,7 @@ enum WatcherIds {
 impl WatcherGroup {
     /// Creates a group with one watcher. The caller must count its `prev_kv`.
     pub(super) fn of_one(span: WatchRange, id: i64) -> Self {
-        Self { span, members: WatcherIds::One(id), prev_kv: 0 }
+        Self { span, members: WatcherIds::One(id), prev_kv_count: 0 }
     }
 
     /// Returns the watcher with the next higher ID, or the first one for `None`. Returns `None` after the last one.

@@ -173,7 +173,7 @@ impl StreamWatchers {
             self.notify.insert(id);
         }
         if let Some(group) = self.groups.get_mut(&group_id) {
-            group.prev_kv += usize::from(flags.prev_kv);
+            group.prev_kv_count += usize::from(flags.prev_kv);
         }
         let watcher = Watcher { group_id, next, flags };
         self.by_id.insert(id, watcher);
@@ -238,7 +238,7 @@ impl StreamWatchers {
         self.future.remove(&(watcher.next, id));
         self.lost -= usize::from(watcher.flags.compacted);
         let group = self.groups.get_mut(&watcher.group_id)?;
-        group.prev_kv -= usize::from(watcher.flags.prev_kv);
+        group.prev_kv_count -= usize::from(watcher.flags.prev_kv);
         self.memory.shrink(WATCHER_BYTES);
         if !group.remove(id) {
             reader.leave(watcher.group_id);
