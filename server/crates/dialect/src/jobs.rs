@@ -84,25 +84,25 @@ pub async fn run_to_end<T: 'static>(
 #[derive(Debug)]
 pub struct WithPermit<A> {
     /// The response.
-    pub answer: A,
+    pub response: A,
     _permit: Option<Permit>,
 }
 
 impl<A> WithPermit<A> {
     /// Combines a response with its request's permit.
-    pub fn new(answer: A, permit: Option<Permit>) -> Self {
+    pub fn new(response: A, permit: Option<Permit>) -> Self {
         let _permit = permit;
-        Self { answer, _permit }
+        Self { response, _permit }
     }
 
     /// Creates a response to a request that needs no permit.
-    pub fn without(answer: A) -> Self {
-        Self::new(answer, None)
+    pub fn without(response: A) -> Self {
+        Self::new(response, None)
     }
 
     /// Converts the response and keeps its permit.
     pub fn map<B>(self, convert: impl FnOnce(A) -> B) -> WithPermit<B> {
-        WithPermit::new(convert(self.answer), self._permit)
+        WithPermit::new(convert(self.response), self._permit)
     }
 }
 
@@ -129,7 +129,7 @@ mod tests {
         let permit = account.permit(JobKind::Read).await;
         let (done, _permit) = run_to_end(permit, async { 7 }).await.unwrap();
         assert_eq!(done, 7);
-        assert!(!free(), "its answer has it");
+        assert!(!free(), "its response has it");
     }
 
     #[actix_web::test]

@@ -17,7 +17,7 @@ use super::{
     Context, basic_auth,
     blocking::{self, INLINE_BYTES, INLINE_ITEMS},
     client::Disconnect,
-    reply::{self, AnswerRefused, ChargedText, FramedBody},
+    reply::{self, ChargedText, FramedBody, ResponseRefused},
 };
 
 /// Bytes that a small text needs in addition to its paths and values.
@@ -30,7 +30,7 @@ fn render_here(
     large: bool,
     least_bytes: usize,
     write: impl Fn(&mut dyn Sink),
-) -> Result<ChargedText, AnswerRefused> {
+) -> Result<ChargedText, ResponseRefused> {
     let charge = |bytes: usize| reply::charge(Some(account), bytes);
     if !large {
         let mut bytes = Vec::with_capacity(least_bytes + FRAME_BYTES);
@@ -53,11 +53,11 @@ pub async fn render(
     account: &Account,
     least_bytes: usize,
     write: impl Fn(&mut dyn Sink) + Send + 'static,
-) -> Result<ChargedText, AnswerRefused> {
+) -> Result<ChargedText, ResponseRefused> {
     let (own, large) = (account.clone(), least_bytes > INLINE_BYTES);
     let work = move || render_here(&own, large, least_bytes, write);
     let done = blocking::run_if(account, large, work).await;
-    done.unwrap_or(Err(AnswerRefused))
+    done.unwrap_or(Err(ResponseRefused))
 }
 
 /// Renders the body of a response with [`render`].

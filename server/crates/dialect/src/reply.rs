@@ -76,12 +76,15 @@ pub fn framed(request: &HttpRequest, bytes: Vec<u8>) -> FramedBody {
 }
 
 /// Creates a body from a text that is already charged, with the framing of [`framed`].
-pub fn framed_text(request: &HttpRequest, text: Result<ChargedText, AnswerRefused>) -> FramedBody {
+pub fn framed_text(
+    request: &HttpRequest,
+    text: Result<ChargedText, ResponseRefused>,
+) -> FramedBody {
     let size = match &text {
         Ok(text) if text.bytes.len() <= UNCHUNKED_BYTES => BodySize::Sized(text.bytes.len() as u64),
         Ok(text) => unbuffered_size(request, text.bytes.len()),
         // The body must not count as empty.
-        Err(AnswerRefused) => unbuffered_size(request, 1),
+        Err(ResponseRefused) => unbuffered_size(request, 1),
     };
     FramedBody {
         size,
@@ -125,16 +128,16 @@ pub fn end_with_connection(request: &HttpRequest, response: &mut HttpResponse) {
 pub struct FramedBody {
     size: BodySize,
     /// The unsent rest of the text, with the charge for the whole text.
-    text: Result<(Bytes, Option<Charge>), AnswerRefused>,
+    text: Result<(Bytes, Option<Charge>), ResponseRefused>,
 }
 
 /// Charges a response until its client has read it. Returns `None` if `account` is `None` or the response has at most
 /// `SMALL_BYTES` bytes. On an error, the caller must close the connection.
-pub fn charge(account: Option<&Account>, bytes: usize) -> Result<Option<Charge>, AnswerRefused> {
+pub fn charge(account: Option<&Account>, bytes: usize) -> Result<Option<Charge>, ResponseRefused> {
     match account {
         Some(account) if bytes > SMALL_BYTES => {
             let charge = account.hold(Resource::Answers, bytes);
-            charge.map(Some).ok_or(AnswerRefused)
+            charge.map(Some).ok_or(ResponseRefused)
         }
         Some(_) | None => Ok(None),
     }
@@ -157,10 +160,10 @@ pub struct ChargedText {
 /// The memory for responses that clients have not read is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("etcdserver: too many requests")]
-pub struct AnswerRefused;
+pub struct ResponseRefused;
 
 impl MessageBody for FramedBody {
-    type Error = AnswerRefused;
+    type Error = ResponseRefused;
 
     fn size(&self) -> BodySize {
         self.size
@@ -169,7 +172,7 @@ impl MessageBody for FramedBody {
     fn poll_next(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, AnswerRefused>>> {
+    ) -> Poll<Option<Result<Bytes, ResponseRefused>>> {
         Poll::Ready(match &mut self.text {
             Ok((rest, _)) if rest.is_empty() => None,
             Ok((rest, _)) => Some(Ok(rest.split_to(rest.len().min(PIECE_BYTES)))),

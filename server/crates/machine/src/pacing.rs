@@ -231,7 +231,7 @@ mod tests {
             };
             let mut kv = filled.clone();
             kv.set_pacing(pacing);
-            run(&mut kv, KvOperation::Delete(delete)) == Err(KvError::AnswerTooLarge)
+            run(&mut kv, KvOperation::Delete(delete)) == Err(KvError::ResponseTooLarge)
         };
         let first = Pacing::of(FIRST);
         // The range is charged like a fourth key.
@@ -277,7 +277,7 @@ mod tests {
                 ..Txn::default()
             };
             let refused = run(&mut kv, KvOperation::Txn(txn));
-            assert_eq!(refused, Err(KvError::AnswerTooLarge));
+            assert_eq!(refused, Err(KvError::ResponseTooLarge));
             assert!((1..5).contains(&cache.reads()), "{} blocks", cache.reads());
         }
     }

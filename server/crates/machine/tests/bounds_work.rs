@@ -104,7 +104,7 @@ fn deleted_keys_are_charged_where_they_are_walked() {
     let refused = |command: &kv::KvCommand| {
         let outcome = kv.clone().apply(command);
         assert!(
-            matches!(outcome, Ok(_) | Err(KvError::AnswerTooLarge)),
+            matches!(outcome, Ok(_) | Err(KvError::ResponseTooLarge)),
             "{outcome:?}"
         );
         outcome.is_err()
@@ -244,7 +244,7 @@ fn a_transaction_that_only_reads_does_not_hold_the_store_many_times() {
         )
     };
     assert!(read(10).is_ok());
-    assert_eq!(read(127), Err(KvError::AnswerTooLarge));
+    assert_eq!(read(127), Err(KvError::ResponseTooLarge));
 }
 
 fn caller() -> (Auth, Caller) {

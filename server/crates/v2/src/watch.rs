@@ -12,7 +12,7 @@ use witan_dialect::{
     Context,
     client::Disconnect,
     rendering,
-    reply::{self, AnswerRefused},
+    reply::{self, ResponseRefused},
 };
 use witan_gocompat::text::Sink;
 use witan_node::{Node, TreeWatcher};
@@ -108,7 +108,7 @@ struct WatchBody {
 
 impl WatchBody {
     /// Waits for the next event and renders its line. Returns `None` at the end. Fails if its memory charge is refused.
-    async fn next_line(&mut self) -> Option<Result<Bytes, AnswerRefused>> {
+    async fn next_line(&mut self) -> Option<Result<Bytes, ResponseRefused>> {
         self.charge = None;
         if self.ended {
             return None;

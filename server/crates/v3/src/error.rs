@@ -64,7 +64,7 @@ errors! {
     /// The proposal exceeds `--max-request-bytes`.
     RequestTooLarge = InvalidArgument "etcdserver: request is too large";
     /// The response is too large. etcd is limited only by memory; above 2 GiB it sends grpc-go's text.
-    AnswerTooLarge = ResourceExhausted "etcdserver: answer is too large, ask for less at once";
+    ResponseTooLarge = ResourceExhausted "etcdserver: answer is too large, ask for less at once";
     /// The snapshot pins more of an older state than the quota allows. Not in etcd.
     SnapshotOutdated = ResourceExhausted "etcdserver: snapshot ended: too much has changed since it began, take another one";
     /// The client reads the snapshot too slowly. Not in etcd.

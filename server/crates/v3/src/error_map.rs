@@ -65,7 +65,7 @@ impl From<kv::KvError> for RpcError {
             kv::KvError::LeaseNotFound => RpcError::LeaseNotFound,
             kv::KvError::NoSpace => RpcError::NoSpace,
             kv::KvError::Corrupt => RpcError::Corrupt,
-            kv::KvError::AnswerTooLarge => RpcError::AnswerTooLarge,
+            kv::KvError::ResponseTooLarge => RpcError::ResponseTooLarge,
             kv::KvError::KeptValueGrew => RpcError::TooManyRequests,
             kv::KvError::Denied(error) => error.into(),
             // Only a bug leads here: `kv::read`, `range_stream` and `long_range` repeat such a read from disk.

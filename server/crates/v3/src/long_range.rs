@@ -78,8 +78,8 @@ struct LongRange {
 }
 
 /// Waits for a permit for a large read, takes the latest state, and checks the caller's permission in it again. Returns a
-/// response that reads its pairs from this state while it is sent, with the permit. Fails with `AnswerTooLarge` if the response
-/// is too long or its pairs cannot be sorted in memory.
+/// response that reads its pairs from this state while it is sent, with the permit. Fails with `ResponseTooLarge` if the
+/// response is too long or its pairs cannot be sorted in memory.
 pub(super) async fn begin(
     ctx: &Context,
     request: RangeRequest,
@@ -113,7 +113,7 @@ pub(super) async fn begin(
     let length = before.encoded_len() + pairs_len + behind.encoded_len();
     let mut head = BytesMut::new();
     head.put_u8(0);
-    head.put_u32(u32::try_from(length).map_err(|_| RpcError::AnswerTooLarge)?);
+    head.put_u32(u32::try_from(length).map_err(|_| RpcError::ResponseTooLarge)?);
     let left = head.len() + length;
     head.extend_from_slice(&before.encode_to_vec());
     let mut trailers = HeaderMap::new();
@@ -133,8 +133,8 @@ pub(super) async fn begin(
     Ok(WithPermit::new(answer.response(), Some(permit)))
 }
 
-/// Plans the response to a range. Returns the plan and the encoded length of its pairs in bytes. Fails with `AnswerTooLarge` if
-/// the pairs must be sorted and exceed `sorted_bytes` bytes.
+/// Plans the response to a range. Returns the plan and the encoded length of its pairs in bytes. Fails with
+/// `ResponseTooLarge` if the pairs must be sorted and exceed `sorted_bytes` bytes.
 fn measure(view: &View, range: &Range, sorted_bytes: u64) -> Result<(RangePlan, usize), KvError> {
     let mut length = 0;
     let mut measure = |pair, value_len| length += pair_len(pair, value_len);
@@ -298,7 +298,7 @@ mod tests {
         actix_rt::System::new().block_on(async {
             let states = NodeOfStates::begin(&kv);
             let ctx = context(states.node.clone());
-            let answer = grpc_range(&ctx, all_keys()).await.expect("a list").answer;
+            let answer = grpc_range(&ctx, all_keys()).await.expect("a list").response;
             let RangeAnswer::Long(response) = answer else {
                 panic!("the whole answer is in memory");
             };
@@ -327,7 +327,7 @@ mod tests {
             let range = range::operation(request.clone());
             kv.plan_range(&range, mib << 20, &mut |_, _| ()).map(drop)
         };
-        assert_eq!(plan(&sorted, 50), Err(KvError::AnswerTooLarge));
+        assert_eq!(plan(&sorted, 50), Err(KvError::ResponseTooLarge));
         assert_eq!(plan(&sorted, 200), Ok(()));
         assert_eq!(plan(&all, 0), Ok(()));
     }
@@ -341,7 +341,7 @@ mod tests {
             let states = NodeOfStates::begin(&kv);
             let ctx = context(states.node.clone());
             for (request, pairs) in [(few, 2), (keys, usize::from(VALUES))] {
-                let answer = grpc_range(&ctx, request).await.expect("a list").answer;
+                let answer = grpc_range(&ctx, request).await.expect("a list").response;
                 let RangeAnswer::Whole(range) = answer else {
                     panic!("it is read while it is sent");
                 };

@@ -142,12 +142,12 @@ where
     Q: Message + Default + 'static,
     A: UnaryResponse,
 {
-    let answered = verb(ctx, read(ctx, body).await?).await?;
-    if answered.answer.is_large() {
-        let encoded = blocking::run(ctx.account(), move || answered.answer.into_outgoing());
+    let with_permit = verb(ctx, read(ctx, body).await?).await?;
+    if with_permit.response.is_large() {
+        let encoded = blocking::run(ctx.account(), move || with_permit.response.into_outgoing());
         Ok(Box::pin(encoded).await.map_err(RpcError::from)?)
     } else {
-        Ok(answered.answer.into_outgoing())
+        Ok(with_permit.response.into_outgoing())
     }
 }
 
@@ -179,10 +179,10 @@ pub(super) async fn read_first<Q: Message + Default + 'static>(
 
 /// Builds the response of a streaming call.
 pub(super) fn stream<A: Message + Default + 'static>(
-    answers: impl Stream<Item = Result<A, Status>> + Send + 'static,
+    responses: impl Stream<Item = Result<A, Status>> + Send + 'static,
 ) -> Outgoing {
     let encoding = SingleMessageCompressionOverride::default();
-    let body = EncodeBody::new_server(ExactEncoder(PhantomData), answers, None, encoding, None);
+    let body = EncodeBody::new_server(ExactEncoder(PhantomData), responses, None, encoding, None);
     let mut response = Response::new(Body::new(body));
     response
         .headers_mut()
@@ -197,9 +197,9 @@ impl<A: Message> Encoder for ExactEncoder<A> {
     type Item = A;
     type Error = Status;
 
-    fn encode(&mut self, answer: A, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.reserve(answer.encoded_len());
-        answer.encode_raw(buffer);
+    fn encode(&mut self, response: A, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.reserve(response.encoded_len());
+        response.encode_raw(buffer);
         Ok(())
     }
 }
@@ -219,12 +219,12 @@ fn message(body: &Bytes) -> Result<Bytes, Status> {
 }
 
 /// Encodes a message with its prefix (a flag and the length) into a buffer of exact size.
-fn framed(answer: &impl Message) -> Vec<u8> {
-    let length = answer.encoded_len();
+fn framed(response: &impl Message) -> Vec<u8> {
+    let length = response.encoded_len();
     let mut bytes = Vec::with_capacity(PREFIX_BYTES + length);
     bytes.put_u8(0);
     bytes.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
-    answer
+    response
         .encode(&mut bytes)
         .expect("the buffer has the length that was asked for");
     bytes

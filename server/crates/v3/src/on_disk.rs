@@ -158,7 +158,7 @@ impl Twins {
     /// Reads a range from both members, compares the pairs and returns their number.
     async fn range(&self, request: &RangeRequest) -> usize {
         let call = async |member: &Member| -> RpcResult<_> {
-            Ok(kv::range(&member.ctx, request.clone()).await?.answer)
+            Ok(kv::range(&member.ctx, request.clone()).await?.response)
         };
         self.answer(call).await.expect("it can be read").kvs.len()
     }
@@ -245,7 +245,7 @@ fn a_transaction_compares_and_returns_values_on_disk() {
             (txn(of_range.clone(), get(7)), false),
         ] {
             let call = async |member: &Member| -> RpcResult<_> {
-                Ok(kv::txn(&member.ctx, request.clone()).await?.answer)
+                Ok(kv::txn(&member.ctx, request.clone()).await?.response)
             };
             let reply = twins.answer(call).await.expect("it can be read");
             assert_eq!(reply.succeeded, succeeds, "{:?}", request.compare);
@@ -256,7 +256,7 @@ fn a_transaction_compares_and_returns_values_on_disk() {
 /// Reads a range with [`long_range::begin`]. Returns the message with its prefix.
 async fn long_answer(member: &Member, request: &RangeRequest) -> Vec<u8> {
     let response = long_range::begin(&member.ctx, request.clone()).await;
-    let mut body = response.expect("it can be read").answer.into_body();
+    let mut body = response.expect("it can be read").response.into_body();
     let mut message = Vec::new();
     while let Some(frame) = body.frame().await {
         match frame.expect("no error").into_data() {
@@ -297,7 +297,7 @@ fn an_answer_that_is_read_while_it_is_sent_is_the_same() {
             let call = async |member: &Member| long_answer(member, &request).await;
             let sent = twins.answer(call).await;
             let whole = kv::range(&twins.on_disk.ctx, request.clone()).await;
-            let whole = whole.expect("it can be read").answer.encode_to_vec();
+            let whole = whole.expect("it can be read").response.encode_to_vec();
             let length = u32::try_from(whole.len()).expect("it is short");
             let prefix = [&[0], &length.to_be_bytes()[..]].concat();
             assert!(sent == [prefix, whole].concat(), "{request:?}");

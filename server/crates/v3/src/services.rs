@@ -68,11 +68,11 @@ impl RpcService {
         Q: Message + Default + 'static,
         A: UnaryResponse,
     {
-        let answer = async {
+        let response = async {
             let ctx = self.admit(head).await?;
             messages::respond(&ctx, message, verb).await
         };
-        answer.await.unwrap_or_else(refused)
+        response.await.unwrap_or_else(refused)
     }
 
     /// Answers one request with a stream, or with an error if the call is not admitted or `verb` fails. `verb` receives the
@@ -89,13 +89,13 @@ impl RpcService {
         S: Stream<Item = Result<A, Status>> + Send + 'static,
         Status: From<E>,
     {
-        let answers = async {
+        let responses = async {
             let ctx = self.admit(head).await?;
             let request = messages::read_first(body).await?;
             Ok::<_, Status>(verb(&ctx, request, wants_leader(head)).await?)
         };
-        match answers.await {
-            Ok(answers) => messages::stream(answers),
+        match responses.await {
+            Ok(responses) => messages::stream(responses),
             Err(refusal) => refused(refusal),
         }
     }
@@ -134,7 +134,7 @@ pub(super) fn refused(refusal: impl Into<Status>) -> Outgoing {
 }
 
 /// Implements `MessageResponse` for responses with few pairs.
-macro_rules! answer_is_short {
+macro_rules! response_is_short {
     (hot $response:path) => {
         impl MessageResponse for $response {}
     };
@@ -146,10 +146,10 @@ macro_rules! answer_is_short {
 }
 
 /// Answers the call of a table row.
-macro_rules! answer {
+macro_rules! run_call {
     (bidi_stream $service:ident $head:ident $body:ident $request:path, $verb:path) => {{
-        let verb = |ctx: &Context, asked: Streaming<$request>, needs_leader| {
-            $verb(ctx, asked, needs_leader)
+        let verb = |ctx: &Context, request: Streaming<$request>, needs_leader| {
+            $verb(ctx, request, needs_leader)
         };
         Box::pin($service.bidi_stream(&$head, $body, verb)).await
     }};
@@ -164,12 +164,14 @@ macro_rules! answer {
         $service.unary(&$head, &whole($body), $verb).await
     };
     (hot $service:ident $head:ident $body:ident $request:path, $verb:path) => {{
-        let verb = async |ctx: &Context, asked| $verb(ctx, asked).await.map(WithPermit::without);
+        let verb =
+            async |ctx: &Context, request| $verb(ctx, request).await.map(WithPermit::without);
         $service.unary(&$head, &whole($body), verb).await
     }};
     // Boxed, to keep the futures of the most frequent calls small.
     ($unary:ident $service:ident $head:ident $body:ident $request:path, $verb:path) => {{
-        let verb = async |ctx: &Context, asked| $verb(ctx, asked).await.map(WithPermit::without);
+        let verb =
+            async |ctx: &Context, request| $verb(ctx, request).await.map(WithPermit::without);
         Box::pin($service.unary(&$head, &whole($body), verb)).await
     }};
 }
@@ -180,7 +182,7 @@ macro_rules! serve {
             $method:literal $module:ident::$verb:ident($request:ident) -> $response:ident, $access:ident, $paths:tt;
         )+}
     )+})+) => {
-        $($($(answer_is_short!($group $package::$response);)+)+)+
+        $($($(response_is_short!($group $package::$response);)+)+)+
 
         impl RpcService {
             /// Answers a call. Returns the call as the error if the table lacks its method.
@@ -188,7 +190,7 @@ macro_rules! serve {
                 let Incoming { head, body } = request;
                 Ok(match head.path() {
                     $($($($method => {
-                        answer!($group self head body $package::$request, $module::$verb)
+                        run_call!($group self head body $package::$request, $module::$verb)
                     })+)+)+
                     _ => return Err(Incoming { head, body }),
                 })

@@ -171,7 +171,7 @@ pub enum KvError {
     Corrupt,
     /// The command would read more than `limits` allows.
     #[error("the answer would be too large")]
-    AnswerTooLarge,
+    ResponseTooLarge,
     /// The read needs a value that is only on disk. Read it again from [`ValueSource::Disk`], on a thread that may wait.
     #[error("a value is not in memory")]
     NotResident,
@@ -369,7 +369,7 @@ impl Kv {
         self.range_within(range, u64::MAX, source)
     }
 
-    /// Reads a range like [`Self::range`]. Fails with `AnswerTooLarge` once the pairs exceed `bytes` bytes.
+    /// Reads a range like [`Self::range`]. Fails with `ResponseTooLarge` once the pairs exceed `bytes` bytes.
     pub fn range_within(
         &self,
         range: &Range,

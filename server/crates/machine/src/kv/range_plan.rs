@@ -46,7 +46,7 @@ pub type MeasurePair<'a> = dyn FnMut(KeyValue, usize) + 'a;
 
 impl Kv {
     /// Plans the response of [`Kv::range`], with the same errors. Passes each pair to `measure`. Reads values, possibly from
-    /// disk, only to sort by them. Fails with `AnswerTooLarge` once the pairs to sort exceed `sorted_bytes` bytes.
+    /// disk, only to sort by them. Fails with `ResponseTooLarge` once the pairs to sort exceed `sorted_bytes` bytes.
     pub fn plan_range(
         &self,
         range: &Range,

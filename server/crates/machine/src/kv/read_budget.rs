@@ -270,8 +270,8 @@ fn whole(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-/// Subtracts `wanted` from `left`. Fails with `AnswerTooLarge` and changes nothing if `left` is too small.
+/// Subtracts `wanted` from `left`. Fails with `ResponseTooLarge` and changes nothing if `left` is too small.
 fn take(left: &mut u64, wanted: u64) -> Result<(), KvError> {
-    *left = left.checked_sub(wanted).ok_or(KvError::AnswerTooLarge)?;
+    *left = left.checked_sub(wanted).ok_or(KvError::ResponseTooLarge)?;
     Ok(())
 }

@@ -45,7 +45,7 @@ impl Kv {
     }
 
     /// Executes a read-only transaction on a copy of this state. The transaction may compare and sort as many bytes as it may
-    /// return. Fails with [`KvError::AnswerTooLarge`] if the pairs of its ranges take more than `bytes` bytes of memory.
+    /// return. Fails with [`KvError::ResponseTooLarge`] if the pairs of its ranges take more than `bytes` bytes of memory.
     pub fn read_txn(
         &self,
         txn: &Txn,

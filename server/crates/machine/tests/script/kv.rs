@@ -88,7 +88,7 @@ fn shown_error(error: &KvError) -> String {
         | KvError::NoSpace
         | KvError::Corrupt
         | KvError::KeptValueGrew
-        | KvError::AnswerTooLarge
+        | KvError::ResponseTooLarge
         | KvError::NotResident => format!("error: {error}\n"),
         KvError::Denied(error) => format!("denied: {error}\n"),
     }

@@ -118,7 +118,7 @@ fn a_transaction_that_reads_too_much_changes_nothing() {
         for answers in [ReadResults::Return, ReadResults::Discard] {
             let mut kv = before.clone();
             let refused = kv.apply_with(&many(&kind, times, true), answers);
-            assert_eq!(refused, Err(KvError::AnswerTooLarge));
+            assert_eq!(refused, Err(KvError::ResponseTooLarge));
             assert_eq!(kv.revision(), before.revision());
             assert_eq!(records(&kv), records(&before));
             let few = kv.apply_with(&many(&kind, 9, true), answers).unwrap();
@@ -157,7 +157,7 @@ fn a_deletion_of_one_key_after_a_write_is_never_refused() {
         })),
     };
     let before = (kv.revision(), records(&kv));
-    assert_eq!(kv.apply(&txn(129)), Err(KvError::AnswerTooLarge));
+    assert_eq!(kv.apply(&txn(129)), Err(KvError::ResponseTooLarge));
     assert_eq!((kv.revision(), records(&kv)), before);
     assert!(kv.apply(&txn(128)).is_ok());
     assert_eq!((kv.revision(), kv.len() as u64), (before.0.next(), keys));
@@ -182,7 +182,7 @@ fn comparing_counts_as_reading() {
         })),
     };
     let too_often = (TXN_READ_KEYS_MAX / KEYS + 1) as usize;
-    assert_eq!(kv.apply(&txn(too_often)), Err(KvError::AnswerTooLarge));
+    assert_eq!(kv.apply(&txn(too_often)), Err(KvError::ResponseTooLarge));
     assert!(kv.apply(&txn(10)).is_ok());
 }
 
@@ -269,7 +269,7 @@ fn values_to_sort_are_counted_before_they_are_sorted() {
         assert_eq!(kv.txn_compares_too_much(&many), too_much, "{range:?}");
         assert_eq!(kv.txn_compares_too_much(&nested), too_much, "{range:?}");
         let refused =
-            kv.read_txn(&many, u64::MAX, kv::ValueSource::Disk) == Err(KvError::AnswerTooLarge);
+            kv.read_txn(&many, u64::MAX, kv::ValueSource::Disk) == Err(KvError::ResponseTooLarge);
         assert_eq!(refused, too_much, "{range:?}");
         let fewer = txn(most, &range);
         assert!(
@@ -326,7 +326,7 @@ fn a_deletion_may_take_any_number_of_keys_but_return_only_so_many_bytes() {
         })),
     };
     let keys = kv.len();
-    assert_eq!(kv.apply(&delete(true)), Err(KvError::AnswerTooLarge));
+    assert_eq!(kv.apply(&delete(true)), Err(KvError::ResponseTooLarge));
     assert_eq!(kv.len(), keys);
     assert!(kv.apply(&delete(false)).is_ok());
     assert!(kv.is_empty());
@@ -358,7 +358,7 @@ fn an_entry_without_limits_is_replayed_with_its_effects_and_without_its_answers(
         panic!("the old entry was not executed")
     };
     assert_eq!(pairs(reply), 0, "nobody waits for them");
-    let refused = Reply::Kv(Err(KvError::AnswerTooLarge));
+    let refused = Reply::Kv(Err(KvError::ResponseTooLarge));
     assert!(replies.contains(&&refused), "the new one is refused");
     let new = again.view().machine.kv.range(
         &kv::Range { key: Bytes::from_static(b"new"), ..kv::Range::default() },

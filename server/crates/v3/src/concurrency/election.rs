@@ -50,7 +50,7 @@ async fn win_election(
     let key = session_key(&name, lease);
     let mut txn = if_created(&key, 0, vec![put(&key, &value, lease)]);
     txn.failure = vec![op(Request::RequestRange(get(&key)))];
-    let response = kv::txn(&ctx, txn).await?.answer;
+    let response = kv::txn(&ctx, txn).await?.response;
     let own = response.responses.into_iter().find_map(|response| {
         let Some(Response::ResponseRange(range)) = response.response else {
             return None;
@@ -101,7 +101,10 @@ pub(crate) async fn proclaim(
 /// Returns the leader's key, the oldest one of the election. Fails if there is no leader.
 pub(crate) async fn leader(ctx: &Context, request: LeaderRequest) -> RpcResult<LeaderResponse> {
     let first = first_or_last_key(&request.name, SortOrder::Ascend);
-    let response = kv::range(ctx, first).await.map_err(RpcError::plain)?.answer;
+    let response = kv::range(ctx, first)
+        .await
+        .map_err(RpcError::plain)?
+        .response;
     let kv = response.kvs.into_iter().next();
     Ok(LeaderResponse {
         header: response.header,
@@ -128,7 +131,7 @@ async fn put_value(
     (value, lease): (&Bytes, LeaseId),
 ) -> RpcResult<Option<ResponseHeader>> {
     let txn = if_created(key, created, vec![put(key, value, lease)]);
-    let response = kv::txn(ctx, txn).await?.answer;
+    let response = kv::txn(ctx, txn).await?.response;
     if response.succeeded {
         Ok(response.header)
     } else {
@@ -140,7 +143,7 @@ async fn put_value(
 async fn delete_key(ctx: &Context, key: &Bytes, created: i64) -> RpcResult<Option<ResponseHeader>> {
     let delete = DeleteRangeRequest { key: key.clone(), ..DeleteRangeRequest::default() };
     let txn = if_created(key, created, vec![op(Request::RequestDeleteRange(delete))]);
-    Ok(kv::txn(ctx, txn).await?.answer.header)
+    Ok(kv::txn(ctx, txn).await?.response.header)
 }
 
 /// Streams the current leader of an election with its value, and then every later leader or value.
@@ -235,7 +238,7 @@ impl Observer {
     /// Finds the leader, or waits for one, and starts watching its key. Returns `None` if the watch ends first.
     async fn find(&mut self) -> RpcResult<Option<LeaderResponse>> {
         let request = first_or_last_key(&self.name, SortOrder::Ascend);
-        let response = kv::range(&self.ctx, request).await?.answer;
+        let response = kv::range(&self.ctx, request).await?.response;
         let (header, kv) = match response.kvs.into_iter().next() {
             Some(kv) => (response.header, kv),
             None => {

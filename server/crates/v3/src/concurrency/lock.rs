@@ -53,7 +53,7 @@ async fn acquire(ctx: Context, request: LockRequest, gone: CallerGone) -> RpcRes
     let there = match waited {
         Ok(()) => kv::range(&ctx, get(&key))
             .await
-            .map(|answered| answered.answer),
+            .map(|with_permit| with_permit.response),
         Err(error) => Err(error),
     };
     match there {
@@ -85,7 +85,7 @@ async fn put_key(ctx: &Context, name: &[u8], key: &Bytes, lease: LeaseId) -> Rpc
     };
     let mut txn = if_created(key, 0, vec![put(key, &Bytes::new(), lease), oldest()]);
     txn.failure = vec![op(Request::RequestRange(get(key))), oldest()];
-    let response = kv::txn(ctx, txn).await?.answer;
+    let response = kv::txn(ctx, txn).await?.response;
     let mut found = response
         .responses
         .into_iter()

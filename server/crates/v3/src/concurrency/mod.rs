@@ -113,7 +113,7 @@ async fn wait_until_first(ctx: &Context, name: &[u8], created: i64) -> RpcResult
             max_create_revision: created - 1,
             ..first_or_last_key(name, SortOrder::Descend)
         };
-        let response = kv::range(ctx, older).await?.answer;
+        let response = kv::range(ctx, older).await?.response;
         let Some(last) = response.kvs.first() else {
             return Ok(());
         };

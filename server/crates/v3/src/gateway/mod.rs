@@ -271,11 +271,11 @@ impl UnaryCall<'_> {
         if length > self.message_max {
             return Err(GatewayError::message_too_large(length, self.message_max));
         }
-        let answered = verb(ctx, request).await?;
-        let large = answered.answer.encoded_len() > INLINE_BYTES;
+        let with_permit = verb(ctx, request).await?;
+        let large = with_permit.response.encoded_len() > INLINE_BYTES;
         let write = move || {
             let mut json = Vec::new();
-            let written = json_format.encoding.write(&answered.answer, &mut json);
+            let written = json_format.encoding.write(&with_permit.response, &mut json);
             written.map(|()| json)
         };
         let written = blocking::run_if(ctx.account(), large, write)

@@ -18,7 +18,7 @@ use witan_dialect::{
     Context,
     blocking::{self, INLINE_BYTES},
     client::Disconnect,
-    reply::{self, AnswerRefused},
+    reply::{self, ResponseRefused},
 };
 use witan_gocompat::json::JsonProgress;
 
@@ -169,7 +169,7 @@ async fn in_lines<A: Shaped + Serialize>(
 fn charged(
     account: Option<Account>,
     lines: impl Stream<Item = Bytes> + Unpin,
-) -> impl Stream<Item = Result<Bytes, AnswerRefused>> {
+) -> impl Stream<Item = Result<Bytes, ResponseRefused>> {
     let state = (lines, account, None);
     stream::try_unfold(state, |(mut lines, account, sent)| async move {
         drop(sent);

@@ -42,7 +42,7 @@ pub(crate) async fn range(
     let bytes = pairs_bytes_max(ctx.node.memory());
     let answer = execute(ctx, request, bytes).await;
     // `execute` does not record this failure, because `grpc_range` repeats the read.
-    if matches!(answer, Err(RpcError::AnswerTooLarge)) {
+    if matches!(answer, Err(RpcError::ResponseTooLarge)) {
         ctx.v3_metrics.ranged(began.elapsed(), false);
     }
     ctx.node
@@ -59,7 +59,7 @@ pub(crate) async fn grpc_range(
     ctx.count_key(KeyOperation::Read, &request.key);
     let answer = match execute(ctx, request.clone(), WHOLE_BYTES).await {
         // Boxed, to keep the future of a short response small.
-        Err(RpcError::AnswerTooLarge) => {
+        Err(RpcError::ResponseTooLarge) => {
             let long = Box::pin(long_range::begin(ctx, request)).await;
             long.map(|long| long.map(RangeAnswer::Long))
         }
@@ -77,7 +77,8 @@ pub(crate) fn pairs_bytes_max(memory: &MemoryBudget) -> u64 {
     share.max(memory.bytes() / PAIRS_DIVISOR)
 }
 
-/// Executes a range without counting it. Fails with `AnswerTooLarge`, which is not measured, if the pairs exceed `bytes` bytes.
+/// Executes a range without counting it. Fails with `ResponseTooLarge`, which is not measured, if the pairs exceed `bytes`
+/// bytes.
 async fn execute(
     ctx: &Context,
     request: RangeRequest,
@@ -94,7 +95,7 @@ async fn execute(
         Ok::<_, KvError>((response(None, reply), kv.revision()))
     };
     let (answer, permit) = read(ctx, view, range, size, check, work).await?;
-    if !matches!(answer, Err(RpcError::AnswerTooLarge)) {
+    if !matches!(answer, Err(RpcError::ResponseTooLarge)) {
         ctx.v3_metrics.ranged(began.elapsed(), answer.is_ok());
     }
     let (mut answer, revision) = answer?;

@@ -45,7 +45,7 @@ pub(crate) async fn txn(ctx: &Context, request: TxnRequest) -> RpcResult<WithPer
 async fn counted(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<TxnResponse>> {
     let requested = request.clone();
     let done = execute(ctx, request).await?;
-    executed::each(&requested, &done.answer, &mut |operation, key| {
+    executed::each(&requested, &done.response, &mut |operation, key| {
         ctx.count_key(operation, key)
     });
     Ok(done)
@@ -71,8 +71,8 @@ async fn execute(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<Txn
         write_txn(ctx, request).await?
     };
     let header = header::at(&ctx.node, revision);
-    let answer = response(header, reply);
-    Ok(WithPermit::new(answer, permit))
+    let response = response(header, reply);
+    Ok(WithPermit::new(response, permit))
 }
 
 /// Validates each operation, then their combination, on another thread above `LARGE_TXN_OPS` operations. Returns the request.
@@ -94,7 +94,7 @@ struct TxnDone {
 }
 
 /// Authorizes and proposes a transaction. Returns a permit if it compares values or can read more than `LARGE_READ_KEYS` keys.
-/// Fails with `AnswerTooLarge` if it compares or sorts too many bytes of the latest state.
+/// Fails with `ResponseTooLarge` if it compares or sorts too many bytes of the latest state.
 async fn write_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
     let txn = operation(request);
     authorize::before_proposal(ctx, |caller| caller.txn(&txn)).await?;
@@ -109,14 +109,14 @@ async fn write_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
     Ok(TxnDone { reply: done.output, revision: done.revision, permit })
 }
 
-/// Waits for a large-read permit and returns the transaction with it. Fails with `AnswerTooLarge` if the transaction compares
-/// or sorts too many bytes of the latest state, because no other entry is applied while a transaction runs.
+/// Waits for a large-read permit and returns the transaction with it. Fails with `ResponseTooLarge` if the transaction
+/// compares or sorts too many bytes of the latest state, because no other entry is applied while a transaction runs.
 async fn check_compared_bytes(ctx: &Context, txn: kv::Txn) -> RpcResult<(kv::Txn, Option<Permit>)> {
     let job = ctx.large_read().await?;
     let work = move |view: &View| (view.machine.kv.txn_compares_too_much(&txn), txn);
     let ((too_much, txn), permit) = job.run(work).await?;
     match too_much {
-        true => Err(RpcError::AnswerTooLarge),
+        true => Err(RpcError::ResponseTooLarge),
         false => Ok((txn, Some(permit))),
     }
 }
@@ -226,8 +226,8 @@ fn check_overlaps(request: &TxnRequest) -> RpcResult<()> {
     Ok(())
 }
 
-/// Converts a transaction to the state machine's type, as `bounded`: execution fails with `AnswerTooLarge` if all its reads
-/// together exceed the limit on keys or bytes.
+/// Converts a transaction to the state machine's type, as `bounded`: execution fails with `ResponseTooLarge` if all its
+/// reads together exceed the limit on keys or bytes.
 pub fn operation(request: TxnRequest) -> kv::Txn {
     kv::Txn {
         compare: request.compare.into_iter().map(compare).collect(),
