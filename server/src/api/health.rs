@@ -202,7 +202,8 @@ impl Probe {
                 continue;
             }
             let result = check.run(ctx).await;
-            ctx.health_metrics.checked(self.name, name, result.is_ok());
+            ctx.health_metrics
+                .record_check(self.name, name, result.is_ok());
             report += &match result {
                 Ok(()) => format!("[+]{name} ok\n"),
                 Err(reason) => {

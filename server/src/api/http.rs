@@ -86,7 +86,7 @@ impl HttpFrontend {
         let mut payload = if websocket::is_requested(&request) {
             payload
         } else {
-            reply::bounded(&request, payload).await
+            reply::payload_of(&request, payload).await
         };
         // As in etcd, CORS is not checked on the metrics URLs.
         let browsers = surface != Surface::Metrics;

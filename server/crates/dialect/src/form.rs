@@ -28,7 +28,7 @@ impl FormFields {
     }
 
     /// Stores the value of a `name=value` pair unless the field is unknown or set. The error is the first invalid escape.
-    pub fn enter<'t>(&mut self, pair: &'t [u8]) -> Result<(), &'t [u8]> {
+    pub fn insert_pair<'t>(&mut self, pair: &'t [u8]) -> Result<(), &'t [u8]> {
         let (name, value) = query::pair(pair)?;
         let known = self.known.iter().find(|known| known.as_bytes() == name);
         if let Some(known) = known.filter(|known| self.get(known).is_none()) {

@@ -28,11 +28,11 @@ impl HealthMetrics {
         }
     }
 
-    /// Records whether `check` of the probe `livez` or `readyz` succeeded (`well`).
-    pub fn checked(&self, probe: &str, check: &str, well: bool) {
-        let status = if well { "success" } else { "error" };
+    /// Records whether `check` of the probe `livez` or `readyz` succeeded.
+    pub fn record_check(&self, probe: &str, check: &str, succeeded: bool) {
+        let status = if succeeded { "success" } else { "error" };
         let result = self.results.with_label_values(&[probe, check]);
-        result.set(well.into());
+        result.set(succeeded.into());
         let checks = self.checks.with_label_values(&[probe, check, status]);
         checks.inc();
     }

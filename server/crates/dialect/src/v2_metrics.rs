@@ -62,12 +62,12 @@ impl V2Metrics {
     }
 
     /// Counts a request that was parsed and authorized.
-    pub fn received(&self, method: HttpMethod) {
+    pub fn count_received(&self, method: HttpMethod) {
         self.received[method as usize].inc();
     }
 
     /// Records the response to a request other than a watch: its duration if `status` is below 400, otherwise a failure.
-    pub fn answered(&self, method: HttpMethod, status: u16, took: Duration) {
+    pub fn record_response(&self, method: HttpMethod, status: u16, took: Duration) {
         if status < 400 {
             self.successful[method as usize].observe(took.as_secs_f64());
         } else {
@@ -77,7 +77,7 @@ impl V2Metrics {
     }
 
     /// Counts a successful read, by whether it was `recursive`.
-    pub fn read(&self, recursive: bool) {
+    pub fn count_read(&self, recursive: bool) {
         self.reads[usize::from(recursive)].inc();
     }
 }
@@ -91,10 +91,10 @@ mod tests {
     fn requests_are_counted_by_how_they_end() {
         let on = Register::default();
         let metrics = V2Metrics::register(&on);
-        metrics.received(HttpMethod::QuorumGet);
-        metrics.answered(HttpMethod::Put, 412, Duration::from_millis(1));
-        metrics.answered(HttpMethod::Put, 403, Duration::from_millis(1));
-        metrics.answered(HttpMethod::Put, 201, Duration::from_micros(600));
+        metrics.count_received(HttpMethod::QuorumGet);
+        metrics.record_response(HttpMethod::Put, 412, Duration::from_millis(1));
+        metrics.record_response(HttpMethod::Put, 403, Duration::from_millis(1));
+        metrics.record_response(HttpMethod::Put, 201, Duration::from_micros(600));
         let text = MetricsPage::new(on).render();
         for line in [
             r#"etcd_http_received_total{method="QGET"} 1"#,

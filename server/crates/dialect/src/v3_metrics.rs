@@ -50,9 +50,9 @@ impl V3Metrics {
         }
     }
 
-    /// Records the duration of a range, by whether it succeeded (`well`).
-    pub fn ranged(&self, took: Duration, well: bool) {
-        let ranges = self.ranges[usize::from(!well)].here();
+    /// Records the duration of a range, by whether it succeeded.
+    pub fn record_range(&self, took: Duration, succeeded: bool) {
+        let ranges = self.ranges[usize::from(!succeeded)].here();
         ranges.observe(took.as_secs_f64());
     }
 

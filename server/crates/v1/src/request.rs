@@ -127,7 +127,7 @@ fn fields(form: Option<&[u8]>, query: &[u8]) -> FormFields {
     let mut fields = FormFields::new(FIELDS);
     for text in form.into_iter().chain([query]) {
         for pair in text.split(|byte| matches!(byte, b'&' | b';')) {
-            let _ = fields.enter(pair);
+            let _ = fields.insert_pair(pair);
         }
     }
     fields

@@ -131,7 +131,7 @@ async fn serve(
         return Err(ReadRefused::Unauthorized.into());
     }
     let (metrics, method) = (&ctx.v2_metrics, intent.metric_label(&params));
-    metrics.received(method);
+    metrics.count_received(method);
     let began = Instant::now();
     let watches = intent == Intent::Get && params.wait && !params.quorum;
     if !watches {
@@ -143,7 +143,7 @@ async fn serve(
             Ok(response) => response.status().as_u16(),
             Err(error) => error.code.status(),
         };
-        metrics.answered(method, status, began.elapsed());
+        metrics.record_response(method, status, began.elapsed());
     }
     answer
 }
@@ -259,7 +259,7 @@ async fn get(
         ctx.reads.count(found.is_ok());
     }
     let (body, index) = found?;
-    ctx.v2_metrics.read(recursive);
+    ctx.v2_metrics.count_read(recursive);
     let mut answer = headers::success(node, StatusCode::OK, index);
     Ok(answer.body(body))
 }

@@ -75,7 +75,7 @@ fn read(fields: &mut FormFields, text: &[u8]) -> Result<(), String> {
     for pair in text.split(|&b| b == b'&') {
         if pair.contains(&b';') {
             fault = Some("invalid semicolon separator in query".to_owned());
-        } else if let Err(bad) = fields.enter(pair) {
+        } else if let Err(bad) = fields.insert_pair(pair) {
             fault.get_or_insert(format!("invalid URL escape {}", quote(bad)));
         }
     }

@@ -95,7 +95,8 @@ pub(super) async fn begin(
     let work = move || (measure(&planning, &range, sorted_bytes), permit);
     let planned = panics::run_blocking(work).await;
     let (planned, permit) = planned.map_err(|_| RpcError::Stopped)?;
-    ctx.v3_metrics.ranged(began.elapsed(), planned.is_ok());
+    ctx.v3_metrics
+        .record_range(began.elapsed(), planned.is_ok());
     let (plan, pairs_len) = planned?;
     let list_bytes = plan.list_bytes();
     let mut listed = ctx.account().hold_later(Resource::Answers);

@@ -43,7 +43,7 @@ pub(crate) async fn range(
     let answer = execute(ctx, request, bytes).await;
     // `execute` does not record this failure, because `grpc_range` repeats the read.
     if matches!(answer, Err(RpcError::ResponseTooLarge)) {
-        ctx.v3_metrics.ranged(began.elapsed(), false);
+        ctx.v3_metrics.record_range(began.elapsed(), false);
     }
     ctx.node
         .request_took(RequestType::Range, answer.is_ok(), began.elapsed());
@@ -96,7 +96,7 @@ async fn execute(
     };
     let (answer, permit) = read(ctx, view, range, size, check, work).await?;
     if !matches!(answer, Err(RpcError::ResponseTooLarge)) {
-        ctx.v3_metrics.ranged(began.elapsed(), answer.is_ok());
+        ctx.v3_metrics.record_range(began.elapsed(), answer.is_ok());
     }
     let (mut answer, revision) = answer?;
     ctx.node.ranges_served(1);
