@@ -89,7 +89,7 @@ pub(super) async fn authorize_route(
     access: Access,
 ) -> Result<bool, NodeError> {
     let on = AuthSwitches { v2: ctx.node.v2_auth_enabled(), v3: ctx.node.auth_enabled() };
-    if access == Access::V2Keys || !access.is_asked(on) {
+    if access == Access::V2Keys || !access.needs_authentication(on) {
         return Ok(true);
     }
     let rights = match basic_credentials(ctx, request).await? {

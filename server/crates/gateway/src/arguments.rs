@@ -10,7 +10,7 @@ use witan_gocompat::text::parse_duration;
 #[command(name = "witan gateway", bin_name = "witan gateway")]
 pub(super) struct GatewayArguments {
     #[command(flatten)]
-    pub(super) asked: StartArguments,
+    pub(super) start: StartArguments,
     #[command(subcommand)]
     pub(super) verb: GatewayVerb,
 }
@@ -72,7 +72,7 @@ mod tests {
         let words = std::iter::once("gateway").chain(line.split_whitespace());
         let line = GatewayArguments::try_parse_from(words).map_err(|error| error.to_string())?;
         let GatewayVerb::Start = line.verb;
-        Ok(line.asked)
+        Ok(line.start)
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<StartArguments
     let program = std::iter::once(OsString::from(GATEWAY));
     let line = GatewayArguments::try_parse_from(program.chain(arguments))?;
     let GatewayVerb::Start = line.verb;
-    Ok(line.asked)
+    Ok(line.start)
 }
 
 /// Runs the gateway until a signal stops it. Calls `ready` when clients can connect. Requires an actix system.

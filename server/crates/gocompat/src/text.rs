@@ -184,15 +184,15 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     while !rest.is_empty() {
         let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, tail) = rest.split_at(end);
-        let (unit_ns, tail) = unit(tail)?;
-        total = total.checked_add(part(number, unit_ns)?)?;
+        let (unit_ns, tail) = split_unit(tail)?;
+        total = total.checked_add(parse_part(number, unit_ns)?)?;
         rest = tail;
     }
     Some(total)
 }
 
 /// Splits off a leading unit and returns its nanoseconds and the rest. Returns `None` if the text does not start with a unit.
-fn unit(text: &str) -> Option<(u64, &str)> {
+fn split_unit(text: &str) -> Option<(u64, &str)> {
     // Longer names come first, because "m" is a prefix of "ms".
     const UNITS: [(&str, u64); 8] = [
         ("ns", 1),
@@ -210,7 +210,7 @@ fn unit(text: &str) -> Option<(u64, &str)> {
 }
 
 /// Converts a decimal number of units to a duration in whole nanoseconds. Returns `None` if it is invalid or too large.
-fn part(number: &str, unit_ns: u64) -> Option<Duration> {
+fn parse_part(number: &str, unit_ns: u64) -> Option<Duration> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if whole.is_empty() && fraction.is_empty() {
         return None;

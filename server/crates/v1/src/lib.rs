@@ -117,7 +117,7 @@ async fn answer(
         }
     };
     let least_bytes = rendering::least_bytes(&change);
-    let write = move |out: &mut dyn Sink| render::change(out, &change);
+    let write = move |out: &mut dyn Sink| render::write_change(out, &change);
     Ok(framed(
         rendering::body(ctx, request, least_bytes, write).await,
     ))

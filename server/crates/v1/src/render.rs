@@ -24,7 +24,7 @@ struct V1Response<'a> {
 }
 
 /// Appends an event (`SET` or `DELETE`) as a JSON object, for responses to writes and watches.
-pub(crate) fn change(out: &mut dyn Sink, event: &Event) {
+pub(crate) fn write_change(out: &mut dyn Sink, event: &Event) {
     let removes = match event.action {
         Action::Delete | Action::CompareAndDelete | Action::Expire => true,
         Action::Get | Action::Set | Action::Create | Action::Update | Action::CompareAndSwap => {
@@ -63,7 +63,7 @@ pub(crate) fn change(out: &mut dyn Sink, event: &Event) {
 pub(crate) fn read(out: &mut dyn Sink, event: &Event, now_ns: i64) {
     let node = &event.node;
     if !node.dir {
-        push(out, &got(node, event.index, now_ns));
+        push(out, &get_response(node, event.index, now_ns));
         return;
     }
     out.push(b'[');
@@ -71,13 +71,13 @@ pub(crate) fn read(out: &mut dyn Sink, event: &Event, now_ns: i64) {
         if at > 0 {
             out.push(b',');
         }
-        push(out, &got(child, event.index, now_ns));
+        push(out, &get_response(child, event.index, now_ns));
     }
     out.push(b']');
 }
 
 /// Builds the GET response for one node. Its TTL is the number of whole seconds left at `now_ns`.
-fn got(node: &Node, index: u64, now_ns: i64) -> V1Response<'_> {
+fn get_response(node: &Node, index: u64, now_ns: i64) -> V1Response<'_> {
     let left = |expires_ns: i64| expires_ns.saturating_sub(now_ns) / NANOS_PER_SECOND;
     V1Response {
         action: "GET",
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn a_change_has_its_date_and_a_second_less() {
         let mut line = Vec::new();
-        change(&mut line, &of(Action::Set, expiring("/foo", "bar"), None));
+        write_change(&mut line, &of(Action::Set, expiring("/foo", "bar"), None));
         let expect = r#"{"action":"SET","key":"/foo","value":"bar","newKey":true,"expiration":"2026-11-20T04:31:12.160305925Z","ttl":4,"index":7}"#;
         assert_is(&line, expect);
     }

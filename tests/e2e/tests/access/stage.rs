@@ -38,7 +38,7 @@ impl CallerKind {
             Self::User => access == Access::V3User,
             Self::Root => true,
         };
-        has || !access.is_asked(on)
+        has || !access.needs_authentication(on)
     }
 }
 

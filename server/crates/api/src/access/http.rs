@@ -75,8 +75,8 @@ pub struct HttpRoute {
 
 const READ_BY_USERS: &[(&str, Access)] = &[("GET", V3User), ("HEAD", V3User)];
 const SHOWN_TO_USERS: &[(&str, Access)] = &[("GET", V3User)];
-const SHOWN: &[(&str, Access)] = &[("GET", Public)];
-const MANAGED: &[(&str, Access)] = &[("GET", Root), ("PUT", Root), ("DELETE", Root)];
+const PUBLIC_GET: &[(&str, Access)] = &[("GET", Public)];
+const ROOT_ONLY: &[(&str, Access)] = &[("GET", Root), ("PUT", Root), ("DELETE", Root)];
 
 /// All routes. The first route that matches a path applies.
 #[rustfmt::skip]
@@ -84,12 +84,12 @@ pub const HTTP: &[HttpRoute] = &[
     tree("/v2/keys", Resource::V2(V2Resource::Keys), &[("GET", V2Keys), ("HEAD", V2Keys), ("PUT", V2Keys), ("POST", V2Keys), ("DELETE", V2Keys)]),
     tree("/v2/members", Resource::V2(V2Resource::Members), &[("GET", V3User), ("POST", Root), ("PUT", Root), ("DELETE", Root)]),
     one("/v2/auth/enable", Resource::V2(V2Resource::Auth), &[("GET", Public), ("PUT", Root), ("DELETE", Root)]),
-    tree("/v2/auth/users", Resource::V2(V2Resource::Auth), MANAGED),
-    tree("/v2/auth/roles", Resource::V2(V2Resource::Auth), MANAGED),
+    tree("/v2/auth/users", Resource::V2(V2Resource::Auth), ROOT_ONLY),
+    tree("/v2/auth/roles", Resource::V2(V2Resource::Auth), ROOT_ONLY),
     one("/v2/machines", Resource::V2(V2Resource::Machines), READ_BY_USERS),
     one("/v2/stats/self", Resource::V2(V2Resource::StatsSelf), SHOWN_TO_USERS),
     one("/v2/stats/leader", Resource::V2(V2Resource::StatsLeader), SHOWN_TO_USERS),
-    one("/v2/stats/store", Resource::V2(V2Resource::StatsStore), SHOWN),
+    one("/v2/stats/store", Resource::V2(V2Resource::StatsStore), PUBLIC_GET),
     tree("/v1/keys/_etcd/machines", Resource::V1, SHOWN_TO_USERS),
     tree("/v1/keys", Resource::V1, &[("GET", V2Keys), ("PUT", V2Keys), ("POST", V2Keys), ("DELETE", V2Keys)]),
     tree("/v1/watch", Resource::V1, &[("GET", V2Keys), ("POST", V2Keys)]),
@@ -99,11 +99,11 @@ pub const HTTP: &[HttpRoute] = &[
     one("/machines", Resource::V1, SHOWN_TO_USERS),
     one("/v1/stats/self", Resource::V1, SHOWN_TO_USERS),
     one("/v1/stats/leader", Resource::V1, SHOWN_TO_USERS),
-    one("/v1/stats/store", Resource::V1, SHOWN),
-    one("/version", Resource::Operations, SHOWN),
-    one("/health", Resource::Operations, SHOWN),
-    tree("/livez", Resource::Operations, SHOWN),
-    tree("/readyz", Resource::Operations, SHOWN),
+    one("/v1/stats/store", Resource::V1, PUBLIC_GET),
+    one("/version", Resource::Operations, PUBLIC_GET),
+    one("/health", Resource::Operations, PUBLIC_GET),
+    tree("/livez", Resource::Operations, PUBLIC_GET),
+    tree("/readyz", Resource::Operations, PUBLIC_GET),
     // As in etcd, any method counts as GET.
     one("/metrics", Resource::Operations, &[("GET", Public), ("HEAD", Public), ("POST", Public), ("PUT", Public), ("DELETE", Public)]),
     // Shows the command line and Raft's state.
@@ -148,7 +148,7 @@ const fn tree(
 impl HttpRoute {
     /// Returns the route of a decoded and cleaned path, or `None` if the path is unknown.
     pub fn of(path: &[u8]) -> Option<&'static Self> {
-        HTTP.iter().find(|route| route.holds(path))
+        HTTP.iter().find(|route| route.covers(path))
     }
 
     /// Returns the access that a method requires. An unlisted method requires [`Access::Root`], and the handler rejects it.
@@ -158,7 +158,7 @@ impl HttpRoute {
     }
 
     /// Returns whether the route covers a path.
-    fn holds(&self, path: &[u8]) -> bool {
+    fn covers(&self, path: &[u8]) -> bool {
         let below = path.strip_prefix(self.path.as_bytes());
         match self.scope {
             PathScope::One => below == Some(b""),

@@ -56,7 +56,7 @@ impl Access {
     ];
 
     /// Returns whether callers must authenticate while the authentications `on` are enabled.
-    pub fn is_asked(self, on: AuthSwitches) -> bool {
+    pub fn needs_authentication(self, on: AuthSwitches) -> bool {
         match self {
             Self::Public => false,
             Self::V3Keys | Self::V3User | Self::V3Root => on.v3,
@@ -105,14 +105,21 @@ mod tests {
     fn keys_require_authentication_of_their_key_space_and_administration_of_either() {
         let [v2, v3] = [true, false].map(|v2| AuthSwitches { v2, v3: !v2 });
         for access in Access::ALL {
-            assert!(!access.is_asked(AuthSwitches::default()), "{access:?}");
+            assert!(
+                !access.needs_authentication(AuthSwitches::default()),
+                "{access:?}"
+            );
             let expect = match access {
                 Access::Public => [false, false],
                 Access::V2Keys => [true, false],
                 Access::V3Keys | Access::V3User | Access::V3Root => [false, true],
                 Access::OwnUser | Access::Root => [true, true],
             };
-            assert_eq!([v2, v3].map(|on| access.is_asked(on)), expect, "{access:?}");
+            assert_eq!(
+                [v2, v3].map(|on| access.needs_authentication(on)),
+                expect,
+                "{access:?}"
+            );
         }
     }
 }

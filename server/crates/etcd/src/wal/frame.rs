@@ -28,8 +28,8 @@ pub(super) enum NextFrame {
 
 /// Reads the frame at an offset. Its first 64-bit word contains the record's length in the lower 56 bits. If the highest bit is
 /// set, bits 56 to 58 contain the number of padding bytes after the record.
-pub(super) fn at(segment: &Bytes, at: usize) -> NextFrame {
-    let Some(word) = segment.get(at..at + LENGTH_BYTES) else {
+pub(super) fn read_frame(segment: &Bytes, offset: usize) -> NextFrame {
+    let Some(word) = segment.get(offset..offset + LENGTH_BYTES) else {
         return NextFrame::Nothing;
     };
     let word = word.try_into().map_or(0, u64::from_le_bytes);
@@ -37,7 +37,7 @@ pub(super) fn at(segment: &Bytes, at: usize) -> NextFrame {
         return NextFrame::Nothing;
     }
     let padding = if word >> 63 == 1 { (word >> 56) & 7 } else { 0 };
-    let begin = at + LENGTH_BYTES;
+    let begin = offset + LENGTH_BYTES;
     let bytes = (word & ((1 << 56) - 1)) as usize;
     let end = begin + bytes + padding as usize;
     if end > segment.len() {
@@ -72,7 +72,7 @@ impl Frame {
 pub(super) fn find(segment: &Bytes, from: usize) -> Option<usize> {
     (from..segment.len())
         .step_by(LENGTH_BYTES)
-        .find(|offset| match at(segment, *offset) {
+        .find(|offset| match read_frame(segment, *offset) {
             NextFrame::Frame(frame) => frame
                 .decode()
                 .is_some_and(|(_, record)| record.encoded_len() == frame.record.len()),

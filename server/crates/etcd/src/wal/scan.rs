@@ -80,7 +80,7 @@ fn scan_segment(
 ) -> Result<(usize, Stop), EtcdError> {
     let mut offset = 0;
     loop {
-        let frame = match frame::at(bytes, offset) {
+        let frame = match frame::read_frame(bytes, offset) {
             NextFrame::Frame(frame) => frame,
             NextFrame::Beyond => return Ok((offset, Stop::Torn)),
             NextFrame::Nothing => return Ok((offset, Stop::End)),
