@@ -83,7 +83,7 @@ pub(crate) async fn observe<M: Members>(
         deleting: resource.metadata.deletion_timestamp.is_some(),
         generation: resource.metadata.generation.unwrap_or(0),
         ordinals: ordinals(cluster, &objects, now),
-        membership: membership::judge(cluster, &answers, &objects.ordinals()),
+        membership: membership::choose(cluster, &answers, &objects.ordinals()),
         call_error: answers
             .iter()
             .find_map(|answer| Some(answer.report.as_ref().err()?.to_string())),

@@ -69,16 +69,16 @@ struct Connection {
 }
 
 impl GrpcMembers {
-    fn known(&self) -> MutexGuard<'_, HashMap<String, Connection>> {
-        let known = self.connections.lock();
-        known.expect("no code panics while it holds this lock")
+    fn lock_connections(&self) -> MutexGuard<'_, HashMap<String, Connection>> {
+        let connections = self.connections.lock();
+        connections.expect("no code panics while it holds this lock")
     }
 
     /// Returns the cached connection to an address, or a new one, which connects on its first call. Drops connections that were
     /// unused for [`IDLE_CONNECTION`]. Fails if the URL or the operator's certificates are invalid.
     fn connection(&self, to: &Address) -> Result<Connection, CallError> {
         let now = std::time::Instant::now();
-        let mut connections = self.known();
+        let mut connections = self.lock_connections();
         connections.retain(|_, connection| now.duration_since(connection.used) < IDLE_CONNECTION);
         if let Some(known) = connections.get_mut(&to.authority)
             && known.address == *to
@@ -102,7 +102,7 @@ impl GrpcMembers {
 
     /// Caches the authentication state of a connection for later calls, unless the member's address has changed since.
     fn save_authentication(&self, connection: &Connection) {
-        let mut connections = self.known();
+        let mut connections = self.lock_connections();
         if let Some(known) = connections.get_mut(&connection.address.authority)
             && known.address == connection.address
         {
@@ -249,7 +249,7 @@ impl GrpcMembers {
     }
 
     /// Sends a change through one member. Succeeds if a learner is already promoted, or a member is already removed.
-    async fn ask(&self, of: &Address, change: &Change) -> Result<(), CallError> {
+    async fn send_change(&self, of: &Address, change: &Change) -> Result<(), CallError> {
         match change {
             Change::AddLearner(peer_urls) => {
                 let body = pb::MemberAddRequest { peer_urls: peer_urls.clone(), is_learner: true };
@@ -258,12 +258,12 @@ impl GrpcMembers {
             Change::Promote(id) => {
                 let body = pb::MemberPromoteRequest { id: *id };
                 let promoted = call!(self, of, "MemberPromote": ClusterClient.member_promote(body));
-                unless(promoted, "can only promote a learner")
+                succeed_if_already(promoted, "can only promote a learner")
             }
             Change::Remove(id) => {
                 let body = pb::MemberRemoveRequest { id: *id };
                 let removed = call!(self, of, "MemberRemove": ClusterClient.member_remove(body));
-                unless(removed, "member not found")
+                succeed_if_already(removed, "member not found")
             }
             Change::PeerUrls(id, peer_urls) => {
                 let body = pb::MemberUpdateRequest { id: *id, peer_urls: peer_urls.clone() };
@@ -281,7 +281,7 @@ impl GrpcMembers {
                 let body = pb::AuthDisableRequest {};
                 call!(self, of, "AuthDisable": AuthClient.auth_disable(body))?;
                 // Members without authentication accept any token, so only a new connection notices the change.
-                self.known().clear();
+                self.lock_connections().clear();
                 Ok(())
             }
         }
@@ -300,10 +300,10 @@ impl GrpcMembers {
             ..Default::default()
         };
         let added = call!(self, on, "UserAdd": AuthClient.user_add(user));
-        unless(added, "user name already exists")?;
+        succeed_if_already(added, "user name already exists")?;
         let role = pb::AuthRoleAddRequest { name: ROOT.to_owned() };
         let added = call!(self, on, "RoleAdd": AuthClient.role_add(role));
-        unless(added, "role name already exists")?;
+        succeed_if_already(added, "role name already exists")?;
         let grant = pb::AuthUserGrantRoleRequest { user: root.user.clone(), role: ROOT.to_owned() };
         call!(self, on, "UserGrantRole": AuthClient.user_grant_role(grant))?;
         let body = pb::AuthEnableRequest {};
@@ -323,7 +323,7 @@ impl Members for GrpcMembers {
     async fn change(&self, through: &[Address], change: &Change) -> Result<(), CallError> {
         let mut last = CallError::NoMember;
         for member in through {
-            match self.ask(member, change).await {
+            match self.send_change(member, change).await {
                 Ok(()) => return Ok(()),
                 Err(error) if error.is_refusal() => return Err(error),
                 Err(error) => last = error,
@@ -340,7 +340,7 @@ impl Members for GrpcMembers {
 }
 
 /// Converts an error whose message contains `already` to success.
-fn unless<T>(done: Result<T, CallError>, already: &str) -> Result<(), CallError> {
+fn succeed_if_already<T>(done: Result<T, CallError>, already: &str) -> Result<(), CallError> {
     match done {
         Err(error) if !error.says(already) => Err(error),
         _ => Ok(()),

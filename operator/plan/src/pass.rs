@@ -296,8 +296,8 @@ impl<'a> Joined<'a> {
     /// Returns whether a member has been silent for this long, according to the status. Time during which no operator was
     /// acting does not count, because the member may have answered then.
     pub(super) fn silent_for(&self, ordinal: Ordinal, span: &Span) -> bool {
-        let known = self.known(ordinal);
-        let since = known.and_then(|known| known.silent_since.as_ref());
+        let recorded = self.recorded_status(ordinal);
+        let since = recorded.and_then(|recorded| recorded.silent_since.as_ref());
         since.is_some_and(|since| {
             let since = since.0.as_second().max(self.pass.seen.acting_since);
             self.now().saturating_sub(since) >= span.seconds()
@@ -306,16 +306,16 @@ impl<'a> Joined<'a> {
 
     /// Returns whether a member has had the CORRUPT alarm for this long, according to the status.
     pub(super) fn corrupt_for(&self, ordinal: Ordinal, seconds: i64) -> bool {
-        let known = self.known(ordinal);
-        let since = known.and_then(|known| known.corrupt_since.as_ref());
+        let recorded = self.recorded_status(ordinal);
+        let since = recorded.and_then(|recorded| recorded.corrupt_since.as_ref());
         since.is_some_and(|since| self.now().saturating_sub(since.0.as_second()) >= seconds)
     }
 
     /// Returns what the status says about the member of an ordinal.
-    fn known(&self, ordinal: Ordinal) -> Option<&'a MemberStatus> {
-        let mut known = self.pass.status.members.iter();
-        known.find(|known| {
-            known
+    fn recorded_status(&self, ordinal: Ordinal) -> Option<&'a MemberStatus> {
+        let mut members = self.pass.status.members.iter();
+        members.find(|member| {
+            member
                 .ordinal
                 .is_some_and(|at| u32::try_from(at) == Ok(ordinal))
         })

@@ -174,7 +174,7 @@ pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
     let mut wait = None;
     let heals = joined.pass.spec.self_healing().enabled;
     for (ordinal, member) in joined.own().filter(|(_, member)| !member.learner) {
-        match judge(joined, ordinal, member) {
+        match decide_voter(joined, ordinal, member) {
             VoterDecision::Well => {}
             VoterDecision::Wait(step) => wait = wait.or(Some(step)),
             VoterDecision::Recreate
@@ -227,7 +227,7 @@ enum VoterDecision {
 
 /// Decides whether to keep a voter, wait for it, or remove it. The first matching state counts: fenced; silent and to be
 /// replaced; corrupt; not serving while the spec requests fewer members; answering and to be replaced; disk lost; not serving.
-fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> VoterDecision {
+fn decide_voter(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> VoterDecision {
     if joined.pass.is_fenced(ordinal) {
         return VoterDecision::Well;
     }

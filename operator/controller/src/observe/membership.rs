@@ -19,7 +19,7 @@ const FIRST_REVISION: i64 = 1;
 ///
 /// Prefers a list that a quorum confirmed, then the leader's list, then the list of the member with the highest applied index.
 /// `known` are the ordinals with a pod or a claim.
-pub(super) fn judge(
+pub(super) fn choose(
     cluster: &Cluster<'_>,
     answers: &[Answer],
     known: &BTreeSet<Ordinal>,
@@ -270,7 +270,7 @@ mod tests {
         let cluster = cluster(Value::Null);
         let old = vec![entry(0, false), entry(1, false)];
         let new = vec![entry(0, false), entry(1, false), entry(2, true)];
-        let seen = judge(
+        let seen = choose(
             &cluster,
             &[answer(1, 2, false, old), answer(2, 2, true, new)],
             &BTreeSet::new(),
@@ -292,17 +292,17 @@ mod tests {
     fn two_quorums_of_one_cluster_are_a_fork() {
         let cluster = cluster(Value::Null);
         let all = || vec![entry(1, false), entry(2, false), entry(3, false)];
-        let judged = |answers: &[Answer]| {
-            let seen = judge(&cluster, answers, &BTreeSet::from([1, 2, 3])).unwrap();
+        let chosen = |answers: &[Answer]| {
+            let seen = choose(&cluster, answers, &BTreeSet::from([1, 2, 3])).unwrap();
             let forked: Vec<_> = seen.forked().collect();
             (seen.members.len(), forked, seen.listed_by_others)
         };
         let fork = || answer(2, 2, true, vec![entry(2, false)]);
         let none = BTreeSet::new();
         let whole = [answer(1, 1, true, all()), answer(3, 1, true, all())];
-        assert_eq!(judged(&whole), (3, vec![], none.clone()));
+        assert_eq!(chosen(&whole), (3, vec![], none.clone()));
         let (listed, forked, _) =
-            judged(&[answer(1, 1, true, all()), fork(), answer(3, 1, true, all())]);
+            chosen(&[answer(1, 1, true, all()), fork(), answer(3, 1, true, all())]);
         assert!(
             forked == [2] && listed == 3 || forked == [1, 3] && listed == 1,
             "{forked:?} {listed}"
@@ -313,17 +313,17 @@ mod tests {
             fork(),
             answer(3, 0, false, all()),
         ];
-        assert_eq!(judged(&electing), (1, vec![], BTreeSet::from([1, 3])));
+        assert_eq!(chosen(&electing), (1, vec![], BTreeSet::from([1, 3])));
         // One of the others has lost its pod.
         let alone = [fork(), answer(3, 0, false, all())];
-        assert_eq!(judged(&alone), (1, vec![], BTreeSet::from([1, 3])));
+        assert_eq!(chosen(&alone), (1, vec![], BTreeSet::from([1, 3])));
         // A member does not know of its removal.
         let left = vec![entry(1, false), entry(2, false)];
         let removed = [answer(1, 1, true, left.clone()), answer(3, 0, false, all())];
-        assert_eq!(judged(&removed), (2, vec![], none));
+        assert_eq!(chosen(&removed), (2, vec![], none));
         // Another member is behind.
         let behind = [answer(1, 1, true, left), answer(2, 1, false, all())];
-        assert_eq!(judged(&behind), (2, vec![], BTreeSet::from([3])));
+        assert_eq!(chosen(&behind), (2, vec![], BTreeSet::from([3])));
     }
 
     /// A user gives members other peer URLs, or claims are restored from a cluster with another name.
@@ -343,7 +343,7 @@ mod tests {
         // a-2 has neither a pod nor a claim, so it runs elsewhere.
         let known = BTreeSet::from([0, 1, 3]);
         let ordinals = |status: &Value, answers: &[Answer]| -> Vec<Option<u32>> {
-            let seen = judge(&cluster(status.clone()), answers, &known).unwrap();
+            let seen = choose(&cluster(status.clone()), answers, &known).unwrap();
             seen.members.iter().map(|member| member.ordinal).collect()
         };
         let answers = [answer(0, 1, true, list.clone())];
@@ -372,9 +372,9 @@ mod tests {
             }
             answer
         };
-        let judged = |answers: &[Answer]| judge(&cluster, answers, &BTreeSet::new()).unwrap();
+        let chosen = |answers: &[Answer]| choose(&cluster, answers, &BTreeSet::new()).unwrap();
         // a-1 has not applied the raise yet, and a-3 is in another cluster.
-        let seen = judged(&[of(1, 7, Some(1)), of(2, 7, Some(2)), of(3, 8, Some(3))]);
+        let seen = chosen(&[of(1, 7, Some(1)), of(2, 7, Some(2)), of(3, 8, Some(3))]);
         assert_eq!(seen.level, Some(2));
         let members = seen.members.iter();
         let running = members.map(|member| (member.release.as_deref(), member.level));
@@ -382,7 +382,7 @@ mod tests {
             running.collect::<Vec<_>>(),
             ["0.1.0", "0.2.0", "0.3.0"].map(|release| (Some(release), Some(2)))
         );
-        assert_eq!(judged(&[of(1, 7, None)]).level, None);
+        assert_eq!(chosen(&[of(1, 7, None)]).level, None);
     }
 
     /// The operator deletes only blank disks without the user's consent.
@@ -409,10 +409,10 @@ mod tests {
     fn a_list_that_no_quorum_confirmed_has_no_leader() {
         let cluster = cluster(Value::Null);
         let alone = [answer(1, 2, false, vec![entry(1, false)])];
-        let seen = judge(&cluster, &alone, &BTreeSet::new()).unwrap();
+        let seen = choose(&cluster, &alone, &BTreeSet::new()).unwrap();
         assert_eq!((seen.linearizable, seen.leader), (false, None));
         assert!(
-            judge(
+            choose(
                 &cluster,
                 &[Answer { member: "a-0".to_owned(), report: Err(CallError::NoMember) }],
                 &BTreeSet::new(),

@@ -40,11 +40,11 @@ pub(super) async fn compare<M: Members>(members: &M, of: &[Address]) -> Compared
             Err(error) => return Compared::Silent(error.to_string()),
         }
     }
-    judge(revision, found)
+    check_compactions(revision, found)
 }
 
 /// Returns `Hashes`, or `Again` if the members were compacted at different revisions.
-fn judge(revision: i64, found: Vec<(String, KeysHash)>) -> Compared {
+fn check_compactions(revision: i64, found: Vec<(String, KeysHash)>) -> Compared {
     let compacted = found.first().map(|(_, hash)| hash.compact_revision);
     let mut others = found.iter();
     if others.any(|(_, hash)| Some(hash.compact_revision) != compacted) {
@@ -118,7 +118,10 @@ mod tests {
     fn hashes_after_different_compactions_are_inconclusive() {
         let at = |compact_revision| KeysHash { hash: 1, compact_revision };
         let of = |second| vec![("a-0".to_owned(), at(3)), ("a-1".to_owned(), at(second))];
-        assert!(matches!(judge(9, of(4)), Compared::Again(_)));
-        assert!(matches!(judge(9, of(3)), Compared::Hashes(9, _)));
+        assert!(matches!(check_compactions(9, of(4)), Compared::Again(_)));
+        assert!(matches!(
+            check_compactions(9, of(3)),
+            Compared::Hashes(9, _)
+        ));
     }
 }

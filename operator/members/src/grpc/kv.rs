@@ -9,7 +9,7 @@ use witan_api::v3::{
 
 use super::{
     super::{Address, CallError},
-    Call, GrpcMembers, unless,
+    Call, GrpcMembers, succeed_if_already,
 };
 
 /// Timeout of a call that reads or writes keys.
@@ -20,7 +20,7 @@ impl GrpcMembers {
     pub(super) async fn compact(&self, of: &Address, revision: i64) -> Result<(), CallError> {
         let body = pb::CompactionRequest { revision, physical: false };
         let compacted = call!(self, of, "Compact": KvClient.compact(body), KEYS_TIMEOUT);
-        unless(compacted, "required revision has been compacted")
+        succeed_if_already(compacted, "required revision has been compacted")
     }
 
     /// Reads keys.
