@@ -22,7 +22,7 @@ pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     let authority = &seen.authority;
     let ends = seen.now >= certificate.not_after.saturating_sub(BEFORE_END_SECONDS);
     let to = match authority.rotation {
-        Rotation::Rest if authority.asked || ends => Rotation::Introduced,
+        Rotation::Rest if authority.requested || ends => Rotation::Introduced,
         Rotation::Rest => return None,
         Rotation::Introduced => Rotation::Switched,
         Rotation::Switched => Rotation::Rest,

@@ -158,7 +158,7 @@ impl SecretsSeen {
         };
         match complete {
             Some(secret) => {
-                let certificate = tls::seen(cluster, role, secret, None);
+                let certificate = tls::observe_certificate(cluster, role, secret, None);
                 let certificate = CertificateSeen { fits: true, ..certificate };
                 self.certificates.insert(role, certificate);
             }
@@ -193,7 +193,12 @@ async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, Api
     seen.certificates = seen
         .issued
         .iter()
-        .map(|(role, secret)| (*role, tls::seen(cluster, *role, secret, authority)))
+        .map(|(role, secret)| {
+            (
+                *role,
+                tls::observe_certificate(cluster, *role, secret, authority),
+            )
+        })
         .collect();
     seen.trust = authority.and_then(tls::trust);
     let mut named = BTreeMap::new();

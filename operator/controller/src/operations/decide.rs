@@ -184,7 +184,7 @@ pub(super) fn advance(
             Next::End(Err(NO_CERTIFICATES.to_owned()))
         }
         Verb::RotateCertificates => {
-            let rests = !seen.authority.asked && seen.authority.rotation == Rotation::Rest;
+            let rests = !seen.authority.requested && seen.authority.rotation == Rotation::Rest;
             let text = "all members have certificates from the new CA, and trust only this CA";
             request(cluster, |after| after.rotate_certificates = operation.uid())
                 .or_else(|| ended(rests && settled(cluster, seen, is_updated), text))

@@ -91,8 +91,8 @@ fn an_address_fits_however_it_is_written() {
     let now = SystemTime::now();
     let authority = tls::authority(&cluster, now).expect("an authority");
     let role = CertificateRole::Server;
-    let leaf = tls::leaf(&cluster, role, &authority, now).expect("a certificate");
-    assert!(tls::seen(&cluster, role, &leaf, Some(&authority)).fits);
+    let leaf = tls::issue(&cluster, role, &authority, now).expect("a certificate");
+    assert!(tls::observe_certificate(&cluster, role, &leaf, Some(&authority)).fits);
 }
 
 /// If such owners counted as a difference, the operator would apply the object forever.

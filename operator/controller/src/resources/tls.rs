@@ -80,7 +80,7 @@ fn of_authority(
 }
 
 /// Issues a certificate for `role`, signed by `authority`. Returns its secret.
-pub(crate) fn leaf(
+pub(crate) fn issue(
     cluster: &Cluster<'_>,
     role: CertificateRole,
     authority: &Secret,
@@ -116,7 +116,7 @@ pub(crate) fn leaf(
 }
 
 /// Reads the values for `plan` from the secret of a certificate. An unreadable certificate does not fit.
-pub(crate) fn seen(
+pub(crate) fn observe_certificate(
     cluster: &Cluster<'_>,
     role: CertificateRole,
     secret: &Secret,
@@ -124,7 +124,7 @@ pub(crate) fn seen(
 ) -> CertificateSeen {
     let read = || {
         value(secret, "tls.key").ok()?;
-        end(value(secret, "tls.crt").ok()?)
+        not_after(value(secret, "tls.crt").ok()?)
     };
     let Some(not_after) = read() else {
         return CertificateSeen::default();
@@ -135,7 +135,7 @@ pub(crate) fn seen(
 }
 
 /// Returns when a PEM certificate expires, in seconds since 1970; `None` if it cannot be read.
-fn end(certificate: &[u8]) -> Option<UnixSeconds> {
+fn not_after(certificate: &[u8]) -> Option<UnixSeconds> {
     let certificate = Certificate::from_pem(certificate).ok()?;
     let end = certificate.tbs_certificate.validity.not_after;
     UnixSeconds::try_from(end.to_unix_duration().as_secs()).ok()

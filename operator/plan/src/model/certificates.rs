@@ -53,7 +53,7 @@ pub struct AuthoritySeen {
     /// When the rotation reached this stage.
     pub since: UnixSeconds,
     /// Whether the user requests a new CA.
-    pub asked: bool,
+    pub requested: bool,
     /// Seconds that clients get after each stage to fetch the secrets.
     pub overlap: i64,
 }

@@ -21,7 +21,7 @@ pub(super) struct Authority {
     made: u32,
     rotation: Rotation,
     since: UnixSeconds,
-    pub(super) asked: bool,
+    pub(super) requested: bool,
     pub(super) overlap: i64,
     issued: BTreeMap<CertificateRole, Vec<u32>>,
 }
@@ -38,7 +38,7 @@ impl Authority {
     pub(super) fn rotate(&mut self, to: Rotation, now: UnixSeconds) {
         match to {
             Rotation::Introduced => {
-                self.asked = false;
+                self.requested = false;
                 self.made += 1;
                 self.trusted.push(self.made);
             }
@@ -50,7 +50,7 @@ impl Authority {
 
     /// Returns whether no rotation is running or requested.
     pub(super) fn rests(&self) -> bool {
-        self.rotation == Rotation::Rest && !self.asked
+        self.rotation == Rotation::Rest && !self.requested
     }
 
     /// Returns whether the CA was ever rotated. Only then does the template contain the fingerprint of the trusted CAs.
@@ -74,7 +74,7 @@ impl Authority {
         seen.authority = AuthoritySeen {
             rotation: self.rotation,
             since: self.since,
-            asked: self.asked,
+            requested: self.requested,
             overlap: self.overlap,
         };
     }
@@ -118,7 +118,7 @@ fn with_tls() -> World {
     world.toggle_tls();
     world.settle();
     world.taken.clear();
-    world.authority.asked = true;
+    world.authority.requested = true;
     world
 }
 
@@ -162,7 +162,7 @@ fn clients_have_time_after_each_step() {
 #[test]
 fn an_authority_is_followed_a_year_before_its_end() {
     let mut world = with_tls();
-    world.authority.asked = false;
+    world.authority.requested = false;
     let mut seen = world.observe();
     for (days, follows) in [(366, false), (365, true), (1, true)] {
         let authority = seen.certificates.get_mut(&CertificateRole::Authority);
@@ -180,7 +180,7 @@ fn an_authority_is_followed_a_year_before_its_end() {
 #[test]
 fn a_missing_authority_is_not_rotated() {
     let mut world = cluster(3);
-    world.authority.asked = true;
+    world.authority.requested = true;
     world.run(20, |_, _| false);
     assert!(rotations(&world).is_empty());
 }

@@ -40,7 +40,7 @@ impl World {
                     self.fenced.insert(ordinal);
                 }
             }
-            16 => self.authority.asked = self.spec.tls.is_some(),
+            16 => self.authority.requested = self.spec.tls.is_some(),
             17 if self.all_keep_their_disks() => ordinals.iter().for_each(|o| self.delete_pod(*o)),
             18 | 19 => self.cut(ordinal),
             20 if self.may_lose(ordinal) => {

@@ -20,7 +20,7 @@ fn issued_certificates_are_trusted_by_both_sides_and_no_others() {
     let cluster = cluster(full());
     let now = SystemTime::now();
     let authority = tls::authority(&cluster, now).expect("an authority");
-    let issue = |role| tls::leaf(&cluster, role, &authority, now).expect("a certificate");
+    let issue = |role| tls::issue(&cluster, role, &authority, now).expect("a certificate");
     let (server, operator) = (
         issue(CertificateRole::Server),
         issue(CertificateRole::Operator),
@@ -34,7 +34,7 @@ fn issued_certificates_are_trusted_by_both_sides_and_no_others() {
     }
     assert!(shake(&server, &operator, "orders-client.other.svc").is_err());
     let foreign = tls::authority(&cluster, now).expect("an authority");
-    let foreign = tls::leaf(&cluster, CertificateRole::Operator, &foreign, now).expect("one");
+    let foreign = tls::issue(&cluster, CertificateRole::Operator, &foreign, now).expect("one");
     assert!(shake(&server, &foreign, "orders-client.shop.svc").is_err());
 }
 
@@ -46,7 +46,7 @@ fn certificates_are_valid_for_the_names_of_the_services() {
     let cluster = cluster(resource(json!({"services": named, "tls": tls})));
     let now = SystemTime::now();
     let authority = tls::authority(&cluster, now).expect("an authority");
-    let issue = |role| tls::leaf(&cluster, role, &authority, now).expect("a certificate");
+    let issue = |role| tls::issue(&cluster, role, &authority, now).expect("a certificate");
     let operator = issue(CertificateRole::Operator);
     let server = issue(CertificateRole::Server);
     for host in [
@@ -69,7 +69,7 @@ fn secrets_of_certificates_have_labels_and_owner_of_the_cluster() {
     let cluster = cluster(full());
     let now = SystemTime::now();
     let authority = tls::authority(&cluster, now).expect("an authority");
-    let leaf = tls::leaf(&cluster, CertificateRole::Peer, &authority, now).expect("a certificate");
+    let leaf = tls::issue(&cluster, CertificateRole::Peer, &authority, now).expect("a certificate");
     for secret in [authority, leaf] {
         let (made, budget) = (secret.metadata, budget(&cluster, 2).metadata);
         assert_eq!(made.owner_references, budget.owner_references);
@@ -85,7 +85,7 @@ fn a_lost_authority_is_succeeded_without_a_gap() {
     let lost = tls::authority(&cluster, now).expect("an authority");
     let (server, operator) = (CertificateRole::Server, CertificateRole::Operator);
     let before = [server, operator]
-        .map(|role| tls::leaf(&cluster, role, &lost, now).expect("a certificate"));
+        .map(|role| tls::issue(&cluster, role, &lost, now).expect("a certificate"));
     let next = tls::succeeding(&cluster, &before[0], now)
         .expect("an authority")
         .expect("one");
@@ -94,7 +94,7 @@ fn a_lost_authority_is_succeeded_without_a_gap() {
     let renew = |role, present: Option<&Secret>| {
         let made = tls::renewed(&cluster, role, &next, present, now).expect("a certificate");
         assert!(
-            tls::seen(&cluster, role, &made, Some(&next)).fits,
+            tls::observe_certificate(&cluster, role, &made, Some(&next)).fits,
             "not issued again: {role:?}"
         );
         made
@@ -105,7 +105,7 @@ fn a_lost_authority_is_succeeded_without_a_gap() {
     ];
     let switched = tls::rotated(&cluster, &next, Rotation::Switched, now).expect("switched");
     let after = [server, operator]
-        .map(|role| tls::leaf(&cluster, role, &switched, now).expect("a certificate"));
+        .map(|role| tls::issue(&cluster, role, &switched, now).expect("a certificate"));
     let host = "orders-client.shop.svc";
     for (left, right) in [
         (&before, &kept),
@@ -128,8 +128,8 @@ fn a_certificate_fits_until_its_names_or_its_authority_change() {
     let now = SystemTime::now();
     let authority = tls::authority(&cluster, now).expect("an authority");
     let role = CertificateRole::Server;
-    let leaf = tls::leaf(&cluster, role, &authority, now).expect("a certificate");
-    let seen = tls::seen(&cluster, role, &leaf, Some(&authority));
+    let leaf = tls::issue(&cluster, role, &authority, now).expect("a certificate");
+    let seen = tls::observe_certificate(&cluster, role, &leaf, Some(&authority));
     assert!(seen.fits);
     let ends = now + Duration::from_secs(2160 * 3600);
     let ends = ends
@@ -138,7 +138,7 @@ fn a_certificate_fits_until_its_names_or_its_authority_change() {
         .as_secs();
     assert_eq!(u64::try_from(seen.not_after).expect("after 1970"), ends);
     let other = tls::authority(&cluster, now).expect("an authority");
-    assert!(!tls::seen(&cluster, role, &leaf, Some(&other)).fits);
+    assert!(!tls::observe_certificate(&cluster, role, &leaf, Some(&other)).fits);
     let mut renamed = cluster.resource.clone();
     if let Some(client) = renamed
         .spec
@@ -152,8 +152,8 @@ fn a_certificate_fits_until_its_names_or_its_authority_change() {
             .push("more.example".to_owned());
     }
     let renamed = super::cluster(renamed);
-    assert!(!tls::seen(&renamed, role, &leaf, Some(&authority)).fits);
-    assert!(!tls::seen(&cluster, role, &Secret::default(), Some(&authority)).fits);
+    assert!(!tls::observe_certificate(&renamed, role, &leaf, Some(&authority)).fits);
+    assert!(!tls::observe_certificate(&cluster, role, &Secret::default(), Some(&authority)).fits);
 }
 
 /// Certificates of adjacent stages must trust each other. Certificates of the first and the last stage must not.
@@ -169,13 +169,13 @@ fn certificates_of_a_rotation_are_trusted_a_step_before_and_a_step_after() {
     resource.status = serde_json::from_value(status).expect("a status");
     let cluster = Cluster::new(&resource, environment(IMAGE)).expect("a cluster");
     let rotation = |authority: &Secret| tls::authority_seen(&cluster, authority);
-    assert!(rotation(&authorities[0]).asked && tls::trust(&authorities[0]).is_none());
+    assert!(rotation(&authorities[0]).requested && tls::trust(&authorities[0]).is_none());
     let order = [Rotation::Introduced, Rotation::Switched, Rotation::Rest];
     for to in order {
         let present = authorities.last().expect("one");
         let next = tls::rotated(&cluster, present, to, now).expect("the next");
         let seen = rotation(&next);
-        assert_eq!((seen.rotation, seen.asked), (to, false));
+        assert_eq!((seen.rotation, seen.requested), (to, false));
         assert!(tls::trust(&next) != tls::trust(present));
         authorities.push(next);
     }
@@ -183,8 +183,8 @@ fn certificates_of_a_rotation_are_trusted_a_step_before_and_a_step_after() {
         .iter()
         .map(|authority| {
             [CertificateRole::Server, CertificateRole::Operator].map(|role| {
-                let leaf = tls::leaf(&cluster, role, authority, now).expect("a certificate");
-                assert!(tls::seen(&cluster, role, &leaf, Some(authority)).fits);
+                let leaf = tls::issue(&cluster, role, authority, now).expect("a certificate");
+                assert!(tls::observe_certificate(&cluster, role, &leaf, Some(authority)).fits);
                 leaf
             })
         })
@@ -200,7 +200,7 @@ fn certificates_of_a_rotation_are_trusted_a_step_before_and_a_step_after() {
                 "{one} and {other} trust each other"
             );
             let role = CertificateRole::Server;
-            let fits = tls::seen(&cluster, role, old, Some(&authorities[one])).fits;
+            let fits = tls::observe_certificate(&cluster, role, old, Some(&authorities[one])).fits;
             assert_eq!(fits, one == other, "each step reissues it");
         }
     }

@@ -10,7 +10,7 @@ use kube::ResourceExt as _;
 use witan_crd::{AUTHORITY_OVERLAP, CertificateRole, Span};
 use witan_plan::model::{AuthoritySeen, Rotation};
 
-use super::{NEXT, is_for, leaf, new_authority, of_authority, secret, signed_by, text, value};
+use super::{NEXT, is_for, issue, new_authority, of_authority, secret, signed_by, text, value};
 use crate::resources::{Cluster, ROTATED_AT, ROTATION, ResourceError, fingerprint};
 
 /// How long both CAs are trusted before each of the next two stages, unless the annotation overrides it. Clients outside the
@@ -63,7 +63,7 @@ pub(crate) fn succeeding(
     let trusted = text(of, "ca.crt")?;
     // The first CA in the file signs.
     let former = trusted.split_inclusive(PEM_END).next().unwrap_or_default();
-    let ends = super::end(former.as_bytes()).unwrap_or(0);
+    let ends = super::not_after(former.as_bytes()).unwrap_or(0);
     let at = Timestamp::try_from(now).map_err(super::failed)?;
     if ends <= at.as_second() {
         return Ok(None);
@@ -92,7 +92,7 @@ pub(crate) fn renewed(
     now: SystemTime,
 ) -> Result<Secret, ResourceError> {
     if !value(authority, "tls.key")?.is_empty() {
-        return leaf(cluster, role, authority, now);
+        return issue(cluster, role, authority, now);
     }
     let kept = present
         .filter(|present| !signed_by(present, Some(authority)) && is_for(cluster, role, present));
@@ -101,7 +101,7 @@ pub(crate) fn renewed(
         let key = value(authority, NEXT[1])?.to_vec();
         let files = next.data.get_or_insert_default();
         files.insert("tls.key".to_owned(), k8s_openapi::ByteString(key));
-        return leaf(cluster, role, &next, now);
+        return issue(cluster, role, &next, now);
     };
     let (certificate, key) = (text(kept, "tls.crt")?, text(kept, "tls.key")?);
     let files = [certificate, key, text(authority, "ca.crt")?];
@@ -126,7 +126,7 @@ pub(crate) fn authority_seen(cluster: &Cluster<'_>, secret: &Secret) -> Authorit
             (false, true) => Rotation::Rest,
         },
         since: since.map_or(0, Timestamp::as_second),
-        asked: wanted.is_some() && wanted.as_ref() != secret.annotations().get(ROTATION),
+        requested: wanted.is_some() && wanted.as_ref() != secret.annotations().get(ROTATION),
         overlap: overlap.seconds(),
     }
 }
