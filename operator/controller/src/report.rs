@@ -19,7 +19,7 @@ use witan_plan::{
 
 use crate::resources::Cluster;
 
-pub(crate) use conditions::condition;
+pub(crate) use conditions::{ConditionState, condition};
 pub(crate) use events::events;
 
 /// Units of sizes. Each is 1,024 times the previous one.

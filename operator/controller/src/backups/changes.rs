@@ -16,7 +16,7 @@ use super::{Backups, already_exists, progress, refused, scheduled};
 use crate::{
     api_server::{cannot, create, delete, list},
     passes::PassError,
-    report,
+    report::{self, ConditionState},
     resources::{CHANGES, Cluster, STATUS_PORT, changes_pod, is_current, is_owned},
 };
 
@@ -201,8 +201,8 @@ pub(super) fn status(
     });
     let message = ahead.or_else(|| seen.trouble.clone()).unwrap_or_default();
     let conditions = before.map_or(&[][..], |status| &status.conditions);
-    let kind = ["ChangesStored", value, reason];
+    let state = ConditionState { status: value, reason, message };
     let generation = schedule.metadata.generation;
-    let condition = report::condition(conditions, kind, message, generation, Time(now));
+    let condition = report::condition(conditions, "ChangesStored", state, generation, Time(now));
     (status, condition)
 }

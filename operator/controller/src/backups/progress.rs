@@ -16,7 +16,7 @@ use witan_crd::{
 };
 
 use crate::{
-    report::{self, rounded},
+    report::{self, ConditionState, rounded},
     resources::{
         FETCH,
         backup::{SAVE, location, stored_name},
@@ -84,7 +84,7 @@ pub(super) fn status(
         status.phase = Some(BackupPhase::Succeeded);
         let status = with_condition(status, backup, "Stored", now);
         return match unconfirmed {
-            true => with(status, backup, [CONFIRMED, "False", "NoQuorum"], now),
+            true => with(status, backup, CONFIRMED, "False", "NoQuorum", now),
             false => status,
         };
     }
@@ -168,21 +168,24 @@ fn with_condition(
             "Unknown"
         }
     };
-    with(status, backup, ["Succeeded", value, reason], now)
+    with(status, backup, "Succeeded", value, reason, now)
 }
 
-/// Adds a condition with the message of the status. `kind` holds the condition's type, value and reason.
+/// Adds a condition of the type `kind` with the message of the status.
 fn with(
     mut status: EtcdBackupStatus,
     backup: &EtcdBackup,
-    kind: [&str; 3],
+    kind: &str,
+    value: &str,
+    reason: &str,
     now: Timestamp,
 ) -> EtcdBackupStatus {
     let before = backup.status.as_ref();
     let before = before.map_or(&[][..], |status| &status.conditions);
     let message = status.message.clone().unwrap_or_default();
+    let state = ConditionState { status: value, reason, message };
     let generation = backup.metadata.generation;
-    let made = report::condition(before, kind, message, generation, Time(now));
+    let made = report::condition(before, kind, state, generation, Time(now));
     status.conditions.push(made);
     status
 }

@@ -16,7 +16,7 @@ use witan_crd::{
     BackupPhase, BackupRetention, EtcdBackup, EtcdBackupSchedule, EtcdBackupScheduleStatus,
 };
 
-use crate::report;
+use crate::report::{self, ConditionState};
 
 const FAILED_KEPT: usize = 3;
 
@@ -235,12 +235,13 @@ pub(super) fn ready(
     };
     let before = schedule.status.as_ref();
     let before = before.map_or(&[][..], |status| &status.conditions);
-    let (message, generation) = (message.to_owned(), schedule.metadata.generation);
-    let kind = ["Ready", value, reason];
+    let message = message.to_owned();
+    let state = ConditionState { status: value, reason, message };
+    let generation = schedule.metadata.generation;
     vec![report::condition(
         before,
-        kind,
-        message,
+        "Ready",
+        state,
         generation,
         Time(now),
     )]

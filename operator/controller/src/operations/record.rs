@@ -8,7 +8,7 @@ use kube::ResourceExt as _;
 use witan_crd::{EtcdCluster, EtcdOperation, EtcdOperationStatus, OperationPhase, Verb};
 use witan_plan::model::MemberId;
 
-use crate::report;
+use crate::report::{self, ConditionState};
 
 /// Returns the operation that comes before `of` on the same cluster: the running one, else the most urgent and then the oldest
 /// pending one. Ignores operations that have finished, are being deleted, or have no known verb.
@@ -119,13 +119,10 @@ pub(super) fn conditions(
         | None => "Unknown",
     };
     let text = status.message.clone().or_else(|| status.progress.clone());
-    let made = report::condition(
-        &status.conditions,
-        ["Succeeded", value, reason],
-        text.unwrap_or_default(),
-        operation.metadata.generation,
-        now(),
-    );
+    let message = text.unwrap_or_default();
+    let state = ConditionState { status: value, reason, message };
+    let generation = operation.metadata.generation;
+    let made = report::condition(&status.conditions, "Succeeded", state, generation, now());
     vec![made]
 }
 

@@ -6,10 +6,12 @@ use witan_plan::model::{Notice, Observed, Step, Why};
 
 use super::{Subject, alarm_message, count, time};
 
-pub(super) struct ConditionState {
-    pub(super) status: &'static str,
-    pub(super) reason: &'static str,
-    pub(super) message: String,
+/// The parts of a condition that can change.
+pub(crate) struct ConditionState<'a> {
+    /// `True`, `False` or `Unknown`.
+    pub(crate) status: &'a str,
+    pub(crate) reason: &'a str,
+    pub(crate) message: String,
 }
 
 pub(super) fn all(
@@ -29,49 +31,38 @@ pub(super) fn all(
         ("AlarmActive", alarm(status)),
         (
             "Paused",
-            flag(of.cluster.spec().paused, ["Paused", "Active"], ""),
+            flag(of.cluster.spec().paused, "Paused", "Active", ""),
         ),
-        (
-            "Hibernated",
-            flag(hibernated, ["Hibernated", "Running"], ""),
-        ),
+        ("Hibernated", flag(hibernated, "Hibernated", "Running", "")),
     ];
-    let condition = |(kind, state): (&str, ConditionState)| {
-        let (value, reason) = (state.status, state.reason);
-        let generation = Some(seen.generation);
-        let before = &of.before.conditions;
-        condition(
-            before,
-            [kind, value, reason],
-            state.message,
-            generation,
-            time(seen.now),
-        )
+    let condition = |(kind, state): (&str, ConditionState<'_>)| {
+        let (before, generation) = (&of.before.conditions, Some(seen.generation));
+        condition(before, kind, state, generation, time(seen.now))
     };
     states.into_iter().map(condition).collect()
 }
 
-/// Builds a condition. If its value is the same in `before`, keeps the transition time.
+/// Builds a condition. If its status is the same in `before`, keeps the transition time.
 pub(crate) fn condition(
     before: &[Condition],
-    [kind, value, reason]: [&str; 3],
-    message: String,
+    kind: &str,
+    state: ConditionState<'_>,
     observed_generation: Option<i64>,
     now: Time,
 ) -> Condition {
     let mut before = before.iter();
-    let since = before.find(|before| before.type_ == kind && before.status == value);
+    let since = before.find(|before| before.type_ == kind && before.status == state.status);
     Condition {
         type_: kind.to_owned(),
-        status: value.to_owned(),
-        reason: reason.to_owned(),
-        message,
+        status: state.status.to_owned(),
+        reason: state.reason.to_owned(),
+        message: state.message,
         observed_generation,
         last_transition_time: since.map_or(now, |since| since.last_transition_time.clone()),
     }
 }
 
-fn state(holds: bool, reason: &'static str, message: impl Into<String>) -> ConditionState {
+fn state(holds: bool, reason: &'static str, message: impl Into<String>) -> ConditionState<'static> {
     ConditionState {
         status: if holds { "True" } else { "False" },
         reason,
@@ -79,13 +70,18 @@ fn state(holds: bool, reason: &'static str, message: impl Into<String>) -> Condi
     }
 }
 
-/// Returns a state whose reason follows from its value: `yes` if `holds` is true, else `no`.
-fn flag(holds: bool, [yes, no]: [&'static str; 2], message: impl Into<String>) -> ConditionState {
-    state(holds, if holds { yes } else { no }, message)
+/// Returns a state with the reason `if_true` or `if_false`, as `holds` says.
+fn flag(
+    holds: bool,
+    if_true: &'static str,
+    if_false: &'static str,
+    message: impl Into<String>,
+) -> ConditionState<'static> {
+    state(holds, if holds { if_true } else { if_false }, message)
 }
 
 /// Returns the `Available` condition: `True` with a confirmed leader, `Unknown` if pods are ready and no member answers.
-fn available(seen: &Observed, next: &Step) -> ConditionState {
+fn available(seen: &Observed, next: &Step) -> ConditionState<'static> {
     if let Some(membership) = &seen.membership {
         return match membership.leader {
             Some(_) => state(
@@ -124,7 +120,7 @@ fn ready(
     status: &EtcdClusterStatus,
     next: &Step,
     notice: Option<&Notice>,
-) -> ConditionState {
+) -> ConditionState<'static> {
     let wanted = usize::try_from(of.cluster.spec().replicas).unwrap_or(0);
     let healthy = seen.healthy_voters();
     let total = seen.members().count();
@@ -157,7 +153,7 @@ fn ready(
 }
 
 /// Returns the `Progressing` condition: `True` if the next step acts or the effect of an earlier step is pending.
-fn progressing(next: &Step, notice: Option<&Notice>) -> ConditionState {
+fn progressing(next: &Step, notice: Option<&Notice>) -> ConditionState<'static> {
     match notice {
         Some(notice) if next.progresses() => state(true, notice.reason, notice.message.clone()),
         Some(notice) => state(false, notice.reason, notice.message.clone()),
@@ -170,7 +166,7 @@ pub(super) fn degraded(
     seen: &Observed,
     status: &EtcdClusterStatus,
     notice: Option<&Notice>,
-) -> ConditionState {
+) -> ConditionState<'static> {
     if let Some(said) = &seen.rejected {
         return state(true, "SpecRejected", said.clone());
     }
@@ -201,21 +197,22 @@ pub(super) fn degraded(
 }
 
 /// Returns the `UpToDate` condition: `True` if every pod has the current template and storage.
-fn up_to_date(status: &EtcdClusterStatus) -> ConditionState {
+fn up_to_date(status: &EtcdClusterStatus) -> ConditionState<'static> {
     let all = status.replicas.unwrap_or(0);
     let updated = status.updated_replicas.unwrap_or(0);
     let same = all == updated;
     let outdated = count(usize::try_from(all - updated).unwrap_or(0));
     flag(
         same,
-        ["AllMembersUpdated", "MembersOutdated"],
+        "AllMembersUpdated",
+        "MembersOutdated",
         format!("{outdated} pods have an earlier template or claim"),
     )
 }
 
-fn alarm(status: &EtcdClusterStatus) -> ConditionState {
+fn alarm(status: &EtcdClusterStatus) -> ConditionState<'static> {
     let raised = !status.alarms.is_empty();
-    flag(raised, ["AlarmRaised", "NoAlarm"], alarm_message(status))
+    flag(raised, "AlarmRaised", "NoAlarm", alarm_message(status))
 }
 
 #[cfg(test)]
