@@ -45,7 +45,7 @@ use crate::{
 /// How long to wait before a backup that cannot start is retried.
 const RETRY: Duration = Duration::from_secs(15);
 /// How often a running job is checked. No watch reports why its pod is waiting.
-const LOOK: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_secs(10);
 const PASS_LONGEST: Duration = Duration::from_secs(60);
 /// The action that errors name. A resource that has changed since it was read is not written; its watch starts another pass.
 const WRITE: &str = "write the status";
@@ -127,7 +127,7 @@ impl Backups {
                 Action::await_change()
             }
             Some(BackupPhase::Pending) | None => Action::requeue(RETRY),
-            Some(BackupPhase::Running) => Action::requeue(LOOK),
+            Some(BackupPhase::Running) => Action::requeue(POLL),
         })
     }
 

@@ -76,7 +76,7 @@ impl<M: Members> Passes<EtcdCluster> for Scope<M> {
     async fn pass(&self, cluster: &EtcdCluster) -> Result<Action, PassError> {
         let operator = &self.operator;
         let permit = operator.passes.acquire().await;
-        if permit.is_err() || operator.ends.load(Ordering::Relaxed) {
+        if permit.is_err() || operator.stopping.load(Ordering::Relaxed) {
             return Ok(Action::await_change());
         }
         let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
@@ -90,7 +90,7 @@ impl<M: Members> Passes<EtcdCluster> for Scope<M> {
         if outcome.is_ok() {
             operator
                 .tried
-                .of(&namespace, &name, Tried::on_pass_succeeded);
+                .with(&namespace, &name, Tried::on_pass_succeeded);
         }
         outcome
     }
@@ -98,7 +98,7 @@ impl<M: Members> Passes<EtcdCluster> for Scope<M> {
     fn retry(&self, namespace: &str, name: &str) -> Duration {
         self.operator
             .tried
-            .of(namespace, name, Tried::on_pass_failed)
+            .with(namespace, name, Tried::on_pass_failed)
     }
 
     fn forget(&self, namespace: &str, name: &str) {
@@ -197,7 +197,7 @@ impl<M: Members> Scope<M> {
                     self.operator.rollouts.forget(&ObjectRef::from_obj(cluster));
                 }
                 let failed = |tried: &mut Tried| tried.hold(step, false, &said, Instant::now());
-                if self.operator.tried.of(&namespace, &name, failed) {
+                if self.operator.tried.with(&namespace, &name, failed) {
                     let (step, idle) = (step.clone(), false);
                     let notice = Refusal { step, held: true, idle, said }.notice();
                     announce::publish(&self.operator.recorder, cluster, &notice).await;
@@ -208,7 +208,7 @@ impl<M: Members> Scope<M> {
         let notice = step.notice(&name, &observation.seen);
         if step.acts() {
             let done = |tried: &mut Tried| tried.on_done(step, &observation.seen, Instant::now());
-            if self.operator.tried.of(&namespace, &name, done) {
+            if self.operator.tried.with(&namespace, &name, done) {
                 tracing::warn!(step = step.kind(), "the step has no effect; pausing it");
             }
             self.operator.metrics.step(&namespace, &name, &step.kind());
@@ -250,10 +250,10 @@ impl<M: Members> Scope<M> {
         observation.seen.no_backup = restore.as_ref().err().cloned();
         cluster.restore = restore.unwrap_or_default();
         observation.seen.acting_since = operator.acting_since;
-        let refused = |tried: &mut Tried| tried.refused(&observation.seen, Instant::now());
+        let refused = |tried: &mut Tried| tried.refresh_refusals(&observation.seen, Instant::now());
         let refused = operator
             .tried
-            .of(&cluster.namespace, &cluster.name, refused);
+            .with(&cluster.namespace, &cluster.name, refused);
         observation.seen.refused = refused;
         let this = ObjectRef::from_obj(cluster.resource);
         observation.seen.rollout_queued = !operator.rollouts.admits(&this);

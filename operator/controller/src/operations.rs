@@ -38,7 +38,7 @@ use decide::{Next, Start, advance, begin};
 use record::{conditions, described, first, member_to_replace, now, phase, was_replaced};
 
 /// How often a running operation is checked.
-const LOOK: Duration = Duration::from_secs(2);
+const POLL: Duration = Duration::from_secs(2);
 /// How often a pending operation is checked. More frequent checks of many operations would load the members.
 const HOLD: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_secs(5);
@@ -207,7 +207,7 @@ impl<M: Members> Operations<M> {
         if let Some(after) = once::recorded(at.operation, &before)
             && !write_status(client, cluster, &after, what).await?
         {
-            return Ok(Action::requeue(LOOK));
+            return Ok(Action::requeue(POLL));
         }
         status.phase = Some(OperationPhase::Running);
         status.started_at = Some(now());
@@ -376,11 +376,11 @@ impl<M: Members> Operations<M> {
             if let Some(after) = once::with_result(operation, cluster, phase)
                 && !write_status(&self.operator.client, cluster, &after, what).await?
             {
-                return Ok(Action::requeue(LOOK));
+                return Ok(Action::requeue(POLL));
             }
         }
         if !self.write(operation, status, why).await? {
-            return Ok(Action::requeue(LOOK));
+            return Ok(Action::requeue(POLL));
         }
         if let (Some(verb), Some(namespace)) = (operation.spec.verb(), operation.namespace()) {
             let cluster = &operation.spec.cluster_name;

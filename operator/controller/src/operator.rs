@@ -35,20 +35,26 @@ pub(crate) struct Operator<M> {
     pub(crate) rollouts: Rollouts,
     pub(crate) limit: u32,
     pub(crate) acting_since: UnixSeconds,
-    /// Whether the operator is stopping.
-    pub(crate) ends: AtomicBool,
+    pub(crate) stopping: AtomicBool,
     pub(crate) tried: AllTried,
 }
 
+/// How many clusters the operator handles at once.
+pub(crate) struct Limits {
+    /// Number of concurrent passes.
+    pub(crate) passes: u16,
+    /// Number of concurrent rollouts.
+    pub(crate) rollouts: u16,
+}
+
 impl<M: Members> Operator<M> {
-    /// The last argument holds the limits on concurrent passes and on concurrent rollouts.
     pub(crate) fn new(
         client: Client,
         members: M,
         metrics: Arc<Metrics>,
         environment: Environment,
         identity: &str,
-        [passes, rollouts]: [u16; 2],
+        limits: Limits,
     ) -> Self {
         let reporter = Reporter {
             controller: "witan.dev/operator".to_owned(),
@@ -57,11 +63,11 @@ impl<M: Members> Operator<M> {
         Self {
             recorder: Recorder::new(client.clone(), reporter),
             secrets: Secrets::default(),
-            passes: Semaphore::new(passes.into()),
-            rollouts: Rollouts::new(rollouts),
-            limit: passes.into(),
+            passes: Semaphore::new(limits.passes.into()),
+            rollouts: Rollouts::new(limits.rollouts),
+            limit: limits.passes.into(),
             acting_since: Timestamp::now().as_second(),
-            ends: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
             tried: AllTried::default(),
             client,
             members,

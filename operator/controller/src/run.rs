@@ -17,8 +17,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use witan_members::{GrpcMembers, Members};
 
 use crate::{
-    backups::Backups, controller, election::Election, metrics::Metrics, operations::Operations,
-    operator::Operator, options::Options, serve,
+    backups::Backups,
+    controller,
+    election::Election,
+    metrics::Metrics,
+    operations::Operations,
+    operator::{Limits, Operator},
+    options::Options,
+    serve,
 };
 
 /// The read timeout of a connection to the API server. kube sets none, and a watch ends after 295 s.
@@ -72,10 +78,10 @@ async fn run_elected(options: &Options) -> Result<(), Box<dyn Error>> {
         metrics.clone(),
         options.environment.clone(),
         &identity,
-        [
-            options.max_concurrent_reconciles,
-            options.max_concurrent_rollouts,
-        ],
+        Limits {
+            passes: options.max_concurrent_reconciles,
+            rollouts: options.max_concurrent_rollouts,
+        },
     );
     let operator = Arc::new(operator);
     let lost = async {
@@ -162,7 +168,7 @@ async fn work<M: Members>(
             false
         }
     };
-    operator.ends.store(true, Ordering::Relaxed);
+    operator.stopping.store(true, Ordering::Relaxed);
     if asked {
         // Each pass holds a permit, so all permits are free once the last pass has finished.
         let last = async {

@@ -12,7 +12,12 @@ use serde_json::{Value, json};
 use witan_crd::EtcdCluster;
 
 use self::api::{FakeApi, merge};
-use crate::{metrics::Metrics, operator::Operator, options::Environment, resources::Cluster};
+use crate::{
+    metrics::Metrics,
+    operator::{Limits, Operator},
+    options::Environment,
+    resources::Cluster,
+};
 
 pub(crate) struct NoMembers;
 
@@ -50,7 +55,7 @@ pub(crate) fn operator(fake: &FakeApi, member_image: &str) -> Operator<NoMembers
         metrics,
         environment,
         "test",
-        [1, 1],
+        Limits { passes: 1, rollouts: 1 },
     )
 }
 

@@ -35,7 +35,7 @@ pub(crate) struct AllTried(Mutex<HashMap<(String, String), Tried>>);
 
 impl AllTried {
     /// Calls `work` with the tried steps of a cluster and returns its result.
-    pub(crate) fn of<T>(
+    pub(crate) fn with<T>(
         &self,
         namespace: &str,
         name: &str,
@@ -67,8 +67,8 @@ struct Entry {
 }
 
 impl Tried {
-    /// Returns the refused steps for the observed generation of the spec. A new generation clears them.
-    pub(crate) fn refused(&mut self, seen: &Observed, now: Instant) -> Vec<Refusal> {
+    /// Forgets expired refusals, and all after a new generation of the spec. Returns the remaining ones.
+    pub(crate) fn refresh_refusals(&mut self, seen: &Observed, now: Instant) -> Vec<Refusal> {
         let generation = seen.generation;
         if self.generation != generation {
             *self = Self { generation, failures: self.failures, ..Self::default() };
@@ -173,7 +173,7 @@ mod tests {
             "new words"
         );
         let held = |tried: &mut Tried, after| {
-            let refused = tried.refused(&Observed::default(), now + after);
+            let refused = tried.refresh_refusals(&Observed::default(), now + after);
             refused.first().map(|refusal| refusal.held)
         };
         assert_eq!(held(&mut tried, 3 * HELD_FIRST), Some(true));
@@ -185,7 +185,7 @@ mod tests {
     fn a_pass_that_fails_is_repeated_later_each_time() {
         let mut tried = Tried::default();
         assert_eq!(tried.on_pass_failed(), HELD_FIRST);
-        tried.refused(
+        tried.refresh_refusals(
             &Observed { generation: 1, ..Observed::default() },
             Instant::now(),
         );
@@ -200,9 +200,9 @@ mod tests {
     fn another_generation_of_the_spec_is_tried_at_once() {
         let (mut tried, now) = (Tried::default(), Instant::now());
         tried.hold(&Step::ApplyServices, false, "quota", now);
-        assert_eq!(tried.refused(&Observed::default(), now).len(), 1);
+        assert_eq!(tried.refresh_refusals(&Observed::default(), now).len(), 1);
         let changed = Observed { generation: 1, ..Observed::default() };
-        assert!(tried.refused(&changed, now).is_empty());
+        assert!(tried.refresh_refusals(&changed, now).is_empty());
     }
 
     /// A certificate can write its names in a different notation than the wanted names, so that it never fits.
@@ -217,15 +217,18 @@ mod tests {
             seen
         };
         for pass in 0..3 {
-            assert!(tried.refused(&seen(pass), now).is_empty(), "{pass}");
+            assert!(
+                tried.refresh_refusals(&seen(pass), now).is_empty(),
+                "{pass}"
+            );
             assert_eq!(tried.on_done(&step, &seen(pass), now), pass == 2, "{pass}");
         }
-        let held = tried.refused(&seen(3), now);
+        let held = tried.refresh_refusals(&seen(3), now);
         assert!(held[0].held && held[0].idle, "{held:?}");
         let mended = Observed::default();
-        tried.refused(&mended, now);
+        tried.refresh_refusals(&mended, now);
         assert!(!tried.on_done(&step, &mended, now));
-        assert!(tried.refused(&mended, now).is_empty());
+        assert!(tried.refresh_refusals(&mended, now).is_empty());
     }
 
     #[test]
@@ -236,9 +239,9 @@ mod tests {
             Observed { fenced: [1].into(), ..Observed::default() },
         );
         for _ in 0..5 {
-            assert!(tried.refused(&lost, now).is_empty());
+            assert!(tried.refresh_refusals(&lost, now).is_empty());
             assert!(!tried.on_done(&Step::ApplyServices, &lost, now));
-            assert!(tried.refused(&mended, now).is_empty());
+            assert!(tried.refresh_refusals(&mended, now).is_empty());
         }
     }
 
@@ -249,7 +252,7 @@ mod tests {
             tried.hold(&Step::DeleteClaim(ordinal), false, "no", now);
         }
         assert_eq!(
-            tried.refused(&Observed::default(), now).len(),
+            tried.refresh_refusals(&Observed::default(), now).len(),
             REFUSED_REMEMBERED
         );
     }

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The time between two passes over a schedule that stores changes.
-const LOOK: Duration = Duration::from_secs(15);
+const POLL: Duration = Duration::from_secs(15);
 /// The time until the next pass if the pod has not responded.
 const SOON: Duration = Duration::from_secs(3);
 const ANSWER: Duration = Duration::from_secs(2);
@@ -41,7 +41,7 @@ pub(super) struct Seen {
 
 impl Seen {
     pub(super) fn requeue_after(&self) -> Duration {
-        if self.answer.is_some() { LOOK } else { SOON }
+        if self.answer.is_some() { POLL } else { SOON }
     }
 }
 
@@ -57,7 +57,10 @@ impl Backups {
         let mut pods = list::<Pod>(&self.client, &namespace, (CHANGES, &name), what).await?;
         pods.retain(|pod| is_owned(pod, schedule.uid().as_deref()));
         let wanted = match asked(schedule) {
-            Some(changes) => self.wanted(schedule, changes, &namespace, now).await?,
+            Some(changes) => self
+                .wanted(schedule, changes, &namespace, now)
+                .await?
+                .map_err(Some),
             None => Err(None),
         };
         for pod in &pods {
@@ -96,16 +99,16 @@ impl Backups {
         changes: BackupChanges,
         namespace: &str,
         now: Timestamp,
-    ) -> Result<Result<Pod, Option<String>>, PassError> {
+    ) -> Result<Result<Pod, String>, PassError> {
         let name = &schedule.spec.cluster_ref.name;
         let cluster = match self.cluster(namespace, name).await? {
             Ok(cluster) => cluster,
-            Err(missing) => return Ok(Err(Some(missing))),
+            Err(missing) => return Ok(Err(missing)),
         };
         let named = Cluster::new(&cluster, &self.environment)?;
         let of = scheduled(schedule, now);
         let pod = changes_pod(schedule, &of, changes, &named);
-        Ok(pod.map_err(|error| Some(error.to_string())))
+        Ok(pod.map_err(|error| error.to_string()))
     }
 }
 
@@ -169,7 +172,7 @@ pub(super) fn status(
     });
     // Each write of the status triggers another pass, which must not write again.
     let later = match (&known.last_time, &status.last_time) {
-        (Some(known), Some(last)) => last.0.duration_since(known.0).unsigned_abs() >= LOOK,
+        (Some(known), Some(last)) => last.0.duration_since(known.0).unsigned_abs() >= POLL,
         (None, Some(_)) => true,
         (_, None) => false,
     };

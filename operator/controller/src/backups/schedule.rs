@@ -24,7 +24,7 @@ const FAILED_KEPT: usize = 3;
 const SUCCEEDED_KEPT: usize = 100;
 
 /// The longest time between two passes over a schedule.
-const LOOK: Duration = Duration::from_secs(300);
+const POLL: Duration = Duration::from_secs(300);
 
 /// The decision about a schedule: which EtcdBackups to create and delete, and the new status.
 #[derive(Debug, PartialEq)]
@@ -77,7 +77,7 @@ fn without_backup(delete: Vec<String>, status: EtcdBackupScheduleStatus) -> Due 
         delete,
         status,
         overdue: false,
-        requeue_after: LOOK,
+        requeue_after: POLL,
     }
 }
 
@@ -135,7 +135,7 @@ pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Ti
         delete,
         status,
         overdue,
-        requeue_after: wait.min(LOOK),
+        requeue_after: wait.min(POLL),
     }
 }
 

@@ -6,7 +6,7 @@ use witan_crd::{EtcdOperation, RestoreStatus};
 use witan_members::Members;
 
 use super::{
-    super::{At, LOOK, Operations, record::described},
+    super::{At, Operations, POLL, record::described},
     restoring,
 };
 use crate::{
@@ -113,6 +113,6 @@ impl<M: Members> Operations<M> {
         let mut status = described(operation);
         status.progress = Some(progress);
         self.write(operation, status, "Running").await?;
-        Ok(Action::requeue(LOOK))
+        Ok(Action::requeue(POLL))
     }
 }
