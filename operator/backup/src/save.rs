@@ -196,7 +196,6 @@ async fn attempt(
     };
     let (keys_hash, not_hashed) =
         compared.map_or((None, None), |one| (one.clone().ok(), one.err()));
-    let cut_off = member.cut_off.as_deref().map(unconfirmed);
     let record = BackupRecord {
         name: name.to_owned(),
         location: store.url(&format!("{name}{DATA}")),
@@ -211,10 +210,10 @@ async fn attempt(
         started_at,
         completed_at: now(),
         revision_digest,
-        unconfirmed: cut_off.is_some(),
+        unconfirmed: member.cut_off.is_some(),
         begins_changes: new.begins_changes,
         removed: Vec::new(),
-        warning: joined([cut_off, not_hashed]),
+        warning: joined([member.cut_off.as_deref().map(unconfirmed), not_hashed]),
     };
     stop.or(store.put_record(&record)).await?;
     tracing::info!(
