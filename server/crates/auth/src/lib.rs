@@ -90,7 +90,7 @@ impl Authenticator {
         let revision = node.auth().revision;
         let user = match shown.token() {
             Some(token) => match &self.kind {
-                TokenKind::Simple => node.tokens().user(token).ok_or(InvalidToken)?,
+                TokenKind::Simple => node.tokens().use_token(token).ok_or(InvalidToken)?,
                 TokenKind::Jwt(jwt) => {
                     return shown
                         .verified_claims(jwt, token)

@@ -146,7 +146,7 @@ impl CorruptionChecker {
             if !self.leads() || self.is_alone().await {
                 continue;
             }
-            for hash in self.node.state_hashes().behind(checked) {
+            for hash in self.node.state_hashes().after(checked) {
                 let dialer = &self.dialer;
                 let Ok(comparison) = compare::at(&self.node, dialer, hash.index, |_| true).await
                 else {

@@ -80,7 +80,7 @@ impl Copier<'_> {
         if job.machine.kv.compacted().0.max(0) != there.compacted.max(0) {
             return Ok(None);
         }
-        let end = job.end();
+        let end = job.end_signal();
         let hash = move |view: &View| {
             snapshot::of_versions(
                 end.until_told(view.machine.kv.hashed_versions(Revision(there.revision))),

@@ -41,7 +41,7 @@ impl Checkpoints {
     }
 
     /// Makes a checkpoint due if the feature level requires a newer format of the data directory.
-    pub(super) fn follow_level(&mut self, members: &MemberRegistry) {
+    pub(super) fn require_level(&mut self, members: &MemberRegistry) {
         self.due |= self.checkpointer.awaits_format_of(members.level());
     }
 

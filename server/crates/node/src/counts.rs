@@ -8,15 +8,35 @@ use witan_machine::{
 
 use super::{metrics::NodeMetrics, now_s};
 
+/// The numbers of ranges, puts and deletions in a request.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct KvCounts {
+    pub(super) ranges: u64,
+    pub(super) puts: u64,
+    pub(super) deletes: u64,
+}
+
+impl KvCounts {
+    /// Adds the ranges, puts and deletions of a reply and its nested replies.
+    fn add(&mut self, reply: &OpReply) {
+        match reply {
+            OpReply::Range(_) => self.ranges += 1,
+            OpReply::Put(_) => self.puts += 1,
+            OpReply::Delete(_) => self.deletes += 1,
+            OpReply::Txn(txn) => txn.replies.iter().for_each(|(reply, _)| self.add(reply)),
+        }
+    }
+}
+
 impl NodeMetrics {
     /// Counts the effects of an applied entry.
     pub(super) fn applied(&self, outcome: &Outcome) {
         match &outcome.reply {
             Reply::Kv(Ok(kv::KvReply::Compact)) => self.compaction_last.set(now_s()),
             Reply::Kv(Ok(kv::KvReply::Op(reply))) => {
-                let mut sum = [0; 3];
-                tally(reply, &mut sum);
-                self.kv_counted(sum);
+                let mut counts = KvCounts::default();
+                counts.add(reply);
+                self.count_kv(counts);
             }
             Reply::Tree(Ok(witan_tree::TreeReply::Event(event))) => {
                 if let Some((_, writes)) = self.tree_writes.iter().find(|(a, _)| *a == event.action)
@@ -27,7 +47,7 @@ impl NodeMetrics {
             Reply::Tree(Ok(witan_tree::TreeReply::Expired(nodes))) => {
                 self.tree_expires.inc_by(*nodes as u64)
             }
-            Reply::Lease(Ok(reply)) => self.lease_done(reply),
+            Reply::Lease(Ok(reply)) => self.count_lease(reply),
             Reply::Kv(Err(_)) | Reply::Lease(Err(_)) | Reply::Tree(Err(_)) => {}
             Reply::Published
             | Reply::ClusterVersionSet
@@ -41,7 +61,7 @@ impl NodeMetrics {
     }
 
     /// Counts granted and ended leases.
-    fn lease_done(&self, reply: &lease::LeaseReply) {
+    fn count_lease(&self, reply: &lease::LeaseReply) {
         match reply {
             lease::LeaseReply::Granted(granted) => {
                 self.leases_granted.inc();
@@ -54,8 +74,8 @@ impl NodeMetrics {
     }
 
     /// Adds a request's numbers of ranges, puts and deletions to the counters. Several operations also count as a transaction.
-    pub(super) fn kv_counted(&self, sum: [u64; 3]) {
-        let [ranges, puts, deletes] = sum;
+    pub(super) fn count_kv(&self, counts: KvCounts) {
+        let KvCounts { ranges, puts, deletes } = counts;
         for (series, by) in [
             (&self.kv_ranges, ranges),
             (&self.kv_puts, puts),
@@ -68,16 +88,6 @@ impl NodeMetrics {
         if ranges + puts + deletes > 1 {
             self.kv_txns.inc();
         }
-    }
-}
-
-/// Adds the ranges, puts and deletions of a reply and its nested replies to `sum`.
-fn tally(reply: &OpReply, sum: &mut [u64; 3]) {
-    match reply {
-        OpReply::Range(_) => sum[0] += 1,
-        OpReply::Put(_) => sum[1] += 1,
-        OpReply::Delete(_) => sum[2] += 1,
-        OpReply::Txn(txn) => txn.replies.iter().for_each(|(reply, _)| tally(reply, sum)),
     }
 }
 

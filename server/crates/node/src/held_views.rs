@@ -113,7 +113,7 @@ impl HeldViews {
     }
 
     /// Records the bytes that a turn has dropped. Tells the oldest readers to end while all readers together pin too much.
-    pub(super) fn follow(&self, machine: &StateMachine) {
+    pub(super) fn record_dropped(&self, machine: &StateMachine) {
         let mut held = self.0.held.lock();
         let of_machine = machine.dropped_bytes();
         held.dropped_bytes += of_machine.saturating_sub(held.of_machine);
@@ -144,7 +144,7 @@ impl HeldViews {
         self.0.held.lock().end_beyond(budget_bytes / MEMORY_DIVISOR)
     }
 
-    /// Records that the state `machine` has replaced a state of `bytes` bytes. Ends readers like [`Self::follow`].
+    /// Records that the state `machine` has replaced a state of `bytes` bytes. Ends readers like [`Self::record_dropped`].
     pub(super) fn replace(&self, machine: &StateMachine, bytes: u64) {
         let mut held = self.0.held.lock();
         held.dropped_bytes += bytes;
@@ -327,7 +327,7 @@ mod tests {
                 held.readers[0].bytes = 1;
                 held.end_beyond(0);
             }
-            let end = job.end();
+            let end = job.end_signal();
             let endless = move |_: &View| end.until_told(std::iter::repeat(())).count();
             assert_eq!(job.run(endless).await, Err(NodeError::TooMany));
         });

@@ -69,7 +69,7 @@ impl NodeHost {
         let auth_changed = self.show_state(view);
         let machine = &view.machine;
         self.shared.held_views.replace(machine, before.size_bytes());
-        self.post.follow(&machine.members);
+        self.post.update_members(&machine.members);
         if auth_changed {
             self.shared.tokens.end_all();
             self.shared.watch_streams.wake_all(&mut self.completions);
@@ -153,7 +153,7 @@ impl Host for NodeHost {
         let executed = std::mem::take(&mut self.executed_took);
         let took = (self.applying.elapsed() + executed) / entries;
         let auth_changed = self.show_state(view);
-        self.shared.held_views.follow(&view.machine);
+        self.shared.held_views.record_dropped(&view.machine);
         let kv = &view.machine.kv;
         self.shared.watch_streams.publish(kv.revision());
         for Applied { index, ticket, outcome, members, hashed } in applied {
@@ -161,8 +161,8 @@ impl Host for NodeHost {
                 self.frozen.offer(*state, &outcome.reply);
             }
             if let Some(members) = members {
-                self.post.follow(&members);
-                self.checkpoints.follow_level(&members);
+                self.post.update_members(&members);
+                self.checkpoints.require_level(&members);
             }
             self.shared.metrics.applied(&outcome);
             self.tally.applied(&outcome.reply, took);

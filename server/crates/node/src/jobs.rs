@@ -93,7 +93,7 @@ impl<P: Send + 'static> Job<P> {
     }
 
     /// Returns the signal that tells the job to stop early because it pins too much memory.
-    pub fn end(&self) -> ViewEnd {
+    pub fn end_signal(&self) -> ViewEnd {
         self.held.end.clone()
     }
 

@@ -65,6 +65,7 @@ use witan_storage::{OnDurable, ReceivedSnapshot, SpaceStatus};
 use witan_tree::Watch;
 
 use completions::CompletionSender;
+use counts::KvCounts;
 use replica_loop::LoopRequest;
 
 pub use clock::{now_ns, now_s};
@@ -422,7 +423,8 @@ impl Node {
 
     /// Counts the v3 ranges that a request has read from a view.
     pub fn ranges_served(&self, ranges: usize) {
-        self.shared.metrics.kv_counted([ranges as u64, 0, 0]);
+        let counts = KvCounts { ranges: ranges as u64, ..KvCounts::default() };
+        self.shared.metrics.count_kv(counts);
     }
 
     /// Sets the gauges that reflect the state to their current values.

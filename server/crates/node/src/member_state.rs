@@ -106,7 +106,7 @@ impl Node {
 
     /// Returns whether v2 authentication was enabled after the last turn.
     pub fn v2_auth_enabled(&self) -> bool {
-        self.shared.status.paths.load(Relaxed)
+        self.shared.status.v2_auth_enabled.load(Relaxed)
     }
 
     /// Returns whether v2 or v3 authentication is enabled. Both share the users, so administrators must then authenticate.

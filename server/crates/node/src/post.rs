@@ -13,7 +13,7 @@ pub trait Post: fmt::Debug + Send {
     fn post(&mut self, envelopes: Vec<Envelope>);
 
     /// Opens and closes streams to match the members after an applied change.
-    fn follow(&mut self, members: &MemberRegistry);
+    fn update_members(&mut self, members: &MemberRegistry);
 
     /// Waits until a message arrives or the thread is woken, at most for `timeout`. Appends the messages that have arrived to
     /// `messages`, control messages first, up to a limit in bytes. The next call returns the rest.

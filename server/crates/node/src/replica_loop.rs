@@ -444,7 +444,9 @@ impl ReplicaLoop {
         self.report_room();
         let registrations = self.replica.registrations_in_log();
         if std::mem::replace(&mut self.registrations, registrations) != registrations {
-            self.host.post.follow(&self.replica.members_in_log());
+            self.host
+                .post
+                .update_members(&self.replica.members_in_log());
         }
         let status = self.replica.status();
         if status.applied != before {

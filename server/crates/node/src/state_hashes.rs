@@ -123,7 +123,7 @@ impl StateHashes {
     }
 
     /// Returns the hashes of states after entries above `index`, newest first.
-    pub fn behind(&self, index: u64) -> Vec<StateHash> {
+    pub fn after(&self, index: u64) -> Vec<StateHash> {
         let kept = self.kept.borrow();
         let newest = kept.iter().rev().cloned();
         newest.filter(|hash| hash.index > index).collect()
@@ -161,7 +161,7 @@ mod tests {
         let last = HASHES_KEPT as u64 + 3;
         (1..=last).for_each(|index| hashes.add(hash(index)));
         assert_eq!((hashes.at(3), hashes.at(4)), (None, Some(hash(4))));
-        assert_eq!(hashes.behind(last - 2), [hash(last), hash(last - 1)]);
+        assert_eq!(hashes.after(last - 2), [hash(last), hash(last - 1)]);
         hashes.clear();
         assert_eq!(hashes.at(last), None);
     }

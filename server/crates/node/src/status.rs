@@ -44,7 +44,7 @@ pub(super) struct PublishedStatus {
     /// Twice the auth revision, plus one while authentication is enabled.
     auth: AtomicU64,
     /// Whether v2 authentication is enabled.
-    pub(super) paths: AtomicBool,
+    pub(super) v2_auth_enabled: AtomicBool,
     pub(super) learner: AtomicBool,
     pub(super) follows: AtomicBool,
 }
@@ -77,7 +77,8 @@ impl PublishedStatus {
             .store(machine.alarms.contains(corrupt), Relaxed);
         let auth = (machine.auth.revision() << 1) | u64::from(machine.auth.enabled());
         let auth_changed = self.auth.swap(auth, Relaxed) != auth;
-        self.paths.store(machine.auth.path_auth_enabled(), Relaxed);
+        self.v2_auth_enabled
+            .store(machine.auth.path_auth_enabled(), Relaxed);
         self.follows.store(machine.members.follows, Relaxed);
         let learner = machine.members.is_learner(member_id);
         self.learner.store(learner, Relaxed);

@@ -65,6 +65,7 @@ impl TokenTable {
         self.by_user.entry(user).or_default().insert(place);
     }
 
+    /// Removes a token, if it exists.
     fn remove(&mut self, token: &str) {
         let Some(owner) = self.by_token.remove(token) else {
             return;
@@ -78,6 +79,7 @@ impl TokenTable {
         }
     }
 
+    /// Removes all tokens of a user.
     fn remove_user(&mut self, user: &str) {
         for place in self.by_user.remove(user).unwrap_or_default() {
             if let Some(token) = self.order.remove(&place) {
@@ -143,7 +145,7 @@ impl Tokens {
     }
 
     /// Returns a token's user and renews the token, or returns `None` if the token is unknown or has expired.
-    pub fn user(&self, token: &str) -> Option<String> {
+    pub fn use_token(&self, token: &str) -> Option<String> {
         let now = Instant::now();
         let mut known = self.known.lock();
         let owner = known.by_token.get_mut(token)?;
@@ -211,14 +213,14 @@ mod tests {
         let tokens = Tokens::new(Duration::from_secs(300), 0);
         tokens.applied(&authenticated("alice", "abc"), 7);
         tokens.applied(&authenticated("bob", "def"), 8);
-        assert_eq!(tokens.user("abc.7").as_deref(), Some("alice"));
-        assert_eq!(tokens.user("abc.8"), None);
+        assert_eq!(tokens.use_token("abc.7").as_deref(), Some("alice"));
+        assert_eq!(tokens.use_token("abc.8"), None);
         let gone = AuthReply::TokensRevoked { user: "alice".into() };
         tokens.applied(&gone, 10);
-        assert_eq!(tokens.user("abc.7"), None);
-        assert_eq!(tokens.user("def.8").as_deref(), Some("bob"));
+        assert_eq!(tokens.use_token("abc.7"), None);
+        assert_eq!(tokens.use_token("def.8").as_deref(), Some("bob"));
         tokens.applied(&AuthReply::Disabled, 11);
-        assert_eq!(tokens.user("def.8"), None);
+        assert_eq!(tokens.use_token("def.8"), None);
     }
 
     #[test]
@@ -226,8 +228,8 @@ mod tests {
         let tokens = Tokens::new(Duration::from_secs(300), 7);
         tokens.applied(&authenticated("alice", "abc"), 7);
         tokens.applied(&authenticated("alice", "abc"), 8);
-        assert_eq!(tokens.user("abc.7"), None);
-        assert_eq!(tokens.user("abc.8").as_deref(), Some("alice"));
+        assert_eq!(tokens.use_token("abc.7"), None);
+        assert_eq!(tokens.use_token("abc.8").as_deref(), Some("alice"));
     }
 
     #[test]
@@ -262,17 +264,17 @@ mod tests {
             many < few * 50,
             "a thousand log-ins: {few:?}, then {many:?}"
         );
-        assert_eq!(tokens.user("alice.1").as_deref(), Some("alice"));
-        assert_eq!(tokens.user("bob.2"), None, "its oldest");
+        assert_eq!(tokens.use_token("alice.1").as_deref(), Some("alice"));
+        assert_eq!(tokens.use_token("bob.2"), None, "its oldest");
         let last = format!("bob.{}", TOKENS_MAX + 1008);
-        assert_eq!(tokens.user(&last).as_deref(), Some("bob"));
+        assert_eq!(tokens.use_token(&last).as_deref(), Some("bob"));
         // When a user with few tokens logs in, the user with the most tokens loses one.
         log_in("alice", 2);
-        assert!(tokens.user("alice.1").is_some() && tokens.user("alice.2").is_some());
+        assert!(tokens.use_token("alice.1").is_some() && tokens.use_token("alice.2").is_some());
         assert_eq!(tokens.known.lock().by_token.len(), TOKENS_MAX);
         let gone = AuthReply::TokensRevoked { user: "bob".into() };
         tokens.applied(&gone, 2);
-        assert_eq!(tokens.user(&last), None);
+        assert_eq!(tokens.use_token(&last), None);
         let known = tokens.known.lock();
         let sizes = (known.by_token.len(), known.order.len(), known.by_user.len());
         assert_eq!(sizes, (2, 2, 1));
@@ -287,7 +289,7 @@ mod tests {
                 tokens.applied(&authenticated(user, user), index);
             }
             tokens.known.lock().evict("grace");
-            assert_eq!(tokens.user("frank.6"), None);
+            assert_eq!(tokens.use_token("frank.6"), None);
         }
     }
 
@@ -303,7 +305,7 @@ mod tests {
             let early = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
             known.by_token.get_mut("abc.1").unwrap().placed = early;
         }
-        assert!(tokens.user("abc.1").is_some());
+        assert!(tokens.use_token("abc.1").is_some());
         let mut known = tokens.known.lock();
         known.evict("alice");
         assert!(known.by_token.contains_key("abc.1") && !known.by_token.contains_key("abc.2"));

@@ -55,7 +55,7 @@ pub(super) async fn of_keys(node: &Node, body: &[u8]) -> Page {
         Err(error) => return Page::bad_request(&format!("mvcc: {error}")),
     };
     let (revision, compact_revision) = (kv.revision().0, kv.compacted().0);
-    let end = job.end();
+    let end = job.end_signal();
     let hash = move |view: &View| {
         snapshot::of_versions(end.until_told(view.machine.kv.hashed_versions(hash_revision)))
     };

@@ -197,7 +197,7 @@ pub fn start(
         inbound: Inbound::new(),
         runtime: handle.clone(),
     };
-    post.follow(members);
+    post.update_members(members);
     let context = handle.enter();
     let sockets = sockets
         .into_iter()
@@ -277,7 +277,7 @@ impl Post for PeerPost {
         }
     }
 
-    fn follow(&mut self, members: &MemberRegistry) {
+    fn update_members(&mut self, members: &MemberRegistry) {
         let own = self.shared.own_id();
         let gone = |id: &MemberId, _: &mut LinkTasks| !members.by_id.contains_key(id);
         for (id, link) in self.links.extract_if(.., gone) {

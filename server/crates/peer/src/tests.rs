@@ -447,7 +447,7 @@ fn the_stream_of_a_removed_member_ends_although_it_never_pings() {
     until("its message arrives", || two.messages().pop());
     members.by_id.remove(&MemberId(1));
     members.removed_ids.insert(MemberId(1));
-    two.post.follow(&members);
+    two.post.update_members(&members);
     until("its stream ends", || {
         two.messages();
         stream.write_all(&message).err()
@@ -523,13 +523,13 @@ fn a_member_that_left_is_forgotten_and_one_that_came_is_called() {
     one.send(3, Lane::Bulk, Bytes::from_static(b"dropped"));
     // Start this member only now. Earlier, its connection would be accepted.
     let mut three = started(3, third, &members);
-    one.post.follow(&members);
+    one.post.update_members(&members);
     one.wait_open(3);
     one.send(3, Lane::Bulk, Bytes::from_static(b"kept"));
     let first = until("a message", || three.messages().pop());
     assert_eq!(first.message, "kept");
     alone.removed_ids.insert(MemberId(3));
-    one.post.follow(&alone);
+    one.post.update_members(&alone);
     assert!(one.post.shared.peer(MemberId(3)).is_none());
     let of_it = ["To=\"3\"", "From=\"3\"", "Remote=\"3\""];
     until("the end of the series", || {
@@ -565,7 +565,7 @@ fn a_member_that_is_not_known_yet_is_answered_at_the_url_that_it_names() {
     passes(&mut two, &mut one, "an answer");
     passes(&mut two, &mut three, "another answer");
     // The entry that adds the first member is applied.
-    two.post.follow(&known);
+    two.post.update_members(&known);
     assert!(two.post.shared.remotes.lock().0.keys().eq(&[MemberId(3)]));
     passes(&mut two, &mut one, "as a member");
     // The other member ends before it joins the cluster.

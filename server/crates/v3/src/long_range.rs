@@ -158,7 +158,7 @@ fn pair_len(pair: KeyValue, value_len: usize) -> usize {
 fn keep(job: Arc<Job<()>>) -> (Weak<Job<()>>, oneshot::Sender<Infallible>) {
     let (sent, answered) = oneshot::channel();
     let kept = Arc::downgrade(&job);
-    let mut end = job.end();
+    let mut end = job.end_signal();
     tokio::spawn(async move {
         tokio::select! {
             () = end.wait() => {}

@@ -140,7 +140,7 @@ pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> RpcResult<
     let kv = &job.machine.kv;
     let hash_revision = kv.hash_revision(Revision(request.revision))?;
     let (header, compact_revision) = (header::at(&ctx.node, kv.revision()), kv.compacted().0);
-    let end = job.end();
+    let end = job.end_signal();
     let hash = move |view: &View| {
         snapshot::of_versions(end.until_told(view.machine.kv.hashed_versions(hash_revision)))
     };

@@ -53,10 +53,10 @@ pub(crate) async fn snapshot(
     authorize::check_admin_on(ctx, &job.machine)?;
     let (send, chunks) = mpsc::channel(CHUNKS_AHEAD);
     let (took, metrics) = (ctx.v3_metrics.snapshot.clone(), ctx.panics.clone());
-    let (end, end_signal, runtime) = (job.end(), job.end(), Handle::current());
+    let (end, end_signal, runtime) = (job.end_signal(), job.end_signal(), Handle::current());
     let writer = ChunkWriter {
         send: send.clone(),
-        end: job.end(),
+        end: job.end_signal(),
         runtime,
         left: 0,
         chunk: Vec::with_capacity(CHUNK_BYTES),

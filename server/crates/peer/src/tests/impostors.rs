@@ -180,7 +180,7 @@ fn a_certificate_of_another_host_does_not_speak_for_a_member_with_open_streams()
     // A member that is about to move has a certificate for its new URLs, or still the old one.
     let url = format!("https://{}:{}", HOSTS[2], addresses[0].port());
     members.by_id.get_mut(&MemberId(1)).unwrap().peer_urls = vec![url];
-    second.post.follow(&members);
+    second.post.update_members(&members);
     assert_eq!(call((HOSTS[0], &one), 1, &addresses), None);
     assert_eq!(call(of_third, 1, &addresses), None);
     stop(first);
