@@ -45,6 +45,8 @@ pub(super) struct CompletionQueue {
 /// The replica thread's answer to one kind of request.
 pub(super) trait CompletionValue: Sized {
     fn wrap(self) -> AnyContent;
+
+    /// Returns the value, or `None` if the content is of another kind.
     fn unwrap(value: AnyContent) -> Option<Self>;
 }
 
@@ -353,6 +355,7 @@ impl CompletionBatch {
         self.add(completion_queue, Completion::Wake(notify));
     }
 
+    /// Adds a completion for the worker with this queue.
     fn add(&mut self, completion_queue: Arc<CompletionQueue>, completion: Completion) {
         // There is one queue per worker, so a linear search is cheaper than a map.
         match self

@@ -107,6 +107,7 @@ fn of_lease(operation: &LeaseOperation) -> RequestType {
     }
 }
 
+/// Returns the request type of an auth operation, or `None` for a v2 operation, which etcd does not measure.
 fn of_auth(operation: &AuthOperation) -> Option<RequestType> {
     Some(match operation {
         AuthOperation::Enable(_) => RequestType::AuthEnable,
