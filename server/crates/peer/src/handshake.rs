@@ -338,6 +338,7 @@ impl fmt::Display for Refusal {
 /// The other side's answer to a handshake.
 pub(super) type Answer = Result<(), Refusal>;
 
+/// Encodes the contents of an answer's frame.
 pub(super) fn encode_answer(answer: Answer) -> Vec<u8> {
     let (code, value, _) = answer.err().map_or((0, 0, ""), Refusal::parts);
     let mut out = vec![code];

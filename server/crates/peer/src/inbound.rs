@@ -153,6 +153,7 @@ impl Inbound {
 }
 
 impl OpenStream {
+    /// Wraps a stream whose handshake is complete. Its next read takes the bytes that TLS already has.
     fn new(inbound: InboundStream) -> Self {
         Self {
             // The TLS record with the handshake may contain further bytes.

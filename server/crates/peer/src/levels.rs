@@ -86,15 +86,18 @@ impl FeatureLevels {
 
 /// Returns the level that each member can reach, or `None` for a member that did not answer. `later` is the first level with a
 /// later data format than the cluster's, for which members need disk space. Without `later`, their space does not matter.
-pub(super) fn known(running: &[MemberRelease], later: Option<Level>) -> Vec<Option<Level>> {
+pub(super) fn reachable_levels(
+    running: &[MemberRelease],
+    later: Option<Level>,
+) -> Vec<Option<Level>> {
     let levels = running.iter();
     levels
         .map(|(_, running)| running.as_ref().map(|running| running.reachable(later)))
         .collect()
 }
 
-/// Returns the members that prevent a raise above the level `cluster`. `later` is as in [`known`].
-pub(super) fn unable(
+/// Returns the members that prevent a raise above the level `cluster`. `later` is as in [`reachable_levels`].
+pub(super) fn blocking_members(
     mut running: Vec<MemberRelease>,
     cluster: Level,
     later: Option<Level>,
@@ -129,8 +132,11 @@ mod tests {
     #[test]
     fn the_members_that_prevent_a_raise_are_named() {
         let asked = answers(&[Some((2, 0)), None, Some((1, 0)), Some((3, 0))]);
-        assert_eq!(known(&asked, None), [Some(2), None, Some(1), Some(3)]);
-        assert_eq!(ids(&unable(asked, 1, None)), [2, 3]);
+        assert_eq!(
+            reachable_levels(&asked, None),
+            [Some(2), None, Some(1), Some(3)]
+        );
+        assert_eq!(ids(&blocking_members(asked, 1, None)), [2, 3]);
     }
 
     #[test]
@@ -144,12 +150,15 @@ mod tests {
             (Some(3), Some(2), &[]),
             (Some(2), None, &[2]),
         ] {
-            let found = decide(&version, &known(&asked, later), true);
+            let found = decide(&version, &reachable_levels(&asked, later), true);
             assert_eq!(found, level, "{later:?}");
-            let found = unable(asked.clone(), 1, later);
+            let found = blocking_members(asked.clone(), 1, later);
             assert_eq!(ids(&found), prevent, "{later:?}");
         }
         let begins = MemberRegistry::default();
-        assert_eq!(decide(&begins, &known(&asked, Some(2)), false), None);
+        assert_eq!(
+            decide(&begins, &reachable_levels(&asked, Some(2)), false),
+            None
+        );
     }
 }

@@ -292,7 +292,7 @@ impl Listener {
     /// links to the member retry immediately. If the member's process was believed to have ended, reports that it is back.
     fn admit(self: &Arc<Self>, (stream, hello, certificate): Greeted) {
         let (key, store_id) = ((hello.from, hello.kind), hello.store.id);
-        self.shared.answer_remote(&hello);
+        self.shared.connect_remote(&hello);
         if let Some(peer) = self.shared.peer(hello.from) {
             peer.retry_now();
             if peer.is_gone() {
@@ -320,7 +320,7 @@ impl Listener {
             };
             let end = tokio::select! {
                 end = serving => end,
-                removed = listener.removed(&hello) => Err(removed),
+                refused = listener.until_refused(&hello) => Err(refused),
             };
             if let Err(error) = end {
                 if let Some(peer) = listener.shared.peer(hello.from) {
@@ -352,7 +352,7 @@ impl Listener {
     }
 
     /// Completes when a new stream with this handshake would be refused. Returns the error that ends the stream.
-    async fn removed(&self, hello: &Handshake) -> io::Error {
+    async fn until_refused(&self, hello: &Handshake) -> io::Error {
         while self.shared.check(hello).is_ok() {
             sleep(REMOVAL_INTERVAL).await;
         }

@@ -28,7 +28,9 @@ use witan_node::NodeError;
 
 use super::{
     Shared,
-    levels::{LevelReport, MemberRelease, RaiseError, RaiseRequest, known, unable},
+    levels::{
+        LevelReport, MemberRelease, RaiseError, RaiseRequest, blocking_members, reachable_levels,
+    },
     query::{self, RunningRelease},
     urls,
 };
@@ -109,7 +111,7 @@ impl Monitor {
 
     /// Queries all other members once and acts on their answers. Returns the delay before the next round.
     async fn round(&mut self) -> Duration {
-        let (members, answers) = self.ask_all().await;
+        let (members, answers) = self.query_all().await;
         let mut running: Vec<MemberRelease> = Vec::new();
         for (id, answer) in answers {
             running.push((id, answer.as_ref().map(|(found, _)| found.clone())));
@@ -121,7 +123,7 @@ impl Monitor {
         self.apart.retain(|id, _| members.by_id.contains_key(id));
         self.releases.retain(|id, _| members.by_id.contains_key(id));
         let leads = self.leads(&members);
-        let level_left = self.follow_level(&members, &running, leads);
+        let level_left = self.update_level_report(&members, &running, leads);
         if leads {
             self.decide(members, &running).await;
         }
@@ -140,7 +142,7 @@ impl Monitor {
     }
 
     /// Queries all other members concurrently. Returns the members and the answers, including this member's own release.
-    async fn ask_all(&self) -> (Arc<MemberRegistry>, Vec<(MemberId, Answer)>) {
+    async fn query_all(&self) -> (Arc<MemberRegistry>, Vec<(MemberId, Answer)>) {
         let members = self.shared.members();
         let own_id = self.shared.own_id();
         let others = members
@@ -150,7 +152,7 @@ impl Monitor {
         let asked: Vec<(MemberId, Vec<Url>)> = others
             .map(|other| (other.member_id(), urls(other)))
             .collect();
-        let answers = asked.iter().map(|(id, urls)| self.ask(*id, urls));
+        let answers = asked.iter().map(|(id, urls)| self.query(*id, urls));
         let answers = join_all(answers).await;
         let lacks_bytes = self.shared.node.disk().rewrite_lacks_bytes();
         let own = (own_id, Some((RunningRelease::own(lacks_bytes), None)));
@@ -166,22 +168,24 @@ impl Monitor {
 
     /// Records on the leader since when the level could rise, and reports the round. Returns the time until the level rises if
     /// no member lacks disk space, or `None` if it does not rise.
-    fn follow_level(
+    fn update_level_report(
         &mut self,
         members: &MemberRegistry,
         running: &[MemberRelease],
         leads: bool,
     ) -> Option<Duration> {
         match leads {
-            true => self
-                .hold
-                .follow(members, &known(running, None), self.begun.elapsed()),
+            true => self.hold.follow(
+                members,
+                &reachable_levels(running, None),
+                self.begun.elapsed(),
+            ),
             false => self.hold.reset(),
         }
         let (left, now) = (self.level_left(), members.level());
         // During a hold, all members support a higher level, but some may lack disk space.
         let lacking = match left {
-            Some(_) => unable(running.to_vec(), now, levels::next_format(now)),
+            Some(_) => blocking_members(running.to_vec(), now, levels::next_format(now)),
             None => Vec::new(),
         };
         let rises = left.filter(|_| lacking.is_empty());
@@ -221,7 +225,7 @@ impl Monitor {
     }
 
     /// Requests a member's release and by how many seconds its clock is ahead. Returns `None` if no URL answers.
-    async fn ask(&self, member: MemberId, urls: &[Url]) -> Answer {
+    async fn query(&self, member: MemberId, urls: &[Url]) -> Answer {
         let (dialer, node) = (&self.shared.dialer, &self.shared.node);
         for url in urls {
             match query::running_release(url, dialer, node.identity().cluster_id, member).await {
@@ -325,7 +329,7 @@ impl Monitor {
             .collect();
         let held = self.level_left().is_some_and(|left| left.is_zero());
         let later = levels::next_format(members.level());
-        let level = levels::decide(members, &known(running, later), held);
+        let level = levels::decide(members, &reachable_levels(running, later), held);
         if ends && has_returned(members, running) {
             let ends = Command::Downgrade(Downgrade { target: String::new() });
             let target = &members.downgrade_target;
@@ -348,7 +352,7 @@ impl Monitor {
 
     /// Raises the feature level of the cluster as [`super::FeatureLevels::raise`] requests.
     async fn raise(&self) -> Result<Level, RaiseError> {
-        let (members, running) = self.ask_all().await;
+        let (members, running) = self.query_all().await;
         let running: Vec<MemberRelease> = running
             .into_iter()
             .map(|(id, answer)| (id, answer.map(|(found, _)| found)))
@@ -361,11 +365,11 @@ impl Monitor {
         }
         let now = members.level();
         let later = levels::next_format(now);
-        let Some(level) = levels::decide(&members, &known(&running, later), true) else {
-            let mut supported = known(&running, None).into_iter();
+        let Some(level) = levels::decide(&members, &reachable_levels(&running, later), true) else {
+            let mut supported = reachable_levels(&running, None).into_iter();
             return match supported.all(|level| level == Some(now)) {
                 true => Ok(now),
-                false => Err(RaiseError::Unable(unable(running, now, later))),
+                false => Err(RaiseError::Unable(blocking_members(running, now, later))),
             };
         };
         let decided = ClusterVersion { level, ..ClusterVersion::default() };

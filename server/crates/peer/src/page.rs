@@ -17,6 +17,7 @@ pub(super) struct Page {
 }
 
 impl Page {
+    /// Creates a plain-text response with `text` and a line break.
     pub(super) fn text(status: StatusCode, text: &str) -> Self {
         Self {
             status,

@@ -45,8 +45,8 @@ impl Shared {
     }
 
     /// Opens streams to an unknown member, for up to [`REMOTES_MAX`] such members. Call this on the streams' thread.
-    pub(super) fn answer_remote(self: &std::sync::Arc<Self>, hello: &Handshake) {
-        // Lock in the same order as `follow`, so that no member is missed between the two locks.
+    pub(super) fn connect_remote(self: &std::sync::Arc<Self>, hello: &Handshake) {
+        // Lock in the same order as `update_members`, so that no member is missed between the two locks.
         let mut remotes = self.remotes.lock();
         let urls = urls(hello);
         if self.members().by_id.contains_key(&hello.from) || urls.is_empty() {
@@ -66,7 +66,7 @@ impl Shared {
         }
     }
 
-    /// Ends the streams that [`Self::answer_remote`] opened to a member and removes its metrics and statistics. Does nothing if
+    /// Ends the streams that [`Self::connect_remote`] opened to a member and removes its metrics and statistics. Does nothing if
     /// there are no such streams. Call this when the last stream from that member has ended.
     pub(super) fn forget_remote(&self, id: MemberId) {
         if self.remotes.lock().0.remove(&id).is_some() {

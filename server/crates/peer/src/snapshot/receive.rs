@@ -102,7 +102,7 @@ where
 {
     let first = next(reader).await?;
     let Part::Begin(begin) = first else {
-        return Err(unexpected(&first));
+        return Err(out_of_order(&first));
     };
     check(&begin, transfer)?;
     if !fits(begin.bytes) {
@@ -222,7 +222,7 @@ fn write_records(
             }
             other @ (Part::Begin(_) | Part::Resume(_) | Part::Alive | Part::Outcome(_)) => {
                 incoming.park();
-                return Err(unexpected(&other));
+                return Err(out_of_order(&other));
             }
         }
     }
@@ -274,6 +274,7 @@ async fn next<S: AsyncRead + Unpin>(reader: &mut FrameReader<S>) -> Result<Part,
         .ok_or_else(|| ReceiveError::Protocol("sent an invalid frame".into()))
 }
 
-fn unexpected(part: &Part) -> ReceiveError {
+/// Returns the error for a part that the sender must not send now.
+fn out_of_order(part: &Part) -> ReceiveError {
     ReceiveError::Protocol(format!("sent {} out of order", part.name()))
 }

@@ -79,7 +79,7 @@ pub(in super::super) async fn send(
         | Part::Records(..)
         | Part::End(_)
         | Part::Alive
-        | Part::Restart) => return Err(unexpected(&other).into()),
+        | Part::Restart) => return Err(out_of_order(&other).into()),
     };
     let (bytes, from_byte) = (begin.bytes, resume.bytes);
     tracing::info!(
@@ -91,7 +91,7 @@ pub(in super::super) async fn send(
     );
 
     let (parts, waiting) = mpsc::channel(CHUNKS_AHEAD);
-    drop(panics::spawn(move || walk(&view, &resume, &parts)));
+    drop(panics::spawn(move || queue_parts(&view, &resume, &parts)));
     let sending = send_parts(&mut writing, waiting, &member, bytes);
     // A receiver reports a failure before the records end.
     let outcome = tokio::select! {
@@ -150,7 +150,7 @@ async fn send_parts(
 
 /// Sends the view's records, in checkpoint order, and their totals to `parts`. Sends a restart instead if the receiver has
 /// records of another snapshot. Blocks while `parts` is full.
-fn walk(view: &View, resume: &Resume, parts: &mpsc::Sender<Part>) {
+fn queue_parts(view: &View, resume: &Resume, parts: &mpsc::Sender<Part>) {
     let mut count = RecordCounter::default();
     let (mut offset, mut chunk) = (resume.bytes, BytesMut::new());
     let mut record = Vec::new();
@@ -218,12 +218,13 @@ async fn outcome<S: AsyncRead + Unpin>(reader: &mut FrameReader<S>) -> io::Resul
             | Part::Resume(_)
             | Part::Records(..)
             | Part::End(_)
-            | Part::Restart) => return Err(unexpected(&other)),
+            | Part::Restart) => return Err(out_of_order(&other)),
         }
     }
 }
 
-fn unexpected(part: &Part) -> io::Error {
+/// Returns the error for a part that the receiver must not send now.
+fn out_of_order(part: &Part) -> io::Error {
     let name = part.name();
     let what = format!("the receiver sent {name} out of order");
     io::Error::new(io::ErrorKind::InvalidData, what)
