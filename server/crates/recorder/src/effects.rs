@@ -37,7 +37,7 @@ pub(crate) const REPLIES: [&str; 19] = [
 
 /// Returns the index of a reply's kind in `REPLIES`, which distinguishes success from refusal. The text of a reply is not
 /// recorded, because it may contain users' values.
-fn reply(reply: &Reply) -> u32 {
+fn reply_kind(reply: &Reply) -> u32 {
     let or = |fine: bool, good| if fine { good } else { good + 1 };
     match reply {
         Reply::Nothing => 0,
@@ -54,19 +54,19 @@ fn reply(reply: &Reply) -> u32 {
     }
 }
 
-/// Runs a turn and passes its effects to `note`. Stores the new status in `before`, and passes it on if the role, term or
+/// Runs a turn and passes its effects to `record`. Stores the new status in `before`, and passes it on if the role, term or
 /// leader has changed. Also passes on the reason if the member must stop.
 pub(crate) fn turn(
     replica: &mut Replica,
     host: &mut dyn Host,
     before: &mut Option<Status>,
-    note: &mut dyn FnMut(EffectKind),
+    record: &mut dyn FnMut(EffectKind),
 ) -> Result<(), Halt> {
-    let halted = replica.turn(&mut NotingHost { host, note });
+    let halted = replica.turn(&mut RecordingHost { host, record });
     let status = replica.status();
     let led = |status: &Status| (status.role, status.term, status.leader);
     if before.replace(status).as_ref().map(led) != Some(led(&status)) {
-        note(EffectKind::Now(Now {
+        record(EffectKind::Now(Now {
             role: status.role as i32,
             term: status.term,
             leader: status.leader.0,
@@ -75,27 +75,27 @@ pub(crate) fn turn(
         }));
     }
     if let Err(halt) = &halted {
-        note(EffectKind::End(halt.to_string()));
+        record(EffectKind::End(halt.to_string()));
     }
     halted
 }
 
 /// A host that records a turn's effects and passes them on to another host.
-struct NotingHost<'a> {
+struct RecordingHost<'a> {
     host: &'a mut dyn Host,
-    note: &'a mut dyn FnMut(EffectKind),
+    record: &'a mut dyn FnMut(EffectKind),
 }
 
-impl Host for NotingHost<'_> {
+impl Host for RecordingHost<'_> {
     fn install(&mut self, snapshot: &View) {
         let (index, term) = (snapshot.position.index, snapshot.position.term);
-        (self.note)(EffectKind::Install(Place { index, term }));
+        (self.record)(EffectKind::Install(Place { index, term }));
         self.host.install(snapshot);
     }
 
     fn persist(&mut self, batch: &LogBatch) {
         let LogBatch { records, hard_state, must_sync } = batch;
-        (self.note)(EffectKind::Persist(Persisted {
+        (self.record)(EffectKind::Persist(Persisted {
             first: records.first().map_or(0, |record| record.index),
             entries: records.len() as u64,
             term: records.last().map_or(0, |record| record.term),
@@ -110,18 +110,18 @@ impl Host for NotingHost<'_> {
     }
 
     fn cut_log(&mut self, below: u64) {
-        (self.note)(EffectKind::CutLog(below));
+        (self.record)(EffectKind::CutLog(below));
         self.host.cut_log(below);
     }
 
     fn message_dropped(&mut self, from: MemberId, fault: MessageFault) {
-        (self.note)(EffectKind::Dropped(format!("from {from}: {fault}")));
+        (self.record)(EffectKind::Dropped(format!("from {from}: {fault}")));
         self.host.message_dropped(from, fault);
     }
 
     fn send(&mut self, envelopes: Vec<Envelope>) {
         for envelope in &envelopes {
-            (self.note)(EffectKind::Send(sent_record(envelope)));
+            (self.record)(EffectKind::Send(record_sent(envelope)));
         }
         self.host.send(envelopes);
     }
@@ -129,7 +129,7 @@ impl Host for NotingHost<'_> {
     fn execute(&mut self, command: Box<LongCommand>) -> Option<Box<ExecutedCommand>> {
         let index = command.index();
         let executed = self.host.execute(command);
-        (self.note)(match executed {
+        (self.record)(match executed {
             Some(_) => EffectKind::ExecuteHere(index),
             None => EffectKind::ExecuteElsewhere(index),
         });
@@ -144,12 +144,12 @@ impl Host for NotingHost<'_> {
     fn applied(&mut self, applied: Vec<Applied>, view: &View) {
         for it in &applied {
             let outcome = Some(Outcome {
-                reply: reply(&it.outcome.reply),
+                reply: reply_kind(&it.outcome.reply),
                 revision: it.outcome.revision.0,
                 hashed: it.hashed.is_some(),
             });
             let ticket = it.ticket.map(|Ticket(ticket)| ticket);
-            (self.note)(EffectKind::Apply(AppliedEntry {
+            (self.record)(EffectKind::Apply(AppliedEntry {
                 index: it.index,
                 ticket,
                 outcome,
@@ -161,7 +161,7 @@ impl Host for NotingHost<'_> {
     fn readable(&mut self, tickets: &[Ticket], view: &View) {
         let index = view.position.index;
         for &Ticket(ticket) in tickets {
-            (self.note)(EffectKind::Readable(ReadReleased { ticket, index }));
+            (self.record)(EffectKind::Readable(ReadReleased { ticket, index }));
         }
         self.host.readable(tickets, view);
     }
@@ -169,13 +169,14 @@ impl Host for NotingHost<'_> {
     fn answered(&mut self, answers: Vec<(Ticket, Answer)>) {
         for (Ticket(ticket), answer) in &answers {
             let text = format!("{answer:?}");
-            (self.note)(EffectKind::Answer(AnswerGiven { ticket: *ticket, text }));
+            (self.record)(EffectKind::Answer(AnswerGiven { ticket: *ticket, text }));
         }
         self.host.answered(answers);
     }
 }
 
-fn sent_record(envelope: &Envelope) -> Sent {
+/// Describes a sent message: its head, or a text if its head cannot be parsed, and the position of its state.
+fn record_sent(envelope: &Envelope) -> Sent {
     let Envelope { to: MemberId(to), message, snapshot, .. } = envelope;
     let head = MessageHead::of(message);
     let other = match &head {

@@ -54,7 +54,7 @@ impl Encoder {
             payload: redact_payload(&record.payload, redaction),
         });
         let start = Start {
-            settings: Some(settings(config)),
+            settings: Some(store_settings(config)),
             state: recovered.checkpoint.as_ref().map(state::store),
             hard_state: recovered.hard_state.clone(),
             log: log.collect(),
@@ -95,7 +95,8 @@ pub(crate) fn redact_payload(payload: &Bytes, redaction: Redaction) -> Bytes {
     wire::map_record(payload, &mut |data| redaction.redact_encoded(&data))
 }
 
-pub(crate) fn settings(config: &Config) -> Settings {
+/// Converts a replica's settings to their recorded form, in which 0 is the first feature level or unlimited memory.
+pub(crate) fn store_settings(config: &Config) -> Settings {
     Settings {
         id: config.id,
         election_ticks: config.election_ticks as u64,

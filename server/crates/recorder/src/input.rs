@@ -26,11 +26,11 @@ use crate::{
 };
 
 /// Converts an input to its recorded form and redacts it.
-pub(crate) fn note(input: &Input, redaction: Redaction) -> InputKind {
+pub(crate) fn record(input: &Input, redaction: Redaction) -> InputKind {
     match input {
         Input::Tick { now_ns } => InputKind::Tick(*now_ns),
         Input::Clock { monotonic_ns } => InputKind::Clock(*monotonic_ns),
-        Input::Message(envelope) => InputKind::Message(note_message(envelope, redaction)),
+        Input::Message(envelope) => InputKind::Message(record_message(envelope, redaction)),
         Input::Peer { member, event } => {
             InputKind::Peer(PeerReport { member: member.0, event: *event as i32 })
         }
@@ -54,7 +54,7 @@ pub(crate) fn note(input: &Input, redaction: Redaction) -> InputKind {
         }),
         Input::Decide { ticket, members, now_ns, command } => InputKind::Decide(DecisionTaken {
             ticket: ticket.0,
-            members: Some(note_members(members)),
+            members: Some(record_members(members)),
             now_ns: *now_ns,
             entry: redaction.encode(&Entry::unstamped(Command::clone(command), None)),
         }),
@@ -88,7 +88,8 @@ pub(crate) fn bytes(input: &Input) -> usize {
     }
 }
 
-fn note_message(envelope: &Envelope, redaction: Redaction) -> Received {
+/// Converts a message to its recorded form. Redacts the commands of its entries, and keeps only a part of a snapshot's state.
+fn record_message(envelope: &Envelope, redaction: Redaction) -> Received {
     let Envelope { from, to, message, snapshot, .. } = envelope;
     let redacted = wire::map_commands(message, &mut |data| redaction.redact_encoded(&data));
     Received {
@@ -100,7 +101,7 @@ fn note_message(envelope: &Envelope, redaction: Redaction) -> Received {
 }
 
 /// Converts members to a recorded state that contains only them.
-fn note_members(members: &MemberRegistry) -> crate::format::State {
+fn record_members(members: &MemberRegistry) -> crate::format::State {
     let mut view = View::default();
     view.machine.members = members.clone();
     state::store(&view)
@@ -164,6 +165,7 @@ pub(crate) fn restore(kind: &InputKind) -> Result<Input, String> {
     })
 }
 
+/// Decodes a recorded command. Returns the reason as the error.
 fn restore_entry(encoded: &Bytes) -> Result<Box<Entry>, String> {
     let entry = Entry::decode(encoded.clone());
     entry
@@ -171,6 +173,8 @@ fn restore_entry(encoded: &Bytes) -> Result<Box<Entry>, String> {
         .map_err(|error| format!("a command does not decode: {error}"))
 }
 
+/// Converts a recorded message back. Fails if its state cannot be restored. The message gets the control lane, because a
+/// recording omits the lane.
 fn restore_message(received: &Received) -> Result<Envelope, String> {
     let snapshot = received.snapshot.as_ref().map(state::restore).transpose();
     let snapshot = snapshot.map_err(|error| error.to_string())?;

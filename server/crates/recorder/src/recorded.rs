@@ -39,10 +39,10 @@ struct Recording {
 
 impl Recording {
     /// Adds an input to the current turn, unless the turn is too large for a frame.
-    fn note(&mut self, input: &Input) {
+    fn record_input(&mut self, input: &Input) {
         self.bytes += input::bytes(input);
         if self.bytes <= FRAME_BYTES_MAX {
-            let kind = Some(input::note(input, self.redaction));
+            let kind = Some(input::record(input, self.redaction));
             self.turn.inputs.push(format::Input { kind });
         }
     }
@@ -101,7 +101,7 @@ impl RecordedReplica {
     /// Takes an input like [`Replica::take`] and records it.
     pub fn take(&mut self, input: Input) {
         if let Some(recording) = &mut self.recording {
-            recording.note(&input);
+            recording.record_input(&input);
         }
         self.replica.take(input);
     }
@@ -112,8 +112,8 @@ impl RecordedReplica {
             return self.replica.turn(host);
         };
         let Recording { turn, status, .. } = &mut **recording;
-        let note = &mut |kind| turn.effects.push(Effect { kind: Some(kind) });
-        let halted = effects::turn(&mut self.replica, host, status, note);
+        let record = &mut |kind| turn.effects.push(Effect { kind: Some(kind) });
+        let halted = effects::turn(&mut self.replica, host, status, record);
         recording.end_turn();
         if halted.is_err() {
             recording.sink.close();

@@ -63,12 +63,14 @@ impl Redaction {
     }
 }
 
+/// Returns zeros in the length of `value`, without an allocation for a short one.
 fn zeros(value: &Bytes) -> Bytes {
     match ZEROS.get(..value.len()) {
         Some(zeros) => Bytes::from_static(zeros),
         None => vec![0; value.len()].into(),
     }
 }
+
 /// Returns the path of a v2 command on one key if it is in the discovery registry, and may therefore contain a token.
 fn path_with_token(entry: &mut Entry) -> Option<&mut Bytes> {
     let Some(Command::Tree(command)) = &mut entry.command else {
@@ -160,11 +162,11 @@ fn each_value(entry: &mut Entry, visit: &mut dyn FnMut(&mut Bytes)) {
     match &mut entry.command {
         Some(Command::Kv(command)) => match &mut command.operation {
             Some(KvOperation::Put(put)) => visit(&mut put.value),
-            Some(KvOperation::Txn(txn)) => values_of_txn(txn, visit),
+            Some(KvOperation::Txn(txn)) => each_value_of_txn(txn, visit),
             Some(KvOperation::Delete(_) | KvOperation::Compact(_) | KvOperation::Sweep(_))
             | None => {}
         },
-        Some(Command::Tree(command)) => values_of_tree(command.operation.as_mut(), visit),
+        Some(Command::Tree(command)) => each_value_of_tree(command.operation.as_mut(), visit),
         Some(Command::Follow(command)) => {
             if let Some(FollowOperation::Revisions(followed)) = &mut command.operation {
                 let revisions = followed.revisions.iter_mut();
@@ -187,7 +189,8 @@ fn each_value(entry: &mut Entry, visit: &mut dyn FnMut(&mut Bytes)) {
     }
 }
 
-fn values_of_txn(txn: &mut Txn, visit: &mut dyn FnMut(&mut Bytes)) {
+/// Calls `visit` with each value that a transaction or a nested one writes or compares.
+fn each_value_of_txn(txn: &mut Txn, visit: &mut dyn FnMut(&mut Bytes)) {
     for compare in &mut txn.compare {
         if let Some(TargetValue::Value(value)) = &mut compare.value {
             visit(value);
@@ -196,13 +199,14 @@ fn values_of_txn(txn: &mut Txn, visit: &mut dyn FnMut(&mut Bytes)) {
     for operation in txn.success.iter_mut().chain(&mut txn.failure) {
         match &mut operation.kind {
             Some(TxnOpKind::Put(put)) => visit(&mut put.value),
-            Some(TxnOpKind::Txn(nested)) => values_of_txn(nested, visit),
+            Some(TxnOpKind::Txn(nested)) => each_value_of_txn(nested, visit),
             Some(TxnOpKind::Range(_) | TxnOpKind::Delete(_)) | None => {}
         }
     }
 }
 
-fn values_of_tree(operation: Option<&mut TreeOperation>, visit: &mut dyn FnMut(&mut Bytes)) {
+/// Calls `visit` with each value that a v2 command writes or compares.
+fn each_value_of_tree(operation: Option<&mut TreeOperation>, visit: &mut dyn FnMut(&mut Bytes)) {
     match operation {
         Some(TreeOperation::Set(set)) => visit(&mut set.value),
         Some(TreeOperation::Create(create)) => visit(&mut create.value),

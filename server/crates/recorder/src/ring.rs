@@ -126,6 +126,7 @@ impl Drop for Ring {
     }
 }
 
+/// Returns the wall-clock time in Unix nanoseconds, or 0 before 1970.
 pub(crate) fn now_ns() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0, |since| {

@@ -20,8 +20,8 @@ impl Effect {
             EffectKind::Install(place) => {
                 format!("install snapshot {}/{}", place.index, place.term)
             }
-            EffectKind::Persist(persisted) => persist(persisted),
-            EffectKind::Send(sent) => send(sent),
+            EffectKind::Persist(persisted) => persisted_text(persisted),
+            EffectKind::Send(sent) => sent_text(sent),
             EffectKind::ExecuteHere(index) => format!("execute {index} here"),
             EffectKind::ExecuteElsewhere(index) => format!("execute {index} elsewhere"),
             EffectKind::Apply(AppliedEntry { index, ticket: None, .. }) => format!("apply {index}"),
@@ -34,7 +34,7 @@ impl Effect {
             EffectKind::Answer(answer) => {
                 format!("answer request {}: {}", answer.ticket, answer.text)
             }
-            EffectKind::Now(now) => state_of_raft(now),
+            EffectKind::Now(now) => status_text(now),
             EffectKind::CutLog(below) => format!("cut the log below {below}"),
             EffectKind::Dropped(what) => format!("drop a message {what}"),
             EffectKind::End(why) => format!("end: {why}"),
@@ -66,7 +66,7 @@ impl Effect {
     }
 }
 
-fn persist(persisted: &Persisted) -> String {
+fn persisted_text(persisted: &Persisted) -> String {
     let mut text = String::from("persist");
     if persisted.entries > 0 {
         let Persisted { first, entries, term, bytes, .. } = persisted;
@@ -86,7 +86,7 @@ fn persist(persisted: &Persisted) -> String {
     }
 }
 
-fn send(sent: &Sent) -> String {
+fn sent_text(sent: &Sent) -> String {
     let Sent { to, bytes, head, other, state } = sent;
     let mut text = format!("send to {}: ", MemberId(*to));
     let _ = match head {
@@ -100,7 +100,7 @@ fn send(sent: &Sent) -> String {
     text
 }
 
-fn state_of_raft(now: &Now) -> String {
+fn status_text(now: &Now) -> String {
     let Now { role, term, leader, committed, applied } = now;
     let leader = match MemberId(*leader) {
         MemberId::NONE => "none".into(),

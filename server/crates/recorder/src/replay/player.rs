@@ -122,9 +122,9 @@ impl Player {
         });
         self.host.elsewhere = elsewhere.collect();
         let mut effects = Vec::new();
-        let note = &mut |kind| effects.push(Effect { kind: Some(kind) });
+        let record = &mut |kind| effects.push(Effect { kind: Some(kind) });
         // The effects include the reason why the member must end.
-        let _ = effects::turn(&mut self.replica, &mut self.host, &mut self.status, note);
+        let _ = effects::turn(&mut self.replica, &mut self.host, &mut self.status, record);
         Ok(in_order(effects))
     }
 }

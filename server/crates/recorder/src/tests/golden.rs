@@ -204,7 +204,7 @@ fn the_format_is_that_of_earlier_releases() {
 #[test]
 fn settings_are_restored() {
     let config = encode::restore_settings(&settings());
-    assert_eq!(encode::settings(&config), settings());
+    assert_eq!(encode::store_settings(&config), settings());
     let revisions = Compaction { period: 0, hour: 0, keep: 6, check_interval_ticks: 7 };
     let settings = Settings {
         compaction: Some(revisions),
@@ -213,7 +213,7 @@ fn settings_are_restored() {
         ..settings()
     };
     let config = encode::restore_settings(&settings);
-    assert_eq!(encode::settings(&config), settings);
+    assert_eq!(encode::store_settings(&config), settings);
 }
 
 #[test]
@@ -245,6 +245,6 @@ fn inputs_are_restored() {
     for kind in whole.chain(parts) {
         let restored = crate::input::restore(&kind).unwrap();
         let redaction = Redaction { values_in_clear: true };
-        assert_eq!(crate::input::note(&restored, redaction), kind);
+        assert_eq!(crate::input::record(&restored, redaction), kind);
     }
 }
