@@ -139,14 +139,14 @@ impl Files {
             return Ok(Revoked::None);
         };
         let crl = self.flags.crl;
-        let bytes = read(crl, path)?;
+        let bytes = read_file(crl, path)?;
         // etcd reads only DER, but most tools write PEM.
         let list = match CertificateRevocationListDer::from_pem_slice(&bytes) {
             Ok(list) => list.to_vec(),
             Err(_) => bytes,
         };
         let list = CertificateList::from_der(&list).map_err(|error| {
-            content(
+            content_error(
                 crl,
                 path,
                 format!("not a certificate revocation list: {error}"),
@@ -164,8 +164,8 @@ impl Files {
     pub(super) fn parts(&self) -> Result<TlsParts, TlsError> {
         let [cert, key] = self.flags.pair;
         let chain = certificates(cert, &self.cert)?;
-        let key = PrivateKeyDer::from_pem_slice(&read(key, &self.key)?).map_err(|error| {
-            content(key, &self.key, format!("no private key in PEM: {error:?}"))
+        let key = PrivateKeyDer::from_pem_slice(&read_file(key, &self.key)?).map_err(|error| {
+            content_error(key, &self.key, format!("no private key in PEM: {error:?}"))
         })?;
         Ok(TlsParts { chain, key, authorities: self.authorities()? })
     }
@@ -246,7 +246,7 @@ impl Files {
         let Some(ca) = &self.ca else { return Ok(None) };
         let flag = self.flags.ca;
         let pool = TrustedPool::new(certificates(flag, ca)?)
-            .map_err(|error| content(flag, ca, format!("not an authority: {error}")))?;
+            .map_err(|error| content_error(flag, ca, format!("not an authority: {error}")))?;
         Ok(Some(Arc::new(pool)))
     }
 
@@ -263,7 +263,7 @@ impl Files {
         let roots = authorities.roots.clone();
         let chain = WebPkiClientVerifier::builder_with_provider(roots, provider)
             .build()
-            .map_err(|error| content(self.flags.ca, ca, error.to_string()))?;
+            .map_err(|error| content_error(self.flags.ca, ca, error.to_string()))?;
         Ok(Some(ClientVerifier {
             chain,
             trusted: authorities.clone(),
@@ -289,22 +289,26 @@ fn stamp(path: Option<&Path>) -> FileStamp {
     ])
 }
 
-fn read(flag: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
+fn read_file(flag: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
     fs::read(path).map_err(|source| TlsError::Read { flag, path: path.to_owned(), source })
 }
 
-fn content(flag: &'static str, path: &Path, reason: String) -> TlsError {
+fn content_error(flag: &'static str, path: &Path, reason: String) -> TlsError {
     let path = path.to_owned();
     TlsError::Content { flag, path, reason }
 }
 
 /// Reads all certificates of a PEM file. Fails if the file contains none.
 fn certificates(flag: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let bytes = read(flag, path)?;
+    let bytes = read_file(flag, path)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     match found {
         Ok(found) if !found.is_empty() => Ok(found),
-        Ok(_) => Err(content(flag, path, "no certificate in PEM".to_owned())),
-        Err(error) => Err(content(flag, path, format!("damaged PEM: {error:?}"))),
+        Ok(_) => Err(content_error(
+            flag,
+            path,
+            "no certificate in PEM".to_owned(),
+        )),
+        Err(error) => Err(content_error(flag, path, format!("damaged PEM: {error:?}"))),
     }
 }

@@ -34,7 +34,7 @@ impl PeerCertificate {
         Some(Self(Arc::new(PeerChain { common_name, chain })))
     }
 
-    /// Returns the subject's common name, or an empty string if there is none. As in Go, the last of several names counts.
+    /// Returns the common name in the client's certificate, or an empty string if there is none.
     pub fn common_name(&self) -> &str {
         &self.0.common_name
     }
