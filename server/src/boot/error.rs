@@ -20,7 +20,7 @@ const INCONSISTENT_EXIT_CODE: i32 = 36;
 
 /// The reason why a member could not start or had to stop.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the texts say it")]
+#[expect(missing_docs, reason = "the Display texts describe the variants")]
 pub enum BootError {
     #[error(transparent)]
     Config(#[from] ConfigError),

@@ -34,7 +34,7 @@ use witan_storage::{self as storage, DataIdentity, OpenError};
 /// The reason why a data directory was not adopted. etcd's files are unchanged, and Witan ignores the files that it has
 /// written.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the texts say it")]
+#[expect(missing_docs, reason = "the Display texts describe the variants")]
 pub enum AdoptError {
     #[error(transparent)]
     Etcd(#[from] witan_etcd::EtcdError),

@@ -29,7 +29,7 @@ const JOIN_RETRY: Duration = Duration::from_millis(250);
 
 /// The reason why a member did not join. The texts begin like etcd's.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the texts say it")]
+#[expect(missing_docs, reason = "the Display texts describe the variants")]
 pub enum JoinError {
     #[error(
         "cannot fetch cluster info from peer urls: could not retrieve cluster information from the given \

@@ -6,7 +6,7 @@ use super::url::UrlError;
 
 /// Why a configuration is invalid.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the texts say it")]
+#[expect(missing_docs, reason = "the Display texts describe the variants")]
 pub enum ConfigError {
     /// An unknown flag or a missing value, in clap's text.
     #[error("{0}")]

@@ -256,7 +256,7 @@ pub struct LogConfig {
 
 /// An output in `--log-outputs`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the values of a flag")]
+#[expect(missing_docs, reason = "the variants are values of the flag")]
 pub enum LogOutput {
     Stderr,
     Stdout,
@@ -265,7 +265,7 @@ pub enum LogOutput {
 
 /// `--log-format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the values of a flag")]
+#[expect(missing_docs, reason = "the variants are values of the flag")]
 pub enum LogFormat {
     Json,
     Console,

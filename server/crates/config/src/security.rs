@@ -89,7 +89,7 @@ pub enum ServerCertificate {
 
 /// A TLS version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "the values of a flag")]
+#[expect(missing_docs, reason = "the variants are values of the flag")]
 pub enum TlsVersion {
     #[default]
     Tls12,

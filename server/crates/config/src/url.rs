@@ -21,7 +21,7 @@ pub enum Address {
 
 /// Why a text is not a valid URL, in etcd's words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[expect(missing_docs, reason = "the texts say it")]
+#[expect(missing_docs, reason = "the Display texts describe the variants")]
 pub enum UrlError {
     #[error("no valid URLs given")]
     None,

@@ -7,7 +7,7 @@ use witan_base::metrics::Register;
 #[derive(Debug)]
 #[expect(
     missing_docs,
-    reason = "the help text of its series describes each field"
+    reason = "the help text of each metric describes its field"
 )]
 pub struct HealthMetrics {
     pub success: IntCounter,

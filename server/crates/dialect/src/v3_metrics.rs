@@ -9,7 +9,7 @@ use witan_base::metrics::{Register, Striped};
 #[derive(Debug)]
 #[expect(
     missing_docs,
-    reason = "the help text of its series describes each field"
+    reason = "the help text of each metric describes its field"
 )]
 pub struct V3Metrics {
     /// Durations of successful ranges, and of failed ranges.

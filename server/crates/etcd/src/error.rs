@@ -9,7 +9,7 @@ use witan_bolt::BoltError;
 
 /// Why a data directory cannot be read, and the remedy.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the texts say it")]
+#[expect(missing_docs, reason = "the Display texts describe the variants")]
 pub enum EtcdError {
     /// The directory is not a data directory, or it belongs to etcd 2.
     #[error(

@@ -1,6 +1,9 @@
 //! The messages in etcd's log and `.snap` files: `raft.proto`, `record.proto`, `snap.proto` and the metadata record.
 
-#![expect(missing_docs, reason = "where raft's names say all")]
+#![expect(
+    missing_docs,
+    reason = "some names come from Raft's protocol and need no description"
+)]
 
 use bytes::Bytes;
 use serde::Serialize;

@@ -63,7 +63,7 @@ struct MemberArguments {
 
 /// The reason why a command failed.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the texts say it")]
+#[expect(missing_docs, reason = "the Display texts describe the variants")]
 pub enum FollowCommandError {
     /// Invalid arguments or a request for help, which clap prints.
     #[error(transparent)]

@@ -24,7 +24,7 @@ use super::{
 
 /// The reason why a cluster cannot start to follow.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the texts say it")]
+#[expect(missing_docs, reason = "the Display texts describe the variants")]
 pub enum SeedError {
     #[error("--from: {0}")]
     Tls(#[from] ClientTlsError),

@@ -70,7 +70,7 @@ pub struct CutOverReport {
 /// The reason why a cut-over did not take place. This cluster still follows the source. The source accepts writes unless the
 /// status reports that it is fenced.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[expect(missing_docs, reason = "the texts say it")]
+#[expect(missing_docs, reason = "the Display texts describe the variants")]
 pub enum CutOverRefused {
     #[error(
         "the keys differ from the source's at revision {0}; stop the members, remove their data directories and start over"

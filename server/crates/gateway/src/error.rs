@@ -7,7 +7,7 @@ use witan_client::ClientTlsError;
 
 /// The reason why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the texts say it")]
+#[expect(missing_docs, reason = "the Display texts describe the variants")]
 pub enum GatewayError {
     #[error(
         "Witan has no grpc-proxy. Give clients the URLs of all members, or run `gateway start`, which forwards TCP connections"

@@ -12,7 +12,7 @@ use witan_machine::{
 #[derive(Clone, Copy, Debug)]
 #[expect(
     missing_docs,
-    reason = "the names are those of etcd's calls and of the entries of its log"
+    reason = "the names come from etcd's calls and log entries"
 )]
 pub enum RequestType {
     Range,

@@ -20,7 +20,7 @@ const EXIT_BAD_ARGUMENTS: u8 = 128;
 
 /// The reason why a command failed. All variants except [`Self::Usage`] are printed after `Error: `.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the texts say it")]
+#[expect(missing_docs, reason = "the Display texts describe the variants")]
 pub enum OfflineError {
     /// Invalid arguments or a request for help, which clap prints.
     #[error(transparent)]

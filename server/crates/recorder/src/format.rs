@@ -1,7 +1,7 @@
 //! The format of a recording's files: [`MAGIC`], then frames. A frame consists of the payload's length and CRC-32 (four bytes
 //! each, little-endian) and the payload, an encoded [`Frame`]. A released field number never changes.
 
-#![expect(missing_docs, reason = "where a name says all")]
+#![expect(missing_docs, reason = "some names need no description")]
 
 use bytes::Bytes;
 use witan_replica::{
@@ -185,7 +185,7 @@ pub struct Effect {
 #[derive(Clone, PartialEq, Eq, prost::Oneof)]
 #[expect(
     missing_docs,
-    reason = "each variant is a call of `Host`, or its name is enough"
+    reason = "each variant is named after a call of `Host` or needs no description"
 )]
 pub enum EffectKind {
     #[prost(message, tag = "1")]
@@ -346,7 +346,7 @@ pub struct Input {
 #[derive(Clone, PartialEq, prost::Oneof)]
 #[expect(
     missing_docs,
-    reason = "`witan_replica::input::Input` says what they are"
+    reason = "`witan_replica::input::Input` describes the variants"
 )]
 pub enum InputKind {
     /// The wall clock in Unix nanoseconds.

@@ -14,7 +14,7 @@ use crate::{
 
 /// The reason why no recording can be read.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the texts say it")]
+#[expect(missing_docs, reason = "the Display texts describe the variants")]
 pub enum ReadError {
     #[error("read {path}: {source}")]
     Io { path: String, source: io::Error },

@@ -139,7 +139,7 @@ pub struct Status {
 
 /// Raft role of a member. Recordings contain the numeric values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
-#[expect(missing_docs, reason = "raft's names")]
+#[expect(missing_docs, reason = "the names come from Raft")]
 pub enum Role {
     Follower = 0,
     PreCandidate = 1,

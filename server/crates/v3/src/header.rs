@@ -7,7 +7,7 @@ use witan_node::Node;
 /// Builds a header with this revision, the cluster ID, the member ID, and the current Raft term.
 #[expect(
     clippy::unnecessary_wraps,
-    reason = "messages are optional in every answer"
+    reason = "the field of a response is optional"
 )]
 pub(super) fn at(node: &Node, revision: Revision) -> Option<ResponseHeader> {
     let identity = node.identity();

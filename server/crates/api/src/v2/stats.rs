@@ -94,7 +94,7 @@ pub struct CountsStats {
 /// `/v2/stats/store`, and the counters of a v2 store in a snapshot. Early snapshots lack some of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-#[expect(missing_docs, reason = "the names of etcd's JSON")]
+#[expect(missing_docs, reason = "the names come from etcd's JSON")]
 pub struct StoreStats {
     pub gets_success: u64,
     pub gets_fail: u64,
@@ -120,7 +120,7 @@ pub const NOT_LEADER: &str = "not current leader";
 
 #[expect(
     clippy::trivially_copy_pass_by_ref,
-    reason = "the signature is serde's"
+    reason = "serde requires this signature"
 )]
 fn is_zero(value: &f64) -> bool {
     *value == 0.0

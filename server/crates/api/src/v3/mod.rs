@@ -6,7 +6,7 @@ pub mod shape;
 
 // The generator formats this code, and the protos document it.
 #[rustfmt::skip]
-#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::too_many_lines, reason = "generated code")]
+#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::too_many_lines, reason = "the code is generated")]
 #[path = "generated"]
 mod generated {
     pub mod authpb;

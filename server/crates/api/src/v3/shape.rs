@@ -26,7 +26,7 @@ pub struct FieldShape {
 
 /// Type of a field's value.
 #[derive(Clone, Copy, Debug)]
-#[expect(missing_docs, reason = "protobuf's names")]
+#[expect(missing_docs, reason = "the names come from protobuf")]
 pub enum FieldKind {
     Bool,
     Int64,

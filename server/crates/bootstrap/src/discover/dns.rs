@@ -29,7 +29,7 @@ const DATAGRAM_BYTES: usize = 4096;
 
 /// The reason why a lookup found no records.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the texts say it")]
+#[expect(missing_docs, reason = "the Display texts describe the variants")]
 pub enum DnsError {
     #[error("{0} is not a domain name")]
     Name(String),

@@ -8,7 +8,7 @@ use super::dns::DnsError;
 
 /// The reason why the first members were not found. The texts begin like etcd's.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the texts say it")]
+#[expect(missing_docs, reason = "the Display texts describe the variants")]
 pub enum DiscoverError {
     #[error(
         "discovery: size key not found: {0} does not exist. The token is mistyped, expired or was never \

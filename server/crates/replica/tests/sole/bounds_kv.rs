@@ -1,7 +1,7 @@
 //! The read limits of one command. A rejected command changes nothing. Entries of older releases are replayed without answers.
 #![expect(
     clippy::unwrap_used,
-    reason = "clippy knows test functions, not what they call"
+    reason = "clippy allows unwrap only in test functions, not in their helpers"
 )]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

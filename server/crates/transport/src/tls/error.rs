@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 /// An error in TLS files.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the error messages document the variants")]
+#[expect(missing_docs, reason = "the Display texts describe the variants")]
 pub enum TlsError {
     #[error("--{flag}={}: {source}", path.display())]
     Read {
