@@ -3,7 +3,10 @@
 //! Also the names derived from an EtcdCluster that several crates use. The meaning of a spec is implemented in the operator, by
 //! `plan` and `resources`.
 
-#![expect(unreachable_pub, reason = "kube's derive nests a copy")]
+#![expect(
+    unreachable_pub,
+    reason = "kube's derive macro nests a copy of each type, which nothing can reach"
+)]
 
 mod backup;
 mod certificates;

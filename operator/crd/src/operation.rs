@@ -2,7 +2,7 @@
 
 #![expect(
     clippy::duplicated_attributes,
-    reason = "printer columns have a type each"
+    reason = "each printer column repeats attributes such as `type_`"
 )]
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -152,7 +152,10 @@ pub struct RecoverQuorum {
 
 /// The action of an operation.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[expect(missing_docs, reason = "the fields of the spec")]
+#[expect(
+    missing_docs,
+    reason = "the variants have the names of the spec's fields"
+)]
 pub enum Verb<'a> {
     MoveLeader(&'a MoveLeader),
     ReplaceMember(&'a ReplaceMember),

@@ -114,7 +114,7 @@ pub enum CompactionMode {
 /// Minimum level of logged messages.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "values of the server")]
+#[expect(missing_docs, reason = "the variants are values of the server's flag")]
 pub enum LogLevel {
     Debug,
     Info,

@@ -10,7 +10,7 @@ use super::text::{Span, share_schema};
 
 /// When the kubelet pulls the image.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "values of Kubernetes")]
+#[expect(missing_docs, reason = "the variants are values of the Kubernetes API")]
 pub enum PullPolicy {
     Always,
     #[default]
@@ -197,7 +197,7 @@ pub struct PeerService {
 
 /// Type of the Service.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "values of Kubernetes")]
+#[expect(missing_docs, reason = "the variants are values of the Kubernetes API")]
 pub enum ServiceType {
     #[default]
     ClusterIP,

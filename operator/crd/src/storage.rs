@@ -46,7 +46,7 @@ pub struct Storage {
 
 /// Access mode of the claims.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "values of Kubernetes")]
+#[expect(missing_docs, reason = "the variants are values of the Kubernetes API")]
 pub enum AccessMode {
     ReadWriteOnce,
     ReadWriteOncePod,

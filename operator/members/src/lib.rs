@@ -138,7 +138,7 @@ pub struct Answer {
 
 /// Why a call to a member failed.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the texts name the fields")]
+#[expect(missing_docs, reason = "the Display texts describe the fields")]
 pub enum CallError {
     /// No member has an address.
     #[error("no member of the cluster has an address")]

@@ -76,7 +76,7 @@ pub fn quantile(sorted: &[u32], share: f64) -> f64 {
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "the numbers are small"
+        reason = "the index is small and not negative"
     )]
     let at = (last as f64 * share) as usize;
     f64::from(sorted.get(at).copied().unwrap_or_default()) / 1000.0

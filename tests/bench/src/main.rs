@@ -2,7 +2,10 @@
 //!
 //! `witan-bench` prints a table of loads. With `--keys`, it prints a table of filled servers. `--help` lists the options. Every
 //! other round uses the servers in reverse order. Build witan in release first; `tests/tools` provides the etcd binaries.
-#![expect(clippy::print_stdout, reason = "a program that prints tables")]
+#![expect(
+    clippy::print_stdout,
+    reason = "the program prints its results as tables"
+)]
 
 use std::time::Duration;
 

@@ -1,6 +1,9 @@
 //! Fills a server, kills it and restarts it, and optionally adds a learner. Measures memory, disk and durations by the amount
 //! of data.
-#![expect(clippy::print_stdout, reason = "a program that prints tables")]
+#![expect(
+    clippy::print_stdout,
+    reason = "the program prints its results as tables"
+)]
 
 use std::time::{Duration, Instant};
 

@@ -98,7 +98,7 @@ fn sent_bytes(member: &Server) -> u64 {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "a count of bytes"
+        reason = "the metric is a count of bytes, so it is a whole number"
     )]
     counts.map(|count| count as u64).sum()
 }

@@ -8,7 +8,7 @@ pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Kinds of frames.
 pub mod kind {
-    #![expect(missing_docs, reason = "the standard's names")]
+    #![expect(missing_docs, reason = "the names come from the HTTP/2 standard")]
     pub const DATA: u8 = 0;
     pub const HEADERS: u8 = 1;
     pub const PRIORITY: u8 = 2;
@@ -23,7 +23,7 @@ pub mod kind {
 
 /// Flags of frames.
 pub mod flag {
-    #![expect(missing_docs, reason = "the standard's names")]
+    #![expect(missing_docs, reason = "the names come from the HTTP/2 standard")]
     pub const END_STREAM: u8 = 1;
     pub const ACK: u8 = 1;
     pub const END_HEADERS: u8 = 4;
@@ -33,7 +33,7 @@ pub mod flag {
 
 /// Error codes.
 pub mod code {
-    #![expect(missing_docs, reason = "the standard's names")]
+    #![expect(missing_docs, reason = "the names come from the HTTP/2 standard")]
     pub const NO_ERROR: u32 = 0;
     pub const PROTOCOL_ERROR: u32 = 1;
     pub const FLOW_CONTROL_ERROR: u32 = 3;
@@ -47,7 +47,7 @@ pub mod code {
 
 /// Settings.
 pub mod setting {
-    #![expect(missing_docs, reason = "the standard's names")]
+    #![expect(missing_docs, reason = "the names come from the HTTP/2 standard")]
     pub const HEADER_TABLE_SIZE: u16 = 1;
     pub const ENABLE_PUSH: u16 = 2;
     pub const MAX_CONCURRENT_STREAMS: u16 = 3;

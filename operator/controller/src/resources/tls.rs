@@ -167,7 +167,7 @@ fn signed_by(secret: &Secret, authority: Option<&Secret>) -> bool {
 fn name_text(name: &GeneralName) -> Option<String> {
     #[expect(
         clippy::wildcard_enum_match_arm,
-        reason = "the library's kinds of names"
+        reason = "only two kinds of names are supported, and the library may add others"
     )]
     match name {
         GeneralName::DnsName(name) => Some(name.as_str().to_owned()),

@@ -66,7 +66,7 @@ pub struct JoinMember {
 /// The variant of a [`Bootstrap`], as the pod annotation `witan.dev/start` records it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "the variants of `Bootstrap`")]
+#[expect(missing_docs, reason = "the variants of `Bootstrap` describe them")]
 pub enum StartKind {
     New,
     Discovery,

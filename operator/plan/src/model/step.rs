@@ -11,7 +11,10 @@ use super::{
 
 /// The next action. Every step can be repeated, so the operator may crash at any time.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(missing_docs, reason = "names and types of some fields say all")]
+#[expect(
+    missing_docs,
+    reason = "some fields are described by their names and types"
+)]
 pub enum Step {
     /// Nothing differs from the spec.
     Done,
@@ -186,7 +189,10 @@ impl Step {
     }
 
     /// Describes the step for users; `None` for `Step::Done`.
-    #[expect(clippy::too_many_lines, reason = "a table with a row for each variant")]
+    #[expect(
+        clippy::too_many_lines,
+        reason = "the match is a table with a row for each variant"
+    )]
     pub fn notice(&self, cluster: &str, seen: &Observed) -> Option<Notice> {
         let tell = Notices { cluster, seen, warning: false };
         let of =

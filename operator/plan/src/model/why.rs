@@ -6,7 +6,7 @@ use super::{MemberId, Membership, Notice, Observed, Obstacle, Ordinal, Part, not
 
 /// Why a pass waits.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(missing_docs, reason = "`notice` describes each variant")]
+#[expect(missing_docs, reason = "the texts in `notice` describe the variants")]
 pub enum Why {
     Deleting,
     Paused,
@@ -158,7 +158,10 @@ impl Why {
         )
     }
 
-    #[expect(clippy::too_many_lines, reason = "a table with a row for each variant")]
+    #[expect(
+        clippy::too_many_lines,
+        reason = "the match is a table with a row for each variant"
+    )]
     pub(super) fn notice(&self, cluster: &str, seen: &Observed) -> Notice {
         let tell = Notices { cluster, seen, warning: false };
         let warn = Notices { warning: true, ..tell };

@@ -1,6 +1,9 @@
 //! Compares Witan with etcd in scenes: plays each scene on a new server of each program. Prints a table per scene, with a line
 //! for each program and round. `--help` lists the options.
-#![expect(clippy::print_stdout, reason = "a program that prints tables")]
+#![expect(
+    clippy::print_stdout,
+    reason = "the program prints its results as tables"
+)]
 
 use std::time::Duration;
 

@@ -2,7 +2,10 @@
 //!
 //! A new put is sent to each survivor every few milliseconds. Earlier puts that still wait for the dead leader would otherwise
 //! hide that the cluster serves again.
-#![expect(clippy::print_stdout, reason = "a program that prints tables")]
+#![expect(
+    clippy::print_stdout,
+    reason = "the program prints its results as tables"
+)]
 
 use std::time::{Duration, Instant};
 

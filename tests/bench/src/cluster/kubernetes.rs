@@ -1,6 +1,9 @@
 //! Applies the load of Kubernetes nodes to all members, with more nodes in each step until the server fails: lease renewals,
 //! and pods that are created and deleted. Apiservers watch all objects, and other watchers watch single nodes.
-#![expect(clippy::print_stdout, reason = "a program that prints tables")]
+#![expect(
+    clippy::print_stdout,
+    reason = "the program prints its results as tables"
+)]
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
@@ -180,7 +183,10 @@ impl Step {
         if p99 > P99_MAX_MS {
             faults.push(format!("a p99 of {p99:.0} ms"));
         }
-        #[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "the numbers are small enough to be exact as f64"
+        )]
         let done = self.measured.requests as f64
             / (f64::from(rate) * self.measured.elapsed.as_secs_f64()).max(1e-9);
         if done < DONE_MIN {

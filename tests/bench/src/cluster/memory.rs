@@ -1,5 +1,8 @@
 //! Puts distinct keys to the leader, and measures the memory of all members.
-#![expect(clippy::print_stdout, reason = "a program that prints tables")]
+#![expect(
+    clippy::print_stdout,
+    reason = "the program prints its results as tables"
+)]
 
 use std::time::Duration;
 

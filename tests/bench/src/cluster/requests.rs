@@ -1,5 +1,8 @@
 //! Repeats one request at the leader, at a follower, or at all members of each program in turn.
-#![expect(clippy::print_stdout, reason = "a program that prints tables")]
+#![expect(
+    clippy::print_stdout,
+    reason = "the program prints its results as tables"
+)]
 
 use witan_e2e::Cluster;
 

@@ -1,5 +1,8 @@
 //! Many watch streams at all members, which receive a few large events each.
-#![expect(clippy::print_stdout, reason = "a program that prints tables")]
+#![expect(
+    clippy::print_stdout,
+    reason = "the program prints its results as tables"
+)]
 
 use tokio::task::JoinSet;
 

@@ -4,7 +4,7 @@
 //! document show that the list is complete.
 #![expect(
     clippy::unwrap_used,
-    reason = "clippy knows test functions, not what they call"
+    reason = "clippy allows unwrap only in test functions, not in their helpers"
 )]
 
 mod calls;

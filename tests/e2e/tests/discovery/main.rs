@@ -1,7 +1,7 @@
 //! Discovery: the service for curl and browsers, clusters of real etcd that use it, and clusters of Witan that use registries
 //! on Witan and on etcd.
 
-#[expect(dead_code, reason = "members and clients need more of it")]
+#[expect(dead_code, reason = "other test programs use the rest of the module")]
 #[path = "../tls/authority.rs"]
 mod authority;
 mod etcd;

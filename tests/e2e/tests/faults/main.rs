@@ -10,7 +10,7 @@
 //! `tree_watch` (v2 watches) → `verdict` (the guarantees) → `table` → `upgrade` (the steps of an upgrade). `planted` shows that
 //! each check detects a violation.
 
-#![expect(clippy::print_stderr, reason = "a long run says how it goes")]
+#![expect(clippy::print_stderr, reason = "a long run prints its progress")]
 
 mod honest;
 mod leases;

@@ -3,7 +3,7 @@
 //! `server/crates/machine/testdata/auth` tests the individual rules, and `v2/auth.rs` v2 auth.
 #![expect(
     clippy::unwrap_used,
-    reason = "clippy knows test functions, not what they call"
+    reason = "clippy allows unwrap only in test functions, not in their helpers"
 )]
 
 mod life;
