@@ -24,7 +24,9 @@ impl ApplyTally {
 
     /// Records the apply duration of an entry with this reply. The reply of a failed command has no type, so it is not counted.
     pub(super) fn applied(&mut self, reply: &Reply, took: Duration) {
-        let Some(op) = op(reply) else { return };
+        let Some(op) = request_type(reply) else {
+            return;
+        };
         let series = self.by_type[op as usize].get_or_insert_with(|| {
             let op = format!("{op:?}");
             self.all
@@ -44,7 +46,7 @@ impl ApplyTally {
 }
 
 /// Returns the type of the command with this reply, or `None` if the type is not measured.
-fn op(reply: &Reply) -> Option<RequestType> {
+fn request_type(reply: &Reply) -> Option<RequestType> {
     Some(match reply {
         Reply::Kv(Ok(reply)) => match reply {
             kv::KvReply::Op(OpReply::Put(_)) => RequestType::Put,

@@ -46,7 +46,7 @@ impl Node {
 
     /// Converts a timeout of a request that started at `begun_ns` to etcd's error if the leader failed or is not connected.
     /// Returns any other error unchanged.
-    pub(super) fn reason(&self, error: NodeError, begun_ns: i64) -> NodeError {
+    pub(super) fn explain_timeout(&self, error: NodeError, begun_ns: i64) -> NodeError {
         if error != NodeError::Timeout {
             return error;
         }

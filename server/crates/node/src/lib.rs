@@ -303,7 +303,7 @@ impl Node {
         let growth = self.admit(&mut command).await?;
         if growth.grows && self.memory().is_full() {
             // Boxed to keep the usual future small.
-            Box::pin(self.memory().room()).await;
+            Box::pin(self.memory().wait_for_room()).await;
         }
         let request = request_durations::request_type(&command);
         let (begun, begun_ns) = (Instant::now(), now_ns());
@@ -312,7 +312,7 @@ impl Node {
             Ok(answer) => answer.await,
             Err(refusal) => Err(refusal),
         };
-        let done = done.map_err(|error| self.reason(error, begun_ns));
+        let done = done.map_err(|error| self.explain_timeout(error, begun_ns));
         if done.is_err() {
             self.shared.metrics.proposals_failed.inc();
         }

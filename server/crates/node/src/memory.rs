@@ -139,7 +139,7 @@ impl MemoryBudget {
     }
 
     /// Waits until the budget has room, at most until it has been full for [`WAIT_FOR_ROOM`].
-    pub(super) async fn room(&self) {
+    pub(super) async fn wait_for_room(&self) {
         let mut full_since = self.full_since.subscribe();
         let since = *full_since.borrow_and_update();
         let left = since.and_then(|since| WAIT_FOR_ROOM.checked_sub(since.elapsed()));
@@ -451,7 +451,7 @@ mod tests {
         let mut monitor = monitor();
         let budget = monitor.budget.clone();
         settle(&mut monitor, 250);
-        let waiting = tokio::spawn(async move { budget.room().await });
+        let waiting = tokio::spawn(async move { budget.wait_for_room().await });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
         settle(&mut monitor, 50);
@@ -460,7 +460,7 @@ mod tests {
         assert!(monitor.budget.is_full() && !monitor.budget.refuses_growth());
         let long_ago = Instant::now().checked_sub(WAIT_FOR_ROOM);
         monitor.budget.full_since.send_replace(long_ago);
-        monitor.budget.room().await;
+        monitor.budget.wait_for_room().await;
         assert!(monitor.budget.refuses_growth());
     }
 

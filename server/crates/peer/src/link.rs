@@ -357,8 +357,10 @@ impl Link {
                 Err(error) if error.kind() == io::ErrorKind::TimedOut && self.hears() => continue,
                 Err(error) => return error,
             };
-            if let Some(sent) = pong(&frame) {
-                let took = begun.elapsed().saturating_sub(Duration::from_nanos(sent));
+            if let Some(sent_ns) = ping_sent_ns(&frame) {
+                let took = begun
+                    .elapsed()
+                    .saturating_sub(Duration::from_nanos(sent_ns));
                 self.peer.series.round_trips.observe(took.as_secs_f64());
                 self.shared.node.round_trip(self.peer.id, took);
             }
@@ -367,7 +369,7 @@ impl Link {
 }
 
 /// Returns when the ping of a pong was sent, in nanoseconds since the stream was opened, or `None` for any other frame.
-fn pong(frame: &Frame) -> Option<u64> {
+fn ping_sent_ns(frame: &Frame) -> Option<u64> {
     let sent = frame.contents.first_chunk().copied()?;
     (frame.kind == FrameKind::Pong).then_some(u64::from_be_bytes(sent))
 }

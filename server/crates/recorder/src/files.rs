@@ -65,16 +65,16 @@ impl Files {
     /// Writes frames and starts new files as needed.
     pub(crate) fn write(&mut self, mut frames: &[u8]) -> io::Result<()> {
         while !frames.is_empty() {
-            let mut bytes = frame::first_frames(frames, self.room());
+            let mut bytes = frame::fitting_frames_bytes(frames, self.room());
             if bytes == 0 {
                 if self.has_frames {
                     self.begin_next()?;
                 }
-                bytes = frame::first_frames(frames, self.room());
+                bytes = frame::fitting_frames_bytes(frames, self.room());
             }
             if bytes == 0 {
                 // A frame larger than a file gets its own file.
-                bytes = frame::first_frame(frames);
+                bytes = frame::first_frame_bytes(frames);
                 self.make_room(self.written + bytes as u64)?;
             }
             let (first, rest) = frames.split_at(bytes);

@@ -31,20 +31,20 @@ pub(crate) fn put(into: &mut Vec<u8>, part: Part) -> bool {
 }
 
 /// Returns the length in bytes of the first frame, with its header.
-pub(crate) fn first_frame(frames: &[u8]) -> usize {
+pub(crate) fn first_frame_bytes(frames: &[u8]) -> usize {
     let header = frames.first_chunk();
     let length = header.map_or(usize::MAX, |header| HEADER_BYTES + fields(*header).0);
     length.min(frames.len())
 }
 
 /// Returns the total length in bytes of the first frames that fit into `bytes` bytes.
-pub(crate) fn first_frames(frames: &[u8], bytes: u64) -> usize {
+pub(crate) fn fitting_frames_bytes(frames: &[u8], bytes: u64) -> usize {
     if frames.len() as u64 <= bytes {
         return frames.len();
     }
     let mut length = 0;
     loop {
-        let next = length + first_frame(&frames[length..]);
+        let next = length + first_frame_bytes(&frames[length..]);
         if next as u64 > bytes {
             return length;
         }

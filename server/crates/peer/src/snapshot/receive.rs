@@ -69,7 +69,7 @@ pub(in super::super) async fn receive(
     let timer = transfer.metrics.receives.begin(transfer.member);
     let (reading, mut writing) = tokio::io::split(stream);
     let mut reader = FrameReader::new(reading, CHUNK_BYTES + RECORDS_HEADER_BYTES);
-    let received = take(&mut reader, &mut writing, into, transfer, fits).await;
+    let received = receive_parts(&mut reader, &mut writing, into, transfer, fits).await;
     let member = transfer.member.to_string();
     match &received {
         Ok(received) => {
@@ -89,7 +89,7 @@ pub(in super::super) async fn receive(
 }
 
 /// Reads the announcement, answers with the records that are already durable, and receives the other records.
-async fn take<R, W>(
+async fn receive_parts<R, W>(
     reader: &mut FrameReader<R>,
     writing: &mut W,
     into: &SnapshotReceiver,

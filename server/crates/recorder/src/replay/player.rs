@@ -36,7 +36,7 @@ pub struct Player {
 impl Player {
     /// Creates a player whose replica starts with the log and the state of the recorded process.
     pub(crate) fn start(start: &Start, values_in_clear: bool) -> Result<Self, String> {
-        let begun = caught(|| {
+        let begun = catch_panic(|| {
             let (Some(settings), Some(state)) = (&start.settings, &start.state) else {
                 return Err(CorruptRecord::new("the start is incomplete"));
             };
@@ -82,8 +82,8 @@ impl Player {
 
     /// Executes a turn. Returns a verdict if its effects differ from the recorded effects. Fails if it cannot be executed.
     pub fn turn(&mut self, turn: &Turn) -> Result<Option<Verdict>, String> {
-        let got = caught(|| self.execute(turn)).flatten()?;
-        let expected = in_order(turn.effects.clone());
+        let got = catch_panic(|| self.execute(turn)).flatten()?;
+        let expected = sort_messages(turn.effects.clone());
         let same = |(a, b): (&Effect, &Effect)| match self.whole {
             true => a == b,
             false => a.without_outcome() == b.without_outcome(),
@@ -125,12 +125,12 @@ impl Player {
         let record = &mut |kind| effects.push(Effect { kind: Some(kind) });
         // The effects include the reason why the member must end.
         let _ = effects::turn(&mut self.replica, &mut self.host, &mut self.status, record);
-        Ok(in_order(effects))
+        Ok(sort_messages(effects))
     }
 }
 
 /// Sorts consecutive messages by receiver. Raft's order of members is the order of a hash map, which depends on its history.
-fn in_order(mut effects: Vec<Effect>) -> Vec<Effect> {
+fn sort_messages(mut effects: Vec<Effect>) -> Vec<Effect> {
     let receiver = |effect: &Effect| {
         let Some(EffectKind::Send(sent)) = &effect.kind else {
             return None;
@@ -145,7 +145,9 @@ fn in_order(mut effects: Vec<Effect>) -> Vec<Effect> {
 }
 
 /// Runs a step. The outer error is the text of a panic, because a file may contain inputs that contradict raft's invariants.
-fn caught<T, E: ToString>(run: impl FnOnce() -> Result<T, E>) -> Result<Result<T, String>, String> {
+fn catch_panic<T, E: ToString>(
+    run: impl FnOnce() -> Result<T, E>,
+) -> Result<Result<T, String>, String> {
     let done = catch_unwind(AssertUnwindSafe(run));
     done.map(|done| done.map_err(|error| error.to_string()))
         .map_err(|panic| format!("the core panics: {}", panic_text(&*panic)))
