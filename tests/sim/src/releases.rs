@@ -123,8 +123,8 @@ impl World {
             .unzip();
         let now = Duration::from_nanos(self.now * UNIT_NS as u64);
         let hold = &mut self.members[place].level_hold;
-        hold.follow(members, &known, now);
-        let held = hold.left(Some(HOLD), now) == Some(Duration::ZERO);
+        hold.update(members, &known, now);
+        let held = hold.time_left(Some(HOLD), now) == Some(Duration::ZERO);
         let level = levels::decide(members, &known, held).unwrap_or_default();
         let returns = levels::downgrade_target(members).is_some();
         let has_returned = returns && known.iter().all(|level| *level == Some(levels::FIRST));

@@ -132,7 +132,7 @@ struct Held {
 impl LevelHold {
     /// Updates the hold with the members' levels at the time `now` (see [`decide`]). Restarts it if the level cannot rise, or
     /// if the members or the highest level that all of them support have changed.
-    pub fn follow(&mut self, known: &MemberRegistry, members: &[Option<Level>], now: Duration) {
+    pub fn update(&mut self, known: &MemberRegistry, members: &[Option<Level>], now: Duration) {
         let Some(level) = decide(known, members, true) else {
             self.reset();
             return;
@@ -151,7 +151,7 @@ impl LevelHold {
 
     /// Returns the time until the level may rise after a hold of `hold`. Returns `None` if the level cannot rise, or if
     /// `hold` is `None` because the level rises only by command.
-    pub fn left(&self, hold: Option<Duration>, now: Duration) -> Option<Duration> {
+    pub fn time_left(&self, hold: Option<Duration>, now: Duration) -> Option<Duration> {
         let since = self.0.as_ref()?.since;
         Some(hold?.saturating_sub(now.saturating_sub(since)))
     }
@@ -187,16 +187,16 @@ mod tests {
     fn a_level_is_held_until_the_time_is_over() {
         let (mut hold, known, both) = (LevelHold::default(), registry(2), [Some(2), Some(2)]);
         for (now, left) in [(100, 60), (110, 50), (159, 1), (160, 0), (200, 0)] {
-            hold.follow(&known, &both, seconds(now));
-            let found = hold.left(HOLD, seconds(now));
+            hold.update(&known, &both, seconds(now));
+            let found = hold.time_left(HOLD, seconds(now));
             assert_eq!(found, Some(seconds(left)), "{now}");
         }
-        let at_once = hold.left(Some(Duration::ZERO), seconds(200));
+        let at_once = hold.time_left(Some(Duration::ZERO), seconds(200));
         assert_eq!(at_once, Some(Duration::ZERO));
-        assert_eq!(hold.left(None, seconds(200)), None, "only by command");
+        assert_eq!(hold.time_left(None, seconds(200)), None, "only by command");
         let raised = MemberRegistry { raised_level: 2, ..registry(2) };
-        hold.follow(&raised, &both, seconds(201));
-        assert_eq!(hold.left(HOLD, seconds(201)), None);
+        hold.update(&raised, &both, seconds(201));
+        assert_eq!(hold.time_left(HOLD, seconds(201)), None);
     }
 
     #[test]
@@ -212,16 +212,16 @@ mod tests {
             (returns, both),
         ] {
             let mut hold = LevelHold::default();
-            hold.follow(&registry(2), both, seconds(0));
-            hold.follow(&known, members, seconds(30));
-            hold.follow(&registry(2), both, seconds(40));
-            let left = hold.left(HOLD, seconds(60));
+            hold.update(&registry(2), both, seconds(0));
+            hold.update(&known, members, seconds(30));
+            hold.update(&registry(2), both, seconds(40));
+            let left = hold.time_left(HOLD, seconds(60));
             assert_eq!(left, Some(seconds(40)), "{members:?}");
         }
         let mut hold = LevelHold::default();
-        hold.follow(&registry(2), &[Some(2), Some(3)], seconds(0));
+        hold.update(&registry(2), &[Some(2), Some(3)], seconds(0));
         hold.reset();
-        assert_eq!(hold.left(HOLD, seconds(0)), None);
+        assert_eq!(hold.time_left(HOLD, seconds(0)), None);
     }
 
     #[test]

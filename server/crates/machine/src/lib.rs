@@ -207,13 +207,13 @@ impl StateMachine {
     pub fn changes(&self, since: Option<&StateMachine>, emit: &mut Emit<'_>) {
         self.kv
             .changes(since.map(|m| &m.kv), &mut in_section(record::KV, emit));
-        self.changes_beside_keys(since, emit);
+        self.changes_except_keys(since, emit);
     }
 
     /// Emits all records except the blocks of the v3 key space.
     pub(crate) fn records_except_blocks(&self, emit: &mut Emit<'_>) {
         self.kv.emit_meta(&mut in_section(record::KV, emit));
-        self.changes_beside_keys(None, emit);
+        self.changes_except_keys(None, emit);
     }
 
     /// Sets the place of a durable record; see [`view::View::settle`].
@@ -224,7 +224,7 @@ impl StateMachine {
     }
 
     /// Emits the same records as [`Self::changes`], except the v3 keys. Members with the same state emit the same records.
-    pub fn changes_beside_keys(&self, since: Option<&StateMachine>, emit: &mut Emit<'_>) {
+    pub fn changes_except_keys(&self, since: Option<&StateMachine>, emit: &mut Emit<'_>) {
         self.kv.leases().changes(
             since.map(|m| m.kv.leases()),
             &mut in_section(record::LEASE, emit),
@@ -270,7 +270,7 @@ impl StateMachine {
             record::KV => self.kv.load(key, value),
             record::LEASE => self.kv.load_lease(key, value),
             record::TREE => self.tree.load(key, value).map_err(CorruptRecord::from),
-            record::MEMBER => self.members.load(key, value),
+            record::MEMBER => self.members.load(value),
             record::ALARM => self.alarms.load(value),
             record::AUTH => self.auth.load(key, value),
             other => Err(CorruptRecord::later(format!(

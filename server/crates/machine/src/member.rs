@@ -439,7 +439,7 @@ impl MemberRegistry {
     }
 
     /// Replaces the registry with the registry in a checkpoint record. Fails if this release cannot read the record.
-    pub(crate) fn load(&mut self, _key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
+    pub(crate) fn load(&mut self, value: &[u8]) -> Result<(), CorruptRecord> {
         let stored: StoredRegistry = record::decode("members", value)?;
         self.cluster_id = stored.cluster_id;
         self.cluster_version = stored.cluster_version;

@@ -68,7 +68,7 @@ impl MemberRegistry {
     }
 
     /// Returns `false` for a command that starts a downgrade to a release below the cluster's level, and `true` for all others.
-    pub fn permits_return(&self, command: &Command) -> bool {
+    pub fn permits_downgrade(&self, command: &Command) -> bool {
         let Command::Downgrade(downgrade) = command else {
             return true;
         };

@@ -152,7 +152,7 @@ fn a_worker_leaves_walks_over_deleted_keys_to_others() {
     assert!(!kv.reads_more_than(&counted(), INLINE_KEYS));
     let beyond = |command: &kv::KvCommand| match &command.operation {
         Some(KvOperation::Txn(txn)) => kv.txn_reads_more_than(txn, INLINE_KEYS),
-        Some(KvOperation::Delete(delete)) => kv.delete_reads_beyond(delete, INLINE_KEYS),
+        Some(KvOperation::Delete(delete)) => kv.delete_reads_more_than(delete, INLINE_KEYS),
         Some(KvOperation::Put(_) | KvOperation::Compact(_) | KvOperation::Sweep(_)) | None => false,
     };
     let ranges = |range: Range, times| txn(vec![op(TxnOpKind::Range(range)); times]);

@@ -31,7 +31,7 @@ use std::{
 };
 
 /// The executor of one kind of script.
-trait Room {
+trait ScriptRunner {
     fn run(&mut self, command: &str) -> String;
 }
 
@@ -53,7 +53,7 @@ fn v2_scripts_hold() {
 }
 
 /// Runs every script of a folder, and reports all differences.
-fn folder(name: &str, room: &dyn Fn() -> Box<dyn Room>) {
+fn folder(name: &str, runner: &dyn Fn() -> Box<dyn ScriptRunner>) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("testdata")
         .join(name);
@@ -68,7 +68,7 @@ fn folder(name: &str, room: &dyn Fn() -> Box<dyn Room>) {
     let mut failures = String::new();
     for file in files {
         let text = fs::read_to_string(&file).unwrap();
-        let actual = replay(&text, room().as_mut());
+        let actual = replay(&text, runner().as_mut());
         if actual == text {
             continue;
         }
@@ -91,7 +91,7 @@ fn folder(name: &str, room: &dyn Fn() -> Box<dyn Room>) {
 }
 
 /// Returns the script with the actual outputs.
-fn replay(text: &str, room: &mut dyn Room) -> String {
+fn replay(text: &str, runner: &mut dyn ScriptRunner) -> String {
     let mut out = String::new();
     let mut lines = text.lines().peekable();
     let mut commands: Vec<String> = Vec::new();
@@ -100,7 +100,7 @@ fn replay(text: &str, room: &mut dyn Room) -> String {
         if line == "----" {
             assert!(!commands.is_empty(), "an output without a command");
             for command in commands.drain(..) {
-                for answer in room.run(&command).lines() {
+                for answer in runner.run(&command).lines() {
                     assert!(
                         !answer.is_empty(),
                         "a blank line in the answer to {command:?}"

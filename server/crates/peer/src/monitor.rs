@@ -175,7 +175,7 @@ impl Monitor {
         leads: bool,
     ) -> Option<Duration> {
         match leads {
-            true => self.hold.follow(
+            true => self.hold.update(
                 members,
                 &reachable_levels(running, None),
                 self.begun.elapsed(),
@@ -221,7 +221,7 @@ impl Monitor {
     /// Returns the time until the level rises without a command, or `None` if it does not.
     fn level_left(&self) -> Option<Duration> {
         let hold = self.shared.settings.level_hold;
-        self.hold.left(hold, self.begun.elapsed())
+        self.hold.time_left(hold, self.begun.elapsed())
     }
 
     /// Requests a member's release and by how many seconds its clock is ahead. Returns `None` if no URL answers.

@@ -36,7 +36,7 @@ pub(crate) fn store(view: &View) -> State {
     });
     bare.machine.kv = machine.kv.clone();
     bare.machine
-        .changes_beside_keys(None, &mut |change| keep(change, |section| section == LEASE));
+        .changes_except_keys(None, &mut |change| keep(change, |section| section == LEASE));
     records.sort_by(|a, b| a.key.cmp(&b.key));
     State {
         records,

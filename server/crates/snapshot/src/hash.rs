@@ -81,7 +81,7 @@ pub struct StateChecksums {
 pub fn of_state(view: &View) -> StateChecksums {
     let machine = &view.machine;
     let mut others = 0;
-    machine.changes_beside_keys(None, &mut |change| match change {
+    machine.changes_except_keys(None, &mut |change| match change {
         RecordChange::Put { key, value } => {
             others = crc32c::crc32c_append(others, &key);
             others = crc32c::crc32c_append(others, &value);

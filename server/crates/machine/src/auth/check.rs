@@ -99,7 +99,7 @@ impl<'a> AccessCheck<'a> {
 
     /// Fails unless the caller has `wish` access to every key of a lease. As in etcd, succeeds for a lease without keys, and
     /// for an administrator with an outdated auth revision.
-    fn attached(&self, wish: &AccessKind, lease: LeaseId) -> Result<(), AuthError> {
+    fn check_lease_keys(&self, wish: &AccessKind, lease: LeaseId) -> Result<(), AuthError> {
         let first_from = |from: &Bytes| self.leases.key_from(lease, from);
         if self.is_admin() || first_from(&Bytes::new()).is_none() {
             return Ok(());
@@ -130,12 +130,12 @@ impl<'a> AccessCheck<'a> {
         if lease == LeaseId::NONE {
             return Ok(());
         }
-        self.attached(&AccessKind::Write, lease)
+        self.check_lease_keys(&AccessKind::Write, lease)
     }
 
     /// Fails unless the caller can read every key of a lease.
     pub fn list_lease(&self, lease: LeaseId) -> Result<(), AuthError> {
-        self.attached(&AccessKind::Read, lease)
+        self.check_lease_keys(&AccessKind::Read, lease)
     }
 
     /// Fails unless the caller is an administrator or can read the keys of all leases.
@@ -175,7 +175,7 @@ impl<'a> AccessCheck<'a> {
     /// Fails unless the caller can write the key and every key of the attached lease. If the put returns the previous pair, the
     /// caller must also be able to read the key.
     pub fn put(&self, put: &kv::Put) -> Result<(), AuthError> {
-        self.put_of(put, &mut BTreeSet::new())
+        self.check_put(put, &mut BTreeSet::new())
     }
 
     /// Fails unless the caller can write the range and, if the deletion returns the deleted pairs, read it.
@@ -197,7 +197,7 @@ impl<'a> AccessCheck<'a> {
         for operation in txn.operations() {
             match operation {
                 kv::TxnOpKind::Range(range) => self.read(&range.key, &range.range_end)?,
-                kv::TxnOpKind::Put(put) => self.put_of(put, &mut leases)?,
+                kv::TxnOpKind::Put(put) => self.check_put(put, &mut leases)?,
                 kv::TxnOpKind::Delete(delete) => self.delete(delete)?,
                 kv::TxnOpKind::Txn(_) => {}
             }
@@ -207,7 +207,7 @@ impl<'a> AccessCheck<'a> {
 
     /// Checks a put like [`Self::put`], but checks its lease only if `leases` does not contain it, and adds it to `leases`. A
     /// lease may have many keys, and a transaction may use it often.
-    fn put_of(&self, put: &kv::Put, leases: &mut BTreeSet<LeaseId>) -> Result<(), AuthError> {
+    fn check_put(&self, put: &kv::Put, leases: &mut BTreeSet<LeaseId>) -> Result<(), AuthError> {
         self.write(&put.key, b"")?;
         if leases.insert(put.lease_id()) {
             self.end_lease(put.lease_id())?;

@@ -193,7 +193,7 @@ impl Kv {
                 let tail = meta.tail;
                 let block = block_record::decode(number, value, number == tail)
                     .ok_or_else(|| CorruptRecord::new(format!("block {number}: invalid")))?;
-                self.take(block, tail)
+                self.append_loaded(block, tail)
             }
             Some(_) => Err(CorruptRecord::later(format!("{} is unknown", what()))),
             None => Err(CorruptRecord::new(format!("{}: no key", what()))),
@@ -217,7 +217,7 @@ impl Kv {
         let block = block.filter(|_| number != tail);
         let block = block
             .ok_or_else(|| CorruptRecord::new(format!("block {number}: the head is invalid")))?;
-        self.take(block, tail)?;
+        self.append_loaded(block, tail)?;
         self.settle(key, place);
         Ok(())
     }
@@ -230,7 +230,7 @@ impl Kv {
 
     /// Appends a loaded block. The block with number `tail` becomes the open block. Fails if the block's number or revisions
     /// are out of order, or a counter is above `COUNT_MAX`.
-    fn take(&mut self, block: Block, tail: u64) -> Result<(), CorruptRecord> {
+    fn append_loaded(&mut self, block: Block, tail: u64) -> Result<(), CorruptRecord> {
         let number = block.number();
         if number > tail
             || self

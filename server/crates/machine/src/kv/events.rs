@@ -89,12 +89,12 @@ impl Kv {
     }
 
     /// Converts a location in this state's blocks to a location in its layout.
-    fn of_layout(&self, Location { block, slot }: Location) -> HistoryLocation {
+    fn with_layout(&self, Location { block, slot }: Location) -> HistoryLocation {
         HistoryLocation { block, layout: self.layout, slot }
     }
 
     /// Returns the location in this state's blocks, or `None` if it belongs to another layout.
-    fn within(&self, location: HistoryLocation) -> Option<Location> {
+    fn resolve(&self, location: HistoryLocation) -> Option<Location> {
         let HistoryLocation { block, slot, .. } = location;
         self.has_layout_of(location)
             .then_some(Location { block, slot })
@@ -102,17 +102,17 @@ impl Kv {
 
     /// Returns the location after the newest change.
     pub fn end(&self) -> HistoryLocation {
-        self.of_layout(self.history.end())
+        self.with_layout(self.history.end())
     }
 
     /// Returns a location from which a reader finds all changes at or after a revision. Older changes may come first.
     pub fn seek(&self, revision: Revision) -> HistoryLocation {
-        self.of_layout(self.history.seek(revision))
+        self.with_layout(self.history.seek(revision))
     }
 
     /// Returns the change at a location. Returns `None` if the change was compacted or the location belongs to another layout.
     pub fn change_at(&self, location: HistoryLocation) -> Option<KeyChange<'_>> {
-        let (block, version) = self.history.get(self.within(location)?)?;
+        let (block, version) = self.history.get(self.resolve(location)?)?;
         Some(KeyChange { block, version, pattern: ReadPattern::Random })
     }
 
@@ -123,14 +123,14 @@ impl Kv {
         revision: Revision,
         location: Option<HistoryLocation>,
     ) -> impl Iterator<Item = (HistoryLocation, KeyChange<'_>)> {
-        let location = location.and_then(|location| self.within(location));
+        let location = location.and_then(|location| self.resolve(location));
         let found = self
             .history
             .from(location.unwrap_or_else(|| self.history.seek(revision)));
         found.map(|(location, (block, version))| {
             let pattern = ReadPattern::Scan;
             (
-                self.of_layout(location),
+                self.with_layout(location),
                 KeyChange { block, version, pattern },
             )
         })
@@ -155,7 +155,7 @@ impl Kv {
             if locations.len() == max {
                 return None;
             }
-            locations.push(self.of_layout(location));
+            locations.push(self.with_layout(location));
             next = version.links.prev;
         }
         locations.reverse();

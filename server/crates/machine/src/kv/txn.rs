@@ -97,7 +97,7 @@ impl Kv {
     }
 
     /// Returns whether a deletion may read more than `keys` keys to return their pairs. Returns `false` if it returns no pairs.
-    pub fn delete_reads_beyond(&self, delete: &DeleteRange, keys: u64) -> bool {
+    pub fn delete_reads_more_than(&self, delete: &DeleteRange, keys: u64) -> bool {
         let mut reads = ReadBudget::of_estimate(self.pacing, keys);
         self.charge_prev_kvs(delete, &mut reads).is_err()
     }

@@ -22,7 +22,7 @@ use witan_machine::{
     command::Entry,
 };
 
-use crate::{Room, auth_paths as paths, kv as keys};
+use crate::{ScriptRunner, auth_paths as paths, kv as keys};
 
 #[derive(Default)]
 pub(crate) struct AuthScript {
@@ -31,7 +31,7 @@ pub(crate) struct AuthScript {
     caller: Option<(String, Option<u64>)>,
 }
 
-impl Room for AuthScript {
+impl ScriptRunner for AuthScript {
     fn run(&mut self, command: &str) -> String {
         let words: Vec<&str> = command.split_whitespace().collect();
         if let ["v2", words @ ..] = &words[..] {

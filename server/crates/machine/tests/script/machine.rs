@@ -15,7 +15,7 @@ use witan_machine::{
     record::RecordChange,
 };
 
-use crate::{Room, kv as keys};
+use crate::{ScriptRunner, kv as keys};
 
 #[derive(Default)]
 pub(crate) struct MachineScript {
@@ -25,7 +25,7 @@ pub(crate) struct MachineScript {
     records: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
-impl Room for MachineScript {
+impl ScriptRunner for MachineScript {
     fn run(&mut self, command: &str) -> String {
         let words: Vec<&str> = command.split_whitespace().collect();
         let id = |word: &str| word.parse::<i64>().unwrap();

@@ -23,7 +23,7 @@ use witan_tree::{
     TreeReply, Watch, WriteMethod,
 };
 
-use crate::Room;
+use crate::ScriptRunner;
 
 pub(crate) struct TreeScript {
     tree: Tree,
@@ -39,7 +39,7 @@ impl Default for TreeScript {
     }
 }
 
-impl Room for TreeScript {
+impl ScriptRunner for TreeScript {
     fn run(&mut self, command: &str) -> String {
         let words: Vec<&str> = command.split(' ').collect();
         match words[0] {

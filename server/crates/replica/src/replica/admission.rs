@@ -111,7 +111,7 @@ impl Replica {
     fn check_version(&self, entry: &Entry) -> Result<(), ProposalRejected> {
         let members = &self.machine.members;
         let supports = |command: &Command| {
-            members.all_members_support(command) && members.permits_return(command)
+            members.all_members_support(command) && members.permits_downgrade(command)
         };
         let known = entry.command.as_ref().is_none_or(supports);
         known.then_some(()).ok_or(ProposalRejected::ClusterVersion)

@@ -26,7 +26,7 @@ fn differing(id: u64) -> Cluster {
 /// Returns the records that are equal on all members at one index, without the v3 keys.
 fn records(view: &View) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut records = Vec::new();
-    view.machine.changes_beside_keys(None, &mut |change| {
+    view.machine.changes_except_keys(None, &mut |change| {
         if let RecordChange::Put { key, value } = change {
             records.push((key, value));
         }

@@ -20,7 +20,7 @@ pub(crate) async fn delete_range(
     ctx.count_key(KeyOperation::Write, &request.key);
     let delete = operation(request);
     authorize::before_proposal(ctx, |caller| caller.delete(&delete)).await?;
-    let many = |state: &kv::Kv| state.delete_reads_beyond(&delete, LARGE_READ_KEYS);
+    let many = |state: &kv::Kv| state.delete_reads_more_than(&delete, LARGE_READ_KEYS);
     let permit = permit_if(ctx, delete.reads_span(), many).await?;
     let (done, _permit) = propose_in(ctx, delete, permit).await?;
     let header = header::at(&ctx.node, done.revision);
