@@ -229,18 +229,18 @@ impl Account {
     pub async fn permit(&self, kind: JobKind) -> Permit {
         let own = acquire(&self.0.jobs[kind as usize]).await;
         let of_all = acquire(&self.0.totals.0.jobs[kind as usize]).await;
-        self.taken(kind, own, of_all)
+        self.combine_permits(kind, own, of_all)
     }
 
     /// Takes a permit without waiting. Returns `None` if the connection or the process has no free permit.
     pub fn try_permit(&self, kind: JobKind) -> Option<Permit> {
         let own = self.0.jobs[kind as usize].try_acquire().ok()?;
         let of_all = self.0.totals.0.jobs[kind as usize].try_acquire().ok()?;
-        Some(self.taken(kind, own, of_all))
+        Some(self.combine_permits(kind, own, of_all))
     }
 
     /// Combines the permits of the account and of the process into one permit.
-    fn taken(
+    fn combine_permits(
         &self,
         kind: JobKind,
         own: SemaphorePermit<'_>,

@@ -134,7 +134,11 @@ impl FrameWriter {
 
     /// Writes headers, message and trailers of a successful unary response, if all of them fit into the windows and the output.
     /// Otherwise writes nothing and returns `false`.
-    pub(crate) fn whole<S: Service>(&mut self, stream: &Stream<S>, message: &[u8]) -> bool {
+    pub(crate) fn try_write_unary<S: Service>(
+        &mut self,
+        stream: &Stream<S>,
+        message: &[u8],
+    ) -> bool {
         let length = message.len() as i64;
         let large = message.len() > PAYLOAD_MAX || self.is_full();
         if large || length > self.send_window || length > self.window(stream) {
@@ -143,7 +147,7 @@ impl FrameWriter {
         self.send_window -= length;
         self.sent += message.len() as u64;
         self.answered = true;
-        let (headers, trailers) = self.encoder.good();
+        let (headers, trailers) = self.encoder.success_blocks();
         let (out, id) = (&mut self.output, stream.id);
         frame::head(out, headers.len(), frame::HEADERS, END_HEADERS, id);
         out.extend_from_slice(headers);

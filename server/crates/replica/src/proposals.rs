@@ -56,20 +56,20 @@ impl Stage {
 
     fn may_be_appended(&self) -> bool {
         self.encoded()
-            .is_some_and(|encoded| encoded.handed_in.is_some())
+            .is_some_and(|encoded| encoded.submitted_to.is_some())
     }
 }
 
 #[derive(Debug)]
 struct EncodedProposal {
     /// The log to which the entry was submitted, or `None` while the entry is certainly in no log.
-    handed_in: Option<HandedIn>,
+    submitted_to: Option<TargetLog>,
     data: Bytes,
 }
 
 /// The only log to which an entry may have been appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct HandedIn {
+pub(crate) struct TargetLog {
     pub(crate) term: u64,
     pub(crate) leader: u64,
     /// Number of the message that carried the entry, or 0 for this member's own log.
@@ -122,7 +122,7 @@ impl Proposals {
             return None;
         };
         let data = Bytes::from(wire::encode_entry_of(entry, bytes));
-        let encoded = EncodedProposal { handed_in: None, data: data.clone() };
+        let encoded = EncodedProposal { submitted_to: None, data: data.clone() };
         match std::mem::replace(&mut waiting.stage, Stage::Encoded(encoded)) {
             Stage::Held(entry) => Some((entry, data)),
             Stage::Encoded(_) => None,
@@ -142,7 +142,7 @@ impl Proposals {
     /// Defers an encoded entry to the next tick or the next leader, because the current leader does not accept it now.
     pub(crate) fn defer_to_tick(&mut self, ticket: Ticket) {
         if let Some(encoded) = self.encoded(ticket) {
-            encoded.handed_in = None;
+            encoded.submitted_to = None;
             self.later.push(ticket);
         }
     }
@@ -157,11 +157,11 @@ impl Proposals {
     }
 
     /// Takes the next entry to submit, with its ticket. Returns `None` if no entry is due. Skips tickets that no longer wait or
-    /// were submitted. The caller must then call [`Self::handed_in`] or [`Self::defer_to_tick`], or answer the request.
+    /// were submitted. The caller must then call [`Self::record_submission`] or [`Self::defer_to_tick`], or answer the request.
     pub(crate) fn take_due(&mut self) -> Option<(Ticket, Bytes)> {
         while let Some(ticket) = self.due.pop_front() {
             if let Some(encoded) = self.encoded(ticket)
-                && encoded.handed_in.is_none()
+                && encoded.submitted_to.is_none()
             {
                 return Some((ticket, encoded.data.clone()));
             }
@@ -170,9 +170,9 @@ impl Proposals {
     }
 
     /// Records where the encoded entry of a ticket was submitted.
-    pub(crate) fn handed_in(&mut self, ticket: Ticket, to: HandedIn) {
+    pub(crate) fn record_submission(&mut self, ticket: Ticket, to: TargetLog) {
         if let Some(encoded) = self.encoded(ticket) {
-            encoded.handed_in = Some(to);
+            encoded.submitted_to = Some(to);
         }
     }
 
@@ -188,10 +188,10 @@ impl Proposals {
     }
 
     /// Returns whether the entry of this ticket was last submitted at `to`.
-    pub(crate) fn was_handed_in(&self, ticket: Ticket, to: HandedIn) -> bool {
+    pub(crate) fn was_submitted_to(&self, ticket: Ticket, to: TargetLog) -> bool {
         let waiting = self.waiting.get(ticket);
         let encoded = waiting.and_then(|waiting| waiting.stage.encoded());
-        encoded.is_some_and(|encoded| encoded.handed_in == Some(to))
+        encoded.is_some_and(|encoded| encoded.submitted_to == Some(to))
     }
 
     /// Returns the entries that were sent to member `to` and still wait, by term and number of their message, in ticket order.
@@ -199,7 +199,7 @@ impl Proposals {
         let mut messages: BTreeMap<_, Vec<Bytes>> = BTreeMap::new();
         let all = self.waiting.values();
         for encoded in all.filter_map(|waiting| waiting.stage.encoded()) {
-            if let Some(there) = encoded.handed_in.filter(|there| there.leader == to) {
+            if let Some(there) = encoded.submitted_to.filter(|there| there.leader == to) {
                 let message = messages.entry((there.term, there.number));
                 message.or_default().push(encoded.data.clone());
             }
@@ -212,8 +212,8 @@ impl Proposals {
     pub(crate) fn term_begins(&mut self, term: u64) {
         let lost = self.waiting.select(|waiting| {
             let encoded = waiting.stage.encoded_mut();
-            let encoded = encoded.filter(|it| it.handed_in.is_some_and(|at| at.term < term));
-            encoded.is_some_and(|encoded| encoded.handed_in.take().is_some())
+            let encoded = encoded.filter(|it| it.submitted_to.is_some_and(|at| at.term < term));
+            encoded.is_some_and(|encoded| encoded.submitted_to.take().is_some())
         });
         self.due.extend(lost);
     }

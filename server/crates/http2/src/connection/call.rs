@@ -227,10 +227,10 @@ impl<S: Service> Connection<S> {
             return self.end_early(stream, refusal);
         }
         if let Some(running) = &mut stream.running
-            && let Poll::Ready(answer) = Pin::new(running).poll(cx)
+            && let Poll::Ready(response) = Pin::new(running).poll(cx)
         {
             stream.running = None;
-            let progress = self.answer(stream, answer);
+            let progress = self.write_response(stream, response);
             if progress != StreamProgress::Waits {
                 return progress;
             }
@@ -264,13 +264,17 @@ impl<S: Service> Connection<S> {
     }
 
     /// Handles the response of a call. Writes a small message immediately, and queues a large message.
-    fn answer(&mut self, stream: &mut Stream<S>, answer: CallResponse<S::Body>) -> StreamProgress {
-        let message = match answer {
+    fn write_response(
+        &mut self,
+        stream: &mut Stream<S>,
+        response: CallResponse<S::Body>,
+    ) -> StreamProgress {
+        let message = match response {
             CallResponse::Message(message) => message,
             CallResponse::Response(response) => return self.respond(stream, response),
         };
         let length = message.len().saturating_sub(PREFIX_BYTES);
-        if self.writer.whole(stream, &message) {
+        if self.writer.try_write_unary(stream, &message) {
             self.count_sent(stream, length);
             self.ended(stream, Status::OK);
             return StreamProgress::Ended;

@@ -50,7 +50,7 @@ impl Encoder {
     }
 
     /// Returns the headers and trailers of a successful response. The caller must write both, with no block in between.
-    pub(crate) fn good(&mut self) -> (&'static [u8], &'static [u8]) {
+    pub(crate) fn success_blocks(&mut self) -> (&'static [u8], &'static [u8]) {
         const ENTERING: &[u8] = b"\x88\x5f\x10application/grpc";
         const ENTERED: &[u8] = &[STATUS_200, ENTERED_TYPE];
         const PLAIN: &[u8] = b"\x88\x0f\x10\x10application/grpc";

@@ -120,7 +120,7 @@ mod tests {
                 4 => encoder.settings(Some(100)),
                 _ => {}
             }
-            let (block, trailers) = encoder.good();
+            let (block, trailers) = encoder.success_blocks();
             lengths.push(block.len() + trailers.len());
             assert_eq!(headers(block, &mut decoder), good, "{step}");
             assert_eq!(headers(trailers, &mut decoder), ok, "{step}");

@@ -9,7 +9,7 @@ use crate::{
     forward::{ForwardedProposals, RefusedProposal, RefusedProposals},
     host::{Lane, ProposalRejected, Ticket},
     limits::{FORWARD_AGAIN_BYTES, FORWARD_BYTES},
-    proposals::HandedIn,
+    proposals::TargetLog,
     wire::{self, PeerMessage},
 };
 use witan_machine::command::Stamp;
@@ -24,7 +24,7 @@ impl Replica {
         if raft.state == StateRole::Leader {
             return self.append_due();
         }
-        let mut to = HandedIn {
+        let mut to = TargetLog {
             term: raft.term,
             leader: raft.leader_id,
             number: self.proposals.next_number(),
@@ -39,13 +39,13 @@ impl Replica {
             }
             bytes += data.len();
             entries.push(data);
-            self.proposals.handed_in(ticket, to);
+            self.proposals.record_submission(ticket, to);
         }
         self.forward(to, entries);
     }
 
     /// Sends encoded entries to a leader in one message. Does nothing without entries.
-    fn forward(&mut self, to: HandedIn, entries: Vec<Bytes>) {
+    fn forward(&mut self, to: TargetLog, entries: Vec<Bytes>) {
         if !entries.is_empty() {
             let message = ForwardedProposals { term: to.term, entries, number: to.number };
             self.post(to.leader, Lane::Bulk, &PeerMessage::Proposals(message));
@@ -132,11 +132,11 @@ impl Replica {
     /// Handles a refusal by `from`: retries a proposal later, or answers its request with the rejection. Ignores unknown
     /// reasons, proposals of another process, and proposals that were submitted again since.
     pub(super) fn proposals_refused(&mut self, from: u64, message: &RefusedProposals) {
-        let there = HandedIn { term: message.term, leader: from, number: message.number };
+        let there = TargetLog { term: message.term, leader: from, number: message.number };
         for refused in &message.refused {
             let ticket = Ticket(refused.ticket);
             let waits = self.proposals.incarnation() == refused.incarnation
-                && self.proposals.was_handed_in(ticket, there);
+                && self.proposals.was_submitted_to(ticket, there);
             match refused.reason.map(ProposalRejected::try_from) {
                 _ if !waits => {}
                 None => self.proposals.defer_to_tick(ticket),

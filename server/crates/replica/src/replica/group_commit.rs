@@ -151,7 +151,7 @@ impl Replica {
     /// and answers it if the log rejects it. Returns whether the proposal still waits.
     pub(super) fn append_own(&mut self, ticket: Ticket, entry: &Entry, data: Bytes) -> bool {
         match self.append_entry(self.config.id, entry, data) {
-            Ok(()) => self.proposals.handed_in(ticket, self.own_term()),
+            Ok(()) => self.proposals.record_submission(ticket, self.own_term()),
             Err(NotAppended::NotNow) => self.proposals.defer_to_tick(ticket),
             Err(NotAppended::Refused(refusal)) => {
                 self.refuse(ticket, refusal);

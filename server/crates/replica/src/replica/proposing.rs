@@ -14,7 +14,7 @@ use super::{
 use crate::{
     host::{Connection, ProposalRejected, Ticket},
     limits::PROPOSAL_BATCH_BYTES,
-    proposals::HandedIn,
+    proposals::TargetLog,
     wire,
 };
 use witan_machine::{
@@ -74,9 +74,9 @@ impl Replica {
         current && self.propose_as_leader(now_ns, command)
     }
 
-    /// Returns the [`HandedIn`] of a proposal that this member appends to its own log in the current term.
-    pub(super) fn own_term(&self) -> HandedIn {
-        HandedIn { term: self.raft.raft.term, leader: self.config.id, number: 0 }
+    /// Returns the [`TargetLog`] of a proposal that this member appends to its own log in the current term.
+    pub(super) fn own_term(&self) -> TargetLog {
+        TargetLog { term: self.raft.raft.term, leader: self.config.id, number: 0 }
     }
 
     /// Appends an entry that `proposer` proposed to this leader's log. [`Self::send_appended`] sends the entry. Fails with
