@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
 use kube::{Client, Resource, ResourceExt as _, api::ListParams};
-use witan_crd::{Trouble, containers, pod_phase};
+use witan_crd::{PodFailure, containers, pod_phase};
 use witan_plan::model::{Observed, Obstacle, UnixSeconds};
 
 use crate::{api_server::list_readable, observe::Objects};
@@ -17,7 +17,7 @@ const FAILED_MOUNT: &str = "FailedMount";
 const MOUNT_SECONDS: i64 = 15;
 
 /// Returns why the pods of a job are not created; `None` if the job has pods or no event explains it.
-pub(crate) async fn refused_pods<K>(client: &Client, job: &K, pods: usize) -> Option<Trouble>
+pub(crate) async fn refused_pods<K>(client: &Client, job: &K, pods: usize) -> Option<PodFailure>
 where
     K: Resource,
 {
@@ -25,7 +25,7 @@ where
         return None;
     }
     let message = latest(client, job, FAILED_CREATE).await?;
-    Some(Trouble { reason: FAILED_CREATE.to_owned(), message })
+    Some(PodFailure { reason: FAILED_CREATE.to_owned(), message })
 }
 
 /// Sets the obstacle of pods that wait for a volume, if an event reports a failed mount.

@@ -47,7 +47,9 @@ pub use operation::{
     OperationPhase, RecoverQuorum, ReplaceMember, UndoRestore, Verb,
 };
 pub use options::{CompactionMode, LogLevel, MetricsDetail, OPERATOR_FLAGS, Options};
-pub use pod_status::{Trouble, containers, failure, is_ready, pod_condition, pod_phase, trouble};
+pub use pod_status::{
+    PodFailure, container_failure, containers, is_ready, pod_condition, pod_failure, pod_phase,
+};
 pub use pods::{
     AdditionalMetadata, AntiAffinity, BudgetOptions, ClientService, CompactOnNoSpace, PeerService,
     PullPolicy, SelfHealing, ServiceType, Services, UpdateKind, UpdateStrategy,

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 /// Why a pod does not run.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Trouble {
+pub struct PodFailure {
     /// A word in CamelCase, such as `ImagePullBackOff`.
     pub reason: String,
     /// The message of the scheduler, the kubelet or the program.
@@ -37,10 +37,10 @@ pub fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
 }
 
 /// Returns why a pod has failed or cannot start; `None` if nothing is wrong.
-pub fn trouble(pod: &Pod) -> Option<Trouble> {
+pub fn pod_failure(pod: &Pod) -> Option<PodFailure> {
     let of_container = |container: &ContainerStatus| {
         let state = container.state.as_ref()?;
-        failure(&container.name, state).or_else(|| waits(state))
+        container_failure(&container.name, state).or_else(|| waits(state))
     };
     let found = containers(pod).find_map(of_container);
     found.or_else(|| of_pod(pod))
@@ -48,7 +48,7 @@ pub fn trouble(pod: &Pod) -> Option<Trouble> {
 
 /// Returns why a container terminated with an error; `None` if it did not. Reads the termination message that `witan-operator
 /// backup` writes. If it is not in that format, returns the exit code with the message.
-pub fn failure(container: &str, state: &ContainerState) -> Option<Trouble> {
+pub fn container_failure(container: &str, state: &ContainerState) -> Option<PodFailure> {
     let ended = state.terminated.as_ref();
     let ended = ended.filter(|ended| ended.exit_code != 0)?;
     let said = ended.message.as_deref().unwrap_or_default().trim();
@@ -59,7 +59,7 @@ pub fn failure(container: &str, state: &ContainerState) -> Option<Trouble> {
         } else {
             format!(": {said}")
         };
-        Trouble {
+        PodFailure {
             reason: "ContainerFailed".to_owned(),
             message: format!("container {container} ended with exit code {code}{said}"),
         }
@@ -68,21 +68,21 @@ pub fn failure(container: &str, state: &ContainerState) -> Option<Trouble> {
 }
 
 /// Returns why a waiting container cannot start; `None` while it is being created.
-fn waits(state: &ContainerState) -> Option<Trouble> {
+fn waits(state: &ContainerState) -> Option<PodFailure> {
     let waiting = state.waiting.as_ref()?;
     let reason = waiting.reason.clone()?;
     let message = waiting.message.clone().unwrap_or_else(|| reason.clone());
     let normal = ["ContainerCreating", "PodInitializing"];
-    (!normal.contains(&reason.as_str())).then_some(Trouble { reason, message })
+    (!normal.contains(&reason.as_str())).then_some(PodFailure { reason, message })
 }
 
 /// Returns why a pod as a whole has failed, for example by eviction, or cannot be scheduled.
-fn of_pod(pod: &Pod) -> Option<Trouble> {
+fn of_pod(pod: &Pod) -> Option<PodFailure> {
     let status = pod.status.as_ref()?;
     if pod_phase(pod) == Some("Failed") {
         let reason = status.reason.clone()?;
         let message = status.message.clone().unwrap_or_else(|| reason.clone());
-        return Some(Trouble { reason, message });
+        return Some(PodFailure { reason, message });
     }
     let scheduled = pod_condition(pod, "PodScheduled")?;
     let reason = scheduled
@@ -90,7 +90,7 @@ fn of_pod(pod: &Pod) -> Option<Trouble> {
         .clone()
         .filter(|reason| reason == "Unschedulable")?;
     let message = scheduled.message.clone().unwrap_or_default();
-    Some(Trouble { reason, message })
+    Some(PodFailure { reason, message })
 }
 
 #[cfg(test)]
@@ -140,7 +140,7 @@ mod tests {
             (scheduled("SchedulingGated"), None),
             (evicted, Some(("Evicted", "no memory"))),
         ] {
-            let found = trouble(&pod(&status));
+            let found = pod_failure(&pod(&status));
             let found = found
                 .as_ref()
                 .map(|found| (found.reason.as_str(), found.message.as_str()));

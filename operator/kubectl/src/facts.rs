@@ -5,7 +5,7 @@ use kube::{ResourceExt as _, api::ListParams};
 use serde::{Deserialize, Serialize};
 use witan_crd::{
     CLUSTER, EtcdBackup, EtcdBackupSchedule, EtcdCluster, EtcdClusterStatus, containers, is_ready,
-    trouble,
+    pod_failure,
 };
 
 use super::{error::PluginError, target::Target};
@@ -56,7 +56,7 @@ impl PodFact {
             node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
             ready: is_ready(pod),
             restarts: containers(pod).map(|each| each.restart_count).sum(),
-            waits: trouble(pod).map(|found| format!("{}: {}", found.reason, found.message)),
+            waits: pod_failure(pod).map(|found| format!("{}: {}", found.reason, found.message)),
         }
     }
 }

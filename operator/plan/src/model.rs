@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use witan_crd::CertificateRole;
 
-pub use certificates::{AuthoritySeen, CertificateSeen, RequestSeen, Rotation};
+pub use certificates::{AuthoritySeen, CertificateSeen, ObservedRequest, Rotation};
 pub use membership::{ClusterReport, MemberSeen, Membership};
 pub use notice::{Notice, Refusal};
 pub use reasons::{Obstacle, Removal, Stop};
@@ -60,7 +60,7 @@ pub struct Observed {
     /// The CA that signs these certificates.
     pub authority: AuthoritySeen,
     /// The state of the cert-manager Certificates, one for each role that the spec takes from cert-manager.
-    pub requests: BTreeMap<CertificateRole, RequestSeen>,
+    pub requests: BTreeMap<CertificateRole, ObservedRequest>,
     /// Names of secrets that do not exist although the spec names them or cert-manager is to write them.
     pub missing_secrets: BTreeSet<String>,
     /// Parts of the cluster whose names other objects already use. They are not applied.

@@ -12,7 +12,8 @@ use kube::ResourceExt as _;
 use serde::de::DeserializeOwned;
 use witan_api::backup::{BackupRecord, FetchedBackup};
 use witan_crd::{
-    BackupPhase, CONFIRMED, EtcdBackup, EtcdBackupStatus, Trouble, containers, failure, trouble,
+    BackupPhase, CONFIRMED, EtcdBackup, EtcdBackupStatus, PodFailure, container_failure,
+    containers, pod_failure,
 };
 
 use crate::{
@@ -41,7 +42,7 @@ pub(super) fn status(
     backup: &EtcdBackup,
     job: &Job,
     pods: &[Pod],
-    refused: Option<Trouble>,
+    refused: Option<PodFailure>,
     now: Timestamp,
 ) -> EtcdBackupStatus {
     let mut pods: Vec<_> = pods.iter().collect();
@@ -68,8 +69,8 @@ pub(super) fn status(
         status.level = saved.level.map(i64::from);
         status.message = saved.warning;
     }
-    let trouble = pods.iter().rev().find_map(|pod| pod_trouble(pod));
-    let trouble = trouble.or(refused);
+    let failure = pods.iter().rev().find_map(|pod| named_pod_failure(pod));
+    let failure = failure.or(refused);
     if let Some(done) = condition(job, "Complete") {
         let completed = job
             .status
@@ -91,7 +92,7 @@ pub(super) fn status(
     if let Some(failed) = condition(job, "Failed") {
         status.phase = Some(BackupPhase::Failed);
         status.completed_at = failed.last_transition_time.clone();
-        let Trouble { reason, message } = trouble.unwrap_or_else(|| Trouble {
+        let PodFailure { reason, message } = failure.unwrap_or_else(|| PodFailure {
             reason: "JobFailed".to_owned(),
             message: failed.message.clone().unwrap_or_default(),
         });
@@ -99,7 +100,7 @@ pub(super) fn status(
         return with_condition(status, backup, &reason, now);
     }
     status.phase = Some(BackupPhase::Running);
-    let (reason, message) = trouble.map(|found| (found.reason, found.message)).unzip();
+    let (reason, message) = failure.map(|found| (found.reason, found.message)).unzip();
     status.message = message;
     with_condition(
         status,
@@ -138,20 +139,20 @@ fn result<T: DeserializeOwned>(pod: &Pod, name: &str) -> Option<T> {
 pub(super) fn crash(pod: &Pod) -> Option<String> {
     let last = containers(pod).find_map(|container| {
         container.state.as_ref()?.waiting.as_ref()?;
-        failure(&container.name, container.last_state.as_ref()?)
+        container_failure(&container.name, container.last_state.as_ref()?)
     });
-    let found = last.or_else(|| trouble(pod));
+    let found = last.or_else(|| pod_failure(pod));
     found.map(|found| with_pod_name(pod, found).message)
 }
 
 /// Returns why a pod has failed or cannot start, with the pod's name; `None` if nothing is wrong.
-pub(crate) fn pod_trouble(pod: &Pod) -> Option<Trouble> {
-    trouble(pod).map(|found| with_pod_name(pod, found))
+pub(crate) fn named_pod_failure(pod: &Pod) -> Option<PodFailure> {
+    pod_failure(pod).map(|found| with_pod_name(pod, found))
 }
 
-fn with_pod_name(pod: &Pod, trouble: Trouble) -> Trouble {
-    let message = format!("pod {}: {}", pod.name_any(), trouble.message);
-    Trouble { message, ..trouble }
+fn with_pod_name(pod: &Pod, failure: PodFailure) -> PodFailure {
+    let message = format!("pod {}: {}", pod.name_any(), failure.message);
+    PodFailure { message, ..failure }
 }
 
 /// Adds the `Succeeded` condition, whose value follows from the phase.

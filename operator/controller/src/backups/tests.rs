@@ -266,7 +266,7 @@ fn a_pod_that_cannot_start_is_named() {
         status.message.as_deref(),
         Some("pod now-4: secret \"s3\" not found")
     );
-    let refused = witan_crd::Trouble {
+    let refused = witan_crd::PodFailure {
         reason: "FailedCreate".to_owned(),
         message: "exceeded quota".to_owned(),
     };

@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Client, ResourceExt as _};
 use witan_crd::{CertificateRole, secret_file};
 use witan_members::{ClientTls, Login};
-use witan_plan::model::{CertificateSeen, Holder, Part, RequestSeen};
+use witan_plan::model::{CertificateSeen, Holder, ObservedRequest, Part};
 
 use crate::{
     api_server::{ApiFailure, cannot, get, typed, untyped},
@@ -45,7 +45,7 @@ pub(crate) struct SecretsSeen {
     /// Existing certificates, for `plan`.
     pub(crate) certificates: BTreeMap<CertificateRole, CertificateSeen>,
     /// State of the cert-manager Certificates, for `plan`.
-    pub(crate) requested: BTreeMap<CertificateRole, RequestSeen>,
+    pub(crate) requested: BTreeMap<CertificateRole, ObservedRequest>,
     pub(crate) requests: BTreeMap<CertificateRole, Certificate>,
     /// Names of missing secrets that the spec names or that cert-manager will write, for `plan`.
     pub(crate) missing: BTreeSet<String>,
@@ -151,7 +151,7 @@ impl SecretsSeen {
             live.as_ref()
                 .is_some_and(|live| is_owned(secret, live.uid().as_deref()))
         };
-        let seen = RequestSeen {
+        let seen = ObservedRequest {
             request,
             issued: complete.is_some(),
             owned: complete.is_some_and(owned),

@@ -13,7 +13,7 @@ pub struct CertificateSeen {
 
 /// The cert-manager Certificate of a role, and the secret that cert-manager writes for it.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct RequestSeen {
+pub struct ObservedRequest {
     /// State of the Certificate; `None` if cert-manager is not installed.
     pub request: Option<ObjectState>,
     /// Whether the secret has all files that a member needs.

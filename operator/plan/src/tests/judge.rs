@@ -181,7 +181,7 @@ impl World {
         let https = self.members.iter().any(|member| member.https);
         assert!(
             !(clear && https && known),
-            "clear text and TLS meet by way of Ready: {:#?}",
+            "plaintext and TLS meet by way of Ready: {:#?}",
             self.observe()
         );
     }

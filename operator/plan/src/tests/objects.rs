@@ -8,7 +8,7 @@ use witan_crd::{
 use super::{cases::cluster, faults::disk, world::World};
 use crate::{
     IDLE, SOON,
-    model::{CertificateSeen, ObjectState, Observed, RequestSeen, Step, Why},
+    model::{CertificateSeen, ObjectState, Observed, ObservedRequest, Step, Why},
     plan,
 };
 
@@ -115,9 +115,9 @@ fn cert_manager_is_asked_before_the_first_pod_and_waited_for() {
         ..Observed::default()
     };
     let step = |seen: &Observed| plan(&spec, &EtcdClusterStatus::default(), seen);
-    let mut asked = RequestSeen {
+    let mut asked = ObservedRequest {
         request: Some(ObjectState::Missing),
-        ..RequestSeen::default()
+        ..ObservedRequest::default()
     };
     seen.requests.insert(role, asked);
     assert_eq!(step(&seen), Step::RequestCertificate(role));
@@ -142,7 +142,7 @@ fn cert_manager_is_asked_before_the_first_pod_and_waited_for() {
 #[test]
 fn without_cert_manager_nothing_begins_and_a_cluster_is_kept_up() {
     let spec = with_cert_manager();
-    let unknown = |issued| RequestSeen { request: None, issued, owned: false };
+    let unknown = |issued| ObservedRequest { request: None, issued, owned: false };
     let seen = Observed {
         client_service: ObjectState::Current,
         peer_service: ObjectState::Current,

@@ -61,15 +61,19 @@ impl<M: Members> Operations<M> {
             return self.record(at, record).await;
         }
         let refused = warnings::refused_pods(client, &job, pods.len()).await;
-        let trouble = pods.iter().rev().find_map(jobs::pod_trouble).or(refused);
-        let trouble = trouble.map(|found| found.message);
+        let failure = pods
+            .iter()
+            .rev()
+            .find_map(jobs::named_pod_failure)
+            .or(refused);
+        let failure = failure.map(|found| found.message);
         let Some(failed) = jobs::condition(&job, "Failed") else {
-            let trouble = trouble.map(|said| format!("{CHECKS}: {said}"));
+            let failure = failure.map(|said| format!("{CHECKS}: {said}"));
             return self
-                .watch(operation, trouble.unwrap_or_else(|| CHECKS.to_owned()))
+                .watch(operation, failure.unwrap_or_else(|| CHECKS.to_owned()))
                 .await;
         };
-        let said = trouble.or_else(|| failed.message.clone());
+        let said = failure.or_else(|| failed.message.clone());
         let text = format!(
             "the backup cannot be restored, and no member was stopped: {}",
             said.unwrap_or_default()
