@@ -29,12 +29,12 @@ const STATES: [State; 10] = [
     ("witan_operator_cluster_members", "Number of members in the member list.", |_, seen, _| i64::try_from(seen.members().count()).unwrap_or(i64::MAX)),
     ("witan_operator_cluster_members_ready", "Number of ready members.", |_, _, status| status.ready_replicas.unwrap_or(0).into()),
     ("witan_operator_cluster_learners", "Number of learners.", |_, _, status| status.learners.unwrap_or(0).into()),
-    ("witan_operator_cluster_has_quorum", "Whether a quorum of voters answers. 1 is yes, 0 is no.", |_, seen, _| has_quorum(seen).into()),
+    ("witan_operator_cluster_has_quorum", "Whether a quorum of voters responds. 1 is yes, 0 is no.", |_, seen, _| has_quorum(seen).into()),
     ("witan_operator_cluster_has_leader", "Whether the cluster has a leader. 1 is yes, 0 is no.", |_, seen, _| seen.membership.as_ref().is_some_and(|all| all.leader.is_some()).into()),
     ("witan_operator_cluster_available", "Whether the cluster serves reads and writes. 1 is yes, 0 is no.", |_, _, status| is_true(status, "Available").into()),
     ("witan_operator_cluster_paused", "Whether spec.paused is true. 1 is yes, 0 is no.", |spec, _, _| spec.paused.into()),
-    ("witan_operator_cluster_degraded", "Whether the condition Degraded is true. 1 is yes, 0 is no.", |_, _, status| is_true(status, "Degraded").into()),
-    ("witan_operator_cluster_up_to_date", "Whether the condition UpToDate is true: all members have the current template. 1 is yes, 0 is no.", |_, _, status| is_true(status, "UpToDate").into()),
+    ("witan_operator_cluster_degraded", "Whether the Degraded condition is true. 1 is yes, 0 is no.", |_, _, status| is_true(status, "Degraded").into()),
+    ("witan_operator_cluster_up_to_date", "Whether the UpToDate condition is true: all members have the current template. 1 is yes, 0 is no.", |_, _, status| is_true(status, "UpToDate").into()),
 ];
 
 fn has_quorum(seen: &Observed) -> bool {

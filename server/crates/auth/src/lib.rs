@@ -68,7 +68,7 @@ impl Authenticator {
         let kind = match name {
             "simple" => TokenKind::Simple,
             "jwt" => TokenKind::Jwt(Box::new(jwt::Jwt::new(options)?)),
-            _ => return Err("it must be simple or jwt".into()),
+            _ => return Err("must be simple or jwt".into()),
         };
         Ok(Self {
             kind,

@@ -98,7 +98,7 @@ fn keys_that_do_not_fit_stop_the_start() {
     let first = dir.join("first").display().to_string();
     let [_, public] = pair(&dir, "ES256");
     for (token, reason) in [
-        ("opaque".to_owned(), "it must be simple or jwt"),
+        ("opaque".to_owned(), "must be simple or jwt"),
         ("jwt".into(), "is not known"),
         ("jwt,sign-method=ES256".into(), "missing key data"),
         ("jwt,sign-method".into(), "is not NAME=VALUE"),
