@@ -333,7 +333,7 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
     def peer_tls_off(self):
         """Disables TLS between members again."""
         self.change(tls=None)
-        self.until_ready("clear text between members", patience_s=240)
+        self.until_ready("plaintext between members", patience_s=240)
         assert all("--listen-peer-urls=http://[::]:2380" in pod["spec"]["containers"][0]["args"] for pod in self.pods().values())
 
     def discovery(self):

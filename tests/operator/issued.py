@@ -1,4 +1,4 @@
-"""Certificates of cert-manager, whose own controllers run as a process next to the operator, with their own CRDs.
+"""Certificates from cert-manager, whose own controllers run as a process next to the operator, with their own CRDs.
 
 The helpers are in `drive.py`."""
 

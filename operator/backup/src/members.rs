@@ -130,7 +130,7 @@ fn channels<'a>(
     channels.collect()
 }
 
-/// Returns a channel that connects at its first call: with TLS for an `https` URL, else in clear text.
+/// Returns a channel that connects at its first call: with TLS for an `https` URL, else in plaintext.
 fn channel(url: &str, tls: &ClientTlsConfig) -> Result<Channel, tonic::transport::Error> {
     let url = if url.contains("://") {
         url.to_owned()

@@ -25,7 +25,7 @@ pub mod ports {
     pub const CLIENT: i32 = 2379;
     /// Other members.
     pub const PEER: i32 = 2380;
-    /// `/metrics`, `/livez`, `/readyz`, always in clear text.
+    /// `/metrics`, `/livez`, `/readyz`, always in plaintext.
     pub const METRICS: i32 = 2381;
 }
 

@@ -35,7 +35,7 @@ use witan_v3::{
 
 use super::{follow, level, log_level, ops, recorder};
 
-/// Maximum length of a request target in bytes; a longer target is answered with 414. etcd drops such connections at 4 KiB.
+/// Maximum length of a request target in bytes; a longer target is refused with 414. etcd drops such connections at 4 KiB.
 const TARGET_BYTES_MAX: usize = 32 << 10;
 
 /// The frontend of all dialects. A process has only one, because it contains the discovery service's limit.

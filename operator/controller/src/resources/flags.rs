@@ -104,7 +104,7 @@ fn name(cluster: &Cluster<'_>, member: &JoinMember) -> String {
     }
 }
 
-/// Returns the TLS flags. A member that listens in clear text can still have a certificate, to connect to members that use TLS.
+/// Returns the TLS flags. A member that listens in plaintext can still have a certificate, to connect to members that use TLS.
 fn tls(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     let mut flags = Vec::new();
     if plan.peer_tls >= PeerTls::Ready {

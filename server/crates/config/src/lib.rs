@@ -365,6 +365,6 @@ impl Settings {
 pub struct FlightRecorder {
     /// Maximum size of the recorder's files in bytes; 0 disables it.
     pub bytes: u64,
-    /// Whether to record values in clear text.
+    /// Whether to record values in plaintext.
     pub values: bool,
 }

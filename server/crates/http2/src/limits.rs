@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Size in bytes of a header list, as HTTP/2 counts it; a longer list is answered with status 431. The settings announce the
+/// Size in bytes of a header list, as HTTP/2 counts it; a longer list is refused with status 431. The settings announce the
 /// limit.
 pub const HEADER_LIST_BYTES_MAX: usize = 64 << 10;
 

@@ -38,8 +38,8 @@ impl Scene {
             Scene::WatchMany => "10,000 keys with a watcher each, 64 writers",
             Scene::KeepAlive => "1,000 leases kept alive on 10 streams",
             Scene::Backup => "a snapshot of a million keys",
-            Scene::Pauses => "one writer, while a member with 2 GiB does its chores",
-            Scene::Tls => "64 writers, and clients that connect anew, by TLS",
+            Scene::Pauses => "one writer, while a member with 2 GiB performs periodic work",
+            Scene::Tls => "64 writers, and clients that reconnect, by TLS",
         }
     }
 
@@ -57,7 +57,7 @@ impl Scene {
                 "| server | quiet: p99, longest ms | compaction | defragmentation | snapshot | hash |\n|---|--:|--:|--:|--:|--:|"
             }
             Scene::Tls => {
-                "| server | puts/s in clear text | server us | puts/s inside TLS | server us | times | connections/s | server us each |\n|---|--:|--:|--:|--:|--:|--:|--:|"
+                "| server | puts/s in plaintext | server us | puts/s inside TLS | server us | times | connections/s | server us each |\n|---|--:|--:|--:|--:|--:|--:|--:|"
             }
         }
     }

@@ -41,7 +41,7 @@ pub(super) async fn play(launch: Launch, length: Duration) -> String {
         inside.add(load::run(&secured, Verb::Put, CLIENTS, length / 2).await);
     }
     let (before, begun) = (secured.cpu(), Instant::now());
-    let connections = connect_anew(&address, begun + length).await;
+    let connections = reconnect_until(&address, begun + length).await;
     let elapsed = begun.elapsed().as_secs_f64();
     let each = (secured.cpu() - before).as_secs_f64() * 1e6 / f64::from(connections);
     let us = |load: &Measured| load.server_cpu.as_secs_f64() * 1e6 / load.requests as f64;
@@ -58,7 +58,7 @@ pub(super) async fn play(launch: Launch, length: Duration) -> String {
 }
 
 /// Clients repeatedly connect, read one key and disconnect until `end`. Returns the number of connections.
-async fn connect_anew(address: &str, end: Instant) -> u32 {
+async fn reconnect_until(address: &str, end: Instant) -> u32 {
     let connections = Rc::new(Cell::new(0));
     let mut clients = JoinSet::new();
     for _ in 0..CLIENTS {

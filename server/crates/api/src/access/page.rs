@@ -21,7 +21,7 @@ Each protocol accepts different credentials. `Authenticate` returns tokens while
 
 The following paths need an explanation:
 
-- `/debug/flight-recorder` returns keys and user names in clear text, but zeros instead of values.
+- `/debug/flight-recorder` returns keys and user names in plaintext, but zeros instead of values.
 - `/debug/top` shows which key prefixes are read, written and watched, but no values.
 - `/follow` reports how far this cluster lags behind its source. `/follow/cut-over` switches over to this cluster, and
   `/follow/source-gone` stops the checks of the source.
