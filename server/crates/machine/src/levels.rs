@@ -55,6 +55,7 @@ pub fn previous() -> Option<&'static ReleaseRow> {
     previous_in(RELEASES)
 }
 
+/// Implements [`previous`] for a table of releases, the last of which is this release.
 fn previous_in(releases: &[ReleaseRow]) -> Option<&ReleaseRow> {
     let mut rows = releases.iter().rev();
     let own = rows.next().and_then(|row| release(row.release))?;
@@ -72,6 +73,7 @@ pub fn next_format(level: Level) -> Option<Level> {
     next_format_in(RELEASES, level)
 }
 
+/// Implements [`next_format`] for a table of releases in ascending order.
 fn next_format_in(releases: &[ReleaseRow], level: Level) -> Option<Level> {
     let now = releases.iter().rfind(|row| row.level <= level)?;
     let later = releases.iter().find(|row| row.format > now.format)?;

@@ -55,6 +55,7 @@ impl KvCommand {
 }
 
 impl FollowCommand {
+    /// Returns the maximum growth in bytes (see [`Command::growth`]). Compaction and cut-over add nothing.
     fn growth(&self) -> u64 {
         match &self.operation {
             Some(FollowOperation::Revisions(asked)) => {
@@ -82,6 +83,7 @@ impl FollowCommand {
 }
 
 impl LeaseCommand {
+    /// Returns the maximum growth in bytes (see [`Command::growth`]). Only a grant adds data.
     fn growth(&self) -> u64 {
         match &self.operation {
             Some(LeaseOperation::Grant(_)) => LEASE_BYTES,

@@ -277,6 +277,7 @@ mod tests {
         values.settle(place(cache), Arc::downgrade(&holder));
     }
 
+    /// Returns values that are only on disk; see `place` for their bytes.
     fn on_disk(cache: &Arc<BlockCache>) -> Arc<BlockValues> {
         let values = Arc::new(BlockValues::new(None));
         settle(&values, cache);
@@ -291,6 +292,7 @@ mod tests {
         }
     }
 
+    /// Returns the values, which are the whole record if they are read from disk.
     fn read(values: &Arc<BlockValues>, pattern: ReadPattern) -> Bytes {
         values.get(pattern, |place| {
             place.read(0, |record| Some(Bytes::copy_from_slice(record)))

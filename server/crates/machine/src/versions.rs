@@ -76,6 +76,7 @@ impl MemberRegistry {
         target.is_none_or(|level| self.level() <= level)
     }
 
+    /// Returns whether the cluster has reached this version and level.
     fn has(&self, Since { version, level }: Since) -> bool {
         let has_version =
             || release(&self.cluster_version).is_some_and(|cluster| version <= cluster);

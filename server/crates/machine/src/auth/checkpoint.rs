@@ -197,6 +197,7 @@ mod tests {
 
     type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
+    /// Applies the changes since `since` to the records of a checkpoint.
     fn write(records: &mut Records, auth: &Auth, since: Option<&Auth>) {
         auth.changes(since, &mut |change| match change {
             RecordChange::Put { key, value } => drop(records.insert(key, value)),
@@ -213,6 +214,7 @@ mod tests {
         Ok(auth)
     }
 
+    /// Returns a state with enabled authentication, two users and a role with v2 and v3 permissions.
     fn sample() -> Auth {
         let user = |name: &str, roles: &[&str]| User {
             name: name.into(),

@@ -218,7 +218,8 @@ mod tests {
         PermissionType, RoleAdd, RoleDelete, RoleGrant, UserAdd, UserDelete, UserGrant,
     };
 
-    fn run(auth: &mut Auth, verb: AuthOperation) {
+    /// Applies an operation. Panics if it fails, or if the size grows by more than the predicted growth and one item.
+    fn apply_within_growth(auth: &mut Auth, verb: AuthOperation) {
         let command = AuthCommand { operation: Some(verb), ..AuthCommand::default() };
         let before = auth.size_bytes();
         let growth = command.growth();
@@ -233,21 +234,21 @@ mod tests {
         for number in 0..9 {
             let (user, role) = (format!("user{number}"), format!("role{number}"));
             let name = role.clone();
-            run(&mut auth, AuthOperation::RoleAdd(RoleAdd { name }));
+            apply_within_growth(&mut auth, AuthOperation::RoleAdd(RoleAdd { name }));
             let permission = Some(Permission {
                 kind: PermissionType::Read as i32,
                 key: vec![b'k'; 1000].into(),
                 range_end: "z".into(),
             });
             let grant = RoleGrant { role: role.clone(), permission };
-            run(&mut auth, AuthOperation::RoleGrant(grant));
+            apply_within_growth(&mut auth, AuthOperation::RoleGrant(grant));
             let add = UserAdd {
                 name: user.clone(),
                 password: vec![b'h'; 60].into(),
                 no_password: false,
             };
-            run(&mut auth, AuthOperation::UserAdd(add));
-            run(
+            apply_within_growth(&mut auth, AuthOperation::UserAdd(add));
+            apply_within_growth(
                 &mut auth,
                 AuthOperation::UserGrant(UserGrant { user, role }),
             );
@@ -259,9 +260,9 @@ mod tests {
         assert_eq!(Auth::restored(false, 0, [], []).revision(), 1);
         for number in 0..9 {
             let name = format!("role{number}");
-            run(&mut auth, AuthOperation::RoleDelete(RoleDelete { name }));
+            apply_within_growth(&mut auth, AuthOperation::RoleDelete(RoleDelete { name }));
             let name = format!("user{number}");
-            run(&mut auth, AuthOperation::UserDelete(UserDelete { name }));
+            apply_within_growth(&mut auth, AuthOperation::UserDelete(UserDelete { name }));
         }
         assert_eq!(auth.size_bytes(), 0);
     }

@@ -161,6 +161,7 @@ impl Block {
         }
     }
 
+    /// Returns the total length of the values in bytes, even if they are only on disk.
     fn values_len(&self) -> usize {
         match &self.body {
             BlockBody::Open { values, .. } => values.len(),

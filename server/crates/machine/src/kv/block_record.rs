@@ -28,10 +28,11 @@ const CRC_BYTES: usize = 4;
 
 /// Returns the size of a block's record in bytes.
 pub(super) fn len(block: &Block) -> usize {
-    HEADER_BYTES + directory_len(block.slots()) + block.len() + CRC_BYTES
+    HEADER_BYTES + directory_bytes(block.slots()) + block.len() + CRC_BYTES
 }
 
-fn directory_len(slots: &SlotDirectory) -> usize {
+/// Returns the size in bytes of the encoded slots, without the directory's kind and length.
+fn directory_bytes(slots: &SlotDirectory) -> usize {
     match slots {
         SlotDirectory::Full(slots) => slots.len() * 2,
         SlotDirectory::Sparse(entries) => entries.len() * 4,

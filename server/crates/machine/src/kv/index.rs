@@ -33,6 +33,7 @@ impl Count {
     /// A count above the count of any range.
     pub(super) const MAX: Count = Count { live: usize::MAX, all: usize::MAX };
 
+    /// Counts one key with this newest version. Ignores `None`, which is a key that is not in the index.
     fn add(&mut self, entry: Option<IndexEntry>) {
         if let Some(entry) = entry {
             self.live += usize::from(!entry.tombstone);
@@ -343,7 +344,8 @@ mod tests {
 
     type Mirror = std::collections::BTreeMap<Vec<u8>, IndexEntry>;
 
-    fn same(index: &Index, mirror: &Mirror) {
+    /// Asserts that the index is sound and contains exactly the mirror's entries.
+    fn assert_equal(index: &Index, mirror: &Mirror) {
         index.check();
         let mut found = Vec::new();
         index.visit(&KeyRange::From(b""), &mut |key, entry| {
@@ -374,7 +376,7 @@ mod tests {
                 index.put(key, entry);
                 mirror.insert(key.clone(), entry);
             }
-            same(&index, &mirror);
+            assert_equal(&index, &mirror);
             for (from, to) in &spans {
                 for span in [KeyRange::One(from), KeyRange::From(from), KeyRange::Between(from, to)] {
                     let inside = || mirror.iter().filter(|(key, _)| *key >= from && span.reaches(key));
@@ -402,8 +404,8 @@ mod tests {
                 mirror.remove(key);
                 prop_assert_eq!(index.get(key), None);
             }
-            same(&index, &mirror);
-            same(&frozen, &before);
+            assert_equal(&index, &mirror);
+            assert_equal(&frozen, &before);
         }
     }
 

@@ -167,6 +167,7 @@ mod tests {
         prop_oneof![1 => Just(None), 3 => (0..3000_usize).prop_map(Some)]
     }
 
+    /// Asserts that the index is sound. Returns all keys with their entries, in key order.
     fn entries(index: &Index) -> Vec<(Bytes, IndexEntry)> {
         index.check();
         let mut entries = Vec::new();

@@ -24,6 +24,7 @@ impl<'a> KeyRange<'a> {
         }
     }
 
+    /// Returns the lowest key that the range may contain.
     pub(crate) fn first(&self) -> &'a [u8] {
         match self {
             KeyRange::One(key) | KeyRange::From(key) | KeyRange::Between(key, _) => key,

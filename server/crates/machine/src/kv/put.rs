@@ -91,6 +91,7 @@ mod tests {
         })
     }
 
+    /// Returns a copy that is loaded from the records of a full checkpoint.
     fn loaded(kv: &Kv) -> Kv {
         let mut copy = Kv::default();
         kv.changes(None, &mut |change| match change {

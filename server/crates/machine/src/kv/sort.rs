@@ -122,16 +122,17 @@ mod tests {
         }
     }
 
-    fn looks(keys: impl Iterator<Item = String>) -> f64 {
+    /// Sorts the keys and asserts their order. Returns how often a key was read on average.
+    fn reads_per_key(keys: impl Iterator<Item = String>) -> f64 {
         let count = Cell::new(0);
         let keys: Vec<_> = keys.map(|key| Counted(key.into_bytes(), &count)).collect();
         let order = places(sorted(&keys));
-        let looks = count.get() as f64 / keys.len() as f64;
+        let reads = count.get() as f64 / keys.len() as f64;
         assert!(
             order.windows(2).all(|w| keys[w[0]].0 <= keys[w[1]].0),
             "not in order"
         );
-        looks
+        reads
     }
 
     #[test]
@@ -139,14 +140,15 @@ mod tests {
         // An odd multiplier yields all numbers once, in a scattered order.
         let scattered = |count: u64| (0..count).map(move |n| n * 611_953 % count);
         for count in [10_000, 200_000] {
-            let plain = looks(scattered(count).map(|n| format!("key-{n:012}")));
-            assert!(plain < 4.0, "{plain} looks for each of {count} keys");
+            let plain = reads_per_key(scattered(count).map(|n| format!("key-{n:012}")));
+            assert!(plain < 4.0, "{plain} reads for each of {count} keys");
             let path = |n: u64| format!("/registry/pods/namespace-{:03}/pod-{n:024}", n % 211);
-            let paths = looks(scattered(count).map(path));
-            assert!(paths < 12.0, "{paths} looks for each of {count} paths");
+            let paths = reads_per_key(scattered(count).map(path));
+            assert!(paths < 12.0, "{paths} reads for each of {count} paths");
         }
     }
 
+    /// Generates keys of which many share one or two path prefixes.
     fn key() -> impl Strategy<Value = Vec<u8>> {
         let byte = prop_oneof![Just(0_u8), Just(1), Just(b'a'), Just(255), any::<u8>()];
         let short = prop::collection::vec(byte, 0..20);

@@ -205,6 +205,7 @@ pub(super) struct ByteReader<'a> {
 }
 
 impl<'a> ByteReader<'a> {
+    /// Takes the next byte. Returns `None` at the end.
     pub(super) fn byte(&mut self) -> Option<u8> {
         let (first, rest) = self.rest.split_first()?;
         self.rest = rest;
@@ -224,6 +225,7 @@ impl<'a> ByteReader<'a> {
         None
     }
 
+    /// Takes the next `len` bytes. Returns `None` and takes nothing if fewer are left.
     pub(super) fn take(&mut self, len: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(len)?;
         self.rest = rest;
@@ -242,7 +244,8 @@ impl<'a> ByteReader<'a> {
 mod tests {
     use super::*;
 
-    fn round(version: &Version<'_>) {
+    /// Asserts that the encoded version decodes to itself, and that every shorter prefix is refused.
+    fn assert_round_trip(version: &Version<'_>) {
         let mut bytes = version.head(9, Revision(100));
         bytes.extend_from_slice(version.key);
         let whole = Version { size: bytes.len() + version.value_len, ..*version };
@@ -272,13 +275,13 @@ mod tests {
             size: 0,
         };
         assert_eq!(fresh.head(9, Revision(100)).len(), 5);
-        round(&fresh);
+        assert_round_trip(&fresh);
         let links = Links {
             prev: Some(Location { block: 9, slot: 3 }),
             jump: Some(Location { block: 1, slot: 14_000 }),
             depth: 300,
         };
-        round(&Version {
+        assert_round_trip(&Version {
             create: Revision(7),
             version: 12,
             lease: LeaseId(-5),
@@ -286,7 +289,7 @@ mod tests {
             links,
             ..fresh
         });
-        round(&Version { tombstone: true, version: 0, value_len: 0, links, ..fresh });
+        assert_round_trip(&Version { tombstone: true, version: 0, value_len: 0, links, ..fresh });
     }
 
     #[test]

@@ -77,7 +77,7 @@ pub fn records(view: &View) -> BTreeMap<Vec<u8>, Vec<u8>> {
 /// Stores all records of a view in a file in memory and drops the values of its closed blocks. Calls `on_read` on each thread
 /// that reads them. Returns the cache, whose target is 0.
 pub fn drop_values(view: &View, on_read: fn()) -> Arc<BlockCache> {
-    store(
+    move_to_file(
         &|emit| view.changes(None, emit),
         &|key, place| view.settle(key, place),
         on_read,
@@ -86,7 +86,7 @@ pub fn drop_values(view: &View, on_read: fn()) -> Arc<BlockCache> {
 
 /// Drops the values of a key space's closed blocks, like [`drop_values`].
 pub fn drop_kv_values(kv: &Kv) -> Arc<BlockCache> {
-    store(
+    move_to_file(
         &|emit| kv.changes(None, emit),
         &|key, place| kv.settle(key, place),
         || {},
@@ -113,7 +113,9 @@ pub fn load_kv_heads(records: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Kv, Corrupt
     Ok(kv)
 }
 
-fn store(
+/// Writes all records to a file, settles them there and drops the values from memory. `on_read` is called at each read of the
+/// file.
+fn move_to_file(
     changes: &dyn Fn(&mut Emit<'_>),
     settle: &dyn Fn(&[u8], Place),
     on_read: fn(),
