@@ -212,6 +212,7 @@ mod tests {
         encoder.finish().unwrap()
     }
 
+    /// Feeds the stream in chunks of `size` bytes. Returns the decoded messages; asserts that no partial message remains.
     fn collect(encoding: Encoding, stream: &[u8], size: usize) -> Result<Vec<Bytes>, Refusal> {
         let (mut assembler, mut messages) = (Assembler::new(encoding), Vec::new());
         for mut content in stream.chunks(size) {

@@ -258,6 +258,7 @@ impl<S: Service> Streams<S> {
         }
     }
 
+    /// Drops all streams, including their calls, and frees their slots.
     pub(crate) fn clear(&mut self) {
         let slots = mem::take(&mut self.slots);
         (self.free, self.by_id) = (Vec::new(), BTreeMap::new());

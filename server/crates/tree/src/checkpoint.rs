@@ -77,6 +77,7 @@ fn put(key: Vec<u8>, message: &impl Message, emit: &mut EmitRecord<'_>) {
     emit(key, Some(value));
 }
 
+/// Returns the CRC-32 of the key followed by the contents.
 fn crc(key: &[u8], contents: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(key);
@@ -103,6 +104,7 @@ pub(super) fn put_node(path: &[u8], inode: &Inode, emit: &mut EmitRecord<'_>) {
     put(node_key(path), &stored, emit);
 }
 
+/// Emits the record of one event of the history, whose key is the event's index.
 fn put_event(event: &Event, emit: &mut EmitRecord<'_>) {
     let stored = StoredEvent {
         action: event.action as u32,

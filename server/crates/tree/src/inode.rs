@@ -43,6 +43,7 @@ impl Inode {
         matches!(self.body, NodeBody::Dir(_))
     }
 
+    /// Returns the children of a directory, or `None` for a file.
     pub(crate) fn children(&self) -> Option<&Children> {
         match &self.body {
             NodeBody::File(_) => None,

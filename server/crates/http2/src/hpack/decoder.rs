@@ -190,6 +190,7 @@ impl Decoder {
 struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
+    /// Reads the next byte. Fails at the end of the block.
     fn byte(&mut self) -> Result<u8, HpackError> {
         let (&byte, rest) = self.0.split_first().ok_or(HpackError)?;
         self.0 = rest;

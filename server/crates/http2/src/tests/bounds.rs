@@ -7,7 +7,7 @@ fn timed(path: &str, timeout: &str) -> Vec<u8> {
     [block(path), literal("grpc-timeout", timeout)].concat()
 }
 
-fn window(bytes: u32) -> Vec<u8> {
+fn initial_window_setting(bytes: u32) -> Vec<u8> {
     let mut payload = frame::INITIAL_WINDOW_SIZE.to_be_bytes().to_vec();
     payload.extend_from_slice(&bytes.to_be_bytes());
     payload
@@ -19,7 +19,7 @@ fn a_stream_that_has_ended_has_no_window_that_settings_lift_too_high() {
     client.ask(1, "/never", b"");
     client.number(frame::WINDOW_UPDATE, 1, (1 << 31) - 1 - 65_535);
     client.number(frame::RST_STREAM, 1, 8);
-    client.send(frame::SETTINGS, 0, 0, &window(65_536));
+    client.send(frame::SETTINGS, 0, 0, &initial_window_setting(65_536));
     assert_eq!(client.all().pop().unwrap().kind, frame::SETTINGS);
 }
 

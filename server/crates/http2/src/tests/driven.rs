@@ -29,7 +29,7 @@ fn served(
     (near, server, stop)
 }
 
-fn local(test: impl Future<Output = ()>) {
+fn run_local(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
@@ -37,10 +37,11 @@ fn local(test: impl Future<Output = ()>) {
     tokio::task::LocalSet::new().block_on(&runtime, test);
 }
 
-fn hello() -> Vec<u8> {
-    let mut hello = PREFACE.to_vec();
-    frame::settings(&mut hello, &[]);
-    hello
+/// Returns the connection preface of a client: the magic bytes and an empty SETTINGS frame.
+fn client_preface() -> Vec<u8> {
+    let mut preface = PREFACE.to_vec();
+    frame::settings(&mut preface, &[]);
+    preface
 }
 
 /// Reads until a frame of this type and stream arrives, and returns its payload.
@@ -58,9 +59,9 @@ async fn until(io: &mut tokio::io::DuplexStream, kind: u8, stream: u32) -> Vec<u
 
 #[test]
 fn a_call_and_a_stop() {
-    local(async {
+    run_local(async {
         let (mut io, server, stop) = served(1 << 16);
-        io.write_all(&hello()).await.unwrap();
+        io.write_all(&client_preface()).await.unwrap();
         io.write_all(&request(1, "/echo", b"hello")).await.unwrap();
         assert_eq!(until(&mut io, frame::DATA, 1).await, message(b"hello"));
         stop.send(()).unwrap();
@@ -76,7 +77,7 @@ fn a_call_and_a_stop() {
 
 #[test]
 fn the_last_frames_arrive_despite_unread_input() {
-    local(async {
+    run_local(async {
         // The pipe is so small that the client's writes wait until the server reads.
         let (io, server, _stop) = served(1 << 12);
         let (mut reader, mut writer) = tokio::io::split(io);
@@ -84,7 +85,7 @@ fn the_last_frames_arrive_despite_unread_input() {
         let flood = frame(frame::PING, 0, 0, b"12345678").repeat(10_000);
         let writing = tokio::task::spawn_local(async move {
             writer
-                .write_all(&[hello(), breach, flood].concat())
+                .write_all(&[client_preface(), breach, flood].concat())
                 .await
                 .expect("all is read");
             writer
@@ -108,12 +109,12 @@ fn the_last_frames_arrive_despite_unread_input() {
 
 #[test]
 fn a_busy_connection_lets_others_run() {
-    local(async {
+    run_local(async {
         let (mut io, _server, _stop) = served(1 << 20);
-        io.write_all(&hello()).await.unwrap();
+        io.write_all(&client_preface()).await.unwrap();
         let junk = frame(0x42, 0, 0, b"").repeat(1000);
         let (mut polite, _other, _stop2) = served(1 << 16);
-        polite.write_all(&hello()).await.unwrap();
+        polite.write_all(&client_preface()).await.unwrap();
         until(&mut polite, frame::SETTINGS, 0).await;
         // The busy connection has more input whenever the polite client is served.
         for n in 0..20 {
