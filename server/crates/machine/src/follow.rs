@@ -78,7 +78,7 @@ pub struct FollowedRevision {
     /// The revision.
     #[prost(int64, tag = "1")]
     pub revision: i64,
-    /// The writes in order. Each write has a different key.
+    /// The writes in order. A key can occur more than once.
     #[prost(message, repeated, tag = "2")]
     pub writes: Vec<FollowedWrite>,
 }
@@ -449,10 +449,10 @@ mod tests {
         follow(&mut machine, cut_over).unwrap();
         let mut stored = MemberRegistry::default();
         machine.members.changes(None, &mut |change| {
-            let RecordChange::Put { key, value } = change else {
+            let RecordChange::Put { value, .. } = change else {
                 unreachable!("nothing was there before");
             };
-            stored.load(&key, &value).unwrap();
+            stored.load(&value).unwrap();
         });
         assert_eq!(stored, machine.members);
         assert_eq!(stored.fenced_at, 1);

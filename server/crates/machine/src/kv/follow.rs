@@ -1,5 +1,7 @@
 //! Applies the source's revisions to the keys of a following cluster, with the same revision numbers.
 
+use std::collections::BTreeMap;
+
 use super::{Compact, Kv, KvError, ReadBudget, ReadResults};
 use crate::{
     follow::{FollowError, FollowLeases, FollowedRevision, FollowedWrite},
@@ -19,9 +21,7 @@ impl Kv {
         if main != batch.main {
             return Err(FollowError::Gap { revision: self.revision });
         }
-        for write in &revision.writes {
-            self.check_followed(main, write)?;
-        }
+        self.check_followed(main, &revision.writes)?;
         self.continue_sweep();
         for write in &revision.writes {
             let written = (!write.deletes()).then_some((&write.value[..], write.lease_id()));
@@ -31,21 +31,35 @@ impl Kv {
         Ok(())
     }
 
-    /// Fails unless the write creates the same version of the key as in the source, and its lease exists.
-    fn check_followed(&self, revision: Revision, write: &FollowedWrite) -> Result<(), FollowError> {
-        let before = self.previous_version(&write.key);
-        let lived = before.filter(|before| !before.tombstone);
-        let fits = match (write.deletes(), lived) {
-            (true, lived) => lived.is_some(),
-            (false, Some(before)) => write.version == before.version + 1,
-            (false, None) => write.version == 1,
-        };
-        if !fits {
-            return Err(FollowError::Differs { revision });
-        }
-        let lease = write.lease_id();
-        if lease != LeaseId::NONE && self.leases.get(lease).is_none() {
-            return Err(FollowError::LeaseNotFound { lease });
+    /// Fails unless each write creates the same version of its key as in the source, and its lease exists. One transaction can
+    /// write a key more than once, for example delete a range and put a key in it.
+    fn check_followed(
+        &self,
+        revision: Revision,
+        writes: &[FollowedWrite],
+    ) -> Result<(), FollowError> {
+        // The version of each key after the writes that are already checked; 0 if the key is deleted.
+        let mut versions = BTreeMap::new();
+        for write in writes {
+            let version = versions.entry(&write.key).or_insert_with(|| {
+                let before = self.previous_version(&write.key);
+                before.map_or(
+                    0,
+                    |before| if before.tombstone { 0 } else { before.version },
+                )
+            });
+            let fits = match write.deletes() {
+                true => *version != 0,
+                false => write.version == *version + 1,
+            };
+            if !fits {
+                return Err(FollowError::Differs { revision });
+            }
+            *version = write.version;
+            let lease = write.lease_id();
+            if lease != LeaseId::NONE && self.leases.get(lease).is_none() {
+                return Err(FollowError::LeaseNotFound { lease });
+            }
         }
         Ok(())
     }
@@ -133,6 +147,32 @@ mod tests {
             assert_eq!(write(&mut kv, 3, vec![put("b", 1, 0), wrong]), differs);
         }
         assert_eq!((kv.newest(b"b"), kv.revision().0), (None, 2));
+    }
+
+    #[test]
+    fn a_revision_can_write_a_key_more_than_once() {
+        let mut kv = Kv::default();
+        write(
+            &mut kv,
+            2,
+            vec![put("a", 1, 0), put("b", 1, 0), put("b", 2, 0)],
+        )
+        .unwrap();
+        write(&mut kv, 3, vec![delete("a"), delete("b"), put("a", 1, 0)]).unwrap();
+        write(&mut kv, 4, vec![put("c", 1, 0), delete("c")]).unwrap();
+        let a = kv.newest(b"a").expect("it lives");
+        assert_eq!((a.create_revision.0, a.version), (3, 1));
+        assert_eq!((kv.len(), kv.revision().0), (1, 4));
+        let differs = Err(FollowError::Differs { revision: Revision(5) });
+        for wrong in [
+            vec![put("a", 2, 0), put("a", 2, 0)],
+            vec![delete("a"), put("a", 2, 0)],
+            vec![delete("a"), delete("a")],
+            vec![put("d", 1, 0), delete("d"), put("d", 2, 0)],
+        ] {
+            assert_eq!(write(&mut kv, 5, wrong), differs);
+        }
+        assert_eq!((kv.len(), kv.revision().0), (1, 4));
     }
 
     #[test]
