@@ -215,22 +215,29 @@ fn member(entry: &Member, best: &Report, reports: &[(&str, &Report)]) -> MemberS
     }
 }
 
-/// Returns the ids with the CORRUPT alarm that are not in the member list.
+/// Returns the ids of removed members that still have the CORRUPT alarm. Omits the alarms that protect the whole cluster: the
+/// alarm with id 0, which stops writes because no majority agrees, and the fence of a cut-over, which also raises NOSPACE for
+/// its id.
 fn stale_corrupt(members: &[MemberSeen], reports: &[(&str, &Report)]) -> Vec<u64> {
-    let alarms = reports
-        .iter()
-        .flat_map(|(_, report)| &report.alarms)
-        .filter(|alarm| alarm.alarm() == AlarmType::Corrupt);
-    let stale: BTreeSet<u64> = alarms
-        .map(|alarm| alarm.member_id)
-        .filter(|id| members.iter().all(|member| member.id != *id))
-        .collect();
+    let ids_with = |alarm_type: AlarmType| -> BTreeSet<u64> {
+        reports
+            .iter()
+            .flat_map(|(_, report)| &report.alarms)
+            .filter(|alarm| alarm.alarm() == alarm_type)
+            .map(|alarm| alarm.member_id)
+            .collect()
+    };
+    let fenced = ids_with(AlarmType::Nospace);
+    let mut stale = ids_with(AlarmType::Corrupt);
+    stale.retain(|id| *id != 0 && !fenced.contains(id));
+    stale.retain(|id| members.iter().all(|member| member.id != *id));
     stale.into_iter().collect()
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
+    use witan_api::v3::etcdserverpb::AlarmMember;
     use witan_members::RunningRelease;
 
     use super::*;
@@ -285,6 +292,29 @@ mod tests {
                 .collect::<Vec<_>>(),
             [false, true, true]
         );
+    }
+
+    #[test]
+    fn only_the_corrupt_alarms_of_removed_members_are_stale() {
+        let cluster = cluster(Value::Null);
+        let all = vec![entry(1, false), entry(2, false)];
+        let mut answers = [answer(1, 1, true, all.clone()), answer(2, 1, true, all)];
+        let raise = |answer: &mut Answer, alarm: AlarmType, member_id| {
+            let report = answer.report.as_mut().unwrap();
+            report
+                .alarms
+                .push(AlarmMember { member_id, alarm: alarm.into() });
+        };
+        // Of a member, of the whole cluster, and of two removed members.
+        for member_id in [1, 0, 5, 6] {
+            raise(&mut answers[0], AlarmType::Corrupt, member_id);
+        }
+        // The fence of a cut-over; another removed member had no space.
+        raise(&mut answers[1], AlarmType::Corrupt, 7);
+        raise(&mut answers[1], AlarmType::Nospace, 7);
+        raise(&mut answers[1], AlarmType::Nospace, 8);
+        let seen = choose(&cluster, &answers, &BTreeSet::new()).unwrap();
+        assert_eq!(seen.stale_corrupt, [5, 6]);
     }
 
     /// `a-2` was started with --force-new-cluster through a variable in its pod. The two others serve as a quorum.
