@@ -10,10 +10,7 @@ use witan_bootstrap::{
 use witan_config::{ClusterState, Config};
 use witan_follow::Seed;
 use witan_machine::{
-    StateMachine, levels,
-    member::{MemberId, MemberRegistry},
-    record::CorruptRecord,
-    values::BlockCache,
+    StateMachine, levels, member::MemberRegistry, record::CorruptRecord, values::BlockCache,
     view::View,
 };
 use witan_peer::PeerDialer;
@@ -106,10 +103,7 @@ pub(super) async fn open(
     );
     recovered.checkpoint = Some(checkpoint.clone());
     let forced = match config.force_new_cluster {
-        true => {
-            let own = (identity.member_id, &checkpoint.machine.members);
-            force_new_cluster(dir, (&mut storage, &mut recovered), own, dialer).await?
-        }
+        true => force_new_cluster(dir, (&mut storage, &mut recovered), &identity, dialer).await?,
         false => None,
     };
     Ok(OpenedDisk {
@@ -151,20 +145,20 @@ fn write_first_state(
 async fn force_new_cluster(
     dir: &Path,
     (storage, recovered): (&mut Storage, &mut Recovered),
-    (own, members): (MemberId, &MemberRegistry),
+    identity: &storage::DataIdentity,
     dialer: &PeerDialer,
 ) -> Result<Option<MemberRegistry>, BootError> {
-    let forced = Replica::force_new_cluster(recovered, own, levels::OWN);
+    let forced = Replica::force_new_cluster(recovered, identity.member_id, levels::OWN);
     let forced = forced.map_err(|error| match error {
         ForceError::Corrupt(source) => BootError::corrupt(dir, source),
         ForceError::NoState => BootError::ForcedWithoutState { dir: dir.display().to_string() },
     })?;
-    join::refuse_running(own, members, dialer).await?;
     let Some(forced) = forced else {
         return Ok(None);
     };
+    join::refuse_running(identity.cluster_id, &forced.peer_urls, dialer).await?;
     storage.log.append(&forced.batch);
-    let removed: Vec<String> = forced.removed.iter().map(MemberId::to_string).collect();
+    let removed: Vec<String> = forced.removed.iter().map(ToString::to_string).collect();
     tracing::warn!(?removed, "--force-new-cluster: removed all other members");
     Ok(Some(forced.members))
 }

@@ -1,7 +1,7 @@
 //! Joins a running cluster (`--initial-cluster-state=existing`), and prevents a member that lost its data from starting anew.
 //! Both query the members in `--initial-cluster`.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
@@ -161,22 +161,23 @@ fn check_level(levels: &[Level]) -> Result<(), JoinError> {
     }
 }
 
-/// Fails if another member of the cluster runs, because `--force-new-cluster` would create a second cluster with the same id.
+/// Fails if a member of the cluster answers at one of these peer URLs, because `--force-new-cluster` would create a second
+/// cluster with the same id.
 pub async fn refuse_running(
-    own: MemberId,
-    members: &MemberRegistry,
+    cluster_id: u64,
+    peer_urls: &BTreeSet<String>,
     dialer: &PeerDialer,
 ) -> Result<(), JoinError> {
-    let others = members.by_id.values();
-    let others = others.filter(|member| member.member_id() != own);
-    let urls = others.flat_map(|member| &member.peer_urls);
-    let urls: Vec<Url> = urls.filter_map(|url| url.parse().ok()).collect();
+    let urls: Vec<Url> = peer_urls
+        .iter()
+        .filter_map(|url| url.parse().ok())
+        .collect();
     let asked: Vec<&Url> = urls.iter().collect();
     let answers = join_all(asked.iter().map(|url| query::cluster(url, dialer))).await;
     let answered = answers.into_iter().zip(asked);
     let running = answered.filter_map(|(answer, url)| {
         let cluster = answer.ok()?;
-        (cluster.id == members.cluster_id).then(|| url.to_string())
+        (cluster.id == cluster_id).then(|| url.to_string())
     });
     let running: Vec<String> = running.collect();
     match running.is_empty() {

@@ -94,3 +94,22 @@ fn a_member_does_not_remove_members_that_run() {
         .wait_log(0, "would remove members that run");
     assert_eq!(members(&cluster.member(1).address()), before);
 }
+
+/// The first member's checkpoint does not contain the second member, which is only in the log.
+#[test]
+fn a_member_does_not_remove_a_member_that_joined_after_the_checkpoint() {
+    let mut cluster = Cluster::prepare(1, &[]);
+    cluster.start_all();
+    let joined = cluster.prepare_joining(&[0]);
+    cluster.member_mut(joined).start_again();
+    let before = members(&cluster.member(joined).address());
+    assert_eq!(before.len(), 2);
+    cluster.member_mut(0).terminate();
+    cluster.member_mut(0).add_args(["--force-new-cluster"]);
+    cluster.member_mut(0).start_unready_again();
+    assert_eq!(cluster.member_mut(0).wait_exit().code(), Some(1));
+    cluster
+        .member(0)
+        .wait_log(0, "would remove members that run");
+    assert_eq!(members(&cluster.member(joined).address()), before);
+}

@@ -4,6 +4,8 @@
 //! Log entries that are not known to be committed are kept, because a quorum may have acknowledged them. If such an entry
 //! removes this member, that entry and all later entries are dropped.
 
+use std::collections::BTreeSet;
+
 use raft::eraftpb::{Entry as RaftEntry, HardState};
 
 use super::Replica;
@@ -28,6 +30,8 @@ pub struct ForcedCluster {
     pub batch: LogBatch,
     /// Ids of the removed members.
     pub removed: Vec<MemberId>,
+    /// Peer URLs of all other members in the checkpoint and in the log after it. The members that run must not be removed.
+    pub peer_urls: BTreeSet<String>,
     /// The registry without the removed members.
     pub members: MemberRegistry,
 }
@@ -84,11 +88,12 @@ impl Replica {
         if !machine.members.by_id.contains_key(&own) {
             return Ok(None);
         }
-        let before = committed.unwrap_or_else(|| machine.members.clone());
+        let latest = machine.members.clone();
+        let before = committed.unwrap_or_else(|| latest.clone());
         // An old leader that still runs may have other entries of its term at these indexes. The higher term excludes it.
         let (mut index, term) = (last.0, last.1.max(hard_state.term) + 1);
         let mut batch = LogBatch { must_sync: true, ..LogBatch::default() };
-        for change in removals(&machine.members, own) {
+        for change in removals(&latest, own) {
             index += 1;
             let command = Entry { command: Some(Command::Members(change)), ..Entry::default() };
             let entry = wire::raft_entry(index, term, &command);
@@ -101,6 +106,12 @@ impl Replica {
         if removed.is_empty() {
             return Ok(None);
         }
+        let peer_urls = [&checkpoint.machine.members, &before, &latest]
+            .into_iter()
+            .flat_map(|members| members.by_id.values())
+            .filter(|member| member.member_id() != own)
+            .flat_map(|member| member.peer_urls.iter().cloned())
+            .collect();
         (hard_state.term, hard_state.vote, hard_state.commit) = (term, own.0, index);
         batch.hard_state = Some(wire::encode_hard_state(&hard_state));
         recovered.hard_state.clone_from(&batch.hard_state);
@@ -109,6 +120,7 @@ impl Replica {
         Ok(Some(ForcedCluster {
             batch,
             removed,
+            peer_urls,
             members: machine.members,
         }))
     }
@@ -177,7 +189,12 @@ fn removals(members: &MemberRegistry, own: MemberId) -> Vec<ChangeMembers> {
 mod tests {
     use super::*;
     use crate::{host::LogRecord, replica::genesis};
-    use witan_machine::{command::ClusterVersion, kv, levels::OWN, member::Member};
+    use witan_machine::{
+        command::{ClusterVersion, UpdatePeerUrls},
+        kv,
+        levels::OWN,
+        member::Member,
+    };
 
     fn put(index: u64, key: &'static str) -> LogRecord {
         let put = kv::KvOperation::Put(kv::Put { key: key.into(), ..kv::Put::default() });
@@ -246,6 +263,27 @@ mod tests {
                 .all(|id| forced.members.removed_ids.contains(id))
         );
         assert!(is_alone(&mut recovered, 2));
+    }
+
+    #[test]
+    fn the_peer_urls_are_those_of_the_checkpoint_and_of_the_log_after_it() {
+        let member =
+            |id, url: &str| Member { id, peer_urls: vec![url.to_owned()], ..Member::default() };
+        let checkpoint = genesis(1, vec![member(1, "http://own"), member(2, "http://old")]);
+        let add = |added| ChangeMembers { add: Some(added), ..ChangeMembers::default() };
+        let moved = UpdatePeerUrls { id: 2, peer_urls: vec!["http://moved".to_owned()] };
+        let moved = Entry { command: Some(Command::PeerUrls(moved)), ..Entry::default() };
+        let records = [
+            change(2, add(member(3, "http://committed"))),
+            wire::log_record(3, 3, &moved),
+            change(4, add(member(4, "http://added"))),
+        ];
+        for commit in [1, 3, 4] {
+            let mut recovered = recovered(checkpoint.clone(), commit, &records);
+            let forced = forced(&mut recovered, 1);
+            let names: Vec<&str> = forced.peer_urls.iter().map(|url| &url[7..]).collect();
+            assert_eq!(names, ["added", "committed", "moved", "old"]);
+        }
     }
 
     #[test]
