@@ -349,12 +349,12 @@ mod tests {
         refused("cut", "is broken", &|folder| {
             rewrite(folder, &|bytes| bytes.truncate(20))
         });
-        refused("end", "end at revision 3, and 5", &|folder| {
+        refused("end", "end at revision 3, but 5", &|folder| {
             fs::remove_file(folder.segment(4)).unwrap();
         });
         refused(
             "hole",
-            "begin with revision 4, and the snapshot has revision 1",
+            "begin with revision 4, but the snapshot has revision 1",
             &|folder| {
                 fs::remove_file(folder.segment(2)).unwrap();
             },

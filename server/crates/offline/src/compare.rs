@@ -82,7 +82,7 @@ mod tests {
         for other in [record(own ^ 1, 0), record(own, 1)] {
             let error = compared("other", &other).unwrap_err();
             assert!(
-                error.contains("are not those that the cluster had at revision 1"),
+                error.contains("differ from the cluster's at revision 1"),
                 "{error}"
             );
         }

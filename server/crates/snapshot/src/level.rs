@@ -39,7 +39,7 @@ pub(super) fn read(value: &[u8], own: Level) -> Result<Option<Level>, BoltError>
         parts.and_then(|(level, release)| Some((level.parse().ok()?, release)));
     match level {
         Some((level, release)) if level > own => Err(BoltError::Later(format!(
-            "it has feature level {level}, and this release has {own}: use release {release} or later"
+            "it has feature level {level}, and this release has {own}; use release {release} or later"
         ))),
         Some((level, _)) => Ok(Some(level)),
         None => Err(BoltError::Record(
@@ -68,7 +68,7 @@ mod tests {
         assert_eq!(read(&record, 4).unwrap(), Some(3));
         let refused = read(&in_bucket(b"ufeature level 3 of release 0.9.0"), 2).unwrap_err();
         assert!(matches!(refused, BoltError::Later(_)), "{refused:?}");
-        let text = "it has feature level 3, and this release has 2: use release 0.9.0 or later";
+        let text = "it has feature level 3, and this release has 2; use release 0.9.0 or later";
         assert_eq!(refused.to_string(), text);
         for other in [
             &b"unenabled"[..],

@@ -238,7 +238,7 @@ fn counters_that_leave_no_room_are_refused() {
     let path = folder.file(&data);
     let mut found = read(&path, data.len() as u64, None, &mut nothing).unwrap();
     let error = bump_revision(&mut found.machine.kv, COUNT_IMPORT_MAX).unwrap_err();
-    assert!(error.to_string().contains("may be above"), "{error}");
+    assert!(error.to_string().contains("must not exceed"), "{error}");
 }
 
 #[test]
