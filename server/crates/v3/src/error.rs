@@ -78,6 +78,8 @@ errors! {
     /// The member was removed. This text tells etcd's clients that they can resend a write to another member.
     Removed = Unavailable "there is no connection available";
     Timeout = Unavailable "etcdserver: request timed out";
+    /// No leader was known until the request timed out. etcd's clients resend a write after this error.
+    DeadlineExceeded = DeadlineExceeded "context deadline exceeded";
     /// The request timed out, and the leader changed while it waited.
     TimeoutLeaderFailed = Unavailable "etcdserver: request timed out, possibly due to previous leader failure";
     /// The request timed out, and the leader was unreachable while it waited.
@@ -95,8 +97,8 @@ errors! {
     DowngradeInProgress = FailedPrecondition "etcdserver: cluster has a downgrade job in progress";
     /// The previous release does not support the cluster's feature level. Not in etcd.
     FeatureLevelTooHigh = FailedPrecondition "etcdserver: the previous release does not support the feature level of the cluster; restore a backup that was made before the level rose";
-    /// The leader has not decided the cluster's version yet. (etcd's server sends this code.)
-    ClusterVersionUnavailable = Unknown "etcdserver: cluster version not found during downgrade";
+    /// The leader has not decided the cluster's version yet.
+    ClusterVersionUnavailable = FailedPrecondition "etcdserver: cluster version not found during downgrade";
     /// Some members do not support the request yet. Not in etcd.
     ClusterVersionTooLow = FailedPrecondition "etcdserver: the version of the cluster is too low for this request";
     /// An unknown action in a downgrade request. (etcd's server sends this code.)

@@ -130,7 +130,7 @@ pub(super) async fn lease_leases(
     ctx: &Context,
     _: LeaseLeasesRequest,
 ) -> RpcResult<LeaseLeasesResponse> {
-    let large = ctx.node.read().await?.machine.kv.leases().len() > INLINE_ITEMS;
+    let large = ctx.node.view().await?.machine.kv.leases().len() > INLINE_ITEMS;
     let deadlines = match ctx.node.deadlines().await {
         Ok(deadlines) => Some(deadlines),
         Err(NodeError::NoLeader) => None,

@@ -9,9 +9,7 @@ use witan_node::Node;
 
 use crate::error::RpcError;
 
-const LEADER_CHECK_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Number of consecutive checks without a leader that end a stream, as in etcd.
+/// Number of consecutive checks without a leader that end a stream. As in etcd, there is one check per election timeout.
 const LEADERLESS_CHECKS: u32 = 3;
 
 /// The condition that ends a stream.
@@ -28,7 +26,7 @@ impl StreamEnd {
         Self {
             node: ctx.node.clone(),
             stopping: Box::pin(async move { node.stopping().await }),
-            leader: needs_leader.then(LeaderMonitor::new),
+            leader: needs_leader.then(|| LeaderMonitor::new(ctx.node.election_timeout())),
         }
     }
 
@@ -58,9 +56,8 @@ struct LeaderMonitor {
 }
 
 impl LeaderMonitor {
-    fn new() -> Self {
-        let first = Instant::now() + LEADER_CHECK_INTERVAL;
-        let mut checks = interval_at(first, LEADER_CHECK_INTERVAL);
+    fn new(interval: Duration) -> Self {
+        let mut checks = interval_at(Instant::now() + interval, interval);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self { checks, leaderless: 0 }
     }
@@ -78,7 +75,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_leader_may_be_missing_for_a_while() {
-        let mut look = LeaderMonitor::new();
+        let mut look = LeaderMonitor::new(Duration::from_secs(1));
         let seen = [false, false, true, false, false, false];
         let continues = seen.map(|has_leader| look.observe(has_leader));
         assert_eq!(continues, [true, true, true, true, true, false]);

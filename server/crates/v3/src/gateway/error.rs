@@ -2,7 +2,10 @@
 
 use actix_web::{
     HttpResponse,
-    http::{StatusCode, header::CONTENT_TYPE},
+    http::{
+        StatusCode,
+        header::{CONTENT_TYPE, WWW_AUTHENTICATE},
+    },
 };
 use serde::Serialize;
 use tonic::Code;
@@ -117,9 +120,12 @@ impl GatewayError {
                 serde_json::to_vec(&ErrorBodyV34 { error: text, message: text, code })
             }
         };
-        HttpResponse::build(status)
-            .insert_header((CONTENT_TYPE, reply::JSON))
-            .body(json.expect("numbers and strings are always JSON"))
+        let mut response = HttpResponse::build(status);
+        response.insert_header((CONTENT_TYPE, reply::JSON));
+        if status == StatusCode::UNAUTHORIZED {
+            response.insert_header((WWW_AUTHENTICATE, text));
+        }
+        response.body(json.expect("numbers and strings are always JSON"))
     }
 }
 

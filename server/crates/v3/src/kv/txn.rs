@@ -55,10 +55,10 @@ async fn counted(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<Txn
 /// read keeps its permit until the response is encoded.
 async fn execute(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<TxnResponse>> {
     let reads_only = reads_only(&request);
+    let request = checked(ctx, request).await?;
     if !reads_only {
         fits(ctx, &request)?;
     }
-    let request = checked(ctx, request).await?;
     let TxnDone { reply, revision, permit } = if reads_only {
         let began = Instant::now();
         let done = read_txn(ctx, request).await;
