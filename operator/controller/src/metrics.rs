@@ -29,7 +29,7 @@ const STATES: [State; 10] = [
     ("witan_operator_cluster_members", "Number of members in the member list.", |_, seen, _| i64::try_from(seen.members().count()).unwrap_or(i64::MAX)),
     ("witan_operator_cluster_members_ready", "Number of ready members.", |_, _, status| status.ready_replicas.unwrap_or(0).into()),
     ("witan_operator_cluster_learners", "Number of learners.", |_, _, status| status.learners.unwrap_or(0).into()),
-    ("witan_operator_cluster_has_quorum", "Whether a quorum of voters responds. 1 is yes, 0 is no.", |_, seen, _| has_quorum(seen).into()),
+    ("witan_operator_cluster_has_quorum", "Whether a quorum of voters is healthy. 1 is yes, 0 is no.", |_, seen, _| has_quorum(seen).into()),
     ("witan_operator_cluster_has_leader", "Whether the cluster has a leader. 1 is yes, 0 is no.", |_, seen, _| seen.membership.as_ref().is_some_and(|all| all.leader.is_some()).into()),
     ("witan_operator_cluster_available", "Whether the cluster serves reads and writes. 1 is yes, 0 is no.", |_, _, status| is_true(status, "Available").into()),
     ("witan_operator_cluster_paused", "Whether spec.paused is true. 1 is yes, 0 is no.", |spec, _, _| spec.paused.into()),
@@ -37,6 +37,7 @@ const STATES: [State; 10] = [
     ("witan_operator_cluster_up_to_date", "Whether the UpToDate condition is true: all members have the current template. 1 is yes, 0 is no.", |_, _, status| is_true(status, "UpToDate").into()),
 ];
 
+/// Returns whether a quorum of the listed voters is healthy; false if no voter is listed.
 fn has_quorum(seen: &Observed) -> bool {
     let voters = seen.members().filter(|member| !member.learner).count();
     voters > 0 && seen.healthy_voters() >= quorum(voters)
@@ -100,7 +101,7 @@ impl Metrics {
         self.leader.set(i64::from(acts));
     }
 
-    /// Sets the gauges of a cluster. `labels` are its namespace and name.
+    /// Sets the gauges of a cluster. `labels` are its namespace and name. Also creates its error counter, if it has none.
     pub(crate) fn cluster(
         &self,
         labels: [&str; 2],
@@ -126,11 +127,13 @@ impl Metrics {
         self.operations.with_label_values(&labels).inc();
     }
 
+    /// Removes the series of a backup schedule.
     pub(crate) fn forget_schedule(&self, namespace: &str, name: &str) {
         self.schedule.forget(namespace, name);
         self.changes.forget(namespace, name);
     }
 
+    /// Removes the series of a cluster.
     pub(crate) fn forget_cluster(&self, namespace: &str, name: &str) {
         let labels = [namespace, name];
         // An error means that the cluster never had the series.
@@ -183,6 +186,7 @@ impl Punctuality {
         }
     }
 
+    /// Removes the series of a backup schedule.
     pub(crate) fn forget(&self, namespace: &str, name: &str) {
         for series in [&self.last, &self.late] {
             drop(series.remove_label_values(&[namespace, name]));
