@@ -93,7 +93,8 @@ pub(crate) struct Actor<'a, M> {
 }
 
 impl<M: Members> Actor<'_, M> {
-    /// Executes a step of the plan. Writes facts for later passes into `status`, which the caller must store.
+    /// Executes a step of the plan. Steps that begin a bootstrap, a restore or a recovery, return to the old disks, compact, or
+    /// disarm NOSPACE also write to `status`, which the caller must store.
     pub(crate) async fn act(
         &self,
         step: &Step,

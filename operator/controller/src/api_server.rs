@@ -76,7 +76,7 @@ pub(crate) async fn get<K: Object>(
     found.map_err(cannot(what))
 }
 
-/// Lists the resources of a Witan kind that this release can parse.
+/// Lists the resources of a Witan kind that this release can parse, and skips the others. `what` names the action in errors.
 pub(crate) async fn list_readable<K: Object>(
     client: &Client,
     namespace: &str,

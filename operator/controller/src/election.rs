@@ -46,7 +46,7 @@ impl Election {
         }
     }
 
-    /// Waits until this process holds the lease. Returns when the successful attempt started.
+    /// Waits until this process holds the lease, and logs failed attempts. Returns when the successful attempt started.
     pub(crate) async fn won(&self) -> Instant {
         let mut seen: Option<Seen> = None;
         let mut reported = String::new();

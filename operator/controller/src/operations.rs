@@ -347,7 +347,8 @@ impl<M: Members> Operations<M> {
     }
 
     /// Withdraws the request, records the end of the operation and announces it, in this order, so that a finished operation
-    /// does not run again. `reason` is the reason of the condition after a failure.
+    /// does not run again. `reason` is the reason of the condition after a failure. If the cluster or the operation has changed
+    /// in the meantime, stops there, and a later pass tries again.
     async fn end_as(
         &self,
         operation: &EtcdOperation,
@@ -408,7 +409,8 @@ impl<M: Members> Operations<M> {
         Ok(write_status(client, operation, &status, "write the status").await?)
     }
 
-    /// Logs a message about an operation and publishes it as an event of the EtcdCluster.
+    /// Logs a message about an operation and publishes it as an event of the EtcdCluster. The reason `OperationFailed` makes it
+    /// a warning.
     async fn publish(
         &self,
         operation: &EtcdOperation,

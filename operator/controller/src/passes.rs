@@ -155,7 +155,7 @@ fn objects(
     (store, changed.map_ok(request).boxed())
 }
 
-/// Watches the objects of a kind in a namespace (`None` for all).
+/// Watches the objects of a kind in a namespace (`None` for all). Retries with a backoff after an error.
 fn watch(
     client: &Client,
     namespace: Option<&str>,
@@ -208,7 +208,7 @@ pub(crate) fn related<W: Object, K: Object>(
     events.try_filter_map(request).boxed()
 }
 
-/// Returns the request for the object `name` in the namespace of `other`.
+/// Returns the request for the object `name` in the namespace of `other`. Returns `None` if `other` has no namespace.
 fn named(
     other: &DynamicObject,
     name: &str,

@@ -33,6 +33,7 @@ pub(crate) struct Subject<'a> {
     pub(crate) before: &'a EtcdClusterStatus,
 }
 
+/// Returns whether the condition `kind` exists and is true.
 pub(crate) fn is_true(status: &EtcdClusterStatus, kind: &str) -> bool {
     status
         .conditions
@@ -116,7 +117,8 @@ fn updated(seen: &Observed) -> usize {
 }
 
 /// Returns the record of a recovery. A running recovery is done once a quorum serves and every usable disk belongs to a member.
-/// If a quorum already serves, a requested recovery is recorded as done immediately. A record in an unknown phase is kept.
+/// If a quorum already serves, a requested recovery is recorded as done immediately. A record in an unknown phase is kept. A
+/// finished record is kept only while the recovery is requested.
 fn recovery(of: Subject<'_>, seen: &Observed) -> Option<RecoveryStatus> {
     let list = seen.membership.as_ref();
     let serves = list.is_some_and(Membership::is_confirmed);
@@ -142,7 +144,8 @@ fn recovery(of: Subject<'_>, seen: &Observed) -> Option<RecoveryStatus> {
     known.or_else(|| serves.then(ended))
 }
 
-/// Returns the record of a restore. The restore is done once the cluster serves the restored data.
+/// Returns the record of a restore. The restore is done once the cluster serves the restored data. Returns `None` if there was
+/// no restore.
 fn restore(before: &EtcdClusterStatus, seen: &Observed) -> Option<RestoreStatus> {
     let known = before.restore.clone()?;
     let id = seen.membership.as_ref().and_then(cluster_id);
@@ -156,6 +159,7 @@ fn restore(before: &EtcdClusterStatus, seen: &Observed) -> Option<RestoreStatus>
     })
 }
 
+/// Returns whether an ordinal has a usable claim but no member in the member list.
 fn has_disks_without_member(seen: &Observed) -> bool {
     seen.ordinals.iter().any(|(ordinal, at)| {
         at.claim.as_ref().is_some_and(ClaimSeen::is_usable) && seen.member(*ordinal).is_none()
@@ -230,6 +234,7 @@ fn discovery(of: Subject<'_>, seen: &Observed) -> Option<witan_crd::DiscoverySta
     Some(discovery)
 }
 
+/// Returns the secret and the expiration time of each certificate.
 fn certificates(cluster: &Cluster<'_>, seen: &Observed) -> Vec<CertificateStatus> {
     let each = |(role, certificate): (&_, &witan_plan::model::CertificateSeen)| CertificateStatus {
         name: cluster.resource.secret_name(*role),
@@ -238,7 +243,7 @@ fn certificates(cluster: &Cluster<'_>, seen: &Observed) -> Vec<CertificateStatus
     seen.certificates.iter().map(each).collect()
 }
 
-/// Returns the raised alarms, such as `NOSPACE:name-0`.
+/// Returns the raised alarms, each with the name of its member, such as `NOSPACE:name-0`.
 fn alarms(cluster: &str, seen: &Observed) -> Vec<String> {
     let of = |member: &MemberSeen| {
         let kinds = [(member.no_space, "NOSPACE"), (member.corrupt, "CORRUPT")];

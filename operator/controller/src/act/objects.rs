@@ -41,7 +41,8 @@ impl<M: Members> Actor<'_, M> {
     }
 
     /// Creates an object as [`CREATOR`]. An existing object of this cluster counts as created by an attempt whose response was
-    /// lost. Any other existing object is [`ActError::NameTaken`]. `what` names the action in errors.
+    /// lost. Any other existing object is [`ActError::NameTaken`]. `what` names the action in errors. Fails with
+    /// [`ActError::Gone`] if that object has been deleted in the meantime.
     pub(super) async fn create<K: Object>(
         &self,
         object: &K,

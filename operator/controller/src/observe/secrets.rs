@@ -88,7 +88,8 @@ impl Secrets {
         Ok(seen)
     }
 
-    /// Returns the cached secrets of a cluster for this generation of the spec. Drops all expired secrets.
+    /// Returns the cached secrets of a cluster for this generation of the spec. Drops all expired secrets. Returns `None` if
+    /// none are cached for it.
     fn kept(&self, uid: &str, generation: Option<i64>) -> Option<Arc<SecretsSeen>> {
         let mut all = lock(&self.0);
         all.retain(|_, kept| kept.read.elapsed() < kept.seen.cache_ttl());

@@ -11,7 +11,8 @@ use witan_plan::model::MemberId;
 use crate::report::{self, ConditionState};
 
 /// Returns the operation that comes before `of` on the same cluster: the running one, else the most urgent and then the oldest
-/// pending one. Ignores operations that have finished, are being deleted, or have no known verb.
+/// pending one. Ignores operations that have finished, are being deleted, or have no known verb. Returns `None` if `of` comes
+/// first.
 pub(super) fn first<'a>(of: &EtcdOperation, all: &'a [EtcdOperation]) -> Option<&'a EtcdOperation> {
     let rank = |each: &EtcdOperation| {
         // A later release may have begun an operation in an unknown phase.
@@ -72,7 +73,8 @@ pub(super) fn described(operation: &EtcdOperation) -> EtcdOperationStatus {
     status
 }
 
-/// Returns the id of the member to replace, according to the status of the cluster.
+/// Returns the id of the member to replace, according to the status of the cluster. Returns `None` if the operation replaces
+/// none or the status does not list it.
 pub(super) fn member_to_replace(
     operation: &EtcdOperation,
     cluster: &EtcdCluster,

@@ -19,7 +19,7 @@ pub(super) fn all(of: Subject<'_>, seen: &Observed) -> Vec<MemberStatus> {
         let member = seen.member(ordinal);
         let name = of.cluster.resource.member(ordinal);
         let reported = match membership {
-            Some(list) => of_member(list, member),
+            Some(list) => reported_status(list, member),
             None => {
                 let mut known = of.before.members.iter();
                 let known = known.find(|known| known.name == name);
@@ -60,7 +60,7 @@ pub(super) fn all(of: Subject<'_>, seen: &Observed) -> Vec<MemberStatus> {
         } else {
             format!("{:x}", member.id)
         };
-        all.push(MemberStatus { name, ..of_member(list, Some(member)) });
+        all.push(MemberStatus { name, ..reported_status(list, Some(member)) });
     }
     all
 }
@@ -75,8 +75,8 @@ fn last_reported(known: &MemberStatus) -> MemberStatus {
     }
 }
 
-/// Returns the fields that the members report; empty if there is no member.
-fn of_member(membership: &Membership, member: Option<&MemberSeen>) -> MemberStatus {
+/// Returns the fields of a member's status that come from the members' reports; all are empty without a member.
+fn reported_status(membership: &Membership, member: Option<&MemberSeen>) -> MemberStatus {
     let Some(member) = member else {
         return MemberStatus::default();
     };
@@ -229,7 +229,7 @@ mod tests {
     fn a_member_shows_its_release_and_its_level() {
         let release = Some("0.2.0".to_owned());
         let member = MemberSeen { release, level: Some(2), ..MemberSeen::default() };
-        let shown = of_member(&Membership::default(), Some(&member));
+        let shown = reported_status(&Membership::default(), Some(&member));
         assert_eq!(
             (shown.release.as_deref(), shown.level),
             (Some("0.2.0"), Some(2))

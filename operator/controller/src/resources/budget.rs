@@ -12,7 +12,8 @@ use super::{
     with_fingerprint, word,
 };
 
-/// Returns the disruption budget of the voters. A number in the spec takes precedence over `min_available`.
+/// Returns the disruption budget of the voters. `min_available` applies unless the spec sets a number or percentage as
+/// `minAvailable` or `maxUnavailable`. Pods that are not ready can always be evicted.
 pub(crate) fn budget(cluster: &Cluster<'_>, min_available: u32) -> PodDisruptionBudget {
     let options = cluster
         .spec()

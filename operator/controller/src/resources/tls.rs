@@ -215,6 +215,7 @@ pub(super) fn names(cluster: &Cluster<'_>, role: CertificateRole) -> Vec<String>
     names.filter(|name| seen.insert(name.clone())).collect()
 }
 
+/// Returns the DNS names of a Service within the Kubernetes cluster.
 fn service_names(cluster: &Cluster<'_>, service: &str) -> [String; 4] {
     let space = &cluster.namespace;
     [
@@ -246,6 +247,7 @@ pub(super) fn common_name(cluster: &Cluster<'_>, role: CertificateRole) -> Strin
     }
 }
 
+/// Returns how long a new certificate of this role is valid.
 fn validity(cluster: &Cluster<'_>, role: CertificateRole) -> Duration {
     if role == CertificateRole::Authority {
         return AUTHORITY_VALIDITY;
@@ -287,6 +289,7 @@ fn file((name, text): (&str, String)) -> (String, ByteString) {
     (name.to_owned(), ByteString(text.into_bytes()))
 }
 
+/// Returns the content of a file in a secret. Fails if the secret lacks the file.
 fn value<'a>(secret: &'a Secret, file: &str) -> Result<&'a [u8], ResourceError> {
     let missing = || ResourceError::Certificate(format!("the secret has no {file}"));
     secret_file(secret, file).ok_or_else(missing)
