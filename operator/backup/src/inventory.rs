@@ -48,7 +48,7 @@ struct Files {
     written_at: Timestamp,
 }
 
-/// Returns all backups in a location, complete or not, newest first.
+/// Returns all backups in a location, complete or not, newest first. Ignores files that belong to no backup.
 pub(crate) async fn entries(store: &Store) -> Result<Vec<Entry>, BackupError> {
     let mut named: BTreeMap<String, Files> = BTreeMap::new();
     for file in store.files().await? {

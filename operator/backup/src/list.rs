@@ -10,6 +10,7 @@ use crate::{
     store::Store,
 };
 
+/// Returns the text of the list of all backups in a location.
 pub(crate) async fn run(flags: &ListFlags) -> Result<String, BackupError> {
     let store = Store::open(&flags.from, &flags.s3)?;
     let entries = inventory::entries(&store).await?;
@@ -33,6 +34,7 @@ fn as_json(entries: &[Entry]) -> Result<String, BackupError> {
     Ok(text.map_err(BackupError::internal)? + "\n")
 }
 
+/// Returns the text of a backup in the column COMPLETE.
 fn completeness(entry: &Entry) -> &'static str {
     match &entry.record {
         Some(record) if entry.is_complete() && record.unconfirmed => "unconfirmed",

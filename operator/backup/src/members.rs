@@ -69,6 +69,7 @@ impl Members {
         Ok(Self { members, login, flags: flags.clone() })
     }
 
+    /// Returns the channel to an endpoint. Fails if the endpoint is not in `--endpoints`.
     pub(crate) fn channel(&self, endpoint: &str) -> Result<&Channel, BackupError> {
         let known = self.members.iter().find(|(url, _)| url == endpoint);
         let known = known.map(|(_, channel)| channel);
@@ -102,6 +103,8 @@ impl Members {
     }
 }
 
+/// Returns the TLS settings that the flags select. Without `--cacert`, trusts the system's authorities. Fails if a file cannot
+/// be read.
 fn tls(flags: &ClientFlags) -> Result<ClientTlsConfig, BackupError> {
     let mut tls = match &flags.cacert {
         Some(file) => {
@@ -117,6 +120,7 @@ fn tls(flags: &ClientFlags) -> Result<ClientTlsConfig, BackupError> {
     Ok(tls)
 }
 
+/// Returns each URL with a channel that connects at its first call.
 fn channels<'a>(
     urls: impl Iterator<Item = &'a String>,
     tls: &ClientTlsConfig,

@@ -103,7 +103,7 @@ async fn next(
     }
 }
 
-/// Returns a client of a member's Maintenance service and the token for its calls.
+/// Returns a client of a member's Maintenance service and the token for its calls, if it needs one.
 async fn maintenance(
     members: &Members,
     endpoint: &str,

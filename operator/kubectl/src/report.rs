@@ -110,6 +110,7 @@ pub(super) async fn run(target: &Target, flags: &ReportFlags) -> Result<(), Plug
 }
 
 impl Bundle {
+    /// Adds the file `report/<path>` to the archive.
     fn add(&mut self, path: &str, content: &[u8]) -> Result<(), PluginError> {
         let mut header = Header::new_gnu();
         header.set_size(content.len() as u64);

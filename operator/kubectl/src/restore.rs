@@ -23,7 +23,7 @@ use super::{
 /// Creates an EtcdCluster from `--from` or, with `--in-place` or `--undo`, an EtcdOperation.
 pub(super) async fn run(target: &Target, flags: &RestoreFlags) -> Result<(), PluginError> {
     let backup = match &flags.from {
-        Some(from) => Some(complete(target, from).await?),
+        Some(from) => Some(succeeded_backup(target, from).await?),
         None => None,
     };
     match backup {
@@ -33,7 +33,7 @@ pub(super) async fn run(target: &Target, flags: &RestoreFlags) -> Result<(), Plu
 }
 
 /// Returns an EtcdBackup. Fails unless it has succeeded.
-async fn complete(target: &Target, name: &str) -> Result<EtcdBackup, PluginError> {
+async fn succeeded_backup(target: &Target, name: &str) -> Result<EtcdBackup, PluginError> {
     let backup: EtcdBackup = target.get(name).await?;
     if backup.phase() != Some(BackupPhase::Succeeded) {
         return Err(words!("EtcdBackup {name} has not succeeded"));

@@ -55,6 +55,8 @@ struct Row {
     sampled_bytes: u64,
 }
 
+/// Reads all keys under the flag's prefix, and some values, at the flag's rate. Prints the number of keys and the estimated
+/// size of each prefix.
 pub(super) async fn run(target: &Target, flags: &TopFlags) -> Result<(), PluginError> {
     let keys = Keys::open(target, &flags.cluster, &flags.members).await?;
     let mut pace = pace(flags.rate);
@@ -148,7 +150,8 @@ impl KeyCounts {
             .saturating_add(u64::try_from(values).unwrap_or(u64::MAX))
     }
 
-    /// Returns the table of the `rows` largest prefixes, and a line with the totals.
+    /// Returns the table of the `rows` prefixes with the largest estimated size in bytes, a line about any others, and the
+    /// totals.
     fn table_text(&self, rows: usize) -> String {
         let mut all: Vec<_> = self.rows.iter().collect();
         all.sort_by_key(|(_, row)| std::cmp::Reverse(self.estimated(row)));
