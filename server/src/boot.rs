@@ -137,7 +137,7 @@ fn corruption_checker(
 }
 
 /// Returns the TLS settings with which `--force-new-cluster` queries the other members. Opens self-signed certificates, which
-/// exist if the member has run before.
+/// exist if the member has run before. Returns `from_files` if it is given or the flag is not set.
 fn dialing_tls(
     config: &Config,
     from_files: Option<&PeerTls>,
@@ -153,8 +153,8 @@ fn peer_dialer(config: &Config, tls: Option<PeerTls>) -> PeerDialer {
     PeerDialer { tls, local_address: config.peers.local_address }
 }
 
-/// Opens TLS for the client ports and for peers: from self-signed certificates if `self_signed` is true, else from
-/// certificate files.
+/// Opens TLS for the client ports and for peers: from self-signed certificates if `self_signed` is true, else from certificate
+/// files. Returns `None` for ports that use the other kind or no TLS.
 fn open_tls(
     config: &Config,
     metrics: &TransportMetrics,

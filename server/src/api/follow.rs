@@ -53,7 +53,8 @@ pub(crate) async fn handle(
     }
 }
 
-/// Records in the log that the source is gone. Any member of the cluster can do this.
+/// Records in the log that the source is gone. Any member of the cluster can do this. Responds with 409 if the state machine
+/// refuses it, and with 503 after a fault.
 async fn source_gone(ctx: &Context) -> HttpResponse {
     let gone = FollowOperation::SourceGone(SourceGone {});
     match ctx.node.propose(gone).await {

@@ -24,6 +24,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const CRC_BYTES: usize = 4;
 
+/// Runs the server, or the command `alter DIR FROM TO` if exactly these arguments are given.
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = env::args_os().skip(1).collect();
     let [command, dir, from, to] = arguments.as_slice() else {

@@ -117,7 +117,7 @@ fn v1_bytes(mounts: &Path, path: &str) -> Option<u64> {
 }
 
 /// Returns the smallest limit that `limit` finds for the cgroup `path` and its ancestors, up to the root of the mount. In a
-/// container, the path may be invisible, and the root of the mount is the container's cgroup.
+/// container, the path may be invisible, and the root of the mount is the container's cgroup. Returns `None` if it finds none.
 fn smallest(path: &str, limit: impl Fn(&Path) -> Option<u64>) -> Option<u64> {
     let path = Path::new(path.trim_start_matches('/'));
     // The path of a cgroup outside the cgroup namespace begins with `..`.

@@ -51,22 +51,22 @@ fn warn(config: &Config, warnings: &mut Vec<String>) {
 /// Why a text is not a list of initial members.
 #[derive(Debug, thiserror::Error)]
 pub enum MembersError {
-    /// A part has no name.
+    /// A part has no `=`.
     #[error("{0} is not NAME=URL")]
-    NoName(String),
+    NoEqualsSign(String),
     /// A part has an invalid URL.
     #[error(transparent)]
     Url(#[from] UrlError),
 }
 
-/// Parses a comma-separated list of `NAME=URL`. Returns each member once, with all its URLs, in the given order. Fails if a
-/// part has no `=` or an invalid URL.
+/// Parses a comma-separated list of `NAME=URL`. Returns each member once, with all its URLs, in the given order. Ignores empty
+/// parts. Fails if a part has no `=` or an invalid URL.
 pub fn members(text: &str) -> Result<Vec<(String, Vec<Url>)>, MembersError> {
     let mut members: Vec<(String, Vec<Url>)> = Vec::new();
     for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
         let (name, url) = part
             .split_once('=')
-            .ok_or_else(|| MembersError::NoName(part.to_owned()))?;
+            .ok_or_else(|| MembersError::NoEqualsSign(part.to_owned()))?;
         let url: Url = url.parse()?;
         match members.iter_mut().find(|(known, _)| known == name) {
             Some((_, urls)) => urls.push(url),
@@ -146,6 +146,7 @@ impl FlagValues {
         Ok(Config { warnings, ..config })
     }
 
+    /// Returns the given text of a flag, or its default.
     pub(super) fn text(&self, name: &'static str) -> &str {
         let row = || flags::find(name).expect("names in this crate are rows of the table");
         self.given(name).unwrap_or_else(|| row().default)
@@ -157,15 +158,18 @@ impl FlagValues {
         ConfigError::Value { value, flag, reason: reason.to_owned() }
     }
 
+    /// Parses a flag's text, or its default, as a boolean.
     pub(super) fn boolean(&self, flag: &'static str) -> Result<bool, ConfigError> {
         text::parse_bool(self.text(flag)).ok_or_else(|| self.bad(flag, "must be true or false"))
     }
 
+    /// Parses a flag's text, or its default, as a duration.
     pub(super) fn duration(&self, flag: &'static str) -> Result<Duration, ConfigError> {
         text::parse_duration(self.text(flag))
             .ok_or_else(|| self.bad(flag, "must be a duration such as 100ms or 1h30m"))
     }
 
+    /// Parses a flag's text, or its default, as a number. Fails if `N` cannot hold it.
     pub(super) fn number<N: std::str::FromStr>(
         &self,
         flag: &'static str,
@@ -204,7 +208,7 @@ impl FlagValues {
         Ok(())
     }
 
-    /// Splits a flag's text at commas and trims the parts. Drops empty parts.
+    /// Splits a flag's text, or its default, at commas and trims the parts. Drops empty parts.
     pub(super) fn list(&self, flag: &'static str) -> Vec<String> {
         self.text(flag)
             .split(',')
@@ -224,7 +228,7 @@ impl FlagValues {
         }
     }
 
-    /// Parses a list of URLs. An empty text is an empty list.
+    /// Parses a list of URLs, or the flag's default. An empty text is an empty list.
     fn urls(&self, flag: &'static str) -> Result<Vec<Url>, ConfigError> {
         let text = self.text(flag);
         if text.is_empty() {
@@ -278,7 +282,7 @@ impl FlagValues {
     ) -> Result<Vec<(String, Vec<Url>)>, ConfigError> {
         let flag = "initial-cluster";
         let mut members = members(self.text(flag)).map_err(|fault| match fault {
-            MembersError::NoName(part) => self.bad(flag, &format!("{part} is not NAME=URL")),
+            MembersError::NoEqualsSign(part) => self.bad(flag, &format!("{part} is not NAME=URL")),
             MembersError::Url(source) => ConfigError::Url { flag, source },
         })?;
         if members.is_empty() {
@@ -367,6 +371,7 @@ impl FlagValues {
         }
     }
 
+    /// Returns the settings of authentication. A token TTL of 0 means [`TOKEN_TTL`].
     fn auth(&self) -> Result<AuthSettings, ConfigError> {
         Ok(AuthSettings {
             token: self.text("auth-token").to_owned(),
@@ -386,6 +391,7 @@ impl FlagValues {
         Ok(i64::try_from(shortest_ms.div_ceil(1000)).unwrap_or(i64::MAX))
     }
 
+    /// Returns the settings of client connections. A keepalive interval of 0 disables keepalive pings.
     fn connections(&self, max_message_bytes: usize) -> Result<ConnectionSettings, ConfigError> {
         let interval = self.duration("grpc-keepalive-interval")?;
         Ok(ConnectionSettings {
@@ -431,6 +437,8 @@ impl FlagValues {
         })
     }
 
+    /// Returns the settings of the log. Without `--log-format`, the format is JSON if `--logger` is given. Fails if `default`
+    /// is not the only output.
     fn log(&self) -> Result<LogConfig, ConfigError> {
         let level = self.choice(
             "log-level",

@@ -146,8 +146,9 @@ impl Config {
         })
     }
 
-    /// Checks that the initial cluster contains this member and returns the member's peer URLs. As in etcd, the `--initial-`
-    /// flags apply only to an empty data directory; do not call this for any other.
+    /// Checks that the initial cluster contains this member with exactly its advertised peer URLs, and returns these URLs. With
+    /// SRV discovery, checks only the name. As in etcd, the `--initial-` flags apply only to an empty data directory; do not
+    /// call this for any other.
     pub fn bootstrap(&self) -> Result<&[Url], ConfigError> {
         let Some((_, urls)) = self
             .initial_cluster

@@ -127,6 +127,7 @@ async fn open(pool: &Pool, retry_delay: Duration) -> Option<TcpStream> {
     None
 }
 
+/// Connects to an endpoint. Fails after [`DIAL_TIMEOUT`].
 async fn connect(endpoint: &Endpoint) -> io::Result<TcpStream> {
     let address = (endpoint.address.host.as_str(), endpoint.address.port);
     match timeout(DIAL_TIMEOUT, TcpStream::connect(address)).await {

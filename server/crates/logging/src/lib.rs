@@ -58,6 +58,7 @@ fn default_format(outputs: &[LogOutput]) -> LogFormat {
     }
 }
 
+/// Returns a subscriber that writes log lines to `outputs`, and the handle that changes its level.
 fn subscriber(
     level: LevelFilter,
     format: LogFormat,

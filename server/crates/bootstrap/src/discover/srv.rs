@@ -11,7 +11,8 @@ use super::{dns, error::DiscoverError};
 /// The SRV services to look up, and the URL scheme of each.
 const SERVICES: [(&str, &str); 2] = [("_etcd-server-ssl", "https"), ("_etcd-server", "http")];
 
-/// Finds all members by SRV records. Fails if this member is not among them.
+/// Finds all members by SRV records. Fails if this member is not among them. Ignores records with an invalid URL. Fails if no
+/// record is left.
 pub(super) async fn members(
     asked: &SrvDiscovery,
     config: &Config,
