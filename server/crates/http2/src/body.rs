@@ -72,7 +72,7 @@ impl RequestQueue {
 }
 
 impl RequestSender {
-    /// Adds a message to the queue, or drops it if the call has stopped reading.
+    /// Adds a message to the queue, or drops it if the call has stopped reading. Wakes the call if it waits for a message.
     pub(crate) fn send(&self, message: Bytes) {
         let mut queue = self.0.queue();
         if queue.dropped {

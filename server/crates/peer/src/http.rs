@@ -60,7 +60,7 @@ fn check_method(method: &Method) -> Result<(), Page> {
     }
 }
 
-/// Fails with an error page if the request is for another cluster.
+/// Fails with an error page if the request is for another cluster. A request without a cluster id passes.
 fn check_cluster(headers: &HeaderMap, cluster_id: u64) -> Result<(), Page> {
     let asked = headers.get("x-etcd-cluster-id");
     let asked = asked.filter(|id| !id.is_empty());

@@ -102,7 +102,8 @@ impl Shared {
         self.peers.lock().get(&id).cloned()
     }
 
-    /// Writes or queues a message in its lane. If the message is dropped, reports the member as unreachable.
+    /// Writes or queues a message in its lane. If the message is dropped, reports the member as unreachable. If it belongs to
+    /// the bulk lane, also reports the entries as lost.
     fn send(&self, peer: &Peer, envelope: Envelope) {
         let lane = envelope.lane;
         match peer.queue(lane).push(envelope.message) {

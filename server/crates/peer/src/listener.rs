@@ -65,7 +65,7 @@ struct OpenStream {
 }
 
 impl OpenStream {
-    /// Returns whether the stream is open and its certificate is valid for any of these hosts.
+    /// Returns whether the stream is open and has a certificate that is valid for any of these hosts.
     fn is_open_for(&self, hosts: &[String]) -> bool {
         let certificate = self.certificate.as_ref();
         !self.task.is_finished() && certificate.is_some_and(|it| it.is_for(hosts))
@@ -273,7 +273,8 @@ impl Listener {
         }
     }
 
-    /// Refuses a stream from a copied data directory while a stream from the original is open.
+    /// Refuses a stream whose store id differs from the member's registered one, because its data directory is a copy, while a
+    /// stream of that member with another store id is open.
     fn check_copy(&self, hello: &Handshake) -> Result<(), Refusal> {
         if !hello.is_copy(&self.shared.members()) {
             return Ok(());

@@ -284,12 +284,13 @@ impl Monitor {
     /// [`levels::decide`] says so. Does not repeat a proposal for the same members within [`INTERVAL`].
     async fn decide(&mut self, members: Arc<MemberRegistry>, running: &[MemberRelease]) {
         let every = self.shared.settings.downgrade_check;
-        let ends = every.is_some_and(|every| self.last_downgrade_check.elapsed() >= every);
+        let checks_downgrade =
+            every.is_some_and(|every| self.last_downgrade_check.elapsed() >= every);
         let last_downgrade_check = self.last_downgrade_check;
-        if ends {
+        if checks_downgrade {
             self.last_downgrade_check = Instant::now();
         }
-        let Some((command, what)) = self.decision(&members, running, ends) else {
+        let Some((command, what)) = self.decision(&members, running, checks_downgrade) else {
             return;
         };
         let under_way = |(from, at): &(Arc<MemberRegistry>, Instant)| {
@@ -314,13 +315,13 @@ impl Monitor {
         }
     }
 
-    /// Returns the command for this leader to propose and its text for the log, or `None` if nothing must change. `ends` is
-    /// whether to check that a downgrade is complete.
+    /// Returns the command for this leader to propose and its text for the log, or `None` if nothing must change.
+    /// `checks_downgrade` is whether to check that a downgrade is complete.
     fn decision(
         &self,
         members: &MemberRegistry,
         running: &[MemberRelease],
-        ends: bool,
+        checks_downgrade: bool,
     ) -> Option<(Command, String)> {
         let waits = self.begun.elapsed() < UNDECIDED_TIMEOUT;
         let apis: Vec<Option<Release>> = running
@@ -330,7 +331,7 @@ impl Monitor {
         let held = self.level_left().is_some_and(|left| left.is_zero());
         let later = levels::next_format(members.level());
         let level = levels::decide(members, &reachable_levels(running, later), held);
-        if ends && has_returned(members, running) {
+        if checks_downgrade && has_returned(members, running) {
             let ends = Command::Downgrade(Downgrade { target: String::new() });
             let target = &members.downgrade_target;
             return Some((ends, format!("completed the downgrade to {target}")));
@@ -389,7 +390,8 @@ impl Monitor {
     }
 }
 
-/// Returns whether all members run the release that a downgrade targets.
+/// Returns whether all members run the release that a downgrade targets. Returns `false` without a downgrade or while a
+/// member's release is unknown.
 fn has_returned(members: &MemberRegistry, running: &[MemberRelease]) -> bool {
     let runs = |target| {
         let mut releases = running.iter().map(|(_, running)| running.as_ref());

@@ -89,7 +89,7 @@ impl LaneQueue {
         Attached(self)
     }
 
-    /// Writes a message to the stream if the link is idle, otherwise queues or drops it.
+    /// Writes a message to the stream if the link is idle, otherwise queues it. Drops it if the queue is closed or full.
     pub(super) fn push(&self, message: Bytes) -> PushOutcome {
         let mut queued = self.queued.lock();
         if let Some(bytes) = queued.write(&message) {

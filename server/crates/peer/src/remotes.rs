@@ -44,7 +44,9 @@ impl Shared {
         }
     }
 
-    /// Opens streams to an unknown member, for up to [`REMOTES_MAX`] such members. Call this on the streams' thread.
+    /// Opens streams to an unknown member, for up to [`REMOTES_MAX`] such members. If streams to it are already open, only
+    /// updates its URLs. Does nothing if the handshake has no URLs or the member list contains the member. Call this on the
+    /// streams' thread.
     pub(super) fn connect_remote(self: &std::sync::Arc<Self>, hello: &Handshake) {
         // Lock in the same order as `update_members`, so that no member is missed between the two locks.
         let mut remotes = self.remotes.lock();

@@ -298,8 +298,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Writes the headers of a response that is not a single message. Ends the call with an error if the response cannot be
-    /// charged.
+    /// Starts a response that is not a single message: writes its headers and keeps its body to send. Ends the call with an
+    /// error if the response cannot be charged.
     fn respond(
         &mut self,
         stream: &mut Stream<S>,

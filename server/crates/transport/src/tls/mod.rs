@@ -212,12 +212,13 @@ impl ServerTls {
         }
     }
 
-    /// Performs the handshake within [`HANDSHAKE_TIMEOUT`]. With `plain`, returns a connection without TLS unchanged.
+    /// Detects TLS from the first byte and performs the handshake, both within [`HANDSHAKE_TIMEOUT`]. Returns a connection
+    /// without TLS unchanged if `allow_plain`; otherwise answers it with an HTTP 400 response and fails with `NotTls`.
     async fn handshake<S>(
         &self,
         stream: S,
         surface: Surface,
-        plain: bool,
+        allow_plain: bool,
     ) -> Result<Secured<S>, HandshakeFailure>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -234,7 +235,7 @@ impl ServerTls {
                 return Err(HandshakeFailure::Silent);
             }
             let mut stream = ReplayedStream::after(&first, stream);
-            if plain && first != [HANDSHAKE_RECORD] {
+            if allow_plain && first != [HANDSHAKE_RECORD] {
                 return Ok(Secured::Plain(stream));
             }
             if first != [HANDSHAKE_RECORD] {
@@ -281,11 +282,11 @@ fn report_expiry(parts: &TlsParts, (metrics, endpoint): (&TlsMetrics, &str)) {
     }
 }
 
-/// Accepts a connection, with TLS if `security` is given. With `plain`, also accepts connections without TLS. Returns the
+/// Accepts a connection, with TLS if `security` is given. If `allow_plain`, also accepts connections without TLS. Returns the
 /// stream and the client's certificate, or `None` if the handshake failed. Counts each failure and logs some of them.
 pub(super) async fn secure<S>(
     security: Option<&ServerTls>,
-    plain: bool,
+    allow_plain: bool,
     (stream, surface): (S, Surface),
     remote: Option<std::net::SocketAddr>,
 ) -> Option<(Secured<S>, Option<PeerCertificate>)>
@@ -296,7 +297,7 @@ where
         return Some((Secured::Plain(ReplayedStream::after(&[], stream)), None));
     };
     // Boxed, so that connections without TLS need little memory.
-    match Box::pin(security.handshake(stream, surface, plain)).await {
+    match Box::pin(security.handshake(stream, surface, allow_plain)).await {
         Ok(stream) => {
             let peer = match &stream {
                 Secured::Tls(tls) => PeerCertificate::of(tls.get_ref().1.peer_certificates()),

@@ -52,7 +52,8 @@ impl TrustedPool {
         Ok(Self { roots: Arc::new(roots), certificates })
     }
 
-    /// Creates a pool from the system's authorities.
+    /// Creates a pool from the system's authorities, or from the authorities in the file `SSL_CERT_FILE`. Never fails: skips
+    /// unreadable certificates, so the pool may be empty.
     pub(super) fn of_system() -> Self {
         let roots = Arc::new(system_roots());
         Self { roots, certificates: HashSet::new() }
