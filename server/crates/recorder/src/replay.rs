@@ -105,9 +105,11 @@ pub fn replay(
     Ok(done)
 }
 
+/// The replay of one process's recordings.
 struct Run {
     /// Executes turns. `None` while turns can only be shown.
     player: Option<Player>,
+    /// Number of the last turn that was read or left out; 0 before the first one.
     last: u64,
     level: Level,
     result: Replayed,

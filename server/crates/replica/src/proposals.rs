@@ -229,12 +229,14 @@ impl Proposals {
         self.forget_where(|waiting| !waiting.stage.may_be_appended())
     }
 
+    /// Removes all waiting proposals. Returns their tickets in order.
     pub(crate) fn forget_all(&mut self) -> Vec<Ticket> {
         self.forget_where(|_| true)
     }
 
-    fn forget_where(&mut self, goes: impl FnMut(&WaitingProposal) -> bool) -> Vec<Ticket> {
-        let gone = self.waiting.remove_all(goes).into_iter();
+    /// Removes the waiting proposals for which `matches` is true. Returns their tickets in order.
+    fn forget_where(&mut self, matches: impl FnMut(&WaitingProposal) -> bool) -> Vec<Ticket> {
+        let gone = self.waiting.remove_all(matches).into_iter();
         gone.map(|(ticket, _)| ticket).collect()
     }
 

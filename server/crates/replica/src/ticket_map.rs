@@ -48,9 +48,9 @@ impl<T> TicketMap<T> {
         self.0.remove(&ticket)
     }
 
-    /// Removes and returns the values for which `goes` is true, in ticket order.
-    pub(crate) fn remove_all(&mut self, mut goes: impl FnMut(&T) -> bool) -> Vec<(Ticket, T)> {
-        let removed = self.0.extract_if(|_, value| goes(value));
+    /// Removes and returns the values for which `matches` is true, in ticket order.
+    pub(crate) fn remove_all(&mut self, mut matches: impl FnMut(&T) -> bool) -> Vec<(Ticket, T)> {
+        let removed = self.0.extract_if(|_, value| matches(value));
         in_order(removed.collect())
     }
 

@@ -91,7 +91,8 @@ impl WatchHub {
     }
 
     /// Returns each watcher that `event` may concern once: the watchers of its node and the recursive watchers of directories
-    /// above. If the event removed a directory, also returns the watchers of everything below it. A refresh concerns none.
+    /// above. If the node is a directory, also returns the watchers of everything below it, because the event may be its
+    /// removal. A refresh concerns none.
     pub fn affected_by(&self, event: &Event) -> Vec<WatcherId> {
         let mut woken = Vec::new();
         if event.refresh {

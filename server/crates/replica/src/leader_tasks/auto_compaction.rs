@@ -71,8 +71,8 @@ struct Revisions {
 
 impl AutoCompactor {
     /// Creates the schedule of a compaction rule. `None` disables compaction.
-    pub(super) fn new(wanted: Option<AutoCompaction>) -> Self {
-        let schedule = wanted.map(|wanted| match wanted {
+    pub(super) fn new(rule: Option<AutoCompaction>) -> Self {
+        let schedule = rule.map(|rule| match rule {
             AutoCompaction::Periodic { period, hour } => {
                 let compaction_interval_ticks = period.min(hour).max(1);
                 Schedule::Periodic(Periodic {
@@ -124,8 +124,8 @@ impl AutoCompactor {
     }
 
     /// Records whether the log accepted the proposal. A rejected proposal is due again at the next check.
-    pub(crate) fn proposal_result(&mut self, taken: bool) {
-        let Some((revision, tick)) = self.in_flight.take().filter(|_| taken) else {
+    pub(crate) fn proposal_result(&mut self, accepted: bool) {
+        let Some((revision, tick)) = self.in_flight.take().filter(|_| accepted) else {
             return;
         };
         match &mut self.schedule {

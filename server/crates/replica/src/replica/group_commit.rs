@@ -45,8 +45,9 @@ impl Replica {
         }
     }
 
-    /// Holds another member's message with `bytes` bytes of proposals until it is due. Processes the message immediately if
-    /// this member does not lead other voters or the sender's held messages would exceed their bound.
+    /// Holds another member's message with `bytes` bytes of proposals until it is due. Processes it immediately if this member
+    /// does not lead other voters. Refuses its proposals, which the sender resends later, if the sender's held messages would
+    /// exceed their bound.
     pub(super) fn hold_forwarded(&mut self, from: u64, message: ForwardedProposals, bytes: usize) {
         let bytes = bytes.max(FORWARDED_COST_BYTES);
         let held = self.forwarded_bytes.get(&from).copied().unwrap_or_default();
