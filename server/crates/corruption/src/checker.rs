@@ -279,7 +279,8 @@ impl CorruptionChecker {
         }
     }
 
-    /// Raises the CORRUPT alarm for the members that differ from the majority; without a majority, for the whole cluster.
+    /// Raises the CORRUPT alarm for the members that differ from the majority; without a majority, for the whole cluster. Skips
+    /// alarms that are already raised. Also counts the comparison by its outcome.
     async fn raise_alarms(&self, comparison: &Comparison) {
         self.metrics.compared(&comparison.agreement);
         let (index, hashes) = (comparison.index, comparison.hashes());

@@ -104,7 +104,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Consumes a member's name, including its quotes.
+    /// Consumes a member's name, including its quotes. Skips white space before it. Fails if no string follows.
     pub fn key(&mut self) -> Result<(), String> {
         match self.token()? {
             b'"' => self.take(JsonProgress::in_string()),

@@ -70,6 +70,7 @@ fn check_target(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
+/// Describes the etcd data directory to create: this member, as a voter, and the state's position in the log.
 fn new_directory(identity: &DataIdentity, view: &View) -> NewDirectory {
     let known = view.machine.members.by_id.get(&identity.member_id);
     let member = Member {
@@ -95,6 +96,7 @@ fn check_space(to: &Path, bytes: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// Writes the snapshot file to `out` and advances the progress bar.
 fn write(file: &SnapshotFile<'_>, out: &mut File, bar: &mut ProgressBar) -> io::Result<()> {
     let mut out = io::BufWriter::with_capacity(BUFFER_BYTES, out);
     file.write(&mut |part| {

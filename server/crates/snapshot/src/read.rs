@@ -143,7 +143,7 @@ impl SnapshotBuckets {
     }
 
     /// Imports all versions of all keys up to the revision `up_to`, with empty values if `values` is false. Fails if a record
-    /// is invalid or out of order.
+    /// is invalid or out of order, or if `built` fails.
     fn import_keys<E: From<BoltError>>(
         &self,
         (up_to, values): (Revision, bool),

@@ -127,7 +127,8 @@ impl Ledger {
         }
     }
 
-    /// Creates the ballast with `bytes` allocated bytes. Returns `false` if the file system cannot allocate them.
+    /// Creates the ballast with `bytes` allocated bytes. Returns `false` if the file system cannot allocate them. In this case,
+    /// logs the reason and removes the file.
     pub(super) fn make_ballast(&self, bytes: u64) -> bool {
         let made = files::create(&self.path).and_then(|file| {
             let flags = FallocateFlags::empty();

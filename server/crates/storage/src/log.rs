@@ -143,9 +143,9 @@ impl std::fmt::Debug for RaftLog {
 }
 
 impl RaftLog {
-    /// Opens the log and repairs a torn last write. Also returns the stored hard state. `fresh` means that the directory is
-    /// new; otherwise, missing files mean a lost log and are an error. A copied directory may lack files at the front that were
-    /// purged during the copy.
+    /// Opens the log and repairs a torn last write. Also returns the stored hard state, if there is one. `fresh` means that the
+    /// directory is new; otherwise, missing files mean a lost log and are an error. A copied directory may lack files at the
+    /// front that were purged during the copy.
     pub(super) fn open(
         dir: &Path,
         DirectoryStart { fresh, origin }: DirectoryStart,

@@ -131,7 +131,7 @@ impl LogOwner {
 }
 
 /// Reads the owner of the log at `log`, which is a folder or a link to one. Fails if `log` is a link and the owner does not
-/// name it.
+/// name it. Returns `None` for a folder without an owner file.
 pub(super) fn check_link(log: &Path) -> Result<Option<LogOwner>, OpenError> {
     let owner = LogOwner::read(log)?;
     let Some(own) = LogLink::read(log, log)? else {

@@ -37,7 +37,8 @@ const PORTIONS_AHEAD: usize = 4;
 type Portion = Vec<Result<Record, CheckpointReadError>>;
 
 /// Restores the state from a chain. Also returns the size of the chain's records in bytes. Fails with a record of a later
-/// release only if the whole chain is intact.
+/// release only if the whole chain is intact. Reads only the heads of the records if the chain exceeds the target size of the
+/// cache; reads it whole if that fails.
 pub(super) fn read_chain(
     folder: &Arc<CheckpointFolder>,
     chain: &Chain,

@@ -87,7 +87,8 @@ impl Scrub {
         ControlFlow::Continue(())
     }
 
-    /// Reads a run. Reports damage if two attempts fail and the run is still published.
+    /// Reads a run. Reports damage if two attempts fail and the run is still published. Returns `Break` if the thread must
+    /// stop.
     pub(super) fn verify_run(&self, run: &Run) -> ControlFlow<()> {
         let path = run_path(&self.folder.dir, run.number);
         if self.damage(&path, run)?.is_none() {

@@ -11,11 +11,11 @@ impl Tree {
         let mut left = max;
         match &command.operation {
             Some(TreeOperation::Delete(delete)) if delete.recursive => {
-                self.count_below(&clean(&delete.path), &mut left);
+                self.count_subtree(&clean(&delete.path), &mut left);
             }
             Some(TreeOperation::Expire(_)) => {
                 for (_, path) in self.deadlines.until(now_ns) {
-                    self.count_below(path, &mut left);
+                    self.count_subtree(path, &mut left);
                     if left == 0 {
                         break;
                     }
@@ -35,7 +35,7 @@ impl Tree {
     }
 
     /// Subtracts the number of nodes in the subtree at `path` from `left`, down to 0. Ignores a missing path.
-    fn count_below(&self, path: &[u8], left: &mut u64) {
+    fn count_subtree(&self, path: &[u8], left: &mut u64) {
         if let Ok(link) = find(&self.root, path) {
             count(link, left);
         }

@@ -154,7 +154,8 @@ impl JsonProgress {
         Ok(ByteResult::Inside)
     }
 
-    /// Starts a value at its first byte, which may open a container.
+    /// Starts a value at its first byte, which may open a container. Fails if no value begins with this byte or if the nesting
+    /// exceeds `DEPTH_MAX`.
     fn begin(&mut self, byte: u8) -> Result<(), String> {
         self.step = match byte {
             b'{' | b'[' => {

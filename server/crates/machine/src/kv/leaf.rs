@@ -170,6 +170,7 @@ impl Leaf {
     }
 }
 
+/// Returns the encoded size of an entry in `data` in bytes: its location, the length of the key, and the key.
 fn entry_bytes(key: &[u8]) -> usize {
     // The length is a variable-length integer with seven bits per byte.
     LOCATION_BYTES + (key.len().max(1).ilog2() / 7 + 1) as usize + key.len()
