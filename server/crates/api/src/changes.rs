@@ -225,7 +225,7 @@ pub fn digest(bytes: &[u8]) -> Bytes {
     Bytes::copy_from_slice(&bytes[bytes.len().saturating_sub(DIGEST_BYTES)..])
 }
 
-/// Encodes a segment.
+/// Encodes a segment: the magic number and the version, the message, and the SHA-256 digest of all these bytes.
 pub fn encode(segment: &Segment) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(MAGIC.len() + 1 + segment.encoded_len() + DIGEST_BYTES);
     bytes.extend_from_slice(MAGIC);

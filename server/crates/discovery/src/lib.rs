@@ -125,7 +125,8 @@ impl Default for DiscoveryService {
 }
 
 impl DiscoveryService {
-    /// Creates a token and responds with its URL. Accepts any method.
+    /// Creates a token and responds with its URL, or with the error, as plain text. Accepts any method. Reads the rest of the
+    /// body before it responds, so that the connection stays open.
     pub async fn new_token(
         &self,
         ctx: &Context,

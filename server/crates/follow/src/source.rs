@@ -83,6 +83,7 @@ impl SourceSession<'_> {
         SourceError { endpoint: self.endpoint.to_owned(), status }
     }
 
+    /// Waits for the response to a call. Fails after the client's timeout. An error names the endpoint.
     async fn in_time<T>(
         &self,
         call: impl Future<Output = Result<tonic::Response<T>, Status>>,
@@ -184,6 +185,7 @@ impl SourceSession<'_> {
         }
     }
 
+    /// Requests a snapshot and returns the stream of its parts.
     pub(super) async fn snapshot(&self) -> Result<Streaming<SnapshotResponse>, SourceError> {
         let client = self.session.client(MaintenanceClient::with_origin);
         let mut client = client.max_decoding_message_size(PART_BYTES_MAX);
@@ -205,6 +207,7 @@ impl SourceSession<'_> {
         Ok(self.in_time(asked).await?.alarms)
     }
 
+    /// Returns the ids of the source's members, from a linearizable read.
     pub(super) async fn members(&self) -> Result<Vec<u64>, SourceError> {
         let mut client = self.session.client(ClusterClient::with_origin);
         let asked = MemberListRequest { linearizable: true };

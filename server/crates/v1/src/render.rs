@@ -110,6 +110,7 @@ fn value(node: &Node) -> &[u8] {
     node.value.as_deref().unwrap_or_default()
 }
 
+/// Appends a response as JSON.
 fn push(out: &mut dyn Sink, shown: &V1Response<'_>) {
     out.extend_from_slice(b"{\"action\":\"");
     out.extend_from_slice(shown.action.as_bytes());

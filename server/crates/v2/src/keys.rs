@@ -110,7 +110,8 @@ pub(super) async fn handle(
     }
 }
 
-/// Parses, authorizes, executes and measures a request. Metrics count a watch as received, but not as answered.
+/// Parses, authorizes, executes and measures a request. Metrics count a watch as received, but not as answered. Responds with
+/// 405 to a method that `/v2/keys` does not serve.
 async fn serve(
     ctx: &Context,
     request: &HttpRequest,

@@ -112,7 +112,8 @@ async fn hash(ctx: &Context, password: String) -> RpcResult<Bytes> {
 }
 
 /// Checks a password and issues a token. Starts over if users change before the token is issued. Takes as long for an unknown
-/// user as for a wrong password, so that clients cannot find out which users exist.
+/// user as for a wrong password, so that clients cannot find out which users exist. Fails with `AuthNotEnabled` while neither
+/// v2 nor v3 authentication is enabled.
 pub(super) async fn authenticate(
     ctx: &Context,
     request: AuthenticateRequest,

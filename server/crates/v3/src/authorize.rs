@@ -124,7 +124,8 @@ pub(super) fn check_admin_on(ctx: &Context, machine: &StateMachine) -> RpcResult
     Ok(machine.auth.check_admin(caller.as_ref())?)
 }
 
-/// Runs the permission check against `machine`. Returns the caller, or `None` while v3 authentication is disabled.
+/// Runs the permission check against `machine`, without a caller if the request has no credentials. Returns the caller, or
+/// `None` without credentials or while v3 authentication is disabled in the node's latest state.
 pub(super) fn check_on(
     ctx: &Context,
     machine: &StateMachine,
@@ -139,7 +140,7 @@ pub(super) fn check_on(
 }
 
 /// Runs the permission check before a proposal, so that a refused operation adds no log entry and raises no quota alarm.
-/// Returns the caller for the proposal. The check is repeated when the operation is applied.
+/// Returns the caller for the proposal, or `None` as [`check_on`] does. The check is repeated when the operation is applied.
 pub(super) async fn before_proposal(
     ctx: &Context,
     check: impl FnOnce(AccessCheck<'_>) -> Result<(), auth::AuthError>,

@@ -63,7 +63,7 @@ struct LongRange {
     /// The job with the state. Its task drops it when the state must be released.
     job: Weak<Job<()>>,
     /// Releases the state when it is dropped.
-    _sent: oneshot::Sender<Infallible>,
+    _done_guard: oneshot::Sender<Infallible>,
     plan: RangePlan,
     /// The charge for the list of keys in the plan.
     _listed: Charge,
@@ -119,11 +119,11 @@ pub(super) async fn begin(
     head.extend_from_slice(&before.encode_to_vec());
     let mut trailers = HeaderMap::new();
     trailers.insert(Status::GRPC_STATUS, HeaderValue::from(Code::Ok as i32));
-    let (job, sent) = keep(job);
+    let (job, done_guard) = keep(job);
     let answer = LongRange {
         account: ctx.account().clone(),
         job,
-        _sent: sent,
+        _done_guard: done_guard,
         plan,
         _listed: listed,
         head: head.freeze(),
@@ -154,20 +154,20 @@ fn pair_len(pair: KeyValue, value_len: usize) -> usize {
 }
 
 /// Moves a state to a task that keeps it until the returned sender is dropped or the state must be released. The task releases
-/// the state even if the response is not polled. Returns a weak reference to the state, and the sender.
+/// the state even if the response is not polled. Returns a weak reference to the state, and the sender, which is a guard.
 fn keep(job: Arc<Job<()>>) -> (Weak<Job<()>>, oneshot::Sender<Infallible>) {
-    let (sent, answered) = oneshot::channel();
+    let (done_guard, done) = oneshot::channel();
     let kept = Arc::downgrade(&job);
     let mut end = job.end_signal();
     tokio::spawn(async move {
         tokio::select! {
             () = end.wait() => {}
-            _ = answered => {}
+            _ = done => {}
         }
         // Freeing an old state can take long.
         drop(panics::spawn(move || drop(job)));
     });
-    (kept, sent)
+    (kept, done_guard)
 }
 
 /// Reads the next pairs of a plan up to `bounds`, encodes them, and advances the plan. Fails with `NotResident` if `source` is

@@ -199,7 +199,7 @@ macro_rules! serve {
     };
 }
 
-/// Returns the collected body of a unary call.
+/// Returns the collected body of a unary call; empty for a stream.
 fn whole(body: RequestBody) -> Bytes {
     match body {
         RequestBody::Whole(message) => message,

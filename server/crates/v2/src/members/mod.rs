@@ -94,6 +94,7 @@ fn missing_id(ctx: &Context) -> HttpResponse {
     response
 }
 
+/// Responds with the list of members.
 async fn list(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, MembersHttpError> {
     let members = members(ctx).await?;
     let list = MemberList { members: members.by_id.values().map(api_member).collect() };
@@ -242,6 +243,7 @@ fn find_member(members: &MemberRegistry, id: MemberId) -> Result<&Known, Members
         .ok_or_else(|| MembersHttpError::unknown(&id.to_string()))
 }
 
+/// Converts a member to an object of the v2 members API.
 fn api_member(member: &Known) -> Member {
     Member {
         id: member.member_id().to_string(),

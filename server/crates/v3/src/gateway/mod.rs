@@ -69,7 +69,8 @@ pub struct JsonFormat {
     pub encoding: Encoding,
 }
 
-/// Answers a request whose decoded and cleaned path begins with a gateway prefix. If the call panics, the error is `Internal`.
+/// Answers a request whose decoded and cleaned path begins with a gateway prefix. If the call panics, the error is `Internal`
+/// and the connection closes.
 pub async fn handle(
     ctx: &Context,
     request: &HttpRequest,

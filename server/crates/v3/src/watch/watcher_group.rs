@@ -36,6 +36,7 @@ impl WatcherGroup {
         }
     }
 
+    /// Appends the ids of the group's watchers to `ids`.
     pub(super) fn add_to(&self, ids: &mut Vec<i64>) {
         match &self.members {
             WatcherIds::One(one) => ids.push(*one),
@@ -43,6 +44,7 @@ impl WatcherGroup {
         }
     }
 
+    /// Adds the watcher `id` to the group.
     pub(super) fn insert(&mut self, id: i64) {
         match &mut self.members {
             WatcherIds::One(one) => self.members = WatcherIds::Many(BTreeSet::from([*one, id])),
