@@ -7,7 +7,7 @@ use witan_api::backup::{BackupRecord, FetchedBackup};
 
 use crate::reason::BackupError;
 
-/// Maximum size of a result in bytes; beyond it, texts and lists are truncated. Kubernetes keeps this many bytes of a
+/// Maximum size in bytes of a result; when it is exceeded, texts and lists are truncated. Kubernetes keeps this many bytes of a
 /// termination message.
 const RESULT_BYTES_MAX: usize = 4096;
 

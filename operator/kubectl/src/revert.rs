@@ -24,7 +24,7 @@ use super::{
     table::{Table, counted, or_unknown},
 };
 
-/// Maximum number of keys that differ; with more, the command fails and suggests a longer prefix.
+/// Maximum number of keys that differ; when it is exceeded, the command fails and suggests a longer prefix.
 const DIFFERENCES_MAX: usize = 10_000;
 
 #[derive(Debug, Serialize)]

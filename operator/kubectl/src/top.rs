@@ -1,4 +1,4 @@
-//! `top`: counts keys by prefix and estimates their size. Reads pages of keys without values, and samples some values of each
+//! `top`: counts keys by prefix and estimates their size. Reads pages of keys without values and samples some values of each
 //! prefix to estimate the others. Requests are paced and rows are bounded.
 
 #[cfg(test)]
@@ -22,7 +22,7 @@ use super::{
     target::Target,
 };
 
-/// Prefixes with a row of their own; the keys of further ones share one row.
+/// Maximum number of prefixes with their own rows; the keys of further prefixes share one row.
 const ROWS_MAX: usize = 10_000;
 /// Maximum number of values to read for each prefix. Their mean size is the estimate for the others.
 const ROW_SAMPLES: u64 = 16;

@@ -17,7 +17,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
 };
 
-/// Bytes of a page, or of another small file whose length no setting bounds; reading a longer one fails.
+/// Maximum size in bytes of a page or of another small file whose length no setting bounds; reading a longer file fails.
 pub const PAGE_BYTES_MAX: usize = 4 << 20;
 
 /// Why a page could not be read.

@@ -24,7 +24,7 @@ const QUIET_MS: i64 = 60_000;
 /// How far, in milliseconds, a stored time may be ahead of this clock. The clocks of two nodes should differ by less.
 const AHEAD_MS: i64 = 10_000;
 
-/// Leases whose TTL a segment has already; beyond this number all are forgotten and requested again.
+/// Maximum number of leases whose TTL a segment already contains; when it is exceeded, all are forgotten and requested again.
 const LEASES_KNOWN_MAX: usize = 100_000;
 
 /// The cluster's last revision at a point in time.

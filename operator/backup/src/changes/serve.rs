@@ -17,8 +17,8 @@ use witan_api::backup::ChangesStatus;
 use crate::reason::BackupError;
 
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
-/// Clients that are served at once; further ones wait to be accepted. A few slow clients do not keep the
-/// operator waiting.
+/// Maximum number of clients that are served concurrently; further clients wait to be accepted. A few slow clients do not keep
+/// the operator waiting.
 const CONNECTIONS_MAX: usize = 64;
 /// Pause after a failed accept, so that a process without free file descriptors does not spin.
 const ACCEPT_RETRY: Duration = Duration::from_millis(200);

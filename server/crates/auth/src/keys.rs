@@ -13,7 +13,8 @@ use ring::{
 use rustls::pki_types::{PrivateKeyDer, pem::PemObject as _};
 use simple_asn1::{ASN1Block, BigInt, oid};
 
-/// Bits of an RSA key; startup refuses a shorter key. Shorter keys are weak, and the library does not verify their signatures.
+/// Minimum length of an RSA key in bits; a shorter key is refused at startup. Shorter keys are weak, and the library does not
+/// verify their signatures.
 const RSA_BITS_MIN: u64 = 2048;
 
 /// The library's error for a private RSA key that is too short.

@@ -9,7 +9,7 @@ use bcrypt::bcrypt;
 
 use super::HashError;
 
-/// Size in bytes of a password; a longer password cannot be set and never matches. bcrypt reads no further bytes.
+/// Maximum size in bytes of a password; a longer password cannot be set and never matches. bcrypt reads no further bytes.
 pub(super) const BYTES_MAX: usize = 72;
 const SALT_DIGITS: usize = 22;
 const HASH_BYTES: usize = 23;

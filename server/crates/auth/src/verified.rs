@@ -15,7 +15,7 @@ use ring::{
 };
 use witan_base::sync::Mutex;
 
-/// Number of cached passwords; beyond it, the oldest entry is evicted.
+/// Maximum number of cached passwords; when it is exceeded, the oldest entry is evicted.
 const VERIFIED_CACHED: usize = 1024;
 
 /// Lifetime of a cache entry.

@@ -13,7 +13,7 @@ use crate::metrics::Register;
 /// Size in bytes up to which requests, responses and commands are not charged. Limits on their number bound their total.
 pub const SMALL_BYTES: usize = 4 << 10;
 
-/// Size in bytes of the smallest memory budget that lowers the limits further.
+/// Minimum size in bytes of the memory budget for the limits; a smaller budget counts as this one.
 const MEMORY_BYTES_MIN: u64 = 256 << 20;
 
 /// A resource that accounts are charged for. The process has a limit for each.
@@ -77,7 +77,7 @@ pub fn limit_within(limit: usize, memory_bytes: u64, divisor: u64) -> usize {
 /// A kind of job that needs a [`Permit`]. The process limits the concurrent jobs of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobKind {
-    /// Scans or rewrites the whole store.
+    /// Scans or rewrites the entire store.
     Scan,
     /// Reads many keys.
     Read,
@@ -137,7 +137,7 @@ struct Total {
 }
 
 impl Totals {
-    /// Creates totals without charges, and registers counters of refusals. `memory_bytes` is the memory budget; `u64::MAX` is
+    /// Creates totals without charges and registers counters of refusals. `memory_bytes` is the memory budget; `u64::MAX` is
     /// no limit.
     #[rustfmt::skip]
     pub fn register(on: &Register, memory_bytes: u64) -> Self {
@@ -164,7 +164,7 @@ impl Totals {
     }
 }
 
-/// The charges of one connection, or of the member's own requests. Clones share the charges.
+/// The charges of one connection or of the member's own requests. Clones share the charges.
 ///
 /// A charge is granted if it raises the account's charges to at most the amount that was free before. A single connection
 /// therefore gets half of a limit, and two connections get a third each. A connection with few charges is served even while the

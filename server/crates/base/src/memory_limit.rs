@@ -9,7 +9,7 @@ use std::{
 /// Lowest value that means that a cgroup has no limit. cgroup v1 reports such a number, and cgroup v2 the word `max`.
 const UNLIMITED_BYTES: u64 = 1 << 62;
 
-/// Size in bytes of the reserve of a small limit, but at most a quarter of the limit.
+/// Minimum size in bytes of the reserve, which is never more than a quarter of the limit.
 const RESERVE_BYTES_MIN: u64 = 64 << 20;
 /// Maximum size in bytes of the reserve. A larger limit leaves no more memory free.
 const RESERVE_BYTES_MAX: u64 = 512 << 20;
@@ -73,7 +73,7 @@ pub fn first_values_bytes(budget_bytes: u64) -> u64 {
     budget_bytes / 2
 }
 
-/// Returns the smallest limit of this process's cgroup (v1 or v2), or `None` if there is none.
+/// Returns the lowest memory limit of this process's cgroup (v1 or v2) and its ancestors, or `None` if none is set.
 fn cgroup_bytes(root: &Path) -> Option<u64> {
     let text = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
     let mounts = root.join("sys/fs/cgroup");
@@ -92,7 +92,7 @@ fn cgroup_bytes(root: &Path) -> Option<u64> {
     limits.min()
 }
 
-/// Returns the smallest limit of a cgroup v2 and its ancestors, or `None` if there is none.
+/// Returns the lowest memory limit of a v2 cgroup and its ancestors, or `None` if none is set.
 fn v2_bytes(mount: &Path, path: &str) -> Option<u64> {
     smallest(path, |folder| {
         let limits = ["memory.max", "memory.high"];
@@ -103,7 +103,7 @@ fn v2_bytes(mount: &Path, path: &str) -> Option<u64> {
     })
 }
 
-/// Returns the smallest limit of a cgroup v1 and its ancestors, or `None` if there is none.
+/// Returns the lowest memory limit of a v1 cgroup and its ancestors, or `None` if none is set.
 fn v1_bytes(mounts: &Path, path: &str) -> Option<u64> {
     let mount = mounts.join("memory");
     smallest(path, |folder| {

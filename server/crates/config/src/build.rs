@@ -16,7 +16,7 @@ use super::{
 };
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
-/// Maximum value of `--election-timeout` in milliseconds, as in etcd; a longer timeout fails the start.
+/// Maximum value of `--election-timeout` in milliseconds, as in etcd; with a longer timeout, the start fails.
 const ELECTION_MS_MAX: u64 = 50_000;
 /// Default of `--quota-backend-bytes`.
 const QUOTA_BYTES: u64 = 2 << 30;
@@ -26,7 +26,7 @@ const TOKEN_TTL: Duration = Duration::from_secs(300);
 const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// Minimum of `--watch-progress-notify-interval`. As in etcd, a shorter interval is raised to it.
 const WATCH_PROGRESS_INTERVAL_FLOOR: Duration = Duration::from_millis(100);
-/// Minimum of `--memory-budget-bytes`; a smaller budget fails the start.
+/// Minimum value of `--memory-budget-bytes`; with a smaller budget, the start fails.
 const MEMORY_BUDGET_BYTES_MIN: u64 = 64 << 20;
 /// Bytes of `--max-request-bytes` above which etcd warns.
 const REQUEST_BYTES_RECOMMENDED: usize = 10 << 20;

@@ -34,10 +34,10 @@ use witan_v2::error::V2Error;
 
 /// Cluster size for a request without a size, as on the public service.
 const SIZE_DEFAULT: u64 = 3;
-/// Members of a new cluster; a token for more is refused. Raft clusters are not this large, and one listing contains all
-/// members.
+/// Maximum number of members of a new cluster; a token for more members is refused. Raft clusters are not this large, and one
+/// listing contains all members.
 const SIZE_MAX: u64 = 32;
-/// Size in bytes of a registration; a longer registration is refused. It contains a name, which is the member's id, and
+/// Maximum size in bytes of a registration; a longer registration is refused. It contains a name, which is the member's id, and
 /// `NAME=URL` for each of the member's URLs.
 const REGISTRATION_BYTES_MAX: usize = 1024;
 /// Period in which the number of new tokens is limited.

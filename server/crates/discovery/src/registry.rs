@@ -27,8 +27,8 @@ use witan_v2::{
 
 use super::{NewTokenError, REGISTRATION_BYTES_MAX, SIZE_MAX, base_url, page};
 
-/// Tokens that exist at once; more are refused with 507. With the other limits in this file, they use at most 64 MiB for
-/// names and values.
+/// Maximum number of tokens that exist at the same time; further tokens are refused with 507. With the other limits in this file,
+/// they use at most 64 MiB for names and values.
 pub(super) const TOKENS_MAX: usize = 1024;
 /// Lifetime of a token, as on the public service. A cluster needs its token only until it has started.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -101,7 +101,7 @@ impl RegistryPath {
     }
 }
 
-/// Answers any request for a token or a path below it. `path` is the whole cleaned path. Answers 404 if the path contains no
+/// Answers any request for a token or a path below it. `path` is the entire cleaned path. Answers 404 if the path contains no
 /// token, and 405 if it does not support the method.
 pub(super) async fn handle(
     ctx: &Context,

@@ -12,7 +12,7 @@ use super::{
     status::{CutOverRefused, CutOverReport, CutOverRequest},
 };
 
-/// Maximum number of revisions that are missing before the source stops writes; with more, the cut-over is refused.
+/// Maximum number of revisions that are missing before the source stops writes; when it is exceeded, the cut-over is refused.
 const LAG_MAX: i64 = 5000;
 
 /// Maximum time for which the source refuses writes before this cluster accepts them. After it, the cut-over is abandoned.

@@ -56,7 +56,7 @@ use status::CutOverRequest;
 /// Delay before the next endpoint is tried. It doubles after each session.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// The longest delay before the next endpoint is tried; it does not double beyond this.
+/// Maximum delay before the next endpoint is tried; a longer delay is shortened to this one.
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
 /// Interval of copying leases and users, and of checking the fence after the cut-over.

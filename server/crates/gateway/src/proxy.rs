@@ -14,7 +14,7 @@ use witan_logging::LogLimit;
 
 use super::pool::{Endpoint, Pool};
 
-/// Open connections of clients; beyond this, none is accepted until a connection closes.
+/// Maximum number of open client connections; when it is reached, none is accepted until a connection closes.
 const CONNECTIONS_MAX: usize = 32_768;
 
 /// Number of file descriptors that connections do not use.
@@ -32,7 +32,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// Limits log lines about connections, which any client can cause.
 static CONNECTIONS: LogLimit = LogLimit::new();
 
-/// Serves all clients, and retries failed endpoints after each `retry_delay`. Ends only when the future is dropped.
+/// Serves all clients and retries failed endpoints after each `retry_delay`. Ends only when the future is dropped.
 pub(super) async fn run(listener: TcpListener, pool: Pool, retry_delay: Duration) {
     let pool = Rc::new(pool);
     actix_rt::spawn(retry_failed(Rc::clone(&pool), retry_delay));
@@ -63,7 +63,7 @@ fn connections_max() -> usize {
     pairs.clamp(1, CONNECTIONS_MAX)
 }
 
-/// Waits until another connection may be opened, and returns its permit.
+/// Waits until another connection may be opened and returns its permit.
 async fn permit(free: &Arc<Semaphore>) -> OwnedSemaphorePermit {
     if free.available_permits() == 0
         && let Some(left_out) = CONNECTIONS.admit()
@@ -136,7 +136,7 @@ async fn connect(endpoint: &Endpoint) -> io::Result<TcpStream> {
     }
 }
 
-/// Connects to the inactive endpoints after each `retry_delay`, and activates each endpoint that accepts the connection.
+/// Connects to the inactive endpoints after each `retry_delay` and activates each endpoint that accepts the connection.
 async fn retry_failed(pool: Rc<Pool>, retry_delay: Duration) {
     loop {
         sleep(retry_delay).await;
@@ -144,7 +144,7 @@ async fn retry_failed(pool: Rc<Pool>, retry_delay: Duration) {
     }
 }
 
-/// Connects to an inactive endpoint once, and activates it on success. Logs the result.
+/// Connects to an inactive endpoint once and activates it on success. Logs the result.
 async fn retry(endpoint: &Endpoint, retry_delay: Duration) {
     let address = &endpoint.address;
     match connect(endpoint).await {

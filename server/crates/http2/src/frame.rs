@@ -1,9 +1,9 @@
-//! Parses HTTP/2 frames (RFC 9113, sections 4 and 6), and writes frame headers and small frames.
+//! Parses HTTP/2 frames (RFC 9113, sections 4 and 6) and writes frame headers and small frames.
 
 /// Size in bytes of a frame's header.
 pub const HEAD_BYTES: usize = 9;
 
-/// Size in bytes of a frame's payload; a longer frame ends the connection. Every peer must accept this size.
+/// Maximum size in bytes of a frame's payload; a longer frame ends the connection. Every peer must accept this size.
 pub const PAYLOAD_MAX: usize = 16_384;
 
 /// Frame type `DATA`.
@@ -100,7 +100,7 @@ impl<'a> Frame<'a> {
         Ok(Some(HEAD_BYTES + length))
     }
 
-    /// Parses the first frame in `input`, and returns it with its length; `None` if it is incomplete. Fails if it is too long.
+    /// Parses the first frame in `input` and returns it with its length; `None` if it is incomplete. Fails if it is too long.
     pub fn first(input: &'a [u8]) -> Result<Option<(Self, usize)>, Reason> {
         let Some(end) = Self::length(input)? else {
             return Ok(None);

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Size in bytes of a header list, as HTTP/2 counts it; a longer list is refused with status 431. The settings announce the
-/// limit.
+/// Maximum size in bytes of a header list, as HTTP/2 counts it; a longer list is refused with status 431. The settings announce
+/// the limit.
 pub const HEADER_LIST_BYTES_MAX: usize = 64 << 10;
 
 /// Number of header blocks that a connection caches. Clients repeat a few methods.
@@ -11,7 +11,7 @@ pub(crate) const CACHED_HEADS: usize = 4;
 
 pub(crate) const CACHED_HEAD_BYTES: usize = 4 << 10;
 
-/// Open streams of one connection, regardless of the configured number; further streams are refused.
+/// Maximum number of open streams of one connection, regardless of the configured number; further streams are refused.
 pub const STREAMS_MAX: usize = 32_768;
 
 /// Number of a connection's calls that do not count against the server's budget of calls.
@@ -29,8 +29,8 @@ pub(crate) const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// Time limit for a request message, in addition to the time that [`PROGRESS_BYTES_MIN`] allows for its size.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Bytes per second of a message that takes longer than [`BODY_TIMEOUT`]; a slower message is refused. A client has stalled
-/// if it reads fewer bytes in [`STALL_TIMEOUT`] while responses wait.
+/// Minimum rate in bytes per second of a message that takes longer than [`BODY_TIMEOUT`]; a slower message is refused. A client
+/// has stalled if it reads fewer bytes in [`STALL_TIMEOUT`] while responses wait.
 pub const PROGRESS_BYTES_MIN: u64 = 16 << 10;
 
 /// Time after which the connection of a stalled client ends.
@@ -39,8 +39,8 @@ pub const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Time limit for closing a failed connection.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Bytes of unsent output; beyond this, no call runs. Beyond twice this size, including acknowledgments and resets, the
-/// connection reads nothing.
+/// Maximum size in bytes of unsent output; when it is exceeded, no call runs. When the output, including acknowledgments and
+/// resets, exceeds twice this size, the connection reads nothing.
 pub const OUTPUT_MAX: usize = 128 << 10;
 
 /// Bytes of requests, and of responses, that a connection may hold without a reservation.
@@ -55,7 +55,8 @@ pub(crate) const MESSAGE_OVERHEAD: usize = 96;
 /// Number of bytes that are dropped after a failure. Closing a socket with unread bytes could discard the last output.
 pub const LINGER_BYTES: usize = 4 << 20;
 
-/// Faults of a client; beyond this number, its connection ends. Each successful stream cancels one fault.
+/// Maximum number of faults of a client; when it is exceeded, the client's connection ends. Each successful stream cancels one
+/// fault.
 pub const FAULTS_MAX: u32 = 4096;
 
 /// Work units of one turn; the remaining work waits for the next turn. A frame costs [`FRAME_WORK`], a new call [`CALL_WORK`],

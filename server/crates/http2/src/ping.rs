@@ -9,7 +9,7 @@ pub(crate) const TOO_MANY: &[u8] = b"too_many_pings";
 pub(crate) const KEEP_ALIVE: [u8; 8] = *b"alive...";
 pub(crate) const SHUTTING_DOWN: [u8; 8] = *b"stopping";
 
-/// Pings that arrive too early; the next early ping ends the connection.
+/// Maximum number of pings that arrive too early; the next early ping ends the connection.
 const STRIKES_MAX: u32 = 2;
 
 /// Minimum interval between pings of a client without calls.

@@ -13,7 +13,7 @@ use crate::{
     stream::{ResponseEnd, Stream, unsent},
 };
 
-/// Size in bytes of a flow-control window; a larger window is a client error.
+/// Maximum size in bytes of a flow-control window; a larger window is a client error.
 pub(crate) const WINDOW_MAX: i64 = (1 << 31) - 1;
 
 /// Initial size in bytes of every window, until settings change it.

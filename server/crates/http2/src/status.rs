@@ -8,7 +8,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-/// Size in bytes of a status message; the rest of a longer message is not sent. Clients accept only short headers, and a
+/// Maximum size in bytes of a status message; the rest of a longer message is not sent. Clients accept only short headers, and a
 /// message can quote a client's input.
 const MESSAGE_BYTES_MAX: usize = 4 << 10;
 

@@ -1,20 +1,21 @@
 //! The limits of the state machine (I10) that do not affect the result of `apply`. `pacing` defines the limits that do.
 
-/// Size in bytes of a user's or role's name, and of a password hash that a client sends; longer values are refused. etcd
+/// Maximum size in bytes of a user's or role's name and of a password hash that a client sends; longer values are refused. etcd
 /// accepts any value that fits into a request.
 pub const AUTH_NAME_BYTES_MAX: usize = 4 << 10;
 
-/// Size in bytes of each end of a permission's range, of a v2 pattern, and of all peer URLs of a member; longer values are
-/// refused.
+/// Maximum size in bytes of each end of a permission's range, of a v2 pattern, and of all peer URLs of a member; longer values
+/// are refused.
 pub const LONG_TEXT_BYTES_MAX: usize = 64 << 10;
 
-/// Keys that a read-only transaction reads; beyond this, it is refused, unless it reads every key once. Other commands do not
-/// wait for it; the limit bounds the memory of its response.
+/// Maximum number of keys that a read-only transaction reads; when it is exceeded, the transaction is refused unless it reads
+/// every key once. Other commands do not wait for the transaction; the limit bounds the memory of its response.
 pub const READ_TXN_KEYS_MAX: u64 = 1 << 19;
 
-/// Size in bytes of the pairs that a range returns; beyond this, it is refused. etcd's gRPC messages have the same limit.
+/// Maximum size in bytes of the pairs that a range returns; when it is exceeded, the range is refused. etcd's gRPC messages have
+/// the same limit.
 pub const RANGE_ANSWER_BYTES_MAX: u64 = i32::MAX as u64;
 
-/// States from before the compactions of one round, kept until watchers are notified; beyond this, watchers that have not
-/// read the changes removed by the first compaction are canceled.
+/// Maximum number of states from before the compactions of one round that are kept until watchers are notified; when it is
+/// exceeded, watchers that have not read the changes removed by the first compaction are canceled.
 pub const STATES_BEFORE_COMPACTION_MAX: usize = 8;

@@ -11,8 +11,8 @@ use witan_replica::long_command::LongCommand;
 
 use super::{Node, NodeMetrics};
 
-/// Jobs that wait for the thread; beyond this, the replica's thread does the work itself. At most one job is a command; the
-/// others free states.
+/// Maximum number of jobs that wait for the thread; when it is exceeded, the replica's thread does the work itself. At most one
+/// job is a command; the others free states.
 const QUEUE_MAX: usize = 4;
 
 enum Work {

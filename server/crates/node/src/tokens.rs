@@ -17,7 +17,8 @@ use std::{
 use witan_base::sync::Mutex;
 use witan_machine::auth::AuthReply;
 
-/// Simple tokens of one member; beyond this, the user with the most tokens loses the least recently used one.
+/// Maximum number of simple tokens of one member; when it is exceeded, the user with the most tokens loses the least recently
+/// used one.
 const TOKENS_MAX: usize = 262_144;
 
 /// Number of expired tokens that one log-in removes, which is more than it adds.
@@ -99,8 +100,8 @@ impl TokenTable {
         }
     }
 
-    /// Removes the oldest token of the user with the most tokens, or of `user` if no other user has more. The name decides a
-    /// tie, so that all members choose the same user.
+    /// Removes the oldest token of the user with the most tokens. If no other user has more tokens than `user`, removes the
+    /// oldest token of `user`. The name decides a tie, so that all members choose the same user.
     fn evict(&mut self, user: &str) {
         let own = self.by_user.get(user);
         let own_count = own.map_or(0, BTreeSet::len);

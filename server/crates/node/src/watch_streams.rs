@@ -23,8 +23,9 @@ use super::completions::{CompletionBatch, CompletionQueue};
 /// the states hold memory that the compaction should free.
 const OLDER_STATE_CHECKS: u32 = 2;
 
-/// Matches of changes and watcher groups in one turn; beyond this, streams read further changes from the history. Without this
-/// bound, deleting many keys under many overlapping ranges would occupy the replica's thread for minutes.
+/// Maximum number of matches of changes and watcher groups in one turn; when it is exceeded, streams read further changes from
+/// the history. Without this bound, deleting many keys under many overlapping ranges would occupy the replica's thread for
+/// minutes.
 const MATCHES_PER_TURN_MAX: usize = 1 << 19;
 
 /// Number of watcher groups unregistered before the lock is released.

@@ -12,7 +12,7 @@ use witan_replica::limits::{COMMAND_BYTES_MAX, MESSAGE_BYTES_MAX};
 
 pub(super) const HEADER_BYTES: usize = 8;
 
-/// Size in bytes of a frame's contents; a longer frame ends the stream. Three bytes encode the length.
+/// Maximum size in bytes of a frame's contents; a longer frame ends the stream. Three bytes encode the length.
 pub(super) const FRAME_BYTES_MAX: usize = (1 << 24) - 1;
 
 /// Maximum size in bytes of a raft message without its entries.

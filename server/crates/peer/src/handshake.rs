@@ -20,8 +20,8 @@ pub(super) const MAGIC: [u8; 7] = *b"\x89WITANP";
 /// Version of the protocol, which follows [`MAGIC`].
 pub(super) const PROTOCOL: u8 = 1;
 
-/// Size in bytes of a handshake, its response, a pong or a request body; a longer message is refused. A handshake omits URLs
-/// that do not fit.
+/// Maximum size in bytes of a handshake, its response, a pong or a request body; a longer message is refused. A handshake omits
+/// URLs that do not fit.
 pub(super) const HANDSHAKE_BYTES_MAX: usize = 2 << 10;
 
 /// Separates the release from its feature level in a handshake. The level is build metadata of the version.

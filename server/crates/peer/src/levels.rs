@@ -9,7 +9,7 @@ use witan_node::NodeError;
 
 use super::query::RunningRelease;
 
-/// Requests to raise the level that wait for the monitor; further requests wait until one is taken.
+/// Maximum number of requests to raise the level that wait for the monitor; further requests wait until one is taken.
 const RAISES_MAX: usize = 1;
 
 /// A member and the release that it runs, or `None` if it did not answer.

@@ -37,7 +37,8 @@ use super::{
 /// Time limit for a connection until its handshake or HTTP request is answered.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connections before their handshake; beyond this, the oldest one ends. A member completes its handshake in milliseconds.
+/// Maximum number of connections that have not completed the handshake; when it is exceeded, the oldest one is closed. A member
+/// completes its handshake in milliseconds.
 const GREETINGS_MAX: usize = 256;
 
 /// Delay after a failed accept, for example without free file descriptors.
@@ -174,7 +175,7 @@ impl Listener {
         }
     }
 
-    /// Performs the TLS handshake, if TLS is configured, and reads the first bytes. Returns a member's stream, or `None` after
+    /// Performs the TLS handshake if TLS is configured. Then reads the first bytes. Returns a member's stream, or `None` after
     /// answering an HTTP request or refusing the connection.
     async fn greet(
         &self,

@@ -16,8 +16,8 @@ use super::{
     link_to,
 };
 
-/// Unknown members with concurrent streams; further members are refused. The number exceeds the members that are usually
-/// added while a member is down.
+/// Maximum number of unknown members with concurrent streams; further members are refused. Usually, fewer members are added while
+/// a member is down.
 const REMOTES_MAX: usize = 16;
 
 /// Number of URLs to try for each unknown member.

@@ -5,19 +5,19 @@ use std::ops::RangeInclusive;
 /// Maximum size of a command in bytes; a longer command is refused. It holds v2's form of 10 MiB, its path and framing.
 pub const COMMAND_BYTES_MAX: usize = 11 << 20;
 
-/// Maximum number of committed but unapplied entries; above it, proposals are refused, as in etcd.
+/// Maximum number of committed but unapplied entries; when it is exceeded, proposals are refused, as in etcd.
 pub const APPLY_GAP_MAX: u64 = 5000;
 
-/// Maximum number of keys that range commands touch in one turn, which takes milliseconds. The host executes commands beyond
-/// it, so that heartbeats are not delayed. If a command may read many values, each counts as many keys (`machine/kv/work.rs`).
+/// Maximum number of keys that range commands touch in one turn, which takes milliseconds. The host executes larger commands, so
+/// that heartbeats are not delayed. If a command may read many values, each counts as many keys (`machine/kv/work.rs`).
 pub const LONG_COMMAND_KEYS: u64 = 4096;
 
 /// Maximum number of waiting requests of each kind; further requests are refused. Proposals wait until their entry is applied
 /// (the host bounds their size), linearizable reads for their barrier, and lease requests for the leader.
 pub const WAITING_REQUESTS_MAX: usize = 65_536;
 
-/// Maximum number of requests in the host's inbox, and of proposals held before raft gets them; beyond it, the connections
-/// with the most requests are refused.
+/// Maximum number of requests in the host's inbox and of proposals held before raft gets them; when it is exceeded, requests of
+/// the connections with the most requests are refused.
 pub const INBOX_MAX: usize = 32_768;
 
 /// Minimum number of bytes that a queued message with proposals counts for.
@@ -35,12 +35,12 @@ pub const FORWARD_BYTES: usize = 1 << 20;
 /// member resends them later.
 pub const FORWARD_AGAIN_BYTES: usize = 32 << 20;
 
-/// Maximum number of messages with proposals of one process that are missing between other messages; the oldest beyond it are
-/// ignored if they arrive, and their requests time out.
+/// Maximum number of messages with proposals of one process that are missing between other messages; when it is exceeded, the
+/// oldest messages are ignored if they arrive, and their requests time out.
 pub const LOST_MESSAGES_MAX: usize = 4096;
 
-/// Maximum number of processes of one member whose messages a leader remembers in its term; beyond it, the leader forgets the
-/// process that it heard from least recently. A member runs in one process at a time.
+/// Maximum number of processes of one member whose messages a leader remembers in its term; when it is exceeded, the leader
+/// forgets the process that it heard from least recently. A member runs in one process at a time.
 pub const TAKEN_PROCESSES_MAX: usize = 4;
 
 /// Number of ticks after which an unanswered ReadIndex round is issued again.
@@ -65,9 +65,9 @@ pub const LEAVING_TICKS: u64 = 600;
 /// Number of ticks after which a snapshot without a reported result counts as failed. Any transfer takes much less time.
 pub const SNAPSHOT_REPORT_TICKS: u64 = 36_000;
 
-/// Maximum increase of a member's term by messages in one election timeout; a message with a higher term counts as one with the
-/// highest term allowed. A member that campaigns alone does not reach this increase in a century. Members whose terms differ by
-/// more still converge.
+/// Maximum increase of a member's term by messages in one election timeout; a message with a higher term is treated as a message
+/// with the highest permitted term. A member that campaigns alone does not reach this increase in a century. Members whose terms
+/// differ by more still converge.
 pub const TERM_RISE_MAX: u64 = 1 << 32;
 
 /// Number of applied entries kept in memory for members that lag, as etcd's `--snapshot-catchup-entries`.
@@ -117,8 +117,8 @@ pub const EXPIRE_TICKS: u64 = 5;
 /// Maximum number of waiting v2 watchers per member; further watchers are refused.
 pub const WATCHERS_MAX: usize = 131_072;
 
-/// Maximum number of changed locations recorded for a stream that has not read them yet; beyond it, the stream reads the
-/// history itself.
+/// Maximum number of changed locations recorded for a stream that has not read them yet; when it is exceeded, the stream reads
+/// the history itself.
 pub const NOTED_LOCATIONS_MAX: usize = 1024;
 
 /// Maximum number of leases and attached keys that one expiration entry removes. Applying it takes half a millisecond.

@@ -22,8 +22,8 @@ use super::{
     formats::{self, DataFormat, format_of},
 };
 
-/// Originals that a copy names; older originals are left out. With fewer originals, the cluster would not detect some nested
-/// copies.
+/// Maximum number of originals that a copy names; older originals are left out. With fewer originals, the cluster would not
+/// detect some nested copies.
 pub const ANCESTORS_MAX: usize = 16;
 
 /// Marks a copy that no leader has brought up to date yet.

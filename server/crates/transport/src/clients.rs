@@ -10,9 +10,9 @@ use witan_base::{
     sync::Mutex,
 };
 
-/// Client versions with their own series; further versions share one series.
+/// Maximum number of client versions with their own series; further versions share one series.
 const VERSIONS_MAX: usize = 64;
-/// Size in bytes of a client version with its own series; longer versions share one series.
+/// Maximum size in bytes of a client version with its own series; longer versions share one series.
 const VERSION_BYTES_MAX: usize = 32;
 
 /// Label for clients without the header, as in etcd.

@@ -23,8 +23,8 @@ pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time that an HTTP/1 connection may be idle. Clients keep connections open between polls.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(2 * 60 * 60);
 
-/// Size in bytes of a form, or of another service's response; a longer body is refused. As in etcd, v2's forms are the largest
-/// bodies. `--max-request-bytes` limits the bodies of JSON calls.
+/// Maximum size in bytes of a form or of another service's response; a longer body is refused. As in etcd, v2's forms are the
+/// largest bodies. `--max-request-bytes` limits the bodies of JSON calls.
 pub const BODY_BYTES_MAX: usize = 10 << 20;
 
 /// Number of bytes by which the charge for a body of unknown length grows.
@@ -33,7 +33,7 @@ pub(super) const BODY_STEP_BYTES: usize = 256 << 10;
 /// Maximum number of response bytes that an HTTP/2 stream takes from a body in one step.
 pub(super) const BODY_PIECE_BYTES: usize = 128 << 10;
 
-/// Open connections; beyond this, none is accepted until a connection closes.
+/// Maximum number of open connections; when it is reached, none is accepted until a connection closes.
 pub(super) const CONNECTIONS_MAX: usize = 32_768;
 
 /// Number of file descriptors reserved for files and peers, as in etcd.
@@ -45,8 +45,8 @@ pub(super) const BACKLOG: u32 = 4096;
 /// Time limit for requests in flight after the stop signal.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Returns the connection limit of each worker: its share of `CONNECTIONS_MAX`, or of the file descriptor limit minus
-/// `DESCRIPTORS_RESERVED` if that is lower.
+/// Returns the connection limit of each worker: its share of `CONNECTIONS_MAX` or of the file descriptor limit minus
+/// `DESCRIPTORS_RESERVED`, whichever is lower.
 pub(super) fn connections_per_worker(workers: usize) -> usize {
     let descriptors = rlimit::Resource::NOFILE.get_soft().unwrap_or(1024);
     let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);

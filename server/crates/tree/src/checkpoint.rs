@@ -18,10 +18,10 @@ const META: u8 = b'm';
 const NODE: u8 = b'n';
 const CRC_BYTES: usize = 4;
 
-/// The highest value of every counter; a higher value in a record is corruption. Lower counters cannot overflow.
+/// Maximum value of every counter; a higher value in a record is corruption. Lower counters cannot overflow.
 pub const COUNT_MAX: u64 = 1 << 62;
 
-/// The highest counter of an imported state; a state with a higher counter is refused, so that the state can still count.
+/// Maximum value of a counter of an imported state; a state with a higher counter is refused, so that the state can still count.
 pub const COUNT_IMPORT_MAX: u64 = COUNT_MAX / 2;
 
 #[derive(Clone, PartialEq, Message)]
@@ -269,7 +269,7 @@ impl Tree {
 
 /// Decodes a record's contents. Fails with `Later` if they have unknown fields. The error names the record.
 fn decode<M: Message + Default>(key: &[u8], contents: &[u8]) -> Result<M, CorruptTree> {
-    // `contents` is copied once, so that values do not keep the whole record in memory.
+    // `contents` is copied once, so that values do not keep the entire record in memory.
     let message = M::decode(contents).map_err(|error| corrupt(key, &error.to_string()))?;
     // A decoder skips unknown fields at any depth, so re-encoding yields fewer bytes.
     match message.encoded_len() == contents.len() {
@@ -283,7 +283,7 @@ fn corrupt(key: &[u8], what: &str) -> CorruptTree {
     CorruptTree::Invalid(format!("{} {what}", name(key)))
 }
 
-/// Creates the error for a record of a later release with this key. `what` describes the unknown part.
+/// Creates the error for a record with this key from a later release. `what` describes the unknown part.
 fn later(key: &[u8], what: &str) -> CorruptTree {
     CorruptTree::Later(format!("{} {what}", name(key)))
 }

@@ -1,6 +1,6 @@
 //! The limits of the tree (I10).
 
-/// Number of events in the v2 history of the whole store, as in etcd.
+/// Number of events in the v2 history of the entire store, as in etcd.
 pub const TREE_HISTORY_EVENTS: usize = 1000;
 
 /// Number of later events for which a removed directory is kept, to decide which paths existed in it. etcd drops a watcher that
@@ -10,6 +10,6 @@ pub const TREE_REMOVED_EVENTS: u64 = 100;
 /// Maximum size of a kept directory in bytes. A larger directory is not kept, and every watcher below it is woken.
 pub const TREE_REMOVED_BYTES: u64 = 1 << 20;
 
-/// Number of components in a v2 path; deeper nodes are refused, because walking and dropping the tree use the stack. A thread
-/// with 2 MiB of stack overflowed at 1000 components. etcd accepts all paths that fit into a request line of 4 KiB.
+/// Maximum number of components in a v2 path; deeper nodes are refused, because walking and dropping the tree use the stack. A
+/// thread with 2 MiB of stack overflowed at 1000 components. etcd accepts all paths that fit into a request line of 4 KiB.
 pub const TREE_DEPTH_MAX: usize = 256;

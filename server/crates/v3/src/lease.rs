@@ -37,7 +37,7 @@ const EXPIRING_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 /// Number of checks before a keep-alive fails.
 const EXPIRING_CHECKS: u32 = 200;
 
-/// Number of concurrent keep-alives on one stream.
+/// Maximum number of concurrent keep-alives on one stream.
 const KEEP_ALIVES_CONCURRENT_MAX: usize = 64;
 
 const SECOND_NS: i64 = 1_000_000_000;
@@ -197,8 +197,8 @@ async fn renew(ctx: &Context, id: LeaseId) -> RpcResult<Option<i64>> {
     Err(RpcError::Timeout)
 }
 
-/// Answers keep-alives in order, up to `KEEP_ALIVES_CONCURRENT_MAX` of them concurrently. The stream ends after the client's
-/// last request, or with an error. With `needs_leader`, losing the leader is an error.
+/// Answers keep-alives in order, up to `KEEP_ALIVES_CONCURRENT_MAX` of them concurrently. The stream ends after the client's last
+/// request or at an error. With `needs_leader`, losing the leader is an error.
 pub(super) fn lease_keep_alive<R>(
     ctx: &Context,
     requests: R,

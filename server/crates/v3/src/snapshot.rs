@@ -30,7 +30,7 @@ const CHUNK_BYTES: usize = 32 << 10;
 /// Number of chunks buffered for a client. A slow client therefore slows down the producer.
 const CHUNKS_AHEAD: usize = 8;
 
-/// Rate in bytes per second at which a client must read a snapshot on average; slower snapshots end. A snapshot keeps a state
+/// Minimum average rate in bytes per second at which a client reads a snapshot; a slower snapshot ends. A snapshot keeps a state
 /// in memory until it ends.
 const BYTES_PER_SECOND_MIN: u64 = 512 << 10;
 

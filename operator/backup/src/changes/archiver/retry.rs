@@ -1,4 +1,4 @@
-//! Decides when to retry a failed backup. Each attempt reads a whole snapshot from a member.
+//! Decides when to retry a failed backup. Each attempt reads an entire snapshot from a member.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use crate::reason::BackupError;
 
 /// The wait after the first failure of a backup. Each further consecutive failure doubles it.
 const FIRST_WAIT: Duration = Duration::from_secs(30);
-/// The longest wait; it does not double beyond this. A store that fails for hours costs a member at most two
+/// Maximum wait before a retry; a longer wait is shortened to this one. A store that fails for hours costs a member at most two
 /// snapshots an hour.
 const WAIT_MAX: Duration = Duration::from_secs(1800);
 

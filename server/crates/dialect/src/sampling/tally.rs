@@ -8,12 +8,12 @@ use std::{
 
 use witan_api::top::{KeySpace, TopCounts, TopRow};
 
-/// Rows of a tally; beyond this, the rows with the smallest counts are folded into the remainder. A row has a few hundred
-/// bytes, so the page stays below 4 MiB.
+/// Maximum number of rows of a tally; when it is exceeded, the rows with the smallest counts are folded into the remainder. A row
+/// has a few hundred bytes, so the page stays below 4 MiB.
 const ROWS_MAX: usize = 2048;
 /// Number of path segments in a prefix. Kubernetes objects have two segments before their namespace.
 const SEGMENTS: usize = 2;
-/// Size in bytes of a prefix; segments that end later are left out. A key can have 2 MiB.
+/// Maximum size in bytes of a prefix; segments that end later are left out. A key can have 2 MiB.
 const PREFIX_BYTES_MAX: usize = 256;
 
 /// Counts by prefix, with a remainder.

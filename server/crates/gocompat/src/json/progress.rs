@@ -2,7 +2,7 @@
 
 use super::{NO_KEY, is_white, unexpected};
 
-/// Nesting depth of JSON; deeper nesting is refused, as in Go.
+/// Maximum nesting depth of JSON; deeper nesting is refused, as in Go.
 pub(super) const DEPTH_MAX: usize = 10_000;
 
 /// The state of validating a value that may be incomplete.
@@ -30,7 +30,7 @@ enum Step {
     Escape(StringRole),
     /// In a `\u` escape, with the number of missing hexadecimal digits.
     Hex(StringRole, u8),
-    /// In a literal such as `true`, with its whole text and the number of validated bytes.
+    /// In a literal such as `true`, with its entire text and the number of validated bytes.
     Literal(&'static str, usize),
     Number(Number),
 }
@@ -176,7 +176,7 @@ impl JsonProgress {
     }
 
     /// Validates the byte after a value in the innermost container: a comma or the closing character. Returns `Last` if the
-    /// byte completes the whole value, or Go's error text for any other byte.
+    /// byte completes the entire value, or Go's error text for any other byte.
     fn after_value(&mut self, byte: u8) -> Result<ByteResult, String> {
         let in_object = self.open.last() == Some(&b'}');
         match byte {

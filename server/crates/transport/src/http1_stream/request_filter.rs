@@ -6,8 +6,9 @@ use witan_http2::target;
 
 use super::header::{self, HeaderMeaning};
 
-/// Size in bytes of a line that is classified as a whole; a request with a longer line is refused. It applies to a relevant
-/// header and to all upgrade lines together. In a chunked body, it limits the line before a chunk and the trailer, as in Go.
+/// Maximum size in bytes of a line that is classified only when it is complete; a request with a longer line is refused. The
+/// limit applies to a relevant header and to all upgrade lines together. In a chunked body, it applies to the line before a chunk
+/// and the trailer, as in Go.
 const LINE_BYTES_MAX: usize = 4096;
 
 /// The start of a request line that may open a tunnel.
@@ -23,7 +24,7 @@ pub(super) struct RequestFilter {
     /// Whether only the first request passes, without an upgrade.
     single: bool,
     state: FilterState,
-    /// The start of a method, or of a line that is withheld until it is complete.
+    /// The start of a method or of a line. It is withheld until the method or line is complete.
     line: Vec<u8>,
     head: HeadState,
 }
@@ -195,7 +196,7 @@ impl RequestFilter {
         part.len()
     }
 
-    /// Adds `part` to the current line. Returns the whole line if `ends` is set, otherwise withholds it and returns `None`.
+    /// Adds `part` to the current line. Returns the entire line if `ends` is set, otherwise withholds it and returns `None`.
     fn whole_line<'a>(&mut self, part: &'a [u8], ends: bool) -> Option<Cow<'a, [u8]>> {
         if ends && self.line.is_empty() {
             return Some(Cow::Borrowed(part));
@@ -358,7 +359,7 @@ fn chunk_size(line: &[u8]) -> Option<u64> {
     u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// Returns the bytes up to and including the line end, and whether there is a line end.
+/// Returns the bytes up to and including the line end and whether there is a line end.
 fn line(bytes: &[u8]) -> (&[u8], bool) {
     match bytes.iter().position(|byte| *byte == b'\n') {
         Some(end) => (&bytes[..=end], true),
@@ -366,7 +367,7 @@ fn line(bytes: &[u8]) -> (&[u8], bool) {
     }
 }
 
-/// Returns how many of the bytes belong to a part with `left` remaining bytes, and how many then remain.
+/// Returns how many of the bytes belong to a part with `left` remaining bytes and how many then remain.
 fn skip(bytes: &[u8], left: u64) -> (usize, u64) {
     let all = bytes.len() as u64;
     if left > all {

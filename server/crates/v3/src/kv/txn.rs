@@ -25,15 +25,15 @@ use crate::error::RpcError;
 /// Number of operations above which a transaction is validated on another thread.
 const LARGE_TXN_OPS: usize = 1024;
 
-/// Nesting depth of transactions below the outermost transaction; deeper transactions are refused. The log's codec reads
+/// Maximum nesting depth of transactions below the outermost transaction; deeper transactions are refused. The log's codec reads
 /// messages up to 100 levels deep: two levels surround the outermost transaction, and each nested transaction needs two.
 const TXNS_NESTED_MAX: usize = 48;
 
-/// Operations and comparisons in a transaction and its nested transactions, in units of `--max-txn-ops`; larger transactions
-/// are refused. etcd limits only each list, so nesting multiplies the total without limit.
+/// Maximum number of operations and comparisons in a transaction and its nested transactions, in units of `--max-txn-ops`; larger
+/// transactions are refused. etcd limits only each list, so nesting multiplies the total without limit.
 const TXN_LISTS_MAX: usize = 64;
 
-/// Executes a transaction, and counts its operations if a sample is running.
+/// Executes a transaction and counts its operations if a sample is running.
 pub(crate) async fn txn(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<TxnResponse>> {
     if ctx.sampler.is_on() {
         // Boxed, to keep the usual future small.
@@ -183,7 +183,7 @@ fn validate_ops(request: &TxnRequest, ops_max: usize) -> RpcResult<usize> {
     Ok(total - left)
 }
 
-/// Validates the operations of a transaction and its nested transactions, and deducts the number of operations and comparisons
+/// Validates the operations of a transaction and its nested transactions and deducts the number of operations and comparisons
 /// from `total`. Fails with `TooManyOps` if a list exceeds `ops_max`, the depth exceeds `nested_max`, or `total` is used up. On
 /// each level, `ops_max` shrinks by the length of the longest list.
 fn validate_level(

@@ -16,17 +16,17 @@ use witan_gocompat::json::Scanner;
 use self::text::MessageWriter;
 use super::encoding::{Encoding, NamedField};
 
-/// Nesting depth of messages; deeper messages are refused. prost has the same limit.
+/// Maximum nesting depth of messages; deeper messages are refused. prost has the same limit.
 const MESSAGE_DEPTH_MAX: usize = 100;
 
-/// Bytes that `jsonpb` scans for one body; beyond this, the body is refused. `jsonpb` scans each level of nesting again, so a
-/// deep and large body would block a worker. A body of usual size can nest 20 levels deep.
+/// Maximum number of bytes that `jsonpb` scans for one body; when it is exceeded, the body is refused. `jsonpb` scans each level
+/// of nesting again, so a deep and large body would block a worker. A body of usual size can nest 20 levels deep.
 const SCANNED_BYTES_MAX: usize = 64 << 20;
 
 /// The Go library whose rules and error texts the reader imitates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum JsonDialect {
-    /// `jsonpb` on Go's decoder, in etcd 3.4: keeps the last member of each name, and then reads the fields in proto order.
+    /// `jsonpb` on Go's decoder, in etcd 3.4: keeps the last member of each name and then reads the fields in proto order.
     Jsonpb,
     /// `protojson` with unknown fields ignored, in etcd 3.6: one pass up to the first error, reported with line and column.
     Protojson(Encoding),
