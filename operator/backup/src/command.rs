@@ -140,7 +140,7 @@ pub struct FetchFlags {
     /// fetched.
     #[arg(long)]
     pub(crate) name: Option<String>,
-    /// Path of the file to write. It is renamed to this path when it is complete, and replaces an existing file.
+    /// Path of the file to write. When the backup is complete, the file is renamed to this path and replaces an existing file.
     #[arg(long, value_name = "PATH")]
     pub(crate) file: PathBuf,
     /// Folder for the changes after the backup, for `witan snapshot restore --changes`. Without --to-revision and --to-time,

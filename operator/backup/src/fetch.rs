@@ -90,11 +90,11 @@ async fn fetch(
         to_revision = Some(changes::fetch(store, record, until, folder).await?);
     }
     partial.keep().await?;
-    tracing::info!(path = %to.display(), bytes = digested.bytes, "fetched the backup, and its digest matches");
+    tracing::info!(path = %to.display(), bytes = digested.bytes, "fetched the backup and verified its digest");
     Ok(record.map(|record| FetchedBackup { record, to_revision }))
 }
 
-/// Returns the name of the file to fetch, and its record. The record can be missing only if `name` ends in `.db` and no
+/// Returns the name of the file to fetch and the backup's record. The record can be missing only if `name` ends in `.db` and no
 /// changes are requested.
 async fn choose(
     store: &Store,

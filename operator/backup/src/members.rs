@@ -95,7 +95,7 @@ impl Members {
                 tracing::warn!(
                     endpoint,
                     error = refusal.message(),
-                    "continuing with only the client certificate"
+                    "failed to authenticate with the password; continuing with only the client certificate"
                 );
                 Ok(None)
             }

@@ -82,7 +82,7 @@ impl Metrics {
                 late: gauge("witan_operator_backup_schedule_overdue", "Whether the last two backups of a schedule have not succeeded. 1 is yes, 0 is no."),
             },
             changes: Punctuality {
-                last: gauge("witan_operator_backup_changes_last_timestamp_seconds", "Time up to which all changes to the schedule's cluster are stored, in seconds since the Unix epoch."),
+                last: gauge("witan_operator_backup_changes_last_timestamp_seconds", "Unix time in seconds up to which all changes to the schedule's cluster are stored."),
                 late: gauge("witan_operator_backup_changes_late", "Whether a schedule that stores changes has not stored recent changes. 1 is yes, 0 is no."),
             },
             leader: on.gauge("witan_operator_leader", "Whether this replica of the operator is the leader and acts. 1 is yes, 0 is no."),

@@ -1,6 +1,6 @@
 //! Observes a cluster: converts Kubernetes objects and members' responses to plain values for `plan`.
 //!
-//! A pass reads objects from the stores of the watches, and rereads them from the API server before it acts.
+//! A pass reads objects from the stores of the watches and rereads them from the API server before it acts.
 
 mod membership;
 mod objects;

@@ -292,7 +292,8 @@ impl<M: Members> Operations<M> {
         compare(&self.operator.members, &addresses).await
     }
 
-    /// Records that an operation waits, but fails a recovery: it must not stop members later, when nobody expects it.
+    /// Records that an operation is waiting. Fails a recovery instead, because it must not stop members later, when nobody
+    /// expects it.
     async fn refuse_or_hold(
         &self,
         operation: &EtcdOperation,
@@ -319,7 +320,8 @@ impl<M: Members> Operations<M> {
             .await
     }
 
-    /// Records that an operation waits. Also records the id of the member to replace, because another member may get its name.
+    /// Records that an operation is waiting. Also records the id of the member to replace, because another member may get its
+    /// name.
     async fn hold(
         &self,
         operation: &EtcdOperation,

@@ -44,7 +44,7 @@ pub struct Options {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Environment {
     /// Image of the members, as repository:tag. spec.version of an EtcdCluster replaces the tag, and spec.image replaces the
-    /// whole image.
+    /// entire image.
     #[arg(long, env = "MEMBER_IMAGE", default_value = concat!("ghcr.io/witan/witan:", env!("CARGO_PKG_VERSION")))]
     pub(crate) member_image: String,
     /// Names of the secrets for pulling the member image, separated by commas, for clusters without spec.imagePullSecrets. The

@@ -297,7 +297,8 @@ fn feature_level(before: &EtcdClusterStatus, membership: Option<&Membership>) ->
     reported.map(i64::from).or(before.feature_level)
 }
 
-/// Returns the lowest version in the pods' image tags; without such a version, the lowest that members report.
+/// Returns the lowest version in the pods' image tags. If there is no such version, returns the lowest version that members
+/// report.
 fn lowest_version(seen: &Observed) -> Option<String> {
     let images = seen.pods().filter_map(|(_, pod)| pod.version.as_ref());
     let said = seen.members().filter_map(|member| member.version.as_ref());

@@ -83,7 +83,7 @@ mod tests {
         assert!(rollouts.admits(&cluster("d")));
     }
 
-    /// A rejected spec can block its own update indefinitely, but must not block other clusters.
+    /// A rejected spec can block its own update indefinitely but must not block other clusters.
     #[test]
     fn a_cluster_that_waits_for_a_person_keeps_no_permit() {
         for why in [

@@ -4,7 +4,7 @@
 //! The plugin reads the same resources, secrets and members as the operator, but neither depends on the other.
 //!
 //! Functions that format text are pure and have golden files in `testdata`. `target` accesses the API server, `reach` the
-//! members. The plugin acts with the credentials of the kubeconfig, and only creates resources that a user could write by hand.
+//! members. The plugin acts with the credentials of the kubeconfig and only creates resources that a user could write by hand.
 
 #[macro_use]
 mod error;

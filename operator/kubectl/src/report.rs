@@ -255,7 +255,7 @@ fn container(pod: &Pod, preferred: &str) -> Option<String> {
     found.or(all.first()).map(|each| each.name.clone())
 }
 
-/// Returns whether the name of an event's object contains the name of the cluster, or of one of its backups or schedules.
+/// Returns whether the name of an event's object contains the name of the cluster or of one of its backups or schedules.
 fn is_about(event: &Event, facts: &Facts) -> bool {
     let object = event.involved_object.name.as_deref().unwrap_or_default();
     let backups = facts.backups.iter().map(ResourceExt::name_any);

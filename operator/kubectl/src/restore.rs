@@ -122,7 +122,7 @@ async fn in_place(
     acts::create_operation(target, &made, flags.wait).await
 }
 
-/// Returns the EtcdOperation for a restore in place, or for its undo.
+/// Returns the EtcdOperation that restores in place or undoes such a restore.
 fn operation(
     cluster: &EtcdCluster,
     flags: &RestoreFlags,

@@ -92,7 +92,7 @@ fn phase(facts: &Facts) -> String {
     phase.unwrap_or_else(|| "the operator has not reported yet".to_owned())
 }
 
-/// Returns what the operator is doing, and whether the status is for an earlier generation of the spec.
+/// Returns what the operator is doing and whether the status is for an earlier generation of the spec.
 fn operator(facts: &Facts, status: &EtcdClusterStatus, now: Timestamp) -> String {
     let asked = facts.cluster.metadata.generation;
     let seen = status.observed_generation;

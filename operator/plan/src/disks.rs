@@ -17,7 +17,7 @@ pub(super) fn own(pass: &Pass<'_>) -> Option<Step> {
 }
 
 /// Returns the step that applies a claim that differs from the spec, or that expands a claim that is too small; `None` if
-/// nothing is due. Does not expand a claim that must be replaced, or to a size that the API server has refused.
+/// nothing is due. Expands no claim that must be replaced, and no claim to a size that the API server has refused.
 pub(super) fn keep(joined: &Joined<'_>) -> Option<Step> {
     if !joined.pass.spec.is_durable() {
         return None;

@@ -83,7 +83,7 @@ pub struct Observed {
     pub refused: Vec<Refusal>,
     /// Why the backup for the first members cannot be used; `None` if it can be used, or if the spec names no backup.
     pub no_backup: Option<String>,
-    /// A status phase, or an annotation of a pod or claim, that only a later release of the operator knows, as `name=value`.
+    /// A status phase, or a pod or claim annotation, in the form `name=value`, that was introduced in a later operator release.
     pub later: Option<String>,
     /// Why no pods or claims can be built from the spec. Until it is corrected, the last valid spec applies, if it is known.
     pub rejected: Option<String>,

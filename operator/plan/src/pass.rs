@@ -277,7 +277,7 @@ impl<'a> Joined<'a> {
         self.list.voters().count() > self.pass.spec.members() as usize
     }
 
-    /// Returns whether a member's data exists outside its own pod: on a disk, or on other members.
+    /// Returns whether a member's data exists outside its own pod, on a disk or on other members.
     pub(super) fn has_copies(&self) -> bool {
         self.pass.spec.is_durable() || self.list.members.len() > 1
     }

@@ -1,4 +1,5 @@
-//! Receives the changes of a cluster from one member: a watch on all keys, and reads that show how far the watch has come.
+//! Receives the changes of a cluster from one member through a watch on all keys and through reads that show how far the watch
+//! has come.
 
 #[cfg(test)]
 mod tests;

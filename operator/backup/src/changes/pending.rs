@@ -101,7 +101,7 @@ impl Pending {
         vec![part]
     }
 
-    /// Returns the lease of each change that has one, and whether that change created its key. Leases can repeat.
+    /// Returns the lease of each change that has one and whether that change created its key. Leases can repeat.
     pub(super) fn leases(&self) -> impl Iterator<Item = (i64, bool)> {
         let events = self.groups.iter().flat_map(|group| &group.events);
         let pairs = events.filter_map(|event| event.kv.as_ref());

@@ -62,7 +62,7 @@ async fn answer(
     seen: &Mutex<Vec<String>>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (method, url) = (request.method().clone(), request.uri().to_string());
-    // Like a real store, read the whole request.
+    // Like a real store, read the entire request.
     drop(request.into_body().collect().await);
     seen.lock().unwrap().push(format!("{method} {url}"));
     let xml = |status: u16, body: String| {

@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl<M: Members> Actor<'_, M> {
-    /// Applies a member's claim, if the spec has claims, and then creates its pod. An existing pod of the cluster stays
+    /// Applies a member's claim if the spec has claims. Then creates the member's pod. An existing pod of the cluster stays
     /// unchanged. If the API server refuses the pod of a restarting member, creates it from the last admitted template, because
     /// an invalid spec must not cause quorum loss. Otherwise, returns the error about the current template.
     pub(super) async fn start(&self, plan: &PodPlan) -> Result<(), ActError> {

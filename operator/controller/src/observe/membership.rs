@@ -215,7 +215,7 @@ fn member(entry: &Member, best: &Report, reports: &[(&str, &Report)]) -> MemberS
     }
 }
 
-/// Returns the ids of removed members that still have the CORRUPT alarm. Omits the alarms that protect the whole cluster: the
+/// Returns the ids of removed members that still have the CORRUPT alarm. Omits the alarms that protect the entire cluster: the
 /// alarm with id 0, which stops writes because no majority agrees, and the fence of a cut-over, which also raises NOSPACE for
 /// its id.
 fn stale_corrupt(members: &[MemberSeen], reports: &[(&str, &Report)]) -> Vec<u64> {
@@ -305,7 +305,7 @@ mod tests {
                 .alarms
                 .push(AlarmMember { member_id, alarm: alarm.into() });
         };
-        // Of a member, of the whole cluster, and of two removed members.
+        // Of a member, of the entire cluster, and of two removed members.
         for member_id in [1, 0, 5, 6] {
             raise(&mut answers[0], AlarmType::Corrupt, member_id);
         }

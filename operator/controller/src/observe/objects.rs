@@ -1,4 +1,4 @@
-//! Collects the objects of a cluster from the stores of the watches, or from the API server.
+//! Collects the objects of a cluster from the stores of the watches or from the API server.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

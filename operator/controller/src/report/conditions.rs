@@ -161,7 +161,7 @@ fn progressing(next: &Step, notice: Option<&Notice>) -> ConditionState<'static> 
     }
 }
 
-/// Returns the `Degraded` condition: `True` with a refusal, a warning or an alarm, or if a voter is not healthy.
+/// Returns the `Degraded` condition: `True` if there is a refusal, a warning or an alarm, or if a voter is not healthy.
 pub(super) fn degraded(
     seen: &Observed,
     status: &EtcdClusterStatus,

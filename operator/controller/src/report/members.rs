@@ -160,7 +160,7 @@ mod tests {
     use super::*;
     use crate::testing::named;
 
-    /// The API server rejects the whole status if two entries of a list have the same name.
+    /// The API server rejects the entire status if two entries of a list have the same name.
     #[test]
     fn every_member_has_a_name_of_its_own() {
         let cluster = named(&json!({"metadata": {"name": "a"}}));

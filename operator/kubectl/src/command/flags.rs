@@ -35,7 +35,7 @@ pub(crate) struct RestoreFlags {
     /// The EtcdBackup to restore.
     #[arg(long, value_name = "BACKUP", required_unless_present = "undo")]
     pub(crate) from: Option<String>,
-    /// Replaces the data of an existing EtcdCluster, and keeps its disks.
+    /// Replaces the data of an existing EtcdCluster and keeps its disks.
     #[arg(long)]
     pub(crate) in_place: bool,
     /// Undoes the last restore in place: returns to the disks that it kept.

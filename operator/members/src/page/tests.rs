@@ -19,7 +19,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 const BYTES: usize = 5;
 const NAME: &str = "orders-0.orders.prod.svc";
 
-/// Answers one request with a status and a page, and returns the lines of the request.
+/// Answers one request with a status and a page and returns the lines of the request.
 fn answer(mut stream: impl Read + Write, status: &str, page: &str) -> Vec<String> {
     let lines = BufReader::new(&mut stream).lines();
     let lines = lines.map(|line| line.expect("a line"));

@@ -28,7 +28,7 @@ pub enum Rotation {
     /// Only one CA is trusted, and it signs.
     #[default]
     Rest,
-    /// The next CA is also trusted, but does not sign yet.
+    /// The next CA is also trusted but does not sign certificates yet.
     Introduced,
     /// The next CA signs, and the former CA is still trusted.
     Switched,

@@ -320,7 +320,7 @@ fn forked(cluster: &str, seen: &Observed) -> String {
     )
 }
 
-/// Describes which members are in which cluster, and how the user can resolve the conflict. Either some members differ from the
+/// Describes which members are in which cluster and how the user can resolve the conflict. Either some members differ from the
 /// rest, or all are in a cluster that this EtcdCluster did not bootstrap.
 fn clusters_differ(cluster: &str, seen: &Observed) -> String {
     let list = seen.membership.as_ref();

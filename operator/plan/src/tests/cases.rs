@@ -191,7 +191,7 @@ fn a_lost_disk_makes_a_new_member_at_once() {
     assert!(world.member(1).expect("a member").id > 5000);
 }
 
-/// A new pod would use the volume of a claim that is being deleted, and cannot start on a lost claim.
+/// A new pod would use the volume of a claim that is being deleted and cannot start on a lost claim.
 #[test]
 fn a_member_whose_claim_is_ending_or_lost_gets_no_pod() {
     let world = cluster(3);

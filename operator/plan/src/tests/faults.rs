@@ -220,7 +220,7 @@ impl World {
         }
     }
 
-    /// Makes the cluster bootstrap with the token `url`, or with a token that the operator creates if `url` is `None`.
+    /// Makes the cluster bootstrap with the token `url`. If `url` is `None`, the operator creates a token.
     pub(super) fn discover(&mut self, url: Option<&str>) {
         let local = url.is_none().then(LocalDiscovery::default);
         let url = url.map(str::to_owned);

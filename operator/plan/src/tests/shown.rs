@@ -183,7 +183,7 @@ impl World {
             .collect()
     }
 
-    /// Records when each member became silent while others answer, and when it became corrupt.
+    /// Records when each member became silent while others answer and when it became corrupt.
     pub(super) fn report_members(&mut self) {
         let before = std::mem::take(&mut self.status.members);
         if !self.members.iter().any(|member| self.serves(member)) {

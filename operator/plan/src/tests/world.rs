@@ -23,7 +23,7 @@ pub(super) struct FakePod {
     pub(super) deleted_at: i64,
     /// Whether the node is partitioned from the control plane. The process keeps running, whatever happens to the pod.
     pub(super) cut: bool,
-    /// Whether the pod was created while a secret was missing, and waits for the secret.
+    /// Whether the pod was created while a secret was missing and is waiting for the secret.
     pub(super) waits: bool,
     pub(super) exit: Option<i32>,
     pub(super) runs_at: i64,

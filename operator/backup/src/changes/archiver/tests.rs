@@ -7,7 +7,7 @@ use object_store::memory::InMemory;
 use super::*;
 use crate::{command::ClientFlags, testing::record};
 
-/// Each attempt reads a whole snapshot, so an attempt at every tick of 5 s would be too expensive.
+/// Each attempt reads an entire snapshot, so an attempt at every tick of 5 s would be too expensive.
 #[tokio::test]
 async fn a_failed_backup_waits_for_its_next_try_and_stays_in_the_status() {
     let store = Store::of_test(Arc::new(InMemory::new()));

@@ -116,7 +116,7 @@ async fn changes_go_to_the_target() {
     }
 }
 
-/// The members of a new cluster fetch one after the other, and must start from the same revision.
+/// The members of a new cluster fetch one after the other and must start from the same revision.
 #[tokio::test]
 async fn a_time_is_refused_until_it_is_known_what_was_there() {
     let [first, second] = log();

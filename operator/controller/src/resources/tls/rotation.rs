@@ -108,7 +108,7 @@ pub(crate) fn renewed(
     Ok(secret(cluster, role, files))
 }
 
-/// Reads the stage of the rotation from the secret of the CA, and whether a new CA was requested.
+/// Reads the rotation stage from the CA's secret and determines whether a new CA has been requested.
 pub(crate) fn authority_seen(cluster: &Cluster<'_>, secret: &Secret) -> AuthoritySeen {
     let is = |file| value(secret, file).is_ok();
     let same = value(secret, "tls.crt").ok() == value(secret, "ca.crt").ok();
