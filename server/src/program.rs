@@ -133,7 +133,7 @@ fn without_member(outcome: Result<String, OfflineError>) -> ExitCode {
     }
 }
 
-/// Prints the result of a command that calls a running member, and returns its exit code.
+/// Prints the result of a command that calls a running member and returns its exit code.
 fn called_member(outcome: Result<String, FollowCommandError>) -> ExitCode {
     match outcome {
         Ok(text) => show(&text),

@@ -8,9 +8,9 @@ use std::{
     },
 };
 
-/// The process serves clients.
+/// The member is ready to serve clients.
 pub const READY: &str = "READY=1";
-/// The member has begun to stop.
+/// The member is stopping.
 pub const STOPPING: &str = "STOPPING=1";
 
 /// Sends a state to the systemd socket, if one is given: a path, or an abstract name after `@`. Logs a failure.

@@ -10,9 +10,9 @@ use witan_node::ProposeError;
 
 use super::{answer, refusal};
 
-/// Answers an authorized request: GET for the status, POST for the others, otherwise 405. `/follow/cut-over` waits for its
-/// result. A POST needs the content type JSON, so that browsers send a preflight request for pages of another origin. If
-/// `handle` is `None`, this member does not follow: the response is 404 and says whether the cluster follows.
+/// Answers an authorized GET of the status or an authorized POST of another path. Other methods get a 405. `/follow/cut-over`
+/// waits for its result. A POST must have the content type JSON, so that browsers send a preflight request for pages of another
+/// origin. If `handle` is `None`, this member does not follow: the response is 404 and says whether the cluster follows.
 pub(crate) async fn handle(
     ctx: &Context,
     handle: Option<&FollowHandle>,

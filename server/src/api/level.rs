@@ -12,7 +12,7 @@ use witan_peer::{FeatureLevels, MemberRelease, RaiseError};
 
 use super::{answer, refusal};
 
-/// Answers an authorized request: GET for `/level`, POST for `/level/raise`, otherwise 405.
+/// Answers an authorized `GET /level` or `POST /level/raise`. Other methods get a 405.
 pub(crate) async fn handle(
     ctx: &Context,
     levels: &FeatureLevels,

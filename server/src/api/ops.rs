@@ -55,7 +55,7 @@ async fn version(ctx: &Context) -> HttpResponse {
         .body(page)
 }
 
-/// Updates the metrics that depend on the state, and returns the metrics page.
+/// Updates the metrics that depend on the state and returns the metrics page.
 async fn metrics(ctx: &Context) -> HttpResponse {
     ctx.node.show_metrics().await;
     HttpResponse::Ok()

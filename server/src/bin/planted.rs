@@ -1,5 +1,5 @@
-//! The server binary with faults for tests, which is not shipped. It panics at moments that a file names
-//! (`witan_base::panics`), and has the command `alter`.
+//! The server binary with faults for tests, which is not shipped. It panics at moments that a file names (`witan_base::panics`)
+//! and has the command `alter`.
 
 use std::{
     env,

@@ -46,8 +46,8 @@ fn following(first: Box<View>, cluster_id: u64, seeded: StateMachine) -> Box<Vie
     Box::new(View { machine, position: first.position })
 }
 
-/// Opens the data directory. Initializes a directory without a state for a new cluster, for the cluster `joined`, or with the
-/// source's snapshot `seed`. A state in the directory has priority over the flags, `joined` and `seed`. With
+/// Opens the data directory. Initializes a directory without state for a new cluster, for the cluster `joined`, or from the
+/// source's snapshot `seed`. Existing state in the directory takes precedence over the flags and over `joined` and `seed`. With
 /// `force_new_cluster`, removes all other members from the state and logs the removal.
 pub(super) async fn open(
     (config, dialer): (&Config, &PeerDialer),
@@ -83,8 +83,8 @@ pub(super) async fn open(
             write_first_state(of, &mut storage, &recovered, first_state, seed)?
         }
     };
-    // The flags do not determine the id of a member that joined, or of a cluster that followed another one. With discovery, the
-    // flags are incomplete, because a member with data skips discovery.
+    // The flags do not determine the id of a member that joined a cluster or the id of a cluster that followed another one. With
+    // discovery, the flags are incomplete, because a member with data skips discovery.
     let flags_name_ids = config.initial_cluster_state == ClusterState::New
         && config.discovery.is_none()
         && checkpoint.machine.members.source_cluster_id == 0;

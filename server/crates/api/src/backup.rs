@@ -26,7 +26,7 @@ pub struct BackupRecord {
     pub revision: i64,
     /// Size of the snapshot in bytes, including its digest.
     pub bytes: u64,
-    /// SHA-256 of the whole file in hex, including its digest.
+    /// SHA-256 of the entire file in hex, including its digest.
     pub sha256: String,
     /// Id of the cluster in hex.
     pub cluster_id: String,

@@ -33,7 +33,7 @@ pub enum HashError {
     Failed,
 }
 
-/// Hashes and compares passwords, and caches verified passwords.
+/// Hashes passwords, compares them with hashes, and caches verified passwords.
 #[derive(Debug)]
 pub struct PasswordHasher {
     cost: u32,

@@ -63,7 +63,7 @@ fn seconds<'de, D: Deserializer<'de>>(claim: D) -> Result<Option<i64>, D::Error>
 }
 
 impl Jwt {
-    /// Parses the options after `jwt,` in the flag, and reads the key files. Returns a description of the first problem.
+    /// Parses the options after `jwt,` in the flag and reads the key files. Returns a description of the first problem.
     pub(super) fn new(options: &str) -> Result<Self, String> {
         let mut given = BTreeMap::new();
         for option in options.split(',').filter(|option| !option.is_empty()) {

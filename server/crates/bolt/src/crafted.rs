@@ -59,7 +59,7 @@ impl Drop for Crafted {
     }
 }
 
-/// Each branch has the rest of the file as its overflow, and refers to the next branch.
+/// Each branch has the rest of the file as its overflow and refers to the next branch.
 #[test]
 fn a_page_counts_with_its_overflow() {
     let mut crafted = Crafted::new("overflow");

@@ -251,7 +251,7 @@ impl TreeWalk<'_, '_> {
         Ok(())
     }
 
-    /// Visits the records of a leaf, and checks their bounds and order. `count` is the number of records according to the
+    /// Visits the records of a leaf and checks their bounds and order. `count` is the number of records according to the
     /// page's header.
     fn leaf(&mut self, page: u64, bytes: &[u8], count: u16) -> Result<(), BoltError> {
         let mut free_from = 0;

@@ -39,7 +39,7 @@ impl Layout {
         writer.finish()
     }
 
-    /// Returns the size of the whole file in bytes.
+    /// Returns the size of the entire file in bytes.
     pub fn bytes(self) -> u64 {
         self.end * PAGE_BYTES as u64
     }
@@ -164,7 +164,7 @@ impl<'a> Writer<'a> {
             let last = level + 1 == self.tree.branches.len();
             let branch = &mut self.tree.branches[level];
             if last && branch.count() == 1 {
-                // The only child contains the whole tree and is its root.
+                // The only child contains the entire tree and is its root.
                 let root = branch.elements[0].0;
                 self.tree = OpenPages::default();
                 return Ok(root);
@@ -188,7 +188,7 @@ impl<'a> Writer<'a> {
         Ok(id)
     }
 
-    /// Writes the remaining pages of the current bucket, if any, and records the bucket's root.
+    /// Writes any remaining pages of the current bucket and records the bucket's root.
     fn end_bucket(&mut self) -> io::Result<()> {
         let Some(name) = self.name.take() else {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Joins a running cluster (`--initial-cluster-state=existing`), and prevents a member that lost its data from starting anew.
+//! Joins a running cluster (`--initial-cluster-state=existing`) and prevents a member that lost its data from starting anew.
 //! Both query the members in `--initial-cluster`.
 
 use std::{collections::BTreeSet, time::Duration};
@@ -21,7 +21,7 @@ use witan_transport::error_text;
 
 use super::etcd::{self, EtcdMember};
 
-/// Time for which a joining member retries while no other member answers. etcd waits this long for one response, but gives up
+/// Time for which a joining member retries while no other member answers. etcd waits this long for one response but gives up
 /// immediately if a connection is refused.
 const JOIN_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -187,7 +187,7 @@ pub async fn refuse_running(
 }
 
 /// Fails if another member knows this member's client URLs, which only a member with data publishes. Without its data, this
-/// member could vote twice in a term, or for a candidate that lacks entries that this member acknowledged.
+/// member could vote twice in a term or vote for a candidate that lacks entries that this member acknowledged.
 fn check_not_started(own: MemberId, clusters: &[RemoteCluster]) -> Result<(), JoinError> {
     let mut members = clusters.iter().flat_map(|cluster| &cluster.members);
     match members.any(|member| MemberId(member.id) == own && !member.client_urls.is_empty()) {

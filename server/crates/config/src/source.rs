@@ -1,4 +1,4 @@
-//! Collects the given values from the command line and the environment, or from a file.
+//! Collects the given values, either from the command line and the environment or from a file.
 
 use std::{collections::HashMap, ffi::OsString, path::Path};
 

@@ -97,7 +97,7 @@ impl Asset {
         format!("\"{:016x}\"", hasher.finish())
     }
 
-    /// Answers with the file, or with 304 if the browser has this version.
+    /// Answers with the file. If the browser has this version, answers with 304.
     fn answer(&self, request: &HttpRequest) -> HttpResponse {
         let tag = self.tag();
         let known = request.headers().get_all(IF_NONE_MATCH);

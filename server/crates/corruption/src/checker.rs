@@ -27,7 +27,7 @@ const REBUILD_ATTEMPTS: u32 = 3;
 /// Pause after failed attempts to replace the state.
 const REBUILD_PAUSE: Duration = Duration::from_secs(10);
 
-/// Member id of an alarm for the whole cluster, as in etcd.
+/// Member id of an alarm for the entire cluster, as in etcd.
 const WHOLE_CLUSTER: MemberId = MemberId::NONE;
 
 /// The error that a starting member's state differs from other members' states and no majority agrees on a state.
@@ -256,8 +256,9 @@ impl CorruptionChecker {
         Ok(Standing::Corrupt)
     }
 
-    /// Replaces this member's state with the leader's. A leader first transfers leadership to a voter of `majority`, or to the
-    /// member that lags least if `majority` is empty. Fails if this member becomes the leader during the replacement.
+    /// Replaces this member's state with the leader's. A leader first transfers leadership to a voter of `majority`. If
+    /// `majority` is empty, it transfers leadership to the member that lags least. Fails if this member becomes the leader during
+    /// the replacement.
     async fn rebuild(&self, majority: &[MemberId]) -> Result<(), RebuildError> {
         if self.leads() {
             let next = {

@@ -1,6 +1,6 @@
 //! Finds members whose state differs from the majority's and replaces their state with the leader's.
 //!
-//! Members hash their whole state at compactions and at entries proposed for that purpose. A member that differs from most
+//! Members hash their entire state at compactions and at entries proposed for that purpose. A member that differs from most
 //! voters gets the CORRUPT alarm, which stops writes as in etcd, and fetches the leader's state. Once its state equals the
 //! majority's, the alarm is disarmed. A member whose checkpoint is damaged also fetches the leader's state, without an alarm.
 //!

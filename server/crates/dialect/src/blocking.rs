@@ -32,7 +32,8 @@ pub async fn run<T: Send + 'static>(
     done.await.flatten().map_err(|_| NodeError::Stopped)
 }
 
-/// Runs `work` on this thread, or with [`run`] if it is `large`. Fails with `Stopped` if the runtime ends first.
+/// Runs `work` on this thread or, if it is `large`, on another thread with [`run`]. Fails with `Stopped` if the runtime ends
+/// first.
 pub async fn run_if<T: Send + 'static>(
     account: &Account,
     large: bool,

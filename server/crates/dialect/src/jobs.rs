@@ -11,7 +11,7 @@ use witan_node::{Job, NodeError};
 use super::Context;
 
 impl Context {
-    /// Waits for a permit, then starts a scan of the whole store.
+    /// Waits for a permit, then starts a scan of the entire store.
     pub async fn scan(&self) -> Result<Job<Permit>, NodeError> {
         let permit = self.account().permit(JobKind::Scan).await;
         self.node.job(permit).await

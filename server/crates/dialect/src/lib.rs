@@ -103,7 +103,7 @@ impl Context {
         self.node.account()
     }
 
-    /// Counts an operation on a v3 key, or on a range that starts with it, if a sample is running.
+    /// If a sample is running, counts an operation on a v3 key or on a range that starts at the key.
     #[inline]
     pub fn count_key(&self, operation: KeyOperation, key: &[u8]) {
         if self.sampler.is_on() {

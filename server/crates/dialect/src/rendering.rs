@@ -1,5 +1,5 @@
 //! Renders the texts of v1 and v2, which can be six times as long as the paths and values in them. If the paths and values
-//! exceed [`INLINE_BYTES`], rendering runs on another thread, after the text's whole length is charged.
+//! exceed [`INLINE_BYTES`], rendering runs on another thread, after the text's entire length is charged.
 
 use actix_web::HttpRequest;
 use bytes::Bytes;
@@ -24,7 +24,7 @@ use super::{
 const FRAME_BYTES: usize = 256;
 
 /// Renders the output of `write`, which must be the same on each call and contain at least `least_bytes` bytes, and charges it
-/// to a connection's account. Charges and measures a `large` text before rendering it, and charges a small text afterwards.
+/// to a connection's account. Charges and measures a `large` text before rendering it and charges a small text afterwards.
 fn render_here(
     account: &Account,
     large: bool,
@@ -163,7 +163,7 @@ fn of_node(node: &Node) -> usize {
     node.path.len() + node.value.as_ref().map_or(0, Bytes::len) + below
 }
 
-/// Appends the first fields of a v1 or v2 error body, and leaves the JSON object open.
+/// Appends the first fields of a v1 or v2 error body and leaves the JSON object open.
 pub fn push_error_head(out: &mut dyn Sink, code: u16, message: &str, cause: &[Bytes]) {
     out.extend_from_slice(b"{\"errorCode\":");
     text::push_number(out, code);

@@ -127,7 +127,7 @@ pub fn end_with_connection(request: &HttpRequest, response: &mut HttpResponse) {
 #[derive(Debug)]
 pub struct FramedBody {
     size: BodySize,
-    /// The unsent rest of the text, with the charge for the whole text.
+    /// The unsent rest of the text, with the charge for the entire text.
     text: Result<(Bytes, Option<Charge>), ResponseRefused>,
 }
 
@@ -190,7 +190,7 @@ pub enum BodyError {
     Disconnected,
 }
 
-/// Reads a body. Fails with `TooLarge` if it has more than `limit` bytes, or with `Disconnected`.
+/// Reads a body. Fails with `TooLarge` if it has more than `limit` bytes and with `Disconnected` if the client disconnects.
 pub async fn read(payload: &mut web::Payload, limit: usize) -> Result<Vec<u8>, BodyError> {
     let mut body = Vec::new();
     while let Some(part) = payload.next().await {

@@ -13,9 +13,9 @@ pub use tally::Tally;
 /// The kinds of operations on keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyOperation {
-    /// Reads the key, or a range that starts with it.
+    /// Reads the key or a range that starts at the key.
     Read,
-    /// Puts or deletes the key, or deletes a range that starts with it.
+    /// Puts or deletes the key, or deletes a range that starts at the key.
     Write,
 }
 

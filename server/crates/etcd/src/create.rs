@@ -146,7 +146,7 @@ fn snapshot(new: &NewDirectory) -> Vec<u8> {
     SnapFile { crc: crc32c::crc32c(&data), data: data.into() }.encode_to_vec()
 }
 
-/// Builds the JSON of a v2 store that contains only the member. etcd 3.6 starts with the members in the backend, but exits when
+/// Builds the JSON of a v2 store that contains only the member. etcd 3.6 starts with the members in the backend but exits when
 /// it changes a member that this store lacks.
 fn v2_store(member: &Member) -> Value {
     let folder = |path: &str, children: Value| node(path, String::new(), children);

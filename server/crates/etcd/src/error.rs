@@ -40,8 +40,8 @@ pub enum EtcdError {
         what: String,
     },
     #[error(
-        "{}: the log is incomplete: {what}. Check for missing files, and whether etcd used --wal-dir. Otherwise, use \
-         the data directory of another member, or a backup",
+        "{}: the log is incomplete: {what}. Check whether files are missing or etcd used --wal-dir. \
+         If you cannot recover the files, use another member's data directory or a backup",
         path.display()
     )]
     Log {

@@ -2,9 +2,9 @@
 //! disarms them, and checks them afterward.
 //!
 //! An alarm has no owner and no version, and a request can take effect long after its caller has given up. Each attempt
-//! therefore raises alarms under a new id, which the replicated state records first. A cluster disarms only the ids of
-//! attempts that it has abandoned, and never raises these again. A cut-over raises its own fence before it looks for others,
-//! so of two clusters at most one finds no other fence.
+//! therefore raises alarms under a new id, which the replicated state records first. A cluster disarms only the ids of attempts
+//! that it has abandoned and never raises these again. A cut-over raises its own fence before it looks for others, so of two
+//! clusters at most one finds no other fence.
 //!
 //! `calls` makes the calls. The tests run these steps against a source with delayed requests (`world`).
 

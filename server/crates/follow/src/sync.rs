@@ -75,7 +75,7 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// Adds a lease of a copied key with the TTL that the source granted, or with [`ENDED_LEASE_S`] if the lease has ended
+    /// Adds a lease of a copied key. The TTL is the one that the source granted, or [`ENDED_LEASE_S`] if the lease has ended
     /// there.
     pub(super) async fn add_lease(&self, lease: LeaseId) -> Result<(), CopyError> {
         let granted_s = self.calls.session.granted_s(lease).await?;
@@ -112,7 +112,7 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// Returns the revision of the source's users and roles, and whether it differs from the copied revision. Both are `None`
+    /// Returns the revision of the source's users and roles and whether it differs from the copied revision. Both are `None`
     /// if the source does not report the revision.
     pub(super) async fn users_changed(&self) -> Result<(Option<u64>, Option<bool>), CopyError> {
         let told = self.calls.session.auth_revision().await?;

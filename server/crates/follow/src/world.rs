@@ -59,7 +59,7 @@ impl Source {
         };
     }
 
-    /// Raises or disarms an alarm, and updates the accepted requests like an old or a new etcd.
+    /// Raises or disarms an alarm and updates the accepted requests like an old or a new etcd.
     fn alarm(&mut self, action: AlarmAction, alarm: AlarmMember) {
         let kind = alarm.alarm();
         let before = self.has(kind);
@@ -176,7 +176,7 @@ impl World {
         }
     }
 
-    /// Starts a cluster that follows the source, and returns its index.
+    /// Starts a cluster that follows the source and returns its index.
     fn begin(&mut self) -> usize {
         let cluster = self.clusters.len();
         let mut machine = StateMachine::default();
@@ -318,7 +318,7 @@ async fn round(calls: &Calls, seen: Option<i64>) -> Result<Option<i64>, Failure>
     Ok(None)
 }
 
-/// Runs a process of `cluster`, or of a new cluster that starts from a snapshot of the source.
+/// Runs a process of `cluster` or, if it is missing, of a new cluster that starts from a snapshot of the source.
 async fn process(world: Rc<RefCell<World>>, cluster: Option<usize>) {
     let cluster = match cluster {
         Some(cluster) => cluster,

@@ -1,4 +1,4 @@
-//! Validates JSON with the error texts of Go's decoder, and scans it for parsers. `write` writes JSON.
+//! Validates JSON, reporting errors with the texts of Go's decoder, and provides a scanner for parsers. `write` writes JSON.
 
 mod progress;
 mod write;

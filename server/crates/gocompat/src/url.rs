@@ -16,7 +16,7 @@ pub struct GoUrl<'a> {
     pub path: &'a str,
 }
 
-/// Splits a URL into scheme, host and path, and drops the rest. Returns Go's error text after `parse "...": `.
+/// Splits a URL into scheme, host and path. Drops the rest. Returns Go's error text after `parse "...": `.
 pub fn parse(text: &str) -> Result<GoUrl<'_>, String> {
     let text = text.split_once('#').map_or(text, |(before, _)| before);
     if text.bytes().any(|b| b < 0x20 || b == 0x7f) {

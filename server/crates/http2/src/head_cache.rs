@@ -1,4 +1,4 @@
-//! Parses the header blocks of requests, and caches the latest heads.
+//! Parses the header blocks of requests and caches the latest heads.
 
 use std::{borrow::Cow, rc::Rc, time::Duration};
 
@@ -30,7 +30,7 @@ pub(crate) enum HeaderBlock<M> {
 /// A cached block: its bytes, the generation of the table, and the head.
 type CachedHead<M> = (Vec<u8>, u64, Rc<Head<M>>);
 
-/// Parses a connection's header blocks, and caches the latest heads.
+/// Parses a connection's header blocks and caches the latest heads.
 #[derive(Debug)]
 pub(crate) struct HeadCache<M> {
     decoder: Decoder,

@@ -93,7 +93,7 @@ impl Assembler {
     }
 
     /// Grows the buffer for `needed` bytes of a message of `end` bytes. Reserves at most twice the capacity and at most the
-    /// message's length, so that a client cannot allocate memory by sending a prefix.
+    /// message's length, so that a client cannot make the server allocate the full length by sending only the length prefix.
     fn grow(&mut self, needed: usize, end: usize) {
         if self.buffer.capacity() < needed {
             let capacity = needed.max(2 * self.buffer.capacity()).min(end);

@@ -1,4 +1,4 @@
-//! Counts the resources that a connection holds, and reserves them from the service's budgets. Each unit belongs to a
+//! Counts the resources that a connection holds and reserves them from the service's budgets. Each unit belongs to a
 //! [`ResourceCharge`], which releases it on drop, so the count always equals the sum of the charges.
 
 use std::{cell::Cell, rc::Rc};
@@ -35,7 +35,7 @@ impl<S: Service> ResourceMeter<S> {
         self.used.get()
     }
 
-    /// Adds `bytes` units. If they exceed the reservation, reserves a whole step or, if the service refuses the step, only the
+    /// Adds `bytes` units. If they exceed the reservation, reserves a complete step or, if the service refuses the step, only the
     /// missing units. Returns `false` and changes nothing if the service refuses both.
     fn take(&self, bytes: usize) -> bool {
         let used = self.used.get().saturating_add(bytes);

@@ -101,7 +101,7 @@ pub trait Service {
     /// The body of a response. Its error is the status that ends the call.
     type Body: http_body::Body<Data = Bytes, Error = Status> + Unpin;
 
-    /// Examines a head that is not cached, and may change it. Returns data about the method and the mode of its request.
+    /// Examines a head that is not cached. May change the head. Returns data about the method and the mode of its request.
     fn method(&self, head: &mut request::Parts) -> (Self::Method, RequestMode);
 
     /// Called when a call starts, before its request is complete.
@@ -125,7 +125,7 @@ pub trait Service {
     /// Called for each response message with its size in bytes.
     fn sent(&self, call: &mut Self::Call, bytes: usize);
 
-    /// Called before the headers of a response are sent, and may change them.
+    /// Called before the headers of a response are sent. May change the headers.
     fn answered(&self, call: &mut Self::Call, headers: &mut HeaderMap);
 
     /// Called when a call has ended, with its status code and duration.

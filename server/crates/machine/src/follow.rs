@@ -1,4 +1,4 @@
-//! Following: the cluster copies another cluster (the source) revision by revision, and refuses client writes until the
+//! Following: the cluster copies another cluster (the source) revision by revision and refuses client writes until the
 //! cut-over. The commands are log payload, so field numbers never change.
 //!
 //! The server's `follow` reads the source, `witan_node` refuses client writes, and `kv/follow.rs` applies the revisions.

@@ -76,7 +76,7 @@ pub enum Reply {
     Published,
     /// The cluster version was recorded.
     ClusterVersionSet,
-    /// Result of adding, promoting or removing a member, or of a change of its peer URLs.
+    /// Result of adding, promoting or removing a member or of changing its peer URLs.
     MembershipChanged(Result<(), member::MembershipError>),
     /// The downgrade target was recorded or cleared.
     DowngradeSet,
@@ -138,7 +138,7 @@ impl StateMachine {
         self.kv.apply_lease(command)
     }
 
-    /// Executes a command on its part of the state, and advances the v2 index if etcd would change its v2 store.
+    /// Executes a command on its part of the state and advances the v2 index if etcd would change its v2 store.
     fn execute(&mut self, command: &Command, entry: &Entry, answers: ReadResults) -> Reply {
         let caller = entry.caller.as_ref();
         match command {

@@ -317,7 +317,7 @@ impl MemberRegistry {
 
     /// Replaces a member's peer URLs. Fails if the member does not exist, or if another member has one of the URLs.
     pub(crate) fn set_peer_urls(&mut self, asked: &UpdatePeerUrls) -> Result<(), MembershipError> {
-        // The list can fill a whole request, and is compared with every other member's URLs.
+        // The list can fill an entire request and is compared with every other member's URLs.
         let wanted: BTreeSet<&String> = asked.peer_urls.iter().collect();
         let taken = |member: &Member| {
             let mut urls = member.peer_urls.iter();

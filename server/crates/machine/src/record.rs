@@ -96,7 +96,7 @@ impl CorruptRecord {
         Self::Invalid(what.into())
     }
 
-    /// Creates the error for a record of a later release; `what` names the record and the unknown part.
+    /// Creates the error for a record from a later release; `what` names the record and the unknown part.
     pub fn later(what: impl Into<String>) -> Self {
         Self::Later(what.into())
     }

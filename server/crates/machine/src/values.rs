@@ -292,7 +292,7 @@ mod tests {
         }
     }
 
-    /// Returns the values, which are the whole record if they are read from disk.
+    /// Returns the values, which are the entire record if they are read from disk.
     fn read(values: &Arc<BlockValues>, pattern: ReadPattern) -> Bytes {
         values.get(pattern, |place| {
             place.read(0, |record| Some(Bytes::copy_from_slice(record)))

@@ -380,7 +380,7 @@ mod tests {
             ("", &[NEW, OLD, NEW], false, OLD),
             ("", &[NEW, None], true, None),
             ("", &[NEW, None], false, Some(FIRST)),
-            // The cluster version rises when all members run a later version, and never falls.
+            // The cluster version rises when all members run a later version and never falls.
             ("3.5.0", &[NEW, NEW], false, NEW),
             ("3.5.0", &[NEW, OLD], false, None),
             ("3.5.0", &[NEW, None], false, None),

@@ -30,7 +30,7 @@ pub struct Position {
     /// Whether raft leaves the joint configuration automatically.
     #[prost(bool, tag = "7")]
     pub auto_leave: bool,
-    /// The lineage of the state: a hash of the state that was adopted from etcd, or of the restored state with [`RESTORED`],
+    /// The lineage of the state: a hash of the state that was adopted from etcd or of the restored state with [`RESTORED`],
     /// otherwise 0. Members with the same lineage have the same records after the same entry.
     #[prost(fixed64, tag = "8")]
     pub lineage: u64,
@@ -175,7 +175,7 @@ impl ViewBuilder {
         key.is_some_and(|key| self.view.machine.kv.is_open_block(key))
     }
 
-    /// Sets the place of a durable record that was loaded, like [`View::settle`].
+    /// Like [`View::settle`], but for a record that has been loaded.
     pub fn settle(&self, key: &[u8], place: Place) {
         self.view.settle(key, place);
     }

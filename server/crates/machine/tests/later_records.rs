@@ -1,4 +1,4 @@
-//! Checks that this release refuses records of a later release, and distinguishes them from damaged records.
+//! Checks that this release refuses records from a later release and distinguishes them from damaged records.
 
 use std::collections::BTreeMap;
 

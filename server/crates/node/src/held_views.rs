@@ -2,8 +2,8 @@
 //! contains. The pinned bytes and the current state count against the quota. If the sum exceeds the quota, the oldest reader
 //! must end. A snapshot for another member counts but does not end: the member would have to start over.
 //!
-//! A reader can also keep files of earlier checkpoints on the disk. If the disk lacks space to rewrite the checkpoint, the
-//! readers that started before the last checkpoint must end.
+//! A reader can also keep files of earlier checkpoints on the disk. If there is not enough disk space to rewrite the checkpoint,
+//! the readers that started before the last checkpoint must end.
 //!
 //! While the memory budget is full, readers may pin only an eighth of it. Otherwise, deletions and compactions would free no
 //! memory while a slow client reads.

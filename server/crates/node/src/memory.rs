@@ -1,7 +1,7 @@
 //! The memory budget of this process. It decides how many values stay in memory, and whether the member refuses commands and
 //! entries that add data. `witan_base::memory_limit` reads the limit from which the composition root derives the budget.
 //!
-//! Values that are on disk can be dropped from the cache. The other memory cannot be dropped: keys, versions, requests,
+//! Values that are on disk can be evicted from the cache. The other memory cannot be released: keys, versions, requests,
 //! connections, values that no checkpoint contains yet, and memory that the allocator keeps.
 
 use std::{
@@ -27,7 +27,7 @@ const MEASURE_INTERVAL: Duration = Duration::from_millis(100);
 /// Interval between two measurements while less than a quarter of the budget is free.
 const MEASURE_INTERVAL_NEAR: Duration = Duration::from_millis(20);
 
-/// Divisor of the budget: the quotient must remain for values that can be dropped, or commands that add data are refused.
+/// Divisor of the budget: the quotient must remain for values that can be evicted, or commands that add data are refused.
 const VALUES_DIVISOR: u64 = 8;
 
 /// Divisor of the budget: the other memory must shrink by the quotient before commands that add data are accepted again.
@@ -47,7 +47,7 @@ const SNAPSHOT_INDEX_DIVISOR: u64 = 2;
 /// Time that a command waits for memory before it is refused. A checkpoint that is being written usually frees enough.
 const WAIT_FOR_ROOM: Duration = Duration::from_secs(5);
 
-/// Divisor of the memory that the allocator holds for dropped values: it returns the quotient between two measurements.
+/// Divisor of the memory that the allocator holds for evicted values: it returns the quotient between two measurements.
 const HELD_DIVISOR: u64 = 8;
 
 /// Divisor of the budget: the quotient is the maximum of the held memory.
@@ -99,7 +99,7 @@ impl MemoryBudget {
         &self.cache
     }
 
-    /// Returns the estimated size in bytes of the memory that cannot be dropped.
+    /// Returns the estimated size in bytes of the memory that cannot be released.
     pub fn other_bytes(&self) -> u64 {
         self.other_bytes.load(Relaxed)
     }
@@ -125,7 +125,7 @@ impl MemoryBudget {
         self.starting.store(false, Relaxed);
     }
 
-    /// Returns a function of the size in bytes of a snapshot, or of its received part. It returns whether the snapshot's state
+    /// Returns a function of the size in bytes of a snapshot or of its received part. It returns whether the snapshot's state
     /// fits next to the present state. A small snapshot fits even if the budget is used up: without entries, only a snapshot
     /// can shrink the state.
     pub fn snapshot_fits(self: &Arc<Self>) -> impl Fn(u64) -> bool + Send + 'static {
@@ -158,9 +158,9 @@ pub struct MemoryMonitor {
     estimate: Estimate,
 }
 
-/// Estimates the other memory, which cannot be dropped.
+/// Estimates the other memory, which cannot be released.
 ///
-/// The other memory is at most the memory of the process minus the values. The allocator holds the memory of dropped values for
+/// The other memory is at most the memory of the process minus the values. The allocator holds the memory of evicted values for
 /// a while, so the other memory can be smaller by this held memory. An estimate within this range does not change.
 #[derive(Debug, Default)]
 struct Estimate {
@@ -168,9 +168,9 @@ struct Estimate {
     other_bytes: Option<u64>,
     /// Minimum of the other memory in bytes at the last measurement.
     last_least: u64,
-    /// Size in bytes of all values that the cache had dropped at the last measurement.
+    /// Total size in bytes of the values evicted from the cache as of the last measurement.
     dropped_bytes: u64,
-    /// Estimated size in bytes of the dropped values whose memory the allocator still holds.
+    /// Estimated size in bytes of the evicted values whose memory the allocator still holds.
     held_bytes: u64,
 }
 
@@ -180,7 +180,7 @@ struct Measurement {
     process: u64,
     /// Values that the cache can drop.
     values: u64,
-    /// All values that the cache has ever dropped.
+    /// Total size in bytes of the values evicted from the cache so far.
     dropped: u64,
 }
 
@@ -239,7 +239,7 @@ impl MemoryMonitor {
         }
     }
 
-    /// Adapts the size of the cache, and whether commands are refused, to a process of `process_bytes` bytes.
+    /// Adapts the size of the cache to a process of `process_bytes` bytes and decides whether commands are refused.
     fn measured(&mut self, process_bytes: u64) {
         let budget = &self.budget;
         let measured = Measurement {
@@ -256,7 +256,7 @@ impl MemoryMonitor {
             .saturating_sub(other)
             .saturating_sub(beyond.saturating_mul(SHRINK_BY));
         if budget.starting.load(Relaxed) {
-            // The loading thread drops no values while it builds the index and reads the log.
+            // The loading thread evicts no values while it builds the index and reads the log.
             budget
                 .cache
                 .set_target(target.min(first_values_bytes(budget.bytes)));
@@ -284,7 +284,7 @@ impl MemoryMonitor {
             tracing::error!(
                 other_bytes,
                 budget_bytes,
-                "the memory budget is used up; accepting no entries that add data until memory is free"
+                "the memory budget is used up; accepting no entries that add data until memory is freed"
             );
         }
         let was_full = budget.is_full();
@@ -297,7 +297,7 @@ impl MemoryMonitor {
             (false, true) => tracing::warn!(
                 other_bytes,
                 budget_bytes,
-                "the memory budget is almost used up by keys and requests; delaying writes, then refusing them, until memory is free"
+                "the memory budget is almost used up by keys and requests; delaying writes, then refusing them, until memory is freed"
             ),
             (true, false) => tracing::info!(
                 other_bytes,
@@ -315,7 +315,7 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    /// Creates the monitor of a budget of 256 MiB, in which no values can be dropped.
+    /// Creates the monitor of a budget of 256 MiB, in which no values can be evicted.
     fn monitor() -> MemoryMonitor {
         let budget = MemoryBudget::new(256 * MIB, Arc::new(BlockCache::new()));
         budget.started();
@@ -371,7 +371,7 @@ mod tests {
         for _ in 0..50 {
             assert_eq!(add(156, 100, 40), 56);
         }
-        // The allocator holds the memory of dropped values.
+        // The allocator holds the memory of evicted values.
         assert_eq!(add(156, 70, 30), 56);
         // The other memory grows. The held memory shrinks with each measurement, so the estimate follows.
         let grown = (0..50).map(|_| add(216, 70, 0)).last();

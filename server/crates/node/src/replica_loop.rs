@@ -87,7 +87,7 @@ pub struct NodeParts {
 }
 
 /// Starts the replica's thread. Returns the node and the thread's handle. `checkpointer` gets the node, to which it reports
-/// durable checkpoints. `post` gets the node and the receiver of snapshots, and returns the transport.
+/// durable checkpoints. `post` gets the node and the receiver of snapshots and returns the transport.
 pub fn start(
     parts: NodeParts,
     checkpointer: impl FnOnce(Node) -> std::io::Result<Checkpointer>,
@@ -308,8 +308,8 @@ impl ReplicaLoop {
 
     /// Starts to replace a checkpoint in which the scrub has found damage, without reading a damaged record, which would end
     /// the process. If there are other voters, sets the flag that makes this member fetch the leader's state. A sole voter
-    /// rewrites the checkpoint if all values are in memory, and keeps them there until the checkpoint is durable. Otherwise,
-    /// logs that the damage remains.
+    /// rewrites the checkpoint if all values are in memory. It keeps the values in memory until the checkpoint is durable.
+    /// Otherwise, logs that the damage remains.
     fn handle_checkpoint_damage(&mut self) {
         let view = self.replica.view();
         let hold = self.shared.memory.cache().hold();
@@ -386,7 +386,7 @@ impl ReplicaLoop {
         }
     }
 
-    /// Ends the readers that keep outdated files on the disk if the disk lacks space for a rewrite of the checkpoint.
+    /// If there is not enough disk space to rewrite the checkpoint, ends the readers that keep outdated files on the disk.
     fn end_readers_of_files(&self) {
         let disk = &self.shared.disk;
         let (held_bytes, lacks_bytes) = (disk.held_bytes(), disk.rewrite_lacks_bytes());
@@ -399,12 +399,12 @@ impl ReplicaLoop {
                 held_bytes,
                 lacks_bytes,
                 readers,
-                "the disk lacks space; ending reads that keep outdated files"
+                "there is not enough disk space; ending reads that keep outdated files"
             );
         }
     }
 
-    /// Reports to the replica how many bytes the log can still grow, and whether the memory is used up. A sole voter never
+    /// Reports to the replica how many bytes the log can still grow and whether the memory budget is used up. A sole voter never
     /// reports used-up memory: it gets no entries from others and refuses its clients' writes earlier.
     fn report_room(&mut self) {
         let bytes = self.space.log_room();

@@ -83,7 +83,7 @@ pub(super) fn request_type(command: &Command) -> Option<RequestType> {
         Command::Publish(_) => Some(RequestType::ClusterMemberAttrSet),
         Command::ClusterVersion(_) => Some(RequestType::ClusterVersionSet),
         Command::Downgrade(_) => Some(RequestType::DowngradeInfoSet),
-        // etcd does not measure membership changes, and had no v2 when it added this series.
+        // etcd does not measure membership changes and had no v2 when it added this series.
         Command::Members(_) | Command::PeerUrls(_) | Command::Tree(_) | Command::Follow(_) => None,
     }
 }

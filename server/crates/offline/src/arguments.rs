@@ -116,7 +116,7 @@ pub(super) struct InfoArguments {
     pub(super) write_out: String,
 }
 
-/// Replays a flight recording with the core of this program, and shows the inputs (>) and the effects (<) of each turn. At the
+/// Replays a flight recording with the core of this program and shows the inputs (>) and the effects (<) of each turn. At the
 /// end, reports whether the effects equal the recorded effects.
 #[derive(Debug, Parser)]
 #[command(name = "witan replay", bin_name = "witan replay")]

@@ -272,7 +272,7 @@ mod tests {
         assert!(!folder.target().exists());
     }
 
-    /// The cluster then begins with the level of the backup, and rises with its first version, as each new cluster does.
+    /// The cluster then begins with the level of the backup and rises with its first version, as each new cluster does.
     #[test]
     fn a_restored_cluster_has_the_level_of_the_backup_and_no_version() {
         for level in levels::FIRST..=levels::OWN {

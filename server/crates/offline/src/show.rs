@@ -49,8 +49,8 @@ struct KeysHash {
     compact_revision: i64,
 }
 
-/// Formats the hash of the keys in a snapshot or in etcd's backend at `revision`, or at the last revision if it is 0. Waits up
-/// to `timeout` while another process has locked the file.
+/// Formats the hash of the keys in a snapshot or in etcd's backend at `revision`, or at the last revision if it is 0. Waits up to
+/// `timeout` if another process holds the lock on the file.
 pub(super) fn hash_kv(
     path: &Path,
     revision: i64,

@@ -49,7 +49,7 @@ impl DeliverError {
     }
 }
 
-/// Sends a snapshot to a member, with up to [`ATTEMPTS`] attempts, and reports to the replica whether the member has it.
+/// Sends a snapshot to a member in up to [`ATTEMPTS`] attempts. Reports to the replica whether the member has received it.
 pub(super) async fn send(shared: Arc<Shared>, peer: Arc<Peer>, view: View, message: Bytes) {
     let member = peer.id.to_string();
     let _held = shared.node.hold_for_member(&view);

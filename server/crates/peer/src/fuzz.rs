@@ -54,7 +54,7 @@ pub fn snapshot_part(contents: &[u8]) -> Option<Vec<u8>> {
 /// A key and its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
 
-/// Parses records from pieces of a stream. Returns the records, and whether the stream ends at the end of a record. Fails if a
+/// Parses records from pieces of a stream. Returns the records and whether the stream ends at the end of a record. Fails if a
 /// record is too long.
 pub fn snapshot_records<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,

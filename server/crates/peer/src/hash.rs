@@ -71,7 +71,7 @@ pub(super) async fn of_keys(node: &Node, body: &[u8]) -> Page {
     })
 }
 
-/// Returns a page with the hash of the whole state after the entry that `query` names, or 404 if this hash is not kept.
+/// Returns a page with the hash of the entire state after the entry that `query` names, or 404 if this hash is not kept.
 pub(super) fn of_state(node: &Node, query: &str) -> Page {
     let index = query.strip_prefix("index=");
     let index = index.and_then(|index| index.parse().ok());

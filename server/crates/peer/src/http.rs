@@ -84,7 +84,7 @@ fn page(
     let body = match path {
         "/members" => list(members),
         "/version" => version(members, lacks_bytes),
-        // etcd's probe of the round-trip time.
+        // etcd probes this path to measure the round-trip time.
         "/raft/probing" => probe(witan_node::now_ns()),
         _ => return Err(Page::not_found("404 page not found")),
     };
@@ -104,7 +104,7 @@ fn list(members: &MemberRegistry) -> String {
 }
 
 /// Returns the body of `/version`, with [`NOT_DECIDED`] while the cluster has no version. `lacks_bytes` is the number of bytes
-/// that this member's disk lacks for a rewrite of its checkpoint. It is omitted if it is 0.
+/// by which this member's free disk space is too small to rewrite its checkpoint. It is omitted if it is 0.
 fn version(members: &MemberRegistry, lacks_bytes: u64) -> String {
     let cluster = match members.cluster_version.as_str() {
         "" => NOT_DECIDED,

@@ -166,8 +166,8 @@ impl Monitor {
         self.shared.node.status().leader == own_id && members.by_id.contains_key(&own_id)
     }
 
-    /// Records on the leader since when the level could rise, and reports the round. Returns the time until the level rises if
-    /// no member lacks disk space, or `None` if it does not rise.
+    /// On the leader, records since when the level could rise. Reports the round. Returns the time until the level rises if
+    /// every member has enough disk space, or `None` if it does not rise.
     fn update_level_report(
         &mut self,
         members: &MemberRegistry,

@@ -49,7 +49,7 @@ pub struct RunningRelease {
     pub witan: Option<String>,
     /// The feature level.
     pub level: Level,
-    /// Number of bytes that the member's disk lacks for a rewrite of its checkpoint in a later data format.
+    /// Number of bytes by which the member's free disk space is too small to rewrite its checkpoint in a later data format.
     pub lacks_bytes: u64,
 }
 
@@ -78,7 +78,7 @@ impl RunningRelease {
     }
 }
 
-/// Returns whether etcd answers at this peer URL: it reports a version, but answers 404 on a path that Witan serves.
+/// Returns whether etcd answers at this peer URL: it reports a version but answers 404 on a path that Witan serves.
 pub async fn is_etcd(url: &Url, dialer: &PeerDialer) -> bool {
     let (version, own) = tokio::join!(get(url, dialer, "/version"), get(url, dialer, STATE_HASH));
     matches!((version, own), (Ok(version), Ok(own)) if is_of_etcd(&version, &own))
@@ -206,7 +206,8 @@ fn is_of_etcd(version: &Answer, own: &Answer) -> bool {
     page.is_some() && own.status() == StatusCode::NOT_FOUND
 }
 
-/// Reads a member's release from a response to `/version`. Fails for another cluster, or for an API below [`versions::FIRST`].
+/// Reads a member's release from a response to `/version`. Fails if the member belongs to another cluster or if its API version
+/// is below [`versions::FIRST`].
 fn running_release_of(answer: &Answer, cluster_id: u64) -> Result<RunningRelease, &'static str> {
     check_cluster(answer, cluster_id)?;
     let page: Option<VersionPage> = serde_json::from_slice(answer.body()).ok();
@@ -236,7 +237,7 @@ fn clock_of(answer: &Answer) -> Result<i64, &'static str> {
     now_ns.ok_or("the response has no time")
 }
 
-/// Reads the hash of a member's state from a response. Returns `None` for 404, and fails for another cluster.
+/// Reads the hash of a member's state from a response. Returns `None` for 404. Fails for another cluster.
 fn hash_of(answer: &Answer, cluster_id: u64) -> Result<Option<StateHash>, &'static str> {
     check_cluster(answer, cluster_id)?;
     match answer.status() {

@@ -32,7 +32,7 @@ pub(crate) const REPLIES: [&str; 19] = [
     "users: refused",
     "following: done",
     "following: refused",
-    "a reply of a later release",
+    "a reply from a later release",
 ];
 
 /// Returns the index of a reply's kind in `REPLIES`, which distinguishes success from refusal. The text of a reply is not
@@ -54,7 +54,7 @@ fn reply_kind(reply: &Reply) -> u32 {
     }
 }
 
-/// Runs a turn and passes its effects to `record`. Stores the new status in `before`, and passes it on if the role, term or
+/// Runs a turn and passes its effects to `record`. Stores the new status in `before` and passes it on if the role, term or
 /// leader has changed. Also passes on the reason if the member must stop.
 pub(crate) fn turn(
     replica: &mut Replica,

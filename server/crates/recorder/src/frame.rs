@@ -14,7 +14,7 @@ const _: () = assert!(
     FRAME_BYTES_MAX < u32::from_le_bytes([MAGIC[0], MAGIC[1], MAGIC[2], MAGIC[3]]) as usize
 );
 
-/// Appends a frame. Returns `false`, and appends nothing, if its payload is larger than [`FRAME_BYTES_MAX`].
+/// Appends a frame. If its payload is larger than [`FRAME_BYTES_MAX`], returns `false` and appends nothing.
 pub(crate) fn put(into: &mut Vec<u8>, part: Part) -> bool {
     let frame = Frame { part: Some(part) };
     let length = frame.encoded_len();
@@ -61,7 +61,7 @@ pub(crate) enum FrameFault {
     #[error("is damaged")]
     Damaged,
     /// The payload is intact and has a part that this release does not know.
-    #[error("has a part that a later release wrote")]
+    #[error("contains data written by a later release")]
     Later,
     #[error("cannot be read: {0}")]
     Io(#[from] io::Error),
@@ -89,7 +89,7 @@ pub(crate) fn take_head(from: &mut impl Read) -> Option<Head> {
     }
 }
 
-/// Reads the next frame, or the start of the next file. Fails if the frame is incomplete, damaged or of a later release.
+/// Reads the next frame, or the start of the next file. Fails if the frame is incomplete, damaged or from a later release.
 pub(crate) fn take(from: &mut impl Read) -> Result<Next, FrameFault> {
     let mut header = [0; HEADER_BYTES];
     match fill(from, &mut header)? {

@@ -1,4 +1,4 @@
-//! Converts a replica's inputs to the format of a recording and back, and describes them.
+//! Converts a replica's inputs to the format of a recording and back and describes them.
 
 use std::sync::Arc;
 
@@ -88,7 +88,7 @@ pub(crate) fn bytes(input: &Input) -> usize {
     }
 }
 
-/// Converts a message to its recorded form. Redacts the commands of its entries, and keeps only a part of a snapshot's state.
+/// Converts a message to its recorded form. Redacts the commands of its entries and keeps only a part of a snapshot's state.
 fn record_message(envelope: &Envelope, redaction: Redaction) -> Received {
     let Envelope { from, to, message, snapshot, .. } = envelope;
     let redacted = wire::map_commands(message, &mut |data| redaction.redact_encoded(&data));
@@ -115,7 +115,7 @@ pub(crate) fn restore(kind: &InputKind) -> Result<Input, String> {
         InputKind::Message(received) => Input::Message(restore_message(received)?),
         InputKind::Peer(report) => {
             let event = PeerEvent::try_from(report.event);
-            let event = event.map_err(|_| "a report of the transport of a later release")?;
+            let event = event.map_err(|_| "a transport report from a later release")?;
             Input::Peer { member: MemberId(report.member), event }
         }
         InputKind::Durable(index) => Input::Durable { index: *index },

@@ -1,7 +1,7 @@
-//! The flight recorder: records a replica's inputs and effects in a bounded ring of files, and replays them.
+//! The flight recorder: records a replica's inputs and effects in a bounded ring of files and replays them.
 //!
 //! The replica is pure: on the same initial state, the same inputs have the same effects. [`RecordedReplica`] wraps a replica
-//! for its thread. It records each input and effect, with values redacted, and passes them to a [`Sink`]. [`Ring`] writes them
+//! for its thread. It records each input and effect with redacted values and passes them to a [`Sink`]. [`Ring`] writes them
 //! to files on another thread. [`replay()`] executes a recording with this program's replica and compares the effects.
 //!
 //! `witan_config` defines the flags that enable a recording, and `witan_offline` prints a replay.

@@ -34,8 +34,8 @@ impl Redaction {
         entry.encode_to_vec().into()
     }
 
-    /// Redacts an encoded command from the log or from a message. If it cannot be decoded, or has fields of a later release,
-    /// replaces it with a command that no release supports.
+    /// Redacts an encoded command from the log or from a message. If it cannot be decoded, or contains fields from a later
+    /// release, replaces it with a command that no release supports.
     pub(crate) fn redact_encoded(self, data: &Bytes) -> Bytes {
         let known = data.first() == Some(&COMMAND_V1);
         let decoded = known.then(|| Entry::decode(data.slice(1..)).ok()).flatten();
@@ -71,7 +71,7 @@ fn zeros(value: &Bytes) -> Bytes {
     }
 }
 
-/// Returns the path of a v2 command on one key if it is in the discovery registry, and may therefore contain a token.
+/// Returns the path of a v2 command on one key if it is in the discovery registry and may therefore contain a token.
 fn path_with_token(entry: &mut Entry) -> Option<&mut Bytes> {
     let Some(Command::Tree(command)) = &mut entry.command else {
         return None;

@@ -395,7 +395,7 @@ fn a_part_of_a_later_release_is_no_damage() {
         panic!("{replayed:?}")
     };
     assert!(
-        fault.contains("a part that a later release wrote"),
+        fault.contains("contains data written by a later release"),
         "{fault}"
     );
 }

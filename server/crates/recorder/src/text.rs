@@ -14,7 +14,7 @@ impl Effect {
     /// Returns a description of the effect with its kind, terms, indexes and lengths.
     pub fn text(&self) -> String {
         let Some(kind) = &self.kind else {
-            return "an effect of a later release".into();
+            return "an effect from a later release".into();
         };
         match kind {
             EffectKind::Install(place) => {
@@ -107,6 +107,8 @@ fn status_text(now: &Now) -> String {
         leader => leader.to_string(),
     };
     let role = Role::try_from(*role);
-    let role = role.map_or("role of a later release".into(), |role| format!("{role:?}"));
+    let role = role.map_or("role from a later release".into(), |role| {
+        format!("{role:?}")
+    });
     format!("now {role} of term {term}, leader {leader}, committed {committed}, applied {applied}")
 }

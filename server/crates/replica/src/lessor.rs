@@ -325,7 +325,7 @@ impl Lessor {
             && deadline_ns > self.monotonic_ns.saturating_add(recorded_ns)
     }
 
-    /// Sets the deadline of a lease and its next check, and clears a pending expiration. Updates `next_checks` only if the
+    /// Sets the deadline of a lease and its next check and clears a pending expiration. Updates `next_checks` only if the
     /// check moves to an earlier time.
     fn schedule(&mut self, id: LeaseId, deadline_ns: u64, check_at_ns: u64) {
         let timer = self.deadlines.0.entry(id).or_insert(LeaseTimer::UNLISTED);
@@ -402,7 +402,7 @@ mod tests {
             due
         }
 
-        /// Returns the leases due at this time, and appends their proposals.
+        /// Returns the leases due at this time and appends their proposals.
         fn at(&mut self, seconds: f64) -> DueLeases {
             let due = self.refused_at(seconds);
             self.last += u64::from(due != DueLeases::default());

@@ -189,7 +189,7 @@ impl MemoryLog {
         self.position = position;
     }
 
-    /// Returns the index of the last entry, or of the base if the log is empty.
+    /// Returns the index of the last entry or, if the log is empty, the index of the base.
     fn last(&self) -> u64 {
         self.entries.back().map_or(self.base.0, |entry| entry.index)
     }

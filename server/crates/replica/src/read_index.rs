@@ -1,5 +1,5 @@
 //! The linearizable read barrier, ReadIndex (raft thesis 6.4). Reads wait in a [`RequestGroup`] for the next ReadIndex round.
-//! One round serves all waiting reads, and releases them once the round's index is applied. The next round need not wait for
+//! One round serves all waiting reads and releases them once the round's index is applied. The next round need not wait for
 //! that. A round also proves the leader's lease answers. An answer from a state at or after the round's index is final.
 //!
 //! This module retries, because raft-rs silently drops a ReadIndex request without a known leader, or after a role change. It

@@ -327,7 +327,7 @@ impl Replica {
         self.raft.raft.state == StateRole::Leader && !self.is_sole_voter()
     }
 
-    /// Returns whether this member may campaign now. A sole voter wins immediately, which raft allows only if the whole log is
+    /// Returns whether this member may campaign now. A sole voter wins immediately, which raft allows only if the entire log is
     /// persisted. Entries received since the last turn are not persisted yet.
     fn may_campaign(&self) -> bool {
         let log = &self.raft.raft.raft_log;
@@ -335,8 +335,8 @@ impl Replica {
         persisted && self.log_permits_campaign()
     }
 
-    /// Returns whether the current state serves linearizable reads without messages: this member is the sole voter and leader,
-    /// and has applied an entry of its term.
+    /// Returns whether the current state serves linearizable reads without messages: this member is the sole voter, leads, and
+    /// has applied an entry of its term.
     pub fn is_linearizable(&self) -> bool {
         self.is_sole_voter() && self.leads_with_all_applied()
     }
@@ -558,7 +558,7 @@ impl Replica {
         }
     }
 
-    /// Replaces the random election timeout that raft-rs may have drawn since the last turn (I1), and counts a campaign that
+    /// Replaces the random election timeout that raft-rs may have drawn since the last turn (I1) and counts a campaign that
     /// has started since. If a turn follows within an election timeout, no tick uses a timeout drawn by raft-rs.
     fn set_election_timeout(&mut self) {
         let raft = &mut self.raft.raft;

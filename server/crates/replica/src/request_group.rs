@@ -10,7 +10,8 @@
 //! 7. A follower groups the requests that it forwards, and the leader groups them again, so a request can wait on both.
 //! 8. The caller takes a request immediately if a wait saves nothing: on a sole voter, on a leader about to sync other entries,
 //!    and without a known leader.
-//! 9. A batch has a maximum size. Beyond it, senders share the batch (`fair_share`), and the rest goes into the next batch.
+//! 9. A batch has a maximum size. When it is exceeded, senders share the batch (`fair_share`), and the rest goes into the next
+//!    batch.
 //! 10. Times and durations are in nanoseconds; times are of the monotonic clock.
 
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
 /// needs another member's sync and a round trip.
 const HOLD_COSTS: u64 = 3;
 
-/// Maximum wait for the answers to a batch in nanoseconds, even with a slow disk or network.
+/// Maximum wait in nanoseconds for the answers to a batch, even if the disk or the network is slow.
 const LONGEST_HOLD_NS: u64 = 10_000_000;
 
 /// Maximum length in nanoseconds of the second wait, for the next requests of the answered clients.
@@ -99,7 +100,7 @@ impl Arrivals {
         self.to_skip = 0;
     }
 
-    /// Records that the second wait ended before the senders returned, and doubles the number of batches that skip it.
+    /// Records that the second wait ended before the senders returned and doubles the number of batches that skip it.
     fn record_useless_wait(&mut self) {
         self.skip = (2 * self.skip).clamp(1, SKIPPED_GATHERS);
         self.to_skip = self.skip;

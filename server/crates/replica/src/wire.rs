@@ -72,7 +72,7 @@ pub(crate) fn encode_entry_of(entry: &Entry, bytes: usize) -> Vec<u8> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {
     /// A later release wrote the entry, and this release does not support all of it.
-    #[error("log entry of a later release")]
+    #[error("log entry from a later release")]
     Unknown,
     /// The entry cannot be decoded.
     #[error(transparent)]
@@ -80,7 +80,7 @@ pub enum EntryError {
 }
 
 /// Decodes a raft entry's data. Empty data, which raft appends at the start of a term, yields an entry without a command. Fails
-/// with `Unknown` for an entry of a later release.
+/// with `Unknown` for an entry from a later release.
 pub fn decode_entry(data: &Bytes) -> Result<Entry, EntryError> {
     decode(data, |_| false)
 }
@@ -245,7 +245,7 @@ pub(crate) fn encode_record(entry: &RaftEntry) -> LogRecord {
     }
 }
 
-/// Decodes a raft entry from the log on disk, but leaves the command in its data encoded. Fails for an unknown kind.
+/// Decodes a raft entry from the log on disk but leaves the command in its data encoded. Fails for an unknown kind.
 pub(crate) fn decode_record(record: &LogRecord) -> Result<RaftEntry, CorruptRecord> {
     let kind = match record.payload.first() {
         Some(&KIND_NORMAL) => EntryType::EntryNormal,
@@ -278,7 +278,7 @@ pub(crate) fn encode_hard_state(state: &HardState) -> Bytes {
     stored.encode_to_vec().into()
 }
 
-/// Decodes a stored hard state. Fails if it is malformed or has fields of a later release.
+/// Decodes a stored hard state. Fails if it is malformed or contains fields from a later release.
 pub(crate) fn decode_hard_state(bytes: &Bytes) -> Result<HardState, CorruptRecord> {
     let stored: StoredHardState = record::decode("hard state", bytes)?;
     Ok(HardState {

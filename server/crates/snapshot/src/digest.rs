@@ -52,7 +52,8 @@ impl DigestError {
     }
 }
 
-/// Returns the length in bytes of the snapshot without its digest, and whether it has one. `verb` appears in errors.
+/// Returns the length in bytes of the snapshot without its digest and whether the snapshot has a digest. `verb` appears in
+/// errors.
 pub fn length(verb: &'static str, path: &Path) -> Result<(u64, bool), DigestError> {
     let length = std::fs::metadata(path)
         .map_err(DigestError::file(verb, path))?

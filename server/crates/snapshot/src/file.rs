@@ -23,7 +23,7 @@ pub struct SnapshotFile<'a> {
 }
 
 impl<'a> SnapshotFile<'a> {
-    /// Computes the layout of the file by reading the whole state once.
+    /// Computes the layout of the file by reading the entire state once.
     pub fn of(view: &'a View) -> io::Result<Self> {
         let layout = Layout::of(|writer| fill(view, writer))?;
         Ok(Self { view, layout })

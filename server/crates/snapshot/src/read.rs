@@ -109,7 +109,7 @@ impl SnapshotBuckets {
         values: bool,
         built: &mut OnRecordBuilt<'_, E>,
     ) -> Result<ImportedSnapshot, E> {
-        // Read the other buckets before the keys, so that a file of a later release is refused early.
+        // Read the other buckets before the keys, so that a file from a later release is refused early.
         let mut machine = self.read_other_buckets()?;
         self.import_keys((up_to, values), &mut machine, built)?;
         self.finish(up_to, &mut machine)?;

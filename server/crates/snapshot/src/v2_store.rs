@@ -1,6 +1,6 @@
 //! etcd's v2 store with all of its namespaces: `/0` contains the members and the cluster version, `/1` the users' keys, and
 //! `/2` v2 users and roles. The store is read from a snapshot in etcd's data directory. It then executes the later entries of
-//! etcd's log, and is converted to Witan's state.
+//! etcd's log and is converted to Witan's state.
 //!
 //! All namespaces share one index, which every successful write advances. Therefore, they stay in one tree until the
 //! conversion. `witan_etcd` reads etcd's files and its log.
@@ -74,7 +74,7 @@ impl V2Store {
         }
     }
 
-    /// Returns the users' keys with their history, and with the index of the whole store.
+    /// Returns the users' keys with their history, and with the index of the entire store.
     pub fn keys(&self) -> Tree {
         self.tree.subtree(KEYS.as_bytes())
     }

@@ -122,7 +122,7 @@ impl BasePlan {
         view.records_except_blocks(&mut |change| link.add(change));
     }
 
-    /// Computes the size of the base. Encodes all records except the blocks, and reads no values.
+    /// Computes the size of the base. Encodes all records except the blocks. Reads no values.
     pub(super) fn size(&self, view: &View) -> BaseSize {
         let mut others = 0;
         view.records_except_blocks(&mut |change| {

@@ -177,8 +177,8 @@ impl Checkpoint {
         Ok(manifests)
     }
 
-    /// Reads the state from a manifest's chain, or from its previous chain if the first one is damaged. Fails with
-    /// `LaterRelease` if a later release wrote the first intact chain. If both are damaged, returns the first error.
+    /// Reads the state from a manifest's chain. If this chain is damaged, reads the state from the manifest's previous chain.
+    /// Fails with `LaterRelease` if a later release wrote the first intact chain. If both are damaged, returns the first error.
     fn load_newest(&mut self, manifest: Manifest) -> Result<View, OpenError> {
         self.manifest = manifest;
         let error = match self.load() {
@@ -240,7 +240,7 @@ impl Checkpoint {
     }
 
     /// Writes a checkpoint of `view`, which is durable on return. `since` is the state of the checkpoint on disk, so only the
-    /// difference from it is written. `None` writes the whole state, or the rest of it after [`Checkpoint::write_part`]. If the
+    /// difference from it is written. `None` writes the entire state, or the rest of it after [`Checkpoint::write_part`]. If the
     /// level of `view` requires a later format, first upgrades the directory to that format. After an error, the previous
     /// checkpoint stays, and the blocks of `view` keep their places.
     pub fn write(&mut self, since: Option<&View>, view: &View) -> io::Result<()> {
@@ -443,7 +443,7 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Continues from the published chain of an installed snapshot, and removes the replaced runs. `installs` is the number
+    /// Continues from the published chain of an installed snapshot and removes the replaced runs. `installs` is the number
     /// of snapshots that this process has installed.
     pub(super) fn adopt(&mut self, chain: Chain, installs: u64) -> io::Result<()> {
         // Only another snapshot can have changed the format since, and its chain then supersedes this one.

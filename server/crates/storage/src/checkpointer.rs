@@ -47,7 +47,7 @@ struct CheckpointerState {
 #[derive(Default)]
 struct CheckpointRequest {
     view: Option<View>,
-    /// Whether to write the whole state, because the view does not descend from the checkpoint on disk.
+    /// Whether to write the entire state, because the view does not descend from the checkpoint on disk.
     whole: bool,
     /// Keeps the values of the view in memory if the disk cannot provide them.
     hold: Option<CacheHold>,
@@ -277,7 +277,7 @@ impl CheckpointWriter {
         self.write_until_durable(request)
     }
 
-    /// Makes the installed snapshot the base of the next checkpoint, and removes the files that it replaced.
+    /// Makes the installed snapshot the base of the next checkpoint and removes the files that it replaced.
     fn adopt(&mut self, installed: InstalledSnapshot) {
         let InstalledSnapshot { view, files, installs } = installed;
         let index = view.position.index;
@@ -295,7 +295,7 @@ impl CheckpointWriter {
         }
     }
 
-    /// Writes the requested view, and retries after failures with the newest view, until a checkpoint is durable or superseded.
+    /// Writes the requested view. After a failure, retries with the newest view until a checkpoint is durable or superseded.
     /// Returns `false` if the thread must stop.
     fn write_until_durable(&mut self, mut request: WriteRequest) -> bool {
         let mut pause = RETRY_FIRST;
@@ -367,7 +367,7 @@ impl CheckpointWriter {
         self.checkpoint.remove_others();
     }
 
-    /// Writes the requested view as a difference, as the whole state, or as a new base without outdated records.
+    /// Writes the requested view as a difference, as the entire state, or as a new base without outdated records.
     fn write(&mut self, request: &WriteRequest) -> io::Result<()> {
         let since = self.base.as_ref().filter(|_| !request.whole);
         if request.clean_base {
@@ -383,7 +383,7 @@ impl CheckpointWriter {
 /// A view to write as the checkpoint.
 struct WriteRequest {
     view: View,
-    /// Whether to write the whole state instead of the difference to the last checkpoint.
+    /// Whether to write the entire state instead of the difference to the last checkpoint.
     whole: bool,
     /// Keeps the values of the view in memory if the disk cannot provide them.
     hold: Option<CacheHold>,

@@ -34,7 +34,7 @@ pub struct NewDirectory {
     staged: StagedDirectory,
 }
 
-/// Starts to create the data directory of a member. `dir` must be missing or empty, and is filled atomically
+/// Starts to create the data directory of a member. `dir` must be missing or empty. It is filled atomically
 /// ([`NewDirectory::finish`]). `cache` decides which values of the state stay in memory.
 pub fn create(
     dir: &Path,

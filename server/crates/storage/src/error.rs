@@ -9,7 +9,7 @@ use witan_machine::record::CorruptRecord;
 
 use super::{format::DataIdentity, formats};
 
-/// Exit code of a process that failed to write its log, or to read a value, while running. The next start checks all data.
+/// Exit code of a process that failed to write its log or to read a value while it was running. The next start checks all data.
 pub const EXIT_DISK_FAILED: i32 = 29;
 
 /// The reason why a data directory cannot be opened.
@@ -133,8 +133,8 @@ pub enum OpenError {
     },
     /// Data exists, but the identity file is missing, damaged, or belongs to another directory.
     #[error(
-        "{} {what}. Restore this file of the data directory. If you do not have it, remove this member from its cluster \
-         and add it again with an empty directory, or restore a backup into an empty directory", path.display()
+        "{} {what}. Restore this file to the data directory. If you have no copy of the file, remove the member and \
+         add it again with an empty directory. Alternatively, restore a backup into an empty directory", path.display()
     )]
     Unreadable {
         /// The identity file.
@@ -300,7 +300,7 @@ impl CheckpointReadError {
     }
 
     /// Converts the error to an [`OpenError`] that names the damaged file, or the checkpoint's folder `dir` if the file is
-    /// unknown. I/O errors stay I/O errors, and a record of a later release becomes [`OpenError::LaterRelease`]; any other bad
+    /// unknown. I/O errors stay I/O errors, and a record from a later release becomes [`OpenError::LaterRelease`]; any other bad
     /// record or a missing file becomes [`OpenError::Checkpoint`].
     pub(super) fn refusal(self, dir: &Path) -> OpenError {
         let (path, error) = match self {

@@ -42,7 +42,7 @@ pub(super) fn create_dirs(path: &Path) -> io::Result<()> {
     builder.recursive(true).mode(DIR_MODE).create(path)
 }
 
-/// Removes access for the group and other users from a file, or from a directory and its contents. Libraries create files with
+/// Removes access for the group and other users from a file or from a directory and its contents. Libraries create files with
 /// the umask's mode. Skips symbolic links.
 pub(super) fn make_private(path: &Path) -> io::Result<()> {
     let data = fs::symlink_metadata(path)?;

@@ -176,7 +176,7 @@ impl CheckpointFolder {
         })
     }
 
-    /// Writes a run and its heads, and returns the run with the locations of its blocks. Empties `items`, which must not be
+    /// Writes a run and its heads and returns the run with the locations of its blocks. Empties `items`, which must not be
     /// empty. The run's content is durable on return, but not its file name. A `received` run belongs to a snapshot and is kept
     /// until the snapshot is published or discarded.
     pub(super) fn write_run(

@@ -2,7 +2,7 @@
 //! blocks. If startup cannot keep all values in memory, it reads this file instead of the run.
 //!
 //! The file is derived from the run and optional. It is not synced, no manifest names it, and an earlier release ignores it. It
-//! contains the run's number and totals, and ends with a checksum. If the totals or the checksum do not match, for example
+//! contains the run's number and totals and ends with a checksum. If the totals or the checksum do not match, for example
 //! after a power failure, startup reads the run.
 
 use std::{

@@ -175,8 +175,8 @@ impl Ledger {
         std::mem::take(&mut self.claims.lock().stale)
     }
 
-    /// Reserves `bytes` bytes for a run below `dir` until the claim is dropped. Fails with `StorageFull` if the disk lacks
-    /// space for the run and the log. Blocks while a log write is retried.
+    /// Reserves `bytes` bytes for a run below `dir` until the claim is dropped. Fails with `StorageFull` if there is not enough
+    /// disk space for the run and the log. Blocks while a log write is retried.
     pub(super) fn begin_run(&self, dir: &Path, bytes: u64) -> io::Result<Claim<'_>> {
         let turn = self.turn.lock();
         let mut claims = self.claims.lock();

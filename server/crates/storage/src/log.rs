@@ -239,9 +239,9 @@ impl RaftLog {
         self.start_unsaved = true;
     }
 
-    /// Reads the entries from index `from`, or from the first entry that is neither cut nor outdated. `applied` is the
-    /// checkpoint's index; the size of the entries above it is recorded as replayed. Returns nothing if the log ends earlier.
-    /// Fails if an entry is missing or damaged.
+    /// Reads the entries from index `from` or from the first entry that is neither cut nor outdated, whichever is later.
+    /// `applied` is the checkpoint's index; the size of the entries above it is recorded as replayed. Returns nothing if the log
+    /// ends earlier. Fails if an entry is missing or damaged.
     pub(super) fn read(&mut self, from: u64, applied: u64) -> Result<Vec<LogRecord>, OpenError> {
         let needed = self.log_start.needed.min(applied + 1);
         let from = from.max(needed).max(self.log_start.begin);
@@ -387,7 +387,7 @@ impl RaftLog {
         self.purge();
     }
 
-    /// Saves the hard state and the log-start record, and closes the log at a graceful shutdown.
+    /// Saves the hard state and the log-start record and closes the log at a graceful shutdown.
     pub fn close(mut self) {
         if self.unsaved || self.start_unsaved {
             self.append(&LogBatch { must_sync: true, ..LogBatch::default() });
@@ -415,7 +415,7 @@ impl RaftLog {
         }
     }
 
-    /// Writes a batch, and syncs it unless fsync is disabled.
+    /// Writes a batch and syncs it unless fsync is disabled.
     fn sync(&mut self, mut out: EngineBatch) {
         self.write(&mut out, |log, out| {
             log.engine.write(out, log.fsync).map(|_| ())
@@ -436,7 +436,7 @@ impl RaftLog {
         }
     }
 
-    /// Logs that writing the log failed, and ends the process with [`super::EXIT_DISK_FAILED`].
+    /// Logs that writing the log failed and ends the process with [`super::EXIT_DISK_FAILED`].
     fn end(&self, error: &str) -> ! {
         let dir = self.dir.display();
         tracing::error!(%dir, error, "failed to write the Raft log; exiting");

@@ -63,7 +63,7 @@ struct NextRecord {
     /// Position of the run in the chain. Among equal keys, the record with the highest position is the newest.
     source: usize,
     value: Option<RunValue>,
-    /// Offset in the run of the record after this one.
+    /// Offset of the next record in the run.
     end: u64,
 }
 

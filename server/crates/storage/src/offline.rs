@@ -78,7 +78,7 @@ impl Copy {
         copy.fill(member, wal_dir::LOG, |name| {
             name.ends_with(".raftlog") || name.ends_with(".rewrite") || name == owner::FILE
         })?;
-        // Without heads, startup reads all runs whole.
+        // Without heads, startup reads all runs completely.
         copy.fill(member, CHECKPOINT, |name| {
             heads_number(Path::new(name)).is_none()
         })?;

@@ -32,7 +32,7 @@ pub(super) struct LogLink {
 }
 
 impl LogLink {
-    /// Reads the link at `at`, and records `path` as the link's final path. Returns `None` if `at` is not a link.
+    /// Reads the link at `at` and records `path` as the link's final path. Returns `None` if `at` is not a link.
     pub(super) fn read(at: &Path, path: &Path) -> Result<Option<Self>, OpenError> {
         match fs::symlink_metadata(at) {
             Ok(data) if data.is_symlink() => {

@@ -2,7 +2,7 @@
 //! cores.
 //!
 //! If the cache cannot keep all values in memory, the state is restored from the heads of the runs (`heads`). The values stay
-//! on disk. A run without heads is read whole. A block can leave memory as soon as it is restored, so startup needs no more
+//! on disk. A run without heads is read completely. A block can leave memory as soon as it is restored, so startup needs no more
 //! memory for values than the cache's target.
 
 use std::{
@@ -54,14 +54,14 @@ pub(super) fn read_chain(
     }
     let restored = restore_from(folder, MergedRecords::new(&folder.dir, chain, false));
     if restored.as_ref().is_err_and(CheckpointReadError::is_later) {
-        // A damaged record can look like a record of a later release. Only the end of a run shows that the run is intact.
+        // A damaged record can look like a record from a later release. Only the end of a run shows that the run is intact.
         let mut merged = MergedRecords::new(&folder.dir, chain, false);
         merged.try_for_each(|record| record.map(drop))?;
     }
     restored
 }
 
-/// Restores the state from merged records, and tells each run's file which blocks the run contains. Also returns the size of
+/// Restores the state from merged records and tells each run's file which blocks the run contains. Also returns the size of
 /// the records in bytes. Fails if a damaged record causes a panic.
 fn restore_from(
     folder: &Arc<CheckpointFolder>,

@@ -45,7 +45,7 @@ pub enum SnapshotError {
     #[error("the snapshot is damaged: {0}")]
     Corrupt(String),
     /// A later release wrote a part of the snapshot that this release does not know.
-    #[error("the snapshot is of a later release: {0}. Start that release on this member")]
+    #[error("the snapshot is from a later release: {0}. Start that release on this member")]
     LaterRelease(String),
 }
 

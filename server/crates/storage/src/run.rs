@@ -115,7 +115,7 @@ impl SummedFile {
         Self { file, sum: crc32fast::Hasher::new(), bytes: 0 }
     }
 
-    /// Adds bytes to the size and the checksum, and returns their number.
+    /// Adds bytes to the size and the checksum and returns their number.
     fn count(&mut self, bytes: &[u8]) -> usize {
         self.sum.update(bytes);
         self.bytes += bytes.len() as u64;

@@ -1,7 +1,7 @@
-//! Reads single records of a run: the values of blocks that are not in memory. `run` reads and writes whole runs.
+//! Reads single records of a run: the values of blocks that are not in memory. `run` reads and writes entire runs.
 //!
 //! A [`Place`] names a block's record in a run and holds the [`RunFile`]. The folder tracks the `RunFile` of each run
-//! ([`CheckpointFolder::run_file`]), and does not remove the run while the `RunFile` exists.
+//! ([`CheckpointFolder::run_file`]) and does not remove the run while the `RunFile` exists.
 
 use std::{
     fmt,

@@ -1,10 +1,10 @@
-//! Monitors the free space for a data directory, and sets the level at which commands are refused. With `--wal-dir`, the
+//! Monitors the free space for a data directory and sets the level at which commands are refused. With `--wal-dir`, the
 //! smaller of two file systems counts. Below the reserve, commands that add data are refused until the free space exceeds the
 //! reserve by a quarter and the ballast is restored. Below the floor, all commands are refused, because a failed log write ends
 //! the process. The ballast is deleted when the log's disk is full, so that startup and commands that free space can still
 //! write. `docs/internals/paths.md` names the fault that each limit prevents.
 //!
-//! `witan_node` determines which commands add data, and refuses them.
+//! `witan_node` determines which commands add data and refuses these commands.
 
 use std::{
     ops::RangeInclusive,
@@ -101,7 +101,7 @@ impl SpaceStatus {
         self.ballast_bytes.load(Relaxed)
     }
 
-    /// Returns how many more bytes must be free so that a rewrite of the whole checkpoint leaves the reserve free. A raise of
+    /// Returns how many more bytes must be free so that a rewrite of the entire checkpoint leaves the reserve free. A raise of
     /// the feature level to a later data format causes such a rewrite.
     pub fn rewrite_lacks_bytes(&self) -> u64 {
         self.rewrite_lacks_bytes.load(Relaxed)
@@ -259,7 +259,7 @@ impl SpaceMonitor {
         self.ledger.promise(bytes, self.free_above(kept_bytes))
     }
 
-    /// Records that `appended` bytes were written to the log, and measures the free space again if the level may have changed.
+    /// Records that `appended` bytes were written to the log and measures the free space again if the level may have changed.
     /// The written bytes include all accepted commands except the last `held` bytes.
     pub fn written(&mut self, appended: u64, held: u64) {
         self.ledger.written(appended, held);
@@ -322,11 +322,11 @@ impl SpaceMonitor {
                 SpaceLevel::Low => tracing::warn!(
                     free_bytes,
                     reserve_bytes,
-                    "the disk is almost full; refusing writes until space is free"
+                    "the disk is almost full; refusing writes until space is freed"
                 ),
                 SpaceLevel::None => tracing::error!(
                     free_bytes,
-                    "the disk is full; refusing all commands until space is free"
+                    "the disk is full; refusing all commands until space is freed"
                 ),
             }
         }

@@ -20,7 +20,7 @@ use super::{
     owner::{self, LogLink, LogOwner},
 };
 
-/// Name of the log's folder, or of the link to it, in the member's folder. Also the name of the folder in `--wal-dir`.
+/// Name of the log's folder or of the link to it in the member's folder. Also the name of the folder in `--wal-dir`.
 pub(super) const LOG: &str = "log";
 
 /// Name of the link before it is exchanged with the log's folder, and of the old folder after that.
@@ -110,7 +110,7 @@ fn begin_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), O
     fs::rename(&link, log).map_err(|error| OpenError::io(log, error))
 }
 
-/// Creates a link to the folder `target` next to `log`, and returns the link's path.
+/// Creates a link to the folder `target` next to `log` and returns the link's path.
 fn new_link(log: &Path, target: &Path) -> Result<PathBuf, OpenError> {
     let link = log.with_file_name(EXCHANGED);
     if link.is_symlink() {

@@ -1,4 +1,4 @@
-//! Runs gRPC calls: counts and charges them, and returns the error messages of etcd and grpc-go. `witan_http2` implements the
+//! Runs gRPC calls: counts and charges them and returns the error messages of etcd and grpc-go. `witan_http2` implements the
 //! protocol, the dialects handle the calls, and `http2_requests` serves other HTTP/2 requests.
 
 use std::{
@@ -339,7 +339,7 @@ impl http_body::Body for RequestMessages {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
         match &mut self.0 {
-            // Only a body without messages is whole here.
+            // Only a body without messages is complete here.
             witan_http2::Body::Whole(_) => Poll::Ready(None),
             witan_http2::Body::Stream(stream) => {
                 let polled = ready!(Pin::new(stream).poll_frame(cx));

@@ -266,8 +266,8 @@ fn too_many() -> HttpResponse {
         .body("etcdserver: too many requests\n")
 }
 
-/// Reads until the bytes are the HTTP/2 preface or differ from it. Returns a stream that replays them, and whether they are the
-/// preface. On a surface without HTTP/2, reads nothing and returns `false`. Fails if the stream ends or times out first.
+/// Reads until the bytes are the HTTP/2 preface or differ from it. Returns a stream that replays the bytes and whether they are
+/// the preface. On a surface without HTTP/2, reads nothing and returns `false`. Fails if the stream ends or times out first.
 async fn sniff<S: AsyncRead + Unpin>(
     mut stream: StallTimeout<S>,
     surface: Surface,

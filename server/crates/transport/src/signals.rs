@@ -7,7 +7,8 @@ use std::{
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Interval in which several signals count as one signal. Programs like `timeout` signal a process and then its whole group.
+/// Interval in which several signals count as one signal. Programs like `timeout` signal a process and then its entire process
+/// group.
 const SAME_REQUEST: Duration = Duration::from_millis(50);
 
 /// The signal that stops the process.

@@ -10,7 +10,7 @@ use super::{
 };
 
 impl Tree {
-    /// Emits the records that changed since `since`, or the whole tree for `None`.
+    /// Emits the records that changed since `since`, or the entire tree for `None`.
     pub fn changes(&self, since: Option<&Tree>, emit: &mut EmitRecord<'_>) {
         let nothing = Tree::default();
         let old = since.unwrap_or(&nothing);

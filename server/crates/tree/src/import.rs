@@ -1,4 +1,4 @@
-//! Builds a tree from the nodes and events of another store, or from a directory of another tree.
+//! Builds a tree from the nodes and events of another store or from a directory of another tree.
 
 use bytes::Bytes;
 

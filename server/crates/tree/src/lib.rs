@@ -277,7 +277,7 @@ impl Tree {
     }
 }
 
-/// Copies bytes, because a slice would keep the whole request buffer in memory.
+/// Copies bytes, because a slice would keep the entire request buffer in memory.
 fn copy_bytes(bytes: &[u8]) -> Bytes {
     Bytes::copy_from_slice(bytes)
 }

@@ -182,7 +182,7 @@ pub struct CompareAndDelete {
     pub prev_index: Option<u64>,
 }
 
-/// Deletes a file, an empty directory (`dir`) or a whole subtree (`recursive`, which implies `dir`).
+/// Deletes a file, an empty directory (`dir`) or an entire subtree (`recursive`, which implies `dir`).
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Delete {
     #[prost(bytes = "bytes", tag = "1")]

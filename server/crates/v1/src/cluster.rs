@@ -101,7 +101,7 @@ fn leader_of<'a>(node: &Node, view: &'a View) -> Result<&'a Member, V1Error> {
     leader.ok_or_else(|| V1Error::new(ErrorCode::LeaderElection, ""))
 }
 
-/// Returns this member's role and start time, and how long it has known the leader.
+/// Returns this member's role, its start time, and how long it has known the leader.
 fn of_self(node: &Node, view: &View) -> V1SelfStats {
     let state = match node.status().role {
         Role::Follower => "follower",

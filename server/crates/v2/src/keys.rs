@@ -85,7 +85,7 @@ impl Intent {
     }
 }
 
-/// Answers any request below `/v2/keys`; `path` is the whole cleaned path.
+/// Answers any request below `/v2/keys`; `path` is the entire cleaned path.
 pub(super) async fn handle(
     ctx: &Context,
     request: &HttpRequest,

@@ -25,7 +25,7 @@ pub(crate) fn bare(out: &mut dyn Sink, event: &Event) {
     out.extend_from_slice(b"}\n");
 }
 
-/// Starts an event's JSON object with its action, and leaves the object open.
+/// Starts an event's JSON object with its action and leaves the object open.
 fn push_action(out: &mut dyn Sink, action: Action) {
     out.extend_from_slice(b"{\"action\":\"");
     out.extend_from_slice(action.name().as_bytes());

@@ -67,7 +67,7 @@ fn leader_info(node: &Node) -> LeaderInfo {
     }
 }
 
-/// Answers `/v2/stats/leader` with the leader's counts for each follower, or with 403 if this member is not the leader.
+/// Answers `/v2/stats/leader` with the leader's counts for each follower. If this member is not the leader, answers with 403.
 pub(super) fn of_leader(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let id = ctx.node.identity().member_id;
     if ctx.node.status().role != Role::Leader {
@@ -103,7 +103,7 @@ fn follower(counts: &FollowerCounts) -> FollowerStats {
     }
 }
 
-/// Answers `/v2/stats/store` with the counts of v2 operations and watchers, or with 500 if no state is available.
+/// Answers `/v2/stats/store` with the counts of v2 operations and watchers. If no state is available, answers with 500.
 pub(super) async fn of_store(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let node = &ctx.node;
     let counts = match node.view().await {

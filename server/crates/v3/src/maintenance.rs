@@ -1,4 +1,4 @@
-//! Maintenance calls. Calls that read the whole store run on separate threads against a fixed state, a few at a time.
+//! Maintenance calls. Calls that read the entire store run on separate threads against a fixed state, a few at a time.
 
 use std::time::Instant;
 
@@ -111,7 +111,7 @@ pub(super) async fn move_leader(
     Ok(MoveLeaderResponse { header: None })
 }
 
-/// Returns the hash of the whole store, including members and cluster settings. etcd computes the same hash for equal data.
+/// Returns the hash of the entire store, including members and cluster settings. etcd computes the same hash for equal data.
 pub(super) async fn hash(ctx: &Context, _request: HashRequest) -> RpcResult<HashResponse> {
     let begun = Instant::now();
     let job = ctx.scan().await?;

@@ -55,7 +55,7 @@ pub(super) async fn range_stream(
     }))
 }
 
-/// Fails, with etcd's texts, for revision filters and orders other than ascending keys, which need the whole range.
+/// Fails, with etcd's texts, for revision filters and orders other than ascending keys, which need the entire range.
 fn check(request: &RangeRequest) -> Result<(), Status> {
     let by_key = request.sort_target == SortTarget::Key as i32;
     let order = request.sort_order;
@@ -138,7 +138,7 @@ impl RangeReader {
     }
 
     /// Reads the next part with pairs, or the last part, after which the caller must stop. Only the last part has the header,
-    /// `more`, and the count of the whole range. Keeps no state while a large count waits for its permit.
+    /// `more`, and the count of the entire range. Keeps no state while a large count waits for its permit.
     async fn next(&mut self, ctx: &Context) -> RpcResult<RangeResponse> {
         loop {
             let step = self.step(&ctx.node.view().await?.machine, ValueSource::Memory);

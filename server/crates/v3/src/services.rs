@@ -75,7 +75,7 @@ impl RpcService {
         response.await.unwrap_or_else(refused)
     }
 
-    /// Answers one request with a stream, or with an error if the call is not admitted or `verb` fails. `verb` receives the
+    /// Answers one request with a stream. Answers with an error if the call is not admitted or `verb` fails. `verb` receives the
     /// context, the request, and whether the client requires a leader.
     async fn server_stream<Q, A, S, E>(
         &self,
@@ -100,7 +100,7 @@ impl RpcService {
         }
     }
 
-    /// Answers a stream of requests with a stream, or with an error if the call is not admitted.
+    /// Answers a stream of requests with a stream. Answers with an error if the call is not admitted.
     async fn bidi_stream<Q, A, S>(
         &self,
         head: &Head,

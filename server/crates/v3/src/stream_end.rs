@@ -30,7 +30,7 @@ impl StreamEnd {
         }
     }
 
-    /// Waits until the stream must end, and returns the error: `Stopped` or `NoLeader`. Cancel safe.
+    /// Waits until the stream must end and returns the error: `Stopped` or `NoLeader`. Cancel safe.
     pub(super) async fn wait(&mut self) -> RpcError {
         loop {
             let Some(leader) = &mut self.leader else {

@@ -97,7 +97,7 @@ fn reads_and_logins_change_nothing() {
     }
 }
 
-/// etcd accepts such values. In Witan's log, they would be of a later release.
+/// etcd accepts such values. In Witan's log, they would be from a later release.
 #[test]
 fn values_that_no_release_knows_are_converted_or_refused() {
     let compare = vec![Compare { result: 99, target: 99, ..Compare::default() }];

@@ -16,7 +16,7 @@ pub struct FieldShape {
     pub json_name: &'static str,
     /// Number on the wire.
     pub number: u32,
-    /// Type of the field, or of each list element.
+    /// Type of the field or, for a list, of each element.
     pub kind: FieldKind,
     /// Whether the field is repeated.
     pub list: bool,

@@ -160,7 +160,7 @@ pub fn catch_poll<T>(
     })
 }
 
-/// Runs `work`. Returns a panic as the error, and logs it unless it was logged before.
+/// Runs `work`. Returns a panic as the error and logs it unless it was logged before.
 fn catch_any<T>(handler: PanicSource, work: impl FnOnce() -> T) -> Result<T, CaughtPanic> {
     let _guard = UnwindScope::of(Scope::Request);
     panic::catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {

@@ -1,4 +1,4 @@
-//! Starts and polls the calls of a connection, and writes and ends their responses.
+//! Starts and polls the calls of a connection. Writes and ends their responses.
 
 use std::{
     mem,
@@ -80,7 +80,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Opens the stream of a request that is not gRPC, and runs it.
+    /// Opens the stream of a request that is not gRPC and runs it.
     fn begin_plain(
         &mut self,
         slot: usize,
@@ -140,8 +140,8 @@ impl<S: Service> Connection<S> {
         self.drive(slot, stream);
     }
 
-    /// Handles the end of a request: starts a call that waits for its message, or ends the stream of messages. Resets the
-    /// stream if the body is shorter than `content-length`, and fails if the connection must then end.
+    /// Handles the end of a request: starts a call that waits for its message, or ends the stream of messages. Resets the stream
+    /// if the body is shorter than `content-length` and fails if the connection must then end.
     pub(super) fn on_request_ended(
         &mut self,
         slot: usize,
@@ -263,7 +263,7 @@ impl<S: Service> Connection<S> {
         StreamProgress::Waits
     }
 
-    /// Handles the response of a call. Writes a small message immediately, and queues a large message.
+    /// Handles the response of a call. Writes a small message immediately and queues a large message.
     fn write_response(
         &mut self,
         stream: &mut Stream<S>,
@@ -312,7 +312,7 @@ impl<S: Service> Connection<S> {
         if let Some((_, call)) = &mut stream.call {
             self.service.answered(call, &mut parts.headers);
         }
-        // The headers contain the status of a response that fails at once or has no message.
+        // The headers contain the status of a response that fails immediately or has no message.
         if let Some(code) = Status::code_of(&parts.headers) {
             self.ended(stream, code);
         }
@@ -380,7 +380,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Reports the end of a call to the service, and writes the end of its response.
+    /// Reports the end of a call to the service and writes the end of its response.
     fn end(&mut self, stream: &mut Stream<S>, end: &ResponseEnd) -> StreamProgress {
         let code = match end {
             ResponseEnd::Ok => Status::OK,
@@ -450,7 +450,7 @@ impl<S: Service> Connection<S> {
         self.fault()
     }
 
-    /// Records an ended stream, to classify later frames. `whole` is whether its request was complete.
+    /// Records an ended stream, to classify later frames. `whole` says whether its request was complete.
     pub(super) fn record_end(&mut self, id: u32, whole: bool) {
         if whole {
             self.ended.push_complete(id);

@@ -1,4 +1,4 @@
-//! Handles frames for the whole connection: SETTINGS, PING, WINDOW_UPDATE, PRIORITY and GOAWAY.
+//! Handles frames for the entire connection: SETTINGS, PING, WINDOW_UPDATE, PRIORITY and GOAWAY.
 
 use super::Connection;
 use crate::{
@@ -87,7 +87,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Increases the send window of the connection or of a stream, and queues the stream if it has unsent content. An invalid
+    /// Increases the send window of the connection or of a stream and queues the stream if it has unsent content. An invalid
     /// increase resets the stream or, for the connection's window, fails.
     pub(super) fn on_window(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let more = i64::from(frame.number()? & 0x7fff_ffff);

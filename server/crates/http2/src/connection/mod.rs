@@ -81,7 +81,7 @@ pub struct Connection<S: Service> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// The connection has failed, and sends its last frames until this time.
+    /// The connection has failed and is sending its last frames until this time.
     Failed(Instant),
     /// The connection sends and receives nothing more.
     Closed,
@@ -207,7 +207,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Starts a graceful shutdown: completes the calls in progress, but ends calls that may run forever. The first GOAWAY
+    /// Starts a graceful shutdown: completes the calls in progress but ends calls that may run forever. The first GOAWAY
     /// refuses no stream. A second GOAWAY follows when the client has acknowledged a ping, so that no call in transit is lost.
     pub fn shut_down(&mut self) {
         if self.phase == Phase::Open && !mem::replace(&mut self.shutting_down, true) {

@@ -100,7 +100,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Appends to the open header block, and handles a complete block. Fails if the block with its frame headers is too large.
+    /// Appends to the open header block and handles a complete block. Fails if the block with its frame headers is too large.
     fn on_continuation(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let mut open = self.open_block.take().ok_or(Reason::Protocol)?;
         open.frames += 1;
@@ -240,7 +240,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Adds content to the incomplete message, and passes complete messages to the call. Fails for invalid messages
+    /// Adds content to the incomplete message and passes complete messages to the call. Fails for invalid messages
     /// ([`crate::Refusal`]). Passes content that is not gRPC unchanged.
     fn take_content(&mut self, stream: &mut Stream<S>, mut content: &[u8]) -> Result<(), Refusal> {
         let max = self.config.message_bytes_max;
@@ -289,7 +289,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Drops a stream that the client has reset, and counts it as failed.
+    /// Drops a stream that the client has reset and counts it as failed.
     fn on_reset(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         frame.number()?;
         if self.is_idle(frame.stream) {

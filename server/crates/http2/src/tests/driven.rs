@@ -44,7 +44,7 @@ fn client_preface() -> Vec<u8> {
     preface
 }
 
-/// Reads until a frame of this type and stream arrives, and returns its payload.
+/// Reads until a frame of this type and stream arrives and returns its payload.
 async fn until(io: &mut tokio::io::DuplexStream, kind: u8, stream: u32) -> Vec<u8> {
     loop {
         let mut head = [0; HEAD_BYTES];

@@ -150,7 +150,7 @@ impl Client {
         assert!(self.ledger.begun.get() <= calls, "a call ends once");
     }
 
-    /// Appends the complete frames of the connection's output to `input`, and keeps an incomplete frame for the next call.
+    /// Appends the complete frames of the connection's output to `input` and keeps an incomplete frame for the next call.
     fn parse(&mut self, output: &[u8]) {
         self.unparsed.extend_from_slice(output);
         let mut used = 0;

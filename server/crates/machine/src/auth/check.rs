@@ -205,7 +205,7 @@ impl<'a> AccessCheck<'a> {
         Ok(())
     }
 
-    /// Checks a put like [`Self::put`], but checks its lease only if `leases` does not contain it, and adds it to `leases`. A
+    /// Like [`Self::put`], but checks the lease only if `leases` does not contain it. Adds the lease to `leases`. A
     /// lease may have many keys, and a transaction may use it often.
     fn check_put(&self, put: &kv::Put, leases: &mut BTreeSet<LeaseId>) -> Result<(), AuthError> {
         self.write(&put.key, b"")?;

@@ -47,7 +47,7 @@ impl Default for History {
     }
 }
 
-/// Reads versions, and caches the last block that was read.
+/// Reads versions and caches the last block that was read.
 #[derive(Debug)]
 pub(super) struct HistoryReader<'a> {
     history: &'a History,
@@ -241,7 +241,7 @@ impl History {
         };
         let before = block.len() as u64;
         self.bytes -= before - rest.len() as u64;
-        // Another state may still hold the whole block.
+        // Another state may still hold the entire block.
         self.dropped_bytes += before;
         if number == self.tail.number() {
             self.tail = rest;

@@ -42,7 +42,7 @@ impl Count {
     }
 }
 
-/// Returns whether a range that starts at position `from` of a page contains the whole page.
+/// Returns whether a range that starts at position `from` of a page contains the entire page.
 fn is_whole(leaf: &Leaf, from: usize, span: &KeyRange<'_>) -> bool {
     let last = leaf.len().checked_sub(1);
     from == 0 && last.is_none_or(|last| span.reaches(leaf.key(last)))

@@ -127,7 +127,7 @@ impl Leaf {
         self.live += u32::from(!entry.tombstone);
     }
 
-    /// Replaces the entry of the key at a position, and updates the number of live keys.
+    /// Replaces the entry of the key at a position and updates the number of live keys.
     pub(super) fn set(&mut self, at: usize, entry: IndexEntry) {
         self.live -= u32::from(!self.entry(at).tombstone);
         self.live += u32::from(!entry.tombstone);

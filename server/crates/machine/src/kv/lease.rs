@@ -74,8 +74,8 @@ impl Kv {
         true
     }
 
-    /// Attaches all live keys to their leases, after a checkpoint was loaded or versions were imported. Returns `false` if a
-    /// lease does not exist, but attaches its keys, too.
+    /// Attaches all live keys to their leases, after a checkpoint was loaded or versions were imported. If a lease does not
+    /// exist, returns `false` but still attaches its keys.
     pub(super) fn attach_leased_keys(&mut self) -> bool {
         let mut found = Vec::new();
         self.index.visit(&KeyRange::From(b""), &mut |key, entry| {

@@ -350,7 +350,7 @@ impl Kv {
         reads.passed(count.all - count.live)
     }
 
-    /// Charges the count of a range. If the budget suffices for the whole index, charges the whole index without counting.
+    /// Charges the count of a range. If the budget suffices for the entire index, charges the entire index without counting.
     fn charge_count(&self, span: &KeyRange<'_>, reads: &mut ReadBudget) -> Result<(), KvError> {
         // In a store of ordinary size, even the pages need not be counted.
         if reads.count_keys(self.index.pages() * KEYS_PER_PAGE).is_ok() {

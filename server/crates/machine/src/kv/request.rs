@@ -112,7 +112,7 @@ pub struct DeleteRange {
 }
 
 impl DeleteRange {
-    /// Returns whether the deletion returns the pairs of a whole range.
+    /// Returns whether the deletion returns the pairs of an entire range.
     pub fn reads_span(&self) -> bool {
         self.prev_kv && !self.range_end.is_empty()
     }

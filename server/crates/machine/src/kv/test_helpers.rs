@@ -30,7 +30,7 @@ pub(super) fn delete(kv: &mut Kv, key: &str) {
     apply(kv, KvOperation::Delete(delete));
 }
 
-/// Compacts at this revision, and finishes the sweep.
+/// Compacts at this revision and finishes the sweep.
 pub(super) fn compact(kv: &mut Kv, revision: i64) {
     apply(kv, KvOperation::Compact(Compact { revision }));
     while kv.sweeping {

@@ -42,7 +42,7 @@ impl Drop for CacheHold {
 /// The counted values, each in one queue.
 #[derive(Debug, Default)]
 struct Queues {
-    /// Values that scans have read, oldest first. They are dropped before all others.
+    /// Values that scans have read, oldest first. They are evicted before all others.
     scanned: Queue,
     /// All other values, in the order in which the clock examines them.
     clock: Queue,
@@ -86,7 +86,7 @@ impl BlockCache {
         }
     }
 
-    /// Drops no values until the result is dropped. Values that are then in memory can therefore be read without the disk.
+    /// Evicts no values until the result is dropped. Values that are then in memory can therefore be read without the disk.
     pub fn hold(self: &Arc<Self>) -> CacheHold {
         self.holds.fetch_add(1, SeqCst);
         CacheHold(self.clone())
@@ -97,7 +97,7 @@ impl BlockCache {
         self.holds.load(SeqCst) > 0
     }
 
-    /// Sets the maximum size in bytes of the values that can be dropped. [`Self::trim`] drops values beyond it.
+    /// Sets the maximum size in bytes of the values that can be evicted. When it is exceeded, [`Self::trim`] evicts values.
     pub fn set_target(&self, bytes: u64) {
         self.target_bytes.store(bytes, Relaxed);
     }
@@ -117,7 +117,7 @@ impl BlockCache {
         self.resident_bytes.load(Relaxed)
     }
 
-    /// Returns the size in bytes of all values that were dropped to make room.
+    /// Returns the total size in bytes of the values that were evicted to free memory.
     pub fn dropped_bytes(&self) -> u64 {
         self.dropped_bytes.load(Relaxed)
     }
@@ -137,7 +137,7 @@ impl BlockCache {
         self.read_bytes.fetch_add(bytes as u64, Relaxed);
     }
 
-    /// Counts values of `bytes` bytes that can now be dropped from `holder`.
+    /// Counts values of `bytes` bytes that can now be evicted from `holder`.
     pub(super) fn add(&self, holder: Weak<dyn Holder>, bytes: usize, pattern: ReadPattern) {
         self.resident_bytes.fetch_add(bytes as u64, Relaxed);
         let mut queues = self.queues();
@@ -148,7 +148,7 @@ impl BlockCache {
         queue.push(holder);
     }
 
-    /// Counts `bytes` bytes of values that were dropped to make room.
+    /// Counts `bytes` bytes of values that were evicted to free memory.
     pub(super) fn count_dropped(&self, bytes: usize) {
         self.dropped_bytes.fetch_add(bytes as u64, Relaxed);
     }

@@ -142,7 +142,7 @@ impl ReplicaLoop {
         self.proposed = true;
     }
 
-    /// Proposes a decision of this leader, unless the disk lacks space for it and startup does not need it.
+    /// Proposes a decision of this leader, unless there is not enough disk space for it and startup does not need it.
     fn decide(
         &mut self,
         command: Command,

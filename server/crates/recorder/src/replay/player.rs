@@ -56,7 +56,7 @@ impl Player {
         begun.flatten()
     }
 
-    /// Creates a player with the whole state, to run in parallel with a recorded replica in the same process. Redacts the log
+    /// Creates a player with the entire state, to run in parallel with a recorded replica in the same process. Redacts the log
     /// like the inputs, because a replica halts if an entry of its log differs from the leader's.
     pub fn twin(config: Config, mut recovered: Recovered) -> Result<Self, CorruptRecord> {
         let redaction = Redaction { values_in_clear: true };
@@ -104,7 +104,7 @@ impl Player {
     /// Passes the turn's inputs to the replica, runs a turn, and returns its effects.
     fn execute(&mut self, turn: &Turn) -> Result<Vec<Effect>, String> {
         for input in &turn.inputs {
-            let kind = input.kind.as_ref().ok_or("an input of a later release")?;
+            let kind = input.kind.as_ref().ok_or("an input from a later release")?;
             if let InputKind::Executed(index) = kind {
                 self.hand_in_executed(*index);
                 continue;

@@ -51,7 +51,7 @@ enum Schedule {
 struct Periodic {
     period: u64,
     check_interval_ticks: u64,
-    /// Ticks between two compactions. The first one follows after a whole period.
+    /// Ticks between two compactions. The first one follows after an entire period.
     compaction_interval_ticks: u64,
     /// Sampled revisions: one per check in the period, plus one. The oldest is as old as the period.
     sampled_revisions: VecDeque<Revision>,
@@ -152,7 +152,7 @@ impl Periodic {
     }
 
     /// Returns the oldest sampled revision if this member leads, the interval since the last compaction is over, and the
-    /// revision was not compacted last. Before the first compaction, the interval is a whole period.
+    /// revision was not compacted last. Before the first compaction, the interval is an entire period.
     fn oldest_if_due(&mut self, leading: bool, tick: u64) -> Option<Revision> {
         let oldest = *self.sampled_revisions.front()?;
         let since = *self.last.1.get_or_insert(tick - self.check_interval_ticks);

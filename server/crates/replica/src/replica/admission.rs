@@ -54,7 +54,7 @@ impl Replica {
         self.check_version(entry)
     }
 
-    /// Checks an entry of `bytes` bytes that another member has forwarded, and reserves disk space for it. `within_bound` is
+    /// Checks an entry of `bytes` bytes that another member has forwarded and reserves disk space for it. `within_bound` is
     /// whether the queued messages of that member are within their bound; otherwise returns `NotNow`.
     pub(super) fn admit_forwarded(
         &mut self,

@@ -123,7 +123,7 @@ impl Replica {
         replica.begin()
     }
 
-    /// Handles this member's removal and copied disk in the recovered state, and campaigns if this member is the sole voter.
+    /// Handles this member's removal and copied disk in the recovered state and campaigns if this member is the sole voter.
     fn begin(mut self) -> Result<Self, CorruptRecord> {
         self.notice_own_removal();
         self.settle_copy();
@@ -153,8 +153,8 @@ pub(super) fn raft_config(config: &Config, applied: u64) -> RaftConfig {
     }
 }
 
-/// Raises the commit index to the applied index, because raft would otherwise panic. Raises the term to the checkpoint's term,
-/// and then drops the vote, which is valid only in its own term.
+/// Raises the commit index to the applied index, because raft would otherwise panic. Raises the term to the checkpoint's term and
+/// then drops the vote, which is valid only in its own term.
 fn raise(hard_state: &mut HardState, place: &Position) {
     hard_state.commit = hard_state.commit.max(place.index);
     if place.term > hard_state.term {

@@ -1,13 +1,13 @@
 //! A member that starts from a copy of its data directory. The member may have acknowledged entries and voted after the copy
 //! was taken. Nothing shows whether it did: the original may be gone, or may run elsewhere. The member therefore neither votes
-//! nor campaigns until a confirmed leader has brought it up to date, and acknowledges nothing to an unconfirmed leader.
+//! nor campaigns until a confirmed leader has brought it up to date. It acknowledges nothing to an unconfirmed leader.
 //!
 //! A leader is confirmed as in `log_lost`: it answers a ReadIndex request, which takes a quorum. This member does not count in
 //! that quorum, because raft sees no message of an unconfirmed leader. The member is up to date once it has accepted the
 //! confirmed leader's append and applied everything that was committed when the leader answered.
 //!
 //! If the voters on original disks do not form a quorum, no leader can be confirmed, so all voters must run. A copy votes only
-//! for a candidate with a log at least as long as every voter's, and regards a winner as confirmed. No entry that is still on a
+//! for a candidate with a log at least as long as every voter's and regards a winner as confirmed. No entry that is still on a
 //! voter's disk is lost. The original may have voted in a term that the copy has not seen, but the other voters of that term
 //! have seen it. A copy neither votes nor campaigns in a term that a voter has reported, so each term has at most one leader.
 //!

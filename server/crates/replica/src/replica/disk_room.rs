@@ -2,7 +2,7 @@
 //! would stop the process.
 //!
 //! A follower accepts the entries that fit, as if the leader had sent no others, and lags until there is more space. A leader
-//! without space transfers leadership to a member that may have space, and proposes nothing itself. Entries that elections and
+//! without space proposes nothing itself and transfers leadership to a member that may have space. Entries that elections and
 //! startup need are accepted anyway: the first entry of a term and the attributes of members. Without them no leader could
 //! serve linearizable reads.
 //!

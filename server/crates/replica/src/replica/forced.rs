@@ -39,16 +39,16 @@ pub struct ForcedCluster {
 /// The reason why a member cannot become the only member of its cluster.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ForceError {
-    /// A committed entry cannot be decoded or is of a later release, or the cluster has a later feature level.
+    /// A committed entry cannot be decoded or is from a later release, or the cluster has a later feature level.
     #[error(transparent)]
     Corrupt(#[from] CorruptRecord),
-    /// The member joined, but has not received the state of its cluster.
+    /// The member joined but has not received the state of its cluster.
     #[error("this member has not received the state of its cluster")]
     NoState,
 }
 
 impl Replica {
-    /// Appends entries to the recovered state that make `own` the only member, and returns them for the disk. Returns `None` if
+    /// Appends entries to the recovered state that make `own` the only member and returns them for the disk. Returns `None` if
     /// there is no checkpoint, or if `own` is already alone or was removed. Fails with `NoState` if this member never received
     /// the cluster's state. Also fails if the state or an entry has a feature level above `level`.
     pub fn force_new_cluster(

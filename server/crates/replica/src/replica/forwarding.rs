@@ -73,8 +73,8 @@ impl Replica {
         }
     }
 
-    /// Appends another member's proposals, and reports the proposals that were not appended with the reasons. Appends none if
-    /// `within_bound` is false. Ignores the whole message if this member does not lead the message's term or has accepted the
+    /// Appends another member's proposals and reports the proposals that were not appended with the reasons. Appends none if
+    /// `within_bound` is false. Ignores the entire message if this member does not lead the message's term or has accepted the
     /// message before. Also ignores entries that cannot be decoded or have another member's stamp.
     pub(super) fn take_forwarded(
         &mut self,
@@ -146,8 +146,8 @@ impl Replica {
         }
     }
 
-    /// If the term or leader has changed since the last call, resubmits deferred proposals and lease requests, and drops
-    /// unproven lease answers. Tells the lessor if another member leads.
+    /// If the term or leader has changed since the last call, resubmits deferred proposals and lease requests and drops unproven
+    /// lease answers. Tells the lessor if another member leads.
     pub(super) fn notice_leader(&mut self) {
         let raft = &self.raft.raft;
         let now = (raft.term, raft.leader_id);

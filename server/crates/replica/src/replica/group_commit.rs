@@ -148,8 +148,8 @@ impl Replica {
         true
     }
 
-    /// Appends a proposal of this process to the leader's log. Defers it to the next tick if the log does not accept it now,
-    /// and answers it if the log rejects it. Returns whether the proposal still waits.
+    /// Appends a proposal of this process to the leader's log. Defers it to the next tick if the log does not accept it now.
+    /// Answers it if the log rejects it. Returns whether the proposal still waits.
     pub(super) fn append_own(&mut self, ticket: Ticket, entry: &Entry, data: Bytes) -> bool {
         match self.append_entry(self.config.id, entry, data) {
             Ok(()) => self.proposals.record_submission(ticket, self.own_term()),

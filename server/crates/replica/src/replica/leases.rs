@@ -1,4 +1,4 @@
-//! Lease requests. Other members send them to the leader. The leader computes the answer from its lease timers, and delivers it
+//! Lease requests. Other members send them to the leader. The leader computes the answer from its lease timers and delivers it
 //! once a ReadIndex round has proved that no other leader tracks leases. If its state was older than the round's index, it
 //! recomputes the answer after applying that index. The entries in between may grant or revoke the lease.
 
@@ -84,7 +84,7 @@ impl Replica {
         }
     }
 
-    /// Computes the answer to a lease request, and delivers it once this member has proved that it leads. A sole voter needs no
+    /// Computes the answer to a lease request and delivers it once this member has proved that it leads. A sole voter needs no
     /// proof. Returns `false` if this member cannot answer now or has too many waiting reads.
     fn answer_lease_request(
         &mut self,

@@ -1,6 +1,6 @@
 //! Detects a leader whose entries contradict this member's log, for one of two reasons. The data directory was emptied or
 //! replaced, and leaders count acknowledgments for entries that the log lacks. Or the history has forked, and a committed entry
-//! differs from the entry in the leader's log. Such a member must neither vote nor lead, and halts.
+//! differs from the entry in the leader's log. Such a member must neither vote nor lead; it halts.
 //!
 //! Messages alone never halt a member, because a faulty member, or an impostor on a connection without TLS, can send any
 //! message. The leader must confirm that it leads: this member sends it a ReadIndex request, which the leader answers with the
@@ -155,7 +155,7 @@ impl Replica {
         raft.term != message.term || [0, message.from].contains(&raft.leader_id)
     }
 
-    /// Records a claim of a leader that contradicts this log, and asks the leader for confirmation at most once per tick. Halts
+    /// Records a leader's claim that contradicts this log. Asks the leader for confirmation at most once per tick. Halts
     /// this member if the claim is confirmed and has been repeated for an election timeout.
     fn record_contradiction(&mut self, message: &Message, claim: LogClaim, last: u64) {
         let patience = self.config.election_ticks as u64;

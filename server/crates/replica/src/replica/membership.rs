@@ -59,9 +59,9 @@ impl ReceivedCommit {
 }
 
 impl Replica {
-    /// Returns whether this leader must transfer leadership before its own removal, and starts a transfer. The next leader then
-    /// proposes the removal. After [`HANDOVER_ATTEMPTS`] attempts, this leader accepts its removal, unless only one voter would
-    /// remain. That voter could not learn that the removal was committed, and would wait for this member's vote forever.
+    /// Returns whether this leader must transfer leadership before its own removal. If so, starts a transfer. The next leader
+    /// then proposes the removal. After [`HANDOVER_ATTEMPTS`] attempts, this leader accepts its removal, unless only one voter
+    /// would remain. That voter could not learn that the removal was committed and would wait forever for this member's vote.
     pub(super) fn transfers_leadership_first(&mut self, change: &ConfChange) -> bool {
         let own = wire::is_removal(change) && change.node_id == self.config.id;
         let leaves_one = self.raft.store().position().voters.len() == 2;
@@ -170,8 +170,8 @@ impl Replica {
         }
     }
 
-    /// Stops leading or campaigning if this member has applied its own removal, and halts it after its messages are sent. A
-    /// single remaining voter that has not sent this member the commit index may need this member's vote to learn of the
+    /// If this member has applied its own removal, stops leading or campaigning and halts the member after its messages are sent.
+    /// A single remaining voter that has not sent this member the commit index may need this member's vote to learn of the
     /// removal. This member then first waits until that voter rejects it.
     pub(super) fn notice_own_removal(&mut self) {
         if !self.has_applied_own_removal() {
@@ -215,7 +215,7 @@ impl Replica {
 
     /// Requests the leader's state if it must replace this member's. While a request is pending, this member accepts no
     /// entries, although the leader may need its acknowledgment to commit them. The request is therefore sent only in a term in
-    /// which this whole log is committed, and is canceled in the next term.
+    /// which this entire log is committed. It is canceled in the next term.
     pub(super) fn request_snapshot(&mut self) {
         if !self.awaits_leaders_state() {
             return;
@@ -255,8 +255,8 @@ impl Replica {
             && message.get_snapshot().get_metadata().index < asked
     }
 
-    /// Returns whether this member's whole log is committed and its last entry is of the current term. The leader's state then
-    /// includes the whole log without another entry.
+    /// Returns whether this member's entire log is committed and its last entry is of the current term. The leader's state then
+    /// includes the entire log without another entry.
     fn leader_reaches_own_log(&self) -> bool {
         let raft = &self.raft.raft;
         let last = raft.raft_log.last_index();

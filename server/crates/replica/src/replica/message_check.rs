@@ -28,8 +28,10 @@ pub enum MessageFault {
         /// Raft index of the entry.
         index: u64,
     },
-    /// The message appends an entry of a later release than the cluster version allows.
-    #[error("entry {index} of the raft log is of a later release than the cluster version allows")]
+    /// The message appends an entry from a later release than the cluster version allows.
+    #[error(
+        "entry {index} of the raft log is from a later release than the cluster version allows"
+    )]
     UnknownEntry {
         /// Raft index of the entry.
         index: u64,
@@ -44,9 +46,9 @@ pub enum MessageFault {
     Unsound,
 }
 
-/// Checks whether a correct member could have sent this message, and returns the reason if not. `last` is the last index of the
+/// Checks whether a correct member could have sent this message and returns the reason if not. `last` is the last index of the
 /// receiver's log if the receiver leads the message's term, else `None`. `own` is the feature level of this release.
-/// `admits_later` returns whether the receiver accepts entries of a later release ([`Replica::admits_later_entries`]).
+/// `admits_later` returns whether the receiver accepts entries from a later release ([`Replica::admits_later_entries`]).
 pub(super) fn check(
     message: &Message,
     last: Option<u64>,
@@ -115,7 +117,7 @@ fn appends(message: &Message) -> bool {
     message.get_msg_type() == MessageType::MsgAppend
 }
 
-/// Returns whether members send messages of this type to each other, and whether the fields fit the type. `last` is the
+/// Returns whether members send messages of this type to each other and the fields fit the type. `last` is the
 /// argument of [`check`].
 fn fits_its_kind(message: &Message, last: Option<u64>) -> bool {
     match message.get_msg_type() {
@@ -157,7 +159,7 @@ fn has_contiguous_entries(message: &Message) -> bool {
     })
 }
 
-/// Rejects entries that this member cannot decode, which would halt it at every startup. Accepts entries of a later release if
+/// Rejects entries that this member cannot decode, which would halt it at every startup. Accepts entries from a later release if
 /// `admits_later` returns true or an earlier entry in `entries` raises the cluster's version or level above this release.
 fn check_entries(
     entries: &[Entry],
@@ -182,7 +184,7 @@ fn check_entries(
 }
 
 impl Replica {
-    /// Returns whether entries of a later release may follow in this member's log. They may if the cluster version, or an
+    /// Returns whether entries from a later release may follow in this member's log. They may if the cluster version, or an
     /// unapplied raise of the version or level, is above this release.
     pub(super) fn admits_later_entries(&self) -> bool {
         let log = &self.raft.raft.raft_log;

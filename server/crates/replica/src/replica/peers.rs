@@ -157,7 +157,7 @@ impl Replica {
         self.post(candidate, Lane::Control, &PeerMessage::Raft(message));
     }
 
-    /// Records a probe, and returns whether to drop it because it repeats a probe of this tick. Returns `false` for other
+    /// Records a probe and returns whether to drop it because it repeats a probe of this tick. Returns `false` for other
     /// messages. Raft probes after each heartbeat response, so each linearizable read would send entries to a member whose disk
     /// is full.
     pub(super) fn record_probe_and_check_repeat(&mut self, message: &Message) -> bool {
@@ -171,8 +171,8 @@ impl Replica {
         self.probes.insert(message.to, probe) == Some(probe)
     }
 
-    /// Returns whether to drop an acknowledgment that adds nothing to one sent to the same leader in this tick, and records any
-    /// other acknowledgment. Raft answers each append, even one with only a commit index. One acknowledgment per tick passes,
+    /// Returns whether to drop an acknowledgment that adds nothing to one sent to the same leader in this tick. Records any other
+    /// acknowledgment. Raft answers each append, even one with only a commit index. One acknowledgment per tick passes,
     /// in case an earlier one was lost.
     pub(super) fn record_acknowledgment_and_check_repeat(&mut self, message: &Message) -> bool {
         if message.get_msg_type() != MessageType::MsgAppendResponse || message.reject {
@@ -226,7 +226,7 @@ impl Replica {
         self.hand_over(to.map(|MemberId(id)| id)).map(MemberId)
     }
 
-    /// Transfers leadership like [`Self::transfer_leadership`], but does not append held proposals first.
+    /// Transfers leadership like [`Self::transfer_leadership`] but does not append held proposals first.
     pub(super) fn hand_over(&mut self, to: Option<u64>) -> Result<u64, TransferRefused> {
         self.send_appended();
         let raft = &self.raft.raft;

@@ -144,7 +144,7 @@ fn applied_to_raft(replica: &mut Replica) {
     replica.raft.advance_apply_to(applied);
     let receivers = replica.slowest_receiver();
     replica.raft.mut_store().trim(receivers);
-    // Under load the whole log is rarely committed at a tick, so the request is also retried here.
+    // Under load the entire log is rarely committed at a tick, so the request is also retried here.
     replica.request_snapshot();
 }
 
@@ -184,7 +184,7 @@ fn install(replica: &mut Replica, host: &mut dyn Host, ready: &Ready) {
     replica.other_lineage_term = None;
 }
 
-/// Appends the entries and hard state of a `Ready` to the log in memory, and returns the batch for the disk.
+/// Appends the entries and hard state of a `Ready` to the log in memory and returns the batch for the disk.
 fn persist_batch(replica: &mut Replica, ready: &Ready) -> LogBatch {
     let log = replica.raft.mut_store();
     log.append(ready.entries());
@@ -319,7 +319,7 @@ fn apply_one(
     Ok(executed.and_then(|executed| finish(replica, host, *executed)))
 }
 
-/// Installs the resulting state of a long command, and returns its outcome. Returns `None` if no long command is expected.
+/// Installs the resulting state of a long command and returns its outcome. Returns `None` if no long command is expected.
 fn finish(
     replica: &mut Replica,
     host: &mut dyn Host,
@@ -485,7 +485,7 @@ fn issue_reads(replica: &mut Replica) {
     }
 }
 
-/// Releases the reads whose index is applied, and answers the lease requests that waited for their index. Returns whether there
+/// Releases the reads whose index is applied. Answers the lease requests that waited for their index. Returns whether there
 /// were any, because the next round may then be due.
 fn release_reads(replica: &mut Replica, host: &mut dyn Host) -> bool {
     let Released { reads, questions } = replica

@@ -57,7 +57,7 @@ impl<V: Default> IntervalTree<V> {
         self.root = Some(insert(self.root.take(), node));
     }
 
-    /// Calls `change` with the value of a range, and removes the range if `change` returns true. Ignores an unknown range.
+    /// Calls `change` with the value of a range and removes the range if `change` returns true. Ignores an unknown range.
     pub(super) fn change(&mut self, span: &WatchRange, change: impl FnOnce(&mut V) -> bool) {
         self.root = change_or_remove(self.root.take(), span, change);
     }
@@ -93,7 +93,7 @@ impl<V> TreapNode<V> {
     }
 }
 
-/// Inserts a node whose range is not in the treap yet, and returns the root.
+/// Inserts a node whose range is not in the treap yet and returns the root.
 fn insert<V>(tree: TreapLink<V>, mut new: Box<TreapNode<V>>) -> Box<TreapNode<V>> {
     let Some(mut node) = tree else {
         return new;
@@ -142,7 +142,7 @@ fn join<V>(before: TreapLink<V>, after: TreapLink<V>) -> TreapLink<V> {
     })
 }
 
-/// Calls `change` with the value of a range, and removes the range if `change` returns true. Returns the root.
+/// Calls `change` with the value of a range and removes the range if `change` returns true. Returns the root.
 fn change_or_remove<V>(
     tree: TreapLink<V>,
     span: &WatchRange,

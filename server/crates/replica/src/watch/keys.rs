@@ -2,8 +2,8 @@
 //!
 //! A stream watches key ranges. A watcher group is one range of one stream, with any number of watchers. When a change matches
 //! a group, its history location is recorded; events are not copied (I7). The number of recorded locations per stream is
-//! bounded. Beyond it, or after another state has replaced this one, a group keeps only its first location. The stream then
-//! reads the history from there.
+//! bounded. When it is exceeded, or after another state has replaced this one, a group keeps only its first location. The stream
+//! then reads the history from there.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,13 +35,13 @@ pub struct PendingChanges {
     pub first: HistoryLocation,
     /// Locations of the other changes, in order. Empty if `rest` is set.
     pub more: Vec<HistoryLocation>,
-    /// Whether the reader must read the whole history from the first revision on. Set if there are too many changes, or if
+    /// Whether the reader must read the entire history from the first revision on. Set if there are too many changes, or if
     /// another state has replaced the state of the locations.
     pub rest: bool,
 }
 
 impl PendingChanges {
-    /// Drops all locations except the first, and makes the reader read everything from there on.
+    /// Drops all locations except the first and makes the reader read everything from there on.
     fn leave_rest(&mut self, stream: &mut StreamEntry) {
         stream.noted -= self.more.len();
         self.more = Vec::new();
@@ -97,7 +97,7 @@ impl GroupIds {
         }
     }
 
-    /// Removes an id. Returns whether no id is left; the caller then drops the whole set, which may still contain the last id.
+    /// Removes an id. Returns whether no id is left; the caller then drops the entire set, which may still contain the last id.
     fn remove(&mut self, id: u32) -> bool {
         match self {
             Self::None => true,
@@ -186,7 +186,7 @@ impl WatcherGroups {
             .map(|group| (&group.key, WatchStreamId(group.stream), group.watchers))
     }
 
-    /// Unregisters a group, whose range is `span`, and drops its pending changes.
+    /// Unregisters a group whose range is `span` and drops its pending changes.
     pub fn unregister(&mut self, id: WatcherGroupId, span: &WatchRange) {
         match span.end {
             RangeEnd::One => {
@@ -294,7 +294,7 @@ impl WatcherGroups {
     }
 }
 
-/// Adds a change to the pending changes of watcher group `id`, and wakes its stream if it had no pending group. At
+/// Adds a change to the pending changes of watcher group `id` and wakes its stream if it had no pending group. At
 /// [`NOTED_LOCATIONS_MAX`] locations per stream, the group keeps only its first one and ignores further changes.
 fn record_change(
     groups: &mut Slab<WatcherGroup>,
@@ -464,7 +464,7 @@ mod tests {
         assert_eq!((hub.take(one), woken), (vec![], vec![two]));
         let taken = hub.take(two);
         assert_eq!((taken[0].0, taken[0].1.revision), (reused, Revision(3)));
-        // The same stream registers the range again, and gets its changes once.
+        // The same stream registers the range again and gets its changes once.
         hub.notify(b"a", places[0], Revision(4), |_| {});
         hub.unregister(reused, &range);
         assert_eq!(hub.register(two, &range), reused);

@@ -10,7 +10,7 @@ use witan_machine::{
 
 use super::*;
 
-/// Returns three states with the same history. The second one has different blocks. The third one has another salt, and keeps a
+/// Returns three states with the same history. The second one has different blocks. The third one has another salt and keeps a
 /// deletion that a compaction removed from the others.
 fn states(ids: &[u64]) -> [View; 3] {
     let mut kv = Kv::default();
@@ -71,7 +71,7 @@ fn adopted() -> Cluster {
 }
 
 impl Cluster {
-    /// Writes at a member until all have applied the write, and checks that all have the same state.
+    /// Writes at a member until all have applied the write and checks that all have the same state.
     fn assert_one_state(&mut self) {
         // A waiting request fails, because a snapshot may have skipped it.
         self.ticks(30);

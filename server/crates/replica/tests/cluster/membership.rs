@@ -105,7 +105,7 @@ fn a_leader_appends_nothing_of_a_member_that_it_removes() {
     assert_eq!(cluster.count(leader, "after"), 0);
 }
 
-/// A leader that cannot transfer leadership accepts its own removal, and rejects later requests.
+/// A leader that cannot transfer leadership accepts its own removal and rejects later requests.
 #[test]
 fn a_leader_appends_nothing_of_its_own_behind_its_removal() {
     let mut cluster = Cluster::new(&[1, 2, 3]);

@@ -34,7 +34,7 @@ fn a_write_waits_for_a_leader_and_is_answered_once_there_is_one() {
     assert_eq!(cluster.count(follower, "k"), 1);
 }
 
-/// The leader may accept the write or not, and stops before it answers.
+/// The leader may accept the write, but it stops before it answers.
 #[test]
 fn a_write_in_flight_when_the_leader_dies_is_applied_once() {
     for reaches_another in [false, true] {

@@ -332,7 +332,7 @@ fn a_deletion_may_take_any_number_of_keys_but_return_only_so_many_bytes() {
     assert!(kv.is_empty());
 }
 
-/// The entry reads two million pairs, and comes from a release without limits.
+/// The entry reads two million pairs and comes from a release without limits.
 #[test]
 fn an_entry_without_limits_is_replayed_with_its_effects_and_without_its_answers() {
     let mut view = genesis(1, vec![Member { id: ID, ..Member::default() }]);

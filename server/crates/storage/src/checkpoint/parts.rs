@@ -1,7 +1,7 @@
 //! Writes a state in parts while it is built, for example from a snapshot. The values of a part can leave memory, so the state
 //! can be larger than memory.
 //!
-//! A part contains the keys that were built so far, and is written as a difference to the previous part. No part is published:
+//! A part contains the keys that were built so far and is written as a difference to the previous part. No part is published:
 //! after a crash, no checkpoint exists. The runs of the parts become runs of the checkpoint, so no value is written twice.
 
 use std::io;
@@ -32,7 +32,7 @@ pub(super) struct Parts {
     pub(super) written: Option<View>,
     /// [`built_bytes`] of that state.
     bytes: u64,
-    /// Whether a part is being written, and not the whole state.
+    /// Whether a part is being written, and not the entire state.
     pub(super) writing: bool,
 }
 

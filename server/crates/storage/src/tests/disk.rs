@@ -74,7 +74,7 @@ fn content(path: &Path, file: File) -> Option<Vec<u8>> {
     read(path, file, &mut content).then_some(content)
 }
 
-/// Reads the content of `file` into `content`, and returns whether `path` is still this file. Reuses the buffer, because
+/// Reads the content of `file` into `content` and returns whether `path` is still this file. Reuses the buffer, because
 /// allocating new pages takes longer than reading.
 fn read(path: &Path, file: File, content: &mut Vec<u8>) -> bool {
     let opened = fs::File::open(path).and_then(|opened| {
@@ -321,7 +321,7 @@ impl FileSystem for Watched {
     }
 }
 
-/// Writes to a log file, and fails while the disk is full.
+/// Writes to a log file and fails while the disk is full.
 pub(in super::super) struct Writer {
     inner: <DefaultFileSystem as FileSystem>::Writer,
     path: PathBuf,

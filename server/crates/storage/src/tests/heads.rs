@@ -16,7 +16,7 @@ fn numbers_of_heads(dir: &TempDir) -> Vec<u64> {
     heads.iter().filter_map(|path| heads_number(path)).collect()
 }
 
-/// Starts on a copy of the directory with no values in memory, and compares the state with `expected`.
+/// Starts on a copy of the directory with no values in memory and compares the state with `expected`.
 fn compare(dir: &TempDir, expected: &View, what: &str) {
     let (copied, cache) = (TempDir::new(), keeps_none());
     copy(&dir.0, &copied.0);
@@ -191,7 +191,7 @@ fn every_flipped_bit_in_heads_shows() {
     }
     std::fs::write(&heads_path, &whole).unwrap();
     assert!(heads::read(&path, &run).is_some());
-    // The manifest names another run, or the run is not whole.
+    // The manifest names another run, or the run is incomplete.
     let other = Run { number: run.number + 1, ..run.clone() };
     assert_eq!(heads::read(&path, &other), None);
     let bytes = std::fs::read(&path).unwrap();

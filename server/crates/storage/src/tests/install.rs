@@ -173,7 +173,7 @@ fn a_checkpoint_that_was_being_written_does_not_count() {
     let mut member = Member::start(&dir, &ledger, inbox);
     let later = view(100, 10);
     let received = member.receive(&later);
-    // The checkpoint thread has started, and waits for its turn to write.
+    // The checkpoint thread has started and is waiting for its turn to write.
     let turn = ledger.begin_run(&dir.data(), 1).unwrap();
     let (done, rewritten) = mpsc::sync_channel(1);
     let done = Box::new(move || done.send(()).unwrap());

@@ -71,7 +71,7 @@ fn a_part_is_no_checkpoint_after_a_crash() {
     storage.checkpoint.write(None, &view).unwrap();
     storage.checkpoint.remove_others();
     assert_eq!(dir.runs(), numbers(&dir));
-    // The next checkpoint continues from the whole state.
+    // The next checkpoint continues from the entire state.
     let mut later = view.clone();
     run(&mut later, put(1, 100));
     storage.checkpoint.write(Some(&view), &later).unwrap();

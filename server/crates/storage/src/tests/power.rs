@@ -1,5 +1,5 @@
-//! Tests a power cut of a whole data directory, log and checkpoint together. One test uses a disk that drops unsynced pages
-//! (`disk`). The other uses a real file system. It writes a random part of the files to the device, and copies the device while
+//! Tests a power cut of an entire data directory, log and checkpoint together. One test uses a disk that drops unsynced pages
+//! (`disk`). The other uses a real file system. It writes a random part of the files to the device and copies the device while
 //! the writer is stopped. Without loop devices, it reports this and passes.
 
 use std::{

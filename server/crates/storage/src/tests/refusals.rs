@@ -114,7 +114,7 @@ fn write_changed(storage: &mut Storage, view: &View, change: &ChangeRecord<'_>) 
     published.unwrap();
 }
 
-/// Fails unless startup and offline commands refuse the directory as one of a later release, and leave every file as it is.
+/// Fails unless startup and offline commands refuse the directory as one from a later release and leave every file unchanged.
 fn check_left_to_a_later_release(dir: &TempDir, what: &str) {
     let before = contents(&dir.data());
     for _ in 0..2 {

@@ -89,7 +89,7 @@ impl DirectWriter {
 }
 
 impl Connection {
-    /// Calls `attempt` until it does not fail with `WouldBlock`, and waits with `poll_ready` before each retry. Each call
+    /// Calls `attempt` until it does not fail with `WouldBlock`. Waits with `poll_ready` before each retry. Each call
     /// counts against the task's budget, so that a busy stream does not block the thread's other streams.
     fn poll<T>(
         &self,

@@ -195,7 +195,7 @@ impl Files {
         Ok(config)
     }
 
-    /// Builds the TLS configuration for connections to members. It presents this member's certificate, and accepts certificates
+    /// Builds the TLS configuration for connections to members. It presents this member's certificate and accepts certificates
     /// that the authority has signed and that are not revoked. Without an authority, it trusts the system's authorities or, if
     /// this member's certificate is self-signed, any certificate.
     pub(super) fn client_config(

@@ -99,7 +99,8 @@ impl PeerTls {
         connector.connect(name, stream).await
     }
 
-    /// Returns the configuration from the current files, or from the last successful read if that fails.
+    /// Reads the current files and returns the configuration. If the read fails, returns the configuration of the last successful
+    /// read.
     fn client_config(&self) -> Arc<ClientConfig> {
         let mut last = self.0.last.lock();
         match client_config(&self.0.client) {

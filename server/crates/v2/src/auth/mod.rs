@@ -1,4 +1,4 @@
-//! `/v2/auth`: enables and disables authentication, and manages users and roles, with etcd 3.4's responses. v3 shares the
+//! `/v2/auth`: enables and disables authentication and manages users and roles, with etcd 3.4's responses. v3 shares the
 //! users.
 //!
 //! Reading order: this file (the resource) → `users`, `roles`. `witan_dialect::basic_auth` authenticates the caller,
@@ -140,7 +140,7 @@ impl<'a> AuthResource<'a> {
     }
 }
 
-/// Answers any request below `/v2/auth`. `path` is the whole cleaned path.
+/// Answers any request below `/v2/auth`. `path` is the entire cleaned path.
 pub(super) async fn handle(
     ctx: &Context,
     request: &HttpRequest,

@@ -62,8 +62,8 @@ pub(super) async fn get(
     Ok(json_response(ctx, request, StatusCode::OK, &user))
 }
 
-/// Creates or changes a user. A body with `roles`, or with neither `grant` nor `revoke` for a new user, creates the user. As in
-/// etcd, only creation without roles returns 201; all other requests return 200.
+/// Creates or changes a user. A body creates the user if it contains `roles`, or if the user is new and the body contains neither
+/// `grant` nor `revoke`. As in etcd, only creation without roles returns 201; all other requests return 200.
 pub(super) async fn put(
     ctx: &Context,
     request: &HttpRequest,

@@ -175,7 +175,8 @@ fn observed(
     })
 }
 
-/// Streams the leaders of the election in the first request, or of the empty name without a request. Ignores later requests.
+/// Streams the leaders of the election named in the first request. If the stream ends without a request, observes the election
+/// with the empty name. Ignores later requests.
 pub(crate) fn observe_first<R>(
     ctx: &Context,
     mut requests: R,

@@ -121,7 +121,8 @@ async fn wait_until_first(ctx: &Context, name: &[u8], created: i64) -> RpcResult
     }
 }
 
-/// Waits until a key is deleted at revision `from` or later. Fails with `Compacted`, or with `Stopped` if the watch ends.
+/// Waits until a key is deleted at revision `from` or later. Fails with `Compacted` if `from` has been compacted and with
+/// `Stopped` if the watch ends.
 async fn wait_until_deleted(ctx: &Context, key: &Bytes, from: i64) -> RpcResult<()> {
     let create = WatchCreateRequest {
         key: key.clone(),

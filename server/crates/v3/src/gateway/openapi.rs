@@ -194,7 +194,7 @@ impl<'a> Protos<'a> {
         methods.find(|(known, _)| known == call).map(|(_, m)| *m)
     }
 
-    /// Builds the schema of a message or an enum, and adds the types of its fields to `wanted`.
+    /// Builds the schema of a message or an enum and adds the types of its fields to `wanted`.
     fn schema(&self, full: &str, wanted: &mut BTreeSet<String>) -> Value {
         if let Some((_, known)) = self.enums.iter().find(|(known, _)| known == full) {
             let names: Vec<&str> = known.value.iter().map(|value| value.name()).collect();
@@ -216,7 +216,7 @@ impl<'a> Protos<'a> {
     }
 }
 
-/// Builds the schema of one value of a field, and adds its type to `wanted`.
+/// Builds the schema of one value of a field and adds its type to `wanted`.
 fn field_schema(field: &FieldDescriptorProto, wanted: &mut BTreeSet<String>) -> Value {
     match field.r#type() {
         Type::Bool => json!({ "type": "boolean" }),

@@ -289,7 +289,7 @@ impl WebSocketSession {
         self.line.extend_from_slice(part);
     }
 
-    /// Sends the last line after the call has completed, and closes the session.
+    /// Sends the last line after the call has completed and closes the session.
     fn finish_call(&mut self) {
         self.call = CallState::Done;
         let line = std::mem::take(&mut self.line);

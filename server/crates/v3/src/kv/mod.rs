@@ -123,8 +123,8 @@ async fn read_small<Q: Send + 'static, T: Send + 'static>(
     ctx.disk_read(read).await?
 }
 
-/// Runs a read with a permit on this worker, or on another thread if it is `Long` or a value is only on disk. The permit is
-/// held until the connection's current poll ends, so that a poll runs at most as many reads as there are permits.
+/// Runs a read with a permit on this worker. If the read is `Long` or a value is only on disk, runs it on another thread. The
+/// permit is held until the connection's current poll ends, so that a poll runs at most as many reads as there are permits.
 pub(super) async fn run_large<T: Send + 'static>(
     job: Job<Permit>,
     size: ReadSize,

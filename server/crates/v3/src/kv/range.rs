@@ -31,7 +31,7 @@ const PAIRS_DIVISOR: u64 = 8;
 /// Number of large reads that run concurrently (`JobKind::Read`). Together, their pairs replace at most the values in memory.
 const LARGE_READS: u64 = 4;
 
-/// Validates, authorizes and executes a range, and records its duration. The response shares memory with the state until it is
+/// Validates, authorizes and executes a range. Records its duration. The response shares memory with the state until it is
 /// encoded; a large read keeps its permit until then.
 pub(crate) async fn range(
     ctx: &Context,

@@ -24,7 +24,7 @@ pub(super) enum ReadyResponse {
         answer: Box<WatchResponse>,
         recipients: Recipients,
     },
-    /// Events for the synced watchers of a group. `next` is the watcher that receives them next.
+    /// Events for the synced watchers of a group. `next` is the ID of the next watcher to receive the events.
     Synced {
         group_id: WatcherGroupId,
         next: i64,
@@ -205,7 +205,7 @@ impl ResponseQueue {
     }
 }
 
-/// Builds the response with the events that pass a watcher's filters, and returns whether it can be split. Returns `None` if no
+/// Builds the response with the events that pass a watcher's filters and returns whether it can be split. Returns `None` if no
 /// event passes. `header_at` builds the header for the revision of the last event.
 fn events_of(
     id: i64,
@@ -239,7 +239,8 @@ fn events_of(
     Some((WatchAnswer { head, events: wanted }, flags.fragment))
 }
 
-/// Splits a response into parts smaller than `bytes`, or of a single event. Marks all parts but the last as fragments.
+/// Splits a response into parts that are smaller than `bytes` or contain a single event. Marks all parts but the last as
+/// fragments.
 fn fragments(answer: WatchAnswer, bytes: usize) -> Vec<WatchAnswer> {
     let bare = WatchAnswer::from(WatchResponse { fragment: true, ..answer.head });
     let bare_bytes = bare.encoded_len();

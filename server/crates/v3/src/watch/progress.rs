@@ -56,7 +56,7 @@ impl ProgressNotifier {
         }
     }
 
-    /// Marks the periodic notification as due once the stream has read up to `published`, and stops the timer.
+    /// Marks the periodic notification as due once the stream has read up to `published` and stops the timer.
     pub(super) fn mark_due(&mut self, published: Revision) {
         self.is_due = true;
         self.wanted = published;

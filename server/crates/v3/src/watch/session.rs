@@ -309,7 +309,7 @@ impl<R> Session<R> {
         }
     }
 
-    /// Reads one batch of a group's changes from `from` on, and puts the remaining changes back into `unread`. If they were
+    /// Reads one batch of a group's changes from `from` on and puts the remaining changes back into `unread`. If they were
     /// compacted, cancels the group's synced watchers.
     async fn read_from(
         &mut self,

@@ -63,7 +63,7 @@ fn contradictions() -> [(Envelope, u64); 5] {
     ]
 }
 
-/// Takes the messages sent to member 3. Returns its responses to requests, and whether member 2 acknowledged anything to it.
+/// Takes the messages sent to member 3. Returns its responses to requests and whether member 2 acknowledged anything to it.
 fn taken(host: &mut Noted) -> (Vec<Envelope>, bool) {
     let (mut answers, mut acknowledged) = (Vec::new(), false);
     for sent in host.sent.drain(..).filter(|sent| sent.to.0 == 3) {

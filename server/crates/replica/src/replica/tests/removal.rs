@@ -17,7 +17,7 @@ use witan_machine::{
     view::View,
 };
 
-/// Member 1 as a host. It agrees to every request, and records the messages before the change is answered.
+/// Member 1 as a host. It agrees to every request and records the messages before the change is answered.
 #[derive(Default)]
 struct Agreeing {
     answers: Vec<Envelope>,

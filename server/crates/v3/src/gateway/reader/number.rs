@@ -12,7 +12,8 @@ pub(super) fn plain(kind: FieldKind, digits: &[u8]) -> Option<u64> {
     integer(kind, std::str::from_utf8(digits).ok()?)
 }
 
-/// Parses a JSON number for a field of this kind to the bits of a varint. Returns `None` if it is not whole or out of range.
+/// Parses a JSON number for a field of this kind to the bits of a varint. Returns `None` if it is not a whole number or is out of
+/// range.
 pub(super) fn bare(kind: FieldKind, number: &[u8]) -> Option<u64> {
     integer(kind, &whole(number)?)
 }
@@ -42,7 +43,7 @@ fn leading_integer(text: &[u8]) -> Option<String> {
     if ends { whole(number) } else { None }
 }
 
-/// Returns the plain digits of a JSON number in any notation. Returns `None` if it is not whole or too long.
+/// Returns the plain digits of a JSON number in any notation. Returns `None` if it is not a whole number or is too long.
 fn whole(number: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(number).ok()?;
     let starts = |byte: u8| byte == b'-' || byte.is_ascii_digit();
@@ -100,7 +101,7 @@ fn integer(kind: FieldKind, digits: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// `tests/differ/src/v3/oddity.rs` compares all other cases with etcd, but has no unsigned field.
+    /// `tests/differ/src/v3/oddity.rs` compares all other cases with etcd but has no unsigned field.
     #[test]
     fn a_field_without_a_sign_takes_no_sign() {
         assert_eq!(bare(FieldKind::Uint64, b"1"), Some(1));

@@ -1,4 +1,4 @@
-//! Reads scalar values, and builds the errors for values of a wrong type.
+//! Reads scalar values and builds the errors for values of a wrong type.
 
 use std::borrow::Cow;
 

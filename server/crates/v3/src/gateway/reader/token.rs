@@ -55,7 +55,7 @@ impl<'a> Reader<'a> {
         Ok(token)
     }
 
-    /// Consumes a value without decoding it, and returns its position.
+    /// Consumes a value without decoding it and returns its position.
     pub(super) fn value(&mut self) -> ReadResult<Range<usize>> {
         self.scanner.peek();
         let start = self.scanner.at();
@@ -63,7 +63,7 @@ impl<'a> Reader<'a> {
         Ok(start..self.scanner.at())
     }
 
-    /// Skips a value, but validates its strings.
+    /// Skips a value but validates its strings.
     pub(super) fn skip(&mut self) -> ReadResult<()> {
         let Range { start, end } = self.value()?;
         let skipped = &self.body[start..end];
