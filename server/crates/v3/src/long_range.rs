@@ -62,7 +62,7 @@ struct LongRange {
     account: Account,
     /// The job with the state. Its task drops it when the state must be released.
     job: Weak<Job<()>>,
-    /// Releases the state when it is dropped.
+    /// Dropping this sender releases the state.
     _done_guard: oneshot::Sender<Infallible>,
     plan: RangePlan,
     /// The charge for the list of keys in the plan.
