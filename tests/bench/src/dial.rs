@@ -14,7 +14,7 @@ use tokio_rustls::{
 /// Scheme of an address with TLS.
 pub(crate) const HTTPS: &str = "https://";
 
-/// Performs complete handshakes, but accepts any certificate.
+/// Performs complete handshakes but accepts any certificate.
 static TLS: LazyLock<TlsConnector> = LazyLock::new(|| {
     let mut config = ClientConfig::builder()
         .dangerous()

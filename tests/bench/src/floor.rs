@@ -17,7 +17,7 @@ const RECORD_BYTES: usize = 16 + VALUE_BYTES + 64;
 /// Number of bytes in one write to a socket.
 const PART_BYTES: usize = 1 << 20;
 
-/// Sends `bytes` bytes through a local socket to a file in `folder`, and syncs the file. Returns the duration. Panics if the
+/// Sends `bytes` bytes through a local socket to a file in `folder` and syncs the file. Returns the duration. Panics if the
 /// disk fails.
 pub fn copy(folder: &Path, bytes: u64) -> Duration {
     let path = folder.join("floor");

@@ -180,7 +180,7 @@ impl<C: Call> Wire for Grpc<C> {
                         self.resume(out);
                     }
                 }
-                // The server sent the whole answer before it received the end of the request (RFC 9113, 8.1).
+                // The server sent the entire answer before it received the end of the request (RFC 9113, 8.1).
                 RST_STREAM if payload == NO_ERROR => {}
                 _ => panic!("frame of type {kind} with {payload:02x?}: the server gave up"),
             }

@@ -1,4 +1,4 @@
-//! A lean HTTP/1.1 client with one request at a time on one connection. It reads an answer's status and length or chunks, and
+//! A lean HTTP/1.1 client with one request at a time on one connection. It reads an answer's status and length or chunks and
 //! skips the rest.
 
 use crate::{verb::Verb, wire::Wire};

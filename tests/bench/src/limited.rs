@@ -34,7 +34,7 @@ const SEED: u64 = 53;
 const HOT_CLIENTS: usize = 64;
 const HOT_LENGTH: Duration = Duration::from_secs(10);
 
-/// Measures each number of keys on a new server of each program, and prints a table. `limit_bytes` is the programs' limit. Must
+/// Measures each number of keys on a new server of each program and prints a table. `limit_bytes` is the programs' limit. Must
 /// run in a `LocalSet`.
 pub async fn measure(programs: &[Program], scale: &Scale, limit_bytes: u64) {
     println!(

@@ -154,7 +154,7 @@ pub async fn run_idle(subject: &Subject<'_>, length: Duration) -> Measured {
     measure(subject, sent, &Gauge::default(), none, end).await
 }
 
-/// Measures from the end of the warm-up until `end`, and then waits for the clients.
+/// Measures from the end of the warm-up until `end` and then waits for the clients.
 pub(crate) async fn measure(
     subject: &Subject<'_>,
     sent: u64,

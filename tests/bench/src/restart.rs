@@ -40,7 +40,7 @@ pub struct Scale {
     /// Size of each value in bytes.
     #[arg(long, default_value_t = VALUE_BYTES)]
     pub value_bytes: usize,
-    /// Number of restarts, or of measurements of a load.
+    /// Number of restarts or of measurements of a load.
     #[arg(long, default_value_t = 2)]
     pub rounds: usize,
     /// Also adds a learner, which receives the state.
@@ -48,7 +48,7 @@ pub struct Scale {
     pub rebuild: bool,
 }
 
-/// Measures each number of keys on a new server of each program, and prints a table. Must run in a `LocalSet`. Panics if a
+/// Measures each number of keys on a new server of each program and prints a table. Must run in a `LocalSet`. Panics if a
 /// server refuses a request.
 pub async fn measure(programs: &[Program], scale: &Scale) {
     println!(

@@ -24,7 +24,7 @@ const WATCH: &str = "/etcdserverpb.Watch/Watch";
 /// Maximum time for the last events after the last answer to a write.
 const LAST_EVENTS_MAX: Duration = Duration::from_secs(10);
 
-/// Creates values that start with the current time, and reads that time.
+/// Creates values that start with the current time and reads that time.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     epoch: Instant,
@@ -43,7 +43,7 @@ impl Clock {
         u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// Returns a value of `bytes` bytes, or of the time's size if that is larger.
+    /// Returns a value of `bytes` bytes. If the time is larger, the value has the size of the time.
     pub(crate) fn value(self, bytes: usize) -> Bytes {
         let mut value = self.micros().to_be_bytes().to_vec();
         value.resize(bytes.max(Self::BYTES), b'v');
@@ -132,7 +132,7 @@ impl Heard {
         })
     }
 
-    /// Opens a connection with a watcher for each of `watched`, and waits until the watchers are created. Each stream has
+    /// Opens a connection with a watcher for each of `watched` and waits until the watchers are created. Each stream has
     /// `per_stream` watchers. The watchers run in `hearing`, which must be dropped before the server.
     pub(crate) async fn watch(
         self: &Rc<Self>,

@@ -1,4 +1,4 @@
-//! The engine of all dialects. It sends a seed's sequence to Witan and to etcd, and shortens a sequence that they answer
+//! The engine of all dialects. It sends a seed's sequence to Witan and to etcd and shortens a sequence that they answer
 //! differently. It also runs kept scripts.
 //!
 //! A dialect defines the requests and which answers are equal.

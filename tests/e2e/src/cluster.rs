@@ -1,4 +1,4 @@
-//! A cluster of processes. A test starts all of them, and kills and restarts individual members.
+//! A cluster of processes. A test starts all of them and can kill and restart individual members.
 
 use serde_json::Value;
 
@@ -154,7 +154,7 @@ impl Cluster {
         self.members.iter().map(Server::address).collect()
     }
 
-    /// Waits until all running members report the same leader, which runs, and returns its position.
+    /// Waits until all running members report the same leader and this leader is running. Returns its position.
     pub fn leader(&self) -> usize {
         wait::until("all members that run name the same leader", || {
             let running = self.members.iter().enumerate();

@@ -24,7 +24,7 @@ use crate::{linear::client::Choice, ports};
 
 const PIECE_BYTES: usize = 32 << 10;
 
-/// Maximum number of pieces in transit in one direction of a connection. Beyond it, the sender waits.
+/// Maximum number of pieces in transit in one direction of a connection. When it is exceeded, the sender waits.
 const PIECES_MAX: usize = 64;
 
 /// Time after which a lost segment is resent: the minimum of Linux.
@@ -87,7 +87,7 @@ struct Shared {
     pids: Mutex<Vec<Option<u32>>>,
     /// The ports on which the members listen.
     ports: Vec<u16>,
-    /// Serializes searches for a socket's owner, because the kernel walks its whole socket table for each.
+    /// Serializes searches for a socket's owner, because the kernel walks its entire socket table for each.
     look: tokio::sync::Mutex<()>,
 }
 

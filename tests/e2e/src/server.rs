@@ -120,8 +120,8 @@ impl Launch {
         self
     }
 
-    /// Limits the memory of the server to `bytes` in a cgroup of its own. If this process cannot create one, writes the reason
-    /// to standard error, and starts Witan with the budget of that limit instead, which the kernel does not enforce.
+    /// Limits the memory of the server to `bytes` in a cgroup of its own. If this process cannot create one, writes the reason to
+    /// standard error and starts Witan with the budget of that limit instead, which the kernel does not enforce.
     #[must_use]
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.memory_bytes = Some(bytes);
@@ -269,7 +269,7 @@ impl Server {
         self.log.lock().expect("no reader panics").clone()
     }
 
-    /// Waits until a log line after the first `skip` lines contains `needle`, and returns the line.
+    /// Waits until a log line after the first `skip` lines contains `needle` and returns the line.
     pub fn wait_log(&self, skip: usize, needle: &str) -> String {
         wait::until(
             &format!("log line {needle:?} of {}", self.launch.kind.name()),

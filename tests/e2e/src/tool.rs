@@ -10,7 +10,7 @@ use std::{
 
 use crate::{Kind, binaries::cached, wait::PATIENCE};
 
-/// Maximum number of unread lines of a running tool. Beyond it, the tool waits.
+/// Maximum number of unread lines of a running tool. When it is exceeded, the tool waits.
 const LINES_MAX: usize = 1024;
 
 /// A command line client.

@@ -7,7 +7,7 @@ pub struct Input<'a> {
 }
 
 impl<'a> Input<'a> {
-    /// Creates a reader of the whole input.
+    /// Creates a reader of the entire input.
     pub fn new(rest: &'a [u8]) -> Self {
         Self { rest }
     }
@@ -36,7 +36,7 @@ impl<'a> Input<'a> {
         u64::from_le_bytes(std::array::from_fn(|_| self.byte()))
     }
 
-    /// Reads a length in two bytes, and returns that many bytes, or fewer at the end of the input. Returns `None` if nothing
+    /// Reads a length in two bytes and returns that many bytes or, at the end of the input, fewer. Returns `None` if nothing
     /// remains.
     pub fn chunk(&mut self) -> Option<&'a [u8]> {
         if self.rest.is_empty() {

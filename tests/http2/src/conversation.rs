@@ -1,4 +1,4 @@
-//! Derives a conversation with the HTTP/2 code from bytes, and checks its invariants. The fuzzer uses it.
+//! Derives a conversation with the HTTP/2 code from bytes and checks its invariants. The fuzzer uses it.
 
 use crate::{
     frame::{Frame, PREFACE},

@@ -33,7 +33,7 @@ pub enum Verdict {
     Closed,
 }
 
-/// A client that sends frames, and checks and keeps the frames it receives.
+/// A client that sends frames and that checks and keeps the frames it receives.
 #[derive(Debug)]
 pub struct Client<S> {
     /// The server.

@@ -35,7 +35,7 @@ pub struct Ledger {
     pub ended: Cell<usize>,
     /// Number of reserved bytes of each kind.
     pub held: [Cell<usize>; 3],
-    /// Maximum number of reserved bytes of each kind. Beyond it, the service refuses calls.
+    /// Maximum number of reserved bytes of each kind. When it is exceeded, the service refuses calls.
     pub budget: Cell<usize>,
 }
 

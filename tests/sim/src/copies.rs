@@ -4,8 +4,8 @@
 //! In some of these seeds, older copies are not recognized. Acknowledged writes may then be lost, and only one rule still
 //! applies (`invariants/no_silent_fork`).
 //!
-//! In other seeds, members start from empty disks instead of copies. The shell registers each first disk in the log, and
-//! refuses the streams of a member whose disk is not the registered one.
+//! In other seeds, members start from empty disks instead of copies. The shell registers each first disk in the log and refuses
+//! the streams of a member whose disk is not the registered one.
 //!
 //! The number of older disks is limited so that each acknowledged write is also on another voter's disk. A leader may refuse a
 //! member that lost acknowledged entries. The member then gets its former disk back.

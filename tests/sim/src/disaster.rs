@@ -177,7 +177,7 @@ impl World {
         self.after(delay, Event::LoseMost);
     }
 
-    /// Destroys the disks of all members but one, or of enough members that no quorum remains.
+    /// Destroys the disks of all members but one or of so many members that no quorum remains.
     pub(crate) fn lose_most(&mut self) {
         if self.phase != Phase::Chaos {
             return;

@@ -219,7 +219,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Decides at random whether an unsynced checkpoint survives, and whether the newest one is lost.
+    /// Decides at random whether an unsynced checkpoint survives and whether the newest one is lost.
     fn crash_checkpoint(&mut self, rng: &mut Rng) {
         if let Some(written) = self.written.take()
             && rng.chance(50)

@@ -57,9 +57,9 @@ const JOIN_UNITS: u64 = 60;
 pub(crate) enum Existence {
     /// The addition of the member was requested.
     Awaited,
-    /// The member has a disk, and runs except during faults.
+    /// The member has a disk and runs except during faults.
     Present,
-    /// The member was removed or has lost its disk, and never returns.
+    /// The member was removed or has lost its disk and never returns.
     Gone,
 }
 

@@ -67,7 +67,7 @@ impl Sink for RecordingFile {
 /// A second core that executes the same inputs as a member.
 pub(crate) struct Twin {
     player: Option<Player>,
-    /// Called for each turn with the difference, or with `None` if there is none.
+    /// Called for each turn with the difference; `None` if there is none.
     report: Box<dyn FnMut(Option<String>) + Send>,
 }
 

@@ -7,7 +7,7 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    /// Creates a trace that keeps its lines if `on` is set, and discards them otherwise.
+    /// Creates a trace that keeps its lines if `on` is set and discards them otherwise.
     pub(crate) fn new(on: bool) -> Self {
         Self { lines: on.then(String::new) }
     }

@@ -17,7 +17,7 @@ const SKIPPED: [&str; 4] = [".git", "target", ".cache", "node_modules"];
 pub struct Source {
     /// Path below the root, with `/`.
     pub path: String,
-    /// The whole text of the file.
+    /// The entire text of the file.
     pub text: String,
 }
 

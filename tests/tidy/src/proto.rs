@@ -25,7 +25,7 @@ const ROOTS: [&str; 8] = [
 /// File name of the encoded descriptor set.
 pub const DESCRIPTORS: &str = "descriptors.bin";
 
-/// Generates all files from the protos in `protos`, and writes them to `out`.
+/// Generates all files from the protos in `protos` and writes them to `out`.
 pub fn generate(protos: &Path, out: &Path) -> io::Result<()> {
     let mut set = protox::compile(ROOTS, [protos]).map_err(io::Error::other)?;
     let mut config = Config::new();

@@ -17,7 +17,7 @@ fn every_crate_takes_the_workspaces_lints() {
     none("a crate takes the workspace's lints", &lax);
 }
 
-/// Only `cargo build -p witan` builds the shipped program: a build of the whole workspace enables features of tests.
+/// Only `cargo build -p witan` builds the shipped program: a build of the entire workspace enables features of tests.
 #[test]
 fn the_program_that_ships_has_no_feature_of_tests() {
     let tree = Command::new(env!("CARGO"))

@@ -1,4 +1,4 @@
-//! Kills the leader repeatedly, and measures the time until a member acknowledges a write.
+//! Kills the leader repeatedly and measures the time until a member acknowledges a write.
 //!
 //! A new put is sent to each survivor every few milliseconds. Earlier puts that still wait for the dead leader would otherwise
 //! hide that the cluster serves again.
@@ -57,7 +57,8 @@ pub(super) async fn measure(options: &Options) {
     println!();
 }
 
-/// Kills the leader, and restarts it when the cluster serves. Returns the time from the kill to the first acknowledgment.
+/// Kills the leader and restarts it when the cluster is serving again. Returns the time from the kill to the first
+/// acknowledgment.
 async fn one(cluster: &mut Cluster) -> Duration {
     let leader = cluster.leader();
     let mut survivors = Vec::new();

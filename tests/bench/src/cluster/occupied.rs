@@ -18,7 +18,7 @@ use crate::{
     watched::{Heard, Watched},
 };
 
-/// Numbers of watchers and leases in the whole cluster.
+/// Numbers of watchers and leases in the entire cluster.
 const WATCHERS: usize = 1000;
 const LEASES: usize = 1000;
 

@@ -137,7 +137,7 @@ fn put(key: usize, value_bytes: usize) -> PutRequest {
     }
 }
 
-/// Puts one key after another, and records the duration of each put. Repeats a failed put.
+/// Puts one key after another and records the duration of each put. Repeats a failed put.
 async fn write(channel: Channel, times: Rc<RefCell<Vec<Duration>>>) {
     let mut kv = KvClient::new(channel);
     for key in 0.. {

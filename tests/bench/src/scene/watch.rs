@@ -81,7 +81,7 @@ fn finish(
     })
 }
 
-/// Opens streams, and creates the watchers of the keys that `key` returns.
+/// Opens streams and creates the watchers of the keys that `key` returns.
 async fn watch_all(address: &str, heard: &Rc<Heard>, key: impl Fn(u64) -> u64) -> JoinSet<()> {
     let mut streams = JoinSet::new();
     let watched: Vec<Watched> = (0..WATCHERS)

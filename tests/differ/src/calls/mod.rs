@@ -50,7 +50,7 @@ impl Dialect for Calls {
         let [mut witan, mut etcd] = [Kind::Witan, Kind::Etcd37].map(Side::start);
         for (at, call) in calls.iter().enumerate() {
             let (ours, theirs) = (witan.answer(call), etcd.answer(call));
-            // The only deliberate difference: any caller may read the status, even with an invalid token.
+            // The only deliberate difference: any caller may read the status, even if its token is invalid.
             let is_public = call.path == "auth/status" && theirs.contains("invalid auth token");
             if ours != theirs && !is_public {
                 return Err(Stop::differs(at, call, &theirs, &ours));

@@ -185,7 +185,7 @@ fn closes(response: &Response) -> bool {
     response.header("Connection") == Some("close")
 }
 
-/// Removes expirations and remaining TTLs from a body, and adds them to `times`.
+/// Removes expirations and remaining TTLs from a body and adds them to `times`.
 fn timeless(body: &str, times: &mut Vec<f64>) -> String {
     const EXPIRATION: &str = "\"expiration\":\"";
     const TTL: &str = "\"ttl\":";

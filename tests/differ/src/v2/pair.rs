@@ -25,7 +25,7 @@ const SHORT_STEPS: usize = 7;
 /// If these steps took longer, a node may have expired among them, because the shortest TTL is 2 s, and the run proves nothing.
 const SHORT_TIME: Duration = Duration::from_millis(1800);
 
-/// Number of steps between two comparisons of the whole store.
+/// Number of steps between two comparisons of the entire store.
 const AUDIT_STEPS: usize = 250;
 
 /// Both servers.
@@ -258,7 +258,7 @@ impl<'a> Pair<'a> {
         Ok(())
     }
 
-    /// Compares the whole store.
+    /// Compares the entire store.
     fn audit(&mut self, at: usize) -> Result<(), Stop> {
         self.ask(at, &Request::get("/v2/keys/?recursive=true"))
     }

@@ -53,7 +53,7 @@ pub(super) struct Side {
     pub(super) short: BTreeSet<String>,
     /// Number of followed redirects.
     pub(super) redirected: u64,
-    /// Whether a key must expire at once, because its TTL is 0 or less.
+    /// Whether a key must expire immediately because its TTL is 0 or less.
     pub(super) urgent: bool,
 }
 
@@ -216,7 +216,7 @@ impl Side {
         self.watches.remove(&id)
     }
 
-    /// Sets a key `count` times, and returns the last answer.
+    /// Sets a key `count` times and returns the last answer.
     pub(super) fn burst(&mut self, count: u32, target: &str) -> Answer {
         let mut last = Answer::default();
         for number in 0..count {

@@ -41,7 +41,7 @@ pub(crate) struct Draw<'a> {
     many: bool,
     pub(crate) era: Era,
     /// Whether puts of this transaction keep the previous value or lease. The transaction then does not delete "from a key on".
-    /// etcd does not detect that such a deletion overlaps a put, and panics at the put of a missing key.
+    /// etcd does not detect that such a deletion overlaps a put. It panics at the put of a missing key.
     keeps: bool,
 }
 

@@ -17,7 +17,7 @@ pub(crate) enum Place {
     Member,
     /// A second alternative of a oneof.
     Alternative,
-    /// The whole body.
+    /// The entire body.
     Whole,
 }
 

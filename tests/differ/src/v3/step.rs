@@ -158,7 +158,7 @@ pub(crate) fn fill(text: &str, now: Now) -> String {
     out
 }
 
-/// Removes the digits at the beginning of a text, and returns their value.
+/// Removes the digits at the beginning of a text and returns their value.
 fn digits(rest: &mut &str) -> i64 {
     let end = rest.find(|c: char| !c.is_ascii_digit());
     let (number, after) = rest.split_at(end.unwrap_or(rest.len()));

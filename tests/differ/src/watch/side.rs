@@ -95,7 +95,7 @@ impl Side {
         }
     }
 
-    /// Waits for all events, and returns the events that each watcher received since the last call.
+    /// Waits for all events and returns the events that each watcher received since the last call.
     pub(super) async fn heard(&mut self) -> BTreeMap<String, Vec<String>> {
         self.settle();
         self.put(MARKER, "").await;
@@ -214,7 +214,7 @@ impl Side {
         String::new()
     }
 
-    /// Reads until a watcher was created or refused, and keeps the earlier answers.
+    /// Reads until a watcher was created or refused and keeps the earlier answers.
     async fn created(&mut self, stream: usize) {
         let opened = &mut self.streams[stream];
         loop {

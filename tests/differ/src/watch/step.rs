@@ -15,7 +15,7 @@ pub(super) const TABLE: &[Row] = &[
 /// A revision in a request, relative to the revision at the time of the step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum At {
-    /// Revision 0, or for a compaction the current revision.
+    /// Revision 0; for a compaction, the current revision.
     Now,
     /// This many revisions before the current one.
     Back(i64),

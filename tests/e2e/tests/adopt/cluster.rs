@@ -58,7 +58,7 @@ fn members_are_adopted_each_by_itself_and_are_the_same_cluster() {
     }
 }
 
-/// Starts three members of etcd 3.4 with users, whose passwords each member salts separately, and stops them. The last member
+/// Starts three members of etcd 3.4 with users whose passwords each member salts separately. Stops the members. The last member
 /// may not have executed a compaction at the revision of a deletion. Returns the members and that revision.
 fn differing() -> (Cluster, i64) {
     let mut cluster = start(Kind::Etcd34, 3);

@@ -149,7 +149,7 @@ fn one_member_of_a_cluster_is_exported_and_others_join_it() {
     }
 }
 
-/// An isolated member has the highest term after many elections, but lacks later writes.
+/// An isolated member has the highest term after many elections but lacks later writes.
 #[test]
 fn the_log_that_ends_last_is_not_that_of_the_highest_vote() {
     let mut cluster = cluster_of_witan(&Launch::new(Kind::Etcd37).arg("--pre-vote=false"));

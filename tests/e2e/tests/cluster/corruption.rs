@@ -114,7 +114,7 @@ fn a_corrupt_member_is_found_alarmed_and_rebuilt() {
     assert_eq!(probe["OK"], true);
 }
 
-/// Checks that states are compared after compactions. The corrupt member leads, and transfers leadership before it replaces its
+/// Checks that states are compared after compactions. The corrupt member leads and transfers leadership before it replaces its
 /// state.
 #[test]
 fn states_are_compared_after_compactions() {

@@ -18,7 +18,7 @@ use witan_e2e::{
     wait,
 };
 
-/// The exit code for a data directory of a later release.
+/// The exit code for a data directory from a later release.
 const OTHER_FORMAT: i32 = 21;
 
 /// Size in MiB of the disk of a member that lacks space. The reserve is an eighth of it.

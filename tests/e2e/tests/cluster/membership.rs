@@ -1,4 +1,4 @@
-//! Adds and removes members while clients write, and refuses changes that would lose the quorum.
+//! Adds and removes members while clients write. Changes that would lose the quorum are refused.
 
 use serde_json::json;
 use witan_e2e::{

@@ -84,7 +84,7 @@ fn a_token_of_one_member_is_valid_on_all_even_when_the_leader_dies() {
         for token in &tokens {
             use_everywhere(&cluster, token).await;
         }
-        // The killed member did not see this log-in, and learns of the token from the log.
+        // The killed member did not see this log-in and learns of the token from the log.
         let channel = grpc::connect(&cluster.member(survivor).address()).await;
         let later = log_in(&channel, "alice").await;
         cluster.member_mut(leader).start_again();

@@ -130,7 +130,7 @@ fn members_may_start_before_the_service() {
     }
 }
 
-/// Starts a proxy that forwards any request, and sends its first lines to `lines`.
+/// Starts a proxy that forwards any request and sends its first lines to `lines`.
 fn proxy(lines: SyncSender<String>) -> String {
     serve(move |client| {
         // The other side may have closed the connection.

@@ -159,7 +159,7 @@ fn v3_discovery_gives_up_in_time() {
     }
 }
 
-/// Starts a proxy that connects clients to their targets, and sends the targets to `lines`.
+/// Starts a proxy that connects clients to their targets and sends the targets to `lines`.
 fn proxy(lines: SyncSender<String>) -> String {
     serve(move |client| {
         let lines = lines.clone();

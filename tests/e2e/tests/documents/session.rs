@@ -73,8 +73,8 @@ await_jobs() {
 }
 "#;
 
-/// A wrapper of the program. It passes the session's ports to a member unless the command contains ports, and records the
-/// process id.
+/// A wrapper of the program. It passes the session's ports to a member unless the command contains ports. It records the process
+/// id.
 const WITAN: &str = r#"#!/bin/sh
 case " $* " in
 *" snapshot "* | *" replay "* | *" --version "* | *" --help "*) exec "$WITAN" "$@" ;;

@@ -71,7 +71,7 @@ impl Lease {
     }
 }
 
-/// Grants leases one after the other, and keeps each alive for a while. Returns their number.
+/// Grants leases one after the other and keeps each alive for a while. Returns their number.
 pub(crate) async fn keep(load: Arc<Load>, mut at: usize, seed: u64) -> usize {
     let channels = load.channels();
     let mut choice = Choice(seed);

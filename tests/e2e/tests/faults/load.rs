@@ -130,7 +130,7 @@ pub(crate) fn pace(pause: Duration) -> Interval {
     pace
 }
 
-/// Runs a client until the load stops, and returns its calls. The client changes to the next member when its member does not
+/// Runs a client until the load stops and returns its calls. The client changes to the next member when its member does not
 /// answer.
 pub(crate) async fn work(load: Arc<Load>, mut at: usize, seed: u64) -> Vec<Call> {
     let channels = load.channels();

@@ -28,7 +28,7 @@ struct Known {
     modified_index: u64,
 }
 
-/// Runs a client until the load stops, and returns its calls. The client changes to the next member when its member does not
+/// Runs a client until the load stops and returns its calls. The client changes to the next member when its member does not
 /// answer.
 pub(crate) fn work(load: &Arc<Load>, mut at: usize, seed: u64) -> Vec<Call> {
     let mut choice = Choice(seed);

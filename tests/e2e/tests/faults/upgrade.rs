@@ -218,7 +218,7 @@ impl Upgrade {
         }
     }
 
-    /// Returns a member with the other release, and whether it leads. Prefers followers.
+    /// Returns a member with the other release and whether it leads. Prefers followers.
     fn next(&self, side: Side) -> Option<(usize, bool)> {
         let leader = self.stage.cluster.leader();
         let due = (0..MEMBERS).filter(|at| self.sides[*at] != side);

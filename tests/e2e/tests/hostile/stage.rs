@@ -276,7 +276,7 @@ fn patient(stream: TcpStream) -> TcpStream {
     stream
 }
 
-/// Reads until the connection ends or a read times out. Returns the data, and whether the connection ended.
+/// Reads until the connection ends or a read times out. Returns the data and whether the connection ended.
 pub(crate) fn rest(stream: &mut TcpStream) -> (Vec<u8>, bool) {
     let mut bytes = Vec::new();
     let ended = match stream.read_to_end(&mut bytes) {

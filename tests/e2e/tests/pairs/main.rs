@@ -214,7 +214,7 @@ fn run(kind: Kind, meant: &[Difference]) -> (usize, Found) {
     (run.asked, run.found)
 }
 
-/// Writes the data that section M reads, and determines the shift of its indexes.
+/// Writes the data that section M reads and determines the shift of its indexes.
 fn begin_restart(replay: &mut Replay) {
     const RECORDED_INDEX: i64 = 1263;
     let first = replay.server.http("PUT", "/v2/keys/rs/a", "value=1");

@@ -56,7 +56,7 @@ impl Replay {
         Self { server, shift: 0, names }
     }
 
-    /// Sends a pair's request and reads the whole response.
+    /// Sends a pair's request and reads the entire response.
     pub(crate) fn ask(&self, pair: &Pair) -> Answer {
         let mut connection = self.send(pair);
         let response = connection.response(&pair.method);
@@ -72,7 +72,7 @@ impl Replay {
         Watch { connection, head }
     }
 
-    /// Reads `lines` events from a watch. Then determines whether the watch ends, and reads further data.
+    /// Reads `lines` events from a watch. Then determines whether the watch ends. Reads further data.
     pub(crate) fn settle(&self, pair: &Pair, mut watch: Watch, lines: usize) -> Answer {
         let mut open = true;
         let mut patience = wait::PATIENCE;

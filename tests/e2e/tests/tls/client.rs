@@ -84,7 +84,7 @@ impl Client {
         Ok(StreamOwned::new(connection, socket))
     }
 
-    /// Sends one HTTP/1.1 request. Returns the whole response.
+    /// Sends one HTTP/1.1 request. Returns the entire response.
     pub(crate) fn get(&self, port: u16, target: &str) -> io::Result<String> {
         ask(&mut self.connect(port)?, target)
     }

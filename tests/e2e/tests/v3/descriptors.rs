@@ -1,5 +1,5 @@
 //! Witan's messages and services have etcd's names, numbers and types. The test compiles etcd's own .proto files without their
-//! options, and compares them with the descriptors that the server reflects.
+//! options and compares them with the descriptors that the server reflects.
 
 use std::{collections::BTreeMap, fs};
 

@@ -42,7 +42,7 @@ fn keys_and_values_are_strings() {
     // Read all keys from the first one on.
     let all = json!({ "key": "\0", "range_end": "\0" });
     assert_eq!(plain(&server, "kv/range", &all), both);
-    // Without the parameter, or with its default, bytes are in base64.
+    // If the parameter is missing or has its default value, bytes are in base64.
     let body = json!({ "key": "YS8x" });
     for path in ["/v3/kv/range", "/v3/kv/range?encoding=base64&other=1"] {
         let answer = call(&server, path, &body).json();

@@ -1,6 +1,6 @@
 //! How leases end on Witan: after their TTL and never early, with the right notifications. `tests/e2e/go` tests leases with
-//! etcd's own client, including hundreds that end at once. `tests/differ` compares random calls about leases and keys, and
-//! remaining TTLs. `server/crates/replica/tests/cluster/leases.rs` tests leases over restarts.
+//! etcd's own client, including hundreds that end at the same time. `tests/differ` compares random calls about leases and keys,
+//! and remaining TTLs. `server/crates/replica/tests/cluster/leases.rs` tests leases over restarts.
 
 use std::time::{Duration, Instant};
 

@@ -86,7 +86,7 @@ fn people(server: &Server) {
     }
 }
 
-/// Returns a server's users and roles, and whether a password still works.
+/// Returns a server's users and roles and whether a password still works.
 fn shown_people(server: &Server) -> Vec<String> {
     let url = server.url();
     let run = |line: &str| {

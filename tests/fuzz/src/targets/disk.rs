@@ -54,7 +54,7 @@ pub(super) fn checkpoint(bytes: &[u8]) {
     let again = View::restore(records_of(&view).into_iter().map(Ok::<_, CorruptRecord>));
     let again = again.expect("a restored view makes a checkpoint");
     compared(&view.machine, &again.machine);
-    // Only a compaction detects versions with wrong links, and refuses them.
+    // Only a compaction detects versions with wrong links and refuses them.
     let _ = used(view.machine);
 }
 

@@ -13,7 +13,7 @@ use witan_machine::{
 
 use crate::input::Input;
 
-/// Maximum number of entries in an input; more would only cost time.
+/// Maximum number of entries in an input; more entries would only cost time.
 const ENTRIES_MAX: usize = 64;
 
 /// Each chunk is the bytes of an entry without its version byte.

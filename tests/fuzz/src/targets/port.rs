@@ -133,7 +133,7 @@ fn start() -> io::Result<PathBuf> {
     Ok(socket)
 }
 
-/// Creates a folder next to the running program, and removes the folders of processes that have ended.
+/// Creates a folder next to the running program and removes the folders of processes that have ended.
 fn folder() -> io::Result<PathBuf> {
     let program = std::env::current_exe()?;
     let beside = program.parent().ok_or(io::ErrorKind::NotFound)?;

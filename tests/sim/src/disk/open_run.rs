@@ -85,7 +85,7 @@ impl RecordFile for SimRun {
         Ok(part.ok_or(io::ErrorKind::UnexpectedEof)?.to_vec())
     }
 
-    /// Ends the process because of planned damage. Without planned damage, ends the whole run of the simulator with a
+    /// Ends the process because of planned damage. Without planned damage, ends the entire run of the simulator with a
     /// violation, because this disk has no other damage.
     fn fail(&self, what: &str) -> ! {
         let (stage, is_damaged) = {
@@ -133,7 +133,7 @@ impl Disk {
         }
     }
 
-    /// Settles the blocks of `view`, whose checkpoint has become durable, and removes the runs that nobody needs.
+    /// Settles the blocks of `view`, whose checkpoint has become durable. Removes the runs that are no longer needed.
     pub(super) fn publish(&mut self, view: &View) {
         for run in self.open_runs.values() {
             run.enter(Stage::Durable);

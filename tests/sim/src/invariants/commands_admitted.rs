@@ -76,7 +76,7 @@ impl Invariant for CommandsAdmitted {
 }
 
 impl Rules {
-    /// Compares the result of an entry with the rules before it, and applies the entry to the rules.
+    /// Compares the result of an entry with the rules before it and applies the entry to the rules.
     fn replay(&mut self, entry: &Entry, reply: &Reply) -> Result<(), String> {
         let caller = entry.caller.as_ref();
         match (&entry.command, reply) {

@@ -30,7 +30,7 @@ impl Vote {
 pub(super) struct ElectedByVoters {
     /// The vote of each member in each term.
     votes: BTreeMap<(u64, u64), u64>,
-    /// The last term on the disk of each member. A member that skipped a term has no vote in it on disk, and can no longer vote
+    /// The last term on the disk of each member. A member that skipped a term has no vote in it on disk and can no longer vote
     /// in it.
     terms: BTreeMap<u64, u64>,
     /// The last term of the votes that a member has forgotten because an older copy replaced its disk. The member may vote

@@ -1,6 +1,6 @@
 //! The invariants of every run, one file each. Section numbers refer to the extended Raft paper (Ongaro and Ousterhout, 2014).
 //!
-//! An invariant receives [`Fact`]s in the order in which they happen, and inspects the [`Scene`]. It never sees the inside of a
+//! An invariant receives [`Fact`]s in the order in which they happen and inspects the [`Scene`]. It never sees the inside of a
 //! replica, so a bug of the replica cannot deceive it. The world itself detects the violations of invariants that have only a
 //! name here.
 
@@ -64,7 +64,7 @@ pub(crate) const LEVEL_KNOWN: &str = "level_known";
 pub(crate) const RECOVERY_ACCEPTED: &str = "recovery_accepted";
 
 /// Persistence on real storage: after a power cut, it keeps the durable state, with or without the interrupted step. After a
-/// flipped bit, it keeps the whole state or refuses to start.
+/// flipped bit, it keeps the entire state or refuses to start.
 pub(crate) const STORAGE_FAITHFUL: &str = "storage_faithful";
 
 /// Values on disk: the record at the place of each block contains the block's values. A state has the same hash after its values

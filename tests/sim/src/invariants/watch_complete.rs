@@ -33,7 +33,7 @@ impl Invariant for WatchComplete {
         }
         if let Fact::Restored { member, view, .. } = fact {
             let kv = &view.machine.kv;
-            // The watcher is notified of the compaction, and restarts after it.
+            // The watcher is notified of the compaction and restarts after it.
             let cursor = self
                 .cursors
                 .entry(*member)
@@ -49,7 +49,7 @@ impl Invariant for WatchComplete {
 }
 
 impl WatchComplete {
-    /// Reads the changes after the member's cursor, and compares them with the changes that other members have shown.
+    /// Reads the changes after the member's cursor and compares them with the changes that other members have shown.
     fn read(&mut self, member: u64, kv: &Kv) -> Result<(), String> {
         // The first revision of a store is 1 and has no changes.
         let from = *self.cursors.entry(member).or_insert(Revision::EMPTY.next());

@@ -75,7 +75,7 @@ pub(super) fn accesses(operation: &KvOperation) -> Vec<Access> {
     all
 }
 
-/// Returns whether the permissions together cover the whole range.
+/// Returns whether the permissions together cover the entire range.
 pub(super) fn covers(permissions: &[&Permission], access: &Access) -> bool {
     // The end of a single key is its successor, and an open range ends above all keys.
     let end_of = |key: &Bytes, range_end: &Bytes| match range_end.as_ref() {
