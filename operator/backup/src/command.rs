@@ -72,7 +72,7 @@ pub struct SaveFlags {
     pub(crate) s3: S3Flags,
 }
 
-/// The backups to keep; all of them without a limit. A backup is kept if either limit keeps it.
+/// The backups to keep; all of them if no limit is given. A backup is kept if either limit keeps it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
 pub(crate) struct Retention {
     /// Number of newest backups to keep. After a successful save, backups in this location that neither --keep-last nor

@@ -26,7 +26,7 @@ use rustls::{
 
 use crate::store_error::innermost;
 
-/// How long connecting may take, including TLS.
+/// Maximum time to connect, including the TLS handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum time without progress while a request is sent or a response is due.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);

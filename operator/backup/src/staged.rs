@@ -27,7 +27,7 @@ pub(crate) fn create_folder(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Deletes the partial files of `file`, and the partial files of other files that are older than [`ABANDONED`]. Ignores
+/// Deletes the partial files of `file` and the partial files of other files that are older than [`ABANDONED`]. Ignores
 /// failures.
 pub(crate) fn sweep(folder: &Path, file: &str) {
     let Ok(entries) = fs::read_dir(folder) else {

@@ -19,7 +19,7 @@ use crate::{
     upload::PartUpload,
 };
 
-/// Maximum size in bytes of a backup's record; a larger file is not a record. A record has a few hundred bytes.
+/// Maximum size in bytes of a backup's record; a larger file is not a record. A record is a few hundred bytes long.
 const RECORD_BYTES_MAX: u64 = 1 << 20;
 
 #[derive(Clone)]

@@ -22,7 +22,7 @@ const LEASE_DURATION: Duration = Duration::from_secs(15);
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 const RETRY_PERIOD: Duration = Duration::from_secs(2);
 
-/// The lease, and the identity of this process.
+/// The lease and the identity of this process.
 #[derive(Clone)]
 pub(crate) struct Election {
     leases: Api<Lease>,
@@ -30,7 +30,7 @@ pub(crate) struct Election {
     identity: String,
 }
 
-/// The last observed lease, and when it was first observed.
+/// The last observed lease and when it was first observed.
 #[derive(Debug, Clone, PartialEq)]
 struct Seen {
     lease: Lease,

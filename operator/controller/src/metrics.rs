@@ -11,7 +11,7 @@ use witan_plan::model::Observed;
 
 use crate::report::is_true;
 
-/// The first bucket bound for durations of passes in seconds, and the number of buckets.
+/// The first bucket bound for durations of passes in seconds and the number of buckets.
 const DURATION_BUCKETS: (f64, usize) = (0.002, 13);
 
 const CLUSTER: [&str; 2] = ["namespace", "name"];

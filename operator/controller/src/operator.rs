@@ -39,7 +39,7 @@ pub(crate) struct Operator<M> {
     pub(crate) tried: AllTried,
 }
 
-/// How many clusters the operator handles at once.
+/// Number of clusters that the operator handles concurrently.
 pub(crate) struct Limits {
     /// Number of concurrent passes.
     pub(crate) passes: u16,

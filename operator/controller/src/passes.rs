@@ -141,7 +141,7 @@ fn apply(
     })
 }
 
-/// Keeps the objects of a kind in a store. Returns the store, and a stream with a request for each object that changes.
+/// Keeps the objects of a kind in a store. Returns the store and a stream with a request for each object that changes.
 fn objects(
     client: &Client,
     namespace: Option<&str>,

@@ -166,7 +166,8 @@ fn has_disks_without_member(seen: &Observed) -> bool {
     })
 }
 
-/// Returns the current spec as JSON if a pod with its template exists; otherwise the spec recorded in the previous status.
+/// If a pod with the template of the current spec exists, returns this spec as JSON. Otherwise, returns the spec recorded in the
+/// previous status.
 fn admitted_spec(of: Subject<'_>, seen: &Observed) -> Option<String> {
     let mut pods = seen.pods();
     let present = seen.rejected.is_none() && pods.any(|(_, pod)| !pod.outdated);

@@ -110,7 +110,7 @@ async fn run_elected(options: &Options) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Connects to the API server, which must answer. Returns the client, and the namespace of the Lease.
+/// Connects to the API server, which must answer. Returns the client and the namespace of the Lease.
 async fn connect(options: &Options) -> Result<(Client, String), Box<dyn Error>> {
     let mut config = Config::infer().await?;
     config.read_timeout = Some(READ_TIMEOUT);

@@ -18,13 +18,14 @@ const HELD_FIRST: Duration = Duration::from_millis(500);
 
 const HELD_LONGEST: Duration = Duration::from_secs(30);
 
-/// How long after its backoff a step is remembered, if the plan does not return to it.
+/// Time after its backoff for which a step is remembered if the plan does not return to it.
 const FORGOTTEN: Duration = Duration::from_secs(30);
 
 /// Number of refused steps that are remembered per cluster.
 const REFUSED_REMEMBERED: usize = 32;
 
-/// Runs on the same observation after which a step counts as ineffective. Members' reports can briefly lag behind a change.
+/// Number of runs on the same observation after which a step counts as ineffective. Members' reports can briefly lag behind a
+/// change.
 const REPEATS: u32 = 3;
 
 const IDLE: &str = "the step had no effect, although it was repeated several times";
@@ -67,7 +68,7 @@ struct Entry {
 }
 
 impl Tried {
-    /// Forgets expired refusals, and all after a new generation of the spec. Returns the remaining ones.
+    /// Forgets expired refusals. After a new generation of the spec, forgets all refusals. Returns the remaining ones.
     pub(crate) fn refresh_refusals(&mut self, seen: &Observed, now: Instant) -> Vec<Refusal> {
         let generation = seen.generation;
         if self.generation != generation {

@@ -45,7 +45,7 @@ const LEFT_OUT: [&str; 3] = [
 ];
 const REMOVED: &str = "(removed)";
 
-/// The archive, and the parts that could not be added.
+/// The archive and the parts that could not be added.
 struct Bundle {
     archive: Builder<GzEncoder<Vec<u8>>>,
     /// The modification time of all files, in seconds since 1970.

@@ -32,7 +32,7 @@ const SAMPLES: u64 = 500;
 const OTHERS: &str = "(others)";
 const TELL: Duration = Duration::from_secs(5);
 
-/// The number of keys by prefix, and the sampled values.
+/// The number of keys by prefix and the sampled values.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct KeyCounts {

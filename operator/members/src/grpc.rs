@@ -55,7 +55,7 @@ pub struct GrpcMembers {
     connections: Mutex<HashMap<String, Connection>>,
 }
 
-/// The connection to one member, and its authentication state.
+/// The connection to one member and its authentication state.
 #[derive(Debug, Clone)]
 struct Connection {
     channel: Channel,

@@ -15,10 +15,10 @@ use witan_api::{backup::KeysHash, v3::etcdserverpb as pb};
 pub use grpc::GrpcMembers;
 pub use running::RunningRelease;
 
-/// Name of the user with all permissions, and of its role.
+/// Name of the user with all permissions and of its role.
 const ROOT: &str = "root";
 
-/// The operator's client certificate, and the CA certificates that it trusts.
+/// The operator's client certificate and the CA certificates that it trusts.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClientTls {
     /// CA certificates that sign members' certificates (PEM).
@@ -71,7 +71,7 @@ impl std::fmt::Debug for Login {
     }
 }
 
-/// The client address of a member, and the credentials for it.
+/// The client address of a member and the credentials for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     /// Name of the member, which is also its pod's name.

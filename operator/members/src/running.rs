@@ -39,7 +39,7 @@ mod tests {
     use super::*;
     use crate::page::tests::{PATIENCE, address, serve};
 
-    /// Serves one request with a page. Returns the fields read from it, and the lines of the request.
+    /// Serves one request with a page. Returns the fields read from it and the lines of the request.
     async fn served(page: &'static str) -> (RunningRelease, Vec<String>) {
         let (at, serving) = serve("200 OK", page, None);
         let found = read(&address(at, None, Some("p")), PATIENCE).await;

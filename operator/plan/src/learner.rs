@@ -7,7 +7,7 @@ use super::{
 };
 use crate::model::{MemberSeen, Ordinal, PodPhase, Removal, StartKind, Step, Why};
 
-/// Tenths of the leader's log that a learner must have applied before the server promotes it.
+/// Number of tenths of the leader's log that a learner must have applied before the server promotes it.
 const READY_TENTHS: u64 = 9;
 
 /// Returns the step that promotes or removes the first learner, or a wait until it catches up; `None` if there is no learner.

@@ -1,4 +1,4 @@
-//! Versions in image tags, and the feature levels of Witan's releases.
+//! Versions in image tags and the feature levels of Witan's releases.
 
 use witan_machine::levels::{Level, RELEASES, ReleaseRow};
 

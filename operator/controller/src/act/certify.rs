@@ -45,7 +45,7 @@ impl<M: Members> Actor<'_, M> {
         next.map_or_else(|| tls::authority(self.cluster, now), Ok)
     }
 
-    /// Advances the CA rotation to `to`, in the secret of the CA.
+    /// Advances the CA rotation in the CA's secret to `to`.
     pub(super) async fn rotate(&self, to: Rotation) -> Result<(), ActError> {
         let live = self.authority()?;
         let secret = tls::rotated(self.cluster, live, to, SystemTime::now())?;

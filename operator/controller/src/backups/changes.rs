@@ -152,7 +152,7 @@ async fn ask_pod(pods: &[Pod]) -> Seen {
     }
 }
 
-/// Returns the new status of a schedule's changes, and the `ChangesStored` condition. The condition is `False` if stored
+/// Returns the new status of a schedule's changes and the `ChangesStored` condition. The condition is `False` if stored
 /// changes are late, have a time in the future, or cannot be restored without another backup.
 pub(super) fn status(
     schedule: &EtcdBackupSchedule,

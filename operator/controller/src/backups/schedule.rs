@@ -1,4 +1,4 @@
-//! Decides which EtcdBackups of an EtcdBackupSchedule to create and delete and computes its status. Times are in UTC.
+//! Decides which EtcdBackups of an EtcdBackupSchedule to create or delete. Computes the schedule's status. Times are in UTC.
 
 use std::time::Duration;
 

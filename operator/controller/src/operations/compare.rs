@@ -14,7 +14,7 @@ pub(super) enum Compared {
     Again(String),
     /// A member did not answer, with this error.
     Silent(String),
-    /// The revision, and each member's hash at it.
+    /// The revision and each member's hash at it.
     Hashes(i64, Vec<MemberHash>),
 }
 

@@ -1,4 +1,4 @@
-//! The status of operations, and their order on a cluster.
+//! The status of operations and their order on a cluster.
 
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},

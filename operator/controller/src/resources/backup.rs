@@ -164,7 +164,7 @@ pub(super) fn container(name: &str, image: &str) -> Container {
     }))
 }
 
-/// Returns the arguments of `backup save`, and the volumes of the secrets that the arguments refer to.
+/// Returns the arguments of `backup save` and the volumes of the secrets that the arguments refer to.
 fn save(backup: &EtcdBackup, cluster: &Cluster<'_>) -> (Vec<String>, Vec<(Volume, VolumeMount)>) {
     // The ordinals come from the status, because they can have gaps.
     let status = cluster.resource.status.as_ref();
@@ -185,7 +185,7 @@ fn save(backup: &EtcdBackup, cluster: &Cluster<'_>) -> (Vec<String>, Vec<(Volume
     (args, secrets)
 }
 
-/// Returns the arguments for connecting to members, and the volumes of the secrets that the arguments refer to.
+/// Returns the arguments for connecting to members and the volumes of the secrets that the arguments refer to.
 pub(super) fn source(
     cluster: &Cluster<'_>,
     endpoints: &[String],

@@ -10,7 +10,7 @@ use witan_plan::model::{Ordinal, PeerTls};
 use super::{ResourceError, owner};
 use crate::options::Environment;
 
-/// The field manager of server-side apply, and the value of `app.kubernetes.io/managed-by`.
+/// The field manager of server-side apply and the value of `app.kubernetes.io/managed-by`.
 pub(crate) const MANAGER: &str = "witan-operator";
 /// Label on a pod: the name of its member.
 pub(crate) const MEMBER: &str = "witan.dev/member";

@@ -1,4 +1,4 @@
-//! Counting keys, and the table of prefixes.
+//! Counting keys and the table of prefixes.
 
 use clap::Parser as _;
 

@@ -11,7 +11,7 @@ pub struct CertificateSeen {
     pub fits: bool,
 }
 
-/// The cert-manager Certificate of a role, and the secret that cert-manager writes for it.
+/// The cert-manager Certificate of a role and the secret that cert-manager writes for it.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct ObservedRequest {
     /// State of the Certificate; `None` if cert-manager is not installed.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{MemberId, Ordinal};
 
-/// The member list of a cluster, and each member's report about its cluster.
+/// The member list of a cluster and each member's report about its cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Membership {
     /// The id of the cluster to which this list belongs.

@@ -146,7 +146,7 @@ pub enum Obstacle {
 }
 
 impl Obstacle {
-    /// Returns the reason of the condition, and the text that follows the member's name.
+    /// Returns the reason of the condition and the text that follows the member's name.
     pub(super) fn words(self) -> (&'static str, &'static str) {
         match self {
             Obstacle::Unschedulable => (

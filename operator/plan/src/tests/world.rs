@@ -88,7 +88,7 @@ pub(super) struct World {
     pub(super) replace: Option<MemberId>,
     pub(super) recover: Option<Ordinal>,
     pub(super) refuses: Option<fn(&Step) -> bool>,
-    /// Refused steps, and the time until which each is not retried.
+    /// Refused steps and the time until which each is not retried.
     pub(super) refused: Vec<(Step, i64)>,
     pub(super) pods: BTreeMap<Ordinal, FakePod>,
     pub(super) claims: BTreeMap<Ordinal, FakeClaim>,

@@ -1,4 +1,4 @@
-//! Restores in place, and the deadline of operations. A new operator runs each pass.
+//! Restores in place and the deadline of operations. A new operator runs each pass.
 
 use serde_json::{Value, json};
 use witan_crd::{EtcdOperationStatus, OperationPhase};
