@@ -100,7 +100,7 @@ pub struct ChangesStatus {
     pub time: Option<Timestamp>,
     /// Number of compactions of revisions that were not stored yet, since this process started.
     pub gaps: u64,
-    /// Whether the stored changes cannot be restored, because the backup that they follow is missing.
+    /// Whether the stored changes cannot be restored because the backup that they follow is missing.
     #[serde(default)]
     pub needs_backup: bool,
     /// The current error that prevents storing or restoring changes.

@@ -191,7 +191,7 @@ impl fmt::Display for Unreadable {
 /// Decodes the segments of a generation in order and checks that each follows the previous one.
 #[derive(Clone, Debug, Default)]
 pub struct LogReader {
-    /// The expected position of the next segment, and the digest of the previous one.
+    /// The expected position of the next segment and the digest of the previous one.
     next: Option<(SegmentId, Bytes)>,
 }
 

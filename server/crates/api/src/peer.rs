@@ -46,7 +46,7 @@ pub struct StateHash {
     pub revision: i64,
     /// Compacted revision.
     pub compact_revision: i64,
-    /// etcd's `HashKV`.
+    /// Hash of the keys, as computed by etcd's `HashKV`.
     pub keys: u32,
     /// Hash of all other replicated state: leases, the v2 tree, users, members, alarms.
     pub others: u32,

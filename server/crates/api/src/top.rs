@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 pub const PATH: &str = "/debug/top";
 /// Permitted seconds of counting. A shorter period gives random results, and a longer one blocks other requests for the page.
 pub const SECONDS: RangeInclusive<u64> = 1..=30;
-/// Seconds of counting if the request specifies none.
+/// Number of seconds for which requests are counted if the request specifies none.
 pub const SECONDS_DEFAULT: u64 = 5;
 
 /// The content of the page.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TopPage {
-    /// Seconds of counting.
+    /// Number of seconds for which requests were counted.
     pub seconds: f64,
     /// Prefixes, sorted by descending count.
     pub rows: Vec<TopRow>,
@@ -24,7 +24,7 @@ pub struct TopPage {
     pub others: TopCounts,
 }
 
-/// A prefix, and the number of requests and watchers below it.
+/// A prefix and the number of requests and watchers below it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TopRow {
@@ -50,11 +50,11 @@ pub enum KeySpace {
 /// Counts of requests and watchers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopCounts {
-    /// Operations that read keys.
+    /// Number of operations that read keys.
     pub reads: u64,
-    /// Operations that put or delete keys.
+    /// Number of operations that put or delete keys.
     pub writes: u64,
-    /// Open watchers.
+    /// Number of open watchers.
     pub watchers: u64,
 }
 

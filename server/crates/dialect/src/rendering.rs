@@ -20,7 +20,7 @@ use super::{
     reply::{self, ChargedText, FramedBody, ResponseRefused},
 };
 
-/// Bytes that a small text needs in addition to its paths and values.
+/// Number of bytes that a small text needs in addition to its paths and values.
 const FRAME_BYTES: usize = 256;
 
 /// Renders the output of `write`, which must be the same on each call and contain at least `least_bytes` bytes, and charges it
@@ -94,7 +94,7 @@ impl From<TreeError> for ReadRefused {
     }
 }
 
-/// Reads a node, and its subtree if `recursive`. Returns the rendered body and the tree's index. A small result is read from
+/// Reads a node and its subtree if `recursive`. Returns the rendered body and the tree's index. A small result is read from
 /// `view`. A large one waits for a permit, checks `access` again, and is read from the latest state on another thread. If
 /// `access` is `None`, every caller has access.
 pub fn read<'a>(
@@ -132,7 +132,7 @@ pub fn read<'a>(
 }
 
 /// Waits for a permit, checks the caller's access again, and runs `look` on another thread. Fails with `TooMany` if the client
-/// disconnects first, and with `Unauthorized` if the caller has lost access.
+/// disconnects first and with `Unauthorized` if the caller has lost access.
 async fn read_large<T: Send + 'static>(
     ctx: &Context,
     request: &HttpRequest,

@@ -224,7 +224,7 @@ pub async fn drain(payload: &mut web::Payload) {
     }
 }
 
-/// Returns the payload, or an empty one after a `CONNECT` or a refused WebSocket handshake. The bytes after such a request are
+/// Returns the payload, which is empty after a `CONNECT` or a refused WebSocket handshake. The bytes after such a request are
 /// not a body, so they stay unread, and the connection closes after the response.
 pub async fn payload_of(request: &HttpRequest, payload: web::Payload) -> web::Payload {
     if *request.method() != Method::CONNECT && !request.head().upgrade() {

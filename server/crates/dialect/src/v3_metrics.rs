@@ -12,7 +12,7 @@ use witan_base::metrics::{Register, Striped};
     reason = "the help text of each metric describes its field"
 )]
 pub struct V3Metrics {
-    /// Durations of successful ranges, and of failed ranges.
+    /// Durations of successful ranges and of failed ranges.
     ranges: [Striped<Histogram>; 2],
     pub learners_promoted: IntCounter,
     pub leases_renewed: IntCounter,

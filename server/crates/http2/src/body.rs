@@ -43,9 +43,9 @@ struct RequestQueue {
 #[derive(Debug, Default)]
 struct QueueState {
     messages: VecDeque<Bytes>,
-    /// Memory in bytes of `messages`, bounded by the stream's window and the largest message.
+    /// Size in bytes of `messages` in memory, bounded by the stream's window and the largest message.
     held: usize,
-    /// Bytes that the call has taken since it last woke the connection.
+    /// Number of bytes that the call has taken since it last woke the connection.
     taken: usize,
     ended: Option<Result<(), Aborted>>,
     reader: Option<Waker>,

@@ -43,13 +43,13 @@ pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// resets, exceeds twice this size, the connection reads nothing.
 pub const OUTPUT_MAX: usize = 128 << 10;
 
-/// Bytes of requests, and of responses, that a connection may hold without a reservation.
+/// Number of bytes of requests, and of responses, that a connection may hold without a reservation.
 pub(crate) const UNRESERVED_BYTES: usize = 32 << 10;
 
 /// Number of bytes that the connection reserves at once.
 pub(crate) const RESERVE_STEP_BYTES: usize = 64 << 10;
 
-/// Memory in bytes of a queued request message in addition to its content.
+/// Size in bytes of the memory that a queued request message takes in addition to its content.
 pub(crate) const MESSAGE_OVERHEAD: usize = 96;
 
 /// Number of bytes that are dropped after a failure. Closing a socket with unread bytes could discard the last output.
@@ -59,14 +59,14 @@ pub const LINGER_BYTES: usize = 4 << 20;
 /// fault.
 pub const FAULTS_MAX: u32 = 4096;
 
-/// Work units of one turn; the remaining work waits for the next turn. A frame costs [`FRAME_WORK`], a new call [`CALL_WORK`],
-/// and each decoded byte, byte of a large response, and stream that is visited because of a setting costs 1.
+/// Number of work units of one turn; the remaining work waits for the next turn. A frame costs [`FRAME_WORK`], a new call
+/// [`CALL_WORK`], and each decoded byte, byte of a large response, and stream that is visited because of a setting costs 1.
 pub(crate) const TURN_WORK: usize = 64 << 10;
 
-/// Work units of a frame (see [`TURN_WORK`]).
+/// Number of work units of a frame (see [`TURN_WORK`]).
 pub(crate) const FRAME_WORK: usize = 64;
 
-/// Work units of a new call (see [`TURN_WORK`]).
+/// Number of work units of a new call (see [`TURN_WORK`]).
 pub(crate) const CALL_WORK: usize = 256;
 
 /// Number of calls that a turn polls; the others wait for the next turn.

@@ -1,4 +1,4 @@
-//! The gRPC status of a call, and its trailers.
+//! The gRPC status of a call and its trailers.
 
 use std::borrow::Cow;
 

@@ -174,7 +174,7 @@ impl Node {
         Ok(answer)
     }
 
-    /// Queues a request for the replica's thread. Fails with `TooMany` if the queue is full, and with `Removed` or `Stopped` if
+    /// Queues a request for the replica's thread. Fails with `TooMany` if the queue is full and with `Removed` or `Stopped` if
     /// the thread has ended.
     pub(super) fn send(&self, inbound: LoopRequest) -> Result<(), NodeError> {
         let sent = self.shared.inbox.try_send(inbound);

@@ -50,7 +50,7 @@ pub enum NodeError {
     /// This member was removed from the cluster. The command was not applied and never will be.
     #[error("this member was removed from the cluster")]
     Removed,
-    /// The answer belongs to another request, which is a bug in the server. The command was applied.
+    /// The reply belongs to another request, which is a bug in the server. The command was applied.
     #[error("answer of another command")]
     Internal,
 }
@@ -58,7 +58,7 @@ pub enum NodeError {
 /// The reason why an operation was not executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProposeError<E> {
-    /// The operation got no answer from the state machine.
+    /// The operation got no reply from the state machine.
     #[error(transparent)]
     Fault(#[from] NodeError),
     /// The state machine refused the operation and changed nothing.
@@ -69,7 +69,7 @@ pub enum ProposeError<E> {
 /// The reason why leadership was not transferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TransferError {
-    /// The request got no answer.
+    /// The request got no reply.
     #[error(transparent)]
     Fault(#[from] NodeError),
     /// The replica refused the transfer.

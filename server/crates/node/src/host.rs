@@ -48,7 +48,7 @@ pub(super) struct NodeHost {
     pub(super) tree_index: u64,
 }
 
-/// A received snapshot, and the state that it may replace.
+/// A received snapshot and the state that it may replace.
 pub(super) struct IncomingState {
     pub(super) received: ReceivedSnapshot,
     pub(super) replaced: View,

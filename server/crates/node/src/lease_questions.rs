@@ -28,7 +28,7 @@ impl Node {
         }
     }
 
-    /// Sends a lease request to the leader and waits for the answer. Fails on a learner, and in a following cluster.
+    /// Sends a lease request to the leader and waits for the answer. Fails on a learner and in a following cluster.
     async fn ask_about_lease(
         &self,
         lease: LeaseId,

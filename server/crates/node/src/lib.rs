@@ -409,7 +409,7 @@ impl Node {
         let _ = stopping.wait_for(|stop| *stop).await;
     }
 
-    /// Completes when this member was removed from the cluster and its replica's thread has ended.
+    /// Completes when this member has been removed from the cluster and its replica's thread has ended.
     pub async fn removed(&self) {
         let mut removed = self.shared.removed.subscribe();
         // This node holds the sender, so there is no error.
@@ -440,7 +440,7 @@ impl Node {
         self.wake();
     }
 
-    /// Reports an event of the transport to the replica.
+    /// Reports a transport event to the replica.
     pub fn peer_event(&self, member: MemberId, event: PeerEvent) {
         self.shared.raft_inbox.event(member, event);
         self.wake();

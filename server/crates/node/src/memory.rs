@@ -1,4 +1,4 @@
-//! The memory budget of this process. It decides how many values stay in memory, and whether the member refuses commands and
+//! The memory budget of this process. It decides how many values stay in memory and whether the member refuses commands and
 //! entries that add data. `witan_base::memory_limit` reads the limit from which the composition root derives the budget.
 //!
 //! Values that are on disk can be evicted from the cache. The other memory cannot be released: keys, versions, requests,
@@ -178,7 +178,7 @@ struct Estimate {
 #[derive(Clone, Copy, Debug)]
 struct Measurement {
     process: u64,
-    /// Values that the cache can drop.
+    /// Size in bytes of the values that the cache can evict.
     values: u64,
     /// Total size in bytes of the values evicted from the cache so far.
     dropped: u64,

@@ -42,9 +42,9 @@ struct Batch {
 pub struct TrafficStats {
     /// Number of messages since startup.
     pub messages: u64,
-    /// Messages per second.
+    /// Number of messages per second.
     pub message_rate: f64,
-    /// Bytes per second.
+    /// Number of bytes per second.
     pub byte_rate: f64,
 }
 

@@ -74,7 +74,7 @@ pub struct NodeParts {
     pub space: SpaceMonitor,
     /// The state that all handles share.
     pub shared: SharedParts,
-    /// One heartbeat interval.
+    /// Duration of a tick: one heartbeat interval.
     pub tick: Duration,
     /// Duration above which a turn is logged as slow.
     pub slow_apply: Duration,

@@ -135,7 +135,7 @@ impl WatchStreams {
         }
     }
 
-    /// Calls `visit` with the first key of each watched range, and the number of one stream's watchers of the range. The lock
+    /// Calls `visit` with the first key of each watched range and the number of one stream's watchers of the range. The lock
     /// is not held while `visit` runs, because the replica's thread needs it.
     pub(super) fn visit(&self, mut visit: impl FnMut(&[u8], u32)) {
         let mut from = 0;

@@ -149,7 +149,7 @@ impl PeerDialer {
     }
 }
 
-/// Sends the magic bytes and the handshake and reads the answer. Fails with [`DialError::Refused`] after a refusal.
+/// Sends the magic bytes and the handshake, then reads the response. Fails with [`DialError::Refused`] after a refusal.
 async fn shake_hands(stream: &mut Box<dyn PeerStream>, hello: &Handshake) -> Result<(), DialError> {
     let mut opening = MAGIC.to_vec();
     opening.push(PROTOCOL);

@@ -35,13 +35,13 @@ const COPIED_BYTES: usize = 4 << 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FrameKind {
     Handshake = 1,
-    /// The answer to a handshake.
+    /// The response to a handshake.
     Answer = 2,
     /// A raft message, opaque here.
     Message = 3,
     /// A request for a [`FrameKind::Pong`] with the same contents.
     Ping = 4,
-    /// The answer to a ping.
+    /// The response to a ping.
     Pong = 5,
     /// A part of a snapshot.
     Snapshot = 6,
@@ -145,7 +145,7 @@ impl<S: AsyncRead + Unpin> FrameReader<S> {
         Self { stream, buffer: BytesMut::new(), max }
     }
 
-    /// Reads the next frame. Fails with `UnexpectedEof` at the end, and with `TimedOut` if no bytes arrive for `silence`.
+    /// Reads the next frame. Fails with `UnexpectedEof` at the end and with `TimedOut` if no bytes arrive for `silence`.
     pub(super) async fn next(&mut self, silence: Duration) -> io::Result<Frame> {
         loop {
             if let Some(frame) = decode(&mut self.buffer, self.max)? {

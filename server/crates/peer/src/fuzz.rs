@@ -41,7 +41,7 @@ pub fn handshake(contents: &[u8]) -> Option<(Vec<u8>, bool)> {
     Some((hello.encode(), taken))
 }
 
-/// Decodes an answer and encodes it again, or returns `None` if it is invalid.
+/// Decodes a response and encodes it again, or returns `None` if it is invalid.
 pub fn answer(contents: &[u8]) -> Option<Vec<u8>> {
     handshake::decode_answer(contents).map(handshake::encode_answer)
 }

@@ -335,10 +335,10 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// The other side's answer to a handshake.
+/// The other side's response to a handshake.
 pub(super) type Answer = Result<(), Refusal>;
 
-/// Encodes the contents of an answer's frame.
+/// Encodes the contents of a response's frame.
 pub(super) fn encode_answer(answer: Answer) -> Vec<u8> {
     let (code, value, _) = answer.err().map_or((0, 0, ""), Refusal::parts);
     let mut out = vec![code];
@@ -346,7 +346,7 @@ pub(super) fn encode_answer(answer: Answer) -> Vec<u8> {
     out
 }
 
-/// Decodes the contents of an answer's frame, or returns `None` if they are invalid. Ignores fields that later versions append.
+/// Decodes the contents of a response's frame. Returns `None` if they are invalid. Ignores fields that later versions append.
 pub(super) fn decode_answer(contents: &[u8]) -> Option<Answer> {
     let (code, rest) = contents.split_first()?;
     let value = u64::from_be_bytes(*rest.first_chunk()?);

@@ -31,7 +31,7 @@ pub enum RaiseError {
     /// This member is not the leader.
     #[error("this member does not lead the cluster")]
     NotLeader,
-    /// These members do not support a higher level, lack disk space for it, or did not answer.
+    /// These members do not support a higher level, do not have enough disk space for it, or did not answer.
     #[error(
         "some members do not support a higher feature level, lack disk space or did not answer"
     )]
@@ -47,7 +47,7 @@ pub enum RaiseError {
     Node(#[from] NodeError),
 }
 
-/// A request for the monitor, with the channel for the answer.
+/// A request to the monitor with the channel for the response.
 pub(super) type RaiseRequest = oneshot::Sender<Result<Level, RaiseError>>;
 
 /// A handle that reports and raises the cluster's feature level.
@@ -115,7 +115,8 @@ mod tests {
 
     use super::*;
 
-    /// Returns the answers of the members 1, 2, and so on: their levels, and the bytes that their disks lack.
+    /// Returns the responses of the members 1, 2, and so on: their levels and the number of bytes by which their free disk space
+    /// is too small.
     fn answers(of: &[Option<(Level, u64)>]) -> Vec<MemberRelease> {
         let release =
             |(level, lacks_bytes)| RunningRelease { api: (3, 7), witan: None, level, lacks_bytes };

@@ -142,7 +142,7 @@ pub struct Peers {
     thread: JoinHandle<()>,
 }
 
-/// Passes the replica's messages to the streams, and other members' messages to the replica.
+/// Passes the replica's messages to the streams and other members' messages to the replica.
 #[derive(Debug)]
 pub struct PeerPost {
     shared: Arc<Shared>,

@@ -45,7 +45,7 @@ const RETRY_LONGEST: Duration = Duration::from_secs(1);
 /// Age at which an open stream counts as stable, so that the next attempt follows immediately.
 const STABLE_AFTER: Duration = Duration::from_secs(1);
 
-/// Another member, and the state that both streams to it share.
+/// Another member and the state that both streams to it share.
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) id: MemberId,

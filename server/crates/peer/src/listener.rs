@@ -226,7 +226,7 @@ impl Listener {
                         "rejected a stream from a remote peer"
                     );
                 }
-                // Otherwise, unread data could reset the connection before the peer reads the answer.
+                // Otherwise, unread data could reset the connection before the peer reads the response.
                 stream.shutdown().await?;
                 Ok(None)
             }

@@ -2,8 +2,8 @@
 //! versions (`witan_machine::versions`, `witan_machine::levels`). Clocks that differ are logged.
 //!
 //! Each member requests `/version` and `/raft/probing` from the peer ports of the other members. The responses may come from
-//! any release of Witan, or from etcd. If a higher level has a later data format, the level does not rise while a member's disk
-//! lacks space to rewrite the checkpoint.
+//! any release of Witan, or from etcd. If a higher level has a later data format, the level does not rise while a member does not
+//! have enough disk space to rewrite the checkpoint.
 
 use std::{
     collections::BTreeMap,
@@ -38,10 +38,10 @@ use super::{
 /// Interval between two rounds, as in etcd.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Interval while the cluster version is unset or below this member's version.
+/// Interval between two rounds while the cluster version is unset or below this member's version.
 const UNSETTLED_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Interval while the cluster version is unset and the members may still be starting.
+/// Interval between two rounds while the cluster version is unset and the members may still be starting.
 const UNDECIDED_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Maximum wait for the versions of all members of a new cluster.
@@ -59,12 +59,12 @@ pub(super) struct Monitor {
     last_downgrade_check: Instant,
     /// Whether each member's clock differs by more than [`CLOCK_DIFFERENCE_MAX_S`].
     apart: BTreeMap<MemberId, bool>,
-    /// The release of each other member, from its last answer.
+    /// The release of each other member from its last response.
     releases: BTreeMap<MemberId, RunningRelease>,
     /// The members and the time of the last decision, which may still be unapplied.
     decided: Option<(Arc<MemberRegistry>, Instant)>,
     hold: LevelHold,
-    /// The members whose disks lack space while the level is due to rise.
+    /// The members that do not have enough disk space while the level is due to rise.
     lacking: Vec<MemberId>,
     reports: watch::Sender<LevelReport>,
     raises: mpsc::Receiver<RaiseRequest>,
@@ -109,7 +109,7 @@ impl Monitor {
         }
     }
 
-    /// Queries all other members once and acts on their answers. Returns the delay before the next round.
+    /// Queries all other members once and acts on their responses. Returns the delay before the next round.
     async fn round(&mut self) -> Duration {
         let (members, answers) = self.query_all().await;
         let mut running: Vec<MemberRelease> = Vec::new();
@@ -141,7 +141,7 @@ impl Monitor {
         wait.min(due.unwrap_or(wait)).max(UNDECIDED_INTERVAL)
     }
 
-    /// Queries all other members concurrently. Returns the members and the answers, including this member's own release.
+    /// Queries all other members concurrently. Returns the members and the responses, including this member's own release.
     async fn query_all(&self) -> (Arc<MemberRegistry>, Vec<(MemberId, Answer)>) {
         let members = self.shared.members();
         let own_id = self.shared.own_id();
@@ -183,7 +183,7 @@ impl Monitor {
             false => self.hold.reset(),
         }
         let (left, now) = (self.level_left(), members.level());
-        // During a hold, all members support a higher level, but some may lack disk space.
+        // During a hold, all members support a higher level, but some may not have enough disk space.
         let lacking = match left {
             Some(_) => blocking_members(running.to_vec(), now, levels::next_format(now)),
             None => Vec::new(),
@@ -200,7 +200,7 @@ impl Monitor {
         left
     }
 
-    /// Records the members that prevent the raise because their disks lack space. Logs them when they change.
+    /// Records the members that prevent the raise because they do not have enough disk space. Logs them when they change.
     fn record_lacking(&mut self, lacking: &[MemberRelease]) {
         let ids: Vec<MemberId> = lacking.iter().map(|(id, _)| *id).collect();
         if self.lacking == ids {
@@ -243,7 +243,7 @@ impl Monitor {
         None
     }
 
-    /// Records a member's release. Logs a first answer that differs from this member's release, and each later change.
+    /// Records a member's release. Logs a first response that differs from this member's release and each later change.
     fn record_release(&mut self, member: MemberId, found: RunningRelease) {
         // Ignore the disk space, which changes all the time.
         let found = RunningRelease { lacks_bytes: 0, ..found };

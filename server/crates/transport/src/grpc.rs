@@ -138,7 +138,7 @@ struct ConnectionService<C> {
     rules: Rc<CallRules>,
     ends: ConnectionInfo,
     account: Account,
-    /// The client's API version, and its counters.
+    /// The client's API version and its counters.
     counted: RefCell<Option<(Option<HeaderValue>, Rc<ClientRequests>)>>,
 }
 

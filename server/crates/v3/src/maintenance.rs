@@ -87,7 +87,7 @@ pub(super) async fn alarm(ctx: &Context, request: AlarmRequest) -> RpcResult<Ala
 }
 
 /// Transfers leadership to `target_id`. Does nothing if this is the leader itself. Fails with `NotLeader` if this member is not
-/// the leader, and with `BadLeaderTransferee` if the target is not a voter.
+/// the leader and with `BadLeaderTransferee` if the target is not a voter.
 pub(super) async fn move_leader(
     ctx: &Context,
     request: MoveLeaderRequest,

@@ -300,7 +300,7 @@ mod tests {
 
     #[test]
     fn parts_together_are_the_range() {
-        // More keys than one step reads, and more bytes than one part contains.
+        // More keys than one step reads and more bytes than one part contains.
         let kv = filled(PART_KEYS * 2 + 10, 300);
         for (limit, count_only, keys_only) in [
             (0, false, false),

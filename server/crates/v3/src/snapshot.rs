@@ -77,7 +77,7 @@ pub(crate) async fn snapshot(
                         "ended a snapshot, because too much has changed since it started"
                     ),
                     false => tracing::warn!(
-                        "a client disconnected while a snapshot was sent, or read it too slowly"
+                        "a client disconnected during a snapshot or read it too slowly"
                     ),
                 }
                 return;

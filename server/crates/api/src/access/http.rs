@@ -16,7 +16,7 @@ pub enum Resource {
     LogLevel,
     /// The recordings of the flight recorder.
     FlightRecorder,
-    /// The progress of following another cluster, and the cut-over.
+    /// The progress of following another cluster and the cut-over.
     Follow,
     /// The feature level of the cluster.
     Level,

@@ -42,12 +42,12 @@ pub struct V1LeaderStats {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct V1StoreStats {
-    /// Reads by this member since its process started, including v2's.
+    /// Number of reads by this member since its process started, including v2's.
     pub gets: u64,
-    /// Writes without a condition, including v2's.
+    /// Number of writes without a condition, including v2's.
     pub sets: u64,
-    /// Deletes, including v2's.
+    /// Number of deletes, including v2's.
     pub deletes: u64,
-    /// Writes with a condition, including v2's.
+    /// Number of writes with a condition, including v2's.
     pub test_and_sets: u64,
 }

@@ -70,28 +70,28 @@ pub struct FollowerStats {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LatencyStats {
-    /// The latest round trip.
+    /// Latest round-trip time.
     pub current: f64,
-    /// Mean of all round trips.
+    /// Mean of all round-trip times.
     pub average: f64,
-    /// Standard deviation of all round trips.
+    /// Standard deviation of all round-trip times.
     pub standard_deviation: f64,
-    /// Shortest round trip; 2^63 if there was none.
+    /// Shortest round-trip time; 2^63 if there was no round trip.
     pub minimum: f64,
-    /// Longest round trip.
+    /// Longest round-trip time.
     pub maximum: f64,
 }
 
 /// Numbers of append messages by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CountsStats {
-    /// Messages that were not delivered.
+    /// Number of messages that were not delivered.
     pub fail: u64,
-    /// Messages that were delivered.
+    /// Number of messages that were delivered.
     pub success: u64,
 }
 
-/// `/v2/stats/store`, and the counters of a v2 store in a snapshot. Early snapshots lack some of them.
+/// `/v2/stats/store` and the counters of a v2 store in a snapshot. Early snapshots do not contain all of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 #[expect(missing_docs, reason = "the names come from etcd's JSON")]

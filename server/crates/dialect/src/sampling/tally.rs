@@ -9,11 +9,11 @@ use std::{
 use witan_api::top::{KeySpace, TopCounts, TopRow};
 
 /// Maximum number of rows of a tally; when it is exceeded, the rows with the smallest counts are folded into the remainder. A row
-/// has a few hundred bytes, so the page stays below 4 MiB.
+/// takes a few hundred bytes, so the page stays below 4 MiB.
 const ROWS_MAX: usize = 2048;
 /// Number of path segments in a prefix. Kubernetes objects have two segments before their namespace.
 const SEGMENTS: usize = 2;
-/// Maximum size in bytes of a prefix; segments that end later are left out. A key can have 2 MiB.
+/// Maximum size in bytes of a prefix; segments that end later are left out. A key can be up to 2 MiB long.
 const PREFIX_BYTES_MAX: usize = 256;
 
 /// Counts by prefix, with a remainder.
@@ -30,7 +30,8 @@ struct Row {
 }
 
 impl Tally {
-    /// Adds `counts` to the row of the key's prefix. Above `ROWS_MAX` rows, keeps only the half with the largest counts.
+    /// Adds `counts` to the row of the key's prefix. If there are more than `ROWS_MAX` rows, keeps only the half with the largest
+    /// counts.
     pub fn add(&mut self, key_space: KeySpace, key: &[u8], counts: TopCounts) {
         let prefix = prefix(key).into();
         match self.rows.entry(Row { key_space, prefix }) {

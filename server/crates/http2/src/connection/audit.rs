@@ -14,7 +14,7 @@ pub struct Audit {
     pub answers: (usize, usize),
     /// Number of calls: by the counter, and as the sum over all streams.
     pub calls: (usize, usize),
-    /// Number of deadline timers, and of streams with a deadline.
+    /// Number of deadline timers and of streams with a deadline.
     pub deadlines: (usize, usize),
     /// Number of bytes that are ready to be sent.
     pub output: usize,

@@ -41,7 +41,7 @@ pub struct Connection<S: Service> {
     preface_left: usize,
     /// The received part of an incomplete frame.
     partial: Vec<u8>,
-    /// Work units that this turn has spent on received bytes and large responses (see [`crate::limits`]).
+    /// Number of work units that this turn has spent on received bytes and large responses (see [`crate::limits`]).
     work: usize,
     open_block: Option<OpenBlock<S>>,
     /// Whether the client's first SETTINGS frame has arrived.

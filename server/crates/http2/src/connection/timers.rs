@@ -48,7 +48,7 @@ impl ConnectionTimers {
         }
     }
 
-    /// Records that bytes were received. They also count as the answer to a keepalive ping.
+    /// Records that bytes were received. They also count as the response to a keepalive ping.
     pub(super) fn received(&mut self, now: Instant) {
         self.received = now;
         self.ping_sent = None;

@@ -94,7 +94,7 @@ mod tests {
             b"\x40",
             b"\x40\x05a",
             b"\x00\x01a\x81\x00",
-            // A size update above the announced size, and a size update after a field.
+            // A size update above the announced size and a size update after a field.
             b"\x3f\xe2\x1f",
             b"\x82\x20",
         ] {

@@ -127,7 +127,8 @@ impl ReplicaLoop {
         }
     }
 
-    /// Proposes a command. Fails with [`NodeError::NoSpace`] if disk or memory lacks space, unless startup needs the command.
+    /// Proposes a command. Fails with [`NodeError::NoSpace`] if there is not enough disk space or memory, unless startup needs
+    /// the command.
     fn propose(&mut self, proposal: Proposal) {
         let Proposal { entry, now_ns, grows, to, connection } = proposal;
         let has_memory = !grows || !self.shared.memory.refuses_growth();

@@ -56,7 +56,7 @@ const ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The other member of a transfer, and the cluster.
+/// The other member of a transfer and the cluster.
 #[derive(Clone, Debug)]
 pub(super) struct Transfer {
     pub(super) cluster_id: u64,

@@ -252,7 +252,7 @@ impl AsyncWrite for Counted {
     }
 }
 
-/// Returns the error and the answer of a member that receives these parts and then the stream's end.
+/// Returns the error and the response of a member that receives these parts and then the stream's end.
 async fn outcome_of(member: &Member, parts: &[Vec<u8>]) -> (ReceiveError, Option<Outcome>) {
     let (mut near, mut far) = duplex(1 << 20);
     for part in parts {

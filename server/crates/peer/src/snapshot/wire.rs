@@ -59,7 +59,7 @@ pub(in super::super) struct Outcome {
 pub(in super::super) enum Part {
     Begin(Begin),
     Resume(Resume),
-    /// The offset of a piece in the record stream, and the piece.
+    /// The offset of a piece in the record stream and the piece.
     Records(u64, Bytes),
     /// All records were sent.
     End(RecordTotals),

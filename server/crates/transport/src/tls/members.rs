@@ -58,9 +58,9 @@ impl PeerTls {
         }))))
     }
 
-    /// Performs the handshake with a connecting member. `hosts` are the hosts in the members' URLs. Returns the stream, and the
-    /// certificate if it names hosts. If the handshake or the certificate check fails, logs and counts the failure and returns
-    /// `None`.
+    /// Performs the handshake with a connecting member. `hosts` are the hosts in the members' URLs. Returns the stream and, if
+    /// the certificate names hosts, the certificate. If the handshake or the certificate check fails, logs and counts the failure
+    /// and returns `None`.
     pub async fn accept(
         &self,
         stream: Box<dyn AcceptedStream>,

@@ -132,7 +132,7 @@ async fn create(ctx: &Context, asked: UserChange) -> Result<User, AuthHttpError>
     Ok(User { user: name, roles })
 }
 
-/// Returns the bcrypt hash of a password. Fails with 400 if it is too long, and with 503 while too many others wait.
+/// Returns the bcrypt hash of a password. Fails with 400 if it is too long and with 503 while too many others wait.
 async fn hash(ctx: &Context, password: String) -> Result<Bytes, AuthHttpError> {
     let hashing = &ctx.authenticator.hashing;
     let hashed = hashing.hash(ctx.account(), password).await;

@@ -232,7 +232,7 @@ fn parse_id(id: &str) -> Result<MemberId, MembersHttpError> {
         .ok_or_else(|| MembersHttpError::unknown(id))
 }
 
-/// Returns the member with this ID. Fails with 410 if the member was removed, and with 404 if it never existed.
+/// Returns the member with this ID. Fails with 410 if the member was removed and with 404 if it never existed.
 fn find_member(members: &MemberRegistry, id: MemberId) -> Result<&Known, MembersHttpError> {
     if members.removed_ids.contains(&id) {
         return Err(MembersHttpError(StatusCode::GONE, format!("{REMOVED}{id}")));

@@ -1,4 +1,4 @@
-//! Errors of gateway calls, and their response bodies in etcd 3.6 and 3.4.
+//! Errors of gateway calls and their response bodies in etcd 3.6 and 3.4.
 
 use actix_web::{
     HttpResponse,

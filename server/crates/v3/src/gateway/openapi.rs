@@ -112,7 +112,7 @@ fn parameter() -> Value {
         "name": encoding::PARAMETER,
         "in": "query",
         "description": format!(
-            "How requests and answers represent fields of the format \"byte\": as base64, or with utf8 \
+            "How requests and responses represent fields of the format \"byte\": as base64, or with utf8 \
                 as plain strings. With utf8, bytes that are not UTF-8 are base64 in a field NAME{} \
                 instead of NAME; requests can also use this field. Snapshots are always base64.",
             encoding::SUFFIX,

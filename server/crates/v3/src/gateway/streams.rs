@@ -191,7 +191,7 @@ pub(super) fn refused(status: &Status, gateway_version: GatewayVersion) -> HttpR
 /// Reads the requests of a stream from its body.
 struct JsonRequests {
     account: Account,
-    /// Requests read from the buffer since the task last yielded.
+    /// Number of requests read from the buffer since the task last yielded.
     requests_since_yield: usize,
     payload: web::Payload,
     buffer: BytesMut,

@@ -177,8 +177,8 @@ impl HistoryStates {
     }
 
     /// Reads changes of a range from `from` on, until the batch is full, a scan limit is reached, or the range ends. Advances
-    /// `from`, or sets it to `None` at the end. The batch is incomplete if it contains events of the revision of `from`. With
-    /// the source `Memory`, also stops before a value that is only on disk. With the source `Disk`, waits for such values.
+    /// `from`, or sets it to `None` at the end. The batch is incomplete if it contains events of the revision of `from`. If the
+    /// source is `Memory`, also stops before a value that is only on disk. With the source `Disk`, waits for such values.
     fn read_some(
         &self,
         range: &RangeToRead<'_>,

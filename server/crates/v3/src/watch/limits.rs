@@ -1,9 +1,10 @@
 //! Limits and step sizes of watch streams.
 
-/// Bytes of memory charged for each watcher. The measured use is 132 bytes.
+/// Number of bytes of memory charged for each watcher. The measured use is 132 bytes.
 pub(super) const WATCHER_BYTES: usize = 136;
 
-/// Bytes of memory charged for each range, in addition to its keys. With a 34-byte key and one watcher, a range uses 655 bytes.
+/// Number of bytes of memory charged for each range in addition to its keys. With a 34-byte key and one watcher, a range uses 655
+/// bytes.
 pub(super) const RANGE_BYTES: usize = 496;
 
 /// Maximum number of revisions in one response, as in etcd's `watchBatchMaxRevs`.

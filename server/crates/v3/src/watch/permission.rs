@@ -17,7 +17,7 @@ use crate::{RpcResult, authorize};
 /// Number of ranges to check before the task yields.
 const RANGES_PER_YIELD: usize = 1024;
 
-/// The user of a stream, and the auth state at the last check.
+/// The user of a stream and the auth state at the last check.
 #[derive(Debug, Default)]
 pub(super) struct PermissionState {
     seen: AuthState,

@@ -53,7 +53,7 @@ pub(super) fn read(body: &[u8], shape: &MessageShape, dialect: JsonDialect) -> R
     Ok(reader.out.into_bytes())
 }
 
-/// The unread part of a body, and the message built from it.
+/// The unread part of a body and the message built from it.
 struct Reader<'a> {
     dialect: JsonDialect,
     body: &'a [u8],

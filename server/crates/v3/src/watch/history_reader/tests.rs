@@ -29,7 +29,7 @@ fn delete_all(kv: &mut Kv) {
     apply(kv, KvOperation::Delete(delete));
 }
 
-/// The result of a batch, and the number of yields.
+/// The result of a batch and the number of yields.
 struct BatchRead {
     batch: Result<EventBatch, Compacted>,
     yields: usize,
@@ -136,7 +136,7 @@ fn a_revision_that_was_begun_stays_whole_and_yields_in_between() {
         read.yields
     );
     assert!(from.is_none());
-    // One event, and no other event in the rest of the revision.
+    // One event and no other event in the rest of the revision.
     let one = WatchRange::new(b"a", b"b");
     let mut from = start();
     let read = next_batch(&states(&kv), range(&one, until.next()), &mut from);
