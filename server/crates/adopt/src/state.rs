@@ -14,8 +14,8 @@ use witan_snapshot::{self as snapshot, OnRecordBuilt, v2_store::V2Store};
 
 use super::{AdoptError, entry};
 
-/// Returns the state, and the names of users and roles that were merged because both v2 and v3 had them. Calls `built` with
-/// the state after each backend record and the size of the record in bytes, and after each entry of the log with size 0.
+/// Returns the state and the names of users and roles that were merged because both v2 and v3 had them. Calls `built` with the
+/// state and the size in bytes of the record after each backend record. After each entry of the log, calls `built` with size 0.
 pub(super) fn committed(
     etcd: &EtcdDirectory,
     built: &mut OnRecordBuilt<'_, AdoptError>,

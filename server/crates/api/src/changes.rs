@@ -156,7 +156,7 @@ pub enum Unreadable {
     Foreign(char),
     /// The segment has a field or a kind of change that a later release added.
     Later,
-    /// The segment is damaged, or belongs to another log.
+    /// The segment is damaged or belongs to another log.
     Broken(String),
     /// The segments that contain these revisions are missing.
     Missing {

@@ -164,7 +164,7 @@ impl Jwt {
 
 /// The claims of a token with a verified signature.
 pub(super) struct VerifiedClaims {
-    /// The user, and the auth revision at which the token was issued.
+    /// The user and the auth revision at which the token was issued.
     pub(super) caller: Caller,
     /// Expiration in Unix seconds; `None` if the token does not expire.
     ends_s: Option<i64>,

@@ -17,7 +17,7 @@ const RESERVE_BYTES_MAX: u64 = 512 << 20;
 /// The source of a memory limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemoryLimitSource {
-    /// The cgroup of this process, or one of the cgroup's ancestors.
+    /// The cgroup of this process or one of its ancestors.
     Cgroup,
     /// The memory of the machine.
     Machine,

@@ -82,13 +82,13 @@ impl PageHeader {
 /// The contents of a meta page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MetaPage {
-    /// Root page of the bucket that contains all other buckets.
+    /// Number of the root page of the bucket that contains all other buckets.
     pub root: u64,
-    /// Page of the freelist.
+    /// Number of the freelist's page.
     pub free: u64,
     /// Number of pages in the file.
     pub end: u64,
-    /// Transaction that wrote the meta page.
+    /// Number of the transaction that wrote the meta page.
     pub transaction: u64,
     /// Page size of the file in bytes: the page size of the machine that created it.
     pub page_bytes: u64,

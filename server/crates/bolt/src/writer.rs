@@ -24,10 +24,10 @@ pub struct Layout {
 /// average. Records of 2 KiB are common, so leaves of one page would waste much space.
 const LEAF_BYTES: usize = 4 * PAGE_BYTES;
 
-/// Page of the freelist, which is empty.
+/// Number of the freelist's page. The freelist is empty.
 const FREE_PAGE: u64 = METAS;
 
-/// Transaction of the first meta page. The second one has the previous transaction.
+/// Number of the transaction of the first meta page. The second one has the previous transaction.
 const TRANSACTION: u64 = 2;
 
 impl Layout {

@@ -52,7 +52,7 @@ pub enum JoinError {
     )]
     Bootstrapped(MemberId),
     #[error(
-        "--force-new-cluster would remove members that run, at {0}. Nothing was removed. Stop these members first, or start \
+        "--force-new-cluster would remove running members, at {0}. Nothing was removed. Stop these members first, or start \
          without the flag"
     )]
     OthersRun(String),

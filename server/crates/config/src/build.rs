@@ -28,7 +28,7 @@ const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(10 * 60);
 const WATCH_PROGRESS_INTERVAL_FLOOR: Duration = Duration::from_millis(100);
 /// Minimum value of `--memory-budget-bytes`; with a smaller budget, the start fails.
 const MEMORY_BUDGET_BYTES_MIN: u64 = 64 << 20;
-/// Bytes of `--max-request-bytes` above which etcd warns.
+/// Value of `--max-request-bytes` above which etcd logs a warning.
 const REQUEST_BYTES_RECOMMENDED: usize = 10 << 20;
 
 /// Warns about values that are valid but rarely intended.

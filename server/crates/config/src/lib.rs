@@ -75,7 +75,7 @@ pub struct Config {
     pub initial_cluster_state: ClusterState,
     /// `--adopt-etcd`: whether to adopt the data of etcd.
     pub adopt_etcd: bool,
-    /// `--wal-dir`: the directory of the Raft log, if outside the data directory.
+    /// `--wal-dir`: the directory of the Raft log if it is outside the data directory.
     pub wal_dir: Option<PathBuf>,
     /// `--from`: the etcd cluster to follow.
     pub follow: Option<FollowSource>,

@@ -1,4 +1,4 @@
-//! The given values as texts by flag, and the checks that do not depend on where they come from. `build` parses the texts.
+//! The given values as texts by flag and the checks that do not depend on where they come from. `build` parses the texts.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -7,7 +7,7 @@ use std::{
 
 use witan_bolt::BoltError;
 
-/// Why a data directory cannot be read, and the remedy.
+/// The reason why a data directory cannot be read, and what the user can do.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the Display texts describe the variants")]
 pub enum EtcdError {
@@ -30,8 +30,8 @@ pub enum EtcdError {
         error: io::Error,
     },
     #[error(
-        "{}: byte {offset}: {what}. The log is damaged, and entries would be lost. Use the data directory of another \
-         member, or a backup",
+        "{}: byte {offset}: {what}. The log is damaged, and entries would be lost. Use another member's data \
+         directory or a backup",
         path.display()
     )]
     Damaged {

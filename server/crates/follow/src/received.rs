@@ -79,7 +79,7 @@ impl ReceivedRevisions {
     }
 }
 
-/// Returns the size in bytes of a revision's keys and values, and its number of writes.
+/// Returns the size in bytes of a revision's keys and values and the number of its writes.
 fn weight(revision: &FollowedRevision) -> (usize, usize) {
     (size(revision), revision.writes.len())
 }

@@ -1,4 +1,4 @@
-//! The status of following, and the channel for cut-over requests.
+//! The status of following and the channel for cut-over requests.
 
 use std::sync::Arc;
 
@@ -63,7 +63,7 @@ pub(super) type CutOverRequest = oneshot::Sender<Result<CutOverReport, CutOverRe
 pub struct CutOverReport {
     /// The last revision of the source. This cluster continues with the next one.
     pub revision: i64,
-    /// Milliseconds during which neither cluster accepted writes.
+    /// Time in milliseconds during which neither cluster accepted writes.
     pub pause_ms: u64,
 }
 

@@ -14,7 +14,7 @@ const DEFAULT_ENDPOINT: &str = "127.0.0.1:2379";
 
 const CLIENT_PORT: u16 = 2379;
 
-/// The SRV services to look up, and whether their endpoints use TLS.
+/// The SRV services to look up and whether their endpoints use TLS.
 const SERVICES: [(&str, bool); 2] = [("_etcd-client-ssl", true), ("_etcd-client", false)];
 
 /// Timeout for the verification of a discovered endpoint, as in etcd.

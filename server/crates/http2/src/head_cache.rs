@@ -180,7 +180,7 @@ impl RequestFields {
     }
 }
 
-/// Parses a path with an optional query, or returns `None` for any other text. `grpc` is whether the request is gRPC. For other
+/// Parses a path with an optional query, or returns `None` for any other text. `grpc` says whether the request is gRPC. For other
 /// requests, accepts all paths that Go's HTTP library accepts.
 fn path(given: Bytes, grpc: bool) -> Option<Uri> {
     let path = match target::escaped(&given) {

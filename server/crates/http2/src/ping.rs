@@ -28,7 +28,7 @@ impl Pings {
         Self { min, last: None, strikes: 0 }
     }
 
-    /// Counts a ping. `answered` is whether headers or data were sent since the previous ping, and `calls` whether a call is in
+    /// Counts a ping. `answered` says whether headers or data were sent since the previous ping, and `calls` whether a call is in
     /// progress. Returns `false` if the connection must end.
     pub(crate) fn received(&mut self, now: Instant, answered: bool, calls: bool) -> bool {
         let last = self.last.replace(now);

@@ -314,7 +314,7 @@ impl StateMachine {
         }
     }
 
-    /// Starts the attempt after the last one, or does nothing for the last one. Fails with `GivenUp` for any other number.
+    /// Starts the attempt after the last one. Does nothing for the last one. Fails with `GivenUp` for any other number.
     fn begin_attempt(&mut self, attempt: u32) -> Result<(), FollowError> {
         let last = self.members.cut_over_attempt;
         if attempt != last && attempt.checked_sub(1) != Some(last) {
@@ -324,7 +324,7 @@ impl StateMachine {
         Ok(())
     }
 
-    /// Ends following and gives leases their full TTL. Fails with `GivenUp` for an earlier attempt, and with `Gap` at another
+    /// Ends following and gives leases their full TTL. Fails with `GivenUp` for an earlier attempt and with `Gap` at another
     /// revision.
     fn cut_over(&mut self, asked: &CutOver) -> Result<(), FollowError> {
         if self.members.cut_over_attempt != asked.attempt {
@@ -433,7 +433,7 @@ mod tests {
         assert_eq!(machine.members.cut_over_attempt, 2);
     }
 
-    /// The checks of the source survive a restart, and stop when an operator declares the source gone.
+    /// The checks of the source survive a restart and stop when an operator declares the source gone.
     #[test]
     fn after_the_cut_over_the_source_is_fenced_again_until_it_is_gone() {
         let mut machine = StateMachine::default();

@@ -110,7 +110,7 @@ pub fn downgrade_target(known: &MemberRegistry) -> Option<Release> {
 }
 
 /// Returns the level to which the leader raises the cluster, or `None` to keep the current level. `members` contains the
-/// members' levels, `None` for unknown ones. `held` is whether all members have supported a higher level for long enough; a new
+/// members' levels, `None` for unknown ones. `held` says whether all members have supported a higher level for long enough; a new
 /// cluster does not wait. A downgrade of Witan prevents the raise, which would exclude the earlier release.
 pub fn decide(known: &MemberRegistry, members: &[Option<Level>], held: bool) -> Option<Level> {
     let level = known_by_all(members).filter(|level| *level > known.level())?;

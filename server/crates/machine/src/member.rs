@@ -531,7 +531,7 @@ mod tests {
         };
         let of = |store: u64, name: &str| (store, name.to_owned());
         assert_eq!(published(7, &[]), of(7, "7"));
-        // An emptied directory, and a copy of it.
+        // An emptied directory and a copy of it.
         assert_eq!(published(8, &[]), of(7, "7"));
         assert_eq!(published(9, &[8]), of(7, "7"));
         // A copy of a copy, then the original.

@@ -22,11 +22,11 @@ const SWEEP_BLOCKS_FIRST: usize = 128;
 /// Number of blocks that each later command sweeps until the sweep is finished. A command rarely fills more than one block.
 const SWEEP_BLOCKS_NEXT: usize = 8;
 
-/// Maximum size of a block in bytes, up to which it accepts further versions. A larger version gets its own block. This is a
-/// size class of the allocator, below the maximum size of a checkpoint record.
+/// Size in bytes up to which a block accepts further versions. A larger version gets its own block. This is a size class of the
+/// allocator, below the maximum size of a checkpoint record.
 const BLOCK_BYTES: usize = 28 << 10;
 
-/// Memory in bytes of a pair in addition to its key and value, which is more than its encoding in a message.
+/// Size in bytes of the memory that a pair takes in addition to its key and value, which is more than its encoding in a message.
 const PAIR_BYTES: u64 = 96;
 
 /// Number of keys, live or deleted, that can be counted in the time of reading one. An entire page takes 16 ns to count.

@@ -1,7 +1,7 @@
 //! The values of closed blocks, which can be dropped from memory once the blocks are durable.
 //!
 //! Keys, versions and the index always stay in memory. When a checkpoint has stored a block's record, the block has a [`Place`]
-//! in a file, and [`BlockCache`] decides whether its values also stay in memory. A read of dropped values waits for the file.
+//! in a file, and [`BlockCache`] decides whether its values also stay in memory. A read of evicted values waits for the file.
 //! Results do not depend on which values are in memory.
 //!
 //! The core does not open files: the storage, or a test, implements [`RecordFile`].
@@ -111,7 +111,7 @@ struct Settled {
 }
 
 impl State {
-    /// Returns the cache and the size of the values, if the cache counts them: they are in memory and have a place.
+    /// If the cache counts the values (they are in memory and also on disk), returns the cache and their size in bytes.
     fn counted(&self) -> Option<(&Arc<BlockCache>, usize)> {
         match (&self.bytes, &self.settled) {
             (Some(bytes), Some(settled)) => Some((settled.place.file.cache(), bytes.len())),
@@ -138,7 +138,7 @@ impl BlockValues {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns a part of the values if they are in memory. Copies a small part if the cache may soon drop the values, because
+    /// Returns a part of the values if they are in memory. Copies a small part if the cache may soon evict the values, because
     /// the part would keep all of them in memory.
     pub(crate) fn part(&self, part: Range<usize>) -> Option<Bytes> {
         let state = self.read_state();
@@ -189,7 +189,7 @@ impl BlockValues {
         bytes
     }
 
-    /// Sets the place of the durable record, so that the cache can drop the values from `holder`. The caller then trims the
+    /// Sets the place of the durable record, so that the cache can evict the values from `holder`. The caller then trims the
     /// cache.
     pub(crate) fn settle(&self, place: Place, holder: Weak<dyn Holder>) {
         let cache = place.file.cache().clone();

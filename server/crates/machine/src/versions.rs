@@ -242,7 +242,7 @@ fn of_follow(operation: &FollowOperation) -> Option<Since> {
 }
 
 /// Returns the cluster version that the leader proposes, or `None` to keep the current version. `running` contains the members'
-/// versions, `None` for unknown ones. `waits` is whether members of a new cluster may still start.
+/// versions, `None` for unknown ones. `waits` says whether members of a new cluster may still start.
 pub fn decide(known: &MemberRegistry, running: &[Option<Release>], waits: bool) -> Option<Release> {
     // `None` is less than any version.
     let lowest = running.iter().copied().min().flatten();

@@ -128,7 +128,7 @@ impl HeldViews {
     }
 
     /// Tells the readers that started before the last checkpoint to end, except snapshots for other members. Returns the number
-    /// of readers told for the first time.
+    /// of readers that were notified for the first time.
     pub(super) fn end_outdated(&self) -> usize {
         let held = self.0.held.lock();
         let outdated = held

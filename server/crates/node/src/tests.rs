@@ -21,7 +21,7 @@ use witan_tree::{Set, Tree};
 
 use super::{replica_loop::Proposal, testing::stalled_as, *};
 
-/// Creates a node and the receiver of its requests to the replica's thread, which does not run.
+/// Creates a node and the receiver of its requests to the replica's thread, which is not running.
 fn stalled() -> (Node, Receiver<LoopRequest>) {
     stalled_as(ProcessIdentity::default())
 }

@@ -149,8 +149,8 @@ fn revisions(groups: Vec<ChangeGroup>) -> Vec<FollowedRevision> {
     revisions
 }
 
-/// Applies a revision. First ends the leases of keys that it creates, then grants missing leases with their TTL in seconds
-/// from `leases`, or with the maximum TTL if `leases` does not contain them.
+/// Applies a revision. First ends the leases of keys that it creates, then grants missing leases. Their TTLs in seconds are in
+/// `leases`; a lease that `leases` does not contain gets the maximum TTL.
 fn write(
     machine: &mut StateMachine,
     revision: FollowedRevision,

@@ -221,7 +221,7 @@ impl OpenStream {
         }
     }
 
-    /// Returns `true`, or fails if no bytes were received for longer than `silence`.
+    /// Returns `true`. Fails if no bytes were received for longer than `silence`.
     fn check_silence(&self, now: Instant, silence: Duration) -> io::Result<bool> {
         match now.saturating_duration_since(self.heard) > silence {
             true => Err(io::Error::new(

@@ -477,7 +477,7 @@ pub struct LeaseAsked {
     pub renews: bool,
 }
 
-/// Turns that were not recorded, because the writing thread was too slow.
+/// A series of turns that were not recorded because the writing thread was too slow.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct Gap {
     #[prost(uint64, tag = "1")]

@@ -21,7 +21,7 @@ const CHUNK_BYTES: u64 = 256 << 10;
 #[derive(Debug)]
 pub struct HandedFiles {
     paths: std::vec::IntoIter<PathBuf>,
-    /// The current file, and the number of bytes left to read.
+    /// The current file and the number of bytes left to read.
     file: Option<(File, u64)>,
     /// Whether bytes of a file have been read.
     has_begun: bool,

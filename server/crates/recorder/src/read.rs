@@ -24,14 +24,15 @@ pub enum ReadError {
     Foreign(String),
 }
 
-/// A part of a file, or the path of a file whose rest cannot be read and the reason. The first part of each file is its head.
+/// A part of a file. If the rest of a file cannot be read, the path of the file and the reason. The first part of each file is
+/// its head.
 pub(crate) type Step = Result<Part, (PathBuf, FrameFault)>;
 
 /// The recordings in some files, read in order.
 #[derive(Debug)]
 pub(crate) struct Recordings {
     files: std::vec::IntoIter<PathBuf>,
-    /// The current file, and whether its head has yet to be returned.
+    /// The current file and whether its head has yet to be returned.
     file: Option<(PathBuf, BufReader<File>, bool)>,
 }
 

@@ -18,7 +18,7 @@ use crate::{
 
 /// The destination of a recording. No method may block.
 pub trait Sink: Send {
-    /// Returns whether values are recorded in clear.
+    /// Returns whether values are recorded without redaction.
     fn values_in_clear(&self) -> bool;
     /// Records the settings and the state with which the replica starts.
     fn start(&mut self, config: Config, recovered: Recovered);

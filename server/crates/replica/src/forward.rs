@@ -100,7 +100,7 @@ pub(crate) struct ForwardedLeaseAnswer {
 /// The kind of a lease answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
 pub(crate) enum LeaseResult {
-    /// The receiver does not lead, or could not prove that it leads. The sender retries.
+    /// The receiver does not lead or could not prove that it leads. The sender retries.
     NotLeading = 0,
     Renewed = 1,
     RenewalUnknown = 2,

@@ -50,7 +50,7 @@ pub enum Input {
         /// Number of bytes by which the log may grow until the next measurement. 0 means that the disk is full.
         bytes: u64,
     },
-    /// The process used up its memory budget, or has free memory again.
+    /// The process has used up its memory budget or has free memory again.
     Memory {
         /// Whether the memory is used up. If so, the member accepts no entries that add data.
         exhausted: bool,

@@ -1,4 +1,4 @@
-//! Lease requests that wait for the leader's answer. They are idempotent, and resent until answered or timed out.
+//! Lease requests that wait for the leader's answer. They are idempotent and are resent until they are answered or time out.
 use std::collections::BTreeMap;
 
 use witan_machine::lease::LeaseId;

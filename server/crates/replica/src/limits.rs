@@ -73,7 +73,7 @@ pub const TERM_RISE_MAX: u64 = 1 << 32;
 /// Number of applied entries kept in memory for members that lag, as etcd's `--snapshot-catchup-entries`.
 pub const CATCH_UP_ENTRIES: u64 = 5000;
 
-/// Maximum size in bytes of these entries, and of the committed entries that wait for a long command. Above it, the older half
+/// Maximum size in bytes of these entries and of the committed entries that wait for a long command. Above it, the older half
 /// of the applied entries is dropped, and a follower drops further appends, which the leader resends.
 pub const CATCH_UP_BYTES: usize = 64 << 20;
 

@@ -173,7 +173,7 @@ pub struct Replica {
     batches: BatchesInFlight,
     /// Duration of the last sync of the log in nanoseconds.
     sync_cost_ns: u64,
-    /// Bytes of the entries that this leader has appended but not sent.
+    /// Size in bytes of the entries that this leader has appended but not sent.
     unsent_bytes: u64,
     taken_messages: TakenMessages,
     /// Term and index of this leader's last entry that changes the cluster version.
@@ -224,7 +224,7 @@ pub struct Replica {
     contradiction: Option<Contradiction>,
     /// State of a copied disk, until a confirmed leader has brought this member up to date.
     copied: Option<CopiedDisk>,
-    /// Members that permanently reject this member, because it was removed or its data directory was replaced.
+    /// Members that permanently reject this member because it was removed or its data directory was replaced.
     refused_at: BTreeSet<u64>,
     /// If the log contains entries of `--force-new-cluster`: the members that its committed entries remove, with the indexes of
     /// these entries. Entries committed after startup are not included.

@@ -1,4 +1,4 @@
-//! Group commit: requests that arrive while a batch is in flight wait for its answers, and are then taken together.
+//! Group commit: requests that arrive while a batch is in flight wait for its answers and are then taken together.
 //!
 //! 1. Each batch has a fixed cost: proposals cost a sync on every member and a round of messages, reads cost a ReadIndex round.
 //! 2. A request first waits for the answers to the batch in flight, at most [`HOLD_COSTS`] times the last cost.
@@ -250,7 +250,7 @@ impl<R> RequestGroup<R> {
     }
 
     /// Takes the held requests as the next batch. If their total cost exceeds `budget`, the senders share it, and the other
-    /// requests stay held. Without held requests, returns an empty batch and changes nothing.
+    /// requests stay held. If no requests are held, returns an empty batch and changes nothing.
     pub(crate) fn take(&mut self, budget: usize) -> Batch<R> {
         if self.held.is_empty() {
             return Vec::new();
@@ -278,7 +278,7 @@ impl<R> RequestGroup<R> {
     }
 
     /// Adjusts how many batches skip the second wait, depending on whether the wait before this batch brought back the senders.
-    /// The requests waited from `since` to `now`, and `late` is whether they reached their deadline.
+    /// The requests waited from `since` to `now`, and `late` says whether they reached their deadline.
     fn adjust_skips(&mut self, since: u64, late: bool, now: u64) {
         let soon = !self.is_in_flight() && since < self.answered + LONGEST_GATHER_NS;
         let fruitless = late && now > since && soon && self.is_return_awaited();

@@ -45,7 +45,7 @@ pub enum DigestError {
 }
 
 impl DigestError {
-    /// Returns a function for `map_err`, which creates [`Self::File`] for the snapshot at `path`.
+    /// Returns a function for `map_err` that creates [`Self::File`] for the snapshot at `path`.
     fn file(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.display().to_string();
         move |source| Self::File { verb, path, source }

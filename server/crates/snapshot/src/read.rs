@@ -38,8 +38,8 @@ pub struct ImportedSnapshot {
 /// Callback that receives the state built so far after each record of the key space, and the size of the record in bytes.
 pub type OnRecordBuilt<'a, E> = dyn FnMut(&StateMachine, usize) -> Result<(), E> + 'a;
 
-/// Reads a snapshot from the first `length` bytes of a file. Omits revisions after `up_to`, or fails if the snapshot was
-/// compacted after that revision. Fails with `Later` if this release does not know the cluster's feature level or one of
+/// Reads a snapshot from the first `length` bytes of a file. Omits revisions after `up_to`. Fails if the snapshot was compacted
+/// after that revision. Fails with `Later` if this release does not know the cluster's feature level or one of
 /// Witan's own records. Returns the first error of `built`.
 pub fn read<E: From<BoltError>>(
     path: &Path,

@@ -14,8 +14,8 @@
 //! - **A state that is being built is written in parts** (`parts`), which are not published: their values can leave memory, so
 //!   the state can be larger than memory.
 //! - **All runs of a chain have one format.** When the feature level rises, the directory's identity gets the later format
-//!   (`open_identity`). The next checkpoint is then a base that keeps no run. Without space for it, the previous chain is
-//!   dropped first.
+//!   (`open_identity`). The next checkpoint is then a base that keeps no run. If there is not enough space for it, the previous
+//!   chain is dropped first.
 
 mod parts;
 
@@ -306,7 +306,7 @@ impl Checkpoint {
     }
 
     /// Plans a base of `view` that keeps the runs of the published chain (`base`) that are large and have few outdated bytes.
-    /// Keeps none unless `since` is the state of the chain, and the chain has the directory's format.
+    /// Keeps none unless `since` is the state of the chain and the chain has the directory's format.
     fn plan_base(&self, since: Option<&View>, view: &View) -> BasePlan {
         // A snapshot installed during this write may raise the directory's format. It then also replaces this base.
         let format = self.folder.identity.format();

@@ -126,8 +126,8 @@ impl Checkpointer {
     }
 
     /// Returns whether the scrub has found damage since the last call and since the last installed snapshot, which replaces all
-    /// runs. Returns `false` until another checkpoint fits on the disk. Without space, a member would wait for a snapshot and
-    /// accept no entries, or a base would block all later checkpoints.
+    /// runs. Returns `false` until another checkpoint fits on the disk. If there is not enough space, a member would wait for a
+    /// snapshot and accept no entries, or a base would block all later checkpoints.
     pub fn take_damage(&self) -> bool {
         self.folder.take_damage()
     }

@@ -179,7 +179,7 @@ pub enum OpenError {
          cluster and add it again", path.display()
     )]
     Log {
-        /// The file, or the log's folder.
+        /// The file or the log's folder.
         path: PathBuf,
         /// Byte offset in the file.
         offset: u64,
@@ -192,7 +192,7 @@ pub enum OpenError {
          this member from its cluster and add it again", path.display()
     )]
     Checkpoint {
-        /// The folder, or a file in it.
+        /// The folder or a file in it.
         path: PathBuf,
         /// Description of the damage.
         what: String,

@@ -1,4 +1,4 @@
-//! Makes files and their names durable, and accessible only to the owner. Tests observe each durable step through [`watched`]
+//! Makes files and their names durable and accessible only to the owner. Tests observe each durable step through [`watched`]
 //! and make a step fail through [`inject_failure`].
 
 use std::{

@@ -47,7 +47,7 @@ pub(super) enum ReceiverState {
     /// No snapshot is being received.
     #[default]
     Idle,
-    /// A snapshot is being received, or was received and is not published yet.
+    /// A snapshot is being received or has been received but is not published yet.
     Busy,
     /// The stream of this snapshot broke. A new stream can continue after these records.
     Parked(SnapshotId, Box<DurableRecords>),

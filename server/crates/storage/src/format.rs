@@ -87,7 +87,7 @@ pub(super) fn stored(dir: &Path) -> Result<Option<StoredIdentity>, OpenError> {
 const DAMAGED: &str = "was changed or truncated";
 
 /// Parses the file's text. Fails with `OtherFormat` if another release wrote it, and as damaged for any other text. Errors
-/// contain `path`, and the release that the text names.
+/// contain `path` and the release that the text names.
 pub(super) fn parse(path: PathBuf, text: &str) -> Result<StoredIdentity, OpenError> {
     if let Some(found) = unseal(text).and_then(StoredIdentity::parse) {
         return Ok(found);

@@ -34,8 +34,8 @@ pub fn install(
     }
 }
 
-/// Publishes a received snapshot and restarts the log after it. Returns the snapshot for the checkpoint thread, and the
-/// callback for the completed installation.
+/// Publishes a received snapshot and restarts the log after it. Returns the snapshot for the checkpoint thread and the callback
+/// for the completed installation.
 pub(super) fn publish(
     log: &mut RaftLog,
     folder: &CheckpointFolder,

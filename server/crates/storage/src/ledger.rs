@@ -44,7 +44,7 @@ pub struct Ledger {
 struct Claims {
     /// Size in bytes of accepted commands that are not in the log yet.
     promised: u64,
-    /// Free bytes left for the log by the run being written, if there is one.
+    /// Number of free bytes that the run being written, if any, leaves for the log.
     left_by_run: Option<u64>,
     /// Whether the last measurement is outdated, see [`Ledger::take_stale`].
     stale: bool,

@@ -44,7 +44,7 @@ const FILE_PART: u64 = 2;
 /// Log size at which files are purged, in checkpoint intervals. If it were smaller than the log that I5 keeps, the engine would
 /// rewrite large entries to drop their files.
 const PURGE_TIMES: u64 = 3;
-/// Memory in bytes that the engine uses to track an entry, counted in addition to the entry's size.
+/// Size in bytes of the memory that the engine uses to track an entry, counted in addition to the entry's size.
 const ENTRY_COST: u64 = 256;
 /// The lock file of the engine, which fails to open if the file is locked.
 const ENGINE_LOCK: &str = "LOCK";
@@ -69,7 +69,7 @@ pub struct RaftLog {
     unsaved: bool,
     /// Whether `log_start` differs from the record on disk.
     start_unsaved: bool,
-    /// Ranges of entries that startup no longer needs, but that are kept for copies of the directory.
+    /// Ranges of entries that startup no longer needs but that are kept for copies of the directory.
     outdated: Outdated<OutdatedEntries>,
     /// Maximum total cost of outdated entries, in bytes.
     outdated_max: u64,

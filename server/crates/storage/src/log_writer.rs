@@ -17,7 +17,7 @@ use super::{files::make_private, ledger::Ledger};
 
 /// Number of bytes that are zeroed ahead at a time. Only a few writes wait for this, and only briefly.
 const ZEROS_BYTES: u64 = 256 << 10;
-/// Size of one write of zeros. The page cache keeps a larger write together, and each sync would write all of it.
+/// Size in bytes of one write of zeros. The page cache keeps a larger write together, and each sync would write all of it.
 const PAGE_BYTES: u64 = 4096;
 
 /// The engine's file system. Writes go to zeroed blocks, and a write without space is retried after the ballast is deleted.
@@ -34,9 +34,9 @@ pub(super) struct Writer<W> {
     ledger: Arc<Ledger>,
     zeros: bool,
     at: u64,
-    /// End of the written bytes, including zeros.
+    /// Offset of the end of the written bytes, including zeros.
     zeroed: u64,
-    /// End of the bytes that the engine has reserved.
+    /// Offset of the end of the bytes that the engine has reserved.
     allocated: u64,
 }
 

@@ -16,7 +16,7 @@ use super::{
     run::{self, RunReader, RunValue, run_path},
 };
 
-/// A record of the state, and its location.
+/// A record of the state and its location.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) key: Vec<u8>,

@@ -1,4 +1,4 @@
-//! The identity file of an open directory, and the format in which its log and checkpoint are written.
+//! The identity file of an open directory and the format in which its log and checkpoint are written.
 //!
 //! When the cluster's feature level rises, the file gets the later format before any other file does. A release that does not
 //! know the format then refuses the directory by its identity, instead of considering the directory damaged.

@@ -48,7 +48,7 @@ pub(super) fn read_chain(
             Ok(restored) => return Ok(restored),
             // The heads are optional, so startup fails only if the runs cannot be read either.
             Err(error) => {
-                tracing::warn!(%error, "failed to start from the heads of the checkpoint; reading it whole");
+                tracing::warn!(%error, "failed to start from the heads of the checkpoint; reading the entire checkpoint");
             }
         }
     }
@@ -132,7 +132,7 @@ fn read_ahead<T>(
     })
 }
 
-/// Sends all records, or stops when the receiver is dropped.
+/// Sends all records. Stops early if the receiver is dropped.
 fn read(
     records: impl Iterator<Item = Result<Record, CheckpointReadError>>,
     send: &SyncSender<Portion>,

@@ -35,7 +35,7 @@ use super::{
 /// The reason why a snapshot was not received.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
-    /// Another snapshot is being received, or waits for its installation.
+    /// Another snapshot is being received or is waiting to be installed.
     #[error("this member is receiving another snapshot")]
     Busy,
     /// A file operation failed, for example because the disk is full.
@@ -49,7 +49,7 @@ pub enum SnapshotError {
     LaterRelease(String),
 }
 
-/// Receives snapshots of other members. Clones share the state.
+/// Receives snapshots from other members. Clones share the state.
 #[derive(Clone, Debug)]
 pub struct SnapshotReceiver {
     folder: Arc<CheckpointFolder>,
@@ -60,7 +60,7 @@ impl SnapshotReceiver {
         Self { folder }
     }
 
-    /// Creates a receiver for tests, which cannot receive snapshots.
+    /// Creates a receiver for tests. It cannot receive snapshots.
     pub fn without_folder() -> Self {
         let stored = StoredIdentity::new(DataIdentity::new(0, MemberId::NONE));
         let identity = OpenIdentity::new(Path::new(""), stored);
@@ -70,7 +70,7 @@ impl SnapshotReceiver {
     }
 
     /// Starts to receive a snapshot of about `bytes` bytes, or continues a parked snapshot with the same id. Fails with `Busy`
-    /// while another snapshot is received, and with `StorageFull` if the rest of the snapshot does not fit on the disk.
+    /// while another snapshot is received and with `StorageFull` if the rest of the snapshot does not fit on the disk.
     pub fn begin(&self, id: SnapshotId, bytes: u64) -> Result<IncomingSnapshot, SnapshotError> {
         let mut state = self.folder.state();
         let before = match mem::replace(&mut state.receiver, ReceiverState::Busy) {

@@ -34,7 +34,7 @@ pub(super) type RunItem = (Vec<u8>, Option<Vec<u8>>);
 pub(super) enum RunValue {
     /// The record.
     Record(Vec<u8>),
-    /// The head of a block's record, and the length of the record in bytes.
+    /// The head of a block's record and the length of the record in bytes.
     Head(Vec<u8>, u32),
 }
 

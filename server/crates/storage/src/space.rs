@@ -131,9 +131,9 @@ pub struct SpaceMonitor {
     level: SpaceLevel,
     /// The smaller of `free_for_log` and `free_for_checkpoint`.
     free: u64,
-    /// Free bytes on the file system with the log and the ballast.
+    /// Number of free bytes on the file system with the log and the ballast.
     free_for_log: u64,
-    /// Free bytes on the file system with the checkpoint.
+    /// Number of free bytes on the file system with the checkpoint.
     free_for_checkpoint: u64,
     appended_since_check: u64,
     status: Arc<SpaceStatus>,
@@ -243,7 +243,7 @@ impl SpaceMonitor {
         level
     }
 
-    /// Reserves `bytes` bytes of log for a command. Returns whether the command is accepted. `grows` is whether it adds data.
+    /// Reserves `bytes` bytes of log for a command. Returns whether the command is accepted. `grows` says whether it adds data.
     pub fn take(&mut self, bytes: u64, grows: bool) -> bool {
         if self.reserve_bytes == 0 {
             return true;

@@ -1,4 +1,4 @@
-//! Sends one HTTP/1 request on a connection of its own, to other members and to discovery services.
+//! Sends one HTTP/1 request on a separate connection to another member or to a discovery service.
 
 use std::{future::pending, io};
 

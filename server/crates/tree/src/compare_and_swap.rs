@@ -1,4 +1,4 @@
-//! `compareAndSwap`, and the comparison that it shares with `compareAndDelete`.
+//! `compareAndSwap` and the comparison that it shares with `compareAndDelete`.
 
 use bytes::Bytes;
 

@@ -1,4 +1,4 @@
-//! The last events of the store, and the rules by which watchers see them.
+//! The last events of the store and the rules by which watchers see them.
 //!
 //! Events are stored by index. Changes of cluster data and refreshes also use an index and evict an older event, but they are
 //! not stored, because watchers do not see them.
@@ -13,7 +13,7 @@ use super::{
     size::of_event,
 };
 
-/// An event, and the data that decides which watchers match it.
+/// An event and the data that decides which watchers match it.
 #[derive(Debug)]
 pub(crate) struct HistoryEntry {
     pub(crate) event: Event,

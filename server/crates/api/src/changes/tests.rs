@@ -1,4 +1,4 @@
-//! Tests that segments are intact or refused, and follow each other without gaps.
+//! Tests that segments are intact or refused and that they follow each other without gaps.
 
 use super::*;
 use crate::v3::mvccpb::KeyValue;

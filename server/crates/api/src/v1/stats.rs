@@ -25,7 +25,7 @@ pub struct V1SelfStats {
 pub struct V1LeaderInfo {
     /// The leader's name; empty if unknown.
     pub leader: String,
-    /// How long the member has known this leader, as a Go duration.
+    /// Time for which the member has known this leader, as a Go duration.
     pub uptime: String,
 }
 

@@ -1,4 +1,4 @@
-//! Panics at a chosen moment, for tests. The boundary that contains a panic also raises it. Only `witan-planted` has this
+//! Panics at a chosen moment, for tests. The boundary that contains a panic also raises it. Only `witan-planted` contains this
 //! module.
 //!
 //! The environment variable [`FILE`] names a file with a boundary, a moment and a number N. The process panics when the moment

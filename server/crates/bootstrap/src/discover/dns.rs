@@ -1,5 +1,5 @@
-//! Queries name servers for SRV records: over UDP, and over TCP if a response is truncated. `simple_dns` encodes the
-//! messages.
+//! Queries name servers for SRV records over UDP. If a response is truncated, repeats the query over TCP. `simple_dns` encodes
+//! the messages.
 
 use std::{
     fs, io,

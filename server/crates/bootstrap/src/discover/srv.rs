@@ -8,7 +8,7 @@ use witan_config::{Address, Config, SrvDiscovery, Url};
 
 use super::{dns, error::DiscoverError};
 
-/// The SRV services to look up, and the URL scheme of each.
+/// The SRV services to look up and the URL scheme of each.
 const SERVICES: [(&str, &str); 2] = [("_etcd-server-ssl", "https"), ("_etcd-server", "http")];
 
 /// Finds all members by SRV records. Fails if this member is not among them. Ignores records with an invalid URL. Fails if no

@@ -31,7 +31,7 @@ enum StreamProgress {
 }
 
 impl<S: Service> Connection<S> {
-    /// Reserves a slot and creates a stream, which the caller must keep or finish. `ended` is whether the request has no body.
+    /// Reserves a slot and creates a stream, which the caller must keep or finish. `ended` says whether the request has no body.
     fn new_stream(&mut self, id: u32, ended: bool) -> (usize, Box<Stream<S>>) {
         self.timers.watch_streams(self.now);
         let slot = self.streams.reserve(id);

@@ -68,7 +68,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Acknowledges a ping, or fails after too many pings. If the frame acknowledges the shutdown's ping, refuses new streams.
+    /// Acknowledges a ping. Fails after too many pings. If the frame acknowledges the shutdown's ping, refuses new streams.
     pub(super) fn on_ping(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let content: [u8; 8] = frame.payload.try_into().map_err(|_| Reason::FrameSize)?;
         if frame.stream != 0 {

@@ -24,7 +24,7 @@ pub(super) struct ConnectionTimers {
     keepalive: Option<KeepAlive>,
     /// When bytes were last received.
     received: Instant,
-    /// When an unanswered keepalive ping was sent.
+    /// Time at which the unanswered keepalive ping was sent.
     ping_sent: Option<Instant>,
 }
 

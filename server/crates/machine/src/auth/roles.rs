@@ -46,7 +46,7 @@ impl Auth {
         Ok(())
     }
 
-    /// Deletes a role and revokes it from all users. Fails for an unknown role, and for root while v3 authentication is
+    /// Deletes a role and revokes it from all users. Fails for an unknown role and for root while v3 authentication is
     /// enabled.
     pub(super) fn role_delete(&mut self, asked: &RoleDelete) -> Result<(), AuthError> {
         if self.enabled && asked.name == ROOT {

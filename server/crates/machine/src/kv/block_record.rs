@@ -179,7 +179,7 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Decodes a record. `open` is whether the result is an open block. Returns `None` if the record is damaged.
+/// Decodes a record. `open` says whether the result is an open block. Returns `None` if the record is damaged.
 pub(super) fn decode(number: u64, record: &[u8], open: bool) -> Option<Block> {
     let record = Record::parse(verify_checksum(record)?)?;
     let BlockParts { slots, meta, values, .. } = record.parts(number, true)?;

@@ -27,7 +27,7 @@ const META: u8 = b'a';
 /// First byte of a block's key; the block's number follows as a big-endian u64.
 const BLOCK: u8 = b'b';
 
-/// The counters, and the totals that must match the loaded blocks.
+/// The counters and the totals that must match the loaded blocks.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct KvMeta {
     #[prost(int64, tag = "1")]

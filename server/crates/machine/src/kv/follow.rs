@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl Kv {
-    /// Writes the source's next revision completely, or fails and writes nothing. Skips a revision that already exists.
+    /// Writes the source's next revision completely. If it fails, it writes nothing. Skips a revision that already exists.
     pub(crate) fn follow(&mut self, revision: &FollowedRevision) -> Result<(), FollowError> {
         let main = Revision(revision.revision);
         if main <= self.revision {

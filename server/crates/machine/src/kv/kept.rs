@@ -48,7 +48,7 @@ impl Kv {
         bytes.into_iter().max().unwrap_or_default()
     }
 
-    /// Like [`Self::limit_kept_values`], for a put. Returns 0 if it keeps no value.
+    /// Like [`Self::limit_kept_values`], but for a put. Returns 0 if it keeps no value.
     fn limit_kept_value(&self, put: &mut Put) -> u64 {
         if !put.ignore_value {
             return 0;

@@ -13,7 +13,7 @@ pub(crate) enum KeyRange<'a> {
 }
 
 impl<'a> KeyRange<'a> {
-    /// Creates a range from a request. An empty `range_end` means a single key, and `\0` all keys at or above `key`.
+    /// Creates a range from a request. An empty `range_end` means a single key, and `\0` means all keys at or above `key`.
     pub(crate) fn new(key: &'a [u8], range_end: &'a [u8]) -> Self {
         if range_end.is_empty() {
             KeyRange::One(key)

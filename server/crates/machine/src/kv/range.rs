@@ -361,7 +361,7 @@ impl Kv {
     }
 }
 
-/// Returns how many keys can be read in the time of `keys` keys at the newest revision. `history` is whether to read older
+/// Returns how many keys can be read in the time of `keys` keys at the newest revision. `history` says whether to read older
 /// versions.
 pub(super) fn reachable_keys(keys: u64, history: bool) -> u64 {
     if history {

@@ -41,7 +41,7 @@ impl RangePlan {
     }
 }
 
-/// Receives a pair of a planned response, without its value, and the length of the value in bytes.
+/// Receives a pair of a planned response without its value and the length in bytes of the value.
 pub type MeasurePair<'a> = dyn FnMut(KeyValue, usize) + 'a;
 
 impl Kv {

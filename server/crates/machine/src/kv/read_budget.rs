@@ -223,7 +223,8 @@ impl ReadBudget {
         take(&mut self.work, keys as u64 * self.pacing.passed_work)
     }
 
-    /// Charges one read key, and the count of `keys` keys (including deleted ones), which costs a fraction of reading them.
+    /// Charges the read of one key and the count of `keys` keys (including deleted keys). Counting keys costs a fraction of
+    /// reading them.
     pub(super) fn count_keys(&mut self, keys: usize) -> Result<(), KvError> {
         take(&mut self.work, self.pacing.read_work + keys as u64)
     }

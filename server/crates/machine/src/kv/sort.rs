@@ -10,7 +10,7 @@ const WINDOW_BYTES: usize = 64;
 /// Maximum size of a group that is sorted by comparison, because another radix pass would cost as much.
 const FEW_KEYS: usize = 8;
 
-/// A key's position in the input, and its head for the current pass.
+/// A key's position in the input and its head for the current pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct SortKey {
     head: u64,

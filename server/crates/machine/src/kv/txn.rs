@@ -1,7 +1,7 @@
 //! Txn: executes one of two lists of operations at one revision, depending on comparisons.
 //!
 //! As in etcd, all comparisons, including nested ones, are first evaluated on the state before the transaction. Then the
-//! operations in the chosen branches are checked, and finally executed, so a failed transaction changes nothing. If a
+//! operations in the chosen branches are checked and finally executed, so a failed transaction changes nothing. If a
 //! transaction reads too much, only its execution detects this, and restores the state before it.
 
 use std::cmp::Ordering;

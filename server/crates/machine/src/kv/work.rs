@@ -19,8 +19,8 @@ const SMALL_TXN_OPERATIONS: usize = 64;
 /// Number of values that a command may read without a charge. Most transactions, for example those of Kubernetes, read fewer.
 const FEW_VALUES: usize = 16;
 
-/// Charge in keys for each value if a command may read more than [`FEW_VALUES`], because values may be on disk. The charge must
-/// not depend on which values are in memory, because this differs between members and is not recorded.
+/// Number of keys that are charged for each value if a command may read more than [`FEW_VALUES`], because values may be on disk.
+/// The charge must not depend on which values are in memory, because this differs between members and is not recorded.
 const KEYS_PER_VALUE: usize = 64;
 
 impl Kv {

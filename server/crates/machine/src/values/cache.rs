@@ -16,7 +16,7 @@ use super::{Holder, ReadPattern};
 /// Number of entries above which a queue that has doubled is searched for entries of removed blocks.
 const CLEANED_ENTRIES_MIN: usize = 1024;
 
-/// The values in memory that also have a place on disk, and how much memory they may use.
+/// The values in memory that are also on disk and the maximum memory that they use.
 #[derive(Debug)]
 pub struct BlockCache {
     queues: Mutex<Queues>,
@@ -164,7 +164,7 @@ impl BlockCache {
         self.resident_bytes() > target - target / 4
     }
 
-    /// Drops values until `bytes` more bytes fit, until no values are left, or until the cache is held.
+    /// Evicts values until `bytes` more bytes fit, until no values are left, or until the cache is held.
     pub(super) fn make_room(&self, bytes: usize) {
         let target = self.target().saturating_sub(bytes as u64);
         if self.resident_bytes() <= target || self.is_held() {

@@ -27,7 +27,7 @@ use crate::{ScriptRunner, auth_paths as paths, kv as keys};
 #[derive(Default)]
 pub(crate) struct AuthScript {
     machine: StateMachine,
-    /// The user's name, and the auth revision if it is not the current revision.
+    /// The user's name and the auth revision if it is not the current revision.
     caller: Option<(String, Option<u64>)>,
 }
 

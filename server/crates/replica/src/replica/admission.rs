@@ -50,7 +50,7 @@ impl Replica {
             return Err(ProposalRejected::TooMany);
         }
         self.check_length_and_gap(bytes)?;
-        // A leader of an earlier release could not decode an entry with a newer command.
+        // A leader that runs an earlier release could not decode an entry with a newer command.
         self.check_version(entry)
     }
 

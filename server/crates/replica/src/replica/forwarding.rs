@@ -88,7 +88,7 @@ impl Replica {
             // then cause the proposals to be executed twice. The proposer retries when it applies an entry of the next term.
             return;
         }
-        // Ignore entries of other members, and entries without a ticket: a leader never forwards its own commands.
+        // Ignore entries of other members and entries without a ticket: a leader never forwards its own commands.
         let stamped = |data: Bytes| {
             let entry = wire::decode_entry(&data).ok()?;
             let of_sender = |stamp: &Stamp| stamp.member == from && stamp.ticket != 0;
@@ -130,7 +130,7 @@ impl Replica {
     }
 
     /// Handles a refusal by `from`: retries a proposal later, or answers its request with the rejection. Ignores unknown
-    /// reasons, proposals of another process, and proposals that were submitted again since.
+    /// reasons, proposals of another process, and proposals that have since been submitted again.
     pub(super) fn proposals_refused(&mut self, from: u64, message: &RefusedProposals) {
         let there = TargetLog { term: message.term, leader: from, number: message.number };
         for refused in &message.refused {

@@ -176,7 +176,7 @@ fn an_entry_of_a_later_release_ends_the_members_of_a_cluster_that_had_it() {
         let entry = witan_machine::command::Entry { command: Some(version), ..Default::default() };
         Bytes::from(wire::encode_entry(&entry))
     };
-    // The entry that raises the version is applied already, or is in the same message.
+    // The entry that raises the version is already applied or is in the same message.
     for before in [None, Some(raised(version("3.8.0")))] {
         let mut cluster = Cluster::new(&[1, 2, 3]);
         cluster.ticks(2);

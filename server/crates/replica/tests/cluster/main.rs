@@ -59,7 +59,7 @@ struct World {
     faults: Vec<MessageFault>,
     read: Vec<Ticket>,
     installs: u64,
-    /// Whether the host defers long commands, and the deferred command.
+    /// Whether the host defers long commands and the deferred command.
     executes_later: bool,
     waiting: Option<Box<LongCommand>>,
 }

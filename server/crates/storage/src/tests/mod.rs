@@ -231,7 +231,7 @@ fn record(index: u64, term: u64, size: usize) -> LogRecord {
     LogRecord { index, term, payload: Bytes::from(payload) }
 }
 
-/// Returns a synced batch of entries with 100 bytes each, and a hard state that names the last entry.
+/// Returns a synced batch of entries with 100 bytes each and a hard state that names the last entry.
 fn batch(indexes: std::ops::Range<u64>, term: u64) -> LogBatch {
     let hard_state = Some(Bytes::from(format!("hard {term} {}", indexes.end - 1)));
     let records = indexes.map(|index| record(index, term, 100)).collect();

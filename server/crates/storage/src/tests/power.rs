@@ -51,7 +51,7 @@ fn judge(number: usize, (what, data): (&str, &Path), acknowledged: u64, expected
     );
 }
 
-/// The directory after a power cut, and the last entry acknowledged before.
+/// The directory after a power cut and the last entry acknowledged before.
 struct Cut {
     what: String,
     dir: TempDir,

@@ -19,7 +19,7 @@ pub(crate) async fn put(ctx: &Context, request: PutRequest) -> RpcResult<PutResp
     Ok(response(header, done.output))
 }
 
-/// Fails if a put has no key, or has a value or a lease that it also ignores. Validates in etcd's order.
+/// Fails if a put has no key or contains a value or a lease that it also ignores. Validates in etcd's order.
 pub(crate) fn check(request: &PutRequest) -> RpcResult<()> {
     if request.key.is_empty() {
         Err(RpcError::EmptyKey)

@@ -63,7 +63,7 @@ pub(super) struct ResponseQueue {
 pub(super) struct ResponseTemplate {
     pub(super) cluster_id: u64,
     pub(super) member_id: MemberId,
-    /// Size in bytes above which a response is split, if its watcher requested fragments.
+    /// Size in bytes above which a response is split if its watcher requested fragments.
     pub(super) fragment_bytes: usize,
 }
 

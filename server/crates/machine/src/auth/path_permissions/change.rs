@@ -92,7 +92,7 @@ impl Auth {
         Ok(roles)
     }
 
-    /// Deletes a user. Fails if the user does not exist, and for root while v2 or v3 authentication is enabled.
+    /// Deletes a user. Fails if the user does not exist or is root while v2 or v3 authentication is enabled.
     pub(super) fn path_user_delete(&mut self, asked: &UserDelete) -> PathAuthResult {
         if (self.paths.enabled || self.enabled) && asked.name == ROOT {
             return Err(PathAuthError::RootProtected);

@@ -44,7 +44,7 @@ impl Base64Variant {
         engine.decode(text).or_else(|_| self.decode_slowly(text))
     }
 
-    /// Like `decode`, one letter at a time, to find the offset of an error.
+    /// Like `decode`, but decodes one letter at a time to find the offset of an error.
     fn decode_slowly(self, text: &[u8]) -> Result<Vec<u8>, usize> {
         let mut letters = text
             .iter()
