@@ -240,7 +240,7 @@ impl<M: Members> Actor<'_, M> {
             .await
     }
 
-    /// Sets an annotation of a member's claim, or removes it if `value` is `None`. `what` names the action in errors.
+    /// Sets an annotation of a member's claim. Removes it if `value` is `None`. `what` names the action in errors.
     async fn annotate(
         &self,
         ordinal: Ordinal,

@@ -1,6 +1,6 @@
 //! EtcdOperations: one-time operations on a cluster. This file starts, records and ends them.
 //!
-//! An operation works through a request in the status of the EtcdCluster, or through a call to members. Nothing here stops or
+//! An operation works through a request in the status of the EtcdCluster or through a call to members. Nothing here stops or
 //! starts a member. The status of an operation is written before the operation changes anything. Therefore it continues after a
 //! restart of the operator, and a finished operation never runs again.
 

@@ -49,7 +49,8 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         .block_on(run_elected(options))
 }
 
-/// Runs the operator until SIGTERM or SIGINT. With leader election, acts only as the leader, and fails if it loses the lease.
+/// Runs the operator until SIGTERM or SIGINT. With leader election, acts only as the leader. Fails if this process loses the
+/// lease.
 async fn run_elected(options: &Options) -> Result<(), Box<dyn Error>> {
     let metrics = Arc::new(Metrics::new());
     let readiness = Arc::new(AtomicBool::default());

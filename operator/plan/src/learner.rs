@@ -1,4 +1,4 @@
-//! Promotes a learner once it has caught up, or removes it if it never will.
+//! Promotes a learner once it has caught up. Removes it if it never will.
 
 use super::{
     evidence::{self, Evidence, lost_disk},

@@ -63,7 +63,7 @@ pub struct Grpc<C> {
     later: Vec<u8>,
     called: bool,
     next_stream: u32,
-    /// The open stream of each slot, and whether its DATA has arrived.
+    /// The open stream of each slot and whether its DATA has arrived.
     streams: Vec<(u32, bool)>,
     /// Number of DATA bytes that the server still accepts.
     window: i64,

@@ -18,7 +18,7 @@ use crate::{
     wire,
 };
 
-/// Number of keys in the timed loads. A key has 16 bytes.
+/// Number of keys in the timed loads. A key is 16 bytes long.
 pub const KEYS: u64 = 100_000;
 
 /// Maximum number of gRPC clients per connection. Each HTTP/1 client has its own connection.

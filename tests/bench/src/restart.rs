@@ -31,7 +31,7 @@ const BACK_MAX: Duration = Duration::from_secs(1800);
 const QUOTA_TIMES: u64 = 4;
 const QUOTA_MIN: u64 = 8 << 30;
 
-/// The amounts of data, and the actions to measure.
+/// The amounts of data and the actions to measure.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Scale {
     /// Numbers of keys to measure, in this order: each server is filled, killed and restarted.

@@ -7,7 +7,7 @@ use witan_e2e::{Cluster, Server, http, process};
 /// The metric of the bytes that a member has sent to other members, in etcd and in Witan.
 const SENT: &str = "etcd_network_peer_sent_bytes_total{";
 
-/// The servers of a measurement, and the addresses for its clients.
+/// The servers of a measurement and the addresses for its clients.
 #[derive(Debug)]
 pub struct Subject<'a> {
     addresses: Vec<String>,

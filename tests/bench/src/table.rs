@@ -110,7 +110,7 @@ pub(crate) const KUBERNETES_HEAD: &str = "\
 | nodes | txn/s | server | txn/s done | p50 ms | p99 ms | events p99 ms | CPU %, all members | client CPU % |
 |--:|--:|---|--:|--:|--:|--:|--:|--:|";
 
-/// Returns the row of a number of nodes with `rate` transactions per second, and the delays of their events.
+/// Returns the row of a number of nodes with `rate` transactions per second and the delays of their events.
 pub(crate) fn kubernetes_line(
     (nodes, rate): (u32, u32),
     server: &str,

@@ -138,7 +138,7 @@ impl<'a, D: Dialect> Engine<'a, D> {
         Self { dialect, profile: dialect.profile() }
     }
 
-    /// Runs a sequence for each seed. Writes the differences with shortened sequences, and the coverage. Returns whether the
+    /// Runs a sequence for each seed. Writes the differences with shortened sequences and the coverage. Returns whether the
     /// run succeeded.
     async fn sweep(&self, plan: &Plan, out: &mut impl Write) -> io::Result<bool> {
         let name = format!("{} beside {}", self.profile.name, self.profile.etcd.name());

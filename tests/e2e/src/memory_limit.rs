@@ -1,6 +1,6 @@
 //! A memory limit for one process, enforced by the kernel: a cgroup of version 1 or 2 with the controller `memory`.
 //!
-//! It needs root, and a cgroup file system that is mounted writable.
+//! It needs root and a cgroup file system that is mounted writable.
 
 use std::{
     fs, io,

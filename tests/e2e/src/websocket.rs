@@ -8,7 +8,7 @@ use std::{
 
 /// Maximum time to wait for a frame.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// The key in RFC 6455's example, and the server's response to it.
+/// The key in RFC 6455's example and the server's response to it.
 const KEY: (&str, &str) = ("dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 /// The mask of a client's frames, which may have any value.
 const MASK: [u8; 4] = [1, 2, 3, 4];

@@ -51,7 +51,7 @@ const KEY: &str = "key";
 /// Size in bytes of a value that every budget must account for.
 const LARGE: usize = 300 << 10;
 
-/// Makes a gRPC call that panics at `moment`. Returns the number of received messages, and the call's result.
+/// Makes a gRPC call that panics at `moment`. Returns the number of received messages and the call's result.
 async fn call(server: &Server, name: &str, moment: &str) -> (usize, Result<(), Status>) {
     let channel = grpc::connect(&server.address()).await;
     plant(server, moment);

@@ -1,4 +1,4 @@
-//! Known attacks on HTTP/2 servers since 2019, and their maximum effect on a connection. `server/crates/http2/docs/cve.md` maps
+//! Known attacks on HTTP/2 servers since 2019 and their maximum effect on a connection. `server/crates/http2/docs/cve.md` maps
 //! attacks to tests. A repeated attack is in `floods` if it must end the connection, and in `trifles` if it must not.
 
 use std::time::{Duration, Instant};

@@ -259,7 +259,7 @@ impl World {
             && !receiver.registry.by_id.contains_key(&MemberId(from))
     }
 
-    /// Reads the state of a starting member, and the members that it connects to. Returns `None` if the member loses power.
+    /// Reads the state of a starting member and the members that it connects to. Returns `None` if the member loses power.
     pub(crate) fn recover(
         &mut self,
         place: usize,

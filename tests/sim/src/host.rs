@@ -1,6 +1,6 @@
 //! One turn of one member: the simulated implementation of `Host`, which can lose power between any two calls.
 //!
-//! After a crash, the core continues to the end of its turn without effects, and is then dropped. A crash therefore needs no
+//! After a crash, the core continues to the end of its turn without effects and is then dropped. A crash therefore needs no
 //! panic, and exactly the effects before it remain.
 
 use witan_machine::{Reply, kv, lease, member::MemberId, view::View};

@@ -1,4 +1,4 @@
-//! Recordings of the members' processes, and their replay.
+//! Recordings of the members' processes and their replay.
 
 use std::{
     path::{Path, PathBuf},

@@ -1,6 +1,6 @@
 //! Residency of values: which values a member has in memory, and which only on its disk.
 //!
-//! Before a member runs a turn, answers, shows its state to watchers or writes a checkpoint, it drops all values that are on its
+//! Before a member runs a turn, answers, shows its state to watchers or writes a checkpoint, it evicts all values that are on its
 //! disk: never, at random or always. The percentages of members differ, so a result that depends on residency differs, too.
 //!
 //! In some seeds, records of blocks are damaged while a member runs. A read of a damaged record must end the process. The next

@@ -47,7 +47,7 @@ const VALUES_SEEDS: u64 = 11;
 /// One in this many seeds has records of blocks that become damaged.
 const DAMAGE_SEEDS: u64 = 13;
 
-/// The percentages with which members drop values.
+/// The percentages with which members evict values.
 const COLD_PERCENTS: [u64; 3] = [0, 50, 100];
 
 /// Percentage of seeds in which the cluster permanently loses most of its members.
@@ -93,7 +93,7 @@ impl Scenario {
         self.seed % DAMAGE_SEEDS == 11
     }
 
-    /// Returns the percentage with which a member drops the values that are on its disk, before it uses its state. Members of
+    /// Returns the percentage with which a member evicts the values that are on its disk before it uses its state. Members of
     /// a cluster have different percentages, so that their results are compared.
     pub(crate) fn cold_percent(&self, place: usize) -> u64 {
         // The remainder of the seed itself chooses the number of members.

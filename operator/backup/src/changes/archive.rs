@@ -167,7 +167,7 @@ impl ClusterArchive {
         Ok(())
     }
 
-    /// Reads the TTLs that the next segment needs, if a watch is open. Forgets the known leases first if there are too many.
+    /// If a watch is open, reads the TTLs that the next segment needs. Forgets the known leases first if there are too many.
     async fn learn_leases(&mut self) {
         if self.known_leases.len() > LEASES_KNOWN_MAX {
             self.known_leases.clear();

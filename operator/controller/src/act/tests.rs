@@ -288,7 +288,7 @@ async fn of_a_claim_that_exists_only_metadata_and_size_are_applied() {
     );
 }
 
-/// Members and clients have certificates of the former CA, and get the next CA before it signs.
+/// Members and clients have certificates of the former CA and get the next CA before it signs.
 #[tokio::test]
 async fn the_secret_of_an_authority_that_is_deleted_leaves_certificates_as_they_are() {
     let fake = FakeApi::with_cluster(&json!({"spec": {"tls": {"client": {"managed": {}}}}}));

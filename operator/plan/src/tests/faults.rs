@@ -103,7 +103,7 @@ impl World {
         }
     }
 
-    /// Makes the API server or the members refuse some steps from now on, or no steps.
+    /// Makes the API server or the members refuse some steps or no steps from now on.
     fn refuse(&mut self) {
         let kinds: [fn(&Step) -> bool; 4] = [
             |step| matches!(step, Step::StartMember(PodPlan { ordinal: 0 | 3, .. })),

@@ -393,7 +393,7 @@ fn a_release_below_the_feature_level_is_refused() {
         "{}",
         notice.message
     );
-    // The release supports the level, or is later than all releases that the operator knows.
+    // The release supports the level or is later than all releases that the operator knows.
     world.spec.version = Some("0.2.0".to_owned());
     world.settle();
     assert_eq!(stopped(&world).len(), 3);

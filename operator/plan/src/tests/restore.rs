@@ -1,4 +1,4 @@
-//! A cluster is restored in place, or returns to the disks that a restore kept.
+//! A cluster is restored in place or returns to the disks that a restore kept.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use witan_crd::{RestorePhase, RestorePoint, RestoreStatus};

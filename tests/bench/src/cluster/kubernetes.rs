@@ -204,7 +204,7 @@ impl Step {
 }
 
 /// Returns `watchers` watchers of single nodes, which alternate between a node's lease and its pods. Also returns the number of
-/// watchers of each node's lease, and of each node's pods.
+/// watchers of each node's lease and of each node's pods.
 fn watchers_of_nodes(watchers: usize, nodes: usize) -> (Vec<Watched>, (Vec<u64>, Vec<u64>)) {
     let mut counts = (vec![0; nodes], vec![0; nodes]);
     let watched = (0..watchers).map(|at| {

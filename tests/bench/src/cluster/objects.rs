@@ -88,7 +88,7 @@ pub(super) struct Objects {
 }
 
 impl Objects {
-    /// Creates an empty cluster. `watchers` contains the numbers of watchers of each node's lease, and of its pods.
+    /// Creates an empty cluster. `watchers` contains the numbers of watchers of each node's lease and of its pods.
     /// `everywhere` watchers watch all leases, and as many watch all pods.
     pub(super) fn new(clock: Clock, watchers: (Vec<u64>, Vec<u64>), everywhere: u64) -> Self {
         Self {
@@ -209,7 +209,7 @@ fn index(node: u64) -> usize {
 #[derive(Debug)]
 pub(super) struct Transactions {
     objects: Rc<RefCell<Objects>>,
-    /// The change in each slot, and the received bytes of its answer.
+    /// The change in each slot and the received bytes of its answer.
     slots: Vec<(Option<Change>, Vec<u8>)>,
 }
 

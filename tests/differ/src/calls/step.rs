@@ -1,4 +1,4 @@
-//! One call, and its line in a report.
+//! One call and its line in a report.
 //!
 //! ```text
 //! lease/grant {"ID":1,"TTL":6000}

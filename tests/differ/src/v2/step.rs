@@ -1,4 +1,4 @@
-//! One step of a sequence, and its line in a script.
+//! One step of a sequence and its line in a script.
 //!
 //! ```text
 //! PUT /v2/keys/a?ttl={now} (text/plain) < value=1

@@ -1,4 +1,4 @@
-//! One server, and its answers as lines. Names replace parts that may differ between clusters (ids, term).
+//! One server and its answers as lines. Names replace parts that may differ between clusters (ids, term).
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 use prost::Message;

@@ -1,4 +1,4 @@
-//! The steps of a sequence, and their possible results.
+//! The steps of a sequence and their possible results.
 
 use std::fmt;
 

@@ -55,7 +55,7 @@ impl Input {
         !matches!(self, Self::Get(_) | Self::GetBoth)
     }
 
-    /// Returns the state of the pair after the call, and the correct response.
+    /// Returns the state of the pair after the call and the correct response.
     pub fn step(self, state: Pair) -> (Pair, Output) {
         match self {
             Self::Get(slot) => (state, Output::Value(state[slot])),

@@ -13,7 +13,7 @@ use super::{adopt, become_witan, data, member::write_all_kinds, observe, offline
 /// The etcd releases that start from the directory.
 const ETCDS: [Kind; 2] = [Kind::Etcd36, Kind::Etcd37];
 
-/// Runs `witan export` on a server's data. Returns whether it succeeded, and its output.
+/// Runs `witan export` on a server's data. Returns whether it succeeded and its output.
 fn try_export(server: &Server, to: &Path) -> (bool, String) {
     offline("export", server, &["--etcd", &to.display().to_string()])
 }

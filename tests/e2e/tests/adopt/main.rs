@@ -29,7 +29,7 @@ fn try_adopt(server: &Server, args: &[&str]) -> (bool, String) {
     offline("adopt", server, args)
 }
 
-/// Runs an offline command on a server's data. Returns whether it succeeded, and its output.
+/// Runs an offline command on a server's data. Returns whether it succeeded and its output.
 fn offline(command: &str, server: &Server, args: &[&str]) -> (bool, String) {
     let data = data(server).display().to_string();
     let said = witan(&[&[command, "--data-dir", &data], args].concat());

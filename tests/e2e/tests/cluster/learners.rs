@@ -71,7 +71,7 @@ const MORE: &[(&str, &str)] = &[
     ("maintenance/hashkv", "{}"),
 ];
 
-/// Returns the status of a response, and its error if any.
+/// Returns the status of a response and its error if any.
 fn answer(member: &Server, (call, body): (&str, &str)) -> (u16, Option<String>) {
     let answer = member.http("POST", &format!("/v3/{call}"), body);
     let page = answer.text();

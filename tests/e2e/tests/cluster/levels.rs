@@ -1,4 +1,4 @@
-//! The feature level of a cluster, and the format of its data directories. `witan-next` is a build with the level and the format
+//! The feature level of a cluster and the format of its data directories. `witan-next` is a build with the level and the format
 //! that follow this release's. The level rises after all members run that build, and then no member can go back.
 
 use std::{

@@ -17,7 +17,7 @@ const KEYS: usize = 80_000;
 /// Maximum additional delay of a keep-alive on a busy machine.
 const NOISE: Duration = Duration::from_secs(1);
 
-/// The lease to revoke, and the lease to keep alive.
+/// The lease to revoke and the lease to keep alive.
 const REVOKED: i64 = 7;
 const RENEWED: i64 = 8;
 

@@ -20,7 +20,7 @@ use super::{
 /// The registry's user and password.
 const USER: [&str; 2] = ["root", "secret"];
 
-/// The files of an authority, and of its certificate for clients and servers.
+/// The files of an authority and of its certificate for clients and servers.
 struct Files {
     ca: String,
     cert: String,

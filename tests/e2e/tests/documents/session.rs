@@ -188,7 +188,7 @@ fn port_variables([client, peer, _]: [(&str, u16); 3]) -> [(&'static str, String
     ]
 }
 
-/// Installs the programs under their usual names, and the repository's files that pages use.
+/// Installs the programs under their usual names and the repository's files that pages use.
 fn lay_out(dir: &Path, own: &dyn Fn(&str) -> String) {
     for folder in [
         "bin",

@@ -34,7 +34,7 @@ const ACKNOWLEDGED_MIN: u64 = 1000;
 /// Maximum number of further writes, which varies by round.
 const ACKNOWLEDGED_SPREAD: u64 = 3000;
 
-/// The last acknowledged value of each v2 writer, and its index.
+/// The last acknowledged value of each v2 writer and its index.
 type Told = BTreeMap<usize, (u64, u64)>;
 
 #[test]

@@ -17,7 +17,7 @@ const LENGTH: Duration = Duration::from_millis(2500);
 /// start an election.
 const DEAF_LENGTH: Duration = Duration::from_secs(5);
 
-/// Duration of each cut of a flapping link, and of the pause after it.
+/// Duration of each cut of a flapping link and of the pause after it.
 const FLAP: Duration = Duration::from_millis(250);
 
 /// Number of cuts of a flapping link.

@@ -261,7 +261,7 @@ impl Upgrade {
         )
     }
 
-    /// Reads the keys of all probes, and the revision. Retries a refused read.
+    /// Reads the keys of all probes and the revision. Retries a refused read.
     fn read(&self, channel: &Channel) -> (BTreeSet<Vec<u8>>, i64) {
         let there = wait::within(RECOVERY_MAX, "a linearizable read", || {
             let read = grpc::try_keys(channel, probes::PREFIX, probes::PREFIX_END);

@@ -15,7 +15,7 @@ use witan_e2e::{Kind, Launch, Server, wait};
 
 use super::{run, status, wait_copied};
 
-/// Length of an HTTP/2 frame's head in bytes, and the type of a DATA frame.
+/// Length of an HTTP/2 frame's head in bytes and the type of a DATA frame.
 const HEAD_BYTES: usize = 9;
 const DATA: u8 = 0;
 

@@ -42,7 +42,7 @@ fn large_bodies_are_parsed_on_another_thread() {
     }
 }
 
-/// Number of empty operations in a transaction. Each has two bytes, and 200 once it is decoded.
+/// Number of empty operations in a transaction. Each takes two bytes, and 200 bytes once it is decoded.
 const EMPTY_OPS: usize = 200_000;
 
 /// Number of concurrent transactions.
@@ -74,7 +74,7 @@ fn large_messages_are_decoded_a_few_at_a_time() {
     });
 }
 
-/// Number of values in a list, and the size of each in bytes.
+/// Number of values in a list and the size of each in bytes.
 const LISTED: usize = 250;
 const LISTED_BYTES: usize = 1 << 20;
 

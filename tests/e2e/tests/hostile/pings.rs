@@ -9,7 +9,7 @@ use crate::h2;
 /// Number of pings. The server disconnects after fewer.
 const PINGS: usize = 12;
 
-/// Sends pings, each after the response to the previous one. Returns the number of responses, and the reason for the
+/// Sends pings, each after the response to the previous one. Returns the number of responses and the reason for the
 /// disconnection.
 fn ping(server: &Server, with_call: bool) -> (usize, Option<(u8, String)>) {
     let mut stream = h2::open(server, None);

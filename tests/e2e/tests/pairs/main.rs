@@ -225,7 +225,7 @@ fn begin_restart(replay: &mut Replay) {
     replay.shift = RECORDED_INDEX - index;
 }
 
-/// Replays the record. Returns the number of equal pairs. Fails with unexpected differences, and with expected differences that
+/// Replays the record. Returns the number of equal pairs. Fails with unexpected differences and with expected differences that
 /// do not occur.
 fn check(kind: Kind, meant: &[Difference]) -> Result<String, String> {
     let (asked, found) = run(kind, meant);

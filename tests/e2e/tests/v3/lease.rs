@@ -35,7 +35,7 @@ fn number(value: &Value) -> i64 {
     text.parse().expect("a number")
 }
 
-/// Returns the number of all keys, and the revision.
+/// Returns the number of all keys and the revision.
 fn keys(server: &Server) -> (u64, i64) {
     let all = json!({"key": "AA==", "range_end": "AA==", "count_only": true});
     let answer = call(server, "kv/range", &all);

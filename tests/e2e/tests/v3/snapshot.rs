@@ -327,7 +327,7 @@ fn v2_moves_with_its_history() {
     }
 }
 
-/// Returns the exit code, and the last line of a tool's output without its log.
+/// Returns the exit code and the last line of a tool's output without its log.
 fn complaint(said: &CommandOutput) -> (Option<i32>, String) {
     let mut lines = said.stderr.lines();
     let line = lines.rfind(|line| line.starts_with("Error: "));

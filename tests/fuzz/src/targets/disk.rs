@@ -1,4 +1,4 @@
-//! The small files next to the log, and the checkpoint.
+//! The small files next to the log and the checkpoint.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The table of targets, and their shared functions.
+//! The table of targets and their shared functions.
 
 mod bolt;
 mod disk;

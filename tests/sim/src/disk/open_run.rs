@@ -40,7 +40,7 @@ enum Stage {
 #[derive(Debug)]
 struct OpenRunState {
     stage: Stage,
-    /// The offset of a damaged record, and its bytes.
+    /// The offset of a damaged record and its bytes.
     damaged: Option<(u64, Vec<u8>)>,
 }
 

@@ -15,7 +15,7 @@ use crate::oracle::{Ask, End, Op};
 
 #[derive(Debug, Default)]
 pub(super) struct LeaseAnswers {
-    /// The last entry executed by any member, and the leases after it.
+    /// The last entry executed by any member and the leases after it.
     index: u64,
     leases: BTreeSet<LeaseId>,
     /// Time at which a client learned that a lease has ended, by lease. Ids of ended leases are not granted again.

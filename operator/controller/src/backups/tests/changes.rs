@@ -113,7 +113,7 @@ fn a_status_says_how_far_changes_are_stored() {
     assert_eq!(shown(&later, now), is(9, "True", "Stored"));
     let silent = Seen { answer: None, trouble: Some("no answer".to_owned()) };
     assert_eq!(shown(&silent, now), is(7, "True", "Delayed"));
-    // A backup is in progress, or has failed.
+    // A backup is in progress or has failed.
     let mut unrestorable = answer(9, "2026-01-01T13:00:15Z");
     unrestorable
         .answer
