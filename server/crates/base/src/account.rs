@@ -102,8 +102,8 @@ impl JobKind {
         Self::Disk,
     ];
 
-    /// Returns the maximum number of concurrent jobs of this kind in the process, and for one connection. A message takes
-    /// milliseconds, so one connection can use all processors. A disk serves many small reads at once.
+    /// Returns the maximum number of concurrent jobs of this kind in the process and the maximum number for one connection. A
+    /// message takes milliseconds, so one connection can use all processors. A disk serves many small reads at once.
     fn limits(self, processors: usize) -> (usize, usize) {
         match self {
             Self::Scan | Self::Read => (4, 2),

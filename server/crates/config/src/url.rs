@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-/// A URL on which a member listens, or at which it is reachable.
+/// A URL on which a member listens or at which it is reachable.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Url {
     text: String,

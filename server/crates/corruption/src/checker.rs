@@ -80,7 +80,7 @@ pub struct CorruptionChecker {
 }
 
 impl CorruptionChecker {
-    /// Compares the states before the member serves clients, if the settings require it. Replaces a state that differs from the
+    /// If the settings require it, compares the states before the member serves clients. Replaces a state that differs from the
     /// majority's. Fails if no majority agrees or the replacement fails. As in etcd, ignores unreachable members.
     pub async fn check_at_start(&self) -> Result<(), InconsistentState> {
         if !self.checks.initial || self.is_alone().await {
@@ -117,7 +117,7 @@ impl CorruptionChecker {
         }
     }
 
-    /// Every `--corrupt-check-time`, compares the hashes of current states and raises alarms, if this member leads others.
+    /// If this member leads others, compares the hashes of current states every `--corrupt-check-time` and raises alarms.
     async fn compare_regularly(&self) {
         let Some(every) = self.checks.every else {
             return std::future::pending().await;

@@ -111,7 +111,7 @@ impl Context {
         }
     }
 
-    /// Counts a v1 or v2 operation on a key, if a sample is running.
+    /// If a sample is running, counts a v1 or v2 operation on a key.
     #[inline]
     pub fn count_tree_key(&self, operation: KeyOperation, key: &[u8]) {
         if self.sampler.is_on() {

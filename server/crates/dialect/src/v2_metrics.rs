@@ -36,7 +36,7 @@ pub struct V2Metrics {
     received: [IntCounter; HttpMethod::LABELS.len()],
     successful: [Histogram; HttpMethod::LABELS.len()],
     failed: IntCounterVec,
-    /// Counters for reads of one node or directory, and for recursive reads.
+    /// Counters for reads of one node or directory and for recursive reads.
     reads: [IntCounter; 2],
 }
 

@@ -59,7 +59,7 @@ const RETRY: Duration = Duration::from_millis(500);
 /// Maximum delay before the next endpoint is tried; a longer delay is shortened to this one.
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
-/// Interval of copying leases and users, and of checking the fence after the cut-over.
+/// Interval at which leases and users are copied and, after the cut-over, the fence is checked.
 const SYNC_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Starts the task that copies the source. Returns the handle for its status and for cut-overs.

@@ -132,8 +132,8 @@ impl FrameWriter {
         self.initial_window + stream.send_credit
     }
 
-    /// Writes headers, message and trailers of a successful unary response, if all of them fit into the windows and the output.
-    /// Otherwise writes nothing and returns `false`.
+    /// Writes the headers, the message and the trailers of a successful unary response if all of them fit into the windows and
+    /// the output. Otherwise writes nothing and returns `false`.
     pub(crate) fn try_write_unary<S: Service>(
         &mut self,
         stream: &Stream<S>,

@@ -1,4 +1,4 @@
-//! The errors of commands on users and roles, and of permission checks.
+//! The errors of permission checks and of commands on users and roles.
 
 /// The reason why a command was refused. A refused command changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

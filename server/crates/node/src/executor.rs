@@ -43,7 +43,7 @@ impl Executor {
         }
     }
 
-    /// Frees a state on the thread, or on the calling thread if the queue is full.
+    /// Frees a state on the thread. If the queue is full, frees the state on the calling thread.
     pub(super) fn free(&self, machine: StateMachine) {
         drop(self.0.try_send(Work::Free(Box::new(machine))));
     }

@@ -8,7 +8,7 @@
 //! While the memory budget is full, readers may pin only an eighth of it. Otherwise, deletions and compactions would free no
 //! memory while a slow client reads.
 //!
-//! The figures are upper bounds. A reader pins at most the bytes dropped since it started, and at most the size of its state.
+//! The figures are upper bounds. A reader pins at most the bytes dropped since it started and at most the size of its state.
 //! Bytes dropped after the next reader started are charged to that reader, so that shared bytes count once.
 
 use std::{collections::VecDeque, sync::Arc};

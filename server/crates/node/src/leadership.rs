@@ -17,8 +17,8 @@ use super::{
 };
 
 impl Node {
-    /// Transfers leadership to a member, or to the member that lags least if `member` is `None`. Waits up to the election
-    /// timeout for the new leader and returns its id.
+    /// Transfers leadership to `member`. If `member` is `None`, transfers leadership to the member that lags least. Waits up to
+    /// the election timeout for the new leader and returns its id.
     pub async fn transfer_leadership(
         &self,
         member: Option<MemberId>,

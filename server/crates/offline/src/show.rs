@@ -49,7 +49,7 @@ struct KeysHash {
     compact_revision: i64,
 }
 
-/// Formats the hash of the keys in a snapshot or in etcd's backend at `revision`, or at the last revision if it is 0. Waits up to
+/// Formats the hash of the keys in a snapshot or in etcd's backend at `revision`; 0 means the last revision. Waits up to
 /// `timeout` if another process holds the lock on the file.
 pub(super) fn hash_kv(
     path: &Path,

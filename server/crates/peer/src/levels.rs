@@ -33,7 +33,7 @@ pub enum RaiseError {
     NotLeader,
     /// These members do not support a higher level, do not have enough disk space for it, or did not answer.
     #[error(
-        "some members do not support a higher feature level, lack disk space or did not answer"
+        "some members do not support a higher feature level, do not have enough disk space or did not answer"
     )]
     Unable(Vec<MemberRelease>),
     /// A downgrade to this release is in progress.
@@ -85,7 +85,8 @@ impl FeatureLevels {
 }
 
 /// Returns the level that each member can reach, or `None` for a member that did not answer. `later` is the first level with a
-/// later data format than the cluster's, for which members need disk space. Without `later`, their space does not matter.
+/// later data format than the cluster's, for which members need disk space. If `later` is `None`, their disk space does not
+/// matter.
 pub(super) fn reachable_levels(
     running: &[MemberRelease],
     later: Option<Level>,

@@ -248,7 +248,7 @@ impl Listener {
         Ok(hello)
     }
 
-    /// Refuses a stream whose certificate is not valid for its member's peer URLs, if another open stream of the member has a
+    /// Refuses a stream whose certificate is not valid for its member's peer URLs if another open stream of the member has a
     /// valid certificate. Without such a stream, the mismatch proves nothing. The member may use another client certificate,
     /// connect through a proxy, or have moved to URLs that this member does not know yet.
     fn check_certificate(

@@ -1,8 +1,8 @@
 //! Monitors the versions and clocks of the other members. The leader derives the cluster version and the feature level from the
 //! versions (`witan_machine::versions`, `witan_machine::levels`). Clocks that differ are logged.
 //!
-//! Each member requests `/version` and `/raft/probing` from the peer ports of the other members. The responses may come from
-//! any release of Witan, or from etcd. If a higher level has a later data format, the level does not rise while a member does not
+//! Each member requests `/version` and `/raft/probing` from the peer ports of the other members. The responses may come from any
+//! release of Witan or from etcd. If a higher level has a later data format, the level does not rise while a member does not
 //! have enough disk space to rewrite the checkpoint.
 
 use std::{
@@ -70,7 +70,7 @@ pub(super) struct Monitor {
     raises: mpsc::Receiver<RaiseRequest>,
 }
 
-/// A member's release, and by how many seconds its clock is ahead (`None` if unknown). `None` if no URL answered.
+/// A member's release and the number of seconds by which its clock is ahead (`None` if unknown). `None` if no URL answered.
 type Answer = Option<(RunningRelease, Option<f64>)>;
 
 impl Monitor {
@@ -212,7 +212,7 @@ impl Monitor {
             tracing::warn!(
                 member,
                 lacks_bytes,
-                "the feature level does not rise: the disk of a member lacks space to rewrite its data in a later format"
+                "the feature level does not rise: a member does not have enough disk space to rewrite its data in a later format"
             );
         }
         self.lacking = ids;

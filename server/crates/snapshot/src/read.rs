@@ -247,7 +247,7 @@ fn import_leases(file: &BoltFile, leases: &Bucket, kv: &mut Kv) -> Result<(), Bo
     })
 }
 
-/// Calls `take` with all records of a bucket, if the bucket exists.
+/// If a bucket exists, calls `take` with all its records.
 fn each(
     file: &BoltFile,
     bucket: Option<&Bucket>,

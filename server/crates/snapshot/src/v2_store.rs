@@ -74,7 +74,7 @@ impl V2Store {
         }
     }
 
-    /// Returns the users' keys with their history, and with the index of the entire store.
+    /// Returns the users' keys with their history and the index of the entire store.
     pub fn keys(&self) -> Tree {
         self.tree.subtree(KEYS.as_bytes())
     }

@@ -290,7 +290,7 @@ impl CheckpointFolder {
         Ok(())
     }
 
-    /// Records that a run is damaged, if the published chain contains the run. Returns whether the chain contains it.
+    /// If the published chain contains a run, records that the run is damaged. Returns whether the chain contains it.
     pub(super) fn report_damage(&self, number: u64) -> bool {
         let state = self.state();
         let published = state.published.numbers().any(|named| named == number);

@@ -158,8 +158,8 @@ impl Ledger {
         self.claims.lock().left(free)
     }
 
-    /// Records that the log has written `bytes` bytes. These bytes include all announced bytes except the last `held`, and on a
-    /// follower also entries from the leader.
+    /// Records that the log has written `bytes` bytes. These bytes include all announced bytes except the last `held`. On a
+    /// follower, they also include entries from the leader.
     pub(super) fn written(&self, bytes: u64, held: u64) {
         let mut claims = self.claims.lock();
         let held = held.min(claims.promised);

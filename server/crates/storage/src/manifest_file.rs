@@ -118,7 +118,7 @@ fn panicked<T>() -> io::Result<T> {
     Err(io::Error::other("sled panicked"))
 }
 
-/// Runs `step` in an empty in-memory folder, or in a folder in `dir` if that fails.
+/// Runs `step` in an empty in-memory folder. If that fails, runs it in a folder in `dir`.
 fn in_scratch<T>(dir: &Path, step: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
     let run = |parent: &Path| {
         let scratch = Scratch::new(parent)?;

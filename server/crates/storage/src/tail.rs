@@ -252,7 +252,7 @@ pub(super) fn whole_until(bytes: &[u8], seq: u64) -> Option<usize> {
     Some(at)
 }
 
-/// Finds the single wrong bit in the record at `at`, if the record is the last one and has all its sectors. Returns the byte's
+/// Finds the single wrong bit in the record at `at` if the record is the last one and has all its sectors. Returns the byte's
 /// offset and the bit's mask, or `None` if more bits are wrong.
 fn flipped_bit(sums: &RangeCrc<'_>, at: usize, seq: u64) -> Option<(usize, u8)> {
     let bytes = sums.bytes;

@@ -23,7 +23,7 @@ use super::{
 /// Name of the log's folder or of the link to it in the member's folder. Also the name of the folder in `--wal-dir`.
 pub(super) const LOG: &str = "log";
 
-/// Name of the link before it is exchanged with the log's folder, and of the old folder after that.
+/// Name of the link before it is exchanged with the log's folder and of the old folder after that.
 const EXCHANGED: &str = "log.exchanged";
 
 /// Places the raft log of the data directory `dir` in the folder `wal_dir`. Moves a log from the data directory. Adopts a log

@@ -21,7 +21,7 @@ use witan_e2e::{
 /// The exit code for a data directory from a later release.
 const OTHER_FORMAT: i32 = 21;
 
-/// Size in MiB of the disk of a member that lacks space. The reserve is an eighth of it.
+/// Size in MiB of the disk of a member without enough disk space. The reserve is an eighth of it.
 const DISK_MIB: usize = 64;
 
 /// Number of bytes that stay free on that disk: more than the reserve, and less than the reserve and the checkpoint take.
@@ -249,9 +249,10 @@ fn a_level_with_a_later_format_waits_for_disk_space() {
         let free = cluster.member(2).metric("witan_disk_free_bytes");
         let free = free.expect("the series is there") as usize;
         disk.take(free - LEFT_BYTES);
-        wait::until_true("the leader knows that the disk lacks space", || {
-            lacks_bytes(cluster.member(cluster.leader())).is_some()
-        });
+        wait::until_true(
+            "the leader knows that there is not enough disk space",
+            || lacks_bytes(cluster.member(cluster.leader())).is_some(),
+        );
         let answer = raise(cluster.member(cluster.leader()));
         let said = answer.text();
         assert_eq!(answer.status, 409, "{said}");
@@ -267,7 +268,7 @@ fn a_level_with_a_later_format_waits_for_disk_space() {
         }
         let line = wait::until("the leader logs why", || {
             let mut lines = cluster.members().iter().flat_map(Server::log);
-            lines.find(|line| line.contains("lacks space to rewrite"))
+            lines.find(|line| line.contains("enough disk space to rewrite"))
         });
         assert!(line.contains("lacks_bytes"), "{line}");
         until(&cluster, 1);

@@ -16,7 +16,7 @@ const RECORD_BYTES: u64 = 256;
 const ITEM_BYTES: u64 = 64;
 
 impl Auth {
-    /// Returns the size in bytes of all users and roles, and of the data derived from them.
+    /// Returns the size in bytes of all users and roles and of the data derived from them.
     pub fn size_bytes(&self) -> u64 {
         self.bytes
     }

@@ -1,7 +1,8 @@
 //! The checkpoint record of a block: base revision, kind and length of the slot directory, the directory, the versions with
 //! their keys and values, and a CRC-32 of all preceding bytes. Numbers are little-endian.
 //!
-//! The head of a record lacks the values and the CRC-32. The values of a block that is loaded from its head stay on disk.
+//! The head of a record does not contain the values and the CRC-32. The values of a block that is loaded from its head stay on
+//! disk.
 
 use bytes::Bytes;
 

@@ -1,8 +1,8 @@
 //! Txn: executes one of two lists of operations at one revision, depending on comparisons.
 //!
 //! As in etcd, all comparisons, including nested ones, are first evaluated on the state before the transaction. Then the
-//! operations in the chosen branches are checked and finally executed, so a failed transaction changes nothing. If a
-//! transaction reads too much, only its execution detects this, and restores the state before it.
+//! operations in the chosen branches are checked and finally executed, so a failed transaction changes nothing. If a transaction
+//! reads too much, only its execution detects this. It then restores the state before the transaction.
 
 use std::cmp::Ordering;
 

@@ -129,7 +129,7 @@ impl Replica {
         }
     }
 
-    /// Handles a refusal by `from`: retries a proposal later, or answers its request with the rejection. Ignores unknown
+    /// Handles a refusal by `from`: retries a proposal later or answers its request with the rejection. Ignores unknown
     /// reasons, proposals of another process, and proposals that have since been submitted again.
     pub(super) fn proposals_refused(&mut self, from: u64, message: &RefusedProposals) {
         let there = TargetLog { term: message.term, leader: from, number: message.number };

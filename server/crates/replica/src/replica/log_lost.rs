@@ -20,7 +20,7 @@ pub(super) struct Contradiction {
     leader: u64,
     term: u64,
     claim: LogClaim,
-    /// Ticks of the first claim that no later message has refuted, and of the last claim.
+    /// Ticks of the first claim that no later message has refuted and of the last claim.
     first: u64,
     last: u64,
     /// Number of the first ReadIndex request after the first claim.

@@ -161,7 +161,7 @@ impl Replica {
         }
     }
 
-    /// Records the commit index of an accepted message, if its sender leads.
+    /// Records the commit index of an accepted message if its sender leads.
     pub(super) fn record_leader_commit(&mut self, commit: ReceivedCommit) {
         let raft = &self.raft.raft;
         let leads = raft.leader_id == commit.from && raft.term == commit.term;

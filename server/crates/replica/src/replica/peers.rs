@@ -109,7 +109,7 @@ impl Replica {
     }
 
     /// Returns whether to drop a rejection of entries that have been acknowledged since. Raises the hint of any other rejection
-    /// to the acknowledged index, because raft would otherwise probe at an older index, and might send a snapshot.
+    /// to the acknowledged index, because raft would otherwise probe at an older index and might send a snapshot.
     pub(super) fn correct_rejection(&self, message: &mut Message) -> bool {
         let raft = &self.raft.raft;
         let leads = raft.state == StateRole::Leader && raft.term == message.term;

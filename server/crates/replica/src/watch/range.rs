@@ -8,7 +8,7 @@ const UNBOUNDED: &[u8] = b"\0";
 /// The end of a range, ordered by kind, then by key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RangeEnd {
-    /// The range has only its first key.
+    /// The range contains only its first key.
     One,
     /// The range ends before this key.
     At(Arc<[u8]>),

@@ -154,7 +154,7 @@ impl RequestFilter {
         }
     }
 
-    /// Changes to the state `next`, or to `Refused` after the only request.
+    /// Changes to the state `next`. After the only request, changes to `Refused`.
     fn continue_with(&mut self, next: FilterState) {
         self.state = match self.single && next == FilterState::Method {
             true => FilterState::Refused,

@@ -111,7 +111,8 @@ pub(crate) fn size(kv: &Kv, range: &kv::Range) -> ReadSize {
     )
 }
 
-/// Validates and authorizes a range. Returns this member's state if the range is serializable, or else a linearizable one.
+/// Validates and authorizes a range. Returns this member's state if the range is serializable. Otherwise, returns a linearizable
+/// state.
 pub(crate) async fn view_for(ctx: &Context, request: &RangeRequest) -> RpcResult<CurrentView> {
     if !request.serializable {
         ctx.node.refuse_learner()?;

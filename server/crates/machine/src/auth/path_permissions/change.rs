@@ -9,7 +9,7 @@ use crate::auth::{Auth, ROOT, RoleDelete, User, UserDelete};
 type PathAuthResult<T = ()> = Result<T, PathAuthError>;
 
 impl Auth {
-    /// Enables v2 authentication, if there is a root user. If the guest role is missing, creates it and adds one v2 index step.
+    /// Enables v2 authentication if there is a root user. If the guest role is missing, creates it and adds one v2 index step.
     pub(super) fn enable_path_auth(&mut self, steps: &mut u64) -> PathAuthResult {
         if self.paths.enabled {
             return Err(PathAuthError::Enabled);
