@@ -26,7 +26,7 @@ pub(crate) enum Reason {
     BackupBroken,
     /// Another version of this program wrote the stored file.
     ForeignFormat,
-    /// Changes after a snapshot are missing, or are not stored yet.
+    /// Changes after a snapshot are missing or are not stored yet.
     ChangesMissing,
     /// A local file or folder cannot be read or written.
     LocalDisk,

@@ -28,7 +28,7 @@ where
     Some(PodFailure { reason: FAILED_CREATE.to_owned(), message })
 }
 
-/// Sets the obstacle of pods that wait for a volume, if an event reports a failed mount.
+/// If an event reports a failed mount, sets the obstacle of pods that wait for a volume.
 pub(crate) async fn explain_mounts(client: &Client, seen: &mut Observed, objects: &Objects) {
     for (ordinal, pod) in &objects.pods {
         let Some(found) = seen.ordinals.get_mut(ordinal) else {

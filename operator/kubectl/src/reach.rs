@@ -1,5 +1,5 @@
-//! Connects to the members of a cluster, through the API server or at addresses from flags. Credentials come from the flags,
-//! or from the operator's Secrets if the user may read them.
+//! Connects to the members of a cluster, through the API server or at addresses from flags. Credentials come from the flags or,
+//! if the user may read them, from the operator's Secrets.
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! Forces a new cluster from one surviving member after quorum loss, if an EtcdOperation requests it.
+//! Forces a new cluster from one surviving member after quorum loss if an EtcdOperation requests it.
 //!
 //! The other members could still form a quorum without the survivor and acknowledge different writes. Therefore all their pods
 //! must be gone before the survivor starts alone. None of them starts again until `repair` has retired their claims.

@@ -124,7 +124,7 @@ pub(super) fn hibernate(pass: &Pass<'_>) -> Option<Step> {
     }
 }
 
-/// Returns the step that stops the first fenced member, if the others have a quorum without it. A leader first transfers
+/// If the others have a quorum without the first fenced member, returns the step that stops it. A leader first transfers
 /// leadership. Returns a wait if no fenced member may be stopped.
 pub(super) fn fence(joined: &Joined<'_>) -> Option<Step> {
     let mut wait = None;

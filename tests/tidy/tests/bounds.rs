@@ -41,7 +41,7 @@ fn the_page_lists_every_bound() {
     }
 }
 
-/// Adds a row to `rows` for each bound in the file, and to `silent` each bound without a doc comment.
+/// Adds a row to `rows` for each bound in the file. Adds each bound without a doc comment to `silent`.
 fn rows_of(source: &Source, rows: &mut Vec<String>, silent: &mut Vec<String>) {
     let mut doc = String::new();
     let mut lines = source.text.lines().map(str::trim);

@@ -192,7 +192,7 @@ async fn a_generation_is_observed_once_its_retention_policy_is_applied() {
     assert_eq!(cluster["status"]["observedGeneration"], 7);
 }
 
-/// Labels are only an index. A claim without labels is found by its owner, or by the pod that mounts it.
+/// Labels are only an index. A claim without labels is found by its owner or by the pod that mounts it.
 #[tokio::test]
 async fn a_claim_without_labels_belongs_to_the_pod_that_mounts_it() {
     let fake = FakeApi::default();

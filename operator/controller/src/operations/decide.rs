@@ -253,8 +253,8 @@ fn begin_recovery(cluster: &Cluster<'_>, seen: &Observed, survivor: &str) -> Sta
 }
 
 /// Decides whether a transfer of leadership to the voter `to`, healthy or not, starts. Without a name, chooses the healthy
-/// follower with the highest applied index, then the lowest id. Ends with success if the voter already leads, and with an error
-/// if there is no such voter. The leader may be unknown.
+/// follower with the highest applied index, then the lowest id. Ends with success if the voter already leads and with an error if
+/// there is no such voter. The leader may be unknown.
 fn begin_leader_transfer(
     cluster: &Cluster<'_>,
     seen: &Observed,

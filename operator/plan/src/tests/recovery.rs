@@ -1,4 +1,4 @@
-//! A cluster that lost most of its disks becomes a new cluster of one member, if the user requests it.
+//! A cluster that lost most of its disks becomes a new cluster of one member if the user requests it.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use witan_crd::{RecoveryPhase, RecoveryStatus};

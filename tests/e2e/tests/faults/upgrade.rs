@@ -44,7 +44,7 @@ const GAP_MAX: Duration = Duration::from_secs(10);
 /// Index of an applied entry at which a log no longer has its first entries. A member keeps at most 10,000 applied entries.
 const LOG_ENTRIES: u64 = 11_000;
 
-/// Number of concurrent writers that fill the log, and of their puts in one round.
+/// Number of concurrent writers that fill the log and of their puts in one round.
 const FILLERS: usize = 64;
 const FILLER_PUTS: usize = 50;
 

@@ -21,7 +21,7 @@ const ANSWER_BYTES: usize = VALUES * VALUE_BYTES * 4 / 3;
 /// Memory in bytes of the data in both key spaces, with log, history and checkpoint.
 const DATA_BYTES: u64 = 48 << 20;
 
-/// Number of clients that do not read, and of consecutive requests of each.
+/// Number of clients that do not read and of consecutive requests of each.
 const CLIENTS: usize = 24;
 const PIPELINED: usize = 32;
 

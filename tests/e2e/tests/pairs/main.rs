@@ -1,5 +1,5 @@
 //! Replays the recorded answers of etcd 3.4.23 in order on a new member. A table contains every deliberate difference with its
-//! reason. The test fails for a difference that is not in the table, and for a row whose difference does not occur. A replay on
+//! reason. The test fails for a difference that is not in the table and for a row whose difference does not occur. A replay on
 //! etcd itself verifies the actions that the record omits (see `script`).
 //!
 //! Reading order: this file → `pair` (the record) → `script` → `replay` → `compare`.
