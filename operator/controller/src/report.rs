@@ -244,7 +244,7 @@ fn certificates(cluster: &Cluster<'_>, seen: &Observed) -> Vec<CertificateStatus
     seen.certificates.iter().map(each).collect()
 }
 
-/// Returns the raised alarms, each with the name of its member, such as `NOSPACE:name-0`.
+/// Returns the raised alarms, such as `NOSPACE:name-0`. `CORRUPT:0` means that no majority agrees on the data.
 fn alarms(cluster: &str, seen: &Observed) -> Vec<String> {
     let of = |member: &MemberSeen| {
         let kinds = [(member.no_space, "NOSPACE"), (member.corrupt, "CORRUPT")];
@@ -254,7 +254,9 @@ fn alarms(cluster: &str, seen: &Observed) -> Vec<String> {
             .filter(|(raised, _)| *raised)
             .map(move |(_, kind)| format!("{kind}:{name}"))
     };
-    seen.members().flat_map(of).collect()
+    let undecided = seen.membership.as_ref().is_some_and(|list| list.undecided);
+    let whole = undecided.then(|| "CORRUPT:0".to_owned());
+    seen.members().flat_map(of).chain(whole).collect()
 }
 
 const NO_SPACE: &str = "the quota is used up, or a disk or memory budget is full, so v3 writes are refused. Compact old revisions, \
@@ -370,6 +372,14 @@ mod tests {
         }
         status.alarms.remove(0);
         assert_eq!(alarm_message(&status), "CORRUPT:a-1");
+    }
+
+    #[test]
+    fn the_alarm_of_the_whole_cluster_is_shown() {
+        let list = Membership { undecided: true, ..Membership::default() };
+        let seen = Observed { membership: Some(list), ..Observed::default() };
+        assert_eq!(alarms("a", &seen), ["CORRUPT:0"]);
+        assert!(alarms("a", &Observed::default()).is_empty());
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub use certificates::CertificateRole;
 pub use definition::definitions;
 pub use names::{
     ALLOW_LEADER_RESTART, AUTHORITY_OVERLAP, CLIENT_TLS, CLUSTER, CONTAINER, FENCED_MEMBERS,
-    ordinal, ports, quorum, speaks_tls,
+    READINESS_PATH, ordinal, ports, quorum, speaks_tls,
 };
 pub use object::Object;
 pub use operation::{

@@ -312,8 +312,12 @@ pub(super) fn disarm(joined: &Joined<'_>) -> Option<Step> {
     Some(Step::DisarmCorrupt(id))
 }
 
-/// Returns a wait if a member is fenced, due for replacement, a learner or not serving. Planned changes must not begin then.
+/// Returns a wait if the members' data differs without a majority, or if a member is fenced, due for replacement, a learner or
+/// not serving. Planned changes must not begin then.
 pub(super) fn unsettled(joined: &Joined<'_>) -> Option<Step> {
+    if joined.list.undecided {
+        return Some(idle(Why::Undecided));
+    }
     joined.list.members.iter().find_map(|member| {
         let Some(ordinal) = member.ordinal else {
             let foreign = !member.healthy || member.learner;

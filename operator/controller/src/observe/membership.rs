@@ -66,6 +66,7 @@ pub(super) fn choose(
         leader: Some(best.leader_id).filter(|id| *id != 0 && best.linearizable),
         level: level(best, &reports),
         stale_corrupt: stale_corrupt(&members, &reports),
+        undecided: ids_with(AlarmType::Corrupt, &reports).contains(&0),
         members,
     })
 }
@@ -219,19 +220,21 @@ fn member(entry: &Member, best: &Report, reports: &[(&str, &Report)]) -> MemberS
 /// alarm with id 0, which stops writes because no majority agrees, and the fence of a cut-over, which also raises NOSPACE for
 /// its id.
 fn stale_corrupt(members: &[MemberSeen], reports: &[(&str, &Report)]) -> Vec<u64> {
-    let ids_with = |alarm_type: AlarmType| -> BTreeSet<u64> {
-        reports
-            .iter()
-            .flat_map(|(_, report)| &report.alarms)
-            .filter(|alarm| alarm.alarm() == alarm_type)
-            .map(|alarm| alarm.member_id)
-            .collect()
-    };
-    let fenced = ids_with(AlarmType::Nospace);
-    let mut stale = ids_with(AlarmType::Corrupt);
+    let fenced = ids_with(AlarmType::Nospace, reports);
+    let mut stale = ids_with(AlarmType::Corrupt, reports);
     stale.retain(|id| *id != 0 && !fenced.contains(id));
     stale.retain(|id| members.iter().all(|member| member.id != *id));
     stale.into_iter().collect()
+}
+
+/// Returns the ids that have an alarm of this type, whether they belong to members or not.
+fn ids_with(alarm_type: AlarmType, reports: &[(&str, &Report)]) -> BTreeSet<u64> {
+    reports
+        .iter()
+        .flat_map(|(_, report)| &report.alarms)
+        .filter(|alarm| alarm.alarm() == alarm_type)
+        .map(|alarm| alarm.member_id)
+        .collect()
 }
 
 #[cfg(test)]
@@ -305,8 +308,8 @@ mod tests {
                 .alarms
                 .push(AlarmMember { member_id, alarm: alarm.into() });
         };
-        // Of a member, of the entire cluster, and of two removed members.
-        for member_id in [1, 0, 5, 6] {
+        // Of a member, and of two removed members.
+        for member_id in [1, 5, 6] {
             raise(&mut answers[0], AlarmType::Corrupt, member_id);
         }
         // The fence of a cut-over; another removed member had no space.
@@ -314,7 +317,11 @@ mod tests {
         raise(&mut answers[1], AlarmType::Nospace, 7);
         raise(&mut answers[1], AlarmType::Nospace, 8);
         let seen = choose(&cluster, &answers, &BTreeSet::new()).unwrap();
-        assert_eq!(seen.stale_corrupt, [5, 6]);
+        assert_eq!((seen.stale_corrupt, seen.undecided), (vec![5, 6], false));
+        // Of the whole cluster.
+        raise(&mut answers[0], AlarmType::Corrupt, 0);
+        let seen = choose(&cluster, &answers, &BTreeSet::new()).unwrap();
+        assert_eq!((seen.stale_corrupt, seen.undecided), (vec![5, 6], true));
     }
 
     /// `a-2` was started with --force-new-cluster through a variable in its pod. The two others serve as a quorum.

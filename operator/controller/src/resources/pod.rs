@@ -6,7 +6,10 @@ use k8s_openapi::api::core::v1::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use witan_crd::{AntiAffinity, CLIENT_TLS, CONTAINER, CertificateRole, OpenObject, Storage, ports};
+use witan_crd::{
+    AntiAffinity, CLIENT_TLS, CONTAINER, CertificateRole, OpenObject, READINESS_PATH, Storage,
+    ports,
+};
 use witan_plan::model::{Bootstrap, PeerTls, PodPlan};
 
 use super::{
@@ -182,7 +185,7 @@ fn container(
         "resources": resources(cluster)?,
         "startupProbe": probe("/livez", 1, START_SECONDS),
         "livenessProbe": probe("/livez", 5, 6),
-        "readinessProbe": probe("/readyz", 2, 3),
+        "readinessProbe": probe(READINESS_PATH, 2, 3),
         "securityContext": container_security(),
     })))
 }

@@ -21,6 +21,8 @@ pub struct Membership {
     pub listed_by_others: BTreeSet<Ordinal>,
     /// Ids of removed members whose CORRUPT alarm is still raised.
     pub stale_corrupt: Vec<MemberId>,
+    /// Whether the CORRUPT alarm with id 0 is raised: the members' data differs, and no majority agrees on one state.
+    pub undecided: bool,
     /// All members, including silent ones, in ascending order of their ids.
     pub members: Vec<MemberSeen>,
 }

@@ -58,6 +58,7 @@ pub enum Why {
     Fenced(Ordinal),
     Approval(Ordinal),
     OnlyCopy(Ordinal),
+    Undecided,
     Settling(Ordinal),
     LaterOperator,
 }
@@ -102,6 +103,8 @@ const CANNOT_REPLACE: &str = "member {member} must be replaced, but the other me
     quorum without it, or spec.selfHealing forbids the replacement";
 const CORRUPT: &str = "the data of member {member} differs from the data of the other members; if the member cannot \
     restore its state from the leader, it is replaced";
+const UNDECIDED: &str = "the members' data differs, and no majority agrees on one state, so v3 writes are refused. Planned changes wait. \
+    Find the member with the correct data, replace the other members with EtcdOperations, and run etcdctl alarm disarm";
 const FOREIGN_UNHEALTHY: &str =
     "member {member}, which is not a pod of this cluster, is not healthy";
 const CANNOT_FENCE: &str =
@@ -151,6 +154,7 @@ impl Why {
                 | Why::VersionStep { .. }
                 | Why::LevelRisen { .. }
                 | Why::OnlyCopy(_)
+                | Why::Undecided
                 | Why::CertManagerMissing
                 | Why::NameTaken(_)
                 | Why::GrowthRefused(_)
@@ -264,6 +268,7 @@ impl Why {
                 let annotation = format!("{ALLOW_LEADER_RESTART}={}", seen.generation);
                 tell.pod(*at, "WaitingForApproval", format!("{text} {annotation}"))
             }
+            Why::Undecided => warn.all("MembersDiffer", UNDECIDED),
             Why::OnlyCopy(at) => warn.pod(*at, "OnlyCopy", ONLY_COPY),
             Why::Settling(at) => tell.pod(*at, "MemberSettling", SETTLING),
             Why::LaterOperator => {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use witan_crd::READINESS_PATH;
+
 use super::world::{FakeMember, FakePod, World};
 use crate::model::{Bootstrap, MemberId, Ordinal, PeerTls};
 
@@ -131,18 +133,22 @@ impl World {
         }
     }
 
-    /// Sets the readiness of pods like the kubelet: voters that serve and have a leader are ready.
+    /// Sets the readiness of pods like the kubelet: voters that serve and have a leader are ready, unless the probe checks for
+    /// CORRUPT alarms, which every member reports.
     pub(super) fn probe(&mut self) {
-        let quorate = self.leader.is_some();
+        let corrupt = self.members.iter().any(|member| member.corrupt);
+        let alarmed = corrupt || self.undecided || !self.stale_corrupt.is_empty();
+        let checks = !READINESS_PATH.contains("exclude=data_corruption");
+        let passes = self.leader.is_some() && !(alarmed && checks);
         let ordinals: Vec<_> = self.pods.keys().copied().collect();
         for ordinal in ordinals {
             let member = self.member(ordinal);
             let ready = member.is_some_and(|member| !member.learner && self.serves(member));
             let now = self.now;
             if let Some(pod) = self.pods.get_mut(&ordinal)
-                && pod.ready != (ready && quorate && !pod.cut)
+                && pod.ready != (ready && passes && !pod.cut)
             {
-                pod.ready = ready && quorate && !pod.cut;
+                pod.ready = ready && passes && !pod.cut;
                 pod.ready_changed = now;
             }
         }

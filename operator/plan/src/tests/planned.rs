@@ -111,6 +111,25 @@ fn a_rollout_waits_until_readiness_has_lasted() {
     }
 }
 
+/// The pods stay ready while an alarm CORRUPT is raised, so readiness does not delay these changes.
+#[test]
+fn planned_changes_wait_while_no_majority_agrees_on_the_data() {
+    let mut world = cluster(3);
+    world.undecided = true;
+    world.template += 1;
+    world.spec.replicas = 5;
+    world.elapse(20);
+    world.waits_for(&Why::Undecided);
+    world.spec.replicas = 3;
+    let id = world.member(1).expect("a member").id;
+    world.replace = Some(id);
+    let removed = world.run(200, |_, step| matches!(step, Step::RemoveMember { .. }));
+    assert!(removed, "the user replaces a member: {:?}", world.last());
+    assert!(stopped(&world).is_empty(), "{:?}", stopped(&world));
+    world.undecided = false;
+    world.settle();
+}
+
 #[test]
 fn a_rollout_waits_for_a_foreign_member() {
     let mut world = cluster(3);

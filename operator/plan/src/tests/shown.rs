@@ -165,6 +165,7 @@ impl World {
             leader: self.leader,
             level: self.level,
             stale_corrupt: self.stale_corrupt.clone(),
+            undecided: self.undecided,
             members: members.collect(),
         })
     }

@@ -100,6 +100,8 @@ pub(super) struct World {
     pub(super) level: Option<u32>,
     pub(super) fenced: BTreeSet<Ordinal>,
     pub(super) stale_corrupt: Vec<MemberId>,
+    /// Whether the members' data differs and no majority agrees.
+    pub(super) undecided: bool,
     pub(super) services: bool,
     pub(super) budget: Option<u32>,
     pub(super) authority: Authority,
