@@ -108,7 +108,8 @@ class Trouble:
     # cases
 
     def readiness_gate(self):
-        """A pod that is unready because of another controller's readiness gate keeps its serving member and its disk."""
+        """A pod that is unready because of another controller's readiness gate keeps its serving member and its disk. If all
+        pods are unready, none of them can be evicted."""
         name = "gated"
         with self.brief(name, ready=False, podTemplate={"spec": {"readinessGates": [{"conditionType": GATE}]}}):
             def open_all():
@@ -121,6 +122,11 @@ class Trouble:
             self.gate(self.follower(name), "False")
             eventually("its pod is not ready", lambda: sum(1 for pod in self.pods(name).values() if ready(pod)) == 2)
             self.stays(name, 3 * PATIENCE_S, lambda: (self.members_and_disks(name), self.uids(name)))
+            for pod in self.pods(name):
+                self.gate(pod, "False")
+            eventually("the budget sees it", lambda: self.budget(name)["status"]["currentHealthy"] == 0)
+            for pod in self.pods(name):
+                self.cannot_evict(pod)
             for pod in self.pods(name):
                 self.gate(pod, "True")
             self.until_ready("the gate is open", name)
@@ -207,11 +213,7 @@ class Trouble:
             kept = self.members_and_disks(name)
             first, second = sorted(self.pods(name))[:2]
             self.evict(first)
-            try:
-                self.evict(second)
-                raise AssertionError("two members were evicted at once")
-            except Refused as refusal:
-                assert refusal.code == 429, refusal
+            self.cannot_evict(second)
             self.until_ready("after an eviction", name)
             for node in NODES:
                 self.kubectl("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--pod-selector", f"witan.dev/cluster={name}", "--timeout=120s")
@@ -222,6 +224,17 @@ class Trouble:
 
     def evict(self, pod):
         self.api.create(f"{CORE}/pods/{pod}/eviction", {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": "prod"}})
+
+    def cannot_evict(self, pod):
+        try:
+            self.evict(pod)
+        except Refused as refusal:
+            assert refusal.code == 429, refusal
+        else:
+            raise AssertionError(f"{pod} was evicted")
+
+    def budget(self, name):
+        return self.api.get(f"/apis/policy/v1/namespaces/prod/poddisruptionbudgets/{name}")
 
     def no_room(self):
         """A pod that fits on no node is reported. Its member and disk are kept."""

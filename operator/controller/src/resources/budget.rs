@@ -26,13 +26,18 @@ pub(crate) fn budget(cluster: &Cluster<'_>, min_available: u32) -> PodDisruption
     let max = options.max_unavailable;
     let min = options.min_available;
     let min = min.or_else(|| max.is_none().then_some(IntOrString::Int(number)));
+    // An unready member can still vote. `IfHealthyBudget` would never admit an eviction of the unready pods of a budget of 0.
+    let policy = match min {
+        Some(IntOrString::Int(0)) => "AlwaysAllow",
+        Some(_) | None => "IfHealthyBudget",
+    };
     with_fingerprint(PodDisruptionBudget {
         metadata: cluster.meta(cluster.name.clone()),
         spec: built(json!({
             "minAvailable": min,
             "maxUnavailable": max,
             "selector": {"matchLabels": selector},
-            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            "unhealthyPodEvictionPolicy": policy,
         })),
         status: None,
     })
