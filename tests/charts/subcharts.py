@@ -61,6 +61,8 @@ BECOMES = [
     ({"global": {"defaultStorageClass": "fast"}}, {("storage", "storageClassName"): "fast"}),
     ({"persistence": {"storageClass": "-", "accessModes": ["ReadWriteOnce"]}}, {("storage", "storageClassName"): "", ("storage", "accessModes"): ["ReadWriteOnce"]}),
     ({"pdb": {"minAvailable": "51%"}}, {("podDisruptionBudget",): {"enabled": True, "minAvailable": "51%"}}),
+    ({"pdb": {"minAvailable": 0}}, {("podDisruptionBudget",): {"enabled": True, "minAvailable": 0}}),
+    ({"pdb": {"maxUnavailable": 0}}, {("podDisruptionBudget",): {"enabled": True, "maxUnavailable": 0}}),
     ({"podAntiAffinityPreset": ""}, {("podAntiAffinityPreset",): "none"}),
     ({"fullnameOverride": "mine"}, {("services", "client", "name"): "mine", ("services", "peer", "name"): "mine-headless"}),
     ({"nameOverride": "store"}, {("services", "client", "name"): "shop-store", ("services", "peer", "name"): "shop-store-headless"}),

@@ -151,7 +151,8 @@ additionalMetadata:
 podDisruptionBudget:
   enabled: {{ $v.pdb.create }}
   {{- range $field := list "minAvailable" "maxUnavailable" }}
-  {{- with get $v.pdb $field }}
+  {{- /* 0 is a number to pass on, although a template counts it as empty. */}}
+  {{- with include "witan-cluster.text" (get $v.pdb $field) }}
   {{ $field }}: {{ . }}
   {{- end }}
   {{- end }}
