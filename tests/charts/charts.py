@@ -186,7 +186,7 @@ USED = {
     "jobs": {"get", "list", "watch", "create"},
     "pods": {"get", "list", "watch", "create", "patch", "delete"},
     "persistentvolumeclaims": {"get", "list", "watch", "create", "patch", "delete"},
-    "services": {"get", "list", "watch", "create", "patch"},
+    "services": {"get", "list", "watch", "create", "patch", "delete"},
     "poddisruptionbudgets": {"get", "list", "watch", "create", "patch", "delete"},
     "secrets": {"get", "create", "patch", "delete"},
     "certificates": {"get", "create", "patch", "delete"},

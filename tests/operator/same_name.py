@@ -149,6 +149,11 @@ class SameName:
             trusted = base64.b64decode(self.api.get(f"{CORE}/secrets/{name}-client-tls")["data"]["ca.crt"]).decode()
             for host in (f"{name}-etcd", f"{name}-etcd.prod.svc.cluster.local", f"{name}-0.{headless}.prod.svc.cluster.local"):
                 self.greet(host, trusted)
+            # as after kubectl delete --cascade=orphan
+            for own in (path, f"{CORE}/services/{headless}", f"{BUDGETS}/{name}"):
+                owners = self.api.get(own)["metadata"]["ownerReferences"]
+                self.api.patch(own, {"metadata": {"ownerReferences": None}})
+                eventually(f"{own} has its owner again", lambda own=own, owners=owners: self.api.get(own)["metadata"].get("ownerReferences") == owners)
         finally:
             if (self.api.find(path) or theirs)["metadata"]["labels"] == THEIRS:
                 self.api.delete(path)

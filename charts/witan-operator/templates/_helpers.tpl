@@ -100,14 +100,16 @@ annotations:
 - apiGroups: [""]
   resources: [pods, persistentvolumeclaims]
   verbs: [get, list, watch, create, patch, delete]
+# The operator never deletes Services, but OwnerReferencesPermissionEnforcement (OpenShift) requires the delete permission to
+# set the owner of an existing object, such as a Service without an owner after kubectl delete --cascade=orphan.
 - apiGroups: [""]
   resources: [services]
-  verbs: [get, list, watch, create, patch]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]
-# The operator reads the Secrets that an EtcdCluster names and writes its certificates. It never deletes Secrets, but
-# OwnerReferencesPermissionEnforcement (OpenShift) requires the delete permission to set their owner.
+# The operator reads the Secrets that an EtcdCluster names and writes its certificates. It never deletes Secrets, but must set
+# their owner, like that of Services.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, create, patch, delete]
