@@ -6,16 +6,16 @@ mod tests;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::ResourceExt as _;
 use witan_crd::{
-    BackupPhase, BootstrapSource, EtcdBackup, EtcdCluster, EtcdClusterSpec, EtcdOperation,
-    EtcdOperationSpec, REPLICAS_DEFAULT, Restore, RestoreInPlace, RestorePhase, SecretRef,
-    UndoRestore,
+    BackupPhase, BootstrapSource, CONFIRMED, EtcdBackup, EtcdCluster, EtcdClusterSpec,
+    EtcdOperation, EtcdOperationSpec, REPLICAS_DEFAULT, Restore, RestoreInPlace, RestorePhase,
+    SecretRef, UndoRestore,
 };
 
 use super::{
     acts,
     command::RestoreFlags,
     error::PluginError,
-    output::{confirmed, print, yaml},
+    output::{confirmed, print, tell, yaml},
     table::{age, or_unknown},
     target::Target,
 };
@@ -26,6 +26,9 @@ pub(super) async fn run(target: &Target, flags: &RestoreFlags) -> Result<(), Plu
         Some(from) => Some(succeeded_backup(target, from).await?),
         None => None,
     };
+    if let Some(warning) = backup.as_ref().and_then(unconfirmed_warning) {
+        tell(&warning);
+    }
     match backup {
         Some(backup) if !flags.in_place => new_cluster(target, flags, &backup).await,
         backup => in_place(target, flags, backup.as_ref()).await,
@@ -39,6 +42,17 @@ async fn succeeded_backup(target: &Target, name: &str) -> Result<EtcdBackup, Plu
         return Err(words!("EtcdBackup {name} has not succeeded"));
     }
     Ok(backup)
+}
+
+/// Returns the warning that a backup was taken without a quorum; `None` for any other backup.
+fn unconfirmed_warning(backup: &EtcdBackup) -> Option<String> {
+    let status = backup.status.as_ref()?;
+    (!status.is_whole()).then(|| {
+        format!(
+            "EtcdBackup {} can lack acknowledged writes: no quorum confirmed that its member was up to date ({CONFIRMED} is False)",
+            backup.name_any()
+        )
+    })
 }
 
 /// Creates an EtcdCluster from a backup, with the spec of the cluster that was backed up. With `--dry-run`, only prints it.

@@ -1,5 +1,6 @@
 //! Manifests and warnings of restores.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use witan_crd::{EtcdClusterStatus, RestorePoint, RestoreStatus};
 
 use super::{
@@ -85,6 +86,26 @@ fn restore_in_place_explains_its_effects() {
         undo_warning(&restored_in_place(Some("c1"))).unwrap(),
     ];
     golden("restore-in-place.txt", &warnings.join("\n"));
+}
+
+#[test]
+fn a_restore_warns_that_its_backup_is_unconfirmed() {
+    let mut backup = facts("healthy.yaml").backups.remove(1);
+    assert_eq!(unconfirmed_warning(&backup), None);
+    let status = backup.status.get_or_insert_default();
+    status.conditions = vec![Condition {
+        type_: CONFIRMED.to_owned(),
+        status: "False".to_owned(),
+        reason: "NoQuorum".to_owned(),
+        message: String::new(),
+        observed_generation: None,
+        last_transition_time: Time(now()),
+    }];
+    let warning = unconfirmed_warning(&backup).unwrap();
+    assert!(
+        warning.starts_with("EtcdBackup orders-daily-8 can lack acknowledged writes"),
+        "{warning}"
+    );
 }
 
 #[test]
