@@ -98,6 +98,6 @@ fn readable(sentence: &str, value: &str) -> String {
         .iter()
         .find_map(|(shift, unit)| Some(format!("{} {unit}", number(shift)?)));
     bytes
-        .filter(|_| sentence.starts_with("Bytes"))
+        .filter(|_| sentence.contains("ytes"))
         .unwrap_or_else(|| format!("`{value}`"))
 }
