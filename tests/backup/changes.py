@@ -175,6 +175,7 @@ class Changes:
         source.compact(lost)
         running = self.bench.changes(source, place, "1s")
         eventually("the gap is told", lambda: told(running)["gaps"] == 1)
+        assert told(running)["gap"]["after"], told(running)
         source.fill(100)
         last = source.revision()
         self.stored(running, last)
@@ -196,6 +197,32 @@ class Changes:
         assert member.hash_at(member.revision()) == source.hash_at(member.revision())
         member.end()
         source.end()
+
+    def changes_first(self, kind):
+        """The changes of a cluster without a backup start with one, also where an earlier cluster has backups and changes: this
+        cluster is lost before another backup is saved, and the changes are restored."""
+        bench, place = self.bench, self.bench.place(kind)
+        saved = lambda: [name for name in bench.listed(place) if name.startswith("after-gap-")]
+        for clusters in (1, 2):
+            source = bench.member().start()
+            source.fill(100 * clusters)
+            running = bench.changes(source, place, "1s")
+            eventually("a backup is saved", lambda: len(saved()) == clusters)
+            source.fill(100)
+            last = source.revision()
+            self.stored(running, last)
+            eventually("the changes continue it", lambda: not told(running)["needsBackup"])
+            assert told(running)["gaps"] == 0, told(running)
+            hash_of_last = source.hash_at(last)
+            source.end()
+            running.process.kill()
+            running.done()
+            shutil.rmtree(source.folder)
+            file, folder, done = self.fetched(place)
+            done.good()
+            member = bench.restored(file, folder)
+            assert member.revision() == last and member.hash_at(last) == hash_of_last
+            member.end()
 
     def changes_overtaken(self, kind):
         """Revisions are compacted again while the backup of the new generation is saved: there is only one new generation."""
@@ -385,7 +412,7 @@ BOTH = ("s3", "file")
 LIST = [
     *(("lost_seconds", of, kind) for of, kind in (("witan", "s3"), ("witan", "file"), ("etcd", "s3"))),
     *((name, kind) for name in ("changes_killed", "changes_damaged") for kind in BOTH),
-    *((name, "file") for name in ("changes_compacted", "changes_cut_back_running", "changes_cut_back_unnoticed", "changes_of_another_version", "changes_overtaken")),
+    *((name, "file") for name in ("changes_first", "changes_compacted", "changes_cut_back_running", "changes_cut_back_unnoticed", "changes_of_another_version", "changes_overtaken")),
     *(("changes_twice", kind) for kind in BOTH),
     ("changes_bounded",),
 ]

@@ -271,13 +271,18 @@ impl Backups {
         }
         self.reconcile_changes(schedule, &mut due).await?;
         let before = schedule.status.clone().unwrap_or_default();
-        if due.status != before
-            && write_status(&self.client, schedule, &due.status, WRITE).await?
-            && let Some(message) = worsened(&before.conditions, &due.status.conditions)
-        {
-            let (reason, warning) = ("BackupScheduleNotReady", true);
-            let notice = Notice { reason, member: None, message, warning };
-            announce::publish(&self.recorder, schedule, &notice).await;
+        if due.status != before && write_status(&self.client, schedule, &due.status, WRITE).await? {
+            let after = &due.status.conditions;
+            let gap = changes::new_gap(&before.conditions, after).map(str::to_owned);
+            let worse = worsened(&before.conditions, after);
+            let told = worse.map(|text| ("BackupScheduleNotReady", text));
+            let told = told
+                .into_iter()
+                .chain(gap.map(|text| ("ChangesMissing", text)));
+            for (reason, message) in told {
+                let notice = Notice { reason, member: None, message, warning: true };
+                announce::publish(&self.recorder, schedule, &notice).await;
+            }
         }
         Ok(Action::requeue(due.requeue_after))
     }

@@ -44,7 +44,7 @@ pub(super) struct ClusterArchive {
     pub(super) tail: Option<Tail>,
     /// The newest generation in the store.
     pub(super) newest: Option<i64>,
-    /// Whether the newest generation does not follow the one before it and has no backup yet.
+    /// Whether the newest generation follows no backup of the cluster, so that none of its changes can be restored.
     pub(super) needs_backup: bool,
     /// Leases for the next segment, with their TTLs in seconds.
     leases: BTreeMap<i64, i64>,
@@ -58,8 +58,8 @@ pub(super) struct ClusterArchive {
     pub(super) asked: Option<LastRevision>,
     /// The time up to which all changes are stored, in milliseconds since 1970.
     pub(super) covered_ms: Option<i64>,
-    /// The time in the last stored segment, in milliseconds since 1970.
-    noted_ms: i64,
+    /// The time in the last stored segment, in milliseconds since 1970; 0 before the first one of a generation.
+    pub(super) noted_ms: i64,
 }
 
 impl ClusterArchive {

@@ -101,22 +101,7 @@ impl<'a> Archiver<'a> {
             return Ok(());
         };
         let failure = match event {
-            Event::Saved(saved) => {
-                let begun = archive.tail.as_ref().map(|tail| tail.at.generation);
-                let record = match saved {
-                    Err(error) if !is_final(error.reason) => {
-                        tracing::warn!(%error, "failed to save the backup from which the changes start");
-                        self.retry.failed(&error, Instant::now());
-                        return Ok(());
-                    }
-                    saved => saved?,
-                };
-                self.retry = Retry::default();
-                let begun_ms = record.started_at.as_millisecond();
-                // A new generation may have started while the backup was saved.
-                archive.needs_backup &= begun.is_none_or(|begun| begun_ms < begun);
-                return Ok(());
-            }
+            Event::Saved(saved) => return self.backup_saved(saved).await,
             Event::Message(Ok(message)) => archive.add(message).err(),
             // Opening the next watch decides where to continue.
             Event::Message(Err(FeedEnd::Compacted(_))) => {
@@ -129,6 +114,40 @@ impl<'a> Archiver<'a> {
             Some(error) => Err(self.close_watch(error)),
             None if archive.pending.is_full() => self.store_all().await,
             None => Ok(()),
+        }
+    }
+
+    /// Handles the end of a backup. The backup does not fit if a new generation started, or a restore replaced the cluster, while
+    /// it was saved.
+    async fn backup_saved(
+        &mut self,
+        saved: Result<BackupRecord, BackupError>,
+    ) -> Result<(), BackupError> {
+        let fits = match (saved, &self.archive) {
+            (Ok(record), Some(archive)) => match self.needs_backup(archive).await {
+                Ok(false) => Ok(()),
+                Ok(true) => {
+                    let message = format!("the changes do not continue {}", record.location);
+                    Err(BackupError::new(Reason::ChangesMissing, message))
+                }
+                Err(error) => Err(error),
+            },
+            (saved, _) => saved.map(drop),
+        };
+        match fits {
+            Ok(()) => {
+                self.retry = Retry::default();
+                if let Some(archive) = &mut self.archive {
+                    archive.needs_backup = false;
+                }
+                Ok(())
+            }
+            Err(error) if is_final(error.reason) => Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "failed to save the backup from which the changes start");
+                self.retry.failed(&error, Instant::now());
+                Ok(())
+            }
         }
     }
 

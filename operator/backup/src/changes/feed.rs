@@ -2,7 +2,7 @@
 //! has come.
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::time::Duration;
 

@@ -8,7 +8,7 @@ use k8s_openapi::{
     jiff::{SignedDuration, Timestamp},
 };
 use kube::{ResourceExt as _, api::PostParams};
-use witan_api::backup::ChangesStatus;
+use witan_api::backup::{ChangesGap, ChangesStatus};
 use witan_crd::{BackupChanges, BackupChangesStatus, EtcdBackupSchedule, pod_phase};
 use witan_members::page;
 
@@ -29,6 +29,13 @@ const ANSWER: Duration = Duration::from_secs(2);
 const AHEAD: SignedDuration = SignedDuration::from_secs(10);
 /// Allowed delay in addition to twice the schedule's interval, because the pod may have just started.
 const GRACE: SignedDuration = SignedDuration::from_secs(30);
+/// The type of the condition that shows whether recent changes are stored and can be restored.
+const STORED: &str = "ChangesStored";
+const BACKUP_MISSING: &str = "BackupMissing";
+const SAVING: &str =
+    "the stored changes cannot be restored yet: the backup from which they start is being saved";
+/// The start of the message about points in time that cannot be restored.
+const GAP: &str = "points in time between ";
 
 /// The progress of a schedule's changes, as its pod reports it.
 #[derive(Debug, Default, PartialEq)]
@@ -152,8 +159,29 @@ async fn ask_pod(pods: &[Pod]) -> Seen {
     }
 }
 
-/// Returns the new status of a schedule's changes and the `ChangesStored` condition. The condition is `False` if stored
-/// changes are late, have a time in the future, or cannot be restored without another backup.
+/// Returns the text about points in time that cannot be restored, at the end of a condition's message; `None` if there is none.
+fn gap_told(conditions: &[Condition]) -> Option<&str> {
+    conditions
+        .iter()
+        .find_map(|condition| Some(&condition.message[condition.message.find(GAP)?..]))
+}
+
+/// Returns the text about points in time that cannot be restored if it is new in the conditions `after`.
+pub(super) fn new_gap<'a>(before: &[Condition], after: &'a [Condition]) -> Option<&'a str> {
+    gap_told(after).filter(|told| gap_told(before) != Some(*told))
+}
+
+fn gap_text(gap: &ChangesGap) -> String {
+    let (after, until) = (gap.after, gap.until);
+    let after = after.map_or("the last stored change".to_owned(), |time| time.to_string());
+    format!(
+        "{GAP}{after} and {until} cannot be restored, because the changes between them were not stored; for later points, start from a backup that was started at {until} or later"
+    )
+}
+
+/// Returns the new status of a schedule's changes, and the `ChangesStored` condition. The condition is `False` if stored
+/// changes are late, have a time in the future, or cannot be restored because no backup precedes them. While the pod does not
+/// answer, a missing backup and a gap that it reported stay in the condition.
 pub(super) fn status(
     schedule: &EtcdBackupSchedule,
     seen: &Seen,
@@ -186,15 +214,18 @@ pub(super) fn status(
     let late = SignedDuration::from_secs(2 * i64::from(every.every_seconds)) + GRACE;
     let age = now.duration_since(last);
     let is_ahead = age < -AHEAD;
-    let needs_backup = seen
-        .answer
-        .as_ref()
-        .is_some_and(|answer| answer.needs_backup);
+    let conditions = before.map_or(&[][..], |status| &status.conditions);
+    let is_missing = |known: &Condition| known.type_ == STORED && known.reason == BACKUP_MISSING;
+    let needs_backup = match (&seen.answer, answer) {
+        (Some(said), _) if said.needs_backup => true,
+        (_, Some(_)) => false,
+        (_, None) => conditions.iter().any(is_missing),
+    };
     let (value, reason) = match (age > late || is_ahead, &seen.trouble) {
         (true, _) => ("False", "Late"),
-        (false, Some(_)) if needs_backup => ("False", "BackupMissing"),
+        (false, _) if needs_backup => ("False", BACKUP_MISSING),
+        (false, _) if status.last_time.is_none() => ("Unknown", "Starting"),
         (false, Some(_)) => ("True", "Delayed"),
-        (false, None) if status.last_time.is_none() => ("Unknown", "Starting"),
         (false, None) => ("True", "Stored"),
     };
     let ahead = is_ahead.then(|| {
@@ -202,10 +233,16 @@ pub(super) fn status(
             "the stored changes have times up to {last}, which is in the future; correct the clock of the node that stores them"
         )
     });
-    let message = ahead.or_else(|| seen.trouble.clone()).unwrap_or_default();
-    let conditions = before.map_or(&[][..], |status| &status.conditions);
+    let saving = needs_backup.then(|| SAVING.to_owned());
+    let told = ahead.or_else(|| seen.trouble.clone()).or(saving);
+    let gap = match &seen.answer {
+        Some(answer) => answer.gap.as_ref().map(gap_text),
+        None => gap_told(conditions).map(str::to_owned),
+    };
+    let message: Vec<_> = told.into_iter().chain(gap).collect();
+    let message = message.join("; ");
     let state = ConditionState { status: value, reason, message };
     let generation = schedule.metadata.generation;
-    let condition = report::condition(conditions, "ChangesStored", state, generation, Time(now));
+    let condition = report::condition(conditions, STORED, state, generation, Time(now));
     (status, condition)
 }

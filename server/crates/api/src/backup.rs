@@ -98,13 +98,27 @@ pub struct ChangesStatus {
     pub revision: i64,
     /// All changes made before this time are stored.
     pub time: Option<Timestamp>,
-    /// Number of compactions of revisions that were not stored yet, since this process started.
+    /// Number of gaps since this process started: revisions were compacted before they were stored, or the cluster returned to
+    /// an earlier revision.
     pub gaps: u64,
-    /// Whether the stored changes cannot be restored because the backup that they follow is missing.
+    /// The last gap since this process started.
+    #[serde(default)]
+    pub gap: Option<ChangesGap>,
+    /// Whether the stored changes cannot be restored, because the backup that they follow is missing.
     #[serde(default)]
     pub needs_backup: bool,
     /// The current error that prevents storing or restoring changes.
     pub error: Option<String>,
+}
+
+/// A period whose points in time cannot be restored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChangesGap {
+    /// The last stored time before the gap; `None` if it is unknown.
+    pub after: Option<Timestamp>,
+    /// When the stored changes began again.
+    pub until: Timestamp,
 }
 
 /// The facts about a backup by which a retention policy keeps or removes it.

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use witan_api::{
-    backup::BackupRecord,
+    backup::{BackupRecord, ChangesGap},
     changes::{SegmentId, generation_at},
 };
 
@@ -62,7 +62,8 @@ impl Archiver<'_> {
         Ok(read.is_some_and(|read| history::is_same(&tail.digests, &read)))
     }
 
-    /// Begins a generation. The first one continues from the newest backup if possible; later ones need a new backup.
+    /// Begins a generation. The first one continues from the newest backup of the cluster if possible. Otherwise, the generation
+    /// needs a new backup.
     async fn begin(
         &self,
         archive: &mut ClusterArchive,
@@ -87,14 +88,30 @@ impl Archiver<'_> {
         let first = resumed.unwrap_or(member.revision).max(2);
         let mut feed = Feed::open(&self.members, &member.endpoint, first).await?;
         feed.read_head().await?;
-        if archive.newest.is_some() {
-            self.tell.send_modify(|status| status.gaps += 1);
-        }
-        // A user must take the first backup.
-        archive.needs_backup = resumed.is_none() && !records.is_empty();
+        self.report_gap(archive, now_ms);
+        // The cluster may have no backup at all: the schedule is new, or a restore in place gave the cluster another id. The next
+        // scheduled backup may be days away.
+        archive.needs_backup = resumed.is_none();
         archive.resume_at(Tail::begin(now_ms, first - 1));
         archive.feed = Some(feed);
         Ok(())
+    }
+
+    /// Reports the points in time that cannot be restored if the generation that begins at `now_ms` is not the first one.
+    fn report_gap(&self, archive: &ClusterArchive, now_ms: i64) {
+        let (Some(_), Ok(until)) = (archive.newest, Timestamp::from_millisecond(now_ms)) else {
+            return;
+        };
+        let last = Some(archive.noted_ms).filter(|last| (1..now_ms).contains(last));
+        let after = last.and_then(|last| Timestamp::from_millisecond(last).ok());
+        // Nothing was stored since the last gap, so this is the same one.
+        let is_same = archive.tail.is_some();
+        self.tell.send_modify(|status| {
+            let known = status.gap.as_ref().filter(|_| is_same);
+            let after = after.or_else(|| known?.after);
+            status.gaps += u64::from(!is_same);
+            status.gap = Some(ChangesGap { after, until });
+        });
     }
 
     /// Returns the records of the complete backups of a cluster, newest first.
@@ -122,11 +139,13 @@ impl Archiver<'_> {
         Ok(is_same.then_some(first))
     }
 
-    /// Returns whether backups exist and the newest generation follows none of them.
+    /// Returns whether the newest generation follows no backup of the cluster.
     pub(super) async fn needs_backup(&self, archive: &ClusterArchive) -> Result<bool, BackupError> {
-        let ids = archive.segments.ids().await?;
+        let mut ids = archive.segments.ids().await?;
+        // A new generation may have no segment yet.
+        ids.extend(archive.tail.as_ref().map(|tail| tail.at));
         let records = self.records(archive.cluster_id).await?;
-        Ok(!records.is_empty() && !records.iter().any(|record| fits(record, &ids)))
+        Ok(!records.iter().any(|record| fits(record, &ids)))
     }
 }
 

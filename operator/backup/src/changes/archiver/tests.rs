@@ -1,11 +1,31 @@
-//! Retries of a failed backup, without members.
+//! Which backups the changes need, and retries of a failed backup.
 
 use std::{sync::Arc, time::Duration};
 
 use object_store::memory::InMemory;
+use witan_api::changes::{SegmentId, encode};
 
 use super::*;
-use crate::{command::ClientFlags, testing::record};
+use crate::{
+    changes::feed::tests::serve,
+    command::ClientFlags,
+    source::Report,
+    testing::{self, changes::segment, record},
+};
+
+fn members(endpoint: &str) -> Members {
+    Members::new(&[endpoint.to_owned()], &ClientFlags::default()).unwrap()
+}
+
+/// Stores a backup.
+async fn put(store: &Store, record: &BackupRecord) {
+    let data = vec![0; record.bytes as usize];
+    store
+        .put(&format!("{}.db", record.name), data.into())
+        .await
+        .unwrap();
+    store.put_record(record).await.unwrap();
+}
 
 /// Each attempt reads an entire snapshot, so an attempt at every tick of 5 s would be too expensive.
 #[tokio::test]
@@ -13,13 +33,10 @@ async fn a_failed_backup_waits_for_its_next_try_and_stays_in_the_status() {
     let store = Store::of_test(Arc::new(InMemory::new()));
     let (_asked, stop) = Stop::by_test();
     let (tell, status) = watch::channel(ChangesStatus::default());
-    let endpoints = ["http://127.0.0.1:1".to_owned()];
-    let members = Members::new(&endpoints, &ClientFlags::default()).unwrap();
-    let mut archiver = Archiver::new(members, &store, &stop, tell);
+    let mut archiver = Archiver::new(members("http://127.0.0.1:1"), &store, &stop, tell);
     // The cluster has a backup, but the changes do not follow it.
-    let of_cluster = BackupRecord { cluster_id: "7".to_owned(), ..record("a", 20) };
-    store.put("a.db", vec![0; 1032].into()).await.unwrap();
-    store.put_record(&of_cluster).await.unwrap();
+    let unfit = BackupRecord { cluster_id: "7".to_owned(), ..record("a", 20) };
+    put(&store, &unfit).await;
     let mut archive = ClusterArchive::of(&store, 7).await.unwrap();
     archive.resume_at(Tail::begin(1_000, 4));
     archive.needs_backup = true;
@@ -41,7 +58,71 @@ async fn a_failed_backup_waits_for_its_next_try_and_stays_in_the_status() {
     let later = Instant::now() + Duration::from_secs(30);
     archiver.save_if_due(later).await.unwrap();
     assert!(archiver.saving.take().is_some());
-    archiver.handle(Event::Saved(Ok(of_cluster))).await.unwrap();
+    // The saved backup must fit.
+    archiver
+        .handle(Event::Saved(Ok(unfit.clone())))
+        .await
+        .unwrap();
+    archiver.report_success();
+    assert!(status.borrow().needs_backup);
+    let error = status.borrow().error.clone().unwrap();
+    assert!(error.contains("a.db"), "{error}");
+    let fit = BackupRecord {
+        name: "b".to_owned(),
+        revision_digest: Some("ab".to_owned()),
+        ..unfit
+    };
+    put(&store, &fit).await;
+    archiver.handle(Event::Saved(Ok(fit))).await.unwrap();
     archiver.report_success();
     assert_eq!(*status.borrow(), ChangesStatus::default());
+}
+
+/// A schedule may be new, and a restore in place or another cluster of the same name gives the cluster another id. The next
+/// scheduled backup may be days away.
+#[tokio::test]
+async fn changes_that_follow_no_backup_of_their_cluster_need_one() {
+    let (endpoint, _) = serve().await;
+    let member = Report { cluster_id: 7, ..testing::report(&endpoint) };
+    let (_asked, stop) = Stop::by_test();
+    for others in [false, true] {
+        let store = Store::of_test(Arc::new(InMemory::new()));
+        if others {
+            let ended = BackupRecord { revision_digest: Some("ab".to_owned()), ..record("a", 20) };
+            put(&store, &ended).await;
+        }
+        let (tell, status) = watch::channel(ChangesStatus::default());
+        let archiver = Archiver::new(members(&endpoint), &store, &stop, tell);
+        let mut archive = ClusterArchive::of(&store, 7).await.unwrap();
+        archiver.open_watch(&mut archive, &member).await.unwrap();
+        assert!(archive.needs_backup, "others: {others}");
+        // The process starts again before the backup is saved.
+        assert!(archiver.needs_backup(&archive).await.unwrap());
+        assert_eq!(status.borrow().gap, None, "the changes are the first ones");
+    }
+}
+
+#[tokio::test]
+async fn a_new_generation_reports_which_points_in_time_are_missing() {
+    let (endpoint, _) = serve().await;
+    let member = Report { cluster_id: 7, ..testing::report(&endpoint) };
+    let (_asked, stop) = Stop::by_test();
+    let store = Store::of_test(Arc::new(InMemory::new()));
+    let (tell, status) = watch::channel(ChangesStatus::default());
+    let archiver = Archiver::new(members(&endpoint), &store, &stop, tell);
+    let mut archive = ClusterArchive::of(&store, 7).await.unwrap();
+    let first = SegmentId { generation: 1_000, first: 5, number: 0 };
+    let stored = encode(&segment(7, &[(2_000, &[5])]));
+    archive.segments.append(first, stored.into()).await.unwrap();
+    archive = ClusterArchive::of(&store, 7).await.unwrap();
+    // The end of the stored changes does not match the member's history.
+    archive.tail = None;
+    for _ in 0..2 {
+        archiver.open_watch(&mut archive, &member).await.unwrap();
+        let status = status.borrow().clone();
+        let gap = status.gap.unwrap();
+        assert_eq!(gap.after, Some(Timestamp::from_second(2).unwrap()));
+        assert!(gap.until > Timestamp::from_second(2).unwrap());
+        assert_eq!(status.gaps, 1, "nothing was stored in between");
+    }
 }

@@ -23,6 +23,17 @@ type Answer = Response<BoxBody<Bytes, Infallible>>;
 /// The archiver does not read the watch while it waits for an answer, so changes fill the stream's window.
 #[tokio::test]
 async fn an_unread_watch_blocks_no_answer() {
+    let (endpoint, is_full) = serve().await;
+    let endpoints = [endpoint.clone()];
+    let members = Members::new(&endpoints, &ClientFlags::default()).unwrap();
+    let mut feed = Feed::open(&members, &endpoint, 2).await.unwrap();
+    is_full.notified().await;
+    let head = Head { cluster_id: 7, revision: 12, term: 3 };
+    assert_eq!(feed.read_head().await.unwrap(), head);
+}
+
+/// Serves a member of cluster 7 at revision 12. Returns its URL, and a signal that a watch has filled its window.
+pub(in crate::changes) async fn serve() -> (String, Arc<Notify>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let is_full = Arc::new(Notify::new());
@@ -36,12 +47,7 @@ async fn an_unread_watch_blocks_no_answer() {
             tokio::spawn(builder.serve_connection(TokioIo::new(stream), service));
         }
     });
-    let endpoints = [endpoint.clone()];
-    let members = Members::new(&endpoints, &ClientFlags::default()).unwrap();
-    let mut feed = Feed::open(&members, &endpoint, 2).await.unwrap();
-    is_full.notified().await;
-    let head = Head { cluster_id: 7, revision: 12, term: 3 };
-    assert_eq!(feed.read_head().await.unwrap(), head);
+    (endpoint, is_full)
 }
 
 /// Answers a watch with one message larger than the window, and a read with a header.

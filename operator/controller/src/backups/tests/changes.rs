@@ -1,9 +1,9 @@
 //! One pod stores the changes of a schedule, and the status reports its progress.
 
-use witan_api::backup::ChangesStatus;
+use witan_api::backup::{ChangesGap, ChangesStatus};
 
 use super::*;
-use crate::backups::changes::{Seen, status};
+use crate::backups::changes::{Seen, new_gap, status};
 
 fn with_changes(more: Value, before: Value) -> EtcdBackupSchedule {
     schedule(with(json!({"changes": {"everySeconds": 5}}), &more), before)
@@ -120,7 +120,13 @@ fn a_status_says_how_far_changes_are_stored() {
         .as_mut()
         .expect("an answer")
         .needs_backup = true;
-    assert_eq!(shown(&unrestorable, now), is(9, "True", "Stored"));
+    assert_eq!(shown(&unrestorable, now), is(9, "False", "BackupMissing"));
+    let (_, condition) = status(&of, &unrestorable, every, now);
+    assert!(
+        condition.message.contains("is being saved"),
+        "{}",
+        condition.message
+    );
     unrestorable.trouble = Some("the bucket is full".to_owned());
     assert_eq!(shown(&unrestorable, now), is(9, "False", "BackupMissing"));
     let late = time("2026-01-01T13:00:41Z");
@@ -142,5 +148,58 @@ fn a_status_says_how_far_changes_are_stored() {
     assert_eq!(
         (condition.status.as_str(), condition.reason.as_str()),
         ("Unknown", "Starting")
+    );
+    // Nothing was ever stored.
+    let (_, condition) = status(&first, &silent, every, created);
+    assert_eq!(
+        (condition.status.as_str(), condition.reason.as_str()),
+        ("Unknown", "Starting")
+    );
+}
+
+/// A pod that does not answer, or has just started, reports neither.
+#[test]
+fn a_missing_backup_and_a_gap_stay_in_the_status_until_the_pod_answers() {
+    let now = time("2026-01-01T13:00:20Z");
+    let mut known = json!({"changes": {
+        "lastRevision": 7, "lastTime": "2026-01-01T13:00:14Z", "clusterID": "c1",
+    }});
+    let mut shown = |seen: &Seen| {
+        let of = with_changes(json!({}), known.clone());
+        let every = of.spec.changes.expect("changes");
+        let (_, condition) = status(&of, seen, every, now);
+        let before = of.status.expect("a status").conditions;
+        let gap = new_gap(&before, std::slice::from_ref(&condition)).map(str::to_owned);
+        known["conditions"] = json!([condition]);
+        (condition.reason, condition.message, gap)
+    };
+    let mut missing = answer(7, "2026-01-01T13:00:14Z");
+    let said = missing.answer.as_mut().expect("an answer");
+    said.needs_backup = true;
+    said.gap = Some(ChangesGap {
+        after: Some(time("2026-01-01T12:00:00Z")),
+        until: time("2026-01-01T12:30:00Z"),
+    });
+    let (reason, message, gap) = shown(&missing);
+    assert_eq!(reason, "BackupMissing");
+    let gap = gap.expect("a gap");
+    assert!(message.ends_with(&gap), "{message}");
+    assert!(
+        gap.contains("between 2026-01-01T12:00:00Z and 2026-01-01T12:30:00Z"),
+        "{gap}"
+    );
+    let silent = Seen { answer: None, trouble: Some("no answer".to_owned()) };
+    let (reason, message, gap) = shown(&silent);
+    assert_eq!((reason.as_str(), gap), ("BackupMissing", None));
+    assert!(
+        message.starts_with("no answer; points in time"),
+        "{message}"
+    );
+    let begun = Seen { answer: Some(ChangesStatus::default()), trouble: None };
+    assert_eq!(shown(&begun).0, "BackupMissing");
+    let (reason, message, gap) = shown(&answer(7, "2026-01-01T13:00:14Z"));
+    assert_eq!(
+        (reason.as_str(), message.as_str(), gap),
+        ("Stored", "", None)
     );
 }
