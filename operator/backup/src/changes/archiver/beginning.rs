@@ -35,8 +35,10 @@ impl Archiver<'_> {
             // A failed read does not show that the histories differ.
             let is_known = known.inspect_err(|_| archive.tail = Some(tail.clone()))?;
             if is_known {
+                // If the store cannot be read, the next watch still continues from here.
+                archive.tail = Some(tail);
                 archive.needs_backup = self.needs_backup(archive).await?;
-                (archive.tail, archive.feed) = (Some(tail), Some(feed?));
+                archive.feed = Some(feed?);
                 return Ok(());
             }
             tracing::warn!(

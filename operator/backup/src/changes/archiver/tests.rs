@@ -3,14 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use object_store::memory::InMemory;
-use witan_api::changes::{SegmentId, encode};
+use witan_api::changes::{Segment, SegmentId, encode};
 
 use super::*;
 use crate::{
     changes::feed::tests::serve,
     command::ClientFlags,
     source::Report,
-    testing::{self, changes::segment, record},
+    testing::{self, changes::segment, record, s3},
 };
 
 fn members(endpoint: &str) -> Members {
@@ -125,4 +125,33 @@ async fn a_new_generation_reports_which_points_in_time_are_missing() {
         assert!(gap.until > Timestamp::from_second(2).unwrap());
         assert_eq!(status.gaps, 1, "nothing was stored in between");
     }
+}
+
+/// A watch starts again after each election, and the store may be down at that time.
+#[tokio::test]
+async fn a_store_that_cannot_be_read_begins_no_generation() {
+    let (endpoint, _) = serve().await;
+    let member = Report { cluster_id: 7, ..testing::report(&endpoint) };
+    let (_asked, stop) = Stop::by_test();
+    let (unreadable, _) = s3::start(None).await;
+    let (tell, status) = watch::channel(ChangesStatus::default());
+    let archiver = Archiver::new(members(&endpoint), &unreadable, &stop, tell);
+    let store = Store::of_test(Arc::new(InMemory::new()));
+    let mut archive = ClusterArchive::of(&store, 7).await.unwrap();
+    let first = SegmentId { generation: 1_000, first: 2, number: 0 };
+    let quiet = Segment { covered_ms: 2_000, ..segment(7, &[]) };
+    archive
+        .segments
+        .append(first, encode(&quiet).into())
+        .await
+        .unwrap();
+    archive = ClusterArchive::of(&store, 7).await.unwrap();
+    for _ in 0..2 {
+        archiver
+            .open_watch(&mut archive, &member)
+            .await
+            .unwrap_err();
+        assert_eq!(archive.tail.as_ref().unwrap().at.generation, 1_000);
+    }
+    assert_eq!(status.borrow().gaps, 0);
 }
