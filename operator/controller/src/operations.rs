@@ -117,7 +117,10 @@ impl<M: Members> Operations<M> {
             return self.refuse_or_hold(operation, &cluster, why).await;
         }
         let mut named = Cluster::new(&cluster, &self.operator.environment)?;
-        let objects = Objects::from_api_server(client, &named).await?;
+        let mut objects = Objects::from_api_server(client, &named).await?;
+        if restore::may_stop_members(verb, operation, &named) {
+            objects.find_names_of_restore(client, &named).await?;
+        }
         let observation = self.operator.observe(&mut named, objects, true).await?;
         let at = At { operation, cluster: &named, observation: &observation };
         if runs {

@@ -85,6 +85,17 @@ impl Objects {
         Ok(all)
     }
 
+    /// Also finds taken names that a restore in place needs only after it has stopped all members.
+    pub(crate) async fn find_names_of_restore(
+        &mut self,
+        client: &Client,
+        cluster: &Cluster<'_>,
+    ) -> Result<(), ApiFailure> {
+        let taken = taken::find_taken_names_of_restore(client, cluster, self).await?;
+        self.taken.extend(taken);
+        Ok(())
+    }
+
     /// Indexes objects by ordinal or name. Skips pods and claims without an ordinal in the name. An object that does not belong
     /// to the cluster counts as the holder of its name.
     fn new(

@@ -25,8 +25,26 @@ pub(super) async fn find_taken_names(
     cluster: &Cluster<'_>,
     objects: &Objects,
 ) -> Result<BTreeMap<Part, Holder>, ApiFailure> {
+    look_up(client, cluster, missing(cluster, objects)).await
+}
+
+/// Looks up the names that a restore in place, or its undo, needs once it has stopped all members: the names of missing members
+/// and of the members after the last ordinal.
+pub(super) async fn find_taken_names_of_restore(
+    client: &Client,
+    cluster: &Cluster<'_>,
+    objects: &Objects,
+) -> Result<BTreeMap<Part, Holder>, ApiFailure> {
+    look_up(client, cluster, missing_in_restore(cluster, objects)).await
+}
+
+async fn look_up(
+    client: &Client,
+    cluster: &Cluster<'_>,
+    parts: Vec<Part>,
+) -> Result<BTreeMap<Part, Holder>, ApiFailure> {
     let names = &cluster.resource;
-    let found = missing(cluster, objects).into_iter().map(async |part| {
+    let found = parts.into_iter().map(async |part| {
         let (kind, name) = match part {
             Part::ClientService => (kind_of::<Service>(), names.client_service()),
             Part::PeerService => (kind_of::<Service>(), names.peer_service()),
@@ -56,7 +74,7 @@ fn missing(cluster: &Cluster<'_>, objects: &Objects) -> Vec<Part> {
         .filter(|(_, name)| !objects.services.contains_key(name))
         .map(|(part, _)| part);
     let budget = objects.budget.is_none().then_some(Part::Budget);
-    let wanted = cluster.spec().members().max(first_members(cluster));
+    let wanted = wanted(cluster);
     let durable = cluster.spec().is_durable();
     let lacks = |ordinal: &Ordinal| {
         !objects.pods.contains_key(ordinal) || (durable && !objects.claims.contains_key(ordinal))
@@ -73,15 +91,39 @@ fn missing(cluster: &Cluster<'_>, objects: &Objects) -> Vec<Part> {
         .iter()
         .flat_map(|status| &status.members);
     let known = known.filter_map(|member| Ordinal::try_from(member.ordinal?).ok());
-    let ordinals: BTreeSet<Ordinal> = (0..last).chain(known).collect();
-    let of_members = ordinals.into_iter().flat_map(|ordinal| {
+    let of_members = missing_members(cluster, objects, (0..last).chain(known).collect());
+    let others = services.chain(budget);
+    let others = others.filter(|part| !objects.taken.contains_key(part));
+    others.chain(of_members).collect()
+}
+
+fn missing_in_restore(cluster: &Cluster<'_>, objects: &Objects) -> Vec<Part> {
+    let next = objects.ordinals().last().map_or(0, |last| last + 1);
+    let new = next..next + cluster.spec().members() + SPARE_ORDINALS;
+    let ordinals = (0..wanted(cluster) + SPARE_ORDINALS).chain(new);
+    missing_members(cluster, objects, ordinals.collect())
+}
+
+/// Returns the pods and claims of these ordinals that were not found by label.
+fn missing_members(
+    cluster: &Cluster<'_>,
+    objects: &Objects,
+    ordinals: BTreeSet<Ordinal>,
+) -> Vec<Part> {
+    let durable = cluster.spec().is_durable();
+    let parts = ordinals.into_iter().flat_map(|ordinal| {
         let pod = (!objects.pods.contains_key(&ordinal)).then_some(Part::Pod(ordinal));
         let claim = durable && !objects.claims.contains_key(&ordinal);
         pod.into_iter().chain(claim.then_some(Part::Claim(ordinal)))
     });
-    let all = services.chain(budget).chain(of_members);
-    all.filter(|part| !objects.taken.contains_key(part))
+    parts
+        .filter(|part| !objects.taken.contains_key(part))
         .collect()
+}
+
+/// Returns the ordinal after those of the members that the spec or a bootstrap wants.
+fn wanted(cluster: &Cluster<'_>) -> Ordinal {
+    cluster.spec().members().max(first_members(cluster))
 }
 
 /// Returns the ordinal after the first members' ordinals; 0 until the first members are recorded.
@@ -96,6 +138,8 @@ fn first_members(cluster: &Cluster<'_>) -> Ordinal {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::json;
 
     use super::*;
@@ -108,5 +152,26 @@ mod tests {
         let named = named(&json!({"spec": {"replicas": 1}, "status": status}));
         let missing = missing(&named, &Objects::default());
         assert!(missing.contains(&Part::Claim(7)) && missing.contains(&Part::Pod(7)));
+    }
+
+    /// While all members run, only a restore needs other names.
+    #[test]
+    fn the_names_of_a_restore_are_looked_up_while_the_members_run() {
+        let named = named(&json!({"spec": {"replicas": 3}}));
+        let objects = Objects {
+            pods: (0..3).map(|ordinal| (ordinal, Arc::default())).collect(),
+            claims: (1..4).map(|ordinal| (ordinal, Arc::default())).collect(),
+            ..Objects::default()
+        };
+        let claims = missing_in_restore(&named, &objects);
+        for ordinal in [0, 4, 5, 6] {
+            assert!(claims.contains(&Part::Claim(ordinal)), "{claims:?}");
+        }
+        assert!(
+            [4, 5, 6]
+                .iter()
+                .all(|ordinal| claims.contains(&Part::Pod(*ordinal)))
+        );
+        assert!(!claims.contains(&Part::Claim(3)));
     }
 }

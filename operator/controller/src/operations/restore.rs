@@ -7,9 +7,10 @@ mod check;
 
 use kube::ResourceExt as _;
 use witan_crd::{
-    EtcdOperation, RestoreInPlace, RestorePhase, RestorePoint, RestoreStatus, UndoRestore, quorum,
+    EtcdOperation, RestoreInPlace, RestorePhase, RestorePoint, RestoreStatus, UndoRestore, Verb,
+    quorum,
 };
-use witan_plan::model::{Observed, Ordinal};
+use witan_plan::model::{Observed, Ordinal, Part};
 
 use super::{
     decide::{Next, Start, is_updated, managed, progress, settled},
@@ -50,8 +51,42 @@ pub(super) fn recorded<'a>(
     last(cluster).filter(|last| Some(&last.operation_uid) == uid.as_ref())
 }
 
+/// Returns whether an operation is a restore or an undo that has not stopped members yet.
+pub(super) fn may_stop_members(
+    verb: Verb<'_>,
+    operation: &EtcdOperation,
+    cluster: &Cluster<'_>,
+) -> bool {
+    matches!(verb, Verb::Restore(_) | Verb::UndoRestore(_))
+        && recorded(operation, cluster).is_none()
+}
+
+/// Returns why members must not be stopped yet: another object has the name of a claim or of a pod that is started afterwards, so
+/// that no member could start. `disks` are the disks to which the cluster returns; empty for new members. Returns `None` if an
+/// unfinished restore may have stopped members.
+fn name_taken(cluster: &Cluster<'_>, seen: &Observed, disks: &[String]) -> Option<String> {
+    if in_progress(cluster).is_some() {
+        return None;
+    }
+    let next = seen.ordinals.keys().next_back().map_or(0, |last| last + 1);
+    let starts = |ordinal: Ordinal| match disks {
+        [] => ordinal >= next,
+        disks => disks.contains(&cluster.claim(ordinal)),
+    };
+    let is_needed = |part: &Part| {
+        matches!(part, Part::Claim(_)) || matches!(part, Part::Pod(ordinal) if starts(*ordinal))
+    };
+    let mut taken = seen.taken.iter().filter(|taken| is_needed(taken.0));
+    let (_, holder) = taken.next()?;
+    Some(format!(
+        "no member was stopped: {} has a name that the members would need; delete it",
+        holder.object
+    ))
+}
+
 /// Decides whether a cluster can be restored from a backup. All members must have disks to keep and pods that the operator can
-/// stop. No earlier kept disks may exist, unless `forgetKeptDisks` is set. Waits while the pods could not be recreated.
+/// stop. No earlier kept disks may exist, unless `forgetKeptDisks` is set. Waits while the pods could not be recreated, or while
+/// a name of the new members is taken.
 pub(super) fn may_restore(cluster: &Cluster<'_>, seen: &Observed, asked: &RestoreInPlace) -> Start {
     if let Some(said) = &seen.rejected {
         return Start::Hold(format!(
@@ -66,7 +101,7 @@ pub(super) fn may_restore(cluster: &Cluster<'_>, seen: &Observed, asked: &Restor
     } else if let Some(kept) = kept.filter(|_| !asked.forget_kept_disks) {
         kept
     } else {
-        return Start::Begin(None);
+        return name_taken(cluster, seen, &[]).map_or(Start::Begin(None), Start::Hold);
     };
     Start::End(Err(why))
 }
@@ -102,7 +137,7 @@ pub(super) fn wrong_cluster(
 }
 
 /// Decides whether a cluster can return to the disks that its last restore kept. If it has already returned, the operation
-/// succeeds and does nothing, because a repeated request must not toggle between the two.
+/// succeeds and does nothing, because a repeated request must not toggle between the two. Waits while a name is taken.
 pub(super) fn may_return(cluster: &Cluster<'_>, seen: &Observed, asked: &UndoRestore) -> Start {
     let meant = asked.operation.as_ref();
     if let Some(last) = last(cluster)
@@ -127,7 +162,11 @@ pub(super) fn may_return(cluster: &Cluster<'_>, seen: &Observed, asked: &UndoRes
     }
     match cannot_return(cluster, seen) {
         Some(why) => Start::End(Err(why)),
-        None => Start::Begin(None),
+        None => {
+            let kept = last(cluster).map(|last| &last.kept_disks[..]);
+            let taken = name_taken(cluster, seen, kept.unwrap_or_default());
+            taken.map_or(Start::Begin(None), Start::Hold)
+        }
     }
 }
 
@@ -175,7 +214,7 @@ pub(super) fn next(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Obse
             return Next::Watch(why);
         }
         let Some(asked) = &operation.spec.undo_restore else {
-            return Next::CheckBackup;
+            return name_taken(cluster, seen, &[]).map_or(Next::CheckBackup, Next::Watch);
         };
         return match may_return(cluster, seen, asked) {
             Start::End(result) => Next::End(result),

@@ -177,6 +177,54 @@ async fn the_revision_of_a_time_is_recorded_before_members_are_stopped() {
     }
 }
 
+/// Without members, the restore would wait for the name, and so would its undo.
+#[tokio::test]
+async fn a_restore_stops_no_member_while_a_name_is_taken() {
+    for (kind, name) in [
+        ("PersistentVolumeClaim", "data-orders-3"),
+        ("Pod", "orders-4"),
+    ] {
+        let fake = served(&json!({}));
+        let metadata = json!({"name": name, "namespace": "shop"});
+        let other = json!({"apiVersion": "v1", "kind": kind, "metadata": metadata, "spec": {}});
+        fake.put(other.clone());
+        ask(&fake, "again", &early(), &restore());
+        let held = next(&fake, "again").await;
+        assert_eq!(held.phase, Some(OperationPhase::Pending));
+        says(held.message, name);
+        fake.remove(&format!("/{name}"));
+        let begun = next(&fake, "again").await;
+        assert_eq!(begun.phase, Some(OperationPhase::Running));
+        next(&fake, "again").await;
+        // It is taken while the backup is checked.
+        fake.put(other);
+        end_check(&fake, "again", "Complete");
+        says(next(&fake, "again").await.progress, name);
+        assert_eq!(record(&fake), Value::Null);
+        fake.remove(&format!("/{name}"));
+        next(&fake, "again").await;
+        assert_eq!(record(&fake)["phase"], "Stopping");
+    }
+}
+
+#[tokio::test]
+async fn an_undo_stops_no_member_while_a_name_is_taken() {
+    let fake = FakeApi::default();
+    put_served(&fake, &json!({"restore": kept("Done")}));
+    let metadata = json!({"name": "data-orders-3", "namespace": "shop"});
+    fake.put(json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": {},
+    }));
+    ask(&fake, "back", &early(), &json!({"undoRestore": {}}));
+    let held = next(&fake, "back").await;
+    assert_eq!(held.phase, Some(OperationPhase::Pending));
+    says(held.message, "data-orders-3");
+    // Members may be stopped, and the undo must replace the restore.
+    at_stage(&fake, "Stopping");
+    let begun = next(&fake, "back").await;
+    assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
+}
+
 #[tokio::test]
 async fn a_restore_begins_only_where_it_can_be_undone() {
     let fake = FakeApi::default();
