@@ -21,6 +21,8 @@ use crate::{observe::FoundBackup, resources::Cluster};
 const NO_DISKS: &str = "the members have no durable disks that could be kept; delete the EtcdCluster, and create an EtcdCluster that \
     starts from the backup (spec.bootstrap.restore)";
 
+const NO_PODS: &str = "the pods of the members could not be recreated";
+
 const FOREIGN: &str = "is not a pod of this EtcdCluster, so the operator cannot stop it; remove it with etcdctl member remove first";
 
 const NOTHING_KEPT: &str = "there is nothing to undo: no restore of this EtcdCluster has kept the disks of a \
@@ -61,12 +63,22 @@ pub(super) fn may_stop_members(
         && recorded(operation, cluster).is_none()
 }
 
-/// Returns why members must not be stopped yet: another object has the name of a claim or of a pod that is started afterwards, so
-/// that no member could start. `disks` are the disks to which the cluster returns; empty for new members. Returns `None` if an
-/// unfinished restore may have stopped members.
-fn name_taken(cluster: &Cluster<'_>, seen: &Observed, disks: &[String]) -> Option<String> {
+/// Returns why members must not be stopped yet, because no member could start afterwards: the spec makes no pods, a secret is
+/// missing, or another object has the name of a claim or of a pod that is started. `disks` are the disks to which the cluster
+/// returns; empty for new members. Returns `None` if an unfinished restore may have stopped members.
+fn cannot_start(cluster: &Cluster<'_>, seen: &Observed, disks: &[String]) -> Option<String> {
     if in_progress(cluster).is_some() {
         return None;
+    }
+    if let Some(said) = &seen.rejected {
+        return Some(format!("{NO_PODS}: {said}"));
+    }
+    if !seen.missing_secrets.is_empty() {
+        let missing: Vec<_> = seen.missing_secrets.iter().map(String::as_str).collect();
+        return Some(format!(
+            "no member was stopped: secrets that the spec refers to do not exist: {}",
+            missing.join(", ")
+        ));
     }
     let next = seen.ordinals.keys().next_back().map_or(0, |last| last + 1);
     let starts = |ordinal: Ordinal| match disks {
@@ -85,13 +97,10 @@ fn name_taken(cluster: &Cluster<'_>, seen: &Observed, disks: &[String]) -> Optio
 }
 
 /// Decides whether a cluster can be restored from a backup. All members must have disks to keep and pods that the operator can
-/// stop. No earlier kept disks may exist, unless `forgetKeptDisks` is set. Waits while the pods could not be recreated, or while
-/// a name of the new members is taken.
+/// stop. No earlier kept disks may exist, unless `forgetKeptDisks` is set. Waits while the new members could not start.
 pub(super) fn may_restore(cluster: &Cluster<'_>, seen: &Observed, asked: &RestoreInPlace) -> Start {
     if let Some(said) = &seen.rejected {
-        return Start::Hold(format!(
-            "the pods of the members could not be recreated: {said}"
-        ));
+        return Start::Hold(format!("{NO_PODS}: {said}"));
     }
     let kept = kept_disks_refusal(cluster, seen);
     let why = if !cluster.spec().is_durable() {
@@ -101,7 +110,7 @@ pub(super) fn may_restore(cluster: &Cluster<'_>, seen: &Observed, asked: &Restor
     } else if let Some(kept) = kept.filter(|_| !asked.forget_kept_disks) {
         kept
     } else {
-        return name_taken(cluster, seen, &[]).map_or(Start::Begin(None), Start::Hold);
+        return cannot_start(cluster, seen, &[]).map_or(Start::Begin(None), Start::Hold);
     };
     Start::End(Err(why))
 }
@@ -137,7 +146,8 @@ pub(super) fn wrong_cluster(
 }
 
 /// Decides whether a cluster can return to the disks that its last restore kept. If it has already returned, the operation
-/// succeeds and does nothing, because a repeated request must not toggle between the two. Waits while a name is taken.
+/// succeeds and does nothing, because a repeated request must not toggle between the two. Waits while the members
+/// could not start again.
 pub(super) fn may_return(cluster: &Cluster<'_>, seen: &Observed, asked: &UndoRestore) -> Start {
     let meant = asked.operation.as_ref();
     if let Some(last) = last(cluster)
@@ -164,7 +174,7 @@ pub(super) fn may_return(cluster: &Cluster<'_>, seen: &Observed, asked: &UndoRes
         Some(why) => Start::End(Err(why)),
         None => {
             let kept = last(cluster).map(|last| &last.kept_disks[..]);
-            let taken = name_taken(cluster, seen, kept.unwrap_or_default());
+            let taken = cannot_start(cluster, seen, kept.unwrap_or_default());
             taken.map_or(Start::Begin(None), Start::Hold)
         }
     }
@@ -214,7 +224,7 @@ pub(super) fn next(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Obse
             return Next::Watch(why);
         }
         let Some(asked) = &operation.spec.undo_restore else {
-            return name_taken(cluster, seen, &[]).map_or(Next::CheckBackup, Next::Watch);
+            return cannot_start(cluster, seen, &[]).map_or(Next::CheckBackup, Next::Watch);
         };
         return match may_return(cluster, seen, asked) {
             Start::End(result) => Next::End(result),

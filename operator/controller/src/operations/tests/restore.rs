@@ -1,10 +1,14 @@
 //! Restores in place and the deadline of operations. A new operator runs each pass.
 
 use serde_json::{Value, json};
-use witan_crd::{EtcdOperationStatus, OperationPhase};
+use witan_crd::{EtcdOperationStatus, OperationPhase, UndoRestore};
+use witan_plan::model::{ClaimSeen, Observed, OrdinalSeen};
 
-use super::{CLUSTER, ask, early, late, pass, recovery, requested, says, started};
-use crate::testing::{api::FakeApi, with};
+use super::{
+    super::{decide::Start, restore::may_return},
+    CLUSTER, ask, early, late, pass, recovery, requested, says, started,
+};
+use crate::testing::{api::FakeApi, named, with};
 
 /// Adds a cluster that has served, with a disk for each of three members.
 pub(super) fn put_served(fake: &FakeApi, status: &Value) {
@@ -223,6 +227,37 @@ async fn an_undo_stops_no_member_while_a_name_is_taken() {
     at_stage(&fake, "Stopping");
     let begun = next(&fake, "back").await;
     assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
+}
+
+#[tokio::test]
+async fn a_restore_waits_for_the_secrets_of_the_members() {
+    let fake = served(&json!({}));
+    let root = json!({"enabled": true, "rootCredentialsSecretRef": {"name": "root"}});
+    fake.change(CLUSTER, &json!({"spec": {"auth": root}}));
+    ask(&fake, "again", &early(), &restore());
+    let held = next(&fake, "again").await;
+    assert_eq!(held.phase, Some(OperationPhase::Pending));
+    says(held.message, "do not exist: root");
+    fake.put(json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "root", "namespace": "shop"},
+    }));
+    let begun = next(&fake, "again").await;
+    assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
+}
+
+/// The members could not start again from the earlier disks.
+#[test]
+fn an_undo_waits_while_the_spec_makes_no_pods() {
+    let cluster = named(&json!({"status": {"clusterID": "c1", "restore": kept("Done")}}));
+    let disk = |ordinal| {
+        let claim = Some(ClaimSeen::default());
+        (ordinal, OrdinalSeen { claim, ..OrdinalSeen::default() })
+    };
+    let mut seen = Observed { ordinals: [0, 1, 2].map(disk).into(), ..Observed::default() };
+    let start = |seen: &Observed| may_return(&cluster, seen, &UndoRestore::default());
+    assert_eq!(start(&seen), Start::Begin(None));
+    seen.rejected = Some("spec.tolerations is not valid".to_owned());
+    assert!(matches!(start(&seen), Start::Hold(_)), "{:?}", start(&seen));
 }
 
 #[tokio::test]
