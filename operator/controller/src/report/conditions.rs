@@ -28,7 +28,10 @@ pub(super) fn all(
         ("Progressing", progressing(next, notice)),
         ("Degraded", degraded(seen, status, notice)),
         ("UpToDate", up_to_date(status)),
-        ("AlarmActive", alarm(status)),
+        (
+            "AlarmActive",
+            alarm(status, !hibernated && seen.membership.is_none()),
+        ),
         (
             "Paused",
             flag(of.cluster.spec().paused, "Paused", "Active", ""),
@@ -210,7 +213,12 @@ fn up_to_date(status: &EtcdClusterStatus) -> ConditionState<'static> {
     )
 }
 
-fn alarm(status: &EtcdClusterStatus) -> ConditionState<'static> {
+/// Returns the `AlarmActive` condition: `Unknown` if `silent`, which means that no member answers.
+fn alarm(status: &EtcdClusterStatus, silent: bool) -> ConditionState<'static> {
+    if silent {
+        let message = "no member answers, so its alarms are not known".to_owned();
+        return ConditionState { status: "Unknown", reason: "NoMemberAnswers", message };
+    }
     let raised = !status.alarms.is_empty();
     flag(raised, "AlarmRaised", "NoAlarm", alarm_message(status))
 }
@@ -235,6 +243,13 @@ mod tests {
             assert_eq!((found.status, found.reason), ("True", reason));
             assert_eq!(found.message, format!("{kind}: exceeded quota: small"));
         }
+    }
+
+    #[test]
+    fn the_alarms_of_silent_members_are_not_known() {
+        let status = EtcdClusterStatus::default();
+        assert_eq!(alarm(&status, false).status, "False");
+        assert_eq!(alarm(&status, true).status, "Unknown");
     }
 
     #[test]

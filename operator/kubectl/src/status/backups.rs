@@ -84,20 +84,58 @@ pub(super) fn schedules(facts: &Facts, now: Timestamp) -> Option<String> {
     table.text()
 }
 
-/// Returns `ready`, or why a schedule is not ready.
+/// Returns `ready`, or why a schedule is not ready, or why its recent changes are not stored or cannot be restored.
 fn state(schedule: &EtcdBackupSchedule) -> String {
     let status = schedule.status.as_ref();
-    let ready = status.and_then(|status| {
-        let mut conditions = status.conditions.iter();
-        conditions.find(|condition| condition.type_ == "Ready")
-    });
-    match ready {
-        Some(ready) if ready.status == "True" => "ready".to_owned(),
-        Some(ready) => format!(
-            "{}: {}",
-            ready.reason,
-            clipped(&ready.message, MESSAGE_CHARS)
-        ),
-        None => "not seen by the operator yet".to_owned(),
+    let of = |kind: &str| {
+        let mut conditions = status?.conditions.iter();
+        conditions.find(|condition| condition.type_ == kind)
+    };
+    let Some(ready) = of("Ready") else {
+        return "not seen by the operator yet".to_owned();
+    };
+    let not_ready = Some(ready).filter(|ready| ready.status != "True");
+    let stored = of("ChangesStored");
+    match not_ready.or(stored.filter(|stored| stored.status == "False")) {
+        Some(bad) => format!("{}: {}", bad.reason, clipped(&bad.message, MESSAGE_CHARS)),
+        None => "ready".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_schedule_whose_changes_cannot_be_restored_is_not_ready() {
+        let condition = |kind, status, reason, message| {
+            json!({
+                "type": kind, "status": status, "reason": reason, "message": message,
+                "lastTransitionTime": "2026-10-02T02:30:00Z",
+            })
+        };
+        for (status, reason, shown) in [
+            ("True", "Stored", "ready"),
+            ("Unknown", "Starting", "ready"),
+            ("False", "BackupMissing", "BackupMissing: no space"),
+        ] {
+            let conditions = [
+                condition("Ready", "True", "Scheduled", ""),
+                condition("ChangesStored", status, reason, "no space"),
+            ];
+            let schedule = json!({
+                "apiVersion": "witan.dev/v1", "kind": "EtcdBackupSchedule",
+                "metadata": {"name": "daily"},
+                "spec": {
+                    "clusterRef": {"name": "orders"}, "schedule": "@daily",
+                    "store": {"s3": {"bucket": "b"}},
+                },
+                "status": {"conditions": conditions},
+            });
+            let schedule = serde_json::from_value(schedule).unwrap();
+            assert_eq!(state(&schedule), shown);
+        }
     }
 }
