@@ -24,6 +24,8 @@ pub enum BackupCommand {
     List(ListFlags),
     /// Downloads a backup to a file and verifies its digest.
     Fetch(FetchFlags),
+    /// Marks a backup as verified and applies the retention policy.
+    Accept(AcceptFlags),
 }
 
 impl BackupCommand {
@@ -34,6 +36,7 @@ impl BackupCommand {
             Self::Changes(flags) => ("changes", flags.result.as_deref()),
             Self::List(_) => ("list", None),
             Self::Fetch(flags) => ("fetch", flags.result.as_deref()),
+            Self::Accept(flags) => ("accept", flags.result.as_deref()),
         }
     }
 }
@@ -65,6 +68,10 @@ pub struct SaveFlags {
     /// Records the member's hash of the key space, for `witan snapshot restore --compare`.
     #[arg(long)]
     pub(crate) hash_keys: bool,
+    /// Marks the backup as not verified. Until `accept` marks it as verified, the retention policy does not count the backup,
+    /// and it is fetched only by its name.
+    #[arg(long, conflicts_with_all = ["keep_last", "keep_within"])]
+    pub(crate) unverified: bool,
     /// File for the result, JSON of at most 4096 bytes, such as /dev/termination-log.
     #[arg(long, value_name = "FILE")]
     pub(crate) result: Option<PathBuf>,
@@ -75,9 +82,9 @@ pub struct SaveFlags {
 /// The backups to keep; all of them if no limit is given. A backup is kept if either limit keeps it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
 pub(crate) struct Retention {
-    /// Number of newest backups to keep. After a successful save, backups in this location that neither --keep-last nor
-    /// --keep-within keeps are removed. The newest backup is always kept. Backups of members that were cut off from a quorum
-    /// are counted apart. Without both flags, all backups are kept.
+    /// Number of newest backups to keep. After the command succeeds, backups in this location that neither --keep-last nor
+    /// --keep-within keeps are removed. The newest backup is always kept. Backups of members that were cut off from a quorum,
+    /// and backups that are not verified, are counted apart. Without both flags, all backups are kept.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) keep_last: Option<u32>,
     /// How long backups are kept, such as 30d, 12h or 1h30m.
@@ -137,7 +144,7 @@ pub struct FetchFlags {
     #[arg(long, value_name = "LOCATION")]
     pub(crate) from: Location,
     /// Name of the backup, or of a snapshot file without a record, such as some.db. By default, the newest complete backup is
-    /// fetched.
+    /// fetched, except backups of `save --unverified` that are not accepted yet.
     #[arg(long)]
     pub(crate) name: Option<String>,
     /// Path of the file to write. When the backup is complete, the file is renamed to this path and replaces an existing file.
@@ -159,6 +166,25 @@ pub struct FetchFlags {
     /// Does nothing if this folder exists and is not empty.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) unless_exists: Option<PathBuf>,
+    /// File for the result, JSON of at most 4096 bytes, such as /dev/termination-log.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) result: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) s3: S3Flags,
+}
+
+/// Flags of `backup accept`.
+#[derive(Debug, Clone, Args)]
+pub struct AcceptFlags {
+    /// Location of the backup: s3://BUCKET[/PREFIX] or file:///FOLDER.
+    #[arg(long, value_name = "LOCATION")]
+    pub(crate) from: Location,
+    /// Record of the verified backup, as written by `fetch --record`. The command fails if the location contains another
+    /// backup of this name.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: PathBuf,
+    #[command(flatten)]
+    pub(crate) retention: Retention,
     /// File for the result, JSON of at most 4096 bytes, such as /dev/termination-log.
     #[arg(long, value_name = "FILE")]
     pub(crate) result: Option<PathBuf>,
@@ -290,6 +316,11 @@ mod tests {
         ] {
             assert!(with(&[wrong]).is_err(), "{wrong}");
         }
+        assert!(with(&["--unverified"]).is_ok());
+        assert!(
+            with(&["--unverified", "--keep-last=3"]).is_err(),
+            "only a verified backup may remove others"
+        );
         assert!(parse(&["fetch", "--from=/a", "--file=f"]).is_err());
     }
 }

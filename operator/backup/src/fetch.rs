@@ -60,7 +60,8 @@ fn has_entries(folder: &Path) -> Result<bool, BackupError> {
 }
 
 /// Fetches a backup to a file and its changes to a folder. If `name` is `None`, fetches the newest backup that is not later
-/// than the target. If the backup has no record, checks only the digest at the end of the file and returns `None`.
+/// than the target, except backups that are not verified. If the backup has no record, checks only the digest at the end of the
+/// file and returns `None`.
 async fn fetch(
     store: &Store,
     name: Option<&str>,
@@ -105,18 +106,22 @@ async fn choose(
     let missing = |message: String| Err(BackupError::new(Reason::NotFound, message));
     let Some(name) = name else {
         let complete = inventory::complete(store).await?;
-        return match complete.into_iter().find(admits) {
-            Some(newest) => Ok((format!("{}{DATA}", newest.name), Some(newest))),
-            None => {
-                let before = until.filter(|until| *until != Until::Newest);
-                let before = before.map(|until| format!(" at or before {until}"));
-                missing(format!(
-                    "there is no complete backup{} in {}",
-                    before.unwrap_or_default(),
-                    store.folder_url()
-                ))
-            }
-        };
+        let admitted = complete.into_iter().filter(admits);
+        let (unverified, verified): (Vec<_>, Vec<_>) =
+            admitted.partition(|record| record.unverified);
+        if let Some(newest) = verified.into_iter().next() {
+            return Ok((format!("{}{DATA}", newest.name), Some(newest)));
+        }
+        let before = until.filter(|until| *until != Until::Newest);
+        let before = before.map(|until| format!(" at or before {until}"));
+        let (before, url) = (before.unwrap_or_default(), store.folder_url());
+        return missing(match unverified.first() {
+            Some(BackupRecord { name, .. }) => format!(
+                "there is no verified backup{before} in {url}: the verification of {name} has not succeeded; to fetch it \
+                 anyway, use --name {name}"
+            ),
+            None => format!("there is no complete backup{before} in {url}"),
+        });
     };
     let stem = name.strip_suffix(DATA);
     let (file, url) = (format!("{}{DATA}", stem.unwrap_or(name)), store.url(name));

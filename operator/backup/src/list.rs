@@ -37,6 +37,7 @@ fn as_json(entries: &[Entry]) -> Result<String, BackupError> {
 /// Returns the text of a backup in the column COMPLETE.
 fn completeness(entry: &Entry) -> &'static str {
     match &entry.record {
+        Some(record) if entry.is_complete() && record.unverified => "unverified",
         Some(record) if entry.is_complete() && record.unconfirmed => "unconfirmed",
         Some(_) if entry.is_complete() => "yes",
         Some(_) | None => "no",

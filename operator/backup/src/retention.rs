@@ -21,6 +21,9 @@ impl Retention {
     ///
     /// Backups that begin a generation of changes (`begins_changes`) do not count toward `keep_last`. Such a backup is
     /// removed once it is older than every other kept backup that shows its history.
+    ///
+    /// Backups that are not verified can be wrong. They are counted apart and remove no other backup. Such a backup is also
+    /// removed once it is older than all kept confirmed ones.
     fn excess(self, complete: &[BackupRecord], saved: &str, now: Timestamp) -> Vec<String> {
         if self == Self::default() {
             return Vec::new();
@@ -35,25 +38,37 @@ impl Retention {
         let (beginnings, counted): (Vec<_>, Vec<_>) = of_cluster
             .into_iter()
             .partition(|record| record.begins_changes && record.name != saved);
-        let counted = counted.into_iter().map(|backup| {
+        let (unverified, counted): (Vec<_>, Vec<_>) =
+            counted.into_iter().partition(|record| record.unverified);
+        let is_kept = |backup: &BackupRecord| {
             // An age is negative if the clock went back.
             let age = Duration::try_from(now.duration_since(backup.started_at)).unwrap_or_default();
             let is_young = self.keep_within.is_some_and(|within| age <= within);
-            RetentionFacts {
-                backup,
-                at: backup.started_at,
-                unconfirmed: backup.unconfirmed,
-                kept: backup.name == saved || is_young,
-            }
+            backup.name == saved || is_young
+        };
+        let counted = counted.into_iter().map(|backup| RetentionFacts {
+            backup,
+            at: backup.started_at,
+            unconfirmed: backup.unconfirmed,
+            kept: is_kept(backup),
         });
         let last = self
             .keep_last
             .map_or(0, |count| usize::try_from(count).unwrap_or(usize::MAX));
         let (kept, mut excess) = apply_retention(counted.collect(), last);
-        let oldest = kept.iter().rev().find(|record| record.shows_history());
-        let is_older =
-            |record: &&BackupRecord| oldest.is_some_and(|kept| record.started_at < kept.started_at);
-        excess.extend(beginnings.into_iter().filter(is_older));
+        let is_older = |record: &BackupRecord, than: Option<&&BackupRecord>| {
+            than.is_some_and(|kept| record.started_at < kept.started_at)
+        };
+        let base = kept.iter().rev().find(|record| record.shows_history());
+        excess.extend(
+            beginnings
+                .into_iter()
+                .filter(|record| is_older(record, base)),
+        );
+        let unverified = unverified.into_iter().enumerate().filter(|(at, record)| {
+            !is_kept(record) && (*at >= last || is_older(record, kept.last()))
+        });
+        excess.extend(unverified.map(|(_, record)| record));
         excess.sort_by(|a, b| (a.started_at, &a.name).cmp(&(b.started_at, &b.name)));
         excess
             .into_iter()
@@ -235,6 +250,43 @@ mod tests {
         // If there is no confirmed backup, keep the newest ones.
         let all = [cut_off("a", 10), cut_off("b", 20), cut_off("c", 30)];
         assert_eq!(excess(&all, Some(2), None, "c"), "a");
+    }
+
+    /// A verification fails after the backup was stored.
+    #[test]
+    fn an_unverified_backup_removes_no_verified_one() {
+        let rejected = |name, at| BackupRecord { unverified: true, ..record(name, at) };
+        let all = [
+            rejected("a", 10),
+            record("b", 20),
+            record("c", 25),
+            rejected("d", 30),
+            rejected("e", 40),
+            rejected("f", 45),
+            record("g", 50),
+        ];
+        for (last, within, removed) in [
+            (Some(3), None, "a"),
+            (Some(2), None, "abd"),
+            (Some(1), None, "abcdef"),
+            (None, Some(1), "abcdef"),
+            (None, Some(25), "abcd"),
+        ] {
+            assert_eq!(
+                excess(&all, last, within, "g"),
+                removed,
+                "{last:?} {within:?}"
+            );
+        }
+        // Rejected backups do not take the place of a backup without a quorum.
+        let cut_off = BackupRecord { unconfirmed: true, ..record("a", 10) };
+        let all = [
+            cut_off,
+            rejected("b", 20),
+            rejected("c", 30),
+            record("d", 5),
+        ];
+        assert_eq!(excess(&all, Some(1), None, "d"), "b");
     }
 
     #[test]

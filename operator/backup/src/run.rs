@@ -8,8 +8,8 @@ use std::{
 use rustix::fs::Mode;
 
 use crate::{
-    changes, command::BackupCommand, fetch, list, reason::BackupError, result::CommandResult, save,
-    stop::Stop,
+    accept, changes, command::BackupCommand, fetch, list, reason::BackupError,
+    result::CommandResult, save, stop::Stop,
 };
 
 /// Number of runtime threads. One hashes the bytes from members; the other signs and encrypts the bytes for the store.
@@ -83,5 +83,8 @@ async fn execute(command: &BackupCommand) -> Result<Option<CommandResult>, Backu
             let fetched = fetch::run(flags, &stop).await?;
             Ok(fetched.map(CommandResult::Fetched))
         }
+        BackupCommand::Accept(flags) => accept::run(flags, &stop)
+            .await
+            .map(|record| Some(CommandResult::Backup(record))),
     }
 }

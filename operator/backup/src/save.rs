@@ -1,5 +1,7 @@
 //! `backup save`: streams a snapshot of a member to a store.
 
+use std::path::Path;
+
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use witan_api::backup::{BackupRecord, KeysHash};
@@ -25,6 +27,19 @@ pub(crate) struct NewBackup<'a> {
     /// Whether a generation of changes starts from the backup.
     pub(crate) begins_changes: bool,
     pub(crate) hash_keys: bool,
+    /// Whether the backup must be verified before it counts.
+    pub(crate) unverified: bool,
+}
+
+impl<'a> NewBackup<'a> {
+    pub(crate) fn named(name: &'a str) -> Self {
+        Self {
+            name,
+            begins_changes: false,
+            hash_keys: false,
+            unverified: false,
+        }
+    }
 }
 
 /// Saves a backup, writes its record as the result, and then applies the retention policy.
@@ -33,18 +48,38 @@ pub(crate) async fn run(flags: &SaveFlags, stop: &Stop) -> Result<BackupRecord, 
     let members = Members::new(&flags.members.endpoints, &flags.members.client)?;
     let store = Store::create(&flags.to, &flags.s3)?;
     let new = NewBackup {
-        name: &flags.name,
-        begins_changes: false,
         hash_keys: flags.hash_keys,
+        unverified: flags.unverified,
+        ..NewBackup::named(&flags.name)
     };
     let record = save(&store, &members, new, stop).await?;
-    if let Some(path) = &flags.result {
+    finish(
+        &store,
+        record,
+        flags.retention,
+        (flags.result.as_deref(), stop),
+    )
+    .await
+}
+
+/// Writes the record of a backup to the file `result`, and then applies the retention policy. Keeps all backups if the backup
+/// is not verified yet.
+pub(crate) async fn finish(
+    store: &Store,
+    record: BackupRecord,
+    kept: Retention,
+    (result, stop): (Option<&Path>, &Stop),
+) -> Result<BackupRecord, BackupError> {
+    if let Some(path) = result {
         // Write the result first: if a deadline ends the process during the retention, the backup has still succeeded.
         let noted = CommandResult::Backup(record.clone()).write(path);
         let failed = |error| BackupError::internal(format!("--result {}: {error}", path.display()));
         noted.map_err(failed)?;
     }
-    Ok(retain(&store, record, flags.retention, stop).await)
+    if record.unverified {
+        return Ok(record);
+    }
+    Ok(retain(store, record, kept, stop).await)
 }
 
 /// Saves a backup. If a backup with this name exists, returns its record instead.
@@ -212,6 +247,7 @@ async fn attempt(
         revision_digest,
         unconfirmed: member.cut_off.is_some(),
         begins_changes: new.begins_changes,
+        unverified: new.unverified,
         removed: Vec::new(),
         warning: joined([member.cut_off.as_deref().map(unconfirmed), not_hashed]),
     };

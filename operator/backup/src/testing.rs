@@ -57,6 +57,7 @@ pub(crate) fn record(name: &str, second: i64) -> BackupRecord {
         revision_digest: None,
         unconfirmed: false,
         begins_changes: false,
+        unverified: false,
         removed: Vec::new(),
         warning: None,
     }

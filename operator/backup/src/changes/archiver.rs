@@ -301,7 +301,7 @@ impl<'a> Archiver<'a> {
         tracing::info!(name, "saving a backup from which the changes start");
         let (location, stop, members) = (self.location, self.stop, self.members.reconnected()?);
         self.saving = Some(Box::pin(async move {
-            let new = NewBackup { name: &name, begins_changes: true, hash_keys: false };
+            let new = NewBackup { begins_changes: true, ..NewBackup::named(&name) };
             save::save(location, &members, new, stop).await
         }));
         Ok(())

@@ -100,6 +100,24 @@ async fn a_file_replaces_another_one_only_when_it_is_complete() {
     assert_eq!(error.reason, Reason::LocalDisk);
 }
 
+/// The verification of the newest backup has failed, or is still running.
+#[tokio::test]
+async fn a_backup_that_is_not_verified_is_fetched_only_by_its_name() {
+    let (_, store) = store().await;
+    let set = async |name: &str| {
+        let mut record = store.record(name).await.unwrap().unwrap();
+        record.unverified = true;
+        store.put_record(&record).await.unwrap();
+    };
+    set("new").await;
+    assert!(fetched(&store, None).await.unwrap() == snapshot(1000));
+    assert!(fetched(&store, Some("new")).await.unwrap() == snapshot(2000));
+    set("old").await;
+    let error = fetched(&store, None).await.unwrap_err();
+    assert_eq!(error.reason, Reason::NotFound);
+    assert!(error.message.contains("--name new"), "{error}");
+}
+
 /// A restore to a time has no target revision, so later members need the revision that it reached.
 #[tokio::test]
 async fn the_result_has_the_revision_of_the_changes() {

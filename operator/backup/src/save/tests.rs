@@ -35,8 +35,7 @@ async fn save_as(
     name: &str,
 ) -> Result<BackupRecord, BackupError> {
     let (_asked, stop) = Stop::by_test();
-    let new = NewBackup { name, begins_changes: false, hash_keys: false };
-    save(store, source, new, &stop).await
+    save(store, source, NewBackup::named(name), &stop).await
 }
 
 #[tokio::test]
@@ -125,7 +124,7 @@ async fn a_backup_that_exists_is_the_result() {
 async fn a_record_has_the_hash_of_the_keys_if_nothing_was_compacted_meanwhile() {
     let (_asked, stop) = Stop::by_test();
     let at = |compact_revision| KeysHash { hash: 7, compact_revision };
-    let new = |hash_keys| NewBackup { name: "a", begins_changes: false, hash_keys };
+    let new = |hash_keys| NewBackup { hash_keys, ..NewBackup::named("a") };
     for (hashes, expected, says) in [
         (vec![at(3), at(3)], Some(at(3)), None),
         (vec![at(3), at(4)], None, Some("compacted")),

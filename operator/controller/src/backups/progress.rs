@@ -20,7 +20,7 @@ use crate::{
     report::{self, ConditionState, rounded},
     resources::{
         FETCH,
-        backup::{SAVE, location, stored_name},
+        backup::{ACCEPT, SAVE, location, stored_name},
     },
 };
 
@@ -53,10 +53,11 @@ pub(super) fn status(
         name: Some(stored_name(backup)),
         ..EtcdBackupStatus::default()
     };
-    let saved = pods
-        .iter()
-        .rev()
-        .find_map(|pod| result::<BackupRecord>(pod, SAVE));
+    // The result of `accept` also tells whether the retention policy was applied.
+    let saved = [ACCEPT, SAVE].into_iter().find_map(|name| {
+        let mut newest = pods.iter().rev();
+        newest.find_map(|pod| result::<BackupRecord>(pod, name))
+    });
     let unconfirmed = saved.as_ref().is_some_and(|saved| saved.unconfirmed);
     if let Some(saved) = saved {
         status.revision = Some(saved.revision);

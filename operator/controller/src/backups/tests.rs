@@ -2,6 +2,7 @@
 
 mod changes;
 mod unconfirmed;
+mod verified;
 
 use http::StatusCode;
 use k8s_openapi::{
@@ -104,42 +105,6 @@ fn a_job_saves_the_snapshot_of_a_cluster_with_tls_and_users() {
     );
 }
 
-#[test]
-fn a_verification_reads_the_backup_back_and_restores_it() {
-    let store = json!({"persistentVolumeClaim": {"claimName": "disk"}});
-    let more =
-        json!({"spec": {"nodeSelector": {"zone": "a"}}, "metadata": {"labels": {"team": "x"}}});
-    let job = made(
-        json!({"store": store, "verify": "Restore", "folder": "daily", "podTemplate": more}),
-        json!({"replicas": 1}),
-    );
-    let template = &job["spec"]["template"];
-    let pod = &template["spec"];
-    let init = pod["initContainers"].as_array().expect("init containers");
-    let names: Vec<_> = init.iter().map(|each| each["name"].as_str()).collect();
-    assert_eq!(names, [Some("save"), Some("fetch")]);
-    let to = "file:///var/lib/backups/shop/orders/daily";
-    assert!(arguments(&init[0]).contains(&format!("--to={to}").as_str()));
-    assert!(arguments(&init[1]).contains(&format!("--from={to}").as_str()));
-    let restore = &pod["containers"][0];
-    assert_eq!(restore["image"], "witan:1.0.0");
-    assert_eq!(
-        arguments(restore)[..3],
-        ["snapshot", "restore", "/var/lib/scratch/snapshot.db"]
-    );
-    // The restored keys are compared with the hash in the record.
-    let record = "/var/lib/scratch/record.json";
-    assert!(arguments(&init[0]).contains(&"--hash-keys"));
-    assert!(arguments(&init[1]).contains(&format!("--record={record}").as_str()));
-    assert!(arguments(restore).contains(&format!("--compare={record}").as_str()));
-    assert_eq!(pod["nodeSelector"]["zone"], "a");
-    let labels = &template["metadata"]["labels"];
-    assert_eq!(
-        (&labels["team"], &labels["witan.dev/backup"]),
-        (&json!("x"), &json!("now"))
-    );
-}
-
 fn of_job(status: Value) -> Job {
     let object = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "now"}, "status": status});
     serde_json::from_value(object).expect("a job")
@@ -222,29 +187,6 @@ fn a_status_tells_what_was_stored() {
         (status.message, status.conditions[0].status.as_str()),
         (None, "True")
     );
-}
-
-#[test]
-fn a_failed_verification_fails_the_backup() {
-    let saved = json!({
-        "name": "x", "location": "y", "revision": 7, "bytes": 3, "sha256": "aa", "clusterId": "c",
-        "version": "3.7.0", "startedAt": "2026-01-02T03:05:00Z", "completedAt": "2026-01-02T03:06:00Z",
-    });
-    let pods = [pod(
-        "4",
-        json!({
-            "phase": "Failed",
-            "initContainerStatuses": [terminated("save", 0, &saved), terminated("fetch", 0, &json!({}))],
-            "containerStatuses": [terminated("restore", 1, &json!("snapshot file is damaged"))],
-        }),
-    )];
-    let failed = json!({"conditions": [{"type": "Failed", "status": "True", "message": "limit"}]});
-    let backup = backup(json!({"store": s3(), "verify": "Restore"}));
-    let status = progress::status(&backup, &of_job(failed), &pods, None, Timestamp::UNIX_EPOCH);
-    assert_eq!(status.phase, Some(BackupPhase::Failed));
-    let text = "pod now-4: container restore ended with exit code 1: snapshot file is damaged";
-    assert_eq!(status.message.as_deref(), Some(text));
-    assert_eq!(status.conditions[0].status, "False");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Builds the job that takes a backup.
 //!
-//! The pod runs `witan-operator backup save` and reports the result in its termination message. With verification, `save` and
-//! `fetch` are init containers, and the main container restores the snapshot that `fetch` has downloaded.
+//! The pod runs `witan-operator backup save` and reports the result in its termination message. With verification, the init
+//! container `restore` restores the snapshot that `fetch` has downloaded. Only then, the main container `accept` marks the
+//! backup as verified and removes the backups that the retention policy does not keep.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +11,11 @@ use k8s_openapi::api::{
     core::v1::{Container, PodSpec, PodTemplateSpec, Volume, VolumeMount},
 };
 use kube::ResourceExt as _;
-use serde_json::json;
-use witan_crd::{BackupRetention, CertificateRole, EtcdBackup, Verify};
+use serde_json::{Value, json};
+use witan_crd::{CertificateRole, EtcdBackup, OpenObject, Verify};
 
 use super::{
-    ResourceError,
+    FETCH, RESTORE, ResourceError,
     merge::{self, built},
     names::{BACKUP, BACKUP_OF, Cluster, MANAGER},
     owner, pod, store,
@@ -22,6 +23,9 @@ use super::{
 
 /// Name of the container that stores the snapshot. Its termination message is the result of the backup.
 pub(crate) const SAVE: &str = "save";
+
+/// Name of the container that marks a backup as verified. Its termination message is the final result of the backup.
+pub(crate) const ACCEPT: &str = "accept";
 
 const RETRIES: i32 = 4;
 
@@ -93,7 +97,7 @@ pub(super) fn merged(
         return Ok(pod);
     };
     let labels = pod.metadata.as_ref().and_then(|meta| meta.labels.clone());
-    let mut pod = merge::merged(&pod, given)?;
+    let mut pod = merge::merged(&pod, &with_restore_as_init(given.clone()))?;
     let merged = pod
         .metadata
         .get_or_insert_default()
@@ -101,6 +105,26 @@ pub(super) fn merged(
         .get_or_insert_default();
     merged.extend(labels.unwrap_or_default());
     Ok(pod)
+}
+
+/// Moves the fields of the container `restore` to the init containers. In release 0.1, `restore` was the main container.
+fn with_restore_as_init(mut given: OpenObject) -> OpenObject {
+    let Some(Value::Object(spec)) = given.0.get_mut("spec") else {
+        return given;
+    };
+    let Some(Value::Array(containers)) = spec.get_mut("containers") else {
+        return given;
+    };
+    let is_restore = |container: &Value| container["name"] == RESTORE;
+    let Some(at) = containers.iter().position(is_restore) else {
+        return given;
+    };
+    let restore = containers.remove(at);
+    let init = spec.entry("initContainers").or_insert_with(|| json!([]));
+    if let Value::Array(init) = init {
+        init.push(restore);
+    }
+    given
 }
 
 fn pod_spec(backup: &EtcdBackup, cluster: &Cluster<'_>) -> PodSpec {
@@ -128,19 +152,15 @@ fn pod_spec(backup: &EtcdBackup, cluster: &Cluster<'_>) -> PodSpec {
         Verify::None => (None, save),
         Verify::Restore => {
             volumes.push(store::scratch("scratch"));
-            let scratch = store::mount("scratch", SCRATCH);
-            let fetch = command(
-                "fetch",
-                "fetch",
-                fetch(backup),
-                std::slice::from_ref(&scratch),
-            );
+            let scratch = [store::mount("scratch", SCRATCH)];
+            let fetch = command(FETCH, "fetch", fetch(backup), &scratch);
+            let accept = command(ACCEPT, "accept", accept(backup), &scratch);
             let restore = Container {
                 args: Some(restore()),
-                volume_mounts: Some(vec![scratch]),
-                ..container("restore", &cluster.image)
+                volume_mounts: Some(scratch.to_vec()),
+                ..container(RESTORE, &cluster.image)
             };
-            (Some(vec![save, fetch]), restore)
+            (Some(vec![save, fetch, restore]), accept)
         }
     };
     PodSpec {
@@ -178,10 +198,11 @@ fn save(backup: &EtcdBackup, cluster: &Cluster<'_>) -> (Vec<String>, Vec<(Volume
         format!("--name={}", stored_name(backup)),
         RESULT.to_owned(),
     ]);
-    if backup.spec.settings.verify == Verify::Restore {
-        args.push("--hash-keys".to_owned());
+    match backup.spec.settings.verify {
+        Verify::None => args.extend(retention(backup)),
+        // Only `accept` applies the retention policy. Otherwise, a backup that fails its verification would remove good ones.
+        Verify::Restore => args.extend(["--hash-keys", "--unverified"].map(str::to_owned)),
     }
-    args.extend(retention(backup.spec.retention.as_ref()));
     (args, secrets)
 }
 
@@ -212,8 +233,9 @@ pub(super) fn source(
     (args, secrets)
 }
 
-/// Returns the arguments of `backup save` for the retention policy.
-fn retention(kept: Option<&BackupRetention>) -> Vec<String> {
+/// Returns the arguments of `backup save` and `backup accept` for the retention policy.
+fn retention(backup: &EtcdBackup) -> Vec<String> {
+    let kept = backup.spec.retention.as_ref();
     let last = kept.and_then(|kept| Some(format!("--keep-last={}", kept.keep_last?)));
     let within =
         kept.and_then(|kept| Some(format!("--keep-within={}", kept.keep_within.as_ref()?.0)));
@@ -229,6 +251,17 @@ fn fetch(backup: &EtcdBackup) -> Vec<String> {
         format!("--record={SCRATCH}/record.json"),
         RESULT.to_owned(),
     ]
+}
+
+/// Returns the arguments of `backup accept`.
+fn accept(backup: &EtcdBackup) -> Vec<String> {
+    let mut args = vec![
+        format!("--from={}", location(backup)),
+        format!("--record={SCRATCH}/record.json"),
+        RESULT.to_owned(),
+    ];
+    args.extend(retention(backup));
+    args
 }
 
 /// Returns the arguments of `snapshot restore`, which compares the restored keys with the record.

@@ -56,6 +56,10 @@ pub struct BackupRecord {
     /// Whether the backup started a new generation of changes. `keep_last` does not count such a backup.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub begins_changes: bool,
+    /// Whether the backup must be verified and its verification has not succeeded. The retention does not count such a backup,
+    /// and it is fetched only by its name. Records of earlier releases have no such backups.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unverified: bool,
     /// Names of the backups that the retention policy removed afterwards, as many as fit.
     #[serde(default)]
     pub removed: Vec<String>,

@@ -81,7 +81,8 @@ impl Archiver<'_> {
             return Err(BackupError::new(Reason::ChangesMissing, message));
         }
         let records = self.records(archive.cluster_id).await?;
-        let newest = records.first().filter(|_| archive.newest.is_none());
+        let newest = records.iter().find(|record| !record.unverified);
+        let newest = newest.filter(|_| archive.newest.is_none());
         let resumed = match newest {
             Some(record) => self.resume_revision(record, member).await?,
             None => None,
@@ -151,12 +152,13 @@ impl Archiver<'_> {
     }
 }
 
-/// Returns whether the newest generation follows a backup. `ids` are all segments of the cluster.
+/// Returns whether the newest generation follows a verified backup. `ids` are all segments of the cluster.
 fn fits(record: &BackupRecord, ids: &[SegmentId]) -> bool {
     let newest = ids.last().map(|id| id.generation);
     let first = ids.iter().find(|id| Some(id.generation) == newest);
     let begun_ms = record.started_at.as_millisecond();
     record.shows_history()
+        && !record.unverified
         && generation_at(ids, begun_ms) == newest
         && first.is_some_and(|first| first.first <= record.revision.max(2))
 }
@@ -190,5 +192,7 @@ mod tests {
             !fits(&record("a", 20), &[first, later]),
             "nothing shows its history"
         );
+        let rejected = BackupRecord { unverified: true, ..backup(15) };
+        assert!(!fits(&rejected, &[first]), "it is not verified");
     }
 }
