@@ -83,8 +83,9 @@ pub struct SaveFlags {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
 pub(crate) struct Retention {
     /// Number of newest backups to keep. After the command succeeds, backups in this location that neither --keep-last nor
-    /// --keep-within keeps are removed. The newest backup is always kept. Backups of members that were cut off from a quorum,
-    /// and backups that are not verified, are counted apart. Without both flags, all backups are kept.
+    /// --keep-within keeps are removed. The newest backup is always kept. Backups of members that were cut off from a quorum
+    /// or had the alarm CORRUPT, and backups that are not verified, are counted apart. Without both flags, all backups are
+    /// kept.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) keep_last: Option<u32>,
     /// How long backups are kept, such as 30d, 12h or 1h30m.

@@ -249,7 +249,7 @@ async fn attempt(
         begins_changes: new.begins_changes,
         unverified: new.unverified,
         removed: Vec::new(),
-        warning: joined([member.cut_off.as_deref().map(unconfirmed), not_hashed]),
+        warning: joined([member.cut_off.clone(), not_hashed]),
     };
     stop.or(store.put_record(&record)).await?;
     tracing::info!(
@@ -259,12 +259,6 @@ async fn attempt(
         "saved the backup"
     );
     Ok(record)
-}
-
-fn unconfirmed(why: &str) -> String {
-    format!(
-        "the backup can lack acknowledged writes, because the member did not answer a linearizable read: {why}"
-    )
 }
 
 type Hashed = Result<KeysHash, String>;

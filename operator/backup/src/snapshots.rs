@@ -113,8 +113,8 @@ async fn maintenance(
     Ok((MaintenanceClient::new(channel.clone()), token))
 }
 
-/// Queries a member's status and release. A voter must also answer a linearizable read; if it does not, `cut_off` says why.
-/// Fails if the status cannot be read.
+/// Queries a member's status and release. A voter must also answer a linearizable read and must not have the alarm CORRUPT; if
+/// it fails either check, `cut_off` says why. Fails if the status cannot be read.
 async fn status(members: &Members, endpoint: &str) -> Result<Report, BackupError> {
     let (mut client, token) = maintenance(members, endpoint).await?;
     let asked = client.status(request(StatusRequest {}, token.clone()));
@@ -122,9 +122,12 @@ async fn status(members: &Members, endpoint: &str) -> Result<Report, BackupError
     let status = status.map_err(|status| failed(endpoint, "get the status of", &status))?;
     let status = status.into_inner();
     let header = status.header.unwrap_or_default();
-    let cut_off = match status.is_learner {
-        true => None,
-        false => read_a_key(members, endpoint, token).await.err(),
+    let cut_off = match corruption(&status.errors, header.member_id) {
+        None if !status.is_learner => {
+            let answer = read_a_key(members, endpoint, token).await;
+            answer.err().map(|error| out_of_date(&error))
+        }
+        corrupt => corrupt,
     };
     let running = timeout(CALL_TIMEOUT, running(members.channel(endpoint)?.clone())).await;
     Ok(Report {
@@ -136,8 +139,40 @@ async fn status(members: &Members, endpoint: &str) -> Result<Report, BackupError
         applied: status.raft_applied_index,
         version: status.version,
         running: running.ok().flatten().unwrap_or_default(),
-        cut_off: cut_off.map(|error| error.message),
+        cut_off,
     })
+}
+
+fn out_of_date(error: &BackupError) -> String {
+    format!(
+        "the backup can lack acknowledged writes, because the member did not answer a linearizable read: {error}"
+    )
+}
+
+/// Returns why the alarm CORRUPT makes a snapshot of `member` doubtful; `None` if the alarm is raised neither for the member nor
+/// for the whole cluster (id 0). `errors` is from the member's status. It lists an alarm as `memberID:ID alarm:TYPE`, without
+/// `memberID` for id 0, and with any number of spaces.
+fn corruption(errors: &[String], member: u64) -> Option<String> {
+    let id_of_alarm = |error: &String| {
+        let words: Vec<_> = error
+            .split([':', ' '])
+            .filter(|word| !word.is_empty())
+            .collect();
+        match words[..] {
+            ["alarm", "CORRUPT"] => Some(0),
+            ["memberID", id, "alarm", "CORRUPT"] => id.parse().ok(),
+            _ => None,
+        }
+    };
+    let mut ids = errors.iter().filter_map(id_of_alarm);
+    let of = match ids.find(|id| [0, member].contains(id))? {
+        0 => "whole cluster",
+        _ => "member",
+    };
+    Some(format!(
+        "the backup can have wrong keys, because the alarm CORRUPT is raised for the {of}; restore an earlier backup, or \
+         compare the members first"
+    ))
 }
 
 /// Reads a member's release and feature levels from `/version`, which needs no user. Returns `None` if the page cannot be
@@ -163,4 +198,31 @@ async fn read_a_key(
     let answer = within(CALL_TIMEOUT, client.range(request(first_key(), token))).await;
     let answer = answer.map_err(|status| failed(endpoint, "read a key of", &status));
     answer.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The texts are those of Witan and of releases of etcd.
+    #[test]
+    fn an_alarm_of_the_member_or_of_the_cluster_makes_its_snapshot_doubtful() {
+        for (error, raised_for) in [
+            ("memberID:7 alarm:CORRUPT", Some("the member;")),
+            ("memberID:7 alarm:CORRUPT ", Some("the member;")),
+            ("memberID:7  alarm:CORRUPT", Some("the member;")),
+            ("alarm:CORRUPT", Some("the whole cluster;")),
+            ("memberID:0 alarm:CORRUPT", Some("the whole cluster;")),
+            ("memberID:8 alarm:CORRUPT", None),
+            ("memberID:7 alarm:NOSPACE", None),
+            ("alarm:NOSPACE", None),
+            ("etcdserver: no leader", None),
+        ] {
+            let errors = ["etcdserver: no leader".to_owned(), error.to_owned()];
+            let why = corruption(&errors, 7);
+            assert_eq!(why.is_some(), raised_for.is_some(), "{error:?}: {why:?}");
+            let why = why.unwrap_or_default();
+            assert!(why.contains(raised_for.unwrap_or_default()), "{why}");
+        }
+    }
 }

@@ -110,7 +110,7 @@ pub(crate) struct TestSource {
     sent: Mutex<VecDeque<Sent>>,
     /// Digest of the members' revision.
     pub(crate) revision_digest: Option<String>,
-    /// Whether the members answer no linearizable read.
+    /// Whether a snapshot of the members is unconfirmed.
     pub(crate) cut_off: bool,
     /// Key hashes that the members return, one after the other. Further calls fail.
     pub(crate) hashes: Mutex<VecDeque<KeysHash>>,

@@ -261,12 +261,13 @@ pub enum BackupPhase {
     Unknown,
 }
 
-/// Condition of a backup. It is False if no quorum confirmed that the member was up to date, and missing otherwise.
+/// Condition of a backup. It is False if no quorum confirmed that the member was up to date, or if the alarm CORRUPT was raised,
+/// and missing otherwise.
 pub const CONFIRMED: &str = "Confirmed";
 
 impl EtcdBackupStatus {
-    /// Returns whether the backup has succeeded, and its member was not cut off from a quorum. Only such a backup contains all
-    /// writes that were acknowledged before it.
+    /// Returns whether the backup has succeeded and is confirmed. Only such a backup contains all writes that were acknowledged
+    /// before it.
     pub fn is_whole(&self) -> bool {
         let mut conditions = self.conditions.iter();
         let cut_off = conditions.any(|one| one.type_ == CONFIRMED && one.status == "False");
@@ -288,7 +289,7 @@ impl EtcdBackup {
         )
     }
 
-    /// Returns whether it has succeeded, and its member was not cut off from a quorum.
+    /// Returns whether it has succeeded and is confirmed.
     pub fn is_whole(&self) -> bool {
         self.status.as_ref().is_some_and(EtcdBackupStatus::is_whole)
     }

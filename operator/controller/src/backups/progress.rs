@@ -86,7 +86,7 @@ pub(super) fn status(
         status.phase = Some(BackupPhase::Succeeded);
         let status = with_condition(status, backup, "Stored", now);
         return match unconfirmed {
-            true => with(status, backup, CONFIRMED, "False", "NoQuorum", now),
+            true => with(status, backup, CONFIRMED, "False", "Unconfirmed", now),
             false => status,
         };
     }

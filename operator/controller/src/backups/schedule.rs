@@ -154,7 +154,7 @@ fn ready_state(
         Some(format!("EtcdBackup {} {how}: {said}", backup.name_any()))
     };
     let failed = failed.and_then(|backup| says(backup, "has failed"));
-    let cut_off = cut_off.and_then(|backup| says(backup, "was taken without a quorum"));
+    let cut_off = cut_off.and_then(|backup| says(backup, "is unconfirmed"));
     let waits = active.and_then(|backup| says(backup, "has not succeeded yet"));
     if overdue {
         let late = "the last two backups of the schedule have not succeeded";

@@ -49,8 +49,8 @@ pub struct BackupRecord {
     /// the revision was compacted or is the first one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision_digest: Option<String>,
-    /// Whether no quorum confirmed that the member was up to date, so the backup can lack acknowledged writes. The retention
-    /// does not count such a backup.
+    /// Whether no quorum confirmed that the member was up to date, or the alarm CORRUPT was raised, so the backup can lack
+    /// acknowledged writes or have wrong keys. The retention does not count such a backup.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unconfirmed: bool,
     /// Whether the backup started a new generation of changes. `keep_last` does not count such a backup.
@@ -132,7 +132,7 @@ pub struct RetentionFacts<T> {
     pub backup: T,
     /// The time of the backup.
     pub at: Timestamp,
-    /// Whether no quorum confirmed that the member was up to date.
+    /// Whether no quorum confirmed that the member was up to date, or the alarm CORRUPT was raised.
     pub unconfirmed: bool,
     /// Whether the policy keeps the backup whatever its number, for example because of its age.
     pub kept: bool,
@@ -141,8 +141,8 @@ pub struct RetentionFacts<T> {
 /// Returns the confirmed backups of a cluster that a retention policy keeps, and all its backups that the policy removes.
 /// `newest` is sorted from the newest to the oldest. The newest confirmed backup is always kept.
 ///
-/// Unconfirmed backups can lack acknowledged writes. They are counted apart and remove no confirmed backup. Such a backup is
-/// also removed once it is older than all kept confirmed ones.
+/// Unconfirmed backups can lack acknowledged writes or have wrong keys. They are counted apart and remove no confirmed backup.
+/// Such a backup is also removed once it is older than all kept confirmed ones.
 pub fn apply_retention<T>(newest: Vec<RetentionFacts<T>>, keep_last: usize) -> (Vec<T>, Vec<T>) {
     let (unconfirmed, confirmed): (Vec<_>, Vec<_>) =
         newest.into_iter().partition(|one| one.unconfirmed);

@@ -11,7 +11,7 @@ fn cut_off(hour: u8) -> EtcdBackup {
     let mut backup = ended(hour, "Succeeded");
     let at = format!("2026-01-01T{hour:02}:00:00Z");
     let condition = json!([{
-        "type": CONFIRMED, "status": "False", "reason": "NoQuorum", "message": WHY, "lastTransitionTime": at,
+        "type": CONFIRMED, "status": "False", "reason": "Unconfirmed", "message": WHY, "lastTransitionTime": at,
     }]);
     let status = backup.status.as_mut().expect("a status");
     status.conditions = serde_json::from_value(condition).expect("conditions");
