@@ -22,9 +22,18 @@ impl Retention {
     /// Backups that begin a generation of changes (`begins_changes`) do not count toward `keep_last`. Such a backup is
     /// removed once it is older than every other kept backup that shows its history.
     ///
+    /// If `has_changes`, also keeps the newest backup that shows its history, if possible a confirmed one. Without it, no stored
+    /// change could be restored.
+    ///
     /// Backups that are not verified can be wrong. They are counted apart and remove no other backup. Such a backup is also
     /// removed once it is older than all kept confirmed ones.
-    fn excess(self, complete: &[BackupRecord], saved: &str, now: Timestamp) -> Vec<String> {
+    fn excess(
+        self,
+        complete: &[BackupRecord],
+        saved: &str,
+        now: Timestamp,
+        has_changes: bool,
+    ) -> Vec<String> {
         if self == Self::default() {
             return Vec::new();
         }
@@ -35,6 +44,8 @@ impl Retention {
             .filter(|record| Some(&record.cluster_id) == own)
             .collect();
         of_cluster.sort_by(|a, b| (b.started_at, &b.name).cmp(&(a.started_at, &a.name)));
+        let base = newest_base(&of_cluster).filter(|_| has_changes);
+        let always = [Some(saved), base.map(|base| base.name.as_str())];
         let (beginnings, counted): (Vec<_>, Vec<_>) = of_cluster
             .into_iter()
             .partition(|record| record.begins_changes && record.name != saved);
@@ -44,7 +55,7 @@ impl Retention {
             // An age is negative if the clock went back.
             let age = Duration::try_from(now.duration_since(backup.started_at)).unwrap_or_default();
             let is_young = self.keep_within.is_some_and(|within| age <= within);
-            backup.name == saved || is_young
+            always.contains(&Some(backup.name.as_str())) || is_young
         };
         let counted = counted.into_iter().map(|backup| RetentionFacts {
             backup,
@@ -59,11 +70,11 @@ impl Retention {
         let is_older = |record: &BackupRecord, than: Option<&&BackupRecord>| {
             than.is_some_and(|kept| record.started_at < kept.started_at)
         };
-        let base = kept.iter().rev().find(|record| record.shows_history());
+        let oldest_base = kept.iter().rev().find(|record| record.shows_history());
         excess.extend(
             beginnings
                 .into_iter()
-                .filter(|record| is_older(record, base)),
+                .filter(|record| is_older(record, oldest_base)),
         );
         let unverified = unverified.into_iter().enumerate().filter(|(at, record)| {
             !is_kept(record) && (*at >= last || is_older(record, kept.last()))
@@ -75,6 +86,15 @@ impl Retention {
             .map(|record| record.name.clone())
             .collect()
     }
+}
+
+/// Returns the newest verified backup that shows its history; an unconfirmed one only if there is no other. `newest` is sorted
+/// from the newest to the oldest.
+fn newest_base<'a>(newest: &[&'a BackupRecord]) -> Option<&'a BackupRecord> {
+    let verified = newest.iter().copied().filter(|record| !record.unverified);
+    verified
+        .filter(|record| record.shows_history())
+        .min_by_key(|record| record.unconfirmed)
 }
 
 /// Removes the backups that the retention policy does not keep, and the changes that no kept backup needs. `saved` is the new
@@ -93,7 +113,11 @@ pub(crate) async fn apply(
         Ok(complete) => complete,
         Err(error) => return (removed, Some(error)),
     };
-    for name in retention.excess(&complete, saved, now) {
+    let has_changes = match has_changes(store, &complete, saved).await {
+        Ok(has_changes) => has_changes,
+        Err(error) => return (removed, Some(error)),
+    };
+    for name in retention.excess(&complete, saved, now, has_changes) {
         if let Err(error) = remove(store, &name).await {
             return (removed, Some(error));
         }
@@ -105,6 +129,19 @@ pub(crate) async fn apply(
     }
     let pruned = prune_changes(store, &complete, &removed, saved).await;
     (removed, pruned.err())
+}
+
+/// Returns whether changes of `saved`'s cluster are stored.
+async fn has_changes(
+    store: &Store,
+    complete: &[BackupRecord],
+    saved: &str,
+) -> Result<bool, BackupError> {
+    let Some(own) = complete.iter().find(|record| record.name == saved) else {
+        return Ok(false);
+    };
+    let segments = SegmentStore::of(store, &own.cluster_id)?;
+    Ok(!segments.ids().await?.is_empty())
 }
 
 /// Deletes the snapshot of a backup and then its record. A record without a snapshot does not count as a backup.
@@ -141,7 +178,7 @@ mod tests {
     use super::*;
     use crate::testing::record;
 
-    /// Returns the backups that the limits remove at second 60.
+    /// Returns the backups that the limits remove at second 60 if changes are stored.
     fn excess(
         all: &[BackupRecord],
         keep_last: Option<u32>,
@@ -149,7 +186,7 @@ mod tests {
         saved: &str,
     ) -> String {
         let kept = Retention { keep_last, keep_within: keep_within.map(Duration::from_secs) };
-        kept.excess(all, saved, Timestamp::from_second(60).unwrap())
+        kept.excess(all, saved, Timestamp::from_second(60).unwrap(), true)
             .concat()
     }
 
@@ -217,6 +254,30 @@ mod tests {
         let mut all = all;
         all[2].revision_digest = None;
         assert_eq!(excess(&all, Some(1), None, "c"), "a");
+    }
+
+    /// The members compact too fast, so new backups do not show their history.
+    #[test]
+    fn the_newest_backup_to_which_changes_can_be_applied_stays() {
+        let base =
+            |name, at| BackupRecord { revision_digest: Some("ab".to_owned()), ..record(name, at) };
+        let unconfirmed = BackupRecord { unconfirmed: true, ..base("c", 30) };
+        let rejected = BackupRecord { unverified: true, ..base("d", 40) };
+        let all = [
+            base("a", 10),
+            base("b", 20),
+            unconfirmed,
+            rejected,
+            record("e", 50),
+        ];
+        for (has_changes, removed) in [(true, "a"), (false, "abcd")] {
+            let kept = Retention { keep_last: Some(1), keep_within: None };
+            let now = Timestamp::from_second(60).unwrap();
+            let names = kept.excess(&all, "e", now, has_changes).concat();
+            assert_eq!(names, removed, "{has_changes}");
+        }
+        // If all are unconfirmed, an unconfirmed one stays.
+        assert_eq!(excess(&all[2..], Some(1), None, "e"), "d");
     }
 
     /// The schedule continues at a member that is cut off, while the other members have newer data.

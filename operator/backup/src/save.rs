@@ -119,7 +119,7 @@ async fn retain(
     record
 }
 
-fn joined(warnings: [Option<String>; 2]) -> Option<String> {
+fn joined<const N: usize>(warnings: [Option<String>; N]) -> Option<String> {
     let all: Vec<_> = warnings.into_iter().flatten().collect();
     (!all.is_empty()).then(|| all.join("; "))
 }
@@ -191,7 +191,7 @@ async fn attempt(
     stop: &Stop,
 ) -> Result<BackupRecord, BackupError> {
     let (name, started_at) = (new.name, now());
-    let revision_digest = stop.or(revision_digest(source, member, new)).await?;
+    let (revision_digest, no_changes) = stop.or(revision_digest(source, member, new)).await?;
     let hashed = || async { Ok::<_, BackupError>(hash(source, member).await) };
     let before = match new.hash_keys {
         true => Some(stop.or(hashed()).await?),
@@ -249,7 +249,7 @@ async fn attempt(
         begins_changes: new.begins_changes,
         unverified: new.unverified,
         removed: Vec::new(),
-        warning: joined([member.cut_off.clone(), not_hashed]),
+        warning: joined([member.cut_off.clone(), no_changes, not_hashed]),
     };
     stop.or(store.put_record(&record)).await?;
     tracing::info!(
@@ -286,29 +286,30 @@ fn not_compared(why: &str) -> String {
     )
 }
 
-/// Reads the digest of a member's newest revision, which connects stored changes to the backup. Returns `None` if there is no
-/// digest; changes cannot be applied to such a backup. If the backup begins changes, fails if the call fails or the revision
-/// was compacted. Otherwise, logs a failed call and returns `None`.
+/// Reads the digest of a member's newest revision, which connects stored changes to the backup. Returns the digest, or `None`
+/// and the reason if the revision was compacted or the call fails; changes cannot be applied to such a backup. If the backup
+/// begins changes, fails instead. The first revision has no digest and needs none.
 async fn revision_digest(
     source: &impl Source,
     member: &Report,
     new: NewBackup<'_>,
-) -> Result<Option<String>, BackupError> {
-    let revision = member.revision;
-    match source.revision_digest(member).await {
-        Ok(None) if new.begins_changes && revision > 1 => {
+) -> Result<(Option<String>, Option<String>), BackupError> {
+    let missing = match source.revision_digest(member).await {
+        Ok(None) if member.revision > 1 => {
             let message = format!(
-                "{}: revision {revision} was compacted, so the backup cannot be matched with stored changes; the next attempt uses a later revision",
-                member.endpoint
+                "{}: revision {} was compacted, so the backup cannot be matched with stored changes; the next backup has a later revision",
+                member.endpoint, member.revision
             );
-            Err(BackupError::new(Reason::SourceRefused, message))
+            BackupError::new(Reason::SourceRefused, message)
         }
-        Err(error) if !new.begins_changes => {
-            tracing::warn!(%error, "changes cannot be restored after this backup");
-            Ok(None)
-        }
-        read => read,
+        Ok(digest) => return Ok((digest, None)),
+        Err(error) => error,
+    };
+    if new.begins_changes {
+        return Err(missing);
     }
+    let warning = format!("stored changes cannot be restored after this backup: {missing}");
+    Ok((None, Some(warning)))
 }
 
 /// Uploads a snapshot while it arrives. Fails with `SnapshotBroken` if the length or the digest is wrong.

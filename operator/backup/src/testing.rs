@@ -108,8 +108,8 @@ impl Sent {
 #[derive(Debug)]
 pub(crate) struct TestSource {
     sent: Mutex<VecDeque<Sent>>,
-    /// Digest of the members' revision.
-    pub(crate) revision_digest: Option<String>,
+    /// The members' answer to the call for the digest of their revision.
+    pub(crate) revision_digest: Result<Option<String>, BackupError>,
     /// Whether a snapshot of the members is unconfirmed.
     pub(crate) cut_off: bool,
     /// Key hashes that the members return, one after the other. Further calls fail.
@@ -121,7 +121,7 @@ impl TestSource {
         let sent = Mutex::new(sent.into_iter().collect());
         Self {
             sent,
-            revision_digest: Some("ab".to_owned()),
+            revision_digest: Ok(Some("ab".to_owned())),
             cut_off: false,
             hashes: Mutex::default(),
         }
@@ -144,7 +144,7 @@ impl Source for TestSource {
     }
 
     async fn revision_digest(&self, _member: &Report) -> Result<Option<String>, BackupError> {
-        Ok(self.revision_digest.clone())
+        self.revision_digest.clone()
     }
 
     async fn snapshot(&self, _endpoint: &str) -> Result<Snapshot, BackupError> {

@@ -162,3 +162,24 @@ async fn a_backup_of_a_member_without_a_quorum_says_so() {
     let whole = save_as(&store, &source, "d").await.unwrap();
     assert_eq!((whole.unconfirmed, &whole.warning), (false, &None));
 }
+
+/// Such a backup would otherwise look like one to which stored changes can be applied.
+#[tokio::test]
+async fn a_backup_to_which_no_changes_can_be_applied_says_so() {
+    let (_asked, stop) = Stop::by_test();
+    let failed = BackupError::new(Reason::SourceUnreachable, "no answer");
+    for (digest, says) in [
+        (Ok(None), "revision 12 was compacted"),
+        (Err(failed), "no answer"),
+    ] {
+        let (_, store) = memory();
+        let mut source = TestSource::new([Sent::file(&snapshot(500))]);
+        source.revision_digest = digest;
+        let begins = NewBackup { begins_changes: true, ..NewBackup::named("a") };
+        assert!(save(&store, &source, begins, &stop).await.is_err());
+        let saved = save_as(&store, &source, "a").await.unwrap();
+        assert_eq!(saved.revision_digest, None);
+        let warning = saved.warning.unwrap_or_default();
+        assert!(warning.contains(says), "{warning}");
+    }
+}
