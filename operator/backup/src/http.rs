@@ -110,7 +110,8 @@ struct HyperService {
 
 impl HttpService for HyperService {
     /// Sends a request and streams the response body. Reports a failed connection as `Connect`, which object_store retries,
-    /// unless TLS failed. Replaces status 507 (the store is full) with 413, because object_store retries every 5xx status.
+    /// unless TLS failed. Replaces status 507 (the store is full) with 413, and 501 (the store does not support the request)
+    /// with 400, because object_store retries every 5xx status.
     fn call<'a, 'b>(
         &'a self,
         request: HttpRequest,
@@ -133,8 +134,12 @@ impl HttpService for HyperService {
                 )
             })?;
             let body = |error: hyper::Error| failed(kind(&error), &error);
-            if answer.status() == StatusCode::INSUFFICIENT_STORAGE {
-                *answer.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
+            match answer.status() {
+                StatusCode::INSUFFICIENT_STORAGE => {
+                    *answer.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
+                }
+                StatusCode::NOT_IMPLEMENTED => *answer.status_mut() = StatusCode::BAD_REQUEST,
+                _ => {}
             }
             Ok(answer.map(|bytes| HttpResponseBody::new(bytes.map_err(body))))
         })

@@ -1,5 +1,7 @@
 //! `backup save`: streams a snapshot of a member to a store.
 
+mod settle;
+
 use std::path::Path;
 
 use futures_util::StreamExt as _;
@@ -182,7 +184,7 @@ async fn save_from_any(
 }
 
 /// Streams the snapshot of a member to the store and writes the record last. If another process has saved this backup in the
-/// meantime, returns that record. If the key hash cannot be read, the record contains a warning.
+/// meantime, returns the record of the stored snapshot. If the key hash cannot be read, the record contains a warning.
 async fn attempt(
     store: &Store,
     source: &impl Source,
@@ -204,26 +206,10 @@ async fn attempt(
         to = store.url(name),
         "saving {total}"
     );
-    let mut upload = stop.or(store.upload(name)).await?;
-    let stored = stop.or(async {
-        let digested = upload_snapshot(snapshot, member, &mut upload, store, name).await?;
-        if let Some(record) = existing_or_delete_stale(store, name).await? {
-            return Ok(Err(record));
-        }
-        let completed = upload.complete().await;
-        completed.map_err(|error| store.failed("write", &format!("{name}{DATA}"), &error))?;
-        Ok(Ok(digested))
-    });
-    let digested = match stored.await {
-        Ok(Ok(digested)) => digested,
-        Ok(Err(earlier)) => {
-            upload.abort().await;
-            return Ok(earlier);
-        }
-        Err(error) => {
-            upload.abort().await;
-            return Err(error);
-        }
+    let stored = store_snapshot(store, snapshot, member, name, stop).await?;
+    let (digested, e_tag) = match stored {
+        Ok(stored) => stored,
+        Err(earlier) => return Ok(earlier),
     };
     let compared = match before {
         Some(before) => Some(same_hash(before, stop.or(hashed()).await?)),
@@ -251,7 +237,9 @@ async fn attempt(
         removed: Vec::new(),
         warning: joined([member.cut_off.clone(), no_changes, not_hashed]),
     };
-    stop.or(store.put_record(&record)).await?;
+    let record = stop
+        .or(settle::put_record(store, record, e_tag.as_deref()))
+        .await?;
     tracing::info!(
         name,
         bytes = record.bytes,
@@ -259,6 +247,35 @@ async fn attempt(
         "saved the backup"
     );
     Ok(record)
+}
+
+type Stored = (Digested, Option<String>);
+
+/// Streams a snapshot to the store. Returns its digest and its tag; after an error nothing is left. If another process has saved
+/// this backup in the meantime, stores nothing, and the inner error is its record.
+async fn store_snapshot(
+    store: &Store,
+    snapshot: Snapshot,
+    member: &Report,
+    name: &str,
+    stop: &Stop,
+) -> Result<Result<Stored, BackupRecord>, BackupError> {
+    let mut upload = stop.or(store.upload(name)).await?;
+    let stored = stop.or(async {
+        let digested = upload_snapshot(snapshot, member, &mut upload, store, name).await?;
+        if let Some(record) = existing_or_delete_stale(store, name).await? {
+            return Ok(Err(record));
+        }
+        let completed = upload.complete().await;
+        let e_tag =
+            completed.map_err(|error| store.failed("write", &format!("{name}{DATA}"), &error))?;
+        Ok(Ok((digested, e_tag)))
+    });
+    let stored = stored.await;
+    if !matches!(stored, Ok(Ok(_))) {
+        upload.abort().await;
+    }
+    stored
 }
 
 type Hashed = Result<KeysHash, String>;

@@ -166,10 +166,24 @@ impl Store {
     }
 
     pub(crate) async fn put_record(&self, record: &BackupRecord) -> Result<(), BackupError> {
-        let file = format!("{}{RECORD}", record.name);
-        let mut json = serde_json::to_vec_pretty(record).map_err(BackupError::internal)?;
-        json.push(b'\n');
-        self.put(&file, json.into()).await
+        let (file, json) = record_file(record)?;
+        self.put(&file, json).await
+    }
+
+    /// Writes the record of a backup only if there is none. Returns false if there is one. Not all object stores support a
+    /// conditional write, and not all file systems support the hard link that it needs. With these, checks before the write.
+    pub(crate) async fn put_new_record(&self, record: &BackupRecord) -> Result<bool, BackupError> {
+        let (file, json) = record_file(record)?;
+        match self.create(&file, json.clone()).await {
+            Err(error) if self.folder.is_some() || store_error::is_unsupported(&error) => {
+                tracing::warn!(%error, "failed to write the record conditionally; writing it after a check");
+                if self.small_file(&file).await?.is_some() {
+                    return Ok(false);
+                }
+                self.put(&file, json).await.map(|()| true)
+            }
+            created => created.map_err(|error| self.failed("write", &file, &error)),
+        }
     }
 
     pub(crate) async fn put(&self, file: &str, bytes: Bytes) -> Result<(), BackupError> {
@@ -180,11 +194,16 @@ impl Store {
 
     /// Writes a file only if it does not exist. Returns false if it exists.
     pub(crate) async fn put_new(&self, file: &str, bytes: Bytes) -> Result<bool, BackupError> {
+        let created = self.create(file, bytes).await;
+        created.map_err(|error| self.failed("write", file, &error))
+    }
+
+    async fn create(&self, file: &str, bytes: Bytes) -> object_store::Result<bool> {
         let (path, options) = (self.path(file), PutOptions::from(PutMode::Create));
         match self.objects.put_opts(&path, bytes.into(), options).await {
             Ok(_) => Ok(true),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
-            Err(error) => Err(self.failed("write", file, &error)),
+            Err(error) => Err(error),
         }
     }
 
@@ -205,6 +224,16 @@ impl Store {
         }
     }
 
+    /// Returns the tag of a file, which changes when the file is replaced; `None` if the store has no tags or the file does not
+    /// exist.
+    pub(crate) async fn e_tag(&self, file: &str) -> Result<Option<String>, BackupError> {
+        match self.objects.head(&self.path(file)).await {
+            Ok(found) => Ok(found.e_tag),
+            Err(error) if store_error::is_missing_object(&error) => Ok(None),
+            Err(error) => Err(self.failed("get the tag of", file, &error)),
+        }
+    }
+
     /// Starts to read a file. Returns its size in bytes and its stream.
     pub(crate) async fn read(&self, file: &str) -> Result<(u64, FileBytes), BackupError> {
         match self.objects.get(&self.path(file)).await {
@@ -221,6 +250,13 @@ impl Store {
             Err(error) => Err(self.failed("delete", file, &error)),
         }
     }
+}
+
+/// Returns the name and the content of a record's file.
+fn record_file(record: &BackupRecord) -> Result<(String, Bytes), BackupError> {
+    let mut json = serde_json::to_vec_pretty(record).map_err(BackupError::internal)?;
+    json.push(b'\n');
+    Ok((format!("{}{RECORD}", record.name), json.into()))
 }
 
 pub(crate) type FileBytes = BoxStream<'static, object_store::Result<Bytes>>;

@@ -12,6 +12,11 @@ pub(crate) fn is_missing_object(error: &object_store::Error) -> bool {
         && code(&error.to_string()).is_none_or(|code| code != "NoSuchBucket")
 }
 
+/// Returns whether the error means that the store does not support a conditional write.
+pub(crate) fn is_unsupported(error: &object_store::Error) -> bool {
+    code(&error.to_string()) == Some("NotImplemented")
+}
+
 /// Converts a store error to one that says what to check. `doing` is the failed action, such as "read s3://…".
 pub(crate) fn explain(doing: &str, error: &object_store::Error) -> BackupError {
     let text = error.to_string();

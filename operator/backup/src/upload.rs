@@ -49,15 +49,15 @@ impl PartUpload {
         Ok(())
     }
 
-    /// Sends the last part, waits for all parts, and makes the object exist.
-    pub(crate) async fn complete(&mut self) -> object_store::Result<()> {
+    /// Sends the last part, waits for all parts, and makes the object exist. Returns its tag, if the store has tags.
+    pub(crate) async fn complete(&mut self) -> object_store::Result<Option<String>> {
         if !self.part.is_empty() {
             self.wait_below(PARTS_IN_FLIGHT).await?;
             let part = mem::take(&mut self.part);
             self.send(part);
         }
         self.wait_below(1).await?;
-        self.upload.complete().await.map(drop)
+        Ok(self.upload.complete().await?.e_tag)
     }
 
     /// Deletes the sent parts. Waits for parts in flight first, because a store keeps a part that arrives after the abort.

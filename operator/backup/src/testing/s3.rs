@@ -22,7 +22,7 @@ pub(crate) struct Refusal {
     pub(crate) code: &'static str,
 }
 
-/// The requests that a store received, such as "PUT /bucket/of/test/a.json".
+/// The requests that a store received, such as "PUT /bucket/of/test/a.json if-none-match".
 pub(crate) type Requests = Arc<Mutex<Vec<String>>>;
 
 /// Starts a store that ends with the test.
@@ -61,7 +61,10 @@ async fn answer(
     refusal: Option<Refusal>,
     seen: &Mutex<Vec<String>>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    let (method, url) = (request.method().clone(), request.uri().to_string());
+    let (method, mut url) = (request.method().clone(), request.uri().to_string());
+    if request.headers().contains_key("if-none-match") {
+        url.push_str(" if-none-match");
+    }
     // Like a real store, read the entire request.
     drop(request.into_body().collect().await);
     seen.lock().unwrap().push(format!("{method} {url}"));
@@ -91,6 +94,11 @@ async fn answer(
             let done =
                 "<CompleteMultipartUploadResult><ETag>e</ETag></CompleteMultipartUploadResult>";
             xml(200, done.to_owned())
+        }
+        Method::HEAD => {
+            let head = Response::builder().header("etag", "\"e\"");
+            let head = head.header("content-length", "0");
+            Ok(head.body(Full::default()).unwrap())
         }
         Method::DELETE => xml(StatusCode::NO_CONTENT.as_u16(), String::new()),
         _ => xml(200, String::new()),

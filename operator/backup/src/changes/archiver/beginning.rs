@@ -64,8 +64,8 @@ impl Archiver<'_> {
         Ok(read.is_some_and(|read| history::is_same(&tail.digests, &read)))
     }
 
-    /// Begins a generation. The first one continues from the newest backup of the cluster if possible. Otherwise, the generation
-    /// needs a new backup.
+    /// Begins a generation. The first one continues from the newest verified backup of the cluster if possible. Otherwise, the
+    /// generation needs a new backup.
     async fn begin(
         &self,
         archive: &mut ClusterArchive,

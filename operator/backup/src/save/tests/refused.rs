@@ -50,7 +50,7 @@ async fn a_store_that_fails_at_a_part_gets_an_abort_and_no_record() {
                 .any(|request| request.starts_with("PUT /bucket/of/test/a.json"))
         );
     }
-    // Without a refusal the same store accepts the backup, and the record is written last.
+    // Without a refusal the same store accepts the backup. The record is written last, and the snapshot is not replaced.
     let (store, requests) = s3::start(None).await;
     save_as(
         &store,
@@ -61,8 +61,11 @@ async fn a_store_that_fails_at_a_part_gets_an_abort_and_no_record() {
     .unwrap();
     let requests = requests.lock().unwrap();
     assert_eq!(
-        requests.last().map(String::as_str),
-        Some("PUT /bucket/of/test/a.json")
+        requests[requests.len() - 2..],
+        [
+            "PUT /bucket/of/test/a.json if-none-match",
+            "HEAD /bucket/of/test/a.db"
+        ]
     );
     assert_eq!(
         requests
@@ -70,6 +73,27 @@ async fn a_store_that_fails_at_a_part_gets_an_abort_and_no_record() {
             .filter(|request| request.contains("partNumber="))
             .count(),
         3
+    );
+}
+
+#[tokio::test]
+async fn a_store_without_conditional_writes_gets_a_record() {
+    let request = ("PUT", "a.json if-none-match");
+    let (saved, requests) =
+        save_refused(Refusal { request, status: 501, code: "NotImplemented" }).await;
+    assert!(saved.is_ok(), "{saved:?}");
+    let requests = requests.lock().unwrap();
+    let of_record: Vec<_> = requests
+        .iter()
+        .filter(|each| each.contains("a.json"))
+        .collect();
+    assert_eq!(
+        of_record[of_record.len() - 3..],
+        [
+            "PUT /bucket/of/test/a.json if-none-match",
+            "GET /bucket/of/test/a.json",
+            "PUT /bucket/of/test/a.json"
+        ]
     );
 }
 

@@ -1,0 +1,139 @@
+//! Writes the record of an uploaded snapshot.
+//!
+//! Two processes can save the same backup at the same time, for example two pods of a job. Both upload a snapshot under the same
+//! name, and the last upload remains. The record must describe that snapshot, because a fetch compares both.
+
+use futures_util::StreamExt as _;
+use witan_api::backup::BackupRecord;
+
+use crate::{
+    digest::{Digested, SnapshotDigest},
+    name::{DATA, RECORD},
+    reason::{BackupError, Reason},
+    store::Store,
+};
+
+/// Writes the record of an uploaded snapshot, unless another process has written its record first. `e_tag` is the tag of the
+/// upload. Returns the record of the snapshot that is in the store. Fails if no known record describes that snapshot; the process
+/// that uploaded it can then write its record.
+pub(super) async fn put_record(
+    store: &Store,
+    record: BackupRecord,
+    e_tag: Option<&str>,
+) -> Result<BackupRecord, BackupError> {
+    let name = &record.name;
+    let data = format!("{name}{DATA}");
+    let is_first = store.put_new_record(&record).await?;
+    if is_first && is_same(store.e_tag(&data).await?.as_deref(), e_tag) {
+        return Ok(record);
+    }
+    tracing::info!(
+        name,
+        "reading the stored snapshot, because another process may have saved this backup at the same time"
+    );
+    let stored = digest(store, &data).await?;
+    let describes =
+        |record: &BackupRecord| record.bytes == stored.bytes && record.sha256 == stored.sha256;
+    // Read the record after the snapshot, because the other process may have written it meanwhile.
+    let found = store.record(name).await?;
+    if let Some(found) = found.filter(describes) {
+        return Ok(found);
+    }
+    if describes(&record) {
+        store.put_record(&record).await?;
+        return Ok(record);
+    }
+    store.delete(&format!("{name}{RECORD}")).await?;
+    let message = format!(
+        "{}: another process has replaced the snapshot at the same time; try again",
+        store.url(&data)
+    );
+    Err(BackupError::new(Reason::BackupBroken, message))
+}
+
+/// Returns whether two tags are known and the same. Not all stores quote a tag in all responses.
+fn is_same(found: Option<&str>, uploaded: Option<&str>) -> bool {
+    let bare = |tag: Option<&str>| tag.map(|tag| tag.trim_matches('"').to_owned());
+    found.is_some() && bare(found) == bare(uploaded)
+}
+
+async fn digest(store: &Store, file: &str) -> Result<Digested, BackupError> {
+    let (_, mut bytes) = store.read(file).await?;
+    let mut digest = SnapshotDigest::default();
+    while let Some(piece) = bytes.next().await {
+        let piece = piece.map_err(|error| store.failed("read", file, &error))?;
+        digest.update(&piece);
+    }
+    Ok(digest.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use object_store::memory::InMemory;
+
+    use super::*;
+    use crate::testing::{hex, record, snapshot};
+
+    /// Uploads a snapshot of the backup `a`. Returns its record, which is not stored yet, and the tag of the upload.
+    async fn upload(store: &Store, bytes: usize) -> (BackupRecord, Option<String>) {
+        let file = snapshot(bytes);
+        let (bytes, sha256) = (file.len() as u64, hex(&file));
+        store.put("a.db", file.into()).await.unwrap();
+        let e_tag = store.e_tag("a.db").await.unwrap();
+        (BackupRecord { bytes, sha256, ..record("a", 1) }, e_tag)
+    }
+
+    async fn put(
+        store: &Store,
+        (record, e_tag): &(BackupRecord, Option<String>),
+    ) -> Result<BackupRecord, BackupError> {
+        put_record(store, record.clone(), e_tag.as_deref()).await
+    }
+
+    fn memory() -> Store {
+        Store::of_test(Arc::new(InMemory::new()))
+    }
+
+    /// The first process hangs after its upload, and a second one saves the backup.
+    #[tokio::test]
+    async fn a_late_process_keeps_the_record_of_the_stored_snapshot() {
+        let store = memory();
+        let late = upload(&store, 500).await;
+        let other = upload(&store, 500 + 7).await;
+        assert_eq!(put(&store, &other).await.as_ref(), Ok(&other.0));
+        assert_eq!(put(&store, &late).await.as_ref(), Ok(&other.0));
+        assert_eq!(store.record("a").await.unwrap(), Some(other.0));
+    }
+
+    /// The first process hangs before the end of its upload, which then replaces the snapshot of the second one.
+    #[tokio::test]
+    async fn the_process_whose_snapshot_remains_writes_its_record() {
+        let store = memory();
+        let other = upload(&store, 500).await;
+        assert!(put(&store, &other).await.is_ok());
+        let late = upload(&store, 500 + 7).await;
+        assert_eq!(put(&store, &late).await.as_ref(), Ok(&late.0));
+        assert_eq!(store.record("a").await.unwrap(), Some(late.0));
+    }
+
+    /// The snapshot is replaced before its own process writes the record.
+    #[tokio::test]
+    async fn a_record_of_a_replaced_snapshot_does_not_stay() {
+        let store = memory();
+        let replaced = upload(&store, 500).await;
+        let other = upload(&store, 500 + 7).await;
+        let error = put(&store, &replaced).await.unwrap_err();
+        assert_eq!(error.reason, Reason::BackupBroken);
+        assert_eq!(store.record("a").await.unwrap(), None);
+        assert_eq!(put(&store, &other).await.as_ref(), Ok(&other.0));
+    }
+
+    #[test]
+    fn tags_are_the_same_with_and_without_quotes() {
+        assert!(is_same(Some("\"7\""), Some("7")));
+        assert!(!is_same(Some("7"), Some("8")));
+        assert!(!is_same(None, None), "a store without tags");
+    }
+}
