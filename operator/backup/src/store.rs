@@ -174,7 +174,7 @@ impl Store {
     /// conditional write, and not all file systems support the hard link that it needs. With these, checks before the write.
     pub(crate) async fn put_new_record(&self, record: &BackupRecord) -> Result<bool, BackupError> {
         let (file, json) = record_file(record)?;
-        match self.create(&file, json.clone()).await {
+        match self.create_file(&file, json.clone()).await {
             Err(error) if self.folder.is_some() || store_error::is_unsupported(&error) => {
                 tracing::warn!(%error, "failed to write the record conditionally; writing it after a check");
                 if self.small_file(&file).await?.is_some() {
@@ -194,11 +194,11 @@ impl Store {
 
     /// Writes a file only if it does not exist. Returns false if it exists.
     pub(crate) async fn put_new(&self, file: &str, bytes: Bytes) -> Result<bool, BackupError> {
-        let created = self.create(file, bytes).await;
+        let created = self.create_file(file, bytes).await;
         created.map_err(|error| self.failed("write", file, &error))
     }
 
-    async fn create(&self, file: &str, bytes: Bytes) -> object_store::Result<bool> {
+    async fn create_file(&self, file: &str, bytes: Bytes) -> object_store::Result<bool> {
         let (path, options) = (self.path(file), PutOptions::from(PutMode::Create));
         match self.objects.put_opts(&path, bytes.into(), options).await {
             Ok(_) => Ok(true),
