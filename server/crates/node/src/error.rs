@@ -14,9 +14,6 @@ pub enum NodeError {
     /// The request timed out. The command may or may not have been applied.
     #[error("request timed out")]
     Timeout,
-    /// The request timed out, and no leader was known while it waited. The command was not proposed.
-    #[error("request timed out")]
-    NotProposed,
     /// The request timed out like [`Self::Timeout`], and the leader changed while it waited.
     #[error("request timed out, possibly due to previous leader failure")]
     LeaderFailed,

@@ -1,9 +1,6 @@
 //! Transfers leadership, proposes the leader's decisions, and explains timeouts.
 
-use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 use witan_machine::{
@@ -52,16 +49,11 @@ impl Node {
         self.shared.election_timeout
     }
 
-    /// Converts a timeout of a request that started at `begun_ns` to etcd's error if no leader was known, the leader failed or
-    /// it is not connected. Returns any other error unchanged.
+    /// Converts a timeout of a request that started at `begun_ns` to etcd's error if the leader failed or is not connected.
+    /// Returns any other error unchanged.
     pub(super) fn explain_timeout(&self, error: NodeError, begun_ns: i64) -> NodeError {
         if error != NodeError::Timeout {
             return error;
-        }
-        let leader = self.status().leader;
-        if leader == MemberId::NONE && self.shared.status.leader_changed_ns.load(Relaxed) < begun_ns
-        {
-            return NodeError::NotProposed;
         }
         let elected_ns = self.leader_since_ns();
         let election_ns = i64::try_from(self.shared.election_timeout.as_nanos());
@@ -69,6 +61,7 @@ impl Node {
         if (lost_ns..elected_ns).contains(&begun_ns) {
             return NodeError::LeaderFailed;
         }
+        let leader = self.status().leader;
         let elsewhere = leader != MemberId::NONE && leader != self.identity().member_id;
         let connection = self.shared.peer_links.connection(leader, begun_ns);
         if elsewhere && connection != Connection::Settled {

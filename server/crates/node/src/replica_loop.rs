@@ -491,13 +491,11 @@ impl ReplicaLoop {
         let mut since = self.shared.status.leader_since_ns.load(Relaxed);
         if status.leader != self.leader {
             self.leader = status.leader;
-            let now_ns = now_ns();
             since = if status.leader == MemberId::NONE {
                 0
             } else {
-                now_ns
+                now_ns()
             };
-            self.shared.status.leader_changed_ns.store(now_ns, Relaxed);
             self.log_leader_change(status);
             self.shared.leader.send_replace(status.leader);
         }

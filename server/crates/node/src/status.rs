@@ -23,8 +23,6 @@ pub(super) struct PublishedStatus {
     id: AtomicU64,
     leader: AtomicU64,
     pub(super) leader_since_ns: AtomicI64,
-    /// When the leader was last found or lost, in Unix nanoseconds.
-    pub(super) leader_changed_ns: AtomicI64,
     term: AtomicU64,
     committed: AtomicU64,
     applied: AtomicU64,

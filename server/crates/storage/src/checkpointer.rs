@@ -333,7 +333,7 @@ impl CheckpointWriter {
             if let Some(newer) = slot.view.take() {
                 let replaced = std::mem::replace(&mut request.view, newer);
                 request.whole |= std::mem::take(&mut slot.whole);
-                request.hold = request.hold.take().or_else(|| slot.hold.take());
+                request.hold = slot.hold.take().or(request.hold.take());
                 request.clean_base |= std::mem::take(&mut slot.clean_base);
                 request.rewrites.append(&mut slot.rewrites);
                 drop(slot);

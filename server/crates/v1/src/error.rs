@@ -52,7 +52,6 @@ impl From<NodeError> for V1Error {
             NodeError::Learner => "not supported for learner".to_owned(),
             NodeError::Removed => "member was removed".to_owned(),
             NodeError::Timeout
-            | NodeError::NotProposed
             | NodeError::LeaderFailed
             | NodeError::ConnectionLost
             | NodeError::Follows

@@ -78,8 +78,6 @@ errors! {
     /// The member was removed. This text tells etcd's clients that they can resend a write to another member.
     Removed = Unavailable "there is no connection available";
     Timeout = Unavailable "etcdserver: request timed out";
-    /// No leader was known until the request timed out. etcd's clients resend a write after this error.
-    DeadlineExceeded = DeadlineExceeded "context deadline exceeded";
     /// The request timed out, and the leader changed while it waited.
     TimeoutLeaderFailed = Unavailable "etcdserver: request timed out, possibly due to previous leader failure";
     /// The request timed out, and the leader was unreachable while it waited.

@@ -22,7 +22,6 @@ impl From<NodeError> for RpcError {
         match fault {
             NodeError::NoLeader => RpcError::NoLeader,
             NodeError::Timeout => RpcError::Timeout,
-            NodeError::NotProposed => RpcError::DeadlineExceeded,
             NodeError::LeaderFailed => RpcError::TimeoutLeaderFailed,
             NodeError::ConnectionLost => RpcError::TimeoutConnectionLost,
             NodeError::LearnerNotReady => RpcError::LearnerNotReady,

@@ -53,7 +53,6 @@ impl From<NodeError> for AuthHttpError {
             NodeError::Follows => Self(StatusCode::SERVICE_UNAVAILABLE, fault.of_etcd()),
             NodeError::NoLeader
             | NodeError::Timeout
-            | NodeError::NotProposed
             | NodeError::LeaderFailed
             | NodeError::ConnectionLost
             | NodeError::LearnerNotReady

@@ -122,7 +122,7 @@ impl GatewayError {
         };
         let mut response = HttpResponse::build(status);
         response.insert_header((CONTENT_TYPE, reply::JSON));
-        if status == StatusCode::UNAUTHORIZED {
+        if status == StatusCode::UNAUTHORIZED && gateway_version == GatewayVersion::V3_6 {
             response.insert_header((WWW_AUTHENTICATE, text));
         }
         response.body(json.expect("numbers and strings are always JSON"))
