@@ -34,7 +34,8 @@ fn as_json(entries: &[Entry]) -> Result<String, BackupError> {
     Ok(text.map_err(BackupError::internal)? + "\n")
 }
 
-/// Returns the text of a backup in the column COMPLETE.
+/// Returns the text of a backup in the column COMPLETE: `yes`, `no`, or for a complete backup with a doubt `unverified` or
+/// `unconfirmed`.
 fn completeness(entry: &Entry) -> &'static str {
     match &entry.record {
         Some(record) if entry.is_complete() && record.unverified => "unverified",

@@ -238,7 +238,7 @@ async fn attempt(
         warning: joined([member.cut_off.clone(), no_changes, not_hashed]),
     };
     let record = stop
-        .or(settle::put_record(store, record, e_tag.as_deref()))
+        .or(settle::settle_record(store, record, e_tag.as_deref()))
         .await?;
     tracing::info!(
         name,

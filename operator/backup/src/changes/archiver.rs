@@ -164,11 +164,12 @@ impl<'a> Archiver<'a> {
         error
     }
 
-    /// Stores the received changes, queries the members, and stores again. If the query fails, closes the watch.
+    /// Stores the received changes, opens the watch and starts a backup if needed, reads the last revision, stores again and
+    /// reports success. If a step between the stores fails, closes the watch and returns the error.
     pub(super) async fn tick(&mut self) -> Result<(), BackupError> {
         // Received changes are stored even if the members fail.
         self.store_all().await?;
-        if let Err(error) = self.query_members().await {
+        if let Err(error) = self.advance().await {
             return Err(self.close_watch(error));
         }
         // Stored changes may already cover the new time.
@@ -195,7 +196,7 @@ impl<'a> Archiver<'a> {
 
     /// Opens the watch if none is open, starts a backup if one is due, and reads the cluster's last revision. If stored times
     /// are ahead of the clock, starts a new generation.
-    async fn query_members(&mut self) -> Result<(), BackupError> {
+    async fn advance(&mut self) -> Result<(), BackupError> {
         let now_ms = Timestamp::now().as_millisecond();
         if let Some(archive) = &mut self.archive
             && archive.is_ahead(now_ms)

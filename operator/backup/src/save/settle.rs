@@ -13,10 +13,11 @@ use crate::{
     store::Store,
 };
 
-/// Writes the record of an uploaded snapshot, unless another process has written its record first. `e_tag` is the tag of the
-/// upload. Returns the record of the snapshot that is in the store. Fails if no known record describes that snapshot; the process
-/// that uploaded it can then write its record.
-pub(super) async fn put_record(
+/// Makes the stored record describe the stored snapshot, and returns it. If another process may have saved this backup too,
+/// reads the snapshot, and keeps the stored record or replaces it with `record`, whichever describes the snapshot. If neither
+/// does, deletes the stored record and fails, so that the process that uploaded the snapshot can write its record. `e_tag` is
+/// the tag of the upload.
+pub(super) async fn settle_record(
     store: &Store,
     record: BackupRecord,
     e_tag: Option<&str>,
@@ -89,7 +90,7 @@ mod tests {
         store: &Store,
         (record, e_tag): &(BackupRecord, Option<String>),
     ) -> Result<BackupRecord, BackupError> {
-        put_record(store, record.clone(), e_tag.as_deref()).await
+        settle_record(store, record.clone(), e_tag.as_deref()).await
     }
 
     fn memory() -> Store {
