@@ -111,7 +111,7 @@ impl Backups {
             }
             Some(job) => {
                 let pods = self.pods(backup, &job, &namespace).await?;
-                let refused = warnings::refused_pods(&self.client, &job, pods.len()).await;
+                let refused = warnings::why_no_pods(&self.client, &job, pods.len()).await;
                 progress::status(backup, &job, &pods, refused, now)
             }
             None => match self.begin(backup, &namespace).await? {

@@ -16,12 +16,13 @@ const FAILED_MOUNT: &str = "FailedMount";
 /// Seconds that mounting the volumes of a pod may take before events are read.
 const MOUNT_SECONDS: i64 = 15;
 
-/// Returns why the pods of a job are not created; `None` if the job has pods or no event explains it.
-pub(crate) async fn refused_pods<K>(client: &Client, job: &K, pods: usize) -> Option<PodFailure>
+/// Returns why a job has no pods: the message of its latest event `FailedCreate`. Returns `None` if the job has pods or no such
+/// event can be read.
+pub(crate) async fn why_no_pods<K>(client: &Client, job: &K, pod_count: usize) -> Option<PodFailure>
 where
     K: Resource,
 {
-    if pods > 0 {
+    if pod_count > 0 {
         return None;
     }
     let message = latest(client, job, FAILED_CREATE).await?;
@@ -129,14 +130,14 @@ mod tests {
         );
         let job = json!({"metadata": {"name": "j", "namespace": "shop", "uid": "j"}});
         let job: Job = serde_json::from_value(job).expect("a job");
-        let found = refused_pods(&fake.client(), &job, 0)
+        let found = why_no_pods(&fake.client(), &job, 0)
             .await
             .expect("a refusal");
         assert_eq!(
             (found.reason.as_str(), found.message.as_str()),
             (FAILED_CREATE, late.1)
         );
-        assert_eq!(refused_pods(&fake.client(), &job, 1).await, None);
+        assert_eq!(why_no_pods(&fake.client(), &job, 1).await, None);
     }
 
     /// Returns the obstacle message of a pod with this status that was created at time 0.

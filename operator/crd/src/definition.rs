@@ -20,12 +20,13 @@ pub fn definitions() -> [CustomResourceDefinition; 4] {
 fn stripped(derived: CustomResourceDefinition) -> CustomResourceDefinition {
     let mut definition = serde_json::to_value(derived).expect("a definition is JSON");
     definition["metadata"]["annotations"] = json!({"helm.sh/resource-policy": "keep"});
-    strip(&mut definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]);
+    strip_redundant(&mut definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]);
     serde_json::from_value(definition).expect("it was a definition before")
 }
 
-/// Removes `nullable: true`, and `anyOf` next to `x-kubernetes-int-or-string`: the API server needs neither.
-fn strip(schema: &mut Value) {
+/// Removes `nullable: true`, and `anyOf` next to `x-kubernetes-int-or-string`: the API server needs neither. Includes
+/// all nested schemas.
+fn strip_redundant(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
             if fields.get("nullable") == Some(&Value::Bool(true)) {
@@ -34,9 +35,9 @@ fn strip(schema: &mut Value) {
             if fields.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true)) {
                 fields.remove("anyOf");
             }
-            fields.values_mut().for_each(strip);
+            fields.values_mut().for_each(strip_redundant);
         }
-        Value::Array(items) => items.iter_mut().for_each(strip),
+        Value::Array(items) => items.iter_mut().for_each(strip_redundant),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }

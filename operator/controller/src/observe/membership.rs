@@ -100,7 +100,8 @@ fn listed_by_others(
     ordinals.collect()
 }
 
-/// Returns whether the list of `later` can follow from that of `earlier`: it still contains a quorum of the voters.
+/// Returns whether the list of `later` can follow from that of `earlier`: it still contains a quorum of the voters of
+/// `earlier`.
 fn may_precede(earlier: &Report, later: &Report) -> bool {
     let voters = earlier.members.iter().filter(|member| !member.is_learner);
     let (left, all) = (

@@ -13,7 +13,8 @@ use super::{
 };
 
 /// Returns the disruption budget of the voters. `min_available` applies unless the spec sets a number or percentage as
-/// `minAvailable` or `maxUnavailable`. Pods that are not ready can always be evicted.
+/// `minAvailable` or `maxUnavailable`. If the resulting `minAvailable` is the number 0, pods that are not ready can always be
+/// evicted; otherwise only while the budget is met, because their members can still vote.
 pub(crate) fn budget(cluster: &Cluster<'_>, min_available: u32) -> PodDisruptionBudget {
     let options = cluster
         .spec()

@@ -1,4 +1,4 @@
-//! Builds the command line of a member. It contains only flags that differ from the server's defaults.
+//! Builds the command line of a member from the spec and the plan of its pod.
 
 use std::fmt::Display;
 
@@ -21,7 +21,7 @@ pub(super) fn flags(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     flags.extend(bootstrap(cluster, plan));
     flags.extend(tls(cluster, plan));
     let options = cluster.spec().options.clone().unwrap_or_default();
-    flags.extend(server(&options));
+    flags.extend(option_flags(&options));
     let more = options.extra_args.into_iter();
     flags.extend(more.map(|(name, value)| flag(&name, &value.0)));
     flags
@@ -130,8 +130,8 @@ fn tls(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     flags
 }
 
-/// Returns the flags for the options of the server. An option without a value needs no flag.
-fn server(options: &Options) -> Vec<String> {
+/// Returns the flags for `spec.options`, without `extraArgs`. An optional value that is missing or invalid gets no flag.
+fn option_flags(options: &Options) -> Vec<String> {
     let retention = &options.auto_compaction_retention;
     let mut flags = vec![
         flag("auto-compaction-mode", word(options.auto_compaction_mode)),

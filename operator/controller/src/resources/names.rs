@@ -198,6 +198,7 @@ impl<'a> Cluster<'a> {
         }
     }
 
+    /// Returns the metadata of an object of one member: [`Self::meta`] and the label [`MEMBER`].
     pub(super) fn member_meta(&self, name: String, ordinal: Ordinal) -> ObjectMeta {
         let mut meta = self.meta(name);
         let labels = meta.labels.get_or_insert_default();

@@ -60,7 +60,7 @@ impl<M: Members> Operations<M> {
             let record = restoring(operation, cluster, &at.observation.seen, source);
             return self.record(at, record).await;
         }
-        let refused = warnings::refused_pods(client, &job, pods.len()).await;
+        let refused = warnings::why_no_pods(client, &job, pods.len()).await;
         let failure = pods
             .iter()
             .rev()
