@@ -1,6 +1,6 @@
-//! Members of two releases, which differ in the cluster version that they support, in their feature level, or in both. The leader
-//! decides the cluster's version and level from the answers of its members. An administrator upgrades members one by one. Members
-//! return to the first level only during a downgrade.
+//! Members of two releases, which differ in the cluster version that they support, in their feature level, or in both. The
+//! leader decides the cluster's version and level from the answers of its members. An administrator upgrades members one by
+//! one. Members return to the first level only during a downgrade.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use witan_machine::{
     command::{ClusterVersion, Command, Downgrade},
     levels::{self, Level},
     member::MemberRegistry,
-    versions::{Release, decide},
+    versions::{Release, next_cluster_version},
 };
 use witan_replica::{host::Ticket, input::Input};
 
@@ -109,8 +109,8 @@ impl World {
         answers.then_some((member.release, member.level))
     }
 
-    /// Proposes the cluster's version and level or the end of a downgrade. [`decide`] and [`levels::decide`] derive them from
-    /// `members` and the answers `running`, which may be outdated.
+    /// Proposes the cluster's version and level or the end of a downgrade. [`next_cluster_version`] and [`levels::decide`]
+    /// derive them from `members` and the answers `running`, which may be outdated.
     pub(crate) fn decide_version(
         &mut self,
         place: usize,
@@ -128,7 +128,7 @@ impl World {
         let level = levels::decide(members, &known, held).unwrap_or_default();
         let returns = levels::downgrade_target(members).is_some();
         let has_returned = returns && known.iter().all(|level| *level == Some(levels::FIRST));
-        let version = decide(members, &releases, false);
+        let version = next_cluster_version(members, &releases, false);
         let version =
             version.map_or_else(String::new, |(major, minor)| format!("{major}.{minor}.0"));
         let command = match has_returned {

@@ -241,9 +241,14 @@ fn of_follow(operation: &FollowOperation) -> Option<Since> {
     }
 }
 
-/// Returns the cluster version that the leader proposes, or `None` to keep the current version. `running` contains the members'
-/// versions, `None` for unknown ones. `waits` says whether members of a new cluster may still start.
-pub fn decide(known: &MemberRegistry, running: &[Option<Release>], waits: bool) -> Option<Release> {
+/// Returns the cluster version that the leader proposes: the lowest of `running` if it is above the current one, else `None`.
+/// It never falls. Without a current version, an unknown one (`None` in `running`) counts as [`FIRST`], or gives `None` if
+/// `waits`: members of a new cluster may still start.
+pub fn next_cluster_version(
+    known: &MemberRegistry,
+    running: &[Option<Release>],
+    waits: bool,
+) -> Option<Release> {
     // `None` is less than any version.
     let lowest = running.iter().copied().min().flatten();
     match release(&known.cluster_version) {
@@ -388,7 +393,7 @@ mod tests {
         ] {
             let known =
                 MemberRegistry { cluster_version: version.into(), ..MemberRegistry::default() };
-            let found = decide(&known, running, waits);
+            let found = next_cluster_version(&known, running, waits);
             assert_eq!(found, decided, "{version:?}: {running:?}");
         }
     }

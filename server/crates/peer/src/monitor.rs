@@ -1,9 +1,9 @@
 //! Monitors the versions and clocks of the other members. The leader derives the cluster version and the feature level from the
 //! versions (`witan_machine::versions`, `witan_machine::levels`). Clocks that differ are logged.
 //!
-//! Each member requests `/version` and `/raft/probing` from the peer ports of the other members. The responses may come from any
-//! release of Witan or from etcd. If a higher level has a later data format, the level does not rise while a member does not
-//! have enough disk space to rewrite the checkpoint.
+//! Each member requests `/version` and `/raft/probing` from the peer ports of the other members. The responses may come from
+//! any release of Witan or from etcd. If a higher level has a later data format, the level does not rise while a member does
+//! not have enough disk space to rewrite the checkpoint.
 
 use std::{
     collections::BTreeMap,
@@ -280,8 +280,9 @@ impl Monitor {
         }
     }
 
-    /// Proposes a new cluster version, a higher feature level, or the end of a downgrade, if [`versions::decide`] or
-    /// [`levels::decide`] says so. Does not repeat a proposal for the same members within [`INTERVAL`].
+    /// Proposes a new cluster version, a higher feature level, or the end of a downgrade, if
+    /// [`versions::next_cluster_version`] or [`levels::decide`] says so. Does not repeat a proposal for the same members
+    /// within [`INTERVAL`].
     async fn decide(&mut self, members: Arc<MemberRegistry>, running: &[MemberRelease]) {
         let every = self.shared.settings.downgrade_check;
         let checks_downgrade =
@@ -336,7 +337,7 @@ impl Monitor {
             let target = &members.downgrade_target;
             return Some((ends, format!("completed the downgrade to {target}")));
         }
-        let version = versions::decide(members, &apis, waits);
+        let version = versions::next_cluster_version(members, &apis, waits);
         let version =
             version.map_or_else(String::new, |(major, minor)| format!("{major}.{minor}.0"));
         let what = match (version.as_str(), level) {
