@@ -79,8 +79,10 @@ impl PasswordHasher {
         hashed.map(Bytes::from)
     }
 
-    /// Returns whether a password matches the stored hash `hashed`. If `hashed` is `None`, returns `false` after the same time.
-    /// Does not hash a recently verified password again.
+    /// Returns whether a password matches the stored hash `hashed`. If `hashed` is `None`, compares with another hash, which
+    /// takes as long, and returns `false`. Does not hash a recently verified password again, nor one above
+    /// `password::BYTES_MAX`, which never matches. Fails with `TooMany` if too many passwords are waiting or this one has
+    /// waited too long.
     pub async fn matches(
         &self,
         account: &Account,

@@ -185,7 +185,8 @@ struct Measurement {
 }
 
 impl Estimate {
-    /// Adds a measurement. Returns the new estimate in bytes.
+    /// Adds a measurement. Returns the new estimate in bytes. It falls immediately. It rises only if the previous measurement
+    /// shows the increase too, and then by a quarter of it, or by all of it if the process is close to `budget_bytes`.
     fn add(&mut self, budget_bytes: u64, measured: Measurement) -> u64 {
         let Measurement { process, values, dropped } = measured;
         let newly_dropped = dropped - std::mem::replace(&mut self.dropped_bytes, dropped);

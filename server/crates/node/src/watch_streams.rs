@@ -135,9 +135,10 @@ impl WatchStreams {
         }
     }
 
-    /// Calls `visit` with the first key of each watched range and the number of one stream's watchers of the range. The lock
-    /// is not held while `visit` runs, because the replica's thread needs it.
-    pub(super) fn visit(&self, mut visit: impl FnMut(&[u8], u32)) {
+    /// Calls `each` with the first key of each watched range and the number of one stream's watchers of the range. Reads 1024
+    /// slots at a time ([`VISITED_AT_ONCE`]), so this is no consistent snapshot. The lock is not held while `each` runs,
+    /// because the replica's thread needs it.
+    pub(super) fn visit(&self, mut each: impl FnMut(&[u8], u32)) {
         let mut from = 0;
         loop {
             let watch_state = self.0.lock();
@@ -149,8 +150,7 @@ impl WatchStreams {
             from += VISITED_AT_ONCE;
             let is_last = from >= watch_state.groups.slots();
             drop(watch_state);
-            some.iter()
-                .for_each(|(key, watchers)| visit(key, *watchers));
+            some.iter().for_each(|(key, watchers)| each(key, *watchers));
             if is_last {
                 return;
             }

@@ -65,11 +65,11 @@ impl<'a> ChangesFolder<'a> {
     }
 
     /// Applies the changes after the state's revision up to the target revision. Fails if they start later or end earlier.
-    /// Calls `built` after each file and returns its error.
+    /// Calls `after_file` after each file and returns its error.
     pub(super) fn apply<E: From<ChangesError>>(
         &self,
         machine: &mut StateMachine,
-        built: &mut dyn FnMut(&StateMachine) -> Result<(), E>,
+        after_file: &mut dyn FnMut(&StateMachine) -> Result<(), E>,
     ) -> Result<(), E> {
         let target = self.target.revision;
         let entries = fs::read_dir(self.folder).map_err(unread(self.folder))?;
@@ -95,7 +95,7 @@ impl<'a> ChangesFolder<'a> {
         for id in ids {
             let segment = self.read(id, &mut log)?;
             self.apply_segment(id, segment, machine)?;
-            built(machine)?;
+            after_file(machine)?;
         }
         machine.members.follows = false;
         let last = machine.kv.revision().0;

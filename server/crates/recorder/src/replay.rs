@@ -109,7 +109,7 @@ pub fn replay(
 struct Run {
     /// Executes turns. `None` while turns can only be shown.
     player: Option<Player>,
-    /// Number of the last turn that was read or left out; 0 before the first one.
+    /// Number of the last turn that was read or omitted; 0 before the first one.
     last: u64,
     level: Level,
     result: Replayed,
@@ -218,7 +218,7 @@ impl Run {
         }
     }
 
-    /// Returns the result. A recording without turns counts as only shown.
+    /// Returns the result. The verdict on a recording without turns is [`Verdict::Shown`].
     fn finish(mut self) -> Replayed {
         if self.result.read == 0 {
             self.only_show("the recording contains no turn".into());

@@ -42,7 +42,7 @@ struct Queued {
     start: Option<Box<(Config, Recovered)>>,
     frames: Vec<u8>,
     /// The first and the last turn omitted since the last write.
-    left_out: Option<(u64, u64)>,
+    omitted: Option<(u64, u64)>,
     closed: bool,
 }
 
@@ -100,10 +100,10 @@ impl Sink for Ring {
     /// Queues a turn for the writing thread, or omits it if the queue or the disk is full.
     fn turn(&mut self, turn: Turn) {
         let mut queued = self.queue.lock();
-        let is_full = queued.frames.len() > FRAME_BYTES_MAX || queued.left_out.is_some();
+        let is_full = queued.frames.len() > FRAME_BYTES_MAX || queued.omitted.is_some();
         if is_full || (self.is_low)() {
-            let first = queued.left_out.map_or(turn.number, |(first, _)| first);
-            queued.left_out = Some((first, turn.number));
+            let first = queued.omitted.map_or(turn.number, |(first, _)| first);
+            queued.omitted = Some((first, turn.number));
             return;
         }
         let turn = Turn { at_ns: now_ns(), ..turn };
@@ -150,7 +150,7 @@ fn run(queue: &Queue, mut files: Files) {
             let folder = files.folder.display();
             tracing::error!(%folder, %error, "failed to write to the flight recorder; recording stops");
             // From now on, all turns are omitted.
-            queue.lock().left_out = Some((0, 0));
+            queue.lock().omitted = Some((0, 0));
             return;
         }
         if closed {
@@ -166,7 +166,7 @@ fn write(files: &mut Files, mut work: Queued) -> io::Result<()> {
         files.encoder.start(config, recovered, &mut start);
         files.write(&start)?;
     }
-    if let Some((from, to)) = work.left_out {
+    if let Some((from, to)) = work.omitted {
         Encoder::gap(from, to, &mut work.frames);
     }
     files.write(&work.frames)

@@ -281,8 +281,8 @@ impl RaftLog {
         self.last
     }
 
-    /// Appends a batch and returns the size of its entries in bytes. With `must_sync`, the batch is durable on return. A disk
-    /// error ends the process.
+    /// Appends a batch and returns the size of its framed entries in bytes. The batch is durable on return, unless fsync is
+    /// disabled. A hard state alone, without `must_sync`, stays in memory until the next write. A disk error ends the process.
     pub fn append(&mut self, batch: &LogBatch) -> usize {
         if let Some(hard_state) = &batch.hard_state {
             self.hard_state = Some(hard_state.clone());

@@ -246,7 +246,7 @@ pub(super) fn whole_until(bytes: &[u8], seq: u64) -> Option<usize> {
         return None;
     }
     let mut at = FILE_HEADER_BYTES;
-    while let Some(len) = record(bytes, at, seq) {
+    while let Some(len) = record_len(bytes, at, seq) {
         at += len;
     }
     Some(at)
@@ -259,7 +259,7 @@ fn flipped_bit(sums: &RangeCrc<'_>, at: usize, seq: u64) -> Option<(usize, u8)> 
     let alone = |(byte, mask): (usize, u8)| {
         let mut mended = bytes[at..].to_vec();
         *mended.get_mut(byte)? ^= mask;
-        let length = record(&mended, 0, seq)?;
+        let length = record_len(&mended, 0, seq)?;
         let torn = mended[..length]
             .get(at.next_multiple_of(SECTOR_BYTES) - at..)
             .is_some_and(|rest| {
@@ -324,7 +324,7 @@ fn sign(seq: u64) -> u32 {
     u32::try_from(seq & u64::from(u32::MAX)).expect("masked to 32 bits")
 }
 
-/// Returns the same length as [`record`], in time independent of the record's length.
+/// Returns the same length as [`record_len`], in time independent of the record's length.
 fn record_of(sums: &RangeCrc<'_>, at: usize, seq: u64) -> Option<usize> {
     let layout = record_layout(&sums.bytes[at..], sums.bytes.len() - at)?;
     has_valid_sums(sums, at, layout, seq).then_some(layout.0)
@@ -350,8 +350,9 @@ fn has_valid_sums(
         && (footer == RECORD_HEADER_BYTES || is_valid(RECORD_HEADER_BYTES, footer, 0))
 }
 
-/// Returns the length of the record at `at`, or `None` if it is incomplete or a checksum is wrong.
-fn record(bytes: &[u8], at: usize, seq: u64) -> Option<usize> {
+/// Returns the length of the record at `at`, or `None` if it is incomplete or a checksum is wrong. Its footer's checksum must
+/// match the file's sequence number `seq`.
+fn record_len(bytes: &[u8], at: usize, seq: u64) -> Option<usize> {
     let bytes = bytes.get(at..)?;
     let (len, footer) = record_layout(bytes, bytes.len())?;
     let entries = &bytes[RECORD_HEADER_BYTES..footer];
@@ -439,7 +440,11 @@ mod tests {
         let first = 100 + record_with(b"").len();
         assert_eq!(records_to_the_end(&sums, 1, SEQ), Some(first));
         for at in first..bytes.len() {
-            assert_eq!(record_of(&sums, at, SEQ), record(&bytes, at, SEQ), "{at}");
+            assert_eq!(
+                record_of(&sums, at, SEQ),
+                record_len(&bytes, at, SEQ),
+                "{at}"
+            );
         }
     }
 }

@@ -42,8 +42,8 @@ impl EventHistory {
         );
     }
 
-    /// Evicts the event that an event at `index` displaces. Also drops the removed directory of the event that is
-    /// `TREE_REMOVED_EVENTS` older than `index`.
+    /// Makes room for `index`, which the store has reached with or without an event. Evicts the event that is
+    /// `TREE_HISTORY_EVENTS` older and drops the removed directory of the event that is `TREE_REMOVED_EVENTS` older.
     pub(crate) fn advance(&mut self, index: u64) {
         let outdated = oldest(index) - 1;
         if self.events.contains_key(&outdated)

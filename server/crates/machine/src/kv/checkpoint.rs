@@ -165,7 +165,8 @@ impl Kv {
         with_record.map(BlockRecord)
     }
 
-    /// Loads the next record in ascending key order. Fails if the record is damaged or a later release wrote it.
+    /// Loads the next record in ascending key order. The first record replaces the state; call [`Self::finish_load`] after the
+    /// last one. Fails if the record is damaged or a later release wrote it.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         let what = || format!("key space record {}", key.escape_ascii());
         let content = verify_checksum(value)
