@@ -259,22 +259,23 @@ async fn has_cluster_version(node: &Node) -> bool {
     view.is_ok_and(|view| !view.machine.members.cluster_version.is_empty())
 }
 
-/// Starts serving all dialects on the bound client URLs.
+/// Starts the workers that serve clients on the bound sockets, each with the APIs of its surface. Registers the metrics of the
+/// APIs and of panics. `/metrics` then serves all metrics in `register`.
 fn serve(
     config: &Config,
     (bound, security): (Vec<Bound>, Option<ServerTls>),
     (node, authenticator): (&Node, Arc<Authenticator>),
-    (on, metrics, totals): (Register, Arc<TransportMetrics>, Totals),
+    (register, metrics, totals): (Register, Arc<TransportMetrics>, Totals),
     (log_level, follow, levels): (LogLevelHandle, Option<FollowHandle>, FeatureLevels),
 ) -> Result<RunningServer, BootError> {
-    let panics = PanicMetrics::register(&on);
+    let panics = PanicMetrics::register(&register);
     let shared = SharedContext {
         panics: panics.clone(),
-        health_metrics: HealthMetrics::register(&on),
-        v2_metrics: V2Metrics::register(&on),
-        v3_metrics: V3Metrics::register(&on),
+        health_metrics: HealthMetrics::register(&register),
+        v2_metrics: V2Metrics::register(&register),
+        v3_metrics: V3Metrics::register(&register),
         reads: witan_dialect::read_counters::ReadCounters::default(),
-        metrics_page: MetricsPage::new(on),
+        metrics_page: MetricsPage::new(register),
         settings: config.settings.clone(),
         log_level,
         authenticator,

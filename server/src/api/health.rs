@@ -26,7 +26,8 @@ pub(super) fn serves(path: &str) -> bool {
     path == "/health" || Probe::of(path).is_some()
 }
 
-/// Answers a GET for a path that [`serves`] accepts.
+/// Answers a GET of `/health`, `/livez`, `/readyz`, or a path of one of their checks, such as `/readyz/non_learner`. Call it only
+/// for a path that [`serves`] accepts.
 pub(super) async fn handle(ctx: &Context, request: &HttpRequest, path: &str) -> HttpResponse {
     let query = Query::of(request.query_string());
     match Probe::of(path) {

@@ -77,7 +77,8 @@ pub fn members(text: &str) -> Result<Vec<(String, Vec<Url>)>, MembersError> {
 }
 
 impl FlagValues {
-    /// Builds and checks the configuration from the given values and the defaults. Adds warnings about unusual values.
+    /// Builds and checks the configuration from the given values and the defaults. From `environment`, reads only
+    /// `NOTIFY_SOCKET`; the given values already include the variables of the flags. Adds warnings about unusual values.
     pub(super) fn config(self, environment: &Environment) -> Result<Config, ConfigError> {
         let (heartbeat_interval, election_timeout) = self.elections()?;
         let name = self.text("name").to_owned();

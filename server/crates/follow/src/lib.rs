@@ -111,7 +111,7 @@ async fn run(
     }
 }
 
-/// Returns this cluster's members and the state of its cut-over.
+/// Returns this cluster's members and the state of its cut-over from this member's state, which may be behind the leader's.
 async fn members(node: &Node) -> Result<MemberRegistry, NodeError> {
     let view = node.view().await?;
     Ok(view.machine.members.clone())

@@ -71,7 +71,8 @@ impl FrameWriter {
         &self.output[self.written..]
     }
 
-    /// Removes the first `bytes` bytes of the output, which have been sent.
+    /// Marks the next `bytes` bytes of the output as sent. Removes the sent bytes once there are [`OUTPUT_MAX`] of them or none
+    /// is left to send.
     pub(crate) fn advance(&mut self, bytes: usize) {
         self.written += bytes;
         if self.written == self.output.len() {

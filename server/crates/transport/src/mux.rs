@@ -225,7 +225,8 @@ where
         }
     }
 
-    /// Creates actix's HTTP/1 service with its timeouts.
+    /// Creates the HTTP/1 service, which runs [`Self::handler`] with this crate's timeouts. Requests get their connection's
+    /// data ([`Http1Stream::describe`]). When the listener stops, connections end after their current response.
     fn http_service<S: ClientStream>(
         self,
     ) -> impl ServiceFactory<

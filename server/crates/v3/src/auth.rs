@@ -248,7 +248,7 @@ pub(super) async fn role_list(
     })
 }
 
-/// Converts a permission to the state machine's type.
+/// Converts a permission to the state machine's type. Keeps an unknown permission type; see [`Permission::has_known_type`].
 pub fn permission(given: authpb::Permission) -> Permission {
     Permission {
         kind: given.perm_type,

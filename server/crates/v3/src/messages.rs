@@ -42,14 +42,14 @@ const PREFIX_BYTES: usize = 5;
 /// A response of a unary call.
 pub(super) trait UnaryResponse: Sized + Send + 'static {
     /// Returns whether [`Self::into_outgoing`] must run on another thread.
-    fn is_large(&self) -> bool;
+    fn needs_other_thread(&self) -> bool;
 
-    /// Encodes the response, unless it is encoded while it is sent. Takes long for a large response.
+    /// Encodes the response, unless it is encoded while it is sent. Takes long if [`Self::needs_other_thread`] is true.
     fn into_outgoing(self) -> Outgoing;
 }
 
 impl<M: MessageResponse> UnaryResponse for M {
-    fn is_large(&self) -> bool {
+    fn needs_other_thread(&self) -> bool {
         let (pairs, bytes) = self.weight();
         pairs > INLINE_PAIRS || bytes > INLINE_BYTES
     }
@@ -61,9 +61,9 @@ impl<M: MessageResponse> UnaryResponse for M {
 
 impl UnaryResponse for RangeAnswer {
     /// Returns false for a long response, because it is encoded while it is sent.
-    fn is_large(&self) -> bool {
+    fn needs_other_thread(&self) -> bool {
         match self {
-            Self::Whole(range) => range.is_large(),
+            Self::Whole(range) => range.needs_other_thread(),
             Self::Long(_) => false,
         }
     }
@@ -78,8 +78,8 @@ impl UnaryResponse for RangeAnswer {
 
 /// A response that is a message in memory.
 pub(super) trait MessageResponse: Message + Sized + 'static {
-    /// Returns the number of pairs and the total size in bytes of their keys and values. The size is 0 if the number alone
-    /// makes the response [large](UnaryResponse::is_large), because computing the size takes long.
+    /// Returns the number of pairs and the total size in bytes of their keys and values. The size is 0 if the response
+    /// [needs another thread](UnaryResponse::needs_other_thread) for the number alone, because computing the size takes long.
     fn weight(&self) -> (usize, usize) {
         (0, self.encoded_len())
     }
@@ -143,7 +143,7 @@ where
     A: UnaryResponse,
 {
     let with_permit = verb(ctx, read(ctx, body).await?).await?;
-    if with_permit.response.is_large() {
+    if with_permit.response.needs_other_thread() {
         let encoded = blocking::run(ctx.account(), move || with_permit.response.into_outgoing());
         Ok(Box::pin(encoded).await.map_err(RpcError::from)?)
     } else {

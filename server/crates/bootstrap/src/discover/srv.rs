@@ -38,8 +38,9 @@ pub(super) async fn members(
     name_members(urls, config).await
 }
 
-/// Names the member of each URL: this member's name if the URL resolves to one of its addresses, otherwise a number. Fails if
-/// no URL belongs to this member.
+/// Returns the members at `urls`, sorted by name. The URLs with the scheme and an address of one of this member's advertised
+/// peer URLs belong to this member and get its name. Each other URL is a member that gets a number as its name. Fails if no URL
+/// belongs to this member.
 async fn name_members(
     urls: Vec<Url>,
     config: &Config,

@@ -24,7 +24,7 @@ const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The keys of a discovery token and the settings to reach them.
 pub(super) struct Registry {
-    asked: V3Discovery,
+    settings: V3Discovery,
     tls: TlsClient,
     /// Index of the current endpoint; a failure increments it.
     at: usize,
@@ -32,17 +32,18 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    pub(super) fn new(asked: &V3Discovery) -> Result<Self, DiscoverError> {
+    /// Reads the TLS files in `settings`, and fails only if they cannot be used. Does not connect; the first request does.
+    pub(super) fn new(settings: &V3Discovery) -> Result<Self, DiscoverError> {
         Ok(Self {
-            tls: TlsClient::of_flags(&asked.client)?,
-            asked: asked.clone(),
+            tls: TlsClient::of_flags(&settings.client)?,
+            settings: settings.clone(),
             at: 0,
             session: None,
         })
     }
 
     fn key(&self, below: &str) -> String {
-        format!("{REGISTRY}/{}/{below}", self.asked.token)
+        format!("{REGISTRY}/{}/{below}", self.settings.token)
     }
 
     /// Returns the open session, or opens one with the current endpoint.
@@ -50,8 +51,8 @@ impl Registry {
         if let Some(session) = &self.session {
             return Ok(session.clone());
         }
-        let endpoint = self.asked.endpoints[self.at % self.asked.endpoints.len()].clone();
-        let opened = Session::open(&endpoint, &self.asked.client, &self.tls).await;
+        let endpoint = self.settings.endpoints[self.at % self.settings.endpoints.len()].clone();
+        let opened = Session::open(&endpoint, &self.settings.client, &self.tls).await;
         let session = opened.map_err(|status| self.failed(&status))?;
         Ok(self.session.insert(session).clone())
     }
@@ -61,7 +62,7 @@ impl Registry {
         &mut self,
         call: impl Future<Output = Result<T, Status>>,
     ) -> Result<T, Failure> {
-        let answered = client::in_time(&self.asked.client, call).await;
+        let answered = client::in_time(&self.settings.client, call).await;
         answered.map_err(|status| self.failed(&status))
     }
 

@@ -209,7 +209,8 @@ fn change_refused(error: ProposeError<member::MembershipError>, id: MemberId) ->
     }
 }
 
-/// Fails with 500 if the change could cause quorum loss, unless `--strict-reconfig-check` is disabled.
+/// Fails with 500 if the change could cause quorum loss or this member's state cannot be read. Does nothing if
+/// `--strict-reconfig-check` is disabled.
 async fn check_quorum(ctx: &Context, change: Reconfiguration) -> Result<(), MembersHttpError> {
     if !ctx.settings.strict_reconfig_check {
         return Ok(());
