@@ -25,6 +25,7 @@ pub(crate) struct Digested {
 }
 
 impl SnapshotDigest {
+    /// Adds the next bytes. The last 32 bytes stay in `tail`, because they may be the digest.
     pub(crate) fn update(&mut self, next: &[u8]) {
         self.bytes += next.len() as u64;
         let fixed = (self.tail.len() + next.len()).saturating_sub(DIGEST_BYTES);

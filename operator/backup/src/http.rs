@@ -65,6 +65,8 @@ pub(crate) fn system_authorities() -> RootCertStore {
     roots
 }
 
+/// Returns TLS settings that trust the system's authorities and the PEM certificates in `authorities`. Fails if one of these
+/// certificates is invalid.
 fn tls(authorities: &[u8]) -> Result<ClientConfig, String> {
     let mut roots = system_authorities();
     for certificate in CertificateDer::pem_slice_iter(authorities) {
@@ -80,6 +82,8 @@ fn tls(authorities: &[u8]) -> Result<ClientConfig, String> {
 }
 
 impl HttpConnector for HyperConnector {
+    /// Creates a client, which connects at its first request. Unencrypted HTTP needs the option `AllowHttp`. Fails if the TLS
+    /// settings are invalid.
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let tls = self
             .tls

@@ -20,6 +20,7 @@ pub(crate) async fn run(flags: &ListFlags) -> Result<String, BackupError> {
     }
 }
 
+/// Encodes the backups as a JSON array. A missing size or record is `null`.
 fn as_json(entries: &[Entry]) -> Result<String, BackupError> {
     let row = |entry: &Entry| {
         json!({
@@ -45,6 +46,7 @@ fn completeness(entry: &Entry) -> &'static str {
     }
 }
 
+/// Formats the backups as a table with a header. An unknown value is `-`.
 fn table(entries: &[Entry]) -> String {
     let head = [
         "NAME", "TAKEN AT", "REVISION", "SIZE", "CLUSTER", "VERSION", "RELEASE", "LEVEL",

@@ -45,6 +45,7 @@ impl Location {
     }
 }
 
+/// Parses `BUCKET[/PREFIX]`. Fails if the name or the prefix is invalid.
 fn bucket(rest: &str) -> Result<Location, String> {
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     let allowed = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
@@ -55,6 +56,7 @@ fn bucket(rest: &str) -> Result<Location, String> {
     Ok(Location::Bucket { bucket: bucket.to_owned(), prefix })
 }
 
+/// Parses the path of a folder and removes trailing slashes. Fails for a relative path and for the root.
 fn folder(rest: &str) -> Result<Location, String> {
     if !rest.starts_with('/') {
         return Err(format!(

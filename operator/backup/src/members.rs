@@ -52,6 +52,8 @@ impl Members {
         Self::of(self.members.iter().map(|(url, _)| url), &self.flags)
     }
 
+    /// Creates the channels and reads the files that the flags name. There is a login only if the flags name a user and a
+    /// password file.
     fn of<'a>(
         endpoints: impl Iterator<Item = &'a String>,
         flags: &ClientFlags,

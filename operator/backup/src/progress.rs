@@ -38,6 +38,7 @@ impl Drop for Progress {
     }
 }
 
+/// Logs the transferred bytes and the rate every [`INTERVAL`]. Never returns.
 async fn log(verb: &'static str, total: u64, done: Arc<AtomicU64>) {
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -34,6 +34,7 @@ pub(crate) struct NewBackup<'a> {
 }
 
 impl<'a> NewBackup<'a> {
+    /// Returns a backup with this name and without options.
     pub(crate) fn named(name: &'a str) -> Self {
         Self {
             name,

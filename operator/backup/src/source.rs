@@ -21,6 +21,7 @@ pub(crate) trait Source {
     /// Requests a snapshot from a member and waits for the first piece.
     async fn snapshot(&self, endpoint: &str) -> Result<Snapshot, BackupError>;
 
+    /// Returns a member's hash of the key space at `revision`. Fails if the member has compacted or not reached that revision.
     async fn keys_hash(&self, endpoint: &str, revision: i64) -> Result<KeysHash, BackupError>;
 }
 

@@ -116,6 +116,7 @@ impl Store {
         self.prefix.clone().join(file)
     }
 
+    /// Explains a store error. `verb` is the action on `file` that failed, such as `read`.
     pub(crate) fn failed(
         &self,
         verb: &str,
@@ -198,6 +199,7 @@ impl Store {
         created.map_err(|error| self.failed("write", file, &error))
     }
 
+    /// Like [`Self::put_new`], but fails with the error of the store.
     async fn create_file(&self, file: &str, bytes: Bytes) -> object_store::Result<bool> {
         let (path, options) = (self.path(file), PutOptions::from(PutMode::Create));
         match self.objects.put_opts(&path, bytes.into(), options).await {

@@ -148,6 +148,7 @@ fn of_s3(doing: &str, code: &str, message: &str, is_refused: bool) -> BackupErro
     failed(doing, reason, &format!("{hint} ({stated})"))
 }
 
+/// Returns whether an error message says that the store has no space left.
 fn is_full(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
     [

@@ -25,6 +25,7 @@ pub(crate) struct PartUpload {
 }
 
 impl PartUpload {
+    /// Begins an upload to `to`, which the caller must complete or abort.
     pub(crate) async fn begin(store: &dyn ObjectStore, to: &Path) -> object_store::Result<Self> {
         let upload = store.put_multipart(to).await?;
         Ok(Self {

@@ -59,6 +59,7 @@ pub(super) async fn create_operation(
     Ok(())
 }
 
+/// Returns the stage of an operation. A phase that is missing or unknown counts as running.
 fn stage(operation: EtcdOperation) -> Stage {
     let status = operation.status.unwrap_or_default();
     let message = status.message.unwrap_or_default();

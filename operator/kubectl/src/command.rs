@@ -195,6 +195,7 @@ pub(super) struct PrefixAt {
 impl std::str::FromStr for PrefixAt {
     type Err = String;
 
+    /// Parses `PREFIX@REVISION`; the prefix can contain `@`. Fails if the prefix is empty or the revision is not positive.
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong =
             || format!("{text:?} is not PREFIX@REVISION, such as /registry/deployments/@1200");

@@ -75,6 +75,7 @@ pub(super) async fn read(
     Ok(History { key: name, versions, end })
 }
 
+/// Converts a version of a key for the output, with the beginning of its value. Lease 0 becomes `None`.
 fn version(of: &KeyValue) -> Version {
     Version {
         revision: of.mod_revision,

@@ -111,6 +111,7 @@ impl<'a> Side<'a> {
     }
 }
 
+/// Converts an error from reading the keys at `at`. Explains what to do if the revision was compacted.
 fn explained(error: CallError, at: &PrefixAt) -> PluginError {
     if error.says("compacted") {
         return words!(
@@ -142,6 +143,7 @@ fn difference(now: Option<&KeyValue>, then: Option<&KeyValue>) -> Option<Differe
     })
 }
 
+/// Formats the differences as a table with their number below, or as a sentence if there are none.
 pub(super) fn table(found: &Differences, at: &PrefixAt) -> String {
     let mut table = Table::new(["CHANGE", "REVISION NOW", "REVISION THEN", "KEY"]);
     for each in &found.keys {

@@ -29,6 +29,7 @@ const STABLE: &str = "Stable";
 /// A certificate with at most this many days left is highlighted.
 const DAYS_FEW: i64 = 14;
 
+/// Formats the output of `status`: the head, each table that has rows, and the resources that cannot be read.
 pub(super) fn page(facts: &Facts, now: Timestamp) -> String {
     let status = facts.status();
     let tables = [
@@ -49,6 +50,8 @@ pub(super) fn page(facts: &Facts, now: Timestamp) -> String {
     text
 }
 
+/// Formats the lines above the tables. Omits the level, a restore, a recovery and missing registrations if the cluster has
+/// none.
 fn head(facts: &Facts, status: &EtcdClusterStatus, now: Timestamp) -> String {
     let cluster = &facts.cluster;
     let namespace = cluster.namespace().unwrap_or_default();
@@ -141,6 +144,7 @@ fn restored(status: &EtcdClusterStatus) -> Option<String> {
     Some(format!("from {from}{}", revision.unwrap_or_default()))
 }
 
+/// Describes the recovery that the status records; `None` if it records none.
 fn recovery(status: &EtcdClusterStatus, now: Timestamp) -> Option<String> {
     let recovery = status.recovery.as_ref()?;
     let since = age(recovery.started_at.0, now);

@@ -68,6 +68,7 @@ impl Target {
         self.get(name).await
     }
 
+    /// Reads an object in the namespace. Fails if it does not exist.
     pub(super) async fn get<K: Object>(&self, name: &str) -> Result<K, PluginError> {
         let read = self.api::<K>().get(name).await;
         read.map_err(|error| {
@@ -79,6 +80,7 @@ impl Target {
         })
     }
 
+    /// Creates an object. Fails if an object of this name exists.
     pub(super) async fn create<K: Object>(&self, object: &K) -> Result<(), PluginError> {
         let (kind, name) = (K::kind(&()), object.name_any());
         let created = self.api().create(&PostParams::default(), object).await;

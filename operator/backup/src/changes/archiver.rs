@@ -51,6 +51,7 @@ pub(super) enum Event {
 }
 
 impl<'a> Archiver<'a> {
+    /// Creates an archiver that reports its status to `tell`. Does not connect yet.
     pub(super) fn new(
         members: Members,
         location: &'a Store,

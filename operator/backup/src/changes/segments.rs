@@ -79,6 +79,7 @@ impl SegmentStore {
         Err(BackupError::internal(message))
     }
 
+    /// Reads the complete file of a segment without decoding it.
     async fn bytes(&self, id: SegmentId) -> Result<Vec<u8>, BackupError> {
         let file = id.file_name();
         let (_, mut pieces) = self.store.read(&file).await?;

@@ -103,6 +103,7 @@ pub(super) fn table(facts: &Facts) -> Option<String> {
     table.text()
 }
 
+/// Returns the role of a member. A member that neither leads nor is a learner is [`UNKNOWN`] if it has no id.
 fn role(member: &MemberStatus) -> &'static str {
     match member {
         MemberStatus { is_leader: true, .. } => "leader",
