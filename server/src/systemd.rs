@@ -21,6 +21,7 @@ pub fn notify(socket: Option<&str>, state: &'static str) {
     }
 }
 
+/// Sends a datagram to the socket. Fails if the name is invalid or no process has bound it.
 fn send(socket: &str, state: &str) -> io::Result<()> {
     let address = match socket.strip_prefix('@') {
         Some(name) => SocketAddr::from_abstract_name(name)?,

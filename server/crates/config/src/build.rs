@@ -321,6 +321,8 @@ impl FlagValues {
         self.choice("initial-cluster-state", &choices)
     }
 
+    /// Parses the settings that request handlers read. A quota or a progress interval of 0 means the default. Fails if a value
+    /// is invalid.
     fn settings(&self) -> Result<Settings, ConfigError> {
         Ok(Settings {
             max_request_bytes: self.number("max-request-bytes")?,

@@ -106,6 +106,8 @@ impl fmt::Display for Url {
 impl FromStr for Url {
     type Err = UrlError;
 
+    /// Parses `http[s]://HOST:PORT` or `unix[s]://PATH`, ignoring spaces around it. Fails for another scheme, a missing port,
+    /// or a path after the port.
     fn from_str(text: &str) -> Result<Self, UrlError> {
         let text = text.trim();
         let owned = || text.to_owned();

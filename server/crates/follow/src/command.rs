@@ -174,6 +174,8 @@ impl MemberArguments {
         Err(FollowCommandError::Refused(message))
     }
 
+    /// Returns the settings from which the TLS client is created. They contain no user, because `request` sends the user
+    /// itself.
     fn settings(&self) -> ClientSettings {
         ClientSettings {
             dial_timeout: DIAL_TIMEOUT,

@@ -84,6 +84,7 @@ impl Copier<'_> {
             .await
     }
 
+    /// Proposes one entry that grants and ends leases of this cluster.
     async fn propose_leases(
         &self,
         granted: Vec<LeaseGrant>,

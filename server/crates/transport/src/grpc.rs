@@ -78,6 +78,7 @@ struct CallRules {
 }
 
 impl<C: CallHandler> Server<C> {
+    /// Creates a worker's server. Without `requests`, it refuses requests that are not gRPC calls.
     pub(super) fn new<H>(
         served: &Handlers<H, C>,
         requests: Option<Http2Requests>,
@@ -120,6 +121,7 @@ impl<C: CallHandler> Server<C> {
     }
 }
 
+/// Converts the settings of connections. Without a keepalive interval, connections are not pinged.
 fn config(connections: &ConnectionSettings) -> Config {
     Config {
         streams_max: connections.max_concurrent_streams,

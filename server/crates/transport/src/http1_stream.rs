@@ -92,6 +92,8 @@ impl<S> Http1Stream<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Http1Stream<S> {
+    /// Reads bytes as the filter passes or rewrites them. Signals [`ClientClosed`] at the end of the stream. After a refused
+    /// body, reads nothing and reports the end.
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -213,6 +213,7 @@ impl http_body::Body for HttpBody {
     type Data = Bytes;
     type Error = Status;
 
+    /// Returns the next bytes, at most [`BODY_PIECE_BYTES`]. An error of the producer ends the body with the status `UNKNOWN`.
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -174,6 +174,8 @@ fn due(began: Instant, received: usize) -> Instant {
 impl Stream for BoundedBody {
     type Item = Result<Bytes, PayloadError>;
 
+    /// Returns the next part of the body. Fails with `Overflow` if a charge is refused, and with `TimedOut` if the body arrives
+    /// too slowly.
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         if let Poll::Ready(part) = Pin::new(&mut this.payload).poll_next(cx) {

@@ -232,6 +232,7 @@ impl Files {
         Ok(config)
     }
 
+    /// Converts an error about the certificate and its key to one that names their flags and files.
     fn bad_pair(&self, source: rustls::Error) -> TlsError {
         TlsError::Pair {
             flags: self.flags.pair,

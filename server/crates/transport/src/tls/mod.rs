@@ -101,6 +101,7 @@ struct SurfaceConfigs {
 }
 
 impl SurfaceConfigs {
+    /// Copies `config` for each surface and sets the ALPN protocols of the surface.
     fn new(config: &ServerConfig) -> Self {
         let with = |protocols: &[&[u8]]| {
             let mut config = config.clone();

@@ -11,6 +11,7 @@ use super::Secured;
 use crate::{AcceptedStream, PolledStream};
 
 impl AcceptedStream for Secured<Box<dyn AcceptedStream>> {
+    /// Keeps the TLS session. Fails if bytes that were read to detect TLS are not consumed yet.
     fn into_polled(self: Box<Self>) -> io::Result<Box<dyn PolledStream>> {
         let (replayed, tls) = match *self {
             Self::Plain(stream) => (stream, None),
