@@ -7,8 +7,8 @@ use witan_api::backup::{BackupRecord, FetchedBackup};
 
 use crate::reason::BackupError;
 
-/// Maximum size in bytes of a result; when it is exceeded, texts and lists are truncated. Kubernetes keeps this many bytes of a
-/// termination message.
+/// Maximum size in bytes of a result; when it is exceeded, strings and lists are truncated. Kubernetes keeps this many bytes of
+/// a termination message.
 const RESULT_BYTES_MAX: usize = 4096;
 
 #[derive(Debug, Serialize)]
@@ -25,7 +25,8 @@ impl CommandResult {
         fs::write(path, self.json()?)
     }
 
-    /// Returns the JSON. Truncates texts and lists until it fits [`RESULT_BYTES_MAX`], or until nothing is left to truncate.
+    /// Returns the JSON. Truncates strings and lists until the JSON fits [`RESULT_BYTES_MAX`], or until nothing is left to
+    /// truncate.
     fn json(mut self) -> io::Result<String> {
         loop {
             let json = serde_json::to_string(&self)?;
@@ -36,7 +37,7 @@ impl CommandResult {
         }
     }
 
-    /// Removes an entry of a list, or about `bytes` bytes of a text. Returns `false` if nothing is left to remove.
+    /// Removes an entry of a list, or about `bytes` bytes of a string. Returns `false` if nothing is left to remove.
     fn shorten(&mut self, bytes: usize) -> bool {
         match self {
             Self::Backup(record) | Self::Fetched(FetchedBackup { record, .. }) => {
@@ -53,7 +54,7 @@ impl CommandResult {
     }
 }
 
-/// Removes about `bytes` bytes from the end of a text. Returns whether the text became shorter.
+/// Removes about `bytes` bytes from the end of a string. Returns whether the string became shorter.
 fn cut(text: &mut String, bytes: usize) -> bool {
     let left = text.floor_char_boundary(text.len().saturating_sub(bytes));
     let shorter = left < text.len();

@@ -55,8 +55,8 @@ pub(crate) const MESSAGE_OVERHEAD: usize = 96;
 /// Number of bytes that are dropped after a failure. Closing a socket with unread bytes could discard the last output.
 pub const LINGER_BYTES: usize = 4 << 20;
 
-/// Maximum number of faults of a client; when it is exceeded, the client's connection ends. Each successful stream cancels one
-/// fault.
+/// Maximum number of protocol errors by a client; when the limit is exceeded, the connection is closed. Each successful stream
+/// cancels one fault.
 pub const FAULTS_MAX: u32 = 4096;
 
 /// Number of work units of one turn; the remaining work waits for the next turn. A frame costs [`FRAME_WORK`], a new call

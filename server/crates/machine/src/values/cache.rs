@@ -13,7 +13,7 @@ use std::{
 
 use super::{Holder, ReadPattern};
 
-/// Number of entries above which a queue that has doubled is searched for entries of removed blocks.
+/// Minimum length of a queue before it is cleaned; each time the queue doubles, entries of removed blocks are dropped.
 const CLEANED_ENTRIES_MIN: usize = 1024;
 
 /// The values in memory that are also on disk and the maximum memory that they use.
