@@ -1,4 +1,4 @@
-//! Builds the typed [`Config`] from the flags' texts and checks the values, both individually and against each other.
+//! Builds the typed [`Config`] from the flags' values and checks the values, both individually and against each other.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -48,7 +48,7 @@ fn warn(config: &Config, warnings: &mut Vec<String>) {
     }
 }
 
-/// Why a text is not a list of initial members.
+/// Why a string is not a list of initial members.
 #[derive(Debug, thiserror::Error)]
 pub enum MembersError {
     /// A part has no `=`.
@@ -357,7 +357,7 @@ impl FlagValues {
         })
     }
 
-    /// Returns the URL of the discovery service without trailing slashes, or `None` if it is empty. Fails unless it is an
+    /// Returns the URL of the discovery service without trailing slashes, or `None` if the URL is empty. Fails unless it is an
     /// HTTP or HTTPS URL without a query.
     fn discovery_service_url(&self) -> Result<Option<String>, ConfigError> {
         let flag = "discovery-service-url";
@@ -408,8 +408,8 @@ impl FlagValues {
         })
     }
 
-    /// Returns the mode and the retention of automatic compaction, or `None` if it is disabled. A number without a unit means
-    /// hours or revisions. As in etcd, a duration in the mode `revision` means its number of nanoseconds.
+    /// Returns the mode and the retention of automatic compaction, or `None` if compaction is disabled. A number without a unit
+    /// means hours or revisions. As in etcd, a duration in the mode `revision` means its number of nanoseconds.
     fn auto_compaction(&self) -> Result<Option<AutoCompaction>, ConfigError> {
         let flag = "auto-compaction-retention";
         let periodic = match self.text("auto-compaction-mode") {
@@ -481,8 +481,8 @@ impl FlagValues {
         Ok(LogConfig { level, format, rotation: self.rotation(&outputs)?, outputs })
     }
 
-    /// Returns the settings of log rotation, or `None` if it is disabled. Fails if compression is set or if the number of log
-    /// files is not 1.
+    /// Returns the settings of log rotation, or `None` if rotation is disabled. Fails if compression is set or if the number of
+    /// log files is not 1.
     fn rotation(&self, outputs: &[LogOutput]) -> Result<Option<Rotation>, ConfigError> {
         if !self.boolean("enable-log-rotation")? {
             return Ok(None);

@@ -130,7 +130,7 @@ impl FlagValues {
     }
 }
 
-/// Returns whether a text is an HTTP or HTTPS URL with a host.
+/// Returns whether a string is an HTTP or HTTPS URL with a host.
 pub(super) fn is_http(url: &str) -> bool {
     let parsed = url.parse::<http::Uri>().ok();
     parsed.is_some_and(|url| {

@@ -44,7 +44,7 @@ Set a flag as --name=value, --name value or -name value, or as an environment va
 in upper case, with _ for -). In the YAML file of --config-file, the name of the flag is the key.
 ";
 
-/// Returns the text that `--help` prints.
+/// Returns the output of `--help`.
 pub(super) fn text() -> String {
     let mut out = USAGE.to_owned();
     for (title, flags) in GROUPS {

@@ -1,7 +1,7 @@
 //! Validated, typed configuration from the command line, the environment or a file.
 //!
-//! Reading order: `flags` (the table) → `values` (given values as texts) → `source`, `file` (sources of values) → `url` (URLs)
-//! → `build`, `security`, `peer_security` (checks) → this file (the typed result). `help` prints the table.
+//! Reading order: `flags` (the table) → `values` (given values as strings) → `source`, `file` (sources of values) → `url`
+//! (URLs) → `build`, `security`, `peer_security` (checks) → this file (the typed result). `help` prints the table.
 
 mod build;
 mod client;

@@ -1,5 +1,5 @@
 //! TLS settings of the client port and the peer port: files, versions and client certificates. Rejects contradictory flags,
-//! with etcd's error texts where they exist. `transport::tls` reads the files.
+//! with etcd's error messages where they exist. `transport::tls` reads the files.
 
 use std::path::PathBuf;
 

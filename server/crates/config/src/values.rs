@@ -1,4 +1,4 @@
-//! The given values as texts by flag and the checks that do not depend on where they come from. `build` parses the texts.
+//! The given values as strings by flag and the checks that do not depend on where they come from. `build` parses the strings.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -23,7 +23,7 @@ const BOOTSTRAP: [&str; 4] = [
     "discovery-srv",
 ];
 
-/// Given values as texts by flag name, without defaults.
+/// Given values as strings by flag name, without defaults.
 #[derive(Debug, Default)]
 pub(super) struct FlagValues {
     pub(super) given: HashMap<&'static str, String>,
@@ -119,7 +119,7 @@ impl FlagValues {
     }
 }
 
-/// Returns whether a text is equivalent to the flag's default.
+/// Returns whether a string is equivalent to the flag's default.
 fn is_default(flag: &Flag, text: &str) -> bool {
     match flag.kind {
         FlagKind::Bool => parse_bool(text) == parse_bool(flag.default),

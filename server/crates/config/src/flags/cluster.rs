@@ -13,7 +13,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("discovery", Text, "", "URL of a discovery token.", supported("a_proxy_is_asked_for_whole_urls")),
     Flag::new("discovery-proxy", Text, "", "HTTP proxy for requests to the discovery service.", supported("a_proxy_is_asked_for_whole_urls")),
     Flag::new("discovery-fallback", Text, "exit", "Behavior when discovery fails: exit or proxy. With both, the member exits, because Witan has no v2 proxy.", supported("who_comes_late_ends_whatever_the_fallback")),
-    Flag::new("discovery-srv", Text, "", "DNS domain whose SRV records list the first members.", supported("ids_come_from_the_names_of_the_targets")),
+    Flag::new("discovery-srv", Text, "", "DNS domain whose SRV records list the initial members.", supported("ids_come_from_the_names_of_the_targets")),
     Flag::new("discovery-srv-name", Text, "", "SRV record name suffix.", supported("ids_come_from_the_names_of_the_targets")),
     Flag::new("discovery-srv-server", Text, "", "Name server (ADDRESS:PORT) for SRV records, such as Consul; by default the name servers in `/etc/resolv.conf`. Not a flag of etcd.", supported("ids_come_from_the_names_of_the_targets")),
     Flag::new("discovery-token", Text, "", "Discovery token for v3 discovery.", supported("v3_discovery_gives_up_in_time")).yaml("discovery-config.token"),

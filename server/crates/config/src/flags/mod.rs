@@ -36,7 +36,7 @@ pub enum FlagStatus {
     },
     /// Every value except the default is refused.
     Refused {
-        /// The error text.
+        /// The error message.
         reason: &'static str,
     },
     /// The flag is an older name of another flag.

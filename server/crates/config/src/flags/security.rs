@@ -7,8 +7,8 @@ const NO_INNER_CLIENT: &str = "a member never connects to its own client port";
 
 #[rustfmt::skip]
 pub(super) const FLAGS: &[Flag] = &[
-    Flag::new("cert-file", Text, "", "Certificate file of the client port.", supported("both_listeners_at_once")).yaml("client-transport-security.cert-file"),
-    Flag::new("key-file", Text, "", "Key file of the client port.", supported("both_listeners_at_once")).yaml("client-transport-security.key-file"),
+    Flag::new("cert-file", Text, "", "TLS certificate file for client traffic.", supported("both_listeners_at_once")).yaml("client-transport-security.cert-file"),
+    Flag::new("key-file", Text, "", "TLS private key file for client traffic.", supported("both_listeners_at_once")).yaml("client-transport-security.key-file"),
     Flag::new("client-cert-file", Text, "", "Certificate file for this member's connections to its own client port.", accepted(NO_INNER_CLIENT)).yaml("client-transport-security.client-cert-file"),
     Flag::new("client-key-file", Text, "", "Key file for this member's connections to its own client port.", accepted(NO_INNER_CLIENT)).yaml("client-transport-security.client-key-file"),
     Flag::new("client-cert-auth", Bool, "false", "Requires clients to present a certificate.", supported("only_clients_of_the_authority_are_served")).yaml("client-transport-security.client-cert-auth"),
@@ -16,8 +16,8 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("client-crl-file", Text, "", "Certificate revocation list file for client certificates.", supported("revoked_certificates_are_refused_on_every_listener")).yaml("client-transport-security.crl-file"),
     Flag::new("client-cert-allowed-hostname", Text, "", "Allowed host names in client certificates.", supported("names_of_clients")).yaml("client-transport-security.allowed-hostname"),
     Flag::new("auto-tls", Bool, "false", "Creates a self-signed certificate for the client port.", supported("auto_tls_makes_a_certificate_and_keeps_it")).yaml("client-transport-security.auto-tls"),
-    Flag::new("peer-cert-file", Text, "", "Certificate file of the peer port.", supported("members_speak_tls_and_nobody_else_is_heard")).yaml("peer-transport-security.cert-file"),
-    Flag::new("peer-key-file", Text, "", "Key file of the peer port.", supported("members_speak_tls_and_nobody_else_is_heard")).yaml("peer-transport-security.key-file"),
+    Flag::new("peer-cert-file", Text, "", "TLS certificate file for peer traffic.", supported("members_speak_tls_and_nobody_else_is_heard")).yaml("peer-transport-security.cert-file"),
+    Flag::new("peer-key-file", Text, "", "TLS private key file for peer traffic.", supported("members_speak_tls_and_nobody_else_is_heard")).yaml("peer-transport-security.key-file"),
     Flag::new("peer-client-cert-file", Text, "", "Client certificate file for connections to other members.", supported("names_and_revocations_of_members")).yaml("peer-transport-security.client-cert-file"),
     Flag::new("peer-client-key-file", Text, "", "Key file of --peer-client-cert-file.", supported("names_and_revocations_of_members")).yaml("peer-transport-security.client-key-file"),
     Flag::new("peer-client-cert-auth", Bool, "false", "Requires other members to present a certificate.", supported("members_speak_tls_and_nobody_else_is_heard")).yaml("peer-transport-security.client-cert-auth"),
