@@ -72,7 +72,7 @@ pub struct SaveFlags {
     /// and it is fetched only by its name.
     #[arg(long, conflicts_with_all = ["keep_last", "keep_within"])]
     pub(crate) unverified: bool,
-    /// File for the result, JSON of at most 4096 bytes, such as /dev/termination-log.
+    /// File to write the result to, such as /dev/termination-log. The result is JSON of at most 4096 bytes.
     #[arg(long, value_name = "FILE")]
     pub(crate) result: Option<PathBuf>,
     #[command(flatten)]
@@ -109,7 +109,7 @@ pub struct ChangesFlags {
     /// Address, such as 0.0.0.0:8080, at which the progress is served as JSON over HTTP.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<SocketAddr>,
-    /// File for the result, JSON of at most 4096 bytes, such as /dev/termination-log.
+    /// File to write the result to, such as /dev/termination-log. The result is JSON of at most 4096 bytes.
     #[arg(long, value_name = "FILE")]
     pub(crate) result: Option<PathBuf>,
     #[command(flatten)]
@@ -151,7 +151,7 @@ pub struct FetchFlags {
     /// Path of the file to write. When the backup is complete, the file is renamed to this path and replaces an existing file.
     #[arg(long, value_name = "PATH")]
     pub(crate) file: PathBuf,
-    /// Folder for the changes after the backup, for `witan snapshot restore --changes`. Without --to-revision and --to-time,
+    /// Directory for the changes after the backup, for `witan snapshot restore --changes`. Without --to-revision and --to-time,
     /// all stored changes are fetched.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) changes: Option<PathBuf>,
@@ -164,10 +164,10 @@ pub struct FetchFlags {
     /// File for the record of the backup, for `witan snapshot restore --compare`.
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
-    /// Does nothing if this folder exists and is not empty.
+    /// Does nothing if this directory exists and is not empty.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) unless_exists: Option<PathBuf>,
-    /// File for the result, JSON of at most 4096 bytes, such as /dev/termination-log.
+    /// File to write the result to, such as /dev/termination-log. The result is JSON of at most 4096 bytes.
     #[arg(long, value_name = "FILE")]
     pub(crate) result: Option<PathBuf>,
     #[command(flatten)]
@@ -186,7 +186,7 @@ pub struct AcceptFlags {
     pub(crate) record: PathBuf,
     #[command(flatten)]
     pub(crate) retention: Retention,
-    /// File for the result, JSON of at most 4096 bytes, such as /dev/termination-log.
+    /// File to write the result to, such as /dev/termination-log. The result is JSON of at most 4096 bytes.
     #[arg(long, value_name = "FILE")]
     pub(crate) result: Option<PathBuf>,
     #[command(flatten)]

@@ -23,7 +23,7 @@ use crate::{
 };
 use changes::Until;
 
-/// Fetches a backup, unless the folder of `--unless-exists` is not empty. Returns `None` if nothing was fetched or the file
+/// Fetches a backup, unless the directory of `--unless-exists` is not empty. Returns `None` if nothing was fetched or the file
 /// has no record.
 pub(crate) async fn run(
     flags: &FetchFlags,
@@ -32,7 +32,7 @@ pub(crate) async fn run(
     if let Some(folder) = &flags.unless_exists
         && has_entries(folder)?
     {
-        tracing::info!(folder = %folder.display(), "the folder is not empty; nothing is fetched");
+        tracing::info!(folder = %folder.display(), "the directory is not empty; nothing is fetched");
         return Ok(None);
     }
     if let Some(name) = &flags.name {
@@ -59,7 +59,7 @@ fn has_entries(folder: &Path) -> Result<bool, BackupError> {
     }
 }
 
-/// Fetches a backup to a file and its changes to a folder. If `name` is `None`, fetches the newest backup that is not later
+/// Fetches a backup to a file and its changes to a directory. If `name` is `None`, fetches the newest backup that is not later
 /// than the target, except backups that are not verified. If the backup has no record, checks only the digest at the end of the
 /// file and returns `None`.
 async fn fetch(
@@ -141,7 +141,7 @@ async fn choose(
     }
 }
 
-/// Returns how a fetched snapshot differs from its record or from its own digest; `None` if it is intact.
+/// Returns how a fetched snapshot differs from its record or from its own digest; `None` if the snapshot is intact.
 fn mismatch(found: &Digested, record: Option<&BackupRecord>) -> Option<String> {
     if let Some(record) = record {
         if found.bytes != record.bytes {

@@ -1,9 +1,9 @@
 //! The command `witan-operator backup`: stores snapshots and changes of members in object stores.
 //!
-//! A backup consists of two objects in a folder (its location): `NAME.db`, a snapshot in the format of `etcdctl snapshot
+//! A backup consists of two objects in a directory (its location): `NAME.db`, a snapshot in the format of `etcdctl snapshot
 //! save`, and `NAME.json`, a [`witan_api::backup::BackupRecord`]. The record is written last; a backup without a record is
-//! incomplete. The bytes are streamed from the member to the store through bounded memory, without a local disk. Changes
-//! after a snapshot are stored as segments in the folder `changes/CLUSTER`, in the format of `witan_api::changes`.
+//! incomplete. The bytes are streamed from the member to the store through bounded memory, without a local disk. Changes after
+//! a snapshot are stored as segments in the directory `changes/CLUSTER`, in the format of `witan_api::changes`.
 //!
 //! This crate does not use Kubernetes: the operator's jobs run this command in pods, and users can run it by hand.
 //!

@@ -28,7 +28,7 @@ pub(crate) enum Reason {
     ForeignFormat,
     /// Changes after a snapshot are missing or are not stored yet.
     ChangesMissing,
-    /// A local file or folder cannot be read or written.
+    /// A local file or directory cannot be read or written.
     LocalDisk,
     /// Any other failure: an invalid flag, a signal, or a bug.
     Internal,

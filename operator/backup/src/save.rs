@@ -171,7 +171,7 @@ async fn save_from_any(
         match attempt(store, source, member, new, stop).await {
             Ok(record) => return Ok(record),
             Err(error) if error.is_of_source() => {
-                tracing::warn!(endpoint = member.endpoint, %error, "failed to get a snapshot of a member");
+                tracing::warn!(endpoint = member.endpoint, %error, "failed to get a snapshot from a member");
                 errors.push(error);
             }
             Err(error) => return Err(error),

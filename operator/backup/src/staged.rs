@@ -1,4 +1,4 @@
-//! Creates folders and deletes the partial files of killed processes.
+//! Creates directories and deletes the partial files of killed processes.
 //!
 //! A file is written as `NAME.db#N` and renamed once its bytes are on the disk. Listings hide such files.
 
@@ -12,7 +12,7 @@ use std::{
 /// The age after which a partial file counts as abandoned. An active upload writes every few seconds.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
-/// Creates a folder and its parents and syncs them to the disk.
+/// Creates a directory and its parents and syncs them to the disk.
 pub(crate) fn create_folder(folder: &Path) -> io::Result<()> {
     let missing: Vec<_> = folder
         .ancestors()

@@ -1,4 +1,4 @@
-//! The store of a location. It accesses only files directly in its folder.
+//! The store of a location. It accesses only files directly in its directory.
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
@@ -27,7 +27,7 @@ pub(crate) struct Store {
     objects: Arc<dyn ObjectStore>,
     prefix: Path,
     url: String,
-    /// The folder, if the store is a file system.
+    /// The directory, if the store is a file system.
     folder: Option<PathBuf>,
 }
 
@@ -45,7 +45,7 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
-    /// Opens a location for saving backups. Creates a missing folder.
+    /// Opens a location for saving backups. Creates a missing directory.
     pub(crate) fn create(at: &Location, s3: &S3Flags) -> Result<Self, BackupError> {
         if let Location::Folder(folder) = at {
             let doing = format!("create {}", at.url());
@@ -54,7 +54,7 @@ impl Store {
         Self::open(at, s3)
     }
 
-    /// Opens a location. Fails if a folder does not exist; does not check a bucket.
+    /// Opens a location. Fails if a directory does not exist; does not check a bucket.
     pub(crate) fn open(at: &Location, s3: &S3Flags) -> Result<Self, BackupError> {
         let url = at.url();
         match at {
@@ -87,7 +87,7 @@ impl Store {
         }
     }
 
-    /// Returns the store of a folder inside this one.
+    /// Returns the store of a directory inside this one.
     pub(crate) fn below(&self, name: &str) -> Self {
         Self {
             objects: self.objects.clone(),
@@ -126,7 +126,7 @@ impl Store {
         store_error::explain(&format!("{verb} {}", self.url(file)), error)
     }
 
-    /// Returns the files directly in the folder.
+    /// Returns the files directly in the directory.
     pub(crate) async fn files(&self) -> Result<Vec<StoredFile>, BackupError> {
         let listed = self.objects.list_with_delimiter(Some(&self.prefix)).await;
         let listed =
@@ -139,7 +139,7 @@ impl Store {
         Ok(listed.objects.into_iter().filter_map(file).collect())
     }
 
-    /// Reads the record of a backup; `None` if it does not exist or cannot be parsed.
+    /// Reads the record of a backup; `None` if the record does not exist or cannot be parsed.
     pub(crate) async fn record(&self, name: &str) -> Result<Option<BackupRecord>, BackupError> {
         let file = format!("{name}{RECORD}");
         let Some(json) = self.small_file(&file).await? else {
@@ -217,7 +217,7 @@ impl Store {
         begun.map_err(|error| self.failed("write", &file, &error))
     }
 
-    /// Returns the size of a file in bytes; `None` if it does not exist.
+    /// Returns the size of a file in bytes; `None` if the file does not exist.
     pub(crate) async fn size(&self, file: &str) -> Result<Option<u64>, BackupError> {
         match self.objects.head(&self.path(file)).await {
             Ok(found) => Ok(Some(found.size)),

@@ -75,7 +75,7 @@ pub(crate) fn of_disk(doing: &str, error: &io::Error) -> BackupError {
     }
     if error.kind() == io::ErrorKind::PermissionDenied {
         let user = rustix::process::getuid().as_raw();
-        let why = format!("{error}: user {user} needs access to the folder");
+        let why = format!("{error}: user {user} needs access to the directory");
         return failed(doing, Reason::WrongCredentials, &why);
     }
     failed(doing, Reason::StoreUnreachable, &error.to_string())

@@ -165,7 +165,7 @@ impl Source for TestSource {
     }
 }
 
-/// A temporary folder that is deleted when dropped.
+/// A temporary directory that is deleted when dropped.
 #[derive(Debug)]
 pub(crate) struct TestFolder(PathBuf);
 

@@ -381,7 +381,7 @@ impl<M: Members> Actor<'_, M> {
     }
 }
 
-/// Records the number of first members, and the discovery URL if there is one, in the status.
+/// Records the number of initial members, and the discovery URL if there is one, in the status.
 fn begin(status: &mut EtcdClusterStatus, members: u32, discovery_url: Option<String>) {
     status.bootstrap_members = i32::try_from(members).ok();
     if let Some(url) = discovery_url {
@@ -403,7 +403,7 @@ fn begin_restored(status: &mut EtcdClusterStatus, first: Ordinal, members: u32) 
     status.restored_revision = source.and_then(|source| source.to_revision);
     status.cluster_id = None;
     end_recovery(status);
-    // These first members use a static list, whatever the original bootstrap used.
+    // These initial members use a static list, whatever the original bootstrap used.
     status.discovery = None;
     begin(status, members, None);
 }

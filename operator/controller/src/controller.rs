@@ -1,9 +1,9 @@
 //! Passes over clusters: a pass observes, plans, acts and reports.
 //!
 //! A change of a pod, claim, service or budget starts a pass over the cluster in its label, so the operator notices a lost
-//! member immediately. A pass reads the stores of the watches and queries the members. If there is a step to take or a status
-//! to write, the pass rereads everything from the API server and plans again. Therefore no step is based on outdated state, and
-//! a cluster that matches its spec causes no requests to the API server.
+//! member immediately. A pass reads the watch caches and queries the members. If there is a step to take or a status to write,
+//! the pass rereads everything from the API server and plans again. Therefore no step is based on outdated state, and a cluster
+//! that matches its spec causes no requests to the API server.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -110,7 +110,7 @@ impl<M: Members> Passes<EtcdCluster> for Scope<M> {
 }
 
 impl<M: Members> Scope<M> {
-    /// Plans from the stores of the watches and the reports of the members. Calls [`Scope::act`] if there is a step to take, a
+    /// Plans the next step from the watch caches and the members' reports. Calls [`Scope::act`] if there is a step to take, a
     /// status to write or a claim without labels. Otherwise, releases the update permit of a cluster at rest.
     async fn plan_from_watches(&self, cluster: &EtcdCluster) -> Result<Action, PassError> {
         let mut named = Cluster::new(cluster, &self.operator.environment)?;
@@ -237,7 +237,8 @@ impl<M: Members> Scope<M> {
         Ok(next_pass(step))
     }
 
-    /// Observes a cluster, with the backup for its first members, refused steps and the rollout permit. Sets `cluster.restore`.
+    /// Observes a cluster, with the backup for its initial members, refused steps and the rollout permit. Sets
+    /// `cluster.restore`.
     async fn observe(
         &self,
         cluster: &mut Cluster<'_>,

@@ -1,6 +1,6 @@
 //! Observes a cluster: converts Kubernetes objects and members' responses to plain values for `plan`.
 //!
-//! A pass reads objects from the stores of the watches and rereads them from the API server before it acts.
+//! A pass reads objects from the watch caches and rereads them from the API server before it acts.
 
 mod membership;
 mod objects;
@@ -143,7 +143,7 @@ fn ordinals(
     all.into_iter().map(seen).collect()
 }
 
-/// Returns the `minAvailable` of a budget (`None` if it is not a number), and the state of its other fields.
+/// Returns the `minAvailable` of a budget (`None` if the value is not a number), and the state of its other fields.
 fn budget_seen(cluster: &Cluster<'_>, budget: &PodDisruptionBudget) -> BudgetSeen {
     let number = budget
         .spec

@@ -40,15 +40,15 @@ use super::{
 pub struct EtcdBackupSpec {
     /// The EtcdCluster to back up, in the same namespace.
     pub cluster_ref: SecretRef,
-    /// Folder of the backup in the store, below the cluster's folder. A schedule stores its backups in a folder named after the
-    /// schedule.
+    /// Directory of the backup in the store, below the cluster's directory. A schedule stores its backups in a directory named
+    /// after the schedule.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(
         length(max = 63),
         regex(pattern = "^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$")
     )]
     pub folder: String,
-    /// Earlier backups in the same folder that are kept when this backup succeeds. By default, all are kept.
+    /// Earlier backups in the same directory that are kept when this backup succeeds. By default, all are kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention: Option<BackupRetention>,
     /// The settings that backups and schedules share.
@@ -159,7 +159,7 @@ pub struct VolumeStore {
     /// Name of the PersistentVolumeClaim, in the same namespace.
     #[schemars(length(min = 1, max = 253))]
     pub claim_name: String,
-    /// Folder in the volume, without a leading or trailing slash.
+    /// Directory in the volume, without a leading or trailing slash.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(
         length(max = 512),
@@ -205,10 +205,10 @@ pub struct EtcdBackupStatus {
     /// Time when the backup succeeded or failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Time>,
-    /// URL of the folder that contains the backup: `s3://bucket/prefix`, or `file:///folder` in a volume.
+    /// URL of the directory that contains the backup: `s3://bucket/prefix`, or `file:///folder` in a volume.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub location: Option<String>,
-    /// Name of the backup in that folder, without the file extensions `.db` and `.json`.
+    /// Name of the backup in that directory, without the file extensions `.db` and `.json`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Lowest possible revision of the snapshot. It can contain later revisions.

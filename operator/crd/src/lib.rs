@@ -156,7 +156,7 @@ pub struct EtcdClusterSpec {
     /// If true, the operator only reports the status and changes nothing else.
     #[serde(default)]
     pub paused: bool,
-    /// How the first members find each other, or the backup that they restore. By default, they get a static list of members.
+    /// How the initial members find each other, or the backup that they restore. By default, they get a static list of members.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bootstrap: Option<BootstrapSource>,
     /// Disks of the members. By default, each member has a PersistentVolumeClaim of 8Gi.
@@ -223,7 +223,7 @@ pub struct EtcdClusterSpec {
     pub services: Option<Services>,
 }
 
-/// How the first members find each other, or the backup that they restore. By default, they get a static list of members.
+/// How the initial members find each other, or the backup that they restore. By default, they get a static list of members.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -234,7 +234,7 @@ pub struct BootstrapSource {
     /// The members find each other through a discovery service. It is used only at the first start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub discovery: Option<Discovery>,
-    /// Each of the first members restores this backup.
+    /// Each of the initial members restores this backup.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restore: Option<Restore>,
 }

@@ -133,7 +133,7 @@ pub struct ReplaceMember {
     pub name: String,
 }
 
-/// Starts the cluster from kept disks.
+/// Starts the cluster from the disks that a restore kept.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct UndoRestore {
     /// Name of the EtcdOperation whose restore is undone. By default, the last restore that stopped members is undone.

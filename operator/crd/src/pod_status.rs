@@ -46,8 +46,8 @@ pub fn pod_failure(pod: &Pod) -> Option<PodFailure> {
     found.or_else(|| of_pod(pod))
 }
 
-/// Returns why a container terminated with an error; `None` if it did not. Reads the termination message that `witan-operator
-/// backup` writes. If it is not in that format, returns the exit code with the message.
+/// Returns why a container terminated with an error; `None` if there was no error. Reads the termination message that
+/// `witan-operator backup` writes. If it is not in that format, returns the exit code with the message.
 pub fn container_failure(container: &str, state: &ContainerState) -> Option<PodFailure> {
     let ended = state.terminated.as_ref();
     let ended = ended.filter(|ended| ended.exit_code != 0)?;
@@ -67,7 +67,7 @@ pub fn container_failure(container: &str, state: &ContainerState) -> Option<PodF
     Some(serde_json::from_str(said).unwrap_or_else(by_code))
 }
 
-/// Returns why a waiting container cannot start; `None` while it is being created.
+/// Returns why a waiting container cannot start; `None` while the container is being created.
 fn waits(state: &ContainerState) -> Option<PodFailure> {
     let waiting = state.waiting.as_ref()?;
     let reason = waiting.reason.clone()?;

@@ -1,4 +1,4 @@
-//! The backup that a cluster starts from, and the record of a restore in place.
+//! The backup that a cluster starts from, and the record of an in-place restore.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
@@ -19,7 +19,7 @@ pub struct Restore {
     /// A successful EtcdBackup in the same namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backup_ref: Option<SecretRef>,
-    /// Store from which the snapshot is read. Here, `prefix` is the full path of the folder that contains the snapshot.
+    /// Store from which the snapshot is read. Here, `prefix` is the full path of the directory that contains the snapshot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store: Option<BackupStore>,
     /// Name of the backup in the store, or of a snapshot file saved by etcdctl, such as `old.db`.
@@ -67,7 +67,7 @@ pub struct RestoreInPlace {
 pub struct RestorePoint {
     /// Store from which the snapshot is read.
     pub store: BackupStore,
-    /// URL of the folder that contains the snapshot.
+    /// URL of the directory that contains the snapshot.
     pub location: String,
     /// Name of the backup or of the snapshot file.
     pub name: String,
@@ -94,7 +94,7 @@ impl RestorePoint {
     }
 }
 
-/// A restore in place. It is recorded before any member is stopped.
+/// An in-place restore. It is recorded before any member is stopped.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RestoreStatus {
@@ -125,7 +125,7 @@ pub struct RestoreStatus {
     /// PersistentVolumeClaims of the stopped members. They are kept, and no member starts from them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept_disks: Vec<String>,
-    /// ID of the cluster on the kept disks, in hexadecimal. Not set if that cluster never served.
+    /// ID of the cluster on the retained disks, in hexadecimal. Not set if that cluster never served.
     #[serde(rename = "keptClusterID", skip_serializing_if = "Option::is_none")]
     pub kept_cluster_id: Option<String>,
 }

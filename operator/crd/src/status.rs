@@ -77,7 +77,7 @@ pub struct EtcdClusterStatus {
     /// Discovery token and the members registered with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub discovery: Option<DiscoveryStatus>,
-    /// URL of the snapshot from which the first members start. Recorded before the first pod is created.
+    /// URL of the snapshot from which the initial members start. Recorded before the first pod is created.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restored_from: Option<String>,
     /// Revision up to which changes after that snapshot were restored. For a restore to a point in time, the first member
@@ -90,7 +90,7 @@ pub struct EtcdClusterStatus {
     /// Recovery from a lost quorum, requested by an EtcdOperation. Recorded before the operator changes anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recovery: Option<RecoveryStatus>,
-    /// Last restore in place. Recorded before any member is stopped.
+    /// Last in-place restore. Recorded before any member is stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restore: Option<RestoreStatus>,
     /// The most recent operations that replace data or disks. Each is recorded before it starts. An EtcdOperation with the same
@@ -321,7 +321,7 @@ pub struct DiscoveryStatus {
     /// Number of registered members.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub registered: Option<i32>,
-    /// Size of the token: the number of members that it was created for.
+    /// Cluster size for which the discovery token was created.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<i32>,
     /// Names of the members of this cluster that are not registered.

@@ -89,7 +89,7 @@ pub(super) fn share_schema(_: &mut SchemaGenerator) -> Schema {
 pub struct Span(pub String);
 
 impl Span {
-    /// Parses a text that no schema has checked: whole numbers, each followed by `h`, `m` or `s`. Returns `None` for anything
+    /// Parses a string that no schema has checked: whole numbers, each followed by `h`, `m` or `s`. Returns `None` for anything
     /// else, such as days, fractions or signs. Does not check the size: the [`Self::duration`] of a span that overflows is
     /// zero.
     pub fn parse(text: &str) -> Option<Self> {

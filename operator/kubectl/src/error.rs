@@ -1,8 +1,8 @@
-//! Errors of commands, as texts for the user.
+//! Errors of commands, as messages for the user.
 
 use witan_members::{CallError, page::chain};
 
-/// Creates a [`PluginError`] from a text, with the syntax of `format!`.
+/// Creates a [`PluginError`] from a message, with the syntax of `format!`.
 macro_rules! words {
     ($($text:tt)*) => {
         $crate::error::PluginError::Words(format!($($text)*))

@@ -24,7 +24,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(super) struct Forward {
     pub(super) address: SocketAddr,
-    /// The error of the last ended connection; `None` if it succeeded.
+    /// The error of the last ended connection; `None` if the connection succeeded.
     failure: Arc<Mutex<Option<String>>>,
     task: JoinHandle<()>,
 }

@@ -38,7 +38,8 @@ impl Keys {
         })
     }
 
-    /// Reads one key at a revision (0 for the newest). Returns the key (`None` if it does not exist) and the newest revision.
+    /// Reads one key at a revision (0 for the newest). Returns the key (`None` if the key does not exist) and the newest
+    /// revision.
     pub(super) async fn get(
         &self,
         key: &[u8],

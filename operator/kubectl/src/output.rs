@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{command::Format, error::PluginError};
 
-/// Prints a text to stdout. Ignores a broken pipe, which `head` can cause.
+/// Prints a string to stdout. Ignores a broken pipe, which `head` can cause.
 pub(super) fn print(text: &str) -> Result<(), PluginError> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

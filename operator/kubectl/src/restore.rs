@@ -108,7 +108,7 @@ fn wanted(flags: &RestoreFlags) -> Option<Restore> {
     })
 }
 
-/// Creates the EtcdOperation for a restore in place or its undo, after the user has confirmed it. With `--dry-run`, only
+/// Creates the EtcdOperation for an in-place restore or its undo, after the user has confirmed it. With `--dry-run`, only
 /// prints it. With `--wait`, follows it until it ends.
 async fn in_place(
     target: &Target,
@@ -198,7 +198,7 @@ fn replace_warning(
     )
 }
 
-/// Returns the warning before a cluster returns to its kept disks. Fails if there are no kept disks.
+/// Returns the warning before a cluster returns to its retained disks. Fails if there are no retained disks.
 fn undo_warning(cluster: &EtcdCluster) -> Result<String, String> {
     let name = cluster.name_any();
     let last = cluster

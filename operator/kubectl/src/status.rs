@@ -135,8 +135,8 @@ fn waits(status: &EtcdClusterStatus) -> String {
     )
 }
 
-/// Returns the snapshot from which the first members started, and the revision up to which changes were restored. Returns
-/// `None` if the first members started empty.
+/// Returns the snapshot from which the initial members started, and the revision up to which changes were restored. Returns
+/// `None` if the initial members started empty.
 fn restored(status: &EtcdClusterStatus) -> Option<String> {
     let from = status.restored_from.as_ref()?;
     let revision = status.restored_revision;

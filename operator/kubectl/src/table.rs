@@ -129,7 +129,7 @@ pub(super) fn printed(text: &str) -> String {
     lines.join("\n")
 }
 
-/// Returns the character, or its escape sequence if it is a control character or changes the direction of text.
+/// Returns the character, or its escape sequence if the character is a control character or changes the direction of text.
 fn printable(c: char) -> String {
     match c {
         '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {

@@ -17,7 +17,7 @@ pub(super) fn facts(name: &str) -> Facts {
     serde_yaml::from_str(&text).expect("it is what the test expects")
 }
 
-/// Compares a text with a golden file. Writes the golden file first if `UPDATE` is set.
+/// Compares an output with a golden file. Writes the golden file first if `UPDATE` is set.
 pub(super) fn golden(name: &str, text: &str) {
     let path = path(name);
     if std::env::var_os("UPDATE").is_some() {

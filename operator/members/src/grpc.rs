@@ -46,7 +46,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 /// Timeout of a call that changes the membership, the leader or authentication.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 const HASH_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long an idle connection is kept. A replaced pod has a new address, so unused connections would accumulate.
+/// How long an idle connection is kept. A replacement pod has a new address, so unused connections would accumulate.
 const IDLE_CONNECTION: Duration = Duration::from_secs(120);
 
 /// Connections to members, which are reused by later passes.

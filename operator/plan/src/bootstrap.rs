@@ -1,6 +1,6 @@
 //! Bootstraps a cluster and restarts its members while it has no quorum.
 //!
-//! All first members start at the same time with the same static list or discovery token, from which they compute the same
+//! All initial members start at the same time with the same static list or discovery token, from which they compute the same
 //! cluster id. A majority is enough to serve. A second bootstrap from a static list would create another cluster. Therefore the
 //! status records the number of members before the first pod starts, and the cluster id once a quorum serves. A cluster with a
 //! recorded id is never bootstrapped again.
@@ -82,7 +82,7 @@ fn wait_for_stuck_pod(pass: &Pass<'_>) -> Option<Step> {
     reasons.next().map(soon)
 }
 
-/// Returns whether the first members formed different clusters, or joined a cluster that this EtcdCluster did not bootstrap.
+/// Returns whether the initial members formed different clusters, or joined a cluster that this EtcdCluster did not bootstrap.
 /// The latter is assumed if the member of `ordinal` lists an unexpected number of members and no discovery token was used.
 fn is_in_wrong_cluster(pass: &Pass<'_>, ordinal: Ordinal) -> bool {
     let Some(list) = &pass.seen.membership else {
@@ -108,7 +108,7 @@ fn record(pass: &Pass<'_>, discovery: Option<&Discovery>) -> Option<Step> {
     })
 }
 
-/// Returns a wait while the backup cannot be used. Without it, the first members would form an empty cluster.
+/// Returns a wait while the backup cannot be used. Without it, the initial members would form an empty cluster.
 fn wait_for_backup(pass: &Pass<'_>) -> Option<Step> {
     let missing = pass.seen.no_backup.is_some();
     missing.then(|| soon(Why::BackupMissing))
@@ -121,7 +121,7 @@ fn start_first(pass: &Pass<'_>, ordinal: Ordinal, members: u32) -> Step {
     if claim.is_some_and(|claim: &ClaimSeen| claim.deleting) {
         return soon(Why::ClaimEnding(ordinal));
     }
-    // All first members use the same peer URL scheme, even if the spec changes in between.
+    // All initial members use the same peer URL scheme, even if the spec changes in between.
     let pods = pass.pods().map(|(_, pod)| pod.peer_tls);
     let claims = pass.seen.claims().filter(|claim| !claim.retired);
     let first = pods.chain(claims.map(|claim| claim.peer_tls)).next();

@@ -81,7 +81,7 @@ pub struct Observed {
     pub auth_enabled: Option<bool>,
     /// Recently failed steps.
     pub refused: Vec<Refusal>,
-    /// Why the backup for the first members cannot be used; `None` if it can be used, or if the spec names no backup.
+    /// Why the backup for the initial members cannot be used; `None` if the backup can be used, or if the spec names no backup.
     pub no_backup: Option<String>,
     /// A status phase, or a pod or claim annotation, in the form `name=value`, that was introduced in a later operator release.
     pub later: Option<String>,

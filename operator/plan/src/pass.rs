@@ -69,7 +69,7 @@ impl<'a> Pass<'a> {
         self.wait_for_names(|part| part == Part::Pod(ordinal) || part == Part::Claim(ordinal))
     }
 
-    /// Returns a wait if the step was refused recently; `None` if it may be taken.
+    /// Returns a wait if the step was refused recently; `None` if the step may be taken.
     pub(super) fn wait_instead_of(&self, step: &Step) -> Option<Step> {
         let mut refused = self.seen.refused.iter();
         let refused = refused.any(|refusal| refusal.held && refusal.step == *step);
@@ -155,7 +155,8 @@ impl<'a> Pass<'a> {
         self.spec.updates_members() && self.refused_version().is_none()
     }
 
-    /// Returns why the pods must not be updated to the wanted version; `None` if they may, or if no version is wanted.
+    /// Returns why the pods must not be updated to the wanted version; `None` if the pods may be updated, or if no version is
+    /// wanted.
     pub(super) fn refused_version(&self) -> Option<Why> {
         let wanted = self.seen.wanted_version.as_ref()?;
         let risen = self.level_risen(wanted);

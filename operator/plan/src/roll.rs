@@ -45,9 +45,9 @@ struct Due<'a> {
     ordinal: Ordinal,
     member: &'a MemberSeen,
     leads: bool,
-    /// The next peer TLS mode of the pod; `None` if it does not change.
+    /// The next peer TLS mode of the pod; `None` if the mode does not change.
     peer_tls: Option<PeerTls>,
-    /// Why the member is replaced; `None` if it restarts on its disk.
+    /// Why the member is replaced; `None` if the member restarts on its disk.
     replaced: Option<Removal>,
 }
 

@@ -32,8 +32,8 @@ pub(super) fn leaves(joined: &Joined<'_>, ordinal: Ordinal, id: MemberId) -> boo
     is_removed_next(joined, ordinal) && joined.may_remove(id)
 }
 
-/// Returns why a voter that may still answer must be replaced; `None` if it stays. Reasons are a requested replacement and,
-/// with self-healing, a claim that is being deleted. A fenced voter stays.
+/// Returns why a voter that may still answer must be replaced; `None` if the voter stays. Reasons are a requested replacement
+/// and, with self-healing, a claim that is being deleted. A fenced voter stays.
 pub(super) fn must_go(
     joined: &Joined<'_>,
     ordinal: Ordinal,

@@ -67,7 +67,7 @@ struct Reached {
     is_whole: bool,
 }
 
-/// Fetches the changes after a snapshot into a folder. Returns the last revision to restore. Fails if the stored changes do
+/// Fetches the changes after a snapshot into a directory. Returns the last revision to restore. Fails if the stored changes do
 /// not reach the target.
 pub(super) async fn fetch(
     store: &Store,
@@ -231,8 +231,8 @@ impl Reached {
     }
 }
 
-/// Creates a folder that only its owner can read. If the folder exists, removes the files of an earlier fetch.
-/// Fails if the folder contains any other file.
+/// Creates a directory that only its owner can read. If the directory exists, removes the files of an earlier fetch. Fails if
+/// the directory contains any other file.
 fn prepare_folder(folder: &Path) -> Result<(), BackupError> {
     use std::os::unix::fs::DirBuilderExt as _;
     let failed = |error| of_disk(folder, &error);
@@ -248,7 +248,7 @@ fn prepare_folder(folder: &Path) -> Result<(), BackupError> {
         let name = name.to_str().unwrap_or_default();
         if SegmentId::parse(name).is_none() && !name.starts_with(TARGET) {
             let message = format!(
-                "--changes {}: the folder contains {name:?}, which is not a file of changes; use another folder",
+                "--changes {}: the directory contains {name:?}, which is not a file of changes; use another directory",
                 folder.display()
             );
             return Err(BackupError::new(Reason::LocalDisk, message));

@@ -30,7 +30,7 @@ async fn put(objects: &InMemory, name: &str, file: Vec<u8>) {
         .unwrap();
 }
 
-/// Fetches into a folder. Returns the bytes of the file.
+/// Fetches into a directory. Returns the bytes of the file.
 async fn fetched(store: &Store, name: Option<&str>) -> Result<Vec<u8>, BackupError> {
     let folder = TestFolder::new("fetch");
     let to = folder.path().join("snapshot.db");

@@ -40,7 +40,7 @@ const GAP: &str = "points in time between ";
 /// The progress of a schedule's changes, as its pod reports it.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Seen {
-    /// The pod's response; `None` if it did not respond.
+    /// The pod's response; `None` if the pod did not respond.
     pub(super) answer: Option<ChangesStatus>,
     /// Why changes are not being stored; `None` if they are.
     pub(super) trouble: Option<String>,
@@ -159,14 +159,15 @@ async fn ask_pod(pods: &[Pod]) -> Seen {
     }
 }
 
-/// Returns the text about points in time that cannot be restored, at the end of a condition's message; `None` if there is none.
+/// Returns the message about points in time that cannot be restored, at the end of a condition's message; `None` if there is
+/// none.
 fn gap_told(conditions: &[Condition]) -> Option<&str> {
     conditions
         .iter()
         .find_map(|condition| Some(&condition.message[condition.message.find(GAP)?..]))
 }
 
-/// Returns the text about points in time that cannot be restored if it is new in the conditions `after`.
+/// Returns the message about points in time that cannot be restored if it is new in the conditions `after`.
 pub(super) fn new_gap<'a>(before: &[Condition], after: &'a [Condition]) -> Option<&'a str> {
     gap_told(after).filter(|told| gap_told(before) != Some(*told))
 }

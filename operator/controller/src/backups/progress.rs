@@ -123,7 +123,7 @@ pub(crate) fn condition<'a>(job: &'a Job, kind: &str) -> Option<&'a JobCondition
         .find(|condition| condition.type_ == kind && condition.status == "True")
 }
 
-/// Returns the last revision of the changes that a pod has fetched with its backup; `None` if it has not fetched any.
+/// Returns the last revision of the changes that a pod has fetched with its backup; `None` if the pod has not fetched any.
 pub(crate) fn fetched_revision(pod: &Pod) -> Option<i64> {
     result::<FetchedBackup>(pod, FETCH)?.to_revision
 }
@@ -136,7 +136,7 @@ fn result<T: DeserializeOwned>(pod: &Pod, name: &str) -> Option<T> {
     succeeded.then(|| serde_json::from_str(ended.message.as_deref()?).ok())?
 }
 
-/// Returns why a repeatedly restarting pod crashed or cannot start; `None` while it runs.
+/// Returns why a pod is crash-looping or cannot start, or `None` if the pod is running.
 pub(super) fn crash(pod: &Pod) -> Option<String> {
     let last = containers(pod).find_map(|container| {
         container.state.as_ref()?.waiting.as_ref()?;

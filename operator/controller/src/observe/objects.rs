@@ -1,4 +1,4 @@
-//! Collects the objects of a cluster from the stores of the watches or from the API server.
+//! Collects the objects of a cluster from the watch caches or from the API server.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,7 +31,7 @@ pub(crate) struct Objects {
     pub(crate) taken: BTreeMap<Part, Holder>,
 }
 
-/// The stores of the watches, of one namespace or of all namespaces.
+/// The watch caches of one namespace or of all namespaces.
 #[derive(Clone)]
 pub(crate) struct Stores {
     pub(crate) pods: Store<Pod>,
@@ -85,7 +85,7 @@ impl Objects {
         Ok(all)
     }
 
-    /// Also finds taken names that a restore in place needs only after it has stopped all members.
+    /// Also finds taken names that an in-place restore needs only after it has stopped all members.
     pub(crate) async fn find_names_of_restore(
         &mut self,
         client: &Client,
@@ -183,7 +183,7 @@ impl Objects {
     }
 }
 
-/// Returns the name of the claim that a pod of the cluster mounts as its member's disk; `None` if it mounts no such claim.
+/// Returns the name of the claim that a pod of the cluster mounts as its member's disk; `None` if the pod mounts no such claim.
 fn mounted_claim(cluster: &Cluster<'_>, pod: &Pod) -> Option<String> {
     let ordinal = cluster.resource.ordinal(&pod.name_any())?;
     let wanted = cluster.claim(ordinal);

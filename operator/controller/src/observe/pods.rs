@@ -239,7 +239,7 @@ fn obstacle(pod: &Pod) -> Option<(Obstacle, Option<String>)> {
         .find_map(container_obstacle)
 }
 
-/// Returns at most [`SHOWN_BYTES`] of a text; `None` if the text is missing or empty.
+/// Returns at most [`SHOWN_BYTES`] of a message; `None` if the message is missing or empty.
 fn shortened(text: Option<&String>) -> Option<String> {
     let text = text.filter(|text| !text.is_empty())?;
     Some(text[..text.floor_char_boundary(SHOWN_BYTES)].to_owned())

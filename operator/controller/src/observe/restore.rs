@@ -1,4 +1,4 @@
-//! Looks up the backup for the first members of a cluster that has not served yet.
+//! Looks up the backup for the initial members of a cluster that has not served yet.
 
 use kube::Client;
 use witan_crd::{BackupPhase, EtcdBackup, Restore, RestorePoint};
@@ -10,12 +10,12 @@ use crate::{
     resources::{Cluster, location},
 };
 
-const ANOTHER: &str = "spec.bootstrap.restore names a different backup, revision or time than the one from which the first members \
+const ANOTHER: &str = "spec.bootstrap.restore names a different backup, revision or time than the one from which the initial members \
     have started";
 
-/// Returns the restore point for the first members: the source that an in-place restore recorded, else the backup in
+/// Returns the restore point for the initial members: the source that an in-place restore recorded, else the backup in
 /// `spec.bootstrap.restore`. Returns `None` if there is neither, or if the cluster has served. The inner error says why a
-/// backup cannot be used. One reason is that other first members started from another backup.
+/// backup cannot be used. One reason is that other initial members started from another backup.
 pub(crate) async fn restore_source(
     client: &Client,
     cluster: &Cluster<'_>,

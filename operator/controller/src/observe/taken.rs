@@ -28,8 +28,8 @@ pub(super) async fn find_taken_names(
     look_up(client, cluster, missing(cluster, objects)).await
 }
 
-/// Looks up the names that a restore in place, or its undo, needs once it has stopped all members: the names of missing members
-/// and of the members after the last ordinal.
+/// Looks up the names that an in-place restore, or its undo, needs once it has stopped all members: the names of missing
+/// members and of the members after the last ordinal.
 pub(super) async fn find_taken_names_of_restore(
     client: &Client,
     cluster: &Cluster<'_>,
@@ -126,7 +126,7 @@ fn wanted(cluster: &Cluster<'_>) -> Ordinal {
     cluster.spec().members().max(first_members(cluster))
 }
 
-/// Returns the ordinal after the first members' ordinals; 0 until the first members are recorded.
+/// Returns the ordinal after the initial members' ordinals; 0 until the initial members are recorded.
 fn first_members(cluster: &Cluster<'_>) -> Ordinal {
     let status = cluster.resource.status.as_ref();
     let members = status.and_then(|status| status.bootstrap_members);

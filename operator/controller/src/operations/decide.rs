@@ -30,7 +30,7 @@ pub(super) enum Start {
     Hold(String),
     /// The operation starts. Holds the name and the id of the member that the operation names, if any.
     Begin(Option<(String, MemberId)>),
-    /// The operation ends immediately, with this text.
+    /// The operation ends immediately, with this message.
     End(Result<String, String>),
 }
 

@@ -32,13 +32,13 @@ fn is_destructive(operation: &EtcdOperation) -> bool {
     operation.spec.verb().is_some_and(Verb::is_destructive)
 }
 
-/// Returns the UID of the EtcdCluster that the operation names; `None` if it names none or this cluster.
+/// Returns the UID of the EtcdCluster that the operation names; `None` if the operation names none or this cluster.
 fn other_cluster<'a>(operation: &'a EtcdOperation, cluster: &EtcdCluster) -> Option<&'a String> {
     let named = operation.spec.cluster_uid.as_ref();
     named.filter(|uid| Some(*uid) != cluster.metadata.uid.as_ref())
 }
 
-/// Returns why a pending operation must not start on this cluster; `None` if it may.
+/// Returns why a pending operation must not start on this cluster; `None` if the operation may start.
 pub(super) fn refused(
     operation: &EtcdOperation,
     cluster: &EtcdCluster,
@@ -76,7 +76,7 @@ pub(super) fn refused(
     is_late(operation, at)
 }
 
-/// Returns why a pending operation is too late to start; `None` if it is not.
+/// Returns why a pending operation is too late to start; `None` if the operation is not too late.
 pub(super) fn is_late(operation: &EtcdOperation, at: Timestamp) -> Option<Refusal> {
     let by_default = is_destructive(operation).then_some(START_DEADLINE_S);
     let limit = operation.spec.start_deadline_seconds.or(by_default)?;

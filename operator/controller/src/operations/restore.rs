@@ -97,7 +97,7 @@ fn cannot_start(cluster: &Cluster<'_>, seen: &Observed, disks: &[String]) -> Opt
 }
 
 /// Decides whether a cluster can be restored from a backup. All members must have disks to keep and pods that the operator can
-/// stop. No earlier kept disks may exist, unless `forgetKeptDisks` is set. Waits while the new members could not start.
+/// stop. No earlier retained disks may exist, unless `forgetKeptDisks` is set. Waits while the new members could not start.
 pub(super) fn may_restore(cluster: &Cluster<'_>, seen: &Observed, asked: &RestoreInPlace) -> Start {
     if let Some(said) = &seen.rejected {
         return Start::Hold(format!("{NO_PODS}: {said}"));
@@ -187,7 +187,7 @@ fn is_usable(cluster: &Cluster<'_>, seen: &Observed, name: &str) -> bool {
     claim.is_some_and(|claim| !claim.deleting && !claim.lost)
 }
 
-/// Returns why a cluster cannot return to its kept disks; `None` if a majority of them is usable.
+/// Returns why a cluster cannot return to its retained disks; `None` if a majority of them is usable.
 fn cannot_return(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
     if let Some(name) = elsewhere(cluster, seen) {
         return Some(format!("{name} {FOREIGN}"));
@@ -244,7 +244,7 @@ pub(super) fn next(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Obse
     }
 }
 
-/// Returns the result text of a restore: the source, the comparison of the keys, and the kept disks.
+/// Returns the result message of a restore: the source, the comparison of the keys, and the retained disks.
 pub(super) fn result(
     restore: &RestoreStatus,
     namespace: &str,

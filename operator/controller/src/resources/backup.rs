@@ -38,7 +38,7 @@ const SCRATCH: &str = "/var/lib/scratch";
 /// The flag that writes the result to the container's termination message.
 pub(super) const RESULT: &str = "--result=/dev/termination-log";
 
-/// Returns the URL of the folder for a backup. Each cluster has a folder below the prefix of the store.
+/// Returns the URL of the directory for a backup. Each cluster has a directory below the prefix of the store.
 pub(crate) fn location(backup: &EtcdBackup) -> String {
     let namespace = backup.namespace().unwrap_or_default();
     let spec = &backup.spec;

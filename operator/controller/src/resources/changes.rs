@@ -19,7 +19,7 @@ pub(crate) const CHANGES: &str = "witan.dev/backup-changes";
 
 pub(crate) const STATUS_PORT: u16 = 8080;
 
-/// Returns the pod that stores the changes of a schedule. `of` is a backup of the schedule, with the same store and folder.
+/// Returns the pod that stores the changes of a schedule. `of` is a backup of the schedule, with the same store and directory.
 pub(crate) fn changes_pod(
     schedule: &EtcdBackupSchedule,
     of: &EtcdBackup,

@@ -27,7 +27,7 @@ pub(super) fn flags(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     flags
 }
 
-/// Returns the flags with which `snapshot restore` creates the data directory of a first member.
+/// Returns the flags with which `snapshot restore` creates the data directory of an initial member.
 pub(super) fn restore(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     let shared = [
         "--name=",

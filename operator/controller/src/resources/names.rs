@@ -66,7 +66,7 @@ pub(crate) struct Cluster<'a> {
     pub(crate) image: String,
     /// Fingerprint of the trusted CAs; `None` if the CA was never rotated.
     pub(crate) trust: Option<String>,
-    /// The backup from which the first members start.
+    /// The backup from which the initial members start.
     pub(crate) restore: Option<RestorePoint>,
     /// The request of a running EtcdOperation.
     pub(crate) active_request: Option<OperationRequest>,
@@ -112,7 +112,7 @@ impl<'a> Cluster<'a> {
         self.resource.status.as_ref()?.cluster_id.as_deref()
     }
 
-    /// Returns the cluster token, from which cluster and member ids are derived. Each restore in place changes it.
+    /// Returns the cluster token, from which cluster and member ids are derived. Each in-place restore changes it.
     pub(super) fn token(&self) -> String {
         let status = self.resource.status.as_ref();
         let restore = status.and_then(|status| status.restore.as_ref());
@@ -211,7 +211,7 @@ pub(super) fn scheme(tls: bool) -> &'static str {
     if tls { "https" } else { "http" }
 }
 
-/// Converts a text to a valid label value: at most 63 characters, with `_` in place of invalid ones.
+/// Converts a string to a valid label value: at most 63 characters, with `_` in place of invalid ones.
 fn label_value(text: &str) -> String {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let text: String = text

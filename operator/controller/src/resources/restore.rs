@@ -1,5 +1,5 @@
-//! Builds the init containers with which a first member starts from a backup. One downloads the snapshot; the other creates the
-//! data directory. Both do nothing if the member has data.
+//! Builds the init containers with which an initial member starts from a backup. One downloads the snapshot; the other creates
+//! the data directory. Both do nothing if the member has data.
 
 use k8s_openapi::api::{
     batch::v1::Job,
@@ -26,7 +26,7 @@ pub(crate) const RESTORE: &str = "restore";
 
 const RETRIES: i32 = 2;
 
-/// Returns the init containers of a first member and the volumes that only they need.
+/// Returns the init containers of an initial member and the volumes that only they need.
 pub(super) fn containers(
     cluster: &Cluster<'_>,
     plan: &PodPlan,

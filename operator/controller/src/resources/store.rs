@@ -25,7 +25,7 @@ pub(super) struct StoreAccess {
     pub(super) mounts: Vec<VolumeMount>,
 }
 
-/// Returns the URL of a folder below the prefix of a store. If `folder` is empty, returns the URL of the prefix.
+/// Returns the URL of a directory below the prefix of a store. If `folder` is empty, returns the URL of the prefix.
 pub(crate) fn location(store: &BackupStore, folder: &[&str]) -> String {
     let (root, prefix) = match (&store.s3, &store.persistent_volume_claim) {
         (Some(s3), _) => (format!("s3://{}", s3.bucket), s3.prefix.as_str()),

@@ -41,7 +41,7 @@ pub(super) fn level(status: &EtcdClusterStatus) -> Option<String> {
     Some(format!("{level}{}", higher.unwrap_or_default()))
 }
 
-/// Returns the table of members; `None` if it has no rows. Pods that are not members yet also have a row.
+/// Returns the table of members; `None` if the table has no rows. Pods that are not members yet also have a row.
 pub(super) fn table(facts: &Facts) -> Option<String> {
     let status = facts.status();
     let leader = status.members.iter().find(|member| member.is_leader);

@@ -41,7 +41,7 @@ impl Refusal {
     }
 }
 
-/// Builds notices about a cluster. Replaces `{member}` in a text with the member's name.
+/// Builds notices about a cluster. Replaces `{member}` in a message with the member's name.
 pub(super) struct Notices<'a> {
     pub(super) cluster: &'a str,
     pub(super) seen: &'a Observed,

@@ -36,7 +36,7 @@ pub enum Step {
     OwnCertificate(CertificateRole),
     /// Advances the CA rotation to this stage. Changes only the secret of the CA.
     RotateAuthority(Rotation),
-    /// Records the number of first members in the status, before the first pod starts.
+    /// Records the number of initial members in the status, before the first pod starts.
     BeginBootstrap {
         members: u32,
         /// URL of the discovery token, if the members use discovery.

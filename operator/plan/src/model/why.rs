@@ -184,7 +184,9 @@ impl Why {
             Why::Recovering(at) => warn.pod(*at, "QuorumRecovery", RECOVERING),
             Why::Unreachable => warn.all("ClusterUnreachable", unreachable(seen)),
             Why::DataLost => warn.all("DataLost", DATA_LOST),
-            Why::Bootstrapping => tell.all("BootstrapInProgress", "the first members are starting"),
+            Why::Bootstrapping => {
+                tell.all("BootstrapInProgress", "the initial members are starting")
+            }
             Why::NameTaken(part) => {
                 let holder = seen.taken.get(part);
                 let whose = holder.map(|holder| holder.object.clone());

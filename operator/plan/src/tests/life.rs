@@ -94,7 +94,7 @@ impl World {
         }
     }
 
-    /// Returns whether all first members run, as a discovery token requires.
+    /// Returns whether all initial members run, as a discovery token requires.
     fn all_have_come(&self) -> bool {
         let come = self.pods.keys().filter(|ordinal| self.runs(**ordinal));
         i32::try_from(come.count()).ok() == self.status.bootstrap_members

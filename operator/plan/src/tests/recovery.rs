@@ -164,7 +164,7 @@ fn a_fenced_member_stays_down() {
     assert!(world.took(is_forced));
 }
 
-/// The survivor's process does not start. Another member with a kept disk can be named.
+/// The survivor's process does not start. Another member with a retained disk can be named.
 #[test]
 fn another_survivor_can_be_named() {
     let mut world = cluster(3);

@@ -118,7 +118,7 @@ impl World {
         });
     }
 
-    /// Returns whether the members on the kept disks have their data there.
+    /// Returns whether the members on the retained disks have their data there.
     fn can_go_back(&self) -> bool {
         let stopping = self.stops_all();
         let members = match stopping {

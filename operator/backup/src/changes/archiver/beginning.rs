@@ -92,8 +92,8 @@ impl Archiver<'_> {
         let mut feed = Feed::open(&self.members, &member.endpoint, first).await?;
         feed.read_head().await?;
         self.report_gap(archive, now_ms);
-        // The cluster may have no backup at all: the schedule is new, or a restore in place gave the cluster another id. The next
-        // scheduled backup may be days away.
+        // The cluster may have no backup at all: the schedule is new, or an in-place restore gave the cluster another id. The
+        // next scheduled backup may be days away.
         archive.needs_backup = resumed.is_none();
         archive.resume_at(Tail::begin(now_ms, first - 1));
         archive.feed = Some(feed);

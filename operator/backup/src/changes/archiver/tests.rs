@@ -78,7 +78,7 @@ async fn a_failed_backup_waits_for_its_next_try_and_stays_in_the_status() {
     assert_eq!(*status.borrow(), ChangesStatus::default());
 }
 
-/// A schedule may be new, and a restore in place or another cluster of the same name gives the cluster another id. The next
+/// A schedule may be new, and an in-place restore or another cluster of the same name gives the cluster another id. The next
 /// scheduled backup may be days away.
 #[tokio::test]
 async fn changes_that_follow_no_backup_of_their_cluster_need_one() {

@@ -64,7 +64,7 @@ fn quiet(covered_s: i64) -> Segment {
     Segment { covered_ms: covered_s * 1000, ..segment(0xcafe, &[]) }
 }
 
-/// Fetches into a new folder. Returns the target and the segments.
+/// Fetches into a new directory. Returns the target and the segments.
 async fn fetched(store: &Store, until: Until) -> Result<(Target, Vec<SegmentId>), BackupError> {
     fetched_after(store, &backup(10), until).await
 }

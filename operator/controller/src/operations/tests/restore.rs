@@ -330,7 +330,7 @@ async fn a_cluster_returns_to_its_kept_disks() {
     );
 }
 
-/// The first kept disks stay kept, because members that have never served hold nothing more valuable.
+/// The disks that the first restore kept stay retained, because members that have never served hold nothing more valuable.
 #[tokio::test]
 async fn another_restore_after_one_that_never_served_keeps_the_first_disks() {
     let fake = FakeApi::default();
