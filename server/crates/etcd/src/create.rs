@@ -74,7 +74,7 @@ pub fn parent(dir: &Path) -> &Path {
         .unwrap_or(Path::new("."))
 }
 
-/// Creates all folders and files of a member in the directory.
+/// Creates all directories and files of a member in the directory.
 fn fill(
     dir: &Path,
     new: &NewDirectory,

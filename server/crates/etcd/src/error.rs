@@ -30,7 +30,7 @@ pub enum EtcdError {
         error: io::Error,
     },
     #[error(
-        "{}: byte {offset}: {what}. The log is damaged, and entries would be lost. Use another member's data \
+        "{}: byte {offset}: {what}. The log is damaged, and continuing would lose entries. Use another member's data \
          directory or a backup",
         path.display()
     )]

@@ -133,7 +133,7 @@ pub struct DowngradeInfoSetRequest {
 }
 
 /// A v2 request, without the options of reads. In etcd 3.4, it can also set a member's attributes or the cluster version. etcd
-/// does not check that its texts are UTF-8.
+/// does not check that its strings are UTF-8.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct RequestV2 {
     /// Unique on the member that proposed the request.

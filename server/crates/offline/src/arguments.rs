@@ -1,4 +1,4 @@
-//! The arguments of the commands, as clap parses them. Their comments are the help texts.
+//! The arguments of the commands, as clap parses them. Their comments are the help output.
 
 use std::path::PathBuf;
 
@@ -64,14 +64,14 @@ pub(super) struct RestoreArguments {
     /// Do nothing if the data directory is not empty, because an init container can run again.
     #[arg(long)]
     pub(super) skip_existing: bool,
-    /// Folder with the changes to apply after the snapshot, written by `witan-operator backup fetch`.
+    /// Directory with the changes to apply after the snapshot, written by `witan-operator backup fetch`.
     #[arg(long, value_name = "FOLDER")]
     pub(super) changes: Option<PathBuf>,
     /// Record of the backup, written by `witan-operator backup fetch --record`. If the record has a hash of the key space, the
     /// restored key space must have the same hash.
     #[arg(long, value_name = "FILE")]
     pub(super) compare: Option<PathBuf>,
-    /// Remove FILE and the folder of changes when the data directory is complete.
+    /// Remove FILE and the directory of changes when the data directory is complete.
     #[arg(long)]
     pub(super) remove_snapshot: bool,
 }
@@ -81,7 +81,7 @@ pub(super) struct RestoreArguments {
 #[derive(Debug, Parser)]
 #[command(name = "witan adopt", bin_name = "witan adopt")]
 pub(super) struct AdoptArguments {
-    /// etcd data directory (the folder that contains "member").
+    /// etcd data directory (the directory that contains "member").
     #[arg(long)]
     pub(super) data_dir: PathBuf,
     /// Value of etcd's --wal-dir, if it was set.
@@ -91,25 +91,25 @@ pub(super) struct AdoptArguments {
 
 /// Exports the state of a stopped Witan member to a data directory for etcd 3.6 or later, with the same revisions, leases,
 /// users, member id and cluster id. The member is the only member of the etcd cluster: add the other members again. The Witan
-/// data directory is not changed; a copy of its log is written to the folder for temporary files.
+/// data directory is not changed; a copy of its log is written to the directory for temporary files.
 #[derive(Debug, Parser)]
 #[command(name = "witan export", bin_name = "witan export")]
 pub(super) struct ExportArguments {
-    /// Witan data directory (the folder that contains "member").
+    /// Witan data directory (the directory that contains "member").
     #[arg(long)]
     pub(super) data_dir: PathBuf,
-    /// Path of the new etcd data directory. It must not exist, but its parent folder must exist.
+    /// Path of the new etcd data directory. It must not exist, but its parent directory must exist.
     #[arg(long)]
     pub(super) etcd: PathBuf,
 }
 
 /// Shows a summary of the data directory of a stopped member: its keys and its last log entry, by which you can compare the
-/// remaining members of a lost cluster. The directory is not changed; a copy of its log is written to the folder for temporary
-/// files.
+/// remaining members of a lost cluster. The directory is not changed; a copy of its log is written to the directory for
+/// temporary files.
 #[derive(Debug, Parser)]
 #[command(name = "witan info", bin_name = "witan info")]
 pub(super) struct InfoArguments {
-    /// Data directory (the folder that contains "member").
+    /// Data directory (the directory that contains "member").
     pub(super) data_dir: PathBuf,
     /// Output format (simple, json).
     #[arg(short, long, default_value = "simple")]
@@ -121,7 +121,7 @@ pub(super) struct InfoArguments {
 #[derive(Debug, Parser)]
 #[command(name = "witan replay", bin_name = "witan replay")]
 pub(super) struct ReplayArguments {
-    /// File of a recording, or the folder with all files (DATA_DIR/recorder).
+    /// File of a recording, or the directory with all files (DATA_DIR/recorder).
     pub(super) recording: PathBuf,
     /// Output format (simple, or json with a line for each turn).
     #[arg(short, long, default_value = "simple")]

@@ -1,4 +1,4 @@
-//! The changes that a restore applies after its snapshot. They are in a folder that `witan-operator backup fetch` wrote.
+//! The changes that a restore applies after its snapshot. They are in a directory that `witan-operator backup fetch` wrote.
 
 use std::{collections::BTreeMap, fs, io, path::Path};
 
@@ -50,7 +50,7 @@ pub(super) struct ChangesFolder<'a> {
 }
 
 impl<'a> ChangesFolder<'a> {
-    /// Reads the target revision in a folder. Fails if the folder has no valid target file.
+    /// Reads the target revision in a directory. Fails if the directory has no valid target file.
     pub(super) fn open(folder: &'a Path) -> Result<Self, ChangesError> {
         let path = folder.join(TARGET);
         let json = fs::read(&path).map_err(unread(&path))?;
@@ -234,7 +234,7 @@ mod tests {
     struct Folder(PathBuf);
 
     impl Folder {
-        /// Creates a folder with revisions 2 to 5 in two segments, and this target revision.
+        /// Creates a directory with revisions 2 to 5 in two segments, and this target revision.
         fn new(name: &str, target: i64) -> Self {
             let path = format!("witan-changes-{name}-{}", std::process::id());
             let folder = Self(std::env::temp_dir().join(path));

@@ -1,4 +1,4 @@
-//! The errors of offline commands, with etcdutl's texts and exit codes.
+//! The errors of offline commands, with etcdutl's messages and exit codes.
 
 use std::{io, path::Path, time::Duration};
 

@@ -111,7 +111,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "must be a duration, such as 10s".to_owned())
 }
 
-/// Returns the text that a Witan data directory needs no work because of `why`. Fails for any other directory.
+/// Returns the message that a Witan data directory needs no work because of `why`. Fails for any other directory.
 fn unneeded(dir: &Path, why: &str) -> Result<String, OfflineError> {
     let shown = dir.display();
     match storage::identity(dir)? {

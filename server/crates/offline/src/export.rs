@@ -21,8 +21,8 @@ use super::{
 
 const BUFFER_BYTES: usize = 1 << 20;
 
-/// Writes the member's state as an etcd data directory. Returns the text to print. Fails if the target exists or is inside the
-/// member's directory, or if there is not enough disk space.
+/// Writes the member's state as an etcd data directory. Returns the output to print. Fails if the target exists or is inside
+/// the member's directory, or if there is not enough disk space.
 pub(super) fn export(arguments: &ExportArguments) -> Result<String, OfflineError> {
     let (from, to) = (&arguments.data_dir, &arguments.etcd);
     check_target(from, to).map_err(OfflineError::export(to))?;

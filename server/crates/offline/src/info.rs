@@ -30,7 +30,7 @@ struct Info {
     v2_index: u64,
 }
 
-/// Reads a data directory and returns the text to print. Fails for a format other than `simple` and `json`.
+/// Reads a data directory and returns the output to print. Fails for a format other than `simple` and `json`.
 pub(super) fn info(dir: &Path, format: &str) -> Result<String, OfflineError> {
     let show: fn(&Info) -> Result<String, OfflineError> = match format {
         "simple" => |info| Ok(info.lines()),

@@ -1,5 +1,5 @@
-//! Offline commands: `witan snapshot status` and `restore` with etcdutl's texts and exit codes, `witan adopt`, `witan export`,
-//! `witan info` and `witan replay`.
+//! Offline commands: `witan snapshot status` and `restore` with etcdutl's messages and exit codes, `witan adopt`, `witan
+//! export`, `witan info` and `witan replay`.
 //!
 //! Not here: the snapshot format (`witan_snapshot`), the data directories (`witan_storage`, `witan_etcd`), the conversion of
 //! etcd's data (`witan_adopt`), and the commands that call a running member (`witan_follow::command`).
@@ -34,7 +34,7 @@ pub use error::OfflineError;
 /// The program name that selects etcdutl's command line.
 pub const ETCDUTL: &str = "etcdutl";
 
-/// Runs a command and returns the text to print. Returns `None` if there is no command with this name.
+/// Runs a command and returns the output to print. Returns `None` if there is no command with this name.
 pub fn run(
     command: &str,
     arguments: impl Iterator<Item = OsString>,
@@ -52,7 +52,7 @@ pub fn run(
     })
 }
 
-/// Runs `etcdutl` with these arguments and returns the text to print.
+/// Runs `etcdutl` with these arguments and returns the output to print.
 pub fn etcdutl(arguments: impl Iterator<Item = OsString>) -> Result<String, OfflineError> {
     parse(ETCDUTL, arguments).and_then(|line| etcdutl::run(&line))
 }

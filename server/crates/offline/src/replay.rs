@@ -11,7 +11,8 @@ use super::{arguments::ReplayArguments, error::OfflineError};
 
 type Form = fn(&ShownTurn<'_>) -> String;
 
-/// Replays the recordings in a file or folder, writes their turns to `out` and returns the results. Fails if a replay differs.
+/// Replays the recordings in a file or directory, writes their turns to `out` and returns the results. Fails if a replay
+/// differs.
 pub(super) fn replay(
     arguments: &ReplayArguments,
     out: &mut dyn io::Write,

@@ -19,7 +19,7 @@ use super::{
     progress::ProgressBar,
 };
 
-/// Creates a data directory from a snapshot and returns the text to print. `cache` decides which values stay in memory.
+/// Creates a data directory from a snapshot and returns the output to print. `cache` decides which values stay in memory.
 pub(super) fn restore(
     arguments: &RestoreArguments,
     cache: &Arc<BlockCache>,

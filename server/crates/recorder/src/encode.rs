@@ -67,7 +67,7 @@ impl Encoder {
         frame::put(into, Part::Gap(Gap { from, to }));
     }
 
-    /// Appends a turn, or only its size if it is too large.
+    /// Appends a turn, or only its size if the turn is too large.
     pub fn turn(turn: Turn, into: &mut Vec<u8>) {
         let Turn { number, at_ns, .. } = turn;
         let bytes = turn.encoded_len() as u64;

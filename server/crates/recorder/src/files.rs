@@ -38,7 +38,7 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    /// Creates the folder if necessary and starts a new file after the existing files.
+    /// Creates the directory if necessary and starts a new file after the existing files.
     pub(crate) fn open(settings: RingSettings) -> io::Result<Self> {
         let head = Head {
             began_ns: now_ns(),
@@ -145,7 +145,7 @@ pub(crate) fn path(folder: &Path, number: u64) -> PathBuf {
     folder.join(format!("{number:08}.{ENDING}"))
 }
 
-/// Lists the numbers of the ring's files in a folder, in ascending order.
+/// Lists the numbers of the ring's files in a directory, in ascending order.
 pub(crate) fn numbers(folder: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(folder)? {

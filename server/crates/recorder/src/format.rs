@@ -426,7 +426,7 @@ pub struct Turned {
 pub struct Proposal {
     #[prost(uint64, tag = "1")]
     pub ticket: u64,
-    /// Number of the client's connection.
+    /// ID of the client's connection.
     #[prost(fixed64, tag = "2")]
     pub connection: u64,
     /// The wall clock in Unix nanoseconds.

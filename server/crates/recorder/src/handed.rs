@@ -28,7 +28,7 @@ pub struct HandedFiles {
 }
 
 impl HandedFiles {
-    /// Lists the files of a folder. Each one is opened when the stream reaches it.
+    /// Lists the files of a directory. Each one is opened when the stream reaches it.
     pub fn open(folder: &Path) -> io::Result<Self> {
         let numbers = files::numbers(folder)?.into_iter();
         let paths: Vec<PathBuf> = numbers.map(|number| files::path(folder, number)).collect();
@@ -64,7 +64,8 @@ impl HandedFiles {
     }
 }
 
-/// Opens a file and returns it with the length of its complete frames, or `None` if it is no recording or has values in clear.
+/// Opens a file and returns it with the length of its complete frames, or `None` if the file is no recording or has values in
+/// clear.
 fn open(path: &Path) -> io::Result<Option<(File, u64)>> {
     let file = File::open(path)?;
     let head = frame::take_head(&mut BufReader::new(&file));

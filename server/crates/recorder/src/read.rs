@@ -18,7 +18,7 @@ use crate::{
 pub enum ReadError {
     #[error("read {path}: {source}")]
     Io { path: String, source: io::Error },
-    #[error("{0}: the folder contains no file of a recording (00000001.rec, …)")]
+    #[error("{0}: the directory contains no recording files (00000001.rec, …)")]
     Empty(String),
     #[error("{0} is not a recording, or its first frame is damaged")]
     Foreign(String),
@@ -36,7 +36,7 @@ pub(crate) struct Recordings {
     file: Option<(PathBuf, BufReader<File>, bool)>,
 }
 
-/// Opens a file, or all files of a ring's folder. Fails if there is none, or if one cannot be read or is not a recording.
+/// Opens a file, or all files of a ring's directory. Fails if there is none, or if one cannot be read or is not a recording.
 pub(crate) fn open(path: &Path) -> Result<Recordings, ReadError> {
     let io = |source| ReadError::Io { path: path.display().to_string(), source };
     let mut files = vec![path.to_path_buf()];
@@ -68,8 +68,8 @@ fn check(path: &Path) -> Result<(), ReadError> {
 impl Iterator for Recordings {
     type Item = Step;
 
-    /// Reads the next part, or returns `None` after the last file. If a file is damaged or cannot be read, returns the fault
-    /// and continues with the next file.
+    /// Reads the next part, or returns `None` after the last file. If a file is damaged or cannot be read, returns the fault,
+    /// and the next call continues with the next file.
     fn next(&mut self) -> Option<Step> {
         loop {
             let (path, mut file, mut begins) = match self.file.take() {

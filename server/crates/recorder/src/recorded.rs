@@ -47,7 +47,7 @@ impl Recording {
         }
     }
 
-    /// Passes the turn to the sink, or only its size if it is too large, and starts the next turn.
+    /// Passes the turn to the sink, or only its size if the turn is too large, and starts the next turn.
     fn end_turn(&mut self) {
         let next = Turn { number: self.turn.number + 1, ..Turn::default() };
         let mut turn = std::mem::replace(&mut self.turn, next);

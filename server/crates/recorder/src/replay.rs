@@ -73,8 +73,8 @@ pub struct Replayed {
     pub cut: Option<String>,
 }
 
-/// Executes the recordings in a file or folder and calls `show` with each turn. Recordings above this program's feature level
-/// `level` are only shown. Returns one result per process. Fails if there is no recording.
+/// Executes the recordings in a file or directory and calls `show` with each turn. Recordings above this program's feature
+/// level `level` are only shown. Returns one result per process. Fails if there is no recording.
 pub fn replay(
     path: &Path,
     level: Level,

@@ -25,7 +25,7 @@ const WRITE_INTERVAL: Duration = Duration::from_millis(20);
 /// The location, size and owner of a ring.
 #[derive(Clone, Debug)]
 pub struct RingSettings {
-    /// The folder, which is created if necessary.
+    /// The directory, which is created if necessary.
     pub folder: PathBuf,
     /// Maximum total size in bytes of all files, unless a single turn is larger.
     pub bytes: u64,
@@ -70,7 +70,8 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Creates the folder and its first file and starts the writing thread. Fails with `StorageFull` if `is_low` returns true.
+    /// Creates the directory and its first file and starts the writing thread. Fails with `StorageFull` if `is_low` returns
+    /// true.
     pub fn open(settings: RingSettings, is_low: IsLow) -> io::Result<Self> {
         if is_low() {
             return Err(io::Error::new(

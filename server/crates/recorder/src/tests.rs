@@ -191,7 +191,7 @@ fn step(replica: &mut RecordedReplica, turn: u64) {
     replica.take(input::Input::Turned { monotonic_ns: monotonic_ns + 1, sync_ns: 1000 });
 }
 
-/// Replays a folder that contains one process's recording.
+/// Replays a directory that contains one process's recording.
 fn played(path: &Path, show: &mut dyn FnMut(&ShownTurn<'_>)) -> Replayed {
     let mut replayed = replay(path, levels::OWN, show).unwrap();
     assert_eq!(replayed.len(), 1);

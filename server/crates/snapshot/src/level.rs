@@ -24,8 +24,8 @@ pub(super) fn key(level: Level) -> Option<Vec<u8>> {
     (level > levels::FIRST).then(|| [&[record::AUTH], text.as_bytes()].concat())
 }
 
-/// Returns the level that a record in Witan's own bucket specifies, or `None` if it is another record. Fails if the level is
-/// above `own`, the level of this release.
+/// Returns the level that a record in Witan's own bucket specifies, or `None` if the record contains something else. Fails if
+/// the level is above `own`, the level of this release.
 pub(super) fn read(value: &[u8], own: Level) -> Result<Option<Level>, BoltError> {
     let text = decode_witan_record(value)
         .and_then(|(key, _)| key.strip_prefix(&[record::AUTH]))
@@ -87,7 +87,7 @@ mod tests {
         }
     }
 
-    /// Release 0.1.0 prints this text, because it decodes the record as a user.
+    /// Release 0.1.0 prints this message, because it decodes the record as a user.
     #[test]
     fn a_release_without_this_module_refuses_the_record_and_names_the_level() {
         let refused = StateMachine::default()

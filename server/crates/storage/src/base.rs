@@ -139,7 +139,7 @@ impl BasePlan {
 }
 
 /// Returns the address of the file in which a block has its place, or `None` if the block has no place. Files of different
-/// folders have different addresses, even if their runs have the same number.
+/// directories have different addresses, even if their runs have the same number.
 fn file_of(block: &BlockRecord<'_>) -> Option<*const ()> {
     let place = block.place()?;
     Some(Arc::as_ptr(&place.file).cast::<()>())

@@ -89,8 +89,8 @@ struct OutdatedChain {
 }
 
 impl Checkpoint {
-    /// Opens the folder and reads its checkpoint, or returns `None` as the view if no checkpoint was ever written. A directory
-    /// that was copied while in use may lack runs that `current` names; the newest complete checkpoint is then used.
+    /// Opens the directory and reads its checkpoint, or returns `None` as the view if no checkpoint was ever written. A
+    /// directory that was copied while in use may lack runs that `current` names; the newest complete checkpoint is then used.
     pub(super) fn open(
         dir: &Path,
         origin: Origin,
@@ -404,7 +404,7 @@ impl Checkpoint {
         let copies = copies.chain(self.copy).collect();
         if let Err(error) = self.folder.remove_others(runs, &copies, self.installs) {
             let dir = self.folder.dir.display();
-            tracing::warn!(%dir, %error, "failed to remove old files from the checkpoint folder");
+            tracing::warn!(%dir, %error, "failed to remove old files from the checkpoint directory");
         }
     }
 
@@ -469,7 +469,7 @@ impl Checkpoint {
     }
 }
 
-/// Returns a number greater than the number of every run in the folder.
+/// Returns a number greater than the number of every run in the directory.
 fn next_number(dir: &Path) -> io::Result<u64> {
     let mut next = 1;
     for entry in fs::read_dir(dir)? {

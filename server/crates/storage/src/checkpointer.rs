@@ -132,7 +132,7 @@ impl Checkpointer {
         self.folder.take_damage()
     }
 
-    /// Returns a receiver for other members' snapshots, which writes into the checkpoint's folder.
+    /// Returns a receiver for other members' snapshots, which writes into the checkpoint's directory.
     pub fn receiver(&self) -> SnapshotReceiver {
         SnapshotReceiver::new(self.folder.clone())
     }

@@ -21,10 +21,10 @@ use super::{
     format, lock, make_dir, member_dir, open,
 };
 
-/// The folder inside etcd's data directory in which Witan's data is staged.
+/// The directory inside etcd's data directory in which Witan's data is staged.
 const ADOPTING: &str = "witan-adopting";
 
-/// Witan's folders next to etcd's. The identity is moved after them.
+/// Witan's directories next to etcd's. The identity is moved after them.
 const FOLDERS: [&str; 2] = ["log", "checkpoint"];
 
 /// A data directory that is being created. Dropping the value removes the files, unless [`Self::finish`] has succeeded.
@@ -43,7 +43,7 @@ pub fn create(
 ) -> Result<NewDirectory, OpenError> {
     let staged = staging(dir)?;
     if staged.exists() {
-        // An earlier process with the same pid may have left this folder.
+        // An earlier process with the same pid may have left this directory.
         fs::remove_dir_all(&staged).map_err(|error| OpenError::io(&staged, error))?;
     }
     let staged = StagedDirectory::open(staged, identity, cache)?;
@@ -121,7 +121,7 @@ impl Adoption {
     }
 
     /// Completes the directory, with `view` as the checkpoint and `log` as the later entries. The identity is moved last, so
-    /// that an interrupted adoption is repeated. The files get the owner of etcd's folder `snap`.
+    /// that an interrupted adoption is repeated. The files get the owner of etcd's directory `snap`.
     pub fn finish(mut self, view: View, log: &LogBatch) -> Result<(), OpenError> {
         self.staged.fill(view, Some(log))?;
         let (member, wal) = (member_dir(&self.dir), &self.wal);

@@ -1,4 +1,4 @@
-//! Errors that prevent opening a data directory. Each error has a text (path, cause, remedy) and an exit code for scripts.
+//! Errors that prevent opening a data directory. Each error has a message (path, cause, remedy) and an exit code for scripts.
 
 use std::{
     io,
@@ -45,7 +45,7 @@ pub enum OpenError {
         path.display()
     )]
     LaterRelease {
-        /// The file or folder.
+        /// The file or directory.
         path: PathBuf,
         /// Names the unknown part.
         what: String,
@@ -70,7 +70,7 @@ pub enum OpenError {
          witan adopt --data-dir DIR, or start with --adopt-etcd; etcd's files stay unchanged", path.display()
     )]
     Etcd {
-        /// etcd's folder.
+        /// etcd's directory.
         path: PathBuf,
     },
     /// etcd's data in this directory was already adopted.
@@ -92,17 +92,17 @@ pub enum OpenError {
          it. To adopt etcd's data again, move it away", path.display()
     )]
     InTheWay {
-        /// The file or folder.
+        /// The file or directory.
         path: PathBuf,
     },
-    /// The log is not in the folder that `--wal-dir` names.
+    /// The log is not in the directory that `--wal-dir` names.
     #[error(
         "--wal-dir puts the Raft log in {}, but {what}. Nothing was changed. Set the flag to its previous value, or move \
          the log folder there manually and make member/log in the data directory a link to it. If the files there \
          belong to an earlier data directory or an interrupted move, remove them", path.display()
     )]
     WalDir {
-        /// The folder that the flag determines for the log.
+        /// The directory that the flag determines for the log.
         path: PathBuf,
         /// Describes the log or link that was found.
         what: String,
@@ -126,7 +126,7 @@ pub enum OpenError {
          the folders log and checkpoint next to it away, and adopt the directory again without the writes to witan", etcd.display(), identity.display()
     )]
     EtcdRanSince {
-        /// The folder of etcd's log.
+        /// The directory of etcd's log.
         etcd: PathBuf,
         /// The identity file.
         identity: PathBuf,
@@ -148,7 +148,7 @@ pub enum OpenError {
          --data-dir", path.display()
     )]
     NotWritable {
-        /// The file or folder.
+        /// The file or directory.
         path: PathBuf,
         /// The error from the operating system.
         source: io::Error,
@@ -159,7 +159,7 @@ pub enum OpenError {
          is lost", path.display()
     )]
     Full {
-        /// The file or folder.
+        /// The file or directory.
         path: PathBuf,
         /// The error from the operating system.
         source: io::Error,
@@ -167,7 +167,7 @@ pub enum OpenError {
     /// Any other failure of the file system.
     #[error("{} cannot be used: {source}. Check the disk and the system log", path.display())]
     Io {
-        /// The file or folder.
+        /// The file or directory.
         path: PathBuf,
         /// The error from the operating system.
         source: io::Error,
@@ -179,7 +179,7 @@ pub enum OpenError {
          cluster and add it again", path.display()
     )]
     Log {
-        /// The file or the log's folder.
+        /// The file or the log's directory.
         path: PathBuf,
         /// Byte offset in the file.
         offset: u64,
@@ -192,7 +192,7 @@ pub enum OpenError {
          this member from its cluster and add it again", path.display()
     )]
     Checkpoint {
-        /// The folder or a file in it.
+        /// The directory or a file in it.
         path: PathBuf,
         /// Description of the damage.
         what: String,
@@ -299,9 +299,9 @@ impl CheckpointReadError {
         }
     }
 
-    /// Converts the error to an [`OpenError`] that names the damaged file, or the checkpoint's folder `dir` if the file is
-    /// unknown. I/O errors stay I/O errors, and a record from a later release becomes [`OpenError::LaterRelease`]; any other bad
-    /// record or a missing file becomes [`OpenError::Checkpoint`].
+    /// Converts the error to an [`OpenError`] that names the damaged file, or the checkpoint's directory `dir` if the file is
+    /// unknown. I/O errors stay I/O errors, and a record from a later release becomes [`OpenError::LaterRelease`]; any other
+    /// bad record or a missing file becomes [`OpenError::Checkpoint`].
     pub(super) fn refusal(self, dir: &Path) -> OpenError {
         let (path, error) = match self {
             Self::At(path, error) => (path, *error),

@@ -1,4 +1,4 @@
-//! Detects etcd's data directories. etcd uses the same default directory as Witan and also names the member's folder
+//! Detects etcd's data directories. etcd uses the same default directory as Witan and also names the member's directory
 //! `member`.
 
 use std::{
@@ -8,8 +8,8 @@ use std::{
 
 use super::{OpenError, files, format};
 
-/// Returns etcd's `snap` or `wal` folder in the member's folder, or `None` if neither exists. A `wal` folder without segments
-/// does not count, because `--wal-dir` may name it.
+/// Returns etcd's `snap` or `wal` directory in the member's directory, or `None` if neither exists. A `wal` directory without
+/// segments does not count, because `--wal-dir` may name it.
 pub(super) fn find(member: &Path) -> io::Result<Option<PathBuf>> {
     let (snap, wal) = (member.join("snap"), member.join("wal"));
     if snap.try_exists()? {
@@ -26,12 +26,13 @@ fn segments(wal: &Path) -> io::Result<Vec<PathBuf>> {
         .collect()
 }
 
-/// Name of the file in the member's folder that records where etcd's log ended when it was adopted. It contains the log's
-/// folder (empty for `wal` in the member's folder), and the name, length and checksum of the last segment without trailing
-/// zeros.
+/// Name of the file in the member's directory that records where etcd's log ended when it was adopted. It contains the log's
+/// directory (empty for `wal` in the member's directory), and the name, length and checksum of the last segment without
+/// trailing zeros.
 pub(super) const ADOPTED: &str = "adopted";
 
-/// Returns the name, length and checksum of the last segment of etcd's log in the folder `wal`, or `None` if it has no segment.
+/// Returns the name, length and checksum of the last segment of etcd's log in the directory `wal`, or `None` if the log has no
+/// segment.
 fn end_of_log(wal: &Path) -> io::Result<Option<String>> {
     let Some(last) = segments(wal)?.into_iter().max() else {
         return Ok(None);
@@ -44,8 +45,8 @@ fn end_of_log(wal: &Path) -> io::Result<Option<String>> {
     Ok(Some(format!("{name} {length} {crc:08x}")))
 }
 
-/// Records the end of etcd's adopted log `wal` in the folder `filled`, which becomes the member's folder. `is_beside` means
-/// that `wal` is inside the member's folder.
+/// Records the end of etcd's adopted log `wal` in the directory `filled`, which becomes the member's directory. `is_beside`
+/// means that `wal` is inside the member's directory.
 pub(super) fn record_adopted(filled: &Path, wal: &Path, is_beside: bool) -> io::Result<()> {
     let end = end_of_log(wal)?.unwrap_or_default();
     let place = match is_beside {

@@ -12,7 +12,7 @@ use std::{
 
 use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with, statfs};
 
-/// Mode of folders in the data directory, as in etcd. The files contain password hashes and all values.
+/// Mode of directories in the data directory, as in etcd. The files contain password hashes and all values.
 const DIR_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
@@ -61,7 +61,7 @@ pub(super) fn make_private(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives a file, or a folder and its contents, to the owner of `model`. A privileged user may have created them for the
+/// Gives a file, or a directory and its contents, to the owner of `model`. A privileged user may have created them for the
 /// member's user. Does nothing if the process lacks the permission.
 pub(super) fn give_to_owner_of(model: &Path, path: &Path) -> io::Result<()> {
     let (owner, found) = (fs::metadata(model)?, fs::symlink_metadata(path)?);
@@ -131,7 +131,7 @@ pub(super) fn sync_file(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a folder's entries durable: creations, renames and removals.
+/// Makes a directory's entries durable: creations, renames and removals.
 pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     inject_failure()?;
     File::open(dir)?.sync_all()?;
@@ -139,7 +139,7 @@ pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes the name of a file or folder durable in its parent folder.
+/// Makes the name of a file or directory durable in its parent directory.
 pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => sync_dir(Path::new(".")),
@@ -154,7 +154,7 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
     fs::remove_file(path)
 }
 
-/// Hook for tests, called after a file or folder has become durable.
+/// Hook for tests, called after a file or directory has become durable.
 #[cfg(not(test))]
 fn watched(_path: &Path) {}
 #[cfg(test)]

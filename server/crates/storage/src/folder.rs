@@ -1,4 +1,4 @@
-//! State shared by the writers of the checkpoint's folder: the checkpoint thread, the snapshot receivers, and the replica's
+//! State shared by the writers of the checkpoint's directory: the checkpoint thread, the snapshot receivers, and the replica's
 //! thread, which publishes received snapshots. The scrub reads the published chain and reports damage.
 //!
 //! No thread waits for another thread while it holds the lock. Publishing replaces the file `current` under the lock.
@@ -61,7 +61,7 @@ pub(super) struct DurableRecords {
     pub(super) last_key: Vec<u8>,
 }
 
-/// State shared by the writers of the checkpoint's folder.
+/// State shared by the writers of the checkpoint's directory.
 pub(super) struct CheckpointFolder {
     pub(super) dir: PathBuf,
     /// Decides whether a run fits on the disk.
@@ -115,8 +115,8 @@ pub(super) fn is_superseded(error: &io::Error) -> bool {
 }
 
 impl CheckpointFolder {
-    /// Creates the shared state. `next` must exceed the number of every run in the folder. `last_copy` is the newest manifest
-    /// copy's number.
+    /// Creates the shared state. `next` must exceed the number of every run in the directory. `last_copy` is the newest
+    /// manifest copy's number.
     pub(super) fn new(
         dir: PathBuf,
         ledger: Arc<Ledger>,
@@ -343,7 +343,7 @@ impl CheckpointFolder {
         copies: &BTreeSet<u64>,
         installs: u64,
     ) -> io::Result<()> {
-        // List the folder before taking the lock: every listed run is then known, and later runs are not listed.
+        // List the directory before taking the lock: every listed run is then known, and later runs are not listed.
         inject_failure()?;
         let listed: Vec<PathBuf> = fs::read_dir(&self.dir)?
             .map(|entry| entry.map(|entry| entry.path()))
@@ -399,7 +399,7 @@ impl CheckpointFolder {
     }
 }
 
-/// Lists the numbers of the manifest copies in a folder, newest first.
+/// Lists the numbers of the manifest copies in a directory, newest first.
 pub(super) fn copies(dir: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(dir)? {

@@ -29,7 +29,7 @@ pub const ANCESTORS_MAX: usize = 16;
 /// Marks a copy that no leader has brought up to date yet.
 const OUTDATED: &str = "outdated";
 
-/// Name of the file inside the member's folder.
+/// Name of the file inside the member's directory.
 pub(super) const FILE: &str = "identity";
 
 /// The member and cluster that own a directory's data.

@@ -47,12 +47,12 @@ pub fn identity(lines: &str) -> Option<String> {
     stored.map(|stored| stored.lines())
 }
 
-/// Parses the lines of an `owner` file without the checksum and encodes them again. Returns `None` if they are invalid.
+/// Parses the lines of an `owner` file without the checksum and encodes them again. Returns `None` if the lines are invalid.
 pub fn owner(lines: &str) -> Option<String> {
     LogOwner::parse(lines).map(|owner| owner.lines())
 }
 
-/// Parses the text of the file `current` and encodes it again. Returns `None` if it is invalid.
+/// Parses the text of the file `current` and encodes it again. Returns `None` if the text is invalid.
 pub fn current(text: &str) -> Option<String> {
     Manifest::decode(text).map(|manifest| manifest.encode())
 }

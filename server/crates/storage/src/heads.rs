@@ -107,7 +107,7 @@ fn encode(run: &Run, items: &[RunItem]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Encodes the length of `bytes`. Returns `None` if it exceeds 32 bits.
+/// Encodes the length of `bytes`. Returns `None` if the length exceeds 32 bits.
 fn length(bytes: &[u8]) -> Option<[u8; 4]> {
     Some(u32::try_from(bytes.len()).ok()?.to_le_bytes())
 }
@@ -121,7 +121,7 @@ pub(super) fn read(path: &Path, run: &Run) -> Option<Vec<RunEntry>> {
     decode(&fs::read(heads_path(path)).ok()?, run)
 }
 
-/// Decodes the heads of a run, or returns `None` if they are damaged or belong to another run.
+/// Decodes the heads of a run, or returns `None` if the heads are damaged or belong to another run.
 fn decode(bytes: &[u8], run: &Run) -> Option<Vec<RunEntry>> {
     let (content, crc) = bytes.split_last_chunk::<4>()?;
     if crc32fast::hash(content) != u32::from_le_bytes(*crc) {

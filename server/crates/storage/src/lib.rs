@@ -279,7 +279,7 @@ fn check_log(
     let log = member.join(wal_dir::LOG);
     if log.is_symlink() && !log.exists() {
         let what =
-            "it is a link to a folder that does not exist; check whether its disk is mounted";
+            "it is a link to a directory that does not exist; check whether its disk is mounted";
         return Err(OpenError::log(&log, 0, what));
     }
     let owner = owner::check_link(&log)?;

@@ -11,7 +11,7 @@ use std::{
 
 use super::{OpenError, files};
 
-/// Name of the lock file inside the member's folder.
+/// Name of the lock file inside the member's directory.
 pub(super) const FILE: &str = "LOCK";
 
 /// Number of attempts to lock a file.

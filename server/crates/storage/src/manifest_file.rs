@@ -2,9 +2,9 @@
 //! `sled`. `manifest` defines the lines.
 //!
 //! sled's `flush` does not order its writes, and sled repairs damage that looks like a torn write. Therefore, the database is
-//! written in a scratch folder, closed and read back. Its bytes and their checksum are then written atomically. Reading
-//! verifies the checksum before sled opens a copy of the bytes. The scratch folder is in memory, so that startup needs no free
-//! disk space.
+//! written in a scratch directory, closed and read back. Its bytes and their checksum are then written atomically. Reading
+//! verifies the checksum before sled opens a copy of the bytes. The scratch directory is in memory, so that startup needs no
+//! free disk space.
 
 use std::{
     fs::{self, DirBuilder},
@@ -27,14 +27,15 @@ const CACHE_BYTES: u64 = 1 << 20;
 /// The file of a closed database from which sled restores the other files.
 const DATABASE: &str = "db";
 const SUM_BYTES: usize = 4;
-/// Parent folder of the in-memory scratch folders.
+/// Parent directory of the in-memory scratch directories.
 const MEMORY: &str = "/dev/shm";
-/// Prefix of a scratch folder's name, before the process id and the time in ns.
+/// Prefix of a scratch directory's name, before the process id and the time in ns.
 const SCRATCH: &str = "witan-manifest-";
-/// Age above which a scratch folder belongs to a killed process. A process uses its folder only for milliseconds.
+/// Age above which a scratch directory belongs to a killed process. A process uses its directory only for milliseconds.
 const LEFT_AFTER: Duration = Duration::from_secs(60);
 
-/// Encodes lines, each terminated by a line feed, as a file. Uses a folder in `dir` if no in-memory folder can be created.
+/// Encodes lines, each terminated by a line feed, as a file. Uses a directory in `dir` if no in-memory directory can be
+/// created.
 pub(super) fn encode(lines: &str, dir: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = in_scratch(dir, |scratch| {
         let write = || -> io::Result<()> {
@@ -61,8 +62,8 @@ pub(super) fn encode(lines: &str, dir: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Decodes the lines in a file. Returns `None` if the file is damaged. Uses a folder in `dir` if no in-memory folder can be
-/// created.
+/// Decodes the lines in a file. Returns `None` if the file is damaged. Uses a directory in `dir` if no in-memory directory can
+/// be created.
 pub(super) fn decode(bytes: &[u8], dir: &Path) -> io::Result<Option<String>> {
     let Some((bytes, sum)) = bytes.split_last_chunk::<SUM_BYTES>() else {
         return Ok(None);
@@ -83,14 +84,14 @@ pub(super) fn decode(bytes: &[u8], dir: &Path) -> io::Result<Option<String>> {
             Ok(lines)
         };
         let lines = catch_in_library(read).unwrap_or_else(panicked)?;
-        // sled may write to the folder until it releases its lock.
+        // sled may write to the directory until it releases its lock.
         wait_until_unlocked(&path)?;
         Ok(lines)
     })?;
     Ok(String::from_utf8(lines).ok())
 }
 
-/// Removes the scratch folders of killed processes. Ignores failures, which only waste space.
+/// Removes the scratch directories of killed processes. Ignores failures, which only waste space.
 pub(super) fn remove_leftovers(dir: &Path) {
     for parent in [Path::new(MEMORY), dir] {
         for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
@@ -101,7 +102,7 @@ pub(super) fn remove_leftovers(dir: &Path) {
     }
 }
 
-/// Returns whether a scratch folder with this name is too old to be in use.
+/// Returns whether a scratch directory with this name is too old to be in use.
 fn is_leftover(name: &str) -> bool {
     let made_ns = name
         .strip_prefix(SCRATCH)
@@ -118,7 +119,7 @@ fn panicked<T>() -> io::Result<T> {
     Err(io::Error::other("sled panicked"))
 }
 
-/// Runs `step` in an empty in-memory folder. If that fails, runs it in a folder in `dir`.
+/// Runs `step` in an empty in-memory directory. If that fails, runs it in a directory in `dir`.
 fn in_scratch<T>(dir: &Path, step: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
     let run = |parent: &Path| {
         let scratch = Scratch::new(parent)?;
@@ -127,7 +128,7 @@ fn in_scratch<T>(dir: &Path, step: impl Fn(&Path) -> io::Result<T>) -> io::Resul
     run(Path::new(MEMORY)).or_else(|_| run(dir))
 }
 
-/// Opens or creates the database in a folder, without background flushes.
+/// Opens or creates the database in a directory, without background flushes.
 fn open(folder: &Path) -> sled::Result<sled::Db> {
     sled::Config::new()
         .path(folder)
@@ -138,13 +139,13 @@ fn open(folder: &Path) -> sled::Result<sled::Db> {
         .open()
 }
 
-/// An empty folder that only its owner can access, removed on drop.
+/// An empty directory that only its owner can access, removed on drop.
 struct Scratch(PathBuf);
 
 impl Scratch {
     fn new(parent: &Path) -> io::Result<Self> {
         let path = parent.join(format!("{SCRATCH}{}-{}", process::id(), now_ns()));
-        // Fails if a process with the same id in another container has already created the folder.
+        // Fails if a process with the same id in another container has already created the directory.
         DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))
     }
@@ -152,7 +153,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // A later startup removes a leftover folder.
+        // A later startup removes a leftover directory.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
@@ -208,7 +209,7 @@ mod tests {
     fn folders_of_killed_processes_go_and_those_in_use_stay() {
         let dir = TempDir::new();
         let killed = Path::new(MEMORY).join(format!("{SCRATCH}1-2"));
-        // In one call, because a startup in another test may remove the folder between two calls.
+        // In one call, because a startup in another test may remove the directory between two calls.
         fs::create_dir_all(&killed).unwrap();
         fs::create_dir_all(dir.0.join(format!("{SCRATCH}1-2/blobs"))).unwrap();
         let used = Scratch::new(&dir.0).unwrap();

@@ -1,6 +1,6 @@
 //! Reads a stopped member's data directory without writing to it. Startup repairs a torn last write and completes an
-//! interrupted installation. This module runs the startup in a temporary folder, with a copy of the log and links to the runs.
-//! The folder stays while the state is used, because values that are not in memory are read through its links.
+//! interrupted installation. This module runs the startup in a temporary directory, with a copy of the log and links to the
+//! runs. The directory stays while the state is used, because values that are not in memory are read through its links.
 
 use std::{
     fs::{self, DirBuilder},
@@ -62,12 +62,12 @@ pub fn read(
     Ok(Some((identity, opened.recovered, hold)))
 }
 
-/// A temporary folder with copies of the files that startup changes, and links to the files that it only reads.
+/// A temporary directory with copies of the files that startup changes, and links to the files that it only reads.
 #[derive(Debug)]
 struct Copy(PathBuf);
 
 impl Copy {
-    /// Creates the folder with a copy of the log and links to the runs of `member`. Missing files are left out.
+    /// Creates the directory with a copy of the log and links to the runs of `member`. Missing files are left out.
     fn of(member: &Path) -> Result<Self, OpenError> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now_ns = now.map_or(0, |now| now.as_nanos());
@@ -85,7 +85,7 @@ impl Copy {
         Ok(copy)
     }
 
-    /// Copies the `wanted` files of a folder. Links runs instead, because they never change.
+    /// Copies the `wanted` files of a directory. Links runs instead, because they never change.
     fn fill(
         &self,
         member: &Path,

@@ -27,7 +27,7 @@ pub(super) struct OpenIdentity {
 }
 
 impl OpenIdentity {
-    /// Creates the identity of the directory with the member's folder `member`. Writes nothing.
+    /// Creates the identity of the directory with the member's directory `member`. Writes nothing.
     pub(super) fn new(member: &Path, stored: StoredIdentity) -> Self {
         Self {
             member: member.to_owned(),

@@ -1,6 +1,6 @@
-//! The file `owner` in the raft log's folder. It names the member, so that an `identity` file from another directory is
+//! The file `owner` in the raft log's directory. It names the member, so that an `identity` file from another directory is
 //! detected. With `--wal-dir`, it also names the link in the data directory. A copy of the data directory has its own link to
-//! the folder and must not write there.
+//! the log's directory and must not write there.
 
 use std::{
     fs, io,
@@ -11,14 +11,14 @@ use witan_machine::member::MemberId;
 
 use super::{DataIdentity, OpenError, files, format};
 
-/// Name of the file in the log's folder.
+/// Name of the file in the log's directory.
 pub(super) const FILE: &str = "owner";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct LogOwner {
     cluster_id: u64,
     member_id: MemberId,
-    /// The link to the folder, if the log is outside the data directory.
+    /// The link to the directory, if the log is outside the data directory.
     link: Option<LogLink>,
 }
 
@@ -61,7 +61,7 @@ impl LogOwner {
         Self { cluster_id, member_id, link }
     }
 
-    /// Reads the owner file of a folder, or returns `None` if it does not exist.
+    /// Reads the owner file of a directory, or returns `None` if the file does not exist.
     pub(super) fn read(folder: &Path) -> Result<Option<Self>, OpenError> {
         let path = folder.join(FILE);
         let text = match fs::read_to_string(&path) {
@@ -130,8 +130,8 @@ impl LogOwner {
     }
 }
 
-/// Reads the owner of the log at `log`, which is a folder or a link to one. Fails if `log` is a link and the owner does not
-/// name it. Returns `None` for a folder without an owner file.
+/// Reads the owner of the log at `log`, which is a directory or a link to one. Fails if `log` is a link and the owner does not
+/// name it. Returns `None` for a directory without an owner file.
 pub(super) fn check_link(log: &Path) -> Result<Option<LogOwner>, OpenError> {
     let owner = LogOwner::read(log)?;
     let Some(own) = LogLink::read(log, log)? else {

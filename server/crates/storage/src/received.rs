@@ -144,7 +144,7 @@ pub struct IncomingSnapshot {
 /// A run that another thread writes, and how much of the snapshot is durable after it.
 #[derive(Debug)]
 struct RunInWriting {
-    /// The writing thread. Its result is `None` if it panicked.
+    /// The writing thread. Its result is `None` if the thread panicked.
     thread: JoinHandle<Option<io::Result<(Run, RunBlocks)>>>,
     count: RecordCounter,
     last_key: Vec<u8>,

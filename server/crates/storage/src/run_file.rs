@@ -1,6 +1,6 @@
 //! Reads single records of a run: the values of blocks that are not in memory. `run` reads and writes entire runs.
 //!
-//! A [`Place`] names a block's record in a run and holds the [`RunFile`]. The folder tracks the `RunFile` of each run
+//! A [`Place`] names a block's record in a run and holds the [`RunFile`]. The directory tracks the `RunFile` of each run
 //! ([`CheckpointFolder::run_file`]) and does not remove the run while the `RunFile` exists.
 
 use std::{
@@ -40,8 +40,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct RunFile {
     path: PathBuf,
     cache: Arc<BlockCache>,
-    /// The folder to which the drop reports the run. It is weak, because the folder can own a view of the checkpoint thread,
-    /// and the view's places own this value.
+    /// The directory to which the drop reports the run. It is weak, because the directory can own a view of the checkpoint
+    /// thread, and the view's places own this value.
     folder: Weak<CheckpointFolder>,
     /// Whether the run is kept only because this value exists.
     outdated: AtomicBool,
@@ -119,7 +119,7 @@ impl RecordFile for RunFile {
 impl Drop for RunFile {
     fn drop(&mut self) {
         // Any thread can drop the last place of a run, even while it holds a lock on the state. Therefore, this neither removes
-        // files nor takes the folder's lock.
+        // files nor takes the directory's lock.
         if *self.outdated.get_mut()
             && let Some(folder) = self.folder.upgrade()
         {

@@ -303,8 +303,8 @@ fn flipped_bit(sums: &RangeCrc<'_>, at: usize, seq: u64) -> Option<(usize, u8)> 
     .find_map(alone)
 }
 
-/// Parses a record's length and its footer's offset from its header, or returns `None` if they are invalid. `left` is the
-/// number of bytes from the header to the end of the file.
+/// Parses a record's length and its footer's offset from its header, or returns `None` if these values are invalid. `left` is
+/// the number of bytes from the header to the end of the file.
 fn record_layout(header: &[u8], left: usize) -> Option<(usize, usize)> {
     let head = number(header, 0)?;
     let length = usize::try_from(head >> 8).ok()?;

@@ -1,9 +1,9 @@
-//! The raft log outside the data directory (`--wal-dir`). `member/log` is a symbolic link to the folder `log` in `--wal-dir`,
-//! so that offline commands, and startup without the flag, find the log.
+//! The raft log outside the data directory (`--wal-dir`). `member/log` is a symbolic link to the directory `log` in
+//! `--wal-dir`, so that offline commands, and startup without the flag, find the log.
 //!
-//! A log in the data directory is copied, then its folder is exchanged with the link atomically. A crash leaves either the
-//! folder or the link. The folder's file `owner` names its link; only [`place_log`] changes it. In `--wal-dir`, this process
-//! deletes only its own copy, because other files may belong to another member.
+//! A log in the data directory is copied, then its directory is exchanged with the link atomically. A crash leaves either the
+//! directory or the link. The directory's file `owner` names its link; only [`place_log`] changes it. In `--wal-dir`, this
+//! process deletes only its own copy, because other files may belong to another member.
 
 use std::{
     fs, io,
@@ -20,15 +20,15 @@ use super::{
     owner::{self, LogLink, LogOwner},
 };
 
-/// Name of the log's folder or of the link to it in the member's folder. Also the name of the folder in `--wal-dir`.
+/// Name of the log's directory or of the link to it in the member's directory. Also the name of the directory in `--wal-dir`.
 pub(super) const LOG: &str = "log";
 
-/// Name of the link before it is exchanged with the log's folder and of the old folder after that.
+/// Name of the link before it is exchanged with the log's directory and of the old directory after that.
 const EXCHANGED: &str = "log.exchanged";
 
-/// Places the raft log of the data directory `dir` in the folder `wal_dir`. Moves a log from the data directory. Adopts a log
-/// that is already linked, unless the link that its folder names still exists. Fails if the folder contains another log, or if
-/// the link points elsewhere.
+/// Places the raft log of the data directory `dir` in the directory `wal_dir`. Moves a log from the data directory. Adopts a
+/// log that is already linked, unless the link that its directory names still exists. Fails if the directory contains another
+/// log, or if the link points elsewhere.
 pub fn place_log(dir: &Path, wal_dir: &Path, identity: &DataIdentity) -> Result<(), OpenError> {
     let member = member_dir(dir);
     make_dir(dir)?;
@@ -47,7 +47,7 @@ pub fn place_log(dir: &Path, wal_dir: &Path, identity: &DataIdentity) -> Result<
             false => begin_log(&log, &target, identity)?,
         }
     } else if !links_to(&log, &target) {
-        let what = format!("{} is a link to another folder", log.display());
+        let what = format!("{} is a link to another directory", log.display());
         return Err(OpenError::WalDir { path: target, what });
     } else if target.exists() {
         claim_log(&log, &target, identity)?;
@@ -57,7 +57,7 @@ pub fn place_log(dir: &Path, wal_dir: &Path, identity: &DataIdentity) -> Result<
     remove_move_leftovers(&member).map_err(|error| OpenError::io(&member, error))
 }
 
-/// Returns whether a link points to the folder. The folder may be missing; [`super::open`] reports that.
+/// Returns whether a link points to the directory. The directory may be missing; [`super::open`] reports that.
 fn links_to(link: &Path, target: &Path) -> bool {
     match fs::canonicalize(link) {
         Ok(found) => found == target,
@@ -84,7 +84,7 @@ fn claim_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), O
     name_link(log, log, target, identity)
 }
 
-/// Records the link at `at` as the owner of the folder `target`. `log` is the link's final path.
+/// Records the link at `at` as the owner of the directory `target`. `log` is the link's final path.
 fn name_link(
     at: &Path,
     log: &Path,
@@ -99,7 +99,7 @@ fn member_of(log: &Path) -> PathBuf {
     log.parent().map_or_else(PathBuf::new, Path::to_path_buf)
 }
 
-/// Links to the folder of a new log, which must be missing or empty. Records the link in the folder first.
+/// Links to the directory of a new log, which must be missing or empty. Records the link in the directory first.
 fn begin_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), OpenError> {
     refuse_used(target)?;
     files::create_dirs(target)
@@ -110,7 +110,7 @@ fn begin_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), O
     fs::rename(&link, log).map_err(|error| OpenError::io(log, error))
 }
 
-/// Creates a link to the folder `target` next to `log` and returns the link's path.
+/// Creates a link to the directory `target` next to `log` and returns the link's path.
 fn new_link(log: &Path, target: &Path) -> Result<PathBuf, OpenError> {
     let link = log.with_file_name(EXCHANGED);
     if link.is_symlink() {
@@ -121,17 +121,17 @@ fn new_link(log: &Path, target: &Path) -> Result<PathBuf, OpenError> {
     Ok(link)
 }
 
-/// Copies the log to the folder `target`, which must be missing or empty, then exchanges the log's folder with a link to the
-/// copy.
+/// Copies the log to the directory `target`, which must be missing or empty, then exchanges the log's directory with a link to
+/// the copy.
 fn move_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), OpenError> {
     refuse_used(target)?;
     tracing::info!(from = %log.display(), to = %target.display(), "moving the raft log to --wal-dir");
     let staged = target.with_file_name(format!("{LOG}.moving-{}", process::id()));
     if staged.exists() {
-        // An earlier process with the same id may have left this folder, with files that the log has dropped since.
+        // An earlier process with the same id may have left this directory, with files that the log has dropped since.
         fs::remove_dir_all(&staged).map_err(|error| OpenError::io(&staged, error))?;
     }
-    // Remove the owner file, because a rename replaces only an empty folder.
+    // Remove the owner file, because a rename replaces only an empty directory.
     let _ = fs::remove_file(target.join(owner::FILE));
     let copied = copy(log, &staged).and_then(|()| fs::rename(&staged, target));
     if let Err(error) = copied.and_then(|()| sync_parent(target)) {
@@ -141,7 +141,7 @@ fn move_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), Op
     let done = new_link(log, target).and_then(|link| {
         name_link(&link, log, target, identity)?;
         files::exchange(&link, log).map_err(|error| {
-            let what = format!("cannot replace the folder of the log with a link: {error}");
+            let what = format!("cannot replace the directory of the log with a link: {error}");
             OpenError::WalDir { path: target.to_owned(), what }
         })
     });
@@ -152,7 +152,7 @@ fn move_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), Op
     })
 }
 
-/// Copies the files of a folder to a new folder, durably.
+/// Copies the files of a directory to a new directory, durably.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     files::create_dirs(to)?;
     for file in fs::read_dir(from)? {
@@ -164,7 +164,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     sync_dir(to)
 }
 
-/// Fails if the folder contains files, except an owner file whose link was never created.
+/// Fails if the directory contains files, except an owner file whose link was never created.
 fn refuse_used(target: &Path) -> Result<(), OpenError> {
     let is_used = match fs::read_dir(target) {
         Ok(mut files) => {
@@ -176,14 +176,14 @@ fn refuse_used(target: &Path) -> Result<(), OpenError> {
     match is_used {
         true => Err(OpenError::WalDir {
             path: target.to_owned(),
-            what: "the folder already contains a log".to_owned(),
+            what: "the directory already contains a log".to_owned(),
         }),
         false => Ok(()),
     }
 }
 
-/// Removes the old log folder ([`EXCHANGED`]) and the old ballast ([`ballast_of`]) after a move to `--wal-dir`. Missing files
-/// are not an error. The removal is not made durable.
+/// Removes the old log directory ([`EXCHANGED`]) and the old ballast ([`ballast_of`]) after a move to `--wal-dir`. Missing
+/// files are not an error. The removal is not made durable.
 fn remove_move_leftovers(member: &Path) -> io::Result<()> {
     let exchanged = member.join(EXCHANGED);
     if exchanged.is_dir() && !exchanged.is_symlink() {
@@ -195,7 +195,8 @@ fn remove_move_leftovers(member: &Path) -> io::Result<()> {
     }
 }
 
-/// Returns the path of the ballast, which is on the log's disk: next to the log's folder, or inside a folder in `--wal-dir`.
+/// Returns the path of the ballast, which is on the log's disk: next to the log's directory, or inside a directory in
+/// `--wal-dir`.
 pub(super) fn ballast_of(member: &Path) -> PathBuf {
     let log = member.join(LOG);
     match log.is_symlink() {

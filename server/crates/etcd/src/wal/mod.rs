@@ -45,7 +45,7 @@ pub(crate) fn segments(dir: &Path) -> Result<Vec<Segment>, EtcdError> {
     let failed = |error| EtcdError::io(dir, error);
     let incomplete = |what| EtcdError::Log { path: dir.into(), what };
     if !dir.is_dir() {
-        return Err(incomplete("the folder does not exist".into()));
+        return Err(incomplete("the directory does not exist".into()));
     }
     let mut found = Vec::new();
     for file in fs::read_dir(dir).map_err(failed)? {
@@ -57,7 +57,7 @@ pub(crate) fn segments(dir: &Path) -> Result<Vec<Segment>, EtcdError> {
     }
     found.sort_by_key(|segment| segment.sequence);
     if found.is_empty() {
-        return Err(incomplete("the folder has no file *.wal".into()));
+        return Err(incomplete("the directory has no file *.wal".into()));
     }
     for pair in found.windows(2) {
         let next = pair[0].sequence.saturating_add(1);

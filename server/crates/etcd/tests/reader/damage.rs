@@ -165,7 +165,7 @@ fn missing_segments_are_refused() {
     fs::write(snapshot, "x").unwrap();
     assert_eq!(directory.refused(), error);
     fs::remove_file(&paths[2]).unwrap();
-    directory.refuses("the folder has no file *.wal");
+    directory.refuses("the directory has no file *.wal");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The folder of a ring: foreign files, a full disk, and a client that reads more slowly than the ring advances.
+//! The directory of a ring: foreign files, a full disk, and a client that reads more slowly than the ring advances.
 
 use std::{fs, io::ErrorKind, os::unix::fs::symlink};
 

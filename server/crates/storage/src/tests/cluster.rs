@@ -268,7 +268,7 @@ impl DataDirectory for MemberDirectory {
     }
 }
 
-/// Collects the non-empty files in a folder, recursively.
+/// Collects the non-empty files in a directory, recursively.
 fn find(dir: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();

@@ -1,8 +1,8 @@
-//! A disk that drops unsynced data at random. It observes every sync below a folder: the storage's through `files`, the log
-//! engine's through its file system. It computes the state of the folder after a power cut at that moment.
+//! A disk that drops unsynced data at random. It observes every sync below a directory: the storage's through `files`, the log
+//! engine's through its file system. It computes the state of the directory after a power cut at that moment.
 //!
-//! It records each file's last synced content and each folder's last synced names. After a cut, each page and each name is at
-//! random either the synced or the current version.
+//! It records each file's last synced content and each directory's last synced names. After a cut, each page and each name is
+//! at random either the synced or the current version.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -25,7 +25,7 @@ const PAGE_BYTES: usize = 4096;
 /// All disks in this process.
 static DISKS: Mutex<Vec<Arc<Disk>>> = Mutex::new(Vec::new());
 
-/// Notifies the watched disks that a file or folder was synced.
+/// Notifies the watched disks that a file or directory was synced.
 pub(in super::super) fn watched(path: &Path) {
     let disks = lock(&DISKS).clone();
     for disk in disks.iter().filter(|disk| path.starts_with(&disk.root)) {
@@ -40,7 +40,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Whether syncs of log files fail in this process.
 pub(super) static BROKEN: AtomicBool = AtomicBool::new(false);
 
-/// A folder whose log files cannot grow, and the file that uses their space. They can grow again when that file is deleted.
+/// A directory whose log files cannot grow, and the file that uses their space. They can grow again when that file is deleted.
 pub(super) static FULL: Mutex<Option<(PathBuf, PathBuf)>> = Mutex::new(None);
 
 /// Stops the growth of log files below `root` until `by` is deleted.
@@ -108,7 +108,7 @@ pub(super) struct Kept {
 }
 
 impl Disk {
-    /// Watches a folder, which must be empty.
+    /// Watches a directory, which must be empty.
     pub(super) fn watch(
         root: &Path,
         watcher: impl FnMut(&Path, &Kept) + Send + 'static,
@@ -129,7 +129,7 @@ impl Disk {
         kept.keep(&self.root);
     }
 
-    /// Writes the state after a power cut at this moment to the folder `to`; see [`Kept::cut`].
+    /// Writes the state after a power cut at this moment to the directory `to`; see [`Kept::cut`].
     pub(super) fn cut(&self, to: &Path, chance: &mut dyn FnMut(u64) -> u64) {
         lock(&self.kept).cut(to, chance);
     }
@@ -149,7 +149,7 @@ impl Disk {
                 .extension()
                 .is_some_and(|of| of == "raftlog" || of == "rewrite")
         {
-            // The engine syncs the folder after creating a file in it.
+            // The engine syncs the directory after creating a file in it.
             kept.sync_dir(path.parent().expect("a file is in a folder"));
         }
     }
@@ -177,7 +177,8 @@ impl Kept {
         self.names.insert(dir.to_owned(), names);
     }
 
-    /// Writes the state after a power cut at this moment to the folder `to`. `chance` returns a random number below its argument.
+    /// Writes the state after a power cut at this moment to the directory `to`. `chance` returns a random number below its
+    /// argument.
     pub(super) fn cut(&self, to: &Path, chance: &mut dyn FnMut(u64) -> u64) {
         let mut live = HashMap::new();
         find(&self.root, &mut live);

@@ -36,7 +36,7 @@ fn read(dir: &TempDir) -> Result<Recovered, OpenError> {
     Ok(found.expect("a member's directory").1)
 }
 
-/// Returns the paths, change times and contents of all files in a folder.
+/// Returns the paths, change times and contents of all files in a directory.
 fn everything(dir: &Path) -> Vec<(PathBuf, i64, Vec<u8>)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).unwrap() {

@@ -51,7 +51,7 @@ use super::{
     run::{run_number, run_path},
 };
 
-/// A folder that is removed at the end of the test.
+/// A directory that is removed at the end of the test.
 pub(crate) struct TempDir(pub(crate) PathBuf);
 
 const IN_MEMORY: &str = "/dev/shm";
@@ -59,7 +59,7 @@ const IN_MEMORY: &str = "/dev/shm";
 const IN_MEMORY_BYTES: u64 = 8 << 30;
 
 impl TempDir {
-    /// Creates an in-memory folder if the system has enough memory. Power cuts are computed (`disk`), so no real disk is
+    /// Creates an in-memory directory if the system has enough memory. Power cuts are computed (`disk`), so no real disk is
     /// needed.
     pub(crate) fn new() -> Self {
         let room = rustix::fs::statvfs(IN_MEMORY).map_or(0, |fs| fs.f_bavail * fs.f_frsize);
@@ -100,7 +100,7 @@ impl TempDir {
         run_path(&self.checkpoint(), run)
     }
 
-    /// Returns the numbers of all runs in the folder, including runs that are not published.
+    /// Returns the numbers of all runs in the directory, including runs that are not published.
     fn runs(&self) -> BTreeSet<u64> {
         let runs = files(&self.checkpoint(), ".run");
         runs.iter().filter_map(|path| run_number(path)).collect()
@@ -286,7 +286,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Returns the contents of all files in a folder, except the locks.
+/// Returns the contents of all files in a directory, except the locks.
 fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     for path in files(dir, "") {

@@ -214,7 +214,7 @@ fn stop(process: u32) {
     }
 }
 
-/// Writes a random part of the files below a folder to the device.
+/// Writes a random part of the files below a directory to the device.
 fn reach_the_device(dir: &Path, chance: &mut dyn FnMut(u64) -> u64) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();

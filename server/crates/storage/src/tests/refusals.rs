@@ -253,7 +253,7 @@ fn an_older_checkpoint_than_the_cut_is_refused() {
 
 #[test]
 fn an_unwritable_directory_is_reported() {
-    // Even root cannot create a folder there.
+    // Even root cannot create a directory there.
     let error = open(Path::new("/sys/witan-test"), &ME).expect_err("/sys takes no folders");
     assert_eq!(error.exit_code(), 24, "{error}");
     let dir = TempDir::new();

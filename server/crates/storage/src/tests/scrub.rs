@@ -157,7 +157,7 @@ fn neither_a_replaced_run_nor_an_unreadable_one_is_damaged() {
         assert!(scrub.verify_run(run).is_continue());
         assert_eq!(damaged(), expected);
     }
-    // A folder cannot be read as a file.
+    // A directory cannot be read as a file.
     fs::remove_file(dir.run_path(unreadable.number)).unwrap();
     fs::create_dir(dir.run_path(unreadable.number)).unwrap();
     assert!(scrub.verify_run(unreadable).is_continue());

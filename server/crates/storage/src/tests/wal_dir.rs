@@ -119,7 +119,7 @@ fn a_log_whose_disk_is_missing_is_no_new_log() {
             error.to_string().contains("whether its disk is mounted"),
             "{error}"
         );
-        // Without the log, the folder is like the mount point of an unmounted disk.
+        // Without the log, the directory is like the mount point of an unmounted disk.
         fs::create_dir_all(&wal).unwrap();
         place_log(&dir.data(), &wal).expect("its place");
     }
