@@ -65,7 +65,8 @@ fn member(
     }
 }
 
-/// Runs `witan follow`. A subcommand or no argument calls a running member. Flags start a member, which requires a source.
+/// Runs `witan follow`. With a subcommand or without arguments, calls a running member. With flags, starts a member, which
+/// requires a source.
 fn follow(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let mut arguments = arguments.peekable();
     let asks = |word: &OsString| command::VERBS.iter().any(|verb| word == verb);

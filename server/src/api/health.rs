@@ -1,4 +1,4 @@
-//! Health checks with etcd 3.7's texts: /health, /livez and /readyz, which also have a path for each check.
+//! Health checks with etcd 3.7's messages: /health, /livez and /readyz, which also have a path for each check.
 
 use actix_web::{
     HttpRequest, HttpResponse,

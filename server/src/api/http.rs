@@ -45,7 +45,7 @@ pub struct HttpFrontend {
     discovery: discovery::DiscoveryService,
     follow: Option<FollowHandle>,
     levels: FeatureLevels,
-    /// The flight recorder's folder, if this member records.
+    /// The flight recorder's directory, if this member records.
     recordings: Option<PathBuf>,
 }
 

@@ -127,7 +127,8 @@ fn write_first_state(
     seed: Option<Seed>,
 ) -> Result<View, BootError> {
     if recovered.hard_state.is_some() || !recovered.records.is_empty() {
-        let what = "its log contains data, but the folder member/checkpoint was emptied or removed";
+        let what =
+            "its log contains data, but the directory member/checkpoint was emptied or removed";
         return Err(BootError::corrupt(dir, CorruptRecord::new(what)));
     }
     let state = match seed {

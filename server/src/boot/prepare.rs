@@ -27,9 +27,9 @@ pub(super) struct Prepared {
     pub(super) followed: Option<(Source, Option<Seed>)>,
 }
 
-/// Discovers the first members of the cluster and queries them to find out whether this member joins them. A member with a
-/// state joins no cluster. `tls` comes from files; self-signed certificates are created before the first query. `cache`
-/// decides which values stay in memory while the member adopts etcd's data.
+/// Discovers the initial members of the cluster and queries them to find out whether this member joins them. A member with a
+/// state joins no cluster. `tls` comes from files; self-signed certificates are created before the first query. `cache` decides
+/// which values stay in memory while the member adopts etcd's data.
 pub(super) async fn prepare(
     config: Config,
     tls: Option<&PeerTls>,

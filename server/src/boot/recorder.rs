@@ -22,7 +22,7 @@ pub(super) fn start_recorded(
         .map_err(|source| BootError::corrupt(&config.data_dir, source))
 }
 
-/// Returns the folder of the flight recorder, or `None` if it is disabled.
+/// Returns the directory of the flight recorder, or `None` if the recorder is disabled.
 pub(super) fn folder(config: &Config) -> Option<PathBuf> {
     let records = config.settings.flight_recorder.bytes > 0;
     records.then(|| config.data_dir.join("recorder"))

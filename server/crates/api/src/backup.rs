@@ -38,7 +38,8 @@ pub struct BackupRecord {
     /// Feature level of the cluster when the member was queried; the snapshot's level is not lower. `None` as for `release`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<u32>,
-    /// The hash of the keys at `revision`; `None` if it was not requested, or if a compaction ran before the member could hash.
+    /// The hash of the keys at `revision`; `None` if the hash was not requested, or if a compaction ran before the member could
+    /// hash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys_hash: Option<KeysHash>,
     /// When the member was queried.
@@ -119,7 +120,7 @@ pub struct ChangesStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ChangesGap {
-    /// The last stored time before the gap; `None` if it is unknown.
+    /// The last stored time before the gap; `None` if the time is unknown.
     pub after: Option<Timestamp>,
     /// When the stored changes began again.
     pub until: Timestamp,

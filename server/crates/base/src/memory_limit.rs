@@ -155,7 +155,7 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    /// A folder with pseudo files, removed on drop.
+    /// A directory with pseudo files, removed on drop.
     struct Root(PathBuf);
 
     impl Root {

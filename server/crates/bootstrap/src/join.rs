@@ -27,7 +27,7 @@ const JOIN_PATIENCE: Duration = Duration::from_secs(10);
 
 const JOIN_RETRY: Duration = Duration::from_millis(250);
 
-/// The reason why a member did not join. The texts begin like etcd's.
+/// The reason why a member did not join. The messages begin like etcd's.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the Display texts describe the variants")]
 pub enum JoinError {
@@ -52,7 +52,7 @@ pub enum JoinError {
     )]
     Bootstrapped(MemberId),
     #[error(
-        "--force-new-cluster would remove running members, at {0}. Nothing was removed. Stop these members first, or start \
+        "--force-new-cluster would remove the members running at {0}. Nothing was removed. Stop these members first, or start \
          without the flag"
     )]
     OthersRun(String),
@@ -132,7 +132,7 @@ async fn fetch_clusters_with_retry(
     }
 }
 
-/// Queries the members at these URLs for their cluster. Returns the responses and the error texts.
+/// Queries the members at these URLs for their cluster. Returns the responses and the error messages.
 async fn ask_all(urls: &[&Url], dialer: &PeerDialer) -> (Vec<RemoteCluster>, Vec<String>) {
     let answers = join_all(urls.iter().map(|url| query::cluster(url, dialer))).await;
     let mut failures = Vec::new();

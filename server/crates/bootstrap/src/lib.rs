@@ -2,7 +2,7 @@
 //!
 //! Not here: taking over etcd's data (`witan_adopt`) and copying another cluster (`witan_follow`).
 //!
-//! Reading order: `discover` (finds the first members of a new cluster) → this file (the first state) → `join` (asks the
+//! Reading order: `discover` (finds the initial members of a new cluster) → this file (the first state) → `join` (asks the
 //! members of a running cluster) → `etcd` (refuses clusters with members of etcd).
 
 pub mod discover;
@@ -37,7 +37,7 @@ pub fn beginning(config: &Config, joined: Option<&JoinedCluster>) -> (DataIdenti
     (identity, Box::new(genesis(cluster_id, members)))
 }
 
-/// Returns a random id for a cluster that follows another one, so that other members refuse a first member that lost its
+/// Returns a random id for a cluster that follows another one, so that other members refuse an initial member that lost its
 /// data. If the directory has an identity but no state, returns its cluster id, because that member never was in a cluster.
 pub fn followed_cluster_id(begun: DataIdentity, found: Option<DataIdentity>) -> u64 {
     if let Some(found) = found.filter(|found| found.member_id == begun.member_id) {

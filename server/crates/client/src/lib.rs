@@ -39,7 +39,7 @@ const REASON_TIMEOUT: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub struct Http2 {
     sender: SendRequest<Body>,
-    /// The reason why the connection ended, or `None` while it is open or after a clean close.
+    /// The reason why the connection ended, or `None` while the connection is open or after a clean close.
     ended: watch::Receiver<Option<String>>,
 }
 

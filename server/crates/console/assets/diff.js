@@ -1,4 +1,4 @@
-// Compares two texts line by line.
+// Compares two strings line by line.
 
 /** Maximum number of cells in the table of common lines; beyond it, all lines that differ count as replaced. */
 const CELLS_MAX = 1_000_000;

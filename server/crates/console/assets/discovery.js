@@ -14,7 +14,7 @@ const TOKENS_MAX = 50;
 const KEYS_MAX = "1000";
 
 export async function show({ root, signal }) {
-  root.append(h("p", { class: "lead" }, "The first members of a new cluster find one another by a token. It is needed until all have registered."),
+  root.append(h("p", { class: "lead" }, "The initial members of a new cluster find one another by a token. It is needed until all have registered."),
     h("div", { class: "row" }, button("New token", newToken, { class: "main" })));
   const parts = [["Tokens", oldTokens], ["Tokens of v3 discovery", newTokens]];
   for (const [heading, read] of parts) {

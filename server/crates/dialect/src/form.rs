@@ -1,4 +1,4 @@
-//! The fields in queries and form bodies of v1 and v2. Each dialect splits a text into pairs and validates the values.
+//! The fields in queries and form bodies of v1 and v2. Each dialect splits a string into pairs and validates the values.
 
 use bytes::Bytes;
 use witan_gocompat::query;
@@ -16,13 +16,13 @@ impl FormFields {
         Self { known, values: Vec::new() }
     }
 
-    /// Returns a field's value, or `None` if it is missing.
+    /// Returns a field's value, or `None` if the value is missing.
     pub fn get(&self, name: &str) -> Option<&Bytes> {
         let found = self.values.iter().find(|(known, _)| *known == name);
         found.map(|(_, value)| value)
     }
 
-    /// Returns a field's value, or `None` if it is empty or missing.
+    /// Returns a field's value, or `None` if the value is empty or missing.
     pub fn get_nonempty(&self, name: &str) -> Option<&Bytes> {
         self.get(name).filter(|value| !value.is_empty())
     }

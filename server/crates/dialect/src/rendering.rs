@@ -1,5 +1,5 @@
-//! Renders the texts of v1 and v2, which can be six times as long as the paths and values in them. If the paths and values
-//! exceed [`INLINE_BYTES`], rendering runs on another thread, after the text's entire length is charged.
+//! Renders the responses of v1 and v2, which can be six times as long as the paths and values in them. If the paths and values
+//! exceed [`INLINE_BYTES`], rendering runs on another thread, after the response's entire length is charged.
 
 use actix_web::HttpRequest;
 use bytes::Bytes;
@@ -20,11 +20,12 @@ use super::{
     reply::{self, ChargedText, FramedBody, ResponseRefused},
 };
 
-/// Number of bytes that a small text needs in addition to its paths and values.
+/// Number of bytes that a small response needs in addition to its paths and values.
 const FRAME_BYTES: usize = 256;
 
 /// Renders the output of `write`, which must be the same on each call and contain at least `least_bytes` bytes, and charges it
-/// to a connection's account. Charges and measures a `large` text before rendering it and charges a small text afterwards.
+/// to a connection's account. Charges and measures a `large` response before rendering it and charges a small response
+/// afterwards.
 fn render_here(
     account: &Account,
     large: bool,
@@ -48,7 +49,7 @@ fn render_here(
     Ok(ChargedText { bytes, charge })
 }
 
-/// Renders a text of at least `least_bytes` bytes, on another thread if large. Fails if its charge is refused.
+/// Renders a response of at least `least_bytes` bytes, on another thread if large. Fails if its charge is refused.
 pub async fn render(
     account: &Account,
     least_bytes: usize,

@@ -75,7 +75,7 @@ pub fn framed(request: &HttpRequest, bytes: Vec<u8>) -> FramedBody {
     framed_text(request, charge.map(|charge| ChargedText { bytes, charge }))
 }
 
-/// Creates a body from a text that is already charged, with the framing of [`framed`].
+/// Creates a body from a string that is already charged, with the framing of [`framed`].
 pub fn framed_text(
     request: &HttpRequest,
     text: Result<ChargedText, ResponseRefused>,
@@ -203,7 +203,7 @@ pub async fn read(payload: &mut web::Payload, limit: usize) -> Result<Vec<u8>, B
     Ok(body)
 }
 
-/// Returns the undecoded bytes of a form of at most [`BODY_BYTES_MAX`] bytes. Fails with Go's error text.
+/// Returns the undecoded bytes of a form of at most [`BODY_BYTES_MAX`] bytes. Fails with Go's error message.
 pub async fn read_form(payload: &mut web::Payload) -> Result<Vec<u8>, &'static str> {
     let form = read(payload, BODY_BYTES_MAX).await;
     form.map_err(|error| match error {
@@ -242,7 +242,7 @@ pub fn media_type(request: &HttpRequest) -> String {
     of_type.trim().to_ascii_lowercase()
 }
 
-/// Returns the `Content-Type` header unchanged, or an empty string if it is missing.
+/// Returns the `Content-Type` header unchanged, or an empty string if the header is missing.
 pub fn content_type(request: &HttpRequest) -> String {
     let value = request.headers().get(CONTENT_TYPE);
     value.map_or_else(String::new, |value| {

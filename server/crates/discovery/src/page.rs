@@ -1,5 +1,5 @@
-//! The HTML page of a token: registered members, the number of missing members, and the next steps. It contains no scripts
-//! and escapes all texts from members.
+//! The HTML page of a token: registered members, the number of missing members, and the next steps. It contains no scripts and
+//! escapes all strings from members.
 
 use actix_web::{
     HttpRequest, HttpResponse,

@@ -76,14 +76,14 @@ pub enum FollowCommandError {
     Refused(String),
 }
 
-/// Runs one of [`VERBS`] and returns the text to print.
+/// Runs one of [`VERBS`] and returns the output to print.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<String, FollowCommandError> {
     let program = std::iter::once(OsString::from(FOLLOW));
     let line = FollowArguments::try_parse_from(program.chain(arguments))?;
     actix_rt::System::new().block_on(ask(&line.verb))
 }
 
-/// Calls the running member and returns the text to print.
+/// Calls the running member and returns the output to print.
 async fn ask(verb: &FollowVerb) -> Result<String, FollowCommandError> {
     let (member, method, path) = match verb {
         FollowVerb::Status(member) => (member, Method::GET, "/follow"),

@@ -59,7 +59,7 @@ pub enum SeedError {
     Snapshot(#[from] BoltError),
 }
 
-/// The folder in which a snapshot is stored until it has been read.
+/// The directory in which a snapshot is stored until it has been read.
 #[derive(Clone, Debug)]
 pub(super) struct SnapshotFolder {
     dir: PathBuf,

@@ -76,12 +76,12 @@ pub enum CutOverRefused {
         "the keys differ from the source's at revision {0}; stop the members, remove their data directories and start over"
     )]
     Differs(i64),
-    #[error("the source was compacted while the keys were compared; try again")]
+    #[error("the source was compacted while the keys were being compared; try again")]
     NotCompared,
     #[error("{0} revisions of the source are not copied yet; try again")]
     Lags(i64),
     #[error(
-        "the keys take {used} bytes, and --quota-backend-bytes allows {quota}; start the members with a larger quota first"
+        "the keys take {used} bytes, but --quota-backend-bytes allows only {quota}; start the members with a larger quota first"
     )]
     Quota { used: u64, quota: u64 },
     /// This member does not follow, the source is unreachable, or the attempt failed.

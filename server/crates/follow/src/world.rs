@@ -1,5 +1,5 @@
 //! A simulation of cut-overs. The source applies requests late, in any order or never. Several clusters follow it. Processes
-//! stop in the middle of a step, and first members lose their disks. The real state machine applies the recorded operations.
+//! stop in the middle of a step, and initial members lose their disks. The real state machine applies the recorded operations.
 //!
 //! Invariant: once a cluster has replaced the source, the source accepts no write and no second cluster replaces it.
 

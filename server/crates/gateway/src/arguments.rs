@@ -1,4 +1,4 @@
-//! The arguments, as clap parses them. Their comments are the help texts.
+//! The arguments, as clap parses them. Their comments are the help output.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 

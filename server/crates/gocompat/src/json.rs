@@ -1,4 +1,4 @@
-//! Validates JSON, reporting errors with the texts of Go's decoder, and provides a scanner for parsers. `write` writes JSON.
+//! Validates JSON, reporting errors with the messages of Go's decoder, and provides a scanner for parsers. `write` writes JSON.
 
 mod progress;
 mod write;
@@ -8,10 +8,10 @@ pub use write::{encode, float, push_string, push_string_of};
 
 use crate::text;
 
-/// Go's error text for an incomplete value.
+/// Go's error message for an incomplete value.
 const UNEXPECTED_END: &str = "unexpected end of JSON input";
 
-/// Checks that `text` is one JSON value, with optional white space around it. Returns the error text of Go's decoder.
+/// Checks that `text` is one JSON value, with optional white space around it. Returns the error message of Go's decoder.
 pub fn check(text: &[u8]) -> Result<(), String> {
     let mut progress = JsonProgress::default();
     if let Some(end) = progress.take(text)? {
@@ -27,7 +27,7 @@ pub fn check(text: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Returns whether a text contains nothing but white space.
+/// Returns whether a string contains nothing but white space.
 pub fn is_space(text: &[u8]) -> bool {
     text.iter().all(|byte| is_white(*byte))
 }
@@ -36,7 +36,7 @@ fn is_white(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
-/// Checks that `text` starts with a JSON value, like Go's streaming decoder. Returns Go's error text.
+/// Checks that `text` starts with a JSON value, like Go's streaming decoder. Returns Go's error message.
 pub fn check_first(text: &[u8]) -> Result<(), String> {
     let mut progress = JsonProgress::default();
     match progress.take(text)? {
@@ -53,7 +53,7 @@ pub struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    /// Creates a scanner at the start of a text.
+    /// Creates a scanner at the start of a string.
     pub fn new(text: &'a [u8]) -> Self {
         Self { text, at: 0 }
     }
@@ -126,14 +126,14 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// The end of Go's error text for an invalid start of a name.
+/// The end of Go's error message for an invalid start of a name.
 const NO_KEY: &str = "looking for beginning of object key string";
 
 fn ended() -> String {
     UNEXPECTED_END.into()
 }
 
-/// Returns Go's error text for an invalid byte. `context` is the end of this text.
+/// Returns Go's error message for an invalid byte. `context` is the end of this message.
 fn unexpected(byte: u8, context: &str) -> String {
     let shown = match byte {
         b'\'' => r"\'".into(),

@@ -1,8 +1,9 @@
-//! Parses content types like Go's package `mime`, with its error texts.
+//! Parses content types like Go's package `mime`, with its error messages.
 
 use std::collections::HashSet;
 
-/// Returns the media type of a content type in lower case. Validates and drops the parameters. Fails with Go's error text.
+/// Returns the lowercase media type of a `Content-Type` value. Validates and drops the parameters. Fails with Go's error
+/// message.
 pub fn parse(given: &str) -> Result<String, &'static str> {
     let (media, rest) = given.split_at(given.find(';').unwrap_or(given.len()));
     let media = media.trim().to_lowercase();
@@ -65,7 +66,7 @@ fn parameter(text: &str) -> Option<(&str, &str)> {
     Some((name, after))
 }
 
-/// Returns the text after the closing quote of a quoted string, or `None` if it has no closing quote.
+/// Returns the text after the closing quote of a quoted string, or `None` if there is no closing quote.
 fn after_quote(text: &str) -> Option<&str> {
     let mut chars = text.char_indices().peekable();
     while let Some((at, c)) = chars.next() {
@@ -81,7 +82,7 @@ fn after_quote(text: &str) -> Option<&str> {
     None
 }
 
-/// Splits a text into its leading token, which can be empty, and the rest.
+/// Splits a string into its leading token, which can be empty, and the rest.
 fn token(text: &str) -> (&str, &str) {
     let is_token = |c: char| c.is_ascii_graphic() && !is_special(c);
     text.split_at(text.find(|c| !is_token(c)).unwrap_or(text.len()))

@@ -59,7 +59,7 @@ pub fn time(unix_ns: i64) -> String {
         .to_string()
 }
 
-/// Parses a time in Go's JSON format (RFC 3339) to Unix nanoseconds. Returns `None` if it is invalid or out of range.
+/// Parses a time in Go's JSON format (RFC 3339) to Unix nanoseconds. Returns `None` if the time is invalid or out of range.
 pub fn parse_time(text: &str) -> Option<i64> {
     // The parser accepts times without seconds, so check the colon before them.
     let has_seconds = text.as_bytes().get(16) == Some(&b':');
@@ -209,7 +209,7 @@ fn split_unit(text: &str) -> Option<(u64, &str)> {
         .find_map(|(name, ns)| text.strip_prefix(name).map(|rest| (*ns, rest)))
 }
 
-/// Converts a decimal number of units to a duration in whole nanoseconds. Returns `None` if it is invalid or too large.
+/// Converts a decimal number of units to a duration in whole nanoseconds. Returns `None` if the number is invalid or too large.
 fn parse_part(number: &str, unit_ns: u64) -> Option<Duration> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if whole.is_empty() && fraction.is_empty() {

@@ -1,4 +1,4 @@
-//! Parses URLs like Go's package `net/url`, with its error texts.
+//! Parses URLs like Go's package `net/url`, with its error messages.
 
 use crate::{
     path::{Plus, hex, unescape},
@@ -16,7 +16,7 @@ pub struct GoUrl<'a> {
     pub path: &'a str,
 }
 
-/// Splits a URL into scheme, host and path. Drops the rest. Returns Go's error text after `parse "...": `.
+/// Splits a URL into scheme, host and path. Drops the rest. Returns Go's error message after `parse "...": `.
 pub fn parse(text: &str) -> Result<GoUrl<'_>, String> {
     let text = text.split_once('#').map_or(text, |(before, _)| before);
     if text.bytes().any(|b| b < 0x20 || b == 0x7f) {
@@ -66,7 +66,7 @@ fn split_scheme(text: &str) -> Result<(String, &str), String> {
     Ok((String::new(), text))
 }
 
-/// Checks a host with an optional port. Returns Go's error text.
+/// Checks a host with an optional port. Returns Go's error message.
 fn check_host(host: &str) -> Result<(), String> {
     let port = if host.starts_with('[') {
         let end = host.rfind(']').ok_or("missing ']' in host")?;
@@ -112,7 +112,7 @@ fn check_host_bytes(host: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks the percent escapes in a path. Returns Go's error text.
+/// Checks the percent escapes in a path. Returns Go's error message.
 fn check_escapes(path: &str) -> Result<(), String> {
     unescape(path.as_bytes(), Plus::IsPlus)
         .map(drop)

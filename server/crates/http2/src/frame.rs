@@ -100,7 +100,8 @@ impl<'a> Frame<'a> {
         Ok(Some(HEAD_BYTES + length))
     }
 
-    /// Parses the first frame in `input` and returns it with its length; `None` if it is incomplete. Fails if it is too long.
+    /// Parses the first frame in `input` and returns it with its length; `None` if the frame is incomplete. Fails if the frame
+    /// is too long.
     pub fn first(input: &'a [u8]) -> Result<Option<(Self, usize)>, Reason> {
         let Some(end) = Self::length(input)? else {
             return Ok(None);

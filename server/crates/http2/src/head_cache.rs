@@ -117,7 +117,7 @@ impl RequestFields {
         self.wrong = self.keep(field).is_none();
     }
 
-    /// Adds a field. Returns `None` if it makes the request malformed.
+    /// Adds a field. Returns `None` if the field makes the request malformed.
     fn keep(&mut self, field: &HeaderField) -> Option<()> {
         let value = field.value();
         let pseudo_is_late = !self.headers.is_empty();
@@ -231,7 +231,7 @@ pub(crate) fn head<S: Service>(
     })
 }
 
-/// Returns the value of `content-length`: `Some(None)` if there is no such header, `None` if it is not a single number.
+/// Returns the value of `content-length`: `Some(None)` if there is no such header, `None` if the value is not a single number.
 fn content_length(headers: &HeaderMap) -> Option<Option<u64>> {
     let mut length = None;
     for value in headers.get_all(header::CONTENT_LENGTH) {

@@ -81,14 +81,14 @@ fn json_level(level: Level) -> &'static str {
     }
 }
 
-/// A source location, shortened to folder, file and line as in zap.
+/// A source location, shortened to directory, file and line as in zap.
 struct SourceLocation<'a>(Option<&'a str>, Option<u32>);
 
 impl fmt::Display for SourceLocation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = self.0.unwrap_or("unknown").rsplit('/');
         let file = parts.next().unwrap_or_default();
-        // A crate's folder says more than its `src`.
+        // A crate's directory says more than its `src`.
         if let Some(folder) = parts.find(|part| *part != "src") {
             write!(f, "{folder}/")?;
         }
@@ -113,7 +113,7 @@ struct EventFields {
 }
 
 impl EventFields {
-    /// Appends a text to the message, or adds it as a field. Quotes the field if necessary.
+    /// Appends a string to the message, or adds it as a field. Quotes the field if necessary.
     fn text(&mut self, field: &Field, text: &str) {
         match (field.name(), self.format) {
             ("message", _) => self.message.push_str(text),

@@ -225,7 +225,7 @@ impl fmt::Debug for Leases {
 }
 
 impl Leases {
-    /// Returns a lease, or `None` if it does not exist.
+    /// Returns a lease, or `None` if the lease does not exist.
     pub fn get(&self, id: LeaseId) -> Option<&Lease> {
         self.by_id.get(&id)
     }

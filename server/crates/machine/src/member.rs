@@ -146,7 +146,7 @@ pub struct Downgrade {
 /// All members by id, in the numeric order in which etcd lists them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MemberRegistry {
-    /// The cluster id, computed once from the first members' ids.
+    /// The cluster id, computed once from the initial members' ids.
     pub cluster_id: u64,
     /// The cluster version `MAJOR.MINOR.0`; empty until the leader has decided it.
     pub cluster_version: String,

@@ -1,6 +1,6 @@
 //! `Debug` for types that contain passwords, their hashes or tokens.
 
-/// Implements `Debug` for a type with a secret: it prints only the named fields.
+/// Implements `Debug` for a type that contains secrets. The output contains only the named fields.
 macro_rules! debug_without_secrets {
     ($type:ident$(: $($field:ident),+)?) => {
         impl std::fmt::Debug for $type {

@@ -52,7 +52,7 @@ fn v2_scripts_hold() {
     folder("v2", &|| Box::new(tree::TreeScript::default()));
 }
 
-/// Runs every script of a folder and reports all differences.
+/// Runs every script of a directory and reports all differences.
 fn folder(name: &str, runner: &dyn Fn() -> Box<dyn ScriptRunner>) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("testdata")

@@ -51,7 +51,7 @@ impl Node {
         self.size_bytes() + self.tree_bytes() + self.auth_bytes()
     }
 
-    /// Returns the quota in bytes, or `None` if it is unlimited.
+    /// Returns the quota in bytes, or `None` if the quota is unlimited.
     pub fn quota_bytes(&self) -> Option<u64> {
         self.shared.quota_bytes
     }
@@ -66,7 +66,8 @@ impl Node {
         &self.shared.memory
     }
 
-    /// Returns what this member lacks, or `None` if it accepts commands that add data. A shortage of disk space has priority.
+    /// Returns what this member lacks, or `None` if this member accepts commands that add data. A shortage of disk space has
+    /// priority.
     pub fn shortage(&self) -> Option<Shortage> {
         if self.disk().is_low() {
             Some(Shortage::Disk)

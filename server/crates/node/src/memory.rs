@@ -70,7 +70,7 @@ pub struct MemoryBudget {
     full: AtomicBool,
     /// Whether the budget is used up although commands that add data are refused, because the leader's entries still add data.
     exhausted: AtomicBool,
-    /// Since when the budget is full, or `None` if it is not.
+    /// Since when the budget is full, or `None` if the budget is not full.
     full_since: watch::Sender<Option<Instant>>,
 }
 

@@ -381,7 +381,7 @@ impl ReplicaLoop {
         if readers > 0 {
             tracing::warn!(
                 readers,
-                "the memory budget is almost used up; ending reads that keep replaced data"
+                "the memory budget is almost used up; ending reads that keep superseded data"
             );
         }
     }

@@ -110,7 +110,7 @@ impl StateHashes {
         });
     }
 
-    /// Returns the hash of the state after the entry `index`, or `None` if it is not kept.
+    /// Returns the hash of the state after the entry `index`, or `None` if the hash is not kept.
     pub fn at(&self, index: u64) -> Option<StateHash> {
         find(&self.kept.borrow(), index)
     }

@@ -149,7 +149,8 @@ impl PeerDialer {
     }
 }
 
-/// Sends the magic bytes and the handshake, then reads the response. Fails with [`DialError::Refused`] after a refusal.
+/// Sends the magic bytes and the handshake, then reads the response. Fails with [`DialError::Refused`] if the peer refuses the
+/// handshake.
 async fn shake_hands(stream: &mut Box<dyn PeerStream>, hello: &Handshake) -> Result<(), DialError> {
     let mut opening = MAGIC.to_vec();
     opening.push(PROTOCOL);

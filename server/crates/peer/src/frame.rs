@@ -105,7 +105,7 @@ pub(super) fn encode(kind: FrameKind, contents: &[u8]) -> Vec<u8> {
     [&header(kind, contents), contents].concat()
 }
 
-/// Takes the first frame from `buffer`, or returns `None` if it is incomplete. Fails if its contents exceed `max` bytes.
+/// Takes the first frame from `buffer`, or returns `None` if the frame is incomplete. Fails if its contents exceed `max` bytes.
 pub(super) fn decode(buffer: &mut BytesMut, max: usize) -> Result<Option<Frame>, FrameError> {
     let Some(start) = buffer.first_chunk::<HEADER_BYTES>().copied() else {
         return Ok(None);

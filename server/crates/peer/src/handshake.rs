@@ -110,7 +110,7 @@ impl Handshake {
         out
     }
 
-    /// Decodes the contents of a handshake's frame, or returns `None` if they are invalid.
+    /// Decodes the contents of a handshake's frame, or returns `None` if the contents are invalid.
     pub(super) fn decode(contents: &[u8]) -> Option<Self> {
         if contents.len() > HANDSHAKE_BYTES_MAX {
             return None;
@@ -346,7 +346,8 @@ pub(super) fn encode_answer(answer: Answer) -> Vec<u8> {
     out
 }
 
-/// Decodes the contents of a response's frame. Returns `None` if they are invalid. Ignores fields that later versions append.
+/// Decodes the contents of a response's frame. Returns `None` if the contents are invalid. Ignores fields that later versions
+/// append.
 pub(super) fn decode_answer(contents: &[u8]) -> Option<Answer> {
     let (code, rest) = contents.split_first()?;
     let value = u64::from_be_bytes(*rest.first_chunk()?);

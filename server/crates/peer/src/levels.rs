@@ -12,7 +12,7 @@ use super::query::RunningRelease;
 /// Maximum number of requests to raise the level that wait for the monitor; further requests wait until one is taken.
 const RAISES_MAX: usize = 1;
 
-/// A member and the release that it runs, or `None` if it did not answer.
+/// A member and the release that it runs, or `None` if the member did not answer.
 pub type MemberRelease = (MemberId, Option<RunningRelease>);
 
 /// The result of the last round of queries.

@@ -167,7 +167,7 @@ impl Monitor {
     }
 
     /// On the leader, records since when the level could rise. Reports the round. Returns the time until the level rises if
-    /// every member has enough disk space, or `None` if it does not rise.
+    /// every member has enough disk space, or `None` if the level does not rise.
     fn update_level_report(
         &mut self,
         members: &MemberRegistry,
@@ -218,7 +218,7 @@ impl Monitor {
         self.lacking = ids;
     }
 
-    /// Returns the time until the level rises without a command, or `None` if it does not.
+    /// Returns the time until the level rises without a command, or `None` if the level does not rise without a command.
     fn level_left(&self) -> Option<Duration> {
         let hold = self.shared.settings.level_hold;
         self.hold.time_left(hold, self.begun.elapsed())

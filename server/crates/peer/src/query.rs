@@ -140,7 +140,7 @@ async fn get(url: &Url, dialer: &PeerDialer, target: &str) -> io::Result<Answer>
 /// A complete response of a peer port.
 type Answer = Response<Bytes>;
 
-/// Returns the cluster id in a response's header, or `None` if it is missing or invalid.
+/// Returns the cluster id in a response's header, or `None` if the ID is missing or invalid.
 fn cluster_id(answer: &Answer) -> Option<u64> {
     let id = answer.headers().get("x-etcd-cluster-id")?;
     u64::from_str_radix(id.to_str().ok()?, 16).ok()

@@ -141,7 +141,7 @@ pub enum LeaseQuestion {
 pub enum LeaseAnswer {
     /// The answer to a keep-alive.
     Renewal(Renewal),
-    /// Remaining nanoseconds of the lease, negative if it is overdue; `None` if it is unknown.
+    /// Remaining nanoseconds of the lease, negative if the lease is overdue; `None` if the lease is unknown.
     Remaining(Option<i64>),
 }
 

@@ -36,7 +36,7 @@ struct LeaseRequest {
     lease: LeaseId,
     question: LeaseQuestion,
     since: u64,
-    /// The tick at which the request was sent to a leader, or `None` if it must be sent now.
+    /// The tick at which the request was sent to a leader, or `None` if the request must be sent now.
     asked: Option<u64>,
 }
 

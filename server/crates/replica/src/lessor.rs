@@ -70,7 +70,8 @@ impl LeaseTimer {
 pub struct LeaseDeadlines(OrdMap<LeaseId, LeaseTimer>);
 
 impl LeaseDeadlines {
-    /// Returns the remaining nanoseconds of a lease at `monotonic_ns`, negative if it is overdue, or `None` if it is unknown.
+    /// Returns the remaining nanoseconds of a lease at `monotonic_ns`, negative if the lease is overdue, or `None` if the lease
+    /// is unknown.
     pub fn left_ns(&self, id: LeaseId, monotonic_ns: u64) -> Option<i64> {
         let timer = self.0.get(&id)?;
         Some(timer.deadline_ns.wrapping_sub(monotonic_ns).cast_signed())
@@ -138,9 +139,9 @@ impl Lessor {
         Self { checkpoint_s, ..Self::default() }
     }
 
-    /// Sets the term that this member leads, or `None` if it does not lead. If the term changes, drops all timers. On a leader,
-    /// starts a timer for each lease with its remaining TTL plus `extension_ns` nanoseconds. The full TTL replaces the
-    /// remaining TTL if this process has known no leader before.
+    /// Sets the term that this member leads, or `None` if this member does not lead. If the term changes, drops all timers. On
+    /// a leader, starts a timer for each lease with its remaining TTL plus `extension_ns` nanoseconds. The full TTL replaces
+    /// the remaining TTL if this process has known no leader before.
     pub(crate) fn set_leader_term(
         &mut self,
         term: Option<u64>,

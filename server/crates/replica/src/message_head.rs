@@ -53,7 +53,7 @@ struct RaftFields {
 }
 
 impl MessageHead {
-    /// Decodes the head of an encoded peer message. Returns `None` if it is not a raft message or cannot be decoded.
+    /// Decodes the head of an encoded peer message. Returns `None` if the bytes are not a raft message or cannot be decoded.
     pub fn of(message: &Bytes) -> Option<Self> {
         if message.first() != Some(&wire::MESSAGE_RAFT) {
             return None;

@@ -195,7 +195,7 @@ pub struct Replica {
     role_and_term: (Role, u64),
     /// Indexes of the last two durable checkpoints, older first.
     durable_checkpoints: (u64, u64),
-    /// The tick at which the commit index first advanced after the last persist; `None` if it has not.
+    /// The tick at which the commit index first advanced after the last persist; `None` if the index has not advanced.
     commit_unpersisted: Option<u64>,
     /// Lease requests that wait for the leader.
     lease_requests: LeaseRequests,

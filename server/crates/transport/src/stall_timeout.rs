@@ -42,7 +42,7 @@ impl<S> StallTimeout<S> {
     }
 }
 
-/// Returns the result `written` of a write or a flush, or the error `TimedOut` if it has waited too long for the client.
+/// Returns `written`, the result of a write or flush, or `TimedOut` if the operation has been pending for too long.
 fn until_stalled<T>(
     stalled: &mut Option<Pin<Box<Sleep>>>,
     cx: &mut Context<'_>,

@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 
-/// The cause of an error. Causes with the same text are equal.
+/// The cause of an error. Causes with the same message are equal.
 #[derive(Clone, Debug)]
 pub enum Cause {
-    /// A path or a text.
+    /// A path or a message.
     Text(Bytes),
     /// The failed conditions of a comparison.
     Compared(Comparison),
@@ -21,8 +21,8 @@ pub struct Comparison {
 }
 
 impl Cause {
-    /// Returns the text of the cause in pieces, so that values are not copied: `[wanted != actual]` for each failed condition,
-    /// the value first. No character spans two pieces.
+    /// Returns the message of the cause in pieces, so that values are not copied: `[wanted != actual]` for each failed
+    /// condition, the value first. No character spans two pieces.
     pub fn pieces(&self) -> Vec<Bytes> {
         let Comparison { value, index } = match self {
             Self::Text(text) => return vec![text.clone()],
@@ -39,7 +39,7 @@ impl Cause {
         pieces
     }
 
-    /// Returns the pieces as one text.
+    /// Returns the pieces as one message.
     pub fn text(&self) -> Bytes {
         self.pieces().concat().into()
     }

@@ -89,7 +89,7 @@ pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     (&path[..at], path.get(at + 1..).unwrap_or_default())
 }
 
-/// Returns the path relative to a directory, without a leading slash, or `None` if it is not below the directory.
+/// Returns the path relative to a directory, without a leading slash, or `None` if the path is not below the directory.
 pub(crate) fn below<'a>(dir: &[u8], path: &'a [u8]) -> Option<&'a [u8]> {
     let dir = if dir == b"/" { &dir[..0] } else { dir };
     let rest = path.strip_prefix(dir)?.strip_prefix(b"/")?;

@@ -1,4 +1,4 @@
-//! Maps errors from the tree and the node to the codes and texts of `/v2/keys`. The api crate defines the codes.
+//! Maps errors from the tree and the node to the codes and messages of `/v2/keys`. The api crate defines the codes.
 
 use bytes::Bytes;
 use witan_api::v2::{auth::INSUFFICIENT, error::ErrorCode};

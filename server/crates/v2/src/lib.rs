@@ -28,7 +28,8 @@ fn methods(resource: V2Resource) -> &'static str {
     }
 }
 
-/// Returns the part of a path after `prefix`: empty, or starting with `/`. Returns `None` if it is not at or below `prefix`.
+/// Returns the part of a path after `prefix`: empty, or starting with `/`. Returns `None` if the path is not at or below
+/// `prefix`.
 fn below<'a>(path: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
     path.strip_prefix(prefix)
         .filter(|rest| rest.is_empty() || rest.starts_with(b"/"))

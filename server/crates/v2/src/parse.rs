@@ -68,8 +68,8 @@ pub fn params(is_get: bool, query: &[u8], form: Option<&[u8]>) -> Result<Params,
     validate(is_get, &fields)
 }
 
-/// Parses form-encoded text (a body or a query) into the fields. Returns Go's error text for a semicolon, or else for the first
-/// bad escape. Parses the other pairs even after an error.
+/// Parses form-encoded text (a body or a query) into the fields. Returns Go's error message for a semicolon, or else for the
+/// first bad escape. Parses the other pairs even after an error.
 fn read(fields: &mut FormFields, text: &[u8]) -> Result<(), String> {
     let mut fault = None;
     for pair in text.split(|&b| b == b'&') {

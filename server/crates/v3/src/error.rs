@@ -1,4 +1,4 @@
-//! The errors of the v3 dialect: gRPC codes, and etcd's texts, which clients compare. `error_map` maps internal errors.
+//! The errors of the v3 dialect: gRPC codes, and etcd's messages, which clients compare. `error_map` maps internal errors.
 
 use tonic::{Code, Status};
 
@@ -24,7 +24,7 @@ macro_rules! errors {
                 }
             }
 
-            /// Returns the text that clients compare.
+            /// Returns the message that clients compare.
             pub const fn text(self) -> &'static str {
                 match self {
                     $(RpcError::$name => $text,)*

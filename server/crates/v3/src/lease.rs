@@ -42,7 +42,7 @@ const KEEP_ALIVES_CONCURRENT_MAX: usize = 64;
 
 const SECOND_NS: i64 = 1_000_000_000;
 
-/// Grants a lease with the requested ID, or a random one if it is 0. Raises the TTL to `lease_ttl_min_s`.
+/// Grants a lease with the requested ID, or with a random ID if the requested ID is 0. Raises the TTL to `lease_ttl_min_s`.
 pub(super) async fn lease_grant(
     ctx: &Context,
     request: LeaseGrantRequest,
@@ -177,8 +177,8 @@ async fn keep_alive(
     Ok(LeaseKeepAliveResponse { header, id: id.0, ttl })
 }
 
-/// Renews a lease and returns its TTL in seconds, or `None` if it does not exist. Fails with `Timeout` if an expired lease
-/// still exists after `EXPIRING_CHECKS` checks.
+/// Renews a lease and returns its TTL in seconds, or `None` if the lease does not exist. Fails with `Timeout` if an expired
+/// lease still exists after `EXPIRING_CHECKS` checks.
 async fn renew(ctx: &Context, id: LeaseId) -> RpcResult<Option<i64>> {
     for _ in 0..EXPIRING_CHECKS {
         match ctx.node.renew(id).await? {

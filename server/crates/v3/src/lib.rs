@@ -2,7 +2,7 @@
 //!
 //! Each call is one function, `async fn(ctx, request) -> RpcResult<response>`, which gRPC and the gateway share.
 //!
-//! Reading order: `error` (codes and texts) → `kv` (one file per call) → `authorize` → `range_stream`, `lease`, `cluster`,
+//! Reading order: `error` (codes and messages) → `kv` (one file per call) → `authorize` → `range_stream`, `lease`, `cluster`,
 //! `maintenance`, `snapshot`, `auth` → `header`, `error_map` → `services` (gRPC) → `messages`, `long_range` (encoding) →
 //! `watch` (streams), `stream_end` → `concurrency` (locks, elections) → `health` → `gateway`.
 

@@ -55,7 +55,7 @@ pub(super) async fn range_stream(
     }))
 }
 
-/// Fails, with etcd's texts, for revision filters and orders other than ascending keys, which need the entire range.
+/// Fails, with etcd's messages, for revision filters and orders other than ascending keys, which need the entire range.
 fn check(request: &RangeRequest) -> Result<(), Status> {
     let by_key = request.sort_target == SortTarget::Key as i32;
     let order = request.sort_order;

@@ -30,8 +30,8 @@ const CHUNK_BYTES: usize = 32 << 10;
 /// Number of chunks buffered for a client. A slow client therefore slows down the producer.
 const CHUNKS_AHEAD: usize = 8;
 
-/// Minimum average rate in bytes per second at which a client reads a snapshot; a slower snapshot ends. A snapshot keeps a state
-/// in memory until it ends.
+/// Minimum average rate, in bytes per second, at which a client must read a snapshot. The snapshot of a slower client is
+/// aborted. A snapshot keeps a state in memory until it ends.
 const BYTES_PER_SECOND_MIN: u64 = 512 << 10;
 
 /// Time that a client gets in addition to the time at the minimum rate.

@@ -91,7 +91,7 @@ fn a_member_does_not_remove_members_that_run() {
     assert_eq!(cluster.member_mut(0).wait_exit().code(), Some(1));
     cluster
         .member(0)
-        .wait_log(0, "would remove running members");
+        .wait_log(0, "would remove the members running");
     assert_eq!(members(&cluster.member(1).address()), before);
 }
 
@@ -110,6 +110,6 @@ fn a_member_does_not_remove_a_member_that_joined_after_the_checkpoint() {
     assert_eq!(cluster.member_mut(0).wait_exit().code(), Some(1));
     cluster
         .member(0)
-        .wait_log(0, "would remove running members");
+        .wait_log(0, "would remove the members running");
     assert_eq!(members(&cluster.member(joined).address()), before);
 }

@@ -1,4 +1,4 @@
-//! Witan finds its first members, and a gateway its endpoints, by SRV records from a name server of the test.
+//! Witan finds its initial members, and a gateway its endpoints, by SRV records from a name server of the test.
 
 use std::{
     io,
@@ -134,7 +134,7 @@ fn the_members_are_those_of_the_records() {
         member.start_unready_again();
     }
     for (member, name) in members.iter().zip(["m0", "m1", "m2"]) {
-        let line = member.wait_log(0, "found the first members of the cluster");
+        let line = member.wait_log(0, "found the initial members of the cluster");
         let line: serde_json::Value = serde_json::from_str(&line).expect("a line of JSON");
         let found = line["members"].as_str().expect("a text").split(',');
         let found = found.map(|part| part.split_once('=').expect("NAME=URL"));

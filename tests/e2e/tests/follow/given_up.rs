@@ -74,7 +74,7 @@ fn a_cluster_whose_quota_is_used_up_does_not_take_over() {
     member.start_again();
     let refused = no_cut_over(&member, 409);
     assert!(
-        refused.contains("--quota-backend-bytes allows 200000"),
+        refused.contains("--quota-backend-bytes allows only 200000"),
         "{refused}"
     );
     assert_eq!(status(&member)["fenced"], false);

@@ -173,12 +173,12 @@ const fn of_library(method: &'static str, call_type: CallType) -> GrpcRoute {
 }
 
 impl GrpcRoute {
-    /// Returns the row of a method, named `/package.Service/Method`, or `None` if it is unknown.
+    /// Returns the row of a method, named `/package.Service/Method`, or `None` if the method is unknown.
     pub fn of(method: &str) -> Option<&'static Self> {
         GRPC.iter().find(|route| route.method == method)
     }
 
-    /// Returns the row of a gateway path without its version prefix, or `None` if it is unknown.
+    /// Returns the row of a gateway path without its version prefix, or `None` if the path is unknown.
     pub fn of_path(path: &str) -> Option<&'static Self> {
         GRPC.iter().find(|route| route.paths.contains(&path))
     }

@@ -63,7 +63,7 @@ named! {
     etcdserverpb::watch_create_request::FilterType,
 }
 
-/// An enum value that serializes as its name, or as its number if it has none.
+/// An enum value that serializes as its name, or as its number if the value has no name.
 struct EnumValue<T>(i32, PhantomData<T>);
 
 impl<T: NamedEnum> Serialize for EnumValue<T> {
@@ -75,7 +75,7 @@ impl<T: NamedEnum> Serialize for EnumValue<T> {
     }
 }
 
-/// Serializes an enum value as its name, or as its number if it has none.
+/// Serializes an enum value as its name, or as its number if the value has no name.
 pub fn named<T: NamedEnum, S: Serializer>(value: &i32, serializer: S) -> Result<S::Ok, S::Error> {
     EnumValue::<T>(*value, PhantomData).serialize(serializer)
 }

@@ -1,4 +1,4 @@
-//! Finds the first members of a new cluster before storage opens: `--discovery`, `--discovery-endpoints`, `--discovery-srv`.
+//! Finds the initial members of a new cluster before storage opens: `--discovery`, `--discovery-endpoints`, `--discovery-srv`.
 //! The result is used as `--initial-cluster`. A member with data skips discovery.
 //!
 //! Reading order: this file → `registry` (register and wait, for all registries) → `v2`, `v3` (the registries) → `srv`, `dns` →
@@ -52,7 +52,7 @@ pub async fn complete(
     check_distinct(&cluster)?;
     tracing::info!(
         members = text(&cluster),
-        "found the first members of the cluster"
+        "found the initial members of the cluster"
     );
     Ok(Config {
         initial_cluster: cluster,

@@ -64,7 +64,7 @@ impl From<DiscoverError> for Failure {
     }
 }
 
-/// Registers a member and waits until the cluster is complete. Returns the values of the first members.
+/// Registers a member and waits until the cluster is complete. Returns the values of the initial members.
 pub(super) async fn join(
     registry: &mut impl Registry,
     own: &Registration,

@@ -81,7 +81,7 @@ impl Answered {
         }
     }
 
-    /// Returns the HTTP status and the first [`SHOWN_CHARS`] characters of the body, for error texts.
+    /// Returns the HTTP status and the first [`SHOWN_CHARS`] characters of the body, for error messages.
     fn shown(&self) -> String {
         let text = String::from_utf8_lossy(&self.body);
         let text: String = text.trim().chars().take(SHOWN_CHARS).collect();

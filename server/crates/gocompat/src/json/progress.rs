@@ -176,7 +176,7 @@ impl JsonProgress {
     }
 
     /// Validates the byte after a value in the innermost container: a comma or the closing character. Returns `Last` if the
-    /// byte completes the entire value, or Go's error text for any other byte.
+    /// byte completes the entire value, or Go's error message for any other byte.
     fn after_value(&mut self, byte: u8) -> Result<ByteResult, String> {
         let in_object = self.open.last() == Some(&b'}');
         match byte {

@@ -174,12 +174,12 @@ impl Auth {
         self.roles.values().map(Arc::as_ref)
     }
 
-    /// Returns a user, or `None` if it does not exist.
+    /// Returns a user, or `None` if the user does not exist.
     pub fn user(&self, name: &str) -> Option<&User> {
         self.users.get(name).map(Arc::as_ref)
     }
 
-    /// Returns a role, or `None` if it does not exist.
+    /// Returns a role, or `None` if the role does not exist.
     pub fn role(&self, name: &str) -> Option<&Role> {
         self.roles.get(name).map(Arc::as_ref)
     }

@@ -72,7 +72,7 @@ impl RangeSet {
     }
 }
 
-/// Returns the exclusive end of a range in request form, or `None` if it has none. A single key ends at its successor.
+/// Returns the exclusive end of a range in request form, or `None` if the range has no end. A single key ends at its successor.
 fn end(key: &Bytes, range_end: &Bytes) -> Option<Bytes> {
     match KeyRange::new(key, range_end) {
         KeyRange::One(key) => Some([key, b"\0"].concat().into()),

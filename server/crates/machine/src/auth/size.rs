@@ -1,4 +1,4 @@
-//! Counts the memory of users, roles and permissions against the quota, and limits the lengths of their texts. All changes to
+//! Counts the memory of users, roles and permissions against the quota, and limits the lengths of their strings. All changes to
 //! the maps go through this module, so the count is always correct. Checkpoints do not contain it.
 
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use super::{
 };
 use crate::limits::{AUTH_NAME_BYTES_MAX, LONG_TEXT_BYTES_MAX};
 
-/// Size in bytes of a user, a role or a role's patterns, in addition to their texts.
+/// Size in bytes of a user, a role or a role's patterns, in addition to their strings.
 const RECORD_BYTES: u64 = 256;
 
-/// Size in bytes of a granted role, a permission, a pattern or a derived range, in addition to their texts.
+/// Size in bytes of a granted role, a permission, a pattern or a derived range, in addition to their strings.
 const ITEM_BYTES: u64 = 64;
 
 impl Auth {
@@ -28,7 +28,7 @@ impl Auth {
         self.bytes -= before.map_or(0, |user| of_user(&user));
     }
 
-    /// Removes a user and its merged permissions and updates the size. Returns the user, or `None` if it does not exist.
+    /// Removes a user and its merged permissions and updates the size. Returns the user, or `None` if the user does not exist.
     pub(super) fn take_user(&mut self, name: &str) -> Option<Arc<User>> {
         let user = self.users.remove(name)?;
         self.bytes -= of_user(&user);
@@ -44,7 +44,7 @@ impl Auth {
         self.bytes -= before.map_or(0, |role| of_role(&role));
     }
 
-    /// Removes a role and its patterns and updates the size. Returns the role, or `None` if it does not exist.
+    /// Removes a role and its patterns and updates the size. Returns the role, or `None` if the role does not exist.
     pub(super) fn take_role(&mut self, name: &str) -> Option<Arc<Role>> {
         let role = self.roles.remove(name)?;
         self.bytes -= of_role(&role);
@@ -90,7 +90,7 @@ fn of_grants(grants: &UnifiedPermissions) -> u64 {
     ITEM_BYTES * (grants.read.len() + grants.write.len()) as u64
 }
 
-/// Returns the size of these texts in bytes, including `ITEM_BYTES` for each.
+/// Returns the size of these strings in bytes, including `ITEM_BYTES` for each.
 fn of_texts(texts: &[String]) -> u64 {
     texts
         .iter()

@@ -228,7 +228,7 @@ impl Block {
         }
     }
 
-    /// Returns the version in a slot, or `None` if it was compacted.
+    /// Returns the version in a slot, or `None` if the version was compacted.
     pub(super) fn get(&self, slot: u16) -> Option<Version<'_>> {
         let offsets = match &self.slots {
             SlotDirectory::Full(offsets) => *offsets.get(usize::from(slot))?,

@@ -93,7 +93,7 @@ impl Kv {
         HistoryLocation { block, layout: self.layout, slot }
     }
 
-    /// Returns the location in this state's blocks, or `None` if it belongs to another layout.
+    /// Returns the location in this state's blocks, or `None` if the location belongs to another layout.
     fn resolve(&self, location: HistoryLocation) -> Option<Location> {
         let HistoryLocation { block, slot, .. } = location;
         self.has_layout_of(location)

@@ -55,7 +55,7 @@ pub(super) struct HistoryReader<'a> {
 }
 
 impl<'a> HistoryReader<'a> {
-    /// Returns the version at a location, or `None` if it was compacted.
+    /// Returns the version at a location, or `None` if the version was compacted.
     pub(super) fn get(&mut self, location: Location) -> Option<BlockVersion<'a>> {
         let block = match self.last {
             Some((number, block)) if number == location.block => block,
@@ -85,7 +85,7 @@ impl History {
         HistoryReader { history: self, last: None }
     }
 
-    /// Returns the version at a location, or `None` if it was compacted.
+    /// Returns the version at a location, or `None` if the version was compacted.
     pub(super) fn get(&self, location: Location) -> Option<BlockVersion<'_>> {
         let block = self.block(location.block)?;
         Some((block, block.get(location.slot)?))

@@ -186,7 +186,7 @@ const EMPTY_BYTES: u64 = 20 << 10;
 /// Page size in bytes. Reported sizes are multiples of it.
 const PAGE_BYTES: u64 = 4 << 10;
 
-/// The v3 state. A clone takes O(1).
+/// The v3 state. Cloning takes O(1) time.
 #[derive(Clone)]
 pub struct Kv {
     revision: Revision,

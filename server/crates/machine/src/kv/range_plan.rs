@@ -175,7 +175,7 @@ impl Kv {
         Ok(kvs)
     }
 
-    /// Returns the revision that a range reads, or `None` if it is the newest one.
+    /// Returns the revision that a range reads, or `None` if the range reads the newest revision.
     fn past_revision(&self, range: &Range) -> Option<Revision> {
         let revision = Revision(range.revision);
         (range.revision > 0 && revision < self.revision).then_some(revision)

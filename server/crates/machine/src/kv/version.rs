@@ -232,7 +232,7 @@ impl<'a> ByteReader<'a> {
         Some(taken)
     }
 
-    /// Takes a location that [`write_location`] appended for a version in `block`. Returns `None` if it is invalid.
+    /// Takes a location that [`write_location`] appended for a version in `block`. Returns `None` if the location is invalid.
     fn location(&mut self, block: u64) -> Option<Location> {
         let block = block.checked_sub(self.varint()?)?;
         let slot = u16::try_from(self.varint()?).ok()?;

@@ -115,7 +115,7 @@ impl Part {
         }
     }
 
-    /// Decodes a frame's contents, or returns `None` if they are invalid.
+    /// Decodes a frame's contents, or returns `None` if the contents are invalid.
     pub(in super::super) fn decode(mut contents: Bytes) -> Option<Self> {
         if contents.is_empty() {
             return None;

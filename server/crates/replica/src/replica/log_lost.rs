@@ -1,6 +1,6 @@
-//! Detects a leader whose entries contradict this member's log, for one of two reasons. The data directory was emptied or
-//! replaced, and leaders count acknowledgments for entries that the log lacks. Or the history has forked, and a committed entry
-//! differs from the entry in the leader's log. Such a member must neither vote nor lead; it halts.
+//! Detects that the leader's entries conflict with this member's log. There are two possible causes: the data directory was
+//! emptied or replaced, and leaders count acknowledgments for entries that the log lacks; or the history has forked, and a
+//! committed entry differs from the entry in the leader's log. Such a member must neither vote nor lead; it halts.
 //!
 //! Messages alone never halt a member, because a faulty member, or an impostor on a connection without TLS, can send any
 //! message. The leader must confirm that it leads: this member sends it a ReadIndex request, which the leader answers with the
@@ -89,8 +89,8 @@ impl Replica {
         message.term >= self.raft.raft.term
     }
 
-    /// Returns how a leader's message contradicts this log, or `None` if it does not. Either its commit index is beyond `last`,
-    /// the log's last index. Or an entry differs from this log's entry that is committed or has the same term.
+    /// Returns how a leader's message contradicts this log, or `None` if there is no contradiction. Either its commit index is
+    /// beyond `last`, the log's last index. Or an entry differs from this log's entry that is committed or has the same term.
     fn contradiction_in(&self, message: &Message, last: u64) -> Option<LogClaim> {
         let (kind, commit) = (message.get_msg_type(), message.commit);
         if kind == MessageType::MsgHeartbeat {

@@ -100,7 +100,7 @@ impl RequestFilter {
         self.state == FilterState::RefusedBody
     }
 
-    /// Filters the next bytes of the stream. Returns their replacement, or `None` if they pass unchanged.
+    /// Filters the next bytes of the stream. Returns their replacement, or `None` if the bytes pass unchanged.
     pub(super) fn pass(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         let mut changed: Option<Vec<u8>> = None;
         let mut at = 0;
@@ -227,7 +227,7 @@ impl RequestFilter {
         replaced(part, line, by)
     }
 
-    /// Examines a complete header line. Returns its replacement, or `None` if it passes unchanged.
+    /// Examines a complete header line. Returns its replacement, or `None` if the line passes unchanged.
     fn judge(&mut self, line: &[u8]) -> Option<Vec<u8>> {
         let head = &mut self.head;
         match header::judge(line) {
@@ -263,7 +263,7 @@ impl RequestFilter {
     }
 
     /// Ends the head: determines the body's framing and whether the upgrade headers pass. Returns the replacement of the empty
-    /// line, or `None` if it passes unchanged.
+    /// line, or `None` if the line passes unchanged.
     fn end_of_head(&mut self, line: &[u8]) -> Option<Vec<u8>> {
         let head = std::mem::take(&mut self.head);
         let websocket = head.get && head.upgrade && head.websocket == Some(true);

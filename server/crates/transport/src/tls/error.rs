@@ -33,7 +33,7 @@ pub enum TlsError {
     Hostname { flag: &'static str, name: String },
     #[error("cannot create a self-signed certificate in {}: {reason}", path.display())]
     SelfSigned {
-        /// The folder of the file.
+        /// The directory of the file.
         path: PathBuf,
         reason: String,
     },

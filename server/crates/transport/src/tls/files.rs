@@ -59,7 +59,7 @@ pub(super) const PEER_CLIENT: PortFlags = PortFlags {
     ..PEER_PORT
 };
 
-/// Metadata of a file, or `None` if it does not exist. A file has changed if any number differs.
+/// Metadata of a file, or `None` if the file does not exist. A file has changed if any number differs.
 type FileStamp = Option<[i64; 6]>;
 
 /// The parsed contents of the TLS files.
@@ -72,7 +72,7 @@ pub(super) struct TlsParts {
 }
 
 impl TlsParts {
-    /// Returns when the certificate expires, in Unix seconds, or `None` if it cannot be parsed.
+    /// Returns when the certificate expires, in Unix seconds, or `None` if the certificate cannot be parsed.
     pub(super) fn expires_s(&self) -> Option<u64> {
         let certificate = peer::parse(self.chain.first()?)?.tbs_certificate;
         Some(certificate.validity.not_after.to_unix_duration().as_secs())

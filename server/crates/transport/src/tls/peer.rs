@@ -45,7 +45,7 @@ impl PeerCertificate {
     }
 }
 
-/// Parses a certificate in DER, or returns `None` if it is invalid.
+/// Parses a certificate in DER, or returns `None` if the certificate is invalid.
 pub(super) fn parse(certificate: &CertificateDer<'_>) -> Option<Certificate> {
     Certificate::from_der(certificate).ok()
 }

@@ -17,12 +17,12 @@ use x509_cert::der::pem::{self, LineEnding};
 
 use super::error::TlsError;
 
-/// Folder in the data directory, as in etcd.
+/// Directory in the data directory, as in etcd.
 const FOLDER: &str = "fixtures";
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// Returns the paths of a port's certificate and key, which are in a folder named `port` (`client` or `peer`). If either is
+/// Returns the paths of a port's certificate and key, which are in a directory named `port` (`client` or `peer`). If either is
 /// missing, creates both. The certificate names the hosts of `urls` and is valid for `years` years.
 pub(super) fn files(
     data_dir: &Path,

@@ -79,7 +79,8 @@ async fn leads_to(name: &str, remote: IpAddr) -> bool {
         .is_ok_and(|mut found| found.any(|address| address.ip().to_canonical() == remote))
 }
 
-/// Returns the DNS names and IP addresses among a certificate's alternative names, or `None` if it cannot be parsed.
+/// Returns the DNS names and IP addresses among a certificate's alternative names, or `None` if the certificate cannot be
+/// parsed.
 pub(super) fn of(certificate: &CertificateDer<'_>) -> Option<Vec<String>> {
     let parsed = peer::parse(certificate)?.tbs_certificate;
     let Some((_, names)) = parsed.get::<SubjectAltName>().ok()? else {
@@ -98,7 +99,7 @@ pub(super) fn of(certificate: &CertificateDer<'_>) -> Option<Vec<String>> {
     Some(names.0.iter().filter_map(text).collect())
 }
 
-/// Returns an IP address of 4 or 16 bytes as text, or a text that is no address for any other length.
+/// Returns an IP address of 4 or 16 bytes as text, or a string that is not an address for any other length.
 fn address(bytes: &[u8]) -> String {
     let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
     let any = v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from));

@@ -23,7 +23,7 @@ use x509_cert::der::pem::{self, LineEnding};
 use super::*;
 use crate::{limits::STALL_TIMEOUT, stall_timeout::StallTimeout};
 
-/// A folder that is deleted on drop.
+/// A directory that is deleted on drop.
 struct Folder(PathBuf);
 
 impl Drop for Folder {

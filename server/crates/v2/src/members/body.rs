@@ -1,4 +1,4 @@
-//! Parses the body of a membership change, `{"peerURLs":[…]}`, with the error texts of etcd's decoder.
+//! Parses the body of a membership change, `{"peerURLs":[…]}`, with the error messages of etcd's decoder.
 
 use actix_web::{HttpRequest, http::StatusCode, web};
 use serde_json::Value;
@@ -59,7 +59,7 @@ fn check_media_type(given: &str) -> Result<(), MembersHttpError> {
     ))
 }
 
-/// Parses `peerURLs`, case-insensitively, from a JSON body. An absent field is an empty list. Returns Go's error text.
+/// Parses `peerURLs`, case-insensitively, from a JSON body. An absent field is an empty list. Returns Go's error message.
 pub fn decode(body: &[u8]) -> Result<Vec<String>, String> {
     json::check(body)?;
     let text = String::from_utf8_lossy(body);
@@ -108,7 +108,7 @@ fn strings(value: Value) -> Result<Vec<String>, String> {
     items.into_iter().map(string).collect()
 }
 
-/// Returns the name of a JSON value's type, as used in Go's error texts.
+/// Returns the name of a JSON value's type, as used in Go's error messages.
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

@@ -224,7 +224,7 @@ async fn members(ctx: &Context) -> Result<MemberRegistry, MembersHttpError> {
     Ok(ctx.node.view().await?.machine.members.clone())
 }
 
-/// Parses a hexadecimal member ID. Fails with 404 and a text that contains `id` if it is invalid.
+/// Parses a hexadecimal member ID. Fails with 404 and a message that contains `id` if it is invalid.
 fn parse_id(id: &str) -> Result<MemberId, MembersHttpError> {
     let digits = id.bytes().all(|b| b.is_ascii_hexdigit());
     let number = u64::from_str_radix(id, 16).ok().filter(|_| digits);

@@ -191,7 +191,7 @@ fn credentials(request: &HttpRequest) -> Credentials {
     Credentials::of_token(token.or_else(|| websocket::token(request)))
 }
 
-/// Splits a path into the gateway version and the call's path. Returns `None` if it has no gateway prefix.
+/// Splits a path into the gateway version and the call's path. Returns `None` if the path has no gateway prefix.
 pub fn split(path: &[u8]) -> Option<(GatewayVersion, &str)> {
     let path = std::str::from_utf8(path).ok()?.strip_prefix('/')?;
     let (prefix, call) = path.split_once('/')?;

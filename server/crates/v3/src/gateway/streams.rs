@@ -204,7 +204,7 @@ struct JsonRequests {
 }
 
 impl JsonRequests {
-    /// Reads the next request. Returns `None` at the end of the body, and an error text if the request is unreadable.
+    /// Reads the next request. Returns `None` at the end of the body, and an error message if the request is unreadable.
     async fn next<Q>(&mut self) -> Result<Option<Q>, String>
     where
         Q: Shaped + Default + Message + 'static,

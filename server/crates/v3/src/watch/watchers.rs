@@ -72,7 +72,7 @@ pub(super) struct CreatedWatcher {
     pub(super) unsynced: bool,
 }
 
-/// The watchers of one stream. The owner must empty it with [`StreamWatchers::unregister`].
+/// The watchers of one stream. The owner must remove all watchers with [`StreamWatchers::unregister`].
 #[derive(Debug)]
 pub(super) struct StreamWatchers {
     memory: Charge,
@@ -189,7 +189,7 @@ impl StreamWatchers {
         }
     }
 
-    /// Returns the requested ID, or the next free one if it is 0. Fails with `DUPLICATE_ID` if the ID is in use.
+    /// Returns the requested ID, or the next free one if the requested ID is 0. Fails with `DUPLICATE_ID` if the ID is in use.
     fn pick_id(&mut self, asked: i64) -> RpcResult<i64> {
         if asked != 0 {
             let taken = self.by_id.contains_key(&asked);
@@ -227,7 +227,8 @@ impl StreamWatchers {
         Ok((group_id, published))
     }
 
-    /// Removes a watcher and returns it, with its group's ID if the group is now empty. Returns `None` if it does not exist.
+    /// Removes a watcher and returns it, with its group's ID if the group is now empty. Returns `None` if the watcher does not
+    /// exist.
     pub(super) fn cancel(
         &mut self,
         reader: &WatchStream,

@@ -62,7 +62,7 @@ pub enum PathAuthReply {
     Patterns(PathPatterns),
 }
 
-/// The reason why a command was refused. A refused command changes no user or role. The texts are etcd's.
+/// The reason why a command was refused. A refused command changes no user or role. The messages are etcd's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathAuthError {
     /// v2 authentication cannot be enabled without the root user.

@@ -23,7 +23,7 @@ const MESSAGE_DEPTH_MAX: usize = 100;
 /// of nesting again, so a deep and large body would block a worker. A body of usual size can nest 20 levels deep.
 const SCANNED_BYTES_MAX: usize = 64 << 20;
 
-/// The Go library whose rules and error texts the reader imitates.
+/// The Go library whose rules and error messages the reader imitates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum JsonDialect {
     /// `jsonpb` on Go's decoder, in etcd 3.4: keeps the last member of each name and then reads the fields in proto order.
@@ -32,7 +32,7 @@ pub(super) enum JsonDialect {
     Protojson(Encoding),
 }
 
-/// A result with the dialect's error text, which the caller replaces if the body is not JSON.
+/// A result with the dialect's error message, which the caller replaces if the body is not JSON.
 type ReadResult<T> = Result<T, String>;
 
 /// Reads the JSON object at the start of `body` and returns the protobuf encoding of a message with this shape. For `Jsonpb`,
@@ -200,7 +200,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Deducts the length of a text from the bytes that may still be scanned. Fails if too few are left.
+    /// Deducts the length of a string from the bytes that may still be scanned. Fails if too few are left.
     fn spend(&mut self, text: &Range<usize>) -> ReadResult<()> {
         let left = self.left.checked_sub(text.len());
         self.left = left.ok_or("exceeded max depth for its length")?;

@@ -7,13 +7,14 @@ use witan_gocompat::json::Scanner;
 /// Number of digits of the largest integer; a longer number is invalid.
 const LONGEST_INTEGER_DIGITS: usize = 20;
 
-/// Parses plain digits for a field of this kind to the bits of a varint. Returns `None` if they are invalid or out of range.
+/// Parses plain digits for a field of this kind to the bits of a varint. Returns `None` if the digits are invalid or out of
+/// range.
 pub(super) fn plain(kind: FieldKind, digits: &[u8]) -> Option<u64> {
     integer(kind, std::str::from_utf8(digits).ok()?)
 }
 
-/// Parses a JSON number for a field of this kind to the bits of a varint. Returns `None` if it is not a whole number or is out of
-/// range.
+/// Parses a JSON number for a field of this kind to the bits of a varint. Returns `None` if the number is not a whole number or
+/// is out of range.
 pub(super) fn bare(kind: FieldKind, number: &[u8]) -> Option<u64> {
     integer(kind, &whole(number)?)
 }
@@ -23,7 +24,7 @@ pub(super) fn in_text(kind: FieldKind, text: &[u8]) -> Option<u64> {
     integer(kind, &leading_integer(text)?)
 }
 
-/// Returns the integer at the start of a text in plain digits (`1e3` gives `1000`), or `None` if there is none. As in Go's
+/// Returns the integer at the start of a string in plain digits (`1e3` gives `1000`), or `None` if there is none. As in Go's
 /// protojson, the text must not start or end with a space. Other characters after the number are ignored (`1,x` gives `1`).
 fn leading_integer(text: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(text).ok()?;
@@ -43,7 +44,8 @@ fn leading_integer(text: &[u8]) -> Option<String> {
     if ends { whole(number) } else { None }
 }
 
-/// Returns the plain digits of a JSON number in any notation. Returns `None` if it is not a whole number or is too long.
+/// Returns the plain digits of a JSON number in any notation. Returns `None` if the number is not a whole number or is too
+/// long.
 fn whole(number: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(number).ok()?;
     let starts = |byte: u8| byte == b'-' || byte.is_ascii_digit();
@@ -83,7 +85,8 @@ fn whole(number: &[u8]) -> Option<String> {
     Some(format!("{sign}{digits}"))
 }
 
-/// Parses an integer of this kind to the bits of a varint. Returns `None` if it is out of range or the kind is no integer.
+/// Parses an integer of this kind to the bits of a varint. Returns `None` if the integer is out of range or the kind is no
+/// integer.
 fn integer(kind: FieldKind, digits: &str) -> Option<u64> {
     match kind {
         FieldKind::Int64 => digits.parse::<i64>().ok().map(i64::cast_unsigned),

@@ -33,7 +33,7 @@ pub(super) struct Base64Variant {
 }
 
 impl Base64Variant {
-    /// Decodes base64 and ignores line breaks. The error is the offset in Go's error text.
+    /// Decodes base64 and ignores line breaks. The error is the offset in Go's error message.
     pub(super) fn decode(self, text: &[u8]) -> Result<Vec<u8>, usize> {
         let engine = match (self.url, self.padded) {
             (false, true) => &STANDARD_PADDED,
