@@ -1,4 +1,4 @@
-"""The environment of the cases: sources, stores, the program with its folder, and ways to damage files."""
+"""The environment of the cases: sources, stores, the program with its directory, and ways to damage files."""
 
 import contextlib
 import json
@@ -79,7 +79,7 @@ class Running:
 
 
 class Place:
-    """A location of backups, and the folder that contains its files."""
+    """A location of backups, and the directory that contains its files."""
 
     def __init__(self, url, folder):
         self.url, self.folder = url, folder
@@ -192,7 +192,7 @@ class Bench:
 
 
 def size(folder):
-    """Returns the size of all files below a folder, some of which may disappear meanwhile."""
+    """Returns the size of all files below a directory, some of which may disappear meanwhile."""
     for at, _, files in os.walk(folder):
         for each in files:
             try:

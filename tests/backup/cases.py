@@ -77,7 +77,7 @@ class Cases(Changes):
         self.is_refused(place, "hand.db")
 
     def newest(self, kind):
-        """Without a name, fetches the newest backup. A folder with data does not change."""
+        """Without a name, fetches the newest backup. A directory with data does not change."""
         bench, place = self.bench, self.bench.place(kind)
         # the order of the names is not the order of the times
         bench.save(self.small(), place, "b").good()
@@ -95,7 +95,7 @@ class Cases(Changes):
         assert not os.path.exists(file)
 
     def retention(self, kind):
-        """Keeps the last two of four backups and all young ones. Other files and subfolders stay."""
+        """Keeps the last two of four backups and all young ones. Other files and subdirectories stay."""
         bench, place = self.bench, self.bench.place(kind)
         os.makedirs(place.path("below"), exist_ok=True)
         for other in ("other.txt", "half.db", "below/old.db", "below/old.json"):

@@ -255,7 +255,7 @@ class Changes:
         shutil.rmtree(place.folder)
 
     def changes_damaged(self, kind):
-        """A lost or damaged segment is refused, in the store and in a restore's folder. Old segments are removed with their
+        """A lost or damaged segment is refused, in the store and in a restore's directory. Old segments are removed with their
         backup."""
         bench = self.bench
         source, place, running = self.source_with_changes("witan", kind, 1)

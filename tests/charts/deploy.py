@@ -11,7 +11,7 @@ CHARTS = ROOT / "charts"
 DEPLOY = ROOT / "deploy"
 FILES = CHARTS / "witan-operator" / "files"
 
-# files that exist twice, because a chart cannot contain a file from outside its folder
+# files that exist twice, because a chart cannot contain a file from outside its directory
 COPIES = {
     DEPLOY / "crd.yaml": FILES / "crd.yaml",
     DEPLOY / "prometheus" / "rules.yaml": FILES / "rules.yaml",

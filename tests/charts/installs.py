@@ -1,4 +1,4 @@
-"""installs.py PROGRAM KUBE: helm and a user at a real kube-apiserver (in the folder KUBE), whose store is PROGRAM. Installs,
+"""installs.py PROGRAM KUBE: helm and a user at a real kube-apiserver (in the directory KUBE), whose store is PROGRAM. Installs,
 upgrades, rolls back and uninstalls the charts, creates the samples, and checks the permissions of the operator's account.
 
 tests/operator runs pods and the operator.

@@ -12,7 +12,7 @@ import yaml
 
 
 class Schemas:
-    """A folder of schemas."""
+    """A directory of schemas."""
 
     def __init__(self, folder: pathlib.Path):
         self.folder = folder
@@ -83,7 +83,7 @@ def of_kubernetes(document: dict) -> dict[str, dict]:
 
 
 def write(cache: pathlib.Path, crd: pathlib.Path, folder: pathlib.Path) -> Schemas:
-    """Writes all schemas to a folder."""
+    """Writes all schemas to a directory."""
     folder.mkdir(parents=True)
     found = of_kubernetes(json.loads((cache / "swagger.json").read_text()))
     assert len(found) > 100, "Kubernetes' kinds were found"

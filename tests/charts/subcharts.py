@@ -1,4 +1,4 @@
-"""The chart witan-cluster under the alias `etcd`, as a replacement of the bitnami chart: with the values that application charts
+"""The chart witan-cluster under the alias `etcd`, as a replacement of the Bitnami chart: with the values that application charts
 pass to it (`values/`), and with the names that they use for it.
 
 charts.py tests the chart by itself.

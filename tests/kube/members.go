@@ -76,7 +76,7 @@ func (w *world) leader() *member {
 	return found
 }
 
-// status returns the ids of a member and of its leader, or empty texts if it does not answer.
+// status returns the ids of a member and of its leader, or empty strings if the member does not answer.
 func (m *member) status() (id, leader string) {
 	answer, err := askOnce.Post(m.url+"/v3/maintenance/status", "application/json", strings.NewReader("{}"))
 	if err != nil {

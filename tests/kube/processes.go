@@ -242,7 +242,7 @@ func (w *world) endOnSignals() {
 	}()
 }
 
-// end kills every process, the members last, and removes the folder or prints its path.
+// end kills every process, the members last, and removes the directory or prints its path.
 func (w *world) end(keep bool) {
 	for _, process := range append(w.others, w.apiServer) {
 		if process != nil {

@@ -94,7 +94,7 @@ class Containers:
                 threading.Thread(target=self.bind, args=(pod,), daemon=True).start()
 
     def bind(self, pod):
-        """Binds a pod once its claims are bound. Sets the owner of its volumes' folders, which otherwise belong to root."""
+        """Binds a pod once its claims are bound. Sets the owner of its volumes' directories, which otherwise belong to root."""
         core, name = f"/api/v1/namespaces/{pod['metadata']['namespace']}", pod["metadata"]["name"]
         for volume in pod["spec"].get("volumes", []):
             if "persistentVolumeClaim" in volume:

@@ -203,7 +203,7 @@ class Container:
 
 
 def bind(source, place, read_only=False):
-    """Returns shell code that mounts a file or folder at a place in the root."""
+    """Returns shell code that mounts a file or directory at a place in the root."""
     source, place = shlex.quote(source), shlex.quote(place)
     made = f'mkdir -p "$(dirname {place})" && if [ -d {source} ]; then mkdir -p {place}; else touch {place}; fi && mount --bind {source} {place}'
     return f"{made} && mount -o remount,bind,ro {place}" if read_only else made

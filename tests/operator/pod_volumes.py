@@ -1,5 +1,5 @@
-"""The volumes of a pod: folders with the content of claims, secrets, config maps, tokens and the downward API. Changed secrets
-reach the pod."""
+"""The volumes of a pod: directories with the content of claims, secrets, config maps, tokens and the downward API. Changed
+secrets reach the pod."""
 
 import base64
 import os
@@ -43,7 +43,7 @@ class Volumes:
                     pass  # the pod keeps the old content
 
     def folder(self, volume):
-        """Returns the folder of a volume, or None until its claim is bound and attached."""
+        """Returns the directory of a volume, or None until its claim is bound and attached."""
         folder = os.path.join(self.pod.root, "volumes", volume["name"])
         if "persistentVolumeClaim" in volume:
             claim = self.api.find(f"{self.core}/persistentvolumeclaims/{volume['persistentVolumeClaim']['claimName']}")

@@ -22,7 +22,7 @@ class Secure:
     """Mixin for `Drive`."""
 
     def secret(self, name):
-        """Returns the content of a secret as texts."""
+        """Returns the content of a secret as strings."""
         data = self.api.get(f"/api/v1/namespaces/prod/secrets/{name}")["data"]
         return {file: base64.b64decode(text).decode() for file, text in data.items()}
 

@@ -11,13 +11,13 @@ import time
 from names import ADDRESS
 
 BUCKET, REGION = "backups", "eu-test-1"
-# the server's folder for parts of incomplete uploads and other files that are not objects
+# the server's directory for parts of incomplete uploads and other files that are not objects
 OWN = ".sgwtmp"
 
 
 class Store:
     def __init__(self, program, folder, address="127.0.0.1", port=9000, name=None, region=REGION):
-        """With a name, the store uses TLS, and its CA is `ca.crt` in its folder."""
+        """With a name, the store uses TLS, and its CA is `ca.crt` in its directory."""
         self.program, self.folder, self.listens, self.region, self.process = program, folder, f"{address}:{port}", region, None
         self.name, self.url = name, f"https://{name}:{port}" if name else f"http://{address}:{port}"
         self.bucket = os.path.join(folder, "data", BUCKET)

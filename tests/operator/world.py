@@ -66,7 +66,7 @@ class World:
         process.wait()
 
     def start(self):
-        # the controllers' folder for volumes; the mount ends with the namespace
+        # the controllers' directory for volumes; the mount ends with the namespace
         os.makedirs(self.path("volumes"))
         os.makedirs(VOLUMES, exist_ok=True)
         subprocess.run(["mount", "--bind", self.path("volumes"), VOLUMES], check=True)
@@ -194,7 +194,7 @@ class World:
             time.sleep(1)
 
     def end(self, keep):
-        """Ends every process, clients first and the store last. Removes the folder or prints its path."""
+        """Ends every process, clients first and the store last. Removes the directory or prints its path."""
         for name in reversed(list(self.processes)):
             self.kill(name)
         subprocess.run(["umount", "-l", VOLUMES], check=False)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Provides Chromium in the cache as the program `chromium` in its folder bin: the installed one, or Debian's package with its
+# Provides Chromium in the cache as the program `chromium` in its directory bin: the installed one, or Debian's package with its
 # missing libraries, unpacked from their packages. Installs nothing. The fonts are always the same, so that screenshots differ
 # only in their content.
 set -euo pipefail

@@ -9,7 +9,7 @@ mkdir -p "$bin"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
-# apt downloads as its own user if it can; a folder that this user cannot write to only causes a warning
+# apt downloads as its own user if it can; a directory that this user cannot write to only causes a warning
 chmod 755 "$work"
 apt-get download etcd-server etcd-client >apt.log 2>&1 || {
     apt-get update >>apt.log 2>&1 && apt-get download etcd-server etcd-client >>apt.log 2>&1

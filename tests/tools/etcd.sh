@@ -3,7 +3,7 @@
 #
 #   tests/tools/etcd.sh 36|37
 #
-# go.mod and go.sum in the folder etcdNN pin the versions.
+# go.mod and go.sum in the directory etcdNN pin the versions.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)

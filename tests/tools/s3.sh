@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the S3 server versitygw from Go modules into the cache, once, and prints its path. It keeps objects in a folder and
-# checks signatures. go.mod and go.sum in the folder s3 pin the version.
+# Builds the S3 server versitygw from Go modules into the cache, once, and prints its path. It keeps objects in a directory and
+# checks signatures. go.mod and go.sum in the directory s3 pin the version.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)

@@ -1,6 +1,6 @@
 # Sourced by scripts that run a tool against their own server.
 #
-#   start_server PROGRAM WORK    starts a server with its data and log in the folder WORK, and waits until it
+#   start_server PROGRAM WORK    starts a server with its data and log in the directory WORK, and waits until it
 #                                serves; sets `clear` and `tls` (ports) and `server` (its process). Tries again
 #                                if another process takes a port first.
 start_server() {

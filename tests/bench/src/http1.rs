@@ -47,7 +47,7 @@ impl Wire for Http1 {
     }
 }
 
-/// Returns the length of a chunked body, or `None` if it is incomplete.
+/// Returns the length of a chunked body, or `None` if the body is incomplete.
 fn chunks(body: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {

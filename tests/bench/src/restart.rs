@@ -113,7 +113,7 @@ pub(crate) fn quota(keys: u64, scale: &Scale) -> String {
     format!("--quota-backend-bytes={bytes}")
 }
 
-/// Starts a killed server. Returns the time until it serves, or `None` if it ends before.
+/// Starts a killed server. Returns the time until it serves, or `None` if the server ends before it serves.
 pub(crate) fn start_again(server: &mut Server) -> Option<Duration> {
     let begun = Instant::now();
     server.start_unready_again();

@@ -72,7 +72,7 @@ impl<'a> Subject<'a> {
         resident.sum()
     }
 
-    /// Returns the size of the data folders of all servers in bytes.
+    /// Returns the size of the data directories of all servers in bytes.
     pub fn disk_bytes(&self) -> u64 {
         let members = self.members.iter();
         let folders = members.map(|member| process::folder_bytes(member.dir()));

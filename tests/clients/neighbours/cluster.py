@@ -150,7 +150,7 @@ def report(program, cases):
 
 
 def folder(name):
-    """Returns the folder below $WORK for the data of a program's cluster."""
+    """Returns the directory below $WORK for the data of a program's cluster."""
     return pathlib.Path(os.environ["WORK"]) / name
 
 

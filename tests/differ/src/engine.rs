@@ -22,13 +22,13 @@ use crate::{
 
 /// Number of attempts at a sequence that the machine runs too slowly.
 const SLOW_ATTEMPTS: usize = 5;
-/// Maximum number of attempts to shorten a failing sequence. Each attempt starts both servers on empty folders.
+/// Maximum number of attempts to shorten a failing sequence. Each attempt starts both servers on empty directories.
 const SHRINK_ATTEMPTS: usize = 200;
 
 /// The constants of a dialect.
 #[derive(Clone, Copy, Debug)]
 pub struct Profile {
-    /// The name of the dialect on the command line and of its folder of kept scripts.
+    /// The name of the dialect on the command line and of its directory of kept scripts.
     pub name: &'static str,
     /// The etcd release that is compared with Witan.
     pub etcd: Kind,

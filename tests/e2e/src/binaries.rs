@@ -38,7 +38,7 @@ impl Kind {
         }
     }
 
-    /// Returns a short name for folders and messages.
+    /// Returns a short name for directories and messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Witan => "witan",
@@ -81,7 +81,7 @@ pub fn next() -> PathBuf {
     test_build("witan-next", "WITAN_NEXT_BIN", "next-level")
 }
 
-/// Returns the path in `variable`, or the debug build of a server with a Cargo feature in this workspace's target folder.
+/// Returns the path in `variable`, or the debug build of a server with a Cargo feature in this workspace's target directory.
 fn test_build(name: &str, variable: &str, feature: &str) -> PathBuf {
     let path = env::var_os(variable).map_or_else(
         || {
@@ -102,7 +102,7 @@ fn test_build(name: &str, variable: &str, feature: &str) -> PathBuf {
     path
 }
 
-/// Returns `$WITAN_BIN`, or the newest build in this workspace's target folder.
+/// Returns `$WITAN_BIN`, or the newest build in this workspace's target directory.
 fn witan() -> PathBuf {
     if let Some(path) = env::var_os("WITAN_BIN") {
         let path = PathBuf::from(path);

@@ -36,7 +36,7 @@ impl Cluster {
         cluster
     }
 
-    /// Prepares folders and ports without starting the members.
+    /// Prepares directories and ports without starting the members.
     pub fn prepare(count: usize, args: &[&str]) -> Self {
         Self::prepare_on("http", count, args)
     }
@@ -205,7 +205,7 @@ fn configure(member: &mut Server, name: &str, listens: &str, advertised: &str) {
     member.add_args(["--initial-advertise-peer-urls", advertised]);
 }
 
-/// Returns a member's status, or `None` if it does not answer.
+/// Returns a member's status, or `None` if the member does not answer.
 pub fn status(member: &Server) -> Option<Status> {
     let said = answer(member, "/v3/maintenance/status")?;
     let number = |value: &Value| value.as_str().unwrap_or("0").parse().ok();
@@ -217,7 +217,7 @@ pub fn status(member: &Server) -> Option<Status> {
     })
 }
 
-/// Returns the revision and the hash of a member's v3 keys, or `None` if it does not answer.
+/// Returns the revision and the hash of a member's v3 keys, or `None` if the member does not answer.
 pub fn hash(member: &Server) -> Option<String> {
     let said = answer(member, "/v3/maintenance/hashkv")?;
     let revision = said["header"]["revision"].as_str()?;

@@ -49,7 +49,7 @@ impl Drop for Disk {
 
 impl Disk {
     /// Mounts a file system of `mib` MiB. Returns `None` if mounting is not permitted. Panics if there is no temporary
-    /// folder.
+    /// directory.
     pub fn mount(name: &str, mib: usize) -> Option<Self> {
         let dir = crate::folder::fresh_dir(name);
         fs::create_dir_all(&dir).expect("a fresh folder");

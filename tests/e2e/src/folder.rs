@@ -1,4 +1,4 @@
-//! Folders below the system's temporary folder.
+//! Directories below the system's temporary directory.
 
 use std::{
     fs,
@@ -10,25 +10,25 @@ use std::{
 
 static FOLDERS: AtomicU32 = AtomicU32::new(0);
 
-/// Returns the path of a new temporary folder without creating it.
+/// Returns the path of a new temporary directory without creating it.
 pub(crate) fn fresh_dir(name: &str) -> PathBuf {
     let count = FOLDERS.fetch_add(1, Ordering::Relaxed);
     std::env::temp_dir().join(format!("witan-e2e-{}-{count}-{name}", process::id()))
 }
 
-/// Copies a folder with its contents. `to` must not exist. Panics if `cp` fails.
+/// Copies a directory with its contents. `to` must not exist. Panics if `cp` fails.
 pub fn copy(from: &Path, to: &Path) {
     let copied = Command::new("cp").arg("-a").arg(from).arg(to).status();
     let is_done = copied.is_ok_and(|status| status.success());
     assert!(is_done, "cp -a {} {}", from.display(), to.display());
 }
 
-/// A new temporary folder. Dropping it removes the folder.
+/// A new temporary directory. Dropping it removes the directory.
 #[derive(Debug)]
 pub struct Folder(PathBuf);
 
 impl Folder {
-    /// Creates the folder. Panics if the temporary folder is not writable.
+    /// Creates the directory. Panics if the temporary directory is not writable.
     pub fn new(name: &str) -> Self {
         let dir = fresh_dir(name);
         fs::create_dir_all(&dir).expect("the temporary folder is writable");

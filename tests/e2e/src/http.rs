@@ -96,7 +96,7 @@ pub fn without_error(body: &str) -> String {
     }
 }
 
-/// Escapes a text for a form or a query.
+/// Escapes a string for a form or a query.
 pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {

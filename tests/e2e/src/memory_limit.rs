@@ -82,7 +82,7 @@ impl MemoryLimit {
         }
     }
 
-    /// Returns the folder of the cgroup.
+    /// Returns the directory of the cgroup.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -113,8 +113,8 @@ impl Drop for MemoryLimit {
     }
 }
 
-/// Returns the version of the controller, and the folders below which a cgroup may be created, in the order of attempts. `own`
-/// is `/proc/self/cgroup`, `mounts` is `/proc/self/mountinfo`.
+/// Returns the version of the controller, and the directories below which a cgroup may be created, in the order of attempts.
+/// `own` is `/proc/self/cgroup`, `mounts` is `/proc/self/mountinfo`.
 fn parents(own: &str, mounts: &str) -> Option<(Version, Vec<PathBuf>)> {
     let first = own.lines().find_map(|line| {
         let (controllers, path) = line.split_once(':')?.1.split_once(':')?;

@@ -1,4 +1,4 @@
-//! The kernel's counters of a process (CPU time, memory, written bytes), and the size of a folder.
+//! The kernel's counters of a process (CPU time, memory, written bytes), and the size of a directory.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -39,7 +39,7 @@ pub fn written_bytes(pid: u32) -> u64 {
     number(&read(pid, "io"), "write_bytes:")
 }
 
-/// Returns the disk usage of a folder in bytes.
+/// Returns the disk usage of a directory in bytes.
 pub fn folder_bytes(folder: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt as _;
     let Ok(entries) = fs::read_dir(folder) else {

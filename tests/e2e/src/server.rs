@@ -1,5 +1,5 @@
-//! A server process on free ports with its own folder. A test can wait until it is ready, kill it, and restart it on the same
-//! folder. Dropping it removes the folder.
+//! A server process on free ports with its own directory. A test can wait until it is ready, kill it, and restart it on the
+//! same directory. Dropping it removes the directory.
 
 mod calls;
 
@@ -46,7 +46,7 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// Creates options for a server of this kind with the usual flags: name `default`, two URLs, a new data folder.
+    /// Creates options for a server of this kind with the usual flags: name `default`, two URLs, a new data directory.
     pub fn new(kind: Kind) -> Self {
         Self {
             kind,
@@ -128,7 +128,7 @@ impl Launch {
         self
     }
 
-    /// Uses this folder instead of a new one. Dropping the server also removes it.
+    /// Uses this directory instead of a new one. Dropping the server also removes it.
     #[must_use]
     pub fn dir(mut self, dir: PathBuf) -> Self {
         self.dir = Some(dir);
@@ -156,7 +156,7 @@ impl Launch {
         server
     }
 
-    /// Prepares the folder, the ports and the memory limit without starting the server. Panics if an etcd is to have a limit
+    /// Prepares the directory, the ports and the memory limit without starting the server. Panics if an etcd is to have a limit
     /// and this process cannot create a cgroup.
     pub fn prepare(mut self) -> Server {
         let memory = self.memory_bytes.and_then(|bytes| self.limit(bytes));
@@ -200,7 +200,7 @@ impl Launch {
     }
 }
 
-/// A server. Dropping it kills the process and removes its folder.
+/// A server. Dropping it kills the process and removes its directory.
 #[derive(Debug)]
 pub struct Server {
     launch: Launch,
@@ -249,7 +249,7 @@ impl Server {
         self.peer_port
     }
 
-    /// Returns the server's own folder, with its data in the subfolder `data`.
+    /// Returns the server's own directory, with its data in the subdirectory `data`.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -282,7 +282,7 @@ impl Server {
         )
     }
 
-    /// Restarts the process on the same folder and ports and waits until it is ready.
+    /// Restarts the process on the same directory and ports and waits until it is ready.
     pub fn start_again(&mut self) {
         self.start_unready_again();
         self.wait_ready();

@@ -56,7 +56,7 @@ impl CommandOutput {
         }
     }
 
-    /// Returns both streams and the exit code as one text.
+    /// Returns both streams and the exit code as one string.
     pub fn all(&self) -> String {
         format!(
             "exit {:?}\n--- stdout\n{}--- stderr\n{}",

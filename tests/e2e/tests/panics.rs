@@ -165,7 +165,7 @@ const CALLS: [(&str, &str); 7] = [
 /// The error code in a response of the JSON gateway.
 const CODE: &str = r#""code":13"#;
 
-/// HTTP/1 requests: the moment at which each panics, method, target, body, and a text in the response.
+/// HTTP/1 requests: the moment at which each panics, method, target, body, and a string in the response.
 const REQUESTS: [(&str, &str, &str, &str, &str); 2] = [
     ("http item 1", "PUT", "/v2/keys/foo", "value=bar", ""),
     ("gateway item 1", "POST", "/v3/kv/put", PUT, CODE),

@@ -1,8 +1,8 @@
-//! The committed inputs: one file per input, in a folder per target.
+//! The committed inputs: one file per input, in a directory per target.
 
 use std::{fs, io, path::PathBuf};
 
-/// Returns the folder of a target.
+/// Returns the directory of a target.
 pub fn folder(target: &str) -> PathBuf {
     let own = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     own.join("corpus").join(target)

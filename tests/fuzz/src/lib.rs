@@ -15,7 +15,7 @@ pub mod targets;
 /// One parser, or several parsers that belong together.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// The name of the target and of its folder in the corpus.
+    /// The name of the target and of its directory in the corpus.
     pub name: &'static str,
     /// Runs an input. Panics if a property is violated.
     pub run: fn(&[u8]),

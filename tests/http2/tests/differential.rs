@@ -87,7 +87,8 @@ const PERMITTED: [&str; 14] = [
     "10.5: who pings too often is cut, as by grpc-go",
 ];
 
-/// Returns the index in [`PERMITTED`] of the difference that the last frame caused, or `None` if it is not permitted.
+/// Returns the index in [`PERMITTED`] of the difference that the last frame caused, or `None` if the difference is not
+/// permitted.
 fn permitted(last: &Frame, before: &Judgment, own: &Judgment, h2: &Judgment) -> Option<usize> {
     let judged = |now: &Judgment| now.failed || now.reset.len() > before.reset.len();
     let block = matches!(last.kind, kind::HEADERS | kind::CONTINUATION);

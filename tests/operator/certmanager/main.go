@@ -2,8 +2,8 @@
 //
 //	certmanager KUBECONFIG
 //
-// cert-manager's own main program cannot come from a module proxy, because its module path differs from its folder. This program
-// starts the same controllers.
+// cert-manager's own main program cannot come from a module proxy, because its module path differs from its directory. This
+// program starts the same controllers.
 package main
 
 import (

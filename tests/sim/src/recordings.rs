@@ -49,7 +49,7 @@ pub fn run_with_twins(scenario: Scenario) -> Twins {
     std::mem::take(&mut *twins)
 }
 
-/// Replays the recordings in a folder with the current core, in the order of their file names.
+/// Replays the recordings in a directory with the current core, in the order of their file names.
 pub fn replay_all(folder: &Path) -> std::io::Result<Vec<(PathBuf, Replayed)>> {
     let files: Result<Vec<PathBuf>, _> = std::fs::read_dir(folder)?
         .map(|entry| entry.map(|entry| entry.path()))
@@ -88,7 +88,7 @@ pub fn tell(file: &Path, replayed: &Replayed) -> String {
 }
 
 impl World {
-    /// Returns the sink for a member's next process, or `None` if it is not recorded.
+    /// Returns the sink for a member's next process, or `None` if the process is not recorded.
     pub(crate) fn recorder(&self, id: u64) -> Option<Box<dyn Sink>> {
         if let Some(twins) = &self.twins {
             let twins = twins.clone();

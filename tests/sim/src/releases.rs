@@ -34,7 +34,7 @@ const FIRST_RELEASE: &str = levels::RELEASES[0].release;
 /// Time for which all members must support a level before it rises.
 const HOLD: Duration = Duration::from_secs(1);
 
-/// The release and the level that a member reports, or `None` if it cannot be reached.
+/// The release and the level that a member reports, or `None` if the member cannot be reached.
 pub(crate) type RunningMember = Option<(Release, Level)>;
 
 /// Number of units after which leaders request the releases of the members again.
@@ -101,7 +101,7 @@ impl World {
         }
     }
 
-    /// Returns the release and the level of a member, or `None` if it cannot be reached.
+    /// Returns the release and the level of a member, or `None` if the member cannot be reached.
     fn running(&self, from: u64, other: u64) -> RunningMember {
         let member = &self.members[(other - 1) as usize];
         let cut = self.net.cut.contains(&(from, other)) || self.net.cut.contains(&(other, from));

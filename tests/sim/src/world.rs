@@ -234,7 +234,7 @@ pub struct World {
     pub(crate) members: Vec<Member>,
     pub(crate) disks: Vec<Disk>,
     pub(crate) directories: Directories,
-    /// The folder in which each process of a member is recorded.
+    /// The directory in which each process of a member is recorded.
     pub(crate) recordings: Option<PathBuf>,
     /// The shared results of the members' twins, if the run has twins.
     pub(crate) twins: Option<Arc<Mutex<Twins>>>,

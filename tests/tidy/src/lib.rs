@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Folders that are never part of the sources.
+/// Directories that are never part of the sources.
 const SKIPPED: [&str; 4] = [".git", "target", ".cache", "node_modules"];
 
 /// One file of the repository.

@@ -50,7 +50,7 @@ fn the_sample_configuration_names_flags() {
     none("deploy/witan.yaml", &wrong);
 }
 
-/// The unit must start the program with existing flags and with the user and the folder of the sample.
+/// The unit must start the program with existing flags and with the user and the directory of the sample.
 #[test]
 fn the_unit_fits_the_sample() {
     let unit = file("deploy/systemd/witan.service").text;

@@ -75,7 +75,7 @@ fn prose(document: &Source) -> String {
     text
 }
 
-/// Returns the texts between backticks.
+/// Returns the strings between backticks.
 fn spans(prose: &str) -> impl Iterator<Item = &str> {
     prose.split('`').skip(1).step_by(2)
 }

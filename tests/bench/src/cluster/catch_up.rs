@@ -88,7 +88,7 @@ async fn caught_up([leader, follower]: &[Channel; 2]) {
     }
 }
 
-/// Returns the raft index of a member's last applied entry, or `None` if it does not answer.
+/// Returns the raft index of a member's last applied entry, or `None` if the member does not answer.
 async fn applied(channel: &Channel) -> Option<u64> {
     let mut client = MaintenanceClient::new(channel.clone());
     let answer = timeout(LOOK_MAX, client.status(StatusRequest {})).await;

@@ -89,7 +89,7 @@ impl Asked {
             .is_some_and(|text| matches!(text, "0" | "f" | "F" | "FALSE" | "false" | "False"))
     }
 
-    /// Returns the value of a numeric parameter, or `None` if it is 0 or invalid.
+    /// Returns the value of a numeric parameter, or `None` if the value is 0 or invalid.
     pub(super) fn number(&self, name: &str) -> Option<u64> {
         self.get(name)?.parse().ok().filter(|number| *number > 0)
     }

@@ -85,7 +85,7 @@ impl Answer {
         self.json()?["node"]["modifiedIndex"].as_u64()
     }
 
-    /// Returns the body as JSON, or `None` if it is not JSON.
+    /// Returns the body as JSON, or `None` if the body is not JSON.
     pub(super) fn json(&self) -> Option<Value> {
         serde_json::from_str(&self.body).ok()
     }

@@ -42,7 +42,7 @@ pub(super) struct Pair<'a> {
 }
 
 impl<'a> Pair<'a> {
-    /// Starts both servers on empty folders.
+    /// Starts both servers on empty directories.
     pub(super) fn start(report: &'a mut Report) -> Self {
         let etcd = thread::spawn(|| Side::start(Kind::Etcd34));
         let witan = Side::start(Kind::Witan);

@@ -19,7 +19,7 @@ use crate::{
     stage::{CallerKind, Shown, Stage},
 };
 
-/// etcd's error texts for a refused caller.
+/// etcd's error messages for a refused caller.
 const REFUSALS: [&str; 3] = [
     "etcdserver: user name is empty",
     "etcdserver: permission denied",

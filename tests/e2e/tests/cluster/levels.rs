@@ -82,7 +82,7 @@ fn levels(member: &Server) -> BTreeMap<String, Value> {
     named.collect()
 }
 
-/// Returns the content of all files below a folder.
+/// Returns the content of all files below a directory.
 fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder).expect("a folder") {

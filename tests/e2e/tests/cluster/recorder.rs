@@ -50,7 +50,7 @@ fn reproduced(server: &Server) -> Vec<Value> {
     reproduced_from(&folder(server))
 }
 
-/// Replays a file or folder, which must be reproduced. Returns the turns.
+/// Replays a file or directory, which must be reproduced. Returns the turns.
 fn reproduced_from(path: &Path) -> Vec<Value> {
     let said = replay(path, &["-w", "json"]);
     assert_eq!(said.code, Some(0), "{}", said.stderr);

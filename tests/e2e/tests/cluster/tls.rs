@@ -15,11 +15,11 @@ const HOSTS: [&str; 2] = ["127.0.0.1", "localhost"];
 /// curl's exit codes when a server refuses its certificate: in the handshake, or after it with TLS 1.3.
 const CURL_REFUSED: [Option<i32>; 3] = [Some(35), Some(55), Some(56)];
 
-/// Names of the certificate files in a member's folder.
+/// Names of the certificate files in a member's directory.
 const CERT: &str = "peer.crt";
 const KEY: &str = "peer.key";
 
-/// An authority and the folder of its certificates.
+/// An authority and the directory of its certificates.
 struct Certificates {
     dir: Folder,
     authority: Authority,

@@ -12,7 +12,7 @@ use std::{fs, path::PathBuf, thread};
 
 use witan_e2e::binaries;
 
-/// Folders with pages to run, in addition to `README.md`.
+/// Directories with pages to run, in addition to `README.md`.
 const FOLDERS: [&str; 2] = ["docs/start", "docs/operating"];
 
 /// Returns all pages with their paths below the root.

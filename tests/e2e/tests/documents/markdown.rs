@@ -24,7 +24,7 @@ pub(crate) enum Mark {
     Server,
     /// A single command is stopped when its output is complete.
     UntilOutput,
-    /// The commands fail and print this text.
+    /// The commands fail and print this output.
     Fails(String),
     /// The block is not run.
     NotRun,

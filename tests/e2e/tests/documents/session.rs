@@ -1,4 +1,5 @@
-//! Runs the blocks of a page in one shell, in a separate folder and on separate ports. `curl` also fails for an error response.
+//! Runs the blocks of a page in one shell, in a separate directory and on separate ports. `curl` also fails for an error
+//! response.
 
 use std::{
     fs,

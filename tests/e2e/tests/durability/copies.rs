@@ -61,16 +61,16 @@ fn each_copy_of_a_running_member_has_what_was_acknowledged_before_it_began() {
     maintenance.stop();
 }
 
-/// Copies a folder with `cp`. Ignores its exit code, because files that are removed during the copy are outdated.
+/// Copies a directory with `cp`. Ignores its exit code, because files that are removed during the copy are outdated.
 fn cp(from: &Path, to: &Path) {
     let status = Command::new("cp").arg("-a").arg(from).arg(to).status();
     status.expect("cp runs");
 }
 
-/// Copies a folder slowly, and each folder's entries in the order of `sort`.
+/// Copies a directory slowly, and each directory's entries in the order of `sort`.
 fn copy_slowly(from: &Path, to: &Path, sort: &mut dyn FnMut(&mut Vec<PathBuf>)) {
     fs::create_dir_all(to).expect("the temporary folder is writable");
-    // A folder that was removed after it was listed is outdated.
+    // A directory that was removed after it was listed is outdated.
     let mut paths: Vec<PathBuf> = fs::read_dir(from)
         .into_iter()
         .flatten()

@@ -1,5 +1,5 @@
-//! Repeated kill -9 on one data folder with a thousand concurrent writers. No acknowledged write may be missing, and no number
-//! may decrease.
+//! Repeated kill -9 on one data directory with a thousand concurrent writers. No acknowledged write may be missing, and no
+//! number may decrease.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

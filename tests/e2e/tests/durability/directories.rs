@@ -19,7 +19,7 @@ const KINDS: [&str; 3] = ["plain", "wal-dir", "adopted"];
 /// Revision of the last write.
 const REVISION: i64 = 58;
 
-/// Unpacks an archive into a folder. Uses Python, because not every system has the program `xz`.
+/// Unpacks an archive into a directory. Uses Python, because not every system has the program `xz`.
 fn unpack(archive: &Path, to: &Path) {
     let script = "import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])";
     let mut python = Command::new("python3");
@@ -36,7 +36,8 @@ fn encoded(text: &str) -> String {
     STANDARD.encode(text)
 }
 
-/// Reads a key, or the keys up to `range_end` if it is not empty, at a revision, or at the last one if it is 0.
+/// Reads a key, or the keys up to `range_end` if `range_end` is not empty, at a revision, or at the last one if the revision is
+/// 0.
 fn range(server: &Server, key: &str, range_end: &str, revision: i64) -> Value {
     let asked = json!({
         "key": encoded(key),

@@ -104,7 +104,7 @@ fn run(kind: Kind, members: usize, seed: u64) -> Result<Vec<Outcome>, String> {
     Ok(outcomes)
 }
 
-/// Checks the clients' records and the members' states. Fails with the violations and with the folder that keeps the history
+/// Checks the clients' records and the members' states. Fails with the violations and with the directory that keeps the history
 /// and the logs. `title` names the run.
 fn judge(stage: &Stage, load: &Load, told: &Told, title: &str) -> Result<(), String> {
     let folder = folder(title);

@@ -29,7 +29,7 @@ fn run(server: &Server, args: &[&str]) -> String {
     said.stdout
 }
 
-/// Checks that etcdctl fails with this text.
+/// Checks that etcdctl fails with this message.
 #[track_caller]
 fn refuses(server: &Server, args: &[&str], why: &str) {
     let said = Tool::Etcdctl37.run(&server.url(), args);

@@ -1,5 +1,5 @@
 //! Flags, environment variables and the configuration file of a running server. A supported flag's row in the flag table names
-//! a test in this folder.
+//! a test in this directory.
 
 use std::{
     fs,
@@ -188,7 +188,7 @@ fn name_and_data_dir() {
     assert!(server.dir().join("called.etcd").is_dir());
     server.http("PUT", "/v2/keys/kept", "value=1");
     server.terminate();
-    // The same data in another folder is the same member.
+    // The same data in another directory is the same member.
     let moved = server.dir().join("moved");
     fs::rename(server.dir().join("called.etcd"), &moved).expect("nobody holds it");
     server.add_args(["--data-dir", &moved.display().to_string()]);
@@ -205,7 +205,7 @@ fn the_raft_log_in_a_directory_of_its_own() {
     let (placed, second) = (with_flag("--wal-dir=wal"), with_flag("--wal-dir=second"));
     plain.http("PUT", "/v2/keys/one", "value=1");
     plain.kill9();
-    // Move the folder.
+    // Move the directory.
     let mut placed = placed.start();
     let moved = placed.dir().join("wal/log").read_dir().expect("a folder");
     assert!(moved.count() > 0 && get(&placed, "/v2/keys/one") == 200);

@@ -9,7 +9,7 @@ use std::{
 
 use witan_e2e::{Folder, Kind, Launch, Server, Tool, binaries, tool::CommandOutput};
 
-/// The program under another name, in a separate folder.
+/// The program under another name, in a separate directory.
 struct Named {
     _dir: Folder,
     path: PathBuf,

@@ -1,5 +1,5 @@
 //! Flags that change the behavior of the running server: limits, connections, elections, logs, hosts. `flags.rs` tests flags of
-//! ports, folders and configuration sources.
+//! ports, directories and configuration sources.
 
 use std::{
     fs,

@@ -90,7 +90,7 @@ const OURS: [&str; 2] = [
     include_str!("../../../../charts/witan-operator/files/dashboards/members.json"),
 ];
 
-/// Returns the names of members' series in a text.
+/// Returns the names of members' series in a string.
 fn named(text: &str) -> impl Iterator<Item = &str> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     words.filter(|word| {

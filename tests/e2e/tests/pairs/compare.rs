@@ -104,7 +104,7 @@ fn timeless(body: &str) -> Timeless {
     Timeless { text: text.replace("\"ttl\":(late),", ""), ttls }
 }
 
-/// Returns whether a text is an RFC 3339 time in UTC, or a Go duration.
+/// Returns whether a string is an RFC 3339 time in UTC, or a Go duration.
 fn is_time(text: &str) -> bool {
     let date = text.ends_with('Z') && text.as_bytes().get(10) == Some(&b'T');
     date || (text.ends_with('s') && text.starts_with(|c: char| c.is_ascii_digit()))

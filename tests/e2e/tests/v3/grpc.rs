@@ -7,7 +7,7 @@ use witan_e2e::{Server, grpc};
 
 use super::pair;
 
-/// Returns a call's code and the text of an error.
+/// Returns a call's code and the message of an error.
 fn outcome<T>(result: Result<T, Status>) -> (Code, String) {
     match result {
         Ok(_) => (Code::Ok, String::new()),

@@ -367,7 +367,7 @@ fn refusals_are_etcdutls_and_leave_nothing_behind() {
         assert_eq!(complaint(&said), complaint(&theirs), "{case:?}");
         assert_ne!(said.code, Some(0));
     }
-    // An empty folder is accepted.
+    // An empty directory is accepted.
     fs::create_dir_all(&data).expect("a folder");
     let skipped = tool(
         Kind::Witan,

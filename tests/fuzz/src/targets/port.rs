@@ -27,7 +27,7 @@ const ANSWER_BYTES_MAX: u64 = 64 << 20;
 const HEALTH_EVERY: u64 = 256;
 /// Maximum time for the member to start or to answer a complete request.
 const START: Duration = Duration::from_secs(60);
-/// Prefix of a member's folder, before the process id.
+/// Prefix of a member's directory, before the process id.
 const FOLDER: &str = "fuzz-port-";
 
 /// The socket of the running member.
@@ -133,7 +133,7 @@ fn start() -> io::Result<PathBuf> {
     Ok(socket)
 }
 
-/// Creates a folder next to the running program and removes the folders of processes that have ended.
+/// Creates a directory next to the running program and removes the directories of processes that have ended.
 fn folder() -> io::Result<PathBuf> {
     let program = std::env::current_exe()?;
     let beside = program.parent().ok_or(io::ErrorKind::NotFound)?;

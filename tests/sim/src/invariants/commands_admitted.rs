@@ -128,7 +128,7 @@ impl Rules {
         ))
     }
 
-    /// Returns the reason why the caller is denied the operation, or `None` if it is permitted.
+    /// Returns the reason why the caller is denied the operation, or `None` if the operation is permitted.
     fn denial(&self, operation: &KvOperation, caller: Option<&Caller>) -> Option<AuthError> {
         let accesses = accesses(operation);
         if !self.enabled || accesses.is_empty() {

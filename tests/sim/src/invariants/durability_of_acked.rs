@@ -63,7 +63,7 @@ impl DurabilityOfAcked {
     }
 }
 
-/// Returns how `view` contradicts the answer of `op`, or `None` if it does not.
+/// Returns how `view` contradicts the answer of `op`, or `None` if there is no contradiction.
 fn missing(op: &Op, view: &View) -> Option<String> {
     let (Ask::Write(command), End::Applied { index, outcome, .. }) = (&op.ask, &op.end) else {
         return None;
@@ -109,7 +109,7 @@ fn at_revision(
     }
 }
 
-/// Returns how the v2 history in `view` contradicts an event, or `None` if it does not.
+/// Returns how the v2 history in `view` contradicts an event, or `None` if there is no contradiction.
 fn event_missing(event: &witan_tree::Event, view: &View) -> Option<String> {
     if event.refresh {
         return None;

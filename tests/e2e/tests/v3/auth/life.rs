@@ -59,7 +59,7 @@ fn auth_settings() {
     });
 }
 
-/// These error texts come from a library that etcd uses.
+/// These error messages come from a library that etcd uses.
 #[test]
 fn empty_passwords_never_match() {
     let answers = [Kind::Witan, Kind::Etcd37].map(|kind| {
