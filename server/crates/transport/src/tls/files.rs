@@ -59,6 +59,9 @@ pub(super) const PEER_CLIENT: PortFlags = PortFlags {
     ..PEER_PORT
 };
 
+/// The end of the first line and of the last line of a revocation list in PEM.
+const CRL_MARKER: &[u8] = b"X509 CRL-----";
+
 /// Metadata of a file, or `None` if the file does not exist. A file has changed if any number differs.
 type FileStamp = Option<[i64; 6]>;
 
@@ -133,30 +136,14 @@ impl Files {
         ]
     }
 
-    /// Reads the revocation list, in DER or PEM. Without a configured list, no certificate is revoked.
+    /// Reads the revocation list in DER, or all revocation lists in PEM. Without a configured list, no certificate is revoked.
     pub(super) fn revoked(&self) -> Result<Revoked, TlsError> {
         let Some(path) = &self.crl else {
             return Ok(Revoked::None);
         };
         let crl = self.flags.crl;
-        let bytes = read_file(crl, path)?;
-        // etcd reads only DER, but most tools write PEM.
-        let list = match CertificateRevocationListDer::from_pem_slice(&bytes) {
-            Ok(list) => list.to_vec(),
-            Err(_) => bytes,
-        };
-        let list = CertificateList::from_der(&list).map_err(|error| {
-            content_error(
-                crl,
-                path,
-                format!("not a certificate revocation list: {error}"),
-            )
-        })?;
-        let revoked = list.tbs_cert_list.revoked_certificates.unwrap_or_default();
-        let serials: HashSet<Vec<u8>> = revoked
-            .iter()
-            .map(|revoked| revoked.serial_number.as_bytes().to_vec())
-            .collect();
+        let serials = revoked_serials(&read_file(crl, path)?);
+        let serials = serials.map_err(|reason| content_error(crl, path, reason))?;
         Ok(Revoked::Serials(Arc::new(serials)))
     }
 
@@ -297,6 +284,35 @@ fn read_file(flag: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
 fn content_error(flag: &'static str, path: &Path, reason: String) -> TlsError {
     let path = path.to_owned();
     TlsError::Content { flag, path, reason }
+}
+
+/// Returns the serial numbers in all revocation lists of a file: one list in DER, or any number of lists in PEM. Fails with the
+/// reason if a list is damaged or there is none.
+fn revoked_serials(bytes: &[u8]) -> Result<HashSet<Vec<u8>>, String> {
+    // etcd reads only DER, but most tools write PEM.
+    let sections: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(bytes).collect();
+    let sections = sections.map_err(|error| format!("damaged PEM: {error:?}"))?;
+    // The decoder skips a section that does not begin on its own line, for example if the file before it has no last newline.
+    let markers = bytes.windows(CRL_MARKER.len());
+    if markers.filter(|found| *found == CRL_MARKER).count() != 2 * sections.len() {
+        return Err(
+            "damaged PEM: each BEGIN and END of a list must be on its own line; correct the file"
+                .to_owned(),
+        );
+    }
+    let lists: Vec<&[u8]> = match sections.is_empty() {
+        true => vec![bytes],
+        false => sections.iter().map(AsRef::as_ref).collect(),
+    };
+    let mut serials = HashSet::new();
+    for list in lists {
+        let list = CertificateList::from_der(list)
+            .map_err(|error| format!("not a certificate revocation list: {error}"))?;
+        let revoked = list.tbs_cert_list.revoked_certificates;
+        let revoked = revoked.into_iter().flatten();
+        serials.extend(revoked.map(|revoked| revoked.serial_number.as_bytes().to_vec()));
+    }
+    Ok(serials)
 }
 
 /// Reads all certificates of a PEM file. Fails if the file contains none.

@@ -1,10 +1,11 @@
-//! Tests a TLS connection: the client's identity, and stalls.
+//! Tests a TLS connection: the client's identity, stalls, and revocation lists.
 
 use std::{future::poll_fn, path::PathBuf, pin::Pin, task::Poll};
 
 use rcgen::{
-    CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose,
+    Certificate, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
+    SerialNumber, date_time_ymd,
 };
 use rustls::{
     ClientConfig, RootCertStore,
@@ -32,23 +33,27 @@ impl Drop for Folder {
     }
 }
 
-struct Both {
-    security: ServerTls,
-    connector: TlsConnector,
-    _folder: Folder,
+/// An authority, and the folder of its files.
+struct Authority {
+    ca: CertifiedIssuer<'static, KeyPair>,
+    folder: Folder,
 }
 
-/// Creates a server that requests certificates, and a client whose certificate has these common names.
-fn both(test: &str, names: &[&str]) -> Both {
-    let dir = std::env::temp_dir().join(format!("witan-tls-{}-{test}", std::process::id()));
-    std::fs::create_dir_all(&dir).unwrap();
-    let folder = Folder(dir.clone());
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-    let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    let issue = |names: &[&str]| {
+impl Authority {
+    fn new(test: &str) -> Self {
+        let dir = std::env::temp_dir().join(format!("witan-tls-{}-{test}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        Self { ca, folder: Folder(dir) }
+    }
+
+    /// Issues a certificate for clients and servers with these common names.
+    fn issue(&self, serial: u64, names: &[&str]) -> (Certificate, KeyPair) {
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.serial_number = Some(SerialNumber::from(serial));
         params.distinguished_name = rcgen::DistinguishedName::new();
         for name in names {
             params.distinguished_name.push(DnType::CommonName, *name);
@@ -61,29 +66,67 @@ fn both(test: &str, names: &[&str]) -> Both {
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
         let key = KeyPair::generate().unwrap();
-        (params.signed_by(&key, &ca).unwrap(), key)
-    };
-    let write = |file: &str, label: &str, der: &[u8]| {
-        let path = dir.join(file);
-        let text = pem::encode_string(label, LineEnding::LF, der).unwrap();
-        std::fs::write(&path, text).unwrap();
-        path
-    };
-    let (cert, key) = issue(&["server"]);
-    let config = Config {
-        tls: PortTls {
+        (params.signed_by(&key, &self.ca).unwrap(), key)
+    }
+
+    /// Returns the settings of a port with a certificate of this authority, which also signs the clients' certificates.
+    fn port(&self, serial: u64) -> PortTls {
+        let (cert, key) = self.issue(serial, &["server"]);
+        PortTls {
             certificate: Some(ServerCertificate::Files {
-                cert: write("cert", "CERTIFICATE", cert.der()),
-                key: write("key", "PRIVATE KEY", key.serialized_der()),
+                cert: self.write("cert", text("CERTIFICATE", cert.der())),
+                key: self.write("key", text("PRIVATE KEY", key.serialized_der())),
             }),
-            client_ca: Some(write("ca", "CERTIFICATE", ca.der())),
+            client_ca: Some(self.write("ca", text("CERTIFICATE", self.ca.der()))),
             ..Config::default().tls
-        },
-        ..Config::default()
-    };
-    let (cert, key) = issue(names);
+        }
+    }
+
+    /// Writes a file and returns its path.
+    fn write(&self, file: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.folder.0.join(file);
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// Returns a revocation list with these serial numbers in DER.
+    fn revoke(&self, serials: &[u64]) -> Vec<u8> {
+        let revoked = |serial: &u64| RevokedCertParams {
+            serial_number: SerialNumber::from(*serial),
+            revocation_time: date_time_ymd(2020, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2020, 1, 1),
+            next_update: date_time_ymd(2099, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.ca).unwrap().der().to_vec()
+    }
+}
+
+/// Returns a section in PEM.
+fn text(label: &str, der: &[u8]) -> String {
+    pem::encode_string(label, LineEnding::LF, der).unwrap()
+}
+
+struct Both {
+    security: ServerTls,
+    connector: TlsConnector,
+    _authority: Authority,
+}
+
+/// Creates a server that requests certificates, and a client whose certificate has these common names.
+fn both(test: &str, names: &[&str]) -> Both {
+    let authority = Authority::new(test);
+    let config = Config { tls: authority.port(1), ..Config::default() };
+    let (cert, key) = authority.issue(2, names);
     let mut roots = RootCertStore::empty();
-    roots.add(ca.der().clone()).unwrap();
+    roots.add(authority.ca.der().clone()).unwrap();
     let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -97,7 +140,7 @@ fn both(test: &str, names: &[&str]) -> Both {
     Both {
         security: ServerTls::open(&config, &metrics).unwrap().unwrap(),
         connector: TlsConnector::from(Arc::new(client)),
-        _folder: folder,
+        _authority: authority,
     }
 }
 
@@ -200,5 +243,38 @@ impl rustls::client::ResolvesClientCert for NoCertificate {
 
     fn has_certs(&self) -> bool {
         false
+    }
+}
+
+#[test]
+fn every_revocation_list_of_a_file_applies() {
+    let authority = Authority::new("lists");
+    let read = |file: &[u8]| {
+        let crl = Some(authority.write("crl", file));
+        let tls = PortTls { crl, ..Config::default().tls };
+        let files = Files::new(&tls, CLIENT_PORT, (PathBuf::new(), PathBuf::new())).unwrap();
+        let Revoked::Serials(serials) = files.revoked().ok()? else {
+            panic!("a list is configured");
+        };
+        let mut serials: Vec<u8> = serials.iter().flatten().copied().collect();
+        serials.sort_unstable();
+        Some(serials)
+    };
+    let lists = [&[1, 2][..], &[3]].map(|serials| authority.revoke(serials));
+    let [first, second] = lists.each_ref().map(|list| text("X509 CRL", list));
+    assert_eq!(read(&lists[0]), Some(vec![1, 2]));
+    assert_eq!(read(first.as_bytes()), Some(vec![1, 2]));
+    let both = [first.as_str(), &second].concat();
+    assert_eq!(read(both.as_bytes()), Some(vec![1, 2, 3]));
+    assert_eq!(read(&lists.concat()), None, "two lists in DER");
+    for damaged in [
+        String::new(),
+        text("CERTIFICATE", authority.ca.der()),
+        [first.as_str(), &second[..second.len() / 2]].concat(),
+        [first.as_str(), &text("X509 CRL", b"no list")].concat(),
+        // The first file has no last newline.
+        [first.trim_end(), &second].concat(),
+    ] {
+        assert_eq!(read(damaged.as_bytes()), None, "{damaged}");
     }
 }
