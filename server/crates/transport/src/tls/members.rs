@@ -10,9 +10,10 @@ use witan_config::{Config, ServerCertificate};
 use super::{
     ServerTls, Surface,
     error::TlsError,
-    files::{Files, PEER_CLIENT, PEER_PORT},
+    files::{Files, PEER_CLIENT, PEER_PORT, TlsParts},
     secure, self_signed,
     subject_names::{self, MemberCertificate},
+    verify::Revoked,
 };
 use crate::{AcceptedStream, PeerStream, TransportMetrics};
 
@@ -24,8 +25,8 @@ struct Inner {
     server: ServerTls,
     /// This member's files for connections to other members.
     client: Files,
-    /// The configuration from the last successful read of the files.
-    last: Mutex<Arc<ClientConfig>>,
+    /// Certificate, key and authorities from the last successful read of `client`.
+    last: Mutex<TlsParts>,
     skip_san_check: bool,
     /// Whether this member's client and server certificates differ. Other members may then use two certificates, too.
     calls_with_another: bool,
@@ -47,7 +48,8 @@ impl PeerTls {
             Some(pair) => Files::new(&tls.port, PEER_CLIENT, pair.clone())?,
             None => Files::new(&tls.port, PEER_PORT, pair.clone())?,
         };
-        let last = client_config(&client)?;
+        let last = client.parts()?;
+        client.client_config(&last, client.revoked()?)?;
         let files = Files::new(&tls.port, PEER_PORT, pair)?;
         Ok(Some(Self(Arc::new(Inner {
             server: ServerTls::of(files, metrics.peer_tls.clone(), "peer endpoint")?,
@@ -95,30 +97,42 @@ impl PeerTls {
     /// Performs the handshake with a dialed member, whose certificate must have the name `host`.
     pub async fn connect<S: PeerStream>(&self, stream: S, host: &str) -> io::Result<TlsStream<S>> {
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-        let connector = TlsConnector::from(self.client_config());
+        let config = self.client_config().map_err(io::Error::other)?;
+        let connector = TlsConnector::from(Arc::new(config));
         connector.connect(name, stream).await
     }
 
-    /// Reads the current files and returns the configuration. If the read fails, returns the configuration of the last successful
-    /// read.
-    fn client_config(&self) -> Arc<ClientConfig> {
+    /// Reads the current files and returns the configuration. If the certificate is invalid, the previous one stays in use with
+    /// the current revocation list. If the list is unreadable, no member's certificate is accepted.
+    fn client_config(&self) -> Result<ClientConfig, TlsError> {
+        let files = &self.0.client;
         let mut last = self.0.last.lock();
-        match client_config(&self.0.client) {
-            Ok(config) => *last = config,
+        let revoked = files.revoked().unwrap_or_else(|error| {
+            tracing::error!(
+                %error,
+                "refusing the certificates of all members to which this member connects until the revocation list can be read"
+            );
+            Revoked::Unknown
+        });
+        let read = files.parts().and_then(|parts| {
+            let config = files.client_config(&parts, revoked.clone())?;
+            Ok((parts, config))
+        });
+        match read {
+            Ok((parts, config)) => {
+                *last = parts;
+                Ok(config)
+            }
             Err(error) => {
                 tracing::error!(
                     %error,
                     "failed to reload the TLS files for connections to other members; the previous ones stay in use"
                 );
+                // A new revocation list applies even if the certificate is invalid.
+                files.client_config(&last, revoked)
             }
         }
-        last.clone()
     }
-}
-
-fn client_config(files: &Files) -> Result<Arc<ClientConfig>, TlsError> {
-    let config = files.client_config(&files.parts()?, files.revoked()?)?;
-    Ok(Arc::new(config))
 }
 
 impl fmt::Debug for PeerTls {

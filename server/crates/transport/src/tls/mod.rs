@@ -1,8 +1,8 @@
 //! TLS of the client port and of the peer port, with rustls and ring.
 //!
 //! Every handshake checks whether files have changed, so a new certificate, authority or revocation list applies without a
-//! restart. If a file cannot be read, the previous certificate stays in use. If the revocation list cannot be read, no client
-//! certificate is accepted.
+//! restart. If a file cannot be read, the previous certificate stays in use. If the revocation list cannot be read, no
+//! certificate of a client or of another member is accepted.
 //!
 //! `config::security` and `config::peer_security` define the rules for flags.
 //!

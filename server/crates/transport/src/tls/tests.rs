@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 use witan_base::metrics::Register;
-use witan_config::PortTls;
+use witan_config::{PeerTlsConfig, PortTls};
 use x509_cert::der::pem::{self, LineEnding};
 
 use super::*;
@@ -277,4 +277,45 @@ fn every_revocation_list_of_a_file_applies() {
     ] {
         assert_eq!(read(damaged.as_bytes()), None, "{damaged}");
     }
+}
+
+/// A new revocation list applies to dialed members even if the other files are unreadable.
+#[tokio::test]
+async fn a_member_connects_to_no_revoked_member() {
+    let authority = Authority::new("dialed");
+    let tls = authority.port(1);
+    let port = PortTls {
+        crl: Some(authority.write("crl", authority.revoke(&[]))),
+        ..tls.clone()
+    };
+    let config = Config {
+        tls,
+        peer_tls: PeerTlsConfig { port, ..PeerTlsConfig::default() },
+        ..Config::default()
+    };
+    let metrics = TransportMetrics::register(&Register::default(), false);
+    let server = ServerTls::open(&config, &metrics).unwrap().unwrap();
+    let peers = PeerTls::open(&config, &metrics).unwrap().unwrap();
+    let dial = async || {
+        let (near, far) = duplex(4096);
+        let (dialed, _) = tokio::join!(
+            peers.connect(near, "localhost"),
+            secure(Some(&server), false, (far, Surface::Http), None)
+        );
+        dialed.err().map(|error| error.to_string())
+    };
+    assert_eq!(dial().await, None);
+    let key = std::fs::read(authority.folder.0.join("key")).unwrap();
+    authority.write("key", "torn");
+    assert_eq!(dial().await, None, "the previous key stays in use");
+    authority.write("crl", authority.revoke(&[1]));
+    let refused = dial().await.expect("the list applies without the key");
+    assert!(refused.contains("Revoked"), "{refused}");
+    authority.write("crl", "torn");
+    let refused = dial().await.expect("nobody knows who is revoked");
+    assert!(refused.contains("UnknownRevocationStatus"), "{refused}");
+    authority.write("key", key);
+    assert!(dial().await.is_some(), "the list is still unreadable");
+    authority.write("crl", authority.revoke(&[2]));
+    assert_eq!(dial().await, None);
 }
