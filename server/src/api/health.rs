@@ -10,11 +10,16 @@ use actix_web::{
 use serde_json::json;
 use witan_dialect::{Context, reply};
 use witan_gocompat::query::Query;
+use witan_logging::LogLimit;
 use witan_machine::{
     alarm::{Alarm, AlarmType},
     member::MemberId,
 };
 use witan_node::{NodeError, Shortage};
+
+/// Limit log lines that any client can trigger.
+static UNHEALTHY: LogLimit = LogLimit::new();
+static FAILED_PROBES: LogLimit = LogLimit::new();
 
 const NO_LEADER: &str = "RAFT NO LEADER";
 
@@ -68,7 +73,9 @@ async fn health(ctx: &Context, query: &Query) -> HttpResponse {
 /// Counts and logs a failed `/health` check and returns a 503 response with the reason.
 fn unhealthy(ctx: &Context, reason: &str) -> HttpResponse {
     ctx.health_metrics.failures.inc();
-    tracing::warn!(reason, "serving /health false");
+    if let Some(left_out) = UNHEALTHY.admit() {
+        tracing::warn!(left_out, reason, "serving /health false");
+    }
     reply::text(StatusCode::SERVICE_UNAVAILABLE, &health_body(false, reason))
 }
 
@@ -214,7 +221,9 @@ impl Probe {
             };
         }
         if failed {
-            tracing::error!(probe = self.name, report, "Health check error");
+            if let Some(left_out) = FAILED_PROBES.admit() {
+                tracing::error!(left_out, probe = self.name, report, "Health check error");
+            }
             return reply::text(StatusCode::SERVICE_UNAVAILABLE, &report);
         }
         if query.all("verbose").next().is_none() {

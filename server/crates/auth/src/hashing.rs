@@ -83,7 +83,7 @@ impl PasswordHasher {
     /// takes as long, and returns `false`. Does not hash a recently verified password again, nor one above
     /// `password::BYTES_MAX`, which never matches. Fails with `TooMany` if too many passwords are waiting or this one has
     /// waited too long.
-    pub async fn matches(
+    pub(super) async fn matches(
         &self,
         account: &Account,
         password: &str,

@@ -12,9 +12,12 @@ mod keys;
 pub mod password;
 mod verified;
 
+use bytes::Bytes;
 use ring::rand::{SecureRandom as _, SystemRandom};
+use witan_base::account::Account;
 use witan_config::AuthSettings;
-use witan_machine::auth::Caller;
+use witan_logging::{LogLimit, shorten};
+use witan_machine::{auth::Caller, limits::AUTH_NAME_BYTES_MAX};
 use witan_node::Node;
 
 pub use credentials::Credentials;
@@ -25,6 +28,9 @@ const TOKEN_LETTERS: usize = 16;
 
 /// The letters of a simple token.
 const ALPHABET: &[u8; 52] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+
+/// Limits log lines about wrong names and passwords, because any client can cause them.
+static WRONG_PASSWORDS: LogLimit = LogLimit::new();
 
 /// The token is unknown, expired or invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,7 +59,7 @@ enum TokenKind {
 #[derive(Debug)]
 pub struct Authenticator {
     kind: TokenKind,
-    /// Hashes and compares passwords.
+    /// Hashes passwords.
     pub hashing: PasswordHasher,
     random: SystemRandom,
 }
@@ -76,6 +82,29 @@ impl Authenticator {
                 .map_err(|error| error.to_string())?,
             random: SystemRandom::new(),
         })
+    }
+
+    /// Returns whether a password matches the stored hash `hashed` of the user `name`. If `hashed` is `None`, because there is
+    /// no such user, returns `false` after the same time. Logs a wrong name or password, unless too many were logged.
+    pub async fn check_password(
+        &self,
+        account: &Account,
+        (name, password): (&str, &str),
+        hashed: Option<&Bytes>,
+    ) -> Result<bool, HashError> {
+        // Clients cannot create such a user. A user adopted from etcd can have a longer name.
+        if hashed.is_none() && name.len() > AUTH_NAME_BYTES_MAX {
+            return Ok(false);
+        }
+        let matches = self.hashing.matches(account, password, hashed).await?;
+        if !matches && let Some(left_out) = WRONG_PASSWORDS.admit() {
+            tracing::warn!(
+                user = shorten(name),
+                left_out,
+                "invalid authentication was requested"
+            );
+        }
+        Ok(matches)
     }
 
     /// Returns the caller that `shown` authenticates, or `None` if there are no credentials. A token takes precedence over a
@@ -160,9 +189,31 @@ impl Authenticator {
 
 #[cfg(test)]
 mod tests {
+    use witan_base::{
+        account::{Resource, Totals},
+        metrics::Register,
+    };
     use witan_config::Config;
 
     use super::*;
+
+    #[tokio::test]
+    async fn names_longer_than_those_of_users_are_refused_without_hashing() {
+        let guard = Authenticator::new(&Config::default().settings.auth).unwrap();
+        let account = Totals::register(&Register::default(), u64::MAX).open();
+        // No further password can be hashed.
+        let _waiting = account.hold(Resource::Passwords, Resource::Passwords.limit() / 2);
+        let long = "x".repeat(AUTH_NAME_BYTES_MAX + 1);
+        let adopted = Bytes::from_static(b"a hash");
+        for (name, hashed, answer) in [
+            (long.as_str(), None, Ok(false)),
+            (&long[1..], None, Err(HashError::TooMany)),
+            (long.as_str(), Some(&adopted), Err(HashError::TooMany)),
+        ] {
+            let checked = guard.check_password(&account, (name, "wrong"), hashed);
+            assert_eq!(checked.await, answer, "{} bytes", name.len());
+        }
+    }
 
     #[test]
     fn prefixes_are_letters_and_differ() {

@@ -14,7 +14,7 @@ use tracing_subscriber::{
 };
 use witan_config::{LogConfig, LogFormat, LogOutput};
 
-pub use limit::LogLimit;
+pub use limit::{LogLimit, shorten};
 use line::LogFormatter;
 use output::Outputs;
 

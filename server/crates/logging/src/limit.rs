@@ -1,4 +1,4 @@
-//! Limits log lines that any client can trigger: logs some per second and counts the others.
+//! Limits log lines that any client can trigger: logs some per second, counts the others, and shortens names.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -9,6 +9,14 @@ use std::{
 const LINES_MAX: u32 = 10;
 
 const WINDOW: Duration = Duration::from_secs(1);
+
+/// Size in bytes of a client's text in a line; the rest of a longer text is not logged.
+const SHOWN_BYTES: usize = 256;
+
+/// Returns the start of a text that a client has chosen, for a log line.
+pub fn shorten(text: &str) -> &str {
+    &text[..text.floor_char_boundary(SHOWN_BYTES)]
+}
 
 /// The limit for one kind of line.
 #[derive(Debug, Default)]
@@ -53,6 +61,13 @@ impl LogLimit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_names_are_shortened_between_characters() {
+        assert_eq!(shorten("root"), "root");
+        let long = ["x", &"é".repeat(SHOWN_BYTES)].concat();
+        assert_eq!(shorten(&long), &long[..SHOWN_BYTES - 1]);
+    }
 
     #[test]
     fn some_lines_a_second_are_logged_and_the_others_are_counted() {

@@ -30,11 +30,15 @@ use witan_dialect::{
     sampling::KeyOperation,
 };
 use witan_gocompat::text::Sink;
+use witan_logging::LogLimit;
 use witan_machine::auth::path_permissions::PathAccess;
 
 use request::{V1Request, V1RequestError, parse};
 
 use self::error::V1Error;
+
+/// Limits log lines that any client can trigger.
+static FAILED_REQUESTS: LogLimit = LogLimit::new();
 
 /// Answers a request for a v1 path and drains its body.
 pub async fn handle(
@@ -48,9 +52,15 @@ pub async fn handle(
     match answer {
         Ok(response) => response,
         Err(error) => {
-            if error.code == ErrorCode::RaftInternal {
+            if error.code == ErrorCode::RaftInternal
+                && let Some(left_out) = FAILED_REQUESTS.admit()
+            {
                 let cause = Bytes::from(error.cause.concat());
-                tracing::warn!(?cause, "v1 request failed: no reply from the cluster");
+                tracing::warn!(
+                    left_out,
+                    ?cause,
+                    "v1 request failed: no reply from the cluster"
+                );
             }
             error.answer(ctx, request).await
         }

@@ -131,10 +131,10 @@ pub(super) async fn authenticate(
             }
             (known.revision(), user.map(|user| user.password.clone()))
         };
-        let hashing = &ctx.authenticator.hashing;
-        let matches = hashing.matches(ctx.account(), &request.password, hashed.as_ref());
+        let given = (request.name.as_str(), request.password.as_str());
+        let authenticator = &ctx.authenticator;
+        let matches = authenticator.check_password(ctx.account(), given, hashed.as_ref());
         if !matches.await? {
-            tracing::warn!(user = request.name, "invalid authentication was requested");
             return Err(RpcError::AuthFailed);
         }
         let prefix = ctx.authenticator.token_prefix()?;

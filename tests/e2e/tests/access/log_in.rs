@@ -3,11 +3,13 @@
 use std::time::{Duration, Instant};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use futures_util::future::join_all;
 use tonic::transport::Channel;
 use witan_api::v3::etcdserverpb::{AuthenticateRequest, auth_client::AuthClient};
 use witan_e2e::{
     Launch, Server,
     grpc::{connect, runtime},
+    wait,
 };
 
 /// A cost at which most of a log-in is the hash.
@@ -70,6 +72,29 @@ fn the_time_of_an_answer_does_not_tell_who_is_a_user() {
             "{known:?} {unknown:?}"
         );
     }
+}
+
+/// Passwords above 72 bytes are never hashed, so a client can send many of them.
+#[test]
+fn wrong_log_ins_do_not_fill_the_log() {
+    const WRONG: &str = "invalid authentication was requested";
+    let server = start();
+    let runtime = runtime();
+    let channel = runtime.block_on(connect(&server.address()));
+    let (name, longer) = ("\u{1}".repeat(4 << 10), "\u{1}".repeat(1 << 20));
+    let password = "x".repeat(73);
+    let skip = server.log().len();
+    assert!(!runtime.block_on(log_in(channel.clone(), &longer, &password)));
+    wait::until_true("lines are left out", || {
+        let asked = [(); 50].map(|()| log_in(channel.clone(), &name, &password));
+        let answers = runtime.block_on(join_all(asked));
+        assert!(answers.iter().all(|served| !served));
+        let log = server.log();
+        let mut lines = log[skip..].iter().filter(|line| line.contains(WRONG));
+        lines.any(|line| !line.contains("\"left_out\":0"))
+    });
+    let longest = server.log()[skip..].iter().map(String::len).max();
+    assert!(longest.is_some_and(|bytes| bytes < 4 << 10), "{longest:?}");
 }
 
 #[test]

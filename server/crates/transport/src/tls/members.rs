@@ -6,6 +6,7 @@ use rustls::{ClientConfig, pki_types::ServerName};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use witan_base::sync::Mutex;
 use witan_config::{Config, ServerCertificate};
+use witan_logging::shorten;
 
 use super::{
     ServerTls, Surface,
@@ -80,7 +81,7 @@ impl PeerTls {
                 if let Some(left_out) = self.0.server.0.refusals.admit() {
                     tracing::warn!(
                         %remote,
-                        common_name = certificate.common_name(),
+                        common_name = shorten(certificate.common_name()),
                         reason,
                         left_out,
                         "rejected the certificate of a peer"

@@ -17,11 +17,18 @@ use rustls::{
     },
 };
 
+use witan_logging::{LogLimit, shorten};
+
 use super::{
     peer,
     pool::{Purpose, TrustedPool},
     subject_names,
 };
+
+/// Limit log lines that any client with a certificate can trigger.
+static REVOKED: LogLimit = LogLimit::new();
+static COMMON_NAMES: LogLimit = LogLimit::new();
+static HOST_NAMES: LogLimit = LogLimit::new();
 
 /// The revocation list.
 #[derive(Clone, Debug)]
@@ -61,11 +68,14 @@ impl Revoked {
         if !serials.contains(parsed.serial_number.as_bytes()) {
             return Ok(());
         }
-        tracing::warn!(
-            serial = %parsed.serial_number,
-            common_name = peer::common_name(&parsed.subject),
-            "refused a certificate that is revoked"
-        );
+        if let Some(left_out) = REVOKED.admit() {
+            tracing::warn!(
+                serial = %parsed.serial_number,
+                common_name = shorten(&peer::common_name(&parsed.subject)),
+                left_out,
+                "refused a certificate that is revoked"
+            );
+        }
         Err(CertificateError::Revoked.into())
     }
 
@@ -91,11 +101,14 @@ impl ClientVerifier {
         if self.common_names.contains(&name) {
             return Ok(());
         }
-        tracing::warn!(
-            common_name = name,
-            allowed = self.common_names.join(", "),
-            "refused a certificate whose common name is not allowed"
-        );
+        if let Some(left_out) = COMMON_NAMES.admit() {
+            tracing::warn!(
+                common_name = shorten(&name),
+                allowed = self.common_names.join(", "),
+                left_out,
+                "refused a certificate whose common name is not allowed"
+            );
+        }
         Err(CertificateError::NotValidForName.into())
     }
 
@@ -109,13 +122,16 @@ impl ClientVerifier {
         if self.hostnames.iter().any(allowed) {
             return Ok(());
         }
-        let names = subject_names::of(certificate).unwrap_or_default();
-        let allowed: Vec<_> = self.hostnames.iter().map(ServerName::to_str).collect();
-        tracing::warn!(
-            names = names.join(", "),
-            allowed = allowed.join(", "),
-            "refused a certificate that is valid for no allowed host name"
-        );
+        if let Some(left_out) = HOST_NAMES.admit() {
+            let names = subject_names::of(certificate).unwrap_or_default();
+            let allowed: Vec<_> = self.hostnames.iter().map(ServerName::to_str).collect();
+            tracing::warn!(
+                names = shorten(&names.join(", ")),
+                allowed = allowed.join(", "),
+                left_out,
+                "refused a certificate that is valid for no allowed host name"
+            );
+        }
         Err(CertificateError::NotValidForName.into())
     }
 }

@@ -23,6 +23,7 @@ use witan_dialect::{
     blocking::{self, INLINE_BYTES},
     reply,
 };
+use witan_logging::LogLimit;
 use witan_machine::{
     auth::{self, path_permissions},
     operation::{ByPath, Operation},
@@ -33,6 +34,9 @@ use super::headers;
 
 const LIST: &str = "GET";
 const ONE: &str = "GET,PUT,DELETE";
+
+/// Limits log lines that any client can trigger.
+static FAILED_REQUESTS: LogLimit = LogLimit::new();
 
 /// An error response: status and message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +50,13 @@ impl AuthHttpError {
 
 impl From<NodeError> for AuthHttpError {
     fn from(fault: NodeError) -> Self {
-        tracing::warn!(reason = %fault, "v2 request on users failed: no reply from the cluster");
+        if let Some(left_out) = FAILED_REQUESTS.admit() {
+            tracing::warn!(
+                left_out,
+                reason = %fault,
+                "v2 request on users failed: no reply from the cluster"
+            );
+        }
         match fault {
             NodeError::NoSpace => Self(StatusCode::INSUFFICIENT_STORAGE, fault.of_etcd()),
             NodeError::TooLarge => Self::bad(&fault.of_etcd()),

@@ -18,6 +18,7 @@ use witan_api::{
 };
 use witan_dialect::{Context, reply};
 use witan_gocompat::json;
+use witan_logging::LogLimit;
 use witan_machine::{
     command::{ChangeMembers, UpdatePeerUrls},
     member::{self, Member as Known, MemberId, MemberRegistry},
@@ -26,6 +27,9 @@ use witan_node::{NodeError, ProposeError, Reconfiguration};
 
 use super::headers;
 
+/// Limits log lines that any client can trigger.
+static REFUSED_CHANGES: LogLimit = LogLimit::new();
+
 /// An error response: status and message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct MembersHttpError(StatusCode, String);
@@ -33,7 +37,9 @@ struct MembersHttpError(StatusCode, String);
 impl MembersHttpError {
     /// Logs the reason and returns a 500 error with etcd's generic text.
     fn internal(reason: &str) -> Self {
-        tracing::warn!(reason, "membership change refused");
+        if let Some(left_out) = REFUSED_CHANGES.admit() {
+            tracing::warn!(left_out, reason, "membership change refused");
+        }
         Self(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL.into())
     }
 
