@@ -4,12 +4,16 @@
 //! While v2 authentication is disabled, a request for a key costs one atomic load. A password that was not verified recently is
 //! hashed (`witan_auth`). Client certificates are ignored, because any web page can make a browser present one.
 
-use actix_web::{HttpRequest, HttpResponse, http::header::AUTHORIZATION};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{AUTHORIZATION, HeaderValue},
+};
 use base64::{
     Engine as _,
     alphabet::STANDARD,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
+use bytes::Bytes;
 use witan_api::access::{Access, AuthSwitches};
 use witan_auth::Credentials;
 use witan_logging::LogLimit;
@@ -20,7 +24,7 @@ use witan_machine::{
         path_permissions::{PathAccess, is_path_root},
     },
 };
-use witan_node::NodeError;
+use witan_node::{CurrentView, NodeError};
 
 pub use witan_api::v2::auth::INSUFFICIENT;
 
@@ -85,6 +89,77 @@ pub(super) async fn authorize_key_in(
     Ok(shown.allow(&machine.auth, key, wish))
 }
 
+/// The caller of a watch and the access that its events require. A watch takes each state from [`WatchAccess::view`], because
+/// permissions can change, and authentication can be enabled, while the watch is open.
+#[derive(Debug)]
+pub struct WatchAccess {
+    /// The key and the access to it, or `None` if every caller has access.
+    required: Option<(Bytes, PathAccess)>,
+    /// The header `Authorization` of the request.
+    header: Option<HeaderValue>,
+    /// The caller, or `None` until a state requires one.
+    caller: Option<WatchCaller>,
+}
+
+#[derive(Debug)]
+enum WatchCaller {
+    Guest,
+    /// The user with this name, even after its password changes.
+    User(String),
+    Invalid,
+}
+
+impl WatchAccess {
+    /// Creates the access of a watch that `request` opens. `required` is the key and the access to it, or `None` if every
+    /// caller has access.
+    pub fn new(request: &HttpRequest, required: Option<(&[u8], PathAccess)>) -> Self {
+        let mut header = request.headers().get(AUTHORIZATION).cloned();
+        if let Some(header) = &mut header {
+            header.set_sensitive(true); // not in debug output
+        }
+        let required = required.map(|(key, wish)| (Bytes::copy_from_slice(key), wish));
+        Self { required, header, caller: None }
+    }
+
+    /// Returns this member's current state, or `None` if the caller has no access in it. Fails if no state is available or the
+    /// password could not be checked.
+    pub async fn view(&mut self, ctx: &Context) -> Result<Option<CurrentView>, NodeError> {
+        loop {
+            {
+                let view = ctx.node.view().await?;
+                match self.is_allowed(&view.machine.auth) {
+                    Some(true) => return Ok(Some(view)),
+                    Some(false) => return Ok(None),
+                    None => {}
+                }
+            }
+            self.caller = Some(match check_header(ctx, self.header.as_ref()).await? {
+                BasicCredentials::Anonymous => WatchCaller::Guest,
+                BasicCredentials::User(user) => WatchCaller::User(user.name),
+                BasicCredentials::Invalid => WatchCaller::Invalid,
+            });
+        }
+    }
+
+    /// Returns whether the caller has access in the state `auth`, or `None` if the caller must be identified first.
+    fn is_allowed(&self, auth: &Auth) -> Option<bool> {
+        let Some((key, wish)) = &self.required else {
+            return Some(true);
+        };
+        if !auth.path_auth_enabled() {
+            return Some(true);
+        }
+        Some(match self.caller.as_ref()? {
+            WatchCaller::Guest => auth.allows_path(None, key, *wish),
+            WatchCaller::User(name) => {
+                let user = auth.user(name);
+                user.is_some_and(|user| auth.allows_path(Some(user), key, *wish))
+            }
+            WatchCaller::Invalid => false,
+        })
+    }
+}
+
 /// Returns whether the caller, authenticated by a password or a v3 token, may use an HTTP/1 route. Returns true for v2 keys,
 /// whose handlers check access themselves.
 pub(super) async fn authorize_route(
@@ -138,13 +213,20 @@ pub(super) fn unauthorized() -> HttpResponse {
     reply::error_message(HttpResponse::Unauthorized(), INSUFFICIENT.into())
 }
 
-/// Checks a request's Basic credentials. Returns `Anonymous` without a header, and `Invalid` if the credentials are malformed
-/// or wrong. Fails if no view is available or the password could not be checked.
+/// Checks a request's Basic credentials with [`check_header`].
 async fn basic_credentials(
     ctx: &Context,
     request: &HttpRequest,
 ) -> Result<BasicCredentials, NodeError> {
-    let header = request.headers().get(AUTHORIZATION);
+    check_header(ctx, request.headers().get(AUTHORIZATION)).await
+}
+
+/// Checks the Basic credentials in a header. Returns `Anonymous` without a header, and `Invalid` if the credentials are
+/// malformed or wrong. Fails if no view is available or the password could not be checked.
+async fn check_header(
+    ctx: &Context,
+    header: Option<&HeaderValue>,
+) -> Result<BasicCredentials, NodeError> {
     let Some(header) = header.filter(|header| !header.is_empty()) else {
         return Ok(BasicCredentials::Anonymous);
     };
@@ -188,7 +270,56 @@ fn basic(header: &[u8]) -> Option<(String, String)> {
 
 #[cfg(test)]
 mod tests {
+    use witan_machine::auth::path_permissions::{GUEST, PathPatterns};
+
     use super::*;
+
+    const READ: PathAccess = PathAccess { write: false, recursive: false };
+
+    /// Returns a state in which the guest can read `/g` and the user `alice` can read `/a`.
+    fn state(enabled: bool) -> Auth {
+        let reads = |path: &str| PathPatterns { read: vec![path.into()], write: Vec::new() };
+        let alice = User {
+            name: "alice".into(),
+            roles: vec!["app".into()],
+            ..User::default()
+        };
+        let mut auth = Auth::default();
+        let roles = vec![(GUEST.into(), reads("/g")), ("app".into(), reads("/a"))];
+        auth.import_path_auth(enabled, vec![alice], roles);
+        auth
+    }
+
+    #[test]
+    fn a_watch_needs_access_in_each_state() {
+        let watch = |key: &'static [u8], caller: Option<WatchCaller>| WatchAccess {
+            required: Some((key.into(), READ)),
+            header: None,
+            caller,
+        };
+        let alice = || Some(WatchCaller::User("alice".into()));
+        let mut gone = Auth::default();
+        gone.import_path_auth(true, Vec::new(), Vec::new());
+        let (off, on) = (state(false), state(true));
+        for (access, expect) in [
+            (watch(b"/a", None), [Some(true), None, None]),
+            (watch(b"/a", alice()), [true, true, false].map(Some)),
+            (watch(b"/g", alice()), [true, false, false].map(Some)),
+            (
+                watch(b"/g", Some(WatchCaller::Guest)),
+                [true, true, false].map(Some),
+            ),
+            (
+                watch(b"/g", Some(WatchCaller::Invalid)),
+                [true, false, false].map(Some),
+            ),
+        ] {
+            let seen = [&off, &on, &gone].map(|auth| access.is_allowed(auth));
+            assert_eq!(seen, expect, "{access:?}");
+        }
+        let open = WatchAccess { required: None, header: None, caller: None };
+        assert_eq!(open.is_allowed(&gone), Some(true));
+    }
 
     #[test]
     fn names_and_passwords_are_taken_apart_at_the_first_colon() {

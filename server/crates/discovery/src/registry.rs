@@ -13,7 +13,7 @@ use witan_api::{
     discovery::{REGISTRY, SIZE, split_token},
     v2::error::ErrorCode,
 };
-use witan_dialect::{Context, blocking::INLINE_ITEMS, rendering, reply};
+use witan_dialect::{Context, basic_auth::WatchAccess, blocking::INLINE_ITEMS, rendering, reply};
 use witan_gocompat::text::Sink;
 use witan_node::Node;
 use witan_tree::{Create, Delete, Event, Tree, TreeOperation, WriteMethod};
@@ -144,7 +144,8 @@ impl Asked<'_> {
         match intent {
             Intent::Get if params.wait => {
                 self.directory(&ctx.node.read().await?.machine.tree)?;
-                watch::open(ctx, request, self.key(), &params).await
+                let access = WatchAccess::new(request, None);
+                watch::open(ctx, request, self.key(), access, &params).await
             }
             Intent::Get if self.below.is_empty() && wants_page(request) => self.page().await,
             Intent::Get | Intent::Head => self.get(&params).await,

@@ -22,7 +22,7 @@ use bytes::Bytes;
 use witan_api::v1::error::ErrorCode;
 use witan_dialect::{
     Context,
-    basic_auth::{self, INSUFFICIENT},
+    basic_auth::{self, INSUFFICIENT, WatchAccess},
     blocking::{self, INLINE_BYTES},
     client::Disconnect,
     rendering,
@@ -88,7 +88,7 @@ async fn answer(
     };
     if let Some((key, wish)) = required_access(&asked) {
         if !basic_auth::authorize_key(ctx, request, key, wish).await? {
-            return Ok(reply::text(StatusCode::UNAUTHORIZED, INSUFFICIENT));
+            return Ok(unauthorized());
         }
         // A watch counts neither as a read nor as a write.
         if !matches!(asked, V1Request::Watch { .. }) {
@@ -104,13 +104,17 @@ async fn answer(
         V1Request::Get { key } => {
             let wish = PathAccess { write: false, recursive: false };
             let found = keys::get(ctx, request, &key, wish).await?;
-            let refused = || reply::text(StatusCode::UNAUTHORIZED, INSUFFICIENT);
-            return Ok(found.map_or_else(refused, framed));
+            return Ok(found.map_or_else(unauthorized, framed));
         }
         V1Request::Put(put) => keys::put(node, put).await?,
         V1Request::Delete { key } => keys::delete(node, key).await?,
         V1Request::Watch { key, from } => {
-            watch::next(node, &Disconnect::of(request), key, from).await?
+            let wish = PathAccess { write: false, recursive: true };
+            let access = WatchAccess::new(request, Some((&key[..], wish)));
+            match watch::next(ctx, &Disconnect::of(request), access, key, from).await? {
+                Some(change) => change,
+                None => return Ok(unauthorized()),
+            }
         }
         V1Request::MachineRecords { name } => {
             let records = cluster::records(node, name.as_deref()).await?;
@@ -146,6 +150,11 @@ fn required_access(asked: &V1Request) -> Option<(&[u8], PathAccess)> {
         | V1Request::Stats(_) => return None,
     };
     Some((key, PathAccess { write, recursive }))
+}
+
+/// Builds the response to a caller without access to the key.
+fn unauthorized() -> HttpResponse {
+    reply::text(StatusCode::UNAUTHORIZED, INSUFFICIENT)
 }
 
 fn text(request: &HttpRequest, body: Vec<u8>) -> HttpResponse {

@@ -2,39 +2,45 @@
 
 use bytes::Bytes;
 use witan_api::v1::error::ErrorCode;
-use witan_dialect::client::Disconnect;
-use witan_node::Node;
+use witan_dialect::{Context, basic_auth::WatchAccess, client::Disconnect};
 use witan_tree::{Event, Watch, limits::TREE_HISTORY_EVENTS};
 
 use super::error::V1Error;
 
 /// Waits for the first change at or below `key` since index `from`; `None` waits for the next change. As in etcd 0.1, skips
-/// events that the history no longer contains. Fails with `WatcherCleared` if the process stops or the client disconnects.
+/// events that the history no longer contains. Returns `None` if the caller has no access. Fails with `WatcherCleared` if the
+/// process stops or the client disconnects.
 pub(super) async fn next(
-    node: &Node,
+    ctx: &Context,
     client: &Disconnect,
+    mut access: WatchAccess,
     key: Bytes,
     from: Option<u64>,
-) -> Result<Event, V1Error> {
+) -> Result<Option<Event>, V1Error> {
     let cleared = || V1Error::new(ErrorCode::WatcherCleared, key.clone());
     let mut watch = Watch { path: key.clone(), recursive: true, registered: 0 };
     // Read the index after registering, so that no event is missed.
-    let mut waiter = node.watch(watch.clone())?;
-    watch.registered = node.view().await?.machine.tree.index();
+    let mut waiter = ctx.node.watch(watch.clone())?;
+    watch.registered = match access.view(ctx).await? {
+        Some(view) => view.machine.tree.index(),
+        None => return Ok(None),
+    };
     let mut from = from.unwrap_or(watch.registered + 1);
     loop {
         {
-            let view = node.view().await?;
+            let Some(view) = access.view(ctx).await? else {
+                return Ok(None);
+            };
             let tree = &view.machine.tree;
             let oldest = tree.index().saturating_sub(TREE_HISTORY_EVENTS as u64) + 1;
             from = from.max(oldest);
             if let Some(event) = tree.next_event(&watch, from).map_err(|_| cleared())? {
-                return Ok(event);
+                return Ok(Some(event));
             }
             from = from.max(tree.index() + 1);
         }
         tokio::select! {
-            () = node.stopping() => return Err(cleared()),
+            () = ctx.node.stopping() => return Err(cleared()),
             () = client.disconnected() => return Err(cleared()),
             () = waiter.woken() => {}
         }

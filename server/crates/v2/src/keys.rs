@@ -11,7 +11,8 @@ use bytes::Bytes;
 use witan_api::v2::error::ErrorCode;
 use witan_dialect::v2_metrics::HttpMethod;
 use witan_dialect::{
-    Context, basic_auth,
+    Context,
+    basic_auth::{self, WatchAccess},
     blocking::{self, INLINE_BYTES},
     rendering::{self, ReadRefused},
     reply,
@@ -170,7 +171,7 @@ pub async fn intent(
 }
 
 /// Executes an authorized request: a read, a watch or a write. A GET with `quorum` ignores `wait`. `key` is the tree key, and
-/// `sent` is the key from the URL, which `get` uses to check access again.
+/// `sent` is the key from the URL, with which reads and watches check access again.
 async fn execute(
     ctx: &Context,
     request: &HttpRequest,
@@ -180,7 +181,11 @@ async fn execute(
 ) -> Result<HttpResponse, V2Error> {
     match intent {
         Intent::Get if params.quorum => get(ctx, request, (key, sent), &params).await,
-        Intent::Get if params.wait => watch::open(ctx, request, key, &params).await,
+        Intent::Get if params.wait => {
+            let wish = PathAccess { write: false, recursive: params.recursive };
+            let access = WatchAccess::new(request, Some((sent, wish)));
+            watch::open(ctx, request, key, access, &params).await
+        }
         Intent::Get | Intent::Head => {
             let local = Params { quorum: false, ..params };
             get(ctx, request, (key, sent), &local).await

@@ -1,8 +1,8 @@
 //! Long polls and streams on `/v2/keys`. A watch is a cursor into the tree's history, so events need no queue. When the client
 //! has received an event, the watch reads the next one. Without a matching event, the watch sleeps until the node wakes it.
 //!
-//! A watch without `stream` ends with its first event. Any watch ends if the process stops, the client disconnects, or the
-//! history no longer contains the next event.
+//! A watch without `stream` ends with its first event. Any watch ends if the process stops, the client disconnects, the caller
+//! loses access, or the history no longer contains the next event.
 
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode};
 use bytes::Bytes;
@@ -10,28 +10,33 @@ use futures_util::stream;
 use witan_base::account::Charge;
 use witan_dialect::{
     Context,
+    basic_auth::WatchAccess,
     client::Disconnect,
-    rendering,
+    rendering::{self, ReadRefused},
     reply::{self, ResponseRefused},
 };
 use witan_gocompat::text::Sink;
-use witan_node::{Node, TreeWatcher};
+use witan_node::TreeWatcher;
 use witan_tree::{Event, Tree, TreeError, Watch, limits::TREE_HISTORY_EVENTS};
 
 use super::{error::V2Error, headers, parse::Params, render};
 
-/// Registers a watch on `key` and sends the response headers immediately. Fails if the history no longer contains `wait_index`.
+/// Registers a watch on `key` and sends the response headers immediately. Fails if the caller has no access or the history no
+/// longer contains `wait_index`.
 pub async fn open(
     ctx: &Context,
     request: &HttpRequest,
     key: Bytes,
+    mut access: WatchAccess,
     params: &Params,
 ) -> Result<HttpResponse, V2Error> {
     let mut watch = Watch { path: key, recursive: params.recursive, registered: 0 };
     // Take the view after registering, so that no event is missed.
     let node = &ctx.node;
     let waiter = node.watch(watch.clone())?;
-    let view = node.view().await?;
+    let Some(view) = access.view(ctx).await? else {
+        return Err(ReadRefused::Unauthorized.into());
+    };
     let index = view.machine.tree.index();
     watch.registered = index;
     let mut cursor = WatchCursor {
@@ -43,7 +48,8 @@ pub async fn open(
     drop(view); // holding the view would make the next writes copy
     let stream = params.stream;
     let cursor = WatchBody {
-        node: node.clone(),
+        ctx: ctx.clone(),
+        access,
         waiter,
         cursor,
         ready: first,
@@ -95,7 +101,8 @@ fn oldest(tree: &Tree) -> u64 {
 
 #[derive(Debug)]
 struct WatchBody {
-    node: Node,
+    ctx: Context,
+    access: WatchAccess,
     waiter: TreeWatcher,
     cursor: WatchCursor,
     ready: Option<Event>,
@@ -120,7 +127,7 @@ impl WatchBody {
         self.ended = !self.stream;
         let least_bytes = rendering::least_bytes(&event);
         let write = move |out: &mut dyn Sink| render::event(out, &event);
-        let line = rendering::render(self.node.account(), least_bytes, write).await;
+        let line = rendering::render(self.ctx.account(), least_bytes, write).await;
         self.ended |= line.is_err();
         Some(line.map(|line| {
             self.charge = line.charge;
@@ -128,17 +135,21 @@ impl WatchBody {
         }))
     }
 
-    /// Waits for the next matching event. Returns `None` if the process stops, the client disconnects, or the event is lost.
+    /// Waits for the next matching event. Returns `None` if the process stops, the client disconnects, the caller has no
+    /// access, or the event is lost.
     async fn next_event(&mut self) -> Option<Event> {
         loop {
             if self.cursor.idle {
                 tokio::select! {
-                    () = self.node.stopping() => return None,
+                    () = self.ctx.node.stopping() => return None,
                     () = self.client.disconnected() => return None,
                     () = self.waiter.woken() => {}
                 }
             }
-            let view = self.node.view().await.ok()?;
+            let Some(view) = self.access.view(&self.ctx).await.ok()? else {
+                tracing::info!("ending a watch whose caller may no longer read the key");
+                return None;
+            };
             match self.cursor.next(&view.machine.tree) {
                 Ok(Some(event)) => return Some(event),
                 Ok(None) => {}

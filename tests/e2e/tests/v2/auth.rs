@@ -1,6 +1,6 @@
-//! v2 users and roles that etcdctl 3.4 creates: after a kill, and with patterns.
+//! v2 users and roles that etcdctl 3.4 creates, with patterns. Watches whose caller loses access.
 
-use witan_e2e::{Kind, Launch, Server, Tool};
+use witan_e2e::{Kind, Launch, Server, Tool, http::Connection, wait};
 
 /// Runs etcdctl, which must succeed. Returns its output.
 fn done(server: &Server, args: &[&str]) -> String {
@@ -59,4 +59,104 @@ fn patterns_see_a_path_as_it_was_sent() {
     });
     assert_eq!(said[0], said[1]);
     assert!(said[0].contains(&("/d/", 200)) && said[0].contains(&("/d", 401)));
+}
+
+const ROOT: &str = "Basic cm9vdDpy"; // root:r
+const ALICE: &str = "Basic YWxpY2U6YQ=="; // alice:a
+
+/// Sends a request as root, which must succeed.
+fn of_root(server: &Server, method: &str, target: &str, body: &str) {
+    let done = server.http_as(Some(ROOT), method, target, body);
+    assert!(done.status < 300, "{method} {target}: {}", done.text());
+}
+
+/// Starts a server with the users root and alice. A role lets alice read `/a`, and the guest has no role.
+fn start() -> Server {
+    let server = Launch::witan().arg("--bcrypt-cost=4").start();
+    for (target, body) in [
+        ("users/root", r#"{"user":"root","password":"r"}"#),
+        (
+            "roles/app",
+            r#"{"role":"app","permissions":{"kv":{"read":["/a*"],"write":[]}}}"#,
+        ),
+        (
+            "users/alice",
+            r#"{"user":"alice","password":"a","roles":["app"]}"#,
+        ),
+        (
+            "roles/guest",
+            r#"{"role":"guest","permissions":{"kv":{"read":[],"write":[]}}}"#,
+        ),
+    ] {
+        of_root(&server, "PUT", &format!("/v2/auth/{target}"), body);
+    }
+    server
+}
+
+/// Opens a stream, and returns its connection after it is registered.
+fn stream(server: &Server, by: Option<&str>) -> Connection {
+    let mut connection = Connection::open(&server.address()).expect("the server listens");
+    let header = by.map(|value| ("Authorization", value));
+    let target = "/v2/keys/a?wait=true&stream=true&recursive=true";
+    let sent = connection.send("GET", target, header.as_slice(), b"");
+    sent.expect("the request is sent");
+    assert_eq!(connection.head("GET").expect("a head").status, 200);
+    connection
+}
+
+fn next(stream: &mut Connection) -> Option<String> {
+    let line = stream.chunk().expect("an event or the end");
+    line.map(|line| String::from_utf8_lossy(&line).into_owned())
+}
+
+#[test]
+fn a_watch_ends_when_its_caller_may_not_read_any_more() {
+    for (method, target, body) in [
+        (
+            "PUT",
+            "/v2/auth/roles/app",
+            r#"{"role":"app","revoke":{"kv":{"read":["/a*"]}}}"#,
+        ),
+        (
+            "PUT",
+            "/v2/auth/users/alice",
+            r#"{"user":"alice","revoke":["app"]}"#,
+        ),
+        ("DELETE", "/v2/auth/users/alice", ""),
+        ("DELETE", "/v2/auth/roles/app", ""),
+    ] {
+        let server = start();
+        // The credentials count although authentication is not enabled yet.
+        let mut early = stream(&server, Some(ALICE));
+        let mut guest = stream(&server, None);
+        of_root(&server, "PUT", "/v2/auth/enable", "");
+        let mut late = stream(&server, Some(ALICE));
+        of_root(&server, "PUT", "/v2/keys/a/k", "value=seen");
+        assert_eq!(next(&mut guest), None, "the guest has no permission");
+        for stream in [&mut early, &mut late] {
+            let line = next(stream).expect("an event");
+            assert!(line.contains("seen"), "{line}");
+        }
+        of_root(&server, method, target, body);
+        of_root(&server, "PUT", "/v2/keys/a/k", "value=secret");
+        for stream in [&mut early, &mut late] {
+            assert_eq!(next(stream), None, "{method} {target} {body}");
+        }
+        wait::until_true("the watches are removed", || server.v2_watchers() == 0);
+    }
+}
+
+#[test]
+fn a_watch_of_v1_is_refused_when_its_caller_may_not_read_any_more() {
+    let server = start();
+    of_root(&server, "PUT", "/v2/auth/enable", "");
+    let mut poll = Connection::open(&server.address()).expect("the server listens");
+    let header = [("Authorization", ALICE)];
+    poll.send("GET", "/v1/watch/a", &header, b"")
+        .expect("the request is sent");
+    wait::until_true("the watch is registered", || server.v2_watchers() == 1);
+    of_root(&server, "DELETE", "/v2/auth/users/alice", "");
+    of_root(&server, "PUT", "/v2/keys/a", "value=secret");
+    let refused = poll.response("GET").expect("an answer");
+    assert_eq!(refused.status, 401, "{}", refused.text());
 }
