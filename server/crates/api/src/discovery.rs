@@ -20,9 +20,45 @@ pub fn split_token(path: &[u8]) -> Option<(&str, &[u8])> {
     Some((std::str::from_utf8(token).ok()?, rest))
 }
 
+/// Returns whether a read or watch of the v2 key shows tokens that the key does not name. Hidden nodes are not shown, so only
+/// [`REGISTRY`] and, if `recursive`, the hidden directory that contains it show tokens.
+pub fn shows_tokens(key: &[u8], recursive: bool) -> bool {
+    if names(key).eq(names(REGISTRY.as_bytes())) {
+        return true;
+    }
+    let above = REGISTRY.rsplit_once('/').map_or("", |(above, _)| above);
+    recursive && names(key).eq(names(above.as_bytes()))
+}
+
+/// Returns the components of a path.
+fn names(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|byte| *byte == b'/')
+        .filter(|name| !name.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_registry_and_its_hidden_parent_show_tokens() {
+        let shown =
+            |key: &str| [false, true].map(|recursive| shows_tokens(key.as_bytes(), recursive));
+        for (key, expect) in [
+            ("/_etcd/registry", [true, true]),
+            ("/_etcd/registry/", [true, true]),
+            ("/_etcd", [false, true]),
+            ("/_etcd/", [false, true]),
+            ("/", [false, false]),
+            ("", [false, false]),
+            ("/_etcd/registry/token", [false, false]),
+            ("/_etcd/registry2", [false, false]),
+            ("/_etcd/machines", [false, false]),
+            ("/a/_etcd/registry", [false, false]),
+        ] {
+            assert_eq!(shown(key), expect, "{key}");
+        }
+    }
 
     #[test]
     fn a_token_is_the_first_component_and_has_its_exact_length() {

@@ -14,7 +14,10 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use bytes::Bytes;
-use witan_api::access::{Access, AuthSwitches};
+use witan_api::{
+    access::{Access, AuthSwitches},
+    discovery,
+};
 use witan_auth::Credentials;
 use witan_logging::LogLimit;
 use witan_machine::{
@@ -53,11 +56,20 @@ impl BasicCredentials {
     /// Returns whether the user's roles grant the access `wish` to `key`.
     fn allow(&self, auth: &Auth, key: &[u8], wish: PathAccess) -> bool {
         match self {
-            Self::Anonymous => auth.allows_path(None, key, wish),
-            Self::User(user) => auth.allows_path(Some(user), key, wish),
+            Self::Anonymous => allows_key(auth, None, key, wish),
+            Self::User(user) => allows_key(auth, Some(user), key, wish),
             Self::Invalid => false,
         }
     }
+}
+
+/// Returns whether a user's roles (for `None`, the guest role) grant the access `wish` to a v2 key. Only an administrator may
+/// read discovery tokens, because anyone who knows a token can register a member.
+fn allows_key(auth: &Auth, user: Option<&User>, key: &[u8], wish: PathAccess) -> bool {
+    if !wish.write && discovery::shows_tokens(key, wish.recursive) {
+        return user.is_some_and(is_path_root);
+    }
+    auth.allows_path(user, key, wish)
 }
 
 /// Returns whether the caller's roles grant the access `wish` to a v2 key, or true while v2 authentication is disabled.
@@ -150,10 +162,10 @@ impl WatchAccess {
             return Some(true);
         }
         Some(match self.caller.as_ref()? {
-            WatchCaller::Guest => auth.allows_path(None, key, *wish),
+            WatchCaller::Guest => allows_key(auth, None, key, *wish),
             WatchCaller::User(name) => {
                 let user = auth.user(name);
-                user.is_some_and(|user| auth.allows_path(Some(user), key, *wish))
+                user.is_some_and(|user| allows_key(auth, Some(user), key, *wish))
             }
             WatchCaller::Invalid => false,
         })
@@ -319,6 +331,27 @@ mod tests {
         }
         let open = WatchAccess { required: None, header: None, caller: None };
         assert_eq!(open.is_allowed(&gone), Some(true));
+    }
+
+    #[test]
+    fn only_an_administrator_sees_discovery_tokens() {
+        let all = PathPatterns { read: vec!["/*".into()], write: vec!["/*".into()] };
+        let root = User { name: "root".into(), ..User::default() };
+        let mut auth = Auth::default();
+        auth.import_path_auth(true, vec![root], vec![(GUEST.into(), all)]);
+        let root = auth.user("root");
+        for (key, recursive, guest) in [
+            ("/_etcd/registry", false, false),
+            ("/_etcd", true, false),
+            ("/_etcd/registry/token", true, true),
+            ("/", true, true),
+        ] {
+            let may = |user, write| {
+                allows_key(&auth, user, key.as_bytes(), PathAccess { write, recursive })
+            };
+            let seen = [may(None, false), may(root, false), may(None, true)];
+            assert_eq!(seen, [guest, true, true], "{key}");
+        }
     }
 
     #[test]

@@ -346,3 +346,47 @@ fn a_token_opens_its_own_registry_alone() {
     let other = format!("/v2/keys/_etcd/registry{token}/1");
     server.answers(401, "GET", &other, "");
 }
+
+/// Whoever knows a token can register, so a guest who may read all keys must not find tokens.
+#[test]
+fn only_root_finds_tokens_of_others() {
+    let server = Launch::witan().arg("--bcrypt-cost=4").start();
+    let of_root = |method: &str, target: &str, body: &str| {
+        let done = server.http_as(Some("Basic cm9vdDpy"), method, target, body);
+        assert!(done.status < 300, "{target}: {}", done.text());
+        done
+    };
+    let user = r#"{"user":"root","password":"r"}"#;
+    of_root("PUT", "/v2/auth/users/root", user);
+    of_root("PUT", "/v2/auth/enable", "");
+    let token = path(&of_root("GET", "/new?size=1", "").text());
+    for target in [
+        "/v2/keys/_etcd/registry",
+        "/v2/keys/_etcd/registry/?recursive=true",
+        "/v2/keys/_etcd/registry?quorum=true",
+        "/v2/keys/_etcd/registry?wait=true&recursive=true",
+        "/v2/keys/_etcd?recursive=true",
+        "/v2/keys/_etcd?wait=true&recursive=true",
+        "/v1/keys/_etcd/registry",
+        "/v1/watch/_etcd/registry",
+        "/v1/watch/_etcd",
+    ] {
+        server.answers(401, "GET", target, "");
+    }
+    let all = of_root("GET", "/v2/keys/_etcd?recursive=true", "").text();
+    assert!(all.contains(&token), "{all}");
+    server.answers(200, "GET", &format!("/v2/keys/_etcd/registry{token}"), "");
+    for target in ["/v2/keys/?recursive=true", "/v2/keys/_etcd"] {
+        let shown = server.answers(200, "GET", target, "").text();
+        assert!(!shown.contains(&token), "{shown}");
+    }
+    let mut watch = Connection::open(&server.address()).expect("the server listens");
+    let sent = watch.send("GET", "/v2/keys/?wait=true&recursive=true", &[], b"");
+    sent.expect("the request is sent");
+    assert_eq!(watch.head("GET").expect("a head").status, 200);
+    of_root("GET", "/new?size=1", "");
+    of_root("PUT", "/v2/keys/x", "value=1");
+    let event = watch.chunk().expect("no silence").expect("an event");
+    let event = String::from_utf8_lossy(&event).into_owned();
+    assert!(event.contains("\"key\":\"/x\""), "{event}");
+}
