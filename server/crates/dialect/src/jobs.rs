@@ -67,12 +67,12 @@ where
     Ok(done)
 }
 
-/// Runs `work` to its end on this worker, even if the caller is dropped. Returns its result and the permit. Panics if `work`
-/// panics. Fails with `Stopped` if the worker ends first.
-pub async fn run_to_end<T: 'static>(
-    permit: Permit,
+/// Runs `work` to its end on this worker, even if the caller is dropped. Returns its result and `permit`, which is held until
+/// then. Panics if `work` panics. Fails with `Stopped` if the worker ends first.
+pub async fn run_to_end<P: 'static, T: 'static>(
+    permit: P,
     work: impl Future<Output = T> + 'static,
-) -> Result<(T, Permit), NodeError> {
+) -> Result<(T, P), NodeError> {
     let work = panics::catch_in(PanicSource::Job, work);
     let task = actix_web::rt::spawn(async move { (work.await, permit) });
     let (done, permit) = task.await.map_err(|_| NodeError::Stopped)?;

@@ -32,6 +32,8 @@ use witan_gocompat::query::Query;
 use witan_node::NodeError;
 use witan_v2::error::V2Error;
 
+use registry::RegistryLock;
+
 /// Cluster size for a request without a size, as on the public service.
 const SIZE_DEFAULT: u64 = 3;
 /// Maximum number of members of a new cluster; a token for more members is refused. Raft clusters are not this large, and one
@@ -45,11 +47,12 @@ const RATE_PERIOD: Duration = Duration::from_secs(60);
 /// Number of new tokens in a period.
 const TOKENS_PER_PERIOD: usize = 300;
 
-/// The discovery service with its rate limit, one per process.
+/// The discovery service with its limits, one per process.
 #[derive(Debug)]
 pub struct DiscoveryService {
     /// One permit for each token that can still be created in this period.
     rate: Arc<Semaphore>,
+    lock: RegistryLock,
     random: SystemRandom,
 }
 
@@ -119,6 +122,7 @@ impl Default for DiscoveryService {
     fn default() -> Self {
         Self {
             rate: Arc::new(Semaphore::new(TOKENS_PER_PERIOD)),
+            lock: RegistryLock::default(),
             random: SystemRandom::new(),
         }
     }
@@ -164,7 +168,7 @@ impl DiscoveryService {
         let drawn = self.random.fill(&mut bits);
         drawn.map_err(|_| NewTokenError::Random)?;
         let token: String = bits.iter().map(|byte| format!("{byte:02x}")).collect();
-        registry::create(&ctx.node, &token, size).await?;
+        registry::create(&ctx.node, &self.lock, &token, size).await?;
         tracing::info!(size, "created a discovery token");
         Ok(format!("{base}/{token}"))
     }
@@ -177,7 +181,7 @@ impl DiscoveryService {
         mut payload: web::Payload,
         path: &[u8],
     ) -> HttpResponse {
-        let response = registry::handle(ctx, request, &mut payload, path).await;
+        let response = registry::handle(ctx, request, &mut payload, path, &self.lock).await;
         reply::drain(&mut payload).await;
         response
     }

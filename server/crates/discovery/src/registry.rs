@@ -1,21 +1,24 @@
 //! Tokens in the v2 tree: creates them and answers requests below them. Every request sees all earlier commits, so a new
 //! token works on every member immediately.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{StatusCode, header::ACCEPT},
-    web,
+    rt, web,
 };
 use bytes::Bytes;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use witan_api::{
     discovery::{REGISTRY, SIZE, split_token},
     v2::error::ErrorCode,
 };
-use witan_dialect::{Context, basic_auth::WatchAccess, blocking::INLINE_ITEMS, rendering, reply};
+use witan_dialect::{
+    Context, basic_auth::WatchAccess, blocking::INLINE_ITEMS, jobs, rendering, reply,
+};
 use witan_gocompat::text::Sink;
-use witan_node::Node;
+use witan_node::{Node, NodeError};
 use witan_tree::{Create, Delete, Event, Tree, TreeOperation, WriteMethod};
 use witan_v2::{
     error::V2Error,
@@ -36,8 +39,30 @@ const TOKEN_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// they then find that the cluster is full.
 const REGISTRATIONS_PER_MEMBER: u64 = 2;
 
+/// Time for which a request waits for the lock.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+
+/// The lock that a request holds while it checks a limit and writes. Without it, concurrent requests would all pass the check.
+/// Each member has its own lock, so concurrent requests to other members can exceed a limit by one each.
+#[derive(Debug, Default)]
+pub(super) struct RegistryLock(Arc<Mutex<()>>);
+
+impl RegistryLock {
+    /// Waits for the lock, which is held until the guard is dropped. Fails with `TooMany` after [`LOCK_WAIT`].
+    async fn acquire(&self) -> Result<OwnedMutexGuard<()>, NodeError> {
+        let guard = rt::time::timeout(LOCK_WAIT, self.0.clone().lock_owned()).await;
+        guard.map_err(|_| NodeError::TooMany)
+    }
+}
+
 /// Creates a token's directory with the cluster's size, for `TOKEN_LIFETIME`. Fails with `RegistryFull` at `TOKENS_MAX` tokens.
-pub(super) async fn create(node: &Node, token: &str, size: u64) -> Result<(), NewTokenError> {
+pub(super) async fn create(
+    node: &Node,
+    lock: &RegistryLock,
+    token: &str,
+    size: u64,
+) -> Result<(), NewTokenError> {
+    let guard = lock.acquire().await?;
     let full = {
         let view = node.read().await?;
         let tree = &view.machine.tree;
@@ -48,7 +73,7 @@ pub(super) async fn create(node: &Node, token: &str, size: u64) -> Result<(), Ne
     }
     let lifetime_ns = i64::try_from(TOKEN_LIFETIME.as_nanos()).unwrap_or(i64::MAX);
     let path = directory(token);
-    for create in [
+    let creates = [
         Create {
             path: path.clone().into(),
             dir: true,
@@ -60,11 +85,17 @@ pub(super) async fn create(node: &Node, token: &str, size: u64) -> Result<(), Ne
             value: size.to_string().into(),
             ..Create::default()
         },
-    ] {
-        let made = node.propose(TreeOperation::Create(create)).await;
-        made.map_err(V2Error::from)?;
-    }
-    Ok(())
+    ];
+    let node = node.clone();
+    let write = async move {
+        for create in creates {
+            node.propose(TreeOperation::Create(create)).await?;
+        }
+        Ok::<_, V2Error>(())
+    };
+    // The lock is also held until the end of the writes if the client disconnects.
+    let (made, _guard) = jobs::run_to_end(guard, write).await?;
+    Ok(made?)
 }
 
 /// Returns the path of a token's directory in the v2 tree.
@@ -108,6 +139,7 @@ pub(super) async fn handle(
     request: &HttpRequest,
     payload: &mut web::Payload,
     path: &[u8],
+    lock: &RegistryLock,
 ) -> HttpResponse {
     let Some((token, rest)) = split_token(path) else {
         return reply::not_found();
@@ -118,7 +150,7 @@ pub(super) async fn handle(
     if !reply::allows(request, allow) {
         return reply::method_not_allowed(Some(allow));
     }
-    let asked = Asked { ctx, request, token, below };
+    let asked = Asked { ctx, request, token, below, lock };
     match asked.serve(payload).await {
         Ok(response) => response,
         Err(error) => headers::failure(ctx, request, error).await,
@@ -132,6 +164,7 @@ struct Asked<'a> {
     token: &'a str,
     /// The path after the token, without leading and trailing slash.
     below: &'a [u8],
+    lock: &'a RegistryLock,
 }
 
 impl Asked<'_> {
@@ -226,14 +259,19 @@ impl Asked<'_> {
     /// that the write created and fails with `KeyNotFound`.
     async fn register(&self, params: Params) -> Result<HttpResponse, V2Error> {
         let node = &self.ctx.node;
+        let guard = self.lock.acquire().await?;
         let before = {
             let view = node.read().await?;
             let before = self.directory(&view.machine.tree)?;
             self.check_bounds(&before, self.size(&view.machine.tree), &params)?;
             before
         };
-        let (put, key) = (WriteMethod::Put, self.key());
-        let response = keys::write(self.ctx, self.request, put, key, params).await?;
+        let (ctx, request, key) = (self.ctx.clone(), self.request.clone(), self.key());
+        let write = async move { keys::write(&ctx, &request, WriteMethod::Put, key, params).await };
+        // The lock is also held until the end of the write if the client disconnects.
+        let (response, guard) = jobs::run_to_end(guard, write).await?;
+        drop(guard);
+        let response = response?;
         let now = self.directory(&node.view().await?.machine.tree);
         match now {
             Ok(now) if now.created == before.created => Ok(response),

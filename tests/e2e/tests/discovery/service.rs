@@ -1,5 +1,7 @@
 //! The discovery service: tokens, registrations, waiting requests, limits, and the page for browsers.
 
+use std::{sync::Barrier, thread};
+
 use serde_json::{Value, json};
 use witan_e2e::{
     Launch, Server,
@@ -194,6 +196,34 @@ fn refusals_are_those_of_v2() {
     assert_eq!((head.status, head.body.len()), (200, 0));
     server.answers(200, "DELETE", &format!("{token}?recursive=true"), "");
     assert_eq!(error(&server.http("GET", &token, "")).1, 100);
+}
+
+#[test]
+fn concurrent_registrations_do_not_exceed_the_limit() {
+    const CLIENTS: usize = 32;
+    let server = Launch::witan().start();
+    let token = path(&new_token(&server, 1));
+    let start = Barrier::new(CLIENTS);
+    let statuses: Vec<u16> = thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|id| {
+                let (server, token, start) = (&server, &token, &start);
+                scope.spawn(move || {
+                    start.wait();
+                    register(server, token, &id.to_string(), "a=http://a:1").status
+                })
+            })
+            .collect();
+        let ends = clients.into_iter().map(|client| client.join());
+        ends.map(|status| status.expect("an answer")).collect()
+    });
+    let count = |wanted: u16| statuses.iter().filter(|status| **status == wanted).count();
+    let seen = (count(201), count(507));
+    assert_eq!(
+        seen,
+        (REGISTRATIONS, CLIENTS - REGISTRATIONS),
+        "{statuses:?}"
+    );
 }
 
 #[test]

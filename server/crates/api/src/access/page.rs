@@ -28,8 +28,9 @@ The following paths need an explanation:
 - `/level` shows the feature level of the cluster and the releases of its members. `/level/raise` raises the level.
 - `/<token>` is a discovery token of 32 hexadecimal digits (128 bits). Anyone who knows the token can register a member, because a
   member without a cluster has no user yet. `/new`, which creates a token, requires `root` while either authentication is enabled.
-- `/v2/keys/_etcd/registry` contains all tokens. While v2 authentication is enabled, listing or watching it requires `root`, whatever
-  the patterns are. So does a recursive read or watch of `/_etcd`. Both apply to v1, too. Below a token, only the patterns apply.
+- `/v2/keys/_etcd/registry` contains all tokens. While v2 authentication is enabled, listing or watching it requires `root`,
+  whatever the patterns are. So does a recursive read or watch of `/_etcd`. The same applies to v1. Below a token, only the
+  patterns apply.
 
 `--enable-v2=false` disables all paths below `/v2` and `/v1`, and `/leader`, `/machines`, `/new` and `/<token>`: they return 404.
 `--enable-v1=false` disables only the paths of v1. `--enable-grpc-gateway=false` disables the gateway. `/console` returns 404
