@@ -32,8 +32,7 @@ pub async fn denied_response(
     if !ctx.node.any_auth_enabled() {
         return None;
     }
-    let access = route.access(request.method().as_str());
-    match basic_auth::authorize_route(ctx, request, access).await {
+    match basic_auth::authorize_route(ctx, request, route).await {
         Ok(true) => None,
         Ok(false) => Some(basic_auth::unauthorized()),
         Err(fault) => Some(reply::error_message(

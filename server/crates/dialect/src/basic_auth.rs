@@ -15,7 +15,7 @@ use base64::{
 };
 use bytes::Bytes;
 use witan_api::{
-    access::{Access, AuthSwitches},
+    access::{Access, AuthSwitches, HttpRoute},
     discovery,
 };
 use witan_auth::Credentials;
@@ -173,16 +173,35 @@ impl WatchAccess {
 }
 
 /// Returns whether the caller, authenticated by a password or a v3 token, may use an HTTP/1 route. Returns true for v2 keys,
-/// whose handlers check access themselves.
+/// whose handlers check access themselves. Fails without a quorum if the request can change the cluster.
 pub(super) async fn authorize_route(
     ctx: &Context,
     request: &HttpRequest,
-    access: Access,
+    route: &HttpRoute,
 ) -> Result<bool, NodeError> {
+    let method = request.method().as_str();
+    let access = route.access(method);
     let on = AuthSwitches { v2: ctx.node.v2_auth_enabled(), v3: ctx.node.auth_enabled() };
     if access == Access::V2Keys || !access.needs_authentication(on) {
         return Ok(true);
     }
+    if !has_rights(ctx, request, access).await? {
+        return Ok(false);
+    }
+    if !route.changes_cluster(method) {
+        return Ok(true);
+    }
+    // This member's state can lag behind. After a linearizable read, it contains all earlier changes of users and roles.
+    drop(ctx.node.read().await?);
+    has_rights(ctx, request, access).await
+}
+
+/// Returns whether the caller has the access in this member's state.
+async fn has_rights(
+    ctx: &Context,
+    request: &HttpRequest,
+    access: Access,
+) -> Result<bool, NodeError> {
     let rights = match basic_credentials(ctx, request).await? {
         BasicCredentials::User(user) => Rights { user: true, root: is_path_root(&user) },
         BasicCredentials::Invalid => bearer(ctx, request).await?,

@@ -34,6 +34,16 @@ const LEARNER_METHODS: [&str; 7] = [
     "/etcdserverpb.Cluster/MemberList",
 ];
 
+/// Methods that change the cluster with commands that are not checked again when they are applied. `maintenance::alarm` checks
+/// its requests itself.
+const CLUSTER_CHANGES: [&str; 5] = [
+    "/etcdserverpb.Cluster/MemberAdd",
+    "/etcdserverpb.Cluster/MemberRemove",
+    "/etcdserverpb.Cluster/MemberUpdate",
+    "/etcdserverpb.Cluster/MemberPromote",
+    "/etcdserverpb.Maintenance/Downgrade",
+];
+
 /// Fails with `NotSupportedForLearner` on a learner that does not serve the method. Methods outside the table of calls pass.
 pub(super) fn refuse_learner(ctx: &Context, method: &str) -> RpcResult<()> {
     let refusal = ctx.node.refuse_learner();
@@ -70,6 +80,9 @@ pub(super) async fn check_access(ctx: &Context, method: &str) -> RpcResult<()> {
         }
         Access::V3Keys | Access::V3User => require_credentials(ctx),
         Access::V3Root if !ctx.node.auth_enabled() => Ok(()),
+        Access::Root if CLUSTER_CHANGES.contains(&method) => {
+            Box::pin(require_current_admin(ctx)).await
+        }
         Access::V3Root | Access::Root => require_admin(ctx).await,
         Access::OwnUser => match admin_caller(ctx)? {
             Some(_) => Ok(()),
@@ -115,6 +128,18 @@ pub(super) async fn require_admin(ctx: &Context) -> RpcResult<()> {
         return Ok(());
     }
     let view = ctx.node.view().await?;
+    check_admin_on(ctx, &view.machine)
+}
+
+/// Like [`require_admin`], but also checks against a linearizable state, because this member's state can lag behind. Use this for
+/// commands that are not checked again when they are applied. Fails without a quorum.
+pub(super) async fn require_current_admin(ctx: &Context) -> RpcResult<()> {
+    if !ctx.node.any_auth_enabled() {
+        return Ok(());
+    }
+    // Refuse other callers without a linearizable read.
+    require_admin(ctx).await?;
+    let view = ctx.node.read().await?;
     check_admin_on(ctx, &view.machine)
 }
 

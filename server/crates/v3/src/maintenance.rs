@@ -61,7 +61,7 @@ pub(super) async fn alarm(ctx: &Context, request: AlarmRequest) -> RpcResult<Ala
     let action = AlarmAction::try_from(request.action);
     // Listing alarms needs fewer permissions, which were checked earlier.
     if action != Ok(AlarmAction::Get) {
-        authorize::require_admin(ctx).await?;
+        Box::pin(authorize::require_current_admin(ctx)).await?;
     }
     let action = match (action, AlarmType::try_from(request.alarm)) {
         (Ok(AlarmAction::Get), _) => return list(ctx, request.alarm).await,

@@ -66,6 +66,41 @@ fn a_member_without_a_quorum_answers_what_it_can() {
         .answers(200, "PUT", "/v2/keys/a", "value=3");
 }
 
+/// The access to a change of the cluster is checked against the latest state, which only a quorum knows. Reads need no quorum.
+#[test]
+fn a_member_without_a_quorum_authorizes_no_change_of_the_cluster() {
+    let mut cluster = Cluster::start_with(3, &["--bcrypt-cost=4"]);
+    cluster.member(0).require_users(&["root:r", "alice:a"]);
+    cluster.wait_equal();
+    for at in [1, 2] {
+        cluster.member_mut(at).kill9();
+    }
+    let alone = cluster.member(0);
+    wait::until_true("the loss of the leader is seen", || {
+        alone.http("GET", "/health", "").status == 503
+    });
+    let ask = |by, method, target, body| alone.http_as(Some(by), method, target, body).status;
+    let (root, alice) = ("Basic cm9vdDpy", "Basic YWxpY2U6YQ==");
+    for (method, target, body) in [
+        (
+            "POST",
+            "/v2/members",
+            r#"{"peerURLs":["http://127.0.0.1:1"]}"#,
+        ),
+        (
+            "PUT",
+            "/v2/auth/users/bob",
+            r#"{"user":"bob","password":"b"}"#,
+        ),
+    ] {
+        assert_eq!(ask(alice, method, target, body), 401, "{method} {target}");
+        assert_eq!(ask(root, method, target, body), 503, "{method} {target}");
+    }
+    for target in ["/v2/members", "/v2/auth/users", "/debug/vars", "/metrics"] {
+        assert_eq!(ask(root, "GET", target, ""), 200, "{target}");
+    }
+}
+
 /// SIGTERM quickly stops a member that waits for a quorum.
 #[test]
 fn a_member_that_waits_for_the_others_ends_with_sigterm() {

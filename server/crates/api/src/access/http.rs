@@ -157,6 +157,20 @@ impl HttpRoute {
         listed.map_or(Root, |(_, access)| *access)
     }
 
+    /// Returns whether a request with this method can change the replicated state outside the keys. The caller's access is not
+    /// checked again when such a change is applied.
+    pub fn changes_cluster(&self, method: &str) -> bool {
+        let of_cluster = matches!(
+            self.resource,
+            Resource::V2(V2Resource::Members | V2Resource::Auth)
+                | Resource::Level
+                | Resource::Follow
+        );
+        // Every method creates a token.
+        let creates_token = self.resource == Resource::NewToken;
+        creates_token || of_cluster && !matches!(method, "GET" | "HEAD")
+    }
+
     /// Returns whether the route covers a path.
     fn covers(&self, path: &[u8]) -> bool {
         let below = path.strip_prefix(self.path.as_bytes());
@@ -171,6 +185,29 @@ impl HttpRoute {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_changes_of_the_cluster_are_checked_against_its_latest_state() {
+        for (method, path, expect) in [
+            ("GET", "/v2/members", false),
+            ("POST", "/v2/members", true),
+            ("DELETE", "/v2/members/1", true),
+            ("GET", "/v2/auth/users", false),
+            ("PUT", "/v2/auth/users/alice", true),
+            ("PUT", "/v2/auth/enable", true),
+            ("GET", "/level", false),
+            ("POST", "/level/raise", true),
+            ("POST", "/follow/cut-over", true),
+            ("GET", "/new", true),
+            ("PUT", "/config/local/log", false),
+            ("POST", "/metrics", false),
+            ("GET", "/debug/vars", false),
+            ("PUT", "/v2/keys/a", false),
+        ] {
+            let route = HttpRoute::of(path.as_bytes()).unwrap();
+            assert_eq!(route.changes_cluster(method), expect, "{method} {path}");
+        }
+    }
 
     #[test]
     fn every_row_can_be_reached_and_an_unlisted_method_asks_for_root() {
