@@ -101,29 +101,28 @@ pub(super) async fn authorize_key_in(
     Ok(shown.allow(&machine.auth, key, wish))
 }
 
-/// The caller of a watch and the access that its events require. A watch takes each state from [`WatchAccess::view`], because
-/// permissions can change, and authentication can be enabled, while the watch is open.
+/// The caller of a request that waits, and the access that it requires. A watch or a linearizable read takes each state from
+/// [`KeyAccess::view`], because permissions can change, and authentication can be enabled, while it waits.
 #[derive(Debug)]
-pub struct WatchAccess {
+pub struct KeyAccess {
     /// The key and the access to it, or `None` if every caller has access.
     required: Option<(Bytes, PathAccess)>,
     /// The header `Authorization` of the request.
     header: Option<HeaderValue>,
     /// The caller, or `None` until a state requires one.
-    caller: Option<WatchCaller>,
+    caller: Option<KeyCaller>,
 }
 
 #[derive(Debug)]
-enum WatchCaller {
+enum KeyCaller {
     Guest,
     /// The user with this name, even after its password changes.
     User(String),
     Invalid,
 }
 
-impl WatchAccess {
-    /// Creates the access of a watch that `request` opens. `required` is the key and the access to it, or `None` if every
-    /// caller has access.
+impl KeyAccess {
+    /// Creates the access of a request. `required` is the key and the access to it, or `None` if every caller has access.
     pub fn new(request: &HttpRequest, required: Option<(&[u8], PathAccess)>) -> Self {
         let mut header = request.headers().get(AUTHORIZATION).cloned();
         if let Some(header) = &mut header {
@@ -146,9 +145,9 @@ impl WatchAccess {
                 }
             }
             self.caller = Some(match check_header(ctx, self.header.as_ref()).await? {
-                BasicCredentials::Anonymous => WatchCaller::Guest,
-                BasicCredentials::User(user) => WatchCaller::User(user.name),
-                BasicCredentials::Invalid => WatchCaller::Invalid,
+                BasicCredentials::Anonymous => KeyCaller::Guest,
+                BasicCredentials::User(user) => KeyCaller::User(user.name),
+                BasicCredentials::Invalid => KeyCaller::Invalid,
             });
         }
     }
@@ -162,12 +161,12 @@ impl WatchAccess {
             return Some(true);
         }
         Some(match self.caller.as_ref()? {
-            WatchCaller::Guest => allows_key(auth, None, key, *wish),
-            WatchCaller::User(name) => {
+            KeyCaller::Guest => allows_key(auth, None, key, *wish),
+            KeyCaller::User(name) => {
                 let user = auth.user(name);
                 user.is_some_and(|user| allows_key(auth, Some(user), key, *wish))
             }
-            WatchCaller::Invalid => false,
+            KeyCaller::Invalid => false,
         })
     }
 }
@@ -322,33 +321,33 @@ mod tests {
     }
 
     #[test]
-    fn a_watch_needs_access_in_each_state() {
-        let watch = |key: &'static [u8], caller: Option<WatchCaller>| WatchAccess {
+    fn each_state_is_checked() {
+        let access = |key: &'static [u8], caller: Option<KeyCaller>| KeyAccess {
             required: Some((key.into(), READ)),
             header: None,
             caller,
         };
-        let alice = || Some(WatchCaller::User("alice".into()));
+        let alice = || Some(KeyCaller::User("alice".into()));
         let mut gone = Auth::default();
         gone.import_path_auth(true, Vec::new(), Vec::new());
         let (off, on) = (state(false), state(true));
         for (access, expect) in [
-            (watch(b"/a", None), [Some(true), None, None]),
-            (watch(b"/a", alice()), [true, true, false].map(Some)),
-            (watch(b"/g", alice()), [true, false, false].map(Some)),
+            (access(b"/a", None), [Some(true), None, None]),
+            (access(b"/a", alice()), [true, true, false].map(Some)),
+            (access(b"/g", alice()), [true, false, false].map(Some)),
             (
-                watch(b"/g", Some(WatchCaller::Guest)),
+                access(b"/g", Some(KeyCaller::Guest)),
                 [true, true, false].map(Some),
             ),
             (
-                watch(b"/g", Some(WatchCaller::Invalid)),
+                access(b"/g", Some(KeyCaller::Invalid)),
                 [true, false, false].map(Some),
             ),
         ] {
             let seen = [&off, &on, &gone].map(|auth| access.is_allowed(auth));
             assert_eq!(seen, expect, "{access:?}");
         }
-        let open = WatchAccess { required: None, header: None, caller: None };
+        let open = KeyAccess { required: None, header: None, caller: None };
         assert_eq!(open.is_allowed(&gone), Some(true));
     }
 

@@ -15,7 +15,7 @@ use witan_api::{
     v2::error::ErrorCode,
 };
 use witan_dialect::{
-    Context, basic_auth::WatchAccess, blocking::INLINE_ITEMS, jobs, rendering, reply,
+    Context, basic_auth::KeyAccess, blocking::INLINE_ITEMS, jobs, rendering, reply,
 };
 use witan_gocompat::text::Sink;
 use witan_node::{Node, NodeError};
@@ -177,7 +177,7 @@ impl Asked<'_> {
         match intent {
             Intent::Get if params.wait => {
                 self.directory(&ctx.node.read().await?.machine.tree)?;
-                let access = WatchAccess::new(request, None);
+                let access = KeyAccess::new(request, None);
                 watch::open(ctx, request, self.key(), access, &params).await
             }
             Intent::Get if self.below.is_empty() && wants_page(request) => self.page().await,

@@ -22,7 +22,7 @@ use bytes::Bytes;
 use witan_api::v1::error::ErrorCode;
 use witan_dialect::{
     Context,
-    basic_auth::{self, INSUFFICIENT, WatchAccess},
+    basic_auth::{self, INSUFFICIENT, KeyAccess},
     blocking::{self, INLINE_BYTES},
     client::Disconnect,
     rendering,
@@ -110,7 +110,7 @@ async fn answer(
         V1Request::Delete { key } => keys::delete(node, key).await?,
         V1Request::Watch { key, from } => {
             let wish = PathAccess { write: false, recursive: true };
-            let access = WatchAccess::new(request, Some((&key[..], wish)));
+            let access = KeyAccess::new(request, Some((&key[..], wish)));
             match watch::next(ctx, &Disconnect::of(request), access, key, from).await? {
                 Some(change) => change,
                 None => return Ok(unauthorized()),

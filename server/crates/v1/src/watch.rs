@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use witan_api::v1::error::ErrorCode;
-use witan_dialect::{Context, basic_auth::WatchAccess, client::Disconnect};
+use witan_dialect::{Context, basic_auth::KeyAccess, client::Disconnect};
 use witan_tree::{Event, Watch, limits::TREE_HISTORY_EVENTS};
 
 use super::error::V1Error;
@@ -13,7 +13,7 @@ use super::error::V1Error;
 pub(super) async fn next(
     ctx: &Context,
     client: &Disconnect,
-    mut access: WatchAccess,
+    mut access: KeyAccess,
     key: Bytes,
     from: Option<u64>,
 ) -> Result<Option<Event>, V1Error> {

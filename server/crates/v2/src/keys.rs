@@ -12,7 +12,7 @@ use witan_api::v2::error::ErrorCode;
 use witan_dialect::v2_metrics::HttpMethod;
 use witan_dialect::{
     Context,
-    basic_auth::{self, WatchAccess},
+    basic_auth::{self, KeyAccess},
     blocking::{self, INLINE_BYTES},
     rendering::{self, ReadRefused},
     reply,
@@ -21,6 +21,7 @@ use witan_dialect::{
 use witan_gocompat::{mime, text::Sink};
 use witan_logging::LogLimit;
 use witan_machine::auth::path_permissions::PathAccess;
+use witan_node::CurrentView;
 use witan_tree::{Action, Event, WriteMethod};
 
 use super::{
@@ -183,7 +184,7 @@ async fn execute(
         Intent::Get if params.quorum => get(ctx, request, (key, sent), &params).await,
         Intent::Get if params.wait => {
             let wish = PathAccess { write: false, recursive: params.recursive };
-            let access = WatchAccess::new(request, Some((sent, wish)));
+            let access = KeyAccess::new(request, Some((sent, wish)));
             watch::open(ctx, request, key, access, &params).await
         }
         Intent::Get | Intent::Head => {
@@ -252,13 +253,13 @@ async fn get(
     params: &Params,
 ) -> Result<HttpResponse, V2Error> {
     let node = &ctx.node;
+    let recursive = params.recursive;
+    let (node_below, wish) = ((key, recursive), PathAccess { write: false, recursive });
     let view = if params.quorum {
-        node.read().await?
+        linearizable_view(ctx, request, (sent, wish)).await?
     } else {
         node.view().await?
     };
-    let recursive = params.recursive;
-    let (node_below, wish) = ((key, recursive), PathAccess { write: false, recursive });
     let access = Some((sent, wish));
     let found = rendering::read(ctx, request, view, node_below, access, render::event).await;
     if let Ok(_) | Err(ReadRefused::Tree(_)) = &found {
@@ -268,6 +269,24 @@ async fn get(
     ctx.v2_metrics.count_read(recursive);
     let mut answer = headers::success(node, StatusCode::OK, index);
     Ok(answer.body(body))
+}
+
+/// Returns a linearizable view in which the caller has access. This member's state, against which the request was checked, can
+/// have lagged behind. Fails if the caller has no access in the view.
+async fn linearizable_view(
+    ctx: &Context,
+    request: &HttpRequest,
+    required: (&[u8], PathAccess),
+) -> Result<CurrentView, V2Error> {
+    {
+        let view = ctx.node.read().await?;
+        if !view.machine.auth.path_auth_enabled() {
+            return Ok(view);
+        }
+    }
+    // This member's state is now at least as late as the view.
+    let view = KeyAccess::new(request, Some(required)).view(ctx).await?;
+    view.ok_or_else(|| ReadRefused::Unauthorized.into())
 }
 
 /// Proposes a write and returns its event in the response. With `noValueOnSuccess`, PUT and POST return only the action.

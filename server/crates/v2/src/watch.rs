@@ -10,7 +10,7 @@ use futures_util::stream;
 use witan_base::account::Charge;
 use witan_dialect::{
     Context,
-    basic_auth::WatchAccess,
+    basic_auth::KeyAccess,
     client::Disconnect,
     rendering::{self, ReadRefused},
     reply::{self, ResponseRefused},
@@ -27,7 +27,7 @@ pub async fn open(
     ctx: &Context,
     request: &HttpRequest,
     key: Bytes,
-    mut access: WatchAccess,
+    mut access: KeyAccess,
     params: &Params,
 ) -> Result<HttpResponse, V2Error> {
     let mut watch = Watch { path: key, recursive: params.recursive, registered: 0 };
@@ -102,7 +102,7 @@ fn oldest(tree: &Tree) -> u64 {
 #[derive(Debug)]
 struct WatchBody {
     ctx: Context,
-    access: WatchAccess,
+    access: KeyAccess,
     waiter: TreeWatcher,
     cursor: WatchCursor,
     ready: Option<Event>,
