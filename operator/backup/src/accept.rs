@@ -71,22 +71,22 @@ mod tests {
         complete.into_iter().map(|record| record.name).collect()
     }
 
-    /// If a verification fails each day, the good backups must stay.
+    /// If a verification fails each day, the good backups must stay, and the rejected ones must not fill the store.
     #[tokio::test]
-    async fn only_a_verified_backup_removes_others() {
+    async fn only_a_verified_backup_removes_verified_ones() {
         let (_asked, stop) = Stop::by_test();
         let store = Store::of_test(Arc::new(InMemory::new()));
         for (name, second) in [("a", 1), ("b", 2)] {
             put(&store, &record(name, second)).await;
         }
         let kept = Retention { keep_last: Some(2), keep_within: None };
-        for (name, second) in [("c", 3), ("d", 4), ("e", 5), ("f", 6)] {
+        for (name, second, removed) in [("c", 3, ""), ("d", 4, ""), ("e", 5, "c"), ("f", 6, "d")] {
             let rejected = BackupRecord { unverified: true, ..record(name, second) };
             put(&store, &rejected).await;
             let done = save::finish(&store, rejected, kept, (None, &stop)).await;
-            assert_eq!(done.unwrap().removed, [] as [&str; 0]);
+            assert_eq!(done.unwrap().removed.concat(), removed, "{name}");
         }
-        assert_eq!(left(&store).await, ["f", "e", "d", "c", "b", "a"]);
+        assert_eq!(left(&store).await, ["f", "e", "b", "a"]);
         let accepted = accept(&store, &record("f", 6)).await.unwrap();
         assert!(!accepted.unverified);
         assert_eq!(
@@ -95,9 +95,9 @@ mod tests {
             "the record says so"
         );
         let done = save::finish(&store, accepted, kept, (None, &stop)).await;
-        // Of the rejected backups, the newest two stay: they are not older than the verified ones.
-        assert_eq!(done.unwrap().removed, ["a", "c"]);
-        assert_eq!(left(&store).await, ["f", "e", "d", "b"]);
+        // The rejected backup stays: it is not older than the verified ones.
+        assert_eq!(done.unwrap().removed, ["a"]);
+        assert_eq!(left(&store).await, ["f", "e", "b"]);
     }
 
     /// Another pod of the job can replace a backup while it is verified.

@@ -69,8 +69,9 @@ pub struct SaveFlags {
     #[arg(long)]
     pub(crate) hash_keys: bool,
     /// Marks the backup as not verified. Until `accept` marks it as verified, the retention policy does not count the backup,
-    /// and it is fetched only by its name.
-    #[arg(long, conflicts_with_all = ["keep_last", "keep_within"])]
+    /// and it is fetched only by its name. Until then, --keep-last and --keep-within remove only other backups that are not
+    /// verified.
+    #[arg(long)]
     pub(crate) unverified: bool,
     /// File to write the result to, such as /dev/termination-log. The result is JSON of at most 4096 bytes.
     #[arg(long, value_name = "FILE")]
@@ -317,11 +318,7 @@ mod tests {
         ] {
             assert!(with(&[wrong]).is_err(), "{wrong}");
         }
-        assert!(with(&["--unverified"]).is_ok());
-        assert!(
-            with(&["--unverified", "--keep-last=3"]).is_err(),
-            "only a verified backup may remove others"
-        );
+        assert!(with(&["--unverified", "--keep-last=3"]).is_ok());
         assert!(parse(&["fetch", "--from=/a", "--file=f"]).is_err());
     }
 }

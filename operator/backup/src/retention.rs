@@ -25,7 +25,7 @@ impl Retention {
     /// If `has_changes`, also keeps the newest backup that shows its history, if possible a confirmed one. Without it, no stored
     /// change could be restored.
     ///
-    /// Backups that are not verified can be wrong. They are counted apart and remove no other backup. Such a backup is also
+    /// Backups that are not verified can be wrong. They are counted apart and remove no verified backup. Such a backup is also
     /// removed once it is older than all kept confirmed ones.
     fn excess(
         self,
@@ -44,6 +44,9 @@ impl Retention {
             .filter(|record| Some(&record.cluster_id) == own)
             .collect();
         of_cluster.sort_by(|a, b| (b.started_at, &b.name).cmp(&(a.started_at, &a.name)));
+        if is_unverified(complete, saved) {
+            return self.excess_unverified(&of_cluster, saved, now);
+        }
         let base = newest_base(&of_cluster).filter(|_| has_changes);
         let always = [Some(saved), base.map(|base| base.name.as_str())];
         let (beginnings, counted): (Vec<_>, Vec<_>) = of_cluster
@@ -52,10 +55,7 @@ impl Retention {
         let (unverified, counted): (Vec<_>, Vec<_>) =
             counted.into_iter().partition(|record| record.unverified);
         let is_kept = |backup: &BackupRecord| {
-            // An age is negative if the clock went back.
-            let age = Duration::try_from(now.duration_since(backup.started_at)).unwrap_or_default();
-            let is_young = self.keep_within.is_some_and(|within| age <= within);
-            always.contains(&Some(backup.name.as_str())) || is_young
+            always.contains(&Some(backup.name.as_str())) || self.is_young(backup, now)
         };
         let counted = counted.into_iter().map(|backup| RetentionFacts {
             backup,
@@ -86,6 +86,43 @@ impl Retention {
             .map(|record| record.name.clone())
             .collect()
     }
+
+    /// Returns the names of the backups that the unverified backup `saved` removes, oldest first: unverified ones that neither
+    /// limit keeps. If every verification fails, these backups must not fill the store. `newest` is sorted from the newest to the
+    /// oldest.
+    fn excess_unverified(
+        self,
+        newest: &[&BackupRecord],
+        saved: &str,
+        now: Timestamp,
+    ) -> Vec<String> {
+        let last = self
+            .keep_last
+            .map_or(1, |count| usize::try_from(count).unwrap_or(usize::MAX));
+        let unverified = newest
+            .iter()
+            .filter(|record| record.unverified && !record.begins_changes);
+        let excess = unverified.enumerate().filter(|(at, record)| {
+            *at >= last && record.name != saved && !self.is_young(record, now)
+        });
+        let mut names: Vec<_> = excess.map(|(_, record)| record.name.clone()).collect();
+        names.reverse();
+        names
+    }
+
+    /// Returns whether a backup is not older than `keep_within`.
+    fn is_young(self, backup: &BackupRecord, now: Timestamp) -> bool {
+        // An age is negative if the clock went back.
+        let age = Duration::try_from(now.duration_since(backup.started_at)).unwrap_or_default();
+        self.keep_within.is_some_and(|within| age <= within)
+    }
+}
+
+/// Returns whether the backup `saved` is not verified yet.
+fn is_unverified(complete: &[BackupRecord], saved: &str) -> bool {
+    complete
+        .iter()
+        .any(|record| record.name == saved && record.unverified)
 }
 
 /// Returns the newest verified backup that shows its history; an unconfirmed one only if there is no other. `newest` is sorted
@@ -98,7 +135,8 @@ fn newest_base<'a>(newest: &[&'a BackupRecord]) -> Option<&'a BackupRecord> {
 }
 
 /// Removes the backups that the retention policy does not keep, and the changes that no kept backup needs. `saved` is the new
-/// backup. Returns the names of the removed backups and the first error.
+/// backup. If it is not verified yet, removes only unverified backups. Returns the names of the removed backups and the first
+/// error.
 pub(crate) async fn apply(
     store: &Store,
     retention: Retention,
@@ -126,6 +164,9 @@ pub(crate) async fn apply(
             "removed a backup that the retention policy does not keep"
         );
         removed.push(name);
+    }
+    if is_unverified(&complete, saved) {
+        return (removed, None);
     }
     let pruned = prune_changes(store, &complete, &removed, saved).await;
     (removed, pruned.err())
@@ -348,6 +389,40 @@ mod tests {
             record("d", 5),
         ];
         assert_eq!(excess(&all, Some(1), None, "d"), "b");
+    }
+
+    /// Each verification fails, for example because the pod has too little memory.
+    #[test]
+    fn an_unverified_backup_removes_only_unverified_ones() {
+        let rejected = |name, at| BackupRecord { unverified: true, ..record(name, at) };
+        let begins = BackupRecord { begins_changes: true, ..rejected("d", 25) };
+        let all = [
+            record("a", 5),
+            rejected("b", 10),
+            record("c", 20),
+            begins,
+            rejected("e", 30),
+            rejected("f", 40),
+            rejected("g", 50),
+        ];
+        for (last, within, saved, removed) in [
+            (None, None, "g", ""),
+            (Some(4), None, "g", ""),
+            (Some(2), None, "g", "be"),
+            (Some(1), None, "g", "bef"),
+            // Without a number, the newest one stays.
+            (None, Some(1), "g", "bef"),
+            // Either limit keeps a backup.
+            (Some(1), Some(30), "g", "b"),
+            // The saved backup is kept, even if the clock went back.
+            (Some(1), None, "b", "ef"),
+        ] {
+            assert_eq!(
+                excess(&all, last, within, saved),
+                removed,
+                "{last:?} {within:?} {saved}"
+            );
+        }
     }
 
     #[test]

@@ -65,8 +65,7 @@ pub(crate) async fn run(flags: &SaveFlags, stop: &Stop) -> Result<BackupRecord, 
     .await
 }
 
-/// Writes the record of a backup to the file `result`, and then applies the retention policy. Keeps all backups if the backup
-/// is not verified yet.
+/// Writes the record of a backup to the file `result`, and then applies the retention policy.
 pub(crate) async fn finish(
     store: &Store,
     record: BackupRecord,
@@ -78,9 +77,6 @@ pub(crate) async fn finish(
         let noted = CommandResult::Backup(record.clone()).write(path);
         let failed = |error| BackupError::internal(format!("--result {}: {error}", path.display()));
         noted.map_err(failed)?;
-    }
-    if record.unverified {
-        return Ok(record);
     }
     Ok(retain(store, record, kept, stop).await)
 }

@@ -2,7 +2,8 @@
 //!
 //! The pod runs `witan-operator backup save` and reports the result in its termination message. With verification, the init
 //! container `restore` restores the snapshot that `fetch` has downloaded. Only then, the main container `accept` marks the
-//! backup as verified and removes the backups that the retention policy does not keep.
+//! backup as verified and removes the backups that the retention policy does not keep. Until then, `save` removes only backups
+//! that are not verified either.
 
 use std::collections::BTreeMap;
 
@@ -198,10 +199,11 @@ fn save(backup: &EtcdBackup, cluster: &Cluster<'_>) -> (Vec<String>, Vec<(Volume
         format!("--name={}", stored_name(backup)),
         RESULT.to_owned(),
     ]);
-    match backup.spec.settings.verify {
-        Verify::None => args.extend(retention(backup)),
-        // Only `accept` applies the retention policy. Otherwise, a backup that fails its verification would remove good ones.
-        Verify::Restore => args.extend(["--hash-keys", "--unverified"].map(str::to_owned)),
+    // An unverified backup removes only unverified ones. `accept` does not run while each verification fails, and the store would
+    // fill up.
+    args.extend(retention(backup));
+    if backup.spec.settings.verify == Verify::Restore {
+        args.extend(["--hash-keys", "--unverified"].map(str::to_owned));
     }
     (args, secrets)
 }

@@ -33,7 +33,7 @@ fn a_verification_reads_the_backup_back_and_restores_it() {
     assert!(arguments(&init[0]).contains(&"--hash-keys"));
     assert!(arguments(&init[1]).contains(&format!("--record={record}").as_str()));
     assert!(arguments(restore).contains(&format!("--compare={record}").as_str()));
-    // A backup that fails its verification removes no other backup.
+    // Only a backup that was verified removes other verified backups.
     let accept = &pod["containers"][0];
     assert_eq!(
         arguments(accept),
@@ -48,7 +48,7 @@ fn a_verification_reads_the_backup_back_and_restores_it() {
     );
     assert_eq!(accept["image"], init[0]["image"]);
     assert!(arguments(&init[0]).contains(&"--unverified"));
-    assert!(!arguments(&init[0]).contains(&"--keep-last=3"));
+    assert!(arguments(&init[0]).contains(&"--keep-last=3"));
     assert_eq!(pod["nodeSelector"]["zone"], "a");
     let labels = &template["metadata"]["labels"];
     assert_eq!(
