@@ -16,7 +16,6 @@ use std::{
 
 use k8s_openapi::{
     api::{core::v1::Service, policy::v1::PodDisruptionBudget},
-    apimachinery::pkg::util::intstr::IntOrString,
     jiff::Timestamp,
 };
 use kube::ResourceExt as _;
@@ -145,14 +144,9 @@ fn ordinals(
 
 /// Returns the `minAvailable` of a budget (`None` if the value is not a number), and the state of its other fields.
 fn budget_seen(cluster: &Cluster<'_>, budget: &PodDisruptionBudget) -> BudgetSeen {
-    let number = budget
-        .spec
-        .as_ref()
-        .and_then(|spec| match spec.min_available.as_ref()? {
-            IntOrString::Int(number) => u32::try_from(*number).ok(),
-            IntOrString::String(_) => None,
-        });
-    let wanted = resources::budget(cluster, number.unwrap_or(0));
+    let number = resources::min_available(budget);
+    // Without a number, the budget is not the one of a sole voter.
+    let wanted = resources::budget(cluster, number.unwrap_or(1));
     BudgetSeen { min_available: number, state: state(Some(budget), &wanted) }
 }
 
@@ -174,4 +168,31 @@ fn fenced(cluster: &Cluster<'_>) -> BTreeSet<Ordinal> {
 
 fn annotation<'a>(cluster: &'a EtcdCluster, key: &str) -> Option<&'a str> {
     cluster.annotations().get(key).map(String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use witan_plan::model::ObjectState;
+
+    use super::*;
+    use crate::testing::named;
+
+    /// Otherwise, each pass would apply the budget again.
+    #[test]
+    fn an_applied_budget_is_current() {
+        for (options, needed, seen) in [
+            (json!({}), 0, Some(0)),
+            (json!({}), 2, Some(2)),
+            (json!({"minAvailable": "50%"}), 0, None),
+            (json!({"minAvailable": "50%"}), 2, None),
+            (json!({"maxUnavailable": 1}), 0, Some(0)),
+            (json!({"maxUnavailable": 1}), 2, None),
+        ] {
+            let cluster = named(&json!({"spec": {"podDisruptionBudget": options}}));
+            let budget = budget_seen(&cluster, &resources::budget(&cluster, needed));
+            assert_eq!(budget.min_available, seen, "{options} {needed}");
+            assert_eq!(budget.state, ObjectState::Current, "{options} {needed}");
+        }
+    }
 }

@@ -20,7 +20,7 @@ use kube::{Resource, ResourceExt as _};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-pub(crate) use budget::budget;
+pub(crate) use budget::{budget, min_available};
 pub(crate) use changes::{CHANGES, STATUS_PORT, changes_pod};
 pub(crate) use claim::{applied_to, claim, grown, must_migrate, owners_of_claim};
 pub(crate) use names::{

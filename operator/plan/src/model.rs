@@ -104,7 +104,7 @@ pub enum ObjectState {
 /// A pod disruption budget.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct BudgetSeen {
-    /// `spec.minAvailable`, if it is a number.
+    /// `spec.minAvailable`, if it is a number. Without it, 0 if the budget is made for a sole voter.
     pub min_available: Option<u32>,
     /// State of the budget's labels, selector and user-defined fields.
     pub state: ObjectState,

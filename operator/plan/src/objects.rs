@@ -116,9 +116,6 @@ fn certificate(pass: &Pass<'_>) -> Option<Step> {
 pub(super) fn budget(joined: &Joined<'_>) -> Option<Step> {
     let options = joined.pass.spec.pod_disruption_budget.as_ref();
     let enabled = options.is_none_or(|options| options.enabled);
-    let own = options.is_some_and(|options| {
-        options.min_available.is_some() || options.max_unavailable.is_some()
-    });
     let voters = joined.list.voters().count();
     let needed = if voters > 1 { quorum(voters) } else { 0 };
     let needed = u32::try_from(needed).unwrap_or_default();
@@ -126,7 +123,14 @@ pub(super) fn budget(joined: &Joined<'_>) -> Option<Step> {
     let fits = match joined.pass.seen.budget {
         None => !enabled,
         Some(seen) => {
-            let number = own || seen.min_available == min_available;
+            let number = match options {
+                Some(options) if options.min_available.is_some() => true,
+                // With `maxUnavailable`, the policy for unready pods is another one for a sole voter.
+                Some(options) if options.max_unavailable.is_some() => {
+                    (seen.min_available == Some(0)) == (needed == 0)
+                }
+                Some(_) | None => seen.min_available == min_available,
+            };
             enabled && number && seen.state == ObjectState::Current
         }
     };

@@ -12,9 +12,26 @@ use super::{
     with_fingerprint, word,
 };
 
+const ALWAYS_ALLOW: &str = "AlwaysAllow";
+
+/// Returns the `minAvailable` of a live budget if it is a number. Without `minAvailable`, returns 0 if the budget is made for a
+/// sole voter, whose unready pod can always be evicted.
+pub(crate) fn min_available(budget: &PodDisruptionBudget) -> Option<u32> {
+    let spec = budget.spec.as_ref()?;
+    match &spec.min_available {
+        Some(IntOrString::Int(number)) => u32::try_from(*number).ok(),
+        Some(IntOrString::String(_)) => None,
+        None => {
+            let policy = spec.unhealthy_pod_eviction_policy.as_deref();
+            (policy == Some(ALWAYS_ALLOW)).then_some(0)
+        }
+    }
+}
+
 /// Returns the disruption budget of the voters. `min_available` applies unless the spec sets a number or percentage as
-/// `minAvailable` or `maxUnavailable`. If the resulting `minAvailable` is the number 0, pods that are not ready can always be
-/// evicted; otherwise only while the budget is met, because their members can still vote.
+/// `minAvailable` or `maxUnavailable`. If the resulting `minAvailable` is the number 0, or the spec sets only `maxUnavailable` and
+/// `min_available` is 0, pods that are not ready can always be evicted; otherwise only while the budget is met, because their
+/// members can still vote.
 pub(crate) fn budget(cluster: &Cluster<'_>, min_available: u32) -> PodDisruptionBudget {
     let options = cluster
         .spec()
@@ -27,10 +44,11 @@ pub(crate) fn budget(cluster: &Cluster<'_>, min_available: u32) -> PodDisruption
     let max = options.max_unavailable;
     let min = options.min_available;
     let min = min.or_else(|| max.is_none().then_some(IntOrString::Int(number)));
-    // An unready member can still vote. `IfHealthyBudget` would never admit an eviction of the unready pods of a budget of 0.
-    let policy = match min {
-        Some(IntOrString::Int(0)) => "AlwaysAllow",
-        Some(_) | None => "IfHealthyBudget",
+    // An unready member can still vote. `IfHealthyBudget` would never admit an eviction of the unready pods of a budget of 0 or of
+    // a sole member.
+    let policy = match (&min, number) {
+        (Some(IntOrString::Int(0)), _) | (None, 0) => ALWAYS_ALLOW,
+        _ => "IfHealthyBudget",
     };
     with_fingerprint(PodDisruptionBudget {
         metadata: cluster.meta(cluster.name.clone()),

@@ -92,6 +92,7 @@ fn only_a_budget_of_nothing_admits_any_eviction_of_unready_pods() {
         (json!({}), 2, "IfHealthyBudget"),
         (json!({"minAvailable": 1}), 0, "IfHealthyBudget"),
         (json!({"minAvailable": "50%"}), 2, "IfHealthyBudget"),
+        (json!({"maxUnavailable": 1}), 0, "AlwaysAllow"),
         (json!({"maxUnavailable": 1}), 2, "IfHealthyBudget"),
         (json!({"minAvailable": 0}), 2, "AlwaysAllow"),
     ] {

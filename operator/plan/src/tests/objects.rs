@@ -1,5 +1,6 @@
 //! Certificates, the disruption budget and authentication.
 
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use witan_crd::{
     Auth, BudgetOptions, CertificateRole, EtcdClusterSpec, EtcdClusterStatus, ManagedCertificate,
     SecretRef, ServerTlsSource, Span, Tls,
@@ -181,6 +182,21 @@ fn the_budget_follows_the_voters() {
         Some(BudgetOptions { enabled: false, ..BudgetOptions::default() });
     world.settle();
     assert_eq!(world.budget, None);
+}
+
+/// The policy for unready pods depends on whether the voter is the only one, also if the spec sets the number.
+#[test]
+fn a_budget_of_the_spec_follows_a_sole_voter() {
+    let mut world = cluster(1);
+    world.spec.pod_disruption_budget = Some(BudgetOptions {
+        max_unavailable: Some(IntOrString::Int(1)),
+        ..BudgetOptions::default()
+    });
+    world.settle();
+    assert_eq!(world.budget, Some(0));
+    world.spec.replicas = 3;
+    world.settle();
+    assert_eq!(world.budget, Some(2));
 }
 
 #[test]
