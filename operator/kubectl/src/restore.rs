@@ -44,15 +44,18 @@ async fn succeeded_backup(target: &Target, name: &str) -> Result<EtcdBackup, Plu
     Ok(backup)
 }
 
-/// Returns the warning that a backup was taken without a quorum; `None` for any other backup.
+/// Returns the warning that a backup is unconfirmed, with the reason; `None` for any other backup.
 fn unconfirmed_warning(backup: &EtcdBackup) -> Option<String> {
-    let status = backup.status.as_ref()?;
-    (!status.is_whole()).then(|| {
-        format!(
-            "EtcdBackup {} can lack acknowledged writes: no quorum confirmed that its member was up to date ({CONFIRMED} is False)",
-            backup.name_any()
-        )
-    })
+    let mut conditions = backup.status.iter().flat_map(|status| &status.conditions);
+    let found = conditions.find(|one| one.type_ == CONFIRMED && one.status == "False")?;
+    let why = match found.message.as_str() {
+        "" => "it can lack acknowledged writes or have wrong keys",
+        message => message,
+    };
+    let name = backup.name_any();
+    Some(format!(
+        "EtcdBackup {name} is unconfirmed ({CONFIRMED} is False): {why}"
+    ))
 }
 
 /// Creates an EtcdCluster from a backup, with the spec of the cluster that was backed up. With `--dry-run`, only prints it.

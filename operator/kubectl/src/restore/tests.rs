@@ -89,23 +89,30 @@ fn restore_in_place_explains_its_effects() {
 }
 
 #[test]
-fn a_restore_warns_that_its_backup_is_unconfirmed() {
+fn a_restore_says_why_its_backup_is_unconfirmed() {
     let mut backup = facts("healthy.yaml").backups.remove(1);
     assert_eq!(unconfirmed_warning(&backup), None);
-    let status = backup.status.get_or_insert_default();
-    status.conditions = vec![Condition {
-        type_: CONFIRMED.to_owned(),
-        status: "False".to_owned(),
-        reason: "NoQuorum".to_owned(),
-        message: String::new(),
-        observed_generation: None,
-        last_transition_time: Time(now()),
-    }];
-    let warning = unconfirmed_warning(&backup).unwrap();
-    assert!(
-        warning.starts_with("EtcdBackup orders-daily-8 can lack acknowledged writes"),
-        "{warning}"
-    );
+    for (message, why) in [
+        (
+            "the alarm CORRUPT was raised for its member",
+            "the alarm CORRUPT was raised for its member",
+        ),
+        ("", "it can lack acknowledged writes or have wrong keys"),
+    ] {
+        let status = backup.status.get_or_insert_default();
+        status.conditions = vec![Condition {
+            type_: CONFIRMED.to_owned(),
+            status: "False".to_owned(),
+            reason: "Unconfirmed".to_owned(),
+            message: message.to_owned(),
+            observed_generation: None,
+            last_transition_time: Time(now()),
+        }];
+        let warning = unconfirmed_warning(&backup).unwrap();
+        let wanted =
+            format!("EtcdBackup orders-daily-8 is unconfirmed (Confirmed is False): {why}");
+        assert_eq!(warning, wanted);
+    }
 }
 
 #[test]
