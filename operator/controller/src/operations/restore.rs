@@ -89,10 +89,11 @@ fn cannot_start(cluster: &Cluster<'_>, seen: &Observed, disks: &[String]) -> Opt
         matches!(part, Part::Claim(_)) || matches!(part, Part::Pod(ordinal) if starts(*ordinal))
     };
     let mut taken = seen.taken.iter().filter(|taken| is_needed(taken.0));
-    let (_, holder) = taken.next()?;
+    let (part, holder) = taken.next()?;
     Some(format!(
-        "no member was stopped: {} has a name that the members would need; delete it",
-        holder.object
+        "no member was stopped: {} has a name that the members would need; {}",
+        holder.object,
+        part.advice(&cluster.name)
     ))
 }
 

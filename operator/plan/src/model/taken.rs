@@ -1,6 +1,6 @@
 //! Parts of a cluster whose names other objects already use.
 
-use witan_crd::CertificateRole;
+use witan_crd::{CLUSTER, CertificateRole};
 
 use super::Ordinal;
 
@@ -21,6 +21,24 @@ pub enum Part {
     Secret(CertificateRole),
     /// The cert-manager Certificate of a role.
     Request(CertificateRole),
+}
+
+impl Part {
+    /// Returns what to do with another object that has the name of this part. A claim can be a disk of the cluster that has lost
+    /// its labels.
+    pub fn advice(self, cluster: &str) -> String {
+        match self {
+            Part::Claim(_) => format!(
+                "if it is a disk of this cluster, add the label {CLUSTER}={cluster}; otherwise delete it"
+            ),
+            Part::ClientService
+            | Part::PeerService
+            | Part::Budget
+            | Part::Pod(_)
+            | Part::Secret(_)
+            | Part::Request(_) => "delete it".to_owned(),
+        }
+    }
 }
 
 /// An object that is not part of the cluster but has the name of one of its parts.

@@ -195,8 +195,9 @@ impl Why {
                     let text = "is being deleted with an earlier cluster of this name";
                     return tell.all("NameTaken", format!("{whose} {text}"));
                 }
-                let text = "has a name that this cluster needs; delete it, \
-                            or use another name for the cluster";
+                let text = "has a name that this cluster needs";
+                let advice = part.advice(cluster);
+                let text = format!("{text}; {advice}, or use another name for the cluster");
                 warn.all("NameTaken", format!("{whose} {text}"))
             }
             Why::SecretsMissing => {

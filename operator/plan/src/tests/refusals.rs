@@ -103,6 +103,25 @@ fn taken_names_do_not_block_lost_pods() {
     }
 }
 
+/// A claim that has lost its labels is a disk of the cluster.
+#[test]
+fn nobody_is_told_to_delete_a_claim_that_can_be_a_disk_of_the_cluster() {
+    let label = "if it is a disk of this cluster, add the label witan.dev/cluster=world; otherwise delete it";
+    for (part, advice) in [(Part::Claim(1), label), (Part::Pod(1), "delete it")] {
+        let mut seen = cluster(3).observe();
+        let holder = Holder { object: "the object".to_owned(), ending: false };
+        seen.taken.insert(part, holder);
+        let step = Step::Wait { why: Why::NameTaken(part), after: IDLE };
+        let notice = step.notice("world", &seen).expect("a wait has one");
+        assert_eq!(
+            notice.message,
+            format!(
+                "the object has a name that this cluster needs; {advice}, or use another name for the cluster"
+            )
+        );
+    }
+}
+
 /// The API server's message is reported first, and the step is retried.
 #[test]
 fn a_refused_step_is_waited_for_and_tried_again() {

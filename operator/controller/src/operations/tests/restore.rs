@@ -184,9 +184,11 @@ async fn the_revision_of_a_time_is_recorded_before_members_are_stopped() {
 /// Without members, the restore would wait for the name, and so would its undo.
 #[tokio::test]
 async fn a_restore_stops_no_member_while_a_name_is_taken() {
-    for (kind, name) in [
-        ("PersistentVolumeClaim", "data-orders-3"),
-        ("Pod", "orders-4"),
+    // The claim can be a disk of the cluster that has lost its labels.
+    let label = "add the label witan.dev/cluster=orders";
+    for (kind, name, advice) in [
+        ("PersistentVolumeClaim", "data-orders-3", label),
+        ("Pod", "orders-4", "would need; delete it"),
     ] {
         let fake = served(&json!({}));
         let metadata = json!({"name": name, "namespace": "shop"});
@@ -195,7 +197,8 @@ async fn a_restore_stops_no_member_while_a_name_is_taken() {
         ask(&fake, "again", &early(), &restore());
         let held = next(&fake, "again").await;
         assert_eq!(held.phase, Some(OperationPhase::Pending));
-        says(held.message, name);
+        says(held.message.clone(), name);
+        says(held.message, advice);
         fake.remove(&format!("/{name}"));
         let begun = next(&fake, "again").await;
         assert_eq!(begun.phase, Some(OperationPhase::Running));
