@@ -99,7 +99,7 @@ fn missing(cluster: &Cluster<'_>, objects: &Objects) -> Vec<Part> {
 
 fn missing_in_restore(cluster: &Cluster<'_>, objects: &Objects) -> Vec<Part> {
     let next = objects.ordinals().last().map_or(0, |last| last + 1);
-    let new = next..next + cluster.spec().members() + SPARE_ORDINALS;
+    let new = next..next + cluster.spec().members();
     let ordinals = (0..wanted(cluster) + SPARE_ORDINALS).chain(new);
     missing_members(cluster, objects, ordinals.collect())
 }
@@ -173,5 +173,7 @@ mod tests {
                 .all(|ordinal| claims.contains(&Part::Pod(*ordinal)))
         );
         assert!(!claims.contains(&Part::Claim(3)));
+        // The restore waits for no name that it does not need.
+        assert!(!claims.contains(&Part::Claim(7)) && !claims.contains(&Part::Pod(7)));
     }
 }
