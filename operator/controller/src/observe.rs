@@ -33,7 +33,7 @@ use crate::resources::{self, Cluster, state, tls};
 pub(crate) use objects::{Objects, Stores};
 pub(crate) use pods::{HELD, REFUSED_BYTES, REMADE_AT, client_address};
 pub(crate) use restore::{FoundBackup, find_backup, restore_source};
-pub(crate) use secrets::{Secrets, SecretsSeen, is_issued};
+pub(crate) use secrets::{Secrets, SecretsSeen, is_issued, is_only_for_bootstrap};
 
 /// The observed state: plain values for `plan`, and the objects that steps need.
 #[derive(Debug)]

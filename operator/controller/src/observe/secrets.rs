@@ -267,19 +267,70 @@ pub(crate) fn is_issued(cluster: &Cluster<'_>, role: CertificateRole) -> bool {
     }
 }
 
-/// Returns the names of the secrets that the spec refers to. The store of a restore counts until the cluster has served.
+/// Returns the names of the secrets that the spec refers to. The store in `spec.bootstrap.restore` counts until the cluster has
+/// served, or until a restore in place has replaced that backup.
 fn named_by_the_user(cluster: &Cluster<'_>) -> BTreeSet<String> {
+    let status = cluster.resource.status.as_ref();
+    let is_replaced = status.is_some_and(|status| status.restore.is_some());
+    let mut named = named_for_members(cluster);
+    if cluster.id().is_none() && !is_replaced {
+        named.extend(named_for_bootstrap(cluster));
+    }
+    named
+}
+
+/// Returns the names of the secrets that the spec refers to, except those of the store in `spec.bootstrap.restore`.
+fn named_for_members(cluster: &Cluster<'_>) -> BTreeSet<String> {
     let (spec, client) = (cluster.spec(), cluster.spec().client_tls());
-    let bootstrap = spec.bootstrap.as_ref().filter(|_| cluster.id().is_none());
-    let store = bootstrap.and_then(|from| from.restore.as_ref()?.store.as_ref()?.s3.as_ref());
     let named = [
         spec.peer_tls().and_then(|tls| tls.secret_ref.as_ref()),
         client.and_then(|tls| tls.source.secret_ref.as_ref()),
         client.and_then(|tls| tls.operator_secret_ref.as_ref()),
         spec.root_secret(),
+    ];
+    let named = named.into_iter().flatten();
+    named.map(|secret| secret.name.clone()).collect()
+}
+
+/// Returns the names of the secrets of the store in `spec.bootstrap.restore`.
+fn named_for_bootstrap(cluster: &Cluster<'_>) -> BTreeSet<String> {
+    let bootstrap = cluster.spec().bootstrap.as_ref();
+    let store = bootstrap.and_then(|from| from.restore.as_ref()?.store.as_ref()?.s3.as_ref());
+    let named = [
         store.and_then(|s3| s3.credentials_secret_ref.as_ref()),
         store.and_then(|s3| s3.ca_secret_ref.as_ref()),
     ];
     let named = named.into_iter().flatten();
     named.map(|secret| secret.name.clone()).collect()
+}
+
+/// Returns whether only the store in `spec.bootstrap.restore` needs a secret. A restore in place does not read that store.
+pub(crate) fn is_only_for_bootstrap(cluster: &Cluster<'_>, name: &str) -> bool {
+    named_for_bootstrap(cluster).contains(name) && !named_for_members(cluster).contains(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::named;
+
+    #[test]
+    fn the_store_of_a_bootstrap_counts_while_it_can_be_read() {
+        let s3 = json!({"bucket": "b", "credentialsSecretRef": {"name": "s3"}, "caSecretRef": {"name": "ca"}});
+        let restore = json!({"store": {"s3": s3}, "name": "monday"});
+        let spec = json!({"bootstrap": {"restore": restore}});
+        let replaced = json!({
+            "operation": "again", "operationUID": "u", "number": 1, "phase": "Stopping", "startedAt": "2026-01-02T03:04:05Z",
+        });
+        for (status, count) in [
+            (json!({}), 2),
+            (json!({"clusterID": "c1"}), 0),
+            (json!({"restore": replaced}), 0),
+        ] {
+            let cluster = named(&json!({"spec": spec, "status": status}));
+            assert_eq!(named_by_the_user(&cluster).len(), count, "{status}");
+        }
+    }
 }

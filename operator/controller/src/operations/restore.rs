@@ -16,7 +16,10 @@ use super::{
     decide::{Next, Start, is_updated, managed, progress, settled},
     record::now,
 };
-use crate::{observe::FoundBackup, resources::Cluster};
+use crate::{
+    observe::{FoundBackup, is_only_for_bootstrap},
+    resources::Cluster,
+};
 
 const NO_DISKS: &str = "the members have no durable disks that could be kept; delete the EtcdCluster, and create an EtcdCluster that \
     starts from the backup (spec.bootstrap.restore)";
@@ -73,8 +76,11 @@ fn cannot_start(cluster: &Cluster<'_>, seen: &Observed, disks: &[String]) -> Opt
     if let Some(said) = &seen.rejected {
         return Some(format!("{NO_PODS}: {said}"));
     }
-    if !seen.missing_secrets.is_empty() {
-        let missing: Vec<_> = seen.missing_secrets.iter().map(String::as_str).collect();
+    let missing = seen.missing_secrets.iter().map(String::as_str);
+    // The restore replaces the backup in `spec.bootstrap.restore`.
+    let missing = missing.filter(|name| !is_only_for_bootstrap(cluster, name));
+    let missing: Vec<_> = missing.collect();
+    if !missing.is_empty() {
         return Some(format!(
             "no member was stopped: secrets that the spec refers to do not exist: {}",
             missing.join(", ")

@@ -248,6 +248,25 @@ async fn a_restore_waits_for_the_secrets_of_the_members() {
     assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
 }
 
+/// The restore replaces the backup from which the cluster should have started.
+#[tokio::test]
+async fn a_restore_does_not_wait_for_the_secrets_of_the_backup_that_it_replaces() {
+    let fake = served(&json!({"clusterID": null}));
+    let s3 = json!({"bucket": "b", "credentialsSecretRef": {"name": "gone"}});
+    let bootstrap = json!({"restore": {"store": {"s3": s3}, "name": "sunday"}});
+    let root = json!({"enabled": true, "rootCredentialsSecretRef": {"name": "gone"}});
+    fake.change(
+        CLUSTER,
+        &json!({"spec": {"bootstrap": bootstrap, "auth": root}}),
+    );
+    ask(&fake, "again", &early(), &restore());
+    // The members also need this secret.
+    says(next(&fake, "again").await.message, "do not exist: gone");
+    fake.change(CLUSTER, &json!({"spec": {"auth": null}}));
+    let begun = next(&fake, "again").await;
+    assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
+}
+
 /// The members could not start again from the earlier disks.
 #[test]
 fn an_undo_waits_while_the_spec_makes_no_pods() {
