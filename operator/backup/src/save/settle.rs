@@ -37,6 +37,7 @@ pub(super) async fn settle_record(
         |record: &BackupRecord| record.bytes == stored.bytes && record.sha256 == stored.sha256;
     // Read the record after the snapshot, because the other process may have written it meanwhile.
     let found = store.record(name).await?;
+    let is_own = found.as_ref() == Some(&record);
     if let Some(found) = found.filter(describes) {
         return Ok(found);
     }
@@ -44,7 +45,10 @@ pub(super) async fn settle_record(
         store.put_record(&record).await?;
         return Ok(record);
     }
-    store.delete(&format!("{name}{RECORD}")).await?;
+    // A third process may have replaced the snapshot and written its record since the snapshot was read.
+    if is_own {
+        store.delete(&format!("{name}{RECORD}")).await?;
+    }
     let message = format!(
         "{}: another process has replaced the snapshot at the same time; try again",
         store.url(&data)
@@ -130,6 +134,21 @@ mod tests {
         assert_eq!(error.reason, Reason::BackupBroken);
         assert_eq!(store.record("a").await.unwrap(), None);
         assert_eq!(put(&store, &other).await.as_ref(), Ok(&other.0));
+    }
+
+    /// A third process saves the backup while the first one reads the snapshot of the second one.
+    #[tokio::test]
+    async fn the_record_of_another_process_is_not_deleted() {
+        let store = memory();
+        let replaced = upload(&store, 500).await;
+        let third = upload(&store, 500 + 9).await;
+        assert!(put(&store, &third).await.is_ok());
+        let second = upload(&store, 500 + 7).await;
+        let error = put(&store, &replaced).await.unwrap_err();
+        assert_eq!(error.reason, Reason::BackupBroken);
+        assert_eq!(store.record("a").await.unwrap(), Some(third.0));
+        assert_eq!(put(&store, &second).await.as_ref(), Ok(&second.0));
+        assert_eq!(store.record("a").await.unwrap(), Some(second.0));
     }
 
     #[test]
