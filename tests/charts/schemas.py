@@ -65,6 +65,9 @@ def of_kubernetes(document: dict) -> dict[str, dict]:
             definitions[name] = {"type": "object"}
     definitions["io.k8s.apimachinery.pkg.util.intstr.IntOrString"] = {"type": ["string", "integer"]}
     definitions["io.k8s.apimachinery.pkg.api.resource.Quantity"] = {"type": ["string", "number"]}
+    # A null removes the default of a live Deployment. The API server accepts it.
+    strategy = definitions["io.k8s.api.apps.v1.DeploymentStrategy"]["properties"]
+    strategy["rollingUpdate"] = {"anyOf": [strategy["rollingUpdate"], {"type": "null"}]}
     found = {"_definitions.json": {"definitions": definitions}}
     for name, schema in document["definitions"].items():
         kinds = schema.get("x-kubernetes-group-version-kind", [])
