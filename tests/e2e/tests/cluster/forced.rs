@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use witan_e2e::{Cluster, Writers, http, tool::witan, wait, writers::assert_all_there};
 
 const WRITERS: usize = 4;
@@ -101,6 +101,10 @@ fn a_member_does_not_remove_a_member_that_joined_after_the_checkpoint() {
     let mut cluster = Cluster::prepare(1, &[]);
     cluster.start_all();
     let joined = cluster.prepare_joining(&[0]);
+    let added = json!({"peerURLs": [cluster.member(joined).peer_url()]});
+    cluster
+        .member(0)
+        .v3("cluster/member/add", &added.to_string());
     cluster.member_mut(joined).start_again();
     let before = members(&cluster.member(joined).address());
     assert_eq!(before.len(), 2);
