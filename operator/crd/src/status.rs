@@ -84,7 +84,7 @@ pub struct EtcdClusterStatus {
     /// determines this revision for all members.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restored_revision: Option<i64>,
-    /// Requests of EtcdOperations. Only the operator writes this field.
+    /// Requests made by EtcdOperations. Only the operator writes this field.
     #[serde(skip_serializing_if = "Requests::is_empty")]
     pub requests: Requests,
     /// Recovery from a lost quorum, requested by an EtcdOperation. Recorded before the operator changes anything.
@@ -233,7 +233,7 @@ pub struct PastOperation {
     pub result: Option<OperationPhase>,
 }
 
-/// Requests of EtcdOperations. Only the operator writes this field.
+/// Requests made by EtcdOperations. Only the operator writes this field.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Requests {

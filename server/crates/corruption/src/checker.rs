@@ -162,7 +162,7 @@ impl CorruptionChecker {
     }
 
     /// When this member has the CORRUPT alarm, compares its state with the others'. Replaces a corrupt state and disarms the
-    /// alarm. An alarm on a sound state remains, because a client raised it. Retries failures after a pause. Never returns.
+    /// alarm. If the state is intact, a client raised the alarm and must disarm it. Retries failures after a pause. Never returns.
     async fn follow_alarm(&self) {
         let mut looks = interval(ALARM_INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -75,7 +75,7 @@ pub(super) async fn now(
     at(node, dialer, index, enough).await
 }
 
-/// Compares the states of all members after entry `index`, at which they must hash their state. Returns when all reachable
+/// Compares the members' state hashes after entry `index`. The caller must have requested hashes at this index. Returns when all reachable
 /// members have answered, `enough` returns true, or the time is up. Fails if this member does not hash its state in time.
 pub(super) async fn at(
     node: &Node,

@@ -159,7 +159,7 @@ impl FollowHandle {
         let text = error.to_string();
         let before = self.status();
         if before.error.as_deref() != Some(&text) {
-            tracing::warn!(error = text, "failed to follow; retrying");
+            tracing::warn!(error = text, "failed to follow the source; retrying");
         }
         self.update(|status| {
             status.endpoint = None;

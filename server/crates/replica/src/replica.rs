@@ -310,7 +310,7 @@ impl Replica {
     }
 
     /// Returns the monotonic time in nanoseconds at which the next failover campaign, held request or deferred commit index is
-    /// due. The replica then needs an [`crate::input::Input::Clock`] and a turn. Returns `None` if nothing is due before the
+    /// due. The replica then needs an [`Input::Clock`](crate::input::Input::Clock) and a turn. Returns `None` if nothing is due before the
     /// next tick or input.
     pub fn wake_at_ns(&self) -> Option<u64> {
         let failover = self.failover.filter(|_| self.may_campaign());

@@ -21,7 +21,7 @@ const CRC_BYTES: usize = 4;
 /// Maximum value of every counter; a higher value in a record is corruption. Lower counters cannot overflow.
 pub const COUNT_MAX: u64 = 1 << 62;
 
-/// Maximum value of a counter of an imported state; a state with a higher counter is refused, so that the state can still count.
+/// Maximum value of a counter in an imported state; a state with a higher counter is refused, which leaves room for the counters to grow.
 pub const COUNT_IMPORT_MAX: u64 = COUNT_MAX / 2;
 
 #[derive(Clone, PartialEq, Message)]

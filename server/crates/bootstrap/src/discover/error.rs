@@ -11,7 +11,7 @@ use super::dns::DnsError;
 #[expect(missing_docs, reason = "the Display texts describe the variants")]
 pub enum DiscoverError {
     #[error(
-        "discovery: size key not found: {0} does not exist. The token is mistyped, expired or was never \
+        "discovery: size key not found: {0} does not exist. The token was mistyped, has expired or was never \
          created; create one for this cluster"
     )]
     SizeNotFound(String),

@@ -13,7 +13,7 @@ use witan_api::top::{KeySpace, TopCounts, TopRow};
 const ROWS_MAX: usize = 2048;
 /// Number of path segments in a prefix. Kubernetes objects have two segments before their namespace.
 const SEGMENTS: usize = 2;
-/// Maximum size in bytes of a prefix; segments that end later are left out. A key can be up to 2 MiB long.
+/// Maximum size in bytes of a prefix; segments that end beyond this size are left out. A key can be up to 2 MiB long.
 const PREFIX_BYTES_MAX: usize = 256;
 
 /// Counts by prefix, with a remainder.

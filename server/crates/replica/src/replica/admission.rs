@@ -118,7 +118,8 @@ impl Replica {
     }
 
     /// Returns whether the entry changes the cluster's version or level, or a downgrade, and the log may have an unapplied
-    /// change of them. Otherwise, the log could contain a raise of the level after a downgrade that forbids the raise.
+    /// change of them. Such an entry must wait. If it did not, an entry that raises the level could follow a downgrade that
+    /// forbids this.
     fn awaits_version(&self, entry: &Entry) -> bool {
         let (term, index) = self.version_change;
         let unapplied = term == self.raft.raft.term && index > self.raft.store().position().index;

@@ -37,7 +37,7 @@ pub(super) struct Parts {
 }
 
 impl Checkpoint {
-    /// If many values were added since the last part, writes the keys of `machine`, which is being built. Their values can then
+    /// If many values have been added since the last part, writes the keys of the incomplete state `machine`. Their values can then
     /// leave memory. Otherwise does nothing, so it can be called after each change. No part is published. Once the state is
     /// complete, the caller publishes it with [`Checkpoint::write`] and `None`.
     ///

@@ -148,8 +148,9 @@ impl ResponseQueue {
         self.events
     }
 
-    /// Returns the next response, or `None` if the queue is empty or `turn` is over. A turn limits the work, because a million
-    /// watchers can filter out all events. Splits a response above `fragment_bytes` if its watcher requested fragments.
+    /// Returns the next response, or `None` if the queue is empty or `turn` is over. The turn bounds the loop, which finds no
+    /// response while watchers filter out all events; there can be a million watchers. Splits a response above
+    /// `fragment_bytes` if its watcher requested fragments.
     pub(super) fn next(
         &mut self,
         watchers: &mut StreamWatchers,
