@@ -410,10 +410,11 @@ fn begin_restored(status: &mut EtcdClusterStatus, first: Ordinal, members: u32) 
 
 /// Records in the status that members start from the disks of the recorded restore. Does nothing without a restore.
 fn return_to_disks(status: &mut EtcdClusterStatus) {
-    if let Some(restore) = &mut status.restore {
-        restore.phase = RestorePhase::Starting;
-        status.cluster_id.clone_from(&restore.cluster_id);
-    }
+    let Some(restore) = &mut status.restore else {
+        return;
+    };
+    restore.phase = RestorePhase::Starting;
+    status.cluster_id.clone_from(&restore.cluster_id);
     (status.restored_from, status.restored_revision) = (None, None);
     end_recovery(status);
 }

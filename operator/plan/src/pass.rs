@@ -116,7 +116,10 @@ impl<'a> Pass<'a> {
                 .claim(ordinal)
                 .map_or_else(PeerTls::default, |claim| claim.peer_tls);
         };
-        let (on, others_on) = (uses_tls(member), self.seen.members().any(uses_tls));
+        let (on, others_on) = (
+            uses_peer_tls(member),
+            self.seen.members().any(uses_peer_tls),
+        );
         if on {
             PeerTls::On
         } else if self.spec.peer_tls().is_some() || others_on {
@@ -130,7 +133,7 @@ impl<'a> Pass<'a> {
     fn record_peer_tls(&self, ordinal: Ordinal) -> Option<Step> {
         let (claim, member) = (self.claim(ordinal)?, self.seen.member(ordinal)?);
         let differs =
-            !member.foreign_address && (claim.peer_tls == PeerTls::On) != uses_tls(member);
+            !member.foreign_address && (claim.peer_tls == PeerTls::On) != uses_peer_tls(member);
         differs.then(|| Step::ApplyClaim { ordinal, peer_tls: self.peer_tls_of(ordinal) })
     }
 
@@ -147,7 +150,7 @@ impl<'a> Pass<'a> {
         let member = self.seen.member(ordinal);
         // A proxy in front of a foreign address can terminate TLS.
         let own = member.filter(|member| !member.foreign_address);
-        own.is_some_and(|member| uses_tls(member) != (pod.peer_tls == PeerTls::On))
+        own.is_some_and(|member| uses_peer_tls(member) != (pod.peer_tls == PeerTls::On))
     }
 
     /// Returns whether the operator may stop pods to update them: the spec requests it, and the wanted version is allowed.
@@ -344,7 +347,8 @@ impl<'a> Joined<'a> {
     }
 }
 
-pub(super) fn uses_tls(member: &MemberSeen) -> bool {
+/// Returns whether any peer URL of a member is https.
+pub(super) fn uses_peer_tls(member: &MemberSeen) -> bool {
     member
         .peer_urls
         .iter()

@@ -5,7 +5,7 @@
 use super::{
     grow,
     objects::wait_for_secrets,
-    pass::{Joined, idle, soon, uses_tls},
+    pass::{Joined, idle, soon, uses_peer_tls},
 };
 use crate::model::{MemberSeen, Ordinal, PeerTls, PodSeen, Removal, Step, Stop, Why};
 
@@ -116,7 +116,7 @@ fn advance(joined: &Joined<'_>, due: &Due<'_>) -> Option<Step> {
     }
     let ordinal = due.ordinal;
     Some(match due.peer_tls {
-        Some(peer_tls) if uses_tls(due.member) != (peer_tls == PeerTls::On) => {
+        Some(peer_tls) if uses_peer_tls(due.member) != (peer_tls == PeerTls::On) => {
             Step::UpdatePeerUrl { id, ordinal, peer_tls }
         }
         Some(peer_tls) => match joined.pass.claim(ordinal) {

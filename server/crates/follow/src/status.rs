@@ -41,10 +41,10 @@ pub struct FollowStatus {
 }
 
 impl FollowStatus {
-    /// Records the endpoint that is being read.
-    pub(super) fn connected(&mut self, endpoint: &str, revision: i64) {
+    /// Records the endpoint that is being read, and the last copied revision.
+    pub(super) fn connected(&mut self, endpoint: &str, copied: i64) {
         self.endpoint = Some(endpoint.to_owned());
-        self.revision = revision;
+        self.revision = copied;
     }
 
     /// Records that all revisions up to this one are copied.

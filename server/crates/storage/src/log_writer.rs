@@ -28,7 +28,8 @@ pub(super) struct LogFiles<F> {
     pub(super) zeros: bool,
 }
 
-/// Writes one file of the log, and zeros ahead of the written bytes.
+/// Writes one file of the log and zeros ahead of the written bytes. A write without space is retried after the ballast is
+/// deleted.
 pub(super) struct Writer<W> {
     inner: W,
     ledger: Arc<Ledger>,
@@ -41,7 +42,8 @@ pub(super) struct Writer<W> {
 }
 
 impl<W: Write + Seek> Writer<W> {
-    /// Writes zeros to the reserved bytes after the last write, unless zeros are already there.
+    /// Writes zeros to up to [`ZEROS_BYTES`] reserved bytes after the last write, unless zeros are already there. Ignores failed
+    /// writes; fails only if it cannot seek back.
     fn write_zeros(&mut self) -> io::Result<()> {
         if !self.zeros || self.at <= self.zeroed {
             return Ok(());

@@ -150,7 +150,8 @@ pub(super) async fn lease_leases(
     Ok(LeaseLeasesResponse { header, leases: listed? })
 }
 
-/// Lists the leases of a state. Fails unless the caller can list the keys of all leases.
+/// Lists the leases of a state, or the leases in `deadlines` in the order of expiration. Fails unless the caller can list the
+/// keys of all leases.
 fn list(
     machine: &StateMachine,
     caller: Option<&Caller>,

@@ -230,7 +230,8 @@ fn write_records(
     Err(io::Error::from(io::ErrorKind::UnexpectedEof).into())
 }
 
-/// Waits for the replica's decision, then tells the sender that the snapshot was delivered: it was installed, or not needed.
+/// Waits for the replica's decision and meanwhile tells the sender that this side is alive. Then tells the sender that the
+/// snapshot was delivered: it was installed, or not needed.
 pub(in super::super) async fn answer(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     decided: impl Future<Output = ()>,

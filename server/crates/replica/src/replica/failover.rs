@@ -129,11 +129,12 @@ impl Replica {
         is_of_leader(message.get_msg_type()) && self.failover.is_some_and(is_late)
     }
 
-    /// Returns the nanoseconds until this member's next failover campaign. Members campaign in the order of their ids. Each
-    /// failed campaign doubles the step between members, up to an election timeout, so that slow campaigns do not collide.
-    fn failover_delay_ns(&self, ended: u64, campaigns: u32) -> u64 {
+    /// Returns the nanoseconds until this member's next failover campaign, after `campaigns` campaigns. Voters campaign in the
+    /// order of their ids, without `ended_leader` (0 for none). Each failed campaign doubles the step between members, up to an
+    /// election timeout, and adds up to a step at random, so that slow campaigns do not collide.
+    fn failover_delay_ns(&self, ended_leader: u64, campaigns: u32) -> u64 {
         let voters = self.raft.store().position().voters.iter();
-        let before = voters.filter(|id| **id < self.config.id && **id != ended);
+        let before = voters.filter(|id| **id < self.config.id && **id != ended_leader);
         let rank = before.count() as u64;
         let Some(doubled) = campaigns.checked_sub(1) else {
             return rank * FAILOVER_STEP_NS;

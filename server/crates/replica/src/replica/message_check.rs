@@ -105,7 +105,7 @@ pub(super) fn with_bounded_term(message: &Message, highest: u64) -> Option<Messa
 }
 
 /// Returns whether a message has a term or its type needs none. Raft treats a message without a term as a local message. A
-/// rejected vote may have term 0, from a member that has no term yet.
+/// response that rejects a vote may have term 0 if its sender has no term yet.
 fn has_its_term(message: &Message) -> bool {
     let kind = message.get_msg_type();
     let votes = kind == MessageType::MsgRequestVoteResponse
