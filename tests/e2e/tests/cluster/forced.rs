@@ -81,39 +81,33 @@ fn a_member_whose_others_are_lost_goes_on_alone() {
         .answers(200, "PUT", "/v2/keys/a", "value=2");
 }
 
+/// Restarts the first member with the flag. Panics unless it exits and removes nothing, because member `other` runs.
+fn assert_refused(cluster: &mut Cluster, other: usize) {
+    let before = members(&cluster.member(other).address());
+    assert!(before.len() > 1, "{before:?}");
+    let own = cluster.member_mut(0);
+    own.terminate();
+    own.add_args(["--force-new-cluster"]);
+    own.start_unready_again();
+    assert_eq!(own.wait_exit().code(), Some(1));
+    own.wait_log(0, "would remove the members running");
+    assert_eq!(members(&cluster.member(other).address()), before);
+}
+
 #[test]
 fn a_member_does_not_remove_members_that_run() {
-    let mut cluster = Cluster::start(3);
-    let before = members(&cluster.member(1).address());
-    cluster.member_mut(0).terminate();
-    cluster.member_mut(0).add_args(["--force-new-cluster"]);
-    cluster.member_mut(0).start_unready_again();
-    assert_eq!(cluster.member_mut(0).wait_exit().code(), Some(1));
-    cluster
-        .member(0)
-        .wait_log(0, "would remove the members running");
-    assert_eq!(members(&cluster.member(1).address()), before);
+    assert_refused(&mut Cluster::start(3), 1);
 }
 
 /// The first member's checkpoint does not contain the second member, which is only in the log.
 #[test]
 fn a_member_does_not_remove_a_member_that_joined_after_the_checkpoint() {
-    let mut cluster = Cluster::prepare(1, &[]);
-    cluster.start_all();
+    let mut cluster = Cluster::start(1);
     let joined = cluster.prepare_joining(&[0]);
     let added = json!({"peerURLs": [cluster.member(joined).peer_url()]});
     cluster
         .member(0)
         .v3("cluster/member/add", &added.to_string());
     cluster.member_mut(joined).start_again();
-    let before = members(&cluster.member(joined).address());
-    assert_eq!(before.len(), 2);
-    cluster.member_mut(0).terminate();
-    cluster.member_mut(0).add_args(["--force-new-cluster"]);
-    cluster.member_mut(0).start_unready_again();
-    assert_eq!(cluster.member_mut(0).wait_exit().code(), Some(1));
-    cluster
-        .member(0)
-        .wait_log(0, "would remove the members running");
-    assert_eq!(members(&cluster.member(joined).address()), before);
+    assert_refused(&mut cluster, joined);
 }
