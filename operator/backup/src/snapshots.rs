@@ -204,7 +204,7 @@ async fn read_a_key(
 mod tests {
     use super::*;
 
-    /// The messages are those of Witan and of releases of etcd.
+    /// Witan and several releases of etcd send these messages.
     #[test]
     fn an_alarm_of_the_member_or_of_the_cluster_makes_its_snapshot_doubtful() {
         for (error, raised_for) in [

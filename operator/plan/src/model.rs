@@ -132,7 +132,7 @@ pub struct PodSeen {
     pub ready: bool,
     /// When the `Ready` condition last changed; the creation time if it never did.
     pub ready_changed: UnixSeconds,
-    /// What keeps the pod from becoming ready, if a new disk would not help.
+    /// The reason why the pod does not become ready, if a new disk would not help.
     pub obstacle: Option<Obstacle>,
     /// The kubelet's or scheduler's message about the obstacle.
     pub said: Option<String>,

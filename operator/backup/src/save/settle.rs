@@ -35,7 +35,7 @@ pub(super) async fn settle_record(
     let stored = digest(store, &data).await?;
     let describes =
         |record: &BackupRecord| record.bytes == stored.bytes && record.sha256 == stored.sha256;
-    // Read the record after the snapshot, because the other process may have written it meanwhile.
+    // Read the record last, because the other process may write it while this process reads the snapshot.
     let found = store.record(name).await?;
     let is_own = found.as_ref() == Some(&record);
     if let Some(found) = found.filter(describes) {

@@ -279,7 +279,7 @@ fn named_by_the_user(cluster: &Cluster<'_>) -> BTreeSet<String> {
     named
 }
 
-/// Returns the names of the secrets that the spec refers to, except those of the store in `spec.bootstrap.restore`.
+/// Returns the names of the secrets that the spec refers to. Omits the secrets of the store in `spec.bootstrap.restore`.
 fn named_for_members(cluster: &Cluster<'_>) -> BTreeSet<String> {
     let (spec, client) = (cluster.spec(), cluster.spec().client_tls());
     let named = [

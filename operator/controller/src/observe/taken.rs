@@ -121,7 +121,7 @@ fn missing_members(
         .collect()
 }
 
-/// Returns the ordinal after those of the members that the spec or a bootstrap wants.
+/// Returns the first ordinal above all members that the spec or a bootstrap wants.
 fn wanted(cluster: &Cluster<'_>) -> Ordinal {
     cluster.spec().members().max(first_members(cluster))
 }

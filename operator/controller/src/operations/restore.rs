@@ -280,7 +280,8 @@ pub(super) fn result(
     compared.map(text).map_err(text)
 }
 
-/// Returns the record of a restore from `source`. It keeps the disks in use, or those that an unfinished earlier restore kept.
+/// Returns the record of a restore from `source`. It keeps the disks in use. While an earlier restore is
+/// unfinished, it keeps the disks from before that restore. While an undo is unfinished, it keeps the disks of the undo.
 fn restoring(
     operation: &EtcdOperation,
     cluster: &Cluster<'_>,

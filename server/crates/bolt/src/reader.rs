@@ -207,7 +207,7 @@ fn children(page: u64, bytes: &[u8], count: u16) -> Result<Vec<u64>, BoltError> 
         .collect()
 }
 
-/// What a bucket contains.
+/// The kind of entries in a bucket.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Content {
     /// Only nested buckets, as in the root bucket.

@@ -1,4 +1,4 @@
-//! Which backups the changes need, and retries of a failed backup.
+//! Tests which backups the changes need, and that a failed backup is retried.
 
 use std::{sync::Arc, time::Duration};
 

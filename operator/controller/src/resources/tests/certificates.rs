@@ -1,4 +1,4 @@
-//! Which CA signs certificates and which CAs are trusted, including during a rotation.
+//! Tests which CA signs certificates and which CAs are trusted, including during a rotation.
 
 use std::{
     io::{Read, Write},
