@@ -82,7 +82,7 @@ impl From<ProposeError<witan_tree::TreeError>> for V2Error {
 mod tests {
     use super::*;
 
-    /// `tests/e2e/tests/pairs` compares the errors of the store.
+    /// `tests/differ` compares the errors of the store.
     #[test]
     fn a_fault_is_written_with_index_0() {
         let mut body = Vec::new();

@@ -1,4 +1,4 @@
-//! Cases that neither the recorded answers (`pairs`) nor the v2 differential can test: clients that wait, disconnect, send
+//! Cases that neither the recorded answers (`pairs`) nor the differential test has: clients that wait, disconnect, send
 //! slowly or use an older protocol, kills, several connections and several members.
 
 mod auth;

@@ -1,4 +1,4 @@
-//! Watches beyond the recorded answers: many events, slow clients, clients that disconnect, and older protocols.
+//! Watches that the differential test cannot compare: many events, slow clients, clients that disconnect, and older protocols.
 
 use witan_e2e::{
     Launch, Server,
