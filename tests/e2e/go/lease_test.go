@@ -1,4 +1,4 @@
-// Leases and their users: sessions, mutexes, elections, leasing, naming.
+// Leases and their users: sessions, mutexes, elections.
 package client
 
 import (
@@ -13,8 +13,6 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
-	"go.etcd.io/etcd/client/v3/leasing"
-	"go.etcd.io/etcd/client/v3/naming/endpoints"
 )
 
 func grant(t *testing.T, lease clientv3.Lease, ttl int64) clientv3.LeaseID {
@@ -108,22 +106,6 @@ func TestMutexLetsOneIn(t *testing.T) {
 	same(t, "count", value(t, server.client().KV, "count"), strconv.Itoa(clients*rounds))
 }
 
-func TestMutexIsHeldOverARestart(t *testing.T) {
-	server := start(t)
-	client := server.client()
-	first := session(t, client, concurrency.WithTTL(30))
-	held := concurrency.NewMutex(first, "lock/")
-	must(t, held.Lock(within(t)))
-	server.kill()
-	server.again()
-	second := concurrency.NewMutex(session(t, server.client()), "lock/")
-	if err := second.TryLock(within(t)); !errors.Is(err, concurrency.ErrLocked) {
-		t.Fatal(err)
-	}
-	must(t, held.Unlock(within(t)))
-	must(t, second.Lock(within(t)))
-}
-
 func TestElectionHasOneLeaderAtATime(t *testing.T) {
 	server := start(t)
 	observer := concurrency.NewElection(session(t, server.client()), "election")
@@ -160,64 +142,6 @@ func TestElectionHasOneLeaderAtATime(t *testing.T) {
 	if !errors.Is(err, concurrency.ErrElectionNoLeader) {
 		t.Fatal(err)
 	}
-}
-
-func TestLeasingCachesAndGivesWay(t *testing.T) {
-	server := start(t)
-	first, closeFirst, err := leasing.NewKV(server.client(), "leasing/")
-	must(t, err)
-	defer closeFirst()
-	second, closeSecond, err := leasing.NewKV(server.client(), "leasing/")
-	must(t, err)
-	defer closeSecond()
-	put(t, first, "k", "1")
-	same(t, "read", value(t, first, "k"), "1")
-	same(t, "read by the owner", value(t, first, "k"), "1")
-	put(t, second, "k", "2") // takes the key from the first client
-	same(t, "after another's write", value(t, first, "k"), "2")
-	put(t, first, "k", "3")
-	same(t, "read by the other", value(t, second, "k"), "3")
-	answer, err := second.Txn(within(t)).
-		If(clientv3.Compare(clientv3.Value("k"), "=", "3")).
-		Then(clientv3.OpPut("k", "4"), clientv3.OpGet("k")).Commit()
-	must(t, err)
-	same(t, "succeeded", answer.Succeeded, true)
-	same(t, "after a transaction", value(t, first, "k"), "4")
-	_, err = first.Delete(within(t), "k")
-	must(t, err)
-	same(t, "after a deletion", value(t, second, "k"), "")
-}
-
-func TestNamingListsAndWatches(t *testing.T) {
-	client := start(t).client()
-	manager, err := endpoints.NewManager(client, "service")
-	must(t, err)
-	watch, err := manager.NewWatchChannel(within(t))
-	must(t, err)
-	id := grant(t, client, 1)
-	must(t, manager.AddEndpoint(within(t), "service/a", endpoints.Endpoint{Addr: "127.0.0.1:1"}, clientv3.WithLease(id)))
-	must(t, manager.AddEndpoint(within(t), "service/b", endpoints.Endpoint{Addr: "127.0.0.1:2", Metadata: "x"}))
-	known := map[string]string{}
-	follow := func(want string) {
-		t.Helper()
-		eventually(t, want, func() bool {
-			for _, update := range <-watch {
-				if update.Op == endpoints.Add {
-					known[update.Key] = update.Endpoint.Addr
-				} else {
-					delete(known, update.Key)
-				}
-			}
-			return fmt.Sprint(known) == want
-		})
-	}
-	follow("map[service/a:127.0.0.1:1 service/b:127.0.0.1:2]")
-	follow("map[service/b:127.0.0.1:2]") // the lease has ended
-	list, err := manager.List(within(t))
-	must(t, err)
-	same(t, "metadata", list["service/b"].Metadata.(string), "x")
-	must(t, manager.DeleteEndpoint(within(t), "service/b"))
-	follow("map[]")
 }
 
 func TestManyLeasesEndAtOnce(t *testing.T) {
