@@ -11,7 +11,7 @@ const NO_BBOLT: &str = "Witan does not use bbolt";
 pub(super) const FLAGS: &[Flag] = &[
     Flag::new("name", Text, "default", "Name of this member, as in --initial-cluster.", supported("name_and_data_dir")),
     Flag::new("data-dir", Text, "", "Path of the data directory; by default NAME.etcd, where NAME is the value of --name.", supported("name_and_data_dir")),
-    Flag::new("adopt-etcd", Bool, "false", "Adopts the data of etcd 3.4 to 3.7 if the data directory contains etcd's data and no Witan data. etcd's files stay unchanged. Not a flag of etcd.", supported("a_start_adopts_the_data_of_etcd")),
+    Flag::new("adopt-etcd", Bool, "false", "Adopts the data of etcd 3.4 to 3.7 if the data directory contains etcd's data and no Witan data. etcd's files stay unchanged. Not a flag of etcd.", supported("a_member_that_lost_its_identity_keeps_its_data")),
     Flag::new("wal-dir", Text, "", "Path to a dedicated directory for the Raft log, outside the data directory. The log is stored in the subdirectory `log`.", supported("the_raft_log_in_a_directory_of_its_own")),
     Flag::new("listen-client-urls", Text, "http://localhost:2379", "URLs to listen on for client traffic: gRPC, and HTTP unless --listen-client-http-urls is set.", supported("several_client_urls")),
     Flag::new("listen-client-http-urls", Text, "", "URLs to listen on for HTTP client traffic only. If set, --listen-client-urls serves only gRPC.", supported("http_and_metrics_urls_of_their_own")),
