@@ -7,7 +7,7 @@ use witan_e2e::{
     http, wait,
 };
 
-use super::{error, new_token, path};
+use super::{new_token, path};
 
 const SIZE: usize = 3;
 
@@ -143,28 +143,6 @@ fn etcd_3_4_begins_by_a_service_of_three_members() {
     let follower = service.member(service.follower());
     let url = new_token(follower, 3);
     by_v2(follower, &url, &path(&url));
-}
-
-/// A member that restarts without its data is a duplicate and ends. So does a member with an unknown token.
-#[test]
-fn etcd_3_4_ends_by_the_refusals_of_the_service() {
-    let service = Launch::witan().start();
-    let url = new_token(&service, 3);
-    let nobodys = format!("--discovery={}/{}", service.url(), "0".repeat(32));
-    let mut unknown = started(Kind::Etcd34, &[nobodys]);
-    assert_ne!(unknown.wait_exit().code(), Some(0));
-    unknown.wait_log(0, "Key not found");
-    let mut first = started(Kind::Etcd34, &[format!("--discovery={url}")]);
-    let id = wait::until("the member registers", || {
-        registered(&service, &path(&url)).pop()
-    });
-    first.kill9();
-    let skip = first.log().len();
-    first.start_unready_again();
-    assert_ne!(first.wait_exit().code(), Some(0));
-    first.wait_log(skip, "previously registered");
-    let gone = service.answers(200, "DELETE", &format!("{}/{id}", path(&url)), "");
-    assert_eq!(error(&gone).1, 0);
 }
 
 #[test]

@@ -31,22 +31,6 @@ fn witan_begins_by_a_registry_on_etcd_3_4() {
 }
 
 #[test]
-fn witan_begins_by_its_own_service() {
-    let service = Launch::witan().start();
-    let url = new_token(&service, 3);
-    let mut members = begin(Kind::Witan, 3, &[format!("--discovery={url}")]);
-    assert_eq!(registered(&service, &path(&url)), ids(&members[0]));
-    // The members form one cluster, which continues without the service.
-    drop(service);
-    members[0].answers(201, "PUT", "/v2/keys/a", "value=b");
-    let last = members.last_mut().expect("three members");
-    last.kill9();
-    last.start_again();
-    let read = last.http("GET", "/v2/keys/a?quorum=true", "").json();
-    assert_eq!(read["node"]["value"], "b");
-}
-
-#[test]
 fn witan_begins_by_v3_discovery_on_etcd_3_6() {
     let service = Launch::new(Kind::Etcd36).start();
     for size in [1, 3] {
