@@ -17,7 +17,7 @@ const ETCD_MEMBERS: i32 = 38;
 const ETCDS: [Kind; 2] = [Kind::Etcd34, Kind::Etcd36];
 
 /// Returns all files below a directory with their contents and all directories.
-fn contents(dir: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+pub(crate) fn contents(dir: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(dir).expect("a directory") {
         let path = entry.expect("an entry").path();

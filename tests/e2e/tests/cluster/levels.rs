@@ -1,12 +1,7 @@
 //! The feature level of a cluster and the format of its data directories. `witan-next` is a build with the level and the format
 //! that follow this release's. The level rises after all members run that build, and then no member can go back.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use serde_json::{Value, json};
 use witan_e2e::{
@@ -17,6 +12,8 @@ use witan_e2e::{
     tool::{CommandOutput, witan},
     wait,
 };
+
+use crate::etcd::contents;
 
 /// The exit code for a data directory from a later release.
 const OTHER_FORMAT: i32 = 21;
@@ -82,21 +79,6 @@ fn levels(member: &Server) -> BTreeMap<String, Value> {
     named.collect()
 }
 
-/// Returns the content of all files below a directory.
-fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    for entry in fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else {
-            let content = fs::read(&path).expect("a file");
-            found.insert(path, content);
-        }
-    }
-    found
-}
-
 /// Starts a member that must end. Returns its exit code and last log line.
 fn refused(member: &mut Server) -> (Option<i32>, String) {
     member.start_unready_again();
@@ -159,12 +141,12 @@ fn a_member_of_this_release_leaves_the_directory_alone(cluster: &mut Cluster, ow
     let member = cluster.member_mut(2);
     assert_eq!(member.terminate().code(), Some(0));
     let data = member.dir().join("data");
-    let before = files(&data);
+    let before = contents(&data);
     member.use_program(own.to_path_buf());
     let (code, said) = refused(member);
     assert_eq!(code, Some(OTHER_FORMAT), "{said}");
     assert!(said.contains("0.2.0"), "{said}");
-    assert_eq!(files(&data), before);
+    assert_eq!(contents(&data), before);
 }
 
 #[test]
@@ -335,10 +317,10 @@ fn the_data_of_a_later_cluster_is_neither_followed_nor_adopted() {
     let [data, exported] = ["data", "exported"].map(path);
     source.terminate();
     done(&next, &["export", "--data-dir", &data, "--etcd", &exported]);
-    let before = files(Path::new(&exported));
+    let before = contents(Path::new(&exported));
     let said = witan(&["adopt", "--data-dir", &exported]);
     assert_eq!(said.code, Some(1), "{}", said.all());
     assert!(said.stderr.contains("feature level 2"), "{}", said.all());
-    assert_eq!(files(Path::new(&exported)), before);
+    assert_eq!(contents(Path::new(&exported)), before);
     done(&next, &["adopt", "--data-dir", &exported]);
 }
