@@ -11,21 +11,7 @@ use super::{
     why,
     world::World,
 };
-use crate::model::{Obstacle, Removal, Step, Stop, Why};
-
-/// coreos scales in a random member; etcd-io scales in the last one in alphabetical order.
-#[test]
-fn scaling_in_takes_the_highest_ordinal_by_number() {
-    let mut world = cluster(9);
-    world.spec.replicas = 12;
-    world.settle();
-    assert!(world.member(11).is_some(), "ordinals of two digits");
-    world.spec.replicas = 11;
-    world.taken.clear();
-    world.settle();
-    assert!(world.member(11).is_none());
-    assert!(world.member(9).is_some() && world.member(10).is_some());
-}
+use crate::model::{Obstacle, Step, Stop, Why};
 
 /// A removed member cannot serve writes, so it stops first if the others have a quorum without it.
 #[test]
@@ -177,16 +163,6 @@ fn a_learner_with_nine_tenths_of_the_log_is_promoted() {
         let promoted = matches!(step, Step::Promote(_));
         assert_eq!(promoted, promotes, "{raft_index}: {step:?}");
     }
-}
-
-#[test]
-fn an_unwanted_learner_is_removed() {
-    let mut world = cluster(3);
-    world.spec.replicas = 4;
-    assert!(world.run(50, |_, step| matches!(step, Step::AddLearner { .. })));
-    world.spec.replicas = 3;
-    world.settle();
-    assert_eq!(removals(&world), [Removal::ScaleIn]);
 }
 
 #[test]
