@@ -30,12 +30,9 @@ class Api:
 
     def __init__(self, url, token, authority):
         self.host = urllib.parse.urlsplit(url).netloc
-        self.url, self.token, self.authority = url, token, authority
+        self.url, self.token = url, token
         self.tls = ssl.create_default_context(cafile=authority)
         self.local = threading.local()
-
-    def as_user(self, token):
-        return Api(self.url, token, self.authority)
 
     def connect(self, timeout=30):
         return http.client.HTTPSConnection(self.host, context=self.tls, timeout=timeout)
