@@ -228,10 +228,6 @@ def age(place, name, year):
         file.write(text)
 
 
-def cut(path):
-    os.truncate(path, os.path.getsize(path) - 512)
-
-
 def flip(path):
     with open(path, "r+b") as file:
         file.seek(os.path.getsize(path) // 2)

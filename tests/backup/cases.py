@@ -10,7 +10,7 @@ import tempfile
 import time
 import traceback
 
-from bench import KEYS, LARGE_MB, Bench, age, cut, flip, frozen, small_disk
+from bench import KEYS, LARGE_MB, Bench, age, flip, frozen, small_disk
 from changes import LIST as CHANGES, Changes
 from source import LEASES, Refused, Writer
 
@@ -154,14 +154,6 @@ class Cases(Changes):
             self.bench.fetch(place, os.path.join(folder, "got.db"), "--name", name).refused("BackupBroken")
             assert not os.listdir(folder), os.listdir(folder)
 
-    def damaged(self, kind):
-        """Refuses a stored file that is truncated or has a flipped bit."""
-        bench, place = self.bench, self.bench.place(kind)
-        for name, harm in (("short", cut), ("bit", flip)):
-            bench.save(self.small(), place, name).good()
-            harm(place.path(f"{name}.db"))
-            self.is_refused(place, name)
-
     def counts_not(self, place, name):
         """Checks that no backup of the name exists, and that the next attempt creates one."""
         bench = self.bench
@@ -269,7 +261,7 @@ PAUSE_S = 0.3
 BOTH = ("s3", "file")
 LIST = [
     *(("comes_back", of, kind) for of in ("witan", "etcd") for kind in BOTH),
-    *((name, kind) for name in ("same_name", "foreign_file", "newest", "retention", "damaged", "store_full") for kind in BOTH),
+    *((name, kind) for name in ("same_name", "foreign_file", "newest", "retention", "store_full") for kind in BOTH),
     ("encrypted",), ("store_over_tls",), ("source_gone",), ("wrong_key",), ("no_bucket",), ("store_back",), ("store_down",),
     *(("interrupted", kind, how) for kind in BOTH for how in ("kill", "terminate")),
     *((name, kind) for name in ("source_killed", "bounded") for kind in BOTH),
