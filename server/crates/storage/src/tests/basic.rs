@@ -10,18 +10,6 @@ use witan_replica::host::LogBatch;
 use super::*;
 
 #[test]
-fn an_empty_directory_opens_empty_and_again() {
-    let dir = TempDir::new();
-    for _ in 0..3 {
-        let (_storage, recovered) = reopen(&dir);
-        assert!(recovered.checkpoint.is_none());
-        assert!(recovered.hard_state.is_none());
-        assert!(recovered.records.is_empty());
-    }
-    assert_eq!(super::super::identity(&dir.data()).unwrap(), Some(ME));
-}
-
-#[test]
 fn entries_and_hard_state_come_back() {
     let dir = TempDir::new();
     let (mut storage, _) = reopen(&dir);
