@@ -369,7 +369,7 @@ impl Node {
     }
 
     /// Rewrites the checkpoint without outdated records and waits, without a timeout, until it is durable. Reads and writes
-    /// continue.
+    /// continue. Fails with [`NodeError::NoSpace`] if the checkpoint does not fit on the disk.
     pub async fn rewrite(&self) -> Result<(), NodeError> {
         let (tell, told) = oneshot::channel();
         let done: OnDurable = Box::new(move || {
@@ -377,7 +377,13 @@ impl Node {
             let _ = tell.send(());
         });
         self.send(LoopRequest::Rewrite { done })?;
-        told.await.map_err(|_| NodeError::Stopped)
+        told.await.map_err(|_| {
+            let stops = *self.shared.stopping.borrow() || *self.shared.removed.borrow();
+            match stops {
+                true => NodeError::Stopped,
+                false => NodeError::NoSpace,
+            }
+        })
     }
 
     /// Registers a v2 watcher, which wakes after every change that `watch` may match. To miss no event, take a view afterward.

@@ -261,3 +261,17 @@ fn a_stream_with_many_unread_groups_ends_in_linear_time() {
         "four times the groups took {ratio:.1} times as long"
     );
 }
+
+#[test]
+fn a_rewrite_that_is_given_up_lacks_space_unless_the_member_ends() {
+    actix_rt::System::new().block_on(async {
+        let (node, requests) = stalled();
+        for (removed, expected) in [(false, NodeError::NoSpace), (true, NodeError::Stopped)] {
+            node.shared.removed.send_replace(removed);
+            let mut rewrite = std::pin::pin!(node.rewrite());
+            assert!(rewrite.as_mut().now_or_never().is_none());
+            drop(requests.try_recv().unwrap());
+            assert_eq!(rewrite.await, Err(expected));
+        }
+    });
+}

@@ -270,10 +270,12 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Writes a checkpoint of `view` as a new base without outdated records. `since` is as in [`Checkpoint::write`].
+    /// Writes a checkpoint of `view` as a new base without outdated records. `since` is as in [`Checkpoint::write`]. After an
+    /// error, the next checkpoint can be a difference.
     pub fn rewrite(&mut self, since: Option<&View>, view: &View) -> io::Result<()> {
-        self.base_required = true;
+        let required = std::mem::replace(&mut self.base_required, true);
         self.write(since, view)
+            .inspect_err(|_| self.base_required = required)
     }
 
     /// Writes the difference from `since` as a new link of the chain and publishes the chain. Returns the blocks of the link's

@@ -162,7 +162,7 @@ impl Checkpointer {
     }
 
     /// Queues a frozen view to be written as a new base without outdated records. Calls `done` when this view or a newer one is
-    /// durable.
+    /// durable. If the base does not fit on the disk, drops `done` and writes a difference.
     pub fn rewrite(&self, view: View, done: OnDurable) {
         self.queue(view, |slot| {
             slot.clean_base = true;
@@ -313,6 +313,10 @@ impl CheckpointWriter {
                 let index = request.view.position.index;
                 tracing::error!(index, %error, "failed to write a checkpoint; retrying");
                 self.free_space(&error);
+                // The first attempt may have freed enough space.
+                if pause > RETRY_FIRST && error.kind() == io::ErrorKind::StorageFull {
+                    request.give_up_rewrites();
+                }
             }
             let mut slot = self.shared.slot.lock();
             if !slot.stop && !superseded {
@@ -390,4 +394,16 @@ struct WriteRequest {
     /// Whether to rewrite the base without outdated records, at low priority.
     clean_base: bool,
     rewrites: Vec<OnDurable>,
+}
+
+impl WriteRequest {
+    /// Lets the next attempt write a difference instead of a base without outdated records. A base that does not fit must not
+    /// stop all checkpoints, because the log would grow until the disk is full. Damaged runs still require a base.
+    fn give_up_rewrites(&mut self) {
+        if self.clean_base && !self.whole {
+            tracing::warn!("not enough disk space to rewrite the checkpoint; writing only the changes");
+            self.clean_base = false;
+            self.rewrites.clear();
+        }
+    }
 }

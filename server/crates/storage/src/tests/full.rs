@@ -112,6 +112,28 @@ fn a_base_without_room_is_not_begun_and_the_chain_goes_on() {
 }
 
 #[test]
+fn a_rewrite_without_room_fails_and_the_chain_goes_on() {
+    let dir = TempDir::new();
+    let Some(_disk) = Small::mount(&dir.data(), 24) else {
+        return;
+    };
+    let (mut storage, _) = reopen(&dir);
+    let base = view(1, 12 << 20);
+    storage.checkpoint.write(None, &base).unwrap();
+    let mut next = base.clone();
+    next.position.index = 2;
+    let (checkpointer, durable) = start_checkpointer(storage.checkpoint, Some(base), &metrics());
+    let (done, rewritten) = mpsc::sync_channel(1);
+    checkpointer.rewrite(next.clone(), Box::new(move || done.send(()).unwrap()));
+    assert_eq!(durable.recv_timeout(LONG), Ok(2));
+    assert_eq!(rewritten.recv(), Err(mpsc::RecvError));
+    assert!(checkpointer.healthy());
+    drop((checkpointer, storage.log, storage.lock));
+    let (_storage, recovered) = reopen(&dir);
+    same(recovered.checkpoint.as_ref(), &next);
+}
+
+#[test]
 fn the_base_of_a_raise_takes_the_space_of_the_previous_checkpoint() {
     let dir = TempDir::new();
     let Some(_disk) = Small::mount(&dir.data(), 24) else {
