@@ -354,6 +354,7 @@ impl CheckpointWriter {
         drop(view);
         let took = begun.elapsed();
         self.metrics.backend_commit.observe(took.as_secs_f64());
+        self.checkpoint.folder().discard_parked_before(index);
         (self.durable)(index);
         rewrites.into_iter().for_each(|done| done());
         true

@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    fs, io, mem,
     path::{Path, PathBuf},
     sync::{
         Arc, MutexGuard, OnceLock, Weak,
@@ -49,7 +49,7 @@ pub(super) enum ReceiverState {
     Idle,
     /// A snapshot is being received or has been received but is not published yet.
     Busy,
-    /// The stream of this snapshot broke. A new stream can continue after these records.
+    /// The stream of this snapshot broke. A new stream can continue after these records until a checkpoint is newer.
     Parked(SnapshotId, Box<DurableRecords>),
 }
 
@@ -384,6 +384,18 @@ impl CheckpointFolder {
         let mut state = self.state();
         for run in runs {
             state.received.remove(&run.number);
+        }
+    }
+
+    /// Deletes the runs of a parked snapshot that ends before `index`, because this member no longer needs it.
+    pub(super) fn discard_parked_before(&self, index: u64) {
+        let mut state = self.state();
+        match mem::take(&mut state.receiver) {
+            ReceiverState::Parked(id, records) if id.index < index => {
+                drop(state);
+                self.discard(&records.runs);
+            }
+            receiver => state.receiver = receiver,
         }
     }
 

@@ -90,6 +90,30 @@ fn another_snapshot_replaces_one_that_was_begun() {
 }
 
 #[test]
+fn a_broken_stream_is_kept_until_a_checkpoint_is_newer() {
+    let dir = TempDir::new();
+    let mut driven = member(&dir);
+    let before = dir.runs();
+    let view = driven.ahead(50);
+    let mut incoming = driven.begin(&view).unwrap();
+    for (key, value) in records(&view) {
+        incoming.add(key, value).unwrap();
+    }
+    incoming.park();
+    let parked: BTreeSet<u64> = dir.runs().difference(&before).copied().collect();
+    driven.step();
+    driven.offer();
+    driven.settle();
+    assert!(!parked.is_empty() && parked.is_subset(&dir.runs()));
+    // The member gets the entries from the log of the leader instead.
+    while driven.step() <= view.position.index {}
+    driven.offer();
+    driven.settle();
+    assert!(parked.is_disjoint(&dir.runs()));
+    assert_eq!(driven.begin(&view).unwrap().totals().records, 0);
+}
+
+#[test]
 fn one_snapshot_is_received_at_a_time() {
     let dir = TempDir::new();
     let mut driven = member(&dir);
