@@ -21,7 +21,7 @@ const LOOK_PAUSE: Duration = Duration::from_millis(5);
 /// Waits until a file inside this process's locked directory is unlocked. After the file was closed, only an ending library
 /// task or a child process before its `exec` can hold the lock. Fails if the file stays locked for a second.
 pub(super) fn wait_until_unlocked(path: &Path) -> io::Result<()> {
-    let file = File::open(path)?;
+    let file = open_to_lock(path)?;
     for _ in 0..LOOKS {
         match file.try_lock() {
             Ok(()) => return file.unlock(),
@@ -31,6 +31,11 @@ pub(super) fn wait_until_unlocked(path: &Path) -> io::Result<()> {
     }
     let path = path.display();
     Err(io::Error::other(format!("{path} stays locked")))
+}
+
+/// Opens an existing file to lock it. On NFS, an exclusive lock requires a file that is open for writing.
+fn open_to_lock(path: &Path) -> io::Result<File> {
+    files::private().read(true).open(path)
 }
 
 /// An exclusive lock on a directory, until dropped. The kernel releases it when the process ends, so it is never stale.
@@ -64,7 +69,9 @@ impl DirectoryLock {
     /// Takes the lock without writing the process id. Returns `None` if there is no lock file.
     pub(crate) fn take_existing(dir: &Path) -> Result<Option<Self>, OpenError> {
         let path = dir.join(FILE);
-        let mut file = match File::open(&path) {
+        // On a read-only file system, a file that is open for reading is enough.
+        let opened = open_to_lock(&path).or_else(|_| File::open(&path));
+        let mut file = match opened {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(OpenError::io(&path, error)),
@@ -94,5 +101,25 @@ impl Drop for DirectoryLock {
         // Closing the file is not enough: until a starting child process runs its program, it shares the open file and
         // therefore the lock.
         let _ = self.file.unlock();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::TempDir;
+
+    /// NFS refuses an exclusive lock on a file that is not open for writing.
+    #[test]
+    fn a_file_is_open_for_writing_while_it_is_locked() {
+        let dir = TempDir::new();
+        let path = dir.0.join(FILE);
+        assert!(DirectoryLock::take_existing(&dir.0).unwrap().is_none());
+        std::fs::write(&path, "1").unwrap();
+        wait_until_unlocked(&path).unwrap();
+        let lock = DirectoryLock::take_existing(&dir.0).unwrap();
+        let mut file = &lock.expect("the file exists").file;
+        assert!(file.write_all(b"1").is_ok());
+        assert!(open_to_lock(&path).unwrap().write_all(b"1").is_ok());
     }
 }
