@@ -234,6 +234,11 @@ impl Checkpoint {
         self.fell_back
     }
 
+    /// Lets the next checkpoint be a difference, even if startup fell back to a previous chain. That chain was readable.
+    pub(super) fn allow_difference(&mut self) {
+        self.base_required = false;
+    }
+
     /// Returns whether the chain has an earlier format than the directory, so that a base must replace it.
     pub(super) fn has_earlier_format(&self) -> bool {
         self.manifest.format.number < self.folder.identity.format().number

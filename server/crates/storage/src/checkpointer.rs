@@ -315,7 +315,7 @@ impl CheckpointWriter {
                 self.free_space(&error);
                 // The first attempt may have freed enough space.
                 if pause > RETRY_FIRST && error.kind() == io::ErrorKind::StorageFull {
-                    request.give_up_rewrites();
+                    self.give_up_base(&mut request);
                 }
             }
             let mut slot = self.shared.slot.lock();
@@ -372,6 +372,19 @@ impl CheckpointWriter {
         self.checkpoint.remove_others();
     }
 
+    /// Lets the next attempt write a difference instead of a base. A base that does not fit must not stop all checkpoints,
+    /// because the log would grow until the disk is full. Damaged runs and an earlier format still require a base.
+    fn give_up_base(&mut self, request: &mut WriteRequest) {
+        if request.hold.is_none() && (request.whole || request.clean_base) {
+            tracing::warn!(
+                "not enough disk space to rewrite the checkpoint; writing only the changes"
+            );
+            (request.whole, request.clean_base) = (false, false);
+            request.rewrites.clear();
+            self.checkpoint.allow_difference();
+        }
+    }
+
     /// Writes the requested view as a difference, as the entire state, or as a new base without outdated records.
     fn write(&mut self, request: &WriteRequest) -> io::Result<()> {
         let since = self.base.as_ref().filter(|_| !request.whole);
@@ -395,16 +408,4 @@ struct WriteRequest {
     /// Whether to rewrite the base without outdated records, at low priority.
     clean_base: bool,
     rewrites: Vec<OnDurable>,
-}
-
-impl WriteRequest {
-    /// Lets the next attempt write a difference instead of a base without outdated records. A base that does not fit must not
-    /// stop all checkpoints, because the log would grow until the disk is full. Damaged runs still require a base.
-    fn give_up_rewrites(&mut self) {
-        if self.clean_base && !self.whole {
-            tracing::warn!("not enough disk space to rewrite the checkpoint; writing only the changes");
-            self.clean_base = false;
-            self.rewrites.clear();
-        }
-    }
 }

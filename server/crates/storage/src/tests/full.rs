@@ -134,6 +134,37 @@ fn a_rewrite_without_room_fails_and_the_chain_goes_on() {
 }
 
 #[test]
+fn a_chain_to_which_a_start_fell_back_goes_on_if_no_base_has_room() {
+    let dir = TempDir::new();
+    let Some(_disk) = Small::mount(&dir.data(), 24) else {
+        return;
+    };
+    let (mut storage, _) = reopen(&dir);
+    storage.log.append(&batch(2..9, 1));
+    let base = view(1, 12 << 20);
+    storage.checkpoint.write(None, &base).unwrap();
+    let mut next = base.clone();
+    next.position.index = 4;
+    storage.checkpoint.write(Some(&base), &next).unwrap();
+    let newest = *dir.runs().last().unwrap();
+    drop(storage);
+    flip_bit(&dir.run_path(newest), 3);
+    let (storage, recovered) = reopen(&dir);
+    assert!(storage.checkpoint.fell_back());
+    same(recovered.checkpoint.as_ref(), &base);
+    let (checkpointer, durable) = start_checkpointer(storage.checkpoint, Some(base), &metrics());
+    assert_eq!(durable.recv_timeout(LONG), Ok(1));
+    next.position.index = 8;
+    checkpointer.offer(next.clone());
+    assert_eq!(durable.recv_timeout(LONG), Ok(8));
+    assert!(checkpointer.healthy());
+    drop((checkpointer, storage.log, storage.lock));
+    let (storage, recovered) = reopen(&dir);
+    assert!(!storage.checkpoint.fell_back());
+    same(recovered.checkpoint.as_ref(), &next);
+}
+
+#[test]
 fn the_base_of_a_raise_takes_the_space_of_the_previous_checkpoint() {
     let dir = TempDir::new();
     let Some(_disk) = Small::mount(&dir.data(), 24) else {
