@@ -135,12 +135,13 @@ async fn ask(
 /// Queries a member for its hash at each peer URL until one answers.
 async fn ask_one(cluster_id: u64, member: &Member, dialer: &PeerDialer, index: u64) -> Answer {
     let urls = member.peer_urls.iter().filter_map(|url| url.parse().ok());
+    let id = member.member_id();
     for url in urls.collect::<Vec<Url>>() {
-        match query::state_hash(&url, dialer, cluster_id, index).await {
+        match query::state_hash(&url, dialer, cluster_id, id, index).await {
             Ok(Some(found)) => return Answer::Hash(found),
             Ok(None) => return Answer::NotYet,
             Err(error) => {
-                let member = member.member_id().to_string();
+                let member = id.to_string();
                 tracing::debug!(member, %url, %error, "cannot get the state hash of a member");
             }
         }

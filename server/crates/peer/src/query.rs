@@ -89,15 +89,17 @@ pub async fn cluster_level(url: &Url, dialer: &PeerDialer) -> io::Result<Level> 
     cluster_level_of(&get(url, dialer, "/version").await?).map_err(invalid)
 }
 
-/// Requests the hash of a member's state after the entry `index`. Returns `None` if the member does not have the hash.
+/// Requests the hash of a member's state after the entry `index`. Returns `None` if the member does not have the hash. Fails if
+/// another member, or a member of another cluster, answers.
 pub async fn state_hash(
     url: &Url,
     dialer: &PeerDialer,
     cluster_id: u64,
+    member: MemberId,
     index: u64,
 ) -> io::Result<Option<StateHash>> {
     let answer = get(url, dialer, &format!("{STATE_HASH}?index={index}")).await?;
-    hash_of(&answer, cluster_id).map_err(invalid)
+    hash_of(&answer, cluster_id, member).map_err(invalid)
 }
 
 /// Requests the release of a member. Fails if another member, or a member of another cluster, answers.
@@ -237,8 +239,13 @@ fn clock_of(answer: &Answer) -> Result<i64, &'static str> {
     now_ns.ok_or("the response has no time")
 }
 
-/// Reads the hash of a member's state from a response. Returns `None` for 404. Fails for another cluster.
-fn hash_of(answer: &Answer, cluster_id: u64) -> Result<Option<StateHash>, &'static str> {
+/// Reads the hash of a member's state from a response. Returns `None` for 404. Fails for another member or another cluster.
+fn hash_of(
+    answer: &Answer,
+    cluster_id: u64,
+    member: MemberId,
+) -> Result<Option<StateHash>, &'static str> {
+    check_member(answer, member)?;
     check_cluster(answer, cluster_id)?;
     match answer.status() {
         StatusCode::OK => {
@@ -378,7 +385,8 @@ mod tests {
 
     #[test]
     fn a_hash_is_one_of_the_same_cluster() {
-        let read = |status, id, body| hash_of(&answer(status, Some(id), body), 0xC1);
+        let own = MemberId(0xa1);
+        let read = |status, id, body| hash_of(&answer(status, Some(id), body), 0xC1, own);
         let body = "{\"release\":\"1\",\"index\":7,\"revision\":2,\"compact_revision\":-1,\
                     \"keys\":3,\"others\":4}";
         let found = read(200, "c1", body).expect("a member's answer");
@@ -387,6 +395,12 @@ mod tests {
         assert_eq!(read(404, "c1", "404 page not found\n"), Ok(None));
         for (status, id, body) in [(200, "c2", body), (200, "c1", "{}"), (500, "c1", body)] {
             assert!(read(status, id, body).is_err(), "{status} {id} {body}");
+        }
+        let mut page = answer(200, Some("c1"), body);
+        for (named, accepted) in [("a1", true), ("a2", false)] {
+            page.headers_mut()
+                .insert(MEMBER_ID, HeaderValue::from_static(named));
+            assert_eq!(hash_of(&page, 0xC1, own).is_ok(), accepted, "{named}");
         }
     }
 }
