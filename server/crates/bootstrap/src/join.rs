@@ -53,7 +53,7 @@ pub enum JoinError {
     Bootstrapped(MemberId),
     #[error(
         "--force-new-cluster would remove the members running at {0}. Nothing was removed. Stop these members first, or start \
-         without the flag"
+         without the flag. A process with which TLS fails also counts as a running member"
     )]
     OthersRun(String),
     #[error(
@@ -161,7 +161,7 @@ fn check_level(levels: &[Level]) -> Result<(), JoinError> {
     }
 }
 
-/// Fails if a member of the cluster answers at one of these peer URLs, because `--force-new-cluster` would create a second
+/// Fails if a member of the cluster may run at one of these peer URLs, because `--force-new-cluster` would create a second
 /// cluster with the same id.
 pub async fn refuse_running(
     cluster_id: u64,
@@ -172,14 +172,13 @@ pub async fn refuse_running(
         .iter()
         .filter_map(|url| url.parse().ok())
         .collect();
-    let asked: Vec<&Url> = urls.iter().collect();
-    let answers = join_all(asked.iter().map(|url| query::cluster(url, dialer))).await;
-    let answered = answers.into_iter().zip(asked);
-    let running = answered.filter_map(|(answer, url)| {
-        let cluster = answer.ok()?;
-        (cluster.id == cluster_id).then(|| url.to_string())
-    });
-    let running: Vec<String> = running.collect();
+    let asked = join_all(
+        urls.iter()
+            .map(|url| query::may_run(url, dialer, cluster_id)),
+    );
+    let answered = urls.iter().zip(asked.await);
+    let running = answered.filter(|(_, may_run)| *may_run);
+    let running: Vec<String> = running.map(|(url, _)| url.to_string()).collect();
     match running.is_empty() {
         true => Ok(()),
         false => Err(JoinError::OthersRun(running.join(", "))),

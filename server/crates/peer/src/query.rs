@@ -1,7 +1,7 @@
 //! HTTP requests to other members for the cluster's members, state hashes, versions and clocks. The responses come from the other
 //! member's `http` or from etcd's peer port.
 
-use std::{io, time::Duration};
+use std::{error::Error as _, io, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
@@ -38,6 +38,28 @@ pub struct RemoteCluster {
 pub async fn cluster(url: &Url, dialer: &PeerDialer) -> io::Result<RemoteCluster> {
     let answer = get(url, dialer, "/members").await?;
     cluster_of(&answer).map_err(invalid)
+}
+
+/// Returns whether a member of the cluster may run at this peer URL: it answers with the cluster's id, or a process there accepts
+/// the connection but TLS fails. A member refuses another member in this way if the certificate of either has expired.
+pub async fn may_run(url: &Url, dialer: &PeerDialer, cluster_id: u64) -> bool {
+    match cluster(url, dialer).await {
+        Ok(found) => found.id == cluster_id,
+        Err(error) => is_tls_failure(&error),
+    }
+}
+
+/// Returns whether a request failed in TLS: a cause of the error is an invalid certificate or message, or an alert.
+fn is_tls_failure(error: &io::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let failed = error.downcast_ref::<io::Error>();
+        if failed.is_some_and(|failed| failed.kind() == io::ErrorKind::InvalidData) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// The releases and the feature level that a member reports.
@@ -262,6 +284,7 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+    use crate::dial::DialError;
 
     fn answer(status: u16, cluster_id: Option<&str>, body: &str) -> Answer {
         let mut answer = Response::builder().status(status);
@@ -370,6 +393,25 @@ mod tests {
         ] {
             let refusal = cluster_of(&answer(status, id, body)).expect_err(body);
             assert!(refusal.contains(reason), "{body:?}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn a_process_with_which_tls_fails_may_be_a_member() {
+        let dialed = |kind| {
+            let failed = io::Error::new(kind, "received fatal alert: CertificateExpired");
+            io::Error::other(DialError::Io(failed))
+        };
+        for (error, fails) in [
+            (dialed(io::ErrorKind::InvalidData), true),
+            (dialed(io::ErrorKind::ConnectionRefused), false),
+            (dialed(io::ErrorKind::UnexpectedEof), false),
+            (io::Error::other(DialError::NoCertificate), false),
+            (io::Error::from(io::ErrorKind::TimedOut), false),
+            // Another server answers at the URL.
+            (invalid("the response is not from a member"), false),
+        ] {
+            assert_eq!(is_tls_failure(&error), fails, "{error:?}");
         }
     }
 
