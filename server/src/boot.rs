@@ -210,8 +210,8 @@ async fn cluster_ready(
     if timeout(limit, ready).await.is_err() {
         tracing::warn!("timed out waiting for a leader; serving clients without one");
     }
-    checker.check_at_start().await?;
-    actix_rt::spawn(checker.run());
+    let differed = checker.check_at_start().await?;
+    actix_rt::spawn(checker.run(differed));
     Ok(())
 }
 

@@ -56,10 +56,7 @@ enum RebuildError {
 /// The result of comparing this member's state with the others.
 enum Standing {
     /// The state equals that of most voters, or all states are equal.
-    Sound {
-        /// Whether the state was replaced.
-        rebuilt: bool,
-    },
+    Sound,
     /// Most voters have a different state, and replacing this member's state failed.
     Corrupt,
     /// Members differ, and no majority shows which state is correct.
@@ -81,15 +78,18 @@ pub struct CorruptionChecker {
 
 impl CorruptionChecker {
     /// If the settings require it, compares the states before the member serves clients. Replaces a state that differs from the
-    /// majority's. Fails if no majority agrees or the replacement fails. As in etcd, ignores unreachable members.
-    pub async fn check_at_start(&self) -> Result<(), InconsistentState> {
+    /// majority's. Returns whether the state differed. Fails if no majority agrees or the replacement fails. As in etcd, ignores
+    /// unreachable members.
+    pub async fn check_at_start(&self) -> Result<bool, InconsistentState> {
+        let mut differed = false;
         if !self.checks.initial || self.is_alone().await {
-            return Ok(());
+            return Ok(differed);
         }
-        match self.repair_state().await {
-            Ok(Standing::Sound { rebuilt }) => {
+        match self.repair_state(&mut differed).await {
+            Ok(Standing::Sound) => {
+                let rebuilt = differed;
                 tracing::info!(rebuilt, "initial corruption checking passed; no corruption");
-                Ok(())
+                Ok(differed)
             }
             Ok(Standing::Unknown(found)) => {
                 Err(InconsistentState { index: found.index, hashes: found.hashes() })
@@ -100,19 +100,20 @@ impl CorruptionChecker {
             }),
             Err(error) => {
                 tracing::warn!(%error, "initial corruption checking was not possible");
-                Ok(())
+                Ok(differed)
             }
         }
     }
 
     /// Compares current states every `--corrupt-check-time`, and states after compactions every `--compact-hash-check-time`.
-    /// Replaces this member's state when it has the CORRUPT alarm or a damaged checkpoint. Returns when the process stops.
-    pub async fn run(self) {
+    /// Replaces this member's state when it has the CORRUPT alarm or a damaged checkpoint. `differed` is the result of
+    /// [`Self::check_at_start`]. Returns when the process stops.
+    pub async fn run(self, differed: bool) {
         tokio::select! {
             () = self.node.stopping() => {}
             () = self.compare_regularly() => {}
             () = self.compare_compactions() => {}
-            () = self.follow_alarm() => {}
+            () = self.follow_alarm(differed) => {}
             () = self.follow_damage() => {}
         }
     }
@@ -162,8 +163,9 @@ impl CorruptionChecker {
     }
 
     /// When this member has the CORRUPT alarm, compares its state with the others'. Replaces a corrupt state and disarms the
-    /// alarm. If the state is intact, a client raised the alarm and must disarm it. Retries failures after a pause. Never returns.
-    async fn follow_alarm(&self) {
+    /// alarm. If no comparison has found a corrupt state, a client raised the alarm and must disarm it. `differed` says whether a
+    /// comparison has found one before. Retries failures after a pause. Never returns.
+    async fn follow_alarm(&self, mut differed: bool) {
         let mut looks = interval(ALARM_INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let own = Alarm::new(self.node.identity().member_id, AlarmType::Corrupt);
@@ -171,21 +173,21 @@ impl CorruptionChecker {
         loop {
             looks.tick().await;
             if !self.node.has_corrupt_alarm() {
-                handled = false;
+                (handled, differed) = (false, false);
                 continue;
             }
             if handled || self.is_alone().await {
                 continue;
             }
-            match self.repair_state().await {
-                // A client raised the alarm and must disarm it.
-                Ok(Standing::Sound { rebuilt: false }) => handled = true,
-                Ok(Standing::Sound { rebuilt: true }) => {
+            match self.repair_state(&mut differed).await {
+                Ok(Standing::Sound) if differed => {
                     tracing::warn!(
                         "this member's state equals the others' again; lowering its alarm"
                     );
                     self.change_alarm(own, AlarmAction::Deactivate).await;
                 }
+                // A client raised the alarm and must disarm it.
+                Ok(Standing::Sound) => handled = true,
                 Ok(Standing::Corrupt | Standing::Unknown(_)) => {
                     tracing::error!("this member's state is still corrupt; retrying later");
                     sleep(REBUILD_PAUSE).await;
@@ -219,22 +221,22 @@ impl CorruptionChecker {
     }
 
     /// Compares this member's state and replaces it until it equals the majority's, at most [`REBUILD_ATTEMPTS`] times. Returns
-    /// the result of the last comparison.
-    async fn repair_state(&self) -> Result<Standing, CompareError> {
+    /// the result of the last comparison. Sets `differed` if most voters have another state, even if a later step fails.
+    async fn repair_state(&self, differed: &mut bool) -> Result<Standing, CompareError> {
         let own = self.node.identity().member_id;
-        let mut rebuilt = false;
         for _ in 0..REBUILD_ATTEMPTS {
             let enough = |members: &[MemberHash]| is_confirmed(members, own);
             let comparison = compare::now(&self.node, &self.dialer, enough).await?;
             self.metrics.compared(&comparison.agreement);
             let majority = match &comparison.agreement {
-                StateAgreement::Agreed { .. } => return Ok(Standing::Sound { rebuilt }),
+                StateAgreement::Agreed { .. } => return Ok(Standing::Sound),
                 StateAgreement::Undecided => return Ok(Standing::Unknown(comparison)),
                 StateAgreement::Outvoted { majority, .. } => majority,
             };
             if majority.contains(&own) {
-                return Ok(Standing::Sound { rebuilt });
+                return Ok(Standing::Sound);
             }
+            *differed = true;
             let (index, hashes) = (comparison.index, comparison.hashes());
             tracing::error!(
                 index,
@@ -246,7 +248,6 @@ impl CorruptionChecker {
             }
             match self.rebuild(majority).await {
                 Ok(()) => {
-                    rebuilt = true;
                     self.metrics.rebuilds.inc();
                     tracing::warn!("rebuilt the state of this member from the leader's");
                 }

@@ -67,6 +67,26 @@ fn a_corrupt_member_is_rebuilt_before_it_serves() {
     log.wait_log(0, "initial corruption checking passed");
 }
 
+/// The leader raises the alarm before the member starts again. The member replaces its state before it looks for the alarm.
+#[test]
+fn a_member_that_is_rebuilt_at_its_start_lowers_its_alarm() {
+    let mut cluster = Cluster::start_with(3, &["--initial-corrupt-check"]);
+    fill(&cluster);
+    let (at, leader) = (cluster.follower(), cluster.leader());
+    let id = witan_e2e::cluster::status(cluster.member(at))
+        .expect("it runs")
+        .id;
+    alter(cluster.member_mut(at), "good-two", "baad-two");
+    let raise = format!(r#"{{"action":"ACTIVATE","memberID":"{id}","alarm":"CORRUPT"}}"#);
+    cluster.member(leader).v3("maintenance/alarm", &raise);
+    cluster.member_mut(at).start_unhealthy_again();
+    let member = cluster.member(at);
+    assert_eq!(member.metric(REBUILDS), Some(1.0));
+    wait::until_true("the alarm is lowered", || alarms(member) == 0);
+    member.v3("kv/put", r#"{"key":"Yg==","value":"Yg=="}"#);
+    cluster.wait_equal();
+}
+
 #[test]
 fn a_corrupt_member_is_found_alarmed_and_rebuilt() {
     let mut cluster = Cluster::start_with(3, &["--corrupt-check-time", "1s"]);
