@@ -2,8 +2,8 @@
 //! `--wal-dir`, so that offline commands, and startup without the flag, find the log.
 //!
 //! A log in the data directory is copied, then its directory is exchanged with the link atomically. A crash leaves either the
-//! directory or the link. The directory's file `owner` names its link; only [`place_log`] changes it. In `--wal-dir`, this
-//! process deletes only its own copy, because other files may belong to another member.
+//! directory or the link. The directory's file `owner` names its link; only [`place_log`] changes it. In `--wal-dir`, a startup
+//! deletes only the data directory's own copy, because other files may belong to another member.
 
 use std::{
     fs, io,
@@ -124,6 +124,7 @@ fn new_link(log: &Path, target: &Path) -> Result<PathBuf, OpenError> {
 /// Copies the log to the directory `target`, which must be missing or empty, then exchanges the log's directory with a link to
 /// the copy.
 fn move_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), OpenError> {
+    remove_unused_copy(log, target)?;
     refuse_used(target)?;
     tracing::info!(from = %log.display(), to = %target.display(), "moving the raft log to --wal-dir");
     let staged = target.with_file_name(format!("{LOG}.moving-{}", process::id()));
@@ -133,23 +134,41 @@ fn move_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), Op
     }
     // Remove the owner file, because a rename replaces only an empty directory.
     let _ = fs::remove_file(target.join(owner::FILE));
-    let copied = copy(log, &staged).and_then(|()| fs::rename(&staged, target));
-    if let Err(error) = copied.and_then(|()| sync_parent(target)) {
+    let link = new_link(log, target)?;
+    let copied = || -> Result<(), OpenError> {
+        let failed = |error| OpenError::io(target, error);
+        copy(log, &staged).map_err(failed)?;
+        // The copy names its link before it is in `target`, so that an interrupted move can be repeated.
+        name_link(&link, log, &staged, identity)?;
+        sync_dir(&member_of(log)).map_err(failed)?;
+        fs::rename(&staged, target).map_err(failed)?;
+        sync_parent(target).map_err(failed)
+    };
+    copied().inspect_err(|_| {
         let _ = fs::remove_dir_all(&staged);
-        return Err(OpenError::io(target, error));
-    }
-    let done = new_link(log, target).and_then(|link| {
-        name_link(&link, log, target, identity)?;
-        files::exchange(&link, log).map_err(|error| {
-            let what = format!("cannot replace the directory of the log with a link: {error}");
-            OpenError::WalDir { path: target.to_owned(), what }
-        })
+    })?;
+    let exchanged = files::exchange(&link, log).map_err(|error| {
+        let what = format!("cannot replace the directory of the log with a link: {error}");
+        OpenError::WalDir { path: target.to_owned(), what }
     });
-    done.inspect_err(|_| {
+    exchanged.inspect_err(|_| {
         // The copy from this call is unused.
         let _ = fs::remove_dir_all(target);
-        let _ = fs::remove_file(log.with_file_name(EXCHANGED));
+        let _ = fs::remove_file(&link);
     })
+}
+
+/// Removes the copy of an interrupted move. No member has used the copy, because its owner is a link that was not exchanged with
+/// the log's directory.
+fn remove_unused_copy(log: &Path, target: &Path) -> Result<(), OpenError> {
+    let link = log.with_file_name(EXCHANGED);
+    let is_owner = link.is_symlink()
+        && links_to(&link, target)
+        && owner::check_link(&link).is_ok_and(|owner| owner.is_some());
+    match is_owner {
+        true => fs::remove_dir_all(target).map_err(|error| OpenError::io(target, error)),
+        false => Ok(()),
+    }
 }
 
 /// Copies the files of a directory to a new directory, durably.

@@ -42,7 +42,7 @@ fn a_new_log_is_where_it_was_asked_for() {
 
 #[test]
 fn a_log_in_the_data_directory_moves_after_attempts_that_were_interrupted() {
-    let states: [fn(&TempDir, &Path); 4] = [
+    let states: [fn(&TempDir, &Path); 5] = [
         |_, _| {},
         // An earlier process with the same id was interrupted while it copied a log.
         |_, wal| {
@@ -52,6 +52,16 @@ fn a_log_in_the_data_directory_moves_after_attempts_that_were_interrupted() {
         },
         // The move was interrupted with another --wal-dir.
         |dir, _| symlink("/nowhere", log_of(dir).with_file_name("log.exchanged")).unwrap(),
+        // The move was interrupted before the exchange.
+        |dir, wal| {
+            let log = log_of(dir);
+            let saved = log.with_file_name("saved");
+            copy_with_link(&log, &saved);
+            place_log(&dir.data(), wal).unwrap();
+            fs::rename(&log, log.with_file_name("log.exchanged")).unwrap();
+            fs::rename(saved, log).unwrap();
+            fs::write(wal.join("log/0000000000000009.raftlog"), "earlier").unwrap();
+        },
         // The move was interrupted after the exchange.
         |dir, wal| {
             place_log(&dir.data(), wal).unwrap();
