@@ -40,10 +40,11 @@ pub(super) async fn prepare(
         Err(OpenError::Etcd { .. }) if config.adopt_etcd => Some(adopt_etcd(&config, cache).await?),
         found => found?,
     };
-    let config = discover::complete(config, found).await?;
+    let has_state = found.is_some() && storage::has_state(&config.data_dir);
+    let config = discover::complete(config, found, has_state).await?;
     let source = config.follow.as_ref().map(Source::new).transpose();
     let source = source.map_err(SeedError::from)?;
-    if found.is_some() && storage::has_state(&config.data_dir) {
+    if has_state {
         let followed = source.map(|source| (source, None));
         return Ok(Prepared { config, joined: None, followed });
     }

@@ -23,25 +23,29 @@ pub use error::DiscoverError;
 
 use registry::Registration;
 
-/// Returns the configuration with the discovered members. Returns `config` unchanged if it does not use discovery or the data
-/// directory has an identity.
+/// Returns the configuration with the discovered members. Returns `config` unchanged if it does not use discovery or if
+/// `has_state` is true, because the data directory then contains the members. A directory with the identity `found` and no state
+/// belongs to a member whose first start was interrupted.
 pub async fn complete(
     config: Config,
     found: Option<DataIdentity>,
+    has_state: bool,
 ) -> Result<Config, DiscoverError> {
-    let begins = found.is_none() && config.initial_cluster_state == ClusterState::New;
+    let begins = !has_state && config.initial_cluster_state == ClusterState::New;
     let Some(discovery) = config.discovery.clone().filter(|_| begins) else {
         return Ok(config);
     };
     let (cluster, token) = match &discovery {
         Discovery::V2(asked) => {
             let mut registry = v2::Registry::new(asked)?;
-            let text = registry::join(&mut registry, &own(&config, &asked.url)).await?;
+            let own = own(&config, found, &asked.url);
+            let text = registry::join(&mut registry, &own).await?;
             (registered(text)?, asked.url.clone())
         }
         Discovery::V3(asked) => {
             let mut registry = v3::Registry::new(asked)?;
-            let text = registry::join(&mut registry, &own(&config, &asked.token)).await?;
+            let own = own(&config, found, &asked.token);
+            let text = registry::join(&mut registry, &own).await?;
             (registered(text)?, asked.token.clone())
         }
         Discovery::Srv(asked) => {
@@ -62,14 +66,17 @@ pub async fn complete(
 }
 
 /// Builds this member's registration. Its id is computed from its peer URLs and the token; its value contains its name and
-/// URLs.
-fn own(config: &Config, token: &str) -> Registration {
+/// URLs. `found` is the identity in the data directory.
+fn own(config: &Config, found: Option<DataIdentity>, token: &str) -> Registration {
     let urls = &config.initial_advertise_peer_urls;
     let mut sorted: Vec<String> = urls.iter().map(ToString::to_string).collect();
     sorted.sort_unstable();
+    let id = MemberId(ids::member_id(&sorted, token, None));
     Registration {
-        id: MemberId(ids::member_id(&sorted, token, None)),
+        id,
         value: text(&[(config.name.clone(), urls.clone())]),
+        // The directory gets its identity after the registration.
+        exists: found.is_some_and(|found| found.member_id == id),
     }
 }
 
@@ -111,7 +118,35 @@ fn check_distinct(cluster: &[(String, Vec<Url>)]) -> Result<(), DiscoverError> {
 
 #[cfg(test)]
 mod tests {
+    use witan_config::V2Discovery;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_member_without_a_state_discovers_its_cluster() {
+        let asked = V2Discovery { url: "not a URL".into(), proxy: None };
+        let config = Config { discovery: Some(Discovery::V2(asked)), ..Config::default() };
+        let found = Some(DataIdentity::new(1, MemberId(7)));
+        for (found, has_state, asks) in [
+            (None, false, true),
+            // The process was killed after it wrote the identity.
+            (found, false, true),
+            (found, true, false),
+        ] {
+            let completed = complete(config.clone(), found, has_state).await;
+            assert_eq!(completed.is_err(), asks, "{found:?} {has_state}");
+        }
+    }
+
+    #[test]
+    fn a_registration_exists_if_the_data_directory_has_its_id() {
+        let config = Config::default();
+        let of = |found| own(&config, found, "token");
+        let id = of(None).id;
+        let identity = |id| Some(DataIdentity::new(1, id));
+        assert!(!of(None).exists && !of(identity(MemberId(7))).exists);
+        assert!(of(identity(id)).exists);
+    }
 
     #[test]
     fn registrations_are_members_of_their_own() {

@@ -20,6 +20,8 @@ pub(super) struct Registration {
     pub(super) id: MemberId,
     /// `NAME=URL` for each peer URL.
     pub(super) value: String,
+    /// Whether an earlier process of this member has registered it.
+    pub(super) exists: bool,
 }
 
 /// A service with which the members of a new cluster register.
@@ -111,17 +113,18 @@ pub(super) async fn join(
     }
 }
 
-/// Registers this member and retries temporary failures. After a failed attempt, `Duplicate` counts as success.
+/// Registers this member and retries temporary failures. After a failed attempt, or if the registration exists, `Duplicate`
+/// counts as success.
 async fn register(
     registry: &mut impl Registry,
     own: &Registration,
     pause: &mut Pause,
 ) -> Result<(), DiscoverError> {
-    let mut tried = false;
+    let mut tried = own.exists;
     loop {
         match registry.register(own).await {
             Ok(()) => break,
-            // The earlier attempt succeeded, but its response was lost.
+            // The earlier attempt succeeded, but its response was lost or its process was killed.
             Err(Failure::Final(DiscoverError::Duplicate(_))) if tried => break,
             Err(failure) => {
                 pause.wait_after(failure).await?;
@@ -191,7 +194,7 @@ mod tests {
     }
 
     fn own(id: u64) -> Registration {
-        Registration { id: MemberId(id), value: entry(id, 0).value }
+        Registration { id: MemberId(id), value: entry(id, 0).value, exists: false }
     }
 
     /// A registry that returns scripted responses.
@@ -273,6 +276,14 @@ mod tests {
             ..Script::default()
         };
         assert_eq!(join(&mut script, &own(1)).await.unwrap().len(), 1);
+        let mut script = Script {
+            state: RegistryState { size: 1, ..RegistryState::default() },
+            tries: vec![duplicate()],
+            arrives: true,
+            ..Script::default()
+        };
+        let killed = Registration { exists: true, ..own(1) };
+        assert_eq!(join(&mut script, &killed).await.unwrap().len(), 1);
         let mut script = Script {
             state: RegistryState { size: 2, ..RegistryState::default() },
             tries: vec![duplicate()],
