@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::url::UrlError;
+use super::url::{Url, UrlError};
 
 /// Why a configuration is invalid.
 #[derive(Debug, thiserror::Error)]
@@ -124,4 +124,6 @@ pub enum ConfigError {
     LocalName(String),
     #[error("--initial-cluster has {has} but missing from --initial-advertise-peer-urls={missing}")]
     AdvertisedPeers { has: String, missing: String },
+    #[error("initial cluster has duplicate url {0}; each member needs URLs of its own")]
+    DuplicateUrl(Url),
 }

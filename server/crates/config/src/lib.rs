@@ -24,7 +24,7 @@ mod tests;
 mod url;
 mod values;
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{collections::HashSet, ffi::OsString, path::PathBuf, time::Duration};
 
 use tracing::level_filters::LevelFilter;
 
@@ -146,8 +146,8 @@ impl Config {
         })
     }
 
-    /// Checks that the initial cluster contains this member with exactly its advertised peer URLs, and returns these URLs. With
-    /// SRV discovery, checks only the name. As in etcd, the `--initial-` flags apply only to an empty data directory; do not
+    /// Checks that the initial cluster contains this member with exactly its advertised peer URLs and no URL twice, and returns
+    /// this member's URLs. With SRV discovery, checks only the name. As in etcd, the `--initial-` flags apply only to an empty data directory; do not
     /// call this for any other.
     pub fn bootstrap(&self) -> Result<&[Url], ConfigError> {
         let Some((_, urls)) = self
@@ -169,7 +169,7 @@ impl Config {
         };
         let missing = lacks(urls, advertised).or_else(|| lacks(advertised, urls));
         match missing {
-            None => Ok(urls),
+            None => self.check_distinct_urls().map(|()| urls.as_slice()),
             Some(_) => Err(ConfigError::AdvertisedPeers {
                 has: urls
                     .iter()
@@ -182,6 +182,16 @@ impl Config {
                     .collect::<Vec<_>>()
                     .join(","),
             }),
+        }
+    }
+
+    /// Fails if a URL occurs twice in the initial cluster, because two members with the same URLs have the same id.
+    fn check_distinct_urls(&self) -> Result<(), ConfigError> {
+        let mut known = HashSet::new();
+        let mut urls = self.initial_cluster.iter().flat_map(|(_, urls)| urls);
+        match urls.find(|url| !known.insert(*url)) {
+            Some(url) => Err(ConfigError::DuplicateUrl(url.clone())),
+            None => Ok(()),
         }
     }
 }

@@ -484,6 +484,16 @@ fn only_a_fresh_member_must_fit_its_initial_cluster() {
         .map(Url::to_string)
         .collect();
     assert_eq!(urls, ["http://127.0.0.1:1", "http://127.0.0.1:7"]);
+    let own = "http://localhost:2380";
+    for other in [own, "http://a:1,c=http://a:1"] {
+        let line = format!("--name a --initial-cluster a={own},b={other}");
+        let refusal = load(&line, &[]).unwrap().bootstrap().unwrap_err();
+        let text = refusal.to_string();
+        assert!(
+            text.starts_with("initial cluster has duplicate url"),
+            "{text}"
+        );
+    }
 }
 
 #[test]
