@@ -1,4 +1,4 @@
-//! URLs of members as etcd accepts them: `http://host:port` or `unix://socket`, without a path.
+//! URLs of members as etcd accepts them: `http://host:port`, `unix://socket` or `unix:socket`.
 
 use std::{fmt, str::FromStr};
 
@@ -106,8 +106,8 @@ impl fmt::Display for Url {
 impl FromStr for Url {
     type Err = UrlError;
 
-    /// Parses `http[s]://HOST:PORT` or `unix[s]://PATH`, ignoring spaces around it. Fails for another scheme, a missing port,
-    /// or a path after the port.
+    /// Parses `http[s]://HOST:PORT`, `unix[s]://PATH` or `unix[s]:PATH`, ignoring spaces around it. Fails for another scheme, a
+    /// missing port, or a path after the port.
     fn from_str(text: &str) -> Result<Self, UrlError> {
         let text = text.trim();
         let owned = || text.to_owned();
@@ -119,9 +119,10 @@ impl FromStr for Url {
         }
         let scheme = scheme.to_ascii_lowercase();
         let tls = matches!(scheme.as_str(), "https" | "unixs");
-        let rest = rest.strip_prefix("//").unwrap_or_default();
+        let after_slashes = rest.strip_prefix("//");
         let address = match scheme.as_str() {
             "http" | "https" => {
+                let rest = after_slashes.unwrap_or_default();
                 let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
                 let address = tcp(text, authority)?;
                 if !path.is_empty() {
@@ -129,7 +130,7 @@ impl FromStr for Url {
                 }
                 address
             }
-            "unix" | "unixs" => Address::Unix(rest.to_owned()),
+            "unix" | "unixs" => Address::Unix(after_slashes.unwrap_or(rest).to_owned()),
             _ => return Err(UrlError::Scheme(owned())),
         };
         Ok(Self { text: owned(), address, tls })
@@ -176,6 +177,10 @@ mod tests {
         );
         assert_eq!(
             parsed("unix:///run/w.sock"),
+            Address::Unix("/run/w.sock".into())
+        );
+        assert_eq!(
+            parsed("unix:/run/w.sock"),
             Address::Unix("/run/w.sock".into())
         );
         assert!("https://a:1".parse::<Url>().unwrap().is_tls());
