@@ -91,7 +91,7 @@ impl FlagValues {
             return Err(ConfigError::Advertise);
         }
         let auto_compaction = self.auto_compaction()?;
-        let initial_advertise_peer_urls = self.urls("initial-advertise-peer-urls")?;
+        let initial_advertise_peer_urls = self.advertised_urls("initial-advertise-peer-urls")?;
         let initial_cluster = self.initial_cluster(&name, &initial_advertise_peer_urls)?;
         self.check_value_types()?;
         let mut warnings = Vec::new();
@@ -105,7 +105,7 @@ impl FlagValues {
             listen_client_http_urls: self.bind_urls("listen-client-http-urls")?,
             listen_metrics_urls: self.bind_urls("listen-metrics-urls")?,
             listen_peer_urls: self.bind_urls("listen-peer-urls")?,
-            advertise_client_urls: self.urls("advertise-client-urls")?,
+            advertise_client_urls: self.advertised_urls("advertise-client-urls")?,
             initial_advertise_peer_urls,
             initial_cluster,
             initial_cluster_token: self.text("initial-cluster-token").to_owned(),
@@ -240,10 +240,23 @@ impl FlagValues {
 
     /// Parses a list of URLs to listen on. Fails if a host name is not `localhost`.
     fn bind_urls(&self, flag: &'static str) -> Result<Vec<Url>, ConfigError> {
+        self.checked_urls(flag, Url::bindable)
+    }
+
+    /// Parses a list of URLs to advertise. Fails if a URL has no host.
+    fn advertised_urls(&self, flag: &'static str) -> Result<Vec<Url>, ConfigError> {
+        self.checked_urls(flag, Url::advertisable)
+    }
+
+    /// Parses a list of URLs and runs `check` on each of them.
+    fn checked_urls(
+        &self,
+        flag: &'static str,
+        check: impl Fn(&Url) -> Result<(), UrlError>,
+    ) -> Result<Vec<Url>, ConfigError> {
         let urls = self.urls(flag)?;
         for url in &urls {
-            url.bindable()
-                .map_err(|source| ConfigError::Url { flag, source })?;
+            check(url).map_err(|source| ConfigError::Url { flag, source })?;
         }
         Ok(urls)
     }

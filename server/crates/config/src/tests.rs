@@ -190,6 +190,14 @@ fn refusals_in_etcds_words() {
             "--listen-metrics-urls http://example.org:1",
             "--listen-metrics-urls: expected IP in URL for binding (http://example.org:1)",
         ),
+        (
+            "--initial-advertise-peer-urls http://:2380",
+            "--initial-advertise-peer-urls: unexpected empty host (http://:2380)",
+        ),
+        (
+            "--advertise-client-urls http://:2379",
+            "--advertise-client-urls: unexpected empty host (http://:2379)",
+        ),
     ] {
         assert_eq!(refusal(line), text);
     }

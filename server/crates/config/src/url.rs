@@ -37,6 +37,8 @@ pub enum UrlError {
     Path(String),
     #[error("expected IP in URL for binding ({0})")]
     Bind(String),
+    #[error("unexpected empty host ({0})")]
+    Host(String),
 }
 
 impl Url {
@@ -72,6 +74,14 @@ impl Url {
                 Ok(_) => Ok(()),
                 Err(_) => Err(UrlError::Bind(self.text.clone())),
             },
+        }
+    }
+
+    /// Checks that the URL has a host, because clients and other members connect to it.
+    pub fn advertisable(&self) -> Result<(), UrlError> {
+        match &self.address {
+            Address::Tcp(host, _) if host.is_empty() => Err(UrlError::Host(self.text.clone())),
+            Address::Tcp(_, _) | Address::Unix(_) => Ok(()),
         }
     }
 
