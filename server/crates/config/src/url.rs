@@ -52,12 +52,17 @@ impl Url {
         self.tls
     }
 
-    /// Parses a comma-separated list in order. Ignores empty parts. Fails if there is no URL.
+    /// Parses a comma-separated list in order. Ignores empty parts and repeated URLs. Fails if there is no URL.
     pub fn list(text: &str) -> Result<Vec<Url>, UrlError> {
-        let urls = text.split(',').map(str::trim).filter(|url| !url.is_empty());
-        let urls = urls
-            .map(str::parse)
-            .collect::<Result<Vec<Url>, UrlError>>()?;
+        let mut urls = Vec::new();
+        for part in text.split(',').map(str::trim) {
+            if !part.is_empty() {
+                let url: Url = part.parse()?;
+                if !urls.contains(&url) {
+                    urls.push(url);
+                }
+            }
+        }
         if urls.is_empty() {
             Err(UrlError::None)
         } else {
@@ -225,6 +230,13 @@ mod tests {
             named.bindable().unwrap_err().to_string(),
             "expected IP in URL for binding (http://example.org:1)"
         );
+    }
+
+    #[test]
+    fn a_repeated_url_counts_once() {
+        let urls = Url::list("http://a:1, http://b:1,http://a:1").unwrap();
+        let urls: Vec<String> = urls.iter().map(Url::to_string).collect();
+        assert_eq!(urls, ["http://a:1", "http://b:1"]);
     }
 
     #[test]
