@@ -146,9 +146,9 @@ impl Config {
         })
     }
 
-    /// Checks that the initial cluster contains this member with exactly its advertised peer URLs and no URL twice, and returns
-    /// this member's URLs. With SRV discovery, checks only the name. As in etcd, the `--initial-` flags apply only to an empty data directory; do not
-    /// call this for any other.
+    /// Checks that the initial cluster contains this member and no URL twice. A member of a new cluster must have exactly its
+    /// advertised peer URLs there. Returns this member's URLs in the initial cluster. With SRV discovery, checks only the name.
+    /// As in etcd, the `--initial-` flags apply only to an empty data directory; do not call this for any other.
     pub fn bootstrap(&self) -> Result<&[Url], ConfigError> {
         let Some((_, urls)) = self
             .initial_cluster
@@ -161,28 +161,36 @@ impl Config {
             // SRV discovery compares names and addresses itself.
             return Ok(urls);
         }
-        let advertised = &self.initial_advertise_peer_urls;
-        let lacks = |of: &[Url], in_: &[Url]| {
-            of.iter()
-                .find(|url| !in_.iter().any(|other| other.same_endpoint(url)))
-                .cloned()
-        };
-        let missing = lacks(urls, advertised).or_else(|| lacks(advertised, urls));
-        match missing {
-            None => self.check_distinct_urls().map(|()| urls.as_slice()),
-            Some(_) => Err(ConfigError::AdvertisedPeers {
-                has: urls
-                    .iter()
-                    .map(|url| format!("{}={url}", self.name))
-                    .collect::<Vec<_>>()
-                    .join(","),
-                missing: advertised
-                    .iter()
-                    .map(Url::to_string)
-                    .collect::<Vec<_>>()
-                    .join(","),
-            }),
+        self.check_distinct_urls()?;
+        // A joining member was added with its URLs.
+        if self.initial_cluster_state == ClusterState::New {
+            self.check_advertised(urls)?;
         }
+        Ok(urls)
+    }
+
+    /// Fails unless `urls`, this member's URLs in the initial cluster, are its advertised peer URLs.
+    fn check_advertised(&self, urls: &[Url]) -> Result<(), ConfigError> {
+        let advertised = &self.initial_advertise_peer_urls;
+        let lacks = |of: &[Url], others: &[Url]| {
+            !of.iter()
+                .all(|url| others.iter().any(|other| other.same_endpoint(url)))
+        };
+        if !lacks(urls, advertised) && !lacks(advertised, urls) {
+            return Ok(());
+        }
+        Err(ConfigError::AdvertisedPeers {
+            has: urls
+                .iter()
+                .map(|url| format!("{}={url}", self.name))
+                .collect::<Vec<_>>()
+                .join(","),
+            missing: advertised
+                .iter()
+                .map(Url::to_string)
+                .collect::<Vec<_>>()
+                .join(","),
+        })
     }
 
     /// Fails if a URL occurs twice in the initial cluster, because two members with the same URLs have the same id.
