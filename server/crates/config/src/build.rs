@@ -407,13 +407,15 @@ impl FlagValues {
         Ok(i64::try_from(shortest_ms.div_ceil(1000)).unwrap_or(i64::MAX))
     }
 
-    /// Returns the settings of client connections. A keepalive interval of 0 disables keepalive pings.
+    /// Returns the settings of client connections. A keepalive interval or timeout of 0 disables keepalive pings.
     fn connections(&self, max_message_bytes: usize) -> Result<ConnectionSettings, ConfigError> {
         let interval = self.duration("grpc-keepalive-interval")?;
+        let timeout = self.duration("grpc-keepalive-timeout")?;
+        let pings = !interval.is_zero() && !timeout.is_zero();
         Ok(ConnectionSettings {
             keepalive_min_time: self.duration("grpc-keepalive-min-time")?,
-            keepalive_interval: (!interval.is_zero()).then_some(interval),
-            keepalive_timeout: self.duration("grpc-keepalive-timeout")?,
+            keepalive_interval: pings.then_some(interval),
+            keepalive_timeout: timeout,
             max_concurrent_streams: self.number("max-concurrent-streams")?,
             reuse_port: self.boolean("socket-reuse-port")?,
             max_message_bytes,

@@ -246,7 +246,7 @@ pub enum AutoCompaction {
 pub struct ConnectionSettings {
     /// `--grpc-keepalive-min-time`.
     pub keepalive_min_time: Duration,
-    /// `--grpc-keepalive-interval`; `None` disables pings.
+    /// `--grpc-keepalive-interval`; `None`, also if the timeout is 0, disables pings.
     pub keepalive_interval: Option<Duration>,
     /// `--grpc-keepalive-timeout`.
     pub keepalive_timeout: Duration,

@@ -508,6 +508,19 @@ fn only_a_fresh_member_must_fit_its_initial_cluster() {
 }
 
 #[test]
+fn clients_are_pinged_unless_a_setting_is_zero() {
+    for (line, interval) in [
+        ("", Some(Duration::from_secs(2 * 3600))),
+        ("--grpc-keepalive-interval 9s", Some(Duration::from_secs(9))),
+        ("--grpc-keepalive-interval 0", None),
+        ("--grpc-keepalive-timeout 0", None),
+    ] {
+        let connections = load(line, &[]).unwrap().connections;
+        assert_eq!(connections.keepalive_interval, interval, "{line}");
+    }
+}
+
+#[test]
 fn a_level_is_held_for_a_time_or_until_a_command() {
     for (line, hold) in [
         ("", Some(Duration::from_secs(24 * 3600))),

@@ -31,7 +31,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("max-concurrent-streams", Integer, "4294967295", "Maximum number of concurrent gRPC calls on a client connection.", supported("connection_settings")),
     Flag::new("grpc-keepalive-min-time", Duration, "5s", "Minimum interval between two pings of a gRPC client. A client that pings more often is disconnected.", supported("too_many_pings_end_the_connection")),
     Flag::new("grpc-keepalive-interval", Duration, "2h0m0s", "Idle time after which a gRPC client is pinged; 0 disables pings.", supported("connection_settings")),
-    Flag::new("grpc-keepalive-timeout", Duration, "20s", "Time to wait for a gRPC client's response to a ping before the client is disconnected.", supported("connection_settings")),
+    Flag::new("grpc-keepalive-timeout", Duration, "20s", "Time to wait for a gRPC client's response to a ping before the client is disconnected; 0 disables pings.", supported("connection_settings")),
     Flag::new("socket-reuse-port", Bool, "false", "Sets SO_REUSEPORT on listeners, which allows several processes to listen on the same port.", supported("connection_settings")).yaml("socket-options.reuse-port"),
     Flag::new("socket-reuse-address", Bool, "false", "Sets SO_REUSEADDR on listeners, which allows binding to a port that still has connections in TIME_WAIT.", accepted("SO_REUSEADDR is always set")).yaml("socket-options.reuse-address"),
     Flag::new("raft-read-timeout", Duration, "5s", "Time without data from a peer after which its connection is closed. The minimum is 3s.", supported("peer_ports_and_their_timeouts")),
