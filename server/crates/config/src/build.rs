@@ -180,14 +180,16 @@ impl FlagValues {
             .map_err(|_| self.bad(flag, "must be a number within the range of the flag"))
     }
 
-    /// Returns the value that `choices` assigns to the flag's text. For any other text, fails with a list of the choices.
+    /// Returns the value that `choices` assigns to the flag's text in any case. For any other text, fails with a list of the
+    /// choices.
     pub(super) fn choice<V: Copy>(
         &self,
         flag: &'static str,
         choices: &[(&str, V)],
     ) -> Result<V, ConfigError> {
         let text = self.text(flag);
-        match choices.iter().find(|(name, _)| *name == text) {
+        let mut known = choices.iter();
+        match known.find(|(name, _)| name.eq_ignore_ascii_case(text)) {
             Some((_, value)) => Ok(*value),
             None => {
                 let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
@@ -464,6 +466,7 @@ impl FlagValues {
                 ("debug", LevelFilter::DEBUG),
                 ("info", LevelFilter::INFO),
                 ("warn", LevelFilter::WARN),
+                ("warning", LevelFilter::WARN),
                 ("error", LevelFilter::ERROR),
                 // `error` is the highest level in use.
                 ("dpanic", LevelFilter::ERROR),

@@ -265,6 +265,20 @@ fn a_logger_that_is_asked_for_writes_json() {
 }
 
 #[test]
+fn log_levels_are_read_as_etcd_reads_them() {
+    for (level, expect) in [
+        ("debug", LevelFilter::DEBUG),
+        ("INFO", LevelFilter::INFO),
+        ("Warn", LevelFilter::WARN),
+        ("warning", LevelFilter::WARN),
+    ] {
+        let config = load("", &[("ETCD_LOG_LEVEL", level)]).unwrap();
+        assert_eq!(config.log.level, expect, "{level}");
+    }
+    assert!(refusal("--log-level loud").contains("must be one of debug, info, warn"));
+}
+
+#[test]
 fn feature_gates_are_known_by_name() {
     for (gates, part) in [
         ("NoSuch=true", "unrecognized feature gate: NoSuch"),
