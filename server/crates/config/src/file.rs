@@ -129,6 +129,27 @@ mod tests {
     }
 
     #[test]
+    fn v3_discovery_has_the_sections_of_etcd() {
+        let values = parsed(
+            "discovery-config:\n  token: t\n  client:\n    endpoints: [http://a:1, http://b:1]\n    \
+             dial-timeout: 1000000000\n    secure:\n      insecure-transport: false\n      \
+             cacert: ca.pem\n    auth:\n      username: u\n      password: p\n",
+        );
+        for (flag, text) in [
+            ("discovery-token", "t"),
+            ("discovery-endpoints", "http://a:1,http://b:1"),
+            ("discovery-dial-timeout", "1000000000ns"),
+            ("discovery-insecure-transport", "false"),
+            ("discovery-cacert", "ca.pem"),
+            ("discovery-user", "u"),
+            ("discovery-password", "p"),
+        ] {
+            assert_eq!(values.given(flag), Some(text), "{flag}");
+        }
+        assert!(values.warnings.is_empty(), "{:?}", values.warnings);
+    }
+
+    #[test]
     fn files_without_a_mapping_are_refused() {
         let mut values = FlagValues::default();
         for bad in ["[1]", "just text", "name: {a: b}", ": :"] {
