@@ -33,7 +33,7 @@ pub(super) struct Due {
     pub(super) create: Option<Timestamp>,
     pub(super) delete: Vec<String>,
     pub(super) status: EtcdBackupScheduleStatus,
-    /// Whether two consecutive scheduled times passed without a successful backup.
+    /// Whether the schedule is invalid, or two consecutive scheduled times passed without a successful backup.
     pub(super) overdue: bool,
     pub(super) requeue_after: Duration,
 }
@@ -71,12 +71,12 @@ impl Times {
 }
 
 /// Returns the decision for an invalid or paused schedule: no backup is created.
-fn without_backup(delete: Vec<String>, status: EtcdBackupScheduleStatus) -> Due {
+fn without_backup(delete: Vec<String>, status: EtcdBackupScheduleStatus, overdue: bool) -> Due {
     Due {
         create: None,
         delete,
         status,
-        overdue: false,
+        overdue,
         requeue_after: POLL,
     }
 }
@@ -108,12 +108,13 @@ pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Ti
         Ok(found) => found,
         Err(error) => {
             status.conditions = ready(schedule, "InvalidSchedule", &error, now);
-            return without_backup(delete, status);
+            // The times that pass without a backup are unknown.
+            return without_backup(delete, status, true);
         }
     };
     if schedule.spec.paused {
         status.conditions = ready(schedule, "Paused", "spec.paused is true", now);
-        return without_backup(delete, status);
+        return without_backup(delete, status, false);
     }
     let created = schedule.creation_timestamp().map_or(now, |time| time.0);
     // Times in the future, from a clock that was ahead, must not stop the schedule.

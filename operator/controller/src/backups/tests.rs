@@ -271,7 +271,7 @@ fn the_last_missed_time_of_a_schedule_is_due_once() {
         (None, 1)
     );
     let paused = due(&schedule(json!({"paused": true}), json!({})), &[], now);
-    assert_eq!(paused.create, None);
+    assert_eq!((paused.create, paused.overdue), (None, false));
 }
 
 #[test]
@@ -364,6 +364,7 @@ fn a_schedule_that_cannot_be_read_says_so() {
             (None, "InvalidSchedule"),
             "{text}"
         );
+        assert!(due.overdue, "{text}");
     }
 }
 
