@@ -317,7 +317,14 @@ impl Backups {
         let namespace = schedule.namespace().unwrap_or_default();
         let name = schedule.name_any();
         let now = Timestamp::now();
-        let seen = self.reconcile_changes_pod(schedule, now).await?;
+        let seen = match self.reconcile_changes_pod(schedule, now).await {
+            // Otherwise, the condition and the metric would keep their values while no changes are stored.
+            Err(error) if changes::asked(schedule).is_some() => {
+                tracing::warn!(namespace, schedule = name, %error, "failed to reconcile the pod that stores changes; retrying");
+                Some(changes::Seen { answer: None, trouble: Some(error.to_string()) })
+            }
+            seen => seen?,
+        };
         let (Some(every), Some(seen)) = (changes::asked(schedule), seen) else {
             self.metrics.changes.forget(&namespace, &name);
             return Ok(());

@@ -63,6 +63,38 @@ async fn one_pod_stores_changes_while_a_schedule_asks_for_it() {
     assert!(pods(&fake).is_empty());
 }
 
+/// An admission webhook may be down for hours.
+#[tokio::test]
+async fn changes_are_late_while_their_pod_cannot_be_created() {
+    let fake = FakeApi::default();
+    let backups = backups(&fake);
+    fake.put_cluster(&json!({}));
+    let of = with_changes(json!({}), json!({}));
+    fake.put(serde_json::to_value(&of).expect("JSON"));
+    let down = "failed calling webhook";
+    fake.refuse(
+        "/hourly-changes",
+        "",
+        (StatusCode::INTERNAL_SERVER_ERROR, down),
+    );
+    let read = || -> EtcdBackupSchedule {
+        let found = fake.get("/etcdbackupschedules/hourly").expect("a schedule");
+        serde_json::from_value(found).expect("a schedule")
+    };
+    backups.reconcile_schedule(&read()).await.expect("a pass");
+    let conditions = read().status.expect("a status").conditions;
+    let stored = conditions.iter().find(|one| one.type_ == "ChangesStored");
+    let stored = stored.expect("a condition");
+    assert_eq!(
+        (stored.status.as_str(), stored.reason.as_str()),
+        ("False", "Late")
+    );
+    assert!(stored.message.contains(down), "{}", stored.message);
+    let shown = backups.metrics.render();
+    let late = r#"witan_operator_backup_changes_late{name="hourly",namespace="shop"} 1"#;
+    assert!(shown.contains(late), "{shown}");
+}
+
 #[test]
 fn a_template_for_a_verification_adds_no_container() {
     let init = json!([{"name": "save", "resources": {}}, {"name": "fetch", "resources": {}}]);
