@@ -229,12 +229,15 @@ impl Backups {
         };
         let name = backup.name_any();
         let warning = reason != "BackupSucceeded";
-        tracing::info!(namespace, backup = name, reason, "{message}");
+        match warning {
+            true => tracing::warn!(namespace, backup = name, reason, "{message}"),
+            false => tracing::info!(namespace, backup = name, reason, "{message}"),
+        }
         let notice = Notice { reason, member: None, message, warning };
         announce::publish(&self.recorder, backup, &notice).await;
     }
 
-    /// Creates a due backup, deletes expired ones and writes the status. Announces that the schedule is no longer ready.
+    /// Creates a due backup, deletes expired ones and writes the status. Logs and announces that the schedule is no longer ready.
     async fn reconcile_schedule(&self, schedule: &EtcdBackupSchedule) -> Result<Action, PassError> {
         let namespace = schedule.namespace().unwrap_or_default();
         let name = schedule.name_any();
@@ -274,12 +277,11 @@ impl Backups {
         if due.status != before && write_status(&self.client, schedule, &due.status, WRITE).await? {
             let after = &due.status.conditions;
             let gap = changes::new_gap(&before.conditions, after).map(str::to_owned);
-            let worse = worsened(&before.conditions, after);
+            let worse = worsened(&before.conditions, after).into_iter();
             let told = worse.map(|text| ("BackupScheduleNotReady", text));
-            let told = told
-                .into_iter()
-                .chain(gap.map(|text| ("ChangesMissing", text)));
+            let told = told.chain(gap.map(|text| ("ChangesMissing", text)));
             for (reason, message) in told {
+                tracing::warn!(namespace, schedule = name, reason, "{message}");
                 let notice = Notice { reason, member: None, message, warning: true };
                 announce::publish(&self.recorder, schedule, &notice).await;
             }
@@ -383,16 +385,18 @@ pub(crate) fn refused<K>(
     }
 }
 
-/// Returns why a schedule is newly not ready or its changes are newly late; `None` otherwise, and while it is paused.
-fn worsened(before: &[Condition], after: &[Condition]) -> Option<String> {
+/// Returns why a schedule is newly not ready and why its changes are newly late. Returns nothing while it is paused.
+fn worsened(before: &[Condition], after: &[Condition]) -> Vec<String> {
     let known = |after: &Condition| {
         let mut before = before.iter().filter(|before| before.type_ == after.type_);
         before.any(|before| before.reason == after.reason)
     };
     let tells =
         |after: &&Condition| after.status == "False" && after.reason != "Paused" && !known(after);
-    let after = after.iter().find(tells)?;
-    Some(format!("{}: {}", after.reason, after.message))
+    let worse = after.iter().filter(tells);
+    worse
+        .map(|one| format!("{}: {}", one.reason, one.message))
+        .collect()
 }
 
 /// Builds the EtcdBackup of a schedule for a scheduled time. The name ends with the minute since 1970, like a CronJob's jobs.

@@ -12,7 +12,7 @@ use k8s_openapi::{
 use serde_json::{Value, json};
 use witan_crd::{BackupPhase, EtcdBackup, EtcdBackupSchedule};
 
-use super::{Backups, progress, schedule::due};
+use super::{Backups, progress, schedule::due, worsened};
 use crate::{
     resources::backup::job,
     testing::{self, api::FakeApi, named, with},
@@ -475,6 +475,9 @@ async fn a_schedule_says_what_keeps_its_objects_from_being_created() {
     assert!(status.last_schedule_time.is_none());
     let (_, why) = says("ChangesStored");
     assert!(why.contains("hourly-changes"), "{why}");
+    let worse = worsened(&[], &status.conditions);
+    assert_eq!(worse.len(), 2, "{worse:?}");
+    assert!(worsened(&status.conditions, &status.conditions).is_empty());
     fake.admit();
     backups.reconcile_schedule(&read()).await.expect("a pass");
     let status = read().status.expect("a status");
