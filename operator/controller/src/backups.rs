@@ -237,7 +237,7 @@ impl Backups {
         announce::publish(&self.recorder, backup, &notice).await;
     }
 
-    /// Creates a due backup, deletes expired ones and writes the status. Logs and announces that the schedule is no longer ready.
+    /// Creates a due backup, deletes expired ones and writes the status. Logs and announces what has newly failed.
     async fn reconcile_schedule(&self, schedule: &EtcdBackupSchedule) -> Result<Action, PassError> {
         let namespace = schedule.namespace().unwrap_or_default();
         let name = schedule.name_any();
@@ -277,6 +277,9 @@ impl Backups {
         if due.status != before && write_status(&self.client, schedule, &due.status, WRITE).await? {
             let after = &due.status.conditions;
             let gap = changes::new_gap(&before.conditions, after).map(str::to_owned);
+            if gap.is_some() {
+                self.metrics.gaps(&namespace, &name, 1);
+            }
             let worse = worsened(&before.conditions, after).into_iter();
             let told = worse.map(|text| ("BackupScheduleNotReady", text));
             let told = told.chain(gap.map(|text| ("ChangesMissing", text)));
@@ -336,6 +339,8 @@ impl Backups {
         // Recent changes are not stored, or stored changes cannot be restored.
         let late = condition.status == "False";
         self.metrics.changes.set(&namespace, &name, last, late);
+        // The counter starts at 0, so that a query sees the first gap.
+        self.metrics.gaps(&namespace, &name, 0);
         due.status.changes = Some(status);
         due.status.conditions.push(condition);
         due.requeue_after = due.requeue_after.min(seen.requeue_after());

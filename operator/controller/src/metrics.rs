@@ -54,6 +54,7 @@ pub(crate) struct Metrics {
     operations: IntCounterVec,
     pub(crate) schedule: Punctuality,
     pub(crate) changes: Punctuality,
+    gaps: IntCounterVec,
     leader: IntGauge,
     process: ProcessSeries,
 }
@@ -85,6 +86,7 @@ impl Metrics {
                 last: gauge("witan_operator_backup_changes_last_timestamp_seconds", "Unix time in seconds up to which all changes to the schedule's cluster are stored."),
                 late: gauge("witan_operator_backup_changes_late", "Whether a schedule that stores changes has not stored recent changes. 1 is yes, 0 is no."),
             },
+            gaps: on.counters("witan_operator_backup_changes_gaps_total", "Total number of gaps in the stored changes of a schedule.", &CLUSTER),
             leader: on.gauge("witan_operator_leader", "Whether this replica of the operator is the leader and acts. 1 is yes, 0 is no."),
             process: ProcessSeries::register(&on),
             series: on,
@@ -127,8 +129,16 @@ impl Metrics {
         self.operations.with_label_values(&labels).inc();
     }
 
+    /// Adds gaps to the counter of a schedule. Creates the counter, if there is none.
+    pub(crate) fn gaps(&self, namespace: &str, name: &str, count: u64) {
+        let labels = [namespace, name];
+        self.gaps.with_label_values(&labels).inc_by(count);
+    }
+
     /// Removes the series of a backup schedule.
     pub(crate) fn forget_schedule(&self, namespace: &str, name: &str) {
+        // An error means that the schedule never had the series.
+        drop(self.gaps.remove_label_values(&[namespace, name]));
         self.schedule.forget(namespace, name);
         self.changes.forget(namespace, name);
     }
@@ -223,5 +233,24 @@ mod tests {
         let shown = metrics.render();
         assert!(!shown.contains(r#"name="b""#), "{shown}");
         assert!(shown.contains(r#"name="other""#), "{shown}");
+    }
+
+    #[test]
+    fn a_deleted_schedule_leaves_no_series() {
+        let metrics = Metrics::new();
+        let series = r#"witan_operator_backup_changes_gaps_total{name="b",namespace="a"}"#;
+        let gaps = || {
+            let shown = metrics.render();
+            let found = shown.lines().find(|line| line.starts_with(series));
+            found.map(str::to_owned)
+        };
+        for (more, total) in [(0, 0), (1, 1), (0, 1)] {
+            metrics.gaps("a", "b", more);
+            assert_eq!(gaps(), Some(format!("{series} {total}")));
+        }
+        metrics.schedule.set("a", "b", Some(1), true);
+        metrics.forget_schedule("a", "b");
+        assert_eq!(gaps(), None);
+        assert!(!metrics.render().contains(r#"name="b""#));
     }
 }
