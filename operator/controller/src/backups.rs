@@ -350,7 +350,9 @@ impl Backups {
 
 impl Passes<EtcdBackup> for Backups {
     async fn pass(&self, backup: &EtcdBackup) -> Result<Action, PassError> {
-        with_timeout(PASS_LONGEST, self.reconcile(backup)).await
+        let outcome = with_timeout(PASS_LONGEST, self.reconcile(backup)).await;
+        let cluster = &backup.spec.cluster_ref.name;
+        outcome.inspect_err(|_| self.metrics.failed_pass(backup.namespace(), cluster))
     }
 
     fn retry(&self, _: &str, _: &str) -> Duration {
@@ -360,7 +362,9 @@ impl Passes<EtcdBackup> for Backups {
 
 impl Passes<EtcdBackupSchedule> for Backups {
     async fn pass(&self, schedule: &EtcdBackupSchedule) -> Result<Action, PassError> {
-        with_timeout(PASS_LONGEST, self.reconcile_schedule(schedule)).await
+        let outcome = with_timeout(PASS_LONGEST, self.reconcile_schedule(schedule)).await;
+        let cluster = &schedule.spec.cluster_ref.name;
+        outcome.inspect_err(|_| self.metrics.failed_pass(schedule.namespace(), cluster))
     }
 
     fn retry(&self, _: &str, _: &str) -> Duration {

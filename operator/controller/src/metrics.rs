@@ -74,7 +74,7 @@ impl Metrics {
         Self {
             states: STATES.iter().map(|(name, help, _)| gauge(name, help)).collect(),
             durations: on.histograms("witan_operator_reconcile_duration_seconds", "Duration of the reconciliation of a cluster in seconds.", DURATION_BUCKETS, &CLUSTER),
-            errors: on.counters("witan_operator_reconcile_errors_total", "Total number of failed reconciliations of a cluster.", &CLUSTER),
+            errors: on.counters("witan_operator_reconcile_errors_total", "Total number of failed reconciliations of a cluster, its backups, backup schedules and operations.", &CLUSTER),
             steps: on.counters("witan_operator_steps_total", "Total number of steps that the operator took, by kind.", &["namespace", "name", "step"]),
             backups: on.counters("witan_operator_backups_total", "Total number of finished backups of a cluster, by result.", &["namespace", "name", "result"]),
             operations: on.counters("witan_operator_operations_total", "Total number of finished EtcdOperations on a cluster, by verb and result.", &["namespace", "name", "verb", "result"]),
@@ -175,6 +175,14 @@ impl Metrics {
         if failed {
             self.errors.with_label_values(&[namespace, name]).inc();
         }
+    }
+
+    /// Counts a failed pass over an object that belongs to a cluster.
+    pub(crate) fn failed_pass(&self, namespace: Option<String>, cluster: &str) {
+        let namespace = namespace.unwrap_or_default();
+        self.errors
+            .with_label_values(&[namespace.as_str(), cluster])
+            .inc();
     }
 
     pub(crate) fn step(&self, namespace: &str, name: &str, step: &str) {

@@ -464,7 +464,9 @@ impl<M: Members> Operations<M> {
 
 impl<M: Members> Passes<EtcdOperation> for Operations<M> {
     async fn pass(&self, operation: &EtcdOperation) -> Result<Action, PassError> {
-        with_timeout(PASS_LONGEST, self.reconcile(operation)).await
+        let outcome = with_timeout(PASS_LONGEST, self.reconcile(operation)).await;
+        let (metrics, cluster) = (&self.operator.metrics, &operation.spec.cluster_name);
+        outcome.inspect_err(|_| metrics.failed_pass(operation.namespace(), cluster))
     }
 
     fn retry(&self, _: &str, _: &str) -> Duration {

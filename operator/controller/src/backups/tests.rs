@@ -14,6 +14,7 @@ use witan_crd::{BackupPhase, EtcdBackup, EtcdBackupSchedule};
 
 use super::{Backups, progress, schedule::due, worsened};
 use crate::{
+    passes::Passes as _,
     resources::backup::job,
     testing::{self, api::FakeApi, named, with},
 };
@@ -390,6 +391,21 @@ async fn a_backup_waits_for_its_cluster_and_then_gets_one_job() {
         let status = read(&fake).status.expect("a status");
         assert_eq!(status.phase, Some(BackupPhase::Running));
     }
+}
+
+/// Otherwise, no alert would report a backup that does not start.
+#[tokio::test]
+async fn a_failed_pass_over_a_backup_is_counted() {
+    let fake = FakeApi::default();
+    let backups = backups(&fake);
+    fake.put_cluster(&json!({}));
+    fake.put(serde_json::to_value(backup(json!({"store": s3()}))).expect("JSON"));
+    let down = (StatusCode::INTERNAL_SERVER_ERROR, "failed calling webhook");
+    fake.refuse("/jobs/now", "", down);
+    backups.pass(&read(&fake)).await.expect_err("no job");
+    let shown = backups.metrics.render();
+    let failed = r#"witan_operator_reconcile_errors_total{name="orders",namespace="shop"} 1"#;
+    assert!(shown.contains(failed), "{shown}");
 }
 
 #[tokio::test]
