@@ -69,6 +69,9 @@ async fn fetch(
     to: &Path,
 ) -> Result<Option<FetchedBackup>, BackupError> {
     let (file, record) = choose(store, name, changes.map(|(_, until)| until)).await?;
+    if let Some(doubt) = record.as_ref().and_then(doubt) {
+        tracing::warn!("{doubt}");
+    }
     let (total, mut bytes) = store.read(&file).await?;
     let url = store.url(&file);
     tracing::info!(from = url, to = %to.display(), "fetching {}", size(total));
@@ -139,6 +142,15 @@ async fn choose(
             "{url} is not a complete backup: it has no record. To fetch the file without a record, use --name {file}"
         )),
     }
+}
+
+/// Returns a warning about an unconfirmed backup; `None` if the backup is confirmed.
+fn doubt(record: &BackupRecord) -> Option<String> {
+    let name = &record.name;
+    record.unconfirmed.then(|| match &record.warning {
+        Some(why) => format!("the backup {name} is unconfirmed: {why}"),
+        None => format!("the backup {name} is unconfirmed: it can lack acknowledged writes"),
+    })
 }
 
 /// Returns how a fetched snapshot differs from its record or from its own digest; `None` if the snapshot is intact.

@@ -136,3 +136,15 @@ async fn the_result_has_the_revision_of_the_changes() {
         assert_eq!(json["name"], "old");
     }
 }
+
+/// The newest backup of a member without a quorum can lack writes that an earlier backup has.
+#[test]
+fn an_unconfirmed_backup_is_fetched_with_a_warning() {
+    assert_eq!(doubt(&record("a", 1)), None);
+    let unconfirmed = BackupRecord { unconfirmed: true, ..record("a", 1) };
+    let text = doubt(&unconfirmed).unwrap();
+    assert!(text.ends_with("lack acknowledged writes"), "{text}");
+    let warning = Some("the alarm CORRUPT is raised".to_owned());
+    let text = doubt(&BackupRecord { warning, ..unconfirmed }).unwrap();
+    assert!(text.ends_with("the alarm CORRUPT is raised"), "{text}");
+}
