@@ -130,7 +130,7 @@ impl CorruptionChecker {
             }
             match compare::now(&self.node, &self.dialer, |_| false).await {
                 Ok(comparison) => self.raise_alarms(&comparison).await,
-                Err(error) => tracing::warn!(%error, "failed to compare the members' states"),
+                Err(error) => self.comparison_failed(error),
             }
         }
     }
@@ -149,9 +149,13 @@ impl CorruptionChecker {
             }
             for hash in self.node.state_hashes().after(checked) {
                 let dialer = &self.dialer;
-                let Ok(comparison) = compare::at(&self.node, dialer, hash.index, |_| true).await
-                else {
-                    break;
+                let compared = compare::at(&self.node, dialer, hash.index, |_| true).await;
+                let comparison = match compared {
+                    Ok(comparison) => comparison,
+                    Err(error) => {
+                        self.comparison_failed(error);
+                        break;
+                    }
                 };
                 self.raise_alarms(&comparison).await;
                 if comparison.agreement != (StateAgreement::Agreed { complete: false }) {
@@ -160,6 +164,11 @@ impl CorruptionChecker {
                 }
             }
         }
+    }
+
+    fn comparison_failed(&self, error: CompareError) {
+        self.metrics.failed();
+        tracing::warn!(%error, "failed to compare the members' states");
     }
 
     /// When this member has the CORRUPT alarm, compares its state with the others'. Replaces a corrupt state and disarms the
@@ -226,7 +235,8 @@ impl CorruptionChecker {
         let own = self.node.identity().member_id;
         for _ in 0..REBUILD_ATTEMPTS {
             let enough = |members: &[MemberHash]| is_confirmed(members, own);
-            let comparison = compare::now(&self.node, &self.dialer, enough).await?;
+            let compared = compare::now(&self.node, &self.dialer, enough).await;
+            let comparison = compared.inspect_err(|_| self.metrics.failed())?;
             self.metrics.compared(&comparison.agreement);
             let majority = match &comparison.agreement {
                 StateAgreement::Agreed { .. } => return Ok(Standing::Sound),

@@ -32,4 +32,28 @@ impl CorruptionMetrics {
         };
         self.checks.with_label_values(&[outcome]).inc();
     }
+
+    /// Counts a comparison that failed, for example because this member did not hash its own state.
+    pub(super) fn failed(&self) {
+        self.checks.with_label_values(&["failed"]).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Otherwise, a member whose comparisons always fail looks like one that never has to compare.
+    #[test]
+    fn a_failed_comparison_is_counted() {
+        let on = Register::default();
+        let metrics = CorruptionMetrics::register(&on);
+        metrics.compared(&StateAgreement::Undecided);
+        metrics.failed();
+        let shown = on.render();
+        for outcome in ["undecided", "failed"] {
+            let line = format!("witan_corruption_checks_total{{outcome=\"{outcome}\"}} 1");
+            assert!(shown.contains(&line), "{shown}");
+        }
+    }
 }
