@@ -429,8 +429,11 @@ impl<M: Members> Operations<M> {
             verb.unwrap_or_default()
         );
         let namespace = operation.namespace();
-        tracing::info!(namespace, operation = name, reason, "{message}");
         let warning = reason == "OperationFailed";
+        match warning {
+            true => tracing::warn!(namespace, operation = name, reason, "{message}"),
+            false => tracing::info!(namespace, operation = name, reason, "{message}"),
+        }
         let member = operation.status.as_ref();
         let member = member.and_then(|status| status.member.clone());
         let notice = Notice { reason, member, message, warning };
