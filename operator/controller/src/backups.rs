@@ -358,6 +358,10 @@ impl Passes<EtcdBackup> for Backups {
     fn retry(&self, _: &str, _: &str) -> Duration {
         RETRY
     }
+
+    fn watch_failed(&self, kind: &str) {
+        self.metrics.watch_failed(kind);
+    }
 }
 
 impl Passes<EtcdBackupSchedule> for Backups {
@@ -373,6 +377,10 @@ impl Passes<EtcdBackupSchedule> for Backups {
 
     fn forget(&self, namespace: &str, name: &str) {
         self.metrics.forget_schedule(namespace, name);
+    }
+
+    fn watch_failed(&self, kind: &str) {
+        self.metrics.watch_failed(kind);
     }
 }
 

@@ -107,6 +107,10 @@ impl<M: Members> Passes<EtcdCluster> for Scope<M> {
         self.operator.metrics.forget_cluster(namespace, name);
         self.operator.tried.forget(namespace, name);
     }
+
+    fn watch_failed(&self, kind: &str) {
+        self.operator.metrics.watch_failed(kind);
+    }
 }
 
 impl<M: Members> Scope<M> {

@@ -55,6 +55,7 @@ pub(crate) struct Metrics {
     pub(crate) schedule: Punctuality,
     pub(crate) changes: Punctuality,
     gaps: IntCounterVec,
+    watches: IntCounterVec,
     leader: IntGauge,
     process: ProcessSeries,
 }
@@ -87,6 +88,7 @@ impl Metrics {
                 late: gauge("witan_operator_backup_changes_late", "Whether a schedule that stores changes has not stored recent changes. 1 is yes, 0 is no."),
             },
             gaps: on.counters("witan_operator_backup_changes_gaps_total", "Total number of gaps in the stored changes of a schedule.", &CLUSTER),
+            watches: on.counters("witan_operator_watch_errors_total", "Total number of failed watches, by the kind of the resources that they serve.", &["kind"]),
             leader: on.gauge("witan_operator_leader", "Whether this replica of the operator is the leader and acts. 1 is yes, 0 is no."),
             process: ProcessSeries::register(&on),
             series: on,
@@ -185,6 +187,11 @@ impl Metrics {
             .inc();
     }
 
+    /// Counts a failed watch.
+    pub(crate) fn watch_failed(&self, kind: &str) {
+        self.watches.with_label_values(&[kind]).inc();
+    }
+
     pub(crate) fn step(&self, namespace: &str, name: &str, step: &str) {
         self.steps.with_label_values(&[namespace, name, step]).inc();
     }
@@ -241,6 +248,16 @@ mod tests {
         let shown = metrics.render();
         assert!(!shown.contains(r#"name="b""#), "{shown}");
         assert!(shown.contains(r#"name="other""#), "{shown}");
+    }
+
+    /// Without a watch, no pass runs, so no other metric changes.
+    #[test]
+    fn a_failed_watch_is_counted_by_kind() {
+        let metrics = Metrics::new();
+        metrics.watch_failed("EtcdBackupSchedule");
+        let shown = metrics.render();
+        let line = r#"witan_operator_watch_errors_total{kind="EtcdBackupSchedule"} 1"#;
+        assert!(shown.contains(line), "{shown}");
     }
 
     #[test]

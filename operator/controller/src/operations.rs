@@ -475,6 +475,10 @@ impl<M: Members> Passes<EtcdOperation> for Operations<M> {
     fn retry(&self, _: &str, _: &str) -> Duration {
         RETRY
     }
+
+    fn watch_failed(&self, kind: &str) {
+        self.operator.metrics.watch_failed(kind);
+    }
 }
 
 /// An operation and its observed cluster.

@@ -63,6 +63,9 @@ pub(crate) trait Passes<K>: Send + Sync + 'static {
 
     /// Drops the state of a deleted object.
     fn forget(&self, _namespace: &str, _name: &str) {}
+
+    /// Counts a failed watch. `kind` is the kind of the objects.
+    fn watch_failed(&self, kind: &str);
 }
 
 /// A stream of requests for passes over the objects of one kind.
@@ -72,6 +75,8 @@ pub(crate) type Requests =
 type Pass = BoxFuture<'static, Result<Action, PassError>>;
 /// Drops the state of a deleted object, given its namespace and name.
 type Forget = Box<dyn Fn(&str, &str) + Send>;
+/// Counts a failed watch.
+type WatchFailed = Box<dyn Fn() + Send>;
 
 /// Runs passes over the objects of a kind in a namespace (`None` for all): when an object changes, and for each request of
 /// `others`. Forgets objects that this release cannot parse. Returns the store of the objects and the stream of passes.
@@ -84,7 +89,7 @@ pub(crate) fn run<K: Object>(
     let kind = kind_of::<K>();
     let (store, own) = objects(client, namespace, kind.clone());
     let queue = stream::select_all([own].into_iter().chain(others)).boxed();
-    let (passes, retries) = (work.clone(), work.clone());
+    let (passes, retries, watches) = (work.clone(), work.clone(), work.clone());
     let pass = move |object: Arc<DynamicObject>| -> Pass {
         let passes = passes.clone();
         Box::pin(async move {
@@ -104,23 +109,27 @@ pub(crate) fn run<K: Object>(
         retries.retry(namespace.unwrap_or_default(), name.unwrap_or_default())
     };
     let forget = move |namespace: &str, name: &str| work.forget(namespace, name);
+    let watch_failed = move || watches.watch_failed(&kind.kind);
     let passes = apply(
         store.clone(),
         queue,
         Box::new(pass),
         Box::new(retry),
         Box::new(forget),
+        Box::new(watch_failed),
     );
     (store, passes.boxed())
 }
 
-/// Runs `pass` for each request. Logs and retries failed passes and watches. Calls `forget` for a deleted object.
+/// Runs `pass` for each request. Logs and retries failed passes and watches. Calls `forget` for a deleted object and
+/// `watch_failed` for a failed watch.
 fn apply(
     store: Store<DynamicObject>,
     queue: Requests,
     pass: Box<dyn Fn(Arc<DynamicObject>) -> Pass + Send>,
     retry: Box<dyn Fn(&ObjectMeta) -> Duration + Send + Sync>,
     forget: Forget,
+    watch_failed: WatchFailed,
 ) -> impl Stream<Item = ()> + Send {
     let failed = move |object: Arc<DynamicObject>, error: &PassError, _: Arc<()>| {
         let delay = retry(&object.metadata);
@@ -137,7 +146,10 @@ fn apply(
             forget(gone.namespace.as_deref().unwrap_or_default(), &gone.name);
         }
         // One cause is a missing permission to list the kind.
-        Err(error) => tracing::warn!(%error, "a watch failed; restarting it"),
+        Err(error) => {
+            watch_failed();
+            tracing::warn!(%error, "a watch failed; restarting it");
+        }
     })
 }
 
