@@ -4,7 +4,7 @@
 use std::pin::Pin;
 
 use actix_web::{HttpRequest, HttpResponse, http::header::CONTENT_TYPE, web};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use prost::Message;
 use serde::Serialize;
@@ -16,17 +16,15 @@ use witan_base::{
 };
 use witan_dialect::{
     Context,
-    blocking::{self, INLINE_BYTES},
     client::Disconnect,
     reply::{self, ResponseRefused},
 };
-use witan_gocompat::json::JsonProgress;
 
-use super::{GatewayVersion, JsonFormat, encoding::Encoding, error::GatewayError};
+use super::{
+    GatewayVersion, JsonFormat, encoding::Encoding, error::GatewayError,
+    json_requests::JsonRequests,
+};
 use crate::{error::RpcError, snapshot};
-
-/// Number of requests to process before the task yields.
-const REQUESTS_PER_YIELD: usize = 64;
 
 const PANICKED: &str = "internal error: the stream was not completed";
 
@@ -46,17 +44,7 @@ where
     A: Shaped + Serialize,
     S: Stream<Item = Result<A, Status>> + 'static,
 {
-    let mut requests = JsonRequests {
-        account: ctx.account().clone(),
-        requests_since_yield: 0,
-        payload,
-        buffer: BytesMut::new(),
-        scanned: 0,
-        progress: JsonProgress::default(),
-        bytes_max,
-        json_format,
-        ended: false,
-    };
+    let mut requests = JsonRequests::new(ctx.account(), payload, (json_format, bytes_max));
     let needs_leader = match super::check_leader(ctx, request) {
         Ok(needs_leader) => needs_leader,
         Err(error) => return Ok(refused(&error.into(), json_format.gateway_version)),
@@ -186,77 +174,6 @@ pub(super) fn refused(status: &Status, gateway_version: GatewayVersion) -> HttpR
     HttpResponse::build(super::error::status_of(status.code(), gateway_version))
         .insert_header((CONTENT_TYPE, reply::JSON))
         .body(failed(status, gateway_version))
-}
-
-/// Reads the requests of a stream from its body.
-struct JsonRequests {
-    account: Account,
-    /// Number of requests read from the buffer since the task last yielded.
-    requests_since_yield: usize,
-    payload: web::Payload,
-    buffer: BytesMut,
-    /// Number of buffered bytes that `progress` has checked.
-    scanned: usize,
-    progress: JsonProgress,
-    bytes_max: usize,
-    json_format: JsonFormat,
-    ended: bool,
-}
-
-impl JsonRequests {
-    /// Reads the next request. Returns `None` at the end of the body, and an error message if the request is unreadable.
-    async fn next<Q>(&mut self) -> Result<Option<Q>, String>
-    where
-        Q: Shaped + Default + Message + 'static,
-    {
-        if self.requests_since_yield == REQUESTS_PER_YIELD {
-            self.requests_since_yield = 0;
-            tokio::task::yield_now().await;
-        }
-        self.requests_since_yield += 1;
-        loop {
-            match self.take_value()? {
-                Some(value) => {
-                    let (json_format, large) = (self.json_format, value.len() > INLINE_BYTES);
-                    let read = move || super::message(&value, json_format);
-                    let request = blocking::run_if(&self.account, large, read).await;
-                    return request.map_err(|fault| fault.to_string())?.map(Some);
-                }
-                None if self.ended => return Ok(None),
-                None => {}
-            }
-            match self.payload.next().await {
-                Some(Ok(part)) if self.buffer.len() + part.len() <= self.bytes_max => {
-                    self.buffer.extend_from_slice(&part);
-                }
-                Some(Ok(_)) => return Err("request is too large".into()),
-                Some(Err(_)) => return Err("unexpected EOF".into()),
-                None => self.ended = true,
-            }
-        }
-    }
-
-    /// Takes the first complete value from the buffer, or returns `None` if none is complete. At the end of the body, a number
-    /// is complete, and any other partial value is an error.
-    fn take_value(&mut self) -> Result<Option<BytesMut>, String> {
-        let end = match self.progress.take(&self.buffer[self.scanned..])? {
-            Some(length) => self.scanned + length,
-            None if self.progress.is_new() => {
-                self.buffer.clear();
-                self.scanned = 0;
-                return Ok(None);
-            }
-            None if !self.ended => {
-                self.scanned = self.buffer.len();
-                return Ok(None);
-            }
-            None if self.progress.may_end() => self.buffer.len(),
-            None => return Err("unexpected EOF".into()),
-        };
-        let value = self.buffer.split_to(end);
-        (self.scanned, self.progress) = (0, JsonProgress::default());
-        Ok(Some(value))
-    }
 }
 
 /// Renders a message as a line with an object `{"result":…}`. Renders an internal error if JSON cannot represent the message.

@@ -124,9 +124,8 @@ async fn run(
 enum CallState {
     /// The call has not responded yet.
     Begun(Pin<Box<dyn Future<Output = HttpResponse>>>),
-    /// The unsent rest of the response.
+    /// The unsent rest of the response. It keeps the charge for the last line until the session ends.
     Answers(BoxBody),
-    Done,
 }
 
 struct WebSocketSession {
@@ -137,7 +136,7 @@ struct WebSocketSession {
     partial_message: BytesMut,
     bytes_max: usize,
     account: Option<Account>,
-    /// The charge for a large incomplete message.
+    /// The charge for a large message that is incomplete or that the call has not taken.
     charge: Option<Charge>,
     /// The channel to the call; `None` if the call takes no more requests.
     requests: Option<mpsc::Sender<Bytes>>,
@@ -167,6 +166,7 @@ impl WebSocketSession {
     /// Waits for the next frame to send. Returns `None` when the session has ended.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
+            self.charge_held();
             if let Some(frame) = self.ready.pop_front() {
                 return Some(frame);
             }
@@ -221,6 +221,7 @@ impl WebSocketSession {
     fn handle_bytes(&mut self, bytes: &[u8]) {
         self.missed_pings = 0;
         self.received.extend_from_slice(bytes);
+        let before = self.received.len();
         while !self.ended {
             match Parser::parse(&mut self.received, true, self.bytes_max) {
                 Ok(Some((last, code, data))) => {
@@ -232,14 +233,25 @@ impl WebSocketSession {
                 Err(_) => self.close(CloseCode::Protocol),
             }
         }
-        self.charge_held();
+        if self.received.len() <= before / 2 {
+            // Without the copy, the rest would keep the memory of the complete frames.
+            self.received = BytesMut::from(&self.received[..]);
+        }
     }
 
-    /// Charges an incomplete message if it is large. Closes the session if the charge is refused.
+    /// Charges the messages that the call has not taken, if they are large. Closes the session if the charge is refused. A
+    /// stream itself charges the messages that it has taken. A unary call keeps its only message, which stays charged.
     fn charge_held(&mut self) {
-        let held = self.received.len() + self.partial_message.len();
+        if self.ended {
+            return;
+        }
+        let is_taken = |requests: &mpsc::Sender<Bytes>| requests.capacity() > 0;
+        let releases = self.streams && self.requests.as_ref().is_none_or(is_taken);
+        let held = self.received.len() + self.partial_message.len() + self.unsent_request.len();
         if held <= SMALL_BYTES {
-            self.charge = None;
+            if releases {
+                self.charge = None;
+            }
         } else if self.charge.is_none()
             && let Some(account) = &self.account
         {
@@ -291,7 +303,6 @@ impl WebSocketSession {
 
     /// Sends the last line after the call has completed and closes the session.
     fn finish_call(&mut self) {
-        self.call = CallState::Done;
         let line = std::mem::take(&mut self.line);
         if !line.is_empty() {
             self.send(OpCode::Text, &line);
@@ -333,7 +344,7 @@ async fn receive(payload: &mut web::Payload) -> Result<Bytes, ()> {
     }
 }
 
-/// Waits for the call's response or the next part of its body. Never resolves after the end.
+/// Waits for the call's response or the next part of its body.
 async fn answer(call: &mut CallState) -> SocketEvent {
     match call {
         CallState::Begun(response) => SocketEvent::Response(response.await),
@@ -341,6 +352,8 @@ async fn answer(call: &mut CallState) -> SocketEvent {
             let part = std::future::poll_fn(|cx| Pin::new(&mut *body).poll_next(cx)).await;
             SocketEvent::Part(part.and_then(Result::ok))
         }
-        CallState::Done => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;
