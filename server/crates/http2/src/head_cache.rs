@@ -66,8 +66,9 @@ impl<M> HeadCache<M> {
             return Ok(HeaderBlock::Malformed);
         };
         let head = Rc::new(head);
-        // A block that changes the table has another meaning next time.
-        if self.decoder.generation == generation && block.len() <= CACHED_HEAD_BYTES {
+        // A block that changes the table has another meaning next time. A short block can refer to a long list.
+        if self.decoder.generation == generation && block.len().max(head.bytes) <= CACHED_HEAD_BYTES
+        {
             let entry = (block.to_vec(), generation, head.clone());
             if self.remembered.len() < CACHED_HEADS {
                 self.remembered.push(entry);
@@ -355,6 +356,20 @@ mod tests {
         let entered = request(&mut heads, &entering);
         assert!(!Rc::ptr_eq(&entered, &request(&mut heads, &entering)));
         assert!(!Rc::ptr_eq(&one, &request(&mut heads, &first)));
+    }
+
+    /// No stream is charged for a cached head.
+    #[test]
+    fn a_long_list_is_not_cached() {
+        let mut heads = HeadCache::new();
+        // The block adds the field `x` without a value to the table.
+        let entering = [block(&GOOD), b"\x40\x01x\x00".to_vec()].concat();
+        let long = [block(&GOOD), vec![0xbe; 1000]].concat();
+        assert!(long.len() <= CACHED_HEAD_BYTES);
+        for block in [entering, long] {
+            assert!(matches!(read(&mut heads, &block), HeaderBlock::Request(_)));
+            assert!(heads.remembered.is_empty());
+        }
     }
 
     /// Malformed heads that h2spec and `tests/http2/tests/rfc9113` do not cover.

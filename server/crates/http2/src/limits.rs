@@ -9,6 +9,7 @@ pub const HEADER_LIST_BYTES_MAX: usize = 64 << 10;
 /// Number of header blocks that a connection caches. Clients repeat a few methods.
 pub(crate) const CACHED_HEADS: usize = 4;
 
+/// Size in bytes up to which a header block is cached. It also limits the block's header list, as HTTP/2 counts it.
 pub(crate) const CACHED_HEAD_BYTES: usize = 4 << 10;
 
 /// Maximum number of open streams of one connection, regardless of the configured number; further streams are refused.
