@@ -46,18 +46,23 @@ const DIGITS: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// The result of checking a request's Basic credentials.
+#[derive(Debug)]
 enum BasicCredentials {
     Anonymous,
-    User(User),
+    /// The user with this name, even after its password changes. The check takes long enough for its roles to change.
+    User(String),
     Invalid,
 }
 
 impl BasicCredentials {
-    /// Returns whether the user's roles grant the access `wish` to `key`.
+    /// Returns whether the user's roles in the state `auth` grant the access `wish` to `key`.
     fn allow(&self, auth: &Auth, key: &[u8], wish: PathAccess) -> bool {
         match self {
             Self::Anonymous => allows_key(auth, None, key, wish),
-            Self::User(user) => allows_key(auth, Some(user), key, wish),
+            Self::User(name) => {
+                let user = auth.user(name);
+                user.is_some_and(|user| allows_key(auth, Some(user), key, wish))
+            }
             Self::Invalid => false,
         }
     }
@@ -110,15 +115,7 @@ pub struct KeyAccess {
     /// The header `Authorization` of the request.
     header: Option<HeaderValue>,
     /// The caller, or `None` until a state requires one.
-    caller: Option<KeyCaller>,
-}
-
-#[derive(Debug)]
-enum KeyCaller {
-    Guest,
-    /// The user with this name, even after its password changes.
-    User(String),
-    Invalid,
+    caller: Option<BasicCredentials>,
 }
 
 impl KeyAccess {
@@ -144,11 +141,7 @@ impl KeyAccess {
                     None => {}
                 }
             }
-            self.caller = Some(match check_header(ctx, self.header.as_ref()).await? {
-                BasicCredentials::Anonymous => KeyCaller::Guest,
-                BasicCredentials::User(user) => KeyCaller::User(user.name),
-                BasicCredentials::Invalid => KeyCaller::Invalid,
-            });
+            self.caller = Some(check_header(ctx, self.header.as_ref()).await?);
         }
     }
 
@@ -160,14 +153,8 @@ impl KeyAccess {
         if !auth.path_auth_enabled() {
             return Some(true);
         }
-        Some(match self.caller.as_ref()? {
-            KeyCaller::Guest => allows_key(auth, None, key, *wish),
-            KeyCaller::User(name) => {
-                let user = auth.user(name);
-                user.is_some_and(|user| allows_key(auth, Some(user), key, *wish))
-            }
-            KeyCaller::Invalid => false,
-        })
+        let caller = self.caller.as_ref()?;
+        Some(caller.allow(auth, key, *wish))
     }
 }
 
@@ -202,7 +189,11 @@ async fn has_rights(
     access: Access,
 ) -> Result<bool, NodeError> {
     let rights = match basic_credentials(ctx, request).await? {
-        BasicCredentials::User(user) => Rights { user: true, root: is_path_root(&user) },
+        BasicCredentials::User(name) => {
+            let view = ctx.node.view().await?;
+            let user = view.machine.auth.user(&name);
+            Rights { user: user.is_some(), root: user.is_some_and(is_path_root) }
+        }
         BasicCredentials::Invalid => bearer(ctx, request).await?,
         BasicCredentials::Anonymous => Rights::default(),
     };
@@ -263,15 +254,18 @@ async fn check_header(
     let Some((name, password)) = basic(header.as_bytes()) else {
         return Ok(BasicCredentials::Invalid);
     };
-    let user = ctx.node.view().await?.machine.auth.user(&name).cloned();
-    // The response takes as long for a user without a password as for an unknown user.
-    let hashed = user.as_ref().filter(|user| !user.no_password);
-    let hashed = hashed.map(|user| &user.password);
-    let checked = ctx
-        .authenticator
-        .check_password(ctx.account(), (&name, &password), hashed);
+    let hashed = {
+        let view = ctx.node.view().await?;
+        // The response takes as long for a user without a password as for an unknown user.
+        let user = view.machine.auth.user(&name);
+        let user = user.filter(|user| !user.no_password);
+        user.map(|user| user.password.clone())
+    };
+    let authenticator = &ctx.authenticator;
+    let given = (name.as_str(), password.as_str());
+    let checked = authenticator.check_password(ctx.account(), given, hashed.as_ref());
     match checked.await {
-        Ok(true) => Ok(user.map_or(BasicCredentials::Invalid, BasicCredentials::User)),
+        Ok(true) => Ok(BasicCredentials::User(name)),
         Ok(false) => Ok(BasicCredentials::Invalid),
         Err(error) => {
             if let Some(left_out) = UNCHECKED_PASSWORDS.admit() {
@@ -322,12 +316,12 @@ mod tests {
 
     #[test]
     fn each_state_is_checked() {
-        let access = |key: &'static [u8], caller: Option<KeyCaller>| KeyAccess {
+        let access = |key: &'static [u8], caller: Option<BasicCredentials>| KeyAccess {
             required: Some((key.into(), READ)),
             header: None,
             caller,
         };
-        let alice = || Some(KeyCaller::User("alice".into()));
+        let alice = || Some(BasicCredentials::User("alice".into()));
         let mut gone = Auth::default();
         gone.import_path_auth(true, Vec::new(), Vec::new());
         let (off, on) = (state(false), state(true));
@@ -336,11 +330,11 @@ mod tests {
             (access(b"/a", alice()), [true, true, false].map(Some)),
             (access(b"/g", alice()), [true, false, false].map(Some)),
             (
-                access(b"/g", Some(KeyCaller::Guest)),
+                access(b"/g", Some(BasicCredentials::Anonymous)),
                 [true, true, false].map(Some),
             ),
             (
-                access(b"/g", Some(KeyCaller::Invalid)),
+                access(b"/g", Some(BasicCredentials::Invalid)),
                 [true, false, false].map(Some),
             ),
         ] {
@@ -349,6 +343,19 @@ mod tests {
         }
         let open = KeyAccess { required: None, header: None, caller: None };
         assert_eq!(open.is_allowed(&gone), Some(true));
+    }
+
+    /// While a password is hashed, the roles of its user can change.
+    #[test]
+    fn the_roles_of_the_checked_state_count() {
+        let shown = BasicCredentials::User("alice".into());
+        let auth = state(true);
+        assert!(shown.allow(&auth, b"/a", READ));
+        let alice = User { name: "alice".into(), ..User::default() };
+        let reads = PathPatterns { read: vec!["/a".into()], write: Vec::new() };
+        let mut revoked = Auth::default();
+        revoked.import_path_auth(true, vec![alice], vec![("app".into(), reads)]);
+        assert!(!shown.allow(&revoked, b"/a", READ));
     }
 
     #[test]
