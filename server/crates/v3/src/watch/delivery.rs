@@ -111,14 +111,14 @@ impl ResponseQueue {
         self.push_back(ReadyResponse::Repeated { answer: answer.into(), recipients });
     }
 
-    /// Queues batches of events for the synced watchers of a group, starting with the watcher `first`. Skips empty batches.
+    /// Queues a batch of events for the synced watchers of a group, starting with the watcher `first`, unless it is empty.
     pub(super) fn push_synced(
         &mut self,
         (group_id, first): (WatcherGroupId, i64),
-        batches: Vec<EventBatch>,
+        batch: EventBatch,
     ) {
-        let filled = batches.into_iter().filter(|batch| !batch.events.is_empty());
-        for EventBatch { events, .. } in filled {
+        if !batch.events.is_empty() {
+            let events = batch.events;
             self.push_back(ReadyResponse::Synced { group_id, next: first, events });
         }
     }
@@ -306,8 +306,8 @@ mod tests {
         let touched =
             PendingChanges { revision: Revision(2), first, more: Vec::new(), rest: false };
         let states = HistoryStates { current: kv.into(), older: Vec::new() };
-        let read = states.at_locations(&touched, false).expect("it is held");
-        read.into_iter().next().expect("there is one")
+        let (batch, _) = states.at_locations(&touched, false).expect("it is held");
+        batch
     }
 
     /// All watchers of a queued response, up to a million, can filter out its events.

@@ -146,34 +146,35 @@ impl HistoryStates {
         self.current.has_layout_of(touched.first)
     }
 
-    /// Reads the changes at recorded locations, which must have the layout of the current state, into batches. Fails if a value
-    /// is only on disk, or a change was compacted and no older state contains it.
+    /// Reads the changes at recorded locations, which must have the layout of the current state, until a batch is full. Returns
+    /// the batch and the other changes, if any. Fails if a value is only on disk, or a change was compacted and no older state
+    /// contains it.
     pub(super) fn at_locations(
         &self,
         touched: &PendingChanges,
         prev_kv: bool,
-    ) -> Result<Vec<EventBatch>, UnreadLocations> {
-        let mut batches = vec![EventBatch::default()];
-        for location in std::iter::once(touched.first).chain(touched.more.iter().copied()) {
+    ) -> Result<(EventBatch, Option<PendingChanges>), UnreadLocations> {
+        let mut batch = EventBatch::default();
+        let locations = std::iter::once(touched.first).chain(touched.more.iter().copied());
+        for (read, location) in locations.enumerate() {
             let states = std::iter::once(&self.current).chain(self.older.iter().rev());
             let mut found = states.filter_map(|kv| Some((kv, kv.change_at(location)?)));
             let compacted = UnreadLocations::Compacted(Compacted(self.current.compacted()));
             let (kv, written) = found.next().ok_or(compacted)?;
+            let revision = written.revision();
+            if !batch.accepts(revision) {
+                let more = touched.more[read..].to_vec();
+                let rest = PendingChanges { revision, first: location, more, rest: false };
+                return Ok((batch, Some(rest)));
+            }
             if !is_resident(kv, &written, prev_kv) {
                 let from = ResumePoint::at_revision(touched.revision, Some(touched.first));
                 let source = ValueSource::Disk;
                 return Err(UnreadLocations::OnDisk(ResumePoint { source, ..from }));
             }
-            let full = batches
-                .last()
-                .is_none_or(|last| !last.accepts(written.revision()));
-            if full {
-                batches.push(EventBatch::default());
-            }
-            let last = batches.last_mut().expect("one was there or just pushed");
-            last.push(kv, &written, prev_kv);
+            batch.push(kv, &written, prev_kv);
         }
-        Ok(batches)
+        Ok((batch, None))
     }
 
     /// Reads changes of a range from `from` on, until the batch is full, a scan limit is reached, or the range ends. Advances

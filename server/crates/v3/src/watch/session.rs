@@ -280,16 +280,16 @@ impl<R> Session<R> {
         Ok(())
     }
 
-    /// Reads a group's pending changes at their recorded locations and queues them for its synced watchers. If the history
-    /// layout has changed or a value is only on disk, puts the group back to be read by revision. If the changes were
-    /// compacted, cancels the watchers.
+    /// Reads a batch of a group's pending changes at their recorded locations, queues it for its synced watchers, and puts the
+    /// remaining changes back into `unread`. If the history layout has changed or a value is only on disk, puts the group back
+    /// to be read by revision. If the changes were compacted, cancels the watchers.
     fn read_recorded(
         &mut self,
         states: &HistoryStates,
         group_id: WatcherGroupId,
         touched: &PendingChanges,
     ) {
-        self.turn.count(1 + touched.more.len());
+        self.turn.count(1);
         if !states.has_layout_of(touched) {
             let from = ResumePoint::at_revision(touched.revision, None);
             return self.unread.put_back(group_id, from);
@@ -301,7 +301,13 @@ impl<R> Session<R> {
             return;
         };
         match states.at_locations(touched, group.prev_kv_count > 0) {
-            Ok(batches) => self.out.push_synced((group_id, first), batches),
+            Ok((batch, rest)) => {
+                self.turn.count(batch.events.len());
+                if let Some(rest) = rest {
+                    self.unread.put_back(group_id, rest);
+                }
+                self.out.push_synced((group_id, first), batch);
+            }
             Err(UnreadLocations::OnDisk(from)) => self.unread.put_back(group_id, from),
             Err(UnreadLocations::Compacted(lost)) => {
                 self.cancel_compacted(self.synced_watchers(group_id), lost);
@@ -337,7 +343,7 @@ impl<R> Session<R> {
                 if let Some(from) = from {
                     self.unread.put_back(group_id, from);
                 }
-                self.out.push_synced((group_id, first), vec![batch]);
+                self.out.push_synced((group_id, first), batch);
             }
             Err(lost) => self.cancel_compacted(self.synced_watchers(group_id), lost),
         }

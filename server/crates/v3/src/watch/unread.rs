@@ -25,6 +25,12 @@ impl From<PendingChanges> for UnreadChanges {
     }
 }
 
+impl From<ResumePoint> for UnreadChanges {
+    fn from(from: ResumePoint) -> Self {
+        Self::FromRevision(from)
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct UnreadGroups(BTreeMap<WatcherGroupId, UnreadChanges>);
 
@@ -54,8 +60,8 @@ impl UnreadGroups {
         self.0.pop_last()
     }
 
-    pub(super) fn put_back(&mut self, group_id: WatcherGroupId, from: ResumePoint) {
-        self.0.insert(group_id, UnreadChanges::FromRevision(from));
+    pub(super) fn put_back(&mut self, group_id: WatcherGroupId, rest: impl Into<UnreadChanges>) {
+        self.0.insert(group_id, rest.into());
     }
 
     pub(super) fn remove(&mut self, group_id: WatcherGroupId) {

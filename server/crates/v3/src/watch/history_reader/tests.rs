@@ -178,15 +178,40 @@ fn a_batch_is_bounded_by_revisions_and_by_bytes() {
     );
 }
 
-/// A stream whose client does not read can queue 1,024 events of a megabyte each.
+/// Events in memory keep the memory of values that the state has dropped.
+#[test]
+fn recorded_changes_are_read_a_batch_at_a_time() {
+    let mut kv = Kv::default();
+    (0..5).for_each(|_| put(&mut kv, "k", BATCH_BYTES / 2));
+    let mut locations = kv
+        .changes_from(Revision(2), None)
+        .map(|(location, _)| location);
+    let mut unread = Some(PendingChanges {
+        revision: Revision(2),
+        first: locations.next().expect("a change"),
+        more: locations.collect(),
+        rest: false,
+    });
+    let mut revisions = Vec::new();
+    while let Some(touched) = unread {
+        let (batch, rest) = states(&kv).at_locations(&touched, false).expect("held");
+        assert_eq!(batch.events[0].revision, touched.revision);
+        let of_batch = batch.events.iter().map(|event| event.revision.0);
+        revisions.push(of_batch.collect::<Vec<_>>());
+        unread = rest;
+    }
+    assert_eq!(revisions, [vec![2, 3], vec![4, 5], vec![6]]);
+}
+
+/// The event is not copied for a watcher before its response is sent.
 #[test]
 fn an_event_takes_no_memory_of_its_own_until_it_is_sent() {
     let mut kv = Kv::default();
     put(&mut kv, "k", 1 << 20);
     let first = kv.seek(Revision(2));
     let touched = PendingChanges { revision: Revision(2), first, more: Vec::new(), rest: false };
-    let batches = states(&kv).at_locations(&touched, true).expect("held");
-    let [event] = &batches[0].events[..] else {
+    let (batch, _) = states(&kv).at_locations(&touched, true).expect("held");
+    let [event] = &batch.events[..] else {
         panic!("one event was written");
     };
     assert!(event.encoded.iter().all(|cell| cell.get().is_none()));
@@ -251,12 +276,8 @@ fn synced_readers_read_compacted_changes() {
     };
     assert!(states.at_locations(&touched, false).is_err());
     states.older.push(before);
-    assert_eq!(
-        states.at_locations(&touched, false).expect("held")[0]
-            .events
-            .len(),
-        1
-    );
+    let (batch, _) = states.at_locations(&touched, false).expect("held");
+    assert_eq!(batch.events.len(), 1);
     assert_eq!(batches(&states, &span, Revision(2)), [5, 1]);
     let mut from = Some(ResumePoint::at_revision(Revision(2), None));
     let range = RangeToRead {
