@@ -30,7 +30,7 @@ pub fn waker(node: &Node) -> &Waker {
 pub struct NodeOfStates {
     /// The node.
     pub node: Node,
-    _requests: Receiver<LoopRequest>,
+    requests: Receiver<LoopRequest>,
     _stop: watch::Sender<bool>,
 }
 
@@ -40,7 +40,7 @@ impl NodeOfStates {
         let (stop, stopping) = watch::channel(false);
         let (node, requests) = stalled_until(ProcessIdentity::default(), stopping);
         node.shared.watch_streams.begin(kv);
-        let states = Self { node, _requests: requests, _stop: stop };
+        let states = Self { node, requests, _stop: stop };
         states.publish(kv);
         states
     }
@@ -65,12 +65,32 @@ impl NodeOfStates {
         self.node.shared.watch_streams.expire_old_states();
     }
 
+    /// Withdraws the published state, so that requests for a state wait.
+    pub fn withdraw(&self) {
+        self.node.shared.latest.clear();
+    }
+
+    /// Answers the waiting requests for a state with a state whose key space is `kv`.
+    pub fn answer(&self, kv: &Kv) {
+        let mut completions = CompletionBatch::default();
+        for request in self.requests.try_iter() {
+            if let LoopRequest::View { to } = request {
+                completions.push(to, view_of(kv));
+            }
+        }
+        completions.flush();
+    }
+
     /// Publishes a state whose key space is `kv`.
     fn publish(&self, kv: &Kv) {
-        let machine = StateMachine { kv: kv.clone(), ..StateMachine::default() };
-        let view = View { machine, ..View::default() };
-        self.node.shared.latest.publish(view.into(), true);
+        self.node.shared.latest.publish(view_of(kv), true);
     }
+}
+
+/// Returns a state whose key space is `kv`.
+fn view_of(kv: &Kv) -> Arc<View> {
+    let machine = StateMachine { kv: kv.clone(), ..StateMachine::default() };
+    Arc::new(View { machine, ..View::default() })
 }
 
 /// Creates a node whose replica's thread is not running. Its requests go to the returned receiver.

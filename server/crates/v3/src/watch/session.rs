@@ -519,10 +519,12 @@ async fn history_states(
     notified_revision: Revision,
 ) -> RpcResult<HistoryStates> {
     let (current, older) = reader.states(notified_revision);
-    let current = match current {
-        Some(current) => current,
-        None => node.view().await?.machine.kv.clone().into(),
-    };
+    if let Some(current) = current {
+        return Ok(HistoryStates { current, older });
+    }
+    let current = node.view().await?.machine.kv.clone().into();
+    // A compaction during the wait has added the state from before it.
+    let (_, older) = reader.states(notified_revision);
     Ok(HistoryStates { current, older })
 }
 

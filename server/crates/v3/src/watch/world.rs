@@ -296,3 +296,30 @@ fn each_watcher_gets_exactly_its_range_over_snapshots_with_other_layouts() {
         );
     });
 }
+
+/// The compaction removes a change that the watchers of a session have not read yet.
+#[test]
+fn a_compaction_while_a_session_waits_for_a_state_cancels_no_watcher() {
+    actix_rt::System::new().block_on(async {
+        let mut world = World::new(1);
+        for session in 0..world.sessions.len() {
+            while world.read(session).await {}
+        }
+        // No watcher receives the last change, so that its turn keeps no state for them.
+        for key in ["a", "a", "0"] {
+            let put = Put { key: key.into(), ..Put::default() };
+            world.apply(KvOperation::Put(put));
+            world.member.advance(&world.kv);
+        }
+        world.member.withdraw();
+        let waiting = world.sessions[0].0.next().now_or_never();
+        assert!(waiting.is_none(), "the session waits for a state");
+        let revision = world.kv.revision().0;
+        world.apply(KvOperation::Compact(Compact { revision }));
+        world.member.advance(&world.kv);
+        world.kv.clear_states_before_compaction();
+        world.member.answer(&world.kv);
+        let watchers = world.sessions.len() * WATCHERS.len();
+        assert_eq!(world.finish(1).await, watchers);
+    });
+}
