@@ -83,11 +83,6 @@ impl HttpFrontend {
         request: HttpRequest,
         payload: web::Payload,
     ) -> HttpResponse {
-        let mut payload = if websocket::is_requested(&request) {
-            payload
-        } else {
-            reply::payload_of(&request, payload).await
-        };
         // As in etcd, CORS is not checked on the metrics URLs.
         let browsers = surface != Surface::Metrics;
         match check_request(self, &request, browsers) {
@@ -102,9 +97,8 @@ impl HttpFrontend {
                 response
             }
             Err(refusal) => {
-                if !websocket::is_requested(&request) {
-                    reply::drain(&mut payload).await;
-                }
+                let mut payload = reply::payload_of(&request, payload).await;
+                reply::drain(&mut payload).await;
                 *refusal
             }
         }
@@ -144,15 +138,19 @@ async fn serve(
     ctx: &Context,
     surface: Surface,
     request: &HttpRequest,
-    mut payload: web::Payload,
+    payload: web::Payload,
     path: &[u8],
 ) -> HttpResponse {
+    let route = limit_to_surface(surface, route(&ctx.settings, path), path);
+    let websocket = route == Route::V3 && websocket::is_requested(request);
+    let mut payload = match websocket {
+        true => payload,
+        false => reply::payload_of(request, payload).await,
+    };
     if *request.method() == Method::OPTIONS && surface != Surface::Metrics {
         reply::drain(&mut payload).await;
         return HttpResponse::Ok().finish();
     }
-    let websocket = websocket::is_requested(request);
-    let route = limit_to_surface(surface, route(&ctx.settings, path), path);
     let acts = websocket || !request.method().is_safe() || has_side_effect(route);
     if acts && let Err(refusal) = check_origin(request, &ctx.settings, route) {
         if !websocket {

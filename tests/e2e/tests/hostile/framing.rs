@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use witan_e2e::{Launch, Server};
 
-use crate::stage::{connect, cpu, rest};
+use crate::stage::{connect, cpu, rest, verdict};
 
 /// Sends bytes. Returns the status lines and bodies of the responses until the server closes the connection or has answered the
 /// last request.
@@ -61,6 +61,22 @@ fn a_body_does_not_speak() {
         assert!(told.starts_with("HTTP/1.1 400"), "{told}");
         assert!(!told.contains("etcdserver"), "nothing more is read: {told}");
         assert_eq!(value(&server, "smuggled"), None);
+    }
+}
+
+/// The bytes after such a request are no body, so a response that waits for their end never comes.
+#[test]
+fn an_upgrade_outside_the_gateway_is_ignored() {
+    let server = Launch::witan().start();
+    for (path, expect) in [("/v3x", "404 Not Found"), ("/v3/../version", "200 OK")] {
+        let mut stream = connect(&server);
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        );
+        stream
+            .write_all(request.as_bytes())
+            .expect("the request is sent");
+        assert_eq!(verdict(&mut stream), expect, "{path}");
     }
 }
 
