@@ -13,6 +13,9 @@ use crate::metrics::Register;
 /// Size in bytes up to which requests, responses and commands are not charged. Limits on their number bound their total.
 pub const SMALL_BYTES: usize = 4 << 10;
 
+/// Size in bytes of the memory of an idle call that reads a stream of messages. Measured: 14 KB with one watcher.
+const CALL_BYTES: usize = 16 << 10;
+
 /// Minimum size in bytes of the memory budget for the limits; a smaller budget counts as this one.
 const MEMORY_BYTES_MIN: u64 = 256 << 20;
 
@@ -57,12 +60,16 @@ impl Resource {
     }
 
     /// Returns the limit of a process with a memory budget of `memory_bytes` bytes. Together, the limits on bytes take at most
-    /// three quarters of the budget. One connection gets half of a limit, which suffices for the longest request.
+    /// three quarters of the budget, and the calls, at [`CALL_BYTES`] each, the last quarter. One connection gets half of a
+    /// limit, which suffices for the longest request.
     fn limit_within(self, memory_bytes: u64) -> usize {
         let divisor = match self {
             Self::Requests | Self::Proposals => 8,
             Self::Answers | Self::Watchers => 4,
-            Self::Calls | Self::Passwords => return self.limit(),
+            Self::Calls => {
+                return limit_within(self.limit() * CALL_BYTES, memory_bytes, 4) / CALL_BYTES;
+            }
+            Self::Passwords => return self.limit(),
         };
         limit_within(self.limit(), memory_bytes, divisor)
     }

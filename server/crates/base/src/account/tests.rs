@@ -62,13 +62,14 @@ fn the_connection_that_holds_the_most_is_refused_first() {
 }
 
 #[test]
-fn a_small_memory_budget_lowers_the_limits_on_bytes() {
+fn a_small_memory_budget_lowers_the_limits_on_bytes_and_calls() {
     let totals = Totals::register(&Register::default(), 256 << 20);
     for (what, limit) in [
         (Resource::Requests, 32 << 20),
         (Resource::Answers, 64 << 20),
         (Resource::Proposals, 32 << 20),
         (Resource::Watchers, 64 << 20),
+        (Resource::Calls, 4096),
         (Resource::Passwords, LIMIT),
     ] {
         let account = totals.open();
@@ -77,8 +78,9 @@ fn a_small_memory_budget_lowers_the_limits_on_bytes() {
         assert!(totals.open().hold(what, limit / 4).is_some(), "{what:?}");
         drop(half);
     }
-    let large = Resource::Requests.limit_within(1 << 40);
-    assert_eq!(large, Resource::Requests.limit());
+    for what in [Resource::Requests, Resource::Calls] {
+        assert_eq!(what.limit_within(1 << 40), what.limit());
+    }
 }
 
 #[test]
