@@ -30,7 +30,7 @@ pub enum Resource {
     Proposals,
     /// Bytes of v3 watchers and of the keys that they watch.
     Watchers,
-    /// gRPC calls in progress beyond the first few of each connection.
+    /// Requests in progress over HTTP/2. Of the calls with one request message, the first few of each connection do not count.
     Calls,
     /// Passwords that are waiting to be hashed.
     Passwords,

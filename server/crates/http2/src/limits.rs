@@ -15,7 +15,7 @@ pub(crate) const CACHED_HEAD_BYTES: usize = 4 << 10;
 /// Maximum number of open streams of one connection, regardless of the configured number; further streams are refused.
 pub const STREAMS_MAX: usize = 32_768;
 
-/// Number of a connection's calls that do not count against the server's budget of calls.
+/// Number of a connection's calls with one request message that do not count against the server's budget of calls.
 pub const STREAMS_FREE: usize = 64;
 
 /// Number of remembered streams that ended before their requests were complete. Frames that arrive later for them are ignored.

@@ -32,7 +32,8 @@ pub enum Resource {
     Requests,
     /// Response bytes that wait for the client to read.
     Answers,
-    /// Calls beyond a connection's first [`STREAMS_FREE`](crate::limits::STREAMS_FREE) calls.
+    /// Calls with one request message beyond a connection's first [`STREAMS_FREE`](crate::limits::STREAMS_FREE), and all other
+    /// requests.
     Calls,
 }
 

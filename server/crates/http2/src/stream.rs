@@ -94,7 +94,10 @@ pub(crate) fn unsent(body: &impl http_body::Body) -> usize {
 pub(crate) struct ResourceMeters<S: Service> {
     pub(crate) requests: Rc<ResourceMeter<S>>,
     pub(crate) answers: Rc<ResourceMeter<S>>,
+    /// Counts calls with one request message. The first [`STREAMS_FREE`](crate::limits::STREAMS_FREE) need no reservation.
     pub(crate) calls: Rc<ResourceMeter<S>>,
+    /// Counts all other requests. They can last and take more memory, so each needs a reservation.
+    pub(crate) streaming_calls: Rc<ResourceMeter<S>>,
 }
 
 impl<S: Service> Stream<S> {

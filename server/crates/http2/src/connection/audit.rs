@@ -12,7 +12,7 @@ pub struct Audit {
     pub requests: (usize, usize),
     /// Number of response bytes: by the counter, and as the sum over all streams.
     pub answers: (usize, usize),
-    /// Number of calls: by the counter, and as the sum over all streams.
+    /// Number of calls: by the counters, and as the sum over all streams.
     pub calls: (usize, usize),
     /// Number of deadline timers and of streams with a deadline.
     pub deadlines: (usize, usize),
@@ -38,7 +38,10 @@ impl<S: Service> Connection<S> {
             streams: self.streams.len(),
             requests: (self.meters.requests.used(), block),
             answers: (self.meters.answers.used(), 0),
-            calls: (self.meters.calls.used(), 0),
+            calls: (
+                self.meters.calls.used() + self.meters.streaming_calls.used(),
+                0,
+            ),
             deadlines: (self.timers.len(), 0),
             output: self.writer.ready().len(),
             send_queue: self.writer.send_queue.len(),

@@ -18,6 +18,7 @@ use crate::{
     frame::Reason,
     limits::CALL_WORK,
     message::{Assembler, PREFIX_BYTES},
+    meter::ResourceCharge,
     stream::{Receiving, ResponseEnd, Stream, unsent},
 };
 
@@ -51,7 +52,8 @@ impl<S: Service> Connection<S> {
         }
         let call = self.service.begin(&head);
         stream.call = Some((head.clone(), call));
-        let admitted = Self::admit(&mut stream).and(head.refusal.map_or(Ok(()), Err));
+        let admitted = self.admit(&mut stream, &head);
+        let admitted = admitted.and(head.refusal.map_or(Ok(()), Err));
         if let Err(refusal) = admitted {
             return self.refuse(slot, stream, refusal);
         }
@@ -92,7 +94,7 @@ impl<S: Service> Connection<S> {
         let (sender, content) = content.unzip();
         let running = self.service.exchange(&head, content);
         stream.plain = true;
-        if let Err(refusal) = Self::admit(&mut stream) {
+        if let Err(refusal) = self.admit(&mut stream, &head) {
             return self.refuse(slot, stream, refusal);
         }
         if !ended {
@@ -107,7 +109,10 @@ impl<S: Service> Connection<S> {
     }
 
     /// Charges the stream for the call and its request head. Fails if the service refuses a charge.
-    fn admit(stream: &mut Stream<S>) -> Result<(), Refusal> {
+    fn admit(&self, stream: &mut Stream<S>, head: &Head<S::Method>) -> Result<(), Refusal> {
+        if head.intake == RequestMode::Streaming {
+            stream.call_charge = ResourceCharge::new(&self.meters.streaming_calls);
+        }
         if !stream.call_charge.set(1) {
             return Err(Refusal::NoRoom(Resource::Calls));
         }

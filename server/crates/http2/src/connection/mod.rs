@@ -100,6 +100,7 @@ impl<S: Service> Connection<S> {
                 requests: meter(Resource::Requests, UNRESERVED_BYTES, RESERVE_STEP_BYTES),
                 answers: meter(Resource::Answers, UNRESERVED_BYTES, RESERVE_STEP_BYTES),
                 calls: meter(Resource::Calls, STREAMS_FREE, 1),
+                streaming_calls: meter(Resource::Calls, 0, 1),
             },
             service,
             config,

@@ -90,6 +90,19 @@ fn a_message_is_counted_while_its_response_is_streamed() {
     assert_eq!(client.connection.audit().requests.0, 0);
 }
 
+/// Such calls can last, and each takes more memory than a unary call.
+#[test]
+fn calls_that_read_a_stream_count_from_the_first() {
+    let mut client = Client::plain();
+    let held = |client: &Client| client.ledger.held[Resource::Calls as usize].get();
+    client.ask(1, "/never", b"");
+    assert_eq!(held(&client), 0);
+    client.send(frame::HEADERS, END_HEADERS, 3, &block("/deaf"));
+    assert_eq!(held(&client), 1);
+    client.number(frame::RST_STREAM, 3, 8);
+    assert_eq!(held(&client), 0);
+}
+
 /// Starts a call with a message of this size that never gets a response.
 fn call_with(client: &mut Client, stream: u32, bytes: usize) {
     client.send(frame::HEADERS, END_HEADERS, stream, &block("/never"));
