@@ -219,6 +219,40 @@ impl Files {
         Ok(config)
     }
 
+    /// Reads the files, replaces `last` with their contents, and builds a configuration. Also returns whether the certificate
+    /// could be read: if it is invalid, `last` stays in use with the current revocation list. If the list is unreadable, no
+    /// certificate is accepted. `words` tell in log lines which certificates are refused, and which files stay in use.
+    pub(super) fn reload<C>(
+        &self,
+        last: &mut TlsParts,
+        words: [&str; 2],
+        build: impl Fn(&Self, &TlsParts, Revoked) -> Result<C, TlsError>,
+    ) -> Result<(C, bool), TlsError> {
+        let [refused, of] = words;
+        let revoked = self.revoked().unwrap_or_else(|error| {
+            tracing::error!(%error, "refusing {refused} until the revocation list can be read");
+            Revoked::Unknown
+        });
+        let read = self.parts().and_then(|parts| {
+            let config = build(self, &parts, revoked.clone())?;
+            Ok((parts, config))
+        });
+        match read {
+            Ok((parts, config)) => {
+                *last = parts;
+                Ok((config, true))
+            }
+            Err(error) => {
+                tracing::error!(
+                    %error,
+                    "failed to reload the TLS files{of}; the previous ones stay in use"
+                );
+                // A new revocation list applies even if the certificate is invalid.
+                Ok((build(self, last, revoked)?, false))
+            }
+        }
+    }
+
     /// Converts an error about the certificate and its key to one that names their flags and files.
     fn bad_pair(&self, source: rustls::Error) -> TlsError {
         TlsError::Pair {

@@ -14,7 +14,6 @@ use super::{
     files::{Files, PEER_CLIENT, PEER_PORT, TlsParts},
     secure, self_signed,
     subject_names::{self, MemberCertificate},
-    verify::Revoked,
 };
 use crate::{AcceptedStream, PeerStream, TransportMetrics};
 
@@ -103,36 +102,15 @@ impl PeerTls {
         connector.connect(name, stream).await
     }
 
-    /// Reads the current files and returns the configuration. If the certificate is invalid, the previous one stays in use with
-    /// the current revocation list. If the list is unreadable, no member's certificate is accepted.
+    /// Reads the current files and returns the configuration; see [`Files::reload`].
     fn client_config(&self) -> Result<ClientConfig, TlsError> {
-        let files = &self.0.client;
         let mut last = self.0.last.lock();
-        let revoked = files.revoked().unwrap_or_else(|error| {
-            tracing::error!(
-                %error,
-                "refusing the certificates of all members to which this member connects until the revocation list can be read"
-            );
-            Revoked::Unknown
-        });
-        let read = files.parts().and_then(|parts| {
-            let config = files.client_config(&parts, revoked.clone())?;
-            Ok((parts, config))
-        });
-        match read {
-            Ok((parts, config)) => {
-                *last = parts;
-                Ok(config)
-            }
-            Err(error) => {
-                tracing::error!(
-                    %error,
-                    "failed to reload the TLS files for connections to other members; the previous ones stay in use"
-                );
-                // A new revocation list applies even if the certificate is invalid.
-                files.client_config(&last, revoked)
-            }
-        }
+        let words = [
+            "the certificates of all members to which this member connects",
+            " for connections to other members",
+        ];
+        let config = self.0.client.reload(&mut last, words, Files::client_config);
+        config.map(|(config, _)| config)
     }
 }
 

@@ -58,7 +58,6 @@ use super::{
     sniffed::ReplayedStream,
 };
 use files::{CLIENT_PORT, Files, TlsParts};
-use verify::Revoked;
 
 /// The first byte of every TLS connection: a handshake record.
 const HANDSHAKE_RECORD: u8 = 0x16;
@@ -174,39 +173,17 @@ impl ServerTls {
         now.configs.of(surface).clone()
     }
 
-    /// Replaces `now` with the contents of the files. Logs errors. If the revocation list is unreadable, all client
-    /// certificates are refused; if the certificate is invalid, the previous one stays in use.
+    /// Replaces `now` with the contents of the files and logs the result; see [`Files::reload`].
     fn read_again(&self, now: &mut LoadedTls) {
-        let files = &self.0.files;
-        let revoked = files.revoked().unwrap_or_else(|error| {
-            tracing::error!(
-                %error,
-                "refusing all client certificates until the revocation list can be read"
-            );
-            Revoked::Unknown
-        });
-        let read = files.parts().and_then(|parts| {
-            let config = files.config(&parts, revoked.clone())?;
-            Ok((parts, config))
-        });
-        let config = match read {
-            Ok((parts, config)) => {
-                tracing::info!("reloaded the TLS files");
-                report_expiry(&parts, (&self.0.metrics, self.0.endpoint));
-                now.parts = parts;
-                Ok(config)
+        let words = ["all client certificates", ""];
+        match self.0.files.reload(&mut now.parts, words, Files::config) {
+            Ok((config, read)) => {
+                if read {
+                    tracing::info!("reloaded the TLS files");
+                    report_expiry(&now.parts, (&self.0.metrics, self.0.endpoint));
+                }
+                now.configs = SurfaceConfigs::new(&config);
             }
-            Err(error) => {
-                tracing::error!(
-                    %error,
-                    "failed to reload the TLS files; the previous ones stay in use"
-                );
-                // A new revocation list applies even if the certificate is invalid.
-                files.config(&now.parts, revoked)
-            }
-        };
-        match config {
-            Ok(config) => now.configs = SurfaceConfigs::new(&config),
             Err(error) => {
                 tracing::error!(%error, "failed to build a configuration from the previous TLS files")
             }
