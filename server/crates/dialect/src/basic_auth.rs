@@ -20,12 +20,9 @@ use witan_api::{
 };
 use witan_auth::Credentials;
 use witan_logging::LogLimit;
-use witan_machine::{
-    StateMachine,
-    auth::{
-        Auth, User,
-        path_permissions::{PathAccess, is_path_root},
-    },
+use witan_machine::auth::{
+    Auth, User,
+    path_permissions::{PathAccess, is_path_root},
 };
 use witan_node::{CurrentView, NodeError};
 
@@ -77,33 +74,22 @@ fn allows_key(auth: &Auth, user: Option<&User>, key: &[u8], wish: PathAccess) ->
     auth.allows_path(user, key, wish)
 }
 
-/// Returns whether the caller's roles grant the access `wish` to a v2 key, or true while v2 authentication is disabled.
+/// Returns whether the caller's roles grant the access `wish` to a v2 key, or true while v2 authentication is disabled. Checks
+/// against `state`, or without one against this member's current state.
 pub async fn authorize_key(
     ctx: &Context,
     request: &HttpRequest,
-    key: &[u8],
-    wish: PathAccess,
-) -> Result<bool, NodeError> {
-    if !ctx.node.v2_auth_enabled() {
-        return Ok(true);
-    }
-    let shown = basic_credentials(ctx, request).await?;
-    let view = ctx.node.view().await?;
-    Ok(shown.allow(&view.machine.auth, key, wish))
-}
-
-/// Like [`authorize_key`], but checks against `machine`, the state that the request is about to read.
-pub(super) async fn authorize_key_in(
-    ctx: &Context,
-    request: &HttpRequest,
-    machine: &StateMachine,
     (key, wish): (&[u8], PathAccess),
+    state: Option<&Auth>,
 ) -> Result<bool, NodeError> {
     if !ctx.node.v2_auth_enabled() {
         return Ok(true);
     }
     let shown = basic_credentials(ctx, request).await?;
-    Ok(shown.allow(&machine.auth, key, wish))
+    match state {
+        Some(auth) => Ok(shown.allow(auth, key, wish)),
+        None => Ok(shown.allow(&ctx.node.view().await?.machine.auth, key, wish)),
+    }
 }
 
 /// The caller of a request that waits, and the access that it requires. A watch or a linearizable read takes each state from

@@ -87,7 +87,7 @@ async fn answer(
         Err(V1RequestError::Rule(error)) => return Err(error),
     };
     if let Some((key, wish)) = required_access(&asked) {
-        if !basic_auth::authorize_key(ctx, request, key, wish).await? {
+        if !basic_auth::authorize_key(ctx, request, (key, wish), None).await? {
             return Ok(unauthorized());
         }
         // A watch counts neither as a read nor as a write.

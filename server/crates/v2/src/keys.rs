@@ -130,7 +130,7 @@ async fn serve(
     };
     // As in etcd, the access check includes the final slash: `/app/*` matches `/app/`.
     let sent = super::below(path, witan_api::v2::KEYS.as_bytes()).unwrap_or_default();
-    if !basic_auth::authorize_key(ctx, request, sent, wish).await? {
+    if !basic_auth::authorize_key(ctx, request, (sent, wish), None).await? {
         return Err(ReadRefused::Unauthorized.into());
     }
     let (metrics, method) = (&ctx.v2_metrics, intent.metric_label(&params));
