@@ -9,11 +9,11 @@
 #[macro_use]
 mod grpc;
 mod http;
+#[cfg(test)]
 mod page;
 
 pub use grpc::{CallType, GRPC, GrpcRoute, gateway_paths};
 pub use http::{HTTP, HttpRoute, PathScope, Resource, V2Resource};
-pub use page::markdown;
 
 /// The access that a route requires of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,24 +75,6 @@ impl Access {
             Self::V2Keys => "v2 keys",
             Self::OwnUser => "own user",
             Self::Root => "root",
-        }
-    }
-
-    /// Describes the access for the table in `docs/reference/access.md`.
-    pub fn description(self) -> &'static str {
-        match self {
-            Self::Public => "anyone, without credentials",
-            Self::V3Keys => "a user with permission on the keys, if v3 authentication is enabled",
-            Self::V3User => "any user, if v3 authentication is enabled",
-            Self::V3Root => "a user with the role `root`, if v3 authentication is enabled",
-            Self::V2Keys => {
-                "a user or guest with a pattern that covers the key, if v2 authentication is enabled"
-            }
-            Self::OwnUser => {
-                "the user that the request concerns, or a user with the role `root`, if either \
-                 authentication is enabled"
-            }
-            Self::Root => "a user with the role `root`, if either authentication is enabled",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Generates `docs/reference/access.md` from the tables of routes.
+//! Compares `docs/reference/access.md` with the tables of routes, from which it is generated.
 
 use std::fmt::Write as _;
 
@@ -43,11 +43,11 @@ It repeats the calls with no authentication enabled, with only v2 or v3 authenti
 ";
 
 /// Returns the text of `docs/reference/access.md`.
-pub fn markdown() -> String {
+fn markdown() -> String {
     let mut out = HEAD.to_owned();
     out.push_str("| access | meaning |\n|---|---|\n");
     for access in Access::ALL {
-        row(&mut out, &[access.name(), access.description()]);
+        row(&mut out, &[access.name(), description(access)]);
     }
     out.push_str("\n## HTTP/1\n\n| path | method | access |\n|---|---|---|\n");
     for route in HTTP {
@@ -84,24 +84,37 @@ fn row(out: &mut String, cells: &[&str]) {
     writeln!(out, "| {} |", cells.join(" | ")).expect("writing to a String cannot fail");
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// After changing a table, run `UPDATE=1 cargo test -p witan-api access_page`.
-    #[test]
-    fn the_access_page_is_fresh() {
-        let path = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../../../docs/reference/access.md"
-        );
-        if std::env::var_os("UPDATE").is_some() {
-            std::fs::write(path, markdown()).unwrap();
+/// Describes the access.
+fn description(access: Access) -> &'static str {
+    match access {
+        Access::Public => "anyone, without credentials",
+        Access::V3Keys => "a user with permission on the keys, if v3 authentication is enabled",
+        Access::V3User => "any user, if v3 authentication is enabled",
+        Access::V3Root => "a user with the role `root`, if v3 authentication is enabled",
+        Access::V2Keys => {
+            "a user or guest with a pattern that covers the key, if v2 authentication is enabled"
         }
-        let page = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(
-            page == markdown(),
-            "docs/reference/access.md differs from the list"
-        );
+        Access::OwnUser => {
+            "the user that the request concerns, or a user with the role `root`, if either \
+             authentication is enabled"
+        }
+        Access::Root => "a user with the role `root`, if either authentication is enabled",
     }
+}
+
+/// After changing a table, run `UPDATE=1 cargo test -p witan-api access_page`.
+#[test]
+fn the_access_page_is_fresh() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../../docs/reference/access.md"
+    );
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(path, markdown()).unwrap();
+    }
+    let page = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        page == markdown(),
+        "docs/reference/access.md differs from the list"
+    );
 }
