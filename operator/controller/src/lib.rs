@@ -11,7 +11,6 @@ mod backups;
 mod controller;
 mod discovery;
 mod election;
-mod lock;
 mod metrics;
 mod observe;
 mod operations;

@@ -1,12 +1,11 @@
 //! Limits concurrent updates, so that a new release or a broken member image does not reach all clusters at once.
 
-use std::{collections::HashSet, sync::Mutex};
+use std::collections::HashSet;
 
 use kube::runtime::reflector::ObjectRef;
+use witan_base::sync::Mutex;
 use witan_crd::EtcdCluster;
 use witan_plan::model::Step;
-
-use crate::lock::lock;
 
 #[derive(Debug)]
 pub(crate) struct Rollouts {
@@ -21,14 +20,14 @@ impl Rollouts {
 
     /// Returns whether this cluster has a permit or could get one.
     pub(crate) fn admits(&self, cluster: &ObjectRef<EtcdCluster>) -> bool {
-        let in_progress = lock(&self.in_progress);
+        let in_progress = self.in_progress.lock();
         in_progress.len() < self.limit || in_progress.contains(cluster)
     }
 
     /// Takes a permit for the first step of an update. Releases it once the update is complete or waits for the user. Returns
     /// `false` if no permit is free, so that the step must wait.
     pub(crate) fn take_or_release(&self, cluster: ObjectRef<EtcdCluster>, step: &Step) -> bool {
-        let mut in_progress = lock(&self.in_progress);
+        let mut in_progress = self.in_progress.lock();
         if step.rests() {
             in_progress.remove(&cluster);
         } else if step.updates() && !in_progress.contains(&cluster) {
@@ -41,7 +40,7 @@ impl Rollouts {
     }
 
     pub(crate) fn forget(&self, cluster: &ObjectRef<EtcdCluster>) {
-        lock(&self.in_progress).remove(cluster);
+        self.in_progress.lock().remove(cluster);
     }
 }
 

@@ -5,13 +5,11 @@
 
 use std::{
     collections::HashMap,
-    sync::Mutex,
     time::{Duration, Instant},
 };
 
+use witan_base::sync::Mutex;
 use witan_plan::model::{Observed, Refusal, Step};
-
-use crate::lock::lock;
 
 /// The first backoff after a refused step or a failed pass. Each further failure doubles it.
 const HELD_FIRST: Duration = Duration::from_millis(500);
@@ -43,11 +41,13 @@ impl AllTried {
         work: impl FnOnce(&mut Tried) -> T,
     ) -> T {
         let key = (namespace.to_owned(), name.to_owned());
-        work(lock(&self.0).entry(key).or_default())
+        work(self.0.lock().entry(key).or_default())
     }
 
     pub(crate) fn forget(&self, namespace: &str, name: &str) {
-        lock(&self.0).remove(&(namespace.to_owned(), name.to_owned()));
+        self.0
+            .lock()
+            .remove(&(namespace.to_owned(), name.to_owned()));
     }
 }
 

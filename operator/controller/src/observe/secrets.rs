@@ -4,19 +4,19 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Client, ResourceExt as _};
+use witan_base::sync::Mutex;
 use witan_crd::{CertificateRole, secret_file};
 use witan_members::{ClientTls, Login};
 use witan_plan::model::{CertificateSeen, Holder, ObservedRequest, Part};
 
 use crate::{
     api_server::{ApiFailure, cannot, get, typed, untyped},
-    lock::lock,
     resources::{
         Cluster, Ownership,
         cert_manager::{self, Certificate},
@@ -84,14 +84,14 @@ impl Secrets {
         }
         let seen = Arc::new(read(client, cluster).await?);
         let kept = Kept { seen: seen.clone(), generation, read: Instant::now() };
-        lock(&self.0).insert(cluster.uid.clone(), kept);
+        self.0.lock().insert(cluster.uid.clone(), kept);
         Ok(seen)
     }
 
     /// Returns the cached secrets of a cluster for this generation of the spec. Drops all expired secrets. Returns `None` if
     /// none are cached for it.
     fn kept(&self, uid: &str, generation: Option<i64>) -> Option<Arc<SecretsSeen>> {
-        let mut all = lock(&self.0);
+        let mut all = self.0.lock();
         all.retain(|_, kept| kept.read.elapsed() < kept.seen.cache_ttl());
         all.get(uid)
             .filter(|kept| kept.generation == generation)

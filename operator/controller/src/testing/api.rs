@@ -4,15 +4,14 @@ use std::{
     collections::BTreeMap,
     convert::Infallible,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use http::{Method, Request, Response, StatusCode};
 use kube::{Client, client::Body};
 use serde_json::{Value, json};
-
-use crate::lock::lock;
+use witan_base::sync::Mutex;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FakeApi(Arc<Mutex<State>>);
@@ -47,7 +46,7 @@ impl FakeApi {
 
     /// Creates or replaces an object, as another client would.
     pub(crate) fn put(&self, object: Value) {
-        let mut state = lock(&self.0);
+        let mut state = self.0.lock();
         let (kind, name) = (text(&object["kind"]), text(&object["metadata"]["name"]));
         let namespace = text(&object["metadata"]["namespace"]);
         let version = text(&object["apiVersion"]);
@@ -76,7 +75,7 @@ impl FakeApi {
 
     /// Returns the object whose path ends with `end`.
     pub(crate) fn get(&self, end: &str) -> Option<Value> {
-        let state = lock(&self.0);
+        let state = self.0.lock();
         let mut objects = state.objects.iter();
         objects
             .find(|(path, _)| path.ends_with(end))
@@ -84,7 +83,7 @@ impl FakeApi {
     }
 
     pub(crate) fn all(&self, part: &str) -> Vec<Value> {
-        let state = lock(&self.0);
+        let state = self.0.lock();
         let of = state.objects.iter();
         let of = of.filter(|(path, _)| path.contains(part));
         of.map(|(_, object)| object.clone()).collect()
@@ -93,16 +92,16 @@ impl FakeApi {
     /// From now on, refuses to create or apply objects whose path ends with `end` and whose JSON contains `part`.
     pub(crate) fn refuse(&self, end: &str, part: &str, (code, words): (StatusCode, &str)) {
         let (end, part, words) = (end.to_owned(), part.to_owned(), words.to_owned());
-        let mut state = lock(&self.0);
+        let mut state = self.0.lock();
         state.refused = Some(Refused { end, part, code, words });
     }
 
     pub(crate) fn admit(&self) {
-        lock(&self.0).refused = None;
+        self.0.lock().refused = None;
     }
 
     pub(crate) fn remove(&self, end: &str) {
-        let mut state = lock(&self.0);
+        let mut state = self.0.lock();
         state.objects.retain(|path, _| !path.ends_with(end));
     }
 }
@@ -261,7 +260,7 @@ impl tower_service::Service<Request<Body>> for FakeApi {
                 query: head.uri.query().unwrap_or_default().to_owned(),
                 body: serde_json::from_slice(&body).unwrap_or_default(),
             };
-            let (code, answer) = lock(&fake.0).answer(&asked);
+            let (code, answer) = fake.0.lock().answer(&asked);
             let body = Body::from(answer.to_string().into_bytes());
             let mut response = Response::new(body);
             *response.status_mut() = code;
