@@ -18,7 +18,6 @@ mod operator;
 mod options;
 mod passes;
 mod report;
-mod requests;
 mod resources;
 mod rollouts;
 mod run;
