@@ -116,7 +116,8 @@ pub struct Handlers<H, C> {
 pub struct RunningServer {
     handle: ServerHandle,
     stop: watch::Sender<bool>,
-    open: Arc<mux::OpenConnections>,
+    /// Has a receiver for each open connection.
+    open: watch::Sender<()>,
     unix_sockets: Vec<String>,
 }
 
@@ -129,7 +130,7 @@ where
 {
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let (stop, stopped) = watch::channel(false);
-    let open = Arc::new(mux::OpenConnections::default());
+    let open = watch::Sender::new(());
     let mut unix_sockets = Vec::new();
     let mut builder = Server::build()
         .workers(workers)
@@ -186,12 +187,12 @@ impl RunningServer {
     pub async fn stop(self) {
         self.handle.pause().await;
         self.stop.send_replace(true);
-        if timeout(limits::DRAIN_TIMEOUT, self.open.none())
+        if timeout(limits::DRAIN_TIMEOUT, self.open.closed())
             .await
             .is_err()
         {
             tracing::warn!(
-                connections = self.open.count(),
+                connections = self.open.receiver_count(),
                 "requests in flight did not end in time; closing their connections"
             );
             self.handle.stop(false).await;

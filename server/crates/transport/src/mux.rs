@@ -2,16 +2,7 @@
 //! to the crate `http2`, and any other to actix-web. Both stacks run on the actix worker that accepted the connection. One
 //! handler answers all requests that are not gRPC.
 
-use std::{
-    io,
-    net::SocketAddr,
-    os::fd::AsFd,
-    rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{io, net::SocketAddr, os::fd::AsFd, rc::Rc};
 
 use actix_http::{HttpService, Protocol};
 use actix_service::{Service, ServiceFactory, fn_factory, fn_service, map_config};
@@ -24,7 +15,7 @@ use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
     net::{TcpStream, UnixStream},
-    sync::{Notify, watch},
+    sync::watch,
     time::timeout,
 };
 use witan_base::panics::{self, PanicSource};
@@ -77,49 +68,6 @@ impl ClientStream for UnixStream {
     }
 }
 
-/// Counts the open connections of the process.
-#[derive(Debug, Default)]
-pub(super) struct OpenConnections {
-    count: AtomicUsize,
-    closed: Notify,
-}
-
-impl OpenConnections {
-    pub(super) fn count(&self) -> usize {
-        self.count.load(Ordering::SeqCst)
-    }
-
-    /// Completes when no connection is open. Only one caller may wait at a time.
-    pub(super) async fn none(&self) {
-        loop {
-            let closed = self.closed.notified();
-            if self.count() == 0 {
-                return;
-            }
-            closed.await;
-        }
-    }
-}
-
-/// Counts one connection until it is dropped.
-struct OpenConnection(Arc<OpenConnections>);
-
-impl OpenConnection {
-    fn new(open: &Arc<OpenConnections>) -> Self {
-        open.count.fetch_add(1, Ordering::SeqCst);
-        Self(open.clone())
-    }
-}
-
-impl Drop for OpenConnection {
-    fn drop(&mut self) {
-        if self.0.count.fetch_sub(1, Ordering::SeqCst) == 1 {
-            // Stores a permit if no caller waits yet, so that the last close is not missed.
-            self.0.closed.notify_one();
-        }
-    }
-}
-
 /// A worker's state for one listener.
 #[derive(Clone)]
 pub(super) struct Mux<H, C> {
@@ -130,7 +78,8 @@ pub(super) struct Mux<H, C> {
     pub(super) plain: bool,
     pub(super) served: Handlers<H, C>,
     pub(super) stopped: watch::Receiver<bool>,
-    pub(super) open: Arc<OpenConnections>,
+    /// Has a receiver for each open connection.
+    pub(super) open: watch::Sender<()>,
 }
 
 impl<H, F, C> Mux<H, C>
@@ -154,7 +103,7 @@ where
                 let http = Rc::new(mux.clone().http_service::<S>().new_service(()).await?);
                 Ok(fn_service(move |stream: S| {
                     let (http, grpc) = (http.clone(), grpc.clone());
-                    let (surface, counted) = (mux.surface, OpenConnection::new(&mux.open));
+                    let (surface, counted) = (mux.surface, mux.open.subscribe());
                     let mut stopped = mux.stopped.clone();
                     let (security, plain) = (mux.security.clone(), mux.plain);
                     let metrics = mux.served.panics.clone();
