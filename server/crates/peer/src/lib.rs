@@ -58,7 +58,6 @@ use link::{Link, Peer};
 use listener::Listener;
 use monitor::Monitor;
 use queue::PushOutcome;
-use remotes::Remotes;
 
 pub use dial::PeerDialer;
 pub use levels::{FeatureLevels, LevelReport, MemberRelease, RaiseError};
@@ -73,7 +72,7 @@ struct Shared {
     node: Node,
     members: Mutex<Arc<MemberRegistry>>,
     peers: Mutex<BTreeMap<MemberId, Arc<Peer>>>,
-    remotes: Mutex<Remotes>,
+    remotes: Mutex<BTreeMap<MemberId, LinkTasks>>,
     arrivals: Arrivals,
     started: Instant,
     metrics: PeerMetrics,
@@ -258,7 +257,7 @@ impl Post for PeerPost {
             let Some(link) = self.links.get_mut(&envelope.to) else {
                 // The target was removed, or its addition is not applied yet.
                 let remotes = self.shared.remotes.lock();
-                if let Some(link) = remotes.0.get(&envelope.to)
+                if let Some(link) = remotes.get(&envelope.to)
                     && envelope.snapshot.is_none()
                 {
                     self.shared.send(&link.peer, envelope);
@@ -300,7 +299,7 @@ impl Post for PeerPost {
             .filter(|member| member.member_id() != own)
         {
             let id = member.member_id();
-            if let Some(link) = remotes.0.remove(&id) {
+            if let Some(link) = remotes.remove(&id) {
                 self.links.insert(id, link);
             }
             match self.links.get(&id) {
@@ -311,7 +310,7 @@ impl Post for PeerPost {
                 }
             }
         }
-        remotes.0.retain(|id, _| {
+        remotes.retain(|id, _| {
             let stays = !members.removed_ids.contains(id);
             if !stays {
                 shared.forget(*id);

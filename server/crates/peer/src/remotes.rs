@@ -4,14 +4,12 @@
 //!
 //! Any process that knows the cluster id can impersonate a member; only certificates prevent that.
 
-use std::collections::BTreeMap;
-
 use witan_config::{Address, Url};
 use witan_machine::member::MemberId;
 use witan_replica::replica::Role;
 
 use super::{
-    LinkTasks, Shared,
+    Shared,
     handshake::{Handshake, Refusal},
     link_to,
 };
@@ -23,9 +21,6 @@ const REMOTES_MAX: usize = 16;
 /// Number of URLs to try for each unknown member.
 const REMOTE_URLS_TRIED: usize = 8;
 
-#[derive(Debug, Default)]
-pub(super) struct Remotes(pub(super) BTreeMap<MemberId, LinkTasks>);
-
 impl Shared {
     /// Checks whether a stream is accepted. Members other than the leader also accept up to [`REMOTES_MAX`] unknown members.
     pub(super) fn check(&self, hello: &Handshake) -> Result<(), Refusal> {
@@ -36,8 +31,8 @@ impl Shared {
         }
         let leads = self.node.status().role == Role::Leader;
         let remotes = self.remotes.lock();
-        let known = remotes.0.contains_key(&hello.from);
-        let free = remotes.0.len() < REMOTES_MAX && !urls(hello).is_empty();
+        let known = remotes.contains_key(&hello.from);
+        let free = remotes.len() < REMOTES_MAX && !urls(hello).is_empty();
         match !leads && (known || free) {
             true => Ok(()),
             false => checked,
@@ -54,9 +49,9 @@ impl Shared {
         if self.members().by_id.contains_key(&hello.from) || urls.is_empty() {
             return;
         }
-        if let Some(link) = remotes.0.get(&hello.from) {
+        if let Some(link) = remotes.get(&hello.from) {
             link.peer.set_urls(urls);
-        } else if remotes.0.len() < REMOTES_MAX {
+        } else if remotes.len() < REMOTES_MAX {
             let remote_peer_id = hello.from.to_string();
             tracing::info!(
                 remote_peer_id,
@@ -64,14 +59,14 @@ impl Shared {
             );
             let runtime = tokio::runtime::Handle::current();
             let link = link_to(self, &runtime, hello.from, urls);
-            remotes.0.insert(hello.from, link);
+            remotes.insert(hello.from, link);
         }
     }
 
     /// Ends the streams that [`Self::connect_remote`] opened to a member and removes its metrics and statistics. Does nothing if
     /// there are no such streams. Call this when the last stream from that member has ended.
     pub(super) fn forget_remote(&self, id: MemberId) {
-        if self.remotes.lock().0.remove(&id).is_some() {
+        if self.remotes.lock().remove(&id).is_some() {
             self.forget(id);
         }
     }

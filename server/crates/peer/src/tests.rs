@@ -566,13 +566,13 @@ fn a_member_that_is_not_known_yet_is_answered_at_the_url_that_it_names() {
     passes(&mut two, &mut three, "another answer");
     // The entry that adds the first member is applied.
     two.post.update_members(&known);
-    assert!(two.post.shared.remotes.lock().0.keys().eq(&[MemberId(3)]));
+    assert!(two.post.shared.remotes.lock().keys().eq(&[MemberId(3)]));
     passes(&mut two, &mut one, "as a member");
     // The other member ends before it joins the cluster.
     stop(three);
     until("it is forgotten", || {
         two.messages();
-        two.post.shared.remotes.lock().0.is_empty().then_some(())
+        two.post.shared.remotes.lock().is_empty().then_some(())
     });
     stop(one);
     stop(two);
