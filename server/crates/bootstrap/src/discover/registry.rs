@@ -71,14 +71,14 @@ pub(super) async fn join(
     registry: &mut impl Registry,
     own: &Registration,
 ) -> Result<Vec<String>, DiscoverError> {
-    let mut pause = Pause::default();
+    let mut pause = RETRY_FIRST;
     loop {
         match registry.read().await {
             Ok(state) => {
                 first_members(&state, own)?;
                 break;
             }
-            Err(failure) => pause.wait_after(failure).await?,
+            Err(failure) => wait_after(failure, &mut pause).await?,
         }
     }
     register(registry, own, &mut pause).await?;
@@ -87,11 +87,11 @@ pub(super) async fn join(
         let state = match registry.read().await {
             Ok(state) => state,
             Err(failure) => {
-                pause.wait_after(failure).await?;
+                wait_after(failure, &mut pause).await?;
                 continue;
             }
         };
-        pause = Pause::default();
+        pause = RETRY_FIRST;
         let members = first_members(&state, own)?;
         if members.len() as u64 == state.size {
             return Ok(members
@@ -108,7 +108,7 @@ pub(super) async fn join(
             );
         }
         if let Err(failure) = registry.wait(&state).await {
-            pause.wait_after(failure).await?;
+            wait_after(failure, &mut pause).await?;
         }
     }
 }
@@ -118,7 +118,7 @@ pub(super) async fn join(
 async fn register(
     registry: &mut impl Registry,
     own: &Registration,
-    pause: &mut Pause,
+    pause: &mut Duration,
 ) -> Result<(), DiscoverError> {
     let mut tried = own.exists;
     loop {
@@ -127,7 +127,7 @@ async fn register(
             // The earlier attempt succeeded, but its response was lost or its process was killed.
             Err(Failure::Final(DiscoverError::Duplicate(_))) if tried => break,
             Err(failure) => {
-                pause.wait_after(failure).await?;
+                wait_after(failure, pause).await?;
                 tried = true;
             }
         }
@@ -153,32 +153,21 @@ fn first_members<'a>(
     Ok(entries)
 }
 
-struct Pause(Duration);
-
-impl Default for Pause {
-    fn default() -> Self {
-        Self(RETRY_FIRST)
-    }
-}
-
-impl Pause {
-    /// Sleeps after a temporary failure, twice as long each time up to [`RETRY_LONGEST`]. Returns a final failure as an
-    /// error.
-    async fn wait_after(&mut self, failure: Failure) -> Result<(), DiscoverError> {
-        let reason = match failure {
-            Failure::Final(error) => return Err(error),
-            Failure::Retry(reason) => reason,
-        };
-        let seconds = self.0.as_secs();
-        tracing::warn!(
-            reason,
-            seconds,
-            "discovery is unavailable; retrying after a pause"
-        );
-        tokio::time::sleep(self.0).await;
-        self.0 = (self.0 * 2).min(RETRY_LONGEST);
-        Ok(())
-    }
+/// Sleeps after a temporary failure and doubles the next pause, up to [`RETRY_LONGEST`]. Returns a final failure as an error.
+async fn wait_after(failure: Failure, pause: &mut Duration) -> Result<(), DiscoverError> {
+    let reason = match failure {
+        Failure::Final(error) => return Err(error),
+        Failure::Retry(reason) => reason,
+    };
+    let seconds = pause.as_secs();
+    tracing::warn!(
+        reason,
+        seconds,
+        "discovery is unavailable; retrying after a pause"
+    );
+    tokio::time::sleep(*pause).await;
+    *pause = (*pause * 2).min(RETRY_LONGEST);
+    Ok(())
 }
 
 #[cfg(test)]
