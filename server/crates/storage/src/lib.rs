@@ -169,7 +169,7 @@ pub fn open(
     }
     make_dir(&member)?;
     let lock = DirectoryLock::take(&member)?;
-    let Claim { start, stored } = read_identity_of(&member, identity)?;
+    let (start, stored) = read_identity_of(&member, identity)?;
     let DirectoryStart { fresh, origin } = start;
     let owner = check_log(&member, identity, fresh)?;
     let mut store = stored.store.clone();
@@ -291,19 +291,16 @@ fn check_log(
     Ok(owner)
 }
 
-/// A data directory that is new or belongs to this member.
-struct Claim {
-    start: DirectoryStart,
-    /// The content of the `identity` file, or the content that the setup will write.
-    stored: StoredIdentity,
-}
-
-/// Reads a directory's identity. Fails if the directory belongs to another member.
-fn read_identity_of(member: &Path, identity: &DataIdentity) -> Result<Claim, OpenError> {
+/// Returns how a directory starts, and the content of its `identity` file. The setup writes the file of a new directory later.
+/// Fails if the directory belongs to another member.
+fn read_identity_of(
+    member: &Path,
+    identity: &DataIdentity,
+) -> Result<(DirectoryStart, StoredIdentity), OpenError> {
     let Some(stored) = format::stored(member)? else {
         let stored = StoredIdentity::new(*identity);
         let start = DirectoryStart { fresh: true, origin: Origin::Written };
-        return Ok(Claim { start, stored });
+        return Ok((start, stored));
     };
     format::check(identity, &stored.identity, member)?;
     if let Ok(Some(path)) = etcd::find(member) {
@@ -311,7 +308,7 @@ fn read_identity_of(member: &Path, identity: &DataIdentity) -> Result<Claim, Ope
         tracing::info!(%path, "the data directory contains etcd's files, which are not used");
     }
     let start = DirectoryStart { fresh: false, origin: stored.origin(member)? };
-    Ok(Claim { start, stored })
+    Ok((start, stored))
 }
 
 /// If the log of a copied directory ends before the checkpoint, restarts the log after the checkpoint.
