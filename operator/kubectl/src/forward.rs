@@ -2,7 +2,6 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -11,6 +10,7 @@ use kube::Api;
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
+    sync::watch,
     task::JoinHandle,
 };
 use witan_crd::ports;
@@ -25,7 +25,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(200);
 pub(super) struct Forward {
     pub(super) address: SocketAddr,
     /// The error of the last ended connection; `None` if the connection succeeded.
-    failure: Arc<Mutex<Option<String>>>,
+    failure: watch::Receiver<Option<String>>,
     task: JoinHandle<()>,
 }
 
@@ -34,13 +34,13 @@ impl Forward {
     pub(super) async fn open(pods: Api<Pod>, pod: String) -> std::io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let failure = Arc::new(Mutex::new(None));
-        let task = tokio::spawn(accept(listener, pods, pod, failure.clone()));
+        let (failures, failure) = watch::channel(None);
+        let task = tokio::spawn(accept(listener, pods, pod, failures));
         Ok(Self { address, failure, task })
     }
 
     pub(super) fn failure(&self) -> Option<String> {
-        lock(&self.failure).clone()
+        self.failure.borrow().clone()
     }
 }
 
@@ -50,31 +50,28 @@ impl Drop for Forward {
     }
 }
 
-fn lock(failure: &Mutex<Option<String>>) -> MutexGuard<'_, Option<String>> {
-    let failure = failure.lock();
-    failure.expect("no code panics while it holds this lock")
-}
-
-/// Forwards connections to the pod until aborted. Writes the error of the last ended connection, or `None`, to `failure`.
+/// Forwards connections to the pod until aborted. Writes the error of the last ended connection, or `None`, to `failures`.
 async fn accept(
     listener: TcpListener,
     pods: Api<Pod>,
     pod: String,
-    failure: Arc<Mutex<Option<String>>>,
+    failures: watch::Sender<Option<String>>,
 ) {
     loop {
         let socket = match listener.accept().await {
             Ok((socket, _)) => socket,
             Err(error) => {
-                *lock(&failure) = Some(format!("cannot accept a connection to {pod}: {error}"));
+                failures.send_replace(Some(format!(
+                    "cannot accept a connection to {pod}: {error}"
+                )));
                 tokio::time::sleep(ACCEPT_RETRY).await;
                 continue;
             }
         };
-        let (pods, pod, failure) = (pods.clone(), pod.clone(), failure.clone());
+        let (pods, pod, failures) = (pods.clone(), pod.clone(), failures.clone());
         tokio::spawn(async move {
             let done = carry(socket, &pods, &pod).await;
-            *lock(&failure) = done.err();
+            failures.send_replace(done.err());
         });
     }
 }
