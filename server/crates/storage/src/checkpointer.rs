@@ -47,15 +47,8 @@ struct CheckpointerState {
 #[derive(Default)]
 struct CheckpointRequest {
     view: Option<View>,
-    /// Whether to write the entire state, because the view does not descend from the checkpoint on disk.
-    whole: bool,
-    /// Keeps the values of the view in memory if the disk cannot provide them.
-    hold: Option<CacheHold>,
-    /// Whether to write a new base, so that the disk has no outdated records.
-    clean_base: bool,
+    options: WriteOptions,
     stop: bool,
-    /// Callbacks to call when a clean base is durable. The limit on concurrent requests bounds their number.
-    rewrites: Vec<OnDurable>,
     /// A published snapshot from which the next chain starts.
     installed: Option<InstalledSnapshot>,
     /// Whether this thread must remove runs: a receiver has discarded them, or their last place was dropped.
@@ -63,6 +56,19 @@ struct CheckpointRequest {
     /// Replaced states, one per snapshot installed since the last turn. This thread drops them, because dropping them on the
     /// replica's thread would block it.
     replaced: Vec<View>,
+}
+
+/// How to write a view.
+#[derive(Default)]
+struct WriteOptions {
+    /// Whether to write the entire state, because the view does not descend from the checkpoint on disk.
+    whole: bool,
+    /// Keeps the values of the view in memory if the disk cannot provide them.
+    hold: Option<CacheHold>,
+    /// Whether to write a new base at low priority, so that the disk has no outdated records.
+    clean_base: bool,
+    /// Callbacks to call when a clean base is durable. The limit on concurrent requests bounds their number.
+    rewrites: Vec<OnDurable>,
 }
 
 /// An installed snapshot from which the thread continues.
@@ -93,7 +99,7 @@ impl Checkpointer {
         if checkpoint.fell_back() || checkpoint.has_earlier_format() {
             // Replace a damaged checkpoint or a chain in an earlier format now.
             let mut slot = shared.slot.lock();
-            (slot.view, slot.whole) = (base.clone(), base.is_some());
+            (slot.view, slot.options.whole) = (base.clone(), base.is_some());
         }
         if checkpoint.fell_back() {
             shared.failing.store(true, Ordering::Relaxed);
@@ -147,8 +153,8 @@ impl Checkpointer {
         slot.replaced.push(replaced);
         let outdated = slot.view.take();
         slot.replaced.extend(outdated);
-        slot.whole = false;
-        let hold = slot.hold.take();
+        slot.options.whole = false;
+        let hold = slot.options.hold.take();
         let superseded = slot.installed.replace(installed);
         drop(slot);
         self.shared.changed.notify_all();
@@ -164,28 +170,28 @@ impl Checkpointer {
     /// Queues a frozen view to be written as a new base without outdated records. Calls `done` when this view or a newer one is
     /// durable. If the base does not fit on the disk, drops `done` and writes a difference.
     pub fn rewrite(&self, view: View, done: OnDurable) {
-        self.queue(view, |slot| {
-            slot.clean_base = true;
-            slot.rewrites.push(done);
+        self.queue(view, |options| {
+            options.clean_base = true;
+            options.rewrites.push(done);
         });
     }
 
     /// Queues a frozen view to be written as a new base that keeps no run, because runs are damaged. Releases `hold` when the
     /// base is durable.
     pub fn rewrite_all_runs(&self, view: View, hold: CacheHold) {
-        self.queue(view, |slot| {
-            slot.whole = true;
-            slot.hold = Some(hold);
+        self.queue(view, |options| {
+            options.whole = true;
+            options.hold = Some(hold);
             // A base without outdated records is written at low priority.
-            slot.clean_base = true;
+            options.clean_base = true;
         });
     }
 
-    /// Queues a frozen view. `change` adjusts the request under the lock.
-    fn queue(&self, view: View, change: impl FnOnce(&mut CheckpointRequest)) {
+    /// Queues a frozen view. `change` adjusts the options under the lock.
+    fn queue(&self, view: View, change: impl FnOnce(&mut WriteOptions)) {
         let mut slot = self.shared.slot.lock();
         let replaced = slot.view.replace(view);
-        change(&mut slot);
+        change(&mut slot.options);
         drop(slot);
         self.shared.changed.notify_all();
         // Dropped after the unlock: a view can hold the last reference to much memory.
@@ -242,8 +248,8 @@ impl CheckpointWriter {
             if let Some(installed) = slot.installed.take() {
                 let replaced = std::mem::take(&mut slot.replaced);
                 // An installed snapshot has no outdated records, so it satisfies requested rewrites.
-                let rewrites = std::mem::take(&mut slot.rewrites);
-                slot.clean_base = false;
+                let rewrites = std::mem::take(&mut slot.options.rewrites);
+                slot.options.clean_base = false;
                 drop(slot);
                 self.adopt(installed);
                 rewrites.into_iter().for_each(|done| done());
@@ -266,15 +272,9 @@ impl CheckpointWriter {
                 }
             }
         };
-        let request = WriteRequest {
-            view,
-            whole: std::mem::take(&mut slot.whole),
-            hold: slot.hold.take(),
-            clean_base: std::mem::take(&mut slot.clean_base),
-            rewrites: std::mem::take(&mut slot.rewrites),
-        };
+        let options = std::mem::take(&mut slot.options);
         drop(slot);
-        self.write_until_durable(request)
+        self.write_until_durable(view, options)
     }
 
     /// Makes the installed snapshot the base of the next checkpoint and removes the files that it replaced.
@@ -295,27 +295,27 @@ impl CheckpointWriter {
         }
     }
 
-    /// Writes the requested view. After a failure, retries with the newest view until a checkpoint is durable or superseded.
+    /// Writes a view. After a failure, retries with the newest view until a checkpoint is durable or superseded.
     /// Returns `false` if the thread must stop.
-    fn write_until_durable(&mut self, mut request: WriteRequest) -> bool {
+    fn write_until_durable(&mut self, mut view: View, mut options: WriteOptions) -> bool {
         let mut pause = RETRY_FIRST;
         let known = self.base.as_ref().map(|base| base.position.index);
-        let anew = request.whole || request.clean_base;
-        if !anew && known == Some(request.view.position.index) {
+        let anew = options.whole || options.clean_base;
+        if !anew && known == Some(view.position.index) {
             return true;
         }
         let mut begun = Instant::now();
-        while let Err(error) = self.write(&request) {
+        while let Err(error) = self.write(&view, &options) {
             let superseded = is_superseded(&error);
             if !superseded {
                 self.shared.failing.store(true, Ordering::Relaxed);
                 self.metrics.checkpoint_failures.inc();
-                let index = request.view.position.index;
+                let index = view.position.index;
                 tracing::error!(index, %error, "failed to write a checkpoint; retrying");
                 self.free_space(&error);
                 // The first attempt may have freed enough space.
                 if pause > RETRY_FIRST && error.kind() == io::ErrorKind::StorageFull {
-                    self.give_up_base(&mut request);
+                    self.give_up_base(&mut options);
                 }
             }
             let mut slot = self.shared.slot.lock();
@@ -331,24 +331,23 @@ impl CheckpointWriter {
             }
             if superseded || slot.installed.is_some() {
                 // The installed snapshot is the clean checkpoint that these requests wait for.
-                slot.rewrites.append(&mut request.rewrites);
+                slot.options.rewrites.append(&mut options.rewrites);
                 return true;
             }
             if let Some(newer) = slot.view.take() {
-                let replaced = std::mem::replace(&mut request.view, newer);
-                request.whole |= std::mem::take(&mut slot.whole);
-                request.hold = slot.hold.take().or(request.hold.take());
-                request.clean_base |= std::mem::take(&mut slot.clean_base);
-                request.rewrites.append(&mut slot.rewrites);
+                let newest = std::mem::take(&mut slot.options);
                 drop(slot);
-                // Dropped after the unlock, because the drop of a run's last place takes the lock to wake the thread.
-                drop(replaced);
+                // Drop the older view after the unlock: the drop of a run's last place takes the lock to wake the thread.
+                view = newer;
+                options.whole |= newest.whole;
+                options.hold = newest.hold.or(options.hold);
+                options.clean_base |= newest.clean_base;
+                options.rewrites.extend(newest.rewrites);
             }
             pause = (pause * 2).min(RETRY_LONGEST);
             begun = Instant::now();
         }
         self.shared.failing.store(false, Ordering::Relaxed);
-        let WriteRequest { view, rewrites, .. } = request;
         let index = view.position.index;
         self.base = Some(view.diff_base());
         drop(view);
@@ -356,7 +355,7 @@ impl CheckpointWriter {
         self.metrics.backend_commit.observe(took.as_secs_f64());
         self.checkpoint.folder().discard_parked_before(index);
         (self.durable)(index);
-        rewrites.into_iter().for_each(|done| done());
+        options.rewrites.into_iter().for_each(|done| done());
         true
     }
 
@@ -374,38 +373,26 @@ impl CheckpointWriter {
 
     /// Lets the next attempt write a difference instead of a base. A base that does not fit must not stop all checkpoints,
     /// because the log would grow until the disk is full. Damaged runs and an earlier format still require a base.
-    fn give_up_base(&mut self, request: &mut WriteRequest) {
-        if request.hold.is_none() && (request.whole || request.clean_base) {
+    fn give_up_base(&mut self, options: &mut WriteOptions) {
+        if options.hold.is_none() && (options.whole || options.clean_base) {
             tracing::warn!(
                 "not enough disk space to rewrite the checkpoint; writing only the changes"
             );
-            (request.whole, request.clean_base) = (false, false);
-            request.rewrites.clear();
+            (options.whole, options.clean_base) = (false, false);
+            options.rewrites.clear();
             self.checkpoint.allow_difference();
         }
     }
 
-    /// Writes the requested view as a difference, as the entire state, or as a new base without outdated records.
-    fn write(&mut self, request: &WriteRequest) -> io::Result<()> {
-        let since = self.base.as_ref().filter(|_| !request.whole);
-        if request.clean_base {
+    /// Writes a view as a difference, as the entire state, or as a new base without outdated records.
+    fn write(&mut self, view: &View, options: &WriteOptions) -> io::Result<()> {
+        let since = self.base.as_ref().filter(|_| !options.whole);
+        if options.clean_base {
             // Low priority, because only the requester waits for this base.
-            let (checkpoint, view) = (&mut self.checkpoint, &request.view);
+            let checkpoint = &mut self.checkpoint;
             run_at_low_priority(|| checkpoint.rewrite(since, view))
         } else {
-            self.checkpoint.write(since, &request.view)
+            self.checkpoint.write(since, view)
         }
     }
-}
-
-/// A view to write as the checkpoint.
-struct WriteRequest {
-    view: View,
-    /// Whether to write the entire state instead of the difference to the last checkpoint.
-    whole: bool,
-    /// Keeps the values of the view in memory if the disk cannot provide them.
-    hold: Option<CacheHold>,
-    /// Whether to rewrite the base without outdated records, at low priority.
-    clean_base: bool,
-    rewrites: Vec<OnDurable>,
 }

@@ -395,7 +395,9 @@ impl CheckpointFolder {
                 drop(state);
                 self.discard(&records.runs);
             }
-            receiver => state.receiver = receiver,
+            receiver @ (ReceiverState::Idle | ReceiverState::Busy | ReceiverState::Parked(..)) => {
+                state.receiver = receiver;
+            }
         }
     }
 
