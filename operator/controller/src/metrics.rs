@@ -145,7 +145,6 @@ impl Metrics {
         self.changes.forget(namespace, name);
     }
 
-    /// Removes the series of a cluster.
     pub(crate) fn forget_cluster(&self, namespace: &str, name: &str) {
         let labels = [namespace, name];
         // An error means that the cluster never had the series.
@@ -211,7 +210,6 @@ impl Punctuality {
         }
     }
 
-    /// Removes the series of a backup schedule.
     pub(crate) fn forget(&self, namespace: &str, name: &str) {
         for series in [&self.last, &self.late] {
             drop(series.remove_label_values(&[namespace, name]));

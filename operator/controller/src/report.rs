@@ -33,7 +33,6 @@ pub(crate) struct Subject<'a> {
     pub(crate) before: &'a EtcdClusterStatus,
 }
 
-/// Returns whether the condition `kind` exists and is true.
 pub(crate) fn is_true(status: &EtcdClusterStatus, kind: &str) -> bool {
     status
         .conditions

@@ -26,7 +26,6 @@ pub struct ClientSettings {
 }
 
 impl ClientSettings {
-    /// Returns whether a TLS file is configured.
     pub(super) fn names_tls_files(&self) -> bool {
         self.key_pair.is_some() || self.ca.is_some()
     }

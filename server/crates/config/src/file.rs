@@ -10,7 +10,6 @@ use super::{
     values::FlagValues,
 };
 
-/// Reads a configuration file into `values`.
 pub(super) fn read(path: &Path, values: &mut FlagValues) -> Result<(), ConfigError> {
     let text = fs::read_to_string(path)
         .map_err(|source| ConfigError::File { path: path.to_owned(), source })?;

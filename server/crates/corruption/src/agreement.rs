@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use witan_api::peer::StateHash;
 use witan_machine::member::MemberId;
 
-/// The state hash of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct MemberHash {
     pub(super) member: MemberId,

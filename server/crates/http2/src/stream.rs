@@ -75,7 +75,6 @@ pub(crate) enum Receiving {
     Ended,
 }
 
-/// The end of a response.
 #[derive(Debug)]
 pub(crate) enum ResponseEnd {
     /// The trailers contain `grpc-status: 0`.

@@ -130,7 +130,6 @@ struct Shared {
     /// `--quota-backend-bytes` for both key spaces together.
     quota_bytes: Option<u64>,
     disk: Arc<SpaceStatus>,
-    /// The memory budget of the process.
     memory: Arc<MemoryBudget>,
     state_hashes: StateHashes,
     /// Number of installed snapshots from leaders.

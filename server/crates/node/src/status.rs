@@ -43,7 +43,6 @@ pub(super) struct PublishedStatus {
     pub(super) checkpoint_damaged: AtomicBool,
     /// Twice the auth revision, plus one while authentication is enabled.
     auth: AtomicU64,
-    /// Whether v2 authentication is enabled.
     pub(super) v2_auth_enabled: AtomicBool,
     pub(super) learner: AtomicBool,
     pub(super) follows: AtomicBool,

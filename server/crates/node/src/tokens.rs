@@ -66,7 +66,6 @@ impl TokenTable {
         self.by_user.entry(user).or_default().insert(place);
     }
 
-    /// Removes a token, if it exists.
     fn remove(&mut self, token: &str) {
         let Some(owner) = self.by_token.remove(token) else {
             return;
@@ -80,7 +79,6 @@ impl TokenTable {
         }
     }
 
-    /// Removes all tokens of a user.
     fn remove_user(&mut self, user: &str) {
         for place in self.by_user.remove(user).unwrap_or_default() {
             if let Some(token) = self.order.remove(&place) {
@@ -182,7 +180,6 @@ impl Tokens {
         }
     }
 
-    /// Removes all tokens.
     pub(super) fn end_all(&self) {
         *self.known.lock() = TokenTable::default();
     }

@@ -27,7 +27,6 @@ const BATCH_BYTES: usize = 1 << 20;
 /// Size in bytes of the longest message that the replica's thread writes itself.
 const DIRECT_WRITE_BYTES: usize = 16 << 10;
 
-/// The outcome of pushing a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PushOutcome {
     /// The message waits for the link.

@@ -121,7 +121,6 @@ impl Checkpointer {
         self.scrub_every(scrub::PERIOD, metrics)
     }
 
-    /// Starts the scrub with this period.
     pub(super) fn scrub_every(
         &mut self,
         period: Duration,

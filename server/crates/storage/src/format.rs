@@ -186,7 +186,6 @@ impl StoredIdentity {
     }
 }
 
-/// Returns a random store id.
 fn random_store_id() -> u64 {
     // `RandomState` has random keys.
     RandomState::new().hash_one(SystemTime::now()).max(1)

@@ -42,7 +42,6 @@ impl Run {
 /// A base and the differences after it, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Chain {
-    /// Runs of each link.
     pub(super) links: Vec<Vec<Run>>,
 }
 

@@ -137,7 +137,6 @@ struct BlockLocation {
     len: u32,
 }
 
-/// The locations of all blocks in a run.
 #[derive(Debug)]
 pub(super) struct RunBlocks {
     run: u64,

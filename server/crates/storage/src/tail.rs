@@ -101,7 +101,6 @@ fn list(dir: &Path, queue: LogFileKind) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(files)
 }
 
-/// The repair that a file needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LogFileRepair {
     Whole,

@@ -20,7 +20,6 @@ const UNKNOWN: &str = "unknown";
 /// Label for clients beyond the limits.
 const OTHER: &str = "other";
 
-/// The series of all client versions.
 #[derive(Debug)]
 pub(super) struct ClientVersions {
     requests: StripedVec<IntCounterVec>,
@@ -35,7 +34,6 @@ pub(super) struct ClientRequests {
 }
 
 impl ClientRequests {
-    /// Returns the counter for calls of this type.
     pub(super) fn of(&self, call_type: CallType) -> &IntCounter {
         let requests = match call_type {
             CallType::Unary => &self.unary,

@@ -380,7 +380,6 @@ impl Future for RunningCall {
     }
 }
 
-/// The body of a response.
 pub(super) enum AnswerBody {
     /// A gRPC body that tonic encodes, with the status type of `witan_http2`.
     Grpc(MapErr<Body, fn(tonic::Status) -> Status>),

@@ -36,7 +36,6 @@ const OF_HTTP1: [header::HeaderName; 5] = [
     header::HeaderName::from_static("proxy-connection"),
 ];
 
-/// The HTTP handler as an actix service.
 type HttpService = boxed::BoxService<actix_http::Request, ServiceResponse, actix_web::Error>;
 
 /// Serves the requests of one worker.
@@ -77,7 +76,6 @@ impl Http2Requests {
     }
 }
 
-/// Serves the requests of one connection.
 pub(super) struct ConnectionRequests {
     service: Rc<HttpService>,
     over_tls: bool,

@@ -19,7 +19,6 @@ pub struct TransportMetrics {
     pub(super) peer_tls: TlsMetrics,
 }
 
-/// Metrics of TLS.
 #[derive(Clone, Debug)]
 pub(super) struct TlsMetrics {
     pub(super) expires: IntGauge,

@@ -10,7 +10,6 @@ use witan_dialect::{Context, rendering, reply};
 use witan_gocompat::text::Sink;
 use witan_node::NodeError;
 
-/// An error of the v1 dialect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct V1Error {
     pub(crate) code: ErrorCode,

@@ -48,10 +48,8 @@ const MEMORY_PART: RangePartBounds =
 const DISK_PART: RangePartBounds =
     RangePartBounds { pairs: usize::MAX, bytes: 1 << 20, keys: usize::MAX };
 
-/// The response to a range.
 #[derive(Debug)]
 pub(super) enum RangeAnswer {
-    /// A message in memory.
     Whole(RangeResponse),
     /// A response whose pairs are read while it is sent.
     Long(Response<Body>),

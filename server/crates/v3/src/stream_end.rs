@@ -12,7 +12,6 @@ use crate::error::RpcError;
 /// Number of consecutive checks without a leader that end a stream. As in etcd, there is one check per election timeout.
 const LEADERLESS_CHECKS: u32 = 3;
 
-/// The condition that ends a stream.
 pub(super) struct StreamEnd {
     node: Node,
     stopping: Pin<Box<dyn Future<Output = ()> + Send>>,

@@ -171,7 +171,6 @@ impl HttpRoute {
         creates_token || of_cluster && !matches!(method, "GET" | "HEAD")
     }
 
-    /// Returns whether the route covers a path.
     fn covers(&self, path: &[u8]) -> bool {
         let below = path.strip_prefix(self.path.as_bytes());
         match self.scope {

@@ -84,7 +84,6 @@ fn row(out: &mut String, cells: &[&str]) {
     writeln!(out, "| {} |", cells.join(" | ")).expect("writing to a String cannot fail");
 }
 
-/// Describes the access.
 fn description(access: Access) -> &'static str {
     match access {
         Access::Public => "anyone, without credentials",

@@ -34,7 +34,6 @@ pub const EXIT_PANICKED: i32 = 31;
 
 thread_local! {
     static SCOPE: Cell<Scope> = const { Cell::new(Scope::Process) };
-    /// The panic that unwinds on this thread.
     static UNWINDING: Cell<Option<CaughtPanic>> = const { Cell::new(None) };
 }
 

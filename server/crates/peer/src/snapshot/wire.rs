@@ -42,7 +42,6 @@ pub(in super::super) struct Resume {
     pub(super) last_key: Vec<u8>,
 }
 
-/// The outcome of a snapshot transfer.
 #[derive(Clone, PartialEq, Message)]
 pub(in super::super) struct Outcome {
     /// Whether the receiver has installed the state or already had it.

@@ -18,7 +18,6 @@ impl JudgedHeader {
     ];
 }
 
-/// The meaning of a header line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum HeaderMeaning<'a> {
     /// The empty line that ends the head.

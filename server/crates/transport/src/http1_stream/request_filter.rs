@@ -81,7 +81,6 @@ enum ChunkLine {
     Trailer,
 }
 
-/// The action for a part of the stream.
 enum FilterAction {
     /// Pass this number of bytes.
     Pass(usize),

@@ -37,7 +37,6 @@ pub(super) struct PortFlags {
     pub(super) hostnames: &'static str,
 }
 
-/// The flags of the client port.
 pub(super) const CLIENT_PORT: PortFlags = PortFlags {
     pair: &["cert-file", "key-file"],
     ca: "trusted-ca-file",
@@ -45,7 +44,6 @@ pub(super) const CLIENT_PORT: PortFlags = PortFlags {
     hostnames: "client-cert-allowed-hostname",
 };
 
-/// The flags of the peer port.
 pub(super) const PEER_PORT: PortFlags = PortFlags {
     pair: &["peer-cert-file", "peer-key-file"],
     ca: "peer-trusted-ca-file",

@@ -18,7 +18,6 @@ use x509_cert::{
 
 use super::peer;
 
-/// The purpose of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     Client,

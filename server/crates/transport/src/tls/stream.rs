@@ -13,14 +13,11 @@ use super::ReplayedStream;
 
 /// A client's stream after the handshake.
 pub(crate) enum Secured<S> {
-    /// A stream without TLS.
     Plain(ReplayedStream<S>),
-    /// A stream with TLS.
     Tls(Box<TlsStream<ReplayedStream<S>>>),
 }
 
 impl<S> Secured<S> {
-    /// Returns whether the stream uses TLS.
     pub(crate) fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))
     }

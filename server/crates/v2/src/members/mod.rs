@@ -100,7 +100,6 @@ fn missing_id(ctx: &Context) -> HttpResponse {
     response
 }
 
-/// Responds with the list of members.
 async fn list(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, MembersHttpError> {
     let members = members(ctx).await?;
     let list = MemberList { members: members.by_id.values().map(api_member).collect() };

@@ -49,7 +49,6 @@ const LARGE_READ_KEYS: u64 = 1024;
 /// deleted. Another thread would add a third to the CPU cost of reading and sending 10,000 pairs.
 const LONG_READ_KEYS: u64 = 16_384;
 
-/// The size class of a read.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ReadSize {
     Small,

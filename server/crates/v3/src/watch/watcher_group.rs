@@ -44,7 +44,6 @@ impl WatcherGroup {
         }
     }
 
-    /// Adds the watcher `id` to the group.
     pub(super) fn insert(&mut self, id: i64) {
         match &mut self.members {
             WatcherIds::One(one) => self.members = WatcherIds::Many(BTreeSet::from([*one, id])),
