@@ -146,7 +146,7 @@ fn without_measures(seen: &Observed) -> Observed {
         .iter_mut()
         .flat_map(|list| &mut list.members)
     {
-        (member.raft_index, member.db_size) = (0, 0);
+        (member.raft_index, member.db_size, member.revision) = (0, 0, 0);
     }
     for certificate in seen.certificates.values_mut() {
         certificate.not_after = 0;
@@ -157,7 +157,7 @@ fn without_measures(seen: &Observed) -> Observed {
 #[cfg(test)]
 mod tests {
     use witan_crd::CertificateRole;
-    use witan_plan::model::CertificateSeen;
+    use witan_plan::model::{CertificateSeen, MemberSeen, Membership};
 
     use super::*;
 
@@ -215,6 +215,10 @@ mod tests {
             let mut seen = Observed { now: pass, ..Observed::default() };
             let issued = CertificateSeen { not_after: 90 + pass, fits: false };
             seen.certificates.insert(CertificateRole::Server, issued);
+            // Clients write between two passes.
+            let member = MemberSeen { revision: pass, ..MemberSeen::default() };
+            let members = vec![member];
+            seen.membership = Some(Membership { members, ..Membership::default() });
             seen
         };
         for pass in 0..3 {
