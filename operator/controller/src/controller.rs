@@ -148,8 +148,8 @@ impl<M: Members> Scope<M> {
         let before = cluster.status.clone().unwrap_or_default();
         let mut facts = before.clone();
         let mut step = plan(&cluster.spec, &before, &observation.seen);
-        let this = ObjectRef::from_obj(&cluster);
-        if !operator.rollouts.take_or_release(this, &step) {
+        let (this, seen) = (ObjectRef::from_obj(&cluster), &observation.seen);
+        if !operator.rollouts.take_unless_repair(this, &step, seen) {
             // Another pass has taken the last permit since the observation.
             step = Step::Wait { why: Why::RolloutQueued, after: POLL };
         }

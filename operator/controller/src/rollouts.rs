@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use kube::runtime::reflector::ObjectRef;
 use witan_base::sync::Mutex;
 use witan_crd::EtcdCluster;
-use witan_plan::model::Step;
+use witan_plan::model::{Observed, Step};
 
 #[derive(Debug)]
 pub(crate) struct Rollouts {
@@ -39,9 +39,27 @@ impl Rollouts {
         true
     }
 
+    /// Like [`Self::take_or_release`], but a repair of a pod needs no permit.
+    pub(crate) fn take_unless_repair(
+        &self,
+        cluster: ObjectRef<EtcdCluster>,
+        step: &Step,
+        seen: &Observed,
+    ) -> bool {
+        is_repair(step, seen) || self.take_or_release(cluster, step)
+    }
+
     pub(crate) fn forget(&self, cluster: &ObjectRef<EtcdCluster>) {
         self.in_progress.lock().remove(cluster);
     }
+}
+
+/// Returns whether a step restarts a pod that is not ready. An update stops only ready pods.
+fn is_repair(step: &Step, seen: &Observed) -> bool {
+    let Step::DeletePod { ordinal, .. } = step else {
+        return false;
+    };
+    seen.pod(*ordinal).is_some_and(|pod| !pod.ready)
 }
 
 #[cfg(test)]

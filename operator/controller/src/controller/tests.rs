@@ -126,6 +126,33 @@ async fn a_cluster_whose_update_is_refused_keeps_no_permit() {
     assert!(scope.operator.rollouts.admits(&other));
 }
 
+/// The update of another cluster can be stuck for a long time.
+#[tokio::test]
+async fn the_repair_of_a_pod_needs_no_permit() {
+    let fake = FakeApi::default();
+    let mut scope = scope(&fake);
+    let operator = Arc::get_mut(&mut scope.operator).expect("the only owner");
+    operator.rollouts = Rollouts::new(0);
+    let status = json!({"clusterID": "c1", "bootstrapMembers": 1});
+    fake.put_cluster(&json!({"spec": {"replicas": 1}, "status": status}));
+    let labels = json!({"witan.dev/cluster": "orders"});
+    fake.put(json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "spec": {},
+        "metadata": {"name": "data-orders-0", "namespace": "shop", "labels": labels},
+    }));
+    let owners = json!([{"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "name": "orders", "uid": "u", "controller": true}]);
+    // The pod has an outdated template, and its container does not run.
+    fake.put(json!({
+        "apiVersion": "v1", "kind": "Pod", "spec": {"containers": [{"name": "etcd"}]},
+        "metadata": {"name": "orders-0", "namespace": "shop", "labels": labels, "ownerReferences": owners},
+    }));
+    // The first pass applies the Services.
+    for _ in 0..2 {
+        assert!(pass(&scope).await);
+    }
+    assert_eq!(fake.get("/pods/orders-0"), None);
+}
+
 /// Kubernetes aggregates events with the same reason and shows only the first note.
 #[tokio::test]
 async fn each_refusal_is_a_warning_of_its_own() {
