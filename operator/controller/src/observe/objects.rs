@@ -51,7 +51,7 @@ impl Objects {
         )
     }
 
-    /// Reads the objects of a cluster from the API server, including mounted claims without its label, and finds taken names.
+    /// Reads the objects of a cluster from the API server, including members' claims without its label, and finds taken names.
     pub(crate) async fn from_api_server(
         client: &Client,
         cluster: &Cluster<'_>,
@@ -72,9 +72,10 @@ impl Objects {
         )?;
         let listed: BTreeSet<String> = claims.iter().map(|claim| claim.name_any()).collect();
         let mounted = pods.iter().filter_map(|pod| mounted_claim(cluster, pod));
-        let unlisted = mounted.filter(|name| !listed.contains(name));
+        let named: BTreeSet<String> = mounted.chain(claims_of_members(cluster)).collect();
+        let unlisted = named.into_iter().filter(|name| !listed.contains(name));
         let unlisted = try_join_all(unlisted.map(async |name| {
-            let what = "read the claim that a pod of the cluster mounts";
+            let what = "read the claim of a member by its name";
             get::<PersistentVolumeClaim>(client, &cluster.namespace, &name, what).await
         }));
         let unlisted = unlisted.await?.into_iter().flatten().map(Arc::new);
@@ -193,6 +194,15 @@ fn mounted_claim(cluster: &Cluster<'_>, pod: &Pod) -> Option<String> {
     (mounts && resources::is_owned(pod, Some(&cluster.uid))).then_some(wanted)
 }
 
+/// Returns the names of the claims of all members in the status. The pod that mounts a claim without labels can be missing too.
+fn claims_of_members(cluster: &Cluster<'_>) -> impl Iterator<Item = String> {
+    let status = cluster.resource.status.iter();
+    let status = status.filter(move |_| cluster.spec().is_durable());
+    let members = status.flat_map(|status| &status.members);
+    let ordinals = members.filter_map(|member| Ordinal::try_from(member.ordinal?).ok());
+    ordinals.map(move |ordinal| cluster.claim(ordinal))
+}
+
 fn is_part<K: Resource>(object: &K, cluster: &Cluster<'_>) -> bool {
     object.meta().namespace.as_ref() == Some(&cluster.namespace)
         && object.labels().get(CLUSTER) == Some(&cluster.name)
@@ -206,4 +216,31 @@ async fn labelled<K: Object>(
 ) -> Result<Vec<Arc<K>>, ApiFailure> {
     let found = list(client, &cluster.namespace, (CLUSTER, &cluster.name), what).await?;
     Ok(found.into_iter().map(Arc::new).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::testing::{api::FakeApi, named};
+
+    /// Its pod can be lost too, for example when the node is drained. The disk of the member would count as lost.
+    #[tokio::test]
+    async fn a_claim_without_labels_and_without_a_pod_is_found_by_the_name_of_its_member() {
+        let members = json!([{"name": "orders-1", "ordinal": 1}]);
+        let named = named(&json!({"status": {"clusterID": "c1", "members": members}}));
+        let owners = json!([{"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "name": "orders", "uid": "u", "controller": true}]);
+        for (owners, is_own) in [(owners, true), (Value::Null, false)] {
+            let fake = FakeApi::default();
+            fake.put(json!({
+                "apiVersion": "v1", "kind": "PersistentVolumeClaim", "spec": {},
+                "metadata": {"name": "data-orders-1", "namespace": "shop", "ownerReferences": owners},
+            }));
+            let objects = Objects::from_api_server(&fake.client(), &named).await;
+            let objects = objects.expect("objects");
+            assert_eq!(objects.claim(1).is_some(), is_own);
+            assert_eq!(objects.taken.contains_key(&Part::Claim(1)), !is_own);
+        }
+    }
 }
