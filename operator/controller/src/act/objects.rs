@@ -2,17 +2,17 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::{
-    Api, ResourceExt as _,
+    Api, Resource, ResourceExt as _,
     api::{DynamicObject, Patch, PatchParams, PostParams},
 };
 use serde_json::json;
-use witan_crd::Object;
+use witan_crd::{CLUSTER, Object};
 use witan_members::Members;
 
 use super::{ActError, Actor};
 use crate::{
     api_server::{cannot, create, delete, untyped},
-    resources::{self, MANAGER, Ownership},
+    resources::{self, MANAGER, Ownership, VERSION},
 };
 
 /// The field manager for created objects. The first apply takes over its fields, so that omitted fields are removed.
@@ -41,8 +41,9 @@ impl<M: Members> Actor<'_, M> {
     }
 
     /// Creates an object as [`CREATOR`]. An existing object of this cluster counts as created by an attempt whose response was
-    /// lost. Any other existing object is [`ActError::NameTaken`]. `what` names the action in errors. Fails with
-    /// [`ActError::Gone`] if that object has been deleted in the meantime.
+    /// lost. If it has lost its labels, by which passes find it, restores them. Any other existing object is
+    /// [`ActError::NameTaken`]. `what` names the action in errors. Fails with [`ActError::Gone`] if that object has been
+    /// deleted in the meantime.
     pub(super) async fn create<K: Object>(
         &self,
         object: &K,
@@ -66,7 +67,14 @@ impl<M: Members> Actor<'_, M> {
             )));
         };
         match resources::ownership(self.cluster, &found) {
-            Ownership::Ours => Ok(()),
+            Ownership::Ours if found.labels().get(CLUSTER) == Some(&self.cluster.name) => Ok(()),
+            Ownership::Ours => {
+                let mut labels = object.labels().clone();
+                // The existing object can be of another version.
+                labels.remove(VERSION);
+                self.mark_named::<K>(&found, json!({"labels": labels}), what)
+                    .await
+            }
             Ownership::Ending | Ownership::Foreign => {
                 let holder = resources::holder_of(self.cluster, &K::kind(&()), &found);
                 Err(ActError::NameTaken { what, holder })
@@ -131,12 +139,22 @@ impl<M: Members> Actor<'_, M> {
     pub(super) async fn mark<K: Object>(
         &self,
         live: Option<&K>,
+        marks: serde_json::Value,
+        what: &'static str,
+    ) -> Result<(), ActError> {
+        match live {
+            Some(live) => self.mark_named::<K>(live, marks, what).await,
+            None => Err(ActError::Gone(format!("the object to {what}"))),
+        }
+    }
+
+    /// Like [`Self::mark`], for an object of the kind `K` whose fields may be unknown.
+    async fn mark_named<K: Object>(
+        &self,
+        live: &(impl Resource + Sync),
         mut marks: serde_json::Value,
         what: &'static str,
     ) -> Result<(), ActError> {
-        let Some(live) = live else {
-            return Err(ActError::Gone(format!("the object to {what}")));
-        };
         marks["uid"] = json!(live.uid());
         let params = PatchParams {
             field_manager: Some(MANAGER.to_owned()),

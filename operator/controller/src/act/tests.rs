@@ -156,6 +156,25 @@ async fn a_name_taken_meanwhile_is_refused() {
     );
 }
 
+/// Passes find objects by label. Without its labels, a Service would be created in each pass.
+#[tokio::test]
+async fn an_object_that_has_lost_its_labels_gets_them_again() {
+    let fake = FakeApi::with_cluster(&json!({}));
+    settle(&fake).await;
+    for end in ["/services/orders-client", "/pods/orders-1"] {
+        let before = fake.get(end).expect("an object");
+        fake.change(end, &json!({"metadata": {"labels": null}}));
+        let said = settle(&fake).await;
+        assert!(said.starts_with("Bootstrapping"), "{said}");
+        let after = fake.get(end).expect("an object");
+        for label in [CLUSTER, "app.kubernetes.io/managed-by"] {
+            let value = |object: &Value| object["metadata"]["labels"][label].clone();
+            assert_eq!(value(&after), value(&before), "{end} {label}");
+        }
+        assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"], "{end}");
+    }
+}
+
 /// Later passes apply the created objects. Fields that only the creation set must not survive an apply.
 #[tokio::test]
 async fn the_fields_of_a_creation_become_those_of_the_apply() {
