@@ -168,10 +168,11 @@ fn restart_reason(
     (mends && may).then_some(Stop::Outdated)
 }
 
-/// Returns the step that removes a voter that must be replaced, or recreates the pod of a silent one. Otherwise, returns a
-/// wait, or `None` if all voters are well.
+/// Returns the step that removes a voter that must be replaced, or recreates the pod of a silent one. A voter that answers comes
+/// last, because members refuse to add its replacement while another voter is down. Otherwise, returns a wait, or `None` if all
+/// voters are well.
 pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
-    let mut wait = None;
+    let (mut wait, mut last) = (None, None);
     let heals = joined.pass.spec.self_healing().enabled;
     for (ordinal, member) in joined.own().filter(|(_, member)| !member.learner) {
         match decide_voter(joined, ordinal, member) {
@@ -187,9 +188,10 @@ pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
             VoterDecision::Surge(reason) => {
                 let step = surge::step(joined, ordinal, member.id, reason);
                 if step.acts() {
-                    return Some(step);
+                    last = last.or(Some(step));
+                } else {
+                    wait = wait.or(Some(step));
                 }
-                wait = wait.or(Some(step));
             }
             VoterDecision::Remove(reason) => {
                 let asked = matches!(reason, Removal::ScaleIn | Removal::Asked);
@@ -212,7 +214,7 @@ pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
             }
         }
     }
-    wait
+    last.or(wait)
 }
 
 enum VoterDecision {

@@ -83,6 +83,22 @@ fn a_pod_is_recreated_once_an_hour() {
     assert!(removals(&world).is_empty());
 }
 
+/// The members refuse to add a member while a voter is down.
+#[test]
+fn a_member_that_is_down_is_replaced_before_one_that_answers() {
+    for (answering, down) in [(0, 2), (2, 0)] {
+        let mut world = cluster(3);
+        world.claims.get_mut(&answering).expect("a claim").deleting = true;
+        world.claims.get_mut(&down).expect("a claim").damaged = true;
+        world.elapse(1);
+        let changes = |_: &World, step: &Step| {
+            matches!(step, Step::AddLearner { .. } | Step::RemoveMember { .. })
+        };
+        assert!(world.run(10, changes), "{:?}", world.last());
+        assert_eq!(removals(&world), [Removal::BadDisk], "{down}");
+    }
+}
+
 /// `docs/operating/monitoring.md` lists the exit codes.
 #[test]
 fn exit_codes_tell_a_bad_disk_from_all_else() {
