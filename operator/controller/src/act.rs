@@ -62,7 +62,10 @@ impl ActError {
                 let refused = matches!(refusal.code, 400 | 403 | 404 | 422) || webhook;
                 refused.then(|| format!("cannot {}: {}", failure.what, refusal.message))
             }
-            ActError::Member(refusal) => refusal.is_refusal().then(|| refusal.to_string()),
+            ActError::Member(refusal) => {
+                let refused = refusal.is_refusal() || self.is_premature();
+                refused.then(|| refusal.to_string())
+            }
             ActError::Resource(error) => Some(error.to_string()),
             ActError::Discovery(_) | ActError::NameTaken { .. } | ActError::Gone(_) => None,
         }

@@ -191,7 +191,8 @@ impl<M: Members> Scope<M> {
             if error.namespace_is_ending() {
                 return Ok(Action::await_change());
             }
-            if error.is_premature() {
+            let premature = |tried: &mut Tried| tried.on_premature(step);
+            if error.is_premature() && !self.operator.tried.with(&namespace, &name, premature) {
                 tracing::info!(step = step.kind(), %error, "the members temporarily refuse the step; retrying");
                 return Ok(Action::requeue(RETRY));
             }

@@ -26,6 +26,9 @@ const REFUSED_REMEMBERED: usize = 32;
 /// change.
 const REPEATS: u32 = 3;
 
+/// Number of consecutive temporary refusals of a step after which it is held like any refused step.
+const PREMATURE: u32 = 20;
+
 const IDLE: &str = "the step had no effect, although it was repeated several times";
 
 /// The tried steps of all clusters, by namespace and name.
@@ -57,6 +60,8 @@ pub(crate) struct Tried {
     refused: Vec<Entry>,
     last: Option<(Step, Observed)>,
     repeats: u32,
+    /// The step that the members have refused temporarily, and how often in succession.
+    premature: Option<(Step, u32)>,
     failures: u32,
 }
 
@@ -103,6 +108,14 @@ impl Tried {
         before.is_none_or(|entry| entry.refusal.said != said)
     }
 
+    /// Counts a temporary refusal of a step. Returns whether the members have refused the step too often.
+    pub(crate) fn on_premature(&mut self, step: &Step) -> bool {
+        let same = |(last, _): &mut (Step, u32)| *last == *step;
+        let times = self.premature.take_if(same).map_or(0, |(_, times)| times) + 1;
+        self.premature = Some((step.clone(), times));
+        times > PREMATURE
+    }
+
     /// Counts a failed pass. Returns the delay of the next one.
     pub(crate) fn on_pass_failed(&mut self) -> Duration {
         self.failures += 1;
@@ -116,6 +129,7 @@ impl Tried {
     /// Remembers that a step ran on this observation. Holds it back after [`REPEATS`] runs on the same observation; before
     /// that, forgets its earlier refusal. Returns whether the step is held back for a new reason.
     pub(crate) fn on_done(&mut self, step: &Step, seen: &Observed, now: Instant) -> bool {
+        self.premature.take_if(|(last, _)| *last == *step);
         let this = (step.clone(), without_measures(seen));
         self.repeats = if self.last.as_ref() == Some(&this) {
             self.repeats + 1
@@ -234,6 +248,18 @@ mod tests {
         tried.refresh_refusals(&mended, now);
         assert!(!tried.on_done(&step, &mended, now));
         assert!(tried.refresh_refusals(&mended, now).is_empty());
+    }
+
+    #[test]
+    fn a_step_that_members_refuse_for_long_is_held() {
+        let mut tried = Tried::default();
+        let (step, other) = (Step::Promote(1), Step::Promote(2));
+        for done in [&step, &other] {
+            assert!((0..PREMATURE).all(|_| !tried.on_premature(&step)));
+            tried.on_done(done, &Observed::default(), Instant::now());
+        }
+        assert!(tried.on_premature(&step));
+        assert!(!tried.on_premature(&other));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 use witan_crd::{CLUSTER, EtcdCluster};
+use witan_members::CallError;
 use witan_plan::{
     model::{Bootstrap, Observed, PeerTls, PodPlan, Role, Step, Stop},
     plan,
@@ -454,4 +455,13 @@ async fn an_object_that_no_webhook_can_check_is_refused() {
         let failed = pass(&fake).await.2.expect_err(words);
         assert_eq!(failed.refusal().is_some(), refuses, "{failed}");
     }
+}
+
+/// A later pass reports it if the members repeat it for long.
+#[test]
+fn a_temporary_refusal_is_a_refusal_too() {
+    let status = Box::new(tonic::Status::unavailable("etcdserver: unhealthy cluster"));
+    let (member, call) = ("orders-0".to_owned(), "MemberAdd");
+    let error = ActError::Member(CallError::Refused { member, call, status });
+    assert!(error.is_premature() && error.refusal().is_some());
 }
