@@ -23,7 +23,7 @@ pub(super) fn all(
 ) -> Vec<Condition> {
     let hibernated = of.cluster.spec().replicas == 0 && status.replicas == Some(0);
     let states = [
-        ("Available", available(seen, next)),
+        ("Available", available(seen, status, next)),
         ("Ready", ready(of, seen, status, next, notice)),
         ("Progressing", progressing(next, notice)),
         ("Degraded", degraded(seen, status, notice)),
@@ -83,14 +83,21 @@ fn flag(
     state(holds, if holds { if_true } else { if_false }, message)
 }
 
-/// Returns the `Available` condition: `True` with a confirmed leader, `Unknown` if pods are ready and no member answers.
-fn available(seen: &Observed, next: &Step) -> ConditionState<'static> {
+/// Returns the `Available` condition: `True` with a confirmed leader, `Unknown` if pods are ready and no member answers. A
+/// cluster that has never served has not lost its quorum.
+fn available(seen: &Observed, status: &EtcdClusterStatus, next: &Step) -> ConditionState<'static> {
+    let waits = |for_what: &[Why]| matches!(next, Step::Wait { why, .. } if for_what.contains(why));
     if let Some(membership) = &seen.membership {
         return match membership.leader {
             Some(_) => state(
                 true,
                 "QuorumHealthy",
                 "the cluster has a leader, and a quorum confirms linearizable reads",
+            ),
+            None if status.cluster_id.is_none() && !waits(&[Why::QuorumLost]) => state(
+                false,
+                "BootstrapInProgress",
+                "members answer, but they have not formed a quorum yet",
             ),
             None => state(
                 false,
@@ -99,7 +106,6 @@ fn available(seen: &Observed, next: &Step) -> ConditionState<'static> {
             ),
         };
     }
-    let waits = |for_what: &[Why]| matches!(next, Step::Wait { why, .. } if for_what.contains(why));
     if waits(&[Why::Unreachable]) {
         let message = "pods are ready, but no member answers the operator".to_owned();
         return ConditionState { status: "Unknown", reason: "ClusterUnreachable", message };
@@ -225,7 +231,7 @@ fn alarm(status: &EtcdClusterStatus, silent: bool) -> ConditionState<'static> {
 
 #[cfg(test)]
 mod tests {
-    use witan_plan::model::Refusal;
+    use witan_plan::model::{Membership, Refusal};
 
     use super::*;
 
@@ -242,6 +248,19 @@ mod tests {
             let found = degraded(&seen, &EtcdClusterStatus::default(), None);
             assert_eq!((found.status, found.reason), ("True", reason));
             assert_eq!(found.message, format!("{kind}: exceeded quota: small"));
+        }
+    }
+
+    /// The runbook advises a user whose quorum is lost to force a new cluster.
+    #[test]
+    fn a_cluster_that_has_never_served_has_not_lost_its_quorum() {
+        let membership = Some(Membership::default());
+        let seen = Observed { membership, ..Observed::default() };
+        for (id, expected) in [(None, "BootstrapInProgress"), (Some("c1"), "QuorumLost")] {
+            let cluster_id = id.map(str::to_owned);
+            let status = EtcdClusterStatus { cluster_id, ..EtcdClusterStatus::default() };
+            let found = available(&seen, &status, &Step::Done);
+            assert_eq!((found.status, found.reason), ("False", expected));
         }
     }
 
