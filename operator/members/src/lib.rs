@@ -56,9 +56,11 @@ pub struct Login {
 }
 
 impl Login {
-    /// Creates the login of the user root; `None` if the password is not UTF-8.
+    /// Creates the login of the user root; `None` if the password is not UTF-8. Ignores line breaks at the end, because a secret
+    /// from a file has them, and backups read the same secret without them.
     pub fn root(password: &[u8]) -> Option<Self> {
-        let password = String::from_utf8(password.to_vec()).ok()?;
+        let password = std::str::from_utf8(password).ok()?;
+        let password = password.trim_end_matches(['\r', '\n']).to_owned();
         Some(Self { user: ROOT.to_owned(), password })
     }
 }
@@ -220,4 +222,18 @@ pub trait Members: Send + Sync + 'static {
         of: &Address,
         revision: i64,
     ) -> impl Future<Output = Result<KeysHash, CallError>> + Send;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Login;
+
+    #[test]
+    fn a_password_has_no_line_break_at_its_end() {
+        for password in ["secret", "secret\n", "secret\r\n"] {
+            let login = Login::root(password.as_bytes()).expect("a login");
+            assert_eq!(login.password, "secret", "{password:?}");
+        }
+        assert_eq!(Login::root(b"\xff"), None);
+    }
 }
