@@ -42,6 +42,8 @@ pub(crate) enum ActError {
     NameTaken { what: &'static str, holder: Holder },
     #[error("{0} no longer exists; the next pass observes the cluster again")]
     Gone(String),
+    #[error("secret {0} has no key `password`, or its value is not UTF-8")]
+    NoPassword(String),
 }
 
 impl ActError {
@@ -66,7 +68,7 @@ impl ActError {
                 let refused = refusal.is_refusal() || self.is_premature();
                 refused.then(|| refusal.to_string())
             }
-            ActError::Resource(error) => Some(error.to_string()),
+            ActError::Resource(_) | ActError::NoPassword(_) => Some(self.to_string()),
             ActError::Discovery(_) | ActError::NameTaken { .. } | ActError::Gone(_) => None,
         }
     }
@@ -217,7 +219,9 @@ impl<M: Members> Actor<'_, M> {
 
     fn root(&self) -> Result<Login, ActError> {
         let root = self.observation.secrets.login.clone();
-        root.ok_or_else(|| ActError::Gone("the secret with the password of root".to_owned()))
+        let secret = self.cluster.spec().root_secret();
+        let name = secret.map(|secret| secret.name.clone());
+        root.ok_or_else(|| ActError::NoPassword(name.unwrap_or_default()))
     }
 
     /// Annotates the claim of a removed member with [`RETIRED`], so that no member starts from the claim. If `held` is set, the

@@ -457,6 +457,17 @@ async fn an_object_that_no_webhook_can_check_is_refused() {
     }
 }
 
+/// Otherwise, no message would tell the user, and no later step would follow.
+#[tokio::test]
+async fn a_secret_without_a_password_is_reported() {
+    let auth = json!({"enabled": true, "rootCredentialsSecretRef": {"name": "orders-root"}});
+    let fake = FakeApi::with_cluster(&json!({"spec": {"auth": auth}}));
+    fake.put(object("v1", "Secret", "orders-root", &json!({})));
+    let failed = try_step(&fake, &Step::EnableAuth, || {}).await;
+    let said = failed.expect_err("no password").refusal();
+    assert!(said.is_some_and(|said| said.contains("orders-root")));
+}
+
 /// A later pass reports it if the members repeat it for long.
 #[test]
 fn a_temporary_refusal_is_a_refusal_too() {
