@@ -21,7 +21,7 @@ use witan_plan::model::{Holder, MemberId, Ordinal, Part, PeerTls, Removal, Role,
 
 use crate::{
     api_server::ApiFailure,
-    discovery,
+    discovery::{self, DiscoveryError},
     observe::{HELD, Observation, REFUSED_BYTES, REMADE_AT},
     report,
     resources::{self, Cluster, RETIRED, ROLE, ResourceError},
@@ -35,7 +35,7 @@ pub(crate) enum ActError {
     #[error(transparent)]
     Member(#[from] CallError),
     #[error(transparent)]
-    Discovery(#[from] discovery::DiscoveryError),
+    Discovery(#[from] DiscoveryError),
     #[error(transparent)]
     Resource(#[from] ResourceError),
     #[error("cannot {what}: the name belongs to {}", holder.object)]
@@ -53,8 +53,8 @@ impl ActError {
         said("unhealthy cluster") || said("in sync with leader")
     }
 
-    /// Returns why the API server or a member refused the step, or why no object can be built from the spec. Returns `None` for
-    /// other errors, after which the step may have taken effect or may succeed in the next pass.
+    /// Returns why the API server, a member or the discovery service refused the step, or why no object can be built from the
+    /// spec. Returns `None` for other errors, after which the step may have taken effect or may succeed in the next pass.
     pub(crate) fn refusal(&self) -> Option<String> {
         match self {
             ActError::Api(failure) => {
@@ -68,8 +68,11 @@ impl ActError {
                 let refused = refusal.is_refusal() || self.is_premature();
                 refused.then(|| refusal.to_string())
             }
-            ActError::Resource(_) | ActError::NoPassword(_) => Some(self.to_string()),
-            ActError::Discovery(_) | ActError::NameTaken { .. } | ActError::Gone(_) => None,
+            ActError::Discovery(DiscoveryError::Lookup { .. }) => None,
+            ActError::Resource(_) | ActError::NoPassword(_) | ActError::Discovery(_) => {
+                Some(self.to_string())
+            }
+            ActError::NameTaken { .. } | ActError::Gone(_) => None,
         }
     }
 

@@ -457,6 +457,17 @@ async fn an_object_that_no_webhook_can_check_is_refused() {
     }
 }
 
+/// Otherwise, the cluster would show that it creates the token, and only the log would say why it does not.
+#[tokio::test]
+async fn a_discovery_service_without_a_pod_is_reported() {
+    let discovery = json!({"local": {"clusterRef": {"name": "hub"}}});
+    let spec = json!({"bootstrap": {"discovery": discovery}});
+    let fake = FakeApi::with_cluster(&json!({"spec": spec}));
+    let failed = try_step(&fake, &Step::CreateDiscoveryToken(3), || {}).await;
+    let said = failed.expect_err("no token").refusal();
+    assert!(said.is_some_and(|said| said.contains("hub has no ready pod")));
+}
+
 /// Otherwise, no message would tell the user, and no later step would follow.
 #[tokio::test]
 async fn a_secret_without_a_password_is_reported() {
