@@ -18,7 +18,7 @@ pub(super) enum Evidence {
     BadDisk,
     /// The member has been silent for `selfHealing.nodeLostAfter`, and its node does not report or does not terminate its pod.
     NodeLost,
-    /// The member's pod has been unready for `selfHealing.unhealthyAfter`, for an unknown reason.
+    /// The member has been silent, and its pod unready, for `selfHealing.unhealthyAfter`, for an unknown reason.
     Silent,
     /// The member may still recover, or a new disk would not help.
     Wait(Why),
@@ -40,7 +40,7 @@ pub(super) fn of(joined: &Joined<'_>, ordinal: Ordinal, pod: &PodSeen) -> Eviden
         (Some(obstacle), _) => Evidence::Wait(Why::Obstacle(ordinal, obstacle)),
         (None, Some(code)) if BAD_DISK.contains(&code) => Evidence::BadDisk,
         (None, Some(code)) => Evidence::Wait(Why::Exited(ordinal, code)),
-        (None, None) if joined.unready_too_long(pod) => Evidence::Silent,
+        (None, None) if joined.silent_too_long(ordinal, pod) => Evidence::Silent,
         (None, None) => Evidence::Wait(Why::Unhealthy(ordinal)),
     }
 }

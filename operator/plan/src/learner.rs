@@ -46,12 +46,13 @@ pub(super) fn advance(joined: &Joined<'_>) -> Option<Step> {
     Some(wait_or_remove(joined, ordinal, member))
 }
 
-/// Returns whether a silent learner cannot start. Either its pod has an obstacle or has been unready for
+/// Returns whether a silent learner cannot start. Either its pod has an obstacle, it has been silent for
 /// `selfHealing.unhealthyAfter`, or it has no pod and a step was refused.
 pub(super) fn cannot_start(joined: &Joined<'_>, member: &MemberSeen) -> bool {
-    let pod = member.ordinal.and_then(|ordinal| joined.pass.pod(ordinal));
-    let is_stuck = match pod {
-        Some(pod) => pod.obstacle.is_some() || joined.unready_too_long(pod),
+    let at = member.ordinal;
+    let at = at.and_then(|ordinal| Some((ordinal, joined.pass.pod(ordinal)?)));
+    let is_stuck = match at {
+        Some((ordinal, pod)) => pod.obstacle.is_some() || joined.silent_too_long(ordinal, pod),
         None => !joined.pass.seen.refused.is_empty(),
     };
     !member.answers && is_stuck

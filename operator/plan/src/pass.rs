@@ -291,10 +291,12 @@ impl<'a> Joined<'a> {
         self.own().max_by_key(|(ordinal, _)| *ordinal)
     }
 
-    /// Returns whether a pod has been unready for `selfHealing.unhealthyAfter`.
-    pub(super) fn unready_too_long(&self, pod: &PodSeen) -> bool {
-        let patience = self.pass.spec.self_healing().unhealthy_after.seconds();
-        !pod.ready && self.now().saturating_sub(pod.ready_changed) >= patience
+    /// Returns whether a member has been silent, and its pod unready, for `selfHealing.unhealthyAfter`. One missed call is no
+    /// evidence against a learner, whose pod is unready until it votes.
+    pub(super) fn silent_too_long(&self, ordinal: Ordinal, pod: &PodSeen) -> bool {
+        let patience = self.pass.spec.self_healing().unhealthy_after;
+        let age = self.now().saturating_sub(pod.ready_changed);
+        !pod.ready && age >= patience.seconds() && self.silent_for(ordinal, &patience)
     }
 
     /// Returns whether a member has been silent for this long, according to the status. Time during which no operator was

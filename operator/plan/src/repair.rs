@@ -291,7 +291,7 @@ fn without_service(
         let why = pod.obstacle.map(|found| Why::Obstacle(ordinal, found));
         return VoterDecision::Wait(soon(why.unwrap_or(Why::Unhealthy(ordinal))));
     }
-    if surge::surplus(joined) && joined.unready_too_long(pod) {
+    if surge::surplus(joined) && joined.silent_too_long(ordinal, pod) {
         // The member is not replaced, so an obstacle does not matter.
         return VoterDecision::Remove(Removal::ScaleIn);
     }

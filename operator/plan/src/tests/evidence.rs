@@ -83,6 +83,27 @@ fn a_pod_is_recreated_once_an_hour() {
     assert!(removals(&world).is_empty());
 }
 
+/// A learner that receives much data answers late once. Its pod is unready until the learner votes.
+#[test]
+fn a_learner_that_misses_one_call_stays() {
+    let mut world = cluster(3);
+    world.spec.replicas = 4;
+    assert!(world.run(50, |world, _| world.pods.contains_key(&3)));
+    for member in world.members.iter_mut().filter(|member| member.learner) {
+        member.caught_up_at = i64::MAX;
+    }
+    world.run(200, |_, _| false);
+    let mut seen = world.observe();
+    let list = seen.membership.as_mut().expect("a list");
+    let learner = list.members.iter_mut().find(|member| member.learner);
+    let learner = learner.expect("it stays");
+    assert!(learner.answers && learner.started);
+    (learner.answers, learner.healthy) = (false, false);
+    let id = learner.id;
+    let step = world.plan(&seen);
+    assert_eq!(why(&step), Some(&Why::LearnerBehind(id)), "{step:?}");
+}
+
 /// The members refuse to add a member while a voter is down.
 #[test]
 fn a_member_that_is_down_is_replaced_before_one_that_answers() {
