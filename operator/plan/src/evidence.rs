@@ -50,7 +50,7 @@ pub(super) fn of(joined: &Joined<'_>, ordinal: Ordinal, pod: &PodSeen) -> Eviden
 fn is_node_lost(joined: &Joined<'_>, ordinal: Ordinal, pod: &PodSeen) -> bool {
     let patience = joined.pass.spec.self_healing().node_lost_after;
     let away = pod.obstacle == Some(Obstacle::NodeNotReady) || (pod.deleting && pod.overdue);
-    away && patience.is_some_and(|span| joined.silent_for(ordinal, &span))
+    away && patience.is_some_and(|span| joined.silent_for(ordinal, span.seconds()))
 }
 
 /// Returns whether a voter's process reports an unusable disk although a serving member has the same template. The serving

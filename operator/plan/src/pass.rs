@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use witan_crd::{EtcdClusterSpec, EtcdClusterStatus, MemberStatus, Span, Storage, quorum};
+use witan_crd::{EtcdClusterSpec, EtcdClusterStatus, MemberStatus, Storage, quorum};
 use witan_machine::levels::Level;
 
 use super::releases::{ReleaseVersion, level_of};
@@ -18,7 +18,7 @@ pub const IDLE: Duration = Duration::from_secs(60);
 pub const SOON: Duration = Duration::from_secs(2);
 
 /// How long, in seconds, an election may keep a pod unready. A pod that is unready for longer is stuck.
-const STUCK_SECONDS: i64 = 15;
+pub(super) const STUCK_SECONDS: i64 = 15;
 
 pub(super) fn idle(why: Why) -> Step {
     Step::Wait { why, after: IDLE }
@@ -294,19 +294,19 @@ impl<'a> Joined<'a> {
     /// Returns whether a member has been silent, and its pod unready, for `selfHealing.unhealthyAfter`. One missed call is no
     /// evidence against a learner, whose pod is unready until it votes.
     pub(super) fn silent_too_long(&self, ordinal: Ordinal, pod: &PodSeen) -> bool {
-        let patience = self.pass.spec.self_healing().unhealthy_after;
+        let patience = self.pass.spec.self_healing().unhealthy_after.seconds();
         let age = self.now().saturating_sub(pod.ready_changed);
-        !pod.ready && age >= patience.seconds() && self.silent_for(ordinal, &patience)
+        !pod.ready && age >= patience && self.silent_for(ordinal, patience)
     }
 
-    /// Returns whether a member has been silent for this long, according to the status. Time during which no operator was
-    /// acting does not count, because the member may have answered then.
-    pub(super) fn silent_for(&self, ordinal: Ordinal, span: &Span) -> bool {
+    /// Returns whether a member has been silent for this many seconds, according to the status. Time during which no operator
+    /// was acting does not count, because the member may have answered then.
+    pub(super) fn silent_for(&self, ordinal: Ordinal, seconds: i64) -> bool {
         let recorded = self.recorded_status(ordinal);
         let since = recorded.and_then(|recorded| recorded.silent_since.as_ref());
         since.is_some_and(|since| {
             let since = since.0.as_second().max(self.pass.seen.acting_since);
-            self.now().saturating_sub(since) >= span.seconds()
+            self.now().saturating_sub(since) >= seconds
         })
     }
 

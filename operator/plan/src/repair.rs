@@ -6,7 +6,7 @@ use super::{
     evidence::{self, Evidence, lost_disk},
     learner,
     objects::wait_for_secrets,
-    pass::{Joined, idle, soon},
+    pass::{Joined, STUCK_SECONDS, idle, soon},
     recover, surge,
 };
 use crate::model::{
@@ -160,9 +160,11 @@ fn restart_reason(
         return Some(Stop::PeerTls);
     }
     let mends = pod.outdated && !joined.serves(member) && joined.pass.is_stuck(pod);
-    // A member that answers votes even if its pod is not ready, and an unreachable node terminates no pod.
+    // A member that answers, or that missed a single call, votes even if its pod is not ready. An unreachable node terminates no
+    // pod.
     let sole = joined.list.voters().count() == 1;
-    let free = !member.answers || sole || joined.may_stop(member.id);
+    let silent = !member.answers && joined.silent_for(ordinal, STUCK_SECONDS);
+    let free = silent || sole || joined.may_stop(member.id);
     let ends = pod.obstacle != Some(Obstacle::NodeNotReady);
     let may = free && ends && !evidence::condemns(joined, pod) && joined.pass.may_update();
     (mends && may).then_some(Stop::Outdated)

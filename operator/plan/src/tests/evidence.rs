@@ -104,6 +104,26 @@ fn a_learner_that_misses_one_call_stays() {
     assert_eq!(why(&step), Some(&Why::LearnerBehind(id)), "{step:?}");
 }
 
+/// Its pod is unready, but its vote is needed. The template has changed, so the operator would recreate the pod.
+#[test]
+fn a_voter_that_misses_one_call_keeps_its_pod() {
+    let mut world = cluster(3);
+    world.cut(0);
+    break_pod(&mut world, 1, None);
+    world.elapse(1);
+    world.run(10, |_, _| false);
+    assert!(world.has_quorum() && !world.pods[&0].ready);
+    world.template += 1;
+    let mut seen = world.observe();
+    let list = seen.membership.as_mut().expect("a list");
+    let mut members = list.members.iter_mut();
+    let voter = members.find(|member| member.ordinal == Some(0));
+    let voter = voter.expect("a voter");
+    (voter.answers, voter.healthy) = (false, false);
+    let reason = Stop::Outdated;
+    assert_eq!(world.plan(&seen), Step::DeletePod { ordinal: 1, reason });
+}
+
 /// The members refuse to add a member while a voter is down.
 #[test]
 fn a_member_that_is_down_is_replaced_before_one_that_answers() {
