@@ -6,7 +6,7 @@ use super::{
     evidence::{self, Evidence, lost_disk},
     learner,
     objects::wait_for_secrets,
-    pass::{Joined, STUCK_SECONDS, idle, soon},
+    pass::{Joined, idle, soon},
     recover, surge,
 };
 use crate::model::{
@@ -160,11 +160,9 @@ fn restart_reason(
         return Some(Stop::PeerTls);
     }
     let mends = pod.outdated && !joined.serves(member) && joined.pass.is_stuck(pod);
-    // A member that answers, or that missed a single call, votes even if its pod is not ready. An unreachable node terminates no
-    // pod.
+    // A member that is up votes even if its pod is not ready, and an unreachable node terminates no pod.
     let sole = joined.list.voters().count() == 1;
-    let silent = !member.answers && joined.silent_for(ordinal, STUCK_SECONDS);
-    let free = silent || sole || joined.may_stop(member.id);
+    let free = !surge::is_up(joined, ordinal, member) || sole || joined.may_stop(member.id);
     let ends = pod.obstacle != Some(Obstacle::NodeNotReady);
     let may = free && ends && !evidence::condemns(joined, pod) && joined.pass.may_update();
     (mends && may).then_some(Stop::Outdated)
@@ -229,13 +227,17 @@ enum VoterDecision {
     Remove(Removal),
 }
 
-/// Decides whether to keep a voter, wait for it, or remove it. The first matching state counts: fenced; silent and to be
-/// replaced; corrupt; not serving while the spec requests fewer members; answering and to be replaced; disk lost; not serving.
+/// Decides whether to keep a voter, wait for it, or remove it. The first matching state counts: fenced; to be replaced and silent
+/// for only a moment; silent and to be replaced; corrupt; not serving while the spec requests fewer members; answering and to
+/// be replaced; disk lost; not serving.
 fn decide_voter(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> VoterDecision {
     if joined.pass.is_fenced(ordinal) {
         return VoterDecision::Well;
     }
     let must_go = surge::must_go(joined, ordinal, member);
+    if must_go.is_some() && !member.answers && surge::is_up(joined, ordinal, member) {
+        return VoterDecision::Wait(soon(Why::Unhealthy(ordinal)));
+    }
     if must_go == Some(Removal::Asked) && !member.answers {
         return VoterDecision::Remove(Removal::Asked);
     }

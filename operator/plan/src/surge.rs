@@ -4,18 +4,22 @@
 use super::{
     grow,
     objects::wait_for_secrets,
-    pass::{Joined, idle},
+    pass::{Joined, STUCK_SECONDS, idle},
     roll,
 };
 use crate::model::{MemberId, MemberSeen, Ordinal, Removal, Step, Why};
 
 /// Returns the wanted number of members: `spec.replicas`, plus one while a voter that answers is replaced.
 pub(super) fn wanted(joined: &Joined<'_>) -> usize {
-    let mut voters = joined
-        .own()
-        .filter(|(_, member)| !member.learner && member.answers);
-    let replaces = voters.any(|(ordinal, member)| must_go(joined, ordinal, member).is_some());
+    let voters = joined.own().filter(|(_, member)| !member.learner);
+    let mut up = voters.filter(|(ordinal, member)| is_up(joined, *ordinal, member));
+    let replaces = up.any(|(ordinal, member)| must_go(joined, ordinal, member).is_some());
     joined.pass.spec.members() as usize + usize::from(replaces || roll::replaces(joined))
+}
+
+/// Returns whether a member answers, or has answered until shortly before. One missed call does not show that it is down.
+pub(super) fn is_up(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> bool {
+    member.answers || !joined.silent_for(ordinal, STUCK_SECONDS)
 }
 
 pub(super) fn surplus(joined: &Joined<'_>) -> bool {

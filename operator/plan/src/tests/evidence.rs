@@ -7,7 +7,7 @@ use super::{
     why,
     world::World,
 };
-use crate::model::{Obstacle, Ordinal, Removal, Step, Stop, Why};
+use crate::model::{Observed, Obstacle, Ordinal, Removal, Step, Stop, Why};
 
 /// The node does not report: the pod is unready, evicted and never terminates, but its member serves.
 #[test]
@@ -93,15 +93,37 @@ fn a_learner_that_misses_one_call_stays() {
         member.caught_up_at = i64::MAX;
     }
     world.run(200, |_, _| false);
+    let learner = world.member(3).expect("it stays");
+    assert!(learner.learner && learner.started);
+    let step = world.plan(&without_answer(&world, 3));
+    let expected = Why::LearnerBehind(learner.id);
+    assert_eq!(why(&step), Some(&expected), "{step:?}");
+}
+
+/// Returns the observation of a pass in which a member did not answer in time.
+fn without_answer(world: &World, ordinal: Ordinal) -> Observed {
     let mut seen = world.observe();
     let list = seen.membership.as_mut().expect("a list");
-    let learner = list.members.iter_mut().find(|member| member.learner);
-    let learner = learner.expect("it stays");
-    assert!(learner.answers && learner.started);
-    (learner.answers, learner.healthy) = (false, false);
-    let id = learner.id;
-    let step = world.plan(&seen);
-    assert_eq!(why(&step), Some(&Why::LearnerBehind(id)), "{step:?}");
+    let mut members = list.members.iter_mut();
+    let member = members.find(|member| member.ordinal == Some(ordinal));
+    let member = member.expect("a member");
+    assert!(member.answers);
+    (member.answers, member.healthy) = (false, false);
+    seen
+}
+
+/// The claim of the voter is being deleted, so a learner is about to take its place.
+#[test]
+fn a_voter_that_misses_one_call_keeps_its_replacement() {
+    let mut world = cluster(3);
+    world.claims.get_mut(&1).expect("a claim").deleting = true;
+    assert!(world.run(50, |world, _| world.pods.contains_key(&3)));
+    for member in world.members.iter_mut().filter(|member| member.learner) {
+        member.caught_up_at = i64::MAX;
+    }
+    world.run(10, |_, _| false);
+    let step = world.plan(&without_answer(&world, 1));
+    assert!(!step.acts(), "{step:?}");
 }
 
 /// Its pod is unready, but its vote is needed. The template has changed, so the operator would recreate the pod.
@@ -114,14 +136,9 @@ fn a_voter_that_misses_one_call_keeps_its_pod() {
     world.run(10, |_, _| false);
     assert!(world.has_quorum() && !world.pods[&0].ready);
     world.template += 1;
-    let mut seen = world.observe();
-    let list = seen.membership.as_mut().expect("a list");
-    let mut members = list.members.iter_mut();
-    let voter = members.find(|member| member.ordinal == Some(0));
-    let voter = voter.expect("a voter");
-    (voter.answers, voter.healthy) = (false, false);
+    let step = world.plan(&without_answer(&world, 0));
     let reason = Stop::Outdated;
-    assert_eq!(world.plan(&seen), Step::DeletePod { ordinal: 1, reason });
+    assert_eq!(step, Step::DeletePod { ordinal: 1, reason });
 }
 
 /// The members refuse to add a member while a voter is down.
