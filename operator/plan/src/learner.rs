@@ -36,7 +36,8 @@ pub(super) fn advance(joined: &Joined<'_>) -> Option<Step> {
         return remove(Removal::DiskLost);
     }
     // The old claim may name a storage class that does not exist.
-    if joined.can_migrate(ordinal) && joined.pass.may_update() && !member.answers {
+    let is_up = surge::is_up(joined, ordinal, member);
+    if joined.can_migrate(ordinal) && joined.pass.may_update() && !is_up {
         return remove(Removal::LearnerOnOldClaim);
     }
     // A learner's pod need not be ready: etcd defines readiness only for voters.

@@ -101,7 +101,7 @@ fn a_learner_that_misses_one_call_stays() {
 }
 
 /// Returns the observation of a pass in which a member did not answer in time.
-fn without_answer(world: &World, ordinal: Ordinal) -> Observed {
+pub(super) fn without_answer(world: &World, ordinal: Ordinal) -> Observed {
     let mut seen = world.observe();
     let list = seen.membership.as_mut().expect("a list");
     let mut members = list.members.iter_mut();

@@ -2,7 +2,7 @@
 
 use witan_crd::{EtcdClusterSpec, OpenObject, Storage, UpdateKind, UpdateStrategy};
 
-use super::{cases::cluster, faults::disk, why, world::World};
+use super::{cases::cluster, evidence::without_answer, faults::disk, why, world::World};
 use crate::model::{Obstacle, Removal, Role, Step, Stop, Why};
 
 #[test]
@@ -99,6 +99,11 @@ fn a_learner_that_answers_is_promoted_before_it_migrates() {
     assert!(world.run(200, answers), "{:#?}", world.last());
     world.class += 1;
     world.taken.clear();
+    let learner = world.members.iter().find(|member| member.learner);
+    let learner = learner.and_then(|member| member.ordinal).expect("it");
+    let step = world.plan(&without_answer(&world, learner));
+    let removes = matches!(step, Step::RemoveMember { .. });
+    assert!(!removes, "one missed call: {step:?}");
     let promoted = world.run(100, |_, step| matches!(step, Step::Promote(_)));
     assert!(promoted && !world.took(|step| matches!(step, Step::RemoveMember { .. })));
 }
