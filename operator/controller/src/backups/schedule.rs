@@ -72,13 +72,7 @@ impl Times {
 
 /// Returns the decision for an invalid or paused schedule: no backup is created.
 fn without_backup(delete: Vec<String>, status: EtcdBackupScheduleStatus, overdue: bool) -> Due {
-    Due {
-        create: None,
-        delete,
-        status,
-        overdue,
-        requeue_after: POLL,
-    }
+    Due { create: None, delete, status, overdue, requeue_after: POLL }
 }
 
 /// Decides which backups of a schedule to create and delete now. `backups` are the EtcdBackups that the schedule created.

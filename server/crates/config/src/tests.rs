@@ -499,7 +499,10 @@ fn only_a_fresh_member_must_fit_its_initial_cluster() {
     );
     let line = "--name a --initial-cluster a=http://127.0.0.1:1,b=http://127.0.0.1:2";
     let joining = load(&format!("{line} --initial-cluster-state existing"), &[]).unwrap();
-    assert_eq!(joining.bootstrap().unwrap()[0].to_string(), "http://127.0.0.1:1");
+    assert_eq!(
+        joining.bootstrap().unwrap()[0].to_string(),
+        "http://127.0.0.1:1"
+    );
     let line = "--name a --initial-advertise-peer-urls http://127.0.0.1:7,http://127.0.0.1:1";
     let config = load(line, &[]).unwrap();
     let urls: Vec<String> = config

@@ -21,7 +21,7 @@ use witan_base::metrics::Register;
 use witan_config::{PeerTlsConfig, PortTls};
 use x509_cert::der::pem::{self, LineEnding};
 
-use super::*;
+use super::{verify::Revoked, *};
 use crate::{limits::STALL_TIMEOUT, stall_timeout::StallTimeout};
 
 /// A directory that is deleted on drop.
