@@ -235,6 +235,13 @@ fn open_parts(
 ) -> Result<Opened, OpenError> {
     let member = directory.member();
     let DirectoryStart { fresh, origin } = start;
+    let (mut checkpoint, manifests) = Checkpoint::open(
+        &member.join("checkpoint"),
+        origin,
+        ledger.clone(),
+        directory.clone(),
+        cache.clone(),
+    )?;
     let (mut log, hard_state) = log::RaftLog::open(
         &member.join(wal_dir::LOG),
         start,
@@ -242,14 +249,7 @@ fn open_parts(
         directory.clone(),
         metrics.clone(),
     )?;
-    let dir_of_checkpoint = member.join("checkpoint");
-    let (mut checkpoint, view) = Checkpoint::open(
-        &dir_of_checkpoint,
-        origin,
-        ledger.clone(),
-        directory.clone(),
-        cache.clone(),
-    )?;
+    let view = checkpoint.restore(manifests)?;
     if fresh && (view.is_some() || !log.is_empty()) {
         let what = "is missing, but the directory contains data";
         return Err(OpenError::identity(format::path(member), what));
