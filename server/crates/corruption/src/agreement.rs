@@ -62,10 +62,10 @@ pub(super) fn decide(members: &[MemberHash]) -> StateAgreement {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn member(member: u64, keys: Option<u32>) -> MemberHash {
+    pub(crate) fn member(member: u64, keys: Option<u32>) -> MemberHash {
         let found = keys.map(|keys| StateHash {
             release: "1".into(),
             index: 9,

@@ -55,8 +55,10 @@ enum RebuildError {
 
 /// The result of comparing this member's state with the others.
 enum Standing {
-    /// The state equals that of most voters, or all states are equal.
+    /// The state equals that of most voters.
     Sound,
+    /// No other state differs, but most voters did not report a state.
+    Unconfirmed,
     /// Most voters have a different state, and replacing this member's state failed.
     Corrupt,
     /// Members differ, and no majority shows which state is correct.
@@ -86,7 +88,7 @@ impl CorruptionChecker {
             return Ok(differed);
         }
         match self.repair_state(&mut differed).await {
-            Ok(Standing::Sound) => {
+            Ok(Standing::Sound | Standing::Unconfirmed) => {
                 let rebuilt = differed;
                 tracing::info!(rebuilt, "initial corruption checking passed; no corruption");
                 Ok(differed)
@@ -197,6 +199,11 @@ impl CorruptionChecker {
                 }
                 // A client raised the alarm and must disarm it.
                 Ok(Standing::Sound) => handled = true,
+                // This member may be the corrupt one.
+                Ok(Standing::Unconfirmed) => {
+                    tracing::warn!("most voters did not report their state; comparing again later");
+                    sleep(REBUILD_PAUSE).await;
+                }
                 Ok(Standing::Corrupt | Standing::Unknown(_)) => {
                     tracing::error!("this member's state is still corrupt; retrying later");
                     sleep(REBUILD_PAUSE).await;
@@ -239,13 +246,12 @@ impl CorruptionChecker {
             let comparison = compared.inspect_err(|_| self.metrics.failed())?;
             self.metrics.compared(&comparison.agreement);
             let majority = match &comparison.agreement {
-                StateAgreement::Agreed { .. } => return Ok(Standing::Sound),
                 StateAgreement::Undecided => return Ok(Standing::Unknown(comparison)),
-                StateAgreement::Outvoted { majority, .. } => majority,
+                StateAgreement::Outvoted { majority, .. } if !majority.contains(&own) => majority,
+                StateAgreement::Agreed { .. } | StateAgreement::Outvoted { .. } => {
+                    return Ok(undisputed(&comparison.members, own));
+                }
             };
-            if majority.contains(&own) {
-                return Ok(Standing::Sound);
-            }
             *differed = true;
             let (index, hashes) = (comparison.index, comparison.hashes());
             tracing::error!(
@@ -351,6 +357,14 @@ impl CorruptionChecker {
     }
 }
 
+/// Returns the standing of a member from which no majority differs.
+fn undisputed(members: &[MemberHash], own: MemberId) -> Standing {
+    match is_confirmed(members, own) {
+        true => Standing::Sound,
+        false => Standing::Unconfirmed,
+    }
+}
+
 /// Returns whether most voters have this member's state.
 fn is_confirmed(members: &[MemberHash], own: MemberId) -> bool {
     let found = members.iter().filter(|member| member.found.is_some());
@@ -363,4 +377,25 @@ fn is_confirmed(members: &[MemberHash], own: MemberId) -> bool {
     let voters = members.iter().filter(votes).count();
     let agree = |member: &&MemberHash| member.votes && agreed.contains(&member.member);
     agreed.contains(&own) && members.iter().filter(agree).count() > voters / 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::agreement::tests::member, *};
+
+    /// A member that clears its alarm without the states of the others may still be corrupt.
+    #[test]
+    fn a_state_that_most_voters_do_not_report_is_unconfirmed() {
+        for (others, sound) in [
+            ([None, None], false),
+            ([Some(1), None], true),
+            ([Some(1), Some(1)], true),
+            ([Some(1), Some(2)], true),
+        ] {
+            let keys = [Some(1)].into_iter().chain(others);
+            let members: Vec<_> = (1..).zip(keys).map(|(id, keys)| member(id, keys)).collect();
+            let standing = undisputed(&members, MemberId(1));
+            assert_eq!(matches!(standing, Standing::Sound), sound, "{others:?}");
+        }
+    }
 }
