@@ -17,7 +17,7 @@ use witan_machine::{
 };
 use witan_transport::exchange;
 
-use super::{PeerDialer, page::MEMBER_ID};
+use super::{PeerDialer, dial::DialError, page::MEMBER_ID};
 
 /// Time limit for a member's response.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -41,7 +41,8 @@ pub async fn cluster(url: &Url, dialer: &PeerDialer) -> io::Result<RemoteCluster
 }
 
 /// Returns whether a member of the cluster may run at this peer URL: it answers with the cluster's id, or a process there accepts
-/// the connection but TLS fails. A member refuses another member in this way if the certificate of either has expired.
+/// the connection but TLS fails. A member refuses another member in this way if the certificate of either has expired. TLS also
+/// fails if this member has no certificate.
 pub async fn may_run(url: &Url, dialer: &PeerDialer, cluster_id: u64) -> bool {
     match cluster(url, dialer).await {
         Ok(found) => found.id == cluster_id,
@@ -49,8 +50,15 @@ pub async fn may_run(url: &Url, dialer: &PeerDialer, cluster_id: u64) -> bool {
     }
 }
 
-/// Returns whether a request failed in TLS: a cause of the error is an invalid certificate or message, or an alert.
+/// Returns whether a request failed in TLS after the connection was accepted: this member has no certificate, or a cause of the
+/// error is an invalid certificate or message, or an alert.
 fn is_tls_failure(error: &io::Error) -> bool {
+    let dialed = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<DialError>());
+    if matches!(dialed, Some(DialError::NoCertificate)) {
+        return true;
+    }
     let mut cause = error.source();
     while let Some(error) = cause {
         let failed = error.downcast_ref::<io::Error>();
@@ -284,7 +292,6 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
-    use crate::dial::DialError;
 
     fn answer(status: u16, cluster_id: Option<&str>, body: &str) -> Answer {
         let mut answer = Response::builder().status(status);
@@ -406,7 +413,8 @@ mod tests {
             (dialed(io::ErrorKind::InvalidData), true),
             (dialed(io::ErrorKind::ConnectionRefused), false),
             (dialed(io::ErrorKind::UnexpectedEof), false),
-            (io::Error::other(DialError::NoCertificate), false),
+            (io::Error::other(DialError::NoCertificate), true),
+            (io::Error::other(DialError::NoUrl), false),
             (io::Error::from(io::ErrorKind::TimedOut), false),
             // Another server answers at the URL.
             (invalid("the response is not from a member"), false),
