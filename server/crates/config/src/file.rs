@@ -34,10 +34,12 @@ pub(super) fn parse(text: &str, values: &mut FlagValues) -> Result<(), String> {
 
 /// Adds the value of a key, or the values of a section. Warns about an unknown key. Fails for a value of the wrong type.
 fn entry(key: &str, value: Value, values: &mut FlagValues) -> Result<(), String> {
+    // Release 0.1.0 read all settings of v3 discovery directly from `discovery-config`.
+    let earlier = key.replacen("discovery-config.", "discovery-", 1);
     // The key may name a section.
     let found = flags::all()
         .find(|flag| flag.yaml == key)
-        .or_else(|| flags::find(key));
+        .or_else(|| flags::find(&earlier));
     match (found, value) {
         (Some(flag), value) => {
             let text = text_of(flag, &value).ok_or_else(|| {
@@ -142,6 +144,23 @@ mod tests {
             ("discovery-cacert", "ca.pem"),
             ("discovery-user", "u"),
             ("discovery-password", "p"),
+        ] {
+            assert_eq!(values.given(flag), Some(text), "{flag}");
+        }
+        assert!(values.warnings.is_empty(), "{:?}", values.warnings);
+    }
+
+    #[test]
+    fn v3_discovery_is_also_read_from_the_section_of_release_0_1_0() {
+        let values = parsed(
+            "discovery-config:\n  token: t\n  endpoints: [http://a:1]\n  \
+             insecure-transport: false\n  cacert: ca.pem\n",
+        );
+        for (flag, text) in [
+            ("discovery-token", "t"),
+            ("discovery-endpoints", "http://a:1"),
+            ("discovery-insecure-transport", "false"),
+            ("discovery-cacert", "ca.pem"),
         ] {
             assert_eq!(values.given(flag), Some(text), "{flag}");
         }
