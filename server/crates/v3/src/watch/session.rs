@@ -518,12 +518,11 @@ async fn history_states(
     node: Node,
     notified_revision: Revision,
 ) -> RpcResult<HistoryStates> {
-    let (current, older) = reader.states(notified_revision);
-    if let Some(current) = current {
+    // Earlier states that were taken before the wait would stay in memory, and lack the state from before a new compaction.
+    if let (Some(current), older) = reader.states(notified_revision) {
         return Ok(HistoryStates { current, older });
     }
     let current = node.view().await?.machine.kv.clone().into();
-    // A compaction during the wait has added the state from before it.
     let (_, older) = reader.states(notified_revision);
     Ok(HistoryStates { current, older })
 }
