@@ -61,7 +61,7 @@ struct CheckpointRequest {
 /// How to write a view.
 #[derive(Default)]
 struct WriteOptions {
-    /// Whether to write the entire state, because the view does not descend from the checkpoint on disk.
+    /// Whether to write the entire state, because the chain on disk is damaged or has an earlier format.
     whole: bool,
     /// Keeps the values of the view in memory if the disk cannot provide them.
     hold: Option<CacheHold>,
