@@ -16,6 +16,7 @@ use witan_machine::{levels::Level, values::CacheHold, view::View};
 
 use super::{
     Checkpoint, StorageMetrics,
+    error::lacks_space,
     folder::{CheckpointFolder, OnDurable, is_superseded},
     low_priority::run_at_low_priority,
     received::{ReceivedFiles, SnapshotReceiver},
@@ -311,9 +312,10 @@ impl CheckpointWriter {
                 self.metrics.checkpoint_failures.inc();
                 let index = view.position.index;
                 tracing::error!(index, %error, "failed to write a checkpoint; retrying");
-                self.free_space(&error);
+                let is_full = lacks_space(&error);
+                self.free_space(is_full);
                 // The first attempt may have freed enough space.
-                if pause > RETRY_FIRST && error.kind() == io::ErrorKind::StorageFull {
+                if pause > RETRY_FIRST && is_full {
                     self.give_up_base(&mut options);
                 }
             }
@@ -358,10 +360,10 @@ impl CheckpointWriter {
         true
     }
 
-    /// Removes outdated runs after a failed write. If the write lacked space, also removes all heads, and the previous chain if
-    /// the write must be a base in a later format.
-    fn free_space(&mut self, error: &io::Error) {
-        if error.kind() == io::ErrorKind::StorageFull {
+    /// Removes outdated runs after a failed write. If the disk is full, also removes all heads, and the previous chain if the
+    /// write must be a base in a later format.
+    fn free_space(&mut self, is_full: bool) {
+        if is_full {
             self.checkpoint.folder().remove_heads();
             if let Err(error) = self.checkpoint.drop_before() {
                 tracing::warn!(%error, "failed to remove the previous checkpoint");

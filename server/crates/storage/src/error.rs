@@ -224,7 +224,7 @@ impl OpenError {
     /// Creates the error for a file system failure: full, not writable, or another failure.
     pub(super) fn io(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
-        if is_full(&source) {
+        if lacks_space(&source) || source.kind() == io::ErrorKind::FileTooLarge {
             return Self::Full { path, source };
         }
         if matches!(
@@ -269,11 +269,11 @@ fn remedy(release: Option<&str>) -> String {
     }
 }
 
-/// Returns whether an error means that the free space, the quota or the file size limit is exhausted.
-fn is_full(error: &io::Error) -> bool {
+/// Returns whether a write failed because the free space or the quota is used up.
+pub(super) fn lacks_space(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
     )
 }
 

@@ -17,6 +17,7 @@ use witan_base::sync::Mutex;
 use witan_machine::{levels::Level, values::BlockCache};
 
 use super::{
+    error::lacks_space,
     files::{inject_failure, remove, replace, sync_dir},
     formats::DataFormat,
     heads::{self, heads_number, heads_path},
@@ -202,7 +203,7 @@ impl CheckpointFolder {
             });
         if let Err(error) = &written {
             self.state().received.remove(&number);
-            if error.kind() == io::ErrorKind::StorageFull {
+            if lacks_space(error) {
                 self.lacked_space.store(true, Relaxed);
             }
         }

@@ -13,7 +13,7 @@ use std::{
 
 use raft_engine::env::{FileSystem, Permission, WriteExt};
 
-use super::{files::make_private, ledger::Ledger};
+use super::{error::lacks_space, files::make_private, ledger::Ledger};
 
 /// Number of bytes that are zeroed ahead at a time. Only a few writes wait for this, and only briefly.
 const ZEROS_BYTES: u64 = 256 << 10;
@@ -66,12 +66,7 @@ impl<W: Write + Seek> Writer<W> {
 /// Runs `step`. If it finds no space, waits for the checkpoint run being written, deletes the ballast and runs `step` again.
 fn retried<T>(ledger: &Ledger, mut step: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     match step() {
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-            ) =>
-        {
+        Err(error) if lacks_space(&error) => {
             let _turn = ledger.make_room();
             step()
         }

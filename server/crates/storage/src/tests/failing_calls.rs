@@ -111,6 +111,11 @@ fn after_a_crash(data: &Path, acknowledged: u64, what: &str) -> u64 {
     found.checkpoint
 }
 
+/// Makes the next call on this thread fail.
+pub(super) fn fail_next(error: Errno) {
+    FAILS.set(Some((0, error)));
+}
+
 pub(super) const ERRORS: [Errno; 2] = [Errno::IO, Errno::NOSPC];
 
 /// Calls `fail` with 0, 1 and so on until it returns `false`, because no call is left to fail. Returns the number of calls.

@@ -1,6 +1,9 @@
 //! Tests startups that read the heads of runs. The state is always the same as without heads, and values are not read.
 
+use rustix::io::Errno;
+
 use super::{
+    failing_calls::fail_next,
     rewrite::{command, compact, numbers, put, run},
     values::{blocks, filled, flip, is_cold, keeps_none, open_cached},
     workload::{chances, first, id},
@@ -238,5 +241,26 @@ fn heads_go_when_the_disk_lacks_space() {
         wait_until("heads stay", || numbers_of_heads(&dir).is_empty());
         checkpointer.stop();
         compare(&dir, &view, "without heads");
+    }
+}
+
+#[test]
+fn heads_go_when_the_quota_is_used_up() {
+    let (dir, mut view) = written(60);
+    let (storage, _) = open_with(&dir.data(), &ME, &Arc::default()).unwrap();
+    let (send, durable) = mpsc::sync_channel(2);
+    // Called on the checkpoint thread, so that the next checkpoint fails once.
+    let durable_at = move |index| {
+        fail_next(Errno::DQUOT);
+        let _ = send.try_send(index);
+    };
+    let base = Some(view.clone());
+    let checkpointer = Checkpointer::start(storage.checkpoint, base, metrics(), durable_at);
+    let checkpointer = checkpointer.unwrap();
+    for heads_go in [false, true] {
+        view.position.index += 1;
+        checkpointer.offer(view.clone());
+        assert_eq!(durable.recv_timeout(LONG), Ok(view.position.index));
+        assert_eq!(numbers_of_heads(&dir).is_empty(), heads_go);
     }
 }
