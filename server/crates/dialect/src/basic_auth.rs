@@ -74,26 +74,23 @@ fn allows_key(auth: &Auth, user: Option<&User>, key: &[u8], wish: PathAccess) ->
     auth.allows_path(user, key, wish)
 }
 
-/// Returns whether the caller's roles grant the access `wish` to a v2 key, or true while v2 authentication is disabled. Checks
-/// against `state`, or without one against this member's current state.
-pub async fn authorize_key(
+/// Returns whether the caller's roles in the state `auth` grant the access `wish` to a v2 key, or true while v2 authentication
+/// is disabled.
+pub(super) async fn authorize_key(
     ctx: &Context,
     request: &HttpRequest,
     (key, wish): (&[u8], PathAccess),
-    state: Option<&Auth>,
+    auth: &Auth,
 ) -> Result<bool, NodeError> {
     if !ctx.node.v2_auth_enabled() {
         return Ok(true);
     }
     let shown = basic_credentials(ctx, request).await?;
-    match state {
-        Some(auth) => Ok(shown.allow(auth, key, wish)),
-        None => Ok(shown.allow(&ctx.node.view().await?.machine.auth, key, wish)),
-    }
+    Ok(shown.allow(auth, key, wish))
 }
 
-/// The caller of a request that waits, and the access that it requires. A watch or a linearizable read takes each state from
-/// [`KeyAccess::view`], because permissions can change, and authentication can be enabled, while it waits.
+/// The caller of a request, and the access that it requires. A watch or a read takes each state from [`KeyAccess::view`],
+/// because permissions can change, and authentication can be enabled, after the first check.
 #[derive(Debug)]
 pub struct KeyAccess {
     /// The key and the access to it, or `None` if every caller has access.
@@ -113,6 +110,20 @@ impl KeyAccess {
         }
         let required = required.map(|(key, wish)| (Bytes::copy_from_slice(key), wish));
         Self { required, header, caller: None }
+    }
+
+    /// Returns the key and the access to it, or `None` if every caller has access.
+    pub fn required(&self) -> Option<(&[u8], PathAccess)> {
+        let (key, wish) = self.required.as_ref()?;
+        Some((&key[..], *wish))
+    }
+
+    /// Returns whether the caller has access in this member's current state. Fails like [`KeyAccess::view`].
+    pub async fn is_granted(&mut self, ctx: &Context) -> Result<bool, NodeError> {
+        if self.required.is_none() || !ctx.node.v2_auth_enabled() {
+            return Ok(true);
+        }
+        Ok(self.view(ctx).await?.is_some())
     }
 
     /// Returns this member's current state, or `None` if the caller has no access in it. Fails if no state is available or the

@@ -146,7 +146,7 @@ async fn read_large<T: Send + 'static>(
         () = client.disconnected() => return Err(NodeError::TooMany.into()),
     };
     if let Some(access) = access
-        && !basic_auth::authorize_key(ctx, request, access, Some(&job.machine.auth)).await?
+        && !basic_auth::authorize_key(ctx, request, access, &job.machine.auth).await?
     {
         return Err(ReadRefused::Unauthorized);
     }

@@ -5,11 +5,11 @@ use bytes::Bytes;
 use witan_api::v1::error::ErrorCode;
 use witan_dialect::{
     Context,
+    basic_auth::KeyAccess,
     rendering::{self, ReadRefused},
     reply::FramedBody,
 };
 use witan_gocompat::text::Sink;
-use witan_machine::auth::path_permissions::PathAccess;
 use witan_node::{Node, ProposeError};
 use witan_tree::{
     Cause, CompareAndSwap, Comparison, Delete, Event, TreeErrorKind, TreeOperation, WriteMethod,
@@ -24,13 +24,16 @@ const NANOS_PER_SECOND: i64 = 1_000_000_000;
 pub(super) async fn get(
     ctx: &Context,
     request: &HttpRequest,
-    key: &Bytes,
-    wish: PathAccess,
+    key: Bytes,
+    mut access: KeyAccess,
 ) -> Result<Option<FramedBody>, V1Error> {
-    let (view, now_ns) = (ctx.node.view().await?, witan_node::now_ns());
+    let Some(view) = access.view(ctx).await? else {
+        return Ok(None);
+    };
+    let now_ns = witan_node::now_ns();
     let write = move |out: &mut dyn Sink, event: &Event| render::read(out, event, now_ns);
-    let (node, access) = ((key.clone(), false), Some((&key[..], wish)));
-    let found = rendering::read(ctx, request, view, node, access, write).await;
+    let (node, required) = ((key.clone(), false), access.required());
+    let found = rendering::read(ctx, request, view, node, required, write).await;
     match found {
         Ok((body, _)) => {
             ctx.reads.count(true);
@@ -38,7 +41,7 @@ pub(super) async fn get(
         }
         Err(ReadRefused::Tree(_)) => {
             ctx.reads.count(false);
-            Err(V1Error::new(ErrorCode::KeyNotFound, key.clone()))
+            Err(V1Error::new(ErrorCode::KeyNotFound, key))
         }
         Err(ReadRefused::Fault(fault)) => Err(fault.into()),
         Err(ReadRefused::Unauthorized) => Ok(None),

@@ -22,7 +22,7 @@ use bytes::Bytes;
 use witan_api::v1::error::ErrorCode;
 use witan_dialect::{
     Context,
-    basic_auth::{self, INSUFFICIENT, KeyAccess},
+    basic_auth::{INSUFFICIENT, KeyAccess},
     blocking::{self, INLINE_BYTES},
     client::Disconnect,
     rendering,
@@ -86,31 +86,30 @@ async fn answer(
         Err(V1RequestError::Method) => return Ok(HttpResponse::MethodNotAllowed().finish()),
         Err(V1RequestError::Rule(error)) => return Err(error),
     };
-    if let Some((key, wish)) = required_access(&asked) {
-        if !basic_auth::authorize_key(ctx, request, (key, wish), None).await? {
-            return Ok(unauthorized());
-        }
-        // A watch counts neither as a read nor as a write.
-        if !matches!(asked, V1Request::Watch { .. }) {
-            let operation = match wish.write {
-                true => KeyOperation::Write,
-                false => KeyOperation::Read,
-            };
-            ctx.count_tree_key(operation, key);
-        }
+    let required = required_access(&asked);
+    let mut access = KeyAccess::new(request, required);
+    if !access.is_granted(ctx).await? {
+        return Ok(unauthorized());
+    }
+    // A watch counts neither as a read nor as a write.
+    if let Some((key, wish)) = required
+        && !matches!(asked, V1Request::Watch { .. })
+    {
+        let operation = match wish.write {
+            true => KeyOperation::Write,
+            false => KeyOperation::Read,
+        };
+        ctx.count_tree_key(operation, key);
     }
     let node = &ctx.node;
     let change = match asked {
         V1Request::Get { key } => {
-            let wish = PathAccess { write: false, recursive: false };
-            let found = keys::get(ctx, request, &key, wish).await?;
+            let found = keys::get(ctx, request, key, access).await?;
             return Ok(found.map_or_else(unauthorized, framed));
         }
         V1Request::Put(put) => keys::put(node, put).await?,
         V1Request::Delete { key } => keys::delete(node, key).await?,
         V1Request::Watch { key, from } => {
-            let wish = PathAccess { write: false, recursive: true };
-            let access = KeyAccess::new(request, Some((&key[..], wish)));
             match watch::next(ctx, &Disconnect::of(request), access, key, from).await? {
                 Some(change) => change,
                 None => return Ok(unauthorized()),

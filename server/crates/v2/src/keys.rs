@@ -12,7 +12,7 @@ use witan_api::v2::error::ErrorCode;
 use witan_dialect::v2_metrics::HttpMethod;
 use witan_dialect::{
     Context,
-    basic_auth::{self, KeyAccess},
+    basic_auth::KeyAccess,
     blocking::{self, INLINE_BYTES},
     rendering::{self, ReadRefused},
     reply,
@@ -130,7 +130,8 @@ async fn serve(
     };
     // As in etcd, the access check includes the final slash: `/app/*` matches `/app/`.
     let sent = super::below(path, witan_api::v2::KEYS.as_bytes()).unwrap_or_default();
-    if !basic_auth::authorize_key(ctx, request, (sent, wish), None).await? {
+    let mut access = KeyAccess::new(request, Some((sent, wish)));
+    if !access.is_granted(ctx).await? {
         return Err(ReadRefused::Unauthorized.into());
     }
     let (metrics, method) = (&ctx.v2_metrics, intent.metric_label(&params));
@@ -140,7 +141,7 @@ async fn serve(
     if !watches {
         ctx.count_tree_key(intent.key_operation(), &key);
     }
-    let answer = execute(ctx, request, intent, (key, sent), params).await;
+    let answer = execute(ctx, request, intent, (key, access), params).await;
     if !watches {
         let status = match &answer {
             Ok(response) => response.status().as_u16(),
@@ -171,25 +172,21 @@ pub async fn intent(
     )))
 }
 
-/// Executes an authorized request: a read, a watch or a write. A GET with `quorum` ignores `wait`. `key` is the tree key, and
-/// `sent` is the key from the URL, with which reads and watches check access again.
+/// Executes an authorized request: a read, a watch or a write. A GET with `quorum` ignores `wait`. `key` is the tree key. Reads
+/// and watches check `access` in the state that they return.
 async fn execute(
     ctx: &Context,
     request: &HttpRequest,
     intent: Intent,
-    (key, sent): (Bytes, &[u8]),
+    (key, access): (Bytes, KeyAccess),
     params: Params,
 ) -> Result<HttpResponse, V2Error> {
     match intent {
-        Intent::Get if params.quorum => get(ctx, request, (key, sent), &params).await,
-        Intent::Get if params.wait => {
-            let wish = PathAccess { write: false, recursive: params.recursive };
-            let access = KeyAccess::new(request, Some((sent, wish)));
-            watch::open(ctx, request, key, access, &params).await
-        }
+        Intent::Get if params.quorum => get(ctx, request, (key, access), &params).await,
+        Intent::Get if params.wait => watch::open(ctx, request, key, access, &params).await,
         Intent::Get | Intent::Head => {
             let local = Params { quorum: false, ..params };
-            get(ctx, request, (key, sent), &local).await
+            get(ctx, request, (key, access), &local).await
         }
         Intent::Write(write) => self::write(ctx, request, write, key, params).await,
     }
@@ -249,19 +246,14 @@ async fn form(
 async fn get(
     ctx: &Context,
     request: &HttpRequest,
-    (key, sent): (Bytes, &[u8]),
+    (key, mut access): (Bytes, KeyAccess),
     params: &Params,
 ) -> Result<HttpResponse, V2Error> {
     let node = &ctx.node;
     let recursive = params.recursive;
-    let (node_below, wish) = ((key, recursive), PathAccess { write: false, recursive });
-    let view = if params.quorum {
-        linearizable_view(ctx, request, (sent, wish)).await?
-    } else {
-        node.view().await?
-    };
-    let access = Some((sent, wish));
-    let found = rendering::read(ctx, request, view, node_below, access, render::event).await;
+    let view = readable_view(ctx, &mut access, params.quorum).await?;
+    let (below, required) = ((key, recursive), access.required());
+    let found = rendering::read(ctx, request, view, below, required, render::event).await;
     if let Ok(_) | Err(ReadRefused::Tree(_)) = &found {
         ctx.reads.count(found.is_ok());
     }
@@ -271,21 +263,21 @@ async fn get(
     Ok(answer.body(body))
 }
 
-/// Returns a linearizable view in which the caller has access. This member's state, against which the request was checked, can
-/// have lagged behind. Fails if the caller has no access in the view.
-async fn linearizable_view(
+/// Returns the view to read, which is linearizable with `quorum`. Fails if the caller has no access in the view: the state in
+/// which the request was authorized can be older.
+async fn readable_view(
     ctx: &Context,
-    request: &HttpRequest,
-    required: (&[u8], PathAccess),
+    access: &mut KeyAccess,
+    quorum: bool,
 ) -> Result<CurrentView, V2Error> {
-    {
+    if quorum {
         let view = ctx.node.read().await?;
         if !view.machine.auth.path_auth_enabled() {
             return Ok(view);
         }
+        // This member's state is now at least as late as the view.
     }
-    // This member's state is now at least as late as the view.
-    let view = KeyAccess::new(request, Some(required)).view(ctx).await?;
+    let view = access.view(ctx).await?;
     view.ok_or_else(|| ReadRefused::Unauthorized.into())
 }
 
