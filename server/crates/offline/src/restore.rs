@@ -28,7 +28,7 @@ pub(super) fn restore(
         return Err(OfflineError::Bump);
     }
     let (identity, genesis, dir) = first_member_state(arguments)?;
-    if !is_free(&dir) {
+    if !storage::is_free(&dir) {
         let dir = dir.display().to_string();
         if !arguments.skip_existing {
             return Err(OfflineError::DirectoryNotEmpty(dir));
@@ -170,14 +170,6 @@ fn first_member_state(
     config.bootstrap()?;
     let (identity, state) = bootstrap::beginning(&config, None);
     Ok((identity, state, config.data_dir))
-}
-
-/// Returns whether the directory is empty or does not exist.
-fn is_free(dir: &Path) -> bool {
-    match fs::read_dir(dir) {
-        Ok(mut entries) => entries.next().is_none(),
-        Err(error) => error.kind() == io::ErrorKind::NotFound,
-    }
 }
 
 #[cfg(test)]

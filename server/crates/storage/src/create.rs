@@ -1,8 +1,9 @@
 //! Creates a data directory while its state is built, for a restore or inside an etcd data directory.
 //!
-//! The data is staged next to its final path, and renamed when it is complete and durable. A failure or a crash leaves nothing
-//! at the final path. The state can be larger than memory, because parts of it are written while it is built. Its values are
-//! read from the staged runs, so it is dropped before the rename.
+//! The data is staged next to its final path, and renamed when it is complete and durable. In an existing data directory, it is
+//! staged inside, because a mount point cannot be renamed. A failure or a crash leaves nothing at the final path. The state can
+//! be larger than memory, because parts of it are written while it is built. Its values are read from the staged runs, so it is
+//! dropped before the rename.
 
 use std::{
     fs, io,
@@ -24,6 +25,9 @@ use super::{
 /// The directory inside etcd's data directory in which Witan's data is staged.
 const ADOPTING: &str = "witan-adopting";
 
+/// The directory inside an existing data directory in which its data is staged.
+const RESTORING: &str = "witan-restoring";
+
 /// Witan's directories next to etcd's. The identity is moved after them.
 const FOLDERS: [&str; 2] = ["log", "checkpoint"];
 
@@ -31,23 +35,41 @@ const FOLDERS: [&str; 2] = ["log", "checkpoint"];
 #[derive(Debug)]
 pub struct NewDirectory {
     dir: PathBuf,
+    /// Whether `dir` existed, so that `staged` is inside it.
+    existed: bool,
     staged: StagedDirectory,
 }
 
-/// Starts to create the data directory of a member. `dir` must be missing or empty. It is filled atomically
+/// Returns whether a data directory can be created at `dir`: it is missing, or it contains at most the files of an interrupted
+/// [`create`].
+pub fn is_free(dir: &Path) -> bool {
+    match fs::read_dir(dir) {
+        Ok(mut entries) => {
+            entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == RESTORING))
+        }
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
+/// Starts to create the data directory of a member. `dir` must be free ([`is_free`]). It is filled atomically
 /// ([`NewDirectory::finish`]). `cache` decides which values of the state stay in memory.
 pub fn create(
     dir: &Path,
     identity: &DataIdentity,
     cache: &Arc<BlockCache>,
 ) -> Result<NewDirectory, OpenError> {
-    let staged = staging(dir)?;
+    let existed = dir.is_dir();
+    let staged = match existed {
+        true => dir.join(RESTORING),
+        false => staging(dir)?,
+    };
     if staged.exists() {
-        // An earlier process with the same pid may have left this directory.
+        // An earlier process may have left this directory.
+        let _lock = DirectoryLock::take_existing(&member_dir(&staged))?;
         fs::remove_dir_all(&staged).map_err(|error| OpenError::io(&staged, error))?;
     }
     let staged = StagedDirectory::open(staged, identity, cache)?;
-    Ok(NewDirectory { dir: dir.to_owned(), staged })
+    Ok(NewDirectory { dir: dir.to_owned(), existed, staged })
 }
 
 impl NewDirectory {
@@ -59,10 +81,17 @@ impl NewDirectory {
     /// Completes the directory of a member that starts from `view`.
     pub fn finish(mut self, view: View) -> Result<(), OpenError> {
         self.staged.fill(view, None)?;
-        fs::rename(&self.staged.path, &self.dir)
+        let moved = match self.existed {
+            // A data directory contains nothing else, so this rename is atomic, too.
+            true => fs::rename(member_dir(&self.staged.path), member_dir(&self.dir))
+                .and_then(|()| sync_dir(&self.dir)),
+            false => fs::rename(&self.staged.path, &self.dir),
+        };
+        moved
             .and_then(|()| files::sync_parent(&self.dir))
             .map_err(|error| OpenError::io(&self.dir, error))?;
-        self.staged.done = true;
+        // In an existing directory, the empty staging directory is left to remove.
+        self.staged.done = !self.existed;
         Ok(())
     }
 }

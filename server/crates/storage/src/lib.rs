@@ -77,7 +77,7 @@ use witan_replica::host::Recovered;
 
 pub use checkpoint::Checkpoint;
 pub use checkpointer::Checkpointer;
-pub use create::{Adoption, NewDirectory, adopt, create};
+pub use create::{Adoption, NewDirectory, adopt, create, is_free};
 pub use error::{EXIT_DISK_FAILED, OpenError};
 pub use folder::{OnDurable, SnapshotId};
 pub use format::{ANCESTORS_MAX, DataIdentity};

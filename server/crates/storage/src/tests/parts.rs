@@ -1,6 +1,8 @@
 //! Tests states that are written in parts while they are built. The directory then has the same state as one that was written
 //! in one step, and a part is never used as a state.
 
+use std::os::unix::fs::MetadataExt;
+
 use super::{
     rewrite::{command, numbers, put, run},
     values::{keeps_none, open_cached},
@@ -50,6 +52,35 @@ fn a_directory_that_is_not_finished_leaves_nothing() {
     assert_eq!(files(&dir.0, "").len(), 1);
     drop(new);
     assert!(files(&dir.0, "").is_empty());
+}
+
+/// An existing directory can be a mount point, which cannot be replaced.
+#[test]
+fn an_existing_directory_is_filled_and_stays() {
+    let (dir, cache) = (TempDir::new(), keeps_none());
+    let inode = || std::fs::metadata(dir.data()).unwrap().ino();
+    // A killed process left files.
+    let left = dir.data().join("witan-restoring/member");
+    std::fs::create_dir_all(&left).unwrap();
+    std::fs::write(left.join("LOCK"), "1").unwrap();
+    let before = inode();
+    assert!(crate::is_free(&dir.data()));
+    let create = || crate::create(&dir.data(), &ME, &cache);
+    drop(while_unlocked(create).unwrap());
+    assert!(files(&dir.data(), "").is_empty(), "it is not finished");
+
+    let mut new = while_unlocked(create).unwrap();
+    let view = build(1, &mut |view| new.write_part(&view.machine).unwrap());
+    let expected = records(&view);
+    let other = create().expect_err("another restore is running");
+    assert_eq!(other.exit_code(), 20, "{other}");
+    new.finish(view).unwrap();
+    assert_eq!(files(&dir.0, ""), [dir.data()]);
+    assert_eq!(files(&dir.data(), ""), [dir.data().join("member")]);
+    assert_eq!(inode(), before);
+    assert!(!crate::is_free(&dir.data()));
+    let (_storage, recovered) = reopen(&dir);
+    assert!(records(&recovered.checkpoint.unwrap()) == expected);
 }
 
 #[test]
