@@ -70,7 +70,7 @@ pub(crate) const FRAME_WORK: usize = 64;
 /// Number of work units of a new call (see [`TURN_WORK`]).
 pub(crate) const CALL_WORK: usize = 256;
 
-/// Number of calls that a turn polls; the others wait for the next turn.
+/// Number of calls that a turn polls; the others wait for the next turn. An empty list of streams keeps memory for this number.
 pub(crate) const TURN_CALLS: usize = 512;
 
 /// Capacity in bytes above which an empty output buffer is freed.

@@ -34,6 +34,11 @@ impl ReadyList {
         mem::swap(&mut self.ready().slots, slots);
     }
 
+    /// Returns the number of slots for which memory is allocated.
+    pub(crate) fn capacity(&self) -> usize {
+        self.ready().slots.capacity()
+    }
+
     fn ready(&self) -> MutexGuard<'_, Ready> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

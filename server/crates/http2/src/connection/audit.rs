@@ -20,6 +20,8 @@ pub struct Audit {
     pub output: usize,
     /// Number of streams in the queue for the connection's window.
     pub send_queue: usize,
+    /// Number of entries for which the lists of ready and queued streams have allocated memory.
+    pub lists_capacity: usize,
     /// Number of failed streams, minus the number of successful streams.
     pub faults: u32,
     /// The connection's receive window in bytes.
@@ -45,6 +47,10 @@ impl<S: Service> Connection<S> {
             deadlines: (self.timers.len(), 0),
             output: self.writer.ready().len(),
             send_queue: self.writer.send_queue.len(),
+            lists_capacity: self.ready.capacity()
+                + self.drained.capacity()
+                + self.woken.capacity()
+                + self.writer.send_queue.capacity(),
             faults: self.faults,
             receive_window: self.writer.receive_window,
             send_window: self.writer.send_window,

@@ -265,6 +265,9 @@ impl<S: Service> Connection<S> {
             }
             self.visit(slot);
         }
+        if self.writer.send_queue.is_empty() {
+            self.writer.send_queue.shrink_to(TURN_CALLS);
+        }
     }
 
     /// Polls calls that were woken, up to `TURN_CALLS`, while the output and the turn have capacity.
@@ -272,6 +275,8 @@ impl<S: Service> Connection<S> {
         let mut drained = mem::take(&mut self.drained);
         self.ready.drain(&mut drained);
         self.woken.extend(drained.drain(..));
+        // Each drain exchanges the memory of this list and of the list of ready streams, so that both shrink.
+        drained.shrink_to(TURN_CALLS);
         self.drained = drained;
         for _ in 0..TURN_CALLS {
             if self.writer.is_full() || self.work >= TURN_WORK {
@@ -282,6 +287,9 @@ impl<S: Service> Connection<S> {
             };
             self.streams.unlisted(slot);
             self.visit(slot);
+        }
+        if self.woken.is_empty() {
+            self.woken.shrink_to(TURN_CALLS);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Limits on what one client can do to other clients and to the server's memory.
 
 use super::*;
-use crate::limits::{OUTPUT_MAX, RESERVE_STEP_BYTES, UNRESERVED_BYTES};
+use crate::limits::{OUTPUT_MAX, RESERVE_STEP_BYTES, TURN_CALLS, UNRESERVED_BYTES};
 
 fn timed(path: &str, timeout: &str) -> Vec<u8> {
     [block(path), literal("grpc-timeout", timeout)].concat()
@@ -496,6 +496,33 @@ fn a_stream_in_line_that_ends_leaves_the_line() {
     }
     let audit = client.connection.audit();
     assert!(audit.send_queue <= 2 * audit.streams + 100, "{audit:?}");
+}
+
+#[test]
+fn the_lists_of_streams_shrink_when_they_are_empty() {
+    const CALLS: u32 = 3000;
+    let capacity = |client: &Client| client.connection.audit().lists_capacity;
+    // Most calls wait for the output.
+    let mut ready = Client::greeted(Config::default(), 1 << 20);
+    ready.number(frame::WINDOW_UPDATE, 0, 1 << 30);
+    ready.reads = false;
+    // All calls but the first wait for the connection's window.
+    let mut queued = Client::greeted(Config::default(), 1 << 20);
+    queued.ask(1, "/large", &[0; 64]);
+    for n in 1..CALLS {
+        ready.ask(2 * n + 1, "/large", &[0; 3]);
+        queued.ask(2 * n + 1, "/large", &[0; 3]);
+    }
+    for client in [&ready, &queued] {
+        assert!(capacity(client) > 4 * TURN_CALLS, "{}", capacity(client));
+    }
+    ready.reads = true;
+    ready.turns();
+    queued.number(frame::WINDOW_UPDATE, 0, 1 << 30);
+    for client in [&ready, &queued] {
+        assert_eq!(client.connection.audit().streams, 0);
+        assert!(capacity(client) <= 4 * TURN_CALLS, "{}", capacity(client));
+    }
 }
 
 #[test]
