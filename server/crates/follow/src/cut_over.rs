@@ -75,6 +75,12 @@ impl Copier<'_> {
                 return Ok(Err(CutOverRefused::Quota { used, quota }));
             }
         }
+        // Before etcd 3.6, the fence would cancel the effect of this alarm.
+        let recorded = self.calls.recorded().await?;
+        let fences = self.calls.fences(&recorded).await?;
+        if let Err(error) = fences.check_members() {
+            return Ok(Err(CutOverRefused::Failed(error.to_string())));
+        }
         let recorded = fence::begin(&self.calls).await?;
         if asked.is_closed() {
             // Without a quorum, the proposal can outlast its requester.

@@ -26,6 +26,11 @@ pub enum FenceError {
         "the source accepts writes despite the fence; disarm all its alarms (etcdctl alarm disarm) and try again"
     )]
     TakesWrites,
+    #[error(
+        "the source has the alarm CORRUPT (member {}), so this cluster may have copied damaged data. Repair the source, disarm \
+         the alarm (etcdctl alarm disarm) and try again", list(.0)
+    )]
+    Corrupt(Vec<u64>),
 }
 
 /// Formats ids like etcdctl.
@@ -53,24 +58,30 @@ pub(super) trait FenceCalls {
     async fn revision(&self) -> Result<i64, Self::Error>;
 }
 
-/// The alarms of the source whose ids do not belong to its members.
+/// The id in the alarms of an etcd cluster whose members differ without a majority.
+const ALL_MEMBERS: u64 = 0;
+
+/// The alarms of the source, except for its members' alarms NOSPACE.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Fences {
     /// Alarms with ids of this cluster's attempts.
     pub(super) own: Vec<AlarmMember>,
     /// Other ids that have alarms.
     pub(super) foreign: Vec<u64>,
+    /// Members of the source that have the alarm CORRUPT, or [`ALL_MEMBERS`].
+    corrupt: Vec<u64>,
 }
 
 impl Fences {
-    /// Classifies the alarms of a source with these members and ignores the members' own alarms. `recorded` contains this
-    /// cluster's attempts.
+    /// Classifies the alarms of a source with these members. `recorded` contains this cluster's attempts.
     pub(super) fn of(alarms: Vec<AlarmMember>, members: &[u64], recorded: &MemberRegistry) -> Self {
         let mut fences = Self::default();
         for alarm in alarms {
             let id = alarm.member_id;
-            if members.contains(&id) {
-                continue;
+            if members.contains(&id) || id == ALL_MEMBERS {
+                if alarm.alarm() == AlarmType::Corrupt {
+                    fences.corrupt.push(id);
+                }
             } else if recorded.is_recorded_fence(id) {
                 fences.own.push(alarm);
             } else if !fences.foreign.contains(&id) {
@@ -84,6 +95,19 @@ impl Fences {
     fn has(&self, id: u64) -> bool {
         let mut alarms = ALARMS.iter();
         alarms.all(|alarm| self.own.contains(&of(id, *alarm)))
+    }
+
+    /// Returns whether a fence is raised, by this cluster or by another one.
+    pub(super) fn any(&self) -> bool {
+        !(self.own.is_empty() && self.foreign.is_empty())
+    }
+
+    /// Fails if a member of the source has the alarm CORRUPT. The keys are compared with only one member.
+    pub(super) fn check_members(&self) -> Result<(), FenceError> {
+        match self.corrupt.is_empty() {
+            true => Ok(()),
+            false => Err(FenceError::Corrupt(self.corrupt.clone())),
+        }
     }
 
     /// Fails if another cluster has raised a fence.
@@ -157,7 +181,9 @@ pub(super) async fn take_over<C: FenceCalls>(
     copy: impl AsyncFnOnce(i64) -> Result<(), C::Error>,
 ) -> Result<i64, C::Error> {
     raise(calls, recorded).await?;
-    ensure_in_force(calls, recorded).await?.check()?;
+    let fences = ensure_in_force(calls, recorded).await?;
+    fences.check_members()?;
+    fences.check()?;
     let revision = calls.revision().await?;
     copy(revision).await?;
     let cut_over = CutOver { revision, attempt: recorded.cut_over_attempt };
@@ -223,4 +249,25 @@ pub(super) async fn guard<C: FenceCalls>(
     lower(calls, &fences.own, AlarmType::Nospace).await?;
     ensure_in_force(calls, &recorded).await?;
     Ok((Guarded::RaisedAgain, calls.revision().await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_with_the_alarm_corrupt_is_found() {
+        let recorded = MemberRegistry::default();
+        let found = |alarms: &[AlarmMember]| Fences::of(alarms.to_vec(), &[7, 8], &recorded);
+        let full = found(&[of(7, AlarmType::Nospace)]);
+        assert_eq!(full, Fences::default());
+        assert_eq!(full.check_members(), Ok(()));
+        for id in [8, ALL_MEMBERS] {
+            let alarms = [of(7, AlarmType::Nospace), of(id, AlarmType::Corrupt)];
+            let fences = found(&alarms);
+            assert_eq!(fences.check_members(), Err(FenceError::Corrupt(vec![id])));
+            assert!(!fences.any());
+            assert_eq!(fences.check(), Ok(()), "it is no fence");
+        }
+    }
 }

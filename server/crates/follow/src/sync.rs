@@ -10,7 +10,7 @@ use witan_machine::{
 use super::{
     copier::Copier,
     error::CopyError,
-    fence::{FenceCalls as _, Fences},
+    fence::FenceCalls as _,
     seed,
 };
 
@@ -30,7 +30,7 @@ impl Copier<'_> {
         let revision = self.calls.revision().await?;
         let recorded = self.calls.recorded().await?;
         let fences = self.calls.fences(&recorded).await?;
-        let fenced = fences != Fences::default();
+        let fenced = fences.any();
         self.calls.handle.update(|status| status.fenced = fenced);
         if !fences.own.is_empty() {
             self.abandon().await?;
