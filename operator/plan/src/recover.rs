@@ -75,6 +75,13 @@ fn begin(pass: &Pass<'_>, survivor: Ordinal) -> Step {
 
 /// Returns the next step of a recorded recovery: stops all others, then starts the survivor alone.
 fn advance(pass: &Pass<'_>, survivor: Ordinal) -> Step {
+    let pod = pass.pod(survivor);
+    // The others keep their pods until the survivor's pod can be created.
+    if pod.is_none()
+        && let Some(wait) = pass.wait_for_names_of(survivor)
+    {
+        return wait;
+    }
     let others = || pass.pods().filter(|(ordinal, _)| *ordinal != survivor);
     let running = others().find(|(_, pod)| !pod.deleting);
     if let Some((ordinal, _)) = running {
@@ -89,11 +96,10 @@ fn advance(pass: &Pass<'_>, survivor: Ordinal) -> Step {
     if !pass.has_disk(survivor) {
         return idle(Why::CannotRecover(survivor));
     }
-    let Some(pod) = pass.pod(survivor) else {
+    let Some(pod) = pod else {
         let peer_tls = pass.peer_tls_of(survivor);
         let start = PodPlan::voter(survivor, Bootstrap::Forced, peer_tls);
-        let wait = pass.wait_for_names_of(survivor);
-        return wait.unwrap_or(Step::StartMember(start));
+        return Step::StartMember(start);
     };
     if pod.deleting {
         return soon(Why::PodEnding(survivor));

@@ -8,7 +8,7 @@ use super::{
     properties, why,
     world::World,
 };
-use crate::model::{Bootstrap, Ordinal, PodPlan, Step, Why};
+use crate::model::{Bootstrap, Holder, Ordinal, Part, PodPlan, Step, Why};
 
 const CASES: u64 = 300;
 
@@ -123,6 +123,25 @@ fn the_survivor_waits_until_no_other_pod_is_left() {
     world.join(2);
     world.settle();
     assert!(world.took(is_forced));
+}
+
+/// Otherwise, the other pods stop although the survivor cannot start.
+#[test]
+fn the_others_keep_their_pods_while_the_name_of_the_survivors_pod_is_taken() {
+    let mut world = cluster(3);
+    lose(&mut world, [0, 2]);
+    world.recover = Some(1);
+    world.record_recovery(Some(1), RecoveryPhase::Running);
+    let mut seen = world.observe();
+    if let Some(list) = &mut seen.membership {
+        (list.leader, list.linearizable) = (None, false);
+    }
+    seen.ordinals.get_mut(&1).expect("a member").pod = None;
+    assert!(seen.pods().next().is_some(), "another pod is left");
+    let holder = Holder { object: "Pod/world-1".to_owned(), ending: false };
+    seen.taken.insert(Part::Pod(1), holder);
+    let step = world.plan(&seen);
+    assert_eq!(why(&step), Some(&Why::NameTaken(Part::Pod(1))), "{step:?}");
 }
 
 #[test]
