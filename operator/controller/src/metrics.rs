@@ -34,7 +34,7 @@ const STATES: [State; 10] = [
     ("witan_operator_cluster_available", "Whether the cluster serves reads and writes. 1 is yes, 0 is no.", |_, _, status| is_true(status, "Available").into()),
     ("witan_operator_cluster_paused", "Whether spec.paused is true. 1 is yes, 0 is no.", |spec, _, _| spec.paused.into()),
     ("witan_operator_cluster_degraded", "Whether the Degraded condition is true. 1 is yes, 0 is no.", |_, _, status| is_true(status, "Degraded").into()),
-    ("witan_operator_cluster_up_to_date", "Whether the UpToDate condition is true: all members have the current template. 1 is yes, 0 is no.", |_, _, status| is_true(status, "UpToDate").into()),
+    ("witan_operator_cluster_up_to_date", "Whether all existing pods have the current template and storage. 1 is yes, 0 is no.", |_, _, status| (status.updated_replicas == status.replicas).into()),
 ];
 
 /// Returns whether a quorum of the listed voters is healthy; false if no voter is listed.

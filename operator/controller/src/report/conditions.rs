@@ -27,7 +27,7 @@ pub(super) fn all(
         ("Ready", ready(of, seen, status, next, notice)),
         ("Progressing", progressing(next, notice)),
         ("Degraded", degraded(seen, status, notice)),
-        ("UpToDate", up_to_date(status)),
+        ("UpToDate", up_to_date(of.cluster.spec().replicas, status)),
         (
             "AlarmActive",
             alarm(status, !hibernated && seen.membership.is_none()),
@@ -205,9 +205,13 @@ pub(super) fn degraded(
     }
 }
 
-/// Returns the `UpToDate` condition: `True` if every pod has the current template and storage.
-fn up_to_date(status: &EtcdClusterStatus) -> ConditionState<'static> {
+/// Returns the `UpToDate` condition: `True` if every pod has the current template and storage. `False` if no pod exists
+/// although `wanted` members are desired.
+fn up_to_date(wanted: i32, status: &EtcdClusterStatus) -> ConditionState<'static> {
     let all = status.replicas.unwrap_or(0);
+    if all == 0 && wanted > 0 {
+        return state(false, "NoPods", "no pod exists");
+    }
     let updated = status.updated_replicas.unwrap_or(0);
     let same = all == updated;
     let outdated = count(usize::try_from(all - updated).unwrap_or(0));
@@ -269,6 +273,25 @@ mod tests {
         let status = EtcdClusterStatus::default();
         assert_eq!(alarm(&status, false).status, "False");
         assert_eq!(alarm(&status, true).status, "Unknown");
+    }
+
+    #[test]
+    fn a_cluster_without_pods_is_up_to_date_only_if_none_is_desired() {
+        for (wanted, pods, updated, expected) in [
+            (3, 0, 0, ("False", "NoPods")),
+            (3, 1, 1, ("True", "AllMembersUpdated")),
+            (3, 3, 2, ("False", "MembersOutdated")),
+            (0, 1, 0, ("False", "MembersOutdated")),
+            (0, 0, 0, ("True", "AllMembersUpdated")),
+        ] {
+            let status = EtcdClusterStatus {
+                replicas: Some(pods),
+                updated_replicas: Some(updated),
+                ..EtcdClusterStatus::default()
+            };
+            let found = up_to_date(wanted, &status);
+            assert_eq!((found.status, found.reason), expected);
+        }
     }
 
     #[test]
