@@ -35,7 +35,7 @@ use parts::Parts;
 use super::{
     OpenError,
     base::BasePlan,
-    error::CheckpointReadError,
+    error::{CheckpointReadError, lacks_space},
     folder::{CheckpointFolder, copies},
     format::Origin,
     formats::DataFormat,
@@ -52,7 +52,7 @@ use super::{
 };
 
 /// Number of links above which a chain is rewritten as a base. Each link adds a few milliseconds to startup.
-const LINKS_BEFORE_REWRITE: usize = 48;
+pub(super) const LINKS_BEFORE_REWRITE: usize = 48;
 
 /// Divisor of a run's size, which gives the maximum size of the outdated records in a run that a base keeps.
 const OUTDATED_DIVISOR: u64 = 4;
@@ -70,6 +70,9 @@ pub struct Checkpoint {
     installs: u64,
     /// Whether the next write must be a new base.
     base_required: bool,
+    /// Whether the last write was a base that found no space. The next write is then a difference if possible. Free space does
+    /// not show every quota, so the same base could fail each time.
+    base_lacked_space: bool,
     /// Whether startup found the newest chain or its manifest damaged.
     fell_back: bool,
     /// Size in bytes of outdated records above which a chain is rewritten: the size of the log between two checkpoints.
@@ -110,6 +113,7 @@ impl Checkpoint {
             outdated: Outdated::default(),
             installs: 0,
             base_required: false,
+            base_lacked_space: false,
             fell_back: false,
             outdated_bytes: checkpoint_log_bytes(dir),
             compact_threshold: 0,
@@ -268,7 +272,11 @@ impl Checkpoint {
             self.compact_threshold = 0;
         }
         let stored = catch_in_library(|| match self.due_base(since, view) {
-            Some(plan) => self.store_base(plan, view),
+            Some(plan) => {
+                let stored = self.store_base(plan, view);
+                self.base_lacked_space = stored.as_ref().is_err_and(lacks_space);
+                stored
+            }
             None => self.store_difference(since, view),
         });
         let stored = stored.unwrap_or_else(|| {
@@ -349,6 +357,9 @@ impl Checkpoint {
         let is_first = since.is_none() || chain.links.is_empty();
         let required = is_first || self.base_required || self.has_earlier_format();
         let (long, bytes) = (chain.links.len() >= LINKS_BEFORE_REWRITE, chain.bytes());
+        if !required && std::mem::take(&mut self.base_lacked_space) {
+            return None;
+        }
         let fits = required || self.has_room(bytes);
         if !required && !long && bytes < self.compact_threshold {
             return None;

@@ -10,13 +10,18 @@ use std::{
     time::Duration,
 };
 
+use rustix::io::Errno;
 use witan_config::SpaceConfig;
 
 use super::{
+    failing_calls::failing,
     workload::{Driven, Expected, receive},
     *,
 };
-use crate::{SnapshotError, SnapshotReceiver, SpaceLevel, SpaceMonitor, ledger::measure};
+use crate::{
+    SnapshotError, SnapshotReceiver, SpaceLevel, SpaceMonitor, checkpoint::LINKS_BEFORE_REWRITE,
+    ledger::measure,
+};
 
 const BALLAST_BYTES: u64 = 200_000;
 
@@ -109,6 +114,32 @@ fn a_base_without_room_is_not_begun_and_the_chain_goes_on() {
     drop(storage);
     let (_storage, recovered) = reopen(&dir);
     same(recovered.checkpoint.as_ref(), &last);
+}
+
+/// The file system can have free space that the quota does not permit to use.
+#[test]
+fn a_base_that_exceeds_a_quota_does_not_stop_the_checkpoints() {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    let checkpoint = &mut storage.checkpoint;
+    let mut last = view(1, 10);
+    checkpoint.write(None, &last).unwrap();
+    let links = || manifest(&dir).chain.links.len();
+    let mut longest = 0;
+    while links() > longest {
+        longest = links();
+        let mut next = last.clone();
+        next.position.index += 1;
+        let write = || checkpoint.write(Some(&last), &next);
+        // The first call of a base, which replaces a long chain, fails.
+        if longest == LINKS_BEFORE_REWRITE {
+            let (written, _) = failing(0, Errno::DQUOT, write);
+            assert_eq!(written.unwrap_err().kind(), io::ErrorKind::QuotaExceeded);
+        }
+        checkpoint.write(Some(&last), &next).unwrap();
+        last = next;
+    }
+    assert_eq!((longest, links()), (LINKS_BEFORE_REWRITE + 1, 1));
 }
 
 #[test]
