@@ -7,12 +7,7 @@ use witan_machine::{
     lease::{LeaseGrant, LeaseId},
 };
 
-use super::{
-    copier::Copier,
-    error::CopyError,
-    fence::FenceCalls as _,
-    seed,
-};
+use super::{copier::Copier, error::CopyError, fence::FenceCalls as _, seed};
 
 const LEASES_PER_ENTRY: usize = 1000;
 
