@@ -5,8 +5,9 @@
 //! again when it applies the entry. The replica's thread checks the disk space (`replica_loop/requests.rs`).
 //! `witan_machine::alarm` defines the commands that an alarm blocks.
 
-use std::sync::{atomic::Ordering::Relaxed, mpsc::TrySendError};
+use std::sync::atomic::Ordering::Relaxed;
 
+use tokio::sync::mpsc::error::TrySendError;
 use witan_base::account::{Charge, Resource, SMALL_BYTES};
 use witan_machine::{
     alarm::{AlarmAction, AlarmCommand, AlarmType},
@@ -180,8 +181,8 @@ impl Node {
         let sent = self.shared.inbox.try_send(inbound);
         sent.map_err(|refused| match refused {
             TrySendError::Full(_) => NodeError::TooMany,
-            TrySendError::Disconnected(_) if *self.shared.removed.borrow() => NodeError::Removed,
-            TrySendError::Disconnected(_) => NodeError::Stopped,
+            TrySendError::Closed(_) if *self.shared.removed.borrow() => NodeError::Removed,
+            TrySendError::Closed(_) => NodeError::Stopped,
         })?;
         self.wake();
         Ok(())

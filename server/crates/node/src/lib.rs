@@ -44,12 +44,12 @@ mod waker;
 mod watch_streams;
 
 use std::{
-    sync::{Arc, mpsc::SyncSender},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use futures_util::FutureExt as _;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc::Sender, oneshot, watch};
 use witan_base::account::Account;
 use witan_machine::{
     Outcome, Reply,
@@ -110,7 +110,7 @@ pub struct Node {
 
 #[derive(Debug)]
 struct Shared {
-    inbox: SyncSender<LoopRequest>,
+    inbox: Sender<LoopRequest>,
     raft_inbox: raft_inbox::RaftInbox,
     waker: Waker,
     peer_links: peer_links::PeerLinks,
@@ -162,7 +162,7 @@ pub struct SharedParts {
 
 impl Shared {
     fn new(
-        (inbox, waker): (SyncSender<LoopRequest>, Waker),
+        (inbox, waker): (Sender<LoopRequest>, Waker),
         parts: SharedParts,
         disk: Arc<SpaceStatus>,
         last_index: u64,

@@ -3,15 +3,12 @@
 mod requests;
 
 use std::{
-    sync::{
-        Arc,
-        atomic::Ordering::Relaxed,
-        mpsc::{Receiver, sync_channel},
-    },
+    sync::{Arc, atomic::Ordering::Relaxed},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
+use tokio::sync::mpsc::{Receiver, channel};
 use witan_base::panics;
 use witan_machine::{member::MemberId, view::View};
 use witan_recorder::RecordedReplica;
@@ -93,7 +90,7 @@ pub fn start(
     checkpointer: impl FnOnce(Node) -> std::io::Result<Checkpointer>,
     post: impl FnOnce(Node, SnapshotReceiver) -> std::io::Result<Box<dyn Post>>,
 ) -> std::io::Result<(Node, JoinHandle<()>)> {
-    let (inbox, requests) = sync_channel(INBOX_MAX);
+    let (inbox, requests) = channel(INBOX_MAX);
     let (disk, last_index) = (parts.space.status(), parts.replica.last_index());
     let account = parts.shared.account.clone();
     let shared = Shared::new((inbox, Waker::new()?), parts.shared, disk, last_index);
@@ -183,13 +180,13 @@ struct ReplicaLoop {
 
 impl ReplicaLoop {
     /// Takes inputs and runs turns until the node stops or this member is removed, then closes the checkpointer and the log.
-    fn run(mut self, requests: Receiver<LoopRequest>) {
+    fn run(mut self, mut requests: Receiver<LoopRequest>) {
         let mut next_tick = Instant::now() + self.tick;
         self.update_room();
         let mut removed = self.turn();
         let mut messages = Vec::new();
         while !removed {
-            let first = self.wait_for_work(&requests, next_tick, &mut messages);
+            let first = self.wait_for_work(&mut requests, next_tick, &mut messages);
             let monotonic_ns = self.shared.monotonic_ns();
             self.replica.take(Input::Clock { monotonic_ns });
             for message in messages.drain(..) {
@@ -200,7 +197,7 @@ impl ReplicaLoop {
             self.take_raft(raft);
             if !stops {
                 first.into_iter().for_each(|request| self.take(request));
-                self.drain(&requests);
+                self.drain(&mut requests);
             }
             let now = Instant::now();
             let late = now.saturating_duration_since(next_tick);
@@ -227,7 +224,7 @@ impl ReplicaLoop {
             }
         }
         if removed {
-            self.end_removed(&requests);
+            self.end_removed(&mut requests);
         }
         // Waiting requests then fail. Other members propose their forwarded requests again in a later term.
         drop(requests);
@@ -236,7 +233,7 @@ impl ReplicaLoop {
     }
 
     /// Reports that this member was removed. Queued writes fail with `Removed`, so that clients can retry at another member.
-    fn end_removed(&mut self, requests: &Receiver<LoopRequest>) {
+    fn end_removed(&mut self, requests: &mut Receiver<LoopRequest>) {
         self.host.completions.flush();
         let members = self.replica.view().machine.members;
         // Until its own removal is applied, its earlier proposals may still be committed.
@@ -244,7 +241,7 @@ impl ReplicaLoop {
             .removed_ids
             .contains(&self.shared.identity.member_id)
         {
-            for request in requests.try_iter() {
+            while let Ok(request) = requests.try_recv() {
                 if let LoopRequest::Propose(proposal) = request {
                     proposal.to.waiter.refuse(NodeError::Removed);
                 }
@@ -256,7 +253,7 @@ impl ReplicaLoop {
     /// Waits for work until the next tick and adds new messages to `messages`. Returns a queued request without waiting.
     fn wait_for_work(
         &mut self,
-        requests: &Receiver<LoopRequest>,
+        requests: &mut Receiver<LoopRequest>,
         next_tick: Instant,
         messages: &mut Vec<Envelope>,
     ) -> Option<LoopRequest> {

@@ -1,7 +1,6 @@
 //! Nodes without a replica, for tests of code that sends requests to a node or reads its states.
 
-use std::sync::mpsc::{Receiver, sync_channel};
-
+use tokio::sync::mpsc::{Receiver, channel};
 use witan_base::{account::Totals, metrics::Register};
 use witan_replica::limits::INBOX_MAX;
 
@@ -71,9 +70,9 @@ impl NodeOfStates {
     }
 
     /// Answers the waiting requests for a state with a state whose key space is `kv`.
-    pub fn answer(&self, kv: &Kv) {
+    pub fn answer(&mut self, kv: &Kv) {
         let mut completions = CompletionBatch::default();
-        for request in self.requests.try_iter() {
+        while let Ok(request) = self.requests.try_recv() {
             if let LoopRequest::View { to } = request {
                 completions.push(to, view_of(kv));
             }
@@ -104,7 +103,7 @@ fn stalled_until(
     identity: ProcessIdentity,
     stopping: watch::Receiver<bool>,
 ) -> (Node, Receiver<LoopRequest>) {
-    let (inbox, requests) = sync_channel(INBOX_MAX);
+    let (inbox, requests) = channel(INBOX_MAX);
     let on = Register::default();
     let account = Totals::register(&on, u64::MAX).open();
     let parts = SharedParts {

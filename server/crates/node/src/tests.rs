@@ -1,9 +1,10 @@
 //! Tests a node whose replica's thread is stalled: requests beyond the limits are refused immediately, and all requests work
 //! again when the thread continues.
 
-use std::{pin::Pin, sync::mpsc::Receiver, time::Instant};
+use std::{pin::Pin, time::Instant};
 
 use futures_util::FutureExt as _;
+use tokio::sync::mpsc::Receiver;
 use witan_base::{
     account::{Resource, Totals},
     metrics::Register,
@@ -56,9 +57,9 @@ async fn offer(node: &Node, value_bytes: usize) -> Vec<Waiting> {
 type Waiting = Pin<Box<dyn Future<Output = Proposed<kv::Put>>>>;
 
 /// Takes all queued proposals and answers each with `reply`, as the replica's thread would.
-fn go_on(requests: &Receiver<LoopRequest>, reply: &Reply) {
+fn go_on(requests: &mut Receiver<LoopRequest>, reply: &Reply) {
     let mut completions = completions::CompletionBatch::default();
-    for inbound in requests.try_iter() {
+    while let Ok(inbound) = requests.try_recv() {
         let LoopRequest::Propose(Proposal { to, .. }) = inbound else {
             panic!("only proposals were sent");
         };
@@ -71,7 +72,7 @@ fn go_on(requests: &Receiver<LoopRequest>, reply: &Reply) {
 #[test]
 fn a_stalled_replica_is_not_given_more_than_fits() {
     actix_rt::System::new().block_on(async {
-        let (node, requests) = stalled();
+        let (node, mut requests) = stalled();
         let size = 1 << 20;
         let done = Reply::Kv(Ok(kv::KvReply::Op(OpReply::Put(kv::PutReply::default()))));
         // A connection leaves half of the memory to other connections.
@@ -84,7 +85,7 @@ fn a_stalled_replica_is_not_given_more_than_fits() {
             for _ in 0..2 {
                 let waiting = offer(&node, value_bytes).await;
                 assert!(fit.contains(&waiting.len()), "{} wait", waiting.len());
-                go_on(&requests, &done);
+                go_on(&mut requests, &done);
                 for proposal in waiting {
                     assert!(proposal.await.is_ok());
                 }
@@ -98,7 +99,7 @@ fn a_stalled_replica_is_not_given_more_than_fits() {
 #[test]
 fn the_reply_of_another_operation_is_an_error_and_no_panic() {
     actix_rt::System::new().block_on(async {
-        let (node, requests) = stalled();
+        let (node, mut requests) = stalled();
         for reply in [
             Reply::Nothing,
             Reply::Published,
@@ -106,7 +107,7 @@ fn the_reply_of_another_operation_is_an_error_and_no_panic() {
         ] {
             let mut proposal = Box::pin(node.propose(put(1)));
             assert!(proposal.as_mut().now_or_never().is_none());
-            go_on(&requests, &reply);
+            go_on(&mut requests, &reply);
             let done = proposal.await.map(drop);
             assert_eq!(done, Err(NodeError::Internal.into()), "{reply:?}");
         }
@@ -129,12 +130,12 @@ fn a_connection_leaves_room_for_the_commands_of_another() {
 #[test]
 fn dropped_requests_keep_their_entry_until_the_replica_handles_them() {
     actix_rt::System::new().block_on(async {
-        let (node, requests) = stalled();
+        let (node, mut requests) = stalled();
         let waiting = offer(&node, 1 << 20).await;
         drop(waiting);
         let none = offer(&node, 1 << 20).await;
         assert!(none.is_empty(), "the commands are still in the inbox");
-        requests.try_iter().for_each(drop);
+        while requests.try_recv().is_ok() {}
         assert!(!offer(&node, 1 << 20).await.is_empty());
     });
 }
@@ -142,7 +143,7 @@ fn dropped_requests_keep_their_entry_until_the_replica_handles_them() {
 #[test]
 fn a_read_of_what_is_shown_asks_no_other_thread() {
     actix_rt::System::new().block_on(async {
-        let (node, requests) = stalled();
+        let (node, mut requests) = stalled();
         let mut shown = View::default();
         shown.position.index = 7;
         let shown = Arc::new(shown);
@@ -265,7 +266,7 @@ fn a_stream_with_many_unread_groups_ends_in_linear_time() {
 #[test]
 fn a_rewrite_that_is_given_up_lacks_space_unless_the_member_ends() {
     actix_rt::System::new().block_on(async {
-        let (node, requests) = stalled();
+        let (node, mut requests) = stalled();
         for (removed, expected) in [(false, NodeError::NoSpace), (true, NodeError::Stopped)] {
             node.shared.removed.send_replace(removed);
             let mut rewrite = std::pin::pin!(node.rewrite());

@@ -1,7 +1,8 @@
 //! Requests from handles to the replica's thread. Each request that waits for an answer gets its own ticket.
 
-use std::sync::{Arc, mpsc::Receiver};
+use std::{iter, sync::Arc};
 
+use tokio::sync::mpsc::Receiver;
 use witan_machine::{
     command::{Command, UnstampedEntry},
     lease::LeaseId,
@@ -82,8 +83,9 @@ pub(crate) struct Proposal {
 
 impl ReplicaLoop {
     /// Takes the queued requests, up to [`TURN_REQUESTS`].
-    pub(super) fn drain(&mut self, requests: &Receiver<LoopRequest>) {
-        for inbound in requests.try_iter().take(TURN_REQUESTS) {
+    pub(super) fn drain(&mut self, requests: &mut Receiver<LoopRequest>) {
+        let queued = iter::from_fn(|| requests.try_recv().ok());
+        for inbound in queued.take(TURN_REQUESTS) {
             self.take(inbound);
         }
     }
