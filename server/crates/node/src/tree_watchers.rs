@@ -1,6 +1,12 @@
 //! The v2 watchers of this process. The node only wakes them: each watcher reads a view's history with its own cursor (I7).
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -17,7 +23,23 @@ pub(super) struct TreeWatchers(Arc<Mutex<TreeWatchState>>);
 #[derive(Debug, Default)]
 struct TreeWatchState {
     hub: WatchHub,
-    wakers: HashMap<WatcherId, Arc<Notify>>,
+    wakers: HashMap<WatcherId, Arc<TreeWaker>>,
+}
+
+/// Wakes one watcher.
+#[derive(Debug, Default)]
+struct TreeWaker {
+    notify: Notify,
+    /// Index of the first change that the watch may match and that the watcher has not taken; 0 if there is none.
+    first: AtomicU64,
+}
+
+impl TreeWaker {
+    /// Wakes the watcher for a change at `index`. Keeps an earlier index that the watcher has not taken.
+    fn ring(&self, index: u64) {
+        let _ = self.first.compare_exchange(0, index, Relaxed, Relaxed);
+        self.notify.notify_one();
+    }
 }
 
 /// Number of watchers visited before the lock is released.
@@ -26,14 +48,14 @@ const VISITED_AT_ONCE: usize = 1024;
 impl TreeWatchers {
     /// Registers a watcher, or fails with `TooMany` if there are too many.
     pub(super) fn register(&self, watch: Watch) -> Result<TreeWatcher, NodeError> {
-        let notify = Arc::new(Notify::new());
+        let waker = Arc::new(TreeWaker::default());
         let mut watch_state = self.0.lock();
         let id = watch_state
             .hub
             .register(&watch)
             .map_err(|_| NodeError::TooMany)?;
-        watch_state.wakers.insert(id, notify.clone());
-        Ok(TreeWatcher { id, notify, watchers: self.clone() })
+        watch_state.wakers.insert(id, waker.clone());
+        Ok(TreeWatcher { id, waker, watchers: self.clone() })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -46,18 +68,20 @@ impl TreeWatchers {
         if watch_state.hub.is_empty() {
             return;
         }
-        let ring = |id: WatcherId| {
-            watch_state
-                .wakers
-                .get(&id)
-                .into_iter()
-                .for_each(|waker| waker.notify_one())
+        let ring = |id: WatcherId, index: u64| {
+            if let Some(waker) = watch_state.wakers.get(&id) {
+                waker.ring(index);
+            }
         };
         match tree.events_since(since) {
             Some(events) => {
-                events.for_each(|e| watch_state.hub.affected_by(e).into_iter().for_each(ring))
+                for event in events {
+                    let affected = watch_state.hub.affected_by(event).into_iter();
+                    affected.for_each(|id| ring(id, event.index));
+                }
             }
-            None => watch_state.hub.all().for_each(ring),
+            // Every watcher may have lost an event.
+            None => watch_state.hub.all().for_each(|id| ring(id, since + 1)),
         }
     }
 
@@ -86,14 +110,16 @@ impl TreeWatchers {
 #[derive(Debug)]
 pub struct TreeWatcher {
     id: WatcherId,
-    notify: Arc<Notify>,
+    waker: Arc<TreeWaker>,
     watchers: TreeWatchers,
 }
 
 impl TreeWatcher {
-    /// Completes after a change that the watch may match, or immediately if one occurred since the last call.
-    pub async fn woken(&mut self) {
-        self.notify.notified().await;
+    /// Completes after a change that the watch may match, or immediately if one occurred since the last call. Returns the index
+    /// of the first such change, or 0 if the last call has already returned it.
+    pub async fn woken(&mut self) -> u64 {
+        self.waker.notify.notified().await;
+        self.waker.first.swap(0, Relaxed)
     }
 }
 
@@ -102,5 +128,44 @@ impl Drop for TreeWatcher {
         let mut watch_state = self.watchers.0.lock();
         watch_state.hub.unregister(self.id);
         watch_state.wakers.remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use witan_tree::{Set, TreeCommand, TreeOperation, limits::TREE_HISTORY_EVENTS};
+
+    use super::*;
+
+    #[test]
+    fn a_watcher_learns_of_the_first_change_that_it_may_match() {
+        let watchers = TreeWatchers::default();
+        let register = |path: &'static str| {
+            let watch = Watch { path: path.into(), recursive: false, registered: 0 };
+            watchers.register(watch).expect("there is room")
+        };
+        let [mut watched, mut quiet] = ["/watched", "/quiet"].map(register);
+        let mut tree = Tree::default();
+        let mut set = |path: &'static str| {
+            let set = Set { path: path.into(), ..Set::default() };
+            let command = TreeCommand { operation: Some(TreeOperation::Set(set)) };
+            tree.apply(&command, 0).expect("a file can be replaced");
+            tree.clone()
+        };
+        for path in ["/noise", "/watched", "/watched"] {
+            let tree = set(path);
+            watchers.wake(&tree, tree.index() - 1);
+        }
+        assert_eq!(watched.woken().now_or_never(), Some(2));
+        assert_eq!(watched.woken().now_or_never(), None);
+        assert_eq!(quiet.woken().now_or_never(), None);
+        // The history does not contain all of these changes.
+        for _ in 0..TREE_HISTORY_EVENTS {
+            set("/noise");
+        }
+        watchers.wake(&set("/noise"), 3);
+        assert_eq!(watched.woken().now_or_never(), Some(4));
+        assert_eq!(quiet.woken().now_or_never(), Some(4));
     }
 }

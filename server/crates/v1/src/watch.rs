@@ -7,9 +7,9 @@ use witan_tree::{Event, Watch, limits::TREE_HISTORY_EVENTS};
 
 use super::error::V1Error;
 
-/// Waits for the first change at or below `key` since index `from`; `None` waits for the next change. As in etcd 0.1, skips
-/// events that the history no longer contains. Returns `None` if the caller has no access. Fails with `WatcherCleared` if the
-/// process stops or the client disconnects.
+/// Waits for the first change at or below `key` since index `from`; `None` waits for the next change. As in etcd 0.1, begins
+/// with the oldest event if the history no longer contains `from`. Returns `None` if the caller has no access. Fails with
+/// `WatcherCleared` if the process stops, the client disconnects, or the history loses the change during the wait.
 pub(super) async fn next(
     ctx: &Context,
     client: &Disconnect,
@@ -26,14 +26,17 @@ pub(super) async fn next(
         None => return Ok(None),
     };
     let mut from = from.unwrap_or(watch.registered + 1);
+    let mut has_waited = false;
     loop {
         {
             let Some(view) = access.view(ctx).await? else {
                 return Ok(None);
             };
             let tree = &view.machine.tree;
-            let oldest = tree.index().saturating_sub(TREE_HISTORY_EVENTS as u64) + 1;
-            from = from.max(oldest);
+            if !has_waited {
+                let oldest = tree.index().saturating_sub(TREE_HISTORY_EVENTS as u64) + 1;
+                from = from.max(oldest);
+            }
             if let Some(event) = tree.next_event(&watch, from).map_err(|_| cleared())? {
                 return Ok(Some(event));
             }
@@ -42,7 +45,8 @@ pub(super) async fn next(
         tokio::select! {
             () = ctx.node.stopping() => return Err(cleared()),
             () = client.disconnected() => return Err(cleared()),
-            () = waiter.woken() => {}
+            first = waiter.woken() => from = from.max(first),
         }
+        has_waited = true;
     }
 }

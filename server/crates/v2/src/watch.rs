@@ -16,10 +16,14 @@ use witan_dialect::{
     reply::{self, ResponseRefused},
 };
 use witan_gocompat::text::Sink;
+use witan_logging::LogLimit;
 use witan_node::TreeWatcher;
-use witan_tree::{Event, Tree, TreeError, Watch, limits::TREE_HISTORY_EVENTS};
+use witan_tree::{Event, Tree, TreeError, Watch};
 
 use super::{error::V2Error, headers, parse::Params, render};
+
+/// Limits the log lines of many watches that end at the same time.
+static LOST_EVENTS: LogLimit = LogLimit::new();
 
 /// Registers a watch on `key` and sends the response headers immediately. Fails if the caller has no access or the history no
 /// longer contains `wait_index`.
@@ -77,13 +81,13 @@ struct WatchCursor {
 }
 
 impl WatchCursor {
+    /// Skips the changes before `index`, none of which matches.
+    fn skip_to(&mut self, index: u64) {
+        self.from = self.from.max(index);
+    }
+
     /// Returns the next matching event, if any, and advances past it. Fails if the history no longer contains it.
     fn next(&mut self, tree: &Tree) -> Result<Option<Event>, TreeError> {
-        let oldest = oldest(tree);
-        if self.idle && self.from < oldest {
-            // While no event matched, the tree can have had more changes than the history stores.
-            self.from = oldest;
-        }
         let found = tree.next_event(&self.watch, self.from)?;
         match &found {
             Some(event) => self.from = event.index + 1,
@@ -92,11 +96,6 @@ impl WatchCursor {
         self.idle = found.is_none();
         Ok(found)
     }
-}
-
-/// Returns the index of the oldest event that a full history contains.
-fn oldest(tree: &Tree) -> u64 {
-    (tree.index() + 1).saturating_sub(TREE_HISTORY_EVENTS as u64)
 }
 
 #[derive(Debug)]
@@ -143,7 +142,7 @@ impl WatchBody {
                 tokio::select! {
                     () = self.ctx.node.stopping() => return None,
                     () = self.client.disconnected() => return None,
-                    () = self.waiter.woken() => {}
+                    first = self.waiter.woken() => self.cursor.skip_to(first),
                 }
             }
             let Some(view) = self.access.view(&self.ctx).await.ok()? else {
@@ -154,10 +153,48 @@ impl WatchBody {
                 Ok(Some(event)) => return Some(event),
                 Ok(None) => {}
                 Err(lost) => {
-                    tracing::info!(%lost, "ending a watch that has fallen behind the event history");
+                    if let Some(left_out) = LOST_EVENTS.admit() {
+                        tracing::info!(
+                            left_out,
+                            %lost,
+                            "ending a watch that has fallen behind the event history"
+                        );
+                    }
                     return None;
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use witan_tree::{Set, TreeCommand, TreeOperation, limits::TREE_HISTORY_EVENTS};
+
+    use super::*;
+
+    fn set(tree: &mut Tree, path: &'static str) {
+        let set = Set { path: path.into(), ..Set::default() };
+        let command = TreeCommand { operation: Some(TreeOperation::Set(set)) };
+        tree.apply(&command, 0).expect("a file can be replaced");
+    }
+
+    /// The history no longer contains the changes between the last read and the wake-up.
+    #[test]
+    fn a_watch_skips_lost_changes_only_if_none_of_them_matches() {
+        let mut tree = Tree::default();
+        let watch = Watch { path: "/k".into(), recursive: false, registered: 0 };
+        let idle = || WatchCursor { watch: watch.clone(), from: 1, idle: true };
+        let (mut woken_early, mut woken_late) = (idle(), idle());
+        set(&mut tree, "/k");
+        for _ in 0..TREE_HISTORY_EVENTS {
+            set(&mut tree, "/noise");
+        }
+        set(&mut tree, "/k");
+        woken_early.skip_to(1);
+        assert!(woken_early.next(&tree).is_err());
+        woken_late.skip_to(tree.index());
+        let found = woken_late.next(&tree).expect("the history has it");
+        assert_eq!(found.map(|event| event.index), Some(tree.index()));
     }
 }
