@@ -1,6 +1,6 @@
 //! Membership changes of a cluster. `pairs` compares the responses of a single member with etcd's.
 
-use witan_e2e::{Cluster, Tool, cluster::status, wait};
+use witan_e2e::{Cluster, Launch, Tool, cluster::status, http, wait};
 
 /// Number of members of the cluster.
 const SIZE: usize = 3;
@@ -59,6 +59,19 @@ fn members_of_a_cluster_are_counted_changed_removed_and_added() {
         "{added}"
     );
     assert_eq!(listed(&format!("[unstarted]: peerURLs={peer_url}")), SIZE);
+}
+
+#[test]
+fn the_response_to_an_addition_is_a_line() {
+    let server = Launch::witan().start();
+    let body = r#"{"peerURLs":["http://127.0.0.1:1"]}"#;
+    let added = wait::until("the member has published its name", || {
+        let added = server.http_with(&http::JSON, "POST", "/v2/members", body);
+        (added.status == 201).then_some(added)
+    });
+    let id = added.json()["id"].clone();
+    let rest = r#""name":"","peerURLs":["http://127.0.0.1:1"],"clientURLs":[]"#;
+    assert_eq!(added.text(), format!("{{\"id\":{id},{rest}}}\n"));
 }
 
 /// Returns the members' ids in v2's form, in the order of the members.

@@ -17,7 +17,6 @@ use witan_api::{
     },
 };
 use witan_dialect::{Context, reply};
-use witan_gocompat::json;
 use witan_logging::LogLimit;
 use witan_machine::{
     command::{ChangeMembers, UpdatePeerUrls},
@@ -134,12 +133,15 @@ async fn add(
         peer_urls: urls,
         ..Known::default()
     };
-    let created = json::encode(&api_member(&member));
+    let created = api_member(&member);
     let change = ChangeMembers { add: Some(member), voters: true, ..ChangeMembers::default() };
     replicate(ctx, change).await?;
-    Ok(headers::build(&ctx.node, StatusCode::CREATED)
-        .insert_header((CONTENT_TYPE, reply::JSON))
-        .body(created))
+    Ok(headers::json_response(
+        ctx,
+        request,
+        StatusCode::CREATED,
+        &created,
+    ))
 }
 
 /// Replaces a member's peer URLs and returns 204. Fails with 404 for an unknown member, 410 for a removed member, and 409 if
