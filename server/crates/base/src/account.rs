@@ -28,7 +28,7 @@ pub enum Resource {
     Answers,
     /// Bytes of commands between a dialect and the state machine.
     Proposals,
-    /// Bytes of v3 watchers and of the keys that they watch.
+    /// Bytes of watchers and of the keys that they watch.
     Watchers,
     /// Requests in progress over HTTP/2. Of the calls with one request message, the first few of each connection do not count.
     Calls,

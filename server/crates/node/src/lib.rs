@@ -50,7 +50,7 @@ use std::{
 
 use futures_util::FutureExt as _;
 use tokio::sync::{mpsc::Sender, oneshot, watch};
-use witan_base::account::Account;
+use witan_base::account::{Account, Resource};
 use witan_machine::{
     Outcome, Reply,
     auth::Caller,
@@ -386,9 +386,13 @@ impl Node {
     }
 
     /// Registers a v2 watcher, which wakes after every change that `watch` may match. To miss no event, take a view afterward.
+    /// Fails with `TooMany` if there are too many watchers or their paths are too long.
     pub fn watch(&self, watch: Watch) -> Result<TreeWatcher, NodeError> {
         self.shared.metrics.tree_watch_requests.inc();
-        self.shared.watchers.register(watch)
+        let bytes = tree_watchers::watcher_bytes(&watch);
+        let charge = self.account.hold(Resource::Watchers, bytes);
+        let charge = charge.ok_or(NodeError::TooMany)?;
+        self.shared.watchers.register(watch, charge)
     }
 
     /// Registers a stream of v3 watchers.

@@ -192,6 +192,7 @@ fn a_hundred_thousand_waits() {
         return;
     }
     let watchers = tree_watchers::TreeWatchers::default();
+    let account = Totals::register(&Register::default(), u64::MAX).open();
     let mut tree = Tree::default();
     let before = witan_base::metrics::resident_bytes();
     let mut waiters: Vec<TreeWatcher> = (0..WAITS)
@@ -202,7 +203,8 @@ fn a_hundred_thousand_waits() {
                 _ => format!("/apart/{i}"),
             };
             let watch = Watch { path: path.into(), recursive: i % 3 == 1, registered: 0 };
-            watchers.register(watch).expect("there is room")
+            let charge = account.hold_later(Resource::Watchers);
+            watchers.register(watch, charge).expect("there is room")
         })
         .collect();
     let grown = witan_base::metrics::resident_bytes().saturating_sub(before);

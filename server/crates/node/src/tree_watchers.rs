@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use tokio::sync::Notify;
-use witan_base::sync::Mutex;
+use witan_base::{account::Charge, sync::Mutex};
 use witan_replica::watch::{WatchHub, WatcherId};
 use witan_tree::{Tree, Watch};
 
@@ -45,9 +45,20 @@ impl TreeWaker {
 /// Number of watchers visited before the lock is released.
 const VISITED_AT_ONCE: usize = 1024;
 
+/// Size in bytes of a watcher in memory, without its path.
+const WATCHER_BYTES: usize = 1 << 10;
+
+/// Number of copies of a watcher's path: one for wake-ups, and two in the request that waits.
+const PATH_COPIES: usize = 3;
+
+/// Returns the size in bytes of a watcher in memory, for its charge.
+pub(super) fn watcher_bytes(watch: &Watch) -> usize {
+    WATCHER_BYTES + PATH_COPIES * watch.path.len()
+}
+
 impl TreeWatchers {
-    /// Registers a watcher, or fails with `TooMany` if there are too many.
-    pub(super) fn register(&self, watch: Watch) -> Result<TreeWatcher, NodeError> {
+    /// Registers a watcher with the charge for its memory, or fails with `TooMany` if there are too many.
+    pub(super) fn register(&self, watch: Watch, charge: Charge) -> Result<TreeWatcher, NodeError> {
         let waker = Arc::new(TreeWaker::default());
         let mut watch_state = self.0.lock();
         let id = watch_state
@@ -55,7 +66,7 @@ impl TreeWatchers {
             .register(&watch)
             .map_err(|_| NodeError::TooMany)?;
         watch_state.wakers.insert(id, waker.clone());
-        Ok(TreeWatcher { id, waker, watchers: self.clone() })
+        Ok(TreeWatcher { id, waker, watchers: self.clone(), _charge: charge })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -112,6 +123,7 @@ pub struct TreeWatcher {
     id: WatcherId,
     waker: Arc<TreeWaker>,
     watchers: TreeWatchers,
+    _charge: Charge,
 }
 
 impl TreeWatcher {
@@ -134,16 +146,47 @@ impl Drop for TreeWatcher {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
+    use witan_base::{
+        account::{Resource, Totals},
+        metrics::Register,
+    };
+    use witan_machine::member::MemberId;
     use witan_tree::{Set, TreeCommand, TreeOperation, limits::TREE_HISTORY_EVENTS};
 
     use super::*;
+    use crate::testing::without_replica;
+
+    fn watch(path: &str) -> Watch {
+        Watch {
+            path: Bytes::copy_from_slice(path.as_bytes()),
+            recursive: false,
+            registered: 0,
+        }
+    }
+
+    #[test]
+    fn long_paths_are_refused_without_memory() {
+        let what = Resource::Watchers;
+        let totals = Totals::register(&Register::default(), u64::MAX);
+        let [other, account] = [(); 2].map(|()| totals.open());
+        let left = 20 * WATCHER_BYTES;
+        let _held = other.hold(what, what.limit() - left);
+        let node = without_replica(MemberId(1), 1).of_connection(&account);
+        let long = watch(&format!("/{}", "l".repeat(left / PATH_COPIES)));
+        assert_eq!(node.watch(long).err(), Some(NodeError::TooMany));
+        let short = node.watch(watch("/s")).expect("there is room");
+        drop(short);
+        assert!(account.hold(what, left).is_some(), "all was released");
+    }
 
     #[test]
     fn a_watcher_learns_of_the_first_change_that_it_may_match() {
         let watchers = TreeWatchers::default();
-        let register = |path: &'static str| {
-            let watch = Watch { path: path.into(), recursive: false, registered: 0 };
-            watchers.register(watch).expect("there is room")
+        let account = Totals::register(&Register::default(), u64::MAX).open();
+        let register = |path| {
+            let charge = account.hold_later(Resource::Watchers);
+            let watcher = watchers.register(watch(path), charge);
+            watcher.expect("there is room")
         };
         let [mut watched, mut quiet] = ["/watched", "/quiet"].map(register);
         let mut tree = Tree::default();
