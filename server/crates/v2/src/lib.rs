@@ -17,14 +17,14 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use witan_api::access::V2Resource;
 use witan_dialect::{Context, reply};
 
-/// Returns the value of the `Allow` header for a resource.
-fn methods(resource: V2Resource) -> &'static str {
+/// Returns the value of the `Allow` header for a resource, or `None` if it depends on the path.
+fn methods(resource: V2Resource) -> Option<&'static str> {
     match resource {
-        V2Resource::Keys => "HEAD,GET,PUT,POST,DELETE",
-        V2Resource::Members => "GET,POST,DELETE,PUT",
-        V2Resource::Auth => "GET,HEAD,PUT,POST,DELETE",
-        V2Resource::Machines => "GET,HEAD",
-        V2Resource::StatsSelf | V2Resource::StatsLeader | V2Resource::StatsStore => "GET",
+        V2Resource::Keys => Some("HEAD,GET,PUT,POST,DELETE"),
+        V2Resource::Members => Some("GET,POST,DELETE,PUT"),
+        V2Resource::Auth => None,
+        V2Resource::Machines => Some("GET,HEAD"),
+        V2Resource::StatsSelf | V2Resource::StatsLeader | V2Resource::StatsStore => Some("GET"),
     }
 }
 
@@ -44,8 +44,8 @@ pub async fn handle(
     path: &[u8],
 ) -> HttpResponse {
     let allow = methods(resource);
-    let response = if !reply::allows(request, allow) {
-        reply::method_not_allowed(Some(allow))
+    let response = if allow.is_some_and(|allow| !reply::allows(request, allow)) {
+        reply::method_not_allowed(allow)
     } else {
         match resource {
             V2Resource::Keys => keys::handle(ctx, request, &mut payload, path).await,

@@ -61,6 +61,19 @@ fn patterns_see_a_path_as_it_was_sent() {
     assert!(said[0].contains(&("/d/", 200)) && said[0].contains(&("/d", 401)));
 }
 
+#[test]
+fn an_unknown_method_is_refused_with_the_methods_of_the_path() {
+    let said = [Kind::Witan, Kind::Etcd34].map(|kind| {
+        let server = Launch::new(kind).start();
+        ["enable", "users", "users/a", "roles/a", "roles/a/b"].map(|path| {
+            let answer = server.http("PATCH", &format!("/v2/auth/{path}"), "");
+            let allowed = answer.header("Allow").map(str::to_owned);
+            (path, answer.status, allowed)
+        })
+    });
+    assert_eq!(said[0], said[1]);
+}
+
 const ROOT: &str = "Basic cm9vdDpy"; // root:r
 const ALICE: &str = "Basic YWxpY2U6YQ=="; // alice:a
 
