@@ -12,7 +12,7 @@ use witan_dialect::reply;
 use witan_gocompat::text;
 use witan_tree::Node;
 
-use super::REGISTRATION_BYTES_MAX;
+use super::{REGISTRATION_BYTES_MAX, SIZE_MAX};
 
 const STYLE: &str = "body{font-family:sans-serif;margin:2em;max-width:60em}\
                      table{border-collapse:collapse}\
@@ -75,7 +75,8 @@ fn html(shown: &Shown) -> String {
         let id = escape(&String::from_utf8_lossy(id.unwrap_or_default()));
         out += &format!("<tr><td>{number}</td><td>{name}</td><td>{urls}</td><td>{id}</td></tr>\n");
     }
-    for at in registered + 1..=size {
+    // A v2 client can write any size.
+    for at in registered + 1..=size.min(SIZE_MAX) {
         out += &format!("<tr><td>{at}</td><td colspan=\"3\">missing</td></tr>\n");
     }
     out.push_str("</table>\n");
@@ -161,6 +162,13 @@ mod tests {
         assert!(page.contains("1 of 1 members") && !page.contains("--discovery"));
         assert!(page.contains("<td>not a member: the cluster is full</td><td>b</td>"));
         assert!(shown(None, &[]).contains("no size"));
+    }
+
+    #[test]
+    fn a_size_that_a_v2_client_wrote_does_not_lengthen_the_page() {
+        let page = shown(Some(1_000_000), &["a=http://1:1"]);
+        assert!(page.contains("1 of 1000000 members have registered, 999999 missing."));
+        assert_eq!(page.matches("missing</td>").count() as u64, SIZE_MAX - 1);
     }
 
     #[test]
