@@ -15,7 +15,10 @@ use witan_api::{
     v2::error::ErrorCode,
 };
 use witan_dialect::{
-    Context, basic_auth::KeyAccess, blocking::INLINE_ITEMS, jobs, rendering, reply,
+    Context,
+    basic_auth::KeyAccess,
+    blocking::{INLINE_BYTES, INLINE_ITEMS},
+    jobs, rendering, reply,
 };
 use witan_gocompat::text::Sink;
 use witan_node::{Node, NodeError};
@@ -197,12 +200,13 @@ impl Asked<'_> {
         key.into()
     }
 
-    /// Returns the token's directory with its registrations. Fails with `NoSpace` if it has more than `INLINE_ITEMS` nodes,
-    /// which a v2 client can create and which would block the worker. Fails with `NotDir` if it is a file.
+    /// Returns the token's directory with its registrations. Fails with `NoSpace` if it has more than `INLINE_ITEMS` nodes or
+    /// `INLINE_BYTES` bytes of paths and values, which a v2 client can create and which would block the worker. Fails with
+    /// `NotDir` if it is a file.
     fn directory(&self, tree: &Tree) -> Result<witan_tree::Node, V2Error> {
         let path = directory(self.token);
-        if tree.lists_more_than(path.as_bytes(), false, INLINE_ITEMS) {
-            let cause = format!("{path} has more than {INLINE_ITEMS} nodes");
+        if tree.shows_more_than(path.as_bytes(), false, INLINE_ITEMS, INLINE_BYTES) {
+            let cause = format!("{path} has over {INLINE_ITEMS} nodes or {INLINE_BYTES} bytes");
             return Err(V2Error::before_store(ErrorCode::NoSpace, cause));
         }
         let found = tree.get(path.as_bytes(), false, witan_node::now_ns())?;

@@ -354,6 +354,20 @@ fn a_directory_that_v2_has_filled_is_no_registry() {
     }
 }
 
+/// The worker builds the page, in which a byte of a name can take six bytes.
+#[test]
+fn a_directory_with_long_names_is_no_registry() {
+    let server = Launch::witan().start();
+    let token = path(&new_token(&server, 3));
+    for at in 0..5 {
+        let name = "n".repeat(30 << 10);
+        let target = format!("/v2/keys/_etcd/registry{token}/{at}{name}");
+        server.answers(201, "PUT", &target, "value=x");
+    }
+    let page = server.http_with(&[("Accept", "text/html")], "GET", &token, "");
+    assert_eq!((page.status, error(&page).1), (507, 302));
+}
+
 /// A starting member has no user: the token is its credential, and only root can create a token.
 #[test]
 fn a_token_opens_its_own_registry_alone() {
