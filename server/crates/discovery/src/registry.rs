@@ -254,6 +254,10 @@ impl Asked<'_> {
     /// Returns the size in the token's directory, or `None` if a client created the directory without a size.
     fn size(&self, tree: &Tree) -> Option<u64> {
         let path = format!("{}/{SIZE}", directory(self.token));
+        // A v2 client can create a directory here. A read would list it.
+        if tree.lists_more_than(path.as_bytes(), false, 0) {
+            return None;
+        }
         let found = tree.get(path.as_bytes(), false, 0).ok()?;
         let value = found.node.value?;
         std::str::from_utf8(&value).ok()?.parse().ok()

@@ -79,7 +79,12 @@ pub(super) async fn put(node: &Node, put: V1Put) -> Result<Event, V1Error> {
         }
         (TreeErrorKind::NodeExists, Some(wanted)) => {
             let present = node.view().await?;
-            match present.machine.tree.get(&key, false, 0) {
+            let tree = &present.machine.tree;
+            // A read would list the directory, which can have millions of nodes.
+            if tree.lists_more_than(&key, false, 0) {
+                return Err(V1Error::new(ErrorCode::NotFile, key));
+            }
+            match tree.get(&key, false, 0) {
                 Ok(event) if event.node.dir => V1Error::new(ErrorCode::NotFile, key),
                 Ok(event) => test_failed(event.node.value.unwrap_or_default(), wanted),
                 // Another request has removed the file.

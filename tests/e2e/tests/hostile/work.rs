@@ -1,7 +1,7 @@
 //! Small requests that cause much work: leases whose keys all need permission, and reads of many keys that come together.
 //! `server/crates/machine/tests/bounds_work.rs` tests deleted keys and repeated reads of the same keys.
 
-use std::io::Write as _;
+use std::{io::Write as _, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
 use prost::Message;
@@ -10,9 +10,12 @@ use witan_api::v3::etcdserverpb::{
     kv_client::KvClient, lease_client::LeaseClient, range_request,
     request_op::Request as Operation,
 };
-use witan_e2e::{Launch, Server, grpc, requests};
+use witan_e2e::{Launch, Server, grpc, http, requests, wait};
 
-use crate::{h2, stage::others_go_on};
+use crate::{
+    h2,
+    stage::{cpu, others_go_on},
+};
 
 /// Puts keys from `k000000` on, in nested transactions with the maximum number of operations.
 pub(crate) async fn fill(
@@ -120,4 +123,50 @@ fn reads_of_many_keys_that_come_together_take_turns_with_others() {
     others_take_turns(&server, "/etcdserverpb.KV/Range", &newest);
     let keys = LeaseTimeToLiveRequest { id: 7, keys: true };
     others_take_turns(&server, "/etcdserverpb.Lease/LeaseTimeToLive", &keys);
+}
+
+/// Puts nodes with long names into a v2 directory.
+fn fill_directory(server: &Server, directory: &str) {
+    const NODES: usize = 2000;
+    let name = "n".repeat(30 << 10);
+    let mut connection = http::Connection::open(&server.address()).expect("the server listens");
+    for at in 0..NODES {
+        let target = format!("{directory}/{at}{name}");
+        connection
+            .send("PUT", &target, &[], b"")
+            .expect("it is sent");
+        assert_eq!(connection.response("PUT").expect("an answer").status, 201);
+    }
+}
+
+/// The response to a refused write depends on the node at a key. The server must not list a directory there.
+#[test]
+fn a_refused_write_does_not_list_a_directory() {
+    const REQUESTS: usize = 20;
+    let server = Launch::witan().without_fsync().start();
+    let token = "0".repeat(32);
+    let size = format!("/v2/keys/_etcd/registry/{token}/_config/size");
+    let registration = format!("/{token}/1");
+    for (directory, target, body) in [
+        ("/v2/keys/full", "/v1/keys/full", "value=1&prevValue="),
+        (size.as_str(), registration.as_str(), "dir=true"),
+    ] {
+        server.answers(201, "PUT", directory, "dir=true");
+        let spent = || {
+            let begun = cpu(&server);
+            for _ in 0..REQUESTS {
+                server.answers(400, "PUT", target, body);
+            }
+            cpu(&server) - begun
+        };
+        let empty = spent();
+        fill_directory(&server, directory);
+        wait::undisturbed(|| {
+            let full = spent();
+            if full <= empty * 3 + Duration::from_millis(100) {
+                return Ok(());
+            }
+            Err(format!("{target}: {full:?} of CPU, {empty:?} if empty"))
+        });
+    }
 }
