@@ -5,7 +5,9 @@ use std::{io, sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::{
     io::AsyncWriteExt as _,
+    runtime::Handle,
     sync::oneshot,
+    task::AbortHandle,
     time::{sleep, timeout},
 };
 use witan_machine::{member::MemberId, view::View};
@@ -49,17 +51,36 @@ impl DeliverError {
     }
 }
 
-/// Sends a snapshot to a member in up to [`ATTEMPTS`] attempts. Reports to the replica whether the member has received it.
-pub(super) async fn send(shared: Arc<Shared>, peer: Arc<Peer>, view: View, message: Bytes) {
+/// Starts a transfer. Calls `report` with its result after the task has ended, because the replica may send the next snapshot
+/// right after the report. An aborted transfer has no result.
+pub(super) fn start(
+    runtime: &Handle,
+    transfer: impl Future<Output = PeerEvent> + Send + 'static,
+    report: impl FnOnce(PeerEvent) + Send + 'static,
+) -> AbortHandle {
+    let transfer = runtime.spawn(transfer);
+    let handle = transfer.abort_handle();
+    runtime.spawn(async move {
+        if let Ok(event) = transfer.await {
+            report(event);
+        }
+    });
+    handle
+}
+
+/// Sends a snapshot to a member in up to [`ATTEMPTS`] attempts. Returns the event that tells the replica whether the member has
+/// received it.
+pub(super) async fn send(
+    shared: Arc<Shared>,
+    peer: Arc<Peer>,
+    view: View,
+    message: Bytes,
+) -> PeerEvent {
     let member = peer.id.to_string();
     let _held = shared.node.hold_for_member(&view);
-    let mut event = PeerEvent::SnapshotFailed;
     for attempt in 1..=ATTEMPTS {
         match send_once(&shared, &peer, view.clone(), &message).await {
-            Ok(()) => {
-                event = PeerEvent::SnapshotDelivered;
-                break;
-            }
+            Ok(()) => return PeerEvent::SnapshotDelivered,
             Err(error) => {
                 let retried = attempt < ATTEMPTS && error.may_retry();
                 tracing::warn!(member, attempt, retried, %error, "failed to send a snapshot to a member");
@@ -70,7 +91,7 @@ pub(super) async fn send(shared: Arc<Shared>, peer: Arc<Peer>, view: View, messa
             }
         }
     }
-    shared.node.peer_event(peer.id, event);
+    PeerEvent::SnapshotFailed
 }
 
 /// Opens a stream to the member and sends the raft message and the state. Returns when the receiver has the state.
@@ -132,4 +153,26 @@ pub(super) async fn receive_snapshot(
         let _ = decided.await;
     };
     snapshot::answer(&mut stream, decided).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::OnceLock;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_transfer_has_ended_when_its_result_is_reported() {
+        let started = Arc::<OnceLock<AbortHandle>>::default();
+        let (tell, told) = oneshot::channel();
+        let seen = started.clone();
+        let transfer = async { PeerEvent::SnapshotDelivered };
+        let handle = start(&Handle::current(), transfer, move |event| {
+            let ended = seen.get().is_some_and(AbortHandle::is_finished);
+            tell.send((event, ended)).expect("the test waits");
+        });
+        started.set(handle).expect("one transfer was started");
+        let reported = told.await.expect("the result is reported");
+        assert_eq!(reported, (PeerEvent::SnapshotDelivered, true));
+    }
 }

@@ -269,7 +269,9 @@ impl Post for PeerPost {
                 if link.snapshot.as_ref().is_none_or(AbortHandle::is_finished) {
                     let (shared, peer) = (self.shared.clone(), link.peer.clone());
                     let sending = deliver::send(shared, peer, *view, envelope.message);
-                    link.snapshot = Some(self.runtime.spawn(sending).abort_handle());
+                    let (node, to) = (self.shared.node.clone(), envelope.to);
+                    let report = move |event| node.peer_event(to, event);
+                    link.snapshot = Some(deliver::start(&self.runtime, sending, report));
                 }
                 continue;
             }
