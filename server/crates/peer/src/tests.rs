@@ -181,6 +181,26 @@ fn messages_of_both_lanes_arrive_in_order_once_and_with_their_sender() {
 }
 
 #[test]
+fn a_message_of_another_member_is_not_sent_on() {
+    let (mut bound, members, _) = sockets(2);
+    let mut two = started(2, bound.remove(1), &members);
+    let mut one = started(1, bound.remove(0), &members);
+    one.wait_open(2);
+    let envelopes = [(3, "of another member"), (1, "its own")].map(|(from, message)| Envelope {
+        to: MemberId(2),
+        from: MemberId(from),
+        lane: Lane::Control,
+        message: Bytes::from_static(message.as_bytes()),
+        snapshot: None,
+    });
+    one.post.post(envelopes.into());
+    let first = until("a message", || two.messages().into_iter().next());
+    assert_eq!(first.message, "its own");
+    stop(one);
+    stop(two);
+}
+
+#[test]
 fn a_message_ends_a_wait() {
     let (mut bound, members, _) = sockets(2);
     let mut two = started(2, bound.remove(1), &members);
