@@ -256,7 +256,10 @@ impl Post for PeerPost {
         let own = self.shared.own_id();
         // After a leader change, raft forwards ReadIndex requests of other members. The new leader would report them as faulty.
         // Their senders ask the new leader themselves.
-        for envelope in envelopes.into_iter().filter(|envelope| envelope.from == own) {
+        for envelope in envelopes
+            .into_iter()
+            .filter(|envelope| envelope.from == own)
+        {
             let Some(link) = self.links.get_mut(&envelope.to) else {
                 // The target was removed, or its addition is not applied yet.
                 let remotes = self.shared.remotes.lock();
