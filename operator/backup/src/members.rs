@@ -63,7 +63,6 @@ impl Members {
             (Some(name), Some(file)) => {
                 let password =
                     String::from_utf8_lossy(&read("--password-file", file)?).into_owned();
-                let password = password.trim_end_matches(['\r', '\n']).to_owned();
                 Some(Login { user: name.clone(), password })
             }
             _ => None,
@@ -210,7 +209,10 @@ mod tests {
             password_file: Some(file.clone()),
             ..ClientFlags::default()
         };
-        let password = |members: &Members| members.login.clone().map(|login| login.password);
+        let password = |members: &Members| {
+            let login = members.login.as_ref();
+            login.map(|login| login.entered().to_owned())
+        };
         fs::write(&file, "first\n").unwrap();
         let first = Members::new(&["http://127.0.0.1:1".to_owned()], &flags).unwrap();
         fs::write(&file, "second\n").unwrap();

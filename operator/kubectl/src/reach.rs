@@ -180,7 +180,6 @@ fn given_login(flags: &MemberFlags) -> Result<Option<Login>, PluginError> {
         return Ok(None);
     };
     let password = String::from_utf8_lossy(&file(password)?).into_owned();
-    let password = password.trim_end_matches(['\r', '\n']).to_owned();
     Ok(Some(Login { user: user.clone(), password }))
 }
 

@@ -296,7 +296,7 @@ impl GrpcMembers {
     async fn enable_auth(&self, on: &Address, root: &Login) -> Result<(), CallError> {
         let user = pb::AuthUserAddRequest {
             name: root.user.clone(),
-            password: root.password.clone(),
+            password: root.entered().to_owned(),
             ..Default::default()
         };
         let added = call!(self, on, "UserAdd": AuthClient.user_add(user));

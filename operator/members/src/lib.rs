@@ -51,17 +51,20 @@ impl std::fmt::Debug for ClientTls {
 pub struct Login {
     /// Name of the user.
     pub user: String,
-    /// Password of the user.
+    /// Password of the user, as in its secret or file. See [`Login::entered`].
     pub password: String,
 }
 
 impl Login {
-    /// Creates the login of the user root; `None` if the password is not UTF-8. Ignores line breaks at the end, because a secret
-    /// from a file has them, and backups read the same secret without them.
+    /// Creates the login of the user root; `None` if the password is not UTF-8.
     pub fn root(password: &[u8]) -> Option<Self> {
-        let password = std::str::from_utf8(password).ok()?;
-        let password = password.trim_end_matches(['\r', '\n']).to_owned();
+        let password = String::from_utf8(password.to_vec()).ok()?;
         Some(Self { user: ROOT.to_owned(), password })
+    }
+
+    /// Returns the password without line breaks at its end, as users enter it. A secret from a file has them.
+    pub fn entered(&self) -> &str {
+        self.password.trim_end_matches(['\r', '\n'])
     }
 }
 
@@ -229,10 +232,10 @@ mod tests {
     use super::Login;
 
     #[test]
-    fn a_password_has_no_line_break_at_its_end() {
+    fn a_password_is_entered_without_line_breaks_at_its_end() {
         for password in ["secret", "secret\n", "secret\r\n"] {
             let login = Login::root(password.as_bytes()).expect("a login");
-            assert_eq!(login.password, "secret", "{password:?}");
+            assert_eq!(login.entered(), "secret", "{password:?}");
         }
         assert_eq!(Login::root(b"\xff"), None);
     }

@@ -62,7 +62,7 @@ async fn fetch(
     let tls = member.and_then(|member| member.tls.as_deref());
     let mut request = Request::get(url);
     if let Some(login) = member.and_then(|member| member.login.as_ref()) {
-        let proof = STANDARD.encode(format!("{}:{}", login.user, login.password));
+        let proof = STANDARD.encode(format!("{}:{}", login.user, login.entered()));
         request = request.header(AUTHORIZATION, format!("Basic {proof}"));
     }
     let request = request.body(String::new());

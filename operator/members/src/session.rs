@@ -18,8 +18,8 @@ pub enum LoggedIn {
     Certificate(Status),
 }
 
-/// Logs in to a member. `has_certificate` says whether the client also has a certificate, so that a refused password is no
-/// error.
+/// Logs in to a member. If the password is refused without line breaks at its end, tries it with them. `has_certificate` says
+/// whether the client also has a certificate, so that a refused password is no error.
 ///
 /// # Errors
 /// Returns an error if the member does not answer, or if it refuses a client without a certificate.
@@ -29,9 +29,12 @@ pub async fn log_in(
     has_certificate: bool,
     timeout: Duration,
 ) -> Result<LoggedIn, Status> {
-    let body = AuthenticateRequest { name: login.user, password: login.password };
-    let mut client = AuthClient::new(channel.clone());
-    match within(timeout, client.authenticate(body)).await {
+    let authenticate = |password: String| {
+        let body = AuthenticateRequest { name: login.user.clone(), password };
+        let mut client = AuthClient::new(channel.clone());
+        async move { within(timeout, client.authenticate(body)).await }
+    };
+    match try_passwords(&login, authenticate).await {
         Ok(answer) => Ok(LoggedIn::User(answer.into_inner().token.parse().ok())),
         Err(status) if status.code() == Code::FailedPrecondition => Ok(LoggedIn::Nobody),
         Err(status) if falls_back(has_certificate, &status) => Ok(LoggedIn::Certificate(status)),
@@ -39,9 +42,27 @@ pub async fn log_in(
     }
 }
 
+/// Attempts to log in with the entered password, and if it is refused, with the line breaks at its end. Release 0.1.0 gave root
+/// the password of the secret with its line breaks.
+async fn try_passwords<R, F: Future<Output = Result<R, Status>>>(
+    login: &Login,
+    mut attempt: impl FnMut(String) -> F,
+) -> Result<R, Status> {
+    let entered = login.entered();
+    let answer = attempt(entered.to_owned()).await;
+    if entered != login.password && answer.as_ref().is_err_and(refuses_password) {
+        return attempt(login.password.clone()).await;
+    }
+    answer
+}
+
 /// Returns whether the client can continue with only its certificate: it has one, and the member refused the password.
 fn falls_back(has_certificate: bool, refusal: &Status) -> bool {
-    has_certificate && [Code::InvalidArgument, Code::Unauthenticated].contains(&refusal.code())
+    has_certificate && refuses_password(refusal)
+}
+
+fn refuses_password(status: &Status) -> bool {
+    [Code::InvalidArgument, Code::Unauthenticated].contains(&status.code())
 }
 
 /// Creates a request from a message, with the token if there is one.
@@ -72,13 +93,37 @@ pub async fn within<R>(
 
 #[cfg(test)]
 mod tests {
+    use std::future::ready;
+
     use super::*;
+
+    fn wrong() -> Status {
+        Status::invalid_argument("authentication failed, invalid user ID or password")
+    }
+
+    /// An earlier release may have created the user with the line break.
+    #[tokio::test]
+    async fn a_password_is_tried_with_its_line_break_if_it_is_refused_without() {
+        let login = Login::root(b"secret\n").expect("a login");
+        for (right, expected) in [
+            ("secret", vec!["secret"]),
+            ("secret\n", vec!["secret", "secret\n"]),
+        ] {
+            let mut tried = Vec::new();
+            let done = try_passwords(&login, |password| {
+                let is_right = password == right;
+                tried.push(password);
+                ready(is_right.then_some(()).ok_or_else(wrong))
+            });
+            assert!(done.await.is_ok(), "{right:?}");
+            assert_eq!(tried, expected);
+        }
+    }
 
     #[test]
     fn a_refused_password_falls_back_to_the_certificate() {
-        let wrong = Status::invalid_argument("authentication failed, invalid user ID or password");
-        assert!(!falls_back(false, &wrong));
-        assert!(falls_back(true, &wrong));
+        assert!(!falls_back(false, &wrong()));
+        assert!(falls_back(true, &wrong()));
         assert!(
             !falls_back(true, &Status::unavailable("gone")),
             "nothing is known then"
