@@ -111,7 +111,7 @@ pub struct SelfHealing {
     /// Whether the operator replaces members. It recreates missing pods in any case.
     pub enabled: bool,
     /// How long a member may fail to answer before the operator recreates its pod. If its disk is lost or not durable, the
-    /// operator replaces the member instead.
+    /// operator replaces the member instead. Time before the operator started does not count.
     pub unhealthy_after: Span,
     /// How long the node of a member that does not answer may fail to report, or its pod may be terminating, before the operator
     /// replaces the member, even though its disk may still exist. Time before the operator started does not count. By default,
