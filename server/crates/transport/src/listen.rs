@@ -204,7 +204,7 @@ impl AcceptedStream for tokio::net::UnixStream {
 
 /// A connection whose calls fail with `WouldBlock` instead of blocking. Its owner polls its file descriptor.
 pub trait PolledStream: io::Read + io::Write + AsFd + fmt::Debug + Send {
-    /// Returns whether the stream may hold decrypted bytes, which polling the file descriptor does not report.
+    /// Returns whether a read may return bytes although polling the file descriptor reports none: TLS may hold decrypted bytes.
     fn keeps_bytes(&self) -> bool {
         false
     }
