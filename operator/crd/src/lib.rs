@@ -116,6 +116,7 @@ pub const REPLICAS_DEFAULT: i32 = 3;
     printcolumn(name = "Alarms", type_ = "string", json_path = ".status.alarms", priority = 1),
     printcolumn(name = "Cluster ID", type_ = "string", json_path = ".status.clusterID", priority = 1),
     validation = Rule::new("size(self.metadata.name) <= 45").message("metadata.name must be at most 45 characters (pod names and labels add a suffix and must stay within 63)"),
+    validation = Rule::new("!self.metadata.name.contains('.')").message("metadata.name must not contain a dot (it is part of the names of Services)"),
     validation = Rule::new("(has(self.spec.services) && has(self.spec.services.client) && has(self.spec.services.client.name) ? self.spec.services.client.name : self.metadata.name + '-client') != (has(self.spec.services) && has(self.spec.services.peer) && has(self.spec.services.peer.name) ? self.spec.services.peer.name : self.metadata.name + '-peer')").message("services.client and services.peer must have different names")
 )]
 #[serde(rename_all = "camelCase")]
