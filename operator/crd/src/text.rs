@@ -7,39 +7,57 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-/// A quantity of bytes in Kubernetes notation: `8Gi`, `500M`, `1024`.
+/// A quantity of bytes in Kubernetes notation: `8Gi`, `500M`, `1024`, `1e10`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ByteQuantity(pub String);
 
-const UNITS: [(&str, u64); 11] = [
-    ("Ki", 1 << 10),
-    ("Mi", 1 << 20),
-    ("Gi", 1 << 30),
-    ("Ti", 1 << 40),
-    ("Pi", 1 << 50),
-    ("k", 1_000),
-    ("M", 1_000_000),
-    ("G", 1_000_000_000),
-    ("T", 1_000_000_000_000),
-    ("P", 1_000_000_000_000_000),
-    ("", 1),
+/// Each unit with its factor and the power of ten by which the factor is multiplied.
+const UNITS: [(&str, u64, i32); 16] = [
+    ("", 1, 0),
+    ("n", 1, -9),
+    ("u", 1, -6),
+    ("m", 1, -3),
+    ("k", 1, 3),
+    ("M", 1, 6),
+    ("G", 1, 9),
+    ("T", 1, 12),
+    ("P", 1, 15),
+    ("E", 1, 18),
+    ("Ki", 1 << 10, 0),
+    ("Mi", 1 << 20, 0),
+    ("Gi", 1 << 30, 0),
+    ("Ti", 1 << 40, 0),
+    ("Pi", 1 << 50, 0),
+    ("Ei", 1 << 60, 0),
 ];
 
 impl ByteQuantity {
     /// Returns the number of bytes, rounded up; `None` if the text is not a quantity of bytes.
     pub fn bytes(&self) -> Option<u64> {
-        let (unit, factor) = UNITS.iter().find(|(unit, _)| self.0.ends_with(unit))?;
-        let number = self.0.strip_suffix(unit)?;
+        let text = self.0.strip_prefix('+').unwrap_or(&self.0);
+        let end = text.find(|c: char| !c.is_ascii_digit() && c != '.');
+        let (number, unit) = text.split_at(end.unwrap_or(text.len()));
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-        let digits = |text: &str| text.chars().all(|c| c.is_ascii_digit());
-        if whole.is_empty() || !digits(whole) || !digits(fraction) || fraction.len() > 9 {
-            return None;
-        }
-        let scale = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
-        let number: u128 = format!("{whole}{fraction}").parse().ok()?;
-        let bytes = number.checked_mul(u128::from(*factor))?.div_ceil(scale);
+        let (factor, power) = unit_of(unit)?;
+        let digits: u128 = format!("{whole}{fraction}").parse().ok()?;
+        let product = digits.checked_mul(u128::from(factor))?;
+        let power = power.checked_sub(i32::try_from(fraction.len()).ok()?)?;
+        let scale = 10_u128.checked_pow(power.unsigned_abs())?;
+        let bytes = match power < 0 {
+            true => product.div_ceil(scale),
+            false => product.checked_mul(scale)?,
+        };
         u64::try_from(bytes).ok()
     }
+}
+
+/// Returns the factor of a unit and its power of ten. A unit can be an exponent, such as `e10`.
+fn unit_of(unit: &str) -> Option<(u64, i32)> {
+    let known = UNITS.iter().find(|(name, ..)| *name == unit);
+    let exponent = || Some((1, unit.strip_prefix(['e', 'E'])?.parse().ok()?));
+    known
+        .map(|(_, factor, power)| (*factor, *power))
+        .or_else(exponent)
 }
 
 impl<'de> Deserialize<'de> for ByteQuantity {
@@ -157,7 +175,17 @@ mod tests {
         assert_eq!(bytes("1.5Gi"), Some(3 << 29));
         assert_eq!(bytes("500M"), Some(500_000_000));
         assert_eq!(bytes("1024"), Some(1024));
+        // The API server writes 1e10 as 10e9.
+        assert_eq!(bytes("1e10"), Some(10_000_000_000));
+        assert_eq!(bytes("10E+9"), Some(10_000_000_000));
+        assert_eq!(bytes("5Ei"), Some(5 << 60));
+        assert_eq!(bytes("1E"), Some(1_000_000_000_000_000_000));
+        assert_eq!(bytes("1500m"), Some(2));
+        assert_eq!(bytes(".5Ki"), Some(512));
         for wrong in ["", "Gi", "1.2.3", "x", "-1", "99999999999999999999P"] {
+            assert_eq!(bytes(wrong), None, "{wrong}");
+        }
+        for wrong in ["1e", "1ee3", "1e99"] {
             assert_eq!(bytes(wrong), None, "{wrong}");
         }
     }
