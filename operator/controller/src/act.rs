@@ -206,18 +206,20 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
-    /// Deletes the pod of a member. For a silent member, first records on the claim that the pod is recreated. Fails if the pod
-    /// is stopped for a new template that the API server would refuse.
+    /// Deletes the pod of a member. For a silent member, then records on the claim that the pod is recreated: a record of a
+    /// deletion that failed would delay the next attempt by an hour. Fails if the pod is stopped for a new template that the API
+    /// server would refuse.
     async fn stop(&self, ordinal: Ordinal, reason: Stop) -> Result<(), ActError> {
+        self.check_next_template(ordinal, reason).await?;
+        let pod = self.observation.objects.pod(ordinal);
+        self.delete(pod, "delete the pod of a member").await?;
         if reason == Stop::Silent {
             let now = self.observation.seen.now.to_string();
             let what = "annotate the claim of a member whose pod is recreated";
             self.annotate(ordinal, (REMADE_AT, Some(&now)), what)
                 .await?;
         }
-        self.check_next_template(ordinal, reason).await?;
-        let pod = self.observation.objects.pod(ordinal);
-        self.delete(pod, "delete the pod of a member").await
+        Ok(())
     }
 
     fn root(&self) -> Result<Login, ActError> {

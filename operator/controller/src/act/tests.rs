@@ -283,6 +283,30 @@ async fn refused_growth_is_not_recorded_as_growth() {
     }
 }
 
+/// Otherwise, the next attempt would follow only after an hour.
+#[tokio::test]
+async fn a_pod_that_was_not_deleted_is_not_recorded_as_recreated() {
+    let fake = FakeApi::with_cluster(&json!({}));
+    let labels = json!({"labels": {CLUSTER: "orders"}});
+    fake.put(object("v1", CLAIM, "data-orders-1", &labels));
+    outdated_pod(&fake, "orders-1");
+    let is_recorded = || {
+        let claim = fake.get("/data-orders-1").expect("a claim");
+        claim["metadata"]["annotations"]["witan.dev/remade-at"].is_string()
+    };
+    let reason = Stop::Silent;
+    let stop = Step::DeletePod { ordinal: 1, reason };
+    let down = "failed calling webhook";
+    let refusal = (StatusCode::INTERNAL_SERVER_ERROR, down);
+    fake.refuse("/pods/orders-1", "", refusal);
+    let refused = try_step(&fake, &stop, || {}).await.expect_err("refused");
+    assert!(refused.to_string().contains(down), "{refused}");
+    assert!(!is_recorded());
+    fake.admit();
+    try_step(&fake, &stop, || {}).await.expect("deleted");
+    assert!(is_recorded() && fake.get("/pods/orders-1").is_none());
+}
+
 /// Kubernetes would refuse any other change, and the member could not start.
 #[tokio::test]
 async fn of_a_claim_that_exists_only_metadata_and_size_are_applied() {

@@ -89,7 +89,7 @@ impl FakeApi {
         of.map(|(_, object)| object.clone()).collect()
     }
 
-    /// From now on, refuses to create or apply objects whose path ends with `end` and whose JSON contains `part`.
+    /// From now on, refuses to create, apply or delete objects whose path ends with `end` and whose JSON contains `part`.
     pub(crate) fn refuse(&self, end: &str, part: &str, (code, words): (StatusCode, &str)) {
         let (end, part, words) = (end.to_owned(), part.to_owned(), words.to_owned());
         let mut state = self.0.lock();
@@ -159,7 +159,7 @@ impl State {
                 return refusal(StatusCode::CONFLICT, "Conflict");
             }
         }
-        if asked.query.contains("force=true")
+        if (asked.method == Method::DELETE || asked.query.contains("force=true"))
             && let Some(refusal) = self.refusal(&path, asked)
         {
             return refusal;
