@@ -317,6 +317,32 @@ def check_numbers(work: pathlib.Path) -> None:
     assert options["extraArgs"] == {"max-request-bytes": "10485760", "pre-vote": "true"}, options
 
 
+def check_names() -> None:
+    """Checks that names that look like numbers or booleans are rendered as text."""
+    for chart, values in (
+        (OPERATOR, [*MATRIX[OPERATOR]["monitoring"], "networkPolicy.enabled=true"]),
+        (CLUSTER, ["tls.enabled=true", "tls.existingSecret=on", "service.name=true", "networkPolicy.enabled=true", "metrics.serviceMonitor.enabled=true"]),
+        (CLUSTER, ["tls.enabled=true", "auth.rbac.create=true", "image.name=8"]),
+    ):
+        sets = [part for value in values for part in ("--set-string" if value.endswith(("=on", "name=true", "name=8")) else "--set", value)]
+        more = ["--set-string", "fullnameOverride=7", MONITORING]
+        more += ["--set-string", "auth.rbac.existingSecret=9"] if "auth.rbac.create=true" in values else []
+        said = helm("template", "7", str(chart), "--namespace", "8", *sets, *more)
+        assert said.returncode == 0, said.stderr
+        for document in yaml.safe_load_all(said.stdout):
+            check_texts(document)
+
+
+def check_texts(value: object) -> None:
+    """Checks that each field of an object that holds a name is text."""
+    for key, below in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        names = ("name", "namespace", "image", "serviceAccountName", "policyName", "app.kubernetes.io/instance", "witan.dev/cluster", "witan.dev/backup-of")
+        assert key not in names or isinstance(below, str | dict), f"{key}: {below!r}"
+        for one in below if key in ("matchNames", "resourceNames") else ():
+            assert isinstance(one, str), f"{key}: {below!r}"
+        check_texts(below)
+
+
 def check_schema(chart: pathlib.Path) -> None:
     """Checks that every value has a type in the schema, and that the schema has no other values except those without effect."""
     values = yaml.safe_load((chart / "values.yaml").read_text())
@@ -362,6 +388,8 @@ def run(report, cache: pathlib.Path, work: pathlib.Path) -> None:
             check_first_commands(page)
     with report.case("large numbers of witan-cluster"):
         check_numbers(work)
+    with report.case("names that look like numbers"):
+        check_names()
     for chart, arguments, words in REFUSED:
         with report.case(f"{chart.name} refuses {' '.join(arguments)}"):
             said = helm("template", "release", str(chart), *arguments)

@@ -35,7 +35,7 @@ alias, as in parent charts. 45 characters leave room for suffixes. */}}
 {{- define "witan-cluster.labels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 app.kubernetes.io/name: etcd
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | toYaml }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/component: etcd
 app.kubernetes.io/part-of: witan
@@ -45,9 +45,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
+{{/* toYaml quotes names such as 7 and true, which YAML would not read as text. */}}
 {{- define "witan-cluster.metadata" -}}
-name: {{ .name }}
-namespace: {{ .namespace }}
+name: {{ .name | toYaml }}
+namespace: {{ .namespace | toYaml }}
 labels:
   {{- include "witan-cluster.labels" .root | nindent 2 }}
   {{- with .labels }}
@@ -61,7 +62,7 @@ annotations:
 
 {{/* The selector of the pods and Services that the operator creates for this cluster. */}}
 {{- define "witan-cluster.selector" -}}
-witan.dev/cluster: {{ include "witan-cluster.fullname" . }}
+witan.dev/cluster: {{ include "witan-cluster.fullname" . | toYaml }}
 {{- end }}
 
 {{- define "witan-cluster.rootSecret" -}}
@@ -86,7 +87,7 @@ witan.dev/cluster: {{ include "witan-cluster.fullname" . }}
 {{- end }}
 {{- end }}
 {{- range uniq $names }}
-- name: {{ . }}
+- name: {{ . | toYaml }}
 {{- end }}
 {{- end }}
 
@@ -107,7 +108,7 @@ witan.dev/cluster: {{ include "witan-cluster.fullname" . }}
 {{- with .root.Values.tls }}
 {{- if $.secret }}
 secretRef:
-  name: {{ $.secret }}
+  name: {{ $.secret | toYaml }}
 {{- else if .certManager.issuerRef.name }}
 certManager:
   issuerRef:

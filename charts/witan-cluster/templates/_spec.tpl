@@ -46,7 +46,7 @@ client:
   {{- include "witan-cluster.certificate" (dict "root" . "secret" $ports.client.secret) | nindent 2 }}
   {{- with $v.tls.existingOperatorSecret }}
   operatorSecretRef:
-    name: {{ . }}
+    name: {{ . | toYaml }}
   {{- end }}
   clientCertAuth: {{ $v.tls.enabled | ternary $v.tls.clientCertAuth $v.auth.client.enableAuthentication }}
   {{- if not (or (eq $v.clusterDomain "cluster.local") $ports.client.secret) }}
@@ -82,7 +82,7 @@ emptyDir: {}
 {{- $aliased := include "witan-cluster.aliased" . }}
 client:
   {{- if or $v.name $aliased }}
-  name: {{ include "witan-cluster.clientService" . }}
+  name: {{ include "witan-cluster.clientService" . | toYaml }}
   {{- end }}
   type: {{ $v.type }}
   {{- with $v.annotations }}
@@ -91,7 +91,7 @@ client:
   {{- end }}
 {{- if or $v.headless.name $aliased }}
 peer:
-  name: {{ include "witan-cluster.peerService" . }}
+  name: {{ include "witan-cluster.peerService" . | toYaml }}
 {{- end }}
 {{- end }}
 
@@ -105,7 +105,7 @@ paused: true
 version: {{ . | quote }}
 {{- end }}
 {{- with $v.image.name }}
-image: {{ . }}
+image: {{ . | toYaml }}
 {{- end }}
 imagePullPolicy: {{ $v.image.pullPolicy }}
 {{- with include "witan-cluster.pullSecrets" . }}
@@ -129,7 +129,7 @@ tls:
 auth:
   enabled: true
   rootCredentialsSecretRef:
-    name: {{ include "witan-cluster.rootSecret" . }}
+    name: {{ include "witan-cluster.rootSecret" . | toYaml }}
 {{- end }}
 options:
   {{- include "witan-cluster.options" . | nindent 2 }}

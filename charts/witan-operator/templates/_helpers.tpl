@@ -15,8 +15,8 @@
 {{- end }}
 
 {{- define "witan-operator.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "witan-operator.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "witan-operator.name" . | toYaml }}
+app.kubernetes.io/instance: {{ .Release.Name | toYaml }}
 {{- end }}
 
 {{- define "witan-operator.labels" -}}
@@ -31,11 +31,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
-{{/* Renders the metadata of an object with the common labels and annotations: name, optional namespace, labels, annotations. */}}
+{{/* Renders the metadata of an object with the common labels and annotations: name, optional namespace, labels, annotations.
+toYaml quotes names such as 7 and true, which YAML would not read as text. */}}
 {{- define "witan-operator.metadata" -}}
-name: {{ .name }}
+name: {{ .name | toYaml }}
 {{- with .namespace }}
-namespace: {{ . }}
+namespace: {{ . | toYaml }}
 {{- end }}
 labels:
   {{- include "witan-operator.labels" .root | nindent 2 }}
