@@ -252,9 +252,9 @@ fn begin_recovery(cluster: &Cluster<'_>, seen: &Observed, survivor: &str) -> Sta
     Start::Begin(None)
 }
 
-/// Decides whether a transfer of leadership to the voter `to`, healthy or not, starts. Without a name, chooses the healthy
-/// follower with the highest applied index, then the lowest id. Ends with success if the voter already leads and with an error if
-/// there is no such voter. The leader may be unknown.
+/// Decides whether a transfer of leadership to the voter `to` starts. Without a name, chooses the healthy follower with the
+/// highest applied index, then the lowest id. Ends with success if the voter already leads, and with an error if there is no
+/// such voter or it does not serve. The leader may be unknown.
 fn begin_leader_transfer(
     cluster: &Cluster<'_>,
     seen: &Observed,
@@ -272,6 +272,10 @@ fn begin_leader_transfer(
     match found {
         Some(voter) if list.leader == Some(voter.id) => {
             Start::End(Ok(format!("{} is already the leader", name(voter))))
+        }
+        Some(voter) if !voter.healthy => {
+            let text = format!("{} does not serve, so it cannot lead", name(voter));
+            Start::End(Err(text))
         }
         Some(voter) => Start::Begin(Some((name(voter), voter.id))),
         None => {
@@ -311,17 +315,20 @@ fn begin_replacement(
     Start::End(Err(format!("{named} {why}")))
 }
 
-/// Returns the next action of a leader transfer: success once the member leads, failure if it is no longer a voter.
+/// Returns the next action of a leader transfer: success once the member leads, failure if it is no longer a voter. Waits while
+/// it does not serve: members accept no writes during a transfer, and this one would end only with a timeout.
 fn advance_leader_transfer(status: &EtcdOperationStatus, seen: &Observed) -> Next {
     let Some(list) = confirmed(seen) else {
         return Next::Watch(NO_QUORUM.to_owned());
     };
     let to = recorded_member(status);
     let name = status.member.clone().unwrap_or_default();
-    match list.leader {
-        Some(leader) if leader == to => Next::End(Ok(format!("{name} is the leader"))),
-        Some(from) if list.voters().any(|voter| voter.id == to) => Next::MoveLeader { from, to },
-        Some(_) | None => Next::End(Err(format!("{name} is no longer a voter"))),
+    let voter = list.voters().find(|voter| voter.id == to);
+    match (list.leader, voter) {
+        (Some(leader), _) if leader == to => Next::End(Ok(format!("{name} is the leader"))),
+        (_, Some(voter)) if !voter.healthy => Next::Watch(format!("waiting until {name} serves")),
+        (Some(from), Some(_)) => Next::MoveLeader { from, to },
+        (Some(_) | None, _) => Next::End(Err(format!("{name} is no longer a voter"))),
     }
 }
 

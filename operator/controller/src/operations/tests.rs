@@ -4,9 +4,11 @@ mod once;
 mod restore;
 
 use serde_json::{Value, json};
+use witan_crd::{EtcdOperationSpec, MoveLeader};
+use witan_plan::model::{MemberSeen, Membership, Observed};
 
 use super::*;
-use crate::testing::{NoMembers, api::FakeApi, operator};
+use crate::testing::{NoMembers, api::FakeApi, named, operator};
 
 const CLUSTER: &str = "/etcdclusters/orders";
 
@@ -282,6 +284,45 @@ async fn a_replacement_that_waits_knows_its_member_by_id() {
     let next = |id| was_replaced(&waits, Some(&("orders-1".to_owned(), id)));
     assert_eq!(next(0xa1), None);
     says(next(0xa2), "its id was a1");
+}
+
+/// Members accept no writes during a transfer, which such a member would not end.
+#[test]
+fn leadership_is_not_transferred_to_a_member_that_does_not_serve() {
+    let member = |id, name: &str, healthy| MemberSeen {
+        id,
+        name: name.to_owned(),
+        healthy,
+        ..MemberSeen::default()
+    };
+    let seen = |healthy| Observed {
+        membership: Some(Membership {
+            linearizable: true,
+            leader: Some(1),
+            members: vec![member(1, "orders-0", true), member(2, "orders-1", healthy)],
+            ..Membership::default()
+        }),
+        ..Observed::default()
+    };
+    let (cluster, to) = (named(&json!({})), "orders-1".to_owned());
+    let asked = MoveLeader { to: Some(to.clone()) };
+    let verb = Verb::MoveLeader(&asked);
+    let begun = Start::Begin(Some((to.clone(), 2)));
+    assert_eq!(begin(verb, &cluster, &seen(true)), begun);
+    let refused = Start::End(Err("orders-1 does not serve, so it cannot lead".to_owned()));
+    assert_eq!(begin(verb, &cluster, &seen(false)), refused);
+    let move_leader = Some(asked.clone());
+    let spec = EtcdOperationSpec { move_leader, ..EtcdOperationSpec::default() };
+    let mut operation = EtcdOperation::new("move", spec);
+    let (member, member_id) = (Some(to), Some("2".to_owned()));
+    operation.status =
+        Some(EtcdOperationStatus { member, member_id, ..EtcdOperationStatus::default() });
+    let next = |healthy| advance(verb, &operation, &cluster, &seen(healthy));
+    assert_eq!(next(true), Next::MoveLeader { from: 1, to: 2 });
+    assert_eq!(
+        next(false),
+        Next::Watch("waiting until orders-1 serves".to_owned())
+    );
 }
 
 /// The survivor of the first operation cannot start, and the other members are stopped.
