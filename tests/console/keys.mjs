@@ -260,6 +260,19 @@ export const cases = {
     }
   },
 
+  async line_ends_of_v2_survive_an_edit() {
+    const at = `http://127.0.0.1:${ports[0]}/v2/keys/app/lines`;
+    const value = "a\r\nb\r\n";
+    await fetch(at, { method: "PUT", body: new URLSearchParams({ value }) });
+    const page = await open("keys?api=2&p=%2Fapp%2Flines");
+    await button(page, "Edit").click();
+    await page.getByText("Hexadecimal: this value is no plain text.").waitFor();
+    await button(page, "Save").click();
+    await page.getByText("Saved at index").waitFor();
+    assert.equal((await (await fetch(at)).json()).node.value, value);
+    await page.end();
+  },
+
   async keys_of_v2_are_edited_by_comparison() {
     const keys = `http://127.0.0.1:${ports[0]}/v2/keys`;
     const set = (value) => fetch(`${keys}/app/title`, { method: "PUT", body: new URLSearchParams({ value }) });

@@ -2,9 +2,9 @@
 // requests one directory at a time and never recursively.
 
 import { v2 } from "./api.js";
-import { fromText } from "./bytes.js";
+import { fromText, utf8 } from "./bytes.js";
 import { ask, button, count, facts, field, h, name, notify, size, span, trouble } from "./dom.js";
-import { diffView, valueView } from "./values.js";
+import { diffView, valueEditor, valueView } from "./values.js";
 
 /** Number of entries to draw before the user requests more. */
 const PAGE = 200;
@@ -71,17 +71,28 @@ function key(node) {
 }
 
 function edit(work, node) {
-  const area = h("textarea", { rows: 8, spellcheck: "false", dir: "auto" });
-  area.value = node.value ?? "";
+  const editor = valueEditor(fromText(node.value ?? ""));
+  const problem = h("div", {});
   const save = (event) => {
     event.preventDefault();
-    swap(work, node, area.value);
+    try {
+      swap(work, node, textOf(editor.read()));
+    } catch (error) {
+      problem.replaceChildren(trouble(error));
+    }
   };
   const kept = node.ttl !== undefined && ` Its time to live starts again with ${span(node.ttl)}.`;
-  work.replaceChildren(h("form", { class: "card", onsubmit: save, "aria-label": "Edit the value" }, field("Value", area),
+  work.replaceChildren(h("form", { class: "card", onsubmit: save, "aria-label": "Edit the value" }, editor.view, problem,
     h("div", { class: "row" }, h("button", { class: "main" }, "Save"), button("Cancel", redraw),
       h("span", { class: "quiet" }, `Saved only if the index is still ${node.modifiedIndex}.`, kept))));
-  area.focus();
+  editor.focus();
+}
+
+/** Returns the text of a value. Throws an error for bytes that are not UTF-8, which v2 does not store. */
+function textOf(bytes) {
+  const text = utf8(bytes);
+  if (text === null) throw new Error("A value of v2 is UTF-8 text.");
+  return text;
 }
 
 /** Writes a value if the node's index is unchanged. Otherwise shows both values. */
