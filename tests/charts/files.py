@@ -132,6 +132,13 @@ def check_dockerfile() -> None:
         assert not any(line.startswith("RUN ") for line in run), f"{target} runs nothing: its base has no shell"
 
 
+def check_compose() -> None:
+    """Checks that other machines cannot connect to the members, which have neither TLS nor authentication."""
+    services = yaml.safe_load((deploy.DEPLOY / "compose.yaml").read_text())["services"]
+    ports = [port for service in services.values() for port in service["ports"]]
+    assert len(ports) == 3 and all(port.startswith("127.0.0.1:") for port in ports), ports
+
+
 def run(report) -> None:
     """Runs all cases of this file."""
     with report.case("promtool check rules"):
@@ -155,6 +162,8 @@ def run(report) -> None:
         check_nightly()
     with report.case("krew's manifest of the plugin"), tempfile.TemporaryDirectory() as folder:
         check_krew(pathlib.Path(folder))
+    with report.case("compose.yaml serves only this machine"):
+        check_compose()
     with report.case("hadolint Dockerfile"):
         code, said = said_by("hadolint", str(DOCKERFILE))
         assert code == 0 and not said, said
