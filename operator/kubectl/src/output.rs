@@ -4,10 +4,20 @@ use std::io::{BufRead as _, ErrorKind, Write as _};
 
 use serde::Serialize;
 
-use super::{command::Format, error::PluginError};
+use super::{command::Format, error::PluginError, table::printed};
 
-/// Prints a string to stdout. Ignores a broken pipe, which `head` can cause.
+/// Prints text for a user to stdout. Escapes control characters, because messages can quote untrusted input.
 pub(super) fn print(text: &str) -> Result<(), PluginError> {
+    write_out(&printed(text))
+}
+
+/// Prints a value as YAML.
+pub(super) fn print_yaml(value: &impl Serialize) -> Result<(), PluginError> {
+    write_out(&yaml(value)?)
+}
+
+/// Writes a string to stdout unchanged. Ignores a broken pipe, which `head` can cause.
+fn write_out(text: &str) -> Result<(), PluginError> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
@@ -17,8 +27,9 @@ pub(super) fn print(text: &str) -> Result<(), PluginError> {
     }
 }
 
+/// Prints a line of text to stderr, escaped like the text of [`print`].
 pub(super) fn tell(text: &str) {
-    drop(writeln!(std::io::stderr(), "{text}"));
+    drop(writeln!(std::io::stderr(), "{}", printed(text)));
 }
 
 /// Asks the user to type the name of the cluster. Returns whether the input matches.
@@ -45,9 +56,9 @@ pub(super) fn print_as<T: Serialize>(
         Format::Table => print(&text(value)),
         Format::Json => {
             let json = serde_json::to_string_pretty(value).map_err(unprintable)?;
-            print(&(json + "\n"))
+            write_out(&(json + "\n"))
         }
-        Format::Yaml => print(&yaml(value)?),
+        Format::Yaml => print_yaml(value),
     }
 }
 

@@ -26,6 +26,7 @@ use super::{
     output::{print, yaml},
     reach::Reach,
     status,
+    table::printed,
     target::Target,
 };
 
@@ -62,7 +63,8 @@ pub(super) async fn run(target: &Target, flags: &ReportFlags) -> Result<(), Plug
     let time = u64::try_from(now.as_second()).unwrap_or(0);
     let archive = Builder::new(GzEncoder::new(Vec::new(), Compression::default()));
     let mut bundle = Bundle { archive, time, missing: facts.unread.clone() };
-    bundle.add("status.txt", status::page(&facts, now).as_bytes())?;
+    let page = printed(&status::page(&facts, now));
+    bundle.add("status.txt", page.as_bytes())?;
     bundle.resource("cluster.yaml", &facts.cluster)?;
     bundle.resource("backups.yaml", &facts.backups)?;
     bundle.resource("schedules.yaml", &facts.schedules)?;

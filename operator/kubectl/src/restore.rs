@@ -15,7 +15,7 @@ use super::{
     acts,
     command::RestoreFlags,
     error::PluginError,
-    output::{confirmed, print, tell, yaml},
+    output::{confirmed, print, print_yaml, tell},
     table::{age, or_unknown},
     target::Target,
 };
@@ -72,7 +72,7 @@ async fn new_cluster(
     })?;
     let made = EtcdCluster::new(&flags.name, restored(&old.spec, flags));
     if flags.dry_run {
-        return print(&yaml(&made)?);
+        return print_yaml(&made);
     }
     target.create(&made).await?;
     let name = &flags.name;
@@ -122,7 +122,7 @@ async fn in_place(
     let now = Timestamp::now();
     let made = operation(&cluster, flags, backup, now);
     if flags.dry_run {
-        return print(&yaml(&made)?);
+        return print_yaml(&made);
     }
     let warning = match backup {
         Some(backup) => replace_warning(&cluster, backup, flags, now),

@@ -122,8 +122,8 @@ pub(super) fn clipped(text: &str, max: usize) -> String {
 
 /// Returns the text with unprintable characters escaped in each line, because an error can quote untrusted input.
 pub(super) fn printed(text: &str) -> String {
-    let lines: Vec<String> = text
-        .lines()
+    let lines = text.split('\n');
+    let lines: Vec<String> = lines
         .map(|line| line.chars().map(printable).collect())
         .collect();
     lines.join("\n")
@@ -149,7 +149,7 @@ mod tests {
         let mut table = Table::new(["KEY"]);
         table.row(["a\u{1b}[2K\r\nb\u{202e}c".to_owned()]);
         assert_eq!(table.to_string(), "KEY\na\\u{1b}[2K\\r\\nb\\u{202e}c\n");
-        assert_eq!(printed("a\nb\u{1b}[2K"), "a\nb\\u{1b}[2K");
+        assert_eq!(printed("a\nb\u{1b}[2K\n"), "a\nb\\u{1b}[2K\n");
     }
 
     #[test]

@@ -4,7 +4,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use witan_crd::{EtcdClusterStatus, RestorePoint, RestoreStatus};
 
 use super::{
-    super::testing::{facts, golden, now},
+    super::{
+        output::yaml,
+        testing::{facts, golden, now},
+    },
     *,
 };
 
