@@ -121,7 +121,9 @@ class Plugin:
         self.put(name, "kept", "another value")
         restore = ["restore", name, "--from", "by-plugin", "--in-place", "--wait"]
         assert "nothing to undo" in self.witan("restore", name, "--undo", "--yes", fails=True)
-        assert "nothing was changed" in self.witan(*restore, fails=True, text="other\n") and self.key(name, "kept") == "another value"
+        said = self.witan(*restore, fails=True, text="other\n")
+        assert "in namespace prod of https://" in said and "nothing was changed" in said, said
+        assert self.key(name, "kept") == "another value"
         assert "succeeded: the cluster serves the data of" in self.witan(*restore, text=f"{name}\n")
         eventually("the restored cluster is seen", lambda: self.is_ready(name))
         assert self.key(name, "kept") == "a value of mine" and "Restored     from" in self.witan("status", name)

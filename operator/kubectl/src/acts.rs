@@ -103,7 +103,7 @@ pub(super) async fn recover(
         ));
     }
     print(&warning(&resource, &answers, &survivor))?;
-    if !yes && !confirmed(cluster)? {
+    if !yes && !confirmed(target, cluster)? {
         return Err(words!("canceled: nothing was changed"));
     }
     let recover_quorum = Some(RecoverQuorum { survivor });

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, ErrorKind, Write as _};
 
 use serde::Serialize;
 
-use super::{command::Format, error::PluginError, table::printed};
+use super::{command::Format, error::PluginError, table::printed, target::Target};
 
 /// Prints text for a user to stdout. Escapes control characters, because messages can quote untrusted input.
 pub(super) fn print(text: &str) -> Result<(), PluginError> {
@@ -32,11 +32,14 @@ pub(super) fn tell(text: &str) {
     drop(writeln!(std::io::stderr(), "{}", printed(text)));
 }
 
-/// Asks the user to type the name of the cluster. Returns whether the input matches.
-pub(super) fn confirmed(cluster: &str) -> Result<bool, PluginError> {
+/// Asks the user to type the name of the cluster. Shows the namespace and the API server, because other ones can also have a
+/// cluster of this name. Returns whether the input matches.
+pub(super) fn confirmed(target: &Target, cluster: &str) -> Result<bool, PluginError> {
     let failed = |error| words!("cannot ask for a confirmation: {error}; use --yes to skip it");
     let mut out = std::io::stderr();
-    write!(out, "Type the name of the cluster to continue: ").map_err(failed)?;
+    let (namespace, server) = (&target.namespace, &target.server);
+    let place = printed(&format!("namespace {namespace} of {server}"));
+    write!(out, "Type the name of the cluster in {place} to continue: ").map_err(failed)?;
     out.flush().map_err(failed)?;
     let mut line = String::new();
     std::io::stdin()

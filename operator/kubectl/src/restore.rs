@@ -133,7 +133,7 @@ async fn in_place(
         }
     };
     print(&warning)?;
-    if !flags.yes && !confirmed(&flags.name)? {
+    if !flags.yes && !confirmed(target, &flags.name)? {
         return Err(words!("canceled: nothing was changed"));
     }
     acts::create_operation(target, &made, flags.wait).await

@@ -16,6 +16,8 @@ const PAGE: u32 = 500;
 pub(super) struct Target {
     pub(super) client: Client,
     pub(super) namespace: String,
+    /// URL of the API server.
+    pub(super) server: String,
 }
 
 impl Target {
@@ -36,8 +38,10 @@ impl Target {
         };
         let namespace = flags.namespace.clone();
         let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
+        let server = config.cluster_url.to_string();
+        let server = server.trim_end_matches('/').to_owned();
         let client = Client::try_from(config).map_err(unusable)?;
-        Ok(Self { client, namespace })
+        Ok(Self { client, namespace, server })
     }
 
     pub(super) fn api<K: Object>(&self) -> Api<K> {
