@@ -29,7 +29,8 @@ struct Version {
     bytes: u64,
     /// The lease of the key, in hexadecimal.
     lease: Option<String>,
-    value: String,
+    /// The whole value; `None` if it is not UTF-8.
+    value: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -75,23 +76,20 @@ pub(super) async fn read(
     Ok(History { key: name, versions, end })
 }
 
-/// Converts a version of a key for the output, with the beginning of its value. Lease 0 becomes `None`.
+/// Converts a version of a key for the output. Lease 0 becomes `None`.
 fn version(of: &KeyValue) -> Version {
     Version {
         revision: of.mod_revision,
         version: of.version,
         bytes: of.value.len() as u64,
         lease: (of.lease != 0).then(|| format!("{:x}", of.lease)),
-        value: shown(&of.value),
+        value: std::str::from_utf8(&of.value).ok().map(str::to_owned),
     }
 }
 
-/// Returns the beginning of a value, or `(binary)` if it is not UTF-8.
-fn shown(value: &[u8]) -> String {
-    match std::str::from_utf8(value) {
-        Ok(text) => clipped(text, VALUE_CHARS),
-        Err(_) => "(binary)".to_owned(),
-    }
+/// Returns the beginning of a value for the table, or `(binary)` if it is not UTF-8.
+fn shown(value: Option<&str>) -> String {
+    value.map_or_else(|| "(binary)".to_owned(), |text| clipped(text, VALUE_CHARS))
 }
 
 /// Formats a history as a table, followed by the reason why it ends.
@@ -103,7 +101,7 @@ pub(super) fn text(history: &History) -> String {
             version.version.to_string(),
             bytes(version.bytes),
             or_unknown(version.lease.clone()),
-            version.value.clone(),
+            shown(version.value.as_deref()),
         ]);
     }
     let end = match history.end {
@@ -135,6 +133,9 @@ mod tests {
             kv(90, 2, 0x7b, b"two\nlines"),
             kv(3, 1, 0, b"\xff\xfe"),
         ];
+        let long = version(&kv(4, 1, 0, &[b'a'; 2 * VALUE_CHARS]));
+        let length = long.value.map(|value| value.len());
+        assert_eq!(length, Some(2 * VALUE_CHARS), "for -o json");
         let history = History {
             key: "a".to_owned(),
             versions: versions.iter().map(version).collect(),
