@@ -81,4 +81,29 @@ export const cases = {
     await page.end();
     await v3("auth/disable", {}, { token });
   },
+
+  async calls_with_an_expired_token_share_one_login() {
+    await v3("auth/enable");
+    const { token } = await v3("auth/authenticate", { name: "root", password: "r" });
+    const page = await open("users", { expected: REFUSED });
+    await page.getByRole("alert").waitFor();
+    await logIn(page, "root", "r");
+    await page.getByRole("cell", { name: "read and write" }).waitFor();
+    let [expired, logins] = [null, 0];
+    await page.route("**/v3/**", async (route) => {
+      const request = route.request();
+      if (request.url().endsWith("/authenticate")) logins += 1;
+      const { authorization } = await request.allHeaders();
+      expired ??= authorization;
+      if (authorization === undefined || authorization !== expired) await route.continue();
+      else await route.fulfill({ status: 401, json: { code: 16, message: "etcdserver: invalid auth token" } });
+    });
+    // The view makes two calls at once.
+    await go(page, "cluster");
+    await page.getByRole("region", { name: "Members" }).waitFor();
+    assert.equal(logins, 1);
+    await page.unrouteAll({ behavior: "ignoreErrors" });
+    await page.end();
+    await v3("auth/disable", {}, { token });
+  },
 };

@@ -74,15 +74,22 @@ async function read(response) {
 
 const headers = () => (session ? { authorization: session.token } : {});
 
+/** The login that replaces an expired token, or null. Calls share it, because a view makes up to 100 calls at once. */
+let renewal = null;
+
 /** Runs a call. If the token has expired, logs in again and repeats the call once. */
 async function withToken(call) {
   const before = session;
   const response = await call();
   if (response.ok) return response;
   const error = refused(await read(response), response.status);
-  const expired = error.code === UNAUTHENTICATED && before && before === session;
+  // Another call may have replaced the token already.
+  const expired = error.code === UNAUTHENTICATED && before && session?.user === before.user;
   if (!expired) throw error;
-  await logIn(before.user, before.password);
+  if (before === session) {
+    renewal ??= logIn(before.user, before.password, before).finally(() => { renewal = null; });
+    await renewal;
+  }
   const again = await call();
   if (!again.ok) throw refused(await read(again), again.status);
   return again;
@@ -139,11 +146,13 @@ export async function text(path, options = {}) {
   return response.text();
 }
 
-/** Logs a user in. A wrong password is an error and does not change the session. */
-export async function logIn(name, password) {
+/** Logs a user in. A wrong password is an error and does not change the session. With `expired`, replaces only that session:
+ *  the user may have logged out in the meantime. */
+export async function logIn(name, password, expired) {
   const response = await send("v3/auth/authenticate", { method: "POST", body: JSON.stringify({ name, password }) });
   const body = await read(response);
   if (!response.ok) throw new Refusal("You are not logged in", body.message, "Check the name and the password.", body.code);
+  if (expired && expired !== session) return;
   const known = session?.user === name;
   session = { user: name, password, token: body.token };
   if (!known) changes.dispatchEvent(new Event("user"));
