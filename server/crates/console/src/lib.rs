@@ -76,9 +76,9 @@ pub fn handle(request: &HttpRequest, path: &[u8]) -> HttpResponse {
         return reply::method_not_allowed(Some("GET, HEAD"));
     }
     let Some(name) = path.strip_prefix(BASE) else {
-        // The page refers to its files by relative paths.
+        // The page refers to its files by relative paths. A relative location keeps the prefix that a proxy adds.
         return HttpResponse::TemporaryRedirect()
-            .insert_header((LOCATION, "/console/"))
+            .insert_header((LOCATION, "console/"))
             .finish();
     };
     let name: &[u8] = if name.is_empty() { b"index.html" } else { name };
