@@ -54,7 +54,7 @@ impl ActError {
     }
 
     /// Returns why the API server, a member or the discovery service refused the step, or why no object can be built from the
-    /// spec. Returns `None` for other errors, after which the step may have taken effect or may succeed in the next pass.
+    /// spec. Returns `None` for other errors: the step may have taken effect, or may succeed in the next pass.
     pub(crate) fn refusal(&self) -> Option<String> {
         match self {
             ActError::Api(failure) => {

@@ -237,7 +237,7 @@ impl Backups {
         announce::publish(&self.recorder, backup, &notice).await;
     }
 
-    /// Creates a due backup, deletes expired ones and writes the status. Logs and announces what has newly failed.
+    /// Creates a due backup, deletes expired ones and writes the status. Logs new failures and emits events for them.
     async fn reconcile_schedule(&self, schedule: &EtcdBackupSchedule) -> Result<Action, PassError> {
         let namespace = schedule.namespace().unwrap_or_default();
         let name = schedule.name_any();
@@ -323,7 +323,7 @@ impl Backups {
         let name = schedule.name_any();
         let now = Timestamp::now();
         let seen = match self.reconcile_changes_pod(schedule, now).await {
-            // Otherwise, the condition and the metric would keep their values while no changes are stored.
+            // Without a value, the condition and the metric would not change while no changes are stored.
             Err(error) if changes::asked(schedule).is_some() => {
                 tracing::warn!(namespace, schedule = name, %error, "failed to reconcile the pod that stores changes; retrying");
                 Some(changes::Seen { answer: None, trouble: Some(error.to_string()) })
@@ -402,7 +402,7 @@ pub(crate) fn refused<K>(
     }
 }
 
-/// Returns why a schedule is newly not ready and why its changes are newly late. Returns nothing while it is paused.
+/// Returns the reason and message of each condition that is newly false, or false for a new reason. Ignores a paused schedule.
 fn worsened(before: &[Condition], after: &[Condition]) -> Vec<String> {
     let known = |after: &Condition| {
         let mut before = before.iter().filter(|before| before.type_ == after.type_);

@@ -131,7 +131,7 @@ impl Metrics {
         self.operations.with_label_values(&labels).inc();
     }
 
-    /// Adds gaps to the counter of a schedule. Creates the counter, if there is none.
+    /// Adds gaps to the counter of a schedule, which it creates if needed.
     pub(crate) fn gaps(&self, namespace: &str, name: &str, count: u64) {
         let labels = [namespace, name];
         self.gaps.with_label_values(&labels).inc_by(count);
@@ -248,7 +248,7 @@ mod tests {
         assert!(shown.contains(r#"name="other""#), "{shown}");
     }
 
-    /// Without a watch, no pass runs, so no other metric changes.
+    /// No pass runs without a watch, so no other metric shows the failure.
     #[test]
     fn a_failed_watch_is_counted_by_kind() {
         let metrics = Metrics::new();

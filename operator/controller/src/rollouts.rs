@@ -54,7 +54,7 @@ impl Rollouts {
     }
 }
 
-/// Returns whether a step restarts a pod that is not ready. An update stops only ready pods.
+/// Returns whether a step restarts an unready pod. Updates stop only ready pods.
 fn is_repair(step: &Step, seen: &Observed) -> bool {
     let Step::DeletePod { ordinal, .. } = step else {
         return false;

@@ -26,7 +26,7 @@ const REFUSED_REMEMBERED: usize = 32;
 /// change.
 const REPEATS: u32 = 3;
 
-/// Number of consecutive temporary refusals of a step after which it is held like any refused step.
+/// Number of consecutive temporary refusals after which a step is held like any other refused step.
 const PREMATURE: u32 = 20;
 
 const IDLE: &str = "the step had no effect, although it was repeated several times";
@@ -60,7 +60,7 @@ pub(crate) struct Tried {
     refused: Vec<Entry>,
     last: Option<(Step, Observed)>,
     repeats: u32,
-    /// The step that the members have refused temporarily, and how often in succession.
+    /// The step that the members refused temporarily, and the number of consecutive refusals.
     premature: Option<(Step, u32)>,
     failures: u32,
 }
@@ -229,7 +229,7 @@ mod tests {
             let mut seen = Observed { now: pass, ..Observed::default() };
             let issued = CertificateSeen { not_after: 90 + pass, fits: false };
             seen.certificates.insert(CertificateRole::Server, issued);
-            // Clients write between two passes.
+            // The revision grows because clients write between two passes.
             let member = MemberSeen { revision: pass, ..MemberSeen::default() };
             let members = vec![member];
             seen.membership = Some(Membership { members, ..Membership::default() });
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_that_members_refuse_for_long_is_held() {
+    fn a_step_that_members_refuse_repeatedly_is_held() {
         let mut tried = Tried::default();
         let (step, other) = (Step::Promote(1), Step::Promote(2));
         for done in [&step, &other] {

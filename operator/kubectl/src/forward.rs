@@ -50,7 +50,8 @@ impl Drop for Forward {
     }
 }
 
-/// Forwards connections to the pod until aborted. Writes the error of the last ended connection, or `None`, to `failures`.
+/// Forwards connections to the pod until the task is aborted. Sends the error of each ended connection, or `None`, to
+/// `failures`.
 async fn accept(
     listener: TcpListener,
     pods: Api<Pod>,

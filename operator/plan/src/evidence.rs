@@ -18,7 +18,7 @@ pub(super) enum Evidence {
     BadDisk,
     /// The member has been silent for `selfHealing.nodeLostAfter`, and its node does not report or does not terminate its pod.
     NodeLost,
-    /// The member has been silent, and its pod unready, for `selfHealing.unhealthyAfter`, for an unknown reason.
+    /// The member has been silent and its pod unready for `selfHealing.unhealthyAfter`. The reason is unknown.
     Silent,
     /// The member may still recover, or a new disk would not help.
     Wait(Why),

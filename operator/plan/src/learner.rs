@@ -47,8 +47,8 @@ pub(super) fn advance(joined: &Joined<'_>) -> Option<Step> {
     Some(wait_or_remove(joined, ordinal, member))
 }
 
-/// Returns whether a silent learner cannot start. Either its pod has an obstacle, it has been silent for
-/// `selfHealing.unhealthyAfter`, or it has no pod and a step was refused.
+/// Returns whether a silent learner cannot start: its pod has an obstacle, it has been silent for `selfHealing.unhealthyAfter`,
+/// or it has no pod and a step was refused.
 pub(super) fn cannot_start(joined: &Joined<'_>, member: &MemberSeen) -> bool {
     let at = member.ordinal;
     let at = at.and_then(|ordinal| Some((ordinal, joined.pass.pod(ordinal)?)));

@@ -291,16 +291,16 @@ impl<'a> Joined<'a> {
         self.own().max_by_key(|(ordinal, _)| *ordinal)
     }
 
-    /// Returns whether a member has been silent, and its pod unready, for `selfHealing.unhealthyAfter`. One missed call is no
-    /// evidence against a learner, whose pod is unready until it votes.
+    /// Returns whether a member has been silent and its pod unready for `selfHealing.unhealthyAfter`. One missed call proves
+    /// nothing: a learner's pod is unready until the learner becomes a voter.
     pub(super) fn silent_too_long(&self, ordinal: Ordinal, pod: &PodSeen) -> bool {
         let patience = self.pass.spec.self_healing().unhealthy_after.seconds();
         let age = self.now().saturating_sub(pod.ready_changed);
         !pod.ready && age >= patience && self.silent_for(ordinal, patience)
     }
 
-    /// Returns whether a member has been silent for this many seconds, according to the status. Time during which no operator
-    /// was acting does not count, because the member may have answered then.
+    /// Returns whether a member has been silent for `seconds`, according to the status. Ignores the time in which no operator
+    /// was active, because the member may have answered then.
     pub(super) fn silent_for(&self, ordinal: Ordinal, seconds: i64) -> bool {
         let recorded = self.recorded_status(ordinal);
         let since = recorded.and_then(|recorded| recorded.silent_since.as_ref());

@@ -76,7 +76,7 @@ fn begin(pass: &Pass<'_>, survivor: Ordinal) -> Step {
 /// Returns the next step of a recorded recovery: stops all others, then starts the survivor alone.
 fn advance(pass: &Pass<'_>, survivor: Ordinal) -> Step {
     let pod = pass.pod(survivor);
-    // The others keep their pods until the survivor's pod can be created.
+    // The other members keep their pods until the survivor's pod can be created.
     if pod.is_none()
         && let Some(wait) = pass.wait_for_names_of(survivor)
     {

@@ -160,7 +160,7 @@ fn restart_reason(
         return Some(Stop::PeerTls);
     }
     let mends = pod.outdated && !joined.serves(member) && joined.pass.is_stuck(pod);
-    // A member that is up votes even if its pod is not ready, and an unreachable node terminates no pod.
+    // A running member votes even if its pod is not ready. An unreachable node does not terminate a pod.
     let sole = joined.list.voters().count() == 1;
     let free = !surge::is_up(joined, ordinal, member) || sole || joined.may_stop(member.id);
     let ends = pod.obstacle != Some(Obstacle::NodeNotReady);
@@ -168,9 +168,9 @@ fn restart_reason(
     (mends && may).then_some(Stop::Outdated)
 }
 
-/// Returns the step that removes a voter that must be replaced, or recreates the pod of a silent one. A voter that answers comes
-/// last, because members refuse to add its replacement while another voter is down. Otherwise, returns a wait, or `None` if all
-/// voters are well.
+/// Returns the step that removes a voter to replace it, or recreates the pod of a silent voter. Handles voters that answer
+/// last, because members refuse to add a replacement while another voter is down. Otherwise, returns a wait, or `None` if all
+/// voters are healthy.
 pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
     let (mut wait, mut last) = (None, None);
     let heals = joined.pass.spec.self_healing().enabled;
@@ -227,9 +227,9 @@ enum VoterDecision {
     Remove(Removal),
 }
 
-/// Decides whether to keep a voter, wait for it, or remove it. The first matching state counts: fenced; to be replaced and silent
-/// for only a moment; silent and to be replaced; corrupt; not serving while the spec requests fewer members; answering and to
-/// be replaced; disk lost; not serving.
+/// Decides whether to keep a voter, wait for it, or remove it. Checks these states in order: fenced; to be replaced, but silent
+/// only briefly; silent and to be replaced; corrupt; not serving while the spec requests fewer members; answering and to be
+/// replaced; disk lost; not serving.
 fn decide_voter(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> VoterDecision {
     if joined.pass.is_fenced(ordinal) {
         return VoterDecision::Well;

@@ -17,7 +17,7 @@ pub(super) fn wanted(joined: &Joined<'_>) -> usize {
     joined.pass.spec.members() as usize + usize::from(replaces || roll::replaces(joined))
 }
 
-/// Returns whether a member answers, or has answered until shortly before. One missed call does not show that it is down.
+/// Returns whether a member answers or has answered recently. One missed call does not prove that it is down.
 pub(super) fn is_up(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> bool {
     member.answers || !joined.silent_for(ordinal, STUCK_SECONDS)
 }

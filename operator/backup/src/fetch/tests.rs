@@ -137,7 +137,7 @@ async fn the_result_has_the_revision_of_the_changes() {
     }
 }
 
-/// The newest backup of a member without a quorum can lack writes that an earlier backup has.
+/// A backup of a member without a quorum may lack writes that an earlier backup contains.
 #[test]
 fn an_unconfirmed_backup_is_fetched_with_a_warning() {
     assert_eq!(doubt(&record("a", 1)), None);

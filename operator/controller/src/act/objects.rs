@@ -41,9 +41,9 @@ impl<M: Members> Actor<'_, M> {
     }
 
     /// Creates an object as [`CREATOR`]. An existing object of this cluster counts as created by an attempt whose response was
-    /// lost. If it has lost its labels, by which passes find it, restores them. Any other existing object is
-    /// [`ActError::NameTaken`]. `what` names the action in errors. Fails with [`ActError::Gone`] if that object has been
-    /// deleted in the meantime.
+    /// lost. Restores the labels of such an object, because passes find it by them. Fails with [`ActError::NameTaken`] if
+    /// another object has the name, and with [`ActError::Gone`] if the existing object was deleted in the meantime. `what`
+    /// names the action in errors.
     pub(super) async fn create<K: Object>(
         &self,
         object: &K,
@@ -70,7 +70,7 @@ impl<M: Members> Actor<'_, M> {
             Ownership::Ours if found.labels().get(CLUSTER) == Some(&self.cluster.name) => Ok(()),
             Ownership::Ours => {
                 let mut labels = object.labels().clone();
-                // The existing object can be of another version.
+                // The existing object may come from another release, so its fields may be unknown.
                 labels.remove(VERSION);
                 self.mark_named::<K>(&found, json!({"labels": labels}), what)
                     .await
@@ -148,7 +148,7 @@ impl<M: Members> Actor<'_, M> {
         }
     }
 
-    /// Like [`Self::mark`], for an object of the kind `K` whose fields may be unknown.
+    /// Like [`Self::mark`], for an object of kind `K` whose fields may be unknown.
     async fn mark_named<K: Object>(
         &self,
         live: &(impl Resource + Sync),

@@ -157,9 +157,9 @@ async fn a_name_taken_meanwhile_is_refused() {
     );
 }
 
-/// Passes find objects by label. Without its labels, a Service would be created in each pass.
+/// Passes find objects by label. Each pass would try to create a Service that has no labels.
 #[tokio::test]
-async fn an_object_that_has_lost_its_labels_gets_them_again() {
+async fn the_labels_of_an_object_are_restored() {
     let fake = FakeApi::with_cluster(&json!({}));
     settle(&fake).await;
     for end in ["/services/orders-client", "/pods/orders-1"] {
@@ -481,7 +481,7 @@ async fn an_object_that_no_webhook_can_check_is_refused() {
     }
 }
 
-/// Otherwise, the cluster would show that it creates the token, and only the log would say why it does not.
+/// Otherwise, the status would show only that the operator creates the token, and only the log would contain the error.
 #[tokio::test]
 async fn a_discovery_service_without_a_pod_is_reported() {
     let discovery = json!({"local": {"clusterRef": {"name": "hub"}}});
@@ -492,7 +492,7 @@ async fn a_discovery_service_without_a_pod_is_reported() {
     assert!(said.is_some_and(|said| said.contains("hub has no ready pod")));
 }
 
-/// Otherwise, no message would tell the user, and no later step would follow.
+/// Otherwise, the operator would take no further step, and no condition would report the reason.
 #[tokio::test]
 async fn a_secret_without_a_password_is_reported() {
     let auth = json!({"enabled": true, "rootCredentialsSecretRef": {"name": "orders-root"}});
@@ -503,9 +503,9 @@ async fn a_secret_without_a_password_is_reported() {
     assert!(said.is_some_and(|said| said.contains("orders-root")));
 }
 
-/// A later pass reports it if the members repeat it for long.
+/// A later pass reports the refusal if the members repeat it.
 #[test]
-fn a_temporary_refusal_is_a_refusal_too() {
+fn a_temporary_refusal_has_a_reason() {
     let status = Box::new(tonic::Status::unavailable("etcdserver: unhealthy cluster"));
     let (member, call) = ("orders-0".to_owned(), "MemberAdd");
     let error = ActError::Member(CallError::Refused { member, call, status });

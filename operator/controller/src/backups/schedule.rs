@@ -102,7 +102,7 @@ pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Ti
         Ok(found) => found,
         Err(error) => {
             status.conditions = ready(schedule, "InvalidSchedule", &error, now);
-            // The times that pass without a backup are unknown.
+            // An invalid schedule has no scheduled times, so it counts as overdue.
             return without_backup(delete, status, true);
         }
     };

@@ -126,7 +126,7 @@ async fn a_cluster_whose_update_is_refused_keeps_no_permit() {
     assert!(scope.operator.rollouts.admits(&other));
 }
 
-/// The update of another cluster can be stuck for a long time.
+/// Updates of other clusters may hold all permits for a long time.
 #[tokio::test]
 async fn the_repair_of_a_pod_needs_no_permit() {
     let fake = FakeApi::default();

@@ -51,7 +51,7 @@ impl Objects {
         )
     }
 
-    /// Reads the objects of a cluster from the API server, including members' claims without its label, and finds taken names.
+    /// Reads the objects of a cluster from the API server and finds taken names. Also finds members' claims without labels.
     pub(crate) async fn from_api_server(
         client: &Client,
         cluster: &Cluster<'_>,
@@ -194,7 +194,7 @@ fn mounted_claim(cluster: &Cluster<'_>, pod: &Pod) -> Option<String> {
     (mounts && resources::is_owned(pod, Some(&cluster.uid))).then_some(wanted)
 }
 
-/// Returns the names of the claims of all members in the status. The pod that mounts a claim without labels can be missing too.
+/// Returns the names of the claims of all members in the status. A claim without labels may have no pod that mounts it.
 fn claims_of_members(cluster: &Cluster<'_>) -> impl Iterator<Item = String> {
     let status = cluster.resource.status.iter();
     let status = status.filter(move |_| cluster.spec().is_durable());
@@ -225,9 +225,9 @@ mod tests {
     use super::*;
     use crate::testing::{api::FakeApi, named};
 
-    /// Its pod can be lost too, for example when the node is drained. The disk of the member would count as lost.
+    /// The pod may be missing too, for example after a drain of its node. The operator would then consider its disk lost.
     #[tokio::test]
-    async fn a_claim_without_labels_and_without_a_pod_is_found_by_the_name_of_its_member() {
+    async fn a_claim_without_labels_or_pod_is_found_by_the_name_of_its_member() {
         let members = json!([{"name": "orders-1", "ordinal": 1}]);
         let named = named(&json!({"status": {"clusterID": "c1", "members": members}}));
         let owners = json!([{"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "name": "orders", "uid": "u", "controller": true}]);

@@ -83,8 +83,8 @@ fn flag(
     state(holds, if holds { if_true } else { if_false }, message)
 }
 
-/// Returns the `Available` condition: `True` with a confirmed leader, `Unknown` if pods are ready and no member answers. A
-/// cluster that has never served has not lost its quorum.
+/// Returns the `Available` condition: `True` with a confirmed leader, `Unknown` if pods are ready but no member answers. A
+/// cluster that has not served yet is bootstrapping; it has not lost its quorum.
 fn available(seen: &Observed, status: &EtcdClusterStatus, next: &Step) -> ConditionState<'static> {
     let waits = |for_what: &[Why]| matches!(next, Step::Wait { why, .. } if for_what.contains(why));
     if let Some(membership) = &seen.membership {
@@ -205,8 +205,8 @@ pub(super) fn degraded(
     }
 }
 
-/// Returns the `UpToDate` condition: `True` if every pod has the current template and storage. `False` if no pod exists
-/// although `wanted` members are desired.
+/// Returns the `UpToDate` condition: `True` if every pod has the current template and storage. `False` if no pod exists, unless
+/// `wanted`, the desired number of members, is 0.
 fn up_to_date(wanted: i32, status: &EtcdClusterStatus) -> ConditionState<'static> {
     let all = status.replicas.unwrap_or(0);
     if all == 0 && wanted > 0 {
@@ -255,9 +255,9 @@ mod tests {
         }
     }
 
-    /// The runbook advises a user whose quorum is lost to force a new cluster.
+    /// For `QuorumLost`, the runbook recommends a forced new cluster, which would be wrong here.
     #[test]
-    fn a_cluster_that_has_never_served_has_not_lost_its_quorum() {
+    fn a_cluster_that_has_never_served_is_bootstrapping() {
         let membership = Some(Membership::default());
         let seen = Observed { membership, ..Observed::default() };
         for (id, expected) in [(None, "BootstrapInProgress"), (Some("c1"), "QuorumLost")] {
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_without_pods_is_up_to_date_only_if_none_is_desired() {
+    fn a_cluster_without_pods_is_up_to_date_only_with_zero_replicas() {
         for (wanted, pods, updated, expected) in [
             (3, 0, 0, ("False", "NoPods")),
             (3, 1, 1, ("True", "AllMembersUpdated")),

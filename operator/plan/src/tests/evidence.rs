@@ -83,7 +83,7 @@ fn a_pod_is_recreated_once_an_hour() {
     assert!(removals(&world).is_empty());
 }
 
-/// A learner that receives much data answers late once. Its pod is unready until the learner votes.
+/// A learner that receives a large snapshot may miss a call. Its pod is unready until it becomes a voter.
 #[test]
 fn a_learner_that_misses_one_call_stays() {
     let mut world = cluster(3);
@@ -100,7 +100,7 @@ fn a_learner_that_misses_one_call_stays() {
     assert_eq!(why(&step), Some(&expected), "{step:?}");
 }
 
-/// Returns the observation of a pass in which a member did not answer in time.
+/// Returns the observation of a pass in which the member with this ordinal does not answer in time.
 pub(super) fn without_answer(world: &World, ordinal: Ordinal) -> Observed {
     let mut seen = world.observe();
     let list = seen.membership.as_mut().expect("a list");
@@ -112,7 +112,7 @@ pub(super) fn without_answer(world: &World, ordinal: Ordinal) -> Observed {
     seen
 }
 
-/// The claim of the voter is being deleted, so a learner is about to take its place.
+/// A learner is to replace the voter, because the voter's claim is being deleted.
 #[test]
 fn a_voter_that_misses_one_call_keeps_its_replacement() {
     let mut world = cluster(3);
@@ -126,7 +126,7 @@ fn a_voter_that_misses_one_call_keeps_its_replacement() {
     assert!(!step.acts(), "{step:?}");
 }
 
-/// Its pod is unready, but its vote is needed. The template has changed, so the operator would recreate the pod.
+/// The voter's pod is unready and has an outdated template, but the quorum needs the vote. The pod must not be recreated.
 #[test]
 fn a_voter_that_misses_one_call_keeps_its_pod() {
     let mut world = cluster(3);
@@ -141,7 +141,7 @@ fn a_voter_that_misses_one_call_keeps_its_pod() {
     assert_eq!(step, Step::DeletePod { ordinal: 1, reason });
 }
 
-/// The members refuse to add a member while a voter is down.
+/// Members refuse to add a member while a voter is down.
 #[test]
 fn a_member_that_is_down_is_replaced_before_one_that_answers() {
     for (answering, down) in [(0, 2), (2, 0)] {

@@ -125,9 +125,9 @@ fn the_survivor_waits_until_no_other_pod_is_left() {
     assert!(world.took(is_forced));
 }
 
-/// Otherwise, the other pods stop although the survivor cannot start.
+/// Otherwise, the operator would stop the other pods although the survivor cannot start.
 #[test]
-fn the_others_keep_their_pods_while_the_name_of_the_survivors_pod_is_taken() {
+fn other_members_keep_their_pods_while_the_name_of_the_survivors_pod_is_taken() {
     let mut world = cluster(3);
     lose(&mut world, [0, 2]);
     world.recover = Some(1);

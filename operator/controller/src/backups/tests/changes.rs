@@ -63,7 +63,7 @@ async fn one_pod_stores_changes_while_a_schedule_asks_for_it() {
     assert!(pods(&fake).is_empty());
 }
 
-/// An admission webhook may be down for hours.
+/// An admission webhook can refuse the pod for hours.
 #[tokio::test]
 async fn changes_are_late_while_their_pod_cannot_be_created() {
     let fake = FakeApi::default();
