@@ -13,7 +13,7 @@ use crate::metrics::Register;
 /// Size in bytes up to which requests, responses and commands are not charged. Limits on their number bound their total.
 pub const SMALL_BYTES: usize = 4 << 10;
 
-/// Size in bytes of the memory of an idle call that reads a stream of messages. Measured: 14 KB with one watcher.
+/// Memory in bytes of an idle call that reads a stream of messages. Measured: 14 KB with one watcher.
 const CALL_BYTES: usize = 16 << 10;
 
 /// Minimum size in bytes of the memory budget for the limits; a smaller budget counts as this one.
@@ -30,7 +30,7 @@ pub enum Resource {
     Proposals,
     /// Bytes of watchers and of the keys that they watch.
     Watchers,
-    /// Requests in progress over HTTP/2. Of the calls with one request message, the first few of each connection do not count.
+    /// Requests in progress over HTTP/2. The first few calls of each connection do not count if they have one request message.
     Calls,
     /// Passwords that are waiting to be hashed.
     Passwords,
@@ -60,8 +60,8 @@ impl Resource {
     }
 
     /// Returns the limit of a process with a memory budget of `memory_bytes` bytes. Together, the limits on bytes take at most
-    /// three quarters of the budget, and the calls, at [`CALL_BYTES`] each, the last quarter. One connection gets half of a
-    /// limit, which suffices for the longest request.
+    /// three quarters of the budget. Calls, at [`CALL_BYTES`] each, take the remaining quarter. One connection gets half of a
+    /// limit, which is enough for the longest request.
     fn limit_within(self, memory_bytes: u64) -> usize {
         let divisor = match self {
             Self::Requests | Self::Proposals => 8,

@@ -161,7 +161,7 @@ fn check_level(levels: &[Level]) -> Result<(), JoinError> {
     }
 }
 
-/// Fails if a member of the cluster may run at one of these peer URLs, because `--force-new-cluster` would create a second
+/// Fails if a member of the cluster may run at one of these peer URLs. Otherwise, `--force-new-cluster` would create a second
 /// cluster with the same id.
 pub async fn refuse_running(
     cluster_id: u64,

@@ -180,8 +180,8 @@ impl FlagValues {
             .map_err(|_| self.bad(flag, "must be a number within the range of the flag"))
     }
 
-    /// Returns the value that `choices` assigns to the flag's text in any case. For any other text, fails with a list of the
-    /// choices.
+    /// Returns the value that `choices` assigns to the flag's text, regardless of case. For any other text, fails with a list
+    /// of the choices.
     pub(super) fn choice<V: Copy>(
         &self,
         flag: &'static str,
@@ -245,7 +245,7 @@ impl FlagValues {
         self.checked_urls(flag, Url::bindable)
     }
 
-    /// Parses a list of URLs to advertise. Fails if a URL has no host.
+    /// Parses a list of advertised URLs. Fails if a URL has no host.
     fn advertised_urls(&self, flag: &'static str) -> Result<Vec<Url>, ConfigError> {
         self.checked_urls(flag, Url::advertisable)
     }

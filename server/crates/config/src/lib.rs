@@ -146,9 +146,9 @@ impl Config {
         })
     }
 
-    /// Checks that the initial cluster contains this member and no URL twice. A member of a new cluster must have exactly its
-    /// advertised peer URLs there. Returns this member's URLs in the initial cluster. With SRV discovery, checks only the name.
-    /// As in etcd, the `--initial-` flags apply only to an empty data directory; do not call this for any other.
+    /// Returns this member's URLs in the initial cluster. Fails if the initial cluster lacks this member or contains a URL
+    /// twice. In a new cluster, this member's URLs must be its advertised peer URLs. With SRV discovery, checks only the name.
+    /// As in etcd, the `--initial-` flags apply only to an empty data directory; do not call this for any other directory.
     pub fn bootstrap(&self) -> Result<&[Url], ConfigError> {
         let Some((_, urls)) = self
             .initial_cluster
@@ -162,7 +162,7 @@ impl Config {
             return Ok(urls);
         }
         self.check_distinct_urls()?;
-        // A joining member was added with its URLs.
+        // The cluster already knows the URLs of a joining member.
         if self.initial_cluster_state == ClusterState::New {
             self.check_advertised(urls)?;
         }
@@ -246,7 +246,7 @@ pub enum AutoCompaction {
 pub struct ConnectionSettings {
     /// `--grpc-keepalive-min-time`.
     pub keepalive_min_time: Duration,
-    /// `--grpc-keepalive-interval`; `None`, also if the timeout is 0, disables pings.
+    /// `--grpc-keepalive-interval`. `None` disables pings; a timeout of 0 also yields `None`.
     pub keepalive_interval: Option<Duration>,
     /// `--grpc-keepalive-timeout`.
     pub keepalive_timeout: Duration,

@@ -265,7 +265,7 @@ fn a_logger_that_is_asked_for_writes_json() {
 }
 
 #[test]
-fn log_levels_are_read_as_etcd_reads_them() {
+fn log_levels_are_parsed_as_in_etcd() {
     for (level, expect) in [
         ("debug", LevelFilter::DEBUG),
         ("INFO", LevelFilter::INFO),

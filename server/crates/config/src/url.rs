@@ -52,7 +52,7 @@ impl Url {
         self.tls
     }
 
-    /// Parses a comma-separated list in order. Ignores empty parts and repeated URLs. Fails if there is no URL.
+    /// Parses a comma-separated list and keeps its order. Ignores empty parts and repeated URLs. Fails if there is no URL.
     pub fn list(text: &str) -> Result<Vec<Url>, UrlError> {
         let mut urls = Vec::new();
         for part in text.split(',').map(str::trim) {
@@ -82,7 +82,7 @@ impl Url {
         }
     }
 
-    /// Checks that the URL has a host, because clients and other members connect to it.
+    /// Fails if the URL has no host, to which clients and other members could connect.
     pub fn advertisable(&self) -> Result<(), UrlError> {
         match &self.address {
             Address::Tcp(host, _) if host.is_empty() => Err(UrlError::Host(self.text.clone())),
@@ -121,8 +121,8 @@ impl fmt::Display for Url {
 impl FromStr for Url {
     type Err = UrlError;
 
-    /// Parses `http[s]://HOST:PORT`, `unix[s]://PATH` or `unix[s]:PATH`, ignoring spaces around it. Fails for another scheme, a
-    /// missing port, or a path after the port.
+    /// Parses `http[s]://HOST:PORT`, `unix[s]://PATH` or `unix[s]:PATH`. Ignores surrounding spaces. Fails for another scheme,
+    /// a missing port, or a path after the port.
     fn from_str(text: &str) -> Result<Self, UrlError> {
         let text = text.trim();
         let owned = || text.to_owned();

@@ -57,7 +57,7 @@ enum RebuildError {
 enum Standing {
     /// The state equals that of most voters.
     Sound,
-    /// No other state differs, but most voters did not report a state.
+    /// No reported state differs, but most voters did not report one.
     Unconfirmed,
     /// Most voters have a different state, and replacing this member's state failed.
     Corrupt,
@@ -79,9 +79,9 @@ pub struct CorruptionChecker {
 }
 
 impl CorruptionChecker {
-    /// If the settings require it, compares the states before the member serves clients. Replaces a state that differs from the
-    /// majority's. Returns whether the state differed. Fails if no majority agrees or the replacement fails. As in etcd, ignores
-    /// unreachable members.
+    /// If the settings require it, compares the states before the member serves clients. Replaces this member's state if it
+    /// differs from the majority's. Returns whether it differed. Fails if no majority agrees or the replacement fails. As in
+    /// etcd, ignores unreachable members.
     pub async fn check_at_start(&self) -> Result<bool, InconsistentState> {
         let mut differed = false;
         if !self.checks.initial || self.is_alone().await {
@@ -174,8 +174,8 @@ impl CorruptionChecker {
     }
 
     /// When this member has the CORRUPT alarm, compares its state with the others'. Replaces a corrupt state and disarms the
-    /// alarm. If no comparison has found a corrupt state, a client raised the alarm and must disarm it. `differed` says whether a
-    /// comparison has found one before. Retries failures after a pause. Never returns.
+    /// alarm. If the state never differed, a client raised the alarm and must disarm it. `differed` says whether an earlier
+    /// comparison found a difference. Retries failures after a pause. Never returns.
     async fn follow_alarm(&self, mut differed: bool) {
         let mut looks = interval(ALARM_INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -193,7 +193,7 @@ impl CorruptionChecker {
             match self.repair_state(&mut differed).await {
                 Ok(Standing::Sound) if differed => {
                     tracing::warn!(
-                        "this member's state equals the others' again; lowering its alarm"
+                        "this member's state equals the others' again; disarming its alarm"
                     );
                     self.change_alarm(own, AlarmAction::Deactivate).await;
                 }
@@ -357,7 +357,7 @@ impl CorruptionChecker {
     }
 }
 
-/// Returns the standing of a member from which no majority differs.
+/// Returns the standing of a member whose state does not differ from a majority's.
 fn undisputed(members: &[MemberHash], own: MemberId) -> Standing {
     match is_confirmed(members, own) {
         true => Standing::Sound,
@@ -383,9 +383,9 @@ fn is_confirmed(members: &[MemberHash], own: MemberId) -> bool {
 mod tests {
     use super::{super::agreement::tests::member, *};
 
-    /// A member that clears its alarm without the states of the others may still be corrupt.
+    /// Without the other members' states, this member may still be corrupt, so it must not disarm its alarm.
     #[test]
-    fn a_state_that_most_voters_do_not_report_is_unconfirmed() {
+    fn a_state_is_unconfirmed_if_most_voters_do_not_report_theirs() {
         for (others, sound) in [
             ([None, None], false),
             ([Some(1), None], true),

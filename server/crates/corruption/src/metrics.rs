@@ -33,7 +33,7 @@ impl CorruptionMetrics {
         self.checks.with_label_values(&[outcome]).inc();
     }
 
-    /// Counts a comparison that failed, for example because this member did not hash its own state.
+    /// Counts a failed comparison, for example if this member could not hash its own state.
     pub(super) fn failed(&self) {
         self.checks.with_label_values(&["failed"]).inc();
     }
@@ -43,7 +43,7 @@ impl CorruptionMetrics {
 mod tests {
     use super::*;
 
-    /// Otherwise, a member whose comparisons always fail looks like one that never has to compare.
+    /// Otherwise, a member whose comparisons always fail would look like a member without comparisons.
     #[test]
     fn a_failed_comparison_is_counted() {
         let on = Register::default();

@@ -46,7 +46,7 @@ const DIGITS: GeneralPurpose = GeneralPurpose::new(
 #[derive(Debug)]
 enum BasicCredentials {
     Anonymous,
-    /// The user with this name, even after its password changes. The check takes long enough for its roles to change.
+    /// A user with a correct password. Holds only the name, because the user's roles can change while the password is checked.
     User(String),
     Invalid,
 }
@@ -74,8 +74,8 @@ fn allows_key(auth: &Auth, user: Option<&User>, key: &[u8], wish: PathAccess) ->
     auth.allows_path(user, key, wish)
 }
 
-/// Returns whether the caller's roles in the state `auth` grant the access `wish` to a v2 key, or true while v2 authentication
-/// is disabled.
+/// Returns whether the caller's roles in the state `auth` grant the access `wish` to a v2 key. While v2 authentication is
+/// disabled, returns true.
 pub(super) async fn authorize_key(
     ctx: &Context,
     request: &HttpRequest,
@@ -89,8 +89,8 @@ pub(super) async fn authorize_key(
     Ok(shown.allow(auth, key, wish))
 }
 
-/// The caller of a request, and the access that it requires. A watch or a read takes each state from [`KeyAccess::view`],
-/// because permissions can change, and authentication can be enabled, after the first check.
+/// The caller of a request, and the access that the request requires. Watches and reads take each state from
+/// [`KeyAccess::view`], because after the first check, permissions may change or authentication may be enabled.
 #[derive(Debug)]
 pub struct KeyAccess {
     /// The key and the access to it, or `None` if every caller has access.
@@ -102,7 +102,7 @@ pub struct KeyAccess {
 }
 
 impl KeyAccess {
-    /// Creates the access of a request. `required` is the key and the access to it, or `None` if every caller has access.
+    /// Creates the access check of a request. `required` is the key and the access to it, or `None` if every caller has access.
     pub fn new(request: &HttpRequest, required: Option<(&[u8], PathAccess)>) -> Self {
         // A clone would keep the entire head of the request in memory.
         let copy = |header: &HeaderValue| HeaderValue::from_bytes(header.as_bytes()).ok();
@@ -344,9 +344,9 @@ mod tests {
         assert_eq!(open.is_allowed(&gone), Some(true));
     }
 
-    /// While a password is hashed, the roles of its user can change.
+    /// The roles of a user can change while the server hashes the password.
     #[test]
-    fn the_roles_of_the_checked_state_count() {
+    fn access_depends_on_the_roles_in_the_given_state() {
         let shown = BasicCredentials::User("alice".into());
         let auth = state(true);
         assert!(shown.allow(&auth, b"/a", READ));

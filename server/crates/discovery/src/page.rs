@@ -75,7 +75,7 @@ fn html(shown: &Shown) -> String {
         let id = escape(&String::from_utf8_lossy(id.unwrap_or_default()));
         out += &format!("<tr><td>{number}</td><td>{name}</td><td>{urls}</td><td>{id}</td></tr>\n");
     }
-    // A v2 client can write any size.
+    // A v2 client can write any number as the size.
     for at in registered + 1..=size.min(SIZE_MAX) {
         out += &format!("<tr><td>{at}</td><td colspan=\"3\">missing</td></tr>\n");
     }

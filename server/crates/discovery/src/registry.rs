@@ -201,8 +201,8 @@ impl Asked<'_> {
     }
 
     /// Returns the token's directory with its registrations. Fails with `NoSpace` if it has more than `INLINE_ITEMS` nodes or
-    /// `INLINE_BYTES` bytes of paths and values, which a v2 client can create and which would block the worker. Fails with
-    /// `NotDir` if it is a file.
+    /// `INLINE_BYTES` bytes of paths and values: a v2 client can create such a directory, which would block the worker. Fails
+    /// with `NotDir` if it is a file.
     fn directory(&self, tree: &Tree) -> Result<witan_tree::Node, V2Error> {
         let path = directory(self.token);
         if tree.shows_more_than(path.as_bytes(), false, INLINE_ITEMS, INLINE_BYTES) {
@@ -254,7 +254,7 @@ impl Asked<'_> {
     /// Returns the size in the token's directory, or `None` if a client created the directory without a size.
     fn size(&self, tree: &Tree) -> Option<u64> {
         let path = format!("{}/{SIZE}", directory(self.token));
-        // A v2 client can create a directory here. A read would list it.
+        // A v2 client can create a large directory at this path. A read would list it.
         if tree.lists_more_than(path.as_bytes(), false, 0) {
             return None;
         }

@@ -75,7 +75,7 @@ impl Copier<'_> {
                 return Ok(Err(CutOverRefused::Quota { used, quota }));
             }
         }
-        // Before etcd 3.6, the fence would cancel the effect of this alarm.
+        // In a source older than etcd 3.6, the fence would override a member's CORRUPT alarm.
         let recorded = self.calls.recorded().await?;
         let fences = self.calls.fences(&recorded).await?;
         if let Err(error) = fences.check_members() {

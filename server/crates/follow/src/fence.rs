@@ -58,22 +58,22 @@ pub(super) trait FenceCalls {
     async fn revision(&self) -> Result<i64, Self::Error>;
 }
 
-/// The id in the alarms of an etcd cluster whose members differ without a majority.
+/// The member id in the CORRUPT alarm of an etcd cluster in which no majority agrees.
 const ALL_MEMBERS: u64 = 0;
 
-/// The alarms of the source, except for its members' alarms NOSPACE.
+/// The alarms of the source, without the NOSPACE alarms of its members.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Fences {
-    /// Alarms with ids of this cluster's attempts.
+    /// Alarms whose ids belong to this cluster's attempts.
     pub(super) own: Vec<AlarmMember>,
     /// Other ids that have alarms.
     pub(super) foreign: Vec<u64>,
-    /// Members of the source that have the alarm CORRUPT, or [`ALL_MEMBERS`].
+    /// Ids of the source's members that have the CORRUPT alarm, or [`ALL_MEMBERS`].
     corrupt: Vec<u64>,
 }
 
 impl Fences {
-    /// Classifies the alarms of a source with these members. `recorded` contains this cluster's attempts.
+    /// Classifies the alarms of a source with the members `members`. `recorded` contains this cluster's attempts.
     pub(super) fn of(alarms: Vec<AlarmMember>, members: &[u64], recorded: &MemberRegistry) -> Self {
         let mut fences = Self::default();
         for alarm in alarms {
@@ -102,7 +102,7 @@ impl Fences {
         !(self.own.is_empty() && self.foreign.is_empty())
     }
 
-    /// Fails if a member of the source has the alarm CORRUPT. The keys are compared with only one member.
+    /// Fails if a member of the source has the CORRUPT alarm, because the comparison of keys reads only one member.
     pub(super) fn check_members(&self) -> Result<(), FenceError> {
         match self.corrupt.is_empty() {
             true => Ok(()),
@@ -267,7 +267,7 @@ mod tests {
             let fences = found(&alarms);
             assert_eq!(fences.check_members(), Err(FenceError::Corrupt(vec![id])));
             assert!(!fences.any());
-            assert_eq!(fences.check(), Ok(()), "it is no fence");
+            assert_eq!(fences.check(), Ok(()), "CORRUPT is not a fence");
         }
     }
 }

@@ -216,7 +216,7 @@ impl SourceSession<'_> {
         Ok(members.iter().map(|member| member.id).collect())
     }
 
-    /// Returns the alarms, divided into this cluster's fences, others' fences, and the members' alarms CORRUPT.
+    /// Returns the alarms, divided into this cluster's fences, other clusters' fences, and the members' CORRUPT alarms.
     pub(super) async fn fences(&self, recorded: &MemberRegistry) -> Result<Fences, SourceError> {
         let members = self.members().await?;
         let alarms = self.alarm(AlarmAction::Get, AlarmMember::default()).await?;

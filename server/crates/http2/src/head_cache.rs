@@ -66,7 +66,7 @@ impl<M> HeadCache<M> {
             return Ok(HeaderBlock::Malformed);
         };
         let head = Rc::new(head);
-        // A block that changes the table has another meaning next time. A short block can refer to a long list.
+        // A block that changes the table decodes differently next time. A short block can decode to a long list.
         if self.decoder.generation == generation && block.len().max(head.bytes) <= CACHED_HEAD_BYTES
         {
             let entry = (block.to_vec(), generation, head.clone());
@@ -358,11 +358,11 @@ mod tests {
         assert!(!Rc::ptr_eq(&one, &request(&mut heads, &first)));
     }
 
-    /// No stream is charged for a cached head.
+    /// Streams are not charged for cached heads.
     #[test]
     fn a_long_list_is_not_cached() {
         let mut heads = HeadCache::new();
-        // The block adds the field `x` without a value to the table.
+        // The block adds the field `x` with an empty value to the table.
         let entering = [block(&GOOD), b"\x40\x01x\x00".to_vec()].concat();
         let long = [block(&GOOD), vec![0xbe; 1000]].concat();
         assert!(long.len() <= CACHED_HEAD_BYTES);

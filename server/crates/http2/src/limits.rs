@@ -9,7 +9,7 @@ pub const HEADER_LIST_BYTES_MAX: usize = 64 << 10;
 /// Number of header blocks that a connection caches. Clients repeat a few methods.
 pub(crate) const CACHED_HEADS: usize = 4;
 
-/// Size in bytes up to which a header block is cached. It also limits the block's header list, as HTTP/2 counts it.
+/// Maximum size in bytes of a cached header block, and of its decoded header list (as HTTP/2 computes that size).
 pub(crate) const CACHED_HEAD_BYTES: usize = 4 << 10;
 
 /// Maximum number of open streams of one connection, regardless of the configured number; further streams are refused.
@@ -70,7 +70,7 @@ pub(crate) const FRAME_WORK: usize = 64;
 /// Number of work units of a new call (see [`TURN_WORK`]).
 pub(crate) const CALL_WORK: usize = 256;
 
-/// Number of calls that a turn polls; the others wait for the next turn. An empty list of streams keeps memory for this number.
+/// Number of calls that a turn polls; the others wait for the next turn. A list of streams shrinks to this capacity.
 pub(crate) const TURN_CALLS: usize = 512;
 
 /// Capacity in bytes above which an empty output buffer is freed.

@@ -34,7 +34,7 @@ impl ReadyList {
         mem::swap(&mut self.ready().slots, slots);
     }
 
-    /// Returns the number of slots for which memory is allocated.
+    /// Returns the capacity of the list, in slots.
     pub(crate) fn capacity(&self) -> usize {
         self.ready().slots.capacity()
     }

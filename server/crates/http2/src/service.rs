@@ -32,8 +32,8 @@ pub enum Resource {
     Requests,
     /// Response bytes that wait for the client to read.
     Answers,
-    /// Calls with one request message beyond a connection's first [`STREAMS_FREE`](crate::limits::STREAMS_FREE), and all other
-    /// requests.
+    /// Requests in progress. A connection's first [`STREAMS_FREE`](crate::limits::STREAMS_FREE) calls with one request message
+    /// do not count.
     Calls,
 }
 

@@ -386,7 +386,7 @@ impl Node {
     }
 
     /// Registers a v2 watcher, which wakes after every change that `watch` may match. To miss no event, take a view afterward.
-    /// Fails with `TooMany` if there are too many watchers or their paths are too long.
+    /// Fails with `TooMany` if there are too many watchers or their paths take too much memory.
     pub fn watch(&self, watch: Watch) -> Result<TreeWatcher, NodeError> {
         self.shared.metrics.tree_watch_requests.inc();
         let bytes = tree_watchers::watcher_bytes(&watch);

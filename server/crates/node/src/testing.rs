@@ -64,12 +64,12 @@ impl NodeOfStates {
         self.node.shared.watch_streams.expire_old_states();
     }
 
-    /// Withdraws the published state, so that requests for a state wait.
+    /// Withdraws the published state, so that later requests for a state wait.
     pub fn withdraw(&self) {
         self.node.shared.latest.clear();
     }
 
-    /// Answers the waiting requests for a state with a state whose key space is `kv`.
+    /// Completes the waiting requests for a state with a state whose key space is `kv`.
     pub fn answer(&mut self, kv: &Kv) {
         let mut completions = CompletionBatch::default();
         while let Ok(request) = self.requests.try_recv() {

@@ -266,7 +266,7 @@ fn a_stream_with_many_unread_groups_ends_in_linear_time() {
 }
 
 #[test]
-fn a_rewrite_that_is_given_up_lacks_space_unless_the_member_ends() {
+fn an_abandoned_rewrite_fails_with_no_space_unless_the_member_stops() {
     actix_rt::System::new().block_on(async {
         let (node, mut requests) = stalled();
         for (removed, expected) in [(false, NodeError::NoSpace), (true, NodeError::Stopped)] {

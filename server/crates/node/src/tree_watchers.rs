@@ -30,12 +30,12 @@ struct TreeWatchState {
 #[derive(Debug, Default)]
 struct TreeWaker {
     notify: Notify,
-    /// Index of the first change that the watch may match and that the watcher has not taken; 0 if there is none.
+    /// Index of the first change since the last wake-up that the watch may match; 0 if there is none.
     first: AtomicU64,
 }
 
 impl TreeWaker {
-    /// Wakes the watcher for a change at `index`. Keeps an earlier index that the watcher has not taken.
+    /// Wakes the watcher for a change at `index`. If the watcher has not yet taken an earlier index, keeps the earlier one.
     fn ring(&self, index: u64) {
         let _ = self.first.compare_exchange(0, index, Relaxed, Relaxed);
         self.notify.notify_one();
@@ -48,7 +48,7 @@ const VISITED_AT_ONCE: usize = 1024;
 /// Size in bytes of a watcher in memory, without its path.
 const WATCHER_BYTES: usize = 1 << 10;
 
-/// Number of copies of a watcher's path: one for wake-ups, and two in the request that waits.
+/// Number of copies of a watcher's path in memory: one for wake-ups and two in the waiting request.
 const PATH_COPIES: usize = 3;
 
 /// Returns the size in bytes of a watcher in memory, for its charge.
@@ -91,7 +91,7 @@ impl TreeWatchers {
                     affected.for_each(|id| ring(id, event.index));
                 }
             }
-            // Every watcher may have lost an event.
+            // Every watcher may have missed an event.
             None => watch_state.hub.all().for_each(|id| ring(id, since + 1)),
         }
     }
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn long_paths_are_refused_without_memory() {
+    fn a_watcher_with_a_long_path_is_refused_if_memory_is_short() {
         let what = Resource::Watchers;
         let totals = Totals::register(&Register::default(), u64::MAX);
         let [other, account] = [(); 2].map(|()| totals.open());
@@ -176,11 +176,11 @@ mod tests {
         assert_eq!(node.watch(long).err(), Some(NodeError::TooMany));
         let short = node.watch(watch("/s")).expect("there is room");
         drop(short);
-        assert!(account.hold(what, left).is_some(), "all was released");
+        assert!(account.hold(what, left).is_some(), "the charge is released");
     }
 
     #[test]
-    fn a_watcher_learns_of_the_first_change_that_it_may_match() {
+    fn a_watcher_gets_the_index_of_the_first_change_that_it_may_match() {
         let watchers = TreeWatchers::default();
         let account = Totals::register(&Register::default(), u64::MAX).open();
         let register = |path| {

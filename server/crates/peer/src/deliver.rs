@@ -51,8 +51,8 @@ impl DeliverError {
     }
 }
 
-/// Starts a transfer. Calls `report` with its result after the task has ended, because the replica may send the next snapshot
-/// right after the report. An aborted transfer has no result.
+/// Starts a transfer and reports its result with `report`. Reports only after the task has ended, because the replica may send
+/// the next snapshot immediately after the report. An aborted transfer reports nothing.
 pub(super) fn start(
     runtime: &Handle,
     transfer: impl Future<Output = PeerEvent> + Send + 'static,
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_transfer_has_ended_when_its_result_is_reported() {
+    async fn a_transfer_is_reported_after_its_task_has_ended() {
         let started = Arc::<OnceLock<AbortHandle>>::default();
         let (tell, told) = oneshot::channel();
         let seen = started.clone();

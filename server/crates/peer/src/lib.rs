@@ -254,8 +254,8 @@ impl Peers {
 impl Post for PeerPost {
     fn post(&mut self, envelopes: Vec<Envelope>) {
         let own = self.shared.own_id();
-        // After a leader change, raft forwards ReadIndex requests of other members. The new leader would report them as faulty.
-        // Their senders ask the new leader themselves.
+        // After a leader change, raft forwards ReadIndex requests of other members. The new leader would report such messages
+        // as faulty. The members send their requests to the new leader themselves.
         for envelope in envelopes
             .into_iter()
             .filter(|envelope| envelope.from == own)

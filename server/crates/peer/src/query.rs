@@ -40,9 +40,8 @@ pub async fn cluster(url: &Url, dialer: &PeerDialer) -> io::Result<RemoteCluster
     cluster_of(&answer).map_err(invalid)
 }
 
-/// Returns whether a member of the cluster may run at this peer URL: it answers with the cluster's id, or a process there accepts
-/// the connection but TLS fails. A member refuses another member in this way if the certificate of either has expired. TLS also
-/// fails if this member has no certificate.
+/// Returns whether a member of the cluster may run at this peer URL: a process there answers with the cluster's id, or it
+/// accepts the connection but TLS fails. TLS between members fails if either certificate has expired or this member has none.
 pub async fn may_run(url: &Url, dialer: &PeerDialer, cluster_id: u64) -> bool {
     match cluster(url, dialer).await {
         Ok(found) => found.id == cluster_id,
@@ -50,8 +49,8 @@ pub async fn may_run(url: &Url, dialer: &PeerDialer, cluster_id: u64) -> bool {
     }
 }
 
-/// Returns whether a request failed in TLS after the connection was accepted: this member has no certificate, or a cause of the
-/// error is an invalid certificate or message, or an alert.
+/// Returns whether TLS failed after the connection was accepted: this member has no certificate, or the error was caused by an
+/// alert or by an invalid certificate or message.
 fn is_tls_failure(error: &io::Error) -> bool {
     let dialed = error
         .get_ref()
@@ -120,7 +119,7 @@ pub async fn cluster_level(url: &Url, dialer: &PeerDialer) -> io::Result<Level> 
 }
 
 /// Requests the hash of a member's state after the entry `index`. Returns `None` if the member does not have the hash. Fails if
-/// another member, or a member of another cluster, answers.
+/// another member or another cluster answers.
 pub async fn state_hash(
     url: &Url,
     dialer: &PeerDialer,
@@ -269,7 +268,7 @@ fn clock_of(answer: &Answer) -> Result<i64, &'static str> {
     now_ns.ok_or("the response has no time")
 }
 
-/// Reads the hash of a member's state from a response. Returns `None` for 404. Fails for another member or another cluster.
+/// Reads the hash of a member's state from a response. Returns `None` for 404. Fails if another member or cluster sent it.
 fn hash_of(
     answer: &Answer,
     cluster_id: u64,
@@ -404,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_with_which_tls_fails_may_be_a_member() {
+    fn a_process_may_be_a_member_if_tls_fails() {
         let dialed = |kind| {
             let failed = io::Error::new(kind, "received fatal alert: CertificateExpired");
             io::Error::other(DialError::Io(failed))
@@ -416,7 +415,7 @@ mod tests {
             (io::Error::other(DialError::NoCertificate), true),
             (io::Error::other(DialError::NoUrl), false),
             (io::Error::from(io::ErrorKind::TimedOut), false),
-            // Another server answers at the URL.
+            // A server that is not a member answers at the URL.
             (invalid("the response is not from a member"), false),
         ] {
             assert_eq!(is_tls_failure(&error), fails, "{error:?}");

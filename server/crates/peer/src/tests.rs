@@ -181,7 +181,7 @@ fn messages_of_both_lanes_arrive_in_order_once_and_with_their_sender() {
 }
 
 #[test]
-fn a_message_of_another_member_is_not_sent_on() {
+fn a_message_from_another_member_is_not_forwarded() {
     let (mut bound, members, _) = sockets(2);
     let mut two = started(2, bound.remove(1), &members);
     let mut one = started(1, bound.remove(0), &members);

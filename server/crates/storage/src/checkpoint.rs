@@ -70,8 +70,8 @@ pub struct Checkpoint {
     installs: u64,
     /// Whether the next write must be a new base.
     base_required: bool,
-    /// Whether the last write was a base that found no space. The next write is then a difference if possible. Free space does
-    /// not show every quota, so the same base could fail each time.
+    /// Whether the last write was a base that did not fit on the disk. The next write is then a difference, if possible. Free
+    /// space does not account for every quota, so the same base could fail each time.
     base_lacked_space: bool,
     /// Whether startup found the newest chain or its manifest damaged.
     fell_back: bool,
@@ -92,8 +92,8 @@ struct OutdatedChain {
 }
 
 impl Checkpoint {
-    /// Opens the directory and reads the manifests of its checkpoint, of which [`Self::restore`] reads the state. Read them
-    /// before the log: sled then takes its statistics (20 MiB) from memory that the system has zeroed and that stays unused.
+    /// Opens the directory and reads the manifests of its checkpoint. [`Self::restore`] reads the state that they describe.
+    /// Call this before opening the log: sled's statistics (20 MiB) then get fresh zeroed memory, which stays untouched.
     pub(super) fn open(
         dir: &Path,
         origin: Origin,
@@ -124,9 +124,9 @@ impl Checkpoint {
         Ok((checkpoint, manifests))
     }
 
-    /// Reads the state that the manifests list, newest first. Returns `None` if there are none, because no checkpoint was ever
-    /// written. A directory that was copied while in use may lack runs that `current` names; the newest complete checkpoint is
-    /// then used.
+    /// Reads the state from the first complete checkpoint in `manifests`, newest first. Returns `None` if there are no
+    /// manifests, because no checkpoint was ever written. A directory that was copied while in use may lack runs of the newest
+    /// checkpoint.
     pub(super) fn restore(&mut self, manifests: Vec<Manifest>) -> Result<Option<View>, OpenError> {
         let mut refusal = None;
         for manifest in manifests {
@@ -247,7 +247,7 @@ impl Checkpoint {
         self.fell_back
     }
 
-    /// Lets the next checkpoint be a difference, even if startup fell back to a previous chain. That chain was readable.
+    /// Lets the next checkpoint be a difference, even if startup fell back to the previous chain, which is readable.
     pub(super) fn allow_difference(&mut self) {
         self.base_required = false;
     }
@@ -293,7 +293,7 @@ impl Checkpoint {
     }
 
     /// Writes a checkpoint of `view` as a new base without outdated records. `since` is as in [`Checkpoint::write`]. After an
-    /// error, the next checkpoint can be a difference.
+    /// error, the next checkpoint may be a difference again.
     pub fn rewrite(&mut self, since: Option<&View>, view: &View) -> io::Result<()> {
         let required = std::mem::replace(&mut self.base_required, true);
         self.write(since, view)

@@ -338,7 +338,7 @@ impl CheckpointWriter {
             if let Some(newer) = slot.view.take() {
                 let newest = std::mem::take(&mut slot.options);
                 drop(slot);
-                // Drop the older view after the unlock: the drop of a run's last place takes the lock to wake the thread.
+                // Drop the older view after the unlock: dropping the last reference to a run takes the lock to wake the thread.
                 view = newer;
                 options.whole |= newest.whole;
                 options.hold = newest.hold.or(options.hold);
@@ -372,8 +372,8 @@ impl CheckpointWriter {
         self.checkpoint.remove_others();
     }
 
-    /// Lets the next attempt write a difference instead of a base. A base that does not fit must not stop all checkpoints,
-    /// because the log would grow until the disk is full. Damaged runs and an earlier format still require a base.
+    /// Lets the next attempt write a difference instead of a base. Otherwise, a base that does not fit would block all
+    /// checkpoints, and the log would grow until the disk is full. Damaged runs and an earlier format still require a base.
     fn give_up_base(&mut self, options: &mut WriteOptions) {
         if options.hold.is_none() && (options.whole || options.clean_base) {
             tracing::warn!(

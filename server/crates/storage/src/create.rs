@@ -1,9 +1,9 @@
 //! Creates a data directory while its state is built, for a restore or inside an etcd data directory.
 //!
-//! The data is staged next to its final path, and renamed when it is complete and durable. In an existing data directory, it is
-//! staged inside, because a mount point cannot be renamed. A failure or a crash leaves nothing at the final path. The state can
-//! be larger than memory, because parts of it are written while it is built. Its values are read from the staged runs, so it is
-//! dropped before the rename.
+//! The data is staged next to its final path, and renamed when it is complete and durable. If the data directory exists, the
+//! data is staged inside, because the directory may be a mount point, which cannot be replaced. A failure or a crash leaves
+//! nothing at the final path. The state can be larger than memory, because parts of it are written while it is built. Its
+//! values are read from the staged runs, so it is dropped before the rename.
 
 use std::{
     fs, io,
@@ -40,7 +40,7 @@ pub struct NewDirectory {
     staged: StagedDirectory,
 }
 
-/// Returns whether a data directory can be created at `dir`: it is missing, or it contains at most the files of an interrupted
+/// Returns whether a data directory can be created at `dir`: it is missing, empty, or has only files of an interrupted
 /// [`create`].
 pub fn is_free(dir: &Path) -> bool {
     match fs::read_dir(dir) {
@@ -51,8 +51,8 @@ pub fn is_free(dir: &Path) -> bool {
     }
 }
 
-/// Starts to create the data directory of a member. `dir` must be free ([`is_free`]). It is filled atomically
-/// ([`NewDirectory::finish`]). `cache` decides which values of the state stay in memory.
+/// Starts to create the data directory of a member. `dir` must be free ([`is_free`]). [`NewDirectory::finish`] fills it
+/// atomically. `cache` decides which values of the state stay in memory.
 pub fn create(
     dir: &Path,
     identity: &DataIdentity,
@@ -82,7 +82,7 @@ impl NewDirectory {
     pub fn finish(mut self, view: View) -> Result<(), OpenError> {
         self.staged.fill(view, None)?;
         let moved = match self.existed {
-            // A data directory contains nothing else, so this rename is atomic, too.
+            // `member` is the only entry of a data directory, so this rename is atomic, too.
             true => fs::rename(member_dir(&self.staged.path), member_dir(&self.dir))
                 .and_then(|()| sync_dir(&self.dir)),
             false => fs::rename(&self.staged.path, &self.dir),
@@ -90,7 +90,7 @@ impl NewDirectory {
         moved
             .and_then(|()| files::sync_parent(&self.dir))
             .map_err(|error| OpenError::io(&self.dir, error))?;
-        // In an existing directory, the empty staging directory is left to remove.
+        // In an existing directory, the empty staging directory still has to be removed.
         self.staged.done = !self.existed;
         Ok(())
     }

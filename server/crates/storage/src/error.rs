@@ -269,7 +269,7 @@ fn remedy(release: Option<&str>) -> String {
     }
 }
 
-/// Returns whether a write failed because the free space or the quota is used up.
+/// Returns whether a write failed because no space is free or the quota is used up.
 pub(super) fn lacks_space(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -50,7 +50,7 @@ pub(super) enum ReceiverState {
     Idle,
     /// A snapshot is being received or has been received but is not published yet.
     Busy,
-    /// The stream of this snapshot broke. A new stream can continue after these records until a checkpoint is newer.
+    /// The stream of this snapshot broke. A new stream can continue after these records, until a checkpoint is newer.
     Parked(SnapshotId, Box<DurableRecords>),
 }
 
@@ -388,7 +388,7 @@ impl CheckpointFolder {
         }
     }
 
-    /// Deletes the runs of a parked snapshot that ends before `index`, because this member no longer needs it.
+    /// Deletes the runs of a parked snapshot that is older than `index`, because this member no longer needs it.
     pub(super) fn discard_parked_before(&self, index: u64) {
         let mut state = self.state();
         match mem::take(&mut state.receiver) {

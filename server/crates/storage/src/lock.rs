@@ -69,7 +69,7 @@ impl DirectoryLock {
     /// Takes the lock without writing the process id. Returns `None` if there is no lock file.
     pub(crate) fn take_existing(dir: &Path) -> Result<Option<Self>, OpenError> {
         let path = dir.join(FILE);
-        // On a read-only file system, a file that is open for reading is enough.
+        // On a read-only file system, the file can only be opened for reading, which is enough there.
         let opened = open_to_lock(&path).or_else(|_| File::open(&path));
         let mut file = match opened {
             Ok(file) => file,
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
     use crate::tests::TempDir;
 
-    /// NFS refuses an exclusive lock on a file that is not open for writing.
+    /// NFS refuses an exclusive lock on a file that is open only for reading.
     #[test]
     fn a_file_is_open_for_writing_while_it_is_locked() {
         let dir = TempDir::new();

@@ -2,8 +2,8 @@
 //! `--wal-dir`, so that offline commands, and startup without the flag, find the log.
 //!
 //! A log in the data directory is copied, then its directory is exchanged with the link atomically. A crash leaves either the
-//! directory or the link. The directory's file `owner` names its link; only [`place_log`] changes it. In `--wal-dir`, a startup
-//! deletes only the data directory's own copy, because other files may belong to another member.
+//! directory or the link. The directory's file `owner` names the link; only [`place_log`] changes it. In `--wal-dir`, startup
+//! deletes only this data directory's own copy, because other files may belong to another member.
 
 use std::{
     fs, io,
@@ -138,7 +138,7 @@ fn move_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), Op
     let copied = || -> Result<(), OpenError> {
         let failed = |error| OpenError::io(target, error);
         copy(log, &staged).map_err(failed)?;
-        // The copy names its link before it is in `target`, so that an interrupted move can be repeated.
+        // Name the link in the copy before the copy is moved to `target`, so that an interrupted move can be repeated.
         name_link(&link, log, &staged, identity)?;
         sync_dir(&member_of(log)).map_err(failed)?;
         fs::rename(&staged, target).map_err(failed)?;
@@ -158,8 +158,7 @@ fn move_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), Op
     })
 }
 
-/// Removes the copy of an interrupted move. No member has used the copy, because its owner is a link that was not exchanged with
-/// the log's directory.
+/// Removes the copy of an interrupted move. No member has used the copy, because its owner, the link, has not replaced the log.
 fn remove_unused_copy(log: &Path, target: &Path) -> Result<(), OpenError> {
     let link = log.with_file_name(EXCHANGED);
     let is_owner = link.is_symlink()

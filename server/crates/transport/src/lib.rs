@@ -116,7 +116,7 @@ pub struct Handlers<H, C> {
 pub struct RunningServer {
     handle: ServerHandle,
     stop: watch::Sender<bool>,
-    /// Has a receiver for each open connection.
+    /// Each open connection holds a receiver.
     open: watch::Sender<()>,
     unix_sockets: Vec<String>,
 }

@@ -78,7 +78,7 @@ pub(super) struct Mux<H, C> {
     pub(super) plain: bool,
     pub(super) served: Handlers<H, C>,
     pub(super) stopped: watch::Receiver<bool>,
-    /// Has a receiver for each open connection.
+    /// Each open connection holds a receiver.
     pub(super) open: watch::Sender<()>,
 }
 

@@ -80,7 +80,7 @@ pub(super) async fn put(node: &Node, put: V1Put) -> Result<Event, V1Error> {
         (TreeErrorKind::NodeExists, Some(wanted)) => {
             let present = node.view().await?;
             let tree = &present.machine.tree;
-            // A read would list the directory, which can have millions of nodes.
+            // A read would list the directory, which may have millions of nodes.
             if tree.lists_more_than(&key, false, 0) {
                 return Err(V1Error::new(ErrorCode::NotFile, key));
             }

@@ -91,7 +91,7 @@ async fn answer(
     if !access.is_granted(ctx).await? {
         return Ok(unauthorized());
     }
-    // A watch counts neither as a read nor as a write.
+    // Watches are not counted as reads or writes.
     if let Some((key, wish)) = required
         && !matches!(asked, V1Request::Watch { .. })
     {

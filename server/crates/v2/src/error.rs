@@ -82,7 +82,7 @@ impl From<ProposeError<witan_tree::TreeError>> for V2Error {
 mod tests {
     use super::*;
 
-    /// `tests/differ` compares the errors of the store.
+    /// Errors of the store are compared with etcd in `tests/differ`.
     #[test]
     fn a_fault_is_written_with_index_0() {
         let mut body = Vec::new();

@@ -263,8 +263,8 @@ async fn get(
     Ok(answer.body(body))
 }
 
-/// Returns the view to read, which is linearizable with `quorum`. Fails if the caller has no access in the view: the state in
-/// which the request was authorized can be older.
+/// Returns the view to read, which is linearizable with `quorum`. Fails if the caller has no access in this view, because the
+/// first check may have used an older state.
 async fn readable_view(
     ctx: &Context,
     access: &mut KeyAccess,
@@ -275,7 +275,7 @@ async fn readable_view(
         if !view.machine.auth.path_auth_enabled() {
             return Ok(view);
         }
-        // This member's state is now at least as late as the view.
+        // This member's current state is now at least as new as `view`.
     }
     let view = access.view(ctx).await?;
     view.ok_or_else(|| ReadRefused::Unauthorized.into())

@@ -81,7 +81,7 @@ struct WatchCursor {
 }
 
 impl WatchCursor {
-    /// Skips the changes before `index`, none of which matches.
+    /// Skips the changes before `index`. None of them may match.
     fn skip_to(&mut self, index: u64) {
         self.from = self.from.max(index);
     }
@@ -181,7 +181,7 @@ mod tests {
 
     /// The history no longer contains the changes between the last read and the wake-up.
     #[test]
-    fn a_watch_skips_lost_changes_only_if_none_of_them_matches() {
+    fn a_watch_skips_lost_changes_only_if_none_can_match() {
         let mut tree = Tree::default();
         let watch = Watch { path: "/k".into(), recursive: false, registered: 0 };
         let idle = || WatchCursor { watch: watch.clone(), from: 1, idle: true };
@@ -194,7 +194,7 @@ mod tests {
         woken_early.skip_to(1);
         assert!(woken_early.next(&tree).is_err());
         woken_late.skip_to(tree.index());
-        let found = woken_late.next(&tree).expect("the history has it");
+        let found = woken_late.next(&tree).expect("the history has the event");
         assert_eq!(found.map(|event| event.index), Some(tree.index()));
     }
 }

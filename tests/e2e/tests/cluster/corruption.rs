@@ -67,9 +67,9 @@ fn a_corrupt_member_is_rebuilt_before_it_serves() {
     log.wait_log(0, "initial corruption checking passed");
 }
 
-/// The leader raises the alarm before the member starts again. The member replaces its state before it looks for the alarm.
+/// The leader raises the alarm before the member restarts. The member replaces its state before it checks for the alarm.
 #[test]
-fn a_member_that_is_rebuilt_at_its_start_lowers_its_alarm() {
+fn a_member_rebuilt_at_startup_disarms_its_alarm() {
     let mut cluster = Cluster::start_with(3, &["--initial-corrupt-check"]);
     fill(&cluster);
     let (at, leader) = (cluster.follower(), cluster.leader());
@@ -82,7 +82,7 @@ fn a_member_that_is_rebuilt_at_its_start_lowers_its_alarm() {
     cluster.member_mut(at).start_unhealthy_again();
     let member = cluster.member(at);
     assert_eq!(member.metric(REBUILDS), Some(1.0));
-    wait::until_true("the alarm is lowered", || alarms(member) == 0);
+    wait::until_true("the alarm is disarmed", || alarms(member) == 0);
     member.v3("kv/put", r#"{"key":"Yg==","value":"Yg=="}"#);
     cluster.wait_equal();
 }

@@ -354,9 +354,9 @@ fn a_directory_that_v2_has_filled_is_no_registry() {
     }
 }
 
-/// The worker builds the page, in which a byte of a name can take six bytes.
+/// The worker builds the page, and escaping can expand a byte of a name to six bytes.
 #[test]
-fn a_directory_with_long_names_is_no_registry() {
+fn a_directory_with_long_names_is_refused() {
     let server = Launch::witan().start();
     let token = path(&new_token(&server, 3));
     for at in 0..5 {

@@ -22,10 +22,10 @@ fn a_source_that_runs_out_of_space_stays_fenced() {
     });
 }
 
-/// The cluster may have copied the damaged data. Before etcd 3.6, the fence would also cancel the alarm, so that the source would
-/// accept deletions.
+/// The cluster may have copied damaged data. In a source older than etcd 3.6, the fence would also override the alarm, and the
+/// source would accept deletions.
 #[test]
-fn a_source_with_the_alarm_corrupt_is_not_cut_over() {
+fn a_cut_over_is_refused_while_the_source_has_the_corrupt_alarm() {
     in_parallel(ETCDS, |kind| {
         let source = Launch::new(kind).start();
         run(&source, &["put", "a", "1"]);

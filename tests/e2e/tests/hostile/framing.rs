@@ -64,7 +64,7 @@ fn a_body_does_not_speak() {
     }
 }
 
-/// The bytes after such a request are no body, so a response that waits for their end never comes.
+/// The bytes after such a request are not a body, so the response must not wait for their end.
 #[test]
 fn an_upgrade_outside_the_gateway_is_ignored() {
     let server = Launch::witan().start();

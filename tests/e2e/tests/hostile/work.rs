@@ -139,7 +139,7 @@ fn fill_directory(server: &Server, directory: &str) {
     }
 }
 
-/// The response to a refused write depends on the node at a key. The server must not list a directory there.
+/// The response to a refused write depends on the node at the key. If the node is a directory, the server must not list it.
 #[test]
 fn a_refused_write_does_not_list_a_directory() {
     const REQUESTS: usize = 20;

@@ -1,8 +1,8 @@
-//! Replays recorded requests of v2 in order on a new member and compares the answers with those of etcd 3.4.23: routes, members,
-//! statistics, health, settings, users and roles. A table contains every deliberate difference with its reason. The test fails
-//! for a difference that is not in the table and for a row whose difference does not occur.
+//! Replays recorded v2 requests in order on a new member and compares the responses with the recorded responses of etcd 3.4.23:
+//! routes, members, statistics, health, settings, users and roles. A table lists every deliberate difference with its reason.
+//! The test fails for a difference outside the table, and for a row whose difference does not occur.
 //!
-//! `tests/differ` compares v2's keys and watches with a running etcd.
+//! `tests/differ` compares v2 keys and watches with a running etcd.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ const RECORDED_CLIENT: &str = "http://127.0.0.1:42379";
 const RECORDED_PEER: &str = "http://127.0.0.1:42380";
 const RECORDED_MEMBER: &str = "667880157b8812c8";
 const RECORDED_CLUSTER: &str = "dc50b8daae93b3e0";
-/// The index of v2's store after a member's own first writes.
+/// The index of the v2 store after a new member's own writes.
 const FIRST_INDEX: u64 = 3;
 
 /// Headers that must be equal, or absent from both.
@@ -54,7 +54,7 @@ const DIFFERENCES: &[(&str, &str)] = &[
 
 /// A recorded request with its answer.
 struct Pair {
-    /// Letter of the section, and number.
+    /// The letter of the section and a number.
     id: String,
     method: String,
     target: String,
@@ -80,7 +80,7 @@ impl Answer {
     }
 }
 
-/// Returns all recorded pairs in their order.
+/// Returns all recorded pairs in order.
 fn pairs() -> Vec<Pair> {
     let lines = RECORD
         .lines()
@@ -186,7 +186,7 @@ impl Replay {
     }
 }
 
-/// Returns the differences between the recorded answer and the given one, one per line.
+/// Returns the differences between the recorded and the given answer.
 fn differences(pair: &Pair, given: &Answer) -> Vec<String> {
     let recorded = &pair.answer;
     let mut found = Vec::new();
@@ -236,7 +236,7 @@ fn is_time(text: &str) -> bool {
     date || (text.ends_with('s') && text.starts_with(|c: char| c.is_ascii_digit()))
 }
 
-/// Replays the record. Panics unless exactly the answers with these ids differ.
+/// Replays the record. Panics unless the answers with the ids in `meant`, and no others, differ.
 fn answers_as_recorded(kind: Kind, meant: &[(&str, &str)]) {
     let replay = Replay::new(kind);
     let compared = pairs().into_iter().map(|pair| {
@@ -255,7 +255,7 @@ fn witan_answers_as_recorded() {
     answers_as_recorded(Kind::Witan, DIFFERENCES);
 }
 
-/// Verifies the record.
+/// Verifies the record itself.
 #[test]
 fn etcd_answers_as_recorded() {
     answers_as_recorded(Kind::Etcd34, &[]);

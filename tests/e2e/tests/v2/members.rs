@@ -62,7 +62,7 @@ fn members_of_a_cluster_are_counted_changed_removed_and_added() {
 }
 
 #[test]
-fn the_response_to_an_addition_is_a_line() {
+fn the_response_to_an_added_member_ends_with_a_newline() {
     let server = Launch::witan().start();
     let body = r#"{"peerURLs":["http://127.0.0.1:1"]}"#;
     let added = wait::until("the member has published its name", || {

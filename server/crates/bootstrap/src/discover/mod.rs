@@ -24,8 +24,8 @@ pub use error::DiscoverError;
 use registry::Registration;
 
 /// Returns the configuration with the discovered members. Returns `config` unchanged if it does not use discovery or if
-/// `has_state` is true, because the data directory then contains the members. A directory with the identity `found` and no state
-/// belongs to a member whose first start was interrupted.
+/// `has_state` is true, because the data directory then contains the members. If the directory has the identity `found` but no
+/// state, the member's first start was interrupted.
 pub async fn complete(
     config: Config,
     found: Option<DataIdentity>,
@@ -75,7 +75,7 @@ fn own(config: &Config, found: Option<DataIdentity>, token: &str) -> Registratio
     Registration {
         id,
         value: text(&[(config.name.clone(), urls.clone())]),
-        // The directory gets its identity after the registration.
+        // A member writes its identity only after its registration.
         exists: found.is_some_and(|found| found.member_id == id),
     }
 }
@@ -123,13 +123,13 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_member_without_a_state_discovers_its_cluster() {
+    async fn a_member_without_state_discovers_its_cluster() {
         let asked = V2Discovery { url: "not a URL".into(), proxy: None };
         let config = Config { discovery: Some(Discovery::V2(asked)), ..Config::default() };
         let found = Some(DataIdentity::new(1, MemberId(7)));
         for (found, has_state, asks) in [
             (None, false, true),
-            // The process was killed after it wrote the identity.
+            // The process was killed after it had written the identity.
             (found, false, true),
             (found, true, false),
         ] {

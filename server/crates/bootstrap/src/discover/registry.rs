@@ -20,7 +20,7 @@ pub(super) struct Registration {
     pub(super) id: MemberId,
     /// `NAME=URL` for each peer URL.
     pub(super) value: String,
-    /// Whether an earlier process of this member has registered it.
+    /// Whether an earlier process of this member has created the registration.
     pub(super) exists: bool,
 }
 
@@ -113,8 +113,8 @@ pub(super) async fn join(
     }
 }
 
-/// Registers this member and retries temporary failures. After a failed attempt, or if the registration exists, `Duplicate`
-/// counts as success.
+/// Registers this member and retries after temporary failures. Treats `Duplicate` as success after a failed attempt, or if an
+/// earlier process may have registered the member.
 async fn register(
     registry: &mut impl Registry,
     own: &Registration,
@@ -124,7 +124,7 @@ async fn register(
     loop {
         match registry.register(own).await {
             Ok(()) => break,
-            // The earlier attempt succeeded, but its response was lost or its process was killed.
+            // An earlier attempt succeeded, but its response was lost or its process was killed.
             Err(Failure::Final(DiscoverError::Duplicate(_))) if tried => break,
             Err(failure) => {
                 wait_after(failure, pause).await?;

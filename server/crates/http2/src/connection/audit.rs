@@ -20,7 +20,7 @@ pub struct Audit {
     pub output: usize,
     /// Number of streams in the queue for the connection's window.
     pub send_queue: usize,
-    /// Number of entries for which the lists of ready and queued streams have allocated memory.
+    /// Capacity of the lists of ready and queued streams, in entries.
     pub lists_capacity: usize,
     /// Number of failed streams, minus the number of successful streams.
     pub faults: u32,

@@ -275,7 +275,7 @@ impl<S: Service> Connection<S> {
         let mut drained = mem::take(&mut self.drained);
         self.ready.drain(&mut drained);
         self.woken.extend(drained.drain(..));
-        // Each drain exchanges the memory of this list and of the list of ready streams, so that both shrink.
+        // Each drain swaps the buffers of this list and the list of ready streams, so both buffers shrink over time.
         drained.shrink_to(TURN_CALLS);
         self.drained = drained;
         for _ in 0..TURN_CALLS {

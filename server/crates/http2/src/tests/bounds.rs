@@ -90,9 +90,9 @@ fn a_message_is_counted_while_its_response_is_streamed() {
     assert_eq!(client.connection.audit().requests.0, 0);
 }
 
-/// Such calls can last, and each takes more memory than a unary call.
+/// A call that reads a stream can last long and takes more memory than a unary call.
 #[test]
-fn calls_that_read_a_stream_count_from_the_first() {
+fn every_call_that_reads_a_stream_counts() {
     let mut client = Client::plain();
     let held = |client: &Client| client.ledger.held[Resource::Calls as usize].get();
     client.ask(1, "/never", b"");
@@ -502,7 +502,7 @@ fn a_stream_in_line_that_ends_leaves_the_line() {
 fn the_lists_of_streams_shrink_when_they_are_empty() {
     const CALLS: u32 = 3000;
     let capacity = |client: &Client| client.connection.audit().lists_capacity;
-    // Most calls wait for the output.
+    // The output is full, so most calls wait to be polled.
     let mut ready = Client::greeted(Config::default(), 1 << 20);
     ready.number(frame::WINDOW_UPDATE, 0, 1 << 30);
     ready.reads = false;

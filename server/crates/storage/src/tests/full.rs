@@ -116,7 +116,7 @@ fn a_base_without_room_is_not_begun_and_the_chain_goes_on() {
     same(recovered.checkpoint.as_ref(), &last);
 }
 
-/// The file system can have free space that the quota does not permit to use.
+/// A quota can be used up although the file system has free space.
 #[test]
 fn a_base_that_exceeds_a_quota_does_not_stop_the_checkpoints() {
     let dir = TempDir::new();
@@ -143,7 +143,7 @@ fn a_base_that_exceeds_a_quota_does_not_stop_the_checkpoints() {
 }
 
 #[test]
-fn a_rewrite_without_room_fails_and_the_chain_goes_on() {
+fn a_rewrite_without_space_fails_and_the_chain_continues() {
     let dir = TempDir::new();
     let Some(_disk) = Small::mount(&dir.data(), 24) else {
         return;
@@ -165,7 +165,7 @@ fn a_rewrite_without_room_fails_and_the_chain_goes_on() {
 }
 
 #[test]
-fn a_chain_to_which_a_start_fell_back_goes_on_if_no_base_has_room() {
+fn a_previous_chain_continues_if_there_is_no_space_for_a_base() {
     let dir = TempDir::new();
     let Some(_disk) = Small::mount(&dir.data(), 24) else {
         return;

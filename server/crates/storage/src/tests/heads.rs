@@ -245,11 +245,11 @@ fn heads_go_when_the_disk_lacks_space() {
 }
 
 #[test]
-fn heads_go_when_the_quota_is_used_up() {
+fn heads_are_removed_if_the_quota_is_used_up() {
     let (dir, mut view) = written(60);
     let (storage, _) = open_with(&dir.data(), &ME, &Arc::default()).unwrap();
     let (send, durable) = mpsc::sync_channel(2);
-    // Called on the checkpoint thread, so that the next checkpoint fails once.
+    // The checkpoint thread calls this, so its next write fails once.
     let durable_at = move |index| {
         fail_next(Errno::DQUOT);
         let _ = send.try_send(index);

@@ -54,12 +54,12 @@ fn a_directory_that_is_not_finished_leaves_nothing() {
     assert!(files(&dir.0, "").is_empty());
 }
 
-/// An existing directory can be a mount point, which cannot be replaced.
+/// An existing directory may be a mount point, which cannot be replaced.
 #[test]
-fn an_existing_directory_is_filled_and_stays() {
+fn an_existing_directory_is_filled_and_not_replaced() {
     let (dir, cache) = (TempDir::new(), keeps_none());
     let inode = || std::fs::metadata(dir.data()).unwrap().ino();
-    // A killed process left files.
+    // A killed process has left files.
     let left = dir.data().join("witan-restoring/member");
     std::fs::create_dir_all(&left).unwrap();
     std::fs::write(left.join("LOCK"), "1").unwrap();
@@ -67,7 +67,7 @@ fn an_existing_directory_is_filled_and_stays() {
     assert!(crate::is_free(&dir.data()));
     let create = || crate::create(&dir.data(), &ME, &cache);
     drop(while_unlocked(create).unwrap());
-    assert!(files(&dir.data(), "").is_empty(), "it is not finished");
+    assert!(files(&dir.data(), "").is_empty(), "a dropped directory leaves no files");
 
     let mut new = while_unlocked(create).unwrap();
     let view = build(1, &mut |view| new.write_part(&view.machine).unwrap());

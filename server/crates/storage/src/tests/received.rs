@@ -90,7 +90,7 @@ fn another_snapshot_replaces_one_that_was_begun() {
 }
 
 #[test]
-fn a_broken_stream_is_kept_until_a_checkpoint_is_newer() {
+fn the_records_of_a_broken_stream_are_kept_until_a_checkpoint_is_newer() {
     let dir = TempDir::new();
     let mut driven = member(&dir);
     let before = dir.runs();
@@ -105,7 +105,7 @@ fn a_broken_stream_is_kept_until_a_checkpoint_is_newer() {
     driven.offer();
     driven.settle();
     assert!(!parked.is_empty() && parked.is_subset(&dir.runs()));
-    // The member gets the entries from the log of the leader instead.
+    // The member receives entries from the leader's log instead of a snapshot.
     while driven.step() <= view.position.index {}
     driven.offer();
     driven.settle();

@@ -218,8 +218,8 @@ impl Files {
     }
 
     /// Reads the files, replaces `last` with their contents, and builds a configuration. Also returns whether the certificate
-    /// could be read: if it is invalid, `last` stays in use with the current revocation list. If the list is unreadable, no
-    /// certificate is accepted. `words` tell in log lines which certificates are refused, and which files stay in use.
+    /// was read. If it is invalid, `last` stays in use with the current revocation list. If the list is unreadable, no
+    /// certificate is accepted. In log lines, `words` name the certificates that are refused and the use of the files.
     pub(super) fn reload<C>(
         &self,
         last: &mut TlsParts,

@@ -22,7 +22,7 @@ pub(super) struct JsonRequests {
     requests_since_yield: usize,
     payload: web::Payload,
     buffer: BytesMut,
-    /// The charge for a large buffer. Nothing else charges the messages of a WebSocket that form an incomplete request.
+    /// The charge for a large buffer. It also covers WebSocket messages that form an incomplete request.
     charge: Option<Charge>,
     /// Number of buffered bytes that `progress` has checked.
     scanned: usize,
@@ -33,7 +33,7 @@ pub(super) struct JsonRequests {
 }
 
 impl JsonRequests {
-    /// Creates a reader of a body. A request above `bytes_max` bytes is unreadable.
+    /// Creates a reader of a body. Requests above `bytes_max` bytes are refused.
     pub(super) fn new(
         account: &Account,
         payload: web::Payload,
@@ -97,8 +97,8 @@ impl JsonRequests {
         Ok(())
     }
 
-    /// Takes the first complete value from the buffer, or returns `None` if none is complete. At the end of the body, a number
-    /// is complete, and any other partial value is an error.
+    /// Takes the first complete value from the buffer, or returns `None` if no value is complete. At the end of the body, a
+    /// number counts as complete, and any other partial value is an error.
     fn take_value(&mut self) -> Result<Option<BytesMut>, String> {
         let end = match self.progress.take(&self.buffer[self.scanned..])? {
             Some(length) => self.scanned + length,
@@ -116,7 +116,7 @@ impl JsonRequests {
         };
         let value = self.buffer.split_to(end);
         if self.buffer.len() < value.len() {
-            // Without the copy, the rest would keep the memory of the value.
+            // Copy the rest, because it would keep the memory of the value alive.
             self.buffer = BytesMut::from(&self.buffer[..]);
         }
         (self.scanned, self.progress) = (0, JsonProgress::default());

@@ -124,7 +124,7 @@ async fn run(
 enum CallState {
     /// The call has not responded yet.
     Begun(Pin<Box<dyn Future<Output = HttpResponse>>>),
-    /// The unsent rest of the response. It keeps the charge for the last line until the session ends.
+    /// The unsent rest of the response. Holds the charge for the last line until the session ends.
     Answers(BoxBody),
 }
 
@@ -234,13 +234,13 @@ impl WebSocketSession {
             }
         }
         if self.received.len() <= before / 2 {
-            // Without the copy, the rest would keep the memory of the complete frames.
+            // Copy the rest, because it would keep the memory of the complete frames alive.
             self.received = BytesMut::from(&self.received[..]);
         }
     }
 
     /// Charges the messages that the call has not taken, if they are large. Closes the session if the charge is refused. A
-    /// stream itself charges the messages that it has taken. A unary call keeps its only message, which stays charged.
+    /// stream charges the messages that it has taken itself. The only message of a unary call stays charged.
     fn charge_held(&mut self) {
         if self.ended {
             return;

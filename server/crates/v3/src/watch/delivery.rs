@@ -111,7 +111,7 @@ impl ResponseQueue {
         self.push_back(ReadyResponse::Repeated { answer: answer.into(), recipients });
     }
 
-    /// Queues a batch of events for the synced watchers of a group, starting with the watcher `first`, unless it is empty.
+    /// Queues a batch of events for the synced watchers of a group, starting with the watcher `first`. Ignores an empty batch.
     pub(super) fn push_synced(
         &mut self,
         (group_id, first): (WatcherGroupId, i64),

@@ -280,9 +280,9 @@ impl<R> Session<R> {
         Ok(())
     }
 
-    /// Reads a batch of a group's pending changes at their recorded locations, queues it for its synced watchers, and puts the
-    /// remaining changes back into `unread`. If the history layout has changed or a value is only on disk, puts the group back
-    /// to be read by revision. If the changes were compacted, cancels the watchers.
+    /// Reads a batch of a group's pending changes at their recorded locations and queues it for the group's synced watchers.
+    /// Puts the remaining changes back into `unread`. If the history layout has changed or a value is only on disk, puts the
+    /// group back to be read by revision. If the changes were compacted, cancels the watchers.
     fn read_recorded(
         &mut self,
         states: &HistoryStates,
@@ -518,7 +518,7 @@ async fn history_states(
     node: Node,
     notified_revision: Revision,
 ) -> RpcResult<HistoryStates> {
-    // Earlier states that were taken before the wait would stay in memory, and lack the state from before a new compaction.
+    // Take earlier states only now. If taken before a wait, they would stay in memory and miss a compaction during the wait.
     if let (Some(current), older) = reader.states(notified_revision) {
         return Ok(HistoryStates { current, older });
     }

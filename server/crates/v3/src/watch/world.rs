@@ -297,7 +297,7 @@ fn each_watcher_gets_exactly_its_range_over_snapshots_with_other_layouts() {
     });
 }
 
-/// The compaction removes a change that the watchers of a session have not read yet.
+/// The compaction removes a change that a session has not read yet.
 #[test]
 fn a_compaction_while_a_session_waits_for_a_state_cancels_no_watcher() {
     actix_rt::System::new().block_on(async {

@@ -1,4 +1,4 @@
-//! Tests that the memory of a session stays charged.
+//! Tests of the charges for a session's memory.
 
 use std::task::{Context as TaskContext, Poll};
 
@@ -76,7 +76,7 @@ async fn a_large_message_is_charged_until_a_stream_takes_it_or_a_unary_call_ends
     }
 }
 
-/// A response that is complete. Its charge is released when it is dropped.
+/// The body of a complete response. Dropping it releases its charge.
 struct ChargedBody {
     rest: Option<Bytes>,
     _charge: Charge,

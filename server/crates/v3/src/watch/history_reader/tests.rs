@@ -178,9 +178,9 @@ fn a_batch_is_bounded_by_revisions_and_by_bytes() {
     );
 }
 
-/// Events in memory keep the memory of values that the state has dropped.
+/// A batch keeps its values in memory even after the state has dropped them, so it must be small.
 #[test]
-fn recorded_changes_are_read_a_batch_at_a_time() {
+fn recorded_changes_are_read_in_batches() {
     let mut kv = Kv::default();
     (0..5).for_each(|_| put(&mut kv, "k", BATCH_BYTES / 2));
     let mut locations = kv
