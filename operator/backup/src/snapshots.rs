@@ -113,7 +113,7 @@ async fn maintenance(
     Ok((MaintenanceClient::new(channel.clone()), token))
 }
 
-/// Queries a member's status and release. A voter must also answer a linearizable read and must not have the alarm CORRUPT; if
+/// Queries a member's status and release. A voter must also answer a linearizable read and must not have the CORRUPT alarm; if
 /// it fails either check, `cut_off` says why. Fails if the status cannot be read.
 async fn status(members: &Members, endpoint: &str) -> Result<Report, BackupError> {
     let (mut client, token) = maintenance(members, endpoint).await?;
@@ -149,7 +149,7 @@ fn out_of_date(error: &BackupError) -> String {
     )
 }
 
-/// Returns why the alarm CORRUPT makes a snapshot of `member` doubtful; `None` if the alarm is raised neither for the member nor
+/// Returns why the CORRUPT alarm makes a snapshot of `member` doubtful; `None` if the alarm is raised neither for the member nor
 /// for the whole cluster (id 0). `errors` is from the member's status. It lists an alarm as `memberID:ID alarm:TYPE`, without
 /// `memberID` for id 0, and with any number of spaces.
 fn corruption(errors: &[String], member: u64) -> Option<String> {
@@ -170,7 +170,7 @@ fn corruption(errors: &[String], member: u64) -> Option<String> {
         _ => "member",
     };
     Some(format!(
-        "the backup can have wrong keys, because the alarm CORRUPT is raised for the {of}; restore an earlier backup, or \
+        "the backup can have wrong keys, because the CORRUPT alarm is raised for the {of}; restore an earlier backup, or \
          compare the members first"
     ))
 }

@@ -38,7 +38,7 @@ pub(crate) struct Report {
     pub(crate) version: String,
     pub(crate) running: RunningRelease,
     /// Why a snapshot of the member would be unconfirmed: a voter did not answer a linearizable read, so that it may be out of
-    /// date, or the alarm CORRUPT is raised. `None` if neither applies.
+    /// date, or the CORRUPT alarm is raised. `None` if neither applies.
     pub(crate) cut_off: Option<String>,
 }
 
@@ -51,7 +51,7 @@ pub(crate) struct Snapshot {
 }
 
 /// Returns the voters that answered, in the order to try them: followers, the leader, followers that are far behind, then the
-/// members that are cut off from a quorum or have the alarm CORRUPT.
+/// members that are cut off from a quorum or have the CORRUPT alarm.
 ///
 /// # Errors
 /// Returns an error if no voter answered, or if two voters belong to different clusters.

@@ -261,7 +261,7 @@ pub enum BackupPhase {
     Unknown,
 }
 
-/// Condition of a backup. It is False if no quorum confirmed that the member was up to date, or if the alarm CORRUPT was raised,
+/// Condition of a backup. It is False if no quorum confirmed that the member was up to date, or if the CORRUPT alarm was raised,
 /// and missing otherwise.
 pub const CONFIRMED: &str = "Confirmed";
 

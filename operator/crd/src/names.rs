@@ -19,7 +19,7 @@ pub const ALLOW_LEADER_RESTART: &str = "witan.dev/allow-leader-restart";
 /// Name of the member's container.
 pub const CONTAINER: &str = "etcd";
 
-/// Path of the readiness probe of a member's pod. The alarm CORRUPT would make the pods of all members unready, although it
+/// Path of the readiness probe of a member's pod. The CORRUPT alarm would make the pods of all members unready, although it
 /// blocks no reads, and no member could then be replaced.
 pub const READINESS_PATH: &str = "/readyz?exclude=data_corruption";
 

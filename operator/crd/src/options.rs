@@ -42,7 +42,7 @@ pub const OPERATOR_FLAGS: [&str; 26] = [
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("x-kubernetes-validations" = [{"rule": "self.autoCompactionMode != 'revision' || self.autoCompactionRetention.matches('^[0-9]+$')", "message": "autoCompactionRetention must be a plain number with autoCompactionMode: revision"}, {"rule": "self.electionTimeoutMs >= 5 * self.heartbeatIntervalMs", "message": "electionTimeoutMs must be at least 5 x heartbeatIntervalMs"}, {"rule": format!("!has(self.extraArgs) || self.extraArgs.all(k, !(k in ['{}']))", OPERATOR_FLAGS.join("','")), "message": "options.extraArgs must not contain flags that the operator manages"}]))]
 pub struct Options {
-    /// Quota of the key space. Beyond it, the members raise the alarm NOSPACE and refuse writes.
+    /// Quota of the key space. Beyond it, the members raise the NOSPACE alarm and refuse writes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quota_backend_bytes: Option<ByteQuantity>,
     /// Whether automatic compaction keeps old revisions by age (`periodic`) or by number (`revision`).

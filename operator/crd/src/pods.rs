@@ -118,7 +118,7 @@ pub struct SelfHealing {
     /// the operator waits until the node returns or you intervene.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_lost_after: Option<Span>,
-    /// Lets the operator compact old revisions when the alarm NOSPACE is raised, at most every ten minutes, and disarm the alarm
+    /// Lets the operator compact old revisions when the NOSPACE alarm is raised, at most every ten minutes, and disarm the alarm
     /// if enough space is free. Watches and reads of compacted revisions fail. By default, the operator does not compact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compact_on_no_space: Option<CompactOnNoSpace>,

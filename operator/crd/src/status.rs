@@ -98,7 +98,7 @@ pub struct EtcdClusterStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub past_operations: Vec<PastOperation>,
-    /// Last compaction because of the alarm NOSPACE.
+    /// Last compaction because of the NOSPACE alarm.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compaction: Option<CompactionStatus>,
     /// Certificates that the operator issued.
@@ -150,7 +150,7 @@ pub struct MemberStatus {
     /// Highest feature level that the member supports.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub level: Option<i64>,
-    /// Whether the member serves and has no alarm CORRUPT.
+    /// Whether the member serves and has no CORRUPT alarm.
     #[serde(default)]
     pub is_healthy: bool,
     /// Whether the member is the leader.
@@ -162,7 +162,7 @@ pub struct MemberStatus {
     /// Time since which the member has not answered although others have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub silent_since: Option<Time>,
-    /// Time since which the alarm CORRUPT has been active for the member.
+    /// Time since which the CORRUPT alarm has been active for the member.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub corrupt_since: Option<Time>,
     /// Index of the last applied entry of the Raft log.
@@ -299,7 +299,7 @@ pub enum RecoveryPhase {
     Unknown(String),
 }
 
-/// A compaction because of the alarm NOSPACE.
+/// A compaction because of the NOSPACE alarm.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct CompactionStatus {

@@ -23,7 +23,7 @@ static FAILED_PROBES: LogLimit = LogLimit::new();
 
 const NO_LEADER: &str = "RAFT NO LEADER";
 
-/// Name of the alarm NOSPACE in the reasons of `/health` and in `?exclude=`.
+/// Name of the NOSPACE alarm in the reasons of `/health` and in `?exclude=`.
 const NO_SPACE: &str = "NOSPACE";
 
 /// Returns whether [`handle`] answers this path.

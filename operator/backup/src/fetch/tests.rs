@@ -144,7 +144,7 @@ fn an_unconfirmed_backup_is_fetched_with_a_warning() {
     let unconfirmed = BackupRecord { unconfirmed: true, ..record("a", 1) };
     let text = doubt(&unconfirmed).unwrap();
     assert!(text.ends_with("lack acknowledged writes"), "{text}");
-    let warning = Some("the alarm CORRUPT is raised".to_owned());
+    let warning = Some("the CORRUPT alarm is raised".to_owned());
     let text = doubt(&BackupRecord { warning, ..unconfirmed }).unwrap();
-    assert!(text.ends_with("the alarm CORRUPT is raised"), "{text}");
+    assert!(text.ends_with("the CORRUPT alarm is raised"), "{text}");
 }

@@ -147,7 +147,7 @@ async fn a_record_has_the_hash_of_the_keys_if_nothing_was_compacted_meanwhile() 
     assert_eq!(saved.keys_hash, None, "nobody has asked for it");
 }
 
-/// A member that is cut off, or has the alarm CORRUPT, still has data, but perhaps not all acknowledged writes.
+/// A member that is cut off, or has the CORRUPT alarm, still has data, but perhaps not all acknowledged writes.
 #[tokio::test]
 async fn a_backup_of_a_member_without_a_quorum_says_so() {
     let (_, store) = memory();

@@ -97,8 +97,8 @@ fn a_restore_says_why_its_backup_is_unconfirmed() {
     assert_eq!(unconfirmed_warning(&backup), None);
     for (message, why) in [
         (
-            "the alarm CORRUPT was raised for its member",
-            "the alarm CORRUPT was raised for its member",
+            "the CORRUPT alarm was raised for its member",
+            "the CORRUPT alarm was raised for its member",
         ),
         ("", "it can lack acknowledged writes or have wrong keys"),
     ] {

@@ -126,7 +126,7 @@ const URL_CHANGED: &str = "changing the peer URL of member {member}";
 
 const QUOTA_USED_UP: &str = "the quota is used up, and spec.selfHealing.compactOnNoSpace is set";
 
-const SPACE_FREED: &str = "disarming the alarm NOSPACE: the compaction has freed space";
+const SPACE_FREED: &str = "disarming the NOSPACE alarm: the compaction has freed space";
 
 const RECOVERY_BEGUN: &str = "an EtcdOperation forces a new cluster from member {member}: \
     the other members are stopped and do not start again; their disks are kept";
@@ -284,7 +284,7 @@ impl Step {
                 tell.pod(*ordinal, "StorageResized", text)
             }
             Step::DisarmCorrupt(id) => {
-                let text = format!("disarming the alarm CORRUPT of the removed member {id:x}");
+                let text = format!("disarming the CORRUPT alarm of the removed member {id:x}");
                 tell.all("AlarmCleared", text)
             }
             Step::Compact(revision) => {

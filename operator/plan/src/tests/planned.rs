@@ -97,7 +97,7 @@ fn a_rollout_waits_until_readiness_has_lasted() {
     }
 }
 
-/// The pods stay ready while an alarm CORRUPT is raised, so readiness does not delay these changes.
+/// The pods stay ready while a CORRUPT alarm is raised, so readiness does not delay these changes.
 #[test]
 fn planned_changes_wait_while_no_majority_agrees_on_the_data() {
     let mut world = cluster(3);

@@ -27,7 +27,7 @@ pub enum FenceError {
     )]
     TakesWrites,
     #[error(
-        "the source has the alarm CORRUPT (member {}), so this cluster may have copied damaged data. Repair the source, disarm \
+        "the source has the CORRUPT alarm (member {}), so this cluster may have copied damaged data. Repair the source, disarm \
          the alarm (etcdctl alarm disarm) and try again", list(.0)
     )]
     Corrupt(Vec<u64>),

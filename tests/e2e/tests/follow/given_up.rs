@@ -35,7 +35,7 @@ fn a_cut_over_is_refused_while_the_source_has_the_corrupt_alarm() {
         let own = own.as_str().expect("an id");
         alarm(&source, "ACTIVATE", own, "CORRUPT");
         let message = no_cut_over(&member, 503);
-        assert!(message.contains("has the alarm CORRUPT"), "{message}");
+        assert!(message.contains("has the CORRUPT alarm"), "{message}");
         assert_eq!(alarms(&source), [own]);
         refuses(&source, &["del", "a"], "corrupt");
         assert_eq!(status(&member)["fenced"], false);
