@@ -88,7 +88,7 @@ impl Metrics {
                 late: gauge("witan_operator_backup_changes_late", "Whether a schedule that stores changes has not stored recent changes. 1 is yes, 0 is no."),
             },
             gaps: on.counters("witan_operator_backup_changes_gaps_total", "Total number of gaps in the stored changes of a schedule.", &CLUSTER),
-            watches: on.counters("witan_operator_watch_errors_total", "Total number of failed watches, by the kind of the resources that they serve.", &["kind"]),
+            watches: on.counters("witan_operator_watch_errors_total", "Total number of failed watches, by the kind of the reconciled resource.", &["kind"]),
             leader: on.gauge("witan_operator_leader", "Whether this replica of the operator is the leader and acts. 1 is yes, 0 is no."),
             process: ProcessSeries::register(&on),
             series: on,

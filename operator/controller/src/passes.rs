@@ -64,7 +64,7 @@ pub(crate) trait Passes<K>: Send + Sync + 'static {
     /// Drops the state of a deleted object.
     fn forget(&self, _namespace: &str, _name: &str) {}
 
-    /// Counts a failed watch of objects of kind `kind`.
+    /// Counts a failed watch. `kind` is the kind of the objects that the passes reconcile.
     fn watch_failed(&self, kind: &str);
 }
 
