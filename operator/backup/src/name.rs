@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_no_path() {
+    fn a_path_is_not_a_valid_name() {
         for sound in ["a", "nightly-20260101T000000Z", "A_b.c"] {
             assert_eq!(check_new(sound), Ok(()), "{sound}");
         }

@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_that_changed_something_may_come_again() {
+    fn a_step_that_had_an_effect_may_be_repeated() {
         let (mut tried, now) = (Tried::default(), Instant::now());
         let (lost, mended) = (
             Observed::default(),

@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_latest_refusal_of_a_pod_of_a_job_is_told_while_it_has_none() {
+    async fn the_latest_refusal_of_a_jobs_pod_is_reported_while_the_job_has_no_pod() {
         let fake = FakeApi::default();
         let early = ("2026-01-02T03:04:05Z", "exceeded quota: a");
         let late = ("2026-01-02T03:04:06Z", "exceeded quota: b");

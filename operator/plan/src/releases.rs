@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_that_are_no_versions_are_none() {
+    fn tags_other_than_versions_are_ignored() {
         for tag in [
             "latest",
             "1",

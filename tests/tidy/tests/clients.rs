@@ -75,7 +75,7 @@ const PINS: [(&str, &str, &str); 14] = [
 ];
 
 #[test]
-fn versions_of_clients_are_those_of_the_tests() {
+fn documented_client_versions_match_the_tests() {
     let page = file(PAGE).text;
     let mut wrong = Vec::new();
     for (client, pins, before) in PINS {

@@ -94,7 +94,7 @@ async fn settle(fake: &FakeApi) -> String {
 
 /// Other operators use the same names. Such an object must survive the EtcdCluster, and its clients must not be redirected.
 #[tokio::test]
-async fn objects_of_others_stay_as_they_are() {
+async fn objects_of_other_owners_are_not_changed() {
     let druid = json!({"ownerReferences": [{"apiVersion": "druid.gardener.cloud/v1alpha1", "kind": "Etcd", "name": "orders", "uid": "d", "controller": true}]});
     let others = [
         ("v1", "Service", "orders-client", &druid),
@@ -178,7 +178,7 @@ async fn the_labels_of_an_object_are_restored() {
 
 /// Later passes apply the created objects. Fields that only the creation set must not survive an apply.
 #[tokio::test]
-async fn the_fields_of_a_creation_become_those_of_the_apply() {
+async fn the_apply_takes_over_the_fields_of_the_creation() {
     let fake = FakeApi::with_cluster(&json!({}));
     settle(&fake).await;
     let mut service = fake.get("/services/orders-client").expect("a service");
@@ -334,7 +334,7 @@ async fn of_a_claim_that_exists_only_metadata_and_size_are_applied() {
 
 /// Members and clients have certificates of the former CA and get the next CA before it signs.
 #[tokio::test]
-async fn the_secret_of_an_authority_that_is_deleted_leaves_certificates_as_they_are() {
+async fn deleting_the_secret_of_an_authority_does_not_change_certificates() {
     let fake = FakeApi::with_cluster(&json!({"spec": {"tls": {"client": {"managed": {}}}}}));
     settle(&fake).await;
     let before = fake

@@ -248,7 +248,7 @@ async fn a_claim_without_labels_belongs_to_the_pod_that_mounts_it() {
 
 /// After a rollback of the operator, the later release continues from its records.
 #[tokio::test]
-async fn records_of_a_later_release_stay_as_they_are() {
+async fn records_of_a_later_release_are_not_changed() {
     let fake = FakeApi::default();
     let scope = scope(&fake);
     let at = "2026-01-02T03:04:05Z";

@@ -231,7 +231,7 @@ fn pull_secrets_come_from_the_spec_or_the_operator() {
 }
 
 #[test]
-fn flags_are_those_of_the_server() {
+fn the_operator_sets_only_flags_of_the_server() {
     let table = include_str!("../../../../docs/reference/flags.md");
     let cluster = cluster(full());
     let join = JoinMember {

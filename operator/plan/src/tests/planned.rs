@@ -426,7 +426,7 @@ fn disks_grow_one_by_one() {
 }
 
 #[test]
-fn peer_tls_comes_and_goes_on_a_running_cluster() {
+fn peer_tls_can_be_enabled_and_disabled_on_a_running_cluster() {
     let mut world = cluster(3);
     for on in [true, false] {
         world.toggle_tls();

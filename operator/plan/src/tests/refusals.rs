@@ -105,7 +105,7 @@ fn taken_names_do_not_block_lost_pods() {
 
 /// A claim that has lost its labels is a disk of the cluster.
 #[test]
-fn nobody_is_told_to_delete_a_claim_that_can_be_a_disk_of_the_cluster() {
+fn no_message_advises_to_delete_a_claim_that_may_belong_to_the_cluster() {
     let label = "if it is a disk of this cluster, add the label witan.dev/cluster=world; otherwise delete it";
     for (part, advice) in [(Part::Claim(1), label), (Part::Pod(1), "delete it")] {
         let mut seen = cluster(3).observe();
@@ -124,7 +124,7 @@ fn nobody_is_told_to_delete_a_claim_that_can_be_a_disk_of_the_cluster() {
 
 /// The API server's message is reported first, and the step is retried.
 #[test]
-fn a_refused_step_is_waited_for_and_tried_again() {
+fn a_refused_step_is_retried_after_a_wait() {
     let mut world = cluster(3);
     world.elapse(20);
     world.template += 1;

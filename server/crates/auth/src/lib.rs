@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn names_longer_than_those_of_users_are_refused_without_hashing() {
+    async fn overlong_user_names_are_refused_without_hashing() {
         let guard = Authenticator::new(&Config::default().settings.auth).unwrap();
         let account = Totals::register(&Register::default(), u64::MAX).open();
         // No further password can be hashed.

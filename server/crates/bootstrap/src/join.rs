@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_was_started_before_does_not_begin_again() {
+    fn a_member_that_was_started_before_does_not_bootstrap_again() {
         let joins = config(ClusterState::Existing);
         let behind = cluster(&[(7, "http://127.0.0.1:1"), (8, "http://127.0.0.1:2")]);
         assert!(

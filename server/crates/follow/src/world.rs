@@ -507,7 +507,7 @@ fn one_cluster_at_most_takes_writes_after_a_cut_over() {
 
 /// Without further disturbances, the successor fences the source again after an operator has disarmed the alarms.
 #[test]
-fn a_source_that_was_opened_is_fenced_again() {
+fn a_source_whose_fence_was_removed_is_fenced_again() {
     let mut total = 0;
     for seed in 0..SEEDS {
         println!("seed {seed}");

@@ -234,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_read_as_they_are_written() {
+    fn formatted_times_can_be_parsed() {
         for unix_ns in [
             0,
             1,

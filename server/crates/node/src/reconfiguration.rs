@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn removals_keep_a_quorum_of_those_that_serve() {
+    fn a_removal_must_leave_a_quorum_of_serving_members() {
         let all = |_| Connection::Settled;
         let without = |lost: u64| {
             move |MemberId(id)| match id == lost {

@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_is_gone_when_both_streams_were_closed_and_nothing_listens() {
+    fn a_process_has_ended_if_both_streams_are_closed_and_nothing_listens() {
         let mut lanes = open();
         assert!(!lanes.on_ended(Control, true));
         assert!(!lanes.on_failed(Control, true), "the other stream is open");

@@ -320,7 +320,7 @@ fn a_stream_that_says_nothing_is_closed() {
 }
 
 #[test]
-fn a_member_whose_process_ended_is_reported_at_once_and_is_found_again() {
+fn a_member_whose_process_ended_is_reported_immediately_and_can_reconnect() {
     let (mut bound, members, addresses) = sockets(2);
     let two = started(2, bound.remove(1), &members);
     let mut one = started(1, bound.remove(0), &members);

@@ -378,7 +378,7 @@ fn a_recorded_state_has_the_level_of_its_cluster() {
 }
 
 #[test]
-fn a_part_of_a_later_release_is_no_damage() {
+fn a_part_of_a_later_release_is_not_damage() {
     let folder = Folder::new("part");
     run(folder.ring(8 << 20, false), 30);
     let file = folder.files().remove(0);
@@ -503,7 +503,7 @@ fn turns_that_are_larger_than_a_file_keep_the_folder_to_its_size() {
 }
 
 #[test]
-fn what_is_no_recording_is_refused() {
+fn files_other_than_recordings_are_refused() {
     let folder = Folder::new("foreign");
     let read = |folder: &Folder| replay(&folder.0, levels::OWN, &mut |_| {});
     assert!(matches!(read(&folder), Err(ReadError::Io { .. })));

@@ -389,7 +389,7 @@ fn damage_is_an_error_and_never_a_panic() {
 }
 
 #[test]
-fn files_that_are_no_snapshots_are_refused() {
+fn files_other_than_snapshots_are_refused() {
     let folder = Folder::new("none");
     let told = |data: &[u8]| {
         let path = folder.file(data);

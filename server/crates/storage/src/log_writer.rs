@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_opened_again_goes_on_at_its_end() {
+    fn a_reopened_file_continues_at_its_end() {
         let mut file = writer(u64::MAX);
         file.inner.bytes = io::Cursor::new(vec![7; 1000]);
         file.seek(SeekFrom::Start(1000)).unwrap();

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_of_killed_processes_go_and_those_in_use_stay() {
+    fn folders_of_killed_processes_are_removed_and_folders_in_use_are_kept() {
         let dir = TempDir::new();
         let killed = Path::new(MEMORY).join(format!("{SCRATCH}1-2"));
         // In one call, because a startup in another test may remove the directory between two calls.

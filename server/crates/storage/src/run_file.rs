@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_locations_of_blocks_are_those_of_their_values() {
+    fn block_locations_match_the_locations_of_values() {
         let items: Vec<RunItem> = vec![
             (b"ka".to_vec(), Some(vec![1; 7])),
             (record::block_key(1), Some(vec![2; 30])),

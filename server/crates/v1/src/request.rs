@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_is_a_form_too() {
+    fn a_query_is_parsed_like_a_form() {
         let asked = parse("PUT", b"/v1/keys/a", b"value=q&ttl=1", Some(b"value=b"));
         assert_eq!(told(&asked), "put /a b Some(1) None");
         let asked = parse("POST", b"/v1/watch/a", b"index=3", None);

@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_are_gone_end_no_part_in_vain() {
+    fn deleted_keys_do_not_end_a_part_early() {
         let mut kv = filled(PART_KEYS * 2, 1);
         let before = kv.revision().0;
         let delete = kv::DeleteRange {

@@ -34,7 +34,7 @@ fn become_etcd(server: &mut Server, kind: Kind, exported: &Path) {
 
 /// Adopts etcd's data, changes it, and exports it to etcd.
 #[test]
-fn etcd_goes_on_with_what_was_written_through_witan() {
+fn etcd_continues_with_the_writes_made_through_witan() {
     in_parallel(ETCDS, |kind| {
         let mut server = Launch::new(kind).start();
         write_all_kinds(&server);

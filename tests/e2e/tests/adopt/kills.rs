@@ -14,7 +14,7 @@ use super::{adopt, become_witan, data};
 const KILLS: u32 = 20;
 
 #[test]
-fn an_adoption_that_is_killed_begins_again() {
+fn a_killed_adoption_starts_again() {
     let kills = env::var("WITAN_E2E_ROUNDS").map_or(KILLS, |text| text.parse().expect("number"));
     let mut etcd = Launch::new(Kind::Etcd36).without_fsync().start();
     let writers = Writers::start(32, &[etcd.address()]);

@@ -180,7 +180,7 @@ fn adopt_at_start(etcd: &mut Server) {
 }
 
 #[test]
-fn etcd_goes_on_with_its_files_after_an_adoption_and_is_not_forgotten() {
+fn after_an_adoption_etcd_can_continue_with_its_files_and_is_detected() {
     in_parallel(ETCDS, |kind| {
         let mut etcd = Launch::new(kind).start();
         etcd.etcdctl(&["put", "a", "1"]);

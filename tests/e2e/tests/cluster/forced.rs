@@ -23,7 +23,7 @@ fn info(dir: &Path) -> Value {
 }
 
 #[test]
-fn a_member_whose_others_are_lost_goes_on_alone() {
+fn a_member_continues_alone_after_the_others_are_lost() {
     let mut cluster = Cluster::start(3);
     let writers = Writers::start(WRITERS, &cluster.addresses());
     writers.wait_more(WRITES);

@@ -102,7 +102,7 @@ fn assert_snapshot(cluster: &mut Cluster, lagging: usize) {
 }
 
 #[test]
-fn a_member_that_lags_too_far_gets_the_state_while_writes_go_on() {
+fn a_member_that_lags_too_far_gets_the_state_during_writes() {
     let (mut cluster, lagging) = cluster_that_left_one_behind();
     let writers = Writers::start(WRITERS, &cluster.addresses());
     writers.wait_more(WRITES);

@@ -251,7 +251,7 @@ fn a_member_calls_from_where_its_certificate_says() {
 }
 
 #[test]
-fn without_a_file_of_authorities_those_of_the_system_count() {
+fn without_a_ca_file_the_system_authorities_are_trusted() {
     let certificates = Certificates::new();
     let [cert, key] = certificates.issue("member", &HOSTS).paths();
     let pair = ["--peer-cert-file", &cert, "--peer-key-file", &key];

@@ -86,7 +86,7 @@ fn sizes_are_bounded() {
 
 /// The transcripts come from a page about etcd 2.3 and the public service of its time.
 #[test]
-fn lists_look_as_those_of_the_public_service() {
+fn lists_look_like_the_lists_of_the_public_service() {
     let server = Launch::witan().start();
     let token = path(&new_token(&server, 3));
     let registry = format!("/_etcd/registry{token}");
@@ -136,7 +136,7 @@ fn lists_look_as_those_of_the_public_service() {
 }
 
 #[test]
-fn refusals_are_those_of_v2() {
+fn refusals_equal_v2_errors() {
     let server = Launch::witan().start();
     let unknown = format!("/{}", "0".repeat(32));
     for (method, target) in [
@@ -327,7 +327,7 @@ fn a_browser_sees_who_is_missing() {
 
 /// v2 can write any number of keys to a token's directory, but the service's own bounds hold.
 #[test]
-fn a_directory_that_v2_has_filled_is_no_registry() {
+fn a_directory_that_v2_clients_have_filled_is_refused() {
     let server = Launch::witan().without_fsync().start();
     let token = path(&new_token(&server, 3));
     let directory = format!("/v2/keys/_etcd/registry{token}");

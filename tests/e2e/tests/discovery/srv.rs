@@ -123,7 +123,7 @@ fn ids_come_from_the_names_of_the_targets() {
 }
 
 #[test]
-fn the_members_are_those_of_the_records() {
+fn the_members_come_from_the_records() {
     let mut members = ["m0", "m1", "m2"].map(|name| member(Kind::Witan, name, &[]));
     let ports = members.iter().map(Server::peer_port).collect();
     let mut urls = members.each_ref().map(url);

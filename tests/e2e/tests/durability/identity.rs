@@ -85,7 +85,7 @@ fn a_copy_takes_the_place_of_its_original_for_good() {
 }
 
 #[test]
-fn a_copy_beside_its_original_is_refused() {
+fn a_copy_is_refused_while_its_original_runs() {
     let mut cluster = Cluster::start(3);
     let follower = cluster.follower();
     cluster.member_mut(follower).terminate();

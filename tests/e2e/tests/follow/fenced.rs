@@ -68,7 +68,7 @@ fn a_second_follower_lowers_no_fence_and_takes_no_place() {
 
 /// The member's systemd unit still passes `--from`, as the documents permit.
 #[test]
-fn a_first_member_that_has_lost_its_disk_does_not_begin_again() {
+fn a_first_member_that_has_lost_its_disk_does_not_start_over() {
     let source = source(Kind::Etcd34);
     let mut target = Cluster::prepare(1, &["--from", &source.url()]);
     target.start_all();
@@ -103,7 +103,7 @@ fn a_first_member_that_has_lost_its_disk_does_not_begin_again() {
 
 /// A script or a delayed request may lower an alarm.
 #[test]
-fn a_fence_that_somebody_lowers_is_raised_again_until_the_source_is_gone() {
+fn a_removed_fence_is_raised_again_until_the_source_is_declared_gone() {
     in_parallel(KINDS, |kind| {
         let source = source(kind);
         let mut member = follow(&source);

@@ -181,7 +181,7 @@ fn what_cannot_be_followed_is_said_at_the_start() {
 
 /// The deletion has more writes than an entry of several revisions, and more bytes than a message of the source's watch.
 #[test]
-fn a_deletion_of_many_keys_is_one_revision_here_too() {
+fn a_deletion_of_many_keys_stays_one_revision() {
     let source = etcd(Kind::Etcd37);
     let member = follow(&source);
     let puts: String = (0..100)

@@ -79,7 +79,7 @@ const LISTED: usize = 250;
 const LISTED_BYTES: usize = 1 << 20;
 
 #[test]
-fn a_list_takes_no_memory_beside_the_state_that_it_shows() {
+fn a_list_takes_no_memory_besides_the_state() {
     let server = Launch::witan().start();
     let runtime = grpc::runtime();
     let channel = runtime.block_on(grpc::connect(&server.address()));

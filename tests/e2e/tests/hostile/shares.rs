@@ -98,7 +98,7 @@ const DELETED: u8 = 10;
 const STREAMS: usize = 64;
 
 #[test]
-fn answers_of_gateway_streams_count_too() {
+fn responses_of_gateway_streams_are_charged() {
     let deleted = u64::from(DELETED) * LARGE_BYTES as u64;
     // While a response is created, it exists in several forms.
     let bound = SLACK_BYTES + DATA_BYTES + 2 * ANSWERS_BYTES;

@@ -32,7 +32,7 @@ fn assert_refused((status, answer): &(u16, serde_json::Value)) {
 }
 
 #[test]
-fn a_full_quota_stops_v2_too() {
+fn a_full_quota_also_stops_v2_writes() {
     let mut server = Launch::witan().arg("--quota-backend-bytes=1500000").start();
     assert_eq!(put(&server, "short", "value=x&ttl=3").0, 201);
     assert_eq!(put(&server, "service", "value=x&ttl=600").0, 201);

@@ -37,7 +37,7 @@ fn only_clients_of_the_authority_are_served() {
 }
 
 #[test]
-fn an_authority_alone_asks_for_certificates_too() {
+fn a_ca_file_alone_also_requires_client_certificates() {
     let codes = with_etcd(Kind::Etcd37, |kind| {
         let mut stage = Stage::prepare(kind);
         let ca = stage.ca.clone();

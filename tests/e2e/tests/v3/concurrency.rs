@@ -78,7 +78,7 @@ fn unlock(key: &str) -> UnlockRequest {
 }
 
 #[test]
-fn a_lock_is_handed_on_in_the_order_of_those_who_wait() {
+fn a_lock_passes_to_waiters_in_order() {
     let told = both(|channel| async move {
         let mut locks = LockClient::new(channel.clone());
         let mut told = Vec::new();

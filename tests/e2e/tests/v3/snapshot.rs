@@ -171,7 +171,7 @@ fn etcd_starts_from_ours_and_we_start_from_etcds() {
 
 /// A snapshot contains the state of one moment, regardless of writes while it is sent.
 #[test]
-fn writes_go_on_beside_a_snapshot() {
+fn writes_continue_during_a_snapshot() {
     let server = start(Kind::Witan);
     // The values exceed the size that may wait for a client.
     let value = "YmFy".repeat(30_000);

@@ -24,7 +24,7 @@ pub(super) fn past(fake: &FakeApi) -> Value {
 
 /// A GitOps controller recreates a deleted object.
 #[tokio::test]
-async fn an_operation_that_is_created_again_does_not_run_again() {
+async fn a_recreated_operation_does_not_run_again() {
     let fake = served(&json!({}));
     ask(&fake, "monday", &early(), &restore());
     recorded(&fake, "monday").await;

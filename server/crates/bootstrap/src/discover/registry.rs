@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_members_are_those_that_registered_first() {
+    async fn the_members_that_registered_first_form_the_cluster() {
         let mut script = Script {
             state: RegistryState { size: 3, ..RegistryState::default() },
             others: vec![entry(7, 9), entry(5, 8)],
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_registration_that_arrived_without_an_answer_is_no_duplicate() {
+    async fn a_registration_whose_response_was_lost_is_not_a_duplicate() {
         let duplicate = || Failure::Final(DiscoverError::Duplicate(MemberId(1)));
         let lost = || Failure::Retry("the connection ended".to_owned());
         let mut script = Script {

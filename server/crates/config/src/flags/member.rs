@@ -47,7 +47,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("from-insecure-skip-tls-verify", Bool, "false", "Does not verify the certificates of the --from cluster.", supported("a_source_that_does_not_know_the_client_is_not_followed")),
     Flag::new("from-user", Text, "", "User of the cluster of --from. The user needs the role root.", supported("a_source_with_tls_and_users_is_followed")),
     Flag::new("from-password", Text, "", "Password of --from-user.", supported("a_source_with_tls_and_users_is_followed")),
-    Flag::new("force-new-cluster", Bool, "false", "Forces a new cluster: removes all other members at startup, so that this member continues alone with its data. The other members can never rejoin.", supported("a_member_whose_others_are_lost_goes_on_alone")),
+    Flag::new("force-new-cluster", Bool, "false", "Forces a new cluster: removes all other members at startup, so that this member continues alone with its data. The other members can never rejoin.", supported("a_member_continues_alone_after_the_others_are_lost")),
     Flag::new("unsafe-no-fsync", Bool, "false", "Unsafe: disables fsync, so that a power failure loses acknowledged writes.", supported("elections_and_warnings")),
     Flag::new("config-file", Text, "", "Path of a YAML configuration file. If set, other flags and environment variables are ignored.", supported("a_file_alone_wins")),
 ];

@@ -231,7 +231,7 @@ fn entries_are_decoded_as_etcd_does() {
 
 /// etcd 3.4 encodes all fields of a v2 request, even default values.
 #[test]
-fn requests_of_v2_are_told_apart() {
+fn v2_requests_are_distinguished() {
     let golden = b"\x08\x07\x12\x04POST\x1a\x04/1/x\x22\x01v\x28\x00\x32\x00\x38\x00\x48\x00\x50\x00\x58\x00\x60\x00\x68\x00\x70\x00\x78\x00\x80\x01\x00\x88\x01\x01";
     let expected = RequestV2 {
         id: 7,

@@ -326,7 +326,7 @@ fn input_that_waits_for_the_next_turn_is_taken_though_nothing_can_be_sent() {
 }
 
 #[test]
-fn refusals_before_the_limit_is_known_are_no_fault() {
+fn refusals_before_the_client_knows_the_limit_are_not_faults() {
     let config = Config { streams_max: 10, ..Config::default() };
     let mut client = Client::new(config);
     let mut hello = PREFACE.to_vec();
@@ -411,7 +411,7 @@ fn a_call_that_is_known_to_be_over_may_still_be_heard_of() {
 }
 
 #[test]
-fn headers_of_an_ended_stream_are_told_from_those_of_an_unused_one() {
+fn headers_on_ended_and_on_unused_streams_are_distinguished() {
     for (stream, reason) in [(1, Reason::StreamClosed), (3, Reason::Protocol)] {
         let mut client = Client::plain();
         for used in [1, 5] {
@@ -539,7 +539,7 @@ fn a_call_that_wakes_often_is_listed_once() {
 }
 
 #[test]
-fn requests_that_are_no_calls_are_refused() {
+fn requests_that_are_not_calls_are_refused() {
     for (name, value, code) in [
         (":method", "GET", "405"),
         ("grpc-timeout", "5x", "400"),

@@ -147,7 +147,7 @@ fn a_chain_stays_short_and_holds_little_that_is_outdated() {
 }
 
 #[test]
-fn a_member_that_voted_before_its_first_entry_starts_again() {
+fn a_member_that_voted_before_its_first_entry_can_restart() {
     let dir = TempDir::new();
     let (mut storage, _) = reopen(&dir);
     let member = Member { id: ME.member_id.0, ..Member::default() };

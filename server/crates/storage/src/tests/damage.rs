@@ -216,7 +216,7 @@ fn a_file_that_was_just_being_made_is_forgotten() {
 }
 
 #[test]
-fn a_first_start_that_a_crash_cut_short_is_done_again() {
+fn a_first_start_interrupted_by_a_crash_is_repeated() {
     let dir = TempDir::new();
     for empty in ["0000000000000001.raftlog", "0000000000000001.rewrite"] {
         for content in [&b""[..], b"RAFT-LOG", &[0; 100]] {

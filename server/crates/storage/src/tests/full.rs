@@ -88,7 +88,7 @@ fn a_write_that_finds_no_space_gives_up_the_ballast_and_is_repeated() {
 }
 
 #[test]
-fn a_base_without_room_is_not_begun_and_the_chain_goes_on() {
+fn a_base_that_does_not_fit_is_not_begun_and_the_chain_continues() {
     let dir = TempDir::new();
     let Some(_disk) = Small::mount(&dir.data(), 24) else {
         return;
@@ -278,7 +278,7 @@ fn a_repeated_write_of_the_log_waits_for_the_run_in_progress() {
 }
 
 #[test]
-fn a_snapshot_that_finds_no_space_fails_and_the_member_goes_on() {
+fn a_snapshot_that_does_not_fit_fails_and_the_member_continues() {
     let dir = TempDir::new();
     let Some(_disk) = Small::mount(&dir.data(), 32) else {
         return;

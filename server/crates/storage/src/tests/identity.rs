@@ -97,7 +97,7 @@ fn a_lost_identity_is_refused() {
 }
 
 #[test]
-fn another_format_is_told_from_damage() {
+fn another_format_is_distinguished_from_damage() {
     let dir = with_data(&ME);
     for (text, start) in [
         (

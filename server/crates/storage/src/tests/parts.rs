@@ -84,7 +84,7 @@ fn an_existing_directory_is_filled_and_not_replaced() {
 }
 
 #[test]
-fn a_part_is_no_checkpoint_after_a_crash() {
+fn after_a_crash_a_part_does_not_count_as_a_checkpoint() {
     let (dir, cache) = (TempDir::new(), keeps_none());
     for seed in 0..2 {
         let (mut storage, recovered) = open_cached(&dir, &cache);

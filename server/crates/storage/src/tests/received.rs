@@ -20,7 +20,7 @@ fn member(dir: &TempDir) -> Driven {
 }
 
 #[test]
-fn a_broken_stream_goes_on_behind_the_last_durable_record() {
+fn a_broken_stream_continues_after_the_last_durable_record() {
     let dir = TempDir::new();
     let mut driven = member(&dir);
     let view = driven.ahead(50);
@@ -160,7 +160,7 @@ fn what_is_given_up_leaves_no_file() {
 }
 
 #[test]
-fn what_is_no_state_is_refused_and_changes_nothing() {
+fn invalid_states_are_refused_and_change_nothing() {
     let dir = TempDir::new();
     let driven = member(&dir);
     let before = dir.runs();

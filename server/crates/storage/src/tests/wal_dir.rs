@@ -119,7 +119,7 @@ fn another_place_and_another_log_are_refused() {
 }
 
 #[test]
-fn a_log_whose_disk_is_missing_is_no_new_log() {
+fn a_log_is_not_created_while_its_disk_is_missing() {
     let (dir, wal) = with_log();
     place_log(&dir.data(), &wal).expect("it moves");
     fs::rename(&wal, wal.with_file_name("unmounted")).unwrap();
@@ -136,7 +136,7 @@ fn a_log_whose_disk_is_missing_is_no_new_log() {
 }
 
 #[test]
-fn folders_in_the_data_directory_are_places_too() {
+fn the_log_can_be_in_a_folder_of_the_data_directory() {
     for (name, is_link) in [("member", false), ("member/wal", true), ("wal", true)] {
         for is_fresh in [false, true] {
             let dir = match is_fresh {

@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_after_an_upgrade_are_no_request() {
+    fn bytes_after_an_upgrade_are_not_a_request() {
         let request = b"GET /v3/watch HTTP/1.1\r\nConnection: keep-alive, Upgrade\r\n\
             Upgrade: WebSocket\r\n\r\n\x81 < \xff\n<#";
         let expect = b"GET /v3/watch HTTP/1.1\r\nConnection: keep-alive, Upgrade\r\n\

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_suite_there_is_no_tls_12() {
+    fn tls_12_requires_a_suite() {
         let choice = asked(&["TLS_AES_128_GCM_SHA256"], TlsVersion::Tls13).unwrap();
         assert_eq!(choice.versions, [&TLS13]);
         for (names, max) in [

@@ -89,7 +89,7 @@ fn members_come_change_and_go_as_in_etcd() {
 }
 
 #[test]
-fn users_and_roles_of_v2_are_added_to_those_of_v3() {
+fn v2_users_and_roles_are_merged_into_v3_users_and_roles() {
     let mut auth = Auth::default();
     assert_eq!(V2Store::default().import_auth(&mut auth), Ok(Vec::new()));
     assert!(!auth.path_auth_enabled());
@@ -136,7 +136,7 @@ fn users_and_roles_of_v2_are_added_to_those_of_v3() {
 }
 
 #[test]
-fn requests_are_told_apart_by_their_namespace() {
+fn requests_are_distinguished_by_namespace() {
     let change = |method: &str, path: &str, value: &str| {
         let request = RequestV2 {
             method: method.into(),
