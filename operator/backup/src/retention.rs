@@ -380,7 +380,7 @@ mod tests {
                 "{last:?} {within:?}"
             );
         }
-        // Rejected backups do not take the place of a backup without a quorum.
+        // Rejected backups do not displace a backup that a member without a quorum saved.
         let cut_off = BackupRecord { unconfirmed: true, ..record("a", 10) };
         let all = [
             cut_off,

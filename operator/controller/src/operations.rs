@@ -295,8 +295,8 @@ impl<M: Members> Operations<M> {
         compare(&self.operator.members, &addresses).await
     }
 
-    /// Records that an operation is waiting. Fails a recovery instead, because it must not stop members later, when nobody
-    /// expects it.
+    /// Records that an operation is waiting. Fails a recovery instead, because it must not stop members at a later, unexpected
+    /// time.
     async fn refuse_or_hold(
         &self,
         operation: &EtcdOperation,

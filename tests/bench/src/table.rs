@@ -171,8 +171,8 @@ pub(crate) const CLUSTER_HEAD: &str = "\
 | load | clients | at | server | requests/s | p50 ms | p99 ms | servers us | client us | written B | peer B | rate | CPU |
 |---|--:|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|";
 
-/// Returns the row of a load at `at`, the asked members of a cluster of `server`. CPU and bytes are sums over all members. The
-/// bytes on peer links are per answer and include the traffic without requests.
+/// Returns the row of a load. `at` names the members of a cluster of `server` that receive the requests. CPU and bytes are sums
+/// over all members. The bytes on peer links are per answer and include the traffic without requests.
 pub(crate) fn cluster_line(
     load: &str,
     clients: usize,

@@ -175,7 +175,7 @@ impl Cluster {
         let mut running = (0..self.members.len()).filter(|at| self.members[*at].is_started());
         running
             .find(|at| *at != leader)
-            .expect("a member beside the leader runs")
+            .expect("a member other than the leader runs")
     }
 
     /// Waits until the hashes of v3 data are equal on all running members.

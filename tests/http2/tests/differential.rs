@@ -78,7 +78,7 @@ const PERMITTED: [&str; 14] = [
     "6.8: a client that leaves may be left",
     "8.4: a promise is refused at once, and its block not awaited",
     "10.5.1: each server has its own bounds for a header block",
-    "8.1.1: h2 takes pseudo-headers in trailers, and lengths of content that are no numbers",
+    "8.1.1: h2 takes pseudo-headers in trailers, and content lengths that are not numbers",
     "4.3: a block that does not decode may be found so when it is whole",
     "8.3.1: nothing here reads the authority, so any value of a field will do",
     "5.1: what follows an early answer and its RST_STREAM is dropped",

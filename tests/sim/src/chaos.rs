@@ -122,8 +122,8 @@ impl Climate {
         }
     }
 
-    /// Returns parameters with members that lag for long while the others cut their logs, and with slow disks. Several leaders
-    /// therefore send snapshots to one member at the same time.
+    /// Returns parameters with slow disks and with members that lag for a long time while the others cut their logs. Several
+    /// leaders therefore send snapshots to one member at the same time.
     fn of_laggards(self) -> Self {
         Self {
             client_pause: 20,

@@ -212,7 +212,7 @@ impl World {
             }
         }
         self.trace.line(self.now, || {
-            format!("the disks of {lost:?} are lost; m{survivor} is to go on alone")
+            format!("the disks of {lost:?} are lost; m{survivor} is to continue alone")
         });
         for id in lost {
             let place = (id - 1) as usize;
@@ -301,7 +301,7 @@ impl World {
             if cut {
                 self.counts.forced_interrupted += 1;
                 self.trace.line(self.now, || {
-                    format!("m{id} loses power as it goes on alone")
+                    format!("m{id} loses power as it continues alone")
                 });
                 self.power_lost(place);
                 return Ok(None);
@@ -358,7 +358,7 @@ impl World {
         self.counts.forced += 1;
         self.counts.forced_lost += lost;
         self.trace.line(self.now, || {
-            format!("m{survivor} goes on alone behind {kept} at {end}; {lost} entries are lost")
+            format!("m{survivor} continues alone after {kept} at {end}; {lost} entries are lost")
         });
         let fact = Fact::Forced {
             member: survivor,

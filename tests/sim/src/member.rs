@@ -284,8 +284,8 @@ impl World {
         self.wake(place);
     }
 
-    /// Reopens the streams of a process. A removed member thereby learns of its removal even if it has nothing to send, and
-    /// lost messages are resent.
+    /// Reopens the streams of a process. The process then resends lost messages. A removed member also learns of its removal,
+    /// even if it has nothing to send.
     pub(crate) fn open_streams(&mut self, place: usize) {
         let id = place as u64 + 1;
         if self.members[place].replica.is_none() {

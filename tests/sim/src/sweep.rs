@@ -22,7 +22,7 @@ thread_local! {
     static CURRENT: Cell<Option<Scenario>> = const { Cell::new(None) };
 }
 
-/// Maximum percentage of long runs that may miss their goal, because some runs have no leader for long.
+/// Maximum percentage of long runs that may miss their goal, because some runs have no leader for a long time.
 const LONG_RUNS_LACKING_PERCENT_MAX: u64 = 3;
 
 /// Maximum number of such seeds that a report lists.
@@ -98,8 +98,8 @@ pub struct Swept {
     pub counts: Counts,
     /// Number of finished runs.
     pub runs: u64,
-    /// Runs in which a member was down for long: their number, the number without a snapshot, and the number without a leader
-    /// that cut its log in memory.
+    /// Runs in which a member was down for a long time: their number, the number without a snapshot, and the number without a
+    /// leader that cut its log in memory.
     pub long_runs: (u64, u64, u64),
     /// The first seeds of the runs without a snapshot.
     lacking: Vec<u64>,
@@ -138,7 +138,7 @@ impl Swept {
             (counts.rebuilds, "replaced states"),
             (counts.failed_syncs, "failed syncs"),
             (counts.lease_times, "questions about a lease's time"),
-            (counts.forced, "clusters that went on with one member"),
+            (counts.forced, "clusters that continued with one member"),
             (counts.forced_interrupted, "power cuts at such a start"),
             (counts.forced_lost, "entries lost by such a start"),
             (counts.cold_reads, "blocks read from disk"),

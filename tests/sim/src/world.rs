@@ -207,7 +207,7 @@ pub struct Verdict {
     pub trace: String,
     /// The counts of the run's events.
     pub counts: Counts,
-    /// Whether a member was down for long enough to need a snapshot.
+    /// Whether a member was down long enough to need a snapshot.
     pub lags: bool,
 }
 
@@ -575,7 +575,7 @@ impl World {
         if !leader.is_some_and(known) && self.now < latest {
             return self.after(SETTLE_STEP_TICKS * UNITS_PER_TICK, Event::Settle);
         }
-        self.trace.line(self.now, || String::from("clients go on"));
+        self.trace.line(self.now, || String::from("clients continue"));
         self.phase = Phase::Serving;
         self.settled = Some(self.now);
         for place in 0..self.members.len() {

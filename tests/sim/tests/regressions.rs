@@ -30,7 +30,8 @@ const FOUND: [(u64, usize); 17] = [
     (329_537, 5),
     // A bug of `committed_on_quorum`: members continued with acknowledgments from disks that had been lost since.
     (134_398, 1),
-    // A bug of `followers_keep_up`: a member whose state was to be replaced got it when the network was whole again.
+    // A bug of `followers_keep_up`: a member that had to replace its state received the new state only after the network had
+    // recovered.
     (310_169, 5),
     // `force_new_cluster`: a member that continued alone dropped acknowledged entries after a membership change.
     (39, 3),

@@ -33,7 +33,7 @@ fn the_sample_configuration_names_flags() {
             .lines()
             .find(|row| row.starts_with(&plain) || row.contains(&sectioned))
         else {
-            wrong.push(format!("{key} is no flag"));
+            wrong.push(format!("{key} is not a flag"));
             continue;
         };
         let default = row

@@ -272,7 +272,7 @@ mod tests {
         archive.asked = asked(6, 130_001);
         archive.store_all().await.unwrap();
         assert_eq!(ends(&archive).await, (3, 6, Some(130_001)));
-        // Later changes get a later time than the covered one.
+        // The time of later changes is after the covered time.
         assert_eq!(archive.pending.time_ms(), 130_002);
     }
 

@@ -173,7 +173,7 @@ mod tests {
                 .all(|ordinal| claims.contains(&Part::Pod(*ordinal)))
         );
         assert!(!claims.contains(&Part::Claim(3)));
-        // The restore waits for no name that it does not need.
+        // The restore waits only for names that it needs.
         assert!(!claims.contains(&Part::Claim(7)) && !claims.contains(&Part::Pod(7)));
     }
 }

@@ -141,7 +141,7 @@ pub(super) fn recorded(
 }
 
 /// Returns the status of the cluster with the result of this operation and without its request; `None` if nothing changes. An
-/// operation that failed before it started is also recorded: if recreated, it could start when nobody expects it.
+/// operation that failed before it started is also recorded: if recreated, it could start at an unexpected time.
 pub(super) fn with_result(
     operation: &EtcdOperation,
     cluster: &EtcdCluster,

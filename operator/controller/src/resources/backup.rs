@@ -199,8 +199,8 @@ fn save(backup: &EtcdBackup, cluster: &Cluster<'_>) -> (Vec<String>, Vec<(Volume
         format!("--name={}", stored_name(backup)),
         RESULT.to_owned(),
     ]);
-    // An unverified backup removes only unverified ones. `accept` does not run while each verification fails, and the store would
-    // fill up.
+    // An unverified backup removes only unverified ones. If every verification failed, `accept` would never run, and the store
+    // would fill up.
     args.extend(retention(backup));
     if backup.spec.settings.verify == Verify::Restore {
         args.extend(["--hash-keys", "--unverified"].map(str::to_owned));

@@ -135,7 +135,7 @@ impl World {
         } else {
             assert!(
                 !self.recovers() || self.has_quorum(),
-                "none of the others starts beside the survivor: {step:?}"
+                "no other member starts next to the survivor: {step:?}"
             );
         }
         let claim = self.claims.get(&ordinal);

@@ -144,7 +144,7 @@ struct Total {
 }
 
 impl Totals {
-    /// Creates totals without charges and registers counters of refusals. `memory_bytes` is the memory budget; `u64::MAX` is
+    /// Creates totals without charges and registers counters of refusals. `memory_bytes` is the memory budget; `u64::MAX` means
     /// no limit.
     #[rustfmt::skip]
     pub fn register(on: &Register, memory_bytes: u64) -> Self {

@@ -124,7 +124,7 @@ mod tests {
         drop(asked);
         tokio::task::yield_now().await;
         let free = || account.try_permit(JobKind::Read).is_some();
-        assert!(!free(), "the work goes on");
+        assert!(!free(), "the work continues");
         end.send(()).expect("it waits for that");
         let permit = account.permit(JobKind::Read).await;
         let (done, _permit) = run_to_end(permit, async { 7 }).await.unwrap();

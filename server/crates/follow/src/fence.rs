@@ -228,7 +228,7 @@ pub(super) async fn guard<C: FenceCalls>(
     let fences = calls.fences(&recorded).await?;
     let revision = calls.revision().await?;
     let whole = fences.has(recorded.fence_id(recorded.cut_over_attempt));
-    // The source logs each refused write, so the check sends no write while nothing changes.
+    // The source logs each refused write, so the check sends a write only after a change.
     if whole && seen == Some(revision) {
         return Ok((Guarded::Holds, revision));
     }

@@ -401,12 +401,12 @@ impl Node {
     }
 
     /// Calls `visit` with the first key of each v3 range that a stream watches, and the number of the stream's watchers of that
-    /// range. There may be millions of ranges, so call this on a thread that may block for long.
+    /// range. There may be millions of ranges, so call this on a thread that may block for a long time.
     pub fn visit_watchers(&self, visit: impl FnMut(&[u8], u32)) {
         self.shared.watch_streams.visit(visit);
     }
 
-    /// Calls `visit` with the path of each v2 watcher. May block for long, like [`Node::visit_watchers`].
+    /// Calls `visit` with the path of each v2 watcher. Like [`Node::visit_watchers`], may block for a long time.
     pub fn visit_tree_watchers(&self, visit: impl FnMut(&[u8])) {
         self.shared.watchers.visit(visit);
     }

@@ -136,7 +136,7 @@ impl WatchStreams {
     }
 
     /// Calls `each` with the first key of each watched range and the number of one stream's watchers of the range. Reads 1024
-    /// slots at a time ([`VISITED_AT_ONCE`]), so this is no consistent snapshot. The lock is not held while `each` runs,
+    /// slots at a time ([`VISITED_AT_ONCE`]), so this is not a consistent snapshot. The lock is not held while `each` runs,
     /// because the replica's thread needs it.
     pub(super) fn visit(&self, mut each: impl FnMut(&[u8], u32)) {
         let mut from = 0;

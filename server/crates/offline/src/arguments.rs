@@ -103,9 +103,8 @@ pub(super) struct ExportArguments {
     pub(super) etcd: PathBuf,
 }
 
-/// Shows a summary of the data directory of a stopped member: its keys and its last log entry, by which you can compare the
-/// remaining members of a lost cluster. The directory is not changed; a copy of its log is written to the directory for
-/// temporary files.
+/// Shows a summary of the data directory of a stopped member: its keys and its last log entry. Use it to compare the remaining
+/// members of a lost cluster. The directory is not changed; a copy of its log is written to the directory for temporary files.
 #[derive(Debug, Parser)]
 #[command(name = "witan info", bin_name = "witan info")]
 pub(super) struct InfoArguments {

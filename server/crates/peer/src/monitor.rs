@@ -2,8 +2,8 @@
 //! versions (`witan_machine::versions`, `witan_machine::levels`). Clocks that differ are logged.
 //!
 //! Each member requests `/version` and `/raft/probing` from the peer ports of the other members. The responses may come from
-//! any release of Witan or from etcd. If a higher level has a later data format, the level does not rise while a member does
-//! not have enough disk space to rewrite the checkpoint.
+//! any release of Witan or from etcd. If a higher level has a later data format, the level rises only once every member has
+//! enough disk space to rewrite its checkpoint.
 
 use std::{
     collections::BTreeMap,
@@ -218,7 +218,7 @@ impl Monitor {
         self.lacking = ids;
     }
 
-    /// Returns the time until the level rises without a command, or `None` if the level does not rise without a command.
+    /// Returns the time until the level rises automatically, or `None` if only a command raises it.
     fn level_left(&self) -> Option<Duration> {
         let hold = self.shared.settings.level_hold;
         self.hold.time_left(hold, self.begun.elapsed())

@@ -64,8 +64,8 @@ impl HandedFiles {
     }
 }
 
-/// Opens a file and returns it with the length of its complete frames, or `None` if the file is no recording or has values in
-/// clear.
+/// Opens a file and returns it with the length of its complete frames, or `None` if the file is not a recording or has
+/// unredacted values.
 fn open(path: &Path) -> io::Result<Option<(File, u64)>> {
     let file = File::open(path)?;
     let head = frame::take_head(&mut BufReader::new(&file));

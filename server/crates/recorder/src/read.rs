@@ -36,7 +36,8 @@ pub(crate) struct Recordings {
     file: Option<(PathBuf, BufReader<File>, bool)>,
 }
 
-/// Opens a file, or all files of a ring's directory. Fails if there is none, or if one cannot be read or is not a recording.
+/// Opens a file, or all files of a ring's directory. Fails if there is no file, or if a file cannot be read or is not a
+/// recording.
 pub(crate) fn open(path: &Path) -> Result<Recordings, ReadError> {
     let io = |source| ReadError::Io { path: path.display().to_string(), source };
     let mut files = vec![path.to_path_buf()];

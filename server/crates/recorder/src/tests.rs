@@ -202,7 +202,7 @@ fn quietly(path: &Path) -> Replayed {
     played(path, &mut |_| {})
 }
 
-/// Returns why turns were only shown.
+/// Returns the reason why the replay only showed the turns. Panics if it compared them.
 fn why(replayed: &Replayed) -> &str {
     match &replayed.verdict {
         Verdict::Shown { why } => why,

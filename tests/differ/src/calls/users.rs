@@ -39,7 +39,7 @@ pub(super) const TABLE: &[Row] = &[
 
 /// The callers that present a token.
 const CALLERS: [&str; 3] = ["root", "ann", "ben"];
-/// Names of users. `root` is rare, because nothing can change without it.
+/// Names of users. `root` is rare, because deleting it would prevent all further changes.
 const USERS: [&str; 7] = ["ann", "ben", "ann", "ben", "root", "eve", ""];
 const OTHERS: [&str; 3] = ["ann", "ben", "eve"];
 /// Roles with weights. `root` is rare, because it has all permissions.

@@ -33,7 +33,7 @@ pub(super) const NOT_ASKED: [(&str, &str); 6] = [
         "Go refuses it in HTTP/1.1",
     ),
     (
-        "Expect: 100-continue before a body that nobody reads",
+        "Expect: 100-continue before a body that etcd does not read",
         "Go never says 100 and closes the connection; Witan says it and reads the body, so that \
          the connection can go on",
     ),
@@ -69,12 +69,12 @@ impl Excuse {
                  (the redirect is followed, and what it leads to is compared)"
             }
             Self::SilentStream => {
-                "a stream from an index of the past goes on; etcd sends one event and no more"
+                "a stream from a past index continues; etcd sends one event and no more"
             }
             Self::Prefix => {
-                "the end of a directory is told to those below it, not to any longer name"
+                "watchers below a directory learn of its end, but not watchers of a longer name"
             }
-            Self::Hidden => "hidden nodes are hidden from watchers of the past, too",
+            Self::Hidden => "hidden nodes are also hidden from watchers of past changes",
         }
     }
 

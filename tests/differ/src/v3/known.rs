@@ -26,7 +26,7 @@ pub(crate) const KNOWN: &[Known] = &[
     },
     Known {
         era: None,
-        reason: "bytes that are no message are refused with prost's words, not Go's",
+        reason: "bytes that are not a message are refused with prost's message, not Go's",
         applies: |ask, ours, theirs| {
             matches!(ask, Ask::Raw(..))
                 && ours.starts_with("Internal failed to decode Protobuf message: ")

@@ -59,7 +59,7 @@ fn a_corrupt_member_is_rebuilt_before_it_serves() {
         assert_eq!(alarms(member), 0, "nobody was served from the other state");
         cluster.wait_equal();
     }
-    // A sound member starts normally.
+    // An undamaged member starts normally.
     let follower = cluster.follower();
     cluster.member_mut(follower).kill9();
     cluster.member_mut(follower).start_again();

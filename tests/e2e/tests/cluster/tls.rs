@@ -82,7 +82,7 @@ fn assert_refused(cluster: &mut Cluster, own: &str, others: &str) {
         cluster.members()[1..].iter().map(refusals).sum::<f64>() > before
     });
     // Member 0 may have been the leader.
-    wait::until_true("the others go on", || {
+    wait::until_true("the other members continue", || {
         let other = cluster.member(1);
         let put = other.http("PUT", "/v2/keys/without", "value=1");
         [200, 201].contains(&put.status)

@@ -92,7 +92,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// Checks that the step had no effect that clients may not see.
+    /// Checks the effects of the step that clients can see.
     pub(crate) fn judge(&self) -> Result<(), String> {
         let Self { step, lost, gap, hashes, .. } = self;
         if *lost > 0 {

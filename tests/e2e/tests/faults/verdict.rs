@@ -147,8 +147,8 @@ fn observed(calls: &[Call]) -> HashSet<u64> {
     values
 }
 
-/// Returns the calls without unanswered calls whose values never occur. These had no visible effect, and trying them at all
-/// positions takes long.
+/// Returns the calls, except for unanswered calls whose values never occur. Such calls had no visible effect, and trying them
+/// at all positions takes a long time.
 fn with_effect(calls: &[Call], values: &HashSet<u64>) -> Vec<Call> {
     let had = |call: &&Call| match (call.told, call.input) {
         (None, Input::Put(_, new) | Input::Cas { new, .. }) => values.contains(&new),

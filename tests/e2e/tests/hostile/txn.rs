@@ -55,7 +55,7 @@ fn puts_and_deletes_are_compared_in_little_time() {
         .arg("--max-request-bytes=10000000");
     case_on(
         launch,
-        "60,000 puts beside 30,000 deletes",
+        "60,000 puts with 30,000 deletes",
         8 * SLACK_BYTES,
         |server| {
             let begun = Instant::now();

@@ -81,7 +81,7 @@ fn write_until_refused(address: &str, writer: u64, answers: &AtomicU64) -> u64 {
                     response.body.extend(piece);
                 }
                 if response.status >= 400 {
-                    // A refusal by the stopping server is no acknowledgment.
+                    // A refusal by the stopping server does not acknowledge the write.
                     return acknowledged;
                 }
                 response.json();

@@ -46,7 +46,7 @@ const ABSENT: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "there are no snapshot files beside the log",
+        "there are no snapshot files next to the log",
         &[
             "etcd_debugging_snap_save_marshalling_duration_seconds",
             "etcd_debugging_snap_save_total_duration_seconds",

@@ -6,7 +6,7 @@ use super::*;
 fn an_invalid_preface_ends_the_connection() {
     for bytes in [
         [PREFACE, b"\0\0\x08\x06\0\0\0\0\0\0\0\0\0\0\0\0\0"].concat(),
-        // An acknowledgment alone is no preface.
+        // An acknowledgment alone is not a valid preface.
         [
             PREFACE,
             b"\0\0\0\x04\x01\0\0\0\0",
@@ -71,7 +71,7 @@ fn values_with_blanks_around_are_refused() {
     }
 }
 
-/// The request has neither scheme nor path, and this server is no proxy.
+/// The request has neither scheme nor path, and this server is not a proxy.
 #[test]
 fn a_connect_is_refused() {
     let fields = [

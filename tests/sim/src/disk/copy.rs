@@ -95,7 +95,7 @@ impl Disk {
         self.restore(Image { log: Log::default(), newest, older: None });
     }
 
-    /// Returns whether the disk was emptied, and its member has not got the former disk back.
+    /// Returns whether the disk was emptied and its member has not received the former disk back.
     pub(crate) fn is_emptied(&self) -> bool {
         self.copies.is_emptied
     }

@@ -65,11 +65,11 @@ impl ForcedAlone {
             .iter()
             .find(|(index, ident)| scene.ident(member, **index) != Some(**ident));
         if let Some((index, _)) = lost {
-            return Err(format!("m{member} goes on without its entry {index}"));
+            return Err(format!("m{member} continues without its entry {index}"));
         }
         match dropped {
             Some((index, ident)) if scene.ident(member, index) == Some(ident) => Err(format!(
-                "m{member} goes on with its removal, entry {index}, which nobody may have taken"
+                "m{member} continues with its removal, entry {index}, which may not be committed"
             )),
             Some(_) | None => Ok(()),
         }

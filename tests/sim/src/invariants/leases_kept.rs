@@ -193,7 +193,7 @@ impl LeasesKept {
         };
         for (id, lease) in view.machine.kv.leases().iter() {
             let since = self.until(id);
-            // By the time when the members had settled, the current leader tracks the lease.
+            // The current leader tracks the lease since `settled` at the latest.
             let over = since.max(settled + lease.ttl_s as u64 * SECOND) + PATIENCE;
             if over < now {
                 return Err(format!("lease {} should have ended by {over}", id.0));

@@ -114,7 +114,7 @@ pub(crate) fn authority_seen(cluster: &Cluster<'_>, secret: &Secret) -> Authorit
     let same = value(secret, "tls.crt").ok() == value(secret, "ca.crt").ok();
     let wanted = cluster.resource.requests().rotate_certificates;
     let overlap = cluster.resource.annotations().get(AUTHORITY_OVERLAP);
-    // No schema validates the annotation. An invalid duration must not mean no overlap.
+    // No schema validates the annotation. An invalid duration must not disable the overlap.
     let overlap = overlap.and_then(|text| Span::parse(text));
     let overlap = overlap.unwrap_or_else(|| Span(OVERLAP.to_owned()));
     let since = secret.annotations().get(ROTATED_AT);

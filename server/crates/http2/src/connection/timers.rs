@@ -144,7 +144,7 @@ impl<S: Service> Connection<S> {
     }
 
     /// Fails with [`Reason::Calm`] if responses have waited for [`STALL_TIMEOUT`] and fewer than [`PROGRESS_BYTES_MIN`] bytes
-    /// were sent in this time. Does nothing while no response waits, for example on an idle watch.
+    /// were sent in this time. Does nothing unless a response waits; an idle watch, for example, has none.
     fn check_stall(&mut self) -> Result<(), Reason> {
         let waits = self.meters.answers.used() > 0;
         let sent = self.writer.sent;

@@ -145,7 +145,7 @@ impl ReplicaLoop {
         self.proposed = true;
     }
 
-    /// Proposes a decision of this leader, unless there is not enough disk space for it and startup does not need it.
+    /// Proposes a decision of this leader. If disk space is short, proposes only decisions that startup needs.
     fn decide(
         &mut self,
         command: Command,

@@ -91,7 +91,7 @@ pub(super) struct Files {
     hostnames: Vec<ServerName<'static>>,
     common_names: Vec<String>,
     choice: SuiteChoice,
-    /// Whether this member's certificate is self-signed, in which case the other members' certificates are, too.
+    /// Whether this member's certificate is self-signed. The other members' certificates are then self-signed, too.
     self_signed: bool,
 }
 

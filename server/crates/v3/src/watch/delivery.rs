@@ -51,7 +51,7 @@ impl ReadyResponse {
     }
 }
 
-/// Responses in sending order. The queue is bounded, because the session reads nothing while the queue is not empty.
+/// Responses in sending order. The queue is bounded, because the session reads changes only while the queue is empty.
 #[derive(Debug, Default)]
 pub(super) struct ResponseQueue {
     ready: VecDeque<ReadyResponse>,

@@ -85,7 +85,7 @@ fn whole(number: &[u8]) -> Option<String> {
     Some(format!("{sign}{digits}"))
 }
 
-/// Parses an integer of this kind to the bits of a varint. Returns `None` if the integer is out of range or the kind is no
+/// Parses an integer of this kind to the bits of a varint. Returns `None` if the integer is out of range or the kind is not an
 /// integer.
 fn integer(kind: FieldKind, digits: &str) -> Option<u64> {
     match kind {
