@@ -72,12 +72,12 @@ async fn not_here(ctx: &Context) -> HttpResponse {
     let following = members.follows;
     let message = match (following, members.fenced_at) {
         (true, _) => {
-            "another member of this cluster follows; ask the one that was started with --from"
+            "another member of this cluster follows; send the request to the member that was started with --from"
         }
         (false, 0) => "this cluster follows no source",
         (false, _) => {
-            "this cluster has replaced another one; a member with --from checks the fence of that one until an operator declares \
-             it gone"
+            "this cluster has replaced another one; a member with --from checks the fence of the other cluster until you declare \
+             that cluster gone"
         }
     };
     answer(

@@ -92,7 +92,7 @@ pub(super) async fn open(
         tracing::warn!(
             data_dir = %dir.display(),
             "the data directory was created with other initial flags; \
-             those of the directory are used"
+             using the values in the directory"
         );
     }
     tracing::info!(

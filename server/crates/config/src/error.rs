@@ -124,6 +124,6 @@ pub enum ConfigError {
     LocalName(String),
     #[error("--initial-cluster has {has} but missing from --initial-advertise-peer-urls={missing}")]
     AdvertisedPeers { has: String, missing: String },
-    #[error("initial cluster has duplicate url {0}; each member needs URLs of its own")]
+    #[error("initial cluster has duplicate url {0}; each member needs its own URLs")]
     DuplicateUrl(Url),
 }

@@ -19,7 +19,7 @@ use witan_machine::{
 pub enum FenceError {
     #[error(
         "the source is fenced by the cut-over of another cluster: it has alarms of {}, which are not its members. If that \
-         cluster is gone for good, lower them (etcdctl alarm disarm) and try again", list(.0)
+         cluster no longer exists, disarm these alarms (etcdctl alarm disarm) and try again", list(.0)
     )]
     Foreign(Vec<u64>),
     #[error(

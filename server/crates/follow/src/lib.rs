@@ -124,8 +124,8 @@ pub async fn warn_if_unguarded(node: &Node) {
         .is_ok_and(|members| members.fenced_at != 0)
     {
         tracing::warn!(
-            "this cluster has replaced another one; a member started with --from must check that the other one accepts no writes \
-             until an operator declares it gone (witan follow source-gone)"
+            "this cluster has replaced another one; a member started with --from must check that the other cluster \
+             accepts no writes, until you declare that cluster gone (witan follow source-gone)"
         );
     }
 }

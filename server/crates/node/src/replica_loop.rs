@@ -314,11 +314,11 @@ impl ReplicaLoop {
             tracing::warn!("replacing the damaged checkpoint with the leader's state");
             self.shared.status.checkpoint_damaged.store(true, Relaxed);
         } else if view.machine.kv.values_are_in_memory() {
-            tracing::warn!("writing the damaged checkpoint anew from memory");
+            tracing::warn!("rewriting the damaged checkpoint from memory");
             self.host.checkpoints.replace(view, hold);
         } else {
             tracing::error!(
-                "not all values are in memory and no other voter has them, so the damaged checkpoint stays; a read of \
+                "not all values are in memory and no other voter has them, so the damaged checkpoint remains; a read of \
                  the damaged block ends the process"
             );
         }

@@ -260,7 +260,7 @@ impl Checkpoint {
     /// Writes a checkpoint of `view`, which is durable on return. `since` is the state of the checkpoint on disk, so only the
     /// difference from it is written. `None` writes the entire state, or the rest of it after [`Checkpoint::write_part`]. If the
     /// level of `view` requires a later format, first upgrades the directory to that format. After an error, the previous
-    /// checkpoint stays, and the blocks of `view` keep their places.
+    /// checkpoint remains, and the blocks of `view` keep their locations.
     pub fn write(&mut self, since: Option<&View>, view: &View) -> io::Result<()> {
         self.folder.identity.raise(view.machine.members.level())?;
         let part = self.parts.written.clone();

@@ -104,7 +104,7 @@ impl Scrub {
             let bytes = self.folder.ledger.checkpoint_bytes();
             if !self.folder.make_room(bytes) {
                 tracing::error!(
-                    "the damaged checkpoint stays until the disk has room for another one"
+                    "the damaged checkpoint remains until the disk has space for another one"
                 );
             }
         }
