@@ -85,7 +85,7 @@ pub struct SaveFlags {
 pub(crate) struct Retention {
     /// Number of newest backups to keep. After the command succeeds, backups in this location that neither --keep-last nor
     /// --keep-within keeps are removed. The newest backup is always kept. Backups of members that were cut off from a quorum
-    /// or had the CORRUPT alarm, and backups that are not verified, are counted apart. Without both flags, all backups are
+    /// or had the CORRUPT alarm, and backups that are not verified, are counted separately. Without both flags, all backups are
     /// kept.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) keep_last: Option<u32>,

@@ -337,7 +337,7 @@ fn verb(rng: &mut Rng, hint: &Hint<'_>) -> witan_tree::TreeOperation {
     }
 }
 
-/// Draws a command that raises an alarm or, more often, lowers one, so that writes are refused only for a while.
+/// Draws a command that raises an alarm or, more often, disarms one, so that writes are refused only for a while.
 fn about_alarms(rng: &mut Rng, member: u64) -> Command {
     let action = match rng.range(0, 3) {
         0 => AlarmAction::Activate,

@@ -142,8 +142,8 @@ pub struct RetentionFacts<T> {
 /// Returns the confirmed backups of a cluster that a retention policy keeps, and all its backups that the policy removes.
 /// `newest` is sorted from the newest to the oldest. The newest confirmed backup is always kept.
 ///
-/// Unconfirmed backups can lack acknowledged writes or have wrong keys. They are counted apart and remove no confirmed backup.
-/// Such a backup is also removed once it is older than all kept confirmed ones.
+/// Unconfirmed backups can lack acknowledged writes or have wrong keys. They are counted separately and never remove a
+/// confirmed backup. Such a backup is also removed once it is older than all kept confirmed ones.
 pub fn apply_retention<T>(newest: Vec<RetentionFacts<T>>, keep_last: usize) -> (Vec<T>, Vec<T>) {
     let (unconfirmed, confirmed): (Vec<_>, Vec<_>) =
         newest.into_iter().partition(|one| one.unconfirmed);

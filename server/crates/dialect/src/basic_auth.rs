@@ -46,7 +46,8 @@ const DIGITS: GeneralPurpose = GeneralPurpose::new(
 #[derive(Debug)]
 enum BasicCredentials {
     Anonymous,
-    /// A user with a correct password. Holds only the name, because the user's roles can change while the password is checked.
+    /// A user with a correct password, also after the password changes. Holds only the name, because the user's roles may
+    /// change during the check.
     User(String),
     Invalid,
 }

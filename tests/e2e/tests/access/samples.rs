@@ -33,7 +33,7 @@ fn of(message: impl Message + Serialize) -> Sample {
     }
 }
 
-/// Returns a request that lowers an alarm, which requires more permissions than listing alarms.
+/// Returns a request that disarms an alarm, which requires more permissions than listing alarms.
 pub(crate) fn lower_alarm() -> Sample {
     of(AlarmRequest {
         action: AlarmAction::Deactivate as i32,

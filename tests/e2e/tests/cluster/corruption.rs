@@ -103,7 +103,7 @@ fn a_corrupt_member_is_found_alarmed_and_rebuilt() {
     assert_eq!(two(member), "good-two");
     let leader = cluster.member(cluster.leader());
     leader.wait_log(0, "members differ; raising the CORRUPT alarm");
-    wait::until_true("the alarm is lowered again", || {
+    wait::until_true("the alarm is disarmed again", || {
         cluster.members().iter().all(|member| alarms(member) == 0)
     });
     member.v3("kv/put", r#"{"key":"Yg==","value":"Yg=="}"#);
@@ -159,7 +159,7 @@ fn states_are_compared_after_compactions() {
     wait::until_true("the state is that of the others", || {
         member.metric(REBUILDS) == Some(1.0)
     });
-    wait::until_true("the alarm is lowered again", || alarms(member) == 0);
+    wait::until_true("the alarm is disarmed again", || alarms(member) == 0);
     assert_ne!(cluster.leader(), at);
     cluster.wait_equal();
 }

@@ -101,7 +101,7 @@ fn a_first_member_that_has_lost_its_disk_does_not_start_over() {
     refuses(target.member(0), &["put", "k", "1"], "follows another one");
 }
 
-/// A script or a delayed request may lower an alarm.
+/// A script or a delayed request may disarm an alarm.
 #[test]
 fn a_removed_fence_is_raised_again_until_the_source_is_declared_gone() {
     in_parallel(KINDS, |kind| {
