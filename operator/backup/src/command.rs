@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_that_belong_together_are_asked_for() {
+    fn flags_that_belong_together_are_required() {
         let save = [
             "save",
             "--endpoints=http://a,http://b",

@@ -323,7 +323,7 @@ mod tests {
 
     /// The schedule continues at a member that is cut off, while the other members have newer data.
     #[test]
-    fn a_backup_without_a_quorum_removes_no_whole_one() {
+    fn an_unconfirmed_backup_removes_no_confirmed_backup() {
         let whole = |name, at| record(name, at);
         let cut_off = |name, at| BackupRecord { unconfirmed: true, ..record(name, at) };
         let all = [

@@ -354,7 +354,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_store_says_what_to_do() {
+    fn a_full_store_reports_what_to_do() {
         let alarms = ["NOSPACE:a-0", "CORRUPT:a-1"].map(str::to_owned).to_vec();
         let mut status = EtcdClusterStatus { alarms, ..EtcdClusterStatus::default() };
         let words = alarm_message(&status);

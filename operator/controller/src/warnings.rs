@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_pod_that_waits_for_a_volume_says_which() {
+    async fn a_pod_that_waits_for_a_volume_names_the_volume() {
         let container = |state: Value| {
             json!({"phase": "Pending", "containerStatuses": [{
                 "name": "etcd", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state,

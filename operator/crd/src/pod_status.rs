@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_says_why_it_does_not_run() {
+    fn the_status_of_a_pod_gives_the_reason_why_it_does_not_run() {
         let ended = |code: i32, message: &str| json!({"containerStatuses": container(&json!({"terminated": {"exitCode": code, "message": message}}))});
         let waiting = |reason: &str| json!({"containerStatuses": container(&json!({"waiting": {"reason": reason, "message": "no such tag"}}))});
         let scheduled = |reason: &str| json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "reason": reason, "message": "0/3 nodes"}]});

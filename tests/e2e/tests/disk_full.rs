@@ -209,7 +209,7 @@ fn a_disk_filled_by_own_data_can_free_space() {
 }
 
 #[test]
-fn reserve_and_ballast_are_as_large_as_asked() {
+fn reserve_and_ballast_have_the_configured_sizes() {
     let asked = Launch::witan()
         .arg("--disk-reserve-bytes=1000000")
         .arg("--disk-ballast-bytes=200000")

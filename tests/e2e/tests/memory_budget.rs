@@ -51,7 +51,7 @@ fn metric(server: &Server, name: &str) -> f64 {
 }
 
 #[test]
-fn the_memory_budget_is_as_large_as_asked() {
+fn the_memory_budget_has_the_configured_size() {
     let asked = Launch::witan()
         .arg("--memory-budget-bytes=100000000")
         .start();

@@ -87,7 +87,7 @@ async fn a_snapshot_that_does_not_fit_its_digest_never_counts() {
 }
 
 #[tokio::test]
-async fn the_next_member_is_asked_once_if_a_stream_breaks() {
+async fn the_next_member_is_tried_once_if_a_stream_breaks() {
     let (_, store) = memory();
     let sound = snapshot(100_000);
     let broken = || Sent::file(&sound[..60_000]);
@@ -149,7 +149,7 @@ async fn a_record_has_the_hash_of_the_keys_if_nothing_was_compacted_meanwhile() 
 
 /// A member that is cut off, or has the CORRUPT alarm, still has data, but perhaps not all acknowledged writes.
 #[tokio::test]
-async fn a_backup_of_a_member_without_a_quorum_says_so() {
+async fn a_backup_of_a_member_without_a_quorum_is_marked() {
     let (_, store) = memory();
     let mut source = TestSource::new([Sent::file(&snapshot(500))]);
     source.cut_off = true;
@@ -165,7 +165,7 @@ async fn a_backup_of_a_member_without_a_quorum_says_so() {
 
 /// Such a backup would otherwise look like one to which stored changes can be applied.
 #[tokio::test]
-async fn a_backup_to_which_no_changes_can_be_applied_says_so() {
+async fn a_backup_to_which_no_changes_can_be_applied_is_reported() {
     let (_asked, stop) = Stop::by_test();
     let failed = BackupError::new(Reason::SourceUnreachable, "no answer");
     for (digest, says) in [

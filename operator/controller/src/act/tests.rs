@@ -127,7 +127,7 @@ async fn objects_of_other_owners_are_not_changed() {
 }
 
 #[tokio::test]
-async fn a_service_of_others_under_a_given_name_stays_as_it_is() {
+async fn a_service_of_another_owner_is_not_changed() {
     let names = json!({"client": {"name": "shop-etcd"}, "peer": {"name": "shop-etcd-headless"}});
     for name in ["shop-etcd", "shop-etcd-headless"] {
         let fake = FakeApi::with_cluster(&json!({"spec": {"services": names}}));

@@ -131,7 +131,7 @@ fn terminated(name: &str, code: i32, message: &Value) -> Value {
 }
 
 #[test]
-fn a_status_tells_what_was_stored() {
+fn a_status_shows_what_was_stored() {
     let saved = json!({
         "name": "x", "location": "y", "revision": 7, "bytes": 3_000_000, "sha256": "aa",
         "clusterId": "c1", "version": "3.7.0", "release": "0.2.0", "level": 2,
@@ -313,7 +313,7 @@ fn a_schedule_without_success_is_overdue_after_two_of_its_times() {
 }
 
 #[test]
-fn retention_keeps_what_one_of_its_rules_keeps() {
+fn retention_keeps_a_backup_that_any_of_its_rules_keeps() {
     let now = time("2026-01-01T14:30:00Z");
     let backups: Vec<_> = (8..14).map(|hour| ended(hour, "Succeeded")).collect();
     let removed = |retention| {
@@ -346,7 +346,7 @@ fn retention_keeps_what_one_of_its_rules_keeps() {
 }
 
 #[test]
-fn a_schedule_that_cannot_be_read_says_so() {
+fn an_invalid_schedule_is_reported() {
     for text in [
         "hourly",
         "* * * *",
@@ -435,7 +435,7 @@ async fn one_backup_of_a_cluster_is_taken_at_a_time() {
 
 /// A user's Job, or a Job of an earlier EtcdBackup with the same name, does not count as this backup's.
 #[tokio::test]
-async fn the_job_of_another_owner_is_left_alone() {
+async fn the_job_of_another_owner_is_not_changed() {
     let fake = FakeApi::default();
     fake.put(serde_json::to_value(backup(json!({"store": s3()}))).expect("JSON"));
     fake.put(json!({
@@ -457,7 +457,7 @@ fn read(fake: &FakeApi) -> EtcdBackup {
 
 /// A schedule whose backups cannot be created must not stay ready. A pod that cannot be created must not block the status.
 #[tokio::test]
-async fn a_schedule_says_what_keeps_its_objects_from_being_created() {
+async fn a_schedule_reports_why_its_objects_cannot_be_created() {
     let fake = FakeApi::default();
     let backups = backups(&fake);
     fake.put_cluster(&json!({}));

@@ -155,7 +155,7 @@ async fn the_repair_of_a_pod_needs_no_permit() {
 
 /// Kubernetes aggregates events with the same reason and shows only the first note.
 #[tokio::test]
-async fn each_refusal_is_a_warning_of_its_own() {
+async fn each_refusal_is_a_separate_warning() {
     let fake = FakeApi::default();
     let scope = scope(&fake);
     let long = "denied by a webhook that says much: ".repeat(100);

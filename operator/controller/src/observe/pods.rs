@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_growth_is_asked_for_again_after_an_hour() {
+    fn a_refused_expansion_is_requested_again_after_an_hour() {
         let text = "9000@100: only dynamically provisioned pvc: no";
         let words = "only dynamically provisioned pvc: no";
         assert_eq!(refused_growth(text, 3699), Some((9000, words)));

@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn degraded_says_why_a_spec_makes_no_pods() {
+    fn degraded_gives_the_reason_why_a_spec_makes_no_pods() {
         let rejected = Some("spec.tolerations is not valid in a pod or claim".to_owned());
         let seen = Observed { rejected, ..Observed::default() };
         let found = degraded(&seen, &EtcdClusterStatus::default(), None);

@@ -162,7 +162,7 @@ mod tests {
 
     /// The API server rejects the entire status if two entries of a list have the same name.
     #[test]
-    fn every_member_has_a_name_of_its_own() {
+    fn member_names_are_unique() {
         let cluster = named(&json!({"metadata": {"name": "a"}}));
         let of = Subject { cluster: &cluster, before: &EtcdClusterStatus::default() };
         let member = |id, ordinal| MemberSeen {

@@ -92,7 +92,7 @@ fn restore_in_place_explains_its_effects() {
 }
 
 #[test]
-fn a_restore_says_why_its_backup_is_unconfirmed() {
+fn a_restore_reports_why_its_backup_is_unconfirmed() {
     let mut backup = facts("healthy.yaml").backups.remove(1);
     assert_eq!(unconfirmed_warning(&backup), None);
     for (message, why) in [

@@ -307,7 +307,7 @@ fn time_without_an_operator_does_not_count_as_silence() {
 }
 
 #[test]
-fn the_annotation_replaces_a_member_at_once_and_once() {
+fn the_annotation_replaces_a_member_immediately_and_once() {
     let mut world = cluster(3);
     let id = world.leader.expect("a leader");
     world.replace = Some(id);

@@ -200,7 +200,7 @@ fn a_budget_of_the_spec_follows_a_sole_voter() {
 }
 
 #[test]
-fn users_are_checked_when_the_spec_says_so() {
+fn users_are_checked_if_the_spec_requires_it() {
     let mut world = cluster(3);
     world.spec.auth = Some(Auth {
         enabled: true,

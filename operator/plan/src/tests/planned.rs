@@ -345,7 +345,7 @@ fn pause_changes_nothing() {
 }
 
 #[test]
-fn a_supervised_rollout_asks_before_the_leader() {
+fn a_supervised_rollout_waits_for_approval_before_the_leader() {
     let mut world = cluster(3);
     world.spec.update_strategy =
         Some(UpdateStrategy { supervised: true, ..UpdateStrategy::default() });

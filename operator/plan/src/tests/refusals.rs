@@ -170,7 +170,7 @@ fn a_spec_that_makes_no_pod_is_reported() {
 
 /// An image that cannot be pulled is the most frequent failure of a first start.
 #[test]
-fn a_first_start_says_why_it_waits() {
+fn a_first_start_reports_why_it_waits() {
     let mut world = World::new(EtcdClusterSpec::minimal(), 3);
     assert!(world.run(50, |world, _| world.pods.len() == 3));
     let mut seen = world.observe();

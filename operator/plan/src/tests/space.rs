@@ -37,7 +37,7 @@ fn compacted(world: &mut World, seconds: i64, disarmed: bool) {
 }
 
 #[test]
-fn keys_are_compacted_only_where_the_spec_asks_for_it() {
+fn keys_are_compacted_only_if_the_spec_requests_it() {
     let (mut world, seen) = full();
     assert_eq!(world.plan(&seen), Step::Compact(400));
     world.spec.self_healing = None;

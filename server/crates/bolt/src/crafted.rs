@@ -141,7 +141,7 @@ fn records_do_not_overlap() {
 }
 
 #[test]
-fn a_bucket_inside_a_page_fits_into_one() {
+fn a_nested_bucket_fits_into_a_page() {
     let mut crafted = Crafted::new("inline");
     let header = PageHeader { id: 2, kind: LEAF, count: 1, overflow: 3 };
     let long = (2 * PAGE_BYTES) as u32;

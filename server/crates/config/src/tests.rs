@@ -248,7 +248,7 @@ fn contradictions_of_tls_between_members_are_refused() {
 }
 
 #[test]
-fn a_logger_that_is_asked_for_writes_json() {
+fn the_configured_logger_writes_json() {
     for (line, format) in [
         ("", None),
         ("--logger=zap", Some(LogFormat::Json)),
@@ -332,7 +332,7 @@ fn feature_gates_are_known_by_name() {
 }
 
 #[test]
-fn a_member_calls_from_an_address_that_it_advertises_if_it_is_asked_to() {
+fn a_member_dials_from_an_advertised_address_if_configured() {
     let urls = "--initial-advertise-peer-urls=http://a:1,http://[::1]:1,http://0.0.0.0:1";
     let (gate, first) = (
         "--feature-gates=SetMemberLocalAddr=true",

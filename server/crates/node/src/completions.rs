@@ -386,7 +386,7 @@ mod tests {
     use super::*;
 
     #[actix_rt::test]
-    async fn an_answer_reaches_the_one_who_asked() {
+    async fn a_response_reaches_its_requester() {
         let timeout = Duration::from_secs(60);
         let (first, lost) = CompletionSender::<AppliedCommand>::new(timeout);
         let (second, complete) = CompletionSender::<AppliedCommand>::new(timeout);

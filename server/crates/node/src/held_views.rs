@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_is_told_ends_with_an_error() {
+    fn a_job_that_is_told_to_stop_ends_with_an_error() {
         actix_rt::System::new().block_on(async {
             let (node, _requests) = stalled_as(ProcessIdentity::default());
             node.shared.latest.publish(Arc::new(View::default()), false);

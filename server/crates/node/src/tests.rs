@@ -141,7 +141,7 @@ fn dropped_requests_keep_their_entry_until_the_replica_handles_them() {
 }
 
 #[test]
-fn a_read_of_what_is_shown_asks_no_other_thread() {
+fn a_read_of_the_published_state_does_not_involve_another_thread() {
     actix_rt::System::new().block_on(async {
         let (node, mut requests) = stalled();
         let mut shown = View::default();

@@ -441,7 +441,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn attempts_come_at_once_and_then_ever_less_often() {
+    fn attempts_start_immediately_and_become_less_frequent() {
         let mut delays = Delays::new();
         assert_eq!(delays.next(Duration::ZERO), Duration::ZERO);
         let mut bound = RETRY_FIRST;

@@ -293,7 +293,7 @@ fn a_turn_takes_few_frames_of_a_flood_and_answers_one_ping() {
 }
 
 #[test]
-fn a_stream_that_says_nothing_is_closed() {
+fn a_silent_stream_is_closed() {
     let (mut bound, members, addresses) = sockets(2);
     let settings = PeerSettings {
         read_timeout: Duration::from_millis(50),
@@ -427,7 +427,7 @@ fn unknown_openers_are_refused_with_a_reason() {
 }
 
 #[test]
-fn a_connection_answers_one_request() {
+fn a_connection_serves_one_request() {
     let (mut bound, members, addresses) = sockets(2);
     let two = started(2, bound.remove(1), &members);
     let get = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: x\r\n");
@@ -534,7 +534,7 @@ fn renewed_silent_connections_do_not_block_members() {
 }
 
 #[test]
-fn a_member_that_left_is_forgotten_and_one_that_came_is_called() {
+fn a_removed_member_is_forgotten_and_an_added_member_is_dialed() {
     let (mut bound, members, _) = sockets(3);
     let mut alone = members.clone();
     alone.by_id.remove(&MemberId(3));

@@ -255,7 +255,7 @@ fn a_recording_is_reproduced_without_its_values() {
 }
 
 #[test]
-fn values_are_kept_if_asked_for_and_passwords_and_tokens_never() {
+fn values_are_kept_on_request_but_passwords_and_tokens_never() {
     let folder = Folder::new("values");
     run(folder.ring(8 << 20, true), 10);
     assert_eq!(quietly(&folder.0).verdict, Verdict::Reproduced);

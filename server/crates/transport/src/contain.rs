@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_contained_body_says_how_many_bytes_it_has_left() {
+    fn a_contained_body_reports_its_remaining_bytes() {
         let metrics = PanicMetrics::register(&Register::default());
         let body = Body::new(Full::new(Bytes::from_static(b"seven b")));
         let contained = stream(body, metrics);

@@ -59,7 +59,7 @@ fn wrong_cells(on: AuthSwitches) -> Vec<String> {
 }
 
 #[test]
-fn every_route_asks_for_what_the_list_says() {
+fn every_route_requires_the_listed_access() {
     let servers = SWITCHES.map(|on| thread::spawn(move || wrong_cells(on)));
     let wrong: Vec<String> = servers
         .into_iter()
@@ -119,7 +119,7 @@ fn methods(set: &[u8]) -> Vec<String> {
 }
 
 #[test]
-fn every_access_is_asked_for_by_some_row() {
+fn every_access_is_required_by_a_row() {
     for access in Access::ALL {
         let asked = rows::all().iter().any(|row: &Row| row.access() == access);
         assert!(asked, "{access:?}");

@@ -102,7 +102,7 @@ fn a_connection_ends_if_no_member_runs_or_the_gateway_stops() {
 }
 
 #[test]
-fn a_gateway_that_cannot_start_says_why() {
+fn a_gateway_that_cannot_start_reports_the_reason() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let taken = (taken.local_addr().expect("it is bound").to_string(), taken);
     let free = format!("127.0.0.1:{}", ports::free());

@@ -96,10 +96,10 @@ async fn holds(
 
 #[test]
 fn no_election_starts_while_a_long_command_is_applied() {
-    wait::undisturbed(long_commands_hold_nobody_up);
+    wait::undisturbed(long_commands_do_not_delay_other_clients);
 }
 
-fn long_commands_hold_nobody_up() -> Result<(), String> {
+fn long_commands_do_not_delay_other_clients() -> Result<(), String> {
     let cluster = Cluster::start_with(3, &["--max-txn-ops", "10000"]);
     let leader = cluster.leader();
     let writers = Writers::start(WRITERS, &cluster.addresses());

@@ -78,7 +78,7 @@ fn a_member_joins_a_running_cluster_and_leaves_it() {
 }
 
 #[test]
-fn a_joining_member_asks_again_while_nobody_answers() {
+fn a_joining_member_retries_while_no_member_answers() {
     let mut cluster = Cluster::start(1);
     let at = add_joining(&mut cluster, &[0], &["--learner"]);
     // A starting member answers before it has applied its log. Write a checkpoint, so that its state contains the addition.

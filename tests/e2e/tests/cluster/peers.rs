@@ -52,7 +52,7 @@ fn peer_ports_and_their_timeouts() {
 
 /// The first state after a write exists only when it is requested, so the peers' thread must be able to wait for it.
 #[test]
-fn the_peer_port_hashes_a_state_that_nobody_has_read() {
+fn the_peer_port_hashes_a_state_that_no_client_has_read() {
     let member = Launch::witan().start();
     let address = format!("127.0.0.1:{}", member.peer_port());
     for _ in 0..3 {

@@ -138,7 +138,7 @@ fn a_ring_that_has_lost_its_start_is_handed_out_while_it_is_written() {
 }
 
 #[test]
-fn values_are_recorded_when_asked_for() {
+fn values_are_recorded_on_request() {
     let mut server = Launch::witan()
         .arg("--flight-recorder-megabytes=64")
         .arg("--flight-recorder-values")
@@ -157,7 +157,7 @@ fn values_are_recorded_when_asked_for() {
 }
 
 #[test]
-fn nothing_is_recorded_unless_asked_for() {
+fn recording_is_off_by_default() {
     let server = Launch::witan().start();
     assert!(!folder(&server).exists());
     let refused = server.http("GET", PAGE, "");

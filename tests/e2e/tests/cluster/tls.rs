@@ -95,7 +95,7 @@ fn assert_refused(cluster: &mut Cluster, own: &str, others: &str) {
 
 /// Tests `--peer-cert-file`, `--peer-key-file`, `--peer-trusted-ca-file` and `--peer-client-cert-auth`.
 #[test]
-fn members_speak_tls_and_nobody_else_is_heard() {
+fn members_use_tls_and_reject_other_connections() {
     let certificates = Certificates::new();
     let args = [
         "--peer-cert-file",
@@ -217,7 +217,7 @@ fn names_and_revocations_of_members() {
 
 /// A certificate whose names do not match the caller's address is refused.
 #[test]
-fn a_member_calls_from_where_its_certificate_says() {
+fn a_member_dials_from_the_address_in_its_certificate() {
     let certificates = Certificates::new();
     let client = ["client.crt", "client.key"];
     let [cert, key] = certificates.issue("port", &HOSTS).paths();

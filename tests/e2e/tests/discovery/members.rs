@@ -144,7 +144,7 @@ fn pass_on(mut client: TcpStream, lines: &SyncSender<String>) -> io::Result<()> 
 }
 
 #[test]
-fn a_proxy_is_asked_for_whole_urls() {
+fn a_proxy_gets_absolute_urls() {
     let service = Launch::witan().start();
     let url = new_token(&service, 1);
     let (send, lines) = sync_channel(64);

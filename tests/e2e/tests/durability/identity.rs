@@ -13,7 +13,7 @@ fn has_refused(member: &Server, reason: &str) -> bool {
 
 /// The vote of the emptied member would elect the member that lacks the write.
 #[test]
-fn a_member_with_an_emptied_directory_elects_nobody() {
+fn a_member_with_an_emptied_directory_does_not_vote() {
     let mut cluster = Cluster::start(3);
     let leader = cluster.leader();
     let [behind, emptied] = [(leader + 1) % 3, (leader + 2) % 3];

@@ -94,7 +94,7 @@ fn a_watch_that_brings_nothing_is_noticed() {
 }
 
 #[test]
-fn a_snapshot_that_stops_is_given_up() {
+fn a_stalled_snapshot_is_abandoned() {
     let source = Launch::new(Kind::Etcd37).start();
     run(&source, &["put", "a", "1"]);
     let proxy = Proxy::to(&source, true);

@@ -191,7 +191,7 @@ fn long_values_are_compared_on_another_thread() {
 }
 
 #[test]
-fn a_large_answer_over_a_websocket_leaves_others_their_turn() {
+fn a_large_response_over_a_websocket_does_not_delay_other_clients() {
     let server = start();
     let value = "dmFs".repeat(1 << 20);
     let keys = [

@@ -70,7 +70,7 @@ fn puts_and_deletes_are_compared_in_little_time() {
 
 /// The puts would exceed the quota, but the transaction has too many operations.
 #[test]
-fn a_request_that_cannot_be_done_raises_no_alarm() {
+fn an_invalid_request_raises_no_alarm() {
     let launch = Launch::witan().arg("--quota-backend-bytes=600000");
     case_on(
         launch,

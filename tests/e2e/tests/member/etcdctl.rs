@@ -115,7 +115,7 @@ fn typed(tool: Tool, server: &Server) -> Vec<String> {
 }
 
 #[test]
-fn etcdctl_says_the_same_of_both() {
+fn etcdctl_prints_the_same_for_both() {
     for tool in [Tool::Etcdctl34V3, Tool::Etcdctl37] {
         // Make passwords cheap to hash.
         let [ours, theirs] = [Kind::Witan, Kind::Etcd37].map(|kind| {

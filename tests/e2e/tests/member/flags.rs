@@ -94,7 +94,7 @@ fn unix_listen_client_urls() {
 }
 
 #[test]
-fn http_and_metrics_urls_of_their_own() {
+fn separate_http_and_metrics_urls() {
     let (http_only, metrics) = (
         format!("127.0.0.1:{}", ports::free()),
         format!("127.0.0.1:{}", ports::free()),
@@ -198,7 +198,7 @@ fn name_and_data_dir() {
 }
 
 #[test]
-fn the_raft_log_in_a_directory_of_its_own() {
+fn the_raft_log_in_a_separate_directory() {
     let get = |server: &Server, key| server.http("GET", key, "").status;
     let mut plain = Launch::witan().start();
     let with_flag = |flag| Launch::witan().dir(plain.dir().to_owned()).arg(flag);

@@ -112,7 +112,7 @@ fn as_etcdutl_it_waits_for_a_locked_file() {
 }
 
 #[test]
-fn as_etcdutl_it_says_what_it_need_not_do() {
+fn etcdutl_reports_the_work_that_is_not_needed() {
     let etcdutl = Named::new("etcdutl");
     let mut witan = Launch::witan().start();
     witan.terminate();

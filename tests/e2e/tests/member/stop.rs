@@ -20,7 +20,7 @@ const ANSWERS_BEFORE: u64 = 500;
 const PROMPT: Duration = Duration::from_secs(9);
 
 #[test]
-fn answers_in_flight_complete_and_stay() {
+fn responses_in_flight_complete_and_their_writes_remain() {
     let mut server = Launch::witan().start();
     let address = server.address();
     let answers = AtomicU64::new(0);
@@ -141,7 +141,7 @@ fn interrupt_stops_as_terminate_does() {
 }
 
 #[test]
-fn a_second_signal_stops_at_once() {
+fn a_second_signal_stops_immediately() {
     let mut server = Launch::witan().start();
     // Half of a request keeps the server waiting.
     let mut half = http::Connection::open(&server.address()).expect("connect");

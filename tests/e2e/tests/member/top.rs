@@ -92,7 +92,7 @@ async fn round(server: &Server, client: &mut KvClient<Channel>) {
 }
 
 #[test]
-fn requests_are_counted_by_prefix_while_somebody_asks() {
+fn requests_are_counted_by_prefix_while_a_client_reads_the_counts() {
     let server = Launch::witan().start();
     let runtime = grpc::runtime();
     let channel = runtime.block_on(grpc::connect(&server.address()));

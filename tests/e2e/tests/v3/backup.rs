@@ -13,7 +13,7 @@ use super::{gateway, pair};
 const SIZES: [&str; 4] = ["dbSize", "dbSizeInUse", "raftIndex", "raftAppliedIndex"];
 
 #[test]
-fn status_says_the_same() {
+fn both_servers_report_the_same_status() {
     let [ours, theirs] = pair().map(|server| {
         server.http("POST", "/v3/kv/put", r#"{"key":"Zm9v"}"#);
         let mut status = server.v3("maintenance/status", "{}");
@@ -81,7 +81,7 @@ const CALLS: &[gateway::Call] = &[
 ];
 
 #[test]
-fn json_says_the_same() {
+fn json_responses_are_equal() {
     gateway::same(CALLS);
 }
 

@@ -255,7 +255,7 @@ fn snapshots_require_permission_and_contain_users() {
 }
 
 #[test]
-fn a_store_that_never_compacted_says_so() {
+fn a_store_without_compactions_reports_minus_one() {
     let theirs = start(Kind::Etcd37);
     let ours = restored(Kind::Witan, &save(&theirs), &[]);
     for server in [&ours, &theirs] {

@@ -8,7 +8,7 @@ use witan_e2e::{
 use super::{pair, start};
 
 #[test]
-fn a_watch_stream_says_what_etcds_says() {
+fn a_watch_stream_responds_like_etcd() {
     let [ours, theirs] = pair().map(|server| {
         let mut socket = Socket::open(
             &server.address(),

@@ -25,7 +25,7 @@ fn an_invalid_preface_ends_the_connection() {
 }
 
 #[test]
-fn a_block_with_a_table_that_shrank_says_so() {
+fn a_block_announces_a_smaller_table() {
     let mut own = Client::greeted(Subject::new(STREAMS_MAX), &[]);
     own.send(&echo(1));
     own.send(&echo(3));
@@ -93,7 +93,7 @@ fn a_reset_is_not_answered() {
 }
 
 #[test]
-fn a_shutdown_says_goodbye_twice_and_answers_what_it_promised() {
+fn a_shutdown_sends_goaway_twice_and_answers_accepted_requests() {
     let mut own = play(Subject::new(STREAMS_MAX), &[echo(1)[0].clone()]);
     own.server.shut_down();
     own.listen();
@@ -116,7 +116,7 @@ fn a_shutdown_says_goodbye_twice_and_answers_what_it_promised() {
 }
 
 #[test]
-fn the_last_stream_of_a_goodbye_never_rises() {
+fn the_last_stream_of_goaway_never_rises() {
     let mut own = play(Subject::new(STREAMS_MAX), &[open(1)]);
     own.server.shut_down();
     own.listen();

@@ -129,7 +129,7 @@ async fn a_new_generation_reports_which_points_in_time_are_missing() {
 
 /// A watch starts again after each election, and the store may be down at that time.
 #[tokio::test]
-async fn a_store_that_cannot_be_read_begins_no_generation() {
+async fn no_generation_begins_while_the_store_cannot_be_read() {
     let (endpoint, _) = serve().await;
     let member = Report { cluster_id: 7, ..testing::report(&endpoint) };
     let (_asked, stop) = Stop::by_test();

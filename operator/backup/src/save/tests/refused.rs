@@ -98,7 +98,7 @@ async fn a_store_without_conditional_writes_gets_a_record() {
 }
 
 #[tokio::test]
-async fn a_refusal_of_the_first_request_says_why() {
+async fn a_refusal_of_the_first_request_contains_the_reason() {
     let refusals = [
         (
             403,

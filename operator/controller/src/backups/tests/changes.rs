@@ -14,7 +14,7 @@ fn pods(fake: &FakeApi) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn one_pod_stores_changes_while_a_schedule_asks_for_it() {
+async fn one_pod_stores_changes_while_a_schedule_requests_it() {
     let fake = FakeApi::default();
     let backups = backups(&fake);
     let now = time("2026-01-01T13:20:00Z");
@@ -121,7 +121,7 @@ fn answer(revision: i64, at: &str) -> Seen {
 }
 
 #[test]
-fn a_status_says_how_far_changes_are_stored() {
+fn a_status_shows_how_far_changes_are_stored() {
     let before = json!({"changes": {
         "lastRevision": 7, "lastTime": "2026-01-01T13:00:00Z", "clusterID": "c1",
     }});
@@ -191,7 +191,7 @@ fn a_status_says_how_far_changes_are_stored() {
 
 /// A pod that does not answer, or has just started, reports neither.
 #[test]
-fn a_missing_backup_and_a_gap_stay_in_the_status_until_the_pod_answers() {
+fn a_missing_backup_and_a_gap_remain_in_the_status_until_the_pod_answers() {
     let now = time("2026-01-01T13:00:20Z");
     let mut known = json!({"changes": {
         "lastRevision": 7, "lastTime": "2026-01-01T13:00:14Z", "clusterID": "c1",

@@ -20,7 +20,7 @@ fn cut_off(hour: u8) -> EtcdBackup {
 }
 
 #[test]
-fn a_status_tells_that_no_quorum_has_confirmed_the_backup() {
+fn a_status_shows_that_no_quorum_has_confirmed_the_backup() {
     let saved = json!({
         "name": "x", "location": "y", "revision": 7, "bytes": 3, "sha256": "aa", "clusterId": "c1",
         "version": "3.7.0", "startedAt": "2026-01-02T03:05:00Z", "completedAt": "2026-01-02T03:06:00Z",

@@ -99,7 +99,7 @@ fn a_failed_verification_fails_the_backup() {
 }
 
 #[test]
-fn the_result_of_a_verified_backup_tells_about_the_retention() {
+fn the_result_of_a_verified_backup_reports_the_retention() {
     let mut saved = json!({
         "name": "x", "location": "y", "revision": 7, "bytes": 3, "sha256": "aa", "clusterId": "c",
         "version": "3.7.0", "startedAt": "2026-01-02T03:05:00Z", "completedAt": "2026-01-02T03:06:00Z",

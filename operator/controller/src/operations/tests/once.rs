@@ -93,7 +93,7 @@ async fn an_operation_for_one_cluster_does_nothing_to_another_of_its_name() {
 }
 
 #[tokio::test]
-async fn the_backup_of_another_cluster_is_asked_for_by_name() {
+async fn the_backup_of_another_cluster_must_be_named() {
     let fake = served(&json!({}));
     let of = json!({"spec": {"clusterRef": {"name": "carts"}}});
     fake.change("/etcdbackups/monday", &of);
@@ -111,7 +111,7 @@ async fn the_backup_of_another_cluster_is_asked_for_by_name() {
 }
 
 #[tokio::test]
-async fn a_restore_forgets_the_kept_disks_of_the_last_one_only_if_it_says_so() {
+async fn a_restore_replaces_the_kept_disks_of_the_previous_restore_only_on_request() {
     let fake = served(&json!({"restore": kept("Done")}));
     ask(&fake, "again", &early(), &restore());
     is_refused(&next(&fake, "again").await, "Failed", "forgetKeptDisks");

@@ -30,7 +30,7 @@ fn entry(request: InternalRaftRequest) -> Entry {
 }
 
 #[test]
-fn the_caller_is_the_one_whom_etcd_has_noted() {
+fn the_caller_is_the_user_that_etcd_recorded() {
     let put = PutRequest { key: "k".into(), ..PutRequest::default() };
     let header =
         |username: &str| RequestHeader { id: 1, username: username.into(), auth_revision: 3 };

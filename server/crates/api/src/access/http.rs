@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn every_row_can_be_reached_and_an_unlisted_method_asks_for_root() {
+    fn every_row_is_reachable_and_an_unlisted_method_requires_root() {
         for route in HTTP {
             let path = route.path.replace("<token>", &"a1".repeat(16));
             assert_eq!(HttpRoute::of(path.as_bytes()), Some(route));

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn registrations_are_members_of_their_own() {
+    fn registrations_become_separate_members() {
         let of = |values: &[&str]| {
             let values = values.iter().map(|value| (*value).to_owned()).collect();
             let cluster = registered(values).map_err(|error| error.to_string())?;

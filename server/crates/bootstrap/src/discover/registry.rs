@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_member_that_comes_late_does_not_register() {
+    async fn a_late_member_does_not_register() {
         let mut script = Script {
             state: RegistryState { size: 2, entries: vec![entry(8, 1), entry(9, 2)], index: 2 },
             ..Script::default()

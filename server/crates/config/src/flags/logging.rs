@@ -7,11 +7,11 @@ const TRACES: &str = "it configures distributed tracing, which is not supported"
 
 #[rustfmt::skip]
 pub(super) const FLAGS: &[Flag] = &[
-    Flag::new("listen-metrics-urls", Text, "", "URLs that serve only /metrics and /health.", supported("http_and_metrics_urls_of_their_own")),
+    Flag::new("listen-metrics-urls", Text, "", "URLs that serve only /metrics and /health.", supported("separate_http_and_metrics_urls")),
     Flag::new("metrics", Text, "basic", "Level of detail of the metrics: `basic`, or `extensive`, which adds histograms of gRPC call durations.", supported("extensive_metrics_time_calls")),
     Flag::new("enable-console", Bool, "false", "Serves the console at /console/, a web page that has the permissions of the logged-in user. Not a flag of etcd.", supported("the_console_is_there_by_a_flag")),
     Flag::new("flight-recorder-megabytes", Integer, "0", "Total size of the flight recorder's files in DATA_DIR/recorder, in MiB; 0 disables the flight recorder. Not a flag of etcd.", supported("a_change_of_the_leader_is_recorded_and_replayed")),
-    Flag::new("flight-recorder-values", Bool, "false", "Records values in plaintext in the flight recorder instead of zeros. Not a flag of etcd.", supported("values_are_recorded_when_asked_for")),
+    Flag::new("flight-recorder-values", Bool, "false", "Records values in plaintext in the flight recorder instead of zeros. Not a flag of etcd.", supported("values_are_recorded_on_request")),
     Flag::new("enable-pprof", Bool, "false", "Serves runtime profiling data of Go.", accepted("this program is not written in Go")),
     Flag::new("logger", Text, "zap", "Logger of etcd. If set, log lines are JSON even on a terminal.", accepted("log lines have the format of zap")),
     Flag::new("log-level", Text, "info", "Log level: debug, info, warn, error, panic or fatal.", supported("logs_go_where_they_are_sent")),

@@ -267,7 +267,7 @@ fn messages_that_their_call_does_not_take_keep_the_window_closed() {
 }
 
 #[test]
-fn a_message_larger_than_the_window_comes_through() {
+fn a_message_larger_than_the_window_is_delivered() {
     let mut client = Client::plain();
     client.send(frame::HEADERS, END_HEADERS, 1, &block("/parts"));
     let large = message(&vec![7; 3 << 20]);
@@ -358,7 +358,7 @@ fn refusals_before_the_client_knows_the_limit_are_not_faults() {
 }
 
 #[test]
-fn a_large_list_of_headers_is_taken_and_a_larger_one_answered() {
+fn a_large_header_list_is_accepted_and_a_larger_list_gets_an_error() {
     let field = |bytes: usize| {
         let mut field = b"\x00\x01x\x7f".to_vec();
         let mut left = bytes - 0x7f;
@@ -396,7 +396,7 @@ fn a_large_list_of_headers_is_taken_and_a_larger_one_answered() {
 }
 
 #[test]
-fn a_call_that_is_known_to_be_over_may_still_be_heard_of() {
+fn frames_in_transit_for_an_ended_call_are_ignored() {
     let mut client = Client::plain();
     client.send(frame::HEADERS, END_HEADERS, 1, &block("/echo"));
     client.send(frame::DATA, 0, 1, b"\0\xff\0\0\0");
@@ -459,7 +459,7 @@ fn a_client_that_does_not_read_is_disconnected() {
 }
 
 #[test]
-fn a_message_that_comes_too_slowly_is_refused() {
+fn a_message_that_arrives_too_slowly_is_refused() {
     let mut client = Client::plain();
     client.send(frame::HEADERS, END_HEADERS, 1, &block("/echo"));
     client.send(frame::DATA, 0, 1, b"\0\0\0\x01\0");

@@ -316,7 +316,7 @@ fn an_answer_waits_for_the_windows() {
 }
 
 #[test]
-fn a_large_message_is_taken_and_a_larger_one_refused_at_its_beginning() {
+fn a_large_message_is_accepted_and_a_larger_message_is_refused_at_its_start() {
     let mut client = Client::plain();
     let message = vec![b'm'; (1 << 20) + 300_000];
     client.send(frame::HEADERS, END_HEADERS, 1, &block("/never"));
@@ -352,7 +352,7 @@ fn a_large_message_is_taken_and_a_larger_one_refused_at_its_beginning() {
 }
 
 #[test]
-fn a_client_that_answers_stays_and_a_silent_one_goes() {
+fn a_client_that_answers_pings_stays_and_a_silent_client_is_disconnected() {
     let settings = Config {
         keepalive: Some(KeepAlive {
             interval: Duration::from_millis(20),

@@ -32,7 +32,7 @@ fn content_passes_as_it_arrives_and_the_service_hears_of_no_call() {
 }
 
 #[test]
-fn content_larger_than_the_windows_comes_through() {
+fn content_larger_than_the_windows_is_delivered() {
     let mut client = Client::greeted(Config::default(), (1 << 31) - 1);
     client.number(frame::WINDOW_UPDATE, 0, (1 << 31) - 1 - 65_535);
     begin(&mut client, 1, "/content");

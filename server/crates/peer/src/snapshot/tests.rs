@@ -349,7 +349,7 @@ async fn invalid_parts_are_refused_and_leave_no_file() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_kept_other_records_begins_anew() {
+async fn a_receiver_that_kept_other_records_starts_over() {
     let (near, mut far) = duplex(1 << 20);
     let sending = tokio::spawn(async move { send(state(3), near, &transfer()).await });
     let mut reader = FrameReader::new(&mut far, 1 << 20);

@@ -162,7 +162,7 @@ fn call(
 }
 
 #[test]
-fn a_certificate_of_another_host_does_not_speak_for_a_member_with_open_streams() {
+fn a_certificate_of_another_host_cannot_replace_a_members_open_streams() {
     let authority = Authority::new();
     let [one, two, third] = HOSTS.map(|host| {
         let pair = authority.issue(&[&host.to_string()], Usage::Both);
@@ -209,7 +209,7 @@ fn a_member_whose_streams_have_ended_may_come_from_elsewhere() {
 }
 
 #[test]
-fn a_member_may_call_with_another_certificate_than_it_is_called_with() {
+fn a_member_may_use_different_client_and_server_certificates() {
     let authority = Authority::new();
     let [one, two] = [0, 1].map(|at| authority.issue(&[&HOSTS[at].to_string()], Usage::Both));
     // The system connects from the first address of the loopback network.

@@ -10,7 +10,7 @@ use witan_replica::host::LogBatch;
 use super::*;
 
 #[test]
-fn entries_and_hard_state_come_back() {
+fn entries_and_hard_state_are_restored() {
     let dir = TempDir::new();
     let (mut storage, _) = reopen(&dir);
     storage.log.append(&batch(2..5, 1));
@@ -77,7 +77,7 @@ fn a_cut_log_begins_where_it_was_cut() {
 }
 
 #[test]
-fn checkpoints_come_back_whole_and_by_difference() {
+fn checkpoints_are_restored_from_bases_and_differences() {
     let dir = TempDir::new();
     let mut since: Option<View> = None;
     for (index, size) in [

@@ -209,7 +209,7 @@ fn the_directory_of_a_running_member_is_not_read() {
 }
 
 #[test]
-fn each_directory_and_each_copy_has_a_store_of_its_own() {
+fn each_directory_and_each_copy_has_its_own_store_id() {
     let (dir, other) = (with_data(&ME), with_data(&ME));
     let store = |dir: &TempDir| reopen(dir).0.store;
     let first = store(&dir);

@@ -206,7 +206,7 @@ fn invalid_states_are_refused_and_change_nothing() {
 }
 
 #[test]
-fn a_snapshot_without_room_is_refused_at_once() {
+fn a_snapshot_without_space_is_refused_immediately() {
     let dir = TempDir::new();
     let ledger = Arc::new(Ledger::default());
     let (storage, _) = open_with(&dir.data(), &ME, &ledger).unwrap();

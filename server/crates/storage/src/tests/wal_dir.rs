@@ -27,7 +27,7 @@ fn log_of(dir: &TempDir) -> PathBuf {
 }
 
 #[test]
-fn a_new_log_is_where_it_was_asked_for() {
+fn a_new_log_is_in_the_requested_directory() {
     let dir = TempDir::new();
     let wal = dir.data().with_file_name("wal");
     place_log(&dir.data(), &wal).expect("a new place");
@@ -190,7 +190,7 @@ fn a_copy_does_not_touch_the_log_of_its_original() {
 }
 
 #[test]
-fn a_copy_with_its_own_copy_of_the_log_is_a_directory_of_its_own() {
+fn a_copy_with_its_own_copy_of_the_log_is_a_separate_directory() {
     let (dir, wal) = with_log();
     place_log(&dir.data(), &wal).expect("it moves");
     let (copy, wal_copy) = (

@@ -84,7 +84,7 @@ fn a_watcher_that_may_not_see_any_more_is_cancelled() {
 }
 
 #[test]
-fn a_watcher_of_before_auth_is_asked_who_it_is() {
+fn a_watcher_from_before_auth_must_authenticate() {
     let server = start(Kind::Witan);
     grpc::runtime().block_on(async {
         let (mut watch, created) = begin(&server, None, ("a", "")).await;

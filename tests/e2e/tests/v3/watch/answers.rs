@@ -24,7 +24,7 @@ fn same<T: PartialEq + std::fmt::Debug, F: Future<Output = Vec<T>>>(scene: impl 
 }
 
 #[test]
-fn large_answers_are_split_when_that_is_asked_for() {
+fn large_responses_are_split_on_request() {
     const VALUE: usize = 300 << 10;
     same(|channel| async move {
         for n in 0..10 {
@@ -55,7 +55,7 @@ fn large_answers_are_split_when_that_is_asked_for() {
 }
 
 #[test]
-fn a_client_that_asks_for_nothing_more_hears_on() {
+fn a_client_that_has_ended_its_requests_still_gets_events() {
     same(|channel| async move {
         let mut stream = Watching::open(&channel, create(key("a"))).await;
         let mut answers = vec![stream.next().await];

@@ -81,7 +81,7 @@ fn open_streams_and_watchers_are_counted() {
 }
 
 #[test]
-fn a_stop_ends_streams_at_once() {
+fn a_stop_ends_streams_immediately() {
     let mut server = Launch::witan().start();
     let begun = run(&server, async |channel| {
         let mut stream = Watching::open(&channel, create(key("a"))).await;
