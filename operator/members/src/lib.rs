@@ -51,7 +51,7 @@ impl std::fmt::Debug for ClientTls {
 pub struct Login {
     /// Name of the user.
     pub user: String,
-    /// Password of the user, as in its secret or file. See [`Login::entered`].
+    /// Password of the user, exactly as in the secret or file. See [`Login::entered`].
     pub password: String,
 }
 
@@ -62,7 +62,8 @@ impl Login {
         Some(Self { user: ROOT.to_owned(), password })
     }
 
-    /// Returns the password without line breaks at its end, as users enter it. A secret from a file has them.
+    /// Returns the password without line breaks at its end. Users enter it in this form, but a secret created from a file often
+    /// has line breaks.
     pub fn entered(&self) -> &str {
         self.password.trim_end_matches(['\r', '\n'])
     }
@@ -232,7 +233,7 @@ mod tests {
     use super::Login;
 
     #[test]
-    fn a_password_is_entered_without_line_breaks_at_its_end() {
+    fn an_entered_password_has_no_line_breaks_at_its_end() {
         for password in ["secret", "secret\n", "secret\r\n"] {
             let login = Login::root(password.as_bytes()).expect("a login");
             assert_eq!(login.entered(), "secret", "{password:?}");

@@ -18,8 +18,8 @@ pub enum LoggedIn {
     Certificate(Status),
 }
 
-/// Logs in to a member. If the password is refused without line breaks at its end, tries it with them. `has_certificate` says
-/// whether the client also has a certificate, so that a refused password is no error.
+/// Logs in to a member. `has_certificate` says whether the client also has a certificate. If it does, a refused password is not
+/// an error.
 ///
 /// # Errors
 /// Returns an error if the member does not answer, or if it refuses a client without a certificate.
@@ -42,8 +42,8 @@ pub async fn log_in(
     }
 }
 
-/// Attempts to log in with the entered password, and if it is refused, with the line breaks at its end. Release 0.1.0 gave root
-/// the password of the secret with its line breaks.
+/// Tries the password without the line breaks at its end. If the member refuses it, tries the password with the line breaks,
+/// because release 0.1.0 created root with them.
 async fn try_passwords<R, F: Future<Output = Result<R, Status>>>(
     login: &Login,
     mut attempt: impl FnMut(String) -> F,
@@ -101,9 +101,9 @@ mod tests {
         Status::invalid_argument("authentication failed, invalid user ID or password")
     }
 
-    /// An earlier release may have created the user with the line break.
+    /// Release 0.1.0 created the user with the line break.
     #[tokio::test]
-    async fn a_password_is_tried_with_its_line_break_if_it_is_refused_without() {
+    async fn a_refused_password_is_tried_again_with_its_line_break() {
         let login = Login::root(b"secret\n").expect("a login");
         for (right, expected) in [
             ("secret", vec!["secret"]),
