@@ -140,7 +140,7 @@ fn a_member_that_a_person_removes_is_replaced_by_identity() {
     world.remove(id);
     world.settle();
     assert_eq!(stopped(&world), [0]);
-    assert_eq!(started(&world), [3], "next to the disk of the removed member");
+    assert_eq!(started(&world), [3], "next to the removed member's disk");
     let deletes = world.took(|step| matches!(step, Step::DeleteClaim(0)));
     assert!(deletes, "the disk of the removed member is not used again");
 }

@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(node.watch(long).err(), Some(NodeError::TooMany));
         let short = node.watch(watch("/s")).expect("there is room");
         drop(short);
-        assert!(account.hold(what, left).is_some(), "the charge is released");
+        assert!(account.hold(what, left).is_some(), "no charge is left");
     }
 
     #[test]

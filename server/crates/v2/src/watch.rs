@@ -194,7 +194,7 @@ mod tests {
         woken_early.skip_to(1);
         assert!(woken_early.next(&tree).is_err());
         woken_late.skip_to(tree.index());
-        let found = woken_late.next(&tree).expect("the history has the event");
+        let found = woken_late.next(&tree).expect("the event is kept");
         assert_eq!(found.map(|event| event.index), Some(tree.index()));
     }
 }

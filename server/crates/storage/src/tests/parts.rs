@@ -67,7 +67,7 @@ fn an_existing_directory_is_filled_and_not_replaced() {
     assert!(crate::is_free(&dir.data()));
     let create = || crate::create(&dir.data(), &ME, &cache);
     drop(while_unlocked(create).unwrap());
-    assert!(files(&dir.data(), "").is_empty(), "a dropped directory leaves no files");
+    assert!(files(&dir.data(), "").is_empty(), "no files are left");
 
     let mut new = while_unlocked(create).unwrap();
     let view = build(1, &mut |view| new.write_part(&view.machine).unwrap());
