@@ -11,6 +11,9 @@ use witan_machine::{levels, member::MemberRegistry};
 
 use super::{health, top};
 
+/// Replaces a password in the shown command line.
+const HIDDEN: &str = "***";
+
 /// Returns whether a cleaned path is also served on the metrics URLs.
 pub(crate) fn serves_on_metrics(path: &[u8]) -> bool {
     path == b"/metrics" || std::str::from_utf8(path).is_ok_and(health::serves)
@@ -65,7 +68,6 @@ async fn metrics(ctx: &Context) -> HttpResponse {
 
 /// Answers `/debug/vars` like Go's expvar: one variable per line, in alphabetical order.
 fn vars(ctx: &Context, request: &HttpRequest) -> HttpResponse {
-    let command: Vec<String> = std::env::args().collect();
     let (_, descriptors) = metrics::file_descriptors();
     let resident = metrics::resident_bytes();
     let status = ctx.node.status();
@@ -81,7 +83,7 @@ fn vars(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let mut put = |name: &str, value: serde_json::Value, end: &str| {
         writeln!(body, "\"{name}\": {value}{end}").expect("writing to a String cannot fail");
     };
-    put("cmdline", json!(command), ",");
+    put("cmdline", json!(without_passwords(std::env::args())), ",");
     put("file_descriptor_limit", json!(descriptors), ",");
     // Resident memory replaces the size of Go's heap.
     put("memstats", json!({ "Sys": resident }), ",");
@@ -90,4 +92,38 @@ fn vars(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "application/json; charset=utf-8"))
         .body(reply::streamed(request, body.into()))
+}
+
+/// Returns a command line with [`HIDDEN`] in place of each value of a flag for a password.
+fn without_passwords(arguments: impl Iterator<Item = String>) -> Vec<String> {
+    let is_password = |flag: &str| flag.starts_with('-') && flag.ends_with("-password");
+    let mut hides_next = false;
+    let shown = arguments.map(|argument| {
+        if std::mem::take(&mut hides_next) {
+            return HIDDEN.to_owned();
+        }
+        if let Some((flag, _)) = argument.split_once('=')
+            && is_password(flag)
+        {
+            return format!("{flag}={HIDDEN}");
+        }
+        hides_next = is_password(&argument);
+        argument
+    });
+    shown.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_shows_no_passwords() {
+        let given = "witan follow --from-user root --from-password one=1 -discovery-password=two=2 \
+                     --name=three-password --from-password";
+        let shown = "witan follow --from-user root --from-password *** -discovery-password=*** \
+                     --name=three-password --from-password";
+        let words = given.split(' ').map(str::to_owned);
+        assert_eq!(without_passwords(words).join(" "), shown);
+    }
 }
