@@ -56,8 +56,8 @@ impl FlagValues {
         let named = !allowed_common_names.is_empty() || !allowed_hostnames.is_empty();
         if client_ca.is_none() && (named || crl.is_some()) {
             warnings.push(
-                "--peer-cert-allowed-cn, --peer-cert-allowed-hostname and --peer-crl-file have no effect without \
-                 --peer-trusted-ca-file, because the peer port does not request certificates"
+                "--peer-cert-allowed-cn, --peer-cert-allowed-hostname and --peer-crl-file have no effect on the peer port \
+                 without --peer-trusted-ca-file, because it does not request certificates"
                     .to_owned(),
             );
         }

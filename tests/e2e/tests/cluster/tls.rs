@@ -12,6 +12,9 @@ use super::{
 /// The host names of members.
 const HOSTS: [&str; 2] = ["127.0.0.1", "localhost"];
 
+/// A host name that does not resolve.
+const ELSEWHERE: &str = "member.invalid";
+
 /// curl's exit codes when a server refuses its certificate: in the handshake, or after it with TLS 1.3.
 const CURL_REFUSED: [Option<i32>; 3] = [Some(35), Some(55), Some(56)];
 
@@ -162,7 +165,8 @@ fn names_and_revocations_of_members() {
         let args = args(more);
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let cluster = Cluster::prepare_on("https", 3, &args);
-        let port = certificates.issue("port", &HOSTS);
+        // The allowed names also apply to the certificates of the ports.
+        let port = certificates.issue("member", &[HOSTS[0], HOSTS[1], ELSEWHERE]);
         for member in cluster.members() {
             give(member, &port, [CERT, KEY]);
             give(member, caller, client);
@@ -199,8 +203,8 @@ fn names_and_revocations_of_members() {
     assert_works(&cluster);
 
     // Allow a name that does not resolve, and skip the check of the address.
-    let elsewhere = certificates.issue("member", &["member.invalid"]);
-    let hostname = ["--peer-cert-allowed-hostname", "member.invalid"];
+    let elsewhere = certificates.issue("member", &[ELSEWHERE]);
+    let hostname = ["--peer-cert-allowed-hostname", ELSEWHERE];
     let skip = "--peer-skip-client-san-verification";
     let mut cluster = prepare(&[hostname[0], hostname[1], skip], &elsewhere);
     cluster.start_all();
@@ -241,7 +245,7 @@ fn a_member_dials_from_the_address_in_its_certificate() {
     cluster.start_all();
     assert_works(&cluster);
     cluster.member_mut(0).kill9();
-    let elsewhere = certificates.issue("member", &["192.0.2.1", "member.invalid"]);
+    let elsewhere = certificates.issue("member", &["192.0.2.1", ELSEWHERE]);
     give(cluster.member(0), &elsewhere, client);
     assert_refused(
         &mut cluster,

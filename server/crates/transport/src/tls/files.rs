@@ -24,7 +24,7 @@ use super::{
     peer,
     pool::TrustedPool,
     suites::{self, SuiteChoice},
-    verify::{ClientVerifier, Revoked, ServerVerifier},
+    verify::{AllowedNames, ClientVerifier, Revoked, ServerVerifier},
 };
 
 /// Names of a port's TLS flags, for error messages.
@@ -88,8 +88,7 @@ pub(super) struct Files {
     key: PathBuf,
     ca: Option<PathBuf>,
     crl: Option<PathBuf>,
-    hostnames: Vec<ServerName<'static>>,
-    common_names: Vec<String>,
+    names: AllowedNames,
     choice: SuiteChoice,
     /// Whether this member's certificate is self-signed. The other members' certificates are then self-signed, too.
     self_signed: bool,
@@ -107,18 +106,18 @@ impl Files {
             ServerName::try_from(text.clone())
                 .map_err(|_| TlsError::Hostname { flag: flags.hostnames, name: text.clone() })
         };
+        let hostnames = tls.allowed_hostnames.iter().map(name);
+        let names = AllowedNames {
+            hostnames: hostnames.collect::<Result<_, _>>()?,
+            common_names: tls.allowed_common_names.clone(),
+        };
         Ok(Self {
             flags,
             cert,
             key,
             ca: tls.client_ca.clone(),
             crl: tls.crl.clone(),
-            hostnames: tls
-                .allowed_hostnames
-                .iter()
-                .map(name)
-                .collect::<Result<_, _>>()?,
-            common_names: tls.allowed_common_names.clone(),
+            names,
             choice: suites::choice(tls)?,
             self_signed: matches!(tls.certificate, Some(ServerCertificate::SelfSigned { .. })),
         })
@@ -181,8 +180,8 @@ impl Files {
     }
 
     /// Builds the TLS configuration for connections to members. It presents this member's certificate and accepts certificates
-    /// that the authority has signed and that are not revoked. Without an authority, it trusts the system's authorities or, if
-    /// this member's certificate is self-signed, any certificate.
+    /// that the authority has signed, that have an allowed name and that are not revoked. Without an authority, it trusts the
+    /// system's authorities or, if this member's certificate is self-signed, any certificate.
     pub(super) fn client_config(
         &self,
         parts: &TlsParts,
@@ -204,6 +203,7 @@ impl Files {
             trusted,
             chain,
             revoked,
+            names: self.names.clone(),
             algorithms: provider.signature_verification_algorithms,
         };
         let mut config = ClientConfig::builder_with_provider(provider)
@@ -288,8 +288,7 @@ impl Files {
             chain,
             trusted: authorities.clone(),
             revoked,
-            hostnames: self.hostnames.clone(),
-            common_names: self.common_names.clone(),
+            names: self.names.clone(),
         }))
     }
 }

@@ -319,3 +319,38 @@ async fn a_member_connects_to_no_revoked_member() {
     authority.write("crl", authority.revoke(&[2]));
     assert_eq!(dial().await, None);
 }
+
+/// The allowed names apply to dialed members, too.
+#[tokio::test]
+async fn a_member_connects_only_to_members_with_an_allowed_name() {
+    let authority = Authority::new("dialed-names");
+    let tls = authority.port(1);
+    let list = |name: &str| -> Vec<String> { name.split_whitespace().map(str::to_owned).collect() };
+    for (common_names, hostnames, accepted) in [
+        ("", "", true),
+        ("other server", "", true),
+        ("other", "", false),
+        ("", "elsewhere localhost", true),
+        ("", "elsewhere", false),
+    ] {
+        let port = PortTls {
+            allowed_common_names: list(common_names),
+            allowed_hostnames: list(hostnames),
+            ..tls.clone()
+        };
+        let config = Config {
+            tls: tls.clone(),
+            peer_tls: PeerTlsConfig { port, ..PeerTlsConfig::default() },
+            ..Config::default()
+        };
+        let metrics = TransportMetrics::register(&Register::default(), false);
+        let server = ServerTls::open(&config, &metrics).unwrap().unwrap();
+        let peers = PeerTls::open(&config, &metrics).unwrap().unwrap();
+        let (near, far) = duplex(4096);
+        let (dialed, _) = tokio::join!(
+            peers.connect(near, "localhost"),
+            secure(Some(&server), false, (far, Surface::Http), None)
+        );
+        assert_eq!(dialed.is_ok(), accepted, "{common_names} {hostnames}");
+    }
+}

@@ -1,4 +1,4 @@
-//! Verifies certificates. webpki checks signatures; this file checks revocation and, as in etcd, clients' allowed names.
+//! Verifies certificates. webpki checks signatures; this file checks revocation and, as in etcd, allowed names.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -41,16 +41,22 @@ pub(super) enum Revoked {
     Unknown,
 }
 
+/// The names that a certificate must have.
+#[derive(Clone, Debug, Default)]
+pub(super) struct AllowedNames {
+    /// Allowed host names. If not empty, a certificate must be valid for one of them.
+    pub(super) hostnames: Vec<ServerName<'static>>,
+    /// Allowed common names. If not empty, a certificate must have one of them.
+    pub(super) common_names: Vec<String>,
+}
+
 /// Verifies client certificates: signatures, revocation and allowed names.
 #[derive(Debug)]
 pub(super) struct ClientVerifier {
     pub(super) chain: Arc<dyn ClientCertVerifier>,
     pub(super) trusted: Arc<TrustedPool>,
     pub(super) revoked: Revoked,
-    /// Allowed host names. If not empty, a certificate must be valid for one of them.
-    pub(super) hostnames: Vec<ServerName<'static>>,
-    /// Allowed common names. If not empty, a certificate must have one of them.
-    pub(super) common_names: Vec<String>,
+    pub(super) names: AllowedNames,
 }
 
 impl Revoked {
@@ -90,7 +96,13 @@ impl Revoked {
     }
 }
 
-impl ClientVerifier {
+impl AllowedNames {
+    /// Fails if the certificate does not have an allowed name of each kind.
+    fn check(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
+        self.check_common_name(certificate)?;
+        self.check_hostname(certificate)
+    }
+
     /// Fails if the certificate does not have an allowed common name.
     fn check_common_name(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
         if self.common_names.is_empty() {
@@ -113,7 +125,7 @@ impl ClientVerifier {
     }
 
     /// Fails if the certificate is not valid for any allowed host name.
-    fn check_name(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
+    fn check_hostname(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
         if self.hostnames.is_empty() {
             return Ok(());
         }
@@ -154,8 +166,7 @@ impl ClientCertVerifier for ClientVerifier {
                 .verify_client_cert(end_entity, intermediates, now)?;
         }
         self.revoked.check_all(end_entity, intermediates)?;
-        self.check_common_name(end_entity)?;
-        self.check_name(end_entity)?;
+        self.names.check(end_entity)?;
         Ok(ClientCertVerified::assertion())
     }
 
@@ -201,6 +212,7 @@ pub(super) struct ServerVerifier {
     /// The verifier of chains, or `None` if the pool has no authority.
     pub(super) chain: Option<Arc<WebPkiServerVerifier>>,
     pub(super) revoked: Revoked,
+    pub(super) names: AllowedNames,
     pub(super) algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -210,13 +222,14 @@ pub fn any_server() -> Arc<dyn ServerCertVerifier> {
         trusted: None,
         chain: None,
         revoked: Revoked::None,
+        names: AllowedNames::default(),
         algorithms: ring::default_provider().signature_verification_algorithms,
     })
 }
 
 impl ServerCertVerifier for ServerVerifier {
-    /// Accepts a certificate for `server_name` that is trusted itself or through its chain, unless it or its chain is revoked.
-    /// Without trusted authorities, accepts any certificate.
+    /// Accepts a certificate for `server_name` that is trusted itself or through its chain, unless it or its chain is revoked or
+    /// its names are not allowed. Without trusted authorities, accepts any certificate.
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -238,6 +251,7 @@ impl ServerCertVerifier for ServerVerifier {
         };
         verified.map_err(|error| with_names(error, end_entity))?;
         self.revoked.check_all(end_entity, intermediates)?;
+        self.names.check(end_entity)?;
         Ok(ServerCertVerified::assertion())
     }
 
