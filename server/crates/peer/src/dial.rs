@@ -22,6 +22,10 @@ use super::{
 /// Time limit for connecting and the handshake.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Time limit for connecting to an address of a host that has further addresses. It is below all time limits of callers, so that
+/// the next address also gets time.
+const ADDRESS_TIMEOUT: Duration = Duration::from_secs(1);
+
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DialError {
     #[error("the member has no peer URL")]
@@ -124,29 +128,44 @@ impl PeerDialer {
     /// Connects to the first address of the host that accepts the connection. If a local address is set, tries only addresses
     /// of its family.
     async fn connect_tcp(&self, host: &str, port: u16) -> io::Result<TcpStream> {
-        let what = "the host name has no suitable address";
-        let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, what);
         let local = self.local_address;
         let found = lookup_host((host, port)).await?;
         let same_family =
             |address: &SocketAddr| local.is_none_or(|it| it.is_ipv4() == address.is_ipv4());
-        for address in found.filter(same_family) {
-            let socket = match address.is_ipv4() {
-                true => TcpSocket::new_v4()?,
-                false => TcpSocket::new_v6()?,
-            };
-            socket.set_nodelay(true)?;
-            socket.set_keepalive(true)?;
-            if let Some(local) = local {
-                socket.bind((local, 0).into())?;
-            }
-            match socket.connect(address).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
+        let addresses: Vec<SocketAddr> = found.filter(same_family).collect();
+        first_of(&addresses, |address| self.connect_address(address)).await
     }
+
+    async fn connect_address(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        let socket = match address.is_ipv4() {
+            true => TcpSocket::new_v4()?,
+            false => TcpSocket::new_v6()?,
+        };
+        socket.set_nodelay(true)?;
+        socket.set_keepalive(true)?;
+        if let Some(local) = self.local_address {
+            socket.bind((local, 0).into())?;
+        }
+        socket.connect(address).await
+    }
+}
+
+/// Calls `connect` for one address after the other until one accepts. Fails with the last error. Only the last address may take
+/// longer than [`ADDRESS_TIMEOUT`]: a host may have an IPv6 address that routers drop.
+async fn first_of<S, F: Future<Output = io::Result<S>>>(
+    addresses: &[SocketAddr],
+    connect: impl Fn(SocketAddr) -> F,
+) -> io::Result<S> {
+    let Some((last, others)) = addresses.split_last() else {
+        let what = "the host name has no suitable address";
+        return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, what));
+    };
+    for address in others {
+        if let Ok(Ok(stream)) = timeout(ADDRESS_TIMEOUT, connect(*address)).await {
+            return Ok(stream);
+        }
+    }
+    connect(*last).await
 }
 
 /// Sends the magic bytes and the handshake, then reads the response. Fails with [`DialError::Refused`] if the peer refuses the
@@ -171,6 +190,8 @@ async fn shake_hands(stream: &mut Box<dyn PeerStream>, hello: &Handshake) -> Res
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+
     use tokio::net::TcpListener;
 
     use super::*;
@@ -190,5 +211,20 @@ mod tests {
         let other = dialer.connect(&"http://[::1]:1".parse().unwrap()).await;
         let error = other.err().expect("it has no suitable address");
         assert!(error.to_string().contains("no suitable address"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_does_not_answer_leaves_time_for_the_next_one() {
+        let addresses: [SocketAddr; 2] =
+            ["192.0.2.1:1", "192.0.2.2:1"].map(|text| text.parse().unwrap());
+        let [silent, good] = addresses;
+        let connecting = first_of(&addresses, |address| async move {
+            if address == silent {
+                pending::<()>().await;
+            }
+            Ok(address)
+        });
+        let connected = timeout(DIAL_TIMEOUT, connecting).await;
+        assert_eq!(connected.expect("in time").expect("it accepts"), good);
     }
 }
