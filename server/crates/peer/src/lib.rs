@@ -129,6 +129,7 @@ impl Shared {
     /// Removes the metrics and statistics of a member that left the cluster.
     fn forget(&self, id: MemberId) {
         self.metrics.remove(self.own_id(), id);
+        self.snapshot_metrics.remove(id);
         self.node.forget_peer(id);
     }
 }
@@ -291,11 +292,13 @@ impl Post for PeerPost {
         for (id, link) in self.links.extract_if(.., gone) {
             self.shared.metrics.remove(own, id);
             let node = self.shared.node.clone();
+            let snapshot_metrics = self.shared.snapshot_metrics.clone();
             self.runtime.spawn(async move {
                 // The last message tells the member that its removal is committed. If the message is lost, the member learns of
                 // the removal when its next stream is refused.
                 let _ = tokio::time::timeout(FLUSH_TIMEOUT, link.peer.flushed()).await;
                 drop(link);
+                snapshot_metrics.remove(id);
                 node.forget_peer(id);
             });
         }

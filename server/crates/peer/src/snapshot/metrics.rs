@@ -41,9 +41,26 @@ impl SnapshotMetrics {
             },
         }
     }
+
+    /// Removes the metrics of a member that left the cluster.
+    pub(in super::super) fn remove(&self, member: MemberId) {
+        self.sends.remove(member);
+        self.receives.remove(member);
+    }
 }
 
 impl TransferSeries {
+    fn remove(&self, member: MemberId) {
+        let labels = &[&*member.to_string()];
+        // An error means that the series did not exist.
+        let _ = [
+            self.inflights.remove_label_values(labels),
+            self.success.remove_label_values(labels),
+            self.failures.remove_label_values(labels),
+            self.durations.remove_label_values(labels),
+        ];
+    }
+
     /// Starts to time a transfer. Dropping the timer before it succeeds counts as a failure.
     pub(super) fn begin(&self, member: MemberId) -> TransferTimer {
         let labels = &[&*member.to_string()];

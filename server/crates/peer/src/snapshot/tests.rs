@@ -386,3 +386,18 @@ async fn a_refusal_in_the_midst_of_the_records_reaches_the_sender() {
         "{error}"
     );
 }
+
+#[test]
+fn a_member_that_left_has_no_series() {
+    let on = Register::default();
+    let metrics = SnapshotMetrics::register(&on);
+    let page = MetricsPage::new(on);
+    for member in [2, 3].map(MemberId) {
+        drop(metrics.sends.begin(member));
+        drop(metrics.receives.begin(member));
+    }
+    metrics.remove(MemberId(3));
+    let page = page.render();
+    assert!(page.contains("{To=\"2\"}") && page.contains("{From=\"2\"}"));
+    assert!(!page.contains("=\"3\""), "{page}");
+}
