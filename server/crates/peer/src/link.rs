@@ -290,6 +290,13 @@ impl Link {
 
     /// Writes to and reads from an open stream until either fails. Returns the error.
     async fn serve(&self, PeerConnection { stream, writer }: PeerConnection) -> io::Error {
+        // A firewall may drop the packets of this stream alone. `hears` is then no reason to keep the stream.
+        if let Some(writer) = &writer
+            && let Err(error) =
+                writer.set_acknowledgment_timeout(self.shared.settings.write_timeout)
+        {
+            return error;
+        }
         let _attached = self.peer.queue(self.kind.lane()).attach(writer);
         let (reading, writing) = tokio::io::split(stream);
         let begun = Instant::now();
@@ -348,13 +355,13 @@ impl Link {
     }
 
     /// Reads pongs and measures round-trip times until the stream ends. Returns the error. A read timeout counts only if the
-    /// member's own streams are silent, too: a member whose disk hangs does not answer pings.
+    /// member's own streams are silent, too: a member whose disk hangs does not answer pings. The kernel's timeout always counts.
     async fn read(&self, stream: impl AsyncRead + Unpin, begun: Instant) -> io::Error {
         let mut reader = FrameReader::new(stream, HANDSHAKE_BYTES_MAX);
         loop {
             let frame = match reader.next(self.shared.settings.read_timeout).await {
                 Ok(frame) => frame,
-                Err(error) if error.kind() == io::ErrorKind::TimedOut && self.hears() => continue,
+                Err(error) if is_silence(&error) && self.hears() => continue,
                 Err(error) => return error,
             };
             if let Some(sent_ns) = ping_sent_ns(&frame) {
@@ -366,6 +373,11 @@ impl Link {
             }
         }
     }
+}
+
+/// Returns whether an error is the timeout of a [`FrameReader`], not of the kernel.
+fn is_silence(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_none()
 }
 
 /// Returns when the ping of a pong was sent, in nanoseconds since the stream was opened, or `None` for any other frame.

@@ -8,6 +8,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Buf as _, BytesMut};
@@ -66,6 +67,12 @@ impl DialedStream {
 }
 
 impl DirectWriter {
+    /// Makes the kernel end the stream if the other side's kernel acknowledges no data, or accepts none, for `timeout`. By
+    /// default, the kernel waits for about 15 minutes.
+    pub fn set_acknowledgment_timeout(&self, timeout: Duration) -> io::Result<()> {
+        SockRef::from(&self.0.socket).set_tcp_user_timeout(Some(timeout))
+    }
+
     /// Writes a message of at most 64 KiB, the size of TLS's buffer, without blocking. Returns whether the socket has accepted
     /// all of it; if not, the stream's owner must flush it. While a part of an earlier message is unsent, fails with
     /// `WouldBlock` and writes nothing.
