@@ -52,16 +52,18 @@ pub(super) fn files(
     Ok((cert, key))
 }
 
-/// Writes and syncs a file. A new file gets the permissions `mode`.
+/// Writes and syncs a file with the permissions `mode`. The file exists only once it is complete, because a later startup uses it.
 fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    let incomplete = path.with_extension("pem.new");
     let mut file = fs::OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(mode)
-        .open(path)?;
+        .open(&incomplete)?;
     file.write_all(text.as_bytes())?;
-    file.sync_all()
+    file.sync_all()?;
+    fs::rename(incomplete, path)
 }
 
 /// Creates a key and a self-signed certificate, which names the hosts of all TCP URLs and is valid for `years` years of 365
@@ -107,4 +109,27 @@ fn make(urls: &[Url], years: u32) -> Result<(String, String), Box<dyn std::error
         text("CERTIFICATE", cert.der())?,
         text("PRIVATE KEY", key.serialized_der())?,
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_exists_only_once_it_is_complete() {
+        let dir = std::env::temp_dir().join(format!("witan-self-signed-{}", std::process::id()));
+        let folder = dir.join(FOLDER).join("peer");
+        let obstacle = folder.join("cert.pem.new");
+        fs::create_dir_all(&obstacle).unwrap();
+        let urls: [Url; 1] = ["https://localhost:2380".parse().unwrap()];
+        assert!(files(&dir, "peer", &urls, 1).is_err());
+        assert!(!folder.join("cert.pem").exists());
+        fs::remove_dir(&obstacle).unwrap();
+        let (cert, key) = files(&dir, "peer", &urls, 1).unwrap();
+        for path in [cert, key] {
+            let text = fs::read_to_string(path).unwrap();
+            assert!(text.contains("-----END "), "{text}");
+        }
+        fs::remove_dir_all(&dir).unwrap();
+    }
 }
