@@ -18,7 +18,7 @@ const RAFT_TIMEOUT_FLOOR: Duration = Duration::from_secs(3);
 pub struct PeerSettings {
     /// `--raft-read-timeout`: a stream without received data is closed after this time.
     pub read_timeout: Duration,
-    /// `--raft-write-timeout`: a stream that accepts no data is closed after this time.
+    /// `--raft-write-timeout`: a stream that accepts or acknowledges no data is closed after this time.
     pub write_timeout: Duration,
     /// `--downgrade-check-time`: interval at which a leader checks whether a downgrade is complete; `None` disables the
     /// check.

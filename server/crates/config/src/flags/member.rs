@@ -35,7 +35,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("socket-reuse-port", Bool, "false", "Sets SO_REUSEPORT on listeners, which allows several processes to listen on the same port.", supported("connection_settings")).yaml("socket-options.reuse-port"),
     Flag::new("socket-reuse-address", Bool, "false", "Sets SO_REUSEADDR on listeners, which allows binding to a port that still has connections in TIME_WAIT.", accepted("SO_REUSEADDR is always set")).yaml("socket-options.reuse-address"),
     Flag::new("raft-read-timeout", Duration, "5s", "Time without data from a peer after which its connection is closed. The minimum is 3s.", supported("peer_ports_and_their_timeouts")),
-    Flag::new("raft-write-timeout", Duration, "5s", "Time after which the connection to a peer that does not read is closed. The minimum is 3s.", supported("peer_ports_and_their_timeouts")),
+    Flag::new("raft-write-timeout", Duration, "5s", "Time after which the connection to a peer that does not read or acknowledge data is closed. The minimum is 3s.", supported("peer_ports_and_their_timeouts")),
     Flag::new("memory-mlock", Bool, "false", "Locks the memory of the process, so that it is not swapped out.", refused("locking memory is not supported; disable swap for this process instead")),
     Flag::new("backend-bbolt-freelist-type", Text, "map", "Type of bbolt's free list.", accepted(NO_BBOLT)),
     Flag::new("backend-batch-interval", Duration, "0s", "Maximum time before bbolt commits a batch of writes.", accepted(NO_BBOLT)),
