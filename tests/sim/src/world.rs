@@ -575,7 +575,8 @@ impl World {
         if !leader.is_some_and(known) && self.now < latest {
             return self.after(SETTLE_STEP_TICKS * UNITS_PER_TICK, Event::Settle);
         }
-        self.trace.line(self.now, || String::from("clients continue"));
+        self.trace
+            .line(self.now, || String::from("clients continue"));
         self.phase = Phase::Serving;
         self.settled = Some(self.now);
         for place in 0..self.members.len() {
