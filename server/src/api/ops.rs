@@ -102,12 +102,11 @@ fn without_passwords(arguments: impl Iterator<Item = String>) -> Vec<String> {
         if std::mem::take(&mut hides_next) {
             return HIDDEN.to_owned();
         }
-        if let Some((flag, _)) = argument.split_once('=')
-            && is_password(flag)
-        {
-            return format!("{flag}={HIDDEN}");
+        match argument.split_once('=') {
+            Some((flag, _)) if is_password(flag) => return format!("{flag}={HIDDEN}"),
+            Some(_) => {}
+            None => hides_next = is_password(&argument),
         }
-        hides_next = is_password(&argument);
         argument
     });
     shown.collect()
