@@ -91,7 +91,8 @@ fn failed(doing: &str, reason: Reason, why: &str) -> BackupError {
     BackupError::new(reason, format!("{doing}: {why}"))
 }
 
-/// Converts an S3 error code and its message. `is_refused` says whether the store refused the credentials.
+/// Converts an S3 error code and its message. `is_refused` says whether the store refused the credentials. It decides only if
+/// neither the code nor the message does.
 fn of_s3(doing: &str, code: &str, message: &str, is_refused: bool) -> BackupError {
     let (reason, hint) = match code {
         "InvalidAccessKeyId" | "XAdminUserNotFound" => {
