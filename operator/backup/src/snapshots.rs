@@ -1,4 +1,4 @@
-//! Implements [`Source`] over gRPC, with etcd's Maintenance service.
+//! Implements [`Source`] over gRPC, with etcd's Maintenance service. A watch reads the changes for a revision's digest.
 
 use std::{future::poll_fn, time::Duration};
 

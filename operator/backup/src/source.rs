@@ -15,7 +15,8 @@ pub(crate) trait Source {
     /// arrival.
     async fn survey(&self) -> Vec<Result<Report, BackupError>>;
 
-    /// Returns the digest of the member's reported revision; `None` if that revision was compacted or is the first one.
+    /// Returns the digest of all changes at the member's reported revision; `None` if that revision was compacted or is the
+    /// first one.
     async fn revision_digest(&self, member: &Report) -> Result<Option<String>, BackupError>;
 
     /// Requests a snapshot from a member and waits for the first piece.
