@@ -177,7 +177,7 @@ async fn serve(
     serve_resource(front, ctx, route.resource, request, payload, path).await
 }
 
-/// Passes an authorized request to the handler of its resource, which reads or drains the body.
+/// Passes an authorized request to the handler of its resource. Drains the body for handlers that do not read all of it.
 async fn serve_resource(
     front: &HttpFrontend,
     ctx: &Context,
