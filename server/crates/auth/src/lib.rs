@@ -85,7 +85,8 @@ impl Authenticator {
     }
 
     /// Returns whether a password matches the stored hash `hashed` of the user `name`. If `hashed` is `None`, because there is
-    /// no such user, returns `false` after the same time. Logs a wrong name or password, unless too many were logged.
+    /// no such user, returns `false` after the same time. Logs a wrong name or password, unless too many were logged. If an
+    /// unknown name is longer than new names may be, returns `false` at once and logs nothing.
     pub async fn check_password(
         &self,
         account: &Account,
