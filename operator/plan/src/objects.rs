@@ -22,7 +22,8 @@ pub(super) fn next_object_step(pass: &Pass<'_>) -> Option<Step> {
         .or_else(|| next(request(pass)))
 }
 
-/// Returns the step that applies the first outdated cert-manager Certificate, or makes a Certificate the owner of its secret.
+/// Returns the step that applies the first outdated cert-manager Certificate, or makes a Certificate the owner of its issued
+/// secret. Skips a Certificate if its name or its secret's name is taken.
 fn request(pass: &Pass<'_>) -> Option<Step> {
     let mut requests = pass.seen.requests.iter();
     requests.find_map(|(role, seen)| {
