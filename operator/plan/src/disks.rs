@@ -42,7 +42,7 @@ pub(super) fn too_small(joined: &Joined<'_>) -> Option<Step> {
         .then(|| idle(Why::StorageTooSmall))
 }
 
-/// Returns a wait if the API server has refused to expand a claim.
+/// Returns a wait if the API server has refused to expand a claim to the requested size. Ignores refusals of other sizes.
 pub(super) fn refused(joined: &Joined<'_>) -> Option<Step> {
     let wanted = Storage::requested(joined.pass.spec.storage.as_ref()).bytes()?;
     joined.own().find_map(|(ordinal, _)| {

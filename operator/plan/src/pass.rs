@@ -95,7 +95,8 @@ impl<'a> Pass<'a> {
         self.spec.is_durable() && self.claim(ordinal).is_some_and(ClaimSeen::is_usable)
     }
 
-    /// Returns whether the member of an ordinal must be replaced by one with a new claim.
+    /// Returns whether the member of an ordinal must be replaced by one with a new claim (see [`ClaimSeen::must_migrate`]).
+    /// Returns `false` if the storage is not durable or the claim is being deleted.
     pub(super) fn must_migrate(&self, ordinal: Ordinal) -> bool {
         let claim = self.claim(ordinal).filter(|_| self.spec.is_durable());
         claim.is_some_and(|claim| claim.must_migrate && !claim.deleting)
