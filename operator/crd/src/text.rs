@@ -32,7 +32,7 @@ const UNITS: [(&str, u64, i32); 16] = [
 ];
 
 impl ByteQuantity {
-    /// Returns the number of bytes, rounded up; `None` if the text is not a quantity of bytes.
+    /// Returns the number of bytes, rounded up; `None` if the text is not a quantity of bytes or the number exceeds `u64`.
     pub fn bytes(&self) -> Option<u64> {
         let text = self.0.strip_prefix('+').unwrap_or(&self.0);
         let end = text.find(|c: char| !c.is_ascii_digit() && c != '.');
