@@ -18,11 +18,12 @@ impl<'a> Token<'a> {
         self.raw[0] == b'"'
     }
 
-    /// Returns a string's text between the quotes.
+    /// Returns a string's text between the quotes, with its escapes.
     pub(super) fn inner(self) -> &'a [u8] {
         &self.raw[1..self.raw.len() - 1]
     }
 
+    /// Returns a string's text between the quotes, unescaped.
     pub(super) fn text(self) -> Cow<'a, [u8]> {
         text::unescape(self.inner())
     }
