@@ -59,7 +59,7 @@ pub enum SeedError {
     Snapshot(#[from] BoltError),
 }
 
-/// The directory in which a snapshot is stored until it has been read.
+/// The data directory, in which a snapshot is stored until it has been read, and its space settings.
 #[derive(Clone, Debug)]
 pub(super) struct SnapshotFolder {
     dir: PathBuf,

@@ -18,9 +18,9 @@ const SNAPSHOT_SHARE: u32 = 20;
 const ENDED_LEASE_S: i64 = 60;
 
 impl Copier<'_> {
-    /// Abandons attempts that have fences at the source, then copies leases, users and roles, and records another cluster's
-    /// fence. May postpone users and roles, to limit snapshots. Fails if a cut-over has succeeded; the source then stays
-    /// fenced.
+    /// Abandons attempts that have fences at the source, then copies leases, users and roles. Reports another cluster's fence
+    /// in the status; a cut-over is then refused. May postpone users and roles, to limit snapshots. Fails if a cut-over has
+    /// succeeded; the source then stays fenced.
     pub(super) async fn sync(&mut self) -> Result<(), CopyError> {
         let revision = self.calls.revision().await?;
         let recorded = self.calls.recorded().await?;
