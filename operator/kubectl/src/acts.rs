@@ -42,7 +42,7 @@ pub(super) fn operation(
     EtcdOperation::new(&name, spec)
 }
 
-/// Creates the operation and prints its name. With `wait`, follows it until it ends.
+/// Creates the operation and prints its name. With `wait`, follows it until it ends, and fails if the operation fails.
 pub(super) async fn create_operation(
     target: &Target,
     made: &EtcdOperation,
