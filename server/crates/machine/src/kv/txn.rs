@@ -163,7 +163,8 @@ impl Kv {
         Ok(())
     }
 
-    /// Executes the operations in the branches of `path` and returns their replies. Ignores an operation without a kind.
+    /// Executes the operations in the branches of `path` and returns their replies. Ignores an operation without a kind. Does
+    /// not read a range if the result is discarded and no limit applies.
     fn execute(
         &mut self,
         batch: &mut WriteBatch,
