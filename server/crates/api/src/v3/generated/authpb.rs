@@ -2,7 +2,7 @@
 #[derive(serde::Serialize)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UserAddOptions {
-    /// Such a user can be named by a certificate only.
+    /// The user has no password and can be identified only by a client certificate.
     #[prost(bool, tag = "1")]
     #[serde(rename = "no_password", skip_serializing_if = "crate::v3::json::is_default")]
     pub no_password: bool,

@@ -17,7 +17,7 @@ pub struct ResponseHeader {
         serialize_with = "crate::v3::json::integer"
     )]
     pub member_id: u64,
-    /// Revision of the key space when the answer was made.
+    /// Revision of the key space when the response was created.
     #[prost(int64, tag = "3")]
     #[serde(
         rename = "revision",
@@ -65,7 +65,7 @@ pub struct AuthStatusResponse {
     #[prost(bool, tag = "2")]
     #[serde(rename = "enabled", skip_serializing_if = "crate::v3::json::is_default")]
     pub enabled: bool,
-    /// Grows with every change of users and roles.
+    /// Increases with every change of users and roles.
     #[prost(uint64, tag = "3")]
     #[serde(
         rename = "authRevision",
@@ -420,7 +420,7 @@ pub struct MemberUpdateResponse {
 #[derive(serde::Serialize)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MemberListRequest {
-    /// Ask the cluster instead of this member alone.
+    /// Whether a quorum confirms the list. If false, the list can be outdated.
     #[prost(bool, tag = "1")]
     #[serde(
         rename = "linearizable",
@@ -469,7 +469,7 @@ pub struct RangeRequest {
         serialize_with = "crate::v3::json::bytes"
     )]
     pub key: ::prost::bytes::Bytes,
-    /// Exclusive. Empty: the one key. A single zero byte: everything from key on.
+    /// Exclusive end of the range. If empty, only the key. If a single zero byte, all keys at or above the key.
     #[prost(bytes = "bytes", tag = "2")]
     #[serde(
         rename = "range_end",
@@ -477,7 +477,7 @@ pub struct RangeRequest {
         serialize_with = "crate::v3::json::bytes"
     )]
     pub range_end: ::prost::bytes::Bytes,
-    /// At most so many pairs, 0 for all.
+    /// Maximum number of pairs, or 0 for all.
     #[prost(int64, tag = "3")]
     #[serde(
         rename = "limit",
@@ -485,7 +485,7 @@ pub struct RangeRequest {
         serialize_with = "crate::v3::json::integer"
     )]
     pub limit: i64,
-    /// Read at this revision, 0 for the present one.
+    /// Revision to read, or 0 for the current one.
     #[prost(int64, tag = "4")]
     #[serde(
         rename = "revision",
@@ -507,7 +507,7 @@ pub struct RangeRequest {
         serialize_with = "crate::v3::json::named::<super::etcdserverpb::range_request::SortTarget, _>"
     )]
     pub sort_target: i32,
-    /// Answer from this member alone; may be stale.
+    /// Whether this member answers alone. The response can then be stale.
     #[prost(bool, tag = "7")]
     #[serde(
         rename = "serializable",
@@ -520,7 +520,7 @@ pub struct RangeRequest {
     #[prost(bool, tag = "9")]
     #[serde(rename = "count_only", skip_serializing_if = "crate::v3::json::is_default")]
     pub count_only: bool,
-    /// Filters, 0 for none; the count ignores them.
+    /// Filters by revision; 0 disables a filter. The count ignores them.
     #[prost(int64, tag = "10")]
     #[serde(
         rename = "min_mod_revision",
@@ -646,11 +646,11 @@ pub struct RangeResponse {
     #[prost(message, repeated, tag = "2")]
     #[serde(rename = "kvs", skip_serializing_if = "crate::v3::json::is_default")]
     pub kvs: ::prost::alloc::vec::Vec<super::mvccpb::KeyValue>,
-    /// The limit cut something off.
+    /// Whether the limit excluded keys of the range.
     #[prost(bool, tag = "3")]
     #[serde(rename = "more", skip_serializing_if = "crate::v3::json::is_default")]
     pub more: bool,
-    /// Keys in the range, whatever the limit.
+    /// Number of keys in the range, regardless of the limit.
     #[prost(int64, tag = "4")]
     #[serde(
         rename = "count",
@@ -662,7 +662,7 @@ pub struct RangeResponse {
 #[derive(serde::Serialize)]
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RangeStreamResponse {
-    /// Pairs of this piece; header, more and count come with the last one.
+    /// The pairs of this part. Only the last part has the header, more and count.
     #[prost(message, optional, tag = "1")]
     #[serde(
         rename = "range_response",
@@ -687,7 +687,7 @@ pub struct PutRequest {
         serialize_with = "crate::v3::json::bytes"
     )]
     pub value: ::prost::bytes::Bytes,
-    /// Lease to attach, 0 to detach.
+    /// Lease to attach, or 0 to detach the key from its lease.
     #[prost(int64, tag = "3")]
     #[serde(
         rename = "lease",
@@ -698,14 +698,14 @@ pub struct PutRequest {
     #[prost(bool, tag = "4")]
     #[serde(rename = "prev_kv", skip_serializing_if = "crate::v3::json::is_default")]
     pub prev_kv: bool,
-    /// Keep the present value; the key must exist.
+    /// Whether to keep the current value. If so, the key must exist.
     #[prost(bool, tag = "5")]
     #[serde(
         rename = "ignore_value",
         skip_serializing_if = "crate::v3::json::is_default"
     )]
     pub ignore_value: bool,
-    /// Keep the present lease; the key must exist.
+    /// Whether to keep the current lease. If so, the key must exist.
     #[prost(bool, tag = "6")]
     #[serde(
         rename = "ignore_lease",
@@ -814,7 +814,7 @@ pub mod response_op {
         ResponseTxn(super::TxnResponse),
     }
 }
-/// One condition on one key, or on every existing key of a range.
+/// A condition on a key, or on every existing key of a range.
 #[derive(serde::Serialize)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Compare {
@@ -962,7 +962,7 @@ pub mod compare {
 #[derive(serde::Serialize)]
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TxnRequest {
-    /// All must hold for success.
+    /// If all comparisons are true, success is executed, otherwise failure.
     #[prost(message, repeated, tag = "1")]
     #[serde(rename = "compare", skip_serializing_if = "crate::v3::json::is_default")]
     pub compare: ::prost::alloc::vec::Vec<Compare>,
@@ -982,7 +982,7 @@ pub struct TxnResponse {
     #[prost(bool, tag = "2")]
     #[serde(rename = "succeeded", skip_serializing_if = "crate::v3::json::is_default")]
     pub succeeded: bool,
-    /// One per operation of the branch that ran.
+    /// One response for each operation of the executed branch.
     #[prost(message, repeated, tag = "3")]
     #[serde(rename = "responses", skip_serializing_if = "crate::v3::json::is_default")]
     pub responses: ::prost::alloc::vec::Vec<ResponseOp>,
@@ -997,7 +997,7 @@ pub struct CompactionRequest {
         serialize_with = "crate::v3::json::integer"
     )]
     pub revision: i64,
-    /// Answer only when the space is free.
+    /// Whether to respond only after the space is free.
     #[prost(bool, tag = "2")]
     #[serde(rename = "physical", skip_serializing_if = "crate::v3::json::is_default")]
     pub physical: bool,
@@ -1012,7 +1012,7 @@ pub struct CompactionResponse {
 #[derive(serde::Serialize)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LeaseGrantRequest {
-    /// Seconds; raised to the minimum when below it.
+    /// TTL in seconds, raised to the minimum if it is lower.
     #[prost(int64, tag = "1")]
     #[serde(
         rename = "TTL",
@@ -1020,7 +1020,7 @@ pub struct LeaseGrantRequest {
         serialize_with = "crate::v3::json::integer"
     )]
     pub ttl: i64,
-    /// 0: the server picks.
+    /// If 0, the server selects the ID.
     #[prost(int64, tag = "2")]
     #[serde(
         rename = "ID",
@@ -1071,7 +1071,7 @@ pub struct LeaseRevokeResponse {
     #[serde(rename = "header", skip_serializing_if = "crate::v3::json::is_default")]
     pub header: ::core::option::Option<ResponseHeader>,
 }
-/// How long a lease still has, between members.
+/// The remaining TTL of a lease, sent between members.
 #[derive(serde::Serialize)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LeaseCheckpoint {
@@ -1128,7 +1128,7 @@ pub struct LeaseKeepAliveResponse {
         serialize_with = "crate::v3::json::integer"
     )]
     pub id: i64,
-    /// 0 when there is no such lease any more.
+    /// TTL in seconds, or 0 if the lease does not exist.
     #[prost(int64, tag = "3")]
     #[serde(
         rename = "TTL",
@@ -1147,7 +1147,7 @@ pub struct LeaseTimeToLiveRequest {
         serialize_with = "crate::v3::json::integer"
     )]
     pub id: i64,
-    /// List the attached keys too.
+    /// Whether to return the attached keys.
     #[prost(bool, tag = "2")]
     #[serde(rename = "keys", skip_serializing_if = "crate::v3::json::is_default")]
     pub keys: bool,
@@ -1165,7 +1165,7 @@ pub struct LeaseTimeToLiveResponse {
         serialize_with = "crate::v3::json::integer"
     )]
     pub id: i64,
-    /// Seconds left, -1 when there is no such lease.
+    /// Remaining seconds, or -1 if the lease does not exist.
     #[prost(int64, tag = "3")]
     #[serde(
         rename = "TTL",
@@ -1222,7 +1222,7 @@ pub struct AlarmRequest {
         serialize_with = "crate::v3::json::named::<super::etcdserverpb::alarm_request::AlarmAction, _>"
     )]
     pub action: i32,
-    /// 0 for all.
+    /// ID of the member, or 0 for all members.
     #[prost(uint64, tag = "2")]
     #[serde(
         rename = "memberID",
@@ -1370,12 +1370,12 @@ pub struct DowngradeResponse {
     #[prost(message, optional, tag = "1")]
     #[serde(rename = "header", skip_serializing_if = "crate::v3::json::is_default")]
     pub header: ::core::option::Option<ResponseHeader>,
-    /// The present cluster version.
+    /// The current cluster version.
     #[prost(string, tag = "2")]
     #[serde(rename = "version", skip_serializing_if = "crate::v3::json::is_default")]
     pub version: ::prost::alloc::string::String,
 }
-/// Between members.
+/// Sent between members.
 #[derive(serde::Serialize)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DowngradeVersionTestRequest {
@@ -1408,7 +1408,7 @@ pub struct StatusResponse {
     #[prost(string, tag = "2")]
     #[serde(rename = "version", skip_serializing_if = "crate::v3::json::is_default")]
     pub version: ::prost::alloc::string::String,
-    /// Bytes of the key space with its history.
+    /// Size in bytes of the key space with its history.
     #[prost(int64, tag = "3")]
     #[serde(
         rename = "dbSize",
@@ -1444,11 +1444,11 @@ pub struct StatusResponse {
         serialize_with = "crate::v3::json::integer"
     )]
     pub raft_applied_index: u64,
-    /// Alarms, and the lack of a leader.
+    /// Active alarms, and an error if there is no leader.
     #[prost(string, repeated, tag = "8")]
     #[serde(rename = "errors", skip_serializing_if = "crate::v3::json::is_default")]
     pub errors: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Of dbSize, what is not free.
+    /// The part of dbSize that is in use.
     #[prost(int64, tag = "9")]
     #[serde(
         rename = "dbSizeInUse",
@@ -1505,7 +1505,7 @@ pub struct HashResponse {
 #[derive(serde::Serialize)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HashKvRequest {
-    /// 0 for the present one.
+    /// Revision to hash, or 0 for the current one.
     #[prost(int64, tag = "1")]
     #[serde(
         rename = "revision",
@@ -1530,7 +1530,7 @@ pub struct HashKvResponse {
         serialize_with = "crate::v3::json::integer"
     )]
     pub compact_revision: i64,
-    /// The revision up to which was hashed.
+    /// The revision up to which the history was hashed.
     #[prost(int64, tag = "4")]
     #[serde(
         rename = "hash_revision",
@@ -1562,7 +1562,7 @@ pub struct SnapshotResponse {
         serialize_with = "crate::v3::json::bytes"
     )]
     pub blob: ::prost::bytes::Bytes,
-    /// Storage version, with the first piece.
+    /// The storage version.
     #[prost(string, tag = "4")]
     #[serde(rename = "version", skip_serializing_if = "crate::v3::json::is_default")]
     pub version: ::prost::alloc::string::String,
@@ -1654,7 +1654,7 @@ pub struct WatchCreateRequest {
         serialize_with = "crate::v3::json::bytes"
     )]
     pub range_end: ::prost::bytes::Bytes,
-    /// First revision of interest, 0 for from now on.
+    /// First revision to watch, or 0 for changes from now on.
     #[prost(int64, tag = "3")]
     #[serde(
         rename = "start_revision",
@@ -1662,7 +1662,7 @@ pub struct WatchCreateRequest {
         serialize_with = "crate::v3::json::integer"
     )]
     pub start_revision: i64,
-    /// Send empty answers from time to time while nothing happens.
+    /// Whether to send empty responses at intervals while there are no changes.
     #[prost(bool, tag = "4")]
     #[serde(
         rename = "progress_notify",
@@ -1679,7 +1679,7 @@ pub struct WatchCreateRequest {
     #[prost(bool, tag = "6")]
     #[serde(rename = "prev_kv", skip_serializing_if = "crate::v3::json::is_default")]
     pub prev_kv: bool,
-    /// 0: the server picks.
+    /// If 0, the server selects the ID.
     #[prost(int64, tag = "7")]
     #[serde(
         rename = "watch_id",
@@ -1687,7 +1687,7 @@ pub struct WatchCreateRequest {
         serialize_with = "crate::v3::json::integer"
     )]
     pub watch_id: i64,
-    /// Large answers may be split.
+    /// Whether large responses may be split.
     #[prost(bool, tag = "8")]
     #[serde(rename = "fragment", skip_serializing_if = "crate::v3::json::is_default")]
     pub fragment: bool,
@@ -1742,7 +1742,7 @@ pub struct WatchCancelRequest {
     )]
     pub watch_id: i64,
 }
-/// Asks for one answer without events, once all watchers are up to date.
+/// Requests one response without events once all watchers are up to date.
 #[derive(serde::Serialize)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WatchProgressRequest {}
@@ -1765,7 +1765,7 @@ pub struct WatchResponse {
     #[prost(bool, tag = "4")]
     #[serde(rename = "canceled", skip_serializing_if = "crate::v3::json::is_default")]
     pub canceled: bool,
-    /// Set when the start lay below the compacted revision, which this is.
+    /// The compacted revision if the watcher needs an earlier one, otherwise 0.
     #[prost(int64, tag = "5")]
     #[serde(
         rename = "compact_revision",
@@ -1779,7 +1779,7 @@ pub struct WatchResponse {
         skip_serializing_if = "crate::v3::json::is_default"
     )]
     pub cancel_reason: ::prost::alloc::string::String,
-    /// More of the same revision follows.
+    /// Whether the next response continues this one.
     #[prost(bool, tag = "7")]
     #[serde(rename = "fragment", skip_serializing_if = "crate::v3::json::is_default")]
     pub fragment: bool,

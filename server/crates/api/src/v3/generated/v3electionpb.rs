@@ -36,7 +36,7 @@ pub struct CampaignResponse {
     #[serde(rename = "leader", skip_serializing_if = "crate::v3::json::is_default")]
     pub leader: ::core::option::Option<LeaderKey>,
 }
-/// Names one term of one leader.
+/// Identifies one term of one leader.
 #[derive(serde::Serialize)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LeaderKey {

@@ -9,7 +9,7 @@ pub struct LockRequest {
         serialize_with = "crate::v3::json::bytes"
     )]
     pub name: ::prost::bytes::Bytes,
-    /// The lock goes when this lease does.
+    /// The lock is released when this lease ends.
     #[prost(int64, tag = "2")]
     #[serde(
         rename = "lease",
@@ -36,7 +36,7 @@ pub struct LockResponse {
 #[derive(serde::Serialize)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UnlockRequest {
-    /// The key that Lock answered.
+    /// The key that Lock returned.
     #[prost(bytes = "bytes", tag = "1")]
     #[serde(
         rename = "key",
