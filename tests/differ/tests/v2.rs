@@ -1,4 +1,4 @@
-//! Runs a bounded number of sequences, and the kept scripts.
+//! Compares v2's keys with etcd: runs a bounded number of random sequences and all kept scripts.
 
 use witan_differ::{engine, v2::Keys};
 

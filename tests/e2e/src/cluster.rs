@@ -144,7 +144,7 @@ impl Cluster {
         &mut self.members[at]
     }
 
-    /// Removes and returns a member, so that a test can start it while it borrows the others. Later members move up.
+    /// Removes and returns a member. The test can then start the member while it borrows the others. Later members move up.
     pub fn take_member(&mut self, at: usize) -> Server {
         self.members.remove(at)
     }

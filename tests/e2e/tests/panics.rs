@@ -250,7 +250,7 @@ fn has_panicked_connections(server: &Server, count: u64) -> bool {
 
 /// Panics in answers that have begun. The last line contains the error, or the response has no end. Returns the number of panics.
 fn streams(server: &Server) -> u64 {
-    // The gateway's lines: that the watch was created, and the event.
+    // Item 1 is the creation of the watch. Item 2 is the event.
     let create = r#"{"create_request":{"key":"a2V5","start_revision":"1"}}"#;
     plant(server, "gateway_stream item 2");
     let text = server.http("POST", "/v3/watch", create).text();

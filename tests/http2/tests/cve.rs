@@ -31,7 +31,7 @@ fn ask(stream: u32, call: Call) -> [Frame; 2] {
     [begin(stream, call), data]
 }
 
-/// Checks that the connection serves calls like a new one.
+/// Checks that the connection still serves calls.
 fn serves(client: &mut Client<Subject>, stream: u32) {
     client.send(&ask(stream, Call::Echo));
     assert!(client.answered(stream), "{:?}", client.seen.last());

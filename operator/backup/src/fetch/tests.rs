@@ -1,4 +1,4 @@
-//! `fetch` takes the newest or the named file. A broken file leaves nothing behind.
+//! `fetch` takes the newest file, or the one with the given name. A broken file leaves nothing behind.
 
 use std::sync::Arc;
 

@@ -309,7 +309,7 @@ mod tests {
                 .alarms
                 .push(AlarmMember { member_id, alarm: alarm.into() });
         };
-        // Of a member, and of two removed members.
+        // The alarms of a member and of two removed members.
         for member_id in [1, 5, 6] {
             raise(&mut answers[0], AlarmType::Corrupt, member_id);
         }
@@ -319,7 +319,7 @@ mod tests {
         raise(&mut answers[1], AlarmType::Nospace, 8);
         let seen = choose(&cluster, &answers, &BTreeSet::new()).unwrap();
         assert_eq!((seen.stale_corrupt, seen.undecided), (vec![5, 6], false));
-        // Of the whole cluster.
+        // The alarm of the whole cluster.
         raise(&mut answers[0], AlarmType::Corrupt, 0);
         let seen = choose(&cluster, &answers, &BTreeSet::new()).unwrap();
         assert_eq!((seen.stale_corrupt, seen.undecided), (vec![5, 6], true));

@@ -9,7 +9,7 @@ use super::{MemberId, Ordinal};
 pub struct Membership {
     /// The id of the cluster to which this list belongs.
     pub cluster_id: u64,
-    /// Each pod's report about its cluster. A pod can be in another cluster.
+    /// The report of each pod's member about its cluster. The member can be in a cluster other than `cluster_id`.
     pub reports: BTreeMap<Ordinal, ClusterReport>,
     /// Whether a quorum confirmed the list. If false, the cluster must not be changed.
     pub linearizable: bool,

@@ -184,7 +184,7 @@ fn the_budget_follows_the_voters() {
     assert_eq!(world.budget, None);
 }
 
-/// The policy for unready pods depends on whether the voter is the only one, also if the spec sets the number.
+/// The policy for unready pods depends on whether the voter is the only one, even if the spec sets the number.
 #[test]
 fn a_budget_of_the_spec_follows_a_sole_voter() {
     let mut world = cluster(1);

@@ -324,7 +324,7 @@ fn a_fenced_member_stays_down_and_the_others_keep_their_quorum() {
     assert!(removals(&world).is_empty());
 }
 
-/// Fencing the member would cause quorum loss while the other member is away.
+/// Fencing the member would cause quorum loss while the other member is down.
 #[test]
 fn an_unfenceable_member_does_not_block_others() {
     let mut world = cluster(3);

@@ -103,8 +103,8 @@ pub struct ChangesStatus {
     pub revision: i64,
     /// All changes made before this time are stored.
     pub time: Option<Timestamp>,
-    /// Number of gaps since this process started: revisions were compacted before they were stored, or the cluster returned to
-    /// an earlier revision.
+    /// Number of gaps since this process started. A gap occurs if revisions are compacted before they are stored, or if the
+    /// cluster returns to an earlier revision.
     pub gaps: u64,
     /// The last gap since this process started.
     #[serde(default)]

@@ -19,7 +19,7 @@ struct Record {
     keys_hash: Option<KeysHash>,
 }
 
-/// Compares the hash of the keys with the hash in a record. Returns a message for the report, also if the record has no hash.
+/// Compares the hash of the keys with the hash in a record. Returns a message for the report, even if the record has no hash.
 /// Fails if the hashes or the compacted revisions differ.
 pub(super) fn keys(record: &Path, kv: &Kv) -> Result<String, OfflineError> {
     let unreadable =

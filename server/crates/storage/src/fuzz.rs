@@ -40,8 +40,8 @@ pub fn entry_unframe(value: Vec<u8>) -> Option<LogRecord> {
     log::unframe(value)
 }
 
-/// Parses the lines of an `identity` file and encodes them again. Adds the checksum, which random input would never match.
-/// Returns `None` if the lines are invalid.
+/// Parses the lines of an `identity` file and encodes them again. Adds the checksum, because random input never contains a
+/// correct one. Returns `None` if the lines are invalid.
 pub fn identity(lines: &str) -> Option<String> {
     let stored = format::parse(PathBuf::from("identity"), &format::seal(lines)).ok();
     stored.map(|stored| stored.lines())

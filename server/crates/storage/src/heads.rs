@@ -58,8 +58,8 @@ fn title(run: &Run) -> String {
     )
 }
 
-/// Writes the heads of the run at `path`, whose records are `items`. Writes nothing if the run contains records other than
-/// blocks, or if the heads are too large. A failure is only logged, because startup can read the run.
+/// Writes the heads of the run at `path`. `items` are the records of the run. Writes nothing if some of them are not blocks, or
+/// if the heads are too large. A failure is only logged, because startup can read the run.
 pub(super) fn write(path: &Path, run: &Run, items: &[RunItem]) {
     let Some(bytes) = encode(run, items) else {
         return;

@@ -28,7 +28,7 @@ use crate::{
 const P99_MAX_MS: f64 = 100.0;
 const DONE_MIN: f64 = 0.95;
 
-/// Number of streams per connection that watch single nodes.
+/// Number of watch streams per connection. Each stream watches the lease or the pods of one node.
 const STREAMS_PER_CONNECTION: usize = 100;
 /// Number of clients that create the leases of new nodes in a step.
 const FILLERS: usize = 64;

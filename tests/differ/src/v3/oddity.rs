@@ -13,7 +13,7 @@ pub(crate) enum Place {
     Message,
     /// A list of messages.
     List,
-    /// An additional member of an object, which is the oddity.
+    /// An object, to which the oddity adds a member.
     Member,
     /// A second alternative of a oneof.
     Alternative,

@@ -110,7 +110,7 @@ fn changes(member: &Server, first: i64, last: i64) -> Vec<(i64, Vec<u8>, bool)> 
     })
 }
 
-/// The check at the start and the regular check compare password hashes. Watches from the compaction compare the history of
+/// The check at startup and the regular check compare password hashes. Watches from the compaction compare the history of
 /// keys.
 #[test]
 fn members_that_differ_become_one_state() {

@@ -81,7 +81,7 @@ fn retention_counts_backups_without_a_quorum_apart() {
     assert_eq!(removed(&backups, json!({"keepLast": 2})), ["hourly-8"]);
 }
 
-/// After a rollback of the operator, the later release continues the backup.
+/// A later release wrote the phase. Only that release can continue the backup.
 #[tokio::test]
 async fn a_backup_in_an_unknown_phase_is_left_alone() {
     let fake = FakeApi::default();

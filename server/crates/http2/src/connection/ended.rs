@@ -44,7 +44,7 @@ impl EndedStreams {
         self.ended_complete.push_back(id);
     }
 
-    /// Classifies a frame for a stream that is not open. `last` says whether no frame may follow it on the stream.
+    /// Classifies a frame for a stream that is not open. `last` says whether the frame ends the stream.
     pub(super) fn late(&mut self, id: u32, last: bool) -> LateFrame {
         if let Some(at) = self.ended_early.iter().position(|early| *early == id) {
             if last {

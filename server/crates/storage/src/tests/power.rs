@@ -73,7 +73,7 @@ fn lying_disk(round: u64) {
     let mut chance = chances(round);
     let (mut number, mut wait) = (0, 5);
     let known = acknowledged.clone();
-    // Cut alternately at syncs of the log and of the checkpoint, before they take effect.
+    // Cut the power at a sync of the log, then at a sync of the checkpoint, and so on, before the sync takes effect.
     let disk = Disk::watch(&dir.0, move |path, kept| {
         let name = path.to_string_lossy();
         let (log, checkpoint) = (name.contains("/log"), name.contains("/checkpoint"));
@@ -266,7 +266,7 @@ fn real_disk(round: u64, volume: &Volume) {
         for _ in 0..2 + chance(20) {
             steps.recv().expect("the writer lives");
         }
-        // Cut at a different moment each time.
+        // Cut the power at a different moment each time.
         std::thread::sleep(Duration::from_millis(chance(100)));
         stop(writer.id());
         let acknowledged = acknowledged.load(Ordering::SeqCst);

@@ -1,6 +1,6 @@
 //! The Lock and Election services, built from transactions, leases and watches, for clients whose library lacks them.
 //!
-//! A caller puts its key `name/LEASE` and waits until no key below the name is older. The key is deleted with the lease, or
+//! A caller puts its key `name/LEASE` and waits until it is the oldest key below the name. The key is deleted with the lease, or
 //! when the caller disconnects. As in etcd, all errors have the code `Unknown`.
 
 pub(super) mod election;
