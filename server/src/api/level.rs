@@ -82,7 +82,7 @@ fn rounded(at: SystemTime) -> String {
     text::time(i64::try_from(whole.as_nanos()).unwrap_or(i64::MAX))
 }
 
-/// Returns why the level cannot rise because of this member.
+/// Returns why a member keeps the level from rising.
 fn shortfall((id, running): &MemberRelease, members: &MemberRegistry) -> String {
     // A member has no name before its first start.
     let member = members.by_id.get(id).filter(|it| !it.name.is_empty());

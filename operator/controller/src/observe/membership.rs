@@ -411,7 +411,7 @@ mod tests {
             answer
         };
         let chosen = |answers: &[Answer]| choose(&cluster, answers, &BTreeSet::new()).unwrap();
-        // a-1 has not applied the raise yet, and a-3 is in another cluster.
+        // a-1 has not applied the new level yet, and a-3 is in another cluster.
         let seen = chosen(&[of(1, 7, Some(1)), of(2, 7, Some(2)), of(3, 8, Some(3))]);
         assert_eq!(seen.level, Some(2));
         let members = seen.members.iter();

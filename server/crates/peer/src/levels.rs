@@ -1,5 +1,5 @@
 //! A handle to the monitor that shows the members' releases and raises the cluster's feature level ([`FeatureLevels`]).
-//! `witan_machine::levels` decides about a raise. `monitor` queries the members and proposes the raise.
+//! `witan_machine::levels` decides whether to raise the level. `monitor` queries the members and proposes the new level.
 
 use std::time::SystemTime;
 
@@ -39,10 +39,10 @@ pub enum RaiseError {
     /// A downgrade to this release is in progress.
     #[error("the cluster returns to release {0}; cancel the downgrade first")]
     Downgrade(String),
-    /// The members or the cluster's version or level changed during the raise.
+    /// The members or the cluster's version or level changed in the meantime.
     #[error("the members of the cluster are changing; retry")]
     Changing,
-    /// The replica did not answer, or did not apply the raise before the timeout.
+    /// The replica did not answer, or did not apply the new level before the timeout.
     #[error(transparent)]
     Node(#[from] NodeError),
 }
@@ -75,7 +75,7 @@ impl FeatureLevels {
     }
 
     /// Raises the cluster to the highest level that all members support, without the usual delay. Returns the level when this
-    /// member has applied the raise. If all members support only the cluster's level, returns it and raises nothing.
+    /// member has applied it. If all members support only the cluster's level, returns that level and proposes nothing.
     pub async fn raise(&self) -> Result<Level, RaiseError> {
         let (to, answer) = oneshot::channel();
         let stopped = || RaiseError::Node(NodeError::Stopped);
@@ -97,7 +97,7 @@ pub(super) fn reachable_levels(
         .collect()
 }
 
-/// Returns the members that prevent a raise above the level `cluster`. `later` is as in [`reachable_levels`].
+/// Returns the members that keep the cluster at the level `cluster`. `later` is as in [`reachable_levels`].
 pub(super) fn blocking_members(
     mut running: Vec<MemberRelease>,
     cluster: Level,

@@ -135,7 +135,7 @@ impl Monitor {
         // Only leaders check whether a downgrade is complete.
         let check = self.shared.settings.downgrade_check.filter(|_| leads);
         let check = check.map(|every| every.saturating_sub(self.last_downgrade_check.elapsed()));
-        // The round in which no time is left proposes the raise. If that failed, the usual interval applies.
+        // The round in which no time is left proposes the new level. If that failed, the usual interval applies.
         let level_left = level_left.filter(|left| !left.is_zero());
         let due = [check, level_left].into_iter().flatten().min();
         wait.min(due.unwrap_or(wait)).max(UNDECIDED_INTERVAL)
@@ -200,7 +200,7 @@ impl Monitor {
         left
     }
 
-    /// Records the members that prevent the raise because they do not have enough disk space. Logs them when they change.
+    /// Records the members that do not have enough disk space for a higher level. Logs them when they change.
     fn record_lacking(&mut self, lacking: &[MemberRelease]) {
         let ids: Vec<MemberId> = lacking.iter().map(|(id, _)| *id).collect();
         if self.lacking == ids {

@@ -164,7 +164,7 @@ fn the_level_waits_and_rises_at_once_on_request() {
         level["level"] == 1 && level["risesAt"].is_string()
     });
 
-    // A downgrade prevents the raise.
+    // The level does not rise during a downgrade.
     let url = member.url();
     let enabled = Tool::Etcdctl36.run(&url, &["downgrade", "enable", "0.1"]);
     assert_eq!(

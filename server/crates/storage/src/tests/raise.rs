@@ -108,7 +108,7 @@ fn reopened(dir: &TempDir, what: &str) -> (u64, u64) {
     (index, storage.log.last_index())
 }
 
-/// Runs `done` on a member before the raise. Returns the directory after a power cut at each sync, with the synced path.
+/// Runs `done` on a member before its level rises. Returns the directory after a power cut at each sync, with the synced path.
 fn cuts(done: impl FnOnce(&mut Storage)) -> Vec<(String, TempDir)> {
     let dir = TempDir::new();
     let cutting = Arc::new(AtomicBool::new(false));
@@ -230,7 +230,7 @@ fn a_power_cut_during_a_raise_leaves_no_later_format_than_the_identitys() {
         let (checkpoint, last) = reopened(&dir, &what);
         assert!([1, 8, 11].contains(&checkpoint) && last >= 8, "{what}");
     }
-    // The cuts fall before the raise, between the identity and the base, and after the base.
+    // The cuts fall before the level rises, between the identity and the base, and after the base.
     assert_eq!(seen, BTreeSet::from([(4, 4), (5, 4), (5, 5)]));
 }
 
