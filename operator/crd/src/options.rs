@@ -68,6 +68,10 @@ pub struct Options {
     pub log_level: LogLevel,
     /// Level of detail of the metrics. `extensive` adds histograms of gRPC calls.
     pub metrics: MetricsDetail,
+    /// Whether members serve the v1 API of etcd 0.1.
+    pub enable_v1: bool,
+    /// Whether members serve the v2 API and the discovery service.
+    pub enable_v2: bool,
     /// Whether members also serve the v3 API as JSON over HTTP.
     #[serde(rename = "enableGRPCGateway")]
     pub enable_grpc_gateway: bool,
@@ -95,6 +99,8 @@ impl Default for Options {
             max_txn_ops: None,
             log_level: LogLevel::Info,
             metrics: MetricsDetail::Extensive,
+            enable_v1: true,
+            enable_v2: true,
             enable_grpc_gateway: true,
             extra_args: BTreeMap::new(),
         }

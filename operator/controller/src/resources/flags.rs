@@ -148,8 +148,12 @@ fn option_flags(options: &Options) -> Vec<String> {
     flags.extend(bytes.map(|bytes| flag("max-request-bytes", bytes)));
     let ops = options.max_txn_ops.filter(|n| *n >= 0);
     flags.extend(ops.map(|ops| flag("max-txn-ops", ops)));
-    if !options.enable_grpc_gateway {
-        flags.push(flag("enable-grpc-gateway", "false"));
-    }
+    let apis = [
+        ("enable-v1", options.enable_v1),
+        ("enable-v2", options.enable_v2),
+        ("enable-grpc-gateway", options.enable_grpc_gateway),
+    ];
+    let disabled = apis.into_iter().filter(|(_, enabled)| !enabled);
+    flags.extend(disabled.map(|(name, _)| flag(name, "false")));
     flags
 }

@@ -265,6 +265,20 @@ fn arguments(pod: &Pod) -> Vec<String> {
 }
 
 #[test]
+fn an_api_is_disabled_by_its_field() {
+    let fields = ["enableV1", "enableV2", "enableGRPCGateway"];
+    let flags = ["--enable-v1", "--enable-v2", "--enable-grpc-gateway"];
+    for disabled in fields {
+        let cluster = cluster(resource(json!({"options": {disabled: false}})));
+        let pod = pod(&cluster, &first(0, PeerTls::Off)).expect("a pod");
+        for (field, flag) in fields.into_iter().zip(flags) {
+            let has_flag = arguments(&pod).contains(&format!("{flag}=false"));
+            assert_eq!(has_flag, field == disabled, "{disabled}: {flag}");
+        }
+    }
+}
+
+#[test]
 fn a_restart_names_itself_alone_and_a_join_names_all() {
     let cluster = cluster(resource(json!({})));
     let flags = |bootstrap| {
