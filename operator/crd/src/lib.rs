@@ -51,8 +51,8 @@ pub use pod_status::{
     PodFailure, container_failure, containers, is_ready, pod_condition, pod_failure, pod_phase,
 };
 pub use pods::{
-    AdditionalMetadata, AntiAffinity, BudgetOptions, ClientService, CompactOnNoSpace, PeerService,
-    PullPolicy, SelfHealing, ServiceType, Services, UpdateKind, UpdateStrategy,
+    AdditionalMetadata, AntiAffinity, BudgetOptions, ClientService, CompactOnNoSpace, OnCorruption,
+    PeerService, PullPolicy, SelfHealing, ServiceType, Services, UpdateKind, UpdateStrategy,
 };
 pub use restore::{Restore, RestoreInPlace, RestorePhase, RestorePoint, RestoreStatus};
 pub use security::{

@@ -118,6 +118,8 @@ pub struct SelfHealing {
     /// the operator waits until the node returns or you intervene.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_lost_after: Option<Span>,
+    /// Whether the operator replaces a member whose data differs from the other members' data, or only reports it.
+    pub on_corruption: OnCorruption,
     /// Lets the operator compact old revisions when the NOSPACE alarm is raised, at most every ten minutes, and disarm the alarm
     /// if enough space is free. Watches and reads of compacted revisions fail. By default, the operator does not compact.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -145,9 +147,19 @@ impl Default for SelfHealing {
             enabled: true,
             unhealthy_after: Span("5m".to_owned()),
             node_lost_after: None,
+            on_corruption: OnCorruption::Replace,
             compact_on_no_space: None,
         }
     }
+}
+
+/// Whether the operator replaces a member whose data differs from the other members' data, or only reports it.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnCorruption {
+    /// The operator replaces the member.
+    Replace,
+    /// The operator only reports the member.
+    AlarmOnly,
 }
 
 /// Services through which clients and members connect.

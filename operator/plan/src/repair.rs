@@ -1,6 +1,6 @@
 //! Repairs a cluster: recreates missing pods, replaces members that do not recover, and cleans up after removed members.
 
-use witan_crd::Retention;
+use witan_crd::{OnCorruption, Retention};
 
 use super::{
     evidence::{self, Evidence, lost_disk},
@@ -242,8 +242,12 @@ fn decide_voter(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> V
         return VoterDecision::Remove(Removal::Asked);
     }
     if member.corrupt {
+        let on_corruption = joined.pass.spec.self_healing().on_corruption;
         // A corrupt member first rebuilds itself from the leader, without a membership change.
         return match joined.corrupt_for(ordinal, REBUILD_SECONDS) {
+            true if on_corruption == OnCorruption::AlarmOnly && must_go.is_none() => {
+                VoterDecision::Wait(idle(Why::Corrupt(ordinal)))
+            }
             true => VoterDecision::Remove(Removal::Corrupt),
             false => VoterDecision::Wait(soon(Why::Corrupt(ordinal))),
         };

@@ -102,7 +102,7 @@ const UNPROVEN_TEMPLATE: &str = "the process of member {member} reports that its
 const CANNOT_REPLACE: &str = "member {member} must be replaced, but the other members have no \
     quorum without it, or spec.selfHealing forbids the replacement";
 const CORRUPT: &str = "the data of member {member} differs from the data of the other members; if the member cannot \
-    restore its state from the leader, it is replaced";
+    restore its state from the leader, it is replaced, unless spec.selfHealing.onCorruption is AlarmOnly";
 const UNDECIDED: &str = "the members' data differs, and no majority agrees on one state, so v3 writes are refused. Planned changes wait. \
     Find the member with the correct data, replace the other members with EtcdOperations, and run etcdctl alarm disarm";
 const FOREIGN_UNHEALTHY: &str =

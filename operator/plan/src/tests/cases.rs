@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use witan_crd::EtcdClusterSpec;
+use witan_crd::{EtcdClusterSpec, OnCorruption, SelfHealing};
 
 use super::{faults::disk, why, world::World};
 use crate::{
@@ -256,6 +256,22 @@ fn a_corrupt_member_that_rebuilds_itself_stays() {
     world.members[1].corrupt = false;
     world.settle();
     assert!(removals(&world).is_empty());
+}
+
+#[test]
+fn with_alarm_only_a_corrupt_member_stays_until_its_replacement_is_requested() {
+    let mut world = cluster(3);
+    let on_corruption = OnCorruption::AlarmOnly;
+    world.spec.self_healing = Some(SelfHealing { on_corruption, ..SelfHealing::default() });
+    world.members[1].corrupt = true;
+    let id = world.members[1].id;
+    world.never(200, |step| matches!(step, Step::RemoveMember { .. }));
+    world.replace = Some(id);
+    let removed = world.run(
+        200,
+        |_, step| matches!(step, Step::RemoveMember { id: gone, .. } if *gone == id),
+    );
+    assert!(removed, "{:?}", world.last());
 }
 
 #[test]
