@@ -47,9 +47,9 @@ pub struct PortTls {
     pub crl: Option<PathBuf>,
     /// `--client-cert-auth`: whether the common name of a client certificate authenticates its user.
     pub client_cert_auth: bool,
-    /// `--client-cert-allowed-hostname`: a client certificate must contain one of these host names.
+    /// `--client-cert-allowed-hostname` or `--peer-cert-allowed-hostname`: certificates must contain one of these host names.
     pub allowed_hostnames: Vec<String>,
-    /// `--peer-cert-allowed-cn`: a client certificate must have one of these common names.
+    /// `--peer-cert-allowed-cn`: certificates must have one of these common names.
     pub allowed_common_names: Vec<String>,
     /// `--cipher-suites`, Go's names in the given order; empty means the default.
     pub cipher_suites: Vec<String>,
