@@ -30,7 +30,7 @@ pub enum Resource {
     Proposals,
     /// Bytes of watchers and of the keys that they watch.
     Watchers,
-    /// Requests in progress over HTTP/2. The first few calls of each connection do not count if they have one request message.
+    /// Requests in progress over HTTP/2. On each connection, the first few calls with one request message do not count.
     Calls,
     /// Passwords that are waiting to be hashed.
     Passwords,
