@@ -22,6 +22,9 @@ use tokio::{
 use tokio_rustls::client::TlsStream;
 use witan_base::sync::Mutex;
 
+/// Longest acknowledgment timeout that the kernel accepts.
+const ACKNOWLEDGMENT_TIMEOUT_MAX: Duration = Duration::from_millis((1 << 31) - 1);
+
 /// The owner's half of a stream to another member.
 #[derive(Debug)]
 pub struct DialedStream(Arc<Connection>);
@@ -70,6 +73,7 @@ impl DirectWriter {
     /// Makes the kernel end the stream if the other side's kernel acknowledges no data, or accepts none, for `timeout`. By
     /// default, the kernel waits for about 15 minutes.
     pub fn set_acknowledgment_timeout(&self, timeout: Duration) -> io::Result<()> {
+        let timeout = timeout.min(ACKNOWLEDGMENT_TIMEOUT_MAX);
         SockRef::from(&self.0.socket).set_tcp_user_timeout(Some(timeout))
     }
 
@@ -332,6 +336,15 @@ mod tests {
         near.read_exact(&mut answer).await.unwrap();
         drop(far);
         assert_eq!(&answer, b"answer");
+    }
+
+    #[tokio::test]
+    async fn any_acknowledgment_timeout_is_accepted() {
+        let (near, _far) = pair().await;
+        let writer = DialedStream::plain(near).direct_writer();
+        for timeout in [Duration::from_secs(5), Duration::MAX] {
+            writer.set_acknowledgment_timeout(timeout).unwrap();
+        }
     }
 
     #[tokio::test]
