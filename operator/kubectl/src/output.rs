@@ -27,7 +27,7 @@ fn write_out(text: &str) -> Result<(), PluginError> {
     }
 }
 
-/// Prints a line of text to stderr, escaped like the text of [`print`].
+/// Prints a line of text to stderr, escaped like the text of [`print()`].
 pub(super) fn tell(text: &str) {
     drop(writeln!(std::io::stderr(), "{}", printed(text)));
 }
