@@ -129,6 +129,14 @@ mod tests {
         );
     }
 
+    /// Asserts that these flags have these values and that the file caused no warning.
+    fn assert_given(values: &FlagValues, expected: &[(&str, &str)]) {
+        for (flag, text) in expected {
+            assert_eq!(values.given(flag), Some(*text), "{flag}");
+        }
+        assert!(values.warnings.is_empty(), "{:?}", values.warnings);
+    }
+
     #[test]
     fn v3_discovery_has_the_sections_of_etcd() {
         let values = parsed(
@@ -136,7 +144,7 @@ mod tests {
              dial-timeout: 1000000000\n    secure:\n      insecure-transport: false\n      \
              cacert: ca.pem\n    auth:\n      username: u\n      password: p\n",
         );
-        for (flag, text) in [
+        let expected = [
             ("discovery-token", "t"),
             ("discovery-endpoints", "http://a:1,http://b:1"),
             ("discovery-dial-timeout", "1000000000ns"),
@@ -144,10 +152,8 @@ mod tests {
             ("discovery-cacert", "ca.pem"),
             ("discovery-user", "u"),
             ("discovery-password", "p"),
-        ] {
-            assert_eq!(values.given(flag), Some(text), "{flag}");
-        }
-        assert!(values.warnings.is_empty(), "{:?}", values.warnings);
+        ];
+        assert_given(&values, &expected);
     }
 
     #[test]
@@ -156,15 +162,13 @@ mod tests {
             "discovery-config:\n  token: t\n  endpoints: [http://a:1]\n  \
              insecure-transport: false\n  cacert: ca.pem\n",
         );
-        for (flag, text) in [
+        let expected = [
             ("discovery-token", "t"),
             ("discovery-endpoints", "http://a:1"),
             ("discovery-insecure-transport", "false"),
             ("discovery-cacert", "ca.pem"),
-        ] {
-            assert_eq!(values.given(flag), Some(text), "{flag}");
-        }
-        assert!(values.warnings.is_empty(), "{:?}", values.warnings);
+        ];
+        assert_given(&values, &expected);
     }
 
     #[test]
