@@ -6,7 +6,8 @@ use std::{
     path::{Component, Path},
 };
 
-/// Lowest value that stands for "no limit". cgroup v1 reports such a number; cgroup v2 reports the word `max`.
+/// A limit of at least this many bytes means that the cgroup has no limit. cgroup v1 reports such a number; cgroup v2 reports
+/// the word `max`.
 const UNLIMITED_BYTES: u64 = 1 << 62;
 
 /// Minimum size in bytes of the reserve, which is never more than a quarter of the limit.
