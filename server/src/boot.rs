@@ -77,7 +77,9 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     warn_of_quota(config.settings.quota_bytes);
     let totals = Totals::register(&on, memory.bytes());
     let fed = (NodeMetrics::register(&on), &totals);
-    let peer_metrics = (PeerMetrics::register(&on), SnapshotMetrics::register(&on));
+    let panics = PanicMetrics::register(&on);
+    let peer_metrics = PeerMetrics::register(&on, panics.clone());
+    let peer_metrics = (peer_metrics, SnapshotMetrics::register(&on));
     let dialer = peer_dialer(&config, peer_tls);
     let links = (bound_peers, dialer.clone(), peer_metrics);
     let member = member::start(&config, (disk, links, memory), fed, stopping)?;
@@ -102,7 +104,7 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
                 &config,
                 (bound, security),
                 (&member.node, authenticator),
-                (on, metrics, totals),
+                (on, metrics, panics, totals),
                 (log_level, follow, levels),
             )?;
             actix_rt::spawn(report_ready(
@@ -260,15 +262,14 @@ async fn has_cluster_version(node: &Node) -> bool {
 }
 
 /// Starts the workers that serve clients on the bound sockets, each with the APIs of its surface. Registers the metrics of the
-/// APIs and of panics. `/metrics` then serves all metrics in `register`.
+/// APIs. `/metrics` then serves all metrics in `register`.
 fn serve(
     config: &Config,
     (bound, security): (Vec<Bound>, Option<ServerTls>),
     (node, authenticator): (&Node, Arc<Authenticator>),
-    (register, metrics, totals): (Register, Arc<TransportMetrics>, Totals),
+    (register, metrics, panics, totals): (Register, Arc<TransportMetrics>, PanicMetrics, Totals),
     (log_level, follow, levels): (LogLevelHandle, Option<FollowHandle>, FeatureLevels),
 ) -> Result<RunningServer, BootError> {
-    let panics = PanicMetrics::register(&register);
     let shared = SharedContext {
         panics: panics.clone(),
         health_metrics: HealthMetrics::register(&register),

@@ -14,7 +14,11 @@ use witan_api::v3::{
     v3lockpb::{LockRequest, lock_client::LockClient},
 };
 use witan_e2e::{
-    Launch, Server, binaries::planted, grpc, http::Connection, requests, wait, watching,
+    Launch, Server,
+    binaries::planted,
+    grpc,
+    http::{self, Connection},
+    requests, wait, watching,
 };
 
 /// The environment variable with the name of the file that plants a panic.
@@ -218,7 +222,11 @@ fn a_panic_ends_its_request_alone() {
         );
         count += 1;
     }
-    count += streams(&server);
+    plant(&server, "http item 1");
+    let peer_port = format!("127.0.0.1:{}", server.peer_port());
+    let answer = http::once(&peer_port, "GET", "/members", "");
+    assert_eq!(answer.status, 500, "{}", answer.text());
+    count += 1 + streams(&server);
     wait::until_true("nothing is open", || open(&server) == before);
     // No connection ended because of a request.
     assert!(has_panicked_connections(&server, 0));

@@ -18,6 +18,7 @@ use super::{Shared, handshake::HANDSHAKE_BYTES_MAX, hash, page::Page};
 
 /// Creates the service that answers requests on the calling thread.
 pub(super) async fn service(shared: Arc<Shared>) -> PeerHttp {
+    let panics = shared.metrics.panics.clone();
     let handler = move |request: HttpRequest, body: Payload| {
         let shared = shared.clone();
         async move {
@@ -26,7 +27,7 @@ pub(super) async fn service(shared: Arc<Shared>) -> PeerHttp {
             page.response(shared.members().cluster_id, shared.own_id())
         }
     };
-    PeerHttp::new(handler).await
+    PeerHttp::new(handler, panics).await
 }
 
 /// Returns the page that answers a request, or an error page as the error.

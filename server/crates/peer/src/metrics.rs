@@ -3,7 +3,7 @@
 use prometheus::{
     GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
 };
-use witan_base::metrics::Register;
+use witan_base::{metrics::Register, panics::PanicMetrics};
 use witan_machine::member::MemberId;
 
 /// Metrics of links and the listener.
@@ -18,6 +18,7 @@ pub struct PeerMetrics {
     disconnected: IntCounterVec,
     refused: IntCounterVec,
     clocks: GaugeVec,
+    pub(super) panics: PanicMetrics,
 }
 
 /// Metrics of the streams to and from one other member.
@@ -33,9 +34,9 @@ pub(super) struct PeerSeries {
 }
 
 impl PeerMetrics {
-    /// Registers the metrics for streams between members.
+    /// Registers the metrics for streams between members. `panics` counts panics of requests.
     #[rustfmt::skip]
-    pub fn register(on: &Register) -> Self {
+    pub fn register(on: &Register, panics: PanicMetrics) -> Self {
         Self {
             sent_bytes: on.counters("etcd_network_peer_sent_bytes_total", "The total number of bytes sent to peers.", &["To"]),
             received_bytes: on.counters("etcd_network_peer_received_bytes_total", "The total number of bytes received from peers.", &["From"]),
@@ -46,6 +47,7 @@ impl PeerMetrics {
             disconnected: on.counters("etcd_network_disconnected_peers_total", "The total number of disconnected peers.", &["Local", "Remote"]),
             refused: on.counters("witan_peer_refused_total", "Total number of refused connections to the peer port, by reason.", &["reason"]),
             clocks: on.floats("witan_peer_clock_difference_seconds", "Difference between the clock of a peer and this member's clock in seconds. Positive if the peer's clock is ahead.", &["To"]),
+            panics,
         }
     }
 

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use witan_base::{
     account::SMALL_BYTES,
     metrics::{MetricsPage, Register},
+    panics::PanicMetrics,
 };
 use witan_config::Config;
 use witan_machine::member::{Member, MemberRegistry, StoreLineage};
@@ -98,7 +99,7 @@ fn started_with(
 ) -> Running {
     let node = without_replica(MemberId(id), members.cluster_id);
     let on = Register::default();
-    let metrics = PeerMetrics::register(&on);
+    let metrics = PeerMetrics::register(&on, PanicMetrics::register(&on));
     let snapshot_metrics = SnapshotMetrics::register(&on);
     let (peers, post) = start(
         node.clone(),
