@@ -40,3 +40,19 @@ pub enum TlsError {
     #[error("TLS: {0}")]
     Settings(#[from] rustls::Error),
 }
+
+impl TlsError {
+    /// Returns whether an existing file could not be read. It may become readable without a change of its metadata, for example
+    /// once a file descriptor is free.
+    pub(super) fn is_unreadable_file(&self) -> bool {
+        match self {
+            Self::Read { source, .. } => source.kind() != io::ErrorKind::NotFound,
+            Self::Content { .. }
+            | Self::Pair { .. }
+            | Self::NoSuite { .. }
+            | Self::Hostname { .. }
+            | Self::SelfSigned { .. }
+            | Self::Settings(_) => false,
+        }
+    }
+}

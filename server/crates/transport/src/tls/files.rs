@@ -17,6 +17,7 @@ use rustls::{
     server::{NoServerSessionStorage, WebPkiClientVerifier},
 };
 use witan_config::{PortTls, ServerCertificate};
+use witan_logging::LogLimit;
 use x509_cert::{crl::CertificateList, der::Decode as _};
 
 use super::{
@@ -61,7 +62,7 @@ pub(super) const PEER_CLIENT: PortFlags = PortFlags {
 const CRL_MARKER: &[u8] = b"X509 CRL-----";
 
 /// Metadata of a file, or `None` if the file does not exist. A file has changed if any number differs.
-type FileStamp = Option<[i64; 6]>;
+pub(super) type FileStamp = Option<[i64; 6]>;
 
 /// The parsed contents of the TLS files.
 #[derive(Debug)]
@@ -92,6 +93,17 @@ pub(super) struct Files {
     choice: SuiteChoice,
     /// Whether this member's certificate is self-signed. The other members' certificates are then self-signed, too.
     self_signed: bool,
+    /// Limits log lines about failed reloads, because any client can cause an attempt.
+    failures: LogLimit,
+}
+
+/// The result of [`Files::reload`].
+pub(super) struct Reloaded<C> {
+    pub(super) config: C,
+    /// Whether the certificate was read.
+    pub(super) is_new: bool,
+    /// Whether a file could not be read that may become readable without a change of its metadata.
+    pub(super) try_again: bool,
 }
 
 impl Files {
@@ -120,6 +132,7 @@ impl Files {
             names,
             choice: suites::choice(tls)?,
             self_signed: matches!(tls.certificate, Some(ServerCertificate::SelfSigned { .. })),
+            failures: LogLimit::new(),
         })
     }
 
@@ -217,18 +230,26 @@ impl Files {
         Ok(config)
     }
 
-    /// Reads the files, replaces `last` with their contents, and builds a configuration. Also returns whether the certificate
-    /// was read. If it is invalid, `last` stays in use with the current revocation list. If the list is unreadable, no
-    /// certificate is accepted. In log lines, `words` name the certificates that are refused and the use of the files.
+    /// Reads the files, replaces `last` with their contents, and builds a configuration. If the certificate is invalid, `last`
+    /// stays in use with the current revocation list. If the list is unreadable, no certificate is accepted. In log lines,
+    /// `words` name the certificates that are refused and the use of the files.
     pub(super) fn reload<C>(
         &self,
         last: &mut TlsParts,
         words: [&str; 2],
         build: impl Fn(&Self, &TlsParts, Revoked) -> Result<C, TlsError>,
-    ) -> Result<(C, bool), TlsError> {
+    ) -> Result<Reloaded<C>, TlsError> {
         let [refused, of] = words;
+        let mut try_again = false;
         let revoked = self.revoked().unwrap_or_else(|error| {
-            tracing::error!(%error, "refusing {refused} until the revocation list can be read");
+            try_again = error.is_unreadable_file();
+            if let Some(left_out) = self.failures.admit() {
+                tracing::error!(
+                    %error,
+                    left_out,
+                    "refusing {refused} until the revocation list can be read"
+                );
+            }
             Revoked::Unknown
         });
         let read = self.parts().and_then(|parts| {
@@ -238,15 +259,20 @@ impl Files {
         match read {
             Ok((parts, config)) => {
                 *last = parts;
-                Ok((config, true))
+                Ok(Reloaded { config, is_new: true, try_again })
             }
             Err(error) => {
-                tracing::error!(
-                    %error,
-                    "failed to reload the TLS files{of}; the previous ones stay in use"
-                );
+                if let Some(left_out) = self.failures.admit() {
+                    tracing::error!(
+                        %error,
+                        left_out,
+                        "failed to reload the TLS files{of}; the previous ones stay in use"
+                    );
+                }
+                let try_again = try_again || error.is_unreadable_file();
                 // A new revocation list applies even if the certificate is invalid.
-                Ok((build(self, last, revoked)?, false))
+                let config = build(self, last, revoked)?;
+                Ok(Reloaded { config, is_new: false, try_again })
             }
         }
     }

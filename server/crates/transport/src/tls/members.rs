@@ -110,7 +110,7 @@ impl PeerTls {
             " for connections to other members",
         ];
         let config = self.0.client.reload(&mut last, words, Files::client_config);
-        config.map(|(config, _)| config)
+        config.map(|reloaded| reloaded.config)
     }
 }
 

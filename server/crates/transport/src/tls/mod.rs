@@ -1,8 +1,8 @@
 //! TLS of the client port and of the peer port, with rustls and ring.
 //!
 //! Every handshake checks whether files have changed, so a new certificate, authority or revocation list applies without a
-//! restart. If a file cannot be read, the previous certificate stays in use. If the revocation list cannot be read, no
-//! certificate of a client or of another member is accepted.
+//! restart. If a file cannot be read, the previous certificate stays in use, and the next handshake tries again. If the
+//! revocation list cannot be read, no certificate of a client or of another member is accepted.
 //!
 //! `config::security` and `config::peer_security` define the rules for flags.
 //!
@@ -57,7 +57,7 @@ use super::{
     metrics::{TlsMetrics, TransportMetrics},
     sniffed::ReplayedStream,
 };
-use files::{CLIENT_PORT, Files, TlsParts};
+use files::{CLIENT_PORT, FileStamp, Files, Reloaded, TlsParts};
 
 /// The first byte of every TLS connection: a handshake record.
 const HANDSHAKE_RECORD: u8 = 0x16;
@@ -85,7 +85,8 @@ struct Inner {
 
 /// The configuration from the last read of the files.
 struct LoadedTls {
-    stamps: [Option<[i64; 6]>; 4],
+    /// The stamps of the files, or no stamps if the next handshake must read the files again.
+    stamps: [FileStamp; 4],
     /// Certificate and key from the last successful read.
     parts: TlsParts,
     configs: SurfaceConfigs,
@@ -167,25 +168,34 @@ impl ServerTls {
         let mut now = self.0.now.lock();
         let stamps = files.stamps();
         if stamps != now.stamps {
-            now.stamps = stamps;
-            self.read_again(&mut now);
+            now.stamps = match self.read_again(&mut now) {
+                true => stamps,
+                false => <[FileStamp; 4]>::default(),
+            };
         }
         now.configs.of(surface).clone()
     }
 
-    /// Replaces `now` with the contents of the files and logs the result; see [`Files::reload`].
-    fn read_again(&self, now: &mut LoadedTls) {
+    /// Replaces `now` with the contents of the files and logs the result; see [`Files::reload`]. Returns whether the files need
+    /// not be read again before they change.
+    fn read_again(&self, now: &mut LoadedTls) -> bool {
         let words = ["all client certificates", ""];
         match self.0.files.reload(&mut now.parts, words, Files::config) {
-            Ok((config, read)) => {
-                if read {
+            Ok(Reloaded { config, is_new, try_again }) => {
+                // The next handshake reads the files again and would log the same lines.
+                if is_new && !try_again {
                     tracing::info!("reloaded the TLS files");
                     report_expiry(&now.parts, (&self.0.metrics, self.0.endpoint));
                 }
                 now.configs = SurfaceConfigs::new(&config);
+                !try_again
             }
             Err(error) => {
-                tracing::error!(%error, "failed to build a configuration from the previous TLS files")
+                tracing::error!(
+                    %error,
+                    "failed to build a configuration from the previous TLS files"
+                );
+                true
             }
         }
     }

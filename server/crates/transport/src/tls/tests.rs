@@ -279,6 +279,35 @@ fn every_revocation_list_of_a_file_applies() {
     }
 }
 
+/// Without a free file descriptor, a file cannot be read although it does not change afterwards.
+#[test]
+fn a_file_that_could_not_be_read_is_read_again() {
+    let authority = Authority::new("unreadable");
+    let mut tls = authority.port(1);
+    let crl = authority.write("crl", authority.revoke(&[]));
+    tls.crl = Some(crl.clone());
+    let config = Config { tls, ..Config::default() };
+    let metrics = TransportMetrics::register(&Register::default(), false);
+    let server = ServerTls::open(&config, &metrics).unwrap().unwrap();
+    let reads_again = || {
+        server.config(Surface::All);
+        server.0.now.lock().stamps != server.0.files.stamps()
+    };
+    assert!(!reads_again());
+    for path in [authority.folder.0.join("cert"), crl] {
+        let content = std::fs::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        // A directory has metadata, but cannot be read.
+        std::fs::create_dir(&path).unwrap();
+        assert!(reads_again(), "{path:?}");
+        std::fs::remove_dir(&path).unwrap();
+        std::fs::write(&path, "invalid").unwrap();
+        assert!(!reads_again(), "only a change can help: {path:?}");
+        std::fs::write(&path, content).unwrap();
+        assert!(!reads_again());
+    }
+}
+
 /// A new revocation list applies to dialed members even if the other files are unreadable.
 #[tokio::test]
 async fn a_member_connects_to_no_revoked_member() {
