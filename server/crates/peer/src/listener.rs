@@ -52,10 +52,13 @@ const REMOVAL_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct Listener {
     shared: Arc<Shared>,
     greetings: Arc<Mutex<Greetings>>,
-    streams: Mutex<HashMap<(MemberId, StreamKind), OpenStream>>,
+    streams: Mutex<OpenStreams>,
     /// Limits log lines about refusals, because any client can cause them.
     refusals: LogLimit,
 }
+
+/// The newest stream of each kind from each member. Some of the streams may have ended.
+type OpenStreams = HashMap<(MemberId, StreamKind), OpenStream>;
 
 #[derive(Debug)]
 struct OpenStream {
@@ -333,13 +336,8 @@ impl Listener {
             listener.on_ended(key);
         });
         let task = serving.abort_handle();
-        let before = self
-            .streams
-            .lock()
-            .insert(key, OpenStream { task, certificate, store_id });
-        if let Some(before) = before {
-            before.task.abort();
-        }
+        let stream = OpenStream { task, certificate, store_id };
+        add_stream(&mut self.streams.lock(), key, stream);
     }
 
     /// Records the end of a stream. If it was the last stream of a member that is not in the cluster, forgets that member.
@@ -382,9 +380,31 @@ impl Listener {
     }
 }
 
+/// Adds a stream. Ends the member's previous stream of the same kind, and forgets all streams that have ended, so that members
+/// that left the cluster take no memory.
+fn add_stream(streams: &mut OpenStreams, key: (MemberId, StreamKind), stream: OpenStream) {
+    streams.retain(|_, stream| !stream.task.is_finished());
+    if let Some(before) = streams.insert(key, stream) {
+        before.task.abort();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn streams_that_have_ended_are_forgotten() {
+        let mut streams = OpenStreams::new();
+        for id in 1..10 {
+            let serving = tokio::spawn(async {});
+            let task = serving.abort_handle();
+            serving.await.unwrap();
+            let stream = OpenStream { task, certificate: None, store_id: 0 };
+            add_stream(&mut streams, (MemberId(id), StreamKind::Bulk), stream);
+        }
+        assert_eq!(streams.len(), 1, "the streams of earlier members remain");
+    }
 
     #[tokio::test]
     async fn the_oldest_greeting_gives_way() {
