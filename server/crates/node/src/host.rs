@@ -116,6 +116,9 @@ impl Host for NodeHost {
     fn persist(&mut self, batch: &LogBatch) {
         let begun = Instant::now();
         let bytes = self.log.append(batch) as u64;
+        if let Some(first) = batch.records.first() {
+            self.shared.tokens.appended(first.index);
+        }
         self.checkpoints.appended(bytes);
         self.appended_bytes += bytes;
         self.applying = Instant::now();

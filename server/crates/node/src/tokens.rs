@@ -1,6 +1,7 @@
 //! Simple tokens in memory. The log entry of a log-in assigns the token on every member, and each member measures how long the
 //! token has not been used there. A token ends when its user is deleted or changes the password, when authentication is
 //! disabled, or when the process ends. Entries in the log at startup assign no tokens, because the tokens may have expired.
+//! Entries that replace them later do.
 //!
 //! At the limit, the user with the most tokens loses the least recently used one. One user's log-ins therefore do not end the
 //! tokens of others. Log-ins run on the replica's thread, so no step visits all tokens.
@@ -31,8 +32,8 @@ const ORDER_PARTS: u32 = 64;
 pub struct Tokens {
     ttl: Duration,
     known: Mutex<TokenTable>,
-    /// Index of the last entry in the log at startup.
-    replayed: u64,
+    /// Index of the last entry that is still the one in the log at startup.
+    replayed: AtomicU64,
     /// Index of the last entry whose tokens are assigned here.
     assigned: AtomicU64,
 }
@@ -127,7 +128,7 @@ impl Tokens {
         Self {
             ttl,
             known: Mutex::default(),
-            replayed,
+            replayed: AtomicU64::new(replayed),
             assigned: AtomicU64::new(0),
         }
     }
@@ -161,11 +162,16 @@ impl Tokens {
         Some(String::from(&*user))
     }
 
+    /// Records that an entry was appended to the log. It may replace an entry of the log at startup, and then assigns its token.
+    pub(super) fn appended(&self, index: u64) {
+        self.replayed.fetch_min(index.saturating_sub(1), Relaxed);
+    }
+
     /// Assigns or removes tokens after an applied auth command. `index` is the index of its entry.
     pub(super) fn applied(&self, reply: &AuthReply, index: u64) {
         match reply {
             AuthReply::Authenticated { user, prefix }
-                if index > self.replayed && !prefix.0.is_empty() =>
+                if index > self.replayed.load(Relaxed) && !prefix.0.is_empty() =>
             {
                 self.assign(format!("{}.{index}", prefix.0), user.clone());
             }
@@ -228,6 +234,20 @@ mod tests {
         tokens.applied(&authenticated("alice", "abc"), 8);
         assert_eq!(tokens.use_token("abc.7"), None);
         assert_eq!(tokens.use_token("abc.8").as_deref(), Some("alice"));
+    }
+
+    /// Entries that were not committed before the start may be replaced by entries of another leader.
+    #[test]
+    fn an_entry_that_replaces_one_from_before_the_start_assigns_a_token() {
+        let tokens = Tokens::new(Duration::from_secs(300), 8);
+        tokens.appended(8);
+        for index in 7..10 {
+            tokens.applied(&authenticated("alice", "abc"), index);
+        }
+        assert_eq!(tokens.use_token("abc.7"), None);
+        assert_eq!(tokens.use_token("abc.8").as_deref(), Some("alice"));
+        tokens.appended(10);
+        assert_eq!(tokens.use_token("abc.9").as_deref(), Some("alice"));
     }
 
     #[test]
