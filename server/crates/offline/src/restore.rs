@@ -64,7 +64,8 @@ pub(super) fn restore(
         identity.cluster_id,
     );
     bar.begin("writing", 0);
-    directory.finish(state)?;
+    let finished = directory.finish(state);
+    finished.map_err(|error| finish_error(error, &dir))?;
     bar.end();
     remove_snapshot(arguments)?;
     Ok(text)
@@ -77,6 +78,21 @@ enum ReadError {
     Snapshot(#[from] BoltError),
     #[error(transparent)]
     Storage(#[from] OpenError),
+}
+
+/// Converts an error of the last step of a restore. Another process may have filled the data directory in the meantime.
+fn finish_error(error: OpenError, dir: &Path) -> OfflineError {
+    if let OpenError::Io { source, .. } = &error {
+        // The kind depends on the file system.
+        let kinds = [
+            io::ErrorKind::DirectoryNotEmpty,
+            io::ErrorKind::AlreadyExists,
+        ];
+        if kinds.contains(&source.kind()) {
+            return OfflineError::DirectoryNotEmpty(dir.display().to_string());
+        }
+    }
+    error.into()
 }
 
 /// Builds the state from a snapshot and its changes. `length` is the snapshot's size in bytes. Takes the members and the
@@ -262,6 +278,27 @@ mod tests {
             assert_eq!(error.exit_code(), 1);
         }
         assert!(!folder.target().exists());
+    }
+
+    #[test]
+    fn a_directory_that_another_process_has_filled_is_not_empty() {
+        let error = |kind: io::ErrorKind| {
+            let path = PathBuf::from("restored");
+            let error = OpenError::Io { path: path.clone(), source: kind.into() };
+            finish_error(error, &path)
+        };
+        for kind in [
+            io::ErrorKind::DirectoryNotEmpty,
+            io::ErrorKind::AlreadyExists,
+        ] {
+            let error = error(kind);
+            assert!(
+                matches!(error, OfflineError::DirectoryNotEmpty(_)),
+                "{error}"
+            );
+        }
+        let error = error(io::ErrorKind::TimedOut);
+        assert!(matches!(error, OfflineError::Storage(_)), "{error}");
     }
 
     /// The cluster then begins with the level of the backup and rises with its first version, as each new cluster does.

@@ -1,9 +1,9 @@
 //! Creates a data directory while its state is built, for a restore or inside an etcd data directory.
 //!
-//! The data is staged next to its final path, and renamed when it is complete and durable. If the data directory exists, the
-//! data is staged inside, because the directory may be a mount point, which cannot be replaced. A failure or a crash leaves
-//! nothing at the final path. The state can be larger than memory, because parts of it are written while it is built. Its
-//! values are read from the staged runs, so it is dropped before the rename.
+//! The data is staged next to the data directory, and moved there when it is complete and durable. If the data directory exists,
+//! the data is staged inside, because the directory may be a mount point. A failure or a crash leaves no data at the final path.
+//! The state can be larger than memory, because parts of it are written while it is built. Its values are read from the staged
+//! runs, so it is dropped before the rename.
 
 use std::{
     fs, io,
@@ -35,9 +35,9 @@ const FOLDERS: [&str; 2] = ["log", "checkpoint"];
 #[derive(Debug)]
 pub struct NewDirectory {
     dir: PathBuf,
-    /// Whether `dir` existed, so that `staged` is inside it.
-    existed: bool,
     staged: StagedDirectory,
+    /// The lock of the staging directory, released after its files are removed.
+    _lock: DirectoryLock,
 }
 
 /// Returns whether a data directory can be created at `dir`: it is missing, empty, or has only files of an interrupted
@@ -52,24 +52,30 @@ pub fn is_free(dir: &Path) -> bool {
 }
 
 /// Starts to create the data directory of a member. `dir` must be free ([`is_free`]). [`NewDirectory::finish`] fills it
-/// atomically. `cache` decides which values of the state stay in memory.
+/// atomically. `cache` decides which values of the state stay in memory. Fails with [`OpenError::Locked`] if another process
+/// creates the directory in the same staging directory.
 pub fn create(
     dir: &Path,
     identity: &DataIdentity,
     cache: &Arc<BlockCache>,
 ) -> Result<NewDirectory, OpenError> {
-    let existed = dir.is_dir();
-    let staged = match existed {
+    let staged = match dir.is_dir() {
         true => dir.join(RESTORING),
         false => staging(dir)?,
     };
-    if staged.exists() {
-        // An earlier process may have left this directory.
-        let _lock = DirectoryLock::take_existing(&member_dir(&staged))?;
-        fs::remove_dir_all(&staged).map_err(|error| OpenError::io(&staged, error))?;
+    make_dir(&staged)?;
+    // The lock inside `member` protects neither its creation nor its rename.
+    let lock = DirectoryLock::take(&staged)?;
+    let left = member_dir(&staged);
+    match fs::remove_dir_all(&left) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(OpenError::io(&left, error));
+        }
+        // An earlier process may have left files.
+        Ok(()) | Err(_) => {}
     }
     let staged = StagedDirectory::open(staged, identity, cache)?;
-    Ok(NewDirectory { dir: dir.to_owned(), existed, staged })
+    Ok(NewDirectory { dir: dir.to_owned(), staged, _lock: lock })
 }
 
 impl NewDirectory {
@@ -78,21 +84,15 @@ impl NewDirectory {
         self.staged.write_part(machine)
     }
 
-    /// Completes the directory of a member that starts from `view`.
+    /// Completes the directory of a member that starts from `view`. Fails if another process has filled the directory.
     pub fn finish(mut self, view: View) -> Result<(), OpenError> {
         self.staged.fill(view, None)?;
-        let moved = match self.existed {
-            // `member` is the only entry of a data directory, so this rename is atomic, too.
-            true => fs::rename(member_dir(&self.staged.path), member_dir(&self.dir))
-                .and_then(|()| sync_dir(&self.dir)),
-            false => fs::rename(&self.staged.path, &self.dir),
-        };
-        moved
+        make_dir(&self.dir)?;
+        // `member` is the only entry of a data directory, so this rename is atomic. It does not replace another member's files.
+        fs::rename(member_dir(&self.staged.path), member_dir(&self.dir))
+            .and_then(|()| sync_dir(&self.dir))
             .and_then(|()| files::sync_parent(&self.dir))
-            .map_err(|error| OpenError::io(&self.dir, error))?;
-        // In an existing directory, the empty staging directory still has to be removed.
-        self.staged.done = !self.existed;
-        Ok(())
+            .map_err(|error| OpenError::io(&self.dir, error))
     }
 }
 
@@ -197,7 +197,7 @@ fn remove_unfinished(dir: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// Returns the path of the staging directory next to `dir`, which is later renamed to `dir`.
+/// Returns the path of the staging directory next to `dir`. Processes in different containers can have the same path.
 fn staging(dir: &Path) -> Result<PathBuf, OpenError> {
     let mut name = dir
         .file_name()
@@ -213,7 +213,7 @@ struct StagedDirectory {
     path: PathBuf,
     /// The opened directory, until it is filled.
     storage: Option<Storage>,
-    /// Whether the directory was renamed, or some of its files may have been moved.
+    /// Whether some of its files may have been moved, so that the rest must stay.
     done: bool,
 }
 

@@ -83,6 +83,35 @@ fn an_existing_directory_is_filled_and_not_replaced() {
     assert!(records(&recovered.checkpoint.unwrap()) == expected);
 }
 
+/// Two processes can restore into one directory at the same time.
+#[test]
+fn a_second_creation_fails_and_changes_nothing() {
+    let (dir, cache) = (TempDir::new(), keeps_none());
+    let staged = dir.data().join("witan-restoring");
+    std::fs::create_dir_all(&staged).unwrap();
+    // The first process has not created the files of the member yet.
+    let lock = while_unlocked(|| crate::DirectoryLock::take(&staged)).unwrap();
+    let create = || crate::create(&dir.data(), &ME, &cache);
+    let second = create().expect_err("another restore is running");
+    assert_eq!(second.exit_code(), 20, "{second}");
+    assert_eq!(files(&staged, ""), [staged.join("LOCK")]);
+    drop(lock);
+}
+
+#[test]
+fn a_directory_that_another_process_has_filled_stays_as_it_is() {
+    let (dir, cache) = (TempDir::new(), keeps_none());
+    let create = || crate::create(&dir.data(), &ME, &cache);
+    let late = while_unlocked(create).unwrap();
+    std::fs::create_dir(dir.data()).unwrap();
+    while_unlocked(create).unwrap().finish(first()).unwrap();
+    let identity = || std::fs::read(dir.data().join("member/identity")).unwrap();
+    let before = identity();
+    late.finish(first()).expect_err("the directory is filled");
+    assert_eq!(identity(), before);
+    assert_eq!(files(&dir.0, ""), [dir.data()]);
+}
+
 #[test]
 fn after_a_crash_a_part_does_not_count_as_a_checkpoint() {
     let (dir, cache) = (TempDir::new(), keeps_none());
