@@ -9,11 +9,13 @@ use super::{
 };
 use crate::model::{MemberId, MemberSeen, Ordinal, Removal, Step, Why};
 
-/// Returns the wanted number of members: `spec.replicas`, plus one while a voter that answers is replaced.
+/// Returns the wanted number of members: `spec.replicas`, plus one while a voter that answers is replaced. If the voter becomes
+/// silent after its replacement was added, the replacement stays, so that its data need not be transferred again.
 pub(super) fn wanted(joined: &Joined<'_>) -> usize {
+    let is_added = joined.list.members.iter().any(|member| member.learner);
     let voters = joined.own().filter(|(_, member)| !member.learner);
-    let mut up = voters.filter(|(ordinal, member)| is_up(joined, *ordinal, member));
-    let replaces = up.any(|(ordinal, member)| must_go(joined, ordinal, member).is_some());
+    let mut due = voters.filter(|(ordinal, member)| is_added || is_up(joined, *ordinal, member));
+    let replaces = due.any(|(ordinal, member)| must_go(joined, ordinal, member).is_some());
     joined.pass.spec.members() as usize + usize::from(replaces || roll::replaces(joined))
 }
 

@@ -126,6 +126,34 @@ fn a_voter_that_misses_one_call_keeps_its_replacement() {
     assert!(!step.acts(), "{step:?}");
 }
 
+/// The replacement already has most of the data, and members refuse to add another one while the voter is down.
+#[test]
+fn a_voter_that_becomes_silent_keeps_its_replacement() {
+    for asked in [false, true] {
+        let mut world = cluster(3);
+        let replaced = world.member(1).expect("a member").id;
+        world.replace = Some(replaced).filter(|_| asked);
+        world.claims.get_mut(&1).expect("a claim").deleting = !asked;
+        assert!(world.run(50, |world, _| world.pods.contains_key(&3)));
+        let learner = world.member(3).expect("a member").id;
+        let catch_up = |world: &mut World, at| {
+            let mut members = world.members.iter_mut();
+            let member = members.find(|member| member.id == learner);
+            member.expect("it stays").caught_up_at = at;
+        };
+        catch_up(&mut world, i64::MAX);
+        world.run(10, |_, _| false);
+        break_pod(&mut world, 1, None);
+        world.elapse(1);
+        world.never(20, |step| matches!(step, Step::RemoveMember { .. }));
+        catch_up(&mut world, 0);
+        world.settle();
+        assert_eq!(removals(&world).len(), 1, "{:?}", world.last());
+        let has = |id| world.members.iter().any(|member| member.id == id);
+        assert!(has(learner) && !has(replaced));
+    }
+}
+
 /// The voter's pod is unready and has an outdated template, but the quorum needs the vote. The pod must not be recreated.
 #[test]
 fn a_voter_that_misses_one_call_keeps_its_pod() {
