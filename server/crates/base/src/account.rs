@@ -221,6 +221,11 @@ impl Account {
         self.0.charged[what as usize].fetch_sub(amount, Relaxed);
     }
 
+    /// Returns the amount that the account is charged.
+    pub fn charged(&self, what: Resource) -> usize {
+        self.0.charged[what as usize].load(Relaxed)
+    }
+
     /// Charges an amount until the returned value is dropped. Returns `None` if it is refused.
     pub fn hold(&self, what: Resource, amount: usize) -> Option<Charge> {
         self.charge(what, amount)

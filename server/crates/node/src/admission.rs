@@ -13,7 +13,7 @@ use witan_machine::{
     alarm::{AlarmAction, AlarmCommand, AlarmType},
     command::{Command, UnstampedEntry},
 };
-use witan_replica::host::Connection;
+use witan_replica::{host::Connection, limits::INBOX_MAX};
 
 use super::{
     AppliedCommand, LoopRequest, Node, NodeError,
@@ -175,9 +175,15 @@ impl Node {
         Ok(answer)
     }
 
-    /// Queues a request for the replica's thread. Fails with `TooMany` if the queue is full and with `Removed` or `Stopped` if
-    /// the thread has ended.
+    /// Queues a request for the replica's thread. Fails with `TooMany` if the queue is full, or if more than half of it is used
+    /// and the connection has more calls than the queue has free slots. Fails with `Removed` or `Stopped` if the thread has
+    /// ended.
     pub(super) fn send(&self, inbound: LoopRequest) -> Result<(), NodeError> {
+        let free = self.shared.inbox.capacity();
+        // The calls of one connection could fill the queue.
+        if free < INBOX_MAX / 2 && self.account.charged(Resource::Calls) > free {
+            return Err(NodeError::TooMany);
+        }
         let sent = self.shared.inbox.try_send(inbound);
         sent.map_err(|refused| match refused {
             TrySendError::Full(_) => NodeError::TooMany,

@@ -70,6 +70,20 @@ fn go_on(requests: &mut Receiver<LoopRequest>, reply: &Reply) {
 }
 
 #[test]
+fn a_connection_with_many_calls_leaves_slots_to_others() {
+    actix_rt::System::new().block_on(async {
+        let (node, _requests) = stalled();
+        let totals = Totals::register(&Register::default(), u64::MAX);
+        let (many, few) = (totals.open(), totals.open());
+        assert!(many.charge(Resource::Calls, INBOX_MAX));
+        let first = offer(&node.of_connection(&many), 0).await;
+        assert_eq!(first.len(), INBOX_MAX / 2 + 1);
+        let others = offer(&node.of_connection(&few), 0).await;
+        assert_eq!(first.len() + others.len(), INBOX_MAX);
+    });
+}
+
+#[test]
 fn a_stalled_replica_is_not_given_more_than_fits() {
     actix_rt::System::new().block_on(async {
         let (node, mut requests) = stalled();
