@@ -215,6 +215,28 @@ fn leaders_follow_each_other() {
     assert_eq!(refused, "Unknown election: no leader");
 }
 
+/// etcd reports that the candidate leads, although its key is deleted.
+#[test]
+fn a_candidate_whose_lease_ends_does_not_lead() {
+    let server = start(Kind::Witan);
+    let told = grpc::runtime().block_on(async {
+        let channel = grpc::connect(&server.address()).await;
+        let elections = ElectionClient::new(channel.clone());
+        for id in [1, 2] {
+            grant(&channel, id).await;
+        }
+        let (mut first, mut second) = (elections.clone(), elections);
+        let led = first.campaign(campaign(1, "a")).await;
+        led.expect("there is no other candidate");
+        let waits = tokio::spawn(async move { outcome(second.campaign(campaign(2, "b")).await) });
+        until_keys(&channel, 2).await;
+        revoke(&channel, 2).await;
+        revoke(&channel, 1).await;
+        waits.await.expect("it ends")
+    });
+    assert_eq!(told, "Unknown election: not leader");
+}
+
 /// Calls that are refused or change nothing. The tests over gRPC compare the others.
 const CALLS: &[gateway::Call] = &[
     ("lock/lock", r#"{"name":"YQ==","lease":99}"#),

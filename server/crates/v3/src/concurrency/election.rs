@@ -30,7 +30,7 @@ const NO_LEADER: &str = "election: no leader";
 const NOT_LEADER: &str = "election: not leader";
 const NO_KEY: &str = "\"leader\" field must be provided";
 
-/// Waits until the caller leads the election. If the caller disconnects first, deletes its key.
+/// Waits until the caller leads the election. Fails if its key is deleted first. If the caller disconnects, deletes the key.
 pub(crate) async fn campaign(
     ctx: &Context,
     request: CampaignRequest,
@@ -77,6 +77,11 @@ async fn win_election(
             let _ = delete_key(&ctx, &key, rev).await;
             return Err(RpcError::Stopped);
         }
+    }
+    // The key is deleted if its lease ends while the caller waits.
+    let there = kv::range(&ctx, get(&key)).await?.response.kvs;
+    if there.first().is_none_or(|own| own.create_revision != rev) {
+        return Err(RpcError::Plain(NOT_LEADER));
     }
     Ok(CampaignResponse {
         header: response.header,
