@@ -28,6 +28,9 @@ const ADOPTING: &str = "witan-adopting";
 /// The directory inside an existing data directory in which its data is staged.
 const RESTORING: &str = "witan-restoring";
 
+/// The directory at the root of a new file system, such as ext4.
+const LOST_FOUND: &str = "lost+found";
+
 /// Witan's directories next to etcd's. The identity is moved after them.
 const FOLDERS: [&str; 2] = ["log", "checkpoint"];
 
@@ -40,13 +43,15 @@ pub struct NewDirectory {
     _lock: DirectoryLock,
 }
 
-/// Returns whether a data directory can be created at `dir`: it is missing, empty, or has only files of an interrupted
-/// [`create`].
+/// Returns whether a data directory can be created at `dir`: it is missing, empty, or has only `lost+found` and files of an
+/// interrupted [`create`].
 pub fn is_free(dir: &Path) -> bool {
+    let is_ignored = |entry: fs::DirEntry| {
+        let name = entry.file_name();
+        name == RESTORING || name == LOST_FOUND
+    };
     match fs::read_dir(dir) {
-        Ok(mut entries) => {
-            entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == RESTORING))
-        }
+        Ok(mut entries) => entries.all(|entry| entry.is_ok_and(is_ignored)),
         Err(error) => error.kind() == io::ErrorKind::NotFound,
     }
 }

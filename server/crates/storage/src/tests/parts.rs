@@ -113,6 +113,15 @@ fn a_directory_that_another_process_has_filled_stays_as_it_is() {
 }
 
 #[test]
+fn a_new_file_system_is_free() {
+    let dir = TempDir::new();
+    std::fs::create_dir_all(dir.data().join("lost+found")).unwrap();
+    assert!(crate::is_free(&dir.data()));
+    std::fs::write(dir.data().join("file"), "").unwrap();
+    assert!(!crate::is_free(&dir.data()));
+}
+
+#[test]
 fn after_a_crash_a_part_does_not_count_as_a_checkpoint() {
     let (dir, cache) = (TempDir::new(), keeps_none());
     for seed in 0..2 {
