@@ -282,7 +282,7 @@ impl<R> Session<R> {
 
     /// Reads a batch of a group's pending changes at their recorded locations and queues it for the group's synced watchers.
     /// Puts the remaining changes back into `unread`. If the history layout has changed or a value is only on disk, puts the
-    /// group back to be read by revision. If the changes were compacted, cancels the watchers.
+    /// group back to be read by revision. If changes were compacted, cancels the watchers that need them.
     fn read_recorded(
         &mut self,
         states: &HistoryStates,
@@ -309,14 +309,12 @@ impl<R> Session<R> {
                 self.out.push_synced((group_id, first), batch);
             }
             Err(UnreadLocations::OnDisk(from)) => self.unread.put_back(group_id, from),
-            Err(UnreadLocations::Compacted(lost)) => {
-                self.cancel_compacted(self.synced_watchers(group_id), lost);
-            }
+            Err(UnreadLocations::Compacted(lost)) => self.cancel_lost(group_id, lost),
         }
     }
 
-    /// Reads one batch of a group's changes from `from` on and puts the remaining changes back into `unread`. If they were
-    /// compacted, cancels the group's synced watchers.
+    /// Reads one batch of a group's changes from `from` on and puts the remaining changes back into `unread`. If changes were
+    /// compacted, cancels the synced watchers that need them.
     async fn read_from(
         &mut self,
         group_id: WatcherGroupId,
@@ -345,9 +343,25 @@ impl<R> Session<R> {
                 }
                 self.out.push_synced((group_id, first), batch);
             }
-            Err(lost) => self.cancel_compacted(self.synced_watchers(group_id), lost),
+            Err(lost) => self.cancel_lost(group_id, lost),
         }
         Ok(())
+    }
+
+    /// Cancels the synced watchers of a group that need changes from before the compacted revision. The group's other watchers
+    /// start at this revision or later and continue there.
+    fn cancel_lost(&mut self, group_id: WatcherGroupId, lost: Compacted) {
+        let Compacted(compacted) = lost;
+        let synced = self.synced_watchers(group_id).into_iter();
+        let (canceled, others): (Vec<i64>, Vec<i64>) = synced.partition(|id| {
+            let watcher = self.watchers.get(*id);
+            watcher.is_some_and(|watcher| watcher.next < compacted)
+        });
+        if !others.is_empty() {
+            let from = ResumePoint::at_revision(compacted, None);
+            self.unread.put_back(group_id, from);
+        }
+        self.cancel_compacted(canceled, lost);
     }
 
     /// Returns the IDs of a group's synced watchers that need the changes up to `notified_revision`.

@@ -19,7 +19,7 @@ use witan_machine::{
 use witan_node::{WatchRange, testing::NodeOfStates};
 
 use super::{limits::UNWANTED_SCAN_CHANGES, watch_events};
-use crate::test_context::context;
+use crate::test_context::{apply, context, put};
 
 const SEEDS: u64 = 12;
 const STEPS: usize = 200;
@@ -75,7 +75,7 @@ impl World {
         let member = NodeOfStates::begin(&kv);
         let ctx = context(member.node.clone());
         let session = || {
-            let answers: Answers = Box::pin(watch_events(&ctx, requests(), false));
+            let answers: Answers = Box::pin(watch_events(&ctx, requests(WATCHERS), false));
             (answers, Vec::new())
         };
         let sessions = (0..3).map(|_| session()).collect();
@@ -182,14 +182,10 @@ impl World {
     /// Takes the next response of a session. Returns `false` if none is ready.
     async fn read(&mut self, session: usize) -> bool {
         let (answers, received) = &mut self.sessions[session];
-        for _ in 0..IDLE_POLLS {
-            if let Some(answer) = answers.next().now_or_never() {
-                note(received, answer.expect("it goes on").expect("no error"));
-                return true;
-            }
-            tokio::task::yield_now().await;
-        }
-        false
+        let answer = next(answers).await;
+        let is_ready = answer.is_some();
+        answer.into_iter().for_each(|answer| note(received, answer));
+        is_ready
     }
 
     /// Reads all responses and compares them with the history. Returns the number of watchers that were not canceled.
@@ -221,6 +217,17 @@ impl World {
         }
         whole
     }
+}
+
+/// Takes the next response of a stream. Returns `None` if none is ready.
+async fn next(answers: &mut Answers) -> Option<WatchResponse> {
+    for _ in 0..IDLE_POLLS {
+        if let Some(answer) = answers.next().now_or_never() {
+            return Some(answer.expect("it goes on").expect("no error"));
+        }
+        tokio::task::yield_now().await;
+    }
+    None
 }
 
 /// Returns some items of `one`, from the first difference on.
@@ -262,8 +269,10 @@ fn packed(kv: &Kv) -> Kv {
     copy
 }
 
-/// Returns the create requests for all watchers of a session. The client never closes its side.
-fn requests() -> impl Stream<Item = Result<WatchRequest, Status>> + Unpin {
+/// Returns the create requests for these watchers. The client never closes its side.
+fn requests<const N: usize>(
+    watchers: [(&'static str, &'static str, i64); N],
+) -> impl Stream<Item = Result<WatchRequest, Status>> + Unpin {
     let create = |(key, range_end, start_revision): (&str, &str, i64)| WatchCreateRequest {
         key: key.to_owned().into(),
         range_end: range_end.to_owned().into(),
@@ -273,7 +282,7 @@ fn requests() -> impl Stream<Item = Result<WatchRequest, Status>> + Unpin {
     let request = move |watcher| WatchRequest {
         request_union: Some(RequestUnion::CreateRequest(create(watcher))),
     };
-    let all = stream::iter(WATCHERS).map(move |watcher| Ok(request(watcher)));
+    let all = stream::iter(watchers).map(move |watcher| Ok(request(watcher)));
     all.chain(stream::pending())
 }
 
@@ -294,6 +303,36 @@ fn each_watcher_gets_exactly_its_range_over_snapshots_with_other_layouts() {
             whole > SEEDS as usize * 5,
             "{whole} watchers were not canceled"
         );
+    });
+}
+
+/// The second watcher starts at the compacted revision. Both watch the same range, so they are read together.
+#[test]
+fn a_snapshot_cancels_only_the_watchers_whose_changes_it_lacks() {
+    actix_rt::System::new().block_on(async {
+        let before = Kv::default();
+        let member = NodeOfStates::begin(&before);
+        let ctx = context(member.node.clone());
+        let asked = requests([("k", "", 0), ("k", "", 4)]);
+        let mut answers: Answers = Box::pin(watch_events(&ctx, asked, false));
+        for id in 0..2 {
+            let created = next(&mut answers).await.expect("it is created");
+            assert_eq!((created.watch_id, created.created), (id, true));
+        }
+        let mut kv = Kv::default();
+        (0..4).for_each(|_| put(&mut kv, "k", "v"));
+        assert_eq!(kv.revision(), Revision(5));
+        apply(&mut kv, KvOperation::Compact(Compact { revision: 4 }));
+        kv.clear_states_before_compaction();
+        kv.begin_layout(&before);
+        member.replace(&before, &kv);
+        let first = next(&mut answers).await.expect("it is canceled");
+        assert_eq!((first.watch_id, first.compact_revision), (0, 4));
+        let second = next(&mut answers).await.expect("it gets its changes");
+        let revisions = second.events.into_iter().flat_map(|event| event.kv);
+        let revisions: Vec<i64> = revisions.map(|kv| kv.mod_revision).collect();
+        assert_eq!((second.watch_id, revisions), (1, vec![4, 5]));
+        assert_eq!(next(&mut answers).await, None);
     });
 }
 
