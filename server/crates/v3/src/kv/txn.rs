@@ -159,13 +159,15 @@ fn reads_only(request: &TxnRequest) -> bool {
     ops(request).all(|op| matches!(op.request, Some(Request::RequestRange(_))))
 }
 
-/// Returns whether all operations are serializable ranges.
+/// Returns whether a transaction has operations, and all are serializable ranges. Comparisons alone never allow a stale result.
 fn serializable(request: &TxnRequest) -> bool {
-    ops(request).all(|op| match &op.request {
+    let mut ops = ops(request).peekable();
+    let is_serializable = |op: &RequestOp| match &op.request {
         Some(Request::RequestRange(range)) => range.serializable,
         Some(Request::RequestPut(_) | Request::RequestDeleteRange(_) | Request::RequestTxn(_))
         | None => false,
-    })
+    };
+    ops.peek().is_some() && ops.all(is_serializable)
 }
 
 /// Validates a transaction like `checked`, but always on this thread.
@@ -466,6 +468,7 @@ mod tests {
         let nested = op_txn(vec![op_range(true)], vec![]);
         assert!(!reads_only(&txn(vec![nested], vec![])));
         assert!(!reads_only(&txn(vec![op_put("")], vec![])));
-        assert!(reads_only(&TxnRequest::default()));
+        let empty = TxnRequest::default();
+        assert!(reads_only(&empty) && !serializable(&empty));
     }
 }
