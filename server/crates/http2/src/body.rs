@@ -53,7 +53,7 @@ struct QueueState {
     dropped: bool,
 }
 
-/// Returns the memory in bytes of a queued message.
+/// Returns the memory usage of a queued message in bytes.
 fn cost(message: &Bytes) -> usize {
     message.len() + MESSAGE_OVERHEAD
 }
@@ -110,7 +110,7 @@ impl RequestSender {
         !self.0.queue().messages.is_empty()
     }
 
-    /// Returns the memory in bytes of the queued messages.
+    /// Returns the memory usage of the queued messages in bytes.
     pub(crate) fn held(&self) -> usize {
         self.0.queue().held
     }

@@ -20,7 +20,7 @@ pub struct Config {
 pub struct KeepAlive {
     /// Time without received bytes after which a ping is sent.
     pub interval: Duration,
-    /// Time without received bytes after the ping after which the connection ends.
+    /// Time after the ping for which the connection waits for bytes before it ends.
     pub timeout: Duration,
 }
 

@@ -88,7 +88,7 @@ pub struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// Returns the length in bytes of the first frame; `None` if its header is incomplete. Fails if it is too long.
+    /// Returns the length in bytes of the first frame; `None` if its header is incomplete. Fails if the frame is too long.
     pub(crate) fn length(begin: &[u8]) -> Result<Option<usize>, Reason> {
         let Some(&[a, b, c, ..]) = begin.first_chunk::<HEAD_BYTES>() else {
             return Ok(None);

@@ -57,11 +57,11 @@ pub(crate) const MESSAGE_OVERHEAD: usize = 96;
 pub const LINGER_BYTES: usize = 4 << 20;
 
 /// Maximum number of protocol errors by a client; when the limit is exceeded, the connection is closed. Each successful stream
-/// cancels one fault.
+/// cancels one error.
 pub const FAULTS_MAX: u32 = 4096;
 
-/// Number of work units of one turn; the remaining work waits for the next turn. A frame costs [`FRAME_WORK`], a new call
-/// [`CALL_WORK`], and each decoded byte, byte of a large response, and stream that is visited because of a setting costs 1.
+/// Number of work units of one turn; the remaining work waits for the next turn. A frame costs [`FRAME_WORK`] and a new call
+/// [`CALL_WORK`]. Each decoded byte, each byte of a large response, and each stream that a setting affects costs 1.
 pub(crate) const TURN_WORK: usize = 64 << 10;
 
 /// Number of work units of a frame (see [`TURN_WORK`]).

@@ -41,7 +41,7 @@ impl Assembler {
         Self { encoding, buffer: Vec::new() }
     }
 
-    /// Returns the memory in bytes of the incomplete message.
+    /// Returns the memory usage of the incomplete message in bytes.
     pub(crate) fn held(&self) -> usize {
         self.buffer.capacity()
     }
@@ -93,7 +93,7 @@ impl Assembler {
     }
 
     /// Grows the buffer for `needed` bytes of a message of `end` bytes. Reserves at most twice the capacity and at most the
-    /// message's length, so that a client cannot make the server allocate the full length by sending only the length prefix.
+    /// message's length. A client therefore cannot make the server allocate the full length by sending only the prefix.
     fn grow(&mut self, needed: usize, end: usize) {
         if self.buffer.capacity() < needed {
             let capacity = needed.max(2 * self.buffer.capacity()).min(end);

@@ -95,7 +95,7 @@ impl Refusal {
 pub trait Service {
     /// Data about a method, which [`Service::method`] returns once per distinct head.
     type Method: fmt::Debug;
-    /// Data about a call in progress. If the client cancels the call, it is dropped without [`Service::ended`].
+    /// Data about a call in progress. If the client cancels the call, the data is dropped without [`Service::ended`].
     type Call;
     /// A running call.
     type Future: Future<Output = CallResponse<Self::Body>> + Unpin;

@@ -20,7 +20,7 @@ pub(crate) type ActiveCall<S> = (Rc<Head<<S as Service>::Method>>, <S as Service
 pub(crate) struct Stream<S: Service> {
     pub(crate) id: u32,
     pub(crate) began: Instant,
-    /// When the first bytes of the current message arrived, for a stream of messages.
+    /// Time at which the first bytes of the current message arrived, for a stream of messages.
     pub(crate) collecting: Option<Instant>,
     pub(crate) receiving: Receiving,
     /// The queue to a call that reads a stream of messages.
@@ -84,7 +84,8 @@ pub(crate) enum ResponseEnd {
     Plain,
 }
 
-/// Returns the number of remaining bytes in a body, produced or not, according to its size hint; 0 if it has none.
+/// Returns the minimum number of remaining bytes in a body, according to its size hint. Includes bytes that the body has not
+/// produced yet.
 pub(crate) fn unsent(body: &impl http_body::Body) -> usize {
     usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX)
 }
@@ -138,7 +139,8 @@ impl<S: Service> Stream<S> {
         })
     }
 
-    /// Returns the memory in bytes of the request: its head, its incomplete message, and the messages that wait for the call.
+    /// Returns the memory usage of the request in bytes: its head, its incomplete message, and the messages that wait for the
+    /// call.
     pub(crate) fn request_bytes(&self) -> usize {
         self.head_bytes
             + self.sender.as_ref().map_or(0, RequestSender::held)

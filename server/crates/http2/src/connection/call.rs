@@ -239,7 +239,7 @@ impl<S: Service> Connection<S> {
             if progress != StreamProgress::Waits {
                 return progress;
             }
-            // A streamed response may keep its only request until the end, such as the name of an election.
+            // A call that streams its response may keep its request until the end, for example the name of an election.
             if stream.body.is_none() {
                 stream.request.set(stream.request_bytes());
             }

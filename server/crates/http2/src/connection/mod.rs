@@ -199,7 +199,7 @@ impl<S: Service> Connection<S> {
         self.writer.advance(bytes);
     }
 
-    /// Returns when [`Connection::run`] must be called at the latest, or `None` if no timer is set.
+    /// Returns the latest time at which [`Connection::run`] must be called, or `None` if no timer is set.
     pub fn wake_at(&self) -> Option<Instant> {
         match self.phase {
             Phase::Open => self.next_timer(),

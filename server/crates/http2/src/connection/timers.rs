@@ -18,11 +18,11 @@ use crate::{
 pub(super) struct ConnectionTimers {
     /// Deadlines of streams.
     deadlines: BTreeSet<(Instant, u32)>,
-    /// When slow messages and stalled clients are checked next; `None` if there are no streams.
+    /// Time of the next check for slow messages and stalled clients; `None` if there are no streams.
     next_check: Option<Instant>,
     mark: Option<StallMark>,
     keepalive: Option<KeepAlive>,
-    /// When bytes were last received.
+    /// Time at which bytes were last received.
     received: Instant,
     /// Time at which the unanswered keepalive ping was sent.
     ping_sent: Option<Instant>,
@@ -75,7 +75,8 @@ impl ConnectionTimers {
         self.next_check.get_or_insert(now + CHECK_INTERVAL);
     }
 
-    /// Returns when to ping a silent client or, after a ping, to close the connection. Returns `None` if keepalive is disabled.
+    /// Returns the time at which to ping a silent client or, after a ping, to close the connection. Returns `None` if keepalive
+    /// is disabled.
     fn keepalive_at(&self) -> Option<Instant> {
         let KeepAlive { interval, timeout } = self.keepalive?;
         match self.ping_sent {
@@ -86,7 +87,8 @@ impl ConnectionTimers {
 }
 
 impl<S: Service> Connection<S> {
-    /// Returns when the next timer is due, or `None` if there is none. Ignores deadlines while the output is full.
+    /// Returns the time at which the next timer is due, or `None` if no timer is set. Ignores deadlines while the output is
+    /// full.
     pub(super) fn next_timer(&self) -> Option<Instant> {
         let timers = &self.timers;
         let deadline = timers.deadlines.first().map(|(at, _)| *at);
@@ -144,7 +146,7 @@ impl<S: Service> Connection<S> {
     }
 
     /// Fails with [`Reason::Calm`] if responses have waited for [`STALL_TIMEOUT`] and fewer than [`PROGRESS_BYTES_MIN`] bytes
-    /// were sent in this time. Does nothing unless a response waits; an idle watch, for example, has none.
+    /// were sent in this time. Does nothing if no response waits, for example on an idle watch.
     fn check_stall(&mut self) -> Result<(), Reason> {
         let waits = self.meters.answers.used() > 0;
         let sent = self.writer.sent;

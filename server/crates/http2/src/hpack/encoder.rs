@@ -1,7 +1,7 @@
 //! Encodes header blocks.
 //!
-//! Once per connection, the headers and trailers of a successful response are added to the client's table, so that later
-//! responses need one byte per field. Other blocks do not depend on earlier blocks.
+//! Once per connection, the encoder adds the headers and trailers of a successful response to the client's table. Later
+//! responses then need one byte per field. Other blocks do not depend on earlier blocks.
 
 use http::{HeaderMap, StatusCode};
 

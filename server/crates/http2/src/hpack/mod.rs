@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_forgets_its_oldest() {
+    fn the_table_evicts_its_oldest_fields() {
         let mut decoder = Decoder::default();
         // The table holds one field of 1 + 1 + 32 bytes.
         read(&mut decoder, b"\x3f\x09\x40\x01a\x011\x40\x01b\x012").unwrap();

@@ -14,7 +14,7 @@ fn initial_window_setting(bytes: u32) -> Vec<u8> {
 }
 
 #[test]
-fn a_stream_that_has_ended_has_no_window_that_settings_lift_too_high() {
+fn settings_do_not_affect_the_window_of_an_ended_stream() {
     let mut client = Client::plain();
     client.ask(1, "/never", b"");
     client.number(frame::WINDOW_UPDATE, 1, (1 << 31) - 1 - 65_535);
@@ -64,7 +64,7 @@ fn a_message_is_counted_until_its_call_has_an_answer() {
     assert_eq!(
         ended + running.streams,
         CALLS as usize,
-        "the others are refused"
+        "the other calls are refused"
     );
     // A call that ends frees memory.
     client.number(frame::RST_STREAM, 1, 8);
@@ -122,7 +122,7 @@ fn the_last_memory_is_reserved_to_the_byte() {
 }
 
 #[test]
-fn memory_that_is_not_used_any_more_is_released() {
+fn unused_memory_is_released() {
     let mut client = Client::plain();
     call_with(&mut client, 1, UNRESERVED_BYTES);
     call_with(&mut client, 3, 6 * RESERVE_STEP_BYTES);
@@ -162,10 +162,10 @@ fn a_running_call_is_answered_while_large_answers_are_sent() {
     client.write(&bytes);
     let got = client.all();
     let end = got.iter().position(|got| got.stream == 1 && got.is_end());
-    let before = &got[..end.expect("it is answered")];
+    let before = &got[..end.expect("a response")];
     let bytes: usize = before.iter().map(|got| got.payload.len()).sum();
     let bound = (LARGE as usize + 2) * OUTPUT_MAX;
-    assert!(bytes <= bound, "{bytes} bytes came before it");
+    assert!(bytes <= bound, "{bytes} bytes before the response");
 }
 
 #[test]
@@ -189,11 +189,11 @@ fn a_large_answer_is_sent_while_many_calls_are_answered() {
     }
     let of_large = client.input.iter().filter(|got| got.stream == 1);
     let bytes: usize = of_large.map(|got| got.payload.len()).sum();
-    assert!(bytes >= 2000 << 10, "{bytes} bytes of it came");
+    assert!(bytes >= 2000 << 10, "{bytes} bytes of the response");
 }
 
 #[test]
-fn an_answer_that_is_made_while_it_is_sent_counts_whole_until_it_is_sent() {
+fn a_response_produced_during_sending_counts_from_the_start() {
     const KIB: usize = 2000;
     let mut client = Client::plain();
     client.ask(1, "/made", &[0; KIB - 5]);
@@ -206,7 +206,7 @@ fn an_answer_that_is_made_while_it_is_sent_counts_whole_until_it_is_sent() {
     assert!(rest <= held - (1 << 20), "{rest} bytes");
     client.ledger.held_max[Resource::Answers as usize].set(2 * held);
     client.ask(3, "/made", &[0; 2 * KIB]);
-    assert_eq!(*client.ledger.ended.borrow(), [8], "more is refused");
+    assert_eq!(*client.ledger.ended.borrow(), [8], "exceeds the budget");
     client.number(frame::WINDOW_UPDATE, 0, 1 << 20);
     client.number(frame::WINDOW_UPDATE, 1, 1 << 20);
     client.all();
@@ -263,7 +263,7 @@ fn messages_that_their_call_does_not_take_keep_the_window_closed() {
     let (held, _) = client.connection.audit().requests;
     assert!(held >= 30_000 * 96, "{held}");
     let opened = client.all().into_iter().any(|got| got.stream == 1);
-    assert!(!opened, "the window of a stream that is not read stays");
+    assert!(!opened, "the window must stay closed");
 }
 
 #[test]
@@ -284,7 +284,7 @@ fn a_message_larger_than_the_window_is_delivered() {
 }
 
 #[test]
-fn a_turn_is_bounded_however_much_has_come() {
+fn a_turn_is_bounded_regardless_of_the_input() {
     let mut client = Client::plain();
     let pings = frame(0x42, 0, 0, b"").repeat(100_000);
     let taken = client.connection.receive(client.now, &pings);
@@ -312,7 +312,7 @@ fn a_turn_makes_few_large_answers() {
 }
 
 #[test]
-fn input_that_waits_for_the_next_turn_is_taken_though_nothing_can_be_sent() {
+fn waiting_input_is_processed_although_nothing_can_be_sent() {
     // The streams' windows are open, but the first response uses up the connection's window.
     let mut client = Client::greeted(Config::default(), (1 << 31) - 1);
     let large = message(&[0; 80_000]);
@@ -425,7 +425,7 @@ fn headers_on_ended_and_on_unused_streams_are_distinguished() {
 }
 
 #[test]
-fn a_content_length_binds() {
+fn a_body_must_match_its_content_length() {
     for (length, reason) in [
         ("9", None),
         ("10", Some(Reason::Protocol)),
@@ -480,7 +480,7 @@ fn a_message_that_arrives_too_slowly_is_refused() {
 }
 
 #[test]
-fn a_stream_in_line_that_ends_leaves_the_line() {
+fn an_ended_stream_leaves_the_send_queue() {
     let mut client = Client::greeted(Config::default(), 1 << 20);
     // Use up the connection's window.
     client.ask(1, "/large", &[0; 64]);

@@ -87,7 +87,7 @@ fn the_last_frames_arrive_despite_unread_input() {
             writer
                 .write_all(&[client_preface(), breach, flood].concat())
                 .await
-                .expect("all is read");
+                .expect("the server reads all bytes");
             writer
         });
         let mut input = Vec::new();

@@ -4,7 +4,7 @@
 use super::*;
 
 #[test]
-fn a_frame_that_is_too_large_is_refused_by_its_head() {
+fn a_frame_that_is_too_large_is_refused_by_its_header() {
     let mut client = Client::plain();
     let head = [0, 0x40, 1, frame::DATA, 0, 0, 0, 0, 1];
     assert_eq!(head.len(), HEAD_BYTES);

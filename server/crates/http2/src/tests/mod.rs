@@ -115,7 +115,7 @@ impl Client {
     /// Runs the connection until it is idle.
     fn turns(&mut self) {
         for turn in 0.. {
-            assert!(turn < 100_000, "the connection never rests");
+            assert!(turn < 100_000, "the connection never becomes idle");
             let mut more = self.connection.run(self.now);
             if self.reads && !self.connection.output().is_empty() {
                 let output = self.connection.output().to_vec();
@@ -215,7 +215,7 @@ impl Client {
             .rfind(|got| got.kind == frame::GOAWAY);
         assert!(self.connection.is_closed());
         self.connection.audit();
-        goaway.expect("a word about the end").number()
+        goaway.expect("a GOAWAY frame").number()
     }
 }
 

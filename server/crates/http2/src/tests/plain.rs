@@ -9,7 +9,7 @@ fn begin(client: &mut Client, stream: u32, path: &str) {
 }
 
 #[test]
-fn content_passes_as_it_arrives_and_the_service_hears_of_no_call() {
+fn content_is_passed_on_as_it_arrives_and_counts_as_no_call() {
     let mut client = Client::plain();
     begin(&mut client, 1, "/content");
     let got = client.answer();
@@ -48,7 +48,7 @@ fn content_larger_than_the_windows_is_delivered() {
 }
 
 #[test]
-fn a_client_that_waits_for_a_word_gets_it() {
+fn a_client_that_expects_status_100_gets_it() {
     let mut client = Client::plain();
     let block = head("/content", "expect", "100-continue");
     client.send(frame::HEADERS, END_HEADERS, 1, &block);
@@ -61,7 +61,7 @@ fn a_client_that_waits_for_a_word_gets_it() {
 }
 
 #[test]
-fn what_cannot_be_completed_is_reset() {
+fn a_response_that_cannot_be_completed_is_reset() {
     let mut client = Client::plain();
     begin(&mut client, 1, "/broken");
     assert_eq!(client.answer().kind, frame::HEADERS);
@@ -78,7 +78,7 @@ fn what_cannot_be_completed_is_reset() {
 }
 
 #[test]
-fn requests_without_room_are_reset() {
+fn requests_that_exceed_the_budget_are_reset() {
     let mut client = Client::plain();
     client.ledger.held_max[Resource::Requests as usize].set(0);
     // Because the client does not read, the queue holds one part.

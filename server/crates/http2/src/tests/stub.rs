@@ -200,7 +200,7 @@ impl Service for Stub {
 
     fn release(&self, what: Resource, amount: usize) {
         let held = &self.0.held[what as usize];
-        held.set(held.get().checked_sub(amount).expect("it was granted"));
+        held.set(held.get().checked_sub(amount).expect("granted earlier"));
     }
 
     fn refuse(&self, _: &Head<()>, refusal: Refusal) -> Status {
