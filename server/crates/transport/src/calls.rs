@@ -43,7 +43,8 @@ const CODES: [&str; 17] = [
 #[derive(Debug)]
 pub(super) struct CallMetrics {
     pub(super) call_type: CallType,
-    /// Whether the request is received before the call starts, as for unary methods that no library implements.
+    /// Whether the connection collects the request message before the call starts. True for unary methods, except methods of
+    /// the `grpc.` services, which a library implements.
     pub(super) takes_one_message: bool,
     pub(super) started: Striped<IntCounter>,
     pub(super) received: Striped<IntCounter>,

@@ -138,7 +138,7 @@ mod tests {
     const ESCAPED: &[u8] = b"GET /%E4%3Ca%3E?q=%FF%23x HTTP/1.1\r\nA: \xe4<\r\n\r\n";
 
     #[tokio::test]
-    async fn escapes_reach_a_reader_with_little_room() {
+    async fn escapes_reach_a_reader_with_a_small_buffer() {
         let (mut client, server) = tokio::io::duplex(1024);
         client.write_all(GET).await.unwrap();
         let mut requests = Http1Stream::new(server, ConnectionInfo::default());

@@ -107,7 +107,7 @@ where
                     let mut stopped = mux.stopped.clone();
                     let (security, plain) = (mux.security.clone(), mux.plain);
                     let metrics = mux.served.panics.clone();
-                    // Boxed with its exact size, because a value that is moved into a future is stored twice.
+                    // Box the connection here, because a value that is moved into a future is stored twice.
                     let connection = Box::pin(async move {
                         let _counted = counted;
                         stream.tune()?;

@@ -34,7 +34,7 @@ impl<S> StallTimeout<S> {
         Self { stream, stalled: None, unflushed: None }
     }
 
-    /// Returns when the connection closes unless the client reads, or `None` if no write waits.
+    /// Returns the time at which the connection closes unless the client reads, or `None` if no write waits.
     #[cfg(test)]
     pub(super) fn stalls_at(&self) -> Option<Instant> {
         let waiting = self.stalled.as_ref().or(self.unflushed.as_ref());
@@ -119,7 +119,7 @@ pub(super) async fn bounded(request: &HttpRequest, payload: Payload) -> Option<P
             .and_then(|text| text.parse::<usize>().ok())
             .unwrap_or_default()
             .min(limits::BODY_BYTES_MAX),
-        // Charged as it arrives.
+        // The body is charged as it arrives.
         None if headers.contains_key(actix_web::http::header::TRANSFER_ENCODING) => 1,
         None => return Some(payload),
     };

@@ -178,7 +178,7 @@ async fn a_stream_ends_at_its_deadline() {
 }
 
 #[actix_rt::test]
-async fn a_stop_completes_what_is_in_flight_and_closes_what_idles() {
+async fn a_stop_completes_requests_in_flight_and_closes_idle_connections() {
     let mut port = port().await;
     let (mut idle, mut busy, silent) = (port.tcp().await, port.tcp().await, port.tcp().await);
     let answer = ask(&mut idle, "GET /a HTTP/1.1\r\nhost: x\r\n\r\n", "served").await;

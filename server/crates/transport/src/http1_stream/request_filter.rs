@@ -402,7 +402,7 @@ mod tests {
     const ESCAPED: &[u8] = b"GET /%E4%3Ca%3E?q=%FF%23x HTTP/1.1\r\nA: \xe4<\r\n\r\n";
 
     #[test]
-    fn targets_are_escaped_and_nothing_else() {
+    fn only_targets_are_escaped() {
         let long = format!("GET / HTTP/1.1\r\nA: {}<\r\n\r\n", "c".repeat(5000));
         let before: [&[u8]; 9] = [
             b"",

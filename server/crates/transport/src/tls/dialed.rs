@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_member_that_sends_and_takes_all_at_once_leaves_the_thread_to_others() {
+    async fn a_busy_stream_yields_to_the_other_streams_of_its_thread() {
         let (near, far) = pair().await;
         yields(DialedStream::plain(near), far).await;
         let (near, far) = secured_pair().await;

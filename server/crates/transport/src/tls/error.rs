@@ -26,7 +26,7 @@ pub enum TlsError {
         source: rustls::Error,
     },
     #[error(
-        "--cipher-suites: none of them is supported; choose among {available}, and all of TLS 1.3's"
+        "--cipher-suites: no suite is supported; choose among {available} and the suites of TLS 1.3"
     )]
     NoSuite { available: String },
     #[error("--{flag}: {name:?} is neither a host name nor an address")]

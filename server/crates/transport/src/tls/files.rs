@@ -74,7 +74,7 @@ pub(super) struct TlsParts {
 }
 
 impl TlsParts {
-    /// Returns when the certificate expires, in Unix seconds, or `None` if the certificate cannot be parsed.
+    /// Returns the expiration time of the certificate in Unix seconds, or `None` if the certificate cannot be parsed.
     pub(super) fn expires_s(&self) -> Option<u64> {
         let certificate = peer::parse(self.chain.first()?)?.tbs_certificate;
         Some(certificate.validity.not_after.to_unix_duration().as_secs())
@@ -192,9 +192,9 @@ impl Files {
         Ok(config)
     }
 
-    /// Builds the TLS configuration for connections to members. It presents this member's certificate and accepts certificates
-    /// that the authority has signed, that have an allowed name and that are not revoked. Without an authority, it trusts the
-    /// system's authorities or, if this member's certificate is self-signed, any certificate.
+    /// Builds the TLS configuration for connections to members. It presents this member's certificate. It accepts certificates
+    /// of the authority that have an allowed name and are not revoked. Without an authority, it trusts the system's
+    /// authorities or, if this member's certificate is self-signed, any certificate.
     pub(super) fn client_config(
         &self,
         parts: &TlsParts,

@@ -28,8 +28,8 @@ struct Inner {
     /// Certificate, key and authorities from the last successful read of `client`.
     last: Mutex<TlsParts>,
     skip_san_check: bool,
-    /// Whether this member's client and server certificates differ. Other members may then use two certificates, too.
-    calls_with_another: bool,
+    /// Whether this member has separate client and server certificates. Other members may then have two certificates, too.
+    has_client_certificate: bool,
 }
 
 impl PeerTls {
@@ -56,7 +56,7 @@ impl PeerTls {
             client,
             last: Mutex::new(last),
             skip_san_check: tls.skip_san_check,
-            calls_with_another: tls.client.is_some(),
+            has_client_certificate: tls.client.is_some(),
         }))))
     }
 
@@ -89,7 +89,7 @@ impl PeerTls {
                 return None;
             }
         }
-        let of_member = certificate.filter(|_| !self.0.calls_with_another);
+        let of_member = certificate.filter(|_| !self.0.has_client_certificate);
         let of_member = of_member.and_then(|it| MemberCertificate::of(&it.chain()[0]));
         Some((Box::new(stream), of_member))
     }

@@ -284,7 +284,7 @@ where
     let Some(security) = security else {
         return Some((Secured::Plain(ReplayedStream::after(&[], stream)), None));
     };
-    // Boxed, so that connections without TLS need little memory.
+    // Box the handshake, so that connections without TLS need little memory.
     match Box::pin(security.handshake(stream, surface, allow_plain)).await {
         Ok(stream) => {
             let peer = match &stream {
@@ -298,7 +298,7 @@ where
             let remote = remote.as_deref().unwrap_or("a Unix socket");
             let failures = &security.0.metrics.handshakes_failed;
             failures.with_label_values(&[failure.label()]).inc();
-            // Port scans would fill the log.
+            // Log at debug level, because port scans would fill the log.
             if matches!(failure, HandshakeFailure::Silent) {
                 tracing::debug!(remote, "a client disconnected before the TLS handshake");
             } else if let Some(left_out) = security.0.refusals.admit() {

@@ -52,7 +52,8 @@ impl PolledTls {
 
 impl PolledStream for PolledTls {
     fn keeps_bytes(&self) -> bool {
-        // After each read of the socket, the session decrypts all complete records. It wants no read while it has decrypted bytes.
+        // After each read of the socket, the session decrypts all complete records. While the session has decrypted bytes, it
+        // wants no read.
         !self.0.sock.is_drained || !self.0.conn.wants_read()
     }
 }
@@ -153,13 +154,13 @@ mod tests {
         assert!(!near.keeps_bytes());
         far.write_all(&[7; 100]).unwrap();
         assert_eq!(near.read(&mut buffer).unwrap(), 100);
-        assert!(!near.keeps_bytes(), "all bytes are read");
+        assert!(!near.keeps_bytes(), "all bytes were read");
         far.write_all(&[7; 10_000]).unwrap();
         let mut bytes = near.read(&mut buffer).unwrap();
         while bytes < 10_000 {
-            assert!(near.keeps_bytes(), "{bytes} bytes of a record are read");
+            assert!(near.keeps_bytes(), "{bytes} bytes of a record were read");
             bytes += near.read(&mut buffer).unwrap();
         }
-        assert!(!near.keeps_bytes(), "the whole record is read");
+        assert!(!near.keeps_bytes(), "the entire record was read");
     }
 }

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_of_the_file_is_taken_in_its_time_for_its_purposes() {
+    fn a_certificate_in_the_file_is_accepted_while_it_is_valid_and_for_its_purposes() {
         use Purpose::{Client, Server};
         let any = own_authority(&[]);
         let serving = own_authority(&[ExtendedKeyUsagePurpose::ServerAuth]);

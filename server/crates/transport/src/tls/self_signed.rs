@@ -84,7 +84,7 @@ fn make(urls: &[Url], years: u32) -> Result<(String, String), Box<dyn std::error
     params.not_before = now.into();
     params.not_after = now
         .checked_add(YEAR * years)
-        .ok_or("it would be valid for too long")?
+        .ok_or("the certificate would be valid for too long")?
         .into();
     let mut name = DistinguishedName::new();
     name.push(DnType::OrganizationName, "etcd");

@@ -24,7 +24,7 @@ pub(super) async fn check(
     remote: SocketAddr,
     hosts: &[String],
 ) -> Result<(), String> {
-    let names = of(certificate).ok_or("it cannot be read")?;
+    let names = of(certificate).ok_or("the certificate cannot be parsed")?;
     if names.is_empty() {
         return Ok(());
     }

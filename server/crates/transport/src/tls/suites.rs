@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_go_choose_suites_in_their_order() {
+    fn names_of_go_select_suites_in_their_order() {
         let choice = asked(
             &[
                 "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305",

@@ -153,8 +153,8 @@ impl ClientCertVerifier for ClientVerifier {
         self.chain.root_hint_subjects()
     }
 
-    /// Accepts a certificate that is trusted itself or through its chain, unless it or its chain is revoked or its names are
-    /// not allowed.
+    /// Accepts a certificate that is trusted itself or through its chain. Fails if it or its chain is revoked, or if its names
+    /// are not allowed.
     fn verify_client_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -228,8 +228,8 @@ pub fn any_server() -> Arc<dyn ServerCertVerifier> {
 }
 
 impl ServerCertVerifier for ServerVerifier {
-    /// Accepts a certificate for `server_name` that is trusted itself or through its chain, unless it or its chain is revoked or
-    /// its names are not allowed. Without trusted authorities, accepts any certificate.
+    /// Accepts a certificate for `server_name` that is trusted itself or through its chain. Fails if it or its chain is revoked,
+    /// or if its names are not allowed. Without trusted authorities, accepts any certificate.
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,

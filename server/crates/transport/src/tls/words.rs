@@ -66,7 +66,7 @@ pub(super) fn mismatch(names: &[String], wanted: &str) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn a_certificate_without_names_is_named_as_such() {
+    fn an_error_says_that_a_certificate_has_no_names() {
         assert_eq!(
             super::mismatch(&[], "member"),
             "x509: certificate is not valid for any names, but wanted to match member"
