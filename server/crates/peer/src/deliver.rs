@@ -94,7 +94,7 @@ pub(super) async fn send(
     PeerEvent::SnapshotFailed
 }
 
-/// Opens a stream to the member and sends the raft message and the state. Returns when the receiver has the state.
+/// Opens a stream to the member and sends the raft message and the state. Completes when the receiver has the state.
 async fn send_once(
     shared: &Arc<Shared>,
     peer: &Arc<Peer>,

@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_local_address_is_called_from_and_no_host_of_another_family_is_called() {
+    async fn a_connection_uses_the_local_address_and_only_hosts_of_its_family() {
         let dialer = PeerDialer {
             local_address: Some("127.0.0.3".parse().unwrap()),
             ..PeerDialer::default()
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(Some(remote.ip()), dialer.local_address);
         drop(stream);
         let other = dialer.connect(&"http://[::1]:1".parse().unwrap()).await;
-        let error = other.err().expect("it has no suitable address");
+        let error = other.err().expect("no suitable address");
         assert!(error.to_string().contains("no suitable address"), "{error}");
     }
 
@@ -225,6 +225,6 @@ mod tests {
             Ok(address)
         });
         let connected = timeout(DIAL_TIMEOUT, connecting).await;
-        assert_eq!(connected.expect("in time").expect("it accepts"), good);
+        assert_eq!(connected.expect("in time").expect("a connection"), good);
     }
 }

@@ -1,5 +1,5 @@
-//! Frames on a stream between members. A frame has a header and opaque contents. The header consists of one byte for the kind,
-//! three for the length of the contents, and four for the checksum of kind, length and contents.
+//! Frames on a stream between members. A frame has a header and opaque contents. The header consists of the kind (one byte),
+//! the length of the contents (three bytes), and the checksum of kind, length and contents (four bytes).
 
 use std::{collections::VecDeque, io, io::IoSlice, time::Duration};
 
@@ -20,7 +20,7 @@ const MESSAGE_OVERHEAD_BYTES: usize = 64 << 10;
 
 const _: () = assert!(
     FRAME_BYTES_MAX >= COMMAND_BYTES_MAX + MESSAGE_BYTES_MAX as usize + MESSAGE_OVERHEAD_BYTES,
-    "a message with the largest command behind as many small ones as it takes fits in a frame"
+    "a message with the longest batch of small commands and the largest command fits in a frame"
 );
 
 /// Number of bytes that a reader reserves first. It reserves more as bytes arrive, so that a length alone costs no memory.
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_frame_is_read_and_not_a_byte_more() {
+    async fn one_frame_is_read_without_the_bytes_after_it() {
         let (mut near, mut far) = duplex(1000);
         let lengths = [0, 1, READ_BYTES, READ_BYTES + 1, 1 << 20];
         let frames = lengths.map(|length| encode(FrameKind::Message, &vec![7; length]));

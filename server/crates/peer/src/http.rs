@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_meant_for_another_cluster_is_refused() {
+    fn a_request_for_another_cluster_is_refused() {
         let asked = |id: Option<&'static str>| {
             let mut headers = HeaderMap::new();
             if let Some(id) = id {

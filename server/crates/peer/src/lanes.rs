@@ -85,17 +85,17 @@ mod tests {
         let mut lanes = open();
         assert!(!lanes.on_ended(Control, true));
         assert!(!lanes.on_failed(Control, true), "the other stream is open");
-        assert!(lanes.on_ended(Bulk, true), "closed, too");
-        assert!(!lanes.on_failed(Bulk, true), "once is enough");
+        assert!(lanes.on_ended(Bulk, true), "both streams are closed");
+        assert!(!lanes.on_failed(Bulk, true), "already reported");
         assert!(lanes.is_gone());
-        assert!(lanes.on_opened(Bulk), "it counted as gone");
+        assert!(lanes.on_opened(Bulk), "the process was gone");
         assert!(!lanes.is_gone() && !lanes.on_opened(Control));
         assert!(!lanes.on_ended(Bulk, true));
         assert!(
             !lanes.on_ended(Control, true),
-            "a listener may still answer"
+            "the port may still accept connections"
         );
-        assert!(lanes.on_failed(Bulk, true), "it does not");
+        assert!(lanes.on_failed(Bulk, true), "the port refuses connections");
     }
 
     #[test]

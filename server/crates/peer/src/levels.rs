@@ -116,8 +116,8 @@ mod tests {
 
     use super::*;
 
-    /// Returns the responses of the members 1, 2, and so on: their levels and the number of bytes by which their free disk space
-    /// is too small.
+    /// Returns the responses of members 1, 2 and so on. Each response has the member's level and the number of bytes that its
+    /// disk lacks.
     fn answers(of: &[Option<(Level, u64)>]) -> Vec<MemberRelease> {
         let release =
             |(level, lacks_bytes)| RunningRelease { api: (3, 7), witan: None, level, lacks_bytes };

@@ -100,7 +100,7 @@ impl Peer {
         self.heard_ms.store(ms, Relaxed);
     }
 
-    /// Returns when the member last sent bytes on its own streams, as the time since startup.
+    /// Returns the time from startup until the member last sent bytes on its own streams.
     fn heard(&self) -> Duration {
         Duration::from_millis(self.heard_ms.load(Relaxed))
     }
@@ -380,7 +380,8 @@ fn is_silence(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_none()
 }
 
-/// Returns when the ping of a pong was sent, in nanoseconds since the stream was opened, or `None` for any other frame.
+/// Returns the time from the opening of the stream until the ping of a pong was sent, in nanoseconds. Returns `None` for any
+/// other frame.
 fn ping_sent_ns(frame: &Frame) -> Option<u64> {
     let sent = frame.contents.first_chunk().copied()?;
     (frame.kind == FrameKind::Pong).then_some(u64::from_be_bytes(sent))
@@ -469,6 +470,6 @@ mod tests {
         let flaps = RETRY_FIRST / 4;
         assert!(!delays.next(flaps).is_zero(), "a stream that flaps");
         let open = 2 * RETRY_FIRST;
-        assert!(delays.next(open).is_zero(), "open for longer than that");
+        assert!(delays.next(open).is_zero(), "a stream open for longer");
     }
 }

@@ -277,8 +277,8 @@ impl Listener {
         }
     }
 
-    /// Refuses a stream whose store id differs from the member's registered one, because its data directory is a copy, while a
-    /// stream of that member with another store id is open.
+    /// Refuses a stream from a copy of the member's registered data directory while a stream of that member with another store
+    /// id is open.
     fn check_copy(&self, hello: &Handshake) -> Result<(), Refusal> {
         if !hello.is_copy(&self.shared.members()) {
             return Ok(());
@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_oldest_greeting_gives_way() {
+    async fn the_oldest_of_too_many_greetings_is_aborted() {
         let mut greetings = Greetings::default();
         let add = |greetings: &mut Greetings, id| {
             let task = tokio::spawn(std::future::pending::<()>());

@@ -40,8 +40,9 @@ pub async fn cluster(url: &Url, dialer: &PeerDialer) -> io::Result<RemoteCluster
     cluster_of(&answer).map_err(invalid)
 }
 
-/// Returns whether a member of the cluster may run at this peer URL: a process there answers with the cluster's id, or it
-/// accepts the connection but TLS fails. TLS between members fails if either certificate has expired or this member has none.
+/// Returns whether a member of the cluster may run at this peer URL. That is the case if a process there answers with the
+/// cluster's id, or accepts the connection but TLS fails. TLS between members fails if either certificate has expired or this
+/// member has none.
 pub async fn may_run(url: &Url, dialer: &PeerDialer, cluster_id: u64) -> bool {
     match cluster(url, dialer).await {
         Ok(found) => found.id == cluster_id,
@@ -49,8 +50,8 @@ pub async fn may_run(url: &Url, dialer: &PeerDialer, cluster_id: u64) -> bool {
     }
 }
 
-/// Returns whether TLS failed after the connection was accepted: this member has no certificate, or the error was caused by an
-/// alert or by an invalid certificate or message.
+/// Returns whether TLS failed after the connection was accepted. This member has no certificate, or the error comes from an
+/// alert, an invalid certificate or an invalid message.
 fn is_tls_failure(error: &io::Error) -> bool {
     let dialed = error
         .get_ref()
@@ -171,7 +172,7 @@ async fn get(url: &Url, dialer: &PeerDialer, target: &str) -> io::Result<Answer>
 /// A complete response of a peer port.
 type Answer = Response<Bytes>;
 
-/// Returns the cluster id in a response's header, or `None` if the ID is missing or invalid.
+/// Returns the cluster id in a response's header, or `None` if the id is missing or invalid.
 fn cluster_id(answer: &Answer) -> Option<u64> {
     let id = answer.headers().get("x-etcd-cluster-id")?;
     u64::from_str_radix(id.to_str().ok()?, 16).ok()
@@ -312,7 +313,7 @@ mod tests {
             level: levels::FIRST,
             lacks_bytes: 0,
         };
-        assert_eq!(running.release(), Some((0, 1)), "the first one");
+        assert_eq!(running.release(), Some((0, 1)), "the first release");
         assert_eq!(read(Some("c1"), page), Ok(running));
         assert_eq!(
             cluster_level_of(&answer(200, None, page)),
@@ -352,7 +353,7 @@ mod tests {
     #[test]
     fn the_answer_of_another_member_is_refused() {
         let mut page = answer(200, Some("c1"), "{}");
-        assert_eq!(check_member(&page, MemberId(0xa1)), Ok(()), "it names none");
+        assert_eq!(check_member(&page, MemberId(0xa1)), Ok(()), "no member id");
         page.headers_mut()
             .insert(MEMBER_ID, HeaderValue::from_static("a1"));
         assert_eq!(check_member(&page, MemberId(0xa1)), Ok(()));
@@ -423,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_of_etcd_lacks_what_each_of_ours_has() {
+    fn a_process_without_the_state_hash_path_is_etcd() {
         let page = r#"{"etcdserver":"3.4.23","etcdcluster":"3.4.0"}"#;
         let version = answer(200, None, page);
         let (lacks, has) = (answer(404, None, ""), answer(400, None, ""));
@@ -433,13 +434,13 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_is_one_of_the_same_cluster() {
+    fn a_hash_of_another_cluster_is_refused() {
         let own = MemberId(0xa1);
         let read = |status, id, body| hash_of(&answer(status, Some(id), body), 0xC1, own);
         let body = "{\"release\":\"1\",\"index\":7,\"revision\":2,\"compact_revision\":-1,\
                     \"keys\":3,\"others\":4}";
         let found = read(200, "c1", body).expect("a member's answer");
-        let found = found.expect("it has a hash");
+        let found = found.expect("a hash");
         assert_eq!((found.index, found.keys, found.others), (7, 3, 4));
         assert_eq!(read(404, "c1", "404 page not found\n"), Ok(None));
         for (status, id, body) in [(200, "c2", body), (200, "c1", "{}"), (500, "c1", body)] {

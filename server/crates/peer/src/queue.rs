@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lane_is_bounded_by_bytes_of_which_each_message_counts_some() {
+    fn a_queue_is_bounded_and_each_message_has_a_minimum_cost() {
         for (memory_bytes, bytes_max) in [(u64::MAX, BYTES_MAX), (512 << 20, 8 << 20)] {
             let queue = LaneQueue::new(memory_bytes);
             let large = Bytes::from(vec![0; bytes_max + 1]);
@@ -251,8 +251,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_short_message_for_an_idle_link_is_written_at_once_and_none_passes_the_rest_of_another()
-     {
+    async fn a_short_message_for_an_idle_link_is_written_directly_and_in_order() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let near = TcpStream::connect(listener.local_addr().unwrap()).await;
         let mut near = DialedStream::plain(near.unwrap());
@@ -290,7 +289,7 @@ mod tests {
         assert_eq!(
             queue.push(contents(sent)),
             PushOutcome::Queued,
-            "behind the rest"
+            "the rest of a message comes first"
         );
         assert_eq!(queue.next_batch().await, [contents(sent)]);
         drop(attached);

@@ -314,7 +314,7 @@ fn a_silent_stream_is_closed() {
     let mut answer = [0; frame::HEADER_BYTES + 9];
     silent.read_exact(&mut answer).unwrap();
     silent.set_nonblocking(true).unwrap();
-    until("it is closed", || {
+    until("the stream is closed", || {
         two.messages();
         (silent.read(&mut [0]).ok()? == 0).then_some(())
     });
@@ -334,7 +334,7 @@ fn a_member_whose_process_ended_is_reported_immediately_and_can_reconnect() {
         events(&one.node).contains(&gone).then_some(())
     });
     // The second stream's queue closes when its own reconnection is refused.
-    until("a message to it is reported", || {
+    until("a lost message is reported", || {
         one.send(2, Lane::Bulk, Bytes::from_static(b"lost"));
         let lost = events(&one.node);
         lost.contains(&(MemberId(2), PeerEvent::Unreachable))
@@ -356,7 +356,7 @@ fn a_member_whose_process_ended_is_reported_immediately_and_can_reconnect() {
     };
     events(&one.node);
     let mut two = started(2, again, &members);
-    until("the replica hears of it again", || {
+    until("the open stream is reported", || {
         let opened = (MemberId(2), PeerEvent::StreamOpened);
         events(&one.node).contains(&opened).then_some(())
     });
@@ -466,11 +466,11 @@ fn the_stream_of_a_removed_member_ends_although_it_never_pings() {
     stream.write_all(&greeting(CLUSTER, 1, 2)).unwrap();
     let message = frame::encode(frame::FrameKind::Message, b"of a member");
     stream.write_all(&message).unwrap();
-    until("its message arrives", || two.messages().pop());
+    until("the message arrives", || two.messages().pop());
     members.by_id.remove(&MemberId(1));
     members.removed_ids.insert(MemberId(1));
     two.post.update_members(&members);
-    until("its stream ends", || {
+    until("the stream ends", || {
         two.messages();
         stream.write_all(&message).err()
     });
@@ -592,7 +592,7 @@ fn a_member_that_is_not_known_yet_is_answered_at_the_url_that_it_names() {
     passes(&mut two, &mut one, "as a member");
     // The other member ends before it joins the cluster.
     stop(three);
-    until("it is forgotten", || {
+    until("the member is forgotten", || {
         two.messages();
         two.post.shared.remotes.lock().is_empty().then_some(())
     });

@@ -53,7 +53,7 @@ impl From<Outcome> for SendError {
     }
 }
 
-/// Sends a snapshot. Returns when the receiver has the state. Fails if the receiver reports a failure.
+/// Sends a snapshot. Completes when the receiver has the state. Fails if the receiver reports a failure.
 pub(in super::super) async fn send(
     view: View,
     stream: impl AsyncRead + AsyncWrite + Unpin,

@@ -114,7 +114,7 @@ fn records(view: &View) -> Vec<RecordChange> {
 }
 
 #[tokio::test]
-async fn a_snapshot_arrives_and_both_sides_hear_of_it() {
+async fn a_snapshot_arrives_and_both_sides_are_notified() {
     let mut member = Member::new();
     let view = state(300);
     let (near, mut far) = duplex(PIPE_BYTES);
@@ -124,7 +124,7 @@ async fn a_snapshot_arrives_and_both_sides_hear_of_it() {
     let sending = tokio::spawn(async move { send(sent, near, &context).await });
     let mut received = member.receive(&mut far).await.unwrap();
     assert_eq!(records(&received.view), records(&view));
-    assert!(!sending.is_finished(), "it is not installed");
+    assert!(!sending.is_finished(), "the snapshot is not installed");
     let (done, installed) = tokio::sync::oneshot::channel();
     received.on_installed(Box::new(move || done.send(()).unwrap()));
     storage::install(
@@ -370,7 +370,7 @@ async fn a_receiver_that_kept_other_records_starts_over() {
 }
 
 #[tokio::test]
-async fn a_refusal_in_the_midst_of_the_records_reaches_the_sender() {
+async fn a_refusal_before_the_last_record_reaches_the_sender() {
     let (near, mut far) = duplex(PIPE_BYTES);
     let sending = tokio::spawn(async move { send(state(100), near, &transfer()).await });
     write(&mut far, &wire::Part::Resume(Resume::default()).encode())

@@ -188,7 +188,7 @@ fn a_certificate_of_another_host_cannot_replace_a_members_open_streams() {
 }
 
 #[test]
-fn a_member_whose_streams_have_ended_may_come_from_elsewhere() {
+fn a_member_without_open_streams_may_connect_from_another_host() {
     let authority = Authority::new();
     let [one, two, third] = HOSTS.map(|host| {
         let pair = authority.issue(&[&host.to_string()], Usage::Both);
@@ -199,7 +199,7 @@ fn a_member_whose_streams_have_ended_may_come_from_elsewhere() {
     let first = started_by(1, sockets.remove(0), &members, one);
     first.wait_open(2);
     stop(first);
-    until("it is taken", || {
+    until("the stream is accepted", || {
         second.messages();
         call((HOSTS[2], &third), 1, &addresses)
             .is_none()
@@ -227,7 +227,7 @@ fn a_member_may_use_different_client_and_server_certificates() {
 }
 
 #[test]
-fn certificates_that_say_nothing_about_the_member_are_taken() {
+fn certificates_that_do_not_identify_a_member_are_accepted() {
     let authority = Authority::new();
     let all = HOSTS.map(|host| host.to_string());
     let all: Vec<&str> = all.iter().map(String::as_str).collect();

@@ -59,7 +59,7 @@ fn a_stream_that_acknowledges_nothing_is_opened_again() {
         one.send(2, Lane::Bulk, vec![0; MESSAGE_BYTES].into());
         timeout(PATIENCE, accept(&listener)).await
     });
-    let (kind, _stream) = again.expect("it is opened again");
+    let (kind, _stream) = again.expect("the stream is opened again");
     assert_eq!(kind, StreamKind::Bulk);
     stop(one);
 }
