@@ -85,7 +85,7 @@ impl Node {
         let kept_bytes = limit_kept_values(self, command).await?;
         let growth = command.growth();
         if exceeds_quota(self, command, growth.saturating_add(kept_bytes))? {
-            // Boxed to keep the futures of other commands small.
+            // Box this future, so that the futures of other commands stay small.
             Box::pin(self.raise_no_space()).await;
             return Err(NodeError::NoSpace);
         }

@@ -48,7 +48,7 @@ pub enum NodeError {
     #[error("this member was removed from the cluster")]
     Removed,
     /// The reply belongs to another request, which is a bug in the server. The command was applied.
-    #[error("answer of another command")]
+    #[error("reply to another command")]
     Internal,
 }
 

@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_several_readers_keep_counts_once() {
+    fn bytes_that_several_readers_pin_count_once() {
         let readers = [
             reader(1, 0, 100),
             reader(2, 0, 100),
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_end_until_the_rest_fits() {
+    fn the_oldest_readers_end_until_the_others_fit() {
         let mib = |mib: u64| mib << 20;
         let readers = [1, 2, 3].map(|id| reader(id, mib(40 * id), mib(40)));
         let held = Held {
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_member_receives_counts_and_does_not_end() {
+    fn a_snapshot_for_a_member_counts_and_does_not_end() {
         let for_member = Reader { may_end: false, ..reader(1, 0, 100) };
         let held = Held {
             dropped_bytes: 120,
@@ -277,7 +277,7 @@ mod tests {
         let views = HeldViews::new(None);
         let machine = StateMachine::default();
         let outdated = [true, false].map(|may_end| views.hold(&machine, may_end));
-        assert_eq!(views.end_outdated(), 0, "there was no checkpoint since");
+        assert_eq!(views.end_outdated(), 0, "no checkpoint became durable");
         views.checkpointed();
         let later = views.hold(&machine, true);
         assert_eq!((views.end_outdated(), views.end_outdated()), (1, 0));
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reader_is_told_and_forgotten() {
+    async fn a_reader_is_told_to_end_and_is_then_forgotten() {
         let views = HeldViews::new(Some(0));
         let machine = StateMachine::default();
         let held = views.hold(&machine, true);

@@ -43,7 +43,7 @@ impl LatestView {
     /// Withdraws the published state. The replica's thread calls this before it changes its state.
     pub(super) fn clear(&self) {
         let taken = self.0.lock().take();
-        // Dropped after the unlock, because the view can hold the last reference to much memory.
+        // Drop the view after the unlock, because it can hold the last reference to much memory.
         drop(taken);
     }
 }

@@ -301,7 +301,7 @@ impl Node {
     ) -> Result<AppliedCommand, NodeError> {
         let growth = self.admit(&mut command).await?;
         if growth.grows && self.memory().is_full() {
-            // Boxed to keep the usual future small.
+            // Box this future, so that the usual future stays small.
             Box::pin(self.memory().wait_for_room()).await;
         }
         let request = request_durations::request_type(&command);

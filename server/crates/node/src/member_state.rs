@@ -130,7 +130,7 @@ impl Node {
         &self.shared.identity
     }
 
-    /// Returns when the current leader was first seen, in Unix nanoseconds, or 0 if there is no leader.
+    /// Returns the Unix time in nanoseconds at which the current leader was first seen, or 0 if there is no leader.
     pub fn leader_since_ns(&self) -> i64 {
         self.shared.status.leader_since_ns.load(Relaxed)
     }

@@ -125,9 +125,9 @@ impl MemoryBudget {
         self.starting.store(false, Relaxed);
     }
 
-    /// Returns a function of the size in bytes of a snapshot or of its received part. It returns whether the snapshot's state
-    /// fits next to the present state. A small snapshot fits even if the budget is used up: without entries, only a snapshot
-    /// can shrink the state.
+    /// Returns a function that says whether a snapshot's state fits next to the present state. The function takes the size in
+    /// bytes of the snapshot or of its received part. A small snapshot fits even if the budget is used up: without entries,
+    /// only a snapshot can shrink the state.
     pub fn snapshot_fits(self: &Arc<Self>) -> impl Fn(u64) -> bool + Send + 'static {
         let (memory, before) = (self.clone(), self.other_bytes());
         move |bytes| {
@@ -185,8 +185,9 @@ struct Measurement {
 }
 
 impl Estimate {
-    /// Adds a measurement. Returns the new estimate in bytes. It falls immediately. It rises only if the previous measurement
-    /// shows the increase too, and then by a quarter of it, or by all of it if the process is close to `budget_bytes`.
+    /// Adds a measurement. Returns the new estimate in bytes. The estimate falls immediately. It rises only if the previous
+    /// measurement shows the increase, too: by a quarter of the increase, or by all of it if the process is close to
+    /// `budget_bytes`.
     fn add(&mut self, budget_bytes: u64, measured: Measurement) -> u64 {
         let Measurement { process, values, dropped } = measured;
         let newly_dropped = dropped - std::mem::replace(&mut self.dropped_bytes, dropped);
@@ -196,8 +197,7 @@ impl Estimate {
         let least = most.saturating_sub(self.held_bytes);
         let last_least = std::mem::replace(&mut self.last_least, least);
         let other = self.other_bytes.unwrap_or(most);
-        // A single measurement must not shrink the cache. Therefore, an increase counts only if the previous measurement also
-        // shows it, and then only a quarter of it. Close to the budget, all of it counts.
+        // A single measurement must not shrink the cache, so an increase counts only if the previous measurement also shows it.
         let increase = least.min(last_least).saturating_sub(other);
         let other = if process > budget_bytes - budget_bytes / VALUES_DIVISOR {
             other + increase
@@ -425,7 +425,7 @@ mod tests {
         let mut monitor = monitor();
         settle(&mut monitor, 100);
         let fits = monitor.budget.snapshot_fits();
-        assert!(fits(u64::MAX), "its keys are unknown");
+        assert!(fits(u64::MAX), "the size of its keys is unknown");
         // The snapshot has taken 100 MiB, and its index will take 50 MiB.
         settle(&mut monitor, 200);
         assert!(fits(u64::MAX));
@@ -448,7 +448,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_command_waits_for_memory_and_not_for_ever() {
+    async fn a_command_waits_for_memory_up_to_a_timeout() {
         let mut monitor = monitor();
         let budget = monitor.budget.clone();
         settle(&mut monitor, 250);
@@ -456,7 +456,7 @@ mod tests {
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
         settle(&mut monitor, 50);
-        waiting.await.expect("it does not panic");
+        waiting.await.expect("no panic");
         settle(&mut monitor, 250);
         assert!(monitor.budget.is_full() && !monitor.budget.refuses_growth());
         let long_ago = Instant::now().checked_sub(WAIT_FOR_ROOM);

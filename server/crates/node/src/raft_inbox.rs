@@ -47,7 +47,7 @@ impl RaftInbox {
     pub(super) fn receive_snapshot(&self, envelope: Envelope, snapshot: ReceivedSnapshot) {
         let received = Box::new(ReceivedState { envelope, snapshot });
         let before = self.put(|queued| queued.snapshot.replace(received));
-        // Dropped after the unlock.
+        // Drop the earlier snapshot after the unlock, because dropping a large state takes long.
         drop(before);
     }
 
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_waits_once_and_the_last_one_comes_last() {
+    fn an_event_is_queued_once_and_the_last_event_comes_last() {
         let inbox = RaftInbox::default();
         for _ in 0..1000 {
             inbox.event(MemberId(2), PeerEvent::Unreachable);

@@ -283,8 +283,8 @@ impl ReplicaLoop {
         wake.map_or(wait, |wake| wake.min(wait))
     }
 
-    /// Runs the periodic checks and ticks for each passed interval, up to [`TICKS_MADE_UP`] + 1 times. Returns when the next
-    /// tick is due.
+    /// Runs the periodic checks and ticks for each passed interval, up to [`TICKS_MADE_UP`] + 1 times. Returns the time of the
+    /// next tick.
     fn run_ticks(&mut self, due: Instant, late: Duration) -> Instant {
         let behind = late.as_nanos() / self.tick.as_nanos().max(1);
         let times = u32::try_from(behind).unwrap_or(u32::MAX).min(TICKS_MADE_UP) + 1;

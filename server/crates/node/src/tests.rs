@@ -51,13 +51,13 @@ async fn offer(node: &Node, value_bytes: usize) -> Vec<Waiting> {
             }
         }
     }
-    panic!("nothing is ever refused");
+    panic!("no command was refused");
 }
 
 type Waiting = Pin<Box<dyn Future<Output = Proposed<kv::Put>>>>;
 
 /// Takes all queued proposals and answers each with `reply`, as the replica's thread would.
-fn go_on(requests: &mut Receiver<LoopRequest>, reply: &Reply) {
+fn answer_all(requests: &mut Receiver<LoopRequest>, reply: &Reply) {
     let mut completions = completions::CompletionBatch::default();
     while let Ok(inbound) = requests.try_recv() {
         let LoopRequest::Propose(Proposal { to, .. }) = inbound else {
@@ -84,7 +84,7 @@ fn a_connection_with_many_calls_leaves_slots_to_others() {
 }
 
 #[test]
-fn a_stalled_replica_is_not_given_more_than_fits() {
+fn a_stalled_replica_gets_no_more_commands_than_fit() {
     actix_rt::System::new().block_on(async {
         let (node, mut requests) = stalled();
         let size = 1 << 20;
@@ -99,7 +99,7 @@ fn a_stalled_replica_is_not_given_more_than_fits() {
             for _ in 0..2 {
                 let waiting = offer(&node, value_bytes).await;
                 assert!(fit.contains(&waiting.len()), "{} wait", waiting.len());
-                go_on(&mut requests, &done);
+                answer_all(&mut requests, &done);
                 for proposal in waiting {
                     assert!(proposal.await.is_ok());
                 }
@@ -111,7 +111,7 @@ fn a_stalled_replica_is_not_given_more_than_fits() {
 }
 
 #[test]
-fn the_reply_of_another_operation_is_an_error_and_no_panic() {
+fn the_reply_of_another_operation_is_an_error() {
     actix_rt::System::new().block_on(async {
         let (node, mut requests) = stalled();
         for reply in [
@@ -121,7 +121,7 @@ fn the_reply_of_another_operation_is_an_error_and_no_panic() {
         ] {
             let mut proposal = Box::pin(node.propose(put(1)));
             assert!(proposal.as_mut().now_or_never().is_none());
-            go_on(&mut requests, &reply);
+            answer_all(&mut requests, &reply);
             let done = proposal.await.map(drop);
             assert_eq!(done, Err(NodeError::Internal.into()), "{reply:?}");
         }
@@ -137,7 +137,7 @@ fn a_connection_leaves_room_for_the_commands_of_another() {
         let first = offer(&connection(), 1 << 20).await;
         assert!(first.len() > 25, "{} wait", first.len());
         let second = offer(&connection(), 1 << 20).await;
-        assert!(!second.is_empty(), "there is room for another connection");
+        assert!(!second.is_empty(), "another connection has memory left");
     });
 }
 
@@ -165,9 +165,9 @@ fn a_read_of_the_published_state_does_not_involve_another_thread() {
             node.shared.latest.publish(shown.clone(), linearizable);
             for _ in 0..3 {
                 let view = node.view().now_or_never().expect("nothing to wait for");
-                assert_eq!(view.expect("it is shown").position.index, 7);
+                assert_eq!(view.expect("a published state").position.index, 7);
             }
-            assert!(requests.try_recv().is_err(), "no hop");
+            assert!(requests.try_recv().is_err(), "no request to the thread");
             assert_eq!(node.read().now_or_never().is_some(), linearizable);
             let asked = matches!(requests.try_recv(), Ok(LoopRequest::Read { .. }));
             assert_eq!(asked, !linearizable);

@@ -283,7 +283,7 @@ mod tests {
             "a thousand log-ins: {few:?}, then {many:?}"
         );
         assert_eq!(tokens.use_token("alice.1").as_deref(), Some("alice"));
-        assert_eq!(tokens.use_token("bob.2"), None, "its oldest");
+        assert_eq!(tokens.use_token("bob.2"), None, "the oldest token of bob");
         let last = format!("bob.{}", TOKENS_MAX + 1008);
         assert_eq!(tokens.use_token(&last).as_deref(), Some("bob"));
         // When a user with few tokens logs in, the user with the most tokens loses one.
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn all_members_choose_the_same_of_several_users() {
+    fn all_members_choose_the_same_user() {
         let users = ["alice", "bob", "carol", "dave", "erin", "frank"];
         for _ in 0..10 {
             let tokens = Tokens::new(Duration::from_secs(300), 0);

@@ -72,20 +72,20 @@ mod tests {
     }
 
     #[test]
-    fn only_a_sleeping_thread_is_woken_and_once() {
+    fn only_a_sleeping_thread_is_woken() {
         let waker = Waker::new().unwrap();
         waker.wake();
-        assert!(!is_readable(&waker), "it runs");
+        assert!(!is_readable(&waker), "the thread runs");
         waker.prepare();
         waker.wake();
         assert!(is_readable(&waker));
         waker.on_awake();
         waker.drain();
         waker.wake();
-        assert!(!is_readable(&waker), "it runs again");
+        assert!(!is_readable(&waker), "the thread runs again");
         waker.prepare();
         waker.on_awake();
         waker.wake();
-        assert!(!is_readable(&waker), "it found something before it slept");
+        assert!(!is_readable(&waker), "the thread never slept");
     }
 }

@@ -311,13 +311,13 @@ mod tests {
     fn put(kv: &mut Kv) -> Revision {
         let put = Put { key: "key".into(), value: "value".into(), ..Put::default() };
         let operation = Some(KvOperation::Put(put));
-        kv.apply(&KvCommand { operation }).expect("it is sound");
+        kv.apply(&KvCommand { operation }).expect("a valid command");
         kv.revision()
     }
 
     /// Locations in a replaced state mean nothing in the new state, so new changes are found by revision.
     #[test]
-    fn a_snapshot_notes_only_what_was_not_noted_before() {
+    fn a_snapshot_notes_only_changes_that_were_not_noted_before() {
         actix_rt::System::new().block_on(async {
             let mut kv = Kv::default();
             let streams = WatchStreams::default();

@@ -33,7 +33,7 @@ impl From<NodeError> for RpcError {
             NodeError::NoSpace => RpcError::NoSpace,
             NodeError::Stopped => RpcError::Stopped,
             NodeError::Removed => RpcError::Removed,
-            NodeError::Internal => RpcError::Plain("etcdserver: answer of another command"),
+            NodeError::Internal => RpcError::Plain("etcdserver: reply to another command"),
         }
     }
 }
