@@ -1,9 +1,9 @@
 //! Decides which runs of the published chain a new base keeps as they are. The base consists of these runs and of new runs,
 //! which contain all other records.
 //!
-//! The place of a block names the run that contains its record, even after a restart. A run is kept if it contains only blocks
-//! and little of it is outdated. The base does not read the blocks in kept runs. Startup loads each key from the newest run
-//! that contains it, so these rules must hold:
+//! The place of a block names the run that contains its record, even after a restart. A base keeps a run if the run contains
+//! only blocks and few outdated bytes. The base does not read the blocks in kept runs. Startup loads each key from the newest
+//! run that contains the key, so these rules must hold:
 //!
 //! - **No run that is newer than a block's place contains the block.** When a checkpoint writes a block, the new run is the
 //!   newest one, and the block is settled there. Startup settles the block in the newest run. If a kept run contains an

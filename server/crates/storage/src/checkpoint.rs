@@ -11,8 +11,8 @@
 //!   outdated bytes (`base`).
 //! - **Blocks get a place** in the new runs when their chain is published: their values can then leave memory (`run_file`). A
 //!   block in a kept run keeps its place. An outdated run stays while a place refers to it, for example in an older view.
-//! - **A state that is being built is written in parts** (`parts`), which are not published: their values can leave memory, so
-//!   the state can be larger than memory.
+//! - **A state that is being built is written in parts** (`parts`), which are not published. The values of a part can leave
+//!   memory, so the state can be larger than memory.
 //! - **All runs of a chain have one format.** When the feature level rises, the directory's identity gets the later format
 //!   (`open_identity`). The next checkpoint is then a base that keeps no run. If there is not enough space for it, the previous
 //!   chain is dropped first.
@@ -350,8 +350,8 @@ impl Checkpoint {
         })
     }
 
-    /// Plans a new base if one must be written because `since` is missing, or if the chain is too long or has too many outdated
-    /// bytes. In the second case, the base must fit on the disk.
+    /// Plans a new base if the next write must be a base, for example because `since` is missing. Also plans a base if the
+    /// chain is too long or has too many outdated bytes, and the base fits on the disk.
     fn due_base(&mut self, since: Option<&View>, view: &View) -> Option<BasePlan> {
         let chain = &self.manifest.chain;
         let is_first = since.is_none() || chain.links.is_empty();

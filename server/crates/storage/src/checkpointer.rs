@@ -158,7 +158,7 @@ impl Checkpointer {
         let superseded = slot.installed.replace(installed);
         drop(slot);
         self.shared.changed.notify_all();
-        // Dropped after the unlock, because the drop takes the lock to wake the thread.
+        // Drop these values after the unlock, because the drop takes the lock to wake the thread.
         drop((superseded, hold));
     }
 
@@ -194,7 +194,7 @@ impl Checkpointer {
         change(&mut slot.options);
         drop(slot);
         self.shared.changed.notify_all();
-        // Dropped after the unlock: a view can hold the last reference to much memory.
+        // Drop the view after the unlock, because it can hold the last reference to much memory.
         drop(replaced);
     }
 

@@ -295,7 +295,7 @@ impl CheckpointFolder {
     pub(super) fn report_damage(&self, number: u64) -> bool {
         let state = self.state();
         let published = state.published.numbers().any(|named| named == number);
-        // Stored under the lock, so that a later installation clears it.
+        // Store the flag under the lock, so that a later installation clears it.
         self.damaged.fetch_or(published, Relaxed);
         published
     }
@@ -335,9 +335,10 @@ impl CheckpointFolder {
             .has_room(&self.dir, self.ledger.checkpoint_bytes())
     }
 
-    /// Removes all runs that are neither in `named` nor held by a receiver or a place, and all heads without a kept run. Also
-    /// removes manifest copies that are not in `copies`, unless more than `installs` snapshots were published, because `copies`
-    /// then lacks the newest one. The last place of a kept run calls [`Self::report_garbage`].
+    /// Keeps the runs that are in `named` or that a receiver or a place holds. Removes all other runs, and all heads without a
+    /// kept run. Also removes the manifest copies that are not in `copies`. Keeps all copies if more than `installs` snapshots
+    /// were published, because `copies` then lacks the newest one. The last place of a kept run calls
+    /// [`Self::report_garbage`].
     pub(super) fn remove_others(
         &self,
         named: impl Iterator<Item = u64>,

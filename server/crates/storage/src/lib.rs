@@ -5,10 +5,10 @@
 //! DIR/member/LOCK         held while a process uses the directory
 //! DIR/member/identity     format version, cluster id, member id; written last at set-up
 //! DIR/member/ballast      deleted when the disk is full
-//! DIR/member/log/         raft-engine: every entry since the last cut, and the hard state; a link with --wal-dir, which
-//!                         then has the ballast, too
-//! DIR/member/checkpoint/  runs: the state as of some index; `current`, a database of sled, names the valid ones; heads: the
-//!                         runs of blocks without values, which are optional
+//! DIR/member/log/         raft-engine: every entry since the last cut, and the hard state; with --wal-dir, a link to a
+//!                         directory there, and the ballast is there, too
+//! DIR/member/checkpoint/  runs: the state as of some index; `current`, a sled database, lists the published runs; heads:
+//!                         optional copies of runs of blocks without the values
 //! ```
 //!
 //! Reading order: `format`, `formats` and `lock`, then `log`, which `tail` repairs after a crash. A `checkpoint` consists of
@@ -192,7 +192,7 @@ pub fn open(
     }
     log.save_start();
     if fresh || origin == Origin::Copied {
-        // Written last, so that the next startup repeats an interrupted setup.
+        // Write the identity last, so that the next startup repeats an interrupted setup.
         match directory.update(|_| ()).and_then(|()| files::sync_dir(dir)) {
             Ok(()) => store = own_store,
             Err(error) if fresh => return Err(OpenError::io(&member, error)),

@@ -15,22 +15,22 @@ use super::{OpenError, files};
 pub(super) const FILE: &str = "LOCK";
 
 /// Number of attempts to lock a file.
-const LOOKS: u32 = 200;
-const LOOK_PAUSE: Duration = Duration::from_millis(5);
+const ATTEMPTS: u32 = 200;
+const ATTEMPT_PAUSE: Duration = Duration::from_millis(5);
 
 /// Waits until a file inside this process's locked directory is unlocked. After the file was closed, only an ending library
 /// task or a child process before its `exec` can hold the lock. Fails if the file stays locked for a second.
 pub(super) fn wait_until_unlocked(path: &Path) -> io::Result<()> {
     let file = open_to_lock(path)?;
-    for _ in 0..LOOKS {
+    for _ in 0..ATTEMPTS {
         match file.try_lock() {
             Ok(()) => return file.unlock(),
-            Err(TryLockError::WouldBlock) => thread::sleep(LOOK_PAUSE),
+            Err(TryLockError::WouldBlock) => thread::sleep(ATTEMPT_PAUSE),
             Err(TryLockError::Error(error)) => return Err(error),
         }
     }
     let path = path.display();
-    Err(io::Error::other(format!("{path} stays locked")))
+    Err(io::Error::other(format!("{path} is still locked")))
 }
 
 /// Opens an existing file to lock it. On NFS, an exclusive lock requires a file that is open for writing.

@@ -194,7 +194,7 @@ mod tests {
     use crate::FORMATS;
 
     #[test]
-    fn only_pairs_of_digits_are_a_key() {
+    fn only_pairs_of_digits_are_decoded() {
         assert_eq!(unhex("00ff"), Some(vec![0, 0xff]));
         for text in ["0", "00f", "+1", "0g", "\u{e4}"] {
             assert_eq!(unhex(text), None, "{text}");
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_in_each_format() {
+    fn a_manifest_is_read_back_in_each_format() {
         for format in FORMATS {
             let manifest = Manifest { format, ..manifest() };
             let text = manifest.encode();
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_run_is_refused() {
+    fn invalid_lines_are_refused() {
         for text in ["", "0", "nonsense", "-1", "1 2", "00000012\n"] {
             assert_eq!(Manifest::decode(text), None, "{text}");
         }

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn every_bit_is_found() {
+    fn every_flipped_bit_is_found() {
         let block: Vec<u8> = (0..300_u32).map(|n| (n * n) as u8).collect();
         let right = crc32fast::hash(&block);
         for at in 0..block.len() {

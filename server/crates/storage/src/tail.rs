@@ -397,7 +397,7 @@ mod tests {
     /// that would end at the valid footer at the end.
     fn crafted_tail(headers: usize) -> Vec<u8> {
         let mut bytes = record_with(b"torn")[..RECORD_HEADER_BYTES + 2].to_vec();
-        // every record has entries
+        // Every record has entries.
         let footer = headers * RECORD_HEADER_BYTES + 8;
         let end = record_with(b"");
         let foot = &end[end.len() - 1 - CRC_BYTES..];
@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crafted_tail_costs_as_much_as_it_is_long() {
+    fn a_crafted_tail_takes_linear_time() {
         let work = |headers| {
             let bytes = crafted_tail(headers);
             let sums = RangeCrc::new(&bytes);
@@ -420,10 +420,10 @@ mod tests {
             sums.hashed.get()
         };
         let (short, long) = (work(4_000), work(16_000));
-        assert!(short > 4_000 * CRC_BYTES, "each header is looked at");
+        assert!(short > 4_000 * CRC_BYTES, "each header is examined");
         assert!(
             long < short * 5,
-            "{short} bytes for a fourth, {long} for all"
+            "{short} bytes for a quarter, {long} for all"
         );
     }
 

@@ -32,7 +32,7 @@ fn a_ballast_of_another_size_is_replaced_under_the_lock() {
     fs::write(&ballast, b"cut short").unwrap();
     let lock = DirectoryLock::take(&member).unwrap();
     assert!(!open(&dir.data()).ledger.holds_ballast());
-    assert!(ballast.exists(), "it is another process's");
+    assert!(ballast.exists(), "another process uses the ballast");
     drop(lock);
     let mut space = open(&dir.data());
     assert!(!ballast.exists());
@@ -43,7 +43,7 @@ fn a_ballast_of_another_size_is_replaced_under_the_lock() {
 }
 
 #[test]
-fn the_log_and_a_checkpoint_never_count_on_the_same_bytes() {
+fn the_log_and_a_checkpoint_never_reserve_the_same_bytes() {
     let dir = TempDir::new();
     let member = member_dir(&dir.data());
     let mut space = checked(&dir);
@@ -51,21 +51,21 @@ fn the_log_and_a_checkpoint_never_count_on_the_same_bytes() {
     let most = space.free / 4 * 3;
     let run = ledger.begin_run(&member, most).unwrap();
     assert!(space.take(1000, false));
-    assert!(!space.take(most, false), "the run needs them");
+    assert!(!space.take(most, false), "the run needs the bytes");
     drop(run);
     assert!(space.take(most, false));
     let error = ledger.begin_run(&member, most).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
     space.update();
-    assert!(!space.take(most, false), "they are taken and not written");
+    assert!(!space.take(most, false), "accepted but not written");
     space.written(0, most);
-    assert!(ledger.begin_run(&member, most).is_err(), "they are held");
+    assert!(ledger.begin_run(&member, most).is_err(), "not written yet");
     space.written(0, 0);
     assert!(ledger.begin_run(&member, most).is_ok());
 }
 
 #[test]
-fn what_adds_data_leaves_half_of_the_reserve_to_what_removes_some() {
+fn commands_that_add_data_leave_half_of_the_reserve_to_others() {
     let dir = TempDir::new();
     let mut space = checked(&dir);
     space.free = space.reserve_bytes;
@@ -79,7 +79,7 @@ fn what_adds_data_leaves_half_of_the_reserve_to_what_removes_some() {
 
 /// A follower's log grows by entries that the leader has accepted.
 #[test]
-fn entries_of_others_and_a_checkpoint_never_count_on_the_same_bytes() {
+fn entries_of_the_leader_and_a_checkpoint_never_use_the_same_bytes() {
     let dir = TempDir::new();
     let member = member_dir(&dir.data());
     let mut space = checked(&dir);
@@ -87,7 +87,7 @@ fn entries_of_others_and_a_checkpoint_never_count_on_the_same_bytes() {
     let most = space.free / 4 * 3;
     let run = ledger.begin_run(&member, most).unwrap();
     let left = space.log_room();
-    assert!(left > 0 && left < most, "the run needs them");
+    assert!(left > 0 && left < most, "the run needs the bytes");
     space.written(1000, 0);
     assert_eq!(space.log_room(), left - 1000);
     drop(run);
@@ -134,5 +134,5 @@ fn a_rewrite_of_the_checkpoint_leaves_the_reserve_to_the_log() {
     }
     space.ledger.set_checkpoint_bytes(u64::MAX);
     space.update();
-    assert!(status.rewrite_lacks_bytes() > 0, "it is published");
+    assert!(status.rewrite_lacks_bytes() > 0, "the value is published");
 }

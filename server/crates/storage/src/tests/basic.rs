@@ -39,7 +39,7 @@ fn appending_below_the_end_replaces_the_rest() {
 }
 
 #[test]
-fn a_hard_state_that_needs_no_sync_rides_on_the_next_write() {
+fn a_hard_state_that_needs_no_sync_is_written_with_the_next_batch() {
     let dir = TempDir::new();
     let (mut storage, _) = reopen(&dir);
     storage.log.append(&batch(2..3, 1));
@@ -109,7 +109,7 @@ fn checkpoints_are_restored_from_bases_and_differences() {
 }
 
 #[test]
-fn the_thread_writes_what_it_is_offered() {
+fn the_thread_writes_the_offered_views() {
     let dir = TempDir::new();
     let (storage, _) = reopen(&dir);
     let metrics = metrics();
@@ -129,7 +129,7 @@ fn the_thread_writes_what_it_is_offered() {
 }
 
 #[test]
-fn a_chain_stays_short_and_holds_little_that_is_outdated() {
+fn a_chain_stays_short_and_has_few_outdated_records() {
     let dir = TempDir::new();
     let (mut storage, _) = reopen(&dir);
     let mut since: Option<View> = None;
@@ -212,7 +212,7 @@ fn open_all_to_others(dir: &Path) {
 }
 
 #[test]
-fn what_is_in_a_data_directory_is_the_owners_alone() {
+fn only_the_owner_can_access_a_data_directory() {
     let dir = TempDir::new();
     let (mut storage, _) = reopen(&dir);
     storage.checkpoint.write(None, &view(3, 100)).unwrap();

@@ -129,7 +129,7 @@ impl MemberDirectory {
     fn storage(&mut self) -> &mut Storage {
         self.storage
             .as_mut()
-            .expect("a member that runs has it open")
+            .expect("a running member has opened its storage")
     }
 
     fn run(&mut self, step: &InterruptedStep) {
@@ -331,7 +331,7 @@ fn an_entry_that_is_lost_in_a_power_cut_is_found() {
     let violation = run(0, InjectedFault::PowerCut)
         .0
         .violation
-        .expect("it is found");
+        .expect("a violation");
     assert_eq!(violation.invariant, "storage_faithful");
 }
 
@@ -339,6 +339,6 @@ fn an_entry_that_is_lost_in_a_power_cut_is_found() {
 fn an_entry_that_is_lost_with_a_flipped_bit_is_found() {
     let mut seeds = SEED_WITH_FLIP..SEED_WITH_FLIP + 100;
     let violation = seeds.find_map(|seed| run(seed, InjectedFault::Flip).0.violation);
-    let violation = violation.expect("it is found");
+    let violation = violation.expect("a violation");
     assert_eq!(violation.invariant, "storage_faithful");
 }

@@ -96,7 +96,7 @@ fn a_copy_that_takes_longer_than_outdated_files_are_kept_is_whole_or_refused() {
 
 /// A copy that stops before it is up to date must not count as the original at its next startup.
 #[test]
-fn a_copy_stays_one_over_starts_until_it_is_up_to_date() {
+fn a_copy_counts_as_a_copy_at_each_start_until_it_is_up_to_date() {
     let (dir, copy) = (TempDir::new(), TempDir::new());
     let (mut storage, _) = reopen(&dir);
     storage.log.append(&batch(2..9, 1));

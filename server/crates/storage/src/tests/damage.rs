@@ -90,7 +90,7 @@ fn record_without_entries(seq: u64) -> Vec<u8> {
 }
 
 #[test]
-fn a_torn_record_is_cut_although_a_client_has_put_whole_ones_into_it() {
+fn a_torn_record_is_cut_even_if_its_value_contains_complete_records() {
     let dir = TempDir::new();
     let (mut storage, _) = reopen(&dir);
     let file = dir.log_files().pop().unwrap();
@@ -123,7 +123,7 @@ fn a_torn_record_is_cut_although_a_client_has_put_whole_ones_into_it() {
 }
 
 #[test]
-fn a_flipped_bit_is_refused_or_mended() {
+fn a_flipped_bit_is_refused_or_repaired() {
     let dir = TempDir::new();
     let ends = prepare(&dir, &batches());
     let mut bytes = fs::read(dir.log_files().pop().unwrap()).unwrap();
@@ -178,20 +178,20 @@ fn damage_in_a_closed_file_is_refused() {
         assert_eq!(error.exit_code(), 27, "{why}");
     };
     fs::write(&first, &bytes[..bytes.len() - 10]).unwrap();
-    assert_refused("it is short");
+    assert_refused("the file is too short");
     fs::write(&first, &bytes).unwrap();
     let second = dir.log_files().remove(1);
     fs::rename(&second, dir.0.join("away")).unwrap();
     assert_refused("a file is missing");
     fs::rename(dir.0.join("away"), &second).unwrap();
     fs::rename(&first, dir.0.join("away")).unwrap();
-    assert_refused("the first is missing");
+    assert_refused("the first file is missing");
     fs::rename(dir.0.join("away"), &first).unwrap();
     reopen(&dir);
 }
 
 #[test]
-fn a_file_that_was_just_being_made_is_forgotten() {
+fn an_incomplete_new_file_is_removed() {
     let dir = TempDir::new();
     let all = long_log(&dir);
     let last = dir.log_files().pop().unwrap();

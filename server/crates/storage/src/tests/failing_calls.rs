@@ -125,7 +125,7 @@ pub(super) fn each_call(error: Errno, mut fail: impl FnMut(usize) -> bool) -> us
 }
 
 #[test]
-fn a_checkpoint_whose_call_fails_is_absent_or_there() {
+fn a_checkpoint_whose_call_fails_exists_completely_or_not_at_all() {
     for (kind, error) in [Kind::Difference, Kind::Whole, Kind::Rewrite]
         .into_iter()
         .flat_map(|kind| ERRORS.map(|error| (kind, error)))

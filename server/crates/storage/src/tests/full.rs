@@ -38,7 +38,7 @@ impl Small {
             .args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs"])
             .arg(dir));
         if !mounted {
-            let what = "nothing can be mounted here: no full file system is tried";
+            let what = "cannot mount a file system: skipping a test of a full disk";
             writeln!(std::io::stderr(), "{what}").unwrap();
         }
         mounted.then(|| Self(dir.to_owned()))
@@ -79,9 +79,9 @@ fn a_write_that_finds_no_space_gives_up_the_ballast_and_is_repeated() {
     // Fill the disk before the next measurement.
     disk::fill(&dir.data(), &ballast);
     storage.log.append(&batch(10..20, 1));
-    assert!(!ballast.exists(), "it is given up");
+    assert!(!ballast.exists(), "the ballast is deleted");
     space.written(0, 0);
-    assert_eq!(space.level(), SpaceLevel::Low, "and writes are refused");
+    assert_eq!(space.level(), SpaceLevel::Low, "writes are refused");
     drop(storage);
     let (_storage, recovered) = reopen(&dir);
     assert_eq!(indexes(&recovered), (1..20).collect::<Vec<_>>());
@@ -345,7 +345,7 @@ fn a_read_only_directory_is_refused() {
 }
 
 #[test]
-fn a_full_disk_under_the_checkpoint_is_waited_for() {
+fn a_checkpoint_waits_until_a_full_disk_has_space() {
     let dir = TempDir::new();
     let Some(disk) = Small::mount(&dir.checkpoint(), 6) else {
         return;

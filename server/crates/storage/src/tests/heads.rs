@@ -99,7 +99,7 @@ fn small_values_have_no_heads() {
 }
 
 #[test]
-fn whatever_is_written_a_start_by_heads_gives_the_same_state() {
+fn a_start_by_heads_gives_the_same_state_after_any_writes() {
     for seed in 0..4 {
         let (dir, mut chance) = (TempDir::new(), chances(seed));
         let (mut storage, _) = open_cached(&dir, &unlimited());

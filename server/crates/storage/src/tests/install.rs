@@ -155,7 +155,7 @@ fn installing_waits_for_no_reader_of_the_inbox() {
         );
         member
     });
-    installed.recv_timeout(LONG).expect("it is installed");
+    installed.recv_timeout(LONG).expect("an installation");
     let mut member = replica.join().unwrap();
     assert_eq!(member.log.last_index(), 100);
     drop(unread);
@@ -182,8 +182,8 @@ fn a_checkpoint_that_was_being_written_does_not_count() {
     drop(turn);
     rewritten
         .recv_timeout(LONG)
-        .expect("the snapshot holds nothing outdated");
-    assert!(durable.try_recv().is_err(), "it did not become durable");
+        .expect("the snapshot has no outdated records");
+    assert!(durable.try_recv().is_err(), "no checkpoint is durable");
     assert!(member.checkpointer.healthy());
     // Later differences continue from the snapshot.
     let mut last = later.clone();
@@ -216,7 +216,7 @@ fn two_snapshots_in_a_row_leave_the_second() {
     same(recovered.checkpoint.as_ref(), &view(200, 10));
     assert_eq!(indexes(&recovered), (201..210).collect::<Vec<_>>());
     drop(storage);
-    assert_eq!(dir.runs().len(), 1, "the first one's are removed");
+    assert_eq!(dir.runs().len(), 1, "the first runs are removed");
 }
 
 #[test]

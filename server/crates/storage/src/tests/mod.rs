@@ -267,7 +267,7 @@ fn view(index: u64, size: usize) -> View {
 }
 
 fn same(found: Option<&View>, expected: &View) {
-    let found = found.expect("a checkpoint is there");
+    let found = found.expect("a checkpoint exists");
     assert_eq!(found.position, expected.position);
     assert_eq!(found.machine.members, expected.machine.members);
 }
@@ -301,7 +301,7 @@ fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 fn manifest(dir: &TempDir) -> Manifest {
     let path = dir.checkpoint().join("current");
-    Manifest::read(&path).unwrap().expect("it reads")
+    Manifest::read(&path).unwrap().expect("a valid manifest")
 }
 
 /// Returns the end of the last complete record of a log file.

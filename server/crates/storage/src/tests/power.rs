@@ -165,12 +165,12 @@ impl Volume {
     fn copied(&self) -> Self {
         for _ in 0..COPIES {
             let before = self.writes();
-            let copy = Self::mount(Some(&self.image())).expect("what a cut leaves can be mounted");
+            let copy = Self::mount(Some(&self.image())).expect("a power cut leaves a valid volume");
             if self.writes() == before {
                 return copy;
             }
         }
-        panic!("the device does not come to rest");
+        panic!("the device is never idle");
     }
 
     /// Returns the kernel's counters of the device: writes, sectors written, requests in flight.
@@ -233,7 +233,7 @@ fn a_power_cut_on_a_real_disk_loses_nothing() {
     }
     for round in 0..cuts().div_ceil(CUTS_OF_ONE) {
         let Some(volume) = Volume::mount(None) else {
-            let what = "no mkfs.ext4 or loop devices here: power cuts on the lying disk only";
+            let what = "no mkfs.ext4 or loop devices: testing power cuts only on a simulated disk";
             writeln!(std::io::stderr(), "{what}").unwrap();
             return;
         };

@@ -97,7 +97,7 @@ fn after_a_crash(data: &Path, what: &str) -> (u64, u64) {
 fn reopened(dir: &TempDir, what: &str) -> (u64, u64) {
     let opened = open(&dir.data(), &ME);
     let (storage, recovered) = opened.unwrap_or_else(|error| panic!("{what}: {error}"));
-    let found = recovered.checkpoint.expect("a checkpoint is there");
+    let found = recovered.checkpoint.expect("a checkpoint exists");
     let index = found.position.index;
     let expected = match index {
         1 => view(1, 10),
@@ -320,7 +320,7 @@ fn a_copy_that_becomes_up_to_date_keeps_the_later_format() {
     drop(before_the_raise(&dir));
     copy(&dir.data(), &other.data());
     let (mut storage, _) = reopen(&other);
-    let copy = storage.copy.take().expect("it is a copy");
+    let copy = storage.copy.take().expect("the directory is a copy");
     storage.checkpoint.write(None, &raised(8)).unwrap();
     copy.mark_up_to_date().unwrap();
     let text = identity_of(&other.data());

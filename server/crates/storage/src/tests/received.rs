@@ -131,7 +131,7 @@ fn one_snapshot_is_received_at_a_time() {
 }
 
 #[test]
-fn what_is_given_up_leaves_no_file() {
+fn a_discarded_snapshot_leaves_no_file() {
     let dir = TempDir::new();
     let driven = member(&dir);
     let before = dir.runs();

@@ -18,7 +18,7 @@ fn refused(dir: &TempDir, who: &DataIdentity, file: &str) -> OpenError {
 }
 
 #[test]
-fn a_second_process_learns_who_is_first() {
+fn a_second_process_learns_the_id_of_the_first() {
     let dir = TempDir::new();
     let (storage, _) = reopen(&dir);
     let error = refused(&dir, &ME, "LOCK");
@@ -79,7 +79,7 @@ fn a_log_that_a_starting_child_still_holds_is_awaited() {
     thread::scope(|scope| {
         let opening = scope.spawn(|| drop(reopen(&dir)));
         thread::park_timeout(Duration::from_millis(50));
-        assert!(!opening.is_finished(), "it is opened while it is locked");
+        assert!(!opening.is_finished(), "opened while the log is locked");
         drop(held);
     });
 }
@@ -138,7 +138,7 @@ fn check_left_to_a_later_release(dir: &TempDir, what: &str) {
 
 /// The previous checkpoint and the log would restore the state, but without what the later release wrote.
 #[test]
-fn a_checkpoint_of_a_later_release_is_refused_and_left_as_it_is() {
+fn a_checkpoint_of_a_later_release_is_refused_and_unchanged() {
     let section = |key: &mut Vec<u8>, _: &mut Vec<u8>| {
         if key[0] == record::MEMBER {
             key[0] = b'n';
@@ -162,7 +162,7 @@ fn a_checkpoint_of_a_later_release_is_refused_and_left_as_it_is() {
 
 /// Only the release that wrote the previous checkpoint can restore the state without the damaged one.
 #[test]
-fn a_previous_checkpoint_of_a_later_release_is_left_to_it_when_the_newest_is_damaged() {
+fn a_previous_checkpoint_of_a_later_release_is_refused_if_the_newest_is_damaged() {
     let dir = TempDir::new();
     let (mut storage, _) = reopen(&dir);
     storage.log.append(&batch(2..9, 1));
@@ -254,11 +254,11 @@ fn an_older_checkpoint_than_the_cut_is_refused() {
 #[test]
 fn an_unwritable_directory_is_reported() {
     // Even root cannot create a directory there.
-    let error = open(Path::new("/sys/witan-test"), &ME).expect_err("/sys takes no folders");
+    let error = open(Path::new("/sys/witan-test"), &ME).expect_err("/sys accepts no directories");
     assert_eq!(error.exit_code(), 24, "{error}");
     let dir = TempDir::new();
     fs::write(dir.data(), "a file").unwrap();
-    let error = open(&dir.data(), &ME).expect_err("a file is in the way");
+    let error = open(&dir.data(), &ME).expect_err("a file at the path");
     assert_eq!(error.exit_code(), 26, "{error}");
 }
 

@@ -39,8 +39,8 @@ pub(super) fn compare(dir: &TempDir, expected: &View) {
     let scratch = TempDir::new();
     copy(&dir.0, &scratch.0);
     let (storage, recovered) = reopen(&scratch);
-    assert!(!storage.checkpoint.fell_back(), "the newest one counts");
-    let found = recovered.checkpoint.expect("a checkpoint is there");
+    assert!(!storage.checkpoint.fell_back(), "the newest is readable");
+    let found = recovered.checkpoint.expect("a checkpoint exists");
     assert!(records(&found) == records(expected), "another state");
 }
 
@@ -264,7 +264,7 @@ fn a_base_leaves_no_outdated_record_of_another_kind() {
 }
 
 #[test]
-fn whatever_changes_between_bases_the_state_is_what_is_read() {
+fn bases_contain_the_state_after_any_changes() {
     let mut kept = 0;
     for seed in 0..8 {
         let mut chance = chances(seed);

@@ -30,13 +30,13 @@ fn log_of(dir: &TempDir) -> PathBuf {
 fn a_new_log_is_in_the_requested_directory() {
     let dir = TempDir::new();
     let wal = dir.data().with_file_name("wal");
-    place_log(&dir.data(), &wal).expect("a new place");
+    place_log(&dir.data(), &wal).expect("a new log");
     let (mut storage, _) = reopen(&dir);
     storage.log.append(&batch(2..5, 1));
     drop(storage);
     assert!(fs::read_dir(wal.join("log")).unwrap().count() > 0);
     // Startup finds the log with the flag and without it.
-    place_log(&dir.data(), &wal).expect("its place");
+    place_log(&dir.data(), &wal).expect("the log is in place");
     assert_eq!(reopen(&dir).1.records, batch(2..5, 1).records);
 }
 
@@ -74,7 +74,7 @@ fn a_log_in_the_data_directory_moves_after_attempts_that_were_interrupted() {
         let wal = fs::canonicalize(wal).unwrap();
         fs::create_dir(wal.join("log.moving-1")).unwrap();
         state(&dir, &wal);
-        place_log(&dir.data(), &wal).expect("it moves");
+        place_log(&dir.data(), &wal).expect("the log is moved");
         assert_eq!(fs::read_link(log_of(&dir)).unwrap(), wal.join("log"));
         assert!(!log_of(&dir).with_file_name("log.exchanged").exists());
         assert!(!wal.join("log/0000000000000009.raftlog").exists());
@@ -87,30 +87,30 @@ fn a_copy_that_was_not_exchanged_is_refused_until_it_is_removed() {
     let (dir, wal) = with_log();
     fs::create_dir_all(wal.join("log")).unwrap();
     fs::write(wal.join("log/0000000000000001.raftlog"), "whose?").unwrap();
-    let error = place_log(&dir.data(), &wal).expect_err("it may be another's");
+    let error = place_log(&dir.data(), &wal).expect_err("an unknown owner");
     assert!(matches!(error, OpenError::WalDir { .. }), "{error}");
     assert!(wal.join("log/0000000000000001.raftlog").exists());
     fs::remove_dir_all(wal.join("log")).unwrap();
-    place_log(&dir.data(), &wal).expect("it moves");
+    place_log(&dir.data(), &wal).expect("the log is moved");
     assert_eq!(reopen(&dir).1.records, batch(2..5, 1).records);
 }
 
 #[test]
-fn a_link_of_another_form_leads_to_the_same_place() {
+fn a_relative_link_to_the_log_is_accepted() {
     let (dir, wal) = with_log();
-    place_log(&dir.data(), &wal).expect("it moves");
+    place_log(&dir.data(), &wal).expect("the log is moved");
     fs::remove_file(log_of(&dir)).unwrap();
     symlink("../../wal/log", log_of(&dir)).unwrap();
     // This link is not the link that the log names.
     assert_eq!(open(&dir.data(), &ME).unwrap_err().exit_code(), 39);
-    place_log(&dir.data(), &wal).expect("its place");
+    place_log(&dir.data(), &wal).expect("the log is in place");
     assert_eq!(reopen(&dir).1.records, batch(2..5, 1).records);
 }
 
 #[test]
-fn another_place_and_another_log_are_refused() {
+fn another_directory_and_another_log_are_refused() {
     let ((dir, wal), (other, _)) = (with_log(), with_log());
-    place_log(&dir.data(), &wal).expect("it moves");
+    place_log(&dir.data(), &wal).expect("the log is moved");
     for (refused, wal) in [(&dir, wal.with_file_name("second")), (&other, wal)] {
         let error = place_log(&refused.data(), &wal).expect_err("a contradiction");
         assert!(matches!(error, OpenError::WalDir { .. }), "{error}");
@@ -121,17 +121,17 @@ fn another_place_and_another_log_are_refused() {
 #[test]
 fn a_log_is_not_created_while_its_disk_is_missing() {
     let (dir, wal) = with_log();
-    place_log(&dir.data(), &wal).expect("it moves");
+    place_log(&dir.data(), &wal).expect("the log is moved");
     fs::rename(&wal, wal.with_file_name("unmounted")).unwrap();
     for _ in 0..2 {
-        let error = open(&dir.data(), &ME).expect_err("its log is missing");
+        let error = open(&dir.data(), &ME).expect_err("the log is missing");
         assert!(
             error.to_string().contains("whether its disk is mounted"),
             "{error}"
         );
         // Without the log, the directory is like the mount point of an unmounted disk.
         fs::create_dir_all(&wal).unwrap();
-        place_log(&dir.data(), &wal).expect("its place");
+        place_log(&dir.data(), &wal).expect("the log is in place");
     }
 }
 
@@ -166,15 +166,15 @@ fn copy_with_link(from: &Path, to: &Path) {
 #[test]
 fn a_copy_does_not_touch_the_log_of_its_original() {
     let (dir, wal) = with_log();
-    place_log(&dir.data(), &wal).expect("it moves");
+    place_log(&dir.data(), &wal).expect("the log is moved");
     let copy = dir.data().with_file_name("copy");
     copy_with_link(&dir.data(), &copy);
     let before = contents(&wal.join("log"));
     let reading = || crate::read(&copy, &unlimited(), &metrics());
     let refusals = [
-        open(&copy, &ME).expect_err("it is the original's"),
-        while_unlocked(reading).expect_err("it is the original's"),
-        place_log(&copy, &wal).expect_err("the original is there"),
+        open(&copy, &ME).expect_err("the original's log"),
+        while_unlocked(reading).expect_err("the original's log"),
+        place_log(&copy, &wal).expect_err("the original exists"),
     ];
     for error in refusals {
         assert_eq!(error.exit_code(), 39, "{error}");
@@ -192,7 +192,7 @@ fn a_copy_does_not_touch_the_log_of_its_original() {
 #[test]
 fn a_copy_with_its_own_copy_of_the_log_is_a_separate_directory() {
     let (dir, wal) = with_log();
-    place_log(&dir.data(), &wal).expect("it moves");
+    place_log(&dir.data(), &wal).expect("the log is moved");
     let (copy, wal_copy) = (
         dir.data().with_file_name("copy"),
         wal.with_file_name("wal-copy"),
@@ -203,7 +203,7 @@ fn a_copy_with_its_own_copy_of_the_log_is_a_separate_directory() {
     fs::remove_file(&link).unwrap();
     symlink(wal_copy.join("log"), &link).unwrap();
     assert_eq!(open(&copy, &ME).unwrap_err().exit_code(), 39);
-    place_log(&copy, &wal_copy).expect("no other link leads there");
+    place_log(&copy, &wal_copy).expect("no other link exists");
     for data in [&copy, &dir.data()] {
         let (mut storage, recovered) = open(data, &ME).unwrap();
         assert_eq!(recovered.records, batch(2..5, 1).records);
@@ -214,7 +214,7 @@ fn a_copy_with_its_own_copy_of_the_log_is_a_separate_directory() {
 #[test]
 fn a_moved_directory_takes_its_log_along() {
     let (dir, wal) = with_log();
-    place_log(&dir.data(), &wal).expect("it moves");
+    place_log(&dir.data(), &wal).expect("the log is moved");
     let moved = dir.data().with_file_name("moved");
     fs::rename(dir.data(), &moved).unwrap();
     assert_eq!(open(&moved, &ME).unwrap().1.records, batch(2..5, 1).records);
