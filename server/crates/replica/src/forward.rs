@@ -2,7 +2,7 @@
 //!
 //! Every request names its sender's current term, and only the leader of that term accepts the request. A forwarded proposal is
 //! therefore appended in that term or never. If a member applies an entry of a higher term while its proposal waits, it
-//! proposes the entry again. Within the term the member resends the message after a stream breaks, and the leader accepts each
+//! proposes the entry again. Within the term, the member resends the message after a stream breaks, and the leader accepts each
 //! message number of a process once (`taken_messages`). Refusals are not resent: if a refusal is lost, the request waits for
 //! the next term or its timeout.
 //!

@@ -72,7 +72,7 @@ pub enum Input {
         to: Option<MemberId>,
     },
     /// A client proposes a command. `Host::applied` reports the outcome, or `Host::answered` the reason for the failure.
-    /// Without a leader the proposal waits.
+    /// Without a leader, the proposal waits.
     Propose {
         /// Ticket of the request. Tickets must increase.
         ticket: Ticket,

@@ -19,7 +19,8 @@ pub(crate) enum LeaseRequester {
     },
 }
 
-/// An answer that a leader delivers once it has proved that it still leads its term and that its state was current.
+/// An answer that is not proved yet. The leader delivers the answer after a ReadIndex round has proved that it still leads the
+/// term and that its state was current.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct UnprovenAnswer {
     pub(crate) term: u64,

@@ -30,13 +30,13 @@ pub const IN_FLIGHT_BYTES_MAX: usize = 4 << 20;
 /// Maximum size of the proposals in one message to the leader in bytes; a larger proposal gets its own message.
 pub const FORWARD_BYTES: usize = 1 << 20;
 
-/// Maximum size in bytes of the proposals that are resent when a stream opens: half of the queue's capacity, which leaves the
-/// rest for new proposals. A leader queues at most this many bytes from one other member; it refuses further proposals, and the
-/// member resends them later.
+/// Maximum size in bytes of the proposals that are resent when a stream opens. It is half of the queue's capacity, which leaves
+/// the rest for new proposals. A leader queues at most this many bytes from one other member. It refuses further proposals, and
+/// the member resends them later.
 pub const FORWARD_AGAIN_BYTES: usize = 32 << 20;
 
-/// Maximum number of messages with proposals of one process that are missing between other messages; when it is exceeded, the
-/// oldest messages are ignored if they arrive, and their requests time out.
+/// Maximum number of missing messages with proposals from one process; when it is exceeded, the oldest of them are ignored if
+/// they still arrive. Their requests then time out. A message is missing if a later message has arrived first.
 pub const LOST_MESSAGES_MAX: usize = 4096;
 
 /// Maximum number of processes of one member whose messages a leader remembers in its term; when it is exceeded, the leader
@@ -65,16 +65,17 @@ pub const LEAVING_TICKS: u64 = 600;
 /// Number of ticks after which a snapshot without a reported result counts as failed. Any transfer takes much less time.
 pub const SNAPSHOT_REPORT_TICKS: u64 = 36_000;
 
-/// Maximum increase of a member's term by messages in one election timeout; a message with a higher term is treated as a message
-/// with the highest permitted term. A member that campaigns alone does not reach this increase in a century. Members whose terms
-/// differ by more still converge.
+/// Maximum increase of a member's term by messages in one election timeout; a higher term in a message is treated as the
+/// highest permitted term. A member that campaigns alone does not reach this increase in a century. Members whose terms differ
+/// by more still converge.
 pub const TERM_RISE_MAX: u64 = 1 << 32;
 
 /// Number of applied entries kept in memory for members that lag, as etcd's `--snapshot-catchup-entries`.
 pub const CATCH_UP_ENTRIES: u64 = 5000;
 
-/// Maximum size in bytes of these entries and of the committed entries that wait for a long command. Above it, the older half
-/// of the applied entries is dropped, and a follower drops further appends, which the leader resends.
+/// Maximum size in bytes of the entries kept for members that lag and of the committed entries that wait for a long command.
+/// Above it, a member drops the older half of the applied entries. A follower also drops further appends, which the leader
+/// resends.
 pub const CATCH_UP_BYTES: usize = 64 << 20;
 
 /// Maximum size in bytes of the applied entries kept in memory for members that are receiving a snapshot or entries. A member

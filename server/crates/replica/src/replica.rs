@@ -310,8 +310,8 @@ impl Replica {
     }
 
     /// Returns the monotonic time in nanoseconds at which the next failover campaign, held request or deferred commit index is
-    /// due. The replica then needs an [`Input::Clock`](crate::input::Input::Clock) and a turn. Returns `None` if nothing is due before the
-    /// next tick or input.
+    /// due. The replica then needs an [`Input::Clock`](crate::input::Input::Clock) and a turn. Returns `None` if nothing is due
+    /// before the next tick or input.
     pub fn wake_at_ns(&self) -> Option<u64> {
         let failover = self.failover.filter(|_| self.may_campaign());
         let failover = failover.map(|failover| failover.at_ns);

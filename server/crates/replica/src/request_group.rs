@@ -8,8 +8,8 @@
 //! 5. After a second wait in which no client returned, the next batches skip it. The number of these batches doubles each time.
 //! 6. Clients and other members are tracked separately, because messages of distant members return late.
 //! 7. A follower groups the requests that it forwards, and the leader groups them again, so a request can wait on both.
-//! 8. The caller takes a request immediately if a wait saves nothing: on a sole voter, on a leader about to sync other entries,
-//!    and without a known leader.
+//! 8. The caller takes a request immediately if a wait saves nothing. This is the case on a sole voter, on a leader about to
+//!    sync other entries, and without a known leader.
 //! 9. A batch has a maximum size. When it is exceeded, senders share the batch (`fair_share`), and the rest goes into the next
 //!    batch.
 //! 10. Times and durations are in nanoseconds; times are of the monotonic clock.

@@ -18,7 +18,7 @@ pub(crate) struct AppendContext {
 }
 
 impl AppendContext {
-    /// Encodes the context. Returns no bytes if there is neither a lineage nor a checksum.
+    /// Encodes the context. The encoding is empty if there is no lineage and no checksum.
     fn encode(self) -> Bytes {
         let lineage = self.lineage.to_be_bytes();
         match self.previous {

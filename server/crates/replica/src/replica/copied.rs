@@ -207,8 +207,9 @@ impl Replica {
         !self.is_contradicted() && self.is_longest_log(self.config.id, last)
     }
 
-    /// Returns whether a log that ends at `last` (term and index) is at least as long as the recently reported logs of all
-    /// voters except `candidate`. Returns `true` if this member is not a copy, because raft then compares the logs.
+    /// Returns whether a log that ends at `last` (term and index) is at least as long as the log of every voter except
+    /// `candidate`. Each voter must have reported its log recently. Returns `true` if this member is not a copy, because raft
+    /// then compares the logs.
     fn is_longest_log(&self, candidate: u64, last: (u64, u64)) -> bool {
         let Some(copied) = &self.copied else {
             return true;

@@ -3,7 +3,7 @@
 //!
 //! A follower accepts the entries that fit, as if the leader had sent no others, and lags until there is more space. A leader
 //! without space proposes nothing itself and transfers leadership to a member that may have space. Entries that elections and
-//! startup need are accepted anyway: the first entry of a term and the attributes of members. Without them no leader could
+//! startup need are accepted anyway: the first entry of a term and the attributes of members. Without them, no leader could
 //! serve linearizable reads.
 //!
 //! A member without memory accepts entries up to the first one that adds data. If all members have used up their memory,

@@ -86,8 +86,8 @@ impl Replica {
     }
 
     /// Starts failover campaigns if `member` is this follower's leader, after a delay that depends on this voter's rank.
-    /// Forgets the leader, drops its late messages for an election timeout, and grants pre-votes from then on. Does nothing
-    /// without pre-vote, because a campaign that cannot win would disturb the leader.
+    /// Forgets the leader, drops its late messages for an election timeout, and grants pre-votes from then on. Does nothing if
+    /// pre-vote is disabled, because a failed campaign would then disturb the leader.
     pub(super) fn peer_process_ended(&mut self, member: u64) {
         let raft = &self.raft.raft;
         if raft.state != StateRole::Follower
@@ -131,7 +131,7 @@ impl Replica {
 
     /// Returns the nanoseconds until this member's next failover campaign, after `campaigns` campaigns. Voters campaign in the
     /// order of their ids, without `ended_leader` (0 for none). Each failed campaign doubles the step between members, up to an
-    /// election timeout, and adds up to a step at random, so that slow campaigns do not collide.
+    /// election timeout. It also adds a random part of a step, so that slow campaigns do not collide.
     fn failover_delay_ns(&self, ended_leader: u64, campaigns: u32) -> u64 {
         let voters = self.raft.store().position().voters.iter();
         let before = voters.filter(|id| **id < self.config.id && **id != ended_leader);

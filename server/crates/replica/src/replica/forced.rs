@@ -83,7 +83,7 @@ impl Replica {
             }
             last = (record.index, record.term);
         }
-        // An uncommitted raise counts, because members may have applied it.
+        // An uncommitted entry that raises the level counts, because members may have applied it.
         levels::check(machine.members.level(), level)?;
         if !machine.members.by_id.contains_key(&own) {
             return Ok(None);

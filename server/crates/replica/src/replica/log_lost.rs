@@ -1,6 +1,6 @@
-//! Detects that the leader's entries conflict with this member's log. There are two possible causes: the data directory was
-//! emptied or replaced, and leaders count acknowledgments for entries that the log lacks; or the history has forked, and a
-//! committed entry differs from the entry in the leader's log. Such a member must neither vote nor lead; it halts.
+//! Detects that the leader's entries conflict with this member's log. There are two possible causes. If the data directory was
+//! emptied or replaced, leaders count acknowledgments for entries that the log lacks. If the history has forked, a committed
+//! entry differs from the entry in the leader's log. In both cases, this member must neither vote nor lead; it halts.
 //!
 //! Messages alone never halt a member, because a faulty member, or an impostor on a connection without TLS, can send any
 //! message. The leader must confirm that it leads: this member sends it a ReadIndex request, which the leader answers with the

@@ -184,8 +184,8 @@ fn check_entries(
 }
 
 impl Replica {
-    /// Returns whether entries from a later release may follow in this member's log. They may if the cluster version, or an
-    /// unapplied raise of the version or level, is above this release.
+    /// Returns whether entries from a later release may follow in this member's log. They may if the cluster version is above
+    /// this release, or if an unapplied entry raises the version or level above this release.
     pub(super) fn admits_later_entries(&self) -> bool {
         let log = &self.raft.raft.raft_log;
         let applied = self.raft.store().position().index;

@@ -144,7 +144,7 @@ fn applied_to_raft(replica: &mut Replica) {
     replica.raft.advance_apply_to(applied);
     let receivers = replica.slowest_receiver();
     replica.raft.mut_store().trim(receivers);
-    // Under load the entire log is rarely committed at a tick, so the request is also retried here.
+    // Under load, the entire log is rarely committed at a tick, so the request is also retried here.
     replica.request_snapshot();
 }
 
@@ -283,7 +283,7 @@ fn apply_one(
     if let Some(Command::ClusterVersion(decided)) = &command.command
         && decided.level > own
     {
-        // The leader does not consider the level of a member that was removed before the raise.
+        // The leader does not consider the level of a member that was removed before the level rose.
         return Err(match replica.has_applied_own_removal() {
             true => Halt::Removed,
             false => Halt::LaterLevel { level: decided.level, own },

@@ -169,7 +169,7 @@ impl WatcherGroups {
         }
     }
 
-    /// Returns the number of group slots, some of which may be empty: see [`Self::in_slots`].
+    /// Returns the number of group slots. Some slots may be empty; see [`Self::in_slots`].
     pub fn slots(&self) -> usize {
         self.groups.slots.len()
     }

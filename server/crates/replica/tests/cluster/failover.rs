@@ -90,8 +90,8 @@ fn until_followed(cluster: &mut Cluster, by: u64) -> u64 {
     (cluster.now_ns - begun) / MS
 }
 
-/// Creates a cluster whose follower with the highest rank, which campaigns last, wrongly believes that the leader's process
-/// ended. Returns the cluster, the leader and the follower.
+/// Creates a cluster in which one follower wrongly believes that the leader's process ended. This follower has the highest
+/// rank, so it campaigns last. Returns the cluster, the leader and the follower.
 fn mistaken(ids: &[u64]) -> (Cluster, u64, u64) {
     let mut cluster = Cluster::new(ids);
     let leader = cluster.leader().expect("it leads");

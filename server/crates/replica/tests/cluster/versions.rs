@@ -169,7 +169,7 @@ fn a_raise_ends_a_member_of_an_earlier_release_alone() {
     }
 }
 
-/// The state contains the raise, so no entry shows it to a member that joins.
+/// The state contains the higher level, so no entry shows the level to a member that joins.
 #[test]
 fn a_member_of_an_earlier_release_does_not_install_a_state_above_its_level() {
     let mut cluster = of_levels(&[(1, NEXT)]);
@@ -181,7 +181,7 @@ fn a_member_of_an_earlier_release_does_not_install_a_state_above_its_level() {
     assert_eq!(cluster.ended, BTreeMap::from([(2, halt)]));
 }
 
-/// If the raise were applied after the downgrade, it would stop the members that have returned to the previous release.
+/// If the level rose after the downgrade, the members that have returned to the previous release would stop.
 #[test]
 fn a_raise_waits_for_a_downgrade_that_is_not_applied() {
     let mut cluster = of_levels(&[(1, NEXT), (2, NEXT), (3, NEXT)]);

@@ -137,7 +137,7 @@ fn forwarded(cluster: &mut Cluster, asked: u64) -> (u64, Envelope) {
     (ticket, sent.find(forwards).expect("it forwards the write"))
 }
 
-/// A member that was restarted in the term that it led has forgotten which messages it accepted.
+/// After a restart within the term that it led, a member has forgotten which messages it accepted.
 #[test]
 fn who_does_not_lead_says_nothing_to_a_forwarded_write() {
     let mut cluster = Cluster::new(&[1, 2, 3]);

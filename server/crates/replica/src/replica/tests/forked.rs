@@ -26,8 +26,8 @@ fn of_three(kind: MessageType, fill: impl FnOnce(&mut Message)) -> Envelope {
     Envelope { from: MemberId(3), ..message }
 }
 
-/// Returns messages of a leader with another entry 2, each with the entry's term: an append after the entry, an append of the
-/// entry, a snapshot, and two appends in which the terms agree but the data differs.
+/// Returns messages of a leader with another entry 2, each with the entry's term. The messages are an append after the entry,
+/// an append of the entry, a snapshot, and two appends in which the terms agree but the data differs.
 fn contradictions() -> [(Envelope, u64); 5] {
     let follows = of_three(MessageType::MsgAppend, |m| (m.index, m.log_term) = (2, 6));
     let appends = of_three(MessageType::MsgAppend, |m| {

@@ -156,7 +156,7 @@ fn a_member_that_most_others_know_with_another_directory_halts() {
     assert!(halts(0)[0], "an emptied directory");
 }
 
-/// The raise may be missing in the log of a member that was stopped.
+/// The entry that raises the level may be missing in the log of a member that was stopped.
 #[test]
 fn a_member_that_most_others_reject_for_its_level_halts() {
     let state = super::state_of(&[1, 2, 3]);
