@@ -55,7 +55,7 @@ pub fn previous() -> Option<&'static ReleaseRow> {
     previous_in(RELEASES)
 }
 
-/// Implements [`previous`] for a table of releases, the last of which is this release.
+/// Implements [`previous`] for a table of releases that ends with this release.
 fn previous_in(releases: &[ReleaseRow]) -> Option<&ReleaseRow> {
     let mut rows = releases.iter().rev();
     let own = rows.next().and_then(|row| release(row.release))?;
@@ -111,7 +111,7 @@ pub fn downgrade_target(known: &MemberRegistry) -> Option<Release> {
 
 /// Returns the level to which the leader raises the cluster, or `None` to keep the current level. `members` contains the
 /// members' levels, `None` for unknown ones. `held` says whether all members have supported a higher level for long enough; a new
-/// cluster does not wait. A downgrade of Witan prevents the raise, which would exclude the earlier release.
+/// cluster does not wait. The level does not rise during a downgrade of Witan, because the earlier release does not support it.
 pub fn decide(known: &MemberRegistry, members: &[Option<Level>], held: bool) -> Option<Level> {
     let level = known_by_all(members).filter(|level| *level > known.level())?;
     let begins = known.cluster_version.is_empty();
@@ -327,7 +327,7 @@ mod tests {
             ("3.7.0", 2, "", BOTH, true, None),
             ("3.7.0", 3, "", BOTH, true, None),
             ("3.7.0", 2, "", &[Some(4), Some(3)], true, Some(3)),
-            // Only a downgrade of Witan prevents a raise.
+            // Only during a downgrade of Witan, the level does not rise.
             ("3.7.0", 0, "0.1.0", BOTH, true, None),
             ("3.7.0", 0, "3.6.0", BOTH, true, Some(2)),
             // A new cluster does not wait.

@@ -26,7 +26,7 @@ const SWEEP_BLOCKS_NEXT: usize = 8;
 /// allocator, below the maximum size of a checkpoint record.
 const BLOCK_BYTES: usize = 28 << 10;
 
-/// Size in bytes of the memory that a pair takes in addition to its key and value, which is more than its encoding in a message.
+/// Size in bytes of the memory that a pair takes in addition to its key and value. A pair's encoding in a message adds less.
 const PAIR_BYTES: u64 = 96;
 
 /// Number of keys, live or deleted, that can be counted in the time of reading one. An entire page takes 16 ns to count.

@@ -1,8 +1,8 @@
 //! The values of closed blocks, which can be dropped from memory once the blocks are durable.
 //!
 //! Keys, versions and the index always stay in memory. When a checkpoint has stored a block's record, the block has a [`Place`]
-//! in a file, and [`BlockCache`] decides whether its values also stay in memory. A read of evicted values waits for the file.
-//! Results do not depend on which values are in memory.
+//! in a file. [`BlockCache`] then decides whether the values of the block also stay in memory. A read of evicted values waits
+//! for the file. Results do not depend on which values are in memory.
 //!
 //! The core does not open files: the storage, or a test, implements [`RecordFile`].
 
@@ -222,7 +222,7 @@ impl BlockValues {
         let Some((cache, bytes)) = state.counted() else {
             return true;
         };
-        // Checked under the lock, so that values that a thread finds in memory after `BlockCache::hold` stay there.
+        // Check this under the lock: values that a thread finds in memory after `BlockCache::hold` must stay there.
         if cache.is_held() {
             return false;
         }

@@ -1,8 +1,8 @@
 //! The cluster version and the feature level in which each command was added, and the leader's decision about the cluster
 //! version. A member never proposes a newer command, because a member of an earlier release would halt at it.
 //!
-//! Every new command, operation, action, and enum value in a command needs a row here, with the feature level of the release
-//! that adds it (`levels`). The cluster version is etcd's and does not rise with a release of Witan.
+//! Every new command, operation, action, and enum value in a command needs a row here. The row contains the feature level of
+//! the release that adds it (`levels`). The cluster version is etcd's and does not rise with a release of Witan.
 
 use witan_tree::TreeOperation;
 
@@ -241,9 +241,9 @@ fn of_follow(operation: &FollowOperation) -> Option<Since> {
     }
 }
 
-/// Returns the cluster version that the leader proposes: the lowest of `running` if it is above the current one, else `None`.
-/// It never falls. Without a current version, an unknown one (`None` in `running`) counts as [`FIRST`], or gives `None` if
-/// `waits`: members of a new cluster may still start.
+/// Returns the cluster version that the leader proposes: the lowest of `running` if it is above the current version, else
+/// `None`. The cluster version never falls. Without a current version, an unknown version (`None` in `running`) counts as
+/// [`FIRST`]. If `waits` is set, an unknown version gives `None` instead, because members of a new cluster may still start.
 pub fn next_cluster_version(
     known: &MemberRegistry,
     running: &[Option<Release>],

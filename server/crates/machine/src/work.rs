@@ -78,7 +78,7 @@ mod tests {
         }))
     }
 
-    /// Returns a state with 500 keys of one lease and 300 v2 nodes, 100 of which have expired.
+    /// Returns a state with 500 keys of one lease and 300 v2 nodes. Of the nodes, 100 have expired.
     fn filled() -> StateMachine {
         let mut machine = StateMachine::default();
         let grant = LeaseGrant { id: 7, ttl_s: 60 };

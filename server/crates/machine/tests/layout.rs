@@ -1,5 +1,5 @@
-//! Checks that the layout of a state follows from the log: a member that starts from a checkpoint and applies the later entries
-//! has the same records as one that applied all entries.
+//! Checks that the layout of a state follows from the log. A member that starts from a checkpoint and applies the later entries
+//! has the same records as a member that applied all entries.
 
 use witan_machine::{
     alarm::{AlarmAction, AlarmCommand},

@@ -415,8 +415,8 @@ impl Block {
         Some(rest)
     }
 
-    /// Returns the slot of each remaining version, in order, with two byte ranges: of its fields and key in
-    /// [`Self::meta`], and of its value in [`Self::values`].
+    /// Returns the slot of each remaining version, in order, with two byte ranges. The first range contains the version's
+    /// fields and key in [`Self::meta`], and the second range its value in [`Self::values`].
     fn entries(&self) -> Vec<(u16, [Range<usize>; 2])> {
         let versions = self.versions();
         let mut meta_at = 0;

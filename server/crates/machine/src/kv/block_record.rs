@@ -1,5 +1,6 @@
-//! The checkpoint record of a block: base revision, kind and length of the slot directory, the directory, the versions with
-//! their keys and values, and a CRC-32 of all preceding bytes. Numbers are little-endian.
+//! The checkpoint record of a block. It consists of the base revision, the kind and length of the slot directory, the
+//! directory, the versions with their keys and values, and a CRC-32. The CRC-32 covers all preceding bytes. Numbers are
+//! little-endian.
 //!
 //! The head of a record does not contain the values and the CRC-32. The values of a block that is loaded from its head stay on
 //! disk.

@@ -187,10 +187,10 @@ pub struct Txn {
     /// The conditions.
     #[prost(message, repeated, tag = "1")]
     pub compare: Vec<Compare>,
-    /// Executed if all conditions hold.
+    /// The operations to execute if all conditions hold.
     #[prost(message, repeated, tag = "2")]
     pub success: Vec<TxnOp>,
-    /// Executed otherwise.
+    /// The operations to execute otherwise.
     #[prost(message, repeated, tag = "3")]
     pub failure: Vec<TxnOp>,
     /// Whether the read limits apply. Entries of older releases lack the field. Ignored in a nested transaction.

@@ -148,7 +148,7 @@ mod tests {
         }
     }
 
-    /// Generates keys of which many share one or two path prefixes.
+    /// Generates keys. Many of them have one or two common path prefixes.
     fn key() -> impl Strategy<Value = Vec<u8>> {
         let byte = prop_oneof![Just(0_u8), Just(1), Just(b'a'), Just(255), any::<u8>()];
         let short = prop::collection::vec(byte, 0..20);
