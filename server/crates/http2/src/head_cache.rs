@@ -35,6 +35,7 @@ type CachedHead<M> = (Vec<u8>, u64, Rc<Head<M>>);
 pub(crate) struct HeadCache<M> {
     decoder: Decoder,
     remembered: Vec<CachedHead<M>>,
+    /// Index in `remembered` of the head that the next new head replaces.
     next: usize,
 }
 
@@ -100,11 +101,14 @@ impl<M> HeadCache<M> {
 #[derive(Default)]
 struct RequestFields {
     method: Option<Method>,
+    /// Whether `:scheme` has been read.
     scheme: bool,
     path: Option<Bytes>,
     authority: Option<HeaderValue>,
     headers: HeaderMap,
+    /// Whether a field makes the request malformed.
     wrong: bool,
+    /// Size of the fields in bytes, as HTTP/2 counts it.
     bytes: usize,
 }
 

@@ -162,7 +162,9 @@ fn inflate(compressed: &[u8], max: usize) -> Result<Vec<u8>, Refusal> {
 #[derive(Debug, Default)]
 pub(crate) struct Messages {
     prefix: [u8; PREFIX_BYTES],
+    /// Number of bytes in `prefix` that have arrived.
     have: usize,
+    /// Number of bytes of the current message that have not arrived.
     left: usize,
 }
 

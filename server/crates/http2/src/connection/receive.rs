@@ -19,6 +19,7 @@ pub(super) struct OpenBlock<S: Service> {
     flags: BlockFlags,
     bytes: Vec<u8>,
     charge: ResourceCharge<S>,
+    /// Number of CONTINUATION frames so far.
     frames: usize,
 }
 
