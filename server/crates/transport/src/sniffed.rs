@@ -12,7 +12,9 @@ use witan_http2::PREFACE;
 /// A stream that replays its first bytes and then continues.
 pub(super) struct ReplayedStream<S> {
     head: [u8; PREFACE.len()],
+    /// Offset in `head` of the next byte to replay.
     from: usize,
+    /// Offset in `head` of the end of the bytes to replay.
     to: usize,
     stream: S,
 }

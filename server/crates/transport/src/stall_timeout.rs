@@ -153,7 +153,7 @@ struct BoundedBody {
 }
 
 impl BoundedBody {
-    /// Charges received bytes beyond those already charged. Returns `false` if the charge is refused.
+    /// Charges the received bytes that are not charged yet. Returns `false` if the charge is refused.
     fn charge_received(&mut self) -> bool {
         while self.received > self.allowed {
             if !self.charge.grow(limits::BODY_STEP_BYTES) {

@@ -141,7 +141,7 @@ impl AllowedNames {
                 names = shorten(&names.join(", ")),
                 allowed = allowed.join(", "),
                 left_out,
-                "refused a certificate that is valid for no allowed host name"
+                "refused a certificate that is not valid for any allowed host name"
             );
         }
         Err(CertificateError::NotValidForName.into())
