@@ -418,8 +418,10 @@ fn by_other_side(end: &io::Error) -> bool {
 /// Delays between attempts: none, then a delay that doubles. Jitter keeps members from reconnecting at the same time.
 #[derive(Debug)]
 struct Delays {
+    /// Delay before the next attempt, without jitter.
     next: Duration,
     random: RandomState,
+    /// Number of drawn random numbers.
     drawn: u64,
 }
 

@@ -87,6 +87,7 @@ type Greeted = (
 #[derive(Debug, Default)]
 struct Greetings {
     open: BTreeMap<u64, AbortHandle>,
+    /// Id of the newest connection.
     last: u64,
 }
 

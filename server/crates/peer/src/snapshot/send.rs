@@ -106,7 +106,7 @@ pub(in super::super) async fn send(
     }
     let took = timer.begun.elapsed();
     timer.succeeded();
-    tracing::info!(index, member, ?took, "member accepted the snapshot");
+    tracing::info!(index, member, ?took, "a member accepted the snapshot");
     Ok(())
 }
 
