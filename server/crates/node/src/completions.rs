@@ -94,6 +94,7 @@ enum Completion {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct SlotId {
     slot: usize,
+    /// Number of requests that used the slot before.
     round: u64,
 }
 

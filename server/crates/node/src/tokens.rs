@@ -51,6 +51,7 @@ struct TokenTable {
 struct TokenOwner {
     user: Arc<str>,
     ends: Instant,
+    /// Position of the token in `TokenTable::order`.
     place: u64,
     /// Time at which the token got its position.
     placed: Instant,

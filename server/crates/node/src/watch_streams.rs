@@ -50,6 +50,7 @@ struct WatchState {
     current: Option<Arc<Kv>>,
     /// Pre-compaction states, oldest first.
     older: Vec<Arc<Kv>>,
+    /// Number of periodic checks since the newest state was added to `older`.
     older_checks: u32,
     /// Streams that wait for a higher notified revision.
     waiting: Vec<WatchStreamId>,
@@ -342,7 +343,7 @@ mod tests {
         });
     }
 
-    /// More watchers than are visited under one lock, some of which have ended.
+    /// There are more watchers than are visited under one lock, and some of them have ended.
     #[test]
     fn all_watchers_are_visited() {
         const MANY: usize = 2 * VISITED_AT_ONCE + 1;
