@@ -27,6 +27,7 @@ const RUN_EXTRA_BYTES: u64 = 1 << 20;
 #[derive(Debug, Default)]
 pub struct Ledger {
     path: PathBuf,
+    /// Whether the ballast exists.
     held: AtomicBool,
     /// Number of free bytes that commands and checkpoints leave for the log.
     floor_bytes: u64,

@@ -63,6 +63,7 @@ pub struct RaftLog {
     engine: Engine<LogFiles<Files>>,
     dir: PathBuf,
     log_start: LogStart,
+    /// Index of the last entry, or the index before the first one if the log is empty.
     last: u64,
     hard_state: Option<Bytes>,
     /// Whether `hard_state` differs from the state on disk.

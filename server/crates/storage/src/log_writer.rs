@@ -34,6 +34,7 @@ pub(super) struct Writer<W> {
     inner: W,
     ledger: Arc<Ledger>,
     zeros: bool,
+    /// Offset of the next write.
     at: u64,
     /// Offset of the end of the written bytes, including zeros.
     zeroed: u64,

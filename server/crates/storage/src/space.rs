@@ -101,8 +101,8 @@ impl SpaceStatus {
         self.ballast_bytes.load(Relaxed)
     }
 
-    /// Returns how many more bytes must be free so that a rewrite of the entire checkpoint leaves the reserve free. A raise of
-    /// the feature level to a later data format causes such a rewrite.
+    /// Returns how many more bytes must be free so that a rewrite of the entire checkpoint leaves the reserve free. When the
+    /// feature level rises to one with a later data format, the member rewrites its checkpoint.
     pub fn rewrite_lacks_bytes(&self) -> u64 {
         self.rewrite_lacks_bytes.load(Relaxed)
     }

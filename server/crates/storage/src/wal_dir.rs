@@ -80,7 +80,7 @@ fn claim_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), O
             return Err(refusal);
         }
     }
-    tracing::warn!(log = %target.display(), "this data directory now owns the raft log");
+    tracing::warn!(log = %target.display(), "this data directory now owns the Raft log");
     name_link(log, log, target, identity)
 }
 
@@ -126,7 +126,7 @@ fn new_link(log: &Path, target: &Path) -> Result<PathBuf, OpenError> {
 fn move_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), OpenError> {
     remove_unused_copy(log, target)?;
     refuse_used(target)?;
-    tracing::info!(from = %log.display(), to = %target.display(), "moving the raft log to --wal-dir");
+    tracing::info!(from = %log.display(), to = %target.display(), "moving the Raft log to --wal-dir");
     let staged = target.with_file_name(format!("{LOG}.moving-{}", process::id()));
     if staged.exists() {
         // An earlier process with the same id may have left this directory, with files that the log has dropped since.
