@@ -140,6 +140,7 @@ impl View {
 #[derive(Debug, Default)]
 pub struct ViewBuilder {
     view: View,
+    /// Whether the position record was loaded.
     positioned: bool,
 }
 

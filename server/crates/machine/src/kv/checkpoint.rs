@@ -34,18 +34,25 @@ pub(super) struct KvMeta {
     revision: i64,
     #[prost(int64, tag = "2")]
     compacted: i64,
+    /// Number of the open block.
     #[prost(uint64, tag = "3")]
     tail: u64,
+    /// The block at which the next sweep starts.
     #[prost(uint64, tag = "4")]
     compact_from: u64,
+    /// Number of live keys.
     #[prost(uint64, tag = "5")]
     live: u64,
+    /// Size in bytes of the newest versions of all live keys.
     #[prost(uint64, tag = "6")]
     live_bytes: u64,
+    /// Size of all versions in bytes.
     #[prost(uint64, tag = "7")]
     bytes: u64,
+    /// Number of closed blocks.
     #[prost(uint64, tag = "8")]
     blocks: u64,
+    /// Whether the sweep of the last compaction is unfinished.
     #[prost(bool, tag = "9")]
     sweeping: bool,
 }

@@ -243,17 +243,22 @@ impl std::fmt::Debug for Kv {
 /// The writes of one command. They share a revision, which exists after the first write.
 #[derive(Debug)]
 struct WriteBatch {
+    /// The revision that the writes create.
     main: Revision,
+    /// Number of writes so far.
     written: u64,
+    /// The command's read budget.
     reads: ReadBudget,
 }
 
 /// The version of a key before a write.
 struct PreviousVersion {
+    /// Size of the version in bytes.
     size: u64,
     create: Revision,
     version: i64,
     lease: LeaseId,
+    /// The links of the next version.
     links: Links,
     tombstone: bool,
 }

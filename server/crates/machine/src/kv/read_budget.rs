@@ -81,7 +81,9 @@ impl ValueUse {
 pub(super) struct ReadBudget {
     /// The remaining work, in units of the cost of counting a key.
     work: u64,
+    /// The remaining size in bytes of pairs in memory and of compared values.
     bytes: u64,
+    /// Whether the limits apply.
     bounded: bool,
     answers: ReadResults,
     source: ValueSource,

@@ -15,7 +15,9 @@ use crate::{lease::LeaseId, revision::Revision};
 
 /// The branches that a transaction and its nested transactions take.
 struct TxnPath {
+    /// Whether all comparisons hold, so that the transaction takes its success branch.
     succeeded: bool,
+    /// The paths of the nested transactions in the taken branch, in order.
     nested: Vec<TxnPath>,
 }
 
