@@ -109,7 +109,7 @@ impl Host for NodeHost {
         self.show_replaced(snapshot, &before);
         self.shared.installs.send_modify(|installs| *installs += 1);
         let took = begun.elapsed();
-        tracing::info!(index, ?took, "installed a snapshot of the leader");
+        tracing::info!(index, ?took, "installed a snapshot from the leader");
         self.applying = Instant::now();
     }
 

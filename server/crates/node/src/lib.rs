@@ -443,7 +443,7 @@ impl Node {
         self.shared.metrics.show(self, view.as_deref());
     }
 
-    /// Queues a snapshot message of another member, with the received state, for the next turn. Replaces a queued snapshot.
+    /// Queues a snapshot message from another member, with the received state, for the next turn. Replaces a queued snapshot.
     pub fn receive_snapshot(&self, envelope: Envelope, snapshot: ReceivedSnapshot) {
         self.shared.raft_inbox.receive_snapshot(envelope, snapshot);
         self.wake();

@@ -1,5 +1,6 @@
-//! The inbox that the replica's thread empties before client requests. It holds events of other members, a received snapshot,
-//! an executed command, durable checkpoints and the stop request. The thread reads messages of other members itself (`post`).
+//! The inbox that the replica's thread empties before client requests. It holds events about other members, a received
+//! snapshot, an executed command, durable checkpoints and the stop request. The thread reads messages from other members itself
+//! (`post`).
 
 use std::{
     sync::atomic::{
