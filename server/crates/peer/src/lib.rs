@@ -255,7 +255,7 @@ impl Peers {
 impl Post for PeerPost {
     fn post(&mut self, envelopes: Vec<Envelope>) {
         let own = self.shared.own_id();
-        // After a leader change, raft forwards ReadIndex requests of other members. The new leader would report such messages
+        // After a leader change, raft forwards ReadIndex requests from other members. The new leader would report such messages
         // as faulty. The members send their requests to the new leader themselves.
         for envelope in envelopes
             .into_iter()

@@ -389,7 +389,7 @@ impl CheckpointWriter {
     fn write(&mut self, view: &View, options: &WriteOptions) -> io::Result<()> {
         let since = self.base.as_ref().filter(|_| !options.whole);
         if options.clean_base {
-            // Low priority, because only the requester waits for this base.
+            // Use low priority, because only the requester waits for this base.
             let checkpoint = &mut self.checkpoint;
             run_at_low_priority(|| checkpoint.rewrite(since, view))
         } else {
