@@ -352,7 +352,7 @@ impl Replica {
         self.leader_tasks.lessor.deadlines()
     }
 
-    /// Handles a message from another member. Drops messages of removed members, and messages that no correct member sends.
+    /// Handles a message from another member. Drops messages from removed members, and messages that no correct member sends.
     pub(crate) fn receive(&mut self, envelope: Envelope) {
         let from = envelope.from;
         if !self.is_removed(from.0)

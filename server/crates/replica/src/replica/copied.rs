@@ -3,7 +3,7 @@
 //! nor campaigns until a confirmed leader has brought it up to date. It acknowledges nothing to an unconfirmed leader.
 //!
 //! A leader is confirmed as in `log_lost`: it answers a ReadIndex request, which takes a quorum. This member does not count in
-//! that quorum, because raft sees no message of an unconfirmed leader. The member is up to date once it has accepted the
+//! that quorum, because raft sees no message from an unconfirmed leader. The member is up to date once it has accepted the
 //! confirmed leader's append and applied everything that was committed when the leader answered.
 //!
 //! If the voters on original disks do not form a quorum, no leader can be confirmed, so all voters must run. A copy votes only
@@ -74,7 +74,7 @@ struct ConfirmedLeader {
     /// Index up to which the leader's log contains every entry that was acknowledged before the confirmation.
     index: u64,
     /// Whether this member has accepted entries or a snapshot from this leader. Until then, the leader may count
-    /// acknowledgments of the original.
+    /// acknowledgments from the original.
     has_appended: bool,
 }
 
@@ -116,8 +116,8 @@ impl Replica {
     }
 
     /// Returns whether raft must not see a leader's message, because this member is a copy and the leader is not confirmed.
-    /// Asks the leader for confirmation. Limits the commit index in heartbeats of a confirmed leader that may still count
-    /// acknowledgments of the original.
+    /// Asks the leader for confirmation. Limits the commit index in heartbeats from a confirmed leader that may still count
+    /// acknowledgments from the original.
     pub(super) fn ask_unconfirmed_leader(&mut self, message: &mut Message) -> bool {
         let (kind, leader, term) = (message.get_msg_type(), message.from, message.term);
         let raft = &self.raft.raft;
@@ -300,7 +300,7 @@ impl Replica {
     }
 
     /// Ends the wait of a copy that leads or need not wait. Otherwise ends it once a confirmed leader has brought the copy up
-    /// to date and all messages of the original have arrived.
+    /// to date and all messages from the original have arrived.
     pub(super) fn settle_copy(&mut self) {
         let Some(copied) = &self.copied else { return };
         let raft = &self.raft.raft;

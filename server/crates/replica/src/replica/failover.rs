@@ -20,7 +20,7 @@ use crate::{
 pub(super) struct Failover {
     /// Id and term of the leader whose process ended.
     ended: (u64, u64),
-    /// Monotonic time in nanoseconds until which messages of the leader are dropped, because it may have sent them before its
+    /// Monotonic time in nanoseconds until which messages from the leader are dropped, because it may have sent them before its
     /// end. It is an election timeout after the report.
     ignored_until_ns: u64,
     /// Monotonic time of the next campaign in nanoseconds.
@@ -110,7 +110,7 @@ impl Replica {
         self.continue_failover();
     }
 
-    /// Accepts messages of `member` again if its process was believed to have ended. Its next message as a leader ends the
+    /// Accepts messages from `member` again if its process was believed to have ended. Its next message as a leader ends the
     /// campaigns; they continue until then, because a restarted process does not lead.
     pub(super) fn peer_process_returned(&mut self, member: u64) {
         let failover = self.failover.as_mut();

@@ -119,7 +119,7 @@ impl Replica {
     }
 
     /// Submits a request that was held with `bytes` bytes. Returns its ticket if it is an own proposal that still waits. Drops
-    /// proposals of removed members, which answer their clients themselves.
+    /// proposals from removed members, which answer their clients themselves.
     fn hand_in_held(&mut self, held: HeldProposal, bytes: usize) -> Option<Ticket> {
         match held {
             HeldProposal::Own(ticket) => self.hand_in_own(ticket, bytes).then_some(ticket),

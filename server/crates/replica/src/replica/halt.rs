@@ -41,7 +41,7 @@ pub enum Halt {
          copy has taken its place. Remove the member and add it again under a new identity"
     )]
     Replaced,
-    /// The leader counts acknowledgments of this member for entries that this log lacks.
+    /// The leader counts acknowledgments from this member for entries that this log lacks.
     #[error(
         "this member has acknowledged entry {committed}, but its log ends at {last}: its data \
          directory was emptied or replaced. Remove the member and add it again under a new identity"

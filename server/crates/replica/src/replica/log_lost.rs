@@ -20,8 +20,9 @@ pub(super) struct Contradiction {
     leader: u64,
     term: u64,
     claim: LogClaim,
-    /// Ticks of the first claim that no later message has refuted and of the last claim.
+    /// Tick of the first claim that no later message has refuted.
     first: u64,
+    /// Tick of the last claim.
     last: u64,
     /// Number of the first ReadIndex request after the first claim.
     asked: Option<u64>,
@@ -34,7 +35,8 @@ pub(super) struct Contradiction {
 enum LogClaim {
     /// The leader claims that this member acknowledged entries up to this commit index, the largest that it has sent.
     Acknowledged { commit: u64 },
-    /// The leader's log has another term at an index that this member has committed.
+    /// The leader's log has another entry at an index that this member has committed, or other data in an entry of the same
+    /// index and term.
     Forked {
         index: u64,
         own_term: u64,
@@ -234,11 +236,11 @@ impl Replica {
 
     /// Handles a leader's message that does not contradict this log while an earlier claim is recorded.
     ///
-    /// A heartbeat or append of the same leader and term may refute the claim, which is then dropped. The claim is refuted if
+    /// A heartbeat or append from the same leader and term may refute the claim, which is then dropped. The claim is refuted if
     /// the log now has the claimed entries, or an append follows this log at or after the fork. A heartbeat also refutes a fork
     /// that its commit index reaches, because that index is at most what this member has acknowledged.
     ///
-    /// Other current messages only restart the confirmation: messages of another leader or term, and heartbeats that do not
+    /// Other current messages only restart the confirmation: messages from another leader or term, and heartbeats that do not
     /// repeat a claim about acknowledged entries. The claim must then be confirmed again and be repeated for another election
     /// timeout before this member halts.
     fn doubt_contradiction(&mut self, message: &Message, last: u64) {
@@ -249,7 +251,7 @@ impl Replica {
         };
         let same = (known.leader, known.term) == (message.from, message.term);
         let (refuted, contradicts) = match known.claim {
-            // Appends of the same leader prove nothing about missing entries before them, so this member still does not vote.
+            // Appends from the same leader prove nothing about missing entries before them, so this member still does not vote.
             LogClaim::Acknowledged { commit } => {
                 (commit <= last, kind == MessageType::MsgHeartbeat)
             }

@@ -102,7 +102,7 @@ fn propose(replica: &mut Replica, command: Command) -> Result<(), ProposalReject
     replica.propose(Ticket(1), Connection::default(), 0, entry)
 }
 
-/// Wraps a message of member `from` to member 2.
+/// Wraps a message from member `from` to member 2.
 fn envelope(from: u64, message: Bytes) -> Envelope {
     Envelope {
         to: MemberId(2),
@@ -172,7 +172,7 @@ fn only_a_sole_voter_that_has_applied_its_term_reads_without_a_round() {
     }
 }
 
-/// Creates a message of member 1, the leader of term 5, to member 2.
+/// Creates a message from member 1, the leader of term 5, to member 2.
 fn from_leader(kind: MessageType, fill: impl FnOnce(&mut Message)) -> Envelope {
     let mut message = Message::default();
     message.set_msg_type(kind);

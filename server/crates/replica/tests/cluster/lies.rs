@@ -1,4 +1,4 @@
-//! Forged messages of a faulty member or an impostor. The permanent effects of such messages must be bounded.
+//! Forged messages from a faulty member or an impostor. The permanent effects of such messages must be bounded.
 
 use protobuf::Message as _;
 use raft::eraftpb::{Entry, Message, MessageType};

@@ -17,7 +17,7 @@ fn committed() -> (Replica, Noted) {
     (replica, host)
 }
 
-/// Creates a message of member 3, which leads term 7.
+/// Creates a message from member 3, which leads term 7.
 fn of_three(kind: MessageType, fill: impl FnOnce(&mut Message)) -> Envelope {
     let message = from_leader(kind, |m| {
         (m.from, m.term) = (3, 7);
@@ -26,7 +26,7 @@ fn of_three(kind: MessageType, fill: impl FnOnce(&mut Message)) -> Envelope {
     Envelope { from: MemberId(3), ..message }
 }
 
-/// Returns messages of a leader with another entry 2, each with the entry's term. The messages are an append after the entry,
+/// Returns messages from a leader with another entry 2, each with the entry's term. The messages are an append after the entry,
 /// an append of the entry, a snapshot, and two appends in which the terms agree but the data differs.
 fn contradictions() -> [(Envelope, u64); 5] {
     let follows = of_three(MessageType::MsgAppend, |m| (m.index, m.log_term) = (2, 6));

@@ -4,7 +4,7 @@ use raft::eraftpb::{Entry as RaftEntry, MessageType};
 
 use super::*;
 
-/// Creates a heartbeat of the leader with a commit index beyond the log of member 2.
+/// Creates a heartbeat from the leader with a commit index beyond the log of member 2.
 fn beyond() -> Envelope {
     from_leader(MessageType::MsgHeartbeat, |m| m.commit = 70)
 }
