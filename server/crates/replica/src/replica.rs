@@ -67,7 +67,9 @@ use failover::{Failover, PendingPreVote};
 use group_commit::HeldProposal;
 use log_lost::Contradiction;
 use membership::{OwnRemoval, PendingRemoval, ReceivedCommit};
-use witan_machine::{StateMachine, levels::Level, member::MemberId, view::View};
+use witan_machine::{
+    StateMachine, alarm::AlarmType, levels::Level, member::MemberId, view::View,
+};
 
 /// Settings of a replica.
 #[derive(Clone, Debug)]
@@ -547,7 +549,9 @@ impl Replica {
             return;
         }
         let log = &self.raft.raft.raft_log;
-        let idle = log.last_index() == self.raft.store().position().index;
+        let applied = log.last_index() == self.raft.store().position().index;
+        // The alarm refuses sweeps, so the leader would propose them again in each tick.
+        let idle = applied && !self.machine.alarms.any(AlarmType::Corrupt);
         let due = self
             .leader_tasks
             .compaction

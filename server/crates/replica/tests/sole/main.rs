@@ -5,7 +5,9 @@ mod bounds_kv;
 use bytes::Bytes;
 use witan_machine::{
     Reply,
+    alarm::{AlarmAction, AlarmCommand, AlarmType},
     command::{ChangeMembers, Command, PublishAttributes, UnstampedEntry},
+    kv::{Compact, KvOperation, Put},
     levels,
     member::{self, Member, MemberId},
     view::View,
@@ -112,6 +114,32 @@ fn a_sole_voter_leads_at_once_and_answers_after_the_fsync() {
     assert_eq!((last.index, last.ticket), (3, Some(Ticket(5))));
     assert!(matches!(last.outcome.reply, Reply::Tree(_)));
     assert_eq!(host.readable, [Ticket(6)]);
+}
+
+#[test]
+fn no_sweep_is_proposed_while_the_corrupt_alarm_refuses_it() {
+    let (mut replica, mut host) = fresh();
+    let value = Bytes::from(vec![b'v'; 32 << 10]);
+    let put = || KvOperation::Put(Put { key: "k".into(), value: value.clone(), ..Put::default() });
+    let mut commands: Vec<Command> = (0..300).map(|_| put().into()).collect();
+    commands.push(KvOperation::Compact(Compact { revision: 300 }).into());
+    let alarm = AlarmCommand {
+        action: AlarmAction::Activate as i32,
+        member: ID,
+        kind: AlarmType::Corrupt as i32,
+    };
+    commands.push(alarm.into());
+    for (ticket, command) in (1..).zip(commands) {
+        propose(&mut replica, ticket, command);
+        replica.turn(&mut host).expect("no halt");
+    }
+    assert!(replica.view().machine.kv.is_sweeping(), "the sweep has ended");
+    let last = replica.last_index();
+    for _ in 0..3 {
+        replica.take(Input::Tick { now_ns: 0 });
+        replica.turn(&mut host).expect("no halt");
+    }
+    assert_eq!(replica.last_index(), last);
 }
 
 #[test]
