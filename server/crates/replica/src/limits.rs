@@ -93,6 +93,13 @@ pub(crate) fn receivers_bytes(memory_bytes: u64) -> usize {
     within(RECEIVERS_BYTES, memory_bytes / 8)
 }
 
+/// Returns [`FORWARD_AGAIN_BYTES`], or about a sixteenth of a small memory budget of `memory_bytes` bytes. A leader holds as many
+/// bytes for each other member.
+pub(crate) fn forward_again_bytes(memory_bytes: u64) -> usize {
+    // A message with the longest command is longer than the command.
+    within(FORWARD_AGAIN_BYTES - FORWARD_BYTES, memory_bytes / 16) + FORWARD_BYTES
+}
+
 /// Returns the smaller of a bound and a share of the memory budget, both in bytes, but at least [`COMMAND_BYTES_MAX`].
 fn within(bytes_max: usize, share: u64) -> usize {
     let share = usize::try_from(share).unwrap_or(usize::MAX);
@@ -138,3 +145,15 @@ pub const LEASE_EXPIRY_RETRY_NS: u64 = 3_000_000_000;
 /// Seconds between two checkpoints of a lease's remaining TTL: half of its full TTL, clamped to this range. etcd always waits
 /// for the upper end.
 pub const LEASE_CHECKPOINT_S: RangeInclusive<i64> = 5..=300;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_memory_budget_holds_fewer_forwarded_proposals() {
+        assert_eq!(forward_again_bytes(u64::MAX), FORWARD_AGAIN_BYTES);
+        assert_eq!(forward_again_bytes(256 << 20), 17 << 20);
+        assert!(forward_again_bytes(64 << 20) > COMMAND_BYTES_MAX);
+    }
+}

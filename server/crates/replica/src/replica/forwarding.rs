@@ -8,7 +8,7 @@ use super::{Replica, admission::NotAppended, deferred_commits::DeferredCommits};
 use crate::{
     forward::{ForwardedProposals, RefusedProposal, RefusedProposals},
     host::{Lane, ProposalRejected, Ticket},
-    limits::{FORWARD_AGAIN_BYTES, FORWARD_BYTES},
+    limits::{FORWARD_BYTES, forward_again_bytes},
     proposals::TargetLog,
     wire::{self, PeerMessage},
 };
@@ -52,13 +52,13 @@ impl Replica {
         }
     }
 
-    /// Resends the messages with proposals that a leader may have missed, up to [`FORWARD_AGAIN_BYTES`]. Requests in further
+    /// Resends the messages with proposals that a leader may have missed, up to [`forward_again_bytes`]. Requests in further
     /// messages time out. The leader accepts each message once, and only in the term that the message names.
     pub(super) fn forward_again(&mut self, leader: u64) {
-        let mut bytes = 0;
+        let (mut bytes, bytes_max) = (0, forward_again_bytes(self.config.tuning.memory_bytes));
         for ((term, number), entries) in self.proposals.unanswered_messages(leader) {
             bytes += entries.iter().map(Bytes::len).sum::<usize>();
-            if bytes > FORWARD_AGAIN_BYTES {
+            if bytes > bytes_max {
                 break;
             }
             let message = ForwardedProposals { term, entries, number };

@@ -9,7 +9,7 @@ use crate::{
     fair_share::Waiting,
     forward::ForwardedProposals,
     host::{Answer, Connection, ProposalRejected, Ticket, Unanswered},
-    limits::{FORWARD_AGAIN_BYTES, FORWARDED_COST_BYTES, INBOX_MAX},
+    limits::{FORWARDED_COST_BYTES, INBOX_MAX, forward_again_bytes},
     request_group::Source,
 };
 use witan_machine::{command::Entry, member::MemberId};
@@ -51,7 +51,7 @@ impl Replica {
     pub(super) fn hold_forwarded(&mut self, from: u64, message: ForwardedProposals, bytes: usize) {
         let bytes = bytes.max(FORWARDED_COST_BYTES);
         let held = self.forwarded_bytes.get(&from).copied().unwrap_or_default();
-        let within_bound = held + bytes <= FORWARD_AGAIN_BYTES;
+        let within_bound = held + bytes <= forward_again_bytes(self.config.tuning.memory_bytes);
         if self.is_leader_of_others() && within_bound {
             self.forwarded_bytes.insert(from, held + bytes);
             let held = HeldProposal::Forwarded { from, message };
