@@ -99,6 +99,8 @@ impl LeaseRequests {
             |_: &u64, request: &mut LeaseRequest| tick.saturating_sub(request.since) > patience;
         let expired = self.waiting.extract_if(.., is_old);
         let expired = expired.map(|(ticket, _)| Ticket(ticket)).collect();
+        self.unsent
+            .retain(|ticket| self.waiting.contains_key(ticket));
         self.resend_where(|asked| tick >= asked + READ_INDEX_RETRY_TICKS);
         expired
     }
@@ -111,5 +113,18 @@ impl LeaseRequests {
                 self.unsent.push(*ticket);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expired_request_is_not_sent() {
+        let mut requests = LeaseRequests::default();
+        requests.add(Ticket(1), LeaseId(7), LeaseQuestion::Renew, 0);
+        assert_eq!(requests.tick(2, 1), [Ticket(1)]);
+        assert!(!requests.has_unsent());
     }
 }

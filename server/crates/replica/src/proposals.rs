@@ -276,6 +276,24 @@ impl Proposals {
 
     /// Removes and returns the tickets that have waited for more than `patience` ticks.
     pub(crate) fn expire(&mut self, tick: u64, patience: u64) -> Vec<Ticket> {
-        self.forget_where(|waiting| tick.saturating_sub(waiting.since) > patience)
+        let expired = self.forget_where(|waiting| tick.saturating_sub(waiting.since) > patience);
+        // Without a leader, no turn takes these tickets.
+        self.due.retain(|ticket| self.waiting.contains(*ticket));
+        expired
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expired_proposal_is_no_longer_due() {
+        let mut proposals = Proposals::new(1, 0);
+        let entry = Entry::default();
+        proposals.add(Ticket(1), 0, Box::new(entry));
+        proposals.defer_to_turn(Ticket(1));
+        assert_eq!(proposals.expire(2, 1), [Ticket(1)]);
+        assert!(!proposals.has_due());
     }
 }
