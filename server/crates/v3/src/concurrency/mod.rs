@@ -121,8 +121,8 @@ async fn wait_until_first(ctx: &Context, name: &[u8], created: i64) -> RpcResult
     }
 }
 
-/// Waits until a key is deleted at revision `from` or later. Fails with `Compacted` if `from` has been compacted and with
-/// `Stopped` if the watch ends.
+/// Waits until a key is deleted at revision `from` or later. Fails if the watch is canceled, for example because `from` has been
+/// compacted, and with `Stopped` if the watch ends.
 async fn wait_until_deleted(ctx: &Context, key: &Bytes, from: i64) -> RpcResult<()> {
     let create = WatchCreateRequest {
         key: key.clone(),
@@ -135,12 +135,24 @@ async fn wait_until_deleted(ctx: &Context, key: &Bytes, from: i64) -> RpcResult<
         if answer.events.iter().any(deletes) {
             return Ok(());
         }
-        if answer.compact_revision != 0 {
-            return Err(RpcError::Compacted);
+        // The watch sends nothing after its cancellation.
+        if answer.canceled {
+            return Err(cancellation(&answer));
         }
     }
     // A valid watch ends only with the process.
     Err(RpcError::Stopped)
+}
+
+/// Returns the error of a canceled watch: `Compacted`, or the error in the cancel reason.
+fn cancellation(answer: &WatchResponse) -> RpcError {
+    if answer.compact_revision != 0 {
+        return RpcError::Compacted;
+    }
+    let reason = &answer.cancel_reason;
+    let mut errors = RpcError::ALL.iter().copied();
+    let error = errors.find(|error| reason.ends_with(error.text()));
+    error.unwrap_or(RpcError::Stopped)
 }
 
 /// Opens a watch stream with one watcher, in this process.
@@ -174,4 +186,38 @@ async fn run_to_completion<T: 'static, F: Future<Output = RpcResult<T>> + 'stati
     };
     drop::<oneshot::Sender<()>>(here);
     answer.map_err(RpcError::plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use witan_base::account::Resource;
+    use witan_machine::kv::Kv;
+    use witan_node::testing::NodeOfStates;
+
+    use super::*;
+    use crate::test_context::context;
+
+    #[test]
+    fn a_canceled_watch_ends_the_wait() {
+        actix_rt::System::new().block_on(async {
+            let member = NodeOfStates::begin(&Kv::default());
+            let ctx = context(member.node.clone());
+            let what = Resource::Watchers;
+            let _all = ctx.account().hold(what, what.limit()).expect("all is free");
+            let waited = wait_until_deleted(&ctx, &"k".into(), 1).now_or_never();
+            assert_eq!(waited, Some(Err(RpcError::TooManyRequests)));
+        });
+    }
+
+    #[test]
+    fn the_cancel_reason_names_the_error() {
+        let canceled = |cancel_reason: &str, compact_revision| {
+            let cancel_reason = cancel_reason.to_owned();
+            cancellation(&WatchResponse { cancel_reason, compact_revision, ..Default::default() })
+        };
+        let denied = "rpc error: code = PermissionDenied desc = etcdserver: permission denied";
+        assert_eq!(canceled(denied, 0), RpcError::PermissionDenied);
+        assert_eq!(canceled("", 5), RpcError::Compacted);
+    }
 }
