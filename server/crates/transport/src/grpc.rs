@@ -21,6 +21,7 @@ use tokio::{
     sync::watch,
 };
 use tonic::{Code, body::Body};
+use witan_api::access::CallType;
 use witan_base::{
     account::{self, Account, Totals},
     panics::PanicMetrics,
@@ -273,9 +274,7 @@ impl<C: CallHandler> Service for ConnectionService<C> {
                 (Code::Internal, text.into())
             }
             // The message is etcd's.
-            Refusal::NoRoom(Resource::Requests | Resource::Answers | Resource::Calls) => {
-                (Code::ResourceExhausted, TOO_MANY.into())
-            }
+            Refusal::NoRoom(what) => (no_room(head.method(), what), TOO_MANY.into()),
             Refusal::TooSlow => {
                 let text = "the request arrives too slowly";
                 (Code::DeadlineExceeded, text.into())
@@ -297,6 +296,17 @@ impl<C: CallHandler> Service for ConnectionService<C> {
             }
         };
         Status::new(code.into(), text)
+    }
+}
+
+/// Returns the code of a call that lacks a resource. etcd's clients resume a watch after `Unavailable`, but not after
+/// `ResourceExhausted`.
+fn no_room(method: &MethodInfo, what: Resource) -> Code {
+    let call = method.call.as_ref();
+    let resumes = call.is_some_and(|call| call.call_type == CallType::BidiStream);
+    match what {
+        Resource::Answers if resumes => Code::Unavailable,
+        Resource::Requests | Resource::Answers | Resource::Calls => Code::ResourceExhausted,
     }
 }
 
@@ -474,5 +484,25 @@ impl Drop for CallCounter {
         if !self.ended {
             self.count(Code::Cancelled, Duration::ZERO);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use witan_base::metrics::Register;
+
+    use super::*;
+
+    #[test]
+    fn a_watch_without_room_for_its_answers_can_be_resumed() {
+        let metrics = TransportMetrics::register(&Register::default(), false);
+        let code = |path: &str, what| {
+            let call = metrics.calls.by_path.get(path).cloned();
+            no_room(&MethodInfo { call, client: None }, what)
+        };
+        let (watch, range) = ("/etcdserverpb.Watch/Watch", "/etcdserverpb.KV/Range");
+        assert_eq!(code(watch, Resource::Answers), Code::Unavailable);
+        assert_eq!(code(watch, Resource::Calls), Code::ResourceExhausted);
+        assert_eq!(code(range, Resource::Answers), Code::ResourceExhausted);
     }
 }

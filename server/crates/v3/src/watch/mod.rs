@@ -23,7 +23,7 @@ mod worker_turn;
 mod world;
 
 use futures_util::{Stream, TryStreamExt as _, stream};
-use tonic::Status;
+use tonic::{Code, Status};
 use witan_api::v3::etcdserverpb as pb;
 use witan_dialect::Context;
 
@@ -40,9 +40,18 @@ where
 {
     let session = Box::new(Session::new(ctx, requests, needs_leader));
     stream::try_unfold(session, |mut session| async move {
-        let answer = session.next().await?;
+        let answer = session.next().await.map_err(resumable)?;
         Ok(Some((answer, session)))
     })
+}
+
+/// Replaces `ResourceExhausted` with `Unavailable`, after which etcd's clients resume their watches.
+fn resumable(status: Status) -> Status {
+    if status.code() == Code::ResourceExhausted {
+        Status::unavailable(status.message())
+    } else {
+        status
+    }
 }
 
 /// Opens a watch stream for a caller in this process. Returns the decoded responses to `requests`.

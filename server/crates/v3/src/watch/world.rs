@@ -7,7 +7,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
-use tonic::Status;
+use tonic::{Code, Status};
 use witan_api::v3::{
     etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse, watch_request::RequestUnion},
     mvccpb,
@@ -179,6 +179,20 @@ impl World {
         }
     }
 
+    /// Changes a watched key and withdraws the state that the sessions need to read the change.
+    async fn withdraw_needed_state(&mut self) {
+        for session in 0..self.sessions.len() {
+            while self.read(session).await {}
+        }
+        // No watcher receives the last change, so that its turn keeps no state for them.
+        for key in ["a", "a", "0"] {
+            let put = Put { key: key.into(), ..Put::default() };
+            self.apply(KvOperation::Put(put));
+            self.member.advance(&self.kv);
+        }
+        self.member.withdraw();
+    }
+
     /// Takes the next response of a session. Returns `false` if none is ready.
     async fn read(&mut self, session: usize) -> bool {
         let (answers, received) = &mut self.sessions[session];
@@ -341,16 +355,7 @@ fn a_snapshot_cancels_only_the_watchers_whose_changes_it_lacks() {
 fn a_compaction_while_a_session_waits_for_a_state_cancels_no_watcher() {
     actix_rt::System::new().block_on(async {
         let mut world = World::new(1);
-        for session in 0..world.sessions.len() {
-            while world.read(session).await {}
-        }
-        // No watcher receives the last change, so that its turn keeps no state for them.
-        for key in ["a", "a", "0"] {
-            let put = Put { key: key.into(), ..Put::default() };
-            world.apply(KvOperation::Put(put));
-            world.member.advance(&world.kv);
-        }
-        world.member.withdraw();
+        world.withdraw_needed_state().await;
         let waiting = world.sessions[0].0.next().now_or_never();
         assert!(waiting.is_none(), "the session waits for a state");
         let revision = world.kv.revision().0;
@@ -360,5 +365,19 @@ fn a_compaction_while_a_session_waits_for_a_state_cancels_no_watcher() {
         world.member.answer(&world.kv);
         let watchers = world.sessions.len() * WATCHERS.len();
         assert_eq!(world.finish(1).await, watchers);
+    });
+}
+
+#[test]
+fn a_watch_that_too_many_requests_end_can_be_resumed() {
+    actix_rt::System::new().block_on(async {
+        let mut world = World::new(1);
+        world.withdraw_needed_state().await;
+        // Fill the inbox.
+        while world.member.node.fresh_view().now_or_never().is_none() {}
+        let ended = world.sessions[0].0.next().now_or_never();
+        let status = ended.flatten().expect("it ends").unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable);
+        assert_eq!(status.message(), "etcdserver: too many requests");
     });
 }
