@@ -241,6 +241,7 @@ impl<C: CallHandler> Service for ConnectionService<C> {
 
     fn answered(&self, call: &mut CallCounter, headers: &mut HeaderMap) {
         call.name_unknown_method(headers);
+        encode_like_go(headers);
     }
 
     fn ended(&self, mut call: CallCounter, code: witan_http2::Code, took: Duration) {
@@ -406,7 +407,15 @@ impl http_body::Body for AnswerBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         match &mut *self {
-            Self::Grpc(body) => Pin::new(body).poll_frame(cx),
+            Self::Grpc(body) => {
+                let mut polled = Pin::new(body).poll_frame(cx);
+                if let Poll::Ready(Some(Ok(frame))) = &mut polled
+                    && let Some(trailers) = frame.trailers_mut()
+                {
+                    encode_like_go(trailers);
+                }
+                polled
+            }
             Self::Http(body) => Pin::new(&mut **body).poll_frame(cx),
         }
     }
@@ -423,6 +432,15 @@ impl http_body::Body for AnswerBody {
             Self::Grpc(body) => body.size_hint(),
             Self::Http(body) => body.size_hint(),
         }
+    }
+}
+
+/// Encodes an error message as grpc-go does. tonic also escapes spaces, but some clients compare messages without decoding them.
+fn encode_like_go(headers: &mut HeaderMap) {
+    if headers.contains_key(tonic::Status::GRPC_MESSAGE)
+        && let Some(status) = tonic::Status::from_header_map(headers)
+    {
+        headers.extend(to_http2(status).trailers());
     }
 }
 
@@ -489,9 +507,24 @@ impl Drop for CallCounter {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::stream;
+    use http_body_util::StreamBody;
     use witan_base::metrics::Register;
 
     use super::*;
+
+    #[actix_rt::test]
+    async fn the_message_in_trailers_is_encoded_like_grpc_gos() {
+        let mut trailers = HeaderMap::new();
+        let status = tonic::Status::not_found("50 % of ü");
+        status.add_header(&mut trailers).unwrap();
+        let frame = Ok::<_, tonic::Status>(Frame::<Bytes>::trailers(trailers));
+        let body = Body::new(StreamBody::new(stream::iter([frame])));
+        let mut body = AnswerBody::Grpc(body.map_err(to_http2 as _));
+        let frame = body.frame().await.unwrap().unwrap();
+        let trailers = frame.into_trailers().unwrap();
+        assert_eq!(trailers["grpc-message"], "50 %25 of %C3%BC");
+    }
 
     #[test]
     fn a_watch_without_room_for_its_answers_can_be_resumed() {

@@ -3,6 +3,8 @@
 use std::{convert::Infallible, future, task, time::Duration};
 
 use actix_web::{HttpRequest, HttpResponse, web::Payload};
+use bytes::Bytes;
+use http_body_util::Full;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -134,6 +136,25 @@ async fn a_message_that_is_too_large_is_refused_in_etcds_words() {
     assert_eq!(status.code(), Code::ResourceExhausted);
     let text = "grpc: received message larger than max (3145733 vs. 2097152)";
     assert_eq!(status.message(), text);
+    port.running.stop().await;
+}
+
+#[actix_rt::test]
+async fn an_error_message_is_encoded_like_grpc_gos() {
+    let port = port().await;
+    // A gRPC client would decode the message.
+    let io = TokioIo::new(port.tcp().await);
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+        .await
+        .unwrap();
+    actix_rt::spawn(connection);
+    let message = Bytes::from_static(b"\0\0\0\0\x03\x0a\x01x");
+    let request = http::Request::post("/grpc.health.v1.Health/Check")
+        .header("content-type", "application/grpc")
+        .body(Body::new(Full::new(message)))
+        .unwrap();
+    let answer = sender.send_request(request).await.unwrap();
+    assert_eq!(answer.headers()["grpc-message"], "service not registered");
     port.running.stop().await;
 }
 
