@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _, stream};
 use prost::Message;
 use tonic::{Status, Streaming, service::Routes};
 use witan_api::v3::{etcdserverpb, v3electionpb, v3lockpb};
@@ -95,7 +95,7 @@ impl RpcService {
             Ok::<_, Status>(verb(&ctx, request, wants_leader(head)).await?)
         };
         match responses.await {
-            Ok(responses) => messages::stream(responses),
+            Ok(responses) => begin(responses).await,
             Err(refusal) => refused(refusal),
         }
     }
@@ -115,10 +115,24 @@ impl RpcService {
         match self.admit(head).await {
             Ok(ctx) => {
                 let requests = messages::read_stream(body);
-                messages::stream(verb(&ctx, requests, wants_leader(head)))
+                begin(verb(&ctx, requests, wants_leader(head))).await
             }
             Err(refusal) => refused(refusal),
         }
+    }
+}
+
+/// Waits for the first response of a stream and returns the stream. If the stream fails first, returns only the status. grpc-go
+/// does the same, and some clients expect the status of a refused stream in its headers.
+async fn begin<A, S>(responses: S) -> Outgoing
+where
+    A: Message + Default + 'static,
+    S: Stream<Item = Result<A, Status>> + Send + 'static,
+{
+    let mut responses = Box::pin(responses);
+    match responses.next().await {
+        Some(Err(status)) => refused(status),
+        first @ (Some(Ok(_)) | None) => messages::stream(stream::iter(first).chain(responses)),
     }
 }
 
@@ -208,3 +222,21 @@ fn whole(body: RequestBody) -> Bytes {
 }
 
 witan_api::calls!(serve);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_that_fails_first_has_only_a_status() {
+        let status_of = async |response: Result<etcdserverpb::LeaseKeepAliveResponse, Status>| {
+            let Outgoing::Response(response) = begin(stream::iter([response])).await else {
+                panic!("a stream is a response");
+            };
+            response.headers().get("grpc-status").cloned()
+        };
+        let refused = status_of(Err(RpcError::InvalidAuthToken.into())).await;
+        assert_eq!(refused.unwrap(), "16");
+        assert_eq!(status_of(Ok(Default::default())).await, None);
+    }
+}
