@@ -197,14 +197,16 @@ fn phase(pod: &Pod) -> PodPhase {
     }
 }
 
-/// Returns whether a container of the pod is running.
+/// Returns the status of a member's container; `None` if the kubelet has not reported it.
+fn member_container(pod: &Pod) -> Option<&ContainerStatus> {
+    let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
+    containers.iter().find(|each| each.name == CONTAINER)
+}
+
+/// Returns whether a member's container is running. Sidecars do not count, because they do not read the disk.
 fn runs(pod: &Pod) -> bool {
-    let status = pod.status.as_ref();
-    let containers = status.and_then(|status| status.container_statuses.as_ref());
-    containers.into_iter().flatten().any(|container| {
-        let state = container.state.as_ref();
-        state.is_some_and(|state| state.running.is_some())
-    })
+    let state = member_container(pod).and_then(|member| member.state.as_ref());
+    state.is_some_and(|state| state.running.is_some())
 }
 
 /// Returns whether the deletion timestamp, which is the end of the grace period, is at least [`LATE_SECONDS`] ago.
@@ -267,8 +269,7 @@ fn container_obstacle(container: &ContainerStatus) -> Option<(Obstacle, Option<S
 
 /// Returns the exit code of a member's container that has terminated and is not running. The container may be about to restart.
 fn exit(pod: &Pod) -> Option<i32> {
-    let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
-    let member = containers.iter().find(|each| each.name == CONTAINER)?;
+    let member = member_container(pod)?;
     let state = member.state.as_ref()?;
     let ended = state.terminated.as_ref().or_else(|| {
         let last = member.last_state.as_ref()?;
@@ -387,6 +388,25 @@ mod tests {
             let status =
                 json!({"phase": "Running", "containerStatuses": [container(name, states.clone())]});
             assert_eq!(exit(&pod(status)), expected, "{name} {states}");
+        }
+    }
+
+    /// A pod with an outdated template is recreated without a quorum only if its member does not run.
+    #[test]
+    fn a_pod_runs_only_if_its_member_runs() {
+        let running = json!({"state": {"running": {}}});
+        let waiting = json!({"state": {"waiting": {"reason": "ImagePullBackOff"}}});
+        for (member, sidecar, expected) in [
+            (&running, &waiting, true),
+            (&waiting, &running, false),
+            (&waiting, &waiting, false),
+        ] {
+            let statuses = json!([
+                container("proxy", sidecar.clone()),
+                container("etcd", member.clone()),
+            ]);
+            let status = json!({"phase": "Running", "containerStatuses": statuses});
+            assert_eq!(runs(&pod(status)), expected, "{member} {sidecar}");
         }
     }
 
