@@ -13,7 +13,7 @@ use witan_plan::model::{Ordinal, PeerTls};
 use super::{
     ResourceError,
     merge::{built, typed},
-    names::{CLUSTER_ID, Cluster, PEER_TLS, REQUESTED},
+    names::{CLUSTER_ID, Cluster, INSTANCE, PEER_TLS, REQUESTED},
     owner, with_fingerprint, word,
 };
 
@@ -26,6 +26,8 @@ pub(crate) fn claim(
     let template = template(cluster)?;
     let mut metadata = cluster.member_meta(cluster.claim(ordinal), ordinal);
     let labels = metadata.labels.get_or_insert_default();
+    // Argo CD would delete a claim without an owner if an application has the name of the cluster.
+    labels.remove(INSTANCE);
     for (key, value) in template.metadata.labels.unwrap_or_default() {
         labels.entry(key).or_insert(value);
     }

@@ -26,6 +26,8 @@ pub(crate) const OPERATION: &str = "witan.dev/operation";
 pub(crate) const SCHEDULE: &str = "witan.dev/backup-schedule";
 /// Label on services: `client` or `peer`.
 pub(crate) const SERVICE: &str = "witan.dev/service";
+/// Label: the name of the cluster. By default, Argo CD before version 3 takes it for the name of an application.
+pub(super) const INSTANCE: &str = "app.kubernetes.io/instance";
 /// Label: the tag of the member image.
 pub(crate) const VERSION: &str = "app.kubernetes.io/version";
 /// Annotation on a pod: the fingerprint of its template.
@@ -173,7 +175,7 @@ impl<'a> Cluster<'a> {
         let own = [
             ("app.kubernetes.io/name", "etcd"),
             ("app.kubernetes.io/component", "etcd"),
-            ("app.kubernetes.io/instance", &self.name),
+            (INSTANCE, &self.name),
             ("app.kubernetes.io/managed-by", MANAGER),
             ("app.kubernetes.io/part-of", "witan"),
             (VERSION, &label_value(version)),

@@ -3,7 +3,10 @@
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
 use super::{
-    super::{applied_to, grown, must_migrate, names::REQUESTED},
+    super::{
+        applied_to, grown, must_migrate,
+        names::{INSTANCE, REQUESTED},
+    },
     *,
 };
 
@@ -101,4 +104,19 @@ fn a_claim_without_a_record_gets_that_of_the_present_spec() {
         let applied = applied_to(&live, claim_of(cluster));
         assert!(!must_migrate(cluster, &applied));
     });
+}
+
+/// Argo CD deletes an object without an owner if this label names an application whose manifests lack the object.
+#[test]
+fn a_claim_has_the_label_of_an_application_only_if_the_spec_sets_it() {
+    let label = |spec: Value| {
+        let labels = claim_of(&cluster(resource(spec))).metadata.labels;
+        labels.unwrap_or_default().get(INSTANCE).cloned()
+    };
+    assert_eq!(label(json!({})), None);
+    let deleted = json!({"persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete"}});
+    assert_eq!(label(deleted), None);
+    let template = json!({"metadata": {"labels": {INSTANCE: "shop"}}});
+    let given = json!({"storage": {"volumeClaimTemplate": template}});
+    assert_eq!(label(given).as_deref(), Some("shop"));
 }
