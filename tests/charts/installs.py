@@ -141,7 +141,8 @@ def is_refused(words: str, act, *arguments: object) -> None:
 
 
 def check_claims(server: Server) -> None:
-    """Checks which claims can be deleted: orders-0 is a voter and orders-1 a learner."""
+    """Checks which claims can be deleted: orders-0 is a voter and orders-1 a learner. The cluster asleep is hibernated."""
+    server.request("POST", clusters(server), bare("asleep", replicas=0))
     members = [{"name": "orders-0"}, {"name": "orders-1", "isLearner": True}]
     body = {"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "metadata": {"name": "orders"}, "status": {"members": members}}
     server.request("PATCH", clusters(server) + "/orders/status", body)
@@ -160,6 +161,12 @@ def check_claims(server: Server) -> None:
     patch = {"metadata": {"annotations": {"witan.dev/allow-deletion": "true"}}}
     server.request("PATCH", voter, patch)
     server.request("DELETE", voter)
+    kept = claim("data-asleep-0", "asleep")
+    hibernated = "EtcdCluster asleep is hibernated"
+    wait_for("the policy", lambda: hibernated in refusal(server.request, "DELETE", kept + "?dryRun=All"), server.processes, server.work)
+    is_refused(hibernated, server.request, "DELETE", kept)
+    server.request("DELETE", claim("data-asleep-1", "asleep", **{"witan.dev/retired": "true"}))
+    server.request("DELETE", clusters(server) + "/asleep")
 
 
 def run(report: Report, server: Server) -> None:
@@ -206,7 +213,7 @@ def run(report: Report, server: Server) -> None:
         server.helm("upgrade", "orders", CLUSTER, "--reuse-values", "--set", "replicaCount=1")
         server.helm("rollback", "orders", "2")
         assert server.request("GET", clusters(server) + "/orders")["spec"]["replicas"] == 5
-    with report.case("the disk of a voter is deleted only if it says so"):
+    with report.case("the disk of a voter or of a hibernated cluster is deleted only if it says so"):
         check_claims(server)
     with report.case("no cluster is created in the namespace of the operator"):
         is_refused("not allowed in the namespace of witan-operator", server.request, "POST", clusters(server, "witan-system"), bare("inside"))
