@@ -136,10 +136,10 @@ fn start_first(pass: &Pass<'_>, ordinal: Ordinal, members: u32) -> Step {
 }
 
 /// Returns the step that deletes a pod that has ended, that other members cannot reach, or that is stuck with an outdated
-/// template. Returns `None` for any other pod, and while the pod is being deleted.
+/// template. Returns `None` for any other pod, for a pod that its node refused recently, and while the pod is being deleted.
 fn delete_broken_pod(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> Option<Step> {
     let reason = match pod.phase {
-        PodPhase::Ended => Stop::Ended,
+        PodPhase::Ended => pass.may_recreate(pod).then_some(Stop::Ended)?,
         PodPhase::Pending | PodPhase::Running | PodPhase::Unknown => {
             let outdated = (pod.outdated && pass.is_stuck(pod)).then_some(Stop::Outdated);
             let cut_off = pass.is_cut_off(ordinal, pod).then_some(Stop::PeerTls);

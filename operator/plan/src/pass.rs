@@ -107,6 +107,12 @@ impl<'a> Pass<'a> {
         !pod.ready && self.seen.now.saturating_sub(pod.ready_changed) >= STUCK_SECONDS
     }
 
+    /// Returns whether a pod that has ended may be recreated. A pod without an exit code was refused by its node, which may refuse
+    /// the next pod too. Such a pod is recreated after [`STUCK_SECONDS`].
+    pub(super) fn may_recreate(&self, pod: &PodSeen) -> bool {
+        pod.exit.is_some() || self.is_stuck(pod)
+    }
+
     /// Returns the peer TLS mode that a member's pod must have. It is `On` if the member's peer URL uses TLS, else `Ready` if
     /// the spec requests TLS or another member's peer URL uses it, else `Off`. For an ordinal without a member, or whose member
     /// has a foreign address, returns the value of the claim's annotation.

@@ -105,10 +105,11 @@ fn advance(pass: &Pass<'_>, survivor: Ordinal) -> Step {
         return soon(Why::PodEnding(survivor));
     }
     let reason = match (pod.start, pod.phase) {
-        (StartKind::Forced, PodPhase::Ended) => Stop::Ended,
-        (StartKind::Forced, PodPhase::Pending | PodPhase::Running | PodPhase::Unknown) => {
-            return soon(Why::Recovering(survivor));
-        }
+        (StartKind::Forced, PodPhase::Ended) if pass.may_recreate(pod) => Stop::Ended,
+        (
+            StartKind::Forced,
+            PodPhase::Ended | PodPhase::Pending | PodPhase::Running | PodPhase::Unknown,
+        ) => return soon(Why::Recovering(survivor)),
         (StartKind::New | StartKind::Discovery | StartKind::Join | StartKind::Restart, _) => {
             Stop::WrongStart
         }

@@ -149,7 +149,7 @@ fn restart_reason(
     pod: &PodSeen,
 ) -> Option<Stop> {
     if pod.phase == PodPhase::Ended {
-        return Some(Stop::Ended);
+        return joined.pass.may_recreate(pod).then_some(Stop::Ended);
     }
     let never_joins = !member.started && pod.start == StartKind::Restart && !pod.ready;
     // A forced member would remove all others again at its next start.

@@ -83,6 +83,28 @@ fn a_pod_is_recreated_once_an_hour() {
     assert!(removals(&world).is_empty());
 }
 
+/// A node can refuse every pod, for example because of its topology manager. The operator must not recreate the pod without a
+/// pause.
+#[test]
+fn a_pod_that_its_node_refused_is_recreated_after_a_pause() {
+    for (exit, pause) in [(Some(137), 0), (None, 15)] {
+        let mut world = cluster(3);
+        let pod = world.pods.get_mut(&2).expect("a pod");
+        (pod.ended, pod.exit) = (true, exit);
+        world.elapse(1);
+        let began = world.now;
+        let again = Step::DeletePod { ordinal: 2, reason: Stop::Ended };
+        assert!(
+            world.run(50, |_, step| *step == again),
+            "{:?}",
+            world.last()
+        );
+        assert_eq!(world.now - began, pause, "{exit:?}");
+        world.settle();
+        assert!(removals(&world).is_empty());
+    }
+}
+
 /// A learner that receives a large snapshot may miss a call. Its pod is unready until it becomes a voter.
 #[test]
 fn a_learner_that_misses_one_call_stays() {
