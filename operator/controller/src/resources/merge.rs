@@ -34,8 +34,8 @@ fn failed(field: &'static str) -> impl Fn(serde_json::Error) -> ResourceError {
     move |error| ResourceError::Field { field, reason: error.to_string() }
 }
 
-/// Merges `more` into `base`: objects by key, and lists by `name` if every element of `more` has one, so an empty list changes
-/// nothing. Any other value, including null, replaces the old value.
+/// Merges `more` into `base`: objects by key, mounts by `mountPath`, and other lists by `name`. An empty list changes nothing. A
+/// list with an unnamed element, or any other value, including null, replaces the old value.
 fn merge(base: &mut Value, more: &Value) {
     match (base, more) {
         (Value::Object(base), Value::Object(more)) => {
@@ -44,10 +44,11 @@ fn merge(base: &mut Value, more: &Value) {
             }
         }
         (Value::Array(base), Value::Array(more)) if more.iter().all(is_named) => {
+            // The name of a mount is that of its volume, which a container can mount several times.
+            let are_mounts = more.iter().all(|value| value.get("mountPath").is_some());
+            let key = if are_mounts { "mountPath" } else { "name" };
             for value in more {
-                let same = base
-                    .iter_mut()
-                    .find(|old| old.get("name") == value.get("name"));
+                let same = base.iter_mut().find(|old| old.get(key) == value.get(key));
                 match same {
                     Some(old) => merge(old, value),
                     None => base.push(value.clone()),
@@ -60,4 +61,36 @@ fn merge(base: &mut Value, more: &Value) {
 
 fn is_named(value: &Value) -> bool {
     value.get("name").is_some_and(Value::is_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_volume_can_be_mounted_more_than_once() {
+        let mut mounts = json!([{"name": "data", "mountPath": "/var/lib/etcd"}]);
+        let wanted = json!([
+            {"name": "data", "mountPath": "/var/lib/etcd", "mountPropagation": "None"},
+            {"name": "data", "mountPath": "/data"},
+            {"name": "files", "mountPath": "/etc/a.conf", "subPath": "a"},
+            {"name": "files", "mountPath": "/etc/b.conf", "subPath": "b"},
+        ]);
+        merge(&mut mounts, &wanted);
+        assert_eq!(mounts, wanted);
+    }
+
+    #[test]
+    fn containers_are_merged_by_name() {
+        let mut containers = json!([{"name": "etcd", "image": "witan"}]);
+        let env = json!([{"name": "A", "value": "b"}]);
+        merge(
+            &mut containers,
+            &json!([{"name": "etcd", "env": env}, {"name": "proxy"}]),
+        );
+        let expected = json!([{"name": "etcd", "image": "witan", "env": env}, {"name": "proxy"}]);
+        assert_eq!(containers, expected);
+    }
 }
