@@ -67,3 +67,14 @@ fn the_unit_fits_the_sample() {
     );
     assert!(file(SAMPLE).text.contains("\ndata-dir: /var/lib/witan\n"));
 }
+
+/// By default, systemd starts a unit five times within ten seconds. The member would then stay down after a short outage.
+#[test]
+fn systemd_restarts_a_member_after_any_number_of_failures() {
+    for path in ["deploy/systemd/witan.service", "deploy/etcd/etcd.service"] {
+        let unit = file(path).text;
+        let (head, service) = unit.split_once("\n[Service]\n").expect("two sections");
+        assert!(service.contains("\nRestartSec=1s\n"), "{path}");
+        assert!(head.ends_with("\nStartLimitIntervalSec=0\n"), "{path}");
+    }
+}
