@@ -19,8 +19,8 @@ use witan_plan::{
 
 use super::{objects::Objects, secrets::SecretsSeen};
 use crate::resources::{
-    self, CLUSTER_ID, Cluster, Ownership, PEER_TLS, REFUSED, REQUESTED, RESTORE, RETIRED, ROLE,
-    START, TEMPLATE, VERSION, state,
+    self, CLUSTER_ID, Cluster, FETCH, Ownership, PEER_TLS, REFUSED, REQUESTED, RESTORE, RETIRED,
+    ROLE, START, TEMPLATE, VERSION, state,
 };
 
 /// Annotation on a claim whose expansion was refused: bytes, `@`, seconds since 1970, a colon, and the API server's message.
@@ -247,7 +247,8 @@ fn shortened(text: Option<&String>) -> Option<String> {
     Some(text[..text.floor_char_boundary(SHOWN_BYTES)].to_owned())
 }
 
-/// Returns `CannotStart` for a waiting reason in [`CANNOT_START`], `OutOfMemory` after a kill at the memory limit, else `None`.
+/// Returns `CannotStart` for a waiting reason in [`CANNOT_START`], `OutOfMemory` after a kill at the limit in `spec.resources`, else
+/// `None`. A sidecar has its own limit.
 fn container_obstacle(container: &ContainerStatus) -> Option<(Obstacle, Option<String>)> {
     let state = container.state.as_ref();
     if let Some(waiting) = state.and_then(|state| state.waiting.as_ref())
@@ -257,6 +258,9 @@ fn container_obstacle(container: &ContainerStatus) -> Option<(Obstacle, Option<S
         let text = waiting.message.as_ref();
         let text = text.map_or_else(|| reason.to_owned(), |text| format!("{reason}: {text}"));
         return Some((Obstacle::CannotStart, shortened(Some(&text))));
+    }
+    if ![CONTAINER, FETCH, RESTORE].contains(&container.name.as_str()) {
+        return None;
     }
     let states = [state, container.last_state.as_ref()];
     let mut ends = states
@@ -341,8 +345,11 @@ mod tests {
             Some((Obstacle::Unschedulable, Some("0/3 nodes".to_owned())))
         );
         let killed = json!({"lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}});
-        let killed = json!({"phase": "Running", "containerStatuses": [container("m", killed)]});
-        assert_eq!(obstacle(&pod(killed)), Some((Obstacle::OutOfMemory, None)));
+        for (name, expected) in [("etcd", Some((Obstacle::OutOfMemory, None))), ("proxy", None)] {
+            let statuses = json!([container(name, killed.clone())]);
+            let status = json!({"phase": "Running", "containerStatuses": statuses});
+            assert_eq!(obstacle(&pod(status)), expected, "{name}");
+        }
     }
 
     /// No supported release of Kubernetes reports `Unknown` or `NodeLost`.
