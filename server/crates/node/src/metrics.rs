@@ -199,8 +199,9 @@ impl StateSeries {
         self.is_leader.set((status.role == Role::Leader).into());
         self.committed.set(gauge(status.committed));
         self.applied.set(gauge(status.applied));
+        // As in etcd, -1 means no quota. With 0, the used share would be infinite.
         self.quota_bytes
-            .set(node.shared.quota_bytes.map_or(0, gauge));
+            .set(node.shared.quota_bytes.map_or(-1, gauge));
         self.tree_bytes.set(gauge(node.tree_bytes()));
         self.auth_bytes.set(gauge(node.auth_bytes()));
         self.free_bytes.set(gauge(disk.free_bytes()));
@@ -271,5 +272,20 @@ fn alarm_type(kind: i32) -> String {
         Ok(AlarmType::NoSpace) => "NOSPACE".into(),
         Ok(AlarmType::Corrupt) => "CORRUPT".into(),
         Err(_) => kind.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn a_disabled_quota_is_negative() {
+        let node = testing::without_replica(MemberId(1), 1);
+        assert_eq!(node.quota_bytes(), None);
+        let metrics = &node.shared.metrics;
+        metrics.show(&node, None);
+        assert_eq!(metrics.state.quota_bytes.get(), -1);
     }
 }
