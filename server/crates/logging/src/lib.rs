@@ -233,4 +233,18 @@ mod tests {
         assert_eq!(files[2], path);
         fs::remove_dir_all(folder).unwrap();
     }
+
+    #[test]
+    fn a_file_that_was_deleted_is_created_again_when_it_is_full() {
+        let folder = folder("deleted");
+        let path = folder.join("witan.log");
+        let rotation = Rotation { max_size_mib: 1, ..Rotation::default() };
+        let outputs = Outputs::open(&[LogOutput::File(path.clone())], Some(rotation)).unwrap();
+        let line = "x".repeat(600 << 10);
+        outputs.write(&line);
+        fs::remove_file(&path).unwrap();
+        outputs.write(&line);
+        assert_eq!(fs::metadata(&path).unwrap().len(), line.len() as u64);
+        fs::remove_dir_all(folder).unwrap();
+    }
 }

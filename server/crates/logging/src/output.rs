@@ -70,7 +70,8 @@ impl LogFile {
             && self.size > 0
             && self.size + length > rotation.max_size_mib.max(1) << 20
         {
-            self.rotate(rotation)?;
+            // If the rotation fails, the file grows, because a file that is too large is better than a lost line.
+            let _failed = self.rotate(rotation);
         }
         self.file.write_all(line)?;
         self.size += length;
@@ -82,11 +83,15 @@ impl LogFile {
     fn rotate(&mut self, rotation: Rotation) -> io::Result<()> {
         let (stem, extension) = self.name();
         let time = timestamp(SystemTime::now()).replace(':', "-");
-        fs::rename(
-            &self.path,
-            self.path
-                .with_file_name(format!("{stem}-{time}{extension}")),
-        )?;
+        let aside = self
+            .path
+            .with_file_name(format!("{stem}-{time}{extension}"));
+        // Another program may have moved or deleted the file.
+        if let Err(error) = fs::rename(&self.path, aside)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error);
+        }
         *self = Self::open(&self.path, self.rotation)?;
         let mut aside = self.rotated_files()?;
         let keep = if rotation.max_backups == 0 {
