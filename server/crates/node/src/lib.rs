@@ -438,7 +438,7 @@ impl Node {
 
     /// Sets the gauges that reflect the state to their current values.
     pub async fn show_metrics(&self) {
-        // A stopping member has no view but still reports counters.
+        // A stopping member, or one whose disk stalls, has no view but still reports counters.
         let view = self.view().await.ok();
         self.shared.metrics.show(self, view.as_deref());
     }

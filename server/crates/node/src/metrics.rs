@@ -112,10 +112,13 @@ impl NodeMetrics {
         }
     }
 
-    /// Sets the gauges that reflect the state. Without a view, they become 0 or empty.
+    /// Sets the gauges that reflect the state. Without a view, gauges of the view keep their values: 0 would look like a loss of
+    /// all data, and alarms would look cleared.
     pub(super) fn show(&self, node: &Node, view: Option<&View>) {
         self.state.set(node);
-        self.state.set_view(node, view);
+        if let Some(view) = view {
+            self.state.set_view(node, view);
+        }
         let cache = node.memory().cache();
         for (series, total) in [
             (&self.value_block_reads, cache.reads()),
@@ -218,30 +221,22 @@ impl StateSeries {
         self.id.with_label_values(&[id]).set(1);
     }
 
-    /// Sets the gauges that reflect a view. Without a view, they become 0, and the series with labels are removed.
-    fn set_view(&self, node: &Node, view: Option<&View>) {
-        let kv = view.map(|view| &view.machine.kv);
-        let size = kv.map_or(0, |kv| gauge(kv.size_bytes()));
+    /// Sets the gauges that reflect a view.
+    fn set_view(&self, node: &Node, view: &View) {
+        let kv = &view.machine.kv;
         for series in &self.db_size {
-            series.set(size);
+            series.set(gauge(kv.size_bytes()));
         }
-        self.live_bytes
-            .set(kv.map_or(0, |kv| gauge(kv.live_size_bytes())));
-        self.keys.set(kv.map_or(0, |kv| gauge(kv.len() as u64)));
-        self.revision.set(kv.map_or(0, |kv| kv.revision().0));
-        self.compacted.set(kv.map_or(0, |kv| kv.compacted().0));
-        let auth_revision = view.map_or(0, |view| view.machine.auth.revision());
-        self.auth_revision.set(gauge(auth_revision));
-        let level = view.map_or(0, |view| view.machine.members.level());
-        self.cluster_level.set(level.into());
-        self.is_learner
-            .set(view.is_some_and(|view| node.is_learner(view)).into());
+        self.live_bytes.set(gauge(kv.live_size_bytes()));
+        self.keys.set(gauge(kv.len() as u64));
+        self.revision.set(kv.revision().0);
+        self.compacted.set(kv.compacted().0);
+        self.auth_revision.set(gauge(view.machine.auth.revision()));
+        self.cluster_level.set(view.machine.members.level().into());
+        self.is_learner.set(node.is_learner(view).into());
         for by_label in [&self.alarms, &self.cluster_version, &self.known_peers] {
             by_label.reset();
         }
-        let Some(view) = view else {
-            return;
-        };
         let own = node.identity().member_id.to_string();
         // The series exist before an alarm is raised, so that alert rules find them.
         for kind in [AlarmType::NoSpace, AlarmType::Corrupt] {
@@ -287,5 +282,16 @@ mod tests {
         let metrics = &node.shared.metrics;
         metrics.show(&node, None);
         assert_eq!(metrics.state.quota_bytes.get(), -1);
+    }
+
+    #[test]
+    fn gauges_of_a_view_keep_their_values_without_a_view() {
+        let node = testing::without_replica(MemberId(1), 1);
+        let (metrics, view) = (&node.shared.metrics, View::default());
+        for shown in [Some(&view), None] {
+            metrics.show(&node, shown);
+            let revision = metrics.state.revision.get();
+            assert_eq!(revision, view.machine.kv.revision().0);
+        }
     }
 }
