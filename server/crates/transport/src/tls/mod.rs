@@ -1,8 +1,9 @@
 //! TLS of the client port and of the peer port, with rustls and ring.
 //!
 //! Every handshake checks whether files have changed, so a new certificate, authority or revocation list applies without a
-//! restart. If a file cannot be read, the previous certificate stays in use, and the next handshake tries again. If the
-//! revocation list cannot be read, no certificate of a client or of another member is accepted.
+//! restart. Every scrape of the metrics checks, too, so that they show a new certificate without a handshake. If a file cannot
+//! be read, the previous certificate stays in use, and the next check tries again. If the revocation list cannot be read, no
+//! certificate of a client or of another member is accepted.
 //!
 //! `config::security` and `config::peer_security` define the rules for flags.
 //!
@@ -27,7 +28,7 @@ mod words;
 
 use std::{
     fmt, io,
-    sync::Arc,
+    sync::{Arc, MutexGuard},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -153,17 +154,30 @@ impl ServerTls {
         let configs = SurfaceConfigs::new(&files.config(&parts, files.revoked()?)?);
         report_expiry(&parts, (&metrics, endpoint));
         let now = Mutex::new(LoadedTls { stamps, parts, configs });
-        Ok(Self(Arc::new(Inner {
+        let tls = Self(Arc::new(Inner {
             files,
             now,
             metrics,
             endpoint,
             refusals: LogLimit::new(),
-        })))
+        }));
+        let inner = Arc::downgrade(&tls.0);
+        tls.0.metrics.on_scrape.set(move || {
+            if let Some(inner) = inner.upgrade() {
+                let tls = Self(inner);
+                drop(tls.current());
+            }
+        });
+        Ok(tls)
     }
 
-    /// Returns a surface's configuration for a handshake. Reads changed files first; if that fails, keeps the old certificate.
+    /// Returns a surface's configuration for a handshake.
     fn config(&self, surface: Surface) -> Arc<ServerConfig> {
+        self.current().configs.of(surface).clone()
+    }
+
+    /// Reads changed files and returns the configuration. If reading fails, keeps the old certificate.
+    fn current(&self) -> MutexGuard<'_, LoadedTls> {
         let files = &self.0.files;
         let mut now = self.0.now.lock();
         let stamps = files.stamps();
@@ -173,7 +187,7 @@ impl ServerTls {
                 false => <[FileStamp; 4]>::default(),
             };
         }
-        now.configs.of(surface).clone()
+        now
     }
 
     /// Replaces `now` with the contents of the files and logs the result; see [`Files::reload`]. Returns whether the files need
