@@ -71,7 +71,8 @@ pub fn start(config: &Config, source: Source, node: &Node, on: &Register) -> Fol
     handle
 }
 
-/// Copies the source until the cut-over, then checks its fence until the source is gone. Logs and retries failures.
+/// Copies the source until the cut-over, then checks its fence until the source is gone. Logs and retries failures. Returns
+/// early only if this member stops or was removed.
 async fn run(
     node: Node,
     source: Source,
@@ -80,13 +81,12 @@ async fn run(
 ) {
     let mut pause = RETRY;
     loop {
-        let Ok(members) = members(&node).await else {
-            return;
-        };
         let begun = Instant::now();
-        let outcome = match (members.follows, members.fenced_at) {
-            (true, _) => follow(&node, &source, &handle, &mut requests).await,
-            (false, 0) => {
+        let outcome = match members(&node).await {
+            Err(NodeError::Stopped | NodeError::Removed) => return,
+            Err(error) => Err(CopyError::Node(error)),
+            Ok(members) if members.follows => follow(&node, &source, &handle, &mut requests).await,
+            Ok(members) if members.fenced_at == 0 => {
                 tracing::info!("this cluster no longer follows another one; --from has no effect");
                 handle.update(|status| {
                     status.following = false;
@@ -94,7 +94,7 @@ async fn run(
                 });
                 return;
             }
-            (false, _) => guard(&node, &source, &handle, &members).await,
+            Ok(members) => guard(&node, &source, &handle, &members).await,
         };
         if let Err(error) = outcome {
             handle.failed(&error);
@@ -198,4 +198,60 @@ enum Next {
     Revisions(Vec<FollowedRevision>),
     Sync,
     CutOver(CutOverRequest),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::FutureExt as _;
+    use witan_config::{ClientSettings, FollowSource};
+    use witan_machine::kv::Kv;
+    use witan_node::testing::NodeOfStates;
+
+    use super::*;
+
+    fn source() -> Source {
+        let timeout = Duration::from_secs(1);
+        let client = ClientSettings {
+            dial_timeout: timeout,
+            request_timeout: timeout,
+            keepalive_time: timeout,
+            keepalive_timeout: timeout,
+            ca: None,
+            key_pair: None,
+            skip_verify: false,
+            user: None,
+        };
+        let endpoints = vec!["http://127.0.0.1:1".to_owned()];
+        Source::new(&FollowSource { endpoints, client }).unwrap()
+    }
+
+    #[test]
+    fn a_busy_member_continues_to_follow() {
+        actix_rt::System::new().block_on(async {
+            let states = NodeOfStates::begin(&Kv::default());
+            states.withdraw();
+            // Fill the queue of the member, whose replica's thread is not running.
+            let mut waiting = Vec::new();
+            loop {
+                let node = states.node.clone();
+                let mut view = Box::pin(async move { node.view().await.map(drop) });
+                match view.as_mut().now_or_never() {
+                    None => waiting.push(view),
+                    Some(done) => {
+                        assert_eq!(done, Err(NodeError::TooMany));
+                        break;
+                    }
+                }
+            }
+            let (source, folder) = (source(), SnapshotFolder::of(&Config::default()));
+            let metrics = FollowMetrics::register(&Register::default());
+            let (handle, requests) = FollowHandle::new(source.endpoints(), folder, metrics);
+            let mut task = pin!(run(states.node.clone(), source, handle.clone(), requests));
+            assert!(task.as_mut().now_or_never().is_none(), "it tries again");
+            let error = handle.status().error;
+            assert_eq!(error.as_deref(), Some("this cluster: too many requests"));
+        });
+    }
 }
