@@ -24,7 +24,8 @@ pub(crate) async fn handle(
     let level = body.map_err(|_| NO_JSON.to_owned());
     match level.and_then(|body| requested_level(&body)) {
         Ok(level) => {
-            tracing::info!(?level, "log level changed");
+            // A field `level` would occur twice in the JSON of the line.
+            tracing::info!("set the log level to {level}");
             ctx.log_level.set(level);
             HttpResponse::NoContent().finish()
         }

@@ -205,10 +205,13 @@ fn logs_go_where_they_are_sent() {
         .arg(format!("--log-outputs={},stdout", file.display()))
         .arg("--log-format=json")
         .start();
+    server.http("PUT", "/config/local/log", r#"{"Level":"INFO"}"#);
     server.terminate();
     let written = fs::read_to_string(&file).expect("the log file is there");
     assert!(written.contains(witan_e2e::server::READY), "{written}");
+    assert!(written.contains("set the log level to info"), "{written}");
     for line in written.lines() {
+        assert_eq!(line.matches(r#""level":"#).count(), 1, "{line}");
         let line: serde_json::Value = serde_json::from_str(line).expect("each line is JSON");
         assert!(line["level"].is_string() && line["ts"].is_string() && line["msg"].is_string());
     }
