@@ -34,7 +34,7 @@ use witan_base::{
     account::{Account, Totals},
     panics::PanicMetrics,
 };
-use witan_config::{ConnectionSettings, Url};
+use witan_config::{Address, ConnectionSettings, Url};
 
 pub use grpc::MethodInfo;
 pub use grpc::RequestMessages;
@@ -53,6 +53,8 @@ pub use tls::{
     any_server, error_text, system_roots,
 };
 pub use witan_http2::{Body as RequestBody, limits::LINGER_BYTES};
+
+use limits::ConnectionLimits;
 
 /// Returns data about a request's connection, over HTTP/1 or HTTP/2, or `None` if the connection has no data of this type.
 pub fn connection_data<T: 'static>(request: &HttpRequest) -> Option<&T> {
@@ -114,7 +116,8 @@ pub struct Handlers<H, C> {
 /// The running port. Dropping this does not stop the port; call [`RunningServer::stop`].
 #[derive(Debug)]
 pub struct RunningServer {
-    handle: ServerHandle,
+    /// The server of clients and the server of the metrics URLs. Each exists only if it has a URL.
+    handles: Vec<ServerHandle>,
     stop: watch::Sender<bool>,
     /// Each open connection holds a receiver.
     open: watch::Sender<()>,
@@ -128,13 +131,60 @@ where
     H: Fn(Surface, HttpRequest, Payload) -> F + Clone + Send + 'static,
     F: Future<Output = HttpResponse> + 'static,
 {
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    serve_within(limits::connections(), bound, served)
+}
+
+/// Serves with these limits. The metrics URLs have a server of their own, which answers probes even if clients use up all of
+/// their connections. Otherwise, Kubernetes would restart the member.
+fn serve_within<H, F, C>(
+    limits: ConnectionLimits,
+    bound: Vec<Bound>,
+    served: Handlers<H, C>,
+) -> io::Result<RunningServer>
+where
+    C: CallHandler,
+    H: Fn(Surface, HttpRequest, Payload) -> F + Clone + Send + 'static,
+    F: Future<Output = HttpResponse> + 'static,
+{
+    let unix_path = |bound: &Bound| match bound.url.address() {
+        Address::Unix(path) => Some(path.clone()),
+        Address::Tcp(..) => None,
+    };
+    let unix_sockets = bound.iter().filter_map(unix_path).collect();
+    let (metrics, clients): (Vec<Bound>, Vec<Bound>) = bound
+        .into_iter()
+        .partition(|bound| bound.surface == Surface::Metrics);
     let (stop, stopped) = watch::channel(false);
     let open = watch::Sender::new(());
-    let mut unix_sockets = Vec::new();
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut handles = Vec::new();
+    for (bound, workers, connections) in [
+        (clients, workers, limits.clients),
+        (metrics, 1, limits.metrics),
+    ] {
+        if !bound.is_empty() {
+            let size = (workers, connections);
+            handles.push(start(bound, &served, size, (&stopped, &open))?);
+        }
+    }
+    Ok(RunningServer { handles, stop, open, unix_sockets })
+}
+
+/// Starts a server on these sockets, with a number of workers and a limit of connections.
+fn start<H, F, C>(
+    bound: Vec<Bound>,
+    served: &Handlers<H, C>,
+    (workers, connections): (usize, usize),
+    (stopped, open): (&watch::Receiver<bool>, &watch::Sender<()>),
+) -> io::Result<ServerHandle>
+where
+    C: CallHandler,
+    H: Fn(Surface, HttpRequest, Payload) -> F + Clone + Send + 'static,
+    F: Future<Output = HttpResponse> + 'static,
+{
     let mut builder = Server::build()
         .workers(workers)
-        .max_concurrent_connections(limits::connections_per_worker(workers))
+        .max_concurrent_connections((connections / workers).max(1))
         .disable_signals()
         .shutdown_timeout(limits::DRAIN_TIMEOUT.as_secs());
     for bound in bound {
@@ -168,9 +218,6 @@ where
                 builder.listen(name, listener, move || mux.clone().factory())?
             }
             listen::Socket::Unix(listener) => {
-                if let witan_config::Address::Unix(path) = url.address() {
-                    unix_sockets.push(path.clone());
-                }
                 builder.listen_uds(name, listener, move || mux.clone().factory())?
             }
         };
@@ -178,26 +225,26 @@ where
     let server = builder.run();
     let handle = server.handle();
     actix_rt::spawn(server);
-    Ok(RunningServer { handle, stop, open, unix_sockets })
+    Ok(handle)
 }
 
 impl RunningServer {
     /// Stops the port: accepts no further connections and waits up to `DRAIN_TIMEOUT` for responses in flight. Long responses
     /// must end by themselves when the node stops.
     pub async fn stop(self) {
-        self.handle.pause().await;
+        for handle in &self.handles {
+            handle.pause().await;
+        }
         self.stop.send_replace(true);
-        if timeout(limits::DRAIN_TIMEOUT, self.open.closed())
-            .await
-            .is_err()
-        {
+        let drained = timeout(limits::DRAIN_TIMEOUT, self.open.closed()).await;
+        if drained.is_err() {
             tracing::warn!(
                 connections = self.open.receiver_count(),
                 "requests in flight did not end in time; closing their connections"
             );
-            self.handle.stop(false).await;
-        } else {
-            self.handle.stop(true).await;
+        }
+        for handle in &self.handles {
+            handle.stop(drained.is_ok()).await;
         }
         for path in &self.unix_sockets {
             if let Err(error) = std::fs::remove_file(path) {

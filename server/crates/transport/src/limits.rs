@@ -33,8 +33,14 @@ pub(super) const BODY_STEP_BYTES: usize = 256 << 10;
 /// Maximum number of response bytes that an HTTP/2 stream takes from a body in one step.
 pub(super) const BODY_PIECE_BYTES: usize = 128 << 10;
 
-/// Maximum number of open connections; when it is reached, none is accepted until a connection closes.
+/// Maximum number of open client connections; when it is reached, none is accepted until a connection closes.
 pub(super) const CONNECTIONS_MAX: usize = 32_768;
+
+/// Maximum number of open connections to the metrics URLs; when it is reached, none is accepted until a connection closes.
+pub(super) const METRICS_CONNECTIONS_MAX: usize = 1024;
+
+/// Divisor of the number of connections, which gives the part of the metrics URLs if file descriptors are scarce.
+const METRICS_PART: usize = 32;
 
 /// Number of file descriptors reserved for files and peers, as in etcd.
 pub(super) const DESCRIPTORS_RESERVED: usize = 150;
@@ -45,13 +51,20 @@ pub(super) const BACKLOG: u32 = 4096;
 /// Time limit for requests in flight after the stop signal.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Returns the connection limit of each worker: its share of `CONNECTIONS_MAX` or of the file descriptor limit minus
-/// `DESCRIPTORS_RESERVED`, whichever is lower.
-pub(super) fn connections_per_worker(workers: usize) -> usize {
+/// The limits of open connections, by listener.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ConnectionLimits {
+    /// The limit of all listeners of clients together.
+    pub(super) clients: usize,
+    /// The limit of all metrics URLs together.
+    pub(super) metrics: usize,
+}
+
+/// Returns the connection limits. Together, they leave `DESCRIPTORS_RESERVED` file descriptors.
+pub(super) fn connections() -> ConnectionLimits {
     let descriptors = rlimit::Resource::NOFILE.get_soft().unwrap_or(1024);
     let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
-    let all = descriptors
-        .saturating_sub(DESCRIPTORS_RESERVED)
-        .min(CONNECTIONS_MAX);
-    (all / workers).max(1)
+    let all = descriptors.saturating_sub(DESCRIPTORS_RESERVED);
+    let metrics = (all / METRICS_PART).min(METRICS_CONNECTIONS_MAX);
+    ConnectionLimits { clients: (all - metrics).min(CONNECTIONS_MAX), metrics }
 }

@@ -23,7 +23,11 @@ use tower_service::Service;
 use witan_base::{account::Totals, metrics::Register, panics::PanicMetrics};
 use witan_config::Config;
 
-use super::{Bound, Handlers, RunningServer, Surface, TransportMetrics, bind, serve};
+use super::{
+    Bound, Handlers, RunningServer, Surface, TransportMetrics, bind,
+    limits::{self, ConnectionLimits},
+    serve_within,
+};
 
 /// A gRPC service that never answers.
 #[derive(Clone)]
@@ -50,6 +54,8 @@ impl Service<http::Request<Body>> for Silent {
 struct Port {
     running: RunningServer,
     url: String,
+    /// The address of the metrics URL.
+    metrics: String,
     /// `/held` answers when this becomes true.
     release: watch::Sender<bool>,
     /// Becomes true when a client requests `/held`.
@@ -57,12 +63,18 @@ struct Port {
 }
 
 async fn port() -> Port {
+    port_within(limits::connections()).await
+}
+
+async fn port_within(limits: ConnectionLimits) -> Port {
     let config = Config {
         listen_client_urls: vec!["http://127.0.0.1:0".parse().unwrap()],
+        listen_metrics_urls: vec!["http://127.0.0.1:0".parse().unwrap()],
         ..Config::default()
     };
     let bound: Vec<Bound> = bind(&config).unwrap();
-    let url = format!("http://{}", bound[0].local_addr().unwrap());
+    let [client, metrics] = [0, 1].map(|at| bound[at].local_addr().unwrap().to_string());
+    let url = format!("http://{client}");
     let on = Register::default();
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter
@@ -89,7 +101,8 @@ async fn port() -> Port {
         connections: Config::default().connections,
         security: None,
     };
-    Port { running: serve(bound, served).unwrap(), url, release, held }
+    let running = serve_within(limits, bound, served).unwrap();
+    Port { running, url, metrics, release, held }
 }
 
 impl Port {
@@ -221,6 +234,29 @@ async fn a_stop_completes_requests_in_flight_and_closes_idle_connections() {
         .await
         .unwrap()
         .unwrap();
+}
+
+/// Kubernetes restarts a member whose probes get no answer.
+#[actix_rt::test]
+async fn metrics_urls_answer_when_no_client_connection_is_free() {
+    let clients = std::thread::available_parallelism().map_or(1, usize::from);
+    let port = port_within(ConnectionLimits { clients, metrics: 1 }).await;
+    let request = "GET /a HTTP/1.1\r\nhost: x\r\n\r\n";
+    let mut open = Vec::new();
+    for _ in 0..clients {
+        let mut io = port.tcp().await;
+        let answer = ask(&mut io, request, "served").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        open.push(io);
+    }
+    let probe = async {
+        let mut io = TcpStream::connect(&port.metrics).await.unwrap();
+        ask(&mut io, request, "served").await
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(5), probe).await;
+    assert!(answer.unwrap().starts_with("HTTP/1.1 200"));
+    drop(open);
+    port.running.stop().await;
 }
 
 /// The filter before actix must find the ends of bodies exactly as actix does. It can be simple only because actix refuses
