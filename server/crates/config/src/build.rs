@@ -514,10 +514,14 @@ impl FlagValues {
             return Err(ConfigError::Rotation);
         }
         let flag = "log-rotation-config-json";
-        let rotation: Rotation = serde_json::from_str(self.text(flag))
+        let mut rotation: Rotation = serde_json::from_str(self.text(flag))
             .map_err(|error| self.bad(flag, &error.to_string()))?;
         if rotation.compress {
             return Err(self.bad(flag, "compression of log files is not supported"));
+        }
+        if rotation.max_size_mib == 0 {
+            // As in etcd.
+            rotation.max_size_mib = Rotation::default().max_size_mib;
         }
         Ok(Some(rotation))
     }

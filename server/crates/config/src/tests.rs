@@ -388,6 +388,16 @@ fn unsupported_flags_are_refused_with_a_reason() {
     }
 }
 
+#[test]
+fn log_files_without_a_maximum_size_have_the_default_one() {
+    for json in ["{}", r#"{"maxsize":0}"#] {
+        let flags = "--log-outputs=a.log --enable-log-rotation";
+        let line = format!("{flags} --log-rotation-config-json={json}");
+        let rotation = load(&line, &[]).unwrap().log.rotation;
+        assert_eq!(rotation, Some(Rotation::default()), "{json}");
+    }
+}
+
 /// Flags of a member that listens with TLS.
 const HTTPS: &str = "--name m --listen-client-urls https://127.0.0.1:1,http://127.0.0.1:2 \
                      --advertise-client-urls https://127.0.0.1:1";
