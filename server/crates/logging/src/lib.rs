@@ -174,9 +174,14 @@ mod tests {
     fn console_lines_have_the_same_fields() {
         let lines = logged(LevelFilter::DEBUG, LogFormat::Console, |_| {
             tracing::debug!(url = "http://a:1", "serving");
+            tracing::warn!(user = "a\u{1b}[2J\rb", "failed to log in");
         });
         assert!(
             lines[0].contains("DEBUG serving url=http://a:1"),
+            "{lines:?}"
+        );
+        assert!(
+            lines[1].ends_with(r#"WARN failed to log in user="a\u001b[2J\rb""#),
             "{lines:?}"
         );
     }

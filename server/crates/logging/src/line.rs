@@ -112,13 +112,18 @@ struct EventFields {
     rest: String,
 }
 
+/// Returns whether a field with this character is quoted. A terminal executes control characters, which a client can send.
+fn needs_quotes(c: char) -> bool {
+    matches!(c, ' ' | '"') || c.is_control()
+}
+
 impl EventFields {
     /// Appends a string to the message, or adds it as a field. Quotes the field if necessary.
     fn text(&mut self, field: &Field, text: &str) {
         match (field.name(), self.format) {
             ("message", _) => self.message.push_str(text),
             (_, LogFormat::Json) => self.plain(field, &JsonString(text)),
-            (_, LogFormat::Console) if text.contains([' ', '"', '\n']) => {
+            (_, LogFormat::Console) if text.contains(needs_quotes) => {
                 self.plain(field, &JsonString(text));
             }
             (_, LogFormat::Console) => self.plain(field, &text),
