@@ -20,6 +20,7 @@ use super::{
     checkpoints::Checkpoints,
     completions::{CompletionBatch, Waiter},
     executor::Executor,
+    logged_state::LoggedState,
     message_faults::MessageFaults,
 };
 
@@ -41,6 +42,7 @@ pub(super) struct NodeHost {
     pub(super) applying: Instant,
     pub(super) executor: Executor,
     pub(super) message_faults: MessageFaults,
+    pub(super) logged: LoggedState,
     /// Duration of the last synced append in nanoseconds.
     pub(super) sync_ns: u64,
     pub(super) executed_took: Duration,
@@ -68,6 +70,7 @@ impl NodeHost {
     fn show_replaced(&mut self, view: &View, before: &Kv) {
         let auth_changed = self.show_state(view);
         let machine = &view.machine;
+        self.logged.update(machine, true);
         self.shared.held_views.replace(machine, before.size_bytes());
         self.post.update_members(&machine.members);
         if auth_changed {
@@ -159,6 +162,8 @@ impl Host for NodeHost {
         self.shared.held_views.record_dropped(&view.machine);
         let kv = &view.machine.kv;
         self.shared.watch_streams.publish(kv.revision());
+        let members_changed = applied.iter().any(|applied| applied.members.is_some());
+        self.logged.update(&view.machine, members_changed);
         for Applied { index, ticket, outcome, members, hashed } in applied {
             if let Some(state) = hashed {
                 self.frozen.offer(*state, &outcome.reply);

@@ -21,6 +21,7 @@ mod jobs;
 mod latest_view;
 mod leadership;
 mod lease_questions;
+mod logged_state;
 mod member_state;
 mod memory;
 mod message_faults;

@@ -261,7 +261,7 @@ impl StateSeries {
 }
 
 /// Returns etcd's label value for the number of an alarm type, or the number itself if the type is unknown.
-fn alarm_type(kind: i32) -> String {
+pub(super) fn alarm_type(kind: i32) -> String {
     match AlarmType::try_from(kind) {
         Ok(AlarmType::None) => "NONE".into(),
         Ok(AlarmType::NoSpace) => "NOSPACE".into(),

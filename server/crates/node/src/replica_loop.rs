@@ -30,6 +30,7 @@ use super::{
     completions::CompletionBatch,
     executor::{Executor, warn_slow},
     host::{IncomingState, NodeHost},
+    logged_state::LoggedState,
     message_faults::MessageFaults,
     now_ns,
     post::Post,
@@ -97,6 +98,7 @@ pub fn start(
     let shared = Arc::new(shared);
     let state = parts.replica.view().machine;
     let (tree_index, members) = (state.tree.index(), state.members.clone());
+    let logged = LoggedState::of(&state);
     shared.status.store_state(&state, shared.identity.member_id);
     shared.watch_streams.begin(&state.kv);
     drop(state);
@@ -118,6 +120,7 @@ pub fn start(
         incoming: None,
         frozen: parts.frozen,
         message_faults: MessageFaults::default(),
+        logged,
         appended_bytes: 0,
         log: parts.log,
         shared: shared.clone(),

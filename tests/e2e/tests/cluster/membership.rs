@@ -58,6 +58,7 @@ fn a_member_joins_a_running_cluster_and_leaves_it() {
         cluster.member_mut(at).start_again();
         writers.wait_more(WRITES);
     }
+    cluster.member(0).wait_log(0, "added member");
     let mut written = writers.stop();
     let writers = Writers::start(WRITERS, &cluster.addresses());
     writers.wait_more(WRITES);
@@ -68,6 +69,7 @@ fn a_member_joins_a_running_cluster_and_leaves_it() {
     remove(cluster.member(through), id);
     let code = cluster.member_mut(leader).wait_exit().code();
     assert_eq!(code, Some(REMOVED));
+    cluster.member(through).wait_log(0, "removed member");
     writers.wait_more(WRITES);
     written.extend(writers.stop());
     assert_all_there(cluster.member(through), &written);
