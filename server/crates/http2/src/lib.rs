@@ -36,7 +36,7 @@ pub use config::{Config, KeepAlive};
 pub use connection::{Audit, Connection};
 pub use head::{Head, RequestMode};
 pub use service::{CallRequest, CallResponse, Refusal, Resource, Service};
-pub use status::{Code, Status};
+pub use status::{Code, MESSAGE_BYTES_MAX, Status};
 
 /// The first bytes that every client sends.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

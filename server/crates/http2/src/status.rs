@@ -10,7 +10,7 @@ const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// Maximum size in bytes of a status message; the rest of a longer message is not sent. Clients accept only short headers, and a
 /// message can quote a client's input.
-const MESSAGE_BYTES_MAX: usize = 4 << 10;
+pub const MESSAGE_BYTES_MAX: usize = 4 << 10;
 
 /// A gRPC status code.
 pub type Code = i32;

@@ -52,7 +52,7 @@ pub use tls::{
     DialedStream, DirectWriter, MemberCertificate, PeerCertificate, PeerTls, ServerTls, TlsError,
     any_server, error_text, system_roots,
 };
-pub use witan_http2::{Body as RequestBody, limits::LINGER_BYTES};
+pub use witan_http2::{Body as RequestBody, MESSAGE_BYTES_MAX, limits::LINGER_BYTES};
 
 use limits::ConnectionLimits;
 

@@ -10,6 +10,7 @@ use actix_web::{
 use serde::Serialize;
 use tonic::Code;
 use witan_dialect::reply::{self, BodyError};
+use witan_transport::MESSAGE_BYTES_MAX;
 
 use super::GatewayVersion;
 use crate::error::RpcError;
@@ -92,7 +93,7 @@ impl GatewayError {
         }
     }
 
-    /// Builds the response with the status and the body of this gateway version.
+    /// Builds the response with the status and the body of this gateway version. Cuts the text to `MESSAGE_BYTES_MAX` bytes.
     pub(super) fn answer(&self, gateway_version: GatewayVersion) -> HttpResponse {
         let (status, code, text) = match (self, gateway_version) {
             (Self::NotFound, GatewayVersion::V3_4) => {
@@ -112,6 +113,8 @@ impl GatewayError {
             }
         };
         let code = i32::from(code);
+        // The text can quote a large body, and the response is not charged.
+        let text = &text[..text.floor_char_boundary(MESSAGE_BYTES_MAX)];
         let json = match gateway_version {
             GatewayVersion::V3_6 => {
                 serde_json::to_vec(&ErrorBodyV36 { code, message: text, error: text })
@@ -151,5 +154,25 @@ pub(super) fn status_of(code: Code, gateway_version: GatewayVersion) -> StatusCo
         Code::Unimplemented => StatusCode::NOT_IMPLEMENTED,
         Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Code::Unknown | Code::Internal | Code::DataLoss => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::body::MessageBody as _;
+
+    use super::*;
+
+    #[test]
+    fn a_text_that_quotes_a_body_is_cut() {
+        let error = GatewayError::invalid("ä".repeat(MESSAGE_BYTES_MAX));
+        for gateway_version in [GatewayVersion::V3_6, GatewayVersion::V3_4] {
+            let body = error.answer(gateway_version).into_body().try_into_bytes();
+            let body = body.expect("the body is in memory");
+            let json: serde_json::Value = serde_json::from_slice(&body).expect("a document");
+            for field in ["error", "message"] {
+                assert_eq!(json[field], "ä".repeat(MESSAGE_BYTES_MAX / 2), "{field}");
+            }
+        }
     }
 }
