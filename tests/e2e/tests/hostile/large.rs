@@ -7,7 +7,9 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use witan_api::v3::etcdserverpb::{RequestOp, TxnRequest, kv_client::KvClient};
+use witan_api::v3::etcdserverpb::{
+    RequestOp, TxnRequest, kv_client::KvClient, request_op::Request,
+};
 use witan_e2e::{Launch, Server, grpc, requests, wait, websocket::Socket};
 
 use crate::{
@@ -95,6 +97,35 @@ fn a_list_takes_no_memory_besides_the_state() {
     let (listed, grown) = grown(&server, || runtime.block_on(kv.range(all)));
     assert_eq!(listed.expect("a list").into_inner().kvs.len(), LISTED);
     assert!(grown <= SLACK_BYTES, "it grew by {grown} bytes");
+}
+
+/// Number of short keys in a list, and how many one transaction puts.
+const SHORT_KEYS: usize = 200_000;
+const SHORT_PUTS: usize = 125;
+
+/// Memory in bytes that a list may take for each short key: the pair, and its JSON in base64 and as plain text.
+const SHORT_KEY_BYTES: u64 = 600;
+
+#[test]
+fn a_list_of_short_keys_as_plain_text_takes_little_memory() {
+    let server = Launch::witan().without_fsync().start();
+    let runtime = grpc::runtime();
+    let channel = runtime.block_on(grpc::connect(&server.address()));
+    let mut kv = KvClient::new(channel);
+    for first in (0..SHORT_KEYS).step_by(SHORT_PUTS) {
+        let put = |at: usize| Request::RequestPut(requests::put(format!("k{at:06}"), "v"));
+        let txn = requests::txn((first..first + SHORT_PUTS).map(put));
+        runtime.block_on(kv.txn(txn)).expect("the puts are taken");
+    }
+    // The next checkpoint would take additional memory.
+    server.answers(200, "POST", "/v3/maintenance/defragment", "{}");
+    let all = r#"{"key":"k","range_end":"l"}"#;
+    let path = "/v3/kv/range?encoding=utf8";
+    let (listed, grown) = grown(&server, || server.answers(200, "POST", path, all));
+    let count = format!(r#""count":"{SHORT_KEYS}""#);
+    assert!(listed.text().ends_with(&format!("{count}}}")), "{count}");
+    let bound = SLACK_BYTES + SHORT_KEYS as u64 * SHORT_KEY_BYTES;
+    assert!(grown <= bound, "it grew by {grown} bytes");
 }
 
 #[test]

@@ -1,13 +1,11 @@
 //! The representation of bytes in the gateway's JSON: base64, as in etcd, or plain strings with `?encoding=utf8`. With `utf8`,
 //! bytes that are not valid UTF-8 are base64 in a field whose name ends with `SUFFIX`.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde::Serialize;
-use serde_json::Value;
+use serde::ser::{Error as _, Serialize};
 use witan_api::v3::shape::{FieldKind, FieldShape, MessageShape, Shaped};
 use witan_gocompat::query::Query;
 
-use super::error::GatewayError;
+use super::{error::GatewayError, plain_text};
 
 pub(super) const PARAMETER: &str = "encoding";
 /// Suffix of a base64 field's name with `encoding=utf8`.
@@ -74,50 +72,10 @@ impl Encoding {
         match self {
             Self::Base64 => serde_json::to_writer(out, answer),
             Self::Utf8 => {
-                serde_json::to_writer(out, &to_plain(serde_json::to_value(answer)?, A::SHAPE))
+                let json = serde_json::to_vec(answer)?;
+                plain_text::write(&json, A::SHAPE, out).map_err(serde_json::Error::custom)
             }
         }
-    }
-}
-
-/// Converts the base64 fields of a message and its nested messages to plain strings where the bytes are UTF-8.
-fn to_plain(value: Value, shape: &MessageShape) -> Value {
-    let Value::Object(members) = value else {
-        return value;
-    };
-    let members = members.into_iter();
-    Value::Object(members.map(|one| plain_field(one, shape)).collect())
-}
-
-/// Converts one field of a message. If its bytes are not UTF-8, keeps the base64 and adds `SUFFIX` to the name.
-fn plain_field((name, value): (String, Value), shape: &MessageShape) -> (String, Value) {
-    let field = shape.fields.iter().find(|field| field.name == name);
-    match (field.map(|field| field.kind), value) {
-        (Some(FieldKind::Bytes), value) => match decode_text(&value) {
-            Some(text) => (name, text),
-            None => (name + SUFFIX, value),
-        },
-        (Some(FieldKind::Message(inner)), Value::Array(items)) => {
-            let items = items.into_iter().map(|item| to_plain(item, inner));
-            (name, Value::Array(items.collect()))
-        }
-        (Some(FieldKind::Message(inner)), value) => (name, to_plain(value, inner)),
-        (_, value) => (name, value),
-    }
-}
-
-/// Decodes a base64 string, or each string in an array, into text. Returns `None` if any value is not base64-encoded UTF-8.
-fn decode_text(value: &Value) -> Option<Value> {
-    match value {
-        Value::String(base64) => {
-            let bytes = STANDARD.decode(base64).ok()?;
-            String::from_utf8(bytes).ok().map(Value::String)
-        }
-        Value::Array(items) => {
-            let items: Option<Vec<Value>> = items.iter().map(decode_text).collect();
-            items.map(Value::Array)
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => None,
     }
 }
 
