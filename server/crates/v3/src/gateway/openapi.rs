@@ -50,6 +50,7 @@ fn document() -> Value {
         }
     }
     schemas.insert("Error".to_owned(), error_schema());
+    schemas.insert("StreamError".to_owned(), stream_error_schema());
     json!({
         "openapi": "3.0.3",
         "info": {
@@ -74,14 +75,15 @@ fn document() -> Value {
 fn operation(path: &str, call: &str, method: &MethodDescriptorProto) -> Value {
     let content = |schema: Value| json!({ "application/json": { "schema": schema } });
     let answer = reference(&full_name(method.output_type()));
-    let (told, answer) = if method.server_streaming() {
-        let line = json!({
-            "type": "object",
-            "properties": { "result": answer, "error": reference("Error") },
-        });
-        ("One JSON object per line.", line)
+    let (told, answer, failure) = if method.server_streaming() {
+        let error = reference("StreamError");
+        let failed = json!({ "type": "object", "properties": { "error": error } });
+        let line = json!({ "type": "object", "properties": { "result": answer, "error": error } });
+        // A body that cannot be read has the error of a unary call.
+        let failure = json!({ "anyOf": [failed, reference("Error")] });
+        ("One JSON object per line.", line, failure)
     } else {
-        ("The answer.", answer)
+        ("The answer.", answer, reference("Error"))
     };
     let group = path.split('/').next().unwrap_or_default();
     json!({
@@ -97,10 +99,7 @@ fn operation(path: &str, call: &str, method: &MethodDescriptorProto) -> Value {
             },
             "responses": {
                 "200": { "description": told, "content": content(answer) },
-                "default": {
-                    "description": "The error.",
-                    "content": content(reference("Error")),
-                },
+                "default": { "description": "The error.", "content": content(failure) },
             },
         },
     })
@@ -133,6 +132,21 @@ fn error_schema() -> Value {
             "code": { "type": "integer", "format": "int32", "description": "The gRPC code." },
             "message": { "type": "string" },
             "error": { "type": "string", "description": "The message, for clients of etcd 3.4." },
+        },
+    })
+}
+
+/// Builds the schema `StreamError`, the field `error` in the last line of a failed stream.
+fn stream_error_schema() -> Value {
+    let code = "The gRPC code. Missing under /v3beta and /v3alpha.";
+    json!({
+        "type": "object",
+        "properties": {
+            "grpc_code": { "type": "integer", "format": "int32", "description": "The gRPC code." },
+            "http_code": { "type": "integer", "format": "int32", "description": "The HTTP status." },
+            "message": { "type": "string" },
+            "http_status": { "type": "string", "description": "The name of the HTTP status." },
+            "code": { "type": "integer", "format": "int32", "description": code },
         },
     })
 }
@@ -240,60 +254,4 @@ fn field_schema(field: &FieldDescriptorProto, wanted: &mut BTreeSet<String>) -> 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
-        match value {
-            Value::Object(members) => {
-                if let Some(to) = members.get("$ref").and_then(Value::as_str) {
-                    found.push(to);
-                }
-                members.values().for_each(|value| references(value, found));
-            }
-            Value::Array(items) => items.iter().for_each(|value| references(value, found)),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-        }
-    }
-
-    #[test]
-    fn every_route_is_in_it_and_every_reference_leads_somewhere() {
-        let document = document();
-        for (path, _) in gateway_paths() {
-            let route = &document["paths"][format!("/v3/{path}")]["post"];
-            assert!(route["summary"].is_string(), "{path}");
-            assert!(route["responses"]["200"]["content"].is_object(), "{path}");
-            assert!(route["parameters"][0]["$ref"].is_string(), "{path}");
-        }
-        let routes = document["paths"].as_object().unwrap();
-        assert_eq!(routes.len(), gateway_paths().count());
-        let ids: BTreeSet<&str> = routes
-            .values()
-            .map(|route| route["post"]["operationId"].as_str().unwrap())
-            .collect();
-        assert_eq!(ids.len(), routes.len(), "ids are distinct");
-        let mut found = Vec::new();
-        references(&document, &mut found);
-        assert!(found.len() > 100);
-        for to in found {
-            let pointer = to.strip_prefix('#').unwrap();
-            assert!(document.pointer(pointer).is_some(), "{to} leads nowhere");
-        }
-    }
-
-    #[test]
-    fn fields_say_how_json_holds_them() {
-        let document = document();
-        let schema = |name: &str| document["components"]["schemas"][name]["properties"].clone();
-        let range = schema("etcdserverpb.RangeRequest");
-        assert_eq!(range["key"]["format"], "byte");
-        assert_eq!(
-            (&range["limit"]["type"], &range["limit"]["format"]),
-            (&json!("string"), &json!("int64"))
-        );
-        let order = range["sort_order"]["$ref"].as_str().unwrap();
-        let order = document.pointer(order.strip_prefix('#').unwrap()).unwrap();
-        assert_eq!(order["enum"], json!(["NONE", "ASCEND", "DESCEND"]));
-        assert_eq!(schema("etcdserverpb.RangeResponse")["kvs"]["type"], "array");
-    }
-}
+mod tests;
