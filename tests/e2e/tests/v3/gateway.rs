@@ -96,3 +96,28 @@ fn members_paths_and_methods_of_the_former_gateway() {
     let asks = MEMBERS.iter().map(post).chain(METHODS.iter().copied());
     same_at(&servers, "v3beta", asks);
 }
+
+/// `Grpc-Timeout` ends a call that waits for a lock, and a watch.
+#[test]
+fn a_timeout_ends_calls_and_streams() {
+    let server = start(Kind::Witan);
+    let ask = |path: &str, timeout: &str, body: &str| {
+        let headers = [("Grpc-Timeout", timeout)];
+        let answer = http::try_once(&server.address(), "POST", path, &headers, body.as_bytes());
+        answer.expect("an answer")
+    };
+    let name = r#"{"name":"bG9jaw=="}"#;
+    server.answers(200, "POST", "/v3/lock/lock", name);
+    let late = ask("/v3/lock/lock", "50m", name);
+    assert_eq!(late.status, 504, "{}", late.text());
+    assert_eq!(late.json()["code"], 4);
+    assert_eq!(late.json()["message"], "context deadline exceeded");
+    let watch = r#"{"create_request":{"key":"YQ=="}}"#;
+    let lines = ask("/v3/watch", "500m", watch).text();
+    let last = lines.lines().last().expect("a line");
+    let last: serde_json::Value = serde_json::from_str(last).expect("a document");
+    assert_eq!(last["error"]["grpc_code"], 4, "{lines}");
+    let invalid = ask("/v3/kv/range", "soon", r#"{"key":"YQ=="}"#);
+    assert_eq!(invalid.status, 400);
+    assert_eq!(invalid.json()["message"], "invalid grpc-timeout: soon");
+}

@@ -8,7 +8,7 @@ use actix_web::{
     },
 };
 use serde::Serialize;
-use tonic::Code;
+use tonic::{Code, Status};
 use witan_dialect::reply::{self, BodyError};
 use witan_transport::MESSAGE_BYTES_MAX;
 
@@ -34,6 +34,12 @@ pub enum GatewayError {
 impl From<RpcError> for GatewayError {
     fn from(error: RpcError) -> Self {
         Self::Status { code: error.code(), text: error.to_string() }
+    }
+}
+
+impl From<Status> for GatewayError {
+    fn from(status: Status) -> Self {
+        Self::Status { code: status.code(), text: status.message().to_owned() }
     }
 }
 

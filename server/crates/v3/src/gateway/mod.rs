@@ -1,9 +1,10 @@
 //! The v3 dialect as JSON over HTTP/1: below `/v3` like etcd 3.6, and below `/v3beta` and `/v3alpha` like etcd 3.4.
 //!
-//! Reading order: this file (request to response) → `call_names` (dispatch) → `streams`, `json_requests` → `websocket` →
-//! `encoding` (base64 or plain strings), `plain_text` → `reader` (bodies) → `error` → `openapi`.
+//! Reading order: this file (request to response) → `deadline` → `call_names` (dispatch) → `streams`, `json_requests` →
+//! `websocket` → `encoding` (base64 or plain strings), `plain_text` → `reader` (bodies) → `error` → `openapi`.
 
 mod call_names;
+mod deadline;
 pub mod encoding;
 pub mod error;
 mod json_requests;
@@ -34,7 +35,7 @@ use witan_dialect::{
 use witan_gocompat::json;
 use witan_machine::member::MemberId;
 
-use self::{encoding::Encoding, error::GatewayError, reader::JsonDialect};
+use self::{deadline::Deadline, encoding::Encoding, error::GatewayError, reader::JsonDialect};
 use super::{RpcResult, authorize, concurrency::election, lease, watch};
 use crate::error::RpcError;
 
@@ -215,6 +216,7 @@ async fn run_unary(
     if !is_call(request) {
         return Err(GatewayError::NotPost);
     }
+    let deadline = Deadline::of(request)?;
     check_leader(ctx, request)?;
     let message_max = ctx.settings.max_message_bytes();
     let body = reply::read(payload, body_bytes_max(ctx)).await;
@@ -223,6 +225,7 @@ async fn run_unary(
     let client = Disconnect::of(request);
     tokio::select! {
         biased;
+        late = deadline.passed() => Err(late.into()),
         response = call_names::run(route.method, call) => response,
         // As in etcd, a command that was already proposed is still executed.
         () = client.disconnected() => Err(RpcError::Plain("context canceled").into()),

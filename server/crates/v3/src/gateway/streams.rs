@@ -21,7 +21,7 @@ use witan_dialect::{
 };
 
 use super::{
-    GatewayVersion, JsonFormat, encoding::Encoding, error::GatewayError,
+    GatewayVersion, JsonFormat, deadline::Deadline, encoding::Encoding, error::GatewayError,
     json_requests::JsonRequests,
 };
 use crate::{error::RpcError, snapshot};
@@ -45,6 +45,7 @@ where
     S: Stream<Item = Result<A, Status>> + 'static,
 {
     let mut requests = JsonRequests::new(ctx.account(), payload, (json_format, bytes_max));
+    let deadline = Deadline::of(request)?;
     let needs_leader = match super::check_leader(ctx, request) {
         Ok(needs_leader) => needs_leader,
         Err(error) => return Ok(refused(&error.into(), json_format.gateway_version)),
@@ -59,7 +60,7 @@ where
     });
     let asked: RequestStream<Q> = Box::pin(stream::iter(first).chain(rest).map(Ok));
     let answers = answers(ctx, asked, needs_leader);
-    Ok(in_lines(ctx, request, answers, json_format).await)
+    Ok(in_lines(ctx, request, answers, json_format, deadline).await)
 }
 
 /// Like [`begin`], but the stream ends when the client closes its side, as in etcd. The server could not detect a later
@@ -104,6 +105,7 @@ pub(super) async fn snapshot(
     (json_format, bytes_max): (JsonFormat, usize),
 ) -> Result<HttpResponse, GatewayError> {
     let refused = |error: RpcError| Ok(refused(&error.into(), json_format.gateway_version));
+    let deadline = Deadline::of(request)?;
     if let Err(error) = super::check_leader(ctx, request) {
         return refused(error);
     }
@@ -115,25 +117,31 @@ pub(super) async fn snapshot(
         Err(error) => return refused(error),
     };
     let json_format = JsonFormat { encoding: Encoding::Base64, ..json_format };
-    Ok(in_lines(ctx, request, chunks, json_format).await)
+    Ok(in_lines(ctx, request, chunks, json_format, deadline).await)
 }
 
 /// Waits for the first message and builds the response, which streams one line per message. As in etcd, an error before the
-/// first message sets the HTTP status. A later error or panic becomes the last line.
+/// first message sets the HTTP status. A later error or panic becomes the last line, and so does the deadline.
 async fn in_lines<A: Shaped + Serialize>(
     ctx: &Context,
     request: &HttpRequest,
     answers: impl Stream<Item = Result<A, Status>> + 'static,
     json_format: JsonFormat,
+    deadline: Deadline,
 ) -> HttpResponse {
     let metrics = ctx.panics.clone();
-    let answers = stream::try_unfold(Box::pin(answers), move |mut answers| {
+    let state = (Box::pin(answers), Box::pin(deadline.passed()));
+    let answers = stream::try_unfold(state, move |(mut answers, mut passed)| {
         let metrics = metrics.clone();
         async move {
             let next = panics::contain(&metrics, PanicSource::GatewayStream, answers.try_next());
-            let next = next.await;
+            let next = tokio::select! {
+                biased;
+                late = &mut passed => return Err(late),
+                next = next => next,
+            };
             let next = next.unwrap_or_else(|_| Err(Status::internal(PANICKED)))?;
-            Ok(next.map(|answer| (answer, answers)))
+            Ok(next.map(|answer| (answer, (answers, passed))))
         }
     });
     let mut answers = Box::pin(answers.peekable());
