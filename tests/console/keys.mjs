@@ -139,6 +139,27 @@ export const cases = {
     await page.end();
   },
 
+  async the_history_waits_for_a_slow_member() {
+    await put("/slow/key", "one");
+    await v3("kv/deleterange", { key: b64("/slow/key") });
+    const page = await open(keyView("/slow/", "/slow/key"));
+    let answer;
+    const held = new Promise((resolve) => { answer = resolve; });
+    await page.route("**/v3/watch", async (route) => {
+      await held;
+      await route.continue();
+    });
+    await page.clock.install();
+    const asked = page.waitForRequest("**/v3/watch");
+    await button(page, "History").click();
+    await asked;
+    await page.clock.runFor(60_000);
+    answer();
+    await page.getByRole("listitem").filter({ hasText: "deleted" }).waitFor();
+    await page.getByText("This is all that is not compacted.").waitFor();
+    await page.end();
+  },
+
   async a_watch_shows_a_put_by_curl() {
     const page = await open("watch");
     await page.getByLabel("Prefix").fill("/shop/");

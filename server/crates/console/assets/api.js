@@ -103,9 +103,9 @@ export async function v3(path, request = {}) {
 }
 
 /** Calls a streaming v3 method and passes each message to `each`. Resolves when the stream ends, and rejects on abort. */
-export async function stream(path, request, each, signal) {
-  const response = await withToken(() =>
-    send(`v3/${path}`, { method: "POST", body: JSON.stringify(request), headers: headers() }, signal));
+export async function stream(path, requests, each, signal) {
+  const body = requests.map((request) => JSON.stringify(request)).join("");
+  const response = await withToken(() => send(`v3/${path}`, { method: "POST", body, headers: headers() }, signal));
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let pieces = [];
   for (;;) {

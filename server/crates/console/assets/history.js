@@ -13,8 +13,6 @@ import { diffView, valueView } from "./values.js";
 const PAGE = 20;
 /** Maximum number of versions to keep from before the creation of the key; older versions are dropped. */
 const OLDER_MAX = 200;
-/** Time without events after which a watch has read all old revisions. */
-const QUIET_MS = 1500;
 
 /** Reads the versions of a key backward. */
 class Walk {
@@ -60,16 +58,16 @@ async function before(key, revision, signal) {
 async function replay(key, start, revision, signal) {
   const stop = new AbortController();
   const both = AbortSignal.any([signal, stop.signal]);
-  let timer = setTimeout(() => stop.abort(), QUIET_MS * 2);
   const read = { events: [], compacted: null };
   const each = (message) => {
-    clearTimeout(timer);
-    timer = setTimeout(() => stop.abort(), QUIET_MS);
     if (message.compact_revision) {
       read.compacted = message.compact_revision;
       stop.abort();
     } else if (message.canceled) {
       throw new Error(message.cancel_reason || "The member has canceled the watch.");
+    } else if (message.watch_id === "-1") {
+      // The member answers the progress request after it has sent all old revisions.
+      stop.abort();
     }
     for (const event of message.events ?? []) {
       const version = { ...readKv(event.kv), deleted: event.type === "DELETE" };
@@ -79,11 +77,13 @@ async function replay(key, start, revision, signal) {
     }
   };
   try {
-    await stream("watch", { create_request: { key: toBase64(key), start_revision: start } }, each, both);
+    const create = { key: toBase64(key), start_revision: start };
+    await stream("watch", [{ create_request: create }, { progress_request: {} }], each, both);
   } catch (error) {
     if (!stop.signal.aborted) throw error;
+  } finally {
+    stop.abort();
   }
-  clearTimeout(timer);
   return read;
 }
 

@@ -34,7 +34,7 @@ export async function show({ root, params, signal }) {
     const log = new Log(lines, state, said);
     try {
       const range = prefixRange(keyOf(input.value));
-      await stream("watch", { create_request: range }, (message) => log.take(message), own.signal);
+      await stream("watch", [{ create_request: range }], (message) => log.take(message), own.signal);
       state.textContent = "The member has ended the watch.";
     } catch (error) {
       if (!own.signal.aborted) state.replaceChildren(trouble(error));
