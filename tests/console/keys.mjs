@@ -181,6 +181,16 @@ export const cases = {
     await page.end();
   },
 
+  async a_refused_watch_shows_the_reason() {
+    const page = await open("watch", { expected: ["status of 400"] });
+    const message = "etcdserver: rpc not supported for learner";
+    const error = { grpc_code: 9, http_code: 400, message, http_status: "Bad Request", code: 9 };
+    await page.route("**/v3/watch", (route) => route.fulfill({ status: 400, json: { error } }));
+    await button(page, "Start").click();
+    await page.getByRole("alert").filter({ hasText: message }).waitFor();
+    await page.end();
+  },
+
   async a_flood_of_changes_leaves_the_last_ones() {
     const page = await open("watch?p=%2Fflood%2F");
     await button(page, "Start").click();

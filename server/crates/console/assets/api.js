@@ -51,6 +51,8 @@ async function send(path, options, signal) {
 }
 
 function refused(body, status) {
+  // A stream that fails before its first message has the form of its last line.
+  if (typeof body.error === "object") return refused(body.error, status);
   const text = body.message ?? body.error ?? `HTTP status ${status}`;
   if (body.code === UNAUTHENTICATED || status === 401 || /user name is empty/.test(text)) {
     return new Refusal("A user is needed", text, "Log in with a user that has the right.", UNAUTHENTICATED);
