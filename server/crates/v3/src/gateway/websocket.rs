@@ -157,6 +157,8 @@ enum SocketEvent {
     Received(Result<Bytes, ()>),
     Response(HttpResponse),
     Part(Option<Bytes>),
+    /// The rest of the response is missing, because its memory is refused.
+    Failed,
     /// The call has taken the request (`true`), or takes no more requests (`false`).
     Taken(bool),
     Ping,
@@ -202,6 +204,7 @@ impl WebSocketSession {
                     }
                 }
                 SocketEvent::Part(None) => self.finish_call(),
+                SocketEvent::Failed => self.close(CloseCode::Again),
                 SocketEvent::Ping => self.ping(listens),
             }
         }
@@ -350,7 +353,10 @@ async fn answer(call: &mut CallState) -> SocketEvent {
         CallState::Begun(response) => SocketEvent::Response(response.await),
         CallState::Answers(body) => {
             let part = std::future::poll_fn(|cx| Pin::new(&mut *body).poll_next(cx)).await;
-            SocketEvent::Part(part.and_then(Result::ok))
+            match part.transpose() {
+                Ok(part) => SocketEvent::Part(part),
+                Err(_) => SocketEvent::Failed,
+            }
         }
     }
 }

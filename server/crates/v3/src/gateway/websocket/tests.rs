@@ -5,6 +5,7 @@ use std::task::{Context as TaskContext, Poll};
 use actix_web::{body::BodySize, test::TestRequest};
 use futures_util::FutureExt as _;
 use witan_base::{account::Totals, metrics::Register};
+use witan_dialect::reply::ResponseRefused;
 
 use super::*;
 
@@ -115,5 +116,27 @@ async fn a_response_is_charged_until_the_session_has_ended() {
     assert!(session.next().await.is_none());
     drop(session);
     assert!(all().is_some());
+    drop(client);
+}
+
+#[actix_web::test]
+async fn a_session_does_not_end_normally_if_its_response_is_incomplete() {
+    let account = Totals::register(&Register::default(), u64::MAX).open();
+    let lines = [Ok(Bytes::from_static(b"{}\n")), Err(ResponseRefused)];
+    let body = actix_web::body::BodyStream::new(stream::iter(lines));
+    let call = CallState::Answers(body.boxed());
+    let Opened { mut session, client, .. } = open(&account, true, call).await;
+    let mut sent = BytesMut::new();
+    while let Some(frame) = session.next().await {
+        sent.extend_from_slice(&frame);
+    }
+    let mut expect = BytesMut::new();
+    Parser::write_message(&mut expect, "{}", OpCode::Text, true, false);
+    Parser::write_close(
+        &mut expect,
+        Some(CloseReason::from(CloseCode::Again)),
+        false,
+    );
+    assert_eq!(sent, expect);
     drop(client);
 }
