@@ -2,7 +2,7 @@
 
 use witan_dialect::{Context, jobs::WithPermit};
 
-use super::{GatewayError, UnaryCall};
+use super::{GatewayError, JsonText, UnaryCall};
 use crate::{
     auth, cluster,
     concurrency::{election, lock},
@@ -37,7 +37,7 @@ macro_rules! dispatch {
         pub(super) async fn run(
             method: &str,
             call: UnaryCall<'_>,
-        ) -> Result<Vec<u8>, GatewayError> {
+        ) -> Result<JsonText, GatewayError> {
             $($($(run! { $group method $method call $module::$verb })+)+)+
             Err(GatewayError::NotPost)
         }

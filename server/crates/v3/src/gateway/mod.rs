@@ -30,7 +30,7 @@ use witan_dialect::{
     blocking::{self, INLINE_BYTES},
     client::Disconnect,
     jobs::WithPermit,
-    reply,
+    reply::{self, ChargedText, ResponseRefused},
 };
 use witan_gocompat::json;
 use witan_machine::member::MemberId;
@@ -168,7 +168,7 @@ async fn respond_unary(
         Ok(json) => HttpResponse::Ok()
             .insert_header((CONTENT_TYPE, reply::JSON))
             .insert_header(("Grpc-Metadata-Content-Type", "application/grpc"))
-            .body(reply::framed(request, json)),
+            .body(reply::framed_text(request, json)),
         Err(failure) => {
             reply::drain(payload).await;
             failure.answer(json_format.gateway_version)
@@ -211,7 +211,7 @@ async fn run_unary(
     request: &HttpRequest,
     payload: &mut web::Payload,
     (json_format, route): (JsonFormat, Option<&GrpcRoute>),
-) -> Result<Vec<u8>, GatewayError> {
+) -> Result<JsonText, GatewayError> {
     let route = route.ok_or(GatewayError::NotFound)?;
     if !is_call(request) {
         return Err(GatewayError::NotPost);
@@ -250,6 +250,9 @@ fn body_bytes_max(ctx: &Context) -> usize {
     ctx.settings.max_message_bytes().saturating_mul(2)
 }
 
+/// The JSON of a response. As the call may have changed the state, it has no error if its memory is refused.
+type JsonText = Result<ChargedText, ResponseRefused>;
+
 struct UnaryCall<'a> {
     ctx: &'a Context,
     json_format: JsonFormat,
@@ -258,11 +261,12 @@ struct UnaryCall<'a> {
 }
 
 impl UnaryCall<'_> {
-    /// Decodes the body, runs a verb and encodes the response, on another thread if large. Keeps the permit until then.
+    /// Decodes the body, runs a verb and encodes the response, on another thread if large. Keeps the permit until then. Charges
+    /// the response before it is encoded, because only charges bound the number of responses that are encoded concurrently.
     async fn run<Q, A>(
         self,
         verb: impl AsyncFnOnce(&Context, Q) -> RpcResult<WithPermit<A>>,
-    ) -> Result<Vec<u8>, GatewayError>
+    ) -> Result<JsonText, GatewayError>
     where
         Q: Shaped + Default + Message + 'static,
         A: Shaped + Serialize + Message + 'static,
@@ -278,13 +282,21 @@ impl UnaryCall<'_> {
             return Err(GatewayError::message_too_large(length, self.message_max));
         }
         let with_permit = verb(ctx, request).await?;
-        let large = with_permit.response.encoded_len() > INLINE_BYTES;
-        let write = move || {
-            let mut json = Vec::new();
-            let written = json_format.encoding.write(&with_permit.response, &mut json);
-            written.map(|()| json)
+        let (account, length) = (ctx.account().clone(), with_permit.response.encoded_len());
+        // JSON is longer than protobuf.
+        let Ok(reserved) = reply::charge(Some(&account), length) else {
+            return Ok(Err(ResponseRefused));
         };
-        let written = blocking::run_if(ctx.account(), large, write)
+        let write = move || {
+            let mut bytes = Vec::new();
+            let written = json_format
+                .encoding
+                .write(&with_permit.response, &mut bytes);
+            drop(reserved);
+            let charge = reply::charge(Some(&account), bytes.len());
+            written.map(|()| charge.map(|charge| ChargedText { bytes, charge }))
+        };
+        let written = blocking::run_if(ctx.account(), length > INLINE_BYTES, write)
             .await
             .map_err(RpcError::from)?;
         written.map_err(|error| GatewayError::unknown(error.to_string()))
@@ -322,3 +334,6 @@ fn message<Q: Shaped + Default + Message>(
     let bytes = read.map_err(|told| json::check_first(body).err().unwrap_or(told))?;
     Q::decode(Bytes::from(bytes)).map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests;
