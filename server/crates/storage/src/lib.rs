@@ -73,7 +73,7 @@ use format::{DirectoryStart, Origin, StoredIdentity};
 use open_identity::OpenIdentity;
 use owner::LogOwner;
 use witan_machine::{member::StoreLineage, values::BlockCache, view::View};
-use witan_replica::host::Recovered;
+use witan_replica::{host::Recovered, limits::CATCH_UP_ENTRIES};
 
 pub use checkpoint::Checkpoint;
 pub use checkpointer::Checkpointer;
@@ -260,11 +260,15 @@ fn open_parts(
         restart_log_after(applied, &mut log);
     }
     check_log_meets_checkpoint(member, &log, view.as_ref())?;
-    // Other members may need entries from before the checkpoint.
     let alone = view
         .as_ref()
         .is_none_or(|view| view.position.members() == 1);
-    let records = log.read(if alone { applied + 1 } else { 0 }, applied)?;
+    let from = match alone {
+        true => applied + 1,
+        // Other members may need the last entries before the checkpoint. Earlier entries would only take memory.
+        false => applied.saturating_sub(CATCH_UP_ENTRIES),
+    };
+    let records = log.read(from, applied)?;
     let recovered = Recovered { checkpoint: view, hard_state, records };
     Ok(Opened { log, checkpoint, recovered })
 }

@@ -5,7 +5,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
 };
 
-use witan_replica::host::LogBatch;
+use witan_replica::{host::LogBatch, limits::CATCH_UP_ENTRIES};
 
 use super::*;
 
@@ -184,6 +184,23 @@ fn a_member_with_others_reads_entries_below_its_checkpoint() {
     let above = batch(8..10, 1).records;
     let bytes: usize = above.iter().map(|record| record.payload.len()).sum();
     assert_eq!(storage.log.replayed_bytes(), bytes as u64);
+}
+
+#[test]
+fn a_start_reads_only_the_entries_that_other_members_may_need() {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    let members = [ME.member_id.0, 7].map(|id| Member { id, ..Member::default() });
+    let mut state = witan_replica::replica::genesis(ME.cluster_id, members.to_vec());
+    storage.checkpoint.write(None, &state).unwrap();
+    let applied = CATCH_UP_ENTRIES + 1000;
+    storage.log.append(&batch(2..applied + 3, 1));
+    let before = state.clone();
+    (state.position.index, state.position.term) = (applied, 1);
+    storage.checkpoint.write(Some(&before), &state).unwrap();
+    drop(storage);
+    let read = indexes(&reopen(&dir).1);
+    assert_eq!((read.first(), read.last()), (Some(&1000), Some(&(applied + 2))));
 }
 
 /// Returns the paths at and below a directory that other users can access.
