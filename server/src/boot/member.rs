@@ -19,7 +19,7 @@ use witan_replica::replica;
 use witan_storage::{self as storage, Checkpoint, Checkpointer, DataIdentity, StorageMetrics};
 use witan_transport::{BoundPeer, RunningServer, Signal};
 
-use super::{disk::OpenedDisk, error::BootError, memory, recorder};
+use super::{disk::OpenedDisk, error::BootError, recorder};
 
 /// The request timeout without the two election timeouts that are added to it, as in etcd.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -122,7 +122,6 @@ pub(super) fn start(
     let replica = recorder::start_recorded(config, (settings, recovered), &mut space)?;
     let members = forced.unwrap_or_else(|| replica.members_in_log());
     let (frozen, to_hash) = FrozenStates::new(config.corruption.compactions.is_some());
-    let log_bytes = memory::checkpoint_log_bytes(&memory, storage.checkpoint_log_bytes);
     let shared = shared_parts(
         config,
         (&identity, &storage),
@@ -133,7 +132,7 @@ pub(super) fn start(
     let parts = NodeParts {
         replica,
         log: storage.log,
-        checkpoint_log_bytes: log_bytes,
+        checkpoint_log_bytes: storage.checkpoint_log_bytes,
         space,
         shared,
         tick: config.heartbeat_interval,

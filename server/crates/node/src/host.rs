@@ -12,7 +12,7 @@ use witan_replica::{
     replica::{MessageFault, Role},
     ticket_map::TicketMap,
 };
-use witan_storage::{self as storage, RaftLog, ReceivedSnapshot};
+use witan_storage::{self as storage, LogSize, RaftLog, ReceivedSnapshot};
 
 use super::{
     AppliedCommand, FrozenStates, Post, Shared,
@@ -122,7 +122,8 @@ impl Host for NodeHost {
         if let Some(first) = batch.records.first() {
             self.shared.tokens.appended(first.index);
         }
-        self.checkpoints.appended(bytes);
+        let entries = batch.records.len() as u64;
+        self.checkpoints.appended(LogSize { bytes, entries });
         self.appended_bytes += bytes;
         self.applying = Instant::now();
         if batch.must_sync {

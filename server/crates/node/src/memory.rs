@@ -36,6 +36,9 @@ const RECOVERY_DIVISOR: u64 = 32;
 /// Divisor of the budget: if the other memory leaves less than the quotient free, this member accepts no entries that add data.
 const LOG_DIVISOR: u64 = 32;
 
+/// Divisor of the budget: at the next startup, the log after the last checkpoint may take the quotient. The rest is for keys.
+const REPLAY_DIVISOR: u64 = 2;
+
 /// Divisor of the free memory: while the budget is used up, the quotient is the size of the largest snapshot to accept. In
 /// memory, the keys of a state can take several times the bytes of their records.
 const SNAPSHOT_DIVISOR: u64 = 4;
@@ -65,6 +68,8 @@ pub struct MemoryBudget {
     bytes: u64,
     cache: Arc<BlockCache>,
     other_bytes: AtomicU64,
+    /// See [`Self::set_log_bytes`].
+    log_bytes: AtomicU64,
     /// Whether the process still loads its state.
     starting: AtomicBool,
     full: AtomicBool,
@@ -82,6 +87,7 @@ impl MemoryBudget {
             bytes,
             cache,
             other_bytes: AtomicU64::default(),
+            log_bytes: AtomicU64::default(),
             starting: AtomicBool::new(true),
             full: AtomicBool::default(),
             exhausted: AtomicBool::default(),
@@ -102,6 +108,11 @@ impl MemoryBudget {
     /// Returns the estimated size in bytes of the memory that cannot be released.
     pub fn other_bytes(&self) -> u64 {
         self.other_bytes.load(Relaxed)
+    }
+
+    /// Sets the size in bytes of the memory that the next startup needs to replay the log after the last checkpoint.
+    pub(super) fn set_log_bytes(&self, bytes: u64) {
+        self.log_bytes.store(bytes, Relaxed);
     }
 
     /// Returns whether commands that add data must wait for memory.
@@ -267,16 +278,19 @@ impl MemoryMonitor {
         }
     }
 
-    /// Decides whether commands and entries that add data are refused. Logs a change.
+    /// Decides whether commands and entries that add data are refused: because of the other memory, or because the next startup
+    /// could not replay a longer log. Logs a change.
     fn refuse_or_accept(&self, other_bytes: u64) {
         let (budget, budget_bytes) = (&self.budget, self.budget.bytes);
+        let log_bytes = budget.log_bytes.load(Relaxed);
+        let used_bytes = other_bytes.max(log_bytes.saturating_mul(REPLAY_DIVISOR));
         let exceeds = |part: u64, exceeded: bool| {
             let recovery = if exceeded {
                 budget_bytes / RECOVERY_DIVISOR
             } else {
                 0
             };
-            other_bytes > budget_bytes - budget_bytes / part - recovery
+            used_bytes > budget_bytes - budget_bytes / part - recovery
         };
         let was_exhausted = budget.is_exhausted();
         let exhausted = exceeds(LOG_DIVISOR, was_exhausted);
@@ -284,6 +298,7 @@ impl MemoryMonitor {
         if exhausted && !was_exhausted {
             tracing::error!(
                 other_bytes,
+                log_bytes,
                 budget_bytes,
                 "the memory budget is used up; accepting no entries that add data until memory is freed"
             );
@@ -297,8 +312,10 @@ impl MemoryMonitor {
         match (was_full, full) {
             (false, true) => tracing::warn!(
                 other_bytes,
+                log_bytes,
                 budget_bytes,
-                "the memory budget is almost used up by keys and requests; delaying writes, then refusing them, until memory is freed"
+                "the memory budget is almost used up by keys, requests or the log after the last checkpoint; delaying writes, \
+                 then refusing them, until memory is freed"
             ),
             (true, false) => tracing::info!(
                 other_bytes,
@@ -401,6 +418,29 @@ mod tests {
         ] {
             settle(&mut monitor, mib);
             assert_eq!(monitor.budget.is_full(), full, "{mib} MiB");
+        }
+    }
+
+    #[test]
+    fn a_log_that_the_next_start_could_not_replay_fills_the_budget() {
+        let mut monitor = monitor();
+        settle(&mut monitor, 50);
+        for (log_mib, full, exhausted) in [
+            (111, false, false),
+            (113, true, false),
+            (125, true, true),
+            (0, false, false),
+        ] {
+            monitor.budget.set_log_bytes(log_mib * MIB);
+            monitor.measured(50 * MIB);
+            let budget = &monitor.budget;
+            assert_eq!(
+                (budget.is_full(), budget.is_exhausted()),
+                (full, exhausted),
+                "{log_mib} MiB"
+            );
+            // The log is on disk, so the values keep their memory.
+            assert_eq!(target_mib(&monitor), 206);
         }
     }
 

@@ -112,11 +112,12 @@ pub fn start(
              if most voters are copies, there is no leader until all voters run"
         );
     }
-    let replayed_bytes = parts.log.replayed_bytes();
+    let replayed = parts.log.replayed();
     let log_bytes = parts.checkpoint_log_bytes;
+    let checkpointer = (checkpointer, shared.memory.clone());
     let host = NodeHost {
         post,
-        checkpoints: Checkpoints::new(checkpointer, log_bytes, replayed_bytes, &members),
+        checkpoints: Checkpoints::new(checkpointer, log_bytes, replayed, &members),
         incoming: None,
         frozen: parts.frozen,
         message_faults: MessageFaults::default(),
@@ -344,6 +345,7 @@ impl ReplicaLoop {
             self.durable = raft.durable;
             let index = raft.durable;
             self.replica.take(Input::Durable { index });
+            self.host.checkpoints.durable(index);
             self.shared.held_views.checkpointed();
         }
     }

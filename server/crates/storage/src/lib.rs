@@ -85,7 +85,7 @@ pub use formats::{DataFormat, FORMATS, format_of};
 pub use install::install;
 pub use ledger::Ledger;
 pub use lock::DirectoryLock;
-pub use log::RaftLog;
+pub use log::{LogSize, RaftLog};
 pub use low_priority::run_at_low_priority;
 pub use metrics::StorageMetrics;
 pub use offline::{ReadHold, read};

@@ -8,6 +8,7 @@
 //! process: the disk's content is then unknown, so no entry may be acknowledged.
 
 use std::{
+    ops::AddAssign,
     path::{Path, PathBuf},
     sync::Arc,
     time::Instant,
@@ -44,7 +45,8 @@ const FILE_PART: u64 = 2;
 /// Log size at which files are purged, in checkpoint intervals. If it were smaller than the log that I5 keeps, the engine would
 /// rewrite large entries to drop their files.
 const PURGE_TIMES: u64 = 3;
-/// Size in bytes of the memory that the engine uses to track an entry, counted in addition to the entry's size.
+/// Size in bytes of the memory that the engine uses to track an entry, or that a startup uses to read it, counted in addition to
+/// the entry's size.
 const ENTRY_COST: u64 = 256;
 /// The lock file of the engine, which fails to open if the file is locked.
 const ENGINE_LOCK: &str = "LOCK";
@@ -78,11 +80,34 @@ pub struct RaftLog {
     appended: u64,
     /// Whether writes are synced. False only with `--unsafe-no-fsync`.
     fsync: bool,
-    /// Size in bytes of the entries that startup replays.
-    replayed: u64,
+    /// Size of the entries that startup replays.
+    replayed: LogSize,
     /// Provides the format of new entries.
     identity: Arc<OpenIdentity>,
     metrics: StorageMetrics,
+}
+
+/// The size of entries of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogSize {
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Number of entries.
+    pub entries: u64,
+}
+
+impl LogSize {
+    /// Returns the approximate size in bytes of the memory that a startup needs to replay the entries.
+    pub fn memory_bytes(self) -> u64 {
+        self.bytes + ENTRY_COST * self.entries
+    }
+}
+
+impl AddAssign for LogSize {
+    fn add_assign(&mut self, other: Self) {
+        self.bytes += other.bytes;
+        self.entries += other.entries;
+    }
 }
 
 /// The log-start record: the log's first indexes. Every cut writes it, so that missing entries at the front are detected.
@@ -181,7 +206,7 @@ impl RaftLog {
             outdated_max,
             appended: 0,
             fsync: true,
-            replayed: 0,
+            replayed: LogSize::default(),
             identity,
             metrics,
         };
@@ -258,13 +283,16 @@ impl RaftLog {
             let what = || format!("entry {expected} is missing or fails its checksum");
             records.push(record.ok_or_else(|| OpenError::log(&self.dir, 0, what()))?);
         }
-        let replayed = records.iter().filter(|record| record.index > applied);
-        self.replayed = replayed.map(|record| record.payload.len() as u64).sum();
+        self.replayed = LogSize::default();
+        for record in records.iter().filter(|record| record.index > applied) {
+            let bytes = record.payload.len() as u64;
+            self.replayed += LogSize { bytes, entries: 1 };
+        }
         Ok(records)
     }
 
-    /// Returns the size in bytes of the entries after the checkpoint, which startup replays.
-    pub fn replayed_bytes(&self) -> u64 {
+    /// Returns the size of the entries after the checkpoint, which startup replays.
+    pub fn replayed(&self) -> LogSize {
         self.replayed
     }
 

@@ -8,6 +8,7 @@ use std::{
 use witan_replica::{host::LogBatch, limits::CATCH_UP_ENTRIES};
 
 use super::*;
+use crate::LogSize;
 
 #[test]
 fn entries_and_hard_state_are_restored() {
@@ -183,7 +184,8 @@ fn a_member_with_others_reads_entries_below_its_checkpoint() {
     assert_eq!(indexes(&recovered), (2..10).collect::<Vec<_>>());
     let above = batch(8..10, 1).records;
     let bytes: usize = above.iter().map(|record| record.payload.len()).sum();
-    assert_eq!(storage.log.replayed_bytes(), bytes as u64);
+    let replayed = LogSize { bytes: bytes as u64, entries: 2 };
+    assert_eq!(storage.log.replayed(), replayed);
 }
 
 #[test]
@@ -200,7 +202,10 @@ fn a_start_reads_only_the_entries_that_other_members_may_need() {
     storage.checkpoint.write(Some(&before), &state).unwrap();
     drop(storage);
     let read = indexes(&reopen(&dir).1);
-    assert_eq!((read.first(), read.last()), (Some(&1000), Some(&(applied + 2))));
+    assert_eq!(
+        (read.first(), read.last()),
+        (Some(&1000), Some(&(applied + 2)))
+    );
 }
 
 /// Returns the paths at and below a directory that other users can access.
