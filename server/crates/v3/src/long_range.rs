@@ -332,23 +332,6 @@ mod tests {
     }
 
     #[test]
-    fn a_large_answer_in_memory_has_a_permit() {
-        let kv = filled();
-        let request = RangeRequest { limit: 8, ..all_keys() };
-        actix_rt::System::new().block_on(async {
-            let states = NodeOfStates::begin(&kv);
-            let ctx = context(states.node.clone());
-            let account = ctx.account();
-            let list = crate::kv::range(&ctx, request).await.expect("a list");
-            assert_eq!(list.response.kvs.len(), 8);
-            let _other = account.permit(JobKind::Read).await;
-            assert!(account.try_permit(JobKind::Read).is_none());
-            drop(list);
-            assert!(account.try_permit(JobKind::Read).is_some());
-        });
-    }
-
-    #[test]
     fn a_short_answer_of_a_long_range_is_in_memory() {
         let kv = filled();
         let few = RangeRequest { limit: 2, ..all_keys() };

@@ -22,8 +22,7 @@ use crate::{
     long_range::{self, RangeAnswer},
 };
 
-/// Size in bytes, in memory, up to which a call may read all pairs at once without a permit. A longer gRPC response is read
-/// while it is sent.
+/// Size in bytes, in memory, up to which a gRPC call reads all pairs at once. A longer response is read while it is sent.
 const WHOLE_BYTES: u64 = 4 << 20;
 
 /// The pairs of a read may always use the memory budget divided by this number.
@@ -40,14 +39,8 @@ pub(crate) async fn range(
 ) -> RpcResult<WithPermit<RangeResponse>> {
     let began = Instant::now();
     ctx.count_key(KeyOperation::Read, &request.key);
-    let answer = match execute(ctx, request.clone(), WHOLE_BYTES, size).await {
-        // Boxed, to keep the future of a short response small.
-        Err(RpcError::ResponseTooLarge) => {
-            let bytes = pairs_bytes_max(ctx.node.memory());
-            Box::pin(execute(ctx, request, bytes, large_size)).await
-        }
-        whole => whole,
-    };
+    let bytes = pairs_bytes_max(ctx.node.memory());
+    let answer = execute(ctx, request, bytes).await;
     // `execute` does not record this failure, because `grpc_range` repeats the read.
     if matches!(answer, Err(RpcError::ResponseTooLarge)) {
         ctx.v3_metrics.record_range(began.elapsed(), false);
@@ -64,7 +57,7 @@ pub(crate) async fn grpc_range(
 ) -> RpcResult<WithPermit<RangeAnswer>> {
     let began = Instant::now();
     ctx.count_key(KeyOperation::Read, &request.key);
-    let answer = match execute(ctx, request.clone(), WHOLE_BYTES, size).await {
+    let answer = match execute(ctx, request.clone(), WHOLE_BYTES).await {
         // Boxed, to keep the future of a short response small.
         Err(RpcError::ResponseTooLarge) => {
             let long = Box::pin(long_range::begin(ctx, request)).await;
@@ -84,13 +77,12 @@ pub(crate) fn pairs_bytes_max(memory: &MemoryBudget) -> u64 {
     share.max(memory.bytes() / PAIRS_DIVISOR)
 }
 
-/// Executes a range without counting it. `size` decides whether the read needs a permit. Fails with `ResponseTooLarge`, which
-/// is not measured, if the pairs exceed `bytes` bytes.
+/// Executes a range without counting it. Fails with `ResponseTooLarge`, which is not measured, if the pairs exceed `bytes`
+/// bytes.
 async fn execute(
     ctx: &Context,
     request: RangeRequest,
     bytes: u64,
-    size: impl Fn(&Kv, &kv::Range) -> ReadSize,
 ) -> RpcResult<WithPermit<RangeResponse>> {
     let view = view_for(ctx, &request).await?;
     let began = Instant::now();
@@ -117,14 +109,6 @@ pub(crate) fn size(kv: &Kv, range: &kv::Range) -> ReadSize {
         |keys| kv.reads_more_than(range, keys),
         |keys| kv.reads_longer_than(range, keys),
     )
-}
-
-/// Like [`size`], for a range whose response is large even if it has few keys.
-fn large_size(kv: &Kv, range: &kv::Range) -> ReadSize {
-    match size(kv, range) {
-        ReadSize::Small | ReadSize::Large => ReadSize::Large,
-        ReadSize::Long => ReadSize::Long,
-    }
 }
 
 /// Validates and authorizes a range. Returns this member's state if the range is serializable. Otherwise, returns a linearizable
