@@ -18,7 +18,7 @@ use witan_dialect::{Context, blocking::INLINE_ITEMS, jobs::WithPermit};
 use witan_machine::{
     StateMachine,
     auth::{AccessCheck, AuthError, Caller},
-    kv::{Kv, ValueSource},
+    kv::Kv,
     lease::{self, LeaseGrant, LeaseId, LeaseRevoke, RemainingTtl},
     view::View,
 };
@@ -26,7 +26,7 @@ use witan_node::{LeaseDeadlines, NodeError, Renewal, now_ns};
 
 use super::{
     RpcResult, authorize, header,
-    kv::{self, ReadSize},
+    kv::{self, ReadBounds, ReadSize},
     stream_end::StreamEnd,
 };
 use crate::error::RpcError;
@@ -117,10 +117,10 @@ pub(super) async fn lease_time_to_live(
         ReadSize::by(more_than, more_than)
     };
     // The keys are always in memory.
-    let keys = |view: &View, id: &LeaseId, _: ValueSource| {
+    let keys = |view: &View, id: &LeaseId, _: ReadBounds| {
         Ok(view.machine.kv.leases().keys(*id).cloned().collect())
     };
-    let (keys, permit) = kv::read(ctx, view, id, size, may, keys).await?;
+    let (keys, permit) = kv::read(ctx, (view, u64::MAX), id, size, may, keys).await?;
     response.keys = keys?;
     Ok(WithPermit::new(response, permit))
 }

@@ -49,6 +49,16 @@ const LARGE_READ_KEYS: u64 = 1024;
 /// deleted. Another thread would add a third to the CPU cost of reading and sending 10,000 pairs.
 const LONG_READ_KEYS: u64 = 16_384;
 
+/// Size in bytes, in memory, of the pairs above which a read needs a permit. A gRPC range reads more pairs while it is sent.
+const WHOLE_BYTES: u64 = 4 << 20;
+
+/// Where a read finds values, and the maximum size in bytes of its pairs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ReadBounds {
+    pub(super) source: ValueSource,
+    pub(super) bytes: u64,
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ReadSize {
     Small,
@@ -74,32 +84,42 @@ impl ReadSize {
 
 /// Runs `work` on `request`. A small read uses `view`, against which the caller has been checked. If a value is only
 /// on disk, the read is repeated on another thread. That read and a large read wait for a permit and use the latest state,
-/// against which `check` checks the caller again. Returns the result of `work` and, for a large read, its permit.
-pub(super) fn read<Q: Send + 'static, T: Send + 'static>(
+/// against which `check` checks the caller again. A read of few keys is also large if its pairs exceed [`WHOLE_BYTES`]. Returns
+/// the result of `work`, whose pairs have at most `bytes` bytes, and, for a large read, its permit.
+pub(super) fn read<Q: Clone + Send + 'static, T: Send + 'static>(
     ctx: &Context,
-    view: CurrentView,
+    (view, bytes): (CurrentView, u64),
     request: Q,
     size: impl Fn(&Kv, &Q) -> ReadSize,
-    check: impl FnOnce(AccessCheck<'_>, &Q) -> Result<(), AuthError> + Send + 'static,
-    work: impl Fn(&View, &Q, ValueSource) -> Result<T, KvError> + Send + 'static,
+    check: impl Fn(AccessCheck<'_>, &Q) -> Result<(), AuthError> + Clone + Send + 'static,
+    work: impl Fn(&View, &Q, ReadBounds) -> Result<T, KvError> + Clone + Send + 'static,
 ) -> impl Future<Output = RpcResult<(RpcResult<T>, Option<Permit>)>> {
+    let few_bytes = bytes.min(WHOLE_BYTES);
     // The first read is outside the future, so that the future does not hold the view.
-    let small = matches!(size(&view.machine.kv, &request), ReadSize::Small);
+    let mut small = matches!(size(&view.machine.kv, &request), ReadSize::Small);
     if small {
-        let done = work(&view, &request, ValueSource::Memory);
-        if !needs_disk(&done) {
-            return Either::Left(ready(Ok((done.map_err(RpcError::from), None))));
+        let bounds = ReadBounds { source: ValueSource::Memory, bytes: few_bytes };
+        match work(&view, &request, bounds) {
+            Err(KvError::NotResident) => {}
+            Err(KvError::ResponseTooLarge) if few_bytes < bytes => small = false,
+            done => return Either::Left(ready(Ok((done.map_err(RpcError::from), None)))),
         }
     }
     drop(view);
     let with_permit = async move {
         if small {
-            return Ok::<_, RpcError>((read_small(ctx, request, check, work).await?, None));
+            let (request, check, work) = (request.clone(), check.clone(), work.clone());
+            let done = read_small(ctx, request, few_bytes, check, work).await?;
+            if few_bytes == bytes || !matches!(done, Err(RpcError::ResponseTooLarge)) {
+                return Ok::<_, RpcError>((done, None));
+            }
         }
         let job = ctx.large_read().await?;
         authorize::check_on(ctx, &job.machine, |caller| check(caller, &request))?;
         let size = size(&job.machine.kv, &request);
-        let work = move |view: &View, source: ValueSource| work(view, &request, source);
+        let work = move |view: &View, source: ValueSource| {
+            work(view, &request, ReadBounds { source, bytes })
+        };
         let (done, permit) = run_large(job, size, work).await?;
         Ok((done, Some(permit)))
     };
@@ -107,17 +127,20 @@ pub(super) fn read<Q: Send + 'static, T: Send + 'static>(
     Either::Right(Box::pin(with_permit))
 }
 
-/// Runs a small read of values on disk on another thread. Keeps no permit for the response, which is small.
+/// Runs a small read of values on disk on another thread, with pairs of at most `bytes` bytes. Keeps no permit for the response,
+/// which is small.
 async fn read_small<Q: Send + 'static, T: Send + 'static>(
     ctx: &Context,
     request: Q,
+    bytes: u64,
     check: impl FnOnce(AccessCheck<'_>, &Q) -> Result<(), AuthError> + Send + 'static,
-    work: impl Fn(&View, &Q, ValueSource) -> Result<T, KvError> + Send + 'static,
+    work: impl Fn(&View, &Q, ReadBounds) -> Result<T, KvError> + Send + 'static,
 ) -> RpcResult<RpcResult<T>> {
     let own = ctx.clone();
     let read = move |view: &View| {
         authorize::check_on(&own, &view.machine, |caller| check(caller, &request))?;
-        Ok::<_, RpcError>(work(view, &request, ValueSource::Disk).map_err(RpcError::from))
+        let bounds = ReadBounds { source: ValueSource::Disk, bytes };
+        Ok::<_, RpcError>(work(view, &request, bounds).map_err(RpcError::from))
     };
     ctx.disk_read(read).await?
 }
@@ -213,9 +236,37 @@ fn key_values(kvs: Vec<KeyValue>) -> Vec<mvccpb::KeyValue> {
 
 #[cfg(test)]
 mod tests {
-    use witan_api::v3::etcdserverpb::PutRequest;
+    use futures_util::FutureExt as _;
+    use witan_api::v3::etcdserverpb::{PutRequest, RangeRequest};
+    use witan_node::testing::NodeOfStates;
 
     use super::*;
+    use crate::test_context::{all_keys, context, put};
+
+    #[test]
+    fn a_read_of_few_long_values_needs_a_permit() {
+        let mut state = Kv::default();
+        for at in 0..6 {
+            put(&mut state, vec![b'k', at], vec![at; 1 << 20]);
+        }
+        actix_rt::System::new().block_on(async {
+            let states = NodeOfStates::begin(&state);
+            let ctx = context(states.node.clone());
+            let account = ctx.account();
+            let permits = [
+                account.permit(JobKind::Read).await,
+                account.permit(JobKind::Read).await,
+            ];
+            let short = RangeRequest { limit: 2, ..all_keys() };
+            let answer = range(&ctx, short).await.expect("a range");
+            assert_eq!(answer.response.kvs.len(), 2);
+            let mut long = Box::pin(range(&ctx, all_keys()));
+            assert!(long.as_mut().now_or_never().is_none(), "it waits");
+            drop(permits);
+            let answer = long.await.expect("a range");
+            assert_eq!(answer.response.kvs.len(), 6);
+        });
+    }
 
     #[test]
     fn a_proposal_is_measured_with_its_envelope() {

@@ -9,21 +9,19 @@ use witan_api::v3::etcdserverpb::{
 use witan_dialect::sampling::KeyOperation;
 use witan_machine::{
     auth::AccessCheck,
-    kv::{self, Kv, KvError, RangeReply, ValueSource},
+    kv::{self, Kv, KvError, RangeReply},
     view::View,
 };
 use witan_node::{CurrentView, MemoryBudget, RequestType};
 
 use super::{
-    Context, Header, ReadSize, RpcResult, WithPermit, authorize, header, key_values, read,
+    Context, Header, ReadBounds, ReadSize, RpcResult, WHOLE_BYTES, WithPermit, authorize, header,
+    key_values, read,
 };
 use crate::{
     error::RpcError,
     long_range::{self, RangeAnswer},
 };
-
-/// Size in bytes, in memory, up to which a gRPC call reads all pairs at once. A longer response is read while it is sent.
-const WHOLE_BYTES: u64 = 4 << 20;
 
 /// The pairs of a read may always use the memory budget divided by this number.
 const PAIRS_DIVISOR: u64 = 8;
@@ -89,12 +87,12 @@ async fn execute(
     let range = operation(request);
     let check =
         |caller: AccessCheck<'_>, range: &kv::Range| caller.read(&range.key, &range.range_end);
-    let work = move |view: &View, range: &kv::Range, source: ValueSource| {
+    let work = |view: &View, range: &kv::Range, bounds: ReadBounds| {
         let kv = &view.machine.kv;
-        let reply = kv.range_within(range, bytes, source)?;
+        let reply = kv.range_within(range, bounds.bytes, bounds.source)?;
         Ok::<_, KvError>((response(None, reply), kv.revision()))
     };
-    let (answer, permit) = read(ctx, view, range, size, check, work).await?;
+    let (answer, permit) = read(ctx, (view, bytes), range, size, check, work).await?;
     if !matches!(answer, Err(RpcError::ResponseTooLarge)) {
         ctx.v3_metrics.record_range(began.elapsed(), answer.is_ok());
     }

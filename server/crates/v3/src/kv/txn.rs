@@ -9,16 +9,16 @@ use witan_api::v3::etcdserverpb::{
 use witan_dialect::blocking;
 use witan_machine::{
     auth::AccessCheck,
-    kv::{self, CompareResult, CompareTarget, Kv, KvError, OpReply, TxnReply, ValueSource},
+    kv::{self, CompareResult, CompareTarget, Kv, KvError, OpReply, TxnReply},
     revision::Revision,
     view::View,
 };
 use witan_node::RequestType;
 
 use super::{
-    Context, Header, LARGE_READ_KEYS, Permit, ReadSize, RpcResult, WithPermit, authorize,
-    delete_range, executed, fits, header, overlap::BranchWrites, permit_if, propose_in, put, range,
-    read,
+    Context, Header, LARGE_READ_KEYS, Permit, ReadBounds, ReadSize, RpcResult, WithPermit,
+    authorize, delete_range, executed, fits, header, overlap::BranchWrites, permit_if, propose_in,
+    put, range, read,
 };
 use crate::error::RpcError;
 
@@ -141,11 +141,12 @@ async fn read_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
     };
     let check = |caller: AccessCheck<'_>, txn: &kv::Txn| caller.txn(txn);
     let bytes = range::pairs_bytes_max(ctx.node.memory());
-    let work = move |view: &View, txn: &kv::Txn, source: ValueSource| {
+    let work = |view: &View, txn: &kv::Txn, bounds: ReadBounds| {
         let kv = &view.machine.kv;
-        Ok::<_, KvError>((kv.read_txn(txn, bytes, source)?, kv.revision()))
+        let reply = kv.read_txn(txn, bounds.bytes, bounds.source)?;
+        Ok::<_, KvError>((reply, kv.revision()))
     };
-    let (done, permit) = read(ctx, view, txn, size, check, work).await?;
+    let (done, permit) = read(ctx, (view, bytes), txn, size, check, work).await?;
     let (reply, revision) = done?;
     Ok(TxnDone { reply, revision, permit })
 }
@@ -317,7 +318,7 @@ pub(crate) fn response(header: Header, reply: TxnReply) -> TxnResponse {
 mod tests {
     use bytes::Bytes;
     use witan_api::v3::etcdserverpb::{DeleteRangeRequest, PutRequest, RangeRequest};
-    use witan_machine::command::Command;
+    use witan_machine::{command::Command, kv::ValueSource};
 
     use super::*;
 
