@@ -60,7 +60,7 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     let (security, peer_tls) = open_tls(&config, &metrics, false)?;
     let authenticator = authenticator(&config)?;
     let (stop, stopping) = watch::channel(false);
-    let memory = memory::budget(config.memory_budget_bytes, stopping.clone())?;
+    let memory = memory::budget(&config, stopping.clone())?;
     let Prepared { config, joined, followed } = tokio::select! {
         signal = &mut signal => {
             tracing::info!(signal = signal.name(), "received signal; no member was started");

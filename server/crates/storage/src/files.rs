@@ -22,6 +22,9 @@ const OTHERS: u32 = 0o077;
 /// Magic numbers of copy-on-write file systems, where writing zeros in advance gains nothing: btrfs, ZFS, bcachefs, F2FS.
 const COPYING: [i64; 4] = [0x9123_683e, 0x2fc1_2fc1, 0xca45_1a4e, 0xf2f5_2010];
 
+/// Magic number of tmpfs, which keeps files in memory.
+const TMPFS: i64 = 0x0102_1994;
+
 /// Returns open options for files that only the owner can read. Symbolic links are not followed.
 pub(super) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
@@ -116,6 +119,11 @@ pub(super) fn replace_with(
 /// Returns whether the file system of `dir` overwrites blocks in place, which copy-on-write file systems do not.
 pub(super) fn overwrites(dir: &Path) -> bool {
     statfs(dir).is_ok_and(|system| !COPYING.contains(&system.f_type))
+}
+
+/// Returns whether the file system of `dir` keeps its files in memory.
+pub(super) fn is_in_memory(dir: &Path) -> bool {
+    statfs(dir).is_ok_and(|system| system.f_type == TMPFS)
 }
 
 /// Exchanges two names atomically. Fails on file systems that do not support this.

@@ -217,13 +217,17 @@ pub(super) struct Measured {
     pub(super) free: u64,
 }
 
-/// Measures the file system of `dir` or of its nearest existing ancestor.
-pub(super) fn measure(dir: &Path) -> Measured {
-    let ancestors = dir.ancestors().map(|dir| match dir.as_os_str().is_empty() {
+/// Returns `dir` and its ancestors, nearest first.
+pub(super) fn ancestors(dir: &Path) -> impl Iterator<Item = &Path> {
+    dir.ancestors().map(|dir| match dir.as_os_str().is_empty() {
         true => Path::new("."),
         false => dir,
-    });
-    match ancestors.flat_map(statvfs).next() {
+    })
+}
+
+/// Measures the file system of `dir` or of its nearest existing ancestor.
+pub(super) fn measure(dir: &Path) -> Measured {
+    match ancestors(dir).flat_map(statvfs).next() {
         Some(stat) if stat.f_blocks > 0 => {
             let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
             Measured { total: bytes(stat.f_blocks), free: bytes(stat.f_bavail) }

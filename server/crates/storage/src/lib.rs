@@ -130,6 +130,16 @@ pub fn free_bytes(dir: &Path) -> u64 {
     ledger::measure(dir).free
 }
 
+/// Returns the size in bytes of the file system of `dir`, or of its nearest existing ancestor, if it keeps its files in memory.
+/// Returns 0 for any other file system, and `u64::MAX` if the size is unlimited.
+pub fn memory_bytes(dir: &Path) -> u64 {
+    let existing = ledger::ancestors(dir).find(|dir| dir.exists());
+    match existing.is_some_and(files::is_in_memory) {
+        true => ledger::measure(dir).total,
+        false => 0,
+    }
+}
+
 /// Reads a data directory's identity. Returns `None` if the directory's setup was never completed. Fails for an etcd data
 /// directory.
 pub fn identity(dir: &Path) -> Result<Option<DataIdentity>, OpenError> {
