@@ -215,7 +215,7 @@ impl Checkpoint {
 
     /// Reads the state from the published chain and sets the chain size at which a new base is considered.
     fn load(&mut self) -> Result<View, CheckpointReadError> {
-        let (view, bytes) = read_chain(&self.folder, &self.manifest.chain)?;
+        let (view, bytes) = read_chain(&self.folder, &self.manifest.chain, &|| true)?;
         let ledger = &self.folder.ledger;
         ledger.set_checkpoint_bytes(self.manifest.chain.bytes());
         self.folder

@@ -6,7 +6,7 @@
 //! memory for values than the cache's target.
 
 use std::{
-    mem,
+    io, mem,
     sync::{
         Arc,
         mpsc::{SyncSender, sync_channel},
@@ -38,21 +38,23 @@ type Portion = Vec<Result<Record, CheckpointReadError>>;
 
 /// Restores the state from a chain. Also returns the size of the chain's records in bytes. Fails with a record of a later
 /// release only if the whole chain is intact. Reads only the heads of the records if the chain exceeds the target size of the
-/// cache; reads it whole if that fails.
+/// cache; reads it whole if that fails. Fails with `OutOfMemory` as soon as `fits` returns false.
 pub(super) fn read_chain(
     folder: &Arc<CheckpointFolder>,
     chain: &Chain,
+    fits: &dyn Fn() -> bool,
 ) -> Result<(View, u64), CheckpointReadError> {
     if chain.bytes() > folder.cache.target() {
-        match restore_from(folder, MergedRecords::new(&folder.dir, chain, true)) {
+        match restore_from(folder, MergedRecords::new(&folder.dir, chain, true), fits) {
             Ok(restored) => return Ok(restored),
+            Err(error) if !fits() => return Err(error),
             // The heads are optional, so startup fails only if the runs cannot be read either.
             Err(error) => {
                 tracing::warn!(%error, "failed to start from the heads of the checkpoint; reading the entire checkpoint");
             }
         }
     }
-    let restored = restore_from(folder, MergedRecords::new(&folder.dir, chain, false));
+    let restored = restore_from(folder, MergedRecords::new(&folder.dir, chain, false), fits);
     if restored.as_ref().is_err_and(CheckpointReadError::is_later) {
         // A damaged record can look like a record from a later release. Only the end of a run shows that the run is intact.
         let mut merged = MergedRecords::new(&folder.dir, chain, false);
@@ -62,14 +64,15 @@ pub(super) fn read_chain(
 }
 
 /// Restores the state from merged records and tells each run's file which blocks the run contains. Also returns the size of
-/// the records in bytes. Fails if a damaged record causes a panic.
+/// the records in bytes. Fails if a damaged record causes a panic. `fits` is as in [`read_chain`].
 fn restore_from(
     folder: &Arc<CheckpointFolder>,
     mut merged: MergedRecords,
+    fits: &dyn Fn() -> bool,
 ) -> Result<(View, u64), CheckpointReadError> {
+    let mut restore = |records: &mut Records<'_>| restore(folder, records, fits);
     // Catches panics: a damaged run is detected only at its end, after its records were used.
-    let restored =
-        catch_in_library(|| read_ahead(&mut merged, &mut |records| restore(folder, records)));
+    let restored = catch_in_library(|| read_ahead(&mut merged, &mut restore));
     let restored = restored.unwrap_or_else(|| {
         Err(CorruptRecord::new("a panic occurred while the checkpoint was read").into())
     });
@@ -82,13 +85,18 @@ fn restore_from(
     Ok((view, bytes))
 }
 
-/// Restores the state from its records. Settles each block before it loads the next record.
+/// Restores the state from its records. Settles each block before it loads the next record. `fits` is as in [`read_chain`].
 fn restore(
     folder: &Arc<CheckpointFolder>,
     records: &mut Records<'_>,
+    fits: &dyn Fn() -> bool,
 ) -> Result<View, CheckpointReadError> {
     let mut builder = ViewBuilder::default();
     for record in records {
+        if !fits() {
+            let what = "the memory budget has no room for the state";
+            return Err(io::Error::new(io::ErrorKind::OutOfMemory, what).into());
+        }
         let Record { key, value, run, offset } = record?;
         let len = value.record_len();
         let place = || Place { file: folder.run_file(run), offset, len };

@@ -224,8 +224,13 @@ impl IncomingSnapshot {
         }
     }
 
-    /// Makes all records durable and builds the state. Fails unless the totals of the records are `announced`.
-    pub fn finish(mut self, announced: RecordTotals) -> Result<ReceivedSnapshot, SnapshotError> {
+    /// Makes all records durable and builds the state. Fails unless the totals of the records are `announced`. If the state must
+    /// be read from the disk, fails with `OutOfMemory` as soon as `fits` returns false.
+    pub fn finish(
+        mut self,
+        announced: RecordTotals,
+        fits: &dyn Fn() -> bool,
+    ) -> Result<ReceivedSnapshot, SnapshotError> {
         let came = self.totals();
         if came != announced {
             let what = format!("the sender announced {announced:?}, but sent {came:?}");
@@ -238,7 +243,7 @@ impl IncomingSnapshot {
         folder.sync()?;
         let view = match built {
             Some(view) => view,
-            None => self.read_back()?,
+            None => self.read_back(fits)?,
         };
         if let Some(blocks) = last {
             blocks.settle(&folder, |key, place| view.settle(key, place));
@@ -263,9 +268,9 @@ impl IncomingSnapshot {
     }
 
     /// Restores the state from the runs on disk.
-    fn read_back(&self) -> Result<View, SnapshotError> {
+    fn read_back(&self, fits: &dyn Fn() -> bool) -> Result<View, SnapshotError> {
         let chain = Chain { links: vec![self.durable.runs.clone()] };
-        let (view, _) = read_chain(&self.folder, &chain)?;
+        let (view, _) = read_chain(&self.folder, &chain, fits)?;
         Ok(view)
     }
 }

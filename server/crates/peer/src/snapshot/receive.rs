@@ -215,7 +215,7 @@ fn write_records(
             Part::End(_) if !parser.is_empty() => {
                 return Err(ReceiveError::Protocol("ended within a record".into()));
             }
-            Part::End(totals) => return Ok(incoming.finish(totals)?),
+            Part::End(totals) => return Ok(incoming.finish(totals, &|| fits(offset))?),
             Part::Restart => {
                 let what = "sent records that differ from the records of an earlier stream";
                 return Err(SnapshotError::Corrupt(what.into()).into());

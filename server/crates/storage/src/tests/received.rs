@@ -41,12 +41,36 @@ fn a_broken_stream_continues_after_the_last_durable_record() {
         incoming.add(key.clone(), value.clone()).unwrap();
     }
     let totals = incoming.totals();
-    let received = incoming.finish(totals).unwrap();
+    let received = incoming.finish(totals, &|| true).unwrap();
     assert!(records(&received.view) == records(&view));
     driven.install(received);
     drop(driven);
     let (_, recovered) = reopen(&dir);
     assert!(records(&recovered.checkpoint.unwrap()) == records(&view));
+}
+
+#[test]
+fn a_snapshot_that_continues_needs_memory_for_its_state() {
+    let dir = TempDir::new();
+    let driven = member(&dir);
+    let before = dir.runs();
+    let view = driven.ahead(50);
+    let all: Vec<_> = records(&view).into_iter().collect();
+    let mut incoming = driven.begin(&view).unwrap();
+    for (key, value) in &all[..all.len() - 1] {
+        incoming.add(key.clone(), value.clone()).unwrap();
+    }
+    incoming.park();
+    let mut incoming = driven.begin(&view).unwrap();
+    let from = usize::try_from(incoming.durable().0.records).unwrap();
+    for (key, value) in &all[from..] {
+        incoming.add(key.clone(), value.clone()).unwrap();
+    }
+    let totals = incoming.totals();
+    let error = incoming.finish(totals, &|| false).unwrap_err();
+    let full = matches!(&error, SnapshotError::Io(e) if e.kind() == io::ErrorKind::OutOfMemory);
+    assert!(full, "{error}");
+    assert_eq!(dir.runs(), before);
 }
 
 #[test]
@@ -65,7 +89,7 @@ fn records_in_the_order_of_the_sender_make_the_same_state() {
         incoming.add(key, value).unwrap();
     }
     let totals = incoming.totals();
-    let received = incoming.finish(totals).unwrap();
+    let received = incoming.finish(totals, &|| true).unwrap();
     assert!(records(&received.view) == records(&view));
 }
 
@@ -147,7 +171,7 @@ fn a_discarded_snapshot_leaves_no_file() {
     assert_eq!(dir.runs(), before, "the stream ended");
     let incoming = fill();
     let short = RecordTotals { records: incoming.totals().records - 1, ..incoming.totals() };
-    let error = incoming.finish(short).unwrap_err();
+    let error = incoming.finish(short, &|| true).unwrap_err();
     assert!(matches!(error, SnapshotError::Corrupt(_)), "{error}");
     assert_eq!(dir.runs(), before, "other totals were announced");
     drop(driven.receive(&view).unwrap());
@@ -185,7 +209,7 @@ fn invalid_states_are_refused_and_change_nothing() {
         let mut records = records.into_iter();
         let added = records.try_for_each(|(key, value)| incoming.add(key, value));
         let totals = incoming.totals();
-        let finished = added.and_then(|()| incoming.finish(totals));
+        let finished = added.and_then(|()| incoming.finish(totals, &|| true));
         let error = finished.expect_err(what);
         match is_later {
             true => assert!(

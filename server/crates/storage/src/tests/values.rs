@@ -149,7 +149,7 @@ fn receive_in_two_streams(receiver: &SnapshotReceiver, view: &View) -> ReceivedS
         incoming.add(key.clone(), value.clone()).unwrap();
     }
     let totals = incoming.totals();
-    incoming.finish(totals).unwrap()
+    incoming.finish(totals, &|| true).unwrap()
 }
 
 #[test]

@@ -225,7 +225,7 @@ pub(super) fn receive(
         incoming.add(key, value)?;
     }
     let totals = incoming.totals();
-    incoming.finish(totals)
+    incoming.finish(totals, &|| true)
 }
 
 /// Receives and installs a state as another member's snapshot, without the checkpoint thread. Returns the installed state.
