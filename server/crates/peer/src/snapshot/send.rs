@@ -8,7 +8,10 @@ use tokio::{
     sync::mpsc,
 };
 use witan_base::panics;
-use witan_machine::{record::RecordChange, view::View};
+use witan_machine::{
+    record::{self, RecordChange},
+    view::View,
+};
 use witan_storage::{RecordCounter, encode_record, format_of};
 
 use super::{
@@ -149,20 +152,17 @@ async fn send_parts(
 }
 
 /// Sends the view's records, in checkpoint order, and their totals to `parts`. Sends a restart instead if the receiver has
-/// records of another snapshot. Blocks while `parts` is full.
-fn queue_parts(view: &View, resume: &Resume, parts: &mpsc::Sender<Part>) {
+/// records of another snapshot. Blocks while `parts` is full. Stops early if the stream has ended.
+pub(super) fn queue_parts(view: &View, resume: &Resume, parts: &mpsc::Sender<Part>) {
     let mut count = RecordCounter::default();
     let (mut offset, mut chunk) = (resume.bytes, BytesMut::new());
     let mut record = Vec::new();
     let (mut ended, mut begun) = (false, Instant::now());
-    view.changes(None, &mut |change| {
+    each_record(view, &mut |change| {
         let RecordChange::Put { key, value } = change else {
             // A complete state has no deletions.
-            return;
+            return true;
         };
-        if ended {
-            return;
-        }
         count.add(&key, &value);
         if count.records() <= resume.records {
             let last = count.records() == resume.records;
@@ -176,7 +176,7 @@ fn queue_parts(view: &View, resume: &Resume, parts: &mpsc::Sender<Part>) {
                     .blocking_send(Part::Records(offset, Bytes::new()))
                     .is_err();
             }
-            return;
+            return !ended;
         }
         record.clear();
         encode_record(&mut record, &key, &value);
@@ -187,6 +187,7 @@ fn queue_parts(view: &View, resume: &Resume, parts: &mpsc::Sender<Part>) {
             ended = parts.blocking_send(Part::Records(offset, bytes)).is_err();
             offset += CHUNK_BYTES as u64;
         }
+        !ended
     });
     if ended {
         return;
@@ -199,6 +200,24 @@ fn queue_parts(view: &View, resume: &Resume, parts: &mpsc::Sender<Part>) {
         let _ = parts.blocking_send(Part::Records(offset, chunk.freeze()));
     }
     let _ = parts.blocking_send(Part::End(count.totals()));
+}
+
+/// Passes the records of a state to `take`, in the order of [`View::changes`], until it returns false. Values that are only on
+/// disk are read one block at a time, so none are read after that.
+pub(super) fn each_record(view: &View, take: &mut dyn FnMut(RecordChange) -> bool) {
+    let (mut more, mut is_first) = (true, true);
+    view.records_except_blocks(&mut |change| {
+        more = more && take(change);
+        // The first record contains the counters of the key space. Its blocks follow.
+        if std::mem::take(&mut is_first) {
+            let mut blocks = view.machine.kv.blocks();
+            more = more
+                && blocks.all(|block| {
+                    let key = record::block_key(block.number());
+                    take(RecordChange::Put { key, value: block.encode() })
+                });
+        }
+    });
 }
 
 /// Reads the receiver's next part. Fails if it is invalid, or if none arrives within [`STALL_TIMEOUT`].

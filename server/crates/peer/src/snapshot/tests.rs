@@ -15,7 +15,7 @@ use witan_machine::{
     command::{Command, Entry},
     kv,
     record::RecordChange,
-    values::BlockCache,
+    values::{BlockCache, test_support::drop_values},
     view::View,
 };
 use witan_storage::{
@@ -24,6 +24,7 @@ use witan_storage::{
 };
 
 use super::{
+    send::{each_record, queue_parts},
     wire::{Begin, Outcome, Resume},
     *,
 };
@@ -111,6 +112,23 @@ fn records(view: &View) -> Vec<RecordChange> {
     let mut records = Vec::new();
     view.changes(None, &mut |change| records.push(change));
     records
+}
+
+#[test]
+fn the_records_of_a_state_are_read_in_order_until_the_stream_ends() {
+    let view = state(100);
+    let mut read = Vec::new();
+    each_record(&view, &mut |change| {
+        read.push(change);
+        true
+    });
+    assert!(read == records(&view));
+    let cache = drop_values(&view, || ());
+    let (parts, ended) = tokio::sync::mpsc::channel(1);
+    drop(ended);
+    queue_parts(&view, &Resume::default(), &parts);
+    let reads = cache.reads();
+    assert!(reads < 10, "{reads}");
 }
 
 #[tokio::test]
