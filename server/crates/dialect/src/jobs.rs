@@ -8,7 +8,7 @@ use witan_base::{
 use witan_machine::view::View;
 use witan_node::{Job, NodeError};
 
-use super::Context;
+use super::{Context, reply};
 
 impl Context {
     /// Waits for a permit, then starts a scan of the entire store.
@@ -28,23 +28,26 @@ impl Context {
     pub async fn disk_read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&View) -> T + Send + 'static,
+        bytes: impl FnOnce(&T) -> usize + Send + 'static,
     ) -> Result<T, NodeError> {
         let node = self.node.clone();
         let job = async move { node.job(()).await };
         let run = |job: Job<()>| work(&job);
-        read_from_disk(self.account(), job, run).await
+        read_from_disk(self.account(), job, run, bytes).await
     }
 }
 
 /// Runs `work`, a short read of values on disk, on another thread. Waits for a permit first and then for `state`, so that a
 /// waiting reader pins no state. Fails with `Stopped` if the runtime ends first.
 ///
-/// Holds the process's permit until `work` ends. Holds the connection's permit until the caller takes the result: the result
-/// contains copies of values that are not charged yet.
+/// Holds the process's permit until `work` ends. Holds the connection's permit until the caller takes the result, and charges
+/// the values in it, which have `bytes` bytes: a connection may not be polled for a long time. Fails with `TooMany` if the
+/// memory for unread responses is used up.
 pub async fn read_from_disk<S, T, E>(
     account: &Account,
     state: impl Future<Output = Result<S, E>> + Send + 'static,
     work: impl FnOnce(S) -> T + Send + 'static,
+    bytes: impl FnOnce(&T) -> usize + Send + 'static,
 ) -> Result<T, E>
 where
     S: Send + 'static,
@@ -61,9 +64,12 @@ where
             permit.end_job();
             (done, permit)
         });
-        done.await.map_err(|_| E::from(NodeError::Stopped))
+        let (done, permit) = done.await.map_err(|_| E::from(NodeError::Stopped))?;
+        let charge = reply::charge(Some(&account), bytes(&done));
+        let charge = charge.map_err(|_| E::from(NodeError::TooMany))?;
+        Ok::<_, E>((done, permit, charge))
     });
-    let (done, _permit) = read.await.map_err(|_| E::from(NodeError::Stopped))??;
+    let (done, _permit, _charge) = read.await.map_err(|_| E::from(NodeError::Stopped))??;
     Ok(done)
 }
 
@@ -110,7 +116,10 @@ impl<A> WithPermit<A> {
 mod tests {
     use futures_util::FutureExt as _;
     use tokio::sync::oneshot;
-    use witan_base::{account::Totals, metrics::Register};
+    use witan_base::{
+        account::{Resource, Totals},
+        metrics::Register,
+    };
 
     use super::*;
 
@@ -148,7 +157,7 @@ mod tests {
             ends.send(()).expect("the test waits for that");
             std::thread::current().id() != worker
         };
-        let mut read = Box::pin(read_from_disk(&account, state, work));
+        let mut read = Box::pin(read_from_disk(&account, state, work, |_| 0));
         assert!(read.as_mut().now_or_never().is_none());
         tokio::task::yield_now().await;
         drop(held);
@@ -161,5 +170,26 @@ mod tests {
         assert_eq!(permits(&account).len(), own - 1, "its result has one");
         assert_eq!(read.await, Ok(true));
         assert_eq!(permits(&account).len(), own);
+    }
+
+    #[actix_web::test]
+    async fn a_result_from_disk_that_is_not_taken_is_charged() {
+        let totals = Totals::register(&Register::default(), u64::MAX);
+        let [account, other] = [(); 2].map(|()| totals.open());
+        let limit = Resource::Answers.limit();
+        let read = || {
+            let state = async { Ok::<_, NodeError>(()) };
+            Box::pin(read_from_disk(&account, state, |()| (), move |_| limit))
+        };
+        let is_free = || other.hold(Resource::Answers, 1).is_some();
+        let mut first = read();
+        assert!(first.as_mut().now_or_never().is_none());
+        while is_free() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(first.await, Ok(()));
+        assert!(is_free());
+        let _unread = other.hold(Resource::Answers, limit);
+        assert_eq!(read().await, Err(NodeError::TooMany));
     }
 }

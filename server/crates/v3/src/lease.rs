@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use tonic::Status;
 use witan_api::v3::etcdserverpb::{
@@ -26,7 +27,7 @@ use witan_node::{LeaseDeadlines, NodeError, Renewal, now_ns};
 
 use super::{
     RpcResult, authorize, header,
-    kv::{self, ReadBounds, ReadSize},
+    kv::{self, ReadBounds, ReadReply, ReadSize},
     stream_end::StreamEnd,
 };
 use crate::error::RpcError;
@@ -118,11 +119,19 @@ pub(super) async fn lease_time_to_live(
     };
     // The keys are always in memory.
     let keys = |view: &View, id: &LeaseId, _: ReadBounds| {
-        Ok(view.machine.kv.leases().keys(*id).cloned().collect())
+        let keys = view.machine.kv.leases().keys(*id);
+        Ok(keys.cloned().collect::<Vec<Bytes>>())
     };
     let (keys, permit) = kv::read(ctx, (view, u64::MAX), id, size, may, keys).await?;
     response.keys = keys?;
     Ok(WithPermit::new(response, permit))
+}
+
+/// The keys of a lease.
+impl ReadReply for Vec<Bytes> {
+    fn bytes(&self) -> usize {
+        self.iter().map(Bytes::len).sum()
+    }
 }
 
 /// Lists all leases. As in etcd, only the leader lists them in order of expiration.

@@ -244,7 +244,9 @@ impl LongRange {
             let part = read_part(&job, &mut plan, &DISK_PART, ValueSource::Disk);
             (part, plan)
         };
-        let (part, plan) = read_from_disk(&self.account, state, read).await?;
+        let bytes =
+            |(part, _): &(Result<Bytes, KvError>, RangePlan)| part.as_ref().map_or(0, Bytes::len);
+        let (part, plan) = read_from_disk(&self.account, state, read, bytes).await?;
         self.plan = plan;
         Ok(part?)
     }

@@ -18,7 +18,7 @@ use witan_machine::{
 
 use super::{
     RpcResult, authorize, header,
-    kv::{ReadSize, needs_disk, range, run_large},
+    kv::{ReadSize, needs_disk, pairs_bytes, range, run_large},
 };
 
 /// Size in bytes of the pairs in one message; a single pair can exceed it.
@@ -165,7 +165,11 @@ impl RangeReader {
             let step = reader.step(&view.machine, ValueSource::Disk);
             (step, reader)
         };
-        let (step, advanced) = ctx.disk_read(step).await?;
+        let bytes = |(step, _): &(Result<Step, KvError>, Self)| match step {
+            Ok(Step::Message(message)) => pairs_bytes(&message.kvs),
+            Ok(Step::Nothing | Step::LargeCount(_)) | Err(_) => 0,
+        };
+        let (step, advanced) = ctx.disk_read(step, bytes).await?;
         *self = advanced;
         Ok(step)
     }

@@ -59,6 +59,12 @@ pub(super) struct ReadBounds {
     pub(super) bytes: u64,
 }
 
+/// The result of a read.
+pub(super) trait ReadReply: Send + 'static {
+    /// Returns the size in bytes of the keys and values.
+    fn bytes(&self) -> usize;
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ReadSize {
     Small,
@@ -86,7 +92,7 @@ impl ReadSize {
 /// on disk, the read is repeated on another thread. That read and a large read wait for a permit and use the latest state,
 /// against which `check` checks the caller again. A read of few keys is also large if its pairs exceed [`WHOLE_BYTES`]. Returns
 /// the result of `work`, whose pairs have at most `bytes` bytes, and, for a large read, its permit.
-pub(super) fn read<Q: Clone + Send + 'static, T: Send + 'static>(
+pub(super) fn read<Q: Clone + Send + 'static, T: ReadReply>(
     ctx: &Context,
     (view, bytes): (CurrentView, u64),
     request: Q,
@@ -129,7 +135,7 @@ pub(super) fn read<Q: Clone + Send + 'static, T: Send + 'static>(
 
 /// Runs a small read of values on disk on another thread, with pairs of at most `bytes` bytes. Keeps no permit for the response,
 /// which is small.
-async fn read_small<Q: Send + 'static, T: Send + 'static>(
+async fn read_small<Q: Send + 'static, T: ReadReply>(
     ctx: &Context,
     request: Q,
     bytes: u64,
@@ -142,7 +148,11 @@ async fn read_small<Q: Send + 'static, T: Send + 'static>(
         let bounds = ReadBounds { source: ValueSource::Disk, bytes };
         Ok::<_, RpcError>(work(view, &request, bounds).map_err(RpcError::from))
     };
-    ctx.disk_read(read).await?
+    let bytes = |done: &RpcResult<RpcResult<T>>| match done {
+        Ok(Ok(reply)) => reply.bytes(),
+        Ok(Err(_)) | Err(_) => 0,
+    };
+    ctx.disk_read(read, bytes).await?
 }
 
 /// Runs a read with a permit on this worker. If the read is `Long` or a value is only on disk, runs it on another thread. The
@@ -228,6 +238,11 @@ pub(super) fn key_value(kv: KeyValue) -> mvccpb::KeyValue {
         value: kv.value,
         lease: kv.lease.0,
     }
+}
+
+/// Returns the size in bytes of keys and values.
+pub(super) fn pairs_bytes(pairs: &[mvccpb::KeyValue]) -> usize {
+    pairs.iter().map(|kv| kv.key.len() + kv.value.len()).sum()
 }
 
 fn key_values(kvs: Vec<KeyValue>) -> Vec<mvccpb::KeyValue> {

@@ -10,13 +10,14 @@ use witan_dialect::sampling::KeyOperation;
 use witan_machine::{
     auth::AccessCheck,
     kv::{self, Kv, KvError, RangeReply},
+    revision::Revision,
     view::View,
 };
 use witan_node::{CurrentView, MemoryBudget, RequestType};
 
 use super::{
-    Context, Header, ReadBounds, ReadSize, RpcResult, WHOLE_BYTES, WithPermit, authorize, header,
-    key_values, read,
+    Context, Header, ReadBounds, ReadReply, ReadSize, RpcResult, WHOLE_BYTES, WithPermit,
+    authorize, header, key_values, pairs_bytes, read,
 };
 use crate::{
     error::RpcError,
@@ -100,6 +101,12 @@ async fn execute(
     ctx.node.ranges_served(1);
     answer.header = header::at(&ctx.node, revision);
     Ok(WithPermit::new(answer, permit))
+}
+
+impl ReadReply for (RangeResponse, Revision) {
+    fn bytes(&self) -> usize {
+        pairs_bytes(&self.0.kvs)
+    }
 }
 
 pub(crate) fn size(kv: &Kv, range: &kv::Range) -> ReadSize {

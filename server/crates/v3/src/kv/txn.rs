@@ -16,9 +16,9 @@ use witan_machine::{
 use witan_node::RequestType;
 
 use super::{
-    Context, Header, LARGE_READ_KEYS, Permit, ReadBounds, ReadSize, RpcResult, WithPermit,
-    authorize, delete_range, executed, fits, header, overlap::BranchWrites, permit_if, propose_in,
-    put, range, read,
+    Context, Header, LARGE_READ_KEYS, Permit, ReadBounds, ReadReply, ReadSize, RpcResult,
+    WithPermit, authorize, delete_range, executed, fits, header, overlap::BranchWrites, permit_if,
+    propose_in, put, range, read,
 };
 use crate::error::RpcError;
 
@@ -118,6 +118,20 @@ async fn check_compared_bytes(ctx: &Context, txn: kv::Txn) -> RpcResult<(kv::Txn
     match too_much {
         true => Err(RpcError::ResponseTooLarge),
         false => Ok((txn, Some(permit))),
+    }
+}
+
+impl ReadReply for (TxnReply, Revision) {
+    fn bytes(&self) -> usize {
+        let replies = self.0.replies.iter().map(|(reply, _)| match reply {
+            OpReply::Range(range) => {
+                let pairs = range.kvs.iter();
+                pairs.map(|kv| kv.key.len() + kv.value.len()).sum::<usize>()
+            }
+            // A read-only transaction contains only ranges.
+            OpReply::Put(_) | OpReply::Delete(_) | OpReply::Txn(_) => 0,
+        });
+        replies.sum()
     }
 }
 

@@ -309,7 +309,8 @@ impl RangeToRead<'_> {
             let read = states.read_some(&range, &mut next, &mut filled);
             (read, next, filled)
         };
-        let (read, next, filled) = read_from_disk(account, states, work).await?;
+        let bytes = |(_, _, filled): &(_, _, EventBatch)| filled.bytes;
+        let (read, next, filled) = read_from_disk(account, states, work, bytes).await?;
         (*from, *batch) = (next, filled);
         Ok(read)
     }
