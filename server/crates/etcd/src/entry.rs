@@ -38,6 +38,24 @@ pub enum EntryPayload {
     ConfChangeV2,
 }
 
+/// Returns an entry that the backend has applied, without the data of a v3 request for keys: the backend contains its effect.
+/// Copies all other data, because a slice would keep the segment in memory.
+pub(crate) fn without_keys(entry: RaftEntry) -> RaftEntry {
+    let is_normal = entry.kind == RaftEntryKind::Normal as i32;
+    let request = is_normal.then(|| InternalRaftRequest::decode(entry.data.clone()).ok());
+    let changes_keys = request.flatten().is_some_and(|request| {
+        request.put.is_some()
+            || request.delete_range.is_some()
+            || request.txn.is_some()
+            || request.compaction.is_some()
+    });
+    let data = match changes_keys {
+        true => Bytes::new(),
+        false => Bytes::copy_from_slice(&entry.data),
+    };
+    RaftEntry { data, ..entry }
+}
+
 /// Decodes an entry. Its values are slices of the segment. Fails if its type, request or membership change is unknown.
 pub(crate) fn decode(entry: RaftEntry) -> Result<LogEntry, EtcdError> {
     let RaftEntry { kind, term, index, data } = entry;

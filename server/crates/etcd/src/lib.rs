@@ -39,7 +39,8 @@ pub struct EtcdDirectory {
     pub hard_state: HardState,
     /// The newest intact snapshot that the log refers to.
     pub snapshot: Option<RaftSnapshot>,
-    /// All entries after the snapshot, contiguous and without overwritten entries.
+    /// All entries after the snapshot, contiguous and without overwritten entries. A request for v3 keys that the backend has
+    /// applied is [`EntryPayload::Empty`].
     pub entries: Vec<LogEntry>,
     /// Size in bytes of a torn write at the end of the log, which is ignored.
     pub torn_bytes: u64,
@@ -79,7 +80,8 @@ pub fn open(dir: &Path, wal_dir: Option<&Path>) -> Result<EtcdDirectory, EtcdErr
     let summary = wal::summarize(&segments)?;
     let snapshot = snap::newest(&snap_dir, &summary.snapshots)?;
     let after = snapshot.as_ref().map_or(0, |snapshot| snapshot.index);
-    let entries = wal::entries(&segments, after)?;
+    let backend = BackendMeta::read(backend_path(&snap_dir, db, after)?)?;
+    let entries = wal::entries(&segments, after, backend.consistent_index)?;
     let last = entries.last().map_or(after, |entry| entry.index);
     if summary.hard_state.commit > last {
         return Err(EtcdError::Log {
@@ -90,7 +92,6 @@ pub fn open(dir: &Path, wal_dir: Option<&Path>) -> Result<EtcdDirectory, EtcdErr
             ),
         });
     }
-    let backend = BackendMeta::read(backend_path(&snap_dir, db, after)?)?;
     Ok(EtcdDirectory {
         member_id: summary.metadata.member_id,
         cluster_id: summary.metadata.cluster_id,

@@ -101,9 +101,14 @@ pub(crate) fn summarize(segments: &[Segment]) -> Result<Summary, EtcdError> {
     Ok(Summary { metadata, hard_state, snapshots, torn_bytes })
 }
 
-/// Returns the entries after the index `after`, including uncommitted ones, but not overwritten ones. `segments` must be sorted
-/// and not empty. Fails if the segments start later, or if an entry is missing or damaged.
-pub(crate) fn entries(segments: &[Segment], after: u64) -> Result<Vec<LogEntry>, EtcdError> {
+/// Returns the entries after the index `after`, including uncommitted ones, but not overwritten ones. Requests for v3 keys up to
+/// the index `applied` have no data, because the log can be larger than the memory. `segments` must be sorted and not empty.
+/// Fails if the segments start later, or if an entry is missing or damaged.
+pub(crate) fn entries(
+    segments: &[Segment],
+    after: u64,
+    applied: u64,
+) -> Result<Vec<LogEntry>, EtcdError> {
     let next = after.saturating_add(1);
     let first = segments.iter().rposition(|segment| segment.index <= next);
     let first = first.ok_or_else(|| {
@@ -128,7 +133,10 @@ pub(crate) fn entries(segments: &[Segment], after: u64) -> Result<Vec<LogEntry>,
             return Err(place.damaged(&what));
         }
         entries.truncate(at as usize);
-        entries.push(entry);
+        entries.push(match entry.index <= applied {
+            true => entry::without_keys(entry),
+            false => entry,
+        });
         Ok(())
     })?;
     entries.into_iter().map(entry::decode).collect()

@@ -189,6 +189,22 @@ fn the_backend_that_was_received_counts() {
     assert!(read.backend.path.ends_with("0000000000000009.snap.db"));
 }
 
+#[test]
+fn requests_for_keys_that_the_backend_contains_are_read_without_data() {
+    let mut segment = first_segment();
+    for index in 1..=3 {
+        segment.entry(&put(index, 1, 20));
+    }
+    segment.state(&commit(1, 3));
+    let directory = Directory::new(2);
+    directory.segment(0, 0, segment.bytes());
+    let entries = directory.open().unwrap().entries;
+    let is_empty = entries
+        .iter()
+        .map(|entry| entry.payload == EntryPayload::Empty);
+    assert_eq!(is_empty.collect::<Vec<_>>(), [true, true, false]);
+}
+
 /// Returns the payload that the reader decodes from a log with this entry.
 fn payload(entry: &RaftEntry) -> Result<EntryPayload, String> {
     let mut segment = first_segment();
