@@ -261,7 +261,11 @@ impl MemoryMonitor {
         };
         let other = self.estimate.add(budget.bytes, measured);
         budget.other_bytes.store(other, Relaxed);
-        self.refuse_or_accept(other);
+        self.refuse_or_accept(match budget.cache.is_held() {
+            // Held values cannot be evicted, so new data must not make the process larger than the budget.
+            true => other.max(process_bytes.saturating_sub(budget.bytes / VALUES_DIVISOR)),
+            false => other,
+        });
         let beyond = process_bytes.saturating_sub(budget.bytes);
         let target = budget
             .bytes
@@ -441,6 +445,20 @@ mod tests {
             );
             // The log is on disk, so the values keep their memory.
             assert_eq!(target_mib(&monitor), 206);
+        }
+    }
+
+    #[test]
+    fn held_values_leave_no_room_for_new_data() {
+        let mut monitor = monitor();
+        for held in [false, true, false] {
+            settle(&mut monitor, 100);
+            assert!(!monitor.budget.is_full());
+            let hold = held.then(|| monitor.budget.cache().hold());
+            // Values could be evicted, and a single measurement does not count as other memory.
+            monitor.measured(260 * MIB);
+            assert_eq!(monitor.budget.is_full(), held);
+            drop(hold);
         }
     }
 

@@ -93,7 +93,7 @@ impl BlockCache {
     }
 
     /// Returns whether a [`CacheHold`] exists.
-    pub(super) fn is_held(&self) -> bool {
+    pub fn is_held(&self) -> bool {
         self.holds.load(SeqCst) > 0
     }
 
