@@ -345,7 +345,10 @@ mod tests {
             Some((Obstacle::Unschedulable, Some("0/3 nodes".to_owned())))
         );
         let killed = json!({"lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}});
-        for (name, expected) in [("etcd", Some((Obstacle::OutOfMemory, None))), ("proxy", None)] {
+        for (name, expected) in [
+            ("etcd", Some((Obstacle::OutOfMemory, None))),
+            ("proxy", None),
+        ] {
             let statuses = json!([container(name, killed.clone())]);
             let status = json!({"phase": "Running", "containerStatuses": statuses});
             assert_eq!(obstacle(&pod(status)), expected, "{name}");

@@ -67,9 +67,7 @@ use failover::{Failover, PendingPreVote};
 use group_commit::HeldProposal;
 use log_lost::Contradiction;
 use membership::{OwnRemoval, PendingRemoval, ReceivedCommit};
-use witan_machine::{
-    StateMachine, alarm::AlarmType, levels::Level, member::MemberId, view::View,
-};
+use witan_machine::{StateMachine, alarm::AlarmType, levels::Level, member::MemberId, view::View};
 
 /// Settings of a replica.
 #[derive(Clone, Debug)]

@@ -133,7 +133,10 @@ fn no_sweep_is_proposed_while_the_corrupt_alarm_refuses_it() {
         propose(&mut replica, ticket, command);
         replica.turn(&mut host).expect("no halt");
     }
-    assert!(replica.view().machine.kv.is_sweeping(), "the sweep has ended");
+    assert!(
+        replica.view().machine.kv.is_sweeping(),
+        "the sweep has ended"
+    );
     let last = replica.last_index();
     for _ in 0..3 {
         replica.take(Input::Tick { now_ns: 0 });
