@@ -78,6 +78,7 @@ pub(crate) fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClust
         admitted_spec: admitted_spec(of, seen),
         bootstrap_members: of.before.bootstrap_members,
         leader: leader.map(|leader| seen.name_of(&of.cluster.name, leader.id)),
+        leader_id: None,
         db_size: seen
             .members()
             .map(|member| member.db_size)

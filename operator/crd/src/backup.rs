@@ -235,6 +235,9 @@ pub struct EtcdBackupStatus {
     /// Feature level of the cluster. A release that supports only lower levels cannot restore the backup.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub level: Option<i64>,
+    /// Not set. Release 0.1.0 of the operator sets it, and the API server refuses a status with an undeclared field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed_attempts: Option<i32>,
     /// Why the backup has not succeeded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,

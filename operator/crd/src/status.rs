@@ -58,6 +58,9 @@ pub struct EtcdClusterStatus {
     /// Name of the leader.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub leader: Option<String>,
+    /// Not set. Release 0.1.0 of the operator sets it, and the API server refuses a status with an undeclared field.
+    #[serde(rename = "leaderID", skip_serializing_if = "Option::is_none")]
+    pub leader_id: Option<String>,
     /// Size of the key space.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub db_size: Option<String>,

@@ -47,6 +47,18 @@ fn each_definition_is_small() {
     }
 }
 
+/// While an upgrade installs the definitions first, release 0.1.0 of the operator still writes these fields.
+#[test]
+fn fields_that_the_first_release_writes_are_declared() {
+    for (kind, field) in [
+        ("EtcdCluster", "leaderID"),
+        ("EtcdBackup", "failedAttempts"),
+    ] {
+        let fields = &schema(kind)["properties"]["status"]["properties"];
+        assert!(fields[field].is_object(), "{kind}: {field}");
+    }
+}
+
 #[test]
 fn accepted_examples_are_accepted() {
     for case in examples("accepted") {
