@@ -68,9 +68,9 @@ impl From<NodeError> for V1Error {
 mod tests {
     use super::*;
 
-    /// Errors that no request in `tests/e2e/tests/v1` causes.
+    /// Errors that the requests in `tests/e2e/tests/v1` do not cause.
     #[test]
-    fn bodies_are_as_known() {
+    fn error_bodies_are_rendered_as_in_etcd() {
         let table = [
             (
                 ErrorCode::RaftInternal,

@@ -181,7 +181,7 @@ mod tests {
 
     /// The only event that `tests/e2e/tests/v1` does not compare literally.
     #[test]
-    fn a_change_has_its_date_and_a_second_less() {
+    fn a_change_has_its_expiration_and_one_second_less_of_ttl() {
         let mut line = Vec::new();
         write_change(&mut line, &of(Action::Set, expiring("/foo", "bar"), None));
         let expect = r#"{"action":"SET","key":"/foo","value":"bar","newKey":true,"expiration":"2026-11-20T04:31:12.160305925Z","ttl":4,"index":7}"#;
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_are_written_as_the_page_shows_them() {
+    fn reads_are_rendered_as_in_etcd() {
         let children = vec![
             file("/foo/foo", "barbar"),
             dir("/foo/foo_dir", None),
