@@ -82,9 +82,9 @@ impl From<ProposeError<witan_tree::TreeError>> for V2Error {
 mod tests {
     use super::*;
 
-    /// Errors of the store are compared with etcd in `tests/differ`.
+    /// `tests/differ` compares the errors of the store with etcd.
     #[test]
-    fn a_fault_is_written_with_index_0() {
+    fn an_error_of_the_node_has_index_0() {
         let mut body = Vec::new();
         V2Error::from(NodeError::Timeout).write(&mut body);
         let expect = "{\"errorCode\":300,\"message\":\"Raft Internal Error\",\"cause\":\"etcdserver: request timed out\",\"index\":0}\n";

@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_form_is_named_before_a_bad_query() {
+    fn an_invalid_form_is_reported_before_an_invalid_query() {
         let error = params(false, b"a;b", Some(b"%x")).unwrap_err();
         assert_eq!(error.cause.concat(), *b"invalid URL escape \"%x\"");
     }

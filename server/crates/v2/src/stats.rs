@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_store_is_written_as_observed() {
+    fn the_store_is_rendered_as_in_etcd() {
         let counts = WriteCounts {
             sets_success: 1172,
             sets_fail: 9,

@@ -244,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bodies_are_objects_and_what_follows_them_is_ignored() {
+    fn a_body_is_an_object_and_trailing_bytes_are_ignored() {
         type Body = std::collections::BTreeMap<String, u8>;
         let of_one = || Body::from([("a".to_owned(), 2)]);
         let table = [

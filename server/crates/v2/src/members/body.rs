@@ -126,7 +126,7 @@ mod tests {
 
     /// Cases for which no response of etcd is recorded. `tests/e2e/tests/pairs` sends the recorded cases.
     #[test]
-    fn type_mismatches_are_worded_as_observed() {
+    fn type_mismatches_have_etcds_messages() {
         let whole = r#"Go value of type struct { PeerURLs []string "json:\"peerURLs\"" }"#;
         let table = [
             (
@@ -175,7 +175,7 @@ mod tests {
 
     /// Cases for which no response of etcd is recorded.
     #[test]
-    fn media_types_are_judged_as_observed() {
+    fn media_types_are_checked_as_in_etcd() {
         assert_eq!(check_media_type("application/json"), Ok(()));
         assert_eq!(check_media_type("Application/JSON ; charset=utf-8"), Ok(()));
         let text = "Bad Content-Type Application/json, accept application/json".into();

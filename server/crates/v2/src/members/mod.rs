@@ -267,7 +267,7 @@ mod tests {
 
     /// Cases for which no response of etcd is recorded. `tests/e2e/tests/pairs` sends the recorded cases.
     #[test]
-    fn ids_are_echoed_as_observed() {
+    fn ids_are_echoed_as_in_etcd() {
         let unknown =
             |id: &str| MembersHttpError(StatusCode::NOT_FOUND, format!("No such member: {id}"));
         assert_eq!(parse_id("+1"), Err(unknown("+1")));

@@ -38,7 +38,7 @@ mod tests {
 
     /// Cases for which no response of etcd is recorded. `tests/e2e/tests/pairs` sends the recorded cases.
     #[test]
-    fn urls_are_judged_as_observed() {
+    fn urls_are_validated_as_in_etcd() {
         let scheme = "URL scheme must be http, https, unix, or unixs: ";
         let table = [
             ("", scheme.to_owned()),
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_urls_have_the_observed_errors() {
+    fn invalid_urls_have_etcds_errors() {
         let table = [
             ("http://a:b", r#"invalid port ":b" after host"#),
             ("http://a :1", r#"invalid character " " in host name"#),
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_urls_pass_as_observed() {
+    fn unusual_urls_are_valid_as_in_etcd() {
         let accepted = [
             "http://a:1?x=1",
             "unix://a:1",
