@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_passwords_are_taken_apart_at_the_first_colon() {
+    fn the_first_colon_separates_name_and_password() {
         let pair = |name: &str, password: &str| Some((name.into(), password.into()));
         assert_eq!(basic(b"Basic cm9vdDpwdw=="), pair("root", "pw"));
         assert_eq!(basic(b"bAsIc cm9vdDpwdw=="), pair("root", "pw"));

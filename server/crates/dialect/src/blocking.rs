@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn callers_that_are_not_polled_keep_no_permits() {
+    async fn callers_that_are_not_polled_hold_no_permits() {
         let account = Totals::register(&Register::default(), u64::MAX).open();
         let go = occupy(&account).await;
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_job_whose_caller_has_left_does_not_run() {
+    async fn a_job_whose_caller_was_dropped_does_not_run() {
         let account = Totals::register(&Register::default(), u64::MAX).open();
         let go = occupy(&account).await;
         let ran = Arc::new(Mutex::new(Vec::new()));

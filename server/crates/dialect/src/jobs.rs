@@ -23,8 +23,8 @@ impl Context {
         self.node.job(permit).await
     }
 
-    /// Runs `work`, a short read, on this member's state with [`read_from_disk`]. Like a short read of values in memory, it runs
-    /// to its end even if it pins too much memory.
+    /// Runs `work`, a short read, on this member's state with [`read_from_disk`]. Like a short read of values in memory, it
+    /// runs to its end even if the state pins too much memory.
     pub async fn disk_read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&View) -> T + Send + 'static,
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[actix_web::test]
-    async fn work_keeps_its_permit_when_its_caller_leaves() {
+    async fn work_keeps_its_permit_after_its_caller_is_dropped() {
         let account = Totals::register(&Register::default(), u64::MAX).open();
         let _other = account.permit(JobKind::Read).await;
         let (end, ended) = oneshot::channel::<()>();
@@ -134,11 +134,11 @@ mod tests {
         tokio::task::yield_now().await;
         let free = || account.try_permit(JobKind::Read).is_some();
         assert!(!free(), "the work continues");
-        end.send(()).expect("it waits for that");
+        end.send(()).expect("the work waits for the end");
         let permit = account.permit(JobKind::Read).await;
         let (done, _permit) = run_to_end(permit, async { 7 }).await.unwrap();
         assert_eq!(done, 7);
-        assert!(!free(), "its response has it");
+        assert!(!free(), "the response holds the permit");
     }
 
     #[actix_web::test]
@@ -154,7 +154,7 @@ mod tests {
         let state = async move { Ok::<_, NodeError>(worker) };
         let (ends, ended) = oneshot::channel();
         let work = |worker| {
-            ends.send(()).expect("the test waits for that");
+            ends.send(()).expect("the test waits for the end");
             std::thread::current().id() != worker
         };
         let mut read = Box::pin(read_from_disk(&account, state, work, |_| 0));
@@ -162,7 +162,7 @@ mod tests {
         tokio::task::yield_now().await;
         drop(held);
         assert_eq!(permits(&account).len(), own - 1, "the read has one");
-        ended.await.expect("it runs");
+        ended.await.expect("the read runs");
         let _half = permits(&other);
         while permits(&third).len() < own {
             tokio::task::yield_now().await;

@@ -23,8 +23,8 @@ use super::{
 /// Number of bytes that a small response needs in addition to its paths and values.
 const FRAME_BYTES: usize = 256;
 
-/// Renders the output of `write`, which must be the same on each call and contain at least `least_bytes` bytes, and charges it
-/// to a connection's account. Charges and measures a `large` response before rendering it and charges a small response
+/// Renders the output of `write` and charges it to a connection's account. The output must be the same on each call and contain
+/// at least `least_bytes` bytes. Charges and measures a `large` response before rendering it and charges a small response
 /// afterwards.
 fn render_here(
     account: &Account,
@@ -208,7 +208,7 @@ mod tests {
 
         let taken = left(value.len() * 3);
         assert!(large().is_err());
-        assert_eq!(times.take(), 1, "it is only measured");
+        assert_eq!(times.take(), 1, "the text is only measured");
         drop(taken);
 
         let text = large().unwrap();

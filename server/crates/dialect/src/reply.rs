@@ -101,8 +101,8 @@ pub fn streamed(request: &HttpRequest, bytes: Vec<u8>) -> FramedBody {
     }
 }
 
-/// Returns the framing of a body whose length Go's server does not know when it starts sending: none for HEAD, chunks on
-/// HTTP/1.1, and the length on HTTP/1.0, which has no chunks.
+/// Returns the framing of a body whose length Go's server does not know when it starts to send: none for HEAD and chunks on
+/// HTTP/1.1. HTTP/1.0 has no chunks, so the framing is the length.
 fn unbuffered_size(request: &HttpRequest, bytes: usize) -> BodySize {
     if *request.method() == Method::HEAD {
         // Go also omits the length of a body that is not sent.

@@ -91,7 +91,7 @@ mod tests {
     const THREADS: u64 = 8;
 
     #[test]
-    fn a_sample_has_what_all_threads_count_and_is_taken_alone() {
+    fn a_sample_adds_the_counts_of_all_threads_and_runs_alone() {
         let sampler = Sampler::default();
         let count = |key: &[u8]| sampler.count(KeySpace::V3, KeyOperation::Write, key);
         count(b"before");

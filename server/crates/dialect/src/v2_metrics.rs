@@ -88,7 +88,7 @@ mod tests {
     use witan_base::metrics::MetricsPage;
 
     #[test]
-    fn requests_are_counted_by_how_they_end() {
+    fn requests_are_counted_by_their_result() {
         let on = Register::default();
         let metrics = V2Metrics::register(&on);
         metrics.count_received(HttpMethod::QuorumGet);

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_of_a_key_space_and_a_prefix() {
+    fn each_row_has_one_key_space_and_one_prefix() {
         let mut tally = Tally::default();
         for (space, key, count) in [
             (KeySpace::V3, "/a/b/c", 2),
