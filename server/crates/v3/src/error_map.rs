@@ -68,7 +68,8 @@ impl From<kv::KvError> for RpcError {
             kv::KvError::ResponseTooLarge => RpcError::ResponseTooLarge,
             kv::KvError::KeptValueGrew => RpcError::TooManyRequests,
             kv::KvError::Denied(error) => error.into(),
-            // Only a bug leads here: `kv::read`, `range_stream` and `long_range` repeat such a read from disk.
+            // Only a bug returns this error to a client: `kv::read`, `range_stream` and `long_range` repeat such a read from
+            // disk.
             kv::KvError::NotResident => RpcError::NotResident,
         }
     }

@@ -50,7 +50,8 @@ pub(super) trait UnaryResponse: Sized + Send + 'static {
     /// Returns whether [`Self::into_outgoing`] must run on another thread.
     fn needs_other_thread(&self) -> bool;
 
-    /// Encodes the response, unless it is encoded while it is sent. Takes long if [`Self::needs_other_thread`] is true.
+    /// Encodes the response. A long range is encoded later, while it is sent. Takes long if [`Self::needs_other_thread`] is
+    /// true.
     fn into_outgoing(self) -> Outgoing;
 }
 

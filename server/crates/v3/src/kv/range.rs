@@ -49,7 +49,7 @@ pub(crate) async fn range(
     answer
 }
 
-/// Like [`range`], but returns a response that reads its pairs while it is sent if they exceed [`WHOLE_BYTES`].
+/// Like [`range`], but if the pairs exceed [`WHOLE_BYTES`], the response reads them while it is sent.
 pub(crate) async fn grpc_range(
     ctx: &Context,
     request: RangeRequest,
@@ -69,8 +69,8 @@ pub(crate) async fn grpc_range(
     answer
 }
 
-/// Returns the maximum size in bytes of the pairs that a read may have in memory at once: its share of the cache for values, but
-/// at least an eighth of the memory budget.
+/// Returns the maximum size in bytes of the pairs that a read may have in memory at once. It is the read's share of the cache
+/// for values, but at least an eighth of the memory budget.
 pub(crate) fn pairs_bytes_max(memory: &MemoryBudget) -> u64 {
     let share = memory.cache().target() / LARGE_READS;
     share.max(memory.bytes() / PAIRS_DIVISOR)

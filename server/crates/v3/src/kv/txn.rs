@@ -109,8 +109,8 @@ async fn write_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
     Ok(TxnDone { reply: done.output, revision: done.revision, permit })
 }
 
-/// Waits for a large-read permit and returns the transaction with it. Fails with `ResponseTooLarge` if the transaction
-/// compares or sorts too many bytes of the latest state, because no other entry is applied while a transaction runs.
+/// Waits for a large-read permit and returns the transaction with it. Fails with `ResponseTooLarge` if the transaction compares
+/// or sorts too many bytes of the latest state. The limit exists because no other entry is applied while a transaction runs.
 async fn check_compared_bytes(ctx: &Context, txn: kv::Txn) -> RpcResult<(kv::Txn, Option<Permit>)> {
     let job = ctx.large_read().await?;
     let work = move |view: &View| (view.machine.kv.txn_compares_too_much(&txn), txn);
@@ -243,8 +243,8 @@ fn check_overlaps(request: &TxnRequest) -> RpcResult<()> {
     Ok(())
 }
 
-/// Converts a transaction to the state machine's type, as `bounded`: execution fails with `ResponseTooLarge` if all its
-/// reads together exceed the limit on keys or bytes.
+/// Converts a transaction to the state machine's type, with read limits (`bounded`). Its execution fails with
+/// `ResponseTooLarge` if all reads together exceed the limit on keys or bytes.
 pub fn operation(request: TxnRequest) -> kv::Txn {
     kv::Txn {
         compare: request.compare.into_iter().map(compare).collect(),

@@ -1,5 +1,5 @@
-//! Permissions of watchers, checked when a watcher is created and, for all watchers, when users or roles change. etcd checks
-//! only at creation; here, a watcher that loses its permission is canceled before its next event.
+//! Checks the permissions of watchers: of a watcher when it is created, and of all watchers when users or roles change. etcd
+//! checks only at creation. Witan cancels a watcher that loses its permission before its next event.
 
 use tonic::Status;
 use witan_api::v3::etcdserverpb::WatchCreateRequest;
