@@ -46,7 +46,7 @@ errors! {
     InvalidSortOption = InvalidArgument "etcdserver: invalid sort option";
     Compacted = OutOfRange "etcdserver: mvcc: required revision has been compacted";
     FutureRevision = OutOfRange "etcdserver: mvcc: required revision is a future revision";
-    Follows = FailedPrecondition "etcdserver: this cluster follows another one and takes no writes before the cut-over";
+    Follows = FailedPrecondition "etcdserver: this cluster follows another one and accepts no writes before the cut-over";
     NoSpace = ResourceExhausted "etcdserver: mvcc: database space exceeded";
     LeaseNotFound = NotFound "etcdserver: requested lease not found";
     LeaseExists = FailedPrecondition "etcdserver: lease already exists";
@@ -64,11 +64,11 @@ errors! {
     /// The proposal exceeds `--max-request-bytes`.
     RequestTooLarge = InvalidArgument "etcdserver: request is too large";
     /// The response is too large. etcd is limited only by memory; above 2 GiB it sends grpc-go's text.
-    ResponseTooLarge = ResourceExhausted "etcdserver: answer is too large, ask for less at once";
+    ResponseTooLarge = ResourceExhausted "etcdserver: response is too large, request less at once";
     /// The snapshot pins more of an older state than the quota allows. Not in etcd.
     SnapshotOutdated = ResourceExhausted "etcdserver: snapshot ended: too much has changed since it began, take another one";
     /// The client reads the snapshot too slowly. Not in etcd.
-    SnapshotTooSlow = ResourceExhausted "etcdserver: snapshot ended: its reader takes less than 512 KiB/s";
+    SnapshotTooSlow = ResourceExhausted "etcdserver: snapshot ended: the client reads less than 512 KiB/s";
     /// A read from memory needs a value that is only on disk. Callers repeat the read from disk, so no client sees this error.
     NotResident = Internal "etcdserver: a value on disk was not read";
     TooManyRequests = ResourceExhausted "etcdserver: too many requests";

@@ -209,12 +209,12 @@ impl LongRange {
         match self.left {
             0 => Ok(self.trailers.take().map(Frame::trailers)),
             _ => Err(RpcError::Plain(
-                "etcdserver: the answer is shorter than promised",
+                "etcdserver: the response is shorter than announced",
             )),
         }
     }
 
-    /// Converts a part of the message to a frame; `head` begins the first one. Fails if the message is longer than promised.
+    /// Converts a part of the message to a frame; `head` begins the first one. Fails if the message is longer than announced.
     fn data(&mut self, data: Bytes) -> RpcResult<Option<Frame<Bytes>>> {
         let head = std::mem::take(&mut self.head);
         let data = match head.is_empty() {
@@ -224,7 +224,7 @@ impl LongRange {
         };
         let left = self.left.checked_sub(data.len());
         self.left = left.ok_or(RpcError::Plain(
-            "etcdserver: the answer is longer than promised",
+            "etcdserver: the response is longer than announced",
         ))?;
         Ok(Some(Frame::data(data)))
     }
