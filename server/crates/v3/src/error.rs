@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_are_distinct_and_etcds() {
+    fn texts_are_distinct_and_have_etcds_prefix() {
         let texts: std::collections::BTreeSet<String> =
             RpcError::ALL.iter().map(RpcError::to_string).collect();
         assert_eq!(texts.len(), RpcError::ALL.len());

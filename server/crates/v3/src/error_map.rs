@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_not_all_members_know_is_a_failed_precondition() {
+    fn a_request_that_some_members_do_not_support_is_a_failed_precondition() {
         let status = Status::from(RpcError::from(NodeError::ClusterVersion));
         let text = "etcdserver: the version of the cluster is too low for this request";
         assert_eq!(

@@ -105,7 +105,7 @@ fn add_reflection(routes: &mut tonic::service::RoutesBuilder) {
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    const WHOLE: &str = "the descriptors are committed and tested to be whole";
+    const WHOLE: &str = "a test decodes the committed descriptors";
     routes.add_service(builder().build_v1().expect(WHOLE));
     routes.add_service(builder().build_v1alpha().expect(WHOLE));
 }

@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_part_of_a_long_answer_is_in_memory_at_once() {
+    fn only_a_small_part_of_a_long_response_is_in_memory() {
         let kv = filled();
         let cache = drop_kv_values(&kv);
         actix_rt::System::new().block_on(async {
@@ -301,7 +301,7 @@ mod tests {
             let ctx = context(states.node.clone());
             let answer = grpc_range(&ctx, all_keys()).await.expect("a list").response;
             let RangeAnswer::Long(response) = answer else {
-                panic!("the whole answer is in memory");
+                panic!("the entire response is in memory");
             };
             let (mut body, mut received) = (response.into_body(), 0);
             while let Some(frame) = body.frame().await {
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_answer_of_a_long_range_is_in_memory() {
+    fn a_short_response_to_a_long_range_is_in_memory() {
         let kv = filled();
         let few = RangeRequest { limit: 2, ..all_keys() };
         let keys = RangeRequest { limit: 0, keys_only: true, ..few.clone() };
@@ -344,7 +344,7 @@ mod tests {
             for (request, pairs) in [(few, 2), (keys, usize::from(VALUES))] {
                 let answer = grpc_range(&ctx, request).await.expect("a list").response;
                 let RangeAnswer::Whole(range) = answer else {
-                    panic!("it is read while it is sent");
+                    panic!("the response is read while it is sent");
                 };
                 assert_eq!(range.kvs.len(), pairs);
             }

@@ -287,7 +287,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_to_go_down_to_are_read_as_etcd_does() {
+    fn downgrade_targets_are_parsed_as_in_etcd() {
         for version in ["0.1", "0.1.0", "0.1.1", "0.1.0-rc1", "0.1.0+build.1"] {
             assert_eq!(target(version), Ok((0, 1)), "{version}");
         }
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_goes_back_to_the_previous_release_until_its_level_rises() {
+    fn a_downgrade_is_valid_until_the_feature_level_rises() {
         let first = ReleaseRow { release: "0.1.0", level: 1, format: 4, changed: "" };
         let (previous, target) = (Some(&first), (0, 1));
         let mut members = MemberRegistry::default();

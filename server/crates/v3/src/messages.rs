@@ -238,7 +238,7 @@ fn framed(response: &impl Message) -> Vec<u8> {
     bytes.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
     response
         .encode(&mut bytes)
-        .expect("the buffer has the length that was asked for");
+        .expect("the buffer has the length of the message");
     bytes
 }
 

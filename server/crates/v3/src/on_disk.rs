@@ -59,7 +59,7 @@ impl RecordFile for DiskFile {
             self.worker,
             "the worker reads a file"
         );
-        let offset = usize::try_from(offset).expect("it is in memory");
+        let offset = usize::try_from(offset).expect("an offset in memory");
         Ok(self.records[offset..offset + len as usize].to_vec())
     }
 
@@ -82,7 +82,7 @@ fn move_to_disk(kv: &Kv) -> Arc<DiskFile> {
             places.push((key, records.len(), value.len()));
             records.extend(value);
         }
-        RecordChange::Delete { key } => panic!("{key:?} is in no earlier state"),
+        RecordChange::Delete { key } => panic!("no earlier state contains {key:?}"),
     });
     let cache = Arc::new(BlockCache::new());
     let file = Arc::new(DiskFile { records, worker: thread::current().id(), cache });
@@ -151,7 +151,7 @@ impl Twins {
         let reads = self.file.cache.reads();
         let answer = call(&self.on_disk).await;
         assert!(answer == expected, "the answers differ");
-        assert!(self.file.cache.reads() > reads, "it reads the file");
+        assert!(self.file.cache.reads() > reads, "the file is read");
         answer
     }
 
@@ -160,7 +160,7 @@ impl Twins {
         let call = async |member: &Member| -> RpcResult<_> {
             Ok(kv::range(&member.ctx, request.clone()).await?.response)
         };
-        self.answer(call).await.expect("it can be read").kvs.len()
+        self.answer(call).await.expect("a valid range").kvs.len()
     }
 }
 
@@ -247,7 +247,7 @@ fn a_transaction_compares_and_returns_values_on_disk() {
             let call = async |member: &Member| -> RpcResult<_> {
                 Ok(kv::txn(&member.ctx, request.clone()).await?.response)
             };
-            let reply = twins.answer(call).await.expect("it can be read");
+            let reply = twins.answer(call).await.expect("a valid request");
             assert_eq!(reply.succeeded, succeeds, "{:?}", request.compare);
         }
     });
@@ -256,13 +256,13 @@ fn a_transaction_compares_and_returns_values_on_disk() {
 /// Reads a range with [`long_range::begin`]. Returns the message with its prefix.
 async fn long_answer(member: &Member, request: &RangeRequest) -> Vec<u8> {
     let response = long_range::begin(&member.ctx, request.clone()).await;
-    let mut body = response.expect("it can be read").response.into_body();
+    let mut body = response.expect("a valid range").response.into_body();
     let mut message = Vec::new();
     while let Some(frame) = body.frame().await {
         match frame.expect("no error").into_data() {
             Ok(data) => message.extend(data),
             Err(trailers) => {
-                let trailers = trailers.into_trailers().expect("nothing else");
+                let trailers = trailers.into_trailers().expect("data or trailers");
                 assert_eq!(trailers[Status::GRPC_STATUS], "0");
                 return message;
             }
@@ -272,7 +272,7 @@ async fn long_answer(member: &Member, request: &RangeRequest) -> Vec<u8> {
 }
 
 #[test]
-fn an_answer_that_is_read_while_it_is_sent_is_the_same() {
+fn a_response_that_is_read_while_it_is_sent_is_equal() {
     let sorted = |target: SortTarget, order: SortOrder| RangeRequest {
         sort_target: target as i32,
         sort_order: order as i32,
@@ -297,8 +297,8 @@ fn an_answer_that_is_read_while_it_is_sent_is_the_same() {
             let call = async |member: &Member| long_answer(member, &request).await;
             let sent = twins.answer(call).await;
             let whole = kv::range(&twins.on_disk.ctx, request.clone()).await;
-            let whole = whole.expect("it can be read").response.encode_to_vec();
-            let length = u32::try_from(whole.len()).expect("it is short");
+            let whole = whole.expect("a valid range").response.encode_to_vec();
+            let length = u32::try_from(whole.len()).expect("a short message");
             let prefix = [&[0], &length.to_be_bytes()[..]].concat();
             assert!(sent == [prefix, whole].concat(), "{request:?}");
         }
@@ -330,7 +330,7 @@ where
 {
     let mut events = Vec::new();
     while events.len() < count {
-        let answer = answers.next().await.expect("it goes on").expect("no error");
+        let answer = answers.next().await.expect("a response").expect("no error");
         assert!(!answer.canceled, "{answer:?}");
         events.extend(answer.events);
     }
@@ -358,13 +358,13 @@ fn a_synced_watcher_gets_the_previous_value_from_disk() {
     run(async |twins| {
         let read = async |member: &Member| {
             let mut answers = pin!(watch(&member.ctx, &get(7), 0));
-            let created = answers.next().await.expect("it goes on").expect("no error");
+            let created = answers.next().await.expect("a response").expect("no error");
             assert!(created.created && !created.canceled);
             member.states.advance(&member.later);
             events(answers, 1).await
         };
         let found = twins.answer(read).await;
-        let previous = found[0].prev_kv.as_ref().expect("it replaces a value");
+        let previous = found[0].prev_kv.as_ref().expect("a previous value");
         assert_eq!(previous.value, value(7, 1));
     });
 }

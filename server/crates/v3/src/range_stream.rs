@@ -298,12 +298,12 @@ mod tests {
                 (whole.more, whole.count) = (part.more, part.count);
                 return (sizes, whole);
             }
-            assert!(!part.more && part.count == 0, "both come with the last one");
+            assert!(!part.more && part.count == 0, "only the last part has both");
         }
     }
 
     #[test]
-    fn parts_together_are_the_range() {
+    fn all_parts_together_equal_the_range() {
         // More keys than one step reads and more bytes than one part contains.
         let kv = filled(PART_KEYS * 2 + 10, 300);
         for (limit, count_only, keys_only) in [
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn each_part_is_of_the_revision_at_which_the_range_began() {
+    fn all_parts_have_the_revision_of_the_first_part() {
         let mut kv = filled(PART_KEYS * 3, 300);
         let range = range::operation(all_keys());
         let whole = kv.range(&range, ValueSource::Memory).unwrap();

@@ -237,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_must_take_a_snapshot_in_a_time_by_its_size() {
+    fn a_client_must_read_a_snapshot_at_the_minimum_rate() {
         let (begun, second) = (Instant::now(), Duration::from_secs(1));
         let mut pace = Pace::default();
         // The minimum rate applies only after `PATIENCE`.

@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_leader_may_be_missing_for_a_while() {
+    async fn a_short_time_without_a_leader_does_not_end_a_stream() {
         let mut look = LeaderMonitor::new(Duration::from_secs(1));
         let seen = [false, false, true, false, false, false];
         let continues = seen.map(|has_leader| look.observe(has_leader));

@@ -23,9 +23,9 @@ pub(crate) fn context(node: Node) -> Context {
     static LOG_LEVEL: OnceLock<LogLevelHandle> = OnceLock::new();
     let on = Register::default();
     let config = config();
-    let authenticator = Authenticator::new(&config.settings.auth).expect("the default is sound");
+    let authenticator = Authenticator::new(&config.settings.auth).expect("the defaults are valid");
     let log_level = LOG_LEVEL
-        .get_or_init(|| witan_logging::init(&config.log).expect("it is set up once"))
+        .get_or_init(|| witan_logging::init(&config.log).expect("logging starts once"))
         .clone();
     let shared = SharedContext {
         panics: PanicMetrics::register(&on),
@@ -44,7 +44,7 @@ pub(crate) fn context(node: Node) -> Context {
 
 pub(crate) fn apply(kv: &mut Kv, operation: KvOperation) {
     let command = KvCommand { operation: Some(operation) };
-    kv.apply(&command).expect("it is sound");
+    kv.apply(&command).expect("a valid command");
 }
 
 pub(crate) fn put(kv: &mut Kv, key: impl Into<Bytes>, value: impl Into<Bytes>) {

@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(
             present.as_ref().map(Q::encode_to_vec),
             former.as_ref().map(Q::encode_to_vec),
-            "all prefixes read {body} alike"
+            "all gateway versions read {body} equally"
         );
         present
     }
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_not_utf8_are_base64_under_their_own_name() {
+    fn bytes_that_are_not_utf8_are_base64_in_a_suffixed_field() {
         let pair = |key: &'static str, value: &'static [u8]| KeyValue {
             key: key.into(),
             value: value.into(),

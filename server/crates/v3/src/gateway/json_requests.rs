@@ -156,21 +156,21 @@ mod tests {
         let mut requests = JsonRequests::new(&account, payload, (json_format, 1 << 20));
         let begin = format!("{{\"zz\":\"{}", "a".repeat(LARGE_BYTES));
         for _ in 0..2 {
-            client.try_send(begin.clone().into()).expect("it is read");
+            client.try_send(begin.clone().into()).expect("a free slot");
             assert!(requests.next::<WatchRequest>().now_or_never().is_none());
             assert!(all().is_none(), "the incomplete request is charged");
-            client.try_send("\"}".into()).expect("it is read");
+            client.try_send("\"}".into()).expect("a free slot");
             let request = requests.next::<WatchRequest>().now_or_never();
             assert_eq!(request, Some(Ok(Some(WatchRequest::default()))));
             assert!(requests.next::<WatchRequest>().now_or_never().is_none());
             assert!(all().is_some(), "the charge is released");
             assert!(
                 !requests.buffer.try_reclaim(LARGE_BYTES),
-                "so is the memory"
+                "the memory is released"
             );
         }
         let _all = all();
-        client.try_send(begin.into()).expect("it is read");
+        client.try_send(begin.into()).expect("a free slot");
         let refused = requests.next::<WatchRequest>().now_or_never();
         assert_eq!(refused, Some(Err(RpcError::TooManyRequests.to_string())));
     }

@@ -27,7 +27,7 @@ pub fn answer() -> HttpResponse {
 
 /// Builds the document: a path for each call, and the schemas of all types that the calls use.
 fn document() -> Value {
-    let set = FileDescriptorSet::decode(DESCRIPTORS).expect("they are generated and tested");
+    let set = FileDescriptorSet::decode(DESCRIPTORS).expect("a test decodes the descriptors");
     let protos = Protos::new(&set);
     let mut paths = Map::new();
     let mut schemas = Map::new();

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_that_touch_become_one() {
+    fn touching_spans_are_merged() {
         let mut deleted = DeletedRanges::default();
         let mut add = |first: &'static str, end: &'static str| {
             deleted.add(&first.into(), &end.into());

@@ -37,7 +37,7 @@ impl WatchAnswer {
         for event in &self.events {
             response
                 .merge(&event.0[..])
-                .expect("an event of ours is sound");
+                .expect("this process encoded the event");
         }
         response
     }

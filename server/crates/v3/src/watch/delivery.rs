@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn fragments_are_below_the_size_and_hold_everything() {
+    fn each_fragment_is_below_the_limit_or_has_one_event() {
         let answer = WatchAnswer {
             head: WatchResponse { watch_id: 7, ..Default::default() },
             events: [100, 300, 2000, 1, 1, 1].map(event).into(),
@@ -306,13 +306,13 @@ mod tests {
         let touched =
             PendingChanges { revision: Revision(2), first, more: Vec::new(), rest: false };
         let states = HistoryStates { current: kv.into(), older: Vec::new() };
-        let (batch, _) = states.at_locations(&touched, false).expect("it is held");
+        let (batch, _) = states.at_locations(&touched, false).expect("in memory");
         batch
     }
 
     /// All watchers of a queued response, up to a million, can filter out its events.
     #[test]
-    fn filtered_answers_yield_the_worker() {
+    fn the_worker_yields_while_all_events_are_filtered_out() {
         let template =
             ResponseTemplate { cluster_id: 1, member_id: MemberId(1), fragment_bytes: 1 };
         let account = Totals::register(&Register::default(), u64::MAX).open();
@@ -327,7 +327,7 @@ mod tests {
             if answer.is_some() {
                 break;
             }
-            assert!(turn.is_over(), "there is one behind");
+            assert!(turn.is_over(), "the queue has a response");
             yields += 1;
         }
         assert_eq!(yields, 3);

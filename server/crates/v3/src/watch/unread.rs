@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worker_is_yielded_between_groups_whose_changes_no_watcher_wants() {
+    fn the_worker_yields_between_groups_whose_changes_no_watcher_receives() {
         let (groups, out) = (4 * UNWANTED_SCAN_CHANGES, ResponseQueue::default());
         for (scanned_changes, turns) in [(0, 4), (1, 4), (UNWANTED_SCAN_CHANGES, groups)] {
             let (mut unread, mut turn) = (unread(groups), WorkerTurn::default());

@@ -80,7 +80,7 @@ mod tests {
 
     /// Responses to writes are sent before the streams are notified.
     #[test]
-    fn nothing_is_read_before_the_revision_that_a_creation_has_named_is_notified() {
+    fn no_watcher_is_read_before_the_revisions_of_all_creations_are_notified() {
         let mut unsynced = UnsyncedWatchers::default();
         assert_eq!(unsynced.wanted(), Revision::NONE);
         unsynced.add(7, from(1), Revision(1201));
@@ -89,7 +89,7 @@ mod tests {
         unsynced.lower_created(Revision(1200));
         assert!(
             unsynced.is_ready(Revision(1200)),
-            "a state that replaced this one"
+            "a replacing state has an earlier revision"
         );
         unsynced.add(7, from(1), Revision(1201));
         assert!(unsynced.is_ready(Revision(1201)));
@@ -98,7 +98,7 @@ mod tests {
             next.map(|(id, from)| (id, from.revision)),
             Some((7, Revision(1)))
         );
-        assert_eq!(unsynced.len(), 1, "it is counted while it is read");
+        assert_eq!(unsynced.len(), 1, "a watcher counts while it is read");
         unsynced.remove(7);
         assert!(unsynced.is_empty());
         assert_eq!(unsynced.wanted(), Revision::NONE);
@@ -112,7 +112,7 @@ mod tests {
         }
         let turns: Vec<i64> = (0..5)
             .map(|_| {
-                let (id, from) = unsynced.next_in_turn().expect("there are some");
+                let (id, from) = unsynced.next_in_turn().expect("a watcher");
                 unsynced.advance(id, from);
                 id
             })

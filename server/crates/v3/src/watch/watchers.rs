@@ -330,7 +330,7 @@ mod tests {
             assert_eq!(long, Err(RpcError::TooManyRequests));
             let same = || watchers.create(&reader, &create(b"s")).ok();
             let ids: Vec<_> = std::iter::from_fn(same).map(|created| created.id).collect();
-            assert!((2..20).contains(&ids.len()), "{} of one key", ids.len());
+            assert!((2..20).contains(&ids.len()), "{} watchers", ids.len());
             for id in ids {
                 watchers.cancel(&reader, id);
             }
@@ -338,7 +338,7 @@ mod tests {
             assert!(created.is_ok(), "the others were canceled");
             watchers.unregister(&reader);
             let all = account.hold(what, left / 2);
-            assert!(all.is_some(), "all was given back");
+            assert!(all.is_some(), "all memory is released");
         });
     }
 }

@@ -255,7 +255,7 @@ fn note(received: &mut Vec<Received>, answer: WatchResponse) {
     if answer.created {
         assert_eq!(answer.watch_id, received.len() as i64);
         let (.., start) = WATCHERS[received.len()];
-        let revision = answer.header.expect("it has one").revision;
+        let revision = answer.header.expect("a header").revision;
         let start = if start == 0 { revision + 1 } else { start };
         received.push(Received { start, ..Received::default() });
         return;
@@ -275,11 +275,11 @@ fn note(received: &mut Vec<Received>, answer: WatchResponse) {
 fn packed(kv: &Kv) -> Kv {
     let mut copy = Kv::default();
     for written in kv.retained_versions() {
-        copy.import_change(&written).expect("it is sound");
+        copy.import_change(&written).expect("a valid change");
     }
     let compacted = kv.compacted().max(Revision::NONE);
     copy.finish_import(compacted, compacted)
-        .expect("it is sound");
+        .expect("a valid state");
     copy
 }
 

@@ -16,7 +16,7 @@ fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
 }
 
 #[test]
-fn every_route_is_in_it_and_every_reference_leads_somewhere() {
+fn the_document_contains_every_route_and_every_referenced_schema() {
     let document = document();
     for (path, _) in gateway_paths() {
         let route = &document["paths"][format!("/v3/{path}")]["post"];
@@ -36,12 +36,12 @@ fn every_route_is_in_it_and_every_reference_leads_somewhere() {
     assert!(found.len() > 100);
     for to in found {
         let pointer = to.strip_prefix('#').unwrap();
-        assert!(document.pointer(pointer).is_some(), "{to} leads nowhere");
+        assert!(document.pointer(pointer).is_some(), "{to} does not exist");
     }
 }
 
 #[test]
-fn fields_say_how_json_holds_them() {
+fn schemas_describe_the_json_of_fields() {
     let document = document();
     let schema = |name: &str| document["components"]["schemas"][name]["properties"].clone();
     let range = schema("etcdserverpb.RangeRequest");

@@ -106,7 +106,7 @@ mod tests {
 
     /// `tests/differ/src/v3/oddity.rs` compares all other cases with etcd but has no unsigned field.
     #[test]
-    fn a_field_without_a_sign_takes_no_sign() {
+    fn an_unsigned_field_accepts_no_sign() {
         assert_eq!(bare(FieldKind::Uint64, b"1"), Some(1));
         assert_eq!(bare(FieldKind::Uint64, b"-1"), None);
     }

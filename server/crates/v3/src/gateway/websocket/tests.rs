@@ -64,7 +64,7 @@ async fn a_large_message_is_charged_until_a_stream_takes_it_or_a_unary_call_ends
         let call = CallState::Begun(Box::pin(std::future::pending()));
         let mut opened = open(&account, streams, call).await;
         let message = frame(OpCode::Text, &[b'a'; LARGE_BYTES]);
-        opened.client.try_send(message).expect("it is read");
+        opened.client.try_send(message).expect("a free slot");
         assert!(opened.session.next().now_or_never().is_none());
         assert!(all().is_none(), "the call has not taken the message");
         let received = &mut opened.session.received;
@@ -105,7 +105,7 @@ async fn a_response_is_charged_until_the_session_has_ended() {
     let all = || other.hold(Resource::Answers, Resource::Answers.limit());
     let _charge = account
         .hold(Resource::Answers, LARGE_BYTES)
-        .expect("all is free");
+        .expect("free memory");
     let body = ChargedBody { rest: Some(Bytes::from_static(b"{}")), _charge };
     let call = CallState::Answers(body.boxed());
     let Opened { mut session, client, .. } = open(&account, false, call).await;

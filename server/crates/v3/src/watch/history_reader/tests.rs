@@ -62,7 +62,7 @@ fn next_batch(
         }
     };
     assert_eq!(fetched.get(), yields + 1, "no state is kept over a yield");
-    BatchRead { batch: read.expect("the states are there"), yields }
+    BatchRead { batch: read.expect("the states exist"), yields }
 }
 
 /// Reads a range to its end. Returns the number of events in each batch.
@@ -104,7 +104,7 @@ fn a_revision_without_wanted_changes_is_read_in_parts() {
         let batch = read.batch.expect("not lost");
         assert!(
             batch.events.is_empty() && read.yields == 0,
-            "the stream yields after it"
+            "the stream yields after the batch"
         );
         scanned_changes.push(batch.scanned_changes);
     }
@@ -114,7 +114,7 @@ fn a_revision_without_wanted_changes_is_read_in_parts() {
 
 /// While a revision is read, yields let other clients run. A revision with an event is still sent as a whole.
 #[test]
-fn a_revision_that_was_begun_stays_whole_and_yields_in_between() {
+fn a_partly_read_revision_is_sent_as_a_whole_after_yields() {
     let mut kv = Kv::default();
     put(&mut kv, "a", 1);
     let unwanted = 4 * SCAN_CHANGES;
@@ -149,7 +149,7 @@ fn a_revision_that_was_begun_stays_whole_and_yields_in_between() {
 /// Since the first revision, the key has more changes than the reader follows by links; since the second revision, fewer.
 /// Following the links would return the second revision's change again.
 #[test]
-fn no_event_of_a_begun_revision_comes_twice() {
+fn no_event_of_a_partly_read_revision_is_sent_twice() {
     let mut kv = Kv::default();
     (0..2 * SCAN_CHANGES).for_each(|n| put(&mut kv, &format!("n{n:06}"), 1));
     put(&mut kv, "a", 1);
@@ -203,23 +203,22 @@ fn recorded_changes_are_read_in_batches() {
     assert_eq!(revisions, [vec![2, 3], vec![4, 5], vec![6]]);
 }
 
-/// The event is not copied for a watcher before its response is sent.
 #[test]
-fn an_event_takes_no_memory_of_its_own_until_it_is_sent() {
+fn an_event_is_not_copied_before_its_response_is_sent() {
     let mut kv = Kv::default();
     put(&mut kv, "k", 1 << 20);
     let first = kv.seek(Revision(2));
     let touched = PendingChanges { revision: Revision(2), first, more: Vec::new(), rest: false };
     let (batch, _) = states(&kv).at_locations(&touched, true).expect("held");
     let [event] = &batch.events[..] else {
-        panic!("one event was written");
+        panic!("expected one event");
     };
     assert!(event.encoded.iter().all(|cell| cell.get().is_none()));
     let value = &event.message.kv.as_ref().expect("a put").value;
-    let stored = kv.change_at(first).expect("it is there").pair().value;
+    let stored = kv.change_at(first).expect("a change").pair().value;
     assert_eq!(value.as_ptr(), stored.as_ptr());
     assert!(event.encoded(true).encoded_len() > value.len());
-    assert!(event.encoded[1].get().is_none(), "nothing was before it");
+    assert!(event.encoded[1].get().is_none(), "no previous pair");
 }
 
 #[test]
@@ -288,7 +287,7 @@ fn synced_readers_read_compacted_changes() {
     };
     let lost = next_batch(&states, range, &mut from).batch;
     assert_eq!(
-        lost.expect_err("it does not keep up"),
+        lost.expect_err("the reader is unsynced"),
         Compacted(Revision(6))
     );
 }
