@@ -1,8 +1,8 @@
 //! `witan gateway start`: a TCP proxy in front of a cluster, with the flags of `etcd gateway start`. It accepts client
 //! connections and copies their bytes to a member. It reads neither TLS nor HTTP.
 //!
-//! A connection stays with its member. After a member refuses a connection, the gateway opens no further ones to it until a
-//! test connection succeeds.
+//! A connection stays with its member. After a member refuses a connection, the gateway opens no further connections to that
+//! member until a test connection succeeds.
 //!
 //! Not here: the lookup of SRV records (`witan_bootstrap::discover`).
 //!

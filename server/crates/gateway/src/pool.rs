@@ -117,7 +117,7 @@ mod tests {
         let first: Vec<&str> = (0..6).map(|_| chosen(&pool)).collect();
         assert_eq!(first, ["a", "b", "c", "a", "b", "c"]);
         assert!(pool.endpoints[1].set_active(false));
-        assert!(!pool.endpoints[1].set_active(false), "it does not change");
+        assert!(!pool.endpoints[1].set_active(false), "no change");
         assert_eq!(
             counts(&pool),
             BTreeMap::from([("a", CHOICES / 2), ("c", CHOICES / 2)])
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_higher_priority_is_used_only_without_the_lower() {
+    fn a_higher_priority_number_is_used_only_without_a_lower_one() {
         let pool = pool(&[(10, 0), (5, 0), (5, 0)]);
         assert_eq!(counts(&pool).keys().collect::<Vec<_>>(), [&"b", &"c"]);
         pool.endpoints[1].set_active(false);
@@ -143,7 +143,7 @@ mod tests {
         let pool = pool(&[(0, 3), (0, 1), (0, 0)]);
         let counted = counts(&pool);
         let [heavy, light] = ["a", "b"].map(|name| counted[name]);
-        // The expectation is 3000 and 1000 of 4000. A fair draw is out of these bounds once in 10^9 runs.
+        // The expected values are 3000 and 1000 of 4000. A fair draw is outside these bounds once in 10^9 runs.
         assert!((2800..3200).contains(&heavy), "{counted:?}");
         assert!((800..1200).contains(&light), "{counted:?}");
         let rare = counted.get("c").copied().unwrap_or_default();
