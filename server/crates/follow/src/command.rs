@@ -170,7 +170,7 @@ impl MemberArguments {
             return Ok(body);
         }
         let message = body["message"].as_str();
-        let message = message.map_or_else(|| format!("the member answers {status}"), str::to_owned);
+        let message = message.map_or_else(|| format!("the response is {status}"), str::to_owned);
         Err(FollowCommandError::Refused(message))
     }
 

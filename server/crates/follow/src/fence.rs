@@ -18,8 +18,8 @@ use witan_machine::{
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FenceError {
     #[error(
-        "the source is fenced by the cut-over of another cluster: it has alarms of {}, which are not its members. If that \
-         cluster no longer exists, disarm these alarms (etcdctl alarm disarm) and try again", list(.0)
+        "the source is fenced by the cut-over of another cluster: it has alarms for {}, which are not ids of its members. If \
+         that cluster no longer exists, disarm these alarms (etcdctl alarm disarm) and try again", list(.0)
     )]
     Foreign(Vec<u64>),
     #[error(
@@ -256,7 +256,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_member_with_the_alarm_corrupt_is_found() {
+    fn a_member_with_the_corrupt_alarm_is_found() {
         let recorded = MemberRegistry::default();
         let found = |alarms: &[AlarmMember]| Fences::of(alarms.to_vec(), &[7, 8], &recorded);
         let full = found(&[of(7, AlarmType::Nospace)]);

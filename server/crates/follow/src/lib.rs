@@ -1,6 +1,5 @@
-//! Follows an etcd cluster: a new cluster starts from a snapshot of the etcd cluster, copies every revision, and replaces the
-//! etcd cluster at the cut-over. Until then, the new cluster serves reads and refuses client writes
-//! (`witan_machine::follow`).
+//! Follows an etcd cluster. A new cluster starts from a snapshot of the etcd cluster, copies every revision, and replaces the
+//! etcd cluster at the cut-over. Until then, the new cluster serves reads and refuses client writes (`witan_machine::follow`).
 //!
 //! Only the member that was started with `--from` follows the source; its proposals reach the other members through the log.
 //! After a restart or an outage of the source, it continues from its cluster's revision. After the cut-over, it checks the

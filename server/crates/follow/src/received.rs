@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_revisions_are_taken_and_a_part_waits_for_the_rest() {
+    fn complete_revisions_are_taken_and_an_incomplete_one_stays() {
         let mut received = ReceivedRevisions::default();
         let both = [events(2, &[1]), events(3, &[1])].concat();
         received.add(both, true).unwrap();
@@ -148,7 +148,7 @@ mod tests {
 
     /// Without the limit, the member would keep all parts of a message in memory.
     #[test]
-    fn a_source_that_never_ends_a_message_fills_no_memory() {
+    fn a_message_without_an_end_does_not_fill_the_memory() {
         let mut received = ReceivedRevisions::default();
         let kept = |received: &ReceivedRevisions| {
             let revisions = received.revisions.iter();

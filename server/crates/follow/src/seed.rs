@@ -98,7 +98,7 @@ pub async fn seed(source: &Source, config: &Config) -> Result<Seed, SeedError> {
             }
         }
     }
-    Err(last.expect("there is an endpoint"))
+    Err(last.expect("the source has an endpoint"))
 }
 
 /// Downloads a snapshot. Fails if the source is fenced, because another cluster has replaced it or is about to. Ignores

@@ -240,7 +240,7 @@ impl SourceSession<'_> {
     }
 
     fn no_header(&self) -> SourceError {
-        self.error(Status::internal("the answer has no header"))
+        self.error(Status::internal("the response has no header"))
     }
 }
 

@@ -160,7 +160,7 @@ impl World {
         let followed = machine.members.follows;
         let entry = Entry::unstamped(Command::from(operation), None);
         let Reply::Followed(reply) = machine.apply(&entry).reply else {
-            unreachable!("it is a command of following");
+            unreachable!("the reply belongs to another command");
         };
         if followed && !machine.members.follows {
             self.seen.cut_over += 1;
@@ -200,7 +200,7 @@ impl World {
                 .iter()
                 .filter(|it| !it.members.follows)
                 .count();
-            assert_eq!(successors, 0, "the source takes writes after a cut-over");
+            assert_eq!(successors, 0, "a write after the cut-over");
         }
     }
 
@@ -213,7 +213,7 @@ impl World {
             .count();
         assert!(
             successors <= 1,
-            "{successors} clusters have taken the source's place"
+            "{successors} clusters have replaced the source"
         );
     }
 }
@@ -236,7 +236,7 @@ impl Calls {
 
     async fn alarms(&self) -> Result<Vec<AlarmMember>, Failure> {
         let Answer::Alarms(alarms) = self.ask(Request::List).await? else {
-            unreachable!("it is the answer to such a request");
+            unreachable!("the response belongs to another request");
         };
         Ok(alarms)
     }
@@ -279,14 +279,14 @@ impl FenceCalls for Calls {
 
     async fn takes_writes(&self) -> Result<bool, Failure> {
         let Answer::TakesWrites(takes) = self.ask(Request::Probe).await? else {
-            unreachable!("it is the answer to such a request");
+            unreachable!("the response belongs to another request");
         };
         Ok(takes)
     }
 
     async fn revision(&self) -> Result<i64, Failure> {
         let Answer::Revision(revision) = self.ask(Request::Revision).await? else {
-            unreachable!("it is the answer to such a request");
+            unreachable!("the response belongs to another request");
         };
         Ok(revision)
     }
@@ -488,7 +488,7 @@ fn run(seed: u64, disarms: bool) -> Run {
 }
 
 #[test]
-fn one_cluster_at_most_takes_writes_after_a_cut_over() {
+fn at_most_one_cluster_accepts_writes_after_a_cut_over() {
     let mut total = [0; 4];
     for seed in 0..SEEDS {
         println!("seed {seed}");
@@ -501,7 +501,7 @@ fn one_cluster_at_most_takes_writes_after_a_cut_over() {
             *sum += seen;
         }
     }
-    println!("cut over, given up, foreign fences, seeds refused: {total:?}");
+    println!("cut-overs, abandoned attempts, foreign fences, refused seeds: {total:?}");
     assert!(total.iter().all(|seen| *seen > 100), "{total:?}");
 }
 
