@@ -93,8 +93,8 @@ fn of_v2(request: &RequestV2, index: u64) -> Result<Change, AdoptError> {
     )
 }
 
-/// Returns a v2 request's time in Unix nanoseconds: for SYNC, its own time; otherwise, 1 second before the key expires, or 0
-/// if the key never expires.
+/// Returns a v2 request's time in Unix nanoseconds. For SYNC, this is the request's own time. Otherwise, it is 1 second before
+/// the key expires, or 0 if the key never expires.
 fn v2_time_ns(request: &RequestV2) -> i64 {
     match request.method.as_str() {
         "SYNC" => request.time,
@@ -105,7 +105,7 @@ fn v2_time_ns(request: &RequestV2) -> i64 {
 /// Converts a change of raft's configuration. Fails if its kind is unknown or the added member cannot be parsed.
 pub(super) fn members(change: &ConfChange, index: u64) -> Result<Command, AdoptError> {
     let kind = ConfChangeKind::try_from(change.kind);
-    let kind = kind.map_err(|_| AdoptError::entry(index, "its kind of change is unknown"))?;
+    let kind = kind.map_err(|_| AdoptError::entry(index, "it has an unknown change type"))?;
     let asked = ChangeMembers {
         learners_max: u32::MAX,
         voters: true,
@@ -114,7 +114,7 @@ pub(super) fn members(change: &ConfChange, index: u64) -> Result<Command, AdoptE
     let id = change.node_id;
     let context = || {
         let read = MemberContext::parse(&change.context);
-        read.ok_or_else(|| AdoptError::entry(index, "the member that it adds cannot be read"))
+        read.ok_or_else(|| AdoptError::entry(index, "it adds a member that cannot be parsed"))
     };
     Ok(match kind {
         ConfChangeKind::RemoveNode => Command::Members(ChangeMembers { remove: id, ..asked }),
@@ -323,8 +323,8 @@ fn user_password(
     Ok(UserPassword { name: asked.name.clone(), password })
 }
 
-/// Returns the bcrypt hash of the password in the entry at `index`: `hashed`, which is in base64, or a new hash of `clear`,
-/// because etcd 3.4 logs the password itself. The salt is derived from the cluster id and the index, so that all members get
+/// Returns the bcrypt hash of the password in the entry at `index`: `hashed`, which is in base64, or else a new hash of
+/// `clear`. etcd 3.4 logs the password itself. The salt is derived from the cluster id and the index, so that all members get
 /// the same hash.
 fn password_hash(
     hashed: &str,

@@ -22,10 +22,10 @@ fn log(payload: EntryPayload) -> LogEntry {
 }
 
 fn entry(request: InternalRaftRequest) -> Entry {
-    let change = of(&log(EntryPayload::Request(Box::new(request))), 1).expect("it converts");
+    let change = of(&log(EntryPayload::Request(Box::new(request))), 1).expect("a known change");
     match change {
         Change::Entry(entry) => *entry,
-        Change::None | Change::PathAuth => panic!("it is no entry"),
+        Change::None | Change::PathAuth => panic!("not an entry"),
     }
 }
 
@@ -48,7 +48,7 @@ fn the_caller_is_the_user_that_etcd_recorded() {
 
 /// Witan would refuse this transaction, because it reads more than one request may read.
 #[test]
-fn a_transaction_that_etcd_has_executed_has_no_bound() {
+fn a_transaction_that_etcd_has_executed_has_no_read_limit() {
     let delete = DeleteRangeRequest { key: "a".into(), prev_kv: true, ..Default::default() };
     let op = |request| RequestOp { request: Some(request) };
     let inner = TxnRequest {
@@ -72,7 +72,7 @@ fn a_transaction_that_etcd_has_executed_has_no_bound() {
 }
 
 #[test]
-fn a_lease_lasts_at_least_as_long_as_etcd_has_granted() {
+fn a_lease_has_at_least_the_ttl_that_etcd_has_granted() {
     for (asked, granted) in [(1, 2), (60, 60)] {
         let grant = LeaseGrantRequest { id: 5, ttl: asked };
         let converted =
@@ -93,13 +93,13 @@ fn reads_and_logins_change_nothing() {
         InternalRaftRequest::default(),
     ] {
         let change = of(&log(EntryPayload::Request(Box::new(request))), 1);
-        assert_eq!(change.expect("it converts"), Change::None);
+        assert_eq!(change.expect("a known change"), Change::None);
     }
 }
 
 /// etcd accepts such values. In Witan's log, they would be from a later release.
 #[test]
-fn values_that_no_release_knows_are_converted_or_refused() {
+fn unknown_values_are_converted_or_refused() {
     let compare = vec![Compare { result: 99, target: 99, ..Compare::default() }];
     let range = RangeRequest { sort_order: 99, sort_target: 99, ..RangeRequest::default() };
     let success = vec![RequestOp { request: Some(Request::RequestRange(range)) }];
@@ -133,15 +133,15 @@ fn a_password_in_the_log_gets_the_same_hash_at_each_member() {
         password: "secret".into(),
         ..AuthUserAddRequest::default()
     };
-    let [one, other] = [(); 2].map(|()| user_add(&asked, 7, 1).expect("it hashes").password);
+    let [one, other] = [(); 2].map(|()| user_add(&asked, 7, 1).expect("a hash").password);
     assert_eq!(one, other);
     assert!(one.starts_with(b"$2a$10$"), "{one:?}");
-    let elsewhere = user_add(&asked, 8, 1).expect("it hashes").password;
+    let elsewhere = user_add(&asked, 8, 1).expect("a hash").password;
     assert_ne!(one, elsewhere);
 }
 
 #[test]
-fn members_come_change_and_go() {
+fn members_are_added_changed_and_removed() {
     let mut machine = StateMachine::default();
     let mut change = |kind: ConfChangeKind, node_id, context: &str| {
         let change = ConfChange {
@@ -150,7 +150,7 @@ fn members_come_change_and_go() {
             context: context.to_owned().into(),
             ..ConfChange::default()
         };
-        let command = members(&change, 7).expect("it converts");
+        let command = members(&change, 7).expect("a known change");
         machine.apply(&Entry { command: Some(command), ..Entry::default() });
         machine.members.clone()
     };
