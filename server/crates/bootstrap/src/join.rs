@@ -70,7 +70,7 @@ pub enum JoinError {
 pub struct JoinedCluster {
     /// This member's identity in the cluster.
     pub identity: DataIdentity,
-    /// The cluster's current members, one of which sends this member the state.
+    /// The cluster's current members. One of them sends the state to this member.
     members: MemberRegistry,
 }
 
@@ -186,7 +186,7 @@ pub async fn refuse_running(
 }
 
 /// Fails if another member knows this member's client URLs, which only a member with data publishes. Without its data, this
-/// member could vote twice in a term or vote for a candidate that lacks entries that this member acknowledged.
+/// member could vote twice in a term or vote for a candidate without entries that this member has acknowledged.
 fn check_not_started(own: MemberId, clusters: &[RemoteCluster]) -> Result<(), JoinError> {
     let mut members = clusters.iter().flat_map(|cluster| &cluster.members);
     match members.any(|member| MemberId(member.id) == own && !member.client_urls.is_empty()) {
@@ -195,8 +195,8 @@ fn check_not_started(own: MemberId, clusters: &[RemoteCluster]) -> Result<(), Jo
     }
 }
 
-/// Joins the first cluster that contains this member. Not only the first response counts, because a member that still applies
-/// its log may not know the latest members. If no cluster matches, fails with the error of the first response.
+/// Joins the first cluster that contains this member. Checks all responses, because a member that still applies its log may not
+/// know the latest members. If no cluster matches, fails with the error of the first response.
 fn joined(config: &Config, clusters: &[RemoteCluster]) -> Result<JoinedCluster, JoinError> {
     let fits = |cluster| own_id_in(config, cluster).map(|id| (cluster, id));
     let later = |error| {
@@ -298,10 +298,10 @@ mod tests {
     }
 
     #[test]
-    fn a_joining_member_finds_itself_by_its_urls() {
+    fn a_joining_member_finds_its_id_by_its_urls() {
         let config = config(ClusterState::Existing);
         let two = cluster(&[(7, "http://127.0.0.1:1"), (8, "http://localhost:2")]);
-        let found = joined(&config, &[two]).expect("both are known");
+        let found = joined(&config, &[two]).expect("a matching cluster");
         assert_eq!(found.identity, DataIdentity::new(0xC1, MemberId(8)));
         let state = found.state();
         assert_eq!(state.machine.members.by_id.len(), 2);
@@ -316,10 +316,10 @@ mod tests {
         let latest = cluster(&[(7, "http://127.0.0.1:1"), (8, "http://127.0.0.1:2")]);
         assert!(
             joined(&config, &[one.clone(), latest]).is_ok(),
-            "the first one executes its log"
+            "the first member still applies its log"
         );
         let refusal = joined(&config, &[one])
-            .expect_err("it was not added")
+            .expect_err("the member is missing")
             .to_string();
         assert!(refusal.contains("member count is unequal"), "{refusal}");
         let other = cluster(&[(7, "http://127.0.0.1:1"), (8, "http://127.0.0.1:3")]);
@@ -344,18 +344,18 @@ mod tests {
         let behind = cluster(&[(7, "http://127.0.0.1:1"), (8, "http://127.0.0.1:2")]);
         assert!(
             check_not_started(MemberId(8), std::slice::from_ref(&behind)).is_ok(),
-            "it never started"
+            "the member never started"
         );
         assert!(
             joined(&joins, std::slice::from_ref(&behind)).is_ok(),
-            "it never started"
+            "the member never started"
         );
         let mut known = behind.clone();
         known.members[1].client_urls = known.members[0].client_urls.clone();
         let refusals = [
-            check_not_started(MemberId(8), &[known.clone()]).expect_err("it was started"),
-            joined(&joins, &[known.clone()]).expect_err("it was started"),
-            joined(&joins, &[behind, known]).expect_err("one of them knows"),
+            check_not_started(MemberId(8), &[known.clone()]).expect_err("the member was started"),
+            joined(&joins, &[known.clone()]).expect_err("the member was started"),
+            joined(&joins, &[behind, known]).expect_err("a member knows the URLs"),
         ];
         for refusal in refusals.map(|refusal| refusal.to_string()) {
             assert!(

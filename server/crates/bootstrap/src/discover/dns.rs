@@ -178,7 +178,7 @@ fn read(message: &[u8], id: u16, name: &Name<'_>) -> io::Result<Answer> {
         return Ok(Answer::Records(Vec::new()));
     }
     if code != RCODE::NoError {
-        let refusal = format!("the name server answers {code:?}");
+        let refusal = format!("the name server returned {code:?}");
         return Err(io::Error::other(refusal));
     }
     let records = answer.answers.iter().filter_map(|record| {
