@@ -50,7 +50,7 @@ pub struct BackupRecord {
     /// the revision was compacted or is the first one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision_digest: Option<String>,
-    /// Whether no quorum confirmed that the member was up to date, or the CORRUPT alarm was raised, so the backup can lack
+    /// Whether no quorum confirmed that the member was up to date, or the CORRUPT alarm was raised. The backup can then lack
     /// acknowledged writes or have wrong keys. The retention does not count such a backup.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unconfirmed: bool,

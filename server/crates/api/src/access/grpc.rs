@@ -1,5 +1,5 @@
 //! The table of calls: every gRPC method with its required access and its gateway paths. The gRPC services, the gateway's
-//! dispatch, the metrics of calls, the authorization, the OpenAPI document and the clients are derived from it.
+//! dispatch, the metrics, the authorization, the OpenAPI document and the clients use this table.
 
 use super::Access::{self, OwnUser, Public, Root, V3Keys, V3Root, V3User};
 
@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_method_and_no_path_is_listed_twice() {
+    fn each_method_and_each_path_is_listed_once() {
         for route in GRPC {
             assert_eq!(GrpcRoute::of(route.method), Some(route));
         }

@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_require_authentication_of_their_key_space_and_administration_of_either() {
+    fn keys_require_the_authentication_of_their_key_space_and_administration_requires_either() {
         let [v2, v3] = [true, false].map(|v2| AuthSwitches { v2, v3: !v2 });
         for access in Access::ALL {
             assert!(

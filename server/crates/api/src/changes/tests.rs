@@ -27,7 +27,7 @@ fn segment(groups: &[&[i64]]) -> Segment {
 }
 
 #[test]
-fn names_are_in_the_order_of_the_log() {
+fn names_sort_in_the_order_of_the_log() {
     let ordered = [
         id(9, 0),
         id(9, 1),
@@ -55,7 +55,7 @@ fn names_are_in_the_order_of_the_log() {
 }
 
 #[test]
-fn a_segment_is_whole_or_refused() {
+fn an_incomplete_or_changed_segment_is_refused() {
     let sound = segment(&[&[4, 4, 5], &[6]]);
     let bytes = encode(&sound);
     assert_eq!(decode(id(4, 0), &bytes), Ok(sound));
@@ -86,7 +86,7 @@ fn a_segment_is_whole_or_refused() {
 
 /// A program that does not know a format must not report its files as damaged.
 #[test]
-fn another_version_is_not_broken() {
+fn a_segment_of_another_version_is_not_reported_as_broken() {
     let mut bytes = encode(&segment(&[&[4]]));
     bytes[7] = b'2';
     let length = bytes.len() - DIGEST_BYTES;
@@ -143,7 +143,7 @@ fn segments_follow_one_another() {
     let names: Vec<_> = log.iter().map(|(id, _)| (id.first, id.number)).collect();
     assert_eq!(names, [(4, 0), (6, 0), (6, 1), (6, 2), (9, 0)]);
     assert_eq!(read(&log), Ok(()));
-    assert_eq!(read(&log[2..]), Ok(()), "the older ones are removed");
+    assert_eq!(read(&log[2..]), Ok(()), "the older segments are removed");
     for (lost, first, last) in [(1, 6, 6), (3, 6, 8)] {
         let mut holed = log.clone();
         holed.remove(lost);
