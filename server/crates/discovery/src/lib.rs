@@ -1,5 +1,5 @@
-//! The discovery service. Members of a new cluster register below a token and find each other's addresses there. The paths are
-//! those of etcd's public service: `/new`, `/<token>`, `/<token>/<id>`, `/<token>/_config/size`.
+//! The discovery service. Members of a new cluster register below a token and find each other's addresses there. The service
+//! has the paths of etcd's public service: `/new`, `/<token>`, `/<token>/<id>`, `/<token>/_config/size`.
 //!
 //! The registry is a directory of the v2 tree (`/v2/keys/_etcd/registry`). Responses and errors have v2's format.
 //!

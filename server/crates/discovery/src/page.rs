@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_names_who_is_there_and_counts_who_is_missing() {
+    fn the_page_lists_registered_members_and_counts_missing_members() {
         let page = shown(Some(3), &["a=http://1:1,a=http://1:2", "b=http://2:1"]);
         for part in [
             "2 of 3 members have registered, 1 missing.",
@@ -165,14 +165,14 @@ mod tests {
     }
 
     #[test]
-    fn a_size_that_a_v2_client_wrote_does_not_lengthen_the_page() {
+    fn the_page_lists_at_most_the_maximum_number_of_missing_members() {
         let page = shown(Some(1_000_000), &["a=http://1:1"]);
         assert!(page.contains("1 of 1000000 members have registered, 999999 missing."));
         assert_eq!(page.matches("missing</td>").count() as u64, SIZE_MAX - 1);
     }
 
     #[test]
-    fn what_members_wrote_is_escaped() {
+    fn text_from_members_is_escaped() {
         let page = shown(Some(1), &["<script>alert(1)</script>=\"'&"]);
         assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
         assert!(page.contains("&quot;&#39;&amp;") && !page.contains("<script"));

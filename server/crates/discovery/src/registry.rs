@@ -201,8 +201,8 @@ impl Asked<'_> {
     }
 
     /// Returns the token's directory with its registrations. Fails with `NoSpace` if it has more than `INLINE_ITEMS` nodes or
-    /// `INLINE_BYTES` bytes of paths and values: a v2 client can create such a directory, which would block the worker. Fails
-    /// with `NotDir` if it is a file.
+    /// `INLINE_BYTES` bytes of paths and values. A v2 client can create such a directory, and its listing would block the
+    /// worker. Fails with `NotDir` if it is a file.
     fn directory(&self, tree: &Tree) -> Result<witan_tree::Node, V2Error> {
         let path = directory(self.token);
         if tree.shows_more_than(path.as_bytes(), false, INLINE_ITEMS, INLINE_BYTES) {
