@@ -88,7 +88,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn most_voters_decide() {
+    fn the_state_of_most_voters_is_correct() {
         let (a, b, c, none) = (Some(1), Some(2), Some(3), None);
         let agreed = |complete| StateAgreement::Agreed { complete };
         for (keys, agreement) in [
@@ -107,7 +107,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn learners_are_judged_and_do_not_judge() {
+    fn learners_are_compared_but_do_not_vote() {
         let mut members: Vec<MemberHash> = [1, 2, 2, 2]
             .into_iter()
             .zip(1..)
@@ -122,10 +122,10 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn all_hashes_are_compared_and_the_release_is_not() {
+    fn all_hashes_are_compared_but_not_the_release() {
         let mut members: Vec<MemberHash> = (1..=3).map(|id| member(id, Some(1))).collect();
         let mut change = |change: fn(&mut StateHash)| {
-            change(members[2].found.as_mut().expect("it answers"));
+            change(members[2].found.as_mut().expect("a hash"));
             decide(&members)
         };
         let agreed = StateAgreement::Agreed { complete: true };

@@ -385,7 +385,7 @@ mod tests {
 
     /// Without the other members' states, this member may still be corrupt, so it must not disarm its alarm.
     #[test]
-    fn a_state_is_unconfirmed_if_most_voters_do_not_report_theirs() {
+    fn a_state_is_unconfirmed_if_most_voters_report_no_state() {
         for (others, sound) in [
             ([None, None], false),
             ([Some(1), None], true),

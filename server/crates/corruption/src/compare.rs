@@ -45,7 +45,7 @@ impl Comparison {
         let of = |member: &MemberHash| {
             let id = member.member;
             match &member.found {
-                None => format!("{id} has none"),
+                None => format!("{id} has no hash"),
                 Some(hash) => format!(
                     "{id} has {:08x} and {:08x} at revision {}",
                     hash.keys, hash.others, hash.revision
