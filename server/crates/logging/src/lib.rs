@@ -143,7 +143,7 @@ mod tests {
                 "serving \"clients\""
             );
             tracing::debug!("not at this level");
-            tracing::info!(target: "h2::proto", "not of our own");
+            tracing::info!(target: "h2::proto", "a line of a library");
             tracing::error!(target: "actix_http::h1::dispatcher", "stream error");
             tracing::warn!(target: "h2::proto", error = %io::Error::other("x\ty"), "strange");
         });
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn slow_requests_are_warned_about() {
+    fn a_slow_request_causes_a_warning() {
         let ms = Duration::from_millis;
         let lines = logged(LevelFilter::WARN, LogFormat::Json, |_| {
             assert!(warn_if_slow("put", ms(400), ms(300)));
@@ -205,8 +205,8 @@ mod tests {
         let lines = logged(LevelFilter::ERROR, LogFormat::Json, |log_level| {
             for level in [LevelFilter::ERROR, LevelFilter::INFO, LevelFilter::DEBUG] {
                 log_level.set(level);
-                tracing::info!(?level, "seen from info on");
-                tracing::debug!(?level, "seen at debug alone");
+                tracing::info!(?level, "logged at info and debug");
+                tracing::debug!(?level, "logged only at debug");
             }
         });
         assert_eq!(lines.len(), 3, "{lines:?}");

@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn some_lines_a_second_are_logged_and_the_others_are_counted() {
+    fn lines_beyond_the_limit_are_counted() {
         let limit = LogLimit::new();
         let begun = Instant::now();
         for _ in 0..LINES_MAX {
