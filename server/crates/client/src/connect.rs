@@ -37,7 +37,7 @@ impl Route<'_> {
         match timeout(self.patience, self.dial(&authority)).await {
             Ok(dialed) => dialed.map_err(|error| format!("cannot connect to {authority}: {error}")),
             Err(_) => Err(format!(
-                "cannot connect to {authority} in {:?}",
+                "cannot connect to {authority} within {:?}",
                 self.patience
             )),
         }
@@ -105,6 +105,6 @@ pub async fn check_certificate(
     match timeout(patience, handshake).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("no answer in {patience:?}")),
+        Err(_) => Err(format!("no response within {patience:?}")),
     }
 }

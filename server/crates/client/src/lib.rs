@@ -169,7 +169,7 @@ pub async fn in_time<T>(
     call: impl Future<Output = Result<T, Status>>,
 ) -> Result<T, Status> {
     let late =
-        |_| Status::deadline_exceeded(format!("no answer in {:?}", settings.request_timeout));
+        |_| Status::deadline_exceeded(format!("no response within {:?}", settings.request_timeout));
     timeout(settings.request_timeout, call)
         .await
         .map_err(late)?

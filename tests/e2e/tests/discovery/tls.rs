@@ -138,7 +138,7 @@ fn v3_discovery_gives_up_in_time() {
         (
             "http",
             &["--discovery-request-timeout=100ms"],
-            "no answer in 100ms",
+            "no response within 100ms",
         ),
         (
             "http",
