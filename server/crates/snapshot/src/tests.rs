@@ -172,7 +172,7 @@ fn a_snapshot_has_the_feature_level_of_its_cluster() {
 
 /// A restore would silently lose the record.
 #[test]
-fn a_record_of_a_later_release_in_the_own_bucket_is_refused() {
+fn a_record_of_a_later_release_in_witans_bucket_is_refused() {
     let folder = Folder::new("own");
     for (key, later) in [(&b"z1"[..], true), (b"uz", true), (b"", false)] {
         let fill = |writer: &mut Writer<'_>| {
@@ -207,7 +207,7 @@ fn a_lease_is_exported_with_its_full_ttl() {
 }
 
 #[test]
-fn counters_that_leave_no_room_are_refused() {
+fn counters_near_their_limit_are_refused() {
     let folder = Folder::new("counters");
     let mut view = sample(10);
     for (revision, taken) in [
@@ -266,7 +266,7 @@ fn an_import_ends_with_the_error_of_its_caller() {
 }
 
 #[test]
-fn later_revisions_are_left_out() {
+fn revisions_after_the_limit_are_omitted() {
     let folder = Folder::new("up-to");
     let view = sample(10);
     let data = bytes(&view);
@@ -314,7 +314,7 @@ fn file_of(fill: &dyn Fn(&mut Writer<'_>) -> io::Result<()>) -> Vec<u8> {
 }
 
 #[test]
-fn trees_of_any_depth_are_whole() {
+fn trees_of_any_depth_contain_all_records() {
     let folder = Folder::new("depth");
     for (keys, key_bytes, value_bytes) in [
         (0, 1, 0),

@@ -1,4 +1,4 @@
-//! etcd's v2 store with all of its namespaces: `/0` contains the members and the cluster version, `/1` the users' keys, and
+//! etcd's v2 store with all of its namespaces. `/0` contains the members and the cluster version, `/1` the users' keys, and
 //! `/2` v2 users and roles. The store is read from a snapshot in etcd's data directory. It then executes the later entries of
 //! etcd's log and is converted to Witan's state.
 //!
@@ -41,7 +41,7 @@ pub struct V2Store {
 impl Default for V2Store {
     /// Returns the store as it is before the first log entry, for a data directory without a snapshot.
     fn default() -> Self {
-        let mut tree = Tree::at_index(0).expect("0 is a small index");
+        let mut tree = Tree::at_index(0).expect("0 is a valid index");
         for path in ["/0", KEYS] {
             let node = ImportedNode { path: path.into(), ..ImportedNode::default() };
             tree.import_node(node).expect("a directory of the root");

@@ -55,7 +55,7 @@ fn path_of(id: u64) -> String {
 fn raft_attributes(peer_urls: &[String], is_learner: bool) -> Vec<u8> {
     let peer_urls = Some(peer_urls.to_vec());
     let value = serde_json::to_vec(&RaftAttributes { peer_urls, is_learner });
-    value.expect("texts have a JSON")
+    value.expect("strings serialize to JSON")
 }
 
 impl V2Store {
@@ -154,7 +154,7 @@ impl V2Store {
                 name: asked.name.clone(),
                 client_urls: Some(asked.client_urls.clone()).filter(|urls| !urls.is_empty()),
             };
-            let value = serde_json::to_vec(&attributes).expect("texts have a JSON");
+            let value = serde_json::to_vec(&attributes).expect("strings serialize to JSON");
             let path = format!("{}/{ATTRIBUTES}", path_of(asked.id)).into();
             self.write(TreeOperation::Set(Set {
                 path,

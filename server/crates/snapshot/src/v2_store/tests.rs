@@ -110,7 +110,7 @@ fn timeless(mut event: Option<serde_json::Value>) -> Option<serde_json::Value> {
 }
 
 #[test]
-fn reads_and_watches_are_answered_as_etcd_does() {
+fn reads_and_watches_return_etcds_responses() {
     let answers: Answers = serde_json::from_str(ANSWERS).unwrap();
     let keys = store().keys();
     assert_eq!(keys.index(), answers.index);
@@ -211,7 +211,7 @@ fn the_log_leads_to_the_store_of_the_snapshot() {
 }
 
 #[test]
-fn the_keys_make_a_checkpoint() {
+fn the_keys_are_loaded_from_their_checkpoint() {
     let keys = store().keys();
     let mut loaded = Tree::default();
     for (key, value) in records(&keys) {

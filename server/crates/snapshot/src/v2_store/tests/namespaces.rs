@@ -27,7 +27,7 @@ fn members_and_the_version_are_read() {
 }
 
 #[test]
-fn members_come_change_and_go_as_in_etcd() {
+fn members_are_added_changed_and_removed_as_in_etcd() {
     let mut store = store();
     let mut index = store.tree.index();
     let mut steps = |store: &V2Store| {
