@@ -1,5 +1,5 @@
-//! Creates the data directory of a single-member cluster for etcd 3.6 and later: a backend, a Raft snapshot at the backend's
-//! last entry, and a log that starts there.
+//! Creates the data directory of a single-member cluster for etcd 3.6 and later. The directory contains a backend, a Raft
+//! snapshot at the backend's last entry, and a log that starts at this entry.
 //!
 //! A failure or a crash leaves nothing at the final path, because the complete, durable directory is renamed to it last.
 

@@ -28,7 +28,7 @@ pub struct LogEntry {
 pub enum EntryPayload {
     /// No data, as in the first entry of a leader's term.
     Empty,
-    /// A v3 request, or one that sets the cluster version or a member's attributes.
+    /// A v3 request, or a request that sets the cluster version or a member's attributes.
     Request(Box<InternalRaftRequest>),
     /// A v2 request.
     RequestV2(Box<RequestV2>),

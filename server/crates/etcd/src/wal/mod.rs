@@ -75,8 +75,9 @@ fn parse_name(name: &str) -> Option<(u64, u64)> {
     Some((number(sequence)?, number(index)?))
 }
 
-/// Reads the log except its entries: metadata, the last hard state, the snapshots up to its commit index, and the size of a
-/// torn write at the end. Fails if a record is damaged, the segments belong to different members, or the metadata is missing.
+/// Reads the log except its entries. Returns the metadata, the last hard state, the snapshots up to its commit index, and the
+/// size of a torn write at the end. Fails if a record is damaged, the segments belong to different members, or the metadata is
+/// missing.
 pub(crate) fn summarize(segments: &[Segment]) -> Result<Summary, EtcdError> {
     let mut metadata = None;
     let mut hard_state = HardState::default();

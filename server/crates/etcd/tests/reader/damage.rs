@@ -60,7 +60,7 @@ fn a_sector_of_the_last_record_may_be_missing() {
 
 /// etcd would truncate the log at a sector of zeros and lose the later entries.
 #[test]
-fn records_behind_a_gap_are_not_passed_over() {
+fn records_after_a_gap_are_not_ignored() {
     let mut segment = first_segment();
     let begin = segment.bytes().len();
     segment.entry(&put(1, 1, 2000));
@@ -85,7 +85,7 @@ fn records_behind_a_gap_are_not_passed_over() {
 
 /// The reader returns the first entries of a damaged log, or refuses it.
 #[test]
-fn no_changed_byte_makes_an_entry() {
+fn a_changed_byte_never_changes_an_entry() {
     let (whole, _) = three_entries(20);
     let directory = Directory::new(2);
     directory.segment(0, 0, &whole);
@@ -108,7 +108,7 @@ fn no_changed_byte_makes_an_entry() {
 }
 
 #[test]
-fn an_earlier_segment_is_complete() {
+fn an_incomplete_earlier_segment_is_refused() {
     let (whole, begin) = three_entries(20);
     let directory = Directory::new(0);
     let mut second = SegmentEncoder::new(0, OWNER);

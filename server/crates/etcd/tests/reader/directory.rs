@@ -36,7 +36,7 @@ fn later_entries_replace_earlier_ones() {
 }
 
 #[test]
-fn the_newest_intact_snapshot_that_is_committed_counts() {
+fn the_newest_intact_committed_snapshot_is_used() {
     let mut first = first_segment();
     for index in 1..=4 {
         first.entry(&put(index, 1, 20));
@@ -92,7 +92,7 @@ fn the_newest_intact_snapshot_that_is_committed_counts() {
 }
 
 #[test]
-fn the_log_may_be_elsewhere() {
+fn the_log_can_be_in_another_directory() {
     let directory = Directory::new(0);
     directory.segment(0, 0, first_segment().bytes());
     let elsewhere = directory.root.join("elsewhere");
@@ -103,7 +103,7 @@ fn the_log_may_be_elsewhere() {
 }
 
 #[test]
-fn a_running_etcd_is_noticed() {
+fn the_directory_of_a_running_etcd_is_refused() {
     let directory = Directory::new(0);
     directory.segment(0, 0, first_segment().bytes());
     let held = File::open(directory.snap().join("db")).unwrap();
@@ -168,7 +168,7 @@ fn backend_metadata_is_read() {
 
 /// The member stopped while it installed the leader's snapshot.
 #[test]
-fn the_backend_that_was_received_counts() {
+fn the_backend_received_with_a_snapshot_is_used() {
     let mut segment = first_segment();
     segment.snapshot(&wal_snapshot(9, 2));
     segment.state(&commit(2, 9));
@@ -216,7 +216,7 @@ fn payload(entry: &RaftEntry) -> Result<EntryPayload, String> {
 }
 
 #[test]
-fn entries_are_decoded_as_etcd_does() {
+fn entries_are_decoded_as_in_etcd() {
     assert_eq!(payload(&normal(1, 1, Vec::new())), Ok(EntryPayload::Empty));
     let Ok(EntryPayload::Request(request)) = payload(&put(1, 1, 3)) else {
         panic!("a put")
