@@ -61,7 +61,7 @@ impl Drop for Crafted {
 
 /// Each branch has the rest of the file as its overflow and refers to the next branch.
 #[test]
-fn a_page_counts_with_its_overflow() {
+fn the_overflow_of_a_page_counts_as_visited() {
     let mut crafted = Crafted::new("overflow");
     for id in 2..PAGES - 1 {
         let header = PageHeader {
@@ -87,7 +87,7 @@ fn a_page_counts_with_its_overflow() {
 
 /// Each branch refers to the next one, and the last to a leaf, so the tree is as deep as the file has pages.
 #[test]
-fn a_tree_is_as_deep_as_it_is() {
+fn a_tree_can_be_as_deep_as_the_file_has_pages() {
     let mut crafted = Crafted::new("deep");
     for id in 2..PAGES - 1 {
         let header = PageHeader { id, kind: BRANCH, count: 1, overflow: 0 };
@@ -106,7 +106,7 @@ fn a_tree_is_as_deep_as_it_is() {
 
 /// The queue of page numbers never exceeds the number of pages.
 #[test]
-fn a_branch_has_no_more_pages_below_it_than_there_are() {
+fn a_branch_with_more_children_than_the_file_has_pages_is_refused() {
     let mut crafted = Crafted::new("wide");
     let header = PageHeader { id: 2, kind: BRANCH, count: PAGES as u16, overflow: 0 };
     crafted.page(header, &[[0, 0, 3, 0]; PAGES as usize], &[]);
@@ -116,7 +116,7 @@ fn a_branch_has_no_more_pages_below_it_than_there_are() {
 
 /// Two records of a leaf share the bytes of their values.
 #[test]
-fn records_do_not_overlap() {
+fn overlapping_records_are_refused() {
     let mut crafted = Crafted::new("overlap");
     let header = PageHeader { id: 3, kind: LEAF, count: 2, overflow: 0 };
     let position = 2 * ELEMENT_BYTES as u32;
@@ -141,7 +141,7 @@ fn records_do_not_overlap() {
 }
 
 #[test]
-fn a_nested_bucket_fits_into_a_page() {
+fn a_nested_bucket_longer_than_a_page_is_refused() {
     let mut crafted = Crafted::new("inline");
     let header = PageHeader { id: 2, kind: LEAF, count: 1, overflow: 3 };
     let long = (2 * PAGE_BYTES) as u32;
@@ -157,7 +157,7 @@ fn meta(transaction: u64, root: u64, page_bytes: u64) -> [u8; PAGE_BYTES] {
 }
 
 #[test]
-fn the_newer_valid_meta_page_counts() {
+fn the_newer_valid_meta_page_is_used() {
     let mut crafted = Crafted::new("metas");
     let root = |crafted: &Crafted| {
         let named = crafted.open().buckets().unwrap();

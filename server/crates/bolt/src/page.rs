@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_meta_page_is_bbolts() {
+    fn a_meta_page_equals_bbolts() {
         // Copied from a real file.
         let meta = MetaPage {
             root: 3,

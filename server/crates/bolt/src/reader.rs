@@ -68,7 +68,7 @@ impl BoltFile {
             .is_none_or(|end| end > length)
         {
             return Err(BoltError::File(format!(
-                "it ends at byte {length}, before its {} pages do",
+                "it ends at byte {length}, before the end of its {} pages",
                 meta.end
             )));
         }
