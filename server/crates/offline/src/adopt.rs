@@ -26,12 +26,12 @@ pub(super) fn adopt(arguments: &AdoptArguments) -> Result<String, OfflineError> 
     let torn = match adopted.torn_bytes {
         0 => String::new(),
         bytes => format!(
-            "left out {bytes} bytes at the end of etcd's log, which were not written completely\n"
+            "ignored {bytes} bytes of an incomplete write at the end of etcd's log\n"
         ),
     };
     Ok(format!(
-        "adopted {}: member {} of cluster {}, {} members, {} keys, revision {}, entry {}, {} entries after it for the \
-         cluster to decide about\n{torn}{shared}",
+        "adopted {}: member {} of cluster {}, {} members, {} keys, revision {}, last entry {}, {} later entries that \
+         the cluster commits or discards\n{torn}{shared}",
         arguments.data_dir.display(),
         adopted.identity.member_id,
         ids::hex(adopted.identity.cluster_id),

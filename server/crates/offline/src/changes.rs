@@ -32,7 +32,7 @@ pub enum ChangesError {
         last: i64,
     },
     #[error(
-        "{folder}: the changes end at revision {last}, but {target} is to be restored; fetch them again"
+        "{folder}: the changes end at revision {last}, before the target revision {target}; fetch them again"
     )]
     Short {
         folder: String,
@@ -187,7 +187,7 @@ fn follow(machine: &mut StateMachine, operation: &FollowOperation) -> Result<(),
         caller: None,
     };
     let Reply::Followed(outcome) = machine.apply(&entry).reply else {
-        unreachable!("a command of following has its reply");
+        unreachable!("the reply belongs to another command");
     };
     outcome
 }
@@ -349,7 +349,7 @@ mod tests {
         refused("cut", "is broken", &|folder| {
             rewrite(folder, &|bytes| bytes.truncate(20))
         });
-        refused("end", "end at revision 3, but 5", &|folder| {
+        refused("end", "end at revision 3, before the target revision 5", &|folder| {
             fs::remove_file(folder.segment(4)).unwrap();
         });
         refused(

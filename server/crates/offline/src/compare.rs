@@ -28,7 +28,7 @@ pub(super) fn keys(record: &Path, kv: &Kv) -> Result<String, OfflineError> {
     let record: Record =
         serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
     let Some(wanted) = record.keys_hash else {
-        return Ok(", keys not compared: the record has no hash of them".to_owned());
+        return Ok(", keys not compared: the record has no hash of the keys".to_owned());
     };
     let revision = record.revision;
     let compacted = (kv.compacted().0.max(0), wanted.compact_revision.max(0));

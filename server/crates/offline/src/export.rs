@@ -43,7 +43,7 @@ pub(super) fn export(arguments: &ExportArguments) -> Result<String, OfflineError
         true => "the keys of v2 are left out: etcd 3.6 and later have no v2\n",
     };
     Ok(format!(
-        "exported {} to {}: member {} of cluster {:x}, the only one of it, {} keys, revision {}, its log ends at entry \
+        "exported {} to {}: member {}, the only member of cluster {:x}, {} keys, revision {}, its log ends at entry \
          {index} of term {term}\n{left_out}",
         from.display(),
         to.display(),
@@ -58,13 +58,13 @@ pub(super) fn export(arguments: &ExportArguments) -> Result<String, OfflineError
 fn check_target(from: &Path, to: &Path) -> io::Result<()> {
     let refusal = |text: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     if fs::symlink_metadata(to).is_ok() {
-        return refusal("it exists already; name a path that does not");
+        return refusal("it already exists; specify another path");
     }
     let folder = fs::canonicalize(witan_etcd::parent(to))?;
     // The later read reports a missing source.
     match fs::canonicalize(from) {
         Ok(from) if folder.starts_with(&from) => {
-            refusal("it is inside the member's data directory; name a path outside of it")
+            refusal("it is inside the member's data directory; specify a path outside it")
         }
         Ok(_) | Err(_) => Ok(()),
     }

@@ -120,7 +120,7 @@ fn result(replayed: &Replayed) -> String {
             } else {
                 writeln!(
                     text,
-                    "  the recording began with keys that it does not hold, which may be why"
+                    "  the recording lacks earlier keys or values, which may be the cause"
                 )
             }
         }

@@ -181,7 +181,7 @@ fn first_member_state(
     }
     let Invocation::Start(config) = Config::load(flags.into_iter(), &Environment::default())?
     else {
-        unreachable!("these flags ask for a start")
+        unreachable!("the flags start a member")
     };
     config.bootstrap()?;
     let (identity, state) = bootstrap::beginning(&config, None);

@@ -228,7 +228,7 @@ fn what_cannot_be_exported_is_refused_and_nothing_is_written() {
     refused(&server, &to, "in use");
     server.http("PUT", "/v2/keys/a", "value=1");
     server.terminate();
-    refused(&server, server.dir(), "it exists already");
+    refused(&server, server.dir(), "it already exists");
     let inside = data(&server).join("exported");
     refused(&server, &inside, "inside the member's data directory");
     let missing = server.dir().join("no").join("folder");
