@@ -89,8 +89,8 @@ pub(super) struct AdoptArguments {
     pub(super) wal_dir: Option<PathBuf>,
 }
 
-/// Exports the state of a stopped Witan member to a data directory for etcd 3.6 or later, with the same revisions, leases,
-/// users, member id and cluster id. The member is the only member of the etcd cluster: add the other members again. The Witan
+/// Exports the state of a stopped Witan member to a data directory for etcd 3.6 or later. The revisions, leases, users, member
+/// id and cluster id stay the same. The member is the only member of the etcd cluster: add the other members again. The Witan
 /// data directory is not changed; a copy of its log is written to the directory for temporary files.
 #[derive(Debug, Parser)]
 #[command(name = "witan export", bin_name = "witan export")]

@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_applied_up_to_the_revision() {
+    fn changes_are_applied_up_to_the_target_revision() {
         let kv = Folder::new("all", 5).apply().unwrap().kv;
         let shown = |key: &'static [u8]| {
             let pair = newest(&kv, key);
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_broken_is_named() {
+    fn errors_name_missing_and_broken_changes() {
         let refused = |name, words: &str, harm: &dyn Fn(&Folder)| {
             let folder = Folder::new(name, 5);
             harm(&folder);

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_without_a_hash_is_compared_with_nothing() {
+    fn keys_are_not_compared_without_a_hash_in_the_record() {
         let found = compared("none", "{\"revision\":1}").unwrap();
         assert!(found.contains("not compared"), "{found}");
         assert!(compared("broken", "{").unwrap_err().contains("--compare"));

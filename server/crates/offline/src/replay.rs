@@ -45,8 +45,8 @@ fn since_ms(turn: &ShownTurn<'_>) -> i64 {
     turn.at_ns.saturating_sub(turn.head.began_ns) / 1_000_000
 }
 
-/// Formats a turn for `--write-out simple`: a line with its number, its time and whether the replay differs, then a line for
-/// each input (`>`) and effect (`<`).
+/// Formats a turn for `--write-out simple`. The first line contains the turn's number, its time and whether the replay differs.
+/// One line follows for each input (`>`) and effect (`<`).
 fn simple(turn: &ShownTurn<'_>) -> String {
     let at = since_ms(turn);
     let mark = match turn.equal {

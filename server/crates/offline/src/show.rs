@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_etcdutls() {
+    fn sizes_are_formatted_as_in_etcdutl() {
         for (bytes, text) in [
             (0, "0 B"),
             (9, "9 B"),

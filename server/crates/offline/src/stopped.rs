@@ -71,7 +71,7 @@ mod tests {
         assert!(python.is_ok_and(|status| status.success()), "{archive:?}");
     }
 
-    /// Members of two releases in one cluster must have the same layout: the sizes of records count in the quota, and blocks
+    /// Members of two releases in one cluster must have the same layout. The sizes of records count in the quota, and blocks
     /// decide what a compaction sweeps.
     #[test]
     fn the_log_of_an_earlier_release_gives_the_state_that_the_release_had() {
