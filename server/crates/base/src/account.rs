@@ -265,7 +265,7 @@ impl Account {
 }
 
 async fn acquire(from: &Semaphore) -> SemaphorePermit<'_> {
-    from.acquire().await.expect("it is never closed")
+    from.acquire().await.expect("an open semaphore")
 }
 
 /// A granted charge, released on drop.

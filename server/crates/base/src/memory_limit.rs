@@ -1,5 +1,5 @@
-//! The memory limit of this process: the smallest limit of its cgroup and the cgroup's ancestors, or the memory of the machine
-//! if that is smaller. Resource limits (`ulimit`) are not read. `witan_node` enforces the limit.
+//! The memory limit of this process. It is the smallest limit of its cgroup and the cgroup's ancestors, or the memory of the
+//! machine if that is smaller. Resource limits (`ulimit`) are not read. `witan_node` enforces the limit.
 
 use std::{
     fs,
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn the_smallest_limit_of_all_ancestors_wins() {
+    fn the_smallest_limit_of_all_ancestors_is_used() {
         let root = Root::new("ancestors", "0::/a.slice/b.service\n")
             .file("sys/fs/cgroup/a.slice/b.service/memory.max", "max\n")
             .file("sys/fs/cgroup/a.slice/b.service/memory.high", "900000000\n")
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invisible_ancestor_of_version_1_counts() {
+    fn the_limit_of_an_invisible_ancestor_of_version_1_is_used() {
         let stat = "cache 0\nhierarchical_memory_limit 268435456\nhierarchical_memsw_limit 1\n";
         let root = Root::new("hierarchy", "4:memory:/a\n")
             .file(
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_smaller_limit_the_machine_sets_it() {
+    fn without_a_smaller_limit_the_memory_of_the_machine_is_used() {
         let machine = (16384 * MIB, "machine");
         assert_eq!(Root::new("none", "0::/\n").limit(), machine);
         let unlimited = Root::new("unlimited", "4:memory:/a\n").file(

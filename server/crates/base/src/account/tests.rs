@@ -27,10 +27,10 @@ fn poll<F: Future>(future: Pin<&mut F>) -> Option<F::Output> {
 }
 
 #[test]
-fn charges_are_released_and_one_alone_is_granted() {
+fn charges_are_released_and_a_single_charge_is_granted() {
     let totals = totals();
     let account = totals.open();
-    let vast = account.hold(WHAT, 10 * LIMIT).expect("it is alone");
+    let vast = account.hold(WHAT, 10 * LIMIT).expect("no other charge");
     assert!(totals.open().hold(WHAT, 1).is_none());
     drop(vast);
     let mut held = account.hold_later(WHAT);
@@ -54,7 +54,7 @@ fn the_connection_that_holds_the_most_is_refused_first() {
     let clone = accounts[2].clone();
     assert!(clone.hold(WHAT, 1).is_none(), "clones share");
     let newcomer = totals.open().hold(WHAT, LIMIT / 16);
-    assert!(newcomer.is_some(), "some is left for those who hold little");
+    assert!(newcomer.is_some(), "a small connection gets a share");
     held[0].truncate(LIMIT / 4);
     assert!(accounts[0].hold(WHAT, 1).is_some());
     drop((held, newcomer));
@@ -73,7 +73,7 @@ fn a_small_memory_budget_lowers_the_limits_on_bytes_and_calls() {
         (Resource::Passwords, LIMIT),
     ] {
         let account = totals.open();
-        let half = account.hold(what, limit / 2).expect("it is alone");
+        let half = account.hold(what, limit / 2).expect("no other charge");
         assert!(account.hold(what, 1).is_none(), "{what:?}");
         assert!(totals.open().hold(what, limit / 4).is_some(), "{what:?}");
         drop(half);
@@ -84,7 +84,7 @@ fn a_small_memory_budget_lowers_the_limits_on_bytes_and_calls() {
 }
 
 #[test]
-fn a_connection_has_its_share_of_permits_and_waits_behind_itself() {
+fn a_connection_has_a_share_of_the_permits_and_waits_for_its_own_jobs() {
     let totals = totals();
     let [one, two, three] = [(); 3].map(|()| totals.open());
     let now = |account: &Account| poll(pin!(account.permit(JobKind::Read)));
@@ -94,9 +94,9 @@ fn a_connection_has_its_share_of_permits_and_waits_behind_itself() {
     assert!(poll(third.as_mut()).is_none());
     let others = [now(&two), now(&three)].map(|permit| permit.expect("the rest"));
     assert!(now(&two).is_none() && three.try_permit(JobKind::Read).is_none());
-    assert!(three.try_permit(JobKind::Scan).is_some(), "of another kind");
+    assert!(three.try_permit(JobKind::Scan).is_some(), "another kind");
     drop(others);
-    assert!(poll(third.as_mut()).is_none(), "it has its half");
+    assert!(poll(third.as_mut()).is_none(), "the first has its half");
     drop(first);
     assert!(poll(third.as_mut()).is_some());
     let permits = |jobs: &[Semaphore; 6]| jobs[JobKind::Read as usize].available_permits();

@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_system_says_plausible_things() {
+    fn the_system_returns_plausible_values() {
         assert!(resident_bytes() > 1 << 20);
         assert!(anonymous_bytes() > 0);
         assert!(cpu_seconds().unwrap() >= 0.0);

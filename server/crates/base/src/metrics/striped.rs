@@ -114,7 +114,7 @@ mod tests {
     use crate::metrics::{MetricsPage, Register};
 
     #[test]
-    fn a_scrape_adds_what_all_threads_have_observed() {
+    fn a_scrape_adds_the_values_of_all_threads() {
         let register = Register::default();
         let family = register.striped_histograms("seconds", "Durations.", (1.0, 2), &["type"]);
         let of_a = family.with_label_values(&["a"]);

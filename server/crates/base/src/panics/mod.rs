@@ -1,8 +1,8 @@
 //! Contains panics: a panic in a request's work ends only the request. Any other panic ends the process.
 //!
-//! A panic is contained only where the request's state is dropped with it: [`contain`] for futures, [`catch`] for one step,
-//! [`run_blocking`] for work on another thread. Elsewhere (the replica, the log, the checkpoint, the workers' own tasks), a
-//! panic can leave a partial change, so the process exits with [`EXIT_PANICKED`].
+//! A panic is contained only where the request's state is dropped with it. [`contain`] does this for futures, [`catch`] for one
+//! step, and [`run_blocking`] for work on another thread. Elsewhere (the replica, the log, the checkpoint, the workers' own
+//! tasks), a panic can leave a partial change, so the process exits with [`EXIT_PANICKED`].
 
 mod metrics;
 #[cfg(feature = "planted-panics")]
@@ -237,8 +237,8 @@ pub fn spawn<T: Send + 'static>(
     spawn_blocking(move || catch(PanicSource::Job, work))
 }
 
-/// Runs `work` in a separate task, which is aborted when the caller is dropped. A call must wait for a permit in such a task:
-/// while its connection has unsent output, the call is not polled and would hold the permit without using it.
+/// Runs `work` in a separate task, which is aborted when the caller is dropped. A call must wait for a permit in such a task.
+/// While its connection has unsent output, the call is not polled and would hold an unused permit.
 pub async fn in_task<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, JoinError> {
