@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_is_judged_by_its_first_value() {
+    fn only_the_first_value_of_a_stream_is_checked() {
         assert_eq!(check_first(b"{} trailing"), Ok(()));
         assert_eq!(check_first(b"{\"a\"").unwrap_err(), "unexpected EOF");
         assert_eq!(
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn json_passes() {
+    fn valid_json_is_accepted() {
         for text in [
             "null",
             " {} ",

@@ -1,5 +1,5 @@
-//! Prints and parses text, JSON, media types, paths, queries and URLs exactly as Go's standard library does, for servers whose
-//! clients compare responses byte by byte.
+//! Prints and parses text, JSON, media types, paths, queries and URLs exactly like Go's standard library, because clients
+//! compare responses byte by byte.
 //!
 //! Reading order: `text` → `json` (`progress` reads, `write` prints) → `path` → `query`, `url` → `mime`.
 

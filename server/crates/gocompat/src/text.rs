@@ -49,13 +49,13 @@ impl fmt::Write for Formatted<'_> {
 
 /// Appends a decimal number.
 pub fn push_number(out: &mut dyn Sink, number: impl fmt::Display) {
-    write!(Formatted(out), "{number}").expect("a sink takes everything");
+    write!(Formatted(out), "{number}").expect("a sink cannot fail");
 }
 
 /// Formats Unix nanoseconds as RFC 3339 in UTC. The fraction has no trailing zeros.
 pub fn time(unix_ns: i64) -> String {
     let time = Timestamp::from_nanosecond(unix_ns.into());
-    time.expect("64 bits of nanoseconds are some centuries")
+    time.expect("64 bits of nanoseconds are in range")
         .to_string()
 }
 
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_printed_as_go_does() {
+    fn times_are_printed_as_in_go() {
         let table = [
             (0, "1970-01-01T00:00:00Z"),
             (1_795_149_072_160_305_925, "2026-11-20T04:31:12.160305925Z"),
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_printed_as_go_does() {
+    fn durations_are_printed_as_in_go() {
         let table = [
             (0, "0s"),
             (12, "12ns"),
@@ -302,14 +302,14 @@ mod tests {
     }
 
     #[test]
-    fn quotes_are_printed_as_go_does() {
+    fn quotes_are_printed_as_in_go() {
         assert_eq!(quote(b"%zz"), r#""%zz""#);
         assert_eq!(quote("a\"\\\n\u{7f}é".as_bytes()), r#""a\"\\\n\x7fé""#);
         assert_eq!(quote(b"%\xff"), r#""%\xff""#);
     }
 
     #[test]
-    fn durations_as_go_reads_them() {
+    fn durations_are_parsed_as_in_go() {
         for (text, ms) in [
             ("0", 0),
             ("300ms", 300),
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn booleans_as_go_reads_them() {
+    fn booleans_are_parsed_as_in_go() {
         assert_eq!(
             ["T", "0", "yes"].map(parse_bool),
             [Some(true), Some(false), None]

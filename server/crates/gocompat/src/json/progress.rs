@@ -292,7 +292,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_ends_at_the_same_place_however_it_is_cut() {
+    fn a_value_in_pieces_ends_at_the_same_offset() {
         let texts = [
             r#" {"a":[1,-0.5e+3,"\u00e9\n",true,false,null,{"b":[]}]} {}"#,
             "-12.5 1",
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_number_may_end_without_a_sign_of_it() {
+    fn only_a_number_can_be_complete_at_the_end_of_the_text() {
         for (text, may_end) in [("12", true), ("1.", false), ("[1", false), ("tru", false)] {
             let mut progress = JsonProgress::default();
             assert_eq!(progress.take(text.as_bytes()), Ok(None), "{text}");

@@ -9,8 +9,8 @@ use crate::text::Sink;
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// Appends a JSON string like Go's encoder: escapes `<`, `>`, `&`, U+2028 and U+2029, and replaces each invalid UTF-8 byte by
-/// the escape of U+FFFD.
+/// Appends a JSON string like Go's encoder. Escapes `<`, `>`, `&`, U+2028 and U+2029. Replaces each invalid UTF-8 byte with the
+/// escape of U+FFFD.
 pub fn push_string(out: &mut dyn Sink, bytes: &[u8]) {
     push_string_of(out, [bytes]);
 }
@@ -78,7 +78,7 @@ pub fn encode(value: &impl Serialize) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     value
         .serialize(&mut Serializer::with_formatter(&mut out, GoJson))
-        .expect("what is serialized has string keys, and memory does not fail");
+        .expect("the keys are strings, and writing to memory cannot fail");
     out
 }
 
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_measured_as_it_is_written_and_pieces_are_one_string() {
+    fn a_string_in_pieces_is_measured_and_written_as_one_string() {
         let pieces: [&[u8]; 4] = [
             b"[<\"\n\x01",
             b" != ",
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_are_escaped_as_go_does() {
+    fn strings_are_escaped_as_in_go() {
         let table: &[(&[u8], &str)] = &[
             (b"", r#""""#),
             (b"/html<>&", r#""/html\u003c\u003e\u0026""#),
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn floats_are_printed_as_go_does() {
+    fn floats_are_printed_as_in_go() {
         let table = [
             (0.0, "0"),
             (745.0, "745"),
