@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_stand_in_either_header() {
+    fn a_token_can_be_in_either_header() {
         let token = |pairs: &[_]| {
             let shown = Credentials::of_call(&headers(pairs), None);
             shown.token().map(str::to_owned)

@@ -80,7 +80,7 @@ impl PasswordHasher {
     }
 
     /// Returns whether a password matches the stored hash `hashed`. If `hashed` is `None`, compares with another hash, which
-    /// takes as long, and returns `false`. Does not hash a recently verified password again, nor one above
+    /// takes as long, and returns `false`. Skips hashing for a recently verified password and for a password above
     /// `password::BYTES_MAX`, which never matches. Fails with `TooMany` if too many passwords are waiting or this one has
     /// waited too long.
     pub(super) async fn matches(
@@ -173,7 +173,7 @@ mod tests {
             "{known:?} {unknown:?}"
         );
         let (no, time) = took(hashing.matches(&account, "", None)).await;
-        assert!(!no && time * 15 > known, "no password of nobody's");
+        assert!(!no && time * 15 > known, "an unknown user");
     }
 
     #[tokio::test]
@@ -208,13 +208,13 @@ mod tests {
         let own = hashing.matches(&bystander, "own", None);
         tokio::select! {
             biased;
-            _ = &mut crowd => panic!("the crowd was served first"),
+            _ = &mut crowd => panic!("the flood was served first"),
             own = own => assert_eq!(own, Ok(false)),
         }
     }
 
     #[tokio::test]
-    async fn the_passwords_that_wait_are_bounded() {
+    async fn the_number_of_waiting_passwords_is_bounded() {
         let (hashing, totals) = (PasswordHasher::new(TEST_COST).unwrap(), totals());
         let (flood, bystander) = (totals.open(), totals.open());
         let _waiting = flood.hold(Resource::Passwords, Resource::Passwords.limit() / 2);

@@ -200,7 +200,7 @@ mod tests {
         let more = more.as_object().expect("claims").clone();
         claims.as_object_mut().expect("claims").extend(more);
         let key = EncodingKey::from_secret(SECRET);
-        let token = encode(&Header::new(Algorithm::HS256), &claims, &key).expect("it is signed");
+        let token = encode(&Header::new(Algorithm::HS256), &claims, &key).expect("a signed token");
         let verified = jwt().verify(&token);
         verified.is_some_and(|claims| claims.caller.user == "root" && claims.is_current())
     }
@@ -237,11 +237,11 @@ mod tests {
     }
 
     #[test]
-    fn only_tokens_of_the_key_and_the_method_are_taken() {
+    fn only_tokens_with_this_key_and_method_are_valid() {
         let claims = json!({"username": "root", "revision": 1});
         let signed = |method: Algorithm, secret: &[u8]| {
             let key = EncodingKey::from_secret(secret);
-            encode(&Header::new(method), &claims, &key).expect("it is signed")
+            encode(&Header::new(method), &claims, &key).expect("a signed token")
         };
         let taken = |token: &str| jwt().verify(token).is_some();
         let good = signed(Algorithm::HS256, SECRET);

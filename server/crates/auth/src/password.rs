@@ -100,13 +100,13 @@ mod tests {
     }
 
     #[test]
-    fn go_made_the_same() {
+    fn a_hash_from_go_matches_its_password() {
         assert!(matches("secret", GO.as_bytes()));
         assert!(!matches("secret ", GO.as_bytes()));
     }
 
     #[test]
-    fn seventy_two_bytes_are_read_and_no_more() {
+    fn a_password_has_at_most_seventy_two_bytes() {
         let (longest, longer) = ("x".repeat(72), "x".repeat(73));
         let hashed = hash(&longest, 4, [1; 16]).unwrap();
         assert!(matches(&longest, hashed.as_bytes()));

@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_is_known_with_its_hash_alone() {
+    fn a_password_is_verified_only_with_its_hash() {
         let verified = VerifiedPasswords::new(&SystemRandom::new()).unwrap();
         verified.insert("secret", b"$2a$10$hash");
         assert!(verified.contains("secret", b"$2a$10$hash"));
@@ -96,7 +96,7 @@ mod tests {
         assert!(!verified.contains("Secret", b"$2a$10$hash"));
         assert!(
             !verified.contains("hsecret", b"$2a$10$has"),
-            "cut elsewhere"
+            "the same bytes, split elsewhere"
         );
         assert!(!format!("{verified:?}").contains("secret"));
     }
@@ -108,7 +108,7 @@ mod tests {
             verified.insert(&at.to_string(), b"hash");
         }
         assert_eq!(verified.known.lock().len(), VERIFIED_CACHED);
-        assert!(!verified.contains("0", b"hash"), "the first made room");
+        assert!(!verified.contains("0", b"hash"), "the oldest is evicted");
         assert!(verified.contains("1024", b"hash"));
     }
 }
