@@ -309,8 +309,8 @@ impl FlagValues {
         Ok(members)
     }
 
-    /// Returns a size in bytes: `None` for 0, which derives the size from the file system, and `Some(0)` for a negative
-    /// number, which disables the feature.
+    /// Returns a size in bytes. Returns `None` for 0, which derives the size from the file system. Returns `Some(0)` for a
+    /// negative number, which disables the feature.
     fn disk_bytes(&self, flag: &'static str) -> Result<Option<u64>, ConfigError> {
         Ok(match self.number::<i64>(flag)? {
             0 => None,

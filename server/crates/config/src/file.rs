@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn names_lists_sections_and_durations() {
+    fn names_lists_sections_and_durations_are_read() {
         let values = parsed(
             "name: m1\nheartbeat-interval: 50\nlog-outputs: [stderr, /tmp/x.log]\n\
              warning-apply-duration: 250000000\ngrpc-keepalive-timeout: 7s\n\

@@ -24,7 +24,7 @@ fn refusal(line: &str) -> String {
 }
 
 #[test]
-fn no_flags_give_the_defaults() {
+fn without_flags_the_defaults_apply() {
     let (config, default) = (load("", &[]).unwrap(), Config::default());
     let [warning] = &config.warnings[..] else {
         panic!("{:?}", config.warnings)
@@ -48,7 +48,7 @@ fn no_flags_give_the_defaults() {
 }
 
 #[test]
-fn all_ways_to_write_a_flag() {
+fn a_flag_can_be_written_in_several_ways() {
     for line in [
         "--name m --pre-vote=false --unsafe-no-fsync",
         "-name m -pre-vote=false -unsafe-no-fsync",
@@ -150,7 +150,7 @@ fn a_typo_gets_a_suggestion() {
 }
 
 #[test]
-fn refusals_in_etcds_words() {
+fn invalid_settings_have_etcds_errors() {
     for (line, text) in [
         (
             "--listen-client-urls http://127.0.0.1:1",
@@ -204,7 +204,7 @@ fn refusals_in_etcds_words() {
 }
 
 #[test]
-fn contradictions_of_tls_between_members_are_refused() {
+fn contradictory_tls_settings_between_members_are_refused() {
     let secure = "--initial-advertise-peer-urls https://127.0.0.1:1";
     let pair = "--peer-cert-file c --peer-key-file k";
     for (line, part) in [
@@ -403,7 +403,7 @@ const HTTPS: &str = "--name m --listen-client-urls https://127.0.0.1:1,http://12
                      --advertise-client-urls https://127.0.0.1:1";
 
 #[test]
-fn settings_of_tls_that_contradict_are_refused_in_etcds_words() {
+fn contradictory_tls_settings_have_etcds_errors() {
     for (flags, text) in [
         (
             "",
@@ -495,7 +495,7 @@ fn flags_without_effect_cause_a_warning_unless_default() {
 }
 
 #[test]
-fn only_a_fresh_member_must_fit_its_initial_cluster() {
+fn the_initial_cluster_must_contain_the_advertised_urls_of_a_new_member() {
     let config = load("--initial-cluster a=http://localhost:2380", &[]).unwrap();
     assert_eq!(
         config.bootstrap().unwrap_err().to_string(),

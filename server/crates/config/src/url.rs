@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses() {
+    fn addresses_are_parsed() {
         assert_eq!(
             parsed("http://127.0.0.1:2379"),
             Address::Tcp("127.0.0.1".into(), 2379)
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_in_etcds_words() {
+    fn invalid_urls_have_etcds_errors() {
         let error = |text: &str| text.parse::<Url>().unwrap_err().to_string();
         assert_eq!(
             error("foo"),
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_url_counts_once() {
+    fn a_repeated_url_is_listed_once() {
         let urls = Url::list("http://a:1, http://b:1,http://a:1").unwrap();
         let urls: Vec<String> = urls.iter().map(Url::to_string).collect();
         assert_eq!(urls, ["http://a:1", "http://b:1"]);

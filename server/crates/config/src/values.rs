@@ -1,4 +1,4 @@
-//! The given values as strings by flag and the checks that do not depend on where they come from. `build` parses the strings.
+//! The given values as strings by flag, and the checks that do not depend on the source of a value. `build` parses the strings.
 
 use std::collections::{BTreeMap, HashMap};
 

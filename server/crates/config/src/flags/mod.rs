@@ -125,14 +125,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_keys_are_unique_and_aliases_lead_somewhere() {
+    fn names_and_keys_are_unique_and_aliases_name_a_flag() {
         let (mut names, mut keys) = (HashSet::new(), HashSet::new());
         for flag in all() {
             assert!(names.insert(flag.name), "{} twice", flag.name);
             assert!(keys.insert(flag.yaml), "{} twice", flag.yaml);
             assert!(!flag.help.is_empty(), "{} has no help", flag.name);
             if let FlagStatus::Alias { of } = flag.status {
-                let target = find(of).unwrap_or_else(|| panic!("{} stands for nothing", flag.name));
+                let target = find(of).unwrap_or_else(|| panic!("{} names no flag", flag.name));
                 assert!(
                     !matches!(target.status, FlagStatus::Alias { .. }),
                     "{}",
