@@ -78,7 +78,7 @@ impl Encoder {
 }
 
 impl Turn {
-    /// Returns a turn in place of one that is too large for a frame. It contains only the size in bytes.
+    /// Returns the replacement of a turn that is too large for a frame. The replacement contains only the turn's size in bytes.
     pub(crate) fn omitted(number: u64, at_ns: i64, bytes: u64) -> Self {
         let kind = Some(InputKind::Omitted(bytes));
         Self {

@@ -64,7 +64,7 @@ impl HandedFiles {
     }
 }
 
-/// Opens a file and returns it with the length of its complete frames, or `None` if the file is not a recording or has
+/// Opens a file and returns it with the length of its complete frames. Returns `None` if the file is not a recording or has
 /// unredacted values.
 fn open(path: &Path) -> io::Result<Option<(File, u64)>> {
     let file = File::open(path)?;

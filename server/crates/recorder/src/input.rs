@@ -212,10 +212,10 @@ pub(crate) fn show(input: &InputKind) -> String {
         InputKind::MemoryExhausted(true) => "the memory is used up".into(),
         InputKind::MemoryExhausted(false) => "memory is free again".into(),
         InputKind::Turned(turned) => format!("last sync took {} us", turned.sync_ns / 1000),
-        InputKind::Rebuild(_) => "replace the state by the leader's".into(),
+        InputKind::Rebuild(_) => "replace the state with the leader's".into(),
         InputKind::Transfer(TransferAsked { ticket, to }) => match MemberId(*to) {
-            MemberId::NONE => format!("request {ticket}: hand leadership over"),
-            to => format!("request {ticket}: hand leadership to {to}"),
+            MemberId::NONE => format!("request {ticket}: transfer leadership"),
+            to => format!("request {ticket}: transfer leadership to {to}"),
         },
         InputKind::Propose(proposal) => {
             let Proposal { ticket, entry, .. } = proposal;

@@ -263,7 +263,7 @@ fn values_are_kept_on_request_but_passwords_and_tokens_never() {
 }
 
 #[test]
-fn a_file_that_was_cut_is_used_up_to_there() {
+fn a_truncated_file_is_replayed_up_to_its_end() {
     let folder = Folder::new("cut");
     run(folder.ring(8 << 20, false), 30);
     let file = folder.files().remove(0);
@@ -290,7 +290,7 @@ fn a_file_that_was_cut_is_used_up_to_there() {
 }
 
 #[test]
-fn a_flipped_bit_is_found_and_what_is_before_is_used() {
+fn a_file_is_replayed_up_to_a_flipped_bit() {
     let folder = Folder::new("flipped");
     run(folder.ring(8 << 20, false), 30);
     let file = folder.files().remove(0);
@@ -307,7 +307,7 @@ fn a_flipped_bit_is_found_and_what_is_before_is_used() {
 }
 
 #[test]
-fn other_effects_are_found_at_their_turn() {
+fn different_effects_are_reported_with_their_turn() {
     let folder = Folder::new("other");
     run(folder.ring(8 << 20, false), 30);
     alter(&folder.files()[0], |mut part| {
@@ -329,7 +329,7 @@ fn other_effects_are_found_at_their_turn() {
 }
 
 #[test]
-fn turns_behind_a_gap_are_only_shown() {
+fn turns_after_a_gap_are_only_shown() {
     let folder = Folder::new("gap");
     run(folder.ring(8 << 20, false), 30);
     alter(&folder.files()[0], |part| match part {
@@ -407,7 +407,7 @@ struct ForwardedProposals {
 }
 
 #[test]
-fn only_the_length_of_a_turn_that_is_too_large_is_kept() {
+fn only_the_size_of_a_turn_that_is_too_large_is_recorded() {
     let folder = Folder::new("full");
     let mut replica = started(folder.ring(8 << 20, false));
     replica.turn(&mut Nowhere).unwrap();
@@ -427,7 +427,7 @@ fn only_the_length_of_a_turn_that_is_too_large_is_kept() {
 }
 
 #[test]
-fn quick_restarts_leave_the_first_recording() {
+fn many_restarts_do_not_remove_the_first_recording() {
     let folder = Folder::new("restarts");
     for _ in 0..20 {
         run(folder.ring(2 << 20, false), 3);
@@ -456,7 +456,7 @@ fn turn(number: u64, inputs: usize) -> Turn {
 }
 
 #[test]
-fn frames_that_are_queued_together_keep_files_to_their_size() {
+fn files_keep_their_size_if_many_frames_are_queued() {
     let folder = Folder::new("together");
     let settings = folder.settings(256 << 10, false);
     let mut files = Files::open(settings).unwrap();
@@ -478,7 +478,7 @@ fn frames_that_are_queued_together_keep_files_to_their_size() {
 }
 
 #[test]
-fn turns_that_are_larger_than_a_file_keep_the_folder_to_its_size() {
+fn the_directory_keeps_its_size_if_turns_are_larger_than_a_file() {
     const RING_BYTES: u64 = 256 << 10;
     let folder = Folder::new("large");
     let mut files = Files::open(folder.settings(RING_BYTES, false)).unwrap();

@@ -6,7 +6,7 @@ use super::*;
 use crate::HandedFiles;
 
 #[test]
-fn what_the_ring_has_not_made_is_left_alone() {
+fn files_that_the_ring_did_not_create_are_kept() {
     let folder = Folder::new("alone");
     fs::create_dir_all(folder.0.join("00000002.rec")).unwrap();
     for name in ["5.rec", "+5.rec", "data.txt"] {
@@ -23,7 +23,7 @@ fn what_the_ring_has_not_made_is_left_alone() {
 }
 
 #[test]
-fn nothing_is_written_to_a_disk_without_room() {
+fn nothing_is_written_to_a_full_disk() {
     let folder = Folder::new("low");
     let refused = Ring::open(folder.settings(1 << 20, false), Box::new(|| true));
     assert_eq!(refused.err().unwrap().kind(), ErrorKind::StorageFull);
@@ -31,7 +31,7 @@ fn nothing_is_written_to_a_disk_without_room() {
 }
 
 #[test]
-fn a_caller_whom_the_ring_overtakes_gets_an_error() {
+fn a_client_that_is_slower_than_the_ring_gets_an_error() {
     let folder = Folder::new("overtaken");
     (0..3).for_each(|_| run(folder.ring(1 << 20, false), 1));
     let gone = |removed: usize, after: usize| {
