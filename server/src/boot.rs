@@ -1,4 +1,4 @@
-//! The composition root: opens the disk, decides how the member starts, starts the replica's thread and the listeners, waits
+//! The composition root. Opens the disk, decides how the member starts, starts the replica's thread and the listeners, waits
 //! for a signal, drains requests and stops.
 
 mod disk;

@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn systemd_hears_on_both_kinds_of_socket() {
+    fn notifications_reach_both_kinds_of_sockets() {
         let path = std::env::temp_dir().join(format!("witan-notify-{}", std::process::id()));
         let name = format!("witan-notify-{}", std::process::id());
         let abstract_name = SocketAddr::from_abstract_name(&name).unwrap();

@@ -1,5 +1,5 @@
-//! The HTTP frontend. Every client request that is not gRPC passes through [`HttpFrontend::answer`], which decodes and cleans
-//! the path, applies host and origin rules, and dispatches to a dialect by one table.
+//! The HTTP frontend. Every client request that is not gRPC passes through [`HttpFrontend::answer`]. It decodes and cleans the
+//! path, applies host and origin rules, and dispatches to a dialect by one table.
 //!
 //! Actix's router is not used, because it would decode paths differently and lose `%2F` and `//`.
 
@@ -223,8 +223,8 @@ async fn serve_resource(
     }
 }
 
-/// Returns the handler of a cleaned path: the gateway for the three v3 prefixes, otherwise the matching row of the route table
-/// if its dialect is enabled.
+/// Returns the handler of a cleaned path. This is the gateway for the three v3 prefixes, otherwise the matching row of the
+/// route table if its dialect is enabled.
 fn route(settings: &Settings, path: &[u8]) -> Route {
     const V3: [&[u8]; 3] = [b"/v3/", b"/v3beta/", b"/v3alpha/"];
     if V3.iter().any(|prefix| path.starts_with(prefix)) {
@@ -257,14 +257,14 @@ fn check_host(request: &HttpRequest, settings: &Settings) -> Result<(), Box<Http
         return Ok(());
     }
     let message = format!(
-        "This member does not answer to the host name {name:?}.\n\
+        "This member does not serve the host name {name:?}.\n\
          Start it with --host-whitelist {name:?} if that is its name, or reach it over TLS."
     );
     Err(reply::text(StatusCode::MISDIRECTED_REQUEST, &message).into())
 }
 
-/// Returns whether a request on this route has a side effect even if its method is safe: it creates a discovery token or
-/// starts to count requests.
+/// Returns whether a request on this route has a side effect even if its method is safe. Such a request creates a discovery
+/// token or starts to count requests.
 fn has_side_effect(route: Route) -> bool {
     match route {
         Route::Resource(row) => row.resource == Resource::NewToken || row.path == "/debug/top",
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_is_of_its_host_or_of_another() {
+    fn an_origin_matches_only_its_own_host() {
         let table = [
             ("http://a:1", "a:1", true),
             ("https://A:1", "a:1", true),

@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn levels_are_read_as_observed() {
+    fn levels_are_parsed_as_in_etcd() {
         let table = [
             (r#"{"Level":"DEBUG"}"#, Ok(LevelFilter::DEBUG)),
             (r#"{"level":"notice"}"#, Ok(LevelFilter::INFO)),

@@ -22,7 +22,7 @@ use witan_dialect::reply;
 
 /// Returns a response with one line of JSON.
 fn answer(status: StatusCode, body: &impl Serialize) -> HttpResponse {
-    let mut text = serde_json::to_string(body).expect("it has texts for keys");
+    let mut text = serde_json::to_string(body).expect("the keys are strings");
     text.push('\n');
     HttpResponse::build(status)
         .insert_header((CONTENT_TYPE, reply::JSON))

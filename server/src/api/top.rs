@@ -15,8 +15,8 @@ use witan_node::Node;
 const TAKEN: &str = "this member is already counting requests for another caller, which takes up to 30 seconds; try again later";
 const STOPPING: &str = "this member is stopping";
 
-/// Answers a GET: 200 with the page after the requested number of seconds, 400 if that number is invalid, 429 while another
-/// caller is being served, 503 if the member stops.
+/// Answers a GET with the page after the requested number of seconds. Responds with 400 if that number is invalid, with 429
+/// while another caller is being served, and with 503 if the member stops.
 pub(super) async fn handle(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let Some(seconds) = seconds(request.query_string()) else {
         let (least, most) = (SECONDS.start(), SECONDS.end());
@@ -72,7 +72,7 @@ fn page(node: &Node, mut all: Tally, seconds: f64) -> Vec<u8> {
     node.visit_tree_watchers(|path| all.add(KeySpace::V2, path, watchers(1)));
     let (rows, others) = all.into_rows();
     let page = TopPage { seconds, rows, others };
-    serde_json::to_vec(&page).expect("it has texts for keys")
+    serde_json::to_vec(&page).expect("the keys are strings")
 }
 
 #[cfg(test)]

@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn data_of_a_later_release_does_not_end_the_member_as_damaged_data_does() {
+    fn data_of_a_later_release_and_damaged_data_have_different_exit_codes() {
         let dir = Path::new("/data");
         let later = BootError::corrupt(dir, CorruptRecord::later("hard state: unknown fields"));
         assert_eq!(later.exit_code(), 21);
