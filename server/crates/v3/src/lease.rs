@@ -63,6 +63,7 @@ pub(super) async fn lease_grant(
     })
 }
 
+/// Revokes a lease, which deletes its keys. Fails with `LeaseNotFound` for an unknown ID.
 pub(super) async fn lease_revoke(
     ctx: &Context,
     request: LeaseRevokeRequest,

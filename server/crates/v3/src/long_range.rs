@@ -183,6 +183,7 @@ fn read_part(
 }
 
 impl LongRange {
+    /// Builds the gRPC response. Its body reads the pairs while it is sent.
     fn response(self) -> Response<Body> {
         let frames = stream::try_unfold(self, |mut answer| async move {
             let frame = answer.next().await?;

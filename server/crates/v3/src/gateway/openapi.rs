@@ -168,6 +168,7 @@ struct Protos<'a> {
 }
 
 impl<'a> Protos<'a> {
+    /// Collects the messages, enums and methods of all files.
     fn new(set: &'a FileDescriptorSet) -> Self {
         let mut protos = Self { messages: Vec::new(), enums: Vec::new(), methods: Vec::new() };
         for file in &set.file {

@@ -27,6 +27,7 @@ pub(crate) async fn delete_range(
     Ok(response(header, done.output))
 }
 
+/// Fails with `EmptyKey` if a deletion has no key.
 pub(crate) fn check(request: &DeleteRangeRequest) -> RpcResult<()> {
     if request.key.is_empty() {
         Err(RpcError::EmptyKey)

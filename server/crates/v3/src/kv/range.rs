@@ -109,6 +109,7 @@ impl ReadReply for (RangeResponse, Revision) {
     }
 }
 
+/// Classifies a range by the number of keys that it can read.
 pub(crate) fn size(kv: &Kv, range: &kv::Range) -> ReadSize {
     ReadSize::by(
         |keys| kv.reads_more_than(range, keys),

@@ -42,6 +42,7 @@ pub(crate) async fn txn(ctx: &Context, request: TxnRequest) -> RpcResult<WithPer
     execute(ctx, request).await
 }
 
+/// Executes a transaction and counts the operations of the branches that were executed.
 async fn counted(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<TxnResponse>> {
     let requested = request.clone();
     let done = execute(ctx, request).await?;
@@ -307,6 +308,7 @@ fn target_value(value: TargetUnion) -> kv::TargetValue {
     }
 }
 
+/// Converts the result of a transaction to a response with this header.
 pub(crate) fn response(header: Header, reply: TxnReply) -> TxnResponse {
     let responses = reply.replies.into_iter().map(|(reply, revision)| {
         // As in etcd, an operation's header contains only the revision.

@@ -42,6 +42,7 @@ pub(super) enum ReadyResponse {
 type Recipients = iter::Chain<vec::IntoIter<i64>, iter::RepeatN<i64>>;
 
 impl ReadyResponse {
+    /// Returns the number of events. An event counts once, whatever the number of its watchers.
     fn event_count(&self) -> usize {
         match self {
             Self::Response(answer) => answer.events.len(),

@@ -117,6 +117,7 @@ impl<R> Session<R> {
         Ok(())
     }
 
+    /// Builds the response to a refused creation. As in etcd, it reports the watcher as created and canceled.
     fn refused(&self, cancel_reason: String) -> WatchResponse {
         WatchResponse {
             header: header::at(&self.ctx.node, self.reader.published()),

@@ -30,6 +30,7 @@ pub(super) struct WatcherFlags {
 }
 
 impl WatcherFlags {
+    /// Returns the flags of a new watcher, which is synced.
     fn requested(request: &WatchCreateRequest) -> Self {
         let filter = |kind: FilterType| request.filters.contains(&i32::from(kind));
         Self {
