@@ -50,6 +50,7 @@ pub(super) enum Change {
     None,
     /// The entry changes v2 users, which Witan's log cannot express.
     PathAuth,
+    /// An entry of Witan's log with the same effect.
     Entry(Box<Entry>),
 }
 
@@ -76,6 +77,7 @@ pub(super) fn of(log: &LogEntry, cluster_id: u64) -> Result<Change, AdoptError> 
     }
 }
 
+/// Converts a v2 request to an entry whose stamp has the request's time. Fails if a member's attributes are invalid.
 fn of_v2(request: &RequestV2, index: u64) -> Result<Change, AdoptError> {
     let change = v2_store::as_witan_change(request);
     Ok(
@@ -299,6 +301,7 @@ fn auth(
     Ok(Some(operation))
 }
 
+/// Converts the creation of a user. Fails if the password cannot be hashed or decoded.
 fn user_add(
     asked: &AuthUserAddRequest,
     index: u64,
@@ -314,6 +317,7 @@ fn user_add(
     Ok(UserAdd { name: asked.name.clone(), password, no_password })
 }
 
+/// Converts a change of a user's password. Fails if the password cannot be hashed or decoded.
 fn user_password(
     asked: &AuthUserChangePasswordRequest,
     index: u64,

@@ -30,6 +30,7 @@ pub fn drawn_cluster_id(members: &[u64], drawn: u64) -> u64 {
     first_eight(sum)
 }
 
+/// Returns the SHA-1 sum of the members' IDs in ascending order. It is not finished, so that callers can add data.
 fn sum_of(members: &[u64]) -> Sha1 {
     let mut members = members.to_vec();
     members.sort_unstable();
@@ -45,6 +46,7 @@ pub fn hex(id: u64) -> String {
     format!("{id:x}")
 }
 
+/// Returns the first eight bytes of the sum as a big-endian number, as etcd does for IDs.
 fn first_eight(sum: Sha1) -> u64 {
     let sum: [u8; 20] = sum.finalize().into();
     u64::from_be_bytes([

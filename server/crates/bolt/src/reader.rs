@@ -153,6 +153,7 @@ impl BoltFile {
         Ok(header)
     }
 
+    /// Reads a page with its overflow. `header` is the page's header.
     fn read(&self, page: u64, header: &PageHeader) -> Result<Vec<u8>, BoltError> {
         let mut bytes = vec![0; (header.pages() * self.meta.page_bytes) as usize];
         self.file

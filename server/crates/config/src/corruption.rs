@@ -21,7 +21,7 @@ pub struct CorruptionChecks {
 }
 
 impl FlagValues {
-    /// Returns when members compare their states. An interval of 0 disables regular comparisons; for comparisons after
+    /// Returns the schedule of state comparisons. An interval of 0 disables regular comparisons; for comparisons after
     /// compactions, it is an error. A feature gate has the effect of its flag.
     pub(super) fn corruption_checks(
         &self,

@@ -109,7 +109,7 @@ impl CorruptionChecker {
 
     /// Compares current states every `--corrupt-check-time`, and states after compactions every `--compact-hash-check-time`.
     /// Replaces this member's state when it has the CORRUPT alarm or a damaged checkpoint. `differed` is the result of
-    /// [`Self::check_at_start`]. Returns when the process stops.
+    /// [`Self::check_at_start`]. Completes when the process stops.
     pub async fn run(self, differed: bool) {
         tokio::select! {
             () = self.node.stopping() => {}
@@ -138,7 +138,7 @@ impl CorruptionChecker {
     }
 
     /// Every `--compact-hash-check-time`, while this member leads other members, compares their states after the last
-    /// compaction that all of them hashed, and raises alarms. Never returns.
+    /// compaction that all of them hashed, and raises alarms. Never completes.
     async fn compare_compactions(&self) {
         let Some(every) = self.checks.compactions else {
             return std::future::pending().await;
@@ -175,7 +175,7 @@ impl CorruptionChecker {
 
     /// When this member has the CORRUPT alarm, compares its state with the others'. Replaces a corrupt state and disarms the
     /// alarm. If the state never differed, a client raised the alarm and must disarm it. `differed` says whether an earlier
-    /// comparison found a difference. Retries failures after a pause. Never returns.
+    /// comparison found a difference. Retries failures after a pause. Never completes.
     async fn follow_alarm(&self, mut differed: bool) {
         let mut looks = interval(ALARM_INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -217,7 +217,7 @@ impl CorruptionChecker {
     }
 
     /// Whenever this member's checkpoint is damaged, replaces it with the leader's state. Retries failures after a pause. Never
-    /// returns.
+    /// completes.
     async fn follow_damage(&self) {
         let mut looks = interval(ALARM_INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -75,8 +75,9 @@ pub(super) async fn now(
     at(node, dialer, index, enough).await
 }
 
-/// Compares the members' state hashes after entry `index`. The caller must have requested hashes at this index. Returns when all reachable
-/// members have answered, `enough` returns true, or the time is up. Fails if this member does not hash its state in time.
+/// Compares the members' state hashes after entry `index`. The caller must have requested hashes at this index. Completes when
+/// all reachable members have answered, `enough` returns true, or the time is up. Fails if this member does not hash its state
+/// in time.
 pub(super) async fn at(
     node: &Node,
     dialer: &PeerDialer,

@@ -23,7 +23,8 @@ use witan_storage::run_at_low_priority;
 pub use checker::{CorruptionChecker, InconsistentState};
 pub use metrics::CorruptionMetrics;
 
-/// Hashes the states that the replica's thread has frozen, one at a time, and stores the hashes. Returns when that thread ends.
+/// Hashes the states that the replica's thread has frozen, one at a time, and stores the hashes. Completes when that thread
+/// ends.
 pub async fn hash_states(node: Node, mut frozen: StatesToHash) {
     while let Some(view) = frozen.next().await {
         let hashing = panics::run_blocking(move || run_at_low_priority(|| Ok(hash(&view))));
@@ -36,6 +37,7 @@ pub async fn hash_states(node: Node, mut frozen: StatesToHash) {
     }
 }
 
+/// Returns the hash of a state with its log index and revisions, as members compare it.
 fn hash(view: &View) -> StateHash {
     let kv = &view.machine.kv;
     let StateChecksums { keys, others } = snapshot::of_state(view);

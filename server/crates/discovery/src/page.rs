@@ -110,6 +110,7 @@ fn registration(node: &Node) -> (String, String) {
     (escape(&names.join(", ")), escape(&urls.join(", ")))
 }
 
+/// Escapes a text for HTML.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

@@ -61,6 +61,7 @@ pub struct Downgrade {
 }
 
 impl BackendMeta {
+    /// Reads the metadata of the backend at `path`. Fails if the file is missing or damaged.
     pub(crate) fn read(path: PathBuf) -> Result<Self, EtcdError> {
         let length = fs::metadata(&path)
             .map_err(|error| EtcdError::io(&path, error))?

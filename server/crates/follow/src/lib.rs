@@ -162,8 +162,8 @@ async fn follow(
     }
 }
 
-/// Checks the source through one connection after the cut-over. Returns when an operator declares the source gone; fails if the
-/// connection fails. `members` must be as new as the cut-over.
+/// Checks the source through one connection after the cut-over. Completes when an operator declares the source gone. Fails if
+/// the connection fails. `members` must be as new as the cut-over.
 async fn guard(
     node: &Node,
     source: &Source,

@@ -53,6 +53,7 @@ impl Address {
         (!host.is_empty()).then(|| Self { host: host.to_owned(), port })
     }
 
+    /// Resolves the host to addresses with the port. Fails if the host does not resolve.
     async fn resolve(&self) -> Result<Vec<SocketAddr>, GatewayError> {
         match lookup_host((self.host.as_str(), self.port)).await {
             Ok(found) => Ok(found.collect()),
@@ -61,6 +62,7 @@ impl Address {
     }
 }
 
+/// Parses the value of `--listen-addr`. Fails if it has no port.
 pub(super) fn listen_address(text: &str) -> Result<Address, GatewayError> {
     let parsed = Address::parse(text, None);
     parsed.ok_or_else(|| GatewayError::ListenAddress(text.to_owned()))

@@ -22,6 +22,7 @@ enum Output {
 }
 
 impl Outputs {
+    /// Opens all outputs. Fails if a log file cannot be opened.
     pub(super) fn open(outputs: &[LogOutput], rotation: Option<Rotation>) -> io::Result<Self> {
         let open = |output: &LogOutput| {
             Ok(match output {

@@ -73,6 +73,7 @@ fn simple(turn: &ShownTurn<'_>) -> String {
     text
 }
 
+/// Formats a turn as one line of JSON, for `--write-out json`.
 fn json_line(turn: &ShownTurn<'_>) -> String {
     let effects = turn.effects.iter();
     let effects: Vec<_> = effects

@@ -33,6 +33,7 @@ pub(super) fn status(path: &Path, format: &str) -> Result<String, OfflineError> 
     show(&status)
 }
 
+/// Returns etcdutl's error for an unsupported output format.
 fn refused(format: &str) -> OfflineError {
     match format {
         "protobuf" => OfflineError::NotInFormat("protobuf"),
@@ -135,6 +136,7 @@ fn cells(status: &SnapshotStatus) -> [String; 5] {
     ]
 }
 
+/// Formats a value as one line of JSON.
 pub(super) fn json<T: serde::Serialize>(found: &T) -> Result<String, OfflineError> {
     match serde_json::to_string(found) {
         Ok(text) => Ok(format!("{text}\n")),

@@ -171,6 +171,7 @@ impl HttpRoute {
         creates_token || of_cluster && !matches!(method, "GET" | "HEAD")
     }
 
+    /// Returns whether the route covers a decoded and cleaned path.
     fn covers(&self, path: &[u8]) -> bool {
         let below = path.strip_prefix(self.path.as_bytes());
         match self.scope {

@@ -32,6 +32,7 @@ impl<M> Striped<M> {
 }
 
 impl<T: MetricVecBuilder> StripedVec<MetricVec<T>> {
+    /// Creates the stripes with `stripe`, which must create the same series on each call.
     pub(super) fn new(
         stripe: impl Fn() -> prometheus::Result<MetricVec<T>>,
     ) -> prometheus::Result<Self> {

@@ -30,7 +30,8 @@ pub(super) trait Registry {
     async fn read(&mut self) -> Result<RegistryState, Failure>;
     /// Registers a member whose id is not registered.
     async fn register(&mut self, own: &Registration) -> Result<(), Failure>;
-    /// Waits until the registrations may have changed since `since`. Returns after a bounded time even if they have not.
+    /// Waits until the registrations may have changed since `since`. Completes after a bounded time even if they have not
+    /// changed.
     async fn wait(&mut self, since: &RegistryState) -> Result<(), Failure>;
 }
 

@@ -142,7 +142,7 @@ impl registry::Registry for Registry {
         Ok(())
     }
 
-    /// Watches the registrations after `since`. Returns at the first change, when the watch is canceled, or after
+    /// Watches the registrations after `since`. Completes at the first change, when the watch is canceled, or after
     /// [`WAIT_TIMEOUT`]. Fails if the stream ends.
     async fn wait(&mut self, since: &RegistryState) -> Result<(), Failure> {
         let session = self.session().await?;

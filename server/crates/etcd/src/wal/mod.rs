@@ -147,6 +147,7 @@ fn message<M: Message + Default>(place: &Place<'_>, data: Bytes) -> Result<M, Et
     M::decode(data).map_err(|error| place.damaged(&error.to_string()))
 }
 
+/// Returns the error for a log that lacks segments or entries. `what` describes the gap.
 fn incomplete(segments: &[Segment], what: &str) -> EtcdError {
     let dir = segments.first().and_then(|segment| segment.path.parent());
     EtcdError::Log {

@@ -17,6 +17,7 @@ pub(super) struct Place<'a> {
 }
 
 impl Place<'_> {
+    /// Returns the error for damage at this position.
     pub(super) fn damaged(&self, what: &str) -> EtcdError {
         EtcdError::Damaged {
             path: self.path.into(),

@@ -176,6 +176,7 @@ impl StoredEvent {
 }
 
 impl StoredNode {
+    /// Converts the node, without its children. Fails if its expiration is not a valid time.
     fn into_node(self) -> Result<Node, V2StoreError> {
         Ok(Node {
             path: self.key.into(),
