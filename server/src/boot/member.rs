@@ -164,7 +164,7 @@ pub(super) fn start(
     Ok(RunningMember {
         node,
         replica,
-        peers: peers.expect("the node has started them"),
+        peers: peers.expect("the node has started the streams"),
     })
 }
 

@@ -161,13 +161,13 @@ mod tests {
         assert!(read.as_mut().now_or_never().is_none());
         tokio::task::yield_now().await;
         drop(held);
-        assert_eq!(permits(&account).len(), own - 1, "the read has one");
+        assert_eq!(permits(&account).len(), own - 1, "the read has a permit");
         ended.await.expect("the read runs");
         let _half = permits(&other);
         while permits(&third).len() < own {
             tokio::task::yield_now().await;
         }
-        assert_eq!(permits(&account).len(), own - 1, "its result has one");
+        assert_eq!(permits(&account).len(), own - 1, "the result has a permit");
         assert_eq!(read.await, Ok(true));
         assert_eq!(permits(&account).len(), own);
     }

@@ -116,7 +116,7 @@ fn unknown_values_are_converted_or_refused() {
         of(&log(EntryPayload::Request(Box::new(request))), 1)
     };
     assert!(grant(2).is_ok());
-    let refused = grant(99).expect_err("it is unknown");
+    let refused = grant(99).expect_err("an unknown type");
     assert!(
         refused
             .to_string()

@@ -94,7 +94,7 @@ impl Player {
     }
 
     /// Passes the result of a long command to the replica, unless a snapshot has replaced its state.
-    fn hand_in_executed(&mut self, index: u64) {
+    fn pass_executed_command(&mut self, index: u64) {
         let executed = self.host.executed.take();
         if let Some(executed) = executed.filter(|it| it.index() == index) {
             self.replica.take(Input::Executed(executed));
@@ -106,7 +106,7 @@ impl Player {
         for input in &turn.inputs {
             let kind = input.kind.as_ref().ok_or("an input from a later release")?;
             if let InputKind::Executed(index) = kind {
-                self.hand_in_executed(*index);
+                self.pass_executed_command(*index);
                 continue;
             }
             if let InputKind::Message(Received { snapshot: Some(state), .. }) = kind {

@@ -129,16 +129,16 @@ impl<'a> Reader<'a> {
 
     /// Returns `protojson`'s error for valid JSON at offset `at` that does not fit the message.
     pub(super) fn refused(&self, at: usize, told: &str) -> String {
-        format!("proto: {}: {told}", self.place(at))
+        format!("proto: {}: {told}", self.line_and_column(at))
     }
 
     /// Returns `protojson`'s syntax error for the text at offset `at`.
     pub(super) fn syntax(&self, at: usize, told: &str) -> String {
-        format!("proto: syntax error {}: {told}", self.place(at))
+        format!("proto: syntax error {}: {told}", self.line_and_column(at))
     }
 
     /// Formats an offset as line and column, which count from 1. Columns count characters.
-    fn place(&self, at: usize) -> String {
+    fn line_and_column(&self, at: usize) -> String {
         let before = &self.body[..at];
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
         let start = before.iter().rposition(|byte| *byte == b'\n');
