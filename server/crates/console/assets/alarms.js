@@ -10,7 +10,7 @@ const ASK_MS = 5000;
 
 const ADVICE = {
   NOSPACE: {
-    means: "The store has reached its quota. Writes that add data are refused in the whole cluster; reads and deletions go on.",
+    means: "The store has reached its quota. Writes that add data are refused in the whole cluster; reads and deletions continue.",
     steps: [
       ["Find out what fills it: open Keys, and look at the number of keys below each folder. Delete what is not needed."],
       ["Drop old revisions, which count too:", "etcdctl compact REVISION"],

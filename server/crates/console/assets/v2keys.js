@@ -22,7 +22,7 @@ export async function showV2({ root, params, signal }) {
   };
   root.append(h("form", { class: "search", role: "search", onsubmit: go },
     field("Path", input), h("button", {}, "Open"), button("New key", () => create(path), { class: "main" }),
-    h("p", { class: "hint" }, "Names that begin with _ are not listed: enter the whole path of such a one.")), crumbs(path));
+    h("p", { class: "hint" }, "Names that begin with _ are not listed. To open such a key, enter its entire path.")), crumbs(path));
   const { node } = await v2(`${at(path)}?sorted=true`);
   if (signal.aborted) return;
   root.append(...(node.dir ? [directory(node)] : key(node)));
