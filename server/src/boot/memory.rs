@@ -22,13 +22,21 @@ fn without_files(limit: MemoryLimit, files_bytes: u64) -> MemoryLimit {
 fn budget_bytes(wanted: Option<u64>, data_dir: &Path) -> u64 {
     let Some(limit) = MemoryLimit::read(Path::new("/")) else {
         let budget_bytes = wanted.unwrap_or(u64::MAX);
-        tracing::warn!(budget_bytes, "memory budget; the memory limit is unknown");
+        tracing::warn!(
+            budget_bytes,
+            "set the memory budget without a known memory limit"
+        );
         return budget_bytes;
     };
     let limit = without_files(limit, storage::memory_bytes(data_dir));
     let (limit_bytes, limit_source) = (limit.bytes, limit.source.name());
     let budget_bytes = wanted.unwrap_or(limit.budget_bytes());
-    tracing::info!(budget_bytes, limit_bytes, limit_source, "memory budget");
+    tracing::info!(
+        budget_bytes,
+        limit_bytes,
+        limit_source,
+        "set the memory budget"
+    );
     if budget_bytes > limit_bytes {
         tracing::warn!(
             "--memory-budget-bytes exceeds the memory limit; the system can kill this process"

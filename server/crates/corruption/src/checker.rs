@@ -328,7 +328,7 @@ impl CorruptionChecker {
                 member,
                 index,
                 hashes,
-                "members differ; raising the CORRUPT alarm"
+                "the states of members differ; raising the CORRUPT alarm"
             );
             self.change_alarm(alarm, AlarmAction::Activate).await;
         }

@@ -52,7 +52,7 @@ impl<'a> Copier<'a> {
         let calls = Calls::open(node, source, handle, source_cluster_id).await?;
         let session = &calls.session;
         let watch = session.watch(revision + 1).await?;
-        tracing::info!(endpoint = session.endpoint, revision, "following");
+        tracing::info!(endpoint = session.endpoint, revision, "follows the source");
         handle.update(|status| status.connected(session.endpoint, revision));
         Ok(Self {
             calls,

@@ -204,13 +204,13 @@ impl FollowHandle {
         let before = self.status();
         if found == Guarded::RaisedAgain {
             self.0.metrics.raised_again();
-            tracing::warn!("the fence of the source was lowered; raised it again");
+            tracing::warn!("the fence of the source was removed; raised a new fence");
         }
         if revision > cut_over && before.source_revision < revision {
             tracing::error!(
                 cut_over,
                 revision,
-                "the source has accepted writes after the cut-over; only the source has them"
+                "the source has accepted writes after the cut-over; this cluster lacks them"
             );
         }
         self.update(|status| {

@@ -134,7 +134,7 @@ async fn register(
         }
     }
     let id = own.id.to_string();
-    tracing::info!(id, value = own.value, "registered at discovery");
+    tracing::info!(id, value = own.value, "registered this member");
     Ok(())
 }
 
