@@ -153,7 +153,7 @@ pub(super) async fn handle(
     if !reply::allows(request, allow) {
         return reply::method_not_allowed(Some(allow));
     }
-    let asked = Asked { ctx, request, token, below, lock };
+    let asked = TokenRequest { ctx, request, token, below, lock };
     match asked.serve(payload).await {
         Ok(response) => response,
         Err(error) => headers::failure(ctx, request, error).await,
@@ -161,7 +161,7 @@ pub(super) async fn handle(
 }
 
 /// A request below a token.
-struct Asked<'a> {
+struct TokenRequest<'a> {
     ctx: &'a Context,
     request: &'a HttpRequest,
     token: &'a str,
@@ -170,7 +170,7 @@ struct Asked<'a> {
     lock: &'a RegistryLock,
 }
 
-impl Asked<'_> {
+impl TokenRequest<'_> {
     /// Answers a request with an allowed method: shows the page in a browser, watches, reads, registers or deletes.
     async fn serve(&self, payload: &mut web::Payload) -> Result<HttpResponse, V2Error> {
         let (ctx, request) = (self.ctx, self.request);

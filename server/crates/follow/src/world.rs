@@ -360,9 +360,9 @@ async fn process(world: Rc<RefCell<World>>, cluster: Option<usize>) {
 }
 
 /// Pseudo-random numbers from a seed.
-struct Drawn(u64);
+struct Random(u64);
 
-impl Drawn {
+impl Random {
     fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -377,7 +377,7 @@ type Process = (Option<usize>, Pin<Box<dyn Future<Output = ()>>>);
 struct Run {
     world: Rc<RefCell<World>>,
     processes: Vec<Process>,
-    drawn: Drawn,
+    drawn: Random,
 }
 
 impl Run {
@@ -476,7 +476,7 @@ fn run(seed: u64, disarms: bool) -> Run {
     let mut run = Run {
         world: Rc::new(RefCell::new(world)),
         processes: Vec::new(),
-        drawn: Drawn(seed),
+        drawn: Random(seed),
     };
     for _ in 0..2 {
         run.start(None);

@@ -58,13 +58,13 @@ struct Node {
 }
 
 /// A response with its status and `X-Etcd-Index`.
-struct Answered {
+struct Response {
     status: StatusCode,
     index: u64,
     body: Bytes,
 }
 
-impl Answered {
+impl Response {
     /// Parses a response. A server error or status 429 can be retried; an unreadable response is final.
     fn read(self, target: &str) -> Result<(Answer, u64), Failure> {
         if self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS {
@@ -106,7 +106,7 @@ impl Registry {
     }
 
     /// Sends one request on a new connection and returns the response.
-    async fn ask(&self, method: Method, target: &str, body: String) -> Result<Answered, String> {
+    async fn ask(&self, method: Method, target: &str, body: String) -> Result<Response, String> {
         let route = Route {
             uri: &self.uri,
             proxy: self.proxy.as_deref(),
@@ -138,7 +138,7 @@ impl Registry {
             .into_parts();
         let index = head.headers.get(witan_api::v2::INDEX_HEADER);
         let index = index.and_then(|value| value.to_str().ok()?.parse().ok());
-        Ok(Answered { status: head.status, index: index.unwrap_or(0), body })
+        Ok(Response { status: head.status, index: index.unwrap_or(0), body })
     }
 
     /// Sends a request and reads its response within [`REQUEST_TIMEOUT`]. Returns the response and its index.
