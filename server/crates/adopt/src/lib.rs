@@ -40,7 +40,7 @@ pub enum AdoptError {
     Etcd(#[from] witan_etcd::EtcdError),
     #[error("etcd's backend: {0}")]
     Backend(#[from] BoltError),
-    #[error("{0}. It is in the newest file in member/snap that ends with .snap")]
+    #[error("{0}. The store is in the newest file in member/snap that ends with .snap")]
     V2(#[from] V2StoreError),
     #[error(transparent)]
     Storage(#[from] OpenError),
