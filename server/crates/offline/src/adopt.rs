@@ -26,9 +26,7 @@ pub(super) fn adopt(arguments: &AdoptArguments) -> Result<String, OfflineError> 
     };
     let torn = match adopted.torn_bytes {
         0 => String::new(),
-        bytes => format!(
-            "ignored {bytes} bytes of an incomplete write at the end of etcd's log\n"
-        ),
+        bytes => format!("ignored {bytes} bytes of an incomplete write at the end of etcd's log\n"),
     };
     Ok(format!(
         "adopted {}: member {} of cluster {}, {} members, {} keys, revision {}, last entry {}, {} later entries that \

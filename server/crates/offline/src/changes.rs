@@ -349,9 +349,13 @@ mod tests {
         refused("cut", "is broken", &|folder| {
             rewrite(folder, &|bytes| bytes.truncate(20))
         });
-        refused("end", "end at revision 3, before the target revision 5", &|folder| {
-            fs::remove_file(folder.segment(4)).unwrap();
-        });
+        refused(
+            "end",
+            "end at revision 3, before the target revision 5",
+            &|folder| {
+                fs::remove_file(folder.segment(4)).unwrap();
+            },
+        );
         refused(
             "hole",
             "begin with revision 4, but the snapshot has revision 1",
