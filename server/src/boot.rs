@@ -78,10 +78,8 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     let totals = Totals::register(&on, memory.bytes());
     let fed = (NodeMetrics::register(&on), &totals);
     let panics = PanicMetrics::register(&on);
-    let peer_metrics = PeerMetrics::register(&on, panics.clone());
-    let peer_metrics = (peer_metrics, SnapshotMetrics::register(&on));
     let dialer = peer_dialer(&config, peer_tls);
-    let links = (bound_peers, dialer.clone(), peer_metrics);
+    let links = (bound_peers, dialer.clone(), peer_metrics(&on, &panics));
     let member = member::start(&config, (disk, links, memory), fed, stopping)?;
     let checker = corruption_checker(&config, &member.node, dialer, &on);
     let follow = source.map(|source| follow::start(&config, source, &member.node, &on));
@@ -149,6 +147,11 @@ fn dialing_tls(
         None if config.force_new_cluster => Ok(PeerTls::open(config, metrics)?),
         known => Ok(known.cloned()),
     }
+}
+
+fn peer_metrics(on: &Register, panics: &PanicMetrics) -> (PeerMetrics, SnapshotMetrics) {
+    let metrics = PeerMetrics::register(on, panics.clone());
+    (metrics, SnapshotMetrics::register(on))
 }
 
 fn peer_dialer(config: &Config, tls: Option<PeerTls>) -> PeerDialer {
