@@ -306,7 +306,7 @@ fn no_room(method: &MethodInfo, what: Resource) -> Code {
     let call = method.call.as_ref();
     let resumes = call.is_some_and(|call| call.call_type == CallType::BidiStream);
     match what {
-        Resource::Answers if resumes => Code::Unavailable,
+        Resource::Requests | Resource::Answers if resumes => Code::Unavailable,
         Resource::Requests | Resource::Answers | Resource::Calls => Code::ResourceExhausted,
     }
 }
@@ -527,15 +527,17 @@ mod tests {
     }
 
     #[test]
-    fn a_watch_without_room_for_its_answers_can_be_resumed() {
+    fn a_watch_without_room_for_its_messages_can_be_resumed() {
         let metrics = TransportMetrics::register(&Register::default(), false);
         let code = |path: &str, what| {
             let call = metrics.calls.by_path.get(path).cloned();
             no_room(&MethodInfo { call, client: None }, what)
         };
         let (watch, range) = ("/etcdserverpb.Watch/Watch", "/etcdserverpb.KV/Range");
-        assert_eq!(code(watch, Resource::Answers), Code::Unavailable);
+        for what in [Resource::Requests, Resource::Answers] {
+            assert_eq!(code(watch, what), Code::Unavailable);
+            assert_eq!(code(range, what), Code::ResourceExhausted);
+        }
         assert_eq!(code(watch, Resource::Calls), Code::ResourceExhausted);
-        assert_eq!(code(range, Resource::Answers), Code::ResourceExhausted);
     }
 }
