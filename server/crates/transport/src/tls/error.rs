@@ -42,11 +42,15 @@ pub enum TlsError {
 }
 
 impl TlsError {
-    /// Returns whether an existing file could not be read. It may become readable without a change of its metadata, for example
-    /// once a file descriptor is free.
-    pub(super) fn is_unreadable_file(&self) -> bool {
+    /// Returns whether a file could not be read for a reason outside the file, for example because no file descriptor is free.
+    /// Such a file may become readable without a change of its metadata.
+    pub(super) fn is_temporary(&self) -> bool {
         match self {
-            Self::Read { source, .. } => source.kind() != io::ErrorKind::NotFound,
+            // A new file and another mode change the metadata.
+            Self::Read { source, .. } => !matches!(
+                source.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+            ),
             Self::Content { .. }
             | Self::Pair { .. }
             | Self::NoSuite { .. }

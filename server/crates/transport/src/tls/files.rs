@@ -242,7 +242,7 @@ impl Files {
         let [refused, of] = words;
         let mut try_again = false;
         let revoked = self.revoked().unwrap_or_else(|error| {
-            try_again = error.is_unreadable_file();
+            try_again = error.is_temporary();
             if let Some(left_out) = self.failures.admit() {
                 tracing::error!(
                     %error,
@@ -269,7 +269,7 @@ impl Files {
                         "failed to reload the TLS files{of}; the previous ones stay in use"
                     );
                 }
-                let try_again = try_again || error.is_unreadable_file();
+                let try_again = try_again || error.is_temporary();
                 // A new revocation list applies even if the certificate is invalid.
                 let config = build(self, last, revoked)?;
                 Ok(Reloaded { config, is_new: false, try_again })

@@ -330,6 +330,20 @@ fn a_file_that_could_not_be_read_is_read_again() {
     }
 }
 
+/// A renewed key often has the wrong mode. A change of the mode changes the metadata, so no handshake must try again before.
+#[test]
+fn a_file_without_permission_is_not_read_again_before_it_changes() {
+    /// The number of `EMFILE`: the process has no free file descriptor.
+    const NO_DESCRIPTOR: i32 = 24;
+    let is_temporary = |source: std::io::Error| {
+        let path = PathBuf::from("key");
+        TlsError::Read { flag: "key-file", path, source }.is_temporary()
+    };
+    assert!(!is_temporary(std::io::ErrorKind::PermissionDenied.into()));
+    assert!(!is_temporary(std::io::ErrorKind::NotFound.into()));
+    assert!(is_temporary(std::io::Error::from_raw_os_error(NO_DESCRIPTOR)));
+}
+
 /// A new revocation list applies to dialed members even if the other files are unreadable.
 #[tokio::test]
 async fn a_member_does_not_connect_to_a_revoked_member() {
