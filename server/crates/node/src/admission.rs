@@ -175,9 +175,9 @@ impl Node {
         Ok(answer)
     }
 
-    /// Queues a request for the replica's thread. Fails with `TooMany` if the queue is full, or if more than half of it is used
-    /// and the connection has more calls than the queue has free slots. Fails with `Removed` or `Stopped` if the thread has
-    /// ended.
+    /// Queues a request for the replica's thread. Fails with `TooMany` if the queue is full. Also fails with `TooMany` if more
+    /// than half of the queue is used and the connection has more calls than the queue has free slots. Fails with `Removed` or
+    /// `Stopped` if the thread has ended.
     pub(super) fn send(&self, inbound: LoopRequest) -> Result<(), NodeError> {
         let free = self.shared.inbox.capacity();
         // The calls of one connection could fill the queue.

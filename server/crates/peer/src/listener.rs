@@ -381,7 +381,7 @@ impl Listener {
     }
 }
 
-/// Adds a stream. Ends the member's previous stream of the same kind, and forgets all streams that have ended, so that members
+/// Adds a stream and ends the member's previous stream of the same kind. Forgets all streams that have ended, so that members
 /// that left the cluster take no memory.
 fn add_stream(streams: &mut OpenStreams, key: (MemberId, StreamKind), stream: OpenStream) {
     streams.retain(|_, stream| !stream.task.is_finished());
