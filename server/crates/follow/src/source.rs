@@ -185,12 +185,14 @@ impl SourceSession<'_> {
         }
     }
 
-    /// Requests a snapshot and returns the stream of its parts.
+    /// Requests a snapshot and returns the stream of its parts. A member responds when it has the first part.
     pub(super) async fn snapshot(&self) -> Result<Streaming<SnapshotResponse>, SourceError> {
         let client = self.session.client(MaintenanceClient::with_origin);
         let mut client = client.max_decoding_message_size(PART_BYTES_MAX);
-        self.in_time(client.snapshot(self.session.request(SnapshotRequest {})))
-            .await
+        let call = client.snapshot(self.session.request(SnapshotRequest {}));
+        let response = self.more(call).await?;
+        let response = response.map_err(|status| self.error(status))?;
+        Ok(response.into_inner())
     }
 
     /// Raises, disarms or lists alarms. Returns the alarms in the response, which the member sends after it has applied the
