@@ -341,7 +341,9 @@ fn a_file_without_permission_is_not_read_again_before_it_changes() {
     };
     assert!(!is_temporary(std::io::ErrorKind::PermissionDenied.into()));
     assert!(!is_temporary(std::io::ErrorKind::NotFound.into()));
-    assert!(is_temporary(std::io::Error::from_raw_os_error(NO_DESCRIPTOR)));
+    assert!(is_temporary(std::io::Error::from_raw_os_error(
+        NO_DESCRIPTOR
+    )));
 }
 
 /// A new revocation list applies to dialed members even if the other files are unreadable.
