@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(
             store.record("f").await.unwrap().as_ref(),
             Some(&accepted),
-            "the record says so"
+            "the store has the accepted record"
         );
         let done = save::finish(&store, accepted, kept, (None, &stop)).await;
         // The rejected backup stays: it is not older than the verified ones.

@@ -303,7 +303,7 @@ mod tests {
         ];
         let with = |more: &[&str]| parse(&[&save[..], more].concat());
         let Ok(BackupCommand::Save(flags)) = with(&["--s3-path-style", "--keep-last=3"]) else {
-            panic!("the flags are sound");
+            panic!("the flags are valid");
         };
         assert_eq!(flags.members.endpoints, ["http://a", "http://b"]);
         assert!(flags.s3.s3_path_style);

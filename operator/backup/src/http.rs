@@ -114,8 +114,8 @@ struct HyperService {
 
 impl HttpService for HyperService {
     /// Sends a request and streams the response body. Reports a failed connection as `Connect`, which object_store retries,
-    /// unless TLS failed. Replaces status 507 (the store is full) with 413, and 501 (the store does not support the request)
-    /// with 400, because object_store retries every 5xx status.
+    /// unless TLS failed. object_store retries every 5xx status. Therefore replaces status 507 (the store is full) with 413,
+    /// and 501 (the store does not support the request) with 400.
     fn call<'a, 'b>(
         &'a self,
         request: HttpRequest,

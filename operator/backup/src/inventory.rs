@@ -33,7 +33,7 @@ impl Entry {
             .is_some_and(|record| Some(record.bytes) == self.bytes)
     }
 
-    /// Returns when the backup started or, if it has no record, when its file was written.
+    /// Returns the start time of the backup or, if it has no record, the time at which its file was written.
     pub(crate) fn taken_at(&self) -> Timestamp {
         self.record
             .as_ref()

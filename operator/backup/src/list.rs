@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_is_for_people() {
+    fn a_table_is_human_readable() {
         let expected = "\
 NAME     TAKEN AT              REVISION  SIZE     CLUSTER  VERSION  RELEASE  LEVEL  COMPLETE
 nightly  1970-01-01T00:00:03Z  12        1.0 KiB  cafe     3.6.0    0.2.0    2      yes

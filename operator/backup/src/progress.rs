@@ -83,7 +83,7 @@ mod tests {
     use super::size;
 
     #[test]
-    fn sizes_are_for_people() {
+    fn sizes_are_human_readable() {
         let table = [
             (0, "0 B"),
             (1023, "1023 B"),

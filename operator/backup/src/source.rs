@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_member_the_answers_say_why() {
+    fn without_a_usable_member_the_error_has_all_answers() {
         let gone = || Err(BackupError::new(Reason::SourceUnreachable, "a: gone"));
         let refused = || Err(BackupError::new(Reason::SourceRefused, "b: no such user"));
         let error = in_order(vec![gone(), gone()]).unwrap_err();

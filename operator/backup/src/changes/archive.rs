@@ -54,7 +54,7 @@ pub(super) struct ClusterArchive {
     is_checked: bool,
     /// An encoded segment that is not stored yet.
     unsent: Option<(Segment, Bytes)>,
-    /// The last revision that was read from the cluster, until all changes up to it are stored.
+    /// The last revision that was read from the cluster; `None` once all changes up to it are stored.
     pub(super) asked: Option<LastRevision>,
     /// The time up to which all changes are stored, in milliseconds since 1970.
     pub(super) covered_ms: Option<i64>,
@@ -290,7 +290,7 @@ mod tests {
         };
         assert_eq!(put(6, 2, 7), [0; 0], "its key is written again");
         assert_eq!(put(7, 7, 8), [8]);
-        assert_eq!(put(8, 3, 9), [9, 8], "those that are not known first");
+        assert_eq!(put(8, 3, 9), [9, 8], "unknown leases come first");
         assert_eq!(put(9, 9, 0), [9, 8], "a key without a lease");
     }
 

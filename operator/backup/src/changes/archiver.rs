@@ -128,7 +128,8 @@ impl<'a> Archiver<'a> {
             (Ok(record), Some(archive)) => match self.needs_backup(archive).await {
                 Ok(false) => Ok(()),
                 Ok(true) => {
-                    let message = format!("the changes do not continue {}", record.location);
+                    let message =
+                        format!("the stored changes do not start from {}", record.location);
                     Err(BackupError::new(Reason::ChangesMissing, message))
                 }
                 Err(error) => Err(error),

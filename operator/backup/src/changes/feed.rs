@@ -1,5 +1,4 @@
-//! Receives the changes of a cluster from one member through a watch on all keys and through reads that show how far the watch
-//! has come.
+//! Receives the changes of a cluster from one member through a watch on all keys. Reads show the progress of the watch.
 
 #[cfg(test)]
 pub(super) mod tests;

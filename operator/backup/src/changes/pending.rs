@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn only_whole_revisions_leave() {
+    fn only_complete_revisions_are_taken() {
         let mut pending = Pending::after(4, 100);
         pending.add(events(&[5, 5, 6]), true, 110).unwrap();
         assert_eq!(shown(&pending.take_whole()), [(110, vec![5, 5])]);
@@ -226,9 +226,9 @@ mod tests {
             ..Event::default()
         };
         pending.add(vec![large(5)], true, 1).unwrap();
-        assert!(!pending.is_full(), "it may go on");
+        assert!(!pending.is_full(), "a later message may continue it");
         pending.add(vec![large(5), large(6)], true, 1).unwrap();
-        assert!(pending.is_full(), "the first one is whole");
+        assert!(pending.is_full(), "the first revision is complete");
         pending.take_whole();
         assert!(!pending.is_full());
         pending.add(Vec::new(), false, 1).unwrap();

@@ -118,7 +118,7 @@ mod tests {
 
     /// The members may still have the changes of a damaged segment, so the store deletes nothing.
     #[tokio::test]
-    async fn nothing_is_deleted_that_cannot_be_read() {
+    async fn a_damaged_segment_is_not_deleted() {
         let mut broken = changes::encode(&segment(7, &[(100, &[5])]));
         broken.truncate(50);
         let mut foreign = changes::encode(&segment(7, &[(100, &[5])]));

@@ -49,7 +49,7 @@ async fn a_backup_is_the_file_and_its_record() {
     let stored = objects.get(&Path::from("of/test/a.db")).await.unwrap();
     assert!(
         stored.bytes().await.unwrap() == file,
-        "the bytes are those of the member"
+        "the store has the member's bytes"
     );
     assert_eq!(
         (saved.bytes, saved.sha256.as_str()),
@@ -107,7 +107,7 @@ async fn a_backup_that_exists_is_the_result() {
         .unwrap();
     let other = TestSource::new([Sent::file(&snapshot(900))]);
     assert_eq!(save_as(&store, &other, "a").await.unwrap(), saved);
-    assert_eq!(other.left(), 1, "no member is asked");
+    assert_eq!(other.left(), 1, "no member is queried");
     // A backup without its snapshot does not count.
     store.delete("a.db").await.unwrap();
     assert_eq!(save_as(&store, &other, "a").await.unwrap().bytes, 932);
@@ -144,7 +144,7 @@ async fn a_record_has_the_hash_of_the_keys_if_nothing_was_compacted_meanwhile() 
     let mut source = TestSource::new([Sent::file(&snapshot(500))]);
     source.hashes = std::sync::Mutex::new([at(3), at(3)].into());
     let saved = save(&store, &source, new(false), &stop).await.unwrap();
-    assert_eq!(saved.keys_hash, None, "nobody has asked for it");
+    assert_eq!(saved.keys_hash, None, "the flags request no hash");
 }
 
 /// A member that is cut off, or has the CORRUPT alarm, still has data, but perhaps not all acknowledged writes.

@@ -185,13 +185,10 @@ mod tests {
         assert!(!fits(&backup(15), &[at(10_000, 13)]), "it is earlier");
         assert!(
             !fits(&backup(15), &[first, later]),
-            "it is of the one before"
+            "it belongs to the generation before"
         );
         assert!(fits(&backup(20), &[first, later]));
-        assert!(
-            !fits(&record("a", 20), &[first, later]),
-            "nothing shows its history"
-        );
+        assert!(!fits(&record("a", 20), &[first, later]), "it has no digest");
         let rejected = BackupRecord { unverified: true, ..backup(15) };
         assert!(!fits(&rejected, &[first]), "it is not verified");
     }

@@ -22,7 +22,7 @@ type Answer = Response<BoxBody<Bytes, Infallible>>;
 
 /// The archiver does not read the watch while it waits for an answer, so changes fill the stream's window.
 #[tokio::test]
-async fn an_unread_watch_blocks_no_answer() {
+async fn an_unread_watch_does_not_block_responses() {
     let (endpoint, is_full) = serve().await;
     let endpoints = [endpoint.clone()];
     let members = Members::new(&endpoints, &ClientFlags::default()).unwrap();

@@ -54,7 +54,7 @@ async fn each_cluster_has_its_segments() {
 }
 
 #[tokio::test]
-async fn a_segment_that_is_not_what_was_written_is_refused() {
+async fn a_changed_segment_is_refused() {
     let mut flipped = bytes(7, &[2]).to_vec();
     flipped[20] ^= 1;
     let mut foreign = bytes(7, &[2]).to_vec();

@@ -95,7 +95,7 @@ async fn missing(store: &Store, until: Until, words: &str) {
 }
 
 #[tokio::test]
-async fn changes_go_to_the_target() {
+async fn changes_are_fetched_up_to_the_target() {
     let (store, _) = segments().await;
     let (all, first) = (vec![id(11), id(15)], vec![id(11)]);
     let exact = |revision| Target { revision, at_least: false };
@@ -118,7 +118,7 @@ async fn changes_go_to_the_target() {
 
 /// The members of a new cluster fetch one after the other and must start from the same revision.
 #[tokio::test]
-async fn a_time_is_refused_until_it_is_known_what_was_there() {
+async fn a_time_is_refused_until_its_state_is_certain() {
     let [first, second] = log();
     let more = segment(0xcafe, &[(150_001, &[21])]);
     let whole = [first, second, quiet(149), quiet(150), more];
