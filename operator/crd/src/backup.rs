@@ -284,7 +284,7 @@ impl EtcdBackup {
         self.status.as_ref()?.phase
     }
 
-    /// Returns whether it has succeeded or finally failed.
+    /// Returns whether the backup has succeeded or finally failed.
     pub fn is_finished(&self) -> bool {
         matches!(
             self.phase(),
@@ -292,12 +292,12 @@ impl EtcdBackup {
         )
     }
 
-    /// Returns whether it has succeeded and is confirmed.
+    /// Returns whether the backup has succeeded and is confirmed.
     pub fn is_whole(&self) -> bool {
         self.status.as_ref().is_some_and(EtcdBackupStatus::is_whole)
     }
 
-    /// Returns when it succeeded or failed; `None` before.
+    /// Returns the time at which the backup succeeded or failed; `None` before.
     pub fn completed_at(&self) -> Option<&Time> {
         self.status.as_ref()?.completed_at.as_ref()
     }

@@ -21,7 +21,7 @@ fn stripped(derived: CustomResourceDefinition) -> CustomResourceDefinition {
     let mut definition = serde_json::to_value(derived).expect("a definition is JSON");
     definition["metadata"]["annotations"] = json!({"helm.sh/resource-policy": "keep"});
     strip_redundant(&mut definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]);
-    serde_json::from_value(definition).expect("it was a definition before")
+    serde_json::from_value(definition).expect("it is still a definition")
 }
 
 /// Removes `nullable: true`, and `anyOf` next to `x-kubernetes-int-or-string`: the API server needs neither. Includes

@@ -113,15 +113,16 @@ pub struct SelfHealing {
     /// How long a member may fail to answer before the operator recreates its pod. If its disk is lost or not durable, the
     /// operator replaces the member instead. Time before the operator started does not count.
     pub unhealthy_after: Span,
-    /// How long the node of a member that does not answer may fail to report, or its pod may be terminating, before the operator
-    /// replaces the member, even though its disk may still exist. Time before the operator started does not count. By default,
-    /// the operator waits until the node returns or you intervene.
+    /// How long a member that does not answer is kept while its node does not report or its pod is terminating. Then the
+    /// operator replaces the member, even though its disk may still exist. Time before the operator started does not count. By
+    /// default, the operator waits until the node returns or you intervene.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_lost_after: Option<Span>,
     /// Whether the operator replaces a member whose data differs from the other members' data, or only reports it.
     pub on_corruption: OnCorruption,
-    /// Lets the operator compact old revisions when the NOSPACE alarm is raised, at most every ten minutes, and disarm the alarm
-    /// if enough space is free. Watches and reads of compacted revisions fail. By default, the operator does not compact.
+    /// Lets the operator compact old revisions when the NOSPACE alarm is raised, at most every ten minutes. The operator
+    /// disarms the alarm if enough space is free. Watches and reads of compacted revisions fail. By default, the operator does
+    /// not compact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compact_on_no_space: Option<CompactOnNoSpace>,
 }

@@ -51,7 +51,7 @@ pub struct RestoreInPlace {
     /// The backup to restore.
     #[serde(flatten)]
     pub from: Restore,
-    /// Name of the EtcdCluster of which the EtcdBackup was taken, if it is a different cluster.
+    /// Name of the EtcdCluster that was backed up, if it is a different cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 45))]
     pub from_cluster: Option<String>,

@@ -78,7 +78,7 @@ fn invalid_examples_are_rejected_with_helpful_messages() {
 }
 
 #[test]
-fn a_spec_of_nothing_has_the_defaults() {
+fn an_empty_spec_has_the_defaults() {
     let spec: EtcdClusterSpec = serde_json::from_value(json!({})).expect("a spec");
     assert_eq!(spec, EtcdClusterSpec::minimal());
 }
