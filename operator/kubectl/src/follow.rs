@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deleted_object_has_an_end() {
+    fn following_a_deleted_object_fails() {
         let mut while_watched = listed("runs");
         while_watched.push(Ok(Event::Delete("runs")));
         let mut between = listed("runs");

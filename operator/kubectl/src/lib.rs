@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_name_of_the_program_decides() {
+    fn the_name_of_the_program_selects_the_plugin() {
         let line = |program: &str| [OsString::from(program), OsString::from("status")];
         assert_eq!(
             arguments(&line("/usr/bin/kubectl-witan")),

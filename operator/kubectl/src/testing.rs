@@ -14,7 +14,7 @@ fn path(name: &str) -> String {
 
 pub(super) fn facts(name: &str) -> Facts {
     let text = std::fs::read_to_string(path(name)).expect("the fixture is there");
-    serde_yaml::from_str(&text).expect("it is what the test expects")
+    serde_yaml::from_str(&text).expect("the fixture has its type")
 }
 
 /// Compares an output with a golden file. Writes the golden file first if `UPDATE` is set.

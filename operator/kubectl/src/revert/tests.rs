@@ -55,7 +55,7 @@ fn each_operation_has_its_condition() {
 }
 
 #[test]
-fn what_one_transaction_cannot_do_is_refused() {
+fn reverts_beyond_one_transaction_are_refused() {
     assert!(refuse_unrevertible(&found(), 3).is_ok());
     assert!(refuse_unrevertible(&found(), 2).is_err());
     let mut leased = found();
