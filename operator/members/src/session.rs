@@ -126,7 +126,7 @@ mod tests {
         assert!(falls_back(true, &wrong()));
         assert!(
             !falls_back(true, &Status::unavailable("gone")),
-            "nothing is known then"
+            "an unavailable member refuses nothing"
         );
     }
 }
