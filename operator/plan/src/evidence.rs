@@ -72,8 +72,8 @@ pub(super) fn recreated_within_hour(joined: &Joined<'_>, ordinal: Ordinal) -> bo
 
 /// Returns whether the data of a member is lost.
 ///
-/// - With claims: the member is silent and its claim is lost, or has started and its claim is being deleted. A missing claim of
-///   a silent member that has started also counts, unless another object has its name.
+/// - With claims: the member is silent and its claim is lost, or the member has started and its claim is being deleted. A
+///   missing claim of a silent member that has started also counts, unless another object has its name.
 /// - Without claims: the member has started, and its pod is missing, has ended, or is being deleted while the member is silent.
 pub(super) fn lost_disk(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> bool {
     let pod = joined.pass.pod(ordinal);

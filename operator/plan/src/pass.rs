@@ -276,8 +276,9 @@ impl<'a> Joined<'a> {
         self.pass.must_migrate(ordinal) && self.new_claim_fits(ordinal)
     }
 
-    /// Returns whether a new claim is at least as large as the current one, or twice as large as the data: the server writes a
-    /// new checkpoint before it deletes the old one. Also returns `true` if the requested size is unknown.
+    /// Returns whether a new claim is at least as large as the current one, or at least twice as large as the data. The server
+    /// needs this space, because it writes a new checkpoint before it deletes the old one. Also returns `true` if the requested
+    /// size is unknown.
     pub(super) fn new_claim_fits(&self, ordinal: Ordinal) -> bool {
         let bytes = Storage::requested(self.pass.spec.storage.as_ref()).bytes();
         let present = self.pass.claim(ordinal).map(|claim| claim.requested_bytes);

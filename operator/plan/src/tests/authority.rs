@@ -107,7 +107,7 @@ impl World {
             // The pod of a removed member has no connections.
             pod.template == self.template || self.member(*ordinal).is_none()
         });
-        assert!(current, "all members have started with it: {step:?}");
+        assert!(current, "every member has the current secrets: {step:?}");
         let peer = self.authority.of_members();
         assert_eq!(peer, self.authority.trusted, "secrets first: {step:?}");
     }
@@ -134,13 +134,17 @@ fn rotations(world: &World) -> Vec<Rotation> {
 }
 
 #[test]
-fn an_authority_is_trusted_before_it_signs_and_signs_before_the_former_goes() {
+fn an_authority_is_trusted_before_it_signs_and_the_former_is_removed_last() {
     let mut world = with_tls();
     let before: Vec<_> = world.members.iter().map(|member| member.id).collect();
     world.settle();
     let order = [Rotation::Introduced, Rotation::Switched, Rotation::Rest];
     assert_eq!(rotations(&world), order);
-    assert_eq!(stopped(&world).len(), 9, "each member starts with each");
+    assert_eq!(
+        stopped(&world).len(),
+        9,
+        "each member restarts at each stage"
+    );
     assert!(removals(&world).is_empty());
     let after: Vec<_> = world.members.iter().map(|member| member.id).collect();
     assert_eq!(before, after);
@@ -160,7 +164,7 @@ fn clients_have_time_after_each_step() {
 }
 
 #[test]
-fn an_authority_is_followed_a_year_before_its_end() {
+fn an_authority_is_replaced_a_year_before_it_expires() {
     let mut world = with_tls();
     world.authority.requested = false;
     let mut seen = world.observe();

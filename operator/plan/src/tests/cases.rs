@@ -79,11 +79,11 @@ fn the_first_members_start_together() {
     });
     assert!(news.count() >= 3);
     let changes = world.took(|step| matches!(step, Step::AddLearner { .. }));
-    assert!(!changes, "no change of membership is needed");
+    assert!(!changes, "the membership does not change");
 }
 
 #[test]
-fn discovery_is_for_the_first_start_alone() {
+fn discovery_is_used_only_at_the_first_start() {
     for url in [Some("http://d/given"), None] {
         let mut world = World::new(EtcdClusterSpec::minimal(), 3);
         world.spec.storage = disk();
@@ -106,13 +106,13 @@ fn discovery_is_for_the_first_start_alone() {
                 Step::StartMember(PodPlan { bootstrap: Bootstrap::Discovery { .. }, .. })
             )
         });
-        assert!(!again, "the token is used up");
+        assert!(!again, "the token is used only once");
     }
 }
 
 /// The number of members at creation counts, even if the spec changes before the first member answers.
 #[test]
-fn a_size_that_changes_during_the_first_start_changes_it_afterwards() {
+fn a_size_changed_during_the_bootstrap_applies_after_it() {
     let mut world = World::new(EtcdClusterSpec::minimal(), 3);
     world.spec.storage = disk();
     for _ in 0..4 {
@@ -133,14 +133,14 @@ fn a_size_that_changes_during_the_first_start_changes_it_afterwards() {
 
 /// etcd-io deletes the pod with the highest number after member 0 is removed by hand.
 #[test]
-fn a_member_that_a_person_removes_is_replaced_by_identity() {
+fn a_member_removed_by_hand_is_replaced_by_its_id() {
     let mut world = cluster(3);
     let id = world.member(0).expect("a member").id;
     world.leader = world.member(1).map(|member| member.id);
     world.remove(id);
     world.settle();
     assert_eq!(stopped(&world), [0]);
-    assert_eq!(started(&world), [3], "next to the removed member's disk");
+    assert_eq!(started(&world), [3], "the old disk keeps its ordinal");
     let deletes = world.took(|step| matches!(step, Step::DeleteClaim(0)));
     assert!(deletes, "the disk of the removed member is not used again");
 }
@@ -180,7 +180,7 @@ fn without_a_quorum_nothing_is_removed() {
 }
 
 #[test]
-fn a_lost_disk_makes_a_new_member_at_once() {
+fn a_member_with_a_lost_disk_is_replaced_at_once() {
     let mut world = cluster(3);
     world.claims.get_mut(&1).expect("a claim").lost = true;
     world.elapse(1);
@@ -397,7 +397,7 @@ fn a_bootstrap_continues_despite_leftover_disks() {
 
 /// If pods are ready and no member answers, the operator is cut off, not the members.
 #[test]
-fn members_that_only_the_operator_does_not_reach_are_left_alone() {
+fn members_unreachable_only_from_the_operator_are_left_alone() {
     let mut world = cluster(3);
     // A requested recovery forces no new cluster, either.
     for recover in [None, Some(1)] {
@@ -410,7 +410,7 @@ fn members_that_only_the_operator_does_not_reach_are_left_alone() {
 }
 
 #[test]
-fn deletion_makes_nothing() {
+fn a_deleted_cluster_gets_no_objects() {
     let world = cluster(3);
     let mut seen = world.observe();
     seen.deleting = true;
@@ -421,7 +421,7 @@ fn deletion_makes_nothing() {
 
 /// Backups of manifests do not restore the status.
 #[test]
-fn a_lost_status_does_not_begin_a_new_cluster() {
+fn a_lost_status_does_not_bootstrap_a_new_cluster() {
     let mut world = cluster(3);
     world.status = Default::default();
     world.pods.clear();
@@ -453,7 +453,7 @@ fn a_wait_notice_has_reason_member_and_severity() {
         ),
     ] {
         let step = Step::Wait { why, after: IDLE };
-        let notice = step.notice("world", &seen).expect("a wait has one");
+        let notice = step.notice("world", &seen).expect("a wait has a notice");
         let told = (notice.reason, notice.member.as_deref(), notice.warning);
         assert_eq!(told, (reason, member, warning));
         assert_eq!(step.progresses(), progresses, "{reason}");

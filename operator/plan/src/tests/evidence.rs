@@ -209,7 +209,7 @@ fn a_member_that_is_down_is_replaced_before_one_that_answers() {
 
 /// `docs/operating/monitoring.md` lists the exit codes.
 #[test]
-fn exit_codes_tell_a_bad_disk_from_all_else() {
+fn exit_codes_distinguish_a_bad_disk_from_other_failures() {
     for code in [23, 27, 28, 30, 35] {
         let mut world = cluster(3);
         world.claims.get_mut(&1).expect("a claim").damaged = true;
@@ -270,7 +270,7 @@ fn a_template_with_which_no_member_serves_proves_nothing() {
         world.bad_template = Some((world.template, code));
         world.run(400, |_, _| false);
         assert!(removals(&world).is_empty(), "{code}: {:?}", world.last());
-        assert_eq!(stopped(&world).len(), 1, "{code}: one member alone");
+        assert_eq!(stopped(&world).len(), 1, "{code}: only one member stops");
         let last = world.pass();
         let said = matches!(
             why(&last),
@@ -286,7 +286,7 @@ fn a_template_with_which_no_member_serves_proves_nothing() {
 
 /// A change of the spec before the replacement does not hide the exit code of the old process.
 #[test]
-fn a_bad_disk_is_replaced_though_the_template_changes() {
+fn a_bad_disk_is_replaced_despite_a_changed_template() {
     let mut world = cluster(3);
     world.claims.get_mut(&1).expect("a claim").damaged = true;
     world.elapse(60);
@@ -297,7 +297,7 @@ fn a_bad_disk_is_replaced_though_the_template_changes() {
 
 /// The pod on the lost node cannot be deleted, so the user has deleted its claim.
 #[test]
-fn a_pod_that_does_not_end_blocks_no_growth() {
+fn a_stuck_pod_does_not_block_growth() {
     let mut world = cluster(3);
     break_pod(&mut world, 1, None);
     world.cut(1);
@@ -305,7 +305,7 @@ fn a_pod_that_does_not_end_blocks_no_growth() {
     world.run(400, |_, _| false);
     assert!(
         removals(&world).is_empty(),
-        "a disk is not given up by itself"
+        "no disk is replaced without a request"
     );
     world.claims.get_mut(&1).expect("a claim").deleting = true;
     assert!(
@@ -313,7 +313,7 @@ fn a_pod_that_does_not_end_blocks_no_growth() {
         "{:?}",
         world.last()
     );
-    assert!(world.pods.contains_key(&1), "it still does not end");
+    assert!(world.pods.contains_key(&1), "the pod is still terminating");
     assert!(world.member(3).is_some());
 }
 
@@ -339,8 +339,11 @@ fn a_member_on_a_lost_node_is_replaced_after_the_time_in_the_spec() {
     );
     assert!(world.now - began >= 1200, "{}", world.now - began);
     assert_eq!(removals(&world), [Removal::NodeLost]);
-    assert!(world.pods.contains_key(&1), "it still does not end");
-    assert!(world.claims.contains_key(&1), "its disk may come back");
+    assert!(world.pods.contains_key(&1), "the pod is still terminating");
+    assert!(
+        world.claims.contains_key(&1),
+        "the node may return with its disk"
+    );
     assert!(world.member(3).is_some());
 }
 
@@ -357,7 +360,7 @@ fn time_without_an_operator_does_not_count_as_silence() {
 }
 
 #[test]
-fn the_annotation_replaces_a_member_immediately_and_once() {
+fn a_requested_replacement_happens_immediately_and_once() {
     let mut world = cluster(3);
     let id = world.leader.expect("a leader");
     world.replace = Some(id);

@@ -8,7 +8,7 @@ use crate::model::{Bootstrap, MemberId, Observed, Ordinal, PeerTls, PodPlan, Rem
 impl World {
     pub(super) fn judge(&self, step: &Step, seen: &Observed) {
         let again = self.plan(seen);
-        assert_eq!(again, *step, "the same arguments give the same step");
+        assert_eq!(again, *step, "the plan is a pure function");
         self.judge_order(step, seen);
         match step {
             Step::AddLearner { ordinal, .. } => self.judge_learner(step, *ordinal),
@@ -16,7 +16,7 @@ impl World {
                 let learner = self.members.iter().find(|member| member.id == *id);
                 let ready =
                     learner.is_some_and(|one| self.serves(one) && self.now >= one.caught_up_at);
-                assert!(ready, "a learner that has caught up: {step:?}");
+                assert!(ready, "the learner has caught up: {step:?}");
             }
             Step::RemoveMember { id, reason } => {
                 self.judge_removal(step, *id, *reason);
@@ -40,10 +40,14 @@ impl World {
                 self.judge_tls(*peer_tls);
             }
             Step::MoveLeader { from, to } => {
-                assert_eq!(Some(*from), self.leader, "who leads hands over: {step:?}");
+                assert_eq!(
+                    Some(*from),
+                    self.leader,
+                    "only the leader transfers: {step:?}"
+                );
                 let to = self.members.iter().find(|member| member.id == *to);
                 let able = to.is_some_and(|to| !to.learner && self.serves(to));
-                assert!(able, "a serving voter takes over: {step:?}");
+                assert!(able, "the new leader is a serving voter: {step:?}");
             }
             Step::UpdatePeerUrl { id, .. } => {
                 let member = self.members.iter().find(|member| member.id == *id);
@@ -91,10 +95,10 @@ impl World {
     }
 
     fn judge_claim_removal(&self, step: &Step, ordinal: Ordinal) {
-        assert!(self.has_quorum(), "only a confirmed list counts: {step:?}");
+        assert!(self.has_quorum(), "a quorum confirms the list: {step:?}");
         assert!(
             self.member(ordinal).is_none(),
-            "no member's disk is given up: {step:?}"
+            "the claim belongs to no member: {step:?}"
         );
         let claim = self.claims.get(&ordinal);
         let of_use = claim.is_some_and(|claim| claim.voted && !claim.lost);
@@ -125,7 +129,10 @@ impl World {
     }
 
     fn judge_start(&self, step: &Step, ordinal: Ordinal, bootstrap: &Bootstrap) {
-        assert!(!self.pods.contains_key(&ordinal), "one pod each: {step:?}");
+        assert!(
+            !self.pods.contains_key(&ordinal),
+            "the ordinal has no pod yet: {step:?}"
+        );
         assert!(
             !self.fenced.contains(&ordinal),
             "a fenced member stays down: {step:?}"
@@ -143,10 +150,13 @@ impl World {
             !claim.is_some_and(|claim| claim.retired),
             "no member starts from a disk that was set aside: {step:?}"
         );
-        assert!(!self.stops_all(), "all are stopped for a restore: {step:?}");
+        assert!(
+            !self.stops_all(),
+            "no pod starts while a restore stops all: {step:?}"
+        );
         let first = matches!(bootstrap, Bootstrap::New { .. });
         let born = self.status.cluster_id.is_some();
-        assert!(!(first && born), "a cluster begins once: {step:?}");
+        assert!(!(first && born), "a cluster is bootstrapped once: {step:?}");
     }
 
     fn recovers(&self) -> bool {
@@ -157,7 +167,7 @@ impl World {
     /// Asserts that a recovery with this survivor is recorded and no other pod is left, as two pods could be a quorum.
     fn judge_alone(&self, step: &Step, survivor: Ordinal) {
         let recorded = self.status.recovery.as_ref().map(|one| one.member.clone());
-        assert!(self.recovers(), "a person has asked for it: {step:?}");
+        assert!(self.recovers(), "the user has requested it: {step:?}");
         assert_eq!(recorded, Some(format!("world-{survivor}")), "{step:?}");
         let pod = self.pods.keys().find(|ordinal| **ordinal != survivor);
         assert_eq!(pod, None, "the others' pods have ended: {step:?}");
@@ -181,7 +191,7 @@ impl World {
         let https = self.members.iter().any(|member| member.https);
         assert!(
             !(clear && https && known),
-            "plaintext and TLS meet by way of Ready: {:#?}",
+            "no pod without a certificate runs next to TLS members: {:#?}",
             self.observe()
         );
     }
@@ -198,7 +208,7 @@ impl World {
         let left = self.voters() - 1;
         assert!(
             left > 0 && others >= quorum(left),
-            "the others decide: {step:?}"
+            "the other voters keep a quorum: {step:?}"
         );
         let needed = (self.spec.members() as usize).min(self.serving());
         assert!(
@@ -229,7 +239,7 @@ impl World {
         let silent = match reason {
             Removal::Asked | Removal::Corrupt | Removal::Ephemeral => return,
             Removal::LearnerOnOldClaim | Removal::StuckLearner => {
-                panic!("a learner alone: {step:?}")
+                panic!("only a learner is removed for this: {step:?}")
             }
             Removal::Migrated => {
                 let migrates = claim.is_some_and(|claim| claim.class != self.class);
@@ -242,7 +252,7 @@ impl World {
                 let spare = self.voters() > self.spec.members() as usize;
                 assert!(
                     spare || !self.missing_secret,
-                    "nothing could take its place: {step:?}"
+                    "a replacement can start: {step:?}"
                 );
                 !asked
             }
@@ -266,7 +276,7 @@ impl World {
         let durable = self.spec.is_durable();
         assert!(
             reason != Removal::Silent || !durable,
-            "no disk is given up for a time: {step:?}"
+            "silence alone costs no disk: {step:?}"
         );
         let timed = reason == Removal::Silent || (reason == Removal::ScaleIn && !highest);
         let pod = seen.ordinals.get(&ordinal).and_then(|at| at.pod.as_ref());
@@ -276,7 +286,7 @@ impl World {
             pod.is_some_and(|pod| !pod.ready && seen.now - pod.ready_changed >= patience);
         assert!(
             !timed || had_its_time || !self.keeps_its_disk(ordinal),
-            "a member has its time to come back: {step:?}"
+            "a member gets time to recover: {step:?}"
         );
         if reason == Removal::NodeLost {
             self.judge_node_lost(step, id, seen);
@@ -297,14 +307,14 @@ impl World {
         let silent = since.map(|since| seen.now - since.0.as_second().max(seen.acting_since));
         assert!(
             patience.is_some() && silent >= patience,
-            "its node is given up as the spec says: {step:?}"
+            "the node is silent for nodeLostAfter: {step:?}"
         );
     }
 
     /// Asserts that stopping a member leaves a quorum, unless there are fewer than three voters.
     fn judge_stop(&self, step: &Step, id: MemberId, reason: Stop) {
         if reason == Stop::Restore {
-            assert!(self.stops_all(), "a person has asked for it: {step:?}");
+            assert!(self.stops_all(), "the user has requested it: {step:?}");
             return;
         }
         if reason == Stop::Hibernated || !self.has_quorum() {
@@ -320,7 +330,7 @@ impl World {
         let alone = self.others_serving(id) == 0;
         assert!(
             self.leader != Some(id) || alone,
-            "a leader hands over first: {step:?}"
+            "a leader transfers leadership first: {step:?}"
         );
     }
 

@@ -102,7 +102,7 @@ impl World {
 
     /// Forms the cluster of `members` ordinals from `first` on. `https` is the scheme of the peer URLs.
     fn form(&mut self, first: Ordinal, members: u32, https: bool) {
-        assert!(self.status.cluster_id.is_none(), "a cluster begins once");
+        assert!(self.status.cluster_id.is_none(), "a cluster is formed once");
         self.members = (first..first + members)
             .map(|ordinal| FakeMember {
                 id: 1000 + u64::from(ordinal),
@@ -133,8 +133,8 @@ impl World {
         }
     }
 
-    /// Sets the readiness of pods like the kubelet: voters that serve and have a leader are ready, unless the probe checks for
-    /// CORRUPT alarms, which every member reports.
+    /// Sets the readiness of pods like the kubelet: voters that serve and have a leader are ready. If the probe checks for
+    /// CORRUPT alarms, one alarm makes every pod unready, because every member reports it.
     pub(super) fn probe(&mut self) {
         let corrupt = self.members.iter().any(|member| member.corrupt);
         let alarmed = corrupt || self.undecided || !self.stale_corrupt.is_empty();

@@ -106,7 +106,7 @@ fn with_cert_manager() -> EtcdClusterSpec {
 }
 
 #[test]
-fn cert_manager_is_asked_before_the_first_pod_and_waited_for() {
+fn the_first_pod_waits_for_cert_manager() {
     let spec = with_cert_manager();
     let role = CertificateRole::Peer;
     let mut seen = Observed {
@@ -141,7 +141,7 @@ fn cert_manager_is_asked_before_the_first_pod_and_waited_for() {
 
 /// The definitions of cert-manager can be deleted while a cluster runs. That only stops renewals.
 #[test]
-fn without_cert_manager_nothing_begins_and_a_cluster_is_kept_up() {
+fn without_cert_manager_no_cluster_starts_and_running_ones_are_maintained() {
     let spec = with_cert_manager();
     let unknown = |issued| ObservedRequest { request: None, issued, owned: false };
     let seen = Observed {
@@ -163,7 +163,7 @@ fn without_cert_manager_nothing_begins_and_a_cluster_is_kept_up() {
         seen.requests.insert(CertificateRole::Peer, known);
         plan(&spec, &world.status, &seen)
     };
-    assert_eq!(step(&world, 3), wait, "a person has to know");
+    assert_eq!(step(&world, 3), wait, "the user must install cert-manager");
     let grown = step(&world, 5);
     assert!(matches!(grown, Step::AddLearner { .. }), "{grown:?}");
     world.pods.remove(&1);

@@ -49,7 +49,7 @@ fn a_stopped_member_restarts_if_it_is_wanted_again() {
 
 /// A claim that is being deleted exists until its pod is gone. Its member serves and needs no repair.
 #[test]
-fn with_self_healing_off_a_member_whose_claim_is_ending_does_not_go_first() {
+fn without_self_healing_a_deleted_claim_does_not_change_the_scale_in_order() {
     for heals in [false, true] {
         let mut world = cluster(5);
         world.spec.self_healing = Some(SelfHealing { enabled: heals, ..SelfHealing::default() });
@@ -182,7 +182,7 @@ fn scaling_in_prefers_a_member_that_does_not_serve() {
 
 /// Members before and after, members down, members removed at once, members removed after their time, remaining members.
 #[test]
-fn with_a_surplus_the_highest_ordinal_goes_and_others_have_their_time() {
+fn scale_in_removes_the_highest_ordinal_and_gives_others_time() {
     type Case<'a> = (i32, i32, &'a [u32], &'a [u32], &'a [u32], &'a [u32]);
     let cases: [Case<'_>; 5] = [
         (5, 3, &[1], &[], &[1], &[0, 2, 3]),
@@ -257,7 +257,7 @@ fn a_claim_that_the_policy_keeps_never_starts_another_member() {
     world.spec.replicas = 3;
     world.settle();
     assert!(world.claims[&2].retired, "it is kept");
-    assert!(!world.claims[&3].retired, "another one is made");
+    assert!(!world.claims[&3].retired, "a new claim is created");
     assert_eq!(world.serving(), 3);
 }
 
@@ -279,7 +279,7 @@ fn refused_growth_is_reported_and_blocks_nothing() {
 
 /// The spec or the operator changes during an outage. A member that is reading its disk is not stopped.
 #[test]
-fn without_a_quorum_only_what_cannot_start_gets_the_new_template() {
+fn without_a_quorum_only_pods_that_cannot_start_get_the_new_template() {
     let mut world = cluster(3);
     for ordinal in [0, 1] {
         break_pod(&mut world, ordinal, None);
@@ -287,7 +287,11 @@ fn without_a_quorum_only_what_cannot_start_gets_the_new_template() {
     world.elapse(1);
     world.template += 1;
     let mended = world.run(40, |world, _| world.has_quorum());
-    assert!(mended, "the template mends the others: {:?}", world.last());
+    assert!(
+        mended,
+        "the new template fixes the others: {:?}",
+        world.last()
+    );
     assert!(!stopped(&world).contains(&2), "{:?}", stopped(&world));
     for (kind, image) in [
         (UpdateKind::OnDelete, None),
@@ -335,7 +339,7 @@ fn an_unfenceable_member_does_not_block_others() {
 }
 
 #[test]
-fn pause_changes_nothing() {
+fn a_paused_cluster_is_not_changed() {
     let mut world = cluster(3);
     world.spec.paused = true;
     world.spec.replicas = 5;
@@ -356,7 +360,7 @@ fn a_supervised_rollout_waits_for_approval_before_the_leader() {
 }
 
 #[test]
-fn versions_far_apart_are_refused() {
+fn updates_that_skip_a_minor_version_are_refused() {
     let mut world = cluster(3);
     world.spec.version = Some("0.3.0".to_owned());
     world.template += 1;

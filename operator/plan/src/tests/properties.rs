@@ -123,7 +123,7 @@ fn progresses(world: &mut World) -> Step {
 fn as_the_spec_says(world: &World) {
     let wanted = world.spec.members();
     let members = u32::try_from(world.members.len()).expect("few members");
-    assert_eq!(members, wanted, "as many members as wanted");
+    assert_eq!(members, wanted, "the number of members is the spec's");
     assert_eq!(
         world.serving(),
         world.members.len(),
@@ -144,13 +144,13 @@ fn as_the_spec_says(world: &World) {
         let on = if tls { PeerTls::On } else { PeerTls::Off };
         assert!(
             pod.peer_tls == on || lone,
-            "{ordinal} speaks as the spec says"
+            "{ordinal} has the peer TLS mode of the spec"
         );
     }
     let lone = !world.spec.is_durable() && members == 1;
     assert!(
         !tls || lone || world.authority.rests(),
-        "the rotation has come to its end"
+        "the rotation is complete"
     );
     let kept = world.claims.iter().filter(|(_, claim)| !claim.retired);
     let durable = if world.spec.is_durable() {

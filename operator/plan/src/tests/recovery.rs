@@ -89,7 +89,7 @@ fn the_survivor_continues_alone_and_gets_new_members() {
     let forced = |pod: &super::world::FakePod| pod.bootstrap == Bootstrap::Forced;
     assert!(
         !world.pods.values().any(forced),
-        "its next start is an ordinary one"
+        "a later start is not forced"
     );
 }
 
@@ -145,7 +145,7 @@ fn other_members_keep_their_pods_while_the_name_of_the_survivors_pod_is_taken() 
 }
 
 #[test]
-fn a_cluster_with_a_quorum_is_left_alone_then_and_later() {
+fn a_recovery_requested_before_the_loss_does_not_run() {
     let mut world = cluster(3);
     world.recover = Some(1);
     world.settle();
@@ -168,7 +168,7 @@ fn a_member_without_a_disk_cannot_restart() {
     world.recover = Some(2);
     world.never(50, Step::acts);
     world.waits_for(&Why::CannotRecover(2));
-    assert_eq!(phase(&world), None, "nothing is begun");
+    assert_eq!(phase(&world), None, "no recovery is recorded");
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn voters_elsewhere_prevent_a_recovery() {
 }
 
 #[test]
-fn a_recovery_that_cannot_begin_stops_no_pod_from_starting() {
+fn a_recovery_that_cannot_begin_does_not_delay_pods() {
     let mut world = cluster(3);
     world.recover = Some(7);
     world.pass();
@@ -268,5 +268,5 @@ fn any_member_with_a_disk_restarts() {
         assert_eq!(world.disk(survivor), data, "SEED={seed}");
         recovered += 1;
     }
-    assert!(recovered > CASES / 3, "{recovered} recoveries were tried");
+    assert!(recovered > CASES / 3, "only {recovered} recoveries");
 }

@@ -112,7 +112,7 @@ fn no_message_advises_to_delete_a_claim_that_may_belong_to_the_cluster() {
         let holder = Holder { object: "the object".to_owned(), ending: false };
         seen.taken.insert(part, holder);
         let step = Step::Wait { why: Why::NameTaken(part), after: IDLE };
-        let notice = step.notice("world", &seen).expect("a wait has one");
+        let notice = step.notice("world", &seen).expect("a wait has a notice");
         assert_eq!(
             notice.message,
             format!(

@@ -58,14 +58,14 @@ impl World {
 
     /// Asserts that no member of either cluster runs, and that no member can start from a disk of the other cluster.
     pub(super) fn judge_exchange(&self, step: &Step) {
-        assert!(self.stops_all(), "a person has asked for it: {step:?}");
+        assert!(self.stops_all(), "the user has requested it: {step:?}");
         assert!(self.pods.is_empty(), "no member runs: {step:?}");
         let restore = self.status.restore.as_ref().expect("a record");
         for (ordinal, claim) in &self.claims {
             let wanted = restore.disks.contains(&name(*ordinal));
             assert!(
                 claim.deleting || claim.retired != wanted,
-                "{ordinal} is set aside, or used again: {step:?}"
+                "{ordinal} is retired or revived: {step:?}"
             );
         }
         if let Step::BeginRestored { first, members } = step {
@@ -168,7 +168,7 @@ fn removes(step: &Step) -> bool {
 }
 
 #[test]
-fn all_are_stopped_and_new_members_begin_on_new_disks() {
+fn a_restore_stops_all_members_and_starts_new_ones_on_new_disks() {
     let mut world = cluster(3);
     let before = [0, 1, 2].map(|ordinal| world.disk(ordinal));
     world.restore();
@@ -252,7 +252,7 @@ fn a_restore_is_undone_before_the_members_are_stopped() {
 }
 
 #[test]
-fn nothing_begins_while_the_cluster_is_to_have_no_members() {
+fn no_new_member_starts_while_the_spec_requests_none() {
     let mut world = cluster(3);
     world.restore();
     world.pass();

@@ -48,15 +48,23 @@ fn keys_are_compacted_only_if_the_spec_requests_it() {
 fn the_alarm_is_disarmed_once_space_is_free() {
     let (mut world, mut seen) = full();
     compacted(&mut world, 1, false);
-    assert_eq!(world.plan(&seen), Step::Done, "it is as full as before");
+    assert_eq!(
+        world.plan(&seen),
+        Step::Done,
+        "the compaction freed no space"
+    );
     of_members(&mut seen, |member| member.db_size = QUOTA - 1);
     assert_eq!(world.plan(&seen), Step::DisarmNoSpace);
     compacted(&mut world, 1, true);
-    assert_eq!(world.plan(&seen), Step::Done, "it was lowered once");
+    assert_eq!(
+        world.plan(&seen),
+        Step::Done,
+        "the alarm was disarmed before"
+    );
 }
 
 #[test]
-fn no_compaction_follows_another_at_once() {
+fn compactions_do_not_follow_each_other_immediately() {
     let (mut world, seen) = full();
     for disarmed in [false, true] {
         compacted(&mut world, AGAIN_SECONDS - 1, disarmed);
@@ -81,6 +89,6 @@ fn nothing_is_compacted_if_keys_do_not_fill_the_quota() {
     assert_eq!(
         world.plan(&seen),
         Step::Done,
-        "there is no history to give up"
+        "there are no revisions to compact"
     );
 }

@@ -35,7 +35,7 @@ fn changed_storage_replaces_every_member_the_leader_last() {
     assert!(world.claims.values().all(|claim| claim.class == 1));
     let moves = world.taken.iter();
     let moves = moves.filter(|step| matches!(step, Step::MoveLeader { .. }));
-    assert_eq!(moves.count(), 1, "to a member that stays");
+    assert_eq!(moves.count(), 1, "leadership moves once");
 }
 
 /// The first storage class does not exist, so no pod can mount a claim of that class.
