@@ -101,8 +101,8 @@ pub(crate) struct Actor<'a, M> {
 }
 
 impl<M: Members> Actor<'_, M> {
-    /// Executes a step of the plan. Steps that begin a bootstrap, a restore or a recovery, return to the old disks, compact, or
-    /// disarm NOSPACE also write to `status`, which the caller must store.
+    /// Executes a step of the plan. A step for which [`Step::records`] is true also writes to `status`, which the caller must
+    /// store.
     pub(crate) async fn act(
         &self,
         step: &Step,
@@ -206,9 +206,9 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
-    /// Deletes the pod of a member. For a silent member, then records on the claim that the pod is recreated: a record of a
-    /// deletion that failed would delay the next attempt by an hour. Fails if the pod is stopped for a new template that the API
-    /// server would refuse.
+    /// Deletes the pod of a member. For a silent member, then records the recreation on the claim. A record of a failed
+    /// deletion would delay the next attempt by an hour. Fails if the pod is stopped for a new template that the API server
+    /// would refuse.
     async fn stop(&self, ordinal: Ordinal, reason: Stop) -> Result<(), ActError> {
         self.check_next_template(ordinal, reason).await?;
         let pod = self.observation.objects.pod(ordinal);

@@ -164,7 +164,7 @@ mod tests {
     use crate::testing::api::FakeApi;
 
     #[tokio::test]
-    async fn a_status_is_written_into_the_resource_that_was_read_and_into_no_other() {
+    async fn a_status_is_written_only_to_the_resource_that_was_read() {
         let fake = FakeApi::default();
         let client = fake.client();
         let put = |uid: &str| {
@@ -200,7 +200,7 @@ mod tests {
 
     /// The schema of the CRD accepts any two digits as the hours of a time zone.
     #[test]
-    fn an_operation_with_a_time_of_no_calendar_is_skipped() {
+    fn an_operation_with_an_invalid_time_is_skipped() {
         let restore = |time: &str| {
             let object = json!({
                 "apiVersion": "witan.dev/v1", "kind": "EtcdOperation",

@@ -46,7 +46,7 @@ impl Election {
         }
     }
 
-    /// Waits until this process holds the lease, and logs failed attempts. Returns when the successful attempt started.
+    /// Waits until this process holds the lease, and logs failed attempts. Returns the start time of the successful attempt.
     pub(crate) async fn won(&self) -> Instant {
         let mut seen: Option<Seen> = None;
         let mut reported = String::new();
@@ -90,7 +90,7 @@ impl Election {
         }
     }
 
-    /// Renews the lease, which was taken at `renewed`. Returns when renewing has failed for `RENEW_DEADLINE`, or when another
+    /// Renews the lease, which was taken at `renewed`. Completes once renewing has failed for `RENEW_DEADLINE`, or another
     /// process holds the lease. Time counts from the start of an attempt, as other processes count from its write.
     pub(crate) async fn lost(&self, mut renewed: Instant) {
         let mut seen = None;

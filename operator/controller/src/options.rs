@@ -93,7 +93,7 @@ mod tests {
     fn parse(arguments: &[&str]) -> Options {
         let line = [&["run"], arguments].concat();
         let matches = Options::augment_args(Command::new("run")).get_matches_from(line);
-        Options::from_arg_matches(&matches).expect("the flags are sound")
+        Options::from_arg_matches(&matches).expect("the flags are valid")
     }
 
     #[test]

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_clusters_as_the_limit_are_updated_and_each_to_its_end() {
+    fn the_limit_bounds_the_clusters_that_update_at_the_same_time() {
         let rollouts = Rollouts::new(2);
         let update = Step::DeletePod { ordinal: 0, reason: Stop::Outdated };
         assert!(rollouts.take_or_release(cluster("a"), &update));
@@ -102,7 +102,7 @@ mod tests {
 
     /// A rejected spec can block its own update indefinitely but must not block other clusters.
     #[test]
-    fn a_cluster_that_waits_for_a_person_keeps_no_permit() {
+    fn a_cluster_that_waits_for_the_user_keeps_no_permit() {
         for why in [
             Why::Paused,
             Why::SpecRejected,

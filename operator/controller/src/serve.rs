@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_default_address_takes_both_families() {
+    fn the_default_address_accepts_ipv4_and_ipv6() {
         let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
         let port = listener(any).and_then(|bound| Ok((bound.local_addr()?.port(), bound)));
         let (port, _bound) = port.expect("a port");

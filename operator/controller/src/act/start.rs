@@ -14,8 +14,8 @@ use crate::{
 
 impl<M: Members> Actor<'_, M> {
     /// Applies a member's claim if the spec has claims. Then creates the member's pod. An existing pod of the cluster stays
-    /// unchanged. If the API server refuses the pod of a restarting member, creates it from the last admitted template, because
-    /// an invalid spec must not cause quorum loss. If there is no such template or its pod cannot be created either,
+    /// unchanged. An invalid spec must not cause quorum loss. Therefore, if the API server refuses the pod of a restarting
+    /// member, creates it from the last admitted template. If there is no such template or its pod cannot be created either,
     /// returns the first error.
     pub(super) async fn start(&self, plan: &PodPlan) -> Result<(), ActError> {
         if self.cluster.spec().is_durable() {

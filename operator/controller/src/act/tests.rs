@@ -89,7 +89,7 @@ async fn settle(fake: &FakeApi) -> String {
             (step, _, Err(error)) => return format!("{step:?}: {error}"),
         }
     }
-    panic!("passes come to no end");
+    panic!("passes do not settle");
 }
 
 /// Other operators use the same names. Such an object must survive the EtcdCluster, and its clients must not be redirected.
@@ -111,7 +111,7 @@ async fn objects_of_other_owners_are_not_changed() {
         let end = format!("s/{name}");
         let before = fake.get(&end);
         let said = settle(&fake).await;
-        assert_eq!(fake.get(&end), before, "{kind} {name} is as it was; {said}");
+        assert_eq!(fake.get(&end), before, "{kind} {name} is unchanged; {said}");
         if kind == "PodDisruptionBudget" {
             // The cluster starts without it.
             continue;
@@ -135,7 +135,7 @@ async fn a_service_of_another_owner_is_not_changed() {
         let end = format!("/services/{name}");
         let before = fake.get(&end);
         let said = settle(&fake).await;
-        assert_eq!(fake.get(&end), before, "{name} is as it was; {said}");
+        assert_eq!(fake.get(&end), before, "{name} is unchanged; {said}");
         assert!(said.contains("NameTaken") && said.contains(name), "{said}");
         fake.remove(&end);
         let said = settle(&fake).await;
@@ -210,7 +210,7 @@ async fn the_apply_takes_over_the_fields_of_the_creation() {
 
 /// A typical first attempt: the image is wrong, so the user recreates everything. The claims of the first attempt are empty.
 #[tokio::test]
-async fn a_cluster_that_is_made_again_takes_up_only_claims_that_served() {
+async fn a_recreated_cluster_reuses_only_claims_that_served() {
     for (marks, state) in [
         (json!({}), "new"),
         (json!({"witan.dev/cluster-id": "c1"}), "existing"),
@@ -309,7 +309,7 @@ async fn a_pod_that_was_not_deleted_is_not_recorded_as_recreated() {
 
 /// Kubernetes would refuse any other change, and the member could not start.
 #[tokio::test]
-async fn of_a_claim_that_exists_only_metadata_and_size_are_applied() {
+async fn an_apply_changes_only_metadata_and_size_of_a_claim() {
     let fake = FakeApi::default();
     let storage = json!({"size": "8Gi", "accessModes": ["ReadWriteOncePod"]});
     fake.put_cluster(&json!({"spec": {"storage": storage}}));
@@ -375,7 +375,7 @@ fn start(ordinal: u32) -> Step {
 }
 
 #[tokio::test]
-async fn a_lost_pod_is_made_from_the_last_admitted_template_while_the_present_one_is_refused() {
+async fn a_lost_pod_gets_the_last_admitted_template() {
     let words = "no PriorityClass with name absent was found";
     let no_pod = json!({"tolerations": [{"key": 5}]});
     for spec in [no_pod, json!({"priorityClassName": "absent"})] {
@@ -395,7 +395,7 @@ async fn a_lost_pod_is_made_from_the_last_admitted_template_while_the_present_on
 
 /// Without a dry run that reports refusals, the pod would be deleted and recreated in a loop.
 #[tokio::test]
-async fn a_template_that_was_refused_needs_a_dry_run_that_admits_it() {
+async fn a_refused_template_needs_a_successful_dry_run() {
     let fake = FakeApi::default();
     with_a_lost_pod(&fake, &json!({"image": "witan:present"}));
     let quota = (StatusCode::FORBIDDEN, "exceeded quota: small");
@@ -412,7 +412,7 @@ async fn a_template_that_was_refused_needs_a_dry_run_that_admits_it() {
 }
 
 #[tokio::test]
-async fn a_pod_that_the_former_template_does_not_help_stays_refused() {
+async fn a_pod_is_refused_if_the_former_template_does_not_help() {
     let (bootstrap, peer_tls) = (Bootstrap::Join { members: vec![] }, PeerTls::Off);
     let role = Role::Learner;
     let new = Step::StartMember(PodPlan { ordinal: 1, bootstrap, peer_tls, role });
@@ -436,7 +436,7 @@ async fn a_pod_that_the_former_template_does_not_help_stays_refused() {
 
 /// A full quota is not a refusal, because it still counts the pod that is about to be deleted.
 #[tokio::test]
-async fn a_member_is_stopped_for_a_template_that_a_dry_run_admits() {
+async fn a_member_is_stopped_only_after_a_successful_dry_run() {
     let reason = Stop::Outdated;
     let stop = Step::DeletePod { ordinal: 1, reason };
     let cases = [
@@ -457,7 +457,7 @@ async fn a_member_is_stopped_for_a_template_that_a_dry_run_admits() {
         let done = try_step(&fake, &stop, || {}).await;
         assert_eq!(done.is_ok(), stops, "{words:?}: {done:?}");
         assert_eq!(fake.get("/pods/orders-1").is_none(), stops, "{words:?}");
-        assert_eq!(fake.get("-trial"), None, "a dry run leaves nothing");
+        assert_eq!(fake.get("-trial"), None, "a dry run creates nothing");
         if let Err(refused) = done {
             let said = refused.refusal().expect("the step was refused");
             assert!(said.contains(words.expect("words")), "{said}");

@@ -253,7 +253,7 @@ fn the_last_missed_time_of_a_schedule_is_due_once() {
     assert_eq!(
         first.create,
         Some(time("2026-01-01T13:00:00Z")),
-        "not one for each missed time"
+        "only the last missed time is due"
     );
     let known = schedule(
         json!({}),

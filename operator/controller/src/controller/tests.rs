@@ -52,7 +52,7 @@ fn events(fake: &FakeApi) -> Vec<[String; 3]> {
 
 /// `plan` does not count earlier time as silence of a member.
 #[tokio::test]
-async fn a_pass_knows_since_when_the_operator_acts() {
+async fn a_pass_knows_when_the_operator_became_active() {
     let fake = FakeApi::default();
     let mut scope = scope(&fake);
     let operator = Arc::get_mut(&mut scope.operator).expect("the only owner");

@@ -130,9 +130,9 @@ fn cluster_report(report: &Report) -> ClusterReport {
     }
 }
 
-/// Returns the ordinals of the members that are pods of this cluster, by member id. Users can set any peer URL, so these
-/// sources are tried in order: the member that answers at a pod's address, the ordinal in the status, the name of a member
-/// whose pod or claim exists, and the peer URL.
+/// Returns the ordinals of the members that are pods of this cluster, by member id. Users can set any peer URL, so the URL is
+/// tried last. The order is: the member that answers at a pod's address, the ordinal in the status, the name of a member whose
+/// pod or claim exists, and the peer URL.
 fn ordinals(
     cluster: &Cluster<'_>,
     members: &[Member],
@@ -217,9 +217,8 @@ fn member(entry: &Member, best: &Report, reports: &[(&str, &Report)]) -> MemberS
     }
 }
 
-/// Returns the ids of removed members that still have the CORRUPT alarm. Omits the alarms that protect the entire cluster: the
-/// alarm with id 0, which stops writes because no majority agrees, and the fence of a cut-over, which also raises NOSPACE for
-/// its id.
+/// Returns the ids of removed members that still have the CORRUPT alarm. Omits two alarms that protect the entire cluster. The
+/// alarm with id 0 stops writes because no majority agrees. The fence of a cut-over also raises NOSPACE for its id.
 fn stale_corrupt(members: &[MemberSeen], reports: &[(&str, &Report)]) -> Vec<u64> {
     let fenced = ids_with(AlarmType::Nospace, reports);
     let mut stale = ids_with(AlarmType::Corrupt, reports);
@@ -391,7 +390,7 @@ mod tests {
         );
         let before = json!({"members": [{"name": "a-3", "id": "3", "ordinal": 3}]});
         let seen = ordinals(&before, &answers);
-        assert_eq!(seen[3], Some(3), "it answered there before");
+        assert_eq!(seen[3], Some(3), "the status has its ordinal");
     }
 
     #[test]

@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn obstacles_are_what_a_new_disk_would_not_mend() {
+    fn obstacles_are_problems_that_a_new_disk_would_not_fix() {
         let waiting = |reason: &str| {
             let state = json!({"state": {"waiting": {"reason": reason, "message": "no such tag"}}});
             pod(json!({"phase": "Pending", "containerStatuses": [container("m", state)]}))
@@ -357,7 +357,7 @@ mod tests {
 
     /// No supported release of Kubernetes reports `Unknown` or `NodeLost`.
     #[test]
-    fn a_pod_whose_containers_alone_are_ready_waits_for_its_node_or_its_gates() {
+    fn an_unready_pod_with_ready_containers_waits_for_its_node_or_gates() {
         let conditions = |containers: &str, reason: Option<&str>| {
             let ready = json!({"type": "Ready", "status": "False", "reason": reason});
             let containers = json!({"type": "ContainersReady", "status": containers});
@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn an_annotation_of_a_later_release_is_not_taken_for_the_default() {
+    fn an_unknown_annotation_does_not_count_as_the_default() {
         let cases = [
             (json!({}), None),
             (json!({PEER_TLS: "on", START: "join"}), None),
@@ -448,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_is_stuck_when_its_end_is_a_minute_late() {
+    fn a_pod_is_stuck_a_minute_after_its_grace_period() {
         let mut ending = pod(json!({}));
         let at = |seconds| Time(Timestamp::from_second(seconds).expect("a time"));
         ending.metadata.deletion_timestamp = Some(at(1000));

@@ -222,7 +222,7 @@ mod tests {
             let found = found(&fake, &json!({"spec": spec, "status": status})).await;
             let found = found.expect("it is complete").expect("a backup");
             assert_eq!(found.to_revision, revision);
-            assert_eq!(found.url(), from, "it is the same end");
+            assert_eq!(found.url(), from, "all members use the recorded end");
         }
     }
 }

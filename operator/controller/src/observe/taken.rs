@@ -28,8 +28,8 @@ pub(super) async fn find_taken_names(
     look_up(client, cluster, missing(cluster, objects)).await
 }
 
-/// Looks up the names that an in-place restore, or its undo, needs once it has stopped all members: the names of missing
-/// members and of the members after the last ordinal.
+/// Looks up the names that an in-place restore, or its undo, needs once it has stopped all members. These are the names of
+/// missing members and of the members after the last ordinal.
 pub(super) async fn find_taken_names_of_restore(
     client: &Client,
     cluster: &Cluster<'_>,

@@ -66,9 +66,9 @@ pub(super) fn may_stop_members(
         && recorded(operation, cluster).is_none()
 }
 
-/// Returns why members must not be stopped yet, because no member could start afterwards: the spec makes no pods, a secret is
-/// missing, or another object has the name of a claim or of a pod that is started. `disks` are the disks to which the cluster
-/// returns; empty for new members. Returns `None` if an unfinished restore may have stopped members.
+/// Returns why no member could start afterwards, so that members must not be stopped yet. Reasons: the spec makes no pods, a
+/// secret is missing, or another object has the name of a claim or of a pod that is started. `disks` are the disks to which the
+/// cluster returns; empty for new members. Returns `None` if an unfinished restore may have stopped members.
 fn cannot_start(cluster: &Cluster<'_>, seen: &Observed, disks: &[String]) -> Option<String> {
     if in_progress(cluster).is_some() {
         return None;

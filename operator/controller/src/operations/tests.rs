@@ -63,7 +63,7 @@ fn recovery() -> Value {
 
 fn seconds_ago(seconds: i64) -> String {
     let at = Timestamp::from_second(Timestamp::now().as_second() - seconds);
-    at.expect("a time of this century").to_string()
+    at.expect("the time is valid").to_string()
 }
 
 /// Returns a time before [`late`], within the default start deadline.
@@ -86,7 +86,7 @@ async fn an_operation_continues_after_a_restart_and_runs_once() {
     assert_eq!(
         requested(&fake),
         Value::Null,
-        "it is recorded before anything is touched"
+        "the start is recorded before any change"
     );
     assert_eq!(once::past(&fake)[0]["verb"], "RecoverQuorum");
     pass(&fake, &started(&fake), "lost").await;
@@ -236,7 +236,7 @@ async fn impossible_operations_fail_at_once_and_expire() {
     let done = pass(&fake, &operations, "a").await;
     assert_eq!(done.phase, Some(OperationPhase::Failed), "{done:?}");
     pass(&fake, &operations, "a").await;
-    assert_eq!(fake.get("/etcdoperations/a"), None, "it outlived its TTL");
+    assert_eq!(fake.get("/etcdoperations/a"), None, "its TTL has passed");
     for (spec, words) in [
         (
             json!({"rotateCertificates": {}}),

@@ -240,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn degraded_has_the_words_of_who_refused_a_step() {
+    fn degraded_quotes_the_refusal_of_a_step() {
         let grow = Step::GrowClaim { ordinal: 0, bytes: 1 };
         for (step, kind, idle, reason) in [
             (Step::Promote(7), "Promote", false, "StepRefused"),
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn the_alarms_of_silent_members_are_not_known() {
+    fn the_alarms_of_silent_members_are_unknown() {
         let status = EtcdClusterStatus::default();
         assert_eq!(alarm(&status, false).status, "False");
         assert_eq!(alarm(&status, true).status, "Unknown");

@@ -100,7 +100,8 @@ fn is_silent(member: &MemberSeen) -> bool {
     !member.answers
 }
 
-/// Returns when `holds` became true: the recorded time in the previous status, else now; `None` if `holds` is false.
+/// Returns the time since which `holds` is true: the recorded time in the previous status, else now. Returns `None` if `holds`
+/// is false.
 fn since(
     before: &EtcdClusterStatus,
     member: Option<&MemberSeen>,

@@ -86,7 +86,7 @@ fn all_objects_match_the_snapshot() {
 /// With `IfHealthyBudget`, a budget of 0 admits no eviction of a sole unready member. With `AlwaysAllow`, a drain could evict
 /// unready members that still vote.
 #[test]
-fn only_a_budget_of_nothing_admits_any_eviction_of_unready_pods() {
+fn only_a_budget_of_zero_always_allows_evictions_of_unready_pods() {
     for (options, needed, policy) in [
         (json!({}), 0, "AlwaysAllow"),
         (json!({}), 2, "IfHealthyBudget"),
@@ -108,7 +108,7 @@ fn only_a_budget_of_nothing_admits_any_eviction_of_unready_pods() {
 
 /// An address in another notation would never match the certificate, and each pass would issue a new certificate.
 #[test]
-fn an_address_fits_however_it_is_written() {
+fn an_address_matches_in_any_notation() {
     let more = json!({"managed": {}, "additionalIPAddresses": ["2001:0DB8::01", "2001:db8::1", "127.0.0.1"], "additionalDNSNames": ["localhost"]});
     let cluster = cluster(resource(json!({"tls": {"client": more}})));
     let now = SystemTime::now();
@@ -132,7 +132,10 @@ fn owners_added_by_others_are_ignored() {
         .push(other);
     assert!(is_current(&wanted, &live));
     live.metadata.owner_references = None;
-    assert!(!is_current(&wanted, &live), "its own is missing");
+    assert!(
+        !is_current(&wanted, &live),
+        "the cluster must own the object"
+    );
 }
 
 #[test]
@@ -163,7 +166,7 @@ fn names_are_compared_by_number() {
 
 /// The names appear in the pods, the members' URLs, the flags and the endpoint in the status.
 #[test]
-fn everything_follows_the_names_of_the_services() {
+fn all_objects_use_the_names_of_the_services() {
     let named = json!({"client": {"name": "shop-etcd"}, "peer": {"name": "shop-etcd-headless"}});
     let cluster = cluster(resource(json!({"services": named})));
     assert_eq!(
@@ -279,7 +282,7 @@ fn an_api_is_disabled_by_its_field() {
 }
 
 #[test]
-fn a_restart_names_itself_alone_and_a_join_names_all() {
+fn a_restarted_member_lists_itself_and_a_joining_one_lists_all() {
     let cluster = cluster(resource(json!({})));
     let flags = |bootstrap| {
         let plan = PodPlan { bootstrap, ..first(1, PeerTls::Off) };
@@ -301,7 +304,7 @@ fn a_restart_names_itself_alone_and_a_join_names_all() {
 }
 
 #[test]
-fn a_template_changes_with_the_spec_alone() {
+fn only_the_spec_changes_a_template() {
     let cluster = cluster(resource(json!({})));
     let print = template(&cluster, PeerTls::Off).expect("a template");
     for plan in [
@@ -335,7 +338,7 @@ fn a_template_changes_with_the_spec_alone() {
 }
 
 #[test]
-fn open_parts_that_do_not_fit_are_refused_with_their_name() {
+fn invalid_open_fields_are_refused_with_their_name() {
     for (field, spec) in [
         ("affinity", json!({"affinity": {"nodeAffinity": 3}})),
         ("resources", json!({"resources": {"limits": 3}})),

@@ -134,7 +134,7 @@ pub(crate) fn observe_certificate(
     CertificateSeen { not_after, fits }
 }
 
-/// Returns when a PEM certificate expires, in seconds since 1970; `None` if the certificate cannot be read.
+/// Returns the expiration time of a PEM certificate in seconds since 1970; `None` if the certificate cannot be read.
 fn not_after(certificate: &[u8]) -> Option<UnixSeconds> {
     let certificate = Certificate::from_pem(certificate).ok()?;
     let end = certificate.tbs_certificate.validity.not_after;

@@ -26,7 +26,7 @@ async fn one_pod_stores_changes_while_a_schedule_requests_it() {
     };
     assert_eq!(look(&schedule(json!({}), json!({}))).await, None);
     let of = with_changes(json!({}), json!({}));
-    let missing = look(&of).await.expect("changes are asked for");
+    let missing = look(&of).await.expect("changes are requested");
     assert!(
         missing
             .trouble
@@ -50,7 +50,11 @@ async fn one_pod_stores_changes_while_a_schedule_requests_it() {
             "--result=/dev/termination-log",
         ]
     );
-    assert_eq!(pod["metadata"]["name"], "hourly-changes", "only one can be");
+    assert_eq!(
+        pod["metadata"]["name"],
+        "hourly-changes",
+        "the fixed name allows only one pod"
+    );
     assert!(pod["metadata"]["labels"].get("witan.dev/cluster").is_none());
     // The next pass creates a pod for the new spec.
     let other = with_changes(json!({"changes": {"everySeconds": 6}}), json!({}));
@@ -139,7 +143,7 @@ fn a_status_shows_how_far_changes_are_stored() {
     assert_eq!(
         shown(&soon, now),
         is(7, "True", "Stored"),
-        "a write at most each 15 s"
+        "at most one status write per 15 s"
     );
     let later = answer(9, "2026-01-01T13:00:15Z");
     assert_eq!(shown(&later, now), is(9, "True", "Stored"));

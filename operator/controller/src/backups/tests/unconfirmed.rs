@@ -63,7 +63,7 @@ fn an_unconfirmed_backup_does_not_count_as_a_success_of_its_schedule() {
 }
 
 #[test]
-fn retention_counts_backups_without_a_quorum_apart() {
+fn retention_counts_backups_without_a_quorum_separately() {
     let now = time("2026-01-01T14:30:00Z");
     let whole = |hour| ended(hour, "Succeeded");
     let removed = |backups: &[EtcdBackup], retention: Value| {

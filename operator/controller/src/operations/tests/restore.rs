@@ -108,7 +108,11 @@ async fn a_backup_is_restored_in_a_scratch_directory_before_the_restore_is_recor
     put_backup(&fake, "Failed");
     for _ in 0..2 {
         says(next(&fake, "again").await.progress, "scratch directory");
-        assert_eq!(record(&fake), Value::Null, "it is not known to be whole");
+        assert_eq!(
+            record(&fake),
+            Value::Null,
+            "the check has not succeeded yet"
+        );
     }
     let job = fake.get("/jobs/restore-check-again").expect("one job");
     let pod = &job["spec"]["template"]["spec"];
@@ -135,7 +139,7 @@ async fn a_backup_is_restored_in_a_scratch_directory_before_the_restore_is_recor
     );
     let again = next(&fake, "again").await;
     assert_eq!(again.phase, Some(OperationPhase::Running));
-    assert_eq!(record(&fake), made, "it is recorded once");
+    assert_eq!(record(&fake), made, "the restore is recorded only once");
     at_stage(&fake, "Starting");
     says(next(&fake, "again").await.progress, "undoRestore");
     assert_eq!(record(&fake)["phase"], "Starting");
@@ -375,7 +379,7 @@ async fn another_restore_after_one_that_never_served_keeps_the_first_disks() {
             (&made["keptDisks"], &made["keptClusterID"]),
             (&disks, &json!(kept_id))
         );
-        assert_eq!(made["number"], 2, "its members have other ids");
+        assert_eq!(made["number"], 2, "each restore changes the cluster id");
         fake.remove("/jobs/restore-check-again");
     }
 }

@@ -95,7 +95,7 @@ fn a_lost_authority_is_succeeded_without_a_gap() {
         let made = tls::renewed(&cluster, role, &next, present, now).expect("a certificate");
         assert!(
             tls::observe_certificate(&cluster, role, &made, Some(&next)).fits,
-            "not issued again: {role:?}"
+            "{role:?} fits after its renewal"
         );
         made
     };
@@ -113,7 +113,7 @@ fn a_lost_authority_is_succeeded_without_a_gap() {
         (&kept, &after),
         (&after, &kept),
     ] {
-        shake(&left[0], &right[1], host).expect("each trusts the other");
+        shake(&left[0], &right[1], host).expect("both trust each other");
     }
     shake(&renew(server, None), &kept[1], host)
         .expect("the next authority signs a new certificate");
@@ -158,7 +158,7 @@ fn a_certificate_fits_until_its_names_or_its_authority_change() {
 
 /// Certificates of adjacent stages must trust each other. Certificates of the first and the last stage must not.
 #[test]
-fn certificates_of_a_rotation_are_trusted_a_step_before_and_a_step_after() {
+fn certificates_of_adjacent_rotation_stages_trust_each_other() {
     let mut resource = full();
     let now = SystemTime::now();
     let mut authorities = {

@@ -70,7 +70,7 @@ fn a_claim_that_cannot_follow_the_spec_must_migrate() {
 
 /// Velero maps storage classes, webhooks change them, and autoscalers enlarge claims.
 #[test]
-fn a_claim_that_somebody_else_has_changed_stays() {
+fn a_claim_that_others_changed_is_kept() {
     let storage = json!({"size": "8Gi", "storageClassName": "slow"});
     stored(&storage, None, |cluster| {
         let mut live = claim_of(cluster);
@@ -85,7 +85,7 @@ fn a_claim_that_somebody_else_has_changed_stays() {
 }
 
 #[test]
-fn a_claim_without_a_record_gets_that_of_the_present_spec() {
+fn a_claim_without_a_record_gets_one_from_the_spec() {
     let storage = json!({"size": "8Gi"});
     let mut live = stored(&storage, None, claim_of);
     live.metadata
