@@ -76,7 +76,7 @@ fn same(own: &mut Decoder, h2: &mut Client<Reference>, stream: u32, fields: &[u8
     if decoded.is_err() {
         assert!(
             !taken,
-            "h2 reads what is refused here: {block:x?} as {read:?}"
+            "the HTTP/2 code refuses {block:x?}, which h2 reads as {read:?}"
         );
         return false;
     }
@@ -86,12 +86,12 @@ fn same(own: &mut Decoder, h2: &mut Client<Reference>, stream: u32, fields: &[u8
     }
     match h2.verdict() {
         Verdict::Connection(code::COMPRESSION_ERROR | code::PROTOCOL_ERROR) => {
-            panic!("h2 does not read {block:x?}, which is read here as {read:?}")
+            panic!("h2 refuses {block:x?}, which the HTTP/2 code reads as {read:?}")
         }
         Verdict::Fine => {}
         Verdict::Connection(_) | Verdict::Stream(..) | Verdict::Closed => return false,
     }
-    assert!(taken, "h2 has no request of {block:x?}");
+    assert!(taken, "h2 reports no request for {block:x?}");
     let request = h2.server.requests.last().expect("it was taken");
     let mut theirs: Fields = Vec::new();
     for (name, value) in request.headers() {

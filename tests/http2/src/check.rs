@@ -129,7 +129,7 @@ impl Checker {
             return Err("6.5: the first frame is not SETTINGS".into());
         }
         if frame.payload.len() > 16_384 {
-            return Err("4.1: larger than the client takes".into());
+            return Err("4.1: larger than the client's limit".into());
         }
         if frame.stream >> 31 != 0 {
             return Err("4.1: the reserved bit is set".into());
@@ -142,7 +142,7 @@ impl Checker {
             kind::SETTINGS | kind::PING => flag::ACK,
             kind::RST_STREAM | kind::GOAWAY | kind::WINDOW_UPDATE => 0,
             kind::PUSH_PROMISE => return Err("8.4: this server does not push".into()),
-            _ => return Err("5.5: a kind that no setting has agreed on".into()),
+            _ => return Err("5.5: an unknown kind of frame".into()),
         };
         if frame.flags & !defined != 0 {
             return Err("4.1: an undefined flag is set".into());
@@ -206,7 +206,7 @@ impl Checker {
         if let Some(size) = self.shrunk.take() {
             let update = block.first().is_some_and(|byte| byte & 0xe0 == 0x20);
             if !update || size < 31 && u32::from(block[0] & 0x1f) > size {
-                return Err("4.3.1: the table shrank, and the next block does not say so".into());
+                return Err("4.3.1: the block does not announce the smaller table".into());
             }
         }
         let mut fields = Vec::new();
@@ -226,7 +226,7 @@ impl Checker {
         match (stream.blocks, pseudo.as_slice()) {
             (1, [(name, _)]) if name == b":status" && fields[0].0 == *name => {}
             (2, []) if end => {}
-            _ => return Err(format!("8.3: not an answer's block: {fields:?}")),
+            _ => return Err(format!("8.3: not the header block of an answer: {fields:?}")),
         }
         let banned: [&[u8]; 5] = [
             b"connection",
@@ -237,10 +237,10 @@ impl Checker {
         ];
         for (name, value) in &fields {
             if name.iter().any(u8::is_ascii_uppercase) || banned.contains(&name.as_slice()) {
-                return Err("8.2: a field that a message cannot have".into());
+                return Err("8.2: a field that is forbidden in messages".into());
             }
             if value.iter().any(|byte| b"\0\r\n".contains(byte)) {
-                return Err("8.2.1: a value that a field cannot have".into());
+                return Err("8.2.1: a value with forbidden bytes".into());
             }
         }
         Ok(())
@@ -248,18 +248,18 @@ impl Checker {
 
     fn reset(&mut self, frame: &Frame) -> Result<(), String> {
         let stream = self.streams.get_mut(&frame.stream);
-        let stream = stream.ok_or("6.4: RST_STREAM of an idle stream")?;
+        let stream = stream.ok_or("6.4: RST_STREAM on an idle stream")?;
         stream.reset = true;
         Ok(())
     }
 
     fn settings(&mut self, frame: &Frame) -> Result<(), String> {
         if frame.stream != 0 {
-            return Err("6.5: SETTINGS of a stream".into());
+            return Err("6.5: SETTINGS on a stream".into());
         }
         if frame.has(flag::ACK) {
             let asked = self.asked.pop_front();
-            let asked = asked.ok_or("6.5.3: an ACK that nothing asked for")?;
+            let asked = asked.ok_or("6.5.3: an ACK without SETTINGS")?;
             for (id, value) in asked {
                 self.apply(id, value);
             }
@@ -305,7 +305,7 @@ impl Checker {
             return Err("6.7: not a PING".into());
         }
         if frame.has(flag::ACK) && self.pings.pop_front().as_ref() != Some(&frame.payload) {
-            return Err("6.7: an ACK that no PING asked for".into());
+            return Err("6.7: an ACK that answers no PING".into());
         }
         Ok(())
     }
@@ -316,7 +316,7 @@ impl Checker {
             return Err("6.8: not a GOAWAY".into());
         }
         if last > self.last {
-            return Err("6.8: the last stream rises".into());
+            return Err("6.8: the last stream id increases".into());
         }
         self.last = last;
         Ok(())
@@ -332,9 +332,9 @@ impl Checker {
             self.to_server
         } else {
             let stream = self.streams.get_mut(&frame.stream);
-            let stream = stream.ok_or("5.1: WINDOW_UPDATE of an idle stream")?;
+            let stream = stream.ok_or("5.1: WINDOW_UPDATE on an idle stream")?;
             if stream.reset {
-                return Err("5.1: WINDOW_UPDATE of a stream that was reset".into());
+                return Err("5.1: WINDOW_UPDATE on a stream that was reset".into());
             }
             stream.to_server += more;
             stream.to_server
@@ -454,7 +454,7 @@ mod tests {
             checker.received(&Frame::settings(&[])).expect("a greeting");
             let (last, before) = frames.split_last().expect("a breach has a frame");
             for frame in before {
-                checker.received(frame).expect("what comes before is right");
+                checker.received(frame).expect("earlier frames are correct");
             }
             let found = checker.received(last).expect_err(wrong);
             assert!(found.starts_with(wrong), "{wrong}: {found}");
@@ -465,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_shrank_has_to_be_said() {
+    fn a_smaller_table_must_be_announced() {
         let mut checker = Checker::default();
         checker.sent(&Frame::new(kind::HEADERS, flag::END_HEADERS, 1, []));
         checker.sent(&Frame::new(kind::HEADERS, flag::END_HEADERS, 3, []));
@@ -478,7 +478,7 @@ mod tests {
             good,
             Frame::new(kind::SETTINGS, flag::ACK, 0, []),
         ] {
-            checker.received(&frame).expect("all is right until here");
+            checker.received(&frame).expect("no frame was wrong so far");
         }
         let found = checker
             .received(&answer(3, flag::END_HEADERS))

@@ -49,7 +49,7 @@ pub fn hold(bytes: &[u8]) {
 
 /// Checks that the counts are correct sums and within their bounds.
 fn sound(client: &Client<Subject>) {
-    assert_eq!(client.wrong, None, "what the server sends");
+    assert_eq!(client.wrong, None, "the server's frames");
     let audit = client.server.audit();
     for (counted, sum) in [audit.requests, audit.answers, audit.calls, audit.deadlines] {
         assert_eq!(counted, sum, "{audit:?}");
@@ -77,8 +77,8 @@ fn end(mut client: Client<Subject>) {
     assert_eq!(
         ledger.begun.get(),
         ledger.over.get(),
-        "each call is over once"
+        "each call ends exactly once"
     );
     let held: Vec<usize> = ledger.held.iter().map(std::cell::Cell::get).collect();
-    assert_eq!(held, [0, 0, 0], "everything is given back");
+    assert_eq!(held, [0, 0, 0], "all resources are released");
 }

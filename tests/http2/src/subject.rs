@@ -139,7 +139,7 @@ impl Service for Calls {
         held.set(
             held.get()
                 .checked_sub(amount)
-                .expect("what is given back was held"),
+                .expect("only held bytes are released"),
         );
     }
 
@@ -272,7 +272,7 @@ impl Subject {
                 return;
             }
         }
-        panic!("the connection does not come to rest");
+        panic!("the connection never becomes idle");
     }
 }
 

@@ -292,7 +292,7 @@ fn the_cost_of_settings_does_not_depend_on_open_streams() {
 }
 
 #[test]
-fn continuations_of_many_connections_are_in_the_budget() {
+fn continuations_of_many_connections_count_in_the_budget() {
     let mut client = Client::greeted(Subject::with(STREAMS_MAX, 64 << 10), &[]);
     client.send(&[Frame::new(kind::HEADERS, 0, 1, block(&head("/x")))]);
     // The budget and the free bytes are used up before the limit of one block.
@@ -307,7 +307,7 @@ fn continuations_of_many_connections_are_in_the_budget() {
 }
 
 #[test]
-fn one_byte_of_data_a_frame_is_one_byte_held() {
+fn a_frame_with_one_byte_of_data_holds_one_byte() {
     let mut client = client();
     client.send(&[
         begin(1, Call::Parts),
@@ -323,7 +323,7 @@ fn one_byte_of_data_a_frame_is_one_byte_held() {
 }
 
 #[test]
-fn an_index_of_a_large_field_unfolds_within_the_bound() {
+fn references_to_a_large_field_expand_within_the_limit() {
     // HPACK bomb: one byte refers repeatedly to a field as large as the table.
     let mut client = client();
     let mut bytes = block(&head(Call::Never.path()));
@@ -344,7 +344,7 @@ fn an_index_of_a_large_field_unfolds_within_the_bound() {
 }
 
 #[test]
-fn a_list_that_is_too_large_leaves_the_tables_alike() {
+fn a_refused_list_keeps_both_tables_in_sync() {
     // Entries of a refused list stay in the table for the client's next lists.
     let mut client = client();
     client.send(&large_list(1, b"\x40\x0ccontent-type\x10application/grpc"));
@@ -360,7 +360,7 @@ fn a_list_that_is_too_large_leaves_the_tables_alike() {
 }
 
 #[test]
-fn deadlines_in_mid_message_leave_the_count_right() {
+fn a_deadline_inside_a_message_keeps_the_counts_correct() {
     let mut client = client();
     for n in 0..50 {
         let mut fields = head(Call::Echo.path());

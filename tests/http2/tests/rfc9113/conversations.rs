@@ -40,7 +40,7 @@ fn a_block_announces_a_smaller_table() {
 }
 
 #[test]
-fn data_for_a_stream_that_was_reset_by_the_server_is_dropped_and_counts_for_the_connection() {
+fn data_after_a_reset_is_dropped_and_counts_for_the_connection_window() {
     let mut own = Client::greeted(Subject::new(STREAMS_MAX), &[]);
     own.send(&[request(1, HEADS, &without(":path"))]);
     assert_eq!(own.verdict(), STREAM_PROTOCOL);
@@ -63,7 +63,7 @@ fn data_for_a_stream_that_was_reset_by_the_server_is_dropped_and_counts_for_the_
 }
 
 #[test]
-fn values_with_blanks_around_are_refused() {
+fn values_with_surrounding_whitespace_are_refused() {
     for value in [" x", "x ", "\tx", "x\t"] {
         let frame = request(1, HEADS, &with("a", value));
         // h2 leaves this check to the reader of the value.

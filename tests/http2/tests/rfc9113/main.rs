@@ -64,7 +64,7 @@ fn without(name: &str) -> Vec<(&'static str, String)> {
 fn play<S: Server>(server: S, frames: &[Frame]) -> Client<S> {
     let mut client = Client::greeted(server, &[]);
     client.send(frames);
-    assert_eq!(client.wrong, None, "what a server sends");
+    assert_eq!(client.wrong, None, "the server's frames");
     client
 }
 
@@ -96,7 +96,11 @@ fn judged_apart(frames: &[Frame], allowed: &[Verdict], by_h2: &[Verdict]) {
             own.send(&[Frame::number(kind::RST_STREAM, 1, code::CANCEL)]);
         }
         own.send(&echo(101));
-        assert!(own.answered(101), "it goes on: {:?}", own.seen);
+        assert!(
+            own.answered(101),
+            "the connection does not work: {:?}",
+            own.seen
+        );
         assert_eq!(own.wrong, None);
     }
 }
