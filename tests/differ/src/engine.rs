@@ -59,7 +59,7 @@ pub trait Dialect {
 
     /// Parses the line of a step. Fails if it is not a step of this dialect, or if the dialect has no scripts.
     fn parse(&self, line: &str) -> Result<Self::Step, String> {
-        Err(format!("no script holds such steps: {line}"))
+        Err(format!("this dialect has no scripts: {line}"))
     }
 
     /// Returns whether a script is for the etcd release of this dialect.
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_difference_is_found_and_made_short() {
+    async fn a_difference_is_found_and_shortened() {
         let plan = Plan::parse("v3 --seed 0 --steps 100".split(' ').map(str::to_owned));
         let mut out = Vec::new();
         let passed = run(&[Numbers], &plan.unwrap(), &mut out).await;

@@ -12,7 +12,7 @@ usage: witan-differ v2|v3|watch|lease|auth [--seeds N] [--seed S]... [--steps N]
   --seeds N   run N fresh seeds (1), each printed
   --seed S    run this seed; may be given several times
   --steps N   requests in each sequence (3000)
-  --compare   ask both what these scripts ask
+  --compare   send the requests of these scripts to both servers
 ";
 
 /// The names of the dialects on the command line.
@@ -36,7 +36,7 @@ impl Plan {
     pub fn parse(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
         let dialect = args.next().unwrap_or_default();
         if !DIALECTS.contains(&dialect.as_str()) {
-            return Err(format!("{dialect:?} is none of {DIALECTS:?}"));
+            return Err(format!("{dialect:?} is not one of {DIALECTS:?}"));
         }
         let mut plan = Self { dialect, steps: 3000, ..Self::default() };
         let mut fresh = None;
@@ -53,7 +53,7 @@ impl Plan {
                 "--seeds" => fresh = Some(number),
                 "--seed" => plan.seeds.push(number),
                 "--steps" => plan.steps = usize::try_from(number).unwrap_or(usize::MAX),
-                other => return Err(format!("{other} is not known")),
+                other => return Err(format!("unknown argument: {other}")),
             }
         }
         let fresh = fresh.unwrap_or(u64::from(plan.seeds.is_empty()));

@@ -78,7 +78,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.difference, self.slow) {
             (Some(difference), _) => write!(f, "differs at {difference}"),
-            (None, Some(took)) => write!(f, "too slow a machine to tell ({took:?})"),
+            (None, Some(took)) => write!(f, "the machine is too slow for a result ({took:?})"),
             (None, None) => write!(f, "no difference"),
         }
     }

@@ -7,6 +7,6 @@ const SEEDS: [u64; 2] = [1, 2];
 const STEPS: usize = 500;
 
 #[tokio::test]
-async fn random_watches_hear_what_etcds_hear() {
+async fn random_watches_receive_the_events_that_etcds_receive() {
     engine::verify(&[Watches], &SEEDS, STEPS).await;
 }

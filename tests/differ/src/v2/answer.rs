@@ -332,7 +332,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clocks_are_taken_out_and_compared_by_distance() {
+    fn times_are_removed_and_compared_by_distance() {
         let body = |time: &str, ttl: u32| {
             format!("{{\"key\":\"/a\",\"expiration\":\"{time}\",\"ttl\":{ttl},\"x\":1}}\n")
         };

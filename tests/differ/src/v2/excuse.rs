@@ -12,30 +12,31 @@ use super::{
 /// Requests that both servers answer differently. No sequence sends or compares them.
 pub(super) const NOT_ASKED: [(&str, &str); 6] = [
     (
-        "a time to live above 9223372036 s",
-        "etcd's clock wraps, and the key expires at once or stays forever; Witan's stops at the \
-         end of time",
+        "a TTL above 9223372036 s",
+        "etcd's clock overflows, so that the key expires immediately or never; Witan uses the \
+         latest time that its clock can represent",
     ),
     (
         "a control character in a target",
-        "both refuse it with 400 and close the connection, Go with a text and actix without one",
+        "both answer 400 and close the connection, but only Go sends a message",
     ),
     (
-        "how long an answer in HTTP/1.0 is",
-        "Go ends the connection instead of saying it for a long one, Witan says it and ends it, too",
+        "the length of an answer in HTTP/1.0",
+        "for a long answer, Go sends no length and closes the connection; Witan sends the length \
+         and closes it too",
     ),
     (
-        "the seconds left in an event from before a restart",
-        "etcd counts them anew when it reads its log again, Witan tells what it told then",
+        "the remaining TTL in an event from before a restart",
+        "etcd computes it again when it reads its log; Witan repeats the earlier value",
     ),
     (
         "a path in HTTP/1.0 that cannot be decoded",
-        "Go refuses it in HTTP/1.1",
+        "Go refuses such a path in HTTP/1.1",
     ),
     (
         "Expect: 100-continue before a body that etcd does not read",
-        "Go never says 100 and closes the connection; Witan says it and reads the body, so that \
-         the connection can go on",
+        "Go sends no 100 and closes the connection; Witan sends 100 and reads the body, so that \
+         the connection stays usable",
     ),
 ];
 
@@ -65,14 +66,14 @@ impl Excuse {
     pub(super) fn reason(self) -> &'static str {
         match self {
             Self::Redirect => {
-                "an unclean path is served, not redirected: clients repeat a redirected PUT as GET \
-                 (the redirect is followed, and what it leads to is compared)"
+                "Witan serves an unclean path, because clients repeat a redirected PUT as GET (the \
+                 test follows the redirect and compares the answers)"
             }
             Self::SilentStream => {
-                "a stream from a past index continues; etcd sends one event and no more"
+                "a stream from a past index continues; etcd sends only one event and stops"
             }
             Self::Prefix => {
-                "watchers below a directory learn of its end, but not watchers of a longer name"
+                "watchers below a directory learn of its deletion; watchers of a longer name do not"
             }
             Self::Hidden => "hidden nodes are also hidden from watchers of past changes",
         }

@@ -69,7 +69,7 @@ pub(super) fn steps(seed: u64, count: usize) -> Vec<Step> {
 /// Returns steps for answers that random steps rarely reach. A run starts with them.
 fn walk() -> impl Iterator<Item = Step> {
     let lines = include_str!("walk.steps").lines();
-    lines.map(|line| Step::parse(line).expect("the walk is written down right"))
+    lines.map(|line| Step::parse(line).expect("the walk has valid steps"))
 }
 
 struct Maker {
@@ -415,7 +415,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_is_a_sequence_and_its_lines_read_back() {
+    fn a_seed_gives_a_sequence_whose_lines_parse() {
         let some = steps(5, 2000);
         assert_eq!(some, steps(5, 2000));
         assert_ne!(some, steps(6, 2000));

@@ -26,7 +26,7 @@ pub(crate) const KNOWN: &[Known] = &[
     },
     Known {
         era: None,
-        reason: "bytes that are not a message are refused with prost's message, not Go's",
+        reason: "for bytes that are not a message, the error text is prost's instead of Go's",
         applies: |ask, ours, theirs| {
             matches!(ask, Ask::Raw(..))
                 && ours.starts_with("Internal failed to decode Protobuf message: ")
@@ -40,21 +40,21 @@ pub(crate) const KNOWN: &[Known] = &[
     },
     Known {
         era: None,
-        reason: "a group that another field's number ends: gogo takes it, prost refuses it",
+        reason: "a group that ends with another field's number: gogo accepts it, prost refuses it",
         applies: |ask, ours, _| {
             matches!(ask, Ask::Raw(..)) && ours.ends_with("unexpected end group tag")
         },
     },
     Known {
         era: Some(Era::Former),
-        reason: "3.4's gateway sends errors of calls in chunks, for the sake of a trailer",
+        reason: "3.4's gateway sends errors in chunks, so that a trailer can follow",
         applies: |ask, ours, theirs| {
             matches!(ask, Ask::Json(..)) && theirs.replacen(" chunked ", " ", 1) == ours
         },
     },
     Known {
         era: Some(Era::Former),
-        reason: "3.4 checks a transaction's puts before its ranges, 3.7 as they stand",
+        reason: "3.4 checks a transaction's puts before its ranges; 3.7 checks them in order",
         applies: |_, ours, theirs| {
             let of_range = ["future revision", "has been compacted"];
             let of_put = ["key not found", "lease not found"];
@@ -64,7 +64,7 @@ pub(crate) const KNOWN: &[Known] = &[
     },
     Known {
         era: Some(Era::Former),
-        reason: "3.4 checks the key of a transaction's put before its lease, 3.7 as of a put",
+        reason: "in a transaction, 3.4 checks a put's key before its lease; 3.7 checks the lease first",
         applies: |_, ours, theirs| {
             ours.contains("lease not found") && theirs.contains("key not found")
         },

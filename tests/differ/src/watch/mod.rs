@@ -54,7 +54,7 @@ impl Dialect for Watches {
                 step::reached(line, &mut report.coverage);
             }
             if ours != theirs {
-                let asked = "what each watcher heard in this round";
+                let asked = "the events of each watcher in this round";
                 let [theirs, ours] = [theirs, ours].map(|heard| format!("{heard:#?}"));
                 return Err(Stop::differs(at - 1, &asked, &theirs, &ours));
             }
