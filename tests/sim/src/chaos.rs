@@ -331,7 +331,7 @@ impl World {
         self.counts.clock_jumps += 1;
         self.set_clock(place, far * 1_000_000_000);
         self.trace.line(self.now, || {
-            format!("the clock of m{} is {far} s off", place + 1)
+            format!("the clock of m{} is wrong by {far} s", place + 1)
         });
     }
 
@@ -370,7 +370,10 @@ impl World {
         self.net.delay_max = self.chance.range(1, self.climate.delay);
         let Net { drop_percent, duplicate_percent, delay_max, .. } = self.net;
         self.trace.line(self.now, || {
-            format!("network: {drop_percent}% lost, {duplicate_percent}% double, up to {delay_max}")
+            format!(
+                "network: {drop_percent}% lost, {duplicate_percent}% duplicated, \
+                 delayed by up to {delay_max}"
+            )
         });
     }
 }

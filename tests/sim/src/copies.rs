@@ -1,5 +1,5 @@
-//! Copied disks, in some seeds only. A member starts from a fresh copy of its own disk, as after a move, or from an older
-//! copy, which lacks later acknowledgments and votes. The shell recognizes a copy, as `witan_storage` does by the inode.
+//! Copied disks, in some seeds only. A member starts from a fresh copy of its own disk, as after a move, or from an older copy.
+//! An older copy lacks later acknowledgments and votes. The shell recognizes a copy, as `witan_storage` does by the inode.
 //!
 //! In some of these seeds, older copies are not recognized. Acknowledged writes may then be lost, and only one rule still
 //! applies (`invariants/no_silent_fork`).

@@ -6,7 +6,7 @@ macro_rules! counts {
         /// member, `forced_interrupted` their startups that a power cut interrupted, and `forced_lost` the entries that this
         /// member lacked.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        #[expect(missing_docs, reason = "each name says what is counted")]
+        #[expect(missing_docs, reason = "the names describe the counts")]
         pub struct Counts {
             $(pub $count: u64,)*
         }

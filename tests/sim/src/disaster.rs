@@ -212,7 +212,7 @@ impl World {
             }
         }
         self.trace.line(self.now, || {
-            format!("the disks of {lost:?} are lost; m{survivor} is to continue alone")
+            format!("the disks of {lost:?} are lost; m{survivor} will continue alone")
         });
         for id in lost {
             let place = (id - 1) as usize;
@@ -309,7 +309,7 @@ impl World {
         }
         let Some(members) = self.disaster.members.take() else {
             return Err(CorruptRecord::new(
-                "--force-new-cluster finds nobody to remove",
+                "--force-new-cluster finds no member to remove",
             ));
         };
         self.fork(id, recovered, &members)?;

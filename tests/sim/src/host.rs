@@ -143,7 +143,7 @@ impl<'a> Turn<'a> {
             self.world.counts.stalls += 1;
             let member = &mut self.world.members[self.place];
             member.paused_until = self.world.now + self.stalled;
-            self.trace(|id| format!("the disk of m{id} takes {stall}"));
+            self.trace(|id| format!("the disk of m{id} is slow: {stall}"));
         }
     }
 
@@ -289,7 +289,7 @@ impl Host for Turn<'_> {
         }
         if !self.crashed && self.world.crashes_after_send() {
             self.crashed = true;
-            self.trace(|id| format!("m{id} loses power after it has sent"));
+            self.trace(|id| format!("m{id} loses power after a send"));
         }
     }
 
@@ -358,7 +358,7 @@ impl Host for Turn<'_> {
                 Answer::Unanswered(reason) => self.end_unanswered(ticket, reason),
                 Answer::Transfer(taken) => {
                     self.world.counts.transfers += u64::from(taken.is_ok());
-                    self.trace(|id| format!("m{id} hands over: {taken:?}"));
+                    self.trace(|id| format!("m{id} answers a transfer: {taken:?}"));
                 }
                 Answer::Decided(proposed) => {
                     self.trace(|id| format!("m{id} proposes its decision: {proposed}"));

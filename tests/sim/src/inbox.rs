@@ -186,7 +186,7 @@ impl World {
                 }
             }
             Err(error) => {
-                let error = format!("snapshot on the wire: {error}");
+                let error = format!("cannot decode a received snapshot: {error}");
                 self.not_started(place as u64 + 1, &error);
             }
         }

@@ -6,7 +6,7 @@
 //! A run has two phases. *Chaos*: messages are dropped, delayed, duplicated and reordered, and links are cut in one or both
 //! directions. Members crash between any two calls of `Host` and restart from their disks. *Heal and serve*: the faults stop,
 //! and the cluster must work again within stated numbers of ticks. An invariant is a file in `invariants`, which receives every
-//! fact of the run, or only a name there if the world itself detects its violations.
+//! fact of the run. If the world itself detects the violations, the invariant has only a name there.
 //!
 //! Reading order: `world` (the event loop) → `member` → `inbox` (a round of its thread) → `host` (one turn) → `checkpoints`,
 //! `transfer` (concurrent work) → `adopted` (different initial states) → `disk`, `net` (components that fail) → `residency`

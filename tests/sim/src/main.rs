@@ -20,12 +20,12 @@ usage: witan-sim [--seeds N] [--start S] [--members 1..7]
        witan-sim --record FOLDER --reproduce SEED [--members 1..7]
        witan-sim --replay FOLDER
 
-  --seeds N         sweep N seeds (100)
-  --start S         from seed S on (0)
-  --members M       with M members; without it the seed chooses
-  --reproduce SEED  run one seed, print its trace and what it came to
+  --seeds N         sweep N seeds (default: 100)
+  --start S         start at seed S (default: 0)
+  --members M       number of members (default: chosen by the seed)
+  --reproduce SEED  run one seed, print its trace and its result
   --record FOLDER   with --reproduce: record each process of each member in a file there
-  --replay FOLDER   execute these recordings with the core of this program
+  --replay FOLDER   replay these recordings with the core of this program
 ";
 
 /// Number of seeds between two progress reports of a sweep.
@@ -75,7 +75,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Request, String> {
             "--reproduce" => request.reproduce = Some(number()?),
             "--record" => request.record = Some(value.into()),
             "--replay" => request.replay = Some(value.into()),
-            other => return Err(format!("{other} is not known")),
+            other => return Err(format!("unknown argument: {other}")),
         }
     }
     Ok(request)

@@ -74,7 +74,7 @@ pub fn tell(file: &Path, replayed: &Replayed) -> String {
             let keys = if *whole {
                 "all keys known"
             } else {
-                "keys from before its start"
+                "some keys are older than the recording"
             };
             let mut text = format!("{name}: differs at turn {turn}, {keys}\n");
             for (effects, whose) in [(expected, "recorded"), (got, "replayed")] {

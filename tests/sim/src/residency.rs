@@ -1,7 +1,8 @@
 //! Residency of values: which values a member has in memory, and which only on its disk.
 //!
-//! Before a member runs a turn, answers, shows its state to watchers or writes a checkpoint, it evicts all values that are on its
-//! disk: never, at random or always. The percentages of members differ, so a result that depends on residency differs, too.
+//! A member evicts all values that are on its disk before it runs a turn, answers, shows its state to watchers or writes a
+//! checkpoint. Some members always do so, some at random, and some never. The percentages of members differ, so a result that
+//! depends on residency differs, too.
 //!
 //! In some seeds, records of blocks are damaged while a member runs. A read of a damaged record must end the process. The next
 //! startup falls back to the older checkpoint if that has no damaged run. Otherwise it finds the record sound, because the
@@ -63,8 +64,8 @@ impl World {
         }
     }
 
-    /// After some checkpoints, compares values that are read from disk with values in memory: the state `saved`, whose checkpoint
-    /// is now durable, with the content of the checkpoint, and the current state, now and later, with itself.
+    /// After some checkpoints, compares values that are read from disk with values in memory. Compares the state `saved`, whose
+    /// checkpoint is now durable, with the content of the checkpoint. Compares the current state with itself, now and later.
     pub(crate) fn read_back(&mut self, place: usize, saved: &View) {
         if !self.residency.chance.chance(READ_BACK_PERCENT) {
             return;
@@ -99,7 +100,7 @@ impl World {
     fn compare_hashes(&mut self, member: u64, in_memory: u64, on_disk: u64) {
         if in_memory != on_disk {
             let what = format!(
-                "m{member} has other values on disk than in memory: {on_disk:016x}, not {in_memory:016x}"
+                "m{member} differs on disk and in memory: {on_disk:016x}, {in_memory:016x}"
             );
             self.violate(PLACES_TRUE, what);
         }

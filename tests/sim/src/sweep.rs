@@ -98,8 +98,8 @@ pub struct Swept {
     pub counts: Counts,
     /// Number of finished runs.
     pub runs: u64,
-    /// Runs in which a member was down for a long time: their number, the number without a snapshot, and the number without a
-    /// leader that cut its log in memory.
+    /// Runs in which a member was down for a long time. The tuple has their number, the number without a snapshot, and the
+    /// number without a cut of a leader's log in memory.
     pub long_runs: (u64, u64, u64),
     /// The first seeds of the runs without a snapshot.
     lacking: Vec<u64>,
@@ -133,14 +133,14 @@ impl Swept {
         }
         let expected = [
             (counts.denied, "requests denied to their callers"),
-            (counts.raised, "rises of the level"),
+            (counts.raised, "raised feature levels"),
             (counts.mistakes, "mistakes about a running leader"),
             (counts.rebuilds, "replaced states"),
             (counts.failed_syncs, "failed syncs"),
-            (counts.lease_times, "questions about a lease's time"),
+            (counts.lease_times, "queries of remaining TTLs"),
             (counts.forced, "clusters that continued with one member"),
-            (counts.forced_interrupted, "power cuts at such a start"),
-            (counts.forced_lost, "entries lost by such a start"),
+            (counts.forced_interrupted, "power cuts at a forced start"),
+            (counts.forced_lost, "entries lost by a forced start"),
             (counts.cold_reads, "blocks read from disk"),
             (counts.read_back, "states read back"),
             (counts.damaged, "damaged records found"),

@@ -26,7 +26,7 @@ fn two_processes_agree() {
         ("6", "3"),
     ] {
         let first = trace(seed, members);
-        assert!(first.len() > 10_000, "seed {seed} does something");
+        assert!(first.len() > 10_000, "seed {seed} has an empty trace");
         assert!(
             first == trace(seed, members),
             "seed {seed} of {members} members differs"

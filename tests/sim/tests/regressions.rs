@@ -48,7 +48,7 @@ const FOUND: [(u64, usize); 17] = [
 ];
 
 #[test]
-fn stay_clean() {
+fn earlier_seeds_stay_without_violations() {
     for (seed, members) in FOUND {
         let scenario = Scenario::new(seed, Some(members));
         if let Some(violation) = run(scenario, false).violation {

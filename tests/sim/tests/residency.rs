@@ -9,11 +9,11 @@ const SEEDS: [u64; 6] = [1, 9, 17, 27, 31, 42];
 /// Returns the trace without the counts at its end.
 fn events(verdict: &Verdict) -> &str {
     let end = verdict.trace.rfind("] end: ");
-    &verdict.trace[..end.expect("the trace has an end")]
+    &verdict.trace[..end.expect("the trace ends with counts")]
 }
 
 #[test]
-fn a_run_is_the_same_with_all_values_in_memory_and_with_none() {
+fn a_run_does_not_depend_on_the_values_in_memory() {
     let mut cold_reads = [0, 0];
     for seed in SEEDS {
         let scenario = Scenario::new(seed, None);

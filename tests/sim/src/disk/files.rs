@@ -117,7 +117,7 @@ impl Disk {
         if !expected.is(&recovered) {
             let spans = expected.states.iter().map(|(log, at)| (*at, log.span()));
             return Err(format!(
-                "a power cut in {step:?} (under way: {interrupted}) left a checkpoint at {}, entries {:?}, hard \
+                "a power cut in {step:?} (interrupted: {interrupted}) left a checkpoint at {}, entries {:?}, hard \
                  state {:?} instead of {:?}, {:?}",
                 checkpoint_index(&recovered),
                 Log::of(&recovered).span(),
@@ -148,7 +148,7 @@ impl Disk {
             && self.durable.hard_state == found.hard_state;
         if !same {
             return Err(format!(
-                "with a flipped bit it starts from a checkpoint at {index}, entries {:?}, hard state {:?}; there \
+                "with a flipped bit, it starts from a checkpoint at {index}, entries {:?}, hard state {:?}; there \
                  were {}, {:?}, {:?}",
                 found.span(),
                 found.hard_state,

@@ -23,7 +23,7 @@ use crate::{rng::Rng, world::Violation};
 /// Size in bytes of the checksum at the end of a record.
 const CRC_BYTES: usize = 4;
 
-/// The cause with which a process ends because of the record that [`Disk::damage_block`] has damaged.
+/// The panic payload of a process that has read the record that [`Disk::damage_block`] damaged.
 #[derive(Debug)]
 pub(crate) struct FoundDamage;
 
@@ -189,8 +189,8 @@ impl Disk {
         self.earlier_reads + self.cache.reads()
     }
 
-    /// Damages the record of a block in a run that the process has open, until [`Self::repair`]: flips a bit, or replaces the
-    /// record by the sound record of another block. Returns the number of the run, or `None` if there is no block.
+    /// Damages the record of a block in an open run of the process, until [`Self::repair`]. Flips a bit, or replaces the record
+    /// by the valid record of another block. Returns the number of the run, or `None` if there is no block.
     pub(crate) fn damage_block(&self, chance: &mut Rng) -> Option<u64> {
         let blocks = self.newest.records.iter().filter(|(key, _)| is_block(key));
         let blocks: Vec<&Stored> = blocks.map(|(_, stored)| stored).collect();
@@ -214,7 +214,7 @@ impl Disk {
         Some(stored.run.number)
     }
 
-    /// Makes the record in a run sound again that [`Self::damage_block`] has damaged.
+    /// Repairs the record in a run that [`Self::damage_block`] has damaged.
     pub(crate) fn repair(&self, run: u64) {
         if let Some(open) = self.open_runs.get(&run) {
             open.state().damaged = None;

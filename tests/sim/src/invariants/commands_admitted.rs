@@ -270,7 +270,7 @@ impl Rules {
         match same {
             true => Ok(()),
             false => Err(format!(
-                "it has {auth:?} and {:?}, by the log: {self:?}",
+                "the state has {auth:?} and {:?}, the log {self:?}",
                 view.machine.alarms
             )),
         }

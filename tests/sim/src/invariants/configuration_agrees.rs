@@ -61,7 +61,7 @@ impl ConfigurationAgrees {
         if position.index >= self.removed.0 {
             if let Some(back) = self.removed.1.difference(&removed).next() {
                 return Err(format!(
-                    "at {} nothing says that m{back} was removed",
+                    "the state at {} lacks the removal of m{back}",
                     position.index
                 ));
             }

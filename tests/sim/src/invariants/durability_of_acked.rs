@@ -80,11 +80,11 @@ fn missing(op: &Op, view: &View) -> Option<String> {
         }
         Effect::Gone { key, range_end } => {
             let kvs = at_revision(view, key, range_end, outcome.revision)?;
-            (!kvs.is_empty()).then(|| format!("deleted {key:?}, which is still there"))
+            (!kvs.is_empty()).then(|| format!("deleted {key:?}, which still exists"))
         }
         Effect::Event(event) => event_missing(event, view),
         Effect::Nothing => None,
-        Effect::Mismatch => Some(format!("got an answer to something else: {outcome:?}")),
+        Effect::Mismatch => Some(format!("got an answer that does not match it: {outcome:?}")),
     }
 }
 

@@ -49,7 +49,7 @@ impl Invariant for FollowersKeepUp {
             let counts = scene.truth.registry.by_id.contains_key(&MemberId(*member));
             if counts && since + CATCH_UP < now && status.committed < self.due {
                 return Err(format!(
-                    "m{member} knows of {}, {} was committed {LAG} units ago",
+                    "m{member} has commit index {}, but {} was committed {LAG} units ago",
                     status.committed, self.due
                 ));
             }
@@ -66,7 +66,7 @@ impl Invariant for FollowersKeepUp {
                 }
                 if *since + CATCH_UP < now {
                     return Err(format!(
-                        "m{member} had caught up and gets a snapshot at {}",
+                        "m{member} had caught up but got a snapshot at {}",
                         view.position.index
                     ));
                 }

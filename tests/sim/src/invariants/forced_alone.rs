@@ -39,7 +39,7 @@ impl Invariant for ForcedAlone {
                 let kept = self.log.get(&applied.index);
                 if kept.is_some() && found.is_some() && kept != found.as_ref() {
                     return Err(format!(
-                        "m{member} executes another entry {} than the one that was kept",
+                        "m{member} executes an entry {} that differs from the kept one",
                         applied.index
                     ));
                 }
@@ -69,7 +69,7 @@ impl ForcedAlone {
         }
         match dropped {
             Some((index, ident)) if scene.ident(member, index) == Some(ident) => Err(format!(
-                "m{member} continues with its removal, entry {index}, which may not be committed"
+                "m{member} continues with its removal in entry {index}, which may be uncommitted"
             )),
             Some(_) | None => Ok(()),
         }

@@ -49,7 +49,7 @@ impl LayoutEquality {
             .or_default()
             .agree(index, &view.full_fingerprint(), member)
             .map_err(|(_, other)| {
-                format!("m{member} and m{other} have other records after entry {index}")
+                format!("m{member} and m{other} have different records after entry {index}")
             })
     }
 }

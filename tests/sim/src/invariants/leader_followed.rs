@@ -74,7 +74,8 @@ impl LeaderFollowed {
         let since = ignored.since;
         match now > since + 2 * timeout {
             true => Err(format!(
-                "m{member} has heard m{leader}, the leader of term {term}, since {since} and does not follow it"
+                "m{member} has received messages of m{leader}, the leader of term {term}, \
+                 since {since} and does not follow it"
             )),
             false => Ok(()),
         }

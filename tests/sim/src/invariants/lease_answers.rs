@@ -65,7 +65,7 @@ impl LeaseAnswers {
         };
         if !is_known && self.leases.contains(&lease) {
             return Err(format!(
-                "{answer:?} on lease {}, which entry {} has left",
+                "{answer:?} about lease {}, which exists after entry {}",
                 lease.0, self.index
             ));
         }
@@ -75,7 +75,8 @@ impl LeaseAnswers {
             .filter(|at| is_known && **at < asked)
         {
             return Err(format!(
-                "{answer:?} on lease {}, asked at {asked}: a client knew at {ended} that it had ended",
+                "{answer:?} about lease {}, requested at {asked}: \
+                 a client knew at {ended} that it had ended",
                 lease.0
             ));
         }

@@ -133,14 +133,14 @@ impl LeasesKept {
         let left = u64::try_from(left_ns).unwrap_or_default() / UNIT_NS as u64;
         if now + left + left * DRIFT_PER_MILLE_MAX / 1000 + 2 < until {
             return Err(format!(
-                "lease {} was promised until {until}, and has {left} units left",
+                "lease {} was promised until {until} but has only {left} units left",
                 lease.0
             ));
         }
         // A new leader adds an election timeout.
         if left > promises.ttl_s as u64 * SECOND + SECOND {
             return Err(format!(
-                "lease {} of {} s has {left} units left",
+                "lease {} with a TTL of {} s has {left} units left",
                 lease.0, promises.ttl_s
             ));
         }
@@ -221,7 +221,7 @@ fn attached(view: &View) -> Result<(), String> {
         let known = leases.get(pair.lease).is_some();
         if !known || !leases.keys(pair.lease).any(|key| *key == pair.key) {
             return Err(format!(
-                "{:?} has lease {}, which does not have it (exists: {known})",
+                "{:?} has lease {}, to which it is not attached (exists: {known})",
                 pair.key, pair.lease.0
             ));
         }

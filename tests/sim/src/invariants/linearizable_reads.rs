@@ -73,7 +73,7 @@ fn value_is_right(
     }
     let Some(writer) = scene.writer(kv) else {
         return Err(format!(
-            "read {id} on m{member} saw a value of {:?} nobody wrote",
+            "read {id} on m{member} saw a value of {:?} that no client wrote",
             kv.key
         ));
     };

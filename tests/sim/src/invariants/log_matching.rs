@@ -30,7 +30,7 @@ impl Invariant for LogMatching {
                 .or_insert((payload, before));
             if first.0 != payload {
                 return Err(format!(
-                    "m{member} has another entry {} of term {term}",
+                    "m{member} has a different entry {} of term {term}",
                     record.index
                 ));
             }

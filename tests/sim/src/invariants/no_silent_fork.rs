@@ -49,7 +49,7 @@ impl Invariant for NoSilentFork {
             for (index, ident) in executed {
                 if of_leader.get(index).is_some_and(|other| other != ident) {
                     return Err(format!(
-                        "m{member} runs, and has executed another entry {index} than the leader m{leader}"
+                        "m{member} runs with a different entry {index} than the leader m{leader}"
                     ));
                 }
             }

@@ -25,7 +25,7 @@ impl Invariant for PairsWritten {
             };
             if let Some(pair) = pairs.iter().find(unknown) {
                 return Err(format!(
-                    "operation {} on m{} returned a value of {:?} nobody wrote",
+                    "operation {} on m{} returned a value of {:?} that no client wrote",
                     op.id, op.member, pair.key
                 ));
             }

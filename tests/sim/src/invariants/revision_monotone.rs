@@ -29,7 +29,7 @@ impl Invariant for RevisionMonotone {
                 && view.machine.kv.revision() != last.outcome.revision
             {
                 return Err(format!(
-                    "m{member} answered revision {} and stands at {}",
+                    "m{member} answered revision {} but is at {}",
                     last.outcome.revision,
                     view.machine.kv.revision()
                 ));

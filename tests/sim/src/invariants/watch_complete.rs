@@ -81,7 +81,7 @@ impl WatchComplete {
         }
         if last != kv.revision() {
             return Err(format!(
-                "m{member} shows changes up to {last} and stands at {}",
+                "m{member} shows changes up to {last} but is at {}",
                 kv.revision()
             ));
         }
@@ -103,7 +103,7 @@ impl WatchComplete {
             // No watcher has read the changes before a snapshot.
             if changes.is_some_and(|changes| !changes.iter().any(is_this)) {
                 return Err(format!(
-                    "m{member} shows another previous value of {:?} at revision {}",
+                    "m{member} shows a different previous value of {:?} at revision {}",
                     pair.key, pair.mod_revision
                 ));
             }
