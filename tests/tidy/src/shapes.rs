@@ -98,7 +98,7 @@ fn kind(field: &FieldDescriptorProto) -> String {
         | Type::Sfixed32
         | Type::Sfixed64
         | Type::Sint32
-        | Type::Sint64) => panic!("{} is {other:?}, of which no table knows", field.name()),
+        | Type::Sint64) => panic!("{} is {other:?}, which no table supports", field.name()),
     }
 }
 

@@ -5,13 +5,9 @@ use std::process::Command;
 use witan_tidy::root;
 
 #[test]
-fn picture_and_readme_are_drawn_from_the_tables() {
+fn picture_and_readme_match_the_tables() {
     let script = "tests/bench/plot";
-    assert_eq!(
-        check(script),
-        None,
-        "what {script} writes is as it writes it"
-    );
+    assert_eq!(check(script), None, "the output of {script} is current");
 }
 
 #[test]

@@ -63,7 +63,7 @@ fn the_unit_fits_the_sample() {
     );
     assert!(
         unit.contains("\nStateDirectory=witan\n"),
-        "/var/lib/witan is made by systemd"
+        "systemd creates /var/lib/witan"
     );
     assert!(file(SAMPLE).text.contains("\ndata-dir: /var/lib/witan\n"));
 }

@@ -130,7 +130,7 @@ fn named_paths_exist() {
         }
     }
     assert!(found > 100, "the documents were read: {found}");
-    none("what a document names is there", &missing);
+    none("a path in a document exists", &missing);
 }
 
 #[test]
@@ -190,7 +190,10 @@ fn named_flags_exist() {
         "a flag that a document names is witan's or witan-operator's, or listed",
         &unknown,
     );
-    assert!(unused.is_empty(), "listed and not named: {unused:?}");
+    assert!(
+        unused.is_empty(),
+        "listed but not in any document: {unused:?}"
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ const TABLE: &str = "server/crates/config/src/flags";
 const SUPPORTED: &str = "supported(\"";
 
 #[test]
-fn supported_flags_name_a_test_that_names_them() {
+fn each_supported_flag_has_a_test_that_uses_it() {
     let files = files();
     let tests: Vec<_> = files
         .iter()
@@ -30,7 +30,7 @@ fn supported_flags_name_a_test_that_names_them() {
             match tests.iter().find_map(|file| body_of(&file.text, test)) {
                 None => wrong.push(format!("--{flag}: there is no test {test}")),
                 Some(body) if !names(body, flag) => {
-                    wrong.push(format!("--{flag}: the test {test} does not name it"));
+                    wrong.push(format!("--{flag}: the test {test} does not use it"));
                 }
                 Some(_) => {}
             }

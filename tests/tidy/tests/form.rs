@@ -17,7 +17,7 @@ const SLEEPING: [&str; 4] = [
 ];
 
 #[test]
-fn files_are_short_and_say_what_lives_in_them() {
+fn files_are_short_and_begin_with_a_description() {
     let mut found = Vec::new();
     for Source { path, text } in rust_files() {
         let lines = text.lines().count();
@@ -37,7 +37,7 @@ fn no_test_is_ignored() {
     let mut found = rust_files();
     found.retain(|file| file.text.lines().any(is_ignored));
     let found: Vec<String> = found.into_iter().map(|file| file.path).collect();
-    none("a test runs or does not exist", &found);
+    none("no test is ignored", &found);
 }
 
 #[test]

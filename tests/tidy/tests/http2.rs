@@ -17,7 +17,7 @@ fn exists(files: &[Source], name: &str) -> bool {
 }
 
 #[test]
-fn every_clause_and_every_attack_names_its_test() {
+fn every_clause_and_every_attack_has_a_test() {
     let files = rust_files();
     let mut wrong = Vec::new();
     for table in TABLES {

@@ -19,7 +19,7 @@ fn every_crate_takes_the_workspaces_lints() {
 
 /// Only `cargo build -p witan` builds the shipped program: a build of the entire workspace enables features of tests.
 #[test]
-fn the_program_that_ships_has_no_feature_of_tests() {
+fn the_shipped_program_has_no_test_features() {
     let tree = Command::new(env!("CARGO"))
         .args(["tree", "--offline", "--locked", "--package", "witan"])
         .args(["--edges", "normal,features", "--prefix", "none"])
