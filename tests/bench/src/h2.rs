@@ -182,7 +182,7 @@ impl<C: Call> Wire for Grpc<C> {
                 }
                 // The server sent the entire answer before it received the end of the request (RFC 9113, 8.1).
                 RST_STREAM if payload == NO_ERROR => {}
-                _ => panic!("frame of type {kind} with {payload:02x?}: the server gave up"),
+                _ => panic!("the server ended the call: frame of type {kind} with {payload:02x?}"),
             }
         }
     }

@@ -165,7 +165,7 @@ impl Streams {
                 *window += i64::from(u32::from_be_bytes(more));
                 self.flush();
             }
-            _ => panic!("frame of type {kind}: the server gave the call up"),
+            _ => panic!("the server ended the call: frame of type {kind}"),
         }
     }
 

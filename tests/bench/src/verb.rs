@@ -156,7 +156,7 @@ impl Verb {
                 ..RangeRequest::default()
             }
             .encode_to_vec(),
-            Verb::V2Put | Verb::V2Get | Verb::JsonPut => panic!("{} is no gRPC", self.name()),
+            Verb::V2Put | Verb::V2Get | Verb::JsonPut => panic!("{} is not gRPC", self.name()),
         }
     }
 

@@ -194,8 +194,8 @@ impl Step {
         }
         let counts = [
             (self.failed, "transactions that failed"),
-            (self.refused, "answers that were errors"),
-            (self.missing, "events that did not come"),
+            (self.refused, "errors"),
+            (self.missing, "missing events"),
         ];
         let counts = counts.into_iter().filter(|(count, _)| *count > 0);
         faults.extend(counts.map(|(count, what)| format!("{count} {what}")));
