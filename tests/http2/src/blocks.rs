@@ -1,5 +1,5 @@
-//! Compares the decoding of header blocks by the HTTP/2 code and by h2. h2's decoder is reached through a connection on which
-//! each block is a request.
+//! Compares the decoding of header blocks by the HTTP/2 code and by h2. h2 exposes its decoder only through a connection, so
+//! each block is sent as a request.
 //!
 //! The comparison ends if h2 refuses a field by the rules for requests.
 

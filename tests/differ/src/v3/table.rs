@@ -1,5 +1,5 @@
 //! The cells that a run must cover: every verb and option with each possible answer, every comparison with both results, and
-//! every oddity with how it is read. Impossible combinations are omitted.
+//! every oddity that a server accepts or refuses. Impossible combinations are omitted.
 
 use super::{
     Era,
