@@ -208,8 +208,8 @@ pub(crate) fn u32_of(length: usize) -> u32 {
     u32::try_from(length).expect("frames are small")
 }
 
-/// Returns the header block of a connection's first call, which fills the dynamic table (RFC 7541), and that of later calls,
-/// which refers to the table.
+/// Returns two header blocks. The block of a connection's first call fills the dynamic table (RFC 7541). The block of later
+/// calls refers to the table.
 pub(crate) fn blocks(path: &str, authority: &str) -> (Vec<u8>, Vec<u8>) {
     const METHOD_POST: u8 = 0x83;
     const SCHEME_HTTP: u8 = 0x86;

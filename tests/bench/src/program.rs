@@ -1,5 +1,5 @@
-//! The programs that one run compares: servers by kind, and several builds of Witan, so that both builds are measured in the
-//! same minutes on the same machine.
+//! The programs that one run compares: servers by kind, and several builds of Witan. One run measures all of them in the same
+//! minutes on the same machine.
 
 use std::path::PathBuf;
 
