@@ -64,7 +64,7 @@ pub fn cached(name: &str, script: &str) -> PathBuf {
     let path = cache.join("bin").join(name);
     assert!(
         path.exists(),
-        "{} is not there: run {script} first (tests/run does)",
+        "{} does not exist: run {script} first (tests/run does)",
         path.display()
     );
     path
@@ -96,7 +96,7 @@ fn test_build(name: &str, variable: &str, feature: &str) -> PathBuf {
     );
     assert!(
         path.is_file(),
-        "{} is not there: run `cargo build -p witan --features {feature} --bin {name}` first",
+        "{} does not exist: run `cargo build -p witan --features {feature} --bin {name}` first",
         path.display()
     );
     path
@@ -108,7 +108,7 @@ fn witan() -> PathBuf {
         let path = PathBuf::from(path);
         assert!(
             path.exists(),
-            "WITAN_BIN names {}, which is not there",
+            "WITAN_BIN names {}, which does not exist",
             path.display()
         );
         return path;

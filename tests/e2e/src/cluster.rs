@@ -156,7 +156,7 @@ impl Cluster {
 
     /// Waits until all running members report the same leader and this leader is running. Returns its position.
     pub fn leader(&self) -> usize {
-        wait::until("all members that run name the same leader", || {
+        wait::until("all running members report the same leader", || {
             let running = self.members.iter().enumerate();
             let running = running.filter(|(_, member)| member.is_started());
             let said: Option<Vec<(usize, Status)>> =

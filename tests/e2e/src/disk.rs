@@ -21,7 +21,7 @@ pub fn on_a_small_disk(test: &str, mib: usize, case: fn(&Disk)) {
     }
     assert!(
         std::env::var_os(INSIDE).is_none(),
-        "nothing can be mounted, not even in a user namespace: allow one of both to test a full disk"
+        "cannot mount a file system, not even in a user namespace: allow either to test a full disk"
     );
     let own = std::env::current_exe().expect("this program is a file");
     let inside = Command::new("unshare")

@@ -49,7 +49,7 @@ impl Response {
     pub fn etcd_index(&self) -> u64 {
         let index = self.header("X-Etcd-Index");
         let index = index.and_then(|index| index.parse().ok());
-        index.unwrap_or_else(|| panic!("no index in {} {}", self.status, self.text()))
+        index.unwrap_or_else(|| panic!("no X-Etcd-Index in {} {}", self.status, self.text()))
     }
 
     /// Returns the body as text.
@@ -292,7 +292,7 @@ impl Connection {
         if line.pop() != Some(b'\n') {
             return Err(Error::new(
                 ErrorKind::UnexpectedEof,
-                "the connection ended in a line",
+                "the connection ended inside a line",
             ));
         }
         if line.last() == Some(&b'\r') {

@@ -358,7 +358,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cut_that_is_mended_at_once_ends_all_connections() {
+    fn a_cut_that_is_repaired_at_once_ends_all_connections() {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let mut network = Network::new(&[0, listener.local_addr().unwrap().port()]);
         network.open(1);

@@ -120,8 +120,8 @@ impl Launch {
         self
     }
 
-    /// Limits the memory of the server to `bytes` in a cgroup of its own. If this process cannot create one, writes the reason to
-    /// standard error and starts Witan with the budget of that limit instead, which the kernel does not enforce.
+    /// Limits the memory of the server to `bytes` in a cgroup of its own. If this process cannot create one, writes the reason
+    /// to standard error and starts Witan with the budget of that limit instead. The kernel does not enforce a budget.
     #[must_use]
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.memory_bytes = Some(bytes);
@@ -176,8 +176,9 @@ impl Launch {
         }
     }
 
-    /// Creates a memory limit if `WITAN_MEMORY_CGROUP` is set, as in `tests/run --all`. Otherwise, or if that is not possible, adds
-    /// Witan's own budget: on a busy machine, the kernel can kill a member that the budget keeps within the limit on average.
+    /// Creates a memory limit if `WITAN_MEMORY_CGROUP` is set, as in `tests/run --all`. Otherwise, or if that is not possible,
+    /// adds Witan's own budget. On a busy machine, the kernel can kill a member that the budget keeps within the limit on
+    /// average.
     fn limit(&mut self, bytes: u64) -> Option<MemoryLimit> {
         let wanted = std::env::var_os("WITAN_MEMORY_CGROUP").is_some() || self.kind != Kind::Witan;
         let limit = match wanted {
@@ -305,7 +306,7 @@ impl Server {
             &format!("{} on {address} becomes ready", kind.name()),
             || {
                 let child = &mut self.running.as_mut().expect("just started").child;
-                ended = child.try_wait().expect("a child can be asked");
+                ended = child.try_wait().expect("the child can be polled");
                 if ended.is_some() {
                     return true;
                 }
@@ -427,7 +428,7 @@ impl Server {
         let mut running = self.running.take().expect("the server runs");
         let what = format!("{} ends", self.launch.kind.name());
         let status = wait::until(&what, || {
-            running.child.try_wait().expect("a child can be asked")
+            running.child.try_wait().expect("the child can be polled")
         });
         running.reap();
         status
@@ -444,7 +445,7 @@ impl Server {
             running
                 .child
                 .try_wait()
-                .expect("a child can be asked")
+                .expect("the child can be polled")
                 .is_none()
         })
     }

@@ -167,7 +167,7 @@ impl Following {
             Ok(line) => Some(line),
             Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => None,
             Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
-                panic!("the tool said nothing for {PATIENCE:?}")
+                panic!("the tool printed nothing for {PATIENCE:?}")
             }
         }
     }

@@ -69,7 +69,7 @@ fn fill_with_values(server: &Server) -> usize {
     let mut accepted = 0;
     let mut refused_since = Instant::now();
     while refused_since.elapsed() < SETTLED {
-        assert!(accepted < VALUES, "not all of them fit");
+        assert!(accepted < VALUES, "the values exceed the disk");
         match put(server, accepted, VALUE_BYTES).0 {
             200 => {
                 accepted += 1;
@@ -82,7 +82,7 @@ fn fill_with_values(server: &Server) -> usize {
 }
 
 fn until_room(server: &Server) {
-    wait::until_true("writes are taken again", || put(server, 0, 8).0 == 200);
+    wait::until_true("writes are accepted again", || put(server, 0, 8).0 == 200);
     let listed = server.try_v3("maintenance/alarm", &json!({})).1;
     assert!(listed.get("alarms").is_none(), "{listed}");
     server.answers(200, "GET", "/health", "");
@@ -107,7 +107,7 @@ fn a_full_disk_of_the_log_alone_refuses_writes() {
         server.signal("STOP");
         disk.fill();
         server.signal("CONT");
-        wait::until_true("the disk is seen full", || put(&server, 0, 8).0 == 429);
+        wait::until_true("the full disk is detected", || put(&server, 0, 8).0 == 429);
         assert_full(&server);
         server.kill9();
         server.start_unhealthy_again();
@@ -134,7 +134,7 @@ fn a_disk_filled_by_others_refuses_writes_until_there_is_space() {
         wait::until_true("it is noticed", || put(&server, 0, 8).0 != 200);
         assert_full(&server);
         assert_eq!(count(&server), "10");
-        wait::until_true("the ballast is given up", || {
+        wait::until_true("the ballast is deleted", || {
             metric(&server, "witan_disk_ballast_bytes") == 0.0
         });
 
@@ -147,7 +147,7 @@ fn a_disk_filled_by_others_refuses_writes_until_there_is_space() {
             metric(&server, "etcd_debugging_store_watchers") > 0.0
         });
         server.answers(200, "DELETE", "/v2/keys/watched", "");
-        let event = watcher.join().expect("the watch is answered");
+        let event = watcher.join().expect("the watch gets an event");
         assert_eq!(event["action"], "delete", "{event}");
         let one = json!({ "key": "k0000009" });
         assert_eq!(server.try_v3("kv/deleterange", &one).0, 200);
@@ -161,7 +161,7 @@ fn a_disk_filled_by_others_refuses_writes_until_there_is_space() {
         assert!(server.runs(), "{}", server.tail());
         disk.make_room();
         until_room(&server);
-        wait::until_true("the ballast is back", || {
+        wait::until_true("the ballast exists again", || {
             metric(&server, "witan_disk_ballast_bytes") > 0.0
         });
 
@@ -217,7 +217,7 @@ fn reserve_and_ballast_have_the_configured_sizes() {
     let ballast = |server: &Server| server.dir().join("data/member/ballast");
     assert_eq!(metric(&asked, "witan_disk_reserve_bytes"), 1e6);
     assert_eq!(metric(&asked, "witan_disk_ballast_bytes"), 2e5);
-    let file = fs::metadata(ballast(&asked)).expect("the ballast is there");
+    let file = fs::metadata(ballast(&asked)).expect("the ballast exists");
     assert_eq!(file.len(), 200_000);
     let none = Launch::witan().arg("--disk-reserve-bytes=-1").start();
     assert_eq!(metric(&none, "witan_disk_reserve_bytes"), 0.0);

@@ -35,7 +35,7 @@ fn key(number: usize) -> String {
 fn fill(server: &Server) {
     let (mut accepted, mut refused_since) = (0, Instant::now());
     while refused_since.elapsed() < SETTLED {
-        assert!(accepted < KEYS, "not all of them fit");
+        assert!(accepted < KEYS, "the keys exceed the budget");
         match put(server, accepted).0 {
             200 => {
                 accepted += 1;

@@ -197,7 +197,7 @@ fn works(server: &Server) {
 }
 
 #[test]
-fn a_panic_ends_its_request_alone() {
+fn a_panic_ends_only_its_request() {
     let mut server = launch().start();
     works(&server);
     let runtime = grpc::runtime();
@@ -293,6 +293,6 @@ fn a_panic_of_the_replica_or_the_log_ends_the_process() {
         let channel = grpc::connect(&server.address()).await;
         KvClient::new(channel).put(put(1)).await
     });
-    assert!(put.is_err(), "it is not acknowledged");
+    assert!(put.is_err(), "the write is not acknowledged");
     assert_eq!(server.wait_exit().code(), Some(EXITS.1));
 }

@@ -478,7 +478,7 @@ mod tests {
             good,
             Frame::new(kind::SETTINGS, flag::ACK, 0, []),
         ] {
-            checker.received(&frame).expect("no frame was wrong so far");
+            checker.received(&frame).expect("no frame was wrong yet");
         }
         let found = checker
             .received(&answer(3, flag::END_HEADERS))

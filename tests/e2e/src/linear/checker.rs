@@ -1,5 +1,5 @@
-//! Searches for a linearization: an order of all calls on a pair in which each call takes effect between its start and its
-//! end, and every response is correct. Uses Wing and Gong's search with Lowe's memory of failed states.
+//! Searches for a linearization, which is an order of all calls on a pair. In this order, each call takes effect between its
+//! start and its end, and every response is correct. Uses Wing and Gong's search with Lowe's memory of failed states.
 //!
 //! A call without a response may take effect at any later time, or never.
 //!

@@ -184,7 +184,7 @@ fn holds(pair: usize, slot: Slot, value: u64) -> Compare {
 fn read(answer: &TxnResponse) -> Option<Pair> {
     (!answer.succeeded).then(|| match answer.responses[0].response.as_ref() {
         Some(response_op::Response::ResponseRange(range)) => values(range),
-        other => panic!("a range was asked for, not {other:?}"),
+        other => panic!("the response is for {other:?}, not for a range"),
     })
 }
 
@@ -203,7 +203,7 @@ fn place(key: &[u8]) -> (usize, Slot) {
         let (pair, slot) = rest.split_once('/')?;
         Some((pair.parse().ok()?, slot.parse().ok()?))
     });
-    places.unwrap_or_else(|| panic!("{text} is none of our keys"))
+    places.unwrap_or_else(|| panic!("{text} is not one of our keys"))
 }
 
 fn number(value: &[u8]) -> u64 {

@@ -31,7 +31,7 @@ pub fn orderly(batches: &[Batch]) -> Result<Vec<Change>, String> {
         let newest = seen.last().map_or(0, |change| change.revision);
         if let Some(late) = batch.iter().find(|change| change.revision <= newest) {
             return Err(format!(
-                "{late:?} came in an answer after revision {newest}"
+                "{late:?} arrived after revision {newest}"
             ));
         }
         for change in batch {
@@ -39,7 +39,7 @@ pub fn orderly(batches: &[Batch]) -> Result<Vec<Change>, String> {
                 .last()
                 .is_some_and(|last| last.revision > change.revision)
             {
-                return Err(format!("{change:?} came after {:?}", seen.last()));
+                return Err(format!("{change:?} arrived after {:?}", seen.last()));
             }
             let same = |other: &&Change| {
                 (other.revision, other.pair, other.slot)
@@ -67,11 +67,11 @@ pub fn complete(
         .copied()
         .collect();
     if let Some((got, want)) = seen.iter().zip(&expected).find(|(a, b)| a != b) {
-        return Err(format!("saw {got:?} where the record has {want:?}"));
+        return Err(format!("received {got:?}, but the record has {want:?}"));
     }
     if seen.len() != expected.len() {
         let (got, want) = (seen.len(), expected.len());
-        return Err(format!("saw {got} changes of {want} up to {until}"));
+        return Err(format!("received {got} of {want} changes up to {until}"));
     }
     Ok(())
 }
@@ -89,7 +89,7 @@ pub fn agree(record: &[Change], history: &[Call]) -> Result<(), String> {
             };
             let (after, output) = call.input.step(before);
             if output != told.output || after != states.at(call.pair, told.revision) {
-                return Err(format!("{call:?}: the record says {before:?}, {after:?}"));
+                return Err(format!("{call:?}: the record has {before:?}, {after:?}"));
             }
         }
     }
@@ -129,7 +129,7 @@ fn owned(record: &[Change], history: &[Call]) -> Result<(), String> {
         };
         if !allowed {
             return Err(format!(
-                "{change:?} happened once more than it was asked for"
+                "{change:?} happened once more than requested"
             ));
         }
     }

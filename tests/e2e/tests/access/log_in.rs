@@ -43,7 +43,7 @@ async fn log_in(channel: Channel, name: &str, password: &str) -> bool {
 /// Compares the minimum times of wrong passwords for a user and for an unknown name. Other work on the machine lengthens some
 /// of the times.
 #[test]
-fn the_time_of_an_answer_does_not_tell_who_is_a_user() {
+fn response_times_do_not_reveal_users() {
     let server = start();
     let least = |refused: &dyn Fn(&str, &str)| {
         let mut least = [Duration::MAX; 2];
@@ -85,7 +85,7 @@ fn wrong_log_ins_do_not_fill_the_log() {
     let password = "x".repeat(73);
     let skip = server.log().len();
     assert!(!runtime.block_on(log_in(channel.clone(), &longer, &password)));
-    wait::until_true("lines are left out", || {
+    wait::until_true("the log counts omitted lines", || {
         let asked = [(); 50].map(|()| log_in(channel.clone(), &name, &password));
         let answers = runtime.block_on(join_all(asked));
         assert!(answers.iter().all(|served| !served));
@@ -98,7 +98,7 @@ fn wrong_log_ins_do_not_fill_the_log() {
 }
 
 #[test]
-fn a_token_proves_root_to_paths_of_http_as_well() {
+fn a_token_of_root_also_authorizes_http_paths() {
     let server = start();
     let ask = |method: &str, path: &str, authorization: &str| {
         let body = if method == "PUT" {

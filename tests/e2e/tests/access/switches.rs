@@ -39,7 +39,7 @@ fn is_v2(resource: Resource) -> bool {
 }
 
 #[test]
-fn a_dialect_that_is_turned_off_is_not_there() {
+fn a_disabled_dialect_answers_like_an_unknown_path() {
     let mut server = Launch::witan().start();
     assert_eq!(ask(&server, "PUT", "/v2/keys/kept").status, 201);
     assert_eq!(ask(&server, "PUT", "/v1/keys/old").status, 200);

@@ -21,7 +21,7 @@ fn start(kind: Kind, size: usize) -> Cluster {
 
 /// The members' logs end at different entries, and no member knows which writes the last leader acknowledged.
 #[test]
-fn members_are_adopted_each_by_itself_and_are_the_same_cluster() {
+fn separately_adopted_members_form_the_same_cluster() {
     for (kind, size) in CLUSTERS {
         let mut cluster = start(kind, size);
         let members = cluster.member(0).etcdctl(&["member", "list"]);

@@ -151,7 +151,7 @@ fn one_member_of_a_cluster_is_exported_and_others_join_it() {
 
 /// An isolated member has the highest term after many elections but lacks later writes.
 #[test]
-fn the_log_that_ends_last_is_not_that_of_the_highest_vote() {
+fn the_log_that_ends_last_need_not_have_the_highest_term() {
     let mut cluster = cluster_of_witan(&Launch::new(Kind::Etcd37).arg("--pre-vote=false"));
     let leader = cluster.leader();
     let alone = cluster.follower();
@@ -164,7 +164,7 @@ fn the_log_that_ends_last_is_not_that_of_the_highest_vote() {
         let term = status["raftTerm"].as_str().unwrap_or_default();
         term.parse().unwrap_or_default()
     };
-    wait::until_true("it has asked for votes in vain", || {
+    wait::until_true("its elections have failed", || {
         term(cluster.member(alone)) > 6
     });
     cluster.member_mut(alone).kill9();
@@ -218,7 +218,7 @@ fn a_log_without_entries_ends_where_the_state_does() {
 }
 
 #[test]
-fn what_cannot_be_exported_is_refused_and_nothing_is_written() {
+fn an_impossible_export_is_refused_and_writes_nothing() {
     let mut server = Launch::witan().start();
     let to = server.dir().join("exported");
     let refused = |server: &Server, to: &Path, why: &str| {

@@ -109,7 +109,7 @@ fn a_member_is_adopted_after_a_defragmentation_and_a_downgrade() {
 
 /// Only the log contains the users, and etcd 3.4 logs their passwords instead of hashes.
 #[test]
-fn users_that_the_backend_does_not_have_yet_are_adopted() {
+fn users_that_only_the_log_contains_are_adopted() {
     in_parallel(ETCDS, |kind| {
         let mut etcd = Launch::new(kind).start();
         etcd.require_users(&["root:root"]);
@@ -288,7 +288,7 @@ fn a_directory_that_was_restored_from_a_snapshot_has_the_members_that_etcd_sees(
 
 /// The log is in another directory, and the files' modification times are older than the adoption.
 #[test]
-fn what_etcd_has_written_since_is_found_by_content() {
+fn later_writes_of_etcd_are_detected_by_content() {
     let mut etcd = Launch::new(Kind::Etcd36)
         .arg("--wal-dir=log-of-etcd")
         .start();
@@ -334,7 +334,7 @@ fn a_start_adopts_etcd_whose_log_is_elsewhere() {
 }
 
 #[test]
-fn what_is_not_of_an_adoption_is_not_removed() {
+fn files_that_no_adoption_created_are_not_removed() {
     let mut etcd = Launch::new(Kind::Etcd36).start();
     etcd.terminate();
     let foreign = data(&etcd).join("member/log");

@@ -137,15 +137,15 @@ fn ttls_of_v2_follow_the_clock_of_the_leader() {
     set("brief", 1);
     wait::until_true("a brief key ends", || !there("brief"));
     wait::wall_time(LOOKED);
-    assert!(there("kept"), "a follower's clock ends nothing");
+    assert!(there("kept"), "a follower's clock expires no key");
     clocks.set(leader, JUMP_S);
-    wait::until_true("the leader's clock ends it", || !there("kept"));
+    wait::until_true("the leader's clock expires it", || !there("kept"));
     // A key that was set while the clock was ahead expires when the clock reaches that time again.
     set("ahead", 1);
     clocks.set(leader, 0);
     wait::wall_time(LOOKED);
-    assert!(there("ahead"), "its time has not come");
+    assert!(there("ahead"), "the key has not expired yet");
     clocks.set(leader, JUMP_S);
-    wait::until_true("its time has come", || !there("ahead"));
+    wait::until_true("the key expires", || !there("ahead"));
     cluster.wait_equal();
 }

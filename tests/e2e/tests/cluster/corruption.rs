@@ -56,7 +56,7 @@ fn a_corrupt_member_is_rebuilt_before_it_serves() {
         member.wait_log(0, "rebuilt the state of this member");
         assert_eq!(two(member), "good-two");
         assert_eq!(member.metric(REBUILDS), Some(1.0));
-        assert_eq!(alarms(member), 0, "nobody was served from the other state");
+        assert_eq!(alarms(member), 0, "the corrupt state was never served");
         cluster.wait_equal();
     }
     // An undamaged member starts normally.
@@ -97,7 +97,7 @@ fn a_corrupt_member_is_found_alarmed_and_rebuilt() {
     alter(cluster.member_mut(at), "good-two", "baad-two");
     cluster.member_mut(at).start_again();
     let member = cluster.member(at);
-    wait::until_true("the state is that of the others", || {
+    wait::until_true("the state is rebuilt", || {
         member.metric(REBUILDS) == Some(1.0)
     });
     assert_eq!(two(member), "good-two");
@@ -156,7 +156,7 @@ fn states_are_compared_after_compactions() {
     leader.v3("maintenance/transfer-leadership", &moved);
     let member = cluster.member(at);
     member.v3("kv/compaction", r#"{"revision":"2"}"#);
-    wait::until_true("the state is that of the others", || {
+    wait::until_true("the state is rebuilt", || {
         member.metric(REBUILDS) == Some(1.0)
     });
     wait::until_true("the alarm is disarmed again", || alarms(member) == 0);

@@ -57,7 +57,7 @@ fn check_refused(etcd: &Server) {
 }
 
 #[test]
-fn a_data_directory_of_etcd_is_refused_and_left_as_it_is() {
+fn a_data_directory_of_etcd_is_refused_and_not_changed() {
     for kind in ETCDS {
         let mut etcd = Launch::new(kind).start();
         etcd.etcdctl(&["put", "a", "1"]);
@@ -70,7 +70,7 @@ fn a_data_directory_of_etcd_is_refused_and_left_as_it_is() {
 }
 
 #[test]
-fn a_member_among_members_of_etcd_ends_with_the_way_out() {
+fn a_member_among_etcd_members_exits_with_advice() {
     for kind in ETCDS {
         for state in ["existing", "new"] {
             let mut cluster = Cluster::prepare_of(&Launch::new(kind), "http", 1);

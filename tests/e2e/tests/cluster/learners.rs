@@ -109,7 +109,7 @@ fn cluster_of(kind: Kind) -> Cluster {
 }
 
 #[test]
-fn a_learner_refuses_what_etcds_refuses() {
+fn a_learner_refuses_the_calls_that_etcds_learner_refuses() {
     let clusters = [Kind::Etcd37, Kind::Witan].map(cluster_of);
     let both = |call| {
         clusters

@@ -154,7 +154,7 @@ fn the_level_waits_and_rises_at_once_on_request() {
     let next = next();
     let mut cluster = Cluster::start(1);
     let member = cluster.member_mut(0);
-    wait::until_true("there is nothing to raise", || {
+    wait::until_true("the level is 1", || {
         raise(member).text() == "{\"level\":1}\n"
     });
     restart(&mut cluster, 0, &next);

@@ -37,7 +37,7 @@ fn peer_ports_and_their_timeouts() {
     let stopped = witan_e2e::cluster::status(cluster.member(follower)).expect("it runs");
     assert_eq!(active(cluster.member(leader), stopped.id), Some(1));
     cluster.member(follower).signal("STOP");
-    wait::until_true("its silence is noticed", || {
+    wait::until_true("the leader detects the silence", || {
         active(cluster.member(leader), stopped.id) == Some(0)
     });
     cluster

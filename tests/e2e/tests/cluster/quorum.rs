@@ -4,7 +4,7 @@ use serde_json::json;
 use witan_e2e::{Cluster, http, wait};
 
 #[test]
-fn a_member_without_a_quorum_answers_what_it_can() {
+fn a_member_without_a_quorum_serves_serializable_reads() {
     let mut cluster = Cluster::start(3);
     cluster
         .member(0)
@@ -16,7 +16,7 @@ fn a_member_without_a_quorum_answers_what_it_can() {
         cluster.member_mut(at).kill9();
     }
     let alone = cluster.member(0);
-    wait::until_true("the loss of the leader is seen", || {
+    wait::until_true("the member has no leader", || {
         alone.http("GET", "/health", "").status == 503
     });
     // These requests wait for a leader.
@@ -75,7 +75,7 @@ fn a_member_without_a_quorum_authorizes_no_change_of_the_cluster() {
         cluster.member_mut(at).kill9();
     }
     let alone = cluster.member(0);
-    wait::until_true("the loss of the leader is seen", || {
+    wait::until_true("the member has no leader", || {
         alone.http("GET", "/health", "").status == 503
     });
     let ask = |by, method, target, body| alone.http_as(Some(by), method, target, body).status;

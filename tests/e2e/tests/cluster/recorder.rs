@@ -111,19 +111,19 @@ fn a_change_of_the_leader_is_recorded_and_replayed() {
 }
 
 #[test]
-fn a_ring_that_has_lost_its_start_is_handed_out_while_it_is_written() {
+fn a_ring_without_its_first_file_can_be_downloaded() {
     let cluster = Cluster::start_with(3, &["--flight-recorder-megabytes=1"]);
     cluster
         .member(0)
         .answers(201, "PUT", "/v2/keys/a", &format!("value={SECRET}"));
     let writers = Writers::start(8, &cluster.addresses());
     for member in cluster.members() {
-        wait::until_true("the first file goes", || {
+        wait::until_true("the first file is removed", || {
             !folder(member).join("00000001.rec").exists()
         });
         let page = member.answers(200, "GET", PAGE, "");
         let file = member.dir().join("handed.rec");
-        fs::write(&file, &page.body).expect("the page is kept");
+        fs::write(&file, &page.body).expect("the file is written");
         let said = replay(&file, &["--to", "0"]);
         let error = said.stderr;
         assert_eq!(said.code, Some(1), "{error}");

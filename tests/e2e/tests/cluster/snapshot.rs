@@ -94,7 +94,7 @@ fn assert_snapshot(cluster: &mut Cluster, lagging: usize) {
             return;
         }
         fillers *= 2;
-        assert!(fillers <= FILLERS_MAX, "the log reaches back too far");
+        assert!(fillers <= FILLERS_MAX, "the log still has the position");
         cluster.member_mut(lagging).kill9();
         fill(cluster.member(cluster.leader()), fillers);
         cluster.member_mut(lagging).start_again();

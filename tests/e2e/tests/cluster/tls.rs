@@ -81,7 +81,7 @@ fn assert_refused(cluster: &mut Cluster, own: &str, others: &str) {
             lines[log..].iter().any(|line| line.contains(others))
         })
     });
-    wait::until_true("the others refuse it", || {
+    wait::until_true("the others refuse member 0", || {
         cluster.members()[1..].iter().map(refusals).sum::<f64>() > before
     });
     // Member 0 may have been the leader.
@@ -92,7 +92,7 @@ fn assert_refused(cluster: &mut Cluster, own: &str, others: &str) {
     });
     let log = &cluster.member(0).log()[log..];
     let ready = log.iter().any(|line| line.contains(READY));
-    assert!(!ready, "it does not take part");
+    assert!(!ready, "member 0 became ready");
     cluster.member_mut(0).kill9();
 }
 
@@ -275,7 +275,7 @@ fn without_a_ca_file_the_system_authorities_are_trusted() {
 
 /// Members use a certificate that is its own authority, as `openssl req -x509` creates it.
 #[test]
-fn a_certificate_that_is_its_own_authority_is_taken_from_the_file() {
+fn a_self_signed_certificate_in_the_ca_file_is_accepted() {
     let dir = Folder::new("own-authority");
     let [cert, key] = Authority::for_hosts("members", &HOSTS).own(&dir).paths();
     let args = [
@@ -294,7 +294,7 @@ fn a_certificate_that_is_its_own_authority_is_taken_from_the_file() {
 
 /// Tests `--peer-auto-tls`.
 #[test]
-fn members_make_their_own_certificates() {
+fn members_create_their_own_certificates() {
     let mut cluster = Cluster::prepare_on("https", 3, &["--peer-auto-tls"]);
     cluster.start_all();
     assert_works(&cluster);

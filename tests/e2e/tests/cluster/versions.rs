@@ -117,7 +117,7 @@ fn the_cluster_has_the_lowest_version_of_its_members() {
 
     for member in &cluster.members()[..2] {
         // A check of the clock takes a while on a busy machine.
-        wait::until_true("the clock of one of both others is ahead", || {
+        wait::until_true("one of the other clocks is ahead", || {
             let clocks = clocks(member);
             let near = |seconds: f64| {
                 clocks

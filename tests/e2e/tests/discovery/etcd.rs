@@ -117,11 +117,11 @@ fn by_v2(service: &Server, url: &str, shown: &str) {
     assert_eq!(registered(service, shown), ids(&members[0]));
     is_full(Kind::Etcd34, &flags);
     let after = registered(service, shown).len();
-    assert_eq!(after, SIZE, "who came late has registered");
+    assert_eq!(after, SIZE, "the surplus member is not registered");
 }
 
 #[test]
-fn etcd_3_4_begins_by_the_keys_of_v2() {
+fn etcd_3_4_bootstraps_with_v2_keys() {
     let service = Launch::witan().start();
     // The token was created manually and is longer than the service's tokens.
     let token = "6c007a14875d53d9bf0ef5a6fc0257c817f0fb83";
@@ -132,7 +132,7 @@ fn etcd_3_4_begins_by_the_keys_of_v2() {
 
 /// The registry belongs to the cluster, not to the member that created the token.
 #[test]
-fn etcd_3_4_begins_by_a_service_of_three_members() {
+fn etcd_3_4_bootstraps_with_a_service_of_three_members() {
     let service = Cluster::start(3);
     for made_by in 0..3 {
         let token = path(&new_token(service.member(made_by), 3));
@@ -146,7 +146,7 @@ fn etcd_3_4_begins_by_a_service_of_three_members() {
 }
 
 #[test]
-fn etcd_3_6_begins_by_v3_discovery() {
+fn etcd_3_6_bootstraps_with_v3_discovery() {
     let service = Launch::witan().start();
     begin_by_v3(Kind::Etcd36, SIZE, &service);
 }

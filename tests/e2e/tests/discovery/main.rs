@@ -1,5 +1,5 @@
-//! Discovery: the service for curl and browsers, clusters of real etcd that use it, and clusters of Witan that use registries
-//! on Witan and on etcd.
+//! Discovery: the service for curl and browsers, clusters of etcd that use it, and clusters of Witan that use registries on
+//! Witan and on etcd.
 
 #[expect(dead_code, reason = "other test programs use the rest of the module")]
 #[path = "../tls/authority.rs"]

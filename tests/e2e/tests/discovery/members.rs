@@ -16,7 +16,7 @@ use super::{
 
 /// The registry is on etcd. `etcd` tests the opposite.
 #[test]
-fn witan_begins_by_a_registry_on_etcd_3_4() {
+fn witan_bootstraps_with_a_registry_on_etcd_3_4() {
     let service = &Launch::new(Kind::Etcd34).start();
     for size in [1, 3] {
         let list = format!("/v2/keys/_etcd/registry/token{size}");
@@ -31,7 +31,7 @@ fn witan_begins_by_a_registry_on_etcd_3_4() {
 }
 
 #[test]
-fn witan_begins_by_v3_discovery_on_etcd_3_6() {
+fn witan_bootstraps_with_v3_discovery_on_etcd_3_6() {
     let service = Launch::new(Kind::Etcd36).start();
     for size in [1, 3] {
         begin_by_v3(Kind::Witan, size, &service);
@@ -169,7 +169,7 @@ fn canned(answer: &'static str, endless: bool) -> String {
 }
 
 #[test]
-fn a_registry_that_is_none_does_no_harm() {
+fn a_server_that_is_not_a_registry_does_no_harm() {
     for (answer, endless, said) in [
         (
             "220 mail.example.org ESMTP\r\n",
@@ -199,7 +199,7 @@ fn a_registry_that_is_none_does_no_harm() {
 }
 
 #[test]
-fn who_comes_late_ends_whatever_the_fallback() {
+fn a_surplus_member_exits_with_any_fallback() {
     let service = Launch::witan().start();
     let of = format!("--discovery={}", new_token(&service, 1));
     let _alone = begin(Kind::Witan, 1, std::slice::from_ref(&of));

@@ -29,7 +29,7 @@ fn register(server: &Server, token: &str, id: &str, value: &str) -> Response {
 }
 
 #[test]
-fn any_method_makes_a_token() {
+fn any_method_creates_a_token() {
     let server = Launch::witan().start();
     let address = server.address();
     let mut seen = Vec::new();
@@ -298,7 +298,7 @@ fn tokens_are_below_the_url_of_the_flag() {
 }
 
 #[test]
-fn a_browser_sees_who_is_missing() {
+fn a_browser_shows_missing_members() {
     let server = Launch::witan().start();
     let url = new_token(&server, 3);
     let token = path(&url);
@@ -370,7 +370,7 @@ fn a_directory_with_long_names_is_refused() {
 
 /// A starting member has no user: the token is its credential, and only root can create a token.
 #[test]
-fn a_token_opens_its_own_registry_alone() {
+fn a_token_grants_access_only_to_its_registry() {
     let server = Launch::witan().arg("--bcrypt-cost=4").start();
     let put = |target: &str, body: &str| {
         let done = server.http("PUT", target, body);

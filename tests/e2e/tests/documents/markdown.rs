@@ -6,8 +6,8 @@
 //!   printed the block of output after it;
 //! - `<!-- fails with: TEXT -->`: the block must fail and print this;
 //! - `<!-- not run: REASON -->`: the block cannot be run by a test;
-//! - `<!-- output -->` before a block of `text`: lines that the commands before it print, in order;
-//!   a line between two `…` is part of one.
+//! - `<!-- output -->` before a block of `text`: lines that the commands before it print, in order; of a line that begins and
+//!   ends with `…`, only the text between them must be printed.
 
 /// Languages of fenced blocks that contain no commands.
 const OTHERS: [&str; 5] = ["text", "yaml", "ini", "json", "promql"];
@@ -85,10 +85,10 @@ fn mark(language: &str, before: &str) -> Result<Option<Mark>, String> {
         ("sh", Some(comment)) => match comment.split_once(": ") {
             Some(("not run", rest)) if reason(rest) => Ok(Some(Mark::NotRun)),
             Some(("fails with", rest)) if reason(rest) => Ok(Some(Mark::Fails(rest.to_owned()))),
-            _ => Err(format!("no mark, or a mark without a reason: {comment}")),
+            _ => Err(format!("unknown mark, or a mark without a reason: {comment}")),
         },
         ("text", Some("output")) => Ok(Some(Mark::Output)),
         (language, _) if OTHERS.contains(&language) => Ok(None),
-        _ => Err(format!("a block of an unknown language {language:?}")),
+        _ => Err(format!("unknown language of a block: {language:?}")),
     }
 }

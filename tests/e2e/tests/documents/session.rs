@@ -60,7 +60,7 @@ until_output() {
     wait $command || :
     cat "$1.log"
 }
-# ends the session unless a block failed, and as it should: exit code, output, text
+# ends the session unless a block failed as expected: exit code, output, text
 expect_failure() {
     cat "$2"
     [ "$1" -ne 0 ] || { echo "it succeeded"; exit 1; }
@@ -250,7 +250,7 @@ fn compare(
             };
             if !rest.any(alike) {
                 return Err(format!(
-                    "line {}: {line:?} is not in what was printed:\n{printed}",
+                    "line {}: {line:?} is not in the output:\n{printed}",
                     pair[1].line
                 ));
             }

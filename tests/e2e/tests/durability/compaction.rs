@@ -7,7 +7,7 @@ use witan_api::v3::etcdserverpb::{CompactionRequest, kv_client::KvClient};
 use witan_e2e::{Kind, Launch, Tool, grpc, process, requests, wait};
 
 #[test]
-fn old_revisions_go_by_themselves() {
+fn automatic_compaction_removes_old_revisions() {
     let flags = [
         "--auto-compaction-mode=periodic",
         "--auto-compaction-retention=1s",
@@ -53,7 +53,7 @@ async fn overwrite(kv: &Kv, puts: usize) -> i64 {
                 format!("k{}", at % KEYS),
                 vec![u8::try_from(at % 251).unwrap_or(0); VALUE_BYTES],
             );
-            let answer = kv.put(put).await.expect("the put is taken").into_inner();
+            let answer = kv.put(put).await.expect("the put is accepted").into_inner();
             answer.header.map_or(0, |header| header.revision)
         }
     });
@@ -67,7 +67,7 @@ async fn compact(kv: &Kv, revision: i64) {
 }
 
 #[test]
-fn memory_and_disk_shrink_with_what_is_compacted() {
+fn memory_and_disk_shrink_after_a_compaction() {
     let server = Launch::witan().start();
     grpc::runtime().block_on(async {
         let kv = KvClient::new(grpc::connect(&server.address()).await);
@@ -80,7 +80,7 @@ fn memory_and_disk_shrink_with_what_is_compacted() {
         );
         assert!(
             memory > (overwritten * VALUE_BYTES) as u64,
-            "all of it is kept: {memory} bytes"
+            "all revisions are in memory: {memory} bytes"
         );
         compact(&kv, revision).await;
         // A thread's freed memory becomes available when the thread that allocated it works again. Later writes cut the log and

@@ -32,7 +32,7 @@ const MAINTENANCE_PAUSE: Duration = Duration::from_millis(200);
 const LARGE_BYTES: usize = 64 << 10;
 
 #[test]
-fn each_copy_of_a_running_member_has_what_was_acknowledged_before_it_began() {
+fn each_copy_of_a_running_member_has_all_earlier_acknowledged_writes() {
     let rounds = env::var("WITAN_E2E_ROUNDS").map_or(ROUNDS, |text| text.parse().expect("number"));
     let server = Launch::witan().without_fsync().start();
     let maintenance = Maintenance::start(&server);

@@ -173,7 +173,7 @@ impl Past {
         assert_eq!(
             distinct.len(),
             written.len(),
-            "each put has a revision of its own"
+            "each put has its own revision"
         );
         let newest = written
             .values()
@@ -184,7 +184,7 @@ impl Past {
         let now = found.header.expect("every answer has a header").revision;
         assert!(
             now >= newest,
-            "round {round}: the revision went back from {newest} to {now}"
+            "round {round}: the revision decreased from {newest} to {now}"
         );
         self.revision = now;
         self.keys.push(stored.len());
@@ -200,7 +200,7 @@ impl Past {
             let now = answer.etcd_index();
             assert!(
                 now >= self.index.max(*index),
-                "round {round}: the index went back to {now}"
+                "round {round}: the index decreased to {now}"
             );
             self.index = now;
             if *value > 0 {

@@ -36,8 +36,7 @@ fn encoded(text: &str) -> String {
     STANDARD.encode(text)
 }
 
-/// Reads a key, or the keys up to `range_end` if `range_end` is not empty, at a revision, or at the last one if the revision is
-/// 0.
+/// Reads a key or, if `range_end` is not empty, the keys up to `range_end`. Reads at `revision`; 0 means the last revision.
 fn range(server: &Server, key: &str, range_end: &str, revision: i64) -> Value {
     let asked = json!({
         "key": encoded(key),

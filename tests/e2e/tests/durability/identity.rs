@@ -49,7 +49,7 @@ fn a_member_with_an_emptied_directory_does_not_vote() {
 }
 
 #[test]
-fn a_copy_takes_the_place_of_its_original_for_good() {
+fn a_copy_replaces_its_original_permanently() {
     let mut cluster = Cluster::start(3);
     let follower = cluster.follower();
     let at = |cluster: &Cluster, name| cluster.member(follower).dir().join(name);
@@ -98,7 +98,7 @@ fn a_copy_is_refused_while_its_original_runs() {
     for at in 0..3 {
         let member = cluster.member(at);
         member.answers(201, "POST", "/v2/keys/queue", "value=1");
-        wait::until_true("it refuses the copy", || {
+        wait::until_true("the member refuses the copy", || {
             at == follower || has_refused(member, "copy")
         });
     }

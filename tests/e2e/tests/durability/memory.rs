@@ -161,7 +161,7 @@ async fn check_watch(channel: &Channel) {
             assert!(pair.value == value(at, usize::from(overwrites)), "{name}");
             let before = event.prev_kv.map(|before| before.value);
             let wanted = overwrites.then(|| Bytes::from(value(at, 0)));
-            assert!(before == wanted, "{name}: another previous value");
+            assert!(before == wanted, "{name}: wrong previous value");
             events += 1;
         }
     }

@@ -29,7 +29,7 @@ fn a_leader_with_damaged_files_gets_the_state_of_another_leader() {
 }
 
 #[test]
-fn a_sole_member_writes_damaged_files_anew_from_memory() {
+fn a_sole_member_rewrites_damaged_files_from_memory() {
     let mut cluster = filled(1);
     restart_with_checkpoint(cluster.member_mut(0));
     let member = cluster.member(0);

@@ -64,7 +64,7 @@ impl Lease {
         let since = self.renewed.elapsed();
         if since < self.ttl {
             load.wrong(format!(
-                "lease {:x} has ended, says a {seen_by}, {since:?} after the last acknowledged renewal for {:?}",
+                "lease {:x} ended {since:?} after a renewal for {:?}, according to a {seen_by}",
                 self.id, self.ttl
             ));
         }

@@ -57,7 +57,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 #[test]
-fn every_promise_is_kept_through_faults_of_processes_disks_and_networks() {
+fn every_guarantee_holds_during_faults_of_processes_disks_and_networks() {
     if let Some(old) = env::var_os("WITAN_UPGRADE_OLD") {
         return upgrade::run(old.into(), number("WITAN_UPGRADE_MINUTES").unwrap_or(0));
     }
@@ -78,7 +78,7 @@ fn every_promise_is_kept_through_faults_of_processes_disks_and_networks() {
             Err(wrong) => {
                 let text = format!("WITAN_FAULTS_SEED={seed}: {wrong}");
                 assert!(kind != Kind::Witan, "{text}");
-                eprintln!("{} breaks a promise: {text}", kind.name());
+                eprintln!("{} violates a guarantee: {text}", kind.name());
             }
         }
         seed += 1;
@@ -134,7 +134,7 @@ fn judge(stage: &Stage, load: &Load, told: &Told, title: &str) -> Result<(), Str
         told.fresh.iter().flatten().count(),
         told.leases,
     );
-    fs::remove_dir_all(folder).expect("it was just made");
+    fs::remove_dir_all(folder).expect("the folder exists");
     Ok(())
 }
 

@@ -98,7 +98,7 @@ const PLANTS: [Plant; 17] = [
     ("record", "the same, by its revision", |told| {
         stale_read(&mut told.calls)
     }),
-    ("v3", "an acknowledged write that nobody finds", |told| {
+    ("v3", "an acknowledged write that no read finds", |told| {
         lost_write(&mut told.calls)
     }),
     (
@@ -110,7 +110,7 @@ const PLANTS: [Plant; 17] = [
             }
         },
     ),
-    ("record", "a write that is done twice", |told| {
+    ("record", "a write that is executed twice", |told| {
         let twice = told.fresh[20].clone();
         let revision = told.fresh.last().expect("there are changes")[0].revision + 1;
         let twice: Vec<Change> = twice
@@ -123,32 +123,32 @@ const PLANTS: [Plant; 17] = [
     }),
     (
         "v3",
-        "a comparison that succeeds with what is not there",
+        "a comparison that succeeds with a wrong value",
         |told| {
             wrong_comparison(&mut told.calls);
         },
     ),
-    ("v3", "a deletion that denies what it removed", |told| {
+    ("v3", "a deletion that reports no removed key", |told| {
         let removed = |_, output| output == Output::Deleted(true);
         answer(find(&mut told.calls, 0, removed).1).output = Output::Deleted(false);
     }),
     ("watches", "a watch without a change", |told| {
         drop(told.watches[0].remove(20))
     }),
-    ("watches", "a watch that tells a change twice", |told| {
+    ("watches", "a watch that repeats a change", |told| {
         let twice = told.watches[1][20].clone();
         told.watches[1].insert(21, twice);
     }),
     (
         "watches",
-        "a watch that tells a transaction in two answers",
+        "a watch that splits a transaction into two answers",
         |told| {
             let at = swap(told);
             let half = told.watches[0][at].pop().expect("it has two");
             told.watches[0].insert(at + 1, vec![half]);
         },
     ),
-    ("v2", "a read of v2 that is not the last write", |told| {
+    ("v2", "a v2 read that returns an old value", |told| {
         stale_read(&mut told.tree_calls)
     }),
     ("indices", "two writes of v2 with one index", |told| {
@@ -162,7 +162,7 @@ const PLANTS: [Plant; 17] = [
     }),
     (
         "watches of v2",
-        "no watch of v2 has an acknowledged change",
+        "no v2 watch has an acknowledged change",
         |told| {
             let acknowledged = |_, output| output == Output::Written;
             let index = answer(find(&mut told.tree_calls, 0, acknowledged).1)
@@ -175,7 +175,7 @@ const PLANTS: [Plant; 17] = [
     ),
     (
         "watches of v2",
-        "a watch of v2 that tells a change twice",
+        "a v2 watch that receives a change twice",
         |told| {
             let twice = told.tree_watches[1].changes[20];
             told.tree_watches[1].changes.insert(21, twice);
@@ -183,7 +183,7 @@ const PLANTS: [Plant; 17] = [
     ),
     (
         "watches of v2",
-        "watches of v2 at two members that tell different changes",
+        "v2 watches at two members with different changes",
         |told| {
             told.tree_watches[1].changes[20].value += 1_000_000;
         },
@@ -209,7 +209,7 @@ fn judged(told: &Told, by: &str) -> Result<(), String> {
 }
 
 #[test]
-fn what_an_honest_store_says_is_right() {
+fn the_records_of_a_correct_store_pass() {
     let told = honest::told();
     told.judge().unwrap_or_else(|wrong| panic!("{wrong}"));
     let unanswered = |calls: &[Call]| calls.iter().filter(|call| call.told.is_none()).count();
@@ -219,7 +219,7 @@ fn what_an_honest_store_says_is_right() {
 }
 
 #[test]
-fn each_fault_of_a_server_is_found_by_the_check_of_its_promise() {
+fn each_planted_violation_is_found_by_its_check() {
     let honest = honest::told();
     let missed = PLANTS.iter().filter(|(by, _, plant)| {
         let mut told = honest.clone();
@@ -253,7 +253,7 @@ fn a_lost_probe_is_found() {
     let probes = ["probe/0/1", "probe/0/2"].map(acknowledged);
     let there = |keys: &[&str]| keys.iter().map(|key| key.as_bytes().to_vec()).collect();
     let all: BTreeSet<_> = there(&["probe/0/1", "probe/0/2", "probe/1/1"]);
-    none_lost(&probes, &all).expect("one that was not acknowledged may be there");
+    none_lost(&probes, &all).expect("an unacknowledged probe may exist");
     let wrong = none_lost(&probes, &there(&["probe/0/1"])).expect_err("one is lost");
     assert!(
         wrong.contains("probe/0/2") && !wrong.contains("probe/0/1"),
@@ -269,7 +269,7 @@ fn states_that_differ_are_found() {
         trees: vec![Some(json!({ "node": { "key": "/faults" } })); 3],
         v2: true,
     };
-    right.judge().expect("all is the same");
+    right.judge().expect("the states are equal");
     type Plant = fn(&mut States);
     let plants: [(&str, Plant); 6] = [
         ("hashes", |states| states.hashes[2] = Some("7 13".into())),

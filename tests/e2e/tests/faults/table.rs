@@ -41,7 +41,7 @@ pub(crate) fn table(server: &str, outcomes: &[Outcome]) -> String {
     let busy = outcomes.len() - in_time.len();
     let _ = writeln!(
         text,
-        "{busy} left out: other programs had the processors for more than {LATE_MAX:?}"
+        "{busy} omitted: other programs used the processors for more than {LATE_MAX:?}"
     );
     text
 }

@@ -73,7 +73,7 @@ pub(crate) fn observe(load: &Arc<Load>, mut at: usize) -> TreeWatch {
             && waits_since.get_or_insert_with(Instant::now).elapsed() > RECOVERY_MAX
         {
             let next = watch.next_index();
-            load.wrong(format!("nobody tells a watcher of v2 of index {next}"));
+            load.wrong(format!("no member sends index {next} to a v2 watcher"));
             break;
         }
         let address = &load.addresses[at % load.addresses.len()];
@@ -109,7 +109,7 @@ fn poll(load: &Load, connection: &mut Connection, watch: &mut TreeWatch) -> io::
     }
     match change(&body) {
         Some(change) => watch.changes.push(change),
-        None => load.wrong(format!("a watch of v2 tells {body}")),
+        None => load.wrong(format!("a v2 watch received {body}")),
     }
     Ok(())
 }
@@ -129,18 +129,18 @@ fn change(body: &Value) -> Option<TreeChange> {
 pub(crate) fn judge(calls: &[Call], watches: &[TreeWatch]) -> Result<(), String> {
     let mut all: BTreeMap<u64, TreeChange> = BTreeMap::new();
     for (at, watch) in watches.iter().enumerate() {
-        orderly(watch).map_err(|wrong| format!("watch {at} of v2: {wrong}"))?;
+        orderly(watch).map_err(|wrong| format!("v2 watch {at}: {wrong}"))?;
         for change in &watch.changes {
             let first = all.entry(change.index).or_insert(*change);
             if first != change {
                 return Err(format!(
-                    "watch {at} of v2 tells {change:?}, others {first:?}"
+                    "v2 watch {at} received {change:?}, others {first:?}"
                 ));
             }
         }
     }
     for (at, watch) in watches.iter().enumerate() {
-        complete(watch, &all).map_err(|wrong| format!("watch {at} of v2: {wrong}"))?;
+        complete(watch, &all).map_err(|wrong| format!("v2 watch {at}: {wrong}"))?;
     }
     chained(&all)?;
     asked_for(calls, &all)?;
@@ -162,7 +162,7 @@ fn orderly(watch: &TreeWatch) -> Result<(), String> {
         .find(|(from, next)| *next <= from + HISTORY)
     {
         Some((from, next)) => Err(format!(
-            "index {from} was cleared, although the store stood before {next}"
+            "index {from} was cleared, although the next index was {next}"
         )),
         None => Ok(()),
     }
@@ -185,7 +185,7 @@ fn chained(all: &BTreeMap<u64, TreeChange>) -> Result<(), String> {
         let before = held.insert(change.pair, (change.value, change.index));
         if before.is_some() && before != change.before {
             return Err(format!(
-                "{change:?} of a watch of v2 follows a change to {before:?}"
+                "{change:?} of a v2 watch follows a change to {before:?}"
             ));
         }
     }
@@ -203,7 +203,7 @@ fn asked_for(calls: &[Call], all: &BTreeMap<u64, TreeChange>) -> Result<(), Stri
     let strange = changes.find(|change| !asked.remove(&(change.pair, change.value)));
     strange.map_or(Ok(()), |change| {
         Err(format!(
-            "{change:?} of a watch of v2 was not asked for, or came twice"
+            "{change:?} of a v2 watch was not requested, or arrived twice"
         ))
     })
 }
@@ -225,7 +225,7 @@ fn acknowledged(
             continue;
         }
         if seen.is_none_or(|change| (change.pair, change.value) != (call.pair, new)) {
-            return Err(format!("{call:?} was told by watches of v2 as {seen:?}"));
+            return Err(format!("v2 watches received {call:?} as {seen:?}"));
         }
     }
     Ok(())

@@ -99,7 +99,7 @@ impl Row {
             return Err(format!("{step}: {lost} acknowledged writes are lost"));
         }
         if hashes.iter().any(|hash| *hash != hashes[0]) {
-            return Err(format!("{step}: members have other hashes: {hashes:08x?}"));
+            return Err(format!("{step}: the members' hashes differ: {hashes:08x?}"));
         }
         if *gap > GAP_MAX {
             return Err(format!("{step}: no write was acknowledged for {gap:?}"));

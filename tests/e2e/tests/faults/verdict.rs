@@ -96,7 +96,7 @@ fn watches(told: &Told) -> Result<(), String> {
 
 fn recorded(told: &Told) -> Result<(), String> {
     let agreed = record::agree(&record(told)?, &told.calls);
-    agreed.map_err(|wrong| format!("not as recorded: {wrong}"))
+    agreed.map_err(|wrong| format!("differs from the record: {wrong}"))
 }
 
 fn linearizable_v3(told: &Told) -> Result<(), String> {
@@ -239,10 +239,10 @@ impl States {
             ));
         }
         if !all_same(&self.hashes) {
-            return Err(format!("members have other hashes: {:?}", self.hashes));
+            return Err(format!("the members' hashes differ: {:?}", self.hashes));
         }
         if self.v2 && !all_same(&self.trees) {
-            return Err(format!("members have other v2 keys: {:?}", self.trees));
+            return Err(format!("the members' v2 keys differ: {:?}", self.trees));
         }
         Ok(())
     }

@@ -62,7 +62,7 @@ pub(super) fn grow(cluster: &mut Cluster) {
 }
 
 #[test]
-fn three_members_take_the_place_of_three_while_members_are_killed() {
+fn three_members_replace_three_while_members_are_killed() {
     let mut source = Cluster::prepare_of(&Launch::new(Kind::Etcd37), "http", 3);
     source.start_all();
     let urls: Vec<String> = source.members().iter().map(Server::url).collect();
@@ -99,7 +99,7 @@ fn three_members_take_the_place_of_three_while_members_are_killed() {
     let last = revision(source.member(0));
     writers::assert_all_there(target.member(0), &written);
     for member in target.members() {
-        wait::until_true("the others have it, too", || revision(member) >= last);
+        wait::until_true("the others have the key", || revision(member) >= last);
         same_hash(member, source.member(0), last);
     }
     assert_eq!(status(target.member(0))["different"], 0);

@@ -31,7 +31,7 @@ fn wait_fenced(source: &Server) -> Vec<String> {
 
 /// The first follower stands for a rehearsal or a forgotten attempt.
 #[test]
-fn a_second_follower_lowers_no_fence_and_takes_no_place() {
+fn a_second_follower_neither_lowers_a_fence_nor_cuts_over() {
     in_parallel(KINDS, |kind| {
         let source = source(kind);
         let [first, second] = [follow(&source), follow(&source)];
@@ -42,7 +42,7 @@ fn a_second_follower_lowers_no_fence_and_takes_no_place() {
         cut_over(&first);
         let fence = alarms(&source);
         assert_eq!(fence, [(cluster_id(&first) >> 32 << 32 | 1).to_string()]);
-        wait::until_true("the second one sees the fence", || {
+        wait::until_true("the second cluster detects the fence", || {
             let error = status(&second)["error"].to_string();
             error.contains("fenced by the cut-over of another cluster") && error.contains(&fence[0])
         });
@@ -129,7 +129,7 @@ fn a_removed_fence_is_raised_again_until_the_source_is_declared_gone() {
         assert_eq!(run(&source, &["del", "a"]), "1\n");
         member.start_again();
         wait_fenced(&source);
-        wait::until_true("the loss is shown", || {
+        wait::until_true("the status shows the removed fence", || {
             let status = status(&member);
             status["guarding"] == true && status["lag"].as_u64() >= Some(1)
         });
@@ -148,7 +148,7 @@ fn a_removed_fence_is_raised_again_until_the_source_is_declared_gone() {
 
 /// A page must not use the member's privileges at the source.
 #[test]
-fn no_page_cuts_over() {
+fn a_page_of_another_origin_cannot_cut_over() {
     let source = source(Kind::Etcd37);
     let member = follow(&source);
     wait_copied(&member, &source);

@@ -108,7 +108,7 @@ fn a_cluster_follows_etcd_and_takes_its_place() {
 
 /// Until the cut-over, leases end only at the source. After it, each lease has its full TTL.
 #[test]
-fn leases_end_at_the_source_and_live_on_after_the_cut_over() {
+fn leases_end_at_the_source_and_continue_after_the_cut_over() {
     let source = etcd(Kind::Etcd37);
     let short = grant(&source, "3");
     run(&source, &["put", "short", "x", "--lease", &short]);
@@ -140,13 +140,13 @@ fn leases_end_at_the_source_and_live_on_after_the_cut_over() {
 }
 
 #[test]
-fn a_source_that_is_lost_is_waited_for_and_not_cut_over() {
+fn a_lost_source_is_retried_and_not_cut_over() {
     let mut source = etcd(Kind::Etcd37);
     run(&source, &["put", "a", "1"]);
     let member = follow(&source);
     wait_copied(&member, &source);
     source.kill9();
-    wait::until_true("the loss is seen", || status(&member)["error"].is_string());
+    wait::until_true("an error is shown", || status(&member)["error"].is_string());
     assert_eq!(member.metric("witan_follow_connected"), Some(0.0));
     no_cut_over(&member, 503);
     assert_eq!(run(&member, &["get", "a"]), "a\n1\n");
@@ -158,7 +158,7 @@ fn a_source_that_is_lost_is_waited_for_and_not_cut_over() {
 }
 
 #[test]
-fn what_cannot_be_followed_is_said_at_the_start() {
+fn a_source_that_cannot_be_followed_is_reported_at_startup() {
     let source = etcd(Kind::Etcd37);
     let peers = "default=http://127.0.0.1:1,m1=http://127.0.0.1:2";
     let nobody = "http://127.0.0.1:1";

@@ -74,7 +74,7 @@ fn pass(mut server: TcpStream, mut client: TcpStream, stalls: &AtomicBool) -> io
 
 /// Otherwise, the status would report that everything is copied, and a cut-over would wait forever.
 #[test]
-fn a_watch_that_brings_nothing_is_noticed() {
+fn a_stalled_watch_is_detected() {
     let source = Launch::new(Kind::Etcd37).start();
     run(&source, &["put", "a", "1"]);
     let proxy = Proxy::to(&source, false);

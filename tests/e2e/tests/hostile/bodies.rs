@@ -55,7 +55,7 @@ fn send(server: &Server, way: &Way) -> String {
     let mut stream = connect(server);
     stream
         .write_all(&way.begin)
-        .expect("the beginning is taken");
+        .expect("the server accepts the beginning");
     let writer = stream.try_clone().expect("a descriptor more");
     thread::scope(|scope| {
         scope.spawn(|| write_all(writer, &way.piece));

@@ -34,7 +34,7 @@ fn speaking(framing: impl Fn(usize) -> String) -> Vec<u8> {
 }
 
 #[test]
-fn a_body_does_not_speak() {
+fn bytes_of_a_body_are_not_read_as_a_request() {
     let server = Launch::witan().start();
     for pad in [" ", "\t", "0"] {
         for times in [200, 255, 256, 300, 1000, 5000] {
@@ -59,7 +59,10 @@ fn a_body_does_not_speak() {
     for framing in framings {
         let told = said(&server, &speaking(framing));
         assert!(told.starts_with("HTTP/1.1 400"), "{told}");
-        assert!(!told.contains("etcdserver"), "nothing more is read: {told}");
+        assert!(
+            !told.contains("etcdserver"),
+            "the body was read as a request: {told}"
+        );
         assert_eq!(value(&server, "smuggled"), None);
     }
 }

@@ -33,7 +33,7 @@ fn puts_handled(server: &Server) -> f64 {
 }
 
 #[test]
-fn a_kept_value_counts_as_if_it_were_sent() {
+fn a_kept_value_counts_like_a_sent_one() {
     let launch = Launch::witan().arg(format!("--quota-backend-bytes={QUOTA_BYTES}"));
     // Each kept value is in memory until a checkpoint contains it.
     let bound = SLACK_BYTES + DATA_BYTES + QUOTA_BYTES;

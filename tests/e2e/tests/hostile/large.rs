@@ -81,14 +81,14 @@ const LISTED: usize = 250;
 const LISTED_BYTES: usize = 1 << 20;
 
 #[test]
-fn a_list_takes_no_memory_besides_the_state() {
+fn a_list_takes_no_memory_in_addition_to_the_state() {
     let server = Launch::witan().start();
     let runtime = grpc::runtime();
     let channel = runtime.block_on(grpc::connect(&server.address()));
     let mut kv = KvClient::new(channel).max_decoding_message_size(usize::MAX);
     for at in 0..LISTED {
         let put = requests::put(format!("k{at:04}"), vec![7; LISTED_BYTES]);
-        runtime.block_on(kv.put(put)).expect("the put is taken");
+        runtime.block_on(kv.put(put)).expect("the put is accepted");
     }
     // The next checkpoint would take additional memory.
     let done = server.http("POST", "/v3/maintenance/defragment", "{}");

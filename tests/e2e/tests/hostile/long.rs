@@ -5,7 +5,7 @@ use std::thread;
 use crate::{bodies, slow, unread};
 
 #[test]
-fn clients_that_are_waited_for_until_a_timeout() {
+fn clients_end_at_the_timeouts_of_the_server() {
     let cases = [
         bodies::a_hundred_megabytes,
         slow::one_byte_a_second,

@@ -86,7 +86,7 @@ fn fifteen_thousand_waiting() {
             let text = String::from_utf8_lossy(&text);
             assert!(ended && text.contains("\"value\":\"now\""), "{text}");
         }
-        format!("{count} of {WAITING} waited, all were told")
+        format!("{count} of {WAITING} waited, all were answered")
     });
 }
 
@@ -101,7 +101,7 @@ fn more_connections_than_descriptors() {
         |server| {
             let streams: Vec<TcpStream> = (0..count).map(|_| connect(server)).collect();
             drop(streams);
-            format!("{count} of 300 descriptors: served when others had left")
+            format!("{count} of 300 descriptors: served after others had left")
         },
     );
 }

@@ -74,9 +74,9 @@ fn until_refused(stream: &mut TcpStream) {
 const LARGE_CALLS: u32 = 600;
 
 #[test]
-fn a_connection_that_takes_no_answer_leaves_room_for_others() {
+fn a_connection_that_reads_no_answers_leaves_memory_for_others() {
     let bound = SLACK_BYTES + DATA_BYTES + ANSWERS_BYTES;
-    case("a hog of answers", bound, |server| {
+    case("a client that reads no answers", bound, |server| {
         put(server, "a2V5", LARGE_BYTES);
         let mut hog = h2::open(server, Some(0));
         let path = "/etcdserverpb.KV/Range";
@@ -144,7 +144,7 @@ fn responses_of_gateway_streams_are_charged() {
         let sent = whole.iter().filter(|whole| **whole).count();
         assert!(
             (1..STREAMS).contains(&sent),
-            "{sent} of {STREAMS} got all that was deleted"
+            "{sent} of {STREAMS} received all deleted values"
         );
         format!(
             "{STREAMS} clients x {DELETED} MiB deleted: {sent} answers fit, the others are refused"

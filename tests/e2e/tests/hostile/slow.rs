@@ -67,7 +67,7 @@ fn suffer(server: &Server, slow: &Slow) -> String {
     let mut stream = connect(server);
     stream
         .write_all(&slow.at_once)
-        .expect("the beginning is taken");
+        .expect("the server accepts the beginning");
     let pace = Some(Duration::from_secs(1));
     stream.set_read_timeout(pace).expect("a TCP socket");
     let deadline = Instant::now() + LONG;
@@ -77,7 +77,7 @@ fn suffer(server: &Server, slow: &Slow) -> String {
     loop {
         assert!(
             Instant::now() < deadline,
-            "{}: borne for {LONG:?}",
+            "{}: still connected after {LONG:?}",
             slow.name
         );
         let piece = pieces.next().unwrap_or(&one_byte);
@@ -144,8 +144,8 @@ const VALUES: usize = 24;
 /// Size of the client's receive buffer in bytes. Linux doubles it.
 const CLIENT_KERNEL_BYTES: usize = 128 << 10;
 
-/// Maximum number of bytes before the response to a ping: 128 KiB that are ready, 128 KiB in the server's kernel, and the data in
-/// the client's kernel. Without a bound on the server's kernel, this was 3 MB.
+/// Maximum number of bytes before the response to a ping. They are 128 KiB of ready data, 128 KiB in the server's kernel, and
+/// the data in the client's kernel. Without a bound on the server's kernel, this was 3 MB.
 const BEFORE_PING_BYTES_MAX: usize = 1 << 20;
 
 /// Returns the number of bytes that the server's kernel holds for a client.
@@ -188,7 +188,7 @@ fn a_slow_readers_ping_does_not_wait_behind_megabytes() {
             data += if kind == h2::DATA { payload.len() } else { 0 };
         }
         let (mut last, mut looks) = (0, 0);
-        patiently("the kernel has taken what it takes", || {
+        patiently("the kernel's buffers are full", || {
             let now = send_queue(server, &stream);
             looks = if now == last && now > 0 { looks + 1 } else { 0 };
             last = now;

@@ -252,11 +252,11 @@ fn live(address: &str, stop: &AtomicBool) -> usize {
         let put = requests::put("bystander", value.clone());
         runtime
             .block_on(client.put(put))
-            .expect("a put of somebody else");
+            .expect("a put of another client");
         let range = RangeRequest { key: "bystander".into(), ..Default::default() };
         let got = runtime
             .block_on(client.range(range))
-            .expect("a get of somebody else");
+            .expect("a get of another client");
         assert_eq!(got.into_inner().kvs[0].value, value.as_bytes());
         round += 1;
     }

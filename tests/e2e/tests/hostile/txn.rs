@@ -25,7 +25,7 @@ fn send(server: &Server, request: TxnRequest) -> Result<usize, Status> {
 }
 
 fn refusal(server: &Server, request: TxnRequest, code: Code, text: &str) -> String {
-    let status = send(server, request).expect_err("it is too much");
+    let status = send(server, request).expect_err("the request is too large");
     assert_eq!((status.code(), status.message()), (code, text));
     format!("{text:?}")
 }

@@ -38,7 +38,7 @@ fn fill(server: &Server) {
 
 /// Checks that the server finally closes all these connections.
 fn until_dropped(server: &Server, before: usize, streams: Vec<TcpStream>) {
-    patiently("connections that take nothing are closed", || {
+    patiently("connections that read nothing are closed", || {
         descriptors(server) <= before + 5
     });
     drop(streams);

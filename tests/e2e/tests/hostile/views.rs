@@ -105,7 +105,7 @@ fn waiting_calls_keep_no_state<M: Message>(
 }
 
 #[test]
-fn hashes_that_wait_keep_no_state() {
+fn waiting_hashes_pin_no_state() {
     let call = ("hashes that wait", "/etcdserverpb.Maintenance/HashKV");
     waiting_calls_keep_no_state(call, 1, 400, |_| HashKvRequest::default());
 }
@@ -118,7 +118,7 @@ fn count(revision: i64) -> RangeRequest {
 }
 
 #[test]
-fn counts_that_wait_keep_no_state() {
+fn waiting_counts_pin_no_state() {
     let call = ("counts that wait", "/etcdserverpb.KV/RangeStream");
     waiting_calls_keep_no_state(call, COUNTED, 400, count);
 }
@@ -136,7 +136,7 @@ fn snapshot(server: &Server) -> TcpStream {
 }
 
 #[test]
-fn snapshots_that_nobody_reads_keep_what_the_quota_leaves() {
+fn unread_snapshots_pin_at_most_the_free_quota() {
     let bound = 2 * SLACK_BYTES + QUOTA_BYTES - STATE_BYTES + HELD_BYTES;
     case_on(launch(), "unread snapshots", 2 * bound, |server| {
         let mut writer = Writer::new(server);
@@ -177,7 +177,7 @@ fn large_puts_go_on(server: &Server, what: &str, mut act: impl FnMut()) {
             let put = requests::put("large", vec![7; LARGE_PUT_BYTES]);
             runtime
                 .block_on(kv.put(put))
-                .expect("a put of somebody else");
+                .expect("a put of another client");
             longest = longest.max(begun.elapsed());
         }
         longest

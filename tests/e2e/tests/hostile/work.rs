@@ -104,7 +104,7 @@ fn others_take_turns(server: &Server, path: &str, message: &impl Message) {
 }
 
 #[test]
-fn reads_of_many_keys_that_come_together_take_turns_with_others() {
+fn concurrent_reads_of_many_keys_take_turns_with_others() {
     let server = Launch::witan().start();
     let runtime = grpc::runtime();
     let channel = runtime.block_on(grpc::connect(&server.address()));

@@ -27,7 +27,7 @@ fn quiet() -> Server {
 }
 
 #[test]
-fn version_begins_as_etcds() {
+fn version_begins_like_etcds() {
     let said = witan(&["--version"]);
     assert_eq!(said.code, Some(0));
     let out = said.stdout;
@@ -129,7 +129,7 @@ fn separate_http_and_metrics_urls() {
 }
 
 #[test]
-fn a_file_alone_wins() {
+fn a_configuration_file_overrides_all_flags() {
     let mut server = Launch::witan().bare().prepare();
     let (client, peer) = (server.url(), server.peer_url());
     let file = server.dir().join("etcd.yaml");

@@ -171,13 +171,16 @@ fn elections_and_warnings() {
     let skip = server.log().len();
     let (runtime, address) = (grpc::runtime(), server.address());
     let kv = KvClient::new(runtime.block_on(grpc::connect(&address)));
-    wait::until_true("lines are left out", || {
+    wait::until_true("the log counts omitted lines", || {
         let asked = [(); 50].map(|()| {
             let mut kv = kv.clone();
             async move { kv.range(RangeRequest::default()).await }
         });
         let answers = runtime.block_on(join_all(asked));
-        assert!(answers.iter().all(Result::is_err), "it has no key");
+        assert!(
+            answers.iter().all(Result::is_err),
+            "a range without a key fails"
+        );
         let log = server.log();
         let mut lines = log[skip..].iter().filter(|line| line.contains(SLOW));
         lines.any(|line| !line.contains("\"left_out\":0"))
@@ -198,7 +201,7 @@ fn elections_and_warnings() {
 }
 
 #[test]
-fn logs_go_where_they_are_sent() {
+fn logs_are_written_to_the_configured_outputs() {
     let dir = Folder::new("logs");
     let file = dir.join("witan.log");
     let mut server = Launch::witan()
@@ -258,11 +261,7 @@ fn log_files_rotate() {
             kv.put(put.clone()).await.expect("a put");
         }
     });
-    assert_eq!(
-        files(),
-        2,
-        "the full file was put aside and a new one begun"
-    );
+    assert_eq!(files(), 2, "the full log file was rotated");
 }
 
 #[test]
@@ -299,10 +298,10 @@ fn browsers_and_hosts() {
     assert_eq!(seen[0][3].0, 421);
 }
 
-/// A browser sends a page's forms and texts to any server, which etcd executes, and loads images from it. A token takes a place
-/// for a week, and counting affects all requests for seconds.
+/// A browser sends a page's forms and texts to any server and loads images from it. etcd executes such requests. Two of them
+/// are expensive here: a discovery token occupies a slot for a week, and `/debug/top` slows all requests for seconds.
 #[test]
-fn pages_of_other_origins_write_nothing_and_get_nothing_that_costs() {
+fn pages_of_other_origins_can_neither_write_nor_cause_work() {
     let allowed = "http://allowed.example:80";
     let server = Launch::witan().arg(format!("--cors={allowed}")).start();
     let json = r#"{"key": "YQ==", "value": "Yg=="}"#;

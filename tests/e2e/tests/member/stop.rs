@@ -77,7 +77,7 @@ fn write_until_refused(address: &str, writer: u64, answers: &AtomicU64) -> u64 {
         }
         match connection.head("PUT") {
             Ok(mut response) => {
-                while let Some(piece) = connection.chunk().expect("a begun answer is completed") {
+                while let Some(piece) = connection.chunk().expect("a started answer is completed") {
                     response.body.extend(piece);
                 }
                 if response.status >= 400 {
@@ -123,7 +123,7 @@ fn long_polls_and_streams_end() {
     assert_eq!(server.terminate().code(), Some(0));
     assert!(
         begun.elapsed() < PROMPT,
-        "a waiting watcher held the stop up: {:?}",
+        "a waiting watcher delayed the stop: {:?}",
         begun.elapsed()
     );
     for connection in &mut waiting {
@@ -134,7 +134,7 @@ fn long_polls_and_streams_end() {
 }
 
 #[test]
-fn interrupt_stops_as_terminate_does() {
+fn sigint_stops_the_server_like_sigterm() {
     let mut server = Launch::witan().start();
     server.signal("INT");
     assert_eq!(server.wait_exit().code(), Some(0));
@@ -152,7 +152,7 @@ fn a_second_signal_stops_immediately() {
     server.wait_log(0, "received signal; shutting down");
     let begun = Instant::now();
     // A second signal shortly after the first has no effect, so repeat it.
-    wait::until_true("a second signal ends it", || {
+    wait::until_true("a second signal stops the server", || {
         let runs = server.runs();
         if runs {
             server.signal("TERM");

@@ -176,7 +176,7 @@ fn watchers_are_counted_in_all_dialects() {
         })
         .into();
     let watchers = |expect: &[(KeySpace, &str, u64)]| {
-        wait::until_true("watchers are as they should be", || {
+        wait::until_true("the watchers are counted", || {
             let page = ask(&server, 1);
             let all: u64 = page.rows.iter().map(|row| row.counts.watchers).sum();
             let as_expected = expect.iter().all(|(key_space, prefix, watchers)| {

@@ -101,7 +101,7 @@ fn named(text: &str) -> impl Iterator<Item = &str> {
 
 /// An alert without its series would never fire.
 #[test]
-fn what_our_alerts_and_dashboards_ask_for_is_there_from_the_start() {
+fn series_of_our_alerts_and_dashboards_exist_from_the_start() {
     let cluster = Cluster::start(3);
     let missing = || {
         let scraped = scrape(cluster.member(0));
@@ -111,7 +111,7 @@ fn what_our_alerts_and_dashboards_ask_for_is_there_from_the_start() {
         missing.map(str::to_owned).collect::<Vec<String>>()
     };
     // Round trips are measured every second.
-    wait::until("the first round trip", || {
+    wait::until("a measured round trip", || {
         let missing = missing();
         let others = missing.iter().filter(|name| !name.contains("round_trip"));
         assert_eq!(others.count(), 0, "{missing:?}");

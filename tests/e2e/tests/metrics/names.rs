@@ -9,7 +9,7 @@ use super::scrape::{Scrape, scrape};
 /// Families of a single etcd 3.7 member that are absent, by reason.
 const ABSENT: &[(&str, &[&str])] = &[
     (
-        "there is no bbolt",
+        "Witan does not use bbolt",
         &[
             "etcd_debugging_disk_backend_commit_rebalance_duration_seconds",
             "etcd_debugging_disk_backend_commit_spill_duration_seconds",
@@ -22,22 +22,22 @@ const ABSENT: &[(&str, &[&str])] = &[
         &["etcd_debugging_mvcc_db_compaction_keys_total"],
     ),
     (
-        "compaction does not pause anything",
+        "a compaction pauses nothing",
         &[
             "etcd_debugging_mvcc_db_compaction_pause_duration_milliseconds",
             "etcd_debugging_mvcc_index_compaction_pause_duration_milliseconds",
         ],
     ),
     (
-        "it runs in steps between other work",
+        "a compaction runs in steps between other work",
         &["etcd_debugging_mvcc_db_compaction_total_duration_milliseconds"],
     ),
     (
-        "the sizes of values are summed by db_total_size alone",
+        "only db_total_size sums the sizes of values",
         &["etcd_debugging_mvcc_total_put_size_in_bytes"],
     ),
     (
-        "no loop sends the events of a stream, whose turns could be timed",
+        "no loop sends the events of a stream, so no rounds can be timed",
         &[
             "etcd_debugging_server_watch_send_loop_control_stream_duration_seconds",
             "etcd_debugging_server_watch_send_loop_progress_duration_seconds",
@@ -56,11 +56,11 @@ const ABSENT: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "one call writes and syncs: wal_fsync has both",
+        "one call writes and syncs: wal_fsync observes both",
         &["etcd_disk_wal_write_duration_seconds"],
     ),
     (
-        "no proxy runs in this process",
+        "this process runs no proxy",
         &[
             "etcd_grpc_proxy_cache_hits_total",
             "etcd_grpc_proxy_cache_keys_total",
@@ -73,7 +73,7 @@ const ABSENT: &[(&str, &[&str])] = &[
         "no series shows the feature gates",
         &["etcd_server_feature_enabled"],
     ),
-    ("there is no Go", &["etcd_server_go_version"]),
+    ("Witan has no Go runtime", &["etcd_server_go_version"]),
     (
         "nothing measures it",
         &[
@@ -152,7 +152,7 @@ fn same_families(ours: &Scrape, theirs: &Scrape) {
     }
     for family in absent {
         if !theirs.types.contains_key(family) {
-            wrong.push(format!("{family} is not etcd's, and listed"));
+            wrong.push(format!("{family} is listed, but etcd does not have it"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

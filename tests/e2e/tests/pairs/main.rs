@@ -1,6 +1,6 @@
-//! Replays recorded v2 requests in order on a new member and compares the responses with the recorded responses of etcd 3.4.23:
-//! routes, members, statistics, health, settings, users and roles. A table lists every deliberate difference with its reason.
-//! The test fails for a difference outside the table, and for a row whose difference does not occur.
+//! Replays recorded v2 requests in order on a new member and compares the responses with the recorded responses of etcd 3.4.23.
+//! The record covers routes, members, statistics, health, settings, users and roles. A table lists every deliberate difference
+//! with its reason. The test fails for a difference outside the table, and for a row whose difference does not occur.
 //!
 //! `tests/differ` compares v2 keys and watches with a running etcd.
 
@@ -33,10 +33,10 @@ const PRESENT: &[&str] = &["X-Raft-Index", "X-Raft-Term"];
 /// Pairs whose body describes the process instead of its state.
 const BODY_IS_OWN: &[&str] = &["F054"];
 
-const CLEAN: &str = "an unclean path is served, not redirected: a redirect turns a PUT into a GET";
-const V1: &str = "the v1 dialect of etcd 0.1 is served, too";
-const LEVEL: &str = "the version is the level of our v3 API";
-const REASON: &str = "health gives a reason, empty when healthy, since etcd 3.5";
+const CLEAN: &str = "Witan serves an unclean path, because a redirect would turn a PUT into a GET";
+const V1: &str = "Witan also serves the v1 dialect of etcd 0.1";
+const LEVEL: &str = "the version is that of the etcd release whose v3 API Witan implements";
+const REASON: &str = "since etcd 3.5, health has a reason, which is empty when healthy";
 const PROBES: &str = "etcd 3.6 serves this probe";
 
 /// The deliberate differences: the id of the pair and the reason.

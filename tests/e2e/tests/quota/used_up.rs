@@ -125,7 +125,7 @@ fn while_full(server: &Server) -> Vec<String> {
 }
 
 #[test]
-fn a_full_quota_refuses_what_grows() {
+fn a_full_quota_refuses_requests_that_add_data() {
     // The quota is small enough to be used up quickly, but larger than an empty store.
     let quota = "--quota-backend-bytes=150000";
     let servers = [Kind::Witan, Kind::Etcd37].map(|kind| Launch::new(kind).arg(quota).start());
@@ -187,7 +187,7 @@ fn a_full_quota_refuses_what_grows() {
     assert_eq!(
         call(&server, "kv/put", &large).0,
         429,
-        "the alarm stands until it is lowered"
+        "the alarm persists until it is disarmed"
     );
     Tool::Etcdctl36.run(&server.url(), &["alarm", "disarm"]);
     let put = call(&server, "kv/put", &large);

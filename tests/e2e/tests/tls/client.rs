@@ -98,7 +98,7 @@ pub(crate) fn ask(stream: &mut Stream, target: &str) -> io::Result<String> {
     match stream.read_to_string(&mut answer) {
         Ok(_) => Ok(answer),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && !answer.is_empty() => {
-            panic!("the server said no goodbye after {answer}")
+            panic!("the server sent no close_notify after {answer}")
         }
         Err(error) => Err(error),
     }

@@ -50,7 +50,7 @@ fn a_ca_file_alone_also_requires_client_certificates() {
 }
 
 #[test]
-fn a_client_may_show_the_authority_itself() {
+fn a_client_may_present_the_ca_certificate_itself() {
     let codes = with_etcd(Kind::Etcd37, |kind| {
         let stage = Stage::mutual(kind, &[]);
         let own = stage.authority.own(stage.server.dir());

@@ -55,7 +55,7 @@ fn certificates_change_without_a_restart() {
 }
 
 #[test]
-fn a_new_authority_counts_without_a_restart() {
+fn a_new_authority_is_trusted_without_a_restart() {
     let stage = Stage::mutual(Kind::Witan, &[]);
     let known = stage.issue("someone");
     let get = |pair| stage.client().with(pair).get(stage.port, "/health");
@@ -73,7 +73,7 @@ fn a_new_authority_counts_without_a_restart() {
 }
 
 #[test]
-fn auto_tls_makes_a_certificate_and_keeps_it() {
+fn auto_tls_creates_a_certificate_and_keeps_it() {
     let shown = with_etcd(Kind::Etcd37, |kind| {
         let mut server = Launch::new(kind).prepare();
         let port = ports::free();

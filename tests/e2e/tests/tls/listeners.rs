@@ -69,7 +69,7 @@ fn urls_of_http_and_metrics_with_tls() {
 
 /// A page in a browser cannot use a client certificate, so the server checks host names only without TLS.
 #[test]
-fn any_host_name_is_good_inside_tls() {
+fn any_host_name_is_accepted_with_tls() {
     let codes = with_etcd(Kind::Etcd37, |kind| {
         let stage = Stage::start(kind, &["--host-whitelist=example.org"]);
         let host = ["-o", "/dev/null", "-w", "%{http_code}", "-H", "Host: other"];

@@ -16,7 +16,7 @@ fn told(said: &CommandOutput) -> String {
 }
 
 #[test]
-fn a_certificate_names_the_user_of_a_call_and_not_of_the_gateway() {
+fn a_certificate_identifies_the_user_except_on_the_gateway() {
     let said = with_etcd(Kind::Etcd37, |kind| {
         let stage = Stage::mutual(kind, &[]);
         let [alice, root, nobody] = ["alice", "root", "nobody"].map(|name| stage.issue(name));

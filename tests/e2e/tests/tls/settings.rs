@@ -65,7 +65,7 @@ fn refused(args: &[&str], parts: [&str; 2]) {
     );
     assert!(
         args.contains(&"--auto-tls") || !server.dir().join("data").exists(),
-        "the disk was not touched"
+        "the data directory does not exist"
     );
 }
 

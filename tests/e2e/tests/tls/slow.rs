@@ -70,7 +70,7 @@ fn failed_handshakes_do_not_fill_the_log() {
     let bound = LINES_A_SECOND * (seconds + 1);
     assert!((1..=bound).contains(&logged), "{logged} in {seconds} s");
     // A later line contains the number of failures since then.
-    witan_e2e::wait::until_true("a line after the silence", || {
+    witan_e2e::wait::until_true("a line with the number of failures", || {
         fail();
         lines("rejected connection") > logged
     });

@@ -77,7 +77,7 @@ fn rows<const N: usize>(table: &'static str) -> impl Iterator<Item = [&'static s
 }
 
 #[test]
-fn writes_answer_as_known() {
+fn writes_are_answered_as_in_the_table() {
     let server = Launch::witan().start();
     let first = next(&server);
     for (index, [method, target, form, rest]) in (first..).zip(rows(WRITES)) {
@@ -87,7 +87,7 @@ fn writes_answer_as_known() {
 }
 
 #[test]
-fn refusals_answer_as_known() {
+fn refusals_are_answered_as_in_the_table() {
     let server = Launch::witan().start();
     ask_made(&server);
     let before = next(&server);
@@ -104,7 +104,7 @@ fn refusals_answer_as_known() {
     }
     ask(&server, "PATCH", "/v1/keys/f", "value=1", 405, "");
     ask(&server, "PUT", "/v1/watch/f", "index=1", 405, "");
-    assert_eq!(next(&server), before, "a refusal takes no index");
+    assert_eq!(next(&server), before, "a refusal uses no index");
 }
 
 fn ask_made(server: &Server) {
@@ -138,7 +138,7 @@ fn directories_are_lists() {
 }
 
 #[test]
-fn v2_sees_what_v1_writes_and_the_other_way_round() {
+fn v1_and_v2_see_each_others_writes() {
     let server = Launch::witan().start();
     let index = next(&server);
     server.http("POST", "/v1/keys/a", "value=1&ttl=100");

@@ -10,7 +10,7 @@ fn done(server: &Server, args: &[&str]) -> String {
 }
 
 #[test]
-fn patterns_see_a_path_as_it_was_sent() {
+fn patterns_match_the_path_as_sent() {
     let said = [Kind::Witan, Kind::Etcd34].map(|kind| {
         let server = Launch::new(kind).start();
         for args in [

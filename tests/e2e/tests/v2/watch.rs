@@ -14,7 +14,7 @@ fn open(server: &Server, target: &str) -> (Connection, Response) {
     connection
         .send("GET", target, &[], b"")
         .expect("the request is sent");
-    let head = connection.head("GET").expect("the head comes at once");
+    let head = connection.head("GET").expect("the head arrives");
     assert_eq!(head.status, 200);
     (connection, head)
 }
@@ -54,13 +54,13 @@ fn watches_of_disconnected_clients_are_removed() {
     let stream = open(&server, "/v2/keys/b?wait=true&stream=true&recursive=true");
     wait::until_true("both are registered", || server.v2_watchers() == 2);
     drop(poll);
-    wait::until_true("the poll is forgotten", || server.v2_watchers() == 1);
+    wait::until_true("the poll is removed", || server.v2_watchers() == 1);
     drop(stream);
-    wait::until_true("the stream is forgotten", || server.v2_watchers() == 0);
+    wait::until_true("the stream is removed", || server.v2_watchers() == 0);
 }
 
 #[test]
-fn a_watch_sleeps_through_more_than_the_history_holds() {
+fn a_watch_waits_through_more_events_than_the_history_holds() {
     let server = Launch::witan().without_fsync().start();
     let (mut poll, _) = open(&server, "/v2/keys/quiet?wait=true");
     let (mut stream, _) = open(&server, "/v2/keys/quiet?wait=true&stream=true");
@@ -93,12 +93,12 @@ fn a_stream_that_falls_too_far_behind_ends() {
     let seen = indexes(&bytes);
     assert!(
         seen.len() < HISTORY + 500,
-        "all of {} events came",
+        "all {} events arrived",
         seen.len()
     );
     let expect: Vec<u64> = (begin + 1..).take(seen.len()).collect();
-    assert_eq!(seen, expect, "what came before the end has no gap");
-    wait::until_true("it is forgotten", || server.v2_watchers() == 0);
+    assert_eq!(seen, expect, "the events before the end have no gap");
+    wait::until_true("the watch is removed", || server.v2_watchers() == 0);
 }
 
 #[test]

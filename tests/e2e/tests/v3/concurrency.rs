@@ -66,7 +66,7 @@ async fn until_keys(channel: &Channel, count: usize) {
         }
     };
     let waited = tokio::time::timeout(wait::PATIENCE, look).await;
-    assert!(waited.is_ok(), "{count} keys never came");
+    assert!(waited.is_ok(), "{count} keys never appeared");
 }
 
 fn lock(name: &str, lease: i64) -> LockRequest {
@@ -133,7 +133,7 @@ fn a_waiter_whose_lease_expires_gets_an_error() {
 }
 
 #[test]
-fn without_a_lease_the_server_makes_one_of_a_minute() {
+fn without_a_lease_the_server_grants_one_of_a_minute() {
     let server = start(Kind::Witan);
     let answer = server.answers(200, "POST", "/v3/lock/lock", r#"{"name":"YQ=="}"#);
     let leases = server.v3("lease/leases", "{}");

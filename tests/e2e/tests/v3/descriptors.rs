@@ -154,7 +154,7 @@ fn etcds() -> Facts {
 }
 
 #[test]
-fn every_fact_of_the_wire_is_etcds() {
+fn the_wire_format_equals_etcds() {
     let ours = FileDescriptorSet::decode(witan_api::v3::DESCRIPTORS).unwrap();
     let (ours, theirs) = (facts(&ours), etcds());
     assert!(

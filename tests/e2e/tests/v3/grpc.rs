@@ -33,7 +33,7 @@ where
 }
 
 #[test]
-fn unknown_methods_health_and_a_wish_for_a_leader() {
+fn unknown_methods_health_and_a_required_leader() {
     let expect = [
         (
             Code::Unimplemented,

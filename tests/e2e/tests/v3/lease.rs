@@ -44,7 +44,7 @@ fn keys(server: &Server) -> (u64, i64) {
 }
 
 #[test]
-fn its_keys_go_with_it_and_watchers_hear_it() {
+fn a_lease_deletes_its_keys_and_watchers_are_notified() {
     let server = start(Kind::Witan);
     let begun = Instant::now();
     grant(&server, 7, 2);
@@ -73,7 +73,7 @@ fn its_keys_go_with_it_and_watchers_hear_it() {
 }
 
 #[test]
-fn the_whole_time_is_never_left() {
+fn the_remaining_ttl_is_below_the_granted_ttl() {
     for server in pair() {
         grant(&server, 7, 90);
         // A renewal and a query may happen in the same tick of the clock.

@@ -139,7 +139,7 @@ fn view(server: &Server) -> Vec<String> {
 }
 
 #[test]
-fn etcd_starts_from_ours_and_we_start_from_etcds() {
+fn etcd_and_witan_start_from_each_others_snapshots() {
     let ours = start(Kind::Witan);
     ours.http("PUT", "/v2/keys/dir/a", "value=1");
     fill(&ours, 300);
@@ -296,7 +296,7 @@ fn the_revision_can_be_bumped() {
 }
 
 #[test]
-fn v2_moves_with_its_history() {
+fn a_snapshot_carries_v2_with_its_history() {
     let first = start(Kind::Witan);
     for (path, body) in [
         ("a/b", "value=1"),
@@ -335,7 +335,7 @@ fn complaint(said: &CommandOutput) -> (Option<i32>, String) {
 }
 
 #[test]
-fn refusals_are_etcdutls_and_leave_nothing_behind() {
+fn refusals_equal_etcdutls_and_leave_no_files() {
     let server = start(Kind::Witan);
     fill(&server, 50);
     let snapshot = save(&server);

@@ -46,7 +46,7 @@ fn a_watch_stream_responds_like_etcd() {
 }
 
 #[test]
-fn a_token_stands_among_the_protocols() {
+fn a_token_is_accepted_in_the_list_of_protocols() {
     let [ours, theirs] = pair().map(|server| {
         server.require_users(&["root:secret"]);
         let token = server.token("root", "secret");
@@ -121,7 +121,7 @@ fn a_call_that_fails_is_answered() {
 }
 
 #[test]
-fn a_client_that_breaks_the_rules_is_let_go() {
+fn a_client_that_violates_the_protocol_is_disconnected() {
     let server = start(Kind::Witan);
     let open = |path| Socket::open(&server.address(), path, &[]);
     let mut said = open("/v3/watch");

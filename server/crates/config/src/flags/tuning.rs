@@ -10,8 +10,8 @@ const LOG_BY_BYTES: &str =
 #[rustfmt::skip]
 pub(super) const FLAGS: &[Flag] = &[
     Flag::new("enable-grpc-gateway", Bool, "true", "Serves the v3 API also as JSON over HTTP.", supported("the_gateway_can_be_turned_off")),
-    Flag::new("auto-compaction-mode", Text, "periodic", "Mode of automatic compaction: periodic keeps old revisions by age, and revision keeps them by number.", supported("old_revisions_go_by_themselves")),
-    Flag::new("auto-compaction-retention", Text, "0", "Age (periodic) or number (revision) of the old revisions to keep; 0 disables automatic compaction.", supported("old_revisions_go_by_themselves")),
+    Flag::new("auto-compaction-mode", Text, "periodic", "Mode of automatic compaction: periodic keeps old revisions by age, and revision keeps them by number.", supported("automatic_compaction_removes_old_revisions")),
+    Flag::new("auto-compaction-retention", Text, "0", "Age (periodic) or number (revision) of the old revisions to keep; 0 disables automatic compaction.", supported("automatic_compaction_removes_old_revisions")),
     Flag::new("feature-gates", Text, "", "Feature gates of etcd, as comma-separated `NAME=true`: `InitialCorruptCheck`, `CompactHashCheck`, `SetMemberLocalAddr` (connects to other members from the first non-loopback IP address in `--initial-advertise-peer-urls`), or `AllAlpha` for all three. Other feature gates have no effect, and unknown names are refused.", supported("members_that_differ_without_a_majority_do_not_start")),
     Flag::new("initial-corrupt-check", Bool, "false", "Compares this member's state with the other members' states before it serves clients.", supported("a_corrupt_member_is_rebuilt_before_it_serves")),
     Flag::new("corrupt-check-time", Duration, "0s", "Interval between comparisons of the members' states; 0 disables the comparison.", supported("a_corrupt_member_is_found_alarmed_and_rebuilt")),

@@ -91,7 +91,7 @@ fn signed_tokens() {
 
 /// `server/crates/auth/src/keys.rs` tests which keys fit.
 #[test]
-fn keys_that_do_not_fit_stop_the_start() {
+fn mismatched_keys_prevent_the_start() {
     let dir = Folder::new("unfit-keys");
     let [private, _] = pair(&dir, "ES256");
     fs::rename(&private, dir.join("first")).unwrap();

@@ -54,7 +54,7 @@ fn only_permitted_ranges_are_watched() {
 }
 
 #[test]
-fn a_watcher_that_may_not_see_any_more_is_cancelled() {
+fn a_watcher_that_loses_its_permission_is_canceled() {
     let server = start(Kind::Witan);
     populate(&server);
     grpc::runtime().block_on(async {

@@ -66,7 +66,7 @@ fn lines_are_etcds() {
 }
 
 #[test]
-fn requests_come_while_answers_go() {
+fn requests_are_read_while_answers_are_sent() {
     let server = start(Kind::Witan);
     let mut connection = Connection::open(&server.address()).expect("the server listens");
     let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
