@@ -110,7 +110,7 @@ async fn retain(
     record.removed = removed;
     if let Some(error) = problem {
         let text = format!("failed to apply the retention policy: {error}");
-        record.warning = joined([record.warning, Some(text)]);
+        record.warning = join_warnings([record.warning, Some(text)]);
     }
     if let Some(warning) = &record.warning {
         tracing::warn!(name = record.name, "{warning}");
@@ -118,7 +118,7 @@ async fn retain(
     record
 }
 
-fn joined<const N: usize>(warnings: [Option<String>; N]) -> Option<String> {
+fn join_warnings<const N: usize>(warnings: [Option<String>; N]) -> Option<String> {
     let all: Vec<_> = warnings.into_iter().flatten().collect();
     (!all.is_empty()).then(|| all.join("; "))
 }
@@ -232,7 +232,7 @@ async fn attempt(
         begins_changes: new.begins_changes,
         unverified: new.unverified,
         removed: Vec::new(),
-        warning: joined([member.cut_off.clone(), no_changes, not_hashed]),
+        warning: join_warnings([member.cut_off.clone(), no_changes, not_hashed]),
     };
     let record = stop
         .or(settle::settle_record(store, record, e_tag.as_deref()))
@@ -280,7 +280,7 @@ type Hashed = Result<KeysHash, String>;
 /// Reads the hash of a member's keys at the reported revision, which the snapshot includes.
 async fn hash(source: &impl Source, member: &Report) -> Hashed {
     let answer = source.keys_hash(&member.endpoint, member.revision).await;
-    answer.map_err(|error| not_compared(&error.message))
+    answer.map_err(|error| missing_hash_warning(&error.message))
 }
 
 /// Returns the hash if it is the same before and after the snapshot. Fails if keys were compacted in between.
@@ -288,13 +288,13 @@ fn same_hash(before: Hashed, after: Hashed) -> Hashed {
     let (before, after) = (before?, after?);
     match before == after {
         true => Ok(before),
-        false => Err(not_compared(
+        false => Err(missing_hash_warning(
             "keys were compacted while the snapshot was taken",
         )),
     }
 }
 
-fn not_compared(why: &str) -> String {
+fn missing_hash_warning(why: &str) -> String {
     format!(
         "the backup has no hash of the key space, so a restore cannot be compared with the cluster: {why}"
     )

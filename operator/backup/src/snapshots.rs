@@ -125,7 +125,7 @@ async fn status(members: &Members, endpoint: &str) -> Result<Report, BackupError
     let cut_off = match corruption(&status.errors, header.member_id) {
         None if !status.is_learner => {
             let answer = read_a_key(members, endpoint, token).await;
-            answer.err().map(|error| out_of_date(&error))
+            answer.err().map(|error| unconfirmed_warning(&error))
         }
         corrupt => corrupt,
     };
@@ -143,7 +143,7 @@ async fn status(members: &Members, endpoint: &str) -> Result<Report, BackupError
     })
 }
 
-fn out_of_date(error: &BackupError) -> String {
+fn unconfirmed_warning(error: &BackupError) -> String {
     format!(
         "the backup can lack acknowledged writes, because the member did not answer a linearizable read: {error}"
     )

@@ -28,7 +28,7 @@ pub(super) fn free_space(joined: &Joined<'_>) -> Option<Step> {
             let revision = revision.saturating_sub(keep);
             (revision > 0).then_some(Step::Compact(revision))
         }
-        Some(last) if !last.disarmed && members().all(fits) => Some(Step::DisarmNoSpace),
+        Some(last) if !last.disarmed && members().all(is_below_quota) => Some(Step::DisarmNoSpace),
         Some(_) | None => None,
     }
 }
@@ -41,6 +41,6 @@ fn is_filled_by_keys(member: &MemberSeen) -> bool {
         .is_some_and(|quota| member.db_size >= quota / 2)
 }
 
-fn fits(member: &MemberSeen) -> bool {
+fn is_below_quota(member: &MemberSeen) -> bool {
     member.quota.is_none_or(|quota| member.db_size < quota)
 }
