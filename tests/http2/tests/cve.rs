@@ -123,7 +123,7 @@ fn floods() -> Vec<(Repeated, Option<u32>)> {
 
 /// Repeats the frames once more often than a flood may last. `appetite` is the number of bytes that the client reads before the
 /// end.
-fn pour(row: &Repeated, appetite: usize) -> Client<Subject> {
+fn send_flood(row: &Repeated, appetite: usize) -> Client<Subject> {
     let mut client = client();
     client.server.appetite = appetite;
     client.send(&row.first);
@@ -154,7 +154,7 @@ fn floods_end_the_connection() {
             &[usize::MAX]
         };
         for appetite in appetites {
-            let mut client = pour(&row, *appetite);
+            let mut client = send_flood(&row, *appetite);
             client.server.appetite = usize::MAX;
             client.listen();
             client.server.run();

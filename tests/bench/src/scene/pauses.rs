@@ -44,7 +44,7 @@ pub(super) async fn play(server: &Server) -> String {
     ] {
         cells += &format!(
             " | {}",
-            watched(&times, chore.beside(address.clone())).await
+            watched(&times, chore.run_on_thread(address.clone())).await
         );
     }
     writer.abort();
@@ -63,7 +63,7 @@ enum Chore {
 
 impl Chore {
     /// Calls the server on a separate thread, so that the writer does not wait for this process.
-    async fn beside(self, address: String) {
+    async fn run_on_thread(self, address: String) {
         let thread = tokio::task::spawn_blocking(move || {
             let runtime = Builder::new_current_thread().enable_all().build();
             let runtime = runtime.expect("a runtime");

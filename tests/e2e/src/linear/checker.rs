@@ -86,7 +86,7 @@ struct Search<'a> {
     order: Vec<usize>,
     best: Vec<usize>,
     /// Sets of calls and states from which the search found no complete order.
-    vain: HashSet<(Set, Pair)>,
+    failed: HashSet<(Set, Pair)>,
 }
 
 /// A position in the order: the state before it, and the call to try next.
@@ -103,7 +103,7 @@ impl<'a> Search<'a> {
             done: vec![0; calls.len().div_ceil(64)].into(),
             order: Vec::new(),
             best: Vec::new(),
-            vain: HashSet::new(),
+            failed: HashSet::new(),
         }
     }
 
@@ -123,8 +123,8 @@ impl<'a> Search<'a> {
             };
             level.next = at + 1;
             self.flip(at);
-            assert!(self.vain.len() < TRIED_MAX, "too many orders to try");
-            if self.vain.insert((self.done.clone(), after)) {
+            assert!(self.failed.len() < TRIED_MAX, "too many orders to try");
+            if self.failed.insert((self.done.clone(), after)) {
                 self.order.push(at);
                 if self.order.len() > self.best.len() {
                     self.best.clone_from(&self.order);

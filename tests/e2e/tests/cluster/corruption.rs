@@ -29,7 +29,7 @@ pub(crate) fn alter(member: &mut Server, from: &str, to: &str) {
     assert!(done, "{}", said.all());
 }
 
-fn two(member: &Server) -> Value {
+fn value_of_two(member: &Server) -> Value {
     let found = member.http("GET", "/v2/keys/two", "").json();
     found["node"]["value"].clone()
 }
@@ -54,7 +54,7 @@ fn a_corrupt_member_is_rebuilt_before_it_serves() {
         cluster.member_mut(at).start_again();
         let member = cluster.member(at);
         member.wait_log(0, "rebuilt the state of this member");
-        assert_eq!(two(member), "good-two");
+        assert_eq!(value_of_two(member), "good-two");
         assert_eq!(member.metric(REBUILDS), Some(1.0));
         assert_eq!(alarms(member), 0, "the corrupt state was never served");
         cluster.wait_equal();
@@ -100,7 +100,7 @@ fn a_corrupt_member_is_found_alarmed_and_rebuilt() {
     wait::until_true("the state is rebuilt", || {
         member.metric(REBUILDS) == Some(1.0)
     });
-    assert_eq!(two(member), "good-two");
+    assert_eq!(value_of_two(member), "good-two");
     let leader = cluster.member(cluster.leader());
     leader.wait_log(0, "members differ; raising the CORRUPT alarm");
     wait::until_true("the alarm is disarmed again", || {

@@ -40,7 +40,7 @@ fn fill(member: &Server, count: usize) {
 }
 
 /// Returns a member's state other than v3's keys: users and the v2 tree.
-fn beside(member: &Server) -> [String; 2] {
+fn users_and_tree(member: &Server) -> [String; 2] {
     let users = member.v3("auth/user/list", "{}");
     let tree = member.http("GET", "/v2/keys/?recursive=true&sorted=true", "");
     [users["users"].to_string(), tree.json()["node"].to_string()]
@@ -113,8 +113,8 @@ fn a_member_that_lags_too_far_gets_the_state_during_writes() {
     assert_all_there(cluster.member(lagging), &written);
     let leader = cluster.leader();
     assert_eq!(
-        beside(cluster.member(lagging)),
-        beside(cluster.member(leader))
+        users_and_tree(cluster.member(lagging)),
+        users_and_tree(cluster.member(leader))
     );
     let sent = |name: &str| {
         let series = format!("etcd_network_snapshot_send_{name}");
@@ -127,8 +127,8 @@ fn a_member_that_lags_too_far_gets_the_state_during_writes() {
         cluster.member_mut(lagging).start_again();
         cluster.wait_equal();
     }
-    let furnished = beside(cluster.member(lagging));
-    assert_eq!(furnished, beside(cluster.member(leader)));
+    let furnished = users_and_tree(cluster.member(lagging));
+    assert_eq!(furnished, users_and_tree(cluster.member(leader)));
     assert!(furnished[0].contains("alice") && furnished[1].contains("/dir/leaf"));
     // The snapshot contains the lease of the key.
     assert_eq!(leased(cluster.member(lagging)), "1");

@@ -83,7 +83,7 @@ fn until(members: &[Server], version: &str) {
 }
 
 /// Starts two members and the other program, which first reports version 3.5.21.
-fn beside_another() -> (Cluster, OtherRelease) {
+fn start_with_other_release() -> (Cluster, OtherRelease) {
     let mut cluster = Cluster::prepare(3, &[]);
     let other = OtherRelease::start(cluster.member(2), cluster.member(0));
     for at in [0, 1] {
@@ -107,7 +107,7 @@ fn clocks(member: &Server) -> Vec<f64> {
 
 #[test]
 fn the_cluster_has_the_lowest_version_of_its_members() {
-    let (cluster, other) = beside_another();
+    let (cluster, other) = start_with_other_release();
     let found = cluster
         .member(0)
         .wait_log(0, "detected the release of a peer");

@@ -63,7 +63,7 @@ fn kinds() -> Vec<Slow> {
 }
 
 /// Sends until the server ends the connection. Returns a summary of the server's response.
-fn suffer(server: &Server, slow: &Slow) -> String {
+fn send_until_end(server: &Server, slow: &Slow) -> String {
     let mut stream = connect(server);
     stream
         .write_all(&slow.at_once)
@@ -131,7 +131,7 @@ pub(crate) fn one_byte_a_second() {
     case("one byte a second", bound, |server| {
         let mut ends = at_once(CLIENTS * kinds.len(), |at| {
             let slow = &kinds[at / CLIENTS];
-            format!("{}: {}", slow.name, suffer(server, slow))
+            format!("{}: {}", slow.name, send_until_end(server, slow))
         });
         ends.dedup();
         format!("{CLIENTS} each: {}", ends.join(", "))

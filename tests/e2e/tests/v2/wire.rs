@@ -94,7 +94,7 @@ fn a_form_may_have_ten_mebibytes() {
 }
 
 /// Sends an oversized request, during which the server may close the connection. Returns the status of the response, if any.
-fn overdo(server: &Server, bytes: &[u8]) -> Option<u16> {
+fn send_large(server: &Server, bytes: &[u8]) -> Option<u16> {
     let mut connection = open(server);
     let _ = connection.send_raw(bytes);
     let answer = connection.response("PUT").ok();
@@ -103,7 +103,7 @@ fn overdo(server: &Server, bytes: &[u8]) -> Option<u16> {
 
 #[test]
 fn a_control_byte_in_a_target_is_refused() {
-    let [ours, etcds] = twins().map(|server| overdo(&server, &form(b"/\x7f", b"value=1")));
+    let [ours, etcds] = twins().map(|server| send_large(&server, &form(b"/\x7f", b"value=1")));
     assert_eq!((ours, etcds), (Some(400), Some(400)));
 }
 
@@ -149,7 +149,7 @@ fn large_requests_are_refused_and_others_are_served() {
     ];
     for (what, bytes, statuses) in table {
         // A client that still sends when the server closes the connection may miss the response.
-        if let Some(status) = overdo(&server, &bytes) {
+        if let Some(status) = send_large(&server, &bytes) {
             assert!(statuses.contains(&status), "{what}: {status}");
         }
         other
