@@ -118,7 +118,7 @@ mod tests {
     use crate::testing::report;
 
     #[test]
-    fn the_leader_is_asked_after_followers_that_are_up_to_date() {
+    fn the_leader_is_tried_after_up_to_date_followers() {
         let leader = Report { is_leader: true, applied: 5000, ..report("leader") };
         let near = |name| Report { applied: 4000, ..report(name) };
         let far = Report { applied: 3999, ..report("far") };

@@ -186,7 +186,7 @@ fn replace_warning(
     let of = &backup.spec.cluster_ref.name;
     let other = match *of == name {
         true => String::new(),
-        false => format!("The EtcdBackup was taken of another cluster, {of}.\n"),
+        false => format!("The EtcdBackup is a backup of another cluster, {of}.\n"),
     };
     let watches = match flags.bump_revision {
         0 => "Without --bump-revision, clients with open watches can miss changes.\n",

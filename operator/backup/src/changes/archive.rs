@@ -278,7 +278,7 @@ mod tests {
 
     /// The keys of the first lease with this id were deleted with it, and its TTL may have been different.
     #[tokio::test]
-    async fn a_known_lease_is_asked_for_again_when_it_gets_a_new_key() {
+    async fn a_known_lease_is_requested_again_when_it_gets_a_new_key() {
         let mut archive = archive(2_000).await;
         archive.known_leases = [7, 8].into();
         let mut put = |revision, create_revision, lease| {

@@ -121,7 +121,7 @@ async fn a_backup_that_exists_is_the_result() {
 
 /// Restored keys are compared with the hash. If keys were compacted in between, the hashes would differ without a fault.
 #[tokio::test]
-async fn a_record_has_the_hash_of_the_keys_if_nothing_was_compacted_meanwhile() {
+async fn a_record_has_the_hash_of_the_keys_unless_they_were_compacted() {
     let (_asked, stop) = Stop::by_test();
     let at = |compact_revision| KeysHash { hash: 7, compact_revision };
     let new = |hash_keys| NewBackup { hash_keys, ..NewBackup::named("a") };

@@ -66,7 +66,7 @@ async fn a_pass_knows_when_the_operator_became_active() {
 
 /// Other members start later, when the store may have more changes.
 #[tokio::test]
-async fn the_revision_that_a_first_member_has_fetched_is_recorded() {
+async fn the_revision_that_the_first_member_has_fetched_is_recorded() {
     let fake = FakeApi::default();
     let scope = scope(&fake);
     fake.put_cluster(&json!({}));

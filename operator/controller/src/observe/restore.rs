@@ -154,7 +154,7 @@ mod tests {
 
     /// Members that start from different snapshots would have different data at the same log index.
     #[tokio::test]
-    async fn all_first_members_begin_from_one_complete_snapshot() {
+    async fn all_initial_members_start_from_one_complete_snapshot() {
         let fake = FakeApi::default();
         let says = |source: Found, words: &str| {
             let text = source.expect_err("it cannot be used");
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn later_members_begin_from_the_revision_that_the_first_has_found() {
+    async fn later_members_start_from_the_revision_of_the_first_one() {
         let fake = FakeApi::default();
         put_stored(&fake, "first-1", &Value::Null);
         let restore = json!({"toTime": "2026-01-02T03:04:05Z"});

@@ -148,7 +148,7 @@ pub(super) fn wrong_cluster(
     let meant = asked.from_cluster.as_deref().unwrap_or(own);
     let of = found.of.as_deref().filter(|of| *of != meant)?;
     Some(format!(
-        "the EtcdBackup was taken of EtcdCluster {of}, not of {meant}; to restore it nevertheless, set restore.fromCluster to {of}"
+        "the EtcdBackup is a backup of EtcdCluster {of}, not of {meant}; to restore it nevertheless, set restore.fromCluster to {of}"
     ))
 }
 

@@ -265,7 +265,7 @@ fn no_new_member_starts_while_the_spec_requests_none() {
 
 /// Clusters of any size and history are restored and returned to earlier disks under faults. `judge` checks each step.
 #[test]
-fn restores_end_whatever_happens() {
+fn restores_end_despite_any_faults() {
     let (mut restored, mut undone) = (0, 0);
     for seed in 0..CASES {
         let mut world = properties::world(seed);

@@ -29,7 +29,7 @@ async fn put(store: &Store, record: &BackupRecord) {
 
 /// Each attempt reads an entire snapshot, so an attempt at every tick of 5 s would be too expensive.
 #[tokio::test]
-async fn a_failed_backup_waits_for_its_next_try_and_stays_in_the_status() {
+async fn a_failed_backup_waits_for_its_retry_and_stays_in_the_status() {
     let store = Store::of_test(Arc::new(InMemory::new()));
     let (_asked, stop) = Stop::by_test();
     let (tell, status) = watch::channel(ChangesStatus::default());

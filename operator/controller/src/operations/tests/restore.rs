@@ -287,7 +287,7 @@ fn an_undo_waits_while_the_spec_makes_no_pods() {
 }
 
 #[tokio::test]
-async fn a_restore_begins_only_where_it_can_be_undone() {
+async fn a_restore_starts_only_if_it_can_be_undone() {
     let fake = FakeApi::default();
     put_backup(&fake, "Succeeded");
     let memory = json!({"spec": {"storage": {"medium": "Memory"}}});
