@@ -189,7 +189,7 @@ impl Verb {
         if !kind.is_empty() {
             head += &format!("Content-Type: {kind}\r\nContent-Length: {}\r\n", body.len());
         }
-        write!(out, "{head}\r\n{body}").expect("memory takes every write");
+        write!(out, "{head}\r\n{body}").expect("writes to memory succeed");
     }
 }
 

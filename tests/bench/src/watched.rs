@@ -185,7 +185,7 @@ impl Heard {
             let kv = event.kv.as_ref().expect("an event has a key");
             assert!(
                 kv.mod_revision > *last,
-                "an event of revision {} came after {last}",
+                "an event of revision {} arrived after {last}",
                 kv.mod_revision
             );
             *last = kv.mod_revision;

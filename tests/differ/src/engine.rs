@@ -116,7 +116,7 @@ async fn must_pass<D: Dialect>(dialects: &[D], plan: &Plan) {
     let passed = run(dialects, plan, &mut said).await;
     let said = String::from_utf8_lossy(&said);
     assert!(
-        passed.expect("memory takes all, and scripts hold steps"),
+        passed.expect("writing succeeds and scripts are valid"),
         "{said}"
     );
 }

@@ -38,7 +38,7 @@ impl Socket {
         let mut stream = TcpStream::connect(address).expect("somebody listens");
         stream
             .set_read_timeout(Some(PATIENCE))
-            .expect("a timeout is taken");
+            .expect("the timeout is set");
         let mut request = format!(
             "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {}\r\n",

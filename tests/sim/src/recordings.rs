@@ -41,7 +41,7 @@ pub fn run_with_twins(scenario: Scenario) -> Twins {
         world.twins = Some(twins.clone());
         world
     });
-    let mut twins = twins.lock().expect("nobody panics with it");
+    let mut twins = twins.lock().expect("no holder panics");
     let violation = verdict.violation;
     twins
         .differs
@@ -93,7 +93,7 @@ impl World {
         if let Some(twins) = &self.twins {
             let twins = twins.clone();
             return Some(Box::new(Twin::new(Box::new(move |differs| {
-                let mut twins = twins.lock().expect("nobody panics with it");
+                let mut twins = twins.lock().expect("no holder panics");
                 match differs {
                     Some(differs) => twins.differs.push(differs),
                     None => twins.turns += 1,
@@ -107,7 +107,7 @@ impl World {
             .join(format!("m{id}-{process}.rec"));
         let file = RecordingFile::create(&path, id, process as i64);
         Some(Box::new(
-            file.expect("the folder of the recordings takes files"),
+            file.expect("the folder of recordings is writable"),
         ))
     }
 }

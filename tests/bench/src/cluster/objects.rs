@@ -242,7 +242,7 @@ impl Call for Transactions {
         let (change, bytes) = std::mem::take(&mut self.slots[slot]);
         let answer = answered
             .then(|| TxnResponse::decode(&bytes[PREFIX_BYTES..]).expect("an answer to a Txn"));
-        let change = change.expect("a change was asked in the slot");
+        let change = change.expect("the slot has a change");
         self.objects.borrow_mut().changed(change, answer);
     }
 }

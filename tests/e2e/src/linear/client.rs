@@ -248,7 +248,7 @@ pub async fn follow(
                 Ok(None) | Err(_) => return WatchEnd::Broken,
             },
             changed = end.changed(), if last.is_none() => {
-                changed.expect("the run says where it ends");
+                changed.expect("the run sets its end");
             }
         }
     }

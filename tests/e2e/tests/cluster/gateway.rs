@@ -62,7 +62,7 @@ fn new_connections_go_to_the_members_that_run() {
     let killed = killed.expect("the connection leads to a member");
     cluster.member_mut(killed).kill9();
     assert!(connection.closed(), "the connection ends with its member");
-    wait::until_true("the gateway's address takes writes", || {
+    wait::until_true("the gateway accepts writes", || {
         gateway.http("POST", "/v3/kv/put", PUT).status == 200
     });
     // Every third connection would lead to the killed member.

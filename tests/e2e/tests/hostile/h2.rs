@@ -48,7 +48,7 @@ pub(crate) fn open(server: &Server, window: Option<u32>) -> TcpStream {
     hello.extend(frame(SETTINGS, 1, 0, &[]));
     stream
         .write_all(&hello)
-        .expect("a fresh connection takes a few bytes");
+        .expect("a new connection accepts some bytes");
     stream
 }
 

@@ -78,7 +78,7 @@ fn unix_listen_client_urls() {
     let mut stream = UnixStream::connect(&socket).expect("the socket is there");
     stream
         .set_read_timeout(Some(wait::PATIENCE))
-        .expect("a socket takes a timeout");
+        .expect("the timeout is set");
     stream
         .write_all(b"GET /version HTTP/1.1\r\nHost: unix\r\nConnection: close\r\n\r\n")
         .expect("send");

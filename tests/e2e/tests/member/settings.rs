@@ -114,7 +114,7 @@ fn connection_settings() {
     let mut stream = TcpStream::connect(server.address()).expect("connect");
     stream
         .set_read_timeout(Some(wait::PATIENCE))
-        .expect("a socket takes a timeout");
+        .expect("the timeout is set");
     stream
         .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
         .expect("send");

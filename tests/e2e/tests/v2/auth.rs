@@ -123,7 +123,7 @@ fn next(stream: &mut Connection) -> Option<String> {
 }
 
 #[test]
-fn a_watch_ends_when_its_caller_may_not_read_any_more() {
+fn a_watch_ends_when_its_caller_loses_permission() {
     for (method, target, body) in [
         (
             "PUT",
@@ -160,7 +160,7 @@ fn a_watch_ends_when_its_caller_may_not_read_any_more() {
 }
 
 #[test]
-fn a_watch_of_v1_is_refused_when_its_caller_may_not_read_any_more() {
+fn a_v1_watch_is_refused_when_its_caller_loses_permission() {
     let server = start();
     of_root(&server, "PUT", "/v2/auth/enable", "");
     let mut poll = Connection::open(&server.address()).expect("the server listens");

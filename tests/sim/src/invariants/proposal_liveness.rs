@@ -41,7 +41,7 @@ impl Invariant for ProposalLiveness {
             };
             if late {
                 return Err(format!(
-                    "write {} on m{}, asked at {}, was not answered by {deadline}: {:?}",
+                    "write {} on m{}, requested at {}, was not answered by {deadline}: {:?}",
                     op.id, op.member, op.invoked, op.end
                 ));
             }

@@ -27,7 +27,7 @@ impl Invariant for ReadLiveness {
             };
             if late {
                 return Err(format!(
-                    "read {} on m{}, asked at {}, was not answered by {deadline}: {:?}",
+                    "read {} on m{}, requested at {}, was not answered by {deadline}: {:?}",
                     op.id, op.member, op.invoked, op.end
                 ));
             }

@@ -114,7 +114,7 @@ fn a_stop_waits_for_no_stream() {
         let reflection = ServerReflectionClient::new(channel)
             .server_reflection_info(asked)
             .await
-            .expect("a stream that asks for nothing");
+            .expect("a stream without requests");
         server.signal("TERM");
         let begun = std::time::Instant::now();
         server.wait_log(0, "stopped");
