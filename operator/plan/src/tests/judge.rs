@@ -40,11 +40,7 @@ impl World {
                 self.judge_tls(*peer_tls);
             }
             Step::MoveLeader { from, to } => {
-                assert_eq!(
-                    Some(*from),
-                    self.leader,
-                    "only the leader transfers: {step:?}"
-                );
+                assert_eq!(Some(*from), self.leader, "from is the leader: {step:?}");
                 let to = self.members.iter().find(|member| member.id == *to);
                 let able = to.is_some_and(|to| !to.learner && self.serves(to));
                 assert!(able, "the new leader is a serving voter: {step:?}");
