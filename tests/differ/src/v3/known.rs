@@ -64,7 +64,7 @@ pub(crate) const KNOWN: &[Known] = &[
     },
     Known {
         era: Some(Era::Former),
-        reason: "in a transaction, 3.4 checks a put's key before its lease; 3.7 checks the lease first",
+        reason: "in a transaction, 3.4 first checks a put's key; 3.7 first checks its lease",
         applies: |_, ours, theirs| {
             ours.contains("lease not found") && theirs.contains("key not found")
         },
