@@ -77,8 +77,8 @@ impl Members {
         known.ok_or_else(|| BackupError::internal(format!("{endpoint} is not in --endpoints")))
     }
 
-    /// Returns the user's token for a member, or `None` if there is no user, authentication is disabled, or the member
-    /// refuses the password but the client has a certificate.
+    /// Returns the user's token for a member. Returns `None` if there is no user or authentication is disabled. Also returns
+    /// `None` if the member refuses the password but the client has a certificate.
     pub(crate) async fn token(
         &self,
         endpoint: &str,

@@ -38,8 +38,8 @@ pub(crate) struct Report {
     pub(crate) applied: u64,
     pub(crate) version: String,
     pub(crate) running: RunningRelease,
-    /// Why a snapshot of the member would be unconfirmed: a voter did not answer a linearizable read, so that it may be out of
-    /// date, or the CORRUPT alarm is raised. `None` if neither applies.
+    /// Why a snapshot of the member would be unconfirmed. Either a voter did not answer a linearizable read, so it may be out
+    /// of date, or the CORRUPT alarm is raised. `None` if neither applies.
     pub(crate) cut_off: Option<String>,
 }
 
@@ -51,8 +51,8 @@ pub(crate) struct Snapshot {
     pub(crate) pieces: BoxStream<'static, Result<Bytes, BackupError>>,
 }
 
-/// Returns the voters that answered, in the order to try them: followers, the leader, followers that are far behind, then the
-/// members that are cut off from a quorum or have the CORRUPT alarm.
+/// Returns the voters that answered, in the order to try them: followers, the leader, and followers that are far behind. The
+/// members that are cut off from a quorum or have the CORRUPT alarm come last.
 ///
 /// # Errors
 /// Returns an error if no voter answered, or if two voters belong to different clusters.

@@ -131,8 +131,8 @@ impl Backups {
         })
     }
 
-    /// Creates the job of a backup. The inner error says why the job was not created: the cluster does not exist, the job
-    /// cannot be built from the spec, another backup is running, or the API server refuses the job.
+    /// Creates the job of a backup. The inner error says why the job was not created. Reasons: the cluster does not exist, the
+    /// job cannot be built from the spec, another backup is running, or the API server refuses the job.
     async fn begin(
         &self,
         backup: &EtcdBackup,

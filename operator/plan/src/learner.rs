@@ -47,8 +47,8 @@ pub(super) fn advance(joined: &Joined<'_>) -> Option<Step> {
     Some(wait_or_remove(joined, ordinal, member))
 }
 
-/// Returns whether a silent learner cannot start: its pod has an obstacle, it has been silent for `selfHealing.unhealthyAfter`,
-/// or it has no pod and a step was refused.
+/// Returns whether a silent learner cannot start. Reasons: its pod has an obstacle, it has been silent for
+/// `selfHealing.unhealthyAfter`, or it has no pod and a step was refused.
 pub(super) fn cannot_start(joined: &Joined<'_>, member: &MemberSeen) -> bool {
     let at = member.ordinal;
     let at = at.and_then(|ordinal| Some((ordinal, joined.pass.pod(ordinal)?)));
@@ -72,8 +72,8 @@ fn has_caught_up(joined: &Joined<'_>, member: &MemberSeen) -> bool {
     member.started && member.raft_index >= needed
 }
 
-/// Returns the step that removes a learner that reports an unusable disk, whose node is lost, or that is silent for too long
-/// although its pod runs. Returns a wait for any other learner. A learner's disk holds no unique data.
+/// Returns the step that removes the learner if it reports an unusable disk, its node is lost, or it is silent for too long
+/// although its pod runs. Otherwise returns a wait. A learner's disk holds no unique data.
 fn wait_or_remove(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Step {
     let behind = Why::LearnerBehind(member.id);
     let Some(pod) = joined.pass.pod(ordinal) else {

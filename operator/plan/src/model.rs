@@ -179,7 +179,7 @@ pub enum Role {
     Learner,
 }
 
-/// The peer TLS mode of a pod. A running cluster changes between `Off` and `On` by way of `Ready`.
+/// The peer TLS mode of a pod. A running cluster passes through `Ready` when it changes between `Off` and `On`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PeerTls {

@@ -113,9 +113,9 @@ impl<'a> Pass<'a> {
         pod.exit.is_some() || self.is_stuck(pod)
     }
 
-    /// Returns the peer TLS mode that a member's pod must have. It is `On` if the member's peer URL uses TLS, else `Ready` if
-    /// the spec requests TLS or another member's peer URL uses it, else `Off`. For an ordinal without a member, or whose member
-    /// has a foreign address, returns the value of the claim's annotation.
+    /// Returns the peer TLS mode that a member's pod must have. It is `On` if the member's peer URL uses TLS. Else it is
+    /// `Ready` if the spec requests TLS or another member's peer URL uses it. Else it is `Off`. For an ordinal without a
+    /// member, or whose member has a foreign address, returns the value of the claim's annotation.
     pub(super) fn peer_tls_of(&self, ordinal: Ordinal) -> PeerTls {
         let member = self.seen.member(ordinal);
         let Some(member) = member.filter(|member| !member.foreign_address) else {

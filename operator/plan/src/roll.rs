@@ -10,8 +10,9 @@ use super::{
 use crate::model::{MemberSeen, Ordinal, PeerTls, PodSeen, Removal, Step, Stop, Why};
 
 /// Returns the next step of a rolling update. Returns `None` if all members are up to date, if updates are not allowed, or if
-/// the only member has no disk. Returns a wait until secrets exist, the version is allowed, a rollout permit is free, members
-/// have settled, and the user approves a restart of the leader. The caller has checked that all members serve.
+/// the only member has no disk. Returns a wait until all conditions are met: secrets exist, the version is allowed, a rollout
+/// permit is free, members have settled, and the user approves a restart of the leader. The caller has checked that all members
+/// serve.
 pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     let spec = joined.pass.spec;
     if !spec.updates_members() || !joined.has_copies() {

@@ -130,9 +130,9 @@ fn cluster_report(report: &Report) -> ClusterReport {
     }
 }
 
-/// Returns the ordinals of the members that are pods of this cluster, by member id. Users can set any peer URL, so the URL is
-/// tried last. The order is: the member that answers at a pod's address, the ordinal in the status, the name of a member whose
-/// pod or claim exists, and the peer URL.
+/// Returns the ordinals of the members that are pods of this cluster, by member id. Uses these sources in order: the member
+/// that answers at a pod's address, the ordinal in the status, and the name of a member whose pod or claim exists. Uses the
+/// peer URL last, because users can set any URL.
 fn ordinals(
     cluster: &Cluster<'_>,
     members: &[Member],

@@ -29,9 +29,9 @@ pub(crate) fn min_available(budget: &PodDisruptionBudget) -> Option<u32> {
 }
 
 /// Returns the disruption budget of the voters. `min_available` applies unless the spec sets a number or percentage as
-/// `minAvailable` or `maxUnavailable`. Pods that are not ready can always be evicted if the resulting `minAvailable` is the
-/// number 0, or if the spec sets only `maxUnavailable` and `min_available` is 0. Otherwise they can be evicted only while the
-/// budget is met, because their members can still vote.
+/// `minAvailable` or `maxUnavailable`. Pods that are not ready can always be evicted in two cases: the resulting `minAvailable`
+/// is the number 0, or the spec sets only `maxUnavailable` and `min_available` is 0. Otherwise they can be evicted only while
+/// the budget is met, because their members can still vote.
 pub(crate) fn budget(cluster: &Cluster<'_>, min_available: u32) -> PodDisruptionBudget {
     let options = cluster
         .spec()

@@ -1,4 +1,4 @@
-//! Faults of a cluster: pods and disks are lost, members form a second quorum, and users change the spec and the membership or
+//! Faults of a cluster. Pods and disks are lost, and members form a second quorum. Users change the spec and the membership, or
 //! delete claims in use. A disk is lost only if a quorum of intact members remains, because no step could repair more.
 
 use witan_crd::{

@@ -124,8 +124,9 @@ impl Archiver<'_> {
         Ok(records)
     }
 
-    /// Returns the revision from which changes can continue a backup: the backup's own revision, at least 2, so that both have it
-    /// and their digests can be compared. Returns `None` if the member is behind it, has compacted it or has another history.
+    /// Returns the revision from which changes can continue a backup: the backup's own revision, but at least 2. Both have that
+    /// revision, so their digests can be compared. Returns `None` if the member is behind it, has compacted it or has another
+    /// history.
     async fn resume_revision(
         &self,
         record: &BackupRecord,
