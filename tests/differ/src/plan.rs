@@ -23,7 +23,7 @@ pub const DIALECTS: [&str; 5] = ["v2", "v3", "watch", "lease", "auth"];
 pub struct Plan {
     /// The dialect, one of [`DIALECTS`].
     pub dialect: String,
-    /// The seeds, each of which defines a sequence.
+    /// The seeds. Each one defines a sequence.
     pub seeds: Vec<u64>,
     /// Number of requests in a sequence.
     pub steps: usize,

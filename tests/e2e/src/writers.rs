@@ -45,7 +45,7 @@ pub struct Writers {
 }
 
 impl Writers {
-    /// Starts `count` writers, each of which begins at a different member of `addresses`.
+    /// Starts `count` writers. Each one starts at a different member of `addresses`.
     pub fn start(count: usize, addresses: &[String]) -> Self {
         let runtime = grpc::runtime();
         let (stop, acknowledged) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
@@ -115,7 +115,7 @@ async fn write(
     all
 }
 
-/// Returns the longest time between two successive acknowledgments, the second of which is after `since`.
+/// Returns the longest time between two successive acknowledgments. Ignores pairs that end before `since`.
 pub fn longest_gap(written: &[Written], since: Instant) -> Duration {
     let pairs = written.windows(2).filter(|pair| pair[1].at >= since);
     let gaps = pairs.map(|pair| pair[1].at - pair[0].at);

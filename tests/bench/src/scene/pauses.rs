@@ -148,8 +148,8 @@ async fn write(channel: Channel, times: Rc<RefCell<Vec<Duration>>>) {
     }
 }
 
-/// Returns the p99 and the maximum duration of the puts in milliseconds, during `done` and for [`WATCHED`] after it, because
-/// the operation may continue after its answer.
+/// Returns the p99 and the maximum duration of the puts in milliseconds, during `done` and for [`WATCHED`] after it. The
+/// operation may continue after its answer.
 async fn watched(times: &RefCell<Vec<Duration>>, done: impl Future<Output = ()>) -> String {
     times.borrow_mut().clear();
     done.await;

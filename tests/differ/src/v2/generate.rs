@@ -33,7 +33,7 @@ const FAULT_PERCENT: u64 = 11;
 const WATCHES_MAX: usize = 10;
 /// One step in this many starts a group of writes with a short TTL, whose expiration the run awaits.
 const SHORT_ONE_IN: u64 = 250;
-/// Number of steps after it, some of which also write with a short TTL.
+/// Number of steps after the first step of such a group. Some of them also write with a short TTL.
 const SHORT_MORE: usize = 6;
 
 /// Number of remembered writes.
@@ -182,7 +182,7 @@ impl Maker {
         self.request(kind, path, asked)
     }
 
-    /// Returns a request with two faults, of which a server reports one.
+    /// Returns a request with two faults. A server reports only one of them.
     fn faults(&mut self) -> Step {
         let asked: Vec<String> = (0..2)
             .map(|_| {

@@ -6,7 +6,7 @@ use super::membership::add;
 
 const READ: (&str, &str) = ("kv/range", r#"{"key":"YQ==","serializable":true}"#);
 
-/// Calls of every service, many of which are also invalid for another reason.
+/// Calls of every service. Many of them are also invalid for another reason.
 const CALLS: &[(&str, &str)] = &[
     READ,
     ("kv/range", r#"{"key":"YQ=="}"#),

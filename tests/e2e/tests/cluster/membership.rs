@@ -34,7 +34,7 @@ fn remove(through: &Server, id: u64) {
     change(through, &["remove", &format!("{id:x}")]);
 }
 
-/// Prepares a member that joins the members `present`, the first of which adds it. Returns its position.
+/// Prepares a member that joins the members `present`. The first of them adds it. Returns its position.
 fn add_joining(cluster: &mut Cluster, present: &[usize], args: &[&str]) -> usize {
     let at = cluster.prepare_joining(present);
     let peer_url = cluster.member(at).peer_url();

@@ -100,8 +100,8 @@ const ETCDUTL: &str = "#!/bin/sh\nexec \"$TOOLS/etcdutl36\" \"$@\"\n";
 const CURL: &str =
     "#!/bin/sh\nexec \"$CURL\" --fail-with-body --silent --show-error --max-time 60 \"$@\"\n";
 
-/// Returns the script's lines for a block with its text in `file` and the next block in `next`, or `None` for a block that is
-/// not run.
+/// Returns the script's lines for a block, or `None` for a block that is not run. `file` contains the block's text, and `next`
+/// contains the next block's text.
 fn step(mark: &Mark, text: &str, file: &Path, next: &Path) -> Option<String> {
     let (file, next) = (file.display(), next.display());
     match mark {

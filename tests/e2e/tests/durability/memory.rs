@@ -51,7 +51,7 @@ const PAGE_KEYS: i64 = 500;
 
 type Kv = KvClient<Channel>;
 
-/// Keys with one version, the first of which are overwritten once.
+/// `keys` keys. Each key has one version, and the first `overwritten` keys have a second one.
 #[derive(Clone, Copy, Debug)]
 struct Data {
     keys: usize,

@@ -164,8 +164,8 @@ fn unread_snapshots_pin_at_most_the_free_quota() {
 /// Size in bytes of a put that is decoded on another thread.
 const LARGE_PUT_BYTES: usize = 300 << 10;
 
-/// Runs `act` and checks that another client's large puts are delayed by at most a quarter of its duration plus an allowance
-/// for a busy machine.
+/// Runs `act` and checks the delay of another client's large puts. It is at most a quarter of the duration of `act`, plus an
+/// allowance for a busy machine.
 fn large_puts_go_on(server: &Server, what: &str, mut act: impl FnMut()) {
     let address = server.address();
     let put = |stop: &AtomicBool| {

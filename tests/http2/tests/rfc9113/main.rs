@@ -1,5 +1,5 @@
-//! Clauses of RFC 9113 that bind a server and that h2spec does not test, with frames and the permitted reactions of the HTTP/2
-//! code and of h2. Each error code also has a test, because h2spec accepts the end of a connection for any code.
+//! Clauses of RFC 9113 that h2spec does not test and that apply to a server. Each one has frames and the permitted reactions of
+//! the HTTP/2 code and of h2. Each error code also has a test, because h2spec accepts the end of a connection for any code.
 //! `server/crates/http2/docs/rfc9113.md` maps clauses to tests.
 //!
 //! `check` contains the rules for every frame of a server, and all tests apply them.

@@ -1,4 +1,4 @@
-//! Three members with more data than memory, one of which loses its disk.
+//! Three members have more data than memory, and one member loses its disk.
 
 use std::{fs, time::Duration};
 
