@@ -226,7 +226,11 @@ impl Checker {
         match (stream.blocks, pseudo.as_slice()) {
             (1, [(name, _)]) if name == b":status" && fields[0].0 == *name => {}
             (2, []) if end => {}
-            _ => return Err(format!("8.3: not the header block of an answer: {fields:?}")),
+            _ => {
+                return Err(format!(
+                    "8.3: not the header block of an answer: {fields:?}"
+                ));
+            }
         }
         let banned: [&[u8]; 5] = [
             b"connection",

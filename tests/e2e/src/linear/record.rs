@@ -30,9 +30,7 @@ pub fn orderly(batches: &[Batch]) -> Result<Vec<Change>, String> {
     for batch in batches {
         let newest = seen.last().map_or(0, |change| change.revision);
         if let Some(late) = batch.iter().find(|change| change.revision <= newest) {
-            return Err(format!(
-                "{late:?} arrived after revision {newest}"
-            ));
+            return Err(format!("{late:?} arrived after revision {newest}"));
         }
         for change in batch {
             if seen
@@ -128,9 +126,7 @@ fn owned(record: &[Change], history: &[Call]) -> Result<(), String> {
             asked.remove(&(change.pair, change.slot, change.value))
         };
         if !allowed {
-            return Err(format!(
-                "{change:?} happened once more than requested"
-            ));
+            return Err(format!("{change:?} happened once more than requested"));
         }
     }
     let mut revisions = BTreeSet::new();

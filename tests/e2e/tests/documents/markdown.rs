@@ -85,7 +85,9 @@ fn mark(language: &str, before: &str) -> Result<Option<Mark>, String> {
         ("sh", Some(comment)) => match comment.split_once(": ") {
             Some(("not run", rest)) if reason(rest) => Ok(Some(Mark::NotRun)),
             Some(("fails with", rest)) if reason(rest) => Ok(Some(Mark::Fails(rest.to_owned()))),
-            _ => Err(format!("unknown mark, or a mark without a reason: {comment}")),
+            _ => Err(format!(
+                "unknown mark, or a mark without a reason: {comment}"
+            )),
         },
         ("text", Some("output")) => Ok(Some(Mark::Output)),
         (language, _) if OTHERS.contains(&language) => Ok(None),

@@ -51,8 +51,7 @@ async fn one_pod_stores_changes_while_a_schedule_requests_it() {
         ]
     );
     assert_eq!(
-        pod["metadata"]["name"],
-        "hourly-changes",
+        pod["metadata"]["name"], "hourly-changes",
         "the fixed name allows only one pod"
     );
     assert!(pod["metadata"]["labels"].get("witan.dev/cluster").is_none());
