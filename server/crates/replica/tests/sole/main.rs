@@ -119,10 +119,10 @@ fn a_sole_voter_leads_at_once_and_answers_after_the_fsync() {
 #[test]
 fn no_sweep_is_proposed_while_the_corrupt_alarm_refuses_it() {
     let (mut replica, mut host) = fresh();
-    let value = Bytes::from(vec![b'v'; 10 << 10]);
+    let value = Bytes::from(vec![b'v'; 2 << 10]);
     let put = || KvOperation::Put(Put { key: "k".into(), value: value.clone(), ..Put::default() });
-    let mut commands: Vec<Command> = (0..600).map(|_| put().into()).collect();
-    commands.push(KvOperation::Compact(Compact { revision: 600 }).into());
+    let mut commands: Vec<Command> = (0..3000).map(|_| put().into()).collect();
+    commands.push(KvOperation::Compact(Compact { revision: 3000 }).into());
     let alarm = AlarmCommand {
         action: AlarmAction::Activate as i32,
         member: ID,
@@ -132,6 +132,7 @@ fn no_sweep_is_proposed_while_the_corrupt_alarm_refuses_it() {
     for (ticket, command) in (1..).zip(commands) {
         propose(&mut replica, ticket, command);
         replica.turn(&mut host).expect("no halt");
+        replica.take(Input::Turned { monotonic_ns: ticket, sync_ns: 1 });
     }
     assert!(
         replica.view().machine.kv.is_sweeping(),

@@ -233,15 +233,21 @@ impl World {
     }
 }
 
-/// Takes the next response of a stream. Returns `None` if none is ready.
-async fn next(answers: &mut Answers) -> Option<WatchResponse> {
+/// Takes the next item of a stream. Returns `None` if none is ready.
+async fn next_item(answers: &mut Answers) -> Option<Result<WatchResponse, Status>> {
     for _ in 0..IDLE_POLLS {
-        if let Some(answer) = answers.next().now_or_never() {
-            return Some(answer.expect("it goes on").expect("no error"));
+        if let Some(item) = answers.next().now_or_never() {
+            return Some(item.expect("the stream continues"));
         }
         tokio::task::yield_now().await;
     }
     None
+}
+
+/// Takes the next response of a stream. Returns `None` if none is ready.
+async fn next(answers: &mut Answers) -> Option<WatchResponse> {
+    let item = next_item(answers).await;
+    item.map(|answer| answer.expect("no error"))
 }
 
 /// Returns some items of `one`, from the first difference on.
@@ -375,8 +381,8 @@ fn a_watch_that_too_many_requests_end_can_be_resumed() {
         world.withdraw_needed_state().await;
         // Fill the inbox.
         while world.member.node.fresh_view().now_or_never().is_none() {}
-        let ended = world.sessions[0].0.next().now_or_never();
-        let status = ended.flatten().expect("it ends").unwrap_err();
+        let ended = next_item(&mut world.sessions[0].0).await;
+        let status = ended.expect("the stream ends").unwrap_err();
         assert_eq!(status.code(), Code::Unavailable);
         assert_eq!(status.message(), "etcdserver: too many requests");
     });
