@@ -80,6 +80,21 @@ impl NodeOfStates {
         completions.flush();
     }
 
+    /// Applies the queued commands to `kv`, publishes the state, and completes the requests of these commands.
+    pub fn apply(&mut self, kv: &mut Kv) {
+        let mut machine = StateMachine { kv: kv.clone(), ..StateMachine::default() };
+        let mut completions = CompletionBatch::default();
+        while let Ok(request) = self.requests.try_recv() {
+            if let LoopRequest::Propose(proposal) = request {
+                let outcome = machine.apply(proposal.entry.entry());
+                completions.push(proposal.to, AppliedCommand { outcome, index: 0 });
+            }
+        }
+        *kv = machine.kv;
+        self.publish(kv);
+        completions.flush();
+    }
+
     /// Publishes a state whose key space is `kv`.
     fn publish(&self, kv: &Kv) {
         self.node.shared.latest.publish(view_of(kv), true);

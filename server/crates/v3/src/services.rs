@@ -153,7 +153,6 @@ macro_rules! response_is_short {
     (hot $response:path) => {
         impl MessageResponse for $response {}
     };
-    (unary etcdserverpb::DeleteRangeResponse) => {};
     (unary $response:path) => {
         impl MessageResponse for $response {}
     };

@@ -44,9 +44,9 @@ macro_rules! calls {
                 large {
                     "/etcdserverpb.KV/Range" kv::range(RangeRequest) -> RangeResponse, V3Keys, ["kv/range"];
                     "/etcdserverpb.KV/Txn" kv::txn(TxnRequest) -> TxnResponse, V3Keys, ["kv/txn"];
+                    "/etcdserverpb.KV/DeleteRange" kv::delete_range(DeleteRangeRequest) -> DeleteRangeResponse, V3Keys, ["kv/deleterange"];
                 }
                 unary {
-                    "/etcdserverpb.KV/DeleteRange" kv::delete_range(DeleteRangeRequest) -> DeleteRangeResponse, V3Keys, ["kv/deleterange"];
                     "/etcdserverpb.KV/Compact" kv::compact(CompactionRequest) -> CompactionResponse, V3Root, ["kv/compaction"];
                 }
                 server_stream {

@@ -108,5 +108,5 @@ async fn put_key(ctx: &Context, name: &[u8], key: &Bytes, lease: LeaseId) -> Rpc
 
 async fn delete_key(ctx: &Context, key: Bytes) -> RpcResult<Option<ResponseHeader>> {
     let request = DeleteRangeRequest { key, ..DeleteRangeRequest::default() };
-    Ok(kv::delete_range(ctx, request).await?.header)
+    Ok(kv::delete_range(ctx, request).await?.response.header)
 }

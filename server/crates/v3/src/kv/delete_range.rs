@@ -5,16 +5,17 @@ use witan_dialect::sampling::KeyOperation;
 use witan_machine::kv::{self, DeleteReply};
 
 use super::{
-    Context, Header, LARGE_READ_KEYS, RpcResult, authorize, fits, header, key_values, permit_if,
-    propose_in,
+    Context, Header, LARGE_READ_KEYS, RpcResult, WithPermit, authorize, fits, header, key_values,
+    permit_if, propose_in,
 };
 use crate::error::RpcError;
 
-/// Validates, authorizes and proposes a deletion. If it returns many pairs, waits for a large-read permit.
+/// Validates, authorizes and proposes a deletion. If it returns many pairs, waits for a large-read permit and keeps the permit
+/// until the response is encoded.
 pub(crate) async fn delete_range(
     ctx: &Context,
     request: DeleteRangeRequest,
-) -> RpcResult<DeleteRangeResponse> {
+) -> RpcResult<WithPermit<DeleteRangeResponse>> {
     check(&request)?;
     fits(ctx, &request)?;
     ctx.count_key(KeyOperation::Write, &request.key);
@@ -22,9 +23,9 @@ pub(crate) async fn delete_range(
     authorize::before_proposal(ctx, |caller| caller.delete(&delete)).await?;
     let many = |state: &kv::Kv| state.delete_reads_more_than(&delete, LARGE_READ_KEYS);
     let permit = permit_if(ctx, delete.reads_span(), many).await?;
-    let (done, _permit) = propose_in(ctx, delete, permit).await?;
+    let (done, permit) = propose_in(ctx, delete, permit).await?;
     let header = header::at(&ctx.node, done.revision);
-    Ok(response(header, done.output))
+    Ok(WithPermit::new(response(header, done.output), permit))
 }
 
 /// Fails with `EmptyKey` if a deletion has no key.
@@ -52,5 +53,44 @@ pub(super) fn response(header: Header, reply: DeleteReply) -> DeleteRangeRespons
         header,
         deleted: reply.deleted,
         prev_kvs: key_values(reply.prev_kvs),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use tokio::task::yield_now;
+    use witan_base::account::JobKind;
+    use witan_node::testing::NodeOfStates;
+
+    use super::*;
+    use crate::test_context::{context, put};
+
+    #[test]
+    fn a_response_with_many_pairs_keeps_its_permit() {
+        let mut state = kv::Kv::default();
+        for key in 0..=LARGE_READ_KEYS {
+            put(&mut state, format!("k{key:04}"), "value");
+        }
+        actix_rt::System::new().block_on(async {
+            let mut states = NodeOfStates::begin(&state);
+            let ctx = context(states.node.clone());
+            let _other = ctx.account().permit(JobKind::Read).await;
+            let is_free = || ctx.account().try_permit(JobKind::Read).is_some();
+            let (key, range_end) = ("k".into(), "l".into());
+            let request = DeleteRangeRequest { key, range_end, prev_kv: true };
+            let mut deletion = Box::pin(delete_range(&ctx, request));
+            let answer = loop {
+                if let Some(answer) = deletion.as_mut().now_or_never() {
+                    break answer.expect("a deletion");
+                }
+                yield_now().await;
+                states.apply(&mut state);
+            };
+            assert_eq!(answer.response.prev_kvs.len() as u64, LARGE_READ_KEYS + 1);
+            assert!(!is_free());
+            drop(answer);
+            assert!(is_free());
+        });
     }
 }
