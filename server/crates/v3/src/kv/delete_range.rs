@@ -5,12 +5,12 @@ use witan_dialect::sampling::KeyOperation;
 use witan_machine::kv::{self, DeleteReply};
 
 use super::{
-    Context, Header, LARGE_READ_KEYS, RpcResult, WithPermit, authorize, fits, header, key_values,
-    permit_if, propose_in,
+    Context, Header, LARGE_READ_KEYS, RpcResult, WHOLE_BYTES, WithPermit, authorize, estimate,
+    fits, header, key_values, permit_if, propose_in,
 };
 use crate::error::RpcError;
 
-/// Validates, authorizes and proposes a deletion. If it returns many pairs, waits for a large-read permit and keeps the permit
+/// Validates, authorizes and proposes a deletion. If it returns many or long pairs, waits for a large-read permit and keeps it
 /// until the response is encoded.
 pub(crate) async fn delete_range(
     ctx: &Context,
@@ -21,8 +21,11 @@ pub(crate) async fn delete_range(
     ctx.count_key(KeyOperation::Write, &request.key);
     let delete = operation(request);
     authorize::before_proposal(ctx, |caller| caller.delete(&delete)).await?;
-    let many = |state: &kv::Kv| state.delete_reads_more_than(&delete, LARGE_READ_KEYS);
-    let permit = permit_if(ctx, delete.reads_span(), many).await?;
+    let is_large = |state: &kv::Kv| {
+        state.delete_reads_more_than(&delete, LARGE_READ_KEYS)
+            || estimate::deletion_bytes(state, &delete) > WHOLE_BYTES
+    };
+    let permit = permit_if(ctx, delete.reads_span(), is_large).await?;
     let (done, permit) = propose_in(ctx, delete, permit).await?;
     let header = header::at(&ctx.node, done.revision);
     Ok(WithPermit::new(response(header, done.output), permit))
@@ -67,30 +70,32 @@ mod tests {
     use crate::test_context::{context, put};
 
     #[test]
-    fn a_response_with_many_pairs_keeps_its_permit() {
-        let mut state = kv::Kv::default();
-        for key in 0..=LARGE_READ_KEYS {
-            put(&mut state, format!("k{key:04}"), "value");
-        }
+    fn a_response_with_many_or_long_pairs_keeps_its_permit() {
         actix_rt::System::new().block_on(async {
-            let mut states = NodeOfStates::begin(&state);
-            let ctx = context(states.node.clone());
-            let _other = ctx.account().permit(JobKind::Read).await;
-            let is_free = || ctx.account().try_permit(JobKind::Read).is_some();
-            let (key, range_end) = ("k".into(), "l".into());
-            let request = DeleteRangeRequest { key, range_end, prev_kv: true };
-            let mut deletion = Box::pin(delete_range(&ctx, request));
-            let answer = loop {
-                if let Some(answer) = deletion.as_mut().now_or_never() {
-                    break answer.expect("a deletion");
+            for (keys, value_len) in [(LARGE_READ_KEYS + 1, 5), (5, 1 << 20)] {
+                let mut state = kv::Kv::default();
+                for key in 0..keys {
+                    put(&mut state, format!("k{key:04}"), vec![b'v'; value_len]);
                 }
-                yield_now().await;
-                states.apply(&mut state);
-            };
-            assert_eq!(answer.response.prev_kvs.len() as u64, LARGE_READ_KEYS + 1);
-            assert!(!is_free());
-            drop(answer);
-            assert!(is_free());
+                let mut states = NodeOfStates::begin(&state);
+                let ctx = context(states.node.clone());
+                let _other = ctx.account().permit(JobKind::Read).await;
+                let is_free = || ctx.account().try_permit(JobKind::Read).is_some();
+                let (key, range_end) = ("k".into(), "l".into());
+                let request = DeleteRangeRequest { key, range_end, prev_kv: true };
+                let mut deletion = Box::pin(delete_range(&ctx, request));
+                let answer = loop {
+                    if let Some(answer) = deletion.as_mut().now_or_never() {
+                        break answer.expect("a deletion");
+                    }
+                    yield_now().await;
+                    states.apply(&mut state);
+                };
+                assert_eq!(answer.response.prev_kvs.len() as u64, keys);
+                assert!(!is_free(), "{keys} keys");
+                drop(answer);
+                assert!(is_free(), "{keys} keys");
+            }
         });
     }
 }

@@ -1,10 +1,12 @@
 //! The key-value calls, one per file. Keys and values are shared, never copied.
 //!
-//! Reading order: this file (common parts) → `put`, `range`, `delete_range`, `compact` → `txn`, `overlap`, `executed`.
+//! Reading order: this file (common parts) → `put`, `range`, `delete_range`, `compact` → `txn`, `overlap`, `estimate`,
+//! `executed`.
 //! `long_range` sends a long range in one message, and `range_stream` in several.
 
 mod compact;
 pub(crate) mod delete_range;
+mod estimate;
 mod executed;
 mod overlap;
 pub(crate) mod put;
@@ -184,14 +186,14 @@ pub(super) fn needs_disk<T>(done: &Result<T, KvError>) -> bool {
     matches!(done, Err(KvError::NotResident))
 }
 
-/// Waits for a large-read permit if a command contains ranges (`spans`) and may read many keys of the latest state (`many`).
+/// Waits for a large-read permit if a command can read much (`may_be_large`) and does so in the latest state (`is_large`).
 /// Otherwise, returns `None` immediately.
 async fn permit_if(
     ctx: &Context,
-    spans: bool,
-    many: impl FnOnce(&Kv) -> bool,
+    may_be_large: bool,
+    is_large: impl FnOnce(&Kv) -> bool,
 ) -> RpcResult<Option<Permit>> {
-    if spans && many(&ctx.node.view().await?.machine.kv) {
+    if may_be_large && is_large(&ctx.node.view().await?.machine.kv) {
         Ok(Some(Box::pin(ctx.account().permit(JobKind::Read)).await))
     } else {
         Ok(None)

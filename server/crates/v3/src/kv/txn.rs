@@ -17,8 +17,8 @@ use witan_node::RequestType;
 
 use super::{
     Context, Header, LARGE_READ_KEYS, Permit, ReadBounds, ReadReply, ReadSize, RpcResult,
-    WithPermit, authorize, delete_range, executed, fits, header, overlap::BranchWrites, permit_if,
-    propose_in, put, range, read,
+    WHOLE_BYTES, WithPermit, authorize, delete_range, estimate, executed, fits, header,
+    overlap::BranchWrites, permit_if, propose_in, put, range, read,
 };
 use crate::error::RpcError;
 
@@ -94,16 +94,23 @@ struct TxnDone {
     permit: Option<Permit>,
 }
 
-/// Authorizes and proposes a transaction. Returns a permit if it compares values or can read more than `LARGE_READ_KEYS` keys.
-/// Fails with `ResponseTooLarge` if it compares or sorts too many bytes of the latest state.
+/// Authorizes and proposes a transaction. Returns a permit if it compares values, can read more than `LARGE_READ_KEYS` keys, or
+/// can return more than `WHOLE_BYTES` bytes. Fails with `ResponseTooLarge` if it compares or sorts too many bytes of the latest
+/// state.
 async fn write_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
     let txn = operation(request);
     authorize::before_proposal(ctx, |caller| caller.txn(&txn)).await?;
     let (txn, permit) = if txn.compares_values() {
         Box::pin(check_compared_bytes(ctx, txn)).await?
     } else {
-        let many = |state: &kv::Kv| state.txn_reads_more_than(&txn, LARGE_READ_KEYS);
-        let permit = permit_if(ctx, txn.reads_spans(), many).await?;
+        let value_bytes_max = ctx.settings.max_request_bytes as u64;
+        let single_bytes = estimate::txn_reads(&txn).saturating_mul(value_bytes_max);
+        let may_be_large = txn.reads_spans() || single_bytes > WHOLE_BYTES;
+        let is_large = |state: &Kv| {
+            state.txn_reads_more_than(&txn, LARGE_READ_KEYS)
+                || estimate::txn_bytes(state, &txn) > WHOLE_BYTES
+        };
+        let permit = permit_if(ctx, may_be_large, is_large).await?;
         (txn, permit)
     };
     let (done, permit) = propose_in(ctx, txn, permit).await?;
@@ -333,10 +340,14 @@ pub(crate) fn response(header: Header, reply: TxnReply) -> TxnResponse {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use futures_util::FutureExt as _;
     use witan_api::v3::etcdserverpb::{DeleteRangeRequest, PutRequest, RangeRequest};
+    use witan_base::account::JobKind;
     use witan_machine::{command::Command, kv::ValueSource};
+    use witan_node::testing::NodeOfStates;
 
     use super::*;
+    use crate::test_context;
 
     fn op_of(request: Request) -> RequestOp {
         RequestOp { request: Some(request) }
@@ -472,6 +483,30 @@ mod tests {
                 assert_eq!(found, holds, "{result} of {target}: {key:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_write_that_returns_long_values_needs_a_permit() {
+        let mut state = Kv::default();
+        for at in 0..6 {
+            test_context::put(&mut state, vec![b'k', at], vec![at; 1 << 20]);
+        }
+        actix_rt::System::new().block_on(async {
+            let states = NodeOfStates::begin(&state);
+            let ctx = test_context::context(states.node.clone());
+            for (gets, free) in [(2, 2), (3, 2), (6, 1)] {
+                let gets = (0..gets).map(|at| {
+                    let key = vec![b'k', at].into();
+                    op_of(Request::RequestRange(RangeRequest { key, ..Default::default() }))
+                });
+                let ops = gets.chain([op_put("a")]).collect();
+                let mut done = Box::pin(super::txn(&ctx, txn(ops, vec![])));
+                assert!(done.as_mut().now_or_never().is_none());
+                let permits = std::iter::from_fn(|| ctx.account().try_permit(JobKind::Read));
+                let permits = permits.collect::<Vec<_>>();
+                assert_eq!(permits.len(), free);
+            }
+        });
     }
 
     #[test]
