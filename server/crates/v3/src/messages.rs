@@ -24,7 +24,7 @@ use witan_api::v3::{
     },
     mvccpb::KeyValue,
 };
-use witan_dialect::{Context, blocking, jobs::WithPermit};
+use witan_dialect::{Context, blocking, jobs::WithPermit, reply};
 use witan_transport::{Outgoing, RequestBody, RequestMessages};
 
 use super::RpcResult;
@@ -50,6 +50,9 @@ pub(super) trait UnaryResponse: Sized + Send + 'static {
     /// Returns whether [`Self::into_outgoing`] must run on another thread.
     fn needs_other_thread(&self) -> bool;
 
+    /// Returns the length in bytes of the encoded message, or 0 for a long range. Takes as long as encoding.
+    fn encoded_bytes(&self) -> usize;
+
     /// Encodes the response. A long range is encoded later, while it is sent. Takes long if [`Self::needs_other_thread`] is
     /// true.
     fn into_outgoing(self) -> Outgoing;
@@ -59,6 +62,10 @@ impl<M: MessageResponse> UnaryResponse for M {
     fn needs_other_thread(&self) -> bool {
         let (pairs, bytes) = self.weight();
         pairs > INLINE_PAIRS || bytes > INLINE_BYTES
+    }
+
+    fn encoded_bytes(&self) -> usize {
+        self.encoded_len()
     }
 
     fn into_outgoing(self) -> Outgoing {
@@ -72,6 +79,13 @@ impl UnaryResponse for RangeAnswer {
         match self {
             Self::Whole(range) => range.needs_other_thread(),
             Self::Long(_) => false,
+        }
+    }
+
+    fn encoded_bytes(&self) -> usize {
+        match self {
+            Self::Whole(range) => range.encoded_bytes(),
+            Self::Long(_) => 0,
         }
     }
 
@@ -140,6 +154,8 @@ fn weight(pairs: &[KeyValue]) -> (usize, usize) {
 }
 
 /// Decodes a request, runs `verb` and encodes the response. Holds the permit until the response is encoded or being sent.
+/// Charges a large response before it is encoded. Without this charge, only the number of processors would limit the memory of
+/// the responses that are being encoded.
 pub(super) async fn respond<Q, A>(
     ctx: &Context,
     body: &Bytes,
@@ -150,12 +166,19 @@ where
     A: UnaryResponse,
 {
     let with_permit = verb(ctx, read(ctx, body).await?).await?;
-    if with_permit.response.needs_other_thread() {
-        let encoded = blocking::run(ctx.account(), move || with_permit.response.into_outgoing());
-        Ok(Box::pin(encoded).await.map_err(RpcError::from)?)
-    } else {
-        Ok(with_permit.response.into_outgoing())
+    if !with_permit.response.needs_other_thread() {
+        return Ok(with_permit.response.into_outgoing());
     }
+    let account = ctx.account().clone();
+    let encode = move || {
+        let length = with_permit.response.encoded_bytes();
+        let charge = reply::charge(Some(&account), length);
+        let _charge = charge.map_err(|_| RpcError::TooManyRequests)?;
+        // The closure owns the permit, so that it stays taken if the client disconnects.
+        Ok::<_, RpcError>(with_permit.map(A::into_outgoing))
+    };
+    let encoded = Box::pin(blocking::run(ctx.account(), encode)).await;
+    Ok(encoded.map_err(RpcError::from)??.response)
 }
 
 /// Decodes a unary call's message from its collected body, on another thread if the message is large.
@@ -244,10 +267,93 @@ fn framed(response: &impl Message) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
+    use futures_util::FutureExt as _;
     use http_body_util::BodyExt as _;
-    use witan_api::v3::etcdserverpb::LeaseKeepAliveResponse;
+    use tokio::{sync::oneshot, task::yield_now};
+    use tonic::Code;
+    use witan_api::v3::etcdserverpb::{LeaseKeepAliveResponse, RangeRequest};
+    use witan_base::account::{JobKind, Resource};
+    use witan_machine::kv::Kv;
+    use witan_node::testing::NodeOfStates;
 
     use super::*;
+    use crate::test_context::context;
+
+    /// The body of a request without fields.
+    static EMPTY: Bytes = Bytes::from_static(&[0; PREFIX_BYTES]);
+
+    /// A response whose encoding waits for the test.
+    struct SlowResponse {
+        begun: oneshot::Sender<()>,
+        end: mpsc::Receiver<()>,
+    }
+
+    impl UnaryResponse for SlowResponse {
+        fn needs_other_thread(&self) -> bool {
+            true
+        }
+
+        fn encoded_bytes(&self) -> usize {
+            0
+        }
+
+        fn into_outgoing(self) -> Outgoing {
+            self.begun.send(()).expect("the test waits");
+            self.end.recv().expect("the test ends the encoding");
+            Outgoing::Message(Vec::new())
+        }
+    }
+
+    #[test]
+    fn a_large_response_is_charged_before_it_is_encoded() {
+        actix_rt::System::new().block_on(async {
+            let states = NodeOfStates::begin(&Kv::default());
+            let ctx = context(states.node.clone());
+            let code = async || {
+                let verb = async |_: &Context, _: RangeRequest| {
+                    let (key, value) = ("k".into(), vec![0_u8; INLINE_BYTES].into());
+                    let kvs = vec![KeyValue { key, value, ..KeyValue::default() }];
+                    let response = RangeResponse { kvs, ..RangeResponse::default() };
+                    Ok::<_, RpcError>(WithPermit::without(response))
+                };
+                let done = respond(&ctx, &EMPTY, verb).await;
+                done.map_or_else(|status| status.code(), |_| Code::Ok)
+            };
+            let answers = Resource::Answers;
+            let all = ctx.account().hold(answers, answers.limit());
+            assert!(all.is_some());
+            assert_eq!(code().await, Code::ResourceExhausted);
+            drop(all);
+            assert_eq!(code().await, Code::Ok);
+        });
+    }
+
+    #[test]
+    fn a_response_that_is_being_encoded_keeps_its_permit_without_its_client() {
+        actix_rt::System::new().block_on(async {
+            let states = NodeOfStates::begin(&Kv::default());
+            let ctx = context(states.node.clone());
+            let permit = ctx.account().permit(JobKind::Read).await;
+            let _other = ctx.account().permit(JobKind::Read).await;
+            let ((begun, is_begun), (finish, end)) = (oneshot::channel(), mpsc::sync_channel(1));
+            let verb = async move |_: &Context, _: RangeRequest| {
+                let response = SlowResponse { begun, end };
+                Ok::<_, RpcError>(WithPermit::new(response, Some(permit)))
+            };
+            let mut call = Box::pin(respond(&ctx, &EMPTY, verb));
+            assert!(call.as_mut().now_or_never().is_none());
+            is_begun.await.expect("the response is encoded");
+            drop(call);
+            let is_free = || ctx.account().try_permit(JobKind::Read).is_some();
+            assert!(!is_free());
+            finish.send(()).expect("the encoding waits");
+            while !is_free() {
+                yield_now().await;
+            }
+        });
+    }
 
     #[tokio::test]
     async fn each_message_of_a_stream_has_its_own_frame() {
