@@ -1,6 +1,10 @@
 //! Sends and receives snapshots, each on a stream of its own. `snapshot` defines the stream's contents after its raft message.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use tokio::{
@@ -33,6 +37,10 @@ const ATTEMPTS: u32 = 6;
 /// Delay before the second attempt. It doubles with each further attempt.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
+/// Minimum time between a refusal and the report of it. Meanwhile, the allocator of the receiver returns the memory of the
+/// refused state, which would otherwise count as memory of the receiver's own state.
+const REFUSAL_PAUSE: Duration = Duration::from_secs(1);
+
 #[derive(Debug, thiserror::Error)]
 enum DeliverError {
     #[error(transparent)]
@@ -47,6 +55,15 @@ impl DeliverError {
         match self {
             Self::Dial(_) => true,
             Self::Send(error) => error.may_retry(),
+        }
+    }
+
+    /// Returns the time to wait before the failure is reported, if sending took `took`. The replica sends the next snapshot
+    /// soon after the report, so a member that can never hold the state would receive snapshots without a pause.
+    fn pause(&self, took: Duration) -> Duration {
+        match self.may_retry() {
+            true => Duration::ZERO,
+            false => took.max(REFUSAL_PAUSE),
         }
     }
 }
@@ -69,7 +86,7 @@ pub(super) fn start(
 }
 
 /// Sends a snapshot to a member in up to [`ATTEMPTS`] attempts. Returns the event that tells the replica whether the member has
-/// received it.
+/// received it. After a refusal, waits first.
 pub(super) async fn send(
     shared: Arc<Shared>,
     peer: Arc<Peer>,
@@ -77,7 +94,9 @@ pub(super) async fn send(
     message: Bytes,
 ) -> PeerEvent {
     let member = peer.id.to_string();
-    let _held = shared.node.hold_for_member(&view);
+    let begun = Instant::now();
+    let held = shared.node.hold_for_member(&view);
+    let mut pause = Duration::ZERO;
     for attempt in 1..=ATTEMPTS {
         match send_once(&shared, &peer, view.clone(), &message).await {
             Ok(()) => return PeerEvent::SnapshotDelivered,
@@ -85,12 +104,15 @@ pub(super) async fn send(
                 let retried = attempt < ATTEMPTS && error.may_retry();
                 tracing::warn!(member, attempt, retried, %error, "failed to send a snapshot to a member");
                 if !retried {
+                    pause = error.pause(begun.elapsed());
                     break;
                 }
                 sleep(RETRY_PAUSE * (1 << attempt)).await;
             }
         }
     }
+    drop((held, view));
+    sleep(pause).await;
     PeerEvent::SnapshotFailed
 }
 
@@ -174,5 +196,14 @@ mod tests {
         started.set(handle).expect("one transfer was started");
         let reported = told.await.expect("the result is reported");
         assert_eq!(reported, (PeerEvent::SnapshotDelivered, true));
+    }
+    #[test]
+    fn a_member_that_refuses_a_snapshot_gets_the_next_one_after_a_pause() {
+        let refused = DeliverError::Send(SendError::Refused("no memory".into()));
+        let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
+        assert_eq!(refused.pause(Duration::ZERO), second);
+        assert_eq!(refused.pause(minute), minute);
+        let busy = DeliverError::Send(SendError::Busy("another snapshot".into()));
+        assert_eq!(busy.pause(minute), Duration::ZERO);
     }
 }
