@@ -15,8 +15,7 @@ mod metrics;
 
 use witan_api::peer::StateHash;
 use witan_base::{panics, version};
-use witan_machine::view::View;
-use witan_node::{Node, StatesToHash};
+use witan_node::{FrozenState, Node, StatesToHash};
 use witan_snapshot::{self as snapshot, StateChecksums};
 use witan_storage::run_at_low_priority;
 
@@ -26,10 +25,13 @@ pub use metrics::CorruptionMetrics;
 /// Hashes the states that the replica's thread has frozen, one at a time, and stores the hashes. Completes when that thread
 /// ends.
 pub async fn hash_states(node: Node, mut frozen: StatesToHash) {
-    while let Some(view) = frozen.next().await {
-        let hashing = panics::run_blocking(move || run_at_low_priority(|| Ok(hash(&view))));
+    while let Some(state) = frozen.next().await {
+        let hashing = panics::run_blocking(move || run_at_low_priority(|| Ok(hash(&state))));
         match hashing.await {
-            Ok(Ok(hash)) => node.state_hashes().add(hash),
+            Ok(Ok(Some(hash))) => node.state_hashes().add(hash),
+            Ok(Ok(None)) => tracing::warn!(
+                "stopped hashing a state for a comparison, because the state pinned too much memory or disk space"
+            ),
             Ok(Err(error)) => tracing::warn!(%error, "failed to hash the state for a comparison"),
             // The process is stopping.
             Err(_) => return,
@@ -37,16 +39,18 @@ pub async fn hash_states(node: Node, mut frozen: StatesToHash) {
     }
 }
 
-/// Returns the hash of a state with its log index and revisions, as members compare it.
-fn hash(view: &View) -> StateHash {
+/// Returns the hash of a state with its log index and revisions, as members compare it. Returns `None` if the state must be
+/// released early.
+fn hash(state: &FrozenState) -> Option<StateHash> {
+    let view = &state.view;
     let kv = &view.machine.kv;
-    let StateChecksums { keys, others } = snapshot::of_state(view);
-    StateHash {
+    let StateChecksums { keys, others } = snapshot::of_state(view, || state.must_end())?;
+    Some(StateHash {
         release: version::WITAN.to_owned(),
         index: view.position.index,
         revision: kv.revision().0,
         compact_revision: kv.compacted().0,
         keys,
         others,
-    }
+    })
 }

@@ -167,7 +167,8 @@ impl Host for NodeHost {
         self.logged.update(&view.machine, members_changed);
         for Applied { index, ticket, outcome, members, hashed } in applied {
             if let Some(state) = hashed {
-                self.frozen.offer(*state, &outcome.reply);
+                let readers = &self.shared.held_views;
+                self.frozen.offer(*state, &outcome.reply, readers);
             }
             if let Some(members) = members {
                 self.post.update_members(&members);

@@ -82,7 +82,7 @@ pub use reconfiguration::{Reconfiguration, UnsafeReconfiguration};
 pub use replica_loop::{EXIT_LOG_LOST, EXIT_REMOVED};
 pub use replica_loop::{NodeParts, start};
 pub use request_durations::RequestType;
-pub use state_hashes::{FrozenStates, StateHashes, StatesToHash};
+pub use state_hashes::{FrozenState, FrozenStates, StateHashes, StatesToHash};
 pub use status::AuthState;
 pub use tokens::Tokens;
 pub use tree_watchers::TreeWatcher;

@@ -2,7 +2,11 @@
 //!
 //! `witan_snapshot` computes the hashes, and `corruption` reacts to differences.
 
-use std::{collections::VecDeque, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use tokio::{
     sync::{broadcast, broadcast::error::RecvError, watch},
@@ -11,7 +15,10 @@ use tokio::{
 use witan_api::peer::StateHash;
 use witan_machine::{Reply, view::View};
 
-use super::{LoopRequest, Node, NodeError};
+use super::{
+    LoopRequest, Node, NodeError,
+    held_views::{HeldView, HeldViews},
+};
 
 /// Number of hashes to keep. etcd keeps ten.
 const HASHES_KEPT: usize = 16;
@@ -52,10 +59,25 @@ impl Node {
     }
 }
 
+/// A state to hash. It counts as the state of a reader until it is dropped.
+#[derive(Clone, Debug)]
+pub struct FrozenState {
+    /// The state.
+    pub view: View,
+    held: Arc<HeldView>,
+}
+
+impl FrozenState {
+    /// Returns whether the state pins too much memory, so that it must not be hashed.
+    pub fn must_end(&self) -> bool {
+        self.held.end.is_told()
+    }
+}
+
 /// The sending half of the queue of states to hash.
 #[derive(Clone, Debug)]
 pub struct FrozenStates {
-    to: broadcast::Sender<View>,
+    to: broadcast::Sender<FrozenState>,
     /// Whether to hash states after compactions.
     compactions: bool,
 }
@@ -67,25 +89,29 @@ impl FrozenStates {
         (Self { to, compactions }, StatesToHash(frozen))
     }
 
-    /// Queues the state after the entry with this reply for hashing. Drops the oldest state if [`FROZEN_MAX`] states wait.
-    pub(super) fn offer(&self, view: View, reply: &Reply) {
+    /// Queues the state after the entry with this reply for hashing and adds it to `readers`. Drops the oldest state if
+    /// [`FROZEN_MAX`] states wait.
+    pub(super) fn offer(&self, view: View, reply: &Reply, readers: &HeldViews) {
         if self.compactions || !matches!(reply, Reply::Kv(_)) {
+            let held = Arc::new(readers.hold(&view.machine, true));
             // An error means that the process ends.
-            let _ = self.to.send(view);
+            let _ = self.to.send(FrozenState { view, held });
         }
     }
 }
 
 /// The receiving half of the queue of states to hash.
 #[derive(Debug)]
-pub struct StatesToHash(broadcast::Receiver<View>);
+pub struct StatesToHash(broadcast::Receiver<FrozenState>);
 
 impl StatesToHash {
-    /// Takes the oldest queued state, or waits for a state. Returns `None` if the replica's thread has ended.
-    pub async fn next(&mut self) -> Option<View> {
+    /// Takes the oldest queued state, or waits for a state. Skips states that pin too much memory. Returns `None` if the
+    /// replica's thread has ended.
+    pub async fn next(&mut self) -> Option<FrozenState> {
         loop {
             match self.0.recv().await {
-                Ok(view) => return Some(view),
+                Ok(state) if state.must_end() => {}
+                Ok(state) => return Some(state),
                 Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => return None,
             }
@@ -156,6 +182,12 @@ mod tests {
         }
     }
 
+    fn state(index: u64) -> View {
+        let mut view = View::default();
+        view.position.index = index;
+        view
+    }
+
     #[test]
     fn the_last_hashes_are_kept() {
         let hashes = StateHashes::default();
@@ -170,16 +202,29 @@ mod tests {
     #[tokio::test]
     async fn the_latest_states_are_hashed_when_more_wait_than_are_kept() {
         let (frozen, mut to_hash) = FrozenStates::new(true);
+        let readers = HeldViews::new(None);
         for index in 1..=9 {
-            let mut view = View::default();
-            view.position.index = index;
-            frozen.offer(view, &Reply::Published);
+            frozen.offer(state(index), &Reply::Published, &readers);
         }
         drop(frozen);
         for index in 2..=9 {
-            let next = to_hash.next().await.map(|view| view.position.index);
+            let next = to_hash.next().await.map(|next| next.view.position.index);
             assert_eq!(next, Some(index));
         }
         assert!(to_hash.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_state_that_pins_too_much_memory_is_not_hashed() {
+        let (frozen, mut to_hash) = FrozenStates::new(true);
+        let readers = HeldViews::new(None);
+        frozen.offer(state(1), &Reply::Published, &readers);
+        readers.checkpointed();
+        assert_eq!(readers.end_outdated(), 1, "it counts as a reader");
+        frozen.offer(state(2), &Reply::Published, &readers);
+        let next = to_hash.next().await.expect("a state");
+        assert_eq!(next.view.position.index, 2);
+        readers.checkpointed();
+        assert_eq!((readers.end_outdated(), next.must_end()), (1, true));
     }
 }

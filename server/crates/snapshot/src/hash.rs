@@ -77,8 +77,9 @@ pub struct StateChecksums {
     pub others: u32,
 }
 
-/// Computes the hashes of a state, which are equal on members that have applied the same entries.
-pub fn of_state(view: &View) -> StateChecksums {
+/// Computes the hashes of a state, which are equal on members that have applied the same entries. Returns `None` soon after
+/// `must_end` returns true.
+pub fn of_state(view: &View, must_end: impl Fn() -> bool) -> Option<StateChecksums> {
     let machine = &view.machine;
     let mut others = 0;
     machine.changes_except_keys(None, &mut |change| match change {
@@ -88,7 +89,9 @@ pub fn of_state(view: &View) -> StateChecksums {
         }
         RecordChange::Delete { key } => unreachable!("{key:?} does not exist in an earlier state"),
     });
-    StateChecksums { keys: of_keys(&machine.kv, machine.kv.revision()), others }
+    let hashed = machine.kv.hashed_versions(machine.kv.revision());
+    let keys = of_versions(hashed.take_while(|_| !must_end()));
+    (!must_end()).then_some(StateChecksums { keys, others })
 }
 
 /// Computes the hash that `Maintenance.Hash` returns: a CRC-32C over etcd's buckets, excluding keys that differ between members.
