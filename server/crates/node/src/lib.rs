@@ -18,6 +18,7 @@ mod executor;
 mod held_views;
 mod host;
 mod jobs;
+mod labeled_gauges;
 mod latest_view;
 mod leadership;
 mod lease_questions;

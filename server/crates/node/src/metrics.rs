@@ -1,11 +1,13 @@
 //! The node's metrics: raft, the effects of commands (`counts`, `applies`), and the contents of a view at each scrape.
 
+use std::collections::BTreeMap;
+
 use prometheus::{Histogram, HistogramVec, IntCounter, IntGauge, IntGaugeVec};
 use witan_base::metrics::{Register, gauge};
 use witan_machine::{alarm::AlarmType, levels, member::MemberId, view::View};
 use witan_replica::replica::Role;
 
-use super::{Node, request_durations::RequestDurations};
+use super::{Node, labeled_gauges::LabeledGauges, request_durations::RequestDurations};
 
 /// The metrics that the node updates.
 #[derive(Debug)]
@@ -58,10 +60,10 @@ struct StateSeries {
     memory_other_bytes: IntGauge,
     tree_watchers: IntGauge,
     id: IntGaugeVec,
-    alarms: IntGaugeVec,
-    cluster_version: IntGaugeVec,
+    alarms: LabeledGauges,
+    cluster_version: LabeledGauges,
     cluster_level: IntGauge,
-    known_peers: IntGaugeVec,
+    known_peers: LabeledGauges,
     db_size: [IntGauge; 3],
     live_bytes: IntGauge,
     keys: IntGauge,
@@ -176,10 +178,10 @@ impl StateSeries {
             memory_other_bytes: memory.with_label_values(&["other"]),
             tree_watchers: on.gauge("etcd_debugging_store_watchers", "Count of currently active v2 watchers."),
             id: on.gauges("etcd_server_id", "Server or member ID in hexadecimal format. 1 for 'server_id' label with current ID.", &["server_id"]),
-            alarms: on.gauges("etcd_debugging_server_alarms", "Alarms of all members. 1 for each active alarm, by the member that raised it.", &["server_id", "alarm_type"]),
-            cluster_version: on.gauges("etcd_cluster_version", "Which version is running. 1 for 'cluster_version' label with current cluster version.", &["cluster_version"]),
+            alarms: LabeledGauges::new(on.gauges("etcd_debugging_server_alarms", "Alarms of all members. 1 for each active alarm, by the member that raised it.", &["server_id", "alarm_type"])),
+            cluster_version: LabeledGauges::new(on.gauges("etcd_cluster_version", "Which version is running. 1 for 'cluster_version' label with current cluster version.", &["cluster_version"])),
             cluster_level: level.with_label_values(&["cluster"]),
-            known_peers: on.gauges("etcd_network_known_peers", "The current number of known peers.", &["Local", "Remote"]),
+            known_peers: LabeledGauges::new(on.gauges("etcd_network_known_peers", "The current number of known peers.", &["Local", "Remote"])),
             db_size: [
                 on.gauge("etcd_mvcc_db_total_size_in_bytes", "Total size of the v3 key space in bytes."),
                 on.gauge("etcd_debugging_mvcc_db_total_size_in_bytes", "Total size of the v3 key space in bytes. Old name of etcd_mvcc_db_total_size_in_bytes."),
@@ -234,29 +236,24 @@ impl StateSeries {
         self.auth_revision.set(gauge(view.machine.auth.revision()));
         self.cluster_level.set(view.machine.members.level().into());
         self.is_learner.set(node.is_learner(view).into());
-        for by_label in [&self.alarms, &self.cluster_version, &self.known_peers] {
-            by_label.reset();
-        }
         let own = node.identity().member_id.to_string();
         // The series exist before an alarm is raised, so that alert rules find them.
-        for kind in [AlarmType::NoSpace, AlarmType::Corrupt] {
-            let labels = [own.clone(), alarm_type(kind as i32)];
-            self.alarms.with_label_values(&labels).set(0);
-        }
-        for alarm in node.alarms(view, None) {
-            let labels = [alarm.member.to_string(), alarm_type(alarm.kind)];
-            self.alarms.with_label_values(&labels).set(1);
-        }
+        let inactive = [AlarmType::NoSpace, AlarmType::Corrupt]
+            .map(|kind| (vec![own.clone(), alarm_type(kind as i32)], 0));
+        let active = node.alarms(view, None).map(|alarm| {
+            let labels = vec![alarm.member.to_string(), alarm_type(alarm.kind)];
+            (labels, 1)
+        });
+        let mut alarms = BTreeMap::from(inactive);
+        alarms.extend(active);
+        self.alarms.show(alarms);
         let members = &view.machine.members;
-        if let Some((major_minor, _)) = members.cluster_version.rsplit_once('.') {
-            self.cluster_version
-                .with_label_values(&[major_minor])
-                .set(1);
-        }
-        for member in members.by_id.keys() {
-            let labels = [own.clone(), member.to_string()];
-            self.known_peers.with_label_values(&labels).set(1);
-        }
+        let version = members.cluster_version.rsplit_once('.');
+        let version = version.map(|(major_minor, _)| (vec![major_minor.to_owned()], 1));
+        self.cluster_version.show(version.into_iter().collect());
+        let known = members.by_id.keys();
+        let known = known.map(|member| (vec![own.clone(), member.to_string()], 1));
+        self.known_peers.show(known.collect());
     }
 }
 
