@@ -137,6 +137,7 @@ fn transfer(shared: &Shared, member: MemberId) -> Transfer {
         cluster_id: shared.node.identity().cluster_id,
         member,
         metrics: shared.snapshot_metrics.clone(),
+        panics: shared.metrics.panics.clone(),
     }
 }
 

@@ -26,6 +26,7 @@ mod wire;
 use std::{io, time::Duration};
 
 use tokio::io::AsyncWrite;
+use witan_base::panics::PanicMetrics;
 
 pub use metrics::SnapshotMetrics;
 #[cfg(test)]
@@ -62,6 +63,7 @@ pub(super) struct Transfer {
     pub(super) cluster_id: u64,
     pub(super) member: MemberId,
     pub(super) metrics: SnapshotMetrics,
+    pub(super) panics: PanicMetrics,
 }
 
 /// Writes one frame. Fails if the other side reads nothing for [`STALL_TIMEOUT`].

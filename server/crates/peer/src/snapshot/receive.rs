@@ -7,7 +7,7 @@ use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval},
 };
-use witan_base::panics;
+use witan_base::panics::{self, PanicSource};
 use witan_storage::{
     FORMATS, IncomingSnapshot, ReceivedSnapshot, SnapshotError, SnapshotId, SnapshotReceiver,
 };
@@ -39,6 +39,9 @@ pub(in super::super) enum ReceiveError {
     NoMemory { bytes: u64 },
     #[error("the sender of the snapshot {0}")]
     Protocol(String),
+    /// The panic is logged and counted.
+    #[error("receiving the snapshot panicked")]
+    Panicked,
 }
 
 impl ReceiveError {
@@ -51,7 +54,7 @@ impl ReceiveError {
                 SnapshotError::Busy | SnapshotError::Corrupt(_) => true,
                 SnapshotError::Io(_) | SnapshotError::LaterRelease(_) => false,
             },
-            Self::NoMemory { .. } | Self::Protocol(_) => false,
+            Self::NoMemory { .. } | Self::Protocol(_) | Self::Panicked => false,
         };
         Some(Outcome { delivered: false, busy, reason: self.to_string() })
     }
@@ -69,7 +72,9 @@ pub(in super::super) async fn receive(
     let timer = transfer.metrics.receives.begin(transfer.member);
     let (reading, mut writing) = tokio::io::split(stream);
     let mut reader = FrameReader::new(reading, CHUNK_BYTES + RECORDS_HEADER_BYTES);
-    let received = receive_parts(&mut reader, &mut writing, into, transfer, fits).await;
+    let receiving = receive_parts(&mut reader, &mut writing, into, transfer, fits);
+    let received = panics::contain(&transfer.panics, PanicSource::Job, receiving).await;
+    let received = received.unwrap_or(Err(ReceiveError::Panicked));
     let member = transfer.member.to_string();
     match &received {
         Ok(received) => {

@@ -7,7 +7,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::mpsc,
 };
-use witan_base::panics;
+use witan_base::panics::{self, PanicSource};
 use witan_machine::{
     record::{self, RecordChange},
     view::View,
@@ -94,7 +94,14 @@ pub(in super::super) async fn send(
     );
 
     let (parts, waiting) = mpsc::channel(CHUNKS_AHEAD);
-    drop(panics::spawn(move || queue_parts(&view, &resume, &parts)));
+    let panic_metrics = transfer.panics.clone();
+    drop(panics::spawn(move || {
+        // After a panic, the parts end too early, which fails the transfer.
+        let queued = panics::catch(PanicSource::Job, || queue_parts(&view, &resume, &parts));
+        if queued.is_err() {
+            panic_metrics.panicked(PanicSource::Job);
+        }
+    }));
     let sending = send_parts(&mut writing, waiting, &member, bytes);
     // A receiver reports a failure before the records end.
     let outcome = tokio::select! {

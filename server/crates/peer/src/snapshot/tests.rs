@@ -10,7 +10,10 @@ use std::{
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
-use witan_base::metrics::{MetricsPage, Register};
+use witan_base::{
+    metrics::{MetricsPage, Register},
+    panics::PanicMetrics,
+};
 use witan_machine::{
     command::{Command, Entry},
     kv,
@@ -83,6 +86,7 @@ fn transfer() -> Transfer {
         cluster_id: CLUSTER,
         member: MemberId(2),
         metrics: SnapshotMetrics::register(&Register::default()),
+        panics: PanicMetrics::register(&Register::default()),
     }
 }
 
@@ -178,6 +182,37 @@ async fn a_snapshot_that_does_not_fit_in_memory_is_refused() {
     let error = sending.await.unwrap().unwrap_err();
     assert!(!error.may_retry(), "{error}");
     assert_eq!(member.runs(), 0);
+}
+
+#[tokio::test]
+async fn panics_of_both_sides_fail_the_transfer_and_are_counted() {
+    let member = Member::new();
+    let on = Register::default();
+    let context = Transfer { panics: PanicMetrics::register(&on), ..transfer() };
+    let page = MetricsPage::new(on);
+    let counted = |count: u32| {
+        let line = format!("witan_panics_total{{handler=\"job\"}} {count}\n");
+        page.render().contains(&line)
+    };
+    let view = state(100);
+    drop_values(&view, || panic!("on purpose"));
+    let (near, mut far) = duplex(PIPE_BYTES);
+    let of_sender = context.clone();
+    let sending = tokio::spawn(async move { send(view, near, &of_sender).await });
+    let error = member.receive(&mut far).await.unwrap_err();
+    assert!(matches!(error, ReceiveError::Stream(_)), "{error}");
+    assert!(sending.await.unwrap().is_err() && counted(1));
+
+    let (near, mut far) = duplex(PIPE_BYTES);
+    let sending = tokio::spawn(async move { send(state(1), near, &transfer()).await });
+    let into = member.checkpointer.receiver();
+    let panics = |_: u64| -> bool { panic!("on purpose") };
+    let error = receive(&mut far, &into, &context, panics)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, ReceiveError::Panicked), "{error}");
+    let error = sending.await.unwrap().unwrap_err();
+    assert!(!error.may_retry() && counted(2), "{error}");
 }
 
 #[tokio::test]
