@@ -170,6 +170,8 @@ impl CallError {
     pub fn is_refusal(&self) -> bool {
         match self {
             CallError::NoMember | CallError::Connection { .. } => false,
+            // etcd sends the code `Unknown` for this timeout.
+            CallError::Refused { .. } if self.says("leader transfer took too long") => false,
             CallError::Refused { status, .. } => !matches!(
                 status.code(),
                 tonic::Code::Unavailable | tonic::Code::DeadlineExceeded | tonic::Code::Cancelled
@@ -230,7 +232,26 @@ pub trait Members: Send + Sync + 'static {
 
 #[cfg(test)]
 mod tests {
-    use super::Login;
+    use tonic::{Code, Status};
+
+    use super::{CallError, Login};
+
+    #[test]
+    fn a_call_that_may_have_taken_effect_is_not_refused() {
+        let late = "etcdserver: request timed out, leader transfer took too long";
+        for (code, text, refuses) in [
+            (Code::Unknown, late, false),
+            (Code::Unavailable, "etcdserver: request timed out", false),
+            (Code::FailedPrecondition, "etcdserver: not leader", true),
+        ] {
+            let refused = CallError::Refused {
+                member: "orders-0".to_owned(),
+                call: "MoveLeader",
+                status: Box::new(Status::new(code, text)),
+            };
+            assert_eq!(refused.is_refusal(), refuses, "{text}");
+        }
+    }
 
     #[test]
     fn an_entered_password_has_no_line_breaks_at_its_end() {

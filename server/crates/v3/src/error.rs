@@ -82,6 +82,8 @@ errors! {
     TimeoutLeaderFailed = Unavailable "etcdserver: request timed out, possibly due to previous leader failure";
     /// The request timed out, and the leader was unreachable while it waited.
     TimeoutConnectionLost = Unavailable "etcdserver: request timed out, possibly due to connection lost";
+    /// The new leader was not elected within the election timeout. (etcd's server sends this code.)
+    TimeoutLeaderTransfer = Unknown "etcdserver: request timed out, leader transfer took too long";
     /// The membership change could cause quorum loss.
     Unhealthy = Unavailable "etcdserver: unhealthy cluster";
     /// Members disagree about the data.

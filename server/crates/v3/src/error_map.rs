@@ -41,6 +41,7 @@ impl From<NodeError> for RpcError {
 impl From<TransferError> for RpcError {
     fn from(error: TransferError) -> Self {
         match error {
+            TransferError::Fault(NodeError::Timeout) => RpcError::TimeoutLeaderTransfer,
             TransferError::Fault(fault) => fault.into(),
             TransferError::Refused(TransferRefused::NotLeader) => RpcError::NotLeader,
             TransferError::Refused(
@@ -168,5 +169,12 @@ mod tests {
         );
         let refused = ProposeError::<kv::KvError>::Fault(NodeError::ClusterVersion);
         assert_eq!(RpcError::from(refused), RpcError::ClusterVersionTooLow);
+    }
+
+    #[test]
+    fn a_leadership_transfer_has_its_own_timeout() {
+        let status = Status::from(RpcError::from(TransferError::Fault(NodeError::Timeout)));
+        let text = "etcdserver: request timed out, leader transfer took too long";
+        assert_eq!((status.code(), status.message()), (Code::Unknown, text));
     }
 }
