@@ -80,6 +80,26 @@ impl NodeOfStates {
         completions.flush();
     }
 
+    /// Makes later linearizable reads wait, as on a follower.
+    pub fn lag(&self) {
+        let latest = &self.node.shared.latest;
+        if let Some(view) = latest.get() {
+            latest.publish(view, false);
+        }
+    }
+
+    /// Completes the waiting linearizable reads with this state.
+    pub fn answer_reads(&mut self, machine: StateMachine) {
+        let view = Arc::new(View { machine, ..View::default() });
+        let mut completions = CompletionBatch::default();
+        while let Ok(request) = self.requests.try_recv() {
+            if let LoopRequest::Read { to } = request {
+                completions.push(to, view.clone());
+            }
+        }
+        completions.flush();
+    }
+
     /// Applies the queued commands to `kv`, publishes the state, and completes the requests of these commands.
     pub fn apply(&mut self, kv: &mut Kv) {
         let mut machine = StateMachine { kv: kv.clone(), ..StateMachine::default() };

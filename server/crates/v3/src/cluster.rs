@@ -73,7 +73,7 @@ pub(super) async fn member_remove(
     request: MemberRemoveRequest,
 ) -> RpcResult<MemberRemoveResponse> {
     let id = MemberId(request.id);
-    find_member(&ctx.node.view().await?.machine.members, id)?;
+    find_member(ctx, id).await?;
     check_quorum(ctx, Reconfiguration::Remove(id)).await?;
     let change = ChangeMembers { remove: request.id, voters: true, ..ChangeMembers::default() };
     ctx.node.propose(change).await?;
@@ -103,8 +103,7 @@ pub(super) async fn member_promote(
     request: MemberPromoteRequest,
 ) -> RpcResult<MemberPromoteResponse> {
     let id = MemberId(request.id);
-    let learner = find_member(&ctx.node.view().await?.machine.members, id)?.learner;
-    if !learner {
+    if !find_member(ctx, id).await?.learner {
         return Err(RpcError::MemberNotLearner);
     }
     check_quorum(ctx, Reconfiguration::Promote(id)).await?;
@@ -133,8 +132,14 @@ async fn members(ctx: &Context) -> RpcResult<Vec<Member>> {
     Ok(api_members(&ctx.node.view().await?.machine.members))
 }
 
-fn find_member(members: &MemberRegistry, id: MemberId) -> RpcResult<&Known> {
-    members.by_id.get(&id).ok_or(RpcError::MemberNotFound)
+/// Returns a member. If this member's state lacks it, reads a linearizable state, because this member can lag behind.
+async fn find_member(ctx: &Context, id: MemberId) -> RpcResult<Known> {
+    let find = |members: &MemberRegistry| members.by_id.get(&id).cloned();
+    if let Some(member) = find(&ctx.node.view().await?.machine.members) {
+        return Ok(member);
+    }
+    let found = find(&ctx.node.read().await?.machine.members);
+    found.ok_or(RpcError::MemberNotFound)
 }
 
 fn api_members(members: &MemberRegistry) -> Vec<Member> {
@@ -171,7 +176,31 @@ fn check_length(urls: &[String]) -> RpcResult<()> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+    use witan_machine::{StateMachine, kv::Kv};
+    use witan_node::testing::NodeOfStates;
+
     use super::*;
+    use crate::test_context::context;
+
+    #[test]
+    fn a_member_that_this_member_does_not_know_yet_is_found() {
+        actix_rt::System::new().block_on(async {
+            let mut states = NodeOfStates::begin(&Kv::default());
+            states.lag();
+            let ctx = context(states.node.clone());
+            let mut machine = StateMachine::default();
+            let added = Known { id: 7, learner: true, ..Known::default() };
+            machine.members.by_id.insert(added.member_id(), added);
+            for (id, expect) in [(7, Ok(true)), (8, Err(RpcError::MemberNotFound))] {
+                let mut found = Box::pin(find_member(&ctx, MemberId(id)));
+                assert!(found.as_mut().now_or_never().is_none());
+                states.answer_reads(machine.clone());
+                let learner = found.await.map(|member| member.learner);
+                assert_eq!(learner, expect, "{id}");
+            }
+        });
+    }
 
     #[test]
     fn urls_are_validated_like_etcd() {
