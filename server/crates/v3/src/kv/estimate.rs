@@ -126,12 +126,28 @@ mod tests {
             (vec![delete(false), put(false, 8)], vec![], (0, 0)),
             (vec![put(true, 8), range(&one)], vec![], (2, 2 * 110)),
             (vec![range(&sorted)], vec![], (1, 300)),
-            (vec![range(&Range { limit: 1, ..all.clone() })], vec![], (1, 100)),
-            (vec![range(&Range { keys_only: true, ..all.clone() })], vec![], (1, 6)),
-            (vec![range(&Range { count_only: true, ..all.clone() })], vec![], (1, 0)),
+            (
+                vec![range(&Range { limit: 1, ..all.clone() })],
+                vec![],
+                (1, 100),
+            ),
+            (
+                vec![range(&Range { keys_only: true, ..all.clone() })],
+                vec![],
+                (1, 6),
+            ),
+            (
+                vec![range(&Range { count_only: true, ..all.clone() })],
+                vec![],
+                (1, 0),
+            ),
         ] {
             let txn = txn(success, failure);
-            assert_eq!((txn_reads(&txn), txn_bytes(&state, &txn)), expect, "{txn:?}");
+            assert_eq!(
+                (txn_reads(&txn), txn_bytes(&state, &txn)),
+                expect,
+                "{txn:?}"
+            );
         }
     }
 }

@@ -497,7 +497,10 @@ mod tests {
             for (gets, free) in [(2, 2), (3, 2), (6, 1)] {
                 let gets = (0..gets).map(|at| {
                     let key = vec![b'k', at].into();
-                    op_of(Request::RequestRange(RangeRequest { key, ..Default::default() }))
+                    op_of(Request::RequestRange(RangeRequest {
+                        key,
+                        ..Default::default()
+                    }))
                 });
                 let ops = gets.chain([op_put("a")]).collect();
                 let mut done = Box::pin(super::txn(&ctx, txn(ops, vec![])));
