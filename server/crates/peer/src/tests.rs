@@ -301,13 +301,8 @@ fn a_silent_stream_is_closed() {
         read_timeout: Duration::from_millis(50),
         ..PeerSettings::default()
     };
-    let mut two = started_with(
-        2,
-        bound.remove(1),
-        &members,
-        PeerDialer::default(),
-        settings,
-    );
+    let dialer = PeerDialer::default();
+    let mut two = started_with(2, bound.remove(1), &members, dialer, settings);
     let mut silent = TcpStream::connect(addresses[1]).unwrap();
     silent.set_read_timeout(Some(PATIENCE)).unwrap();
     silent.write_all(&greeting(CLUSTER, 1, 2)).unwrap();
