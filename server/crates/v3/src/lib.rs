@@ -3,8 +3,8 @@
 //! Each call is one function, `async fn(ctx, request) -> RpcResult<response>`, which gRPC and the gateway share.
 //!
 //! Reading order: `error` (codes and messages) → `kv` (one file per call) → `authorize` → `range_stream`, `lease`, `cluster`,
-//! `maintenance`, `snapshot`, `auth` → `header`, `error_map` → `services` (gRPC) → `messages`, `long_range` (encoding) →
-//! `watch` (streams), `stream_end` → `concurrency` (locks, elections) → `health` → `gateway`.
+//! `maintenance`, `snapshot`, `auth` → `header`, `error_map` → `services` (gRPC) → `messages`, `list_elements` (decoding),
+//! `long_range` (encoding) → `watch` (streams), `stream_end` → `concurrency` (locks, elections) → `health` → `gateway`.
 
 mod auth;
 mod authorize;
@@ -19,6 +19,7 @@ mod header;
 mod health;
 mod kv;
 mod lease;
+mod list_elements;
 mod long_range;
 mod maintenance;
 mod messages;

@@ -23,12 +23,13 @@ use witan_api::v3::{
         response_op::Response as OpResponse,
     },
     mvccpb::KeyValue,
+    shape::Shaped,
 };
 use witan_dialect::{Context, blocking, jobs::WithPermit, reply};
 use witan_transport::{Outgoing, RequestBody, RequestMessages};
 
 use super::RpcResult;
-use crate::{error::RpcError, long_range::RangeAnswer};
+use crate::{error::RpcError, kv::txn, list_elements, long_range::RangeAnswer};
 
 /// Size in bytes above which a request is decoded on another thread, because it can contain many operations.
 const INLINE_REQUEST_BYTES: usize = 256 << 10;
@@ -162,7 +163,7 @@ pub(super) async fn respond<Q, A>(
     verb: impl AsyncFnOnce(&Context, Q) -> RpcResult<WithPermit<A>>,
 ) -> Result<Outgoing, Status>
 where
-    Q: Message + Default + 'static,
+    Q: Shaped + Message + Default + 'static,
     A: UnaryResponse,
 {
     let with_permit = verb(ctx, read(ctx, body).await?).await?;
@@ -181,16 +182,25 @@ where
     Ok(encoded.map_err(RpcError::from)??.response)
 }
 
-/// Decodes a unary call's message from its collected body, on another thread if the message is large.
-async fn read<Q: Message + Default + 'static>(ctx: &Context, body: &Bytes) -> Result<Q, Status> {
+/// Decodes a unary call's message from its collected body, on another thread if the message is large. Fails before decoding if
+/// its lists are too long.
+async fn read<Q>(ctx: &Context, body: &Bytes) -> Result<Q, Status>
+where
+    Q: Shaped + Message + Default + 'static,
+{
     let message = message(body)?;
-    let decoded = if message.len() > INLINE_REQUEST_BYTES {
-        let decoded = Box::pin(blocking::run(ctx.account(), move || Q::decode(message))).await;
+    let large = message.len() > INLINE_REQUEST_BYTES;
+    let elements_max = txn::total_max(ctx.settings.max_txn_ops);
+    let decode = move || -> Result<Q, Status> {
+        list_elements::check(&message, Q::SHAPE, elements_max)?;
+        Q::decode(message).map_err(|e| Status::internal(e.to_string()))
+    };
+    if large {
+        let decoded = Box::pin(blocking::run(ctx.account(), decode)).await;
         decoded.map_err(RpcError::from)?
     } else {
-        Q::decode(message)
-    };
-    decoded.map_err(|e| Status::internal(e.to_string()))
+        decode()
+    }
 }
 
 pub(super) fn read_stream<Q: Message + Default + 'static>(body: RequestBody) -> Streaming<Q> {
@@ -273,7 +283,7 @@ mod tests {
     use http_body_util::BodyExt as _;
     use tokio::{sync::oneshot, task::yield_now};
     use tonic::Code;
-    use witan_api::v3::etcdserverpb::{LeaseKeepAliveResponse, RangeRequest};
+    use witan_api::v3::etcdserverpb::{LeaseKeepAliveResponse, RangeRequest, RequestOp, TxnRequest};
     use witan_base::account::{JobKind, Resource};
     use witan_machine::kv::Kv;
     use witan_node::testing::NodeOfStates;
@@ -351,6 +361,28 @@ mod tests {
             finish.send(()).expect("the encoding waits");
             while !is_free() {
                 yield_now().await;
+            }
+        });
+    }
+
+    #[test]
+    fn a_transaction_with_too_many_operations_is_not_decoded() {
+        actix_rt::System::new().block_on(async {
+            let states = NodeOfStates::begin(&Kv::default());
+            let ctx = context(states.node.clone());
+            let max = txn::total_max(ctx.settings.max_txn_ops);
+            let read = async |operations: usize| {
+                let success = vec![RequestOp::default(); operations];
+                let txn = TxnRequest { success, ..TxnRequest::default() };
+                let read = read::<TxnRequest>(&ctx, &framed(&txn).into()).await;
+                read.map(|txn| txn.success.len())
+            };
+            assert_eq!(read(max).await.expect("it is decoded"), max);
+            // The second message is decoded on another thread.
+            for operations in [max + 1, INLINE_REQUEST_BYTES] {
+                let refusal = read(operations).await.expect_err("it is refused");
+                assert_eq!(refusal.code(), Code::InvalidArgument);
+                assert_eq!(refusal.message(), RpcError::TooManyOps.text());
             }
         });
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use prost::Message;
 use tonic::{Status, Streaming, service::Routes};
-use witan_api::v3::{etcdserverpb, v3electionpb, v3lockpb};
+use witan_api::v3::{etcdserverpb, shape::Shaped, v3electionpb, v3lockpb};
 use witan_auth::Credentials;
 use witan_dialect::Context;
 use witan_dialect::jobs::WithPermit;
@@ -66,7 +66,7 @@ impl RpcService {
         verb: impl AsyncFnOnce(&Context, Q) -> RpcResult<WithPermit<A>>,
     ) -> Outgoing
     where
-        Q: Message + Default + 'static,
+        Q: Shaped + Message + Default + 'static,
         A: UnaryResponse,
     {
         let response = async {

@@ -22,7 +22,10 @@ use actix_web::{
 use bytes::Bytes;
 use prost::Message;
 use serde::Serialize;
-use witan_api::{access::GrpcRoute, v3::shape::Shaped};
+use witan_api::{
+    access::GrpcRoute,
+    v3::shape::{MessageShape, Shaped},
+};
 use witan_auth::Credentials;
 use witan_base::panics::{self, PanicSource};
 use witan_dialect::{
@@ -35,8 +38,9 @@ use witan_dialect::{
 use witan_gocompat::json;
 use witan_machine::member::MemberId;
 
+pub(crate) use self::reader::MESSAGE_DEPTH_MAX;
 use self::{deadline::Deadline, encoding::Encoding, error::GatewayError, reader::JsonDialect};
-use super::{RpcResult, authorize, concurrency::election, lease, watch};
+use super::{RpcResult, authorize, concurrency::election, kv::txn, lease, list_elements, watch};
 use crate::error::RpcError;
 
 const WATCH: &str = "/etcdserverpb.Watch/Watch";
@@ -273,7 +277,8 @@ impl UnaryCall<'_> {
     {
         let (ctx, json_format, body) = (self.ctx, self.json_format, self.body);
         let large = body.len() > INLINE_BYTES;
-        let read = move || decode(&body, json_format);
+        let elements_max = txn::total_max(ctx.settings.max_txn_ops);
+        let read = move || decode_bounded(&body, json_format, elements_max);
         let request: Q = blocking::run_if(ctx.account(), large, read)
             .await
             .map_err(RpcError::from)??;
@@ -308,10 +313,21 @@ pub fn decode<Q: Shaped + Default + Message>(
     body: &[u8],
     json_format: JsonFormat,
 ) -> Result<Q, GatewayError> {
+    decode_bounded(body, json_format, usize::MAX)
+}
+
+/// Like [`decode`], but fails if the lists of the message have more than `elements_max` elements in total.
+fn decode_bounded<Q: Shaped + Default + Message>(
+    body: &[u8],
+    json_format: JsonFormat,
+    elements_max: usize,
+) -> Result<Q, GatewayError> {
     if json::is_space(body) {
         return Ok(Q::default());
     }
-    message(body, json_format).map_err(GatewayError::invalid)
+    let bytes = to_protobuf(body, Q::SHAPE, json_format).map_err(GatewayError::invalid)?;
+    list_elements::check(&bytes, Q::SHAPE, elements_max)?;
+    Q::decode(Bytes::from(bytes)).map_err(|error| GatewayError::invalid(error.to_string()))
 }
 
 /// Decodes the first JSON value in `body`, which must not be empty.
@@ -319,6 +335,16 @@ fn message<Q: Shaped + Default + Message>(
     body: &[u8],
     json_format: JsonFormat,
 ) -> Result<Q, String> {
+    let bytes = to_protobuf(body, Q::SHAPE, json_format)?;
+    Q::decode(Bytes::from(bytes)).map_err(|error| error.to_string())
+}
+
+/// Converts the first JSON value in `body`, which must not be empty, to an encoded message with this shape.
+fn to_protobuf(
+    body: &[u8],
+    shape: &MessageShape,
+    json_format: JsonFormat,
+) -> Result<Vec<u8>, String> {
     let dialect = match (json_format.gateway_version, json_format.encoding) {
         (GatewayVersion::V3_4, Encoding::Base64) => {
             json::check_first(body)?;
@@ -329,10 +355,9 @@ fn message<Q: Shaped + Default + Message>(
             JsonDialect::Protojson(encoding)
         }
     };
-    let read = reader::read(body, Q::SHAPE, dialect);
+    let read = reader::read(body, shape, dialect);
     // A syntax error anywhere in the body takes precedence.
-    let bytes = read.map_err(|told| json::check_first(body).err().unwrap_or(told))?;
-    Q::decode(Bytes::from(bytes)).map_err(|error| error.to_string())
+    read.map_err(|told| json::check_first(body).err().unwrap_or(told))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! Tests of the charges for the responses of unary calls.
+//! Tests of the limits on the requests of unary calls, and of the charges for their responses.
 
 use witan_api::v3::{
-    etcdserverpb::{RangeRequest, RangeResponse},
+    etcdserverpb::{RangeRequest, RangeResponse, TxnRequest, TxnResponse},
     mvccpb::KeyValue,
 };
 use witan_base::account::Resource;
@@ -42,5 +42,36 @@ fn a_response_is_charged_or_refused() {
         assert!(all.is_some() && run().await.is_err());
         drop(all);
         assert!(run().await.is_ok(), "refusals leave no charge");
+    });
+}
+
+#[test]
+fn a_transaction_with_too_many_operations_is_not_decoded() {
+    actix_rt::System::new().block_on(async {
+        let states = NodeOfStates::begin(&Kv::default());
+        let ctx = context(states.node.clone());
+        let max = txn::total_max(ctx.settings.max_txn_ops);
+        let run = async |operations: usize, gateway_version: GatewayVersion| {
+            let success = vec!["{}"; operations].join(",");
+            let call = UnaryCall {
+                ctx: &ctx,
+                json_format: JsonFormat { gateway_version, encoding: Encoding::Base64 },
+                body: format!(r#"{{"success":[{success}]}}"#).into_bytes(),
+                message_max: 1 << 20,
+            };
+            let verb = async |_: &Context, txn: TxnRequest| {
+                assert_eq!(txn.success.len(), operations);
+                Ok::<_, RpcError>(WithPermit::without(TxnResponse::default()))
+            };
+            call.run(verb).await.map(|_| ())
+        };
+        for gateway_version in [GatewayVersion::V3_6, GatewayVersion::V3_4] {
+            assert_eq!(run(max, gateway_version).await, Ok(()));
+            let refusal = Err(GatewayError::from(RpcError::TooManyOps));
+            // The second body is decoded on another thread.
+            for operations in [max + 1, INLINE_BYTES] {
+                assert_eq!(run(operations, gateway_version).await, refusal);
+            }
+        }
     });
 }

@@ -200,9 +200,14 @@ pub(crate) fn check(request: &TxnRequest, ops_max: usize) -> RpcResult<()> {
     check_overlaps(request)
 }
 
+/// Returns the maximum number of operations and comparisons in a transaction and its nested transactions.
+pub(crate) fn total_max(ops_max: usize) -> usize {
+    ops_max.saturating_mul(TXN_LISTS_MAX)
+}
+
 /// Validates each operation separately, in linear time. Returns the number of operations and comparisons.
 fn validate_ops(request: &TxnRequest, ops_max: usize) -> RpcResult<usize> {
-    let total = ops_max.saturating_mul(TXN_LISTS_MAX);
+    let total = total_max(ops_max);
     let mut left = total;
     validate_level(request, ops_max, TXNS_NESTED_MAX, &mut left)?;
     Ok(total - left)

@@ -17,7 +17,7 @@ use self::text::MessageWriter;
 use super::encoding::{Encoding, NamedField};
 
 /// Maximum nesting depth of messages; deeper messages are refused. prost has the same limit.
-const MESSAGE_DEPTH_MAX: usize = 100;
+pub(crate) const MESSAGE_DEPTH_MAX: usize = 100;
 
 /// Maximum number of bytes that `jsonpb` scans for one body; when it is exceeded, the body is refused. `jsonpb` scans each level
 /// of nesting again, so a deep and large body would block a worker. A body of usual size can nest 20 levels deep.
