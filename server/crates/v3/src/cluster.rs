@@ -166,9 +166,11 @@ fn peer_urls(given: &[String]) -> RpcResult<Vec<&str>> {
     Ok(urls)
 }
 
-/// Fails with `MemberBadUrls` if the URLs, which stay in memory, exceed `LONG_TEXT_BYTES_MAX` in total.
+/// Fails with `MemberBadUrls` if the URLs, which stay in memory, exceed `LONG_TEXT_BYTES_MAX` in total. Each URL also counts as
+/// a string, because it can be empty.
 fn check_length(urls: &[String]) -> RpcResult<()> {
-    if urls.iter().map(String::len).sum::<usize>() > LONG_TEXT_BYTES_MAX {
+    let bytes = urls.iter().map(|url| url.len() + size_of::<String>());
+    if bytes.sum::<usize>() > LONG_TEXT_BYTES_MAX {
         return Err(RpcError::MemberBadUrls);
     }
     Ok(())
@@ -218,5 +220,12 @@ mod tests {
             assert!(!judge(bad), "{bad}");
         }
         assert_eq!(peer_urls(&[]), Err(RpcError::MemberBadUrls));
+    }
+
+    #[test]
+    fn empty_urls_count() {
+        let checked = |urls: usize| check_length(&vec![String::new(); urls]);
+        assert_eq!(checked(1024), Ok(()));
+        assert_eq!(checked(LONG_TEXT_BYTES_MAX), Err(RpcError::MemberBadUrls));
     }
 }
