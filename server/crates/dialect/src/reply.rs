@@ -19,7 +19,7 @@ use futures_util::StreamExt as _;
 use witan_api::v2::members::ErrorMessage;
 use witan_base::account::{Account, Charge, Resource, SMALL_BYTES};
 use witan_gocompat::json;
-use witan_transport::{BODY_BYTES_MAX, LINGER_BYTES, connection_data};
+use witan_transport::{BODY_BYTES_MAX, LINGER_BYTES, MESSAGE_BYTES_MAX, connection_data};
 
 /// Size in bytes above which Go's server sends a body in chunks instead of with its length.
 const UNCHUNKED_BYTES: usize = 2048;
@@ -32,16 +32,25 @@ pub const JSON: &str = "application/json";
 /// Media type of forms.
 pub const FORM: &str = "application/x-www-form-urlencoded";
 
-/// Builds a plain-text error like Go's `http.Error`, which adds a newline.
+/// Returns the first [`MESSAGE_BYTES_MAX`] bytes of an error message. A message can quote a large request, and the response to
+/// it is not charged.
+pub fn cut(message: &str) -> &str {
+    &message[..message.floor_char_boundary(MESSAGE_BYTES_MAX)]
+}
+
+/// Builds a plain-text error like Go's `http.Error`, which adds a newline. Cuts the message with [`cut`].
 pub fn text(status: StatusCode, message: &str) -> HttpResponse {
+    let message = cut(message);
     HttpResponse::build(status)
         .insert_header((CONTENT_TYPE, TEXT))
         .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .body(format!("{message}\n"))
 }
 
-/// Completes an error response with a JSON object that contains `message`, the format of errors outside the key spaces.
+/// Completes an error response with a JSON object that contains `message`, the format of errors outside the key spaces. Cuts
+/// the message with [`cut`].
 pub fn error_message(mut builder: HttpResponseBuilder, message: String) -> HttpResponse {
+    let message = cut(&message).to_owned();
     builder
         .insert_header((CONTENT_TYPE, JSON))
         .body(json::encode(&ErrorMessage { message }))
@@ -248,4 +257,20 @@ pub fn content_type(request: &HttpRequest) -> String {
     value.map_or_else(String::new, |value| {
         String::from_utf8_lossy(value.as_bytes()).into_owned()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_that_quote_a_request_are_cut() {
+        let quoted = || "<".repeat(2 * MESSAGE_BYTES_MAX);
+        let body = |response: HttpResponse| response.into_body().try_into_bytes().unwrap();
+        let plain = body(text(StatusCode::BAD_REQUEST, &quoted()));
+        assert_eq!(plain, "<".repeat(MESSAGE_BYTES_MAX) + "\n");
+        let json = body(error_message(HttpResponse::BadRequest(), quoted()));
+        let cut = "\\u003c".repeat(MESSAGE_BYTES_MAX);
+        assert_eq!(json, format!("{{\"message\":\"{cut}\"}}"));
+    }
 }

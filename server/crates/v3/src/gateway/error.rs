@@ -10,7 +10,6 @@ use actix_web::{
 use serde::Serialize;
 use tonic::{Code, Status};
 use witan_dialect::reply::{self, BodyError};
-use witan_transport::MESSAGE_BYTES_MAX;
 
 use super::GatewayVersion;
 use crate::error::RpcError;
@@ -99,7 +98,7 @@ impl GatewayError {
         }
     }
 
-    /// Builds the response with the status and the body of this gateway version. Cuts the text to `MESSAGE_BYTES_MAX` bytes.
+    /// Builds the response with the status and the body of this gateway version. Cuts the text with [`reply::cut`].
     pub(super) fn answer(&self, gateway_version: GatewayVersion) -> HttpResponse {
         let (status, code, text) = match (self, gateway_version) {
             (Self::NotFound, GatewayVersion::V3_4) => {
@@ -119,8 +118,7 @@ impl GatewayError {
             }
         };
         let code = i32::from(code);
-        // The text can quote a large body, and the response is not charged.
-        let text = &text[..text.floor_char_boundary(MESSAGE_BYTES_MAX)];
+        let text = reply::cut(text);
         let json = match gateway_version {
             GatewayVersion::V3_6 => {
                 serde_json::to_vec(&ErrorBodyV36 { code, message: text, error: text })
@@ -166,6 +164,7 @@ pub(super) fn status_of(code: Code, gateway_version: GatewayVersion) -> StatusCo
 #[cfg(test)]
 mod tests {
     use actix_web::body::MessageBody as _;
+    use witan_transport::MESSAGE_BYTES_MAX;
 
     use super::*;
 
