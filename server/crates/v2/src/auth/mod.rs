@@ -18,15 +18,22 @@ use witan_api::v2::{
     auth::{ENABLE, Enabled, INVALID_JSON, INVALID_PATH, ROLES, USERS},
     members::INTERNAL,
 };
+use witan_base::account::{Account, Resource};
 use witan_dialect::{
     Context,
     blocking::{self, INLINE_BYTES},
-    reply,
+    rendering,
+    reply::{self, ChargedText, ResponseRefused},
 };
+use witan_gocompat::text::Sink;
 use witan_logging::LogLimit;
 use witan_machine::{
-    auth::{self, path_permissions},
+    auth::{
+        self, Auth,
+        path_permissions::{self, PathAuthError},
+    },
     operation::{ByPath, Operation},
+    view::View,
 };
 use witan_node::{NodeError, ProposeError};
 
@@ -203,6 +210,39 @@ async fn serve(
             propose(ctx, auth::RoleDelete { name }).await
         }
     }
+}
+
+/// Reads users or roles as a large read, because each user of a role repeats the patterns of the role. `write` appends the response,
+/// whose size in bytes is at least the result of `least_bytes`. Fails if `least_bytes` fails.
+async fn shown(
+    ctx: &Context,
+    request: &HttpRequest,
+    least_bytes: impl FnOnce(&Auth) -> Result<usize, PathAuthError> + Send + 'static,
+    write: impl Fn(&mut dyn Sink, &Auth) + Send + 'static,
+) -> Result<HttpResponse, AuthHttpError> {
+    let job = ctx.large_read().await?;
+    let account = ctx.account().clone();
+    let render = move |view: &View| {
+        let auth = &view.machine.auth;
+        let least_bytes = least_bytes(auth)?;
+        let write = |out: &mut dyn Sink| write(out, auth);
+        Ok::<_, PathAuthError>(render(&account, least_bytes, write))
+    };
+    let (text, _permit) = job.run(render).await?;
+    Ok(headers::build(&ctx.node, StatusCode::OK)
+        .insert_header((CONTENT_TYPE, reply::JSON))
+        .body(reply::framed_text(request, text?)))
+}
+
+/// Renders the output of `write`, which has at least `least_bytes` bytes, if its charge is granted.
+fn render(
+    account: &Account,
+    least_bytes: usize,
+    write: impl Fn(&mut dyn Sink),
+) -> Result<ChargedText, ResponseRefused> {
+    // While nothing is charged, a charge of any size is granted, and a list can be larger than the memory.
+    let _other = account.hold(Resource::Answers, 1).ok_or(ResponseRefused)?;
+    rendering::render_here(account, true, least_bytes, write)
 }
 
 /// Proposes a change to users, roles or the authentication switch. The response body is empty.

@@ -2,9 +2,10 @@
 
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
 use witan_api::v2::auth::{
-    OTHER_ROLE, PERMISSIONS_AND_GRANT, Patterns, Permissions, Role, RoleChange, RoleList,
+    OTHER_ROLE, PERMISSIONS_AND_GRANT, Patterns, Permissions, Role, RoleChange,
 };
 use witan_dialect::Context;
+use witan_gocompat::{json, text::Sink};
 use witan_machine::{
     auth::{
         Auth,
@@ -13,7 +14,7 @@ use witan_machine::{
     operation::ByPath,
 };
 
-use super::{AuthHttpError, body};
+use super::{AuthHttpError, body, shown};
 use crate::headers::json_response;
 
 /// Lists all roles by name, including root. Roles without v2 patterns have empty lists.
@@ -21,16 +22,25 @@ pub(super) async fn list(
     ctx: &Context,
     request: &HttpRequest,
 ) -> Result<HttpResponse, AuthHttpError> {
-    let view = ctx.node.view().await?;
-    let auth = &view.machine.auth;
-    let names = auth.path_role_names();
-    let roles = names.iter().filter_map(|name| find(auth, name)).collect();
-    Ok(json_response(
-        ctx,
-        request,
-        StatusCode::OK,
-        &RoleList { roles },
-    ))
+    shown(ctx, request, |_| Ok(0), write_list).await
+}
+
+/// Appends the roles as a `RoleList` and a newline.
+fn write_list(out: &mut dyn Sink, auth: &Auth) {
+    out.extend_from_slice(b"{\"roles\":[");
+    push_roles(out, auth, &auth.path_role_names());
+    out.extend_from_slice(b"]}\n");
+}
+
+/// Appends these roles with commas between them. Omits roles that do not exist.
+pub(super) fn push_roles(out: &mut dyn Sink, auth: &Auth, names: &[String]) {
+    let roles = names.iter().filter_map(|name| find(auth, name));
+    for (at, role) in roles.enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(&json::encode(&role));
+    }
 }
 
 /// Returns one role, or fails with `RoleMissing` if v2 has no role with this name.
@@ -39,10 +49,18 @@ pub(super) async fn get(
     request: &HttpRequest,
     name: &str,
 ) -> Result<HttpResponse, AuthHttpError> {
-    let view = ctx.node.view().await?;
-    let role = find(&view.machine.auth, name);
-    let role = role.ok_or_else(|| path_permissions::PathAuthError::RoleMissing(name.to_owned()))?;
-    Ok(json_response(ctx, request, StatusCode::OK, &role))
+    let names = [name.to_owned()];
+    let missing = names.clone();
+    let least_bytes = move |auth: &Auth| {
+        let [name] = missing;
+        let role = find(auth, &name).ok_or(path_permissions::PathAuthError::RoleMissing(name));
+        role.map(|_| 0)
+    };
+    let write = move |out: &mut dyn Sink, auth: &Auth| {
+        push_roles(out, auth, &names);
+        out.push(b'\n');
+    };
+    shown(ctx, request, least_bytes, write).await
 }
 
 /// Creates a role with the body's permissions (201), or changes a role by the body's `grant` and `revoke` (200).
@@ -101,4 +119,29 @@ fn api_role(role: String, patterns: path_permissions::PathPatterns) -> Role {
 fn patterns(asked: Patterns) -> path_permissions::PathPatterns {
     let [read, write] = [asked.read, asked.write].map(Option::unwrap_or_default);
     path_permissions::PathPatterns { read, write }
+}
+
+#[cfg(test)]
+mod tests {
+    use witan_api::v2::auth::RoleList;
+
+    use super::*;
+
+    #[test]
+    fn lists_are_encoded_like_their_type() {
+        let patterns = |path: &str| path_permissions::PathPatterns {
+            read: vec![path.into(), "/<".into()],
+            write: Vec::new(),
+        };
+        let mut auth = Auth::default();
+        let roles = vec![("b".into(), patterns("/b")), ("a".into(), patterns("/a"))];
+        auth.import_path_auth(true, Vec::new(), roles);
+        let names = ["a", "b", "root"];
+        let roles = names.iter().filter_map(|name| find(&auth, name)).collect();
+        let mut expect = json::encode(&RoleList { roles });
+        expect.push(b'\n');
+        let mut list = Vec::new();
+        write_list(&mut list, &auth);
+        assert_eq!(String::from_utf8(list), String::from_utf8(expect));
+    }
 }

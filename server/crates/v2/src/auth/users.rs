@@ -1,22 +1,25 @@
 //! `/v2/auth/users`.
 
+use std::collections::BTreeMap;
+
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
 use bytes::Bytes;
 use witan_api::v2::{
-    auth::{OTHER_USER, ROLES_AND_GRANT, User, UserChange, UserList, UserShown},
+    auth::{OTHER_USER, ROLES_AND_GRANT, User, UserChange},
     members::INTERNAL,
 };
 use witan_auth::HashError;
 use witan_dialect::Context;
+use witan_gocompat::{json, text::Sink};
 use witan_machine::{
     auth::{
-        Auth, ROOT,
-        path_permissions::{self, UserCreate, UserUpdate},
+        self, Auth, ROOT,
+        path_permissions::{PathAuthError, UserCreate, UserUpdate},
     },
     operation::ByPath,
 };
 
-use super::{AuthHttpError, body, roles};
+use super::{AuthHttpError, body, roles, shown};
 use crate::headers::json_response;
 
 /// Lists all users with their roles. Omits roles that do not exist.
@@ -24,23 +27,47 @@ pub(super) async fn list(
     ctx: &Context,
     request: &HttpRequest,
 ) -> Result<HttpResponse, AuthHttpError> {
-    let view = ctx.node.view().await?;
-    let auth = &view.machine.auth;
-    let users: Vec<UserShown> = auth
-        .users()
-        .map(|user| {
-            let names = Auth::path_roles(user);
-            let roles = names.iter().filter_map(|name| roles::find(auth, name));
-            UserShown { user: user.name.clone(), roles: roles.collect() }
-        })
-        .collect();
-    let users = Some(users).filter(|users| !users.is_empty());
-    Ok(json_response(
-        ctx,
-        request,
-        StatusCode::OK,
-        &UserList { users },
-    ))
+    shown(ctx, request, |auth| Ok(least_bytes(auth)), write_list).await
+}
+
+/// Appends the users as a `UserList` and a newline.
+fn write_list(out: &mut dyn Sink, auth: &Auth) {
+    let mut before: &[u8] = b"{\"users\":[";
+    for user in auth.users() {
+        out.extend_from_slice(before);
+        before = b",";
+        push_user(out, auth, user);
+    }
+    let end: &[u8] = match before {
+        b"," => b"]}\n",
+        _ => b"{\"users\":null}\n",
+    };
+    out.extend_from_slice(end);
+}
+
+/// Appends a user as a `UserShown`.
+fn push_user(out: &mut dyn Sink, auth: &Auth, user: &auth::User) {
+    let mut names = Auth::path_roles(user);
+    names.retain(|name| auth.role(name).is_some() || name == ROOT);
+    out.extend_from_slice(b"{\"user\":");
+    out.extend_from_slice(&json::encode(&user.name));
+    if !names.is_empty() {
+        out.extend_from_slice(b",\"roles\":[");
+        roles::push_roles(out, auth, &names);
+        out.push(b']');
+    }
+    out.push(b'}');
+}
+
+/// Returns a lower bound for the size of the list of users in bytes: the total size of the roles of each user.
+fn least_bytes(auth: &Auth) -> usize {
+    let mut sizes = BTreeMap::new();
+    for name in auth.path_role_names() {
+        let bytes = roles::find(auth, &name).map_or(0, |role| json::encode(&role).len());
+        sizes.insert(name, bytes);
+    }
+    let roles = auth.users().flat_map(Auth::path_roles);
+    roles.filter_map(|name| sizes.get(&name)).sum()
 }
 
 /// Returns a user with the patterns of its roles, or fails with 404 if the user or one of its roles does not exist.
@@ -49,17 +76,21 @@ pub(super) async fn get(
     request: &HttpRequest,
     name: &str,
 ) -> Result<HttpResponse, AuthHttpError> {
-    let view = ctx.node.view().await?;
-    let auth = &view.machine.auth;
-    let user = auth.user(name);
-    let user = user.ok_or_else(|| path_permissions::PathAuthError::UserMissing(name.to_owned()))?;
-    let mut found = Vec::new();
-    for name in Auth::path_roles(user) {
-        let role = roles::find(auth, &name);
-        found.push(role.ok_or(path_permissions::PathAuthError::RoleMissing(name))?);
-    }
-    let user = UserShown { user: user.name.clone(), roles: found };
-    Ok(json_response(ctx, request, StatusCode::OK, &user))
+    let (name, wanted) = (name.to_owned(), name.to_owned());
+    let check = move |auth: &Auth| {
+        let user = auth.user(&wanted);
+        let user = user.ok_or(PathAuthError::UserMissing(wanted))?;
+        let mut names = Auth::path_roles(user).into_iter();
+        let missing = names.find(|name| roles::find(auth, name).is_none());
+        missing.map_or(Ok(0), |name| Err(PathAuthError::RoleMissing(name)))
+    };
+    let write = move |out: &mut dyn Sink, auth: &Auth| {
+        if let Some(user) = auth.user(&name) {
+            push_user(out, auth, user);
+        }
+        out.push(b'\n');
+    };
+    shown(ctx, request, check, write).await
 }
 
 /// Creates or changes a user. A body creates the user if it contains `roles`, or if the user is new and the body contains neither
@@ -94,7 +125,7 @@ pub(super) async fn put(
         return Ok(json_response(ctx, request, status, &user));
     }
     if !known {
-        return Err(path_permissions::PathAuthError::UserMissing(name.to_owned()).into());
+        return Err(PathAuthError::UserMissing(name.to_owned()).into());
     }
     let update = UserUpdate {
         name: name.to_owned(),
@@ -144,4 +175,73 @@ async fn hash(ctx: &Context, password: String) -> Result<Bytes, AuthHttpError> {
             HashError::Failed => AuthHttpError(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL.into()),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use witan_api::v2::auth::{UserList, UserShown};
+    use witan_base::{
+        account::{Resource, Totals},
+        metrics::Register,
+    };
+    use witan_machine::auth::path_permissions::PathPatterns;
+
+    use super::*;
+    use crate::auth::render;
+
+    /// Returns a state with the role `r`, which has this pattern, and with users of these names and roles.
+    fn state(pattern: String, users: impl IntoIterator<Item = (String, Vec<String>)>) -> Auth {
+        let patterns = PathPatterns { read: vec![pattern], write: Vec::new() };
+        let users = users
+            .into_iter()
+            .map(|(name, roles)| auth::User { name, roles, ..auth::User::default() });
+        let mut auth = Auth::default();
+        auth.import_path_auth(true, users.collect(), vec![("r".into(), patterns)]);
+        auth
+    }
+
+    fn listed(auth: &Auth) -> String {
+        let mut list = Vec::new();
+        write_list(&mut list, auth);
+        String::from_utf8(list).unwrap()
+    }
+
+    #[test]
+    fn lists_are_encoded_like_their_type() {
+        let encoded = |users: Option<Vec<UserShown>>| {
+            String::from_utf8(json::encode(&UserList { users })).unwrap() + "\n"
+        };
+        assert_eq!(listed(&Auth::default()), encoded(None));
+        let names: [(&str, &[&str]); 3] = [("<a>", &["gone", "r"]), ("b", &[]), ("root", &[])];
+        let users = names.map(|(name, roles)| {
+            let roles = roles.iter().map(|role| (*role).to_owned());
+            (name.to_owned(), roles.collect())
+        });
+        let auth = state("/*".into(), users);
+        let shown = [("<a>", vec!["r"]), ("b", vec![]), ("root", vec!["root"])];
+        let shown = shown.map(|(name, names)| UserShown {
+            user: name.into(),
+            roles: names.iter().filter_map(|name| roles::find(&auth, name)).collect(),
+        });
+        assert_eq!(listed(&auth), encoded(Some(shown.into())));
+    }
+
+    #[test]
+    fn a_list_that_repeats_long_patterns_is_refused_before_it_is_encoded() {
+        let (pattern_bytes, users) = (64 << 10, 10_000);
+        let users = (0..users).map(|at| (format!("user{at}"), vec!["r".to_owned()]));
+        let auth = state("p".repeat(pattern_bytes), users);
+        assert!(least_bytes(&auth) > Resource::Answers.limit());
+        let account = Totals::register(&Register::default(), u64::MAX).open();
+        let encodes = Cell::new(false);
+        let write = |out: &mut dyn Sink| {
+            encodes.set(true);
+            write_list(out, &auth);
+        };
+        assert!(render(&account, least_bytes(&auth), write).is_err());
+        assert!(!encodes.get());
+        assert_eq!(account.charged(Resource::Answers), 0);
+    }
 }
