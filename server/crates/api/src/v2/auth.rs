@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
 
 /// Path that reads and changes whether authentication is enabled.
 pub const ENABLE: &str = "/v2/auth/enable";
@@ -26,6 +29,47 @@ pub const ROLES_AND_GRANT: &str = "User JSON contains both roles and grant/revok
 /// Error 400: the body contains both `permissions`, which create a role, and `grant` or `revoke`, which change one.
 pub const PERMISSIONS_AND_GRANT: &str = "Role JSON contains both permissions and grant/revoke";
 
+/// Implements `Deserialize` for the types in request bodies. As in Go, the last of several fields with one name counts. Other
+/// fields are skipped without a copy in memory.
+macro_rules! read_fields {
+    ($($type:ident { $($field:ident),+ })+) => {$(
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                struct Fields;
+
+                impl<'de> Visitor<'de> for Fields {
+                    type Value = $type;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str("an object")
+                    }
+
+                    fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<$type, A::Error> {
+                        let mut read = $type::default();
+                        while let Some(name) = from.next_key::<String>()? {
+                            $(if name == stringify!($field) {
+                                read.$field = from.next_value()?;
+                                continue;
+                            })+
+                            from.next_value::<IgnoredAny>()?;
+                        }
+                        Ok(read)
+                    }
+                }
+
+                from.deserialize_map(Fields)
+            }
+        }
+    )+};
+}
+
+read_fields! {
+    Patterns { read, write }
+    Permissions { kv }
+    RoleChange { role, permissions, grant, revoke }
+    UserChange { user, password, roles, grant, revoke }
+}
+
 /// Whether v2 authentication is enabled, as a JSON object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Enabled {
@@ -34,8 +78,7 @@ pub struct Enabled {
 }
 
 /// Patterns of paths. A list is `null` if it was never set.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Patterns {
     /// Patterns of readable paths.
     pub read: Option<Vec<String>>,
@@ -52,8 +95,7 @@ impl Patterns {
 }
 
 /// Permissions of a role.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Permissions {
     /// Patterns of keys.
     pub kv: Patterns,
@@ -70,8 +112,7 @@ pub struct Role {
 }
 
 /// A role in a request that creates or changes it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RoleChange {
     /// Name.
     pub role: String,
@@ -101,8 +142,7 @@ pub struct User {
 }
 
 /// A user in a request that creates or changes it.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize)]
 pub struct UserChange {
     /// Name.
     pub user: String,
@@ -139,4 +179,28 @@ pub struct UserShown {
 pub struct UserList {
     /// The users, sorted by name; `null` if there are none.
     pub users: Option<Vec<UserShown>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_of_equal_fields_counts() {
+        let user = r#"{"user":"a","x":[{"":0}],"user":"b","roles":["r"],"grant":null}"#;
+        let user: UserChange = serde_json::from_str(user).unwrap();
+        let roles = Some(vec!["r".to_owned()]);
+        assert!(user == UserChange { user: "b".into(), roles, ..UserChange::default() });
+        let role = r#"{"grant":{"kv":{"read":["/a"],"read":["/b"],"write":null}},"role":"r"}"#;
+        let role: RoleChange = serde_json::from_str(role).unwrap();
+        let kv = Patterns { read: Some(vec!["/b".into()]), write: None };
+        let grant = Some(Permissions { kv });
+        assert_eq!(
+            role,
+            RoleChange { role: "r".into(), grant, ..RoleChange::default() }
+        );
+        for body in ["[]", "null", r#"{"user":1}"#, r#"{"user":1,"user":"a"}"#] {
+            assert!(serde_json::from_str::<UserChange>(body).is_err(), "{body}");
+        }
+    }
 }

@@ -13,7 +13,6 @@ use actix_web::{
     web,
 };
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use witan_api::v2::{
     auth::{ENABLE, Enabled, INVALID_JSON, INVALID_PATH, ROLES, USERS},
     members::INTERNAL,
@@ -212,8 +211,8 @@ async fn serve(
     }
 }
 
-/// Reads users or roles as a large read, because each user of a role repeats the patterns of the role. `write` appends the response,
-/// whose size in bytes is at least the result of `least_bytes`. Fails if `least_bytes` fails.
+/// Reads users or roles as a large read, because each user of a role repeats the patterns of the role. `write` appends the
+/// response, whose size in bytes is at least the result of `least_bytes`. Fails if `least_bytes` fails.
 async fn shown(
     ctx: &Context,
     request: &HttpRequest,
@@ -269,18 +268,18 @@ async fn body<T: DeserializeOwned + Default + Send + 'static>(
     parsed.ok_or_else(|| AuthHttpError::bad(INVALID_JSON))
 }
 
-/// Parses the first JSON value in a body. Returns `None` if the value is not an object of type `T`.
+/// Parses the first JSON value in a body. Returns `None` if the value is not an object of type `T`. Builds no tree of values,
+/// which can be many times as large as the body.
 fn parse<T: DeserializeOwned + Default>(body: &[u8]) -> Option<T> {
-    let mut values = serde_json::Deserializer::from_slice(body).into_iter();
-    match values.next()? {
-        Ok(Value::Null) => Some(T::default()),
-        Ok(value @ Value::Object(_)) => serde_json::from_value(value).ok(),
-        Ok(_) | Err(_) => None,
-    }
+    let mut values = serde_json::Deserializer::from_slice(body).into_iter::<Option<T>>();
+    let first = values.next()?.ok()?;
+    Some(first.unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
+    use witan_api::v2::auth::UserChange;
+
     use super::*;
 
     #[test]
@@ -299,6 +298,15 @@ mod tests {
         for (body, expect) in table {
             assert_eq!(parse::<Body>(body.as_bytes()), expect, "{body}");
         }
+    }
+
+    /// A tree of values has a limited depth.
+    #[test]
+    fn unknown_fields_are_not_kept() {
+        let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
+        let body = format!(r#"{{"x":{deep},"user":"a"}}"#);
+        let parsed: Option<UserChange> = parse(body.as_bytes());
+        assert_eq!(parsed.map(|asked| asked.user), Some("a".into()));
     }
 
     #[test]

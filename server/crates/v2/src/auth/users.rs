@@ -101,25 +101,25 @@ pub(super) async fn put(
     payload: &mut web::Payload,
     name: &str,
 ) -> Result<HttpResponse, AuthHttpError> {
-    let asked: UserChange = body(ctx, payload).await?;
+    let mut asked: UserChange = body(ctx, payload).await?;
     if asked.user != name {
         return Err(AuthHttpError::bad(OTHER_USER));
     }
-    let given = asked.roles.clone().unwrap_or_default();
+    let gives_roles = asked.roles.as_ref().is_some_and(|roles| !roles.is_empty());
     let (grant, revoke) = (
-        asked.grant.clone().unwrap_or_default(),
-        asked.revoke.clone().unwrap_or_default(),
+        asked.grant.take().unwrap_or_default(),
+        asked.revoke.take().unwrap_or_default(),
     );
     let changes = !grant.is_empty() || !revoke.is_empty();
-    if changes && !given.is_empty() {
+    if changes && gives_roles {
         return Err(AuthHttpError::bad(ROLES_AND_GRANT));
     }
     let known = ctx.node.view().await?.machine.auth.user(name).is_some();
-    let creates = !changes && (!given.is_empty() || !known);
+    let creates = !changes && (gives_roles || !known);
     if creates {
-        let status = match given.is_empty() {
-            true => StatusCode::CREATED,
-            false => StatusCode::OK,
+        let status = match gives_roles {
+            true => StatusCode::OK,
+            false => StatusCode::CREATED,
         };
         let user = create(ctx, asked).await?;
         return Ok(json_response(ctx, request, status, &user));
