@@ -89,7 +89,11 @@ impl JsonRequests {
     /// Charges the buffer if it is large. Fails if the charge is refused.
     fn charge_buffer(&mut self) -> Result<(), String> {
         if self.buffer.len() <= SMALL_BYTES {
-            self.charge = None;
+            if self.charge.is_some() {
+                // Copy the rest, because it would keep the memory of the earlier requests alive.
+                self.buffer = BytesMut::from(&self.buffer[..]);
+                self.charge = None;
+            }
         } else if self.charge.is_none() {
             let charge = self.account.hold(Resource::Requests, self.bytes_max);
             self.charge = Some(charge.ok_or_else(|| RpcError::TooManyRequests.to_string())?);
@@ -138,11 +142,8 @@ mod tests {
 
     const LARGE_BYTES: usize = 2 * SMALL_BYTES;
 
-    #[actix_web::test]
-    async fn a_large_request_is_charged_until_it_is_complete() {
-        let totals = Totals::register(&Register::default(), u64::MAX);
-        let [account, other] = [(); 2].map(|()| totals.open());
-        let all = || other.hold(Resource::Requests, Resource::Requests.limit());
+    /// Returns a reader of requests, and the sender of the parts of its body.
+    async fn reader(account: &Account) -> (mpsc::Sender<Bytes>, JsonRequests) {
         let (client, parts) = mpsc::channel::<Bytes>(1);
         let parts = stream::unfold(parts, |mut parts| async move {
             let part = parts.recv().await?;
@@ -153,7 +154,16 @@ mod tests {
         let payload = payload.await.expect("taking a payload cannot fail");
         let (gateway_version, encoding) = (GatewayVersion::V3_6, Encoding::Base64);
         let json_format = JsonFormat { gateway_version, encoding };
-        let mut requests = JsonRequests::new(&account, payload, (json_format, 1 << 20));
+        let requests = JsonRequests::new(account, payload, (json_format, 1 << 20));
+        (client, requests)
+    }
+
+    #[actix_web::test]
+    async fn a_large_request_is_charged_until_it_is_complete() {
+        let totals = Totals::register(&Register::default(), u64::MAX);
+        let [account, other] = [(); 2].map(|()| totals.open());
+        let all = || other.hold(Resource::Requests, Resource::Requests.limit());
+        let (client, mut requests) = reader(&account).await;
         let begin = format!("{{\"zz\":\"{}", "a".repeat(LARGE_BYTES));
         for _ in 0..2 {
             client.try_send(begin.clone().into()).expect("a free slot");
@@ -173,5 +183,26 @@ mod tests {
         client.try_send(begin.into()).expect("a free slot");
         let refused = requests.next::<WatchRequest>().now_or_never();
         assert_eq!(refused, Some(Err(RpcError::TooManyRequests.to_string())));
+    }
+
+    #[actix_web::test]
+    async fn the_rest_of_many_requests_does_not_keep_their_memory() {
+        let totals = Totals::register(&Register::default(), u64::MAX);
+        let [account, other] = [(); 2].map(|()| totals.open());
+        let (client, mut requests) = reader(&account).await;
+        let count = SMALL_BYTES - 1;
+        let part = "{}".repeat(count) + "{\"zz\":";
+        client.try_send(part.into()).expect("it is read");
+        for _ in 0..count {
+            let request = requests.next::<WatchRequest>().await;
+            assert_eq!(request, Ok(Some(WatchRequest::default())));
+        }
+        assert!(requests.next::<WatchRequest>().now_or_never().is_none());
+        let all = other.hold(Resource::Requests, Resource::Requests.limit());
+        assert!(all.is_some(), "the charge is released");
+        assert!(
+            !requests.buffer.try_reclaim(SMALL_BYTES),
+            "so is the memory"
+        );
     }
 }
