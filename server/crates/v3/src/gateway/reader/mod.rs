@@ -8,7 +8,7 @@ mod tests;
 mod text;
 mod token;
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use witan_api::v3::shape::{FieldKind, MessageShape};
 use witan_gocompat::json::Scanner;
@@ -34,6 +34,9 @@ pub(super) enum JsonDialect {
 
 /// A result with the dialect's error message, which the caller replaces if the body is not JSON.
 type ReadResult<T> = Result<T, String>;
+
+/// The name of an object's member and the position of its value.
+type Member<'a> = (Cow<'a, [u8]>, Range<usize>);
 
 /// Reads the JSON object at the start of `body` and returns the protobuf encoding of a message with this shape. For `Jsonpb`,
 /// the caller must first check that the body is JSON.
@@ -63,7 +66,7 @@ struct Reader<'a> {
     left: usize,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     /// Reads an object and appends its fields to the message. Fails if `depth` exceeds `MESSAGE_DEPTH_MAX`.
     fn message(&mut self, shape: &MessageShape, depth: usize) -> ReadResult<()> {
         let too_deep = depth > MESSAGE_DEPTH_MAX;
@@ -87,17 +90,12 @@ impl Reader<'_> {
     /// Reads an object's fields in proto order, with the fields of oneofs last.
     fn members_by_field(&mut self, shape: &MessageShape, depth: usize) -> ReadResult<()> {
         let start = self.scanner.at();
-        let mut members = Vec::new();
-        self.container(b'{', |reader| {
-            let name = reader.name()?.text();
-            members.push((name, reader.value()?));
-            Ok(())
-        })?;
+        let members = self.members(shape)?;
         let end = self.scanner.at();
         self.spend(&(start..end))?;
         let named = |name: &str| {
-            let mut from_the_last = members.iter().rev();
-            let found = from_the_last.find(|(known, _)| &**known == name.as_bytes());
+            let mut members = members.iter();
+            let found = members.find(|(known, _)| &**known == name.as_bytes());
             found.map(|(_, place)| place)
         };
         let of_oneof = |wanted: bool| {
@@ -116,6 +114,23 @@ impl Reader<'_> {
         }
         self.scanner.seek(end);
         Ok(())
+    }
+
+    /// Reads an object and returns the positions of its fields. Keeps no other members, because an object can have very many.
+    fn members(&mut self, shape: &MessageShape) -> ReadResult<Vec<Member<'a>>> {
+        let mut members: Vec<Member<'a>> = Vec::new();
+        self.container(b'{', |reader| {
+            let (name, place) = (reader.name()?.text(), reader.value()?);
+            let is_name = |known: &str| known.as_bytes() == &*name;
+            let mut fields = shape.fields.iter();
+            if fields.any(|field| is_name(field.json_name) || is_name(field.name)) {
+                // The last of several members with one name counts.
+                members.retain(|(known, _)| *known != name);
+                members.push((name, place));
+            }
+            Ok(())
+        })?;
+        Ok(members)
     }
 
     /// Reads the next member of an object. Skips unknown names and `null`. Fails if the field or its oneof is already set.

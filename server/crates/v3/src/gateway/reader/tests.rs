@@ -39,3 +39,21 @@ fn nesting_depth_is_bounded() {
         "proto: exceeded max recursion depth"
     );
 }
+
+#[test]
+fn only_the_last_members_that_are_fields_are_kept() {
+    let others = r#""x":0,"success":0,"#.repeat(1000);
+    let body = format!(r#"{{{others}"success":[]}}"#);
+    let mut reader = Reader {
+        dialect: JSONPB,
+        body: body.as_bytes(),
+        scanner: Scanner::new(body.as_bytes()),
+        out: MessageWriter::default(),
+        left: SCANNED_BYTES_MAX,
+    };
+    let members = reader.members(TxnRequest::SHAPE).unwrap();
+    let [(name, place)] = &members[..] else {
+        panic!("{members:?}");
+    };
+    assert_eq!((&**name, &body[place.clone()]), (&b"success"[..], "[]"));
+}
