@@ -60,6 +60,9 @@ struct TokenOwner {
 impl TokenTable {
     /// Adds a token at the end of the order. The token expires after `ttl`.
     fn insert(&mut self, token: Arc<str>, user: Arc<str>, now: Instant, ttl: Duration) {
+        // All tokens of a user share its name, which can be long.
+        let known = self.by_user.get_key_value(&user);
+        let user = known.map_or(user, |(known, _)| known.clone());
         let place = self.next;
         self.next += 1;
         let owner = TokenOwner { user: user.clone(), ends: now + ttl, place, placed: now };
@@ -297,6 +300,18 @@ mod tests {
         let known = tokens.known.lock();
         let sizes = (known.by_token.len(), known.order.len(), known.by_user.len());
         assert_eq!(sizes, (2, 2, 1));
+    }
+
+    #[test]
+    fn tokens_share_the_name_of_their_user() {
+        let tokens = Tokens::new(Duration::from_secs(300), 0);
+        for index in 1..4 {
+            tokens.applied(&authenticated("alice", "abc"), index);
+        }
+        let known = tokens.known.lock();
+        let (name, _) = known.by_user.iter().next().unwrap();
+        let mut owners = known.by_token.values();
+        assert!(owners.all(|owner| Arc::ptr_eq(&owner.user, name)));
     }
 
     #[test]
