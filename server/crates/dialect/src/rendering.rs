@@ -4,14 +4,14 @@
 use actix_web::HttpRequest;
 use bytes::Bytes;
 use futures_util::future::{Either, ready};
-use witan_base::account::Account;
+use witan_base::account::{Account, Charge, Resource};
 use witan_gocompat::{
     json,
     text::{self, Length, Sink},
 };
 use witan_machine::{auth::path_permissions::PathAccess, view::View};
 use witan_node::{CurrentView, NodeError};
-use witan_tree::{Event, Node, TreeError};
+use witan_tree::{Event, Node, Tree, TreeError};
 
 use super::{
     Context, basic_auth,
@@ -96,8 +96,8 @@ impl From<TreeError> for ReadRefused {
 }
 
 /// Reads a node and its subtree if `recursive`. Returns the rendered body and the tree's index. A small result is read from
-/// `view`. A large one waits for a permit, checks `access` again, and is read from the latest state on another thread. If
-/// `access` is `None`, every caller has access.
+/// `view`. A large one waits for a permit, checks `access` again, and is charged and read from the latest state on another
+/// thread. If `access` is `None`, every caller has access.
 pub fn read<'a>(
     ctx: &'a Context,
     request: &'a HttpRequest,
@@ -112,6 +112,11 @@ pub fn read<'a>(
     let account = ctx.account().clone();
     let look = move |view: &View| {
         let tree = &view.machine.tree;
+        let reserved = large.then(|| reserve(&account, tree, &key, recursive));
+        let _reserved = match reserved.transpose() {
+            Ok(reserved) => reserved,
+            Err(refused) => return Ok((Err(refused), tree.index())),
+        };
         let event = tree.get(&key, recursive, now_ns)?;
         let write = |out: &mut dyn Sink| write(out, &event);
         let text = render_here(&account, large, least_bytes(&event), write);
@@ -130,6 +135,26 @@ pub fn read<'a>(
     };
     // A separate box keeps the future of a small read small.
     Either::Right(Box::pin(read))
+}
+
+/// Charges the memory of a node and its subtree before they are read. Each node of the result contains its entire path, so the
+/// result can be much larger than the tree. Measures with growing limits, because only limits stop a count early.
+fn reserve(
+    account: &Account,
+    tree: &Tree,
+    key: &[u8],
+    recursive: bool,
+) -> Result<Charge, ResponseRefused> {
+    let mut reserved = account.hold_later(Resource::Answers);
+    let (mut bytes, mut more) = (0, INLINE_BYTES);
+    while reserved.grow(more) {
+        bytes += more;
+        if !tree.shows_more_than(key, recursive, bytes / size_of::<Node>(), bytes) {
+            return Ok(reserved);
+        }
+        more = bytes / 2;
+    }
+    Err(ResponseRefused)
 }
 
 /// Waits for a permit, checks the caller's access again, and runs `look` on another thread. Fails with `TooMany` if the client
@@ -181,10 +206,8 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use witan_base::{
-        account::{Resource, Totals},
-        metrics::Register,
-    };
+    use witan_base::{account::Totals, metrics::Register};
+    use witan_tree::{Set, TreeCommand, TreeOperation};
 
     #[test]
     fn a_large_text_is_charged_before_it_is_rendered() {
@@ -216,5 +239,27 @@ mod tests {
         assert_eq!(text.bytes.capacity(), 2 + value.len() * 6);
         let small = render_here(&other, false, value.len(), write).unwrap();
         assert_eq!((small.bytes == text.bytes, times.take()), (true, 3));
+    }
+
+    /// The tree contains the long path once, but the result contains it for each file.
+    #[test]
+    fn long_paths_are_charged_before_a_directory_is_read() {
+        let account = Totals::register(&Register::default(), 0).open();
+        let directory = format!("/{}", "d".repeat(32 << 10));
+        let mut tree = Tree::default();
+        for at in 0..2000 {
+            let path = format!("{directory}/{at}").into();
+            let set = TreeOperation::Set(Set { path, ..Set::default() });
+            let command = TreeCommand { operation: Some(set) };
+            tree.apply(&command, 0).expect("a new file");
+        }
+        let charged = || account.charged(Resource::Answers);
+        let reserve = |key: &str, recursive| reserve(&account, &tree, key.as_bytes(), recursive);
+        assert!(reserve("/", true).is_err());
+        assert_eq!(charged(), 0);
+        let reserved = reserve("/", false).expect("one long path fits");
+        assert_eq!(charged(), INLINE_BYTES);
+        drop(reserved);
+        assert_eq!(charged(), 0);
     }
 }
