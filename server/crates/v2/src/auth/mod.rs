@@ -17,7 +17,7 @@ use witan_api::v2::{
     auth::{ENABLE, Enabled, INVALID_JSON, INVALID_PATH, ROLES, USERS},
     members::INTERNAL,
 };
-use witan_base::account::{Account, Resource};
+use witan_base::account::{Account, Charge, Resource, SMALL_BYTES};
 use witan_dialect::{
     Context,
     blocking::{self, INLINE_BYTES},
@@ -40,6 +40,9 @@ use super::headers;
 
 const LIST: &str = "GET";
 const ONE: &str = "GET,PUT,DELETE";
+
+/// Size in bytes of an empty string of a request: in the request and in its command, whose lists can be half empty.
+const STRING_BYTES: usize = 4 * size_of::<String>();
 
 /// Limits log lines that any client can trigger.
 static FAILED_REQUESTS: LogLimit = LogLimit::new();
@@ -256,16 +259,34 @@ where
 }
 
 /// Reads a body and parses its first JSON value, on another thread if the body is large. As in etcd, bytes after the value are
-/// ignored, and `null` is an empty object.
+/// ignored, and `null` is an empty object. Also returns the charge for the parsed value.
 async fn body<T: DeserializeOwned + Default + Send + 'static>(
     ctx: &Context,
     payload: &mut web::Payload,
-) -> Result<T, AuthHttpError> {
+) -> Result<(T, Option<Charge>), AuthHttpError> {
     let body = reply::read(payload, ctx.settings.max_message_bytes()).await;
     let body = body.map_err(|_| AuthHttpError::bad(INVALID_JSON))?;
+    let charge = charge_strings(ctx.account(), &body)?;
     let large = body.len() > INLINE_BYTES;
     let parsed = blocking::run_if(ctx.account(), large, move || parse(&body)).await?;
-    parsed.ok_or_else(|| AuthHttpError::bad(INVALID_JSON))
+    let parsed = parsed.ok_or_else(|| AuthHttpError::bad(INVALID_JSON))?;
+    Ok((parsed, charge))
+}
+
+/// Charges the memory of the strings in a body, because the charge for the body covers only the few bytes of a short string.
+/// Fails with 503 if the charge is refused.
+fn charge_strings(account: &Account, body: &[u8]) -> Result<Option<Charge>, AuthHttpError> {
+    let quotes = body.iter().filter(|byte| **byte == b'"').count();
+    let bytes = quotes / 2 * STRING_BYTES;
+    if bytes <= SMALL_BYTES {
+        return Ok(None);
+    }
+    let charge = account.hold(Resource::Requests, bytes);
+    let refused = || {
+        let text = NodeError::TooMany.to_string();
+        AuthHttpError(StatusCode::SERVICE_UNAVAILABLE, text)
+    };
+    charge.map(Some).ok_or_else(refused)
 }
 
 /// Parses the first JSON value in a body. Returns `None` if the value is not an object of type `T`. Builds no tree of values,
@@ -279,6 +300,7 @@ fn parse<T: DeserializeOwned + Default>(body: &[u8]) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use witan_api::v2::auth::UserChange;
+    use witan_base::{account::Totals, metrics::Register};
 
     use super::*;
 
@@ -298,6 +320,24 @@ mod tests {
         for (body, expect) in table {
             assert_eq!(parse::<Body>(body.as_bytes()), expect, "{body}");
         }
+    }
+
+    #[test]
+    fn short_strings_are_charged() {
+        let account = Totals::register(&Register::default(), 0).open();
+        let charge = |strings: usize| {
+            let list = vec![r#""""#; strings].join(",");
+            charge_strings(&account, format!("[{list}]").as_bytes())
+        };
+        assert!(matches!(charge(10), Ok(None)));
+        // The limit is an eighth of the smallest memory budget.
+        let half = (256 << 20) / 8 / 2 / STRING_BYTES;
+        let first = charge(half).expect("there is memory");
+        assert!(first.is_some());
+        let refused = charge(half).expect_err("the rest is too small");
+        assert_eq!(refused.0, StatusCode::SERVICE_UNAVAILABLE);
+        drop(first);
+        assert!(charge(half).is_ok());
     }
 
     /// A tree of values has a limited depth.

@@ -70,7 +70,7 @@ pub(super) async fn put(
     payload: &mut web::Payload,
     name: &str,
 ) -> Result<HttpResponse, AuthHttpError> {
-    let asked: RoleChange = body(ctx, payload).await?;
+    let (asked, _charge): (RoleChange, _) = body(ctx, payload).await?;
     if asked.role != name {
         return Err(AuthHttpError::bad(OTHER_ROLE));
     }

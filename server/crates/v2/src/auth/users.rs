@@ -101,7 +101,7 @@ pub(super) async fn put(
     payload: &mut web::Payload,
     name: &str,
 ) -> Result<HttpResponse, AuthHttpError> {
-    let mut asked: UserChange = body(ctx, payload).await?;
+    let (mut asked, _charge): (UserChange, _) = body(ctx, payload).await?;
     if asked.user != name {
         return Err(AuthHttpError::bad(OTHER_USER));
     }
