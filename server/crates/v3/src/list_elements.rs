@@ -1,14 +1,21 @@
-//! Bounds the number of list elements in a request before it is decoded. An empty operation of a transaction takes two bytes in
-//! a message, but more than 100 bytes in memory.
+//! Bounds and charges the list elements in a request before it is decoded. An empty operation of a transaction takes two bytes
+//! in a message, but more than 100 bytes in memory.
 
 use prost::{
     DecodeError,
     encoding::{DecodeContext, WireType, decode_key, merge_loop, skip_field},
 };
-use witan_api::v3::shape::{FieldKind, MessageShape};
+use witan_api::v3::{
+    etcdserverpb::RequestOp,
+    shape::{FieldKind, MessageShape},
+};
+use witan_base::account::{Account, Charge, Resource, SMALL_BYTES};
 
 use super::RpcResult;
 use crate::{error::RpcError, gateway::MESSAGE_DEPTH_MAX};
+
+/// Size in bytes of an operation in memory, in the request and in its command.
+const ELEMENT_BYTES: usize = 2 * size_of::<RequestOp>();
 
 /// The number of elements in all lists of a message and its nested messages.
 #[derive(Debug, Default)]
@@ -19,12 +26,12 @@ struct ListElements {
     texts: usize,
 }
 
-/// Fails if the lists of an encoded message with this shape have more than `max` elements in total. Does not report other
-/// errors, which the decoder finds.
-pub(super) fn check(message: &[u8], shape: &MessageShape, max: usize) -> RpcResult<()> {
+/// Returns the number of elements in all lists of an encoded message with this shape, or 0 for a small message. Fails if there
+/// are more than `max`. Does not report other errors, which the decoder finds.
+pub(super) fn check(message: &[u8], shape: &MessageShape, max: usize) -> RpcResult<usize> {
     // An element takes at least two bytes.
-    if message.len() / 2 <= max {
-        return Ok(());
+    if message.len() <= SMALL_BYTES && message.len() / 2 <= max {
+        return Ok(0);
     }
     let (mut found, mut rest) = (ListElements::default(), message);
     while !rest.is_empty() {
@@ -39,7 +46,17 @@ pub(super) fn check(message: &[u8], shape: &MessageShape, max: usize) -> RpcResu
     if found.texts > max {
         return Err(RpcError::MemberBadUrls);
     }
-    Ok(())
+    Ok(found.messages + found.texts)
+}
+
+/// Charges the memory of this number of elements until the request has a response.
+pub(super) fn charge(account: &Account, elements: usize) -> RpcResult<Option<Charge>> {
+    let bytes = elements * ELEMENT_BYTES;
+    if bytes <= SMALL_BYTES {
+        return Ok(None);
+    }
+    let charge = account.hold(Resource::Requests, bytes);
+    charge.map(Some).ok_or(RpcError::TooManyRequests)
 }
 
 /// Reads a field, including its nested messages, and counts the list elements. Fails only where the decoder also fails.
@@ -71,18 +88,17 @@ fn count_field(
 mod tests {
     use prost::Message as _;
     use witan_api::v3::{
-        etcdserverpb::{
-            Compare, MemberUpdateRequest, PutRequest, RequestOp, TxnRequest, request_op::Request,
-        },
+        etcdserverpb::{Compare, MemberUpdateRequest, PutRequest, TxnRequest, request_op::Request},
         shape::Shaped,
     };
+    use witan_base::{account::Totals, metrics::Register};
 
     use super::*;
 
     const MAX: usize = 64;
 
     fn checked(txn: &TxnRequest) -> RpcResult<()> {
-        check(&txn.encode_to_vec(), TxnRequest::SHAPE, MAX)
+        check(&txn.encode_to_vec(), TxnRequest::SHAPE, MAX).map(drop)
     }
 
     fn txn_of(operations: usize) -> TxnRequest {
@@ -119,6 +135,24 @@ mod tests {
         let update = update.encode_to_vec();
         let checked = check(&update, MemberUpdateRequest::SHAPE, MAX);
         assert_eq!(checked, Err(RpcError::MemberBadUrls));
+    }
+
+    #[test]
+    fn elements_are_charged() {
+        let totals = Totals::register(&Register::default(), u64::MAX);
+        let [account, other] = [(); 2].map(|()| totals.open());
+        let txn = txn_of(SMALL_BYTES).encode_to_vec();
+        let elements = check(&txn, TxnRequest::SHAPE, SMALL_BYTES);
+        assert_eq!(elements, Ok(SMALL_BYTES));
+        let charged = || account.charged(Resource::Requests);
+        let charge = |elements: usize| charge(&account, elements);
+        let held = charge(SMALL_BYTES).expect("there is memory");
+        assert_eq!(charged(), SMALL_BYTES * ELEMENT_BYTES);
+        drop(held);
+        assert!(matches!(charge(1), Ok(None)));
+        let _all = other.hold(Resource::Requests, Resource::Requests.limit());
+        let refused = charge(SMALL_BYTES).expect_err("nothing is left");
+        assert_eq!((refused, charged()), (RpcError::TooManyRequests, 0));
     }
 
     #[test]

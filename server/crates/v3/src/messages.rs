@@ -25,6 +25,7 @@ use witan_api::v3::{
     mvccpb::KeyValue,
     shape::Shaped,
 };
+use witan_base::account::{Account, Charge};
 use witan_dialect::{Context, blocking, jobs::WithPermit, reply};
 use witan_transport::{Outgoing, RequestBody, RequestMessages};
 
@@ -166,7 +167,8 @@ where
     Q: Shaped + Message + Default + 'static,
     A: UnaryResponse,
 {
-    let with_permit = verb(ctx, read(ctx, body).await?).await?;
+    let (request, _charge) = read(ctx, body).await?;
+    let with_permit = verb(ctx, request).await?;
     if !with_permit.response.needs_other_thread() {
         return Ok(with_permit.response.into_outgoing());
     }
@@ -182,25 +184,33 @@ where
     Ok(encoded.map_err(RpcError::from)??.response)
 }
 
-/// Decodes a unary call's message from its collected body, on another thread if the message is large. Fails before decoding if
-/// its lists are too long.
-async fn read<Q>(ctx: &Context, body: &Bytes) -> Result<Q, Status>
+/// Decodes a unary call's message from its collected body, on another thread if the message is large. Also returns the charge
+/// for the elements of its lists.
+async fn read<Q>(ctx: &Context, body: &Bytes) -> Result<(Q, Option<Charge>), Status>
 where
     Q: Shaped + Message + Default + 'static,
 {
     let message = message(body)?;
-    let large = message.len() > INLINE_REQUEST_BYTES;
     let elements_max = txn::total_max(ctx.settings.max_txn_ops);
-    let decode = move || -> Result<Q, Status> {
-        list_elements::check(&message, Q::SHAPE, elements_max)?;
-        Q::decode(message).map_err(|e| Status::internal(e.to_string()))
-    };
-    if large {
-        let decoded = Box::pin(blocking::run(ctx.account(), decode)).await;
-        decoded.map_err(RpcError::from)?
-    } else {
-        decode()
+    if message.len() <= INLINE_REQUEST_BYTES {
+        return decode(ctx.account(), message, elements_max);
     }
+    let account = ctx.account().clone();
+    let decode = move || decode(&account, message, elements_max);
+    let decoded = Box::pin(blocking::run(ctx.account(), decode)).await;
+    decoded.map_err(RpcError::from)?
+}
+
+/// Decodes a message. Fails before decoding if its lists have more than `elements_max` elements or their charge is refused.
+fn decode<Q: Shaped + Message + Default>(
+    account: &Account,
+    message: Bytes,
+    elements_max: usize,
+) -> Result<(Q, Option<Charge>), Status> {
+    let elements = list_elements::check(&message, Q::SHAPE, elements_max)?;
+    let charge = list_elements::charge(account, elements)?;
+    let request = Q::decode(message).map_err(|e| Status::internal(e.to_string()))?;
+    Ok((request, charge))
 }
 
 pub(super) fn read_stream<Q: Message + Default + 'static>(body: RequestBody) -> Streaming<Q> {
@@ -375,9 +385,9 @@ mod tests {
                 let success = vec![RequestOp::default(); operations];
                 let txn = TxnRequest { success, ..TxnRequest::default() };
                 let read = read::<TxnRequest>(&ctx, &framed(&txn).into()).await;
-                read.map(|txn| txn.success.len())
+                read.map(|(txn, charge)| (txn.success.len(), charge.is_some()))
             };
-            assert_eq!(read(max).await.expect("it is decoded"), max);
+            assert_eq!(read(max).await.expect("it is decoded"), (max, true));
             // The second message is decoded on another thread.
             for operations in [max + 1, INLINE_REQUEST_BYTES] {
                 let refusal = read(operations).await.expect_err("it is refused");

@@ -27,7 +27,10 @@ use witan_api::{
     v3::shape::{MessageShape, Shaped},
 };
 use witan_auth::Credentials;
-use witan_base::panics::{self, PanicSource};
+use witan_base::{
+    account::{Account, Charge},
+    panics::{self, PanicSource},
+};
 use witan_dialect::{
     Context,
     blocking::{self, INLINE_BYTES},
@@ -278,8 +281,9 @@ impl UnaryCall<'_> {
         let (ctx, json_format, body) = (self.ctx, self.json_format, self.body);
         let large = body.len() > INLINE_BYTES;
         let elements_max = txn::total_max(ctx.settings.max_txn_ops);
-        let read = move || decode_bounded(&body, json_format, elements_max);
-        let request: Q = blocking::run_if(ctx.account(), large, read)
+        let account = ctx.account().clone();
+        let read = move || decode_charged(&account, &body, json_format, elements_max);
+        let (request, _charge): (Q, _) = blocking::run_if(ctx.account(), large, read)
             .await
             .map_err(RpcError::from)??;
         let length = request.encoded_len();
@@ -313,21 +317,29 @@ pub fn decode<Q: Shaped + Default + Message>(
     body: &[u8],
     json_format: JsonFormat,
 ) -> Result<Q, GatewayError> {
-    decode_bounded(body, json_format, usize::MAX)
-}
-
-/// Like [`decode`], but fails if the lists of the message have more than `elements_max` elements in total.
-fn decode_bounded<Q: Shaped + Default + Message>(
-    body: &[u8],
-    json_format: JsonFormat,
-    elements_max: usize,
-) -> Result<Q, GatewayError> {
     if json::is_space(body) {
         return Ok(Q::default());
     }
+    message(body, json_format).map_err(GatewayError::invalid)
+}
+
+/// Like [`decode`], but also returns the charge for the elements of the message's lists. Fails if there are more than
+/// `elements_max` elements or the charge is refused.
+fn decode_charged<Q: Shaped + Default + Message>(
+    account: &Account,
+    body: &[u8],
+    json_format: JsonFormat,
+    elements_max: usize,
+) -> Result<(Q, Option<Charge>), GatewayError> {
+    if json::is_space(body) {
+        return Ok((Q::default(), None));
+    }
     let bytes = to_protobuf(body, Q::SHAPE, json_format).map_err(GatewayError::invalid)?;
-    list_elements::check(&bytes, Q::SHAPE, elements_max)?;
-    Q::decode(Bytes::from(bytes)).map_err(|error| GatewayError::invalid(error.to_string()))
+    let elements = list_elements::check(&bytes, Q::SHAPE, elements_max)?;
+    let charge = list_elements::charge(account, elements)?;
+    let request = Q::decode(Bytes::from(bytes));
+    let request = request.map_err(|error| GatewayError::invalid(error.to_string()))?;
+    Ok((request, charge))
 }
 
 /// Decodes the first JSON value in `body`, which must not be empty.

@@ -59,8 +59,9 @@ fn a_transaction_with_too_many_operations_is_not_decoded() {
                 body: format!(r#"{{"success":[{success}]}}"#).into_bytes(),
                 message_max: 1 << 20,
             };
-            let verb = async |_: &Context, txn: TxnRequest| {
+            let verb = async |ctx: &Context, txn: TxnRequest| {
                 assert_eq!(txn.success.len(), operations);
+                assert!(ctx.account().charged(Resource::Requests) > operations);
                 Ok::<_, RpcError>(WithPermit::without(TxnResponse::default()))
             };
             call.run(verb).await.map(|_| ())
