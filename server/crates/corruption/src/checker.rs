@@ -175,7 +175,8 @@ impl CorruptionChecker {
 
     /// When this member has the CORRUPT alarm, compares its state with the others'. Replaces a corrupt state and disarms the
     /// alarm. If the state never differed, a client raised the alarm and must disarm it. `differed` says whether an earlier
-    /// comparison found a difference. Retries failures after a pause. Never completes.
+    /// comparison found a difference. Does nothing while this member is the only one, because no other state exists to compare
+    /// with. Retries failures after a pause. Never completes.
     async fn follow_alarm(&self, mut differed: bool) {
         let mut looks = interval(ALARM_INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
