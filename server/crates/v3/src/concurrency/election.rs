@@ -89,7 +89,8 @@ async fn win_election(
     })
 }
 
-/// Sets the value of the leader's key. Fails if the key's create revision differs from the request's.
+/// Sets the value of the leader's key and attaches the leader's lease, or a new lease if the request names none. Fails if the
+/// key's create revision differs from the request's.
 pub(crate) async fn proclaim(
     ctx: &Context,
     request: ProclaimRequest,
