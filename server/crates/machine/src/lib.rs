@@ -216,7 +216,7 @@ impl StateMachine {
         self.changes_except_keys(None, emit);
     }
 
-    /// Sets the place of a durable record; see [`view::View::settle`].
+    /// Sets the place of the durable record of a closed block; see [`view::View::settle`]. Ignores other records.
     pub(crate) fn settle(&self, key: &[u8], place: Place) {
         if let Some((&record::KV, key)) = key.split_first() {
             self.kv.settle(key, place);
