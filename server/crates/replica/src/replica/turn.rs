@@ -3,6 +3,9 @@
 //! 1. The leader's messages are sent, and entries that `Ready` reports as committed are applied.
 //! 2. Records are persisted, and the follower's messages are sent.
 //! 3. Entries that `LightReady` adds are applied, and reads are released.
+//!
+//! Exception: if the commit index covers an unapplied membership change, the leader's messages and the answers wait until the
+//! records are synced (`commits_change`).
 
 use raft::{
     Ready,
