@@ -44,7 +44,7 @@ pub struct Ledger {
 #[derive(Debug, Default)]
 struct Claims {
     /// Size in bytes of accepted commands that are not in the log yet.
-    promised: u64,
+    announced: u64,
     /// Number of free bytes that the run being written, if any, leaves for the log.
     left_by_run: Option<u64>,
     /// Whether the last measurement is outdated, see [`Ledger::take_stale`].
@@ -54,7 +54,7 @@ struct Claims {
 impl Claims {
     /// Returns how many of `free` bytes the log can still use. Excludes announced bytes and bytes for the run being written.
     fn left(&self, free: u64) -> u64 {
-        let free = free.saturating_sub(self.promised);
+        let free = free.saturating_sub(self.announced);
         self.left_by_run.map_or(free, |left| left.min(free))
     }
 }
@@ -144,11 +144,11 @@ impl Ledger {
     }
 
     /// Announces a command of `bytes` bytes. Returns `false`, without announcing, if fewer of the `free` bytes are unclaimed.
-    pub(super) fn promise(&self, bytes: u64, free: u64) -> bool {
+    pub(super) fn announce(&self, bytes: u64, free: u64) -> bool {
         let mut claims = self.claims.lock();
         let fits = bytes <= claims.left(free);
         if fits {
-            claims.promised += bytes;
+            claims.announced += bytes;
             claims.left_by_run = claims.left_by_run.map(|left| left - bytes);
         }
         fits
@@ -159,13 +159,13 @@ impl Ledger {
         self.claims.lock().left(free)
     }
 
-    /// Records that the log has written `bytes` bytes. These bytes include all announced bytes except the last `held`. On a
-    /// follower, they also include entries from the leader.
-    pub(super) fn written(&self, bytes: u64, held: u64) {
+    /// Records that the log has written `bytes` bytes. These bytes include all announced bytes except the last `unwritten`. On
+    /// a follower, they also include entries from the leader, which reduce the bytes that a run leaves for the log.
+    pub(super) fn written(&self, bytes: u64, unwritten: u64) {
         let mut claims = self.claims.lock();
-        let held = held.min(claims.promised);
-        let unannounced = bytes.saturating_sub(claims.promised - held);
-        claims.promised = held;
+        let unwritten = unwritten.min(claims.announced);
+        let unannounced = bytes.saturating_sub(claims.announced - unwritten);
+        claims.announced = unwritten;
         let left = claims.left_by_run;
         claims.left_by_run = left.map(|left| left.saturating_sub(unannounced));
     }
@@ -181,7 +181,7 @@ impl Ledger {
     pub(super) fn begin_run(&self, dir: &Path, bytes: u64) -> io::Result<Claim<'_>> {
         let turn = self.turn.lock();
         let mut claims = self.claims.lock();
-        let left = left_beside_run(dir, bytes, self.floor_bytes + claims.promised)?;
+        let left = left_beside_run(dir, bytes, self.floor_bytes + claims.announced)?;
         claims.left_by_run = Some(left + self.floor_bytes);
         claims.stale = true;
         Ok(Claim { ledger: self, _turn: turn })
@@ -189,7 +189,7 @@ impl Ledger {
 
     /// Returns whether runs of `bytes` bytes below `dir` currently fit on the disk in addition to the log.
     pub(super) fn has_room(&self, dir: &Path, bytes: u64) -> bool {
-        let kept_bytes = self.floor_bytes + self.claims.lock().promised;
+        let kept_bytes = self.floor_bytes + self.claims.lock().announced;
         left_beside_run(dir, bytes, kept_bytes).is_ok()
     }
 

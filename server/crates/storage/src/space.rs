@@ -256,13 +256,13 @@ impl SpaceMonitor {
             (SpaceLevel::Enough | SpaceLevel::Low, false) => self.floor_bytes(),
             (SpaceLevel::Low, true) | (SpaceLevel::None, _) => return false,
         };
-        self.ledger.promise(bytes, self.free_above(kept_bytes))
+        self.ledger.announce(bytes, self.free_above(kept_bytes))
     }
 
     /// Records that `appended` bytes were written to the log and measures the free space again if the level may have changed.
-    /// The written bytes include all accepted commands except the last `held` bytes.
-    pub fn written(&mut self, appended: u64, held: u64) {
-        self.ledger.written(appended, held);
+    /// The written bytes include all accepted commands except the last `unwritten` bytes.
+    pub fn written(&mut self, appended: u64, unwritten: u64) {
+        self.ledger.written(appended, unwritten);
         self.appended_since_check += appended;
         let due = match self.level {
             _ if self.reserve_bytes == 0 => u64::MAX,
