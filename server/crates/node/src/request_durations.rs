@@ -60,7 +60,7 @@ impl RequestDurations {
         }
     }
 
-    /// Records a request's duration. As in etcd, an answer with a domain error counts as a success.
+    /// Records a request's duration. As in etcd, `success` is also true for a command that the state machine refused.
     pub(super) fn observe(&self, request: RequestType, success: bool, took: Duration) {
         let series = || {
             let success = if success { "true" } else { "false" };
