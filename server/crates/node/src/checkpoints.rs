@@ -105,15 +105,16 @@ impl Checkpoints {
         self.memory.set_log_bytes(0);
     }
 
-    /// Writes a state as a new base without outdated records. Calls `done` when the base is durable.
+    /// Queues a state to be written as a new base without outdated records. Calls `done` when this state or a newer one is
+    /// durable. If the base does not fit on the disk, drops `done`.
     pub(super) fn rewrite(&mut self, view: View, done: OnDurable) {
         self.record_offer(&view);
         self.checkpointer.rewrite(view, done);
     }
 
-    /// Writes a state as a new base that keeps no run of the previous checkpoint, because a run is damaged. `hold` keeps the
-    /// values in memory until the base is durable.
-    pub(super) fn replace(&mut self, view: View, hold: CacheHold) {
+    /// Queues a state to be written as a new base that keeps no run of the previous checkpoint, because a run is damaged.
+    /// `hold` keeps the values in memory until the base is durable.
+    pub(super) fn rewrite_all_runs(&mut self, view: View, hold: CacheHold) {
         self.record_offer(&view);
         self.checkpointer.rewrite_all_runs(view, hold);
     }

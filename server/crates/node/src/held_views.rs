@@ -145,7 +145,7 @@ impl HeldViews {
     }
 
     /// Records that the state `machine` has replaced a state of `bytes` bytes. Ends readers like [`Self::record_dropped`].
-    pub(super) fn replace(&self, machine: &StateMachine, bytes: u64) {
+    pub(super) fn record_replaced(&self, machine: &StateMachine, bytes: u64) {
         let mut held = self.0.held.lock();
         held.dropped_bytes += bytes;
         held.of_machine = machine.dropped_bytes();
@@ -309,7 +309,7 @@ mod tests {
         let held = views.hold(&machine, true);
         let mut end = held.end.clone();
         views.0.held.lock().readers[0].bytes = u64::MAX;
-        views.replace(&machine, 1 + HELD_BYTES_FREE);
+        views.record_replaced(&machine, 1 + HELD_BYTES_FREE);
         end.wait().await;
         drop(held);
         assert!(views.0.held.lock().readers.is_empty());

@@ -71,7 +71,9 @@ impl NodeHost {
         let auth_changed = self.show_state(view);
         let machine = &view.machine;
         self.logged.update(machine, true);
-        self.shared.held_views.replace(machine, before.size_bytes());
+        self.shared
+            .held_views
+            .record_replaced(machine, before.size_bytes());
         self.post.update_members(&machine.members);
         if auth_changed {
             self.shared.tokens.end_all();

@@ -319,7 +319,7 @@ impl ReplicaLoop {
             self.shared.status.checkpoint_damaged.store(true, Relaxed);
         } else if view.machine.kv.values_are_in_memory() {
             tracing::warn!("rewriting the damaged checkpoint from memory");
-            self.host.checkpoints.replace(view, hold);
+            self.host.checkpoints.rewrite_all_runs(view, hold);
         } else {
             tracing::error!(
                 "not all values are in memory and no other voter has them, so the damaged checkpoint remains; a read of \
