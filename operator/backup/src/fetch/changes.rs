@@ -231,8 +231,8 @@ impl Reached {
     }
 }
 
-/// Creates a directory that only its owner can read. If the directory exists, removes the files of an earlier fetch. Fails if
-/// the directory contains any other file.
+/// Creates a directory that only its owner can read. If the directory exists, keeps its mode and removes the files of an
+/// earlier fetch. Fails at the first other file, possibly after it has removed some of them.
 fn prepare_folder(folder: &Path) -> Result<(), BackupError> {
     use std::os::unix::fs::DirBuilderExt as _;
     let failed = |error| of_disk(folder, &error);
