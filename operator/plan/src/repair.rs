@@ -80,7 +80,8 @@ fn role(member: &MemberSeen) -> Role {
 }
 
 /// Returns the step that starts the first member without a pod, voters before learners. Returns a wait while a name is taken or
-/// the claim is being deleted. Skips members that are fenced or removed next, and started members whose disk cannot be used.
+/// the claim is being deleted. Skips members that are fenced or removed next, members whose claim is lost or retired, and
+/// started members without a disk.
 pub(super) fn start(joined: &Joined<'_>) -> Option<Step> {
     let voters = joined.own().filter(|(_, member)| !member.learner);
     let learners = joined.own().filter(|(_, member)| member.learner);
