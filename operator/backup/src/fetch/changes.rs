@@ -232,7 +232,7 @@ impl Reached {
 }
 
 /// Creates a directory that only its owner can read. If the directory exists, keeps its mode and removes the files of an
-/// earlier fetch. Fails at the first other file, possibly after it has removed some of them.
+/// earlier fetch. If it contains any other file, fails and removes nothing.
 fn prepare_folder(folder: &Path) -> Result<(), BackupError> {
     use std::os::unix::fs::DirBuilderExt as _;
     let failed = |error| of_disk(folder, &error);
@@ -242,6 +242,7 @@ fn prepare_folder(folder: &Path) -> Result<(), BackupError> {
             .create(folder)
             .map_err(failed);
     }
+    let mut earlier = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name();
@@ -253,7 +254,10 @@ fn prepare_folder(folder: &Path) -> Result<(), BackupError> {
             );
             return Err(BackupError::new(Reason::LocalDisk, message));
         }
-        fs::remove_file(entry.path()).map_err(|error| of_disk(&entry.path(), &error))?;
+        earlier.push(entry.path());
+    }
+    for path in earlier {
+        fs::remove_file(&path).map_err(|error| of_disk(&path, &error))?;
     }
     Ok(())
 }

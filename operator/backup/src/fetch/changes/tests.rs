@@ -261,3 +261,17 @@ fn a_snapshot_is_not_later_than_the_target() {
         assert_eq!(until.admits(&record), admits, "{until}");
     }
 }
+
+#[test]
+fn a_directory_with_other_files_stays_as_it_is() {
+    let dir = TestFolder::new("other-files");
+    for name in ["target.json", "notes.txt"] {
+        fs::write(dir.path().join(name), "x").unwrap();
+    }
+    let error = prepare_folder(dir.path()).unwrap_err();
+    assert!(error.to_string().contains("notes.txt"), "{error}");
+    assert!(dir.path().join("target.json").exists());
+    fs::remove_file(dir.path().join("notes.txt")).unwrap();
+    prepare_folder(dir.path()).unwrap();
+    assert!(!dir.path().join("target.json").exists());
+}

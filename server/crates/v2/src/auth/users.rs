@@ -194,9 +194,11 @@ mod tests {
     /// Returns a state with the role `r`, which has this pattern, and with users of these names and roles.
     fn state(pattern: String, users: impl IntoIterator<Item = (String, Vec<String>)>) -> Auth {
         let patterns = PathPatterns { read: vec![pattern], write: Vec::new() };
-        let users = users
-            .into_iter()
-            .map(|(name, roles)| auth::User { name, roles, ..auth::User::default() });
+        let users = users.into_iter().map(|(name, roles)| auth::User {
+            name,
+            roles,
+            ..auth::User::default()
+        });
         let mut auth = Auth::default();
         auth.import_path_auth(true, users.collect(), vec![("r".into(), patterns)]);
         auth
@@ -223,7 +225,10 @@ mod tests {
         let shown = [("<a>", vec!["r"]), ("b", vec![]), ("root", vec!["root"])];
         let shown = shown.map(|(name, names)| UserShown {
             user: name.into(),
-            roles: names.iter().filter_map(|name| roles::find(&auth, name)).collect(),
+            roles: names
+                .iter()
+                .filter_map(|name| roles::find(&auth, name))
+                .collect(),
         });
         assert_eq!(listed(&auth), encoded(Some(shown.into())));
     }
