@@ -480,11 +480,13 @@ fn tls_flags_are_applied() {
 #[test]
 fn flags_without_effect_cause_a_warning_unless_default() {
     let config = load(
-        "--name m --snapshot-count=10000 --max-wals=7 --experimental-warning-apply-duration=1s",
+        "--name m --snapshot-count=10000 --max-wals=7 --experimental-warning-apply-duration=1s \
+         --log-output=stdout",
         &[],
     )
     .unwrap();
     assert_eq!(config.warning_apply_duration, Duration::from_secs(1));
+    assert_eq!(config.log.outputs, [LogOutput::Stdout]);
     let text = config.warnings.join("\n");
     assert!(text.contains("--max-wals has no effect"), "{text}");
     assert!(

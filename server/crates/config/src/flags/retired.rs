@@ -18,6 +18,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("proxy-dial-timeout", Integer, "1000", "Timeout of the v2 proxy for connections, in milliseconds.", accepted(NO_PROXY)),
     Flag::new("proxy-write-timeout", Integer, "5000", "Timeout of the v2 proxy for writes, in milliseconds.", accepted(NO_PROXY)),
     Flag::new("proxy-read-timeout", Integer, "0", "Timeout of the v2 proxy for reads, in milliseconds.", accepted(NO_PROXY)),
+    old("log-output", Text, "default", "log-outputs"),
     old("experimental-backend-bbolt-freelist-type", Text, "map", "backend-bbolt-freelist-type"),
     old("experimental-bootstrap-defrag-threshold-megabytes", Integer, "0", "bootstrap-defrag-threshold-megabytes"),
     old("experimental-compact-hash-check-enabled", Bool, "false", "compact-hash-check-enabled"),
