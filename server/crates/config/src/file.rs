@@ -10,6 +10,9 @@ use super::{
     values::FlagValues,
 };
 
+/// The key of [`FlagValues::client_common_names`].
+pub(super) const CLIENT_COMMON_NAMES: &str = "client-transport-security.allowed-cn";
+
 pub(super) fn read(path: &Path, values: &mut FlagValues) -> Result<(), ConfigError> {
     let text = fs::read_to_string(path)
         .map_err(|source| ConfigError::File { path: path.to_owned(), source })?;
@@ -34,6 +37,12 @@ pub(super) fn parse(text: &str, values: &mut FlagValues) -> Result<(), String> {
 
 /// Adds the value of a key, or the values of a section. Warns about an unknown key. Fails for a value of the wrong type.
 fn entry(key: &str, value: Value, values: &mut FlagValues) -> Result<(), String> {
+    if key == CLIENT_COMMON_NAMES {
+        let names = texts_of(&value).ok_or_else(|| format!("{key}: the value is not a list"))?;
+        let names = names.into_iter().filter(|name| !name.is_empty());
+        values.client_common_names = names.collect();
+        return Ok(());
+    }
     // Release 0.1.0 read all settings of v3 discovery directly from `discovery-config`.
     let earlier = key.replacen("discovery-config.", "discovery-", 1);
     // The key may name a section.
@@ -75,21 +84,23 @@ fn scalar(value: &Value) -> Option<String> {
 /// Converts a YAML value to the flag's text on the command line. A list becomes comma-separated, and a number for a duration
 /// flag becomes nanoseconds. Returns `None` for a mapping or a nested list.
 fn text_of(flag: &Flag, value: &Value) -> Option<String> {
+    // Go encodes durations as nanoseconds in YAML.
+    if let (Value::Number(ns), FlagKind::Duration) = (value, flag.kind) {
+        return Some(format!("{ns}ns"));
+    }
+    Some(texts_of(value)?.join(","))
+}
+
+/// Returns the texts of a list of scalars, or the text of one scalar. Returns `None` for a mapping or a nested list.
+fn texts_of(value: &Value) -> Option<Vec<String>> {
     match value {
-        Value::Sequence(list) => Some(
-            list.iter()
-                .map(scalar)
-                .collect::<Option<Vec<_>>>()?
-                .join(","),
-        ),
-        // Go encodes durations as nanoseconds in YAML.
-        Value::Number(ns) if flag.kind == FlagKind::Duration => Some(format!("{ns}ns")),
+        Value::Sequence(list) => list.iter().map(scalar).collect(),
         Value::Null
         | Value::Bool(_)
         | Value::Number(_)
         | Value::String(_)
         | Value::Mapping(_)
-        | Value::Tagged(_) => scalar(value),
+        | Value::Tagged(_) => scalar(value).map(|text| vec![text]),
     }
 }
 
@@ -127,6 +138,22 @@ mod tests {
             values.warnings,
             ["unknown key nonsense in the configuration file"]
         );
+    }
+
+    #[test]
+    fn common_names_of_clients_are_limited() {
+        for (names, expected) in [
+            ("[admin, 'Doe, Jane']", "admin|Doe, Jane"),
+            ("admin", "admin"),
+            ("", ""),
+        ] {
+            let section = format!("client-transport-security:\n  allowed-cn: {names}\n");
+            let values = parsed(&section);
+            assert!(values.warnings.is_empty(), "{:?}", values.warnings);
+            let tls = values.tls(&crate::Config::default(), &mut Vec::new());
+            let allowed = tls.expect("no flags contradict").allowed_common_names;
+            assert_eq!(allowed.join("|"), expected, "{names}");
+        }
     }
 
     /// Asserts that these flags have these values and that the file caused no warning.

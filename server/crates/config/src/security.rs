@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::{Config, error::ConfigError, values::FlagValues};
+use super::{Config, error::ConfigError, file::CLIENT_COMMON_NAMES, values::FlagValues};
 
 /// Cipher suites by their names in Go's TLS library, and two short names that etcd adds.
 const GO_CIPHER_SUITES: &[&str] = &[
@@ -49,7 +49,7 @@ pub struct PortTls {
     pub client_cert_auth: bool,
     /// `--client-cert-allowed-hostname` or `--peer-cert-allowed-hostname`: certificates must contain one of these host names.
     pub allowed_hostnames: Vec<String>,
-    /// `--peer-cert-allowed-cn`: certificates must have one of these common names.
+    /// `--peer-cert-allowed-cn`, or `allowed-cn` of clients in a file: certificates must have one of these common names.
     pub allowed_common_names: Vec<String>,
     /// `--cipher-suites`, Go's names in the given order; empty means the default.
     pub cipher_suites: Vec<String>,
@@ -144,20 +144,7 @@ impl FlagValues {
             return Err(ConfigError::ClientCertAuthWithoutCa);
         }
         if secure && client_ca.is_none() {
-            for (flag, given) in [
-                ("client-crl-file", crl.is_some()),
-                (
-                    "client-cert-allowed-hostname",
-                    !allowed_hostnames.is_empty(),
-                ),
-            ] {
-                if given {
-                    warnings.push(format!(
-                        "--{flag} has no effect without --trusted-ca-file, because the client port does not request \
-                         certificates"
-                    ));
-                }
-            }
+            self.warn_without_client_ca(warnings);
         }
         // Without TLS, the certificate and `--client-cert-auth` are ignored.
         for url in clients().filter(|url| !url.is_tls()) {
@@ -180,11 +167,30 @@ impl FlagValues {
             crl,
             client_cert_auth,
             allowed_hostnames,
-            allowed_common_names: Vec::new(),
+            allowed_common_names: self.client_common_names.clone(),
             cipher_suites: self.list("cipher-suites"),
             min_version,
             max_version,
         })
+    }
+
+    /// Warns about settings that limit client certificates. Without a CA file, the client port does not request certificates.
+    fn warn_without_client_ca(&self, warnings: &mut Vec<String>) {
+        for (setting, given) in [
+            ("--client-crl-file", self.path("client-crl-file").is_some()),
+            (
+                "--client-cert-allowed-hostname",
+                !self.list("client-cert-allowed-hostname").is_empty(),
+            ),
+            (CLIENT_COMMON_NAMES, !self.client_common_names.is_empty()),
+        ] {
+            if given {
+                warnings.push(format!(
+                    "{setting} has no effect without --trusted-ca-file, because the client port does not request \
+                     certificates"
+                ));
+            }
+        }
     }
 
     /// Returns the source of a port's certificate: the files in two flags, or, if `auto` is set, a self-signed certificate

@@ -27,6 +27,8 @@ const BOOTSTRAP: [&str; 4] = [
 #[derive(Debug, Default)]
 pub(super) struct FlagValues {
     pub(super) given: HashMap<&'static str, String>,
+    /// Allowed common names of clients. As in etcd, only a file sets them.
+    pub(super) client_common_names: Vec<String>,
     pub(super) warnings: Vec<String>,
 }
 

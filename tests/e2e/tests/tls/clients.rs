@@ -148,3 +148,31 @@ fn names_of_clients() {
     });
     assert_eq!(codes, [[Some(0), Some(0), Some(1), Some(1)]; 2]);
 }
+
+#[test]
+fn common_names_of_clients_in_a_file() {
+    let codes = with_etcd(Kind::Etcd37, |kind| {
+        let mut stage = Stage::prepare(kind);
+        let (client, peer) = (stage.server.url(), stage.server.peer_url());
+        let [cert, key] = stage.pair.paths();
+        let yaml = format!(
+            "name: m\ndata-dir: {}\nlisten-client-urls: {client},{}\n\
+             advertise-client-urls: {client}\nlisten-peer-urls: {peer}\n\
+             initial-advertise-peer-urls: {peer}\ninitial-cluster: m={peer}\n\
+             client-transport-security:\n  cert-file: {cert}\n  key-file: {key}\n  \
+             client-cert-auth: true\n  trusted-ca-file: {}\n  allowed-cn: [one, two]\n",
+            stage.server.dir().join("yaml-data").display(),
+            stage.url(),
+            stage.ca
+        );
+        let file = stage.server.dir().join("etcd.yaml");
+        fs::write(&file, yaml).unwrap();
+        stage.add(&["--config-file", &file.display().to_string()]);
+        stage.server.start_again();
+        ["two", "three"].map(|name| {
+            let pair = stage.issue(name);
+            stage.etcdctl(Some(&pair), &["get", "k"]).code
+        })
+    });
+    assert_eq!(codes, [[Some(0), Some(1)]; 2]);
+}
