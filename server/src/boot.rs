@@ -48,7 +48,7 @@ const VERSION_POLL: Duration = Duration::from_millis(20);
 
 /// Runs a member until a signal stops it. Requires an actix system.
 pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootError> {
-    // A signal can stop a member that still waits for the others.
+    // A signal can stop a member that is still waiting for the others.
     let signal = transport::first_signal().map_err(BootError::io("install the signal handlers"))?;
     let mut signal = std::pin::pin!(signal);
     // Bind before the disk is touched: a port in use is the most common mistake.

@@ -141,8 +141,8 @@ fn write_first_state(
     Ok(*state)
 }
 
-/// Removes all other members from the recovered state and logs the removal. Fails if one of them still runs. Returns the new
-/// registry, or `None` if there are no other members.
+/// Removes all other members from the recovered state and logs the removal. Fails if one of them is still running. Returns the
+/// new registry, or `None` if there are no other members.
 async fn force_new_cluster(
     dir: &Path,
     (storage, recovered): (&mut Storage, &mut Recovered),

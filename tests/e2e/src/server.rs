@@ -439,7 +439,7 @@ impl Server {
         self.running.is_some()
     }
 
-    /// Returns whether the process still runs.
+    /// Returns whether the process is still running.
     pub fn runs(&mut self) -> bool {
         self.running.as_mut().is_some_and(|running| {
             running

@@ -202,7 +202,7 @@ pub struct Subject {
     pub ledger: Rc<Ledger>,
     now: Instant,
     input: Vec<u8>,
-    /// Number of bytes that the client still reads. Other bytes stay in the connection.
+    /// Number of bytes that the client will still read. Other bytes stay in the connection.
     pub appetite: usize,
 }
 

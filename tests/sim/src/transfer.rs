@@ -1,5 +1,5 @@
 //! Snapshot transfers. Each snapshot is sent in pieces on its own stream. A broken stream is reopened a few times and continues
-//! at the same piece, if the receiver still runs. After that, the sender reports a failure. Two members have at most one
+//! at the same piece, if the receiver is still running. After that, the sender reports a failure. Two members have at most one
 //! transfer in each direction.
 
 use witan_machine::member::MemberId;

@@ -410,7 +410,7 @@ impl World {
         members.filter(|(_, member)| member.existence == Existence::Present)
     }
 
-    /// Returns the removed members that still run, although enough members refuse them.
+    /// Returns the removed members that are still running, although enough members refuse them.
     fn unaware(&self) -> Vec<u64> {
         let ids = self.truth.registry.removed_ids.iter();
         let run_on = ids.filter(|id| {

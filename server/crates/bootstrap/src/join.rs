@@ -153,7 +153,7 @@ async fn ask_levels(urls: &[&Url], dialer: &PeerDialer) -> Vec<Level> {
 }
 
 /// Fails if this release does not support the cluster's feature level, because the other members would refuse its streams.
-/// Checks the highest of `levels`, because a member that still applies its log may report an earlier level.
+/// Checks the highest of `levels`, because a member that is still applying its log may report an earlier level.
 fn check_level(levels: &[Level]) -> Result<(), JoinError> {
     match levels.iter().max() {
         Some(level) if *level > levels::OWN => Err(JoinError::Level(*level)),
@@ -195,8 +195,8 @@ fn check_not_started(own: MemberId, clusters: &[RemoteCluster]) -> Result<(), Jo
     }
 }
 
-/// Joins the first cluster that contains this member. Checks all responses, because a member that still applies its log may not
-/// know the latest members. If no cluster matches, fails with the error of the first response.
+/// Joins the first cluster that contains this member. Checks all responses, because a member that is still applying its log may
+/// not know the latest members. If no cluster matches, fails with the error of the first response.
 fn joined(config: &Config, clusters: &[RemoteCluster]) -> Result<JoinedCluster, JoinError> {
     let fits = |cluster| own_id_in(config, cluster).map(|id| (cluster, id));
     let later = |error| {
@@ -316,7 +316,7 @@ mod tests {
         let latest = cluster(&[(7, "http://127.0.0.1:1"), (8, "http://127.0.0.1:2")]);
         assert!(
             joined(&config, &[one.clone(), latest]).is_ok(),
-            "the first member still applies its log"
+            "the first member may still be applying its log"
         );
         let refusal = joined(&config, &[one])
             .expect_err("the member is missing")

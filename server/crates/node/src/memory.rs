@@ -70,7 +70,7 @@ pub struct MemoryBudget {
     other_bytes: AtomicU64,
     /// See [`Self::set_log_bytes`].
     log_bytes: AtomicU64,
-    /// Whether the process still loads its state.
+    /// Whether the process is still loading its state.
     starting: AtomicBool,
     full: AtomicBool,
     /// Whether the budget is used up although commands that add data are refused, because the leader's entries still add data.

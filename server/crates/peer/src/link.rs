@@ -32,7 +32,7 @@ use super::{
     queue::LaneQueue,
 };
 
-/// Interval between pings, which measure round-trip times and show that the other side still reads.
+/// Interval between pings, which measure round-trip times and show that the other side is still reading.
 pub(super) const PING_INTERVAL: Duration = Duration::from_secs(1);
 
 /// First delay between attempts, after an immediate second attempt. It is short, so that failover starts early: an ending

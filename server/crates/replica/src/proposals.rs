@@ -194,7 +194,8 @@ impl Proposals {
         encoded.is_some_and(|encoded| encoded.submitted_to == Some(to))
     }
 
-    /// Returns the entries that were sent to member `to` and still wait, by term and number of their message, in ticket order.
+    /// Returns the entries that were sent to member `to` and are still waiting, by term and number of their message, in ticket
+    /// order.
     pub(crate) fn unanswered_messages(&self, to: u64) -> BTreeMap<(u64, u64), Vec<Bytes>> {
         let mut messages: BTreeMap<_, Vec<Bytes>> = BTreeMap::new();
         let all = self.waiting.values();
@@ -207,8 +208,8 @@ impl Proposals {
         messages
     }
 
-    /// Makes entries due again that were submitted before `term` and still wait. The caller has applied an entry of `term`, so
-    /// these entries are in no log and cannot enter one.
+    /// Makes entries due again that were submitted before `term` and are still waiting. The caller has applied an entry of
+    /// `term`, so these entries are in no log and cannot enter one.
     pub(crate) fn term_begins(&mut self, term: u64) {
         let lost = self.waiting.select(|waiting| {
             let encoded = waiting.stage.encoded_mut();

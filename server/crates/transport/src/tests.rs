@@ -223,7 +223,7 @@ async fn a_stop_completes_requests_in_flight_and_closes_idle_connections() {
     let _grpc = port.channel().await;
     port.held.wait_for(|held| *held).await.unwrap();
     let stopping = actix_rt::spawn(port.running.stop());
-    // Idle connections end while the busy connection still waits.
+    // Idle connections end while the busy connection is still waiting.
     assert_eq!(read_until(&mut idle, "never").await, "");
     let mut silent = silent;
     assert_eq!(read_until(&mut silent, "never").await, "");

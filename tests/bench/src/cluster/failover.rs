@@ -1,7 +1,7 @@
 //! Kills the leader repeatedly and measures the time until a member acknowledges a write.
 //!
-//! A new put is sent to each survivor every few milliseconds. Earlier puts that still wait for the dead leader would otherwise
-//! hide that the cluster serves again.
+//! A new put is sent to each survivor every few milliseconds. Earlier puts that are still waiting for the dead leader would
+//! otherwise hide that the cluster serves again.
 #![expect(
     clippy::print_stdout,
     reason = "the program prints its results as tables"

@@ -148,7 +148,7 @@ fn large_requests_are_refused_and_others_are_served() {
         ),
     ];
     for (what, bytes, statuses) in table {
-        // A client that still sends when the server closes the connection may miss the response.
+        // A client that is still sending when the server closes the connection may miss the response.
         if let Some(status) = send_large(&server, &bytes) {
             assert!(statuses.contains(&status), "{what}: {status}");
         }

@@ -12,7 +12,7 @@ impl Invariant for RemovedMembersEnd {
             && !unaware.is_empty()
         {
             return Err(format!(
-                "the removed members {unaware:?} still run, although the others refuse them"
+                "the removed members {unaware:?} are still running, although the others refuse them"
             ));
         }
         Ok(())

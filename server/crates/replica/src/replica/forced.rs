@@ -90,7 +90,7 @@ impl Replica {
         }
         let latest = machine.members.clone();
         let before = committed.unwrap_or_else(|| latest.clone());
-        // An old leader that still runs may have other entries of its term at these indexes. The higher term excludes it.
+        // An old leader that is still running may have other entries of its term at these indexes. The higher term excludes it.
         let (mut index, term) = (last.0, last.1.max(hard_state.term) + 1);
         let mut batch = LogBatch { must_sync: true, ..LogBatch::default() };
         for change in removals(&latest, own) {

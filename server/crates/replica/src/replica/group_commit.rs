@@ -118,8 +118,8 @@ impl Replica {
         self.batches.push(batch);
     }
 
-    /// Submits a request that was held with `bytes` bytes. Returns its ticket if it is an own proposal that still waits. Drops
-    /// proposals from removed members, which answer their clients themselves.
+    /// Submits a request that was held with `bytes` bytes. Returns its ticket if it is an own proposal that is still waiting.
+    /// Drops proposals from removed members, which answer their clients themselves.
     fn hand_in_held(&mut self, held: HeldProposal, bytes: usize) -> Option<Ticket> {
         match held {
             HeldProposal::Own(ticket) => self.hand_in_own(ticket, bytes).then_some(ticket),
@@ -136,7 +136,7 @@ impl Replica {
     }
 
     /// Submits a held proposal of this process: appends it on a leader, otherwise queues it to be forwarded in this turn.
-    /// Returns whether the proposal still waits.
+    /// Returns whether the proposal is still waiting.
     fn hand_in_own(&mut self, ticket: Ticket, bytes: usize) -> bool {
         let Some((entry, data)) = self.proposals.encode(ticket, bytes) else {
             return false;
@@ -149,7 +149,7 @@ impl Replica {
     }
 
     /// Appends a proposal of this process to the leader's log. Defers it to the next tick if the log does not accept it now.
-    /// Answers it if the log rejects it. Returns whether the proposal still waits.
+    /// Answers it if the log rejects it. Returns whether the proposal is still waiting.
     pub(super) fn append_own(&mut self, ticket: Ticket, entry: &Entry, data: Bytes) -> bool {
         match self.append_entry(self.config.id, entry, data) {
             Ok(()) => self.proposals.record_submission(ticket, self.own_term()),

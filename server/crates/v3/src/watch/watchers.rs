@@ -140,7 +140,7 @@ impl StreamWatchers {
                 .is_none_or(|(start, _)| *start <= revision)
     }
 
-    /// Returns whether a watcher still waits for its start revision, above `revision`.
+    /// Returns whether a watcher is still waiting for its start revision, above `revision`.
     pub(super) fn is_future(&self, id: i64, revision: Revision) -> bool {
         let watcher = self.by_id.get(&id);
         watcher.is_some_and(|watcher| {
