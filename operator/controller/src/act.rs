@@ -403,7 +403,7 @@ fn begin(status: &mut EtcdClusterStatus, members: u32, discovery_url: Option<Str
     }
 }
 
-/// Records in the status that new members start from the restore's snapshot. Does nothing without a restore.
+/// Records in the status that new members start from the restore's snapshot. Does nothing if there is no restore.
 fn begin_restored(status: &mut EtcdClusterStatus, first: Ordinal, members: u32) {
     let Some(restore) = &mut status.restore else {
         return;
@@ -420,7 +420,7 @@ fn begin_restored(status: &mut EtcdClusterStatus, first: Ordinal, members: u32) 
     begin(status, members, None);
 }
 
-/// Records in the status that members start from the disks of the recorded restore. Does nothing without a restore.
+/// Records in the status that members start from the disks of the recorded restore. Does nothing if there is none.
 fn return_to_disks(status: &mut EtcdClusterStatus) {
     let Some(restore) = &mut status.restore else {
         return;

@@ -99,7 +99,7 @@ fn restored(old: &EtcdClusterSpec, flags: &RestoreFlags) -> EtcdClusterSpec {
     spec
 }
 
-/// Returns the backup to restore and the target revision or time; `None` without `--from`.
+/// Returns the backup to restore and the target revision or time; `None` if `--from` is missing.
 fn wanted(flags: &RestoreFlags) -> Option<Restore> {
     let name = flags.from.clone()?;
     Some(Restore {

@@ -115,7 +115,7 @@ pub struct Report {
     pub running: RunningRelease,
     /// Size of the member's store in bytes.
     pub db_size: u64,
-    /// The storage quota in bytes; `None` without a quota.
+    /// The storage quota in bytes; `None` if there is no quota.
     pub quota: Option<u64>,
     /// Revision of the key space; 1 while it is empty.
     pub revision: i64,

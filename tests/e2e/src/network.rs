@@ -212,8 +212,8 @@ impl Shared {
     }
 }
 
-/// Returns the inode of the socket with this local address, or [`NO_INODE`] if no process holds it. Returns `None` without such
-/// a row. Prefers a socket that a process holds.
+/// Returns the inode of the socket with this local address, or [`NO_INODE`] if no process holds it. Returns `None` if the
+/// kernel lists no such socket. Prefers a socket that a process holds.
 fn inode(local: SocketAddr) -> Option<String> {
     let SocketAddr::V4(local) = local else {
         return None;

@@ -260,7 +260,7 @@ impl Server {
         self.running.as_ref().expect("the server runs").child.id()
     }
 
-    /// Returns how often the kernel has killed the server because of its memory limit, or 0 without a limit.
+    /// Returns how often the kernel has killed the server because of its memory limit, or 0 if it has no limit.
     pub fn memory_kills(&self) -> u64 {
         self.memory.as_ref().map_or(0, MemoryLimit::kills)
     }

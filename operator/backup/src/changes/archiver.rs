@@ -236,7 +236,7 @@ impl<'a> Archiver<'a> {
         self.save()
     }
 
-    /// Reads the cluster's last revision and checks that the watch still follows the same history. Does nothing without a
+    /// Reads the cluster's last revision and checks that the watch still follows the same history. Does nothing if there is no
     /// watch. After an election, closes the watch, because only a new watch checks the history. Fails if the member belongs to
     /// another cluster, or if the revision went back.
     async fn read_head(&mut self) -> Result<(), BackupError> {

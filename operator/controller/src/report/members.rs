@@ -75,7 +75,7 @@ fn last_reported(known: &MemberStatus) -> MemberStatus {
     }
 }
 
-/// Returns the fields of a member's status that come from the members' reports; all are empty without a member.
+/// Returns the fields of a member's status that come from the members' reports. All are empty if `member` is `None`.
 fn reported_status(membership: &Membership, member: Option<&MemberSeen>) -> MemberStatus {
     let Some(member) = member else {
         return MemberStatus::default();

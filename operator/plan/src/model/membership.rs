@@ -58,7 +58,7 @@ pub struct MemberSeen {
     pub raft_index: u64,
     /// Size of the key space in bytes.
     pub db_size: u64,
-    /// The storage quota in bytes; `None` without a quota.
+    /// The storage quota in bytes; `None` if there is no quota.
     pub quota: Option<u64>,
     /// The revision of the key space.
     pub revision: i64,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct KeysHash {
     /// The hash.
     pub hash: u32,
-    /// The compacted revision; 0 or less without a compaction. Only hashes with the same compacted revision are comparable.
+    /// The compacted revision; 0 or less if nothing was compacted. Only hashes with the same compacted revision are comparable.
     pub compact_revision: i64,
 }
 
@@ -88,7 +88,7 @@ pub struct FetchedBackup {
     /// The record of the backup.
     #[serde(flatten)]
     pub record: BackupRecord,
-    /// The last revision of the fetched changes; `None` without changes.
+    /// The last revision of the fetched changes; `None` if no changes were fetched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to_revision: Option<i64>,
 }

@@ -142,7 +142,7 @@ impl SegmentId {
 }
 
 /// Returns the generation that a snapshot from `time_ms` probably belongs to: the latest one that had begun, or else the first
-/// one. Returns `None` without segments. Only the digest of the snapshot's revision can confirm it.
+/// one. Returns `None` if there are no segments. Only the digest of the snapshot's revision can confirm it.
 pub fn generation_at(ids: &[SegmentId], time_ms: i64) -> Option<i64> {
     let generations = || ids.iter().map(|id| id.generation);
     let begun = generations().filter(|generation| *generation <= time_ms);

@@ -155,7 +155,7 @@ impl HeldViews {
 
 impl Held {
     /// Tells the oldest readers to end until the others pin at most the rest of the quota plus [`HELD_BYTES_FREE`]. Does
-    /// nothing without a quota.
+    /// nothing if there is no quota.
     fn enforce(&self, quota_bytes: Option<u64>, present: &StateMachine) {
         if let Some(quota) = quota_bytes.filter(|_| !self.readers.is_empty()) {
             self.end_beyond(quota.saturating_sub(present.size_bytes()) + HELD_BYTES_FREE);

@@ -126,7 +126,7 @@ impl Traffic {
         self.recent.push_back(batch);
     }
 
-    /// Returns the number of messages and the rates over the kept batches. The rates are 0 without a recent batch
+    /// Returns the number of messages and the rates over the kept batches. The rates are 0 if no batch is recent
     /// ([`RECENT_AGE`]).
     #[expect(
         clippy::cast_precision_loss,

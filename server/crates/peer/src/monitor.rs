@@ -391,7 +391,7 @@ impl Monitor {
     }
 }
 
-/// Returns whether all members run the release that a downgrade targets. Returns `false` without a downgrade or while a
+/// Returns whether all members run the release that a downgrade targets. Returns `false` if there is no downgrade or while a
 /// member's release is unknown.
 fn has_returned(members: &MemberRegistry, running: &[MemberRelease]) -> bool {
     let runs = |target| {

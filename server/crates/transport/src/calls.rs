@@ -50,7 +50,7 @@ pub(super) struct CallMetrics {
     pub(super) received: Striped<IntCounter>,
     pub(super) sent: Striped<IntCounter>,
     handled: [IntCounter; CODES.len()],
-    /// Duration of calls in seconds. `None` without `--metrics=extensive`.
+    /// Duration of calls in seconds. `None` unless `--metrics=extensive` is set.
     pub(super) handling: Option<Histogram>,
     /// The method's name without its service.
     pub(super) method: &'static str,

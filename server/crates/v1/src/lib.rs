@@ -136,7 +136,8 @@ async fn answer(
     ))
 }
 
-/// Returns the key that a request accesses, and the access that it needs by v2's rules. Returns `None` without a key.
+/// Returns the key that a request accesses, and the access that it needs by v2's rules. Returns `None` if the request has no
+/// key.
 fn required_access(asked: &V1Request) -> Option<(&[u8], PathAccess)> {
     let (key, write, recursive) = match asked {
         V1Request::Get { key } => (key, false, false),

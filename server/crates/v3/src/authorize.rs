@@ -91,8 +91,8 @@ pub(super) async fn check_access(ctx: &Context, method: &str) -> RpcResult<()> {
     }
 }
 
-/// Returns the caller, or `None` without credentials or while v3 authentication is disabled. For a permission check, take the
-/// view first, so that the caller's auth revision is not older than the view.
+/// Returns the caller, or `None` if there are no credentials or while v3 authentication is disabled. For a permission check,
+/// take the view first, so that the caller's auth revision is not older than the view.
 pub(super) fn caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     if !ctx.node.auth_enabled() {
         return Ok(None);
@@ -108,7 +108,7 @@ pub(super) fn admin_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     authenticated_caller(ctx)
 }
 
-/// Returns the caller of the credentials, or `None` without credentials. Fails with `InvalidAuthToken` for an invalid token.
+/// Returns the caller of the credentials, or `None` if there are none. Fails with `InvalidAuthToken` for an invalid token.
 fn authenticated_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     let caller = ctx.authenticator.recognize(&ctx.node, &ctx.caller);
     caller.map_err(|_| RpcError::InvalidAuthToken)
@@ -150,7 +150,7 @@ pub(super) fn check_admin_on(ctx: &Context, machine: &StateMachine) -> RpcResult
 }
 
 /// Runs the permission check against `machine`, without a caller if the request has no credentials. Returns the caller, or
-/// `None` without credentials or while v3 authentication is disabled in the node's latest state.
+/// `None` if there are no credentials or while v3 authentication is disabled in the node's latest state.
 pub(super) fn check_on(
     ctx: &Context,
     machine: &StateMachine,

@@ -180,7 +180,7 @@ impl LeasesKept {
         Ok(())
     }
 
-    /// Returns the latest promised end of a lease, or 0 without a promise.
+    /// Returns the latest promised end of a lease, or 0 if nothing was promised.
     fn until(&self, lease: LeaseId) -> u64 {
         let promises = self.promised.get(&lease);
         promises.map_or(0, |promises| promises.until)

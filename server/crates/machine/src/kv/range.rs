@@ -216,7 +216,8 @@ impl Kv {
         Ok((count < limit).then_some(count as i64))
     }
 
-    /// Charges the values that a range sorts, and the keys that the charge reads. Charges nothing without a sort by value.
+    /// Charges the values that a range sorts, and the keys that the charge reads. Charges nothing unless the range sorts by
+    /// value.
     pub(super) fn charge_sorted_values(
         &self,
         range: &Range,

@@ -44,7 +44,7 @@ impl Replica {
         self.forward(to, entries);
     }
 
-    /// Sends encoded entries to a leader in one message. Does nothing without entries.
+    /// Sends encoded entries to a leader in one message. Does nothing if there are no entries.
     fn forward(&mut self, to: TargetLog, entries: Vec<Bytes>) {
         if !entries.is_empty() {
             let message = ForwardedProposals { term: to.term, entries, number: to.number };

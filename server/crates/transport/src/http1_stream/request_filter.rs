@@ -37,7 +37,7 @@ struct HeadState {
     chunked: bool,
     /// The `Upgrade` and `Connection` lines, withheld until the head ends.
     upgrade_lines: Vec<u8>,
-    /// Whether the only `Upgrade` header is `websocket`. `None` without an `Upgrade` header.
+    /// Whether the only `Upgrade` header is `websocket`. `None` if there is no `Upgrade` header.
     websocket: Option<bool>,
     /// Whether a `Connection` header contains `upgrade`.
     upgrade: bool,

@@ -296,7 +296,7 @@ impl Files {
         Ok(Some(Arc::new(pool)))
     }
 
-    /// Builds the verifier of client certificates, or returns `None` without authorities.
+    /// Builds the verifier of client certificates, or returns `None` if there are no authorities.
     fn clients(
         &self,
         parts: &TlsParts,
@@ -319,7 +319,7 @@ impl Files {
     }
 }
 
-/// Returns a file's times, size and inode, or `None` without a path or a file.
+/// Returns a file's times, size and inode, or `None` if there is no path or no file.
 fn stamp(path: Option<&Path>) -> FileStamp {
     // Follow links, because a mounted secret is replaced by moving a link.
     let found = fs::metadata(path?).ok()?;

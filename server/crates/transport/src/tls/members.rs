@@ -33,8 +33,8 @@ struct Inner {
 }
 
 impl PeerTls {
-    /// Reads the configured files, or returns `None` without a certificate. With `--peer-auto-tls`, creates the certificate in
-    /// the data directory, which is created if needed.
+    /// Reads the configured files, or returns `None` if there is no certificate. With `--peer-auto-tls`, creates the
+    /// certificate in the data directory, which is created if needed.
     pub fn open(config: &Config, metrics: &TransportMetrics) -> Result<Option<Self>, TlsError> {
         let tls = &config.peer_tls;
         let pair = match &tls.port.certificate {

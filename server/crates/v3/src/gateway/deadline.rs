@@ -37,7 +37,7 @@ impl Deadline {
         }))
     }
 
-    /// Waits for the deadline and returns the error of the call. Never returns without a deadline.
+    /// Waits for the deadline and returns the error of the call. Never returns if there is no deadline.
     pub(super) async fn passed(self) -> Status {
         match self.0 {
             Some(at) => sleep_until(at).await,

@@ -48,7 +48,7 @@ impl ProgressNotifier {
         }
     }
 
-    /// Waits until the periodic notification is due. Never resolves without a timer.
+    /// Waits until the periodic notification is due. Never resolves if there is no timer.
     pub(super) async fn due(&mut self) {
         match &mut self.timer {
             Some(timer) => timer.await,
