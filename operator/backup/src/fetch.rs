@@ -23,8 +23,8 @@ use crate::{
 };
 use changes::Until;
 
-/// Fetches a backup, unless the directory of `--unless-exists` is not empty. Returns `None` if nothing was fetched or the file
-/// has no record.
+/// Fetches a backup. With `--unless-exists`, fetches it only if that directory is empty or does not exist. Returns `None` if
+/// nothing was fetched or the file has no record.
 pub(crate) async fn run(
     flags: &FetchFlags,
     stop: &Stop,

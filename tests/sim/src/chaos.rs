@@ -1,4 +1,4 @@
-//! The parameters (`Climate`) and the faults of a run, all drawn from the seed. Each run stresses a different part, for
+//! The parameters (`Climate`) and the faults of a run, all drawn from the seed. Each run emphasizes something different, for
 //! example packet loss, power cuts or elections.
 
 use std::collections::BTreeSet;

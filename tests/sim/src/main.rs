@@ -120,7 +120,7 @@ fn replay(folder: &Path, out: &mut impl Write) -> io::Result<ExitCode> {
 
 fn sweep_seeds(request: &Request, out: &mut impl Write) -> io::Result<ExitCode> {
     let seeds = request.seeds.unwrap_or(100);
-    // A closed output leaves nothing to do.
+    // Ignore the error: if stderr is closed, nobody reads the progress.
     let say = |line: String| drop(writeln!(io::stderr(), "{line}"));
     let shown = AtomicUsize::new(0);
     let swept = sweep::sweep(request.start, seeds, request.members, &|so_far| {

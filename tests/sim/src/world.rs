@@ -1,6 +1,6 @@
 //! The world: virtual time, the members with their disks, the network and the clients.
 //!
-//! Time advances from event to event of one ordered queue.
+//! Time advances from one event to the next in a single ordered queue.
 
 use std::{
     collections::BTreeMap,

@@ -111,7 +111,8 @@ fn may_precede(earlier: &Report, later: &Report) -> bool {
     left.count() >= quorum(all.count())
 }
 
-/// Returns whether two members of one cluster id serve with different quorums. Can briefly return `true` after an election.
+/// Returns whether two members with the same cluster id serve with different quorums. Can briefly return `true` after an
+/// election.
 fn contradicts(one: &Report, other: &Report) -> bool {
     let led = |report: &Report| report.linearizable && report.leader_id != 0;
     let agree = lists(one, other.leader_id) && lists(other, one.leader_id);

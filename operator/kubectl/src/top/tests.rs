@@ -1,4 +1,4 @@
-//! Counting keys and the table of prefixes.
+//! Tests the counting of keys by prefix, and the table of prefixes.
 
 use clap::Parser as _;
 

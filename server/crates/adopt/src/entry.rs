@@ -170,7 +170,7 @@ fn of_v3(request: &InternalRaftRequest, index: u64, cluster_id: u64) -> Result<C
     })))
 }
 
-/// Converts a put, deletion, transaction or compaction, without Witan's read limits, because etcd has already executed the
+/// Converts a put, deletion, transaction or compaction. Witan's read limits do not apply, because etcd has already executed the
 /// request. Returns `None` for any other request.
 fn keys(request: &InternalRaftRequest) -> Option<Command> {
     let operation = if let Some(put) = &request.put {

@@ -156,7 +156,8 @@ fn write(
     revision: FollowedRevision,
     leases: &BTreeMap<i64, i64>,
 ) -> Result<(), FollowError> {
-    // A lease that was granted again may have a different TTL. A lease that still has keys is not ended.
+    // A lease that was granted again may have a different TTL, so its old grant ends first. A lease that still has keys does
+    // not end.
     let created = revision.writes.iter().filter(|write| write.version == 1);
     let leased = created.map(|write| write.lease);
     let ended: Vec<i64> = leased.filter(|id| leases.contains_key(id)).collect();

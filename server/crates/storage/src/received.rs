@@ -224,8 +224,8 @@ impl IncomingSnapshot {
         }
     }
 
-    /// Makes all records durable and builds the state. Fails unless the totals of the records are `announced`. If the state must
-    /// be read from the disk, fails with `OutOfMemory` as soon as `fits` returns false.
+    /// Makes all records durable and builds the state. Fails unless the totals of the records equal `announced`. If the state
+    /// must be read from the disk, fails with `OutOfMemory` as soon as `fits` returns false.
     pub fn finish(
         mut self,
         announced: RecordTotals,

@@ -1,4 +1,5 @@
-//! Cases that last as long as the server's timeouts, mostly a minute. Each has its own server, so they run in parallel.
+//! Cases that last as long as the server's timeouts, mostly a minute. Each case has its own server, so the cases run in
+//! parallel.
 
 use std::thread;
 

@@ -13,7 +13,7 @@ use crate::stage::{connect, cpu, longest_wait};
 /// Number of pieces of one byte.
 const PIECES: usize = 60_000;
 
-/// Maximum wait of another client on a busy machine.
+/// Maximum time that another client waits on a busy machine.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// A message that every stream accepts or ignores.

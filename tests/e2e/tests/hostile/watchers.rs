@@ -15,7 +15,7 @@ use crate::{
     work::admit_a_user,
 };
 
-/// Maximum wait of another client. The bounded work for the watchers is not negligible, above all in a debug build.
+/// Maximum time that another client waits. The bounded work for the watchers is not negligible, above all in a debug build.
 const WAIT_MAX: Duration = NOISE.saturating_mul(6);
 
 /// Opens a stream with `many` watchers with a user's token.

@@ -108,7 +108,7 @@ fn every_dialect_answers_as_over_http1() {
     }
 }
 
-/// Masks times, and numbers of more than four decimal or hexadecimal digits.
+/// Masks words of more than four letters and digits that contain a digit, such as ids.
 fn masked(text: &str) -> String {
     let mut out = String::new();
     for word in text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {

@@ -70,7 +70,7 @@ fn without(code: &str, start: &str, ends: &[char]) -> String {
     out
 }
 
-/// The wire format: the properties of each item by its name.
+/// The wire format: a map from the name of each field, enum value, method and message to its properties.
 type Facts = BTreeMap<String, String>;
 
 fn facts(set: &FileDescriptorSet) -> Facts {

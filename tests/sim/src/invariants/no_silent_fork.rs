@@ -3,7 +3,7 @@
 //! leader commits in its term. Before that, the leader answers no client and cannot confirm its leadership.
 //!
 //! Logs distinguish entries only by their terms. If a member forgot its vote or its leadership in a term, that term may have
-//! two leaders. Their entries at one index, and the logs before these entries, cannot be distinguished.
+//! two leaders. Their entries at the same index then look the same, and so do the logs before these entries.
 
 use std::collections::BTreeMap;
 

@@ -55,7 +55,7 @@ fn batch(executes_later: bool) -> (World, View) {
         for key in 0..KEYS {
             tickets.push(cluster.propose(1, put(&format!("k{key}"))));
         }
-        // The first revision precedes this round's puts, the second one its deletion.
+        // Both compactions are at revisions of this round's puts: the first put and the third.
         tickets.push(cluster.propose(1, compact(2 + round * (KEYS as i64 + 1))));
         tickets.push(cluster.propose(1, delete_all()));
         tickets.push(cluster.propose(1, compact(4 + round * (KEYS as i64 + 1))));

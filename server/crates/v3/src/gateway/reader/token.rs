@@ -137,7 +137,7 @@ impl<'a> Reader<'a> {
         format!("proto: syntax error {}: {told}", self.line_and_column(at))
     }
 
-    /// Formats an offset as line and column, which count from 1. Columns count characters.
+    /// Formats an offset as line and column, both counted from 1. Columns count characters.
     fn line_and_column(&self, at: usize) -> String {
         let before = &self.body[..at];
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
