@@ -34,7 +34,8 @@ pub(super) async fn handle(
         return reply::text(StatusCode::NOT_FOUND, text);
     };
     let Some(permit) = ctx.account().try_permit(JobKind::Snapshot) else {
-        let text = "this member already sends several snapshots or recordings; try again later";
+        let text =
+            "this member is already sending several snapshots or recordings; try again later";
         return reply::text(StatusCode::TOO_MANY_REQUESTS, text);
     };
     let opened = blocking::run(ctx.account(), move || {

@@ -37,5 +37,5 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("enable-v2", Bool, "true", "Serves the v2 API: keys, members, users and statistics. If false, the v1 API and the discovery service are not served either.", supported("a_disabled_dialect_answers_like_an_unknown_path")),
     Flag::new("enable-v1", Bool, "true", "Serves the v1 API of etcd 0.1, a view of the v2 keys. Not a flag of etcd.", supported("a_disabled_dialect_answers_like_an_unknown_path")),
     Flag::new("v2-deprecation", Text, "write-only", "Stage of the v2 API's removal from etcd.", accepted("only --enable-v2 decides whether the v2 API is served")),
-    Flag::new("experimental-enable-v2v3", Text, "", "Prefix of the v3 keys that serve the v2 API.", refused("v2 keys have their own key space, as in etcd without this flag")),
+    Flag::new("experimental-enable-v2v3", Text, "", "Prefix of the v3 keys in which the v2 API stores its data.", refused("v2 keys have their own key space, as in etcd without this flag")),
 ];
