@@ -151,13 +151,13 @@ const PLANTS: [Plant; 17] = [
     ("v2", "a v2 read that returns an old value", |told| {
         stale_read(&mut told.tree_calls)
     }),
-    ("indices", "two writes of v2 with one index", |told| {
+    ("indices", "two v2 writes with the same index", |told| {
         let written = |_, output| output == Output::Written;
         let (at, call) = find(&mut told.tree_calls, 0, written);
         let index = answer(call).revision;
         answer(find(&mut told.tree_calls, at + 1, written).1).revision = index;
     }),
-    ("watches of v2", "a watch of v2 without a change", |told| {
+    ("watches of v2", "a v2 watch that lacks a change", |told| {
         told.tree_watches[0].changes.remove(20);
     }),
     (
