@@ -1,18 +1,20 @@
 //! Estimates the size of the pairs that a transaction or deletion returns, before it is proposed.
 
 use bytes::Bytes;
-use witan_machine::kv::{DeleteRange, Kv, Range, SortOrder, SortTarget, Txn, TxnOpKind};
+use witan_machine::kv::{DeleteRange, Kv, Range, SortOrder, SortTarget, Txn, TxnOp, TxnOpKind};
 
 /// Returns the number of operations of a transaction that return pairs.
 pub(super) fn txn_reads(txn: &Txn) -> u64 {
-    sum_reads(txn, &|_| 1)
+    larger_branch(txn, |branch| sum_reads(branch, 0, &|_| 1))
 }
 
-/// Estimates the size in bytes of the pairs that a transaction returns. Each read can also return the pairs that the
-/// transaction writes.
+/// Estimates the size in bytes of the pairs that a transaction returns. Each range can also return the pairs that its branch
+/// writes. A put or deletion cannot, because no branch puts a key twice, or puts and deletes it.
 pub(super) fn txn_bytes(state: &Kv, txn: &Txn) -> u64 {
-    let written = written_bytes(txn);
-    sum_reads(txn, &|range| range_bytes(state, range) + written)
+    let stored_bytes = |range: &Range| range_bytes(state, range);
+    larger_branch(txn, |branch| {
+        sum_reads(branch, written_bytes(branch), &stored_bytes)
+    })
 }
 
 /// Returns the size in bytes of the pairs in the range of a deletion.
@@ -20,29 +22,33 @@ pub(super) fn deletion_bytes(state: &Kv, delete: &DeleteRange) -> u64 {
     range_bytes(state, &span(&delete.key, &delete.range_end))
 }
 
-/// Sums the results of `of` over the operations that return pairs. Of each transaction, only the larger branch counts.
-fn sum_reads(txn: &Txn, of: &dyn Fn(&Range) -> u64) -> u64 {
-    let branches = [&txn.success, &txn.failure].map(|branch| {
-        let reads = branch.iter().map(|op| match &op.kind {
-            Some(TxnOpKind::Range(range)) => of(range),
-            Some(TxnOpKind::Put(put)) if put.prev_kv => of(&span(&put.key, &Bytes::new())),
-            Some(TxnOpKind::Delete(delete)) if delete.prev_kv => {
-                of(&span(&delete.key, &delete.range_end))
-            }
-            Some(TxnOpKind::Txn(nested)) => sum_reads(nested, of),
-            Some(TxnOpKind::Put(_) | TxnOpKind::Delete(_)) | None => 0,
-        });
-        reads.sum::<u64>()
-    });
-    branches[0].max(branches[1])
+/// Returns the result of `of` for the branch with the larger result.
+fn larger_branch(txn: &Txn, of: impl Fn(&[TxnOp]) -> u64) -> u64 {
+    of(&txn.success).max(of(&txn.failure))
 }
 
-/// Returns the size in bytes of the pairs that a transaction puts in both branches.
-fn written_bytes(txn: &Txn) -> u64 {
-    let ops = txn.success.iter().chain(&txn.failure);
-    let written = ops.map(|op| match &op.kind {
+/// Sums the results of `of` over the operations of a branch that return pairs. Adds `written` for each range. Of each nested
+/// transaction, only the larger branch counts.
+fn sum_reads(branch: &[TxnOp], written: u64, of: &dyn Fn(&Range) -> u64) -> u64 {
+    let reads = branch.iter().map(|op| match &op.kind {
+        Some(TxnOpKind::Range(range)) => of(range) + written,
+        Some(TxnOpKind::Put(put)) if put.prev_kv => of(&span(&put.key, &Bytes::new())),
+        Some(TxnOpKind::Delete(delete)) if delete.prev_kv => {
+            of(&span(&delete.key, &delete.range_end))
+        }
+        Some(TxnOpKind::Txn(nested)) => {
+            larger_branch(nested, |branch| sum_reads(branch, written, of))
+        }
+        Some(TxnOpKind::Put(_) | TxnOpKind::Delete(_)) | None => 0,
+    });
+    reads.sum()
+}
+
+/// Returns the size in bytes of the pairs that a branch puts.
+fn written_bytes(branch: &[TxnOp]) -> u64 {
+    let written = branch.iter().map(|op| match &op.kind {
         Some(TxnOpKind::Put(put)) => (put.key.len() + put.value.len()) as u64,
-        Some(TxnOpKind::Txn(nested)) => written_bytes(nested),
+        Some(TxnOpKind::Txn(nested)) => larger_branch(nested, written_bytes),
         Some(TxnOpKind::Range(_) | TxnOpKind::Delete(_)) | None => 0,
     });
     written.sum()
@@ -82,7 +88,7 @@ fn span(key: &Bytes, range_end: &Bytes) -> Range {
 
 #[cfg(test)]
 mod tests {
-    use witan_machine::kv::{Put, TxnOp};
+    use witan_machine::kv::Put;
 
     use super::*;
     use crate::test_context::put;
@@ -124,7 +130,8 @@ mod tests {
             (vec![range(&one), nested], vec![], (2, 400)),
             (vec![delete(true)], vec![], (1, 300)),
             (vec![delete(false), put(false, 8)], vec![], (0, 0)),
-            (vec![put(true, 8), range(&one)], vec![], (2, 2 * 110)),
+            (vec![put(true, 8), range(&one)], vec![], (2, 210)),
+            (vec![put(true, 98)], vec![range(&one)], (1, 100)),
             (vec![range(&sorted)], vec![], (1, 300)),
             (
                 vec![range(&Range { limit: 1, ..all.clone() })],
