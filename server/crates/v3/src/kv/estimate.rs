@@ -67,6 +67,8 @@ fn range_bytes(state: &Kv, range: &Range) -> u64 {
         },
         sort_order: SortOrder::None as i32,
         sort_target: SortTarget::Key as i32,
+        // A future revision can exist when the command is applied.
+        revision: range.revision.min(state.revision().0),
         ..range.clone()
     };
     let mut bytes = 0;
@@ -137,6 +139,11 @@ mod tests {
                 vec![range(&Range { limit: 1, ..all.clone() })],
                 vec![],
                 (1, 100),
+            ),
+            (
+                vec![range(&Range { revision: 9, ..all.clone() })],
+                vec![],
+                (1, 300),
             ),
             (
                 vec![range(&Range { keys_only: true, ..all.clone() })],
