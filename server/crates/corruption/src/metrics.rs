@@ -5,6 +5,9 @@ use witan_base::metrics::Register;
 
 use super::agreement::StateAgreement;
 
+/// The values of the label `outcome`.
+const OUTCOMES: [&str; 5] = ["agreed", "incomplete", "outvoted", "undecided", "failed"];
+
 /// Metrics of the checker.
 #[derive(Clone, Debug)]
 pub struct CorruptionMetrics {
@@ -16,8 +19,13 @@ impl CorruptionMetrics {
     /// Registers the metrics.
     #[rustfmt::skip]
     pub fn register(on: &Register) -> Self {
+        let checks = on.counters("witan_corruption_checks_total", "Total number of comparisons of members' states that this member made, by outcome.", &["outcome"]);
+        // A series that begins at 1 shows no increase, so an alert would not notice the first comparison.
+        for outcome in OUTCOMES {
+            checks.with_label_values(&[outcome]).inc_by(0);
+        }
         Self {
-            checks: on.counters("witan_corruption_checks_total", "Total number of comparisons of members' states that this member made, by outcome.", &["outcome"]),
+            checks,
             rebuilds: on.counter("witan_corruption_rebuilds_total", "Total number of times that this member replaced its state with the leader's, because it differed from the majority's."),
         }
     }
@@ -51,8 +59,8 @@ mod tests {
         metrics.compared(&StateAgreement::Undecided);
         metrics.failed();
         let shown = on.render();
-        for outcome in ["undecided", "failed"] {
-            let line = format!("witan_corruption_checks_total{{outcome=\"{outcome}\"}} 1");
+        for (outcome, count) in [("agreed", 0), ("undecided", 1), ("failed", 1)] {
+            let line = format!("witan_corruption_checks_total{{outcome=\"{outcome}\"}} {count}");
             assert!(shown.contains(&line), "{shown}");
         }
     }
