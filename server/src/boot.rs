@@ -78,7 +78,7 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     let totals = Totals::register(&on, memory.bytes());
     let fed = (NodeMetrics::register(&on), &totals);
     let panics = PanicMetrics::register(&on);
-    let dialer = peer_dialer(&config, peer_tls);
+    let dialer = peer_dialer(&config, peer_tls.clone());
     let links = (bound_peers, dialer.clone(), peer_metrics(&on, &panics));
     let member = member::start(&config, (disk, links, memory), fed, stopping)?;
     let checker = corruption_checker(&config, &member.node, dialer, &on);
@@ -100,7 +100,7 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
         None => {
             let port = serve(
                 &config,
-                (bound, security),
+                (bound, security, peer_tls),
                 (&member.node, authenticator),
                 (on, metrics, panics, totals),
                 (log_level, follow, levels),
@@ -268,7 +268,7 @@ async fn has_cluster_version(node: &Node) -> bool {
 /// APIs. `/metrics` then serves all metrics in `register`.
 fn serve(
     config: &Config,
-    (bound, security): (Vec<Bound>, Option<ServerTls>),
+    (bound, security, peer_tls): (Vec<Bound>, Option<ServerTls>, Option<PeerTls>),
     (node, authenticator): (&Node, Arc<Authenticator>),
     (register, metrics, panics, totals): (Register, Arc<TransportMetrics>, PanicMetrics, Totals),
     (log_level, follow, levels): (LogLevelHandle, Option<FollowHandle>, FeatureLevels),
@@ -287,8 +287,11 @@ fn serve(
     };
     let ctx = Context::new(node.clone(), shared);
     let calls = witan_v3::Services::new(ctx.clone());
+    let peer_port = peer_tls.as_ref().map(PeerTls::server);
+    let tls = security.iter().chain(peer_port).cloned().collect();
     let front = Arc::new(HttpFrontend::new(
         ctx,
+        tls,
         follow,
         levels,
         recorder::folder(config),

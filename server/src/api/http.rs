@@ -25,7 +25,7 @@ use witan_discovery as discovery;
 use witan_follow::FollowHandle;
 use witan_gocompat::path::{self, Plus};
 use witan_peer::FeatureLevels;
-use witan_transport::Surface;
+use witan_transport::{ServerTls, Surface};
 use witan_v1 as v1;
 use witan_v2 as v2;
 use witan_v3::{
@@ -42,6 +42,8 @@ const TARGET_BYTES_MAX: usize = 32 << 10;
 #[derive(Debug)]
 pub struct HttpFrontend {
     ctx: Context,
+    /// The TLS of the ports that use it.
+    tls: Vec<ServerTls>,
     discovery: discovery::DiscoveryService,
     follow: Option<FollowHandle>,
     levels: FeatureLevels,
@@ -63,6 +65,7 @@ impl HttpFrontend {
     /// Creates the frontend of the running member.
     pub(crate) fn new(
         ctx: Context,
+        tls: Vec<ServerTls>,
         follow: Option<FollowHandle>,
         levels: FeatureLevels,
         recordings: Option<PathBuf>,
@@ -72,6 +75,7 @@ impl HttpFrontend {
             follow,
             levels,
             recordings,
+            tls,
             ctx,
         }
     }
@@ -188,7 +192,7 @@ async fn serve_resource(
 ) -> HttpResponse {
     match resource {
         Resource::V1 => v1::handle(ctx, request, payload, path).await,
-        Resource::Operations => ops::handle(ctx, request, payload, path).await,
+        Resource::Operations => ops::handle(ctx, &front.tls, request, payload, path).await,
         Resource::LogLevel => {
             let response = log_level::handle(ctx, request, &mut payload).await;
             reply::drain(&mut payload).await;

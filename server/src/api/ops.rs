@@ -8,6 +8,7 @@ use witan_api::{peer::NOT_DECIDED, top::PATH as TOP};
 use witan_base::{metrics, version};
 use witan_dialect::{Context, reply};
 use witan_machine::{levels, member::MemberRegistry};
+use witan_transport::ServerTls;
 
 use super::{health, top};
 
@@ -19,9 +20,10 @@ pub(crate) fn serves_on_metrics(path: &[u8]) -> bool {
     path == b"/metrics" || std::str::from_utf8(path).is_ok_and(health::serves)
 }
 
-/// Answers an authorized request, with 404 for an unknown check of a probe.
+/// Answers an authorized request, with 404 for an unknown check of a probe. `tls` is the TLS that the metrics describe.
 pub(crate) async fn handle(
     ctx: &Context,
+    tls: &[ServerTls],
     request: &HttpRequest,
     mut payload: web::Payload,
     path: &[u8],
@@ -37,7 +39,7 @@ pub(crate) async fn handle(
     }
     match path {
         "/version" => version(ctx).await,
-        "/metrics" => metrics(ctx).await,
+        "/metrics" => metrics(ctx, tls).await,
         "/debug/vars" => vars(ctx, request),
         TOP => top::handle(ctx, request).await,
         _ => health::handle(ctx, request, path).await,
@@ -58,9 +60,10 @@ async fn version(ctx: &Context) -> HttpResponse {
         .body(page)
 }
 
-/// Updates the metrics that depend on the state and returns the metrics page.
-async fn metrics(ctx: &Context) -> HttpResponse {
+/// Updates the metrics that depend on the state or on TLS files and returns the metrics page.
+async fn metrics(ctx: &Context, tls: &[ServerTls]) -> HttpResponse {
     ctx.node.show_metrics().await;
+    tls.iter().for_each(ServerTls::refresh);
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, metrics::CONTENT_TYPE))
         .body(ctx.metrics_page.render())

@@ -1,12 +1,7 @@
 //! Metrics of the listeners: gRPC calls (`calls`), client versions (`clients`) and TLS.
 
-use std::{fmt, sync::Arc};
-
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
-use witan_base::{
-    metrics::{Register, Striped},
-    sync::Mutex,
-};
+use witan_base::metrics::{Register, Striped};
 
 use super::{
     calls::{CallLabels, CallSeries},
@@ -28,36 +23,6 @@ pub struct TransportMetrics {
 pub(super) struct TlsMetrics {
     pub(super) expires: IntGauge,
     pub(super) handshakes_failed: IntCounterVec,
-    pub(super) on_scrape: ScrapeHook,
-}
-
-type Hook = Box<dyn Fn() + Send>;
-
-/// A function that each scrape calls before it reads `expires`.
-#[derive(Clone, Default)]
-pub(super) struct ScrapeHook(Arc<Mutex<Option<Hook>>>);
-
-impl ScrapeHook {
-    /// Sets the function. Replaces an earlier one.
-    pub(super) fn set(&self, hook: impl Fn() + Send + 'static) {
-        *self.0.lock() = Some(Box::new(hook));
-    }
-
-    /// Returns a function that calls the current function.
-    fn caller(&self) -> impl Fn() + Clone + Send + Sync + use<> {
-        let hook = self.clone();
-        move || {
-            if let Some(hook) = &*hook.0.lock() {
-                hook();
-            }
-        }
-    }
-}
-
-impl fmt::Debug for ScrapeHook {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ScrapeHook").finish_non_exhaustive()
-    }
 }
 
 impl TransportMetrics {
@@ -65,7 +30,6 @@ impl TransportMetrics {
     #[rustfmt::skip]
     pub fn register(on: &Register, extensive: bool) -> Self {
         let labels = ["grpc_method", "grpc_service", "grpc_type"];
-        let (on_scrape, on_peer_scrape) = (ScrapeHook::default(), ScrapeHook::default());
         Self {
             calls: CallSeries::new(&CallLabels {
                 started: on.striped_counters("grpc_server_started_total", "Total number of RPCs started on the server.", &labels),
@@ -78,14 +42,12 @@ impl TransportMetrics {
             grpc_received_bytes: on.striped_counters("etcd_network_client_grpc_received_bytes_total", "The total number of bytes received from grpc clients.", &[]).with_label_values(&[]),
             grpc_sent_bytes: on.striped_counters("etcd_network_client_grpc_sent_bytes_total", "The total number of bytes sent to grpc clients.", &[]).with_label_values(&[]),
             tls: TlsMetrics {
-                expires: on.updated_gauge("witan_tls_certificate_not_after_seconds", "Expiry time of the client port's certificate in seconds since the Unix epoch, or 0 without TLS.", on_scrape.caller()),
+                expires: on.gauge("witan_tls_certificate_not_after_seconds", "Expiry time of the client port's certificate in seconds since the Unix epoch, or 0 without TLS."),
                 handshakes_failed: on.counters("witan_tls_handshake_failures_total", "Total number of failed TLS handshakes with clients, by reason.", &["reason"]),
-                on_scrape,
             },
             peer_tls: TlsMetrics {
-                expires: on.updated_gauge("witan_peer_tls_certificate_not_after_seconds", "Expiry time of the peer port's certificate in seconds since the Unix epoch, or 0 without TLS.", on_peer_scrape.caller()),
+                expires: on.gauge("witan_peer_tls_certificate_not_after_seconds", "Expiry time of the peer port's certificate in seconds since the Unix epoch, or 0 without TLS."),
                 handshakes_failed: on.counters("witan_peer_tls_handshake_failures_total", "Total number of failed TLS handshakes with peers, by reason.", &["reason"]),
-                on_scrape: on_peer_scrape,
             },
         }
     }

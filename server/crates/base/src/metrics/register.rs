@@ -2,10 +2,8 @@
 
 use prometheus::{
     Counter, Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter,
-    IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
-    core::{Collector, Desc},
+    IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
     exponential_buckets,
-    proto::MetricFamily,
 };
 
 use super::StripedVec;
@@ -78,18 +76,6 @@ impl Register {
         self.put(IntGauge::new(name, help))
     }
 
-    /// Registers a gauge without labels. Each scrape first calls `update`, which may set the gauge.
-    pub fn updated_gauge(
-        &self,
-        name: &str,
-        help: &str,
-        update: impl Fn() + Clone + Send + Sync + 'static,
-    ) -> IntGauge {
-        let gauge = IntGauge::new(name, help);
-        let updated = self.put(gauge.map(|gauge| UpdatedGauge { gauge, update }));
-        updated.gauge
-    }
-
     /// Registers a gauge with labels.
     pub fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
         self.put(IntGaugeVec::new(Opts::new(name, help), labels))
@@ -126,24 +112,6 @@ impl Register {
     ) -> StripedVec<HistogramVec> {
         let stripe = || HistogramVec::new(options(name, help, buckets), labels);
         self.put(StripedVec::new(stripe))
-    }
-}
-
-/// A gauge and the function that each scrape calls first.
-#[derive(Clone)]
-struct UpdatedGauge<F> {
-    gauge: IntGauge,
-    update: F,
-}
-
-impl<F: Fn() + Send + Sync> Collector for UpdatedGauge<F> {
-    fn desc(&self) -> Vec<&Desc> {
-        self.gauge.desc()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        (self.update)();
-        self.gauge.collect()
     }
 }
 

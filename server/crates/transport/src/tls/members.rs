@@ -60,6 +60,11 @@ impl PeerTls {
         }))))
     }
 
+    /// Returns the TLS of the peer port.
+    pub fn server(&self) -> &ServerTls {
+        &self.0.server
+    }
+
     /// Performs the handshake with a connecting member. `hosts` are the hosts in the members' URLs. Returns the stream and, if
     /// the certificate names hosts, the certificate. If the handshake or the certificate check fails, logs and counts the failure
     /// and returns `None`.

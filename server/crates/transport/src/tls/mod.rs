@@ -154,21 +154,18 @@ impl ServerTls {
         let configs = SurfaceConfigs::new(&files.config(&parts, files.revoked()?)?);
         report_expiry(&parts, (&metrics, endpoint));
         let now = Mutex::new(LoadedTls { stamps, parts, configs });
-        let tls = Self(Arc::new(Inner {
+        Ok(Self(Arc::new(Inner {
             files,
             now,
             metrics,
             endpoint,
             refusals: LogLimit::new(),
-        }));
-        let inner = Arc::downgrade(&tls.0);
-        tls.0.metrics.on_scrape.set(move || {
-            if let Some(inner) = inner.upgrade() {
-                let tls = Self(inner);
-                drop(tls.current());
-            }
-        });
-        Ok(tls)
+        })))
+    }
+
+    /// Reads changed files without a handshake, so that the metrics show a renewed certificate.
+    pub fn refresh(&self) {
+        drop(self.current());
     }
 
     /// Returns a surface's configuration for a handshake.
