@@ -22,7 +22,10 @@ use raft_engine::{
     Command, Config, Engine, LogBatch as EngineBatch, MessageExt, ReadableSize, RecoveryMode,
 };
 use witan_base::{metrics::gauge, panics::catch_in_library};
-use witan_replica::host::{LogBatch, LogRecord};
+use witan_replica::{
+    host::{LogBatch, LogRecord},
+    limits::CATCH_UP_BYTES,
+};
 
 #[cfg(test)]
 use super::tests::disk::Watched as Files;
@@ -266,11 +269,12 @@ impl RaftLog {
     }
 
     /// Reads the entries from index `from` or from the first entry that is neither cut nor outdated, whichever is later.
-    /// `applied` is the checkpoint's index; the size of the entries above it is recorded as replayed. Returns nothing if the log
-    /// ends earlier. Fails if an entry is missing or damaged.
+    /// `applied` is the checkpoint's index. Of the entries up to it, reads at most the last [`CATCH_UP_BYTES`] bytes. Records the
+    /// size of the entries above it as replayed. Returns nothing if the log ends earlier. Fails if an entry is missing or damaged.
     pub(super) fn read(&mut self, from: u64, applied: u64) -> Result<Vec<LogRecord>, OpenError> {
         let needed = self.log_start.needed.min(applied + 1);
         let from = from.max(needed).max(self.log_start.begin);
+        let from = self.skip_to_catch_up_bytes(from, applied)?;
         let mut entries = Vec::new();
         if self.log_start.begin != 0 && from <= self.last {
             self.engine
@@ -289,6 +293,21 @@ impl RaftLog {
             self.replayed += LogSize { bytes, entries: 1 };
         }
         Ok(records)
+    }
+
+    /// Returns the index of the first entry from `from` on such that the entries up to `applied` take at most [`CATCH_UP_BYTES`]
+    /// bytes. Reads one entry at a time, because together they may not fit in memory.
+    fn skip_to_catch_up_bytes(&self, from: u64, applied: u64) -> Result<u64, OpenError> {
+        let mut bytes = 0;
+        for index in (from..=applied).rev() {
+            let entry = self.engine.get_entry::<Frame>(REGION, index);
+            let entry = entry.map_err(|e| refusal(&self.dir, e))?;
+            bytes += entry.map_or(0, |entry| entry.value.len());
+            if bytes > CATCH_UP_BYTES {
+                return Ok(index + 1);
+            }
+        }
+        Ok(from)
     }
 
     /// Returns the size of the entries after the checkpoint, which startup replays.

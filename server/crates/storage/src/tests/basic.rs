@@ -5,7 +5,10 @@ use std::{
     os::unix::fs::PermissionsExt as _,
 };
 
-use witan_replica::{host::LogBatch, limits::CATCH_UP_ENTRIES};
+use witan_replica::{
+    host::LogBatch,
+    limits::{CATCH_UP_BYTES, CATCH_UP_ENTRIES},
+};
 
 use super::*;
 use crate::LogSize;
@@ -206,6 +209,25 @@ fn a_start_reads_only_the_entries_that_other_members_may_need() {
         (read.first(), read.last()),
         (Some(&1000), Some(&(applied + 2)))
     );
+}
+
+#[test]
+fn a_start_reads_a_limited_size_of_the_entries_that_other_members_may_need() {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    let members = [ME.member_id.0, 7].map(|id| Member { id, ..Member::default() });
+    let mut state = witan_replica::replica::genesis(ME.cluster_id, members.to_vec());
+    storage.checkpoint.write(None, &state).unwrap();
+    // Six entries before the checkpoint fit.
+    for index in 2..=11 {
+        storage.log.append(&large(index, CATCH_UP_BYTES / 13 * 2));
+    }
+    let before = state.clone();
+    (state.position.index, state.position.term) = (9, 1);
+    storage.checkpoint.write(Some(&before), &state).unwrap();
+    drop(storage);
+    let read = indexes(&reopen(&dir).1);
+    assert_eq!(read, (4..=11).collect::<Vec<_>>());
 }
 
 /// Returns the paths at and below a directory that other users can access.
