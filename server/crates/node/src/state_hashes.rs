@@ -68,7 +68,7 @@ pub struct FrozenState {
 }
 
 impl FrozenState {
-    /// Returns whether the state pins too much memory, so that it must not be hashed.
+    /// Returns whether the state must be released without a hash, because readers pin too much memory or disk space.
     pub fn must_end(&self) -> bool {
         self.held.end.is_told()
     }
@@ -105,7 +105,7 @@ impl FrozenStates {
 pub struct StatesToHash(broadcast::Receiver<FrozenState>);
 
 impl StatesToHash {
-    /// Takes the oldest queued state, or waits for a state. Skips states that pin too much memory. Returns `None` if the
+    /// Takes the oldest queued state, or waits for a state. Skips states that must be released. Returns `None` if the
     /// replica's thread has ended.
     pub async fn next(&mut self) -> Option<FrozenState> {
         loop {

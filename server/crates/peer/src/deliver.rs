@@ -198,6 +198,7 @@ mod tests {
         let reported = told.await.expect("the result is reported");
         assert_eq!(reported, (PeerEvent::SnapshotDelivered, true));
     }
+
     #[test]
     fn a_member_that_refuses_a_snapshot_gets_the_next_one_after_a_pause() {
         let refused = DeliverError::Send(SendError::Refused("no memory".into()));
