@@ -145,7 +145,10 @@ impl MemoryBudget {
             let other = memory.other_bytes();
             let index_bytes = other.saturating_sub(before) / SNAPSHOT_INDEX_DIVISOR;
             let left = memory.bytes.saturating_sub(other);
-            bytes <= left / SNAPSHOT_DIVISOR || index_bytes <= left && !memory.is_exhausted()
+            // A long log can also use up the budget, but the snapshot replaces the log.
+            let free_bytes = memory.bytes / LOG_DIVISOR + memory.bytes / RECOVERY_DIVISOR;
+            let is_exhausted = memory.is_exhausted() && left < free_bytes;
+            bytes <= left / SNAPSHOT_DIVISOR || index_bytes <= left && !is_exhausted
         }
     }
 
@@ -445,6 +448,8 @@ mod tests {
             );
             // The log is on disk, so the values keep their memory.
             assert_eq!(target_mib(&monitor), 206);
+            let fits = budget.snapshot_fits();
+            assert!(fits(u64::MAX), "a snapshot replaces the log");
         }
     }
 
