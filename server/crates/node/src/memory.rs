@@ -131,6 +131,18 @@ impl MemoryBudget {
         self.exhausted.load(Relaxed)
     }
 
+    /// Returns whether readers must release superseded data: the budget is full, and not only because of the log or held values.
+    pub(super) fn must_end_readers(&self) -> bool {
+        self.is_full() && self.lacks_memory(VALUES_DIVISOR)
+    }
+
+    /// Returns whether the other memory alone keeps a limit exceeded: it leaves less free than the quotient of the budget and
+    /// `divisor`, plus the memory that must become free until commands or entries are accepted again.
+    fn lacks_memory(&self, divisor: u64) -> bool {
+        let left = self.bytes.saturating_sub(self.other_bytes());
+        left < self.bytes / divisor + self.bytes / RECOVERY_DIVISOR
+    }
+
     /// Records that the process has loaded its state, so that values may use all memory that is left.
     pub fn started(&self) {
         self.starting.store(false, Relaxed);
@@ -146,8 +158,7 @@ impl MemoryBudget {
             let index_bytes = other.saturating_sub(before) / SNAPSHOT_INDEX_DIVISOR;
             let left = memory.bytes.saturating_sub(other);
             // A long log can also use up the budget, but the snapshot replaces the log.
-            let free_bytes = memory.bytes / LOG_DIVISOR + memory.bytes / RECOVERY_DIVISOR;
-            let is_exhausted = memory.is_exhausted() && left < free_bytes;
+            let is_exhausted = memory.is_exhausted() && memory.lacks_memory(LOG_DIVISOR);
             bytes <= left / SNAPSHOT_DIVISOR || index_bytes <= left && !is_exhausted
         }
     }
@@ -425,6 +436,7 @@ mod tests {
         ] {
             settle(&mut monitor, mib);
             assert_eq!(monitor.budget.is_full(), full, "{mib} MiB");
+            assert_eq!(monitor.budget.must_end_readers(), full, "{mib} MiB");
         }
     }
 
@@ -450,6 +462,7 @@ mod tests {
             assert_eq!(target_mib(&monitor), 206);
             let fits = budget.snapshot_fits();
             assert!(fits(u64::MAX), "a snapshot replaces the log");
+            assert!(!budget.must_end_readers(), "the log stays as long");
         }
     }
 

@@ -376,7 +376,7 @@ impl ReplicaLoop {
         self.report_room();
         self.end_readers_of_files();
         let memory = &self.shared.memory;
-        if !memory.is_full() {
+        if !memory.must_end_readers() {
             return;
         }
         let readers = self.shared.held_views.end_beyond_budget(memory.bytes());
