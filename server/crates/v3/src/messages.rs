@@ -10,10 +10,7 @@ use prost::Message;
 use tonic::{
     Status, Streaming,
     body::Body,
-    codec::{
-        BufferSettings, Codec as _, EncodeBody, EncodeBuf, Encoder,
-        SingleMessageCompressionOverride,
-    },
+    codec::{Codec as _, EncodeBody, EncodeBuf, Encoder, SingleMessageCompressionOverride},
     metadata::GRPC_CONTENT_TYPE,
 };
 use tonic_prost::ProstCodec;
@@ -40,9 +37,6 @@ const INLINE_PAIRS: usize = 16_384;
 
 /// Maximum size in bytes of the keys and values in a response that the worker encodes itself.
 const INLINE_BYTES: usize = 4 << 20;
-
-/// Initial size in bytes of a stream's buffer for messages, as in tonic.
-const BUFFER_BYTES: usize = 8 << 10;
 
 /// Size in bytes of the prefix of a gRPC message: a flag and the length.
 const PREFIX_BYTES: usize = 5;
@@ -252,11 +246,6 @@ impl<A: Message> Encoder for ExactEncoder<A> {
         response.encode_raw(buffer);
         Ok(())
     }
-
-    /// Sends each message in its own DATA frames, as grpc-go does. Some clients do not look for a second message in a frame.
-    fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::new(BUFFER_BYTES, 1)
-    }
 }
 
 /// Returns the message in a body, without its prefix (a flag and the length). Fails if the body ends too early.
@@ -397,19 +386,5 @@ mod tests {
                 assert_eq!(refusal.message(), RpcError::TooManyOps.text());
             }
         });
-    }
-
-    #[tokio::test]
-    async fn each_message_of_a_stream_has_its_own_frame() {
-        let keep_alive = |id| LeaseKeepAliveResponse { id, ..LeaseKeepAliveResponse::default() };
-        let ready = [1, 2].map(|id| Ok(keep_alive(id)));
-        let Outgoing::Response(response) = stream(futures_util::stream::iter(ready)) else {
-            panic!("a stream is a response");
-        };
-        let mut body = response.into_body();
-        for id in [1, 2] {
-            let frame = body.frame().await.unwrap().unwrap();
-            assert_eq!(frame.into_data().unwrap(), framed(&keep_alive(id)));
-        }
     }
 }

@@ -22,7 +22,7 @@ mod worker_turn;
 #[cfg(test)]
 mod world;
 
-use futures_util::{Stream, TryStreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use tonic::{Code, Status};
 use witan_api::v3::etcdserverpb as pb;
 use witan_dialect::Context;
@@ -39,9 +39,31 @@ where
     R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin,
 {
     let session = Box::new(Session::new(ctx, requests, needs_leader));
-    stream::try_unfold(session, |mut session| async move {
+    let answers = stream::try_unfold(session, |mut session| async move {
         let answer = session.next().await.map_err(resumable)?;
         Ok(Some((answer, session)))
+    });
+    yield_before_first_events(answers)
+}
+
+/// Yields between the response that a watch was created and its events, so that they do not share a DATA frame. Some clients
+/// look for only one message in the first frame.
+fn yield_before_first_events(
+    answers: impl Stream<Item = Result<WatchAnswer, Status>>,
+) -> impl Stream<Item = Result<WatchAnswer, Status>> {
+    let mut after_created = false;
+    answers.then(move |answer| {
+        let has_events = answer
+            .as_ref()
+            .is_ok_and(|answer| !answer.events.is_empty());
+        let is_created = answer.as_ref().is_ok_and(|answer| answer.head.created);
+        let yields = std::mem::replace(&mut after_created, is_created) && has_events;
+        async move {
+            if yields {
+                tokio::task::yield_now().await;
+            }
+            answer
+        }
     })
 }
 
@@ -64,4 +86,25 @@ where
     R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin,
 {
     watch(ctx, requests, needs_leader).map_ok(WatchAnswer::into_response)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::{answer::EncodedEvent, *};
+
+    #[tokio::test]
+    async fn the_first_events_of_a_watch_follow_a_yield() {
+        let created = pb::WatchResponse { created: true, ..pb::WatchResponse::default() };
+        let event = || EncodedEvent::new(witan_api::v3::mvccpb::Event::default());
+        let events = || WatchAnswer { events: vec![event()], ..WatchAnswer::default() };
+        let answers = [created.into(), events(), events()].map(Ok);
+        let mut answers = std::pin::pin!(yield_before_first_events(stream::iter(answers)));
+        let polls = [true, false, true, true].map(|is_ready| {
+            let answer = answers.next().now_or_never();
+            (answer.is_some(), is_ready)
+        });
+        assert!(polls.iter().all(|(was, is)| was == is), "{polls:?}");
+    }
 }
