@@ -82,7 +82,7 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     let links = (bound_peers, dialer.clone(), peer_metrics(&on, &panics));
     let member = member::start(&config, (disk, links, memory), fed, stopping)?;
     let checker = corruption_checker(&config, &member.node, dialer, &on);
-    let follow = source.map(|source| follow::start(&config, source, &member.node, &on));
+    let follow = follow::start(&config, source, &member.node, &on);
     let (published, publishing) = watch::channel(false);
     actix_rt::spawn(publish(member.node.clone(), config.clone(), published));
     let (levels, monitor) = member.peers.monitor();

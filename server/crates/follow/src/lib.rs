@@ -61,13 +61,20 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 /// Interval at which leases and users are copied and, after the cut-over, the fence is checked.
 const SYNC_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Starts the task that copies the source. Returns the handle for its status and for cut-overs.
-pub fn start(config: &Config, source: Source, node: &Node, on: &Register) -> FollowHandle {
+/// Starts the task that copies the source. Returns the handle for its status and for cut-overs, or `None` without a source.
+/// Always registers the metrics, because alerts use them.
+pub fn start(
+    config: &Config,
+    source: Option<Source>,
+    node: &Node,
+    on: &Register,
+) -> Option<FollowHandle> {
     let metrics = FollowMetrics::register(on);
+    let source = source?;
     let folder = SnapshotFolder::of(config);
     let (handle, requests) = FollowHandle::new(source.endpoints(), folder, metrics);
     actix_rt::spawn(run(node.clone(), source, handle.clone(), requests));
-    handle
+    Some(handle)
 }
 
 /// Copies the source until the cut-over, then checks its fence until the source is gone. Logs and retries failures. Returns
