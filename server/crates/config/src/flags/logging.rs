@@ -18,7 +18,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("log-outputs", Text, "default", "Log outputs, comma-separated: default, stderr, stdout or paths of files.", supported("logs_are_written_to_the_configured_outputs")),
     Flag::new("log-format", Text, "", "Log format: json or console. By default console on a terminal and json otherwise, or json if `--logger` is set.", supported("logs_are_written_to_the_configured_outputs")),
     Flag::new("enable-log-rotation", Bool, "false", "Rotates log files by size.", supported("log_files_rotate")),
-    Flag::new("log-rotation-config-json", Text, r#"{"maxsize": 100, "maxage": 0, "maxbackups": 0, "localtime": false, "compress": false}"#, "Log rotation settings: the maximum log file size (MB), and the maximum age (days) and number of rotated files.", supported("log_files_rotate")),
+    Flag::new("log-rotation-config-json", Text, r#"{"maxsize": 100, "maxage": 0, "maxbackups": 0, "localtime": false, "compress": false}"#, "Log rotation settings: the maximum log file size (MB), and the maximum age (days) and number of rotated files. `localtime` has no effect, and `compress` must be false.", supported("log_files_rotate")),
     Flag::new("log-package-levels", Text, "", "Log levels of packages in etcd 3.4.", accepted("all packages have the same log level")),
     Flag::new("debug", Bool, "false", "Log level debug in etcd 3.4.", accepted("use --log-level=debug")),
     Flag::new("warning-apply-duration", Duration, "100ms", "Maximum time to apply an entry before a warning is logged.", supported("elections_and_warnings")),
