@@ -106,6 +106,6 @@ fn files_and_suites_that_cannot_be_served_are_refused_at_start() {
     let suite = "--cipher-suites=TLS_RSA_WITH_RC4_128_SHA";
     refused(
         &["--auto-tls", suite],
-        ["--cipher-suites: none of them", "TLS_ECDHE"],
+        ["--cipher-suites: no suite is supported", "TLS_ECDHE"],
     );
 }
