@@ -24,7 +24,7 @@ type State = (
 );
 
 #[rustfmt::skip]
-const STATES: [State; 10] = [
+const STATES: [State; 11] = [
     ("witan_operator_cluster_members_desired", "Desired number of members (spec.replicas).", |spec, _, _| spec.replicas.into()),
     ("witan_operator_cluster_members", "Number of members in the member list.", |_, seen, _| i64::try_from(seen.members().count()).unwrap_or(i64::MAX)),
     ("witan_operator_cluster_members_ready", "Number of ready members.", |_, _, status| status.ready_replicas.unwrap_or(0).into()),
@@ -33,6 +33,7 @@ const STATES: [State; 10] = [
     ("witan_operator_cluster_has_leader", "Whether the cluster has a leader. 1 is yes, 0 is no.", |_, seen, _| seen.membership.as_ref().is_some_and(|all| all.leader.is_some()).into()),
     ("witan_operator_cluster_available", "Whether the cluster serves reads and writes. 1 is yes, 0 is no.", |_, _, status| is_true(status, "Available").into()),
     ("witan_operator_cluster_paused", "Whether spec.paused is true. 1 is yes, 0 is no.", |spec, _, _| spec.paused.into()),
+    ("witan_operator_cluster_progressing", "Whether the Progressing condition is true. 1 is yes, 0 is no.", |_, _, status| is_true(status, "Progressing").into()),
     ("witan_operator_cluster_degraded", "Whether the Degraded condition is true. 1 is yes, 0 is no.", |_, _, status| is_true(status, "Degraded").into()),
     ("witan_operator_cluster_up_to_date", "Whether all existing pods have the current template and storage. 1 is yes, 0 is no.", |_, _, status| (status.updated_replicas == status.replicas).into()),
 ];
@@ -219,7 +220,27 @@ impl Punctuality {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+
     use super::*;
+    use crate::report::{ConditionState, condition};
+
+    #[test]
+    fn a_gauge_shows_whether_a_cluster_progresses() {
+        let metrics = Metrics::new();
+        let (spec, seen) = (EtcdClusterSpec::minimal(), Observed::default());
+        for (status, value) in [("True", 1), ("False", 0)] {
+            let state = ConditionState { status, reason: "Test", message: String::new() };
+            let since = Time(Timestamp::UNIX_EPOCH);
+            let conditions = vec![condition(&[], "Progressing", state, None, since)];
+            let status = EtcdClusterStatus { conditions, ..EtcdClusterStatus::default() };
+            metrics.cluster(["a", "b"], &spec, &seen, &status);
+            let shown = metrics.render();
+            let name = "witan_operator_cluster_progressing";
+            let line = format!(r#"{name}{{name="b",namespace="a"}} {value}"#);
+            assert!(shown.contains(&line), "{shown}");
+        }
+    }
 
     #[test]
     fn a_deleted_cluster_leaves_no_series() {
