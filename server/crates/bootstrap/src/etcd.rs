@@ -9,9 +9,9 @@ use witan_peer::{PeerDialer, query};
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{0} is an etcd member, and Witan cannot join a cluster with etcd members. If this member was added there, \
-     remove it again (etcdctl member remove). To move to Witan, restore a snapshot of that cluster \
-     (etcdctl snapshot save FILE, witan snapshot restore FILE), or start a separate cluster and copy the keys \
-     (etcdctl make-mirror)"
+     remove it again (etcdctl member remove). To move to Witan, start a new cluster that follows the etcd cluster \
+     (witan follow --from URL), adopt the data of all its members (witan adopt), or restore a snapshot of it \
+     (etcdctl snapshot save FILE, witan snapshot restore FILE)"
 )]
 pub struct EtcdMember(String);
 

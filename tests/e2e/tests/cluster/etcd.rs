@@ -86,7 +86,7 @@ fn a_member_among_etcd_members_exits_with_advice() {
             assert_eq!(joining.wait_exit().code(), Some(ETCD_MEMBERS), "{state}");
             let etcd_url = cluster.member(0).peer_url();
             let reason = cluster.member(at).wait_log(0, "is an etcd member");
-            for part in [&etcd_url, "member remove", "make-mirror"] {
+            for part in [&etcd_url, "member remove", "witan follow"] {
                 assert!(reason.contains(part), "{reason}");
             }
             let data = cluster.member(at).dir().join("data");
