@@ -76,11 +76,15 @@ def check_pins() -> None:
 
 
 def check_jobs() -> None:
-    """Checks that each job has a timeout and only the permissions that it names."""
+    """Checks that each job has a timeout and only the permissions that it names, and that tests in a container can use git."""
     for name, workflow in workflows().items():
         assert workflow["permissions"] == {"contents": "read"}, name
         for job, content in workflow["jobs"].items():
             assert isinstance(content.get("timeout-minutes"), int), f"{name}: {job} has no timeout-minutes"
+            if "container" in content and re.search(r"(\.ci|tests)(/\S+)?/run\b", commands(content)):
+                # otherwise, git and `go build` refuse the directory
+                trusted = 'git config --global --add safe.directory "$PWD"\n'
+                assert trusted in commands(content).partition("/run")[0], f"{name}: {job} lacks {trusted}"
 
 
 def check_publication() -> None:
