@@ -106,6 +106,8 @@ export const cases = {
       await v3("maintenance/alarm", { action: "ACTIVATE", memberID: leader, alarm });
       await page.getByRole("region", { name: `Alarm ${alarm}` }).getByText("etcdctl alarm disarm").waitFor();
     }
+    // NOSPACE can also mean that the disk or the memory of the member is full.
+    await page.getByRole("region", { name: "Alarm NOSPACE" }).getByText("give it more memory").waitFor();
     await shoot(page, "alarms");
     for (const alarm of ["NOSPACE", "CORRUPT"]) await v3("maintenance/alarm", { action: "DEACTIVATE", memberID: leader, alarm });
     await page.getByText("No alarm.").waitFor();

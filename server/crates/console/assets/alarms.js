@@ -10,8 +10,9 @@ const ASK_MS = 5000;
 
 const ADVICE = {
   NOSPACE: {
-    means: "The store has reached its quota. Writes that add data are refused in the whole cluster; reads and deletions continue.",
+    means: "The quota of the store is used up, or the disk or the memory of the member is full. Writes that add data are refused; reads and deletions continue.",
     steps: [
+      ["If the size is below the quota, free space on the disk of the member, or give it more memory. The alarm then ends by itself. Otherwise:"],
       ["Find out what fills it: open Keys, and look at the number of keys below each folder. Delete what is not needed."],
       ["Drop old revisions, which count too:", "etcdctl compact REVISION"],
       ["Or give the store more: restart the members one by one with a larger", "--quota-backend-bytes"],
@@ -53,7 +54,7 @@ function calm(status) {
   const quota = Number(status.dbSizeQuota ?? 0);
   return [h("div", { class: "card good" }, h("p", {}, h("strong", {}, "No alarm.")),
     h("p", { class: "quiet" }, `The store takes ${size(status.dbSize)}${quota > 0 ? ` of its quota of ${size(quota)}` : ""}. `,
-      "NOSPACE would be raised at the quota or on a full disk, CORRUPT when the members' states differ."))];
+      "NOSPACE would be raised at the quota, on a full disk or with full memory, CORRUPT when the members' states differ."))];
 }
 
 /** The advice for a CORRUPT alarm of the whole cluster: no majority shows which state is correct. */
