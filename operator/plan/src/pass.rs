@@ -265,6 +265,14 @@ impl<'a> Joined<'a> {
         self.others(id) >= quorum(self.list.voters().count())
     }
 
+    /// Returns whether the other voters that answer form a quorum. Otherwise, the cluster may need the vote of `id`, even if `id`
+    /// does not answer.
+    pub(super) fn can_spare(&self, id: MemberId) -> bool {
+        let others = self.list.voters().filter(|voter| voter.id != id);
+        let answering = others.filter(|voter| voter.answers).count();
+        answering >= quorum(self.list.voters().count())
+    }
+
     /// Returns whether the other serving voters form a quorum once `id` is removed.
     pub(super) fn may_remove(&self, id: MemberId) -> bool {
         let left = self.list.voters().filter(|voter| voter.id != id).count();

@@ -179,6 +179,9 @@ pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
         match decide_voter(joined, ordinal, member) {
             VoterDecision::Well => {}
             VoterDecision::Wait(step) => wait = wait.or(Some(step)),
+            VoterDecision::Recreate if !joined.can_spare(member.id) => {
+                wait = wait.or(Some(soon(Why::Unhealthy(ordinal))));
+            }
             VoterDecision::Recreate
                 if heals && !evidence::recreated_within_hour(joined, ordinal) =>
             {

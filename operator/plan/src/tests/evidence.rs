@@ -191,6 +191,29 @@ fn a_voter_that_misses_one_call_keeps_its_pod() {
     assert_eq!(step, Step::DeletePod { ordinal: 1, reason });
 }
 
+/// The voter answers neither the operator nor its probe, but another voter is down, so the quorum needs the vote.
+#[test]
+fn a_silent_voter_that_the_quorum_needs_keeps_its_pod() {
+    let mut world = cluster(3);
+    world.cut(0);
+    break_pod(&mut world, 1, None);
+    world.elapse(1);
+    world.run(10, |_, _| false);
+    let status = |world: &World, ordinal| {
+        let mut members = world.status.members.iter();
+        let found = members.position(|member| member.ordinal == Some(ordinal));
+        found.expect("a member")
+    };
+    let (needed, down) = (status(&world, 0), status(&world, 1));
+    let since = world.status.members[down].silent_since.clone();
+    assert!(since.is_some());
+    world.status.members[needed].silent_since = since;
+    world.elapse(400);
+    assert!(world.has_quorum() && !world.pods[&0].ready);
+    let step = world.plan(&without_answer(&world, 0));
+    assert_eq!(why(&step), Some(&Why::Unhealthy(0)), "{step:?}");
+}
+
 /// Members refuse to add a member while a voter is down.
 #[test]
 fn a_member_that_is_down_is_replaced_before_one_that_answers() {
