@@ -279,12 +279,9 @@ mod tests {
     use std::sync::mpsc;
 
     use futures_util::FutureExt as _;
-    use http_body_util::BodyExt as _;
     use tokio::{sync::oneshot, task::yield_now};
     use tonic::Code;
-    use witan_api::v3::etcdserverpb::{
-        LeaseKeepAliveResponse, RangeRequest, RequestOp, TxnRequest,
-    };
+    use witan_api::v3::etcdserverpb::{RangeRequest, RequestOp, TxnRequest};
     use witan_base::account::{JobKind, Resource};
     use witan_machine::kv::Kv;
     use witan_node::testing::NodeOfStates;
