@@ -43,21 +43,18 @@ where
         let answer = session.next().await.map_err(resumable)?;
         Ok(Some((answer, session)))
     });
-    yield_before_first_events(answers)
+    yield_after_created(answers)
 }
 
-/// Yields between the response that a watch was created and its events, so that they do not share a DATA frame. Some clients
-/// look for only one message in the first frame.
-fn yield_before_first_events(
+/// Yields between the response that a watch was created and the next response about a watch, such as its first events or its
+/// cancellation, so that they do not share a DATA frame. Some clients fail if the first frame has a second message.
+fn yield_after_created(
     answers: impl Stream<Item = Result<WatchAnswer, Status>>,
 ) -> impl Stream<Item = Result<WatchAnswer, Status>> {
     let mut after_created = false;
     answers.then(move |answer| {
-        let has_events = answer
-            .as_ref()
-            .is_ok_and(|answer| !answer.events.is_empty());
         let is_created = answer.as_ref().is_ok_and(|answer| answer.head.created);
-        let yields = std::mem::replace(&mut after_created, is_created) && has_events;
+        let yields = std::mem::replace(&mut after_created, is_created) && !is_created;
         async move {
             if yields {
                 tokio::task::yield_now().await;
@@ -95,16 +92,16 @@ mod tests {
     use super::{answer::EncodedEvent, *};
 
     #[tokio::test]
-    async fn the_first_events_of_a_watch_follow_a_yield() {
-        let created = pb::WatchResponse { created: true, ..pb::WatchResponse::default() };
-        let event = || EncodedEvent::new(witan_api::v3::mvccpb::Event::default());
-        let events = || WatchAnswer { events: vec![event()], ..WatchAnswer::default() };
-        let answers = [created.into(), events(), events()].map(Ok);
-        let mut answers = std::pin::pin!(yield_before_first_events(stream::iter(answers)));
-        let polls = [true, false, true, true].map(|is_ready| {
-            let answer = answers.next().now_or_never();
-            (answer.is_some(), is_ready)
-        });
-        assert!(polls.iter().all(|(was, is)| was == is), "{polls:?}");
+    async fn a_created_watch_yields_before_its_next_response() {
+        let created = || pb::WatchResponse { created: true, ..pb::WatchResponse::default() };
+        let canceled = pb::WatchResponse { canceled: true, ..pb::WatchResponse::default() };
+        let event = EncodedEvent::new(witan_api::v3::mvccpb::Event::default());
+        let events = WatchAnswer { events: vec![event], ..WatchAnswer::default() };
+        for next in [events, canceled.into()] {
+            let answers = [created().into(), created().into(), next.clone(), next].map(Ok);
+            let mut answers = std::pin::pin!(yield_after_created(stream::iter(answers)));
+            let polls = [(); 5].map(|()| answers.next().now_or_never().is_some());
+            assert_eq!(polls, [true, true, false, true, true]);
+        }
     }
 }
