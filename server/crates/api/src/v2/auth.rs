@@ -29,8 +29,8 @@ pub const ROLES_AND_GRANT: &str = "User JSON contains both roles and grant/revok
 /// Error 400: the body contains both `permissions`, which create a role, and `grant` or `revoke`, which change one.
 pub const PERMISSIONS_AND_GRANT: &str = "Role JSON contains both permissions and grant/revoke";
 
-/// Implements `Deserialize` for the types in request bodies. As in Go, the last of several fields with one name counts. Other
-/// fields are skipped without a copy in memory.
+/// Implements `Deserialize` for the types in request bodies. As in Go, the case of names does not matter, the last of several
+/// fields with one name counts, and `null` sets nothing. Other fields are skipped without a copy in memory.
 macro_rules! read_fields {
     ($($type:ident { $($field:ident),+ })+) => {$(
         impl<'de> Deserialize<'de> for $type {
@@ -47,8 +47,11 @@ macro_rules! read_fields {
                     fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<$type, A::Error> {
                         let mut read = $type::default();
                         while let Some(name) = from.next_key::<String>()? {
-                            $(if name == stringify!($field) {
-                                read.$field = from.next_value()?;
+                            $(if name.eq_ignore_ascii_case(stringify!($field)) {
+                                let value: Option<_> = from.next_value()?;
+                                if let Some(value) = value {
+                                    read.$field = value;
+                                }
                                 continue;
                             })+
                             from.next_value::<IgnoredAny>()?;
@@ -186,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_of_equal_fields_counts() {
+    fn fields_are_read_as_in_go() {
         let user = r#"{"user":"a","x":[{"":0}],"user":"b","roles":["r"],"grant":null}"#;
         let user: UserChange = serde_json::from_str(user).unwrap();
         let roles = Some(vec!["r".to_owned()]);
@@ -198,6 +201,13 @@ mod tests {
         assert_eq!(
             role,
             RoleChange { role: "r".into(), grant, ..RoleChange::default() }
+        );
+        let role = r#"{"Role":"r","permissions":{"KV":null},"role":null}"#;
+        let role: RoleChange = serde_json::from_str(role).unwrap();
+        let permissions = Some(Permissions::default());
+        assert_eq!(
+            role,
+            RoleChange { role: "r".into(), permissions, ..RoleChange::default() }
         );
         for body in ["[]", "null", r#"{"user":1}"#, r#"{"user":1,"user":"a"}"#] {
             assert!(serde_json::from_str::<UserChange>(body).is_err(), "{body}");
