@@ -59,10 +59,15 @@ pub enum ConfigError {
     )]
     PeerCertAuthWithoutCa,
     #[error(
-        "--peer-cert-allowed-cn and --peer-cert-allowed-hostname: AllowedCN and AllowedHostname are \
-         mutually exclusive (cns=[{cns}], hostnames=[{hostnames}])"
+        "{} and {}: AllowedCN and AllowedHostname are mutually exclusive (cns=[{cns}], hostnames=[{hostnames}])",
+        settings[0],
+        settings[1]
     )]
-    PeerNames { cns: String, hostnames: String },
+    AllowedNames {
+        settings: [&'static str; 2],
+        cns: String,
+        hostnames: String,
+    },
     #[error(
         "--{} and --{} must be set together: KeyFile and CertFile must both be present[key: {key}, cert: {cert}]",
         flags[0],

@@ -156,6 +156,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn common_names_and_host_names_of_clients_exclude_each_other() {
+        let url = "https://127.0.0.1:1".parse().unwrap();
+        let config = crate::Config {
+            listen_client_urls: vec![url],
+            ..crate::Config::default()
+        };
+        let values = parsed(
+            "client-transport-security:\n  cert-file: c\n  key-file: k\n  allowed-cn: [a]\n  \
+             allowed-hostname: [b]\n",
+        );
+        let refused = values.tls(&config, &mut Vec::new()).unwrap_err();
+        let error = refused.to_string();
+        assert!(error.contains("(cns=[a], hostnames=[b])"), "{error}");
+    }
+
     /// Asserts that these flags have these values and that the file caused no warning.
     fn assert_given(values: &FlagValues, expected: &[(&str, &str)]) {
         for (flag, text) in expected {

@@ -1,7 +1,8 @@
 //! Configuration of TLS between members.
 
 use super::{
-    Config, PeerTlsConfig, PortTls, ServerCertificate, error::ConfigError, values::FlagValues,
+    Config, PeerTlsConfig, PortTls, ServerCertificate, error::ConfigError,
+    security::check_allowed_names, values::FlagValues,
 };
 
 impl FlagValues {
@@ -47,12 +48,8 @@ impl FlagValues {
         if client_cert_auth && client_ca.is_none() && certificate.is_some() {
             return Err(ConfigError::PeerCertAuthWithoutCa);
         }
-        if !allowed_common_names.is_empty() && !allowed_hostnames.is_empty() {
-            return Err(ConfigError::PeerNames {
-                cns: allowed_common_names.join(","),
-                hostnames: allowed_hostnames.join(","),
-            });
-        }
+        let settings = ["--peer-cert-allowed-cn", "--peer-cert-allowed-hostname"];
+        check_allowed_names(settings, &allowed_common_names, &allowed_hostnames)?;
         let named = !allowed_common_names.is_empty() || !allowed_hostnames.is_empty();
         if client_ca.is_none() && (named || crl.is_some()) {
             warnings.push(

@@ -108,6 +108,19 @@ impl TlsVersion {
     }
 }
 
+/// Fails if both common names and host names of certificates are limited. `settings` are the names of the two settings.
+pub(super) fn check_allowed_names(
+    settings: [&'static str; 2],
+    cns: &[String],
+    hostnames: &[String],
+) -> Result<(), ConfigError> {
+    if cns.is_empty() || hostnames.is_empty() {
+        return Ok(());
+    }
+    let (cns, hostnames) = (cns.join(","), hostnames.join(","));
+    Err(ConfigError::AllowedNames { settings, cns, hostnames })
+}
+
 impl FlagValues {
     /// Returns the TLS settings of the client port. Checks the flags against each other and the URLs in `config`; adds warnings.
     pub(super) fn tls(
@@ -142,6 +155,10 @@ impl FlagValues {
         let secure = secure_client.is_some() || secure_metrics;
         if client_cert_auth && client_ca.is_none() && secure {
             return Err(ConfigError::ClientCertAuthWithoutCa);
+        }
+        if secure {
+            let settings = [CLIENT_COMMON_NAMES, "--client-cert-allowed-hostname"];
+            check_allowed_names(settings, &self.client_common_names, &allowed_hostnames)?;
         }
         if secure && client_ca.is_none() {
             self.warn_without_client_ca(warnings);
