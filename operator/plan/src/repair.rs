@@ -180,7 +180,7 @@ pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
             VoterDecision::Well => {}
             VoterDecision::Wait(step) => wait = wait.or(Some(step)),
             VoterDecision::Recreate if !joined.can_spare(member.id) => {
-                wait = wait.or(Some(soon(Why::Unhealthy(ordinal))));
+                wait = wait.or(Some(soon(Why::CannotReplace(ordinal))));
             }
             VoterDecision::Recreate
                 if heals && !evidence::recreated_within_hour(joined, ordinal) =>

@@ -99,8 +99,8 @@ const SILENT: &str = "member {member} does not answer, and there is no evidence 
 const UNPROVEN_TEMPLATE: &str = "the process of member {member} reports that its disk cannot be used, but \
     no member serves with the same image and flags; see the log of pod \
     {member}";
-const CANNOT_REPLACE: &str = "member {member} must be replaced, but the other members have no \
-    quorum without it, or spec.selfHealing forbids the replacement";
+const CANNOT_REPLACE: &str = "member {member} must be restarted or replaced, but the other members have no \
+    quorum without it, or spec.selfHealing forbids it";
 const CORRUPT: &str = "the data of member {member} differs from the data of the other members; if the member cannot \
     restore its state from the leader, it is replaced, unless spec.selfHealing.onCorruption is AlarmOnly";
 const UNDECIDED: &str = "the members' data differs, and no majority agrees on one state, so v3 writes are refused. Planned changes wait. \

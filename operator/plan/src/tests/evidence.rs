@@ -211,7 +211,7 @@ fn a_silent_voter_that_the_quorum_needs_keeps_its_pod() {
     world.elapse(400);
     assert!(world.has_quorum() && !world.pods[&0].ready);
     let step = world.plan(&without_answer(&world, 0));
-    assert_eq!(why(&step), Some(&Why::Unhealthy(0)), "{step:?}");
+    assert_eq!(why(&step), Some(&Why::CannotReplace(0)), "{step:?}");
 }
 
 /// Members refuse to add a member while a voter is down.
