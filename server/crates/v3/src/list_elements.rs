@@ -26,11 +26,12 @@ struct ListElements {
     texts: usize,
 }
 
-/// Returns the number of elements in all lists of an encoded message with this shape, or 0 for a small message. Fails if there
-/// are more than `max`. Does not report other errors, which the decoder finds.
+/// Returns the number of elements in all lists of an encoded message with this shape, or 0 if the message is too short for
+/// elements that must be charged. Fails if there are more than `max`. Does not report other errors, which the decoder finds.
 pub(super) fn check(message: &[u8], shape: &MessageShape, max: usize) -> RpcResult<usize> {
     // An element takes at least two bytes.
-    if message.len() <= SMALL_BYTES && message.len() / 2 <= max {
+    let elements_max = message.len() / 2;
+    if elements_max <= max && elements_max * ELEMENT_BYTES <= SMALL_BYTES {
         return Ok(0);
     }
     let (mut found, mut rest) = (ListElements::default(), message);
@@ -150,6 +151,10 @@ mod tests {
         assert_eq!(charged(), SMALL_BYTES * ELEMENT_BYTES);
         drop(held);
         assert!(matches!(charge(1), Ok(None)));
+        // The message is small, but its elements are not.
+        let txn = txn_of(SMALL_BYTES / 4).encode_to_vec();
+        let elements = check(&txn, TxnRequest::SHAPE, SMALL_BYTES);
+        assert_eq!(elements, Ok(SMALL_BYTES / 4));
         let _all = other.hold(Resource::Requests, Resource::Requests.limit());
         let refused = charge(SMALL_BYTES).expect_err("nothing is left");
         assert_eq!((refused, charged()), (RpcError::TooManyRequests, 0));
