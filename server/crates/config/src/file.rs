@@ -159,10 +159,7 @@ mod tests {
     #[test]
     fn common_names_and_host_names_of_clients_exclude_each_other() {
         let url = "https://127.0.0.1:1".parse().unwrap();
-        let config = crate::Config {
-            listen_client_urls: vec![url],
-            ..crate::Config::default()
-        };
+        let config = crate::Config { listen_client_urls: vec![url], ..crate::Config::default() };
         let values = parsed(
             "client-transport-security:\n  cert-file: c\n  key-file: k\n  allowed-cn: [a]\n  \
              allowed-hostname: [b]\n",
