@@ -149,43 +149,54 @@ mod tests {
         Totals::register(&Register::default(), u64::MAX)
     }
 
-    async fn took(answer: impl Future<Output = Result<bool, HashError>>) -> (bool, Duration) {
-        let begun = Instant::now();
-        let answer = answer.await.unwrap();
-        (answer, begun.elapsed())
+    /// Checks a password five times. Returns the answer and the shortest time, which does not depend on other processes.
+    async fn fastest(
+        (hashing, account): (&PasswordHasher, &Account),
+        password: &str,
+        hashed: Option<&Bytes>,
+    ) -> (bool, Duration) {
+        let (mut answers, mut shortest) = (Vec::new(), Duration::MAX);
+        for _ in 0..5 {
+            let begun = Instant::now();
+            answers.push(hashing.matches(account, password, hashed).await.unwrap());
+            shortest = shortest.min(begun.elapsed());
+        }
+        answers.dedup();
+        assert_eq!(answers.len(), 1, "{answers:?}");
+        (answers[0], shortest)
     }
 
     #[tokio::test]
     async fn an_unknown_user_takes_as_long_as_a_wrong_password() {
         let (hashing, account) = (PasswordHasher::new(TEST_COST).unwrap(), totals().open());
         let hashed = hashing.hash(&account, "right".into()).await.unwrap();
-        let (mut known, mut unknown) = (Duration::ZERO, Duration::ZERO);
-        for _ in 0..5 {
-            let (no, time) = took(hashing.matches(&account, "wrong", Some(&hashed))).await;
+        let hasher = (&hashing, &account);
+        let (no, known) = fastest(hasher, "wrong", Some(&hashed)).await;
+        assert!(!no);
+        for password in ["wrong", ""] {
+            let (no, unknown) = fastest(hasher, password, None).await;
             assert!(!no);
-            known += time;
-            let (no, time) = took(hashing.matches(&account, "wrong", None)).await;
-            assert!(!no);
-            unknown += time;
+            assert!(
+                unknown * 3 > known && known * 3 > unknown,
+                "{password:?}: {known:?} {unknown:?}"
+            );
         }
-        assert!(
-            unknown * 3 > known && known * 3 > unknown,
-            "{known:?} {unknown:?}"
-        );
-        let (no, time) = took(hashing.matches(&account, "", None)).await;
-        assert!(!no && time * 15 > known, "an unknown user");
     }
 
     #[tokio::test]
     async fn a_verified_password_is_not_hashed_again_until_it_changes() {
         let (hashing, account) = (PasswordHasher::new(TEST_COST).unwrap(), totals().open());
         let hashed = hashing.hash(&account, "right".into()).await.unwrap();
-        let (yes, first) = took(hashing.matches(&account, "right", Some(&hashed))).await;
-        let (again, second) = took(hashing.matches(&account, "right", Some(&hashed))).await;
-        assert!(yes && again && second * 4 < first, "{first:?} {second:?}");
+        let hasher = (&hashing, &account);
+        let (no, hashing_time) = fastest(hasher, "wrong", Some(&hashed)).await;
+        let (yes, cached_time) = fastest(hasher, "right", Some(&hashed)).await;
+        assert!(!no && yes);
+        assert!(
+            cached_time * 4 < hashing_time,
+            "{cached_time:?} {hashing_time:?}"
+        );
         let changed = hashing.hash(&account, "other".into()).await.unwrap();
-        let (no, _) = took(hashing.matches(&account, "right", Some(&changed))).await;
-        assert!(!no);
+        assert!(!fastest(hasher, "right", Some(&changed)).await.0);
     }
 
     #[tokio::test]
