@@ -125,15 +125,18 @@ impl RpcService {
 
 /// Waits for the first response of a stream and returns the stream. If the stream fails first, returns only the status. grpc-go
 /// does the same, and some clients expect the status of a refused stream in its headers.
-async fn begin<A, S>(responses: S) -> Outgoing
+fn begin<A, S>(responses: S) -> impl Future<Output = Outgoing>
 where
     A: Message + Default + 'static,
     S: Stream<Item = Result<A, Status>> + Send + 'static,
 {
+    // Boxed outside the future, because the futures of all calls have the size of the largest one.
     let mut responses = Box::pin(responses);
-    match responses.next().await {
-        Some(Err(status)) => refused(status),
-        first @ (Some(Ok(_)) | None) => messages::stream(stream::iter(first).chain(responses)),
+    async move {
+        match responses.next().await {
+            Some(Err(status)) => refused(status),
+            first @ (Some(Ok(_)) | None) => messages::stream(stream::iter(first).chain(responses)),
+        }
     }
 }
 
