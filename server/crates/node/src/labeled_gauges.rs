@@ -18,8 +18,8 @@ impl LabeledGauges {
         Self { gauges, shown: Mutex::default() }
     }
 
-    /// Sets the value of each series in `series` and removes all others. A series that stays exists all the time, because
-    /// another scrape may render the page meanwhile.
+    /// Sets the value of each series in `series` and removes all others. Never removes a series in `series`, because a
+    /// concurrent scrape would miss it.
     pub(super) fn show(&self, series: BTreeMap<Vec<String>, i64>) {
         let mut shown = self.shown.lock();
         for (labels, value) in &series {
