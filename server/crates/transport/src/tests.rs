@@ -5,6 +5,7 @@ use std::{convert::Infallible, future, task, time::Duration};
 use actix_web::{HttpRequest, HttpResponse, web::Payload};
 use bytes::Bytes;
 use http_body_util::Full;
+use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -112,6 +113,14 @@ impl Port {
             .unwrap()
     }
 
+    /// Opens a connection without a gRPC client.
+    async fn http2(&self) -> SendRequest<Body> {
+        let io = TokioIo::new(self.tcp().await);
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+        actix_rt::spawn(connection);
+        sender
+    }
+
     async fn channel(&self) -> Channel {
         Endpoint::new(self.url.clone())
             .unwrap()
@@ -156,11 +165,7 @@ async fn a_message_that_is_too_large_is_refused_in_etcds_words() {
 async fn an_error_message_is_encoded_like_grpc_gos() {
     let port = port().await;
     // A gRPC client would decode the message.
-    let io = TokioIo::new(port.tcp().await);
-    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
-        .await
-        .unwrap();
-    actix_rt::spawn(connection);
+    let mut sender = port.http2().await;
     let message = Bytes::from_static(b"\0\0\0\0\x03\x0a\x01x");
     let request = http::Request::post("/grpc.health.v1.Health/Check")
         .header("content-type", "application/grpc")
@@ -175,11 +180,7 @@ async fn an_error_message_is_encoded_like_grpc_gos() {
 async fn a_deadline_is_kept() {
     let port = port().await;
     // A gRPC client would enforce the deadline itself.
-    let io = TokioIo::new(port.tcp().await);
-    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
-        .await
-        .unwrap();
-    actix_rt::spawn(connection);
+    let mut sender = port.http2().await;
     let request = http::Request::post("/test.Silent/Call")
         .header("content-type", "application/grpc")
         .header("grpc-timeout", "20m")

@@ -19,18 +19,22 @@ fn member(dir: &TempDir) -> Driven {
     driven
 }
 
+/// Receives all records except the last one, so that the last run is missing.
+fn interrupt(driven: &Driven, view: &View, all: &[(Vec<u8>, Vec<u8>)]) {
+    let mut incoming = driven.begin(view).unwrap();
+    for (key, value) in &all[..all.len() - 1] {
+        incoming.add(key.clone(), value.clone()).unwrap();
+    }
+    incoming.park();
+}
+
 #[test]
 fn a_broken_stream_continues_after_the_last_durable_record() {
     let dir = TempDir::new();
     let mut driven = member(&dir);
     let view = driven.ahead(50);
     let all: Vec<_> = records(&view).into_iter().collect();
-    let mut incoming = driven.begin(&view).unwrap();
-    // Leave out the last record, so that the last run is missing.
-    for (key, value) in &all[..all.len() - 1] {
-        incoming.add(key.clone(), value.clone()).unwrap();
-    }
-    incoming.park();
+    interrupt(&driven, &view, &all);
     let mut incoming = driven.begin(&view).unwrap();
     let (durable, last_key) = incoming.durable();
     let from = usize::try_from(durable.records).unwrap();
@@ -56,11 +60,7 @@ fn a_snapshot_that_continues_needs_memory_for_its_state() {
     let before = dir.runs();
     let view = driven.ahead(50);
     let all: Vec<_> = records(&view).into_iter().collect();
-    let mut incoming = driven.begin(&view).unwrap();
-    for (key, value) in &all[..all.len() - 1] {
-        incoming.add(key.clone(), value.clone()).unwrap();
-    }
-    incoming.park();
+    interrupt(&driven, &view, &all);
     let mut incoming = driven.begin(&view).unwrap();
     let from = usize::try_from(incoming.durable().0.records).unwrap();
     for (key, value) in &all[from..] {
