@@ -14,6 +14,9 @@ use witan_sim::{
     sweep::{self, Swept},
 };
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const USAGE: &str = "\
 usage: witan-sim [--seeds N] [--start S] [--members 1..7]
        witan-sim --reproduce SEED [--members 1..7]
