@@ -31,6 +31,9 @@ const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 thread_local! {
     /// The read buffer that the connections of a thread share.
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+
+    /// The output buffer that the connections of a thread share. A connection keeps it while the socket accepts no more bytes.
+    static OUTPUT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// Serves one connection until it ends. When `stopped` completes, shuts the connection down gracefully
@@ -95,9 +98,19 @@ where
         }
     }
 
-    /// Runs, writes and reads for up to [`POLL_TIME`], then yields. Returns which side ended the connection once it has ended.
+    /// Runs the connection with the thread's output buffer. Returns which side ended the connection once it has ended.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<ConnectionEnd>> {
         self.connection.register(cx.waker());
+        let mut buffer = OUTPUT.take();
+        self.connection.borrow_output(&mut buffer);
+        let polled = self.poll_connection(cx);
+        self.connection.return_output(&mut buffer);
+        OUTPUT.set(buffer);
+        polled
+    }
+
+    /// Runs, writes and reads for up to [`POLL_TIME`], then yields.
+    fn poll_connection(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<ConnectionEnd>> {
         let began = now();
         let mut time = began;
         while time.saturating_duration_since(began) < POLL_TIME {

@@ -73,8 +73,8 @@ pub(crate) const CALL_WORK: usize = 256;
 /// Number of calls that a turn polls; the others wait for the next turn. A list of streams shrinks to this capacity.
 pub(crate) const TURN_CALLS: usize = 512;
 
-/// Capacity in bytes above which an empty output buffer is freed.
-pub(crate) const IDLE_OUTPUT_BYTES: usize = 4 << 10;
+/// Number of calls that a connection polls before it writes their responses.
+pub(crate) const POLLED_MAX: usize = 32;
 
 /// Number of bytes that a stream sends before the next queued stream. With half of this, a response of 3 MB costs 6 % more CPU,
 /// because each write wakes the client.

@@ -9,7 +9,7 @@ use crate::{
     Service,
     frame::{self, END_HEADERS, END_STREAM, PAYLOAD_MAX, Reason},
     hpack::Encoder,
-    limits::{HEADER_LIST_BYTES_MAX, IDLE_OUTPUT_BYTES, OUTPUT_MAX, VISIT_BYTES, WINDOW_BYTES},
+    limits::{HEADER_LIST_BYTES_MAX, OUTPUT_MAX, VISIT_BYTES, WINDOW_BYTES},
     stream::{ResponseEnd, Stream, unsent},
 };
 
@@ -78,9 +78,6 @@ impl FrameWriter {
         if self.written == self.output.len() {
             self.written = 0;
             self.output.clear();
-            if self.output.capacity() > IDLE_OUTPUT_BYTES {
-                self.output = Vec::new();
-            }
         } else if self.written >= OUTPUT_MAX {
             self.output.drain(..self.written);
             self.written = 0;

@@ -245,6 +245,11 @@ impl<S: Service> Streams<S> {
         self.slots.get_mut(slot)?.stream.as_deref_mut()
     }
 
+    pub(crate) fn with_waker(&mut self, slot: usize) -> Option<(&mut Stream<S>, &Waker)> {
+        let slot = self.slots.get_mut(slot)?;
+        Some((slot.stream.as_deref_mut()?, &slot.waker))
+    }
+
     /// Returns all streams that are not taken out, with their slots.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &Stream<S>)> {
         self.slots

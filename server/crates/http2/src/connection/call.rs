@@ -134,15 +134,12 @@ impl<S: Service> Connection<S> {
         self.run_call(slot, stream, running);
     }
 
-    /// Polls a started call, or schedules it for the next turn if the output is full.
+    /// Schedules a started call for the next turn; see [`Connection::run_calls`].
     fn run_call(&mut self, slot: usize, mut stream: Box<Stream<S>>, running: S::Future) {
         self.work += CALL_WORK;
         stream.running = Some(running);
-        if self.writer.is_full() {
-            self.streams.wake(slot);
-            return self.streams.keep(slot, stream);
-        }
-        self.drive(slot, stream);
+        self.woken.push_back(slot);
+        self.streams.keep(slot, stream);
     }
 
     /// Handles the end of a request: starts a call that waits for its message, or ends the stream of messages. Resets the stream
@@ -200,11 +197,26 @@ impl<S: Service> Connection<S> {
         self.settle(slot, stream, progress);
     }
 
-    /// Runs a stream, which was taken out of its slot, until it waits. Then puts it back into the slot or finishes it.
-    pub(super) fn drive(&mut self, slot: usize, mut stream: Box<Stream<S>>) {
-        let waker = self.streams.waker(slot);
-        let mut cx = Context::from_waker(&waker);
-        let progress = self.advance(slot, &mut stream, &mut cx);
+    /// Polls the call in a slot, if there is one. Returns its response once it is ready.
+    pub(super) fn poll_call(&mut self, slot: usize) -> Option<CallResponse<S::Body>> {
+        let (stream, waker) = self.streams.with_waker(slot)?;
+        if stream.refusal.is_some() {
+            return None;
+        }
+        let running = Pin::new(stream.running.as_mut()?);
+        let Poll::Ready(response) = running.poll(&mut Context::from_waker(waker)) else {
+            return None;
+        };
+        stream.running = None;
+        Some(response)
+    }
+
+    /// Sends what a stream is ready to send, starting with the response of its call if it has just become ready.
+    pub(super) fn visit(&mut self, slot: usize, response: Option<CallResponse<S::Body>>) {
+        let Some(mut stream) = self.streams.take(slot) else {
+            return;
+        };
+        let progress = self.advance(slot, &mut stream, response);
         self.settle(slot, stream, progress);
     }
 
@@ -221,20 +233,17 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Polls a stream's call, writes its response and opens its window. Ends a call with a pending refusal.
+    /// Writes a stream's response and opens its window. Ends a call with a pending refusal.
     fn advance(
         &mut self,
         slot: usize,
         stream: &mut Stream<S>,
-        cx: &mut Context<'_>,
+        response: Option<CallResponse<S::Body>>,
     ) -> StreamProgress {
         if let Some(refusal) = stream.refusal.take() {
             return self.end_early(stream, refusal);
         }
-        if let Some(running) = &mut stream.running
-            && let Poll::Ready(response) = Pin::new(running).poll(cx)
-        {
-            stream.running = None;
+        if let Some(response) = response {
             let progress = self.write_response(stream, response);
             if progress != StreamProgress::Waits {
                 return progress;
@@ -245,7 +254,7 @@ impl<S: Service> Connection<S> {
             }
         }
         if stream.running.is_none() {
-            let progress = self.send(slot, stream, cx);
+            let progress = self.send(slot, stream);
             if progress != StreamProgress::Waits {
                 return progress;
             }
@@ -332,12 +341,7 @@ impl<S: Service> Connection<S> {
     }
 
     /// Writes content and polls the response body until the response ends, or waits for a window, the output or the body.
-    fn send(
-        &mut self,
-        slot: usize,
-        stream: &mut Stream<S>,
-        cx: &mut Context<'_>,
-    ) -> StreamProgress {
+    fn send(&mut self, slot: usize, stream: &mut Stream<S>) -> StreamProgress {
         loop {
             if !self.writer.pending(stream, slot) {
                 return StreamProgress::Waits;
@@ -353,7 +357,9 @@ impl<S: Service> Connection<S> {
                 self.streams.wake(slot);
                 return StreamProgress::Waits;
             }
-            let frame = match Pin::new(&mut *body).poll_frame(cx) {
+            let waker = self.streams.waker(slot);
+            let mut cx = Context::from_waker(&waker);
+            let frame = match Pin::new(&mut *body).poll_frame(&mut cx) {
                 Poll::Pending => return StreamProgress::Waits,
                 Poll::Ready(Some(Ok(frame))) => frame,
                 Poll::Ready(Some(Err(_))) if stream.plain => {

@@ -15,12 +15,12 @@ use std::{collections::VecDeque, mem, rc::Rc, sync::Arc, task::Waker, time::Inst
 pub use audit::Audit;
 
 use crate::{
-    Config, PREFACE, Resource, Service,
+    CallResponse, Config, PREFACE, Resource, Service,
     frame::{self, Frame, HEAD_BYTES, Reason},
     head_cache::HeadCache,
     limits::{
-        CLOSE_TIMEOUT, FAULTS_MAX, FRAME_WORK, RESERVE_STEP_BYTES, STREAMS_FREE, STREAMS_MAX,
-        TURN_CALLS, TURN_WORK, UNRESERVED_BYTES,
+        CLOSE_TIMEOUT, FAULTS_MAX, FRAME_WORK, OUTPUT_MAX, POLLED_MAX, RESERVE_STEP_BYTES,
+        STREAMS_FREE, STREAMS_MAX, TURN_CALLS, TURN_WORK, UNRESERVED_BYTES,
     },
     meter::ResourceMeter,
     ping::{self, Pings},
@@ -189,6 +189,23 @@ impl<S: Service> Connection<S> {
         exhausted || ready && !self.writer.is_full()
     }
 
+    /// Takes `buffer` for the output, unless the connection has a buffer.
+    pub fn borrow_output(&mut self, buffer: &mut Vec<u8>) {
+        if self.writer.output.capacity() == 0 {
+            mem::swap(&mut self.writer.output, buffer);
+        }
+    }
+
+    /// Returns the output's buffer in `buffer` once all output is sent. Frees one of the buffers if both have memory.
+    pub fn return_output(&mut self, buffer: &mut Vec<u8>) {
+        if self.writer.output.is_empty() {
+            let own = mem::take(&mut self.writer.output);
+            if buffer.capacity() == 0 {
+                *buffer = own;
+            }
+        }
+    }
+
     /// Returns the bytes that are ready to be sent.
     pub fn output(&self) -> &[u8] {
         self.writer.ready()
@@ -263,14 +280,16 @@ impl<S: Service> Connection<S> {
             if let Some(stream) = self.streams.get_mut(slot) {
                 stream.queued = false;
             }
-            self.visit(slot);
+            self.visit(slot, None);
         }
         if self.writer.send_queue.is_empty() {
             self.writer.send_queue.shrink_to(TURN_CALLS);
         }
     }
 
-    /// Polls calls that were woken, up to `TURN_CALLS`, while the output and the turn have capacity.
+    /// Polls calls that were started or woken, up to `TURN_CALLS`, while the output and the turn have capacity. Polls several
+    /// calls before it writes their responses: parsing requests, running calls and writing responses each fit into the
+    /// processor's instruction cache, but not together.
     fn run_calls(&mut self) {
         let mut drained = mem::take(&mut self.drained);
         self.ready.drain(&mut drained);
@@ -278,6 +297,7 @@ impl<S: Service> Connection<S> {
         // Each drain swaps the buffers of this list and the list of ready streams, so both buffers shrink over time.
         drained.shrink_to(TURN_CALLS);
         self.drained = drained;
+        let (mut polled, mut unwritten) = (Vec::new(), 0);
         for _ in 0..TURN_CALLS {
             if self.writer.is_full() || self.work >= TURN_WORK {
                 break;
@@ -286,8 +306,20 @@ impl<S: Service> Connection<S> {
                 break;
             };
             self.streams.unlisted(slot);
-            self.visit(slot);
+            let response = self.poll_call(slot);
+            unwritten += match &response {
+                None => 0,
+                Some(CallResponse::Message(message)) => message.len(),
+                // Its body can fill the output.
+                Some(CallResponse::Response(_)) => OUTPUT_MAX,
+            };
+            polled.push((slot, response));
+            if polled.len() == POLLED_MAX || self.writer.ready().len() + unwritten >= OUTPUT_MAX {
+                self.write_responses(&mut polled);
+                unwritten = 0;
+            }
         }
+        self.write_responses(&mut polled);
         if self.woken.is_empty() {
             self.woken.shrink_to(TURN_CALLS);
         }
@@ -306,10 +338,10 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Runs the stream in a slot, if there is one.
-    fn visit(&mut self, slot: usize) {
-        if let Some(stream) = self.streams.take(slot) {
-            self.drive(slot, stream);
+    /// Visits the streams whose calls were polled, with the responses that are ready.
+    fn write_responses(&mut self, polled: &mut Vec<(usize, Option<CallResponse<S::Body>>)>) {
+        for (slot, response) in polled.drain(..) {
+            self.visit(slot, response);
         }
     }
 
