@@ -72,8 +72,8 @@ impl PageHeader {
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         Some(Self {
             id: u64_at(bytes, 0)?,
-            kind: u16_at(bytes, 8)?,
-            count: u16_at(bytes, 10)?,
+            kind: u16::from_le_bytes(bytes_at(bytes, 8)?),
+            count: u16::from_le_bytes(bytes_at(bytes, 10)?),
             overflow: u32_at(bytes, 12)?,
         })
     }
@@ -95,15 +95,7 @@ pub struct MetaPage {
 }
 
 /// Page sizes that a file may have. This crate writes [`PAGE_BYTES`].
-pub const PAGE_SIZES: [u64; 7] = [
-    1 << 10,
-    1 << 11,
-    1 << 12,
-    1 << 13,
-    1 << 14,
-    1 << 15,
-    1 << 16,
-];
+pub const PAGE_SIZES: [u64; 7] = [1024, 2048, 4096, 8192, 16_384, 32_768, 65_536];
 
 impl MetaPage {
     /// Encodes the meta page. The lowest bit of the transaction is the number of the page.
@@ -165,22 +157,18 @@ fn checksum(bytes: &[u8]) -> u64 {
     })
 }
 
-/// Reads the little-endian 16-bit number at an offset, or returns `None` if the bytes end earlier.
-pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    let part = bytes.get(at..at.checked_add(2)?)?;
-    part.try_into().ok().map(u16::from_le_bytes)
-}
-
 /// Reads the little-endian 32-bit number at an offset, or returns `None` if the bytes end earlier.
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    let part = bytes.get(at..at.checked_add(4)?)?;
-    part.try_into().ok().map(u32::from_le_bytes)
+    bytes_at(bytes, at).map(u32::from_le_bytes)
 }
 
 /// Reads the little-endian 64-bit number at an offset, or returns `None` if the bytes end earlier.
 pub(crate) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    let part = bytes.get(at..at.checked_add(8)?)?;
-    part.try_into().ok().map(u64::from_le_bytes)
+    bytes_at(bytes, at).map(u64::from_le_bytes)
+}
+
+fn bytes_at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..)?.first_chunk().copied()
 }
 
 #[cfg(test)]

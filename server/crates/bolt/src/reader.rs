@@ -83,41 +83,39 @@ impl BoltFile {
     /// Reads the names and locations of all buckets, ordered by name.
     pub fn buckets(&self) -> Result<Vec<(Vec<u8>, Bucket)>, BoltError> {
         let mut found = Vec::new();
-        self.walk(
-            &Bucket::Root(self.meta.root),
-            Content::Buckets,
-            &mut |name, value| {
-                let root = u64_at(value, 0);
-                let bucket = match (root, value.get(BUCKET_BYTES..)) {
-                    (Some(0), Some(page)) if page.len() as u64 > self.meta.page_bytes => {
-                        return Err(BoltError::File("a bucket inside a page is too long".into()));
-                    }
-                    (Some(0), Some(page)) => Bucket::Inline(page.to_vec()),
-                    (Some(root), Some(_)) => Bucket::Root(root),
-                    _ => return Err(BoltError::File("a bucket has no root page".into())),
-                };
-                found.push((name.to_vec(), bucket));
-                Ok(())
-            },
-        )?;
+        let root = Bucket::Root(self.meta.root);
+        self.walk(&root, true, &mut |name, value| {
+            let root = u64_at(value, 0);
+            let bucket = match (root, value.get(BUCKET_BYTES..)) {
+                (Some(0), Some(page)) if page.len() as u64 > self.meta.page_bytes => {
+                    return Err(BoltError::File("a bucket inside a page is too long".into()));
+                }
+                (Some(0), Some(page)) => Bucket::Inline(page.to_vec()),
+                (Some(root), Some(_)) => Bucket::Root(root),
+                _ => return Err(BoltError::File("a bucket has no root page".into())),
+            };
+            found.push((name.to_vec(), bucket));
+            Ok(())
+        })?;
         Ok(found)
     }
 
     /// Calls `each` with all records of a bucket, ordered by key.
     pub fn records(&self, bucket: &Bucket, each: &mut VisitRecord<'_>) -> Result<(), BoltError> {
-        self.walk(bucket, Content::Records, each)
+        self.walk(bucket, false, each)
     }
 
-    /// Calls `each` with all records of a bucket. Fails if a record is not of the kind `content`.
+    /// Calls `each` with all records of a bucket. Fails unless either all or none of them are nested buckets, as `has_buckets`
+    /// says.
     fn walk(
         &self,
         bucket: &Bucket,
-        content: Content,
+        has_buckets: bool,
         each: &mut VisitRecord<'_>,
     ) -> Result<(), BoltError> {
         let mut walk = TreeWalk {
             file: self,
-            content,
+            has_buckets,
             pages_left: self.meta.end,
             last: None,
             each,
@@ -208,18 +206,10 @@ fn children(page: u64, bytes: &[u8], count: u16) -> Result<Vec<u64>, BoltError> 
         .collect()
 }
 
-/// The kind of entries in a bucket.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Content {
-    /// Only nested buckets, as in the root bucket.
-    Buckets,
-    /// Only keys with their values.
-    Records,
-}
-
 struct TreeWalk<'a, 'e> {
     file: &'a BoltFile,
-    content: Content,
+    /// Whether each record is a nested bucket, as in the root bucket.
+    has_buckets: bool,
     pages_left: u64,
     last: Option<Vec<u8>>,
     each: &'a mut VisitRecord<'e>,
@@ -261,11 +251,7 @@ impl TreeWalk<'_, '_> {
             let number = |offset| u32_at(bytes, at + offset).ok_or(short(page));
             let (flags, position) = (number(0)?, number(4)? as usize);
             let (key_bytes, value_bytes) = (number(8)? as usize, number(12)? as usize);
-            let content = match flags == IS_BUCKET {
-                true => Content::Buckets,
-                false => Content::Records,
-            };
-            if content != self.content {
+            if (flags == IS_BUCKET) != self.has_buckets {
                 return Err(wrong(page, "the page mixes buckets and records"));
             }
             let begin = at + position;

@@ -79,9 +79,11 @@ impl Layout {
 /// Writes buckets in the order of their names, each with its records in the order of their keys.
 pub struct Writer<'a> {
     out: &'a mut WriteBytes<'a>,
+    /// Number of the next page.
     next: u64,
-    /// The current bucket's pages that are being filled.
-    tree: OpenPages,
+    /// The current bucket's pages that are being filled: a leaf, and one branch per level above it.
+    levels: Vec<OpenPage>,
+    /// Name of the current bucket.
     name: Option<Vec<u8>>,
     /// Names and encoded values of the finished buckets.
     done: Vec<(Vec<u8>, [u8; BUCKET_BYTES])>,
@@ -94,7 +96,7 @@ impl<'a> Writer<'a> {
         Self {
             out,
             next,
-            tree: OpenPages::default(),
+            levels: vec![OpenPage::default()],
             name: None,
             done: Vec::new(),
             buffer: Vec::new(),
@@ -110,82 +112,50 @@ impl<'a> Writer<'a> {
 
     /// Adds a record to the bucket. Keys must ascend.
     pub fn record(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
-        self.leaf_element(0, key, value)
+        self.push(0, 0, key, value)
     }
 
-    /// Adds an element to the leaf. Writes the leaf first if the element does not fit.
-    fn leaf_element(&mut self, flags: u32, key: &[u8], value: &[u8]) -> io::Result<()> {
-        let leaf = &self.tree.leaf;
-        if !leaf.fits(key.len() + value.len(), LEAF_BYTES) {
-            self.flush_leaf()?;
+    /// Adds an element to the page at a level. Writes the page first if the element does not fit. `about` is the flags of a leaf
+    /// element or the page of a branch element.
+    fn push(&mut self, level: usize, about: u64, key: &[u8], value: &[u8]) -> io::Result<()> {
+        if level == self.levels.len() {
+            self.levels.push(OpenPage::default());
         }
-        self.tree.leaf.push(u64::from(flags), key, value);
+        // A page takes any first element, with overflow pages. A branch also takes any second element, because branches with a
+        // single child would make the tree endlessly deep.
+        let (elements_min, bytes_max) = match level {
+            0 => (1, LEAF_BYTES),
+            _ => (2, PAGE_BYTES),
+        };
+        let page = &self.levels[level];
+        let bytes = page.bytes() + ELEMENT_BYTES + key.len() + value.len();
+        if page.elements.len() >= elements_min && bytes > bytes_max {
+            self.flush(level)?;
+        }
+        let page = &mut self.levels[level];
+        page.elements
+            .push((about, key.len() as u32, value.len() as u32));
+        page.data.extend_from_slice(key);
+        page.data.extend_from_slice(value);
         Ok(())
     }
 
-    /// Writes the leaf and adds it to the branch above, which is also written if it is full.
-    fn flush_leaf(&mut self) -> io::Result<()> {
-        let mut id = write_page(
-            &self.tree.leaf,
-            LEAF,
-            &mut self.next,
-            &mut self.buffer,
-            self.out,
-        )?;
-        let mut first = self.tree.leaf.take_first();
-        for level in 0.. {
-            if level == self.tree.branches.len() {
-                self.tree.branches.push(OpenPage::default());
-            }
-            let branch = &mut self.tree.branches[level];
-            // Branches with a single child would make the tree endlessly deep.
-            if branch.count() < 2 || branch.fits(first.len(), PAGE_BYTES) {
-                branch.push(id, &first, &[]);
-                return Ok(());
-            }
-            let full = write_page(branch, BRANCH, &mut self.next, &mut self.buffer, self.out)?;
-            let full_first = branch.take_first();
-            branch.push(id, &first, &[]);
-            (id, first) = (full, full_first);
-        }
-        Ok(())
+    /// Writes the page at a level and adds it to the branch above.
+    fn flush(&mut self, level: usize) -> io::Result<()> {
+        let (page, first_key) = self.write_page(level)?;
+        self.push(level + 1, page, &first_key, &[])
     }
 
     /// Writes the tree's remaining pages and returns the number of its root page.
     fn root(&mut self) -> io::Result<u64> {
-        if self.tree.branches.is_empty() {
-            return self.flush_only_leaf();
-        }
-        if self.tree.leaf.count() > 0 {
-            self.flush_leaf()?;
-        }
         let mut level = 0;
-        loop {
-            let last = level + 1 == self.tree.branches.len();
-            let branch = &mut self.tree.branches[level];
-            if last && branch.count() == 1 {
-                // The only child contains the entire tree and is its root.
-                let root = branch.elements[0].0;
-                self.tree = OpenPages::default();
-                return Ok(root);
-            }
-            let id = write_page(branch, BRANCH, &mut self.next, &mut self.buffer, self.out)?;
-            let first = branch.take_first();
+        while level + 1 < self.levels.len() {
+            self.flush(level)?;
             level += 1;
-            if last {
-                self.tree = OpenPages::default();
-                return Ok(id);
-            }
-            self.tree.branches[level].push(id, &first, &[]);
         }
-    }
-
-    /// Writes the only leaf of a bucket and returns its number, because the leaf is the root.
-    fn flush_only_leaf(&mut self) -> io::Result<u64> {
-        let leaf = &mut self.tree.leaf;
-        let id = write_page(leaf, LEAF, &mut self.next, &mut self.buffer, self.out)?;
-        self.tree = OpenPages::default();
-        Ok(id)
+        let (root, _) = self.write_page(level)?;
+        self.levels.truncate(1);
+        Ok(root)
     }
 
     /// Writes any remaining pages of the current bucket and records the bucket's root.
@@ -204,21 +174,56 @@ impl<'a> Writer<'a> {
     fn finish(mut self) -> io::Result<Layout> {
         self.end_bucket()?;
         for (name, value) in std::mem::take(&mut self.done) {
-            self.leaf_element(IS_BUCKET, &name, &value)?;
+            self.push(0, u64::from(IS_BUCKET), &name, &value)?;
         }
         let root = self.root()?;
         let end = self.next;
         Ok(Layout { root, end })
     }
+
+    /// Writes the page at a level, with its overflow pages, and clears it. Returns the page's number and its first key.
+    fn write_page(&mut self, level: usize) -> io::Result<(u64, Vec<u8>)> {
+        let (page, buffer) = (&mut self.levels[level], &mut self.buffer);
+        let pages = page.bytes().div_ceil(PAGE_BYTES);
+        let id = self.next;
+        let header = PageHeader {
+            id,
+            kind: if level == 0 { LEAF } else { BRANCH },
+            count: page.elements.len() as u16,
+            overflow: (pages - 1) as u32,
+        };
+        buffer.clear();
+        buffer.extend_from_slice(&header.encode());
+        let mut at = page.bytes() - page.data.len();
+        for (about, key, value) in &page.elements {
+            // The position is relative to the element itself.
+            let position = (at - buffer.len()) as u32;
+            if level == 0 {
+                buffer.extend_from_slice(&(*about as u32).to_le_bytes());
+                buffer.extend_from_slice(&position.to_le_bytes());
+                buffer.extend_from_slice(&key.to_le_bytes());
+                buffer.extend_from_slice(&value.to_le_bytes());
+            } else {
+                buffer.extend_from_slice(&position.to_le_bytes());
+                buffer.extend_from_slice(&key.to_le_bytes());
+                buffer.extend_from_slice(&about.to_le_bytes());
+            }
+            at += (key + value) as usize;
+        }
+        buffer.extend_from_slice(&page.data);
+        buffer.resize(pages * PAGE_BYTES, 0);
+        (self.out)(buffer)?;
+        self.next += pages as u64;
+        let first = page.elements.first();
+        let first_key = first.map_or(0, |(_, key, _)| *key as usize);
+        let first_key = page.data[..first_key].to_vec();
+        page.elements.clear();
+        page.data.clear();
+        Ok((id, first_key))
+    }
 }
 
-/// A bucket's pages that are being filled: a leaf, and one branch per level above it.
-#[derive(Default)]
-struct OpenPages {
-    leaf: OpenPage,
-    branches: Vec<OpenPage>,
-}
-
+/// A page that is being filled.
 #[derive(Default)]
 struct OpenPage {
     /// For each element, its flags (in a leaf) or its page (in a branch), and the lengths of key and value.
@@ -227,73 +232,7 @@ struct OpenPage {
 }
 
 impl OpenPage {
-    fn count(&self) -> usize {
-        self.elements.len()
+    fn bytes(&self) -> usize {
+        HEADER_BYTES + self.elements.len() * ELEMENT_BYTES + self.data.len()
     }
-
-    /// Returns whether an element with `bytes` bytes of key and value fits into a page of `of` bytes. An empty page takes any
-    /// element, with overflow pages.
-    fn fits(&self, bytes: usize, of: usize) -> bool {
-        let elements = (self.count() + 1) * ELEMENT_BYTES;
-        self.elements.is_empty() || HEADER_BYTES + elements + self.data.len() + bytes <= of
-    }
-
-    /// Adds an element. `about` is the flags of a leaf element or the page of a branch element.
-    fn push(&mut self, about: u64, key: &[u8], value: &[u8]) {
-        self.elements
-            .push((about, key.len() as u32, value.len() as u32));
-        self.data.extend_from_slice(key);
-        self.data.extend_from_slice(value);
-    }
-
-    /// Clears the page and returns its first key.
-    fn take_first(&mut self) -> Vec<u8> {
-        let length = self.elements.first().map_or(0, |(_, key, _)| *key as usize);
-        let first = self.data[..length].to_vec();
-        self.elements.clear();
-        self.data.clear();
-        first
-    }
-}
-
-/// Writes a page with its overflow pages and returns its number. Advances `next` past these pages.
-fn write_page(
-    page: &OpenPage,
-    kind: u16,
-    next: &mut u64,
-    buffer: &mut Vec<u8>,
-    out: &mut WriteBytes<'_>,
-) -> io::Result<u64> {
-    let used = HEADER_BYTES + page.count() * ELEMENT_BYTES + page.data.len();
-    let pages = used.div_ceil(PAGE_BYTES);
-    let header = PageHeader {
-        id: *next,
-        kind,
-        count: page.count() as u16,
-        overflow: (pages - 1) as u32,
-    };
-    buffer.clear();
-    buffer.extend_from_slice(&header.encode());
-    let mut at = HEADER_BYTES + page.count() * ELEMENT_BYTES;
-    for (about, key, value) in &page.elements {
-        // The position is relative to the element itself.
-        let position = (at - buffer.len()) as u32;
-        if kind == LEAF {
-            buffer.extend_from_slice(&(*about as u32).to_le_bytes());
-            buffer.extend_from_slice(&position.to_le_bytes());
-            buffer.extend_from_slice(&key.to_le_bytes());
-            buffer.extend_from_slice(&value.to_le_bytes());
-        } else {
-            buffer.extend_from_slice(&position.to_le_bytes());
-            buffer.extend_from_slice(&key.to_le_bytes());
-            buffer.extend_from_slice(&about.to_le_bytes());
-        }
-        at += (key + value) as usize;
-    }
-    buffer.extend_from_slice(&page.data);
-    buffer.resize(pages * PAGE_BYTES, 0);
-    out(buffer)?;
-    let id = *next;
-    *next += pages as u64;
-    Ok(id)
 }
