@@ -16,7 +16,7 @@ use crate::{
 
 const SEGMENTS: u64 = 8;
 
-/// Minimum number of bytes that a file counts, so that many restarts do not leave many files.
+/// A smaller file counts as this many bytes, so that many restarts do not leave many files.
 const FILE_COST_BYTES: u64 = 64 << 10;
 
 /// Extension of the files, which have numbers as names.

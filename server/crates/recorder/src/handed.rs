@@ -1,5 +1,5 @@
-//! The files of a ring as one stream of bytes, for a client that downloads them while they are written. The stream contains
-//! each file up to its last complete frame, in the order in which [`crate::replay()`] reads them. Omits files with values in clear.
+//! A stream with the files of a ring, for a client that downloads them while they are written. The stream contains each file up
+//! to its last complete frame, in the order in which [`crate::replay()`] reads them. It omits files with values in clear.
 
 use std::{
     fs::File,

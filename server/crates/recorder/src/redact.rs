@@ -53,171 +53,152 @@ impl Redaction {
 
     /// Replaces secrets, and also values and discovery tokens unless they are recorded in clear.
     fn redact(self, entry: &mut Entry) {
-        redact_secrets(entry);
-        if !self.values_in_clear {
-            each_value(entry, &mut |value| *value = zeros(value));
-            if let Some(path) = path_with_token(entry) {
-                *path = without_token(path);
-            }
-        }
-    }
-}
-
-/// Returns zeros in the length of `value`, without an allocation for a short one.
-fn zeros(value: &Bytes) -> Bytes {
-    match ZEROS.get(..value.len()) {
-        Some(zeros) => Bytes::from_static(zeros),
-        None => vec![0; value.len()].into(),
-    }
-}
-
-/// Returns the path of a v2 command on one key if it is in the discovery registry and may therefore contain a token.
-fn path_with_token(entry: &mut Entry) -> Option<&mut Bytes> {
-    let Some(Command::Tree(command)) = &mut entry.command else {
-        return None;
-    };
-    let path = match command.operation.as_mut()? {
-        TreeOperation::Set(set) => &mut set.path,
-        TreeOperation::Create(create) => &mut create.path,
-        TreeOperation::Update(update) => &mut update.path,
-        TreeOperation::CompareAndSwap(swap) => &mut swap.path,
-        TreeOperation::CompareAndDelete(delete) => &mut delete.path,
-        TreeOperation::Delete(delete) => &mut delete.path,
-        TreeOperation::Expire(_) => return None,
-    };
-    path.starts_with(REGISTRY).then_some(path)
-}
-
-/// Returns the path with zeros in place of its token. The length stays the same, so a replay executes the same command.
-fn without_token(path: &Bytes) -> Bytes {
-    let (registry, rest) = path.split_at(REGISTRY.len());
-    let slash = rest.iter().position(|byte| *byte == b'/');
-    let (token, below) = rest.split_at(slash.unwrap_or(rest.len()));
-    [registry, "0".repeat(token.len()).as_bytes(), below]
-        .concat()
-        .into()
-}
-
-/// Replaces passwords and tokens, which occur only in auth commands and in commands of a cluster that follows another one.
-fn redact_secrets(entry: &mut Entry) {
-    let zeros = |password: &Bytes| Bytes::from(vec![0; password.len()]);
-    match &mut entry.command {
-        Some(Command::Auth(command)) => match &mut command.operation {
-            Some(AuthOperation::UserAdd(user)) => user.password = zeros(&user.password),
-            Some(AuthOperation::UserPassword(user)) => user.password = zeros(&user.password),
-            // This value and the entry's index form a token.
-            Some(AuthOperation::Authenticate(login)) => {
-                login.prefix = "0".repeat(login.prefix.len());
-            }
-            Some(AuthOperation::Paths(paths)) => match &mut paths.operation {
-                Some(PathAuthOperation::UserCreate(user)) => user.password = zeros(&user.password),
-                Some(PathAuthOperation::UserUpdate(user)) => user.password = zeros(&user.password),
+        let replaces_values = !self.values_in_clear;
+        match &mut entry.command {
+            Some(Command::Auth(command)) => redact_auth(command.operation.as_mut()),
+            Some(Command::Follow(command)) => match &mut command.operation {
+                Some(FollowOperation::Users(users)) => {
+                    for record in &mut users.records {
+                        hide_password(&record.key, &mut record.value);
+                    }
+                }
+                Some(FollowOperation::Revisions(followed)) if replaces_values => {
+                    let revisions = followed.revisions.iter_mut();
+                    revisions
+                        .flat_map(|revision| &mut revision.writes)
+                        .for_each(|write| erase(&mut write.value));
+                }
                 Some(
-                    PathAuthOperation::Enable(_)
-                    | PathAuthOperation::Disable(_)
-                    | PathAuthOperation::UserDelete(_)
-                    | PathAuthOperation::RoleCreate(_)
-                    | PathAuthOperation::RoleUpdate(_)
-                    | PathAuthOperation::RoleDelete(_),
+                    FollowOperation::Revisions(_)
+                    | FollowOperation::Compact(_)
+                    | FollowOperation::Leases(_)
+                    | FollowOperation::CutOver(_)
+                    | FollowOperation::BeginCutOver(_)
+                    | FollowOperation::FenceAgain(_)
+                    | FollowOperation::SourceGone(_),
                 )
                 | None => {}
             },
+            Some(Command::Kv(command)) if replaces_values => match &mut command.operation {
+                Some(KvOperation::Put(put)) => erase(&mut put.value),
+                Some(KvOperation::Txn(txn)) => redact_txn(txn),
+                Some(KvOperation::Delete(_) | KvOperation::Compact(_) | KvOperation::Sweep(_))
+                | None => {}
+            },
+            Some(Command::Tree(command)) if replaces_values => {
+                command.operation.iter_mut().for_each(redact_tree);
+            }
             Some(
-                AuthOperation::Enable(_)
-                | AuthOperation::Disable(_)
-                | AuthOperation::UserDelete(_)
-                | AuthOperation::UserGrant(_)
-                | AuthOperation::UserRevoke(_)
-                | AuthOperation::RoleAdd(_)
-                | AuthOperation::RoleDelete(_)
-                | AuthOperation::RoleGrant(_)
-                | AuthOperation::RoleRevoke(_),
+                Command::Kv(_)
+                | Command::Tree(_)
+                | Command::Publish(_)
+                | Command::ClusterVersion(_)
+                | Command::Alarm(_)
+                | Command::PeerUrls(_)
+                | Command::Lease(_)
+                | Command::Members(_)
+                | Command::Downgrade(_),
+            )
+            | None => {}
+        }
+    }
+}
+
+/// Replaces a value with zeros of the same length, without an allocation for a short one.
+fn erase(value: &mut Bytes) {
+    *value = match ZEROS.get(..value.len()) {
+        Some(zeros) => Bytes::from_static(zeros),
+        None => vec![0; value.len()].into(),
+    };
+}
+
+/// Replaces passwords and tokens.
+fn redact_auth(operation: Option<&mut AuthOperation>) {
+    match operation {
+        Some(AuthOperation::UserAdd(user)) => erase(&mut user.password),
+        Some(AuthOperation::UserPassword(user)) => erase(&mut user.password),
+        // This value and the entry's index form a token.
+        Some(AuthOperation::Authenticate(login)) => {
+            login.prefix = "0".repeat(login.prefix.len());
+        }
+        Some(AuthOperation::Paths(paths)) => match &mut paths.operation {
+            Some(PathAuthOperation::UserCreate(user)) => erase(&mut user.password),
+            Some(PathAuthOperation::UserUpdate(user)) => erase(&mut user.password),
+            Some(
+                PathAuthOperation::Enable(_)
+                | PathAuthOperation::Disable(_)
+                | PathAuthOperation::UserDelete(_)
+                | PathAuthOperation::RoleCreate(_)
+                | PathAuthOperation::RoleUpdate(_)
+                | PathAuthOperation::RoleDelete(_),
             )
             | None => {}
         },
-        Some(Command::Follow(command)) => {
-            if let Some(FollowOperation::Users(users)) = &mut command.operation {
-                for record in &mut users.records {
-                    hide_password(&record.key, &mut record.value);
-                }
-            }
-        }
         Some(
-            Command::Kv(_)
-            | Command::Tree(_)
-            | Command::Publish(_)
-            | Command::ClusterVersion(_)
-            | Command::Alarm(_)
-            | Command::PeerUrls(_)
-            | Command::Lease(_)
-            | Command::Members(_)
-            | Command::Downgrade(_),
+            AuthOperation::Enable(_)
+            | AuthOperation::Disable(_)
+            | AuthOperation::UserDelete(_)
+            | AuthOperation::UserGrant(_)
+            | AuthOperation::UserRevoke(_)
+            | AuthOperation::RoleAdd(_)
+            | AuthOperation::RoleDelete(_)
+            | AuthOperation::RoleGrant(_)
+            | AuthOperation::RoleRevoke(_),
         )
         | None => {}
     }
 }
 
-/// Calls `visit` with each value that the command writes or compares.
-fn each_value(entry: &mut Entry, visit: &mut dyn FnMut(&mut Bytes)) {
-    match &mut entry.command {
-        Some(Command::Kv(command)) => match &mut command.operation {
-            Some(KvOperation::Put(put)) => visit(&mut put.value),
-            Some(KvOperation::Txn(txn)) => each_value_of_txn(txn, visit),
-            Some(KvOperation::Delete(_) | KvOperation::Compact(_) | KvOperation::Sweep(_))
-            | None => {}
-        },
-        Some(Command::Tree(command)) => each_value_of_tree(command.operation.as_mut(), visit),
-        Some(Command::Follow(command)) => {
-            if let Some(FollowOperation::Revisions(followed)) = &mut command.operation {
-                let revisions = followed.revisions.iter_mut();
-                revisions
-                    .flat_map(|revision| &mut revision.writes)
-                    .for_each(|write| visit(&mut write.value));
-            }
-        }
-        Some(
-            Command::Publish(_)
-            | Command::ClusterVersion(_)
-            | Command::Alarm(_)
-            | Command::PeerUrls(_)
-            | Command::Lease(_)
-            | Command::Auth(_)
-            | Command::Members(_)
-            | Command::Downgrade(_),
-        )
-        | None => {}
-    }
-}
-
-/// Calls `visit` with each value that a transaction or a nested one writes or compares.
-fn each_value_of_txn(txn: &mut Txn, visit: &mut dyn FnMut(&mut Bytes)) {
+/// Replaces all values that a transaction or a nested one writes or compares.
+fn redact_txn(txn: &mut Txn) {
     for compare in &mut txn.compare {
         if let Some(TargetValue::Value(value)) = &mut compare.value {
-            visit(value);
+            erase(value);
         }
     }
     for operation in txn.success.iter_mut().chain(&mut txn.failure) {
         match &mut operation.kind {
-            Some(TxnOpKind::Put(put)) => visit(&mut put.value),
-            Some(TxnOpKind::Txn(nested)) => each_value_of_txn(nested, visit),
+            Some(TxnOpKind::Put(put)) => erase(&mut put.value),
+            Some(TxnOpKind::Txn(nested)) => redact_txn(nested),
             Some(TxnOpKind::Range(_) | TxnOpKind::Delete(_)) | None => {}
         }
     }
 }
 
-/// Calls `visit` with each value that a v2 command writes or compares.
-fn each_value_of_tree(operation: Option<&mut TreeOperation>, visit: &mut dyn FnMut(&mut Bytes)) {
-    match operation {
-        Some(TreeOperation::Set(set)) => visit(&mut set.value),
-        Some(TreeOperation::Create(create)) => visit(&mut create.value),
-        Some(TreeOperation::Update(update)) => visit(&mut update.value),
-        Some(TreeOperation::CompareAndSwap(swap)) => {
-            visit(&mut swap.value);
-            swap.prev_value.iter_mut().for_each(visit);
+/// Replaces the values that a v2 command writes or compares, and the token in its path.
+fn redact_tree(operation: &mut TreeOperation) {
+    let path = match operation {
+        TreeOperation::Set(set) => {
+            erase(&mut set.value);
+            &mut set.path
         }
-        Some(TreeOperation::CompareAndDelete(delete)) => {
-            delete.prev_value.iter_mut().for_each(visit);
+        TreeOperation::Create(create) => {
+            erase(&mut create.value);
+            &mut create.path
         }
-        Some(TreeOperation::Delete(_) | TreeOperation::Expire(_)) | None => {}
-    }
+        TreeOperation::Update(update) => {
+            erase(&mut update.value);
+            &mut update.path
+        }
+        TreeOperation::CompareAndSwap(swap) => {
+            erase(&mut swap.value);
+            swap.prev_value.iter_mut().for_each(erase);
+            &mut swap.path
+        }
+        TreeOperation::CompareAndDelete(delete) => {
+            delete.prev_value.iter_mut().for_each(erase);
+            &mut delete.path
+        }
+        TreeOperation::Delete(delete) => &mut delete.path,
+        TreeOperation::Expire(_) => return,
+    };
+    let Some(rest) = path.strip_prefix(REGISTRY) else {
+        return;
+    };
+    // The length stays the same, so a replay executes the same command.
+    let token = rest.split(|byte| *byte == b'/').next().unwrap_or_default();
+    let below = &rest[token.len()..];
+    *path = [REGISTRY, "0".repeat(token.len()).as_bytes(), below]
+        .concat()
+        .into();
 }

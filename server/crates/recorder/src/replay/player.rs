@@ -93,20 +93,16 @@ impl Player {
         Ok((!equal).then(|| Verdict::Differs { turn: turn.number, expected, got, whole }))
     }
 
-    /// Passes the result of a long command to the replica, unless a snapshot has replaced its state.
-    fn pass_executed_command(&mut self, index: u64) {
-        let executed = self.host.executed.take();
-        if let Some(executed) = executed.filter(|it| it.index() == index) {
-            self.replica.take(Input::Executed(executed));
-        }
-    }
-
     /// Passes the turn's inputs to the replica, runs a turn, and returns its effects.
     fn execute(&mut self, turn: &Turn) -> Result<Vec<Effect>, String> {
         for input in &turn.inputs {
             let kind = input.kind.as_ref().ok_or("an input from a later release")?;
             if let InputKind::Executed(index) = kind {
-                self.pass_executed_command(*index);
+                // If a snapshot has replaced the state, there is no result.
+                let executed = self.host.executed.take();
+                if let Some(executed) = executed.filter(|it| it.index() == *index) {
+                    self.replica.take(Input::Executed(executed));
+                }
                 continue;
             }
             if let InputKind::Message(Received { snapshot: Some(state), .. }) = kind {
