@@ -6,7 +6,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use witan_machine::{StateMachine, member::MemberId, record::CorruptRecord, view::View};
+use witan_machine::{member::MemberId, record::CorruptRecord, view::View};
 use witan_replica::{
     host::{Answer, Applied, Envelope, Host, LogBatch, LogRecord, Recovered, Ticket},
     input::Input,
@@ -165,11 +165,8 @@ struct ReplayHost {
 
 impl Host for ReplayHost {
     fn install(&mut self, _snapshot: &View) {}
-
     fn persist(&mut self, _batch: &LogBatch) {}
-
     fn send(&mut self, _envelopes: Vec<Envelope>) {}
-
     fn execute(&mut self, command: Box<LongCommand>) -> Option<Box<ExecutedCommand>> {
         let elsewhere = self.elsewhere.contains(&command.index());
         let executed = Box::new(command.execute());
@@ -180,15 +177,9 @@ impl Host for ReplayHost {
         None
     }
 
-    fn discard(&mut self, _machine: StateMachine) {}
-
     fn applied(&mut self, _applied: Vec<Applied>, _view: &View) {}
-
     fn readable(&mut self, _tickets: &[Ticket], _view: &View) {}
-
     fn answered(&mut self, _answers: Vec<(Ticket, Answer)>) {}
-
     fn cut_log(&mut self, _below: u64) {}
-
     fn message_dropped(&mut self, _from: MemberId, _fault: MessageFault) {}
 }
