@@ -41,7 +41,7 @@ pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
         return record(pass, discovery);
     };
     let members = u32::try_from(members).unwrap_or_default();
-    let mut refused = None;
+    let mut is_refused = false;
     let first = first_ordinal(pass);
     for ordinal in first..first + members {
         if pass.seen.no_backup.is_some() {
@@ -52,18 +52,17 @@ pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
                 return Some(wait);
             }
             let step = start_first(pass, ordinal, members);
-            if let Some(held) = pass.wait_instead_of(&step) {
-                refused = Some(held);
-                continue;
+            if !pass.is_refused(&step) {
+                return Some(step);
             }
-            return Some(step);
+            is_refused = true;
         }
     }
     let broken = pass
         .pods()
         .find_map(|(ordinal, pod)| delete_broken_pod(pass, ordinal, pod));
     broken
-        .or(refused)
+        .or_else(|| is_refused.then(|| soon(Why::Refused)))
         .or_else(|| wait_for_secrets(pass))
         .or_else(|| wait_for_backup(pass))
         .or_else(|| wait_for_stuck_pod(pass))
@@ -159,7 +158,7 @@ fn stop_if_it_cannot_serve(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> 
 
 /// Returns the next step without a quorum: starts members from their disks, deletes pods that cannot serve, or waits.
 pub(super) fn restart_members(pass: &Pass<'_>) -> Step {
-    let (mut ending, mut taken, mut refused) = (None, None, None);
+    let (mut ending, mut taken, mut is_refused) = (None, None, false);
     for ordinal in pass.seen.ordinals.keys().copied() {
         if pass.is_fenced(ordinal) || !pass.has_disk(ordinal) {
             continue;
@@ -172,11 +171,11 @@ pub(super) fn restart_members(pass: &Pass<'_>) -> Step {
             let peer_tls = pass.peer_tls_of(ordinal);
             let plan = PodPlan::voter(ordinal, Bootstrap::Restart, peer_tls);
             let step = Step::StartMember(plan);
-            if let Some(held) = pass.wait_instead_of(&step) {
-                refused = Some(held);
-                continue;
+            if !pass.is_refused(&step) {
+                return step;
             }
-            return step;
+            is_refused = true;
+            continue;
         };
         if pod.deleting {
             ending = ending.or(Some(ordinal));
@@ -184,7 +183,7 @@ pub(super) fn restart_members(pass: &Pass<'_>) -> Step {
             return step;
         }
     }
-    if let Some(wait) = taken.or(refused) {
+    if let Some(wait) = taken.or(is_refused.then(|| soon(Why::Refused))) {
         return wait;
     }
     let disks = pass.seen.ordinals.keys();

@@ -26,18 +26,19 @@ use witan_crd::{EtcdClusterSpec, EtcdClusterStatus};
 
 use model::{Observed, Step, Why};
 pub use pass::{IDLE, SOON};
-use pass::{Joined, Pass, idle};
+use pass::{Joined, Pass, idle, soon};
 pub use releases::{ReleaseVersion, level_of};
 pub use space::AGAIN_SECONDS;
 
 /// Returns the next step. The same arguments always give the same step.
 pub fn plan(spec: &EtcdClusterSpec, status: &EtcdClusterStatus, seen: &Observed) -> Step {
+    if seen.deleting {
+        return idle(Why::Deleting);
+    }
     let pass = Pass { spec, status, seen };
     // Only the deletion of the cluster takes precedence over the ownership of claims.
-    let early = stop::deleting(&pass)
-        .or_else(|| disks::own(&pass))
-        .or_else(|| stop::paused(&pass))
-        .or_else(|| stop::later(&pass))
+    let early = disks::own(&pass)
+        .or_else(|| stop::suspended(&pass))
         .or_else(|| restore::stop(&pass))
         .or_else(|| stop::other_cluster(&pass))
         .or_else(|| stop::forked(&pass))
@@ -48,7 +49,10 @@ pub fn plan(spec: &EtcdClusterSpec, status: &EtcdClusterStatus, seen: &Observed)
         Some(joined) => serve(&joined),
         None => without_quorum(&pass),
     });
-    pass.wait_instead_of(&step).unwrap_or(step)
+    match pass.is_refused(&step) {
+        true => soon(Why::Refused),
+        false => step,
+    }
 }
 
 /// Returns the next step of a cluster without a quorum. While no recovery can begin, the step restarts members.
@@ -65,7 +69,7 @@ fn without_quorum(pass: &Pass<'_>) -> Step {
 
 /// Returns the next step of a cluster with a quorum: repairs precede planned changes. Skips recently refused steps.
 fn serve(joined: &Joined<'_>) -> Step {
-    let (mut wait, mut refused) = (None, None);
+    let (mut wait, mut is_refused) = (None, false);
     for verb in [
         objects::budget,
         stop::left_over,
@@ -81,15 +85,14 @@ fn serve(joined: &Joined<'_>) -> Step {
     ] {
         match verb(joined) {
             Some(step) if !step.acts() => wait = wait.or(Some(step)),
-            Some(step) => match joined.pass.wait_instead_of(&step) {
-                Some(held) => refused = Some(held),
-                None => return step,
-            },
+            Some(step) if joined.pass.is_refused(&step) => is_refused = true,
+            Some(step) => return step,
             None => {}
         }
     }
+    let refused = soon(Why::Refused);
     if let Some(wait) = wait.or_else(|| repair::unsettled(joined)) {
-        return refused.unwrap_or(wait);
+        return if is_refused { refused } else { wait };
     }
     for verb in [
         objects::auth,
@@ -103,16 +106,20 @@ fn serve(joined: &Joined<'_>) -> Step {
         disks::refused,
         disks::too_small,
     ] {
-        if let Some(step) = verb(joined) {
-            match joined.pass.wait_instead_of(&step) {
-                Some(held) => refused = Some(held),
-                None => return refused.filter(|_| !step.acts()).unwrap_or(step),
-            }
+        match verb(joined) {
+            Some(step) if joined.pass.is_refused(&step) => is_refused = true,
+            Some(step) if !step.acts() && is_refused => return refused,
+            Some(step) => return step,
+            None => {}
         }
     }
-    let rejected = joined.pass.seen.rejected.as_ref();
-    let rejected = rejected.map(|_| idle(Why::SpecRejected));
-    refused.or(rejected).unwrap_or(Step::Done)
+    if is_refused {
+        return refused;
+    }
+    match joined.pass.seen.rejected {
+        Some(_) => idle(Why::SpecRejected),
+        None => Step::Done,
+    }
 }
 
 #[cfg(test)]

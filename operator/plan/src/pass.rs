@@ -69,15 +69,10 @@ impl<'a> Pass<'a> {
         self.wait_for_names(|part| part == Part::Pod(ordinal) || part == Part::Claim(ordinal))
     }
 
-    /// Returns a wait if the step was refused recently; `None` if the step may be taken.
-    pub(super) fn wait_instead_of(&self, step: &Step) -> Option<Step> {
-        let mut refused = self.seen.refused.iter();
-        let refused = refused.any(|refusal| refusal.held && refusal.step == *step);
-        refused.then(|| soon(Why::Refused))
-    }
-
+    /// Returns whether the step was refused recently and must wait.
     pub(super) fn is_refused(&self, step: &Step) -> bool {
-        self.wait_instead_of(step).is_some()
+        let mut refused = self.seen.refused.iter();
+        refused.any(|refusal| refusal.held && refusal.step == *step)
     }
 
     pub(super) fn is_fenced(&self, ordinal: Ordinal) -> bool {

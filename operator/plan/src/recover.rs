@@ -22,7 +22,7 @@ pub(super) fn step(pass: &Pass<'_>) -> Option<Step> {
             Some(advance(pass, survivor))
         }
         (Some((survivor, RecoveryPhase::Done)), Some(asked)) if asked == survivor => None,
-        // `stop::later` waits before a recovery in an unknown phase is read.
+        // `stop::suspended` waits before a recovery in an unknown phase is read.
         (Some((_, RecoveryPhase::Done)) | None, None)
         | (Some((_, RecoveryPhase::Unknown(_))), _) => None,
         (Some((_, RecoveryPhase::Running)), Some(asked)) => Some(begin(pass, asked)),

@@ -7,19 +7,12 @@ use crate::model::{
     ClusterReport, FORKED, MemberId, Membership, Ordinal, PodSeen, Role, Step, Stop, Why,
 };
 
-/// Returns a wait if the cluster is being deleted: Kubernetes deletes the objects that the cluster owns.
-pub(super) fn deleting(pass: &Pass<'_>) -> Option<Step> {
-    pass.seen.deleting.then(|| idle(Why::Deleting))
-}
-
-pub(super) fn paused(pass: &Pass<'_>) -> Option<Step> {
-    pass.spec.paused.then(|| idle(Why::Paused))
-}
-
-/// Returns a wait if a later release of the operator wrote a value that this release cannot interpret.
-pub(super) fn later(pass: &Pass<'_>) -> Option<Step> {
-    let later = pass.seen.later.is_some();
-    later.then(|| idle(Why::LaterOperator))
+/// Returns a wait if the user has paused the cluster, or if a later release of the operator wrote a value that this release cannot
+/// interpret.
+pub(super) fn suspended(pass: &Pass<'_>) -> Option<Step> {
+    let paused = pass.spec.paused.then_some(Why::Paused);
+    let later = pass.seen.later.as_ref().map(|_| Why::LaterOperator);
+    paused.or(later).map(idle)
 }
 
 /// Returns a wait if members report different cluster ids, or an id that differs from the status. Once the cluster has served,
