@@ -22,50 +22,33 @@ pub enum Removal {
 impl Removal {
     /// Returns the notice of a member's removal. `member` is the member's name.
     pub(super) fn notice(self, member: String) -> Notice {
-        let (reason, because, warning) = match self {
-            Removal::ScaleIn => (
-                "MemberRemoved",
-                "spec.replicas is lower than the number of members",
-                false,
-            ),
-            Removal::Silent => ("ReplacingDeadMember", "it did not recover in time", true),
-            Removal::BadDisk => (
-                "ReplacingDeadMember",
-                "its process reports that its disk cannot be used; the disk is kept until a new member votes",
-                true,
-            ),
-            Removal::Asked => ("ReplacingMember", "an EtcdOperation replaces it", false),
-            Removal::DiskLost => ("ReplacingDeadMember", "its disk is lost", true),
-            Removal::NodeLost => (
-                "ReplacingDeadMember",
-                "its node has not reported for spec.selfHealing.nodeLostAfter",
-                true,
-            ),
-            Removal::Corrupt => (
-                "ReplacingCorruptMember",
-                "its data differs from the data of the other members",
-                true,
-            ),
-            Removal::Ephemeral => (
-                "MemberRemoved",
-                "it has no disk, and its template or peer TLS changed",
-                false,
-            ),
-            Removal::LearnerOnOldClaim => (
-                "LearnerRemoved",
-                "it does not answer, and its claim must be replaced",
-                false,
-            ),
-            Removal::StuckLearner => (
-                "LearnerRemoved",
-                "it does not answer, and a voter must be replaced first",
-                true,
-            ),
-            Removal::Migrated => (
-                "StorageMigrated",
-                "a member with a claim that matches spec.storage votes in its place",
-                false,
-            ),
+        let (reason, warning) = match self {
+            Removal::ScaleIn | Removal::Ephemeral => ("MemberRemoved", false),
+            Removal::Silent | Removal::BadDisk | Removal::DiskLost | Removal::NodeLost => {
+                ("ReplacingDeadMember", true)
+            }
+            Removal::Asked => ("ReplacingMember", false),
+            Removal::Corrupt => ("ReplacingCorruptMember", true),
+            Removal::LearnerOnOldClaim => ("LearnerRemoved", false),
+            Removal::StuckLearner => ("LearnerRemoved", true),
+            Removal::Migrated => ("StorageMigrated", false),
+        };
+        let because = match self {
+            Removal::ScaleIn => "spec.replicas is lower than the number of members",
+            Removal::Silent => "it did not recover in time",
+            Removal::BadDisk => {
+                "its process reports that its disk cannot be used; the disk is kept until a new member votes"
+            }
+            Removal::Asked => "an EtcdOperation replaces it",
+            Removal::DiskLost => "its disk is lost",
+            Removal::NodeLost => "its node has not reported for spec.selfHealing.nodeLostAfter",
+            Removal::Corrupt => "its data differs from the data of the other members",
+            Removal::Ephemeral => "it has no disk, and its template or peer TLS changed",
+            Removal::LearnerOnOldClaim => "it does not answer, and its claim must be replaced",
+            Removal::StuckLearner => "it does not answer, and a voter must be replaced first",
+            Removal::Migrated => {
+                "a member with a claim that matches spec.storage votes in its place"
+            }
         };
         let message = format!("removing member {member}: {because}");
         Notice { reason, member: Some(member), message, warning }
@@ -92,42 +75,26 @@ pub enum Stop {
 impl Stop {
     /// Returns the notice of a pod's stop. `pod` is the pod's name.
     pub(super) fn notice(self, pod: String) -> Notice {
-        let (reason, because) = match self {
-            Stop::NotAMember => ("PodRemoved", "it is not a pod of a member"),
-            Stop::ScaleIn => (
-                "MemberStopped",
-                "spec.replicas is lower than the number of members",
-            ),
-            Stop::Outdated => ("MemberUpdated", "its template changed"),
-            Stop::PeerTls => (
-                "MemberUpdated",
-                "its peer port changes between plaintext and TLS",
-            ),
-            Stop::Ended => (
-                "MemberRestarted",
-                "its container has terminated and is not restarted",
-            ),
-            Stop::WrongStart => (
-                "MemberRestarted",
-                "its flags do not match the current state of the cluster",
-            ),
-            Stop::Silent => (
-                "MemberRestarted",
-                "it does not answer, and there is no evidence that its disk is bad",
-            ),
-            Stop::Fenced => (
-                "MemberFenced",
-                "the annotation witan.dev/fenced-members names it",
-            ),
-            Stop::Recovery => (
-                "MemberStopped",
-                "an EtcdOperation forces a new cluster from another member",
-            ),
-            Stop::Hibernated => ("MemberHibernated", "spec.replicas is 0"),
-            Stop::Restore => (
-                "MemberStopped",
-                "an EtcdOperation restores the cluster; its disk is kept",
-            ),
+        let reason = match self {
+            Stop::NotAMember => "PodRemoved",
+            Stop::ScaleIn | Stop::Recovery | Stop::Restore => "MemberStopped",
+            Stop::Outdated | Stop::PeerTls => "MemberUpdated",
+            Stop::Ended | Stop::WrongStart | Stop::Silent => "MemberRestarted",
+            Stop::Fenced => "MemberFenced",
+            Stop::Hibernated => "MemberHibernated",
+        };
+        let because = match self {
+            Stop::NotAMember => "it is not a pod of a member",
+            Stop::ScaleIn => "spec.replicas is lower than the number of members",
+            Stop::Outdated => "its template changed",
+            Stop::PeerTls => "its peer port changes between plaintext and TLS",
+            Stop::Ended => "its container has terminated and is not restarted",
+            Stop::WrongStart => "its flags do not match the current state of the cluster",
+            Stop::Silent => "it does not answer, and there is no evidence that its disk is bad",
+            Stop::Fenced => "the annotation witan.dev/fenced-members names it",
+            Stop::Recovery => "an EtcdOperation forces a new cluster from another member",
+            Stop::Hibernated => "spec.replicas is 0",
+            Stop::Restore => "an EtcdOperation restores the cluster; its disk is kept",
         };
         let message = format!("stopping pod {pod}: {because}");
         Notice { reason, member: Some(pod), message, warning: false }
