@@ -5,16 +5,12 @@
 //! status records the number of members before the first pod starts, and the cluster id once a quorum serves. A cluster with a
 //! recorded id is never bootstrapped again.
 
-use witan_crd::Discovery;
-
 use super::{
     objects::wait_for_secrets,
     pass::{Pass, idle, soon},
     restore::first_ordinal,
 };
-use crate::model::{
-    Bootstrap, ClaimSeen, Ordinal, Part, PodPhase, PodPlan, PodSeen, Step, Stop, Why,
-};
+use crate::model::{Bootstrap, Ordinal, Part, PodPhase, PodPlan, PodSeen, Step, Stop, Why};
 
 /// Returns the next step of the bootstrap; `None` once a quorum has served. If the status is lost but claims of a cluster that
 /// has served exist, returns a wait if the spec requests a restore, else `None`.
@@ -22,23 +18,18 @@ pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
     if pass.has_served() {
         return None;
     }
-    let discovery = pass.spec.bootstrap.as_ref();
-    let discovery = discovery.and_then(|source| source.discovery.as_ref());
     let Some(members) = pass.status.bootstrap_members else {
         let mut claims = pass.seen.claims();
         // Claims of a failed bootstrap are reused: a member with data ignores the bootstrap flags.
         if claims.any(|claim| claim.served && !claim.deleting) {
-            let restores = pass
-                .spec
-                .bootstrap
-                .as_ref()
-                .is_some_and(|from| from.restore.is_some());
+            let source = pass.spec.bootstrap.as_ref();
+            let restores = source.is_some_and(|source| source.restore.is_some());
             return restores.then(|| idle(Why::OldDisks));
         }
         if let Some(wait) = pass.wait_for_names(|part| part != Part::Budget) {
             return Some(wait);
         }
-        return record(pass, discovery);
+        return Some(record(pass));
     };
     let members = u32::try_from(members).unwrap_or_default();
     let mut is_refused = false;
@@ -95,16 +86,18 @@ fn is_in_wrong_cluster(pass: &Pass<'_>, ordinal: Ordinal) -> bool {
 }
 
 /// Returns the step that records the number of members and the discovery URL, or a wait for a missing secret or backup.
-fn record(pass: &Pass<'_>, discovery: Option<&Discovery>) -> Option<Step> {
+fn record(pass: &Pass<'_>) -> Step {
     if let Some(wait) = wait_for_secrets(pass).or_else(|| wait_for_backup(pass)) {
-        return Some(wait);
+        return wait;
     }
     let members = pass.spec.members();
-    let url = discovery.and_then(|discovery| discovery.url.clone());
-    Some(match (discovery, url) {
-        (Some(_), None) => Step::CreateDiscoveryToken(members),
-        (_, discovery_url) => Step::BeginBootstrap { members, discovery_url },
-    })
+    let source = pass.spec.bootstrap.as_ref();
+    let discovery = source.and_then(|source| source.discovery.as_ref());
+    let discovery_url = discovery.and_then(|discovery| discovery.url.clone());
+    match discovery.is_some() && discovery_url.is_none() {
+        true => Step::CreateDiscoveryToken(members),
+        false => Step::BeginBootstrap { members, discovery_url },
+    }
 }
 
 /// Returns a wait while the backup cannot be used. Without it, the initial members would form an empty cluster.
@@ -116,8 +109,7 @@ fn wait_for_backup(pass: &Pass<'_>) -> Option<Step> {
 /// Returns the step that starts one of the first `members` members, with the discovery URL in the status, or else with a static
 /// list. Returns a wait while the member's claim is being deleted.
 fn start_first(pass: &Pass<'_>, ordinal: Ordinal, members: u32) -> Step {
-    let claim = pass.claim(ordinal);
-    if claim.is_some_and(|claim: &ClaimSeen| claim.deleting) {
+    if pass.claim(ordinal).is_some_and(|claim| claim.deleting) {
         return soon(Why::ClaimEnding(ordinal));
     }
     // All initial members use the same peer URL scheme, even if the spec changes in between.

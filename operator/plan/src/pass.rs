@@ -118,33 +118,26 @@ impl<'a> Pass<'a> {
                 .claim(ordinal)
                 .map_or_else(PeerTls::default, |claim| claim.peer_tls);
         };
-        let (on, others_on) = (
-            uses_peer_tls(member),
-            self.seen.members().any(uses_peer_tls),
-        );
-        if on {
+        if uses_peer_tls(member) {
             PeerTls::On
-        } else if self.spec.peer_tls().is_some() || others_on {
+        } else if self.spec.peer_tls().is_some() || self.seen.members().any(uses_peer_tls) {
             PeerTls::Ready
         } else {
             PeerTls::Off
         }
     }
 
-    /// Returns the step that records a member's peer TLS mode on its claim; `None` if the mode is already recorded.
-    fn record_peer_tls(&self, ordinal: Ordinal) -> Option<Step> {
-        let (claim, member) = (self.claim(ordinal)?, self.seen.member(ordinal)?);
-        let differs =
-            !member.foreign_address && (claim.peer_tls == PeerTls::On) != uses_peer_tls(member);
-        differs.then(|| Step::ApplyClaim { ordinal, peer_tls: self.peer_tls_of(ordinal) })
-    }
-
     /// Returns the step that deletes a pod, or the step that first records a new peer TLS mode on the claim.
     pub(super) fn delete_pod(&self, ordinal: Ordinal, reason: Stop) -> Step {
-        let record = self
-            .record_peer_tls(ordinal)
-            .filter(|_| reason == Stop::PeerTls);
-        record.unwrap_or(Step::DeletePod { ordinal, reason })
+        if reason == Stop::PeerTls
+            && let (Some(claim), Some(member)) = (self.claim(ordinal), self.seen.member(ordinal))
+            && !member.foreign_address
+            && uses_peer_tls(member) != (claim.peer_tls == PeerTls::On)
+        {
+            let peer_tls = self.peer_tls_of(ordinal);
+            return Step::ApplyClaim { ordinal, peer_tls };
+        }
+        Step::DeletePod { ordinal, reason }
     }
 
     /// Returns whether other members cannot reach a member: its pod uses TLS but its peer URL does not, or the reverse.
@@ -186,13 +179,12 @@ impl<'a> Pass<'a> {
     /// Returns the reason to wait if a pod's version is not next to the wanted version: members cannot skip a minor version.
     fn version_step(&self, wanted: &str) -> Option<Why> {
         let to = ReleaseVersion::parse(wanted)?;
-        let running = self.pods().filter_map(|(_, pod)| pod.version.as_ref());
-        let mut refused = running.filter(|version| {
+        let mut running = self.pods().filter_map(|(_, pod)| pod.version.as_ref());
+        let from = running.find(|version| {
             ReleaseVersion::parse(version).is_some_and(|from| !from.is_next_to(&to))
-        });
-        refused
-            .next()
-            .map(|version| Why::VersionStep { from: version.clone(), to: wanted.to_owned() })
+        })?;
+        let (from, to) = (from.clone(), wanted.to_owned());
+        Some(Why::VersionStep { from, to })
     }
 
     /// Returns the members and their leader; `None` unless a quorum confirmed the list.
@@ -206,14 +198,11 @@ impl<'a> Pass<'a> {
     /// Returns the peer TLS mode of a new member's pod. If the spec requests TLS: `On` if all pods can connect with TLS, else
     /// `Ready`. If it does not: `Ready` if a pod has TLS on, else `Off`.
     pub(super) fn peer_tls_of_new(&self) -> PeerTls {
-        let wanted = self.spec.peer_tls().is_some();
         let mut pods = self.pods().map(|(_, pod)| pod.peer_tls);
-        if wanted {
-            let all = pods.all(|tls| tls >= PeerTls::Ready);
-            if all { PeerTls::On } else { PeerTls::Ready }
-        } else {
-            let any = pods.any(|tls| tls == PeerTls::On);
-            if any { PeerTls::Ready } else { PeerTls::Off }
+        match self.spec.peer_tls() {
+            Some(_) if pods.all(|tls| tls != PeerTls::Off) => PeerTls::On,
+            None if pods.all(|tls| tls != PeerTls::On) => PeerTls::Off,
+            Some(_) | None => PeerTls::Ready,
         }
     }
 }
@@ -240,11 +229,8 @@ impl<'a> Joined<'a> {
     /// Returns whether a member is healthy and its pod is ready and stays. A member outside this cluster's pods needs no pod.
     pub(super) fn serves(&self, member: &MemberSeen) -> bool {
         let pod = |ordinal| self.pass.pod(ordinal);
-        let ready = match member.ordinal {
-            Some(ordinal) => pod(ordinal).is_some_and(|pod| pod.ready && !pod.deleting),
-            None => true,
-        };
-        member.healthy && ready
+        let serves = |ordinal| pod(ordinal).is_some_and(|pod| pod.ready && !pod.deleting);
+        member.healthy && member.ordinal.is_none_or(serves)
     }
 
     /// Counts the serving voters other than `id`.
@@ -330,12 +316,9 @@ impl<'a> Joined<'a> {
 
     /// Returns what the status says about the member of an ordinal.
     fn recorded_status(&self, ordinal: Ordinal) -> Option<&'a MemberStatus> {
+        let ordinal = i32::try_from(ordinal).ok()?;
         let mut members = self.pass.status.members.iter();
-        members.find(|member| {
-            member
-                .ordinal
-                .is_some_and(|at| u32::try_from(at) == Ok(ordinal))
-        })
+        members.find(|member| member.ordinal == Some(ordinal))
     }
 
     /// Returns the step that transfers leadership away from `id`; `None` if `id` does not lead or no voter can take over.
@@ -362,8 +345,6 @@ impl<'a> Joined<'a> {
 
 /// Returns whether any peer URL of a member is https.
 pub(super) fn uses_peer_tls(member: &MemberSeen) -> bool {
-    member
-        .peer_urls
-        .iter()
-        .any(|url| url.starts_with("https://"))
+    let mut urls = member.peer_urls.iter();
+    urls.any(|url| url.starts_with("https://"))
 }

@@ -118,21 +118,15 @@ pub enum Step {
     DisableAuth,
 }
 
+// Long messages of `Step::notice`.
 const BUDGET_DELETED: &str = "deleting the PodDisruptionBudget";
-
 const LEARNER_ADDED: &str = "adding member {member} as a learner";
-
 const URL_CHANGED: &str = "changing the peer URL of member {member}";
-
 const QUOTA_USED_UP: &str = "the quota is used up, and spec.selfHealing.compactOnNoSpace is set";
-
 const SPACE_FREED: &str = "disarming the NOSPACE alarm: the compaction has freed space";
-
 const RECOVERY_BEGUN: &str = "an EtcdOperation forces a new cluster from member {member}: \
     the other members are stopped and do not start again; their disks are kept";
-
 const POLICY_APPLIED: &str = "applying the retention policy to the claim of {member}";
-
 const RETURNED: &str = "starting the cluster from the disks that the last restore kept";
 
 impl Step {
