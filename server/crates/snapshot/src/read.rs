@@ -83,6 +83,12 @@ impl SnapshotBuckets {
         found.map(|(_, bucket)| bucket)
     }
 
+    /// Calls `each` with all records of a bucket. A missing bucket counts as empty.
+    fn records(&self, name: &str, each: &mut VisitRecord<'_>) -> Result<(), BoltError> {
+        let bucket = self.find(name);
+        bucket.map_or(Ok(()), |bucket| self.file.records(bucket, each))
+    }
+
     pub(super) fn keys(&self, each: &mut VisitRecord<'_>) -> Result<(), BoltError> {
         let missing = || BoltError::File("the snapshot has no bucket \"key\"".into());
         let keys = self.find(KEY).ok_or_else(missing)?;
@@ -91,14 +97,9 @@ impl SnapshotBuckets {
 
     /// Reads users, roles and Witan's own bucket.
     fn read_other_buckets(&self) -> Result<StateMachine, BoltError> {
-        let auth = [AUTH, AUTH_ROLES, AUTH_USERS].map(|name| self.find(name));
-        let auth = import_auth(&self.file, auth)?;
+        let auth = self.auth()?;
         let mut machine = StateMachine { auth, ..StateMachine::default() };
-        if let Some(own) = self.find(WITAN_BUCKET) {
-            import_witan_records(&self.file, own, &mut machine)?;
-            let loaded = machine.tree.finish_load();
-            loaded.map_err(|error| refused(error.into()))?;
-        }
+        self.import_witan_records(&mut machine)?;
         Ok(machine)
     }
 
@@ -112,34 +113,21 @@ impl SnapshotBuckets {
         // Read the other buckets before the keys, so that a file from a later release is refused early.
         let mut machine = self.read_other_buckets()?;
         self.import_keys((up_to, values), &mut machine, built)?;
-        self.finish(up_to, &mut machine)?;
-        let has_tree = self.find(WITAN_BUCKET).is_some();
-        Ok(ImportedSnapshot { machine, has_tree })
-    }
-
-    /// Imports compactions, leases and alarms after the keys.
-    fn finish(&self, up_to: Revision, machine: &mut StateMachine) -> Result<(), BoltError> {
-        let [finished, scheduled] = match self.find(META) {
-            Some(meta) => compactions(&self.file, meta)?,
-            None => [Revision::NONE; 2],
-        };
+        let [finished, scheduled] = self.compactions()?;
         let compacted = finished.max(scheduled);
         if compacted > up_to {
-            return Err(BoltError::Record(format!(
+            let text = format!(
                 "the snapshot is compacted up to revision {compacted}, so revision {up_to} cannot be restored"
-            )));
+            );
+            return Err(BoltError::Record(text).into());
         }
-        if let Some(leases) = self.find(LEASE) {
-            import_leases(&self.file, leases, &mut machine.kv)?;
-        }
-        machine
-            .kv
-            .finish_import(finished, scheduled)
-            .map_err(refused)?;
-        if let Some(alarms) = self.find("alarm") {
-            import_alarms(&self.file, alarms, machine)?;
-        }
-        check(machine)
+        self.import_leases(&mut machine.kv)?;
+        let finish = machine.kv.finish_import(finished, scheduled);
+        finish.map_err(refused)?;
+        self.import_alarms(&mut machine)?;
+        check(&machine)?;
+        let has_tree = self.find(WITAN_BUCKET).is_some();
+        Ok(ImportedSnapshot { machine, has_tree })
     }
 
     /// Imports all versions of all keys up to the revision `up_to`, with empty values if `values` is false. Fails if a record
@@ -190,6 +178,145 @@ impl SnapshotBuckets {
             None => Ok(read?),
         }
     }
+
+    /// Returns the revisions of the last finished and the last scheduled compaction, or 0 for a missing one. Fails if a value is
+    /// not a revision.
+    fn compactions(&self) -> Result<[Revision; 2], BoltError> {
+        let mut found = [Revision::NONE; 2];
+        self.records(META, &mut |key, value| {
+            let names = [FINISHED_COMPACT, SCHEDULED_COMPACT];
+            if let Some(at) = names.iter().position(|name| name.as_bytes() == key) {
+                let (main, ..) = parse_revision(value).ok_or_else(|| {
+                    BoltError::Record(format!("{}: its value is not a revision", names[at]))
+                })?;
+                found[at] = main;
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Imports the leases. Fails if a record cannot be decoded or has another id than its key.
+    fn import_leases(&self, kv: &mut Kv) -> Result<(), BoltError> {
+        self.records(LEASE, &mut |key, value| {
+            let stored: schema::LeaseMessage = decode("a lease", value)?;
+            let id = LeaseId(stored.id);
+            if key != stored.id.to_be_bytes() {
+                let text = format!("lease {id}: its record has another id");
+                return Err(BoltError::Record(text));
+            }
+            let lease = Lease { ttl_s: stored.ttl_s, remaining_ttl_s: stored.remaining_ttl_s };
+            kv.import_lease(id, lease).map_err(refused)
+        })
+    }
+
+    /// Reads users, roles, and whether authentication is enabled.
+    fn auth(&self) -> Result<Auth, BoltError> {
+        let (mut enabled, mut revision) = (false, 1);
+        self.records(AUTH, &mut |key, value| {
+            if key == AUTH_ENABLED.as_bytes() {
+                enabled = value == [1];
+            } else if key == AUTH_REVISION.as_bytes() {
+                let number = value.try_into().map(u64::from_be_bytes);
+                revision = number.map_err(|_| {
+                    BoltError::Record(format!("{AUTH_REVISION}: its value is not a number"))
+                })?;
+            }
+            Ok(())
+        })?;
+        let mut roles = Vec::new();
+        self.records(AUTH_ROLES, &mut |key, value| {
+            let stored: authpb::Role = decode("a role", value)?;
+            let permissions = stored.key_permission.into_iter();
+            roles.push(Role {
+                name: name(key, &stored.name)?,
+                permissions: permissions
+                    .map(|permission| Permission {
+                        kind: permission.perm_type,
+                        key: permission.key,
+                        range_end: permission.range_end,
+                    })
+                    .collect(),
+            });
+            Ok(())
+        })?;
+        let mut users = Vec::new();
+        self.records(AUTH_USERS, &mut |key, value| {
+            let stored: authpb::User = decode("a user", value)?;
+            let mut roles = stored.roles;
+            roles.sort_unstable();
+            users.push(User {
+                name: name(key, &stored.name)?,
+                password: stored.password,
+                roles,
+                no_password: stored.options.is_some_and(|options| options.no_password),
+            });
+            Ok(())
+        })?;
+        Ok(Auth::restored(enabled, revision, users, roles))
+    }
+
+    /// Raises the alarms of the snapshot. Fails if a record cannot be decoded.
+    fn import_alarms(&self, machine: &mut StateMachine) -> Result<(), BoltError> {
+        self.records("alarm", &mut |key, _| {
+            let alarm: AlarmMember = decode("an alarm", key)?;
+            let raise = alarm::AlarmCommand {
+                action: alarm::AlarmAction::Activate as i32,
+                member: alarm.member_id,
+                kind: alarm.alarm,
+            };
+            machine.apply(&Entry {
+                stamp: None,
+                command: Some(Command::Alarm(raise)),
+                caller: None,
+            });
+            Ok(())
+        })
+    }
+
+    /// Imports the feature level, the v2 tree, and all users and roles, from Witan's own bucket. Fails with `Later` if a later
+    /// release wrote a record.
+    fn import_witan_records(&self, machine: &mut StateMachine) -> Result<(), BoltError> {
+        self.records(WITAN_BUCKET, &mut |_, value| {
+            if let Some(found) = level::read(value, levels::OWN)? {
+                machine.members.raised_level = found;
+                return Ok(());
+            }
+            let (key, value) = decode_witan_record(value).ok_or_else(|| {
+                BoltError::Record(
+                    "a record in the bucket of Witan's own state cannot be decoded".into(),
+                )
+            })?;
+            match key.first() {
+                Some(&(record::TREE | record::AUTH)) => machine.load(key, value).map_err(refused),
+                Some(section) => Err(refused(record::CorruptRecord::later(format!(
+                    "a record has the unknown section {section}"
+                )))),
+                None => Err(BoltError::Record("a record has an empty key".into())),
+            }
+        })?;
+        let loaded = machine.tree.finish_load();
+        loaded.map_err(|error| refused(error.into()))
+    }
+}
+
+/// Decodes a record, or the key of one. `what` names it in the error.
+fn decode<M: prost::Message + Default>(what: &str, bytes: &[u8]) -> Result<M, BoltError> {
+    let decoded = M::decode(bytes);
+    decoded.map_err(|error| BoltError::Record(format!("{what} cannot be decoded: {error}")))
+}
+
+/// Returns the name of a user or role as text. Fails if it is empty or differs from its key.
+fn name(key: &[u8], name: &[u8]) -> Result<String, BoltError> {
+    let text = std::str::from_utf8(name).ok().filter(|_| key == name);
+    let text = text.filter(|text| !text.is_empty());
+    let wrong = || {
+        BoltError::Record(format!(
+            "{}: its name is empty, not UTF-8 or different from its key",
+            key.escape_ascii()
+        ))
+    };
+    text.map(str::to_owned).ok_or_else(wrong)
 }
 
 /// Converts the refusal of a record to `Later` or `Record`.
@@ -212,160 +339,4 @@ pub fn bump_revision(kv: &mut Kv, by: u64) -> Result<(), BoltError> {
     let nothing = ImportedVersion { main, ..ImportedVersion::default() };
     kv.import_version(&nothing).map_err(refused)?;
     kv.finish_import(Revision::NONE, main).map_err(refused)
-}
-
-/// Returns the revisions of the last finished and the last scheduled compaction, or 0 for a missing one. Fails if a value is
-/// not a revision.
-fn compactions(file: &BoltFile, meta: &Bucket) -> Result<[Revision; 2], BoltError> {
-    let mut found = [Revision::NONE; 2];
-    file.records(meta, &mut |key, value| {
-        let names = [FINISHED_COMPACT, SCHEDULED_COMPACT];
-        if let Some(at) = names.iter().position(|name| name.as_bytes() == key) {
-            let (main, ..) = parse_revision(value).ok_or_else(|| {
-                BoltError::Record(format!("{}: its value is not a revision", names[at]))
-            })?;
-            found[at] = main;
-        }
-        Ok(())
-    })?;
-    Ok(found)
-}
-
-/// Imports the leases of the snapshot. Fails if a record cannot be decoded or has another id than its key.
-fn import_leases(file: &BoltFile, leases: &Bucket, kv: &mut Kv) -> Result<(), BoltError> {
-    file.records(leases, &mut |key, value| {
-        let stored = schema::LeaseMessage::decode(value)
-            .map_err(|error| BoltError::Record(format!("a lease cannot be decoded: {error}")))?;
-        let id = LeaseId(stored.id);
-        if key != stored.id.to_be_bytes() {
-            return Err(BoltError::Record(format!(
-                "lease {id}: its record has another id"
-            )));
-        }
-        let lease = Lease { ttl_s: stored.ttl_s, remaining_ttl_s: stored.remaining_ttl_s };
-        kv.import_lease(id, lease).map_err(refused)
-    })
-}
-
-/// If a bucket exists, calls `take` with all its records.
-fn each(
-    file: &BoltFile,
-    bucket: Option<&Bucket>,
-    take: &mut VisitRecord<'_>,
-) -> Result<(), BoltError> {
-    bucket.map_or(Ok(()), |bucket| file.records(bucket, take))
-}
-
-/// Imports users, roles, and whether authentication is enabled from etcd's three buckets. A missing bucket counts as empty.
-fn import_auth(
-    file: &BoltFile,
-    [auth, roles, users]: [Option<&Bucket>; 3],
-) -> Result<Auth, BoltError> {
-    let (mut enabled, mut revision) = (false, 1);
-    each(file, auth, &mut |key, value| {
-        if key == AUTH_ENABLED.as_bytes() {
-            enabled = value == [1];
-        } else if key == AUTH_REVISION.as_bytes() {
-            let number = value.try_into().map(u64::from_be_bytes);
-            revision = number.map_err(|_| {
-                BoltError::Record(format!("{AUTH_REVISION}: its value is not a number"))
-            })?;
-        }
-        Ok(())
-    })?;
-    let mut known = Vec::new();
-    each(file, roles, &mut |key, value| {
-        let stored = authpb::Role::decode(value)
-            .map_err(|error| BoltError::Record(format!("a role cannot be decoded: {error}")))?;
-        let permissions = stored.key_permission.into_iter();
-        known.push(Role {
-            name: name(key, &stored.name)?,
-            permissions: permissions
-                .map(|permission| Permission {
-                    kind: permission.perm_type,
-                    key: permission.key,
-                    range_end: permission.range_end,
-                })
-                .collect(),
-        });
-        Ok(())
-    })?;
-    let mut imported_users = Vec::new();
-    each(file, users, &mut |key, value| {
-        let stored = authpb::User::decode(value)
-            .map_err(|error| BoltError::Record(format!("a user cannot be decoded: {error}")))?;
-        let mut roles = stored.roles;
-        roles.sort_unstable();
-        imported_users.push(User {
-            name: name(key, &stored.name)?,
-            password: stored.password,
-            roles,
-            no_password: stored.options.is_some_and(|options| options.no_password),
-        });
-        Ok(())
-    })?;
-    Ok(Auth::restored(enabled, revision, imported_users, known))
-}
-
-/// Returns the name of a user or role as text. Fails if it is empty or differs from its key.
-fn name(key: &[u8], name: &[u8]) -> Result<String, BoltError> {
-    let text = std::str::from_utf8(name).ok().filter(|_| key == name);
-    let text = text.filter(|text| !text.is_empty());
-    let wrong = || {
-        BoltError::Record(format!(
-            "{}: its name is empty, not UTF-8 or different from its key",
-            key.escape_ascii()
-        ))
-    };
-    text.map(str::to_owned).ok_or_else(wrong)
-}
-
-/// Raises the alarms of the snapshot. Fails if a record cannot be decoded.
-fn import_alarms(
-    file: &BoltFile,
-    alarms: &Bucket,
-    machine: &mut StateMachine,
-) -> Result<(), BoltError> {
-    file.records(alarms, &mut |key, _| {
-        let alarm = AlarmMember::decode(key)
-            .map_err(|error| BoltError::Record(format!("an alarm cannot be decoded: {error}")))?;
-        let raise = alarm::AlarmCommand {
-            action: alarm::AlarmAction::Activate as i32,
-            member: alarm.member_id,
-            kind: alarm.alarm,
-        };
-        machine.apply(&Entry {
-            stamp: None,
-            command: Some(Command::Alarm(raise)),
-            caller: None,
-        });
-        Ok(())
-    })
-}
-
-/// Imports the feature level, the v2 tree, and all users and roles, from Witan's own bucket. Fails with `Later` if a later
-/// release wrote a record.
-fn import_witan_records(
-    file: &BoltFile,
-    own: &Bucket,
-    machine: &mut StateMachine,
-) -> Result<(), BoltError> {
-    file.records(own, &mut |_, value| {
-        if let Some(found) = level::read(value, levels::OWN)? {
-            machine.members.raised_level = found;
-            return Ok(());
-        }
-        let (key, value) = decode_witan_record(value).ok_or_else(|| {
-            BoltError::Record(
-                "a record in the bucket of Witan's own state cannot be decoded".into(),
-            )
-        })?;
-        match key.first() {
-            Some(&(record::TREE | record::AUTH)) => machine.load(key, value).map_err(refused),
-            Some(section) => Err(refused(record::CorruptRecord::later(format!(
-                "a record has the unknown section {section}"
-            )))),
-            None => Err(BoltError::Record("a record has an empty key".into())),
-        }
-    })
 }
