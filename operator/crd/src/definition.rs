@@ -16,7 +16,6 @@ pub fn definitions() -> [CustomResourceDefinition; 4] {
     ]
 }
 
-/// Converts a derived definition to the installed form.
 fn stripped(derived: CustomResourceDefinition) -> CustomResourceDefinition {
     let mut definition = serde_json::to_value(derived).expect("a definition is JSON");
     definition["metadata"]["annotations"] = json!({"helm.sh/resource-policy": "keep"});

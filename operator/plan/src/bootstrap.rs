@@ -85,7 +85,6 @@ fn is_in_wrong_cluster(pass: &Pass<'_>, ordinal: Ordinal) -> bool {
     other || list.of_other_clusters().next().is_some()
 }
 
-/// Returns the step that records the number of members and the discovery URL, or a wait for a missing secret or backup.
 fn record(pass: &Pass<'_>) -> Step {
     if let Some(wait) = wait_for_secrets(pass).or_else(|| wait_for_backup(pass)) {
         return wait;
@@ -106,8 +105,7 @@ fn wait_for_backup(pass: &Pass<'_>) -> Option<Step> {
     missing.then(|| soon(Why::BackupMissing))
 }
 
-/// Returns the step that starts one of the first `members` members, with the discovery URL in the status, or else with a static
-/// list. Returns a wait while the member's claim is being deleted.
+/// Returns the step that starts an initial member, or a wait while its claim is being deleted.
 fn start_first(pass: &Pass<'_>, ordinal: Ordinal, members: u32) -> Step {
     if pass.claim(ordinal).is_some_and(|claim| claim.deleting) {
         return soon(Why::ClaimEnding(ordinal));

@@ -45,8 +45,6 @@ pub(super) fn of(joined: &Joined<'_>, ordinal: Ordinal, pod: &PodSeen) -> Eviden
     }
 }
 
-/// Returns whether a member was silent for `selfHealing.nodeLostAfter` and its node does not report or terminate its pod.
-/// Returns `false` if the spec does not set this time.
 fn is_node_lost(joined: &Joined<'_>, ordinal: Ordinal, pod: &PodSeen) -> bool {
     let patience = joined.pass.spec.self_healing().node_lost_after;
     let away = pod.obstacle == Some(Obstacle::NodeNotReady) || (pod.deleting && pod.overdue);
@@ -64,17 +62,12 @@ pub(super) fn condemns(joined: &Joined<'_>, pod: &PodSeen) -> bool {
     })
 }
 
-/// Returns whether the pod of a silent member was recreated within the last hour (annotation `witan.dev/remade-at`).
 pub(super) fn recreated_within_hour(joined: &Joined<'_>, ordinal: Ordinal) -> bool {
     let remade = joined.pass.claim(ordinal).and_then(|claim| claim.remade);
     remade.is_some_and(|at| joined.now().saturating_sub(at) < REMADE_SECONDS)
 }
 
-/// Returns whether the data of a member is lost.
-///
-/// - With claims: the member is silent and its claim is lost, or the member has started and its claim is being deleted. A
-///   missing claim of a silent member that has started also counts, unless another object has its name.
-/// - Without claims: the member has started, and its pod is missing, has ended, or is being deleted while the member is silent.
+/// Returns whether the data of a member is lost. A missing claim does not count if another object has its name.
 pub(super) fn lost_disk(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> bool {
     let pod = joined.pass.pod(ordinal);
     if joined.pass.spec.is_durable() {

@@ -47,8 +47,7 @@ pub(super) fn advance(joined: &Joined<'_>) -> Option<Step> {
     Some(wait_or_remove(joined, ordinal, member))
 }
 
-/// Returns whether a silent learner cannot start. Reasons: its pod has an obstacle, it has been silent for
-/// `selfHealing.unhealthyAfter`, or it has no pod and a step was refused.
+/// Returns whether a silent learner cannot start.
 pub(super) fn cannot_start(joined: &Joined<'_>, member: &MemberSeen) -> bool {
     let at = member.ordinal;
     let at = at.and_then(|ordinal| Some((ordinal, joined.pass.pod(ordinal)?)));
@@ -66,14 +65,12 @@ fn forced(joined: &Joined<'_>) -> Option<Step> {
     Some(soon(Why::Recovering(ordinal)))
 }
 
-/// Returns whether a learner has started and has applied [`READY_TENTHS`] of the leader's log.
 fn has_caught_up(joined: &Joined<'_>, member: &MemberSeen) -> bool {
     let needed = joined.leader.raft_index / 10 * READY_TENTHS;
     member.started && member.raft_index >= needed
 }
 
-/// Returns the step that removes the learner if it reports an unusable disk, its node is lost, or it is silent for too long
-/// although its pod runs. Otherwise returns a wait. A learner's disk holds no unique data.
+/// Returns a wait, or the step that removes a lost learner. A learner's disk holds no unique data.
 fn wait_or_remove(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Step {
     let behind = Why::LearnerBehind(member.id);
     let Some(pod) = joined.pass.pod(ordinal) else {

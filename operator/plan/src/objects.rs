@@ -5,8 +5,7 @@ use witan_crd::{CertificateRole, ManagedCertificate, quorum};
 use super::pass::{Joined, Pass, idle, soon};
 use crate::model::{ObjectState, Part, Step, UnixSeconds, Why};
 
-/// Returns the step that applies the first outdated object that pods need before they start: services, then certificates. Skips
-/// objects whose name is taken, and refused steps.
+/// Returns the step that applies an object that pods need before they start. Refused steps and taken names do not block others.
 pub(super) fn next_object_step(pass: &Pass<'_>) -> Option<Step> {
     let services = [
         (Part::ClientService, pass.seen.client_service),
@@ -22,8 +21,7 @@ pub(super) fn next_object_step(pass: &Pass<'_>) -> Option<Step> {
         .or_else(|| next(request(pass)))
 }
 
-/// Returns the step that applies the first outdated cert-manager Certificate, or makes a Certificate the owner of its issued
-/// secret. Skips a Certificate if its name or its secret's name is taken.
+/// Returns the step that applies an outdated cert-manager Certificate, or makes it the owner of its issued secret.
 fn request(pass: &Pass<'_>) -> Option<Step> {
     let mut requests = pass.seen.requests.iter();
     requests.find_map(|(role, seen)| {
@@ -57,7 +55,6 @@ pub(super) fn wait_for_secrets(pass: &Pass<'_>) -> Option<Step> {
     }
 }
 
-/// Returns a wait while the name of a role's secret or Certificate is taken.
 fn secret_taken(pass: &Pass<'_>, role: CertificateRole) -> Option<Step> {
     pass.wait_for_names(|part| part == Part::Secret(role) || part == Part::Request(role))
 }
@@ -74,8 +71,7 @@ pub(super) fn wait_for_cert_manager(joined: &Joined<'_>) -> Option<Step> {
     unknown.then(|| idle(Why::CertManagerMissing))
 }
 
-/// Returns the step that issues the first certificate that is missing, does not fit or expires soon. The CA comes first. Skips
-/// a certificate if its secret or the CA's secret belongs to another owner.
+/// Returns the step that issues a certificate that is missing, does not fit or expires soon. The CA comes first.
 fn certificate(pass: &Pass<'_>) -> Option<Step> {
     let peer = pass.spec.peer_tls().and_then(|tls| tls.managed.as_ref());
     let client = pass
@@ -112,8 +108,8 @@ fn certificate(pass: &Pass<'_>) -> Option<Step> {
     })
 }
 
-/// Returns the step that applies the PodDisruptionBudget, or deletes it if the spec disables it. Returns `None` if nothing
-/// differs or its name is taken. By default, `minAvailable` is the quorum of the listed voters, or 0 for a single voter.
+/// Returns the step that applies or deletes the PodDisruptionBudget. By default, `minAvailable` is the quorum of the listed
+/// voters, or 0 for a single voter.
 pub(super) fn budget(joined: &Joined<'_>) -> Option<Step> {
     let options = joined.pass.spec.pod_disruption_budget.as_ref();
     let enabled = options.is_none_or(|options| options.enabled);
@@ -139,9 +135,7 @@ pub(super) fn budget(joined: &Joined<'_>) -> Option<Step> {
     (!fits && !taken).then_some(Step::ApplyBudget(min_available))
 }
 
-/// Returns the step that enables or disables authentication as the spec requests. Returns `None` if nothing differs or the
-/// current state is unknown. Authentication is not enabled while secrets are missing, and not disabled if the spec has no
-/// `auth`.
+/// Returns the step that enables or disables authentication. A spec without `auth` never disables it.
 pub(super) fn auth(joined: &Joined<'_>) -> Option<Step> {
     let wanted = joined.pass.spec.auth.as_ref();
     let wanted = wanted.is_some_and(|auth| auth.enabled);

@@ -64,7 +64,6 @@ impl<'a> Pass<'a> {
         Some(wait(Why::NameTaken(*part)))
     }
 
-    /// Returns a wait while the name of this ordinal's pod or claim is taken.
     pub(super) fn wait_for_names_of(&self, ordinal: Ordinal) -> Option<Step> {
         self.wait_for_names(|part| part == Part::Pod(ordinal) || part == Part::Claim(ordinal))
     }
@@ -91,7 +90,6 @@ impl<'a> Pass<'a> {
     }
 
     /// Returns whether the member of an ordinal must be replaced by one with a new claim (see [`ClaimSeen::must_migrate`]).
-    /// Returns `false` if the storage is not durable or the claim is being deleted.
     pub(super) fn must_migrate(&self, ordinal: Ordinal) -> bool {
         let claim = self.claim(ordinal).filter(|_| self.spec.is_durable());
         claim.is_some_and(|claim| claim.must_migrate && !claim.deleting)
@@ -108,9 +106,8 @@ impl<'a> Pass<'a> {
         pod.exit.is_some() || self.is_stuck(pod)
     }
 
-    /// Returns the peer TLS mode that a member's pod must have. It is `On` if the member's peer URL uses TLS. Else it is
-    /// `Ready` if the spec requests TLS or another member's peer URL uses it. Else it is `Off`. For an ordinal without a
-    /// member, or whose member has a foreign address, returns the value of the claim's annotation.
+    /// Returns the peer TLS mode that a member's pod must have. Without a member at the pod's own address, the claim records
+    /// it.
     pub(super) fn peer_tls_of(&self, ordinal: Ordinal) -> PeerTls {
         let member = self.seen.member(ordinal);
         let Some(member) = member.filter(|member| !member.foreign_address) else {
@@ -148,35 +145,32 @@ impl<'a> Pass<'a> {
         own.is_some_and(|member| uses_peer_tls(member) != (pod.peer_tls == PeerTls::On))
     }
 
-    /// Returns whether the operator may stop pods to update them: the spec requests it, and the wanted version is allowed.
     pub(super) fn may_update(&self) -> bool {
         self.spec.updates_members() && self.refused_version().is_none()
     }
 
-    /// Returns why the pods must not be updated to the wanted version; `None` if the pods may be updated, or if no version is
-    /// wanted.
+    /// Returns why the pods must not be updated to the wanted version.
     pub(super) fn refused_version(&self) -> Option<Why> {
         let wanted = self.seen.wanted_version.as_ref()?;
         let risen = self.level_risen(wanted);
         risen.or_else(|| self.version_step(wanted))
     }
 
-    /// Returns the reason to wait if the wanted release does not support the cluster's feature level, so its members would
-    /// refuse their disks. A release that this operator does not know is allowed.
+    /// Members of a release that does not support the cluster's feature level would refuse their disks. Allows an unknown
+    /// release.
     fn level_risen(&self, wanted: &str) -> Option<Why> {
         let (level, supported) = (self.feature_level()?, level_of(wanted)?);
         let release = wanted.to_owned();
         (supported < level).then_some(Why::LevelRisen { release, supported, level })
     }
 
-    /// Returns the cluster's feature level; while no member reports it, the level in the status.
     fn feature_level(&self) -> Option<Level> {
         let reported = self.seen.membership.as_ref().and_then(|list| list.level);
         let recorded = self.status.feature_level;
         reported.or_else(|| recorded.and_then(|level| Level::try_from(level).ok()))
     }
 
-    /// Returns the reason to wait if a pod's version is not next to the wanted version: members cannot skip a minor version.
+    /// Members cannot skip a minor version.
     fn version_step(&self, wanted: &str) -> Option<Why> {
         let to = ReleaseVersion::parse(wanted)?;
         let mut running = self.pods().filter_map(|(_, pod)| pod.version.as_ref());
@@ -195,8 +189,7 @@ impl<'a> Pass<'a> {
             .then_some(Joined { pass: *self, list, leader })
     }
 
-    /// Returns the peer TLS mode of a new member's pod. If the spec requests TLS: `On` if all pods can connect with TLS, else
-    /// `Ready`. If it does not: `Ready` if a pod has TLS on, else `Off`.
+    /// Returns the peer TLS mode of a new member's pod. It turns TLS on only if all pods can connect with it.
     pub(super) fn peer_tls_of_new(&self) -> PeerTls {
         let mut pods = self.pods().map(|(_, pod)| pod.peer_tls);
         match self.spec.peer_tls() {
@@ -233,7 +226,6 @@ impl<'a> Joined<'a> {
         member.healthy && member.ordinal.is_none_or(serves)
     }
 
-    /// Counts the serving voters other than `id`.
     fn others(&self, id: MemberId) -> usize {
         let voters = self.list.voters();
         voters
@@ -266,8 +258,7 @@ impl<'a> Joined<'a> {
     }
 
     /// Returns whether a new claim is at least as large as the current one, or at least twice as large as the data. The server
-    /// needs this space, because it writes a new checkpoint before it deletes the old one. Also returns `true` if the requested
-    /// size is unknown.
+    /// needs this space, because it writes a new checkpoint before it deletes the old one.
     pub(super) fn new_claim_fits(&self, ordinal: Ordinal) -> bool {
         let bytes = Storage::requested(self.pass.spec.storage.as_ref()).bytes();
         let present = self.pass.claim(ordinal).map(|claim| claim.requested_bytes);
@@ -314,7 +305,6 @@ impl<'a> Joined<'a> {
         since.is_some_and(|since| self.now().saturating_sub(since.0.as_second()) >= seconds)
     }
 
-    /// Returns what the status says about the member of an ordinal.
     fn recorded_status(&self, ordinal: Ordinal) -> Option<&'a MemberStatus> {
         let ordinal = i32::try_from(ordinal).ok()?;
         let mut members = self.pass.status.members.iter();
@@ -343,7 +333,6 @@ impl<'a> Joined<'a> {
     }
 }
 
-/// Returns whether any peer URL of a member is https.
 pub(super) fn uses_peer_tls(member: &MemberSeen) -> bool {
     let mut urls = member.peer_urls.iter();
     urls.any(|url| url.starts_with("https://"))

@@ -42,9 +42,8 @@ pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
     joined.first(steps)
 }
 
-/// Returns the step that deletes or retires the claim of a removed member; `None` if neither is due. Deletes only with the
-/// retention policy `Delete` and without a running recovery. Until the wanted number of members vote, retires an intact claim,
-/// because it may hold the last copy of some data.
+/// Returns the step that deletes or retires the claim of a removed member. Until the wanted number of members vote, retires an
+/// intact claim, because it may hold the last copy of some data.
 fn delete_or_retire_claim(
     joined: &Joined<'_>,
     ordinal: Ordinal,
@@ -80,8 +79,7 @@ fn role(member: &MemberSeen) -> Role {
 }
 
 /// Returns the step that starts the first member without a pod, voters before learners. Returns a wait while a name is taken or
-/// the claim is being deleted. Skips members that are fenced or removed next, members whose claim is lost or retired, and
-/// started members without a disk.
+/// the claim is being deleted.
 pub(super) fn start(joined: &Joined<'_>) -> Option<Step> {
     let voters = joined.own().filter(|(_, member)| !member.learner);
     let learners = joined.own().filter(|(_, member)| member.learner);
@@ -113,7 +111,6 @@ pub(super) fn start(joined: &Joined<'_>) -> Option<Step> {
     }))
 }
 
-/// Returns the flags of a joining member, which list all members.
 fn join(joined: &Joined<'_>) -> Bootstrap {
     let members = joined.list.members.iter().map(|member| JoinMember {
         id: member.id,
@@ -124,8 +121,8 @@ fn join(joined: &Joined<'_>) -> Bootstrap {
     Bootstrap::Join { members: members.collect() }
 }
 
-/// Returns the step that deletes the first pod that must be recreated and whose member has a disk or never started. A leader
-/// with an outdated template first transfers leadership. A change of peer TLS is first recorded on the claim.
+/// Returns the step that deletes the first pod that must be recreated. A leader with an outdated pod first transfers
+/// leadership.
 pub(super) fn restart(joined: &Joined<'_>) -> Option<Step> {
     joined.first(joined.own().filter_map(|(ordinal, member)| {
         let pod = joined.pass.pod(ordinal).filter(|pod| !pod.deleting)?;
@@ -141,8 +138,7 @@ pub(super) fn restart(joined: &Joined<'_>) -> Option<Step> {
     }))
 }
 
-/// Returns why a member's pod must be recreated; `None` if the pod is kept. A stuck pod with an outdated template is recreated
-/// if updates are allowed and a quorum remains without the member.
+/// Returns why a member's pod must be recreated; `None` if the pod is kept.
 fn restart_reason(
     joined: &Joined<'_>,
     ordinal: Ordinal,
@@ -170,8 +166,7 @@ fn restart_reason(
 }
 
 /// Returns the step that removes a voter to replace it, or recreates the pod of a silent voter. Handles voters that answer
-/// last, because members refuse to add a replacement while another voter is down. Otherwise, returns a wait, or `None` if all
-/// voters are healthy.
+/// last, because members refuse to add a replacement while another voter is down.
 pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
     let (mut wait, mut last) = (None, None);
     let heals = joined.pass.spec.self_healing().enabled;
@@ -231,9 +226,6 @@ enum VoterDecision {
     Remove(Removal),
 }
 
-/// Decides whether to keep a voter, wait for it, or remove it. Checks these states in order: fenced; to be replaced, but silent
-/// only briefly; silent and to be replaced; corrupt; not serving while the spec requests fewer members; answering and to be
-/// replaced; disk lost; not serving.
 fn decide_voter(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> VoterDecision {
     if joined.pass.is_fenced(ordinal) {
         return VoterDecision::Well;
@@ -277,8 +269,7 @@ fn decide_voter(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> V
     }
 }
 
-/// Decides about a voter whose disk is lost. If the cluster has surplus members, scales in, or keeps a serving voter if
-/// self-healing is off. Otherwise replaces the voter, after waiting for missing secrets.
+/// Decides about a voter whose disk is lost.
 fn without_disk(joined: &Joined<'_>, serves: bool) -> VoterDecision {
     let heals = joined.pass.spec.self_healing().enabled;
     match surge::surplus(joined) {
@@ -326,8 +317,7 @@ pub(super) fn disarm(joined: &Joined<'_>) -> Option<Step> {
     Some(Step::DisarmCorrupt(id))
 }
 
-/// Returns a wait if the members' data differs without a majority, or if a member is fenced, due for replacement, a learner or
-/// not serving. Planned changes must not begin then.
+/// Returns a wait if a member is not in its final state. Planned changes must not begin then.
 pub(super) fn unsettled(joined: &Joined<'_>) -> Option<Step> {
     if joined.list.undecided {
         return Some(idle(Why::Undecided));

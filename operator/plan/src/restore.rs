@@ -9,9 +9,8 @@ use witan_crd::{RestorePhase, RestoreStatus, ordinal};
 use super::pass::{Pass, idle, soon};
 use crate::model::{Ordinal, Part, Step, Stop, Why};
 
-/// Returns the next step of a restore in phase `Stopping`; `None` if no restore is in this phase. Stops pods, retires claims,
-/// then starts the new members or returns to earlier disks. Returns a wait while a claim's name is taken, and while
-/// `spec.replicas` is 0 before new members start.
+/// Returns the next step of a restore in phase `Stopping`: stops pods, retires claims, then starts the new members or returns
+/// to earlier disks.
 pub(super) fn stop(pass: &Pass<'_>) -> Option<Step> {
     let restore = pass.status.restore.as_ref();
     let restore = restore.filter(|one| one.phase == RestorePhase::Stopping)?;
@@ -38,8 +37,8 @@ pub(super) fn stop(pass: &Pass<'_>) -> Option<Step> {
     })
 }
 
-/// Returns the step that prepares the next claim for the restore, or `None` if all claims are prepared. Revives a retired claim
-/// to which the cluster returns. Retires every other claim, even one that is retired only until another member votes (`held`).
+/// Returns the step that prepares the next claim for the restore. Retires every claim to which the cluster does not return,
+/// even one that is retired only until another member votes (`held`).
 fn set_aside(pass: &Pass<'_>, restore: &RestoreStatus) -> Option<Step> {
     let wanted: Vec<_> = restore
         .disks

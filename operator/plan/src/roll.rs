@@ -9,9 +9,7 @@ use super::{
 };
 use crate::model::{MemberSeen, Ordinal, PeerTls, PodSeen, Removal, Step, Stop, Why};
 
-/// Returns the next step of a rolling update. Returns `None` if all members are up to date, if updates are not allowed, or if
-/// the only member has no disk. Returns a wait until all conditions are met: secrets exist, the version is allowed, a rollout
-/// permit is free, members have settled, and the user approves a restart of the leader. The caller has checked that all members
+/// Returns the next step of a rolling update, or a wait until its conditions are met. The caller has checked that all members
 /// serve.
 pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     let spec = joined.pass.spec;
@@ -80,8 +78,8 @@ fn differs<'a>(
     })
 }
 
-/// Returns the next peer TLS mode of a pod on the way to the spec's; `None` if the pod must keep its mode. No pod turns TLS on
-/// before all pods can connect with it. No pod drops its certificate before all pods listen without TLS.
+/// Returns the next peer TLS mode of a pod on the way to the spec's. No pod turns TLS on before all pods can connect with it.
+/// No pod drops its certificate before all pods listen without TLS.
 fn next_peer_tls(joined: &Joined<'_>, pod: &PodSeen) -> Option<PeerTls> {
     let mut others = joined.pass.pods().map(|(_, pod)| pod.peer_tls);
     match (joined.pass.spec.peer_tls().is_some(), pod.peer_tls) {
@@ -92,7 +90,7 @@ fn next_peer_tls(joined: &Joined<'_>, pod: &PodSeen) -> Option<PeerTls> {
     }
 }
 
-/// Returns a wait for the first member whose readiness changed less than `minReadySeconds` ago; `None` if all have settled.
+/// Returns a wait for the first member whose readiness changed less than `minReadySeconds` ago.
 fn settling(joined: &Joined<'_>) -> Option<Step> {
     let seconds = i64::from(joined.pass.spec.update_strategy().min_ready_seconds);
     joined.own().find_map(|(ordinal, _)| {
@@ -102,8 +100,7 @@ fn settling(joined: &Joined<'_>) -> Option<Step> {
     })
 }
 
-/// Returns the next step that brings a member up to date. A replaced member is removed once there is a spare voter. A restarted
-/// member first transfers leadership, then its peer URL and claim change, and its pod is deleted last.
+/// Returns the next step that brings a member up to date. Its pod is deleted last.
 fn advance(joined: &Joined<'_>, due: &Due<'_>) -> Option<Step> {
     let id = due.member.id;
     if due.replaced.is_some() && !joined.has_spare_voter() {

@@ -14,8 +14,7 @@ use crate::model::{Rotation, Step};
 /// How long before its expiry a CA is replaced: a year, in seconds.
 const BEFORE_END_SECONDS: i64 = 365 * 24 * 3600;
 
-/// Returns the step that starts a CA rotation, if the CA expires soon or the user requests it, or that advances it. Returns
-/// `None` if neither is due, while a pod lacks the current certificates, and while clients still have time in this stage.
+/// Returns the step that starts or advances a CA rotation. Pods and clients need each stage's secrets before the next stage.
 pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     let seen = joined.pass.seen;
     let certificate = seen.certificates.get(&CertificateRole::Authority)?;

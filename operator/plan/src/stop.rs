@@ -92,8 +92,7 @@ pub(super) fn left_over(joined: &Joined<'_>) -> Option<Step> {
 }
 
 /// Returns the step that stops the pod with the highest ordinal if `spec.replicas` is 0. Disks are kept. Returns a wait if a
-/// cluster that has served has no disks. Also returns a wait if a voter's claim is being deleted, because it would disappear
-/// with its pod.
+/// member would lose its data.
 pub(super) fn hibernate(pass: &Pass<'_>) -> Option<Step> {
     if pass.spec.replicas != 0 {
         return None;

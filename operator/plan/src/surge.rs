@@ -38,8 +38,7 @@ pub(super) fn leaves(joined: &Joined<'_>, ordinal: Ordinal, id: MemberId) -> boo
     is_removed_next(joined, ordinal) && joined.may_remove(id)
 }
 
-/// Returns why a voter that may still answer must be replaced; `None` if the voter stays. Reasons are a requested replacement
-/// and, with self-healing, a claim that is being deleted. A fenced voter stays.
+/// Returns why a voter that may still answer must be replaced; `None` if the voter stays.
 pub(super) fn must_go(
     joined: &Joined<'_>,
     ordinal: Ordinal,
@@ -57,9 +56,8 @@ pub(super) fn must_go(
     lost.then_some(Removal::DiskLost)
 }
 
-/// Returns the step that replaces a voter: adds a member, or removes the voter once there is a spare one. A leader first
-/// transfers leadership. If a change of peer TLS has cut the voter off, restores the peer URL of its pod, because a restart
-/// would lose its disk. Returns a wait if the cluster has a learner, a secret is missing, or the voter may not be removed.
+/// Returns the step that replaces a voter, or a wait. If a change of peer TLS has cut the voter off, restores the peer URL of
+/// its pod, because a restart would lose its disk.
 pub(super) fn step(joined: &Joined<'_>, ordinal: Ordinal, id: MemberId, reason: Removal) -> Step {
     let waits = idle(Why::CannotReplace(ordinal));
     if let Some(pod) = joined.pass.pod(ordinal)

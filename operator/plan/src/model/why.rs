@@ -283,7 +283,7 @@ impl Why {
     }
 }
 
-/// Describes the loss of the quorum. Suggests the answering voter with the highest applied index as the survivor of a recovery.
+/// Suggests the answering voter with the highest applied index as the survivor of a recovery.
 fn quorum_lost(cluster: &str, seen: &Observed) -> String {
     let answering = seen
         .members()
@@ -305,7 +305,6 @@ fn unreachable(seen: &Observed) -> String {
     format!("pods are ready, but no member answers the operator: {error}")
 }
 
-/// Describes a cluster with two histories and lists the pods on each side.
 fn forked(cluster: &str, seen: &Observed) -> String {
     let list = seen.membership.as_ref();
     let apart: Vec<_> = list.into_iter().flat_map(Membership::forked).collect();
@@ -328,8 +327,7 @@ fn forked(cluster: &str, seen: &Observed) -> String {
     )
 }
 
-/// Describes which members are in which cluster and how the user can resolve the conflict. Either some members differ from the
-/// rest, or all are in a cluster that this EtcdCluster did not bootstrap.
+/// Either some members differ from the rest, or all are in a cluster that this EtcdCluster did not bootstrap.
 fn clusters_differ(cluster: &str, seen: &Observed) -> String {
     let list = seen.membership.as_ref();
     let id = list.map_or(0, |list| list.cluster_id);

@@ -105,7 +105,7 @@ impl BoltFile {
         self.walk(bucket, false, each)
     }
 
-    /// Calls `each` with all records of a bucket. Fails unless either all or none of them are nested buckets, as `has_buckets`
+    /// Calls `each` with all records of a bucket. Fails unless each record is a nested bucket, or none is, as `has_buckets`
     /// says.
     fn walk(
         &self,
@@ -242,8 +242,7 @@ impl TreeWalk<'_, '_> {
         Ok(())
     }
 
-    /// Visits the records of a leaf and checks their bounds and order. `count` is the number of records according to the
-    /// page's header.
+    /// Visits the records of a leaf and checks their bounds and order. The page's header has their number `count`.
     fn leaf(&mut self, page: u64, bytes: &[u8], count: u16) -> Result<(), BoltError> {
         let mut free_from = 0;
         for at in 0..usize::from(count) {

@@ -91,7 +91,6 @@ pub struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// Creates a writer whose next page has the number `next`.
     fn at(next: u64, out: &'a mut WriteBytes<'a>) -> Self {
         Self {
             out,

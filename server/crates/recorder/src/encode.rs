@@ -90,12 +90,11 @@ impl Turn {
     }
 }
 
-/// Redacts the command in a record of the log on disk.
 pub(crate) fn redact_payload(payload: &Bytes, redaction: Redaction) -> Bytes {
     wire::map_record(payload, &mut |data| redaction.redact_encoded(&data))
 }
 
-/// Converts a replica's settings to their recorded form, in which 0 is the first feature level or unlimited memory.
+/// In the recorded form, 0 is the first feature level or unlimited memory.
 pub(crate) fn store_settings(config: &Config) -> Settings {
     Settings {
         id: config.id,
@@ -128,7 +127,6 @@ pub(crate) fn store_settings(config: &Config) -> Settings {
     }
 }
 
-/// Restores a replica's settings from a recording.
 pub(crate) fn restore_settings(settings: &Settings) -> Config {
     Config {
         id: settings.id,

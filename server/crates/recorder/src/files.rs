@@ -88,7 +88,6 @@ impl Files {
         Ok(())
     }
 
-    /// Returns how many more bytes fit into the current file.
     fn room(&self) -> u64 {
         self.segment_bytes.saturating_sub(self.written)
     }
@@ -125,7 +124,6 @@ impl Files {
         Ok(())
     }
 
-    /// Creates the file with the next free number.
     fn create_next(&mut self) -> io::Result<File> {
         let mut options = OpenOptions::new();
         // Only the owner may read the file, because it contains keys in clear.

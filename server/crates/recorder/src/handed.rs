@@ -64,8 +64,7 @@ impl HandedFiles {
     }
 }
 
-/// Opens a file and returns it with the length of its complete frames. Returns `None` if the file is not a recording or has
-/// unredacted values.
+/// Returns a file with the length of its complete frames; `None` if the file is not a recording or has values in clear.
 fn open(path: &Path) -> io::Result<Option<(File, u64)>> {
     let file = File::open(path)?;
     let head = frame::take_head(&mut BufReader::new(&file));

@@ -25,7 +25,6 @@ use crate::{
     state,
 };
 
-/// Converts an input to its recorded form and redacts it.
 pub(crate) fn record(input: &Input, redaction: Redaction) -> InputKind {
     match input {
         Input::Tick { now_ns } => InputKind::Tick(*now_ns),
@@ -78,7 +77,7 @@ pub(crate) fn bytes(input: &Input) -> usize {
     }
 }
 
-/// Converts a message to its recorded form. Redacts the commands of its entries and keeps only a part of a snapshot's state.
+/// Redacts the commands of the message's entries and keeps only a part of a snapshot's state.
 fn record_message(envelope: &Envelope, redaction: Redaction) -> Received {
     let Envelope { from, to, message, snapshot, .. } = envelope;
     let redacted = wire::map_commands(message, &mut |data| redaction.redact_encoded(&data));
@@ -97,7 +96,7 @@ fn record_members(members: &MemberRegistry) -> crate::format::State {
     state::store(&view)
 }
 
-/// Converts a recorded input to a replica's input. Fails for an input that cannot be executed, such as a long command's result.
+/// Fails for an input that cannot be executed, such as the result of a long command.
 pub(crate) fn restore(kind: &InputKind) -> Result<Input, String> {
     Ok(match kind {
         InputKind::Tick(now_ns) => Input::Tick { now_ns: *now_ns },
@@ -155,7 +154,6 @@ pub(crate) fn restore(kind: &InputKind) -> Result<Input, String> {
     })
 }
 
-/// Decodes a recorded command. Returns the reason as the error.
 fn restore_entry(encoded: &Bytes) -> Result<Box<Entry>, String> {
     let entry = Entry::decode(encoded.clone());
     entry
@@ -163,8 +161,7 @@ fn restore_entry(encoded: &Bytes) -> Result<Box<Entry>, String> {
         .map_err(|error| format!("a command does not decode: {error}"))
 }
 
-/// Converts a recorded message back. Fails if its state cannot be restored. The message gets the control lane, because a
-/// recording omits the lane.
+/// The message gets the control lane, because a recording omits the lane.
 fn restore_message(received: &Received) -> Result<Envelope, String> {
     let snapshot = received.snapshot.as_ref().map(state::restore).transpose();
     let snapshot = snapshot.map_err(|error| error.to_string())?;
@@ -177,7 +174,6 @@ fn restore_message(received: &Received) -> Result<Envelope, String> {
     })
 }
 
-/// Describes an input in words.
 pub(crate) fn show(input: &InputKind) -> String {
     match input {
         InputKind::Tick(_) => "tick".into(),

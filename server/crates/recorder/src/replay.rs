@@ -136,7 +136,6 @@ impl Run {
         }
     }
 
-    /// Stops executing turns, because the next turns can only be shown.
     fn only_show(&mut self, why: String) {
         self.end(Verdict::Shown { why });
     }
@@ -146,7 +145,6 @@ impl Run {
         self.result.faults.extend(self.result.cut.take());
     }
 
-    /// Records why the rest of a file could not be read.
     fn fault(&mut self, file: PathBuf, fault: FrameFault) {
         let text = format!("{} {fault}; the part before was used", file.display());
         match fault {
@@ -182,7 +180,6 @@ impl Run {
         })
     }
 
-    /// Executes and shows a turn and records the result.
     fn turn(&mut self, turn: &Turn, show: &mut dyn FnMut(&ShownTurn<'_>)) {
         match self.last {
             last if turn.number == last.saturating_add(1) => {}

@@ -160,7 +160,6 @@ fn run(queue: &Queue, mut files: Files) {
     }
 }
 
-/// Writes the start if there is one, the queued frames, and the gap of omitted turns.
 fn write(files: &mut Files, mut work: Queued) -> io::Result<()> {
     if let Some((config, recovered)) = work.start.as_deref() {
         let mut start = Vec::new();

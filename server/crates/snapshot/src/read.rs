@@ -95,7 +95,6 @@ impl SnapshotBuckets {
         self.file.records(keys, each)
     }
 
-    /// Reads users, roles and Witan's own bucket.
     fn read_other_buckets(&self) -> Result<StateMachine, BoltError> {
         let auth = self.auth()?;
         let mut machine = StateMachine { auth, ..StateMachine::default() };
@@ -196,7 +195,7 @@ impl SnapshotBuckets {
         Ok(found)
     }
 
-    /// Imports the leases. Fails if a record cannot be decoded or has another id than its key.
+    /// Fails if a record cannot be decoded or has another id than its key.
     fn import_leases(&self, kv: &mut Kv) -> Result<(), BoltError> {
         self.records(LEASE, &mut |key, value| {
             let stored: schema::LeaseMessage = decode("a lease", value)?;
@@ -210,7 +209,6 @@ impl SnapshotBuckets {
         })
     }
 
-    /// Reads users, roles, and whether authentication is enabled.
     fn auth(&self) -> Result<Auth, BoltError> {
         let (mut enabled, mut revision) = (false, 1);
         self.records(AUTH, &mut |key, value| {
@@ -256,7 +254,6 @@ impl SnapshotBuckets {
         Ok(Auth::restored(enabled, revision, users, roles))
     }
 
-    /// Raises the alarms of the snapshot. Fails if a record cannot be decoded.
     fn import_alarms(&self, machine: &mut StateMachine) -> Result<(), BoltError> {
         self.records("alarm", &mut |key, _| {
             let alarm: AlarmMember = decode("an alarm", key)?;

@@ -65,7 +65,6 @@ pub(super) fn walk(
     meta(view, sink)
 }
 
-/// Passes the alarms to `sink`.
 fn alarms(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     sink.bucket("alarm")?;
     let messages = view
@@ -78,7 +77,6 @@ fn alarms(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     keys.iter().try_for_each(|key| sink.record(key, &[]))
 }
 
-/// Passes the three auth buckets to `sink`: settings, roles and users.
 fn auth(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     let auth = &view.machine.auth;
     sink.bucket(AUTH)?;
@@ -112,7 +110,6 @@ fn auth(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     Ok(())
 }
 
-/// Passes the cluster version to `sink`, unless it is empty.
 fn cluster(version: &str, sink: &mut dyn BucketSink) -> io::Result<()> {
     sink.bucket("cluster")?;
     if !version.is_empty() {
@@ -121,7 +118,7 @@ fn cluster(version: &str, sink: &mut dyn BucketSink) -> io::Result<()> {
     Ok(())
 }
 
-/// Passes the keys to `sink`: all versions that etcd would still have.
+/// Passes all versions that etcd would still have.
 fn keys(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     sink.bucket(KEY)?;
     let mut record = KeyRecord::default();
@@ -132,9 +129,8 @@ fn keys(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     Ok(())
 }
 
-/// Passes the leases to `sink` without their remaining TTLs, so that a restored lease has its full TTL, as in etcd by default.
-/// Without the feature gate `LeaseCheckpoint`, etcd would renew a lease with its stored remaining TTL: clients with a longer
-/// keep-alive interval would lose it.
+/// Omits the remaining TTLs, so that a restored lease has its full TTL, as in etcd by default. Without the feature gate
+/// `LeaseCheckpoint`, etcd would renew a lease with its remaining TTL. Clients with a longer keep-alive interval would lose it.
 fn leases(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     sink.bucket(LEASE)?;
     let leases = view.machine.kv.leases();
@@ -147,7 +143,6 @@ fn leases(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     Ok(())
 }
 
-/// Passes the members and the ids of removed members to `sink`.
 fn members(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     let members = &view.machine.members;
     sink.bucket("members")?;
@@ -173,7 +168,6 @@ fn members(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
         .try_for_each(|id| sink.record(id.as_bytes(), b"removed"))
 }
 
-/// Passes the applied position, the voters and learners, and the last compaction to `sink`.
 fn meta(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     let position = &view.position;
     let configuration = ConfState {

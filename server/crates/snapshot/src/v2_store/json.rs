@@ -161,7 +161,7 @@ fn time(text: &str) -> Result<Option<i64>, V2StoreError> {
 }
 
 impl StoredEvent {
-    /// Converts the event. Fails if its action is unknown or `get`, or if an expiration time is invalid.
+    /// Fails if the action is unknown or `get`, or if an expiration time is invalid.
     fn into_event(self) -> Result<Event, V2StoreError> {
         let node = self.node.into_node()?;
         let prev = self.prev_node.map(StoredNode::into_node).transpose()?;
@@ -176,7 +176,6 @@ impl StoredEvent {
 }
 
 impl StoredNode {
-    /// Converts the node, without its children. Fails if its expiration is not a valid time.
     fn into_node(self) -> Result<Node, V2StoreError> {
         Ok(Node {
             path: self.key.into(),

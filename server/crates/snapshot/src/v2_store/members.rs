@@ -35,7 +35,6 @@ struct Attributes {
     client_urls: Option<Vec<String>>,
 }
 
-/// Parses a member's published attributes.
 pub(super) fn parse_attributes(id: u64, json: &[u8]) -> Result<PublishAttributes, V2StoreError> {
     let read: Attributes = serde_json::from_slice(json)
         .map_err(|error| V2StoreError(format!("attributes of member {id:x}: {error}")))?;
