@@ -10,7 +10,7 @@ use std::{
 use witan_replica::{host::Recovered, replica::Config};
 
 use witan_recorder::{
-    Encoder, Player, Sink,
+    Player, Sink,
     format::{Head, Turn},
 };
 
@@ -18,7 +18,7 @@ use witan_recorder::{
 #[derive(Debug)]
 pub(crate) struct RecordingFile {
     file: File,
-    encoder: Encoder,
+    head: Head,
     bytes: Vec<u8>,
 }
 
@@ -31,11 +31,7 @@ impl RecordingFile {
             version: String::new(),
             values_in_clear: true,
         };
-        Ok(Self {
-            file: File::create(path)?,
-            encoder: Encoder::new(head),
-            bytes: Vec::new(),
-        })
+        Ok(Self { file: File::create(path)?, head, bytes: Vec::new() })
     }
 
     fn write(&mut self) {
@@ -51,17 +47,15 @@ impl Sink for RecordingFile {
     }
 
     fn start(&mut self, config: Config, recovered: Recovered) {
-        self.encoder.head(&mut self.bytes);
-        self.encoder.start(&config, &recovered, &mut self.bytes);
+        self.head.begin(&mut self.bytes);
+        self.head.start(&config, &recovered, &mut self.bytes);
         self.write();
     }
 
     fn turn(&mut self, turn: Turn) {
-        Encoder::turn(turn, &mut self.bytes);
+        turn.append(&mut self.bytes);
         self.write();
     }
-
-    fn close(&mut self) {}
 }
 
 /// A second core that executes the same inputs as a member.
@@ -110,6 +104,4 @@ impl Sink for Twin {
         self.player = None;
         (self.report)(Some(differs));
     }
-
-    fn close(&mut self) {}
 }

@@ -11,7 +11,7 @@ use witan_replica::{
 
 use crate::{
     format::{
-        Compaction, FRAME_BYTES_MAX, Gap, Head, Input, InputKind, LogEntry, MAGIC, Part, Settings,
+        Compaction, FRAME_BYTES_MAX, Head, Input, InputKind, LogEntry, MAGIC, Part, Settings,
         Start, Turn,
     },
     frame,
@@ -19,22 +19,11 @@ use crate::{
     state,
 };
 
-/// Encodes the frames of a recording.
-#[derive(Clone, Debug)]
-pub struct Encoder {
-    head: Head,
-}
-
-impl Encoder {
-    /// Creates an encoder for a process's recording.
-    pub fn new(head: Head) -> Self {
-        Self { head }
-    }
-
+impl Head {
     /// Appends the start of a file.
-    pub fn head(&self, into: &mut Vec<u8>) {
+    pub fn begin(&self, into: &mut Vec<u8>) {
         into.extend_from_slice(MAGIC);
-        frame::put(into, Part::Head(self.head.clone()));
+        frame::put(into, Part::Head(self.clone()));
     }
 
     /// Appends the settings and the state with which a replica starts. Omits them if the log is too large.
@@ -47,7 +36,7 @@ impl Encoder {
             );
             return;
         }
-        let redaction = Redaction { values_in_clear: self.head.values_in_clear };
+        let redaction = Redaction { values_in_clear: self.values_in_clear };
         let log = recovered.records.iter().map(|record| LogEntry {
             index: record.index,
             term: record.term,
@@ -61,23 +50,18 @@ impl Encoder {
         };
         frame::put(into, Part::Start(start));
     }
-
-    /// Appends a gap: the turns `from` to `to` (inclusive) were not recorded.
-    pub(crate) fn gap(from: u64, to: u64, into: &mut Vec<u8>) {
-        frame::put(into, Part::Gap(Gap { from, to }));
-    }
-
-    /// Appends a turn, or only its size if the turn is too large.
-    pub fn turn(turn: Turn, into: &mut Vec<u8>) {
-        let Turn { number, at_ns, .. } = turn;
-        let bytes = turn.encoded_len() as u64;
-        if !frame::put(into, Part::Turn(turn)) {
-            frame::put(into, Part::Turn(Turn::omitted(number, at_ns, bytes)));
-        }
-    }
 }
 
 impl Turn {
+    /// Appends the turn, or only its size if it is too large.
+    pub fn append(self, into: &mut Vec<u8>) {
+        let Self { number, at_ns, .. } = self;
+        let bytes = self.encoded_len() as u64;
+        if !frame::put(into, Part::Turn(self)) {
+            frame::put(into, Part::Turn(Self::omitted(number, at_ns, bytes)));
+        }
+    }
+
     /// Returns the replacement of a turn that is too large for a frame. The replacement contains only the turn's size in bytes.
     pub(crate) fn omitted(number: u64, at_ns: i64, bytes: u64) -> Self {
         let kind = Some(InputKind::Omitted(bytes));

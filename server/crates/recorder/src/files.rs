@@ -8,7 +8,6 @@ use std::{
 };
 
 use crate::{
-    encode::Encoder,
     format::Head,
     frame,
     ring::{RingSettings, now_ns},
@@ -25,7 +24,7 @@ pub(crate) const ENDING: &str = "rec";
 /// The files of a ring. The newest one is open for writing.
 #[derive(Debug)]
 pub(crate) struct Files {
-    pub(crate) encoder: Encoder,
+    pub(crate) head: Head,
     pub(crate) folder: PathBuf,
     bytes: u64,
     /// Maximum size of a file in bytes.
@@ -47,7 +46,7 @@ impl Files {
             values_in_clear: settings.values_in_clear,
         };
         let mut files = Self {
-            encoder: Encoder::new(head),
+            head,
             folder: settings.folder,
             bytes: settings.bytes,
             segment_bytes: settings.bytes / SEGMENTS,
@@ -116,7 +115,7 @@ impl Files {
         let mut file = self.create_next()?;
         self.make_room(self.segment_bytes)?;
         let mut head = Vec::new();
-        self.encoder.head(&mut head);
+        self.head.begin(&mut head);
         file.write_all(&head)?;
         self.written = head.len() as u64;
         self.file = Some(file);

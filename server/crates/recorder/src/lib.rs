@@ -26,7 +26,6 @@ mod state;
 mod tests;
 mod text;
 
-pub use encode::Encoder;
 pub use handed::HandedFiles;
 pub use read::ReadError;
 pub use recorded::{RecordedReplica, Sink};

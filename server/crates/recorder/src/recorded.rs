@@ -16,7 +16,7 @@ use crate::{
     redact::Redaction,
 };
 
-/// The destination of a recording. No method may block.
+/// The destination of a recording. No method may block. When a sink is dropped, it writes everything that was recorded.
 pub trait Sink: Send {
     /// Returns whether values are recorded without redaction.
     fn values_in_clear(&self) -> bool;
@@ -24,8 +24,6 @@ pub trait Sink: Send {
     fn start(&mut self, config: Config, recovered: Recovered);
     /// Records a turn.
     fn turn(&mut self, turn: Turn);
-    /// Writes everything that was recorded, because the process ends.
-    fn close(&mut self);
 }
 
 struct Recording {
@@ -116,7 +114,8 @@ impl RecordedReplica {
         let halted = effects::turn(&mut self.replica, host, status, record);
         recording.end_turn();
         if halted.is_err() {
-            recording.sink.close();
+            // The process ends, so the sink must write everything now.
+            self.recording = None;
         }
         halted
     }

@@ -14,9 +14,9 @@ use std::{
 use witan_replica::{host::Recovered, replica::Config};
 
 use crate::{
-    encode::Encoder,
     files::Files,
-    format::{FRAME_BYTES_MAX, Turn},
+    format::{FRAME_BYTES_MAX, Gap, Part, Turn},
+    frame,
     recorded::Sink,
 };
 
@@ -108,22 +108,18 @@ impl Sink for Ring {
             return;
         }
         let turn = Turn { at_ns: now_ns(), ..turn };
-        Encoder::turn(turn, &mut queued.frames);
+        turn.append(&mut queued.frames);
     }
+}
 
-    fn close(&mut self) {
+impl Drop for Ring {
+    fn drop(&mut self) {
         self.queue.lock().closed = true;
         self.queue.closing.notify_all();
         if let Some(thread) = self.thread.take() {
             // The panic of the thread has already been reported.
             let _ = thread.join();
         }
-    }
-}
-
-impl Drop for Ring {
-    fn drop(&mut self) {
-        self.close();
     }
 }
 
@@ -163,11 +159,11 @@ fn run(queue: &Queue, mut files: Files) {
 fn write(files: &mut Files, mut work: Queued) -> io::Result<()> {
     if let Some((config, recovered)) = work.start.as_deref() {
         let mut start = Vec::new();
-        files.encoder.start(config, recovered, &mut start);
+        files.head.start(config, recovered, &mut start);
         files.write(&start)?;
     }
     if let Some((from, to)) = work.omitted {
-        Encoder::gap(from, to, &mut work.frames);
+        frame::put(&mut work.frames, Part::Gap(Gap { from, to }));
     }
     files.write(&work.frames)
 }

@@ -28,7 +28,6 @@ use witan_tree::{Create, Set, TreeOperation};
 
 use crate::{
     RecordedReplica, Replayed, Ring, RingSettings, ShownTurn, Sink, Verdict,
-    encode::Encoder,
     files::Files,
     format::{Gap, Input, InputKind, MAGIC, Part, Start, Turn},
     frame::{self, Next},
@@ -461,7 +460,7 @@ fn files_keep_their_size_if_many_frames_are_queued() {
     let settings = folder.settings(256 << 10, false);
     let mut files = Files::open(settings).unwrap();
     let mut frames = Vec::new();
-    (1..=6000).for_each(|number| Encoder::turn(turn(number, 1), &mut frames));
+    (1..=6000).for_each(|number| turn(number, 1).append(&mut frames));
     let all = frames.len();
     files.write(&frames).unwrap();
     let sizes = folder
@@ -487,7 +486,7 @@ fn the_directory_keeps_its_size_if_turns_are_larger_than_a_file() {
         // Every third turn is larger than a file of 32 KiB.
         let inputs = if round % 3 == 0 { 12_000 } else { 1000 };
         let mut frames = Vec::new();
-        Encoder::turn(turn(round + 1, inputs), &mut frames);
+        turn(round + 1, inputs).append(&mut frames);
         largest = largest.max(frames.len());
         files.write(&frames).unwrap();
         let sizes = folder.files().into_iter();
