@@ -172,30 +172,15 @@ impl Verb<'_> {
     /// Returns whether the operation replaces data or disks. Such an operation runs only once, and only soon after its
     /// creation.
     pub fn is_destructive(self) -> bool {
-        match self {
-            Verb::ReplaceMember(_)
-            | Verb::MigrateStorage
-            | Verb::RecoverQuorum(_)
-            | Verb::Restore(_)
-            | Verb::UndoRestore(_) => true,
-            Verb::MoveLeader(_)
-            | Verb::Restart
-            | Verb::RotateCertificates
-            | Verb::ConsistencyCheck => false,
-        }
+        self.stops_all_members() || matches!(self, Verb::ReplaceMember(_) | Verb::MigrateStorage)
     }
 
     /// Returns whether the operation stops all members at once.
     pub fn stops_all_members(self) -> bool {
-        match self {
-            Verb::RecoverQuorum(_) | Verb::Restore(_) | Verb::UndoRestore(_) => true,
-            Verb::MoveLeader(_)
-            | Verb::ReplaceMember(_)
-            | Verb::Restart
-            | Verb::MigrateStorage
-            | Verb::RotateCertificates
-            | Verb::ConsistencyCheck => false,
-        }
+        matches!(
+            self,
+            Verb::RecoverQuorum(_) | Verb::Restore(_) | Verb::UndoRestore(_)
+        )
     }
 
     /// Returns the name for the status and for metrics.

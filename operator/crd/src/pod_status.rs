@@ -54,14 +54,10 @@ pub fn container_failure(container: &str, state: &ContainerState) -> Option<PodF
     let said = ended.message.as_deref().unwrap_or_default().trim();
     let by_code = |_| {
         let code = ended.exit_code;
-        let said = if said.is_empty() {
-            String::new()
-        } else {
-            format!(": {said}")
-        };
+        let text = format!("container {container} ended with exit code {code}: {said}");
         PodFailure {
             reason: "ContainerFailed".to_owned(),
-            message: format!("container {container} ended with exit code {code}{said}"),
+            message: text.trim_end_matches(": ").to_owned(),
         }
     };
     Some(serde_json::from_str(said).unwrap_or_else(by_code))

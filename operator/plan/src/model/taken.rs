@@ -27,17 +27,12 @@ impl Part {
     /// Returns what to do with another object that has the name of this part. A claim can be a disk of the cluster that has lost
     /// its labels.
     pub fn advice(self, cluster: &str) -> String {
-        match self {
-            Part::Claim(_) => format!(
-                "if it is a disk of this cluster, add the label {CLUSTER}={cluster}; otherwise delete it"
-            ),
-            Part::ClientService
-            | Part::PeerService
-            | Part::Budget
-            | Part::Pod(_)
-            | Part::Secret(_)
-            | Part::Request(_) => "delete it".to_owned(),
+        if !matches!(self, Part::Claim(_)) {
+            return "delete it".to_owned();
         }
+        format!(
+            "if it is a disk of this cluster, add the label {CLUSTER}={cluster}; otherwise delete it"
+        )
     }
 }
 
