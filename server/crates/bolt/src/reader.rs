@@ -199,13 +199,6 @@ fn short(page: u64) -> BoltError {
     wrong(page, "it ends too early")
 }
 
-/// Returns the numbers of a branch's child pages. Fails if the page is too short.
-fn children(page: u64, bytes: &[u8], count: u16) -> Result<Vec<u64>, BoltError> {
-    (0..usize::from(count))
-        .map(|at| u64_at(bytes, HEADER_BYTES + at * ELEMENT_BYTES + 8).ok_or(short(page)))
-        .collect()
-}
-
 struct TreeWalk<'a, 'e> {
     file: &'a BoltFile,
     /// Whether each record is a nested bucket, as in the root bucket.
@@ -229,7 +222,10 @@ impl TreeWalk<'_, '_> {
             match header.kind {
                 LEAF => self.leaf(page, &bytes, header.count)?,
                 BRANCH => {
-                    let children = children(page, &bytes, header.count)?;
+                    let child = |at: usize| u64_at(&bytes, HEADER_BYTES + at * ELEMENT_BYTES + 8);
+                    let children = (0..usize::from(header.count)).map(child);
+                    let children: Option<Vec<u64>> = children.collect();
+                    let children = children.ok_or(short(page))?;
                     if (waiting.len() + children.len()) as u64 > self.pages_left {
                         return Err(wrong(page, "it has too many child pages"));
                     }

@@ -183,10 +183,6 @@ pub struct Effect {
 
 /// The kinds of effects: calls to `Host`, and the status at the end of a turn.
 #[derive(Clone, PartialEq, Eq, prost::Oneof)]
-#[expect(
-    missing_docs,
-    reason = "each variant is named after a call of `Host` or needs no description"
-)]
 pub enum EffectKind {
     #[prost(message, tag = "1")]
     Install(Place),
@@ -344,10 +340,6 @@ pub struct Input {
 
 /// Inputs, as in `witan_replica::input::Input`.
 #[derive(Clone, PartialEq, prost::Oneof)]
-#[expect(
-    missing_docs,
-    reason = "`witan_replica::input::Input` describes the variants"
-)]
 pub enum InputKind {
     /// The wall clock in Unix nanoseconds.
     #[prost(sfixed64, tag = "1")]

@@ -84,7 +84,10 @@ pub fn replay(
     let mut run: Option<Run> = None;
     for step in read::open(path)? {
         match (step, &mut run) {
-            (Ok(Part::Head(head)), Some(run)) if run.result.head == head => run.next_file(),
+            (Ok(Part::Head(head)), Some(run)) if run.result.head == head => {
+                // The process wrote another file, so a cut in the previous file is damage.
+                run.result.faults.extend(run.result.cut.take());
+            }
             (Ok(Part::Head(head)), _) => {
                 done.extend(run.replace(Run::new(head, level)).map(Run::finish))
             }
@@ -138,11 +141,6 @@ impl Run {
 
     fn only_show(&mut self, why: String) {
         self.end(Verdict::Shown { why });
-    }
-
-    /// Continues with another file of the same process. If the previous file was truncated, records that as a fault.
-    fn next_file(&mut self) {
-        self.result.faults.extend(self.result.cut.take());
     }
 
     fn fault(&mut self, file: PathBuf, fault: FrameFault) {

@@ -58,15 +58,10 @@ pub fn length(verb: &'static str, path: &Path) -> Result<(u64, bool), DigestErro
     let length = std::fs::metadata(path)
         .map_err(DigestError::file(verb, path))?
         .len();
-    let has_digest = length % SECTOR_BYTES == DIGEST_BYTES;
-    Ok((
-        if has_digest {
-            length - DIGEST_BYTES
-        } else {
-            length
-        },
-        has_digest,
-    ))
+    Ok(match length % SECTOR_BYTES {
+        DIGEST_BYTES => (length - DIGEST_BYTES, true),
+        _ => (length, false),
+    })
 }
 
 /// Checks the first `length` bytes against the digest after them. Calls `progress` with the number of bytes of each read.

@@ -81,10 +81,8 @@ pub(super) fn read(json: &[u8]) -> Result<Tree, V2StoreError> {
             Ok(())
         })?;
     }
-    let StoredHub { event_history } = hub.unwrap_or(StoredHub {
-        event_history: StoredHistory { queue: StoredQueue { events: Vec::new() } },
-    });
-    for stored in event_history.queue.events.into_iter().flatten() {
+    let events = hub.map(|hub: StoredHub| hub.event_history.queue.events);
+    for stored in events.into_iter().flatten().flatten() {
         let at = stored.node.modified_index;
         let is_kept = at <= index && index - at < TREE_HISTORY_EVENTS as u64;
         if is_kept && !stored.refresh {
@@ -155,9 +153,8 @@ fn time(text: &str) -> Result<Option<i64>, V2StoreError> {
     if text.starts_with("0001-") {
         return Ok(None);
     }
-    let read = text::parse_time(text);
-    let read = read.ok_or_else(|| V2StoreError(format!("\"{text}\" is not an expiration time")))?;
-    Ok(Some(read))
+    let invalid = || V2StoreError(format!("\"{text}\" is not an expiration time"));
+    text::parse_time(text).map(Some).ok_or_else(invalid)
 }
 
 impl StoredEvent {
