@@ -18,7 +18,7 @@ pub fn pod_condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
     conditions.iter().find(|condition| condition.type_ == kind)
 }
 
-/// Returns the phase of a pod; `None` before it has one.
+/// Returns the phase of a pod; `None` if it is not set yet.
 pub fn pod_phase(pod: &Pod) -> Option<&str> {
     pod.status.as_ref()?.phase.as_deref()
 }

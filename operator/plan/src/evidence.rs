@@ -53,7 +53,7 @@ fn is_node_lost(joined: &Joined<'_>, ordinal: Ordinal, pod: &PodSeen) -> bool {
 
 /// Returns whether a voter's process reports an unusable disk although a serving member has the same template. The serving
 /// member rules out image and flags as the cause.
-pub(super) fn condemns(joined: &Joined<'_>, pod: &PodSeen) -> bool {
+pub(super) fn proves_bad_disk(joined: &Joined<'_>, pod: &PodSeen) -> bool {
     let bad = pod.exit.is_some_and(|code| BAD_DISK.contains(&code));
     let mut serving = joined.own().filter(|(_, member)| joined.serves(member));
     bad && serving.any(|(ordinal, _)| {

@@ -24,7 +24,7 @@ pub(super) fn advance(joined: &Joined<'_>) -> Option<Step> {
         return remove(Removal::ScaleIn);
     }
     if joined.pass.seen.replace == Some(id) {
-        return remove(Removal::Asked);
+        return remove(Removal::Requested);
     }
     if member.corrupt {
         return remove(Removal::Corrupt);

@@ -205,7 +205,7 @@ pub struct ClaimSeen {
     pub lost: bool,
     /// Whether the claim's member was removed (annotation `witan.dev/retired`). No member starts from a retired claim.
     pub retired: bool,
-    /// Whether the claim is kept only until another member votes in place of its own.
+    /// Whether the claim is kept only until another member votes instead.
     pub held: bool,
     /// When the silent member's pod was last recreated (annotation `witan.dev/remade-at`).
     pub remade: Option<UnixSeconds>,

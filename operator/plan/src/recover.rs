@@ -15,19 +15,18 @@ use crate::model::{Bootstrap, Ordinal, PodPhase, PodPlan, StartKind, Step, Stop,
 /// Returns the next step of a recovery; `None` if none was requested, if it is done, or if the quorum is not lost.
 pub(super) fn step(pass: &Pass<'_>) -> Option<Step> {
     let recorded = recorded(pass);
-    let asked = pass.seen.recover;
-    match (recorded, asked) {
-        (Some((survivor, RecoveryPhase::Running)), None) => Some(advance(pass, survivor)),
-        (Some((survivor, RecoveryPhase::Running)), Some(asked)) if asked == survivor => {
-            Some(advance(pass, survivor))
-        }
-        (Some((survivor, RecoveryPhase::Done)), Some(asked)) if asked == survivor => None,
+    let requested = pass.seen.recover;
+    match recorded {
+        Some((survivor, RecoveryPhase::Running)) => Some(match requested {
+            Some(other) if other != survivor => begin(pass, other),
+            Some(_) | None => advance(pass, survivor),
+        }),
+        Some((survivor, RecoveryPhase::Done)) if requested == Some(survivor) => None,
         // `stop::suspended` waits before a recovery in an unknown phase is read.
-        (Some((_, RecoveryPhase::Done)) | None, None)
-        | (Some((_, RecoveryPhase::Unknown(_))), _) => None,
-        (Some((_, RecoveryPhase::Running)), Some(asked)) => Some(begin(pass, asked)),
-        (Some((_, RecoveryPhase::Done)) | None, Some(asked)) => {
-            is_lost(pass).then(|| begin(pass, asked))
+        Some((_, RecoveryPhase::Unknown(_))) => None,
+        Some((_, RecoveryPhase::Done)) | None => {
+            let survivor = requested?;
+            is_lost(pass).then(|| begin(pass, survivor))
         }
     }
 }

@@ -50,13 +50,13 @@ fn delete_or_retire_claim(
     claim: &ClaimSeen,
 ) -> Option<Step> {
     let full = joined.list.voters().count() >= joined.pass.spec.members() as usize;
-    let of_use = !full && !claim.lost;
+    let may_be_last_copy = !full && !claim.lost;
     let scaled = joined.pass.spec.claim_retention().when_scaled;
     // The disks of members that a survivor removed are kept until the user deletes them.
     let deletes = scaled == Retention::Delete && !recover::is_running(&joined.pass);
     match claim.retired && !claim.held {
         true => None,
-        false if deletes && !of_use => Some(Step::DeleteClaim(ordinal)),
+        false if deletes && !may_be_last_copy => Some(Step::DeleteClaim(ordinal)),
         false => (!claim.retired).then_some(Step::RetireClaim { ordinal, held: deletes }),
     }
 }
@@ -161,7 +161,7 @@ fn restart_reason(
     let sole = joined.list.voters().count() == 1;
     let free = !surge::is_up(joined, ordinal, member) || sole || joined.may_stop(member.id);
     let ends = pod.obstacle != Some(Obstacle::NodeNotReady);
-    let may = free && ends && !evidence::condemns(joined, pod) && joined.pass.may_update();
+    let may = free && ends && !evidence::proves_bad_disk(joined, pod) && joined.pass.may_update();
     (mends && may).then_some(Stop::Outdated)
 }
 
@@ -193,9 +193,9 @@ pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
                 }
             }
             VoterDecision::Remove(reason) => {
-                let asked = matches!(reason, Removal::ScaleIn | Removal::Asked);
+                let requested = matches!(reason, Removal::ScaleIn | Removal::Requested);
                 let learner = joined.list.members.iter().find(|member| member.learner);
-                if !(heals || asked) || !joined.may_remove(member.id) {
+                if !(heals || requested) || !joined.may_remove(member.id) {
                     wait = wait.or(Some(idle(Why::CannotReplace(ordinal))));
                     continue;
                 }
@@ -234,8 +234,8 @@ fn decide_voter(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> V
     if must_go.is_some() && !member.answers && surge::is_up(joined, ordinal, member) {
         return VoterDecision::Wait(soon(Why::Unhealthy(ordinal)));
     }
-    if must_go == Some(Removal::Asked) && !member.answers {
-        return VoterDecision::Remove(Removal::Asked);
+    if must_go == Some(Removal::Requested) && !member.answers {
+        return VoterDecision::Remove(Removal::Requested);
     }
     if member.corrupt {
         let on_corruption = joined.pass.spec.self_healing().on_corruption;
@@ -300,7 +300,7 @@ fn without_service(
     }
     let durable = joined.pass.spec.is_durable();
     match evidence::of(joined, ordinal, pod) {
-        Evidence::BadDisk if evidence::condemns(joined, pod) => {
+        Evidence::BadDisk if evidence::proves_bad_disk(joined, pod) => {
             VoterDecision::Remove(Removal::BadDisk)
         }
         Evidence::BadDisk => VoterDecision::Wait(soon(Why::UnprovenTemplate(ordinal))),

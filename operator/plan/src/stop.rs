@@ -100,14 +100,14 @@ pub(super) fn hibernate(pass: &Pass<'_>) -> Option<Step> {
     if !pass.spec.is_durable() && pass.has_served() {
         return Some(idle(Why::CannotHibernate));
     }
-    let condemned = |at: &Ordinal| pass.claim(*at).is_some_and(|claim| claim.deleting);
+    let loses_disk = |at: &Ordinal| pass.claim(*at).is_some_and(|claim| claim.deleting);
     let votes = |at: Ordinal, pod: &PodSeen| match &pass.seen.membership {
         Some(list) => list.of(at).is_some_and(|member| !member.learner),
         None => pod.role == Role::Voter,
     };
     let voters = pass.pods().filter(|(at, pod)| votes(*at, pod));
     let mut ordinals = voters.map(|(ordinal, _)| ordinal);
-    if let Some(ordinal) = ordinals.find(condemned) {
+    if let Some(ordinal) = ordinals.find(loses_disk) {
         return Some(idle(Why::CannotStop(ordinal)));
     }
     let running = pass.pods().filter(|(_, pod)| !pod.deleting);

@@ -49,7 +49,7 @@ pub(super) fn must_go(
         return None;
     }
     if pass.seen.replace == Some(member.id) {
-        return Some(Removal::Asked);
+        return Some(Removal::Requested);
     }
     let deleting = pass.claim(ordinal).is_some_and(|claim| claim.deleting);
     let lost = pass.spec.is_durable() && deleting && pass.spec.self_healing().enabled;

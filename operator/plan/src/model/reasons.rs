@@ -9,7 +9,7 @@ pub enum Removal {
     ScaleIn,
     Silent,
     BadDisk,
-    Asked,
+    Requested,
     DiskLost,
     NodeLost,
     Corrupt,
@@ -27,7 +27,7 @@ impl Removal {
             Removal::Silent | Removal::BadDisk | Removal::DiskLost | Removal::NodeLost => {
                 ("ReplacingDeadMember", true)
             }
-            Removal::Asked => ("ReplacingMember", false),
+            Removal::Requested => ("ReplacingMember", false),
             Removal::Corrupt => ("ReplacingCorruptMember", true),
             Removal::LearnerOnOldClaim => ("LearnerRemoved", false),
             Removal::StuckLearner => ("LearnerRemoved", true),
@@ -39,7 +39,7 @@ impl Removal {
             Removal::BadDisk => {
                 "its process reports that its disk cannot be used; the disk is kept until a new member votes"
             }
-            Removal::Asked => "an EtcdOperation replaces it",
+            Removal::Requested => "an EtcdOperation replaces it",
             Removal::DiskLost => "its disk is lost",
             Removal::NodeLost => "its node has not reported for spec.selfHealing.nodeLostAfter",
             Removal::Corrupt => "its data differs from the data of the other members",

@@ -83,7 +83,7 @@ pub enum Step {
     /// Marks the claim of a removed member as retired: the claim is kept, and no member starts from it.
     RetireClaim {
         ordinal: Ordinal,
-        /// Whether the claim is deleted once another member votes in place of its own.
+        /// Whether the claim is deleted once another member votes instead.
         held: bool,
     },
     /// Sets or removes the cluster as the owner of a claim, as the retention policy requires.

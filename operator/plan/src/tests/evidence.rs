@@ -388,7 +388,7 @@ fn a_requested_replacement_happens_immediately_and_once() {
     let id = world.leader.expect("a leader");
     world.replace = Some(id);
     world.settle();
-    assert_eq!(removals(&world), [Removal::Asked]);
+    assert_eq!(removals(&world), [Removal::Requested]);
     assert!(world.took(|step| matches!(step, Step::MoveLeader { .. })));
     assert!(world.members.iter().all(|member| member.id != id));
 }

@@ -233,7 +233,7 @@ impl World {
         let mut ordinals = self.members.iter().filter_map(|member| member.ordinal);
         let highest = ordinals.all(|other| other <= ordinal);
         let silent = match reason {
-            Removal::Asked | Removal::Corrupt | Removal::Ephemeral => return,
+            Removal::Requested | Removal::Corrupt | Removal::Ephemeral => return,
             Removal::LearnerOnOldClaim | Removal::StuckLearner => {
                 panic!("only a learner is removed for this: {step:?}")
             }

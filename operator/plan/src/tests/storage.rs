@@ -159,7 +159,7 @@ fn claims_too_small_for_the_data_delay_nothing_else() {
 
 /// A voter's disk would be deleted with its pod. A learner's disk has no value.
 #[test]
-fn a_condemned_disk_of_a_voter_delays_hibernation() {
+fn a_voters_claim_that_is_being_deleted_delays_hibernation() {
     let mut world = cluster(3);
     world.claims.get_mut(&1).expect("a claim").deleting = true;
     world.spec.replicas = 0;

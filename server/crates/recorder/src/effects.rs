@@ -9,7 +9,7 @@ use witan_replica::{
 };
 
 use crate::format::{
-    AnswerGiven, AppliedEntry, EffectKind, Now, Outcome, Persisted, Place, ReadReleased, Sent,
+    AnswerText, AppliedEntry, EffectKind, Now, Outcome, Persisted, Place, ReleasedRead, Sent,
 };
 
 /// The kinds of replies. A recording contains a kind's index in this array.
@@ -161,7 +161,7 @@ impl Host for RecordingHost<'_> {
     fn readable(&mut self, tickets: &[Ticket], view: &View) {
         let index = view.position.index;
         for &Ticket(ticket) in tickets {
-            (self.record)(EffectKind::Readable(ReadReleased { ticket, index }));
+            (self.record)(EffectKind::Readable(ReleasedRead { ticket, index }));
         }
         self.host.readable(tickets, view);
     }
@@ -169,7 +169,7 @@ impl Host for RecordingHost<'_> {
     fn answered(&mut self, answers: Vec<(Ticket, Answer)>) {
         for (Ticket(ticket), answer) in &answers {
             let text = format!("{answer:?}");
-            (self.record)(EffectKind::Answer(AnswerGiven { ticket: *ticket, text }));
+            (self.record)(EffectKind::Answer(AnswerText { ticket: *ticket, text }));
         }
         self.host.answered(answers);
     }

@@ -199,9 +199,9 @@ pub enum EffectKind {
     #[prost(message, tag = "6")]
     Apply(AppliedEntry),
     #[prost(message, tag = "7")]
-    Readable(ReadReleased),
+    Readable(ReleasedRead),
     #[prost(message, tag = "8")]
-    Answer(AnswerGiven),
+    Answer(AnswerText),
     /// The new role, term and leader, if any of them has changed.
     #[prost(message, tag = "9")]
     Now(Now),
@@ -293,7 +293,7 @@ pub struct Outcome {
 
 /// A linearizable read that can be answered.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
-pub struct ReadReleased {
+pub struct ReleasedRead {
     /// Ticket of the request.
     #[prost(uint64, tag = "1")]
     pub ticket: u64,
@@ -303,7 +303,7 @@ pub struct ReadReleased {
 
 /// The answer to a request.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct AnswerGiven {
+pub struct AnswerText {
     /// Ticket of the request.
     #[prost(uint64, tag = "1")]
     pub ticket: u64,
@@ -363,15 +363,15 @@ pub enum InputKind {
     #[prost(bool, tag = "9")]
     Rebuild(bool),
     #[prost(message, tag = "10")]
-    Transfer(TransferAsked),
+    Transfer(TransferRequest),
     #[prost(message, tag = "11")]
     Propose(Proposal),
     #[prost(message, tag = "12")]
-    Decide(DecisionTaken),
+    Decide(Decision),
     #[prost(uint64, tag = "13")]
     Read(u64),
     #[prost(message, tag = "14")]
-    Lease(LeaseAsked),
+    Lease(LeaseRequest),
     /// Size in bytes of a turn's inputs, which were too large to record.
     #[prost(uint64, tag = "15")]
     Omitted(u64),
@@ -431,7 +431,7 @@ pub struct Proposal {
 
 /// A decision of the leader.
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct DecisionTaken {
+pub struct Decision {
     /// Ticket of the request.
     #[prost(uint64, tag = "1")]
     pub ticket: u64,
@@ -448,7 +448,7 @@ pub struct DecisionTaken {
 
 /// A request to transfer leadership.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
-pub struct TransferAsked {
+pub struct TransferRequest {
     /// Ticket of the request.
     #[prost(uint64, tag = "1")]
     pub ticket: u64,
@@ -459,7 +459,7 @@ pub struct TransferAsked {
 
 /// A request about a lease.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
-pub struct LeaseAsked {
+pub struct LeaseRequest {
     #[prost(uint64, tag = "1")]
     pub ticket: u64,
     #[prost(sfixed64, tag = "2")]

@@ -19,7 +19,7 @@ use witan_replica::{
 
 use crate::{
     format::{
-        DecisionTaken, InputKind, LeaseAsked, PeerReport, Proposal, Received, TransferAsked, Turned,
+        Decision, InputKind, LeaseRequest, PeerReport, Proposal, Received, TransferRequest, Turned,
     },
     redact::Redaction,
     state,
@@ -41,7 +41,7 @@ pub(crate) fn record(input: &Input, redaction: Redaction) -> InputKind {
             InputKind::Turned(Turned { monotonic_ns: *monotonic_ns, sync_ns: *sync_ns })
         }
         Input::Rebuild => InputKind::Rebuild(true),
-        Input::Transfer { ticket, to } => InputKind::Transfer(TransferAsked {
+        Input::Transfer { ticket, to } => InputKind::Transfer(TransferRequest {
             ticket: ticket.0,
             to: to.unwrap_or(MemberId::NONE).0,
         }),
@@ -51,14 +51,14 @@ pub(crate) fn record(input: &Input, redaction: Redaction) -> InputKind {
             now_ns: *now_ns,
             entry: redaction.encode(entry.entry()),
         }),
-        Input::Decide { ticket, members, now_ns, command } => InputKind::Decide(DecisionTaken {
+        Input::Decide { ticket, members, now_ns, command } => InputKind::Decide(Decision {
             ticket: ticket.0,
             members: Some(record_members(members)),
             now_ns: *now_ns,
             entry: redaction.encode(&Entry::unstamped(Command::clone(command), None)),
         }),
         Input::Read { ticket } => InputKind::Read(ticket.0),
-        Input::Lease { ticket, lease, question } => InputKind::Lease(LeaseAsked {
+        Input::Lease { ticket, lease, question } => InputKind::Lease(LeaseRequest {
             ticket: ticket.0,
             lease: lease.0,
             renews: *question == LeaseQuestion::Renew,
@@ -114,9 +114,9 @@ pub(crate) fn restore(kind: &InputKind) -> Result<Input, String> {
             Input::Turned { monotonic_ns: *monotonic_ns, sync_ns: *sync_ns }
         }
         InputKind::Rebuild(_) => Input::Rebuild,
-        InputKind::Transfer(asked) => Input::Transfer {
-            ticket: Ticket(asked.ticket),
-            to: Some(MemberId(asked.to)).filter(|to| *to != MemberId::NONE),
+        InputKind::Transfer(request) => Input::Transfer {
+            ticket: Ticket(request.ticket),
+            to: Some(MemberId(request.to)).filter(|to| *to != MemberId::NONE),
         },
         InputKind::Propose(proposal) => Input::Propose {
             ticket: Ticket(proposal.ticket),
@@ -137,10 +137,10 @@ pub(crate) fn restore(kind: &InputKind) -> Result<Input, String> {
             }
         }
         InputKind::Read(ticket) => Input::Read { ticket: Ticket(*ticket) },
-        InputKind::Lease(asked) => Input::Lease {
-            ticket: Ticket(asked.ticket),
-            lease: LeaseId(asked.lease),
-            question: match asked.renews {
+        InputKind::Lease(request) => Input::Lease {
+            ticket: Ticket(request.ticket),
+            lease: LeaseId(request.lease),
+            question: match request.renews {
                 true => LeaseQuestion::Renew,
                 false => LeaseQuestion::Remaining,
             },
@@ -199,7 +199,7 @@ pub(crate) fn show(input: &InputKind) -> String {
         InputKind::MemoryExhausted(false) => "memory is free again".into(),
         InputKind::Turned(turned) => format!("last sync took {} us", turned.sync_ns / 1000),
         InputKind::Rebuild(_) => "replace the state with the leader's".into(),
-        InputKind::Transfer(TransferAsked { ticket, to }) => match MemberId(*to) {
+        InputKind::Transfer(TransferRequest { ticket, to }) => match MemberId(*to) {
             MemberId::NONE => format!("request {ticket}: transfer leadership"),
             to => format!("request {ticket}: transfer leadership to {to}"),
         },
@@ -208,11 +208,11 @@ pub(crate) fn show(input: &InputKind) -> String {
             format!("request {ticket}: write, {} bytes", entry.len())
         }
         InputKind::Decide(decision) => {
-            let DecisionTaken { ticket, entry, .. } = decision;
+            let Decision { ticket, entry, .. } = decision;
             format!("request {ticket}: decision, {} bytes", entry.len())
         }
         InputKind::Read(ticket) => format!("request {ticket}: read"),
-        InputKind::Lease(LeaseAsked { ticket, lease, renews }) => {
+        InputKind::Lease(LeaseRequest { ticket, lease, renews }) => {
             let question = match renews {
                 true => "renew",
                 false => "remaining time of",

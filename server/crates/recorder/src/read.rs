@@ -32,7 +32,7 @@ pub(crate) type Step = Result<Part, (PathBuf, FrameFault)>;
 #[derive(Debug)]
 pub(crate) struct Recordings {
     files: std::vec::IntoIter<PathBuf>,
-    /// The current file and whether its head has yet to be returned.
+    /// The current file and whether its next part must be the head.
     file: Option<(PathBuf, BufReader<File>, bool)>,
 }
 

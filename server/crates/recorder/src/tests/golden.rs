@@ -7,9 +7,9 @@ use witan_replica::{message_head::MessageHead, wire};
 
 use super::*;
 use crate::format::{
-    AnswerGiven, AppliedEntry, Compaction, DecisionTaken, Effect, EffectKind, Head, Input,
-    InputKind, LeaseAsked, LogEntry, Now, Outcome, PeerReport, Persisted, Place, Proposal,
-    ReadReleased, Received, Record, Sent, Settings, Start, State, TransferAsked, Turn, Turned,
+    AnswerText, AppliedEntry, Compaction, Decision, Effect, EffectKind, Head, Input, InputKind,
+    LeaseRequest, LogEntry, Now, Outcome, PeerReport, Persisted, Place, Proposal, Received, Record,
+    ReleasedRead, Sent, Settings, Start, State, TransferRequest, Turn, Turned,
 };
 use crate::{encode, state};
 
@@ -58,21 +58,21 @@ fn inputs() -> Vec<InputKind> {
         InputKind::LogRoom(6),
         InputKind::Turned(Turned { monotonic_ns: 7, sync_ns: 8 }),
         InputKind::Rebuild(true),
-        InputKind::Transfer(TransferAsked { ticket: 9, to: 2 }),
+        InputKind::Transfer(TransferRequest { ticket: 9, to: 2 }),
         InputKind::Propose(Proposal {
             ticket: 10,
             connection: 12,
             now_ns: 13,
             entry: "entry".into(),
         }),
-        InputKind::Decide(DecisionTaken {
+        InputKind::Decide(Decision {
             ticket: 11,
             members: Some(state()),
             now_ns: 14,
             entry: "entry".into(),
         }),
         InputKind::Read(15),
-        InputKind::Lease(LeaseAsked { ticket: 16, lease: -17, renews: true }),
+        InputKind::Lease(LeaseRequest { ticket: 16, lease: -17, renews: true }),
         InputKind::Omitted(18),
     ]
 }
@@ -109,8 +109,8 @@ fn effects() -> Vec<Effect> {
         EffectKind::ExecuteHere(16),
         EffectKind::ExecuteElsewhere(17),
         EffectKind::Apply(AppliedEntry { index: 18, ticket: Some(19), outcome: Some(outcome) }),
-        EffectKind::Readable(ReadReleased { ticket: 20, index: 21 }),
-        EffectKind::Answer(AnswerGiven { ticket: 22, text: "Decided(true)".into() }),
+        EffectKind::Readable(ReleasedRead { ticket: 20, index: 21 }),
+        EffectKind::Answer(AnswerText { ticket: 22, text: "Decided(true)".into() }),
         EffectKind::Now(Now { role: 3, term: 23, leader: 1, committed: 24, applied: 25 }),
         EffectKind::End("removed".into()),
         EffectKind::CutLog(26),
@@ -225,7 +225,7 @@ fn inputs_are_restored() {
     };
     let proposal = Proposal { ticket: 1, connection: 2, now_ns: 3, entry: entry() };
     let members = Some(state::store(&View::default()));
-    let decision = DecisionTaken { ticket: 4, members, now_ns: 5, entry: entry() };
+    let decision = Decision { ticket: 4, members, now_ns: 5, entry: entry() };
     let has_parts = |kind: &InputKind| {
         matches!(
             kind,

@@ -92,19 +92,19 @@ impl V2Store {
 
     /// Executes a configuration change from the log. Has no effect if the member to change is missing, or if the member to add
     /// exists or was removed.
-    pub fn change_members(&mut self, asked: &ChangeMembers) {
-        if let Some(member) = &asked.add {
+    pub fn change_members(&mut self, change: &ChangeMembers) {
+        if let Some(member) = &change.add {
             self.add_member(member);
-        } else if asked.promote != 0 {
-            self.update_member(asked.promote, |known| known.is_learner = false);
+        } else if change.promote != 0 {
+            self.update_member(change.promote, |known| known.is_learner = false);
         } else {
-            let path = path_of(asked.remove).into();
+            let path = path_of(change.remove).into();
             let removed = self.write(TreeOperation::Delete(Delete {
                 path,
                 dir: true,
                 recursive: true,
             }));
-            let path = format!("{REMOVED}/{:x}", asked.remove).into();
+            let path = format!("{REMOVED}/{:x}", change.remove).into();
             if removed {
                 self.write(TreeOperation::Create(Create { path, ..Create::default() }));
             }
@@ -126,9 +126,9 @@ impl V2Store {
     }
 
     /// Executes an update of a member's peer URLs from the log. Has no effect if the member is missing.
-    pub fn set_peer_urls(&mut self, asked: &UpdatePeerUrls) {
-        self.update_member(asked.id, |known| {
-            known.peer_urls = Some(asked.peer_urls.clone());
+    pub fn set_peer_urls(&mut self, change: &UpdatePeerUrls) {
+        self.update_member(change.id, |known| {
+            known.peer_urls = Some(change.peer_urls.clone());
         });
     }
 
@@ -147,14 +147,14 @@ impl V2Store {
     }
 
     /// Executes a v3 request that sets a member's attributes (in the log since etcd 3.5), unless the member is missing.
-    pub fn publish(&mut self, asked: &PublishAttributes) {
-        if self.has_member(asked.id) {
+    pub fn publish(&mut self, change: &PublishAttributes) {
+        if self.has_member(change.id) {
             let attributes = Attributes {
-                name: asked.name.clone(),
-                client_urls: Some(asked.client_urls.clone()).filter(|urls| !urls.is_empty()),
+                name: change.name.clone(),
+                client_urls: Some(change.client_urls.clone()).filter(|urls| !urls.is_empty()),
             };
             let value = serde_json::to_vec(&attributes).expect("strings serialize to JSON");
-            let path = format!("{}/{ATTRIBUTES}", path_of(asked.id)).into();
+            let path = format!("{}/{ATTRIBUTES}", path_of(change.id)).into();
             self.write(TreeOperation::Set(Set {
                 path,
                 value: value.into(),
@@ -164,8 +164,8 @@ impl V2Store {
     }
 
     /// Executes a v3 request that sets the cluster version (`ClusterVersionSet`, since etcd 3.5).
-    pub fn set_cluster_version(&mut self, asked: &ClusterVersion) {
-        let (path, value) = (VERSION.into(), asked.version.clone().into());
+    pub fn set_cluster_version(&mut self, change: &ClusterVersion) {
+        let (path, value) = (VERSION.into(), change.version.clone().into());
         self.write(TreeOperation::Set(Set { path, value, ..Set::default() }));
     }
 

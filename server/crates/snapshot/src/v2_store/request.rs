@@ -65,7 +65,7 @@ pub(super) fn operation(request: &RequestV2, path: Bytes) -> Option<TreeOperatio
         "SYNC" => return Some(TreeOperation::Expire(ExpireNodes {})),
         _ => return None,
     };
-    let asked = CompareAndSwap {
+    let write = CompareAndSwap {
         path,
         value: request.val.clone(),
         expires_ns: Some(request.expiration).filter(|expires_ns| *expires_ns != 0),
@@ -74,7 +74,7 @@ pub(super) fn operation(request: &RequestV2, path: Bytes) -> Option<TreeOperatio
         prev_index: Some(request.prev_index).filter(|index| *index != 0),
     };
     let below = (request.dir, request.recursive);
-    let mut operation = TreeOperation::choose(method, request.prev_exist, below, asked);
+    let mut operation = TreeOperation::choose(method, request.prev_exist, below, write);
     if let TreeOperation::Set(Set { expires_ns, .. })
     | TreeOperation::Create(Create { expires_ns, .. }) = &mut operation
     {
