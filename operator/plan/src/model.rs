@@ -1,5 +1,10 @@
 //! The observed state of a cluster and the next step, as plain values without types of Kubernetes or the network.
 
+#![expect(
+    missing_docs,
+    reason = "some fields and variants are described by their names or texts"
+)]
+
 mod certificates;
 mod membership;
 mod notice;
@@ -35,13 +40,11 @@ pub type UnixSeconds = i64;
 /// The observed state of one cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Observed {
-    /// Time of the observation.
     pub now: UnixSeconds,
     /// When this operator process started, or when it became the leader among its replicas.
     pub acting_since: UnixSeconds,
     /// Whether the EtcdCluster or its namespace has a deletion timestamp.
     pub deleting: bool,
-    /// `metadata.generation` of the EtcdCluster.
     pub generation: i64,
     /// The pod and the claim of every ordinal that has either.
     pub ordinals: BTreeMap<Ordinal, OrdinalSeen>,
@@ -49,15 +52,12 @@ pub struct Observed {
     pub membership: Option<Membership>,
     /// Why a member did not answer the operator; `None` if all answered.
     pub call_error: Option<String>,
-    /// State of the service for clients.
     pub client_service: ObjectState,
-    /// State of the service for peers.
     pub peer_service: ObjectState,
     /// The pod disruption budget; `None` if there is none.
     pub budget: Option<BudgetSeen>,
     /// The existing certificates that the operator issues, by role.
     pub certificates: BTreeMap<CertificateRole, CertificateSeen>,
-    /// The CA that signs these certificates.
     pub authority: AuthoritySeen,
     /// The state of the cert-manager Certificates, one for each role that the spec takes from cert-manager.
     pub requests: BTreeMap<CertificateRole, ObservedRequest>,
@@ -113,9 +113,7 @@ pub struct BudgetSeen {
 /// The pod and the claim of one ordinal.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OrdinalSeen {
-    /// The pod.
     pub pod: Option<PodSeen>,
-    /// The claim of its disk.
     pub claim: Option<ClaimSeen>,
 }
 
@@ -126,7 +124,6 @@ pub struct PodSeen {
     pub deleting: bool,
     /// Whether the pod is being deleted and has exceeded its grace period, because its node does not terminate it.
     pub overdue: bool,
-    /// The phase of the pod.
     pub phase: PodPhase,
     /// Whether the `Ready` condition is true.
     pub ready: bool,
@@ -173,7 +170,6 @@ pub enum PodPhase {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// The member votes.
     Voter,
     /// The member replicates the log and has no vote.
     Learner,
@@ -211,7 +207,6 @@ pub struct ClaimSeen {
     pub remade: Option<UnixSeconds>,
     /// Peer TLS mode of the member at its last start (annotation `witan.dev/peer-tls`).
     pub peer_tls: PeerTls,
-    /// The requested size in bytes.
     pub requested_bytes: u64,
     /// The requested size in bytes that the API server refused.
     pub refused_bytes: Option<u64>,

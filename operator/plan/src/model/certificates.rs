@@ -5,7 +5,6 @@ use super::{ObjectState, UnixSeconds};
 /// A certificate that the operator issued into a secret.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CertificateSeen {
-    /// When the certificate expires.
     pub not_after: UnixSeconds,
     /// Whether the current CA signed the certificate, and the certificate has the names that the spec requests.
     pub fits: bool,
@@ -48,7 +47,6 @@ impl Rotation {
 /// The CA that signs the certificates of a cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AuthoritySeen {
-    /// The stage of the rotation.
     pub rotation: Rotation,
     /// When the rotation reached this stage.
     pub since: UnixSeconds,

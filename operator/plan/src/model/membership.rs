@@ -30,7 +30,6 @@ pub struct Membership {
 /// A member of the cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MemberSeen {
-    /// The member's id.
     pub id: MemberId,
     /// The member's name; empty until it has started.
     pub name: String,
@@ -38,7 +37,6 @@ pub struct MemberSeen {
     pub ordinal: Option<Ordinal>,
     /// Whether the member is a pod of this cluster but its peer URLs are not the pod's own.
     pub foreign_address: bool,
-    /// URLs for peers.
     pub peer_urls: Vec<String>,
     /// Whether the member has published its client URLs, which it does once it serves.
     pub started: bool,
@@ -60,7 +58,6 @@ pub struct MemberSeen {
     pub db_size: u64,
     /// The storage quota in bytes; `None` if there is no quota.
     pub quota: Option<u64>,
-    /// The revision of the key space.
     pub revision: i64,
     /// Whether the CORRUPT alarm is raised for the member.
     pub corrupt: bool,

@@ -7,7 +7,6 @@ use super::{MemberId, Observed, Ordinal, Step};
 pub struct Notice {
     /// The reason of the event and the type of the operation, in CamelCase.
     pub reason: &'static str,
-    /// Name of the member concerned.
     pub member: Option<String>,
     /// The message, one sentence.
     pub message: String,
@@ -18,7 +17,6 @@ pub struct Notice {
 /// A step that the API server or a member refused, or that had no effect.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refusal {
-    /// The step.
     pub step: Step,
     /// Whether the plan skips the step for now.
     pub held: bool,

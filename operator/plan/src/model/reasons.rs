@@ -4,7 +4,6 @@ use super::Notice;
 
 /// Why a member is removed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(missing_docs, reason = "the texts in `notice` describe the variants")]
 pub enum Removal {
     ScaleIn,
     Silent,
@@ -57,7 +56,6 @@ impl Removal {
 
 /// Why a pod is stopped.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(missing_docs, reason = "the texts in `notice` describe the variants")]
 pub enum Stop {
     NotAMember,
     ScaleIn,
@@ -103,7 +101,6 @@ impl Stop {
 
 /// Why a pod is not ready although its member may be healthy. An obstacle is reported, but the member is not replaced.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(missing_docs, reason = "the texts in `words` describe the variants")]
 pub enum Obstacle {
     Unschedulable,
     CannotStart,

@@ -7,11 +7,9 @@ use super::{MemberId, Ordinal, PeerTls, Role};
 /// The properties in which the pods of a cluster differ.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PodPlan {
-    /// Ordinal of the member.
     pub ordinal: Ordinal,
     /// The flags that determine how the member bootstraps or joins its cluster.
     pub bootstrap: Bootstrap,
-    /// Peer TLS mode of the member.
     pub peer_tls: PeerTls,
     /// Value of the label `witan.dev/role`.
     pub role: Role,
@@ -28,22 +26,11 @@ impl PodPlan {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Bootstrap {
     /// `--initial-cluster-state=new` with `members` consecutive ordinals, starting at `first`.
-    New {
-        /// The lowest ordinal.
-        first: Ordinal,
-        /// The number of members.
-        members: u32,
-    },
+    New { first: Ordinal, members: u32 },
     /// `--discovery`.
-    Discovery {
-        /// The token's URL.
-        url: String,
-    },
+    Discovery { url: String },
     /// `--initial-cluster-state=existing` with all members, including this one.
-    Join {
-        /// All members.
-        members: Vec<JoinMember>,
-    },
+    Join { members: Vec<JoinMember> },
     /// Like `Restart`, with `--force-new-cluster`: the member removes all others and continues alone with its data.
     Forced,
     /// `--initial-cluster-state=existing` with this member alone. The member starts from its disk and refuses an empty disk.
@@ -53,20 +40,17 @@ pub enum Bootstrap {
 /// An entry in the member list that a joining member gets in its flags.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JoinMember {
-    /// Id of the member.
     pub id: MemberId,
     /// The ordinal of its pod, which determines its name.
     pub ordinal: Option<Ordinal>,
     /// The name that the member has reported; empty until it has started.
     pub name: String,
-    /// URLs for peers.
     pub peer_urls: Vec<String>,
 }
 
 /// The variant of a [`Bootstrap`], as the pod annotation `witan.dev/start` records it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "the variants of `Bootstrap` describe them")]
 pub enum StartKind {
     New,
     Discovery,

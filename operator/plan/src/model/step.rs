@@ -11,10 +11,6 @@ use super::{
 
 /// The next action. Every step can be repeated, so the operator may crash at any time.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(
-    missing_docs,
-    reason = "some fields are described by their names and types"
-)]
 pub enum Step {
     /// Nothing differs from the spec.
     Done,

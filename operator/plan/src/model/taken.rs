@@ -7,15 +7,10 @@ use super::Ordinal;
 /// An object that the operator creates for a cluster.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Part {
-    /// The service for clients.
     ClientService,
-    /// The service for peers.
     PeerService,
-    /// The pod disruption budget.
     Budget,
-    /// The pod of a member.
     Pod(Ordinal),
-    /// The claim of a member.
     Claim(Ordinal),
     /// The secret with the certificate of a role.
     Secret(CertificateRole),

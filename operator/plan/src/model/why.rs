@@ -6,7 +6,6 @@ use super::{MemberId, Membership, Notice, Observed, Obstacle, Ordinal, Part, not
 
 /// Why a pass waits.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(missing_docs, reason = "the texts in `notice` describe the variants")]
 pub enum Why {
     Deleting,
     Paused,
