@@ -11,25 +11,11 @@ use serde_json::{Map, Value};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ByteQuantity(pub String);
 
-/// Each unit with its factor and the power of ten by which the factor is multiplied.
-const UNITS: [(&str, u64, i32); 16] = [
-    ("", 1, 0),
-    ("n", 1, -9),
-    ("u", 1, -6),
-    ("m", 1, -3),
-    ("k", 1, 3),
-    ("M", 1, 6),
-    ("G", 1, 9),
-    ("T", 1, 12),
-    ("P", 1, 15),
-    ("E", 1, 18),
-    ("Ki", 1 << 10, 0),
-    ("Mi", 1 << 20, 0),
-    ("Gi", 1 << 30, 0),
-    ("Ti", 1 << 40, 0),
-    ("Pi", 1 << 50, 0),
-    ("Ei", 1 << 60, 0),
-];
+/// The decimal units from 10^-9 to 10^18. Each is 1000 times the unit before it.
+const DECIMAL_UNITS: [&str; 10] = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"];
+
+/// The binary units from 2^10 to 2^60. Each is 1024 times the unit before it.
+const BINARY_UNITS: [&str; 6] = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
 
 impl ByteQuantity {
     /// Returns the number of bytes, rounded up; `None` if the text is not a quantity of bytes or the number exceeds `u64`.
@@ -53,11 +39,15 @@ impl ByteQuantity {
 
 /// Returns the factor of a unit and its power of ten. A unit can be an exponent, such as `e10`.
 fn unit_of(unit: &str) -> Option<(u64, i32)> {
-    let known = UNITS.iter().find(|(name, ..)| *name == unit);
-    let exponent = || Some((1, unit.strip_prefix(['e', 'E'])?.parse().ok()?));
-    known
-        .map(|(_, factor, power)| (*factor, *power))
-        .or_else(exponent)
+    let position = |units: &[&str]| units.iter().position(|known| *known == unit);
+    if let Some(at) = position(&BINARY_UNITS) {
+        return Some((1 << (10 * (at + 1)), 0));
+    }
+    let power = match position(&DECIMAL_UNITS) {
+        Some(at) => 3 * i32::try_from(at).ok()? - 9,
+        None => unit.strip_prefix(['e', 'E'])?.parse().ok()?,
+    };
+    Some((1, power))
 }
 
 impl<'de> Deserialize<'de> for ByteQuantity {
