@@ -2,7 +2,7 @@
 
 use witan_crd::ALLOW_LEADER_RESTART;
 
-use super::{MemberId, Membership, Notice, Observed, Obstacle, Ordinal, Part, notice::Notices};
+use super::{MemberId, Notice, Observed, Obstacle, Ordinal, Part, notice::Notices};
 
 /// Why a pass waits.
 #[derive(Clone, Debug, PartialEq)]
@@ -188,16 +188,15 @@ impl Why {
             }
             Why::NameTaken(part) => {
                 let holder = seen.taken.get(part);
-                let whose = holder.map(|holder| holder.object.clone());
-                let whose = whose.unwrap_or_else(|| format!("{part:?}"));
+                let whose = holder.map_or("another object", |holder| holder.object.as_str());
                 if holder.is_some_and(|holder| holder.ending) {
                     let text = "is being deleted with an earlier cluster of this name";
                     return tell.all("NameTaken", format!("{whose} {text}"));
                 }
                 let text = "has a name that this cluster needs";
                 let advice = part.advice(cluster);
-                let text = format!("{text}; {advice}, or use another name for the cluster");
-                warn.all("NameTaken", format!("{whose} {text}"))
+                let text = format!("{whose} {text}; {advice}, or use another name for the cluster");
+                warn.all("NameTaken", text)
             }
             Why::SecretsMissing => {
                 let text = "secrets that the spec refers to do not exist";
@@ -305,35 +304,37 @@ fn unreachable(seen: &Observed) -> String {
 }
 
 fn forked(cluster: &str, seen: &Observed) -> String {
-    let list = seen.membership.as_ref();
-    let apart: Vec<_> = list.into_iter().flat_map(Membership::forked).collect();
-    let (own, lacking): (Vec<_>, Vec<_>) = seen
-        .ordinals
-        .keys()
-        .partition(|at| list.is_some_and(|list| list.of(**at).is_some()));
-    let apart = if apart.is_empty() { lacking } else { apart };
-    let others: Vec<_> = own.into_iter().filter(|at| !apart.contains(at)).collect();
-    let names = |ordinals: &[Ordinal]| {
-        let names = ordinals.iter().map(|at| format!("{cluster}-{at}"));
-        names.collect::<Vec<_>>().join(", ")
-    };
+    let list = seen.membership.clone().unwrap_or_default();
+    let ordinals = seen.ordinals.keys().copied();
+    let (mut own, lacking): (Vec<Ordinal>, Vec<Ordinal>) =
+        ordinals.partition(|ordinal| list.of(*ordinal).is_some());
+    let mut apart: Vec<_> = list.forked().collect();
+    if apart.is_empty() {
+        apart = lacking;
+    }
+    own.retain(|ordinal| !apart.contains(ordinal));
     format!(
         "the cluster has split: {} and {} each have, or had, a quorum with the same cluster ID. Nothing is changed. \
          Stop the clients, compare both sides, and delete the claims, and then the pods, of the side that you discard \
          (docs/operating/runbook.md#two-histories)",
-        names(&apart),
-        names(&others),
+        names(cluster, &apart),
+        names(cluster, &own),
     )
+}
+
+fn names<'a>(cluster: &str, ordinals: impl IntoIterator<Item = &'a Ordinal>) -> String {
+    let names = ordinals.into_iter().map(|at| format!("{cluster}-{at}"));
+    Vec::from_iter(names).join(", ")
 }
 
 /// Either some members differ from the rest, or all are in a cluster that this EtcdCluster did not bootstrap.
 fn clusters_differ(cluster: &str, seen: &Observed) -> String {
-    let list = seen.membership.as_ref();
-    let id = list.map_or(0, |list| list.cluster_id);
-    let others = list.into_iter().flat_map(Membership::of_other_clusters);
-    let others = others
-        .map(|(ordinal, report)| format!("{cluster}-{ordinal} is in {:x}", report.cluster_id));
-    let others: Vec<_> = others.collect();
+    let list = seen.membership.clone().unwrap_or_default();
+    let id = list.cluster_id;
+    let others = list.of_other_clusters();
+    let others: Vec<_> = others
+        .map(|(ordinal, report)| format!("{cluster}-{ordinal} is in {:x}", report.cluster_id))
+        .collect();
     if !others.is_empty() {
         return format!(
             "members are in different clusters: {}, the others are in {id:x}. Nothing is changed. \
@@ -342,14 +343,12 @@ fn clusters_differ(cluster: &str, seen: &Observed) -> String {
             others.join(", ")
         );
     }
-    let all = list.into_iter().flat_map(|list| list.reports.keys());
-    let all: Vec<_> = all.map(|ordinal| format!("{cluster}-{ordinal}")).collect();
     format!(
         "these members are in cluster {id:x}, which is not the cluster of this EtcdCluster: {}. Nothing is changed. \
          To use the cluster's own data, restore its claims; to use the data \
          of these members, recreate the EtcdCluster without its status and with their number of \
          replicas; to discard their data, delete their claims, and then their pods. The claims may need the annotation \
          witan.dev/allow-deletion=true",
-        all.join(", ")
+        names(cluster, list.reports.keys())
     )
 }
