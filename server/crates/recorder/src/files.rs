@@ -65,11 +65,9 @@ impl Files {
     pub(crate) fn write(&mut self, mut frames: &[u8]) -> io::Result<()> {
         while !frames.is_empty() {
             let mut bytes = frame::fitting_frames_bytes(frames, self.room());
-            if bytes == 0 {
-                if self.has_frames {
-                    self.begin_next()?;
-                }
-                bytes = frame::fitting_frames_bytes(frames, self.room());
+            if bytes == 0 && self.has_frames {
+                self.begin_next()?;
+                continue;
             }
             if bytes == 0 {
                 // A frame larger than a file gets its own file.

@@ -72,7 +72,7 @@ impl Iterator for Recordings {
     /// and the next call continues with the next file.
     fn next(&mut self) -> Option<Step> {
         loop {
-            let (path, mut file, mut begins) = match self.file.take() {
+            let (path, mut file, begins) = match self.file.take() {
                 Some(file) => file,
                 None => {
                     let path = self.files.next()?;
@@ -82,26 +82,16 @@ impl Iterator for Recordings {
                     }
                 }
             };
-            let part = match frame::take(&mut file) {
-                Ok(Next::End) => continue,
-                Ok(Next::Begin) => {
-                    begins = true;
-                    None
-                }
+            match frame::take(&mut file) {
+                Ok(Next::End) => {}
+                Ok(Next::Begin) => self.file = Some((path, file, true)),
                 Ok(Next::Part(part)) if matches!(*part, Part::Head(_)) == begins => {
-                    begins = false;
-                    Some(Ok(*part))
+                    self.file = Some((path, file, false));
+                    return Some(Ok(*part));
                 }
-                Ok(Next::Part(_)) => Some(Err(FrameFault::Damaged)),
-                Err(fault) => Some(Err(fault)),
-            };
-            let part = part.map(|part| part.map_err(|fault| (path.clone(), fault)));
-            // The bytes after a fault have no meaning.
-            if !matches!(part, Some(Err(_))) {
-                self.file = Some((path, file, begins));
-            }
-            if part.is_some() {
-                return part;
+                // The bytes after a fault have no meaning.
+                Ok(Next::Part(_)) => return Some(Err((path, FrameFault::Damaged))),
+                Err(fault) => return Some(Err((path, fault))),
             }
         }
     }
