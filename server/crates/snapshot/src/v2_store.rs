@@ -64,7 +64,10 @@ impl V2Store {
         let path = path::clean(&request.path);
         let writes_path = request.method == "PUT" || request.method == "DELETE";
         let is_read_only = READ_ONLY.iter().any(|known| known.as_bytes() == path);
-        if (writes_path && is_read_only) || self.sets_missing_member(request) {
+        // etcd ignores the attributes of a missing member.
+        let published = request::published_member(request);
+        let is_missing = published.is_some_and(|id| !self.has_member(id));
+        if (writes_path && is_read_only) || is_missing {
             return;
         }
         if let Some(operation) = request::operation(request, request.path.clone()) {

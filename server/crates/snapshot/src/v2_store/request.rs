@@ -6,7 +6,7 @@ use witan_machine::command::{ClusterVersion, PublishAttributes};
 use witan_tree::{CompareAndSwap, Create, ExpireNodes, Set, TreeOperation, WriteMethod};
 
 use super::{
-    KEYS, V2Store, V2StoreError,
+    KEYS, V2StoreError,
     members::{self, VERSION},
 };
 
@@ -22,7 +22,7 @@ pub enum V2Change {
     Publish(PublishAttributes),
     /// Sets the cluster version.
     ClusterVersion(ClusterVersion),
-    /// Changes v2 users and roles by replacing a node's value, which only [`V2Store::apply`] can do.
+    /// Changes v2 users and roles by replacing a node's value, which only [`super::V2Store::apply`] can do.
     Auth,
     /// A read, or a method that etcd does not support.
     Nothing,
@@ -90,19 +90,11 @@ fn is_set(request: &RequestV2) -> bool {
 }
 
 /// Returns the id of the member whose attributes the request sets, or `None` for any other request.
-fn published_member(request: &RequestV2) -> Option<u64> {
+pub(super) fn published_member(request: &RequestV2) -> Option<u64> {
     let path = std::str::from_utf8(&request.path).ok()?;
     let id = path.strip_prefix(members::MEMBERS)?.strip_prefix('/')?;
     let id = id.strip_suffix(members::ATTRIBUTES)?.strip_suffix('/')?;
     is_set(request)
         .then(|| u64::from_str_radix(id, 16).ok())
         .flatten()
-}
-
-impl V2Store {
-    /// Returns whether the request sets the attributes of a missing member, which etcd ignores.
-    pub(super) fn sets_missing_member(&self, request: &RequestV2) -> bool {
-        let id = published_member(request);
-        id.is_some_and(|id| !self.has_member(id))
-    }
 }
