@@ -92,9 +92,10 @@ pub(super) fn share_schema(_: &mut SchemaGenerator) -> Schema {
 }
 
 /// A duration: `90s`, `5m`, `2160h`, `1h30m`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Span(pub String);
+#[schemars(inline)]
+pub struct Span(#[schemars(length(max = 16), regex(pattern = "^([0-9]{1,6}[hms])+$"))] pub String);
 
 impl Span {
     /// Parses a string that no schema has checked: whole numbers, each followed by `h`, `m` or `s`. Returns `None` for anything
@@ -120,18 +121,6 @@ impl Span {
     /// Returns the length of the span in seconds.
     pub fn seconds(&self) -> i64 {
         i64::try_from(self.duration().as_secs()).unwrap_or(i64::MAX)
-    }
-}
-
-impl JsonSchema for Span {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> Cow<'static, str> {
-        "Span".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "maxLength": 16, "pattern": "^([0-9]{1,6}[hms])+$"})
     }
 }
 
