@@ -25,15 +25,11 @@ pub(super) fn next_object_step(pass: &Pass<'_>) -> Option<Step> {
 fn request(pass: &Pass<'_>) -> Option<Step> {
     let mut requests = pass.seen.requests.iter();
     requests.find_map(|(role, seen)| {
-        let role = *role;
-        let state = seen.request?;
-        if secret_taken(pass, role).is_some() {
-            return None;
-        }
+        let state = seen.request.filter(|_| !secret_taken(pass, *role))?;
         if state != ObjectState::Current {
-            return Some(Step::RequestCertificate(role));
+            return Some(Step::RequestCertificate(*role));
         }
-        (seen.issued && !seen.owned).then_some(Step::OwnCertificate(role))
+        (seen.issued && !seen.owned).then_some(Step::OwnCertificate(*role))
     })
 }
 
@@ -55,8 +51,9 @@ pub(super) fn wait_for_secrets(pass: &Pass<'_>) -> Option<Step> {
     }
 }
 
-fn secret_taken(pass: &Pass<'_>, role: CertificateRole) -> Option<Step> {
-    pass.wait_for_names(|part| part == Part::Secret(role) || part == Part::Request(role))
+fn secret_taken(pass: &Pass<'_>, role: CertificateRole) -> bool {
+    let mut parts = [Part::Secret(role), Part::Request(role)].into_iter();
+    parts.any(|part| pass.seen.taken.contains_key(&part))
 }
 
 /// Returns a wait if the name of any part is taken. The plan checks this last, so that it blocks nothing else.
@@ -73,14 +70,13 @@ pub(super) fn wait_for_cert_manager(joined: &Joined<'_>) -> Option<Step> {
 
 /// Returns the step that issues a certificate that is missing, does not fit or expires soon. The CA comes first.
 fn certificate(pass: &Pass<'_>) -> Option<Step> {
-    let peer = pass.spec.peer_tls().and_then(|tls| tls.managed.as_ref());
-    let client = pass
-        .spec
-        .client_tls()
-        .and_then(|tls| tls.source.managed.as_ref());
-    let any = peer.or(client)?;
+    let managed = |role| pass.spec.certificate_source(role)?.managed.as_ref();
+    let (peer, client) = (
+        managed(CertificateRole::Peer),
+        managed(CertificateRole::Server),
+    );
     let roles = [
-        (CertificateRole::Authority, Some(any)),
+        (CertificateRole::Authority, peer.or(client)),
         (CertificateRole::Peer, peer),
         (CertificateRole::Server, client),
         (CertificateRole::Operator, client),
@@ -98,13 +94,12 @@ fn certificate(pass: &Pass<'_>) -> Option<Step> {
         };
         !seen.fits || pass.seen.now >= seen.not_after.saturating_sub(before)
     };
-    let blocked = |role| {
-        secret_taken(pass, role).is_some()
-            || secret_taken(pass, CertificateRole::Authority).is_some()
-    };
+    if secret_taken(pass, CertificateRole::Authority) {
+        return None;
+    }
     roles.into_iter().find_map(|(role, source)| {
-        let source = source.filter(|_| !blocked(role))?;
-        due(role, source).then_some(Step::IssueCertificate(role))
+        let is_due = due(role, source?) && !secret_taken(pass, role);
+        is_due.then_some(Step::IssueCertificate(role))
     })
 }
 
