@@ -55,9 +55,9 @@ impl<'de> Deserialize<'de> for ByteQuantity {
         match Value::deserialize(from)? {
             Value::String(text) => Ok(Self(text)),
             Value::Number(number) => Ok(Self(number.to_string())),
-            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
-                Err(serde::de::Error::custom("an amount is a text or a number"))
-            }
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => Err(
+                serde::de::Error::custom("a quantity is a string or a number"),
+            ),
         }
     }
 }

@@ -117,7 +117,7 @@ pub(super) fn budget(joined: &Joined<'_>) -> Option<Step> {
         Some(seen) => {
             let number = match options {
                 Some(options) if options.min_available.is_some() => true,
-                // With `maxUnavailable`, the policy for unready pods is another one for a sole voter.
+                // With `maxUnavailable`, a sole voter has a different policy for unready pods.
                 Some(options) if options.max_unavailable.is_some() => {
                     (seen.min_available == Some(0)) == (needed == 0)
                 }

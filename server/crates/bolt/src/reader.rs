@@ -229,7 +229,7 @@ impl TreeWalk<'_, '_> {
                     if (waiting.len() + children.len()) as u64 > self.pages_left {
                         return Err(wrong(page, "it has too many child pages"));
                     }
-                    // The first child is next.
+                    // The first child is visited next.
                     waiting.extend(children.into_iter().rev());
                 }
                 _ => return Err(wrong(page, "it is neither branch nor leaf")),

@@ -34,8 +34,8 @@ pub(super) const META: &str = "meta";
 pub(super) const AUTH_ENABLED: &str = "authEnabled";
 pub(super) const AUTH_REVISION: &str = "authRevision";
 
-// Keys in the `meta` bucket: index and term of the last applied log entry, and the version of this layout. Also the revisions
-// of the last scheduled and last finished compactions.
+// Keys in the `meta` bucket: index and term of the last applied log entry, the version of this layout, and the revisions of the
+// last scheduled and last finished compactions.
 pub(super) const CONSISTENT_INDEX: &str = "consistent_index";
 pub(super) const TERM: &str = "term";
 pub(super) const STORAGE_VERSION: &str = "storageVersion";

@@ -97,7 +97,7 @@ impl Player {
         for input in &turn.inputs {
             let kind = input.kind.as_ref().ok_or("an input from a later release")?;
             if let InputKind::Executed(index) = kind {
-                // If a snapshot has replaced the state, there is no result.
+                // There is no result if a snapshot has replaced the state.
                 let executed = self.host.executed.take();
                 if let Some(executed) = executed.filter(|it| it.index() == *index) {
                     self.replica.take(Input::Executed(executed));
