@@ -6,7 +6,6 @@
 mod bootstrap;
 mod disks;
 mod evidence;
-mod grow;
 mod learner;
 pub mod model;
 mod objects;

@@ -3,9 +3,9 @@
 //! A member that keeps its disk is restarted. A member without a disk, or whose claim must migrate, is replaced.
 
 use super::{
-    grow,
     objects::wait_for_secrets,
     pass::{Joined, idle, soon, uses_peer_tls},
+    scale,
 };
 use crate::model::{MemberSeen, Ordinal, PeerTls, PodSeen, Removal, Step, Stop, Why};
 
@@ -104,7 +104,7 @@ fn settling(joined: &Joined<'_>) -> Option<Step> {
 fn advance(joined: &Joined<'_>, due: &Due<'_>) -> Option<Step> {
     let id = due.member.id;
     if due.replaced.is_some() && !joined.has_spare_voter() {
-        return grow::step(joined, true);
+        return scale::grow(joined, true);
     }
     if let Some(step) = joined.hand_over(id) {
         return Some(step);

@@ -2,10 +2,9 @@
 //! spec. `repair` removes a silent voter before it adds a replacement, because the voter may never recover.
 
 use super::{
-    grow,
     objects::wait_for_secrets,
     pass::{Joined, STUCK_SECONDS, idle},
-    roll,
+    roll, scale,
 };
 use crate::model::{MemberId, MemberSeen, Ordinal, Removal, Step, Why};
 
@@ -71,7 +70,7 @@ pub(super) fn step(joined: &Joined<'_>, ordinal: Ordinal, id: MemberId, reason: 
     if !joined.has_spare_voter() {
         let missing = wait_for_secrets(&joined.pass);
         return missing
-            .or_else(|| grow::step(joined, false))
+            .or_else(|| scale::grow(joined, false))
             .unwrap_or(waits);
     }
     if !joined.may_remove(id) {
