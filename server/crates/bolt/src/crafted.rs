@@ -6,7 +6,7 @@ use super::{
     page::{
         BRANCH, ELEMENT_BYTES, HEADER_BYTES, IS_BUCKET, LEAF, MetaPage, PAGE_BYTES, PageHeader,
     },
-    reader::{BoltError, BoltFile, Bucket},
+    reader::{BoltFile, Bucket},
 };
 
 const PAGES: u64 = 64;
@@ -75,10 +75,7 @@ fn the_overflow_of_a_page_counts_as_visited() {
     let leaf = PageHeader { id: PAGES - 1, kind: LEAF, count: 0, overflow: 0 };
     crafted.page(leaf, &[], &[]);
     let refused = crafted.open().buckets().unwrap_err();
-    assert!(
-        matches!(refused, BoltError::Page { page: 3, .. }),
-        "{refused}"
-    );
+    assert!(refused.to_string().starts_with("page 3: "), "{refused}");
     assert!(
         refused.to_string().ends_with("visited more than once"),
         "{refused}"

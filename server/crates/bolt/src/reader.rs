@@ -18,20 +18,9 @@ pub enum BoltError {
     /// The file cannot be opened or read.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// The file as a whole is invalid.
+    /// The file, a page or a record is invalid.
     #[error("{0}")]
-    File(String),
-    /// A page is invalid.
-    #[error("page {page}: {what}")]
-    Page {
-        /// Number of the page, or 0 for an inline page.
-        page: u64,
-        /// The defect.
-        what: &'static str,
-    },
-    /// The caller has rejected a record.
-    #[error("{0}")]
-    Record(String),
+    Invalid(String),
     /// The caller does not know a record, because a later release wrote it.
     #[error("{0}")]
     Later(String),
@@ -67,7 +56,7 @@ impl BoltFile {
             .checked_mul(meta.page_bytes)
             .is_none_or(|end| end > length)
         {
-            return Err(BoltError::File(format!(
+            return Err(BoltError::Invalid(format!(
                 "it ends at byte {length}, before the end of its {} pages",
                 meta.end
             )));
@@ -88,12 +77,13 @@ impl BoltFile {
             let root = u64_at(value, 0);
             let bucket = match (root, value.get(BUCKET_BYTES..)) {
                 (Some(0), Some(page)) if page.len() as u64 > self.meta.page_bytes => {
-                    return Err(BoltError::File("a bucket inside a page is too long".into()));
+                    Err("a bucket inside a page is too long")
                 }
-                (Some(0), Some(page)) => Bucket::Inline(page.to_vec()),
-                (Some(root), Some(_)) => Bucket::Root(root),
-                _ => return Err(BoltError::File("a bucket has no root page".into())),
+                (Some(0), Some(page)) => Ok(Bucket::Inline(page.to_vec())),
+                (Some(root), Some(_)) => Ok(Bucket::Root(root)),
+                _ => Err("a bucket has no root page"),
             };
+            let bucket = bucket.map_err(|defect| BoltError::Invalid(defect.into()))?;
             found.push((name.to_vec(), bucket));
             Ok(())
         })?;
@@ -123,7 +113,7 @@ impl BoltFile {
         match bucket {
             Bucket::Root(root) => walk.tree(*root),
             Bucket::Inline(page) => {
-                let header = PageHeader::decode(page).ok_or(short(0))?;
+                let header = PageHeader::decode(page).ok_or_else(|| short(0))?;
                 if header.kind != LEAF {
                     return Err(wrong(0, "the inline bucket has no leaf page"));
                 }
@@ -140,7 +130,7 @@ impl BoltFile {
         let at = page * self.meta.page_bytes;
         let mut head = [0; HEADER_BYTES];
         self.file.read_exact_at(&mut head, at)?;
-        let header = PageHeader::decode(&head).ok_or(short(page))?;
+        let header = PageHeader::decode(&head).ok_or_else(|| short(page))?;
         let pages = header.pages();
         if header.id != page {
             return Err(wrong(page, "its header has the number of another page"));
@@ -185,13 +175,14 @@ fn newest_meta(file: &fs::File, length: u64) -> Result<MetaPage, BoltError> {
             Ok(_) | Err(_) => {}
         }
     }
-    first.map_err(|reason| BoltError::File(reason.into()))
+    first.map_err(|reason| BoltError::Invalid(reason.into()))
 }
 
 const META_PAGE_BYTES: usize = HEADER_BYTES + super::page::META_BYTES;
 
-fn wrong(page: u64, what: &'static str) -> BoltError {
-    BoltError::Page { page, what }
+/// Creates the error for an invalid page. The number of an inline page is 0.
+fn wrong(page: u64, what: &str) -> BoltError {
+    BoltError::Invalid(format!("page {page}: {what}"))
 }
 
 /// Creates the error for a page that is shorter than its header requires.
@@ -215,9 +206,9 @@ impl TreeWalk<'_, '_> {
         let mut waiting = vec![root];
         while let Some(page) = waiting.pop() {
             let header = self.file.header(page)?;
-            let again = wrong(page, "it is visited more than once");
+            let again = || wrong(page, "it is visited more than once");
             let left = self.pages_left.checked_sub(header.pages());
-            self.pages_left = left.ok_or(again)?;
+            self.pages_left = left.ok_or_else(again)?;
             let bytes = self.file.read(page, &header)?;
             match header.kind {
                 LEAF => self.leaf(page, &bytes, header.count)?,
@@ -225,7 +216,7 @@ impl TreeWalk<'_, '_> {
                     let child = |at: usize| u64_at(&bytes, HEADER_BYTES + at * ELEMENT_BYTES + 8);
                     let children = (0..usize::from(header.count)).map(child);
                     let children: Option<Vec<u64>> = children.collect();
-                    let children = children.ok_or(short(page))?;
+                    let children = children.ok_or_else(|| short(page))?;
                     if (waiting.len() + children.len()) as u64 > self.pages_left {
                         return Err(wrong(page, "it has too many child pages"));
                     }
@@ -243,7 +234,7 @@ impl TreeWalk<'_, '_> {
         let mut free_from = 0;
         for at in 0..usize::from(count) {
             let at = HEADER_BYTES + at * ELEMENT_BYTES;
-            let number = |offset| u32_at(bytes, at + offset).ok_or(short(page));
+            let number = |offset| u32_at(bytes, at + offset).ok_or_else(|| short(page));
             let (flags, position) = (number(0)?, number(4)? as usize);
             let (key_bytes, value_bytes) = (number(8)? as usize, number(12)? as usize);
             if (flags == IS_BUCKET) != self.has_buckets {
@@ -252,8 +243,8 @@ impl TreeWalk<'_, '_> {
             let begin = at + position;
             let middle = begin + key_bytes;
             let end = middle + value_bytes;
-            let key = bytes.get(begin..middle).ok_or(short(page))?;
-            let value = bytes.get(middle..end).ok_or(short(page))?;
+            let key = bytes.get(begin..middle).ok_or_else(|| short(page))?;
+            let value = bytes.get(middle..end).ok_or_else(|| short(page))?;
             if begin < free_from {
                 return Err(wrong(page, "its records overlap"));
             }

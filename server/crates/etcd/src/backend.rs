@@ -83,7 +83,7 @@ impl BackendMeta {
             file.records(&bucket, &mut |key, value| {
                 self.take(&name, key, value).map_err(|what| {
                     let (name, key) = (name.escape_ascii(), key.escape_ascii());
-                    BoltError::Record(format!("bucket {name}, key {key}: {what}"))
+                    BoltError::Invalid(format!("bucket {name}, key {key}: {what}"))
                 })
             })?;
         }

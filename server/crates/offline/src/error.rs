@@ -100,10 +100,7 @@ impl OfflineError {
         let path = path.display().to_string();
         move |source| match source {
             BoltError::Later(what) => Self::LaterSnapshot { path, what },
-            BoltError::Io(_)
-            | BoltError::File(_)
-            | BoltError::Page { .. }
-            | BoltError::Record(_) => Self::Broken { path, source },
+            BoltError::Io(_) | BoltError::Invalid(_) => Self::Broken { path, source },
         }
     }
 

@@ -42,7 +42,7 @@ pub(super) fn read(value: &[u8], own: Level) -> Result<Option<Level>, BoltError>
             "it has feature level {level}, and this release has {own}; use release {release} or later"
         ))),
         Some((level, _)) => Ok(Some(level)),
-        None => Err(BoltError::Record(
+        None => Err(BoltError::Invalid(
             "the record of the feature level cannot be decoded".into(),
         )),
     }
@@ -81,7 +81,7 @@ mod tests {
         for wrong in ["", "3", "x of release 0.9.0"] {
             let record = in_bucket(format!("u{LEVEL}{wrong}").as_bytes());
             assert!(
-                matches!(read(&record, 1), Err(BoltError::Record(_))),
+                matches!(read(&record, 1), Err(BoltError::Invalid(_))),
                 "{wrong}"
             );
         }

@@ -61,7 +61,7 @@ pub fn read_auth(path: &Path, length: u64) -> Result<Auth, BoltError> {
 /// Fails if a counter of the imported state is too close to the limit.
 fn check(machine: &StateMachine) -> Result<(), BoltError> {
     let checked = machine.check_import();
-    checked.map_err(|error| BoltError::Record(error.to_string()))
+    checked.map_err(|error| BoltError::Invalid(error.to_string()))
 }
 
 /// An open snapshot file and its buckets, by name.
@@ -90,7 +90,7 @@ impl SnapshotBuckets {
     }
 
     pub(super) fn keys(&self, each: &mut VisitRecord<'_>) -> Result<(), BoltError> {
-        let missing = || BoltError::File("the snapshot has no bucket \"key\"".into());
+        let missing = || BoltError::Invalid("the snapshot has no bucket \"key\"".into());
         let keys = self.find(KEY).ok_or_else(missing)?;
         self.file.records(keys, each)
     }
@@ -118,7 +118,7 @@ impl SnapshotBuckets {
             let text = format!(
                 "the snapshot is compacted up to revision {compacted}, so revision {up_to} cannot be restored"
             );
-            return Err(BoltError::Record(text).into());
+            return Err(BoltError::Invalid(text).into());
         }
         self.import_leases(&mut machine.kv)?;
         let finish = machine.kv.finish_import(finished, scheduled);
@@ -140,7 +140,7 @@ impl SnapshotBuckets {
         let (mut last, mut stopped) = ((Revision::NONE, 0), None);
         let read = self.keys(&mut |key, value| {
             let wrong =
-                |what: &str| BoltError::Record(format!("record {}: {what}", key.escape_ascii()));
+                |what: &str| BoltError::Invalid(format!("record {}: {what}", key.escape_ascii()));
             let (main, sub, deletes) =
                 parse_revision(key).ok_or_else(|| wrong("its key is not a revision"))?;
             if (main, sub) <= last {
@@ -169,7 +169,7 @@ impl SnapshotBuckets {
             machine.kv.import_version(&version).map_err(refused)?;
             built(machine, key.len() + value.len()).map_err(|error| {
                 stopped = Some(error);
-                BoltError::File("the caller has stopped".into())
+                BoltError::Invalid("the caller has stopped".into())
             })
         });
         match stopped {
@@ -186,7 +186,7 @@ impl SnapshotBuckets {
             let names = [FINISHED_COMPACT, SCHEDULED_COMPACT];
             if let Some(at) = names.iter().position(|name| name.as_bytes() == key) {
                 let (main, ..) = parse_revision(value).ok_or_else(|| {
-                    BoltError::Record(format!("{}: its value is not a revision", names[at]))
+                    BoltError::Invalid(format!("{}: its value is not a revision", names[at]))
                 })?;
                 found[at] = main;
             }
@@ -202,7 +202,7 @@ impl SnapshotBuckets {
             let id = LeaseId(stored.id);
             if key != stored.id.to_be_bytes() {
                 let text = format!("lease {id}: its record has another id");
-                return Err(BoltError::Record(text));
+                return Err(BoltError::Invalid(text));
             }
             let lease = Lease { ttl_s: stored.ttl_s, remaining_ttl_s: stored.remaining_ttl_s };
             kv.import_lease(id, lease).map_err(refused)
@@ -217,7 +217,7 @@ impl SnapshotBuckets {
             } else if key == AUTH_REVISION.as_bytes() {
                 let number = value.try_into().map(u64::from_be_bytes);
                 revision = number.map_err(|_| {
-                    BoltError::Record(format!("{AUTH_REVISION}: its value is not a number"))
+                    BoltError::Invalid(format!("{AUTH_REVISION}: its value is not a number"))
                 })?;
             }
             Ok(())
@@ -280,7 +280,7 @@ impl SnapshotBuckets {
                 return Ok(());
             }
             let (key, value) = decode_witan_record(value).ok_or_else(|| {
-                BoltError::Record(
+                BoltError::Invalid(
                     "a record in the bucket of Witan's own state cannot be decoded".into(),
                 )
             })?;
@@ -289,7 +289,7 @@ impl SnapshotBuckets {
                 Some(section) => Err(refused(record::CorruptRecord::later(format!(
                     "a record has the unknown section {section}"
                 )))),
-                None => Err(BoltError::Record("a record has an empty key".into())),
+                None => Err(BoltError::Invalid("a record has an empty key".into())),
             }
         })?;
         let loaded = machine.tree.finish_load();
@@ -300,7 +300,7 @@ impl SnapshotBuckets {
 /// Decodes a record, or the key of one. `what` names it in the error.
 fn decode<M: prost::Message + Default>(what: &str, bytes: &[u8]) -> Result<M, BoltError> {
     let decoded = M::decode(bytes);
-    decoded.map_err(|error| BoltError::Record(format!("{what} cannot be decoded: {error}")))
+    decoded.map_err(|error| BoltError::Invalid(format!("{what} cannot be decoded: {error}")))
 }
 
 /// Returns the name of a user or role as text. Fails if it is empty or differs from its key.
@@ -308,7 +308,7 @@ fn name(key: &[u8], name: &[u8]) -> Result<String, BoltError> {
     let text = std::str::from_utf8(name).ok().filter(|_| key == name);
     let text = text.filter(|text| !text.is_empty());
     let wrong = || {
-        BoltError::Record(format!(
+        BoltError::Invalid(format!(
             "{}: its name is empty, not UTF-8 or different from its key",
             key.escape_ascii()
         ))
@@ -316,11 +316,11 @@ fn name(key: &[u8], name: &[u8]) -> Result<String, BoltError> {
     text.map(str::to_owned).ok_or_else(wrong)
 }
 
-/// Converts the refusal of a record to `Later` or `Record`.
+/// Converts the refusal of a record to `Later` or `Invalid`.
 fn refused(error: record::CorruptRecord) -> BoltError {
     match error.is_later() {
         true => BoltError::Later(error.to_string()),
-        false => BoltError::Record(error.to_string()),
+        false => BoltError::Invalid(error.to_string()),
     }
 }
 
@@ -331,7 +331,7 @@ pub fn bump_revision(kv: &mut Kv, by: u64) -> Result<(), BoltError> {
     let raised = i64::try_from(by)
         .ok()
         .and_then(|by| latest.0.checked_add(by));
-    let main = raised.ok_or_else(|| BoltError::Record("the revision is too high".into()))?;
+    let main = raised.ok_or_else(|| BoltError::Invalid("the revision is too high".into()))?;
     let main = Revision(main);
     let nothing = ImportedVersion { main, ..ImportedVersion::default() };
     kv.import_version(&nothing).map_err(refused)?;

@@ -53,9 +53,9 @@ pub fn status(path: &Path, length: u64) -> Result<SnapshotStatus, BoltError> {
             }
             let shown = key.escape_ascii();
             let (main, _, deletes) = parse_revision(key)
-                .ok_or_else(|| BoltError::Record(format!("cannot parse revision key: {shown}")))?;
+                .ok_or_else(|| BoltError::Invalid(format!("cannot parse revision key: {shown}")))?;
             let pair = mvccpb::KeyValue::decode(value).map_err(|error| {
-                BoltError::Record(format!("cannot unmarshal value, key: {shown} err: {error}"))
+                BoltError::Invalid(format!("cannot unmarshal value, key: {shown} err: {error}"))
             })?;
             revision = main.0;
             if deletes {

@@ -255,7 +255,7 @@ fn an_import_ends_with_the_error_of_its_caller() {
     let stopped = read(&path, data.len() as u64, None, &mut |machine, _| {
         left -= 1;
         match left {
-            0 => Err(BoltError::Record(machine.kv.revision().to_string())),
+            0 => Err(BoltError::Invalid(machine.kv.revision().to_string())),
             _ => Ok(()),
         }
     });
