@@ -19,36 +19,14 @@ const PART_BYTES: usize = 1 << 20;
 
 /// The reason why a digest was not found or does not match. The messages are etcdutl's.
 #[derive(Debug, thiserror::Error)]
-pub enum DigestError {
-    /// A file operation failed.
-    #[error("{verb} {path}: {}", text::io_error(source))]
-    File {
-        /// The failed operation: `open`, `read` or `stat`.
-        verb: &'static str,
-        /// Path of the snapshot.
-        path: String,
-        /// The operating system's error.
-        source: io::Error,
-    },
-    /// The file differs from its digest.
-    #[error(
-        "expected sha256 {}, got {}",
-        text::byte_slice(expected),
-        text::byte_slice(got)
-    )]
-    Mismatch {
-        /// The digest in the file.
-        expected: [u8; DIGEST_BYTES as usize],
-        /// The digest of the snapshot.
-        got: [u8; DIGEST_BYTES as usize],
-    },
-}
+#[error("{0}")]
+pub struct DigestError(String);
 
 impl DigestError {
-    /// Returns a function for `map_err` that creates [`Self::File`] for the snapshot at `path`.
+    /// Returns a function for `map_err`. `verb` is the failed operation: `open`, `read` or `stat`.
     fn file(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.display().to_string();
-        move |source| Self::File { verb, path, source }
+        move |error| Self(format!("{verb} {path}: {}", text::io_error(&error)))
     }
 }
 
@@ -83,8 +61,10 @@ pub fn check(path: &Path, length: u64, progress: &mut dyn FnMut(usize)) -> Resul
         .map_err(DigestError::file("read", path))?;
     let got: [u8; DIGEST_BYTES as usize] = digest.finalize().into();
     if got == expected {
-        Ok(())
-    } else {
-        Err(DigestError::Mismatch { expected, got })
+        return Ok(());
     }
+    let (expected, got) = (text::byte_slice(&expected), text::byte_slice(&got));
+    Err(DigestError(format!(
+        "expected sha256 {expected}, got {got}"
+    )))
 }
