@@ -40,21 +40,14 @@ pub(super) fn stop(pass: &Pass<'_>) -> Option<Step> {
 /// Returns the step that prepares the next claim for the restore. Retires every claim to which the cluster does not return,
 /// even one that is retired only until another member votes (`held`).
 fn set_aside(pass: &Pass<'_>, restore: &RestoreStatus) -> Option<Step> {
-    let wanted: Vec<_> = restore
-        .disks
-        .iter()
-        .filter_map(|name| ordinal(name))
-        .collect();
-    pass.seen.ordinals.iter().find_map(|(ordinal, seen)| {
-        let ordinal = *ordinal;
+    pass.seen.ordinals.iter().find_map(|(at, seen)| {
         let claim = seen.claim.as_ref().filter(|claim| !claim.deleting)?;
-        let starts = wanted.contains(&ordinal);
-        let aside = claim.retired && !claim.held;
-        match (starts, aside) {
-            (true, _) => claim.retired.then_some(Step::ReviveClaim(ordinal)),
-            (false, false) => Some(Step::RetireClaim { ordinal, held: false }),
-            (false, true) => None,
+        let mut disks = restore.disks.iter();
+        if disks.any(|name| ordinal(name) == Some(*at)) {
+            return claim.retired.then_some(Step::ReviveClaim(*at));
         }
+        let is_set_aside = claim.retired && !claim.held;
+        (!is_set_aside).then_some(Step::RetireClaim { ordinal: *at, held: false })
     })
 }
 
@@ -66,8 +59,6 @@ fn next_ordinal(pass: &Pass<'_>) -> Ordinal {
 /// Returns the lowest ordinal of the initial members, which is 0 unless a restore recorded a different ordinal.
 pub(super) fn first_ordinal(pass: &Pass<'_>) -> Ordinal {
     let restore = pass.status.restore.as_ref();
-    let first = restore.and_then(|restore| restore.first_ordinal);
-    first
-        .and_then(|first| Ordinal::try_from(first).ok())
-        .unwrap_or_default()
+    let first = restore.and_then(|restore| Ordinal::try_from(restore.first_ordinal?).ok());
+    first.unwrap_or_default()
 }

@@ -40,12 +40,10 @@ pub(super) fn forked(pass: &Pass<'_>) -> Option<Step> {
     let mut degraded = conditions.filter(|one| one.type_ == "Degraded" && one.status == "True");
     let was_forked = degraded.any(|one| one.reason == FORKED);
     let remains = was_forked
-        && pass.seen.ordinals.iter().any(|(ordinal, at)| {
-            let pod = at.pod.as_ref().is_some_and(|pod| !pod.deleting);
-            let claim = at
-                .claim
-                .as_ref()
-                .is_some_and(|claim| !claim.deleting && !claim.retired);
+        && pass.seen.ordinals.iter().any(|(ordinal, seen)| {
+            let pod = seen.pod.as_ref().is_some_and(|pod| !pod.deleting);
+            let claim = seen.claim.as_ref();
+            let claim = claim.is_some_and(|claim| !claim.deleting && !claim.retired);
             list.of(*ordinal).is_none() && (pod || claim)
         });
     (forked || remains || lacks_most_recorded_voters(pass, list)).then(|| idle(Why::Forked))
@@ -53,12 +51,9 @@ pub(super) fn forked(pass: &Pass<'_>) -> Option<Step> {
 
 /// Returns whether a confirmed list lacks most of the voters in the status. The operator removes only one member per pass.
 fn lacks_most_recorded_voters(pass: &Pass<'_>, list: &Membership) -> bool {
-    let before = pass
-        .status
-        .members
-        .iter()
-        .filter(|member| !member.is_learner);
-    let ids = before.filter_map(|member| MemberId::from_str_radix(member.id.as_deref()?, 16).ok());
+    let recorded = pass.status.members.iter();
+    let voters = recorded.filter(|member| !member.is_learner);
+    let ids = voters.filter_map(|member| MemberId::from_str_radix(member.id.as_deref()?, 16).ok());
     let left = ids.clone().filter(|id| list.by_id(*id).is_some());
     let restore = pass.status.restore.as_ref();
     let restores = restore.is_some_and(|restore| restore.phase != RestorePhase::Done);
