@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use witan_base::version;
 use witan_config::{Config, FlightRecorder};
-use witan_recorder::{RecordedReplica, Ring, RingSettings, Sink};
+use witan_recorder::{RecordedReplica, Ring, Sink, format::Head};
 use witan_replica::{host::Recovered, replica};
 use witan_storage::{SpaceMonitor, SpaceStatus};
 
@@ -31,15 +31,14 @@ pub(super) fn folder(config: &Config) -> Option<PathBuf> {
 /// Opens the flight recorder. Returns `None` if it is disabled, or after logging a failure: the member must start without it.
 fn open(config: &Config, member: u64, space: Arc<SpaceStatus>) -> Option<Box<dyn Sink>> {
     let FlightRecorder { bytes, values } = config.settings.flight_recorder;
-    let settings = RingSettings {
-        folder: folder(config)?,
-        bytes,
+    let head = Head {
         member,
         version: version::WITAN.into(),
         values_in_clear: values,
+        ..Head::default()
     };
-    let folder = settings.folder.clone();
-    match Ring::open(settings, Box::new(move || space.is_low())) {
+    let (folder, is_low) = (folder(config)?, Box::new(move || space.is_low()));
+    match Ring::open(folder.clone(), bytes, head, is_low) {
         Ok(ring) => Some(Box::new(ring)),
         Err(error) => {
             let folder = folder.display();

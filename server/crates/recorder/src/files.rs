@@ -7,11 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{
-    format::Head,
-    frame,
-    ring::{RingSettings, now_ns},
-};
+use crate::{format::Head, frame, ring::now_ns};
 
 const SEGMENTS: u64 = 8;
 
@@ -38,25 +34,19 @@ pub(crate) struct Files {
 
 impl Files {
     /// Creates the directory if necessary and starts a new file after the existing files.
-    pub(crate) fn open(settings: RingSettings) -> io::Result<Self> {
-        let head = Head {
-            began_ns: now_ns(),
-            member: settings.member,
-            version: settings.version,
-            values_in_clear: settings.values_in_clear,
-        };
+    pub(crate) fn open(folder: PathBuf, bytes: u64, head: Head) -> io::Result<Self> {
+        fs::create_dir_all(&folder)?;
+        let number = numbers(&folder)?.last().copied().unwrap_or(0);
         let mut files = Self {
-            head,
-            folder: settings.folder,
-            bytes: settings.bytes,
-            segment_bytes: settings.bytes / SEGMENTS,
-            number: 0,
+            head: Head { began_ns: now_ns(), ..head },
+            folder,
+            bytes,
+            segment_bytes: bytes / SEGMENTS,
+            number,
             file: None,
             written: 0,
             has_frames: false,
         };
-        fs::create_dir_all(&files.folder)?;
-        files.number = numbers(&files.folder)?.last().copied().unwrap_or(0);
         files.begin_next()?;
         Ok(files)
     }

@@ -30,4 +30,4 @@ pub use handed::HandedFiles;
 pub use read::ReadError;
 pub use recorded::{RecordedReplica, Sink};
 pub use replay::{Player, Replayed, ShownTurn, Verdict, replay};
-pub use ring::{IsLow, Ring, RingSettings};
+pub use ring::Ring;

@@ -15,27 +15,12 @@ use witan_replica::{host::Recovered, replica::Config};
 
 use crate::{
     files::Files,
-    format::{FRAME_BYTES_MAX, Gap, Part, Turn},
+    format::{FRAME_BYTES_MAX, Gap, Head, Part, Turn},
     frame,
     recorded::Sink,
 };
 
 const WRITE_INTERVAL: Duration = Duration::from_millis(20);
-
-/// The location, size and owner of a ring.
-#[derive(Clone, Debug)]
-pub struct RingSettings {
-    /// The directory, which is created if necessary.
-    pub folder: PathBuf,
-    /// Maximum total size in bytes of all files, unless a single turn is larger.
-    pub bytes: u64,
-    /// Id of the member.
-    pub member: u64,
-    /// Version of the program.
-    pub version: String,
-    /// Whether values are recorded in clear.
-    pub values_in_clear: bool,
-}
 
 #[derive(Debug, Default)]
 struct Queued {
@@ -58,29 +43,32 @@ impl Queue {
     }
 }
 
-/// Returns whether the disk has so little free space that the recorder must leave it to the log.
-pub type IsLow = Box<dyn Fn() -> bool + Send>;
-
 /// A sink that writes to the files of a ring.
 pub struct Ring {
-    is_low: IsLow,
+    is_low: Box<dyn Fn() -> bool + Send>,
     queue: Arc<Queue>,
     values_in_clear: bool,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Ring {
-    /// Creates the directory and its first file and starts the writing thread. Fails with `StorageFull` if `is_low` returns
-    /// true.
-    pub fn open(settings: RingSettings, is_low: IsLow) -> io::Result<Self> {
+    /// Creates the directory and its first file and starts the writing thread. `bytes` is the maximum total size of all files,
+    /// unless a single turn is larger. `is_low` returns whether the recorder must leave the free disk space to the log. Fails
+    /// with `StorageFull` if it does.
+    pub fn open(
+        folder: PathBuf,
+        bytes: u64,
+        head: Head,
+        is_low: Box<dyn Fn() -> bool + Send>,
+    ) -> io::Result<Self> {
         if is_low() {
             return Err(io::Error::new(
                 io::ErrorKind::StorageFull,
                 "the disk has too little free space",
             ));
         }
-        let values_in_clear = settings.values_in_clear;
-        let files = Files::open(settings)?;
+        let values_in_clear = head.values_in_clear;
+        let files = Files::open(folder, bytes, head)?;
         let queue = Arc::new(Queue::default());
         let thread = thread::Builder::new().name("recorder".into());
         let shared = queue.clone();

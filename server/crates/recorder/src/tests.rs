@@ -27,9 +27,9 @@ use witan_replica::{
 use witan_tree::{Create, Set, TreeOperation};
 
 use crate::{
-    RecordedReplica, Replayed, Ring, RingSettings, ShownTurn, Sink, Verdict,
+    RecordedReplica, Replayed, Ring, ShownTurn, Sink, Verdict,
     files::Files,
-    format::{Gap, Input, InputKind, MAGIC, Part, Start, Turn},
+    format::{Gap, Head, Input, InputKind, MAGIC, Part, Start, Turn},
     frame::{self, Next},
     read::ReadError,
     redact::Redaction,
@@ -55,13 +55,9 @@ impl Folder {
         Self(folder)
     }
 
-    fn settings(&self, bytes: u64, values_in_clear: bool) -> RingSettings {
-        let (folder, version) = (self.0.clone(), "test".into());
-        RingSettings { folder, bytes, member: 1, version, values_in_clear }
-    }
-
     fn ring(&self, bytes: u64, values_in_clear: bool) -> Ring {
-        Ring::open(self.settings(bytes, values_in_clear), Box::new(|| false)).unwrap()
+        let head = head(values_in_clear);
+        Ring::open(self.0.clone(), bytes, head, Box::new(|| false)).unwrap()
     }
 
     fn files(&self) -> Vec<PathBuf> {
@@ -87,6 +83,11 @@ impl Drop for Folder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+fn head(values_in_clear: bool) -> Head {
+    let version = "test".into();
+    Head { member: 1, version, values_in_clear, ..Head::default() }
 }
 
 struct Nowhere;
@@ -457,8 +458,7 @@ fn turn(number: u64, inputs: usize) -> Turn {
 #[test]
 fn files_keep_their_size_if_many_frames_are_queued() {
     let folder = Folder::new("together");
-    let settings = folder.settings(256 << 10, false);
-    let mut files = Files::open(settings).unwrap();
+    let mut files = Files::open(folder.0.clone(), 256 << 10, head(false)).unwrap();
     let mut frames = Vec::new();
     (1..=6000).for_each(|number| turn(number, 1).append(&mut frames));
     let all = frames.len();
@@ -480,7 +480,7 @@ fn files_keep_their_size_if_many_frames_are_queued() {
 fn the_directory_keeps_its_size_if_turns_are_larger_than_a_file() {
     const RING_BYTES: u64 = 256 << 10;
     let folder = Folder::new("large");
-    let mut files = Files::open(folder.settings(RING_BYTES, false)).unwrap();
+    let mut files = Files::open(folder.0.clone(), RING_BYTES, head(false)).unwrap();
     let mut largest = 0;
     for round in 0..40 {
         // Every third turn is larger than a file of 32 KiB.

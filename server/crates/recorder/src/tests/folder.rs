@@ -25,7 +25,8 @@ fn files_that_the_ring_did_not_create_are_kept() {
 #[test]
 fn nothing_is_written_to_a_full_disk() {
     let folder = Folder::new("low");
-    let refused = Ring::open(folder.settings(1 << 20, false), Box::new(|| true));
+    let is_low = Box::new(|| true);
+    let refused = Ring::open(folder.0.clone(), 1 << 20, head(false), is_low);
     assert_eq!(refused.err().unwrap().kind(), ErrorKind::StorageFull);
     assert!(!folder.0.exists());
 }
