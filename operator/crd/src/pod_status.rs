@@ -81,10 +81,8 @@ fn of_pod(pod: &Pod) -> Option<PodFailure> {
         return Some(PodFailure { reason, message });
     }
     let scheduled = pod_condition(pod, "PodScheduled")?;
-    let reason = scheduled
-        .reason
-        .clone()
-        .filter(|reason| reason == "Unschedulable")?;
+    let reason = scheduled.reason.clone();
+    let reason = reason.filter(|reason| reason == "Unschedulable")?;
     let message = scheduled.message.clone().unwrap_or_default();
     Some(PodFailure { reason, message })
 }

@@ -111,9 +111,8 @@ impl<'a> Pass<'a> {
     pub(super) fn peer_tls_of(&self, ordinal: Ordinal) -> PeerTls {
         let member = self.seen.member(ordinal);
         let Some(member) = member.filter(|member| !member.foreign_address) else {
-            return self
-                .claim(ordinal)
-                .map_or_else(PeerTls::default, |claim| claim.peer_tls);
+            let claim = self.claim(ordinal);
+            return claim.map(|claim| claim.peer_tls).unwrap_or_default();
         };
         if uses_peer_tls(member) {
             PeerTls::On

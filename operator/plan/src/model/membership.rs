@@ -86,11 +86,9 @@ impl Membership {
 
     /// Iterates over the reports of pods in another cluster, with the pods' ordinals.
     pub fn of_other_clusters(&self) -> impl Iterator<Item = (Ordinal, &ClusterReport)> {
-        let reports = self
-            .reports
-            .iter()
-            .map(|(ordinal, report)| (*ordinal, report));
-        reports.filter(|(_, report)| report.cluster_id != self.cluster_id)
+        let reports = self.reports.iter();
+        let others = reports.filter(|(_, report)| report.cluster_id != self.cluster_id);
+        others.map(|(ordinal, report)| (*ordinal, report))
     }
 
     /// Iterates over the ordinals of the pods that serve with another quorum.
