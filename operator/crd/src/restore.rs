@@ -37,8 +37,8 @@ pub struct Restore {
     /// Also restores the changes after the snapshot, up to this time. The restore waits until all these changes are stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to_time: Option<Time>,
-    /// Number to add to the revision of the restored cluster. The skipped revisions count as compacted. Therefore, a watch of a
-    /// client that has seen later revisions than the backup contains fails and is restarted, and does not miss changes.
+    /// Number to add to the revision of the restored cluster. The skipped revisions count as compacted. A client that has seen
+    /// later revisions than the backup contains therefore restarts its watches and misses no changes.
     #[serde(default)]
     #[schemars(range(min = 0, max = 4_000_000_000_000_000_i64))]
     pub bump_revision: i64,
