@@ -6,8 +6,14 @@ use serde_json::{Value, json};
 
 use super::{EtcdBackup, EtcdBackupSchedule, EtcdCluster, EtcdOperation};
 
-/// Returns the CustomResourceDefinitions that `witan-operator crd` prints.
-pub fn definitions() -> [CustomResourceDefinition; 4] {
+/// Returns all CustomResourceDefinitions as YAML documents, which `witan-operator crd` prints.
+pub fn as_yaml() -> Result<String, serde_yaml::Error> {
+    let definitions = definitions();
+    let documents = definitions.iter().map(serde_yaml::to_string);
+    Ok(documents.collect::<Result<Vec<_>, _>>()?.join("---\n"))
+}
+
+pub(super) fn definitions() -> [CustomResourceDefinition; 4] {
     [
         stripped(EtcdCluster::crd()),
         stripped(EtcdBackup::crd()),

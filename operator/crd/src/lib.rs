@@ -36,7 +36,7 @@ pub use backup::{
     EtcdBackupScheduleStatus, EtcdBackupSpec, EtcdBackupStatus, S3Store, Verify, VolumeStore,
 };
 pub use certificates::CertificateRole;
-pub use definition::definitions;
+pub use definition::as_yaml;
 pub use names::{
     ALLOW_LEADER_RESTART, AUTHORITY_OVERLAP, CLIENT_TLS, CLUSTER, CONTAINER, FENCED_MEMBERS,
     READINESS_PATH, ordinal, ports, quorum, speaks_tls,
@@ -66,16 +66,6 @@ pub use status::{
 };
 pub use storage::{AccessMode, ClaimRetention, Medium, Retention, Storage};
 pub use text::{ByteQuantity, OpenObject, Span};
-
-/// Returns all CustomResourceDefinitions as YAML documents.
-///
-/// # Errors
-/// A definition cannot be serialized.
-pub fn as_yaml() -> Result<String, serde_yaml::Error> {
-    let definitions = definitions();
-    let documents = definitions.iter().map(serde_yaml::to_string);
-    Ok(documents.collect::<Result<Vec<_>, _>>()?.join("---\n"))
-}
 
 /// Number of members if the spec does not set it.
 pub const REPLICAS_DEFAULT: i32 = 3;

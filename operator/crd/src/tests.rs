@@ -8,7 +8,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
-    EtcdBackupScheduleSpec, EtcdBackupSpec, EtcdClusterSpec, EtcdOperationSpec, definitions,
+    EtcdBackupScheduleSpec, EtcdBackupSpec, EtcdClusterSpec, EtcdOperationSpec,
+    definition::definitions,
 };
 
 const EXAMPLES: &str = include_str!("../tests/etcdcluster-examples.json");
