@@ -43,22 +43,14 @@ pub(crate) struct Members {
 impl Members {
     /// Creates a channel to each endpoint and reads the files that the flags name. A channel connects at its first call.
     pub(crate) fn new(endpoints: &[String], flags: &ClientFlags) -> Result<Self, BackupError> {
-        Self::of(endpoints.iter(), flags)
-    }
-
-    /// Returns the same members with new connections. If an address belongs to a Service, only a new connection can reach
-    /// another member. Rereads the files, because certificates and the password can change while the process runs.
-    pub(crate) fn reconnected(&self) -> Result<Self, BackupError> {
-        Self::of(self.members.iter().map(|(url, _)| url), &self.flags)
-    }
-
-    /// Creates the channels and reads the files that the flags name. There is a login only if the flags name a user and a
-    /// password file.
-    fn of<'a>(
-        endpoints: impl Iterator<Item = &'a String>,
-        flags: &ClientFlags,
-    ) -> Result<Self, BackupError> {
-        let members = channels(endpoints, &tls(flags)?)?;
+        let tls = tls(flags)?;
+        let members = endpoints.iter().map(|url| {
+            let channel = channel(url, &tls).map_err(|error| {
+                BackupError::internal(format!("--endpoints {url}: {}", innermost(&error)))
+            })?;
+            Ok((url.clone(), channel))
+        });
+        let members = members.collect::<Result<_, BackupError>>()?;
         let login = match (&flags.user, &flags.password_file) {
             (Some(name), Some(file)) => {
                 let password =
@@ -70,37 +62,40 @@ impl Members {
         Ok(Self { members, login, flags: flags.clone() })
     }
 
-    /// Returns the channel to an endpoint. Fails if the endpoint is not in `--endpoints`.
-    pub(crate) fn channel(&self, endpoint: &str) -> Result<&Channel, BackupError> {
-        let known = self.members.iter().find(|(url, _)| url == endpoint);
-        let known = known.map(|(_, channel)| channel);
-        known.ok_or_else(|| BackupError::internal(format!("{endpoint} is not in --endpoints")))
+    /// Returns the same members with new connections. If an address belongs to a Service, only a new connection can reach
+    /// another member. Rereads the files, because certificates and the password can change while the process runs.
+    pub(crate) fn reconnected(&self) -> Result<Self, BackupError> {
+        let endpoints: Vec<_> = self.members.iter().map(|(url, _)| url.clone()).collect();
+        Self::new(&endpoints, &self.flags)
     }
 
-    /// Returns the user's token for a member. Returns `None` if there is no user or authentication is disabled. Also returns
-    /// `None` if the member refuses the password but the client has a certificate.
-    pub(crate) async fn token(
+    /// Returns the channel to an endpoint and the user's token for its member. The token is `None` if there is no user, if
+    /// authentication is disabled, or if the member refuses the password of a client with a certificate.
+    pub(crate) async fn session(
         &self,
         endpoint: &str,
-        channel: &Channel,
-    ) -> Result<Option<AsciiMetadataValue>, BackupError> {
+    ) -> Result<(Channel, Option<AsciiMetadataValue>), BackupError> {
+        let known = self.members.iter().find(|(url, _)| url == endpoint);
+        let unknown = || BackupError::internal(format!("{endpoint} is not in --endpoints"));
+        let channel = known.ok_or_else(unknown)?.1.clone();
         let Some(login) = self.login.clone() else {
-            return Ok(None);
+            return Ok((channel, None));
         };
         let has_certificate = self.flags.cert.is_some();
-        let session = log_in(channel, login, has_certificate, CALL_TIMEOUT).await;
-        match session.map_err(|status| failed(endpoint, "authenticate at", &status))? {
-            LoggedIn::User(token) => Ok(token),
-            LoggedIn::Nobody => Ok(None),
+        let session = log_in(&channel, login, has_certificate, CALL_TIMEOUT).await;
+        let token = match session.map_err(|status| failed(endpoint, "authenticate at", &status))? {
+            LoggedIn::User(token) => token,
+            LoggedIn::Nobody => None,
             LoggedIn::Certificate(refusal) => {
                 tracing::warn!(
                     endpoint,
                     error = refusal.message(),
                     "failed to authenticate with the password; continuing with only the client certificate"
                 );
-                Ok(None)
+                None
             }
-        }
+        };
+        Ok((channel, token))
     }
 }
 
@@ -119,20 +114,6 @@ fn tls(flags: &ClientFlags) -> Result<ClientTlsConfig, BackupError> {
         tls = tls.identity(pair);
     }
     Ok(tls)
-}
-
-/// Returns each URL with a channel that connects at its first call.
-fn channels<'a>(
-    urls: impl Iterator<Item = &'a String>,
-    tls: &ClientTlsConfig,
-) -> Result<Vec<(String, Channel)>, BackupError> {
-    let channels = urls.map(|url| {
-        let channel = channel(url, tls).map_err(|error| {
-            BackupError::internal(format!("--endpoints {url}: {}", innermost(&error)))
-        })?;
-        Ok((url.clone(), channel))
-    });
-    channels.collect()
 }
 
 /// Returns a channel that connects at its first call: with TLS for an `https` URL, else in plaintext.

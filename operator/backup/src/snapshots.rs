@@ -6,10 +6,7 @@ use futures_util::{StreamExt as _, stream, stream::FuturesUnordered};
 use http::Request;
 use http_body_util::{BodyExt as _, Limited};
 use tokio::time::timeout;
-use tonic::{
-    Status, Streaming, body::Body, client::GrpcService, metadata::AsciiMetadataValue,
-    transport::Channel,
-};
+use tonic::{Status, Streaming, body::Body, client::GrpcService, transport::Channel};
 use witan_api::{
     backup::KeysHash,
     v3::etcdserverpb::{
@@ -49,19 +46,17 @@ impl Source for Members {
     }
 
     async fn survey(&self) -> Vec<Result<Report, BackupError>> {
-        let asked: FuturesUnordered<_> = self
-            .members
-            .iter()
-            .map(|(endpoint, _)| status(self, endpoint))
-            .collect();
-        asked.collect().await
+        let members = self.members.iter();
+        let reports = members.map(|(endpoint, _)| status(self, endpoint));
+        reports.collect::<FuturesUnordered<_>>().collect().await
     }
 
     async fn snapshot(&self, endpoint: &str) -> Result<Snapshot, BackupError> {
-        let (mut client, token) = maintenance(self, endpoint).await?;
+        let (channel, token) = self.session(endpoint).await?;
+        let mut client = MaintenanceClient::new(channel);
         let refused = |status: Status| failed(endpoint, "get a snapshot of", &status);
-        let asked = client.snapshot(request(SnapshotRequest {}, token));
-        let mut stream = within(FIRST_PIECE_TIMEOUT, asked)
+        let call = client.snapshot(request(SnapshotRequest {}, token));
+        let mut stream = within(FIRST_PIECE_TIMEOUT, call)
             .await
             .map_err(refused)?
             .into_inner();
@@ -78,9 +73,10 @@ impl Source for Members {
     }
 
     async fn keys_hash(&self, endpoint: &str, revision: i64) -> Result<KeysHash, BackupError> {
-        let (mut client, token) = maintenance(self, endpoint).await?;
-        let asked = client.hash_kv(request(HashKvRequest { revision }, token));
-        let answer = within(HASH_TIMEOUT, asked).await;
+        let (channel, token) = self.session(endpoint).await?;
+        let mut client = MaintenanceClient::new(channel);
+        let call = client.hash_kv(request(HashKvRequest { revision }, token));
+        let answer = within(HASH_TIMEOUT, call).await;
         let answer =
             answer.map_err(|status| failed(endpoint, "get a hash of the key space of", &status))?;
         let answer = answer.into_inner();
@@ -103,33 +99,31 @@ async fn next(
     }
 }
 
-/// Returns a client of a member's Maintenance service and the token for its calls, if it needs one.
-async fn maintenance(
-    members: &Members,
-    endpoint: &str,
-) -> Result<(MaintenanceClient<Channel>, Option<AsciiMetadataValue>), BackupError> {
-    let channel = members.channel(endpoint)?;
-    let token = members.token(endpoint, channel).await?;
-    Ok((MaintenanceClient::new(channel.clone()), token))
-}
-
 /// Queries a member's status and release. A voter must also answer a linearizable read and must not have the CORRUPT alarm; if
 /// it fails either check, `cut_off` says why. Fails if the status cannot be read.
 async fn status(members: &Members, endpoint: &str) -> Result<Report, BackupError> {
-    let (mut client, token) = maintenance(members, endpoint).await?;
-    let asked = client.status(request(StatusRequest {}, token.clone()));
-    let status = within(CALL_TIMEOUT, asked).await;
+    let (channel, token) = members.session(endpoint).await?;
+    let mut client = MaintenanceClient::new(channel.clone());
+    let call = client.status(request(StatusRequest {}, token.clone()));
+    let status = within(CALL_TIMEOUT, call).await;
     let status = status.map_err(|status| failed(endpoint, "get the status of", &status))?;
     let status = status.into_inner();
     let header = status.header.unwrap_or_default();
     let cut_off = match corruption(&status.errors, header.member_id) {
         None if !status.is_learner => {
-            let answer = read_a_key(members, endpoint, token).await;
-            answer.err().map(|error| unconfirmed_warning(&error))
+            // A member without a quorum cannot answer this read.
+            let mut client = KvClient::new(channel.clone());
+            let answer = within(CALL_TIMEOUT, client.range(request(first_key(), token))).await;
+            answer.err().map(|status| {
+                let error = failed(endpoint, "read a key of", &status);
+                format!(
+                    "the backup can lack acknowledged writes, because the member did not answer a linearizable read: {error}"
+                )
+            })
         }
         corrupt => corrupt,
     };
-    let running = timeout(CALL_TIMEOUT, running(members.channel(endpoint)?.clone())).await;
+    let running = timeout(CALL_TIMEOUT, running(channel)).await;
     Ok(Report {
         endpoint: endpoint.to_owned(),
         is_leader: status.leader == header.member_id,
@@ -141,12 +135,6 @@ async fn status(members: &Members, endpoint: &str) -> Result<Report, BackupError
         running: running.ok().flatten().unwrap_or_default(),
         cut_off,
     })
-}
-
-fn unconfirmed_warning(error: &BackupError) -> String {
-    format!(
-        "the backup can lack acknowledged writes, because the member did not answer a linearizable read: {error}"
-    )
 }
 
 /// Returns why the CORRUPT alarm makes a snapshot of `member` doubtful; `None` if the alarm is raised neither for the member nor
@@ -186,18 +174,6 @@ async fn running(mut channel: Channel) -> Option<RunningRelease> {
     let body = Limited::new(answer.into_body(), PAGE_BYTES_MAX);
     let body = body.collect().await.ok()?.to_bytes();
     serde_json::from_slice(&body).ok()
-}
-
-/// Makes a linearizable read, which a member without a quorum cannot answer.
-async fn read_a_key(
-    members: &Members,
-    endpoint: &str,
-    token: Option<AsciiMetadataValue>,
-) -> Result<(), BackupError> {
-    let mut client = KvClient::new(members.channel(endpoint)?.clone());
-    let answer = within(CALL_TIMEOUT, client.range(request(first_key(), token))).await;
-    let answer = answer.map_err(|status| failed(endpoint, "read a key of", &status));
-    answer.map(drop)
 }
 
 #[cfg(test)]

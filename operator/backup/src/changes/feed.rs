@@ -63,8 +63,7 @@ impl Feed {
         endpoint: &str,
         from: i64,
     ) -> Result<Self, BackupError> {
-        let channel = members.channel(endpoint)?;
-        let token = members.token(endpoint, channel).await?;
+        let (channel, token) = members.session(endpoint).await?;
         let create = WatchRequest {
             request_union: Some(RequestUnion::CreateRequest(WatchCreateRequest {
                 key: FIRST_KEY.into(),
@@ -87,7 +86,7 @@ impl Feed {
             head: Head::default(),
             watch: watch.into_inner(),
             kv: KvClient::new(channel.clone()),
-            leases: LeaseClient::new(channel.clone()),
+            leases: LeaseClient::new(channel),
             token,
         })
     }
