@@ -33,7 +33,7 @@ async fn accept(store: &Store, verified: &BackupRecord) -> Result<BackupRecord, 
     let data = format!("{name}{DATA}");
     let stored = store.record(name).await?;
     let stored = stored.filter(|stored| stored.sha256 == verified.sha256);
-    let size = store.size(&data).await?;
+    let size = store.head(&data).await?.map(|found| found.size);
     let Some(mut record) = stored.filter(|stored| size == Some(stored.bytes)) else {
         let message = format!(
             "{} is not the verified backup: another process has replaced or removed it; verify it again",

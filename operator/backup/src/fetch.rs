@@ -117,7 +117,7 @@ async fn choose(
         }
         let before = until.filter(|until| *until != Until::Newest);
         let before = before.map(|until| format!(" at or before {until}"));
-        let (before, url) = (before.unwrap_or_default(), store.folder_url());
+        let (before, url) = (before.unwrap_or_default(), &store.folder_url);
         return missing(match unverified.first() {
             Some(BackupRecord { name, .. }) => format!(
                 "there is no verified backup{before} in {url}: the verification of {name} has not succeeded; to fetch it \

@@ -130,17 +130,18 @@ async fn existing_or_delete_stale(
     name: &str,
 ) -> Result<Option<BackupRecord>, BackupError> {
     let (file, data) = (format!("{name}{RECORD}"), format!("{name}{DATA}"));
-    let Some(record) = store.record(name).await? else {
-        if store.small_file(&file).await?.is_some() {
-            let message = format!(
-                "{} exists but is not a record of a backup; use another name",
-                store.url(&file)
-            );
-            return Err(BackupError::new(Reason::AlreadyExists, message));
-        }
+    let Some(json) = store.small_file(&file).await? else {
         return Ok(None);
     };
-    if store.size(&data).await? == Some(record.bytes) {
+    let Ok(record) = serde_json::from_slice::<BackupRecord>(&json) else {
+        let message = format!(
+            "{} exists but is not a record of a backup; use another name",
+            store.url(&file)
+        );
+        return Err(BackupError::new(Reason::AlreadyExists, message));
+    };
+    let size = store.head(&data).await?.map(|found| found.size);
+    if size == Some(record.bytes) {
         tracing::info!(name, "the backup exists already");
         return Ok(Some(record));
     }

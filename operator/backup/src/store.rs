@@ -6,7 +6,8 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 use object_store::{
-    ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, local::LocalFileSystem, path::Path,
+    ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, local::LocalFileSystem,
+    path::Path,
 };
 use witan_api::backup::BackupRecord;
 
@@ -26,7 +27,7 @@ const RECORD_BYTES_MAX: u64 = 1 << 20;
 pub(crate) struct Store {
     objects: Arc<dyn ObjectStore>,
     prefix: Path,
-    url: String,
+    pub(crate) folder_url: String,
     /// The directory, if the store is a file system.
     folder: Option<PathBuf>,
 }
@@ -40,7 +41,7 @@ pub(crate) struct StoredFile {
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.url)
+        f.write_str(&self.folder_url)
     }
 }
 
@@ -56,23 +57,20 @@ impl Store {
 
     /// Opens a location. Fails if a directory does not exist; does not check a bucket.
     pub(crate) fn open(at: &Location, s3: &S3Flags) -> Result<Self, BackupError> {
-        let url = at.url();
+        let folder_url = at.url();
         match at {
             Location::Bucket { bucket, prefix } => {
                 let objects = Arc::new(s3::open(bucket, s3)?);
-                Ok(Self { objects, prefix: prefix.clone(), url, folder: None })
+                let prefix = prefix.clone();
+                Ok(Self { objects, prefix, folder_url, folder: None })
             }
             Location::Folder(folder) => {
                 let files = LocalFileSystem::new_with_prefix(folder)
-                    .map_err(|error| store_error::explain(&format!("open {url}"), &error))?;
+                    .map_err(|error| store_error::explain(&format!("open {folder_url}"), &error))?;
                 // With fsync, a file gets its name only once its bytes are on the disk.
                 let objects = Arc::new(files.with_fsync(true));
-                Ok(Self {
-                    objects,
-                    prefix: Path::default(),
-                    url,
-                    folder: Some(folder.clone()),
-                })
+                let (prefix, folder) = (Path::default(), Some(folder.clone()));
+                Ok(Self { objects, prefix, folder_url, folder })
             }
         }
     }
@@ -82,7 +80,7 @@ impl Store {
         Self {
             objects,
             prefix: Path::from("of/test"),
-            url: "s3://test/of/test".to_owned(),
+            folder_url: "s3://test/of/test".to_owned(),
             folder: None,
         }
     }
@@ -92,7 +90,7 @@ impl Store {
         Self {
             objects: self.objects.clone(),
             prefix: self.path(name),
-            url: self.url(name),
+            folder_url: self.url(name),
             folder: self.folder.as_ref().map(|folder| folder.join(name)),
         }
     }
@@ -105,11 +103,7 @@ impl Store {
     }
 
     pub(crate) fn url(&self, file: &str) -> String {
-        format!("{}/{file}", self.url)
-    }
-
-    pub(crate) fn folder_url(&self) -> &str {
-        &self.url
+        format!("{}/{file}", self.folder_url)
     }
 
     fn path(&self, file: &str) -> Path {
@@ -129,9 +123,9 @@ impl Store {
     /// Returns the files directly in the directory.
     pub(crate) async fn files(&self) -> Result<Vec<StoredFile>, BackupError> {
         let listed = self.objects.list_with_delimiter(Some(&self.prefix)).await;
-        let listed =
-            listed.map_err(|error| store_error::explain(&format!("list {}", self.url), &error))?;
-        let file = |object: object_store::ObjectMeta| {
+        let doing = format!("list {}", self.folder_url);
+        let listed = listed.map_err(|error| store_error::explain(&doing, &error))?;
+        let file = |object: ObjectMeta| {
             let name = object.location.filename()?.to_owned();
             let written_at = Timestamp::from_second(object.last_modified.timestamp()).ok()?;
             Some(StoredFile { name, bytes: object.size, written_at })
@@ -217,23 +211,19 @@ impl Store {
         begun.map_err(|error| self.failed("write", &file, &error))
     }
 
-    /// Returns the size of a file in bytes; `None` if the file does not exist.
-    pub(crate) async fn size(&self, file: &str) -> Result<Option<u64>, BackupError> {
+    /// Returns the metadata of a file; `None` if the file does not exist.
+    pub(crate) async fn head(&self, file: &str) -> Result<Option<ObjectMeta>, BackupError> {
         match self.objects.head(&self.path(file)).await {
-            Ok(found) => Ok(Some(found.size)),
+            Ok(found) => Ok(Some(found)),
             Err(error) if store_error::is_missing_object(&error) => Ok(None),
-            Err(error) => Err(self.failed("get the size of", file, &error)),
+            Err(error) => Err(self.failed("get the metadata of", file, &error)),
         }
     }
 
-    /// Returns the tag of a file, which changes when the file is replaced; `None` if the store has no tags or the file does not
-    /// exist.
-    pub(crate) async fn e_tag(&self, file: &str) -> Result<Option<String>, BackupError> {
-        match self.objects.head(&self.path(file)).await {
-            Ok(found) => Ok(found.e_tag),
-            Err(error) if store_error::is_missing_object(&error) => Ok(None),
-            Err(error) => Err(self.failed("get the tag of", file, &error)),
-        }
+    /// Reads an entire file into memory.
+    pub(crate) async fn bytes(&self, file: &str) -> Result<Bytes, BackupError> {
+        let read = async { self.objects.get(&self.path(file)).await?.bytes().await };
+        read.await.map_err(|error| self.failed("read", file, &error))
     }
 
     /// Starts to read a file. Returns its size in bytes and its stream.

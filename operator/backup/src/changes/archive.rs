@@ -66,7 +66,7 @@ impl ClusterArchive {
     /// Opens the archive of a cluster at the end of its log.
     pub(super) async fn of(location: &Store, cluster_id: u64) -> Result<Self, BackupError> {
         let segments = SegmentStore::of(location, &format!("{cluster_id:x}"))?;
-        segments.sweep();
+        segments.store.sweep("");
         let ids = segments.ids().await?;
         let tail = Tail::read(&segments, &ids).await?;
         let mut archive = Self {
@@ -94,7 +94,7 @@ impl ClusterArchive {
     /// Continues the log at `tail` and drops pending changes.
     pub(super) fn resume_at(&mut self, tail: Tail) {
         tracing::info!(
-            to = self.segments.folder_url(),
+            to = self.segments.store.folder_url,
             generation = tail.at.generation,
             stored = tail.stored(),
             "storing the changes after this revision"
@@ -112,7 +112,7 @@ impl ClusterArchive {
     /// Returns whether the last time is more than [`AHEAD_MS`] ahead of `now_ms`, so that new changes would get times in the
     /// future.
     pub(super) fn is_ahead(&self, now_ms: i64) -> bool {
-        self.pending.time_ms() > now_ms + AHEAD_MS
+        self.pending.time_ms > now_ms + AHEAD_MS
     }
 
     /// Adds the changes of a watch message to the pending ones. Fails if the message is from another cluster, or if its
@@ -207,7 +207,7 @@ impl ClusterArchive {
                 .filter(|_| groups.is_empty())
                 .or(self.covered_ms);
             // Later changes must not get a time that is already covered.
-            self.pending.not_before(covered_ms + 1);
+            self.pending.time_ms = self.pending.time_ms.max(covered_ms + 1);
         }
         if groups.is_empty() && covered_ms < self.noted_ms + QUIET_MS {
             return None;
@@ -273,7 +273,7 @@ mod tests {
         archive.store_all().await.unwrap();
         assert_eq!(ends(&archive).await, (3, 6, Some(130_001)));
         // The time of later changes is after the covered time.
-        assert_eq!(archive.pending.time_ms(), 130_002);
+        assert_eq!(archive.pending.time_ms, 130_002);
     }
 
     /// The keys of the first lease with this id were deleted with it, and its TTL may have been different.

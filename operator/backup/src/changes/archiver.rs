@@ -246,10 +246,10 @@ impl<'a> Archiver<'a> {
             return Ok(());
         };
         let time_ms = Timestamp::now().as_millisecond();
-        let before = feed.head();
+        let before = feed.head;
         let head = feed.read_head().await?;
         let refused = |why: String| {
-            let message = format!("{}: {why}", feed.endpoint());
+            let message = format!("{}: {why}", feed.endpoint);
             Err(BackupError::new(Reason::SourceRefused, message))
         };
         if head.cluster_id != *cluster_id {

@@ -48,8 +48,9 @@ pub(super) struct Head {
 
 #[derive(Debug)]
 pub(super) struct Feed {
-    endpoint: String,
-    head: Head,
+    pub(super) endpoint: String,
+    /// The result of the last [`Feed::read_head`].
+    pub(super) head: Head,
     watch: Streaming<WatchResponse>,
     kv: KvClient<Channel>,
     leases: LeaseClient<Channel>,
@@ -115,8 +116,8 @@ impl Feed {
         }
     }
 
-    /// Reads the cluster's id, last revision and term from this feed's member, within [`ANSWER_TIMEOUT`]. [`Feed::head`]
-    /// returns the result later. The read is linearizable, so a partitioned member cannot answer.
+    /// Reads the cluster's id, last revision and term from this feed's member, within [`ANSWER_TIMEOUT`]. The
+    /// read is linearizable, so a partitioned member cannot answer.
     pub(super) async fn read_head(&mut self) -> Result<Head, BackupError> {
         let asked = self.kv.range(request(first_key(), self.token.clone()));
         let answer = within(ANSWER_TIMEOUT, asked).await;
@@ -125,11 +126,6 @@ impl Feed {
         let (cluster_id, revision, term) = (header.cluster_id, header.revision, header.raft_term);
         self.head = Head { cluster_id, revision, term };
         Ok(self.head)
-    }
-
-    /// Returns the result of the last [`Feed::read_head`], or the default before the first one.
-    pub(super) fn head(&self) -> Head {
-        self.head
     }
 
     /// Reads the granted TTLs of leases. Omits the leases that the member does not report within [`ANSWER_TIMEOUT`].
@@ -157,9 +153,5 @@ impl Feed {
             );
         }
         granted
-    }
-
-    pub(super) fn endpoint(&self) -> &str {
-        &self.endpoint
     }
 }

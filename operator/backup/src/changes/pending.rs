@@ -24,11 +24,11 @@ pub(super) struct Pending {
     groups: Vec<ChangeGroup>,
     bytes: usize,
     /// The last received revision, or the revision before the first.
-    last: i64,
+    pub(super) last: i64,
     /// Whether the last revision is complete, so that no later message can continue it.
     is_whole: bool,
-    /// The time of the last group, in milliseconds since 1970.
-    time_ms: i64,
+    /// The earliest time of later changes, in milliseconds since 1970.
+    pub(super) time_ms: i64,
 }
 
 impl Pending {
@@ -115,20 +115,6 @@ impl Pending {
         let has_whole = self.is_whole || first.is_some_and(|first| revision(first) < self.last);
         self.bytes >= SEGMENT_BYTES && has_whole
     }
-
-    pub(super) fn last(&self) -> i64 {
-        self.last
-    }
-
-    /// Returns the earliest time of later changes, in milliseconds since 1970.
-    pub(super) fn time_ms(&self) -> i64 {
-        self.time_ms
-    }
-
-    /// Raises the earliest time of later changes to at least `time_ms`.
-    pub(super) fn not_before(&mut self, time_ms: i64) {
-        self.time_ms = self.time_ms.max(time_ms);
-    }
 }
 
 fn bytes_of(group: &ChangeGroup) -> usize {
@@ -170,7 +156,7 @@ mod tests {
             shown(&pending.take_whole()),
             [(110, vec![6, 6]), (120, vec![7])]
         );
-        assert_eq!(pending.last(), 7);
+        assert_eq!(pending.last, 7);
     }
 
     #[test]
@@ -178,7 +164,7 @@ mod tests {
         let mut pending = Pending::after(4, 0);
         pending.add(events(&[5, 6, 6]), true, 1).unwrap();
         pending.drop_part();
-        assert_eq!(pending.last(), 5);
+        assert_eq!(pending.last, 5);
         pending.add(events(&[6, 6, 6]), false, 2).unwrap();
         pending.drop_part();
         let whole = [(1, vec![5]), (2, vec![6, 6, 6])];
@@ -186,7 +172,7 @@ mod tests {
         // A message without changes, such as a progress notification.
         pending.add(Vec::new(), true, 3).unwrap();
         pending.drop_part();
-        assert_eq!(pending.last(), 6);
+        assert_eq!(pending.last, 6);
     }
 
     #[test]
@@ -206,7 +192,7 @@ mod tests {
     fn times_stay_monotonic_if_the_clock_goes_back() {
         let mut pending = Pending::after(4, 100);
         pending.add(events(&[5]), false, 50).unwrap();
-        pending.not_before(200);
+        pending.time_ms = 200;
         pending.add(events(&[6]), false, 150).unwrap();
         assert_eq!(
             shown(&pending.take_whole()),

@@ -15,7 +15,7 @@ const DELETIONS_AT_ONCE: usize = 16;
 
 #[derive(Debug, Clone)]
 pub(crate) struct SegmentStore {
-    store: Store,
+    pub(crate) store: Store,
     cluster_id: String,
 }
 
@@ -25,15 +25,6 @@ impl SegmentStore {
         name::check(cluster_id)?;
         let store = location.below(FOLDER).below(cluster_id);
         Ok(Self { store, cluster_id: cluster_id.to_owned() })
-    }
-
-    /// Deletes partial files that killed processes left.
-    pub(crate) fn sweep(&self) {
-        self.store.sweep("");
-    }
-
-    pub(crate) fn folder_url(&self) -> &str {
-        self.store.folder_url()
     }
 
     /// Returns the ids of the stored segments in ascending order.
@@ -51,7 +42,9 @@ impl SegmentStore {
     /// lost. Fails if another process has stored a different segment with this id.
     pub(crate) async fn append(&self, id: SegmentId, bytes: Bytes) -> Result<(), BackupError> {
         let file = id.file_name();
-        if self.store.put_new(&file, bytes.clone()).await? || self.bytes(id).await? == bytes {
+        if self.store.put_new(&file, bytes.clone()).await?
+            || self.store.bytes(&file).await? == bytes
+        {
             return Ok(());
         }
         let message = format!(
@@ -74,21 +67,9 @@ impl SegmentStore {
         let message = format!(
             "{}: the store overwrites existing files despite If-None-Match; use a store that supports conditional \
              writes",
-            self.folder_url()
+            self.store.folder_url
         );
         Err(BackupError::internal(message))
-    }
-
-    /// Reads the complete file of a segment without decoding it.
-    async fn bytes(&self, id: SegmentId) -> Result<Vec<u8>, BackupError> {
-        let file = id.file_name();
-        let (_, mut pieces) = self.store.read(&file).await?;
-        let mut bytes = Vec::new();
-        while let Some(piece) = pieces.next().await {
-            let piece = piece.map_err(|error| self.store.failed("read", &file, &error))?;
-            bytes.extend_from_slice(&piece);
-        }
-        Ok(bytes)
     }
 
     /// Reads a segment and decodes it with `read`. Returns the segment and its bytes.
@@ -96,8 +77,8 @@ impl SegmentStore {
         &self,
         id: SegmentId,
         read: impl FnOnce(SegmentId, &[u8]) -> Result<Segment, Unreadable>,
-    ) -> Result<(Segment, Vec<u8>), BackupError> {
-        let bytes = self.bytes(id).await?;
+    ) -> Result<(Segment, Bytes), BackupError> {
+        let bytes = self.store.bytes(&id.file_name()).await?;
         let url = || self.store.url(&id.file_name());
         let segment = read(id, &bytes).map_err(|why| {
             let reason = match why {

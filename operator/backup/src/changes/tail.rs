@@ -67,10 +67,6 @@ impl Tail {
     pub(super) fn stored(&self) -> i64 {
         self.at.first - 1
     }
-
-    pub(super) fn is_new(&self) -> bool {
-        self.previous.is_empty()
-    }
 }
 
 #[cfg(test)]

@@ -126,7 +126,7 @@ fn after<'a>(
         (None, Some(first)) => {
             let message = format!(
                 "{}: the changes start at revision {}, but the backup {} has revision {}; use a later backup",
-                segments.folder_url(),
+                segments.store.folder_url,
                 first.first,
                 record.name,
                 record.revision
@@ -171,7 +171,7 @@ fn check_history(
     if digest.is_some_and(|digest| record.has_digest(&digest.digest)) {
         return Ok(());
     }
-    let (folder, name, revision) = (segments.folder_url(), &record.name, record.revision);
+    let (folder, name, revision) = (&segments.store.folder_url, &record.name, record.revision);
     let message = format!(
         "{folder}: the backup {name} and these changes may have different histories, because their changes at revision \
          {revision} differ; use another backup"
@@ -269,7 +269,7 @@ fn not_stored(
     reached: &Reached,
     later: Option<i64>,
 ) -> BackupError {
-    let (folder, last) = (segments.folder_url(), reached.revision);
+    let (folder, last) = (&segments.store.folder_url, reached.revision);
     let time = Timestamp::from_millisecond(reached.time_ms);
     let time = time.ok().filter(|_| reached.time_ms > 0);
     let time = time.map(|time| format!(", at {time}")).unwrap_or_default();

@@ -24,8 +24,10 @@ pub(super) async fn settle_record(
 ) -> Result<BackupRecord, BackupError> {
     let name = &record.name;
     let data = format!("{name}{DATA}");
-    let is_first = store.put_new_record(&record).await?;
-    if is_first && is_same(store.e_tag(&data).await?.as_deref(), e_tag) {
+    if store.put_new_record(&record).await?
+        && let Some(found) = store.head(&data).await?
+        && is_same(found.e_tag.as_deref(), e_tag)
+    {
         return Ok(record);
     }
     tracing::info!(
@@ -87,7 +89,7 @@ mod tests {
         let file = snapshot(bytes);
         let (bytes, sha256) = (file.len() as u64, hex(&file));
         store.put("a.db", file.into()).await.unwrap();
-        let e_tag = store.e_tag("a.db").await.unwrap();
+        let e_tag = store.head("a.db").await.unwrap().unwrap().e_tag;
         (BackupRecord { bytes, sha256, ..record("a", 1) }, e_tag)
     }
 

@@ -25,9 +25,9 @@ impl Archiver<'_> {
         if archive.is_ahead(now_ms) {
             archive.tail = None;
         }
-        if let Some(tail) = archive.tail.take_if(|tail| !tail.is_new()) {
+        if let Some(tail) = archive.tail.take_if(|tail| !tail.previous.is_empty()) {
             let mut feed =
-                Feed::open(&self.members, &member.endpoint, archive.pending.last() + 1).await;
+                Feed::open(&self.members, &member.endpoint, archive.pending.last + 1).await;
             let known = match &mut feed {
                 Ok(feed) => self.has_history(feed, &tail).await,
                 Err(error) => Err(error.clone()),
@@ -60,7 +60,7 @@ impl Archiver<'_> {
             return Ok(tail.stored() <= 1);
         };
         let range = (first.revision, last.revision);
-        let read = history::read(&self.members, feed.endpoint(), range).await?;
+        let read = history::read(&self.members, &feed.endpoint, range).await?;
         Ok(read.is_some_and(|read| history::is_same(&tail.digests, &read)))
     }
 
@@ -76,7 +76,7 @@ impl Archiver<'_> {
             let time = Timestamp::from_millisecond(newest).unwrap_or_default();
             let message = format!(
                 "{} has changes from {time}, which is in the future; correct the clock, or move these changes away",
-                archive.segments.folder_url()
+                archive.segments.store.folder_url
             );
             return Err(BackupError::new(Reason::ChangesMissing, message));
         }

@@ -46,7 +46,7 @@ async fn each_cluster_has_its_segments() {
         let error = segments.append(id(3), bytes(7, &[3, 4])).await.unwrap_err();
         assert_eq!(error.reason, Reason::AlreadyExists, "{error}");
         let (read, stored) = segments.read(id(3), changes::decode).await.unwrap();
-        assert_eq!((read.cluster_id, stored), (7, bytes(7, &[3]).to_vec()));
+        assert_eq!((read.cluster_id, stored), (7, bytes(7, &[3])));
         segments.prune(&[(2_000, 3)]).await.unwrap();
         assert_eq!(segments.ids().await.unwrap(), [id(3)]);
     }
