@@ -79,6 +79,8 @@ mod tests {
         for (name, second) in [("a", 1), ("b", 2)] {
             put(&store, &record(name, second)).await;
         }
+        let all = save::finish(&store, record("b", 2), Retention::default(), (None, &stop)).await;
+        assert!(all.unwrap().removed.is_empty(), "there is no limit");
         let kept = Retention { keep_last: Some(2), keep_within: None };
         for (name, second, removed) in [("c", 3, ""), ("d", 4, ""), ("e", 5, "c"), ("f", 6, "d")] {
             let rejected = BackupRecord { unverified: true, ..record(name, second) };

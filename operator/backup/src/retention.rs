@@ -15,9 +15,8 @@ use crate::{
 };
 
 impl Retention {
-    /// Returns the names of the backups to remove, oldest first: the complete backups that neither limit keeps. Returns none
-    /// if no limit is set. Always keeps `saved`, the newest confirmed backup, and the backups of other clusters, because a
-    /// new cluster can have the name of a lost one.
+    /// Returns the backups to remove, oldest first. `complete` is sorted from the newest to the oldest. Always keeps `saved`, the
+    /// newest confirmed backup, and the backups of other clusters, because a new cluster can have the name of a lost one.
     ///
     /// Backups that begin a generation of changes (`begins_changes`) do not count toward `keep_last`. Such a backup is
     /// removed once it is older than every other kept backup that shows its history.
@@ -27,87 +26,55 @@ impl Retention {
     ///
     /// Backups that are not verified can be wrong. They are counted separately and never remove a verified backup. Such a
     /// backup is also removed once it is older than all kept confirmed ones.
-    fn excess(
+    fn excess<'a>(
         self,
-        complete: &[BackupRecord],
-        saved: &str,
+        complete: &'a [BackupRecord],
+        saved: &BackupRecord,
         now: Timestamp,
         has_changes: bool,
-    ) -> Vec<String> {
-        if self == Self::default() {
-            return Vec::new();
-        }
-        let own = complete.iter().find(|record| record.name == saved);
-        let own = own.map(|record| &record.cluster_id);
-        let mut of_cluster: Vec<_> = complete
-            .iter()
-            .filter(|record| Some(&record.cluster_id) == own)
-            .collect();
-        of_cluster.sort_by(|a, b| (b.started_at, &b.name).cmp(&(a.started_at, &a.name)));
-        if is_unverified(complete, saved) {
-            return self.excess_unverified(&of_cluster, saved, now);
-        }
-        let base = newest_base(&of_cluster).filter(|_| has_changes);
-        let always = [Some(saved), base.map(|base| base.name.as_str())];
-        let (beginnings, counted): (Vec<_>, Vec<_>) = of_cluster
-            .into_iter()
-            .partition(|record| record.begins_changes && record.name != saved);
-        let (unverified, counted): (Vec<_>, Vec<_>) =
-            counted.into_iter().partition(|record| record.unverified);
+    ) -> Vec<&'a BackupRecord> {
+        let of_cluster = |record: &&BackupRecord| record.cluster_id == saved.cluster_id;
+        let own = complete.iter().filter(of_cluster);
+        let last = self.keep_last.map_or(0, |count| count as usize);
+        let verified = own.clone().filter(|record| !record.unverified);
+        let bases = verified.filter(|record| record.shows_history());
+        let base = bases.min_by_key(|record| record.unconfirmed);
+        let base = base.filter(|_| has_changes);
         let is_kept = |backup: &BackupRecord| {
-            always.contains(&Some(backup.name.as_str())) || self.is_young(backup, now)
+            let always = [Some(&saved.name), base.map(|base| &base.name)];
+            always.contains(&Some(&backup.name)) || self.is_young(backup, now)
         };
+        if saved.unverified {
+            // If every verification fails, unverified backups must not fill the store.
+            let unverified = own.filter(|record| record.unverified && !record.begins_changes);
+            let excess = unverified.skip(last.max(1));
+            let mut excess: Vec<_> = excess.filter(|record| !is_kept(record)).collect();
+            excess.reverse();
+            return excess;
+        }
+        let (beginnings, others): (Vec<_>, Vec<_>) =
+            own.partition(|record| record.begins_changes && record.name != saved.name);
+        let (unverified, counted): (Vec<_>, Vec<_>) =
+            others.into_iter().partition(|record| record.unverified);
         let counted = counted.into_iter().map(|backup| RetentionFacts {
             backup,
             at: backup.started_at,
             unconfirmed: backup.unconfirmed,
             kept: is_kept(backup),
         });
-        let last = self
-            .keep_last
-            .map_or(0, |count| usize::try_from(count).unwrap_or(usize::MAX));
         let (kept, mut excess) = apply_retention(counted.collect(), last);
         let is_older = |record: &BackupRecord, than: Option<&&BackupRecord>| {
             than.is_some_and(|kept| record.started_at < kept.started_at)
         };
         let oldest_base = kept.iter().rev().find(|record| record.shows_history());
-        excess.extend(
-            beginnings
-                .into_iter()
-                .filter(|record| is_older(record, oldest_base)),
-        );
+        let beginnings = beginnings.into_iter();
+        excess.extend(beginnings.filter(|record| is_older(record, oldest_base)));
         let unverified = unverified.into_iter().enumerate().filter(|(at, record)| {
             !is_kept(record) && (*at >= last || is_older(record, kept.last()))
         });
         excess.extend(unverified.map(|(_, record)| record));
         excess.sort_by(|a, b| (a.started_at, &a.name).cmp(&(b.started_at, &b.name)));
         excess
-            .into_iter()
-            .map(|record| record.name.clone())
-            .collect()
-    }
-
-    /// Returns the names of the backups that the unverified backup `saved` removes, oldest first: unverified ones that neither
-    /// limit keeps. If every verification fails, these backups must not fill the store. `newest` is sorted from the newest to the
-    /// oldest.
-    fn excess_unverified(
-        self,
-        newest: &[&BackupRecord],
-        saved: &str,
-        now: Timestamp,
-    ) -> Vec<String> {
-        let last = self
-            .keep_last
-            .map_or(1, |count| usize::try_from(count).unwrap_or(usize::MAX));
-        let unverified = newest
-            .iter()
-            .filter(|record| record.unverified && !record.begins_changes);
-        let excess = unverified.enumerate().filter(|(at, record)| {
-            *at >= last && record.name != saved && !self.is_young(record, now)
-        });
-        let mut names: Vec<_> = excess.map(|(_, record)| record.name.clone()).collect();
-        names.reverse();
-        names
     }
 
     /// Returns whether a backup is not older than `keep_within`.
@@ -118,71 +85,48 @@ impl Retention {
     }
 }
 
-/// Returns whether the backup `saved` is not verified yet.
-fn is_unverified(complete: &[BackupRecord], saved: &str) -> bool {
-    complete
-        .iter()
-        .any(|record| record.name == saved && record.unverified)
-}
-
-/// Returns the newest verified backup that shows its history; an unconfirmed one only if there is no other. `newest` is sorted
-/// from the newest to the oldest.
-fn newest_base<'a>(newest: &[&'a BackupRecord]) -> Option<&'a BackupRecord> {
-    let verified = newest.iter().copied().filter(|record| !record.unverified);
-    verified
-        .filter(|record| record.shows_history())
-        .min_by_key(|record| record.unconfirmed)
-}
-
-/// Removes the backups that the retention policy does not keep, and the changes that no kept backup needs. `saved` is the new
-/// backup. If it is not verified yet, removes only unverified backups. Returns the names of the removed backups and the first
-/// error.
+/// Removes the backups that the retention policy does not keep, and the changes that no kept backup needs. `saved` is the name
+/// of the new backup. If it is not verified yet, removes only unverified backups. Adds the names of the removed backups to
+/// `removed`.
 pub(crate) async fn apply(
     store: &Store,
     retention: Retention,
     saved: &str,
-) -> (Vec<String>, Option<BackupError>) {
-    let mut removed = Vec::new();
+    removed: &mut Vec<String>,
+) -> Result<(), BackupError> {
     if retention == Retention::default() {
-        return (removed, None);
+        return Ok(());
     }
-    let now = Timestamp::now();
-    let complete = match inventory::complete(store).await {
-        Ok(complete) => complete,
-        Err(error) => return (removed, Some(error)),
+    let complete = inventory::complete(store).await?;
+    let Some(saved) = complete.iter().find(|record| record.name == saved) else {
+        return Ok(());
     };
-    let has_changes = match has_changes(store, &complete, saved).await {
-        Ok(has_changes) => has_changes,
-        Err(error) => return (removed, Some(error)),
-    };
-    for name in retention.excess(&complete, saved, now, has_changes) {
-        if let Err(error) = remove(store, &name).await {
-            return (removed, Some(error));
-        }
+    let segments = SegmentStore::of(store, &saved.cluster_id)?;
+    let has_changes = !segments.ids().await?.is_empty();
+    for record in retention.excess(&complete, saved, Timestamp::now(), has_changes) {
+        let name = &record.name;
+        remove(store, name).await?;
         tracing::info!(
             name,
             "removed a backup that the retention policy does not keep"
         );
-        removed.push(name);
+        removed.push(name.clone());
     }
-    if is_unverified(&complete, saved) {
-        return (removed, None);
+    if saved.unverified {
+        return Ok(());
     }
-    let pruned = prune_changes(store, &complete, &removed, saved).await;
-    (removed, pruned.err())
-}
-
-/// Returns whether changes of `saved`'s cluster are stored.
-async fn has_changes(
-    store: &Store,
-    complete: &[BackupRecord],
-    saved: &str,
-) -> Result<bool, BackupError> {
-    let Some(own) = complete.iter().find(|record| record.name == saved) else {
-        return Ok(false);
-    };
-    let segments = SegmentStore::of(store, &own.cluster_id)?;
-    Ok(!segments.ids().await?.is_empty())
+    let own = complete
+        .iter()
+        .filter(|record| record.cluster_id == saved.cluster_id);
+    let left = own.filter(|record| !removed.contains(&record.name));
+    let bases = left.filter(|record| record.shows_history());
+    let bases = bases.map(|record| (record.started_at.as_millisecond(), record.revision));
+    let bases: Vec<_> = bases.collect();
+    // Without a base, no change can be restored yet, but the next backup may be one.
+    match bases.is_empty() {
+        true => Ok(()),
+        false => segments.prune(&bases).await,
+    }
 }
 
 /// Deletes the snapshot of a backup and then its record. A record without a snapshot does not count as a backup.
@@ -191,35 +135,22 @@ async fn remove(store: &Store, name: &str) -> Result<(), BackupError> {
     store.delete(&format!("{name}{RECORD}")).await
 }
 
-/// Removes the changes of `saved`'s cluster that no kept backup needs. Does nothing if no kept backup shows its history.
-async fn prune_changes(
-    store: &Store,
-    complete: &[BackupRecord],
-    removed: &[String],
-    saved: &str,
-) -> Result<(), BackupError> {
-    let own = complete.iter().find(|record| record.name == saved);
-    let Some(id) = own.map(|record| &record.cluster_id) else {
-        return Ok(());
-    };
-    let stay = complete
-        .iter()
-        .filter(|record| record.cluster_id == *id && !removed.contains(&record.name));
-    let stay = stay.filter(|record| record.shows_history());
-    let stay = stay.map(|record| (record.started_at.as_millisecond(), record.revision));
-    let stay: Vec<_> = stay.collect();
-    match stay.is_empty() {
-        true => Ok(()),
-        false => SegmentStore::of(store, id)?.prune(&stay).await,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::record;
 
-    /// Returns the backups that the limits remove at second 60 if changes are stored.
+    /// Returns the names of the backups that a policy removes at second 60.
+    fn removed(kept: Retention, all: &[BackupRecord], saved: &str, has_changes: bool) -> String {
+        let mut complete = all.to_vec();
+        complete.sort_by_key(|record| std::cmp::Reverse(record.started_at));
+        let saved = all.iter().find(|record| record.name == saved).unwrap();
+        let now = Timestamp::from_second(60).unwrap();
+        let excess = kept.excess(&complete, saved, now, has_changes);
+        excess.iter().map(|record| record.name.as_str()).collect()
+    }
+
+    /// Returns the names of the backups that the limits remove if changes are stored.
     fn excess(
         all: &[BackupRecord],
         keep_last: Option<u32>,
@@ -227,17 +158,14 @@ mod tests {
         saved: &str,
     ) -> String {
         let kept = Retention { keep_last, keep_within: keep_within.map(Duration::from_secs) };
-        kept.excess(all, saved, Timestamp::from_second(60).unwrap(), true)
-            .concat()
+        removed(kept, all, saved, true)
     }
 
     #[test]
     fn a_backup_stays_while_a_limit_keeps_it() {
-        // A listing is unordered.
-        let names = [("d", 40), ("a", 10), ("e", 50), ("c", 30), ("b", 20)];
+        let names = [("a", 10), ("b", 20), ("c", 30), ("d", 40), ("e", 50)];
         let all = names.map(|(name, at)| record(name, at));
         let table = [
-            (None, None, "e", ""),
             (Some(2), None, "e", "abc"),
             (Some(5), None, "e", ""),
             (Some(9), None, "e", ""),
@@ -311,11 +239,9 @@ mod tests {
             rejected,
             record("e", 50),
         ];
-        for (has_changes, removed) in [(true, "a"), (false, "abcd")] {
+        for (has_changes, expected) in [(true, "a"), (false, "abcd")] {
             let kept = Retention { keep_last: Some(1), keep_within: None };
-            let now = Timestamp::from_second(60).unwrap();
-            let names = kept.excess(&all, "e", now, has_changes).concat();
-            assert_eq!(names, removed, "{has_changes}");
+            assert_eq!(removed(kept, &all, "e", has_changes), expected);
         }
         // If all are unconfirmed, an unconfirmed one stays.
         assert_eq!(excess(&all[2..], Some(1), None, "e"), "d");
@@ -406,7 +332,6 @@ mod tests {
             rejected("g", 50),
         ];
         for (last, within, saved, removed) in [
-            (None, None, "g", ""),
             (Some(4), None, "g", ""),
             (Some(2), None, "g", "be"),
             (Some(1), None, "g", "bef"),

@@ -101,14 +101,11 @@ async fn retain(
     kept: Retention,
     stop: &Stop,
 ) -> BackupRecord {
-    let name = &record.name;
-    let removal = async { Ok(retention::apply(store, kept, name).await) };
-    let (removed, problem) = stop
-        .or(removal)
-        .await
-        .unwrap_or_else(|error| (Vec::new(), Some(error)));
+    let mut removed = Vec::new();
+    let removal = retention::apply(store, kept, &record.name, &mut removed);
+    let applied = stop.or(removal).await;
     record.removed = removed;
-    if let Some(error) = problem {
+    if let Err(error) = applied {
         let text = format!("failed to apply the retention policy: {error}");
         record.warning = join_warnings([record.warning, Some(text)]);
     }
