@@ -23,7 +23,7 @@ use crate::{
     upload::PartUpload,
 };
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct NewBackup<'a> {
     pub(crate) name: &'a str,
     /// Whether a generation of changes starts from the backup.
@@ -33,36 +33,20 @@ pub(crate) struct NewBackup<'a> {
     pub(crate) unverified: bool,
 }
 
-impl<'a> NewBackup<'a> {
-    /// Returns a backup with this name and without options.
-    pub(crate) fn named(name: &'a str) -> Self {
-        Self {
-            name,
-            begins_changes: false,
-            hash_keys: false,
-            unverified: false,
-        }
-    }
-}
-
 /// Saves a backup, writes its record as the result, and then applies the retention policy.
 pub(crate) async fn run(flags: &SaveFlags, stop: &Stop) -> Result<BackupRecord, BackupError> {
     name::check_new(&flags.name)?;
     let members = Members::new(&flags.members.endpoints, &flags.members.client)?;
     let store = Store::create(&flags.to, &flags.s3)?;
     let new = NewBackup {
+        name: &flags.name,
+        begins_changes: false,
         hash_keys: flags.hash_keys,
         unverified: flags.unverified,
-        ..NewBackup::named(&flags.name)
     };
     let record = save(&store, &members, new, stop).await?;
-    finish(
-        &store,
-        record,
-        flags.retention,
-        (flags.result.as_deref(), stop),
-    )
-    .await
+    let (kept, result) = (flags.retention, flags.result.as_deref());
+    finish(&store, record, kept, (result, stop)).await
 }
 
 /// Writes the record of a backup to the file `result`, and then applies the retention policy.
@@ -189,11 +173,8 @@ async fn attempt(
 ) -> Result<BackupRecord, BackupError> {
     let (name, started_at) = (new.name, now());
     let (revision_digest, no_changes) = stop.or(revision_digest(source, member, new)).await?;
-    let hashed = || async { Ok::<_, BackupError>(hash(source, member).await) };
-    let before = match new.hash_keys {
-        true => Some(stop.or(hashed()).await?),
-        false => None,
-    };
+    let hash = || async { Ok::<_, BackupError>(keys_hash(source, member, new).await) };
+    let before = stop.or(hash()).await?;
     let snapshot = stop.or(source.snapshot(&member.endpoint)).await?;
     let total = size(snapshot.total);
     tracing::info!(
@@ -206,12 +187,19 @@ async fn attempt(
         Ok(stored) => stored,
         Err(earlier) => return Ok(earlier),
     };
-    let compared = match before {
-        Some(before) => Some(same_hash(before, stop.or(hashed()).await?)),
-        None => None,
+    let (keys_hash, not_hashed) = match (before, stop.or(hash()).await?) {
+        (Ok(before), Ok(after)) if before == after => (before, None),
+        (Ok(_), Ok(_)) => {
+            let why = "keys were compacted while the snapshot was taken";
+            (None, Some(why.to_owned()))
+        }
+        (Err(error), _) | (Ok(_), Err(error)) => (None, Some(error.message)),
     };
-    let (keys_hash, not_hashed) =
-        compared.map_or((None, None), |one| (one.clone().ok(), one.err()));
+    let not_hashed = not_hashed.map(|why| {
+        format!(
+            "the backup has no hash of the key space, so a restore cannot be compared with the cluster: {why}"
+        )
+    });
     let record = BackupRecord {
         name: name.to_owned(),
         location: store.url(&format!("{name}{DATA}")),
@@ -256,14 +244,13 @@ async fn store_snapshot(
     stop: &Stop,
 ) -> Result<Result<Stored, BackupRecord>, BackupError> {
     let mut upload = stop.or(store.upload(name)).await?;
+    let failed = |error| store.failed("write", &format!("{name}{DATA}"), &error);
     let stored = stop.or(async {
-        let digested = upload_snapshot(snapshot, member, &mut upload, store, name).await?;
+        let digested = upload_snapshot(snapshot, member, &mut upload, failed).await?;
         if let Some(record) = existing_or_delete_stale(store, name).await? {
             return Ok(Err(record));
         }
-        let completed = upload.complete().await;
-        let e_tag =
-            completed.map_err(|error| store.failed("write", &format!("{name}{DATA}"), &error))?;
+        let e_tag = upload.complete().await.map_err(failed)?;
         Ok(Ok((digested, e_tag)))
     });
     let stored = stored.await;
@@ -273,29 +260,18 @@ async fn store_snapshot(
     stored
 }
 
-type Hashed = Result<KeysHash, String>;
-
-/// Reads the hash of a member's keys at the reported revision, which the snapshot includes.
-async fn hash(source: &impl Source, member: &Report) -> Hashed {
-    let answer = source.keys_hash(&member.endpoint, member.revision).await;
-    answer.map_err(|error| missing_hash_warning(&error.message))
-}
-
-/// Returns the hash if it is the same before and after the snapshot. Fails if keys were compacted in between.
-fn same_hash(before: Hashed, after: Hashed) -> Hashed {
-    let (before, after) = (before?, after?);
-    match before == after {
-        true => Ok(before),
-        false => Err(missing_hash_warning(
-            "keys were compacted while the snapshot was taken",
-        )),
+/// Reads the hash of a member's keys at the reported revision, which the snapshot includes. Returns `None` if the backup needs
+/// no hash.
+async fn keys_hash(
+    source: &impl Source,
+    member: &Report,
+    new: NewBackup<'_>,
+) -> Result<Option<KeysHash>, BackupError> {
+    if !new.hash_keys {
+        return Ok(None);
     }
-}
-
-fn missing_hash_warning(why: &str) -> String {
-    format!(
-        "the backup has no hash of the key space, so a restore cannot be compared with the cluster: {why}"
-    )
+    let hash = source.keys_hash(&member.endpoint, member.revision).await?;
+    Ok(Some(hash))
 }
 
 /// Reads the digest of a member's newest revision, which connects stored changes to the backup. Returns the digest, or `None`
@@ -324,21 +300,20 @@ async fn revision_digest(
     Ok((None, Some(warning)))
 }
 
-/// Uploads a snapshot while it arrives. Fails with `SnapshotBroken` if the length or the digest is wrong.
+/// Uploads a snapshot while it arrives. Fails with `SnapshotBroken` if the length or the digest is wrong. `failed` converts an
+/// error of the store.
 async fn upload_snapshot(
     mut snapshot: Snapshot,
     member: &Report,
     upload: &mut PartUpload,
-    store: &Store,
-    name: &str,
+    failed: impl Fn(object_store::Error) -> BackupError,
 ) -> Result<Digested, BackupError> {
     let progress = Progress::start("saved", snapshot.total);
     let mut digest = SnapshotDigest::default();
     while let Some(piece) = snapshot.pieces.next().await {
         let piece = piece?;
         digest.update(&piece);
-        let written = upload.write(&piece).await;
-        written.map_err(|error| store.failed("write", &format!("{name}{DATA}"), &error))?;
+        upload.write(&piece).await.map_err(&failed)?;
         progress.add(piece.len());
     }
     let digested = digest.finish();

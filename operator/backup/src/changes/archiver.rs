@@ -304,7 +304,7 @@ impl<'a> Archiver<'a> {
         tracing::info!(name, "saving a backup from which the changes start");
         let (location, stop, members) = (self.location, self.stop, self.members.reconnected()?);
         self.saving = Some(Box::pin(async move {
-            let new = NewBackup { begins_changes: true, ..NewBackup::named(&name) };
+            let new = NewBackup { name: &name, begins_changes: true, ..NewBackup::default() };
             save::save(location, &members, new, stop).await
         }));
         Ok(())

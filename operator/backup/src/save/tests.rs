@@ -29,13 +29,17 @@ async fn names(objects: &InMemory) -> Vec<String> {
     listed.objects.into_iter().map(name).collect()
 }
 
+fn named(name: &str) -> NewBackup<'_> {
+    NewBackup { name, ..NewBackup::default() }
+}
+
 async fn save_as(
     store: &Store,
     source: &TestSource,
     name: &str,
 ) -> Result<BackupRecord, BackupError> {
     let (_asked, stop) = Stop::by_test();
-    save(store, source, NewBackup::named(name), &stop).await
+    save(store, source, named(name), &stop).await
 }
 
 #[tokio::test]
@@ -124,7 +128,7 @@ async fn a_backup_that_exists_is_the_result() {
 async fn a_record_has_the_hash_of_the_keys_unless_they_were_compacted() {
     let (_asked, stop) = Stop::by_test();
     let at = |compact_revision| KeysHash { hash: 7, compact_revision };
-    let new = |hash_keys| NewBackup { hash_keys, ..NewBackup::named("a") };
+    let new = |hash_keys| NewBackup { hash_keys, ..named("a") };
     for (hashes, expected, says) in [
         (vec![at(3), at(3)], Some(at(3)), None),
         (vec![at(3), at(4)], None, Some("compacted")),
@@ -175,7 +179,7 @@ async fn a_backup_to_which_no_changes_can_be_applied_is_reported() {
         let (_, store) = memory();
         let mut source = TestSource::new([Sent::file(&snapshot(500))]);
         source.revision_digest = digest;
-        let begins = NewBackup { begins_changes: true, ..NewBackup::named("a") };
+        let begins = NewBackup { begins_changes: true, ..named("a") };
         assert!(save(&store, &source, begins, &stop).await.is_err());
         let saved = save_as(&store, &source, "a").await.unwrap();
         assert_eq!(saved.revision_digest, None);

@@ -146,7 +146,7 @@ async fn a_signal_aborts_the_upload() {
     let mut sent = Sent::file(&snapshot(LARGE));
     sent.stays_open = true;
     let source = TestSource::new([sent]);
-    let saving = save(&store, &source, NewBackup::named("a"), &stop);
+    let saving = save(&store, &source, named("a"), &stop);
     let signal = async {
         while !requests
             .lock()
