@@ -3,12 +3,13 @@
 mod changes;
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
 use futures_util::StreamExt as _;
-use tokio::{fs::File, io::AsyncWriteExt as _};
 use witan_api::backup::{BackupRecord, FetchedBackup};
 
 use crate::{
@@ -75,13 +76,13 @@ async fn fetch(
     let (total, mut bytes) = store.read(&file).await?;
     let url = store.url(&file);
     tracing::info!(from = url, to = %to.display(), "fetching {}", size(total));
-    let mut partial = PartialFile::create(to).await?;
+    let mut partial = PartialFile::create(to)?;
     let progress = Progress::start("fetched", total);
     let mut digest = SnapshotDigest::default();
     while let Some(piece) = bytes.next().await {
         let piece = piece.map_err(|error| store.failed("read", &file, &error))?;
         digest.update(&piece);
-        partial.write(&piece).await?;
+        partial.write(&piece)?;
         progress.add(piece.len());
     }
     let digested = digest.finish();
@@ -93,7 +94,7 @@ async fn fetch(
     if let (Some((folder, until)), Some(record)) = (changes, &record) {
         to_revision = Some(changes::fetch(store, record, until, folder).await?);
     }
-    partial.keep().await?;
+    partial.keep()?;
     tracing::info!(path = %to.display(), bytes = digested.bytes, "fetched the backup and verified its digest");
     Ok(record.map(|record| FetchedBackup { record, to_revision }))
 }
@@ -176,17 +177,17 @@ fn of_disk(path: &Path, error: &io::Error) -> BackupError {
     BackupError::new(Reason::LocalDisk, format!("{}: {error}", path.display()))
 }
 
-/// A file with a temporary name until it is complete. Dropping it before [`PartialFile::keep`] deletes the file.
+/// A file with a temporary name until [`PartialFile::keep`] renames it. A drop before that deletes the file.
 #[derive(Debug)]
 struct PartialFile {
     file: File,
-    partial: Option<PathBuf>,
+    partial: PathBuf,
     to: PathBuf,
 }
 
 impl PartialFile {
     /// Creates the temporary file. Only its owner can read it, because a snapshot contains all secrets.
-    async fn create(to: &Path) -> Result<Self, BackupError> {
+    fn create(to: &Path) -> Result<Self, BackupError> {
         let partial = PathBuf::from(format!("{}.part", to.display()));
         // A killed process may have left this file.
         drop(fs::remove_file(&partial));
@@ -195,43 +196,32 @@ impl PartialFile {
             .write(true)
             .create_new(true)
             .mode(0o600)
-            .open(&partial)
-            .await;
+            .open(&partial);
         let file = opened.map_err(|error| of_disk(&partial, &error))?;
-        Ok(Self { file, partial: Some(partial), to: to.to_owned() })
+        Ok(Self { file, partial, to: to.to_owned() })
     }
 
-    async fn write(&mut self, bytes: &[u8]) -> Result<(), BackupError> {
-        let written = self.file.write_all(bytes).await;
+    fn write(&mut self, bytes: &[u8]) -> Result<(), BackupError> {
+        let written = self.file.write_all(bytes);
         written.map_err(|error| of_disk(&self.to, &error))
     }
 
     /// Syncs the file to the disk and renames it to its final name.
-    async fn keep(mut self) -> Result<(), BackupError> {
-        let kept = async {
-            self.file.flush().await?;
-            self.file.sync_all().await?;
-            if let Some(partial) = self.partial.take() {
-                let renamed = tokio::fs::rename(&partial, &self.to).await;
-                self.partial = renamed.is_err().then_some(partial);
-                renamed?;
-            }
-            let folder = self.to.parent().filter(|folder| *folder != Path::new(""));
-            File::open(folder.unwrap_or(Path::new(".")))
-                .await?
-                .sync_all()
-                .await
-        };
-        let kept: io::Result<()> = kept.await;
+    fn keep(self) -> Result<(), BackupError> {
+        let folder = self.to.parent().filter(|folder| *folder != Path::new(""));
+        let kept = self
+            .file
+            .sync_all()
+            .and_then(|()| fs::rename(&self.partial, &self.to))
+            .and_then(|()| File::open(folder.unwrap_or(Path::new("."))))
+            .and_then(|folder| folder.sync_all());
         kept.map_err(|error| of_disk(&self.to, &error))
     }
 }
 
 impl Drop for PartialFile {
     fn drop(&mut self) {
-        if let Some(partial) = &self.partial {
-            drop(fs::remove_file(partial));
-        }
+        drop(fs::remove_file(&self.partial));
     }
 }
 

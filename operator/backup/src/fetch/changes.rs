@@ -105,9 +105,9 @@ pub(super) async fn fetch(
     };
     let target = Target { revision, at_least: until == Until::Newest };
     let json = serde_json::to_vec(&target).map_err(BackupError::internal)?;
-    let mut file = PartialFile::create(&to.join(TARGET)).await?;
-    file.write(&json).await?;
-    file.keep().await?;
+    let mut file = PartialFile::create(&to.join(TARGET))?;
+    file.write(&json)?;
+    file.keep()?;
     tracing::info!(path = %to.display(), revision, "fetched the changes after the backup up to this revision");
     Ok(revision)
 }
