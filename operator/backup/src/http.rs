@@ -24,7 +24,7 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 
-use crate::store_error::innermost;
+use crate::store_error::{cause, innermost};
 
 /// Maximum time to connect, including the TLS handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -43,14 +43,26 @@ type Connector = TimeoutConnector<HttpsConnector<TcpConnector>>;
 
 #[derive(Debug)]
 pub(crate) struct HyperConnector {
-    tls: Result<Arc<ClientConfig>, String>,
+    tls: ClientConfig,
 }
 
 impl HyperConnector {
-    /// Creates a connector that trusts the system's certificate authorities and the PEM certificates in `authorities`. If one
-    /// of these is invalid, `connect` fails.
-    pub(crate) fn new(authorities: &[u8]) -> Self {
-        Self { tls: tls(authorities).map(Arc::new) }
+    /// Creates a connector that trusts the system's certificate authorities and the PEM certificates in `authorities`. Fails if
+    /// one of these certificates is invalid.
+    pub(crate) fn new(authorities: &[u8]) -> Result<Self, String> {
+        let mut roots = system_authorities();
+        for certificate in CertificateDer::pem_slice_iter(authorities) {
+            let added = certificate.map_err(|error| error.to_string());
+            added
+                .and_then(|certificate| roots.add(certificate).map_err(|error| error.to_string()))
+                .map_err(|error| format!("--s3-cacert: {error}"))?;
+        }
+        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self { tls })
     }
 }
 
@@ -65,31 +77,10 @@ pub(crate) fn system_authorities() -> RootCertStore {
     roots
 }
 
-/// Returns TLS settings that trust the system's authorities and the PEM certificates in `authorities`. Fails if one of these
-/// certificates is invalid.
-fn tls(authorities: &[u8]) -> Result<ClientConfig, String> {
-    let mut roots = system_authorities();
-    for certificate in CertificateDer::pem_slice_iter(authorities) {
-        let added = certificate.map_err(|error| error.to_string());
-        added
-            .and_then(|certificate| roots.add(certificate).map_err(|error| error.to_string()))
-            .map_err(|error| format!("--s3-cacert: {error}"))?;
-    }
-    let settings = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    Ok(settings.with_root_certificates(roots).with_no_client_auth())
-}
-
 impl HttpConnector for HyperConnector {
-    /// Creates a client, which connects at its first request. Unencrypted HTTP needs the option `AllowHttp`. Fails if the TLS
-    /// settings are invalid.
+    /// Creates a client, which connects at its first request. Unencrypted HTTP needs the option `AllowHttp`.
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let tls = self
-            .tls
-            .clone()
-            .map_err(|error| object_store::Error::Generic { store: "S3", source: error.into() })?;
-        let tls = HttpsConnectorBuilder::new().with_tls_config(tls.as_ref().clone());
+        let tls = HttpsConnectorBuilder::new().with_tls_config(self.tls.clone());
         let allowed = options.get_config_value(&ClientConfigKey::AllowHttp);
         let tls = if allowed.as_deref() == Some("true") {
             tls.https_or_http()
@@ -127,15 +118,11 @@ impl HttpService for HyperService {
         let answer = self.client.request(request);
         Box::pin(async move {
             let mut answer = answer.await.map_err(|error| {
-                let is_retried = error.is_connect() && !is_of_tls(&error);
-                failed(
-                    if is_retried {
-                        HttpErrorKind::Connect
-                    } else {
-                        kind(&error)
-                    },
-                    &error,
-                )
+                let kind = match error.is_connect() && !is_of_tls(&error) {
+                    true => HttpErrorKind::Connect,
+                    false => kind(&error),
+                };
+                failed(kind, &error)
             })?;
             let body = |error: hyper::Error| failed(kind(&error), &error);
             match answer.status() {
@@ -167,28 +154,18 @@ fn is_of_tls(error: &(dyn Error + 'static)) -> bool {
         .any(|words| cause.contains(words))
 }
 
-/// Classifies the failure of a request on an established connection by the first known cause: `Timeout`, `Interrupted`,
-/// `Request`, else `Unknown`. object_store uses the kind to decide whether to retry.
+/// Classifies the failure of a request on an established connection. object_store uses the kind to decide whether to retry.
 fn kind(error: &(dyn Error + 'static)) -> HttpErrorKind {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            if error.kind() == io::ErrorKind::TimedOut {
-                return HttpErrorKind::Timeout;
-            }
-            if INTERRUPTED.contains(&error.kind()) {
-                return HttpErrorKind::Interrupted;
-            }
-        }
-        if let Some(error) = error.downcast_ref::<hyper::Error>() {
-            if error.is_timeout() {
-                return HttpErrorKind::Timeout;
-            }
-            if error.is_closed() || error.is_incomplete_message() || error.is_body_write_aborted() {
-                return HttpErrorKind::Request;
-            }
-        }
-        cause = error.source();
+    let io = cause::<io::Error>(error).map(io::Error::kind);
+    let hyper = cause::<hyper::Error>(error);
+    let is_closed = |error: &hyper::Error| {
+        error.is_closed() || error.is_incomplete_message() || error.is_body_write_aborted()
+    };
+    match io {
+        Some(io::ErrorKind::TimedOut) => HttpErrorKind::Timeout,
+        Some(kind) if INTERRUPTED.contains(&kind) => HttpErrorKind::Interrupted,
+        _ if hyper.is_some_and(hyper::Error::is_timeout) => HttpErrorKind::Timeout,
+        _ if hyper.is_some_and(is_closed) => HttpErrorKind::Request,
+        _ => HttpErrorKind::Unknown,
     }
-    HttpErrorKind::Unknown
 }

@@ -74,6 +74,11 @@ pub(crate) fn open_with(
     let region = region.unwrap_or_else(|| "us-east-1".to_owned());
     let address = Address::of(bucket, endpoint.as_deref(), flags.s3_path_style)
         .map_err(BackupError::internal)?;
+    let authorities = match &flags.s3_cacert {
+        Some(file) => read("--s3-cacert", file)?,
+        None => Vec::new(),
+    };
+    let connector = HyperConnector::new(&authorities).map_err(BackupError::internal)?;
     if let Some(url) = &address.url {
         builder = builder.with_endpoint(url);
     }
@@ -91,14 +96,9 @@ pub(crate) fn open_with(
         // Not all stores support the bulk delete request.
         .with_disable_bulk_delete(true)
         .with_retry(retry)
-        .with_http_connector(HyperConnector::new(&authorities(flags)?))
+        .with_http_connector(connector)
         .build()
         .map_err(|error| BackupError::internal(format!("cannot use the store {bucket}: {error}")))
-}
-
-fn authorities(flags: &S3Flags) -> Result<Vec<u8>, BackupError> {
-    let path = flags.s3_cacert.as_ref();
-    path.map_or(Ok(Vec::new()), |path| read("--s3-cacert", path))
 }
 
 /// Returns the AWS variables that select the server-side encryption.
