@@ -34,33 +34,21 @@ async fn report(command: &BackupCommand) -> ExitCode {
     // Backups on a volume contain all secrets, so only the owner and the group may read them.
     rustix::process::umask(Mode::RWXO | Mode::WGRP);
     let (name, path) = command.name_and_result();
-    let result = match execute(command).await {
-        Ok(result) => result,
-        Err(error) => {
-            let BackupError { reason, message } = &error;
-            drop(writeln!(
-                std::io::stderr(),
-                "witan-operator backup {name}: {message} ({reason:?})"
-            ));
-            Some(CommandResult::Failed(error))
-        }
-    };
-    let mut succeeded = !matches!(result, Some(CommandResult::Failed(_)));
+    let tell = |text: String| drop(writeln!(io::stderr(), "witan-operator backup {name}: {text}"));
+    let mut code = ExitCode::SUCCESS;
+    let result = execute(command).await.unwrap_or_else(|error| {
+        let BackupError { reason, message } = &error;
+        tell(format!("{message} ({reason:?})"));
+        code = ExitCode::FAILURE;
+        Some(CommandResult::Failed(error))
+    });
     if let (Some(result), Some(path)) = (result, path)
         && let Err(error) = result.write(path)
     {
-        drop(writeln!(
-            std::io::stderr(),
-            "witan-operator: --result {}: {error}",
-            path.display()
-        ));
-        succeeded = false;
+        tell(format!("--result {}: {error}", path.display()));
+        code = ExitCode::FAILURE;
     }
-    if succeeded {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    code
 }
 
 /// Executes a command until it finishes or a signal arrives. Prints lists to stdout. Returns the result for `--result`, or
@@ -68,23 +56,23 @@ async fn report(command: &BackupCommand) -> ExitCode {
 async fn execute(command: &BackupCommand) -> Result<Option<CommandResult>, BackupError> {
     let stop = Stop::on_signals().map_err(BackupError::internal)?;
     match command {
-        BackupCommand::Save(flags) => save::run(flags, &stop)
-            .await
-            .map(|record| Some(CommandResult::Backup(record))),
+        BackupCommand::Save(flags) => {
+            let record = save::run(flags, &stop).await?;
+            Ok(Some(CommandResult::Backup(record)))
+        }
         BackupCommand::Changes(flags) => changes::run(flags, &stop).await.map(|()| None),
         BackupCommand::List(flags) => {
             let text = stop.or(list::run(flags)).await?;
-            std::io::stdout()
-                .write_all(text.as_bytes())
-                .map_err(BackupError::internal)?;
-            Ok(None)
+            let written = io::stdout().write_all(text.as_bytes());
+            written.map(|()| None).map_err(BackupError::internal)
         }
         BackupCommand::Fetch(flags) => {
             let fetched = fetch::run(flags, &stop).await?;
             Ok(fetched.map(CommandResult::Fetched))
         }
-        BackupCommand::Accept(flags) => accept::run(flags, &stop)
-            .await
-            .map(|record| Some(CommandResult::Backup(record))),
+        BackupCommand::Accept(flags) => {
+            let record = accept::run(flags, &stop).await?;
+            Ok(Some(CommandResult::Backup(record)))
+        }
     }
 }
