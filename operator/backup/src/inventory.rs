@@ -41,43 +41,26 @@ impl Entry {
     }
 }
 
-#[derive(Debug, Default)]
-struct Files {
-    data: Option<u64>,
-    record: bool,
-    written_at: Timestamp,
-}
-
 /// Returns all backups in a location, complete or not, newest first. Ignores files that belong to no backup.
 pub(crate) async fn entries(store: &Store) -> Result<Vec<Entry>, BackupError> {
-    let mut named: BTreeMap<String, Files> = BTreeMap::new();
+    let mut named: BTreeMap<String, Entry> = BTreeMap::new();
     for file in store.files().await? {
-        let (name, is_data) = match (file.name.strip_suffix(DATA), file.name.strip_suffix(RECORD)) {
-            (Some(name), _) => (name, true),
-            (None, Some(name)) => (name, false),
-            // This file does not belong to a backup.
-            (None, None) => continue,
+        let data = file.name.strip_suffix(DATA);
+        let Some(name) = data.or(file.name.strip_suffix(RECORD)) else {
+            continue;
         };
-        let files = named.entry(name.to_owned()).or_default();
-        files.written_at = files.written_at.max(file.written_at);
-        if is_data {
-            files.data = Some(file.bytes);
-        } else {
-            files.record = true;
-        }
+        let entry = named.entry(name.to_owned()).or_insert_with(|| Entry {
+            name: name.to_owned(),
+            record: None,
+            bytes: None,
+            written_at: file.written_at,
+        });
+        entry.written_at = entry.written_at.max(file.written_at);
+        entry.bytes = entry.bytes.or(data.map(|_| file.bytes));
     }
-    let entries = stream::iter(named).map(|(name, files)| async move {
-        let record = if files.record {
-            store.record(&name).await?
-        } else {
-            None
-        };
-        Ok::<_, BackupError>(Entry {
-            name,
-            record,
-            bytes: files.data,
-            written_at: files.written_at,
-        })
+    let entries = stream::iter(named.into_values()).map(|entry| async move {
+        let record = store.record(&entry.name).await?;
+        Ok::<_, BackupError>(Entry { record, ..entry })
     });
     let mut entries: Vec<_> = entries
         .buffer_unordered(READS_AT_ONCE)
