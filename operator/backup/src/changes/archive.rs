@@ -55,7 +55,7 @@ pub(super) struct ClusterArchive {
     /// An encoded segment that is not stored yet.
     unsent: Option<(Segment, Bytes)>,
     /// The last revision that was read from the cluster; `None` once all changes up to it are stored.
-    pub(super) asked: Option<LastRevision>,
+    pub(super) last_revision: Option<LastRevision>,
     /// The time up to which all changes are stored, in milliseconds since 1970.
     pub(super) covered_ms: Option<i64>,
     /// The time in the last stored segment, in milliseconds since 1970; 0 before the first one of a generation.
@@ -81,7 +81,7 @@ impl ClusterArchive {
             known_leases: BTreeSet::new(),
             is_checked: false,
             unsent: None,
-            asked: None,
+            last_revision: None,
             covered_ms: None,
             noted_ms: 0,
         };
@@ -101,7 +101,7 @@ impl ClusterArchive {
         );
         self.pending = Pending::after(tail.stored(), tail.time_ms);
         self.noted_ms = tail.time_ms;
-        (self.asked, self.tail) = (None, Some(tail));
+        (self.last_revision, self.tail) = (None, Some(tail));
     }
 
     /// Returns the last stored revision; 0 if the end of the log is unknown.
@@ -135,7 +135,7 @@ impl ClusterArchive {
     /// Closes the watch and drops the incomplete revision.
     pub(super) fn close(&mut self) {
         self.feed = None;
-        self.asked = None;
+        self.last_revision = None;
         self.pending.drop_part();
     }
 
@@ -187,9 +187,9 @@ impl ClusterArchive {
     fn leases_to_ask(&self) -> Vec<i64> {
         let is_new = |id: &i64| !self.known_leases.contains(id);
         let leases = self.pending.leases();
-        let asked = leases.filter(|(id, creates)| *creates || is_new(id));
-        let asked: BTreeSet<_> = asked.map(|(id, _)| id).collect();
-        let (mut new, known): (Vec<_>, Vec<_>) = asked.into_iter().partition(is_new);
+        let wanted = leases.filter(|(id, creates)| *creates || is_new(id));
+        let wanted: BTreeSet<_> = wanted.map(|(id, _)| id).collect();
+        let (mut new, known): (Vec<_>, Vec<_>) = wanted.into_iter().partition(is_new);
         new.extend(known);
         new
     }
@@ -200,12 +200,12 @@ impl ClusterArchive {
         let tail = self.tail.as_ref()?;
         let groups = self.pending.take_whole();
         let last = groups.last().map_or(tail.stored(), |group| group.last());
-        let covered = self.asked.take_if(|asked| asked.revision <= last);
-        let covered_ms = covered.map_or(0, |asked| asked.time_ms);
+        let covered = self.last_revision.take_if(|read| read.revision <= last);
+        let covered_ms = covered.map_or(0, |read| read.time_ms);
         if covered_ms > 0 {
-            self.covered_ms = Some(covered_ms)
-                .filter(|_| groups.is_empty())
-                .or(self.covered_ms);
+            if groups.is_empty() {
+                self.covered_ms = Some(covered_ms);
+            }
             // Later changes must not get a time that is already covered.
             self.pending.time_ms = self.pending.time_ms.max(covered_ms + 1);
         }
@@ -256,9 +256,9 @@ mod tests {
     async fn a_time_is_covered_when_its_changes_are_stored() {
         let mut archive = archive(2_000).await;
         assert_eq!(ends(&archive).await, (1, 5, None));
-        let asked = |revision, time_ms| Some(LastRevision { revision, time_ms });
+        let read = |revision, time_ms| Some(LastRevision { revision, time_ms });
         // Revision 6 has not arrived yet.
-        archive.asked = asked(6, 70_000);
+        archive.last_revision = read(6, 70_000);
         archive.store_all().await.unwrap();
         assert_eq!(ends(&archive).await, (1, 5, None));
         let events = segment(7, &[(0, &[6])]).groups.remove(0).events;
@@ -266,10 +266,10 @@ mod tests {
         archive.store_all().await.unwrap();
         assert_eq!(ends(&archive).await, (2, 6, Some(70_000)));
         // Quiet times are stored once a minute.
-        archive.asked = asked(6, 130_000);
+        archive.last_revision = read(6, 130_000);
         archive.store_all().await.unwrap();
         assert_eq!(ends(&archive).await, (2, 6, Some(130_000)));
-        archive.asked = asked(6, 130_001);
+        archive.last_revision = read(6, 130_001);
         archive.store_all().await.unwrap();
         assert_eq!(ends(&archive).await, (3, 6, Some(130_001)));
         // The time of later changes is after the covered time.

@@ -51,7 +51,6 @@ pub(super) enum Event {
 }
 
 impl<'a> Archiver<'a> {
-    /// Creates an archiver that reports its status to `tell`. Does not connect yet.
     pub(super) fn new(
         members: Members,
         location: &'a Store,
@@ -124,24 +123,19 @@ impl<'a> Archiver<'a> {
         &mut self,
         saved: Result<BackupRecord, BackupError>,
     ) -> Result<(), BackupError> {
-        let fits = match (saved, &self.archive) {
-            (Ok(record), Some(archive)) => match self.needs_backup(archive).await {
-                Ok(false) => Ok(()),
-                Ok(true) => {
-                    let message =
-                        format!("the stored changes do not start from {}", record.location);
-                    Err(BackupError::new(Reason::ChangesMissing, message))
-                }
-                Err(error) => Err(error),
-            },
-            (saved, _) => saved.map(drop),
+        let fits = async {
+            let location = saved?.location;
+            if let Some(archive) = &self.archive
+                && self.needs_backup(archive).await?
+            {
+                let message = format!("the stored changes do not start from {location}");
+                return Err(BackupError::new(Reason::ChangesMissing, message));
+            }
+            Ok(())
         };
-        match fits {
+        match fits.await {
             Ok(()) => {
-                self.retry = Retry::default();
-                if let Some(archive) = &mut self.archive {
-                    archive.needs_backup = false;
-                }
+                self.backup_fits();
                 Ok(())
             }
             Err(error) if is_final(error.reason) => Err(error),
@@ -150,6 +144,13 @@ impl<'a> Archiver<'a> {
                 self.retry.failed(&error, Instant::now());
                 Ok(())
             }
+        }
+    }
+
+    fn backup_fits(&mut self) {
+        self.retry = Retry::default();
+        if let Some(archive) = &mut self.archive {
+            archive.needs_backup = false;
         }
     }
 
@@ -180,7 +181,7 @@ impl<'a> Archiver<'a> {
         Ok(())
     }
 
-    /// Reports success. Keeps the last failure in the status while a required backup is missing.
+    /// Keeps the last failure in the status while a required backup is missing.
     fn report_success(&self) {
         let needs_backup = self.is_backup_missing();
         let failed = self.retry.message().filter(|_| needs_backup);
@@ -223,15 +224,10 @@ impl<'a> Archiver<'a> {
         // A schedule or a user may have saved a backup since the last attempt.
         if self.retry.message().is_some()
             && let Some(archive) = &self.archive
+            && !self.needs_backup(archive).await?
         {
-            let still = self.needs_backup(archive).await?;
-            if let Some(archive) = &mut self.archive {
-                archive.needs_backup = still;
-            }
-            if !still {
-                self.retry = Retry::default();
-                return Ok(());
-            }
+            self.backup_fits();
+            return Ok(());
         }
         self.save()
     }
@@ -240,7 +236,7 @@ impl<'a> Archiver<'a> {
     /// watch. After an election, closes the watch, because only a new watch checks the history. Fails if the member belongs to
     /// another cluster, or if the revision went back.
     async fn read_head(&mut self) -> Result<(), BackupError> {
-        let Some(ClusterArchive { feed: Some(feed), cluster_id, tail, asked, .. }) =
+        let Some(ClusterArchive { feed: Some(feed), cluster_id, tail, last_revision, .. }) =
             &mut self.archive
         else {
             return Ok(());
@@ -275,7 +271,7 @@ impl<'a> Archiver<'a> {
             }
             return Ok(());
         }
-        asked.get_or_insert(LastRevision { revision: head.revision, time_ms });
+        last_revision.get_or_insert(LastRevision { revision: head.revision, time_ms });
         Ok(())
     }
 

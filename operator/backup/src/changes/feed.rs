@@ -116,11 +116,11 @@ impl Feed {
         }
     }
 
-    /// Reads the cluster's id, last revision and term from this feed's member, within [`ANSWER_TIMEOUT`]. The
-    /// read is linearizable, so a partitioned member cannot answer.
+    /// Reads the cluster's id, last revision and term from this feed's member. The read is linearizable, so a partitioned
+    /// member cannot answer.
     pub(super) async fn read_head(&mut self) -> Result<Head, BackupError> {
-        let asked = self.kv.range(request(first_key(), self.token.clone()));
-        let answer = within(ANSWER_TIMEOUT, asked).await;
+        let call = self.kv.range(request(first_key(), self.token.clone()));
+        let answer = within(ANSWER_TIMEOUT, call).await;
         let answer = answer.map_err(|status| failed(&self.endpoint, "read a key of", &status))?;
         let header = answer.into_inner().header.unwrap_or_default();
         let (cluster_id, revision, term) = (header.cluster_id, header.revision, header.raft_term);
@@ -131,20 +131,19 @@ impl Feed {
     /// Reads the granted TTLs of leases. Omits the leases that the member does not report within [`ANSWER_TIMEOUT`].
     pub(super) async fn granted(&mut self, leases: &[i64]) -> Vec<GrantedLease> {
         let mut granted = Vec::new();
-        let asked = async {
+        let calls = async {
             for id in leases.iter().copied() {
-                let asked = LeaseTimeToLiveRequest { id, keys: false };
-                let asked = self
-                    .leases
-                    .lease_time_to_live(request(asked, self.token.clone()));
-                let ttl_s = asked.await?.into_inner().granted_ttl;
+                let body = LeaseTimeToLiveRequest { id, keys: false };
+                let body = request(body, self.token.clone());
+                let answer = self.leases.lease_time_to_live(body).await?;
+                let ttl_s = answer.into_inner().granted_ttl;
                 // The lease has ended, and the deletion of its keys follows.
                 let ttl_s = if ttl_s > 0 { ttl_s } else { ENDED_LEASE_S };
                 granted.push(GrantedLease { id, ttl_s });
             }
             Ok(())
         };
-        if let Err(error) = within(ANSWER_TIMEOUT, asked).await {
+        if let Err(error) = within(ANSWER_TIMEOUT, calls).await {
             let endpoint = &self.endpoint;
             tracing::warn!(
                 endpoint,
