@@ -77,7 +77,7 @@ async fn fetch(
     let url = store.url(&file);
     tracing::info!(from = url, to = %to.display(), "fetching {}", size(total));
     let mut partial = PartialFile::create(to)?;
-    let progress = Progress::start("fetched", total);
+    let mut progress = Progress::start("fetched", total);
     let mut digest = SnapshotDigest::default();
     while let Some(piece) = bytes.next().await {
         let piece = piece.map_err(|error| store.failed("read", &file, &error))?;

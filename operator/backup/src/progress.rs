@@ -1,57 +1,34 @@
 //! Logs the progress of a transfer.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
-};
-
-use tokio::{task::JoinHandle, time::MissedTickBehavior};
+use std::time::{Duration, Instant};
 
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Counts transferred bytes and logs the total at intervals until dropped.
+/// Counts transferred bytes and logs the total at intervals.
 #[derive(Debug)]
 pub(crate) struct Progress {
-    done: Arc<AtomicU64>,
-    lines: JoinHandle<()>,
+    verb: &'static str,
+    total: u64,
+    bytes: u64,
+    /// The number of bytes at the last line, and its time.
+    logged: (u64, Instant),
 }
 
 impl Progress {
-    /// Starts to log. `verb` describes the transfer, such as `saved`, and `total` is the expected number of bytes.
+    /// `verb` describes the transfer, such as `saved`, and `total` is the expected number of bytes.
     pub(crate) fn start(verb: &'static str, total: u64) -> Self {
-        let done = Arc::new(AtomicU64::new(0));
-        let lines = tokio::spawn(log(verb, total, done.clone()));
-        Self { done, lines }
+        Self { verb, total, bytes: 0, logged: (0, Instant::now()) }
     }
 
-    pub(crate) fn add(&self, bytes: usize) {
-        self.done.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        self.lines.abort();
-    }
-}
-
-/// Logs the transferred bytes and the rate every [`INTERVAL`]. Never returns.
-async fn log(verb: &'static str, total: u64, done: Arc<AtomicU64>) {
-    let mut ticks = tokio::time::interval(INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // The first tick completes immediately.
-    ticks.tick().await;
-    let (mut before, mut at) = (0, Instant::now());
-    loop {
-        ticks.tick().await;
-        let bytes = done.load(Ordering::Relaxed);
-        let millis = u64::try_from(at.elapsed().as_millis())
-            .unwrap_or(u64::MAX)
-            .max(1);
-        let rate = (bytes - before).saturating_mul(1000) / millis;
+    pub(crate) fn add(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+        let (before, at) = self.logged;
+        let elapsed = at.elapsed();
+        if elapsed < INTERVAL {
+            return;
+        }
+        let (verb, bytes, total) = (self.verb, self.bytes, self.total);
+        let rate = ((bytes - before) as f64 / elapsed.as_secs_f64()) as u64;
         let (now, of, per_second) = (size(bytes), size(total), size(rate));
         tracing::info!(
             bytes,
@@ -59,7 +36,7 @@ async fn log(verb: &'static str, total: u64, done: Arc<AtomicU64>) {
             bytes_per_second = rate,
             "{verb} {now} of {of}, {per_second}/s"
         );
-        (before, at) = (bytes, Instant::now());
+        self.logged = (bytes, Instant::now());
     }
 }
 

@@ -308,7 +308,7 @@ async fn upload_snapshot(
     upload: &mut PartUpload,
     failed: impl Fn(object_store::Error) -> BackupError,
 ) -> Result<Digested, BackupError> {
-    let progress = Progress::start("saved", snapshot.total);
+    let mut progress = Progress::start("saved", snapshot.total);
     let mut digest = SnapshotDigest::default();
     while let Some(piece) = snapshot.pieces.next().await {
         let piece = piece?;
