@@ -34,19 +34,16 @@ impl Reach {
             None
         };
         let login = login(target, cluster, flags).await?;
+        let address = |endpoint: &String| {
+            let (member, server_name) = member_names(cluster, &pods, endpoint);
+            let (authority, tls, login) = (authority(endpoint), tls.clone(), login.clone());
+            Address { member, authority, server_name, tls, login }
+        };
         let mut reach = Self {
             members: GrpcMembers::default(),
-            addresses: Vec::new(),
+            addresses: flags.endpoints.iter().map(address).collect(),
             forwards: BTreeMap::new(),
         };
-        for endpoint in &flags.endpoints {
-            let (member, server_name) = member_names(cluster, &pods, endpoint);
-            let authority = authority(endpoint);
-            let (tls, login) = (tls.clone(), login.clone());
-            reach
-                .addresses
-                .push(Address { member, authority, server_name, tls, login });
-        }
         if flags.endpoints.is_empty() {
             reach.forward(target, cluster, &pods, (tls, login)).await?;
         }
@@ -160,37 +157,20 @@ fn member_names(cluster: &EtcdCluster, pods: &[Pod], endpoint: &str) -> (String,
     }
 }
 
-/// Returns the client certificate from the flags; `None` if the flags are not set.
-fn given_certificate(flags: &MemberFlags) -> Result<Option<ClientTls>, PluginError> {
-    let (Some(authorities), Some(certificate), Some(key)) =
-        (&flags.cacert, &flags.cert, &flags.key)
-    else {
-        return Ok(None);
-    };
-    Ok(Some(ClientTls {
-        authorities: file(authorities)?,
-        certificate: file(certificate)?,
-        key: file(key)?,
-    }))
-}
-
-/// Returns the user and password from the flags; `None` unless both are set.
-fn given_login(flags: &MemberFlags) -> Result<Option<Login>, PluginError> {
-    let (Some(user), Some(password)) = (&flags.user, &flags.password_file) else {
-        return Ok(None);
-    };
-    let password = String::from_utf8_lossy(&file(password)?).into_owned();
-    Ok(Some(Login { user: user.clone(), password }))
-}
-
 /// Returns the client certificate from the flags, else the operator's.
 async fn certificate(
     target: &Target,
     cluster: &EtcdCluster,
     flags: &MemberFlags,
 ) -> Result<ClientTls, PluginError> {
-    if let Some(given) = given_certificate(flags)? {
-        return Ok(given);
+    if let (Some(authorities), Some(certificate), Some(key)) =
+        (&flags.cacert, &flags.cert, &flags.key)
+    {
+        return Ok(ClientTls {
+            authorities: file(authorities)?,
+            certificate: file(certificate)?,
+            key: file(key)?,
+        });
     }
     let name = cluster.secret_of(CertificateRole::Operator);
     let secret = target.get::<Secret>(&name).await;
@@ -206,8 +186,9 @@ async fn login(
     cluster: &EtcdCluster,
     flags: &MemberFlags,
 ) -> Result<Option<Login>, PluginError> {
-    if let Some(given) = given_login(flags)? {
-        return Ok(Some(given));
+    if let (Some(user), Some(password)) = (&flags.user, &flags.password_file) {
+        let password = String::from_utf8_lossy(&file(password)?).into_owned();
+        return Ok(Some(Login { user: user.clone(), password }));
     }
     let Some(secret) = cluster.spec.root_secret() else {
         return Ok(None);

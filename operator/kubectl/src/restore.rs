@@ -8,7 +8,7 @@ use kube::ResourceExt as _;
 use witan_crd::{
     BackupPhase, BootstrapSource, CONFIRMED, EtcdBackup, EtcdCluster, EtcdClusterSpec,
     EtcdOperation, EtcdOperationSpec, REPLICAS_DEFAULT, Restore, RestoreInPlace, RestorePhase,
-    SecretRef, UndoRestore,
+    RestoreStatus, SecretRef, UndoRestore,
 };
 
 use super::{
@@ -153,12 +153,9 @@ fn operation(
     };
     let of = backup.map(|backup| backup.spec.cluster_ref.name.clone());
     let from_cluster = of.filter(|of| *of != flags.name);
-    let restore = wanted(flags);
-    let status = cluster.status.as_ref();
-    let undone = status.and_then(|status| status.restore.as_ref());
-    let undone = undone.map(|restore| restore.operation.clone());
+    let undone = last_restore(cluster).map(|restore| restore.operation.clone());
     let spec = EtcdOperationSpec {
-        restore: restore.map(|from| RestoreInPlace {
+        restore: wanted(flags).map(|from| RestoreInPlace {
             from,
             from_cluster,
             ..RestoreInPlace::default()
@@ -204,15 +201,11 @@ fn replace_warning(
 /// Returns the warning before a cluster returns to its retained disks. Fails if there are no retained disks.
 fn undo_warning(cluster: &EtcdCluster) -> Result<String, String> {
     let name = cluster.name_any();
-    let last = cluster
-        .status
-        .as_ref()
-        .and_then(|status| status.restore.as_ref());
+    let last = last_restore(cluster);
     let Some(last) = last.filter(|last| last.kept_cluster_id.is_some()) else {
-        let text = format!(
+        return Err(format!(
             "there is nothing to undo: no restore of {name} has kept the disks of a cluster that served"
-        );
-        return Err(text);
+        ));
     };
     let (claims, operation) = (last.kept_disks.join(", "), &last.operation);
     if last.source.is_none() && last.phase == RestorePhase::Done {
@@ -227,12 +220,13 @@ fn undo_warning(cluster: &EtcdCluster) -> Result<String, String> {
     ))
 }
 
+fn last_restore(cluster: &EtcdCluster) -> Option<&RestoreStatus> {
+    cluster.status.as_ref()?.restore.as_ref()
+}
+
 /// Fails if the EtcdOperation of the last restore has not ended, because an undo would wait for it.
 async fn check_ended(target: &Target, cluster: &EtcdCluster) -> Result<(), PluginError> {
-    let last = cluster
-        .status
-        .as_ref()
-        .and_then(|status| status.restore.as_ref());
+    let last = last_restore(cluster);
     let Some(last) = last.filter(|last| last.phase != RestorePhase::Done) else {
         return Ok(());
     };
@@ -240,8 +234,7 @@ async fn check_ended(target: &Target, cluster: &EtcdCluster) -> Result<(), Plugi
     let found = target.api::<EtcdOperation>().get_opt(name).await;
     let found =
         found.map_err(|error| PluginError::api(format!("read EtcdOperation {name}"), error))?;
-    let ends = |found: &EtcdOperation| found.uid().as_ref() == Some(&last.operation_uid);
-    if found.is_none_or(|found| !ends(&found)) {
+    if found.is_none_or(|found| found.uid().as_ref() != Some(&last.operation_uid)) {
         return Ok(());
     }
     Err(words!(
