@@ -2,7 +2,7 @@
 
 mod recordings;
 
-use std::path::PathBuf;
+use std::{mem, path::PathBuf};
 
 use flate2::{Compression, write::GzEncoder};
 use k8s_openapi::{
@@ -100,8 +100,16 @@ pub(super) async fn run(target: &Target, flags: &ReportFlags) -> Result<(), Plug
     }
     let file = flags.file.clone();
     let file = file.unwrap_or_else(|| PathBuf::from(format!("{cluster}-report.tar.gz")));
-    let missing = bundle.missing.clone();
-    let bytes = bundle.finish(target).await?;
+    let kubernetes = match target.client.apiserver_version().await {
+        Ok(version) => version.git_version,
+        Err(error) => of_kube(&error),
+    };
+    let own = env!("CARGO_PKG_VERSION");
+    let versions = format!("kubectl witan {own}\nkubernetes {kubernetes}\n");
+    bundle.add("versions.txt", versions.as_bytes())?;
+    let missing = mem::take(&mut bundle.missing);
+    bundle.add("missing.txt", (missing.join("\n") + "\n").as_bytes())?;
+    let bytes = bundle.pack()?;
     let failed = |error| words!("cannot write {}: {error}", file.display());
     std::fs::write(&file, &bytes).map_err(failed)?;
     print(&format!("{} written\n", file.display()))?;
@@ -146,6 +154,21 @@ impl Bundle {
         }
     }
 
+    /// Adds a file. If it could not be read, lists the error as missing.
+    fn file(
+        &mut self,
+        path: &str,
+        content: Result<impl AsRef<[u8]>, String>,
+    ) -> Result<(), PluginError> {
+        match content {
+            Ok(content) => self.add(path, content.as_ref()),
+            Err(error) => {
+                self.missing.push(error);
+                Ok(())
+            }
+        }
+    }
+
     /// Adds a pod's log, its log before the last restart, and its metrics. Lists unreadable parts as missing. `preferred` is
     /// the container whose log is read, and `metrics` the port of its metrics.
     async fn pod(
@@ -170,21 +193,13 @@ impl Bundle {
                 limit_bytes: Some(LOG_BYTES),
                 ..LogParams::default()
             };
-            match target.api::<Pod>().logs(&name, &params).await {
-                Ok(text) => self.add(&format!("logs/{name}.{path}"), text.as_bytes())?,
-                Err(error) => {
-                    let text = format!("the {path} of {name}: {}", of_kube(&error));
-                    self.missing.push(text);
-                }
-            }
+            let log = target.api::<Pod>().logs(&name, &params).await;
+            let log = log.map_err(|error| format!("the {path} of {name}: {}", of_kube(&error)));
+            self.file(&format!("logs/{name}.{path}"), log)?;
         }
-        match page(target, &name, metrics).await {
-            Ok(text) => self.add(&format!("metrics/{name}.txt"), text.as_bytes()),
-            Err(error) => {
-                self.missing.push(format!("metrics of {name}: {error}"));
-                Ok(())
-            }
-        }
+        let metrics = page(target, &name, metrics).await;
+        let metrics = metrics.map_err(|error| format!("metrics of {name}: {error}"));
+        self.file(&format!("metrics/{name}.txt"), metrics)
     }
 
     /// Adds the flight recordings of members, one at a time because of their size. Lists unreadable recordings as missing.
@@ -207,28 +222,11 @@ impl Bundle {
         };
         for address in &reach.addresses {
             let member = &address.member;
-            match recordings::read(&reach, address).await {
-                Ok(bytes) => self.add(&format!("recordings/{member}.rec"), &bytes)?,
-                Err(error) => self
-                    .missing
-                    .push(format!("the recording of {member}: {error}")),
-            }
+            let bytes = recordings::read(&reach, address).await;
+            let bytes = bytes.map_err(|error| format!("the recording of {member}: {error}"));
+            self.file(&format!("recordings/{member}.rec"), bytes)?;
         }
         Ok(())
-    }
-
-    /// Adds the versions and the list of missing parts. Returns the bytes of the archive.
-    async fn finish(mut self, target: &Target) -> Result<Vec<u8>, PluginError> {
-        let kubernetes = match target.client.apiserver_version().await {
-            Ok(version) => version.git_version,
-            Err(error) => of_kube(&error),
-        };
-        let own = env!("CARGO_PKG_VERSION");
-        let versions = format!("kubectl witan {own}\nkubernetes {kubernetes}\n");
-        self.add("versions.txt", versions.as_bytes())?;
-        let missing = self.missing.join("\n") + "\n";
-        self.add("missing.txt", missing.as_bytes())?;
-        self.pack()
     }
 
     fn pack(self) -> Result<Vec<u8>, PluginError> {
