@@ -103,8 +103,8 @@ pub struct ChangesFlags {
     /// below this location.
     #[arg(long, value_name = "LOCATION")]
     pub(crate) to: Location,
-    /// Maximum time for which changes can be lost with the cluster. Changes are stored twice in this time, and immediately when
-    /// they reach 8 MiB.
+    /// Maximum time for which changes can be lost with the cluster. Changes are stored at half this interval, and immediately
+    /// when they reach 8 MiB.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time_at_least_a_second)]
     pub(crate) every: Duration,
     /// Address, such as 0.0.0.0:8080, at which the progress is served as JSON over HTTP.
@@ -194,7 +194,7 @@ pub struct AcceptFlags {
     pub(crate) s3: S3Flags,
 }
 
-/// Reads the file that a flag names.
+/// Reads the file that `flag` names.
 pub(crate) fn read(flag: &str, file: &Path) -> Result<Vec<u8>, BackupError> {
     let failed = |error| BackupError::internal(format!("{flag} {}: {error}", file.display()));
     fs::read(file).map_err(failed)
@@ -261,7 +261,6 @@ pub(crate) enum Encryption {
     Kms,
 }
 
-/// Parses a duration of at least a second.
 fn time_at_least_a_second(text: &str) -> Result<Duration, String> {
     let span = time_span(text)?;
     if span < Duration::from_secs(1) {
@@ -270,7 +269,6 @@ fn time_at_least_a_second(text: &str) -> Result<Duration, String> {
     Ok(span)
 }
 
-/// Parses a duration such as `1h30m`.
 fn time_span(text: &str) -> Result<Duration, String> {
     let wrong = |error| format!("{text:?} is not a duration such as 30d, 12h or 1h30m: {error}");
     humantime::parse_duration(text).map_err(wrong)

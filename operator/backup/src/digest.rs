@@ -14,7 +14,6 @@ pub(crate) struct SnapshotDigest {
     bytes: u64,
 }
 
-/// Length and digest of a snapshot, and whether the snapshot matches the digest at its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Digested {
     /// Whether the last 32 bytes are the SHA-256 of all bytes before them.
@@ -37,7 +36,6 @@ impl SnapshotDigest {
         self.tail.extend_from_slice(tail);
     }
 
-    /// Returns the length, the SHA-256, and whether the digest at the end matches. Must be called after the last byte.
     pub(crate) fn finish(mut self) -> Digested {
         let found = self.hash.clone().finalize();
         let sound = self.bytes > DIGEST_BYTES as u64 && found.as_slice() == self.tail;

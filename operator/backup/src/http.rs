@@ -66,7 +66,7 @@ impl HyperConnector {
     }
 }
 
-/// Returns the system's certificate authorities. Logs and skips unreadable ones.
+/// Returns the certificate authorities of the system. Logs and skips unreadable ones.
 pub(crate) fn system_authorities() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     let system = rustls_native_certs::load_native_certs();
@@ -104,9 +104,9 @@ struct HyperService {
 }
 
 impl HttpService for HyperService {
-    /// Sends a request and streams the response body. Reports a failed connection as `Connect`, which object_store retries,
-    /// unless TLS failed. object_store retries every 5xx status. Therefore replaces status 507 (the store is full) with 413,
-    /// and 501 (the store does not support the request) with 400.
+    /// Reports a failed connection as `Connect`, which object_store retries, unless TLS failed. object_store also retries every
+    /// 5xx status. A retry does not help after 507 (the store is full) and 501 (the store does not support the request), so
+    /// they become 413 and 400.
     fn call<'a, 'b>(
         &'a self,
         request: HttpRequest,

@@ -10,7 +10,6 @@ use crate::{
     store::Store,
 };
 
-/// Returns the text of the list of all backups in a location.
 pub(crate) async fn run(flags: &ListFlags) -> Result<String, BackupError> {
     let store = Store::open(&flags.from, &flags.s3)?;
     let entries = inventory::entries(&store).await?;
@@ -20,7 +19,6 @@ pub(crate) async fn run(flags: &ListFlags) -> Result<String, BackupError> {
     }
 }
 
-/// Encodes the backups as a JSON array. A missing size or record is `null`.
 fn as_json(entries: &[Entry]) -> Result<String, BackupError> {
     let row = |entry: &Entry| {
         json!({
@@ -35,8 +33,7 @@ fn as_json(entries: &[Entry]) -> Result<String, BackupError> {
     Ok(text.map_err(BackupError::internal)? + "\n")
 }
 
-/// Returns the text of a backup in the column COMPLETE: `yes`, `no`, or for a complete backup with a doubt `unverified` or
-/// `unconfirmed`.
+/// Returns the cell of the column COMPLETE.
 fn completeness(entry: &Entry) -> &'static str {
     match &entry.record {
         Some(record) if entry.is_complete() && record.unverified => "unverified",
@@ -46,7 +43,6 @@ fn completeness(entry: &Entry) -> &'static str {
     }
 }
 
-/// Formats the backups as a table with a header. An unknown value is `-`.
 fn table(entries: &[Entry]) -> String {
     let head = [
         "NAME", "TAKEN AT", "REVISION", "SIZE", "CLUSTER", "VERSION", "RELEASE", "LEVEL",

@@ -45,7 +45,7 @@ impl Location {
     }
 }
 
-/// Parses `BUCKET[/PREFIX]`. Fails if the name or the prefix is invalid.
+/// Parses `BUCKET[/PREFIX]`.
 fn bucket(rest: &str) -> Result<Location, String> {
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     let allowed = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);

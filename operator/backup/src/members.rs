@@ -99,8 +99,7 @@ impl Members {
     }
 }
 
-/// Returns the TLS settings that the flags select. Without `--cacert`, trusts the system's authorities. Fails if a file cannot
-/// be read.
+/// Without `--cacert`, trusts the authorities of the system.
 fn tls(flags: &ClientFlags) -> Result<ClientTlsConfig, BackupError> {
     let mut tls = match &flags.cacert {
         Some(file) => {

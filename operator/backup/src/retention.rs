@@ -85,9 +85,9 @@ impl Retention {
     }
 }
 
-/// Removes the backups that the retention policy does not keep, and the changes that no kept backup needs. `saved` is the name
-/// of the new backup. If it is not verified yet, removes only unverified backups. Adds the names of the removed backups to
-/// `removed`.
+/// Removes the backups that the retention policy does not keep, and the changes that no kept backup needs. Keeps all changes if
+/// no kept backup shows its history. `saved` is the name of the new backup. If it is not verified yet, removes only unverified
+/// backups. Adds the names of the removed backups to `removed`.
 pub(crate) async fn apply(
     store: &Store,
     retention: Retention,
@@ -122,7 +122,6 @@ pub(crate) async fn apply(
     let bases = left.filter(|record| record.shows_history());
     let bases = bases.map(|record| (record.started_at.as_millisecond(), record.revision));
     let bases: Vec<_> = bases.collect();
-    // Without a base, no change can be restored yet, but the next backup may be one.
     match bases.is_empty() {
         true => Ok(()),
         false => segments.prune(&bases).await,

@@ -27,7 +27,6 @@ pub fn run(command: &BackupCommand) -> io::Result<ExitCode> {
     Ok(runtime.block_on(report(command)))
 }
 
-/// Executes a command, writes its result to the file of `--result`, and returns the exit code.
 async fn report(command: &BackupCommand) -> ExitCode {
     // rustls needs a provider for the process. Ignore the error: an installed provider is the same one.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -51,8 +50,7 @@ async fn report(command: &BackupCommand) -> ExitCode {
     code
 }
 
-/// Executes a command until it finishes or a signal arrives. Prints lists to stdout. Returns the result for `--result`, or
-/// `None` if there is none.
+/// Returns the result for the file of `--result`.
 async fn execute(command: &BackupCommand) -> Result<Option<CommandResult>, BackupError> {
     let stop = Stop::on_signals().map_err(BackupError::internal)?;
     match command {

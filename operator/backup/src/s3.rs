@@ -36,14 +36,13 @@ const VARIABLES: [&str; 11] = [
     "AWS_METADATA_ENDPOINT",
 ];
 
-/// Creates the client of a bucket, without connecting.
 pub(crate) fn open(bucket: &str, flags: &S3Flags) -> Result<AmazonS3, BackupError> {
     open_with(bucket, flags, &|name| {
         env::var(name).ok().filter(|value| !value.is_empty())
     })
 }
 
-/// Like [`open`], but reads environment variables through `variable`. Fails if there is an endpoint but no credentials.
+/// `variable` reads an environment variable. Fails if there is an endpoint but no credentials.
 pub(crate) fn open_with(
     bucket: &str,
     flags: &S3Flags,

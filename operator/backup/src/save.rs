@@ -104,8 +104,8 @@ fn join_warnings<const N: usize>(warnings: [Option<String>; N]) -> Option<String
     (!all.is_empty()).then(|| all.join("; "))
 }
 
-/// Returns the record of a complete backup with this name; `None` if there is none. Deletes a record whose snapshot is missing
-/// or has another size. Fails if the record file is not a record.
+/// Returns the record of a complete backup. Deletes a record whose snapshot is missing or has another size. Fails if the file
+/// is not a record.
 async fn existing_or_delete_stale(
     store: &Store,
     name: &str,
@@ -300,8 +300,7 @@ async fn revision_digest(
     Ok((None, Some(warning)))
 }
 
-/// Uploads a snapshot while it arrives. Fails with `SnapshotBroken` if the length or the digest is wrong. `failed` converts an
-/// error of the store.
+/// Fails with `SnapshotBroken` if the length or the digest of the snapshot is wrong. `failed` converts an error of the store.
 async fn upload_snapshot(
     mut snapshot: Snapshot,
     member: &Report,

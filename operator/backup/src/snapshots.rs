@@ -84,7 +84,6 @@ impl Source for Members {
     }
 }
 
-/// Waits for the next piece of a snapshot; `None` at the end of the stream.
 async fn next(
     endpoint: String,
     mut stream: Streaming<SnapshotResponse>,

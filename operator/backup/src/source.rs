@@ -19,7 +19,7 @@ pub(crate) trait Source {
     /// first one.
     async fn revision_digest(&self, member: &Report) -> Result<Option<String>, BackupError>;
 
-    /// Requests a snapshot from a member and waits for the first piece.
+    /// Waits for the first piece of the snapshot.
     async fn snapshot(&self, endpoint: &str) -> Result<Snapshot, BackupError>;
 
     /// Returns a member's hash of the key space at `revision`. Fails if the member has compacted or not reached that revision.

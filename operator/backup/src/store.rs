@@ -85,7 +85,6 @@ impl Store {
         }
     }
 
-    /// Returns the store of a directory inside this one.
     pub(crate) fn below(&self, name: &str) -> Self {
         Self {
             objects: self.objects.clone(),
@@ -120,7 +119,6 @@ impl Store {
         store_error::explain(&format!("{verb} {}", self.url(file)), error)
     }
 
-    /// Returns the files directly in the directory.
     pub(crate) async fn files(&self) -> Result<Vec<StoredFile>, BackupError> {
         let listed = self.objects.list_with_delimiter(Some(&self.prefix)).await;
         let doing = format!("list {}", self.folder_url);
@@ -193,7 +191,6 @@ impl Store {
         created.map_err(|error| self.failed("write", file, &error))
     }
 
-    /// Like [`Self::put_new`], but fails with the error of the store.
     async fn create_file(&self, file: &str, bytes: Bytes) -> object_store::Result<bool> {
         let (path, options) = (self.path(file), PutOptions::from(PutMode::Create));
         match self.objects.put_opts(&path, bytes.into(), options).await {
@@ -211,7 +208,6 @@ impl Store {
         begun.map_err(|error| self.failed("write", &file, &error))
     }
 
-    /// Returns the metadata of a file; `None` if the file does not exist.
     pub(crate) async fn head(&self, file: &str) -> Result<Option<ObjectMeta>, BackupError> {
         match self.objects.head(&self.path(file)).await {
             Ok(found) => Ok(Some(found)),
@@ -220,7 +216,6 @@ impl Store {
         }
     }
 
-    /// Reads an entire file into memory.
     pub(crate) async fn bytes(&self, file: &str) -> Result<Bytes, BackupError> {
         let read = async { self.objects.get(&self.path(file)).await?.bytes().await };
         read.await.map_err(|error| self.failed("read", file, &error))
@@ -244,7 +239,6 @@ impl Store {
     }
 }
 
-/// Returns the name and the content of a record's file.
 fn record_file(record: &BackupRecord) -> Result<(String, Bytes), BackupError> {
     let mut json = serde_json::to_vec_pretty(record).map_err(BackupError::internal)?;
     json.push(b'\n');

@@ -54,7 +54,6 @@ pub(crate) fn explain(doing: &str, error: &object_store::Error) -> BackupError {
     failed(doing, Reason::StoreUnreachable, &innermost(error))
 }
 
-/// Returns whether the store refuses the credentials, or the credentials lack a permission.
 fn is_refused(error: &object_store::Error, text: &str) -> bool {
     // A listing error contains the status only as text.
     let refusals = ["status code: 401 ", "status code: 403 "];
@@ -149,7 +148,6 @@ fn of_s3(doing: &str, code: &str, message: &str, is_refused: bool) -> BackupErro
     failed(doing, reason, &format!("{hint} ({stated})"))
 }
 
-/// Returns whether an error message says that the store has no space left.
 fn is_full(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
     [
@@ -162,7 +160,6 @@ fn is_full(message: &str) -> bool {
     .any(|words| message.contains(words))
 }
 
-/// Converts a connection error to one that explains its innermost cause.
 fn of_http(doing: &str, error: &HttpError) -> BackupError {
     let cause = innermost(error);
     let why = if cause.contains("invalid peer certificate") {
@@ -192,7 +189,7 @@ fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     Some(value)
 }
 
-/// Returns the first error of type `E` in the chain of causes.
+/// Returns the first cause of type `E`.
 pub(crate) fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     successors(Some(error), |error| (*error).source()).find_map(|error| error.downcast_ref())
 }

@@ -25,7 +25,6 @@ pub(crate) struct PartUpload {
 }
 
 impl PartUpload {
-    /// Begins an upload to `to`, which the caller must complete or abort.
     pub(crate) async fn begin(store: &dyn ObjectStore, to: &Path) -> object_store::Result<Self> {
         let upload = store.put_multipart(to).await?;
         Ok(Self {
@@ -79,7 +78,6 @@ impl PartUpload {
         self.in_flight.spawn(sent);
     }
 
-    /// Waits until fewer than `parts` parts are in flight.
     async fn wait_below(&mut self, parts: usize) -> object_store::Result<()> {
         while self.in_flight.len() >= parts {
             match self.in_flight.join_next().await {

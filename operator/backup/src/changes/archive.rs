@@ -132,11 +132,10 @@ impl ClusterArchive {
         }
     }
 
-    /// Closes the watch and drops the incomplete revision.
     pub(super) fn close(&mut self) {
         self.feed = None;
         self.last_revision = None;
-        self.pending.drop_part();
+        self.pending.drop_incomplete();
     }
 
     /// Stores all complete revisions that were received. If there are none, records every [`QUIET_MS`] that nothing changed.
@@ -198,7 +197,7 @@ impl ClusterArchive {
     /// complete revision is pending and the last stored time is recent.
     fn take_segment(&mut self) -> Option<(Segment, Bytes)> {
         let tail = self.tail.as_ref()?;
-        let groups = self.pending.take_whole();
+        let groups = self.pending.take_complete();
         let last = groups.last().map_or(tail.stored(), |group| group.last());
         let covered = self.last_revision.take_if(|read| read.revision <= last);
         let covered_ms = covered.map_or(0, |read| read.time_ms);

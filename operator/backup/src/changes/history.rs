@@ -112,7 +112,7 @@ async fn receive(
             if pending.add(message.events, message.fragment, 0).is_err() {
                 return Ok(None);
             }
-            groups.extend(pending.take_whole());
+            groups.extend(pending.take_complete());
             if groups.last().is_some_and(|group| group.last() >= last) {
                 return Ok(Some(digests(&groups, last)));
             }

@@ -26,7 +26,7 @@ pub(super) struct Pending {
     /// The last received revision, or the revision before the first.
     pub(super) last: i64,
     /// Whether the last revision is complete, so that no later message can continue it.
-    is_whole: bool,
+    is_complete: bool,
     /// The earliest time of later changes, in milliseconds since 1970.
     pub(super) time_ms: i64,
 }
@@ -34,7 +34,13 @@ pub(super) struct Pending {
 impl Pending {
     /// Creates an empty buffer. The next revision must follow `last`, and its time is `time_ms` or later.
     pub(super) fn after(last: i64, time_ms: i64) -> Self {
-        Self { groups: Vec::new(), bytes: 0, last, is_whole: true, time_ms }
+        Self {
+            groups: Vec::new(),
+            bytes: 0,
+            last,
+            is_complete: true,
+            time_ms,
+        }
     }
 
     /// Adds the changes of a message. `may_continue` says whether the next message can continue the last revision. If the clock
@@ -47,7 +53,7 @@ impl Pending {
     ) -> Result<(), OutOfOrder> {
         for event in events {
             let found = revision(&event);
-            let same = !self.is_whole && found == self.last;
+            let same = !self.is_complete && found == self.last;
             if !same && found != self.last + 1 {
                 return Err(OutOfOrder { last: self.last, found });
             }
@@ -60,30 +66,28 @@ impl Pending {
                     self.groups.push(ChangeGroup { time_ms, events });
                 }
             }
-            (self.last, self.is_whole) = (found, false);
+            (self.last, self.is_complete) = (found, false);
         }
-        self.is_whole |= !may_continue;
+        self.is_complete |= !may_continue;
         Ok(())
     }
 
-    /// Takes all complete revisions and keeps the incomplete one.
-    pub(super) fn take_whole(&mut self) -> Vec<ChangeGroup> {
-        let part = self.take_part();
+    pub(super) fn take_complete(&mut self) -> Vec<ChangeGroup> {
+        let part = self.take_incomplete();
         self.bytes = part.iter().map(bytes_of).sum();
         mem::replace(&mut self.groups, part)
     }
 
-    /// Drops the incomplete revision, if there is one.
-    pub(super) fn drop_part(&mut self) {
-        if !self.take_part().is_empty() {
+    /// The next watch receives the incomplete revision again.
+    pub(super) fn drop_incomplete(&mut self) {
+        if !self.take_incomplete().is_empty() {
             self.last -= 1;
         }
-        self.is_whole = true;
+        self.is_complete = true;
     }
 
-    /// Removes and returns the incomplete revision; nothing if all revisions are complete.
-    fn take_part(&mut self) -> Vec<ChangeGroup> {
-        let Some(group) = self.groups.last_mut().filter(|_| !self.is_whole) else {
+    fn take_incomplete(&mut self) -> Vec<ChangeGroup> {
+        let Some(group) = self.groups.last_mut().filter(|_| !self.is_complete) else {
             return Vec::new();
         };
         let whole = group
@@ -112,8 +116,9 @@ impl Pending {
     /// Returns whether the changes fill a segment, so that receiving must pause. The first revision is never split.
     pub(super) fn is_full(&self) -> bool {
         let first = self.groups.first().and_then(|group| group.events.first());
-        let has_whole = self.is_whole || first.is_some_and(|first| revision(first) < self.last);
-        self.bytes >= SEGMENT_BYTES && has_whole
+        let has_complete =
+            self.is_complete || first.is_some_and(|first| revision(first) < self.last);
+        self.bytes >= SEGMENT_BYTES && has_complete
     }
 }
 
@@ -148,12 +153,12 @@ mod tests {
     fn only_complete_revisions_are_taken() {
         let mut pending = Pending::after(4, 100);
         pending.add(events(&[5, 5, 6]), true, 110).unwrap();
-        assert_eq!(shown(&pending.take_whole()), [(110, vec![5, 5])]);
-        assert!(pending.take_whole().is_empty());
+        assert_eq!(shown(&pending.take_complete()), [(110, vec![5, 5])]);
+        assert!(pending.take_complete().is_empty());
         // The rest of the revision gets the time of its first part.
         pending.add(events(&[6, 7]), false, 120).unwrap();
         assert_eq!(
-            shown(&pending.take_whole()),
+            shown(&pending.take_complete()),
             [(110, vec![6, 6]), (120, vec![7])]
         );
         assert_eq!(pending.last, 7);
@@ -163,15 +168,15 @@ mod tests {
     fn a_part_is_received_again_by_the_next_watch() {
         let mut pending = Pending::after(4, 0);
         pending.add(events(&[5, 6, 6]), true, 1).unwrap();
-        pending.drop_part();
+        pending.drop_incomplete();
         assert_eq!(pending.last, 5);
         pending.add(events(&[6, 6, 6]), false, 2).unwrap();
-        pending.drop_part();
+        pending.drop_incomplete();
         let whole = [(1, vec![5]), (2, vec![6, 6, 6])];
-        assert_eq!(shown(&pending.take_whole()), whole);
+        assert_eq!(shown(&pending.take_complete()), whole);
         // A message without changes, such as a progress notification.
         pending.add(Vec::new(), true, 3).unwrap();
-        pending.drop_part();
+        pending.drop_incomplete();
         assert_eq!(pending.last, 6);
     }
 
@@ -195,7 +200,7 @@ mod tests {
         pending.time_ms = 200;
         pending.add(events(&[6]), false, 150).unwrap();
         assert_eq!(
-            shown(&pending.take_whole()),
+            shown(&pending.take_complete()),
             [(100, vec![5]), (200, vec![6])]
         );
     }
@@ -215,7 +220,7 @@ mod tests {
         assert!(!pending.is_full(), "a later message may continue it");
         pending.add(vec![large(5), large(6)], true, 1).unwrap();
         assert!(pending.is_full(), "the first revision is complete");
-        pending.take_whole();
+        pending.take_complete();
         assert!(!pending.is_full());
         pending.add(Vec::new(), false, 1).unwrap();
         assert!(pending.is_full());

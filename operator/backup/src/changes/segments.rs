@@ -20,7 +20,7 @@ pub(crate) struct SegmentStore {
 }
 
 impl SegmentStore {
-    /// Returns the segment store of a cluster. `cluster_id` is the cluster's id in hexadecimal.
+    /// `cluster_id` is in hexadecimal.
     pub(crate) fn of(location: &Store, cluster_id: &str) -> Result<Self, BackupError> {
         name::check(cluster_id)?;
         let store = location.below(FOLDER).below(cluster_id);
@@ -99,8 +99,7 @@ impl SegmentStore {
         Ok((segment, bytes))
     }
 
-    /// Deletes the segments that no kept snapshot needs. `kept` contains the time in milliseconds and the revision of each
-    /// kept snapshot.
+    /// Deletes the segments that no kept snapshot needs. `kept` contains their times in milliseconds and their revisions.
     pub(crate) async fn prune(&self, kept: &[(i64, i64)]) -> Result<(), BackupError> {
         let ids = self.ids().await?;
         let unneeded = unneeded(&ids, kept);

@@ -57,7 +57,7 @@ pub(super) async fn serve(
                 let served = http1::Builder::new()
                     .keep_alive(false)
                     .serve_connection(TokioIo::new(stream), answer);
-                // Errors and timeouts of a client are ignored.
+                // A client that fails or is late concerns no one else.
                 drop(tokio::time::timeout(CONNECTION_TIMEOUT, served).await);
             });
         }

@@ -51,7 +51,6 @@ impl Tail {
         Ok(Some(tail))
     }
 
-    /// Advances the end of the log past a stored segment.
     pub(super) fn push(&mut self, id: SegmentId, segment: &Segment, bytes: &[u8]) {
         self.at = id.next(segment);
         self.previous = changes::digest(bytes);

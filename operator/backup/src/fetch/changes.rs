@@ -64,7 +64,7 @@ struct Reached {
     /// The last time, in milliseconds since 1970.
     time_ms: i64,
     /// Whether all changes up to the target are fetched.
-    is_whole: bool,
+    is_complete: bool,
 }
 
 /// Fetches the changes after a snapshot into a directory. Returns the last revision to restore. Fails if the stored changes do
@@ -84,19 +84,19 @@ pub(super) async fn fetch(
     let later = ids.iter().map(|id| id.generation);
     let later = later.filter(|one| Some(*one) > generation).min();
     prepare_folder(to)?;
-    let mut reached = Reached { revision: record.revision, time_ms: 0, is_whole: false };
-    reached.is_whole = matches!(until, Until::Revision(revision) if revision <= record.revision);
-    if !reached.is_whole {
+    let mut reached = Reached { revision: record.revision, time_ms: 0, is_complete: false };
+    reached.is_complete = matches!(until, Until::Revision(revision) if revision <= record.revision);
+    if !reached.is_complete {
         let after = after(&segments, &own, record)?;
         download_segments(&segments, after, (record, until), to, &mut reached).await?;
     }
     if until == Until::Newest {
-        reached.is_whole = later.is_none();
+        reached.is_complete = later.is_none();
     }
-    if let (Until::Time(time), true) = (until, reached.is_whole) {
+    if let (Until::Time(time), true) = (until, reached.is_complete) {
         check_clock(time, reached.time_ms, later)?;
     }
-    if !reached.is_whole {
+    if !reached.is_complete {
         return Err(not_stored(&segments, until, &reached, later));
     }
     let revision = match until {
@@ -154,7 +154,7 @@ async fn download_segments(
         // The restore skips revisions that the snapshot has.
         let path = to.join(id.file_name());
         fs::write(&path, bytes).map_err(|error| of_disk(&path, &error))?;
-        if reached.is_whole {
+        if reached.is_complete {
             break;
         }
     }
@@ -196,12 +196,12 @@ fn check_clock(wanted: Timestamp, found_ms: i64, later: Option<i64>) -> Result<(
 }
 
 impl Reached {
-    /// Advances over the wanted changes of a segment. Sets `is_whole` at the target. Fails if the times go back.
+    /// Advances over the wanted changes of a segment. Sets `is_complete` at the target. Fails if the times go back.
     fn advance(&mut self, segment: &Segment, until: Until) -> Result<(), BackupError> {
         for group in &segment.groups {
             self.pass(group.time_ms)?;
             if matches!(until, Until::Time(wanted) if group.time_ms > wanted.as_millisecond()) {
-                self.is_whole = true;
+                self.is_complete = true;
                 return Ok(());
             }
             self.revision = self.revision.max(group.last());
@@ -209,7 +209,7 @@ impl Reached {
         if segment.covered_ms > 0 {
             self.pass(segment.covered_ms.max(self.time_ms))?;
         }
-        self.is_whole = match until {
+        self.is_complete = match until {
             Until::Newest => false,
             Until::Revision(revision) => self.revision >= revision,
             Until::Time(wanted) => segment.covered_ms >= wanted.as_millisecond(),

@@ -64,7 +64,6 @@ fn is_same(found: Option<&str>, uploaded: Option<&str>) -> bool {
     found.is_some() && bare(found) == bare(uploaded)
 }
 
-/// Reads a file in the store and returns its length and digest.
 async fn digest(store: &Store, file: &str) -> Result<Digested, BackupError> {
     let (_, mut bytes) = store.read(file).await?;
     let mut digest = SnapshotDigest::default();

@@ -15,7 +15,6 @@ use crate::{
 };
 
 impl Archiver<'_> {
-    /// Opens a watch at a member: at the end of the log if the member's history matches it, else in a new generation.
     pub(super) async fn open_watch(
         &self,
         archive: &mut ClusterArchive,
@@ -117,7 +116,7 @@ impl Archiver<'_> {
         });
     }
 
-    /// Returns the records of the complete backups of a cluster, newest first.
+    /// Returns the records of a cluster's complete backups, newest first.
     async fn records(&self, cluster_id: u64) -> Result<Vec<BackupRecord>, BackupError> {
         let mut records = inventory::complete(self.location).await?;
         records.retain(|record| record.cluster_id == format!("{cluster_id:x}"));
@@ -153,7 +152,7 @@ impl Archiver<'_> {
     }
 }
 
-/// Returns whether the newest generation follows a verified backup. `ids` are all segments of the cluster.
+/// Returns whether the backup is verified and the newest generation follows it. `ids` are all segments of the cluster.
 fn fits(record: &BackupRecord, ids: &[SegmentId]) -> bool {
     let newest = ids.last().map(|id| id.generation);
     let first = ids.iter().find(|id| Some(id.generation) == newest);

@@ -23,7 +23,6 @@ struct Failed {
 }
 
 impl Retry {
-    /// Records a failure at `now` and doubles the wait before the next attempt.
     pub(super) fn failed(&mut self, error: &BackupError, now: Instant) {
         let wait = self
             .failed
