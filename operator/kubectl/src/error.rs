@@ -5,28 +5,17 @@ use witan_members::{CallError, page::chain};
 /// Creates a [`PluginError`] from a message, with the syntax of `format!`.
 macro_rules! words {
     ($($text:tt)*) => {
-        $crate::error::PluginError::Words(format!($($text)*))
+        $crate::error::PluginError(format!($($text)*))
     };
 }
 
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PluginError {
-    /// The API server refused the request or did not answer.
-    #[error("cannot {what}: {}", of_kube(source))]
-    Api {
-        what: String,
-        source: Box<kube::Error>,
-    },
-    /// A member refused the call or did not answer.
-    #[error(transparent)]
-    Member(#[from] CallError),
-    #[error("{0}")]
-    Words(String),
-}
+#[error("{0}")]
+pub(crate) struct PluginError(pub(crate) String);
 
-impl PluginError {
-    pub(crate) fn api(what: impl Into<String>, source: kube::Error) -> Self {
-        Self::Api { what: what.into(), source: Box::new(source) }
+impl From<CallError> for PluginError {
+    fn from(error: CallError) -> Self {
+        Self(error.to_string())
     }
 }
 

@@ -58,7 +58,7 @@ async fn follow_events<K>(
                 let why = chain(&error);
                 let text = format!("cannot watch {kind} {name}: {why}");
                 if is_refused(&error) {
-                    return Err(PluginError::Words(text));
+                    return Err(PluginError(text));
                 }
                 tell(&format!("{text}; trying again"));
                 continue;

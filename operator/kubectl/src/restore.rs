@@ -14,7 +14,7 @@ use witan_crd::{
 use super::{
     acts,
     command::RestoreFlags,
-    error::PluginError,
+    error::{PluginError, of_kube},
     output::{confirmed, print, print_yaml, tell},
     table::{age, or_unknown},
     target::Target,
@@ -127,7 +127,7 @@ async fn in_place(
     let warning = match backup {
         Some(backup) => replace_warning(&cluster, backup, flags, now),
         None => {
-            let warning = undo_warning(&cluster).map_err(PluginError::Words)?;
+            let warning = undo_warning(&cluster).map_err(PluginError)?;
             check_ended(target, &cluster).await?;
             warning
         }
@@ -233,7 +233,7 @@ async fn check_ended(target: &Target, cluster: &EtcdCluster) -> Result<(), Plugi
     let name = &last.operation;
     let found = target.api::<EtcdOperation>().get_opt(name).await;
     let found =
-        found.map_err(|error| PluginError::api(format!("read EtcdOperation {name}"), error))?;
+        found.map_err(|error| words!("cannot read EtcdOperation {name}: {}", of_kube(&error)))?;
     if found.is_none_or(|found| found.uid().as_ref() != Some(&last.operation_uid)) {
         return Ok(());
     }

@@ -19,7 +19,7 @@ use witan_members::CallError;
 use super::{
     command::PrefixAt,
     error::PluginError,
-    keys::{Keys, Pages},
+    keys::Keys,
     output::print,
     table::{Table, counted, or_unknown},
 };
@@ -67,20 +67,25 @@ pub(super) async fn differences(keys: &Keys, at: &PrefixAt) -> Result<Difference
             at.revision
         ));
     }
-    let mut now = Side::new(keys.pages(prefix, Some(newest)));
-    let mut then = Side::new(keys.pages(prefix, Some(at.revision)));
+    let mut pages_now = keys.pages(prefix, Some(newest));
+    let mut pages_then = keys.pages(prefix, Some(at.revision));
+    let (mut now, mut then): (VecDeque<KeyValue>, VecDeque<KeyValue>) = Default::default();
     let mut found = Vec::new();
     loop {
-        now.fill().await.map_err(|error| explained(error, at))?;
-        then.fill().await.map_err(|error| explained(error, at))?;
-        let order = match (now.page.front(), then.page.front()) {
+        for (pages, left) in [(&mut pages_now, &mut now), (&mut pages_then, &mut then)] {
+            if left.is_empty() {
+                let page = pages.next().await;
+                left.extend(page.map_err(|error| explained(error, at))?);
+            }
+        }
+        let order = match (now.front(), then.front()) {
             (None, None) => break,
             (Some(_), None) => std::cmp::Ordering::Less,
             (None, Some(_)) => std::cmp::Ordering::Greater,
             (Some(now), Some(then)) => now.key.cmp(&then.key),
         };
-        let own = (order.is_le()).then(|| now.page.pop_front()).flatten();
-        let old = (order.is_ge()).then(|| then.page.pop_front()).flatten();
+        let own = (order.is_le()).then(|| now.pop_front()).flatten();
+        let old = (order.is_ge()).then(|| then.pop_front()).flatten();
         found.extend(difference(own.as_ref(), old.as_ref()));
         if found.len() > DIFFERENCES_MAX {
             return Err(words!(
@@ -89,26 +94,6 @@ pub(super) async fn differences(keys: &Keys, at: &PrefixAt) -> Result<Difference
         }
     }
     Ok(Differences { newest, keys: found })
-}
-
-/// The keys of one revision that have not been compared yet.
-struct Side<'a> {
-    pages: Pages<'a>,
-    page: VecDeque<KeyValue>,
-}
-
-impl<'a> Side<'a> {
-    fn new(pages: Pages<'a>) -> Self {
-        Self { pages, page: VecDeque::new() }
-    }
-
-    /// Reads the next page if all keys of the last page have been compared.
-    async fn fill(&mut self) -> Result<(), CallError> {
-        if self.page.is_empty() {
-            self.page = self.pages.next().await?.into();
-        }
-        Ok(())
-    }
 }
 
 /// Converts an error from reading the keys at `at`. Explains what to do if the revision was compacted.

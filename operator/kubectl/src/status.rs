@@ -149,17 +149,12 @@ fn recovery(status: &EtcdClusterStatus, now: Timestamp) -> Option<String> {
     let recovery = status.recovery.as_ref()?;
     let since = age(recovery.started_at.0, now);
     let member = &recovery.member;
-    Some(match &recovery.phase {
-        RecoveryPhase::Running => {
-            format!("a new cluster is forced from {member}, started {since} ago")
-        }
-        RecoveryPhase::Done => {
-            format!("done with {member}, started {since} ago")
-        }
-        RecoveryPhase::Unknown(phase) => {
-            format!("{phase} with {member}, started {since} ago")
-        }
-    })
+    let what = match &recovery.phase {
+        RecoveryPhase::Running => format!("a new cluster is forced from {member}"),
+        RecoveryPhase::Done => format!("done with {member}"),
+        RecoveryPhase::Unknown(phase) => format!("{phase} with {member}"),
+    };
+    Some(format!("{what}, started {since} ago"))
 }
 
 /// Returns which members have not registered with the discovery service; `None` if none are missing.

@@ -8,7 +8,10 @@ use kube::{
 use witan_crd::{EtcdCluster, Object};
 use witan_members::page::chain;
 
-use super::{command::TargetFlags, error::PluginError};
+use super::{
+    command::TargetFlags,
+    error::{PluginError, of_kube},
+};
 
 const PAGE: u32 = 500;
 
@@ -59,7 +62,7 @@ impl Target {
         let mut found = Vec::new();
         loop {
             let page = api.list(&params).await;
-            let page = page.map_err(|error| PluginError::api(format!("list {kind}"), error))?;
+            let page = page.map_err(|error| words!("cannot list {kind}: {}", of_kube(&error)))?;
             found.extend(page.items);
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => params.continue_token = Some(token),
@@ -72,25 +75,19 @@ impl Target {
         self.get(name).await
     }
 
-    /// Reads an object in the namespace. Fails if it does not exist.
     pub(super) async fn get<K: Object>(&self, name: &str) -> Result<K, PluginError> {
         let read = self.api::<K>().get(name).await;
         read.map_err(|error| {
-            let (kind, namespace) = (K::kind(&()), &self.namespace);
-            PluginError::api(
-                format!("read {kind} {name} in namespace {namespace}"),
-                error,
-            )
+            let (kind, namespace, why) = (K::kind(&()), &self.namespace, of_kube(&error));
+            words!("cannot read {kind} {name} in namespace {namespace}: {why}")
         })
     }
 
-    /// Creates an object. Fails if an object of this name exists.
     pub(super) async fn create<K: Object>(&self, object: &K) -> Result<(), PluginError> {
         let (kind, name) = (K::kind(&()), object.name_any());
         let created = self.api().create(&PostParams::default(), object).await;
-        created
-            .map(drop)
-            .map_err(|error| PluginError::api(format!("create {kind} {name}"), error))
+        let failed = |error| words!("cannot create {kind} {name}: {}", of_kube(&error));
+        created.map(drop).map_err(failed)
     }
 }
 
