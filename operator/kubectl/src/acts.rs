@@ -59,7 +59,7 @@ pub(super) async fn create_operation(
     Ok(())
 }
 
-/// Returns the stage of an operation. A phase that is missing or unknown counts as running.
+/// A phase that is missing or unknown counts as running.
 fn stage(operation: EtcdOperation) -> Stage {
     let status = operation.status.unwrap_or_default();
     let message = status.message.unwrap_or_default();
@@ -112,7 +112,6 @@ pub(super) async fn recover(
     create_operation(target, &made, wait).await
 }
 
-/// Fails unless the cluster's status lists the member.
 fn check_member(resource: &EtcdCluster, member: &str) -> Result<(), PluginError> {
     let all = resource.status.clone().unwrap_or_default().members;
     let names: Vec<_> = all.into_iter().map(|known| known.name).collect();
@@ -125,7 +124,7 @@ fn check_member(resource: &EtcdCluster, member: &str) -> Result<(), PluginError>
     ))
 }
 
-/// Returns the table of members that is shown before a recovery. `why` explains why a member did not answer.
+/// `why` explains why a member did not answer.
 fn survey(answers: &[Answer], why: impl Fn(&Answer) -> String) -> String {
     let heading = [
         "MEMBER",
@@ -158,8 +157,7 @@ fn serves(answers: &[Answer]) -> bool {
     reports.any(|report| report.linearizable)
 }
 
-/// Returns the warning before a recovery from `member`. Names a member with a higher raft index if there is one, because
-/// recovering from that member would lose less.
+/// Names a member with a higher Raft index than `member` if there is one, because a recovery from it loses fewer writes.
 fn warning(resource: &EtcdCluster, answers: &[Answer], member: &str) -> String {
     let status = resource.status.clone().unwrap_or_default();
     let voters = status

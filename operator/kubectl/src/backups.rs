@@ -33,8 +33,7 @@ pub(super) async fn back_up(target: &Target, flags: &BackupFlags) -> Result<(), 
     Ok(())
 }
 
-/// Returns the EtcdBackup to create. Without `--name`, its name contains the cluster's name and the time. `--verify` overrides
-/// the schedule's setting.
+/// `--verify` overrides the setting of the schedule.
 fn backup(flags: &BackupFlags, settings: BackupSettings, now: Timestamp) -> EtcdBackup {
     let part: String = flags.cluster.chars().take(CLUSTER_CHARS).collect();
     let default = || format!("{part}-{}", now.strftime("%Y%m%d-%H%M%S"));
@@ -53,7 +52,7 @@ fn backup(flags: &BackupFlags, settings: BackupSettings, now: Timestamp) -> Etcd
     EtcdBackup::new(&name, spec)
 }
 
-/// Returns the stage of a backup. A phase that is missing or unknown counts as running.
+/// A phase that is missing or unknown counts as running.
 fn stage(backup: EtcdBackup) -> Stage {
     let status = backup.status.unwrap_or_default();
     let message = status.message.unwrap_or_default();

@@ -39,7 +39,7 @@ pub(super) struct PodFact {
 }
 
 impl Facts {
-    /// Returns the status of the cluster; the default status if the operator has not reported yet.
+    /// Returns the default status if the operator has not reported yet.
     pub(super) fn status(&self) -> EtcdClusterStatus {
         self.cluster.status.clone().unwrap_or_default()
     }
@@ -82,7 +82,6 @@ pub(super) async fn read(target: &Target, name: &str) -> Result<Facts, PluginErr
     Ok(Facts { cluster, pods, backups, schedules, unread })
 }
 
-/// Returns the list. If reading failed, adds the error to `unread` and returns an empty list.
 fn or_unread<K>(read: Result<Vec<K>, PluginError>, unread: &mut Vec<String>) -> Vec<K> {
     read.unwrap_or_else(|error| {
         unread.push(error.to_string());

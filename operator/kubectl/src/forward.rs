@@ -30,7 +30,6 @@ pub(super) struct Forward {
 }
 
 impl Forward {
-    /// Opens a local port that forwards to the client port of a pod.
     pub(super) async fn open(pods: Api<Pod>, pod: String) -> std::io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
@@ -50,8 +49,7 @@ impl Drop for Forward {
     }
 }
 
-/// Forwards connections to the pod until the task is aborted. Sends the error of each ended connection, or `None`, to
-/// `failures`.
+/// Sends the error of each ended connection, or `None`, to `failures`.
 async fn accept(
     listener: TcpListener,
     pods: Api<Pod>,
@@ -77,7 +75,6 @@ async fn accept(
     }
 }
 
-/// Copies bytes between a connection and a pod until either side closes.
 async fn carry(mut socket: TcpStream, pods: &Api<Pod>, pod: &str) -> Result<(), String> {
     let port = u16::try_from(ports::CLIENT).map_err(|error| error.to_string())?;
     let opened = pods.portforward(pod, &[port]).await;

@@ -76,7 +76,6 @@ pub(super) async fn read(
     Ok(History { key: name, versions, end })
 }
 
-/// Converts a version of a key for the output. Lease 0 becomes `None`.
 fn version(of: &KeyValue) -> Version {
     Version {
         revision: of.mod_revision,
@@ -87,12 +86,10 @@ fn version(of: &KeyValue) -> Version {
     }
 }
 
-/// Returns the beginning of a value for the table, or `(binary)` if it is not UTF-8.
 fn shown(value: Option<&str>) -> String {
     value.map_or_else(|| "(binary)".to_owned(), |text| clipped(text, VALUE_CHARS))
 }
 
-/// Formats a history as a table, followed by the reason why it ends.
 pub(super) fn text(history: &History) -> String {
     let mut table = Table::new(["REVISION", "VERSION", "SIZE", "LEASE", "VALUE"]);
     for version in &history.versions {

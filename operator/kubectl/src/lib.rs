@@ -85,7 +85,6 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
     }
 }
 
-/// Reads the kubeconfig and runs the command. Fails if the kubeconfig cannot be used.
 async fn command(line: PluginLine) -> Result<(), PluginError> {
     let target = Target::new(&line.target).await?;
     match line.command {

@@ -11,7 +11,6 @@ pub(super) fn print(text: &str) -> Result<(), PluginError> {
     write_out(&printed(text))
 }
 
-/// Prints a value as YAML.
 pub(super) fn print_yaml(value: &impl Serialize) -> Result<(), PluginError> {
     write_out(&yaml(value)?)
 }
@@ -49,7 +48,6 @@ pub(super) fn confirmed(target: &Target, cluster: &str) -> Result<bool, PluginEr
     Ok(line.trim() == cluster)
 }
 
-/// Prints a value as JSON or YAML, or as the table that `text` returns.
 pub(super) fn print_as<T: Serialize>(
     format: Format,
     value: &T,

@@ -53,7 +53,6 @@ impl Reach {
         Ok(reach)
     }
 
-    /// Opens a local port to each member with a running pod and adds its address.
     async fn forward(
         &mut self,
         target: &Target,

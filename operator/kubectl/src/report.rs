@@ -131,7 +131,6 @@ impl Bundle {
         added.map_err(|error| words!("cannot pack {path}: {error}"))
     }
 
-    /// Adds a resource as YAML, without the fields that `scrub` removes.
     fn resource<T: Serialize>(&mut self, path: &str, resource: &T) -> Result<(), PluginError> {
         let json = serde_json::to_value(resource);
         let mut json = json.map_err(|error| words!("{path}: {error}"))?;
@@ -202,8 +201,7 @@ impl Bundle {
         self.file(&format!("metrics/{name}.txt"), metrics)
     }
 
-    /// Adds the flight recordings of members, one at a time because of their size. Lists unreadable recordings as missing.
-    /// Does nothing if the recorder is disabled.
+    /// Adds the flight recordings of members, one at a time because of their size.
     async fn recordings(
         &mut self,
         target: &Target,
@@ -235,7 +233,6 @@ impl Bundle {
     }
 }
 
-/// Reads a pod's metrics through the API server.
 async fn page(target: &Target, pod: &str, port: i32) -> Result<String, String> {
     let namespace = &target.namespace;
     let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy/metrics");
@@ -264,7 +261,6 @@ fn is_about(event: &Event, facts: &Facts) -> bool {
     names.any(|name| object.contains(&name))
 }
 
-/// Removes the fields in [`LEFT_OUT`] and the values of environment variables.
 fn scrub(json: &mut Value) {
     match json {
         Value::Object(fields) => {

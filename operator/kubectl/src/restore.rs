@@ -20,7 +20,6 @@ use super::{
     target::Target,
 };
 
-/// Creates an EtcdCluster from `--from` or, with `--in-place` or `--undo`, an EtcdOperation.
 pub(super) async fn run(target: &Target, flags: &RestoreFlags) -> Result<(), PluginError> {
     let backup = match &flags.from {
         Some(from) => Some(succeeded_backup(target, from).await?),
@@ -35,7 +34,6 @@ pub(super) async fn run(target: &Target, flags: &RestoreFlags) -> Result<(), Plu
     }
 }
 
-/// Returns an EtcdBackup. Fails unless it has succeeded.
 async fn succeeded_backup(target: &Target, name: &str) -> Result<EtcdBackup, PluginError> {
     let backup: EtcdBackup = target.get(name).await?;
     if backup.phase() != Some(BackupPhase::Succeeded) {
@@ -44,7 +42,6 @@ async fn succeeded_backup(target: &Target, name: &str) -> Result<EtcdBackup, Plu
     Ok(backup)
 }
 
-/// Returns the warning that a backup is unconfirmed, with the reason; `None` for any other backup.
 fn unconfirmed_warning(backup: &EtcdBackup) -> Option<String> {
     let mut conditions = backup.status.iter().flat_map(|status| &status.conditions);
     let found = conditions.find(|one| one.type_ == CONFIRMED && one.status == "False")?;
@@ -81,8 +78,8 @@ async fn new_cluster(
     ))
 }
 
-/// Returns the spec of a cluster that is restored from a backup. `old` is the spec of the cluster that was backed up. The
-/// Services get default names, because the old cluster's Services may still exist.
+/// `old` is the spec of the cluster that was backed up. The Services get default names, because the old cluster's Services
+/// may still exist.
 fn restored(old: &EtcdClusterSpec, flags: &RestoreFlags) -> EtcdClusterSpec {
     let mut spec = old.clone();
     spec.bootstrap = Some(BootstrapSource { discovery: None, restore: wanted(flags) });
@@ -99,7 +96,6 @@ fn restored(old: &EtcdClusterSpec, flags: &RestoreFlags) -> EtcdClusterSpec {
     spec
 }
 
-/// Returns the backup to restore and the target revision or time; `None` if `--from` is missing.
 fn wanted(flags: &RestoreFlags) -> Option<Restore> {
     let name = flags.from.clone()?;
     Some(Restore {
@@ -139,7 +135,6 @@ async fn in_place(
     acts::create_operation(target, &made, flags.wait).await
 }
 
-/// Returns the EtcdOperation that restores in place or undoes such a restore.
 fn operation(
     cluster: &EtcdCluster,
     flags: &RestoreFlags,
@@ -166,7 +161,6 @@ fn operation(
     acts::operation((cluster, verb), spec, now)
 }
 
-/// Returns the warning before a restore replaces the data of a cluster.
 fn replace_warning(
     cluster: &EtcdCluster,
     backup: &EtcdBackup,
@@ -198,7 +192,7 @@ fn replace_warning(
     )
 }
 
-/// Returns the warning before a cluster returns to its retained disks. Fails if there are no retained disks.
+/// Fails if there are no disks to which the cluster can return.
 fn undo_warning(cluster: &EtcdCluster) -> Result<String, String> {
     let name = cluster.name_any();
     let last = last_restore(cluster);

@@ -96,7 +96,6 @@ pub(super) async fn differences(keys: &Keys, at: &PrefixAt) -> Result<Difference
     Ok(Differences { newest, keys: found })
 }
 
-/// Converts an error from reading the keys at `at`. Explains what to do if the revision was compacted.
 fn explained(error: CallError, at: &PrefixAt) -> PluginError {
     if error.says("compacted") {
         return words!(
@@ -128,7 +127,6 @@ fn difference(now: Option<&KeyValue>, then: Option<&KeyValue>) -> Option<Differe
     })
 }
 
-/// Formats the differences as a table with their number below, or as a sentence if there are none.
 pub(super) fn table(found: &Differences, at: &PrefixAt) -> String {
     let mut table = Table::new(["CHANGE", "REVISION NOW", "REVISION THEN", "KEY"]);
     for each in &found.keys {
@@ -218,7 +216,6 @@ fn unchanged(each: &Difference) -> Compare {
     }
 }
 
-/// Returns the operation that restores the earlier value of a key, or deletes the key if `value` is `None`.
 fn back(each: &Difference, value: Option<Vec<u8>>) -> RequestOp {
     let key = each.bytes.clone().into();
     let request = match value {

@@ -29,7 +29,6 @@ const STABLE: &str = "Stable";
 /// A certificate with at most this many days left is highlighted.
 const DAYS_FEW: i64 = 14;
 
-/// Formats the output of `status`: the head, each table that has rows, and the resources that cannot be read.
 pub(super) fn page(facts: &Facts, now: Timestamp) -> String {
     let status = facts.status();
     let tables = [
@@ -50,8 +49,6 @@ pub(super) fn page(facts: &Facts, now: Timestamp) -> String {
     text
 }
 
-/// Formats the lines above the tables. Omits the level, a restore, a recovery and missing registrations if the cluster has
-/// none.
 fn head(facts: &Facts, status: &EtcdClusterStatus, now: Timestamp) -> String {
     let cluster = &facts.cluster;
     let namespace = cluster.namespace().unwrap_or_default();
@@ -144,7 +141,6 @@ fn restored(status: &EtcdClusterStatus) -> Option<String> {
     Some(format!("from {from}{}", revision.unwrap_or_default()))
 }
 
-/// Describes the recovery that the status records; `None` if it records none.
 fn recovery(status: &EtcdClusterStatus, now: Timestamp) -> Option<String> {
     let recovery = status.recovery.as_ref()?;
     let since = age(recovery.started_at.0, now);
@@ -157,7 +153,6 @@ fn recovery(status: &EtcdClusterStatus, now: Timestamp) -> Option<String> {
     Some(format!("{what}, started {since} ago"))
 }
 
-/// Returns which members have not registered with the discovery service; `None` if none are missing.
 fn missing_registrations(status: &EtcdClusterStatus) -> Option<String> {
     let discovery = status
         .discovery
@@ -190,7 +185,6 @@ fn conditions(status: &EtcdClusterStatus, now: Timestamp) -> Option<String> {
     table.text()
 }
 
-/// Returns the table of certificates that the operator issued; `None` if there are none.
 fn certificates(status: &EtcdClusterStatus, now: Timestamp) -> Option<String> {
     let mut table = Table::new(["CERTIFICATE", "DAYS LEFT", "UNTIL"]);
     for certificate in &status.certificates {

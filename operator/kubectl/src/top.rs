@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde::Serialize;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval};
 use witan_api::v3::mvccpb::KeyValue;
 
 use super::{
@@ -55,11 +55,10 @@ struct Row {
     sampled_bytes: u64,
 }
 
-/// Reads all keys under the flag's prefix, and some values, at the flag's rate. Prints the number of keys and the estimated
-/// size of each prefix.
 pub(super) async fn run(target: &Target, flags: &TopFlags) -> Result<(), PluginError> {
     let keys = Keys::open(target, &flags.cluster, &flags.members).await?;
-    let mut pace = pace(flags.rate);
+    let mut pace = interval(Duration::from_secs(1) / u32::from(flags.rate));
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut pages = keys.pages(flags.prefix.as_bytes(), None);
     let mut count = KeyCounts::default();
     let mut shown = Instant::now();
@@ -84,13 +83,6 @@ pub(super) async fn run(target: &Target, flags: &TopFlags) -> Result<(), PluginE
     print_as(flags.format.output, &count, |count| {
         count.table_text(flags.rows)
     })
-}
-
-/// Returns an interval that ticks `rate` times per second and does not catch up after a delay.
-fn pace(rate: u16) -> Interval {
-    let mut pace = interval(Duration::from_secs(1) / u32::from(rate.max(1)));
-    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    pace
 }
 
 impl KeyCounts {

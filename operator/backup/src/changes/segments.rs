@@ -99,7 +99,7 @@ impl SegmentStore {
         Ok((segment, bytes))
     }
 
-    /// Deletes the segments that no kept snapshot needs. `kept` contains their times in milliseconds and their revisions.
+    /// Deletes the segments that no kept snapshot needs. `kept` lists the time in milliseconds and the revision of each.
     pub(crate) async fn prune(&self, kept: &[(i64, i64)]) -> Result<(), BackupError> {
         let ids = self.ids().await?;
         let unneeded = unneeded(&ids, kept);

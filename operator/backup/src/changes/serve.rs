@@ -57,7 +57,7 @@ pub(super) async fn serve(
                 let served = http1::Builder::new()
                     .keep_alive(false)
                     .serve_connection(TokioIo::new(stream), answer);
-                // A client that fails or is late concerns no one else.
+                // Ignore the errors and timeouts of a client.
                 drop(tokio::time::timeout(CONNECTION_TIMEOUT, served).await);
             });
         }

@@ -19,13 +19,11 @@ const FLAG: &str = "flight-recorder-megabytes";
 const PAGE: &str = "/debug/flight-recorder";
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Returns whether the flight recorder of a cluster's members is enabled.
 pub(super) fn records(cluster: &EtcdCluster) -> bool {
     let options = cluster.spec.options.as_ref();
     options.is_some_and(|options| options.extra_args.contains_key(FLAG))
 }
 
-/// Downloads a member's recording. Fails after [`PATIENCE`].
 pub(super) async fn read(reach: &Reach, address: &Address) -> Result<Vec<u8>, String> {
     let got = page::get(&address.url(PAGE), Some(address), PATIENCE, usize::MAX).await;
     got.map_err(|error| {
@@ -34,7 +32,6 @@ pub(super) async fn read(reach: &Reach, address: &Address) -> Result<Vec<u8>, St
     })
 }
 
-/// Returns why a recording could not be read.
 fn explain(error: PageError) -> String {
     match error {
         PageError::Status(StatusCode::UNAUTHORIZED, _) => {

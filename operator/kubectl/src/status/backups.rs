@@ -58,7 +58,6 @@ pub(super) fn summary(facts: &Facts, now: Timestamp) -> String {
     text
 }
 
-/// Formats the schedules as a table; `None` if there are none.
 pub(super) fn schedules(facts: &Facts, now: Timestamp) -> Option<String> {
     let mut table = Table::new(["SCHEDULE", "WHEN (UTC)", "LAST SUCCESS", "NEXT", "STATE"]);
     for schedule in &facts.schedules {

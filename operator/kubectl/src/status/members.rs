@@ -7,7 +7,6 @@ use super::super::{
     table::{Table, UNKNOWN, counted, or_unknown, yes},
 };
 
-/// Returns one line about the members: the ready ones, voters, learners, the leader and the version.
 pub(super) fn summary(facts: &Facts) -> String {
     let status = facts.status();
     let members = status.members.iter();
@@ -41,7 +40,7 @@ pub(super) fn level(status: &EtcdClusterStatus) -> Option<String> {
     Some(format!("{level}{}", higher.unwrap_or_default()))
 }
 
-/// Returns the table of members; `None` if the table has no rows. Pods that are not members yet also have a row.
+/// Pods that are not members yet also have a row.
 pub(super) fn table(facts: &Facts) -> Option<String> {
     let status = facts.status();
     let leader = status.members.iter().find(|member| member.is_leader);
@@ -103,7 +102,6 @@ pub(super) fn table(facts: &Facts) -> Option<String> {
     table.text()
 }
 
-/// Returns the role of a member. A member that neither leads nor is a learner is [`UNKNOWN`] if it has no id.
 fn role(member: &MemberStatus) -> &'static str {
     match member {
         MemberStatus { is_leader: true, .. } => "leader",
