@@ -54,6 +54,10 @@ fn head(facts: &Facts, status: &EtcdClusterStatus, now: Timestamp) -> String {
     let namespace = cluster.namespace().unwrap_or_default();
     let name = format!("{namespace}/{}", cluster.name_any());
     let id = status.cluster_id.as_ref().map(|id| format!(", id {id}"));
+    let alarms = match status.alarms.is_empty() {
+        true => "none".to_owned(),
+        false => status.alarms.join(", "),
+    };
     let mut lines = vec![
         ("Cluster", name + &id.unwrap_or_default()),
         ("Phase", clipped(&phase(facts), MESSAGE_CHARS)),
@@ -62,14 +66,7 @@ fn head(facts: &Facts, status: &EtcdClusterStatus, now: Timestamp) -> String {
     lines.extend(members::level(status).map(|text| ("Level", text)));
     lines.extend([
         ("Operator", operator(facts, status, now)),
-        (
-            "Alarms",
-            if status.alarms.is_empty() {
-                "none".to_owned()
-            } else {
-                status.alarms.join(", ")
-            },
-        ),
+        ("Alarms", alarms),
         ("Size", or_unknown(status.db_size.clone())),
         ("Endpoint", or_unknown(status.client_endpoint.clone())),
         ("Last backup", backups::summary(facts, now)),

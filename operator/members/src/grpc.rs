@@ -106,9 +106,7 @@ impl GrpcMembers {
         if let Some(known) = connections.get_mut(&connection.address.authority)
             && known.address == connection.address
         {
-            known.token.clone_from(&connection.token);
-            known.users = connection.users;
-            known.refused = connection.refused;
+            known.clone_from(connection);
         }
     }
 
@@ -125,11 +123,6 @@ impl GrpcMembers {
         F: Future<Output = Result<tonic::Response<R>, Status>>,
     {
         let mut connection = self.connection(to)?;
-        let refused = |status: Status| CallError::Refused {
-            member: to.member.clone(),
-            call: call.name,
-            status: Box::new(status),
-        };
         let fresh = connection.token.is_none();
         self.authenticate(&mut connection, call).await?;
         let first = request(body.clone(), connection.token.clone());
@@ -141,7 +134,8 @@ impl GrpcMembers {
             let again = request(body, connection.token.clone());
             answer = within(call.timeout, send(connection.channel.clone(), again)).await;
         }
-        Ok(answer.map_err(refused)?.into_inner())
+        let answer = answer.map_err(|status| refused(to, call.name, status))?;
+        Ok(answer.into_inner())
     }
 
     /// Logs in if the address has a login and the connection has no token. Also succeeds if authentication is disabled, or if
@@ -157,12 +151,7 @@ impl GrpcMembers {
         };
         let (address, has_certificate) = (&connection.address, connection.address.tls.is_some());
         let session = log_in(&connection.channel, login, has_certificate, call.timeout).await;
-        let session = session.map_err(|status| CallError::Refused {
-            member: address.member.clone(),
-            call: "Authenticate",
-            status: Box::new(status),
-        })?;
-        match session {
+        match session.map_err(|status| refused(address, "Authenticate", status))? {
             LoggedIn::User(token) => {
                 connection.token = token;
                 connection.users = Some(true);
@@ -183,11 +172,11 @@ impl GrpcMembers {
     }
 
     /// Reads a member's status, release and member list. If no quorum confirms the list, reads the member's own copy. Reads the
-    /// alarms only if the status lists errors. Unreadable alarms count as none.
+    /// alarms only if the status lists errors, because it lists alarms among them. Unreadable alarms count as none.
     async fn report(&self, of: &Address) -> Result<Report, CallError> {
-        let asked = pb::StatusRequest {};
+        let body = pb::StatusRequest {};
         let status =
-            async { call!(self, of, "Status": MaintenanceClient.status(asked), CALL_TIMEOUT) };
+            async { call!(self, of, "Status": MaintenanceClient.status(body), CALL_TIMEOUT) };
         let confirmed = self.members(of, true);
         let running = running::read(of, CALL_TIMEOUT);
         let (status, confirmed, running) = join3(status, confirmed, running).await;
@@ -196,7 +185,6 @@ impl GrpcMembers {
             Ok(members) => (true, members),
             Err(_) => (false, self.members(of, false).await?),
         };
-        // The status lists alarms among its errors, so without errors there are no alarms.
         let alarms = if status.errors.is_empty() {
             Vec::new()
         } else {
@@ -224,14 +212,14 @@ impl GrpcMembers {
         })
     }
 
-    /// Reads the member list from a member. With `linearizable`, fails unless a quorum confirms the list.
+    /// With `linearizable`, fails unless a quorum confirms the list.
     async fn members(
         &self,
         of: &Address,
         linearizable: bool,
     ) -> Result<Vec<pb::Member>, CallError> {
-        let asked = pb::MemberListRequest { linearizable };
-        let list = call!(self, of, "MemberList": ClusterClient.member_list(asked), CALL_TIMEOUT);
+        let body = pb::MemberListRequest { linearizable };
+        let list = call!(self, of, "MemberList": ClusterClient.member_list(body), CALL_TIMEOUT);
         Ok(list?.members)
     }
 
@@ -337,6 +325,11 @@ impl Members for GrpcMembers {
         let answer = call!(self, of, "HashKV": MaintenanceClient.hash_kv(body), HASH_TIMEOUT)?;
         Ok(KeysHash { hash: answer.hash, compact_revision: answer.compact_revision })
     }
+}
+
+fn refused(by: &Address, call: &'static str, status: Status) -> CallError {
+    let (member, status) = (by.member.clone(), Box::new(status));
+    CallError::Refused { member, call, status }
 }
 
 /// Converts an error whose message contains `already` to success.

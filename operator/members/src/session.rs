@@ -37,7 +37,9 @@ pub async fn log_in(
     match try_passwords(&login, authenticate).await {
         Ok(answer) => Ok(LoggedIn::User(answer.into_inner().token.parse().ok())),
         Err(status) if status.code() == Code::FailedPrecondition => Ok(LoggedIn::Nobody),
-        Err(status) if falls_back(has_certificate, &status) => Ok(LoggedIn::Certificate(status)),
+        Err(status) if has_certificate && refuses_password(&status) => {
+            Ok(LoggedIn::Certificate(status))
+        }
         Err(status) => Err(status),
     }
 }
@@ -54,11 +56,6 @@ async fn try_passwords<R, F: Future<Output = Result<R, Status>>>(
         return attempt(login.password.clone()).await;
     }
     answer
-}
-
-/// Returns whether the client can continue with only its certificate: it has one, and the member refused the password.
-fn falls_back(has_certificate: bool, refusal: &Status) -> bool {
-    has_certificate && refuses_password(refusal)
 }
 
 fn refuses_password(status: &Status) -> bool {
@@ -82,13 +79,13 @@ pub async fn within<R>(
     timeout: Duration,
     answer: impl Future<Output = Result<R, Status>>,
 ) -> Result<R, Status> {
-    match tokio::time::timeout(timeout, answer).await {
-        Ok(answer) => answer,
-        Err(_) => Err(Status::deadline_exceeded(format!(
-            "no answer within {} s",
-            timeout.as_secs()
-        ))),
-    }
+    let late = |_| {
+        let message = format!("no answer within {} s", timeout.as_secs());
+        Err(Status::deadline_exceeded(message))
+    };
+    tokio::time::timeout(timeout, answer)
+        .await
+        .unwrap_or_else(late)
 }
 
 #[cfg(test)]
@@ -121,12 +118,8 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_password_falls_back_to_the_certificate() {
-        assert!(!falls_back(false, &wrong()));
-        assert!(falls_back(true, &wrong()));
-        assert!(
-            !falls_back(true, &Status::unavailable("gone")),
-            "an unavailable member refuses nothing"
-        );
+    fn an_unavailable_member_refuses_no_password() {
+        assert!(refuses_password(&wrong()));
+        assert!(!refuses_password(&Status::unavailable("gone")));
     }
 }

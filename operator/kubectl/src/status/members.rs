@@ -59,8 +59,7 @@ pub(super) fn table(facts: &Facts) -> Option<String> {
         "WHY NOT READY",
     ];
     let mut table = Table::new(heading);
-    for member in &status.members {
-        let pod = facts.pod(&member.name);
+    let mut add = |member: &MemberStatus, pod: Option<&PodFact>, ready: bool, why: String| {
         let lag = leader
             .zip(member.raft_index)
             .map(|(leader, own)| (leader - own).max(0));
@@ -68,36 +67,26 @@ pub(super) fn table(facts: &Facts) -> Option<String> {
             member.name.clone(),
             or_unknown(member.id.clone()),
             role(member).to_owned(),
-            yes(is_ready(member)),
+            yes(ready),
             or_unknown(member.release.clone().or_else(|| member.version.clone())),
             or_unknown(member.raft_index),
             or_unknown(lag),
             or_unknown(member.db_size.clone()),
             or_unknown(pod.map(|pod| pod.restarts)),
             or_unknown(pod.and_then(|pod| pod.node.clone())),
-            why(member, pod),
-        ]);
-    }
-    let known = |pod: &&PodFact| status.members.iter().all(|member| member.name != pod.name);
-    for pod in facts.pods.iter().filter(known) {
-        let unknown = || UNKNOWN.to_owned();
-        let why = pod
-            .waits
-            .clone()
-            .unwrap_or_else(|| "no member yet".to_owned());
-        table.row([
-            pod.name.clone(),
-            unknown(),
-            unknown(),
-            yes(pod.ready),
-            unknown(),
-            unknown(),
-            unknown(),
-            unknown(),
-            pod.restarts.to_string(),
-            or_unknown(pod.node.clone()),
             why,
         ]);
+    };
+    for member in &status.members {
+        let pod = facts.pod(&member.name);
+        add(member, pod, is_ready(member), why(member, pod));
+    }
+    let is_new = |pod: &&PodFact| status.members.iter().all(|member| member.name != pod.name);
+    for pod in facts.pods.iter().filter(is_new) {
+        let member = MemberStatus { name: pod.name.clone(), ..MemberStatus::default() };
+        let why = pod.waits.clone();
+        let why = why.unwrap_or_else(|| "no member yet".to_owned());
+        add(&member, Some(pod), pod.ready, why);
     }
     table.text()
 }
