@@ -239,26 +239,16 @@ pub(crate) struct S3Flags {
     /// CA certificates for verifying the store, in addition to the CA certificates of the system (PEM).
     #[arg(long, value_name = "FILE")]
     pub(crate) s3_cacert: Option<PathBuf>,
-    /// Server-side encryption of the objects; by default as configured for the bucket.
-    #[arg(long, value_enum, value_name = "HOW")]
-    pub(crate) s3_server_side_encryption: Option<Encryption>,
+    /// Server-side encryption of the objects: AES256 (keys managed by the store) or aws:kms (a key of the key management
+    /// service); by default as configured for the bucket.
+    #[arg(long, value_parser = ["AES256", "aws:kms"], value_name = "HOW")]
+    pub(crate) s3_server_side_encryption: Option<String>,
     /// ID of the KMS key for aws:kms; by default the default key of the account.
     #[arg(long, value_name = "ID")]
     pub(crate) s3_kms_key_id: Option<String>,
     /// How long to retry a request. If the store is down for longer, the command fails.
     #[arg(long, value_name = "TIME", default_value = "3m", value_parser = time_span)]
     pub(crate) s3_retry_timeout: Duration,
-}
-
-/// How a store encrypts objects at rest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Encryption {
-    /// Keys managed by the store.
-    #[value(name = "AES256")]
-    Aes256,
-    /// A key of the key management service.
-    #[value(name = "aws:kms")]
-    Kms,
 }
 
 fn time_at_least_a_second(text: &str) -> Result<Duration, String> {

@@ -9,7 +9,7 @@ use object_store::{
 };
 
 use crate::{
-    command::{Encryption, S3Flags, read},
+    command::{S3Flags, read},
     http::HyperConnector,
     reason::{BackupError, Reason},
 };
@@ -102,19 +102,13 @@ pub(crate) fn open_with(
 
 /// Returns the AWS variables that select the server-side encryption.
 fn encryption(flags: &S3Flags) -> Vec<(&'static str, String)> {
-    let how = match flags.s3_server_side_encryption {
-        None => return Vec::new(),
-        Some(Encryption::Aes256) => "AES256",
-        Some(Encryption::Kms) => "aws:kms",
+    let Some(how) = flags.s3_server_side_encryption.clone() else {
+        return Vec::new();
     };
-    let key = flags
-        .s3_kms_key_id
-        .clone()
-        .map(|key| ("AWS_SSE_KMS_KEY_ID", key));
-    [("AWS_SERVER_SIDE_ENCRYPTION", how.to_owned())]
-        .into_iter()
-        .chain(key)
-        .collect()
+    let key = flags.s3_kms_key_id.clone();
+    let mut variables = vec![("AWS_SERVER_SIDE_ENCRYPTION", how)];
+    variables.extend(key.map(|key| ("AWS_SSE_KMS_KEY_ID", key)));
+    variables
 }
 
 #[derive(Debug, PartialEq, Eq)]
