@@ -137,13 +137,9 @@ impl HttpService for HyperService {
     }
 }
 
-/// The innermost cause of a failed request. The outer errors would hide it in object_store's log lines about retries.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Unanswered(String);
-
 fn failed(kind: HttpErrorKind, error: &(dyn Error + 'static)) -> HttpError {
-    HttpError::new(kind, Unanswered(innermost(error)))
+    // The outer errors would hide the innermost one in object_store's log lines about retries.
+    HttpError::new(kind, io::Error::other(innermost(error)))
 }
 
 /// Returns whether TLS made a connection fail, which a retry cannot fix.

@@ -35,14 +35,10 @@ const PIECE_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Source for Members {
     async fn revision_digest(&self, member: &Report) -> Result<Option<String>, BackupError> {
-        let revision = member.revision;
-        if revision <= 1 {
-            return Ok(None);
+        match member.revision {
+            ..=1 => Ok(None),
+            revision => history::read_one(self, &member.endpoint, revision).await,
         }
-        let read = history::read(self, &member.endpoint, (revision, revision)).await?;
-        let first = read.and_then(|digests| digests.into_iter().next());
-        let found = first.filter(|found| found.revision == revision);
-        Ok(found.map(|found| found.digest))
     }
 
     async fn survey(&self) -> Vec<Result<Report, BackupError>> {

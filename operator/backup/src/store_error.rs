@@ -9,18 +9,18 @@ use crate::reason::{BackupError, Reason};
 /// Returns whether the error means that an object does not exist although its bucket does.
 pub(crate) fn is_missing_object(error: &object_store::Error) -> bool {
     matches!(error, object_store::Error::NotFound { .. })
-        && code(&error.to_string()).is_none_or(|code| code != "NoSuchBucket")
+        && element(&error.to_string(), "Code") != Some("NoSuchBucket")
 }
 
 /// Returns whether the error means that the store does not support a conditional write.
 pub(crate) fn is_unsupported(error: &object_store::Error) -> bool {
-    code(&error.to_string()) == Some("NotImplemented")
+    element(&error.to_string(), "Code") == Some("NotImplemented")
 }
 
 /// Converts a store error to one that says what to check. `doing` is the failed action, such as "read s3://…".
 pub(crate) fn explain(doing: &str, error: &object_store::Error) -> BackupError {
     let text = error.to_string();
-    if let Some(code) = code(&text) {
+    if let Some(code) = element(&text, "Code") {
         let message = element(&text, "Message").unwrap_or_default();
         return of_s3(doing, code, message, is_refused(error, &text));
     }
@@ -176,10 +176,6 @@ fn of_http(doing: &str, error: &HttpError) -> BackupError {
         format!("the connection to the store failed ({cause})")
     };
     failed(doing, Reason::StoreUnreachable, &why)
-}
-
-fn code(text: &str) -> Option<&str> {
-    element(text, "Code")
 }
 
 /// Returns the text of the first XML element with this name.

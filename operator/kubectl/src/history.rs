@@ -86,19 +86,16 @@ fn version(of: &KeyValue) -> Version {
     }
 }
 
-fn shown(value: Option<&str>) -> String {
-    value.map_or_else(|| "(binary)".to_owned(), |text| clipped(text, VALUE_CHARS))
-}
-
 pub(super) fn text(history: &History) -> String {
     let mut table = Table::new(["REVISION", "VERSION", "SIZE", "LEASE", "VALUE"]);
     for version in &history.versions {
+        let value = version.value.as_deref().unwrap_or("(binary)");
         table.row([
             version.revision.to_string(),
             version.version.to_string(),
             bytes(version.bytes),
             or_unknown(version.lease.clone()),
-            shown(version.value.as_deref()),
+            clipped(value, VALUE_CHARS),
         ]);
     }
     let end = match history.end {

@@ -83,12 +83,6 @@ impl Reach {
         self.members.survey(&self.addresses).await
     }
 
-    pub(super) fn address(&self, answer: &Answer) -> Option<&Address> {
-        self.addresses
-            .iter()
-            .find(|address| address.member == answer.member)
-    }
-
     /// Returns why a member did not answer: the error of its forwarded port if there is one, else `error`.
     pub(super) fn why(&self, member: &str, error: &CallError) -> String {
         self.forward_failure(member)
@@ -104,7 +98,9 @@ impl Reach {
         let answering = answers.iter().filter_map(|answer| {
             let report = answer.report.as_ref().ok()?;
             let leads = report.leader_id == report.member_id;
-            Some((!report.linearizable, leads, self.address(answer)?))
+            let mut addresses = self.addresses.iter();
+            let address = addresses.find(|address| address.member == answer.member)?;
+            Some((!report.linearizable, leads, address))
         });
         let best = answering.min_by_key(|(alone, leads, _)| (*alone, *leads));
         let best = best.map(|(_, _, address)| address.clone());

@@ -29,7 +29,7 @@ use crate::{
     stop::Stop,
     store::Store,
 };
-use retry::Retry;
+use retry::FailedBackup;
 
 /// Archives the changes of the cluster at the endpoints.
 pub(super) struct Archiver<'a> {
@@ -42,7 +42,8 @@ pub(super) struct Archiver<'a> {
     archive: Option<ClusterArchive>,
     /// A backup that is being saved while changes are received.
     saving: Option<LocalBoxFuture<'a, Result<BackupRecord, BackupError>>>,
-    retry: Retry,
+    /// The failure of the last backup; `None` after a success.
+    failed_backup: Option<FailedBackup>,
 }
 
 pub(super) enum Event {
@@ -65,7 +66,7 @@ impl<'a> Archiver<'a> {
             turn: 0,
             archive: None,
             saving: None,
-            retry: Retry::default(),
+            failed_backup: None,
         }
     }
 
@@ -141,14 +142,15 @@ impl<'a> Archiver<'a> {
             Err(error) if is_final(error.reason) => Err(error),
             Err(error) => {
                 tracing::warn!(%error, "failed to save the backup from which the changes start");
-                self.retry.failed(&error, Instant::now());
+                let last = self.failed_backup.as_ref();
+                self.failed_backup = Some(FailedBackup::after(last, &error, Instant::now()));
                 Ok(())
             }
         }
     }
 
     fn backup_fits(&mut self) {
-        self.retry = Retry::default();
+        self.failed_backup = None;
         if let Some(archive) = &mut self.archive {
             archive.needs_backup = false;
         }
@@ -184,10 +186,10 @@ impl<'a> Archiver<'a> {
     /// Keeps the last failure in the status while a required backup is missing.
     fn report_success(&self) {
         let needs_backup = self.is_backup_missing();
-        let failed = self.retry.message().filter(|_| needs_backup);
+        let failed = self.failed_backup.as_ref().filter(|_| needs_backup);
         self.tell.send_modify(|status| {
             status.needs_backup = needs_backup;
-            status.error = failed.map(str::to_owned);
+            status.error = failed.map(|failed| failed.message.clone());
         });
     }
 
@@ -218,11 +220,13 @@ impl<'a> Archiver<'a> {
 
     /// Starts to save the backup that the generation needs, unless the last attempt failed too recently.
     async fn save_if_due(&mut self, now: Instant) -> Result<(), BackupError> {
-        if self.saving.is_some() || !self.is_backup_missing() || !self.retry.is_due(now) {
+        let failed = self.failed_backup.as_ref();
+        let is_early = failed.is_some_and(|failed| now < failed.retry_at);
+        if self.saving.is_some() || !self.is_backup_missing() || is_early {
             return Ok(());
         }
         // A schedule or a user may have saved a backup since the last attempt.
-        if self.retry.message().is_some()
+        if failed.is_some()
             && let Some(archive) = &self.archive
             && !self.needs_backup(archive).await?
         {

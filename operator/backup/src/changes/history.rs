@@ -74,7 +74,7 @@ pub(super) fn is_same(known: &[RevisionDigest], read: &[RevisionDigest]) -> bool
 
 /// Reads the digests of the revisions `first` to `last` from a member. Omits compacted revisions. Returns `None` if all of
 /// them were compacted, or if a later revision is missing. Fails after [`CALL_TIMEOUT`].
-pub(crate) async fn read(
+pub(super) async fn read(
     members: &Members,
     endpoint: &str,
     (first, last): (i64, i64),
@@ -85,6 +85,18 @@ pub(crate) async fn read(
         BackupError::new(Reason::SourceUnreachable, message)
     };
     timeout(CALL_TIMEOUT, received).await.map_err(late)?
+}
+
+/// Reads the digest of one revision from a member; `None` if the revision was compacted.
+pub(crate) async fn read_one(
+    members: &Members,
+    endpoint: &str,
+    revision: i64,
+) -> Result<Option<String>, BackupError> {
+    let read = read(members, endpoint, (revision, revision)).await?;
+    let read = read.and_then(|digests| digests.into_iter().next());
+    let found = read.filter(|found| found.revision == revision);
+    Ok(found.map(|found| found.digest))
 }
 
 /// Watches the revisions `first` to `last` and computes their digests. Returns `None` if `last` is compacted or a revision is

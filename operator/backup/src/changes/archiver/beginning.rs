@@ -135,10 +135,8 @@ impl Archiver<'_> {
         if first > member.revision {
             return Ok((record.revision <= 1).then_some(first));
         }
-        let read = history::read(&self.members, &member.endpoint, (first, first)).await?;
-        let digest = read.as_deref().and_then(<[_]>::first);
-        let is_same =
-            digest.is_some_and(|it| it.revision == first && record.has_digest(&it.digest));
+        let digest = history::read_one(&self.members, &member.endpoint, first).await?;
+        let is_same = digest.is_some_and(|digest| record.has_digest(&digest));
         Ok(is_same.then_some(first))
     }
 

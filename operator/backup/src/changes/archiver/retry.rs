@@ -10,40 +10,24 @@ const FIRST_WAIT: Duration = Duration::from_secs(30);
 /// snapshots an hour.
 const WAIT_MAX: Duration = Duration::from_secs(1800);
 
-#[derive(Debug, Default)]
-pub(super) struct Retry {
-    failed: Option<Failed>,
-}
-
+/// A failed backup.
 #[derive(Debug)]
-struct Failed {
-    message: String,
+pub(super) struct FailedBackup {
+    pub(super) message: String,
+    pub(super) retry_at: Instant,
     wait: Duration,
-    until: Instant,
 }
 
-impl Retry {
-    pub(super) fn failed(&mut self, error: &BackupError, now: Instant) {
-        let wait = self
-            .failed
-            .as_ref()
-            .map_or(FIRST_WAIT, |last| last.wait * 2);
-        let wait = wait.min(WAIT_MAX);
+impl FailedBackup {
+    /// `last` is the failure of the preceding attempt.
+    pub(super) fn after(last: Option<&Self>, error: &BackupError, now: Instant) -> Self {
+        let wait = last.map_or(FIRST_WAIT, |last| last.wait * 2).min(WAIT_MAX);
         let message = format!(
             "the stored changes cannot be restored yet, because the backup from which they start failed; the next attempt starts in {} s: {}",
             wait.as_secs(),
             error.message
         );
-        self.failed = Some(Failed { message, wait, until: now + wait });
-    }
-
-    pub(super) fn is_due(&self, now: Instant) -> bool {
-        self.failed.as_ref().is_none_or(|last| now >= last.until)
-    }
-
-    /// Returns the message of the last failure; `None` after a success.
-    pub(super) fn message(&self) -> Option<&str> {
-        self.failed.as_ref().map(|last| last.message.as_str())
+        Self { message, retry_at: now + wait, wait }
     }
 }
 
@@ -54,14 +38,13 @@ mod tests {
 
     #[test]
     fn the_wait_doubles_up_to_its_bound() {
-        let (now, mut retry) = (Instant::now(), Retry::default());
-        assert!(retry.is_due(now));
+        let (now, mut last) = (Instant::now(), None);
         for wait in [30, 60, 120, 240, 480, 960, 1800, 1800] {
-            retry.failed(&BackupError::new(Reason::StoreFull, "no space"), now);
-            let wait = Duration::from_secs(wait);
-            assert!(!retry.is_due(now + wait - Duration::from_millis(1)));
-            assert!(retry.is_due(now + wait));
+            let error = BackupError::new(Reason::StoreFull, "no space");
+            let failed = FailedBackup::after(last.as_ref(), &error, now);
+            assert_eq!(failed.retry_at, now + Duration::from_secs(wait));
+            assert!(failed.message.ends_with("no space"));
+            last = Some(failed);
         }
-        assert!(retry.message().unwrap().ends_with("no space"));
     }
 }
