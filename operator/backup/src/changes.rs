@@ -50,7 +50,7 @@ pub(crate) async fn run(flags: &ChangesFlags, stop: &Stop) -> Result<(), BackupE
     loop {
         let next = tokio::select! {
             biased;
-            signal = stop.asked() => {
+            signal = stop.signal() => {
                 tracing::info!(signal, "storing the last changes");
                 let last = in_time(archiver.store_all()).await;
                 drop(in_time(archiver.wait_for_backup()).await);
@@ -71,7 +71,7 @@ pub(crate) async fn run(flags: &ChangesFlags, stop: &Stop) -> Result<(), BackupE
             });
             tokio::select! {
                 outcome = &mut step => outcome,
-                _ = stop.asked() => in_time(&mut step).await,
+                _ = stop.signal() => in_time(&mut step).await,
             }
         };
         if let Err(error) = outcome {

@@ -66,12 +66,12 @@ impl HyperConnector {
     }
 }
 
-/// Returns the certificate authorities of the system. Logs and skips unreadable ones.
+/// Returns the CA certificates of the system. Logs and skips unreadable ones.
 pub(crate) fn system_authorities() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     let system = rustls_native_certs::load_native_certs();
     for error in &system.errors {
-        tracing::warn!(%error, "failed to read authorities of the system");
+        tracing::warn!(%error, "failed to read CA certificates of the system");
     }
     roots.add_parsable_certificates(system.certs);
     roots

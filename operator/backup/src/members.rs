@@ -99,7 +99,7 @@ impl Members {
     }
 }
 
-/// Without `--cacert`, trusts the authorities of the system.
+/// Without `--cacert`, trusts the CA certificates of the system.
 fn tls(flags: &ClientFlags) -> Result<ClientTlsConfig, BackupError> {
     let mut tls = match &flags.cacert {
         Some(file) => {

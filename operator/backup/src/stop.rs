@@ -18,13 +18,13 @@ impl Stop {
     pub(crate) fn on_signals() -> std::io::Result<Self> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let (asked, stop) = watch::channel(None);
+        let (sender, stop) = watch::channel(None);
         tokio::spawn(async move {
             let name = tokio::select! {
                 _ = terminate.recv() => "SIGTERM",
                 _ = interrupt.recv() => "SIGINT",
             };
-            asked.send_replace(Some(name));
+            sender.send_replace(Some(name));
         });
         Ok(Self(stop))
     }
@@ -36,21 +36,17 @@ impl Stop {
     ) -> Result<T, BackupError> {
         tokio::select! {
             done = work => done,
-            signal = self.asked() => {
+            signal = self.signal() => {
                 Err(BackupError::internal(format!("{signal} stopped the command before it finished")))
             }
         }
     }
 
     /// Waits until the process should stop. Returns the name of the signal.
-    pub(crate) async fn asked(&self) -> &'static str {
-        let mut asked = self.0.clone();
-        let named = asked
-            .wait_for(Option::is_some)
-            .await
-            .ok()
-            .and_then(|name| *name);
-        match named {
+    pub(crate) async fn signal(&self) -> &'static str {
+        let mut signal = self.0.clone();
+        let received = signal.wait_for(Option::is_some).await;
+        match received.ok().and_then(|name| *name) {
             Some(name) => name,
             // The sender is dropped, so no stop can be requested.
             None => future::pending().await,
@@ -60,7 +56,7 @@ impl Stop {
     /// Returns a `Stop` that a test triggers through the sender.
     #[cfg(test)]
     pub(crate) fn by_test() -> (watch::Sender<Option<&'static str>>, Self) {
-        let (asked, stop) = watch::channel(None);
-        (asked, Self(stop))
+        let (sender, stop) = watch::channel(None);
+        (sender, Self(stop))
     }
 }

@@ -22,23 +22,23 @@ use super::{
 pub(super) async fn create_for_cluster(
     target: &Target,
     (cluster, verb): (&str, &str),
-    asked: EtcdOperationSpec,
+    spec: EtcdOperationSpec,
     wait: bool,
 ) -> Result<(), PluginError> {
     let cluster = target.cluster(cluster).await?;
-    let made = operation((&cluster, verb), asked, Timestamp::now());
+    let made = operation((&cluster, verb), spec, Timestamp::now());
     create_operation(target, &made, wait).await
 }
 
 /// Returns an operation on exactly this cluster. The name contains the verb and the time.
 pub(super) fn operation(
     (cluster, verb): (&EtcdCluster, &str),
-    asked: EtcdOperationSpec,
+    spec: EtcdOperationSpec,
     now: Timestamp,
 ) -> EtcdOperation {
     let (cluster_name, cluster_uid) = (cluster.name_any(), cluster.uid());
     let name = format!("{cluster_name}-{verb}-{}", now.strftime("%Y%m%d-%H%M%S"));
-    let spec = EtcdOperationSpec { cluster_name, cluster_uid, ..asked };
+    let spec = EtcdOperationSpec { cluster_name, cluster_uid, ..spec };
     EtcdOperation::new(&name, spec)
 }
 

@@ -98,21 +98,21 @@ async fn command(line: PluginLine) -> Result<(), PluginError> {
         PluginCommand::Restore(flags) => restore::run(&target, &flags).await,
         PluginCommand::MoveLeader { cluster, member, wait } => {
             let move_leader = Some(MoveLeader { to: Some(member) });
-            let asked = EtcdOperationSpec { move_leader, ..EtcdOperationSpec::default() };
-            acts::create_for_cluster(&target, (&cluster, "move-leader"), asked, wait).await
+            let spec = EtcdOperationSpec { move_leader, ..EtcdOperationSpec::default() };
+            acts::create_for_cluster(&target, (&cluster, "move-leader"), spec, wait).await
         }
         PluginCommand::Replace { cluster, member, wait } => {
             let replace_member = Some(ReplaceMember { name: member });
-            let asked = EtcdOperationSpec { replace_member, ..EtcdOperationSpec::default() };
-            acts::create_for_cluster(&target, (&cluster, "replace"), asked, wait).await
+            let spec = EtcdOperationSpec { replace_member, ..EtcdOperationSpec::default() };
+            acts::create_for_cluster(&target, (&cluster, "replace"), spec, wait).await
         }
         PluginCommand::Recover { cluster, member, yes, wait, members } => {
             acts::recover(&target, (&cluster, member), (yes, wait), &members).await
         }
         PluginCommand::Restart { cluster, wait } => {
             let restart = Some(NoSettings {});
-            let asked = EtcdOperationSpec { restart, ..EtcdOperationSpec::default() };
-            acts::create_for_cluster(&target, (&cluster, "restart"), asked, wait).await
+            let spec = EtcdOperationSpec { restart, ..EtcdOperationSpec::default() };
+            acts::create_for_cluster(&target, (&cluster, "restart"), spec, wait).await
         }
         PluginCommand::Report(flags) => report::run(&target, &flags).await,
         PluginCommand::Top(flags) => top::run(&target, &flags).await,

@@ -21,25 +21,20 @@ use super::{
 };
 
 pub(super) async fn run(target: &Target, flags: &RestoreFlags) -> Result<(), PluginError> {
-    let backup = match &flags.from {
-        Some(from) => Some(succeeded_backup(target, from).await?),
-        None => None,
+    let Some(from) = &flags.from else {
+        return in_place(target, flags, None).await;
     };
-    if let Some(warning) = backup.as_ref().and_then(unconfirmed_warning) {
+    let backup: EtcdBackup = target.get(from).await?;
+    if backup.phase() != Some(BackupPhase::Succeeded) {
+        return Err(words!("EtcdBackup {from} has not succeeded"));
+    }
+    if let Some(warning) = unconfirmed_warning(&backup) {
         tell(&warning);
     }
-    match backup {
-        Some(backup) if !flags.in_place => new_cluster(target, flags, &backup).await,
-        backup => in_place(target, flags, backup.as_ref()).await,
+    match flags.in_place {
+        true => in_place(target, flags, Some(&backup)).await,
+        false => new_cluster(target, flags, &backup).await,
     }
-}
-
-async fn succeeded_backup(target: &Target, name: &str) -> Result<EtcdBackup, PluginError> {
-    let backup: EtcdBackup = target.get(name).await?;
-    if backup.phase() != Some(BackupPhase::Succeeded) {
-        return Err(words!("EtcdBackup {name} has not succeeded"));
-    }
-    Ok(backup)
 }
 
 fn unconfirmed_warning(backup: &EtcdBackup) -> Option<String> {

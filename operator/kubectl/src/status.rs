@@ -91,11 +91,11 @@ fn phase(facts: &Facts) -> String {
 
 /// Returns what the operator is doing and whether the status is for an earlier generation of the spec.
 fn operator(facts: &Facts, status: &EtcdClusterStatus, now: Timestamp) -> String {
-    let asked = facts.cluster.metadata.generation;
+    let spec = facts.cluster.metadata.generation;
     let seen = status.observed_generation;
-    let stale = asked.zip(seen).filter(|(asked, seen)| seen < asked);
-    let stale = stale.map(|(asked, seen)| {
-        format!("; this status is for generation {seen} of the spec, not for {asked}")
+    let stale = spec.zip(seen).filter(|(spec, seen)| seen < spec);
+    let stale = stale.map(|(spec, seen)| {
+        format!("; this status is for generation {seen} of the spec, not for {spec}")
     });
     let does = match &status.operation {
         _ if seen.is_none() => "has not reported yet".to_owned(),

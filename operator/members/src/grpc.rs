@@ -161,7 +161,7 @@ impl GrpcMembers {
                 tracing::warn!(
                     member = address.member,
                     error = refusal.message(),
-                    "the member refuses the password of root; continuing with only the client certificate"
+                    "failed to authenticate with the password; continuing with only the client certificate"
                 );
                 connection.users = Some(true);
                 connection.refused = true;

@@ -115,7 +115,7 @@ fn settings(tls: Option<&ClientTls>) -> Result<ClientConfig, String> {
         authority
             .map_err(|error| chain(&error))
             .and_then(|authority| roots.add(authority).map_err(|error| chain(&error)))
-            .map_err(|error| unusable("authorities of the members", error))?;
+            .map_err(|error| unusable("CA certificates of the members", error))?;
     }
     let own: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&tls.certificate).collect();
     let own = own.map_err(|error| unusable("client certificate", chain(&error)))?;
