@@ -92,20 +92,13 @@ async fn in_time(work: impl Future<Output = Result<(), BackupError>>) -> Result<
 
 /// Returns whether retrying is useless until someone fixes the cause of an error.
 fn is_final(reason: Reason) -> bool {
-    match reason {
-        Reason::WrongCredentials
-        | Reason::NoSuchBucket
-        | Reason::AlreadyExists
-        | Reason::ForeignFormat
-        | Reason::LocalDisk
-        | Reason::Internal => true,
-        Reason::SourceUnreachable
-        | Reason::SourceRefused
-        | Reason::SnapshotBroken
-        | Reason::StoreUnreachable
-        | Reason::StoreFull
-        | Reason::NotFound
-        | Reason::BackupBroken
-        | Reason::ChangesMissing => false,
-    }
+    [
+        Reason::WrongCredentials,
+        Reason::NoSuchBucket,
+        Reason::AlreadyExists,
+        Reason::ForeignFormat,
+        Reason::LocalDisk,
+        Reason::Internal,
+    ]
+    .contains(&reason)
 }

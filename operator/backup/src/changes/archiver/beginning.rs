@@ -24,26 +24,22 @@ impl Archiver<'_> {
         if archive.is_ahead(now_ms) {
             archive.tail = None;
         }
-        if let Some(tail) = archive.tail.take_if(|tail| !tail.previous.is_empty()) {
-            let mut feed =
-                Feed::open(&self.members, &member.endpoint, archive.pending.last + 1).await;
-            let known = match &mut feed {
-                Ok(feed) => self.has_history(feed, &tail).await,
-                Err(error) => Err(error.clone()),
-            };
-            // A failed read does not show that the histories differ.
-            let is_known = known.inspect_err(|_| archive.tail = Some(tail.clone()))?;
-            if is_known {
-                // If the store cannot be read, the next watch still continues from here.
-                archive.tail = Some(tail);
+        if let Some(tail) = &archive.tail
+            && !tail.previous.is_empty()
+        {
+            // After a failed read, the tail stays, because the failure does not show that the histories differ.
+            let next = archive.pending.last + 1;
+            let mut feed = Feed::open(&self.members, &member.endpoint, next).await?;
+            if self.has_history(&mut feed, tail).await? {
                 archive.needs_backup = self.needs_backup(archive).await?;
-                archive.feed = Some(feed?);
+                archive.feed = Some(feed);
                 return Ok(());
             }
             tracing::warn!(
                 stored = tail.stored(),
                 "the history of the member differs from the stored changes, or was compacted: starting a new generation of changes"
             );
+            archive.tail = None;
         }
         self.begin(archive, member).await
     }
