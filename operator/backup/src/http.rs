@@ -1,6 +1,6 @@
 //! The HTTP client of the object store: hyper over TLS with ring. Proxies are not supported.
 
-use std::{error::Error, io, sync::Arc, time::Duration};
+use std::{error::Error, io, time::Duration};
 
 use futures_util::future::BoxFuture;
 use http::StatusCode;
@@ -18,11 +18,8 @@ use object_store::{
         HttpResponse, HttpResponseBody, HttpService,
     },
 };
-use rustls::{
-    ClientConfig, RootCertStore,
-    crypto::ring,
-    pki_types::{CertificateDer, pem::PemObject as _},
-};
+use rustls::{ClientConfig, RootCertStore};
+use witan_members::page::trusting;
 
 use crate::store_error::{cause, innermost};
 
@@ -50,19 +47,9 @@ impl HyperConnector {
     /// Creates a connector that trusts the system's certificate authorities and the PEM certificates in `authorities`. Fails if
     /// one of these certificates is invalid.
     pub(crate) fn new(authorities: &[u8]) -> Result<Self, String> {
-        let mut roots = system_authorities();
-        for certificate in CertificateDer::pem_slice_iter(authorities) {
-            let added = certificate.map_err(|error| error.to_string());
-            added
-                .and_then(|certificate| roots.add(certificate).map_err(|error| error.to_string()))
-                .map_err(|error| format!("--s3-cacert: {error}"))?;
-        }
-        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Self { tls })
+        let tls = trusting(system_authorities(), authorities)
+            .map_err(|error| format!("--s3-cacert: {error}"))?;
+        Ok(Self { tls: tls.with_no_client_auth() })
     }
 }
 

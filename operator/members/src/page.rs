@@ -12,7 +12,8 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use rustls::{
-    ClientConfig, RootCertStore,
+    ClientConfig, ConfigBuilder, RootCertStore,
+    client::WantsClientCert,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
 };
@@ -101,28 +102,37 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Returns a client's TLS settings. Without `tls`, they trust no CA. Fails if a certificate or the key is invalid.
-fn settings(tls: Option<&ClientTls>) -> Result<ClientConfig, String> {
+/// Returns the TLS settings of a client that trusts `roots` and the PEM certificates in `authorities`.
+///
+/// # Errors
+/// Returns an error if one of these certificates is invalid.
+pub fn trusting(
+    mut roots: RootCertStore,
+    authorities: &[u8],
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, String> {
+    for authority in CertificateDer::pem_slice_iter(authorities) {
+        let authority = authority.map_err(|error| chain(&error))?;
+        roots.add(authority).map_err(|error| chain(&error))?;
+    }
     let settings = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| chain(&error))?;
-    let mut roots = RootCertStore::empty();
+    Ok(settings.with_root_certificates(roots))
+}
+
+/// Without `tls`, the settings trust no CA.
+fn settings(tls: Option<&ClientTls>) -> Result<ClientConfig, String> {
     let Some(tls) = tls else {
-        return Ok(settings.with_root_certificates(roots).with_no_client_auth());
+        return Ok(trusting(RootCertStore::empty(), &[])?.with_no_client_auth());
     };
     let unusable = |what: &str, error: String| format!("cannot use the {what}: {error}");
-    for authority in CertificateDer::pem_slice_iter(&tls.authorities) {
-        authority
-            .map_err(|error| chain(&error))
-            .and_then(|authority| roots.add(authority).map_err(|error| chain(&error)))
-            .map_err(|error| unusable("CA certificates of the members", error))?;
-    }
+    let settings = trusting(RootCertStore::empty(), &tls.authorities)
+        .map_err(|error| unusable("CA certificates of the members", error))?;
     let own: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&tls.certificate).collect();
     let own = own.map_err(|error| unusable("client certificate", chain(&error)))?;
     let key = PrivateKeyDer::from_pem_slice(&tls.key);
     let key = key.map_err(|error| unusable("key of the client certificate", chain(&error)))?;
     settings
-        .with_root_certificates(roots)
         .with_client_auth_cert(own, key)
         .map_err(|error| unusable("client certificate", chain(&error)))
 }
