@@ -268,7 +268,7 @@ impl<'a> Archiver<'a> {
             ));
         }
         // A member may have restarted with other data.
-        if head.term != before.term {
+        if head.raft_term != before.raft_term {
             tracing::info!("another leader was elected: restarting the watch");
             if let Some(archive) = &mut self.archive {
                 archive.close();

@@ -12,9 +12,9 @@ use witan_api::{
     v3::{
         MESSAGE_BYTES_MAX,
         etcdserverpb::{
-            LeaseTimeToLiveRequest, WatchCreateRequest, WatchRequest, WatchResponse,
-            kv_client::KvClient, lease_client::LeaseClient, watch_client::WatchClient,
-            watch_request::RequestUnion,
+            LeaseTimeToLiveRequest, ResponseHeader, WatchCreateRequest, WatchRequest,
+            WatchResponse, kv_client::KvClient, lease_client::LeaseClient,
+            watch_client::WatchClient, watch_request::RequestUnion,
         },
     },
 };
@@ -38,19 +38,11 @@ pub(super) enum FeedEnd {
     Failed(BackupError),
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Head {
-    pub(super) cluster_id: u64,
-    pub(super) revision: i64,
-    /// The Raft term, which changes if members restart with other data.
-    pub(super) term: u64,
-}
-
 #[derive(Debug)]
 pub(super) struct Feed {
     pub(super) endpoint: String,
     /// The result of the last [`Feed::read_head`].
-    pub(super) head: Head,
+    pub(super) head: ResponseHeader,
     watch: Streaming<WatchResponse>,
     kv: KvClient<Channel>,
     leases: LeaseClient<Channel>,
@@ -84,7 +76,7 @@ impl Feed {
         tracing::info!(endpoint, from, "watching all keys");
         Ok(Self {
             endpoint: endpoint.to_owned(),
-            head: Head::default(),
+            head: ResponseHeader::default(),
             watch: watch.into_inner(),
             kv: KvClient::new(channel.clone()),
             leases: LeaseClient::new(channel),
@@ -118,13 +110,11 @@ impl Feed {
 
     /// Reads the cluster's id, last revision and term from this feed's member. The read is linearizable, so a partitioned
     /// member cannot answer.
-    pub(super) async fn read_head(&mut self) -> Result<Head, BackupError> {
+    pub(super) async fn read_head(&mut self) -> Result<ResponseHeader, BackupError> {
         let call = self.kv.range(request(first_key(), self.token.clone()));
         let answer = within(ANSWER_TIMEOUT, call).await;
         let answer = answer.map_err(|status| failed(&self.endpoint, "read a key of", &status))?;
-        let header = answer.into_inner().header.unwrap_or_default();
-        let (cluster_id, revision, term) = (header.cluster_id, header.revision, header.raft_term);
-        self.head = Head { cluster_id, revision, term };
+        self.head = answer.into_inner().header.unwrap_or_default();
         Ok(self.head)
     }
 

@@ -8,7 +8,7 @@ use witan_api::{
 
 use super::{Archiver, ClusterArchive, Feed, Tail};
 use crate::{
-    changes::{feed::Head, history},
+    changes::history,
     inventory,
     reason::{BackupError, Reason},
     source::Report,
@@ -46,8 +46,7 @@ impl Archiver<'_> {
 
     /// Returns whether a member's history matches the end of the log.
     async fn has_history(&self, feed: &mut Feed, tail: &Tail) -> Result<bool, BackupError> {
-        let Head { revision, .. } = feed.read_head().await?;
-        if revision < tail.stored() {
+        if feed.read_head().await?.revision < tail.stored() {
             return Ok(false);
         }
         let (Some(first), Some(last)) = (tail.digests.first(), tail.digests.last()) else {

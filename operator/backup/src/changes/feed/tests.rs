@@ -13,7 +13,7 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message as _;
 use tokio::{net::TcpListener, sync::Notify};
-use witan_api::v3::etcdserverpb::{RangeResponse, ResponseHeader};
+use witan_api::v3::etcdserverpb::RangeResponse;
 
 use super::*;
 use crate::{command::ClientFlags, members::WINDOW_BYTES};
@@ -28,8 +28,7 @@ async fn an_unread_watch_does_not_block_responses() {
     let members = Members::new(&endpoints, &ClientFlags::default()).unwrap();
     let mut feed = Feed::open(&members, &endpoint, 2).await.unwrap();
     is_full.notified().await;
-    let head = Head { cluster_id: 7, revision: 12, term: 3 };
-    assert_eq!(feed.read_head().await.unwrap(), head);
+    assert_eq!(feed.read_head().await.unwrap(), header());
 }
 
 /// Serves a member of cluster 7 at revision 12. Returns its URL, and a signal that a watch has filled its window.
@@ -50,6 +49,15 @@ pub(in crate::changes) async fn serve() -> (String, Arc<Notify>) {
     (endpoint, is_full)
 }
 
+fn header() -> ResponseHeader {
+    ResponseHeader {
+        cluster_id: 7,
+        revision: 12,
+        raft_term: 3,
+        ..ResponseHeader::default()
+    }
+}
+
 /// Answers a watch with one message larger than the window, and a read with a header.
 async fn answer(request: Request<Incoming>, is_full: Arc<Notify>) -> Result<Answer, Infallible> {
     let body = if request.uri().path() == "/etcdserverpb.Watch/Watch" {
@@ -60,13 +68,7 @@ async fn answer(request: Request<Incoming>, is_full: Arc<Notify>) -> Result<Answ
         });
         BodyExt::boxed(StreamBody::new(sent.chain(stream::pending())))
     } else {
-        let header = ResponseHeader {
-            cluster_id: 7,
-            revision: 12,
-            raft_term: 3,
-            ..ResponseHeader::default()
-        };
-        let answer = RangeResponse { header: Some(header), ..RangeResponse::default() };
+        let answer = RangeResponse { header: Some(header()), ..RangeResponse::default() };
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", HeaderValue::from_static("0"));
         let frames = [message(&answer.encode_to_vec()), Frame::trailers(trailers)];
