@@ -1,9 +1,6 @@
 //! Forwards local ports to members through the API server, like `kubectl port-forward`.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    time::Duration,
-};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
@@ -16,9 +13,6 @@ use tokio::{
 use witan_crd::ports;
 
 use super::error::of_kube;
-
-/// Pause after a failed accept, so that a process without free file descriptors does not spin.
-const ACCEPT_RETRY: Duration = Duration::from_millis(200);
 
 /// A local port that forwards to a pod until dropped.
 #[derive(Debug)]
@@ -60,11 +54,9 @@ async fn accept(
         let socket = match listener.accept().await {
             Ok((socket, _)) => socket,
             Err(error) => {
-                failures.send_replace(Some(format!(
-                    "cannot accept a connection to {pod}: {error}"
-                )));
-                tokio::time::sleep(ACCEPT_RETRY).await;
-                continue;
+                let text = format!("cannot accept a connection to {pod}: {error}");
+                failures.send_replace(Some(text));
+                return;
             }
         };
         let (pods, pod, failures) = (pods.clone(), pod.clone(), failures.clone());
