@@ -79,11 +79,10 @@ impl PartUpload {
     }
 
     async fn wait_below(&mut self, parts: usize) -> object_store::Result<()> {
-        while self.in_flight.len() >= parts {
-            match self.in_flight.join_next().await {
-                Some(sent) => sent??,
-                None => break,
-            }
+        while self.in_flight.len() >= parts
+            && let Some(sent) = self.in_flight.join_next().await
+        {
+            sent??;
         }
         Ok(())
     }

@@ -126,10 +126,8 @@ impl ClusterArchive {
             ));
         }
         let now_ms = Timestamp::now().as_millisecond();
-        match self.pending.add(message.events, message.fragment, now_ms) {
-            Ok(()) => Ok(()),
-            Err(error) => refused(format!("the watch returned events out of order: {error}")),
-        }
+        let added = self.pending.add(message.events, message.fragment, now_ms);
+        added.or_else(|error| refused(format!("the watch returned events out of order: {error}")))
     }
 
     pub(super) fn close(&mut self) {

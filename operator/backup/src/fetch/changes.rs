@@ -199,34 +199,26 @@ impl Reached {
     /// Advances over the wanted changes of a segment. Sets `is_complete` at the target. Fails if the times go back.
     fn advance(&mut self, segment: &Segment, until: Until) -> Result<(), BackupError> {
         for group in &segment.groups {
-            self.pass(group.time_ms)?;
+            if group.time_ms < self.time_ms {
+                let message = format!(
+                    "the changes after revision {} have earlier times than the changes before it",
+                    self.revision
+                );
+                return Err(BackupError::new(Reason::BackupBroken, message));
+            }
+            self.time_ms = group.time_ms;
             if matches!(until, Until::Time(wanted) if group.time_ms > wanted.as_millisecond()) {
                 self.is_complete = true;
                 return Ok(());
             }
             self.revision = self.revision.max(group.last());
         }
-        if segment.covered_ms > 0 {
-            self.pass(segment.covered_ms.max(self.time_ms))?;
-        }
+        self.time_ms = self.time_ms.max(segment.covered_ms);
         self.is_complete = match until {
             Until::Newest => false,
             Until::Revision(revision) => self.revision >= revision,
             Until::Time(wanted) => segment.covered_ms >= wanted.as_millisecond(),
         };
-        Ok(())
-    }
-
-    /// Advances to a time. Fails if it is earlier than the last one.
-    fn pass(&mut self, time_ms: i64) -> Result<(), BackupError> {
-        if time_ms < self.time_ms {
-            let message = format!(
-                "the changes after revision {} have earlier times than the changes before it",
-                self.revision
-            );
-            return Err(BackupError::new(Reason::BackupBroken, message));
-        }
-        self.time_ms = time_ms;
         Ok(())
     }
 }
