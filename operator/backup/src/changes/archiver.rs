@@ -17,7 +17,7 @@ use witan_api::{
 
 use super::{
     archive::{ClusterArchive, LastRevision},
-    feed::{Feed, FeedEnd},
+    feed::Feed,
     is_final,
     tail::Tail,
 };
@@ -47,7 +47,7 @@ pub(super) struct Archiver<'a> {
 }
 
 pub(super) enum Event {
-    Message(Result<WatchResponse, FeedEnd>),
+    Message(Result<WatchResponse, BackupError>),
     Saved(Result<BackupRecord, BackupError>),
 }
 
@@ -101,20 +101,19 @@ impl<'a> Archiver<'a> {
         let Some(archive) = &mut self.archive else {
             return Ok(());
         };
-        let failure = match event {
+        let added = match event {
             Event::Saved(saved) => return self.backup_saved(saved).await,
-            Event::Message(Ok(message)) => archive.add(message).err(),
             // Opening the next watch decides where to continue.
-            Event::Message(Err(FeedEnd::Compacted(_))) => {
+            Event::Message(Ok(message)) if message.compact_revision > 0 => {
                 archive.close();
                 return Ok(());
             }
-            Event::Message(Err(FeedEnd::Failed(error))) => Some(error),
+            Event::Message(message) => message.and_then(|message| archive.add(message)),
         };
-        match failure {
-            Some(error) => Err(self.close_watch(error)),
-            None if archive.pending.is_full() => self.store_all().await,
-            None => Ok(()),
+        match added {
+            Err(error) => Err(self.close_watch(error)),
+            Ok(()) if archive.pending.is_full() => self.store_all().await,
+            Ok(()) => Ok(()),
         }
     }
 

@@ -32,13 +32,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 const ENDED_LEASE_S: i64 = 60;
 
 #[derive(Debug)]
-pub(super) enum FeedEnd {
-    /// The next revisions were compacted. Contains the first revision that was not compacted.
-    Compacted(i64),
-    Failed(BackupError),
-}
-
-#[derive(Debug)]
 pub(super) struct Feed {
     pub(super) endpoint: String,
     /// The result of the last [`Feed::read_head`].
@@ -84,27 +77,19 @@ impl Feed {
         })
     }
 
-    /// Waits for the next message. Fails if the watch ends, is canceled, or needs compacted changes. Cancel-safe.
-    pub(super) async fn next(&mut self) -> Result<WatchResponse, FeedEnd> {
+    /// Waits for the next message. If the next revisions were compacted, `compact_revision` is the first revision that was not.
+    /// Fails if the watch ends or is canceled for another reason. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Result<WatchResponse, BackupError> {
         let failed = |status: &Status| failed(&self.endpoint, "watch all keys at", status);
         match self.watch.message().await {
-            Ok(Some(answer)) if answer.compact_revision > 0 => {
-                Err(FeedEnd::Compacted(answer.compact_revision))
-            }
-            Ok(Some(answer)) if answer.canceled => {
+            Ok(Some(answer)) if answer.canceled && answer.compact_revision == 0 => {
                 let (endpoint, why) = (&self.endpoint, &answer.cancel_reason);
                 let message = format!("{endpoint} ended the watch on all keys: {why}");
-                Err(FeedEnd::Failed(BackupError::new(
-                    Reason::SourceRefused,
-                    message,
-                )))
+                Err(BackupError::new(Reason::SourceRefused, message))
             }
             Ok(Some(answer)) => Ok(answer),
-            Ok(None) => {
-                let ended = Status::unavailable("the watch has ended");
-                Err(FeedEnd::Failed(failed(&ended)))
-            }
-            Err(status) => Err(FeedEnd::Failed(failed(&status))),
+            Ok(None) => Err(failed(&Status::unavailable("the watch has ended"))),
+            Err(status) => Err(failed(&status)),
         }
     }
 

@@ -11,10 +11,7 @@ use witan_api::{
     v3::mvccpb::Event,
 };
 
-use super::{
-    feed::{Feed, FeedEnd},
-    pending::Pending,
-};
+use super::{feed::Feed, pending::Pending};
 use crate::{
     members::{CALL_TIMEOUT, Members},
     reason::{BackupError, Reason},
@@ -111,15 +108,15 @@ async fn receive(
         let mut feed = Feed::open(members, endpoint, first).await?;
         let (mut pending, mut groups) = (Pending::after(first - 1, 0), Vec::new());
         loop {
-            let message = match feed.next().await {
-                Ok(message) => message,
-                Err(FeedEnd::Compacted(from)) if from > first && from <= last => {
+            let message = feed.next().await?;
+            match message.compact_revision {
+                ..=0 => {}
+                from if from > first && from <= last => {
                     first = from;
                     continue 'watch;
                 }
-                Err(FeedEnd::Compacted(_)) => return Ok(None),
-                Err(FeedEnd::Failed(error)) => return Err(error),
-            };
+                _ => return Ok(None),
+            }
             // The changes of a compacted revision can be missing.
             if pending.add(message.events, message.fragment, 0).is_err() {
                 return Ok(None);
