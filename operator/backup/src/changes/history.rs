@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_is_of_all_changes_of_a_revision() {
+    fn a_digest_covers_all_changes_of_a_revision() {
         let two = segment(7, &[(5, &[5, 6, 6])]).groups;
         let one = segment(7, &[(5, &[5, 6])]).groups;
         assert_eq!(digest_of(&two, 5), digest_of(&one, 5));

@@ -69,7 +69,7 @@ async fn a_backup_is_the_file_and_its_record() {
 }
 
 #[tokio::test]
-async fn a_snapshot_that_does_not_fit_its_digest_never_counts() {
+async fn a_snapshot_that_does_not_match_its_digest_is_not_stored() {
     let (objects, store) = memory();
     let sound = snapshot(100_000);
     let mut flipped = sound.clone();

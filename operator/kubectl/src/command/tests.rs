@@ -14,7 +14,7 @@ fn flags_are_consistent() {
 }
 
 #[test]
-fn commands_that_make_no_sense_are_refused() {
+fn contradictory_flags_are_refused() {
     for line in [
         "backup orders",
         "restore again",

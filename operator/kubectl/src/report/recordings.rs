@@ -28,16 +28,14 @@ pub(super) async fn read(reach: &Reach, address: &Address) -> Result<Vec<u8>, St
     let got = page::get(&address.url(PAGE), Some(address), PATIENCE, usize::MAX).await;
     got.map_err(|error| {
         let forward = reach.forward_failure(&address.member);
-        forward.unwrap_or_else(|| explain(error))
+        forward.unwrap_or_else(|| match error {
+            PageError::Status(StatusCode::UNAUTHORIZED, _) => {
+                "a user with the role root is required; see --user and --password-file".to_owned()
+            }
+            PageError::Status(status, text) => {
+                format!("{status}: {}", clipped(&text, MESSAGE_CHARS))
+            }
+            PageError::Failed(why) => why,
+        })
     })
-}
-
-fn explain(error: PageError) -> String {
-    match error {
-        PageError::Status(StatusCode::UNAUTHORIZED, _) => {
-            "a user with the role root is required; see --user and --password-file".to_owned()
-        }
-        PageError::Status(status, text) => format!("{status}: {}", clipped(&text, MESSAGE_CHARS)),
-        PageError::Failed(why) => why,
-    }
 }
