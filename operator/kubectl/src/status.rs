@@ -26,7 +26,7 @@ const WANTED: [(&str, &str); 8] = [
 
 /// The reason of `Progressing` while a cluster matches its spec.
 const STABLE: &str = "Stable";
-/// A certificate with at most this many days left is highlighted.
+/// A certificate with fewer days left is highlighted.
 const DAYS_FEW: i64 = 14;
 
 pub(super) fn page(facts: &Facts, now: Timestamp) -> String {
