@@ -1,6 +1,6 @@
 //! The store of a location. It accesses only files directly in its directory.
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -37,12 +37,6 @@ pub(crate) struct StoredFile {
     pub(crate) name: String,
     pub(crate) bytes: u64,
     pub(crate) written_at: Timestamp,
-}
-
-impl fmt::Debug for Store {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.folder_url)
-    }
 }
 
 impl Store {

@@ -13,7 +13,6 @@ use crate::{
 const FOLDER: &str = "changes";
 const DELETIONS_AT_ONCE: usize = 16;
 
-#[derive(Debug, Clone)]
 pub(crate) struct SegmentStore {
     pub(crate) store: Store,
     cluster_id: String,
