@@ -23,7 +23,6 @@ use crate::{
 /// Maximum size in bytes of a backup's record; a larger file is not a record. A record is a few hundred bytes long.
 const RECORD_BYTES_MAX: u64 = 1 << 20;
 
-#[derive(Clone)]
 pub(crate) struct Store {
     objects: Arc<dyn ObjectStore>,
     prefix: Path,

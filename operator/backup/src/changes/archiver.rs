@@ -36,7 +36,7 @@ pub(super) struct Archiver<'a> {
     members: Members,
     location: &'a Store,
     stop: &'a Stop,
-    tell: watch::Sender<ChangesStatus>,
+    status: watch::Sender<ChangesStatus>,
     /// Number of failures, which determines the next member to read from.
     turn: usize,
     archive: Option<ClusterArchive>,
@@ -56,13 +56,13 @@ impl<'a> Archiver<'a> {
         members: Members,
         location: &'a Store,
         stop: &'a Stop,
-        tell: watch::Sender<ChangesStatus>,
+        status: watch::Sender<ChangesStatus>,
     ) -> Self {
         Self {
             members,
             location,
             stop,
-            tell,
+            status,
             turn: 0,
             archive: None,
             saving: None,
@@ -186,7 +186,7 @@ impl<'a> Archiver<'a> {
     fn report_success(&self) {
         let needs_backup = self.is_backup_missing();
         let failed = self.failed_backup.as_ref().filter(|_| needs_backup);
-        self.tell.send_modify(|status| {
+        self.status.send_modify(|status| {
             status.needs_backup = needs_backup;
             status.error = failed.map(|failed| failed.message.clone());
         });
@@ -318,7 +318,7 @@ impl<'a> Archiver<'a> {
         let (cluster_id, revision) = (format!("{:x}", archive.cluster_id), archive.stored());
         let covered = archive.covered_ms.map(Timestamp::from_millisecond);
         let time = covered.and_then(Result::ok);
-        self.tell.send_modify(|status| {
+        self.status.send_modify(|status| {
             (status.cluster_id, status.revision) = (cluster_id, revision);
             status.time = time.or(status.time);
         });
@@ -334,6 +334,6 @@ impl<'a> Archiver<'a> {
     }
 
     pub(super) fn failed(&self, message: String) {
-        self.tell.send_modify(|status| status.error = Some(message));
+        self.status.send_modify(|status| status.error = Some(message));
     }
 }

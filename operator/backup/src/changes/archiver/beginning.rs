@@ -103,7 +103,7 @@ impl Archiver<'_> {
         let after = last.and_then(|last| Timestamp::from_millisecond(last).ok());
         // Nothing was stored since the last gap, so this is the same one.
         let is_same = archive.tail.is_some();
-        self.tell.send_modify(|status| {
+        self.status.send_modify(|status| {
             let known = status.gap.as_ref().filter(|_| is_same);
             let after = after.or_else(|| known?.after);
             status.gaps += u64::from(!is_same);
