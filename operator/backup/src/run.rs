@@ -33,7 +33,10 @@ async fn report(command: &BackupCommand) -> ExitCode {
     // Backups on a volume contain all secrets, so only the owner and the group may read them.
     rustix::process::umask(Mode::RWXO | Mode::WGRP);
     let (name, path) = command.name_and_result();
-    let tell = |text: String| drop(writeln!(io::stderr(), "witan-operator backup {name}: {text}"));
+    let tell = |text: String| {
+        let line = format!("witan-operator backup {name}: {text}\n");
+        drop(io::stderr().write_all(line.as_bytes()));
+    };
     let mut code = ExitCode::SUCCESS;
     let result = execute(command).await.unwrap_or_else(|error| {
         let BackupError { reason, message } = &error;

@@ -49,7 +49,9 @@ impl Pending {
             let same = !self.is_complete && found == self.last;
             if !same && found != self.last + 1 {
                 let last = self.last;
-                return Err(format!("revision {found} was received after revision {last}"));
+                return Err(format!(
+                    "revision {found} was received after revision {last}"
+                ));
             }
             self.bytes += event.encoded_len();
             self.time_ms = self.time_ms.max(now_ms);
