@@ -6,16 +6,15 @@
 
 use std::{
     convert::Infallible,
-    pin::Pin,
     sync::{Arc, Weak},
-    task::{Context as TaskContext, Poll},
     time::Instant,
 };
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::{HeaderMap, HeaderValue, Response, header::CONTENT_TYPE};
 use http_body::Frame;
+use http_body_util::StreamBody;
 use prost::{Message as _, length_delimiter_len};
 use tokio::{sync::oneshot, task::yield_now};
 use tonic::{Code, Status, body::Body, metadata::GRPC_CONTENT_TYPE};
@@ -55,7 +54,7 @@ pub(super) enum RangeAnswer {
     Long(Response<Body>),
 }
 
-/// A long response that is being sent: one message with its gRPC prefix, then the trailers for success.
+/// A long response that is being sent.
 struct LongRange {
     account: Account,
     /// The job with the state. Its task drops it when the state must be released.
@@ -67,12 +66,8 @@ struct LongRange {
     _listed: Charge,
     /// The bytes before the pairs; empty once returned.
     head: Bytes,
-    /// The bytes after the pairs; `None` once returned.
-    tail: Option<Bytes>,
-    /// Number of bytes of the prefix and the message that have not been returned yet.
-    left: usize,
-    /// The trailers for success; `None` once returned.
-    trailers: Option<HeaderMap>,
+    /// The bytes after the pairs; empty once returned.
+    tail: Bytes,
 }
 
 /// Waits for a permit for a large read, takes the latest state, and checks the caller's permission in it again. Returns a
@@ -113,10 +108,7 @@ pub(super) async fn begin(
     let mut head = BytesMut::new();
     head.put_u8(0);
     head.put_u32(u32::try_from(length).map_err(|_| RpcError::ResponseTooLarge)?);
-    let left = head.len() + length;
     head.extend_from_slice(&before.encode_to_vec());
-    let mut trailers = HeaderMap::new();
-    trailers.insert(Status::GRPC_STATUS, HeaderValue::from(Code::Ok as i32));
     let (job, done_guard) = keep(job);
     let answer = LongRange {
         account: ctx.account().clone(),
@@ -125,9 +117,7 @@ pub(super) async fn begin(
         plan,
         _listed: listed,
         head: head.freeze(),
-        tail: Some(behind.encode_to_vec().into()),
-        left,
-        trailers: Some(trailers),
+        tail: behind.encode_to_vec().into(),
     };
     Ok(WithPermit::new(answer.response(), Some(permit)))
 }
@@ -185,49 +175,39 @@ fn read_part(
 impl LongRange {
     /// Builds the gRPC response. Its body reads the pairs while it is sent.
     fn response(self) -> Response<Body> {
-        let frames = stream::try_unfold(self, |mut answer| async move {
-            let frame = answer.next().await?;
-            Ok::<_, Status>(frame.map(|frame| (frame, answer)))
+        let parts = stream::try_unfold(self, |mut answer| async move {
+            let part = answer.next().await?;
+            Ok::<_, Status>(part.map(|part| (part, answer)))
         });
-        let mut response = Response::new(Body::new(FrameBody(Box::pin(frames))));
+        let mut trailers = HeaderMap::new();
+        trailers.insert(Status::GRPC_STATUS, HeaderValue::from(Code::Ok as i32));
+        let trailers = stream::iter([Ok(Frame::trailers(trailers))]);
+        let frames = parts.map_ok(Frame::data).chain(trailers);
+        let mut response = Response::new(Body::new(StreamBody::new(frames)));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
         response
     }
 
-    /// Returns the next part of the message, then the trailers, then `None`.
-    async fn next(&mut self) -> RpcResult<Option<Frame<Bytes>>> {
+    /// Returns the next part of the message with its gRPC prefix, or `None` at the end.
+    async fn next(&mut self) -> RpcResult<Option<Bytes>> {
         while !self.plan.is_done() {
             let part = self.part().await?;
-            if !part.is_empty() {
-                return self.data(part);
+            if part.is_empty() {
+                yield_now().await;
+                continue;
             }
-            yield_now().await;
+            let head = std::mem::take(&mut self.head);
+            return Ok(Some(match head.is_empty() {
+                true => part,
+                // The first frame contains pairs, so that an unread response is charged more, and few of them keep a state.
+                false => [head, part].concat().into(),
+            }));
         }
-        if let Some(tail) = self.tail.take() {
-            return self.data(tail);
-        }
-        match self.left {
-            0 => Ok(self.trailers.take().map(Frame::trailers)),
-            _ => Err(RpcError::Plain(
-                "etcdserver: the response is shorter than announced",
-            )),
-        }
-    }
-
-    /// Converts a part of the message to a frame; `head` begins the first one. Fails if the message is longer than announced.
-    fn data(&mut self, data: Bytes) -> RpcResult<Option<Frame<Bytes>>> {
-        let head = std::mem::take(&mut self.head);
-        let data = match head.is_empty() {
-            true => data,
-            // The first frame contains pairs, so that an unread response is charged more, and few of them keep a state.
-            false => [head, data].concat().into(),
-        };
-        let left = self.left.checked_sub(data.len());
-        self.left = left.ok_or(RpcError::Plain(
-            "etcdserver: the response is longer than announced",
-        ))?;
-        Ok(Some(Frame::data(data)))
+        let rest = [&mut self.head, &mut self.tail]
+            .map(std::mem::take)
+            .concat();
+        Ok((!rest.is_empty()).then(|| rest.into()))
     }
 
     /// Reads and encodes the next pairs: on this worker, or on another thread if a value is only on disk.
@@ -250,21 +230,6 @@ impl LongRange {
         let (part, plan) = read_from_disk(&self.account, state, read, bytes).await?;
         self.plan = plan;
         Ok(part?)
-    }
-}
-
-/// A response body that consists of the frames of a stream. The connection is charged for the frame that is being sent.
-struct FrameBody(BoxStream<'static, Result<Frame<Bytes>, Status>>);
-
-impl http_body::Body for FrameBody {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        self.0.as_mut().poll_next(cx)
     }
 }
 
