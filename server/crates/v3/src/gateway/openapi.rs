@@ -1,6 +1,6 @@
 //! The gateway's OpenAPI document, generated from the table of calls and the protobuf descriptors.
 
-use std::{collections::BTreeSet, sync::LazyLock};
+use std::sync::LazyLock;
 
 use actix_web::{HttpResponse, http::header::CONTENT_TYPE};
 use bytes::Bytes;
@@ -25,28 +25,23 @@ pub fn answer() -> HttpResponse {
         .body(DOCUMENT.clone())
 }
 
-/// Builds the document: a path for each call, and the schemas of all types that the calls use.
+/// Builds the document: a path for each call, and the schemas of all types.
 fn document() -> Value {
     let set = FileDescriptorSet::decode(DESCRIPTORS).expect("a test decodes the descriptors");
-    let protos = Protos::new(&set);
-    let mut paths = Map::new();
-    let mut schemas = Map::new();
-    let mut wanted = BTreeSet::new();
-    for (path, route) in gateway_paths() {
-        let call = route.method.trim_start_matches('/');
-        let Some(method) = protos.method(call) else {
-            continue;
-        };
-        paths.insert(format!("/v3/{path}"), operation(path, call, method));
-        wanted.extend([
-            full_name(method.input_type()),
-            full_name(method.output_type()),
-        ]);
-    }
-    while let Some(next) = wanted.pop_first() {
-        if !schemas.contains_key(&next) {
-            let schema = protos.schema(&next, &mut wanted);
-            schemas.insert(next, schema);
+    let (mut paths, mut schemas) = (Map::new(), Map::new());
+    for file in &set.file {
+        let package = file.package();
+        add_enums(&mut schemas, package, &file.enum_type);
+        for message in &file.message_type {
+            add_message(&mut schemas, package, message);
+        }
+        for service in &file.service {
+            for method in &service.method {
+                let call = format!("/{package}.{}/{}", service.name(), method.name());
+                for (path, _) in gateway_paths().filter(|(_, route)| route.method == call) {
+                    paths.insert(format!("/v3/{path}"), operation(path, &call[1..], method));
+                }
+            }
         }
     }
     schemas.insert("Error".to_owned(), error_schema());
@@ -74,7 +69,7 @@ fn document() -> Value {
 /// Builds the path item of a call, whose only operation is POST. The response of a stream consists of lines.
 fn operation(path: &str, call: &str, method: &MethodDescriptorProto) -> Value {
     let content = |schema: Value| json!({ "application/json": { "schema": schema } });
-    let answer = reference(&full_name(method.output_type()));
+    let answer = reference(method.output_type());
     let (told, answer, failure) = if method.server_streaming() {
         let error = reference("StreamError");
         let failed = json!({ "type": "object", "properties": { "error": error } });
@@ -95,7 +90,7 @@ fn operation(path: &str, call: &str, method: &MethodDescriptorProto) -> Value {
             "parameters": [{ "$ref": format!("#/components/parameters/{}", encoding::PARAMETER) }],
             "requestBody": {
                 "required": true,
-                "content": content(reference(&full_name(method.input_type()))),
+                "content": content(reference(method.input_type())),
             },
             "responses": {
                 "200": { "description": told, "content": content(answer) },
@@ -151,89 +146,38 @@ fn stream_error_schema() -> Value {
     })
 }
 
+/// Builds the reference to a type's schema. In descriptors, a full name starts with a dot.
 fn reference(name: &str) -> Value {
+    let name = name.trim_start_matches('.');
     json!({ "$ref": format!("#/components/schemas/{name}") })
 }
 
-/// Returns the full name in a descriptor's type reference, without the leading dot.
-fn full_name(reference: &str) -> String {
-    reference.trim_start_matches('.').to_owned()
+/// Adds the schemas of a message and of the types inside it. `scope` is the package or the message around it.
+fn add_message(schemas: &mut Map<String, Value>, scope: &str, message: &DescriptorProto) {
+    let name = format!("{scope}.{}", message.name());
+    add_enums(schemas, &name, &message.enum_type);
+    for nested in &message.nested_type {
+        add_message(schemas, &name, nested);
+    }
+    let fields = message.field.iter();
+    let properties: Map<String, Value> = fields
+        .map(|field| (field.name().to_owned(), field_schema(field)))
+        .collect();
+    schemas.insert(name, json!({ "type": "object", "properties": properties }));
 }
 
-/// All declarations in the protos, by full name.
-struct Protos<'a> {
-    messages: Vec<(String, &'a DescriptorProto)>,
-    enums: Vec<(String, &'a EnumDescriptorProto)>,
-    methods: Vec<(String, &'a MethodDescriptorProto)>,
-}
-
-impl<'a> Protos<'a> {
-    /// Collects the messages, enums and methods of all files.
-    fn new(set: &'a FileDescriptorSet) -> Self {
-        let mut protos = Self { messages: Vec::new(), enums: Vec::new(), methods: Vec::new() };
-        for file in &set.file {
-            let package = file.package();
-            let full = |name: &str| format!("{package}.{name}");
-            for message in &file.message_type {
-                protos.add(full(message.name()), message);
-            }
-            let enums = file.enum_type.iter();
-            protos
-                .enums
-                .extend(enums.map(|one| (full(one.name()), one)));
-            for service in &file.service {
-                let methods = service.method.iter();
-                protos.methods.extend(methods.map(|method| {
-                    let call = format!("{}/{}", full(service.name()), method.name());
-                    (call, method)
-                }));
-            }
-        }
-        protos
-    }
-
-    /// Adds a message and the declarations inside it.
-    fn add(&mut self, full: String, message: &'a DescriptorProto) {
-        let enums = message.enum_type.iter();
-        self.enums
-            .extend(enums.map(|one| (format!("{full}.{}", one.name()), one)));
-        for nested in &message.nested_type {
-            self.add(format!("{full}.{}", nested.name()), nested);
-        }
-        self.messages.push((full, message));
-    }
-
-    /// Returns the method with this name, `package.Service/Method`, or `None`.
-    fn method(&self, call: &str) -> Option<&'a MethodDescriptorProto> {
-        let mut methods = self.methods.iter();
-        methods.find(|(known, _)| known == call).map(|(_, m)| *m)
-    }
-
-    /// Builds the schema of a message or an enum and adds the types of its fields to `wanted`.
-    fn schema(&self, full: &str, wanted: &mut BTreeSet<String>) -> Value {
-        if let Some((_, known)) = self.enums.iter().find(|(known, _)| known == full) {
-            let names: Vec<&str> = known.value.iter().map(|value| value.name()).collect();
-            return json!({ "type": "string", "enum": names });
-        }
-        let known = self.messages.iter().find(|(known, _)| known == full);
-        let fields = known.map_or(&[][..], |(_, message)| &message.field);
-        let mut properties = Map::new();
-        for field in fields {
-            let item = field_schema(field, wanted);
-            let schema = if field.label() == Label::Repeated {
-                json!({ "type": "array", "items": item })
-            } else {
-                item
-            };
-            properties.insert(field.name().to_owned(), schema);
-        }
-        json!({ "type": "object", "properties": properties })
+/// Adds the schemas of the enums in a package or a message.
+fn add_enums(schemas: &mut Map<String, Value>, scope: &str, enums: &[EnumDescriptorProto]) {
+    for declared in enums {
+        let names: Vec<&str> = declared.value.iter().map(|value| value.name()).collect();
+        let schema = json!({ "type": "string", "enum": names });
+        schemas.insert(format!("{scope}.{}", declared.name()), schema);
     }
 }
 
-/// Builds the schema of one value of a field and adds its type to `wanted`.
-fn field_schema(field: &FieldDescriptorProto, wanted: &mut BTreeSet<String>) -> Value {
-    match field.r#type() {
+/// Builds the schema of a field.
+fn field_schema(field: &FieldDescriptorProto) -> Value {
+    let item = match field.r#type() {
         Type::Bool => json!({ "type": "boolean" }),
         Type::String => json!({ "type": "string" }),
         Type::Bytes => json!({ "type": "string", "format": "byte" }),
@@ -246,11 +190,12 @@ fn field_schema(field: &FieldDescriptorProto, wanted: &mut BTreeSet<String>) -> 
         }
         Type::Uint32 | Type::Fixed32 => json!({ "type": "integer", "format": "int64" }),
         Type::Float | Type::Double => json!({ "type": "number" }),
-        Type::Message | Type::Enum | Type::Group => {
-            let full = full_name(field.type_name());
-            wanted.insert(full.clone());
-            reference(&full)
-        }
+        Type::Message | Type::Enum | Type::Group => reference(field.type_name()),
+    };
+    if field.label() == Label::Repeated {
+        json!({ "type": "array", "items": item })
+    } else {
+        item
     }
 }
 

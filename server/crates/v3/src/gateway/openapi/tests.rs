@@ -1,5 +1,7 @@
 //! Tests of the document: its paths, references and schemas.
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
