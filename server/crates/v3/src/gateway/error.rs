@@ -7,7 +7,7 @@ use actix_web::{
         header::{CONTENT_TYPE, WWW_AUTHENTICATE},
     },
 };
-use serde::Serialize;
+use serde_json::json;
 use tonic::{Code, Status};
 use witan_dialect::reply::{self, BodyError};
 
@@ -42,21 +42,6 @@ impl From<Status> for GatewayError {
     }
 }
 
-#[derive(Serialize)]
-struct ErrorBodyV36<'a> {
-    code: i32,
-    message: &'a str,
-    /// The message again, for clients of etcd 3.4's gateway.
-    error: &'a str,
-}
-
-#[derive(Serialize)]
-struct ErrorBodyV34<'a> {
-    error: &'a str,
-    message: &'a str,
-    code: i32,
-}
-
 impl GatewayError {
     pub(super) fn invalid(text: String) -> Self {
         Self::Status { code: Code::InvalidArgument, text }
@@ -64,14 +49,6 @@ impl GatewayError {
 
     pub(super) fn unknown(text: String) -> Self {
         Self::Status { code: Code::Unknown, text }
-    }
-
-    /// Returns the error `Internal` for a call whose handler panicked, without the panic's text.
-    pub(super) fn panicked() -> Self {
-        Self::Status {
-            code: Code::Internal,
-            text: "internal error: the request was not completed".into(),
-        }
     }
 
     /// Returns the error for a stream with an unreadable first request, to which etcd 3.6 sends no response.
@@ -119,20 +96,17 @@ impl GatewayError {
         };
         let code = i32::from(code);
         let text = reply::cut(text);
-        let json = match gateway_version {
-            GatewayVersion::V3_6 => {
-                serde_json::to_vec(&ErrorBodyV36 { code, message: text, error: text })
-            }
-            GatewayVersion::V3_4 => {
-                serde_json::to_vec(&ErrorBodyV34 { error: text, message: text, code })
-            }
+        // As in etcd, the order of the fields differs.
+        let body = match gateway_version {
+            GatewayVersion::V3_6 => json!({ "code": code, "message": text, "error": text }),
+            GatewayVersion::V3_4 => json!({ "error": text, "message": text, "code": code }),
         };
         let mut response = HttpResponse::build(status);
         response.insert_header((CONTENT_TYPE, reply::JSON));
         if status == StatusCode::UNAUTHORIZED && gateway_version == GatewayVersion::V3_6 {
             response.insert_header((WWW_AUTHENTICATE, text));
         }
-        response.body(json.expect("numbers and strings are always JSON"))
+        response.body(body.to_string())
     }
 }
 

@@ -22,6 +22,7 @@ use actix_web::{
 use bytes::Bytes;
 use prost::Message;
 use serde::Serialize;
+use tonic::Status;
 use witan_api::{
     access::GrpcRoute,
     v3::shape::{MessageShape, Shaped},
@@ -92,7 +93,8 @@ pub async fn handle(
     done.await.unwrap_or_else(|_| {
         let gateway_version =
             split(path).map_or(GatewayVersion::V3_6, |(gateway_version, _)| gateway_version);
-        let mut response = GatewayError::panicked().answer(gateway_version);
+        let error = Status::internal("internal error: the request was not completed");
+        let mut response = GatewayError::from(error).answer(gateway_version);
         // The body may not have been read.
         let head = response.head_mut();
         head.set_connection_type(ConnectionType::Close);
