@@ -3,7 +3,7 @@
 //! As in etcd, the call runs like a POST: the incoming messages are its body, and each line of its response becomes a message.
 //! A session processes its messages in sequence, so a client that does not read stops only its own call.
 
-use std::{collections::VecDeque, convert::Infallible, pin::Pin, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, error::Error, pin::Pin, time::Duration};
 
 use actix_http::ws::{self, CloseCode, CloseReason, OpCode, Parser};
 use actix_web::{
@@ -153,17 +153,6 @@ struct WebSocketSession {
     ended: bool,
 }
 
-enum SocketEvent {
-    Received(Result<Bytes, ()>),
-    Response(HttpResponse),
-    Part(Option<Bytes>),
-    /// The rest of the response is missing, because its memory is refused.
-    Failed,
-    /// The call has taken the request (`true`), or takes no more requests (`false`).
-    Taken(bool),
-    Ping,
-}
-
 impl WebSocketSession {
     /// Waits for the next frame to send. Returns `None` when the session has ended.
     async fn next(&mut self) -> Option<Bytes> {
@@ -177,35 +166,29 @@ impl WebSocketSession {
             }
             // Backpressure: read only when the call has taken the last request.
             let listens = self.unsent_request.is_empty();
-            let woken = tokio::select! {
-                part = answer(&mut self.call) => part,
-                taken = forward(self.requests.as_ref(), &mut self.unsent_request), if !listens => {
-                    SocketEvent::Taken(taken)
-                }
-                came = receive(&mut self.payload), if listens => SocketEvent::Received(came),
-                _ = self.ping.tick() => SocketEvent::Ping,
-            };
-            match woken {
-                SocketEvent::Received(Ok(bytes)) => self.handle_bytes(&bytes),
-                SocketEvent::Received(Err(())) => self.ended = true,
-                SocketEvent::Response(response) => {
-                    self.call = CallState::Answers(response.into_body())
-                }
-                SocketEvent::Taken(wants_more) => {
-                    if !(wants_more && self.streams) {
+            tokio::select! {
+                part = next_part(&mut self.call) => match part {
+                    Some(Ok(part)) => {
+                        self.send_lines(&part);
+                        // A large response is always ready, so yield between its parts.
+                        if part.len() > SMALL_BYTES {
+                            tokio::task::yield_now().await;
+                        }
+                    }
+                    // The memory for the rest of the response is refused.
+                    Some(Err(_)) => self.close(CloseCode::Again),
+                    None => self.finish_call(),
+                },
+                more = forward(self.requests.as_ref(), &mut self.unsent_request), if !listens => {
+                    if !(more && self.streams) {
                         self.requests = None;
                     }
                 }
-                SocketEvent::Part(Some(part)) => {
-                    self.send_lines(&part);
-                    // A large response is always ready, so yield between its parts.
-                    if part.len() > SMALL_BYTES {
-                        tokio::task::yield_now().await;
-                    }
-                }
-                SocketEvent::Part(None) => self.finish_call(),
-                SocketEvent::Failed => self.close(CloseCode::Again),
-                SocketEvent::Ping => self.ping(listens),
+                received = self.payload.next(), if listens => match received {
+                    Some(Ok(bytes)) => self.handle_bytes(&bytes),
+                    Some(Err(_)) | None => self.ended = true,
+                },
+                _ = self.ping.tick() => self.ping(listens),
             }
         }
     }
@@ -339,23 +322,15 @@ async fn forward(requests: Option<&mpsc::Sender<Bytes>>, asked: &mut BytesMut) -
     part.map(|permit| permit.send(asked)).is_some()
 }
 
-/// Waits for bytes from the client. Fails if the connection has ended.
-async fn receive(payload: &mut web::Payload) -> Result<Bytes, ()> {
-    match payload.next().await {
-        Some(Ok(bytes)) => Ok(bytes),
-        Some(Err(_)) | None => Err(()),
-    }
-}
-
-/// Waits for the call's response or the next part of its body.
-async fn answer(call: &mut CallState) -> SocketEvent {
-    match call {
-        CallState::Begun(response) => SocketEvent::Response(response.await),
-        CallState::Answers(body) => {
-            let part = std::future::poll_fn(|cx| Pin::new(&mut *body).poll_next(cx)).await;
-            match part.transpose() {
-                Ok(part) => SocketEvent::Part(part),
-                Err(_) => SocketEvent::Failed,
+/// Waits for the next part of the call's response. Returns `None` at the end.
+async fn next_part(call: &mut CallState) -> Option<Result<Bytes, Box<dyn Error>>> {
+    loop {
+        match call {
+            CallState::Begun(response) => {
+                *call = CallState::Answers(response.await.into_body());
+            }
+            CallState::Answers(body) => {
+                return std::future::poll_fn(|cx| Pin::new(&mut *body).poll_next(cx)).await;
             }
         }
     }
