@@ -23,7 +23,7 @@ use super::{
     watchers::{CreatedWatcher, StreamWatchers},
     worker_turn::WorkerTurn,
 };
-use crate::{RpcResult, error::RpcError, header, stream_end::StreamEnd};
+use crate::{RpcResult, header, stream_end::StreamEnd};
 use witan_machine::revision::Revision;
 
 /// Number of watchers to cancel before the task yields. Another thread unregisters a stream with more watchers at its end.
@@ -51,13 +51,6 @@ pub(crate) struct Session<R> {
     template: ResponseTemplate,
     stream_end: StreamEnd,
     pending: i64,
-}
-
-enum SessionEvent<T> {
-    Request(Option<T>),
-    Changed,
-    ProgressDue,
-    Ended(RpcError),
 }
 
 impl<R> Session<R> {
@@ -489,11 +482,17 @@ where
         let interval = self.ctx.settings.watch_progress_interval;
         let wanted = self.watchers.wants_notifying();
         self.progress.keep_timer(wanted, interval);
-        match self.next_event().await {
-            SessionEvent::Request(request) => return self.on_request(request).await,
-            SessionEvent::Changed => {}
-            SessionEvent::ProgressDue => self.progress.mark_due(self.reader.published()),
-            SessionEvent::Ended(error) => return Err(error.into()),
+        let request = async {
+            match &mut self.requests {
+                Some(requests) => requests.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            request = request => return self.on_request(request).await,
+            () = self.reader.woken() => {}
+            () = self.progress.due() => self.progress.mark_due(self.reader.published()),
+            error = self.stream_end.wait() => return Err(error.into()),
         }
         Ok(())
     }
@@ -507,22 +506,6 @@ where
             None => self.requests = None,
         }
         Ok(())
-    }
-
-    /// Waits for a request, new changes, a due notification or the end of the stream, whichever comes first.
-    async fn next_event(&mut self) -> SessionEvent<R::Item> {
-        let request = async {
-            match &mut self.requests {
-                Some(requests) => requests.next().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            request = request => SessionEvent::Request(request),
-            () = self.reader.woken() => SessionEvent::Changed,
-            () = self.progress.due() => SessionEvent::ProgressDue,
-            error = self.stream_end.wait() => SessionEvent::Ended(error),
-        }
     }
 }
 
