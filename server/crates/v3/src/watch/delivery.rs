@@ -56,7 +56,6 @@ impl ReadyResponse {
 #[derive(Debug, Default)]
 pub(super) struct ResponseQueue {
     ready: VecDeque<ReadyResponse>,
-    events: usize,
 }
 
 /// The fields that all responses of a stream share.
@@ -84,32 +83,18 @@ impl ResponseQueue {
         self.ready.is_empty()
     }
 
-    fn push_back(&mut self, ready: ReadyResponse) {
-        self.events += ready.event_count();
-        self.ready.push_back(ready);
-    }
-
-    fn push_front(&mut self, ready: ReadyResponse) {
-        self.events += ready.event_count();
-        self.ready.push_front(ready);
-    }
-
-    fn pop_front(&mut self) -> Option<ReadyResponse> {
-        let ready = self.ready.pop_front()?;
-        self.events -= ready.event_count();
-        Some(ready)
-    }
-
     pub(super) fn push_response(&mut self, answer: WatchResponse) {
         let answer = WatchAnswer::from(answer);
-        self.push_back(ReadyResponse::Response(answer.into()));
+        self.ready.push_back(ReadyResponse::Response(answer.into()));
     }
 
     /// Queues a response without events for each watcher in `ids`, and `times` more for `NO_WATCHER`.
     pub(super) fn push_repeated(&mut self, answer: WatchResponse, ids: Vec<i64>, times: u32) {
         let no_watcher = iter::repeat_n(NO_WATCHER, times as usize);
         let recipients = ids.into_iter().chain(no_watcher);
-        self.push_back(ReadyResponse::Repeated { answer: answer.into(), recipients });
+        let answer = answer.into();
+        self.ready
+            .push_back(ReadyResponse::Repeated { answer, recipients });
     }
 
     /// Queues a batch of events for the synced watchers of a group, starting with the watcher `first`. Ignores an empty batch.
@@ -120,14 +105,17 @@ impl ResponseQueue {
     ) {
         if !batch.events.is_empty() {
             let events = batch.events;
-            self.push_back(ReadyResponse::Synced { group_id, next: first, events });
+            self.ready
+                .push_back(ReadyResponse::Synced { group_id, next: first, events });
         }
     }
 
     /// Queues a batch of events for one unsynced watcher, unless the batch is empty. `revision` is the revision in the header.
     pub(super) fn push_unsynced(&mut self, id: i64, batch: EventBatch, revision: Revision) {
         if !batch.events.is_empty() {
-            self.push_back(ReadyResponse::Unsynced { id, events: batch.events, revision });
+            let events = batch.events;
+            self.ready
+                .push_back(ReadyResponse::Unsynced { id, events, revision });
         }
     }
 
@@ -141,12 +129,11 @@ impl ResponseQueue {
             | ReadyResponse::Synced { .. }
             | ReadyResponse::Unsynced { .. } => true,
         });
-        self.events = self.ready.iter().map(ReadyResponse::event_count).sum();
     }
 
     /// Returns the number of events that were read but not sent to all their watchers.
     pub(super) fn pending(&self) -> usize {
-        self.events
+        self.ready.iter().map(ReadyResponse::event_count).sum()
     }
 
     /// Returns the next response, or `None` if the queue is empty or `turn` is over. The turn bounds the loop, which finds no
@@ -160,7 +147,7 @@ impl ResponseQueue {
         raft_term: u64,
     ) -> Option<WatchAnswer> {
         while !turn.is_over() {
-            let ready = self.pop_front()?;
+            let ready = self.ready.pop_front()?;
             let events = ready.event_count();
             let answer = match ready {
                 ReadyResponse::Response(answer) => return Some(*answer),
@@ -169,7 +156,8 @@ impl ResponseQueue {
                         continue;
                     };
                     let repeated = WatchResponse { watch_id, ..WatchResponse::clone(&answer) };
-                    self.push_front(ReadyResponse::Repeated { answer, recipients });
+                    self.ready
+                        .push_front(ReadyResponse::Repeated { answer, recipients });
                     return Some(repeated.into());
                 }
                 ReadyResponse::Unsynced { id, events, revision } => {
@@ -187,7 +175,8 @@ impl ResponseQueue {
                         watcher.and_then(|watcher| events_of(id, watcher, &events, header_at));
                     // Drop the events after the last watcher: they would stay in memory while the client does not read.
                     if let Some(next) = following {
-                        self.push_front(ReadyResponse::Synced { group_id, next, events });
+                        self.ready
+                            .push_front(ReadyResponse::Synced { group_id, next, events });
                     }
                     answer
                 }
@@ -200,7 +189,7 @@ impl ResponseQueue {
                 return Some(answer);
             }
             for part in fragments(answer, template.fragment_bytes).into_iter().rev() {
-                self.push_front(ReadyResponse::Response(part.into()));
+                self.ready.push_front(ReadyResponse::Response(part.into()));
             }
         }
         None
