@@ -8,7 +8,7 @@ use tonic::Status;
 use witan_api::v3::{
     etcdserverpb::{
         DeleteRangeRequest, ResponseHeader, WatchCreateRequest, range_request::SortOrder,
-        request_op::Request, response_op::Response,
+        request_op::Request,
     },
     mvccpb::{KeyValue, event::EventType},
     v3electionpb::{
@@ -21,7 +21,7 @@ use witan_machine::lease::LeaseId;
 
 use super::{
     CallerGone, WatchResponses, first_or_last_key, get, if_created, op, open_watch, prefix, put,
-    range_end, revision, run_to_completion, session_key, session_lease, wait_until_first,
+    put_key, range_end, revision, run_to_completion, session_key, session_lease, wait_until_first,
 };
 use crate::error::RpcError;
 use crate::{RpcResult, kv};
@@ -48,29 +48,15 @@ async fn win_election(
     let CampaignRequest { name, lease, value } = request;
     let lease = session_lease(&ctx, LeaseId(lease)).await?;
     let key = session_key(&name, lease);
-    let mut txn = if_created(&key, 0, vec![put(&key, &value, lease)]);
-    txn.failure = vec![op(Request::RequestRange(get(&key)))];
-    let response = kv::txn(&ctx, txn).await?.response;
-    let own = response.responses.into_iter().find_map(|response| {
-        let Some(Response::ResponseRange(range)) = response.response else {
-            return None;
-        };
-        range.kvs.into_iter().next()
-    });
-    let rev = match own {
-        None => revision(response.header.as_ref()),
-        Some(own) => {
-            if own.value != value
-                && let Err(error) =
-                    put_value(&ctx, &key, own.create_revision, (&value, lease)).await
-            {
-                // Ignore a failure: the expiration of the lease also deletes the key.
-                let _ = delete_key(&ctx, &key, own.create_revision).await;
-                return Err(error);
-            }
-            own.create_revision
-        }
-    };
+    let entered = put_key(&ctx, &key, (&value, lease), None).await?;
+    let rev = entered.created;
+    if entered.existing.is_some_and(|pair| pair.value != value)
+        && let Err(error) = put_value(&ctx, &key, rev, (&value, lease)).await
+    {
+        // Ignore a failure: the expiration of the lease also deletes the key.
+        let _ = delete_key(&ctx, &key, rev).await;
+        return Err(error);
+    }
     tokio::select! {
         waited = wait_until_first(&ctx, &name, rev) => waited?,
         _ = gone => {
@@ -79,12 +65,12 @@ async fn win_election(
         }
     }
     // The key is deleted if its lease ends while the caller waits.
-    let there = kv::range(&ctx, get(&key)).await?.response.kvs;
-    if there.first().is_none_or(|own| own.create_revision != rev) {
+    let pairs = kv::range(&ctx, get(&key)).await?.response.kvs;
+    if pairs.first().is_none_or(|own| own.create_revision != rev) {
         return Err(RpcError::Plain(NOT_LEADER));
     }
     Ok(CampaignResponse {
-        header: response.header,
+        header: entered.header,
         leader: Some(LeaderKey { name, key, rev, lease: lease.0 }),
     })
 }

@@ -2,19 +2,15 @@
 
 use bytes::Bytes;
 use witan_api::v3::{
-    etcdserverpb::{
-        DeleteRangeRequest, ResponseHeader, range_request::SortOrder, request_op::Request,
-        response_op::Response,
-    },
-    mvccpb::KeyValue,
+    etcdserverpb::{DeleteRangeRequest, ResponseHeader, range_request::SortOrder},
     v3lockpb::{LockRequest, LockResponse, UnlockRequest, UnlockResponse},
 };
 use witan_dialect::Context;
 use witan_machine::lease::LeaseId;
 
 use super::{
-    CallerGone, first_or_last_key, get, if_created, op, put, revision, run_to_completion,
-    session_key, session_lease, wait_until_first,
+    CallerGone, first_or_last_key, get, put_key, run_to_completion, session_key, session_lease,
+    wait_until_first,
 };
 use crate::error::RpcError;
 use crate::{RpcResult, kv};
@@ -41,7 +37,8 @@ pub(crate) async fn unlock(ctx: &Context, request: UnlockRequest) -> RpcResult<U
 async fn acquire(ctx: Context, request: LockRequest, gone: CallerGone) -> RpcResult<LockResponse> {
     let lease = session_lease(&ctx, LeaseId(request.lease)).await?;
     let key = session_key(&request.name, lease);
-    let entered = put_key(&ctx, &request.name, &key, lease).await?;
+    let oldest = first_or_last_key(&request.name, SortOrder::Ascend);
+    let entered = put_key(&ctx, &key, (&Bytes::new(), lease), Some(oldest)).await?;
     if entered.first {
         let header = entered.header;
         return Ok(LockResponse { header, key });
@@ -65,45 +62,6 @@ async fn acquire(ctx: Context, request: LockRequest, gone: CallerGone) -> RpcRes
             Err(error)
         }
     }
-}
-
-/// The caller's key after the put.
-struct LockKey {
-    header: Option<ResponseHeader>,
-    created: i64,
-    /// Whether the key is the oldest one below the name.
-    first: bool,
-}
-
-/// Puts the caller's key unless it exists. Finds out its create revision and whether it is the oldest key.
-async fn put_key(ctx: &Context, name: &[u8], key: &Bytes, lease: LeaseId) -> RpcResult<LockKey> {
-    let oldest = || {
-        op(Request::RequestRange(first_or_last_key(
-            name,
-            SortOrder::Ascend,
-        )))
-    };
-    let mut txn = if_created(key, 0, vec![put(key, &Bytes::new(), lease), oldest()]);
-    txn.failure = vec![op(Request::RequestRange(get(key))), oldest()];
-    let response = kv::txn(ctx, txn).await?.response;
-    let mut found = response
-        .responses
-        .into_iter()
-        .map(|response| match response.response {
-            Some(Response::ResponseRange(range)) => range.kvs.into_iter().next(),
-            Some(
-                Response::ResponsePut(_)
-                | Response::ResponseDeleteRange(_)
-                | Response::ResponseTxn(_),
-            )
-            | None => None,
-        });
-    let (own, oldest): (Option<KeyValue>, _) = (found.next().flatten(), found.next().flatten());
-    let created = own.map_or(revision(response.header.as_ref()), |own| {
-        own.create_revision
-    });
-    let first = oldest.is_none_or(|oldest| oldest.create_revision == created);
-    Ok(LockKey { header: response.header, created, first })
 }
 
 async fn delete_key(ctx: &Context, key: Bytes) -> RpcResult<Option<ResponseHeader>> {

@@ -19,9 +19,10 @@ use witan_api::v3::{
         compare::{CompareResult, CompareTarget, TargetUnion},
         range_request::{SortOrder, SortTarget},
         request_op::Request,
+        response_op::Response,
         watch_request::RequestUnion,
     },
-    mvccpb::event::EventType,
+    mvccpb::{Event, KeyValue, event::EventType},
 };
 use witan_base::panics::{self, PanicMetrics, PanicSource};
 use witan_dialect::Context;
@@ -106,6 +107,45 @@ fn revision(header: Option<&ResponseHeader>) -> i64 {
     header.map_or(0, |header| header.revision)
 }
 
+/// The caller's key below a name.
+struct SessionKey {
+    header: Option<ResponseHeader>,
+    /// The pair, if the key existed before.
+    existing: Option<KeyValue>,
+    created: i64,
+    /// Whether the key is the requested oldest key.
+    first: bool,
+}
+
+/// Puts the caller's key unless it exists. If `oldest` requests the oldest key, the same transaction compares the two keys.
+async fn put_key(
+    ctx: &Context,
+    key: &Bytes,
+    (value, lease): (&Bytes, LeaseId),
+    oldest: Option<RangeRequest>,
+) -> RpcResult<SessionKey> {
+    let oldest = oldest.map(|request| op(Request::RequestRange(request)));
+    let operations = |operation: RequestOp| -> Vec<RequestOp> {
+        [operation].into_iter().chain(oldest.clone()).collect()
+    };
+    let mut txn = if_created(key, 0, operations(put(key, value, lease)));
+    txn.failure = operations(op(Request::RequestRange(get(key))));
+    let response = kv::txn(ctx, txn).await?.response;
+    let mut pairs = response.responses.into_iter().map(|reply| {
+        let Some(Response::ResponseRange(range)) = reply.response else {
+            return None;
+        };
+        range.kvs.into_iter().next()
+    });
+    let (existing, oldest) = (pairs.next().flatten(), pairs.next().flatten());
+    let created = match &existing {
+        Some(existing) => existing.create_revision,
+        None => revision(response.header.as_ref()),
+    };
+    let first = oldest.is_some_and(|oldest| oldest.create_revision == created);
+    Ok(SessionKey { header: response.header, existing, created, first })
+}
+
 /// Waits until no key below the name has a lower create revision than `created`.
 async fn wait_until_first(ctx: &Context, name: &[u8], created: i64) -> RpcResult<()> {
     loop {
@@ -131,7 +171,7 @@ async fn wait_until_deleted(ctx: &Context, key: &Bytes, from: i64) -> RpcResult<
     };
     let mut answers = open_watch(ctx, create, false);
     while let Some(Ok(answer)) = answers.next().await {
-        let deletes = |event: &witan_api::v3::mvccpb::Event| event.r#type() == EventType::Delete;
+        let deletes = |event: &Event| event.r#type() == EventType::Delete;
         if answer.events.iter().any(deletes) {
             return Ok(());
         }
