@@ -4,7 +4,7 @@ use std::{collections::VecDeque, iter, vec};
 
 use prost::Message as _;
 use witan_api::v3::etcdserverpb::{ResponseHeader, WatchResponse};
-use witan_machine::{member::MemberId, revision::Revision};
+use witan_machine::revision::Revision;
 use witan_node::WatcherGroupId;
 
 use super::{
@@ -56,26 +56,6 @@ impl ReadyResponse {
 #[derive(Debug, Default)]
 pub(super) struct ResponseQueue {
     ready: VecDeque<ReadyResponse>,
-}
-
-/// The fields that all responses of a stream share.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ResponseTemplate {
-    pub(super) cluster_id: u64,
-    pub(super) member_id: MemberId,
-    /// Size in bytes above which a response is split if its watcher requested fragments.
-    pub(super) fragment_bytes: usize,
-}
-
-impl ResponseTemplate {
-    pub(super) fn header(&self, revision: Revision, raft_term: u64) -> ResponseHeader {
-        ResponseHeader {
-            cluster_id: self.cluster_id,
-            member_id: self.member_id.0,
-            revision: revision.0,
-            raft_term,
-        }
-    }
 }
 
 impl ResponseQueue {
@@ -143,8 +123,8 @@ impl ResponseQueue {
         &mut self,
         watchers: &mut StreamWatchers,
         turn: &mut WorkerTurn,
-        template: &ResponseTemplate,
-        raft_term: u64,
+        fragment_bytes: usize,
+        header_at: impl Fn(Revision) -> Option<ResponseHeader>,
     ) -> Option<WatchAnswer> {
         while !turn.is_over() {
             let ready = self.ready.pop_front()?;
@@ -161,18 +141,17 @@ impl ResponseQueue {
                     return Some(repeated.into());
                 }
                 ReadyResponse::Unsynced { id, events, revision } => {
-                    let header_at = |_| template.header(revision, raft_term);
+                    let header_at = |_| header_at(revision);
                     let watcher = watchers.get_mut(id);
                     watcher.and_then(|watcher| events_of(id, watcher, &events, header_at))
                 }
                 ReadyResponse::Synced { group_id, next: id, events } => {
                     let group = watchers.group(group_id);
                     let following = group.and_then(|group| group.after(Some(id)));
-                    let header_at = |last_revision| template.header(last_revision, raft_term);
                     let watcher = watchers.get_mut(id);
                     let watcher = watcher.filter(|w| w.group_id == group_id && w.is_synced());
                     let answer =
-                        watcher.and_then(|watcher| events_of(id, watcher, &events, header_at));
+                        watcher.and_then(|watcher| events_of(id, watcher, &events, &header_at));
                     // Drop the events after the last watcher: they would stay in memory while the client does not read.
                     if let Some(next) = following {
                         self.ready
@@ -185,10 +164,10 @@ impl ResponseQueue {
                 turn.count(events);
                 continue;
             };
-            if !fragment || answer.encoded_len() < template.fragment_bytes {
+            if !fragment || answer.encoded_len() < fragment_bytes {
                 return Some(answer);
             }
-            for part in fragments(answer, template.fragment_bytes).into_iter().rev() {
+            for part in fragments(answer, fragment_bytes).into_iter().rev() {
                 self.ready.push_front(ReadyResponse::Response(part.into()));
             }
         }
@@ -202,7 +181,7 @@ fn events_of(
     id: i64,
     watcher: &mut Watcher,
     events: &[WatchEvent],
-    header_at: impl FnOnce(Revision) -> ResponseHeader,
+    header_at: impl FnOnce(Revision) -> Option<ResponseHeader>,
 ) -> Option<(WatchAnswer, bool)> {
     let flags = &mut watcher.flags;
     let mut wanted = Vec::with_capacity(events.len());
@@ -223,7 +202,7 @@ fn events_of(
     }
     flags.idle = false;
     let head = WatchResponse {
-        header: Some(header_at(last_revision)),
+        header: header_at(last_revision),
         watch_id: id,
         ..WatchResponse::default()
     };
@@ -303,8 +282,6 @@ mod tests {
     /// All watchers of a queued response, up to a million, can filter out its events.
     #[test]
     fn the_worker_yields_while_all_events_are_filtered_out() {
-        let template =
-            ResponseTemplate { cluster_id: 1, member_id: MemberId(1), fragment_bytes: 1 };
         let account = Totals::register(&Register::default(), u64::MAX).open();
         let mut watchers = StreamWatchers::new(account.hold_later(Resource::Watchers));
         let mut out = ResponseQueue::default();
@@ -313,7 +290,7 @@ mod tests {
         let mut yields = 0;
         loop {
             let mut turn = WorkerTurn::default();
-            let answer = out.next(&mut watchers, &mut turn, &template, 1);
+            let answer = out.next(&mut watchers, &mut turn, 1, |_| None);
             if answer.is_some() {
                 break;
             }

@@ -14,7 +14,7 @@ use witan_node::{Node, PendingChanges, StreamChanges, WatchStream, WatcherGroupI
 
 use super::{
     answer::WatchAnswer,
-    delivery::{ResponseQueue, ResponseTemplate},
+    delivery::ResponseQueue,
     history_reader::{Compacted, HistoryStates, RangeToRead, ResumePoint, UnreadLocations},
     permission::{PermissionState, status_text},
     progress::{NO_WATCHER, ProgressNotifier},
@@ -48,7 +48,6 @@ pub(crate) struct Session<R> {
     /// The revision up to which the stream has taken all changes.
     notified_revision: Revision,
     progress: ProgressNotifier,
-    template: ResponseTemplate,
     stream_end: StreamEnd,
     pending: i64,
 }
@@ -57,7 +56,6 @@ impl<R> Session<R> {
     /// Creates a session without watchers. With `needs_leader`, losing the leader for too long ends it with an error.
     pub(crate) fn new(ctx: &Context, requests: R, needs_leader: bool) -> Self {
         ctx.v3_metrics.watch_streams.inc();
-        let identity = ctx.node.identity();
         let memory = ctx.account().hold_later(Resource::Watchers);
         Self {
             requests: Some(requests),
@@ -70,11 +68,6 @@ impl<R> Session<R> {
             turn: WorkerTurn::default(),
             notified_revision: Revision::NONE,
             progress: ProgressNotifier::default(),
-            template: ResponseTemplate {
-                cluster_id: identity.cluster_id,
-                member_id: identity.member_id,
-                fragment_bytes: ctx.settings.max_message_bytes(),
-            },
             stream_end: StreamEnd::new(ctx, needs_leader),
             ctx: ctx.clone(),
             pending: 0,
@@ -443,9 +436,10 @@ where
                 tokio::task::yield_now().await;
             }
             self.recheck_permissions().await?;
-            let term = self.ctx.node.status().term;
+            let fragment_bytes = self.ctx.settings.max_message_bytes();
+            let header_at = |revision| header::at(&self.ctx.node, revision);
             let (watchers, turn) = (&mut self.watchers, &mut self.turn);
-            let answer = self.out.next(watchers, turn, &self.template, term);
+            let answer = self.out.next(watchers, turn, fragment_bytes, header_at);
             self.count_pending();
             if let Some(answer) = answer {
                 self.ctx
