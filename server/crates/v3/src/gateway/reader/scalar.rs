@@ -5,7 +5,11 @@ use std::borrow::Cow;
 use witan_api::v3::shape::{EnumShape, FieldKind, FieldShape};
 use witan_gocompat::{json, text::quote};
 
-use super::{JsonDialect, ReadResult, Reader, number, text::Base64Variant, token::Token};
+use super::{
+    JsonDialect, ReadResult, Reader, number,
+    text::{decode_any_base64, decode_standard_base64},
+    token::Token,
+};
 use crate::gateway::encoding::{Encoding, NamedField};
 
 impl<'a> Reader<'a> {
@@ -106,17 +110,13 @@ impl<'a> Reader<'a> {
         if is_text || encoding == Encoding::Utf8 {
             return Ok(text);
         }
-        let variant = match self.dialect {
-            JsonDialect::Jsonpb => Base64Variant { url: false, padded: true },
-            JsonDialect::Protojson(_) => Base64Variant {
-                url: text.iter().any(|letter| matches!(letter, b'-' | b'_')),
-                padded: text.len().is_multiple_of(4),
-            },
+        let bytes = match self.dialect {
+            JsonDialect::Jsonpb => decode_standard_base64(&text)
+                .map_err(|at| format!("illegal base64 data at input byte {at}")),
+            JsonDialect::Protojson(_) => {
+                decode_any_base64(&text).ok_or_else(|| self.mismatch(token, field))
+            }
         };
-        let bytes = variant.decode(&text).map_err(|at| match self.dialect {
-            JsonDialect::Jsonpb => format!("illegal base64 data at input byte {at}"),
-            JsonDialect::Protojson(_) => self.mismatch(token, field),
-        });
         bytes.map(Cow::Owned)
     }
 

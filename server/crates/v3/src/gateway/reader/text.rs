@@ -23,93 +23,59 @@ const STANDARD_BARE: GeneralPurpose = GeneralPurpose::new(&STANDARD, BARE);
 const URL_PADDED: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, PADDED);
 const URL_BARE: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, BARE);
 
-/// An alphabet of base64 and its padding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Base64Variant {
-    /// Whether `-` and `_` replace `+` and `/`.
-    pub(super) url: bool,
-    /// Whether `=` pads the last group.
-    pub(super) padded: bool,
+/// Decodes base64 like `protojson`, which accepts both alphabets, with or without padding. Returns `None` if it is invalid.
+pub(super) fn decode_any_base64(text: &[u8]) -> Option<Vec<u8>> {
+    let is_url = text.iter().any(|letter| matches!(letter, b'-' | b'_'));
+    let is_padded = text.len().is_multiple_of(4);
+    let engine = match (is_url, is_padded) {
+        (false, true) => &STANDARD_PADDED,
+        (false, false) => &STANDARD_BARE,
+        (true, true) => &URL_PADDED,
+        (true, false) => &URL_BARE,
+    };
+    decode_lines(engine, text)
 }
 
-impl Base64Variant {
-    /// Decodes base64 and ignores line breaks. The error is the offset in Go's error message.
-    pub(super) fn decode(self, text: &[u8]) -> Result<Vec<u8>, usize> {
-        let engine = match (self.url, self.padded) {
-            (false, true) => &STANDARD_PADDED,
-            (false, false) => &STANDARD_BARE,
-            (true, true) => &URL_PADDED,
-            (true, false) => &URL_BARE,
-        };
-        engine.decode(text).or_else(|_| self.decode_slowly(text))
-    }
-
-    /// Like `decode`, but decodes one letter at a time to find the offset of an error.
-    fn decode_slowly(self, text: &[u8]) -> Result<Vec<u8>, usize> {
-        let mut letters = text
-            .iter()
-            .copied()
-            .enumerate()
-            .filter(|(_, letter)| !matches!(letter, b'\n' | b'\r'));
-        let mut out = Vec::with_capacity(text.len() / 4 * 3);
-        let mut group = 0_u32;
-        let mut filled = 0;
-        while let Some((at, letter)) = letters.next() {
-            if let Some(bits) = self.bits(letter) {
-                group = group << 6 | u32::from(bits);
-                filled += 1;
-                if filled == 4 {
-                    out.extend_from_slice(&group.to_be_bytes()[1..]);
-                    (group, filled) = (0, 0);
-                }
-                continue;
-            }
-            if letter != b'=' || !self.padded || filled < 2 {
-                return Err(at);
-            }
-            if filled == 2 {
-                match letters.next() {
-                    Some((_, b'=')) => {}
-                    // As in Go, the offset refers to the preceding character.
-                    Some((second, _)) => return Err(second - 1),
-                    None => return Err(text.len()),
-                }
-            }
-            if let Some((garbage, _)) = letters.next() {
-                return Err(garbage);
-            }
-            last(&mut out, group, filled);
-            return Ok(out);
-        }
-        if filled == 1 || filled > 0 && self.padded {
-            return Err(text.len() - filled);
-        }
-        last(&mut out, group, filled);
-        Ok(out)
-    }
-
-    /// Returns a letter's six bits, or `None` if the alphabet lacks the letter.
-    fn bits(self, letter: u8) -> Option<u8> {
-        Some(match letter {
-            b'A'..=b'Z' => letter - b'A',
-            b'a'..=b'z' => letter - b'a' + 26,
-            b'0'..=b'9' => letter - b'0' + 52,
-            b'+' if !self.url => 62,
-            b'/' if !self.url => 63,
-            b'-' if self.url => 62,
-            b'_' if self.url => 63,
-            _ => return None,
-        })
-    }
+/// Decodes base64 like `jsonpb`, which accepts the standard alphabet with padding. The error is the offset in Go's message.
+pub(super) fn decode_standard_base64(text: &[u8]) -> Result<Vec<u8>, usize> {
+    decode_lines(&STANDARD_PADDED, text).ok_or_else(|| error_offset(text))
 }
 
-/// Appends the bytes of an incomplete group, which has two or three letters.
-fn last(out: &mut Vec<u8>, group: u32, filled: usize) {
-    match filled {
-        2 => out.push((group >> 4).to_le_bytes()[0]),
-        3 => out.extend_from_slice(&(group >> 2).to_be_bytes()[2..]),
-        _ => {}
+/// Decodes base64. Like Go, ignores line breaks.
+fn decode_lines(engine: &GeneralPurpose, text: &[u8]) -> Option<Vec<u8>> {
+    if let Ok(decoded) = engine.decode(text) {
+        return Some(decoded);
     }
+    let is_letter = |byte: &u8| !matches!(byte, b'\n' | b'\r');
+    let letters: Vec<u8> = text.iter().copied().filter(is_letter).collect();
+    engine.decode(letters).ok()
+}
+
+/// Returns the offset in Go's error message for invalid base64 in the standard alphabet with padding.
+fn error_offset(text: &[u8]) -> usize {
+    let mut letters = text
+        .iter()
+        .enumerate()
+        .filter(|(_, letter)| !matches!(letter, b'\n' | b'\r'));
+    let mut filled = 0;
+    while let Some((at, letter)) = letters.next() {
+        match letter {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/' => filled = (filled + 1) % 4,
+            b'=' if filled >= 2 => {
+                if filled == 2 {
+                    match letters.next() {
+                        Some((_, b'=')) => {}
+                        // As in Go, the offset refers to the preceding character.
+                        Some((second, _)) => return second - 1,
+                        None => return text.len(),
+                    }
+                }
+                return letters.next().map_or(text.len(), |(garbage, _)| garbage);
+            }
+            _ => return at,
+        }
+    }
+    text.len() - filled
 }
 
 /// Parses the four hexadecimal digits of an escape. Returns `None` if there are fewer.
