@@ -103,7 +103,7 @@ impl ResponseQueue {
     pub(super) fn forget_removed(&mut self, watchers: &StreamWatchers) {
         self.ready.retain(|ready| match ready {
             ReadyResponse::Response(answer) => {
-                answer.events.is_empty() || watchers.get(answer.head.watch_id).is_some()
+                answer.events.is_empty() || watchers.by_id.contains_key(&answer.head.watch_id)
             }
             ReadyResponse::Repeated { .. }
             | ReadyResponse::Synced { .. }
@@ -142,13 +142,13 @@ impl ResponseQueue {
                 }
                 ReadyResponse::Unsynced { id, events, revision } => {
                     let header_at = |_| header_at(revision);
-                    let watcher = watchers.get_mut(id);
+                    let watcher = watchers.by_id.get_mut(&id);
                     watcher.and_then(|watcher| events_of(id, watcher, &events, header_at))
                 }
                 ReadyResponse::Synced { group_id, next: id, events } => {
-                    let group = watchers.group(group_id);
+                    let group = watchers.groups.get(&group_id);
                     let following = group.and_then(|group| group.after(Some(id)));
-                    let watcher = watchers.get_mut(id);
+                    let watcher = watchers.by_id.get_mut(&id);
                     let watcher = watcher.filter(|w| w.group_id == group_id && w.is_synced());
                     let answer =
                         watcher.and_then(|watcher| events_of(id, watcher, &events, &header_at));

@@ -67,11 +67,11 @@ impl PermissionState {
             return Ok(Vec::new());
         }
         self.seen = now;
-        if !now.enabled || watchers.len() == 0 {
+        if !now.enabled || watchers.by_id.is_empty() {
             return Ok(Vec::new());
         }
         let mut denied: Vec<(RpcError, Vec<i64>)> = Vec::new();
-        let mut groups = watchers.groups().peekable();
+        let mut groups = watchers.groups.values().peekable();
         while groups.peek().is_some() {
             {
                 let view = ctx.node.view().await.map_err(RpcError::from)?;

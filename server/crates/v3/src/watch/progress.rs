@@ -18,8 +18,8 @@ pub(super) struct ProgressNotifier {
     unanswered: u32,
     /// Whether the periodic notification is due.
     is_due: bool,
-    /// The minimum revision of the next notification.
-    wanted: Revision,
+    /// The revision up to which the stream must read before the next notification.
+    pub(super) wanted: Revision,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -27,15 +27,10 @@ impl ProgressNotifier {
     /// Counts a progress request, to be answered when the stream has read up to `published`. As in etcd, ignores it if the
     /// stream has no watcher, or a watcher that is compacted or waits for a future revision.
     pub(super) fn count(&mut self, watchers: &StreamWatchers, published: Revision) {
-        if watchers.len() > 0 && watchers.all_reach(published) {
+        if !watchers.by_id.is_empty() && watchers.all_reach(published) {
             self.unanswered = self.unanswered.saturating_add(1);
             self.wanted = published;
         }
-    }
-
-    /// Returns the revision up to which the stream must read before the next notification.
-    pub(super) fn wanted(&self) -> Revision {
-        self.wanted
     }
 
     /// If a watcher needs notifications (`wanted`), starts the timer unless it is running. Otherwise, stops it.
@@ -76,10 +71,10 @@ impl ProgressNotifier {
             return (tell, 0);
         }
         if std::mem::take(&mut self.is_due) {
-            let notified: Vec<i64> = watchers.notified().collect();
+            let notified: Vec<i64> = watchers.notify.iter().copied().collect();
             for id in notified {
                 let is_future = watchers.is_future(id, notified_revision);
-                let Some(watcher) = watchers.get_mut(id) else {
+                let Some(watcher) = watchers.by_id.get_mut(&id) else {
                     continue;
                 };
                 let flags = &mut watcher.flags;

@@ -140,7 +140,7 @@ impl<R> Session<R> {
         self.ctx.v3_metrics.watchers.dec();
         if watcher.flags.unsynced {
             self.ctx.v3_metrics.slow_watchers.dec();
-            self.unsynced.remove(id);
+            self.unsynced.resume.remove(&id);
         }
         // Drop the unread changes, because the group's ID can be reused.
         if let Some(group_id) = group_id {
@@ -185,7 +185,7 @@ impl<R> Session<R> {
     /// Queues the progress notifications that are due, once the stream has read up to the revision published when they became
     /// due. Periodic notifications go to idle synced watchers. Answers to progress requests wait until no watcher is unsynced.
     fn send_progress(&mut self) {
-        let caught_up = self.unsynced.is_empty();
+        let caught_up = self.unsynced.resume.is_empty();
         let (watchers, requests) =
             self.progress
                 .take_recipients(&mut self.watchers, self.notified_revision, caught_up);
@@ -202,7 +202,8 @@ impl<R> Session<R> {
     /// Marks watchers as compacted and queues their cancellation. As in etcd, they keep their IDs.
     fn cancel_compacted(&mut self, ids: Vec<i64>, Compacted(compacted): Compacted) {
         for id in &ids {
-            if self.watchers.get(*id).is_some_and(|w| w.flags.unsynced) {
+            let watcher = self.watchers.by_id.get(id);
+            if watcher.is_some_and(|watcher| watcher.flags.unsynced) {
                 self.ctx.v3_metrics.slow_watchers.dec();
             }
             self.watchers.mark_compacted(*id);
@@ -222,7 +223,7 @@ impl<R> Session<R> {
         if self.unread.is_empty() {
             let StreamChanges { notified_revision, published, touched } = self
                 .reader
-                .take(self.progress.wanted().max(self.unsynced.wanted()));
+                .take(self.progress.wanted.max(self.unsynced.wanted()));
             self.notified_revision = notified_revision;
             self.unsynced.lower_created(published);
             self.unread.extend(touched);
@@ -281,7 +282,7 @@ impl<R> Session<R> {
             let from = ResumePoint::at_revision(touched.revision, None);
             return self.unread.put_back(group_id, from);
         }
-        let Some(group) = self.watchers.group(group_id) else {
+        let Some(group) = self.watchers.groups.get(&group_id) else {
             return;
         };
         let Some(first) = group.after(None) else {
@@ -307,7 +308,7 @@ impl<R> Session<R> {
         group_id: WatcherGroupId,
         from: ResumePoint,
     ) -> Result<(), Status> {
-        let Some(group) = self.watchers.group(group_id) else {
+        let Some(group) = self.watchers.groups.get(&group_id) else {
             return Ok(());
         };
         let Some(first) = group.after(None) else {
@@ -341,7 +342,7 @@ impl<R> Session<R> {
         let Compacted(compacted) = lost;
         let synced = self.synced_watchers(group_id).into_iter();
         let (canceled, others): (Vec<i64>, Vec<i64>) = synced.partition(|id| {
-            let watcher = self.watchers.get(*id);
+            let watcher = self.watchers.by_id.get(id);
             watcher.is_some_and(|watcher| watcher.next < compacted)
         });
         if !others.is_empty() {
@@ -353,12 +354,12 @@ impl<R> Session<R> {
 
     /// Returns the IDs of a group's synced watchers that need the changes up to `notified_revision`.
     fn synced_watchers(&self, group_id: WatcherGroupId) -> Vec<i64> {
-        let Some(group) = self.watchers.group(group_id) else {
+        let Some(group) = self.watchers.groups.get(&group_id) else {
             return Vec::new();
         };
         std::iter::successors(group.after(None), |id| group.after(Some(*id)))
             .filter(|id| {
-                let watcher = self.watchers.get(*id);
+                let watcher = self.watchers.by_id.get(id);
                 watcher.is_some_and(|w| w.is_synced() && w.next <= self.notified_revision)
             })
             .collect()
@@ -369,10 +370,10 @@ impl<R> Session<R> {
         let Some((id, from)) = self.unsynced.next_in_turn() else {
             return Ok(());
         };
-        let watcher = self.watchers.get(id).copied();
-        let group = watcher.and_then(|watcher| self.watchers.group(watcher.group_id));
+        let watcher = self.watchers.by_id.get(&id).copied();
+        let group = watcher.and_then(|watcher| self.watchers.groups.get(&watcher.group_id));
         let (Some(watcher), Some(group)) = (watcher, group) else {
-            self.unsynced.remove(id);
+            self.unsynced.resume.remove(&id);
             return Ok(());
         };
         let range = RangeToRead {
@@ -389,12 +390,14 @@ impl<R> Session<R> {
             Ok(batch) => {
                 self.out.push_unsynced(id, batch, self.notified_revision);
                 match from {
-                    Some(from) => self.unsynced.advance(id, from),
+                    Some(from) => {
+                        self.unsynced.resume.insert(id, from);
+                    }
                     None => self.become_synced(id),
                 }
             }
             Err(lost) => {
-                self.unsynced.remove(id);
+                self.unsynced.resume.remove(&id);
                 self.cancel_compacted(vec![id], lost);
             }
         }
@@ -403,8 +406,8 @@ impl<R> Session<R> {
 
     /// Marks an unsynced watcher as synced, because it has read all changes up to `notified_revision`.
     fn become_synced(&mut self, id: i64) {
-        self.unsynced.remove(id);
-        if let Some(watcher) = self.watchers.get_mut(id) {
+        self.unsynced.resume.remove(&id);
+        if let Some(watcher) = self.watchers.by_id.get_mut(&id) {
             watcher.flags.unsynced = false;
             self.ctx.v3_metrics.slow_watchers.dec();
         }
@@ -474,7 +477,7 @@ where
             return Ok(());
         }
         let interval = self.ctx.settings.watch_progress_interval;
-        let wanted = self.watchers.wants_notifying();
+        let wanted = !self.watchers.notify.is_empty();
         self.progress.keep_timer(wanted, interval);
         let request = async {
             match &mut self.requests {
@@ -525,12 +528,12 @@ impl<R> Drop for Session<R> {
         metrics.watch_streams.dec();
         metrics.pending_events.sub(self.pending);
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        metrics.watchers.sub(count(self.watchers.len()));
-        metrics.slow_watchers.sub(count(self.unsynced.len()));
+        metrics.watchers.sub(count(self.watchers.by_id.len()));
+        metrics.slow_watchers.sub(count(self.unsynced.resume.len()));
         let none = StreamWatchers::new(self.ctx.account().hold_later(Resource::Watchers));
         let watchers = std::mem::replace(&mut self.watchers, none);
         let reader = self.reader.clone();
-        if watchers.len() > WATCHERS_ENDED_AT_ONCE && Handle::try_current().is_ok() {
+        if watchers.by_id.len() > WATCHERS_ENDED_AT_ONCE && Handle::try_current().is_ok() {
             // Unregistering here would block the worker's other clients. `spawn` reports a panic.
             drop(panics::spawn(move || watchers.unregister(&reader)));
         } else {

@@ -8,10 +8,10 @@ use std::{
 use super::history_reader::ResumePoint;
 use witan_machine::revision::Revision;
 
-/// Unsynced watchers by ID, with the point at which each continues.
 #[derive(Debug, Default)]
 pub(super) struct UnsyncedWatchers {
-    resume: BTreeMap<i64, ResumePoint>,
+    /// The point at which each watcher continues, by ID.
+    pub(super) resume: BTreeMap<i64, ResumePoint>,
     /// The watcher that was read last.
     last: i64,
     /// The highest header revision in their creation responses.
@@ -38,10 +38,6 @@ impl UnsyncedWatchers {
         self.created = self.created.min(published);
     }
 
-    pub(super) fn advance(&mut self, id: i64, from: ResumePoint) {
-        self.resume.insert(id, from);
-    }
-
     /// Returns whether any watcher can be read up to `notified_revision`. None can while it is below `created`, because header
     /// revisions must not decrease.
     pub(super) fn is_ready(&self, notified_revision: Revision) -> bool {
@@ -55,18 +51,6 @@ impl UnsyncedWatchers {
         } else {
             self.created
         }
-    }
-
-    pub(super) fn remove(&mut self, id: i64) {
-        self.resume.remove(&id);
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.resume.len()
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.resume.is_empty()
     }
 }
 
@@ -98,9 +82,9 @@ mod tests {
             next.map(|(id, from)| (id, from.revision)),
             Some((7, Revision(1)))
         );
-        assert_eq!(unsynced.len(), 1, "a watcher counts while it is read");
-        unsynced.remove(7);
-        assert!(unsynced.is_empty());
+        assert_eq!(unsynced.resume.len(), 1, "it counts while it is read");
+        unsynced.resume.remove(&7);
+        assert!(unsynced.resume.is_empty());
         assert_eq!(unsynced.wanted(), Revision::NONE);
     }
 
@@ -113,7 +97,7 @@ mod tests {
         let turns: Vec<i64> = (0..5)
             .map(|_| {
                 let (id, from) = unsynced.next_in_turn().expect("a watcher");
-                unsynced.advance(id, from);
+                unsynced.resume.insert(id, from);
                 id
             })
             .collect();

@@ -77,11 +77,12 @@ pub(super) struct CreatedWatcher {
 #[derive(Debug)]
 pub(super) struct StreamWatchers {
     memory: Charge,
-    by_id: HashMap<i64, Watcher>,
-    groups: HashMap<WatcherGroupId, WatcherGroup>,
+    pub(super) by_id: HashMap<i64, Watcher>,
+    pub(super) groups: HashMap<WatcherGroupId, WatcherGroup>,
     by_span: HashMap<WatchRange, WatcherGroupId>,
     next_id: i64,
-    notify: BTreeSet<i64>,
+    /// The watchers with `progress_notify`.
+    pub(super) notify: BTreeSet<i64>,
     /// Start revision and ID of watchers that wait for a future revision.
     future: BTreeSet<(Revision, i64)>,
     /// Number of compacted watchers that still have an ID.
@@ -101,34 +102,6 @@ impl StreamWatchers {
             future: BTreeSet::new(),
             lost: 0,
         }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.by_id.len()
-    }
-
-    pub(super) fn get(&self, id: i64) -> Option<&Watcher> {
-        self.by_id.get(&id)
-    }
-
-    pub(super) fn get_mut(&mut self, id: i64) -> Option<&mut Watcher> {
-        self.by_id.get_mut(&id)
-    }
-
-    pub(super) fn group(&self, group_id: WatcherGroupId) -> Option<&WatcherGroup> {
-        self.groups.get(&group_id)
-    }
-
-    pub(super) fn groups(&self) -> impl Iterator<Item = &WatcherGroup> {
-        self.groups.values()
-    }
-
-    pub(super) fn notified(&self) -> impl Iterator<Item = i64> {
-        self.notify.iter().copied()
-    }
-
-    pub(super) fn wants_notifying(&self) -> bool {
-        !self.notify.is_empty()
     }
 
     /// Returns whether no watcher is compacted or waits for a revision above `revision`.
