@@ -77,20 +77,20 @@ mod tests {
 
     #[test]
     fn flags_and_defaults_are_etcds() {
-        let asked = parsed("start").unwrap();
-        assert_eq!(asked.listen_addr, "127.0.0.1:23790");
-        assert_eq!(asked.retry_delay, Duration::from_secs(60));
-        assert!(asked.endpoints.is_empty() && !asked.insecure_discovery);
-        let asked = parsed(
+        let arguments = parsed("start").unwrap();
+        assert_eq!(arguments.listen_addr, "127.0.0.1:23790");
+        assert_eq!(arguments.retry_delay, Duration::from_secs(60));
+        assert!(arguments.endpoints.is_empty() && !arguments.insecure_discovery);
+        let arguments = parsed(
             "start --endpoints=a:1,b:2 --endpoints c:3 --insecure-discovery --retry-delay=1m30s \
              --discovery-srv example.org --discovery-srv-name mine --trusted-ca-file ca.pem",
         )
         .unwrap();
-        assert_eq!(asked.endpoints, ["a:1", "b:2", "c:3"]);
+        assert_eq!(arguments.endpoints, ["a:1", "b:2", "c:3"]);
         let before = parsed("--endpoints=a:1,b:2 start").unwrap();
         assert_eq!(before.endpoints, ["a:1", "b:2"]);
-        assert_eq!(asked.retry_delay, Duration::from_secs(90));
-        assert!(asked.insecure_discovery);
+        assert_eq!(arguments.retry_delay, Duration::from_secs(90));
+        assert!(arguments.insecure_discovery);
         assert!(
             !parsed("start --insecure-discovery=false")
                 .unwrap()

@@ -83,15 +83,15 @@ fn parse(text: &str) -> Result<Endpoint, GatewayError> {
 
 /// Returns the verified endpoints of `--discovery-srv`, or else the endpoints in `--endpoints`. Without both flags, returns the
 /// default endpoint. Fails if discovery finds no verified endpoint and `--endpoints` is empty.
-pub(super) async fn find(asked: &StartArguments) -> Result<Vec<Endpoint>, GatewayError> {
-    let domain = asked.discovery_srv.as_deref().unwrap_or_default();
+pub(super) async fn find(arguments: &StartArguments) -> Result<Vec<Endpoint>, GatewayError> {
+    let domain = arguments.discovery_srv.as_deref().unwrap_or_default();
     let domain = domain.trim_end_matches('.');
     if !domain.is_empty() {
-        let found = discover(asked, domain).await?;
+        let found = discover(arguments, domain).await?;
         if !found.is_empty() {
             return Ok(found);
         }
-        if asked.endpoints.is_empty() {
+        if arguments.endpoints.is_empty() {
             return Err(GatewayError::NotVerified(domain.to_owned()));
         }
         tracing::warn!(
@@ -99,28 +99,28 @@ pub(super) async fn find(asked: &StartArguments) -> Result<Vec<Endpoint>, Gatewa
             "no discovered endpoint is verified; using --endpoints"
         );
     }
-    if asked.endpoints.is_empty() {
+    if arguments.endpoints.is_empty() {
         return Ok(vec![parse(DEFAULT_ENDPOINT)?]);
     }
-    asked.endpoints.iter().map(|text| parse(text)).collect()
+    arguments.endpoints.iter().map(|text| parse(text)).collect()
 }
 
 /// Returns the verified endpoints in a domain's SRV records. Fails if the domain has no such record.
-async fn discover(asked: &StartArguments, domain: &str) -> Result<Vec<Endpoint>, GatewayError> {
-    let suffix = asked.discovery_srv_name.as_deref().unwrap_or_default();
+async fn discover(arguments: &StartArguments, domain: &str) -> Result<Vec<Endpoint>, GatewayError> {
+    let suffix = arguments.discovery_srv_name.as_deref().unwrap_or_default();
     let suffix = match suffix.is_empty() {
         true => String::new(),
         false => format!("-{suffix}"),
     };
-    let tls = TlsClient::for_http1(&settings(asked))?;
+    let tls = TlsClient::for_http1(&settings(arguments))?;
     let (mut names, mut has_records, mut endpoints) = (Vec::new(), false, Vec::new());
     for (service, is_tls) in SERVICES {
         let name = format!("{service}{suffix}._tcp.{domain}");
-        for record in lookup_srv(asked.discovery_srv_server, &name).await? {
+        for record in lookup_srv(arguments.discovery_srv_server, &name).await? {
             has_records = true;
             let SrvRecord { target, port, priority, weight } = record;
             let address = Address { host: target, port };
-            let verified = match (asked.insecure_discovery, is_tls) {
+            let verified = match (arguments.insecure_discovery, is_tls) {
                 (true, _) => Ok(()),
                 (false, true) => {
                     let address = address.to_string();
@@ -144,13 +144,13 @@ async fn discover(asked: &StartArguments, domain: &str) -> Result<Vec<Endpoint>,
 }
 
 /// Returns the TLS settings for the verification.
-fn settings(asked: &StartArguments) -> ClientSettings {
+fn settings(arguments: &StartArguments) -> ClientSettings {
     ClientSettings {
         dial_timeout: VERIFY_TIMEOUT,
         request_timeout: VERIFY_TIMEOUT,
         keepalive_time: Duration::ZERO,
         keepalive_timeout: Duration::ZERO,
-        ca: asked.trusted_ca_file.clone(),
+        ca: arguments.trusted_ca_file.clone(),
         key_pair: None,
         skip_verify: false,
         user: None,

@@ -42,25 +42,27 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<StartArguments
 }
 
 /// Runs the gateway until a signal stops it. Calls `ready` when clients can connect. Requires an actix system.
-pub async fn run(asked: StartArguments, ready: impl FnOnce()) -> Result<(), GatewayError> {
+pub async fn run(arguments: StartArguments, ready: impl FnOnce()) -> Result<(), GatewayError> {
     let signal = first_signal().map_err(GatewayError::Signals)?;
     tokio::select! {
         signal = signal => {
             tracing::info!(signal = signal.name(), "received signal; stopping the gateway");
             Ok(())
         }
-        ended = serve(asked, ready) => ended,
+        ended = serve(arguments, ready) => ended,
     }
 }
 
 /// Finds the endpoints, listens, and serves clients until the future is dropped.
-async fn serve(asked: StartArguments, ready: impl FnOnce()) -> Result<(), GatewayError> {
-    let listen = endpoints::listen_address(&asked.listen_addr)?;
-    let found = endpoints::find(&asked).await?;
+async fn serve(arguments: StartArguments, ready: impl FnOnce()) -> Result<(), GatewayError> {
+    let listen = endpoints::listen_address(&arguments.listen_addr)?;
+    let found = endpoints::find(&arguments).await?;
     endpoints::check_distinct(&listen, &found).await?;
     let bound = TcpListener::bind((listen.host.as_str(), listen.port)).await;
-    let listener = bound
-        .map_err(|source| GatewayError::Listen { address: asked.listen_addr.clone(), source })?;
+    let listener = bound.map_err(|source| GatewayError::Listen {
+        address: arguments.listen_addr.clone(),
+        source,
+    })?;
     let shown: Vec<String> = found
         .iter()
         .map(|endpoint| endpoint.address.to_string())
@@ -71,6 +73,6 @@ async fn serve(asked: StartArguments, ready: impl FnOnce()) -> Result<(), Gatewa
         "ready to proxy client requests"
     );
     ready();
-    proxy::run(listener, Pool::new(found), asked.retry_delay).await;
+    proxy::run(listener, Pool::new(found), arguments.retry_delay).await;
     Ok(())
 }

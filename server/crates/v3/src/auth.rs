@@ -29,8 +29,8 @@ use crate::error::RpcError;
 
 /// Defines an administrative call whose response contains only a header.
 macro_rules! manage {
-    ($name:ident($request:ident: $asked:ty) -> $answer:ident = $operation:expr) => {
-        pub(super) async fn $name(ctx: &Context, $request: $asked) -> RpcResult<$answer> {
+    ($name:ident($request:ident: $type:ty) -> $answer:ident = $operation:expr) => {
+        pub(super) async fn $name(ctx: &Context, $request: $type) -> RpcResult<$answer> {
             let header = authorize::propose_auth(ctx, $operation).await?;
             Ok($answer { header })
         }
@@ -140,8 +140,8 @@ pub(super) async fn authenticate(
         let prefix = ctx.authenticator.token_prefix()?;
         let user = request.name.clone();
         // The request authenticates itself, so it has no caller.
-        let asked = Authenticate { user, prefix: prefix.clone() };
-        let done = ctx.node.propose(asked).await?;
+        let authenticate = Authenticate { user, prefix: prefix.clone() };
+        let done = ctx.node.propose(authenticate).await?;
         if ctx.node.auth().revision == checked {
             let begun = (&*prefix, done.index);
             let token = ctx.authenticator.token(&request.name, checked, begun);

@@ -69,7 +69,7 @@ pub(crate) async fn snapshot(
             metrics.panicked(PanicSource::Job);
             Err(io::Error::other("internal error"))
         });
-        let told = match written {
+        let status = match written {
             Ok(bytes) => return record_sent(bytes, begun.elapsed(), &took),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 match end_signal.is_told() {
@@ -84,8 +84,8 @@ pub(crate) async fn snapshot(
             }
             Err(error) => Status::internal(error.to_string()),
         };
-        tracing::error!(error = told.message(), "failed to create a snapshot");
-        let _ = send.blocking_send(Err(told));
+        tracing::error!(error = status.message(), "failed to create a snapshot");
+        let _ = send.blocking_send(Err(status));
     };
     // The task ends when the file is complete or the client disconnects.
     drop(panics::spawn(move || job.run_here(file)));

@@ -211,16 +211,16 @@ async fn run_to_completion<T: 'static, F: Future<Output = RpcResult<T>> + 'stati
     work: impl FnOnce(CallerGone) -> F,
 ) -> RpcResult<T> {
     let (here, gone) = oneshot::channel();
-    let (tell, told) = oneshot::channel();
+    let (result_sender, result) = oneshot::channel();
     let work = panics::catch_in(PanicSource::Job, work(gone));
     let metrics = metrics.clone();
     actix_web::rt::spawn(async move {
-        if let Err(Err(_)) = tell.send(work.await) {
+        if let Err(Err(_)) = result_sender.send(work.await) {
             // The caller has disconnected, so it does not need the result.
             metrics.panicked(PanicSource::Job);
         }
     });
-    let answer = match told.await {
+    let answer = match result.await {
         Ok(done) => done.unwrap_or_else(|panicked| panics::rethrow(panicked)),
         Err(_) => Err(RpcError::Stopped),
     };

@@ -13,15 +13,15 @@ use crate::{
 macro_rules! run {
     (server_stream $($row:tt)+) => {};
     (bidi_stream $($row:tt)+) => {};
-    (large $asked:ident $method:literal $call:ident $verb:path) => {
-        if $asked == $method {
+    (large $requested:ident $method:literal $call:ident $verb:path) => {
+        if $requested == $method {
             return $call.run($verb).await;
         }
     };
-    ($unary:ident $asked:ident $method:literal $call:ident $verb:path) => {
-        if $asked == $method {
+    ($unary:ident $requested:ident $method:literal $call:ident $verb:path) => {
+        if $requested == $method {
             let verb =
-                async |ctx: &Context, asked| $verb(ctx, asked).await.map(WithPermit::without);
+                async |ctx: &Context, request| $verb(ctx, request).await.map(WithPermit::without);
             return $call.run(verb).await;
         }
     };

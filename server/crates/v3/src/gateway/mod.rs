@@ -147,18 +147,18 @@ async fn dispatch(
         }
     };
     let json_format = JsonFormat { gateway_version, encoding };
-    let asked = (json_format, body_bytes_max(ctx));
     let begun = match called.map(|called| called.method) {
         Some(WATCH) => {
-            streams::begin_endless(ctx, request, payload, asked, watch::watch_events).await
+            streams::begin_endless(ctx, request, payload, json_format, watch::watch_events).await
         }
         Some(KEEP_ALIVE) => {
-            streams::begin(ctx, request, payload, asked, lease::lease_keep_alive).await
+            streams::begin(ctx, request, payload, json_format, lease::lease_keep_alive).await
         }
         Some(OBSERVE) => {
-            streams::begin_endless(ctx, request, payload, asked, election::observe_first).await
+            streams::begin_endless(ctx, request, payload, json_format, election::observe_first)
+                .await
         }
-        Some(SNAPSHOT) => streams::snapshot(ctx, request, &mut payload, asked).await,
+        Some(SNAPSHOT) => streams::snapshot(ctx, request, &mut payload, json_format).await,
         Some(_) | None => {
             return respond_unary(ctx, request, &mut payload, (json_format, route)).await;
         }
@@ -371,7 +371,7 @@ fn to_protobuf(
     };
     let read = reader::read(body, shape, dialect);
     // A syntax error anywhere in the body takes precedence.
-    read.map_err(|told| json::check_first(body).err().unwrap_or(told))
+    read.map_err(|error| json::check_first(body).err().unwrap_or(error))
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ fn document() -> Value {
 fn operation(path: &str, call: &str, method: &MethodDescriptorProto) -> Value {
     let content = |schema: Value| json!({ "application/json": { "schema": schema } });
     let answer = reference(method.output_type());
-    let (told, answer, failure) = if method.server_streaming() {
+    let (description, answer, failure) = if method.server_streaming() {
         let error = reference("StreamError");
         let failed = json!({ "type": "object", "properties": { "error": error } });
         let line = json!({ "type": "object", "properties": { "result": answer, "error": error } });
@@ -93,7 +93,7 @@ fn operation(path: &str, call: &str, method: &MethodDescriptorProto) -> Value {
                 "content": content(reference(method.input_type())),
             },
             "responses": {
-                "200": { "description": told, "content": content(answer) },
+                "200": { "description": description, "content": content(answer) },
                 "default": { "description": "The error.", "content": content(failure) },
             },
         },

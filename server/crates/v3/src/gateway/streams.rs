@@ -30,13 +30,13 @@ const PANICKED: &str = "internal error: the stream was not completed";
 
 pub(super) type RequestStream<Q> = Pin<Box<dyn Stream<Item = Result<Q, Status>>>>;
 
-/// Waits for the first request and starts the stream of `answers`. Fails if the first request is unreadable or exceeds
-/// `bytes_max` bytes. As in etcd, a later unreadable request only ends the stream of requests.
+/// Waits for the first request and starts the stream of `answers`. Fails if the first request is unreadable. As in etcd, a later
+/// unreadable request only ends the stream of requests.
 pub(super) async fn begin<Q, A, S>(
     ctx: &Context,
     request: &HttpRequest,
     payload: web::Payload,
-    (json_format, bytes_max): (JsonFormat, usize),
+    json_format: JsonFormat,
     answers: impl FnOnce(&Context, RequestStream<Q>, bool) -> S,
 ) -> Result<HttpResponse, GatewayError>
 where
@@ -44,6 +44,7 @@ where
     A: Shaped + Serialize,
     S: Stream<Item = Result<A, Status>> + 'static,
 {
+    let bytes_max = super::body_bytes_max(ctx);
     let mut requests = JsonRequests::new(ctx.account(), payload, (json_format, bytes_max));
     let deadline = Deadline::of(request)?;
     let needs_leader = match super::check_leader(ctx, request) {
@@ -58,8 +59,8 @@ where
         let request = requests.next().await.ok().flatten()?;
         Some((request, requests))
     });
-    let asked: RequestStream<Q> = Box::pin(stream::iter(first).chain(rest).map(Ok));
-    let answers = answers(ctx, asked, needs_leader);
+    let requests: RequestStream<Q> = Box::pin(stream::iter(first).chain(rest).map(Ok));
+    let answers = answers(ctx, requests, needs_leader);
     Ok(in_lines(ctx, request, answers, json_format, deadline).await)
 }
 
@@ -69,7 +70,7 @@ pub(super) async fn begin_endless<Q, A, S>(
     ctx: &Context,
     request: &HttpRequest,
     payload: web::Payload,
-    asked: (JsonFormat, usize),
+    json_format: JsonFormat,
     answers: impl FnOnce(&Context, RequestStream<Q>, bool) -> S,
 ) -> Result<HttpResponse, GatewayError>
 where
@@ -81,7 +82,7 @@ where
     let answers = |ctx: &Context, requests, needs_leader| {
         until_closed(client, answers(ctx, requests, needs_leader))
     };
-    begin(ctx, request, payload, asked, answers).await
+    begin(ctx, request, payload, json_format, answers).await
 }
 
 /// Ends a stream once the client has closed its side and no response is ready.
@@ -102,17 +103,18 @@ pub(super) async fn snapshot(
     ctx: &Context,
     request: &HttpRequest,
     payload: &mut web::Payload,
-    (json_format, bytes_max): (JsonFormat, usize),
+    json_format: JsonFormat,
 ) -> Result<HttpResponse, GatewayError> {
     let refused = |error: RpcError| Ok(refused(&error.into(), json_format.gateway_version));
     let deadline = Deadline::of(request)?;
     if let Err(error) = super::check_leader(ctx, request) {
         return refused(error);
     }
+    let bytes_max = super::body_bytes_max(ctx);
     let body = reply::read(payload, bytes_max).await;
     let body = body.map_err(|error| GatewayError::unread(error, bytes_max))?;
-    let asked: SnapshotRequest = super::decode(&body, json_format)?;
-    let chunks = match snapshot::snapshot(ctx, asked, false).await {
+    let message: SnapshotRequest = super::decode(&body, json_format)?;
+    let chunks = match snapshot::snapshot(ctx, message, false).await {
         Ok(chunks) => chunks,
         Err(error) => return refused(error),
     };

@@ -60,14 +60,14 @@ pub fn begin(
         Ok(response) => response,
         Err(error) => return actix_http::Response::from(error).into(),
     };
-    let asked = request.headers().get(PROTOCOL);
-    if asked.is_some_and(|asked| asked.as_bytes().starts_with(BEARER.as_bytes())) {
+    let protocols = request.headers().get(PROTOCOL);
+    if protocols.is_some_and(|value| value.as_bytes().starts_with(BEARER.as_bytes())) {
         response.insert_header((PROTOCOL, BEARER));
     }
     let call = super::split(path).map_or("", |(_, call)| call);
     let route = GrpcRoute::of_path(call).filter(|_| ctx.settings.enable_grpc_gateway);
     // One request waits in the channel until the call takes it.
-    let (requests, asked) = mpsc::channel(1);
+    let (requests, messages) = mpsc::channel(1);
     let socket = WebSocketSession {
         payload,
         received: BytesMut::new(),
@@ -82,7 +82,7 @@ pub fn begin(
         call: CallState::Begun(Box::pin(run(
             ctx.clone(),
             request.clone(),
-            asked,
+            messages,
             path.to_owned(),
         ))),
         line: BytesMut::new(),
@@ -103,16 +103,16 @@ pub fn begin(
     }
 }
 
-/// Runs the call at `path`. The messages from `asked` form its body.
+/// Runs the call at `path`. `messages` form its body.
 async fn run(
     ctx: Context,
     request: HttpRequest,
-    asked: mpsc::Receiver<Bytes>,
+    messages: mpsc::Receiver<Bytes>,
     path: Vec<u8>,
 ) -> HttpResponse {
-    let parts = stream::unfold(asked, |mut asked| async move {
-        let part = asked.recv().await?;
-        Some((Ok(part), asked))
+    let parts = stream::unfold(messages, |mut messages| async move {
+        let part = messages.recv().await?;
+        Some((Ok(part), messages))
     });
     // A failed call drains the body, so it may poll it again after the end.
     let payload = Box::pin(parts.fuse());
@@ -312,14 +312,14 @@ impl WebSocketSession {
     }
 }
 
-/// Sends the request `asked` to the call and empties it. Returns false if the call takes no more requests.
-async fn forward(requests: Option<&mpsc::Sender<Bytes>>, asked: &mut BytesMut) -> bool {
+/// Sends `unsent_request` to the call and empties it. Returns false if the call takes no more requests.
+async fn forward(requests: Option<&mpsc::Sender<Bytes>>, unsent_request: &mut BytesMut) -> bool {
     let part = match requests {
         Some(requests) => requests.reserve().await.ok(),
         None => None,
     };
-    let asked = std::mem::take(asked).freeze();
-    part.map(|permit| permit.send(asked)).is_some()
+    let request = std::mem::take(unsent_request).freeze();
+    part.map(|permit| permit.send(request)).is_some()
 }
 
 /// Waits for the next part of the call's response. Returns `None` at the end.

@@ -164,10 +164,14 @@ impl StreamWatchers {
     }
 
     /// Returns the requested ID, or the next free one if the requested ID is 0. Fails with `DUPLICATE_ID` if the ID is in use.
-    fn pick_id(&mut self, asked: i64) -> RpcResult<i64> {
-        if asked != 0 {
-            let taken = self.by_id.contains_key(&asked);
-            return if taken { Err(DUPLICATE_ID) } else { Ok(asked) };
+    fn pick_id(&mut self, requested: i64) -> RpcResult<i64> {
+        if requested != 0 {
+            let taken = self.by_id.contains_key(&requested);
+            return if taken {
+                Err(DUPLICATE_ID)
+            } else {
+                Ok(requested)
+            };
         }
         while self.by_id.contains_key(&self.next_id) {
             self.next_id += 1;

@@ -145,10 +145,10 @@ impl<'a> Reader<'a> {
         let Some(named) = encoding.field(shape, &name.text()) else {
             return self.skip();
         };
-        let told = || String::from_utf8_lossy(name.raw);
+        let quoted = || String::from_utf8_lossy(name.raw);
         let NamedField { field, .. } = named;
         if seen.contains(&field.number) {
-            return Err(self.refused(name.at, &format!("duplicate field {}", told())));
+            return Err(self.refused(name.at, &format!("duplicate field {}", quoted())));
         }
         seen.push(field.number);
         if self.scanner.peek() == Some(b'n') {
@@ -156,8 +156,11 @@ impl<'a> Reader<'a> {
         }
         if let Some(full_name) = field.oneof {
             if *oneof {
-                let told = format!("error parsing {}, oneof {full_name} is already set", told());
-                return Err(self.refused(name.at, &told));
+                let text = format!(
+                    "error parsing {}, oneof {full_name} is already set",
+                    quoted()
+                );
+                return Err(self.refused(name.at, &text));
             }
             *oneof = true;
         }

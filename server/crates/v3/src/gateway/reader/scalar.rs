@@ -148,11 +148,11 @@ impl<'a> Reader<'a> {
             JsonDialect::Jsonpb => go_mismatch(token.raw, jsonpb, is_number),
             JsonDialect::Protojson(_) => {
                 let raw = String::from_utf8_lossy(token.raw);
-                let told = format!(
+                let text = format!(
                     "invalid value for {protojson} field {}: {raw}",
                     field.json_name
                 );
-                self.refused(token.at, &told)
+                self.refused(token.at, &text)
             }
         }
     }

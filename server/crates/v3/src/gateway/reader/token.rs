@@ -111,8 +111,8 @@ impl<'a> Reader<'a> {
                     .is_some_and(|letter| letter.is_ok())
             });
             if !whole {
-                let told = format!("invalid escape code {} in string", quote(next));
-                return Err(self.syntax(token.at, &told));
+                let text = format!("invalid escape code {} in string", quote(next));
+                return Err(self.syntax(token.at, &text));
             }
             from += 6;
         }
@@ -128,13 +128,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns `protojson`'s error for valid JSON at offset `at` that does not fit the message.
-    pub(super) fn refused(&self, at: usize, told: &str) -> String {
-        format!("proto: {}: {told}", self.line_and_column(at))
+    pub(super) fn refused(&self, at: usize, text: &str) -> String {
+        format!("proto: {}: {text}", self.line_and_column(at))
     }
 
     /// Returns `protojson`'s syntax error for the text at offset `at`.
-    pub(super) fn syntax(&self, at: usize, told: &str) -> String {
-        format!("proto: syntax error {}: {told}", self.line_and_column(at))
+    pub(super) fn syntax(&self, at: usize, text: &str) -> String {
+        format!("proto: syntax error {}: {text}", self.line_and_column(at))
     }
 
     /// Formats an offset as line and column, both counted from 1. Columns count characters.
