@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, stream};
 use sha2::{Digest as _, Sha256};
 use tokio::{runtime::Handle, sync::mpsc};
@@ -59,7 +59,7 @@ pub(crate) async fn snapshot(
         end: job.end_signal(),
         runtime,
         left: 0,
-        chunk: Vec::with_capacity(CHUNK_BYTES),
+        chunk: BytesMut::with_capacity(CHUNK_BYTES),
         digest: Sha256::new(),
     };
     let file = move |view: &View| {
@@ -70,7 +70,12 @@ pub(crate) async fn snapshot(
             Err(io::Error::other("internal error"))
         });
         let status = match written {
-            Ok(bytes) => return record_sent(bytes, begun.elapsed(), &took),
+            Ok(bytes) => {
+                let elapsed = begun.elapsed();
+                took.observe(elapsed.as_secs_f64());
+                tracing::info!(bytes, took = ?elapsed, "sent a snapshot");
+                return;
+            }
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 match end_signal.is_told() {
                     true => tracing::warn!(
@@ -95,12 +100,6 @@ pub(crate) async fn snapshot(
         let chunk = sending.next().await.transpose()?;
         Ok(chunk.map(|chunk| (chunk, sending)))
     }))
-}
-
-/// Records the duration of a complete snapshot and logs its size.
-fn record_sent(bytes: u64, took: Duration, metric: &prometheus::Histogram) {
-    metric.observe(took.as_secs_f64());
-    tracing::info!(bytes, ?took, "sent a snapshot");
 }
 
 struct SnapshotStream {
@@ -169,7 +168,9 @@ fn write(view: &View, mut writer: ChunkWriter) -> io::Result<u64> {
     tracing::info!(bytes, "sending a snapshot");
     writer.left = bytes;
     file.write(&mut |part| writer.take(part))?;
-    writer.flush()?;
+    if !writer.chunk.is_empty() {
+        writer.flush(writer.chunk.len())?;
+    }
     let digest = writer.digest.clone().finalize();
     writer.post(Bytes::copy_from_slice(&digest))?;
     Ok(bytes)
@@ -182,34 +183,27 @@ struct ChunkWriter {
     runtime: Handle,
     /// Number of unsent bytes of the file.
     left: u64,
-    chunk: Vec<u8>,
+    /// Bytes of the file that were not sent yet, fewer than `CHUNK_BYTES`.
+    chunk: BytesMut,
     digest: Sha256,
 }
 
 impl ChunkWriter {
     /// Adds a part of the file to the digest and sends it in chunks of `CHUNK_BYTES`. Buffers the rest.
-    fn take(&mut self, mut part: &[u8]) -> io::Result<()> {
+    fn take(&mut self, part: &[u8]) -> io::Result<()> {
         self.digest.update(part);
-        while !part.is_empty() {
-            let left = CHUNK_BYTES - self.chunk.len();
-            let (now, later) = part.split_at(left.min(part.len()));
-            self.chunk.extend_from_slice(now);
-            part = later;
-            if self.chunk.len() == CHUNK_BYTES {
-                self.flush()?;
-            }
+        self.chunk.extend_from_slice(part);
+        while self.chunk.len() >= CHUNK_BYTES {
+            self.flush(CHUNK_BYTES)?;
         }
         Ok(())
     }
 
-    /// Sends the buffered bytes, if any, as one chunk.
-    fn flush(&mut self) -> io::Result<()> {
-        if self.chunk.is_empty() {
-            return Ok(());
-        }
-        let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK_BYTES));
-        self.left -= chunk.len() as u64;
-        self.post(chunk.into())
+    /// Sends the first `bytes` bytes of the buffer as one chunk.
+    fn flush(&mut self, bytes: usize) -> io::Result<()> {
+        self.left -= bytes as u64;
+        let chunk = self.chunk.split_to(bytes).freeze();
+        self.post(chunk)
     }
 
     /// Waits for room in the channel and sends a chunk with these bytes and the number of remaining bytes. Fails with

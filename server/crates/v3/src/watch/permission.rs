@@ -11,8 +11,7 @@ use super::{
     watcher_group::WatcherGroup,
     watchers::{StreamWatchers, first_key},
 };
-use crate::error::RpcError;
-use crate::{RpcResult, authorize};
+use crate::{authorize, error::RpcError};
 
 /// Number of ranges to check before the task yields.
 const RANGES_PER_YIELD: usize = 1024;
@@ -41,19 +40,16 @@ impl PermissionState {
             return Ok(None);
         }
         let view = ctx.node.view().await.map_err(RpcError::from)?;
-        let judge = || -> RpcResult<Option<Caller>> {
-            let caller = authorize::caller(ctx)?;
-            let check = view.machine.check(caller.as_ref());
-            check.read(first_key(request), &request.range_end)?;
-            Ok(caller)
-        };
-        Ok(match judge() {
+        let checked = authorize::check_on(ctx, &view.machine, |caller| {
+            caller.read(first_key(request), &request.range_end)
+        });
+        match checked {
             Ok(caller) => {
                 self.user = caller.map(|caller| caller.user);
-                None
+                Ok(None)
             }
-            Err(refusal) => Some(refusal),
-        })
+            Err(refusal) => Ok(Some(refusal)),
+        }
     }
 
     /// If users or roles have changed since the last call, returns the watchers that may no longer read, grouped by error.

@@ -29,23 +29,6 @@ pub(super) struct WatcherFlags {
     pub(super) compacted: bool,
 }
 
-impl WatcherFlags {
-    /// Returns the flags of a new watcher, which is synced.
-    fn requested(request: &WatchCreateRequest) -> Self {
-        let filter = |kind: FilterType| request.filters.contains(&i32::from(kind));
-        Self {
-            no_put: filter(FilterType::Noput),
-            no_delete: filter(FilterType::Nodelete),
-            prev_kv: request.prev_kv,
-            fragment: request.fragment,
-            progress_notify: request.progress_notify,
-            idle: true,
-            unsynced: false,
-            compacted: false,
-        }
-    }
-}
-
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Watcher {
     pub(super) group_id: WatcherGroupId,
@@ -142,7 +125,17 @@ impl StreamWatchers {
             self.forget_reached(published);
             self.future.insert((next, id));
         }
-        let flags = WatcherFlags { unsynced, ..WatcherFlags::requested(request) };
+        let filter = |kind: FilterType| request.filters.contains(&i32::from(kind));
+        let flags = WatcherFlags {
+            no_put: filter(FilterType::Noput),
+            no_delete: filter(FilterType::Nodelete),
+            prev_kv: request.prev_kv,
+            fragment: request.fragment,
+            progress_notify: request.progress_notify,
+            idle: true,
+            unsynced,
+            compacted: false,
+        };
         if flags.progress_notify {
             self.notify.insert(id);
         }
