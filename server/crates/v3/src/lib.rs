@@ -24,7 +24,7 @@ mod long_range;
 mod maintenance;
 mod messages;
 #[cfg(test)]
-mod on_disk;
+mod on_disk_tests;
 mod range_stream;
 mod services;
 mod snapshot;

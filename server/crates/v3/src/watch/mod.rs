@@ -20,7 +20,7 @@ mod watcher_group;
 mod watchers;
 mod worker_turn;
 #[cfg(test)]
-mod world;
+mod world_tests;
 
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use tonic::{Code, Status};

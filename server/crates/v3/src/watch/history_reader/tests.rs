@@ -1,4 +1,4 @@
-//! Tests reads of the history in states whose values are in memory. `on_disk` tests values on disk.
+//! Tests reads of the history in states whose values are in memory. `on_disk_tests` tests values on disk.
 
 use std::{
     cell::Cell,
