@@ -143,18 +143,20 @@ pub(super) async fn lease_leases(
         Err(NodeError::NoLeader) => None,
         Err(error) => return Err(error.into()),
     };
-    let (listed, revision) = if large {
-        let job = ctx.large_read().await?;
-        let (caller, revision) = (authorize::caller(ctx)?, job.machine.kv.revision());
-        let list = move |view: &View| list(&view.machine, caller.as_ref(), deadlines);
-        (job.run(list).await?.0, revision)
+    let own = ctx.clone();
+    let list = move |view: &View| {
+        let caller = authorize::caller(&own)?;
+        let leases = list(&view.machine, caller.as_ref(), deadlines)?;
+        Ok::<_, RpcError>((leases, view.machine.kv.revision()))
+    };
+    let (leases, revision) = if large {
+        ctx.large_read().await?.run(list).await?.0?
     } else {
         let view = ctx.node.view().await?;
-        let (caller, revision) = (authorize::caller(ctx)?, view.machine.kv.revision());
-        (list(&view.machine, caller.as_ref(), deadlines), revision)
+        list(&view)?
     };
     let header = header::at(&ctx.node, revision);
-    Ok(LeaseLeasesResponse { header, leases: listed? })
+    Ok(LeaseLeasesResponse { header, leases })
 }
 
 /// Lists the leases of a state, or the leases in `deadlines` in the order of expiration. Fails unless the caller can list the

@@ -1,6 +1,6 @@
 //! Decides when the server ends a stream: when the process stops, or when a client that requires a leader has none.
 
-use std::{pin::Pin, time::Duration};
+use std::pin::Pin;
 
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use witan_dialect::Context;
@@ -15,31 +15,42 @@ const LEADERLESS_CHECKS: u32 = 3;
 pub(super) struct StreamEnd {
     node: Node,
     stopping: Pin<Box<dyn Future<Output = ()> + Send>>,
-    leader: Option<LeaderMonitor>,
+    /// Periodic checks of whether this member knows a leader.
+    checks: Option<Interval>,
+    /// Number of consecutive checks without a leader.
+    leaderless: u32,
 }
 
 impl StreamEnd {
     /// Creates the end condition of a stream. With `needs_leader`, `LEADERLESS_CHECKS` checks without a leader also end it.
     pub(super) fn new(ctx: &Context, needs_leader: bool) -> Self {
         let node = ctx.node.clone();
+        let interval = node.election_timeout();
+        let checks = || {
+            let mut checks = interval_at(Instant::now() + interval, interval);
+            checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            checks
+        };
         Self {
             node: ctx.node.clone(),
             stopping: Box::pin(async move { node.stopping().await }),
-            leader: needs_leader.then(|| LeaderMonitor::new(ctx.node.election_timeout())),
+            checks: needs_leader.then(checks),
+            leaderless: 0,
         }
     }
 
     /// Waits until the stream must end and returns the error: `Stopped` or `NoLeader`. Cancel safe.
     pub(super) async fn wait(&mut self) -> RpcError {
         loop {
-            let Some(leader) = &mut self.leader else {
+            let Some(checks) = &mut self.checks else {
                 self.stopping.as_mut().await;
                 return RpcError::Stopped;
             };
             tokio::select! {
                 () = self.stopping.as_mut() => return RpcError::Stopped,
-                _ = leader.checks.tick() => {
-                    if !leader.observe(self.node.status().leader != MemberId::NONE) {
+                _ = checks.tick() => {
+                    let has_leader = self.node.status().leader != MemberId::NONE;
+                    if is_leaderless(&mut self.leaderless, has_leader) {
                         return RpcError::NoLeader;
                     }
                 }
@@ -48,35 +59,21 @@ impl StreamEnd {
     }
 }
 
-/// Periodic checks of whether this member knows a leader.
-struct LeaderMonitor {
-    checks: Interval,
-    leaderless: u32,
-}
-
-impl LeaderMonitor {
-    fn new(interval: Duration) -> Self {
-        let mut checks = interval_at(Instant::now() + interval, interval);
-        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { checks, leaderless: 0 }
-    }
-
-    /// Records the result of a check. Returns false after `LEADERLESS_CHECKS` consecutive checks without a leader.
-    fn observe(&mut self, has_leader: bool) -> bool {
-        self.leaderless = if has_leader { 0 } else { self.leaderless + 1 };
-        self.leaderless < LEADERLESS_CHECKS
-    }
+/// Counts a check in `leaderless`. Returns whether there were `LEADERLESS_CHECKS` consecutive checks without a leader.
+fn is_leaderless(leaderless: &mut u32, has_leader: bool) -> bool {
+    *leaderless = if has_leader { 0 } else { *leaderless + 1 };
+    *leaderless >= LEADERLESS_CHECKS
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn a_short_time_without_a_leader_does_not_end_a_stream() {
-        let mut look = LeaderMonitor::new(Duration::from_secs(1));
-        let seen = [false, false, true, false, false, false];
-        let continues = seen.map(|has_leader| look.observe(has_leader));
-        assert_eq!(continues, [true, true, true, true, true, false]);
+    #[test]
+    fn a_short_time_without_a_leader_does_not_end_a_stream() {
+        let mut leaderless = 0;
+        let checks = [false, false, true, false, false, false];
+        let ended = checks.map(|has_leader| is_leaderless(&mut leaderless, has_leader));
+        assert_eq!(ended, [false, false, false, false, false, true]);
     }
 }

@@ -227,10 +227,10 @@ async fn run_unary(
     }
     let deadline = Deadline::of(request)?;
     check_leader(ctx, request)?;
-    let message_max = ctx.settings.max_message_bytes();
     let body = reply::read(payload, body_bytes_max(ctx)).await;
+    let message_max = ctx.settings.max_message_bytes();
     let body = body.map_err(|error| GatewayError::unread(error, message_max))?;
-    let call = UnaryCall { ctx, json_format, body, message_max };
+    let call = UnaryCall { ctx, json_format, body };
     let client = Disconnect::of(request);
     tokio::select! {
         biased;
@@ -266,7 +266,6 @@ struct UnaryCall<'a> {
     ctx: &'a Context,
     json_format: JsonFormat,
     body: Vec<u8>,
-    message_max: usize,
 }
 
 impl UnaryCall<'_> {
@@ -289,8 +288,9 @@ impl UnaryCall<'_> {
             .await
             .map_err(RpcError::from)??;
         let length = request.encoded_len();
-        if length > self.message_max {
-            return Err(GatewayError::message_too_large(length, self.message_max));
+        let message_max = ctx.settings.max_message_bytes();
+        if length > message_max {
+            return Err(GatewayError::message_too_large(length, message_max));
         }
         let with_permit = verb(ctx, request).await?;
         let (account, length) = (ctx.account().clone(), with_permit.response.encoded_len());

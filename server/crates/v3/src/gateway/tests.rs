@@ -24,7 +24,6 @@ fn a_response_is_charged_or_refused() {
                 ctx: &ctx,
                 json_format: JsonFormat { gateway_version, encoding },
                 body: Vec::new(),
-                message_max: 1 << 20,
             };
             let verb = async |_: &Context, _: RangeRequest| {
                 let value = vec![b'v'; VALUE_BYTES].into();
@@ -57,7 +56,6 @@ fn a_transaction_with_too_many_operations_is_not_decoded() {
                 ctx: &ctx,
                 json_format: JsonFormat { gateway_version, encoding: Encoding::Base64 },
                 body: format!(r#"{{"success":[{success}]}}"#).into_bytes(),
-                message_max: 1 << 20,
             };
             let verb = async |ctx: &Context, txn: TxnRequest| {
                 assert_eq!(txn.success.len(), operations);

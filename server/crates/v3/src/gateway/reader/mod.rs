@@ -186,9 +186,9 @@ impl<'a> Reader<'a> {
         let FieldKind::Message(shape) = named.field.kind else {
             return self.scalar(named);
         };
-        let nested = self.out.begin(named.field.number);
+        let start = self.out.begin(named.field.number);
         self.message(shape, depth + 1)?;
-        self.out.end(&nested);
+        self.out.end(start);
         Ok(())
     }
 

@@ -129,10 +129,6 @@ pub(super) fn unescape(raw: &[u8]) -> Cow<'_, [u8]> {
 #[derive(Debug, Default)]
 pub(super) struct MessageWriter(Vec<u8>);
 
-/// The offset at which a nested message begins.
-#[derive(Debug)]
-pub(super) struct Nested(usize);
-
 impl MessageWriter {
     pub(super) fn into_bytes(self) -> Vec<u8> {
         self.0
@@ -154,17 +150,17 @@ impl MessageWriter {
         self.0.extend_from_slice(value);
     }
 
-    /// Starts a nested message and reserves space for its length, which `end` writes.
-    pub(super) fn begin(&mut self, field: u32) -> Nested {
+    /// Starts a nested message and reserves space for its length. Returns the message's offset for [`Self::end`].
+    pub(super) fn begin(&mut self, field: u32) -> usize {
         self.varint(u64::from(field) << 3 | 2);
         self.0.extend_from_slice(&[0; LENGTH_BYTES]);
-        Nested(self.0.len())
+        self.0.len()
     }
 
-    /// Ends a nested message: writes its length before it, padded to the reserved size.
-    pub(super) fn end(&mut self, nested: &Nested) {
-        let mut length = self.0.len() - nested.0;
-        let place = &mut self.0[nested.0 - LENGTH_BYTES..nested.0];
+    /// Writes the length of the nested message that starts at `start`, padded to the reserved size.
+    pub(super) fn end(&mut self, start: usize) {
+        let mut length = self.0.len() - start;
+        let place = &mut self.0[start - LENGTH_BYTES..start];
         for byte in &mut *place {
             *byte = (length & 0x7f) as u8 | 0x80;
             length >>= 7;
