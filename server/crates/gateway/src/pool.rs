@@ -4,7 +4,7 @@ use std::{cell::Cell, collections::hash_map::RandomState, hash::BuildHasher as _
 
 use super::endpoints::Address;
 
-/// Share per unit of weight. Among other weights, a weight of 0 gets a share of 1: RFC 2782 demands a small chance for it.
+/// Share per unit of weight. An endpoint of weight 0 gets a share of 1, because RFC 2782 requires a small chance.
 const SHARE_OF_WEIGHT: u64 = 100;
 
 /// A member's client address.
@@ -13,7 +13,7 @@ pub(super) struct Endpoint {
     pub(super) address: Address,
     priority: u16,
     weight: u16,
-    /// Whether connections can be opened, as far as the gateway knows.
+    /// Whether the last attempt to connect succeeded.
     is_active: Cell<bool>,
 }
 
@@ -47,8 +47,8 @@ impl Pool {
             .filter(|endpoint| !endpoint.is_active.get())
     }
 
-    /// Returns an active endpoint of the lowest priority: in turn if none has a weight, otherwise at random by weight. Returns
-    /// `None` if no endpoint is active.
+    /// Returns an active endpoint with the lowest priority number. Endpoints without weights take turns. Otherwise, the choice
+    /// is random by weight. Returns `None` if no endpoint is active.
     pub(super) fn choose(&self) -> Option<&Endpoint> {
         let choice = self.choices.get();
         self.choices.set(choice.wrapping_add(1));

@@ -17,13 +17,13 @@ use super::pool::{Endpoint, Pool};
 /// Maximum number of open client connections; when it is reached, none is accepted until a connection closes.
 const CONNECTIONS_MAX: usize = 32_768;
 
-/// Number of file descriptors that connections do not use.
+/// Number of file descriptors reserved for everything except connections.
 const DESCRIPTORS_RESERVED: usize = 150;
 
-/// Timeout for connecting to an endpoint, so that an unresponsive host delays a client only briefly.
+/// Timeout for connecting to an endpoint. It limits the delay that an unresponsive host causes.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Idle time before TCP checks whether the other side still exists, and between two checks, as in Go.
+/// Idle time before TCP's first keep-alive probe, and interval between probes, as in Go.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// Pause after a failed accept, for example because the system has no free file descriptors.

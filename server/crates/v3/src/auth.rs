@@ -89,7 +89,8 @@ pub(super) async fn user_add(
     Ok(AuthUserAddResponse { header })
 }
 
-/// Sets a user's password hash: the hash of the request's password, or, without a password, the base64 hash in the request.
+/// Sets a user's password hash: the hash of the request's password or, if the password is empty, the base64 hash in the
+/// request.
 pub(super) async fn user_change_password(
     ctx: &Context,
     request: AuthUserChangePasswordRequest,
@@ -111,9 +112,9 @@ async fn hash(ctx: &Context, password: String) -> RpcResult<Bytes> {
     Ok(hashing.hash(ctx.account(), password).await?)
 }
 
-/// Checks a password and issues a token. Starts over if users change before the token is issued. Takes as long for an unknown
-/// user as for a wrong password, so that clients cannot find out which users exist. Fails with `AuthNotEnabled` while neither
-/// v2 nor v3 authentication is enabled.
+/// Checks a password and issues a token. Starts over if users change in the meantime. Takes as long for an unknown user as for
+/// a wrong password, so that clients cannot find out which users exist. Fails with `AuthNotEnabled` while neither v2 nor v3
+/// authentication is enabled.
 pub(super) async fn authenticate(
     ctx: &Context,
     request: AuthenticateRequest,

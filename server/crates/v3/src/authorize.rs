@@ -1,5 +1,5 @@
-//! Authorizes calls. [`admit`] checks the access that `witan_api::access` requires for a method before the message is read, so
-//! that unauthorized calls cost nothing. The calls themselves do not repeat this check.
+//! Authorizes calls. [`admit`] checks the access that `witan_api::access` requires for a method. The check runs before the
+//! message is read, so that unauthorized calls cost little. The functions of the calls do not repeat it.
 //!
 //! Permissions that depend on the message follow the rules of `witan_machine::auth`. They are checked here or when a command is
 //! applied.
@@ -23,7 +23,7 @@ use crate::error::RpcError;
 /// Packages whose errors all have the code `Unknown`, as in etcd.
 const PACKAGES_WITHOUT_CODES: [&str; 2] = ["/v3lockpb.", "/v3electionpb."];
 
-/// Methods that a learner serves from its own state; etcd's learners serve only the first three. Linearizable reads fail later.
+/// Methods that a learner serves from its own state. etcd's learners serve only the first three. Linearizable reads fail later.
 const LEARNER_METHODS: [&str; 7] = [
     "/etcdserverpb.KV/Range",
     "/etcdserverpb.Maintenance/Status",
@@ -131,8 +131,8 @@ pub(super) async fn require_admin(ctx: &Context) -> RpcResult<()> {
     check_admin_on(ctx, &view.machine)
 }
 
-/// Like [`require_admin`], but also checks against a linearizable state, because this member's state can lag behind. Use this for
-/// commands that are not checked again when they are applied. Fails without a quorum.
+/// Like [`require_admin`], but also checks against a linearizable state, because this member's state can lag behind. Use this
+/// for commands that are not checked again when they are applied. Fails without a quorum.
 pub(super) async fn require_current_admin(ctx: &Context) -> RpcResult<()> {
     if !ctx.node.any_auth_enabled() {
         return Ok(());

@@ -8,7 +8,7 @@ macro_rules! errors {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum RpcError {
             $($(#[$doc])* $name,)*
-            /// An error of locks and elections. Its code is `Unknown`.
+            /// Any other error, such as an error of a lock or an election. The code is `Unknown`.
             Plain(&'static str),
         }
 
@@ -37,7 +37,7 @@ macro_rules! errors {
 
 errors! {
     EmptyKey = InvalidArgument "etcdserver: key is not provided";
-    /// `ignore_value` or `ignore_lease` for a missing key, or an empty operation in a transaction.
+    /// The request sets `ignore_value` or `ignore_lease` for a missing key, or a transaction contains an empty operation.
     KeyNotFound = InvalidArgument "etcdserver: key not found";
     ValueProvided = InvalidArgument "etcdserver: value is provided";
     LeaseProvided = InvalidArgument "etcdserver: lease is provided";
@@ -53,7 +53,7 @@ errors! {
     LeaseTtlTooLarge = OutOfRange "etcdserver: too large lease TTL";
     MemberExists = FailedPrecondition "etcdserver: member ID already exist";
     PeerUrlExists = FailedPrecondition "etcdserver: Peer URLs already exists";
-    /// Too few members have started. (etcd's server sends this code.)
+    /// Too few members have started. As in etcd's server, the code is `Unknown`.
     MemberNotEnoughStarted = Unknown "etcdserver: re-configuration failed due to not enough started members";
     MemberBadUrls = InvalidArgument "etcdserver: given member URLs are invalid";
     /// The member does not exist, or it was removed.
@@ -63,13 +63,13 @@ errors! {
     TooManyLearners = FailedPrecondition "etcdserver: too many learner members in cluster";
     /// The proposal exceeds `--max-request-bytes`.
     RequestTooLarge = InvalidArgument "etcdserver: request is too large";
-    /// The response is too large. etcd is limited only by memory; above 2 GiB it sends grpc-go's text.
+    /// The response exceeds the memory for one read. etcd has no such limit.
     ResponseTooLarge = ResourceExhausted "etcdserver: response is too large, request less at once";
-    /// The snapshot pins more of an older state than the quota allows. Not in etcd.
+    /// The snapshot keeps too much superseded data in memory. Not in etcd.
     SnapshotOutdated = ResourceExhausted "etcdserver: snapshot ended: too much has changed since it began, take another one";
     /// The client reads the snapshot too slowly. Not in etcd.
     SnapshotTooSlow = ResourceExhausted "etcdserver: snapshot ended: the client reads less than 512 KiB/s";
-    /// A read from memory needs a value that is only on disk. Callers repeat the read from disk, so no client sees this error.
+    /// A value is only on disk. The caller repeats the read with disk access, so no client receives this error.
     NotResident = Internal "etcdserver: a value on disk was not read";
     TooManyRequests = ResourceExhausted "etcdserver: too many requests";
     NoLeader = Unavailable "etcdserver: no leader";
@@ -82,7 +82,7 @@ errors! {
     TimeoutLeaderFailed = Unavailable "etcdserver: request timed out, possibly due to previous leader failure";
     /// The request timed out, and the leader was unreachable while it waited.
     TimeoutConnectionLost = Unavailable "etcdserver: request timed out, possibly due to connection lost";
-    /// The new leader was not elected within the election timeout. (etcd's server sends this code.)
+    /// The transfer did not finish within the election timeout. As in etcd's server, the code is `Unknown`.
     TimeoutLeaderTransfer = Unknown "etcdserver: request timed out, leader transfer took too long";
     /// The membership change could cause quorum loss.
     Unhealthy = Unavailable "etcdserver: unhealthy cluster";
@@ -101,7 +101,7 @@ errors! {
     ClusterVersionUnavailable = FailedPrecondition "etcdserver: cluster version not found during downgrade";
     /// Some members do not support the request yet. Not in etcd.
     ClusterVersionTooLow = FailedPrecondition "etcdserver: the version of the cluster is too low for this request";
-    /// An unknown action in a downgrade request. (etcd's server sends this code.)
+    /// The action of a downgrade request is unknown. As in etcd's server, the code is `Unknown`.
     UnknownMethod = Unknown "etcdserver: unknown method";
     RootUserNotExist = FailedPrecondition "etcdserver: root user does not exist";
     RootRoleNotExist = FailedPrecondition "etcdserver: root user does not have root role";
@@ -123,11 +123,11 @@ errors! {
     InvalidAuthMgmt = InvalidArgument "etcdserver: invalid auth management";
     /// Users or roles changed after the request was authenticated and before it was applied.
     AuthOldRevision = InvalidArgument "etcdserver: revision of auth store is old";
-    /// The request has a password for a user without a password. (etcd's server sends this code and text.)
+    /// The request has a password for a user without a password. Code and text are those of etcd's server.
     NoPasswordUser = Unknown "auth: authentication failed, password was given for no password user";
-    /// This member has no key to sign tokens. (etcd's server sends this code and text.)
+    /// This member has no key to sign tokens. Code and text are those of etcd's server.
     VerifyOnly = Unknown "auth: token signing attempted with verify-only key";
-    /// The password is longer than bcrypt accepts. (etcd's server sends this code and text.)
+    /// The password is longer than bcrypt accepts. Code and text are those of etcd's server.
     PasswordTooLong = Unknown "bcrypt: password length exceeds 72 bytes";
 }
 

@@ -1,4 +1,4 @@
-//! `grpc.health.v1`. As in etcd, only the server itself is known (empty service name). It is serving until the process stops.
+//! The service `grpc.health.v1`. As in etcd, it knows only the empty service name, which is serving until the process stops.
 
 use std::pin::Pin;
 
@@ -38,7 +38,7 @@ impl Health for HealthService {
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
 
-    /// Sends the current status immediately, and the final status when the process stops. Then the stream ends.
+    /// Sends the current status immediately. When the process stops, sends the final status and ends the stream.
     async fn watch(
         &self,
         request: Request<HealthCheckRequest>,

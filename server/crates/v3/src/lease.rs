@@ -1,5 +1,5 @@
-//! Lease calls. A keep-alive stream answers in order and buffers only a few requests, so a client that sends many or reads
-//! slowly delays only itself.
+//! Lease calls. A keep-alive stream answers in order and buffers few requests. A client that sends many requests or reads
+//! slowly therefore delays only its own stream.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -43,7 +43,8 @@ const KEEP_ALIVES_CONCURRENT_MAX: usize = 64;
 
 const SECOND_NS: i64 = 1_000_000_000;
 
-/// Grants a lease with the requested ID, or with a random ID if the requested ID is 0. Raises the TTL to `lease_ttl_min_s`.
+/// Grants a lease with the requested ID, or with a random ID if the requested ID is 0. The TTL is at least
+/// `lease_ttl_min_s`.
 pub(super) async fn lease_grant(
     ctx: &Context,
     request: LeaseGrantRequest,
@@ -125,7 +126,6 @@ pub(super) async fn lease_time_to_live(
     Ok(WithPermit::new(response, permit))
 }
 
-/// The keys of a lease.
 impl ReadReply for Vec<Bytes> {
     fn bytes(&self) -> usize {
         self.iter().map(Bytes::len).sum()
@@ -207,8 +207,8 @@ async fn renew(ctx: &Context, id: LeaseId) -> RpcResult<Option<i64>> {
     Err(RpcError::Timeout)
 }
 
-/// Answers keep-alives in order, up to `KEEP_ALIVES_CONCURRENT_MAX` of them concurrently. The stream ends after the client's last
-/// request or at an error. With `needs_leader`, losing the leader is an error.
+/// Answers keep-alives in order, and runs up to `KEEP_ALIVES_CONCURRENT_MAX` of them concurrently. The stream ends after the
+/// client's last request or at an error. With `needs_leader`, losing the leader is an error.
 pub(super) fn lease_keep_alive<R>(
     ctx: &Context,
     requests: R,

@@ -90,7 +90,7 @@ impl CallHandler for Services {
     }
 }
 
-/// Builds the routes for the services that libraries implement: health and reflection.
+/// Builds the routes of the health and reflection services, which tonic serves.
 fn routes(ctx: Context) -> Routes {
     let health = health::server(ctx.node);
     let mut routes = Routes::builder();

@@ -2,7 +2,7 @@
 //! versions. The pairs are then read from the same state and encoded while the response is sent. Other threads read values that
 //! are only on disk.
 //!
-//! The state is kept until the response is sent. If it pins too much memory (`held_views` of the node), the call fails.
+//! The state is kept until the response is sent. If the state pins too much memory (`held_views` of the node), the call fails.
 
 use std::{
     convert::Infallible,
@@ -141,8 +141,8 @@ fn pair_len(pair: KeyValue, value_len: usize) -> usize {
     field(key_value(pair).encoded_len() + value)
 }
 
-/// Moves a state to a task that keeps it until the returned sender is dropped or the state must be released. The task releases
-/// the state even if the response is not polled. Returns a weak reference to the state, and the sender, which is a guard.
+/// Moves a state to a task, which releases the state when the returned sender is dropped or the state pins too much memory. The
+/// task does so even if the response is not polled. Returns a weak reference to the state, and the sender.
 fn keep(job: Arc<Job<()>>) -> (Weak<Job<()>>, oneshot::Sender<Infallible>) {
     let (done_guard, done) = oneshot::channel();
     let kept = Arc::downgrade(&job);

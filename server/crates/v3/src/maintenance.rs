@@ -86,8 +86,8 @@ pub(super) async fn alarm(ctx: &Context, request: AlarmRequest) -> RpcResult<Ala
     })
 }
 
-/// Transfers leadership to `target_id`. Does nothing if this is the leader itself. Fails with `NotLeader` if this member is not
-/// the leader and with `BadLeaderTransferee` if the target is not a voter.
+/// Transfers leadership to `target_id`. Does nothing if the target is this member. Fails with `NotLeader` if this member is not
+/// the leader, and with `BadLeaderTransferee` if the target is not a voter.
 pub(super) async fn move_leader(
     ctx: &Context,
     request: MoveLeaderRequest,
@@ -126,7 +126,7 @@ pub(super) async fn hash(ctx: &Context, _request: HashRequest) -> RpcResult<Hash
 /// Returns the hash of the keys at a revision. etcd computes the same hash for equal data.
 pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> RpcResult<HashKvResponse> {
     let begun = Instant::now();
-    // Refuse an invalid revision before waiting.
+    // Refuse an invalid revision before waiting for a permit.
     let present = ctx
         .node
         .view()

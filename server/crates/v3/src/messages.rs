@@ -140,7 +140,6 @@ impl MessageResponse for TxnResponse {
     }
 }
 
-/// Returns the number of pairs and their size in bytes, as [`MessageResponse::weight`] does.
 fn weight(pairs: &[KeyValue]) -> (usize, usize) {
     if pairs.len() > INLINE_PAIRS {
         return (pairs.len(), 0);
@@ -150,8 +149,7 @@ fn weight(pairs: &[KeyValue]) -> (usize, usize) {
 }
 
 /// Decodes a request, runs `verb` and encodes the response. Holds the permit until the response is encoded or being sent.
-/// Charges a large response before it is encoded. Without this charge, only the number of processors would limit the memory of
-/// the responses that are being encoded.
+/// Charges a large response before encoding it, so that the encodings of all connections together stay within the limit.
 pub(super) async fn respond<Q, A>(
     ctx: &Context,
     body: &Bytes,

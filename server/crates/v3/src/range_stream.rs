@@ -1,6 +1,6 @@
-//! etcd 3.7's RangeStream: returns a range in parts, all at one revision, because it can be too large for one message. Each
-//! part is read from the latest state once the client has taken the previous part. Keeping one state would pin all data that is
-//! replaced later. As in etcd, compacting the revision ends the stream.
+//! etcd 3.7's RangeStream: returns a range at one revision in several messages, because the range can be too large for one.
+//! Each part is read from the latest state once the client has taken the previous part. Keeping one state would pin all data
+//! that is replaced later. As in etcd, compacting the revision ends the stream.
 
 use futures_util::{Stream, stream};
 use tonic::Status;
@@ -55,7 +55,7 @@ pub(super) async fn range_stream(
     }))
 }
 
-/// Fails, with etcd's messages, for revision filters and orders other than ascending keys, which need the entire range.
+/// Fails for revision filters and for orders other than ascending keys, which need the entire range. The messages are etcd's.
 fn check(request: &RangeRequest) -> Result<(), Status> {
     let by_key = request.sort_target == SortTarget::Key as i32;
     let order = request.sort_order;

@@ -1,4 +1,4 @@
-//! Serves gRPC calls by the table of calls (`witan_api::access`), with the functions that the gateway also uses.
+//! Dispatches gRPC calls with the table of calls (`witan_api::access`). The gateway calls the same functions.
 
 use std::borrow::Cow;
 
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::error::RpcError;
 
-/// Metadata key of a client that requires a leader: the call fails while no leader is known.
+/// Metadata key of a client that requires a leader. The call fails if this member knows no leader.
 const REQUIRE_LEADER: &str = "hasleader";
 
 /// Serves all gRPC services of the dialect.
@@ -76,8 +76,8 @@ impl RpcService {
         response.await.unwrap_or_else(refused)
     }
 
-    /// Answers one request with a stream. Answers with an error if the call is not admitted or `verb` fails. `verb` receives the
-    /// context, the request, and whether the client requires a leader.
+    /// Answers one request with a stream. Answers with an error if the call is not admitted or `verb` fails. `verb` receives
+    /// the context, the request, and whether the client requires a leader.
     async fn server_stream<Q, A, S, E>(
         &self,
         head: &Head,
@@ -162,7 +162,7 @@ macro_rules! response_is_short {
     ($other:ident $response:path) => {};
 }
 
-/// Answers the call of a table row.
+/// Runs the call of a table row.
 macro_rules! run_call {
     (bidi_stream $service:ident $head:ident $body:ident $request:path, $verb:path) => {{
         let verb = |ctx: &Context, request: Streaming<$request>, needs_leader| {

@@ -39,8 +39,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 type Chunk = Result<SnapshotResponse, Status>;
 
-/// Streams the state as a file in etcd's format, followed by its digest. Another thread produces the file as fast as the client
-/// reads. Fails with `TooManyRequests` if no snapshot permit is free.
+/// Streams the state as a file in etcd's format, and then the file's digest. Another thread produces the file as fast as the
+/// client reads. Fails with `TooManyRequests` if no snapshot permit is free.
 pub(crate) async fn snapshot(
     ctx: &Context,
     _request: SnapshotRequest,
@@ -183,7 +183,7 @@ struct ChunkWriter {
     runtime: Handle,
     /// Number of unsent bytes of the file.
     left: u64,
-    /// Bytes of the file that were not sent yet, fewer than `CHUNK_BYTES`.
+    /// The buffered start of the next chunk.
     chunk: BytesMut,
     digest: Sha256,
 }

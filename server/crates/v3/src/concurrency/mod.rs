@@ -1,7 +1,7 @@
 //! The Lock and Election services, built from transactions, leases and watches, for clients whose library lacks them.
 //!
-//! A caller puts its key `name/LEASE` and waits until it is the oldest key below the name. The key is deleted with the lease, or
-//! when the caller disconnects. As in etcd, all errors have the code `Unknown`.
+//! A caller puts its key `name/LEASE` and waits until its key is the oldest one below the name. The key is deleted with the
+//! lease, or when the caller disconnects. As in etcd, all errors have the code `Unknown`.
 
 pub(super) mod election;
 pub(super) mod lock;
@@ -161,8 +161,8 @@ async fn wait_until_first(ctx: &Context, name: &[u8], created: i64) -> RpcResult
     }
 }
 
-/// Waits until a key is deleted at revision `from` or later. Fails if the watch is canceled, for example because `from` has been
-/// compacted, and with `Stopped` if the watch ends.
+/// Waits until a key is deleted at revision `from` or later. Fails with the watch's error if the watch is canceled, for example
+/// because `from` has been compacted, and with `Stopped` if the watch ends.
 async fn wait_until_deleted(ctx: &Context, key: &Bytes, from: i64) -> RpcResult<()> {
     let create = WatchCreateRequest {
         key: key.clone(),
@@ -205,7 +205,7 @@ fn open_watch(ctx: &Context, create: WatchCreateRequest, needs_leader: bool) -> 
 /// Resolves to an error when the caller disconnects.
 type CallerGone = oneshot::Receiver<()>;
 
-/// Runs `work` to its end, even if the caller disconnects, which `CallerGone` signals. Panics if `work` panics.
+/// Runs `work` to its end, even if the caller disconnects. Signals a disconnect with `CallerGone`. Panics if `work` panics.
 async fn run_to_completion<T: 'static, F: Future<Output = RpcResult<T>> + 'static>(
     metrics: &PanicMetrics,
     work: impl FnOnce(CallerGone) -> F,

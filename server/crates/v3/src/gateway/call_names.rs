@@ -1,4 +1,4 @@
-//! Dispatches the gateway's unary calls, using the table of calls (`witan_api::access`).
+//! Dispatches the gateway's unary calls with the table of calls (`witan_api::access`).
 
 use witan_dialect::{Context, jobs::WithPermit};
 

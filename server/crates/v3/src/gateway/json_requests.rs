@@ -15,7 +15,6 @@ use crate::error::RpcError;
 /// Number of requests to process before the task yields.
 const REQUESTS_PER_YIELD: usize = 64;
 
-/// Reads the requests of a stream from its body.
 pub(super) struct JsonRequests {
     account: Account,
     /// Number of requests read from the buffer since the task last yielded.

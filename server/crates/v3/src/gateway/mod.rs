@@ -52,7 +52,7 @@ const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
 const OBSERVE: &str = "/v3electionpb.Election/Observe";
 const SNAPSHOT: &str = "/etcdserverpb.Maintenance/Snapshot";
 
-/// Header of a client that requires a leader: the call fails while no leader is known.
+/// Header of a client that requires a leader. The call fails if this member knows no leader.
 const REQUIRE_LEADER: &str = "grpc-metadata-hasleader";
 
 /// Headers that can contain a token; the first one present is used.
@@ -80,8 +80,8 @@ pub struct JsonFormat {
     pub encoding: Encoding,
 }
 
-/// Answers a request whose decoded and cleaned path begins with a gateway prefix. If the call panics, the error is `Internal`
-/// and the connection closes.
+/// Answers a request to the gateway. `path` is decoded and cleaned. If the call panics, the error is `Internal` and the
+/// connection closes.
 pub async fn handle(
     ctx: &Context,
     request: &HttpRequest,
@@ -259,7 +259,8 @@ fn body_bytes_max(ctx: &Context) -> usize {
     ctx.settings.max_message_bytes().saturating_mul(2)
 }
 
-/// The JSON of a response. As the call may have changed the state, it has no error if its memory is refused.
+/// The JSON of a response, or the refusal of memory for it. A refusal is not an error of the call, which may have changed the
+/// state.
 type JsonText = Result<ChargedText, ResponseRefused>;
 
 struct UnaryCall<'a> {
@@ -269,8 +270,9 @@ struct UnaryCall<'a> {
 }
 
 impl UnaryCall<'_> {
-    /// Decodes the body, runs a verb and encodes the response, on another thread if large. Keeps the permit until then. Charges
-    /// the response before it is encoded, because only charges bound the number of responses that are encoded concurrently.
+    /// Decodes the body, runs `verb` and encodes the response. Decodes and encodes large messages on another thread. Keeps the
+    /// permit until the response is encoded. Charges the response before encoding it, because only charges limit the number of
+    /// concurrent encodings.
     async fn run<Q, A>(
         self,
         verb: impl AsyncFnOnce(&Context, Q) -> RpcResult<WithPermit<A>>,
@@ -364,7 +366,7 @@ fn to_protobuf(
             json::check_first(body)?;
             JsonDialect::Jsonpb
         }
-        // Read plain strings as etcd 3.6 does, because etcd 3.4's reader accepts invalid UTF-8.
+        // Plain strings need etcd 3.6's reader, because etcd 3.4's reader accepts invalid UTF-8.
         (GatewayVersion::V3_6, encoding) | (GatewayVersion::V3_4, encoding @ Encoding::Utf8) => {
             JsonDialect::Protojson(encoding)
         }

@@ -25,7 +25,7 @@ use witan_dialect::Context;
 
 /// Interval between pings. A client that is silent for three intervals is disconnected.
 const PING_EVERY: Duration = Duration::from_secs(30);
-/// Number of unanswered pings after which the session ends; see [`PING_EVERY`].
+/// Number of unanswered pings at which the next interval ends the session.
 const MISSED_PINGS: u32 = 2;
 /// Header with a token, as `Bearer, <token>`, because browsers cannot set `Authorization`.
 const PROTOCOL: &str = "sec-websocket-protocol";
@@ -225,8 +225,8 @@ impl WebSocketSession {
         }
     }
 
-    /// Charges the messages that the call has not taken, if they are large. Closes the session if the charge is refused. A
-    /// stream charges the messages that it has taken itself. The only message of a unary call stays charged.
+    /// Charges large messages that the call has not taken. Closes the session if the charge is refused. A stream itself charges
+    /// the messages that it has taken. The only message of a unary call stays charged.
     fn charge_held(&mut self) {
         if self.ended {
             return;

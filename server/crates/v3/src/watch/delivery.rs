@@ -42,7 +42,7 @@ pub(super) enum ReadyResponse {
 type Recipients = iter::Chain<vec::IntoIter<i64>, iter::RepeatN<i64>>;
 
 impl ReadyResponse {
-    /// Returns the number of events. An event counts once, whatever the number of its watchers.
+    /// Returns the number of events. An event of several watchers counts once.
     fn event_count(&self) -> usize {
         match self {
             Self::Response(answer) => answer.events.len(),
@@ -116,9 +116,8 @@ impl ResponseQueue {
         self.ready.iter().map(ReadyResponse::event_count).sum()
     }
 
-    /// Returns the next response, or `None` if the queue is empty or `turn` is over. The turn bounds the loop, which finds no
-    /// response while watchers filter out all events; there can be a million watchers. Splits a response above
-    /// `fragment_bytes` if its watcher requested fragments.
+    /// Returns the next response, or `None` if the queue is empty or `turn` is over. The turn bounds the loop, because up to a
+    /// million watchers can filter out all events. Splits a response above `fragment_bytes` if its watcher requested fragments.
     pub(super) fn next(
         &mut self,
         watchers: &mut StreamWatchers,

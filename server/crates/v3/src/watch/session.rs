@@ -217,8 +217,8 @@ impl<R> Session<R> {
         self.out.push_repeated(answer, ids, 0);
     }
 
-    /// Reads changes into `out`: one or a few synced groups, or else one batch for an unsynced watcher. If all earlier changes
-    /// have been read, takes new ones first. Returns `false` if there was nothing to read.
+    /// Reads changes into `out`: of synced groups or, if they have no unread changes, of one unsynced watcher. Takes new
+    /// changes first if all earlier ones have been read. Returns `false` if there was nothing to read.
     async fn read(&mut self) -> Result<bool, Status> {
         if self.unread.is_empty() {
             let StreamChanges { notified_revision, published, touched } = self
@@ -365,7 +365,8 @@ impl<R> Session<R> {
             .collect()
     }
 
-    /// Reads one batch for the next unsynced watcher, which then becomes synced at the end, or is canceled if compacted.
+    /// Reads one batch for the next unsynced watcher. At the end of the history, the watcher becomes synced. If its changes
+    /// were compacted, the watcher is canceled.
     async fn read_unsynced(&mut self) -> Result<(), Status> {
         let Some((id, from)) = self.unsynced.next_in_turn() else {
             return Ok(());

@@ -8,7 +8,9 @@ use super::{delivery::ResponseQueue, history_reader::ResumePoint, worker_turn::W
 
 #[derive(Debug)]
 pub(super) enum UnreadChanges {
+    /// The changes at recorded locations.
     Locations(PendingChanges),
+    /// All changes from a revision on.
     FromRevision(ResumePoint),
 }
 
@@ -48,8 +50,8 @@ impl UnreadGroups {
         self.0.extend(unread);
     }
 
-    /// Takes the next group to read. Returns `None` if the queue `out` has responses to send, or the worker must yield. Groups
-    /// whose changes no watcher receives add no response, and a stream can have a million of them.
+    /// Takes the next group to read. Returns `None` if `out` has responses to send or the worker must yield. A stream can have
+    /// a million groups without a response, because no watcher receives their changes.
     pub(super) fn take_next(
         &mut self,
         out: &ResponseQueue,

@@ -1,5 +1,5 @@
-//! Converts a JSON body to an encoded protobuf message in one pass, using the table of the message's fields. Imitates Go's
-//! `jsonpb` or `protojson`.
+//! Converts a JSON body to an encoded protobuf message in one pass, with the table of the message's fields. Accepts and refuses
+//! the same bodies as Go's `jsonpb` or `protojson`.
 
 mod number;
 mod scalar;
@@ -19,8 +19,8 @@ use super::encoding::{Encoding, NamedField};
 /// Maximum nesting depth of messages; deeper messages are refused. prost has the same limit.
 pub(crate) const MESSAGE_DEPTH_MAX: usize = 100;
 
-/// Maximum number of bytes that `jsonpb` scans for one body; when it is exceeded, the body is refused. `jsonpb` scans each level
-/// of nesting again, so a deep and large body would block a worker. A body of usual size can nest 20 levels deep.
+/// Maximum number of bytes that `jsonpb` scans for one body; when it is exceeded, the body is refused. `jsonpb` scans each
+/// level of nesting again, so a deep and large body would block a worker. A body of usual size can nest 20 levels deep.
 const SCANNED_BYTES_MAX: usize = 64 << 20;
 
 /// The Go library whose rules and error messages the reader imitates.

@@ -157,7 +157,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns the error for a value in place of a container that starts with the byte `open`.
+    /// Returns the error for a value where the message requires a container that starts with the byte `open`.
     pub(super) fn not_container(&self, token: Token<'_>, open: u8) -> String {
         match self.dialect {
             JsonDialect::Jsonpb => {
