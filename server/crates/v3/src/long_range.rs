@@ -36,6 +36,7 @@ use witan_node::Job;
 use super::{
     RpcResult, authorize, header,
     kv::{key_value, needs_disk, range},
+    messages::UnaryResponse,
 };
 use crate::error::RpcError;
 
@@ -47,12 +48,7 @@ const MEMORY_PART: RangePartBounds =
 const DISK_PART: RangePartBounds =
     RangePartBounds { pairs: usize::MAX, bytes: 1 << 20, keys: usize::MAX };
 
-#[derive(Debug)]
-pub(super) enum RangeAnswer {
-    Whole(RangeResponse),
-    /// A response whose pairs are read while it is sent.
-    Long(Response<Body>),
-}
+pub(super) type RangeAnswer = UnaryResponse<RangeResponse>;
 
 /// A long response that is being sent.
 struct LongRange {

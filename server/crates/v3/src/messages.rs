@@ -27,7 +27,7 @@ use witan_dialect::{Context, blocking, jobs::WithPermit, reply};
 use witan_transport::{Outgoing, RequestBody, RequestMessages};
 
 use super::RpcResult;
-use crate::{error::RpcError, kv::txn, list_elements, long_range::RangeAnswer};
+use crate::{error::RpcError, kv::txn, list_elements};
 
 /// Size in bytes above which a request is decoded on another thread, because it can contain many operations.
 const INLINE_REQUEST_BYTES: usize = 256 << 10;
@@ -41,53 +41,25 @@ const INLINE_BYTES: usize = 4 << 20;
 /// Size in bytes of the prefix of a gRPC message: a flag and the length.
 const PREFIX_BYTES: usize = 5;
 
-/// A response of a unary call.
-pub(super) trait UnaryResponse: Sized + Send + 'static {
-    /// Returns whether [`Self::into_outgoing`] must run on another thread.
-    fn needs_other_thread(&self) -> bool;
-
-    /// Returns the length in bytes of the encoded message, or 0 for a long range. Takes as long as encoding.
-    fn encoded_bytes(&self) -> usize;
-
-    /// Encodes the response. A long range is encoded later, while it is sent. Takes long if [`Self::needs_other_thread`] is
-    /// true.
-    fn into_outgoing(self) -> Outgoing;
+/// The response of a unary call.
+#[derive(Debug)]
+pub(super) enum UnaryResponse<M> {
+    Whole(M),
+    /// A response that is encoded while it is sent.
+    Long(Response<Body>),
 }
 
-impl<M: MessageResponse> UnaryResponse for M {
-    fn needs_other_thread(&self) -> bool {
-        let (pairs, bytes) = self.weight();
-        pairs > INLINE_PAIRS || bytes > INLINE_BYTES
-    }
-
-    fn encoded_bytes(&self) -> usize {
-        self.encoded_len()
-    }
-
-    fn into_outgoing(self) -> Outgoing {
-        Outgoing::Message(framed(&self))
-    }
-}
-
-impl UnaryResponse for RangeAnswer {
-    /// Returns false for a long response, because it is encoded while it is sent.
-    fn needs_other_thread(&self) -> bool {
+impl<M: MessageResponse> UnaryResponse<M> {
+    fn message(&self) -> Option<&M> {
         match self {
-            Self::Whole(range) => range.needs_other_thread(),
-            Self::Long(_) => false,
-        }
-    }
-
-    fn encoded_bytes(&self) -> usize {
-        match self {
-            Self::Whole(range) => range.encoded_bytes(),
-            Self::Long(_) => 0,
+            Self::Whole(message) => Some(message),
+            Self::Long(_) => None,
         }
     }
 
     fn into_outgoing(self) -> Outgoing {
         match self {
-            Self::Whole(range) => range.into_outgoing(),
+            Self::Whole(message) => Outgoing::Message(framed(&message)),
             Self::Long(response) => Outgoing::Response(response),
         }
     }
@@ -95,8 +67,8 @@ impl UnaryResponse for RangeAnswer {
 
 /// A response that is a message in memory.
 pub(super) trait MessageResponse: Message + Sized + 'static {
-    /// Returns the number of pairs and the total size in bytes of their keys and values. The size is 0 if the response
-    /// [needs another thread](UnaryResponse::needs_other_thread) for the number alone, because computing the size takes long.
+    /// Returns the number of pairs and the total size in bytes of their keys and values. The size is 0 if the number exceeds
+    /// `INLINE_PAIRS`, because computing the size takes long.
     fn weight(&self) -> (usize, usize) {
         (0, self.encoded_len())
     }
@@ -150,27 +122,29 @@ fn weight(pairs: &[KeyValue]) -> (usize, usize) {
 
 /// Decodes a request, runs `verb` and encodes the response. Holds the permit until the response is encoded or being sent.
 /// Charges a large response before encoding it, so that the encodings of all connections together stay within the limit.
-pub(super) async fn respond<Q, A>(
+pub(super) async fn respond<Q, M>(
     ctx: &Context,
     body: &Bytes,
-    verb: impl AsyncFnOnce(&Context, Q) -> RpcResult<WithPermit<A>>,
+    verb: impl AsyncFnOnce(&Context, Q) -> RpcResult<WithPermit<UnaryResponse<M>>>,
 ) -> Result<Outgoing, Status>
 where
     Q: Shaped + Message + Default + 'static,
-    A: UnaryResponse,
+    M: MessageResponse,
 {
     let (request, _charge) = read(ctx, body).await?;
     let with_permit = verb(ctx, request).await?;
-    if !with_permit.response.needs_other_thread() {
+    let message = with_permit.response.message();
+    let (pairs, bytes) = message.map_or((0, 0), M::weight);
+    if pairs <= INLINE_PAIRS && bytes <= INLINE_BYTES {
         return Ok(with_permit.response.into_outgoing());
     }
     let account = ctx.account().clone();
     let encode = move || {
-        let length = with_permit.response.encoded_bytes();
+        let length = with_permit.response.message().map_or(0, M::encoded_len);
         let charge = reply::charge(Some(&account), length);
         let _charge = charge.map_err(|_| RpcError::TooManyRequests)?;
         // The closure owns the permit, so that it stays taken if the client disconnects.
-        Ok::<_, RpcError>(with_permit.map(A::into_outgoing))
+        Ok::<_, RpcError>(with_permit.map(UnaryResponse::into_outgoing))
     };
     let encoded = Box::pin(blocking::run(ctx.account(), encode)).await;
     Ok(encoded.map_err(RpcError::from)??.response)
@@ -274,9 +248,14 @@ fn framed(response: &impl Message) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::sync::{Mutex, mpsc};
 
+    use bytes::{Buf, BufMut};
     use futures_util::FutureExt as _;
+    use prost::{
+        DecodeError,
+        encoding::{DecodeContext, WireType},
+    };
     use tokio::{sync::oneshot, task::yield_now};
     use tonic::Code;
     use witan_api::v3::etcdserverpb::{RangeRequest, RequestOp, TxnRequest};
@@ -291,24 +270,37 @@ mod tests {
     static EMPTY: Bytes = Bytes::from_static(&[0; PREFIX_BYTES]);
 
     /// A response whose encoding waits for the test.
-    struct SlowResponse {
-        begun: oneshot::Sender<()>,
-        end: mpsc::Receiver<()>,
-    }
+    #[derive(Debug)]
+    struct SlowResponse(Mutex<Option<(oneshot::Sender<()>, mpsc::Receiver<()>)>>);
 
-    impl UnaryResponse for SlowResponse {
-        fn needs_other_thread(&self) -> bool {
-            true
+    impl Message for SlowResponse {
+        fn encode_raw(&self, _: &mut impl BufMut) {
+            let channels = self.0.lock().expect("no other thread panics").take();
+            let (begun, end) = channels.expect("it is encoded once");
+            begun.send(()).expect("the test waits");
+            end.recv().expect("the test ends the encoding");
         }
 
-        fn encoded_bytes(&self) -> usize {
+        fn encoded_len(&self) -> usize {
             0
         }
 
-        fn into_outgoing(self) -> Outgoing {
-            self.begun.send(()).expect("the test waits");
-            self.end.recv().expect("the test ends the encoding");
-            Outgoing::Message(Vec::new())
+        fn merge_field(
+            &mut self,
+            _: u32,
+            _: WireType,
+            _: &mut impl Buf,
+            _: DecodeContext,
+        ) -> Result<(), DecodeError> {
+            unreachable!("a response is not decoded")
+        }
+
+        fn clear(&mut self) {}
+    }
+
+    impl MessageResponse for SlowResponse {
+        fn weight(&self) -> (usize, usize) {
+            (usize::MAX, 0)
         }
     }
 
@@ -322,7 +314,7 @@ mod tests {
                     let (key, value) = ("k".into(), vec![0_u8; INLINE_BYTES].into());
                     let kvs = vec![KeyValue { key, value, ..KeyValue::default() }];
                     let response = RangeResponse { kvs, ..RangeResponse::default() };
-                    Ok::<_, RpcError>(WithPermit::without(response))
+                    Ok::<_, RpcError>(WithPermit::without(UnaryResponse::Whole(response)))
                 };
                 let done = respond(&ctx, &EMPTY, verb).await;
                 done.map_or_else(|status| status.code(), |_| Code::Ok)
@@ -345,7 +337,8 @@ mod tests {
             let _other = ctx.account().permit(JobKind::Read).await;
             let ((begun, is_begun), (finish, end)) = (oneshot::channel(), mpsc::sync_channel(1));
             let verb = async move |_: &Context, _: RangeRequest| {
-                let response = SlowResponse { begun, end };
+                let response = SlowResponse(Mutex::new(Some((begun, end))));
+                let response = UnaryResponse::Whole(response);
                 Ok::<_, RpcError>(WithPermit::new(response, Some(permit)))
             };
             let mut call = Box::pin(respond(&ctx, &EMPTY, verb));

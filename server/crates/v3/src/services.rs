@@ -63,11 +63,11 @@ impl RpcService {
         &self,
         head: &Head,
         message: &Bytes,
-        verb: impl AsyncFnOnce(&Context, Q) -> RpcResult<WithPermit<A>>,
+        verb: impl AsyncFnOnce(&Context, Q) -> RpcResult<WithPermit<UnaryResponse<A>>>,
     ) -> Outgoing
     where
         Q: Shaped + Message + Default + 'static,
-        A: UnaryResponse,
+        A: MessageResponse,
     {
         let response = async {
             let ctx = self.admit(head).await?;
@@ -177,18 +177,20 @@ macro_rules! run_call {
     (large $service:ident $head:ident $body:ident etcdserverpb::RangeRequest, $verb:path) => {
         $service.unary(&$head, &whole($body), kv::grpc_range).await
     };
-    (large $service:ident $head:ident $body:ident $request:path, $verb:path) => {
-        $service.unary(&$head, &whole($body), $verb).await
-    };
+    (large $service:ident $head:ident $body:ident $request:path, $verb:path) => {{
+        let verb = async |ctx: &Context, request| {
+            let answered = $verb(ctx, request).await;
+            answered.map(|answer| answer.map(UnaryResponse::Whole))
+        };
+        $service.unary(&$head, &whole($body), verb).await
+    }};
     (hot $service:ident $head:ident $body:ident $request:path, $verb:path) => {{
-        let verb =
-            async |ctx: &Context, request| $verb(ctx, request).await.map(WithPermit::without);
+        let verb = async |ctx: &Context, request| $verb(ctx, request).await.map(without_permit);
         $service.unary(&$head, &whole($body), verb).await
     }};
     // Boxed, to keep the futures of the most frequent calls small.
     ($unary:ident $service:ident $head:ident $body:ident $request:path, $verb:path) => {{
-        let verb =
-            async |ctx: &Context, request| $verb(ctx, request).await.map(WithPermit::without);
+        let verb = async |ctx: &Context, request| $verb(ctx, request).await.map(without_permit);
         Box::pin($service.unary(&$head, &whole($body), verb)).await
     }};
 }
@@ -214,6 +216,10 @@ macro_rules! serve {
             }
         }
     };
+}
+
+fn without_permit<M>(message: M) -> WithPermit<UnaryResponse<M>> {
+    WithPermit::without(UnaryResponse::Whole(message))
 }
 
 /// Returns the collected body of a unary call; empty for a stream.
