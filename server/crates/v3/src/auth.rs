@@ -122,19 +122,19 @@ pub(super) async fn authenticate(
     loop {
         let (checked, hashed) = {
             let view = ctx.node.read().await?;
-            let known = &view.machine.auth;
-            if !known.enabled() && !known.path_auth_enabled() {
+            let auth = &view.machine.auth;
+            if !auth.enabled() && !auth.path_auth_enabled() {
                 return Err(RpcError::AuthNotEnabled);
             }
-            let user = known.user(&request.name);
+            let user = auth.user(&request.name);
             if user.is_some_and(|user| user.no_password) {
                 return Err(RpcError::NoPasswordUser);
             }
-            (known.revision(), user.map(|user| user.password.clone()))
+            (auth.revision(), user.map(|user| user.password.clone()))
         };
-        let given = (request.name.as_str(), request.password.as_str());
+        let credentials = (request.name.as_str(), request.password.as_str());
         let authenticator = &ctx.authenticator;
-        let matches = authenticator.check_password(ctx.account(), given, hashed.as_ref());
+        let matches = authenticator.check_password(ctx.account(), credentials, hashed.as_ref());
         if !matches.await? {
             return Err(RpcError::AuthFailed);
         }
@@ -160,11 +160,11 @@ pub(super) async fn auth_status(
     _request: AuthStatusRequest,
 ) -> RpcResult<AuthStatusResponse> {
     let view = ctx.node.read().await?;
-    let known = &view.machine.auth;
+    let auth = &view.machine.auth;
     Ok(AuthStatusResponse {
         header: header::at(&ctx.node, view.machine.kv.revision()),
-        enabled: known.enabled(),
-        auth_revision: known.revision(),
+        enabled: auth.enabled(),
+        auth_revision: auth.revision(),
     })
 }
 
@@ -174,14 +174,14 @@ pub(super) async fn user_get(
     request: AuthUserGetRequest,
 ) -> RpcResult<AuthUserGetResponse> {
     let view = ctx.node.read().await?;
-    let known = &view.machine.auth;
+    let auth = &view.machine.auth;
     let caller = authorize::admin_caller(ctx)?;
-    if let Err(error) = known.check_admin(caller.as_ref())
+    if let Err(error) = auth.check_admin(caller.as_ref())
         && caller.is_none_or(|caller| caller.user != request.name)
     {
         return Err(error.into());
     }
-    let user = known.user(&request.name).ok_or(RpcError::UserNotFound)?;
+    let user = auth.user(&request.name).ok_or(RpcError::UserNotFound)?;
     Ok(AuthUserGetResponse {
         header: header::at(&ctx.node, view.machine.kv.revision()),
         roles: user.roles.clone(),
@@ -208,18 +208,18 @@ pub(super) async fn role_get(
     request: AuthRoleGetRequest,
 ) -> RpcResult<AuthRoleGetResponse> {
     let view = ctx.node.read().await?;
-    let known = &view.machine.auth;
+    let auth = &view.machine.auth;
     let caller = authorize::admin_caller(ctx)?;
     let own = || {
-        let user = caller.as_ref().and_then(|caller| known.user(&caller.user));
+        let user = caller.as_ref().and_then(|caller| auth.user(&caller.user));
         user.is_some_and(|user| user.has(&request.role))
     };
-    if let Err(error) = known.check_admin(caller.as_ref())
+    if let Err(error) = auth.check_admin(caller.as_ref())
         && !own()
     {
         return Err(error.into());
     }
-    let role = known.role(&request.role).ok_or(RpcError::RoleNotFound)?;
+    let role = auth.role(&request.role).ok_or(RpcError::RoleNotFound)?;
     let perm = if role.name == ROOT {
         vec![authpb::Permission {
             perm_type: authpb::permission::Type::Readwrite as i32,
@@ -250,18 +250,18 @@ pub(super) async fn role_list(
 }
 
 /// Converts a permission to the state machine's type. Keeps an unknown permission type; see [`Permission::has_known_type`].
-pub fn permission(given: authpb::Permission) -> Permission {
+pub fn permission(message: authpb::Permission) -> Permission {
     Permission {
-        kind: given.perm_type,
-        key: given.key,
-        range_end: given.range_end,
+        kind: message.perm_type,
+        key: message.key,
+        range_end: message.range_end,
     }
 }
 
-fn message(known: &Permission) -> authpb::Permission {
+fn message(permission: &Permission) -> authpb::Permission {
     authpb::Permission {
-        perm_type: known.kind,
-        key: known.key.clone(),
-        range_end: known.range_end.clone(),
+        perm_type: permission.kind,
+        key: permission.key.clone(),
+        range_end: permission.range_end.clone(),
     }
 }

@@ -157,9 +157,9 @@ fn api_member(member: &Known) -> Member {
 }
 
 /// Returns the trimmed peer URLs. Fails with `MemberBadUrls` if there are none, one is invalid, or they are too long.
-fn peer_urls(given: &[String]) -> RpcResult<Vec<&str>> {
-    check_length(given)?;
-    let urls: Vec<&str> = given.iter().map(|url| url.trim()).collect();
+fn peer_urls(texts: &[String]) -> RpcResult<Vec<&str>> {
+    check_length(texts)?;
+    let urls: Vec<&str> = texts.iter().map(|url| url.trim()).collect();
     if urls.is_empty() || urls.iter().any(|url| url.parse::<Url>().is_err()) {
         return Err(RpcError::MemberBadUrls);
     }

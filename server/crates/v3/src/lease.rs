@@ -79,11 +79,11 @@ pub(super) async fn lease_time_to_live(
     request: LeaseTimeToLiveRequest,
 ) -> RpcResult<WithPermit<LeaseTimeToLiveResponse>> {
     let id = LeaseId(request.id);
-    let may = |caller: AccessCheck<'_>, id: &LeaseId| caller.list_lease(*id);
+    let check = |caller: AccessCheck<'_>, id: &LeaseId| caller.list_lease(*id);
     let (revision, granted_ttl) = {
         let view = ctx.node.read().await?;
         if request.keys {
-            authorize::check_on(ctx, &view.machine, |caller| may(caller, &id))?;
+            authorize::check_on(ctx, &view.machine, |caller| check(caller, &id))?;
         }
         let kv = &view.machine.kv;
         (kv.revision(), kv.leases().get(id).map(|lease| lease.ttl_s))
@@ -108,7 +108,7 @@ pub(super) async fn lease_time_to_live(
         return Ok(WithPermit::without(response));
     }
     let view = ctx.node.view().await?;
-    authorize::check_on(ctx, &view.machine, |caller| may(caller, &id))?;
+    authorize::check_on(ctx, &view.machine, |caller| check(caller, &id))?;
     let size = |kv: &Kv, id: &LeaseId| {
         let more_than = |keys: u64| {
             let keys = usize::try_from(keys).unwrap_or(usize::MAX);
@@ -121,7 +121,7 @@ pub(super) async fn lease_time_to_live(
         let keys = view.machine.kv.leases().keys(*id);
         Ok(keys.cloned().collect::<Vec<Bytes>>())
     };
-    let (keys, permit) = kv::read(ctx, (view, u64::MAX), id, size, may, keys).await?;
+    let (keys, permit) = kv::read(ctx, (view, u64::MAX), id, size, check, keys).await?;
     response.keys = keys?;
     Ok(WithPermit::new(response, permit))
 }

@@ -43,8 +43,8 @@ pub(super) async fn range_stream(
     let parts = RangeReader::new(kv, range::operation(request), caller, header);
     parts.check_readable(kv)?;
     ctx.node.ranges_served(1);
-    let begun = Some((parts, ctx.clone()));
-    Ok(stream::try_unfold(begun, |unfinished| async move {
+    let state = Some((parts, ctx.clone()));
+    Ok(stream::try_unfold(state, |unfinished| async move {
         let Some((mut parts, ctx)) = unfinished else {
             return Ok(None);
         };

@@ -47,15 +47,15 @@ async fn acquire(ctx: Context, request: LockRequest, gone: CallerGone) -> RpcRes
         waited = wait_until_first(&ctx, &request.name, entered.created) => waited,
         _ = gone => Err(RpcError::Stopped),
     };
-    let there = match waited {
+    let response = match waited {
         Ok(()) => kv::range(&ctx, get(&key))
             .await
             .map(|with_permit| with_permit.response),
         Err(error) => Err(error),
     };
-    match there {
-        Ok(there) if there.kvs.is_empty() => Err(RpcError::Plain(EXPIRED)),
-        Ok(there) => Ok(LockResponse { header: there.header, key }),
+    match response {
+        Ok(response) if response.kvs.is_empty() => Err(RpcError::Plain(EXPIRED)),
+        Ok(response) => Ok(LockResponse { header: response.header, key }),
         Err(error) => {
             // Ignore a failure: the expiration of the lease also deletes the key.
             let _ = delete_key(&ctx, key).await;

@@ -17,11 +17,11 @@ pub(super) struct Deadline(Option<Instant>);
 impl Deadline {
     /// Reads the timeout of a request, which starts now. As in etcd, 0 is no limit. Fails if the timeout is invalid.
     pub(super) fn of(request: &HttpRequest) -> Result<Self, GatewayError> {
-        let given = request.headers().get(TIMEOUT);
-        let Some(given) = given.filter(|given| !given.is_empty()) else {
+        let header = request.headers().get(TIMEOUT);
+        let Some(header) = header.filter(|header| !header.is_empty()) else {
             return Ok(Self(None));
         };
-        let text = String::from_utf8_lossy(given.as_bytes());
+        let text = String::from_utf8_lossy(header.as_bytes());
         let Some(nanos) = nanoseconds(&text) else {
             let text = format!("invalid grpc-timeout: {text}");
             return Err(GatewayError::invalid(text));

@@ -147,7 +147,7 @@ async fn dispatch(
         }
     };
     let json_format = JsonFormat { gateway_version, encoding };
-    let begun = match called.map(|called| called.method) {
+    let response = match called.map(|called| called.method) {
         Some(WATCH) => {
             streams::begin_endless(ctx, request, payload, json_format, watch::watch_events).await
         }
@@ -163,7 +163,7 @@ async fn dispatch(
             return respond_unary(ctx, request, &mut payload, (json_format, route)).await;
         }
     };
-    begun.unwrap_or_else(|failure| failure.answer(gateway_version))
+    response.unwrap_or_else(|failure| failure.answer(gateway_version))
 }
 
 /// Runs a unary call and builds its response. Drains the rest of the body after an error.

@@ -41,11 +41,11 @@ pub fn is_requested(request: &HttpRequest) -> bool {
 
 /// Returns the token in the handshake's subprotocols, or `None`.
 pub(super) fn token(request: &HttpRequest) -> Option<&str> {
-    let given = request
+    let protocols = request
         .headers()
         .get(PROTOCOL)
         .filter(|_| is_requested(request));
-    let (_, token) = given?.to_str().ok()?.split_once("Bearer,")?;
+    let (_, token) = protocols?.to_str().ok()?.split_once("Bearer,")?;
     Some(token.trim())
 }
 

@@ -66,9 +66,9 @@ impl ProgressNotifier {
         notified_revision: Revision,
         caught_up: bool,
     ) -> (Vec<i64>, u32) {
-        let mut tell = Vec::new();
+        let mut recipients = Vec::new();
         if notified_revision < self.wanted {
-            return (tell, 0);
+            return (recipients, 0);
         }
         if std::mem::take(&mut self.is_due) {
             let notified: Vec<i64> = watchers.notify.iter().copied().collect();
@@ -79,7 +79,7 @@ impl ProgressNotifier {
                 };
                 let flags = &mut watcher.flags;
                 if flags.idle && !flags.unsynced && !flags.compacted && !is_future {
-                    tell.push(id);
+                    recipients.push(id);
                 }
                 flags.idle = true;
             }
@@ -89,7 +89,7 @@ impl ProgressNotifier {
         } else {
             0
         };
-        (tell, unanswered)
+        (recipients, unanswered)
     }
 }
 
