@@ -168,7 +168,7 @@ where
 }
 
 /// Decodes a message. Fails before decoding if its lists have more than `elements_max` elements or their charge is refused.
-fn decode<Q: Shaped + Message + Default>(
+pub(super) fn decode<Q: Shaped + Message + Default>(
     account: &Account,
     message: Bytes,
     elements_max: usize,

@@ -97,7 +97,7 @@ pub(crate) async fn snapshot(
     let node = ctx.node.clone();
     let sending = SnapshotStream { chunks, node, end, pace: Pace::default(), digest_sent: false };
     Ok(stream::try_unfold(sending, |mut sending| async move {
-        let chunk = sending.next().await.transpose()?;
+        let chunk = sending.next().await?;
         Ok(chunk.map(|chunk| (chunk, sending)))
     }))
 }
@@ -114,24 +114,25 @@ struct SnapshotStream {
 impl SnapshotStream {
     /// Waits for the next chunk. Returns `None` after the digest. Fails if the file is incomplete, the snapshot pins too much
     /// memory, the client is too slow, or the process stops.
-    async fn next(&mut self) -> Option<Chunk> {
-        tokio::select! {
+    async fn next(&mut self) -> Result<Option<SnapshotResponse>, Status> {
+        let chunk = tokio::select! {
             biased;
-            () = self.end.wait() => Some(Err(RpcError::SnapshotOutdated.into())),
-            () = self.node.stopping() => Some(Err(RpcError::Stopped.into())),
-            chunk = self.chunks.recv() => match chunk {
-                Some(Ok(chunk)) => {
-                    if !self.pace.record(Instant::now(), chunk.blob.len()) {
-                        return Some(Err(RpcError::SnapshotTooSlow.into()));
-                    }
-                    self.digest_sent = is_digest(&chunk);
-                    Some(Ok(chunk))
-                }
-                Some(Err(error)) => Some(Err(error)),
-                None if self.digest_sent => None,
-                None => Some(Err(Status::internal("the snapshot is incomplete"))),
-            },
+            () = self.end.wait() => return Err(RpcError::SnapshotOutdated.into()),
+            () = self.node.stopping() => return Err(RpcError::Stopped.into()),
+            chunk = self.chunks.recv() => chunk.transpose()?,
+        };
+        let Some(chunk) = chunk else {
+            return match self.digest_sent {
+                true => Ok(None),
+                false => Err(Status::internal("the snapshot is incomplete")),
+            };
+        };
+        if !self.pace.record(Instant::now(), chunk.blob.len()) {
+            return Err(RpcError::SnapshotTooSlow.into());
         }
+        // The last chunk of the file is longer than a digest, because the file consists of pages.
+        self.digest_sent = chunk.remaining_bytes == 0 && chunk.blob.len() == Sha256::output_size();
+        Ok(Some(chunk))
     }
 }
 
@@ -154,11 +155,6 @@ impl Pace {
         self.taken_bytes += chunk_bytes as u64;
         keeps_up
     }
-}
-
-/// Returns whether a chunk is the digest: no bytes of the file remain, and the chunk has the length of a SHA-256 hash.
-fn is_digest(chunk: &SnapshotResponse) -> bool {
-    chunk.remaining_bytes == 0 && chunk.blob.len() == Sha256::output_size()
 }
 
 /// Sends the file and its digest. Returns the file's size in bytes.

@@ -44,7 +44,7 @@ use witan_machine::member::MemberId;
 
 pub(crate) use self::reader::MESSAGE_DEPTH_MAX;
 use self::{deadline::Deadline, encoding::Encoding, error::GatewayError, reader::JsonDialect};
-use super::{RpcResult, authorize, concurrency::election, kv::txn, lease, list_elements, watch};
+use super::{RpcResult, authorize, concurrency::election, kv::txn, lease, messages, watch};
 use crate::error::RpcError;
 
 const WATCH: &str = "/etcdserverpb.Watch/Watch";
@@ -339,11 +339,7 @@ fn decode_charged<Q: Shaped + Default + Message>(
         return Ok((Q::default(), None));
     }
     let bytes = to_protobuf(body, Q::SHAPE, json_format).map_err(GatewayError::invalid)?;
-    let elements = list_elements::check(&bytes, Q::SHAPE, elements_max)?;
-    let charge = list_elements::charge(account, elements)?;
-    let request = Q::decode(Bytes::from(bytes));
-    let request = request.map_err(|error| GatewayError::invalid(error.to_string()))?;
-    Ok((request, charge))
+    Ok(messages::decode(account, bytes.into(), elements_max)?)
 }
 
 /// Decodes the first JSON value in `body`, which must not be empty.

@@ -88,19 +88,16 @@ impl ResumePoint {
 }
 
 impl EventBatch {
-    /// Returns whether the batch has reached a limit and starts no further revision.
-    fn is_full(&self) -> bool {
-        self.revisions >= BATCH_REVISIONS || self.bytes >= BATCH_BYTES
-    }
-
     /// Returns whether the batch contains events of this revision, so that it must receive all of them.
     fn has_begun(&self, revision: Revision) -> bool {
         let last = self.events.last();
         last.is_some_and(|last| last.revision == revision)
     }
 
+    /// Returns whether the batch has not reached a limit or contains events of this revision.
     fn accepts(&self, revision: Revision) -> bool {
-        !self.is_full() || self.has_begun(revision)
+        let is_full = self.revisions >= BATCH_REVISIONS || self.bytes >= BATCH_BYTES;
+        !is_full || self.has_begun(revision)
     }
 
     /// Appends a change as an event, including the previous pair if it exists and `prev_kv` is set.

@@ -1,6 +1,8 @@
 //! Checks the permissions of watchers: of a watcher when it is created, and of all watchers when users or roles change. etcd
 //! checks only at creation. Witan cancels a watcher that loses its permission before its next event.
 
+use std::collections::HashMap;
+
 use tonic::Status;
 use witan_api::v3::etcdserverpb::WatchCreateRequest;
 use witan_dialect::Context;
@@ -57,16 +59,16 @@ impl PermissionState {
         &mut self,
         ctx: &Context,
         watchers: &StreamWatchers,
-    ) -> Result<Vec<(RpcError, Vec<i64>)>, Status> {
+    ) -> Result<HashMap<RpcError, Vec<i64>>, Status> {
         let now = ctx.node.auth();
         if now == self.seen {
-            return Ok(Vec::new());
+            return Ok(HashMap::new());
         }
         self.seen = now;
         if !now.enabled || watchers.by_id.is_empty() {
-            return Ok(Vec::new());
+            return Ok(HashMap::new());
         }
-        let mut denied: Vec<(RpcError, Vec<i64>)> = Vec::new();
+        let mut denied = HashMap::new();
         let mut groups = watchers.groups.values().peekable();
         while groups.peek().is_some() {
             {
@@ -85,7 +87,7 @@ impl PermissionState {
         ctx: &Context,
         machine: &StateMachine,
         groups: impl Iterator<Item = &'a WatcherGroup>,
-        denied: &mut Vec<(RpcError, Vec<i64>)>,
+        denied: &mut HashMap<RpcError, Vec<i64>>,
     ) {
         let revision = machine.auth.revision();
         let caller = match &self.user {
@@ -95,17 +97,8 @@ impl PermissionState {
         let check = machine.check(caller.as_ref());
         for group in groups {
             let span = &group.span;
-            let Err(refusal) = check.read(&span.key, range_end(span)) else {
-                continue;
-            };
-            let refusal = refusal.into();
-            match denied.iter_mut().find(|(reason, _)| *reason == refusal) {
-                Some((_, ids)) => group.add_to(ids),
-                None => {
-                    let mut ids = Vec::new();
-                    group.add_to(&mut ids);
-                    denied.push((refusal, ids));
-                }
+            if let Err(refusal) = check.read(&span.key, range_end(span)) {
+                group.add_to(denied.entry(refusal.into()).or_default());
             }
         }
     }

@@ -122,7 +122,8 @@ impl StreamWatchers {
         };
         // An explicit start at the next revision also counts as a future revision.
         if start > published {
-            self.forget_reached(published);
+            // Forget the watchers whose start revision has been published.
+            self.future = self.future.split_off(&(published.next(), i64::MIN));
             self.future.insert((next, id));
         }
         let filter = |kind: FilterType| request.filters.contains(&i32::from(kind));
@@ -145,15 +146,6 @@ impl StreamWatchers {
         let watcher = Watcher { group_id, next, flags };
         self.by_id.insert(id, watcher);
         Ok(CreatedWatcher { id, published, unsynced })
-    }
-
-    /// Removes from `future` the watchers whose start revision has been published.
-    fn forget_reached(&mut self, published: Revision) {
-        while let Some((start, _)) = self.future.first()
-            && *start <= published
-        {
-            self.future.pop_first();
-        }
     }
 
     /// Returns the requested ID, or the next free one if the requested ID is 0. Fails with `DUPLICATE_ID` if the ID is in use.

@@ -68,9 +68,6 @@ impl<'a> Reader<'a> {
     pub(super) fn skip(&mut self) -> ReadResult<()> {
         let Range { start, end } = self.value()?;
         let skipped = &self.body[start..end];
-        if !skipped.contains(&b'\\') && std::str::from_utf8(skipped).is_ok() {
-            return Ok(());
-        }
         let mut at = 0;
         while let Some(quote) = skipped[at..].iter().position(|byte| *byte == b'"') {
             let mut string = Scanner::new(&skipped[at + quote..]);
