@@ -122,46 +122,50 @@ async fn dispatch(
         }
         false => ctx,
     };
-    let route = GrpcRoute::of_path(call);
-    let called = route.filter(|_| is_call(request));
-    if let Some(called) = called
-        && let Err(refusal) = authorize::admit(ctx, called.method).await
-    {
+    let route = match GrpcRoute::of_path(call) {
+        Some(route) if is_call(request) => route,
+        other => {
+            reply::drain(&mut payload).await;
+            let failure = match other {
+                Some(_) => GatewayError::NotPost,
+                None => GatewayError::NotFound,
+            };
+            return failure.answer(gateway_version);
+        }
+    };
+    if let Err(refusal) = authorize::admit(ctx, route.method).await {
         // A stream's body may never end, so it is not drained.
-        if !(streams(called) || websocket::is_requested(request)) {
+        if !(streams(route) || websocket::is_requested(request)) {
             reply::drain(&mut payload).await;
         }
-        return match streams(called) || called.method == SNAPSHOT {
+        return match streams(route) || route.method == SNAPSHOT {
             true => streams::refused(&refusal.into(), gateway_version),
             false => GatewayError::from(refusal).answer(gateway_version),
         };
     }
-    let encoding = match called.map(|_| Encoding::from_query(request.query_string())) {
-        None => Encoding::Base64,
-        Some(Ok(encoding)) => encoding,
-        Some(Err(failure)) => {
-            if !called.is_some_and(streams) {
+    let encoding = match Encoding::from_query(request.query_string()) {
+        Ok(encoding) => encoding,
+        Err(failure) => {
+            if !streams(route) {
                 reply::drain(&mut payload).await;
             }
             return failure.answer(gateway_version);
         }
     };
     let json_format = JsonFormat { gateway_version, encoding };
-    let response = match called.map(|called| called.method) {
-        Some(WATCH) => {
+    let response = match route.method {
+        WATCH => {
             streams::begin_endless(ctx, request, payload, json_format, watch::watch_events).await
         }
-        Some(KEEP_ALIVE) => {
+        KEEP_ALIVE => {
             streams::begin(ctx, request, payload, json_format, lease::lease_keep_alive).await
         }
-        Some(OBSERVE) => {
+        OBSERVE => {
             streams::begin_endless(ctx, request, payload, json_format, election::observe_first)
                 .await
         }
-        Some(SNAPSHOT) => streams::snapshot(ctx, request, &mut payload, json_format).await,
-        Some(_) | None => {
-            return respond_unary(ctx, request, &mut payload, (json_format, route)).await;
-        }
+        SNAPSHOT => streams::snapshot(ctx, request, &mut payload, json_format).await,
+        method => return respond_unary(ctx, request, &mut payload, json_format, method).await,
     };
     response.unwrap_or_else(|failure| failure.answer(gateway_version))
 }
@@ -171,9 +175,10 @@ async fn respond_unary(
     ctx: &Context,
     request: &HttpRequest,
     payload: &mut web::Payload,
-    (json_format, route): (JsonFormat, Option<&GrpcRoute>),
+    json_format: JsonFormat,
+    method: &str,
 ) -> HttpResponse {
-    match run_unary(ctx, request, payload, (json_format, route)).await {
+    match run_unary(ctx, request, payload, json_format, method).await {
         Ok(json) => HttpResponse::Ok()
             .insert_header((CONTENT_TYPE, reply::JSON))
             .insert_header(("Grpc-Metadata-Content-Type", "application/grpc"))
@@ -214,17 +219,14 @@ pub fn split(path: &[u8]) -> Option<(GatewayVersion, &str)> {
     }
 }
 
-/// Reads the body, runs the call and returns its response as JSON. Fails if there is no such call or the method is not POST.
+/// Reads the body, runs the call and returns its response as JSON.
 async fn run_unary(
     ctx: &Context,
     request: &HttpRequest,
     payload: &mut web::Payload,
-    (json_format, route): (JsonFormat, Option<&GrpcRoute>),
+    json_format: JsonFormat,
+    method: &str,
 ) -> Result<JsonText, GatewayError> {
-    let route = route.ok_or(GatewayError::NotFound)?;
-    if !is_call(request) {
-        return Err(GatewayError::NotPost);
-    }
     let deadline = Deadline::of(request)?;
     check_leader(ctx, request)?;
     let body = reply::read(payload, body_bytes_max(ctx)).await;
@@ -235,7 +237,7 @@ async fn run_unary(
     tokio::select! {
         biased;
         late = deadline.passed() => Err(late.into()),
-        response = call_names::run(route.method, call) => response,
+        response = call_names::run(method, call) => response,
         // As in etcd, a command that was already proposed is still executed.
         () = client.disconnected() => Err(RpcError::Plain("context canceled").into()),
     }
