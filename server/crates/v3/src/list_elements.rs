@@ -156,7 +156,7 @@ mod tests {
         let elements = check(&txn, TxnRequest::SHAPE, SMALL_BYTES);
         assert_eq!(elements, Ok(SMALL_BYTES / 4));
         let _all = other.hold(Resource::Requests, Resource::Requests.limit());
-        let refused = charge(SMALL_BYTES).expect_err("nothing is left");
+        let refused = charge(SMALL_BYTES).expect_err("no memory is left");
         assert_eq!((refused, charged()), (RpcError::TooManyRequests, 0));
     }
 

@@ -261,7 +261,10 @@ mod tests {
         actix_rt::System::new().block_on(async {
             let states = NodeOfStates::begin(&kv);
             let ctx = context(states.node.clone());
-            let answer = grpc_range(&ctx, all_keys()).await.expect("a list").response;
+            let answer = grpc_range(&ctx, all_keys())
+                .await
+                .expect("a valid range")
+                .response;
             let RangeAnswer::Long(response) = answer else {
                 panic!("the entire response is in memory");
             };
@@ -304,7 +307,10 @@ mod tests {
             let states = NodeOfStates::begin(&kv);
             let ctx = context(states.node.clone());
             for (request, pairs) in [(few, 2), (keys, usize::from(VALUES))] {
-                let answer = grpc_range(&ctx, request).await.expect("a list").response;
+                let answer = grpc_range(&ctx, request)
+                    .await
+                    .expect("a valid range")
+                    .response;
                 let RangeAnswer::Whole(range) = answer else {
                     panic!("the response is read while it is sent");
                 };

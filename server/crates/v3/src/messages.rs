@@ -276,7 +276,7 @@ mod tests {
     impl Message for SlowResponse {
         fn encode_raw(&self, _: &mut impl BufMut) {
             let channels = self.0.lock().expect("no other thread panics").take();
-            let (begun, end) = channels.expect("it is encoded once");
+            let (begun, end) = channels.expect("the response is encoded once");
             begun.send(()).expect("the test waits");
             end.recv().expect("the test ends the encoding");
         }
@@ -366,10 +366,13 @@ mod tests {
                 let read = read::<TxnRequest>(&ctx, &framed(&txn).into()).await;
                 read.map(|(txn, charge)| (txn.success.len(), charge.is_some()))
             };
-            assert_eq!(read(max).await.expect("it is decoded"), (max, true));
+            assert_eq!(
+                read(max).await.expect("the request is decoded"),
+                (max, true)
+            );
             // The second message is decoded on another thread.
             for operations in [max + 1, INLINE_REQUEST_BYTES] {
-                let refusal = read(operations).await.expect_err("it is refused");
+                let refusal = read(operations).await.expect_err("the request is refused");
                 assert_eq!(refusal.code(), Code::InvalidArgument);
                 assert_eq!(refusal.message(), RpcError::TooManyOps.text());
             }

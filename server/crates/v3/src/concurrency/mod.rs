@@ -244,7 +244,10 @@ mod tests {
             let member = NodeOfStates::begin(&Kv::default());
             let ctx = context(member.node.clone());
             let what = Resource::Watchers;
-            let _all = ctx.account().hold(what, what.limit()).expect("all is free");
+            let _all = ctx
+                .account()
+                .hold(what, what.limit())
+                .expect("no watcher exists");
             let waited = wait_until_deleted(&ctx, &"k".into(), 1).now_or_never();
             assert_eq!(waited, Some(Err(RpcError::TooManyRequests)));
         });

@@ -191,7 +191,7 @@ mod tests {
         let (client, mut requests) = reader(&account).await;
         let count = SMALL_BYTES - 1;
         let part = "{}".repeat(count) + "{\"zz\":";
-        client.try_send(part.into()).expect("it is read");
+        client.try_send(part.into()).expect("a free slot");
         for _ in 0..count {
             let request = requests.next::<WatchRequest>().await;
             assert_eq!(request, Ok(Some(WatchRequest::default())));
@@ -201,7 +201,7 @@ mod tests {
         assert!(all.is_some(), "the charge is released");
         assert!(
             !requests.buffer.try_reclaim(SMALL_BYTES),
-            "so is the memory"
+            "the memory is released"
         );
     }
 }

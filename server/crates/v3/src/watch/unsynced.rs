@@ -82,7 +82,11 @@ mod tests {
             next.map(|(id, from)| (id, from.revision)),
             Some((7, Revision(1)))
         );
-        assert_eq!(unsynced.resume.len(), 1, "it counts while it is read");
+        assert_eq!(
+            unsynced.resume.len(),
+            1,
+            "the watcher counts while it is read"
+        );
         unsynced.resume.remove(&7);
         assert!(unsynced.resume.is_empty());
         assert_eq!(unsynced.wanted(), Revision::NONE);

@@ -336,7 +336,7 @@ fn a_snapshot_cancels_only_the_watchers_whose_changes_it_lacks() {
         let asked = requests([("k", "", 0), ("k", "", 4)]);
         let mut answers: Answers = Box::pin(watch_events(&ctx, asked, false));
         for id in 0..2 {
-            let created = next(&mut answers).await.expect("it is created");
+            let created = next(&mut answers).await.expect("the watch is created");
             assert_eq!((created.watch_id, created.created), (id, true));
         }
         let mut kv = Kv::default();
@@ -346,9 +346,13 @@ fn a_snapshot_cancels_only_the_watchers_whose_changes_it_lacks() {
         kv.clear_states_before_compaction();
         kv.begin_layout(&before);
         member.replace(&before, &kv);
-        let first = next(&mut answers).await.expect("it is canceled");
+        let first = next(&mut answers)
+            .await
+            .expect("the first watch is canceled");
         assert_eq!((first.watch_id, first.compact_revision), (0, 4));
-        let second = next(&mut answers).await.expect("it gets its changes");
+        let second = next(&mut answers)
+            .await
+            .expect("the second watch gets its changes");
         let revisions = second.events.into_iter().flat_map(|event| event.kv);
         let revisions: Vec<i64> = revisions.map(|kv| kv.mod_revision).collect();
         assert_eq!((second.watch_id, revisions), (1, vec![4, 5]));

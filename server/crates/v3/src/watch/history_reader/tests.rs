@@ -74,7 +74,7 @@ fn batches(states: &HistoryStates, span: &WatchRange, from: Revision) -> Vec<usi
     while from.is_some() {
         let batch = next_batch(states, range, &mut from)
             .batch
-            .expect("not lost");
+            .expect("not compacted");
         for event in &batch.events {
             assert!(next.is_none_or(|next| event.revision == next), "{next:?}");
             next = Some(event.revision.next());
@@ -101,7 +101,7 @@ fn a_revision_without_wanted_changes_is_read_in_parts() {
     let (mut scanned_changes, states) = (Vec::new(), states(&kv));
     while from.is_some() {
         let read = next_batch(&states, range, &mut from);
-        let batch = read.batch.expect("not lost");
+        let batch = read.batch.expect("not compacted");
         assert!(
             batch.events.is_empty() && read.yields == 0,
             "the stream yields after the batch"
@@ -129,7 +129,10 @@ fn a_partly_read_revision_is_sent_as_a_whole_after_yields() {
     let all = WatchRange::new(b"a", b"\0");
     let mut from = start();
     let read = next_batch(&states(&kv), range(&all, until), &mut from);
-    assert_eq!(read.batch.expect("not lost").events.len(), unwanted + 2);
+    assert_eq!(
+        read.batch.expect("not compacted").events.len(),
+        unwanted + 2
+    );
     assert!(
         read.yields >= unwanted / SCAN_CHANGES,
         "{} yields",
@@ -140,7 +143,7 @@ fn a_partly_read_revision_is_sent_as_a_whole_after_yields() {
     let one = WatchRange::new(b"a", b"b");
     let mut from = start();
     let read = next_batch(&states(&kv), range(&one, until.next()), &mut from);
-    assert_eq!(read.batch.expect("not lost").events.len(), 1);
+    assert_eq!(read.batch.expect("not compacted").events.len(), 1);
     let parts = (unwanted - SCAN_CHANGES) / UNWANTED_SCAN_CHANGES;
     assert!(read.yields >= parts, "{} yields", read.yields);
     assert!(from.is_none_or(|from| from.revision > until), "{from:?}");
@@ -194,7 +197,9 @@ fn recorded_changes_are_read_in_batches() {
     });
     let mut revisions = Vec::new();
     while let Some(touched) = unread {
-        let (batch, rest) = states(&kv).at_locations(&touched, false).expect("held");
+        let (batch, rest) = states(&kv)
+            .at_locations(&touched, false)
+            .expect("in a state");
         assert_eq!(batch.events[0].revision, touched.revision);
         let of_batch = batch.events.iter().map(|event| event.revision.0);
         revisions.push(of_batch.collect::<Vec<_>>());
@@ -209,7 +214,9 @@ fn an_event_is_not_copied_before_its_response_is_sent() {
     put(&mut kv, "k", 1 << 20);
     let first = kv.seek(Revision(2));
     let touched = PendingChanges { revision: Revision(2), first, more: Vec::new(), rest: false };
-    let (batch, _) = states(&kv).at_locations(&touched, true).expect("held");
+    let (batch, _) = states(&kv)
+        .at_locations(&touched, true)
+        .expect("in a state");
     let [event] = &batch.events[..] else {
         panic!("expected one event");
     };
@@ -244,7 +251,7 @@ fn scanning_unmatched_changes_is_bounded() {
     let (span, until) = (&span, kv.revision());
     let range = RangeToRead { span, until, prev_kv: false, synced: true };
     let read = next_batch(&states(&kv), range, &mut from);
-    assert_eq!(read.batch.expect("not lost").events.len(), 2);
+    assert_eq!(read.batch.expect("not compacted").events.len(), 2);
     assert!(from.is_none());
     // The reader finds changes of one key by links.
     let first = kv.revision();
@@ -275,7 +282,7 @@ fn synced_readers_read_compacted_changes() {
     };
     assert!(states.at_locations(&touched, false).is_err());
     states.older.push(before);
-    let (batch, _) = states.at_locations(&touched, false).expect("held");
+    let (batch, _) = states.at_locations(&touched, false).expect("in a state");
     assert_eq!(batch.events.len(), 1);
     assert_eq!(batches(&states, &span, Revision(2)), [5, 1]);
     let mut from = Some(ResumePoint::at_revision(Revision(2), None));
