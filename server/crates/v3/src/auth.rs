@@ -2,22 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use witan_api::v3::{
-    authpb,
-    etcdserverpb::{
-        AuthDisableRequest, AuthDisableResponse, AuthEnableRequest, AuthEnableResponse,
-        AuthRoleAddRequest, AuthRoleAddResponse, AuthRoleDeleteRequest, AuthRoleDeleteResponse,
-        AuthRoleGetRequest, AuthRoleGetResponse, AuthRoleGrantPermissionRequest,
-        AuthRoleGrantPermissionResponse, AuthRoleListRequest, AuthRoleListResponse,
-        AuthRoleRevokePermissionRequest, AuthRoleRevokePermissionResponse, AuthStatusRequest,
-        AuthStatusResponse, AuthUserAddRequest, AuthUserAddResponse, AuthUserChangePasswordRequest,
-        AuthUserChangePasswordResponse, AuthUserDeleteRequest, AuthUserDeleteResponse,
-        AuthUserGetRequest, AuthUserGetResponse, AuthUserGrantRoleRequest,
-        AuthUserGrantRoleResponse, AuthUserListRequest, AuthUserListResponse,
-        AuthUserRevokeRoleRequest, AuthUserRevokeRoleResponse, AuthenticateRequest,
-        AuthenticateResponse,
-    },
-};
+use witan_api::v3::{authpb, etcdserverpb as pb};
 use witan_dialect::Context;
 use witan_machine::auth::{
     Authenticate, Disable, Enable, Permission, ROOT, RoleAdd, RoleDelete, RoleGrant, RoleRevoke,
@@ -29,10 +14,10 @@ use crate::error::RpcError;
 
 /// Defines an administrative call whose response contains only a header.
 macro_rules! manage {
-    ($name:ident($request:ident: $type:ty) -> $answer:ident = $operation:expr) => {
-        pub(super) async fn $name(ctx: &Context, $request: $type) -> RpcResult<$answer> {
+    ($name:ident($request:ident: $type:ident) -> $answer:ident = $operation:expr) => {
+        pub(super) async fn $name(ctx: &Context, $request: pb::$type) -> RpcResult<pb::$answer> {
             let header = authorize::propose_auth(ctx, $operation).await?;
-            Ok($answer { header })
+            Ok(pb::$answer { header })
         }
     };
 }
@@ -60,8 +45,8 @@ RoleRevoke {
 /// define it. etcd stores such a permission, which grants nothing.
 pub(super) async fn role_grant_permission(
     ctx: &Context,
-    request: AuthRoleGrantPermissionRequest,
-) -> RpcResult<AuthRoleGrantPermissionResponse> {
+    request: pb::AuthRoleGrantPermissionRequest,
+) -> RpcResult<pb::AuthRoleGrantPermissionResponse> {
     let permission = request.perm.map(permission);
     let is_known = permission.as_ref().is_none_or(Permission::has_known_type);
     if !is_known {
@@ -70,14 +55,14 @@ pub(super) async fn role_grant_permission(
     }
     let grant = RoleGrant { role: request.name, permission };
     let header = authorize::propose_auth(ctx, grant).await?;
-    Ok(AuthRoleGrantPermissionResponse { header })
+    Ok(pb::AuthRoleGrantPermissionResponse { header })
 }
 
 /// Adds a user with the hash of the request's password, or without a password if the options request that.
 pub(super) async fn user_add(
     ctx: &Context,
-    request: AuthUserAddRequest,
-) -> RpcResult<AuthUserAddResponse> {
+    request: pb::AuthUserAddRequest,
+) -> RpcResult<pb::AuthUserAddResponse> {
     let no_password = request.options.is_some_and(|options| options.no_password);
     let password = if no_password {
         Bytes::new()
@@ -86,15 +71,15 @@ pub(super) async fn user_add(
     };
     let user = UserAdd { name: request.name, password, no_password };
     let header = authorize::propose_auth(ctx, user).await?;
-    Ok(AuthUserAddResponse { header })
+    Ok(pb::AuthUserAddResponse { header })
 }
 
 /// Sets a user's password hash: the hash of the request's password or, if the password is empty, the base64 hash in the
 /// request.
 pub(super) async fn user_change_password(
     ctx: &Context,
-    request: AuthUserChangePasswordRequest,
-) -> RpcResult<AuthUserChangePasswordResponse> {
+    request: pb::AuthUserChangePasswordRequest,
+) -> RpcResult<pb::AuthUserChangePasswordResponse> {
     let password = if request.password.is_empty() {
         let hashed = STANDARD.decode(request.hashed_password);
         hashed.map_err(|_| RpcError::NoPasswordUser)?.into()
@@ -103,7 +88,7 @@ pub(super) async fn user_change_password(
     };
     let name = request.name;
     let header = authorize::propose_auth(ctx, UserPassword { name, password }).await?;
-    Ok(AuthUserChangePasswordResponse { header })
+    Ok(pb::AuthUserChangePasswordResponse { header })
 }
 
 /// Returns the bcrypt hash of a password. Check the caller's permission first, because hashing takes tens of milliseconds.
@@ -117,8 +102,8 @@ async fn hash(ctx: &Context, password: String) -> RpcResult<Bytes> {
 /// authentication is enabled.
 pub(super) async fn authenticate(
     ctx: &Context,
-    request: AuthenticateRequest,
-) -> RpcResult<AuthenticateResponse> {
+    request: pb::AuthenticateRequest,
+) -> RpcResult<pb::AuthenticateResponse> {
     loop {
         let (checked, hashed) = {
             let view = ctx.node.read().await?;
@@ -146,7 +131,7 @@ pub(super) async fn authenticate(
         if ctx.node.auth().revision == checked {
             let begun = (&*prefix, done.index);
             let token = ctx.authenticator.token(&request.name, checked, begun);
-            return Ok(AuthenticateResponse {
+            return Ok(pb::AuthenticateResponse {
                 header: header::at(&ctx.node, done.revision),
                 token: token?,
             });
@@ -157,11 +142,11 @@ pub(super) async fn authenticate(
 /// Returns whether v3 authentication is enabled, and the auth revision. As in etcd, requires no authentication.
 pub(super) async fn auth_status(
     ctx: &Context,
-    _request: AuthStatusRequest,
-) -> RpcResult<AuthStatusResponse> {
+    _request: pb::AuthStatusRequest,
+) -> RpcResult<pb::AuthStatusResponse> {
     let view = ctx.node.read().await?;
     let auth = &view.machine.auth;
-    Ok(AuthStatusResponse {
+    Ok(pb::AuthStatusResponse {
         header: header::at(&ctx.node, view.machine.kv.revision()),
         enabled: auth.enabled(),
         auth_revision: auth.revision(),
@@ -171,8 +156,8 @@ pub(super) async fn auth_status(
 /// Returns a user's roles, or fails with `UserNotFound`. Users can read their own roles without the root role.
 pub(super) async fn user_get(
     ctx: &Context,
-    request: AuthUserGetRequest,
-) -> RpcResult<AuthUserGetResponse> {
+    request: pb::AuthUserGetRequest,
+) -> RpcResult<pb::AuthUserGetResponse> {
     let view = ctx.node.read().await?;
     let auth = &view.machine.auth;
     let caller = authorize::admin_caller(ctx)?;
@@ -182,7 +167,7 @@ pub(super) async fn user_get(
         return Err(error.into());
     }
     let user = auth.user(&request.name).ok_or(RpcError::UserNotFound)?;
-    Ok(AuthUserGetResponse {
+    Ok(pb::AuthUserGetResponse {
         header: header::at(&ctx.node, view.machine.kv.revision()),
         roles: user.roles.clone(),
     })
@@ -191,12 +176,12 @@ pub(super) async fn user_get(
 /// Returns the names of all users. While authentication is enabled, requires the root role.
 pub(super) async fn user_list(
     ctx: &Context,
-    _request: AuthUserListRequest,
-) -> RpcResult<AuthUserListResponse> {
+    _request: pb::AuthUserListRequest,
+) -> RpcResult<pb::AuthUserListResponse> {
     let view = ctx.node.read().await?;
     authorize::check_admin_on(ctx, &view.machine)?;
     let users = view.machine.auth.users();
-    Ok(AuthUserListResponse {
+    Ok(pb::AuthUserListResponse {
         header: header::at(&ctx.node, view.machine.kv.revision()),
         users: users.map(|user| user.name.clone()).collect(),
     })
@@ -205,8 +190,8 @@ pub(super) async fn user_list(
 /// Returns a role's permissions; the role root covers all keys. Users can read their own roles without the root role.
 pub(super) async fn role_get(
     ctx: &Context,
-    request: AuthRoleGetRequest,
-) -> RpcResult<AuthRoleGetResponse> {
+    request: pb::AuthRoleGetRequest,
+) -> RpcResult<pb::AuthRoleGetResponse> {
     let view = ctx.node.read().await?;
     let auth = &view.machine.auth;
     let caller = authorize::admin_caller(ctx)?;
@@ -229,7 +214,7 @@ pub(super) async fn role_get(
     } else {
         role.permissions.iter().map(message).collect()
     };
-    Ok(AuthRoleGetResponse {
+    Ok(pb::AuthRoleGetResponse {
         header: header::at(&ctx.node, view.machine.kv.revision()),
         perm,
     })
@@ -238,12 +223,12 @@ pub(super) async fn role_get(
 /// Returns the names of all roles. While authentication is enabled, requires the root role.
 pub(super) async fn role_list(
     ctx: &Context,
-    _request: AuthRoleListRequest,
-) -> RpcResult<AuthRoleListResponse> {
+    _request: pb::AuthRoleListRequest,
+) -> RpcResult<pb::AuthRoleListResponse> {
     let view = ctx.node.read().await?;
     authorize::check_admin_on(ctx, &view.machine)?;
     let roles = view.machine.auth.roles();
-    Ok(AuthRoleListResponse {
+    Ok(pb::AuthRoleListResponse {
         header: header::at(&ctx.node, view.machine.kv.revision()),
         roles: roles.map(|role| role.name.clone()).collect(),
     })

@@ -1,19 +1,12 @@
 //! Membership calls. The quorum check (`--strict-reconfig-check`) runs before a change is proposed.
 
-use witan_api::{
-    ids,
-    v3::etcdserverpb::{
-        Member, MemberAddRequest, MemberAddResponse, MemberListRequest, MemberListResponse,
-        MemberPromoteRequest, MemberPromoteResponse, MemberRemoveRequest, MemberRemoveResponse,
-        MemberUpdateRequest, MemberUpdateResponse,
-    },
-};
+use witan_api::{ids, v3::etcdserverpb as pb};
 use witan_config::Url;
 use witan_dialect::Context;
 use witan_machine::limits::LONG_TEXT_BYTES_MAX;
 use witan_machine::{
     command::{ChangeMembers, UpdatePeerUrls},
-    member::{Member as Known, MemberId, MemberRegistry},
+    member::{Member, MemberId, MemberRegistry},
 };
 use witan_node::Reconfiguration;
 
@@ -23,14 +16,14 @@ use crate::error::RpcError;
 /// Lists the members. If the request is linearizable, reads a linearizable state, otherwise this member's own state.
 pub(super) async fn member_list(
     ctx: &Context,
-    request: MemberListRequest,
-) -> RpcResult<MemberListResponse> {
+    request: pb::MemberListRequest,
+) -> RpcResult<pb::MemberListResponse> {
     let view = if request.linearizable {
         ctx.node.read().await?
     } else {
         ctx.node.view().await?
     };
-    Ok(MemberListResponse {
+    Ok(pb::MemberListResponse {
         header: header::bare(&ctx.node),
         members: api_members(&view.machine.members),
     })
@@ -39,18 +32,18 @@ pub(super) async fn member_list(
 /// Adds a voter or a learner, unless this could cause quorum loss. Returns the new member and all members.
 pub(super) async fn member_add(
     ctx: &Context,
-    request: MemberAddRequest,
-) -> RpcResult<MemberAddResponse> {
+    request: pb::MemberAddRequest,
+) -> RpcResult<pb::MemberAddResponse> {
     let mut urls = peer_urls(&request.peer_urls)?;
     urls.sort_unstable();
     let learner = request.is_learner;
     check_quorum(ctx, Reconfiguration::Add { learner }).await?;
     let added_at = witan_node::now_s();
-    let member = Known {
+    let member = Member {
         id: ids::member_id(&urls, "", Some(added_at)),
         peer_urls: urls.into_iter().map(str::to_owned).collect(),
         learner,
-        ..Known::default()
+        ..Member::default()
     };
     let shown = api_member(&member);
     let change = ChangeMembers {
@@ -60,7 +53,7 @@ pub(super) async fn member_add(
         ..ChangeMembers::default()
     };
     ctx.node.propose(change).await?;
-    Ok(MemberAddResponse {
+    Ok(pb::MemberAddResponse {
         header: header::bare(&ctx.node),
         member: Some(shown),
         members: members(ctx).await?,
@@ -70,14 +63,14 @@ pub(super) async fn member_add(
 /// Removes a member, unless this could cause quorum loss. Fails with `MemberNotFound` for an unknown ID.
 pub(super) async fn member_remove(
     ctx: &Context,
-    request: MemberRemoveRequest,
-) -> RpcResult<MemberRemoveResponse> {
+    request: pb::MemberRemoveRequest,
+) -> RpcResult<pb::MemberRemoveResponse> {
     let id = MemberId(request.id);
     find_member(ctx, id).await?;
     check_quorum(ctx, Reconfiguration::Remove(id)).await?;
     let change = ChangeMembers { remove: request.id, voters: true, ..ChangeMembers::default() };
     ctx.node.propose(change).await?;
-    Ok(MemberRemoveResponse {
+    Ok(pb::MemberRemoveResponse {
         header: header::bare(&ctx.node),
         members: members(ctx).await?,
     })
@@ -86,12 +79,12 @@ pub(super) async fn member_remove(
 /// Replaces a member's peer URLs. As in etcd, the URLs are not validated, except for their total length.
 pub(super) async fn member_update(
     ctx: &Context,
-    request: MemberUpdateRequest,
-) -> RpcResult<MemberUpdateResponse> {
+    request: pb::MemberUpdateRequest,
+) -> RpcResult<pb::MemberUpdateResponse> {
     check_length(&request.peer_urls)?;
     let change = UpdatePeerUrls { id: request.id, peer_urls: request.peer_urls };
     ctx.node.propose(change).await?;
-    Ok(MemberUpdateResponse {
+    Ok(pb::MemberUpdateResponse {
         header: header::bare(&ctx.node),
         members: members(ctx).await?,
     })
@@ -100,8 +93,8 @@ pub(super) async fn member_update(
 /// Promotes a learner, unless it lags behind or this could cause quorum loss. Fails with `MemberNotLearner` for a voter.
 pub(super) async fn member_promote(
     ctx: &Context,
-    request: MemberPromoteRequest,
-) -> RpcResult<MemberPromoteResponse> {
+    request: pb::MemberPromoteRequest,
+) -> RpcResult<pb::MemberPromoteResponse> {
     let id = MemberId(request.id);
     if !find_member(ctx, id).await?.learner {
         return Err(RpcError::MemberNotLearner);
@@ -114,7 +107,7 @@ pub(super) async fn member_promote(
     };
     ctx.node.propose(change).await?;
     ctx.v3_metrics.learners_promoted.inc();
-    Ok(MemberPromoteResponse {
+    Ok(pb::MemberPromoteResponse {
         header: header::bare(&ctx.node),
         members: members(ctx).await?,
     })
@@ -128,12 +121,12 @@ async fn check_quorum(ctx: &Context, change: Reconfiguration) -> RpcResult<()> {
     Ok(())
 }
 
-async fn members(ctx: &Context) -> RpcResult<Vec<Member>> {
+async fn members(ctx: &Context) -> RpcResult<Vec<pb::Member>> {
     Ok(api_members(&ctx.node.view().await?.machine.members))
 }
 
 /// Returns a member. If this member's state lacks it, reads a linearizable state, because this member can lag behind.
-async fn find_member(ctx: &Context, id: MemberId) -> RpcResult<Known> {
+async fn find_member(ctx: &Context, id: MemberId) -> RpcResult<Member> {
     let find = |members: &MemberRegistry| members.by_id.get(&id).cloned();
     if let Some(member) = find(&ctx.node.view().await?.machine.members) {
         return Ok(member);
@@ -142,12 +135,12 @@ async fn find_member(ctx: &Context, id: MemberId) -> RpcResult<Known> {
     found.ok_or(RpcError::MemberNotFound)
 }
 
-fn api_members(members: &MemberRegistry) -> Vec<Member> {
+fn api_members(members: &MemberRegistry) -> Vec<pb::Member> {
     members.by_id.values().map(api_member).collect()
 }
 
-fn api_member(member: &Known) -> Member {
-    Member {
+fn api_member(member: &Member) -> pb::Member {
+    pb::Member {
         id: member.id,
         name: member.name.clone(),
         peer_urls: member.peer_urls.clone(),
@@ -192,7 +185,7 @@ mod tests {
             states.lag();
             let ctx = context(states.node.clone());
             let mut machine = StateMachine::default();
-            let added = Known { id: 7, learner: true, ..Known::default() };
+            let added = Member { id: 7, learner: true, ..Member::default() };
             machine.members.by_id.insert(added.member_id(), added);
             for (id, expect) in [(7, Ok(true)), (8, Err(RpcError::MemberNotFound))] {
                 let mut found = Box::pin(find_member(&ctx, MemberId(id)));
