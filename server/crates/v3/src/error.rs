@@ -56,7 +56,6 @@ errors! {
     /// Too few members have started. As in etcd's server, the code is `Unknown`.
     MemberNotEnoughStarted = Unknown "etcdserver: re-configuration failed due to not enough started members";
     MemberBadUrls = InvalidArgument "etcdserver: given member URLs are invalid";
-    /// The member does not exist, or it was removed.
     MemberNotFound = NotFound "etcdserver: member not found";
     MemberNotLearner = FailedPrecondition "etcdserver: can only promote a learner member";
     LearnerNotReady = FailedPrecondition "etcdserver: can only promote a learner member which is in sync with leader";
@@ -78,9 +77,7 @@ errors! {
     /// The member was removed. This text tells etcd's clients that they can resend a write to another member.
     Removed = Unavailable "there is no connection available";
     Timeout = Unavailable "etcdserver: request timed out";
-    /// The request timed out, and the leader changed while it waited.
     TimeoutLeaderFailed = Unavailable "etcdserver: request timed out, possibly due to previous leader failure";
-    /// The request timed out, and the leader was unreachable while it waited.
     TimeoutConnectionLost = Unavailable "etcdserver: request timed out, possibly due to connection lost";
     /// The transfer did not finish within the election timeout. As in etcd's server, the code is `Unknown`.
     TimeoutLeaderTransfer = Unknown "etcdserver: request timed out, leader transfer took too long";

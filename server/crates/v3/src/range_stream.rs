@@ -80,7 +80,6 @@ fn check(request: &RangeRequest) -> Result<(), Status> {
     }
 }
 
-/// A range that is read in parts.
 #[derive(Clone)]
 struct RangeReader {
     /// The unread rest of the range, at a fixed revision.
@@ -93,7 +92,6 @@ struct RangeReader {
     header: Option<ResponseHeader>,
 }
 
-/// The result of a read step.
 enum Step {
     Message(RangeResponse),
     /// The step read keys without finding a pair.

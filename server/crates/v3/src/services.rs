@@ -25,7 +25,6 @@ use crate::error::RpcError;
 /// Metadata key of a client that requires a leader. The call fails if this member knows no leader.
 const REQUIRE_LEADER: &str = "hasleader";
 
-/// Serves all gRPC services of the dialect.
 #[derive(Clone, Debug)]
 pub(super) struct RpcService {
     pub(super) ctx: Context,
@@ -58,7 +57,6 @@ impl RpcService {
         self.ctx.of(credentials)
     }
 
-    /// Answers a unary call.
     async fn unary<Q, A>(
         &self,
         head: &Head,

@@ -39,7 +39,6 @@ pub(crate) async fn campaign(
     run_to_completion(metrics, move |gone| win_election(ctx, request, gone)).await
 }
 
-/// Puts the caller's key below the name, waits until it is the oldest, and returns it. Deletes it if the caller disconnects.
 async fn win_election(
     ctx: Context,
     request: CampaignRequest,
@@ -190,7 +189,6 @@ where
     })
 }
 
-/// The state of a stream of leaders.
 struct Observer {
     ctx: Context,
     name: Bytes,

@@ -10,7 +10,7 @@ use super::error::GatewayError;
 
 const TIMEOUT: &str = "grpc-timeout";
 
-/// When a call fails if it has not ended; `None` for a call without a limit.
+/// The time at which a call fails; `None` for a call without a timeout.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deadline(Option<Instant>);
 

@@ -175,7 +175,6 @@ fn add_enums(schemas: &mut Map<String, Value>, scope: &str, enums: &[EnumDescrip
     }
 }
 
-/// Builds the schema of a field.
 fn field_schema(field: &FieldDescriptorProto) -> Value {
     let item = match field.r#type() {
         Type::Bool => json!({ "type": "boolean" }),

@@ -122,7 +122,6 @@ async fn run(
 }
 
 enum CallState {
-    /// The call has not responded yet.
     Begun(Pin<Box<dyn Future<Output = HttpResponse>>>),
     /// The unsent rest of the response. Holds the charge for the last line until the session ends.
     Answers(BoxBody),

@@ -19,7 +19,7 @@ use super::{
 #[derive(Debug)]
 pub(super) enum ReadyResponse {
     Response(Box<WatchAnswer>),
-    /// The same response for up to a million watchers. The queue copies it when it is sent.
+    /// The same response for up to a million watchers. Each copy is created when it is sent.
     Repeated {
         answer: Box<WatchResponse>,
         recipients: Recipients,

@@ -62,7 +62,6 @@ pub(super) struct Compacted(pub(super) Revision);
 /// Why changes were not read at their recorded locations.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum UnreadLocations {
-    /// A change was compacted.
     Compacted(Compacted),
     /// A value is only on disk. The changes must be read by revision from this point on.
     OnDisk(ResumePoint),
@@ -129,7 +128,6 @@ fn is_resident(kv: &Kv, written: &KeyChange<'_>, prev_kv: bool) -> bool {
     written.is_resident() && (!prev || kv.previous_is_resident(written))
 }
 
-/// The states from which changes can be read.
 #[derive(Debug)]
 pub(super) struct HistoryStates {
     pub(super) current: Arc<Kv>,

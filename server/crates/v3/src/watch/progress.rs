@@ -14,9 +14,8 @@ pub(super) const NO_WATCHER: i64 = -1;
 /// Decides when progress notifications are due.
 #[derive(Debug, Default)]
 pub(super) struct ProgressNotifier {
-    /// Number of unanswered progress requests.
+    /// Number of progress requests without a response.
     unanswered: u32,
-    /// Whether the periodic notification is due.
     is_due: bool,
     /// The revision up to which the stream must read before the next notification.
     pub(super) wanted: Revision,

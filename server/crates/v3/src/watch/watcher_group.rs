@@ -4,7 +4,6 @@ use std::{collections::BTreeSet, ops::Bound};
 
 use witan_node::WatchRange;
 
-/// The watchers of one range in a stream.
 #[derive(Debug)]
 pub(super) struct WatcherGroup {
     pub(super) span: WatchRange,
@@ -36,7 +35,7 @@ impl WatcherGroup {
         }
     }
 
-    /// Appends the ids of the group's watchers to `ids`.
+    /// Appends the IDs of the group's watchers to `ids`.
     pub(super) fn add_to(&self, ids: &mut Vec<i64>) {
         match &self.members {
             WatcherIds::One(one) => ids.push(*one),

@@ -125,7 +125,6 @@ pub(super) fn unescape(raw: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out.into_bytes())
 }
 
-/// Builds an encoded protobuf message.
 #[derive(Debug, Default)]
 pub(super) struct MessageWriter(Vec<u8>);
 
