@@ -73,7 +73,7 @@ impl Backups {
 
     /// Returns the stream that reconciles the backups and schedules of one namespace (`None` for all).
     pub(crate) fn stream(self: Arc<Self>, namespace: Option<&str>) -> BoxStream<'static, ()> {
-        let client = &self.client;
+        let (client, metrics) = (&self.client, &self.metrics);
         let jobs = passes::related::<Job, EtcdBackup>(client, namespace, passes::ours(), |job| {
             let mut owners = job.owner_references().iter();
             let backup = owners.find(|owner| owner.kind == EtcdBackup::kind(&()))?;
@@ -84,9 +84,11 @@ impl Backups {
             passes::related::<EtcdBackup, EtcdBackupSchedule>(client, namespace, any, |backup| {
                 backup.labels().get(SCHEDULE)
             });
-        let (_, backups) = passes::run::<EtcdBackup>(self.clone(), client, namespace, [jobs]);
+        let this = self.clone();
+        let (_, backups) = passes::run::<EtcdBackup>(this, client, metrics, namespace, [jobs]);
+        let this = self.clone();
         let (_, schedules) =
-            passes::run::<EtcdBackupSchedule>(self.clone(), client, namespace, [created]);
+            passes::run::<EtcdBackupSchedule>(this, client, metrics, namespace, [created]);
         stream::select(backups, schedules).boxed()
     }
 
@@ -358,10 +360,6 @@ impl Passes<EtcdBackup> for Backups {
     fn retry(&self, _: &str, _: &str) -> Duration {
         RETRY
     }
-
-    fn watch_failed(&self, kind: &str) {
-        self.metrics.watch_failed(kind);
-    }
 }
 
 impl Passes<EtcdBackupSchedule> for Backups {
@@ -377,10 +375,6 @@ impl Passes<EtcdBackupSchedule> for Backups {
 
     fn forget(&self, namespace: &str, name: &str) {
         self.metrics.forget_schedule(namespace, name);
-    }
-
-    fn watch_failed(&self, kind: &str) {
-        self.metrics.watch_failed(kind);
     }
 }
 

@@ -59,7 +59,7 @@ pub(crate) fn watch<M: Members>(
     operator: Arc<Operator<M>>,
     namespace: Option<&str>,
 ) -> ((Store<DynamicObject>, Store<Pod>), BoxStream<'static, ()>) {
-    let client = operator.client.clone();
+    let (client, metrics) = (operator.client.clone(), operator.metrics.clone());
     let (pods, of_pods) = passes::parts(&client, namespace);
     let (claims, of_claims) = passes::parts(&client, namespace);
     let (services, of_services) = passes::parts(&client, namespace);
@@ -67,7 +67,8 @@ pub(crate) fn watch<M: Members>(
     let others = [of_pods, of_claims, of_services, of_budgets];
     let stores = Stores { pods: pods.clone(), claims, services, budgets };
     let scope = Arc::new(Scope { operator, stores });
-    let (clusters, passes) = passes::run::<EtcdCluster>(scope, &client, namespace, others);
+    let (clusters, passes) =
+        passes::run::<EtcdCluster>(scope, &client, &metrics, namespace, others);
     ((clusters, pods), passes)
 }
 
@@ -106,10 +107,6 @@ impl<M: Members> Passes<EtcdCluster> for Scope<M> {
         self.operator.rollouts.forget(&cluster);
         self.operator.metrics.forget_cluster(namespace, name);
         self.operator.tried.forget(namespace, name);
-    }
-
-    fn watch_failed(&self, kind: &str) {
-        self.operator.metrics.watch_failed(kind);
     }
 }
 

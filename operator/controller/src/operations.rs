@@ -65,8 +65,8 @@ impl<M: Members> Operations<M> {
 
     /// Returns the stream that reconciles the operations of one namespace (`None` for all).
     pub(crate) fn stream(self: Arc<Self>, namespace: Option<&str>) -> BoxStream<'static, ()> {
-        let (_, passes) = passes::run(self.clone(), &self.operator.client, namespace, []);
-        passes
+        let (client, metrics) = (&self.operator.client, &self.operator.metrics);
+        passes::run(self.clone(), client, metrics, namespace, []).1
     }
 
     /// Advances an operation by one step and deletes it when it expires.
@@ -474,10 +474,6 @@ impl<M: Members> Passes<EtcdOperation> for Operations<M> {
 
     fn retry(&self, _: &str, _: &str) -> Duration {
         RETRY
-    }
-
-    fn watch_failed(&self, kind: &str) {
-        self.operator.metrics.watch_failed(kind);
     }
 }
 

@@ -9,7 +9,6 @@ use futures_util::{
     future::BoxFuture,
     stream::{self, BoxStream},
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Client, ResourceExt as _,
     api::{ApiResource, DynamicObject},
@@ -25,6 +24,7 @@ use witan_crd::{CLUSTER, EtcdCluster, Object};
 use crate::{
     act::ActError,
     api_server::{ApiFailure, kind_of, readable},
+    metrics::Metrics,
     resources::{MANAGER, ResourceError},
 };
 
@@ -63,9 +63,6 @@ pub(crate) trait Passes<K>: Send + Sync + 'static {
 
     /// Drops the state of a deleted object.
     fn forget(&self, _namespace: &str, _name: &str) {}
-
-    /// Counts a failed watch. `kind` is the kind of the objects that the passes reconcile.
-    fn watch_failed(&self, kind: &str);
 }
 
 /// A stream of requests for passes over the objects of one kind.
@@ -73,24 +70,21 @@ pub(crate) type Requests =
     BoxStream<'static, Result<ReconcileRequest<DynamicObject>, watcher::Error>>;
 
 type Pass = BoxFuture<'static, Result<Action, PassError>>;
-/// Drops the state of a deleted object, given its namespace and name.
-type Forget = Box<dyn Fn(&str, &str) + Send>;
-/// Counts a failed watch.
-type WatchFailed = Box<dyn Fn() + Send>;
 
 /// Runs passes over the objects of a kind in a namespace (`None` for all): when an object changes, and for each request of
 /// `others`. Forgets objects that this release cannot parse. Returns the store of the objects and the stream of passes.
 pub(crate) fn run<K: Object>(
     work: Arc<impl Passes<K>>,
     client: &Client,
+    metrics: &Arc<Metrics>,
     namespace: Option<&str>,
     others: impl IntoIterator<Item = Requests>,
 ) -> (Store<DynamicObject>, BoxStream<'static, ()>) {
     let kind = kind_of::<K>();
     let (store, own) = objects(client, namespace, kind.clone());
     let queue = stream::select_all([own].into_iter().chain(others)).boxed();
-    let (passes, retries, watches) = (work.clone(), work.clone(), work.clone());
-    let pass = move |object: Arc<DynamicObject>| -> Pass {
+    let (passes, retries, metrics) = (work.clone(), work.clone(), metrics.clone());
+    let pass = move |object: Arc<DynamicObject>, _: Arc<()>| -> Pass {
         let passes = passes.clone();
         Box::pin(async move {
             match readable::<K>(&object) {
@@ -104,12 +98,9 @@ pub(crate) fn run<K: Object>(
             }
         })
     };
-    let retry = move |of: &ObjectMeta| {
-        let (namespace, name) = (of.namespace.as_deref(), of.name.as_deref());
-        retries.retry(namespace.unwrap_or_default(), name.unwrap_or_default())
-    };
+    let retry = move |namespace: &str, name: &str| retries.retry(namespace, name);
     let forget = move |namespace: &str, name: &str| work.forget(namespace, name);
-    let watch_failed = move || watches.watch_failed(&kind.kind);
+    let watch_failed = move || metrics.watch_failed(&kind.kind);
     let passes = apply(
         store.clone(),
         queue,
@@ -126,19 +117,18 @@ pub(crate) fn run<K: Object>(
 fn apply(
     store: Store<DynamicObject>,
     queue: Requests,
-    pass: Box<dyn Fn(Arc<DynamicObject>) -> Pass + Send>,
-    retry: Box<dyn Fn(&ObjectMeta) -> Duration + Send + Sync>,
-    forget: Forget,
-    watch_failed: WatchFailed,
+    pass: Box<dyn Fn(Arc<DynamicObject>, Arc<()>) -> Pass + Send>,
+    retry: Box<dyn Fn(&str, &str) -> Duration + Send + Sync>,
+    forget: Box<dyn Fn(&str, &str) + Send>,
+    watch_failed: Box<dyn Fn() + Send>,
 ) -> impl Stream<Item = ()> + Send {
     let failed = move |object: Arc<DynamicObject>, error: &PassError, _: Arc<()>| {
-        let delay = retry(&object.metadata);
         let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        let delay = retry(&namespace, &name);
         let kind = object.types.as_ref().map(|types| &*types.kind);
         tracing::warn!(namespace, name, kind, %error, delay_ms = delay.as_millis(), "pass failed; retrying after delay_ms");
         Action::requeue(delay)
     };
-    let pass = move |object, _: Arc<()>| pass(object);
     let passes = applier(pass, failed, Arc::new(()), store, queue, Config::default());
     passes.map(move |outcome| match outcome {
         Ok(_) | Err(controller::Error::ReconcilerFailed(..)) => {}
