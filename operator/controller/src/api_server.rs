@@ -114,6 +114,24 @@ pub(crate) async fn create<K: Object>(
     typed(&api.create(params, &object).await?)
 }
 
+/// Creates an object unless an object with its name exists; then returns `None`. The inner error is the API server's refusal.
+pub(crate) async fn create_missing<K: Object>(
+    client: &Client,
+    namespace: &str,
+    object: &K,
+    what: &'static str,
+) -> Result<Result<Option<K>, String>, ApiFailure> {
+    match create(client, namespace, &PostParams::default(), object).await {
+        Ok(created) => Ok(Ok(Some(created))),
+        // The code 409 is ambiguous: a conflicting update of a quota also returns it.
+        Err(kube::Error::Api(refusal)) if refusal.reason == "AlreadyExists" => Ok(Ok(None)),
+        Err(kube::Error::Api(refusal)) if [400, 403, 422].contains(&refusal.code) => Ok(Err(
+            format!("the API server refuses to {what}: {}", refusal.message),
+        )),
+        Err(error) => Err(cannot(what)(error)),
+    }
+}
+
 /// Deletes exactly this object, identified by its uid. Succeeds if the object is already deleted or replaced.
 pub(crate) async fn delete<K: Object>(
     client: &Client,

@@ -22,7 +22,7 @@ use k8s_openapi::{
 };
 use kube::{
     Client, Resource as _, ResourceExt as _,
-    api::{ListParams, ObjectMeta, PostParams},
+    api::{ListParams, ObjectMeta},
     runtime::{controller::Action, events::Recorder, watcher},
 };
 use tokio::sync::Mutex;
@@ -33,7 +33,7 @@ use witan_plan::model::Notice;
 
 use crate::{
     announce,
-    api_server::{cannot, create, delete, get, list, list_readable, write_status},
+    api_server::{create_missing, delete, get, list, list_readable, write_status},
     metrics::Metrics,
     operator::Operator,
     options::Environment,
@@ -163,12 +163,9 @@ impl Backups {
                 "waiting for EtcdBackup {other}: only one backup of a cluster runs at a time"
             )));
         }
-        let created = create(&self.client, namespace, &PostParams::default(), &wanted).await;
-        if already_exists(&created) {
-            // An earlier pass has created the job, and the next pass reads it.
-            return Ok(Ok(wanted));
-        }
-        Ok(refused("job", created).map_err(cannot("create the job"))?)
+        let created = create_missing(&self.client, namespace, &wanted, "create the job").await?;
+        // The next pass reads a job that an earlier pass has created.
+        Ok(created.map(|job| job.unwrap_or(wanted)))
     }
 
     /// Reads a cluster. If it does not exist, the inner error is the message for the user.
@@ -302,17 +299,13 @@ impl Backups {
     ) -> Result<Result<String, String>, PassError> {
         let backup = scheduled(schedule, time);
         let (namespace, name) = (backup.namespace().unwrap_or_default(), backup.name_any());
-        let params = PostParams::default();
-        let created = create(&self.client, &namespace, &params, &backup).await;
-        if already_exists(&created) {
-            return Ok(Ok(name));
-        }
-        let created = refused("EtcdBackup", created).map_err(cannot("create an EtcdBackup"))?;
-        Ok(created.map(|_| {
+        let what = "create an EtcdBackup";
+        let created = create_missing(&self.client, &namespace, &backup, what).await?;
+        if let Ok(Some(_)) = created {
             let schedule = schedule.name_any();
             tracing::info!(namespace, schedule, backup = name, "created an EtcdBackup");
-            name
-        }))
+        }
+        Ok(created.map(|_| name))
     }
 
     /// Reconciles the pod that stores the changes of a schedule and adds its progress to the status.
@@ -375,24 +368,6 @@ impl Passes<EtcdBackupSchedule> for Backups {
 
     fn forget(&self, namespace: &str, name: &str) {
         self.metrics.forget_schedule(namespace, name);
-    }
-}
-
-/// Returns whether an object with the name existed. A 409 alone is ambiguous: a conflicting quota update also returns it.
-fn already_exists<K>(created: &Result<K, kube::Error>) -> bool {
-    matches!(created, Err(kube::Error::Api(refusal)) if refusal.reason == "AlreadyExists")
-}
-
-/// Converts the API server's refusal to create an object to an inner error. `kind` names the object in the message.
-pub(crate) fn refused<K>(
-    kind: &str,
-    created: Result<K, kube::Error>,
-) -> Result<Result<K, String>, kube::Error> {
-    match created {
-        Err(kube::Error::Api(refusal)) if [400, 403, 422].contains(&refusal.code) => Ok(Err(
-            format!("the API server refuses the {kind}: {}", refusal.message),
-        )),
-        created => created.map(Ok),
     }
 }
 

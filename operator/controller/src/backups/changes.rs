@@ -7,14 +7,14 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
     jiff::{SignedDuration, Timestamp},
 };
-use kube::{ResourceExt as _, api::PostParams};
+use kube::ResourceExt as _;
 use witan_api::backup::{ChangesGap, ChangesStatus};
 use witan_crd::{BackupChanges, BackupChangesStatus, EtcdBackupSchedule, pod_phase};
 use witan_members::page;
 
-use super::{Backups, already_exists, progress, refused, scheduled};
+use super::{Backups, progress, scheduled};
 use crate::{
-    api_server::{cannot, create, delete, list},
+    api_server::{create_missing, delete, list},
     passes::PassError,
     report::{self, ConditionState},
     resources::{CHANGES, Cluster, STATUS_PORT, changes_pod, is_current, is_owned},
@@ -83,16 +83,14 @@ impl Backups {
         };
         // Wait until a terminating pod is gone. Otherwise, two pods would store the same changes.
         if pods.is_empty() {
-            let params = PostParams::default();
-            let created = create(&self.client, &namespace, &params, &wanted).await;
-            let trouble = match already_exists(&created) {
-                true => Some(format!(
+            let what = "create the pod that stores changes";
+            let trouble = match create_missing(&self.client, &namespace, &wanted, what).await? {
+                Ok(Some(_)) => None,
+                Ok(None) => Some(format!(
                     "another pod has the name {}: the pod that stores changes is created when that pod is gone; if its node is permanently lost, force-delete it",
                     wanted.name_any()
                 )),
-                false => refused("pod", created)
-                    .map_err(cannot("create the pod that stores changes"))?
-                    .err(),
+                Err(refusal) => Some(refusal),
             };
             return Ok(Some(Seen { answer: None, trouble }));
         }

@@ -1,7 +1,7 @@
 //! Checks a backup before members are stopped for it and writes the record of the restore.
 
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
-use kube::{ResourceExt as _, api::PostParams, runtime::controller::Action};
+use kube::{ResourceExt as _, runtime::controller::Action};
 use witan_crd::{EtcdOperation, RestoreStatus};
 use witan_members::Members;
 
@@ -10,8 +10,8 @@ use super::{
     restoring,
 };
 use crate::{
-    api_server::{cannot, create, get, list, write_status},
-    backups::{progress as jobs, refused},
+    api_server::{create_missing, get, list, write_status},
+    backups::progress as jobs,
     passes::PassError,
     resources::{OPERATION, check, check_name, is_owned},
     warnings,
@@ -39,16 +39,9 @@ impl<M: Members> Operations<M> {
         let found = get::<Job>(client, &cluster.namespace, &name, what).await?;
         let Some(job) = found.filter(|job| is_owned(job, operation.uid().as_deref())) else {
             let wanted = check(cluster, operation, &source)?;
-            let params = PostParams::default();
-            let created = match create(client, &cluster.namespace, &params, &wanted).await {
-                // An earlier pass created the job.
-                Err(kube::Error::Api(refusal)) if refusal.code == 409 => Ok(()),
-                created => refused("job of the check", created)
-                    .map_err(cannot("create the job of the check"))?
-                    .map(drop),
-            };
-            return match created {
-                Ok(()) => self.watch(operation, CHECKS.to_owned()).await,
+            let what = "create the job of the check";
+            return match create_missing(client, &cluster.namespace, &wanted, what).await? {
+                Ok(_) => self.watch(operation, CHECKS.to_owned()).await,
                 Err(text) => self.end(operation, Some(cluster.resource), Err(text)).await,
             };
         };
