@@ -24,43 +24,35 @@ pub(super) fn choose(
     answers: &[Answer],
     known: &BTreeSet<Ordinal>,
 ) -> Option<Membership> {
-    let reports: Vec<(&str, &Report)> = answers
-        .iter()
-        .filter_map(|answer| Some((answer.member.as_str(), answer.report.as_ref().ok()?)))
-        .collect();
-    let rank = |report: &Report| {
-        (
-            report.linearizable,
-            report.leader_id == report.member_id,
-            report.raft_applied_index,
-        )
-    };
-    let (_, best) = reports.iter().max_by_key(|(_, report)| rank(report))?;
-    let ordinals = ordinals(cluster, &best.members, &reports, known);
-    let mut members: Vec<MemberSeen> = best
-        .members
-        .iter()
-        .map(|entry| {
-            let ordinal = ordinals.get(&entry.id).copied();
-            let elsewhere = ordinal != cluster.ordinal_of_urls(&entry.peer_urls);
-            MemberSeen {
-                ordinal,
-                foreign_address: ordinal.is_some() && elsewhere,
-                ..member(entry, best, &reports)
-            }
-        })
-        .collect();
+    let answered = answers.iter().filter_map(|answer| {
+        let report = answer.report.as_ref().ok()?;
+        Some((cluster.resource.ordinal(&answer.member), report))
+    });
+    let answered: Vec<(Option<Ordinal>, &Report)> = answered.collect();
+    let reports: Vec<&Report> = answered.iter().map(|(_, report)| *report).collect();
+    let best = *reports.iter().max_by_key(|report| {
+        let leads = report.leader_id == report.member_id;
+        (report.linearizable, leads, report.raft_applied_index)
+    })?;
+    let ordinals = ordinals(cluster, &best.members, &answered, known);
+    let members = best.members.iter().map(|entry| {
+        let ordinal = ordinals.get(&entry.id).copied();
+        let elsewhere = ordinal != cluster.ordinal_of_urls(&entry.peer_urls);
+        MemberSeen {
+            ordinal,
+            foreign_address: ordinal.is_some() && elsewhere,
+            ..member(entry, best, &reports)
+        }
+    });
+    let mut members: Vec<MemberSeen> = members.collect();
     members.sort_by_key(|member| member.id);
-    let of_pods = reports
-        .iter()
-        .filter_map(|(pod, report)| Some((cluster.resource.ordinal(pod)?, *report)));
-    let told = of_pods.clone().map(|(ordinal, report)| {
-        let forked = contradicts(best, report);
-        (ordinal, ClusterReport { forked, ..cluster_report(report) })
+    let of_pods = answered.iter().filter_map(|(ordinal, report)| {
+        let report = cluster_report(best, report);
+        Some(((*ordinal)?, report))
     });
     Some(Membership {
         cluster_id: best.cluster_id,
-        reports: told.collect(),
+        reports: of_pods.collect(),
         listed_by_others: listed_by_others(cluster, best, &reports),
         linearizable: best.linearizable,
         leader: Some(best.leader_id).filter(|id| *id != 0 && best.linearizable),
@@ -72,9 +64,10 @@ pub(super) fn choose(
 }
 
 /// Returns the feature level of the cluster of `best`: the highest that one of its members reports.
-fn level(best: &Report, reports: &[(&str, &Report)]) -> Option<u32> {
-    let same = reports.iter().map(|(_, report)| *report);
-    let same = same.filter(|report| report.cluster_id == best.cluster_id);
+fn level(best: &Report, reports: &[&Report]) -> Option<u32> {
+    let same = reports
+        .iter()
+        .filter(|report| report.cluster_id == best.cluster_id);
     same.filter_map(|report| report.running.cluster_level).max()
 }
 
@@ -86,12 +79,13 @@ fn lists(report: &Report, id: MemberId) -> bool {
 fn listed_by_others(
     cluster: &Cluster<'_>,
     best: &Report,
-    reports: &[(&str, &Report)],
+    reports: &[&Report],
 ) -> BTreeSet<Ordinal> {
-    let same = reports.iter().map(|(_, report)| *report);
-    let same = same.filter(|report| report.cluster_id == best.cluster_id);
-    let knows = |report: &&Report| lists(best, report.member_id) || !may_precede(report, best);
-    let entries = same.filter(knows).flat_map(|report| &report.members);
+    let informed = reports.iter().filter(|report| {
+        let knows = lists(best, report.member_id) || !may_precede(report, best);
+        report.cluster_id == best.cluster_id && knows
+    });
+    let entries = informed.flat_map(|report| &report.members);
     let unknown = entries.filter(|entry| !lists(best, entry.id));
     let ordinals = unknown.filter_map(|entry| {
         let named = cluster.resource.ordinal(&entry.name);
@@ -119,14 +113,14 @@ fn contradicts(one: &Report, other: &Report) -> bool {
     one.cluster_id == other.cluster_id && led(one) && led(other) && !agree
 }
 
-/// Summarizes a member's report about its cluster. The caller sets `forked`.
-fn cluster_report(report: &Report) -> ClusterReport {
+/// Summarizes a member's report about its cluster.
+fn cluster_report(best: &Report, report: &Report) -> ClusterReport {
     let last = report.raft_index.max(report.raft_applied_index);
     let stored = last > FIRST_INDEX || report.revision > FIRST_REVISION;
     ClusterReport {
         cluster_id: report.cluster_id,
         members: report.members.len(),
-        forked: false,
+        forked: contradicts(best, report),
         blank: !stored && !report.linearizable,
     }
 }
@@ -137,17 +131,13 @@ fn cluster_report(report: &Report) -> ClusterReport {
 fn ordinals(
     cluster: &Cluster<'_>,
     members: &[Member],
-    reports: &[(&str, &Report)],
+    answered: &[(Option<Ordinal>, &Report)],
     known: &BTreeSet<Ordinal>,
 ) -> BTreeMap<MemberId, Ordinal> {
-    let answered = reports
-        .iter()
-        .map(|(pod, report)| (report.member_id, cluster.resource.ordinal(pod)));
-    let before = cluster
-        .resource
-        .status
-        .iter()
-        .flat_map(|status| &status.members);
+    let answered = answered.iter();
+    let answered = answered.map(|(ordinal, report)| (report.member_id, *ordinal));
+    let status = cluster.resource.status.iter();
+    let before = status.flat_map(|status| &status.members);
     let before = before.filter_map(|member| {
         let id = MemberId::from_str_radix(member.id.as_deref()?, 16).ok()?;
         Some((id, Ordinal::try_from(member.ordinal?).ok()))
@@ -186,15 +176,9 @@ pub(super) fn users(answers: &[Answer]) -> Option<bool> {
 
 /// Combines a member's entry in the list with its own report and with the alarms that any member reports about it. The member
 /// is healthy if it knows a leader in this list and has no CORRUPT alarm.
-fn member(entry: &Member, best: &Report, reports: &[(&str, &Report)]) -> MemberSeen {
-    let own = reports
-        .iter()
-        .map(|(_, report)| *report)
-        .find(|report| report.member_id == entry.id);
-    let raised = |kind| {
-        let mut alarms = reports.iter().flat_map(|(_, report)| &report.alarms);
-        alarms.any(|alarm| alarm.member_id == entry.id && alarm.alarm() == kind)
-    };
+fn member(entry: &Member, best: &Report, reports: &[&Report]) -> MemberSeen {
+    let own = reports.iter().find(|report| report.member_id == entry.id);
+    let raised = |alarm_type| ids_with(alarm_type, reports).contains(&entry.id);
     let corrupt = raised(AlarmType::Corrupt);
     MemberSeen {
         id: entry.id,
@@ -220,7 +204,7 @@ fn member(entry: &Member, best: &Report, reports: &[(&str, &Report)]) -> MemberS
 
 /// Returns the ids of removed members that still have the CORRUPT alarm. Omits two alarms that protect the entire cluster. The
 /// alarm with id 0 stops writes because no majority agrees. The fence of a cut-over also raises NOSPACE for its id.
-fn stale_corrupt(members: &[MemberSeen], reports: &[(&str, &Report)]) -> Vec<u64> {
+fn stale_corrupt(members: &[MemberSeen], reports: &[&Report]) -> Vec<u64> {
     let fenced = ids_with(AlarmType::Nospace, reports);
     let mut stale = ids_with(AlarmType::Corrupt, reports);
     stale.retain(|id| *id != 0 && !fenced.contains(id));
@@ -229,13 +213,10 @@ fn stale_corrupt(members: &[MemberSeen], reports: &[(&str, &Report)]) -> Vec<u64
 }
 
 /// Returns the ids that have an alarm of this type, whether they belong to members or not.
-fn ids_with(alarm_type: AlarmType, reports: &[(&str, &Report)]) -> BTreeSet<u64> {
-    reports
-        .iter()
-        .flat_map(|(_, report)| &report.alarms)
-        .filter(|alarm| alarm.alarm() == alarm_type)
-        .map(|alarm| alarm.member_id)
-        .collect()
+fn ids_with(alarm_type: AlarmType, reports: &[&Report]) -> BTreeSet<u64> {
+    let alarms = reports.iter().flat_map(|report| &report.alarms);
+    let raised = alarms.filter(|alarm| alarm.alarm() == alarm_type);
+    raised.map(|alarm| alarm.member_id).collect()
 }
 
 #[cfg(test)]
@@ -430,7 +411,7 @@ mod tests {
             panic!("a report");
         };
         let fresh = Report { raft_index: 1, raft_applied_index: 1, ..fresh };
-        assert!(cluster_report(&fresh).blank);
+        assert!(cluster_report(&fresh, &fresh).blank);
         for report in [
             Report { raft_index: 2, ..fresh.clone() },
             Report { raft_applied_index: 2, ..fresh.clone() },
@@ -439,7 +420,7 @@ mod tests {
             // A quorum has begun to serve since the member's status was read.
             Report { linearizable: true, ..fresh },
         ] {
-            assert!(!cluster_report(&report).blank, "{report:?}");
+            assert!(!cluster_report(&fresh, &report).blank, "{report:?}");
         }
     }
 

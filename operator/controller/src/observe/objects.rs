@@ -72,7 +72,11 @@ impl Objects {
         )?;
         let listed: BTreeSet<String> = claims.iter().map(|claim| claim.name_any()).collect();
         let mounted = pods.iter().filter_map(|pod| mounted_claim(cluster, pod));
-        let named: BTreeSet<String> = mounted.chain(claims_of_members(cluster)).collect();
+        // A claim without labels may have no pod that mounts it.
+        let is_durable = cluster.spec().is_durable();
+        let of_members = taken::known_ordinals(cluster).filter(|_| is_durable);
+        let of_members = of_members.map(|ordinal| cluster.claim(ordinal));
+        let named: BTreeSet<String> = mounted.chain(of_members).collect();
         let unlisted = named.into_iter().filter(|name| !listed.contains(name));
         let unlisted = try_join_all(unlisted.map(async |name| {
             let what = "read the claim of a member by its name";
@@ -81,7 +85,8 @@ impl Objects {
         let unlisted = unlisted.await?.into_iter().flatten().map(Arc::new);
         let claims = claims.into_iter().chain(unlisted).collect();
         let mut all = Self::new(cluster, pods, claims, services, budgets);
-        let taken = taken::find_taken_names(client, cluster, &all).await?;
+        let missing = taken::missing(cluster, &all);
+        let taken = taken::find_taken_names(client, cluster, missing).await?;
         all.taken.extend(taken);
         Ok(all)
     }
@@ -92,7 +97,8 @@ impl Objects {
         client: &Client,
         cluster: &Cluster<'_>,
     ) -> Result<(), ApiFailure> {
-        let taken = taken::find_taken_names_of_restore(client, cluster, self).await?;
+        let missing = taken::missing_in_restore(cluster, self);
+        let taken = taken::find_taken_names(client, cluster, missing).await?;
         self.taken.extend(taken);
         Ok(())
     }
@@ -192,15 +198,6 @@ fn mounted_claim(cluster: &Cluster<'_>, pod: &Pod) -> Option<String> {
     let mut claims = volumes.filter_map(|volume| volume.persistent_volume_claim.as_ref());
     let mounts = claims.any(|claim| claim.claim_name == wanted);
     (mounts && resources::is_owned(pod, Some(&cluster.uid))).then_some(wanted)
-}
-
-/// Returns the names of the claims of all members in the status. A claim without labels may have no pod that mounts it.
-fn claims_of_members(cluster: &Cluster<'_>) -> impl Iterator<Item = String> {
-    let status = cluster.resource.status.iter();
-    let status = status.filter(move |_| cluster.spec().is_durable());
-    let members = status.flat_map(|status| &status.members);
-    let ordinals = members.filter_map(|member| Ordinal::try_from(member.ordinal?).ok());
-    ordinals.map(move |ordinal| cluster.claim(ordinal))
 }
 
 fn is_part<K: Resource>(object: &K, cluster: &Cluster<'_>) -> bool {

@@ -19,26 +19,8 @@ use crate::{
 /// Number of ordinals above the wanted ones to look up while a wanted one is free, because a new member may get one of them.
 const SPARE_ORDINALS: Ordinal = 2;
 
-/// Looks up the names of the cluster's missing objects. Returns the parts whose names are taken, with their holders.
+/// Looks up the names of `parts`. Returns the parts whose names are taken, with their holders.
 pub(super) async fn find_taken_names(
-    client: &Client,
-    cluster: &Cluster<'_>,
-    objects: &Objects,
-) -> Result<BTreeMap<Part, Holder>, ApiFailure> {
-    look_up(client, cluster, missing(cluster, objects)).await
-}
-
-/// Looks up the names that an in-place restore, or its undo, needs once it has stopped all members. These are the names of
-/// missing members and of the members after the last ordinal.
-pub(super) async fn find_taken_names_of_restore(
-    client: &Client,
-    cluster: &Cluster<'_>,
-    objects: &Objects,
-) -> Result<BTreeMap<Part, Holder>, ApiFailure> {
-    look_up(client, cluster, missing_in_restore(cluster, objects)).await
-}
-
-async fn look_up(
     client: &Client,
     cluster: &Cluster<'_>,
     parts: Vec<Part>,
@@ -64,15 +46,13 @@ async fn look_up(
 }
 
 /// Returns the parts that the cluster may need and that were not found by label.
-fn missing(cluster: &Cluster<'_>, objects: &Objects) -> Vec<Part> {
+pub(super) fn missing(cluster: &Cluster<'_>, objects: &Objects) -> Vec<Part> {
     let services = [
         (Part::ClientService, cluster.resource.client_service()),
         (Part::PeerService, cluster.resource.peer_service()),
     ];
-    let services = services
-        .into_iter()
-        .filter(|(_, name)| !objects.services.contains_key(name))
-        .map(|(part, _)| part);
+    let services = services.into_iter();
+    let services = services.filter(|(_, name)| !objects.services.contains_key(name));
     let budget = objects.budget.is_none().then_some(Part::Budget);
     let wanted = wanted(cluster);
     let durable = cluster.spec().is_durable();
@@ -85,19 +65,23 @@ fn missing(cluster: &Cluster<'_>, objects: &Objects) -> Vec<Part> {
         0
     };
     // Replaced members have higher ordinals.
-    let known = cluster
-        .resource
-        .status
-        .iter()
-        .flat_map(|status| &status.members);
-    let known = known.filter_map(|member| Ordinal::try_from(member.ordinal?).ok());
+    let known = known_ordinals(cluster);
     let of_members = missing_members(cluster, objects, (0..last).chain(known).collect());
-    let others = services.chain(budget);
+    let others = services.map(|(part, _)| part).chain(budget);
     let others = others.filter(|part| !objects.taken.contains_key(part));
     others.chain(of_members).collect()
 }
 
-fn missing_in_restore(cluster: &Cluster<'_>, objects: &Objects) -> Vec<Part> {
+/// Returns the ordinals of all members in the status.
+pub(super) fn known_ordinals(cluster: &Cluster<'_>) -> impl Iterator<Item = Ordinal> {
+    let status = cluster.resource.status.iter();
+    let members = status.flat_map(|status| &status.members);
+    members.filter_map(|member| Ordinal::try_from(member.ordinal?).ok())
+}
+
+/// Returns the parts of missing members and of the members after the last ordinal. An in-place restore, or its undo, needs their
+/// names once it has stopped all members.
+pub(super) fn missing_in_restore(cluster: &Cluster<'_>, objects: &Objects) -> Vec<Part> {
     let next = objects.ordinals().last().map_or(0, |last| last + 1);
     let new = next..next + cluster.spec().members();
     let ordinals = (0..wanted(cluster) + SPARE_ORDINALS).chain(new);
