@@ -35,6 +35,7 @@ use crate::{
 };
 use compare::{Compared, compare, verdict};
 use decide::{Next, Start, advance, begin};
+use once::Refusal;
 use record::{conditions, described, first, member_to_replace, now, phase, was_replaced};
 
 /// How often a running operation is checked.
@@ -46,7 +47,6 @@ const RETRY: Duration = Duration::from_secs(5);
 const PASS_LONGEST: Duration = Duration::from_secs(120);
 /// Seconds for which a finished operation is kept by default, unless it is destructive.
 const TTL_DEFAULT_S: i64 = 24 * 3600;
-const FAILED: &str = "Failed";
 const LATER_PHASE: &str =
     "ignoring an EtcdOperation in a phase that only a later release of the operator knows";
 const LATER_RECORD: &str = "is known only to a later release of the operator; upgrade the operator";
@@ -103,14 +103,12 @@ impl<M: Members> Operations<M> {
                 false => self.refuse_or_hold(operation, &cluster, text).await,
             };
         }
-        if runs && let Some(text) = deadline::exceeded(operation, &cluster) {
-            let (status, reason) = (described(operation), "DeadlineExceeded");
-            return self
-                .end_as(operation, Some(&cluster), status, Err(text), reason)
-                .await;
-        }
-        if !runs && let Some(refusal) = once::refused(operation, &cluster, Timestamp::now()) {
-            return self.refuse(operation, Some(&cluster), refusal).await;
+        let refusal = match runs {
+            true => deadline::exceeded(operation, &cluster),
+            false => once::refused(operation, &cluster, Timestamp::now()),
+        };
+        if let Some(refusal) = refusal {
+            return self.end(operation, Some(&cluster), Err(refusal)).await;
         }
         // An operation behind another one does not query the members.
         if !runs && let Some(why) = self.ahead(operation).await? {
@@ -163,7 +161,7 @@ impl<M: Members> Operations<M> {
             return self.end(operation, None, Err(text)).await;
         }
         if let Some(refusal) = once::is_late(operation, Timestamp::now()) {
-            return self.refuse(operation, None, refusal).await;
+            return self.end(operation, None, Err(refusal)).await;
         }
         let namespace = operation.namespace().unwrap_or_default();
         let text = format!("EtcdCluster {name} does not exist in namespace {namespace}");
@@ -258,23 +256,20 @@ impl<M: Members> Operations<M> {
     /// Compares the keys of all members and ends the operation with the result. After a restore, silent members are retried.
     async fn compare(&self, at: &At<'_>) -> Result<Action, PassError> {
         let restored = restore::recorded(at.operation, at.cluster);
+        let cluster = Some(at.cluster.resource);
         match self.hashes(at).await {
             Compared::Again(why) => self.watch(at.operation, why).await,
             Compared::Silent(why) if restored.is_some() => self.watch(at.operation, why).await,
-            Compared::Silent(why) => {
-                self.end(at.operation, Some(at.cluster.resource), Err(why))
-                    .await
-            }
+            Compared::Silent(why) => self.end(at.operation, cluster, Err(why)).await,
             Compared::Hashes(revision, hashes) => {
                 let mut result = verdict(revision, &hashes);
                 if let Some(restored) = restored {
                     result = restore::result(restored, &at.cluster.namespace, result);
                 }
-                let mut status = described(at.operation);
+                let mut operation = at.operation.clone();
+                let status = operation.status.get_or_insert_default();
                 (status.revision, status.hashes) = (Some(revision), hashes);
-                let cluster = Some(at.cluster.resource);
-                self.end_as(at.operation, cluster, status, result, FAILED)
-                    .await
+                self.end(&operation, cluster, result).await
             }
         }
     }
@@ -311,18 +306,6 @@ impl<M: Members> Operations<M> {
         self.end(operation, Some(cluster), Err(text)).await
     }
 
-    /// Ends an operation that must not start, with the reason of the refusal.
-    async fn refuse(
-        &self,
-        operation: &EtcdOperation,
-        cluster: Option<&EtcdCluster>,
-        refusal: once::Refusal,
-    ) -> Result<Action, PassError> {
-        let (status, result) = (described(operation), Err(refusal.text));
-        self.end_as(operation, cluster, status, result, refusal.reason)
-            .await
-    }
-
     /// Records that an operation is waiting. Also records the id of the member to replace, because another member may get its
     /// name.
     async fn hold(
@@ -340,38 +323,28 @@ impl<M: Members> Operations<M> {
         Ok(Action::requeue(HOLD))
     }
 
+    /// Withdraws the request, records the end of the operation and announces it, in this order, so that a finished operation
+    /// does not run again. If the cluster or the operation has changed in the meantime, stops there, and a later pass tries
+    /// again.
     async fn end(
         &self,
         operation: &EtcdOperation,
         cluster: Option<&EtcdCluster>,
-        result: Result<String, String>,
-    ) -> Result<Action, PassError> {
-        let status = described(operation);
-        self.end_as(operation, cluster, status, result, FAILED)
-            .await
-    }
-
-    /// Withdraws the request, records the end of the operation and announces it, in this order, so that a finished operation
-    /// does not run again. `reason` is the reason of the condition after a failure. If the cluster or the operation has changed
-    /// in the meantime, stops there, and a later pass tries again.
-    async fn end_as(
-        &self,
-        operation: &EtcdOperation,
-        cluster: Option<&EtcdCluster>,
-        mut status: EtcdOperationStatus,
-        result: Result<String, String>,
-        reason: &str,
+        result: Result<String, impl Into<Refusal>>,
     ) -> Result<Action, PassError> {
         let succeeded = result.is_ok();
-        let (phase, event, why, text) = match result {
+        let (phase, event, reason, text) = match result.map_err(Into::into) {
             Ok(text) => (
                 OperationPhase::Succeeded,
                 "OperationSucceeded",
                 "Done",
                 text,
             ),
-            Err(text) => (OperationPhase::Failed, "OperationFailed", reason, text),
+            Err(Refusal { reason, text }) => {
+                (OperationPhase::Failed, "OperationFailed", reason, text)
+            }
         };
+        let mut status = described(operation);
         status.phase = Some(phase.clone());
         status.started_at.get_or_insert_with(now);
         status.completed_at = Some(now());
@@ -385,7 +358,7 @@ impl<M: Members> Operations<M> {
                 return Ok(Action::requeue(POLL));
             }
         }
-        if !self.write(operation, status, why).await? {
+        if !self.write(operation, status, reason).await? {
             return Ok(Action::requeue(POLL));
         }
         if let (Some(verb), Some(namespace)) = (operation.spec.verb(), operation.namespace()) {

@@ -3,14 +3,17 @@
 use kube::ResourceExt as _;
 use witan_crd::{EtcdCluster, EtcdOperation, Verb};
 
-use super::record::now;
+use super::{
+    once::{Refusal, refusal},
+    record::now,
+};
 
 /// Default time limit in seconds within which an operation that stops all members must begin to stop them.
 const ACTIVE_DEADLINE_S: i64 = 3600;
 
 /// Returns a message if the `activeDeadlineSeconds` of a running operation have passed; `None` before that, and without a
 /// limit. Also returns `None` once members were stopped for a restore or a recovery, because it must not be left half done.
-pub(super) fn exceeded(operation: &EtcdOperation, cluster: &EtcdCluster) -> Option<String> {
+pub(super) fn exceeded(operation: &EtcdOperation, cluster: &EtcdCluster) -> Option<Refusal> {
     let stops_all = operation.spec.verb().is_some_and(Verb::stops_all_members);
     let by_default = stops_all.then_some(ACTIVE_DEADLINE_S);
     let limit = operation.spec.active_deadline_seconds.or(by_default)?;
@@ -30,11 +33,12 @@ pub(super) fn exceeded(operation: &EtcdOperation, cluster: &EtcdCluster) -> Opti
     };
     let progress = operation.status.as_ref()?.progress.clone();
     let progress = progress.map(|last| format!("; last progress: {last}"));
-    Some(format!(
+    let text = format!(
         "the operation did not {} within {limit} s (spec.activeDeadlineSeconds); {rest}{}",
         if stops_all { "stop members" } else { "end" },
         progress.unwrap_or_default()
-    ))
+    );
+    refusal("DeadlineExceeded", text)
 }
 
 /// Returns whether the status of the cluster records the restore or recovery of this operation.

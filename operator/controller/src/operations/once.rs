@@ -17,14 +17,20 @@ const START_DEADLINE_S: i64 = 600;
 
 const RECORDED: usize = 50;
 
+/// Why an operation failed, as the reason and the message of its condition.
 #[derive(Debug, PartialEq)]
 pub(super) struct Refusal {
     pub(super) reason: &'static str,
-    /// A message that describes the problem and its solution.
     pub(super) text: String,
 }
 
-fn refusal(reason: &'static str, text: String) -> Option<Refusal> {
+impl From<String> for Refusal {
+    fn from(text: String) -> Self {
+        Self { reason: "Failed", text }
+    }
+}
+
+pub(super) fn refusal(reason: &'static str, text: String) -> Option<Refusal> {
     Some(Refusal { reason, text })
 }
 
