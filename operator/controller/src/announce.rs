@@ -1,4 +1,4 @@
-//! Publishes events about resources, which `kubectl describe` shows.
+//! Logs notices about resources and publishes them as events, which `kubectl describe` shows.
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
@@ -10,12 +10,18 @@ use witan_plan::model::Notice;
 /// The maximum length in bytes that Kubernetes allows for an event's note.
 const EVENT_NOTE_BYTES: usize = 1024;
 
-/// Publishes a notice as an event about a resource, with the member's pod as the secondary object. Logs a failure.
 pub(crate) async fn publish<K: Resource<DynamicType = ()>>(
     recorder: &Recorder,
     resource: &K,
     notice: &Notice,
 ) {
+    let (kind, namespace, name) = (K::kind(&()), resource.namespace(), resource.name_any());
+    let Notice { reason, member, message, warning } = notice;
+    if *warning {
+        tracing::warn!(namespace, %kind, name, reason, member, "{message}");
+    } else {
+        tracing::info!(namespace, %kind, name, reason, member, "{message}");
+    }
     // Kubernetes aggregates events with the same reason under the first note. The resource version makes a note about a changed
     // resource a separate event, as in Kubernetes' own recorder.
     let about = ObjectReference {

@@ -194,7 +194,7 @@ impl Backups {
         Ok(pods)
     }
 
-    /// Logs a new status, publishes an event and counts a finished backup. Ignores an unfinished backup with the same message.
+    /// Publishes an event about a new status and counts a finished backup. Ignores an unfinished backup with the same message.
     async fn announce(
         &self,
         backup: &EtcdBackup,
@@ -226,17 +226,12 @@ impl Backups {
                 ("BackupDelayed", message)
             }
         };
-        let name = backup.name_any();
         let warning = reason != "BackupSucceeded";
-        match warning {
-            true => tracing::warn!(namespace, backup = name, reason, "{message}"),
-            false => tracing::info!(namespace, backup = name, reason, "{message}"),
-        }
         let notice = Notice { reason, member: None, message, warning };
         announce::publish(&self.recorder, backup, &notice).await;
     }
 
-    /// Creates a due backup, deletes expired ones and writes the status. Logs new failures and emits events for them.
+    /// Creates a due backup, deletes expired ones and writes the status. Publishes events about new failures.
     async fn reconcile_schedule(&self, schedule: &EtcdBackupSchedule) -> Result<Action, PassError> {
         let namespace = schedule.namespace().unwrap_or_default();
         let name = schedule.name_any();
@@ -283,7 +278,6 @@ impl Backups {
             let told = worse.map(|text| ("BackupScheduleNotReady", text));
             let told = told.chain(gap.map(|text| ("ChangesMissing", text)));
             for (reason, message) in told {
-                tracing::warn!(namespace, schedule = name, reason, "{message}");
                 let notice = Notice { reason, member: None, message, warning: true };
                 announce::publish(&self.recorder, schedule, &notice).await;
             }

@@ -48,7 +48,7 @@ const RETRY: Duration = Duration::from_millis(500);
 /// The time limit of a pass. It prevents an unresponsive API server from delaying passes over other clusters.
 const PASS_LONGEST: Duration = Duration::from_secs(60);
 
-/// Runs passes over the clusters of one namespace or of all namespaces.
+/// The clusters of one namespace or of all namespaces.
 pub(crate) struct Scope<M> {
     operator: Arc<Operator<M>>,
     stores: Stores,
@@ -124,9 +124,9 @@ impl<M: Members> Scope<M> {
         if step.acts() || status != before || unlabelled {
             return self.act(cluster).await;
         }
-        self.operator
-            .rollouts
-            .take_or_release(ObjectRef::from_obj(cluster), &step);
+        let this = ObjectRef::from_obj(cluster);
+        let rollouts = &self.operator.rollouts;
+        rollouts.take_or_release(this, &step, &observation.seen);
         Ok(next_pass(&step))
     }
 
@@ -146,7 +146,7 @@ impl<M: Members> Scope<M> {
         let mut facts = before.clone();
         let mut step = plan(&cluster.spec, &before, &observation.seen);
         let (this, seen) = (ObjectRef::from_obj(&cluster), &observation.seen);
-        if !operator.rollouts.take_unless_repair(this, &step, seen) {
+        if !operator.rollouts.take_or_release(this, &step, seen) {
             // Another pass has taken the last permit since the observation.
             step = Step::Wait { why: Why::RolloutQueued, after: POLL };
         }
@@ -173,8 +173,8 @@ impl<M: Members> Scope<M> {
             .await
     }
 
-    /// Counts and logs the attempted step and publishes its events. Later passes skip a refused or ineffective step for a
-    /// while. Returns when to run the next pass. `statuses` are the previous and the new status.
+    /// Counts the attempted step and publishes its events. Later passes skip a refused or ineffective step for a while. Returns
+    /// when to run the next pass. `statuses` are the previous and the new status.
     async fn conclude(
         &self,
         cluster: &EtcdCluster,
@@ -215,12 +215,6 @@ impl<M: Members> Scope<M> {
             }
             self.operator.metrics.step(&namespace, &name, &step.kind());
             if let Some(notice) = &notice {
-                tracing::info!(
-                    reason = notice.reason,
-                    member = notice.member,
-                    "{}",
-                    notice.message
-                );
                 announce::publish(&self.operator.recorder, cluster, notice).await;
             }
         }
@@ -228,12 +222,6 @@ impl<M: Members> Scope<M> {
         // The notice of a step that acted is already published.
         events.retain(|event| !step.acts() || Some(event) != notice.as_ref());
         for event in events {
-            tracing::warn!(
-                reason = event.reason,
-                member = event.member,
-                "{}",
-                event.message
-            );
             announce::publish(&self.operator.recorder, cluster, &event).await;
         }
         Ok(next_pass(step))
@@ -288,10 +276,9 @@ impl<M: Members> Scope<M> {
 /// [`POLL`]. A cluster that is being deleted waits for a change.
 fn next_pass(step: &Step) -> Action {
     if let Step::Wait { why, after } = step {
-        return if *why == Why::Deleting {
-            Action::await_change()
-        } else {
-            Action::requeue((*after).min(POLL))
+        return match *why == Why::Deleting {
+            true => Action::await_change(),
+            false => Action::requeue((*after).min(POLL)),
         };
     }
     Action::requeue(if step.acts() { Duration::ZERO } else { POLL })

@@ -387,8 +387,7 @@ impl<M: Members> Operations<M> {
         Ok(write_status(client, operation, &status, "write the status").await?)
     }
 
-    /// Logs a message about an operation and publishes it as an event of the EtcdCluster. The reason `OperationFailed` makes it
-    /// a warning.
+    /// Publishes a message about an operation as an event of the EtcdCluster. The reason `OperationFailed` makes it a warning.
     async fn publish(
         &self,
         operation: &EtcdOperation,
@@ -401,12 +400,7 @@ impl<M: Members> Operations<M> {
             "EtcdOperation {name} ({}): {text}",
             verb.unwrap_or_default()
         );
-        let namespace = operation.namespace();
         let warning = reason == "OperationFailed";
-        match warning {
-            true => tracing::warn!(namespace, operation = name, reason, "{message}"),
-            false => tracing::info!(namespace, operation = name, reason, "{message}"),
-        }
         let member = operation.status.as_ref();
         let member = member.and_then(|status| status.member.clone());
         let notice = Notice { reason, member, message, warning };

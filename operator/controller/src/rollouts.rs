@@ -24,9 +24,17 @@ impl Rollouts {
         in_progress.len() < self.limit || in_progress.contains(cluster)
     }
 
-    /// Takes a permit for the first step of an update. Releases it once the update is complete or waits for the user. Returns
-    /// `false` if no permit is free, so that the step must wait.
-    pub(crate) fn take_or_release(&self, cluster: ObjectRef<EtcdCluster>, step: &Step) -> bool {
+    /// Takes a permit for the first step of an update; a repair of a pod needs no permit. Releases it once the update is
+    /// complete or waits for the user. Returns `false` if no permit is free, so that the step must wait.
+    pub(crate) fn take_or_release(
+        &self,
+        cluster: ObjectRef<EtcdCluster>,
+        step: &Step,
+        seen: &Observed,
+    ) -> bool {
+        if is_repair(step, seen) {
+            return true;
+        }
         let mut in_progress = self.in_progress.lock();
         if step.rests() {
             in_progress.remove(&cluster);
@@ -37,16 +45,6 @@ impl Rollouts {
             in_progress.insert(cluster);
         }
         true
-    }
-
-    /// Like [`Self::take_or_release`], but a repair of a pod needs no permit.
-    pub(crate) fn take_unless_repair(
-        &self,
-        cluster: ObjectRef<EtcdCluster>,
-        step: &Step,
-        seen: &Observed,
-    ) -> bool {
-        is_repair(step, seen) || self.take_or_release(cluster, step)
     }
 
     pub(crate) fn forget(&self, cluster: &ObjectRef<EtcdCluster>) {
@@ -77,25 +75,18 @@ mod tests {
     #[test]
     fn the_limit_bounds_the_clusters_that_update_at_the_same_time() {
         let rollouts = Rollouts::new(2);
+        let take = |name: &str, step: &Step| {
+            rollouts.take_or_release(cluster(name), step, &Observed::default())
+        };
         let update = Step::DeletePod { ordinal: 0, reason: Stop::Outdated };
-        assert!(rollouts.take_or_release(cluster("a"), &update));
-        assert!(rollouts.take_or_release(cluster("b"), &update));
-        assert!(
-            !rollouts.admits(&cluster("c")) && !rollouts.take_or_release(cluster("c"), &update)
-        );
+        assert!(take("a", &update) && take("b", &update));
+        assert!(!rollouts.admits(&cluster("c")) && !take("c", &update));
         let waits = Step::Wait { why: Why::Unhealthy(0), after: Duration::ZERO };
-        assert!(
-            rollouts.take_or_release(cluster("a"), &waits),
-            "its member does not recover"
-        );
+        assert!(take("a", &waits), "its member does not recover");
         assert!(rollouts.admits(&cluster("a")) && !rollouts.admits(&cluster("c")));
         let repair = Step::DeletePod { ordinal: 1, reason: Stop::Ended };
-        assert!(
-            rollouts.take_or_release(cluster("c"), &repair),
-            "repairs need no permit"
-        );
-        assert!(rollouts.take_or_release(cluster("a"), &Step::Done));
-        assert!(rollouts.take_or_release(cluster("c"), &update));
+        assert!(take("c", &repair), "repairs need no permit");
+        assert!(take("a", &Step::Done) && take("c", &update));
         rollouts.forget(&cluster("b"));
         assert!(rollouts.admits(&cluster("d")));
     }
@@ -111,11 +102,14 @@ mod tests {
             Why::LevelRisen { release: "0.1.0".to_owned(), supported: 1, level: 2 },
         ] {
             let rollouts = Rollouts::new(1);
-            let update = Step::DeletePod { ordinal: 0, reason: Stop::Outdated };
-            assert!(rollouts.take_or_release(cluster("a"), &update));
+            let take =
+                |step: &Step| rollouts.take_or_release(cluster("a"), step, &Observed::default());
+            assert!(take(&Step::DeletePod {
+                ordinal: 0,
+                reason: Stop::Outdated
+            }));
             assert!(!rollouts.admits(&cluster("b")));
-            let after = Duration::ZERO;
-            rollouts.take_or_release(cluster("a"), &Step::Wait { why: why.clone(), after });
+            take(&Step::Wait { why: why.clone(), after: Duration::ZERO });
             assert!(rollouts.admits(&cluster("b")), "{why:?}");
         }
     }

@@ -110,12 +110,8 @@ async fn a_cluster_whose_update_is_refused_keeps_no_permit() {
     let observation = observation.expect("a pass");
     let step = Step::DeletePod { ordinal: 0, reason: Stop::Outdated };
     let other = ObjectRef::new("other").within("shop");
-    assert!(
-        scope
-            .operator
-            .rollouts
-            .take_or_release(ObjectRef::from_obj(&read), &step)
-    );
+    let rollouts = &scope.operator.rollouts;
+    assert!(rollouts.take_or_release(ObjectRef::from_obj(&read), &step, &observation.seen));
     assert!(!scope.operator.rollouts.admits(&other));
     let refusal = Status::failure("denied by a policy", "Forbidden").with_code(403);
     let refusal = cannot("try the template")(kube::Error::Api(Box::new(refusal)));
