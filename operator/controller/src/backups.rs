@@ -340,8 +340,9 @@ impl Backups {
 impl Passes<EtcdBackup> for Backups {
     async fn pass(&self, backup: &EtcdBackup) -> Result<Action, PassError> {
         let outcome = with_timeout(PASS_LONGEST, self.reconcile(backup)).await;
-        let cluster = &backup.spec.cluster_ref.name;
-        outcome.inspect_err(|_| self.metrics.failed_pass(backup.namespace(), cluster))
+        let (namespace, cluster) = (backup.namespace(), &backup.spec.cluster_ref.name);
+        let namespace = namespace.unwrap_or_default();
+        outcome.inspect_err(|_| self.metrics.failed_pass(&namespace, cluster))
     }
 
     fn retry(&self, _: &str, _: &str) -> Duration {
@@ -352,8 +353,9 @@ impl Passes<EtcdBackup> for Backups {
 impl Passes<EtcdBackupSchedule> for Backups {
     async fn pass(&self, schedule: &EtcdBackupSchedule) -> Result<Action, PassError> {
         let outcome = with_timeout(PASS_LONGEST, self.reconcile_schedule(schedule)).await;
-        let cluster = &schedule.spec.cluster_ref.name;
-        outcome.inspect_err(|_| self.metrics.failed_pass(schedule.namespace(), cluster))
+        let (namespace, cluster) = (schedule.namespace(), &schedule.spec.cluster_ref.name);
+        let namespace = namespace.unwrap_or_default();
+        outcome.inspect_err(|_| self.metrics.failed_pass(&namespace, cluster))
     }
 
     fn retry(&self, _: &str, _: &str) -> Duration {

@@ -11,17 +11,15 @@ use witan_plan::model::Observed;
 
 use crate::report::is_true;
 
-/// The first bucket bound for durations of passes in seconds and the number of buckets.
+/// The first bucket bound in seconds, and the number of buckets.
 const DURATION_BUCKETS: (f64, usize) = (0.002, 13);
 
 const CLUSTER: [&str; 2] = ["namespace", "name"];
 
+type Value = fn(&EtcdClusterSpec, &Observed, &EtcdClusterStatus) -> i64;
+
 /// A gauge of a cluster: its name, help and value.
-type State = (
-    &'static str,
-    &'static str,
-    fn(&EtcdClusterSpec, &Observed, &EtcdClusterStatus) -> i64,
-);
+type State = (&'static str, &'static str, Value);
 
 #[rustfmt::skip]
 const STATES: [State; 11] = [
@@ -38,7 +36,6 @@ const STATES: [State; 11] = [
     ("witan_operator_cluster_up_to_date", "Whether all existing pods have the current template and storage. 1 is yes, 0 is no.", |_, _, status| (status.updated_replicas == status.replicas).into()),
 ];
 
-/// Returns whether a quorum of the listed voters is healthy; false if no voter is listed.
 fn has_quorum(seen: &Observed) -> bool {
     let voters = seen.members().filter(|member| !member.learner).count();
     voters > 0 && seen.healthy_voters() >= quorum(voters)
@@ -106,7 +103,7 @@ impl Metrics {
         self.leader.set(i64::from(acts));
     }
 
-    /// Sets the gauges of a cluster. `labels` are its namespace and name. Also creates its error counter, if it has none.
+    /// Sets the gauges of a cluster, and creates its error counter. `labels` are its namespace and name.
     pub(crate) fn cluster(
         &self,
         labels: [&str; 2],
@@ -115,9 +112,8 @@ impl Metrics {
         status: &EtcdClusterStatus,
     ) {
         for (series, (_, _, value)) in self.states.iter().zip(STATES) {
-            series
-                .with_label_values(&labels)
-                .set(value(spec, seen, status));
+            let value = value(spec, seen, status);
+            series.with_label_values(&labels).set(value);
         }
         self.errors.with_label_values(&labels);
     }
@@ -138,7 +134,6 @@ impl Metrics {
         self.gaps.with_label_values(&labels).inc_by(count);
     }
 
-    /// Removes the series of a backup schedule.
     pub(crate) fn forget_schedule(&self, namespace: &str, name: &str) {
         // An error means that the schedule never had the series.
         drop(self.gaps.remove_label_values(&[namespace, name]));
@@ -166,28 +161,21 @@ impl Metrics {
                 }
             }
         }
-        tracing::debug!(namespace, name, "removed the series of a deleted cluster");
     }
 
-    /// Records the duration of a pass and counts a failed pass.
     pub(crate) fn pass(&self, namespace: &str, name: &str, took: Duration, failed: bool) {
-        self.durations
-            .with_label_values(&[namespace, name])
-            .observe(took.as_secs_f64());
+        let durations = self.durations.with_label_values(&[namespace, name]);
+        durations.observe(took.as_secs_f64());
         if failed {
-            self.errors.with_label_values(&[namespace, name]).inc();
+            self.failed_pass(namespace, name);
         }
     }
 
-    /// Counts a failed pass over an object that belongs to a cluster.
-    pub(crate) fn failed_pass(&self, namespace: Option<String>, cluster: &str) {
-        let namespace = namespace.unwrap_or_default();
-        self.errors
-            .with_label_values(&[namespace.as_str(), cluster])
-            .inc();
+    /// Counts a failed pass over a cluster, or over an object that names the cluster.
+    pub(crate) fn failed_pass(&self, namespace: &str, cluster: &str) {
+        self.errors.with_label_values(&[namespace, cluster]).inc();
     }
 
-    /// Counts a failed watch.
     pub(crate) fn watch_failed(&self, kind: &str) {
         self.watches.with_label_values(&[kind]).inc();
     }

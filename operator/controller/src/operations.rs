@@ -436,7 +436,8 @@ impl<M: Members> Passes<EtcdOperation> for Operations<M> {
     async fn pass(&self, operation: &EtcdOperation) -> Result<Action, PassError> {
         let outcome = with_timeout(PASS_LONGEST, self.reconcile(operation)).await;
         let (metrics, cluster) = (&self.operator.metrics, &operation.spec.cluster_name);
-        outcome.inspect_err(|_| metrics.failed_pass(operation.namespace(), cluster))
+        let namespace = operation.namespace().unwrap_or_default();
+        outcome.inspect_err(|_| metrics.failed_pass(&namespace, cluster))
     }
 
     fn retry(&self, _: &str, _: &str) -> Duration {

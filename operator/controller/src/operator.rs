@@ -40,11 +40,9 @@ pub(crate) struct Operator<M> {
     pub(crate) tried: AllTried,
 }
 
-/// Number of clusters that the operator handles concurrently.
+/// Numbers of clusters that the operator handles concurrently.
 pub(crate) struct Limits {
-    /// Number of concurrent passes.
     pub(crate) passes: u16,
-    /// Number of concurrent rollouts.
     pub(crate) rollouts: u16,
 }
 

@@ -44,7 +44,7 @@ pub(crate) enum PassError {
     Api(#[from] ApiFailure),
 }
 
-/// Aborts a pass after `longest`, because a request without a response must not hold resources that other passes need.
+/// Aborts a pass after `longest`. A request without a response must not hold resources that other passes need.
 pub(crate) async fn with_timeout(
     longest: Duration,
     pass: impl Future<Output = Result<Action, PassError>>,
@@ -112,8 +112,7 @@ pub(crate) fn run<K: Object>(
     (store, passes.boxed())
 }
 
-/// Runs `pass` for each request. Logs and retries failed passes and watches. Calls `forget` for a deleted object and
-/// `watch_failed` for a failed watch.
+/// Runs `pass` for each request. Retries failed passes and watches.
 fn apply(
     store: Store<DynamicObject>,
     queue: Requests,
@@ -143,7 +142,7 @@ fn apply(
     })
 }
 
-/// Keeps the objects of a kind in a store. Returns the store and a stream with a request for each object that changes.
+/// Returns a store with the objects of a kind, and a stream with a request for each object that changes.
 fn objects(
     client: &Client,
     namespace: Option<&str>,
@@ -157,7 +156,6 @@ fn objects(
     (store, changed.map_ok(request).boxed())
 }
 
-/// Watches the objects of a kind in a namespace (`None` for all). Retries with a backoff after an error.
 fn watch(
     client: &Client,
     namespace: Option<&str>,
@@ -168,16 +166,14 @@ fn watch(
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, kind),
         None => Api::all_with(client.clone(), kind),
     };
-    let events = watcher(api, config).default_backoff();
-    let events = events.inspect_err(|error| tracing::debug!(%error, "watch"));
-    events.boxed()
+    watcher(api, config).default_backoff().boxed()
 }
 
 pub(crate) fn ours() -> watcher::Config {
     watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"))
 }
 
-/// Watches the operator's objects of a kind in a namespace (`None` for all). Returns their store, and requests for clusters.
+/// Watches the operator's objects of a kind. Returns their store, and requests for passes over their clusters.
 pub(crate) fn parts<K: Object>(client: &Client, namespace: Option<&str>) -> (Store<K>, Requests) {
     let (store, mut writer) = reflector::store::<K>();
     let clusters = kind_of::<EtcdCluster>();
@@ -194,7 +190,7 @@ pub(crate) fn parts<K: Object>(client: &Client, namespace: Option<&str>) -> (Sto
     (store, requests.boxed())
 }
 
-/// Watches the objects of the kind `W` in a namespace (`None` for all). Returns requests for the `K` that `of` names.
+/// Watches the objects of the kind `W`. Returns requests for passes over the `K` that `of` names.
 pub(crate) fn related<W: Object, K: Object>(
     client: &Client,
     namespace: Option<&str>,
@@ -210,7 +206,7 @@ pub(crate) fn related<W: Object, K: Object>(
     events.try_filter_map(request).boxed()
 }
 
-/// Returns the request for the object `name` in the namespace of `other`. Returns `None` if `other` has no namespace.
+/// Returns the request for the object `name` in the namespace of `other`.
 fn named(
     other: &DynamicObject,
     name: &str,
@@ -221,7 +217,6 @@ fn named(
     Some(object.into())
 }
 
-/// Returns the object that an event is about; `None` for `Init` and `InitDone`.
 fn touched(event: &Event<DynamicObject>) -> Option<&DynamicObject> {
     match event {
         Event::Init | Event::InitDone => None,

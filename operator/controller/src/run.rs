@@ -37,20 +37,14 @@ const LAST_PASSES: Duration = Duration::from_secs(5);
 /// # Errors
 /// Returns an error if an address cannot be bound, the API server does not answer at startup, or the lease is lost.
 pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
-    // rustls needs one provider for the process. The dependencies include only ring.
-    let installed = rustls::crypto::ring::default_provider().install_default();
-    tracing::debug!(
-        installed = installed.is_ok(),
-        "installed ring as the TLS provider"
-    );
+    // rustls needs one provider for the process. An error means that the process already has one.
+    drop(rustls::crypto::ring::default_provider().install_default());
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
         .block_on(run_elected(options))
 }
 
-/// Runs the operator until SIGTERM or SIGINT. With leader election, acts only as the leader. Fails if this process loses the
-/// lease.
 async fn run_elected(options: &Options) -> Result<(), Box<dyn Error>> {
     let metrics = Arc::new(Metrics::new());
     let readiness = Arc::new(AtomicBool::default());
@@ -98,9 +92,9 @@ async fn run_elected(options: &Options) -> Result<(), Box<dyn Error>> {
             () = lost => false,
         }
     };
-    let asked = work(operator, options.scopes(), readiness, ended).await;
+    let is_stopped = work(operator, options.scopes(), readiness, ended).await;
     metrics.acts(false);
-    if !asked {
+    if !is_stopped {
         return Err(
             "the lease was lost, or the watches ended: another replica may be active now".into(),
         );
@@ -111,7 +105,7 @@ async fn run_elected(options: &Options) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Connects to the API server, which must answer. Returns the client and the namespace of the Lease.
+/// Returns a client of the API server, which must answer, and the namespace of the Lease.
 async fn connect(options: &Options) -> Result<(Client, String), Box<dyn Error>> {
     let mut config = Config::infer().await?;
     config.read_timeout = Some(READ_TIMEOUT);
@@ -162,15 +156,15 @@ async fn work<M: Members>(
     let work = stream::select_all(queues).for_each(async |()| ());
     let mut end = pin!(end);
     let mut both = pin!(async { futures_util::join!(begun, work) });
-    let asked = tokio::select! {
-        asked = &mut end => asked,
+    let is_stopped = tokio::select! {
+        is_stopped = &mut end => is_stopped,
         _ = &mut both => {
             tracing::error!("the watches have ended; stopping the operator");
             false
         }
     };
     operator.stopping.store(true, Ordering::Relaxed);
-    if asked {
+    if is_stopped {
         // Each pass holds a permit, so all permits are free once the last pass has finished.
         let last = async {
             tokio::select! {
@@ -185,7 +179,7 @@ async fn work<M: Members>(
             );
         }
     }
-    asked
+    is_stopped
 }
 
 /// Returns a unique identity. Process ids are not unique across containers.
@@ -197,7 +191,6 @@ fn identity() -> String {
     format!("{}-{random:x}", host.trim())
 }
 
-/// Starts the servers of the metrics and the probes. Fails if an address cannot be bound.
 fn serve(
     options: &Options,
     metrics: &Arc<Metrics>,

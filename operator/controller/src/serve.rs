@@ -14,9 +14,6 @@ use witan_base::metrics::CONTENT_TYPE;
 
 use crate::metrics::Metrics;
 
-/// Number of threads per server. Scrapes and probes are rare.
-const WORKERS: usize = 1;
-
 /// Listens on an address. `[::]` also accepts IPv4 and falls back to 0.0.0.0 if the kernel has no IPv6.
 fn listener(on: SocketAddr) -> io::Result<TcpListener> {
     let bound = TcpListener::bind(on);
@@ -28,19 +25,19 @@ fn listener(on: SocketAddr) -> io::Result<TcpListener> {
 }
 
 pub(crate) fn metrics(on: SocketAddr, metrics: Arc<Metrics>) -> io::Result<Server> {
-    let page = web::Data::from(metrics);
+    let metrics = web::Data::from(metrics);
     serve(on, move |config| {
-        let shown = web::get().to(async |metrics: web::Data<Metrics>| {
+        let page = web::get().to(async |metrics: web::Data<Metrics>| {
             HttpResponse::Ok()
                 .insert_header((header::CONTENT_TYPE, CONTENT_TYPE))
                 .body(metrics.render())
         });
-        config.app_data(page.clone()).route("/metrics", shown);
+        config.app_data(metrics.clone()).route("/metrics", page);
     })
 }
 
-/// Starts the server of the probes `/healthz` and `/readyz`. Fails if the address cannot be bound. A replica is ready once the
-/// API server has answered and the replica has loaded all clusters or is a standby.
+/// Serves `/healthz` and `/readyz`. A replica is ready once the API server has answered and the replica has loaded all clusters
+/// or is a standby.
 pub(crate) fn health(on: SocketAddr, readiness: Arc<AtomicBool>) -> io::Result<Server> {
     let readiness = web::Data::from(readiness);
     serve(on, move |config| {
@@ -58,17 +55,14 @@ pub(crate) fn health(on: SocketAddr, readiness: Arc<AtomicBool>) -> io::Result<S
     })
 }
 
-/// Starts a server with these routes. Fails if the address cannot be bound.
 fn serve(
     on: SocketAddr,
     routes: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
 ) -> io::Result<Server> {
-    let server = HttpServer::new(move || App::new().configure(&routes));
-    Ok(server
-        .workers(WORKERS)
-        .disable_signals()
-        .listen(listener(on)?)?
-        .run())
+    // Scrapes and probes are rare, so one thread is enough.
+    let server = HttpServer::new(move || App::new().configure(&routes)).workers(1);
+    let server = server.disable_signals().listen(listener(on)?)?;
+    Ok(server.run())
 }
 
 #[cfg(test)]
