@@ -43,7 +43,6 @@ pub(crate) fn kind_of<K: Object>() -> ApiResource {
     ApiResource::erase::<K>(&())
 }
 
-/// Returns untyped access to the objects of the kind `K` in a namespace.
 pub(crate) fn untyped<K: Object>(client: &Client, namespace: &str) -> Api<DynamicObject> {
     Api::namespaced_with(client.clone(), namespace, &kind_of::<K>())
 }
@@ -76,7 +75,7 @@ pub(crate) async fn get<K: Object>(
     found.map_err(cannot(what))
 }
 
-/// Lists the resources of a Witan kind that this release can parse, and skips the others. `what` names the action in errors.
+/// Lists the objects that this release can parse, and skips the others.
 pub(crate) async fn list_readable<K: Object>(
     client: &Client,
     namespace: &str,

@@ -47,16 +47,10 @@ pub(crate) async fn create_token(
     let answer = answer.map_err(|error| no_token(error.to_string()))?;
     let token = String::from_utf8_lossy(&answer);
     // The token's URL has the host of the request, but members use another name for the service.
-    let token = token
-        .trim()
-        .rsplit('/')
-        .next()
-        .unwrap_or_default()
-        .to_owned();
+    let token = token.trim().rsplit('/').next().unwrap_or_default();
     if token.is_empty() {
-        return Err(no_token(
-            "the response is not the URL of a token".to_owned(),
-        ));
+        let why = "the response is not the URL of a token";
+        return Err(no_token(why.to_owned()));
     }
     Ok(format!("{}/{token}", shown.trim_end_matches('/')))
 }

@@ -22,8 +22,6 @@ const LEASE_DURATION: Duration = Duration::from_secs(15);
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 const RETRY_PERIOD: Duration = Duration::from_secs(2);
 
-/// The lease and the identity of this process.
-#[derive(Clone)]
 pub(crate) struct Election {
     leases: Api<Lease>,
     name: String,
@@ -69,11 +67,8 @@ impl Election {
                     return started;
                 }
                 Ok(false) => {
-                    let holder = seen
-                        .as_ref()
-                        .and_then(|seen| holder(&seen.lease))
-                        .cloned()
-                        .unwrap_or_default();
+                    let holder = seen.as_ref().and_then(|seen| holder(&seen.lease));
+                    let holder = holder.cloned().unwrap_or_default();
                     if holder != reported {
                         tracing::info!(
                             lease = self.name,
@@ -118,9 +113,8 @@ impl Election {
                 && let Some(spec) = &mut lease.spec
             {
                 spec.holder_identity = Some(String::new());
-                self.leases
-                    .replace(&self.name, &PostParams::default(), &lease)
-                    .await?;
+                let params = PostParams::default();
+                self.leases.replace(&self.name, &params, &lease).await?;
             }
             Ok::<(), kube::Error>(())
         };
@@ -168,14 +162,11 @@ impl Election {
         let now = Some(MicroTime(Timestamp::now()));
         let before = before.cloned().unwrap_or_default();
         let ours = before.holder_identity.as_deref() == Some(&self.identity);
+        let acquired = before.acquire_time.filter(|_| ours);
         LeaseSpec {
             holder_identity: Some(self.identity.clone()),
             lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
-            acquire_time: if ours {
-                before.acquire_time
-            } else {
-                now.clone()
-            },
+            acquire_time: acquired.or_else(|| now.clone()),
             renew_time: now,
             lease_transitions: Some(before.lease_transitions.unwrap_or(0) + i32::from(!ours)),
             ..LeaseSpec::default()
@@ -189,11 +180,8 @@ fn holder(lease: &Lease) -> Option<&String> {
 
 /// Returns whether this process may write the lease: this process holds it, nobody holds it, or it has expired.
 fn is_free(seen: &Seen, identity: &str, now: Instant) -> bool {
-    let granted = seen
-        .lease
-        .spec
-        .as_ref()
-        .and_then(|spec| u64::try_from(spec.lease_duration_seconds?).ok());
+    let spec = seen.lease.spec.as_ref();
+    let granted = spec.and_then(|spec| u64::try_from(spec.lease_duration_seconds?).ok());
     let granted = granted.map_or(LEASE_DURATION, Duration::from_secs);
     let holder = holder(&seen.lease).map_or("", String::as_str);
     holder.is_empty() || holder == identity || now.duration_since(seen.changed) > granted

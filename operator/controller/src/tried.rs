@@ -1,7 +1,5 @@
-//! Remembers the steps that the operator has tried for a cluster: refused steps, and a step that was repeated without effect.
-//! `plan` skips them until they are due. Also counts consecutive failed passes.
-//!
-//! Nothing else is remembered between passes, and losing this memory is harmless.
+//! Remembers the steps that were refused or had no effect. `plan` skips them until they are due. Also counts consecutive failed
+//! passes. Nothing else is remembered between passes, and losing this memory is harmless.
 
 use std::{
     collections::HashMap,
@@ -48,9 +46,8 @@ impl AllTried {
     }
 
     pub(crate) fn forget(&self, namespace: &str, name: &str) {
-        self.0
-            .lock()
-            .remove(&(namespace.to_owned(), name.to_owned()));
+        let key = (namespace.to_owned(), name.to_owned());
+        self.0.lock().remove(&key);
     }
 }
 
@@ -82,29 +79,24 @@ impl Tried {
         let same = |(_, before): &mut (Step, Observed)| *before == without_measures(seen);
         self.last = self.last.take_if(same);
         self.refused.retain(|entry| now < entry.until + FORGOTTEN);
-        let refusals = self
-            .refused
-            .iter()
-            .map(|entry| Refusal { held: now < entry.until, ..entry.refusal.clone() });
-        refusals.collect()
+        let held = |entry: &Entry| Refusal { held: now < entry.until, ..entry.refusal.clone() };
+        self.refused.iter().map(held).collect()
     }
 
     /// Holds a step back with exponential backoff. Returns whether `said` differs from the step's last message. `idle` means
     /// that the step succeeded without effect. Beyond [`REFUSED_REMEMBERED`] steps, the oldest is forgotten.
     pub(crate) fn hold(&mut self, step: &Step, idle: bool, said: &str, now: Instant) -> bool {
-        let at = self
-            .refused
-            .iter()
-            .position(|entry| entry.refusal.step == *step);
+        let mut refused = self.refused.iter();
+        let at = refused.position(|entry| entry.refusal.step == *step);
         let before = at.map(|at| self.refused.remove(at));
         let times = before.as_ref().map_or(0, |entry| entry.times);
-        let held = delay(times);
         if self.refused.len() == REFUSED_REMEMBERED {
             self.refused.remove(0);
         }
         let refusal = Refusal { step: step.clone(), held: true, idle, said: said.to_owned() };
+        let until = now + delay(times);
         self.refused
-            .push(Entry { refusal, times: times + 1, until: now + held });
+            .push(Entry { refusal, times: times + 1, until });
         before.is_none_or(|entry| entry.refusal.said != said)
     }
 
@@ -130,14 +122,14 @@ impl Tried {
     /// that, forgets its earlier refusal. Returns whether the step is held back for a new reason.
     pub(crate) fn on_done(&mut self, step: &Step, seen: &Observed, now: Instant) -> bool {
         self.premature.take_if(|(last, _)| *last == *step);
-        let this = (step.clone(), without_measures(seen));
-        self.repeats = if self.last.as_ref() == Some(&this) {
+        let this = Some((step.clone(), without_measures(seen)));
+        self.repeats = if self.last == this {
             self.repeats + 1
         } else {
-            0
+            1
         };
-        self.last = Some(this);
-        if self.repeats + 1 < REPEATS {
+        self.last = this;
+        if self.repeats < REPEATS {
             self.refused.retain(|entry| entry.refusal.step != *step);
             return false;
         }
@@ -155,11 +147,8 @@ fn delay(times: u32) -> Duration {
 /// Returns an observation without the values that change on their own.
 fn without_measures(seen: &Observed) -> Observed {
     let mut seen = Observed { now: 0, refused: Vec::new(), ..seen.clone() };
-    for member in seen
-        .membership
-        .iter_mut()
-        .flat_map(|list| &mut list.members)
-    {
+    let lists = seen.membership.iter_mut();
+    for member in lists.flat_map(|list| &mut list.members) {
         (member.raft_index, member.db_size, member.revision) = (0, 0, 0);
     }
     for certificate in seen.certificates.values_mut() {

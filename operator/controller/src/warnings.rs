@@ -1,6 +1,9 @@
 //! Reads failures that are visible only in events: refused pods of a job, and volumes that cannot be mounted.
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
+use k8s_openapi::api::{
+    batch::v1::Job,
+    core::v1::{ContainerStatus, Event, Pod},
+};
 use kube::{Client, Resource, ResourceExt as _, api::ListParams};
 use witan_crd::{PodFailure, containers, pod_phase};
 use witan_plan::model::{Observed, Obstacle, UnixSeconds};
@@ -16,12 +19,12 @@ const FAILED_MOUNT: &str = "FailedMount";
 /// Seconds that mounting the volumes of a pod may take before events are read.
 const MOUNT_SECONDS: i64 = 15;
 
-/// Returns why a job has no pods: the message of its latest event `FailedCreate`. Returns `None` if the job has pods or no such
-/// event can be read.
-pub(crate) async fn why_no_pods<K>(client: &Client, job: &K, pod_count: usize) -> Option<PodFailure>
-where
-    K: Resource,
-{
+/// Returns why a job has no pods: the message of its latest event `FailedCreate`.
+pub(crate) async fn why_no_pods(
+    client: &Client,
+    job: &Job,
+    pod_count: usize,
+) -> Option<PodFailure> {
     if pod_count > 0 {
         return None;
     }
@@ -47,14 +50,12 @@ pub(crate) async fn explain_mounts(client: &Client, seen: &mut Observed, objects
     }
 }
 
-/// Returns whether a pod has a node, was created at least [`MOUNT_SECONDS`] ago, and has never started a container.
+/// Returns whether a pod was created at least [`MOUNT_SECONDS`] ago, has a node, and has never started a container.
 fn waits_for_volumes(pod: &Pod, now: UnixSeconds) -> bool {
     let created = pod.creation_timestamp();
     let old = created.is_some_and(|at| now.saturating_sub(at.0.as_second()) >= MOUNT_SECONDS);
-    let has_node = pod
-        .spec
-        .as_ref()
-        .is_some_and(|spec| spec.node_name.is_some());
+    let spec = pod.spec.as_ref();
+    let has_node = spec.is_some_and(|spec| spec.node_name.is_some());
     let is_new = |container: &ContainerStatus| {
         let state = container.state.as_ref();
         state.is_none_or(|state| state.running.is_none() && state.terminated.is_none())
@@ -69,10 +70,7 @@ async fn latest<K: Resource>(client: &Client, of: &K, reason: &str) -> Option<St
     let about = format!("involvedObject.uid={uid},reason={reason}");
     let params = ListParams::default().fields(&about);
     let found = list_readable::<Event>(client, namespace, params, "list events").await;
-    let found = found
-        .inspect_err(|error| tracing::debug!(%error, "no event explains a failure"))
-        .ok()?;
-    let meant = found.into_iter().filter(|event| {
+    let meant = found.ok()?.into_iter().filter(|event| {
         let same = event.involved_object.uid.as_deref() == Some(uid);
         same && event.reason.as_deref() == Some(reason)
     });
@@ -87,7 +85,6 @@ async fn latest<K: Resource>(client: &Client, of: &K, reason: &str) -> Option<St
 mod tests {
     use std::{collections::BTreeMap, sync::Arc};
 
-    use k8s_openapi::api::batch::v1::Job;
     use serde_json::{Value, json};
     use witan_plan::model::OrdinalSeen;
 
