@@ -8,9 +8,6 @@ mod certify;
 mod objects;
 mod start;
 
-use std::fmt::Debug;
-
-use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::{Client, ResourceExt as _, core::Status};
 use serde_json::json;
 use witan_crd::{
@@ -78,13 +75,11 @@ impl ActError {
 
     /// Returns whether the namespace is being deleted, so that nothing can be created in it.
     pub(crate) fn namespace_is_ending(&self) -> bool {
-        let refusal = self.api_refusal();
-        refusal.is_some_and(|refusal| {
+        self.api_refusal().is_some_and(|refusal| {
             refusal.code == 403 && refusal.message.contains("being terminated")
         })
     }
 
-    /// Returns the API server's refusal of the step; `None` if the API server did not refuse it.
     fn api_refusal(&self) -> Option<&Status> {
         if let ActError::Api(failure) = self {
             return failure.refusal();
@@ -183,7 +178,6 @@ impl<M: Members> Actor<'_, M> {
         });
     }
 
-    /// Compacts the key space up to `revision` and records the compaction in the status.
     async fn compact(&self, revision: i64, status: &mut EtcdClusterStatus) -> Result<(), ActError> {
         self.change(None, Change::Compact(revision)).await?;
         status.compaction = Some(CompactionStatus {
@@ -206,9 +200,8 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
-    /// Deletes the pod of a member. For a silent member, then records the recreation on the claim. A record of a failed
-    /// deletion would delay the next attempt by an hour. Fails if the pod is stopped for a new template that the API server
-    /// would refuse.
+    /// Deletes the pod of a member. Fails if the API server would refuse the pod that follows. For a silent member, then records
+    /// the recreation on the claim. A record of a failed deletion would delay the next attempt by an hour.
     async fn stop(&self, ordinal: Ordinal, reason: Stop) -> Result<(), ActError> {
         self.check_next_template(ordinal, reason).await?;
         let pod = self.observation.objects.pod(ordinal);
@@ -216,8 +209,7 @@ impl<M: Members> Actor<'_, M> {
         if reason == Stop::Silent {
             let now = self.observation.seen.now.to_string();
             let what = "annotate the claim of a member whose pod is recreated";
-            self.annotate(ordinal, (REMADE_AT, Some(&now)), what)
-                .await?;
+            return self.annotate(ordinal, (REMADE_AT, Some(&now)), what).await;
         }
         Ok(())
     }
@@ -229,21 +221,17 @@ impl<M: Members> Actor<'_, M> {
         root.ok_or_else(|| ActError::NoPassword(name.unwrap_or_default()))
     }
 
-    /// Annotates the claim of a removed member with [`RETIRED`], so that no member starts from the claim. If `held` is set, the
-    /// claim is deleted once another member votes in place of the removed one.
     async fn retire(&self, ordinal: Ordinal, held: bool) -> Result<(), ActError> {
         let value = if held { HELD } else { "true" };
         let what = "annotate the claim of a removed member";
         self.annotate(ordinal, (RETIRED, Some(value)), what).await
     }
 
-    /// Removes the annotation [`RETIRED`] from a claim, so that its member can start from it again.
     async fn revive(&self, ordinal: Ordinal) -> Result<(), ActError> {
         let what = "remove the annotation of a retired claim";
         self.annotate(ordinal, (RETIRED, None), what).await
     }
 
-    /// Adds or removes the cluster's owner reference on a claim, as the retention policy requires. Keeps other owners.
     async fn own_claim(&self, ordinal: Ordinal) -> Result<(), ActError> {
         let live = self.observation.objects.claim(ordinal);
         let owners = live.map(|claim| resources::owners_of_claim(self.cluster, claim));
@@ -252,7 +240,7 @@ impl<M: Members> Actor<'_, M> {
             .await
     }
 
-    /// Sets an annotation of a member's claim. Removes it if `value` is `None`. `what` names the action in errors.
+    /// Sets an annotation of a member's claim. Removes it if `value` is `None`.
     async fn annotate(
         &self,
         ordinal: Ordinal,
@@ -264,7 +252,7 @@ impl<M: Members> Actor<'_, M> {
         self.mark(live, marks, what).await
     }
 
-    /// Fails if a pod is stopped for a new template or peer TLS mode, but the API server refuses the pod that would follow.
+    /// Fails if a pod is stopped for a new template or peer TLS mode, and the API server would refuse the pod that follows.
     async fn check_next_template(&self, ordinal: Ordinal, reason: Stop) -> Result<(), ActError> {
         let seen = &self.observation.seen;
         let pod = seen.pod(ordinal).map(|pod| pod.peer_tls);
@@ -276,7 +264,7 @@ impl<M: Members> Actor<'_, M> {
         }
     }
 
-    /// Fails if the member runs in a pod of this cluster and the API server refuses the pod's new template.
+    /// Fails if the member is a pod of this cluster and the API server would refuse the pod's new template.
     async fn check_replacement(&self, id: MemberId) -> Result<(), ActError> {
         let seen = &self.observation.seen;
         let member = seen.membership.as_ref().and_then(|list| list.by_id(id));
@@ -304,20 +292,15 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
-    /// Applies the disruption budget with this `minAvailable`; `None` deletes the budget.
     async fn apply_budget(&self, min_available: Option<u32>) -> Result<(), ActError> {
         let budget = self.observation.objects.budget.as_deref();
-        match min_available {
-            Some(voters) => {
-                let wanted = resources::budget(self.cluster, voters);
-                let what = "apply the pod disruption budget";
-                self.apply(&wanted, budget, what).await
-            }
-            None => {
-                self.delete::<PodDisruptionBudget>(budget, "delete the pod disruption budget")
-                    .await
-            }
-        }
+        let Some(voters) = min_available else {
+            let what = "delete the pod disruption budget";
+            return self.delete(budget, what).await;
+        };
+        let wanted = resources::budget(self.cluster, voters);
+        let what = "apply the pod disruption budget";
+        self.apply(&wanted, budget, what).await
     }
 
     /// Sets the role label of a member's pod with a merge patch, because applying only the label would remove all other fields.
@@ -366,7 +349,6 @@ impl<M: Members> Actor<'_, M> {
             .await
     }
 
-    /// Requests a change through a member other than `but`.
     async fn change(&self, but: Option<MemberId>, change: Change) -> Result<(), ActError> {
         Ok(self.members.change(&self.through(but), &change).await?)
     }
@@ -376,15 +358,14 @@ impl<M: Members> Actor<'_, M> {
         let Some(membership) = &self.observation.seen.membership else {
             return Vec::new();
         };
-        let mut voters: Vec<_> = membership
-            .voters()
-            .filter(|member| member.healthy && Some(member.id) != but)
-            .collect();
-        voters.sort_by_key(|member| Some(member.id) != membership.leader);
-        let mut addresses: Vec<Address> = voters
+        let voters = membership.voters();
+        let healthy = voters.filter(|member| member.healthy && Some(member.id) != but);
+        let mut ids: Vec<MemberId> = healthy.map(|member| member.id).collect();
+        ids.sort_by_key(|id| Some(*id) != membership.leader);
+        let known = ids
             .into_iter()
-            .filter_map(|member| self.observation.address(member.id).cloned())
-            .collect();
+            .filter_map(|id| self.observation.address(id));
+        let mut addresses: Vec<Address> = known.cloned().collect();
         // The only voter can be `but` itself.
         if addresses.is_empty() {
             addresses.extend(self.observation.addresses.values().cloned());

@@ -38,10 +38,8 @@ impl<M: Members> Actor<'_, M> {
     fn next_authority(&self, now: SystemTime) -> Result<Secret, ResourceError> {
         let issued = self.observation.secrets.issued.iter();
         let mut signed = issued.filter(|(role, _)| **role != CertificateRole::Authority);
-        let next = match signed.next() {
-            Some((_, signed)) => tls::succeeding(self.cluster, signed, now).unwrap_or(None),
-            None => None,
-        };
+        let next = signed.next();
+        let next = next.and_then(|(_, signed)| tls::succeeding(self.cluster, signed, now).ok()?);
         next.map_or_else(|| tls::authority(self.cluster, now), Ok)
     }
 
@@ -55,14 +53,12 @@ impl<M: Members> Actor<'_, M> {
 
     /// Applies the cert-manager Certificate of a role; does nothing if the spec does not request one.
     pub(super) async fn request(&self, role: CertificateRole) -> Result<(), ActError> {
-        match cert_manager::certificate(self.cluster, role) {
-            Some(request) => {
-                let live = self.observation.secrets.requests.get(&role);
-                self.apply(&request, live, "apply a Certificate of cert-manager")
-                    .await
-            }
-            None => Ok(()),
-        }
+        let Some(request) = cert_manager::certificate(self.cluster, role) else {
+            return Ok(());
+        };
+        let live = self.observation.secrets.requests.get(&role);
+        let what = "apply a Certificate of cert-manager";
+        self.apply(&request, live, what).await
     }
 
     /// Makes a cert-manager Certificate the owner of its secret, as cert-manager does with `--enable-certificate-owner-ref`.
@@ -70,11 +66,8 @@ impl<M: Members> Actor<'_, M> {
         let Some(request) = self.observation.secrets.requests.get(&role) else {
             return Ok(());
         };
-        self.force(
-            &cert_manager::owned(request),
-            "make a Certificate the owner of its secret",
-        )
-        .await
+        let what = "make a Certificate the owner of its secret";
+        self.force(&cert_manager::owned(request), what).await
     }
 
     /// Deletes the cluster's cert-manager Certificate of a role if cert-manager has written the role's secret: cert-manager
@@ -93,8 +86,7 @@ impl<M: Members> Actor<'_, M> {
 
     fn authority(&self) -> Result<&Secret, ActError> {
         let issued = &self.observation.secrets.issued;
-        issued
-            .get(&CertificateRole::Authority)
-            .ok_or_else(|| ActError::Gone("the secret of the cluster's authority".to_owned()))
+        let gone = || ActError::Gone("the secret of the cluster's authority".to_owned());
+        issued.get(&CertificateRole::Authority).ok_or_else(gone)
     }
 }

@@ -19,7 +19,7 @@ use crate::{
 const CREATOR: &str = "witan-operator-create";
 
 impl<M: Members> Actor<'_, M> {
-    /// Creates an object, or applies it to `live`, the observed object. `what` names the action in errors.
+    /// Creates an object, or applies it to `live`, the observed object. Here and below, `what` names the action in errors.
     pub(super) async fn apply<K: Object>(
         &self,
         object: &K,
@@ -41,9 +41,7 @@ impl<M: Members> Actor<'_, M> {
     }
 
     /// Creates an object as [`CREATOR`]. An existing object of this cluster counts as created by an attempt whose response was
-    /// lost. Restores the labels of such an object, because passes find it by them. Fails with [`ActError::NameTaken`] if
-    /// another object has the name, and with [`ActError::Gone`] if the existing object was deleted in the meantime. `what`
-    /// names the action in errors.
+    /// lost. Restores the labels of such an object, because passes find it by them.
     pub(super) async fn create<K: Object>(
         &self,
         object: &K,
@@ -62,9 +60,8 @@ impl<M: Members> Actor<'_, M> {
         }
         let found = self.api::<K>().get_metadata_opt(&object.name_any()).await;
         let Some(found) = found.map_err(cannot(what))? else {
-            return Err(ActError::Gone(format!(
-                "the object whose name is needed to {what}"
-            )));
+            let gone = format!("the object whose name is needed to {what}");
+            return Err(ActError::Gone(gone));
         };
         match resources::ownership(self.cluster, &found) {
             Ownership::Ours if found.labels().get(CLUSTER) == Some(&self.cluster.name) => Ok(()),
@@ -107,16 +104,10 @@ impl<M: Members> Actor<'_, M> {
         }
         let version = live.resource_version();
         let change = json!({"metadata": {"resourceVersion": version, "managedFields": fields}});
-        let changed = self
-            .api::<K>()
-            .patch_metadata(
-                &live.name_any(),
-                &PatchParams::default(),
-                &Patch::Merge(change),
-            )
-            .await;
-        let changed = changed.map_err(cannot(what))?;
-        Ok(changed.resource_version())
+        let (name, params, api) = (live.name_any(), PatchParams::default(), self.api::<K>());
+        let change = Patch::Merge(change);
+        let changed = api.patch_metadata(&name, &params, &change).await;
+        Ok(changed.map_err(cannot(what))?.resource_version())
     }
 
     /// Applies an object as [`MANAGER`] with a forced server-side apply.
@@ -130,9 +121,8 @@ impl<M: Members> Actor<'_, M> {
         let patch = Patch::Apply(json.map_err(cannot(what))?);
         let api = self.api::<K>();
         let applied = api.patch(&object.name_any(), &params, &patch).await;
-        applied
-            .map(drop)
-            .map_err(|error| cannot(what)(error).into())
+        applied.map_err(cannot(what))?;
+        Ok(())
     }
 
     /// Changes metadata of exactly this object, identified by its uid, with a JSON merge patch. Fails if `live` is `None`.
@@ -160,16 +150,14 @@ impl<M: Members> Actor<'_, M> {
             field_manager: Some(MANAGER.to_owned()),
             ..PatchParams::default()
         };
+        let (name, api) = (live.name_any(), self.api::<K>());
         let change = Patch::Merge(json!({"metadata": marks}));
-        let marked = self
-            .api::<K>()
-            .patch_metadata(&live.name_any(), &params, &change)
-            .await;
+        let marked = api.patch_metadata(&name, &params, &change).await;
         marked.map_err(cannot(what))?;
         Ok(())
     }
 
-    /// Deletes exactly this object, identified by its uid. A missing object counts as deleted.
+    /// Deletes exactly this object. A missing object counts as deleted.
     pub(super) async fn delete<K: Object>(
         &self,
         object: Option<&K>,

@@ -13,10 +13,9 @@ use crate::{
 };
 
 impl<M: Members> Actor<'_, M> {
-    /// Applies a member's claim if the spec has claims. Then creates the member's pod. An existing pod of the cluster stays
-    /// unchanged. An invalid spec must not cause quorum loss. Therefore, if the API server refuses the pod of a restarting
-    /// member, creates it from the last admitted template. If there is no such template or its pod cannot be created either,
-    /// returns the first error.
+    /// Applies a member's claim if the spec has claims. Then creates the member's pod. An invalid spec must not cause quorum
+    /// loss. Therefore, if the API server refuses the pod of a restarting member, creates it from the last admitted template.
+    /// Returns the first error if this is not possible.
     pub(super) async fn start(&self, plan: &PodPlan) -> Result<(), ActError> {
         if self.cluster.spec().is_durable() {
             self.apply_claim(plan.ordinal, plan.peer_tls, None).await?;
@@ -28,19 +27,16 @@ impl<M: Members> Actor<'_, M> {
         let Err(error) = present.await else {
             return Ok(());
         };
-        let said = error.refusal();
-        let former = said.and_then(|said| self.former_pod(plan, &said));
-        match former {
-            Some(pod) => {
-                let what = "create the pod of a member from its former template";
-                self.create(&pod, what).await.map_err(|_| error)
-            }
-            None => Err(error),
-        }
+        let refusal = error.refusal();
+        let Some(pod) = refusal.and_then(|said| self.former_pod(plan, &said)) else {
+            return Err(error);
+        };
+        let what = "create the pod of a member from its former template";
+        self.create(&pod, what).await.map_err(|_| error)
     }
 
-    /// Builds the pod of a member from the last admitted spec, annotated with the refused template. Returns `None` if no such
-    /// spec is known or its template is the current one. Also returns `None` for a new member, whose claim can be left over.
+    /// Builds the pod of a member from the last admitted spec, annotated with the refused template. Returns `None` if this
+    /// template is the current one. Also returns `None` for a new member, whose claim can be left over.
     fn former_pod(&self, plan: &PodPlan, said: &str) -> Option<Pod> {
         if plan.bootstrap != Bootstrap::Restart {
             return None;
@@ -83,17 +79,13 @@ impl<M: Members> Actor<'_, M> {
         let what = "create a pod from the current template (a dry run before a member is stopped)";
         match create(self.client, &self.cluster.namespace, &params, &pod).await {
             Err(kube::Error::Api(refusal)) if !known && is_inconclusive(&refusal.message) => Ok(()),
-            tried => {
-                tried.map_err(cannot(what))?;
-                Ok(())
-            }
+            tried => Ok(tried.map(drop).map_err(cannot(what))?),
         }
     }
 }
 
 /// Returns whether the refusal of a dry run says nothing about the real pod.
 fn is_inconclusive(refusal: &str) -> bool {
-    ["exceeded quota", "does not support dry run"]
-        .iter()
-        .any(|text| refusal.contains(text))
+    let texts = ["exceeded quota", "does not support dry run"];
+    texts.iter().any(|text| refusal.contains(text))
 }
