@@ -71,7 +71,7 @@ impl Backups {
         }
     }
 
-    /// Returns the stream that reconciles the backups and schedules of one namespace (`None` for all).
+    /// Returns the stream of passes over the backups and schedules of one namespace (`None` for all).
     pub(crate) fn stream(self: Arc<Self>, namespace: Option<&str>) -> BoxStream<'static, ()> {
         let (client, metrics) = (&self.client, &self.metrics);
         let jobs = passes::related::<Job, EtcdBackup>(client, namespace, passes::ours(), |job| {
@@ -92,8 +92,7 @@ impl Backups {
         stream::select(backups, schedules).boxed()
     }
 
-    /// Creates the job of a backup if it does not exist and writes the resulting status. Does nothing if the backup has
-    /// finished, is in an unknown phase or is being deleted. The backup is pending while another Job has the name.
+    /// Creates the job of a backup if it does not exist, and writes the resulting status.
     async fn reconcile(&self, backup: &EtcdBackup) -> Result<Action, PassError> {
         let before = backup.status.clone().unwrap_or_default();
         // Only a later release knows what an unknown phase needs.
@@ -112,7 +111,10 @@ impl Backups {
                 progress::pending(backup, text, now)
             }
             Some(job) => {
-                let pods = self.pods(backup, &job, &namespace).await?;
+                let (label, what) = ((BACKUP, name.as_str()), "list the pods of the job");
+                let mut pods = list::<Pod>(&self.client, &namespace, label, what).await?;
+                // Users can put the label on any pod.
+                pods.retain(|pod| is_owned(pod, job.uid().as_deref()));
                 let refused = warnings::why_no_pods(&self.client, &job, pods.len()).await;
                 progress::status(backup, &job, &pods, refused, now)
             }
@@ -133,17 +135,16 @@ impl Backups {
         })
     }
 
-    /// Creates the job of a backup. The inner error says why the job was not created. Reasons: the cluster does not exist, the
-    /// job cannot be built from the spec, another backup is running, or the API server refuses the job.
+    /// Creates the job of a backup. The inner error says why the job was not created.
     async fn begin(
         &self,
         backup: &EtcdBackup,
         namespace: &str,
     ) -> Result<Result<Job, String>, PassError> {
         let name = &backup.spec.cluster_ref.name;
-        let cluster = match self.cluster(namespace, name).await? {
-            Ok(cluster) => cluster,
-            Err(missing) => return Ok(Err(missing)),
+        let what = "read the EtcdCluster";
+        let Some(cluster) = get::<EtcdCluster>(&self.client, namespace, name, what).await? else {
+            return Ok(Err(no_cluster(namespace, name)));
         };
         let named = Cluster::new(&cluster, &self.environment)?;
         let wanted = match job(backup, &named) {
@@ -166,32 +167,6 @@ impl Backups {
         let created = create_missing(&self.client, namespace, &wanted, "create the job").await?;
         // The next pass reads a job that an earlier pass has created.
         Ok(created.map(|job| job.unwrap_or(wanted)))
-    }
-
-    /// Reads a cluster. If it does not exist, the inner error is the message for the user.
-    async fn cluster(
-        &self,
-        namespace: &str,
-        name: &str,
-    ) -> Result<Result<EtcdCluster, String>, PassError> {
-        let what = "read the EtcdCluster";
-        let found = get::<EtcdCluster>(&self.client, namespace, name, what).await?;
-        Ok(found
-            .ok_or_else(|| format!("EtcdCluster {name} does not exist in namespace {namespace}")))
-    }
-
-    /// Lists the pods that the job of a backup owns.
-    async fn pods(
-        &self,
-        backup: &EtcdBackup,
-        job: &Job,
-        namespace: &str,
-    ) -> Result<Vec<Pod>, PassError> {
-        let (name, what) = (backup.name_any(), "list the pods of the job");
-        let mut pods = list::<Pod>(&self.client, namespace, (BACKUP, &name), what).await?;
-        // Users can put the label on any pod.
-        pods.retain(|pod| is_owned(pod, job.uid().as_deref()));
-        Ok(pods)
     }
 
     /// Publishes an event about a new status and counts a finished backup. Ignores an unfinished backup with the same message.
@@ -246,9 +221,8 @@ impl Backups {
         let mut due = schedule::due(schedule, &ours, now);
         let success = due.status.last_success_time.as_ref();
         let success = success.map(|time| time.0.as_second());
-        self.metrics
-            .schedule
-            .set(&namespace, &name, success, due.overdue);
+        let punctuality = &self.metrics.schedule;
+        punctuality.set(&namespace, &name, success, due.overdue);
         if let Some(time) = due.create {
             match self.create_scheduled(schedule, time).await? {
                 Ok(created) => {
@@ -260,10 +234,8 @@ impl Backups {
                 }
             }
         }
-        for old in ours
-            .iter()
-            .filter(|one| due.delete.contains(&one.name_any()))
-        {
+        let expired = |backup: &&EtcdBackup| due.delete.contains(&backup.name_any());
+        for old in ours.iter().filter(expired) {
             delete(&self.client, old, "delete an old EtcdBackup").await?;
         }
         self.reconcile_changes(schedule, &mut due).await?;
@@ -367,18 +339,21 @@ impl Passes<EtcdBackupSchedule> for Backups {
     }
 }
 
+pub(crate) fn no_cluster(namespace: &str, name: &str) -> String {
+    format!("EtcdCluster {name} does not exist in namespace {namespace}")
+}
+
 /// Returns the reason and message of each condition that is newly false, or false for a new reason. Ignores a paused schedule.
 fn worsened(before: &[Condition], after: &[Condition]) -> Vec<String> {
     let known = |after: &Condition| {
-        let mut before = before.iter().filter(|before| before.type_ == after.type_);
-        before.any(|before| before.reason == after.reason)
+        let mut before = before.iter();
+        before.any(|before| before.type_ == after.type_ && before.reason == after.reason)
     };
-    let tells =
-        |after: &&Condition| after.status == "False" && after.reason != "Paused" && !known(after);
-    let worse = after.iter().filter(tells);
-    worse
-        .map(|one| format!("{}: {}", one.reason, one.message))
-        .collect()
+    let worse = after
+        .iter()
+        .filter(|after| after.status == "False" && after.reason != "Paused" && !known(after));
+    let texts = worse.map(|one| format!("{}: {}", one.reason, one.message));
+    texts.collect()
 }
 
 /// Builds the EtcdBackup of a schedule for a scheduled time. The name ends with the minute since 1970, like a CronJob's jobs.

@@ -28,6 +28,7 @@ use witan_plan::model::Notice;
 use crate::{
     announce,
     api_server::{delete, get, list_readable, write_status},
+    backups::no_cluster,
     observe::{Objects, Observation, find_backup},
     operator::Operator,
     passes::{self, PassError, Passes, with_timeout},
@@ -164,7 +165,7 @@ impl<M: Members> Operations<M> {
             return self.end(operation, None, Err(refusal)).await;
         }
         let namespace = operation.namespace().unwrap_or_default();
-        let text = format!("EtcdCluster {name} does not exist in namespace {namespace}");
+        let text = no_cluster(&namespace, name);
         self.hold(operation, None, text).await
     }
 

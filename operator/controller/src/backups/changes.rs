@@ -9,12 +9,12 @@ use k8s_openapi::{
 };
 use kube::ResourceExt as _;
 use witan_api::backup::{ChangesGap, ChangesStatus};
-use witan_crd::{BackupChanges, BackupChangesStatus, EtcdBackupSchedule, pod_phase};
+use witan_crd::{BackupChanges, BackupChangesStatus, EtcdBackupSchedule, EtcdCluster, pod_phase};
 use witan_members::page;
 
-use super::{Backups, progress, scheduled};
+use super::{Backups, no_cluster, progress, scheduled};
 use crate::{
-    api_server::{create_missing, delete, list},
+    api_server::{create_missing, delete, get, list},
     passes::PassError,
     report::{self, ConditionState},
     resources::{CHANGES, Cluster, STATUS_PORT, changes_pod, is_current, is_owned},
@@ -25,7 +25,7 @@ const POLL: Duration = Duration::from_secs(15);
 /// The time until the next pass if the pod has not responded.
 const SOON: Duration = Duration::from_secs(3);
 const ANSWER: Duration = Duration::from_secs(2);
-/// How far the pod's clock may be ahead of the operator's clock.
+/// The tolerated lead of the pod's clock over the operator's clock.
 const AHEAD: SignedDuration = SignedDuration::from_secs(10);
 /// Allowed delay in addition to twice the schedule's interval, because the pod may have just started.
 const GRACE: SignedDuration = SignedDuration::from_secs(30);
@@ -53,7 +53,7 @@ impl Seen {
 }
 
 impl Backups {
-    /// Creates or deletes the pod of a schedule and reads its progress. Returns `None` if the schedule stores no changes.
+    /// Creates or deletes the pod of a schedule, and reads its progress. Returns `None` if the schedule stores no changes.
     pub(super) async fn reconcile_changes_pod(
         &self,
         schedule: &EtcdBackupSchedule,
@@ -64,10 +64,7 @@ impl Backups {
         let mut pods = list::<Pod>(&self.client, &namespace, (CHANGES, &name), what).await?;
         pods.retain(|pod| is_owned(pod, schedule.uid().as_deref()));
         let wanted = match asked(schedule) {
-            Some(changes) => self
-                .wanted(schedule, changes, &namespace, now)
-                .await?
-                .map_err(Some),
+            Some(changes) => self.wanted(schedule, changes, now).await?.map_err(Some),
             None => Err(None),
         };
         for pod in &pods {
@@ -79,7 +76,8 @@ impl Backups {
         }
         let wanted = match wanted {
             Ok(wanted) => wanted,
-            Err(trouble) => return Ok(trouble.map(|why| Seen { answer: None, trouble: Some(why) })),
+            Err(None) => return Ok(None),
+            Err(trouble) => return Ok(Some(Seen { answer: None, trouble })),
         };
         // Wait until a terminating pod is gone. Otherwise, two pods would store the same changes.
         if pods.is_empty() {
@@ -102,13 +100,12 @@ impl Backups {
         &self,
         schedule: &EtcdBackupSchedule,
         changes: BackupChanges,
-        namespace: &str,
         now: Timestamp,
     ) -> Result<Result<Pod, String>, PassError> {
-        let name = &schedule.spec.cluster_ref.name;
-        let cluster = match self.cluster(namespace, name).await? {
-            Ok(cluster) => cluster,
-            Err(missing) => return Ok(Err(missing)),
+        let namespace = schedule.namespace().unwrap_or_default();
+        let (name, what) = (&schedule.spec.cluster_ref.name, "read the EtcdCluster");
+        let Some(cluster) = get::<EtcdCluster>(&self.client, &namespace, name, what).await? else {
+            return Ok(Err(no_cluster(&namespace, name)));
         };
         let named = Cluster::new(&cluster, &self.environment)?;
         let of = scheduled(schedule, now);
@@ -122,16 +119,14 @@ pub(super) fn asked(schedule: &EtcdBackupSchedule) -> Option<BackupChanges> {
     schedule.spec.changes.filter(|_| !schedule.spec.paused)
 }
 
-/// Queries the pod that stores a schedule's changes for its progress. `trouble` says why changes are not being stored: an old
-/// pod is still terminating, or the pod has crashed, did not answer, or reports an error.
+/// Queries the pod that stores a schedule's changes for its progress.
 async fn ask_pod(pods: &[Pod]) -> Seen {
-    let runs = pods
-        .iter()
-        .find(|pod| pod.metadata.deletion_timestamp.is_none());
-    let Some(pod) = runs else {
+    let mut running = pods.iter();
+    let running = running.find(|pod| pod.metadata.deletion_timestamp.is_none());
+    let Some(pod) = running else {
         let ends = pods.first().map(|pod| {
-            let (name, node) = (pod.name_any(), pod.spec.as_ref());
-            let node = node.and_then(|spec| spec.node_name.as_deref());
+            let (name, spec) = (pod.name_any(), pod.spec.as_ref());
+            let node = spec.and_then(|spec| spec.node_name.as_deref());
             let node = node.unwrap_or_default();
             format!("pod {name} is still terminating; if node {node} is permanently lost, force-delete the pod")
         });
@@ -157,12 +152,10 @@ async fn ask_pod(pods: &[Pod]) -> Seen {
     }
 }
 
-/// Returns the message about points in time that cannot be restored, at the end of a condition's message; `None` if there is
-/// none.
+/// Returns the message about points in time that cannot be restored. It is at the end of a condition's message.
 fn gap_told(conditions: &[Condition]) -> Option<&str> {
-    conditions
-        .iter()
-        .find_map(|condition| Some(&condition.message[condition.message.find(GAP)?..]))
+    let mut messages = conditions.iter().map(|condition| &condition.message);
+    messages.find_map(|message| Some(&message[message.find(GAP)?..]))
 }
 
 /// Returns the message about points in time that cannot be restored if it is new in the conditions `after`.
@@ -188,9 +181,8 @@ pub(super) fn status(
     now: Timestamp,
 ) -> (BackupChangesStatus, Condition) {
     let before = schedule.status.as_ref();
-    let known = before
-        .and_then(|status| status.changes.clone())
-        .unwrap_or_default();
+    let known = before.and_then(|status| status.changes.clone());
+    let known = known.unwrap_or_default();
     let answer = seen.answer.as_ref().filter(|answer| answer.time.is_some());
     let status = answer.map_or(known.clone(), |answer| BackupChangesStatus {
         last_revision: Some(answer.revision),
@@ -203,11 +195,8 @@ pub(super) fn status(
         (None, Some(_)) => true,
         (_, None) => false,
     };
-    let status = if later || known.cluster_id != status.cluster_id {
-        status
-    } else {
-        known
-    };
+    let is_new = later || known.cluster_id != status.cluster_id;
+    let status = if is_new { status } else { known };
     let created = schedule.creation_timestamp().map_or(now, |time| time.0);
     let last = status.last_time.as_ref().map_or(created, |time| time.0);
     let late = SignedDuration::from_secs(2 * i64::from(every.every_seconds)) + GRACE;
