@@ -1,7 +1,5 @@
-//! Builds the operator's report about a cluster: its status and conditions. The report follows from the observed state
-//! and the next step; a few facts are copied from the previous status.
-//!
-//! A pass over an unchanged cluster in its desired state reproduces the current status, so nothing is written.
+//! Builds the status and the conditions of a cluster from the observed state, the next step, and a few facts of the previous
+//! status. A pass over an unchanged cluster in its desired state reproduces the status, so nothing is written.
 
 mod conditions;
 mod events;
@@ -34,20 +32,16 @@ pub(crate) struct Subject<'a> {
 }
 
 pub(crate) fn is_true(status: &EtcdClusterStatus, kind: &str) -> bool {
-    status
-        .conditions
-        .iter()
-        .any(|condition| condition.type_ == kind && condition.status == "True")
+    let mut conditions = status.conditions.iter();
+    conditions.any(|condition| condition.type_ == kind && condition.status == "True")
 }
 
 /// Returns the observed generation, or the previous one until every claim follows the retention policy. Users wait for it
 /// before they delete a cluster.
 fn observed_generation(of: Subject<'_>, seen: &Observed) -> Option<i64> {
-    let applied = !seen.claims().any(|claim| claim.other_owner);
-    if applied {
-        Some(seen.generation)
-    } else {
-        of.before.observed_generation
+    match seen.claims().any(|claim| claim.other_owner) {
+        true => of.before.observed_generation,
+        false => Some(seen.generation),
     }
 }
 
@@ -57,33 +51,26 @@ pub(crate) fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClust
     let members = members::all(of, seen);
     let notice = next.notice(&of.cluster.name, seen);
     let leader = membership.and_then(|membership| membership.by_id(membership.leader?));
+    let learners = seen.members().filter(|member| member.learner);
+    let db_size = seen.members().map(|member| member.db_size).max();
+    let id = of.before.cluster_id.clone();
     let mut status = EtcdClusterStatus {
         observed_generation: observed_generation(of, seen),
         phase: Some(phase(of, seen, notice.as_ref())),
         replicas: Some(count(seen.pods().count())),
         ready_replicas: Some(count(ready(seen))),
         updated_replicas: Some(count(updated(seen))),
-        learners: Some(count(
-            seen.members().filter(|member| member.learner).count(),
-        )),
+        learners: Some(count(learners.count())),
         selector: Some(format!("{CLUSTER}={}", of.cluster.name)),
         current_version: lowest_version(seen).or_else(|| of.before.current_version.clone()),
         target_version: of.cluster.spec().version.clone(),
         feature_level: feature_level(of.before, membership),
-        cluster_id: of
-            .before
-            .cluster_id
-            .clone()
-            .or_else(|| cluster_id(membership?)),
+        cluster_id: id.or_else(|| cluster_id(membership?)),
         admitted_spec: admitted_spec(of, seen),
         bootstrap_members: of.before.bootstrap_members,
         leader: leader.map(|leader| seen.name_of(&of.cluster.name, leader.id)),
         leader_id: None,
-        db_size: seen
-            .members()
-            .map(|member| member.db_size)
-            .max()
-            .map(rounded),
+        db_size: db_size.map(rounded),
         alarms: alarms(&of.cluster.name, seen),
         client_endpoint: Some(of.cluster.client_endpoint()),
         members,
@@ -110,9 +97,8 @@ pub(crate) fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClust
 /// Counts the pods with the current template whose claim need not migrate.
 fn updated(seen: &Observed) -> usize {
     let migrates = |at| seen.claim(at).is_some_and(|claim| claim.must_migrate);
-    let updated = seen
-        .pods()
-        .filter(|(at, pod)| !pod.outdated && !migrates(*at));
+    let pods = seen.pods();
+    let updated = pods.filter(|(at, pod)| !pod.outdated && !migrates(*at));
     updated.count()
 }
 
@@ -122,20 +108,15 @@ fn updated(seen: &Observed) -> usize {
 fn recovery(of: Subject<'_>, seen: &Observed) -> Option<RecoveryStatus> {
     let list = seen.membership.as_ref();
     let serves = list.is_some_and(Membership::is_confirmed);
-    let known = of.before.recovery.clone();
-    let is_later = |one: &RecoveryStatus| matches!(one.phase, RecoveryPhase::Unknown(_));
-    if known.as_ref().is_some_and(is_later) {
-        return known;
-    }
-    if let Some(running) = known
-        .clone()
-        .filter(|one| one.phase == RecoveryPhase::Running)
+    let mut known = of.before.recovery.clone();
+    if let Some(recovery) = &mut known
+        && recovery.phase != RecoveryPhase::Done
     {
-        let phase = match serves && !has_disks_without_member(seen) {
-            true => RecoveryPhase::Done,
-            false => RecoveryPhase::Running,
-        };
-        return Some(RecoveryStatus { phase, ..running });
+        let is_running = recovery.phase == RecoveryPhase::Running;
+        if is_running && serves && !has_disks_without_member(seen) {
+            recovery.phase = RecoveryPhase::Done;
+        }
+        return known;
     }
     let member = of.cluster.resource.member(seen.recover?);
     let known = known.filter(|known| known.member == member);
@@ -144,19 +125,15 @@ fn recovery(of: Subject<'_>, seen: &Observed) -> Option<RecoveryStatus> {
     known.or_else(|| serves.then(ended))
 }
 
-/// Returns the record of a restore. The restore is done once the cluster serves the restored data. Returns `None` if there was
-/// no restore.
+/// Returns the record of a restore. The restore is done once the cluster serves the restored data.
 fn restore(before: &EtcdClusterStatus, seen: &Observed) -> Option<RestoreStatus> {
-    let known = before.restore.clone()?;
+    let mut known = before.restore.clone()?;
     let id = seen.membership.as_ref().and_then(cluster_id);
     let own = id.is_some() && (before.cluster_id.is_none() || before.cluster_id == id);
-    Some(match known.phase {
-        RestorePhase::Starting if own => RestoreStatus { phase: RestorePhase::Done, ..known },
-        RestorePhase::Starting
-        | RestorePhase::Stopping
-        | RestorePhase::Done
-        | RestorePhase::Unknown(_) => known,
-    })
+    if own && known.phase == RestorePhase::Starting {
+        known.phase = RestorePhase::Done;
+    }
+    Some(known)
 }
 
 /// Returns whether an ordinal has a usable claim but no member in the member list.
@@ -196,7 +173,7 @@ fn phase(of: Subject<'_>, seen: &Observed, notice: Option<&Notice>) -> String {
     }
 }
 
-/// Returns the operation in progress; `None` if `next` makes no progress. The same kind and member keep their start time.
+/// Returns the operation in progress. The same kind and member keep their start time.
 fn operation(
     before: &EtcdClusterStatus,
     notice: Option<&Notice>,
@@ -204,10 +181,9 @@ fn operation(
     now: i64,
 ) -> Option<OperationStatus> {
     let notice = notice.filter(|_| next.progresses())?;
-    let same = before
-        .operation
-        .as_ref()
-        .filter(|before| before.kind == notice.reason && before.member == notice.member);
+    let before = before.operation.as_ref();
+    let same =
+        before.filter(|before| before.kind == notice.reason && before.member == notice.member);
     Some(OperationStatus {
         kind: notice.reason.to_owned(),
         member: notice.member.clone(),
@@ -216,8 +192,8 @@ fn operation(
     })
 }
 
-/// Returns the status of discovery; `None` if the cluster does not use it. Until the cluster has an id, counts the members that
-/// are in the member list or have a ready pod, and names the missing ones.
+/// Returns the status of discovery. Until the cluster has an id, counts the members that are in the member list or have a ready
+/// pod, and names the missing ones.
 fn discovery(of: Subject<'_>, seen: &Observed) -> Option<witan_crd::DiscoveryStatus> {
     let mut discovery = of.before.discovery.clone()?;
     if discovery.url.is_some() && of.before.cluster_id.is_none() {
@@ -235,7 +211,6 @@ fn discovery(of: Subject<'_>, seen: &Observed) -> Option<witan_crd::DiscoverySta
     Some(discovery)
 }
 
-/// Returns the secret and the expiration time of each certificate.
 fn certificates(cluster: &Cluster<'_>, seen: &Observed) -> Vec<CertificateStatus> {
     let each = |(role, certificate): (&_, &witan_plan::model::CertificateSeen)| CertificateStatus {
         name: cluster.resource.secret_name(*role),
@@ -249,10 +224,8 @@ fn alarms(cluster: &str, seen: &Observed) -> Vec<String> {
     let of = |member: &MemberSeen| {
         let kinds = [(member.no_space, "NOSPACE"), (member.corrupt, "CORRUPT")];
         let name = seen.name_of(cluster, member.id);
-        kinds
-            .into_iter()
-            .filter(|(raised, _)| *raised)
-            .map(move |(_, kind)| format!("{kind}:{name}"))
+        let raised = kinds.into_iter().filter(|(raised, _)| *raised);
+        raised.map(move |(_, kind)| format!("{kind}:{name}"))
     };
     let undecided = seen.membership.as_ref().is_some_and(|list| list.undecided);
     let whole = undecided.then(|| "CORRUPT:0".to_owned());
@@ -265,11 +238,8 @@ const NO_SPACE: &str = "the quota is used up, or a disk or memory budget is full
 
 /// Describes the raised alarms, what the operator has done about them, and what the user can do.
 fn alarm_message(status: &EtcdClusterStatus) -> String {
-    let raised = status.alarms.join(", ");
-    let full = status
-        .alarms
-        .iter()
-        .any(|alarm| alarm.starts_with("NOSPACE"));
+    let (raised, mut alarms) = (status.alarms.join(", "), status.alarms.iter());
+    let full = alarms.any(|alarm| alarm.starts_with("NOSPACE"));
     match &status.compaction {
         _ if !full => raised,
         None => format!("{raised}: {NO_SPACE}"),
@@ -306,9 +276,8 @@ fn lowest_version(seen: &Observed) -> Option<String> {
     let images = seen.pods().filter_map(|(_, pod)| pod.version.as_ref());
     let said = seen.members().filter_map(|member| member.version.as_ref());
     let lowest = images.min_by_key(|version| ReleaseVersion::parse(version));
-    lowest
-        .or_else(|| said.min_by_key(|version| ReleaseVersion::parse(version)))
-        .cloned()
+    let lowest = lowest.or_else(|| said.min_by_key(|version| ReleaseVersion::parse(version)));
+    lowest.cloned()
 }
 
 /// Counts the pods that are ready and not being deleted, members or not.

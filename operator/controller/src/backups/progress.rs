@@ -27,7 +27,7 @@ use crate::{
 const RESULT_MISSING: &str = "the Job has completed, but none of its pods reports a result; check the store, and \
     create another EtcdBackup";
 
-/// Returns the status of a backup whose job cannot start yet. `why` is the message.
+/// Returns the status of a backup whose job cannot start yet.
 pub(super) fn pending(backup: &EtcdBackup, why: String, now: Timestamp) -> EtcdBackupStatus {
     let status = EtcdBackupStatus {
         phase: Some(BackupPhase::Pending),
@@ -73,10 +73,8 @@ pub(super) fn status(
     let failure = pods.iter().rev().find_map(|pod| named_pod_failure(pod));
     let failure = failure.or(refused);
     if let Some(done) = condition(job, "Complete") {
-        let completed = job
-            .status
-            .as_ref()
-            .and_then(|status| status.completion_time.clone());
+        let job = job.status.as_ref();
+        let completed = job.and_then(|job| job.completion_time.clone());
         status.completed_at = completed.or_else(|| done.last_transition_time.clone());
         if status.revision.is_none() {
             status.phase = Some(BackupPhase::Failed);
@@ -103,12 +101,7 @@ pub(super) fn status(
     status.phase = Some(BackupPhase::Running);
     let (reason, message) = failure.map(|found| (found.reason, found.message)).unzip();
     status.message = message;
-    with_condition(
-        status,
-        backup,
-        &reason.unwrap_or_else(|| "Running".to_owned()),
-        now,
-    )
+    with_condition(status, backup, reason.as_deref().unwrap_or("Running"), now)
 }
 
 pub(super) fn is_over(job: &Job) -> bool {
@@ -117,13 +110,11 @@ pub(super) fn is_over(job: &Job) -> bool {
 
 /// Returns the condition of this type if it is true.
 pub(crate) fn condition<'a>(job: &'a Job, kind: &str) -> Option<&'a JobCondition> {
-    let conditions = job.status.as_ref()?.conditions.as_ref()?;
-    conditions
-        .iter()
-        .find(|condition| condition.type_ == kind && condition.status == "True")
+    let mut conditions = job.status.as_ref()?.conditions.as_ref()?.iter();
+    conditions.find(|condition| condition.type_ == kind && condition.status == "True")
 }
 
-/// Returns the last revision of the changes that a pod has fetched with its backup; `None` if the pod has not fetched any.
+/// Returns the last revision of the changes that a pod has fetched with its backup.
 pub(crate) fn fetched_revision(pod: &Pod) -> Option<i64> {
     result::<FetchedBackup>(pod, FETCH)?.to_revision
 }
@@ -156,7 +147,7 @@ fn with_pod_name(pod: &Pod, failure: PodFailure) -> PodFailure {
     PodFailure { message, ..failure }
 }
 
-/// Adds the `Succeeded` condition, whose value follows from the phase.
+/// Adds the `Succeeded` condition.
 fn with_condition(
     status: EtcdBackupStatus,
     backup: &EtcdBackup,

@@ -61,12 +61,8 @@ impl Times {
     /// Returns the last scheduled time that is not after `time`; `None` if there is none.
     fn until(&self, time: Timestamp) -> Option<Timestamp> {
         let time = time.to_zoned(TimeZone::UTC);
-        Some(
-            self.0
-                .find_previous_occurrence(&time, true)
-                .ok()?
-                .timestamp(),
-        )
+        let last = self.0.find_previous_occurrence(&time, true).ok()?;
+        Some(last.timestamp())
     }
 }
 
@@ -93,9 +89,8 @@ pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Ti
     };
     let delete = expired(&newest, schedule.spec.retention.as_ref(), now);
     let parsed = Times::parse(&schedule.spec.schedule).and_then(|times| {
-        let next = times
-            .after(now)
-            .ok_or("spec.schedule never matches a date")?;
+        let next = times.after(now);
+        let next = next.ok_or("spec.schedule never matches a date")?;
         Ok((times, next))
     });
     let (times, next) = match parsed {
@@ -114,28 +109,20 @@ pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Ti
     // Times in the future, from a clock that was ahead, must not stop the schedule.
     let past = |time: &Option<Time>| time.as_ref().map(|time| time.0).filter(|time| *time <= now);
     let known = past(&status.last_schedule_time).unwrap_or(created);
-    let create = times
-        .until(now)
-        .filter(|time| *time > known && active.is_none());
+    let create = times.until(now);
+    let create = create.filter(|time| *time > known && active.is_none());
     status.next_schedule_time = Some(Time(next));
     let success = past(&status.last_success_time).unwrap_or(created);
     let second = times.after(success).and_then(|first| times.after(first));
     let overdue = second.is_some_and(|second| now > second);
     let (reason, message) = ready_state(overdue, &newest, active);
     status.conditions = ready(schedule, reason, &message, now);
-    let wait = next.duration_since(now);
-    let wait = Duration::try_from(wait).unwrap_or_default();
-    Due {
-        create,
-        delete,
-        status,
-        overdue,
-        requeue_after: wait.min(POLL),
-    }
+    let wait = Duration::try_from(next.duration_since(now));
+    let requeue_after = wait.unwrap_or_default().min(POLL);
+    Due { create, delete, status, overdue, requeue_after }
 }
 
-/// Returns the reason and message of the `Ready` condition of a schedule that is neither paused nor invalid. The reason is
-/// `Overdue`, else `LastBackupFailed` or `LastBackupUnconfirmed`, else `Scheduled`.
+/// Returns the reason and message of the `Ready` condition of a schedule that is neither paused nor invalid.
 fn ready_state(
     overdue: bool,
     newest: &[&EtcdBackup],
@@ -154,10 +141,8 @@ fn ready_state(
     if overdue {
         let late = "the last two backups of the schedule have not succeeded";
         let why = waits.or(failed).or(cut_off);
-        return (
-            "Overdue",
-            why.map_or(late.to_owned(), |why| format!("{late}. {why}")),
-        );
+        let text = why.map_or(late.to_owned(), |why| format!("{late}. {why}"));
+        return ("Overdue", text);
     }
     match (failed, cut_off) {
         (Some(failed), _) => ("LastBackupFailed", failed),
@@ -175,10 +160,8 @@ fn expired(
     now: Timestamp,
 ) -> Vec<String> {
     let of = |phase| {
-        newest
-            .iter()
-            .copied()
-            .filter(move |backup| backup.phase() == Some(phase))
+        let all = newest.iter().copied();
+        all.filter(move |backup| backup.phase() == Some(phase))
     };
     let failed = of(BackupPhase::Failed).skip(FAILED_KEPT);
     let succeeded: Vec<_> = of(BackupPhase::Succeeded).collect();
@@ -192,13 +175,14 @@ fn expired(
     let listed = listed.chain(cut_off.iter().take(SUCCEEDED_KEPT)).copied();
     // Backups of a lost cluster with the same name are kept, like their files.
     let listed = listed.filter(|backup| id(backup) == present);
-    let listed = listed.map(|backup| RetentionFacts {
-        backup,
-        at: backup
-            .creation_timestamp()
-            .map_or(Timestamp::UNIX_EPOCH, |time| time.0),
-        unconfirmed: !backup.is_whole(),
-        kept: retention.is_none_or(|kept| is_young(kept, backup, now)),
+    let listed = listed.map(|backup| {
+        let created = backup.creation_timestamp();
+        RetentionFacts {
+            backup,
+            at: created.map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+            unconfirmed: !backup.is_whole(),
+            kept: retention.is_none_or(|kept| is_young(kept, backup, now)),
+        }
     });
     let last = retention.and_then(|kept| kept.keep_last);
     let (_, old) = apply_retention(listed.collect(), last.map_or(0, |last| last as usize));
@@ -216,28 +200,20 @@ fn is_young(kept: &BackupRetention, backup: &EtcdBackup, now: Timestamp) -> bool
     })
 }
 
-/// Returns the `Ready` condition, which is true only with the reason `Scheduled`.
 pub(super) fn ready(
     schedule: &EtcdBackupSchedule,
     reason: &str,
     message: &str,
     now: Timestamp,
 ) -> Vec<Condition> {
-    let value = if reason == "Scheduled" {
-        "True"
-    } else {
-        "False"
+    let status = match reason == "Scheduled" {
+        true => "True",
+        false => "False",
     };
     let before = schedule.status.as_ref();
     let before = before.map_or(&[][..], |status| &status.conditions);
-    let message = message.to_owned();
-    let state = ConditionState { status: value, reason, message };
+    let state = ConditionState { status, reason, message: message.to_owned() };
     let generation = schedule.metadata.generation;
-    vec![report::condition(
-        before,
-        "Ready",
-        state,
-        generation,
-        Time(now),
-    )]
+    let condition = report::condition(before, "Ready", state, generation, Time(now));
+    vec![condition]
 }

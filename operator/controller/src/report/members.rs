@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use witan_crd::{EtcdClusterStatus, MemberPhase, MemberStatus};
-use witan_plan::model::{MemberSeen, Membership, Observed, Ordinal, UnixSeconds};
+use witan_crd::{MemberPhase, MemberStatus};
+use witan_plan::model::{MemberSeen, Membership, Observed, Ordinal};
 
 use super::{Subject, events, rounded, time};
 
@@ -18,29 +17,28 @@ pub(super) fn all(of: Subject<'_>, seen: &Observed) -> Vec<MemberStatus> {
     let own = ordinals.into_iter().map(|ordinal| {
         let member = seen.member(ordinal);
         let name = of.cluster.resource.member(ordinal);
+        let mut known = of.before.members.iter();
         let reported = match membership {
             Some(list) => reported_status(list, member),
             None => {
-                let mut known = of.before.members.iter();
-                let known = known.find(|known| known.name == name);
+                let known = known.clone().find(|known| known.name == name);
                 known.map(last_reported).unwrap_or_default()
             }
         };
+        let id = member.map(|member| format!("{:x}", member.id));
+        let known = known.find(|known| id.is_some() && known.id == id);
+        let silent_since = known.and_then(|known| known.silent_since.clone());
+        let corrupt_since = known.and_then(|known| known.corrupt_since.clone());
+        let now = || time(seen.now);
+        let is_silent = member.is_some_and(|member| !member.answers);
+        let is_corrupt = member.is_some_and(|member| member.corrupt);
         MemberStatus {
             name,
             ordinal: i32::try_from(ordinal).ok(),
             phase: Some(member_phase(seen, ordinal, member)),
             reason: reason(seen, ordinal),
-            silent_since: since(of.before, member, seen.now, is_silent, |known| {
-                &known.silent_since
-            }),
-            corrupt_since: since(
-                of.before,
-                member,
-                seen.now,
-                |member| member.corrupt,
-                |known| &known.corrupt_since,
-            ),
+            silent_since: is_silent.then(|| silent_since.unwrap_or_else(now)),
+            corrupt_since: is_corrupt.then(|| corrupt_since.unwrap_or_else(now)),
             ..reported
         }
     });
@@ -54,12 +52,9 @@ pub(super) fn all(of: Subject<'_>, seen: &Observed) -> Vec<MemberStatus> {
     let foreign = seen.members().filter(|member| member.ordinal.is_none());
     for member in foreign {
         let name = seen.name_of(&of.cluster.name, member.id);
-        let unique = all.iter().all(|other| other.name != name);
-        let name = if unique {
-            name
-        } else {
-            format!("{:x}", member.id)
-        };
+        let is_unique = all.iter().all(|other| other.name != name);
+        let name = Some(name).filter(|_| is_unique);
+        let name = name.unwrap_or_else(|| format!("{:x}", member.id));
         all.push(MemberStatus { name, ..reported_status(list, Some(member)) });
     }
     all
@@ -75,11 +70,12 @@ fn last_reported(known: &MemberStatus) -> MemberStatus {
     }
 }
 
-/// Returns the fields of a member's status that come from the members' reports. All are empty if `member` is `None`.
+/// Returns the fields of a member's status that come from the members' reports.
 fn reported_status(membership: &Membership, member: Option<&MemberSeen>) -> MemberStatus {
     let Some(member) = member else {
         return MemberStatus::default();
     };
+    let raft_index = i64::try_from(member.raft_index);
     MemberStatus {
         id: Some(format!("{:x}", member.id)),
         version: member.version.clone(),
@@ -88,37 +84,13 @@ fn reported_status(membership: &Membership, member: Option<&MemberSeen>) -> Memb
         is_healthy: member.healthy,
         is_leader: membership.leader == Some(member.id),
         is_learner: member.learner,
-        raft_index: i64::try_from(member.raft_index)
-            .ok()
-            .filter(|index| *index > 0),
+        raft_index: raft_index.ok().filter(|index| *index > 0),
         db_size: Some(member.db_size).filter(|bytes| *bytes > 0).map(rounded),
         ..MemberStatus::default()
     }
 }
 
-fn is_silent(member: &MemberSeen) -> bool {
-    !member.answers
-}
-
-/// Returns the time since which `holds` is true: the recorded time in the previous status, else now. Returns `None` if `holds`
-/// is false.
-fn since(
-    before: &EtcdClusterStatus,
-    member: Option<&MemberSeen>,
-    now: UnixSeconds,
-    holds: fn(&MemberSeen) -> bool,
-    recorded: fn(&MemberStatus) -> &Option<Time>,
-) -> Option<Time> {
-    let member = member.filter(|member| holds(member))?;
-    let id = Some(format!("{:x}", member.id));
-    let known = before.members.iter().find(|known| known.id == id);
-    let known = known.and_then(|known| recorded(known).clone());
-    known.or_else(|| Some(time(now)))
-}
-
-/// Returns the phase of an ordinal for `status.members`. `member` is its entry in the member list. A fenced ordinal without a
-/// pod is always `Fenced`. A listed member without a pod is `Pending`. An unlisted ordinal is `Provisioning` if no list is
-/// known and it has a pod that is not being deleted, else `Removing`.
+/// Returns the phase of an ordinal for `status.members`. `member` is its entry in the member list.
 fn member_phase(seen: &Observed, ordinal: Ordinal, member: Option<&MemberSeen>) -> MemberPhase {
     let pod = seen.pod(ordinal);
     match (member, pod) {
@@ -142,12 +114,10 @@ fn reason(seen: &Observed, ordinal: Ordinal) -> Option<String> {
         return Some("PodEnding".to_owned());
     }
     let obstacle = pod.obstacle.filter(|_| !pod.ready);
-    let elsewhere = seen
-        .member(ordinal)
-        .is_some_and(|member| member.foreign_address);
-    obstacle
-        .map(|obstacle| format!("{obstacle:?}"))
-        .or_else(|| elsewhere.then(|| events::FOREIGN_ADDRESS.to_owned()))
+    let member = seen.member(ordinal);
+    let elsewhere = member.is_some_and(|member| member.foreign_address);
+    let obstacle = obstacle.map(|obstacle| format!("{obstacle:?}"));
+    obstacle.or_else(|| elsewhere.then(|| events::FOREIGN_ADDRESS.to_owned()))
 }
 
 #[cfg(test)]
@@ -156,6 +126,7 @@ mod tests {
 
     use k8s_openapi::api::core::v1::Pod;
     use serde_json::json;
+    use witan_crd::EtcdClusterStatus;
     use witan_plan::model::OrdinalSeen;
 
     use super::*;
@@ -239,16 +210,17 @@ mod tests {
 
     #[test]
     fn a_member_is_silent_from_its_first_silence_to_its_next_answer() {
-        let member = |answers| MemberSeen { id: 10, answers, ..MemberSeen::default() };
+        let cluster = named(&json!({}));
+        let member =
+            |answers| MemberSeen { id: 10, ordinal: Some(0), answers, ..MemberSeen::default() };
         let (mut before, mut shown) = (EtcdClusterStatus::default(), Vec::new());
         for (now, answers) in [(1, true), (2, false), (3, false), (4, true), (5, false)] {
-            let member = member(answers);
-            let silent_since = since(&before, Some(&member), now, is_silent, |known| {
-                &known.silent_since
-            });
-            shown.push(silent_since.as_ref().map(|since| since.0.as_second()));
-            let id = Some("a".to_owned());
-            before.members = vec![MemberStatus { id, silent_since, ..MemberStatus::default() }];
+            let members = vec![member(answers)];
+            let membership = Some(Membership { members, ..Membership::default() });
+            let seen = Observed { now, membership, ..Observed::default() };
+            before.members = all(Subject { cluster: &cluster, before: &before }, &seen);
+            let since = before.members[0].silent_since.as_ref();
+            shown.push(since.map(|since| since.0.as_second()));
         }
         assert_eq!(shown, [None, Some(2), Some(2), None, Some(5)]);
     }
