@@ -6,6 +6,10 @@ use witan_plan::model::{Notice, Observed, Step, Why};
 
 use super::{Subject, alarm_message, count, time};
 
+const QUORUM_HEALTHY: &str = "the cluster has a leader, and a quorum confirms linearizable reads";
+const NO_QUORUM_YET: &str = "members answer, but they have not formed a quorum yet";
+const QUORUM_LOST: &str = "members answer, but no quorum confirms linearizable reads";
+
 /// The parts of a condition that can change.
 pub(crate) struct ConditionState<'a> {
     /// `True`, `False` or `Unknown`.
@@ -21,21 +25,17 @@ pub(super) fn all(
     next: &Step,
     notice: Option<&Notice>,
 ) -> Vec<Condition> {
-    let hibernated = of.cluster.spec().replicas == 0 && status.replicas == Some(0);
+    let spec = of.cluster.spec();
+    let hibernated = spec.replicas == 0 && status.replicas == Some(0);
+    let is_silent = !hibernated && seen.membership.is_none();
     let states = [
         ("Available", available(seen, status, next)),
         ("Ready", ready(of, seen, status, next, notice)),
         ("Progressing", progressing(next, notice)),
         ("Degraded", degraded(seen, status, notice)),
-        ("UpToDate", up_to_date(of.cluster.spec().replicas, status)),
-        (
-            "AlarmActive",
-            alarm(status, !hibernated && seen.membership.is_none()),
-        ),
-        (
-            "Paused",
-            flag(of.cluster.spec().paused, "Paused", "Active", ""),
-        ),
+        ("UpToDate", up_to_date(spec.replicas, status)),
+        ("AlarmActive", alarm(status, is_silent)),
+        ("Paused", flag(spec.paused, "Paused", "Active", "")),
         ("Hibernated", flag(hibernated, "Hibernated", "Running", "")),
     ];
     let condition = |(kind, state): (&str, ConditionState<'_>)| {
@@ -45,7 +45,7 @@ pub(super) fn all(
     states.into_iter().map(condition).collect()
 }
 
-/// Builds a condition. If its status is the same in `before`, keeps the transition time.
+/// Builds a condition. Keeps the transition time if the status is the same in `before`.
 pub(crate) fn condition(
     before: &[Condition],
     kind: &str,
@@ -73,7 +73,6 @@ fn state(holds: bool, reason: &'static str, message: impl Into<String>) -> Condi
     }
 }
 
-/// Returns a state with the reason `if_true` or `if_false`, as `holds` says.
 fn flag(
     holds: bool,
     if_true: &'static str,
@@ -87,39 +86,24 @@ fn flag(
 /// cluster that has not served yet is bootstrapping; it has not lost its quorum.
 fn available(seen: &Observed, status: &EtcdClusterStatus, next: &Step) -> ConditionState<'static> {
     let waits = |for_what: &[Why]| matches!(next, Step::Wait { why, .. } if for_what.contains(why));
-    if let Some(membership) = &seen.membership {
-        return match membership.leader {
-            Some(_) => state(
-                true,
-                "QuorumHealthy",
-                "the cluster has a leader, and a quorum confirms linearizable reads",
-            ),
-            None if status.cluster_id.is_none() && !waits(&[Why::QuorumLost]) => state(
-                false,
-                "BootstrapInProgress",
-                "members answer, but they have not formed a quorum yet",
-            ),
-            None => state(
-                false,
-                "QuorumLost",
-                "members answer, but no quorum confirms linearizable reads",
-            ),
-        };
-    }
-    if waits(&[Why::Unreachable]) {
+    let leader = seen.membership.as_ref().map(|list| list.leader);
+    if waits(&[Why::Unreachable]) && leader.is_none() {
         let message = "pods are ready, but no member answers the operator".to_owned();
         return ConditionState { status: "Unknown", reason: "ClusterUnreachable", message };
     }
-    let (reason, message) = if waits(&[Why::Hibernated]) {
-        ("Hibernated", "no member is running")
-    } else if waits(&[Why::QuorumLost, Why::DataLost]) {
-        ("QuorumLost", "no member answers")
-    } else if seen.pods().next().is_none() {
-        ("NoMembers", "no member is running")
-    } else {
-        ("BootstrapInProgress", "no member answers yet")
+    let is_new = status.cluster_id.is_none() && !waits(&[Why::QuorumLost]);
+    let (holds, reason, message) = match leader {
+        Some(Some(_)) => (true, "QuorumHealthy", QUORUM_HEALTHY),
+        Some(None) if is_new => (false, "BootstrapInProgress", NO_QUORUM_YET),
+        Some(None) => (false, "QuorumLost", QUORUM_LOST),
+        None if waits(&[Why::Hibernated]) => (false, "Hibernated", "no member is running"),
+        None if waits(&[Why::QuorumLost, Why::DataLost]) => {
+            (false, "QuorumLost", "no member answers")
+        }
+        None if seen.pods().next().is_none() => (false, "NoMembers", "no member is running"),
+        None => (false, "BootstrapInProgress", "no member answers yet"),
     };
-    state(false, reason, message)
+    state(holds, reason, message)
 }
 
 /// Returns the `Ready` condition: `True` if `spec.replicas` healthy voters are ready and updated, and no step is in progress.
@@ -130,34 +114,32 @@ fn ready(
     next: &Step,
     notice: Option<&Notice>,
 ) -> ConditionState<'static> {
-    let wanted = usize::try_from(of.cluster.spec().replicas).unwrap_or(0);
-    let healthy = seen.healthy_voters();
-    let total = seen.members().count();
+    let wanted = of.cluster.spec().replicas;
+    let (healthy, total) = (count(seen.healthy_voters()), count(seen.members().count()));
+    let (all, ready, updated) = (
+        status.replicas,
+        status.ready_replicas,
+        status.updated_replicas,
+    );
     let exact = wanted > 0
         && seen.refused.is_empty()
         && seen.rejected.is_none()
         && !next.progresses()
         && [healthy, total].iter().all(|number| *number == wanted)
-        && [
-            status.replicas,
-            status.ready_replicas,
-            status.updated_replicas,
-        ]
-        .iter()
-        .all(|number| *number == Some(of.cluster.spec().replicas));
+        && [all, ready, updated]
+            .iter()
+            .all(|number| *number == Some(wanted));
+    if exact {
+        let text = format!("all {wanted} members are healthy voters and up to date");
+        return state(true, "MembersReady", text);
+    }
     match notice {
-        _ if exact => state(
-            true,
-            "MembersReady",
-            format!("all {wanted} members are healthy voters and up to date"),
-        ),
         _ if wanted == 0 => state(false, "Hibernated", "spec.replicas is 0"),
         Some(notice) => state(false, notice.reason, notice.message.clone()),
-        None => state(
-            false,
-            "MembersNotReady",
-            format!("{healthy} of {wanted} members are healthy"),
-        ),
+        None => {
+            let text = format!("{healthy} of {wanted} members are healthy");
+            state(false, "MembersNotReady", text)
+        }
     }
 }
 
@@ -187,20 +169,18 @@ pub(super) fn degraded(
         let text = "the API server refuses pods with the current template, so lost pods are recreated from the last admitted template";
         return state(true, "TemplateRefused", format!("{text}: {said}"));
     }
-    let unhealthy: Vec<&str> = status
+    let unhealthy = status
         .members
         .iter()
-        .filter(|member| member.id.is_some() && !member.is_healthy && !member.is_learner)
-        .map(|member| member.name.as_str())
-        .collect();
+        .filter(|member| member.id.is_some() && !member.is_healthy && !member.is_learner);
+    let unhealthy: Vec<&str> = unhealthy.map(|member| member.name.as_str()).collect();
     match notice.filter(|notice| notice.warning) {
         Some(notice) => state(true, notice.reason, notice.message.clone()),
         None if !status.alarms.is_empty() => state(true, "AlarmActive", alarm_message(status)),
-        None if !unhealthy.is_empty() => state(
-            true,
-            "MemberUnhealthy",
-            format!("members are not healthy: {}", unhealthy.join(", ")),
-        ),
+        None if !unhealthy.is_empty() => {
+            let text = format!("members are not healthy: {}", unhealthy.join(", "));
+            state(true, "MemberUnhealthy", text)
+        }
         None => state(false, "Healthy", ""),
     }
 }
@@ -212,15 +192,9 @@ fn up_to_date(wanted: i32, status: &EtcdClusterStatus) -> ConditionState<'static
     if all == 0 && wanted > 0 {
         return state(false, "NoPods", "no pod exists");
     }
-    let updated = status.updated_replicas.unwrap_or(0);
-    let same = all == updated;
-    let outdated = count(usize::try_from(all - updated).unwrap_or(0));
-    flag(
-        same,
-        "AllMembersUpdated",
-        "MembersOutdated",
-        format!("{outdated} pods have an earlier template or claim"),
-    )
+    let outdated = all - status.updated_replicas.unwrap_or(0);
+    let text = format!("{outdated} pods have an earlier template or claim");
+    flag(outdated == 0, "AllMembersUpdated", "MembersOutdated", text)
 }
 
 /// Returns the `AlarmActive` condition: `Unknown` if `silent`, which means that no member answers.

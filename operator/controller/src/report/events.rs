@@ -32,20 +32,15 @@ pub(crate) fn events(
         let those = members.filter(|member| member.reason.as_deref() == reason);
         those.map(|member| member.name.clone()).collect()
     };
-    let known = elsewhere(before);
-    for name in elsewhere(after)
-        .into_iter()
-        .filter(|name| !known.contains(name))
-    {
-        let message = format!(
+    let (known, mut new) = (elsewhere(before), elsewhere(after));
+    new.retain(|name| !known.contains(name));
+    notices.extend(new.into_iter().map(|name| Notice {
+        reason: FOREIGN_ADDRESS,
+        message: format!(
             "the peer URL of member {name} is not the address of its pod, so other members cannot reach it there"
-        );
-        notices.push(Notice {
-            reason: FOREIGN_ADDRESS,
-            member: Some(name),
-            message,
-            warning: true,
-        });
-    }
+        ),
+        member: Some(name),
+        warning: true,
+    }));
     notices
 }
