@@ -68,12 +68,20 @@ pub(crate) async fn observe<M: Members>(
         }
     }
     let service = |wanted: &Service| {
-        state(
-            objects.services.get(&wanted.name_any()).map(AsRef::as_ref),
-            wanted,
-        )
+        let live = objects.services.get(&wanted.name_any());
+        state(live.map(AsRef::as_ref), wanted)
     };
+    let budget = objects.budget.as_ref();
+    let authority = secrets.issued.get(&CertificateRole::Authority);
+    let authority = authority.map(|authority| tls::authority_seen(cluster, authority));
+    let taken = objects.taken.iter().chain(&secrets.taken);
+    let taken = taken.map(|(part, holder)| (*part, holder.clone()));
+    let mut errors = answers
+        .iter()
+        .filter_map(|answer| answer.report.as_ref().err());
     let resource = cluster.resource;
+    let status = resource.status.as_ref();
+    let later = status.and_then(EtcdClusterStatus::unknown_phase);
     let request = cluster.active_request.as_ref();
     let now = Timestamp::now().as_second();
     let seen = Observed {
@@ -83,29 +91,15 @@ pub(crate) async fn observe<M: Members>(
         generation: resource.metadata.generation.unwrap_or(0),
         ordinals: ordinals(cluster, &objects, now),
         membership: membership::choose(cluster, &answers, &objects.ordinals()),
-        call_error: answers
-            .iter()
-            .find_map(|answer| Some(answer.report.as_ref().err()?.to_string())),
+        call_error: errors.next().map(ToString::to_string),
         client_service: service(&resources::client_service(cluster)),
         peer_service: service(&resources::peer_service(cluster)),
-        budget: objects
-            .budget
-            .as_ref()
-            .map(|budget| budget_seen(cluster, budget)),
+        budget: budget.map(|budget| budget_seen(cluster, budget)),
         certificates: secrets.certificates.clone(),
-        authority: secrets
-            .issued
-            .get(&CertificateRole::Authority)
-            .map(|authority| tls::authority_seen(cluster, authority))
-            .unwrap_or_default(),
+        authority: authority.unwrap_or_default(),
         requests: secrets.requested.clone(),
         missing_secrets: secrets.missing.clone(),
-        taken: objects
-            .taken
-            .iter()
-            .chain(&secrets.taken)
-            .map(|(part, holder)| (*part, holder.clone()))
-            .collect(),
+        taken: taken.collect(),
         wanted_version: wanted_version(cluster),
         fenced: fenced(cluster),
         replace: request
@@ -114,35 +108,27 @@ pub(crate) async fn observe<M: Members>(
         allow_leader_restart: annotation(resource, ALLOW_LEADER_RESTART)
             .and_then(|text| text.trim().parse().ok()),
         auth_enabled: membership::users(&answers),
-        later: resource
-            .status
-            .as_ref()
-            .and_then(EtcdClusterStatus::unknown_phase)
-            .or_else(|| pods::unknown_mark(&objects)),
+        later: later.or_else(|| pods::unknown_mark(&objects)),
         rejected: resources::rejected(cluster).map(|error| error.to_string()),
         ..Observed::default()
     };
     Observation { seen, objects, addresses, secrets }
 }
 
-/// Converts the pods and claims of all ordinals to values for `plan`.
 fn ordinals(
     cluster: &Cluster<'_>,
     objects: &Objects,
     now: UnixSeconds,
 ) -> BTreeMap<Ordinal, OrdinalSeen> {
-    let all = objects.ordinals();
     let seen = |ordinal: Ordinal| {
-        let pod = objects.pods.get(&ordinal);
-        let claim = objects.claims.get(&ordinal);
+        let (pod, claim) = (objects.pod(ordinal), objects.claim(ordinal));
         let pod = pod.map(|pod| pods::seen(cluster, pod, now));
         let claim = claim.map(|claim| pods::claim_seen(cluster, ordinal, claim, now));
         (ordinal, OrdinalSeen { pod, claim })
     };
-    all.into_iter().map(seen).collect()
+    objects.ordinals().into_iter().map(seen).collect()
 }
 
-/// Returns the `minAvailable` of a budget (`None` if the value is not a number), and the state of its other fields.
 fn budget_seen(cluster: &Cluster<'_>, budget: &PodDisruptionBudget) -> BudgetSeen {
     let number = resources::min_available(budget);
     // Without a number, the budget is not the one of a sole voter.
@@ -159,11 +145,10 @@ fn wanted_version(cluster: &Cluster<'_>) -> Option<String> {
 
 /// Returns the ordinals in the annotation [`FENCED_MEMBERS`]. Ignores names that belong to no ordinal.
 fn fenced(cluster: &Cluster<'_>) -> BTreeSet<Ordinal> {
-    let named = annotation(cluster.resource, FENCED_MEMBERS).unwrap_or_default();
-    named
-        .split(',')
-        .filter_map(|name| cluster.resource.ordinal(name.trim()))
-        .collect()
+    let names = annotation(cluster.resource, FENCED_MEMBERS).unwrap_or_default();
+    let names = names.split(',').map(str::trim);
+    let ordinals = names.filter_map(|name| cluster.resource.ordinal(name));
+    ordinals.collect()
 }
 
 fn annotation<'a>(cluster: &'a EtcdCluster, key: &str) -> Option<&'a str> {

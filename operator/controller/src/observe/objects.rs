@@ -51,24 +51,16 @@ impl Objects {
         )
     }
 
-    /// Reads the objects of a cluster from the API server and finds taken names. Also finds members' claims without labels.
+    /// Reads the objects of a cluster, including claims without labels, and finds taken names.
     pub(crate) async fn from_api_server(
         client: &Client,
         cluster: &Cluster<'_>,
     ) -> Result<Self, ApiFailure> {
         let (pods, claims, services, budgets) = try_join!(
-            labelled::<Pod>(client, cluster, "read pods of the cluster"),
-            labelled::<PersistentVolumeClaim>(
-                client,
-                cluster,
-                "read persistent volume claims of the cluster"
-            ),
-            labelled::<Service>(client, cluster, "read services of the cluster"),
-            labelled::<PodDisruptionBudget>(
-                client,
-                cluster,
-                "read pod disruption budgets of the cluster"
-            ),
+            labelled::<Pod>(client, cluster),
+            labelled::<PersistentVolumeClaim>(client, cluster),
+            labelled::<Service>(client, cluster),
+            labelled::<PodDisruptionBudget>(client, cluster),
         )?;
         let listed: BTreeSet<String> = claims.iter().map(|claim| claim.name_any()).collect();
         let mounted = pods.iter().filter_map(|pod| mounted_claim(cluster, pod));
@@ -152,10 +144,8 @@ impl Objects {
                 all.taken.insert(Part::PeerService, holder);
             }
         }
-        for budget in budgets
-            .into_iter()
-            .filter(|one| one.name_any() == cluster.name)
-        {
+        let budgets = budgets.into_iter();
+        for budget in budgets.filter(|budget| budget.name_any() == cluster.name) {
             if resources::ownership(cluster, &*budget) == Ownership::Ours {
                 all.budget = Some(budget);
             } else {
@@ -176,21 +166,17 @@ impl Objects {
     /// Returns whether a pod mounts a claim that was not found, because the claim has lost its labels.
     pub(crate) fn lacks_mounted_claim(&self, cluster: &Cluster<'_>) -> bool {
         let mut pods = self.pods.iter();
-        pods.any(|(ordinal, pod)| {
-            mounted_claim(cluster, pod).is_some() && !self.claims.contains_key(ordinal)
-        })
+        let lacks = |ordinal: &Ordinal| !self.claims.contains_key(ordinal);
+        pods.any(|(ordinal, pod)| mounted_claim(cluster, pod).is_some() && lacks(ordinal))
     }
 
     pub(super) fn ordinals(&self) -> BTreeSet<Ordinal> {
-        self.pods
-            .keys()
-            .chain(self.claims.keys())
-            .copied()
-            .collect()
+        let ordinals = self.pods.keys().chain(self.claims.keys());
+        ordinals.copied().collect()
     }
 }
 
-/// Returns the name of the claim that a pod of the cluster mounts as its member's disk; `None` if the pod mounts no such claim.
+/// Returns the name of the claim that a pod of the cluster mounts as its member's disk.
 fn mounted_claim(cluster: &Cluster<'_>, pod: &Pod) -> Option<String> {
     let ordinal = cluster.resource.ordinal(&pod.name_any())?;
     let wanted = cluster.claim(ordinal);
@@ -205,12 +191,11 @@ fn is_part<K: Resource>(object: &K, cluster: &Cluster<'_>) -> bool {
         && object.labels().get(CLUSTER) == Some(&cluster.name)
 }
 
-/// Lists the objects of a kind with the cluster's label from the API server. `what` names the request in errors.
 async fn labelled<K: Object>(
     client: &Client,
     cluster: &Cluster<'_>,
-    what: &'static str,
 ) -> Result<Vec<Arc<K>>, ApiFailure> {
+    let what = "list the objects of the cluster";
     let found = list(client, &cluster.namespace, (CLUSTER, &cluster.name), what).await?;
     Ok(found.into_iter().map(Arc::new).collect())
 }

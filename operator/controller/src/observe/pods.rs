@@ -56,52 +56,45 @@ const CANNOT_START: [&str; 8] = [
 /// Returns whether a pod of a cluster that has served would still restore a backup before it starts. Without the backup store
 /// such a pod could not restart, although its member has data.
 fn restores_without_effect(cluster: &Cluster<'_>, pod: &Pod) -> bool {
-    let init = pod
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.init_containers.as_ref());
-    let restores = init.is_some_and(|init| init.iter().any(|one| one.name == RESTORE));
+    let spec = pod.spec.iter();
+    let mut init = spec.flat_map(|spec| spec.init_containers.iter().flatten());
+    let restores = init.any(|container| container.name == RESTORE);
     restores && cluster.id().is_some() && cluster.spec().is_durable()
 }
 
 /// Reads the values for `plan` from a pod. While no template can be built from the spec, no pod counts as outdated.
 pub(crate) fn seen(cluster: &Cluster<'_>, pod: &Pod, now: UnixSeconds) -> PodSeen {
-    let ready = pod_condition(pod, "Ready");
-    let peer_tls = marked(pod.annotations(), PEER_TLS).unwrap_or(PeerTls::Off);
-    let created = pod
-        .creation_timestamp()
-        .map_or(0, |time| time.0.as_second());
+    let ready_changed = pod_condition(pod, "Ready")
+        .and_then(|ready| ready.last_transition_time.clone())
+        .or_else(|| pod.creation_timestamp());
+    let (labels, annotations) = (pod.labels(), pod.annotations());
+    let peer_tls = marked(annotations, PEER_TLS).unwrap_or(PeerTls::Off);
     let (obstacle, said) = obstacle(pod).unzip();
-    let template = pod.annotations().get(TEMPLATE);
+    let template = annotations.get(TEMPLATE);
     let wanted = resources::template(cluster, peer_tls).ok();
-    let refused = pod.annotations().get(REFUSED);
+    let refused = annotations.get(REFUSED);
     let refused = refused.and_then(|text| text.split_once(": "));
+    let refused = refused.filter(|(template, _)| Some(*template) == wanted.as_deref());
+    let version = labels.get(VERSION);
+    let version = version.filter(|tag| ReleaseVersion::parse(tag).is_some());
     PodSeen {
         deleting: pod.metadata.deletion_timestamp.is_some(),
         overdue: is_overdue(pod, now),
         phase: phase(pod),
         ready: is_ready(pod),
-        ready_changed: ready
-            .and_then(|ready| ready.last_transition_time.as_ref())
-            .map_or(created, |time| time.0.as_second()),
+        ready_changed: ready_changed.map_or(0, |time| time.0.as_second()),
         obstacle,
         said: said.flatten(),
         exit: exit(pod),
         template: template.cloned().unwrap_or_default(),
         outdated: wanted.is_some()
             && (template != wanted.as_ref() || restores_without_effect(cluster, pod)),
-        refused: refused
-            .filter(|(template, _)| Some(*template) == wanted.as_deref())
-            .map(|(_, said)| said.to_owned()),
+        refused: refused.map(|(_, said)| said.to_owned()),
         peer_tls,
-        start: marked(pod.annotations(), START).unwrap_or(StartKind::Restart),
-        role: marked(pod.labels(), ROLE).unwrap_or(Role::Voter),
+        start: marked(annotations, START).unwrap_or(StartKind::Restart),
+        role: marked(labels, ROLE).unwrap_or(Role::Voter),
         running: runs(pod),
-        version: pod
-            .labels()
-            .get(VERSION)
-            .filter(|tag| ReleaseVersion::parse(tag).is_some())
-            .cloned(),
+        version: version.cloned(),
     }
 }
 
@@ -112,15 +105,15 @@ pub(super) fn claim_seen(
     claim: &PersistentVolumeClaim,
     now: UnixSeconds,
 ) -> ClaimSeen {
-    let status = claim.status.as_ref();
-    let requested = claim
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.resources.as_ref()?.requests.as_ref()?.get("storage"));
-    let bytes = |text: &str| ByteQuantity(text.to_owned()).bytes();
-    let peer_tls = marked(claim.annotations(), PEER_TLS).unwrap_or(PeerTls::Off);
-    let refused = claim.annotations().get(REFUSED_BYTES);
+    let (status, spec) = (claim.status.as_ref(), claim.spec.as_ref());
+    let requested =
+        spec.and_then(|spec| spec.resources.as_ref()?.requests.as_ref()?.get("storage"));
+    let requested = requested.and_then(|quantity| ByteQuantity(quantity.0.clone()).bytes());
+    let annotations = claim.annotations();
+    let peer_tls = marked(annotations, PEER_TLS).unwrap_or(PeerTls::Off);
+    let refused = annotations.get(REFUSED_BYTES);
     let refused = refused.and_then(|text| refused_growth(text, now));
+    let remade = annotations.get(REMADE_AT);
     let ending = resources::ownership(cluster, claim) == Ownership::Ending;
     let owners = resources::owners_of_claim(cluster, claim);
     ClaimSeen {
@@ -128,22 +121,17 @@ pub(super) fn claim_seen(
         other_owner: !ending && owners.len() != claim.owner_references().len(),
         deleting: claim.metadata.deletion_timestamp.is_some() || ending,
         overdue: is_overdue(claim, now),
-        served: claim.annotations().contains_key(CLUSTER_ID),
+        served: annotations.contains_key(CLUSTER_ID),
         lost: status.and_then(|status| status.phase.as_deref()) == Some("Lost"),
-        retired: claim.annotations().contains_key(RETIRED),
-        held: claim.annotations().get(RETIRED).map(String::as_str) == Some(HELD),
-        remade: claim
-            .annotations()
-            .get(REMADE_AT)
-            .and_then(|text| text.parse().ok()),
-        requested_bytes: requested
-            .and_then(|quantity| bytes(&quantity.0))
-            .unwrap_or(0),
+        retired: annotations.contains_key(RETIRED),
+        held: annotations.get(RETIRED).map(String::as_str) == Some(HELD),
+        remade: remade.and_then(|text| text.parse().ok()),
+        requested_bytes: requested.unwrap_or(0),
         refused_bytes: refused.map(|(bytes, _)| bytes),
         refusal: refused.map_or_else(String::new, |(_, words)| words.to_owned()),
         must_migrate: resources::must_migrate(cluster, claim),
         state: match resources::claim(cluster, ordinal, peer_tls) {
-            Ok(_) if !claim.annotations().contains_key(REQUESTED) => ObjectState::Outdated,
+            Ok(_) if !annotations.contains_key(REQUESTED) => ObjectState::Outdated,
             Ok(wanted) => state(Some(claim), &wanted),
             Err(_) => ObjectState::Current,
         },
@@ -164,30 +152,26 @@ pub(super) fn addresses(
     pods: &BTreeMap<Ordinal, Arc<Pod>>,
     secrets: &SecretsSeen,
 ) -> BTreeMap<Ordinal, Address> {
-    let address = |ordinal: Ordinal, pod: &Pod| {
-        Some(Address {
+    let live = pods.iter().filter(|(_, pod)| phase(pod) != PodPhase::Ended);
+    let addresses = live.filter_map(|(ordinal, pod)| {
+        let tls = secrets.client_tls.clone();
+        let address = Address {
             authority: client_address(pod)?.to_string(),
-            server_name: cluster.resource.host(ordinal),
-            tls: speaks_tls(pod)
-                .then(|| secrets.client_tls.clone())
-                .flatten(),
+            server_name: cluster.resource.host(*ordinal),
+            tls: tls.filter(|_| speaks_tls(pod)),
             login: secrets.login.clone(),
             member: pod.name_any(),
-        })
-    };
-    let live = |pod: &Pod| !matches!(phase(pod), PodPhase::Ended);
-    let pods = pods.iter().filter(|(_, pod)| live(pod));
-    pods.filter_map(|(ordinal, pod)| Some((*ordinal, address(*ordinal, pod)?)))
-        .collect()
+        };
+        Some((*ordinal, address))
+    });
+    addresses.collect()
 }
 
-/// Returns the address of a pod's client port; `None` if the pod has no address yet.
 pub(crate) fn client_address(pod: &Pod) -> Option<SocketAddr> {
     let ip = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
     Some(SocketAddr::new(ip, u16::try_from(ports::CLIENT).ok()?))
 }
 
-/// Returns the phase of a pod. A pod without a phase is `Pending`; `Succeeded` and `Failed` become `Ended`.
 fn phase(pod: &Pod) -> PodPhase {
     match pod_phase(pod) {
         Some("Running") => PodPhase::Running,
@@ -197,7 +181,6 @@ fn phase(pod: &Pod) -> PodPhase {
     }
 }
 
-/// Returns the status of a member's container; `None` if the kubelet has not reported it.
 fn member_container(pod: &Pod) -> Option<&ContainerStatus> {
     let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
     containers.iter().find(|each| each.name == CONTAINER)
@@ -220,35 +203,28 @@ fn obstacle(pod: &Pod) -> Option<(Obstacle, Option<String>)> {
     let is = |kind, value: &str| pod_condition(pod, kind).filter(|found| found.status == value);
     if let (Some(ready), Some(_)) = (is("Ready", "False"), is("ContainersReady", "True")) {
         // If a node does not report, the control plane only sets `Ready` to false.
-        let gate = ready.reason.as_deref() == Some("ReadinessGatesNotReady");
-        let obstacle = if gate {
-            Obstacle::ReadinessGate
-        } else {
-            Obstacle::NodeNotReady
-        };
-        return Some((obstacle, shortened(ready.message.as_ref().filter(|_| gate))));
+        let is_gate = ready.reason.as_deref() == Some("ReadinessGatesNotReady");
+        return Some(match is_gate {
+            true => (Obstacle::ReadinessGate, shortened(ready.message.as_ref())),
+            false => (Obstacle::NodeNotReady, None),
+        });
     }
     if let Some(scheduled) = is("PodScheduled", "False")
         && scheduled.reason.as_deref() == Some("Unschedulable")
     {
-        return Some((
-            Obstacle::Unschedulable,
-            shortened(scheduled.message.as_ref()),
-        ));
+        let said = shortened(scheduled.message.as_ref());
+        return Some((Obstacle::Unschedulable, said));
     }
-    containers(pod)
-        .filter(|container| !container.ready)
-        .find_map(container_obstacle)
+    let mut unready = containers(pod).filter(|container| !container.ready);
+    unready.find_map(container_obstacle)
 }
 
-/// Returns at most [`SHOWN_BYTES`] of a message; `None` if the message is missing or empty.
+/// Returns at most [`SHOWN_BYTES`] of a message; `None` if the message is empty.
 fn shortened(text: Option<&String>) -> Option<String> {
     let text = text.filter(|text| !text.is_empty())?;
     Some(text[..text.floor_char_boundary(SHOWN_BYTES)].to_owned())
 }
 
-/// Returns `CannotStart` for a waiting reason in [`CANNOT_START`], `OutOfMemory` after a kill at the limit in `spec.resources`, else
-/// `None`. A sidecar has its own limit.
 fn container_obstacle(container: &ContainerStatus) -> Option<(Obstacle, Option<String>)> {
     let state = container.state.as_ref();
     if let Some(waiting) = state.and_then(|state| state.waiting.as_ref())
@@ -259,16 +235,14 @@ fn container_obstacle(container: &ContainerStatus) -> Option<(Obstacle, Option<S
         let text = text.map_or_else(|| reason.to_owned(), |text| format!("{reason}: {text}"));
         return Some((Obstacle::CannotStart, shortened(Some(&text))));
     }
+    // The limit in `spec.resources` does not apply to sidecars.
     if ![CONTAINER, FETCH, RESTORE].contains(&container.name.as_str()) {
         return None;
     }
-    let states = [state, container.last_state.as_ref()];
-    let mut ends = states
-        .into_iter()
-        .flatten()
-        .filter_map(|state| state.terminated.as_ref()?.reason.as_deref());
-    ends.any(|reason| reason == "OOMKilled")
-        .then_some((Obstacle::OutOfMemory, None))
+    let states = [state, container.last_state.as_ref()].into_iter().flatten();
+    let mut reasons = states.filter_map(|state| state.terminated.as_ref()?.reason.as_deref());
+    let killed = reasons.any(|reason| reason == "OOMKilled");
+    killed.then_some((Obstacle::OutOfMemory, None))
 }
 
 /// Returns the exit code of a member's container that has terminated and is not running. The container may be about to restart.
