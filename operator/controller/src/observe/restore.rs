@@ -14,8 +14,7 @@ const ANOTHER: &str = "spec.bootstrap.restore names a different backup, revision
     have started";
 
 /// Returns the restore point for the initial members: the source that an in-place restore recorded, else the backup in
-/// `spec.bootstrap.restore`. Returns `None` if there is neither, or if the cluster has served. The inner error says why a
-/// backup cannot be used. One reason is that other initial members started from another backup.
+/// `spec.bootstrap.restore`. Returns `None` if the cluster has served. The inner error says why a backup cannot be used.
 pub(crate) async fn restore_source(
     client: &Client,
     cluster: &Cluster<'_>,
@@ -92,8 +91,8 @@ pub(crate) async fn find_backup(
         let point = point(store.clone(), location(store, &[]), name);
         return Ok(Ok(FoundBackup { point, of: None, level: None }));
     }
-    let name = asked.backup_ref.as_ref();
-    let name = name.map_or("", |backup| &backup.name);
+    let backup = asked.backup_ref.as_ref();
+    let name = backup.map_or("", |backup| &backup.name);
     let missing = |why: &str| Ok(Err(format!("EtcdBackup {name} {why}")));
     let what = "read the EtcdBackup of the cluster";
     let Some(backup) = get::<EtcdBackup>(client, namespace, name, what).await? else {

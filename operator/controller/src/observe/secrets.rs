@@ -88,19 +88,16 @@ impl Secrets {
         Ok(seen)
     }
 
-    /// Returns the cached secrets of a cluster for this generation of the spec. Drops all expired secrets. Returns `None` if
-    /// none are cached for it.
+    /// Returns the cached secrets of a cluster for this generation of the spec. Drops all expired secrets.
     fn kept(&self, uid: &str, generation: Option<i64>) -> Option<Arc<SecretsSeen>> {
         let mut all = self.0.lock();
         all.retain(|_, kept| kept.read.elapsed() < kept.seen.cache_ttl());
-        all.get(uid)
-            .filter(|kept| kept.generation == generation)
-            .map(|kept| kept.seen.clone())
+        let kept = all.get(uid)?;
+        (kept.generation == generation).then(|| kept.seen.clone())
     }
 }
 
 impl SecretsSeen {
-    /// Returns how long these secrets can be cached: [`KEPT_PENDING`] while cert-manager has yet to issue one, else [`KEPT`].
     fn cache_ttl(&self) -> Duration {
         let pending = self.requested.values().any(|request| !request.issued);
         if pending { KEPT_PENDING } else { KEPT }
@@ -121,14 +118,12 @@ impl SecretsSeen {
             // A 404 for a missing object names the object; a 404 for an unknown kind does not.
             Err(kube::Error::Api(refusal)) if refusal.code == 404 => {
                 let details = refusal.details.as_ref();
-                details
-                    .is_some_and(|details| details.name == name)
-                    .then_some(None)
+                let is_known = details.is_some_and(|details| details.name == name);
+                is_known.then_some(None)
             }
             Err(error) => return Err(cannot(CERTIFICATES)(error)),
         };
-        let request = live.as_ref();
-        let request = request.map(|live| state(live.as_ref(), wanted));
+        let request = live.as_ref().map(|live| state(live.as_ref(), wanted));
         let mut live = live.flatten();
         let ours = |of: Ownership| of == Ownership::Ours;
         if let Some(other) = live.take_if(|live| !ours(ownership(cluster, live))) {
@@ -148,15 +143,11 @@ impl SecretsSeen {
             parts.iter().all(|part| !self.taken.contains_key(part))
         });
         let complete = secret.filter(|secret| cert_manager::is_complete(secret));
-        let owned = |secret| {
-            live.as_ref()
-                .is_some_and(|live| is_owned(secret, live.uid().as_deref()))
-        };
-        let seen = ObservedRequest {
-            request,
-            issued: complete.is_some(),
-            owned: complete.is_some_and(owned),
-        };
+        let (issued, uid) = (
+            complete.is_some(),
+            live.as_ref().and_then(|live| live.uid()),
+        );
+        let owned = complete.is_some_and(|secret| is_owned(secret, uid.as_deref()));
         match complete {
             Some(secret) => {
                 let certificate = tls::observe_certificate(cluster, role, secret, None);
@@ -165,6 +156,7 @@ impl SecretsSeen {
             }
             None => drop(self.missing.insert(name)),
         }
+        let seen = ObservedRequest { request, issued, owned };
         self.requested.insert(role, seen);
         self.requests.extend(live.map(|live| (role, live)));
         Ok(())
@@ -191,16 +183,10 @@ async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, Api
         }
     }
     let authority = seen.issued.get(&CertificateRole::Authority);
-    seen.certificates = seen
-        .issued
-        .iter()
-        .map(|(role, secret)| {
-            (
-                *role,
-                tls::observe_certificate(cluster, *role, secret, authority),
-            )
-        })
-        .collect();
+    for (role, secret) in &seen.issued {
+        let certificate = tls::observe_certificate(cluster, *role, secret, authority);
+        seen.certificates.insert(*role, certificate);
+    }
     seen.trust = authority.and_then(tls::trust);
     let mut named = BTreeMap::new();
     for name in named_by_the_user(cluster) {
@@ -218,12 +204,10 @@ async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, Api
     }
     let operator = cluster.resource.secret_of(CertificateRole::Operator);
     // Members that were started with TLS use it until they restart, even if the spec has changed.
-    let operator = match (
-        named.get(&operator),
-        seen.issued.get(&CertificateRole::Operator),
-    ) {
-        (Some(secret), _) | (None, Some(secret)) => Some(secret.clone()),
-        (None, None) => secret(&operator).await?,
+    let issued = seen.issued.get(&CertificateRole::Operator);
+    let operator = match named.get(&operator).or(issued) {
+        Some(known) => Some(known.clone()),
+        None => secret(&operator).await?,
     };
     seen.client_tls = operator
         .and_then(|secret| ClientTls::read(|name| secret_file(&secret, name)))
@@ -257,13 +241,9 @@ pub(crate) fn is_issued(cluster: &Cluster<'_>, role: CertificateRole) -> bool {
         let source = cluster.spec().certificate_source(role);
         source.is_some_and(|source| source.managed.is_some())
     };
-    match role {
-        CertificateRole::Authority => {
-            managed(CertificateRole::Peer) || managed(CertificateRole::Server)
-        }
-        CertificateRole::Peer | CertificateRole::Server | CertificateRole::Operator => {
-            managed(role)
-        }
+    match role == CertificateRole::Authority {
+        true => managed(CertificateRole::Peer) || managed(CertificateRole::Server),
+        false => managed(role),
     }
 }
 
@@ -292,7 +272,6 @@ fn named_for_members(cluster: &Cluster<'_>) -> BTreeSet<String> {
     named.map(|secret| secret.name.clone()).collect()
 }
 
-/// Returns the names of the secrets of the store in `spec.bootstrap.restore`.
 fn named_for_bootstrap(cluster: &Cluster<'_>) -> BTreeSet<String> {
     let bootstrap = cluster.spec().bootstrap.as_ref();
     let store = bootstrap.and_then(|from| from.restore.as_ref()?.store.as_ref()?.s3.as_ref());

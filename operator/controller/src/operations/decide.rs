@@ -26,7 +26,7 @@ const ON_DELETE: &str =
 
 #[derive(Debug, PartialEq)]
 pub(super) enum Start {
-    /// The operation cannot start yet, for this reason.
+    /// The operation waits, for this reason.
     Hold(String),
     /// The operation starts. Holds the name and the id of the member that the operation names, if any.
     Begin(Option<(String, MemberId)>),
@@ -66,14 +66,8 @@ pub(super) fn begin(verb: Verb<'_>, cluster: &Cluster<'_>, seen: &Observed) -> S
         Verb::ReplaceMember(of) => {
             serving(cluster, seen).map(|list| begin_replacement(cluster, seen, list, &of.name))
         }
-        Verb::RotateCertificates if !is_issued(cluster, CertificateRole::Authority) => {
-            free(cluster).map(|()| Start::End(Err(NO_CERTIFICATES.to_owned())))
-        }
-        Verb::MigrateStorage if !cluster.spec().is_durable() => {
-            free(cluster).map(|()| Start::End(Err(NO_CLAIMS.to_owned())))
-        }
         Verb::Restart | Verb::MigrateStorage | Verb::RotateCertificates => {
-            may_restart(cluster, seen)
+            may_restart(verb, cluster, seen)
         }
     };
     begun.unwrap_or_else(|held| held)
@@ -107,12 +101,16 @@ fn serving<'a>(cluster: &Cluster<'_>, seen: &'a Observed) -> Result<&'a Membersh
     confirmed(seen).ok_or_else(|| Start::Hold(NO_QUORUM.to_owned()))
 }
 
-/// Decides whether an operation that restarts all members starts. Fails if the spec does not allow updates of members, or if
-/// the only member has no durable disk. Waits while a restore has not ended or no quorum serves.
-fn may_restart(cluster: &Cluster<'_>, seen: &Observed) -> Result<Start, Start> {
+/// Decides whether an operation that restarts all members starts.
+fn may_restart(verb: Verb<'_>, cluster: &Cluster<'_>, seen: &Observed) -> Result<Start, Start> {
     free(cluster)?;
     let spec = cluster.spec();
-    let why = if !spec.updates_members() {
+    let is_issued = is_issued(cluster, CertificateRole::Authority);
+    let why = if verb == Verb::RotateCertificates && !is_issued {
+        NO_CERTIFICATES
+    } else if verb == Verb::MigrateStorage && !spec.is_durable() {
+        NO_CLAIMS
+    } else if !spec.updates_members() {
         ON_DELETE
     } else if serving(cluster, seen)?.voters().count() == 1 && !spec.is_durable() {
         "the only member has no durable disk: a restart would lose all data"
@@ -122,7 +120,7 @@ fn may_restart(cluster: &Cluster<'_>, seen: &Observed) -> Result<Start, Start> {
     Ok(Start::End(Err(why.to_owned())))
 }
 
-/// Returns the request for the status of the EtcdCluster while the operation runs; `None` if the operation has no status.
+/// Returns the request for the status of the EtcdCluster while the operation runs.
 fn request_of(operation: &EtcdOperation) -> Option<OperationRequest> {
     let replaced = operation.status.as_ref()?.member_id.clone();
     let recovered = operation.spec.recover_quorum.as_ref();
@@ -157,37 +155,34 @@ pub(super) fn advance(
             }
             let id = status.member_id.clone().unwrap_or_default();
             let text = format!("a new member has replaced {} (id {id})", of.name);
-            ended(settled(cluster, seen, |_| true), text).unwrap_or_else(watch)
+            ended(settled(cluster, seen, |_| true), &text).unwrap_or_else(watch)
         }
         Verb::Restart | Verb::MigrateStorage | Verb::RotateCertificates
             if !cluster.spec().updates_members() =>
         {
             Next::End(Err(ON_DELETE.to_owned()))
         }
-        Verb::Restart => request(cluster, |after| after.restart = operation.uid())
-            .or_else(|| {
-                ended(
-                    settled(cluster, seen, is_updated),
-                    "all members have been restarted",
-                )
-            })
-            .unwrap_or_else(watch),
-        Verb::MigrateStorage => own()
-            .or_else(|| {
-                ended(
-                    settled(cluster, seen, has_migrated),
-                    "all members have new claims",
-                )
-            })
-            .unwrap_or_else(watch),
+        Verb::Restart => {
+            let done = settled(cluster, seen, is_updated);
+            request(cluster, |after| after.restart = operation.uid())
+                .or_else(|| ended(done, "all members have been restarted"))
+                .unwrap_or_else(watch)
+        }
+        Verb::MigrateStorage => {
+            let done = settled(cluster, seen, has_migrated);
+            own()
+                .or_else(|| ended(done, "all members have new claims"))
+                .unwrap_or_else(watch)
+        }
         Verb::RotateCertificates if !is_issued(cluster, CertificateRole::Authority) => {
             Next::End(Err(NO_CERTIFICATES.to_owned()))
         }
         Verb::RotateCertificates => {
             let rests = !seen.authority.requested && seen.authority.rotation == Rotation::Rest;
+            let done = rests && settled(cluster, seen, is_updated);
             let text = "all members have certificates from the new CA, and trust only this CA";
             request(cluster, |after| after.rotate_certificates = operation.uid())
-                .or_else(|| ended(rests && settled(cluster, seen, is_updated), text))
+                .or_else(|| ended(done, text))
                 .unwrap_or_else(watch)
         }
         Verb::RecoverQuorum(of) => {
@@ -209,18 +204,17 @@ fn request(cluster: &Cluster<'_>, change: impl FnOnce(&mut Requests)) -> Option<
     (after != before).then(|| Next::Request(Box::new(after)))
 }
 
-/// Returns the success of a recovery; `None` until the status of the cluster records it.
 fn recovered(cluster: &Cluster<'_>, survivor: &str) -> Option<Next> {
     let recorded = cluster.resource.status.as_ref()?.recovery.as_ref()?;
     let done = recorded.member == survivor && recorded.phase == RecoveryPhase::Done;
     let text = format!(
         "a quorum serves: a new cluster was forced from {survivor}, or the other members recovered first"
     );
-    ended(done, text)
+    ended(done, &text)
 }
 
-fn ended(done: bool, text: impl Into<String>) -> Option<Next> {
-    done.then(|| Next::End(Ok(text.into())))
+fn ended(done: bool, text: &str) -> Option<Next> {
+    done.then(|| Next::End(Ok(text.to_owned())))
 }
 
 /// Returns the list of members; `None` unless a quorum has confirmed it.
@@ -253,8 +247,7 @@ fn begin_recovery(cluster: &Cluster<'_>, seen: &Observed, survivor: &str) -> Sta
 }
 
 /// Decides whether a transfer of leadership to the voter `to` starts. Without a name, chooses the healthy follower with the
-/// highest applied index, then the lowest id. Ends with success if the voter already leads, and with an error if there is no
-/// such voter or it does not serve. The leader may be unknown.
+/// highest applied index, then the lowest id.
 fn begin_leader_transfer(
     cluster: &Cluster<'_>,
     seen: &Observed,
@@ -262,9 +255,8 @@ fn begin_leader_transfer(
     to: Option<&str>,
 ) -> Start {
     let name = |member: &MemberSeen| seen.name_of(&cluster.name, member.id);
-    let others = list
-        .voters()
-        .filter(|voter| list.leader != Some(voter.id) && voter.healthy);
+    let others = list.voters();
+    let others = others.filter(|voter| list.leader != Some(voter.id) && voter.healthy);
     let found = match to {
         Some(to) => list.voters().find(|voter| name(voter) == to),
         None => others.max_by_key(|voter| (voter.raft_index, std::cmp::Reverse(voter.id))),
@@ -280,12 +272,11 @@ fn begin_leader_transfer(
         Some(voter) => Start::Begin(Some((name(voter), voter.id))),
         None => {
             let voters: Vec<_> = list.voters().map(name).collect();
-            let voters = voters.join(", ");
-            let text = match to {
-                Some(to) => format!("{to} is not a voter; the voters are {voters}"),
-                None => format!("no other voter is healthy; the voters are {voters}"),
+            let why = match to {
+                Some(to) => format!("{to} is not a voter"),
+                None => "no other voter is healthy".to_owned(),
             };
-            Start::End(Err(text))
+            Start::End(Err(format!("{why}; the voters are {}", voters.join(", "))))
         }
     }
 }
@@ -300,10 +291,11 @@ fn begin_replacement(
     let name = |member: &MemberSeen| seen.name_of(&cluster.name, member.id);
     let Some(member) = list.members.iter().find(|member| name(member) == named) else {
         let all: Vec<_> = list.members.iter().map(name).collect();
-        let all = all.join(", ");
-        return Start::End(Err(format!(
-            "{named} is not a member; the members are {all}"
-        )));
+        let text = format!(
+            "{named} is not a member; the members are {}",
+            all.join(", ")
+        );
+        return Start::End(Err(text));
     };
     let why = if member.ordinal.is_none() {
         "is not a pod of this cluster"
@@ -338,8 +330,8 @@ fn recorded_member(status: &EtcdOperationStatus) -> MemberId {
     u64::from_str_radix(id, 16).unwrap_or_default()
 }
 
-/// Returns whether the cluster is complete: a quorum confirmed the list, the number of members is as wanted, and all of them
-/// vote and serve. No pod is being deleted, and `current` returns `true` for each ordinal.
+/// Returns whether a quorum confirmed the list, the number of members is as wanted, and all of them vote and serve. Also, no pod
+/// may be in deletion, and `current` must return `true` for each ordinal.
 pub(super) fn settled(
     cluster: &Cluster<'_>,
     seen: &Observed,
@@ -365,7 +357,7 @@ fn has_migrated(own: &OrdinalSeen) -> bool {
     own.claim.as_ref().is_none_or(|claim| !claim.must_migrate)
 }
 
-/// Describes what the operator is doing to the cluster, according to the cluster's status.
+/// Describes what the operator is doing to the cluster.
 pub(super) fn progress(cluster: &Cluster<'_>) -> String {
     let status = cluster.resource.status.clone().unwrap_or_default();
     let now = status.operation.and_then(|now| now.message);
